@@ -1,0 +1,1 @@
+"""The load generator, a measured run, interventions."""

@@ -1,0 +1,1 @@
+"""Pure room: diagnosis, levers, fleet plan, gate."""

@@ -1,0 +1,1 @@
+"""Reports: the versioned document, and its views as JSON, one offline HTML file, terminal, Markdown and LaTeX."""
