@@ -1,0 +1,5 @@
+"""``python -m joulemill``."""
+
+from joulemill.cli import main
+
+raise SystemExit(main())
