@@ -26,12 +26,22 @@ ALLOWED = {
     "servers": {"servers", "ledger", "catalog", "physics"},
     "bench": {"bench", "servers", "meters", "ledger", "catalog", "physics"},
     "reports": {"reports", "decisions", "ledger", "physics", "catalog", "bench", "simulation"},
-    "monitor": {"monitor", "reports", "decisions", "servers", "meters", "ledger", "catalog", "physics", "simulation"},
+    "monitor": {
+        "monitor",
+        "reports",
+        "decisions",
+        "servers",
+        "meters",
+        "ledger",
+        "catalog",
+        "physics",
+        "simulation",
+    },
 }
-IMPURE_MODULES = {
-    "os", "io", "pathlib", "socket", "ssl", "time", "datetime", "random", "secrets", "logging", "subprocess", "shutil", "tempfile",
-    "asyncio", "aiohttp", "threading", "multiprocessing", "urllib", "http", "rich", "jinja2", "pydantic", "sys", "signal", "importlib",
-}  # fmt: skip
+IMPURE_MODULES = set(
+    "os io pathlib socket ssl time datetime random secrets logging subprocess shutil tempfile asyncio aiohttp threading "
+    "multiprocessing urllib http rich jinja2 pydantic sys signal importlib".split()
+)
 MAX_FILE_LINES = 400
 
 
@@ -66,7 +76,11 @@ def test_arrows_go_one_way(path: Path) -> None:
 def test_pure_rooms_touch_nothing(path: Path) -> None:
     bad = {m for m in imports(path) if m.split(".")[0] in IMPURE_MODULES}
     assert not bad, f"pure room imports {bad}"
-    calls = {n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    calls = {
+        n.func.id
+        for n in ast.walk(ast.parse(path.read_text()))
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+    }
     assert not calls & {"open", "print", "input"}
 
 
@@ -78,7 +92,9 @@ def floats_of(path: Path) -> list[str]:
             names += [
                 s.target.id
                 for s in node.body
-                if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name) and "float" in ast.unparse(s.annotation).split("[")[0]
+                if isinstance(s, ast.AnnAssign)
+                and isinstance(s.target, ast.Name)
+                and "float" in ast.unparse(s.annotation).split("[")[0]
             ]
         if isinstance(node, ast.FunctionDef) and node.returns is not None and ast.unparse(node.returns) == "float":
             names.append(node.name)
@@ -86,7 +102,19 @@ def floats_of(path: Path) -> list[str]:
 
 
 #: Names whose unit stands beside them as data (a Figure's own parts, a reading, percentiles of a named quantity).
-UNIT_BESIDE = {"value", "low", "high", "level", "resolution", "max_range", "rel_error", "load1", "score", "stderr", "parse_quantity"}
+UNIT_BESIDE = {
+    "value",
+    "low",
+    "high",
+    "level",
+    "resolution",
+    "max_range",
+    "rel_error",
+    "load1",
+    "score",
+    "stderr",
+    "parse_quantity",
+}
 
 
 @pytest.mark.parametrize("path", [p for p in python_files() if room(p) in PURE], ids=lambda p: str(p.relative_to(SRC)))
@@ -100,14 +128,29 @@ def test_files_stay_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_FILE_LINES
 
 
-@pytest.mark.parametrize("path", [p for p in python_files() if "/" in str(p.relative_to(SRC))], ids=lambda p: str(p.relative_to(SRC)))
+@pytest.mark.parametrize(
+    "path",
+    [p for p in python_files() if "/" in str(p.relative_to(SRC))],
+    ids=lambda p: str(p.relative_to(SRC)),
+)
 def test_no_room_for_anything(path: Path) -> None:
     """Nouns of the trade, not drawers for everything."""
-    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler", "base"}
+    assert path.stem not in {
+        "utils",
+        "util",
+        "helpers",
+        "helper",
+        "common",
+        "misc",
+        "manager",
+        "handler",
+        "base",
+    }
 
 
 def test_help_is_instant() -> None:
     """`joulemill --help` imports nothing heavy. Ratio to a bare interpreter, so that a slow machine does not fail it."""
+
     def best(args: list[str]) -> float:
         laps = []
         for _ in range(5):
@@ -119,7 +162,10 @@ def test_help_is_instant() -> None:
     bare = best(["-c", "pass"])
     assert best(["-m", "joulemill", "--help"]) < bare * 12 + 0.1
     loaded = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "joulemill", "--help"], check=True, capture_output=True, text=True
+        [sys.executable, "-X", "importtime", "-m", "joulemill", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stderr
     for heavy in ("numpy", "scipy", "aiohttp", "pydantic", "rich", "jinja2"):
         assert f" {heavy}\n" not in loaded, f"--help imports {heavy}"

@@ -30,7 +30,19 @@ SUFFIXES: dict[str, str] = {
     "_ns": "nanosecond, only where a clock's integer ticks are kept",
 }
 
-_PREFIX = {"n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+_PREFIX = {
+    "n": 1e-9,
+    "u": 1e-6,
+    "µ": 1e-6,
+    "m": 1e-3,
+    "": 1.0,
+    "k": 1e3,
+    "K": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "P": 1e15,
+}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
 _WHOLE = {
     "%": ("", 0.01), "min": ("s", 60.0), "h": ("s", 3600.0), "d": ("s", 86400.0),
@@ -58,7 +70,9 @@ def parse_quantity(text: str, unit: str, *, name: str = "value") -> float:
     number, given = float(match.group(1)), match.group(2) or ""
     factor = _factor(given, unit)
     if factor is None:
-        raise InputError(f"{name}: {text!r} has unit {given!r}; it needs {unit or 'no unit'} (prefixes such as k, M, m are fine)")
+        raise InputError(
+            f"{name}: {text!r} has unit {given!r}; it needs {unit or 'no unit'} (prefixes such as k, M, m are fine)"
+        )
     return number * factor
 
 

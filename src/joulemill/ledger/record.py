@@ -30,7 +30,10 @@ class Scope(StrEnum):
 
 
 class Quantity(StrEnum):
-    """What a reading's number means. ``energy`` is a counter in J since an arbitrary start; ``power`` an average or instant in W."""
+    """What a reading's number means.
+
+    ``energy`` is a counter in J since an arbitrary start; ``power`` an average or instant in W.
+    """
 
     ENERGY = "energy_j"
     POWER = "power_w"
@@ -139,8 +142,9 @@ class RequestRecord:
 class ServerSample:
     """The server's own metrics at one time, under our canonical names (the dialect maps them).
 
-    Counters: ``prompt_tok_total`` (served), ``prompt_computed_tok_total``, ``prompt_cached_tok_total``, ``output_tok_total``,
-    ``preemptions_total``, ``spec_draft_tok_total``, ``spec_accepted_tok_total``, ``prefill_s_total``, ``decode_s_total``.
+    Counters: ``prompt_tok_total`` (served), ``prompt_computed_tok_total``, ``prompt_cached_tok_total``,
+    ``output_tok_total``, ``preemptions_total``, ``spec_draft_tok_total``, ``spec_accepted_tok_total``,
+    ``prefill_s_total``, ``decode_s_total``.
     Gauges: ``running_req``, ``waiting_req``, ``kv_use_ratio``, ``kv_capacity_tok``. A name the server lacks is absent.
     """
 
@@ -176,7 +180,7 @@ class MachineSample:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A named part of the run: "idle", "calibrate", "warmup", "load", "drain", "quality". ``end`` None: it was interrupted."""
+    """A part of the run: "idle", "calibrate", "warmup", "load", "drain", "quality". ``end`` None: interrupted."""
 
     name: str
     start_mono_s: float

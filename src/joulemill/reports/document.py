@@ -46,7 +46,7 @@ class Energy:
 
 @dataclass(frozen=True)
 class Power:
-    """Mean power over the window, W, by scope; ``site_w`` is the PUE-adjusted power; idle is the baseline before the load."""
+    """Mean power over the window [W] by scope; ``site_w`` is PUE-adjusted; idle is the baseline before the load."""
 
     device_w: Figure
     node_w: Figure
@@ -103,7 +103,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Exact counts in the window, by the server's own usage; ``by_metrics`` what its /metrics counters say of the same window.
+    """Exact counts in the window, by the server's own usage; ``by_metrics`` what its /metrics counters say.
 
     ``mismatch_ratio`` is |usage − metrics| ÷ usage of output tokens; None where the server has no counters.
     """
@@ -133,7 +133,10 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Latency:
-    """TTFT from dispatch and from schedule; TPOT = (last − first token) ÷ (output tokens − 1) per request; ITL between chunks; E2E."""
+    """Latencies: TTFT from dispatch and from schedule, TPOT, ITL between chunks, end to end.
+
+    TPOT = (last − first token) ÷ (output tokens − 1), per request.
+    """
 
     ttft_s: Percentiles
     ttft_from_schedule_s: Percentiles
@@ -192,7 +195,7 @@ class Requests:
 
 @dataclass(frozen=True)
 class Site:
-    """Facility: as stated by the user. Unknown stays unknown; ``at_reference`` shows the effect at a cited reference PUE."""
+    """Facility, as the user states it. Unknown stays so; ``at_reference`` shows the effect at a cited PUE."""
 
     name: str | None
     pue: Figure

