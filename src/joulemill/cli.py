@@ -1,12 +1,61 @@
-"""The command line: one thin function per verb. Heavy imports happen inside the verbs, so ``--help`` stays instant."""
+"""The command line: a table of verbs, and what they have in common (errors, exit codes, Ctrl-C).
+
+Only the verb that is asked for is imported, so ``--help`` stays instant.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from joulemill import __version__
+from joulemill.errors import JoulemillError
+
+#: verb → (module in joulemill.verbs, what it does)
+VERBS: dict[str, str] = {
+    "bench": "drive a server, meter it, find what binds, write a run folder and print the report",
+    "report": "a recorded run again: terminal, --html, --json, --markdown, --latex",
+    "predict": "what a deployment nobody has run would do: rate, J/token, power, latency, what binds",
+    "validate": "prediction error against a table of measured runs",
+    "calibrate": "fit this machine's coefficients from its own runs",
+    "show": "a device, model or site of the catalogue, every fact with its source",
+    "doctor": "what this machine and these endpoints can meter, and how to get the rest",
+}
+EXIT_INTERRUPTED = 130
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Parse ``argv`` and run one verb; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="joulemill", description="From joules to tokens.")
-    parser.parse_args(argv)
-    return 0
+def _parser(verb: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="joulemill",
+        description="From joules to tokens: measure, explain, predict and plan the energy of LLM inference.",
+        epilog="Exit codes: 0 done, 1 the server or a check failed, 2 bad usage or input, 3 undecided. "
+        "`joulemill VERB --help` tells a verb's options.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"joulemill {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
+    for name, about in VERBS.items():
+        sub = verbs.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        if name == verb:
+            importlib.import_module(f"joulemill.verbs.{name}").add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb with ``argv``; returns the exit code. Errors are one line on stderr."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    verb = next((w for w in words if not w.startswith("-")), None)
+    args = _parser(verb).parse_args(words)
+    try:
+        return int(importlib.import_module(f"joulemill.verbs.{args.verb}").run(args))
+    except JoulemillError as fault:
+        sys.stderr.write(f"joulemill {args.verb}: {fault}\n")
+        return fault.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write(f"joulemill {args.verb}: interrupted\n")
+        return EXIT_INTERRUPTED

@@ -1,0 +1,158 @@
+"""Rows of a report for people: the same names and order in the terminal, HTML, Markdown and LaTeX. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from joulemill.figure import Figure
+from joulemill.reports.document import Ceiling, Percentiles, Report
+from joulemill.reports.wording import digits, percent, quantity, title
+
+
+def figures(report: Report) -> list[tuple[str, Figure]]:
+    """Every figure of the report by its name for people, in reading order."""
+    energy, power, output, site = report.energy, report.power, report.output, report.site
+    return [
+        ("energy per output token, node", energy.node_j_tok),
+        ("energy per output token, devices", energy.device_j_tok),
+        ("energy per output token, site", energy.site_j_tok),
+        ("energy per output token, node above idle", energy.above_idle_j_tok),
+        ("energy per output token that met its targets", energy.good_j_tok),
+        ("energy per prompt token computed (prefill)", energy.prefill_j_tok),
+        ("energy per output token (decode)", energy.decode_j_tok),
+        ("energy per request", energy.request_j),
+        ("energy per correct answer", energy.correct_answer_j),
+        ("node energy in the window", energy.node_j),
+        ("of it idle", energy.node_idle_j),
+        ("node power", power.node_w),
+        ("node power, idle", power.node_idle_w),
+        ("device power", power.device_w),
+        ("device power limit", power.device_limit_w),
+        ("time throttled", power.throttled_ratio),
+        ("PUE-adjusted power (site)", power.site_w),
+        ("PUE", site.pue),
+        ("output rate", output.rate_tok_s),
+        ("output rate at full load", output.full_load_tok_s),
+        ("utilisation-adjusted output", output.utilization_adjusted_tok_s),
+        ("output rate that met its targets", output.good_tok_s),
+        ("request rate", output.request_rate_req_s),
+        ("system efficiency Φ", report.phi),
+        ("utilisation U", report.utilization),
+        ("accuracy", report.quality.accuracy),
+        ("carbon per output token", energy.carbon_gco2e_tok),
+        ("cost per output token", energy.cost_currency_tok),
+        ("water per output token", energy.water_l_tok),
+    ]
+
+
+def latencies(report: Report) -> list[tuple[str, Percentiles]]:
+    """The latency distributions by name."""
+    seen = report.latency
+    return [
+        ("TTFT", seen.ttft_s),
+        ("TTFT from schedule", seen.ttft_from_schedule_s),
+        ("TPOT", seen.tpot_s),
+        ("ITL (chunks)", seen.itl_s),
+        ("end to end", seen.e2e_s),
+    ]
+
+
+def milliseconds(percentiles: Percentiles) -> list[str]:
+    """p50, p90, p99, mean in ms and n, as text."""
+    cells = [percentiles.p50, percentiles.p90, percentiles.p99, percentiles.mean]
+    return [*("–" if v is None else digits(v * 1000) for v in cells), str(percentiles.n)]
+
+
+def ceiling_row(ceiling: Ceiling, binding: str) -> dict[str, Any]:
+    """One ceiling as text cells."""
+    rate = ceiling.rate_tok_s
+    return {
+        "name": title(ceiling.name),
+        "binding": ceiling.name == binding,
+        "rate": "unknown" if rate.value is None else digits(rate.value),
+        "capacity": "–" if ceiling.capacity is None else quantity(ceiling.capacity.value, ceiling.capacity.unit),
+        "intensity": "–" if ceiling.intensity is None else quantity(ceiling.intensity.value, ceiling.intensity.unit),
+        "slack": "–" if ceiling.slack_ratio is None else percent(ceiling.slack_ratio.value),
+        "basis": str(rate.basis) if rate.basis else "",
+        "evidence": ceiling.evidence or rate.reason or "",
+    }
+
+
+def conditions(report: Report) -> list[tuple[str, str]]:
+    """What the figure depends on, flat, in the order that the document keeps them."""
+    return list(_flat(report.conditions))
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, item in value.items():
+        name = f"{prefix}{title(str(key))}"
+        if isinstance(item, Mapping):
+            rows += _flat(item, f"{name}: ")
+        elif isinstance(item, (list, tuple)):
+            rows.append((name, ", ".join(str(x) for x in item) or "–"))
+        else:
+            rows.append((name, "unknown" if item is None else str(item)))
+    return rows
+
+
+def tokens(report: Report) -> list[tuple[str, str]]:
+    """Tokens and requests as text."""
+    seen, asked = report.tokens, report.requests
+    mismatch = "no counters to check against" if seen.mismatch_ratio is None else percent(seen.mismatch_ratio, 2)
+    ends = ", ".join(f"{name} {count}" for name, count in asked.by_outcome.items()) or "–"
+    return [
+        ("output tokens in the window", f"{seen.output:,}"),
+        ("prompt tokens served", f"{seen.prompt:,}"),
+        ("prompt tokens from cache", "unknown" if seen.prompt_cached is None else f"{seen.prompt_cached:,}"),
+        ("prompt tokens computed", "unknown" if seen.prompt_computed is None else f"{seen.prompt_computed:,}"),
+        ("usage against server counters", mismatch),
+        ("note", seen.note or "–"),
+        ("requests sent, ok, retried", f"{asked.sent}, {asked.ok}, {asked.retries}"),
+        ("how they ended", ends),
+    ]
+
+
+def headline(report: Report) -> str:
+    """The run's title: model on device."""
+    model = report.conditions.get("model") or {}
+    machine = report.conditions.get("hardware") or {}
+    return f"{model.get('name') or 'unknown model'} on {machine.get('device') or 'unknown hardware'}"
+
+
+def subtitle(report: Report) -> str:
+    """Server, load and date in one line."""
+    told = report.conditions
+    server, load = told.get("server") or {}, told.get("load") or {}
+    parts = [
+        " ".join(str(server[k]) for k in ("kind", "version") if server.get(k)),
+        str(load.get("text") or ""),
+        str(told.get("started") or ""),
+        "" if report.status == "complete" else f"run {report.status}: {report.status_reason or ''}",
+    ]
+    return " · ".join(p for p in parts if p)
+
+
+def slo_text(report: Report) -> str:
+    """The latency targets and what share of requests met them, in words."""
+    slo = report.latency.slo
+    targets = [f"{n} ≤ {slo[k] * 1000:g} ms" for n, k in (("TTFT", "ttft_s"), ("TPOT", "tpot_s")) if slo.get(k)]
+    if not targets:
+        return "No latency targets were stated: every finished request counts as good."
+    return f"Targets: {', '.join(targets)}; met by {percent(slo.get('attained_ratio'), 1)} of requests."
+
+
+def meters(report: Report) -> list[tuple[str, str]]:
+    """Meters, client validity and the machine's quiet as text."""
+    listed = [
+        (str(m.get("meter")), f"{m.get('scope')}, {m.get('quantity')}, {m.get('device')}: {m.get('basis')}")
+        for m in report.meters
+    ]
+    client = report.client
+    quiet = {True: "quiet", False: "busy with other work", None: "unknown"}[client.machine_quiet]
+    return [
+        *(listed or [("meters", "none")]),
+        ("client", "valid" if client.valid else "INVALID: " + "; ".join(client.reasons)),
+        ("machine", "; ".join([quiet, *client.quiet_notes])),
+    ]

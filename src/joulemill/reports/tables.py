@@ -1,0 +1,83 @@
+"""A report as Markdown and as a LaTeX table: the four figures that must be stated, beside quality and latency. Pure."""
+
+from __future__ import annotations
+
+from joulemill.reports import rows
+from joulemill.reports.document import Report
+from joulemill.reports.wording import digits, interval, percent, quantity, title
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "Φ": r"$\Phi$", "µ": r"$\mu$", "≤": r"$\leq$",
+}  # fmt: skip
+_MARKDOWN = str.maketrans({"|": r"\|", "<": "&lt;", ">": "&gt;", "\n": " ", "`": "'"})
+
+
+def markdown(report: Report) -> str:
+    """The report as Markdown: figures, ceilings, latency, conditions."""
+    lines = [f"# {_cell(rows.headline(report))}", "", _cell(rows.subtitle(report)), ""]
+    lines += [f"> **Mind:** {_cell(w)}" for w in report.warnings]
+    lines += ["", "| figure | value | 95 % interval | basis |", "|---|--:|---|---|"]
+    for name, figure in rows.figures(report):
+        said = quantity(figure.value, figure.unit) if figure.known else f"unknown: {figure.reason or ''}"
+        lines.append(f"| {name} | {_cell(said)} | {interval(figure)} | {figure.basis or '–'} |")
+    binding = report.binding
+    lines += ["", f"**Active constraint: {title(binding.name)}.** {_cell(binding.explanation)}", ""]
+    lines += ["| ceiling | tok/s | capacity | intensity | slack | basis | evidence |", "|---|--:|--:|--:|--:|---|---|"]
+    for ceiling in report.ceilings:
+        row = rows.ceiling_row(ceiling, binding.name)
+        cells = [row[k] for k in ("name", "rate", "capacity", "intensity", "slack", "basis", "evidence")]
+        lines.append("| " + " | ".join(_cell(c) for c in cells) + " |")
+    lines += ["", "| latency [ms] | p50 | p90 | p99 | mean | n |", "|---|--:|--:|--:|--:|--:|"]
+    lines += [f"| {n} | {' | '.join(rows.milliseconds(p))} |" for n, p in rows.latencies(report)]
+    lines += ["", rows.slo_text(report), "", "| condition | value |", "|---|---|"]
+    told = [*rows.conditions(report), *rows.tokens(report), *rows.meters(report)]
+    lines += [f"| {_cell(k)} | {_cell(v)} |" for k, v in told]
+    lines += ["", f"Joulemill schema {report.schema_version}, run {report.run_id}."]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return str(text).translate(_MARKDOWN)
+
+
+def latex(report: Report) -> str:
+    """A ``tabular`` of the figures with interval and basis, ready to be input into a paper."""
+    lines = [
+        f"% Joulemill schema {report.schema_version}, run {report.run_id}",
+        r"\begin{tabular}{lrll}",
+        r"\hline",
+        r"Figure & Value & 95\,\% interval & Basis \\",
+        r"\hline",
+    ]
+    for name, figure in rows.figures(report):
+        if figure.known:
+            cells = [name, quantity(figure.value, figure.unit), interval(figure) or "--", str(figure.basis)]
+            lines.append(" & ".join(_tex(c) for c in cells) + r" \\")
+    ttft, tpot = rows.milliseconds(report.latency.ttft_s), rows.milliseconds(report.latency.tpot_s)
+    for name, cells in (("TTFT, p50 / p90 / p99 [ms]", ttft), ("TPOT, p50 / p90 / p99 [ms]", tpot)):
+        lines.append(f"{name} & {_tex(' / '.join(cells[:3]))} & & measured \\\\")
+    lines += [f"Active constraint & {_tex(title(report.binding.name))} & & \\\\", r"\hline", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def latex_row(report: Report) -> str:
+    """One table row: model, hardware, J/tok (node, site), constraint, site power, output, accuracy, TTFT, TPOT."""
+    hardware = report.conditions.get("hardware") or {}
+    model = report.conditions.get("model") or {}
+    energy, power, output = report.energy, report.power, report.output
+    latency = [p.p50 for p in (report.latency.ttft_s, report.latency.tpot_s)]
+    cells = [
+        str(model.get("name") or "unknown"),
+        str(hardware.get("device") or "unknown"),
+        *(quantity(f.value, f.unit) for f in (energy.node_j_tok, energy.site_j_tok)),
+        title(report.binding.name),
+        *(quantity(f.value, f.unit) for f in (power.site_w, output.utilization_adjusted_tok_s)),
+        percent(report.quality.accuracy.value),
+        *("--" if v is None else f"{digits(v * 1000)} ms" for v in latency),
+    ]
+    return " & ".join(_tex(c) for c in cells) + r" \\" + "\n"
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in text)

@@ -1,0 +1,113 @@
+"""How a figure is said to a person: prefixes, digits as the interval allows, basis and interval beside it. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from joulemill.figure import Figure
+
+_PREFIXED = {
+    "J",
+    "W",
+    "FLOP/s",
+    "B/s",
+    "byte/s",
+    "J/tok",
+    "FLOP/tok",
+    "byte/tok",
+    "Wh",
+    "flop/s",
+    "flop/tok",
+    "s",
+    "FLOP",
+    "B",
+}
+_STEPS = [
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "µ"),
+    (1e-9, "n"),
+]
+UNKNOWN = "unknown"
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """``value`` with so many significant digits, without an exponent between 1e-4 and 1e6.
+
+    >>> digits(1234.5), digits(0.012345), digits(99.96)
+    ('1,230', '0.0123', '100')
+    """
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{significant}g}")
+    magnitude = math.floor(math.log10(abs(rounded)))
+    if magnitude < -4 or magnitude >= 9:
+        return f"{value:.{significant - 1}e}"
+    return f"{rounded:,.{max(0, significant - 1 - magnitude)}f}"
+
+
+def quantity(value: float | None, unit: str, significant: int = 3) -> str:
+    """A number with its unit, prefixed for people: 0.0123 J/tok → 12.3 mJ/tok; ratios as they are.
+
+    >>> quantity(0.0123, "J/tok"), quantity(1500.0, "W"), quantity(None, "W")
+    ('12.3 mJ/tok', '1.50 kW', 'unknown')
+    """
+    if value is None:
+        return UNKNOWN
+    if unit in ("", "1"):
+        return digits(value, significant)
+    factor, prefix = _scale(value) if unit in _PREFIXED else (1.0, "")
+    return f"{digits(value / factor, significant)} {prefix}{unit}"
+
+
+def _scale(value: float) -> tuple[float, str]:
+    size = abs(value)
+    if size == 0:
+        return 1.0, ""
+    return next(((factor, prefix) for factor, prefix in _STEPS if size >= factor * 0.9995), _STEPS[-1])
+
+
+def interval(figure: Figure, significant: int = 3) -> str:
+    """The interval in the unit that the value is said in, e.g. ``10.1–14.9``; empty where none is claimed."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        return ""
+    factor, _ = _scale(figure.value) if figure.unit in _PREFIXED else (1.0, "")
+    return f"{digits(figure.low / factor, significant)}–{digits(figure.high / factor, significant)}"
+
+
+def say(figure: Figure, significant: int = 3) -> str:
+    """One line: value, unit, interval, basis; or unknown and why."""
+    if figure.value is None:
+        return f"{UNKNOWN} ({figure.reason})" if figure.reason else UNKNOWN
+    between = interval(figure, significant)
+    parts = [
+        quantity(figure.value, figure.unit, significant),
+        f"({between})" if between else "",
+        str(figure.basis or ""),
+    ]
+    return " ".join(p for p in parts if p)
+
+
+def percent(value: float | None, decimals: int = 0) -> str:
+    """A ratio as a percentage; unknown stays unknown."""
+    return UNKNOWN if value is None else f"{100 * value:.{decimals}f} %"
+
+
+def title(name: str) -> str:
+    """A name of the schema for people: ``memory_bandwidth`` → ``memory bandwidth``; known abbreviations in capitals."""
+    capital = {
+        "kv": "KV",
+        "cpu": "CPU",
+        "gpu": "GPU",
+        "ttft": "TTFT",
+        "tpot": "TPOT",
+        "itl": "ITL",
+        "pue": "PUE",
+        "slo": "SLO",
+    }
+    return " ".join(capital.get(word, word) for word in name.split("_"))
