@@ -1,0 +1,184 @@
+"""The catalogue of devices: ``devices.csv`` (one fact a row) and ``device_names.csv`` → ``Device``.
+
+Names come as people, drivers and clouds write them ("NVIDIA H100 80GB HBM3", "h100_sxm", "H100-SXM5-80GB"); a
+device that is not in the catalogue is described by the user in a TOML file of the same facts.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from joulemill.errors import InputError
+from joulemill.physics.device import Device
+from joulemill.units import parse_quantity
+
+#: parameter of the CSV → (field of Device, SI unit that the value is parsed to)
+PARAMETERS: dict[str, tuple[str, str]] = {
+    "memory": ("memory_byte", "B"),
+    "memory_bandwidth": ("memory_bandwidth_byte_s", "B/s"),
+    "link_bandwidth": ("link_bandwidth_byte_s", "B/s"),
+    "link_domain": ("link_domain_count", "devices"),
+    "scale_out_bandwidth": ("scale_out_bandwidth_byte_s", "B/s"),
+    "tdp": ("tdp_w", "W"),
+    "idle": ("idle_w", "W"),
+    "l2": ("l2_byte", "B"),
+    "sm": ("sm_count", "count"),
+}
+BASES = ("datasheet", "measured", "modelled", "assumed")
+#: Words that tell nothing apart in a device's name.
+NOISE = {
+    "nvidia", "amd", "intel", "google", "aws", "apple", "geforce", "tesla", "instinct", "quadro", "gpu", "tensor",
+    "core", "oam", "hbm", "hbm2", "hbm2e", "hbm3", "hbm3e", "gddr6", "processor", "r", "tm", "server", "workstation",
+    "edition", "max", "q", "generation", "accelerator", "habana", "cloud", "ac", "platinum",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One row of ``devices.csv``: a number with its unit, how it is known, and from where."""
+
+    device: str
+    parameter: str
+    value: str
+    unit: str
+    basis: str
+    source: str
+    note: str
+
+
+@cache
+def facts() -> tuple[Fact, ...]:
+    """All rows of the catalogue."""
+    with (files(__package__) / "devices.csv").open(encoding="utf-8") as lines:
+        return tuple(Fact(**row) for row in csv.DictReader(lines))
+
+
+@cache
+def _names() -> dict[str, dict[str, str]]:
+    with (files(__package__) / "device_names.csv").open(encoding="utf-8") as lines:
+        return {row["device"]: row for row in csv.DictReader(lines)}
+
+
+def device_names() -> tuple[str, ...]:
+    """Canonical names of all devices, in the catalogue's order."""
+    return tuple(_names())
+
+
+def device_facts(name: str) -> tuple[Fact, ...]:
+    """The rows behind one device; ``name`` as in ``find_device``."""
+    canonical = resolve_device_name(name)
+    return tuple(f for f in facts() if f.device == canonical)
+
+
+def find_device(name: str) -> Device:
+    """The device called ``name``: a canonical name, an alias, a driver's string, or the path of a TOML file.
+
+    Raises InputError with the nearest names where there is none.
+    """
+    if name.endswith(".toml"):
+        return load_device(Path(name))
+    return _device(resolve_device_name(name))
+
+
+@cache
+def _device(canonical: str) -> Device:
+    row = _names()[canonical]
+    stated = {f.parameter: f"{f.value} {f.unit}" for f in facts() if f.device == canonical}
+    return _build(canonical, row["label"], row["vendor"], row["kind"], stated)
+
+
+def _build(name: str, label: str, vendor: str, kind: str, stated: Mapping[str, str]) -> Device:
+    peaks: dict[str, float] = {}
+    values: dict[str, Any] = {}
+    for parameter, text in stated.items():
+        where = f"device {name}: {parameter}"
+        if parameter.startswith("peak_"):
+            peaks[parameter.removeprefix("peak_")] = parse_quantity(text, "flop/s", name=where)
+        elif parameter in PARAMETERS:
+            field, unit = PARAMETERS[parameter]
+            values[field] = parse_quantity(text, unit, name=where)
+        else:
+            raise InputError(
+                f"{where} is not a fact of a device{_nearest(parameter, (*PARAMETERS, 'peak_bf16', 'peak_fp8'))}"
+            )
+    missing = [p for p in ("memory", "memory_bandwidth") if PARAMETERS[p][0] not in values]
+    if missing:
+        raise InputError(
+            f'device {name}: {" and ".join(missing)} missing; state it with its unit, e.g. memory = "80 GiB"'
+        )
+    return Device(name, label, vendor, kind, peaks, **values)
+
+
+def load_device(path: Path) -> Device:
+    """A user's device from TOML: name, kind, optional vendor and label, and the facts of ``devices.csv``.
+
+    Values are numbers in SI or text with a unit: ``memory = "80 GiB"``, ``peak_bf16 = "989 Tflop/s"``.
+    Raises InputError for a file that cannot be read or a fact that is missing, unknown or impossible.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"device file {path}: {error}") from None
+    about = {
+        k: str(table.pop(k, default))
+        for k, default in (("name", path.stem), ("label", ""), ("vendor", "unknown"), ("kind", ""))
+    }
+    if not about["kind"]:
+        raise InputError(f'device file {path}: kind is missing; write kind = "gpu" (or tpu, cpu, accelerator)')
+    stated = {str(k): str(v) for k, v in table.items()}
+    return _build(about["name"], about["label"] or about["name"], about["vendor"], about["kind"], stated)
+
+
+def resolve_device_name(name: str) -> str:
+    """Canonical name for ``name``. Raises InputError with suggestions."""
+    index = _index()
+    words = _words(name)
+    without_size = [w for w in words if not re.fullmatch(r"\d+(gb|gib|g)", w)]
+    for candidate in (name, " ".join(words), " ".join(without_size)):
+        found = index.get(_compact(candidate))
+        if found is not None:
+            return found
+    raise InputError(
+        f"device {name!r} is not in the catalogue{_nearest(name, (*_names(), *index))}; "
+        "a TOML file with its facts works too (--device my.toml)"
+    )
+
+
+@cache
+def _index() -> dict[str, str]:
+    index: dict[str, str] = {}
+    for device, row in _names().items():
+        for alias in (device, row["label"], *row["aliases"].split(";")):
+            index[_compact(alias)] = device
+            index[_compact(" ".join(_words(alias)))] = device
+    return index
+
+
+def _words(name: str) -> list[str]:
+    text = re.sub(
+        r"\(r\)|\(tm\)|\d+-core|sxm\d", lambda m: "sxm" if m[0].lower().startswith("sxm") else " ", name, flags=re.I
+    )
+    return [w for w in re.split(r"[^a-z0-9+]+", text.lower()) if w and w not in NOISE]
+
+
+def _compact(name: str) -> str:
+    return re.sub(r"[^a-z0-9+]", "", name.lower())
+
+
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(word.lower(), known, n=4, cutoff=0.5)
+    names = list(dict.fromkeys(_index().get(c, c) for c in close))
+    return f"; did you mean {', '.join(names)}?" if names else ""
+
+
+#: Fields of Device that come from facts, so that a new field without a parameter is noticed by a test.
+FACT_FIELDS = tuple(f.name for f in fields(Device) if f.name not in ("name", "label", "vendor", "kind", "peak_flop_s"))
