@@ -109,7 +109,7 @@ def _tables(report: Report) -> dict[str, Any]:
         "binding_text": binding.explanation + (f" {binding.would_decide}" if binding.would_decide else ""),
         "unknown_ceilings": ", ".join(title(n) for n in binding.unknown),
         "joules_note": "; ".join(report.energy.reasons),
-        "window_text": f"Window {window.start_s:.1f}–{window.end_s:.1f} s, {steady}: {window.rule}. {window.note or ''}",
+        "window_text": f"Window {window.start_s:.1f}–{window.end_s:.1f} s, {steady}: {window.rule} {window.note or ''}",
         "slo_text": rows.slo_text(report),
         "latency_rows": [{"name": n, "cells": rows.milliseconds(p)} for n, p in rows.latencies(report)],
         "ceiling_rows": [rows.ceiling_row(c, binding.name) for c in report.ceilings],

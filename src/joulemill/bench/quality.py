@@ -1,0 +1,90 @@
+"""Asking the quality set: each question once, scored, recorded. It runs after the load, so it disturbs no energy window."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from joulemill.ledger.record import QualityAnswer, RequestRecord
+from joulemill.ledger.scoring import Question, score_answer
+from joulemill.servers.openai import Answer, Ask, Endpoint, ask
+
+
+class Notebook(Protocol):
+    """Where answers are kept: the run folder's writer, or a list in tests."""
+
+    def request(self, record: RequestRecord) -> None:
+        """Keep one request."""
+
+    def quality(self, answer: QualityAnswer) -> None:
+        """Keep one scored answer."""
+
+
+async def ask_questions(
+    session: object,
+    endpoint: Endpoint,
+    questions: Sequence[Question],
+    notebook: Notebook,
+    *,
+    concurrency: int = 4,
+    timeout_s: float = 60.0,
+    advance: Callable[[], None] = lambda: None,
+) -> int:
+    """Ask every question (greedy, at most ``concurrency`` at a time); returns how many were answered right.
+
+    A request that fails is kept as unanswered (score None): it is not a wrong answer, and it is counted.
+    """
+    gate = asyncio.Semaphore(max(1, concurrency))
+    right = 0
+
+    async def one(question: Question) -> None:
+        nonlocal right
+        async with gate:
+            asked = Ask(question.prompt, max_tok=question.max_tok, timeout_s=timeout_s, temperature=0.0, ignore_eos=False)
+            answer = await ask(session, endpoint, asked)  # type: ignore[arg-type]
+        kept = _answer(question, answer)
+        notebook.request(_record(question, answer))
+        notebook.quality(kept)
+        right += kept.score == 1.0
+        advance()
+
+    await asyncio.gather(*(one(q) for q in questions))
+    return right
+
+
+def _answer(question: Question, answer: Answer) -> QualityAnswer:
+    # An answer that the token limit cut off is still an answer; one without text is not.
+    text = answer.text if answer.text else None
+    return QualityAnswer(
+        request_id=f"quality:{question.id}",
+        task=question.task,
+        question_id=question.id,
+        scorer=question.scorer,
+        expected=question.expected,
+        answer=text,
+        score=score_answer(text, question),
+    )
+
+
+def _record(question: Question, answer: Answer) -> RequestRecord:
+    return RequestRecord(
+        id=f"quality:{question.id}",
+        phase="quality",
+        scheduled_mono_s=answer.dispatched_mono_s,
+        dispatched_mono_s=answer.dispatched_mono_s,
+        first_byte_mono_s=answer.first_byte_mono_s,
+        first_token_mono_s=answer.first_token_mono_s,
+        last_token_mono_s=answer.last_token_mono_s,
+        end_mono_s=answer.end_mono_s,
+        outcome=answer.outcome,
+        prompt_tok=answer.prompt_tok,
+        cached_tok=answer.cached_tok,
+        output_tok=answer.output_tok,
+        reasoning_tok=answer.reasoning_tok,
+        chunk_mono_s=answer.chunk_mono_s,
+        asked_output_tok=question.max_tok,
+        finish_reason=answer.finish_reason,
+        http_status=answer.http_status,
+        error=answer.error,
+    )
