@@ -1,0 +1,151 @@
+"""What a meter is: channels that say what it reads, and ``read`` that reads them once.
+
+Must live here: the seam that every sensor family stands behind, what a meter may ask of its surroundings
+(:class:`MeterContext`), and how a SPEC on the command line is taken apart. Must not: anything about one sensor.
+A reading that fails is a ``Reading`` with ``value=None`` and the error; it is never 0 and never left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from joulemill.errors import InputError
+from joulemill.ledger.record import Channel, Reading
+
+_OPTION = re.compile(r"^([a-z][a-z0-9_-]*)=(.*)$", re.DOTALL)
+
+
+class Meter(Protocol):
+    """One sensor family, opened. A meter's ``read`` may leave out a channel that is not due; it never invents one."""
+
+    def channels(self) -> tuple[Channel, ...]:
+        """What this meter reads; fixed from opening to closing."""
+        ...
+
+    def read(self) -> tuple[Reading, ...]:
+        """Read what is due now, each reading with its own two times."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the sensor. Calling it twice is harmless."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The three faces of time that a meter needs; a test passes its own.
+
+    mono   monotonic seconds (differences);  wall  Unix seconds (joining with others);  sleep  waits some seconds
+    """
+
+    mono: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+
+def log_notice(text: str) -> None:
+    """The default way a notice goes: a warning on the logger ``joulemill.meters``."""
+    logging.getLogger("joulemill.meters").warning("%s", text)
+
+
+@dataclass(frozen=True)
+class MeterContext:
+    """The surroundings of a meter, all of which a test may replace.
+
+    server_pid   process whose CPU time the declared power model counts, and whose GPUs are its own; None unknown
+    sysfs, proc  roots of the two kernel trees
+    clock        see :class:`Clock`
+    environ      where credentials come from; never the command line
+    notice       takes one sentence that the user must see (a sensor that is missing, a share that is assumed)
+    libraries    stands in for the vendors' Python modules by name (``pynvml``, ``amdsmi``)
+    """
+
+    server_pid: int | None = None
+    sysfs: Path = Path("/sys")
+    proc: Path = Path("/proc")
+    clock: Clock = field(default_factory=Clock)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    notice: Callable[[str], None] = log_notice
+    libraries: Mapping[str, Any] = field(default_factory=dict)
+
+    def library(self, name: str) -> Any:
+        """The vendor's Python module ``name``. Raises ImportError where it is not installed."""
+        return self.libraries[name] if name in self.libraries else import_module(name)
+
+    def reading(self, channel: str, value: float | None, error: str | None = None) -> Reading:
+        """A reading of ``channel`` taken now."""
+        return Reading(channel, self.clock.mono(), self.clock.wall(), value, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A meter's SPEC, taken apart: ``name[:target][,key=value…]``, such as ``rapl:scope=psys`` or ``file:x.csv,unit=kW``.
+
+    text    as the user wrote it; name  the sensor family;  target  the part without a key ("" where none)
+    """
+
+    text: str
+    name: str
+    target: str
+    options: Mapping[str, str]
+
+    def option(self, key: str, default: str, allowed: tuple[str, ...] = ()) -> str:
+        """The option ``key`` or ``default``. Raises InputError where it is not one of ``allowed``."""
+        value = self.options.get(key, default)
+        if allowed and value not in allowed:
+            raise InputError(f"--meter {self.text}: {key}={value} is not known; use one of {', '.join(allowed)}")
+        return value
+
+    def only(self, *keys: str) -> Spec:
+        """This SPEC, after checking that it has no options but ``keys``; a mistyped option is never ignored."""
+        unknown = sorted(set(self.options) - set(keys))
+        if unknown:
+            known = f"it takes {', '.join(keys)}" if keys else "it takes none"
+            raise InputError(f"--meter {self.text}: no option {', '.join(unknown)}; {known}")
+        return self
+
+    def without_target(self) -> Spec:
+        """This SPEC, after checking that nothing stands in it without a key."""
+        if self.target:
+            raise InputError(f"--meter {self.text}: {self.target!r} is not understood; options are written key=value")
+        return self
+
+
+def parse_spec(text: str) -> Spec:
+    """Take a SPEC apart. Raises InputError when an option is given twice or there is no name.
+
+    >>> parse_spec("declared:idle=60W,busy=180W").options
+    {'idle': '60W', 'busy': '180W'}
+    """
+    name, _, rest = text.strip().partition(":")
+    if not name:
+        raise InputError(f"--meter {text!r}: a meter's name is missing")
+    options: dict[str, str] = {}
+    target: list[str] = []
+    for part in rest.split(",") if rest else []:
+        match = _OPTION.match(part)
+        if match is None:
+            target.append(part)
+        elif match.group(1) in options:
+            raise InputError(f"--meter {text}: {match.group(1)} is given twice")
+        else:
+            options[match.group(1)] = match.group(2).strip()
+    return Spec(text.strip(), name.strip(), ",".join(target), options)
+
+
+def open_meters(specs: Sequence[str], context: MeterContext) -> list[Meter]:
+    """Open every meter of ``specs`` (see :mod:`joulemill.meters.opening` for what there is), or none.
+
+    Raises InputError for a SPEC that cannot be or meters that overlap, MachineError for a sensor that is not there.
+    """
+    from joulemill.meters.opening import open_all  # the families import this file
+
+    return open_all(specs, context)

@@ -1,0 +1,118 @@
+"""Opens the meters that the user asked for, and refuses those that would count a joule twice.
+
+``auto`` takes what this machine has: GPU boards by NVML, the CPU by RAPL; where nothing can be measured it takes a
+declared power model and says so. No sensor is never 0 J.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from joulemill.errors import InputError, MachineError
+from joulemill.ledger.record import Channel, Quantity, Scope
+from joulemill.meters.meter import Meter, MeterContext, Spec, parse_spec
+
+#: Each family's module; it has ``open_meter(spec, context)`` and is imported when used.
+FAMILIES = {
+    "nvml": "joulemill.meters.nvml",
+    "rapl": "joulemill.meters.rapl",
+    "declared": "joulemill.meters.declared",
+}
+_PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
+
+
+def open_all(specs: Sequence[str], context: MeterContext) -> list[Meter]:
+    """Every meter of ``specs``, or none: what was opened is closed again when a later one fails."""
+    opened: list[Meter] = []
+    try:
+        for spec in [parse_spec(text) for text in specs]:
+            opened += _automatic(spec, context) if spec.name == "auto" else [_open(spec, context)]
+        check_overlap([m.channels() for m in opened])
+    except BaseException:
+        for meter in opened:
+            meter.close()
+        raise
+    return opened
+
+
+def _open(spec: Spec, context: MeterContext) -> Meter:
+    module = FAMILIES.get(spec.name)
+    if module is None:
+        raise InputError(f"--meter {spec.text}: there is no meter {spec.name!r}; there are auto, {', '.join(FAMILIES)}")
+    meter: Meter = import_module(module).open_meter(spec, context)
+    return meter
+
+
+def _automatic(spec: Spec, context: MeterContext) -> list[Meter]:
+    spec.without_target().only()
+    found: list[Meter] = []
+    reasons: dict[str, str] = {}
+    for name in ("nvml", "rapl"):
+        if name == "rapl" and any(_covers_host(c) for m in found for c in m.channels()):
+            context.notice("RAPL is left out: the GPU module's counter holds the CPU's energy already")
+            continue
+        try:
+            found.append(_open(parse_spec(name), context))
+        except MachineError as error:
+            reasons[name] = str(error)
+    _tell_missing(reasons, context, measured=bool(found))
+    if not found:
+        found.append(_open(parse_spec("declared"), context))
+    return found
+
+
+def _tell_missing(reasons: dict[str, str], context: MeterContext, *, measured: bool) -> None:
+    gpus = pci_gpus(context)
+    if gpus and "nvml" in reasons:
+        context.notice(f"{gpus} on the PCI bus, but not metered: {reasons['nvml']}")
+    if "rapl" in reasons and measured:
+        context.notice(f"the host's CPU is not measured: {reasons['rapl']}")
+    if not measured:
+        context.notice(
+            "no energy sensor can be read here, so joules come from a power model with a wide interval and are "
+            f"labelled modelled ({reasons.get('rapl', 'no RAPL')}); 'joulemill doctor' says how to get a sensor"
+        )
+
+
+def pci_gpus(context: MeterContext) -> str:
+    """What graphics or accelerator boards the PCI bus shows, as text ("2 NVIDIA GPUs"); "" for none."""
+    counts: dict[str, int] = {}
+    for device in (context.sysfs / "bus" / "pci" / "devices").glob("*"):
+        try:
+            maker = _PCI_VENDORS.get((device / "vendor").read_text().strip())
+            kind = (device / "class").read_text().strip()
+        except OSError:
+            continue
+        if maker and kind.startswith(("0x03", "0x12")):
+            counts[maker] = counts.get(maker, 0) + 1
+    return " and ".join(f"{n} {maker} GPU{'s' if n > 1 else ''}" for maker, n in counts.items())
+
+
+def check_overlap(meters: Sequence[Sequence[Channel]]) -> None:
+    """Raise InputError where two meters would count the same energy and nothing says which part is inside which."""
+    channels = [c for group in meters for c in group]
+    ids = [c.id for c in channels]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice:
+        raise InputError(f"two meters read the same thing ({twice[0]}); give each --meter once")
+    powered = [c for c in channels if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
+    if any(_covers_host(c) for c in powered):
+        host = next((c for c in powered if c.scope in (Scope.CPU, Scope.MEMORY)), None)
+        if host is not None:
+            raise InputError(
+                f"{host.id} is already inside the GPU module's counter (a superchip's covers CPU and memory): "
+                f"leave out --meter {host.meter}, or meter the GPU alone with --meter nvml:scope=gpu"
+            )
+    model = next((c for c in powered if c.meter.startswith("declared") and c.scope is Scope.NODE), None)
+    device = next((c for c in powered if c.scope is Scope.DEVICE), None)
+    if model is not None and device is not None:
+        raise InputError(
+            f"--meter {model.meter} models the whole node from CPU time, and {device.id} is measured inside it: "
+            "say scope=cpu in the declared meter to model the host beside its devices"
+        )
+
+
+def _covers_host(channel: Channel) -> bool:
+    """Whether the channel is a superchip's module counter, CPU included."""
+    return ":module-" in channel.id

@@ -1,0 +1,132 @@
+"""Reads meters on an absolute schedule in the background and hands every reading on.
+
+Each meter has a thread of its own, so a slow one (a BMC) never shifts the timestamps of a quick one (a GPU). A meter
+that raises becomes error readings on all its channels and is tried again at the next tick. The threads count their own
+CPU time, so a run can say what metering cost.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from joulemill.errors import InputError
+from joulemill.ledger.record import Reading
+from joulemill.meters.meter import Clock, Meter
+
+Sink = Callable[[Sequence[Reading]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerCost:
+    """What metering cost so far.
+
+    cpu_s       CPU time of the sampling threads (the meters' and the sink's work);  elapsed_s  time they ran
+    reads_count reads made;  missed_count  ticks that were skipped because a read took longer than the period
+    """
+
+    cpu_s: float
+    elapsed_s: float
+    reads_count: int
+    missed_count: int
+
+    @property
+    def core_ratio(self) -> float | None:
+        """Share of one core; None before anything ran."""
+        return self.cpu_s / self.elapsed_s if self.elapsed_s > 0 else None
+
+
+class _Lane:
+    """One meter's thread."""
+
+    def __init__(self, meter: Meter, period_s: float, deliver: Sink, clock: Clock) -> None:
+        self.meter, self.period_s, self.deliver, self.clock = meter, period_s, deliver, clock
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="joulemill-meter", daemon=True)
+        self.cpu_s = 0.0
+        self.reads = self.missed = 0
+
+    def _run(self) -> None:
+        start = time.monotonic()
+        tick = 0
+        while not self.stopping.is_set():
+            self._once()
+            due = max(tick + 1, int((time.monotonic() - start) / self.period_s) + 1)
+            self.missed += due - tick - 1
+            tick = due
+            self.stopping.wait(max(0.0, start + tick * self.period_s - time.monotonic()))
+        self._once()
+
+    def _once(self) -> None:
+        self.deliver(self._readings())
+        self.reads += 1
+        self.cpu_s = time.thread_time()
+
+    def _readings(self) -> tuple[Reading, ...]:
+        try:
+            return self.meter.read()
+        except Exception as error:  # a sensor may fail in any way; the run goes on and its record says so
+            text = f"{type(error).__name__}: {error}"
+            mono, wall = self.clock.mono(), self.clock.wall()
+            return tuple(Reading(c.id, mono, wall, None, text) for c in self.meter.channels())
+
+
+class Sampler:
+    """Samples ``meters`` every ``period_s`` seconds into ``sink``.
+
+    ``sink`` is called by one thread at a time, in no fixed order between meters. ``start`` reads at once and ``stop``
+    reads once more, so that a window between them is bracketed. Where the sink raises (a full disk), sampling ends
+    and ``failure`` holds what it raised.
+    """
+
+    def __init__(self, meters: Sequence[Meter], period_s: float, sink: Sink, clock: Clock | None = None) -> None:
+        if not period_s > 0:
+            raise InputError(f"a sampling period must be more than 0 s, not {period_s}")
+        self._sink = sink
+        self._lock = threading.Lock()
+        self._lanes = [_Lane(m, period_s, self._deliver, clock or Clock()) for m in meters]
+        self._started_s: float | None = None
+        self._stopped_s: float | None = None
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin; each meter is read at once. A sampler runs once."""
+        self._started_s = time.monotonic()
+        for lane in self._lanes:
+            lane.thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> tuple[str, ...]:
+        """Read each meter once more and end. Returns names of meters that did not come back within ``timeout_s``."""
+        for lane in self._lanes:
+            lane.stopping.set()
+        deadline = time.monotonic() + timeout_s
+        for lane in self._lanes:
+            if lane.thread.ident is not None:
+                lane.thread.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            self._stopped_s = self._stopped_s or time.monotonic()
+        return tuple(
+            n for lane in self._lanes if lane.thread.is_alive() for n in {c.meter for c in lane.meter.channels()}
+        )
+
+    def cost(self) -> SamplerCost:
+        """What metering has cost until now."""
+        end = self._stopped_s or time.monotonic()
+        elapsed = 0.0 if self._started_s is None else end - self._started_s
+        lanes = self._lanes
+        return SamplerCost(
+            sum(x.cpu_s for x in lanes), elapsed, sum(x.reads for x in lanes), sum(x.missed for x in lanes)
+        )
+
+    def _deliver(self, readings: Sequence[Reading]) -> None:
+        with self._lock:
+            if self.failure is not None or self._stopped_s is not None or not readings:
+                return  # a meter that comes back after stop() is too late: the sink may be closed
+            try:
+                self._sink(readings)
+            except Exception as error:
+                self.failure = error
+                for lane in self._lanes:
+                    lane.stopping.set()
