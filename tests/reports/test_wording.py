@@ -12,7 +12,15 @@ from joulemill.reports.wording import digits, interval, percent, quantity, say, 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (1234.5, "1,230"), (0.012345, "0.0123"), (99.96, "100"), (9.999, "10.0"), (-3.14159, "-3.14"), (1e-7, "1.00e-07")],
+    [
+        (0, "0"),
+        (1234.5, "1,230"),
+        (0.012345, "0.0123"),
+        (99.96, "100"),
+        (9.999, "10.0"),
+        (-3.14159, "-3.14"),
+        (1e-7, "1.00e-07"),
+    ],
 )
 def test_digits(value: float, text: str) -> None:
     assert digits(value) == text

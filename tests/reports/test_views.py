@@ -1,0 +1,131 @@
+"""Every view of one report: nothing hostile reaches markup, nothing is fetched, unknown is never shown as zero."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import jinja2
+import pytest
+from rich.console import Console
+
+from joulemill.errors import InputError
+from joulemill.figure import unknown
+from joulemill.reports import html, pictures, tables, terminal
+from joulemill.reports.document import Waterfall
+from joulemill.reports.serialise import from_json, schema, to_json
+from tests.reports.example import HOSTILE, altered, example
+
+
+class Tags(HTMLParser):
+    """Collects tags and the addresses that a page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [v or "" for k, v in attrs if k in ("src", "href", "data", "action")]
+
+
+def test_page_is_offline_and_holds_no_script() -> None:
+    page = Tags()
+    text = html.render(example())
+    page.feed(text)
+    assert "script" not in page.tags
+    assert page.fetched == []
+    assert "@import" not in text and "url(" not in text
+    assert page.tags.count("svg") == 5
+
+
+def test_every_figure_stands_with_its_basis() -> None:
+    text = html.render(example())
+    assert text.count('class="basis modelled"') >= 4
+    assert "420 mJ/tok" in text and "378–462" in text
+    assert "unknown: the site states no water use" in text
+
+
+def test_terminal_shows_the_four_demands() -> None:
+    screen = io.StringIO()
+    terminal.show(example(), Console(file=screen, width=160, color_system=None))
+    shown = screen.getvalue()
+    for wanted in (
+        "420 mJ/tok",
+        "binding: memory bandwidth",
+        "108 W",
+        "utilisation-adjusted output",
+        "TTFT",
+        "accuracy",
+    ):
+        assert wanted in shown
+    assert "420 mJ/tok node modelled" in terminal.one_line(example())
+
+
+def test_markdown_cells_hold_no_markup() -> None:
+    text = tables.markdown(example())
+    assert "<script>" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| memory bandwidth")]
+    assert len(re.findall(r"(?<!\\)\|", rows[0])) == 8
+
+
+def test_latex_escapes() -> None:
+    text = tables.latex_row(example())
+    assert r"\&" in text and r"50\%" in text
+    assert text.endswith("\\\\\n")
+    assert tables.latex(example()).count(r"\\") > 10
+
+
+def test_json_round_trip_gives_the_same_bytes() -> None:
+    text = to_json(example())
+    assert to_json(from_json(text)) == text
+    assert json.loads(text)["energy"]["device_j_tok"]["value"] is None
+
+
+def test_schema_describes_the_document() -> None:
+    made = schema()
+    assert set(json.loads(to_json(example()))) == set(made["properties"])
+    assert "node_j_tok" in json.dumps(made)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not a report"),
+        ("[" * 10_000, "not a report"),
+        ("[]", "version None"),
+        ('{"schema_version": "9.0"}', "version '9.0'"),
+        ('{"schema_version": "1.0"}', "not a valid report"),
+    ],
+)
+def test_reading_what_is_no_report(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        from_json(text)
+
+
+def test_pictures_of_nothing_say_so() -> None:
+    assert "no ceiling is known" in pictures.barrel((), "undecided", None)
+    nothing = Waterfall(({"name": "node", "energy_j": unknown("J", "no meter"), "kind": "whole", "of": None},))
+    assert "no joules are known" in pictures.joules(nothing)
+    assert "too few values" in pictures.histogram("TTFT", ())
+
+
+def test_gap_breaks_the_line() -> None:
+    path = pictures._path([(0.0, 1.0), (1.0, None), (2.0, 1.0), (3.0, 2.0)])
+    assert path == "M0.0 1.0M2.0 1.0L3.0 2.0"
+
+
+def test_staves_stand_in_order_of_height() -> None:
+    picture = pictures.barrel(example().ceilings, "memory_bandwidth", 166.0)
+    heights = {m[1]: float(m[0]) for m in re.findall(r'height="([\d.]+)" class="stave( binding)?"', picture)}
+    every = [float(h) for h in re.findall(r'height="([\d.]+)" class="stave(?: binding)?"', picture)]
+    assert every == sorted(every)
+    assert heights[" binding"] == min(every)
+
+
+def test_hostile_names_are_text() -> None:
+    assert HOSTILE not in html.render(example())
+    assert str(jinja2.filters.escape(HOSTILE)) in html.render(example())
