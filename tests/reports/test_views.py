@@ -16,7 +16,7 @@ from joulemill.figure import unknown
 from joulemill.reports import html, pictures, tables, terminal
 from joulemill.reports.document import Waterfall
 from joulemill.reports.serialise import from_json, schema, to_json
-from tests.reports.example import HOSTILE, altered, example
+from tests.reports.example import HOSTILE, example
 
 
 class Tags(HTMLParser):

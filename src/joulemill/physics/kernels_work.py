@@ -24,7 +24,9 @@ def gemm(
 ) -> KernelWork:
     """C[rows, columns] = A[rows, depth] · W[depth, columns].
 
-    ``weight_byte``, ``act_byte``: bytes an element of W and of A (1.0625 for FP8 with scales, 0.5625 for NVFP4). C is written in 2 bytes an element. Measures: compute (rows, rows·columns, depth), memory (columns, depth).
+    ``weight_byte``, ``act_byte``: bytes an element of W and of A (with block scales: 1.03 for FP8, 0.5625 for
+    NVFP4). C is written in 2 bytes an element. Measures: compute (rows, rows·columns, depth), memory (columns,
+    depth).
     """
     m, n, k = _array(rows), _array(columns), _array(depth)
     byte = n * k * _array(weight_byte) + m * (k * _array(act_byte) + 2.0 * n)

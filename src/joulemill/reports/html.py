@@ -63,6 +63,7 @@ def _tiles(report: Report) -> list[dict[str, str]]:
     )
     if quality.accuracy.value is not None:
         accuracy["value"] = percent(quality.accuracy.value)
+        accuracy["range"] = interval(quality.accuracy.scaled(100.0, "%"))
     binding = {
         "name": "active constraint",
         "value": title(report.binding.name),

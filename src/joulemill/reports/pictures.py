@@ -38,7 +38,8 @@ def barrel(ceilings: Sequence[Ceiling], binding: str, achieved_tok_s: float | No
     missing = [c for c in ceilings if not c.rate_tok_s.value]
     if not known:
         return _svg(60, "Ceilings", "No ceiling is known.", [_text(WIDTH / 2, 35, "no ceiling is known")])
-    levels = [c.rate_tok_s.value or 1.0 for c in known] + ([achieved_tok_s] if achieved_tok_s else [])
+    levels = [v for c in known for v in (c.rate_tok_s.value, c.rate_tok_s.high) if v]
+    levels += [achieved_tok_s] if achieved_tok_s else []
     low, high = math.log10(min(levels)) - 0.35, math.log10(max(levels)) + 0.1
     top, bottom = 26, 210
 
@@ -73,7 +74,9 @@ def _stave(
         tall: float = height(rate)
         style = "stave binding" if binding else "stave"
         body.append(_bar(x, bottom - tall, width, tall, style))
-        body.append(_text(middle, bottom - tall - 5, digits(rate), "strong small" if binding else "small"))
+        highest = height(ceiling.rate_tok_s.high) if ceiling.rate_tok_s.high else tall
+        label = max(bottom - max(tall, highest) - 5, 9.0)
+        body.append(_text(middle, label, digits(rate), "strong small" if binding else "small"))
         if ceiling.rate_tok_s.low and ceiling.rate_tok_s.high:
             y1, y2 = (bottom - height(v) for v in (ceiling.rate_tok_s.low, ceiling.rate_tok_s.high))
             body.append(f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{y1:.1f}" y2="{y2:.1f}" class="whisker"/>')
@@ -167,7 +170,7 @@ def histogram(name: str, values_s: Sequence[float], target_s: float | None = Non
     seen = sorted(v for v in values_s if v is not None)
     if len(seen) < 2:
         return _svg(50, name, "Too few values.", [_text(WIDTH / 2, 30, f"{name}: too few values")])
-    top, bottom, bins = 18.0, 84.0, 42
+    top, bottom, bins = 30.0, 92.0, 42
     low, high = seen[0], max(seen[-1], target_s or 0.0)
     step = max(high - low, 1e-9) / bins
     counts = [0] * bins
@@ -193,4 +196,4 @@ def histogram(name: str, values_s: Sequence[float], target_s: float | None = Non
     body.append(_text(0, 10, f"{name}, n = {len(seen)}", "tiny", "start"))
     for anchor, x, value in (("start", 0.0, low), ("end", float(WIDTH), high)):
         body.append(_text(x, bottom + 13, f"{digits(value * 1000)} ms", "tiny", anchor))
-    return _svg(102, name, f"From {low * 1000:.1f} to {high * 1000:.1f} ms.", body)
+    return _svg(110, name, f"From {low * 1000:.1f} to {high * 1000:.1f} ms.", body)
