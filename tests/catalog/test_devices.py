@@ -150,7 +150,7 @@ def test_the_facts_behind_a_device_can_be_shown() -> None:
 def test_a_users_own_device(tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text(
-        'name = "mine"\nkind = "gpu"\nmemory = "80 GiB"\ntdp = 350\nmemory_bandwidth = "2 TB/s"\npeak_bf16 = "300 Tflop/s"\n'
+        'name = "mine"\nkind = "gpu"\nmemory = "80 GiB"\ntdp = 350\nmemory_bandwidth = "2 TB/s"\npeak_bf16 = 300e12\n'
     )
     device = find_device(str(path))
     assert (device.name, device.memory_byte, device.tdp_w) == ("mine", 80 * GIB, 350.0)

@@ -1,0 +1,70 @@
+"""The catalogue of nodes: ``nodes.csv`` (one fact a row) and ``node_names.csv`` → ``Node``."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from functools import cache
+from importlib.resources import files
+
+from joulemill.catalog.devices import resolve_device_name
+from joulemill.errors import InputError
+from joulemill.physics.node import Node
+
+#: parameter of the CSV → field of Node; all values are SI, so nothing is converted.
+PARAMETERS: dict[str, str] = {
+    "host_idle": "host_idle_w",
+    "host_share": "host_share_ratio",
+    "fan_max": "fan_max_w",
+    "fan_floor": "fan_floor_ratio",
+    "fan_full": "fan_full_ratio",
+    "full_load": "full_load_w",
+    "supply": "supply_w",
+    "loss_fixed": "loss_fixed_ratio",
+    "loss_linear": "loss_linear_ratio",
+    "loss_square": "loss_square_ratio",
+    "host_spread": "host_spread_ratio",
+    "fan_spread": "fan_spread_ratio",
+    "loss_spread": "loss_spread_ratio",
+}
+
+
+@cache
+def node_facts() -> tuple[dict[str, str], ...]:
+    """All rows of ``nodes.csv``: node, parameter, value, unit, basis, source, note."""
+    with (files(__package__) / "nodes.csv").open(encoding="utf-8") as lines:
+        return tuple(csv.DictReader(lines))
+
+
+@cache
+def _names() -> dict[str, dict[str, str]]:
+    with (files(__package__) / "node_names.csv").open(encoding="utf-8") as lines:
+        return {row["node"]: row for row in csv.DictReader(lines)}
+
+
+def node_names() -> tuple[str, ...]:
+    """Names of all nodes, in the catalogue's order."""
+    return tuple(_names())
+
+
+@cache
+def find_node(name: str) -> Node:
+    """The node called ``name``. Raises InputError with the nearest names."""
+    row = _names().get(name)
+    if row is None:
+        close = difflib.get_close_matches(name, _names(), n=3, cutoff=0.4)
+        raise InputError(f"node {name!r} is not in the catalogue; use one of {', '.join(close or _names())}")
+    values = {PARAMETERS[f["parameter"]]: float(f["value"]) for f in node_facts() if f["node"] == name}
+    return Node(name, row["label"], int(row["device_count"]), **values)
+
+
+def node_of(device_name: str) -> Node:
+    """The usual node for a device (any spelling that ``find_device`` knows).
+
+    A device of the user's own has no catalogued node: InputError says to name one.
+    """
+    canonical = resolve_device_name(device_name)
+    for name, row in _names().items():
+        if canonical in row["devices"].split(";"):
+            return find_node(name)
+    raise InputError(f"no node is catalogued for {canonical}; name one of {', '.join(_names())}")
