@@ -1,0 +1,228 @@
+"""Where a server is and what it says of itself before a run: models, version, context, where its metrics are.
+
+Servers differ in which of ``/props``, ``/version``, ``/info`` they have; what they lack stays None.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import aiohttp
+
+from joulemill.errors import InputError, ServerError
+from joulemill.servers.transcript import error_text
+
+#: Which extensions of the OpenAI API a server is known to take.
+TAKES_IGNORE_EOS = frozenset({"llama.cpp", "vllm", "sglang"})
+PROBE_TIMEOUT_S = 10.0
+MAX_PROBE_BYTE = 8 << 20
+_ASKED = re.compile(r"/(chat/completions|completions|models)$")
+_VERSION = re.compile(r"/v\d+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An OpenAI-compatible API. ``url`` may be given with or without ``/v1``; it is kept with it.
+
+    ``model`` "" stands for the only model that is served. ``api`` is "chat" or "completions".
+    Raises InputError for a URL that cannot be one.
+    """
+
+    url: str
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    api: str = "chat"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", _normal(self.url))
+        if self.api not in ("chat", "completions"):
+            raise InputError(f"api {self.api!r} is unknown; use 'chat' or 'completions'")
+
+    @property
+    def root_url(self) -> str:
+        """The server itself, without the API's version: where /metrics and /health are."""
+        return _VERSION.sub("", self.url)
+
+    @property
+    def ask_url(self) -> str:
+        """Where questions go."""
+        return self.url + ("/chat/completions" if self.api == "chat" else "/completions")
+
+    def headers(self) -> dict[str, str]:
+        """The key, where there is one."""
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFacts:
+    """What the server says of itself. ``kind``: llama.cpp, vllm, sglang, trtllm, tgi, ollama or unknown.
+
+    ``model`` is the one to ask for; ``max_context_tok`` its context for one request; ``metrics_url`` answered with
+    Prometheus text just now, or is None; ``props`` is the server's own description, as it came.
+    """
+
+    kind: str
+    version: str | None
+    model: str
+    models: tuple[str, ...]
+    max_context_tok: int | None
+    metrics_url: str | None
+    props: Mapping[str, Any]
+
+    @property
+    def takes_ignore_eos(self) -> bool:
+        """Whether the server is known to take ``ignore_eos`` (OpenAI's own refuses unknown fields)."""
+        return self.kind in TAKES_IGNORE_EOS
+
+
+async def check_endpoint(session: aiohttp.ClientSession, endpoint: Endpoint) -> EndpointFacts:
+    """Ask the server what it is. Raises ServerError(usage=True), one line, when it cannot be used as asked."""
+    rows = await _models(session, endpoint)
+    row = _chosen(rows, endpoint)
+    root = endpoint.root_url
+    props, version, info, about, ollama = await asyncio.gather(
+        *(
+            _document(session, endpoint, root + path)
+            for path in ("/props", "/version", "/info", "/get_server_info", "/api/version")
+        )
+    )
+    kind = _kind(str(row.get("owned_by", "")), props, info, about, ollama)
+    said = {"llama.cpp": props.get("build_info"), "tgi": info.get("version"), "sglang": about.get("version")}
+    found = said.get(kind) or (ollama if kind == "ollama" else version).get("version")
+    return EndpointFacts(
+        kind=kind,
+        version=str(found) if found is not None else None,
+        model=str(row["id"]),
+        models=tuple(str(r["id"]) for r in rows),
+        max_context_tok=_context_tok(row, props, info),
+        metrics_url=await _metrics_url(session, endpoint, str(row["id"])),
+        props=props or info or about,
+    )
+
+
+async def _models(session: aiohttp.ClientSession, endpoint: Endpoint) -> list[dict[str, Any]]:
+    url = endpoint.url + "/models"
+    try:
+        status, body = await _get(session, endpoint, url)
+    except TimeoutError:
+        raise ServerError(
+            f"{url} did not answer within {PROBE_TIMEOUT_S:g} s; is the server up and --url right?", usage=True
+        ) from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        raise ServerError(f"no server answers at {url} ({reason}); start it or correct --url", usage=True) from None
+    if status in (401, 403):
+        key = "the key was refused" if endpoint.api_key else "it wants a key"
+        raise ServerError(f"{url} answered {status}: {key}; put the right one into the environment", usage=True)
+    if status != 200:
+        raise ServerError(
+            f"{url} answered {status} ({error_text(body, 120)}); is --url an OpenAI-compatible API?", usage=True
+        )
+    rows = _json(body).get("data")
+    named = [r for r in rows if isinstance(r, dict) and r.get("id")] if isinstance(rows, list) else []
+    if not named:
+        raise ServerError(f"{url} lists no models; is --url an OpenAI-compatible API with a model loaded?", usage=True)
+    return named
+
+
+def _chosen(rows: list[dict[str, Any]], endpoint: Endpoint) -> dict[str, Any]:
+    names = [str(r["id"]) for r in rows]
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    if not endpoint.model:
+        if len(rows) > 1:
+            raise ServerError(f"the server has {len(rows)} models; choose one with --model: {shown}", usage=True)
+        return rows[0]
+    for row in rows:
+        aliases = row.get("aliases")
+        if endpoint.model == row["id"] or (isinstance(aliases, list) and endpoint.model in aliases):
+            return row
+    raise ServerError(f"the server has no model {endpoint.model!r}; it serves: {shown}", usage=True)
+
+
+def _kind(
+    owner: str, props: Mapping[str, Any], info: Mapping[str, Any], about: Mapping[str, Any], ollama: Mapping[str, Any]
+) -> str:
+    known = {"llamacpp": "llama.cpp", "vllm": "vllm", "sglang": "sglang", "tensorrt_llm": "trtllm"}
+    if owner in known:
+        return known[owner]
+    signs = (
+        ("llama.cpp", "default_generation_settings" in props or "build_info" in props),
+        ("tgi", "model_id" in info and "version" in info),
+        ("sglang", "internal_states" in about or "tp_size" in about),
+        ("ollama", "version" in ollama),
+    )
+    return next((kind for kind, seen in signs if seen), "unknown")
+
+
+def _context_tok(row: Mapping[str, Any], props: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
+    """Context of one request: llama.cpp's is that of one slot, not of the whole server."""
+    settings = props.get("default_generation_settings")
+    slot = settings.get("n_ctx") if isinstance(settings, dict) else None
+    for value in (row.get("max_model_len"), slot, info.get("max_total_tokens")):
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return None
+
+
+async def _metrics_url(session: aiohttp.ClientSession, endpoint: Endpoint, model: str) -> str | None:
+    """Where Prometheus text is: TensorRT-LLM keeps JSON at /metrics; llama.cpp's router wants the model named."""
+    for path in ("/metrics", f"/metrics?model={quote(model, safe='')}", "/prometheus/metrics"):
+        try:
+            status, body = await _get(session, endpoint, endpoint.root_url + path)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            return None
+        if status == 200 and body.lstrip()[:1] not in (b"{", b"[", b"<", b""):
+            return endpoint.root_url + path
+    return None
+
+
+async def _document(session: aiohttp.ClientSession, endpoint: Endpoint, url: str) -> dict[str, Any]:
+    """A JSON object that the server may or may not have: empty where it does not."""
+    try:
+        status, body = await _get(session, endpoint, url)
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+        return {}
+    return _json(body) if status == 200 else {}
+
+
+async def _get(session: aiohttp.ClientSession, endpoint: Endpoint, url: str) -> tuple[int, bytes]:
+    async with asyncio.timeout(PROBE_TIMEOUT_S):
+        async with session.get(url, headers=endpoint.headers(), allow_redirects=False) as response:
+            chunks, size_byte = [], 0
+            while (data := await response.content.readany()) and size_byte <= MAX_PROBE_BYTE:
+                chunks.append(data)
+                size_byte += len(data)
+            return response.status, b"".join(chunks)
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _normal(url: str) -> str:
+    """``http://host:port/v1``, from whatever of it was given."""
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"{url!r} is not a server's address; write it like http://127.0.0.1:8000/v1")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InputError(
+            "the server's URL holds a user, query or fragment; give the plain address, the key in the environment"
+        )
+    try:
+        _ = parts.port
+    except ValueError:
+        raise InputError(f"{url!r} has no valid port; write it like http://127.0.0.1:8000/v1") from None
+    path = _ASKED.sub("", parts.path.rstrip("/"))
+    if not _VERSION.search(path):
+        path += "/v1"
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))

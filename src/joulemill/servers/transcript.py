@@ -1,0 +1,225 @@
+"""What came back for one question: first as bytes with their arrival times, then read as an answer. Sans-IO.
+
+While a stream runs, only ``(time, bytes)`` pairs are kept: work done then would delay the time stamps of the other
+streams of this process. ``read_pieces`` decodes them after the end, in pieces between which the caller may let other
+streams be served. A chunk is not a token: counts come from the server's ``usage`` alone.
+This file knows nothing of sockets, sessions or clocks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from joulemill.ledger.record import Outcome
+from joulemill.servers.sse import EventTooLongError, SseEvent, SseParser
+
+#: Arrivals decoded between two pauses: about 0.3 ms of work (assumed, 10 µs a chunk).
+PIECE_COUNT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one question went. Times are on the monotonic clock; None where it never came to that.
+
+    ``outcome`` OK: ``error`` is None. ``first_token_mono_s`` is the arrival of the first chunk with text in it
+    (content or reasoning); ``chunk_mono_s`` the arrivals of all such chunks. Token counts are the server's usage.
+    """
+
+    outcome: Outcome
+    dispatched_mono_s: float
+    first_byte_mono_s: float | None
+    first_token_mono_s: float | None
+    last_token_mono_s: float | None
+    end_mono_s: float | None
+    chunk_mono_s: tuple[float, ...]
+    text: str
+    prompt_tok: int | None
+    cached_tok: int | None
+    output_tok: int | None
+    reasoning_tok: int | None
+    finish_reason: str | None
+    http_status: int | None
+    error: str | None
+    retry_after_s: float | None
+
+
+@dataclass(slots=True)
+class Transcript:
+    """The raw side of one exchange, filled while it runs; after a cancellation the caller still holds it.
+
+    ``answer()`` reads it at once (blocking); ``ask`` reads it in pieces.
+    """
+
+    dispatched_mono_s: float = 0.0
+    first_byte_mono_s: float | None = None
+    end_mono_s: float | None = None
+    http_status: int | None = None
+    retry_after_s: float | None = None
+    outcome: Outcome | None = None
+    error: str | None = None
+    arrivals: list[tuple[float, bytes]] = field(default_factory=list)
+
+    def fail(self, outcome: Outcome, error: str) -> None:
+        """Note the first thing that went wrong; later ones are its consequences."""
+        if self.outcome is None:
+            self.outcome, self.error = outcome, error
+
+    def answer(self) -> Answer:
+        """Read everything now. Without an end this is a cancelled request, with what had come until then."""
+        reading = _Reading()
+        for _ in reading.pieces(self.arrivals):
+            pass
+        return reading.answer(self)
+
+    def read_pieces(self) -> Iterator[Answer | None]:
+        """None after each piece of work, the Answer last."""
+        reading = _Reading()
+        for _ in reading.pieces(self.arrivals):
+            yield None
+        yield reading.answer(self)
+
+
+class _Reading:
+    """Accumulates what the events of one stream say."""
+
+    def __init__(self) -> None:
+        self.parser = SseParser()
+        self.text: list[str] = []
+        self.chunk_mono_s: list[float] = []
+        self.usage: dict[str, Any] = {}
+        self.timings: dict[str, Any] = {}
+        self.finish_reason: str | None = None
+        self.done = False
+        self.fault: tuple[Outcome, str] | None = None
+
+    def pieces(self, arrivals: list[tuple[float, bytes]]) -> Iterator[None]:
+        try:
+            for index, (t_mono_s, data) in enumerate(arrivals, 1):
+                for event in self.parser.feed(data):
+                    self.take(t_mono_s, event)
+                if index % PIECE_COUNT == 0:
+                    yield
+            for event in self.parser.finish():
+                self.take(arrivals[-1][0], event)
+        except EventTooLongError as error:
+            self.fault = self.fault or (Outcome.CUT_SHORT, str(error))
+
+    def take(self, t_mono_s: float, event: SseEvent) -> None:
+        if event.data.strip() == b"[DONE]":
+            self.done = True
+            return
+        try:
+            message = json.loads(event.data)
+        except (ValueError, RecursionError):
+            message = None
+        if event.kind == b"error" or (isinstance(message, dict) and message.get("error")):
+            self.fault = self.fault or (Outcome.HTTP_ERROR, f"error in the stream: {error_text(event.data)}")
+        elif isinstance(message, dict):
+            self._message(t_mono_s, message)
+        elif not self.done:
+            shown = event.data[:60].decode("utf-8", "replace")
+            self.fault = self.fault or (
+                Outcome.CUT_SHORT,
+                f"the stream has an event that is not a JSON object: {shown!r}",
+            )
+
+    def _message(self, t_mono_s: float, message: dict[str, Any]) -> None:
+        self.usage = _mapping(message.get("usage")) or self.usage
+        self.timings = _mapping(message.get("timings")) or self.timings
+        choices = message.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            return
+        choice = choices[0]
+        if isinstance(choice.get("finish_reason"), str):
+            self.finish_reason = choice["finish_reason"]
+        content, visible = _content(choice)
+        if content:
+            self.text.append(content)
+        if visible:
+            self.chunk_mono_s.append(t_mono_s)
+
+    def answer(self, raw: Transcript) -> Answer:
+        outcome, error = self._verdict(raw)
+        chunks = tuple(self.chunk_mono_s)
+        details = _mapping(self.usage.get("prompt_tokens_details"))
+        cached = _count(details.get("cached_tokens"))
+        return Answer(
+            outcome=outcome,
+            dispatched_mono_s=raw.dispatched_mono_s,
+            first_byte_mono_s=raw.first_byte_mono_s,
+            first_token_mono_s=chunks[0] if chunks else None,
+            last_token_mono_s=chunks[-1] if chunks else None,
+            end_mono_s=raw.end_mono_s,
+            chunk_mono_s=chunks,
+            text="".join(self.text),
+            prompt_tok=_count(self.usage.get("prompt_tokens")),
+            cached_tok=cached if cached is not None else _count(self.timings.get("cache_n")),
+            output_tok=_count(self.usage.get("completion_tokens")),
+            reasoning_tok=self._reasoning_tok(),
+            finish_reason=self.finish_reason,
+            http_status=raw.http_status,
+            error=error,
+            retry_after_s=raw.retry_after_s,
+        )
+
+    def _reasoning_tok(self) -> int | None:
+        details = _mapping(self.usage.get("completion_tokens_details"))
+        counted = _count(details.get("reasoning_tokens"))
+        return counted if counted is not None else _count(self.usage.get("reasoning_tokens"))
+
+    def _verdict(self, raw: Transcript) -> tuple[Outcome, str | None]:
+        """The first cause wins. A transport fault after a whole answer is no fault of the answer."""
+        whole = self.done or (self.finish_reason is not None and raw.outcome is None)
+        if self.fault is not None:
+            return self.fault
+        if raw.outcome is not None and not whole:
+            return raw.outcome, raw.error
+        if raw.end_mono_s is None:
+            return Outcome.CANCELLED, "cancelled by the client"
+        if not whole:
+            return Outcome.CUT_SHORT, "the stream ended without [DONE] or a finish_reason"
+        return self._counted()
+
+    def _counted(self) -> tuple[Outcome, str | None]:
+        output_tok = _count(self.usage.get("completion_tokens"))
+        if output_tok == 0 or (output_tok is None and not self.chunk_mono_s):
+            return Outcome.NO_TOKENS, "the server ended the answer without a single token"
+        if output_tok is None or _count(self.usage.get("prompt_tokens")) is None:
+            return Outcome.NO_USAGE, "the stream carried no usage counts, so its tokens cannot be counted"
+        return Outcome.OK, None
+
+
+def _content(choice: dict[str, Any]) -> tuple[str, bool]:
+    """The answer's text in this chunk, and whether a token shows in it (text, reasoning or a tool call)."""
+    delta = _mapping(choice.get("delta"))
+    text = delta.get("content") if delta else choice.get("text")
+    thought = delta.get("reasoning_content") or delta.get("reasoning") or delta.get("tool_calls")
+    return (text if isinstance(text, str) else ""), bool(text or thought)
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int | None:
+    """A count of tokens that can be believed: a whole number, not negative."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or not 0 <= value < 2**53:
+        return None
+    return int(value)
+
+
+def error_text(body: bytes, limit: int = 300) -> str:
+    """The server's own words from an error body (OpenAI's, FastAPI's or plain text), on one line."""
+    text = body[: 64 * limit].decode("utf-8", "replace")
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        found = text
+    for key in ("error", "detail", "message"):
+        if isinstance(found, dict) and found.get(key):
+            found = found[key]
+    line = " ".join((found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
