@@ -39,8 +39,8 @@ def arrival_times(
 ) -> npt.NDArray[np.float64]:
     """Times in [0, ``duration_s``) at a mean rate of ``rate_req_s``, ascending, in s.
 
-    Gaps are Gamma(``burstiness``, 1/(rate·burstiness)), the first gap before the first arrival; with infinite burstiness
-    the k-th arrival is at k/rate. Raises InputError for a rate, burstiness or duration that is not positive.
+    Gaps are Gamma(``burstiness``, 1/(rate·burstiness)), the first gap before the first arrival; with infinite
+    burstiness the k-th arrival is at k/rate. Raises InputError for a rate, burstiness or duration that is not positive.
     """
     for name, number in (("--rate", rate_req_s), ("burstiness", burstiness), ("--duration", duration_s)):
         if not number > 0 or (math.isinf(number) and name != "burstiness"):
@@ -63,8 +63,9 @@ def arrival_times(
 def read_trace(path: Path) -> tuple[Arrival, ...]:
     """Arrivals of a trace file, from 0 s on, ascending.
 
-    CSV with a header or JSONL. Known names: ``time_s|time|t`` [s] with ``input_tokens``, ``output_tokens``; the Azure LLM
-    traces' ``TIMESTAMP,ContextTokens,GeneratedTokens``; Mooncake's ``timestamp`` [ms], ``input_length``, ``output_length``.
+    CSV with a header or JSONL. Known names: ``time_s|time|t`` [s] with ``input_tokens``, ``output_tokens``; the
+    Azure LLM traces' ``TIMESTAMP,ContextTokens,GeneratedTokens``; Mooncake's ``timestamp`` [ms], ``input_length``,
+    ``output_length``. The order of lines does not matter. An output of 0 tokens is asked as 1, as none can be less.
     Raises InputError with the line at fault.
     """
     try:

@@ -1,7 +1,7 @@
 """Lengths of prompts and replies: fixed or drawn, as the user writes them.
 
-``128`` fixed · ``64-256`` uniform, ends included · ``normal:MEAN:SD`` · ``lognormal:MEAN:SD`` (mean and standard deviation
-of the length itself, not of its logarithm). Randomness comes from a passed generator; nothing else is touched.
+``128`` fixed · ``64-256`` uniform, ends included · ``normal:MEAN:SD`` · ``lognormal:MEAN:SD`` (mean and standard
+deviation of the length itself, not of its logarithm). Randomness comes from a passed generator; nothing else is touched.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Lengths:
 
 def parse_lengths(text: str, name: str = "length") -> Lengths:
     """Read a length specification. Raises InputError that names the flag ``name`` and the forms that would do."""
-    wrong = InputError(f"{name}: {text!r} is not a length; write 128, 64-256, normal:128:32 or lognormal:128:64 (tokens)")
+    wrong = InputError(
+        f"{name}: {text!r} is not a length; write 128, 64-256, normal:128:32 or lognormal:128:64 (tokens)"
+    )
     uniform = _UNIFORM.match(text.strip())
     if uniform is not None:
         low, high = int(uniform.group(1)), int(uniform.group(2))
