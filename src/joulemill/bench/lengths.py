@@ -1,7 +1,8 @@
 """Lengths of prompts and replies: fixed or drawn, as the user writes them.
 
 ``128`` fixed · ``64-256`` uniform, ends included · ``normal:MEAN:SD`` · ``lognormal:MEAN:SD`` (mean and standard
-deviation of the length itself, not of its logarithm). Randomness comes from a passed generator; nothing else is touched.
+deviation of the length itself, not of its logarithm).
+Randomness comes from a passed generator; nothing else is touched.
 """
 
 from __future__ import annotations
