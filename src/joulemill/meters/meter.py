@@ -87,7 +87,7 @@ class MeterContext:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A meter's SPEC, taken apart: ``name[:target][,key=value…]``, such as ``rapl:scope=psys`` or ``file:x.csv,unit=kW``.
+    """A meter's SPEC, taken apart: ``name[:target][,key=value…]``: ``rapl:scope=psys``, ``file:x.csv,unit=kW``.
 
     text    as the user wrote it; name  the sensor family;  target  the part without a key ("" where none)
     """
