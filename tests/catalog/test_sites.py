@@ -1,0 +1,81 @@
+"""Site files: what people write, converted once; errors that say what to do."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from pathlib import Path
+
+import pytest
+
+from joulemill.catalog.sites import load_site, parse_site, reference_pues
+from joulemill.errors import InputError
+from joulemill.figure import Basis
+from joulemill.physics.site import Site
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_example_reads_as_it_is_written() -> None:
+    site = load_site(ROOT / "examples" / "site.toml")
+    assert site.pue_ratio == 1.2 and site.pue_basis == Basis.DECLARED
+    assert (site.it_power_limit_w, site.facility_power_limit_w, site.cooling_limit_w) == (40e3, 50e3, 45e3)
+    assert site.carbon_gco2e_j == pytest.approx(350 / 3.6e6)
+    assert site.price_currency_j == pytest.approx(0.12 / 3.6e6) and site.currency == "EUR"
+    assert site.embodied_gco2e_s is None and site.residual_currency_s is None
+
+
+def test_an_empty_file_knows_nothing() -> None:
+    assert parse_site({}) == Site()
+    assert parse_site({"pue": "unknown", "it_power_limit": " Unknown "}) == Site()
+
+
+def test_a_table_called_site_and_numbers_in_watt(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text("[site]\npue = 1.1\nit_power_limit = 2500\nresidual_currency_h = 36\n")
+    site = load_site(path)
+    assert site.it_power_limit_w == 2500.0 and site.residual_currency_s == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pue = 0.9", r"bad.toml: pue is 0.9; PUE is facility energy ÷ IT energy, so it is at least 1"),
+        ("puee = 1.2", "unknown key 'puee'; did you mean pue"),
+        ("zzz = 1", "it knows name, pue"),
+        ('pue = "high"', "pue = 'high'.*write \"unknown\""),
+        ('it_power_limit = "40 kg"', "it_power_limit: '40 kg' has unit 'kg'; it needs W"),
+        ('it_power_limit = "-3 kW"', "must be positive"),
+        ('carbon_kind = "green"', "location, market, marginal"),
+        ('pue = 1.2\npue_basis = "felt"', "declared.*measured"),
+        ("price_currency_kwh = -1", "0 or more"),
+        ("pue = [1.2]", "pue ="),
+        ("pue = ", "site file"),
+    ],
+)
+def test_a_bad_file_says_what_to_do(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_site(path)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        load_site(tmp_path / "none.toml")
+
+
+def test_references_are_cited_and_agree_with_the_region_table() -> None:
+    references = {r.name: r for r in reference_pues()}
+    assert all(r.source and r.pue_ratio >= 1 for r in references.values())
+    table = ROOT.parent / "shared" / "data" / "cloud_regions.csv"
+    if not table.exists():
+        pytest.skip(f"needs {table.name} beside the project")
+    with table.open(encoding="utf-8") as lines:
+        aws = [
+            float(row["power-usage-effectiveness"])
+            for row in csv.DictReader(lines)
+            if (row["year"], row["cloud-provider"]) == ("2024", "Amazon Web Services")
+            and row["power-usage-effectiveness"]
+        ]
+    assert len(aws) == 22 and statistics.median(aws) == pytest.approx(references["large cloud"].pue_ratio)
