@@ -29,15 +29,14 @@ class CpuTicks:
 
 @dataclass(frozen=True, slots=True)
 class ProcessTimes:
-    """One process: its parent and its CPU ticks (user + system), itself and the children that it has reaped."""
+    """One process's CPU ticks (user + system): its own, and those of children that it has reaped."""
 
-    parent: int
     ticks: int
     reaped_ticks: int
 
 
 def parse_stat(text: str) -> CpuTicks | None:
-    """The first line of /proc/stat. Guest time is inside user time already, iowait is idle; None where it is not there."""
+    """The first line of /proc/stat, None where it is not there. Guest time is inside user time; iowait is idle."""
     words = text.partition("\n")[0].split()
     if len(words) < 5 or words[0] != "cpu" or not all(w.isdigit() for w in words[1:]):
         return None
@@ -61,7 +60,7 @@ def parse_process(text: str) -> ProcessTimes | None:
     """/proc/<pid>/stat. The name in brackets may itself hold spaces and brackets, so fields count from the last one."""
     after = text.rpartition(")")[2].split()
     try:
-        return ProcessTimes(int(after[1]), int(after[11]) + int(after[12]), int(after[13]) + int(after[14]))
+        return ProcessTimes(int(after[11]) + int(after[12]), int(after[13]) + int(after[14]))
     except (IndexError, ValueError):
         return None
 
@@ -85,7 +84,7 @@ class _Look:
 
 
 class MachineWatch:
-    """Samples this machine; each sample covers the time since the one before. ``server_pid`` is the embedded server's."""
+    """Samples this machine; each sample covers the time since the one before. ``server_pid``: the embedded server's."""
 
     def __init__(self, server_pid: int | None = None, proc: Path = Path("/proc")) -> None:
         self.server_pid = server_pid
@@ -130,19 +129,28 @@ class MachineWatch:
         )
 
     def _family_ticks(self, roots: set[int]) -> int | None:
-        """CPU ticks of processes and all their living descendants, and of the children they have reaped."""
-        found = {pid: times for pid in self._pids() if (times := parse_process(self._text(f"{pid}/stat"))) is not None}
-        family, grown = roots & found.keys(), True
-        while grown:
-            more = {pid for pid, times in found.items() if times.parent in family} - family
-            family, grown = family | more, bool(more)
-        return sum(found[pid].ticks + found[pid].reaped_ticks for pid in family) if family else None
+        """CPU ticks of processes, their living descendants, and the children they have reaped."""
+        ticks: int | None = None
+        waiting, seen = list(roots), set(roots)
+        while waiting:
+            pid = waiting.pop()
+            times = parse_process(self._text(f"{pid}/stat"))
+            if times is None:
+                continue
+            ticks = (ticks or 0) + times.ticks + times.reaped_ticks
+            children = self._children(pid) - seen
+            waiting += children
+            seen |= children
+        return ticks
 
-    def _pids(self) -> list[int]:
+    def _children(self, pid: int) -> set[int]:
+        """From the kernel's own lists, as walking all of /proc would take the event loop tens of milliseconds."""
         try:
-            return [int(name) for name in os.listdir(self._proc) if name.isdigit()]
+            threads = os.listdir(self._proc / str(pid) / "task")
         except OSError:
-            return []
+            return set()
+        lists = [self._text(f"{pid}/task/{thread}/children").split() for thread in threads]
+        return {int(word) for words in lists for word in words if word.isdigit()}
 
     def _text(self, name: str) -> str:
         try:
