@@ -5,9 +5,9 @@ watts. It knows neither models nor devices: peaks and fitted coefficients are pa
 
     compute time  t_c = F · Π_i(1 + a_i/x_i) / (η_c · peak)     x_i: rows, tiles, depth …; a_i: half-speed sizes
     memory time   t_m = B · (1 − h·(1 − ρ)) · Π_j(1 + b_j/y_j) / (η_m · bandwidth)    h: share served by the cache
-    busy time     t_b = (t_c^p + t_m^p)^(1/p)
+    busy time     t_b = (t_c^p + t_m^p)^(1/p) + B_s / (η_s · bandwidth)    B_s: passes that overlap with nothing
     kernel time   t   = t_launch + t_b
-    energy        E   = P_static·t + e_F·F + e_B·B·(1 − h·(1 − r))
+    energy        E   = P_static·t + P_active·t_b + e_F·F + e_B·(B·(1 − h·(1 − r)) + B_s)
     power         P   = min(E/t, limit)
 
 ``1 + a/x`` is the reciprocal of the saturation x/(x + a): a kernel with x = a runs at half of its best speed.
@@ -29,6 +29,7 @@ class KernelWork:
 
     flop             floating-point operations that the mathematics needs (padding is the law's business) [flop]
     byte             bytes that cross the device memory's pins at least once [byte]
+    pass_byte        bytes of element-wise passes between the matrix products, which overlap with nothing [byte]
     compute_measures sizes x_i that compute speed saturates with (rows, tiles, depth …) [count]
     memory_measures  sizes y_j that memory speed saturates with [count]
     """
@@ -37,6 +38,7 @@ class KernelWork:
     byte: Array
     compute_measures: tuple[Array, ...] = ()
     memory_measures: tuple[Array, ...] = ()
+    pass_byte: Array | float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class KernelRate:
     compute_grain_count, memory_grain_count  half-speed sizes a_i, b_j, in the order of the work's measures
     sharpness_ratio  p of the soft maximum; 1 adds, ∞ takes the larger [-]
     cache_ratio      ρ: time of a cached byte over that of a byte from device memory [-]
+    pass_ratio       η_s: share of the bandwidth that element-wise passes reach [-]
     spread_ratio     standard deviation of ln(measured/predicted) on shapes left out [-]
     """
 
@@ -58,6 +61,7 @@ class KernelRate:
     memory_grain_count: tuple[float, ...] = ()
     sharpness_ratio: float = 4.0
     cache_ratio: float = 1.0
+    pass_ratio: float = 0.7
     spread_ratio: float = 0.2
 
 
@@ -66,13 +70,15 @@ class KernelEnergy:
     """Fitted energy of one family of kernels with one dtype on one device generation.
 
     static_w        board power with its context awake and nothing to do [W]
-    energy_j_flop   energy of one floating-point operation beyond static [J/flop]
-    energy_j_byte   energy of one byte from device memory beyond static [J/byte]
+    active_w        power beyond static of processors that hold a kernel, whatever it computes [W]
+    energy_j_flop   energy of one floating-point operation beyond those [J/flop]
+    energy_j_byte   energy of one byte from device memory beyond those [J/byte]
     cache_ratio     r: energy of a cached byte over that of a byte from device memory [-]
     spread_ratio    standard deviation of ln(measured/predicted) power on shapes left out [-]
     """
 
     static_w: float
+    active_w: float
     energy_j_flop: float
     energy_j_byte: float
     cache_ratio: float = 0.3
@@ -126,17 +132,21 @@ def busy_s(
     cached_ratio: Array | float = 0.0,
 ) -> Array:
     """Time [s] that the kernel keeps the device busy, without its launch floor (``rate.launch_s``)."""
-    return soft_max_s(
+    overlapped = soft_max_s(
         compute_s(work, rate, peak_flop_s),
         memory_s(work, rate, bandwidth_byte_s, cached_ratio),
         rate.sharpness_ratio,
     )
+    return np.asarray(overlapped + work.pass_byte / (rate.pass_ratio * np.asarray(bandwidth_byte_s)))
 
 
-def dynamic_j(work: KernelWork, energy: KernelEnergy, cached_ratio: Array | float = 0.0) -> Array:
-    """Energy [J] beyond static power: e_F·F + e_B·B."""
+def dynamic_j(
+    work: KernelWork, energy: KernelEnergy, busy_s: Array | float, cached_ratio: Array | float = 0.0
+) -> Array:
+    """Energy [J] beyond static power: P_active·t_b + e_F·F + e_B·B."""
     moved = work.byte * (1.0 - np.asarray(cached_ratio, dtype=np.float64) * (1.0 - energy.cache_ratio))
-    return np.asarray(energy.energy_j_flop * work.flop + energy.energy_j_byte * moved)
+    spent = energy.active_w * np.asarray(busy_s) + energy.energy_j_flop * work.flop
+    return np.asarray(spent + energy.energy_j_byte * (moved + work.pass_byte))
 
 
 def power_w(work_j: Array | float, time_s: Array | float, static_w: float, limit_w: Array | float = np.inf) -> Array:
