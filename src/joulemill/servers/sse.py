@@ -28,13 +28,14 @@ class SseEvent:
 class SseParser:
     """Feed it bytes as they come; it gives back the events that are complete."""
 
-    __slots__ = ("_after_cr", "_data", "_fresh", "_kind", "_limit_byte", "_pieces", "_size_byte")
+    __slots__ = ("_after_cr", "_data", "_fresh", "_kind", "_limit_byte", "_line_byte", "_pieces", "_size_byte")
 
     def __init__(self, limit_byte: int = MAX_EVENT_BYTE) -> None:
         self._limit_byte = limit_byte
         self._pieces: list[bytes] = []  # the unfinished line
         self._data: list[bytes] = []  # the data lines of the unfinished event
         self._kind = b""
+        self._line_byte = 0
         self._size_byte = 0
         self._after_cr = False
         self._fresh = True  # no line seen yet: a byte-order mark may stand first
@@ -62,12 +63,14 @@ class SseParser:
             if self._pieces:
                 line = b"".join([*self._pieces, line])
                 self._pieces.clear()
+                self._line_byte = 0
             event = self._line(line)
             if event is not None:
                 events.append(event)
         if lines[-1]:
-            self._grow(len(lines[-1]))
             self._pieces.append(lines[-1])
+            self._line_byte += len(lines[-1])
+            self._bound(self._line_byte)
         return events
 
     def _line(self, line: bytes) -> SseEvent | None:
@@ -79,13 +82,12 @@ class SseParser:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if name == b"data":
-            self._grow(len(value))
-            self._data.append(value)
+            self._keep(value)
         elif name == b"event":
             self._kind = value
         elif name == b"error":  # not in the standard: how older llama.cpp servers tell a fault
             self._kind = b"error"
-            self._data.append(value)
+            self._keep(value)
         return None
 
     def _dispatch(self) -> SseEvent | None:
@@ -93,7 +95,11 @@ class SseParser:
         self._data, self._kind, self._size_byte = [], b"", 0
         return event
 
-    def _grow(self, count: int) -> None:
-        self._size_byte += count
-        if self._size_byte > 2 * self._limit_byte or count > self._limit_byte:
+    def _keep(self, value: bytes) -> None:
+        self._data.append(value)
+        self._size_byte += len(value) + 1
+        self._bound(self._size_byte)
+
+    def _bound(self, size_byte: int) -> None:
+        if size_byte > self._limit_byte:
             raise EventTooLongError(f"one event of the stream is longer than {self._limit_byte} bytes")
