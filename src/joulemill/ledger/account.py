@@ -1,0 +1,271 @@
+"""The account of a run: everything the ledger knows of it, in one value. A pure function of the record.
+
+The same record gives an equal account, on any machine: the only randomness is the bootstrap's, seeded from the data.
+What the record cannot tell is a figure without value and with a reason; a record without readings, without requests
+or cut off in the middle is accounted as far as it goes.
+
+From ``record.manifest`` it reads: ``options`` {concurrency | rate | trace, warmup_s, slo_ttft_s, slo_tpot_s} and
+``expected`` {scope name: number of things, e.g. {"device": 8, "cpu": 2}}; all may be absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulemill.errors import InputError
+from joulemill.figure import Basis, Figure, unknown, weakest
+from joulemill.ledger.attribution import EQUAL_WORK, Attribution, Rule, Weights, attribute
+from joulemill.ledger.flow import Flow, flow
+from joulemill.ledger.interval import LEVEL, ratio_interval
+from joulemill.ledger.latency import Latency, Targets, latency
+from joulemill.ledger.phases import PhaseFit, fit_phases, half_width_j_tok
+from joulemill.ledger.reasons import Finding, Reason, distinct
+from joulemill.ledger.record import Outcome, RequestRecord, RunRecord, Scope
+from joulemill.ledger.scope_account import ScopeAccount, energy_per_token, scope_accounts
+from joulemill.ledger.scopes import compose
+from joulemill.ledger.tokens import TokenCount, count_tokens
+from joulemill.ledger.trace import Floats, Trace, traces
+from joulemill.ledger.window import Window, find_window, load_requests, load_shape, steadiness, sub_window_edges_s
+
+#: The scope that requests, phases and prices are accounted at: the widest that meters of one machine know.
+MAIN_SCOPES = (Scope.NODE, Scope.DEVICE, Scope.CPU)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Sub-windows of the window for pictures and later fits: edges [k+1], the rest [k], on the monotonic clock."""
+
+    edges_s: tuple[float, ...]
+    output_tok: tuple[float, ...]
+    prompt_tok: tuple[float, ...]
+    energy_j: Mapping[Scope, tuple[float | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A run accounted.
+
+    window        None where no load was sent; then every figure below is unknown
+    scopes        joules by scope; ``main`` is the one that requests and phases are accounted at, None if unmetered
+    output_rate, good_rate, request_rate   tok/s, tok/s of requests that met their targets, requests ended a second
+    good_j_tok    main-scope joules ÷ output tokens of requests that met their targets
+    request_j     main-scope joules ÷ requests ended well in the window
+    prefill_j_tok, decode_j_tok            above idle, fitted apart
+    latency       of the load's requests that were sent in the window; ``load_latency`` of all of them
+    attribution   by rule; empty where the joules are unknown
+    """
+
+    status: str
+    status_reason: str | None
+    window: Window | None
+    scopes: Mapping[Scope, ScopeAccount]
+    main: Scope | None
+    tokens: TokenCount | None
+    latency: Latency
+    load_latency: Latency
+    output_rate: Figure
+    good_rate: Figure
+    request_rate: Figure
+    good_j_tok: Figure
+    request_j: Figure
+    prefill_j_tok: Figure
+    decode_j_tok: Figure
+    phases: PhaseFit | None
+    attribution: Mapping[Rule, Attribution]
+    series: Series | None
+    requests_in_window: int
+    findings: tuple[Finding, ...]
+
+
+def account(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
+    """Account ``record``.
+
+    work   FLOP of a prompt and an output token, for work-weighted attribution where the phases cannot be fitted
+    Raises InputError where the manifest's expectations cannot be read.
+    """
+    expected = expectations(record)
+    every = traces(record.channels, record.readings)
+    used = _used(every, expected)
+    load = load_requests(record)
+    window = find_window(record, load_shape(record.manifest), _covered(used))
+    targets = _targets(record)
+    if window is None:
+        return _nothing(record, load, targets)
+    tokens_flow = flow(load)
+    edges = sub_window_edges_s(window, _resolution_s(used))
+    output, prompt = tokens_flow.output_per_window_tok(edges), tokens_flow.prompt_per_window_tok(edges)
+    window = _steady(window, output, edges)
+    scopes = scope_accounts(every, expected, edges, output, record.phase("idle"))
+    main = next((s for s in MAIN_SCOPES if scopes[s].energy.known), None)
+    within = [r for r in load if _sent_within(r, window)]
+    whole = latency(load, targets)
+    ended = [r for r in load if _ended_well(r, window)]
+    good = flow([r for r in load if r.id in whole.met]).output_per_window_tok(edges)
+    count = count_tokens(tokens_flow, (window.start_s, window.end_s), record.requests, record.server)
+    phases = None if main is None else _phases(scopes[main], prompt, output, edges)
+    basis = None if main is None else scopes[main].window.basis
+    fitted = _fitted(phases, basis)
+    findings = [*window.findings, *(f for s in scopes.values() if s.composition.channels for f in s.findings)]
+    return Account(
+        status=record.status,
+        status_reason=record.status_reason,
+        window=window,
+        scopes=scopes,
+        main=main,
+        tokens=count,
+        latency=latency(within, targets),
+        load_latency=whole,
+        output_rate=_rate(output, edges, "tok/s"),
+        good_rate=_rate(good, edges, "tok/s"),
+        request_rate=Figure(len(ended) / window.duration_s, "req/s", Basis.MEASURED),
+        good_j_tok=_per_good_token(scopes, main, good),
+        request_j=_per_request(scopes, main, len(ended)),
+        prefill_j_tok=fitted[0],
+        decode_j_tok=fitted[1],
+        phases=phases,
+        attribution={} if main is None else _attributions(scopes[main], tokens_flow, edges, phases, work),
+        series=_series(edges, output, prompt, scopes),
+        requests_in_window=tokens_flow.active(window.start_s, window.end_s),
+        findings=distinct([*findings, *count.findings]),
+    )
+
+
+def expectations(record: RunRecord) -> dict[Scope, int]:
+    """``manifest["expected"]`` as counts by scope. Raises InputError for an unknown scope or a count below 0."""
+    found: dict[Scope, int] = {}
+    for name, count in (record.manifest.get("expected") or {}).items():
+        if name not in set(Scope) or not isinstance(count, int) or count < 0:
+            raise InputError(f"expected {name!r}: {count!r}; write a count by scope, one of {', '.join(Scope)}")
+        found[Scope(name)] = count
+    return found
+
+
+def _targets(record: RunRecord) -> Targets:
+    options = record.manifest.get("options") or {}
+    return Targets(options.get("slo_ttft_s"), options.get("slo_tpot_s"))
+
+
+def _used(every: Mapping[str, Trace], expected: Mapping[Scope, int]) -> list[Trace]:
+    """The usable channels that the main scope is made of; a slow meter beside them does not coarsen the window."""
+    refusals = {i: t.findings for i, t in every.items() if not t.usable}
+    composed = compose((t.channel for t in every.values()), refusals, expected)
+    ids = next((composed[s].channels for s in MAIN_SCOPES if composed[s].channels), ())
+    return [every[i] for i in ids if every[i].usable]
+
+
+def _covered(used: Sequence[Trace]) -> tuple[float, float] | None:
+    """The span that all used channels share; None without any."""
+    spans = [(float(t.read_s[0]), float(t.read_s[-1])) for t in used]
+    return (max(a for a, _ in spans), min(b for _, b in spans)) if spans else None
+
+
+def _resolution_s(used: Sequence[Trace]) -> float:
+    """The slowest used channel's time between updates or reads."""
+    steps = [max(t.period_s, float(np.median(np.diff(t.read_s)))) for t in used]
+    return max(steps, default=0.0)
+
+
+def _steady(window: Window, output: Floats, edges: Floats) -> Window:
+    steady, told = steadiness(output, edges)
+    steady = steady and not any(f.code is Reason.NOT_STEADY for f in window.findings)
+    findings = window.findings if steady else (*window.findings, Finding(Reason.NOT_STEADY, "window", told))
+    return Window(window.start_s, window.end_s, window.rule, steady, told, distinct(findings))
+
+
+def _sent_within(r: RequestRecord, window: Window) -> bool:
+    return r.dispatched_mono_s is not None and window.start_s <= r.dispatched_mono_s < window.end_s
+
+
+def _ended_well(r: RequestRecord, window: Window) -> bool:
+    return r.outcome is Outcome.OK and r.end_mono_s is not None and window.start_s <= r.end_mono_s < window.end_s
+
+
+def _rate(tokens: Floats, edges: Floats, unit: str) -> Figure:
+    found = ratio_interval(tokens, np.diff(edges))
+    if found is None:
+        return unknown(unit, "no time in the window")
+    return Figure(found.value, unit, Basis.MEASURED, found.low, found.high, LEVEL)
+
+
+def _known_j(scope: ScopeAccount) -> Floats:
+    return np.array([np.nan if x is None else x for x in scope.sub_window_j])
+
+
+def _per_good_token(scopes: Mapping[Scope, ScopeAccount], main: Scope | None, good: Floats) -> Figure:
+    if main is None:
+        return unknown("J/tok", _unmetered(scopes))
+    return energy_per_token(scopes[main].window, _known_j(scopes[main]), good)
+
+
+def _per_request(scopes: Mapping[Scope, ScopeAccount], main: Scope | None, ended: int) -> Figure:
+    if main is None:
+        return unknown("J/req", _unmetered(scopes))
+    if ended == 0:
+        return unknown("J/req", "no request ended well in the window; run longer")
+    return scopes[main].energy.scaled(1.0 / ended, "J/req")
+
+
+def _unmetered(scopes: Mapping[Scope, ScopeAccount]) -> str:
+    metered = [s for s in MAIN_SCOPES if scopes[s].composition.channels]
+    return scopes[metered[0] if metered else Scope.NODE].energy.reason or "not metered"
+
+
+def _phases(scope: ScopeAccount, prompt: Floats, output: Floats, edges: Floats) -> PhaseFit:
+    idle_w = scope.idle_power.value
+    if idle_w is None:
+        finding = Finding(Reason.NO_IDLE, "phases", scope.idle_power.reason or "no idle baseline", fatal=True)
+        return PhaseFit(None, None, None, None, None, len(output), 0, finding)
+    duration = np.diff(edges)
+    return fit_phases(_known_j(scope) - idle_w * duration, prompt, output, duration)
+
+
+def _fitted(fit: PhaseFit | None, basis: Basis | None) -> tuple[Figure, Figure]:
+    """Prefill and decode as figures. Joules that were modelled do not become better by being fitted to."""
+    if fit is None:
+        nothing = unknown("J/tok", "joules of the window are not known")
+        return nothing, nothing
+    prefill = _fitted_figure(fit, fit.prefill_j_tok, fit.prefill_stderr_j_tok, basis)
+    return prefill, _fitted_figure(fit, fit.decode_j_tok, fit.decode_stderr_j_tok, basis)
+
+
+def _fitted_figure(fit: PhaseFit, value: float | None, stderr: float | None, basis: Basis | None) -> Figure:
+    if value is None or stderr is None:
+        return unknown("J/tok", fit.finding.text if fit.finding else "not fitted")
+    half = half_width_j_tok(stderr, fit.freedom_count)
+    known = weakest(Basis.CALIBRATED, basis)
+    source = f"least squares over {fit.window_count} sub-windows"
+    return Figure(value, "J/tok", known, value - half, value + half, LEVEL, None, source)
+
+
+def _attributions(
+    scope: ScopeAccount, tokens: Flow, edges: Floats, fit: PhaseFit | None, work: Weights
+) -> dict[Rule, Attribution]:
+    weights = work
+    if fit is not None and fit.prefill_j_tok is not None and fit.decode_j_tok is not None:
+        weights = Weights(fit.prefill_j_tok, fit.decode_j_tok, "fitted J per prompt and per output token of this run")
+    joules, idle_w = _known_j(scope), scope.idle_power.value
+    return {rule: attribute(rule, tokens, edges, joules, idle_w, weights) for rule in Rule}
+
+
+def _series(edges: Floats, output: Floats, prompt: Floats, scopes: Mapping[Scope, ScopeAccount]) -> Series:
+    joules = {s: a.sub_window_j for s, a in scopes.items() if a.composition.channels}
+    return Series(_floats(edges), _floats(output), _floats(prompt), joules)
+
+
+def _floats(x: Floats) -> tuple[float, ...]:
+    return tuple(float(v) for v in x)
+
+
+def _nothing(record: RunRecord, load: tuple[RequestRecord, ...], targets: Targets) -> Account:
+    """The account of a run whose load was never sent: latencies of nothing, every figure unknown."""
+    finding = Finding(Reason.NO_LOAD, "run", "no request of a load phase was sent", fatal=True)
+    none = latency(load, targets)
+    per_tok, rate = unknown("J/tok", finding.text), unknown("tok/s", finding.text)
+    request_rate, request_j = unknown("req/s", finding.text), unknown("J/req", finding.text)
+    return Account(
+        record.status, record.status_reason, None, {}, None, None, none, none, rate, rate, request_rate, per_tok,
+        request_j, per_tok, per_tok, None, {}, None, 0, (finding,),
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""Prefill and decode apart: J per prompt token computed and J per output token, by regression over sub-windows.
+
+    above-idle joules_i = e_prefill · prompt_i + e_decode · output_i (+ c · dt_i where the data ask for it) + noise
+
+Least squares; standard errors are widened for the residuals' autocorrelation. In a steady state prompt and output
+tokens rise and fall together, and the data cannot tell them apart: then the answer is None with the reason, never
+a split that was assumed. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from joulemill.ledger.interval import autocorrelation_ratio
+from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.trace import Floats
+
+#: Fewest sub-windows, largest condition number of the scaled columns (Belsley: 30 is harmful), least |t|.
+FEWEST = 10
+CONDITION_MOST = 30.0
+T_LEAST = 2.0
+T_CONSTANT = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseFit:
+    """Energy of the phases, above idle. Values None where refused; then ``finding`` says why.
+
+    prefill_j_tok per prompt token computed, decode_j_tok per output token, each with its standard error;
+    constant_w   power above idle that follows neither, where significant
+    """
+
+    prefill_j_tok: float | None
+    decode_j_tok: float | None
+    prefill_stderr_j_tok: float | None
+    decode_stderr_j_tok: float | None
+    constant_w: float | None
+    window_count: int
+    freedom_count: int
+    finding: Finding | None = None
+
+
+def half_width_j_tok(stderr: float, freedom_count: int) -> float:
+    """95 % half width that belongs to a standard error."""
+    quantile: float = stdtrit(freedom_count, 0.975)
+    return float(quantile) * stderr
+
+
+@dataclass(frozen=True, slots=True)
+class _Solution:
+    coefficients: Floats
+    stderr: Floats
+    condition: float
+
+    @property
+    def t(self) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.stderr > 0.0, self.coefficients / self.stderr, np.inf * np.sign(self.coefficients))
+
+
+def fit_phases(above_idle_j: Floats, prompt_tok: Floats, output_tok: Floats, duration_s: Floats) -> PhaseFit:
+    """Fit over sub-windows [k]. Refuses, with a code, what is too short, collinear, negative or insignificant."""
+    k = len(above_idle_j)
+    if k < FEWEST:
+        return _refused(k, Reason.TOO_FEW_WINDOWS, f"{k} sub-windows, {FEWEST} needed; run longer")
+    if not prompt_tok.any() or not output_tok.any():
+        return _refused(k, Reason.NO_TOKENS, "prompt or output tokens are all 0 in the window")
+    two = np.column_stack([prompt_tok, output_tok])
+    solved = _solve(two, above_idle_j)
+    constant = None
+    if solved.condition <= CONDITION_MOST:
+        three = _solve(np.column_stack([two, duration_s]), above_idle_j)
+        if abs(three.t[2]) > T_CONSTANT:
+            solved, constant = three, float(three.coefficients[2])
+    if solved.condition > CONDITION_MOST:
+        detail = f"condition number {solved.condition:.0f} > {CONDITION_MOST:.0f}: prompt and output move together"
+        return _refused(k, Reason.COLLINEAR, f"{detail}; vary the prompt length, or use bursts")
+    weak = [n for n, t in zip(("prefill", "decode"), solved.t[:2], strict=True) if t < T_LEAST]
+    if weak:
+        t = ", ".join(f"{x:.1f}" for x in solved.t[:2])
+        return _refused(k, Reason.INSIGNIFICANT, f"{' and '.join(weak)} not above zero (t = {t}); run longer")
+    (e_p, e_d), (s_p, s_d) = solved.coefficients[:2], solved.stderr[:2]
+    freedom = k - len(solved.coefficients)
+    return PhaseFit(float(e_p), float(e_d), float(s_p), float(s_d), constant, k, freedom)
+
+
+def _refused(k: int, code: Reason, detail: str) -> PhaseFit:
+    return PhaseFit(None, None, None, None, None, k, 0, Finding(code, "phases", detail, fatal=True))
+
+
+def _solve(x: Floats, y: Floats) -> _Solution:
+    """Least squares on columns scaled to unit length, so that the condition number is about directions, not units."""
+    scale = np.linalg.norm(x, axis=0)
+    u, s, vt = np.linalg.svd(x / scale, full_matrices=False)
+    condition = math.inf if s[-1] <= 1e-12 * s[0] else float(s[0] / s[-1])
+    if math.isinf(condition):
+        return _Solution(np.full(x.shape[1], np.nan), np.full(x.shape[1], np.inf), condition)
+    beta = vt.T @ ((u.T @ y) / s)
+    residual = y - (x / scale) @ beta
+    phi = autocorrelation_ratio(residual)
+    variance = float(residual @ residual) / (len(y) - x.shape[1]) * (1.0 + phi) / (1.0 - phi)
+    stderr = np.sqrt(variance * np.sum((vt.T / s) ** 2, axis=1))
+    return _Solution(beta / scale, stderr / scale, condition)

@@ -1,0 +1,168 @@
+"""One scope's account over the window: joules, watts, the idle part, and joules per output token as figures. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from joulemill.figure import Figure, unknown
+from joulemill.ledger.energy import EnergyResult, sub_window_energy_j, window_energy
+from joulemill.ledger.interval import FEWEST, LEVEL, ratio_interval
+from joulemill.ledger.reasons import Finding, Reason, distinct, why
+from joulemill.ledger.record import Phase, Scope
+from joulemill.ledger.scopes import Composition, compose, scope_energy
+from joulemill.ledger.trace import Floats, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeAccount:
+    """Joules of one scope. Every figure is unknown with its reason where it cannot be known.
+
+    composition      what is summed, and what the scope lacks
+    window, idle     the joules of the window and of the idle phase; idle None without a finished idle phase
+    energy, power, idle_power, idle_energy   J, W, W, and J of the window at idle power
+    j_tok, above_idle_j_tok                  Σ J ÷ Σ output tokens with their intervals
+    sub_window_j     joules between the account's edges; None where unknown
+    """
+
+    scope: Scope
+    composition: Composition
+    window: EnergyResult
+    idle: EnergyResult | None
+    energy: Figure
+    power: Figure
+    idle_power: Figure
+    idle_energy: Figure
+    j_tok: Figure
+    above_idle_j_tok: Figure
+    sub_window_j: tuple[float | None, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that was found about it."""
+        return self.window.findings
+
+
+def scope_accounts(
+    all_traces: Mapping[str, Trace],
+    expected: Mapping[Scope, int],
+    edges_s: Floats,
+    output_tok: Floats,
+    idle: Phase | None,
+) -> dict[Scope, ScopeAccount]:
+    """The account of every scope over [edges_s[0], edges_s[-1]], with ``output_tok`` [k] of its sub-windows."""
+    idles = {i: _idle_result(t, idle) for i, t in all_traces.items()}
+    start, end = float(edges_s[0]), float(edges_s[-1])
+    results = {}
+    for i, t in all_traces.items():
+        resting = idles[i]
+        watts = None if resting is None else resting.power_w
+        results[i] = window_energy(t, start, end, idle_power_w=watts)
+    refusals = {i: tuple(f for f in r.findings if f.fatal) for i, r in results.items() if r.energy_j is None}
+    composed = compose((t.channel for t in all_traces.values()), refusals, expected)
+    return {s: _account(c, all_traces, results, idles, edges_s, output_tok) for s, c in composed.items()}
+
+
+def _idle_result(trace: Trace, idle: Phase | None) -> EnergyResult | None:
+    """Joules of the idle phase, cut to the reads that lie in it."""
+    if idle is None or idle.end_mono_s is None or not trace.usable:
+        return None
+    start = max(idle.start_mono_s, float(trace.read_s[0]))
+    end = min(idle.end_mono_s, float(trace.read_s[-1]))
+    return window_energy(trace, start, end) if end > start else None
+
+
+def _account(
+    composition: Composition,
+    all_traces: Mapping[str, Trace],
+    results: Mapping[str, EnergyResult],
+    idles: Mapping[str, EnergyResult | None],
+    edges_s: Floats,
+    output_tok: Floats,
+) -> ScopeAccount:
+    span = (float(edges_s[0]), float(edges_s[-1]))
+    window = scope_energy(composition, results, span)
+    idle = _scope_idle(composition, idles, span)
+    joules = np.full(len(edges_s) - 1, np.nan)
+    if window.energy_j is not None:
+        joules = sum((sub_window_energy_j(all_traces[i], edges_s) for i in composition.channels), np.zeros_like(joules))
+    idle_power = _idle_power(idle)
+    figures = _token_figures(window, idle, joules, np.diff(edges_s), output_tok)
+    return ScopeAccount(
+        scope=composition.scope,
+        composition=composition,
+        window=window,
+        idle=idle,
+        energy=_energy_figure(window),
+        power=_energy_figure(window).scaled(1.0 / window.duration_s, "W"),
+        idle_power=idle_power,
+        idle_energy=idle_power.scaled(window.duration_s, "J"),
+        j_tok=figures[0],
+        above_idle_j_tok=figures[1],
+        sub_window_j=tuple(float(x) if math.isfinite(x) else None for x in joules),
+    )
+
+
+def _scope_idle(
+    composition: Composition, idles: Mapping[str, EnergyResult | None], span: tuple[float, float]
+) -> EnergyResult | None:
+    parts = {i: r for i in composition.channels if (r := idles.get(i)) is not None}
+    if not parts or len(parts) < len(composition.channels):
+        return None
+    spans = [(r.start_s, r.end_s) for r in parts.values()]
+    common = (max(a for a, _ in spans), min(b for _, b in spans))
+    if not common[1] > common[0]:
+        common = span
+    # Parts may have been read over slightly different stretches: bring each to the common one at its own power.
+    scaled = {i: _stretched(r, common) for i, r in parts.items()}
+    return scope_energy(replace(composition, findings=(), alternatives=()), scaled, common)
+
+
+def _stretched(r: EnergyResult, span: tuple[float, float]) -> EnergyResult:
+    if r.energy_j is None or r.low_j is None or r.high_j is None:
+        return r
+    k = (span[1] - span[0]) / r.duration_s
+    return replace(r, start_s=span[0], end_s=span[1], energy_j=k * r.energy_j, low_j=k * r.low_j, high_j=k * r.high_j)
+
+
+def _energy_figure(e: EnergyResult) -> Figure:
+    if e.energy_j is None:
+        return unknown("J", why(e.findings))
+    caveats = "; ".join(f.text for f in distinct(e.findings)) or None
+    return Figure(e.energy_j, "J", e.basis, e.low_j, e.high_j, LEVEL, caveats, e.kind)
+
+
+def _idle_power(idle: EnergyResult | None) -> Figure:
+    if idle is None:
+        return unknown("W", f"{Reason.NO_IDLE.value}: no finished idle phase that was metered")
+    return _energy_figure(idle).scaled(1.0 / idle.duration_s, "W")
+
+
+def _token_figures(
+    window: EnergyResult, idle: EnergyResult | None, joules: Floats, duration_s: Floats, output_tok: Floats
+) -> tuple[Figure, Figure]:
+    """J/tok, and J/tok above idle."""
+    whole = energy_per_token(window, joules, output_tok)
+    if window.energy_j is None or idle is None or idle.power_w is None:
+        missing = _idle_power(idle).reason if window.energy_j is not None else why(window.findings)
+        return whole, unknown("J/tok", missing or "")
+    resting = (idle.half_width_j or 0.0) * window.duration_s / idle.duration_s
+    half = math.hypot(window.half_width_j or 0.0, resting)
+    low, high = window.energy_j - half, window.energy_j + half
+    widened = replace(window, low_j=low, high_j=high)
+    return whole, energy_per_token(widened, joules - idle.power_w * duration_s, output_tok)
+
+
+def energy_per_token(window: EnergyResult, joules: Floats, tokens_tok: Floats) -> Figure:
+    """Σ joules [k] ÷ Σ tokens [k] with the interval of ``ratio_interval``; the meter's part from ``window``."""
+    if window.energy_j is None:
+        return unknown("J/tok", why(window.findings))
+    found = ratio_interval(joules, tokens_tok, window.half_width_j or 0.0)
+    if found is None:
+        return unknown("J/tok", f"{Reason.NO_TOKENS.value}: no token that counts in the window")
+    few = f"{Reason.TOO_FEW_WINDOWS.value}: {found.n} sub-windows, {FEWEST} needed for an interval; run longer"
+    reason = few if found.low is None else None
+    return Figure(found.value, "J/tok", window.basis, found.low, found.high, LEVEL, reason, "Σ J ÷ Σ output tok")
