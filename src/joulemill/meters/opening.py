@@ -18,6 +18,8 @@ FAMILIES = {
     "nvml": "joulemill.meters.nvml",
     "rapl": "joulemill.meters.rapl",
     "declared": "joulemill.meters.declared",
+    "file": "joulemill.meters.files",
+    "replay": "joulemill.meters.replay",
 }
 _PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
 
