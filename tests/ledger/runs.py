@@ -13,9 +13,15 @@ IDLE_W, BUSY_W = 80.0, 300.0
 
 
 def request(
-    n: int, sent_s: float, first_s: float, last_s: float, output_tok: int = 20, prompt_tok: int = 100, **facts: Any
+    n: int,
+    sent_s: float,
+    first_s: float,
+    last_s: float,
+    output_tok: int | None = 20,
+    prompt_tok: int = 100,
+    **facts: Any,
 ) -> RequestRecord:
-    chunks = tuple(float(t) for t in np.linspace(first_s, last_s, max(output_tok // 2, 1)))
+    chunks = tuple(float(t) for t in np.linspace(first_s, last_s, max((output_tok or 20) // 2, 1)))
     given: dict[str, Any] = {
         "phase": "load", "scheduled_mono_s": sent_s, "dispatched_mono_s": sent_s, "first_byte_mono_s": first_s,
         "first_token_mono_s": first_s, "last_token_mono_s": last_s, "end_mono_s": last_s, "outcome": Outcome.OK,

@@ -14,7 +14,7 @@ from joulemill.ledger.attribution import Rule
 from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Outcome, RunRecord, Scope
 from tests.ledger.runs import BUSY_W, IDLE_W, steady_run
-from tests.ledger.traces import channel
+from tests.ledger.traces import channel, reading
 
 
 def test_a_steady_run_is_its_closed_form() -> None:
@@ -164,9 +164,7 @@ def test_phases_are_found_in_bursty_work() -> None:
         joules += 0.5 * r.prompt_tok * (t >= r.first_token_mono_s)
         joules += 2.0 * np.searchsorted(r.chunk_mono_s, t, side="right")
     c = run.channels[0]
-    readings = tuple(
-        replace(run.readings[0], channel=c.id, t_mono_s=float(x), value=float(y)) for x, y in zip(t, joules, strict=True)
-    )
+    readings = tuple(reading(c.id, x, y) for x, y in zip(t, joules, strict=True))
     a = account(replace(run, requests=tuple(requests), readings=readings))
     assert a.prefill_j_tok.value == pytest.approx(0.5, rel=0.05)
     assert a.decode_j_tok.low < 2.0 < a.decode_j_tok.high

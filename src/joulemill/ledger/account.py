@@ -21,7 +21,7 @@ from joulemill.ledger.attribution import EQUAL_WORK, Attribution, Rule, Weights,
 from joulemill.ledger.flow import Flow, flow
 from joulemill.ledger.interval import LEVEL, ratio_interval
 from joulemill.ledger.latency import Latency, Targets, latency
-from joulemill.ledger.phases import PhaseFit, fit_phases, half_width_j_tok
+from joulemill.ledger.phases import PhaseFit, fit_phases, half_width_j_tok, merged_edges_s, refused_fit
 from joulemill.ledger.reasons import Finding, Reason, distinct
 from joulemill.ledger.record import Outcome, RequestRecord, RunRecord, Scope
 from joulemill.ledger.scope_account import ScopeAccount, energy_per_token, scope_accounts
@@ -105,7 +105,7 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
     ended = [r for r in load if _ended_well(r, window)]
     good = flow([r for r in load if r.id in whole.met]).output_per_window_tok(edges)
     count = count_tokens(tokens_flow, (window.start_s, window.end_s), record.requests, record.server)
-    phases = None if main is None else _phases(scopes[main], prompt, output, edges)
+    phases = None if main is None else _phases(scopes[main], tokens_flow, edges, _apart_s(used, whole))
     basis = None if main is None else scopes[main].window.basis
     fitted = _fitted(phases, basis)
     findings = [*window.findings, *(f for s in scopes.values() if s.composition.channels for f in s.findings)]
@@ -213,13 +213,25 @@ def _unmetered(scopes: Mapping[Scope, ScopeAccount]) -> str:
     return scopes[metered[0] if metered else Scope.NODE].energy.reason or "not metered"
 
 
-def _phases(scope: ScopeAccount, prompt: Floats, output: Floats, edges: Floats) -> PhaseFit:
+def _phases(scope: ScopeAccount, tokens: Flow, edges: Floats, apart_s: float) -> PhaseFit:
+    """The fit over sub-windows merged until work and its joules, ``apart_s`` from each other, fall into the same."""
     idle_w = scope.idle_power.value
     if idle_w is None:
-        finding = Finding(Reason.NO_IDLE, "phases", scope.idle_power.reason or "no idle baseline", fatal=True)
-        return PhaseFit(None, None, None, None, None, len(output), 0, finding)
-    duration = np.diff(edges)
-    return fit_phases(_known_j(scope) - idle_w * duration, prompt, output, duration)
+        return refused_fit(0, Reason.NO_IDLE, scope.idle_power.reason or "no idle baseline")
+    merged = merged_edges_s(edges, apart_s)
+    if merged is None:
+        detail = f"joules and tokens may be {apart_s:.3g} s apart, too much for this window; run longer"
+        return refused_fit(0, Reason.TOO_FEW_WINDOWS, detail)
+    cumulative = np.concatenate(([0.0], np.cumsum(_known_j(scope))))
+    joules = np.diff(cumulative[np.searchsorted(edges, merged)])
+    duration = np.diff(merged)
+    prompt, output = tokens.prompt_per_window_tok(merged), tokens.output_per_window_tok(merged)
+    return fit_phases(joules - idle_w * duration, prompt, output, duration)
+
+
+def _apart_s(used: Sequence[Trace], load: Latency) -> float:
+    """How far a token's work and its joules may be apart: a first token's time, and the meter's."""
+    return (load.ttft.p50_s or 0.0) + max((t.lag_s for t in used), default=0.0)
 
 
 def _fitted(fit: PhaseFit | None, basis: Basis | None) -> tuple[Figure, Figure]:

@@ -24,6 +24,9 @@ FEWEST = 10
 CONDITION_MOST = 30.0
 T_LEAST = 2.0
 T_CONSTANT = 3.0
+#: A sub-window should be this many times as long as work and its joules may be apart in time, at least the second.
+ALIGNED_RATIO = 10.0
+ALIGNED_LEAST_RATIO = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,26 @@ class _Solution:
             return np.where(self.stderr > 0.0, self.coefficients / self.stderr, np.inf * np.sign(self.coefficients))
 
 
+def merged_edges_s(edges_s: Floats, apart_s: float) -> Floats | None:
+    """Every m-th of ``edges_s``, so that sub-windows are long beside ``apart_s``; None where too few would be left.
+
+    A prompt counts at its first token and its joules came before, and a meter lags: in sub-windows not much longer
+    than that the joules of a token fall into another one, and the fit would be too small.
+    """
+    k, width = len(edges_s) - 1, float(edges_s[1] - edges_s[0])
+    m = min(max(math.ceil(ALIGNED_RATIO * apart_s / width), 1), k // FEWEST)
+    if m < 1 or m * width < ALIGNED_LEAST_RATIO * apart_s:
+        return None
+    return edges_s[: k - k % m + 1 : m]
+
+
 def fit_phases(above_idle_j: Floats, prompt_tok: Floats, output_tok: Floats, duration_s: Floats) -> PhaseFit:
     """Fit over sub-windows [k]. Refuses, with a code, what is too short, collinear, negative or insignificant."""
     k = len(above_idle_j)
     if k < FEWEST:
-        return _refused(k, Reason.TOO_FEW_WINDOWS, f"{k} sub-windows, {FEWEST} needed; run longer")
+        return refused_fit(k, Reason.TOO_FEW_WINDOWS, f"{k} sub-windows, {FEWEST} needed; run longer")
     if not prompt_tok.any() or not output_tok.any():
-        return _refused(k, Reason.NO_TOKENS, "prompt or output tokens are all 0 in the window")
+        return refused_fit(k, Reason.NO_TOKENS, "prompt or output tokens are all 0 in the window")
     two = np.column_stack([prompt_tok, output_tok])
     solved = _solve(two, above_idle_j)
     constant = None
@@ -78,17 +94,18 @@ def fit_phases(above_idle_j: Floats, prompt_tok: Floats, output_tok: Floats, dur
             solved, constant = three, float(three.coefficients[2])
     if solved.condition > CONDITION_MOST:
         detail = f"condition number {solved.condition:.0f} > {CONDITION_MOST:.0f}: prompt and output move together"
-        return _refused(k, Reason.COLLINEAR, f"{detail}; vary the prompt length, or use bursts")
+        return refused_fit(k, Reason.COLLINEAR, f"{detail}; vary the prompt length, or use bursts")
     weak = [n for n, t in zip(("prefill", "decode"), solved.t[:2], strict=True) if t < T_LEAST]
     if weak:
         t = ", ".join(f"{x:.1f}" for x in solved.t[:2])
-        return _refused(k, Reason.INSIGNIFICANT, f"{' and '.join(weak)} not above zero (t = {t}); run longer")
+        return refused_fit(k, Reason.INSIGNIFICANT, f"{' and '.join(weak)} not above zero (t = {t}); run longer")
     (e_p, e_d), (s_p, s_d) = solved.coefficients[:2], solved.stderr[:2]
     freedom = k - len(solved.coefficients)
     return PhaseFit(float(e_p), float(e_d), float(s_p), float(s_d), constant, k, freedom)
 
 
-def _refused(k: int, code: Reason, detail: str) -> PhaseFit:
+def refused_fit(k: int, code: Reason, detail: str) -> PhaseFit:
+    """No split, and why."""
     return PhaseFit(None, None, None, None, None, k, 0, Finding(code, "phases", detail, fatal=True))
 
 

@@ -104,7 +104,7 @@ def _life(requests: Sequence[RequestRecord]) -> tuple[float, float]:
 
 
 def _closed(requests: Sequence[RequestRecord], shape: LoadShape) -> tuple[float, float, str, list[Finding]]:
-    slots = shape.concurrency or _most_in_flight(requests)
+    slots = shape.concurrency or _usual_in_flight(requests)
     first_sent, last_seen = _life(requests)
     firsts = sorted(r.first_token_mono_s for r in requests if r.first_token_mono_s is not None)
     last_sent = max(r.dispatched_mono_s for r in requests if r.dispatched_mono_s is not None)
@@ -120,11 +120,14 @@ def _closed(requests: Sequence[RequestRecord], shape: LoadShape) -> tuple[float,
     return first_sent, last_seen, "closed loop: the whole load, ramp and drain included", [found]
 
 
-def _most_in_flight(requests: Sequence[RequestRecord]) -> int:
-    """Largest number of requests in flight at once; a request that ends where another starts is not counted with it."""
+def _usual_in_flight(requests: Sequence[RequestRecord]) -> int:
+    """The number of requests in flight for the longest time: the slots of a closed loop."""
     spans = [(r.dispatched_mono_s, last_seen_s(r)) for r in requests]
-    marks = [(t, 1) for t, _ in spans if t is not None] + [(t, -1) for _, t in spans if t is not None]
-    return int(np.max(np.cumsum([step for _, step in sorted(marks)])))
+    marks = sorted([(t, 1) for t, _ in spans if t is not None] + [(t, -1) for _, t in spans if t is not None])
+    at = np.array([t for t, _ in marks])
+    level = np.cumsum([step for _, step in marks])
+    held = np.bincount(level[:-1], weights=np.diff(at))
+    return max(int(np.argmax(held)), 1)
 
 
 def _open(
