@@ -28,10 +28,10 @@ _LEAD = "Account"
 
 
 @cache
-def sentences() -> tuple[str, ...]:
-    """The bundled text, our own, one sentence each."""
+def sentences() -> tuple[tuple[str, ...], ...]:
+    """The bundled text, our own: the words of each sentence."""
     text = (files("joulemill.catalog") / "prompts.txt").read_text(encoding="utf-8")
-    return tuple(line for line in text.splitlines() if line)
+    return tuple(tuple(line.split()) for line in text.splitlines() if line)
 
 
 def prompt_text(seed: int, index: int, words: int, *, shared_words: int = 0) -> str:
@@ -51,14 +51,9 @@ def prompt_text(seed: int, index: int, words: int, *, shared_words: int = 0) -> 
 
 
 def _drawn(rng: random.Random, words: int) -> list[str]:
-    drawn: list[str] = []
+    text, drawn = sentences(), list[str]()
     while len(drawn) < words:
-        order = list(sentences())
-        rng.shuffle(order)
-        for sentence in order:
-            drawn += sentence.split()
-            if len(drawn) >= words:
-                break
+        drawn += text[rng.randrange(len(text))]
     return drawn[:words]
 
 
@@ -91,7 +86,7 @@ def fitted(seen: Sequence[tuple[int, int]], *, overhead_tok: float | None = None
         slope = (mean_tok - overhead) / mean_words
     if not slope > 0:
         raise ServerError(
-            "the server's prompt_tokens do not grow with the prompt, so prompts cannot be sized: check its usage counts",
+            "the server's prompt_tokens do not grow with the prompt, prompts cannot be sized; check its usage counts",
             usage=True,
         )
     return LengthLine(overhead, slope)

@@ -1,0 +1,123 @@
+"""How much the load engine itself adds: TTFT and ITL against a loopback server whose timing is known exactly.
+
+    python benchmarks/load_timing.py [--concurrency 1 32 128]
+
+The server is tests/mock_server.py in a process of its own (TTFT 101 ms, ITL 20 ms, 50 tokens, absolute deadlines). TTFT
+is first token − dispatch, and from the scheduled time beside it; ITL is (last − first token) / (tokens − 1) of each request; medians over the steady requests.
+Beside each run stands a control, the overshoot of plain sleeps at the same time, which tells a busy machine from a
+slow client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.mock_server import MockPlan, mock_process
+
+from joulemill.bench.engine import Engine
+from joulemill.bench.lengths import Lengths
+from joulemill.bench.prompts import PromptMill
+from joulemill.bench.workload import AskRules, Workload
+from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.servers.openai import Endpoint, open_session
+
+TTFT_S, ITL_S, TOKENS = 0.101, 0.020, 50
+
+
+@dataclass(frozen=True)
+class Timing:
+    concurrency: int
+    requests: int
+    ttft_p50_s: float
+    ttft_p95_s: float
+    scheduled_p50_s: float
+    itl_p50_s: float
+    lag_p99_s: float
+    client_cpu_s: float
+    wall_s: float
+
+
+async def drive(url: str, concurrency: int, rounds: int = 4, ramp_s: float | None = None) -> Timing:
+    """``rounds`` × concurrency requests in a closed loop after a warm-up of one round."""
+    records: list[RequestRecord] = []
+    whole_s = TTFT_S + ITL_S * (TOKENS - 1)
+    workload = Workload(PromptMill(1), Lengths("fixed", 32), Lengths("fixed", TOKENS), AskRules(60.0))
+    async with open_session(concurrency) as session:
+        engine = Engine(session, Endpoint(url, "mock-model"), workload, records.append)
+        engine.begin("warmup")
+        start_s, start_cpu_s = time.monotonic(), time.process_time()
+        load = asyncio.create_task(engine.closed_loop(concurrency, ramp_s=whole_s if ramp_s is None else ramp_s))
+        await asyncio.sleep(whole_s * 2)
+        engine.begin("load", rounds * concurrency)
+        await load
+        wall_s, cpu_s = time.monotonic() - start_s, time.process_time() - start_cpu_s
+    steady = [r for r in records if r.phase == "load"]
+    bad = [r.error for r in steady if r.outcome is not Outcome.OK]
+    if bad:
+        raise SystemExit(f"{len(bad)} requests failed: {bad[0]}")
+    ttft = [r.first_token_mono_s - r.dispatched_mono_s for r in steady]  # type: ignore[operator]
+    itl = [(r.last_token_mono_s - r.first_token_mono_s) / (r.output_tok - 1) for r in steady]  # type: ignore[operator]
+    lag = [r.dispatched_mono_s - r.scheduled_mono_s for r in steady]  # type: ignore[operator]
+    scheduled = [r.first_token_mono_s - r.scheduled_mono_s for r in steady]  # type: ignore[operator]
+    p50, p95 = np.percentile(ttft, [50, 95])
+    return Timing(
+        concurrency,
+        len(steady),
+        float(p50),
+        float(p95),
+        float(np.median(scheduled)),
+        float(np.median(itl)),
+        float(np.percentile(lag, 99)),
+        cpu_s,
+        wall_s,
+    )
+
+
+async def sleep_overshoot(seconds: float = 1.0) -> float:
+    """The 90th percentile by which a sleep of 10 ms comes late with nothing else in this loop."""
+    late, end_s = [], time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        due_s = time.monotonic() + 0.010
+        await asyncio.sleep(0.010)
+        late.append(time.monotonic() - due_s)
+    return float(np.percentile(late, 90))
+
+
+def runner() -> asyncio.Runner:
+    """With uvloop where it is installed, as a run does."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.Runner()
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 32, 128])
+    parser.add_argument("--burst", action="store_true", help="start all slots at once, as most tools do")
+    args = parser.parse_args()
+    print(f"truth: TTFT {TTFT_S * 1e3:.0f} ms, ITL {ITL_S * 1e3:.0f} ms, {TOKENS} tokens")
+    print("  conc  reqs   TTFT p50    p95  from schedule   ITL p50   lag p99   client CPU   control")
+    with mock_process(MockPlan(ttft_s=TTFT_S, itl_s=ITL_S)) as url, runner() as run:
+        for concurrency in args.concurrency:
+            control = run.run(sleep_overshoot())
+            t = run.run(drive(url, concurrency, ramp_s=0.0 if args.burst else None))
+            print(
+                f"{t.concurrency:6d}{t.requests:6d}{t.ttft_p50_s * 1e3:9.1f}{t.ttft_p95_s * 1e3:8.1f}{t.scheduled_p50_s * 1e3:12.1f} ms"
+                f"{t.itl_p50_s * 1e3:7.2f} ms{t.lag_p99_s * 1e3:7.1f} ms{t.client_cpu_s / t.wall_s:10.0%}"
+                f"{control * 1e3:9.2f} ms"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What is asked: request number n of a run as a question of drawn lengths, the same for the same seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulemill.bench.arrivals import Arrival
+from joulemill.bench.lengths import Lengths
+from joulemill.bench.prompts import PromptMill
+from joulemill.servers.openai import Answer, Ask
+
+_BLOCK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One question that is ready to be sent. ``words``: of its prompt, for the correction of lengths."""
+
+    index: int
+    ask: Ask
+    asked_prompt_tok: int
+    asked_output_tok: int
+    words: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskRules:
+    """What all questions of a run share."""
+
+    timeout_s: float = 300.0
+    ignore_eos: bool = True
+    temperature: float = 0.0
+
+
+class Workload:
+    """Makes jobs; lengths are drawn in blocks beforehand, as a draw for each request would cost the event loop."""
+
+    def __init__(self, mill: PromptMill, prompt: Lengths, output: Lengths, rules: AskRules) -> None:
+        self.mill, self.prompt_lengths, self.output_lengths, self.rules = mill, prompt, output, rules
+        seeds = np.random.SeedSequence(mill.seed).spawn(2)
+        self._rngs = tuple(np.random.default_rng(s) for s in seeds)
+        self._prompt_tok: list[int] = []
+        self._output_tok: list[int] = []
+
+    def job(self, index: int, arrival: Arrival | None = None) -> Job:
+        """Request ``index`` (from 0); an arrival of a trace brings its own lengths."""
+        while index >= len(self._prompt_tok):
+            self._prompt_tok += self.prompt_lengths.draw(self._rngs[0], _BLOCK).tolist()
+            self._output_tok += self.output_lengths.draw(self._rngs[1], _BLOCK).tolist()
+        asked_prompt = (arrival.input_tok if arrival else None) or self._prompt_tok[index]
+        asked_output = (arrival.output_tok if arrival else None) or self._output_tok[index]
+        text, words = self.mill.prompt(index, asked_prompt)
+        rules = self.rules
+        ask = Ask(text, asked_output, rules.timeout_s, rules.temperature, ignore_eos=rules.ignore_eos)
+        return Job(index, ask, asked_prompt, asked_output, words)
+
+    def learn(self, job: Job, answer: Answer) -> None:
+        """Correct the sizing of prompts by what the server counted."""
+        if answer.prompt_tok:
+            self.mill.learn(job.words, job.asked_prompt_tok, answer.prompt_tok)
