@@ -1,0 +1,161 @@
+"""A recorded run → the report document. A pure function of the record: the same run gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from joulemill.catalog.sites import parse_site, reference_pues
+from joulemill.figure import Basis, Figure, unknown
+from joulemill.ledger.account import Account, account
+from joulemill.ledger.attribution import EQUAL_WORK, Weights
+from joulemill.ledger.record import RunRecord
+from joulemill.physics.production import theta
+from joulemill.physics.site import Site
+from joulemill.reports import document as doc
+from joulemill.reports import run_energy, run_facts
+from joulemill.reports.run_ceilings import RunCeilings, run_ceilings
+from joulemill.reports.run_intensity import Intensity, run_intensity
+from joulemill.reports.run_warnings import warnings
+from joulemill.reports.serialise import plain
+
+
+def analyse(record: RunRecord) -> doc.Report:
+    """Everything that the report says of ``record``. Raises InputError where its manifest cannot be read."""
+    told = record.manifest.get("site")
+    site = parse_site(dict(told), where="site of the run") if told else None
+    counted = account(record)
+    cost = run_intensity(record, counted)
+    if cost.work_flop_tok.known:
+        counted = account(record, _weights(cost))
+    view = run_energy.site_view(counted, site, reference_pues())
+    quality = run_facts.quality(record)
+    energy = run_energy.energy(counted, view, run_facts.tokens_per_correct(record, quality))
+    limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
+    client = run_facts.client(record)
+    return doc.Report(
+        schema_version=doc.SCHEMA_VERSION,
+        run_id=run_id(record),
+        status=record.status,
+        status_reason=record.status_reason,
+        energy=energy,
+        power=run_energy.power(record, counted, view),
+        binding=_binding(limits, client),
+        ceilings=tuple(_ceiling(c, limits) for c in limits.ceilings),
+        phi=limits.phi,
+        utilization=limits.utilization,
+        production=_production(limits, cost, energy, site),
+        output=_output(counted, limits),
+        tokens=run_facts.tokens(counted),
+        latency=run_facts.latency(counted),
+        quality=quality,
+        client=client,
+        requests=run_facts.requests(counted),
+        window=run_facts.window(record, counted),
+        site=run_energy.site(site, view),
+        waterfall=run_energy.waterfall(counted, view),
+        series=run_facts.series(record, counted),
+        conditions=run_facts.conditions(record, _mean_load(cost)),
+        meters=_meters(record),
+        warnings=warnings(record, counted, client, energy),
+    )
+
+
+def run_id(record: RunRecord) -> str:
+    """Sixteen hex digits of the record's content: the same run has the same id wherever it lies."""
+    parts = (
+        record.manifest,
+        record.channels,
+        record.readings,
+        record.requests,
+        record.server,
+        record.quality,
+        record.status,
+    )
+    text = json.dumps(plain(parts), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _weights(cost: Intensity) -> Weights:
+    # Attention apart, a prompt token costs the FLOP of an output token; the architecture's own count stands behind it.
+    return Weights(EQUAL_WORK.prefill, EQUAL_WORK.decode, f"equal FLOP a token, {cost.work_flop_tok.source}")
+
+
+def _output(counted: Account, limits: RunCeilings) -> doc.Output:
+    full, used = limits.full_load_tok_s, limits.utilization
+    if full.value is None or used.value is None:
+        adjusted = unknown("tok/s", used.reason or full.reason or "utilisation is unknown")
+    else:
+        adjusted = full.scaled(used.value, "tok/s", used.basis)
+    return doc.Output(counted.output_rate, full, adjusted, counted.good_rate, counted.request_rate)
+
+
+def _ceiling(found: Any, limits: RunCeilings) -> doc.Ceiling:
+    slack = dict(limits.binding.slack).get(found.name)
+    binds = limits.binding.name == found.name
+    elasticity = None
+    if found.rate_tok_s.value is not None and limits.binding.name not in ("undecided", "unknown"):
+        # In fixed proportions 1 % more of the binding capacity gives 1 % more tokens, of any other none.
+        elasticity = Figure(1.0 if binds else 0.0, "1", Basis.MODELLED, source="fixed proportions (Leontief)")
+    return doc.Ceiling(found.name, found.rate_tok_s, found.capacity, found.intensity, slack, elasticity, found.evidence)
+
+
+def _binding(limits: RunCeilings, client: doc.Client) -> doc.Binding:
+    found = limits.binding
+    if not client.valid:
+        why = "The client itself was the bottleneck: " + "; ".join(client.reasons) + "."
+        more = "a faster client, or less load from this one"
+        return doc.Binding("client", found.rate_tok_s, found.margin_ratio, found.name, why, found.unknown, more)
+    text = found.explanation
+    if limits.phi.value is not None and limits.phi.value < 1:
+        text += f" The run reached {limits.phi.value:.0%} of the least ceiling of the hardware (Φ)."
+    return doc.Binding(
+        found.name, found.rate_tok_s, found.margin_ratio, found.next_name, text, found.unknown, found.would_decide
+    )
+
+
+def _production(limits: RunCeilings, cost: Intensity, energy: doc.Energy, site: Site | None) -> Mapping[str, Any]:
+    """The source's two-stave view: c_tok, e_tok, K_eff, θ, P_facility, and which of the two staves is the shorter."""
+    by_name = {c.name: c for c in limits.ceilings}
+    compute, delivered = by_name["compute"], by_name["power"]
+    share = theta(site.pue_ratio if site else None)
+    staves = {"compute": compute.rate_tok_s.value, "power": delivered.rate_tok_s.value}
+    known = {k: v for k, v in staves.items() if v is not None}
+    return {
+        "c_tok": cost.work_flop_tok,
+        "b_tok": cost.traffic_byte_tok,
+        "e_tok": energy.node_j_tok,
+        "k_eff": compute.capacity,
+        "p_it": delivered.capacity,
+        "theta": unknown("1", "PUE is unknown")
+        if share is None
+        else Figure(share, "1", Basis.DECLARED, source="1/PUE"),
+        "phi": limits.phi,
+        "u": limits.utilization,
+        "shorter_stave": min(known, key=lambda k: known[k]) if len(known) == 2 else None,
+        "equation": "token rate = min(K_eff/c_tok, theta*P_facility/e_tok) * phi * u (arXiv:2605.11733)",
+    }
+
+
+def _mean_load(cost: Intensity) -> dict[str, Any]:
+    load = cost.load
+    if load is None:
+        return {}
+    return {
+        "mean sequences decoding": round(load.sequences_count, 3),
+        "mean requests in flight": round(load.in_flight_count, 3),
+        "mean context [tok]": round(load.context_tok, 1),
+        "mean output [tok]": round(load.output_tok, 1),
+        "mean prompt computed [tok]": round(load.prompt_tok, 1),
+    }
+
+
+def _meters(record: RunRecord) -> tuple[Mapping[str, Any], ...]:
+    counts: dict[str, int] = {}
+    failed: dict[str, int] = {}
+    for reading in record.readings:
+        tally = counts if reading.value is not None else failed
+        tally[reading.channel] = tally.get(reading.channel, 0) + 1
+    return tuple({**plain(c), "readings": counts.get(c.id, 0), "failed": failed.get(c.id, 0)} for c in record.channels)

@@ -1,0 +1,227 @@
+"""Counts, latencies, quality, client, conditions and series of a measured run, for the report. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from joulemill.figure import Basis, Figure, unknown
+from joulemill.ledger import latency as seen
+from joulemill.ledger.account import Account
+from joulemill.ledger.client import client_verdict, quiet_verdict
+from joulemill.ledger.interval import wilson
+from joulemill.ledger.record import RunRecord
+from joulemill.ledger.window import load_requests
+from joulemill.reports import document as doc
+
+#: Pictures need no more points than this; a longer series is thinned by taking means.
+POINTS = 400
+
+
+def percentiles(found: seen.Distribution) -> doc.Percentiles:
+    """A distribution in the report's shape."""
+    return doc.Percentiles(found.p50_s, found.p90_s, found.p99_s, found.mean_s, found.n)
+
+
+def latency(account: Account) -> doc.Latency:
+    """Latencies of the window's requests, and the targets."""
+    found = account.latency
+    slo = {
+        "ttft_s": found.targets.ttft_s,
+        "tpot_s": found.targets.tpot_s,
+        "attained_ratio": found.attained_ratio,
+        "met": len(found.met),
+    }
+    return doc.Latency(
+        percentiles(found.ttft),
+        percentiles(found.ttft_from_schedule),
+        percentiles(found.tpot),
+        percentiles(found.itl),
+        percentiles(found.e2e),
+        slo,
+    )
+
+
+def tokens(account: Account) -> doc.Tokens:
+    """Token counts of the window. Requests that straddle an edge count with their share, rounded to whole tokens."""
+    count = account.tokens
+    if count is None:
+        return doc.Tokens(0, 0, None, None, None, {}, None, note="no tokens were delivered in a window")
+    notes = [f.detail for f in count.findings]
+    if count.uncounted_chunk_count:
+        notes.append(f"{count.uncounted_chunk_count} chunks came from requests whose usage the server never gave")
+    return doc.Tokens(
+        output=round(count.output_tok),
+        prompt=round(count.prompt_tok),
+        prompt_cached=None if count.cached_tok is None else round(count.cached_tok),
+        prompt_computed=None if count.computed_tok is None else round(count.computed_tok),
+        reasoning=count.reasoning_tok,
+        by_metrics={**{f"usage_{k}": v for k, v in count.by_usage.items()}, **count.by_metrics},
+        mismatch_ratio=count.mismatch_ratio,
+        note="; ".join(notes) or None,
+    )
+
+
+def requests(account: Account) -> doc.Requests:
+    """How the load's requests ended."""
+    found = account.load_latency
+    outcomes = {str(k): v for k, v in found.by_outcome.items()}
+    return doc.Requests(found.sent, found.sent - found.failed, account.requests_in_window, found.retries, outcomes)
+
+
+def quality(record: RunRecord) -> doc.Quality:
+    """Accuracy with a Wilson interval; unanswered questions are counted apart and score nothing either way."""
+    scored = [a for a in record.quality if a.score is not None]
+    if not scored:
+        why = "no question was answered" if record.quality else "no quality set was asked"
+        return doc.Quality(unknown("1", why), None, len(record.quality), None)
+    right = sum(a.score or 0.0 for a in scored)
+    low, high = wilson(right, len(scored)) or (None, None)
+    lost = len(record.quality) - len(scored)
+    tasks: dict[str, Any] = {}
+    for task in sorted({a.task for a in scored}):
+        scores = [a.score or 0.0 for a in scored if a.task == task]
+        tasks[task] = {"questions": len(scores), "correct": sum(scores), "accuracy": sum(scores) / len(scores)}
+    note = f"{lost} questions went unanswered and are left out" if lost else None
+    figure = Figure(right / len(scored), "1", Basis.MEASURED, low, high, 0.95, note, "Wilson interval")
+    name = (record.manifest.get("options") or {}).get("quality")
+    return doc.Quality(figure, str(name) if name else ", ".join(tasks), len(scored), right, tasks)
+
+
+def tokens_per_correct(record: RunRecord, accuracy: doc.Quality) -> Figure:
+    """Output tokens of the quality set ÷ correct answers, with the interval of the accuracy."""
+    spent = sum(r.output_tok or 0 for r in record.requests if r.phase == "quality")
+    figure = accuracy.accuracy
+    if not spent or figure.value is None:
+        return unknown("tok", figure.reason or "the quality set produced no counted tokens")
+    if not figure.value:
+        return unknown("tok", "no answer was right")
+    each = spent / accuracy.questions
+    low = each / figure.high if figure.high else None
+    high = each / figure.low if figure.low else None
+    return Figure(each / figure.value, "tok", Basis.MEASURED, low, high, 0.95)
+
+
+def client(record: RunRecord) -> doc.Client:
+    """Was the client the bottleneck, was the machine quiet: before the load and during it."""
+    idle, load = record.phase("idle"), record.phase("load")
+    end = None if load is None else load.end_mono_s or float("inf")
+    during = [m for m in record.machine if load and end and load.start_mono_s <= m.t_mono_s <= end]
+    before = [m for m in record.machine if idle and idle.start_mono_s <= m.t_mono_s <= (idle.end_mono_s or 0.0)]
+    verdict = client_verdict(load_requests(record), during)
+    calm = [quiet_verdict(before, loaded=False), quiet_verdict(during, loaded=True)]
+    known = [c.quiet for c in calm if c.quiet is not None]
+    return doc.Client(
+        valid=verdict.valid,
+        reasons=verdict.reasons,
+        dispatch_lag_p99_s=verdict.dispatch_lag_p99_s,
+        loop_lag_p99_s=verdict.loop_lag_p99_s,
+        cpu_ratio_max=verdict.cpu_max_ratio,
+        machine_quiet=all(known) if known else None,
+        quiet_notes=tuple(n for c in calm for n in c.notes),
+    )
+
+
+def window(record: RunRecord, account: Account) -> doc.Window:
+    """The window, counted from the start of the load."""
+    found, load = account.window, record.phase("load")
+    if found is None:
+        return doc.Window(0.0, 0.0, 0.0, "no window: no load was sent", False)
+    zero = load.start_mono_s if load else found.start_s
+    return doc.Window(
+        found.start_s - zero, found.end_s - zero, found.duration_s, found.rule, bool(found.steady), found.note
+    )
+
+
+def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any]:
+    """What the figures depend on, as the manifest tells it: model, hardware, server, load, software, time."""
+    told = record.manifest
+    model, server = dict(told.get("model") or {}), dict(told.get("server") or {})
+    for raw in ("gguf", "props", "config"):
+        model.pop(raw, None)
+        server.pop(raw, None)
+    created = told.get("created_wall_s")
+    return {
+        "model": model,
+        "hardware": {"device": hardware_name(told), **_flat(told.get("machine") or {})},
+        "server": server,
+        "load": {"text": load_text(told.get("options") or {}), **mean_load},
+        "software": {"joulemill": told.get("joulemill_version"), **(told.get("versions") or {})},
+        "started": None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"),
+    }
+
+
+def hardware_name(told: Mapping[str, Any]) -> str | None:
+    """The accelerator that was named, else this machine's CPU where the server was our own."""
+    device = told.get("device")
+    if device:
+        return f"{device.get('count') or 1} x {device['name']}"
+    if (told.get("server") or {}).get("embedded"):
+        machine = told.get("machine") or {}
+        threads = (told.get("options") or {}).get("threads")
+        return f"{machine.get('cpu_model') or 'CPU'}" + (f", {threads} threads" if threads else "")
+    return None
+
+
+def load_text(options: Mapping[str, Any]) -> str:
+    """The load in words."""
+    if options.get("trace"):
+        what = f"trace {options['trace']}"
+    elif options.get("rate") is not None:
+        what = f"{options['rate']:g} req/s"
+    else:
+        what = f"concurrency {options.get('concurrency')}"
+    return f"{what}, input {options.get('input_tokens')}, output {options.get('output_tokens')} tokens"
+
+
+def _flat(machine: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in machine.items() if isinstance(v, (str, int, float, type(None)))}
+
+
+def series(record: RunRecord, account: Account) -> doc.Series:
+    """Power and tokens of the sub-windows, and the latencies behind the histograms."""
+    found, load = account.series, record.phase("load")
+    histograms = {
+        "ttft_s": _values(seen.ttft_s(r) for r in load_requests(record)),
+        "tpot_s": _values(seen.tpot_s(r) for r in load_requests(record)),
+        "e2e_s": _values(seen.e2e_s(r) for r in load_requests(record)),
+    }
+    zero = load.start_mono_s if load else (found.edges_s[0] if found else 0.0)
+    phases = tuple(
+        {
+            "name": p.name,
+            "start_s": p.start_mono_s - zero,
+            "end_s": None if p.end_mono_s is None else p.end_mono_s - zero,
+        }
+        for p in record.phases
+    )
+    if found is None:
+        return doc.Series((), (), (), None, phases, histograms)
+    edges = np.asarray(found.edges_s)
+    joules = found.energy_j.get(account.main) if account.main else None
+    return doc.Series(
+        t_s=tuple(float(t) for t in (edges[:-1] + edges[1:]) / 2 - zero),
+        power_w=_watts(joules, edges),
+        rate_tok_s=tuple(float(t / w) for t, w in zip(found.output_tok, np.diff(edges), strict=True)),
+        power_basis=str(account.scopes[account.main].energy.basis) if account.main else None,
+        phases=phases,
+        histograms=histograms,
+    )
+
+
+def _watts(joules: Sequence[float | None] | None, edges: Any) -> tuple[float | None, ...]:
+    width = np.diff(edges)
+    if joules is None:
+        return (None,) * len(width)
+    return tuple(None if j is None else float(j / w) for j, w in zip(joules, width, strict=True))
+
+
+def _values(found: Any) -> tuple[float, ...]:
+    known: Sequence[float] = [v for v in found if v is not None]
+    if len(known) <= POINTS:
+        return tuple(known)
+    # A quantile grid keeps the shape of the distribution in a bounded file.
+    return tuple(float(v) for v in np.quantile(known, np.linspace(0, 1, POINTS)))

@@ -1,0 +1,131 @@
+"""What one output token of a measured run cost: FLOP, bytes, cache, from the architecture at the run's own load.
+
+    c = F_decode(B, S)/B + F_prefill(P)·(computed prompts ÷ output tokens)          [flop/tok]
+    b = bytes of a decode step ÷ B + bytes of a prefill ÷ its output tokens           [byte/tok]
+
+B is the mean number of sequences decoding at once (Little's law over the window), S their mean context, both measured.
+Pure: takes values, returns values. Unknown stays unknown with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joulemill.errors import InputError
+from joulemill.figure import Basis, Figure, unknown
+from joulemill.ledger.account import Account
+from joulemill.ledger.record import RunRecord
+from joulemill.ledger.window import load_requests
+from joulemill.physics.architecture import Architecture
+from joulemill.physics.architecture_gguf import architecture_from_gguf, precision_from_gguf
+from joulemill.physics.precision import Precision
+from joulemill.physics.work import decode_step, kv_sequence_byte, prefill_step, step_work
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The load as it was in the window: means over it.
+
+    sequences_count   sequences decoding at once;  in_flight_count  requests in flight, waiting ones included
+    context_tok       mean context of a decoding sequence;  output_tok  per request;  prompt_tok  computed per request
+    """
+
+    sequences_count: float
+    in_flight_count: float
+    context_tok: float
+    output_tok: float
+    prompt_tok: float
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """Cost of one output token, prefill's share included; ``arithmetic`` is the dtype that the weights multiply in."""
+
+    work_flop_tok: Figure
+    traffic_byte_tok: Figure
+    sequence_byte: Figure
+    weight_byte: Figure
+    arithmetic: str | None
+    load: Load | None
+
+
+def unknown_intensity(reason: str, load: Load | None = None) -> Intensity:
+    """An intensity of which nothing is known, and why."""
+    flop, byte, held, weights = (unknown(u, reason) for u in ("FLOP/tok", "byte/tok", "byte", "byte"))
+    return Intensity(flop, byte, held, weights, None, load)
+
+
+def measured_load(record: RunRecord, account: Account) -> Load | None:
+    """Means over the window; None where no request delivered tokens in it."""
+    if account.window is None or account.tokens is None or account.tokens.output_tok <= 0:
+        return None
+    start, end = account.window.start_s, account.window.end_s
+    rows = [r for r in load_requests(record) if _inside_s(r.first_token_mono_s, r.last_token_mono_s, start, end) > 0]
+    if not rows:
+        return None
+    decoding = [_inside_s(r.first_token_mono_s, r.last_token_mono_s, start, end) for r in rows]
+    flying = [_inside_s(r.dispatched_mono_s, r.end_mono_s, start, end) for r in load_requests(record)]
+    contexts = [(r.prompt_tok or 0) + (r.output_tok or 0) / 2 for r in rows]
+    known = [r for r in rows if r.output_tok]
+    return Load(
+        sequences_count=sum(decoding) / (end - start),
+        in_flight_count=sum(flying) / (end - start),
+        context_tok=sum(c * d for c, d in zip(contexts, decoding, strict=True)) / max(sum(decoding), 1e-12),
+        output_tok=sum(r.output_tok or 0 for r in known) / max(len(known), 1),
+        prompt_tok=sum((r.prompt_tok or 0) - (r.cached_tok or 0) for r in known) / max(len(known), 1),
+    )
+
+
+def _inside_s(first: float | None, last: float | None, start: float, end: float) -> float:
+    return 0.0 if first is None or last is None else max(0.0, min(last, end) - max(first, start))
+
+
+def intensity(model: Architecture, precision: Precision, load: Load, source: str) -> Intensity:
+    """Work of a decode step and of a prefill at ``load``, per output token; closed forms of ``physics.work``."""
+    batch = max(load.sequences_count, 1.0)
+    decode = step_work(model, precision, decode_step(batch, load.context_tok))
+    prefill = step_work(model, precision, prefill_step(max(load.prompt_tok, 1.0)))
+    per_output = 1.0 / max(load.output_tok, 1.0)
+    flop = float(decode.flop) / batch + float(prefill.flop) * per_output
+    byte = float(decode.memory_byte) / batch + float(prefill.memory_byte) * per_output
+    longest = load.prompt_tok + load.output_tok
+    arithmetic = max(decode.linear_flop.items(), key=lambda kv: float(kv[1]))[0]
+    return Intensity(
+        Figure(flop, "FLOP/tok", Basis.MODELLED, source=source),
+        Figure(byte, "byte/tok", Basis.MODELLED, source=source),
+        Figure(float(kv_sequence_byte(model, precision, longest)), "byte", Basis.MODELLED, source=source),
+        Figure(float(decode.weight_byte), "byte", Basis.MODELLED, source=source),
+        arithmetic,
+        load,
+    )
+
+
+def model_of(manifest: Mapping[str, Any]) -> tuple[Architecture, Precision, str]:
+    """Architecture and precision of the run's model: from its own GGUF header, a config, or the catalogue by name.
+
+    Raises InputError where none of them tells.
+    """
+    told = manifest.get("model") or {}
+    if told.get("gguf"):
+        header = told["gguf"]
+        tensors: Sequence[Any] = [tuple(t) for t in header.get("tensors") or ()]
+        kv = {"f16": "fp16", "f32": "fp32"}.get(str(told.get("kv_type") or "f16"), str(told.get("kv_type")))
+        return architecture_from_gguf(header["metadata"], tensors), precision_from_gguf(tensors, kv), "GGUF header"
+    from joulemill.catalog.models import find_model
+
+    entry = find_model(str(told.get("architecture") or told.get("name") or ""))
+    return entry.architecture, entry.precision, f"catalogue: {entry.name}"
+
+
+def run_intensity(record: RunRecord, account: Account) -> Intensity:
+    """The intensity of a recorded run, or why it is unknown."""
+    load = measured_load(record, account)
+    if load is None:
+        return unknown_intensity("no tokens in the window")
+    try:
+        model, precision, source = model_of(record.manifest)
+    except InputError as fault:
+        return unknown_intensity(f"the model's architecture is unknown: {fault}", load)
+    return intensity(model, precision, load, f"architecture ({source}) at the measured load")

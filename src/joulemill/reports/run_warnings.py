@@ -1,0 +1,56 @@
+"""What a reader must know before the first figure of a run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from joulemill.figure import Basis
+from joulemill.ledger.account import Account
+from joulemill.ledger.record import Outcome, RunRecord
+from joulemill.reports import document as doc
+
+#: Usage and the server's own counters may part by this much before it is told (requests that straddle a scrape).
+MISMATCH_RATIO = 0.01
+
+
+def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: doc.Energy) -> tuple[str, ...]:
+    """Every caveat of the run, the gravest first."""
+    return (*_of_run(record, counted), *_of_client(client), *_of_energy(energy), *_of_tokens(counted), *_told(record))
+
+
+def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
+    if record.status != "complete":
+        yield f"The run was {record.status}: {record.status_reason or 'no reason given'}. What was measured is kept."
+    failed = {k: v for k, v in counted.load_latency.by_outcome.items() if k != Outcome.OK and v}
+    if failed:
+        yield "Some requests failed: " + ", ".join(f"{v} {k}" for k, v in failed.items()) + "."
+    if counted.window is not None and counted.window.steady is False:
+        yield f"The window was not steady: {counted.window.note}."
+
+
+def _of_client(client: doc.Client) -> Iterator[str]:
+    if not client.valid:
+        yield "The client was the bottleneck; rate and latencies are not the server's: " + "; ".join(client.reasons)
+    if client.machine_quiet is False:
+        yield "The machine was not quiet: " + "; ".join(client.quiet_notes) + ". A CPU server can slow down many-fold."
+
+
+def _of_energy(energy: doc.Energy) -> Iterator[str]:
+    node = energy.node_j_tok
+    if node.value is None:
+        yield f"Energy per token is unknown: {node.reason}."
+    elif node.basis is not Basis.MEASURED:
+        yield "No sensor measured this node: its energy comes from a stated power model and is not a measurement."
+
+
+def _of_tokens(counted: Account) -> Iterator[str]:
+    mismatch = counted.tokens.mismatch_ratio if counted.tokens else None
+    if mismatch is not None and mismatch > MISMATCH_RATIO:
+        yield f"Usage and the server's counters differ by {mismatch:.1%} in output tokens."
+
+
+def _told(record: RunRecord) -> Iterator[str]:
+    """Warnings that the run wrote down itself as events."""
+    for event in record.events:
+        if event.get("kind") == "warning" and event.get("text"):
+            yield str(event["text"])
