@@ -1,0 +1,213 @@
+"""A server's own counters: Prometheus text in, canonical quantities out.
+
+The parser and the mapping are sans-IO; ``scrape`` alone touches the network. A line that cannot be read is counted
+and passed over: one bad line must not cost a run its server samples. A quantity that cannot be believed (NaN,
+infinite, negative, a gauge where a counter should be) is absent, never 0.
+Differences between samples, resets included, are the ledger's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+
+from joulemill.catalog.dialect import Dialect, Quantity, Term, Way, dialects
+from joulemill.ledger.record import ServerSample
+
+#: Bounds (assumed): a busy vLLM page is 0.2 MB.
+MAX_PAGE_BYTE = 16 << 20
+MAX_LINE_CHARS = 64 << 10
+_NAME = r"[a-zA-Z_:][\w:]*+"
+_LABEL = re.compile(r'\s*+([a-zA-Z_]\w*+)\s*+=\s*+"((?:[^"\\]|\\.)*+)"\s*+(?:,|$)')
+_SAMPLE = re.compile(
+    rf'({_NAME})\s*+(?:\{{((?:[^"}}]|"(?:[^"\\]|\\.)*+")*+)\}})?\s*+([^\s_#]\S*+)(?:\s++-?\d++(?:\.\d*+)?)?\s*+(?:#.*)?$'
+)
+_TYPE = re.compile(rf"#\s*TYPE\s+({_NAME})\s+(\w+)\s*$")
+_ESCAPE = re.compile(r"\\(.)")
+_ESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSample:
+    """One line: a series' name, labels and value (which may be NaN or infinite)."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPage:
+    """A parsed page. ``types``: family name → counter, gauge, histogram …; ``malformed_count``: lines passed over."""
+
+    samples: tuple[MetricSample, ...]
+    types: Mapping[str, str]
+    malformed_count: int = 0
+
+
+def parse_metrics(text: str, wanted: Callable[[str], bool] | None = None) -> MetricsPage:
+    """Read the Prometheus text format (0.0.4; OpenMetrics' exemplars and EOF mark pass).
+
+    ``wanted`` is asked for each line before it is parsed, so that a long page costs little. Of two lines for the same
+    series the first counts, the second is malformed.
+    """
+    samples: dict[tuple[str, frozenset[tuple[str, str]]], MetricSample] = {}
+    types: dict[str, str] = {}
+    malformed_count = 0
+    for line in text.split("\n"):
+        line = line.strip()
+        if line.startswith("#"):
+            if match := _TYPE.match(line[:MAX_LINE_CHARS]):
+                types[match[1]] = match[2].lower()
+            continue
+        if not line or (wanted is not None and not wanted(line)):
+            continue
+        sample = _sample(line) if len(line) <= MAX_LINE_CHARS else None
+        key = (sample.name, frozenset(sample.labels.items())) if sample else None
+        if sample is None or key is None or key in samples:
+            malformed_count += 1
+        else:
+            samples[key] = sample
+    return MetricsPage(tuple(samples.values()), types, malformed_count)
+
+
+def _sample(line: str) -> MetricSample | None:
+    match = _SAMPLE.match(line)
+    if match is None or "_" in match[3]:  # float() would take 1_000
+        return None
+    labels = _labels(match[2] or "")
+    try:
+        return MetricSample(match[1], labels, float(match[3])) if labels is not None else None
+    except ValueError:
+        return None
+
+
+def _labels(text: str) -> dict[str, str] | None:
+    labels: dict[str, str] = {}
+    position = 0
+    while position < len(text) and text[position:].strip():
+        match = _LABEL.match(text, position)
+        if match is None or match[1] in labels:
+            return None
+        value = match[2]
+        labels[match[1]] = _ESCAPE.sub(lambda m: _ESCAPED.get(m[1], m[0]), value) if "\\" in value else value
+        position = match.end()
+    return labels
+
+
+def detect_dialect(page: MetricsPage) -> Dialect | None:
+    """The dialect that finds most of its quantities on the page; None where none finds any."""
+    found = [(len(canonical(page, d)), d) for d in dialects()]
+    best = max(found, key=lambda f: f[0], default=None)
+    return best[1] if best is not None and best[0] > 0 else None
+
+
+def canonical(page: MetricsPage, dialect: Dialect) -> dict[str, float]:
+    """The page's quantities under our names (``ledger.record.ServerSample``); what is not there is absent."""
+    prefix = re.compile(rf"{re.escape(dialect.prefix)}[:_]")
+    series: dict[str, list[MetricSample]] = {}
+    for sample in page.samples:
+        match = prefix.match(sample.name)
+        if match and all(sample.labels.get(label, value) == value for label, value in dialect.keep.items()):
+            series.setdefault(sample.name[match.end() :], []).append(sample)
+    values = ((q.name, _quantity(q, series, page.types)) for q in dialect.quantities)
+    return {name: value for name, value in values if value is not None}
+
+
+def _quantity(quantity: Quantity, series: Mapping[str, list[MetricSample]], types: Mapping[str, str]) -> float | None:
+    for way in quantity.ways:
+        found = [_term(term, quantity.kind, series, types) for term in way.terms]
+        if all(found):
+            value = _combine(way, found)
+            if math.isfinite(value) and value >= 0:
+                return value
+    return None
+
+
+def _term(term: Term, kind: str, series: Mapping[str, list[MetricSample]], types: Mapping[str, str]) -> list[float]:
+    samples = series.get(term.series + "_total") or series.get(term.series) or []
+    if kind == "counter":
+        samples = [
+            s for s in samples if types.get(s.name, types.get(s.name.removesuffix("_total"))) not in _NOT_COUNTERS
+        ]
+    if term.label is not None:
+        samples = [s for s in samples if s.labels.get(term.label) == term.value]
+    return [s.value if term.read is None else _number(s.labels.get(term.read)) for s in samples]
+
+
+_NOT_COUNTERS = ("gauge", "histogram", "summary", "info")
+
+
+def _combine(way: Way, found: list[list[float]]) -> float:
+    sums = [math.fsum(values) if all(map(math.isfinite, values)) else math.nan for values in found]
+    if way.operation == "difference":
+        return sums[0] - math.fsum(sums[1:])
+    if way.operation == "product":
+        return sums[0] * math.prod(max(values) for values in found[1:])
+    return math.fsum(sums) / (sum(map(len, found)) if way.operation == "mean" else 1)
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text) if text is not None else math.nan
+    except ValueError:
+        return math.nan
+
+
+async def scrape(
+    session: aiohttp.ClientSession,
+    metrics_url: str,
+    dialect: Dialect | None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = 5.0,
+) -> ServerSample:
+    """One look at the server's counters; a fault becomes the sample's ``error``. ``dialect`` None: found by itself.
+
+    The time is the middle between asking and hearing: the server read its counters somewhere between.
+    """
+    asked_mono_s, asked_wall_s = time.monotonic(), time.time()
+    values: dict[str, float] = {}
+    error = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            text = await _page(session, metrics_url, headers or {})
+    except TimeoutError:
+        error = f"no metrics within {timeout_s:g} s"
+    except (aiohttp.ClientError, OSError, ValueError) as fault:
+        error = f"{type(fault).__name__}: {fault}"[:300]
+    half_s = (time.monotonic() - asked_mono_s) / 2
+    if error is None:
+        page = parse_metrics(text, _wanted(dialect))
+        dialect = dialect or detect_dialect(page)
+        values = canonical(page, dialect) if dialect else {}
+        error = None if values else "the metrics page has none of the names that we know"
+    return ServerSample(asked_mono_s + half_s, asked_wall_s + half_s, values, error)
+
+
+def _wanted(dialect: Dialect | None) -> Callable[[str], bool] | None:
+    """Passes a page's histogram buckets and foreign names by unparsed: they are most of it."""
+    if dialect is None:
+        return None
+    starts = tuple(f"{dialect.prefix}{mark}{series}" for mark in ":_" for series in dialect.series())
+    return lambda line: line.startswith(starts)
+
+
+async def _page(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> str:
+    async with session.get(url, headers=dict(headers), allow_redirects=False) as response:
+        if response.status != 200:
+            raise ValueError(f"{url} answered {response.status}")
+        chunks: list[bytes] = []
+        size_byte = 0
+        while data := await response.content.readany():
+            chunks.append(data)
+            size_byte += len(data)
+            if size_byte > MAX_PAGE_BYTE:
+                raise ValueError(f"{url} is longer than {MAX_PAGE_BYTE} bytes")
+        return b"".join(chunks).decode("utf-8", "replace")
