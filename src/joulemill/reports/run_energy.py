@@ -158,11 +158,11 @@ def site(stated: Site | None, view: SiteFigures) -> doc.Site:
             )
         return Figure(value * JOULE_PER_KWH, unit, Basis.DECLARED, source="site")
 
-    limits = ((found.it_power_limit_w, "IT power limit"), (found.cooling_limit_w, "cooling limit"))
-    watts = [
-        unknown("W", f"{what} is not stated") if v is None else Figure(v, "W", Basis.DECLARED, source="site")
-        for v, what in limits
-    ]
+    def watts(value: float | None, what: str) -> Figure:
+        if value is None:
+            return unknown("W", f"{what} is not stated")
+        return Figure(value, "W", Basis.DECLARED, source="site")
+
     reference = {
         f"PUE {r.reference.pue_ratio:g}, {r.reference.name}": {
             "site_j_tok": r.site_j_tok,
