@@ -113,9 +113,12 @@ def model_of(manifest: Mapping[str, Any]) -> tuple[Architecture, Precision, str]
         tensors: Sequence[Any] = [tuple(t) for t in header.get("tensors") or ()]
         kv = {"f16": "fp16", "f32": "fp32"}.get(str(told.get("kv_type") or "f16"), str(told.get("kv_type")))
         return architecture_from_gguf(header["metadata"], tensors), precision_from_gguf(tensors, kv), "GGUF header"
+    name = told.get("architecture") or told.get("name")
+    if not name:
+        raise InputError("the run does not name its model")
     from joulemill.catalog.models import find_model
 
-    entry = find_model(str(told.get("architecture") or told.get("name") or ""))
+    entry = find_model(str(name))
     return entry.architecture, entry.precision, f"catalogue: {entry.name}"
 
 

@@ -1,0 +1,55 @@
+"""``joulemill show device|model|site NAME``: what the catalogue holds, every fact with its source."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("kind", choices=("device", "model", "site"), help="what to show")
+    parser.add_argument("name", nargs="?", help="a name, a Hub id, or a file; nothing lists the names")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts of one thing, or the names of all."""
+    from joulemill.reports import show
+
+    document = _document(args) if args.name else {"kind": args.kind, "names": _names(args.kind)}
+    if args.json:
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    elif args.name:
+        sys.stdout.write(show.as_text(document) + "\n")
+    else:
+        sys.stdout.write("\n".join(document["names"]) + "\n")
+    return 0
+
+
+def _document(args: argparse.Namespace) -> dict[str, object]:
+    from joulemill.reports import show
+
+    if args.kind == "device":
+        return show.device_document(args.name)
+    if args.kind == "site":
+        return show.site_document(args.name)
+    from joulemill.catalog.models import find_model
+
+    entry = find_model(args.name)
+    return show.model_document(entry.name, entry.architecture)
+
+
+def _names(kind: str) -> list[str]:
+    from joulemill.errors import InputError
+
+    if kind == "device":
+        from joulemill.catalog.devices import device_names
+
+        return list(device_names())
+    if kind == "model":
+        from joulemill.catalog.models import model_names
+
+        return list(model_names())
+    raise InputError("a site is a file: give the path of a TOML file (examples/site.toml shows one)")
