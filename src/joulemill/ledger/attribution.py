@@ -30,15 +30,15 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a prompt token computed and an output token weigh, in the same unit, and where that is from."""
+    """What a prompt token computed and an output token weigh beside each other, and where that is from."""
 
-    prefill: int | float
-    decode: int | float
+    prefill_ratio: float
+    decode_ratio: float
     source: str
 
 
 #: A forward pass costs 2 FLOP a parameter for a prompt token as for an output token, attention apart.
-EQUAL_WORK = Weights(1, 1, "equal FLOP for a prompt and an output token (no fit, attention left out)")
+EQUAL_WORK = Weights(1.0, 1.0, "equal FLOP for a prompt and an output token (no fit, attention left out)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _shares(rule: Rule, flow: Flow, edges_s: Floats, weights: Weights) -> tuple[
     if rule is Rule.WORK_WEIGHTED:
         request = np.concatenate((request, flow.prompt_request))
         at = np.concatenate((at, flow.prompt_s))
-        weight = np.concatenate((weight * weights.decode, flow.computed_tok * weights.prefill))
+        weight = np.concatenate((weight * weights.decode_ratio, flow.computed_tok * weights.prefill_ratio))
     k = len(edges_s) - 1
     window = np.searchsorted(edges_s, at, side="right") - 1
     inside = (window >= 0) & (window < k) & (weight > 0.0)

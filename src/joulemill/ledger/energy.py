@@ -183,7 +183,8 @@ def _edge_j(trace: Trace, at_s: float) -> float:
     least, most = float(trace.segment_w.min()), float(trace.segment_w.max())
     i = int(np.searchsorted(trace.t_s, at_s, side="right")) - 1
     if i < 0 or i >= len(trace.t_s) - 1:
-        return 0.5 * (most - least) * min(abs(at_s - trace.t_s[0]), abs(at_s - trace.t_s[-1]))
+        beyond = float(min(abs(at_s - trace.t_s[0]), abs(at_s - trace.t_s[-1])))
+        return 0.5 * (most - least) * beyond
     before, after = at_s - trace.t_s[i], trace.t_s[i + 1] - at_s
     whole = trace.energy_j[i + 1] - trace.energy_j[i]
     low = max(least * before, whole - most * after)

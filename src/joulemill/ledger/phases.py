@@ -57,7 +57,7 @@ def half_width_j_tok(stderr: float, freedom_count: int) -> float:
 class _Solution:
     coefficients: Floats
     stderr: Floats
-    condition: float
+    condition_ratio: float
 
     @property
     def t(self) -> Floats:
@@ -88,12 +88,12 @@ def fit_phases(above_idle_j: Floats, prompt_tok: Floats, output_tok: Floats, dur
     two = np.column_stack([prompt_tok, output_tok])
     solved = _solve(two, above_idle_j)
     constant = None
-    if solved.condition <= CONDITION_MOST:
+    if solved.condition_ratio <= CONDITION_MOST:
         three = _solve(np.column_stack([two, duration_s]), above_idle_j)
         if abs(three.t[2]) > T_CONSTANT:
             solved, constant = three, float(three.coefficients[2])
-    if solved.condition > CONDITION_MOST:
-        detail = f"condition number {solved.condition:.0f} > {CONDITION_MOST:.0f}: prompt and output move together"
+    if solved.condition_ratio > CONDITION_MOST:
+        detail = f"condition number {solved.condition_ratio:.0f} > {CONDITION_MOST:.0f}: prompt and output go together"
         return refused_fit(k, Reason.COLLINEAR, f"{detail}; vary the prompt length, or use bursts")
     weak = [n for n, t in zip(("prefill", "decode"), solved.t[:2], strict=True) if t < T_LEAST]
     if weak:
