@@ -1,0 +1,158 @@
+"""What a measured run is asked to do, checked as a whole before anything is started."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from joulemill.bench.lengths import Lengths, parse_lengths
+from joulemill.errors import InputError
+
+#: The default load fits two cores and a model of a hundred million parameters (assumed): about 100 tok/s.
+DEFAULT_CONCURRENCY = 4
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """All that ``joulemill bench`` takes, resolved; a field's default is the flag's.
+
+    url, model, api      the server to drive; url None: the embedded server with ``gguf`` (None: the bundled model)
+    threads, slots, context_tok, kv_type   of the embedded server; None: its own defaults; slots None: as many as
+                         the load needs at once
+    concurrency          slots of a closed loop; with ``rate_req_s`` or ``trace`` it is None
+    rate_req_s, burstiness   open loop: mean rate and shape of the gaps (1 Poisson, inf constant; see ``bench.arrivals``)
+    duration_s, requests     the load after the warm-up ends at whichever comes first; a trace also with its last line
+    warmup_s, idle_s, drain_s   warm-up (inside the load phase, left out of the window), idle baseline, longest drain
+    input_lengths, output_lengths   see ``bench.lengths``;  shared_prefix_tok   so many first tokens alike in all prompts
+    timeout_s, retries   of one request
+    meters, sample_period_s   meters' SPECs, and how often they, the server's counters and the machine are read
+    site_path, site      the site's TOML, where from and parsed;  slo_ttft_s, slo_tpot_s   service targets
+    quality              name or path of the question set; None: not asked
+    out                  run folder; None: a new one under ``runs/``
+    ignore_eos           ask for exactly the output length where the server can be told to
+    """
+
+    url: str | None = None
+    model: str | None = None
+    api: str = "chat"
+    gguf: Path | None = None
+    threads: int | None = None
+    slots: int | None = None
+    context_tok: int | None = None
+    kv_type: str | None = None
+    concurrency: int | None = None
+    rate_req_s: float | None = None
+    burstiness: float = 1.0
+    trace: Path | None = None
+    duration_s: float = 60.0
+    requests: int | None = None
+    warmup_s: float = 8.0
+    idle_s: float = 5.0
+    drain_s: float = 60.0
+    input_tokens: str = "128"
+    output_tokens: str = "64"
+    shared_prefix_tok: int = 0
+    seed: int = 0
+    timeout_s: float = 300.0
+    retries: int = 2
+    meters: tuple[str, ...] = ("auto",)
+    sample_period_s: float = 0.2
+    machine_period_s: float = 1.0
+    site_path: Path | None = None
+    site: Mapping[str, Any] | None = None
+    slo_ttft_s: float | None = None
+    slo_tpot_s: float | None = None
+    quality: str | None = "small"
+    out: Path | None = None
+    ignore_eos: bool = True
+    device: Mapping[str, Any] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        self._check_load()
+        self._check_numbers()
+        if self.url is None and self.model is not None:
+            raise InputError(
+                "--model names a model of a running server: give --url too, or --gguf for the embedded one"
+            )
+        if self.url is not None and self.gguf is not None:
+            raise InputError("--gguf is for the embedded server and --url for a running one; give one of them")
+        if self.url is None and self.api not in ("chat", "completions"):
+            raise InputError(f"api {self.api!r} is unknown; use chat or completions")
+        _ = self.input_lengths, self.output_lengths
+
+    @property
+    def input_lengths(self) -> Lengths:
+        """Parsed ``input_tokens``."""
+        return parse_lengths(self.input_tokens, "--input-tokens")
+
+    @property
+    def output_lengths(self) -> Lengths:
+        """Parsed ``output_tokens``."""
+        return parse_lengths(self.output_tokens, "--output-tokens")
+
+    @property
+    def closed_loop(self) -> bool:
+        """Whether the load waits for the server."""
+        return self.rate_req_s is None and self.trace is None
+
+    @property
+    def at_once(self) -> int:
+        """Slots of the closed loop; for an open one, how many the embedded server serves at once."""
+        return self.concurrency or DEFAULT_CONCURRENCY
+
+    def manifest(self) -> dict[str, Any]:
+        """The options as JSON, resolved. ``site`` stands apart in the manifest. An infinite burstiness is null."""
+        found = asdict(self)
+        del found["site"], found["device"]
+        found["concurrency"] = self.at_once if self.closed_loop else None
+        found["loop"] = "closed" if self.closed_loop else "trace" if self.trace else "open"
+        # A trace is replayed from its first line on, after a warm-up phase of its own: nothing of it is left out.
+        found["warmup_s"] = None if self.trace else self.warmup_s
+        found["burstiness"] = self.burstiness if math.isfinite(self.burstiness) else None
+        return {k: str(v) if isinstance(v, Path) else v for k, v in found.items()}
+
+    def _check_load(self) -> None:
+        given = [
+            flag
+            for flag, value in (
+                ("--concurrency", self.concurrency),
+                ("--rate", self.rate_req_s),
+                ("--trace", self.trace),
+            )
+            if value is not None
+        ]
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} exclude each other: a load is a closed loop, a rate or a trace")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise InputError(f"--concurrency must be at least 1, not {self.concurrency}")
+        if self.requests is not None and self.requests < 1:
+            raise InputError(f"--requests must be at least 1, not {self.requests}")
+        if self.retries < 0:
+            raise InputError(f"--retries must be 0 or more, not {self.retries}")
+        if self.shared_prefix_tok < 0:
+            raise InputError(f"--shared-prefix must be 0 or more tokens, not {self.shared_prefix_tok}")
+
+    def _check_numbers(self) -> None:
+        positive = {
+            "--duration": self.duration_s,
+            "--timeout": self.timeout_s,
+            "--sample-period": self.sample_period_s,
+            "--drain": self.drain_s,
+            "--rate": self.rate_req_s,
+            "--slo-ttft": self.slo_ttft_s,
+            "--slo-tpot": self.slo_tpot_s,
+            "--threads": self.threads,
+            "--slots": self.slots,
+            "--context": self.context_tok,
+        }
+        for flag, value in positive.items():
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise InputError(f"{flag} must be more than 0, not {value:g}")
+        if not self.burstiness > 0:
+            raise InputError(f"--burstiness must be more than 0, not {self.burstiness:g}; 1 is Poisson, inf constant")
+        for flag, value in {"--warmup": self.warmup_s, "--idle": self.idle_s}.items():
+            if not (value >= 0 and math.isfinite(value)):
+                raise InputError(f"{flag} must be 0 s or more, not {value:g}")

@@ -1,0 +1,85 @@
+"""How a run tells people where it is: a small seam, a silent fill, and rich's bar on stderr."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+
+class Teller(Protocol):
+    """Hears how a run goes on. Calls come from the event loop's thread, at most a few a second."""
+
+    def phase(self, name: str, total_s: float | None) -> None:
+        """A phase begins that takes about ``total_s`` seconds; None where nobody knows."""
+        ...
+
+    def advance(self, elapsed_s: float, text: str = "") -> None:
+        """The phase has gone on to ``elapsed_s``; ``text`` says what has happened so far."""
+        ...
+
+    def note(self, text: str) -> None:
+        """One line that the user must see."""
+        ...
+
+
+class Silence:
+    """Tells nobody."""
+
+    def phase(self, name: str, total_s: float | None) -> None:
+        """Nothing."""
+
+    def advance(self, elapsed_s: float, text: str = "") -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+class ProgressBar:
+    """A bar a phase on stderr; without a terminal a line a phase. Use it with ``with``."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(file=sys.stderr, highlight=False)
+        self._bars = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> ProgressBar:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._finish()
+        self._bars.stop()
+
+    def phase(self, name: str, total_s: float | None) -> None:
+        """A new bar; the last one is full."""
+        self._finish()
+        if not self.console.is_terminal:
+            self.console.print(f"{name} …" if total_s is None else f"{name}, about {total_s:.0f} s …")
+        self._task = self._bars.add_task(name, total=total_s, text="")
+
+    def advance(self, elapsed_s: float, text: str = "") -> None:
+        """Move the bar."""
+        if self._task is not None:
+            self._bars.update(self._task, completed=elapsed_s, text=text)
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self.console.print(text, markup=False)
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            task = self._bars.tasks[-1]
+            self._bars.update(self._task, total=task.completed or 1, completed=task.completed or 1)
+            self._task = None
