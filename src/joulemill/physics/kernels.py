@@ -177,3 +177,22 @@ def capped_slowdown_ratio(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(room > 0.0, wanted / np.maximum(room, 1e-30), np.where(wanted > 0, np.inf, 0.0))
     return np.asarray(np.maximum(ratio, 1.0) ** (1.0 / exponent))
+
+
+def rescaled(energy: KernelEnergy, power_ratio: float, peak_ratio: float, spread_ratio: float) -> KernelEnergy:
+    """Energy on another device, from data sheets: a first guess with a wider interval.
+
+    power_ratio  its power limit over the measured board's; static and active power follow it
+    peak_ratio   its peak FLOP/s of this dtype over the measured board's; energy a FLOP follows power over peak
+    spread_ratio further standard deviation of ln(power) that the guess adds [-]
+
+    Energy a byte stays: HBM generations differ by less than the fit's error (assumed).
+    """
+    return KernelEnergy(
+        energy.static_w * power_ratio,
+        energy.active_w * power_ratio,
+        energy.energy_j_flop * power_ratio / peak_ratio,
+        energy.energy_j_byte,
+        energy.cache_ratio,
+        float(np.hypot(energy.spread_ratio, spread_ratio)),
+    )

@@ -171,12 +171,13 @@ def sparse_attention(
     """DeepSeek sparse attention: an 8-bit indexer scores all ``context`` tokens, latent attention reads the chosen.
 
     queries        queries in the step (batch, or batch·new); ``index_queries`` of them share one read of the index
-    context        tokens that a query sees on average
+    context        tokens that a query sees on average; vLLM's kernels walk a full list of
+                   ``chosen`` even where fewer exist (pass min(context, chosen) for those that do not)
 
     Measures: compute (heads), memory ().
     """
     q, s, h = _array(queries), _array(context), _array(heads)
-    read, wide = np.minimum(s, _array(chosen)), _array(index_dim)
+    read, wide = _array(chosen), _array(index_dim)
     flop = q * (2.0 * read * h * (2.0 * 512.0 + 64.0) + 2.0 * s * _array(index_heads) * wide)
     byte = q * (read * 576.0 * _array(kv_byte) + s * (wide + 4.0) / _array(index_queries))
     return KernelWork(flop, byte, (h,), ())

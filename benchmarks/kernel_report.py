@@ -1,0 +1,159 @@
+"""Write the fitted coefficients (one a row) and the page of errors."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "src" / "joulemill" / "catalog" / "kernels.csv"
+PAGE = ROOT / "docs" / "kernels.md"
+FIELDS = (
+    "family",
+    "dtype",
+    "device",
+    "framework",
+    "variant",
+    "parameter",
+    "value",
+    "stderr",
+    "unit",
+    "basis",
+    "source",
+)
+SOURCE = "aiconfigurator 095f58a5 kernel tables, fitted by benchmarks/fit_kernels.py"
+UNITS = {
+    "launch_s": "s",
+    "eager_floor_s": "s",
+    "static_w": "W",
+    "active_w": "W",
+    "energy_j_flop": "J/flop",
+    "energy_j_byte": "J/byte",
+}
+
+
+def long_rows(fit: Any) -> np.ndarray:
+    return (fit.rows.latency_s > 50e-6) & (fit.rows.latency_s > 1.3 * fit.rows.floor_s)
+
+
+def facts(fit: Any, energy: Any) -> list[tuple[str, float, float | None, str]]:
+    """(parameter, value, standard error, basis) of one kernel."""
+    r, error = fit.rate, np.abs(np.expm1(fit.error))
+    values = {"compute_ratio": r.compute_ratio, "memory_ratio": r.memory_ratio, "launch_s": r.launch_s}
+    values |= {f"compute_grain_count_{i + 1}": v for i, v in enumerate(r.compute_grain_count)}
+    values |= {f"memory_grain_count_{i + 1}": v for i, v in enumerate(r.memory_grain_count)}
+    values |= {"pass_ratio": r.pass_ratio} if fit.spec.passes else {}
+    values |= {"cache_ratio": r.cache_ratio} if fit.spec.cache else {}
+    assumed = fit.rows.key[0] == "gemm" and bool(fit.rows.floor_s.any())
+    out: list[tuple[str, float, float | None, str]] = [
+        (n, v, fit.stderr[n] * v, "assumed" if assumed and n == "launch_s" else "calibrated") for n, v in values.items()
+    ]
+    out.append(("sharpness_ratio", r.sharpness_ratio, None, "assumed"))
+    if fit.rows.floor_s.any():
+        out.append(("eager_floor_s", float(np.median(fit.rows.floor_s)), None, "measured"))
+    seen = long_rows(fit) if long_rows(fit).any() else np.ones(len(error), dtype=bool)
+    out += [
+        ("spread_ratio", r.spread_ratio, None, "calibrated"),
+        ("latency_error_ratio", float(np.median(error[seen])), None, "calibrated"),
+    ]
+    if energy is not None:
+        e = energy.energy
+        out += [
+            (n, getattr(e, n), energy.stderr.get(n), "calibrated")
+            for n in ("static_w", "active_w", "energy_j_flop", "energy_j_byte")
+        ]
+        out += [
+            ("energy_cache_ratio", e.cache_ratio, None, "calibrated"),
+            ("power_spread_ratio", e.spread_ratio, None, "calibrated"),
+        ]
+        out.append(("power_error_ratio", energy.clean, None, "calibrated"))
+    return out
+
+
+def write_coefficients(fits: list[Any], energies: dict[tuple[str, ...], Any]) -> None:
+    with TABLE.open("w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(FIELDS)
+        for f in sorted(fits, key=lambda f: f.rows.key):
+            for name, value, stderr, basis in facts(f, energies.get(f.rows.key)):
+                error = "" if stderr is None else f"{stderr:.3g}"
+                unit = UNITS.get(name, "count" if "count" in name else "1")
+                writer.writerow([*f.rows.key, name, f"{value:.5g}", error, unit, basis, SOURCE])
+
+
+HEAD = """# Kernels: time and energy, and how wrong they are
+
+Written by `benchmarks/fit_kernels.py`; do not edit the table by hand. The law is in
+`src/joulemill/physics/kernels.py`, the work of each kernel in `physics/kernels_work.py`, the coefficients with their
+standard errors in `catalog/kernels.csv`. Fitted to NVIDIA aiconfigurator's measured kernels (ai-dynamo/aiconfigurator
+095f58a5, Apache-2.0): H200 and B200, vLLM 0.22 and TensorRT-LLM 1.3.
+
+    t_c = F · Π(1 + a_i/x_i) / (η_c · peak)        t_m = B · Π(1 + b_j/y_j) / (η_m · bandwidth)
+    t   = t_launch + (t_c^p + t_m^p)^(1/p) + B_s/(η_s · bandwidth)
+    P   = min(P_limit, P_static + (P_active · t_busy + e_F·F + e_B·(B + B_s)) / t)
+
+All errors are medians of |predicted/measured − 1| on shapes left out: four folds, each leaving whole groups out (every
+m of an (n, k) pair; every batch and context of a head layout; every token count and split of a model's experts).
+*time* is over kernels longer than 50 µs that the device, not the host's launches, paced; *all* has every row, those
+at the host's launch floor included.
+*watts, clean* is over rows that agree with their neighbours within 12 % (70 % quantile of seven) and read at least
+static power plus half of what their bytes cost; *watts, all* is over every row that the device paced.
+
+| kernel | dtype | board | framework | variant | rows | time | p90 | all | watts, clean | watts, all |
+|---|---|---|---|---|--:|--:|--:|--:|--:|--:|
+"""
+TAIL = """
+## What is left out, and where it fails first
+
+* **Power readings lag.** The benchmark's loops start cold and NVML averages over about a second, so the same kernel
+  reads 160 W and 600 W. Matrix products, swept densely, can be cleaned; decode attention cannot: neighbours disagree
+  by a factor of two or more, so its watts are set mostly by the cost of a byte that the matrix products give, and lie
+  above most of its readings. Serving measurements must arbitrate.
+* **Limits.** Coefficients hold for a board at its shipped power limit (H200 700 W, B200 1000 W): large products run
+  at the limit there, and their clock is already lower. A lower cap is a further slowdown (`capped_slowdown_ratio`).
+* **Launch floors.** `launch_s` is a kernel's floor inside a CUDA graph. Block-FP8 products of vLLM were timed without a
+  graph (host floor 50–160 µs); their floor in a graph is assumed to be 4–6 µs. MoE rows hold their routing,
+  alignment and sum kernels; module rows (latent, sparse attention) hold norms and rotary embedding in `launch_s`,
+  while their matrix products are predicted by the product's own law.
+* **Host-paced modules.** DSA prefill in vLLM costs over a millisecond of host time however short the prompt.
+* **Left out:** TensorRT-LLM's decode attention (its rows say 12 TB/s of a memory with 8 TB/s, so its loop shares
+  blocks); decode contexts under 64 tokens; skewed routing (how many experts it touched is not recorded).
+* **Worst out of sample:** TensorRT-LLM's MoE backends and FP8 products above 50 µs, and B200's DSA prefill in vLLM.
+  What the law lacks there is wave quantisation and a backend's switch between tile shapes.
+* **Cache.** Loops reuse operands. Decode attention that fits B200's 126 MB cache runs faster in the loop than a served
+  model will; its fit says how much (`cache_ratio`), and predictions for serving pass a cached share of 0.
+"""
+
+
+def write_page(fits: list[Any], energies: dict[tuple[str, ...], Any]) -> None:
+    lines = []
+    for f in sorted(fits, key=lambda f: f.rows.key):
+        error, seen, e = np.abs(np.expm1(f.error)), long_rows(f), energies.get(f.rows.key)
+        time = (f"{np.median(error[seen]):.1%}", f"{np.quantile(error[seen], 0.9):.0%}") if seen.any() else ("–", "–")
+        watts = (f"{e.clean:.1%}", f"{e.all:.1%}") if e else ("–", "–")
+        cells = [*f.rows.key, f"{len(error):,}", *time, f"{np.median(error):.1%}", *watts]
+        lines.append("| " + " | ".join(cells) + " |")
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(HEAD + "\n".join(lines) + "\n" + summary(fits, energies) + TAIL)
+
+
+def summary(fits: list[Any], energies: dict[tuple[str, ...], Any]) -> str:
+    """All vLLM kernels of a family together: what the served model leans on."""
+    out = [
+        "\n## By family, vLLM, both boards\n",
+        "| kernel | rows over 50 µs | time | watts, clean |",
+        "|---|--:|--:|--:|",
+    ]
+    for family in sorted({f.rows.key[0] for f in fits}):
+        mine = [f for f in fits if f.rows.key[0] == family and f.rows.key[3] == "vllm"]
+        errors = [np.abs(np.expm1(f.error))[long_rows(f)] for f in mine]
+        joined = np.concatenate(errors) if errors else np.empty(0)
+        if not len(joined):
+            continue
+        parts = [energies[f.rows.key].clean_error for f in mine if f.rows.key in energies]
+        watts = f"{np.median(np.concatenate(parts)):.1%}" if parts else "–"
+        out.append(f"| {family} | {len(joined):,} | {np.median(joined):.1%} | {watts} |")
+    return "\n".join(out) + "\n"
