@@ -13,6 +13,7 @@ from joulemill.errors import InputError
 
 #: The default load fits two cores and a model of a hundred million parameters (assumed): about 100 tok/s.
 DEFAULT_CONCURRENCY = 4
+DEFAULT_LOAD_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,10 @@ class BenchOptions:
     threads, slots, context_tok, kv_type   of the embedded server; None: its own defaults; slots None: as many as
                          the load needs at once
     concurrency          slots of a closed loop; with ``rate_req_s`` or ``trace`` it is None
-    rate_req_s, burstiness   open loop: mean rate and shape of the gaps (1 Poisson, inf constant; see ``bench.arrivals``)
-    duration_s, requests     the load after the warm-up ends at whichever comes first; a trace also with its last line
+    rate_req_s, burstiness   open loop: mean rate, shape of the gaps (1 Poisson, inf constant; ``bench.arrivals``)
+    duration_s, requests     the load after the warm-up ends at whichever comes first; neither given: 60 s or the trace
     warmup_s, idle_s, drain_s   warm-up (inside the load phase, left out of the window), idle baseline, longest drain
-    input_lengths, output_lengths   see ``bench.lengths``;  shared_prefix_tok   so many first tokens alike in all prompts
+    input_lengths, output_lengths   see ``bench.lengths``;  shared_prefix_tok   first tokens that all prompts share
     timeout_s, retries   of one request
     meters, sample_period_s   meters' SPECs, and how often they, the server's counters and the machine are read
     site_path, site      the site's TOML, where from and parsed;  slo_ttft_s, slo_tpot_s   service targets
@@ -47,7 +48,7 @@ class BenchOptions:
     rate_req_s: float | None = None
     burstiness: float = 1.0
     trace: Path | None = None
-    duration_s: float = 60.0
+    duration_s: float | None = None
     requests: int | None = None
     warmup_s: float = 8.0
     idle_s: float = 5.0
@@ -99,6 +100,13 @@ class BenchOptions:
         return self.rate_req_s is None and self.trace is None
 
     @property
+    def load_s(self) -> float:
+        """How long the load lasts after its warm-up at most; infinite where requests or a trace end it."""
+        if self.duration_s is not None:
+            return self.duration_s
+        return math.inf if self.requests is not None or self.trace is not None else DEFAULT_LOAD_S
+
+    @property
     def at_once(self) -> int:
         """Slots of the closed loop; for an open one, how many the embedded server serves at once."""
         return self.concurrency or DEFAULT_CONCURRENCY
@@ -108,6 +116,7 @@ class BenchOptions:
         found = asdict(self)
         del found["site"], found["device"]
         found["concurrency"] = self.at_once if self.closed_loop else None
+        found["load_s"] = self.load_s if math.isfinite(self.load_s) else None
         found["loop"] = "closed" if self.closed_loop else "trace" if self.trace else "open"
         # A trace is replayed from its first line on, after a warm-up phase of its own: nothing of it is left out.
         found["warmup_s"] = None if self.trace else self.warmup_s

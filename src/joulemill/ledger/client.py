@@ -83,13 +83,16 @@ def client_verdict(requests: Sequence[RequestRecord], machine: Sequence[MachineS
 def quiet_verdict(samples: Sequence[MachineSample], *, loaded: bool) -> QuietVerdict:
     """Judge the machine by ``samples``; ``loaded`` while this run itself was working.
 
-    CPU time of others is all busy time less that of this process and its server. Pressure counts only while this run
-    was idle, as its own threads wait for each other under load.
+    CPU time of others is all busy time less that of this process and its server; under load it is known only where the
+    server's own share is (a server that we did not start may stand on this machine or not). Pressure counts only while
+    this run was idle, as its own threads wait for each other under load.
     """
     others = [
         max(0.0, m.cpu_busy_ratio - m.own_cpu_ratio)
         for m in samples
-        if m.cpu_busy_ratio is not None and m.own_cpu_ratio is not None
+        if m.cpu_busy_ratio is not None
+        and m.own_cpu_ratio is not None
+        and (m.server_cpu_ratio is not None or not loaded)
     ]
     others_ratio = float(np.mean(others)) if others else None
     steal_ratio = _mean([m.steal_ratio for m in samples])
