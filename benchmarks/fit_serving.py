@@ -1,0 +1,97 @@
+"""Fit the serving coefficients on measured runs and write ``catalog/serving.csv`` and ``catalog/serving_errors.csv``.
+
+    python benchmarks/fit_serving.py [--data ../shared/data]
+
+Robust least squares (soft L1) on the logarithms of what was measured, with priors of physical size. The energy runs give
+one profile (vllm-0.11) and the facts of its tasks; the latency points give one profile a backend, with the power
+coefficients of the first. Errors are those of model families left out of the fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+from serving_fit import ENERGY, Problem, family, fit, latency_problem, leave_out, runs_problem  # noqa: E402
+
+CATALOG = Path(__file__).parents[1] / "src" / "joulemill" / "catalog"
+SOURCE = {
+    "runs": "ML.ENERGY Leaderboard v3 (ml-energy/leaderboard 0cd52dab)",
+    "latency": "NVIDIA aiconfigurator silicon sample (ai-dynamo/aiconfigurator 095f58a5)",
+}
+
+
+def coefficient_rows(engine: str, problem: Problem, x: np.ndarray, stderr: np.ndarray, source: str) -> list[list[str]]:
+    rows = []
+    for name, value, error in zip(problem.names, np.exp(x), stderr, strict=True):
+        label = "task" if ":" in name else engine
+        rows.append([label, name, f"{value:.5g}", f"{error:.3g}", "modelled", source])
+    return rows
+
+
+def error_rows(problem: Problem, logs: np.ndarray, strata: dict[str, np.ndarray]) -> list[list[str]]:
+    rows = []
+    for stratum, mask in strata.items():
+        quantities = dict(zip(problem.quantities, logs - problem.measured, strict=True))
+        if {"power_w", "rate_tok_s"} <= quantities.keys():
+            quantities["energy_j_tok"] = quantities["power_w"] - quantities["rate_tok_s"]
+        for quantity, error in quantities.items():
+            e = error[mask & np.isfinite(error)]
+            if e.size < 8:
+                continue
+            relative = np.abs(np.expm1(e))
+            half = float(np.quantile(np.abs(e), 0.8))
+            cells = [np.median(relative), np.quantile(relative, 0.9), np.median(e), half]
+            rows.append([quantity, stratum, str(e.size), *(f"{c:.4f}" for c in cells)])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    data = parser.parse_args().data
+    rows: list[list[str]] = []
+    errors: list[list[str]] = []
+    runs = runs_problem(data)
+    x, stderr = fit(runs)
+    rows += coefficient_rows("vllm-0.11", runs, x, stderr, SOURCE["runs"])
+    out = leave_out(runs, x, family)
+    kinds = np.array([r.groups["kind"] for r in runs.rows])
+    errors += error_rows(runs, out, {"all": kinds != "", "dense": kinds == "dense", "moe": kinds == "moe"})
+    energy = dict(zip(runs.names, np.exp(x), strict=True))
+    parts = []
+    for engine in ("vllm-0.19", "trtllm", "sglang"):
+        problem = latency_problem(data, engine, {k: energy[k] for k in ENERGY})
+        x, stderr = fit(problem)
+        rows += coefficient_rows(engine, problem, x, stderr, SOURCE["latency"])
+        for name in ENERGY:
+            rows.append([engine, name, f"{energy[name]:.5g}", "0.3", "modelled", f"{SOURCE['runs']}; taken from vllm-0.11"])
+        held = leave_out(problem, x, family)
+        parts.append((problem, held))
+        apart = np.array([r.prefill is not None for r in problem.rows])
+        strata = {engine: ~apart, f"{engine} disaggregated": apart}
+        errors += error_rows(problem, held, strata)
+    merged = Problem.merged([p for p, _ in parts])
+    held = np.concatenate([h for _, h in parts], axis=1)
+    kinds = np.array([r.groups["kind"] for r in merged.rows])
+    errors += error_rows(merged, held, {"latency": kinds != "", "latency dense": kinds == "dense", "latency moe": kinds == "moe"})
+    write("serving.csv", ["engine", "parameter", "value", "stderr", "basis", "source"], rows)
+    write("serving_errors.csv", ["quantity", "stratum", "n", "median", "p90", "bias", "half_width"], errors)
+    for row in errors:
+        print(*row, sep="\t")
+
+
+def write(name: str, header: list[str], rows: list[list[str]]) -> None:
+    with (CATALOG / name).open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The fit behind ``fit_serving.py`` and ``fidelity.py``: measured rows as arrays, residuals, left-out families."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from joulemill.catalog.serving import priors
+from joulemill.physics.coefficients import POWER_NAMES, rates_of
+from joulemill.reports.measured import MeasuredRow, read_table
+from joulemill.reports.measured_models import resolver
+from joulemill.reports.measured_predictions import Plant, compiled, predicted
+
+ENERGY = POWER_NAMES
+TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 3500.0}
+RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
+
+
+@dataclass
+class Problem:
+    """Rows to fit: ``measured`` [quantity, row] in logarithms, weights by quantity, priors by name."""
+
+    rows: list[MeasuredRow]
+    plant: Plant
+    quantities: tuple[str, ...]
+    weights: np.ndarray
+    measured: np.ndarray
+    names: tuple[str, ...]
+    prior: np.ndarray
+    spread: np.ndarray
+    fixed: dict[str, float]
+    scale: float
+    share: float
+
+    def part(self, index: np.ndarray) -> Problem:
+        rows = [self.rows[i] for i in index]
+        return Problem(
+            rows, compiled(rows), self.quantities, self.weights, self.measured[:, index], self.names, self.prior, self.spread,
+            self.fixed, self.scale, self.share,
+        )  # fmt: skip
+
+    @staticmethod
+    def merged(parts: list[Problem]) -> Problem:
+        first = parts[0]
+        rows = [r for p in parts for r in p.rows]
+        measured = np.concatenate([p.measured for p in parts], axis=1)
+        return Problem(
+            rows, first.plant, first.quantities, first.weights, measured, first.names, first.prior, first.spread, first.fixed,
+            first.scale, first.share,
+        )  # fmt: skip
+
+    def logs(self, x: np.ndarray) -> np.ndarray:
+        """Predicted logarithms [quantity, row]."""
+        values = dict(zip(self.names, np.exp(x), strict=True)) | self.fixed
+        lengths = {t: values[f"{t}:input_tok"] for t in TASKS if f"{t}:input_tok" in values}
+        narrow = {t: values[f"{t}:narrow_ratio"] for t in TASKS if f"{t}:narrow_ratio" in values}
+        found = predicted(self.plant.asking(self.rows, lengths, narrow), rates_of(values))
+        with np.errstate(divide="ignore"):
+            return np.log(np.stack([found[q] for q in self.quantities]))
+
+
+def family(row: MeasuredRow) -> str:
+    """Releases that share an architecture are one family."""
+    name = row.model.split("/")[-1]
+    for pattern, found in (("DeepSeek", "DeepSeek-V3"), ("235B", "Qwen3-235B"), ("30B-A3B", "Qwen3-30B"), ("480B", "Qwen3-480B")):
+        if pattern in name:
+            return found
+    return re.sub(r"-(Instruct|Thinking|FP8|NVFP4|it|v2).*", "", name.replace("Meta-", ""))
+
+
+def _problem(data: Path, file: str, quantities: tuple[str, ...], weights: list[float]) -> tuple[list[MeasuredRow], np.ndarray]:
+    table = read_table(data / file, resolver(data / "models"))
+    for skip in table.skipped:
+        print("skipped", skip)
+    measured = np.array([[np.log(r.measured.get(q, np.nan)) for r in table.rows] for q in quantities])
+    return table.rows, measured
+
+
+def runs_problem(data: Path) -> Problem:
+    quantities = ("rate_tok_s", "itl_s", "power_w")
+    rows, measured = _problem(data, "serving_runs.csv", quantities, [])
+    known = dict(priors())
+    names = list(known)
+    for task, tok in TASKS.items():
+        known[f"{task}:input_tok"] = (tok, 0.4)
+        names.append(f"{task}:input_tok")
+    known["gpqa:narrow_ratio"] = (0.6, 0.5)
+    names.append("gpqa:narrow_ratio")
+    devices = np.array([[1.0], [1.0], [1.0]])
+    devices = np.ones((3, len(rows)))
+    devices[2] = [r.cut.devices for r in rows]
+    return Problem(
+        rows, compiled(rows), quantities, np.array([[1.0], [0.7], [1.5]]), measured - np.log(devices) + np.log(devices), tuple(names),
+        np.log([known[n][0] for n in names]), np.array([known[n][1] for n in names]), {}, RUN_SCALE, 1.0,
+    )  # fmt: skip
+
+
+def latency_problem(data: Path, engine: str, fixed: dict[str, float]) -> Problem:
+    quantities = ("tpot_s", "ttft_s")
+    rows, measured = _problem(data, "serving_latency.csv", quantities, [])
+    keep = [i for i, r in enumerate(rows) if r.engine == engine]
+    rows = [rows[i] for i in keep]
+    known = {k: v for k, v in priors().items() if k not in fixed}
+    names = tuple(known)
+    return Problem(
+        rows, compiled(rows), quantities, np.array([[1.0], [0.5]]), measured[:, keep], names,
+        np.log([known[n][0] for n in names]), np.array([known[n][1] for n in names]), fixed, LATENCY_SCALE,
+        float(np.sqrt(300 / len(rows))),
+    )  # fmt: skip
+
+
+def fit(problem: Problem, start: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of the coefficients and their standard errors."""
+
+    def residuals(x: np.ndarray) -> np.ndarray:
+        e = (problem.logs(x) - problem.measured) * problem.weights / problem.scale
+        e = np.where(np.isfinite(e), e, 0.0)
+        e = np.sign(e) * np.sqrt(2.0 * (np.sqrt(1.0 + e * e) - 1.0)) * problem.share
+        return np.concatenate([e.ravel(), 2.0 * (x - problem.prior) / problem.spread])
+
+    found = least_squares(residuals, problem.prior if start is None else start, max_nfev=50, x_scale=problem.spread)
+    covariance = np.linalg.inv(found.jac.T @ found.jac)
+    degrees = max(1, found.fun.size - found.x.size)
+    return found.x, np.sqrt(np.diag(covariance) * max(1.0, 2.0 * found.cost / degrees))
+
+
+def leave_out(problem: Problem, start: np.ndarray, key: Callable[[MeasuredRow], str]) -> np.ndarray:
+    """Predicted logarithms of each row by a fit on the rows of other families."""
+    families = np.array([key(r) for r in problem.rows])
+    logs = np.full_like(problem.measured, np.nan)
+    for name in sorted(set(families)):
+        held = families == name
+        x, _ = fit(problem.part(np.flatnonzero(~held)), start)
+        logs[:, held] = problem.part(np.flatnonzero(held)).logs(x)
+    return logs

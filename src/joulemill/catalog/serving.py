@@ -1,0 +1,122 @@
+"""The catalogue of serving coefficients: fitted values with standard errors, workload facts, out-of-sample errors.
+
+``serving.csv`` is written by ``benchmarks/fit_serving.py`` and read here; one fact a row. ``serving_errors.csv`` holds the
+errors on model families that were left out of the fit, from which every prediction's interval comes.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from joulemill.errors import InputError
+from joulemill.physics.coefficients import rates_of
+from joulemill.physics.serving import Rates
+
+#: Profile of an engine that is asked for by its plain name: the one whose energy was measured.
+ALIASES = {"vllm": "vllm-0.11", "tensorrt-llm": "trtllm", "trt-llm": "trtllm"}
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """One fitted coefficient: value, standard error of its logarithm, and what it is."""
+
+    name: str
+    value: float
+    stderr: float
+    unit: str
+    basis: str
+    source: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a named benchmark task asks, where its publisher did not say: fitted.
+
+    narrow_ratio  evenness of routing over that of mixed chat: a narrow domain touches fewer experts
+    """
+
+    name: str
+    input_tok: float
+    narrow_ratio: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Error on left-out model families of one quantity in one stratum, as ln(predicted ÷ measured)."""
+
+    median_ratio: float
+    p90_ratio: float
+    half_width_ratio: float
+    n: int
+
+
+@cache
+def _rows(name: str) -> tuple[dict[str, str], ...]:
+    text = files("joulemill.catalog").joinpath(name).read_text(encoding="utf-8")
+    return tuple(csv.DictReader(text.splitlines()))
+
+
+@cache
+def priors() -> dict[str, tuple[float, float]]:
+    """Prior value and spread (standard deviation of the logarithm) of each coefficient."""
+    return {r["parameter"]: (float(r["prior"]), float(r["prior_spread"])) for r in _rows("serving_parameters.csv")}
+
+
+def engines() -> tuple[str, ...]:
+    """Engine profiles that were fitted."""
+    return tuple(dict.fromkeys(r["engine"] for r in _rows("serving.csv") if r["engine"] != "task"))
+
+
+def profile_of(engine: str) -> str:
+    """The profile behind an engine's name. InputError with the known ones."""
+    name = ALIASES.get(engine.lower(), engine.lower())
+    if name not in engines():
+        raise InputError(f"engine {engine!r} has no fitted profile; use one of {', '.join(engines())}")
+    return name
+
+
+@cache
+def coefficients(engine: str) -> tuple[Coefficient, ...]:
+    """Fitted coefficients of an engine profile."""
+    about = {r["parameter"]: r for r in _rows("serving_parameters.csv")}
+    profile = profile_of(engine)
+    return tuple(
+        Coefficient(
+            r["parameter"], float(r["value"]), float(r["stderr"]), about[r["parameter"]]["unit"], r["basis"], r["source"],
+            about[r["parameter"]]["meaning"],
+        )
+        for r in _rows("serving.csv")
+        if r["engine"] == profile
+    )  # fmt: skip
+
+
+@cache
+def rates(engine: str) -> Rates:
+    """Rates of an engine profile, ready to compute with."""
+    return rates_of({c.name: c.value for c in coefficients(engine)})
+
+
+@cache
+def tasks() -> dict[str, Task]:
+    """Workload facts of benchmark tasks by name."""
+    found: dict[str, dict[str, float]] = {}
+    for row in _rows("serving.csv"):
+        if row["engine"] == "task":
+            name, _, fact = row["parameter"].partition(":")
+            found.setdefault(name, {})[fact] = float(row["value"])
+    return {n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0)) for n, f in found.items()}
+
+
+@cache
+def spreads() -> dict[tuple[str, str], Spread]:
+    """Errors on left-out families by (quantity, stratum), e.g. ("energy_j_tok", "moe")."""
+    return {
+        (r["quantity"], r["stratum"]): Spread(
+            float(r["median"]), float(r["p90"]), float(r["half_width"]), int(r["n"])
+        )
+        for r in _rows("serving_errors.csv")
+    }

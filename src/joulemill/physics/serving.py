@@ -1,0 +1,215 @@
+"""Continuous batching at steady state: steps of a replica → token rate, latencies, energy. Pure, vectorised.
+
+In flight are B requests a replica, b = B/ranks a rank of data-parallel attention, each with I prompt tokens to compute
+and O to generate. A step ends b/O requests a rank and lets as many in, so prompts arrive in steps as a Poisson count:
+
+    f = max(1 − e^(−λ), λ_r·I/budget)      share of steps with a prefill; λ = B/O a step, λ_r a rank
+    p = λ_r·I/f                            prompt tokens in such a step; the busiest rank has at least one whole prompt
+    T = (1 − f)·t(b, 0) + f·t(b, p)        mean step;  rate = B/T
+    context = I₀ + κ·O(1 + s²)/2           what a decoding request has behind it
+
+Where λ_r·I exceeds the budget, prompts wait: only b = budget/(1 + I/O) decode. Where keys and values of all do not fit,
+the rest waits too (preempted). Latency follows from Little's law: a request stays B/X = TTFT + (O − 1)·TPOT.
+
+    TTFT = ingest + ½T + t_prefill(I) + φ·(b − 1)·t_prefill      φ: how much of the batch arrives in one burst
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemill.physics.power import PowerRates, limited, step_j
+from joulemill.physics.shard import ShardTable
+from joulemill.physics.step import Load, StepRates, StepWork, step_work
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class HostRates:
+    """Fitted overheads of an engine's host side.
+
+    step_s, sequence_s   time of a step, and of each sequence in it, that devices wait for
+    rank_s               more of it where a step is handed to several processes
+    ingest_s, ingest_tok_s   before a request's first step: fixed, and a prompt token
+    burst_ratio          φ above
+    exclusive_ratio      1: steps prefill or decode; 0: both at once
+    context_ratio        κ above
+    """
+
+    step_s: float
+    sequence_s: float
+    rank_s: float
+    ingest_s: float
+    ingest_tok_s: float
+    burst_ratio: float
+    context_ratio: float
+    spread_ratio: float
+    crowd_step_s: float
+    crowd_sequence_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """All fitted coefficients of one engine."""
+
+    step: StepRates
+    host: HostRates
+    power: PowerRates
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is asked of each row; arrays that broadcast.
+
+    batch_req  in flight a replica;  input_tok prompt;  computed_tok  of it not cached;  output_tok, spread_ratio  answers
+    budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w  board power limit
+    """
+
+    batch_req: Array
+    input_tok: Array
+    computed_tok: Array
+    output_tok: Array
+    spread_ratio: Array
+    budget_tok: Array
+    memory_use_ratio: Array
+    limit_w: Array
+    running: Array
+    narrow_ratio: Array
+    crowding_ratio: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """Steady state, an array a field. Power and energy are of one device's board; rates of one replica."""
+
+    rate_tok_s: Array
+    power_w: Array
+    energy_j_tok: Array
+    itl_s: Array
+    ttft_s: Array
+    tpot_s: Array
+    step_s: Array
+    decode_req: Array
+    context_tok: Array
+    capacity_req: Array
+    prefill_ratio: Array
+    slowdown_ratio: Array
+    decode: StepWork
+    mixed: StepWork
+    host_s: Array
+
+
+def capacity_req(t: ShardTable, d: Demand, context_tok: Array, reserve_byte: float = 4e9) -> Array:
+    """Requests whose keys, values and state fit a rank's devices beside the weights; 0 where the weights do not.
+
+    ``reserve_byte``: activations, graphs, communication buffers (assumed 4 GB).
+    """
+    free = t.memory_byte * d.memory_use_ratio - t.weight_byte - reserve_byte
+    seen = np.minimum(context_tok, t.window_tok)
+    each = t.kv_store_byte_0 * context_tok + t.kv_store_byte_1 * seen + t.state_byte
+    return np.maximum(free, 0.0) / np.maximum(each, 1.0)
+
+
+def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
+    """The steady state of each row."""
+    host = rates.host
+    spread = 1.0 + host.spread_ratio * d.spread_ratio * d.spread_ratio
+    context = d.input_tok + host.context_ratio * 0.5 * d.output_tok * spread
+    offered = d.batch_req / t.data_count
+    capacity = capacity_req(t, d, context)
+    crowding = np.where(d.running > 0.0, np.minimum(capacity / offered, 1.0), 1.0)
+    context = context * np.maximum(crowding, 0.1)
+    capacity = np.where(d.running > 0.0, np.maximum(capacity, offered), capacity)
+    share = d.computed_tok / d.output_tok
+    running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / (1.0 + share))
+    arrivals = running / d.output_tok
+    often = np.maximum(-np.expm1(-arrivals * t.data_count), arrivals * d.computed_tok / d.budget_tok)
+    often = np.clip(often, 1e-9, 1.0)
+    prompt = arrivals * d.computed_tok / often
+    busiest = np.maximum(prompt, np.minimum(d.computed_tok, d.budget_tok))
+    past = d.input_tok - 0.5 * d.computed_tok
+    zero = np.zeros_like(running)
+    plain = step_work(t, rates.step, Load(running, context, zero, zero, zero, running, d.narrow_ratio))
+    admitted = running + prompt / d.computed_tok
+    mixed = step_work(t, rates.step, Load(running, context, prompt, past, busiest, admitted, d.narrow_ratio))
+    host_s = _host_s(t, host, d, running)
+    return _timed(t, rates, d, (offered, running, context, capacity, often, busiest, arrivals), (plain, mixed, host_s))
+
+
+def _host_s(t: ShardTable, host: HostRates, d: Demand, running: Array) -> Array:
+    several = t.tensor_count * t.data_count > 1.0
+    crowded = d.crowding_ratio * (host.crowd_step_s + host.crowd_sequence_s * running)
+    return np.asarray(host.step_s + host.sequence_s * running + host.rank_s * several + crowded)
+
+
+def _timed(
+    t: ShardTable, rates: Rates, d: Demand, state: tuple[Array, ...], work: tuple[StepWork, StepWork, Array]
+) -> Steady:
+    offered, running, context, capacity, often, busiest, arrivals = state
+    plain, mixed, host_s = work
+    plain_s, mixed_s = plain.device_s + host_s, mixed.device_s + host_s
+    free_s = plain_s + often * (mixed_s - plain_s)
+    plain_j, mixed_j = step_j(t, rates.power, plain, plain_s), step_j(t, rates.power, mixed, mixed_s)
+    free_j = plain_j + often * (mixed_j - plain_j)
+    compute_s = plain.compute_s + often * (mixed.compute_s - plain.compute_s)
+    step_energy_j, step_s = limited(t, rates.power, free_j, free_s, compute_s, d.limit_w)
+    slow = step_s / free_s
+    ranks = t.data_count
+    rate = running * ranks / step_s
+    devices = t.tensor_count * ranks
+    itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
+    own_share = d.computed_tok / busiest
+    ttft_s, tpot_s = _latency(rates.host, d, slow, step_s, offered, rate / ranks, mixed_s - plain_s, own_share, plain_s)
+    return Steady(
+        rate, step_energy_j / step_s, step_energy_j * devices / (running * ranks), itl_s, ttft_s, tpot_s, step_s,
+        running * ranks, context, capacity * ranks, often, slow, plain, mixed, host_s,
+    )  # fmt: skip
+
+
+def _median_share(arrivals: Array, often: Array) -> Array:
+    """Prompts in the median step over prompts in a step that has any; the median of a Poisson count is about λ − 0.35."""
+    return np.asarray(np.clip((arrivals - 0.35) / np.maximum(arrivals / often, 1e-9), 0.0, 1.0))
+
+
+def _latency(
+    host: HostRates, d: Demand, slow: Array, step_s: Array, offered: Array, rank_rate: Array, extra_s: Array, own_share: Array,
+    plain_s: Array
+) -> tuple[Array, Array]:
+    """TTFT and TPOT [s] of requests in a closed loop of ``offered`` a rank."""
+    stay_s = offered * d.output_tok / rank_rate
+    prefill_s = extra_s * slow * own_share
+    own_s = host.ingest_s + host.ingest_tok_s * d.input_tok + 0.5 * step_s + prefill_s + plain_s
+    burst_s = host.burst_ratio * np.maximum(offered - 1.0, 0.0) * prefill_s
+    ttft_s = np.minimum(own_s + burst_s, np.maximum(0.8 * stay_s, own_s))
+    tpot_s = np.maximum(stay_s - ttft_s, 0.2 * stay_s) / np.maximum(d.output_tok - 1.0, 1.0)
+    return ttft_s, tpot_s
+
+
+def handed_over(
+    t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, prefill_servers: Array, in_flight_req: Array
+) -> tuple[Array, Array]:
+    """TTFT and TPOT [s] where prompts are computed on other devices (``prefill``, a row a row of ``t``).
+
+    Decode steps are pure. ``prefill_servers`` ranks of the prefill pool each take one prompt at a time; of
+    ``in_flight_req`` requests, those that decoding does not hold queue for them:
+    TTFT = ingest + t_p + φ·(N/servers − 1)·t_p, at least N·t_p/servers − O·TPOT (a closed loop).
+    """
+    one = np.ones_like(in_flight_req)
+    zero = np.zeros_like(in_flight_req)
+    past = d.input_tok - 0.5 * d.computed_tok
+    computed = d.computed_tok
+    prompt = step_work(prefill, rates.step, Load(zero, zero, computed, past, computed, one, d.narrow_ratio))
+    prefill_s = prompt.device_s + rates.host.step_s
+    spread = 1.0 + rates.host.spread_ratio * d.spread_ratio * d.spread_ratio
+    context = d.input_tok + rates.host.context_ratio * 0.5 * d.output_tok * spread
+    running = d.batch_req / t.data_count
+    plain = step_work(t, rates.step, Load(running, context, zero, zero, zero, running, d.narrow_ratio))
+    tpot_s = plain.device_s + _host_s(t, rates.host, d, running)
+    queue = in_flight_req / prefill_servers
+    ttft_s = rates.host.ingest_s + rates.host.ingest_tok_s * d.input_tok + prefill_s
+    ttft_s = ttft_s + rates.host.burst_ratio * np.maximum(queue - 1.0, 0.0) * prefill_s
+    return np.maximum(ttft_s, queue * prefill_s - d.output_tok * tpot_s), tpot_s

@@ -1,0 +1,275 @@
+"""Tables of measured serving runs → rows that can be predicted: what ran, what was asked, what was measured.
+
+Three dialects are recognised by their columns: steady-state runs with energy (ML.ENERGY), latency points (aiconfigurator),
+node wall power (MLPerf). Missing optional columns take stated defaults; a row that lacks what it cannot do without is
+skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from joulemill.catalog.devices import find_device
+from joulemill.catalog.serving import tasks
+from joulemill.errors import InputError
+from joulemill.physics.architecture import Architecture
+from joulemill.physics.deployment import Parallelism
+from joulemill.physics.device import Device
+from joulemill.physics.precision import Precision
+from joulemill.physics.workload import spread_from_percentiles_ratio
+from joulemill.reports.measured_cuts import latency_cut, pool_cut, runs_cut
+from joulemill.reports.measured_models import Resolver
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class MeasuredRow:
+    """One row, ready to predict. ``measured`` holds what was measured in SI units; ``groups`` what to break errors down by.
+
+    batch_req      in flight a replica; ``running``: that is the batch that really ran, not an upper bound
+    prefill        cut of the prefill pool where prompts are computed elsewhere; prefill_servers: its ranks
+    in_flight_req  requests of the closed loop over all decode workers
+    notes          what was assumed
+    """
+
+    number: int
+    model: str
+    architecture: Architecture
+    precision: Precision
+    device: Device
+    cut: Parallelism
+    engine: str
+    batch_req: float
+    input_tok: float
+    output_tok: float
+    spread_ratio: float
+    narrow_ratio: float
+    running: bool
+    crowding_ratio: float
+    budget_tok: float
+    measured: Mapping[str, float]
+    groups: Mapping[str, str]
+    prefill: Parallelism | None = None
+    prefill_servers: float = 1.0
+    in_flight_req: float = 1.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Table:
+    """A table's rows that can be predicted, and those that cannot, with why."""
+
+    dialect: str
+    rows: list[MeasuredRow] = field(default_factory=list)
+    skipped: list[dict[str, object]] = field(default_factory=list)
+
+
+def read_table(path: Path, resolve: Resolver) -> Table:
+    """Read ``path``. InputError where it is no CSV of a known dialect; a bad row is skipped and says why."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            rows = list(csv.DictReader(handle))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({error})") from error
+    if not rows:
+        raise InputError(f"{path}: holds no rows")
+    dialect = dialect_of(rows[0])
+    if dialect is None:
+        raise InputError(
+            f"{path}: columns are not known; needed are those of serving runs (model_id, gpu_model, num_gpus, "
+            "avg_batch_size …), latency points (model_path, system, isl, osl …) or node wall power (system, model, "
+            "node_wall_power_w …)"
+        )
+    table = Table(dialect)
+    reader = READERS[dialect]
+    for number, row in enumerate(rows, start=2):
+        try:
+            table.rows.append(reader(number, row, resolve))
+        except (InputError, ValueError, KeyError) as error:
+            table.skipped.append({"row": number, "why": f"{error}"})
+    return table
+
+
+def dialect_of(row: Row) -> str | None:
+    """Name of the dialect whose columns ``row`` has, or None."""
+    if {"model_id", "gpu_model"} <= row.keys():
+        return "runs"
+    if {"model_path", "system", "isl", "osl"} <= row.keys():
+        return "latency"
+    if {"node_wall_power_w", "model"} <= row.keys():
+        return "wall"
+    return None
+
+
+def number_in(row: Row, *names: str) -> float | None:
+    """The first of the named columns that holds a finite positive number, or None."""
+    for name in names:
+        text = (row.get(name) or "").strip()
+        try:
+            value = float(text)
+        except ValueError:
+            continue
+        if 0 < value < float("inf"):
+            return value
+    return None
+
+
+def needed(row: Row, *names: str) -> float:
+    """As ``number_in``; InputError where there is none."""
+    value = number_in(row, *names)
+    if value is None:
+        raise InputError(f"column {' or '.join(names)} holds no positive number")
+    return value
+
+
+def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
+    model = row["model_id"].strip()
+    architecture, precision, notes = resolve(model, row.get("weight_precision") or "", "")
+    device = find_device(row["gpu_model"])
+    devices = int(needed(row, "num_gpus"))
+    output = needed(row, "avg_output_len", "output_len", "outlen_p50")
+    known = tasks()
+    task = known.get(row.get("task") or "")
+    given = number_in(row, "avg_input_len", "input_len", "avg_prompt_len", "input_tok")
+    if given is None and task is None:
+        notes += ("input length is not stated and the task is not known: that of chat is assumed",)
+    typical = task or known["lm-arena-chat"]
+    rate = number_in(row, "output_throughput_tokens_per_sec")
+    watts, joules = number_in(row, "avg_power_watts"), number_in(row, "energy_per_token_joules")
+    itl = number_in(row, "median_itl_ms")
+    measured = {
+        "energy_j_tok": joules, "rate_tok_s": rate, "power_w": watts, "itl_s": itl and itl / 1e3
+    }  # fmt: skip
+    batch = number_in(row, "avg_batch_size")
+    alone = devices == 1 and device.name.startswith("b200")
+    return MeasuredRow(
+        number, model, architecture, precision, device, runs_cut(row, devices, architecture),
+        engine="vllm-0.11",
+        batch_req=batch or needed(row, "max_num_seqs"),
+        input_tok=given or typical.input_tok,
+        output_tok=output,
+        spread_ratio=spread_from_percentiles_ratio(output, number_in(row, "outlen_p50"), number_in(row, "outlen_p90")),
+        narrow_ratio=typical.narrow_ratio,
+        running=batch is not None,
+        crowding_ratio=1.0 if alone else 0.0,
+        budget_tok=number_in(row, "cfg_max_num_batched_tokens") or 8192.0,
+        measured={k: v for k, v in measured.items() if v is not None},
+        groups={
+            "model": model, "device": device.label, "precision": row.get("weight_precision") or precision.name,
+            "batch": batch_class(batch or 0.0), "kind": "moe" if architecture.is_moe else "dense",
+            "task": row.get("task") or "not stated",
+        },
+        notes=notes,
+    )  # fmt: skip
+
+
+def batch_class(batch: float) -> str:
+    """A coarse class of batch sizes, as text that sorts by size."""
+    for limit, name in ((16.5, "1–16"), (64.5, "17–64"), (256.5, "65–256")):
+        if batch <= limit:
+            return name
+    return "over 256"
+
+
+def engine_profile(backend: str) -> str:
+    """Profile of a backend's recent versions; vLLM's where it is not known."""
+    text = backend.lower()
+    for word, profile in (("sglang", "sglang"), ("trt", "trtllm"), ("tensorrt", "trtllm")):
+        if word in text:
+            return profile
+    return "vllm-0.19"
+
+
+def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
+    model = row["model_path"].strip()
+    kind = row.get("gemm_quant_mode") or ""
+    architecture, precision, notes = resolve(model, row.get("precision") or kind, kind)
+    device = find_device(row["system"])
+    apart = (row.get("mode") or "agg").startswith("disagg")
+    cut = pool_cut(row, "decode_") if apart else latency_cut(row)
+    batch, in_flight = _closed_loop(row, cut, apart)
+    pool = pool_cut(row, "prefill_") if apart else None
+    ttft, tpot = number_in(row, "silicon_ttft_ms", "ttft_ms"), number_in(row, "silicon_tpot_ms", "tpot_ms")
+    measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}
+    return MeasuredRow(
+        number, model, architecture, precision, device, cut,
+        engine=engine_profile(row.get("backend") or ""),
+        batch_req=batch,
+        input_tok=needed(row, "isl"),
+        output_tok=needed(row, "osl"),
+        spread_ratio=0.0,
+        narrow_ratio=1.0,
+        running=False,
+        crowding_ratio=0.0,
+        budget_tok=8192.0,
+        measured={k: v for k, v in measured.items() if v is not None},
+        groups={
+            "model": model, "device": device.label, "precision": row.get("precision") or "not stated",
+            "batch": batch_class(batch), "kind": "moe" if architecture.is_moe else "dense",
+            "backend": row.get("backend") or "not stated", "mode": "disaggregated" if apart else "aggregated",
+        },
+        prefill=pool,
+        prefill_servers=(number_in(row, "prefill_num_workers") or 1.0) * (pool.data if pool else 1),
+        in_flight_req=in_flight,
+        notes=notes,
+    )  # fmt: skip
+
+
+def _closed_loop(row: Row, cut: Parallelism, apart: bool) -> tuple[float, float]:
+    """Requests in flight a replica, and in the whole loop."""
+    stated = re.search(r"concurrency=(\d+)", row.get("silicon_data_source") or "")
+    found = re.search(r"_c(\d+)_", row.get("id") or "")
+    concurrency = float((stated or found).group(1)) if (stated or found) else None  # type: ignore[union-attr]
+    concurrency = number_in(row, "concurrency") or concurrency
+    rank_batch = number_in(row, "decode_batch_size" if apart else "batch_size")
+    if rank_batch is None and concurrency is None:
+        raise InputError("neither a batch size nor a concurrency is stated")
+    workers = (number_in(row, "decode_num_workers") or 1.0) if apart else 1.0
+    batch = rank_batch * cut.data if rank_batch else float(concurrency or 1.0) / workers
+    in_flight = concurrency or batch * workers
+    return (min(batch, max(in_flight / workers, 1.0)) if apart else batch), in_flight
+
+
+def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
+    """MLPerf: Llama-2-70B answers of OpenOrca (294 in, 294 out), Mixtral-8x7B of mixed sets (about 144 out); batch not stated."""
+    model = row["model"].strip()
+    name = next((n for word, n in WALL_MODELS.items() if word in model.lower()), model)
+    architecture, precision, notes = resolve(name, "fp8", "fp8")
+    device = find_device(row.get("sys_accelerator_model_name") or row["system"])
+    devices = int(needed(row, "sys_accelerators_per_node"))
+    measured = {
+        "node_power_w": number_in(row, "node_wall_power_w"),
+        "rate_tok_s": number_in(row, "output_tok_s"),
+        "node_energy_j_tok": number_in(row, "node_energy_j_tok"),
+    }
+    return MeasuredRow(
+        number, model, architecture, precision, device, Parallelism(1, 1, 1, devices),
+        engine="trtllm",
+        batch_req=768.0,
+        input_tok=294.0,
+        output_tok=294.0 if "70b" in model.lower() else 144.0,
+        spread_ratio=0.6,
+        narrow_ratio=1.0,
+        running=False,
+        crowding_ratio=0.0,
+        budget_tok=8192.0,
+        measured={k: v for k, v in measured.items() if v is not None},
+        groups={"model": model, "device": device.label, "precision": "fp8", "batch": "not stated", "kind": "node"},
+        notes=(*notes, "batch is not stated: 768 a device assumed; one replica a device"),
+    )  # fmt: skip
+
+
+#: Names that MLPerf gives its models.
+WALL_MODELS = {"llama2-70b": "meta-llama/Llama-2-70b-chat-hf", "mixtral-8x7b": "mistralai/Mixtral-8x7B-v0.1"}
+
+READERS: dict[str, Callable[[int, Row, Resolver], MeasuredRow]] = {"runs": _runs_row, "latency": _latency_row, "wall": _wall_row}
+
+
+def iter_notes(rows: list[MeasuredRow]) -> Iterator[str]:
+    """Distinct notes of all rows, in order."""
+    yield from dict.fromkeys(note for row in rows for note in row.notes)
