@@ -135,6 +135,18 @@ def test_an_exporter_that_collects_every_30_s_is_found_and_its_steps_are_used() 
     assert Reason.WINDOW_TOO_SHORT in codes(window_energy(tr, 100.0, 150.0))
 
 
+@pytest.mark.parametrize("phase_s", [1.0, 7.0, 13.0, 22.0, 29.0])
+def test_a_load_that_starts_between_two_slow_updates_is_inside_the_interval(phase_s: float) -> None:
+    """90 W until 200 s, then 600 W until 500 s, collected every 30 s: interpolation is off, the interval knows it."""
+    t = np.arange(0.0, 700.0, 0.333)
+    collected = np.maximum(np.floor((t - phase_s) / 30.0) * 30.0 + phase_s, 0.0)
+    joules = 90.0 * collected + 510.0 * np.clip(collected - 200.0, 0.0, 300.0)
+    tr = trace(channel(), [reading("meter:a:energy", x, y) for x, y in zip(t, joules, strict=True)])
+    for a, b in ((200.5, 499.5), (200.5, 330.0), (250.0, 499.5)):
+        e = window_energy(tr, a, b)
+        assert e.low_j <= 600.0 * (b - a) <= e.high_j
+
+
 def test_a_counter_that_never_moves_is_no_zero() -> None:
     e = window_energy(trace(channel(), [reading("meter:a:energy", t, 5.0) for t in range(60)]), 10, 50)
     assert e.energy_j is None and Reason.STALE in codes(e)

@@ -1,9 +1,10 @@
 """Joules of one channel over one window, with an interval and reasons.
 
-The interval (half widths at 95 %, added in quadrature because their causes are independent):
+The interval's half width at 95 % adds in quadrature what has independent causes:
 
-    counter   where E(t) may lie between two updates, given the range of power ever seen on the channel, at each edge;
-              lag × P for not knowing when within a read an update came; one resolution step; rel_error × E;
+    counter   limits, added plainly: where E(t) may lie between two updates at both edges, given the range of power
+              ever seen on the channel (a window cut to its load leaks idle time at both ends alike); lag × P for not
+              knowing when within a read an update came; one resolution step. Then rel_error × E;
               clock skew × |P − P_idle|
     gauge     rel_error × E; half a resolution step × T; sampling: t-quantile × σ/√n × T with σ from successive
               differences; (clock skew + averaging period) × |P − P_idle|
@@ -170,8 +171,8 @@ def _half_width_j(trace: Trace, start_s: float, end_s: float, energy_j: float, i
     swing = abs(power - (float(trace.segment_w.min()) if idle_w is None else idle_w))
     terms = [(c.rel_error or 0.0) * energy_j]
     if trace.kind == "counter":
-        terms += [_edge_j(trace, start_s), _edge_j(trace, end_s), trace.lag_s * power]
-        terms += [c.resolution or 0.0, c.clock_skew_s * swing]
+        limits = _edge_j(trace, start_s) + _edge_j(trace, end_s) + trace.lag_s * power + (c.resolution or 0.0)
+        terms += [limits, c.clock_skew_s * swing]
     else:
         terms += [0.5 * (c.resolution or 0.0) * duration, (c.clock_skew_s + trace.lag_s) * swing]
         terms.append(_sampling_w(trace, start_s, end_s) * duration)
@@ -179,17 +180,17 @@ def _half_width_j(trace: Trace, start_s: float, end_s: float, energy_j: float, i
 
 
 def _edge_j(trace: Trace, at_s: float) -> float:
-    """Half the range in which E(at_s) may lie, if power between two updates stays in the range seen on the channel."""
+    """How far E(at_s) may lie from its interpolation, if power between two updates stays in the range ever seen."""
     least, most = float(trace.segment_w.min()), float(trace.segment_w.max())
     i = int(np.searchsorted(trace.t_s, at_s, side="right")) - 1
     if i < 0 or i >= len(trace.t_s) - 1:
         beyond = float(min(abs(at_s - trace.t_s[0]), abs(at_s - trace.t_s[-1])))
-        return 0.5 * (most - least) * beyond
-    before, after = at_s - trace.t_s[i], trace.t_s[i + 1] - at_s
-    whole = trace.energy_j[i + 1] - trace.energy_j[i]
+        return (most - least) * beyond
+    before, after = at_s - float(trace.t_s[i]), float(trace.t_s[i + 1]) - at_s
+    whole, taken = float(trace.energy_j[i + 1] - trace.energy_j[i]), float(trace.segment_w[i]) * before
     low = max(least * before, whole - most * after)
     high = min(most * before, whole - least * after)
-    return 0.5 * max(float(high - low), 0.0)
+    return max(high - taken, taken - low, 0.0)
 
 
 def _sampling_w(trace: Trace, start_s: float, end_s: float) -> float:
