@@ -26,10 +26,26 @@ from joulemill.physics.blocks import (
 from joulemill.physics.precision import TENSORS, Format, Precision, Tensor
 
 __all__ = [
-    "Architecture", "DeltaNet", "DenseFeedForward", "ExpertFeedForward", "FeedForward", "Format", "GroupedAttention", "Indexer",
-    "LatentAttention", "LayerGroup", "Linear", "Mixer", "ParameterCount", "Precision", "Recurrent", "ShortConvolution", "StateSpace",
-    "parameters_by_tensor", "parameters_count",
-]  # fmt: skip
+    "Architecture",
+    "DeltaNet",
+    "DenseFeedForward",
+    "ExpertFeedForward",
+    "FeedForward",
+    "Format",
+    "GroupedAttention",
+    "Indexer",
+    "LatentAttention",
+    "LayerGroup",
+    "Linear",
+    "Mixer",
+    "ParameterCount",
+    "Precision",
+    "Recurrent",
+    "ShortConvolution",
+    "StateSpace",
+    "parameters_by_tensor",
+    "parameters_count",
+]
 
 
 @dataclass(frozen=True, slots=True)

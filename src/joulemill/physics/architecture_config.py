@@ -54,8 +54,8 @@ def _unwrapped(flat: dict[str, Any]) -> dict[str, Any]:
 def _groups(fields: Fields, family: Family, hidden: int) -> tuple[LayerGroup, ...]:
     if fields.sequence("block_configs") is not None:
         return grouped(_searched_layers(fields, family, hidden))
-    pattern = fields.get("hybrid_override_pattern")
-    if isinstance(pattern, str):
+    pattern = _pattern(fields)
+    if pattern is not None:
         return grouped(_pattern_layers(fields, family, hidden, pattern))
     layers = fields.positive("num_hidden_layers", "n_layer", "n_layers", "num_layers")
     kinds = layer_kinds(fields, family, layers)
@@ -65,6 +65,16 @@ def _groups(fields: Fields, family: Family, hidden: int) -> tuple[LayerGroup, ..
     if fields.model_type == "falcon_h1":
         stack += [LayerGroup(state_space(fields, hidden), None, 1, 0)] * layers
     return grouped(_sharing_cache(stack, fields))
+
+
+def _pattern(fields: Fields) -> str | None:
+    """Nemotron-H's pattern of layers, from its string or its list of names."""
+    pattern = fields.get("hybrid_override_pattern")
+    names = fields.sequence("layers_block_type") if fields.model_type == "nemotron_h" else None
+    if pattern is None and names is not None:
+        letters = {"mamba": "M", "attention": "*", "moe": "E", "mlp": "-"}
+        pattern = "".join(letters.get(str(n), "?") for n in names)
+    return pattern if isinstance(pattern, str) else None
 
 
 def grouped(layers: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:

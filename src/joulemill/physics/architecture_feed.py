@@ -43,9 +43,15 @@ def feed_forwards(fields: Fields, family: Family, layers: int, hidden: int) -> l
 
 def _dense_widths(fields: Fields, family: Family, layers: int, hidden: int, moe: bool) -> list[int]:
     given: Any = fields.get(
-        "intermediate_size_mlp", "dense_intermediate_size", "prefix_dense_intermediate_size", "intermediate_size", "ffn_hidden_size",
-        "n_inner", "ffn_dim", "ffn_hidden_size",
-    )  # fmt: skip
+        "intermediate_size_mlp",
+        "dense_intermediate_size",
+        "prefix_dense_intermediate_size",
+        "intermediate_size",
+        "ffn_hidden_size",
+        "n_inner",
+        "ffn_dim",
+        "ffn_hidden_size",
+    )
     if given is None and (moe and fields.get("moe_intermediate_size") is not None):
         given = 0
     if given is None:
@@ -98,9 +104,13 @@ def _shared(fields: Fields, width: int, matrices: Literal[2, 3]) -> DenseFeedFor
     if fields.model_type.startswith("llama4"):
         return DenseFeedForward(fields.positive("intermediate_size"), matrices, tensor="shared")
     own = fields.integer(
-        "shared_expert_intermediate_size", "moe_shared_expert_intermediate_size", "shared_intermediate_size",
-        "share_expert_dim", "moe_shared_intermediate_size", default=0,
-    )  # fmt: skip
+        "shared_expert_intermediate_size",
+        "moe_shared_expert_intermediate_size",
+        "shared_intermediate_size",
+        "share_expert_dim",
+        "moe_shared_intermediate_size",
+        default=0,
+    )
     count = fields.integer(
         "n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts", default=1 if own else 0
     )

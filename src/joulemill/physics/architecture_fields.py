@@ -23,7 +23,7 @@ _HARMLESS = re.compile(
     r"topk_method|group_size|output_|ep_size|router_|_coef|cache|position|moe_layer_freq|norm_type|layernorm|layer_norm_epsilon|"
     r"num_logits|hidden_dropout|auto_map|rescale|precision|time_step|mamba_|use_mamba|qk_head_dim|scale|gating|capacity|"
     r"vocab_size_per|mtp_use|mtp_transformer|tp_size|batch|logit|beta|alpha|keep_top|layer_freq|index_|per_layer_input_gate|"
-    r"softcap|bidirectional|query_pre|chunk_size|full_precision|moe_.*(bias|score|renorm|stat)|pad_|seq_length|attn_type|norm_topk)"
+    r"softcap|use_mtp|full_attention_interval|first_last_layers|bidirectional|query_pre|chunk_size|full_precision|moe_.*(bias|score|renorm|stat)|pad_|seq_length|attn_type|norm_topk)"
 )
 
 

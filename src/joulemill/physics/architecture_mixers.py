@@ -21,10 +21,21 @@ from joulemill.physics.blocks import (
 #: What one layer is: names as in ``layer_types`` of Hugging Face configs.
 Kind = Literal["full", "sliding", "chunked", "linear", "mamba", "conv", "none"]
 _KINDS: dict[str, Kind] = {
-    "full_attention": "full", "attention": "full", "global_attention": "full", "sliding_attention": "sliding", "local_attention": "sliding",
-    "chunked_attention": "chunked", "linear_attention": "linear", "mamba": "mamba", "mamba2": "mamba", "conv": "conv", "global": "full",
-    "local": "sliding", "compressed_sparse_attention": "full", "heavily_compressed_attention": "full",
-}  # fmt: skip
+    "full_attention": "full",
+    "attention": "full",
+    "global_attention": "full",
+    "sliding_attention": "sliding",
+    "local_attention": "sliding",
+    "chunked_attention": "chunked",
+    "linear_attention": "linear",
+    "mamba": "mamba",
+    "mamba2": "mamba",
+    "conv": "conv",
+    "global": "full",
+    "local": "sliding",
+    "compressed_sparse_attention": "full",
+    "heavily_compressed_attention": "full",
+}
 
 
 def layer_kinds(fields: Fields, family: Family, layers: int) -> list[Kind]:
@@ -113,7 +124,7 @@ def head_counts(fields: Fields, hidden: int) -> tuple[int, int, int]:
         kv_heads = 1
     else:
         kv_heads = fields.positive(
-            "num_key_value_heads", "num_kv_heads", "n_head_kv", "num_attention_groups", default=heads
+            "num_key_value_heads", "num_kv_heads", "n_head_kv", "kv_n_heads", "num_attention_groups", default=heads
         )
     dim = fields.integer("head_dim", "attention_head_dim", "kv_channels", default=0)
     if not dim:
@@ -135,6 +146,8 @@ def _grouped(kind: Kind, fields: Fields, family: Family, hidden: int) -> Grouped
         dim = fields.integer("global_head_dim", default=fields.integer("head_dim", default=dim) or dim)
         value_dim = fields.integer("v_head_dim", default=dim)
         kv_heads = fields.integer("num_global_key_value_heads", default=kv_heads)
+    if kind == "sliding":
+        kv_heads = fields.integer("swa_num_key_value_heads", default=kv_heads)
     window = {"sliding": _window(fields), "chunked": fields.integer("attention_chunk_size", default=8192)}.get(kind)
     return GroupedAttention(
         heads,

@@ -130,7 +130,9 @@ class LatentAttention:
         """Down- and up-projections, output, and the indexer's; ``kv_b`` is what absorption folds into the heads."""
         query = self.heads * self.query_dim
         if self.query_rank is None:
-            first = (Linear("qkv_a", "attention", hidden, split=query, whole=self.kv_rank + self.rope_dim),)
+            first: tuple[Linear, ...] = (
+                Linear("qkv_a", "attention", hidden, split=query, whole=self.kv_rank + self.rope_dim),
+            )
         else:
             first = (
                 Linear(

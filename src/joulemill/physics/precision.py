@@ -54,9 +54,20 @@ FORMATS: dict[str, Format] = {
     )
 }
 _ALIASES = {
-    "bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8",
-    "float8_e4m3fn": "fp8", "fp4": "nvfp4", "w8a8": "int8", "w4a16": "int4", "auto": "bf16", "torch.bfloat16": "bf16",
-}  # fmt: skip
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "float32": "fp32",
+    "float": "fp32",
+    "fp8_e4m3": "fp8",
+    "fp8_e5m2": "fp8",
+    "float8_e4m3fn": "fp8",
+    "fp4": "nvfp4",
+    "w8a8": "int8",
+    "w4a16": "int4",
+    "auto": "bf16",
+    "torch.bfloat16": "bf16",
+}
 
 
 def format_named(name: str) -> Format:

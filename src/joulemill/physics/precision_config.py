@@ -96,12 +96,22 @@ def _format_of(quant: Mapping[str, Any]) -> Format:
         return _quark(quant)
     if method == "torchao":
         return FORMATS["int4" if "int4" in str(quant).lower() else "fp8" if "float8" in str(quant).lower() else "int8"]
-    raise InputError(f"quantization method {method or 'not given'!r} is not known; give the precision yourself (bf16, fp8 …)")
+    raise InputError(
+        f"quantization method {method or 'not given'!r} is not known; give the precision yourself (bf16, fp8 …)"
+    )
 
 
 def _modelopt(algorithm: str, quant: Mapping[str, Any]) -> Format:
     text = algorithm or str(quant.get("config_groups", "")).lower()
-    for mark, name in (("nvfp4", "nvfp4"), ("fp4", "nvfp4"), ("mxfp8", "mxfp8"), ("fp8", "fp8"), ("w4a16", "int4"), ("int4", "int4"), ("int8", "int8")):
+    for mark, name in (
+        ("nvfp4", "nvfp4"),
+        ("fp4", "nvfp4"),
+        ("mxfp8", "mxfp8"),
+        ("fp8", "fp8"),
+        ("w4a16", "int4"),
+        ("int4", "int4"),
+        ("int8", "int8"),
+    ):
         if mark in text:
             return FORMATS[name]
     if "config_groups" in quant:
@@ -147,7 +157,14 @@ def _quark(quant: Mapping[str, Any]) -> Format:
 
 def _ignored(quant: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
-    for name in ("modules_to_not_convert", "ignore", "exclude_modules", "exclude", "ignored_layers", "llm_int8_skip_modules"):
+    for name in (
+        "modules_to_not_convert",
+        "ignore",
+        "exclude_modules",
+        "exclude",
+        "ignored_layers",
+        "llm_int8_skip_modules",
+    ):
         value = quant.get(name)
         if isinstance(value, list):
             found += [str(v) for v in value]

@@ -46,10 +46,29 @@ from joulemill.physics.work_step import (
 )
 
 __all__ = [
-    "AttentionKernel", "Collective", "Decoding", "ExpertKernel", "Gemm", "Kernels", "Pointwise", "Prefilling", "ScanKernel", "Sharding",
-    "Step", "Work", "decode_step", "gemms", "kv_sequence_byte", "mixed_step", "prefill_step", "sharding", "step_kernels", "step_work",
-    "weight_held_byte", "work_of",
-]  # fmt: skip
+    "AttentionKernel",
+    "Collective",
+    "Decoding",
+    "ExpertKernel",
+    "Gemm",
+    "Kernels",
+    "Pointwise",
+    "Prefilling",
+    "ScanKernel",
+    "Sharding",
+    "Step",
+    "Work",
+    "decode_step",
+    "gemms",
+    "kv_sequence_byte",
+    "mixed_step",
+    "prefill_step",
+    "sharding",
+    "step_kernels",
+    "step_work",
+    "weight_held_byte",
+    "work_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +125,11 @@ def step_work(architecture: Architecture, precision: Precision, step: Step, cut:
 def work_of(kernels: Kernels, step: Step) -> Work:
     """Sum a list of kernels."""
     by_arithmetic: dict[str, Array] = {}
-    for kernel in (*kernels.gemms, *kernels.experts):
+    matrices: tuple[Gemm | ExpertKernel, ...] = (*kernels.gemms, *kernels.experts)
+    for kernel in matrices:
         key = kernel.format.arithmetic
         by_arithmetic[key] = by_arithmetic.get(key, array_of(0.0)) + kernel.flop
+    busy: tuple[Gemm | ExpertKernel | AttentionKernel | ScanKernel | Pointwise, ...]
     busy = (*kernels.gemms, *kernels.experts, *kernels.attentions, *kernels.scans, *kernels.pointwise)
     shared = [c for c in kernels.collectives if np.any(c.count > 0)]
     return Work(
@@ -116,7 +137,7 @@ def work_of(kernels: Kernels, step: Step) -> Work:
         linear_flop=by_arithmetic,
         attention_flop=_sum(x.flop for x in kernels.attentions),
         recurrent_flop=_sum(x.flop for x in kernels.scans),
-        weight_byte=_sum(x.weight_byte for x in (*kernels.gemms, *kernels.experts)),
+        weight_byte=_sum(x.weight_byte for x in matrices),
         kv_read_byte=_sum(x.kv_read_byte for x in kernels.attentions),
         kv_write_byte=_sum(x.kv_write_byte for x in kernels.attentions),
         state_byte=_sum(x.state_byte for x in kernels.scans),

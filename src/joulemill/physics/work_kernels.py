@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -151,7 +152,7 @@ def _grouped(sheet: _Sheet, mixer: GroupedAttention, count: int) -> None:
                 sheet.precision.kv,
                 read,
                 written,
-            )  # fmt: skip
+            )
         )
     sheet.move("rotation", 2.0 * (heads + kv_heads) * mixer.head_dim, count)
 
@@ -163,7 +164,7 @@ def _latent(sheet: _Sheet, mixer: LatentAttention, count: int) -> None:
     for phase, batch, new, past in _phases(sheet.step):
         absorbed = phase == "decode" or mixer.indexer is not None
         pairs, keys = _pairs_keys(mixer, phase, new, past)
-        kind = "latent" if mixer.indexer is None else "sparse"
+        kind: Literal["latent", "sparse"] = "latent" if mixer.indexer is None else "sparse"
         if absorbed:
             _absorbed(sheet, mixer, batch * new, count)
             sizes = (heads, one, mixer.kv_rank + mixer.rope_dim, mixer.kv_rank)
@@ -174,7 +175,7 @@ def _latent(sheet: _Sheet, mixer: LatentAttention, count: int) -> None:
         sheet.attentions.append(
             AttentionKernel(
                 phase, kind, batch, new, pairs, keys, *sizes, None, count, sheet.precision.kv, cached, cached
-            )  # fmt: skip
+            )
         )
         _index(sheet, mixer, phase, (batch, new, past), count)
     sheet.move("rotation", 2.0 * (heads + 1.0) * mixer.rope_dim, count)
@@ -216,7 +217,7 @@ def _index(sheet: _Sheet, mixer: LatentAttention, phase: Phase, sizes: tuple[Arr
             sheet.precision.kv,
             byte,
             byte,
-        )  # fmt: skip
+        )
     )
 
 
@@ -237,7 +238,7 @@ def _scan(sheet: _Sheet, mixer: Recurrent, count: int) -> None:
                 flop=batch * new * (token * count) / tp,
                 state_byte=2.0 * batch * held * count,
                 activation_byte=batch * new * width * (_ACT_BYTE * count),
-            )  # fmt: skip
+            )
         )
     sheet.move("gated norm", 3.0 * _inner(mixer) / tp, count)
 
@@ -282,7 +283,7 @@ def _experts(sheet: _Sheet, feed: ExpertFeedForward, count: int, hidden: int) ->
             cut.moe_tp,
             count,
             sheet.precision.experts,
-        )  # fmt: skip
+        )
     )
     replicated = cut.dp <= 1
     together = np.where(replicated & (cut.tp > 1), float(count), 0.0)

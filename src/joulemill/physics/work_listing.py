@@ -167,8 +167,9 @@ class Collective:
     def wire_byte(self) -> Array:
         """Bytes that each device puts on its links: 2(n−1)/n, (n−1)/n or 1 of the message, all layers [byte]."""
         share = (self.ranks - 1.0) / self.ranks
-        factor = {"all_reduce": 2.0 * share, "all_gather": share, "all_to_all": 1.0, "send": 1.0}[self.kind]
-        return self.message_byte * factor * self.count
+        if self.kind == "all_reduce":
+            return 2.0 * share * self.message_byte * self.count
+        return self.message_byte * self.count * (share if self.kind == "all_gather" else 1.0)
 
 
 @dataclass(frozen=True, slots=True)

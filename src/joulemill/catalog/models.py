@@ -1,0 +1,254 @@
+"""Models by name: a Hub id, a plain name or a path to a ``config.json`` becomes an architecture and a precision.
+
+The facts are rows in ``models/*.toml``. A name that is not known is an error with suggestions, never a near match.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from joulemill.catalog.model_names import (
+    QUANTIZATIONS,
+    ReleaseName,
+    leaves_out_towers,
+    precision_of_spec,
+    release_name,
+    requantized,
+)
+from joulemill.errors import InputError
+from joulemill.physics.architecture import Architecture
+from joulemill.physics.architecture_config import architecture_from_config
+from joulemill.physics.precision import Precision, uniform
+from joulemill.physics.precision_config import precision_from_config
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model as found.
+
+    name                  the catalogue's name, or the path's
+    published_parameters  total that its publisher states, None where unknown; ``source`` says where
+    aliases               other names of the same architecture
+    approximations        what the architecture or the precision leaves out or assumes
+    """
+
+    name: str
+    architecture: Architecture
+    precision: Precision
+    aliases: tuple[str, ...] = ()
+    published_parameters: int | None = None
+    source: str = ""
+    approximations: tuple[str, ...] = ()
+
+    def with_precision(self, name: str) -> ModelEntry:
+        """The same model re-quantized: ``bf16``, ``fp8``, ``nvfp4``, ``mxfp4``, ``int4`` … or a spec, ``"bf16 experts=fp8"``."""
+        if " " in name.strip():
+            return replace(self, precision=precision_of_spec(name))
+        wanted = name.strip().lower()
+        if wanted == "fp4" and self.precision.experts.arithmetic == "fp4":
+            return self
+        named = QUANTIZATIONS.get(wanted.replace("_", "-"), wanted)
+        precision, assumed = requantized(self.architecture, self.precision, named)
+        return replace(self, precision=precision, approximations=(*self.approximations, *assumed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One model of the catalogue before its architecture is built."""
+
+    name: str
+    aliases: tuple[str, ...]
+    config: Mapping[str, Any]
+    precision: str
+    parameters: int | None
+    source: str
+    approximations: tuple[str, ...]
+    release_of: str | None = None
+
+
+def find_model(name_or_path: str | Path) -> ModelEntry:
+    """Find a model. A path to a ``config.json`` (or a folder with one) is read; a name is looked up.
+
+    Raises InputError where a path does not hold a model config, or the name is not known (with the nearest names).
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".json", ".gguf") or (path.is_dir() and (path / "config.json").exists()):
+        return _from_path(path)
+    asked = release_name(str(name_or_path))
+    row = _row(asked)
+    if row is None:
+        raise InputError(_unknown(str(name_or_path), asked))
+    entry = _entry(row)
+    if leaves_out_towers(asked):
+        entry = replace(entry, approximations=(*entry.approximations, "towers for images or sound are left out"))
+    if asked.quantization is None or _is_quantized_release(row):
+        return entry
+    precision, assumed = requantized(entry.architecture, entry.precision, asked.quantization, asked.publisher)
+    return replace(entry, precision=precision, approximations=(*entry.approximations, *assumed))
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of all models in the catalogue, releases of their own included."""
+    return tuple(r.name for r in _rows())
+
+
+def _from_path(path: Path) -> ModelEntry:
+    file = path / "config.json" if path.is_dir() else path
+    if file.suffix == ".gguf":
+        from joulemill.catalog.gguf import read_gguf
+
+        return read_gguf(file)
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{file} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{file} is not a model config: it must be a JSON object")
+    architecture = architecture_from_config(config)
+    name = path.name if path.is_dir() else (path.stem.replace("--", "/") if path.stem != "config" else path.parent.name)
+    return ModelEntry(
+        name,
+        architecture,
+        precision_from_config(config),
+        published_parameters=_published(name),
+        source=str(file),
+        approximations=architecture.approximations,
+    )
+
+
+def _published(name: str) -> int | None:
+    try:
+        row = _row(release_name(name))
+    except InputError:
+        return None
+    return row.parameters if row else None
+
+
+@cache
+def _rows() -> tuple[_Row, ...]:
+    found: list[_Row] = []
+    folder = files("joulemill.catalog") / "models"
+    for file in sorted(folder.iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".toml"):
+            found += _rows_of(tomllib.loads(file.read_text(encoding="utf-8")))
+    return tuple(found)
+
+
+def _rows_of(table: Mapping[str, Any]) -> list[_Row]:
+    rows: list[_Row] = []
+    for model in table["model"]:
+        config = {**table.get("config", {}), **model["config"]}
+        if "block_runs" in model:
+            config["block_configs"] = _blocks(model["block_runs"])
+        note = model.get("parameters_note")
+        row = _Row(
+            model["name"],
+            tuple(model.get("aliases", ())),
+            config,
+            model.get("precision", "bf16"),
+            model.get("parameters"),
+            f"{table['source']}{f'; {note}' if note else ''}",
+            tuple(model.get("approximations", ())),
+        )
+        rows.append(row)
+        rows += [_release(row, r) for r in model.get("release", ())]
+    return rows
+
+
+def _release(row: _Row, given: Mapping[str, Any]) -> _Row:
+    return replace(
+        row,
+        name=given["name"],
+        aliases=tuple(given.get("aliases", ())),
+        precision=given["precision"],
+        approximations=(*row.approximations, *given.get("approximations", ())),
+        release_of=row.name,
+    )
+
+
+def _blocks(runs: list[list[int]]) -> list[dict[str, Any]]:
+    """Layers of Nemotron NAS models from runs of [count, queries per key head or 0 for none, feed-forward width]."""
+    made: list[dict[str, Any]] = []
+    for count, share, width in runs:
+        attention = {"n_heads_in_group": share, "no_op": not share}
+        made += [{"attention": attention, "ffn": {"intermediate_size": width, "no_op": not width}}] * count
+    return made
+
+
+@cache
+def _indexes() -> tuple[dict[str, _Row], dict[str, _Row], dict[str, list[tuple[ReleaseName, _Row]]]]:
+    """By publisher and full name (quantized releases), by name, by stem."""
+    owned: dict[str, _Row] = {}
+    plain: dict[str, _Row] = {}
+    stems: dict[str, list[tuple[ReleaseName, _Row]]] = {}
+    for row in _rows():
+        for alias in (row.name, *row.aliases):
+            name = release_name(alias)
+            if row.release_of is not None and name.quantization is not None:
+                owned[f"{name.publisher}/{name.full}"] = row
+                owned[f"/{name.full}"] = row
+                continue
+            plain.setdefault(name.full, row)
+            plain.setdefault(name.plain, row)
+            stems.setdefault(name.stem, []).append((name, row))
+    return owned, plain, stems
+
+
+def _row(asked: ReleaseName) -> _Row | None:
+    owned, plain, stems = _indexes()
+    exact = owned.get(f"{asked.publisher}/{asked.full}") or plain.get(asked.full) or plain.get(asked.plain)
+    if exact is not None:
+        return exact
+    near = [
+        row
+        for name, row in stems.get(asked.stem, ())
+        # A date that differs from the alias's own is another model until the catalogue says otherwise.
+        if not name.dates or not asked.dates or name.dates == asked.dates
+    ]
+    distinct = {id(r): r for r in near}
+    return next(iter(distinct.values())) if len(distinct) == 1 else None
+
+
+def _is_quantized_release(row: _Row) -> bool:
+    return row.release_of is not None and release_name(row.name).quantization is not None
+
+
+def _unknown(text: str, asked: ReleaseName) -> str:
+    _, plain, stems = _indexes()
+    close = get_close_matches(asked.plain, [*plain, *stems], n=6, cutoff=0.6) or get_close_matches(
+        asked.stem, stems, n=3, cutoff=0.4
+    )
+    names = list(dict.fromkeys((plain.get(c) or stems[c][0][1]).name for c in close))[:4]
+    hint = f"; nearest: {', '.join(names)}" if names else ""
+    return f"model {text!r} is not in the catalogue{hint}. Give its config.json to model it"
+
+
+def _entry(row: _Row) -> ModelEntry:
+    architecture = _architecture(row.release_of or row.name)
+    precision = uniform("bf16") if row.precision == "bf16" else precision_of_spec(row.precision)
+    return ModelEntry(
+        row.name,
+        architecture,
+        precision,
+        row.aliases,
+        row.parameters,
+        row.source,
+        (*architecture.approximations, *row.approximations),
+    )
+
+
+@cache
+def _architecture(name: str) -> Architecture:
+    row = next(r for r in _rows() if r.name == name)
+    built = architecture_from_config(row.config)
+    return replace(built, name=row.name)
