@@ -1,0 +1,211 @@
+"""``joulemill bench``: drive a server, meter it, find what binds, keep the run, print the report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from joulemill.errors import InputError
+from joulemill.units import parse_quantity
+
+if TYPE_CHECKING:
+    from joulemill.bench.options import BenchOptions
+
+#: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
+KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
+EXIT_INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    _server_arguments(parser.add_argument_group("server"))
+    _load_arguments(parser.add_argument_group("load"))
+    _account_arguments(parser.add_argument_group("energy, site, targets"))
+    out = parser.add_argument_group("results")
+    out.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: a new one under runs/)")
+    out.add_argument("--html", type=Path, metavar="FILE", help="also write the offline HTML page")
+    out.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
+
+
+def _server_arguments(group: Any) -> None:
+    group.add_argument("--url", help="an OpenAI-compatible server; without it the embedded llama.cpp server is started")
+    group.add_argument("--model", help="model name at --url (default: the only one that it serves)")
+    group.add_argument("--api", choices=("chat", "completions"), default="chat", help="which endpoint (default: chat)")
+    group.add_argument(
+        "--device", metavar="NAME", help="hardware of --url, for its ceilings (see `joulemill show device`)"
+    )
+    group.add_argument("--devices", type=int, default=1, metavar="N", help="how many of them (default: 1)")
+    group.add_argument("--gguf", type=Path, metavar="FILE", help="model of the embedded server (default: SmolLM2-135M)")
+    group.add_argument("--threads", type=int, metavar="N", help="threads of the embedded server (default: all cores)")
+    group.add_argument("--slots", type=int, metavar="N", help="parallel slots of the embedded server")
+    group.add_argument("--context", type=int, metavar="TOK", help="context of each slot of the embedded server")
+    group.add_argument("--kv-type", choices=("f16", "q8_0", "q4_0"), help="KV-cache type of the embedded server")
+
+
+def _load_arguments(group: Any) -> None:
+    group.add_argument(
+        "--concurrency", type=int, metavar="N", help="closed loop with N requests in flight (default: 4)"
+    )
+    group.add_argument("--rate", metavar="REQ/S", help="open loop: mean requests a second")
+    group.add_argument(
+        "--burstiness", default="1", metavar="X", help="gaps of --rate: 1 Poisson, <1 bursty, inf constant"
+    )
+    group.add_argument("--trace", type=Path, metavar="FILE", help="replay CSV or JSONL: time, input and output tokens")
+    group.add_argument("--duration", metavar="TIME", help="length of the load, e.g. 90s (default: 60 s)")
+    group.add_argument("--requests", type=int, metavar="N", help="end after N requests")
+    group.add_argument("--warmup", default="8s", metavar="TIME", help="first part of the load, left out (default: 8 s)")
+    group.add_argument("--idle", default="5s", metavar="TIME", help="idle baseline before the load (default: 5 s)")
+    group.add_argument("--input-tokens", default="128", metavar="N", help="'128', '64-256', 'normal:128:32' …")
+    group.add_argument("--output-tokens", default="64", metavar="N", help="likewise (default: 64)")
+    group.add_argument("--shared-prefix", type=int, default=0, metavar="TOK", help="tokens that all prompts begin with")
+    group.add_argument("--timeout", default="300s", metavar="TIME", help="of one request (default: 300 s)")
+    group.add_argument(
+        "--retries", type=int, default=2, metavar="N", help="after 429 or a lost connection (default: 2)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="of arrivals, lengths and prompts (default: 0)")
+
+
+def _account_arguments(group: Any) -> None:
+    group.add_argument(
+        "--meter", action="append", metavar="SPEC", help="auto, nvml, rapl, declared:idle=60W,busy=180W …"
+    )
+    group.add_argument("--sample-period", default="0.2s", metavar="TIME", help="how often meters are read")
+    group.add_argument(
+        "--site", type=Path, metavar="FILE", help="TOML: PUE, limits, carbon, price (examples/site.toml)"
+    )
+    group.add_argument("--slo-ttft", metavar="TIME", help="target for the time to first token, e.g. 500ms")
+    group.add_argument("--slo-tpot", metavar="TIME", help="target for the time per output token, e.g. 50ms")
+    group.add_argument(
+        "--quality", default="small", metavar="FILE", help="JSONL questions, 'small' (default) or 'none'"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted with what was measured kept."""
+    options = options_of(args)
+    folder = _measure(options)
+    from joulemill.bench.reading import read_run
+    from joulemill.reports import serialise
+    from joulemill.reports.analyse import analyse
+    from joulemill.verbs.report import print_terminal, write_page
+
+    report = analyse(read_run(folder))
+    if args.html:
+        write_page(report, args.html)
+    if args.json:
+        sys.stdout.write(serialise.to_json(report))
+    else:
+        print_terminal(report)
+    sys.stderr.write(f"\nrun kept in {folder}; see it again: joulemill report {folder} --html report.html\n")
+    return {"complete": 0, "failed": 1}.get(report.status, EXIT_INTERRUPTED)
+
+
+def _measure(options: BenchOptions) -> Path:
+    """Measure the machine's ceilings where the server will be ours, then the run."""
+    from joulemill.bench.microbench import measure_ceilings
+    from joulemill.bench.progress import ProgressBar
+    from joulemill.bench.run import Surroundings, run_measure
+
+    with ProgressBar() as progress:
+        ceilings = None
+        if options.url is None:
+            progress.phase("ceilings", None)
+            ceilings = measure_ceilings(options.threads)
+        around = Surroundings(machine_ceilings=ceilings, ask_quality=_asker(options), api_key=api_key())
+        return run_measure(options, progress, around)
+
+
+def _asker(options: BenchOptions) -> Any:
+    """What asks the quality set, or None where none is wanted."""
+    if options.quality is None:
+        return None
+    from joulemill.bench.quality import ask_questions
+    from joulemill.catalog.questions import load_questions
+
+    questions = load_questions(options.quality)
+
+    async def asker(session: Any, endpoint: Any, writer: Any) -> None:
+        await ask_questions(session, endpoint, questions, writer, concurrency=options.at_once)
+
+    return asker
+
+
+def api_key() -> str | None:
+    """The key of the server to drive, from the environment."""
+    return next((os.environ[k] for k in KEY_VARIABLES if os.environ.get(k)), None)
+
+
+def options_of(args: argparse.Namespace) -> BenchOptions:
+    """The flags as checked options. Raises InputError for the first that can't be."""
+    from joulemill.bench.options import BenchOptions
+    from joulemill.catalog.questions import load_questions
+
+    quality = None if args.quality == "none" else args.quality
+    if quality:
+        load_questions(quality)
+    return BenchOptions(
+        url=args.url,
+        model=args.model,
+        api=args.api,
+        gguf=args.gguf,
+        threads=args.threads,
+        slots=args.slots,
+        context_tok=args.context,
+        kv_type=args.kv_type,
+        concurrency=args.concurrency,
+        rate_req_s=None if args.rate is None else parse_quantity(args.rate, "", name="--rate"),
+        burstiness=_burstiness(args.burstiness),
+        trace=args.trace,
+        duration_s=_seconds(args.duration, "--duration"),
+        requests=args.requests,
+        warmup_s=parse_quantity(args.warmup, "s", name="--warmup"),
+        idle_s=parse_quantity(args.idle, "s", name="--idle"),
+        input_tokens=args.input_tokens,
+        output_tokens=args.output_tokens,
+        shared_prefix_tok=args.shared_prefix,
+        seed=args.seed,
+        timeout_s=parse_quantity(args.timeout, "s", name="--timeout"),
+        retries=args.retries,
+        meters=tuple(args.meter or ("auto",)),
+        sample_period_s=parse_quantity(args.sample_period, "s", name="--sample-period"),
+        site_path=args.site,
+        site=_site(args.site),
+        slo_ttft_s=_seconds(args.slo_ttft, "--slo-ttft"),
+        slo_tpot_s=_seconds(args.slo_tpot, "--slo-tpot"),
+        quality=quality,
+        out=args.out,
+        device=_device(args),
+    )
+
+
+def _seconds(text: str | None, name: str) -> float | None:
+    return None if text is None else parse_quantity(text, "s", name=name)
+
+
+def _burstiness(text: str) -> float:
+    return float("inf") if text == "inf" else parse_quantity(text, "", name="--burstiness")
+
+
+def _site(path: Path | None) -> dict[str, Any] | None:
+    """The site's table as written, after it was found to be a site at all."""
+    if path is None:
+        return None
+    import tomllib
+
+    from joulemill.catalog.sites import load_site
+
+    load_site(path)
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _device(args: argparse.Namespace) -> dict[str, Any] | None:
+    if args.device is None:
+        return None
+    if args.devices < 1:
+        raise InputError(f"--devices must be at least 1, not {args.devices}")
+    from joulemill.catalog.devices import find_device
+
+    return {"name": find_device(args.device).name, "count": args.devices}
