@@ -27,12 +27,12 @@ from kernel_rows import ACT, WEIGHT, Rows, by_tag, decodes, gemms, moes, pooled,
 FOLDS = 4
 SAMPLE = 6000
 #: Fewest rows worth a fit of their own.
-ENOUGH = 250
+ENOUGH = 80
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a family's fit frees: (start, largest) half-speed size of each measure, and whether it has element-wise passes."""
+    """What a family's fit frees: (start, largest) half-speed size of each measure, passes and a cache or not."""
 
     compute: tuple[tuple[float, float], ...]
     memory: tuple[tuple[float, float], ...]
@@ -184,6 +184,15 @@ def balanced(rows: Rows) -> Rows:
     return rows.where(rows.tag == 0)
 
 
+def score_line(fit: RateFit, power: EnergyFit | None) -> str:
+    error, rows = np.abs(np.expm1(fit.error)), fit.rows
+    big = (rows.latency_s > 50e-6) & off_floor(rows)
+    line = f"{' '.join(rows.key):58s} n {len(error):6d} all {np.median(error):.3f}"
+    if big.any():
+        line += f" >50us {np.median(error[big]):.3f} p90 {np.quantile(error[big], 0.9):.3f} n {big.sum()}"
+    return line if power is None else f"{line} | watts clean {power.clean:.3f} all {power.all:.3f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="print the scores, write nothing")
@@ -191,25 +200,8 @@ def main() -> None:
     began = time.perf_counter()
     fits = families()
     energies: dict[tuple[str, ...], EnergyFit] = fit_energy(fits)
-    for f in fits:
-        e, big = np.abs(np.expm1(f.error)), (f.rows.latency_s > 50e-6) & off_floor(f.rows)
-        power = energies.get(f.rows.key)
-        line = f"{' '.join(f.rows.key):58s} n {len(e):6d} all {np.median(e):.3f}"
-        line += f" >50us {np.median(e[big]):.3f} p90 {np.quantile(e[big], 0.9):.3f} n {big.sum()}" if big.any() else ""
-        line += (
-            f" | power clean {power.clean:.3f} all {power.all:.3f} active {power.energy.active_w:.0f} pJ/F {power.energy.energy_j_flop * 1e12:.3f} pJ/B {power.energy.energy_j_byte * 1e12:.0f}"
-            if power
-            else ""
-        )
-        print(line, flush=True)
-        r = f.rate
-        print(
-            "     ",
-            f"ec {r.compute_ratio:.3f} em {r.memory_ratio:.3f} t0 {r.launch_s * 1e6:.1f}us",
-            np.round(r.compute_grain_count, 1),
-            np.round(r.memory_grain_count, 1),
-            f"{r.pass_ratio:.2f} {r.cache_ratio:.2f}",
-        )
+    for fit in fits:
+        print(score_line(fit, energies.get(fit.rows.key)), flush=True)
     print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
     if not args.check:
         write_coefficients(fits, energies)

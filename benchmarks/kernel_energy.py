@@ -11,6 +11,7 @@ left out. Where a kernel's own rows say little, its coefficients lean on those o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def neighbourhood_w(rows: Rows, width: int = 7) -> np.ndarray:
     group, power = rows.group[index], rows.power_w[index]
     out, half = np.empty(len(power)), width // 2
     edges = np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [len(group)]])
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges):
         padded = np.concatenate([np.full(half, np.nan), power[a:b], np.full(half, np.nan)])
         out[a:b] = np.nanquantile(np.lib.stride_tricks.sliding_window_view(padded, width), QUANTILE, axis=1)
     back = np.empty(len(power))
@@ -108,7 +109,7 @@ class Board:
 
 
 def board_of(fits: list[Any], device: str) -> Board:
-    """Static power, the cost of a byte and of a bf16 FLOP, from the bf16 products of the first framework with most rows."""
+    """Static power, the cost of a byte and of a bf16 FLOP, from the densest sweep of bf16 products."""
     static, limit = static_w(fits, device), BOARDS[device]["limit"]
     f = max((f for f in fits if f.rows.key[:3] == ("gemm", "bf16", device)), key=lambda f: len(f.rows.power_w))
     clean = np.abs(f.rows.power_w / neighbourhood_w(f.rows) - 1) < 0.12

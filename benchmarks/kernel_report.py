@@ -91,7 +91,7 @@ Written by `benchmarks/fit_kernels.py`; do not edit the table by hand. The law i
 standard errors in `catalog/kernels.csv`. Fitted to NVIDIA aiconfigurator's measured kernels (ai-dynamo/aiconfigurator
 095f58a5, Apache-2.0): H200 and B200, vLLM 0.22 and TensorRT-LLM 1.3.
 
-    t_c = F · Π(1 + a_i/x_i) / (η_c · peak)        t_m = B · Π(1 + b_j/y_j) / (η_m · bandwidth)
+    t_c = F · (1 + Σ a_i/x_i) / (η_c · peak)      t_m = B · (1 + Σ b_j/y_j) / (η_m · bandwidth)
     t   = t_launch + (t_c^p + t_m^p)^(1/p) + B_s/(η_s · bandwidth)
     P   = min(P_limit, P_static + (P_active · t_busy + e_F·F + e_B·(B + B_s)) / t)
 

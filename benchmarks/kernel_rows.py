@@ -23,7 +23,7 @@ from joulemill.physics.kernels_work import (
 )
 
 OPS = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "ops"
-#: Datasheet facts of the two measured boards: dense FLOP/s by dtype, bytes/s, L2 bytes, streaming multiprocessors.
+#: Datasheet facts of the two measured boards: dense FLOP/s by dtype, bytes/s, L2 bytes, power limit.
 BOARDS = {
     "h200": {"bf16": 989.4e12, "fp8": 1978.9e12, "byte_s": 4.8e12, "cache": 50e6, "sm": 132, "limit": 700.0},
     "b200": {
@@ -36,28 +36,18 @@ BOARDS = {
         "limit": 1000.0,
     },
 }
+#: Bytes of a weight and of an activation, scales included; and the unit that multiplies them.
 WEIGHT = {
-    "bf16": 2.0,
-    "fp8": 1.0,
-    "fp8_block": 1.0002,
-    "nvfp4": 0.5625,
-    "int4": 0.516,
-    "mxfp4": 0.53125,
-    "w4a8": 0.53125,
-}
+    "bf16": 2.0, "fp8": 1.0, "fp8_block": 1.0002, "nvfp4": 0.5625, "int4": 0.516, "mxfp4": 0.53125, "w4a8": 0.53125,
+}  # fmt: skip
 ACT = {"bf16": 2.0, "fp8": 1.0, "fp8_block": 1.03, "nvfp4": 0.5625, "int4": 2.0, "mxfp4": 2.0, "w4a8": 1.03}
 PEAK = {
-    "bf16": "bf16",
-    "fp8": "fp8",
-    "fp8_block": "fp8",
-    "nvfp4": "fp4",
-    "int4": "bf16",
-    "mxfp4": "bf16",
-    "w4a8": "fp8",
+    "bf16": "bf16", "fp8": "fp8", "fp8_block": "fp8", "nvfp4": "fp4", "int4": "bf16", "mxfp4": "bf16", "w4a8": "fp8",
     "bf16_kv8": "bf16",
-}
+}  # fmt: skip
 #: Decode attention under this many cached tokens costs as much as one block of them; left out.
 SHORTEST = 64
+HEADS = ("num_heads", "num_key_value_heads", "head_dim")
 DTYPES = {
     "bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8_block", "nvfp4": "nvfp4",
     "int4_wo": "int4", "w4a16_mxfp4": "mxfp4", "w4a8_mxfp4_mxfp8": "w4a8",
@@ -208,15 +198,8 @@ def prefills() -> list[Rows]:
                     for c in ("batch_size", "isl", "num_heads", "num_key_value_heads", "head_dim")
                 )
                 window = t["window_size"][keep].astype(float)
-                work = prefill_attention(
-                    b,
-                    s,
-                    attended_pairs(s, 0.0, np.where(window > 0, window + 128.0, np.inf)),
-                    h,
-                    g,
-                    d,
-                    kv_byte=2.0 if kv == "bfloat16" else 1.0,
-                )
+                pairs = attended_pairs(s, 0.0, np.where(window > 0, window + 128.0, np.inf))
+                work = prefill_attention(b, s, pairs, h, g, d, kv_byte=2.0 if kv == "bfloat16" else 1.0)
                 dtype = DTYPES[str(act)] + ("" if kv == act else "_kv8")
                 out.append(
                     rows_of(
@@ -242,7 +225,7 @@ def by_tag(rows: list[Rows], name: str) -> list[Rows]:
     return out
 
 
-#: Gamma shape of the popularity of experts that stands for each routing of the benchmark; and its load on the worst rank.
+#: Routing of the benchmark → gamma shape of the experts' popularity, and growth of the worst rank's load with ranks.
 ROUTING = {"balanced": (np.inf, 0.0), "power_law_1.01": (1.0, 0.1), "power_law_1.2": (0.8, 0.12)}
 
 

@@ -21,6 +21,8 @@ BOARDS = {"h200": "h200-sxm", "b200": "b200"}
 GENERATIONS = {"hopper": "h200", "blackwell": "b200"}
 #: Dtypes in the order in which one stands in for another: by how they are stored and multiplied.
 _DTYPES = ("bf16", "bf16_kv8", "fp8", "fp8_block", "w4a8", "nvfp4", "mxfp4", "int4")
+#: Dtypes that a generation has no unit for: weights are unpacked and multiplied in 16 bits, as int4 ones are.
+WEIGHT_ONLY = {"hopper": ("nvfp4", "mxfp4"), "blackwell": ()}
 #: Standard deviation of ln(time) that each difference adds (assumed; the boards' own kernels differ by this much).
 WIDENING = {"device": 0.2, "dtype": 0.2, "framework": 0.1, "variant": 0.1}
 
@@ -109,11 +111,12 @@ def kernel(
         known = ", ".join(sorted({k.family for k in kernels().values()}))
         raise InputError(f"no kernel family {family!r} was measured; families: {known}")
     device = GENERATIONS[generation]
+    runs_as = "int4" if dtype in WEIGHT_ONLY[generation] else dtype
     wanted = variant or ("" if head_dim is None else f"d{head_dim}" + "w" * windowed)
 
     def distance(k: Kernel) -> float:
         return (
-            8.0 * _dtype_distance(k.dtype, dtype)
+            8.0 * _dtype_distance(k.dtype, runs_as)
             + 6.0 * (k.device != device)
             + 3.0 * (k.framework != framework)
             + _variant_distance(k.variant, wanted)
@@ -126,6 +129,8 @@ def kernel(
 def _dtype_distance(a: str, b: str) -> float:
     if a == b:
         return 0.0
+    if {a, b} == {"bf16", "int4"}:
+        return 0.3
     if a not in _DTYPES or b not in _DTYPES:
         return 2.0
     return 0.6 + 0.2 * abs(_DTYPES.index(a) - _DTYPES.index(b))

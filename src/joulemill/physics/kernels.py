@@ -3,14 +3,15 @@
 What lives here: the law that turns work (FLOPs, bytes, how finely they can be cut) into busy seconds, joules and
 watts. It knows neither models nor devices: peaks and fitted coefficients are passed in, arrays broadcast.
 
-    compute time  t_c = F · Π_i(1 + a_i/x_i) / (η_c · peak)     x_i: rows, tiles, depth …; a_i: half-speed sizes
-    memory time   t_m = B · (1 − h·(1 − ρ)) · Π_j(1 + b_j/y_j) / (η_m · bandwidth)    h: share served by the cache
+    compute time  t_c = F · (1 + Σ_i a_i/x_i) / (η_c · peak)     x_i: rows, tiles, depth …; a_i: half-speed sizes
+    memory time   t_m = B · (1 − h·(1 − ρ)) · (1 + Σ_j b_j/y_j) / (η_m · bandwidth)    h: share served by the cache
     busy time     t_b = (t_c^p + t_m^p)^(1/p) + B_s / (η_s · bandwidth)    B_s: passes that overlap with nothing
     kernel time   t   = t_launch + t_b
     energy        E   = P_static·t + P_active·t_b + e_F·F + e_B·(B·(1 − h·(1 − r)) + B_s)
     power         P   = min(E/t, limit)
 
-``1 + a/x`` is the reciprocal of the saturation x/(x + a): a kernel with x = a runs at half of its best speed.
+``1 + a/x`` is the reciprocal of the saturation x/(x + a): a kernel with x = a runs at half of its best speed. The
+terms add, so that a kernel with more work never takes less time.
 """
 
 from __future__ import annotations
@@ -85,11 +86,12 @@ class KernelEnergy:
     spread_ratio: float = 0.2
 
 
-def _grained(time_s: Array, sizes: tuple[Array, ...], grains: tuple[float, ...]) -> Array:
+def _grain(sizes: tuple[Array, ...], grains: tuple[float, ...]) -> Array | float:
+    """1 + Σ a_i/x_i."""
+    total: Array | float = 1.0
     for size, grain in zip(sizes, grains, strict=True):
-        if grain > 0.0:
-            time_s = time_s * (1.0 + grain / size)
-    return time_s
+        total = total + grain / size
+    return total
 
 
 def soft_max_s(a_s: Array, b_s: Array, sharpness_ratio: float) -> Array:
@@ -112,7 +114,7 @@ def soft_max_s(a_s: Array, b_s: Array, sharpness_ratio: float) -> Array:
 def compute_s(work: KernelWork, rate: KernelRate, peak_flop_s: Array | float) -> Array:
     """Time [s] that the arithmetic alone would take; ``peak_flop_s`` is the dense datasheet peak of its dtype."""
     time_s = work.flop / (rate.compute_ratio * np.asarray(peak_flop_s, dtype=np.float64))
-    return _grained(time_s, work.compute_measures, rate.compute_grain_count)
+    return np.asarray(time_s * _grain(work.compute_measures, rate.compute_grain_count))
 
 
 def memory_s(
@@ -121,7 +123,7 @@ def memory_s(
     """Time [s] that moving the bytes alone would take; ``cached_ratio`` is the share that the cache serves."""
     slow = 1.0 - np.asarray(cached_ratio, dtype=np.float64) * (1.0 - rate.cache_ratio)
     time_s = work.byte * slow / (rate.memory_ratio * np.asarray(bandwidth_byte_s, dtype=np.float64))
-    return _grained(time_s, work.memory_measures, rate.memory_grain_count)
+    return np.asarray(time_s * _grain(work.memory_measures, rate.memory_grain_count))
 
 
 def busy_s(
