@@ -34,6 +34,16 @@ def coefficient_rows(engine: str, problem: Problem, x: np.ndarray, stderr: np.nd
     return rows
 
 
+def latency_strata(problem: Problem, name: str) -> dict[str, np.ndarray]:
+    apart = np.array([r.prefill is not None for r in problem.rows])
+    stated = np.array([r.pools_known for r in problem.rows])
+    moe = np.array([r.groups["kind"] == "moe" for r in problem.rows])
+    return {
+        f"{name} dense": ~apart & ~moe, f"{name} moe": ~apart & moe, f"{name} disaggregated": apart & stated,
+        f"{name} unstated pools": apart & ~stated,
+    }  # fmt: skip
+
+
 def error_rows(problem: Problem, logs: np.ndarray, strata: dict[str, np.ndarray]) -> list[list[str]]:
     rows = []
     for stratum, mask in strata.items():
@@ -73,13 +83,10 @@ def main() -> None:
             rows.append([engine, name, f"{energy[name]:.5g}", "0.3", "modelled", f"{SOURCE['runs']}; taken from vllm-0.11"])
         held = leave_out(problem, x, family)
         parts.append((problem, held))
-        apart = np.array([r.prefill is not None for r in problem.rows])
-        strata = {engine: ~apart, f"{engine} disaggregated": apart}
-        errors += error_rows(problem, held, strata)
+        errors += error_rows(problem, held, latency_strata(problem, engine))
     merged = Problem.merged([p for p, _ in parts])
     held = np.concatenate([h for _, h in parts], axis=1)
-    kinds = np.array([r.groups["kind"] for r in merged.rows])
-    errors += error_rows(merged, held, {"latency": kinds != "", "latency dense": kinds == "dense", "latency moe": kinds == "moe"})
+    errors += error_rows(merged, held, {"latency": np.ones(len(merged.rows), bool)} | latency_strata(merged, "latency"))
     write("serving.csv", ["engine", "parameter", "value", "stderr", "basis", "source"], rows)
     write("serving_errors.csv", ["quantity", "stratum", "n", "median", "p90", "bias", "half_width"], errors)
     for row in errors:

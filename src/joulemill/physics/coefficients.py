@@ -19,7 +19,7 @@ NAMES = (
     "unpacked_compute", "expert_compute", "expert_fp8_block_compute", "expert_grain", "expert_grain_fp8_block",
     "expert_grain_narrow", "prefill_attention", "latent_attention", "kernel", "quantise", "state", "reduce", "link",
     "exchange", "evenness", "imbalance", "step", "sequence", "rank", "crowd_step", "crowd_sequence", "context",
-    "context_spread", "ingest", "ingest_token", "burst", "wait_power", "busy_power", "flop_energy", "flop_energy_fp8",
+    "context_spread", "ingest", "ingest_token", "burst", "pool_batch", "pool_growth", "pool_servers", "server_growth", "wait_power", "busy_power", "flop_energy", "flop_energy_fp8",
     "flop_energy_fp8_block", "flop_energy_fp4", "flop_energy_unpacked", "byte_energy", "link_energy", "power_ceiling",
 )  # fmt: skip
 POWER_NAMES = NAMES[NAMES.index("wait_power") :]
@@ -73,6 +73,10 @@ def _host(c: Mapping[str, float]) -> HostRates:
         spread_ratio=c["context_spread"],
         crowd_step_s=c["crowd_step"],
         crowd_sequence_s=c["crowd_sequence"],
+        pool_batch_req=c["pool_batch"],
+        pool_growth_ratio=c["pool_growth"],
+        pool_servers_count=c["pool_servers"],
+        server_growth_ratio=c["server_growth"],
     )
 
 

@@ -36,7 +36,9 @@ class HostRates:
     rank_s               more of it where a step is handed to several processes
     ingest_s, ingest_tok_s   before a request's first step: fixed, and a prompt token
     burst_ratio          φ above
-    exclusive_ratio      1: steps prefill or decode; 0: both at once
+    pool_*, server_*     usual sizes of pools, see ``usual_pools``
+    crowd_*              more host time where other engines share the host
+    spread_ratio         weight of s² in the context
     context_ratio        κ above
     """
 
@@ -50,6 +52,10 @@ class HostRates:
     spread_ratio: float
     crowd_step_s: float
     crowd_sequence_s: float
+    pool_batch_req: float
+    pool_growth_ratio: float
+    pool_servers_count: float
+    server_growth_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +193,15 @@ def _latency(
     ttft_s = np.minimum(own_s + burst_s, np.maximum(0.8 * stay_s, own_s))
     tpot_s = np.maximum(stay_s - ttft_s, 0.2 * stay_s) / np.maximum(d.output_tok - 1.0, 1.0)
     return ttft_s, tpot_s
+
+
+def usual_pools(host: HostRates, in_flight_req: Array) -> tuple[Array, Array]:
+    """Requests of a decode worker and prefill ranks that operators usually choose for so many in flight: power laws
+    through 64, for rows that do not state their pools."""
+    scale = np.maximum(in_flight_req, 1.0) / 64.0
+    worker = np.minimum(in_flight_req, host.pool_batch_req * scale**host.pool_growth_ratio)
+    servers = np.maximum(host.pool_servers_count * scale**host.server_growth_ratio, 1.0)
+    return worker, servers
 
 
 def handed_over(

@@ -57,6 +57,7 @@ class MeasuredRow:
     prefill: Parallelism | None = None
     prefill_servers: float = 1.0
     in_flight_req: float = 1.0
+    pools_known: bool = True
     notes: tuple[str, ...] = ()
 
 
@@ -216,6 +217,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         prefill=pool,
         prefill_servers=(number_in(row, "prefill_num_workers") or 1.0) * (pool.data if pool else 1),
         in_flight_req=in_flight,
+        pools_known=not apart or number_in(row, "decode_batch_size", "decode_num_workers") is not None,
         notes=notes,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemill.physics.serving import Demand, Rates, handed_over, steady
+from joulemill.physics.serving import Demand, Rates, handed_over, steady, usual_pools
 from joulemill.physics.shard import Shard, ShardTable, shard, shard_table
 from joulemill.reports.measured import MeasuredRow
 
@@ -22,6 +22,7 @@ class Plant:
     table: ShardTable
     prefill: ShardTable
     apart: NDArray[np.bool_]
+    pools_known: NDArray[np.bool_]
     demand: Demand
     servers_count: Array
     in_flight_req: Array
@@ -70,6 +71,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> Plant:
         table,
         shard_table([of(r, True) for r in rows]),
         np.array([r.prefill is not None for r in rows]),
+        np.array([r.pools_known for r in rows]),
         demand,
         column([r.prefill_servers for r in rows]),
         column([r.in_flight_req for r in rows]),
@@ -82,8 +84,11 @@ def predicted(plant: Plant, rates: Rates) -> dict[str, Array]:
     found = steady(plant.table, rates, plant.demand)
     ttft_s, tpot_s = found.ttft_s, found.tpot_s
     if plant.apart.any():
+        worker, servers = usual_pools(rates.host, plant.in_flight_req)
+        demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
+        servers = np.where(plant.pools_known, plant.servers_count, servers)
         apart_ttft, apart_tpot = handed_over(
-            plant.table, plant.prefill, rates, plant.demand, plant.servers_count, plant.in_flight_req
+            plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req
         )
         ttft_s = np.where(plant.apart, apart_ttft, ttft_s)
         tpot_s = np.where(plant.apart, apart_tpot, tpot_s)

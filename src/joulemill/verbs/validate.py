@@ -1,0 +1,33 @@
+"""``joulemill validate FILE.csv``: predictions against a table of measured runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("file", metavar="FILE.csv", type=Path, help="measured runs, latency points or node wall power")
+    parser.add_argument(
+        "--models", metavar="DIR", type=Path, help="folder of Hugging Face configs named Org--Name.json"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict each row, compare, print."""
+    import json
+
+    from joulemill.errors import InputError
+    from joulemill.reports.validate import document, text, validate_table
+
+    if args.models is not None and not args.models.is_dir():
+        raise InputError(f"--models {args.models} is not a folder")
+    found = validate_table(args.file, args.models)
+    if args.json:
+        sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(text(found))
+    return 0 if found.rows else 1
