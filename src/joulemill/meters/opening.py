@@ -20,6 +20,7 @@ FAMILIES = {
     "declared": "joulemill.meters.declared",
     "file": "joulemill.meters.files",
     "replay": "joulemill.meters.replay",
+    "prometheus": "joulemill.meters.prometheus",
 }
 _PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
 

@@ -1,0 +1,139 @@
+"""From an exporter's samples to our channels, by its dialect. Pure.
+
+A board that is reported once a slice is one device; a label filter keeps overlapping zones apart; a value that the
+dialect says means "unavailable" is unknown, never 0 and never negative watts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from joulemill.catalog.exporters import ExporterDialect, ExporterMetric
+from joulemill.figure import Basis
+from joulemill.ledger.record import Channel, Quantity, Scope
+from joulemill.meters.exposition import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One sample that a dialect understands, in SI; ``value`` None with the reason in ``error``."""
+
+    dialect: ExporterDialect
+    metric: ExporterMetric
+    device: str
+    sample: Sample
+    value: float | None
+    error: str | None = None
+
+    @property
+    def channel(self) -> str:
+        """The channel's id."""
+        return f"{self.dialect.name}:{self.device}:{self.metric.name}"
+
+    def at(self, sample: Sample) -> Found:
+        """The same channel in another sample of the same series."""
+        return _found(self.dialect, self.metric, self.device, sample)
+
+
+def select(
+    dialects: Iterable[ExporterDialect],
+    samples: Sequence[Sample],
+    host: str,
+    *,
+    where: Mapping[str, str] | None = None,
+    several: bool | None = None,
+) -> dict[str, Found]:
+    """What ``dialects`` make of ``samples``, by channel id; of several samples of one channel the first is taken.
+
+    host    stands in where samples have no ``instance`` label (a page that was scraped directly)
+    where   labels that a sample must have, as the user asked
+    several whether more than one host answers, so that devices need their host's name; None: look
+    """
+    wanted = [s for s in samples if all(s.labels.get(k) == v for k, v in (where or {}).items())]
+    found: dict[str, Found] = {}
+    for dialect in dialects:
+        ours = [(m, s) for m in dialect.metrics for s in _ranked(dialect, m, wanted)]
+        hosts = {s.labels.get("instance", host) for _, s in ours}
+        for metric, sample in ours:
+            device = _device(dialect, metric, sample, host, several=len(hosts) > 1 if several is None else several)
+            if device is not None:
+                one = _found(dialect, metric, device, sample)
+                found.setdefault(one.channel, one)
+    return found
+
+
+def channel_of(found: Found, spec: str, *, update_period_s: float | None, clock_skew_s: float) -> Channel:
+    """The channel of a sample that was found."""
+    metric = found.metric
+    return Channel(
+        id=found.channel,
+        meter=spec,
+        device=found.device,
+        scope=Scope(metric.scope),
+        quantity=Quantity(metric.quantity),
+        basis=Basis.MEASURED,
+        resolution=metric.resolution,
+        update_period_s=update_period_s,
+        rel_error=metric.rel_error,
+        clock_skew_s=clock_skew_s,
+        includes=tuple(f"{found.dialect.name}:{found.device}:{n}" for n in metric.inside),
+        source=f"{found.sample.name}; {found.dialect.source}",
+    )
+
+
+def name_pattern(dialects: Iterable[ExporterDialect], prefix: str = "") -> str:
+    """A regular expression over metric names that holds everything the dialects read (for a Prometheus server)."""
+    names: list[str] = []
+    for dialect in dialects:
+        theirs = [prefix + n for m in dialect.metrics for n in m.names]
+        names += theirs + ([n.upper() for n in theirs] if dialect.any_case else [])
+    return "|".join(dict.fromkeys(names))
+
+
+def _ranked(dialect: ExporterDialect, metric: ExporterMetric, samples: Sequence[Sample]) -> list[Sample]:
+    """Samples of ``metric``, the preferred spelling first."""
+    ranked = [(r, s) for s in samples if (r := _rank(dialect, metric, s)) is not None]
+    return [s for _, s in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _rank(dialect: ExporterDialect, metric: ExporterMetric, sample: Sample) -> int | None:
+    name = sample.name.lower() if dialect.any_case else sample.name
+    for rank, wanted in enumerate(metric.names):
+        if name == wanted:
+            labels = _labels(dialect, sample)
+            fits = all(re.fullmatch(p, labels.get(k, "")) for k, p in metric.where.items())
+            return rank if fits else None
+    return None
+
+
+def _labels(dialect: ExporterDialect, sample: Sample) -> Mapping[str, str]:
+    return {k.lower(): v for k, v in sample.labels.items()} if dialect.any_case else sample.labels
+
+
+def _device(
+    dialect: ExporterDialect, metric: ExporterMetric, sample: Sample, host: str, *, several: bool
+) -> str | None:
+    labels = {k: v for k, v in _labels(dialect, sample).items() if v}
+    for template in metric.devices:
+        needed = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+        if needed <= labels.keys():
+            device = template.format(**labels)
+            home = sample.labels.get("instance", host)
+            return f"{home}/{device}" if several and not dialect.unique else device
+    return None
+
+
+def _found(dialect: ExporterDialect, metric: ExporterMetric, device: str, sample: Sample) -> Found:
+    value: float | None = sample.value * metric.factor
+    error = None
+    if not math.isfinite(sample.value):
+        error = f"{sample.name} is {sample.value}"
+    elif metric.negative_unknown and sample.value < 0:
+        error = f"{sample.name} is negative, which means unavailable"
+    elif metric.zero_unknown and sample.value == 0:
+        error = f"{sample.name} is 0, which means unavailable"
+    return Found(dialect, metric, device, sample, None if error else value, error)
