@@ -19,9 +19,9 @@ from scipy.optimize import least_squares
 
 from joulemill.physics.kernels import KernelRate, busy_s, cached_share_ratio, soft_max_s
 from joulemill.physics.kernels_work import gemm
-from kernel_energy import EnergyFit, fit_energy
+from kernel_energy import EnergyFit, fit_energy, transferred_w
 from kernel_modules import latents, linears, sparses
-from kernel_report import write_coefficients, write_page
+from kernel_report import Transfer, write_coefficients, write_page
 from kernel_rows import ACT, WEIGHT, Rows, by_tag, decodes, gemms, moes, pooled, prefills
 
 FOLDS = 4
@@ -184,6 +184,21 @@ def balanced(rows: Rows) -> Rows:
     return rows.where(rows.tag == 0)
 
 
+def transfers(fits: list[RateFit], energies: dict[tuple[str, ...], EnergyFit]) -> list[Transfer]:
+    """Each kernel of one board predicted with the other board's coefficients and this board's data sheet."""
+    by_key = {f.rows.key: f for f in fits}
+    out = []
+    for key, f in by_key.items():
+        other = by_key.get((key[0], key[1], "b200" if key[2] == "h200" else "h200", *key[3:]))
+        if other is None or key not in energies or other.rows.key not in energies:
+            continue
+        seen = (f.rows.latency_s > 50e-6) & off_floor(f.rows)
+        time_error = np.log(latency_s(f.rows, other.rate) / f.rows.latency_s)[seen]
+        watts = transferred_w(f, energies[other.rows.key].energy, other.rows)
+        out.append(Transfer(key, other.rows.key[2], time_error, np.log(watts / f.rows.power_w)[seen]))
+    return out
+
+
 def score_line(fit: RateFit, power: EnergyFit | None) -> str:
     error, rows = np.abs(np.expm1(fit.error)), fit.rows
     big = (rows.latency_s > 50e-6) & off_floor(rows)
@@ -205,7 +220,7 @@ def main() -> None:
     print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr)
     if not args.check:
         write_coefficients(fits, energies)
-        write_page(fits, energies)
+        write_page(fits, energies, transfers(fits, energies))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from joulemill.physics.kernels import KernelEnergy, cached_share_ratio
+from joulemill.physics.kernels import KernelEnergy, cached_share_ratio, rescaled
 from kernel_rows import BOARDS, Rows
 
 QUANTILE = 0.7
@@ -176,3 +176,11 @@ def _scored(
         energy, stderr, float(np.median(error[clean])), float(np.median(error[seen])),
         float(np.median(error[long])) if long.any() else float("nan"), error[clean],
     )  # fmt: skip
+
+
+def transferred_w(fit: Any, energy: KernelEnergy, source: Rows) -> np.ndarray:
+    """Watts of a board's rows from another board's energy, rescaled by their data sheets."""
+    limit = fit.rows.board["limit"]
+    own = rescaled(energy, limit / source.board["limit"], fit.rows.peak_flop_s / source.peak_flop_s, 0.0)
+    x = np.array([own.active_w, own.energy_j_flop * 1e12, own.energy_j_byte * 1e12])
+    return np.minimum(own.static_w + terms(fit, own.cache_ratio) @ x, limit)

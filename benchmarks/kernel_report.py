@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,16 @@ UNITS = {
     "energy_j_flop": "J/flop",
     "energy_j_byte": "J/byte",
 }
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """ln(predicted/measured) of a board's kernels over 50 µs from the other board's coefficients."""
+
+    key: tuple[str, ...]
+    source: str
+    time: np.ndarray
+    watts: np.ndarray
 
 
 def long_rows(fit: Any) -> np.ndarray:
@@ -128,7 +139,7 @@ TAIL = """
 """
 
 
-def write_page(fits: list[Any], energies: dict[tuple[str, ...], Any]) -> None:
+def write_page(fits: list[Any], energies: dict[tuple[str, ...], Any], moved: list[Transfer]) -> None:
     lines = []
     for f in sorted(fits, key=lambda f: f.rows.key):
         error, seen, e = np.abs(np.expm1(f.error)), long_rows(f), energies.get(f.rows.key)
@@ -137,7 +148,7 @@ def write_page(fits: list[Any], energies: dict[tuple[str, ...], Any]) -> None:
         cells = [*f.rows.key, f"{len(error):,}", *time, f"{np.median(error):.1%}", *watts]
         lines.append("| " + " | ".join(cells) + " |")
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(HEAD + "\n".join(lines) + "\n" + summary(fits, energies) + TAIL)
+    PAGE.write_text(HEAD + "\n".join(lines) + "\n" + summary(fits, energies) + transfer_table(moved) + TAIL)
 
 
 def summary(fits: list[Any], energies: dict[tuple[str, ...], Any]) -> str:
@@ -156,4 +167,27 @@ def summary(fits: list[Any], energies: dict[tuple[str, ...], Any]) -> str:
         parts = [energies[f.rows.key].clean_error for f in mine if f.rows.key in energies]
         watts = f"{np.median(np.concatenate(parts)):.1%}" if parts else "–"
         out.append(f"| {family} | {len(joined):,} | {np.median(joined):.1%} | {watts} |")
+    return "\n".join(out) + "\n"
+
+
+def transfer_table(moved: list[Transfer]) -> str:
+    """How far coefficients carry to a board that they were not fitted on: what other devices must reckon with."""
+    out = ["\n## From one board to the other\n"]
+    out.append("Coefficients of one board with the other's data sheet (peaks, bandwidth, power limit): what a device")
+    out.append("without measured kernels must reckon with. Bias is the median of predicted/measured − 1; all rows.\n")
+    out.append("| kernel | dtype | variant | fitted on | predicts | time | bias | watts | bias |")
+    out.append("|---|---|---|---|---|--:|--:|--:|--:|")
+    for t in sorted(moved, key=lambda t: (t.key[0], t.key[1], t.key[4], t.source)):
+        if not len(t.time):
+            continue
+        cells = [t.key[0], t.key[1], t.key[4], t.source, t.key[2]]
+        for error in (t.time, t.watts):
+            gap = np.expm1(error)
+            cells += [f"{np.median(np.abs(gap)):.0%}", f"{np.median(gap):+.0%}"]
+        out.append("| " + " | ".join(cells) + " |")
+    time = np.median([np.median(np.abs(t.time)) for t in moved if len(t.time)])
+    watts = np.median([np.median(np.abs(t.watts)) for t in moved if len(t.watts)])
+    out.append(
+        f"\nOver kernels, the middle one is off by {np.expm1(time):.0%} in time and {np.expm1(watts):.0%} in watts."
+    )
     return "\n".join(out) + "\n"
