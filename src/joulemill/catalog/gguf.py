@@ -1,6 +1,7 @@
 """Read the head of a GGUF file: its metadata and its table of tensors; the weights themselves are not read.
 
-Format: the GGUF specification (ggml project, docs/gguf.md): magic, version, counts, key/value pairs, tensor infos; little-endian.
+Format: the GGUF specification (ggml project, docs/gguf.md): magic, version, counts, key/value pairs, tensor
+infos; little-endian.
 """
 
 from __future__ import annotations

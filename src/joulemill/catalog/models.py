@@ -49,7 +49,7 @@ class ModelEntry:
     approximations: tuple[str, ...] = ()
 
     def with_precision(self, name: str) -> ModelEntry:
-        """The same model re-quantized: ``bf16``, ``fp8``, ``nvfp4``, ``mxfp4``, ``int4`` … or a spec, ``"bf16 experts=fp8"``."""
+        """The same model re-quantized: ``bf16``, ``fp8``, ``nvfp4``, ``int4`` … or a spec, ``"bf16 experts=fp8"``."""
         if " " in name.strip():
             return replace(self, precision=precision_of_spec(name))
         wanted = name.strip().lower()
@@ -226,7 +226,7 @@ def _is_quantized_release(row: _Row) -> bool:
 def _unknown(text: str, asked: ReleaseName) -> str:
     _, plain, stems = _indexes()
     close = get_close_matches(asked.plain, [*plain, *stems], n=6, cutoff=0.6) or get_close_matches(
-        asked.stem, stems, n=3, cutoff=0.4
+        asked.stem, stems, n=3, cutoff=0.55
     )
     names = list(dict.fromkeys((plain.get(c) or stems[c][0][1]).name for c in close))[:4]
     hint = f"; nearest: {', '.join(names)}" if names else ""

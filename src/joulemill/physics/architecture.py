@@ -120,7 +120,8 @@ class ParameterCount:
     """Parameters: all of them; those that one token passes; the drafting layers' (in neither).
 
     ``active`` counts the embedding and the head as published counts do: both where untied, once where tied.
-    ``multiplied`` counts what one token is multiplied by: no input embedding, the head always: N_lin in 2 N_lin FLOP a token.
+    ``multiplied`` counts what one token is multiplied by: no input embedding, the head always: N_lin in 2 N_lin FLOP
+    a token.
     """
 
     total: int

@@ -1,8 +1,8 @@
 """Read an architecture from a Hugging Face ``config.json`` (as a mapping).
 
-Fields mean what the family's modelling code takes them to mean (``architecture_families``). A model type that is not known
-is read as a plain decoder, and says so in ``Architecture.approximations``; so does a field that looks structural and is not
-modelled. Pure.
+Fields mean what the family's modelling code takes them to mean (``architecture_families``). A model type that is
+not known is read as a plain decoder, and says so in ``Architecture.approximations``; so does a field that looks
+structural and is not modelled. Pure.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def grouped(layers: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:
 
 
 def _sharing_cache(stack: list[LayerGroup], fields: Fields) -> list[LayerGroup]:
-    """The last layers of Gemma 3n and 4 E-models reuse keys and values of earlier ones (and may have a wider feed-forward)."""
+    """The last layers of Gemma 3n and 4 E-models reuse keys and values of earlier ones, and may be twice as wide."""
     sharing = fields.integer("num_kv_shared_layers", default=0)
     if not sharing:
         return stack

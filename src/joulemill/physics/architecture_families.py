@@ -17,7 +17,7 @@ class Family:
     norms         vectors of the hidden size in a layer's norms (a LayerNorm with bias counts two)
     qkv_bias      whether q, k, v have biases where the config does not say
     tied          whether head and embedding are one where the config does not say
-    pattern       how windows alternate where ``layer_types`` is missing: ``all``, ``none``, or every n-th layer is global
+    pattern       how windows alternate where ``layer_types`` is missing: ``all``, ``none``, or each n-th is global
     mixer         which mixer full layers have: ``gqa`` or ``mla``
     defaults      values of fields that published configs of the family leave out
     """

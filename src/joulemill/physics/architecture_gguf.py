@@ -1,8 +1,8 @@
 """Read an architecture and its number formats from GGUF: metadata keys and the tensor table. Pure.
 
-Metadata is ``{key: value}`` as in the file's header (``llama.block_count`` …); tensors are (name, shape, type name) with
-the shape in either order, or with the bytes a tensor takes as a fourth item. Bytes come from the table, never from a name
-such as Q4_K_M.
+Metadata is ``{key: value}`` as in the file's header (``llama.block_count`` …); tensors are (name, shape, type name)
+with the shape in either order, or with the bytes a tensor takes as a fourth item. Bytes come from the table, never from
+a name such as Q4_K_M.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def precision_from_gguf(tensors: Iterable[GgufTensor], kv: str = "fp16") -> Prec
     if not byte:
         raise InputError("the GGUF file lists no tensors")
     name = max(by_type, key=lambda k: by_type[k])
-    formats = {cls: Format(f"{name} mix", byte[cls] / elements[cls], "bf16") for cls in byte}
+    formats: dict[str, Any] = {cls: Format(f"{name} mix", byte[cls] / elements[cls], "bf16") for cls in byte}
     if "head" not in formats:
         formats["head"] = formats.get("embedding", BF16)
     plain = Precision(name=name, kv=Format("fp16", 2.0, "bf16") if kv in ("f16", "fp16") else BF16)

@@ -254,7 +254,7 @@ def state_space(fields: Fields, hidden: int) -> StateSpace:
 
 
 def pattern_kinds(pattern: str) -> list[str]:
-    """Letters of a hybrid pattern (Nemotron-H): M Mamba-2, * attention, - dense block, E experts. InputError for others."""
+    """Letters of a hybrid pattern (Nemotron-H): M Mamba-2, * attention, - dense, E experts. InputError for others."""
     letters = re.sub(r"[|\s]", "", pattern)
     unknown = sorted(set(letters) - set("M*-E"))
     if unknown or not letters:

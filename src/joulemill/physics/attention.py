@@ -1,11 +1,12 @@
 """What attention and recurrent blocks cost: query–key pairs, FLOPs, cache bytes, state bytes. Arrays broadcast.
 
-Symbols: B sequences, S keys seen, H query heads, G key/value heads, d head dim, r latent rank, W window, b bytes an element.
+Symbols: B sequences, S keys seen, H query heads, G key/value heads, d head dim, r latent rank, W window, b bytes an
+element.
 
     decode     F = 2·B·S·H·(d_k + d_v)          read = B·S·G·(d_k + d_v)·b       S -> min(S, W) under a window
     prefill    F = 2·Q·H·(d_k + d_v),           Q = Σ_{i=1..n} min(p + i, W): half of the square n² where p = 0
     MLA decode F = 2·B·S·H·(2r + d_rope)        read = B·S·(r + d_rope)·b, the same on every tensor-parallel device
-    DSA        as MLA with S -> min(S, top); the indexer scores all: F = 2·B·S·H_i·d_i, read = B·S·(d_i + 4) in FP8 with a scale
+    DSA        as MLA with S -> min(S, top); indexer: F = 2·B·S·H_i·d_i, read = B·S·(d_i + 4), FP8 and scale
     Mamba-2    state H·P·N read and written each step, F = 6·state a token; chunks of L in prefill
     delta rule state H·d_k·d_v, F = 7·state a token; chunks of L in prefill
 

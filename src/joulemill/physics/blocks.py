@@ -1,7 +1,7 @@
 """The blocks that a decoder layer is made of, each as the matrices a server multiplies by and its sizes.
 
 A block says what it is (heads, ranks, experts), lists its matrices as ``Linear`` (q, k and v fused, as servers run
-them) and counts the parameters that are in no matrix. What it costs to run is in ``attention.py`` and ``work.py``. Pure.
+them) and counts the parameters that are in no matrix. What it costs to run is in ``attention`` and ``work``. Pure.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Linear:
 class GroupedAttention:
     """Softmax attention with ``kv_heads`` <= ``heads`` (MHA, GQA, MQA).
 
-    window          keys seen at most, None for all; ``chunked`` windows (Llama 4) see only their own chunk: half of it on average
+    window          keys seen at most, None for all; ``chunked`` windows (Llama 4) see only their own chunk
     gated           an output gate as wide as the query (Qwen3-Next): doubles the query projection
     key_is_value    no value projection (Gemma 4 global layers); both are cached
     owns_cache      False where keys and values of an earlier layer are used again (Gemma 3n, 4 E-models)
@@ -166,7 +166,7 @@ class LatentAttention:
 
 @dataclass(frozen=True, slots=True)
 class StateSpace:
-    """Mamba-2: ``heads`` of ``head_dim`` with a state of ``state_dim``; B and C shared in ``groups``; a short convolution."""
+    """Mamba-2: ``heads`` of ``head_dim`` with a state of ``state_dim``; B and C shared in ``groups``; a convolution."""
 
     heads: int
     head_dim: int
@@ -210,7 +210,7 @@ class StateSpace:
 
 @dataclass(frozen=True, slots=True)
 class DeltaNet:
-    """Gated delta rule (Qwen3-Next, Qwen3.5) or plain gated linear attention (``kernel`` 0): one key x value state a head.
+    """Gated delta rule (Qwen3-Next), or gated linear attention (``kernel`` 0): one key x value state a head.
 
     gate_rank   None: gates are full matrices; else low-rank gates per channel (Kimi delta attention)
     """
@@ -254,7 +254,7 @@ class DeltaNet:
 
 @dataclass(frozen=True, slots=True)
 class ShortConvolution:
-    """Gated short convolution (LFM2): three projections, a depthwise convolution of ``kernel``, an output projection."""
+    """Gated short convolution (LFM2): three projections, a depthwise convolution, an output projection."""
 
     channels: int
     kernel: int
@@ -310,7 +310,7 @@ class DenseFeedForward:
 class ExpertFeedForward:
     """``active`` of ``experts`` per token, beside ``shared`` (a dense block all tokens pass; None for none).
 
-    latent   width that the routed experts work in, where the hidden state is projected down first; None for the hidden size
+    latent   width that the routed experts work in, where the hidden state is projected down first; else None
     """
 
     experts: int

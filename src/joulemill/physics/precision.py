@@ -1,4 +1,4 @@
-"""How numbers are stored and multiplied: formats with their bytes per element, and which tensors of a model carry which.
+"""How numbers are stored and multiplied: formats with their bytes per element, and which tensors carry which.
 
 A format's bytes include its scales: NVFP4 is 4 bits plus an 8-bit scale per 16 elements, MXFP4 4 bits plus one per 32,
 block FP8 8 bits plus a 32-bit scale per 128 x 128 tile. Pure.
@@ -22,7 +22,7 @@ class Format:
 
     name          e.g. ``bf16``, ``fp8``, ``fp8_block``, ``nvfp4``, ``q4_k``
     element_byte  bytes per element, scales included [byte]
-    arithmetic    dtype of the multiply where the device has it: ``fp32 bf16 fp8 int8 fp4``; weight-only formats say ``bf16``
+    arithmetic    dtype of the multiply where the device has it: ``fp32 bf16 fp8 int8 fp4``; ``bf16`` if weight-only
     activation    format that the activations are cast to before the multiply
     """
 
@@ -32,7 +32,7 @@ class Format:
     activation: str = "bf16"
 
 
-#: Group sizes behind the fractions: int4 group 128 with fp16 scale and 4-bit zero; int4_g32 with a bf16 scale; nf4 block 64.
+#: Groups behind the fractions: int4 128 with an fp16 scale and a 4-bit zero; int4_g32 with a bf16 scale; nf4 64.
 FORMATS: dict[str, Format] = {
     f.name: f
     for f in (

@@ -42,7 +42,8 @@ def precision_from_config(config: Mapping[str, Any]) -> Precision:
     kept = _kept_classes(_ignored(quant), _layers(config))
     if method == "fbgemm_fp8":
         kept |= {"attention"}
-    chosen = replace(chosen, **{t: BF16 for t in kept if method != "mxfp4" or t != "experts"})
+    left: dict[str, Any] = {t: BF16 for t in kept if method != "mxfp4" or t != "experts"}
+    chosen = replace(chosen, **left)
     return _with_state(_with_cache(chosen, quant), config)
 
 
@@ -80,10 +81,8 @@ def _layers(config: Mapping[str, Any]) -> int:
 def _format_of(quant: Mapping[str, Any]) -> Format:
     method = str(quant.get("quant_method", "")).lower()
     algorithm = str(quant.get("quant_algo", "")).lower()
-    if method in ("fp8", "fbgemm_fp8"):
-        return FORMATS["fp8_block" if quant.get("weight_block_size") else "fp8"]
-    if method == "mxfp4":
-        return FORMATS["mxfp4"]
+    if method in ("fp8", "fbgemm_fp8", "mxfp4", "mxfp8"):
+        return FORMATS["fp8_block" if quant.get("weight_block_size") else method.removeprefix("fbgemm_")]
     if method in ("awq", "gptq", "auto-round", "autoround", "awq_marlin", "gptq_marlin"):
         return _integer_format(int(quant.get("bits") or quant.get("w_bit") or 4), int(quant.get("group_size") or 128))
     if method == "bitsandbytes":
@@ -92,10 +91,8 @@ def _format_of(quant: Mapping[str, Any]) -> Format:
         return _modelopt(algorithm, quant)
     if method == "compressed-tensors" or "config_groups" in quant:
         return _compressed(quant)
-    if method == "quark":
-        return _quark(quant)
-    if method == "torchao":
-        return FORMATS["int4" if "int4" in str(quant).lower() else "fp8" if "float8" in str(quant).lower() else "int8"]
+    if method in ("quark", "torchao"):
+        return _quark(quant) if method == "quark" else _torchao(str(quant).lower())
     raise InputError(
         f"quantization method {method or 'not given'!r} is not known; give the precision yourself (bf16, fp8 …)"
     )
@@ -132,7 +129,7 @@ def _integer_format(bits: int, group: int) -> Format:
 
 def _compressed(quant: Mapping[str, Any]) -> Format:
     groups = quant.get("config_groups") or {}
-    first = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
+    first: Mapping[str, Any] = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
     weights = first.get("weights") or {}
     bits, kind = int(weights.get("num_bits") or 8), str(weights.get("type") or "float")
     acts = first.get("input_activations")
@@ -144,6 +141,10 @@ def _compressed(quant: Mapping[str, Any]) -> Format:
     if bits == 8 and acts:
         return FORMATS["int8"]
     return _integer_format(bits, int(weights.get("group_size") or 128))
+
+
+def _torchao(text: str) -> Format:
+    return FORMATS["int4" if "int4" in text else "fp8" if "float8" in text else "int8"]
 
 
 def _quark(quant: Mapping[str, Any]) -> Format:
@@ -172,7 +173,7 @@ def _ignored(quant: Mapping[str, Any]) -> list[str]:
 
 
 def _kept_classes(ignored: Iterable[str], layers: int) -> set[Tensor]:
-    """Classes that most layers leave alone: named without a layer's number, or with those of more than half the layers."""
+    """Classes that most layers leave alone: named without a layer, or for more than half of the layers."""
     names = [n.removeprefix("re:").replace("\\", "") for n in ignored]
     kept: set[Tensor] = set()
     for tensor, mark in _MARKS.items():

@@ -1,13 +1,13 @@
-"""Work of one engine step on one device: FLOPs by arithmetic, bytes by cause, collectives; and the memory a model holds.
+"""Work of one engine step on one device: FLOPs by arithmetic, bytes by cause, collectives; and memory held.
 
     F_linear  = Σ matrices 2·m·n·k          weights = Σ n·k·b, read once a step for the whole batch
-    experts   F = 2·matrices·h·i·T·k/ep     weights = the experts touched, E/ep·(1 − (1 − k/E)^T), T tokens, even routing
+    experts   F = 2·matrices·h·i·T·k/ep     weights = the experts touched, E/ep·(1 − (1 − k/E)^T), even routing
     attention, caches, states               as in ``attention``
-    collectives                             two sums of tokens·h a layer under tensor parallelism; dispatch and combine of
-                                            experts where attention is data-parallel
+    collectives                             two sums of tokens·h a layer under tensor parallelism; dispatch and
+                                            combine of experts where attention is data-parallel
 
-All of it is the sum of the kernels that ``step_kernels`` lists. Left out: softmax, sampling, routing's sort, copies between
-host and device, re-reading weights that do not fit a tile, uneven routing. Pure.
+All of it is the sum of the kernels that ``step_kernels`` lists. Left out: softmax, sampling, routing's sort, copies
+between host and device, re-reading weights that do not fit a tile, uneven routing. Pure.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _sum(arrays: Iterable[Array]) -> Array:
 def step_work(architecture: Architecture, precision: Precision, step: Step, cut: Sharding | None = None) -> Work:
     """Work of ``step`` on one device of an instance cut as ``cut`` (one device by default).
 
-    >>> import joulemill.physics.work as w   # B sequences at context S: step_work(a, p, w.decode_step(B, S), w.sharding(tp=8))
+    B sequences at context S on 8 devices: ``step_work(a, p, decode_step(B, S), sharding(tp=8))``.
     """
     return work_of(step_kernels(architecture, precision, step, cut), step)
 
@@ -183,4 +183,5 @@ def weight_held_byte(architecture: Architecture, precision: Precision, cut: Shar
     ends = table * precision.embedding.element_byte
     ends = ends + (0.0 if architecture.tied else table * precision.head.element_byte)
     extra = architecture.lookup_parameters * precision.embedding.element_byte / cut.tp
-    return (held + ends + extra + 2.0 * architecture.loose_parameters) / cut.pp
+    loose = architecture.loose_parameters + architecture.final_norms * architecture.hidden
+    return (held + ends + extra + 2.0 * loose) / cut.pp

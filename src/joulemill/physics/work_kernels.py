@@ -1,4 +1,4 @@
-"""List the kernels of one engine step of an architecture on one device. See ``work_listing`` for what a kernel states. Pure."""
+"""List the kernels of one engine step on one device. See ``work_listing`` for what a kernel states. Pure."""
 
 from __future__ import annotations
 

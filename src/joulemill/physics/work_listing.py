@@ -1,4 +1,4 @@
-"""The kernels of one engine step on one device: every matrix product, attention, routed block, scan, collective, by shape.
+"""The kernels of one engine step on one device, by shape: products, attention, experts, scans, collectives.
 
 A kernel-level time model sums over this list; ``work`` sums the same list into FLOPs and bytes, so the two cannot
 disagree. Sizes are arrays over deployments (or numbers); ``count`` is how many layers run the kernel. Pure.
@@ -136,7 +136,8 @@ class ExpertKernel:
 class ScanKernel:
     """A recurrent block's state update (convolution included) for ``batch`` sequences of ``new`` tokens.
 
-    ``mixer`` has the uncut sizes, ``tp`` how many devices share its heads; ``state_byte`` all layers' state, read and written.
+    ``mixer`` has the uncut sizes, ``tp`` how many devices share its heads; ``state_byte`` all layers' state, read and
+    written.
     """
 
     phase: Phase

@@ -1,4 +1,4 @@
-"""What one engine step processes and how the model is cut over devices; every size may be an array, and arrays broadcast.
+"""What one engine step processes, and how the model is cut over devices; every size may be an array.
 
 One element of the arrays is one deployment, so that thousands are computed at once. Pure.
 """
@@ -56,16 +56,13 @@ def sharding(
     ``moe_tp`` follows from ``ep`` as tp · dp / ep and the other way round. InputError where they do not fit.
     """
     t, d, p = array_of(tp), array_of(dp), array_of(pp)
+    given = [array_of(x) for x in (tp, dp, pp, ep, moe_tp) if x is not None]
+    if any(np.any(x < 1) for x in given):
+        raise InputError("tp, dp, ep, moe_tp and pp must be 1 or more")
     group = t * d
-    if ep is None:
-        m = group if moe_tp is None else array_of(moe_tp)
-        e = group / m
-    else:
-        e = array_of(ep)
-        m = group / e if moe_tp is None else array_of(moe_tp)
-    if np.any(t < 1) or np.any(d < 1) or np.any(e < 1) or np.any(m < 1) or np.any(p < 1):
-        raise InputError("tp, dp, ep and pp must be 1 or more, and ep at most tp x dp")
-    if np.any(np.abs(e * m - group) > 1e-6 * group):
+    e = array_of(ep) if ep is not None else group / (group if moe_tp is None else array_of(moe_tp))
+    m = array_of(moe_tp) if moe_tp is not None else group / e
+    if np.any(e * m > group * (1 + 1e-6)) or np.any(e * m < group * (1 - 1e-6)) or np.any(m < 1):
         raise InputError("expert parallelism does not fit: ep x moe_tp must equal tp x dp")
     return Sharding(t, d, e, m, p)
 
