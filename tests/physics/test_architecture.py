@@ -33,7 +33,7 @@ TINY = {
     "vocab_size": 10,
 }
 
-#: Totals in billions as their publishers state them (model cards, technical reports); the text tower only for the others.
+#: Totals in billions as publishers state them (model cards, technical reports); text towers only for the others.
 PUBLISHED = {
     "MiniMaxAI--MiniMax-M2.5": 228.7,
     "Qwen--Qwen3-0.6B": 0.596,

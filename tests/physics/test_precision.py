@@ -11,7 +11,7 @@ from joulemill.physics.precision import FORMATS, TENSORS, format_named, uniform
 from joulemill.physics.precision_config import precision_from_config
 
 
-# Bits a weight: OCP microscaling v1.0 (32 x 4 bits + 8), NVIDIA's NVFP4 (16 x 4 bits + 8), DeepSeek-V3's 128 x 128 fp32 scales.
+# Bits: OCP microscaling v1.0 (32 x 4 bits + 8), NVFP4 (16 x 4 bits + 8), DeepSeek-V3 (fp32 scale per 128 x 128).
 @pytest.mark.parametrize(
     ("name", "bits"), [("mxfp4", 4.25), ("nvfp4", 4.5), ("fp8", 8.0), ("bf16", 16.0), ("int4_g32", 4.5)]
 )

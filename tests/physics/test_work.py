@@ -120,7 +120,7 @@ def test_chunks_add_up_to_the_whole_prompt() -> None:
         assert parts == pytest.approx(float(whole))
 
 
-# Bytes of KV cache per token in bf16: DeepSeek-V3 (arXiv 2505.09343, table 1: 70.272 KB MLA; Llama-3.1-405B 516.096 KB).
+# Bytes of KV cache per token in bf16, arXiv 2505.09343 table 1: DeepSeek-V3 (MLA) 70.272 KB, Llama-3.1-405B 516.096 KB.
 @pytest.mark.parametrize(
     ("name", "kb"),
     [
