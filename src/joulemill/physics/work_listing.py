@@ -6,12 +6,12 @@ disagree. Sizes are arrays over deployments (or numbers); ``count`` is how many 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from joulemill.physics.blocks import Recurrent
 from joulemill.physics.precision import Format, Tensor
-from joulemill.physics.work_step import Array
+from joulemill.physics.work_step import Array, array_of
 
 Phase = Literal["decode", "prefill"]
 
@@ -27,7 +27,7 @@ class Gemm:
     k: Array
     count: int
     format: Format
-    copies: Array | float = 1.0
+    copies: Array = field(default_factory=lambda: array_of(1.0))
 
     @property
     def flop(self) -> Array:
