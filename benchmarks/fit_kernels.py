@@ -205,7 +205,11 @@ def score_line(fit: RateFit, power: EnergyFit | None) -> str:
     line = f"{' '.join(rows.key):58s} n {len(error):6d} all {np.median(error):.3f}"
     if big.any():
         line += f" >50us {np.median(error[big]):.3f} p90 {np.quantile(error[big], 0.9):.3f} n {big.sum()}"
-    return line if power is None else f"{line} | watts clean {power.clean:.3f} all {power.all:.3f}"
+    return (
+        line
+        if power is None
+        else f"{line} | watts clean {power.clean:.3f} uncapped {power.uncapped:.3f} all {power.all:.3f}"
+    )
 
 
 def main() -> None:

@@ -41,6 +41,8 @@ class EnergyFit:
     all: float
     long: float
     clean_error: np.ndarray
+    uncapped: float
+    uncapped_error: np.ndarray
 
 
 def neighbourhood_w(rows: Rows, width: int = 7) -> np.ndarray:
@@ -69,6 +71,11 @@ def terms(fit: Any, cache_ratio: float) -> np.ndarray:
     byte = (rows.work.byte + rows.base_byte) * (1 - cached * (1 - cache_ratio)) + rows.work.pass_byte
     busy = np.clip(1.0 - fit.rate.launch_s / t, 0.05, 1.0)
     return np.stack([busy, (rows.work.flop + rows.base_flop) / t, byte / t], axis=1) * PICO
+
+
+def fold_of(rows: Rows) -> np.ndarray:
+    """Fold in which a row's group is left out; the same as for the times."""
+    return rows.group.astype(np.int64) * 2654435761 % 97 % FOLDS
 
 
 def usable(rows: Rows) -> np.ndarray:
@@ -108,11 +115,11 @@ class Board:
     cache_ratio: float
 
 
-def board_of(fits: list[Any], device: str) -> Board:
+def board_of(fits: list[Any], device: str, leave: int = -1) -> Board:
     """Static power, the cost of a byte and of a bf16 FLOP, from the densest sweep of bf16 products."""
     static, limit = static_w(fits, device), BOARDS[device]["limit"]
     f = max((f for f in fits if f.rows.key[:3] == ("gemm", "bf16", device)), key=lambda f: len(f.rows.power_w))
-    clean = np.abs(f.rows.power_w / neighbourhood_w(f.rows) - 1) < 0.12
+    clean = (np.abs(f.rows.power_w / neighbourhood_w(f.rows) - 1) < 0.12) & (fold_of(f.rows) != leave)
     best = (np.inf, np.zeros(3), 1.0)
     for ratio in CACHE_RATIOS:
         columns, power = terms(f, ratio)[clean], f.rows.power_w[clean]
@@ -128,15 +135,16 @@ def fit_energy(fits: list[Any]) -> dict[tuple[str, ...], EnergyFit]:
     out: dict[tuple[str, ...], EnergyFit] = {}
     for device in BOARDS:
         board = board_of(fits, device)
+        boards = [board_of(fits, device, leave) for leave in range(FOLDS)]
         for f in fits:
             if f.rows.key[2] == device and usable(f.rows).sum() >= 60:
-                out[f.rows.key] = _fit_one(f, board)
+                out[f.rows.key] = _fit_one(f, board, boards)
     return out
 
 
-def _fit_one(f: Any, board: Board) -> EnergyFit:
+def _fit_one(f: Any, board: Board, boards: list[Board]) -> EnergyFit:
     rows, columns = f.rows, terms(f, board.cache_ratio)
-    fold = rows.group.astype(np.int64) * 2654435761 % 97 % FOLDS
+    fold = fold_of(rows)
     moving = board.static_w + columns[:, 2] * board.x[2]
     lagged = rows.power_w < board.static_w + 0.5 * (moving - board.static_w)
     chosen = usable(rows) & ~lagged
@@ -145,11 +153,11 @@ def _fit_one(f: Any, board: Board) -> EnergyFit:
         chosen = np.zeros(len(chosen), dtype=bool)
         chosen[index] = True
     lean, predicted, trials = np.maximum(board.x[:2], 0.05), np.empty(len(rows.power_w)), []
-    for out in range(FOLDS):
-        x = _own(columns, rows.power_w, chosen & (fold != out), board, lean)
+    for out, other in enumerate(boards):
+        seen, here = terms(f, other.cache_ratio), fold == out
+        x = _own(seen, rows.power_w, chosen & ~here, other, np.maximum(other.x[:2], 0.05))
         trials.append(x)
-        here = fold == out
-        predicted[here] = np.minimum(board.static_w + columns[here] @ x, board.limit)
+        predicted[here] = np.minimum(other.static_w + seen[here] @ x, other.limit)
     x = _own(columns, rows.power_w, chosen, board, lean)
     return _scored(f, predicted, x, np.std(trials, axis=0) * np.sqrt(FOLDS - 1), board, lagged)
 
@@ -168,14 +176,22 @@ def _scored(
     clean = seen & ~lagged & (np.abs(f.rows.power_w / around - 1) < 0.12)
     error = np.abs(predicted / f.rows.power_w - 1)
     scatter = float(np.clip(1.4826 * np.median(np.abs(np.log(predicted / f.rows.power_w))[clean]), 0.02, 1.0))
+    free = clean & (f.rows.power_w < 0.96 * board.limit)
     long = clean & (f.rows.latency_s > 50e-6)
     names = ("active_w", "energy_j_flop", "energy_j_byte")
+    nan = float("nan")
     energy = KernelEnergy(board.static_w, *map(float, x / np.array([1, 1e12, 1e12])), board.cache_ratio, scatter)
     stderr = dict(zip(names, map(float, spread * PICO), strict=True))
     return EnergyFit(
-        energy, stderr, float(np.median(error[clean])), float(np.median(error[seen])),
-        float(np.median(error[long])) if long.any() else float("nan"), error[clean],
-    )  # fmt: skip
+        energy,
+        stderr,
+        clean=float(np.median(error[clean])),
+        all=float(np.median(error[seen])),
+        long=float(np.median(error[long])) if long.any() else nan,
+        clean_error=error[clean],
+        uncapped=float(np.median(error[free])) if free.any() else nan,
+        uncapped_error=error[free],
+    )
 
 
 def transferred_w(fit: Any, energy: KernelEnergy, source: Rows) -> np.ndarray:
