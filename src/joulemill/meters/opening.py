@@ -21,6 +21,12 @@ FAMILIES = {
     "file": "joulemill.meters.files",
     "replay": "joulemill.meters.replay",
     "prometheus": "joulemill.meters.prometheus",
+    "trtllm": "joulemill.meters.trtllm",
+    "redfish": "joulemill.meters.redfish",
+    "ipmi": "joulemill.meters.ipmi",
+    "snmp": "joulemill.meters.snmp",
+    "amd": "joulemill.meters.amd",
+    "hwmon": "joulemill.meters.hwmon",
 }
 _PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
 

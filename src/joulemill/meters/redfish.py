@@ -1,0 +1,247 @@
+"""A server's BMC by Redfish: power and energy of a chassis, its supplies' input and output, heat taken by coolant.
+
+A BMC sees the whole node, conversion loss and fans included, a few times a minute at best: what it gives is for long
+windows and cross-checks. Credentials come from the environment; the session is ended on closing.
+
+SPEC: ``redfish:https://BMC[,chassis=ID][,auth=session|basic|none][,scope=node|rack][,ca=FILE][,verify=no]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joulemill.errors import InputError, MachineError
+from joulemill.figure import Basis
+from joulemill.ledger.record import Channel, Quantity, Reading, Scope
+from joulemill.meters.http import Credentials, HttpError, HttpSource, unreachable
+from joulemill.meters.meter import Meter, MeterContext, Spec
+from joulemill.meters.redfish_parts import (
+    Fact,
+    coolant_facts,
+    environment_facts,
+    link,
+    members,
+    power_facts,
+    supply_facts,
+    supply_powers,
+)
+
+#: Assumed half width at 95 % of a BMC's or supply's power figure.
+REL_ERROR = 0.05
+#: BMCs are slow computers: no more often than this.
+ASK_EVERY_S = 2.0
+CREDENTIALS = "JOULEMILL_REDFISH_USER and JOULEMILL_REDFISH_PASSWORD"
+Resource = Mapping[str, Any]
+Parse = Callable[[Sequence[Resource]], Iterator[Fact]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is read together: resources, what they mean, the device's name, and what each fact holds already."""
+
+    paths: tuple[str, ...]
+    parse: Parse
+    device: str
+    inside: Mapping[str, tuple[str, ...]]
+
+
+class Session:
+    """Speaks to one service; logs in anew once where a session has run out."""
+
+    def __init__(self, source: HttpSource, credentials: Credentials, auth: str) -> None:
+        self._source, self._credentials, self._auth = source, credentials, auth
+        self._own: str | None = None
+
+    def begin(self) -> None:
+        """Log in. A service without sessions gets basic authentication."""
+        if self._auth == "none" or not (self._credentials.user or self._credentials.token):
+            return
+        if self._auth == "session" and not self._credentials.token:
+            body = {"UserName": self._credentials.user, "Password": self._credentials.password}
+            try:
+                answer = self._source.ask("POST", "/redfish/v1/SessionService/Sessions", body)
+            except HttpError as error:
+                if error.status not in (404, 405, 501):
+                    raise
+            else:
+                self._source.headers["X-Auth-Token"] = answer.headers.get("x-auth-token", "")
+                self._own = answer.headers.get("location")
+                return
+        self._source.headers.update(self._credentials.headers())
+
+    def get(self, path: str) -> Resource:
+        """A resource. Raises OSError, or ValueError where it is no JSON object."""
+        try:
+            answer = self._source.get(path)
+        except HttpError as error:
+            if error.status != 401 or self._own is None:
+                raise
+            self._own = None
+            self._source.headers.pop("X-Auth-Token", None)
+            self.begin()
+            answer = self._source.get(path)
+        resource = answer.json()
+        if not isinstance(resource, dict):
+            raise ValueError(f"{path} is no Redfish resource")
+        return resource
+
+    def end(self) -> None:
+        """Log out and hang up."""
+        if self._own is not None:
+            path = "/" + self._own.split("://", 1)[-1].split("/", 1)[-1] if "://" in self._own else self._own
+            self._own = None
+            try:
+                self._source.ask("DELETE", path)
+            except OSError:
+                pass  # the session runs out by itself
+        self._source.close()
+
+
+class RedfishMeter:
+    """Reads its parts one after the other; each reading is stamped with the middle of its own exchange."""
+
+    def __init__(self, session: Session, parts: Sequence[Part], spec: Spec, context: MeterContext) -> None:
+        self._session, self._parts, self._context = session, tuple(parts), context
+        self._due_s = float("-inf")
+        scope = Scope(spec.option("scope", "node", ("node", "rack")))
+        channels = []
+        for part in self._parts:
+            began_s = context.clock.mono()
+            facts = list(self._facts(part))
+            half_s = (context.clock.mono() - began_s) / 2
+            channels += [_channel(part, f, {x.name for x in facts}, spec, scope, half_s) for f in facts]
+        self._channels = tuple(channels)
+        self._ids = {id(p): [c.id for c in channels if c.device == p.device] for p in self._parts}
+
+    def channels(self) -> tuple[Channel, ...]:
+        """What the service had at opening."""
+        return self._channels
+
+    def read(self) -> tuple[Reading, ...]:
+        """Every part; a fact that is no longer there, or a part that fails, is an error reading."""
+        clock = self._context.clock
+        if clock.mono() < self._due_s:
+            return ()
+        self._due_s = clock.mono() + 0.9 * ASK_EVERY_S
+        return tuple(r for part in self._parts for r in self._of_part(part))
+
+    def close(self) -> None:
+        """Log out."""
+        self._session.end()
+
+    def _of_part(self, part: Part) -> list[Reading]:
+        clock = self._context.clock
+        began_s, error = clock.mono(), "the service no longer gives it"
+        values: dict[str, float] = {}
+        try:
+            values = {_id(part, f.name): f.value for f in self._facts(part)}
+        except (OSError, ValueError) as failure:
+            error = str(failure)
+        half_s = (clock.mono() - began_s) / 2
+        mono, wall = began_s + half_s, clock.wall() - half_s
+        return [
+            Reading(i, mono, wall, values[i]) if i in values else Reading(i, mono, wall, None, error)
+            for i in self._ids[id(part)]
+        ]
+
+    def _facts(self, part: Part) -> Iterator[Fact]:
+        return part.parse([self._session.get(p) for p in part.paths])
+
+
+def open_meter(spec: Spec, context: MeterContext) -> Meter:
+    """The BMC of ``spec``. Raises MachineError where it cannot be reached or gives no power."""
+    spec.only("chassis", "auth", "scope", "ca", "verify")
+    if not spec.target:
+        raise InputError(f"--meter {spec.text}: say where, as in redfish:https://bmc.example")
+    auth = spec.option("auth", "session", ("session", "basic", "none"))
+    verify = spec.option("verify", "yes", ("yes", "no")) == "yes"
+    source = HttpSource(spec.target, ca=spec.option("ca", ""), verify=verify)
+    session = Session(source, Credentials.of(context.environ, "redfish"), auth)
+    try:
+        session.begin()
+        parts = list(find_parts(session.get, spec.option("chassis", ""), spec))
+        return RedfishMeter(session, parts, spec, context)
+    except (OSError, ValueError) as error:
+        session.end()
+        hint = f"is it a Redfish service? Credentials come from {CREDENTIALS}"
+        raise unreachable(f"--meter {spec.text}", error, hint) from error
+    except (InputError, MachineError):
+        session.end()
+        raise
+
+
+def find_parts(get: Callable[[str], Resource], chassis: str, spec: Spec) -> Iterator[Part]:
+    """The parts of the one chassis that ``spec`` means."""
+    root = get("/redfish/v1/")
+    found = {path.rstrip("/").rsplit("/", 1)[-1]: get(path) for path in members(get(_needed(root, "Chassis")))}
+    powered = {i: c for i, c in found.items() if link(c, "EnvironmentMetrics") or link(c, "Power")}
+    outer = {i: c for i, c in powered.items() if not link(c, "Links", "ContainedBy")} or powered
+    chosen = {chassis: powered[chassis]} if chassis in powered else {} if chassis else outer
+    if len(chosen) != 1:
+        what = "no chassis with power" if not chosen else "several chassis with power"
+        raise InputError(f"--meter {spec.text}: {what}; say chassis= one of {', '.join(powered or found) or 'none'}")
+    ((name, resource),) = chosen.items()
+    yield from _chassis_parts(get, name, resource)
+
+
+def _chassis_parts(get: Callable[[str], Resource], name: str, chassis: Resource) -> Iterator[Part]:
+    environment, power = link(chassis, "EnvironmentMetrics"), link(chassis, "Power")
+    if environment is not None and any(f.quantity is Quantity.POWER for f in environment_facts(get(environment))):
+        yield Part((environment,), lambda r: environment_facts(r[0]), name, {"energy": ("power",)})
+    elif power is not None:
+        yield Part((power,), lambda r: power_facts(r[0]), name, {"power": ("power-average",)})
+    subsystem = link(chassis, "PowerSubsystem")
+    supplies = link(get(subsystem), "PowerSupplies") if subsystem is not None else None
+    inside = {"supply-input": ("supply-output",)}
+    if supplies is not None:
+        paths = tuple(p for s in members(get(supplies)) if (p := link(get(s), "Metrics")) is not None)
+        if paths:
+            yield Part(paths, lambda r: supply_facts([supply_powers(x) for x in r]), f"{name}/supplies", inside)
+    elif power is not None and get(power).get("PowerSupplies"):
+        yield Part((power,), _older_supplies, f"{name}/supplies", inside)
+    thermal = link(chassis, "ThermalSubsystem")
+    connectors = link(get(thermal), "CoolantConnectors") if thermal is not None else None
+    for path in members(get(connectors)) if connectors is not None else ():
+        device = f"{name}/coolant-{path.rstrip('/').rsplit('/', 1)[-1]}"
+        yield Part((path,), lambda r: coolant_facts(r[0]), device, {})
+
+
+def _older_supplies(resources: Sequence[Resource]) -> Iterator[Fact]:
+    rows = resources[0].get("PowerSupplies", [])
+    present = [r for r in rows if isinstance(r, Mapping) and _state(r) not in ("Absent", "Disabled")]
+    return supply_facts([supply_powers(r) for r in present])
+
+
+def _state(resource: Resource) -> str:
+    status = resource.get("Status")
+    return str(status.get("State", "")) if isinstance(status, Mapping) else ""
+
+
+def _needed(resource: Resource, name: str) -> str:
+    found = link(resource, name)
+    if found is None:
+        raise ValueError(f"the service has no {name}")
+    return found
+
+
+def _id(part: Part, name: str) -> str:
+    return f"redfish:{part.device}:{name}"
+
+
+def _channel(part: Part, fact: Fact, there: set[str], spec: Spec, scope: Scope, half_s: float) -> Channel:
+    energetic = fact.quantity in (Quantity.ENERGY, Quantity.POWER)
+    return Channel(
+        id=_id(part, fact.name),
+        meter=spec.text,
+        device=part.device,
+        scope=scope,
+        quantity=fact.quantity,
+        basis=Basis.MEASURED,
+        update_period_s=fact.period_s,
+        rel_error=REL_ERROR if energetic else None,
+        clock_skew_s=half_s,
+        includes=tuple(_id(part, n) for n in part.inside.get(fact.name, ()) if n in there),
+        source=f"Redfish {part.paths[0]}; error assumed",
+    )

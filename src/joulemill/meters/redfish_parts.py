@@ -1,0 +1,122 @@
+"""What Redfish resources say of power, energy and heat, as values. Pure: JSON in, facts out.
+
+Shapes of the DMTF schemas EnvironmentMetrics (1.x), Power (1.x, older BMCs), PowerSupplyMetrics and CoolantConnector.
+A sensor excerpt is ``{"Reading": 350, "DataSourceUri": …}``; what is null or missing is no fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joulemill.ledger.record import Quantity
+
+KWH_J = 3.6e6
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One number: its name, its quantity, its value in SI, how often it is renewed where that is said."""
+
+    name: str
+    quantity: Quantity
+    value: float
+    period_s: float | None = None
+
+
+def reading(resource: Mapping[str, Any], name: str, member: str = "Reading") -> float | None:
+    """The number in a sensor excerpt, or in a plain property; None where it is null, missing or no number."""
+    part = resource.get(name)
+    value = part.get(member) if isinstance(part, Mapping) else part if member == "Reading" else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def environment_facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
+    """EnvironmentMetrics: watts now, joules since a reset, the limit, the temperature.
+
+    Energy comes from ``EnergyJoules``, else ``EnergykWh``; the lifetime reading before the one that a user may reset.
+    """
+    yield from _one("power", Quantity.POWER, reading(resource, "PowerWatts"))
+    yield from _one("energy", Quantity.ENERGY, energy_j(resource))
+    limit_w = reading(resource, "PowerLimitWatts", "SetPoint")
+    yield from _one("power-limit", Quantity.POWER_LIMIT, limit_w)
+    yield from _one("temperature", Quantity.TEMPERATURE, reading(resource, "TemperatureCelsius"))
+
+
+def energy_j(resource: Mapping[str, Any]) -> float | None:
+    """Joules of a resource with ``EnergyJoules`` or ``EnergykWh``."""
+    for name, factor in (("EnergyJoules", 1.0), ("EnergykWh", KWH_J)):
+        for member in ("LifetimeReading", "Reading"):
+            value = reading(resource, name, member)
+            if value is not None:
+                return value * factor
+    return None
+
+
+def power_facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
+    """Power (older BMCs): ``PowerControl[0]`` is the whole chassis; further members are parts of it and left out."""
+    controls = resource.get("PowerControl")
+    if not isinstance(controls, Sequence) or not controls or not isinstance(controls[0], Mapping):
+        return
+    control = controls[0]
+    yield from _one("power", Quantity.POWER, reading(control, "PowerConsumedWatts"))
+    metrics = control.get("PowerMetrics")
+    if isinstance(metrics, Mapping):
+        minutes = reading(metrics, "IntervalInMin")
+        average_w = reading(metrics, "AverageConsumedWatts")
+        yield from _one("power-average", Quantity.POWER, average_w, None if minutes is None else minutes * 60.0)
+    limit = control.get("PowerLimit")
+    if isinstance(limit, Mapping):
+        yield from _one("power-limit", Quantity.POWER_LIMIT, reading(limit, "LimitInWatts"))
+
+
+def supply_powers(resource: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Input and output watts of one supply: PowerSupplyMetrics, or a member of the older ``PowerSupplies``."""
+    into = reading(resource, "InputPowerWatts")
+    out = reading(resource, "OutputPowerWatts")
+    if into is None:
+        into = reading(resource, "PowerInputWatts")
+    for name in ("PowerOutputWatts", "LastPowerOutputWatts"):
+        out = reading(resource, name) if out is None else out
+    return into, out
+
+
+def supply_facts(supplies: Sequence[tuple[float | None, float | None]]) -> Iterator[Fact]:
+    """All supplies together; a sum with a missing part is no sum."""
+    into = [i for i, _ in supplies if i is not None]
+    out = [o for _, o in supplies if o is not None]
+    if supplies and len(into) == len(supplies):
+        yield Fact("supply-input", Quantity.POWER, sum(into))
+    if supplies and len(out) == len(supplies):
+        yield Fact("supply-output", Quantity.POWER, sum(out))
+
+
+def coolant_facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
+    """CoolantConnector: heat that the loop carries away, and its two temperatures."""
+    heat_kw = reading(resource, "HeatRemovedkW")
+    yield from _one("heat-removed", Quantity.HEAT_REMOVED, None if heat_kw is None else heat_kw * 1e3)
+    supply_c, return_c = reading(resource, "SupplyTemperatureCelsius"), reading(resource, "ReturnTemperatureCelsius")
+    yield from _one("supply-temperature", Quantity.TEMPERATURE, supply_c)
+    yield from _one("return-temperature", Quantity.TEMPERATURE, return_c)
+
+
+def link(resource: Mapping[str, Any], *names: str) -> str | None:
+    """The ``@odata.id`` at the end of a chain of properties."""
+    part: Any = resource
+    for name in names:
+        part = part.get(name) if isinstance(part, Mapping) else None
+    found = part.get("@odata.id") if isinstance(part, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+def members(resource: Mapping[str, Any]) -> tuple[str, ...]:
+    """Links of a collection."""
+    rows = resource.get("Members")
+    found = [row.get("@odata.id") for row in rows if isinstance(row, Mapping)] if isinstance(rows, Sequence) else []
+    return tuple(f for f in found if isinstance(f, str))
+
+
+def _one(name: str, quantity: Quantity, value: float | None, period_s: float | None = None) -> Iterator[Fact]:
+    if value is not None:
+        yield Fact(name, quantity, value, period_s)
