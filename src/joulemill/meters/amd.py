@@ -66,6 +66,7 @@ def socket_power_w(answer: Any) -> float:
 def _board(library: Any, handle: Any, spec: Spec, context: MeterContext) -> list[Probe]:
     uuid = str(library.amdsmi_get_gpu_device_uuid(handle))
     lib = library
+    now = lib.AmdSmiTemperatureMetric.CURRENT
     power = Probe(
         _channel(uuid, "power", Quantity.POWER, spec, "amdsmi_get_power_info"),
         lambda: socket_power_w(lib.amdsmi_get_power_info(handle)),
@@ -82,7 +83,7 @@ def _board(library: Any, handle: Any, spec: Spec, context: MeterContext) -> list
         _fact(uuid, "clock", Quantity.CLOCK, spec, lambda: _number(
             lib.amdsmi_get_clock_info(handle, lib.AmdSmiClkType.GFX)["clk"]) * 1e6),
         _fact(uuid, "temperature", Quantity.TEMPERATURE, spec, lambda: _number(
-            lib.amdsmi_get_temp_metric(handle, lib.AmdSmiTemperatureType.HOTSPOT, lib.AmdSmiTemperatureMetric.CURRENT))),
+            lib.amdsmi_get_temp_metric(handle, lib.AmdSmiTemperatureType.HOTSPOT, now))),
         _fact(uuid, "utilization", Quantity.UTILIZATION, spec, lambda: _number(
             lib.amdsmi_get_gpu_activity(handle)["gfx_activity"]) * 1e-2),
     ]  # fmt: skip
@@ -110,16 +111,8 @@ def _believable(counter: Probe, power: Probe, context: MeterContext) -> bool:
 
 
 def _channel(uuid: str, name: str, quantity: Quantity, spec: Spec, source: str) -> Channel:
-    return Channel(
-        f"amd:{uuid}:{name}",
-        spec.text,
-        uuid,
-        Scope.DEVICE,
-        quantity,
-        Basis.MEASURED,
-        rel_error=REL_ERROR,
-        source=source,
-    )
+    known = (f"amd:{uuid}:{name}", spec.text, uuid, Scope.DEVICE, quantity, Basis.MEASURED)
+    return Channel(*known, rel_error=REL_ERROR, source=source)
 
 
 def _fact(uuid: str, name: str, quantity: Quantity, spec: Spec, read: Callable[[], float]) -> Probe:

@@ -66,6 +66,11 @@ def select(
     return found
 
 
+def meter_of(found: Found, spec: str, everything: Iterable[Found]) -> str:
+    """The meter's name: two exporters behind one address are two meters, for what they show may overlap."""
+    return f"{spec}#{found.dialect.name}" if len({f.dialect.name for f in everything}) > 1 else spec
+
+
 def channel_of(found: Found, spec: str, *, update_period_s: float | None, clock_skew_s: float) -> Channel:
     """The channel of a sample that was found."""
     metric = found.metric

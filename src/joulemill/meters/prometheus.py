@@ -20,7 +20,7 @@ from urllib.parse import quote
 from joulemill.catalog.exporters import ExporterDialect, exporter_dialect, exporter_dialects
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Channel, Quantity, Reading
-from joulemill.meters.dialect import Found, channel_of, name_pattern, select
+from joulemill.meters.dialect import Found, channel_of, meter_of, name_pattern, select
 from joulemill.meters.exposition import Sample, parse_exposition
 from joulemill.meters.http import Credentials, HttpSource, unreachable
 from joulemill.meters.meter import Meter, MeterContext, Spec
@@ -68,7 +68,12 @@ class PageMeter:
             )
         period_s = self._watched(first)
         self._channels = tuple(
-            channel_of(f, asked.spec.text, update_period_s=_of_power(f, period_s), clock_skew_s=took_s / 2)
+            channel_of(
+                f,
+                meter_of(f, asked.spec.text, first.values()),
+                update_period_s=_of_power(f, period_s),
+                clock_skew_s=took_s / 2,
+            )
             for f in first.values()
         )
 
@@ -131,10 +136,14 @@ class ServerMeter:
             )
         hosts = {f.sample.labels.get("instance", asked.host) for f in found.values()}
         self._asked = replace(asked, several=len(hosts) > 1)  # a host that appears later must not rename the others
+        if len(hosts) > 1:
+            names = ", ".join(sorted(hosts))
+            context.notice(f"{len(hosts)} hosts are metered together ({names}); where=instance:HOST chooses one")
         found = self._asked.select([samples[-1] for samples in series])
         period_s = _scrape_interval(series)
         self._channels = tuple(
-            channel_of(f, asked.spec.text, update_period_s=period_s, clock_skew_s=skew_s) for f in found.values()
+            channel_of(f, meter_of(f, asked.spec.text, found.values()), update_period_s=period_s, clock_skew_s=skew_s)
+            for f in found.values()
         )
         self._latest = dict.fromkeys(found, context.clock.wall() + self._ahead_s - ASK_RANGE_S)
         self._due_s = float("-inf")

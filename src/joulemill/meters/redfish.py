@@ -9,7 +9,8 @@ SPEC: ``redfish:https://BMC[,chassis=ID][,auth=session|basic|none][,scope=node|r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from joulemill.errors import InputError, MachineError
@@ -39,12 +40,20 @@ Parse = Callable[[Sequence[Resource]], Iterator[Fact]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is read together: resources, what they mean, the device's name, and what each fact holds already."""
+    """What is read together: resources, what they mean, the thing's name, and another name for some facts' thing."""
 
     paths: tuple[str, ...]
     parse: Parse
     device: str
-    inside: Mapping[str, tuple[str, ...]]
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    def device_of(self, fact: str) -> str:
+        """The thing that ``fact`` is of."""
+        return self.others.get(fact, self.device)
+
+    def id(self, fact: str) -> str:
+        """The channel's id."""
+        return f"redfish:{self.device_of(fact)}:{fact}"
 
 
 class Session:
@@ -92,10 +101,8 @@ class Session:
         if self._own is not None:
             path = "/" + self._own.split("://", 1)[-1].split("/", 1)[-1] if "://" in self._own else self._own
             self._own = None
-            try:
+            with suppress(OSError):  # it runs out by itself
                 self._source.ask("DELETE", path)
-            except OSError:
-                pass  # the session runs out by itself
         self._source.close()
 
 
@@ -106,14 +113,15 @@ class RedfishMeter:
         self._session, self._parts, self._context = session, tuple(parts), context
         self._due_s = float("-inf")
         scope = Scope(spec.option("scope", "node", ("node", "rack")))
-        channels = []
+        self._ids: list[list[str]] = []
+        channels: list[Channel] = []
         for part in self._parts:
             began_s = context.clock.mono()
             facts = list(self._facts(part))
             half_s = (context.clock.mono() - began_s) / 2
-            channels += [_channel(part, f, {x.name for x in facts}, spec, scope, half_s) for f in facts]
-        self._channels = tuple(channels)
-        self._ids = {id(p): [c.id for c in channels if c.device == p.device] for p in self._parts}
+            channels += [_channel(part, f, spec, scope, half_s) for f in facts]
+            self._ids.append([part.id(f.name) for f in facts])
+        self._channels = tuple(_holding(c, channels) for c in channels)
 
     def channels(self) -> tuple[Channel, ...]:
         """What the service had at opening."""
@@ -125,26 +133,23 @@ class RedfishMeter:
         if clock.mono() < self._due_s:
             return ()
         self._due_s = clock.mono() + 0.9 * ASK_EVERY_S
-        return tuple(r for part in self._parts for r in self._of_part(part))
+        return tuple(r for part, ids in zip(self._parts, self._ids, strict=True) for r in self._of_part(part, ids))
 
     def close(self) -> None:
         """Log out."""
         self._session.end()
 
-    def _of_part(self, part: Part) -> list[Reading]:
+    def _of_part(self, part: Part, ids: Sequence[str]) -> list[Reading]:
         clock = self._context.clock
         began_s, error = clock.mono(), "the service no longer gives it"
         values: dict[str, float] = {}
         try:
-            values = {_id(part, f.name): f.value for f in self._facts(part)}
+            values = {part.id(f.name): f.value for f in self._facts(part)}
         except (OSError, ValueError) as failure:
             error = str(failure)
         half_s = (clock.mono() - began_s) / 2
         mono, wall = began_s + half_s, clock.wall() - half_s
-        return [
-            Reading(i, mono, wall, values[i]) if i in values else Reading(i, mono, wall, None, error)
-            for i in self._ids[id(part)]
-        ]
+        return [Reading(i, mono, wall, values[i]) if i in values else Reading(i, mono, wall, None, error) for i in ids]
 
     def _facts(self, part: Part) -> Iterator[Fact]:
         return part.parse([self._session.get(p) for p in part.paths])
@@ -189,23 +194,23 @@ def find_parts(get: Callable[[str], Resource], chassis: str, spec: Spec) -> Iter
 def _chassis_parts(get: Callable[[str], Resource], name: str, chassis: Resource) -> Iterator[Part]:
     environment, power = link(chassis, "EnvironmentMetrics"), link(chassis, "Power")
     if environment is not None and any(f.quantity is Quantity.POWER for f in environment_facts(get(environment))):
-        yield Part((environment,), lambda r: environment_facts(r[0]), name, {"energy": ("power",)})
+        yield Part((environment,), lambda r: environment_facts(r[0]), name)
     elif power is not None:
-        yield Part((power,), lambda r: power_facts(r[0]), name, {"power": ("power-average",)})
+        yield Part((power,), lambda r: power_facts(r[0]), name)
     subsystem = link(chassis, "PowerSubsystem")
     supplies = link(get(subsystem), "PowerSupplies") if subsystem is not None else None
-    inside = {"supply-input": ("supply-output",)}
+    after = {"supply-output": f"{name}/supply-output"}  # what is left behind the supplies is another thing
     if supplies is not None:
         paths = tuple(p for s in members(get(supplies)) if (p := link(get(s), "Metrics")) is not None)
         if paths:
-            yield Part(paths, lambda r: supply_facts([supply_powers(x) for x in r]), f"{name}/supplies", inside)
+            yield Part(paths, lambda r: supply_facts([supply_powers(x) for x in r]), name, after)
     elif power is not None and get(power).get("PowerSupplies"):
-        yield Part((power,), _older_supplies, f"{name}/supplies", inside)
+        yield Part((power,), _older_supplies, name, after)
     thermal = link(chassis, "ThermalSubsystem")
     connectors = link(get(thermal), "CoolantConnectors") if thermal is not None else None
     for path in members(get(connectors)) if connectors is not None else ():
         device = f"{name}/coolant-{path.rstrip('/').rsplit('/', 1)[-1]}"
-        yield Part((path,), lambda r: coolant_facts(r[0]), device, {})
+        yield Part((path,), lambda r: coolant_facts(r[0]), device)
 
 
 def _older_supplies(resources: Sequence[Resource]) -> Iterator[Fact]:
@@ -226,22 +231,25 @@ def _needed(resource: Resource, name: str) -> str:
     return found
 
 
-def _id(part: Part, name: str) -> str:
-    return f"redfish:{part.device}:{name}"
+def _holding(channel: Channel, channels: Sequence[Channel]) -> Channel:
+    """``channel`` with what it holds: energy and power of the chassis hold what its supplies give out."""
+    if channel.quantity not in (Quantity.ENERGY, Quantity.POWER) or channel.device.endswith("/supply-output"):
+        return channel
+    behind = tuple(c.id for c in channels if c.device == f"{channel.device}/supply-output")
+    return replace(channel, includes=behind)
 
 
-def _channel(part: Part, fact: Fact, there: set[str], spec: Spec, scope: Scope, half_s: float) -> Channel:
+def _channel(part: Part, fact: Fact, spec: Spec, scope: Scope, half_s: float) -> Channel:
     energetic = fact.quantity in (Quantity.ENERGY, Quantity.POWER)
     return Channel(
-        id=_id(part, fact.name),
+        id=part.id(fact.name),
         meter=spec.text,
-        device=part.device,
+        device=part.device_of(fact.name),
         scope=scope,
         quantity=fact.quantity,
         basis=Basis.MEASURED,
         update_period_s=fact.period_s,
         rel_error=REL_ERROR if energetic else None,
         clock_skew_s=half_s,
-        includes=tuple(_id(part, n) for n in part.inside.get(fact.name, ()) if n in there),
         source=f"Redfish {part.paths[0]}; error assumed",
     )
