@@ -93,8 +93,15 @@ class Engine:
         """Send each arrival at ``start_mono_s`` + its time, until ``stop``; ends and raises as ``closed_loop`` does."""
         await self._until_fault([self._dispatcher(arrivals, start_mono_s)])
 
-    async def one(self, job: Job, scheduled_mono_s: float, retries: int | None = None) -> tuple[RequestRecord, Answer]:
-        """Send one job, with retries, record it, learn from it."""
+    def reopen(self) -> None:
+        """After a ``stop``: another loop may follow."""
+        self._open = True
+        self.spent.clear()
+
+    async def one(
+        self, job: Job, scheduled_mono_s: float, *, retries: int | None = None
+    ) -> tuple[RequestRecord, Answer]:
+        """Send one job, with retries (None: the engine's), and record it."""
         phase = self.phase
         transcript = Transcript()
         first_dispatch_s: float | None = None

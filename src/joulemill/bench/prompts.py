@@ -112,6 +112,8 @@ class PromptMill:
     def calibrate(self, seen: Sequence[tuple[int, int]]) -> LengthLine:
         """Take the line from calibration replies, (words, prompt tokens) each."""
         self.line = self._calibrated = fitted(seen)
+        self._recent.clear()
+        self._errors.clear()
         return self.line
 
     def learn(self, words: int, asked_tok: int, prompt_tok: int) -> None:

@@ -52,9 +52,9 @@ class Watch:
         self._sampler = Sampler(meters, period_s, self.writer.readings)
         self._sampler.start()
 
-    def machine(self, server_pid: int | None) -> None:
-        """Begin to look at this machine."""
-        self._spawn(self._look(MachineWatch(server_pid)))
+    def machine(self, server_pid: int | None, check: Callable[[], None] = lambda: None) -> None:
+        """Begin to look at this machine, and each time whether the embedded server lives (``check`` raises if not)."""
+        self._spawn(self._look(MachineWatch(server_pid), check))
 
     def server(self, session: aiohttp.ClientSession, source: Source) -> None:
         """Begin to read the server's counters, where it has them."""
@@ -123,11 +123,12 @@ class Watch:
         if error is not None and not self._fault.done():
             self._fault.set_exception(error)
 
-    async def _look(self, watch: MachineWatch) -> None:
+    async def _look(self, watch: MachineWatch, check: Callable[[], None]) -> None:
         async for _ in _ticks(self.period_s):
             self.writer.machine(watch.sample(self._probe.worst_s()))
             if self._sampler is not None and self._sampler.failure is not None:
                 raise self._sampler.failure
+            check()
 
     async def _scraping(self) -> None:
         await self.counters()

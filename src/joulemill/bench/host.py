@@ -1,0 +1,90 @@
+"""The server of a run: the embedded one, started and always stopped, or the one that the user names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from joulemill.bench.arrivals import read_trace
+from joulemill.bench.facts import gguf_facts
+from joulemill.bench.options import BenchOptions
+from joulemill.servers.embedded import EmbeddedOptions, EmbeddedServer, embedded_version
+from joulemill.servers.openai import Endpoint
+
+#: Context of one slot unless more is asked for: prompts of the quality set fit (assumed).
+LEAST_CONTEXT_TOK = 2048
+#: Room over the asked lengths: the chat template, and prompts that come out longer than asked.
+_SPARE = (1.25, 64)
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where the load goes. ``pid``, ``slots``, ``gguf``, ``model`` are the embedded server's, None and {} of another.
+
+    ``check`` raises ServerError, with the log's end, when the embedded server has stopped by itself.
+    """
+
+    endpoint: Endpoint
+    pid: int | None = None
+    slots: int | None = None
+    gguf: Path | None = None
+    model: dict[str, Any] = field(default_factory=dict)
+    check: Callable[[], None] = lambda: None
+
+
+@asynccontextmanager
+async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[Host]:
+    """The server that ``options`` ask for, for as long as the run needs it."""
+    if options.url is not None:
+        yield Host(Endpoint(options.url, options.model or "", api_key, options.api))
+        return
+    embedded = embedded_options(options)
+    server = EmbeddedServer(embedded)
+    try:
+        await _started(server)
+        about: dict[str, Any] = {"kv_type": embedded.kv_type, "gguf": await asyncio.to_thread(gguf_facts, server.gguf)}
+        about |= {"threads": embedded.thread_count, "served_by": embedded_version()}
+        yield Host(
+            Endpoint(server.url, server.model_name, None, options.api),
+            server.pid,
+            embedded.slots,
+            server.gguf,
+            about,
+            server.check,
+        )
+    finally:
+        server.stop()
+
+
+async def _started(server: EmbeddedServer) -> None:
+    """Start it beside the event loop, which must hear Ctrl-C meanwhile; a start that is cut short leaves nothing."""
+    starting = asyncio.ensure_future(asyncio.to_thread(server.start))
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        server.stop()
+        await asyncio.gather(starting, return_exceptions=True)
+        raise
+
+
+def embedded_options(options: BenchOptions) -> EmbeddedOptions:
+    """Slots for all that runs at once, and context for the longest request that can come."""
+    given: dict[str, Any] = {"gguf": options.gguf, "threads": options.threads, "kv_type": options.kv_type}
+    slots = options.slots or options.at_once
+    return EmbeddedOptions(
+        slots=slots,
+        context_tok=options.context_tok or _context_tok(options),
+        http_threads=max(192, options.at_once + slots + 16),
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def _context_tok(options: BenchOptions) -> int:
+    longest = options.input_lengths.bound_tok + options.output_lengths.bound_tok
+    if options.trace is not None:
+        longest = max((a.input_tok or 0) + (a.output_tok or 0) for a in read_trace(options.trace))
+    return max(LEAST_CONTEXT_TOK, int(longest * _SPARE[0]) + _SPARE[1])

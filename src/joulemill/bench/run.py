@@ -1,0 +1,283 @@
+"""A measured run, from the server's start to the folder's last line.
+
+    idle (server loaded, no load) → calibrate → load (its first part is the warm-up) → drain → quality
+
+Meters, the server's counters and the machine are sampled throughout. However the run ends, what was measured is
+kept: Ctrl-C gives status "interrupted", a server that fails in the middle "failed", and both are read like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from joulemill.bench.engine import Engine
+from joulemill.bench.facts import machine_facts, server_facts, version_facts
+from joulemill.bench.folder import RunWriter, free_folder
+from joulemill.bench.host import Host, hosted
+from joulemill.bench.load import calibrate, drive
+from joulemill.bench.options import BenchOptions
+from joulemill.bench.progress import Silence, Teller
+from joulemill.bench.prompts import PromptMill
+from joulemill.bench.watch import Source, Watch
+from joulemill.bench.workload import AskRules, Workload
+from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
+from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.servers.openai import Endpoint, EndpointFacts, check_endpoint, open_session
+
+AskQuality = Callable[[aiohttp.ClientSession, Endpoint, RunWriter], Awaitable[object]]
+DescribeModel = Callable[[EndpointFacts, Path | None], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run takes from its caller beside the options.
+
+    machine_ceilings   result of ``bench.microbench.measure_ceilings``; None where the server is elsewhere
+    describe_model     what the manifest says of the model, from the server's facts and the GGUF of the embedded one
+    ask_quality        asks the quality set and keeps requests and answers; None: not asked
+    meter_context      the meters' surroundings; ``server_pid`` and ``notice`` are filled in here
+    api_key            of the server; it is never written down
+    """
+
+    machine_ceilings: Mapping[str, Any] | None = None
+    describe_model: DescribeModel | None = None
+    ask_quality: AskQuality | None = None
+    meter_context: MeterContext = field(default_factory=MeterContext)
+    api_key: str | None = None
+
+
+def run_measure(options: BenchOptions, teller: Teller | None = None, around: Surroundings | None = None) -> Path:
+    """``measure`` on an event loop of its own: uvloop's where it is installed."""
+    with _tuned(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(measure(options, teller, around))
+
+
+async def measure(options: BenchOptions, teller: Teller | None = None, around: Surroundings | None = None) -> Path:
+    """Run ``options`` and return the run folder; its status says how it ended.
+
+    A server that fails in the middle and Ctrl-C or SIGTERM end the run early, and the folder is returned all the same.
+    Raises ServerError(usage=True) where the server was never usable, InputError and MachineError for what their names
+    say; what was measured until then is kept too.
+    """
+    out = options.out or free_folder(Path("runs"), time.time())
+    return await _Run(options, teller or Silence(), around or Surroundings(), RunWriter(out)).whole()
+
+
+class _Run:
+    """One run: what ``measure`` does, with its state."""
+
+    def __init__(self, options: BenchOptions, teller: Teller, around: Surroundings, writer: RunWriter) -> None:
+        self.options, self.teller, self.around, self.writer = options, teller, around, writer
+        self.engine: Engine | None = None
+        self.watch: Watch | None = None
+        self.signal: str | None = None
+        self.manifest: dict[str, Any] = {
+            "created_wall_s": time.time(),
+            "options": options.manifest(),
+            "versions": version_facts(),
+            "machine": machine_facts(),
+            "site": dict(options.site) if options.site is not None else None,
+            "device": dict(options.device) if options.device is not None else None,
+            "machine_ceilings": dict(around.machine_ceilings) if around.machine_ceilings is not None else None,
+        }
+
+    async def whole(self) -> Path:
+        try:
+            self.writer.manifest(self.manifest)
+            with self._signals():
+                status, reason = await self._ended(asyncio.create_task(self._body()))
+            self.writer.status(status, reason)
+            return self.writer.path
+        finally:
+            if sys.exc_info()[0] is None:
+                self.writer.close()
+            else:
+                with suppress(MachineError):
+                    self.writer.close()
+
+    async def _ended(self, body: asyncio.Task[None]) -> tuple[str, str | None]:
+        """Wait for the body: how the run ended. What is the caller's to hear is raised, after it is written down."""
+        try:
+            await self._cancellable(body)
+        except asyncio.CancelledError:
+            where = self.watch.phase_name if self.watch and self.watch.phase_name else "start"
+            reason = f"stopped by {self.signal or 'the caller'} in phase {where}"
+            if self.signal is None:
+                self._note_status("interrupted", reason)
+                raise
+            return "interrupted", reason
+        except ServerError as fault:
+            if fault.usage or self.watch is None:  # it never served: there is nothing to report
+                self._note_status("failed", str(fault))
+                raise
+            return "failed", str(fault)
+        except JoulemillError as fault:
+            self._note_status("failed", str(fault))
+            raise
+        return "complete", None
+
+    async def _cancellable(self, body: asyncio.Task[None]) -> None:
+        self._task = body
+        try:
+            await asyncio.shield(body)
+        except asyncio.CancelledError:
+            body.cancel()
+            await asyncio.gather(body, return_exceptions=True)
+            raise
+
+    def _note_status(self, status: str, reason: str) -> None:
+        with suppress(MachineError):  # a full disk is being raised already
+            self.writer.status(status, reason)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first SIGINT or SIGTERM ends the run in order; a second one is Python's own again."""
+        loop = asyncio.get_running_loop()
+
+        def stop(number: signal.Signals) -> None:
+            self.signal = number.name
+            loop.remove_signal_handler(number)
+            self._task.cancel()
+
+        taken: list[signal.Signals] = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(
+                ValueError, RuntimeError, NotImplementedError
+            ):  # not in the main thread: the caller's business
+                loop.add_signal_handler(number, stop, number)
+                taken.append(number)
+        try:
+            yield
+        finally:
+            for number in taken:
+                loop.remove_signal_handler(number)
+
+    async def _body(self) -> None:
+        async with AsyncExitStack() as stack:
+            self.teller.phase("start", None)
+            host = await stack.enter_async_context(hosted(self.options, self.around.api_key))
+            session = await stack.enter_async_context(open_session(self.options.at_once))
+            facts = await check_endpoint(session, host.endpoint)
+            endpoint = replace(host.endpoint, model=facts.model)
+            self._describe(host, endpoint, facts)
+            watch = self.watch = Watch(
+                self.writer, self.teller, period_s=self.options.machine_period_s, doing=self._doing
+            )
+            stack.push_async_callback(watch.close)
+            phases = asyncio.create_task(self._phases(session, endpoint, facts, host, watch))
+            await _first_fault(phases, watch.watching())
+
+    def _describe(self, host: Host, endpoint: Endpoint, facts: EndpointFacts) -> None:
+        slots = host.slots
+        self.manifest["server"] = server_facts(endpoint, facts, embedded=host.pid is not None, slots=slots)
+        model: dict[str, Any] = {"name": facts.model, **host.model}
+        if self.around.describe_model is not None:
+            model |= self.around.describe_model(facts, host.gguf)
+        self.manifest["model"] = model
+        self.writer.manifest(self.manifest)
+        longest = self.options.input_lengths.bound_tok + self.options.output_lengths.bound_tok
+        if self.options.trace is None and facts.max_context_tok is not None and longest > facts.max_context_tok:
+            raise InputError(
+                f"a request may need {longest} tokens and the server's context for one is {facts.max_context_tok}: "
+                "ask for less with --input-tokens and --output-tokens, or serve with more context"
+            )
+
+    async def _phases(
+        self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts, host: Host, watch: Watch
+    ) -> None:
+        options = self.options
+        self._open_meters(watch, host.pid)
+        watch.machine(host.pid, host.check)
+        watch.server(session, Source(facts.metrics_url, endpoint.headers()))
+        with watch.phase("idle", options.idle_s):
+            await asyncio.sleep(options.idle_s)
+        engine = self.engine = self._engine(session, endpoint, facts)
+        with watch.phase("calibrate", None):
+            line = await calibrate(engine, facts.max_context_tok)
+        self.manifest["prompt_line"] = {"overhead_tok": line.overhead_tok, "tok_word": line.tok_word}
+        self.writer.manifest(self.manifest)
+        await watch.counters()
+        await drive(engine, options, watch)
+        await watch.counters()
+        self.writer.event("prompt_lengths", **engine.workload.mill.achieved())
+        if self.around.ask_quality is not None:
+            with watch.phase("quality", None):
+                await self.around.ask_quality(session, endpoint, self.writer)
+
+    def _open_meters(self, watch: Watch, pid: int | None) -> None:
+        def notice(text: str) -> None:
+            self.writer.event("notice", text=text)
+            self.teller.note(text)
+
+        context = replace(self.around.meter_context, server_pid=pid, notice=notice)
+        watch.meter(open_meters(self.options.meters, context), self.options.sample_period_s)
+
+    def _engine(self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts) -> Engine:
+        options = self.options
+        rules = AskRules(options.timeout_s, ignore_eos=options.ignore_eos and facts.takes_ignore_eos)
+        mill = PromptMill(options.seed, shared_prefix_tok=options.shared_prefix_tok)
+        workload = Workload(mill, options.input_lengths, options.output_lengths, rules)
+        return Engine(session, endpoint, workload, self.writer.request, retries=options.retries)
+
+    def _doing(self) -> str:
+        if self.engine is None:
+            return ""
+        tally = self.engine.tally
+        failed = f", {tally.failed} failed" if tally.failed else ""
+        return f"{tally.ok} of {tally.sent} requests done{failed}"
+
+
+async def _first_fault(phases: asyncio.Task[None], watching: Awaitable[None]) -> None:
+    """Wait for the phases; a fault of the background ends them and is raised."""
+    beside = asyncio.ensure_future(watching)
+    try:
+        await asyncio.wait({phases, beside}, return_when=asyncio.FIRST_COMPLETED)
+        if beside.done():
+            await beside
+        await phases
+    finally:
+        for task in (phases, beside):
+            task.cancel()
+        await asyncio.gather(phases, beside, return_exceptions=True)
+
+
+@contextmanager
+def _tuned() -> Iterator[None]:
+    """What keeps time stamps true in CPython: threads of the meters and the folder yield within 1 ms instead of 5, and
+    the garbage collector need not walk what was there before the run. Many streams want many open files."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(0.001)
+    gc.collect()
+    gc.freeze()
+    with suppress(ValueError, OSError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(interval_s)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if os.environ.get("JOULEMILL_LOOP") == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
