@@ -13,7 +13,7 @@ from joulemill.ledger.account import account
 from joulemill.ledger.attribution import Rule
 from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Outcome, RunRecord, Scope
-from tests.ledger.runs import BUSY_W, IDLE_W, steady_run
+from tests.ledger.runs import BUSY_W, IDLE_W, request, steady_run
 from tests.ledger.traces import channel, reading
 
 
@@ -176,3 +176,12 @@ def test_phases_are_found_in_bursty_work() -> None:
     big, small = [r for r in inner if r.prompt_tok == 900], [r for r in inner if r.prompt_tok == 20]
     assert np.mean([by_id[r.id] for r in big]) > 3 * np.mean([by_id[r.id] for r in small])
     assert np.mean([share[r.id] for r in big]) < 2 * np.mean([share[r.id] for r in small])
+
+
+def test_a_request_of_another_phase_that_is_served_in_the_window_counts() -> None:
+    run = steady_run()
+    stray = replace(request(999, 24.5, 30.0, 31.0, output_tok=400), phase="warmup")
+    plain, a = account(run), account(replace(run, requests=(*run.requests, stray)))
+    assert a.tokens.output_tok - plain.tokens.output_tok == pytest.approx(400.0)
+    assert stray.id in a.attribution[Rule.OUTPUT_TOKEN_SHARE].ids
+    assert a.load_latency.sent == plain.load_latency.sent

@@ -108,3 +108,9 @@ def test_steadiness(rate, steady: bool) -> None:
     x = np.linspace(0, 1, 40)
     found, told = steadiness(rate(x) * 0.5, np.linspace(0, 20, 41))
     assert found is steady and told
+
+
+def test_a_warm_up_before_the_load_is_not_left_out_twice() -> None:
+    requests = [request(i, 100 + 0.5 * i, 100.2 + 0.5 * i, 102 + 0.5 * i) for i in range(100)]
+    phases = [Phase("warmup", 80.0, 0.0, 99.0), Phase("load", 100.0, 0.0, 151.0)]
+    assert find_window(run(requests, phases), LoadShape(Loop.OPEN, None, 8.0), None).start_s == pytest.approx(102.0)

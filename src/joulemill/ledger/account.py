@@ -20,7 +20,7 @@ from joulemill.figure import Basis, Figure, unknown, weakest
 from joulemill.ledger.attribution import EQUAL_WORK, Attribution, Rule, Weights, attribute
 from joulemill.ledger.flow import Flow, flow
 from joulemill.ledger.interval import LEVEL, ratio_interval
-from joulemill.ledger.latency import Latency, Targets, latency
+from joulemill.ledger.latency import Latency, Targets, latency, met_targets
 from joulemill.ledger.phases import PhaseFit, fit_phases, half_width_j_tok, merged_edges_s, refused_fit
 from joulemill.ledger.reasons import Finding, Reason, distinct
 from joulemill.ledger.record import Outcome, RequestRecord, RunRecord, Scope
@@ -94,7 +94,8 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
     targets = _targets(record)
     if window is None:
         return _nothing(record, load, targets)
-    tokens_flow = flow(load)
+    every_request = [r for r in record.requests if r.dispatched_mono_s is not None]
+    tokens_flow = flow(every_request)  # whoever was served in the window used its joules
     edges = sub_window_edges_s(window, _resolution_s(used))
     output, prompt = tokens_flow.output_per_window_tok(edges), tokens_flow.prompt_per_window_tok(edges)
     window = _steady(window, output, edges)
@@ -102,8 +103,8 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
     main = next((s for s in MAIN_SCOPES if scopes[s].energy.known), None)
     within = [r for r in load if _sent_within(r, window)]
     whole = latency(load, targets)
-    ended = [r for r in load if _ended_well(r, window)]
-    good = flow([r for r in load if r.id in whole.met]).output_per_window_tok(edges)
+    ended = [r for r in every_request if _ended_well(r, window)]
+    good = flow([r for r in every_request if met_targets(r, targets)]).output_per_window_tok(edges)
     count = count_tokens(tokens_flow, (window.start_s, window.end_s), record.requests, record.server)
     phases = None if main is None else _phases(scopes[main], tokens_flow, edges, _apart_s(used, whole))
     basis = None if main is None else scopes[main].window.basis

@@ -55,7 +55,7 @@ def count_tokens(
     requests: Sequence[RequestRecord],
     samples: Sequence[ServerSample],
 ) -> TokenCount:
-    """Tokens in ``window`` of ``flow`` (the load), checked over the load against ``samples``.
+    """Tokens in ``window`` of ``flow``, checked over the load against ``samples``.
 
     requests   of the whole run: those of other phases inside the compared span are counted with it
     """
@@ -65,7 +65,7 @@ def count_tokens(
     known = bool(len(cached)) and not np.isnan(cached).any()
     uncounted = int(np.count_nonzero((flow.uncounted_s >= window[0]) & (flow.uncounted_s < window[1])))
     mine = [r for r in requests if r.phase == "load"]
-    ended = [r for r in mine if r.end_mono_s is not None and window[0] <= r.end_mono_s < window[1]]
+    ended = [r for r in requests if r.end_mono_s is not None and window[0] <= r.end_mono_s < window[1]]
     reasoning = [r.reasoning_tok for r in ended if r.reasoning_tok is not None]
     usage, metrics, mismatch, findings = _checked(mine, requests, samples)
     if uncounted:

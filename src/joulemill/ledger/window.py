@@ -9,7 +9,7 @@ it is never searched for a quieter place. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -90,6 +90,8 @@ def find_window(record: RunRecord, shape: LoadShape, covered: tuple[float, float
     requests = [r for r in load_requests(record) if r.dispatched_mono_s is not None]
     if not requests:
         return None
+    if any(p.name == "warmup" for p in record.phases):  # it was warmed up before, and the load has none inside
+        shape = replace(shape, warmup_s=None)
     start, end, rule, findings = (
         _closed(requests, shape) if shape.loop is Loop.CLOSED else _open(record, requests, shape)
     )
