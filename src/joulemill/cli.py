@@ -9,6 +9,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from joulemill import __version__
 from joulemill.errors import JoulemillError
@@ -20,10 +21,18 @@ VERBS: dict[str, str] = {
     "predict": "what a deployment nobody has run would do: rate, J/token, power, latency, what binds",
     "validate": "prediction error against a table of measured runs",
     "calibrate": "fit this machine's coefficients from its own runs",
+    "import": "results of other tools into a run folder and a report, joined with a meter's file",
+    "check": "how complete a report is, point by point, ours or another tool's; how to fill each hole",
     "show": "a device, model or site of the catalogue, every fact with its source",
     "doctor": "what this machine and these endpoints can meter, and how to get the rest",
 }
+#: Verbs whose module has another name, since Python keeps the word for itself.
+_MODULES = {"import": "import_results"}
 EXIT_INTERRUPTED = 130
+
+
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"joulemill.verbs.{_MODULES.get(verb, verb)}")
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:
@@ -39,7 +48,7 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
     for name, about in VERBS.items():
         sub = verbs.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
         if name == verb:
-            importlib.import_module(f"joulemill.verbs.{name}").add_arguments(sub)
+            _module(name).add_arguments(sub)
     return parser
 
 
@@ -49,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = next((w for w in words if not w.startswith("-")), None)
     args = _parser(verb).parse_args(words)
     try:
-        return int(importlib.import_module(f"joulemill.verbs.{args.verb}").run(args))
+        return int(_module(args.verb).run(args))
     except JoulemillError as fault:
         sys.stderr.write(f"joulemill {args.verb}: {fault}\n")
         return fault.exit_code

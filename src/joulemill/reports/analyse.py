@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from joulemill.catalog.sites import parse_site, reference_pues
@@ -20,6 +21,7 @@ from joulemill.reports.run_ceilings import RunCeilings, run_ceilings
 from joulemill.reports.run_intensity import Intensity, run_intensity
 from joulemill.reports.run_warnings import warnings
 from joulemill.reports.serialise import plain
+from joulemill.reports.stated import stated
 
 
 def analyse(record: RunRecord) -> doc.Report:
@@ -60,6 +62,7 @@ def analyse(record: RunRecord) -> doc.Report:
         conditions=run_facts.conditions(record, _mean_load(cost)),
         meters=_meters(record),
         warnings=warnings(record, counted, client, energy),
+        stated=stated(record),
     )
 
 
@@ -80,7 +83,7 @@ def run_id(record: RunRecord) -> str:
 
 def _weights(cost: Intensity) -> Weights:
     # Attention apart, a prompt token costs the FLOP of an output token; the architecture's own count stands behind it.
-    return Weights(EQUAL_WORK.prefill, EQUAL_WORK.decode, f"equal FLOP a token, {cost.work_flop_tok.source}")
+    return replace(EQUAL_WORK, source=f"equal FLOP a token, {cost.work_flop_tok.source}")
 
 
 def _output(counted: Account, limits: RunCeilings) -> doc.Output:

@@ -231,6 +231,17 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Stated:
+    """A figure that an imported file states, as it states it: nobody here has measured or computed it.
+
+    name   this document's own path where the meaning is the same (``latency.ttft_s.p50``), else the tool's name
+    """
+
+    name: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
 class Report:
     """One run, analysed. ``run_id`` is a hash of the record, so the same run gives the same bytes."""
 
@@ -258,3 +269,4 @@ class Report:
     conditions: Mapping[str, Any]
     meters: tuple[Mapping[str, Any], ...]
     warnings: tuple[str, ...] = ()
+    stated: tuple[Stated, ...] = ()

@@ -118,6 +118,7 @@ def _tables(report: Report) -> dict[str, Any]:
         "condition_rows": rows.conditions(report),
         "token_rows": rows.tokens(report),
         "meter_rows": rows.meters(report),
+        "stated_rows": [{**_figure_row(n, f), "note": f.reason or ""} for n, f in rows.stated(report)],
     }
 
 

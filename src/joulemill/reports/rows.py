@@ -143,6 +143,11 @@ def slo_text(report: Report) -> str:
     return f"Targets: {', '.join(targets)}; met by {percent(slo.get('attained_ratio'), 1)} of requests."
 
 
+def stated(report: Report) -> list[tuple[str, Figure]]:
+    """What an imported file states, by name and source; a caveat stands in the figure's reason."""
+    return [(f"{s.name} ({s.figure.source})", s.figure) for s in report.stated]
+
+
 def meters(report: Report) -> list[tuple[str, str]]:
     """Meters, client validity and the machine's quiet as text."""
     listed = [

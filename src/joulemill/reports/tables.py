@@ -33,6 +33,18 @@ def markdown(report: Report) -> str:
     lines += ["", rows.slo_text(report), "", "| condition | value |", "|---|---|"]
     told = [*rows.conditions(report), *rows.tokens(report), *rows.meters(report)]
     lines += [f"| {_cell(k)} | {_cell(v)} |" for k, v in told]
+    if report.stated:
+        lines += [
+            "",
+            "Stated by the imported file, not measured here:",
+            "",
+            "| figure | value | caveat |",
+            "|---|--:|---|",
+        ]
+        lines += [
+            f"| {_cell(name)} | {_cell(quantity(f.value, f.unit))} | {_cell(f.reason or '–')} |"
+            for name, f in rows.stated(report)
+        ]
     lines += ["", f"Joulemill schema {report.schema_version}, run {report.run_id}."]
     return "\n".join(lines) + "\n"
 

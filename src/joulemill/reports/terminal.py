@@ -29,6 +29,9 @@ def show(report: Report, console: Any) -> None:
         console.print(f"[dim]not known: {', '.join(title(n) for n in report.binding.unknown)}[/]")
     console.print(_latency(report))
     console.print(f"[dim]{escape(rows.slo_text(report))}[/]")
+    for name, figure in rows.stated(report):
+        told = f"{name}: {quantity(figure.value, figure.unit)}{f'; {figure.reason}' if figure.reason else ''}"
+        console.print(f"[magenta]stated, not measured here[/] {escape(told)}")
     for name, value in [*rows.tokens(report), *rows.meters(report)]:
         console.print(f"[dim]{escape(name)}:[/] {escape(value)}")
 
@@ -67,7 +70,7 @@ def _barrel(report: Report) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, title="ceilings [tok/s], log scale", title_justify="left")
+    table = Table(box=None, pad_edge=False, title=r"ceilings \[tok/s], log scale", title_justify="left")
     for column in ("", "tok/s", "", "basis", "evidence"):
         table.add_column(column, justify="right" if column == "tok/s" else "left", overflow="fold")
     rates = [c.rate_tok_s.value for c in report.ceilings if c.rate_tok_s.value]

@@ -1,0 +1,146 @@
+"""What a parser finds in another tool's file: requests with their times, figures as that tool states them, conditions.
+
+Pure. Times are seconds since ``origin_wall_s``, the Unix time of the first thing seen; where a file has no wall time
+the origin is unknown, and no meter can be joined. A stated figure is what a file says: its basis is ``declared``,
+since nothing here has seen how it came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+from joulemill.figure import Basis
+from joulemill.imports.part import Part
+from joulemill.ledger.record import Outcome, RequestRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """One figure as a file states it.
+
+    name    the report's own name of it where the meaning is the same (``latency.ttft_s.p50``), else the tool's
+    source  tool and field;  reason  the caveat that must stand beside it
+    """
+
+    name: str
+    value: float
+    unit: str
+    source: str
+    reason: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON, for the manifest."""
+        basis = Basis.DECLARED.value
+        return {
+            "name": self.name, "value": self.value, "unit": self.unit, "basis": basis,
+            "source": self.source, "reason": self.reason,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the user chose about an import.
+
+    part           which of several benchmarks in one file, from 1; None where there is only one
+    client_tokens  count tokens by the tool's own tokenizer where the server's usage is not in the file
+    """
+
+    part: int | None = None
+    client_tokens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A parsed file. ``load`` spans the load in seconds since the origin; None where only a summary is known."""
+
+    tool: str
+    tool_version: str | None = None
+    requests: tuple[RequestRecord, ...] = ()
+    origin_wall_s: float | None = None
+    load: tuple[float, float] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    server: Mapping[str, Any] = field(default_factory=dict)
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    stated: tuple[Stated, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Statements:
+    """Collects stated figures of one tool, converting units once."""
+
+    def __init__(self, tool: str) -> None:
+        self._tool = tool
+        self._found: list[Stated] = []
+
+    def add(self, name: str, part: Part, unit: str, factor: float = 1.0, reason: str | None = None) -> None:
+        """State ``part`` × ``factor`` as ``name``, where the file has it."""
+        value = part.number()
+        if value is not None:
+            field_name = part.where.split(": ", 1)[-1]
+            self._found.append(Stated(name, value * factor, unit, f"{self._tool}: {field_name}", reason))
+
+    def percentiles(
+        self, name: str, part: Part, keys: Mapping[str, str], factor: float, why: str | None = None
+    ) -> None:
+        """State a latency distribution: ``keys`` map p50, p90, p99, mean to members of ``part``."""
+        for ours, theirs in keys.items():
+            self.add(f"{name}.{ours}", part.at(*theirs.split(".")), "s", factor, why)
+
+    @property
+    def found(self) -> tuple[Stated, ...]:
+        """All of them, in the order stated."""
+        return tuple(self._found)
+
+
+def delivered(output_tok: int | None) -> Outcome:
+    """How a request ended that the tool counts as good: only with tokens counted is it ``ok``."""
+    if output_tok is None:
+        return Outcome.NO_USAGE
+    return Outcome.OK if output_tok else Outcome.NO_TOKENS
+
+
+def failed(error: str | None, status: int | None = None) -> Outcome:
+    """How a failed request ended, by the tool's words for it."""
+    words = (error or "").lower()
+    if status is not None or "http" in words or "status" in words:
+        return Outcome.HTTP_ERROR
+    if "timeout" in words or "timed out" in words:
+        return Outcome.TIMEOUT
+    return Outcome.CANCELLED if "cancel" in words else Outcome.CONNECTION_ERROR
+
+
+def in_order(request: RequestRecord) -> RequestRecord:
+    """``request``, or what is left of it where its times contradict each other: its tokens then do not count."""
+    times = (request.dispatched_mono_s, request.first_token_mono_s, request.last_token_mono_s, request.end_mono_s)
+    known = [t for t in times if t is not None]
+    if all(a <= b for a, b in pairwise(known)):
+        return request
+    told = "its times in the file are not in order"
+    end = max(known)
+    return replace(
+        request, outcome=Outcome.CUT_SHORT, error=told, first_byte_mono_s=None, first_token_mono_s=None,
+        last_token_mono_s=None, end_mono_s=end, chunk_mono_s=(),
+    )  # fmt: skip
+
+
+def checked(requests: Sequence[RequestRecord]) -> tuple[tuple[RequestRecord, ...], tuple[str, ...]]:
+    """Requests in order of sending, with unique ids and ordered times; and what must be told about them."""
+    sound = [in_order(r) for r in requests]
+    spoilt = sum(new is not old for new, old in zip(sound, requests, strict=True))
+    sound.sort(key=lambda r: (r.scheduled_mono_s, r.id))
+    if len({r.id for r in sound}) < len(sound):
+        sound = [replace(r, id=f"{n}:{r.id}") for n, r in enumerate(sound)]
+    uncounted = sum(r.outcome is Outcome.NO_USAGE for r in sound)
+    warnings = []
+    if spoilt:
+        warnings.append(f"{spoilt} requests have times that are not in order; their tokens are not counted")
+    if uncounted:
+        warnings.append(
+            f"{uncounted} requests carry no token count of the server: their tokens are unknown "
+            "(--client-tokens counts them by the tool's own tokenizer)"
+        )
+    return tuple(sound), tuple(warnings)

@@ -1,0 +1,70 @@
+"""``joulemill import FILE``: another tool's results as a run folder, and the report of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from joulemill.errors import MachineError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="result files of one run of one tool")
+    parser.add_argument(
+        "--meter-file", metavar="FILE[,OPTIONS]", help="a power file, joined by time; options as in --meter file:FILE"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="the run folder to write (default: a new one in runs/)")
+    parser.add_argument("--part", type=int, metavar="N", help="which benchmark of a file that holds several, from 1")
+    parser.add_argument(
+        "--client-tokens", action="store_true", help="count by the tool's own tokenizer where the server's usage lacks"
+    )
+    parser.add_argument("--device", metavar="NAME[:COUNT]", help="the hardware, which no such file tells for sure")
+    parser.add_argument("--model", metavar="NAME", help="the model, where the file's name of it is not the usual one")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page too")
+    parser.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, write the run folder, print the report."""
+    from joulemill.bench.folder import free_folder, write_run
+    from joulemill.imports.opening import import_files
+    from joulemill.imports.recording import Choice
+    from joulemill.reports.load import load_report
+    from joulemill.reports.serialise import to_json
+    from joulemill.verbs.report import print_terminal, write_page
+
+    told = {}
+    if args.model:
+        told["model"] = {"name": args.model}
+    if args.device:
+        told["device"] = device_of(args.device)
+    record = import_files(args.files, Choice(args.part, args.client_tokens), args.meter_file, told)
+    out = args.out or free_folder(Path("runs"), time.time())
+    try:
+        write_run(out, record)
+    except OSError as fault:
+        raise MachineError(f"--out {out}: cannot be written ({fault.strerror})") from fault
+    sys.stderr.write(f"run folder: {out}\n")
+    report = load_report(out)
+    if args.html:
+        write_page(report, args.html)
+    if args.json:
+        sys.stdout.write(to_json(report))
+    else:
+        print_terminal(report)
+    return 0
+
+
+def device_of(text: str) -> dict[str, object]:
+    """``NAME[:COUNT]`` as {"name", "count"}. Raises InputError for a device that the catalogue does not have."""
+    from joulemill.catalog.devices import find_device
+    from joulemill.errors import InputError
+
+    name, _, count = text.rpartition(":") if text.rpartition(":")[2].isdigit() else (text, "", "1")
+    find_device(name)
+    if int(count) < 1:
+        raise InputError(f"--device {text}: the count must be at least 1")
+    return {"name": name, "count": int(count)}
