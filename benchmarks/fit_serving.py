@@ -80,7 +80,9 @@ def main() -> None:
         x, stderr = fit(problem)
         rows += coefficient_rows(engine, problem, x, stderr, SOURCE["latency"])
         for name in ENERGY:
-            rows.append([engine, name, f"{energy[name]:.5g}", "0.3", "modelled", f"{SOURCE['runs']}; taken from vllm-0.11"])
+            rows.append(
+                [engine, name, f"{energy[name]:.5g}", "0.3", "modelled", f"{SOURCE['runs']}; taken from vllm-0.11"]
+            )
         held = leave_out(problem, x, family)
         parts.append((problem, held))
         errors += error_rows(problem, held, latency_strata(problem, engine))

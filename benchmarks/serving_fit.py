@@ -67,13 +67,20 @@ class Problem:
 def family(row: MeasuredRow) -> str:
     """Releases that share an architecture are one family."""
     name = row.model.split("/")[-1]
-    for pattern, found in (("DeepSeek", "DeepSeek-V3"), ("235B", "Qwen3-235B"), ("30B-A3B", "Qwen3-30B"), ("480B", "Qwen3-480B")):
+    for pattern, found in (
+        ("DeepSeek", "DeepSeek-V3"),
+        ("235B", "Qwen3-235B"),
+        ("30B-A3B", "Qwen3-30B"),
+        ("480B", "Qwen3-480B"),
+    ):
         if pattern in name:
             return found
     return re.sub(r"-(Instruct|Thinking|FP8|NVFP4|it|v2).*", "", name.replace("Meta-", ""))
 
 
-def _problem(data: Path, file: str, quantities: tuple[str, ...], weights: list[float]) -> tuple[list[MeasuredRow], np.ndarray]:
+def _problem(
+    data: Path, file: str, quantities: tuple[str, ...], weights: list[float]
+) -> tuple[list[MeasuredRow], np.ndarray]:
     table = read_table(data / file, resolver(data / "models"))
     for skip in table.skipped:
         print("skipped", skip)

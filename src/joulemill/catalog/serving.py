@@ -115,8 +115,6 @@ def tasks() -> dict[str, Task]:
 def spreads() -> dict[tuple[str, str], Spread]:
     """Errors on left-out families by (quantity, stratum), e.g. ("energy_j_tok", "moe")."""
     return {
-        (r["quantity"], r["stratum"]): Spread(
-            float(r["median"]), float(r["p90"]), float(r["half_width"]), int(r["n"])
-        )
+        (r["quantity"], r["stratum"]): Spread(float(r["median"]), float(r["p90"]), float(r["half_width"]), int(r["n"]))
         for r in _rows("serving_errors.csv")
     }

@@ -94,6 +94,8 @@ def parallelism_for(
     dp = data or 1
     tp = tensor or max(1, devices // dp)
     if devices % (tp * dp):
-        raise InputError(f"{devices} devices cannot be cut in replicas of tp {tp} × dp {dp}; give a multiple of {tp * dp}")
+        raise InputError(
+            f"{devices} devices cannot be cut in replicas of tp {tp} × dp {dp}; give a multiple of {tp * dp}"
+        )
     ep = expert or (tp * dp if moe and dp > 1 else 1)
     return Parallelism(tp, dp, ep, devices // (tp * dp))

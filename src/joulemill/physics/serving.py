@@ -182,8 +182,15 @@ def _median_share(arrivals: Array, often: Array) -> Array:
 
 
 def _latency(
-    host: HostRates, d: Demand, slow: Array, step_s: Array, offered: Array, rank_rate: Array, extra_s: Array, own_share: Array,
-    plain_s: Array
+    host: HostRates,
+    d: Demand,
+    slow: Array,
+    step_s: Array,
+    offered: Array,
+    rank_rate: Array,
+    extra_s: Array,
+    own_share: Array,
+    plain_s: Array,
 ) -> tuple[Array, Array]:
     """TTFT and TPOT [s] of requests in a closed loop of ``offered`` a rank."""
     stay_s = offered * d.output_tok / rank_rate

@@ -146,7 +146,9 @@ def shard_table(shards: list[Shard]) -> ShardTable:
 
 def shard(architecture: Architecture, precision: Precision, device: Device, cut: Parallelism) -> Shard:
     """Compile the share of one device of a replica that is cut as ``cut`` says."""
-    s = Shard(tensor_count=cut.tensor, data_count=cut.data, expert_ranks_count=cut.expert, hidden_count=architecture.hidden)
+    s = Shard(
+        tensor_count=cut.tensor, data_count=cut.data, expert_ranks_count=cut.expert, hidden_count=architecture.hidden
+    )
     _put_device(s, device)
     for group in architecture.groups:
         _put_group(s, architecture, group, precision, device)

@@ -120,7 +120,9 @@ def step_work(t: ShardTable, r: StepRates, load: Load) -> StepWork:
     wait_tok = load.decode_tok + load.busiest_tok
     mean_tok = wait_tok
     matrix_s, compute_s = _matrices(t, r, load, wait_tok)
-    expert_s, expert_compute_s, expert_flop, expert_byte = _experts(t, r, wait_tok, r.evenness_ratio * load.narrow_ratio)
+    expert_s, expert_compute_s, expert_flop, expert_byte = _experts(
+        t, r, wait_tok, r.evenness_ratio * load.narrow_ratio
+    )
     attention_s, attention_flop, attention_byte = _decode_attention(t, r, load)
     pairs_flop = _pairs_flop(t, load.past_tok)
     prefill_s = load.busiest_tok * pairs_flop / (r.prefill_attention_ratio * t.peak_0_flop_s)

@@ -269,7 +269,11 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
 #: Names that MLPerf gives its models.
 WALL_MODELS = {"llama2-70b": "meta-llama/Llama-2-70b-chat-hf", "mixtral-8x7b": "mistralai/Mixtral-8x7B-v0.1"}
 
-READERS: dict[str, Callable[[int, Row, Resolver], MeasuredRow]] = {"runs": _runs_row, "latency": _latency_row, "wall": _wall_row}
+READERS: dict[str, Callable[[int, Row, Resolver], MeasuredRow]] = {
+    "runs": _runs_row,
+    "latency": _latency_row,
+    "wall": _wall_row,
+}
 
 
 def iter_notes(rows: list[MeasuredRow]) -> Iterator[str]:

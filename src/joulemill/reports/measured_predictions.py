@@ -28,9 +28,7 @@ class Plant:
     in_flight_req: Array
     devices_count: Array
 
-    def asking(
-        self, rows: Sequence[MeasuredRow], lengths: Mapping[str, float], narrow: Mapping[str, float]
-    ) -> Plant:
+    def asking(self, rows: Sequence[MeasuredRow], lengths: Mapping[str, float], narrow: Mapping[str, float]) -> Plant:
         """The same plant with other prompt lengths and evenness of routing, by task."""
         tasks = [r.groups.get("task", "") for r in rows]
         tok = np.array([lengths.get(t, r.input_tok) for t, r in zip(tasks, rows, strict=True)])
@@ -87,9 +85,7 @@ def predicted(plant: Plant, rates: Rates) -> dict[str, Array]:
         worker, servers = usual_pools(rates.host, plant.in_flight_req)
         demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
         servers = np.where(plant.pools_known, plant.servers_count, servers)
-        apart_ttft, apart_tpot = handed_over(
-            plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req
-        )
+        apart_ttft, apart_tpot = handed_over(plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req)
         ttft_s = np.where(plant.apart, apart_ttft, ttft_s)
         tpot_s = np.where(plant.apart, apart_tpot, tpot_s)
     replicas = plant.devices_count / (plant.table.tensor_count * plant.table.data_count)
