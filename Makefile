@@ -26,8 +26,10 @@ $(VENV)/.lint: $(VENV)/.run
 	@$(PIP) install --group lint
 	@touch $@
 
+# SITE states the facility (PUE, limits, carbon, price); the example is nobody's: write your own and give it here.
+SITE ?= examples/site.toml
 bench: $(VENV)/.run
-	@$(BIN)/joulemill bench $(BENCH)
+	@$(BIN)/joulemill bench --site $(SITE) --html report.html $(BENCH)
 
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest $(TEST)

@@ -80,7 +80,7 @@ def test_binding_is_the_minimum(values: list[float]) -> None:
 def test_overlapping_intervals_are_undecided() -> None:
     close = binding([rate("compute", 100.0, 1.3), rate("memory_bandwidth", 105.0, 1.3)])
     assert close.name == "undecided" and close.probability_ratio is not None and 0.5 < close.probability_ratio < 0.8
-    assert close.would_decide == "narrower intervals for compute and memory_bandwidth"
+    assert close.would_decide == "narrower intervals for compute and memory bandwidth"
     assert binding([rate("compute", 100.0, 1.3), rate("memory_bandwidth", 200.0, 1.3)]).name == "compute"
     assert binding([rate("a", 100.0), rate("b", 100.0)]).name == "undecided"
 

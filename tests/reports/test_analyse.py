@@ -61,11 +61,26 @@ def test_full_load_and_utilisation_of_a_closed_loop() -> None:
     assert adjusted.value == pytest.approx((report.utilization.value or 0) * (report.output.full_load_tok_s.value or 0))
 
 
-def test_idle_slots_mean_demand_binds_and_full_load_is_unknown() -> None:
+def test_idle_slots_mean_full_load_is_unknown() -> None:
     report = analyse(run_with(server={"slots": 16}))
     assert report.output.full_load_tok_s.value is None
-    assert ceiling(report, "demand").rate_tok_s.value == report.output.rate_tok_s.value
-    assert report.binding.name == "demand"
+    assert "slots were in use" in (report.output.full_load_tok_s.reason or "")
+
+
+def test_ceilings_of_a_known_model_on_a_known_device_by_hand() -> None:
+    report = analyse(run_with(model={"name": "Qwen/Qwen3-8B"}, device={"name": "h100", "count": 1}))
+    # 8.19e9 parameters less the input embedding, two FLOP each; 5 prompt tokens an output token pass all but the head.
+    by_hand = 2 * 7.57e9 + 5 * 2 * (7.57e9 - 0.62e9)
+    assert ceiling(report, "compute").intensity.value == pytest.approx(by_hand, rel=0.02)
+    slots, demand = ceiling(report, "kv_capacity").rate_tok_s.value, ceiling(report, "demand").rate_tok_s.value
+    assert slots == demand, "four slots, four requests in flight"
+    # One sequence reads 15.1 GB of weights a token, and once more for its prefill, at 3.35 TB/s.
+    assert slots == pytest.approx(4 * 3.35e12 / (15.1e9 * (1 + 1 / 20)), rel=0.05)
+    least = min(c.rate_tok_s.value for c in report.ceilings if c.rate_tok_s.value)
+    assert least == ceiling(report, "memory_bandwidth").rate_tok_s.value, (
+        "few sequences: weights are read for each step"
+    )
+    assert report.phi.value == pytest.approx(80 / least, rel=0.02)
 
 
 def test_attribution_closes() -> None:

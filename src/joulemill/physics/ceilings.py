@@ -206,17 +206,24 @@ def _verdict(
     least: CeilingValue, following: CeilingValue | None, probability: float | None, refuted: tuple[str, ...]
 ) -> tuple[str, str | None]:
     if least.name in refuted:
-        return "undecided", f"a better capacity or intensity for {least.name}: the achieved rate exceeds this ceiling"
+        return (
+            "undecided",
+            f"a better capacity or intensity for {_words(least.name)}: the achieved rate exceeds this ceiling",
+        )
     if probability is not None and probability < DECIDED_RATIO and following is not None:
-        return "undecided", f"narrower intervals for {least.name} and {following.name}"
+        return "undecided", f"narrower intervals for {_words(least.name)} and {_words(following.name)}"
     return least.name, None
 
 
 def _explain(name: str, least: CeilingValue, following: CeilingValue | None, missing: tuple[str, ...]) -> str:
     value = least.rate_tok_s.value
-    text = f"{least.name} is the least ceiling known, at {value:.4g} tok/s"
+    text = f"The {_words(least.name)} ceiling is the least known, at {value:.4g} tok/s"
     if following is not None:
-        text += f"; next is {following.name} at {following.rate_tok_s.value:.4g} tok/s"
+        text += f"; next is {_words(following.name)} at {following.rate_tok_s.value:.4g} tok/s"
     if name == "undecided":
         text += "; the data do not decide"
-    return text + (f". Unknown: {', '.join(missing)}." if missing else ".")
+    return text + (f". Unknown: {', '.join(_words(m) for m in missing)}." if missing else ".")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("kv", "KV")

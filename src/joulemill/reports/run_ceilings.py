@@ -51,12 +51,12 @@ def run_ceilings(
         plant.memory_bandwidth_ceiling(
             capacity["memory"], cost.traffic_byte_tok, "read rate ÷ bytes an output token moves"
         ),
-        _kv_ceiling(cost, slots, achieved),
+        _sequences_ceiling("kv_capacity", slots, "slots of the server", cost, capacity),
         CeilingValue("interconnect", unknown(RATE, _link_reason(record.manifest))),
         plant.power_ceiling(_site_limit(site, "power"), node_j_tok),
         plant.cooling_ceiling(_site_limit(site, "cooling"), node_j_tok),
         _latency_ceiling(account, achieved),
-        _demand_ceiling(record, account, cost, slots),
+        _demand_ceiling(record, account, cost, capacity),
     )
     bound = plant.binding(found, achieved)
     full = full_load(record, account, cost, slots)
@@ -112,16 +112,23 @@ def _slots(manifest: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _kv_ceiling(cost: Intensity, slots: int | None, achieved: Figure) -> CeilingValue:
-    """Slots over sequences in use, times the rate: Little's law at the measured speed of one sequence."""
-    load = cost.load
-    if slots is None or load is None or achieved.value is None:
-        return CeilingValue("kv_capacity", unknown(RATE, "the server does not say how many sequences its cache holds"))
-    held = max(load.sequences_count, 1e-9)
-    rate = achieved.scaled(max(slots / held, 1.0), RATE, Basis.MODELLED)
-    capacity = Figure(float(slots), "sequences", Basis.DECLARED, source="slots of the server")
-    evidence = f"{held:.2f} of {slots} slots decoding on average; an upper bound, as if more sequences slowed none"
-    return CeilingValue("kv_capacity", rate, capacity, None, evidence)
+def _sequences_ceiling(
+    name: str, count: int | None, what: str, cost: Intensity, capacity: Mapping[str, Figure]
+) -> CeilingValue:
+    """Little's law: ``count`` sequences at once, each at the speed of one that has the machine to itself."""
+    if count is None:
+        return CeilingValue(name, unknown(RATE, "the server does not say how many sequences its cache holds"))
+    alone = [
+        plant.compute_ceiling(capacity["compute"], cost.lone_flop_tok).rate_tok_s,
+        plant.memory_bandwidth_ceiling(capacity["memory"], cost.lone_byte_tok).rate_tok_s,
+    ]
+    known = [f for f in alone if f.value is not None]
+    if not known:
+        return CeilingValue(name, unknown(RATE, alone[0].reason or "the speed of one sequence is unknown"))
+    fastest = min(known, key=lambda f: f.value or 0.0)
+    held = Figure(float(count), "sequences", Basis.DECLARED, source=what)
+    evidence = f"{count} {what}, each as fast as one that has the machine to itself: an upper bound"
+    return CeilingValue(name, fastest.scaled(count, RATE), held, None, evidence)
 
 
 def _link_reason(manifest: Mapping[str, Any]) -> str:
@@ -153,18 +160,12 @@ def _latency_ceiling(account: Account, achieved: Figure) -> CeilingValue:
     return CeilingValue("latency", account.good_rate, evidence=evidence)
 
 
-def _demand_ceiling(record: RunRecord, account: Account, cost: Intensity, slots: int | None) -> CeilingValue:
+def _demand_ceiling(
+    record: RunRecord, account: Account, cost: Intensity, capacity: Mapping[str, Figure]
+) -> CeilingValue:
     shape = load_shape(record.manifest)
     if shape.loop is Loop.CLOSED:
-        asked = shape.concurrency or 0
-        if slots is None or asked >= slots:
-            return CeilingValue("demand", unknown(RATE, "a closed loop always offers the next request"))
-        if account.output_rate.value is None:
-            return CeilingValue("demand", unknown(RATE, "no rate was measured"))
-        evidence = (
-            f"the load keeps {asked} requests in flight, the server has {slots} slots: by Little's law it asks no more"
-        )
-        return CeilingValue("demand", account.output_rate, evidence=evidence)
+        return _sequences_ceiling("demand", shape.concurrency, "requests kept in flight", cost, capacity)
     window = account.window
     if window is None or cost.load is None:
         return CeilingValue("demand", unknown(RATE, "no tokens in the window"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from joulemill.figure import Basis, Figure, unknown
@@ -13,6 +14,7 @@ from joulemill.ledger.scope_account import ScopeAccount
 from joulemill.physics.intervals import quotient
 from joulemill.physics.site import ReferencePue, Site, SiteFigures, pue_figure, site_figures
 from joulemill.reports import document as doc
+from joulemill.reports.wording import quantity
 
 JOULE_PER_KWH = 3.6e6
 #: Reasons that anyone reads beside the joules: as many as fit a line or two.
@@ -39,7 +41,7 @@ def energy(account: Account, view: SiteFigures, correct: Figure) -> doc.Energy:
     return doc.Energy(
         device_j_tok=device.j_tok if device else unknown("J/tok", _no(Scope.DEVICE)),
         node_j_tok=node.j_tok if node else unknown("J/tok", _no(Scope.NODE)),
-        site_j_tok=view.site_j_tok,
+        site_j_tok=_beside_reference(view.site_j_tok, view, "site_j_tok"),
         above_idle_j_tok=node.above_idle_j_tok if node else unknown("J/tok", _no(Scope.NODE)),
         node_j=node.energy if node else unknown("J", _no(Scope.NODE)),
         node_idle_j=node.idle_energy if node else unknown("J", _no(Scope.NODE)),
@@ -54,6 +56,18 @@ def energy(account: Account, view: SiteFigures, correct: Figure) -> doc.Energy:
         attribution=attribution(account),
         reasons=tuple(dict.fromkeys(str(f.detail) for f in findings))[:TOLD_REASONS],
     )
+
+
+def _beside_reference(figure: Figure, view: SiteFigures, name: str) -> Figure:
+    """An unknown site figure, with what it would be at a cited reference PUE said in its reason."""
+    if figure.value is not None or not view.at_reference:
+        return figure
+    first = view.at_reference[0]
+    shown: Figure = getattr(first, name)
+    label = (
+        f"at PUE {first.reference.pue_ratio:g} ({first.reference.name}) it would be {quantity(shown.value, shown.unit)}"
+    )
+    return replace(figure, reason=f"{figure.reason}; {label}")
 
 
 def _scope(account: Account, scope: Scope) -> ScopeAccount | None:
@@ -107,7 +121,7 @@ def power(record: RunRecord, account: Account, view: SiteFigures) -> doc.Power:
     return doc.Power(
         device_w=device.power if device else unknown("W", _no(Scope.DEVICE)),
         node_w=node.power if node else unknown("W", _no(Scope.NODE)),
-        site_w=view.site_w,
+        site_w=_beside_reference(view.site_w, view, "site_w"),
         node_idle_w=node.idle_power if node else unknown("W", _no(Scope.NODE)),
         device_limit_w=_limit(record),
         throttled_ratio=_throttled(record, account),

@@ -140,9 +140,11 @@ def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any
     """What the figures depend on, as the manifest tells it: model, hardware, server, load, software, time."""
     told = record.manifest
     model, server = dict(told.get("model") or {}), dict(told.get("server") or {})
-    for raw in ("gguf", "props", "config"):
-        model.pop(raw, None)
-        server.pop(raw, None)
+    header = model.pop("gguf", None)
+    if header:
+        model |= {"file": header.get("file"), "weight_byte": header.get("weight_byte")}
+    if server.get("embedded"):
+        server["version"] = model.pop("served_by", None) or server.get("version")
     created = told.get("created_wall_s")
     return {
         "model": model,
@@ -161,8 +163,8 @@ def hardware_name(told: Mapping[str, Any]) -> str | None:
         return f"{device.get('count') or 1} x {device['name']}"
     if (told.get("server") or {}).get("embedded"):
         machine = told.get("machine") or {}
-        threads = (told.get("options") or {}).get("threads")
-        return f"{machine.get('cpu_model') or 'CPU'}" + (f", {threads} threads" if threads else "")
+        threads = (told.get("model") or {}).get("threads")
+        return f"{machine.get('cpu') or 'CPU'}" + (f", {threads} threads" if threads else "")
     return None
 
 

@@ -10,7 +10,7 @@ Pure: takes values, returns values. Unknown stays unknown with its reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulemill.errors import InputError
@@ -21,7 +21,7 @@ from joulemill.ledger.window import load_requests
 from joulemill.physics.architecture import Architecture
 from joulemill.physics.architecture_gguf import architecture_from_gguf, precision_from_gguf
 from joulemill.physics.precision import Precision
-from joulemill.physics.work import decode_step, kv_sequence_byte, prefill_step, step_work
+from joulemill.physics.work import Work, decode_step, kv_sequence_byte, prefill_step, step_work
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,16 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
-    """Cost of one output token, prefill's share included; ``arithmetic`` is the dtype that the weights multiply in."""
+    """Cost of one output token, prefill's share included; ``arithmetic`` is the dtype that the weights multiply in.
+
+    work_flop_tok, traffic_byte_tok     at the run's own load
+    lone_flop_tok, lone_byte_tok        of a sequence that has the machine to itself: nothing is shared
+    """
 
     work_flop_tok: Figure
     traffic_byte_tok: Figure
+    lone_flop_tok: Figure
+    lone_byte_tok: Figure
     sequence_byte: Figure
     weight_byte: Figure
     arithmetic: str | None
@@ -53,8 +59,8 @@ class Intensity:
 
 def unknown_intensity(reason: str, load: Load | None = None) -> Intensity:
     """An intensity of which nothing is known, and why."""
-    flop, byte, held, weights = (unknown(u, reason) for u in ("FLOP/tok", "byte/tok", "byte", "byte"))
-    return Intensity(flop, byte, held, weights, None, load)
+    flop, byte, held = (unknown(u, reason) for u in ("FLOP/tok", "byte/tok", "byte"))
+    return Intensity(flop, byte, flop, byte, held, held, None, load)
 
 
 def measured_load(record: RunRecord, account: Account) -> Load | None:
@@ -84,22 +90,32 @@ def _inside_s(first: float | None, last: float | None, start: float, end: float)
 
 def intensity(model: Architecture, precision: Precision, load: Load, source: str) -> Intensity:
     """Work of a decode step and of a prefill at ``load``, per output token; closed forms of ``physics.work``."""
-    batch = max(load.sequences_count, 1.0)
-    decode = step_work(model, precision, decode_step(batch, load.context_tok))
-    prefill = step_work(model, precision, prefill_step(max(load.prompt_tok, 1.0)))
-    per_output = 1.0 / max(load.output_tok, 1.0)
-    flop = float(decode.flop) / batch + float(prefill.flop) * per_output
-    byte = float(decode.memory_byte) / batch + float(prefill.memory_byte) * per_output
-    longest = load.prompt_tok + load.output_tok
-    arithmetic = max(decode.linear_flop.items(), key=lambda kv: float(kv[1]))[0]
+    decode, flop, byte = _per_token(model, precision, load, max(load.sequences_count, 1.0))
+    _, lone_flop, lone_byte = _per_token(model, precision, load, 1.0)
+    held = float(kv_sequence_byte(model, precision, load.prompt_tok + load.output_tok))
+
+    def figure(value: float, unit: str) -> Figure:
+        return Figure(value, unit, Basis.MODELLED, source=source)
+
     return Intensity(
-        Figure(flop, "FLOP/tok", Basis.MODELLED, source=source),
-        Figure(byte, "byte/tok", Basis.MODELLED, source=source),
-        Figure(float(kv_sequence_byte(model, precision, longest)), "byte", Basis.MODELLED, source=source),
-        Figure(float(decode.weight_byte), "byte", Basis.MODELLED, source=source),
-        arithmetic,
+        figure(flop, "FLOP/tok"),
+        figure(byte, "byte/tok"),
+        figure(lone_flop, "FLOP/tok"),
+        figure(lone_byte, "byte/tok"),
+        figure(held, "byte"),
+        figure(float(decode.weight_byte), "byte"),
+        max(decode.linear_flop.items(), key=lambda kv: float(kv[1]))[0],
         load,
     )
+
+
+def _per_token(model: Architecture, precision: Precision, load: Load, batch: float) -> tuple[Work, float, float]:
+    """A decode step of ``batch`` sequences, and FLOP and bytes of an output token with its share of the prefill."""
+    decode = step_work(model, precision, decode_step(batch, load.context_tok))
+    prefill = step_work(model, precision, prefill_step(max(load.prompt_tok, 1.0)))
+    share = 1.0 / max(load.output_tok, 1.0)
+    flop = float(decode.flop) / batch + float(prefill.flop) * share
+    return decode, flop, float(decode.memory_byte) / batch + float(prefill.memory_byte) * share
 
 
 def model_of(manifest: Mapping[str, Any]) -> tuple[Architecture, Precision, str]:
@@ -131,4 +147,12 @@ def run_intensity(record: RunRecord, account: Account) -> Intensity:
         model, precision, source = model_of(record.manifest)
     except InputError as fault:
         return unknown_intensity(f"the model's architecture is unknown: {fault}", load)
-    return intensity(model, precision, load, f"architecture ({source}) at the measured load")
+    found = intensity(model, precision, load, f"architecture ({source}) at the measured load")
+    return replace(found, arithmetic="int8") if _quantised(record.manifest) else found
+
+
+def _quantised(manifest: Mapping[str, Any]) -> bool:
+    """Whether most of a GGUF's bytes are quantised: llama.cpp then multiplies blocks of int8, whatever the weights are."""
+    tensors = ((manifest.get("model") or {}).get("gguf") or {}).get("tensors") or ()
+    whole = sum(t[3] for t in tensors)
+    return sum(t[3] for t in tensors if not str(t[2]).upper().startswith(("F", "BF"))) > whole / 2 > 0

@@ -23,10 +23,14 @@ def show(report: Report, console: Any) -> None:
     for warning in report.warnings:
         console.print(f"[yellow]! {escape(warning)}[/]")
     console.print(_headlines(report))
+    for line in _unknowns(report):
+        console.print(f"[dim]unknown: {escape(line)}[/]")
+    console.print()
     console.print(_barrel(report))
     console.print(f"[bold]binding: {title(report.binding.name)}[/]. {escape(report.binding.explanation)}")
-    if report.binding.unknown:
-        console.print(f"[dim]not known: {', '.join(title(n) for n in report.binding.unknown)}[/]")
+    for ceiling in report.ceilings:
+        if not ceiling.rate_tok_s.known:
+            console.print(f"[dim]{title(ceiling.name)}: {escape(ceiling.rate_tok_s.reason or 'unknown')}[/]")
     console.print(_latency(report))
     console.print(f"[dim]{escape(rows.slo_text(report))}[/]")
     for name, figure in rows.stated(report):
@@ -41,49 +45,44 @@ def _basis(figure: Figure) -> str:
 
 
 def _headlines(report: Report) -> Any:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for column in ("", "value", "95 % interval", "basis"):
-        table.add_column(column, justify="right" if column == "value" else "left")
-    hidden = {
-        "of it idle",
-        "node energy in the window",
-        "device power limit",
-        "time throttled",
-        "water per output token",
-    }
+        table.add_column(column, justify="right" if column == "value" else "left", no_wrap=column != "")
     for name, figure in rows.figures(report):
-        if figure.value is None and name in hidden:
-            continue
-        said = quantity(figure.value, figure.unit)
-        why = "" if figure.value is not None else f"[dim]{escape(figure.reason or '')}[/]"
-        table.add_row(
-            name, f"[bold]{said}[/]" if figure.known else f"[dim]{said}[/]", interval(figure) or why, _basis(figure)
-        )
+        if figure.known:
+            said = quantity(figure.value, figure.unit)
+            table.add_row(name, f"[bold]{said}[/]", interval(figure), _basis(figure))
     return table
 
 
+def _unknowns(report: Report) -> list[str]:
+    """Figures that are not known, gathered by their reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, figure in rows.figures(report):
+        if not figure.known:
+            by_reason.setdefault(figure.reason or "no reason given", []).append(name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+
+
 def _barrel(report: Report) -> Any:
-    """Ceilings as bars on a log scale; the shortest stave is marked."""
+    """Known ceilings as bars on a log scale; the shortest stave is marked."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, title=r"ceilings \[tok/s], log scale", title_justify="left")
-    for column in ("", "tok/s", "", "basis", "evidence"):
-        table.add_column(column, justify="right" if column == "tok/s" else "left", overflow="fold")
-    rates = [c.rate_tok_s.value for c in report.ceilings if c.rate_tok_s.value]
-    low, high = (math.log10(min(rates)) - 0.3, math.log10(max(rates))) if rates else (0.0, 1.0)
-    for ceiling in sorted(report.ceilings, key=lambda c: c.rate_tok_s.value or math.inf):
+    for column in ("", "tok/s", "", "basis", "slack", "capacity ÷ intensity"):
+        table.add_column(column, justify="right" if column == "tok/s" else "left")
+    known = sorted(((c.rate_tok_s.value, c) for c in report.ceilings if c.rate_tok_s.value), key=lambda pair: pair[0])
+    low, high = (math.log10(known[0][0]) - 0.3, math.log10(known[-1][0])) if known else (0.0, 1.0)
+    for rate, ceiling in known:
         row = rows.ceiling_row(ceiling, report.binding.name)
-        rate = ceiling.rate_tok_s.value
-        length = round(24 * (math.log10(rate) - low) / max(high - low, 1e-9)) if rate else 0
-        colour = "bold red" if row["binding"] else "blue"
+        length = round(20 * (math.log10(rate) - low) / max(high - low, 1e-9))
+        bar = f"[{'bold red' if row['binding'] else 'blue'}]{'█' * length}[/]"
         name = f"[bold]{row['name']} ◀[/]" if row["binding"] else row["name"]
-        table.add_row(
-            name, row["rate"], f"[{colour}]{'█' * length}[/]", _basis(ceiling.rate_tok_s), escape(row["evidence"])
-        )
+        parts = f"{row['capacity']} ÷ {row['intensity']}" if ceiling.intensity else row["capacity"]
+        table.add_row(name, row["rate"], bar, _basis(ceiling.rate_tok_s), row["slack"], escape(parts))
     return table
 
 
