@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from joulemill.figure import Basis, Figure
+from joulemill.figure import Figure
 from joulemill.reports.document import Percentiles, Report
 from joulemill.reports.stated import value_of
 from joulemill.reports.wording import quantity, title
@@ -246,14 +246,14 @@ def _window(report: Report) -> Found:
 
 
 def _uncertainty(report: Report) -> Found:
-    for figure in (report.energy.node_j_tok, report.energy.device_j_tok):
-        if figure.value is not None and figure.low is not None and figure.high is not None:
-            half = (figure.high - figure.low) / 2 / figure.value if figure.value else 0.0
-            return Status.STATED, f"±{half:.1%} on energy per token, basis {figure.basis or Basis.MODELLED}"
+    figure = next((f for f in (report.energy.node_j_tok, report.energy.device_j_tok) if f.known), None)
+    if figure is not None and figure.value and figure.low is not None and figure.high is not None:
+        half = (figure.high - figure.low) / 2 / figure.value
+        return Status.STATED, f"±{half:.1%} on energy per token ({figure.basis})"
     return Status.MISSING, "energy per token has no interval"
 
 
-_METER = "meter the run: `joulemill import FILE --meter-file POWER.csv`, or `joulemill bench --meter`; see `joulemill doctor`"
+_METER = "meter the run: `joulemill bench --meter`, or `joulemill import FILE --meter-file POWER.csv`"
 _SITE = "state the PUE with its period and category in a site file: --site FILE"
 #: Group, name, how it is found, how to fill the hole.
 POINTS: tuple[tuple[str, str, Callable[[Report], Found], str], ...] = (
