@@ -67,7 +67,7 @@ def gguf_facts(path: Path) -> dict[str, Any]:
 
     Raises InputError for a file that is no GGUF.
     """
-    from joulemill.servers.gguf import read_gguf
+    from joulemill.catalog.gguf_header import read_gguf
 
     header = read_gguf(path)
     return {

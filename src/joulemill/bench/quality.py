@@ -1,4 +1,4 @@
-"""Asking the quality set: each question once, scored, recorded. It runs after the load, so it disturbs no energy window."""
+"""Asking the quality set: each question once, scored, recorded; after the load, so it disturbs no energy window."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def ask_questions(
     async def one(question: Question) -> None:
         nonlocal right
         async with gate:
-            asked = Ask(question.prompt, max_tok=question.max_tok, timeout_s=timeout_s, temperature=0.0, ignore_eos=False)
+            asked = Ask(question.prompt, max_tok=question.max_tok, timeout_s=timeout_s, ignore_eos=False)
             answer = await ask(session, endpoint, asked)  # type: ignore[arg-type]
         kept = _answer(question, answer)
         notebook.request(_record(question, answer))

@@ -152,7 +152,8 @@ def run_intensity(record: RunRecord, account: Account) -> Intensity:
 
 
 def _quantised(manifest: Mapping[str, Any]) -> bool:
-    """Whether most of a GGUF's bytes are quantised: llama.cpp then multiplies blocks of int8, whatever the weights are."""
+    """Whether most of a GGUF's bytes are quantised: llama.cpp then multiplies blocks of int8, whatever they hold."""
     tensors = ((manifest.get("model") or {}).get("gguf") or {}).get("tensors") or ()
-    whole = sum(t[3] for t in tensors)
-    return sum(t[3] for t in tensors if not str(t[2]).upper().startswith(("F", "BF"))) > whole / 2 > 0
+    whole = sum(int(t[3]) for t in tensors)
+    packed = sum(int(t[3]) for t in tensors if not str(t[2]).upper().startswith(("F", "BF")))
+    return packed > whole / 2

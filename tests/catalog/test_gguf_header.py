@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemill.errors import InputError
-from joulemill.servers.gguf import GgufHeader, SkippedArray, parse_gguf, read_gguf
+from joulemill.catalog.gguf_header import GgufHeader, SkippedArray, parse_gguf, read_gguf
 
 
 def text(value: str) -> bytes:
