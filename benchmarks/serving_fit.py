@@ -57,9 +57,8 @@ class Problem:
     def logs(self, x: np.ndarray) -> np.ndarray:
         """Predicted logarithms [quantity, row]."""
         values = dict(zip(self.names, np.exp(x), strict=True)) | self.fixed
-        lengths = {t: values[f"{t}:input_tok"] for t in TASKS if f"{t}:input_tok" in values}
-        narrow = {t: values[f"{t}:narrow_ratio"] for t in TASKS if f"{t}:narrow_ratio" in values}
-        found = predicted(self.plant.asking(self.rows, lengths, narrow), rates_of(values))
+        facts = {(n.partition(":")[0], n.partition(":")[2]): v for n, v in values.items() if ":" in n}
+        found = predicted(self.plant.asking(self.rows, facts), rates_of(values))
         with np.errstate(divide="ignore"):
             return np.log(np.stack([found[q] for q in self.quantities]))
 
@@ -97,7 +96,8 @@ def runs_problem(data: Path) -> Problem:
         known[f"{task}:input_tok"] = (tok, 0.4)
         names.append(f"{task}:input_tok")
     known["gpqa:narrow_ratio"] = (0.6, 0.5)
-    names.append("gpqa:narrow_ratio")
+    known["gpqa:crowding_ratio"] = (2.0, 1.0)
+    names += ["gpqa:narrow_ratio", "gpqa:crowding_ratio"]
     devices = np.array([[1.0], [1.0], [1.0]])
     devices = np.ones((3, len(rows)))
     devices[2] = [r.cut.devices for r in rows]

@@ -36,12 +36,14 @@ class Coefficient:
 class Task:
     """What a named benchmark task asks, where its publisher did not say: fitted.
 
+    crowding_ratio  how much more other engines on the same host cost than in mixed chat
     narrow_ratio  evenness of routing over that of mixed chat: a narrow domain touches fewer experts
     """
 
     name: str
     input_tok: float
     narrow_ratio: float
+    crowding_ratio: float
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def tasks() -> dict[str, Task]:
         if row["engine"] == "task":
             name, _, fact = row["parameter"].partition(":")
             found.setdefault(name, {})[fact] = float(row["value"])
-    return {n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0)) for n, f in found.items()}
+    return {n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0), f.get("crowding_ratio", 1.0)) for n, f in found.items()}
 
 
 @cache

@@ -18,7 +18,8 @@ NAMES = (
     "memory", "attention_memory", "expert_memory", "wide_compute", "fp8_compute", "fp8_block_compute", "fp4_compute",
     "unpacked_compute", "expert_compute", "expert_fp8_block_compute", "expert_grain", "expert_grain_fp8_block",
     "expert_grain_narrow", "prefill_attention", "latent_attention", "kernel", "quantise", "state", "reduce", "link",
-    "exchange", "evenness", "imbalance", "step", "sequence", "rank", "crowd_step", "crowd_sequence", "context",
+    "exchange", "evenness",
+    "expert_newest", "imbalance", "step", "sequence", "rank", "crowd_step", "crowd_sequence", "context",
     "context_spread", "ingest", "ingest_token", "burst", "pool_batch", "pool_growth", "pool_servers", "server_growth", "wait_power", "busy_power", "flop_energy", "flop_energy_fp8",
     "flop_energy_fp8_block", "flop_energy_fp4", "flop_energy_unpacked", "byte_energy", "link_energy", "power_ceiling",
 )  # fmt: skip
@@ -58,6 +59,7 @@ def _step(c: Mapping[str, float]) -> StepRates:
         exchange_s=c["exchange"],
         evenness_ratio=c["evenness"],
         imbalance_ratio=c["imbalance"],
+        expert_newest_ratio=c["expert_newest"],
     )
 
 

@@ -46,7 +46,7 @@ def step_j(t: ShardTable, p: PowerRates, work: StepWork, step_s: Array) -> Array
     share = np.asarray(p.flop_ratio)
     narrow, expert = share[t.matrix_class.astype(np.intp)], share[t.expert_class.astype(np.intp)]
     arithmetic = flop_j * (share[0] * work.flop_0 + narrow * work.flop_1 + expert * work.expert_flop)
-    static = t.tdp_w * (p.wait_ratio * step_s + p.busy_ratio * work.device_s)
+    static = t.tdp_w * (p.wait_ratio * step_s + p.busy_ratio * work.busy_s)
     return np.asarray(static + arithmetic + byte_j * work.byte + p.link_j_byte * work.link_byte)
 
 

@@ -118,6 +118,7 @@ class Shard:
     scale_out_byte_s: float = math.inf
     domain_count: float = 1.0
     memory_byte: float = 0.0
+    newest_count: float = 0.0
     tdp_w: float = 1.0
     idle_w: float = 0.0
 
@@ -171,6 +172,7 @@ def _put_device(s: Shard, device: Device) -> None:
     s.link_byte_s = device.link_bandwidth_byte_s or 25e9
     s.scale_out_byte_s = device.scale_out_bandwidth_byte_s or 25e9
     s.domain_count = device.link_domain_count or 1.0
+    s.newest_count = float("fp4" in device.peak_flop_s)
     s.tdp_w = device.tdp_w or 0.0
     s.idle_w = device.idle_w or 0.12 * s.tdp_w
 

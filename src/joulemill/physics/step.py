@@ -35,6 +35,7 @@ class StepRates:
     prefill_attention_ratio, latent_attention_ratio   share of the 16-bit peak that attention reaches
     kernel_s, quantise_s, state_s   fixed time of a kernel, of quantising a matrix's inputs, of a recurrent block
     reduce_s, link_ratio, exchange_s   latency of a sum per doubling of ranks; share of link bandwidth; latency of an exchange
+    expert_newest_ratio expert_memory_ratio on devices with 4-bit units over that on older ones: kernels less tuned
     imbalance_ratio     how much of the expected excess of the busiest of n ranks is waited for
     evenness_ratio      shape of the gamma-distributed popularity of experts
     """
@@ -55,6 +56,7 @@ class StepRates:
     exchange_s: float
     evenness_ratio: float
     imbalance_ratio: float
+    expert_newest_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,11 @@ class StepWork:
     expert_flop: Array
     byte: Array
     link_byte: Array
+
+    @property
+    def busy_s(self) -> Array:
+        """Time that arithmetic units or device memory work [s]: the step less launches and waiting for other devices."""
+        return self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s
 
     @property
     def device_s(self) -> Array:
@@ -182,7 +189,8 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     flop = t.expert_flop * (rows + np.where(aligned, local, touched) * grain)
     late_flop = t.expert_flop * (late_rows + np.where(aligned, local, late_touched) * grain)
     compute_s = late_flop / (t.expert_peak_flop_s * _by_class(r.expert_compute_ratio, t.expert_class))
-    memory_s = t.expert_byte * late_touched / (r.expert_memory_ratio * t.bandwidth_byte_s)
+    share = r.expert_memory_ratio * np.where(t.newest_count > 0.0, r.expert_newest_ratio, 1.0)
+    memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
     return soft_s(memory_s, compute_s), compute_s, flop, t.expert_byte * touched
 
 

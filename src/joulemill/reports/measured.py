@@ -157,7 +157,7 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         spread_ratio=spread_from_percentiles_ratio(output, number_in(row, "outlen_p50"), number_in(row, "outlen_p90")),
         narrow_ratio=typical.narrow_ratio,
         running=batch is not None,
-        crowding_ratio=1.0 if alone else 0.0,
+        crowding_ratio=typical.crowding_ratio if alone else 0.0,
         budget_tok=number_in(row, "cfg_max_num_batched_tokens") or 8192.0,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={

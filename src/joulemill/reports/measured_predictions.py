@@ -28,12 +28,20 @@ class Plant:
     in_flight_req: Array
     devices_count: Array
 
-    def asking(self, rows: Sequence[MeasuredRow], lengths: Mapping[str, float], narrow: Mapping[str, float]) -> Plant:
-        """The same plant with other prompt lengths and evenness of routing, by task."""
-        tasks = [r.groups.get("task", "") for r in rows]
-        tok = np.array([lengths.get(t, r.input_tok) for t, r in zip(tasks, rows, strict=True)])
-        ratio = np.array([narrow.get(t, 1.0 if narrow else r.narrow_ratio) for t, r in zip(tasks, rows, strict=True)])
-        return replace(self, demand=replace(self.demand, input_tok=tok, computed_tok=tok, narrow_ratio=ratio))
+    def asking(self, rows: Sequence[MeasuredRow], facts: Mapping[tuple[str, str], float]) -> Plant:
+        """The same plant with other facts of tasks: (task, ``input_tok`` | ``narrow_ratio`` | ``crowding_ratio``) → value."""
+
+        def column(name: str, usual: Array) -> Array:
+            given = [facts.get((r.groups.get("task", ""), name)) for r in rows]
+            return np.array([u if g is None else g for g, u in zip(given, usual, strict=True)], dtype=np.float64)
+
+        tok = column("input_tok", self.demand.input_tok)
+        crowded = np.where(self.demand.crowding_ratio > 0.0, column("crowding_ratio", self.demand.crowding_ratio), 0.0)
+        narrow = column("narrow_ratio", self.demand.narrow_ratio)
+        demand = replace(
+            self.demand, input_tok=tok, computed_tok=tok, narrow_ratio=narrow, crowding_ratio=crowded
+        )
+        return replace(self, demand=demand)
 
 
 def compiled(rows: Sequence[MeasuredRow]) -> Plant:

@@ -1,0 +1,130 @@
+"""Steps, steady state and power: hand-computed terms, limits, conservation; signs on measured pairs are in test_signs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from joulemill.catalog.devices import find_device
+from joulemill.catalog.models import find_model
+from joulemill.catalog.serving import priors, rates
+from joulemill.errors import InputError
+from joulemill.physics.coefficients import NAMES, rates_of
+from joulemill.physics.deployment import Deployment, Parallelism, parallelism_for
+from joulemill.physics.power import limited
+from joulemill.physics.serving import Demand, Steady, steady
+from joulemill.physics.shard import Shard, shard, shard_table
+from joulemill.physics.step import experts_touched_count
+from joulemill.physics.workload import Workload, generated_in_flight_tok, spread_from_percentiles_ratio
+
+LLAMA = find_model("meta-llama/Llama-3.1-8B-Instruct")
+MOE = find_model("Qwen/Qwen3-30B-A3B-Instruct-2507")
+H100 = find_device("h100")
+
+
+def share(model=LLAMA, device="h100", tp=1, dp=1, ep=1) -> Shard:  # noqa: ANN001
+    return shard(model.architecture, model.precision, find_device(device), Parallelism(tp, dp, ep))
+
+
+def state(s: Shard, batch=8.0, tok=256.0, out=256.0, limit=None) -> Steady:  # noqa: ANN001
+    table = shard_table([s])
+    a = np.ones(1)
+    limit_w = table.tdp_w if limit is None else a * limit
+    demand = Demand(
+        a * batch, a * tok, a * tok, a * out, a * 0.0, a * 8192, a * 0.9, limit_w, a * 0.0, a, a * 0.0
+    )
+    return steady(table, rates("vllm"), demand)
+
+
+def test_shard_of_llama_by_hand() -> None:
+    """32 layers of 4096: 8 KV heads × 128 × 2 × 2 bytes; weights 8.03 B × 2 bytes."""
+    s = share()
+    assert s.kv_store_byte_0 == 32 * 8 * 128 * 2 * 2
+    assert s.weight_byte == pytest.approx(8.03e9 * 2, rel=0.002)
+    assert s.prefill_flop_0 == 32 * 32 * 4 * 128
+    assert s.head_flop == 2 * 4096 * 128256
+
+
+def test_tensor_parallel_cuts_weights_but_not_below_a_kv_head() -> None:
+    whole, cut = share(), share(tp=16)
+    assert cut.matrix_byte_0 < whole.matrix_byte_0 / 12
+    assert cut.kv_store_byte_0 == whole.kv_store_byte_0 / 8
+    assert cut.reduce_count == 64
+
+
+def test_little_and_power_close() -> None:
+    """tok/s · step = batch; J/tok · tok/s = W; B/X = TTFT + (O − 1)·TPOT."""
+    f = state(share(), 64.0)
+    assert f.rate_tok_s * f.step_s == pytest.approx(64.0)
+    assert f.energy_j_tok * f.rate_tok_s == pytest.approx(f.power_w)
+    assert f.ttft_s + 255 * f.tpot_s == pytest.approx(64.0 * 256 / f.rate_tok_s)
+
+
+def test_touched_experts_at_the_ends() -> None:
+    one = experts_touched_count(np.array(1.0), np.array(128.0), np.array(8.0), np.array(1e9))
+    many = experts_touched_count(np.array(1e7), np.array(128.0), np.array(8.0), np.array(1e9))
+    assert float(one) == pytest.approx(8.0, rel=0.04)
+    assert float(many) == pytest.approx(128.0)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(1, 300), st.floats(10, 4000), st.floats(10, 2000))
+def test_more_requests_never_cost_more_steps(batch: float, tok: float, out: float) -> None:
+    a, b = state(share(), batch, tok, out), state(share(), batch * 1.5, tok, out)
+    assert b.step_s >= a.step_s * (1 - 1e-9)
+    assert a.power_w <= H100.tdp_w
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.floats(1, 200), st.floats(250, 700))
+def test_a_lower_cap_never_speeds_up_and_is_held(batch: float, cap: float) -> None:
+    free, capped = state(share(), batch), state(share(), batch, limit=cap)
+    assert capped.rate_tok_s <= free.rate_tok_s * (1 + 1e-9)
+    assert capped.power_w <= max(cap, 0.0) + 1e-6
+
+
+def test_cap_below_demand_stretches_only_arithmetic() -> None:
+    table = shard_table([share()])
+    p = rates("vllm").power
+    energy, time = limited(table, p, np.array([10.0]), np.array([0.01]), np.array([0.0]), np.array([500.0]))
+    assert time[0] == 0.01 and energy[0] == pytest.approx(500.0 * p.ceiling_ratio * 0.01)
+
+
+def test_more_memory_traffic_with_context() -> None:
+    assert state(share(), 32.0, 8000.0).itl_s > state(share(), 32.0, 100.0).itl_s
+
+
+def test_data_parallel_attention_repeats_attention_weights() -> None:
+    apart, together = share(MOE, tp=1, dp=4, ep=4), share(MOE, tp=4, ep=4)
+    assert apart.matrix_byte_0 > 3.5 * together.matrix_byte_0
+    assert apart.exchange_count > 0 and together.exchange_count == 0
+
+
+def test_spread_of_a_lognormal() -> None:
+    """Median 100, p90 = 100·e^{1.2816σ}: σ = 0.5 gives √(e^{0.25} − 1)."""
+    p90 = 100 * math.exp(1.2816 * 0.5)
+    assert spread_from_percentiles_ratio(113.0, 100.0, p90) == pytest.approx(math.sqrt(math.expm1(0.25)))
+    assert generated_in_flight_tok(100.0, 0.0) == 50.0
+
+
+def test_coefficients_are_named_and_physical() -> None:
+    assert set(priors()) == set(NAMES)
+    used = rates("vllm")
+    assert 0 < used.step.memory_ratio < 1 and 0 < used.power.wait_ratio < 0.6
+    with pytest.raises(InputError, match="memory"):
+        rates_of({})
+
+
+def test_bad_workloads_and_cuts_say_why() -> None:
+    for change in ({"input_tok": 0.0}, {"cached_ratio": 1.0}, {"output_spread_ratio": -1.0}):
+        with pytest.raises(InputError):
+            replace(Workload(10.0, 10.0), **change)
+    with pytest.raises(InputError, match="multiple"):
+        parallelism_for(6, 4, None, None, moe=False, kv_heads=8)
+    with pytest.raises(InputError, match="engine"):
+        Deployment(LLAMA.architecture, LLAMA.precision, H100, engine="abacus")
