@@ -185,3 +185,14 @@ def test_a_request_of_another_phase_that_is_served_in_the_window_counts() -> Non
     assert a.tokens.output_tok - plain.tokens.output_tok == pytest.approx(400.0)
     assert stray.id in a.attribution[Rule.OUTPUT_TOKEN_SHARE].ids
     assert a.load_latency.sent == plain.load_latency.sent
+
+
+def test_a_gain_error_does_not_make_energy_above_idle_negative() -> None:
+    record = steady_run()
+    sure = replace(record, channels=tuple(replace(c, rel_error=0.7) for c in record.channels))
+    node = account(sure).scopes[Scope.NODE]
+    # A meter that reads 70 % high reads the idle part 70 % high too: the difference keeps its sign and the same 70 %.
+    above = node.above_idle_j_tok
+    assert above.value is not None and above.low is not None and above.high is not None
+    assert 0 < above.low < 0.4 * above.value
+    assert above.high == pytest.approx(1.7 * above.value, rel=0.05)

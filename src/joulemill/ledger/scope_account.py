@@ -149,11 +149,22 @@ def _token_figures(
     if window.energy_j is None or idle is None or idle.power_w is None:
         missing = _idle_power(idle).reason if window.energy_j is not None else why(window.findings)
         return whole, unknown("J/tok", missing or "")
-    resting = (idle.half_width_j or 0.0) * window.duration_s / idle.duration_s
-    half = math.hypot(window.half_width_j or 0.0, resting)
+    half = _above_idle_half_j(window, _stretched(idle, (window.start_s, window.end_s)))
     low, high = window.energy_j - half, window.energy_j + half
     widened = replace(window, low_j=low, high_j=high)
     return whole, energy_per_token(widened, joules - idle.power_w * duration_s, output_tok)
+
+
+def _above_idle_half_j(window: EnergyResult, idle: EnergyResult) -> float:
+    """Half width of window − idle, both by the same meters.
+
+    A meter's gain error is common to both, so it scales their difference and does not add: the part of it that is
+    common is at most the lesser of the two relative half widths. What is left of each is independent.
+    """
+    parts = [(r.energy_j or 0.0, r.half_width_j or 0.0) for r in (window, idle)]
+    gain = min((half / energy if energy > 0 else 0.0) for energy, half in parts)
+    rest = [math.sqrt(max(half**2 - (gain * energy) ** 2, 0.0)) for energy, half in parts]
+    return math.hypot(gain * (parts[0][0] - parts[1][0]), *rest)
 
 
 def energy_per_token(window: EnergyResult, joules: Floats, tokens_tok: Floats) -> Figure:
