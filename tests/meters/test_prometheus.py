@@ -2,11 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,8 @@ from joulemill.errors import InputError, MachineError
 from joulemill.ledger.energy import window_energy
 from joulemill.ledger.record import Reading
 from joulemill.ledger.trace import trace
-from joulemill.meters.meter import Meter, MeterContext, open_meters
+from joulemill.meters.meter import MeterContext, open_meters
+from tests.meters.programs import eventually, free_port, running
 from tests.meters.surroundings import HandClock, rapl_zone
 from tests.meters.web import Request, Web, serving
 
@@ -218,40 +216,6 @@ def test_a_server_that_is_down_is_error_readings_and_no_sample_is_lost(web: Web,
 # --- the real programs -------------------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-def eventually(act: Callable[[], Meter]) -> Meter:
-    """What ``act`` gives once it no longer says that the machine cannot."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return act()
-        except MachineError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.3)
-
-
-@contextmanager
-def running(*command: str, port: int) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
-            with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
 @pytest.mark.skipif(shutil.which("prometheus-node-exporter") is None, reason="needs Debian's prometheus-node-exporter")
 def test_against_the_real_node_exporter(tmp_path: Path, context: MeterContext) -> None:
     """Its own reading of a RAPL tree gives our channels: 100 J packages, 10 J DRAM, no psys."""
@@ -264,8 +228,8 @@ def test_against_the_real_node_exporter(tmp_path: Path, context: MeterContext) -
         rapl_zone(tmp_path / "sys", f"intel-rapl:{zone}", name, joules)
     port = free_port()
     listen = (f"--web.listen-address=127.0.0.1:{port}", f"--path.sysfs={tmp_path / 'sys'}")
-    with running("prometheus-node-exporter", *listen, "--collector.disable-defaults", "--collector.rapl", port=port):
-        meter = open_meters([f"prometheus:http://127.0.0.1:{port}/metrics"], context)[0]
+    with running("prometheus-node-exporter", *listen, "--collector.disable-defaults", "--collector.rapl"):
+        meter = eventually(lambda: open_meters([f"prometheus:http://127.0.0.1:{port}/metrics"], context)[0])
         values = {r.channel: r.value for r in meter.read()}
         meter.close()
     assert sorted(v for v in values.values() if v is not None) == [10.0, 90.0, 100.0]
@@ -286,7 +250,7 @@ def test_against_a_real_prometheus_server(web: Web, tmp_path: Path, context: Met
     port = free_port()
     arguments = (f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'data'}")
     readings: list[Reading] = []
-    with running("prometheus", *arguments, f"--web.listen-address=127.0.0.1:{port}", port=port):
+    with running("prometheus", *arguments, f"--web.listen-address=127.0.0.1:{port}"):
         spec = f"prometheus:http://127.0.0.1:{port},where=job:gpu"
         eventually(lambda: open_meters([spec], context)[0]).close()
         time.sleep(3)

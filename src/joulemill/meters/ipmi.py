@@ -3,7 +3,7 @@
 A BMC sees the whole node: fans, conversion, network cards. It is slow and coarse (whole watts, seconds of averaging),
 so it serves long windows and cross-checks. The password comes from the environment; ``ipmitool -E`` reads it there.
 
-SPEC: ``ipmi[:HOST][,sensor=NAME][,interface=lanplus|lan]``; without HOST this machine's own BMC.
+SPEC: ``ipmi[:HOST][,sensor=NAME][,interface=lanplus|lan][,cipher=3]``; without HOST this machine's own BMC.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def parse_dcmi(text: str) -> float:
     """Watts in what ``ipmitool dcmi power reading`` prints. Raises IpmiError where there are none."""
     match = _DCMI.search(text)
     if match is None:
-        raise IpmiError(f"no power in the answer: {_first_line(text)}")
+        raise IpmiError(f"no power in the answer: {_last_line(text)}")
     state = _STATE.search(text)
     if state is not None and state.group(1).lower().startswith("deactiv"):
         raise IpmiError("the BMC's power measurement is switched off")
@@ -71,7 +71,7 @@ def parse_sensor(text: str, name: str) -> float:
 
 def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """The BMC of ``spec``. Raises MachineError with what to do where it gives no power."""
-    spec.only("sensor", "interface")
+    spec.only("sensor", "interface", "cipher")
     if shutil.which("ipmitool") is None:
         raise MachineError(f"--meter {spec.text}: the program ipmitool is not installed (Debian: apt install ipmitool)")
     base = _command(spec, context)
@@ -112,9 +112,10 @@ def _command(spec: Spec, context: MeterContext) -> list[str]:
     host, _, port = spec.target.partition(":")
     interface = spec.option("interface", "lanplus", ("lanplus", "lan"))
     user = context.environ.get("JOULEMILL_IPMI_USER", "")
-    return [
-        "ipmitool", "-I", interface, "-H", host, *(["-p", port] if port else []), *(["-U", user] if user else []), "-E",
-    ]  # fmt: skip
+    cipher = spec.option("cipher", "")  # stated, it spares asking the BMC for its ciphers, which some answer slowly
+    stated = [("-p", port), ("-C", cipher), ("-U", user)]
+    extra = [word for flag, value in stated if value for word in (flag, value)]
+    return ["ipmitool", "-I", interface, "-H", host, *extra, "-E"]
 
 
 def _environment(context: MeterContext) -> dict[str, str]:
@@ -136,12 +137,13 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> str:
     except (subprocess.TimeoutExpired, OSError) as error:
         raise IpmiError(f"ipmitool: {error}") from error
     if done.returncode:
-        raise IpmiError(f"ipmitool: {_first_line(done.stderr or done.stdout)}")
+        raise IpmiError(f"ipmitool: {_last_line(done.stderr or done.stdout)}")
     return done.stdout
 
 
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
+def _last_line(text: str) -> str:
+    """What a program said last; ipmitool's earlier lines are often about ciphers that it does without."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "nothing")
 
 
 def _hint(spec: Spec) -> str:

@@ -30,7 +30,7 @@ RETRIES = 2
 ASK_EVERY_S = 1.0
 COMMUNITY = "JOULEMILL_SNMP_COMMUNITY"
 Get = Callable[[Sequence[str]], Mapping[str, int | str]]
-_LINE = re.compile(r"^\.?([\d.]+) = (?:[A-Za-z0-9]+: )?(?:[A-Za-z]+\()?(-?\d+)\)?")
+_LINE = re.compile(r"^\.?([\d.]+) = (?:[A-Za-z0-9]+: )?(?:[A-Za-z]*\()?(-?\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
