@@ -10,7 +10,11 @@ from enum import Enum
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.figure import Basis, Figure
 from joulemill.reports.document import SCHEMA_VERSION, Report
+
+
+_FIGURE = {f.name for f in dataclasses.fields(Figure)}
 
 
 def plain(value: Any) -> Any:
@@ -45,11 +49,25 @@ def from_json(text: str) -> Report:
     if not isinstance(version, str) or version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise InputError(f"report schema version {version!r} is not readable here; this is version {SCHEMA_VERSION}")
     try:
-        return TypeAdapter(Report).validate_python(raw)
+        return TypeAdapter(Report).validate_python(_revived(raw))
+    except RecursionError:
+        raise InputError("not a report: it is nested too deeply") from None
     except ValidationError as fault:
         first = fault.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
         raise InputError(f"not a valid report: {where}: {first['msg']} ({fault.error_count()} faults)") from fault
+
+
+def _revived(value: Any) -> Any:
+    """``value`` with figures where it has objects of their shape: free-form parts hold them too (the waterfall)."""
+    if isinstance(value, dict):
+        if value.keys() == _FIGURE:
+            try:
+                return Figure(**{**value, "basis": None if value["basis"] is None else Basis(value["basis"])})
+            except (ValueError, TypeError):
+                return value  # the validation says what is wrong with it, and where
+        return {k: _revived(v) for k, v in value.items()}
+    return [_revived(v) for v in value] if isinstance(value, list) else value
 
 
 def schema() -> dict[str, Any]:
