@@ -38,9 +38,7 @@ class Plant:
         tok = column("input_tok", self.demand.input_tok)
         crowded = np.where(self.demand.crowding_ratio > 0.0, column("crowding_ratio", self.demand.crowding_ratio), 0.0)
         narrow = column("narrow_ratio", self.demand.narrow_ratio)
-        demand = replace(
-            self.demand, input_tok=tok, computed_tok=tok, narrow_ratio=narrow, crowding_ratio=crowded
-        )
+        demand = replace(self.demand, input_tok=tok, computed_tok=tok, narrow_ratio=narrow, crowding_ratio=crowded)
         return replace(self, demand=demand)
 
 

@@ -224,15 +224,17 @@ def _phases(account: Account, node: ScopeAccount) -> list[tuple[str, Figure, str
     """Above idle: prefill and decode apart where the fit tells them apart, else together."""
     label, tokens = str(node.scope), account.tokens
     prefill, decode = account.prefill_j_tok, account.decode_j_tok
-    if tokens and prefill.value is not None and decode.value is not None:
-        computed = tokens.computed_tok if tokens.computed_tok is not None else tokens.prompt_tok
-        return [
-            ("above idle: prefill", prefill.scaled(computed, "J"), "part", label),
-            ("above idle: decode", decode.scaled(tokens.output_tok, "J"), "part", label),
-        ]
     above = unknown("J", "no idle baseline")
     if node.above_idle_j_tok.value is not None and tokens:
         above = node.above_idle_j_tok.scaled(tokens.output_tok, "J")
+    if tokens and prefill.value is not None and decode.value is not None:
+        computed = tokens.computed_tok if tokens.computed_tok is not None else tokens.prompt_tok
+        parts = [prefill.scaled(computed, "J"), decode.scaled(tokens.output_tok, "J")]
+        rest = (above.value or 0.0) - sum(p.value or 0.0 for p in parts)
+        # What the fit gives to neither: power that is drawn as long as anything runs, whatever its tokens.
+        steady = Figure(max(rest, 0.0), "J", Basis.MODELLED) if above.known else unknown("J", "no idle baseline")
+        names = ("above idle: prefill", "above idle: decode", "above idle: busy, by neither")
+        return [(n, f, "part", label) for n, f in zip(names, (*parts, steady), strict=True)]
     return [("above idle: prefill and decode together", above, "part", label)]
 
 
