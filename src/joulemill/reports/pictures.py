@@ -41,7 +41,7 @@ def barrel(ceilings: Sequence[Ceiling], binding: str, achieved_tok_s: float | No
     levels = [v for c in known for v in (c.rate_tok_s.value, c.rate_tok_s.high) if v]
     levels += [achieved_tok_s] if achieved_tok_s else []
     low, high = math.log10(min(levels)) - 0.35, math.log10(max(levels)) + 0.1
-    top, bottom = 26, 210
+    top, bottom = 40, 210
 
     def height(rate: float) -> float:
         return (bottom - top) * (math.log10(rate) - low) / max(high - low, 1e-9)
@@ -56,7 +56,9 @@ def barrel(ceilings: Sequence[Ceiling], binding: str, achieved_tok_s: float | No
         body += _stave(ceiling, (index * pitch, pitch), bottom, height, ceiling.name == binding)
     if achieved_tok_s:
         body.append(f'<line x1="0" x2="{WIDTH}" y1="{level:.1f}" y2="{level:.1f}" class="level"/>')
-        body.append(_text(WIDTH - 2, level - 4, f"achieved {quantity(achieved_tok_s, 'tok/s')}", "strong", "end"))
+        body.append(
+            _text(WIDTH, 10, f"water level: achieved {quantity(achieved_tok_s, 'tok/s')}", "strong small", "end")
+        )
     body.append(f'<line x1="0" x2="{WIDTH}" y1="{bottom}" y2="{bottom}" class="axis"/>')
     told = "; ".join(f"{title(c.name)} {quantity(c.rate_tok_s.value, 'tok/s')}" for c in known)
     return _svg(258, "Barrel of ceilings, log scale", f"Binding: {title(binding)}. {told}.", body)
@@ -75,7 +77,7 @@ def _stave(
         style = "stave binding" if binding else "stave"
         body.append(_bar(x, bottom - tall, width, tall, style))
         highest = height(ceiling.rate_tok_s.high) if ceiling.rate_tok_s.high else tall
-        label = max(bottom - max(tall, highest) - 5, 9.0)
+        label = max(bottom - max(tall, highest) - 5, 24.0)
         body.append(_text(middle, label, digits(rate), "strong small" if binding else "small"))
         if ceiling.rate_tok_s.low and ceiling.rate_tok_s.high:
             y1, y2 = (bottom - height(v) for v in (ceiling.rate_tok_s.low, ceiling.rate_tok_s.high))
@@ -188,10 +190,9 @@ def histogram(name: str, values_s: Sequence[float], target_s: float | None = Non
         x = WIDTH * (value - low) / max(high - low, 1e-9)
         style = "level" if label != "target" else "target"
         body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" class="{style}"/>')
-        anchor = "end" if x > WIDTH * 0.6 else "start"
-        body.append(
-            _text(x + (3 if anchor == "start" else -3), top + (8 if label != "p99" else 20), label, "tiny", anchor)
-        )
+        # The median's label leans left and the others' right, so that close marks do not cover each other.
+        anchor = "start" if x < 24 or (label != "p50" and x < WIDTH * 0.9) else "end"
+        body.append(_text(x, top - (2 if label != "target" else 12), label, "tiny", anchor))
     body.append(f'<line x1="0" x2="{WIDTH}" y1="{bottom}" y2="{bottom}" class="axis"/>')
     body.append(_text(0, 10, f"{name}, n = {len(seen)}", "tiny", "start"))
     for anchor, x, value in (("start", 0.0, low), ("end", float(WIDTH), high)):

@@ -73,10 +73,15 @@ def ceiling_row(ceiling: Ceiling, binding: str) -> dict[str, Any]:
         "rate": "unknown" if rate.value is None else digits(rate.value),
         "capacity": "–" if ceiling.capacity is None else quantity(ceiling.capacity.value, ceiling.capacity.unit),
         "intensity": "–" if ceiling.intensity is None else quantity(ceiling.intensity.value, ceiling.intensity.unit),
-        "slack": "–" if ceiling.slack_ratio is None else percent(ceiling.slack_ratio.value),
+        "slack": "–" if ceiling.slack_ratio is None else _slack(ceiling.slack_ratio.value),
         "basis": str(rate.basis) if rate.basis else "",
         "evidence": ceiling.evidence or rate.reason or "",
     }
+
+
+def _slack(ratio: float | None) -> str:
+    """Per cent, or beyond tenfold how many times the achieved rate the ceiling is."""
+    return percent(ratio) if ratio is None or ratio < 10 else f"{digits(ratio + 1)} ×"
 
 
 def conditions(report: Report) -> list[tuple[str, str]]:
