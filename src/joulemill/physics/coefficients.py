@@ -17,10 +17,13 @@ from joulemill.physics.step import StepRates
 NAMES = (
     "memory", "attention_memory", "expert_memory", "wide_compute", "fp8_compute", "fp8_block_compute", "fp4_compute",
     "unpacked_compute", "expert_compute", "expert_fp8_block_compute", "expert_grain", "expert_grain_fp8_block",
-    "expert_grain_narrow", "prefill_attention", "latent_attention", "kernel", "quantise", "state", "reduce", "link",
+    "expert_grain_narrow", "prefill_attention", "latent_attention", "kernel", "quantise", "state",
+    "routing",
+    "sampling", "reduce", "link",
     "exchange", "evenness",
     "expert_newest", "imbalance", "step", "sequence", "rank", "crowd_step", "crowd_sequence", "context",
-    "context_spread", "ingest", "ingest_token", "burst", "pool_batch", "pool_growth", "pool_servers", "server_growth", "wait_power", "busy_power", "flop_energy", "flop_energy_fp8",
+    "context_spread", "ingest", "ingest_token", "burst",
+    "burst_growth", "pool_batch", "pool_growth", "pool_servers", "server_growth", "wait_power", "busy_power", "flop_energy", "flop_energy_fp8",
     "flop_energy_fp8_block", "flop_energy_fp4", "flop_energy_unpacked", "byte_energy", "link_energy", "power_ceiling",
 )  # fmt: skip
 POWER_NAMES = NAMES[NAMES.index("wait_power") :]
@@ -54,6 +57,8 @@ def _step(c: Mapping[str, float]) -> StepRates:
         kernel_s=c["kernel"],
         quantise_s=c["quantise"],
         state_s=c["state"],
+        routing_s=c["routing"],
+        sampling_byte=c["sampling"],
         reduce_s=c["reduce"],
         link_ratio=c["link"],
         exchange_s=c["exchange"],
@@ -71,6 +76,7 @@ def _host(c: Mapping[str, float]) -> HostRates:
         ingest_s=c["ingest"],
         ingest_tok_s=c["ingest_token"],
         burst_ratio=c["burst"],
+        burst_growth_ratio=c["burst_growth"],
         context_ratio=c["context"],
         spread_ratio=c["context_spread"],
         crowd_step_s=c["crowd_step"],

@@ -11,7 +11,7 @@ and O to generate. A step ends b/O requests a rank and lets as many in, so promp
 Where λ_r·I exceeds the budget, prompts wait: only b = budget/(1 + I/O) decode. Where keys and values of all do not fit,
 the rest waits too (preempted). Latency follows from Little's law: a request stays B/X = TTFT + (O − 1)·TPOT.
 
-    TTFT = ingest + ½T + t_prefill(I) + φ·(b − 1)·t_prefill      φ: how much of the batch arrives in one burst
+    TTFT = ingest + ½T + t_prefill(I) + φ·(b^γ − 1)·t_prefill    γ = 1: all arrive at once, ½: independently
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class HostRates:
     step_s, sequence_s   time of a step, and of each sequence in it, that devices wait for
     rank_s               more of it where a step is handed to several processes
     ingest_s, ingest_tok_s   before a request's first step: fixed, and a prompt token
-    burst_ratio          φ above
+    burst_ratio, burst_growth_ratio   φ, γ above
     pool_*, server_*     usual sizes of pools, see ``usual_pools``
     crowd_*              more host time where other engines share the host
     spread_ratio         weight of s² in the context
@@ -48,6 +48,7 @@ class HostRates:
     ingest_s: float
     ingest_tok_s: float
     burst_ratio: float
+    burst_growth_ratio: float
     context_ratio: float
     spread_ratio: float
     crowd_step_s: float
@@ -196,7 +197,7 @@ def _latency(
     stay_s = offered * d.output_tok / rank_rate
     prefill_s = extra_s * slow * own_share
     own_s = host.ingest_s + host.ingest_tok_s * d.input_tok + 0.5 * step_s + prefill_s + plain_s
-    burst_s = host.burst_ratio * np.maximum(offered - 1.0, 0.0) * prefill_s
+    burst_s = host.burst_ratio * (np.maximum(offered, 1.0) ** host.burst_growth_ratio - 1.0) * prefill_s
     ttft_s = np.minimum(own_s + burst_s, np.maximum(0.8 * stay_s, own_s))
     tpot_s = np.maximum(stay_s - ttft_s, 0.2 * stay_s) / np.maximum(d.output_tok - 1.0, 1.0)
     return ttft_s, tpot_s
@@ -218,7 +219,7 @@ def handed_over(
 
     Decode steps are pure. ``prefill_servers`` ranks of the prefill pool each take one prompt at a time; of
     ``in_flight_req`` requests, those that decoding does not hold queue for them:
-    TTFT = ingest + t_p + φ·(N/servers − 1)·t_p, at least N·t_p/servers − O·TPOT (a closed loop).
+    TTFT = ingest + t_p + φ·((N/servers)^γ − 1)·t_p, at least N·t_p/servers − O·TPOT (a closed loop).
     """
     one = np.ones_like(in_flight_req)
     zero = np.zeros_like(in_flight_req)
@@ -233,5 +234,5 @@ def handed_over(
     tpot_s = plain.device_s + _host_s(t, rates.host, d, running)
     queue = in_flight_req / prefill_servers
     ttft_s = rates.host.ingest_s + rates.host.ingest_tok_s * d.input_tok + prefill_s
-    ttft_s = ttft_s + rates.host.burst_ratio * np.maximum(queue - 1.0, 0.0) * prefill_s
+    ttft_s = ttft_s + rates.host.burst_ratio * (np.maximum(queue, 1.0) ** rates.host.burst_growth_ratio - 1.0) * prefill_s
     return np.maximum(ttft_s, queue * prefill_s - d.output_tok * tpot_s), tpot_s

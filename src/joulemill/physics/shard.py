@@ -110,6 +110,7 @@ class Shard:
     expert_ranks_count: float = 1.0
     weight_byte: float = 0.0
     hidden_count: float = 0.0
+    vocabulary_count: float = 0.0
     peak_0_flop_s: float = 1.0
     peak_1_flop_s: float = 1.0
     expert_peak_flop_s: float = 1.0
@@ -155,6 +156,7 @@ def shard(architecture: Architecture, precision: Precision, device: Device, cut:
         _put_group(s, architecture, group, precision, device)
     head = architecture.head
     form = precision.head
+    s.vocabulary_count = architecture.vocabulary
     s.head_byte = head.parameters / cut.tensor * form.element_byte
     s.head_flop = 2.0 * head.parameters / cut.tensor
     s.kernels_count += 4.0

@@ -33,7 +33,9 @@ class StepRates:
     compute_ratio, expert_compute_ratio   share of the dense peak reached, by class
     expert_grain_count  rows of padding that each touched expert costs, by class
     prefill_attention_ratio, latent_attention_ratio   share of the 16-bit peak that attention reaches
-    kernel_s, quantise_s, state_s   fixed time of a kernel, of quantising a matrix's inputs, of a recurrent block
+    kernel_s, quantise_s   fixed time of a kernel, of quantising a matrix's inputs
+    state_s, routing_s     fixed time of a recurrent block; of choosing, sorting and gathering experts in a layer
+    sampling_byte  moved by the sampler per vocabulary entry and sequence, on one device of a tensor group [byte]
     reduce_s, link_ratio, exchange_s   latency of a sum per doubling of ranks; share of link bandwidth; latency of an exchange
     expert_newest_ratio expert_memory_ratio on devices with 4-bit units over that on older ones: kernels less tuned
     imbalance_ratio     how much of the expected excess of the busiest of n ranks is waited for
@@ -51,6 +53,8 @@ class StepRates:
     kernel_s: float
     quantise_s: float
     state_s: float
+    routing_s: float
+    sampling_byte: float
     reduce_s: float
     link_ratio: float
     exchange_s: float
@@ -82,6 +86,7 @@ class Load:
 class StepWork:
     """Terms of a step on one device: seconds of each part, and the counts that energy goes with.
 
+    sampling_ratio  share of the devices that sample; the others wait
     flop_0, flop_1, expert_flop   done in 16 bits, in the quantised class, by experts (padding included) [flop]
     byte, link_byte               through device memory; sent to other devices [byte]
     """
@@ -92,6 +97,8 @@ class StepWork:
     prefill_attention_s: Array
     launch_s: Array
     collective_s: Array
+    sampling_s: Array
+    sampling_ratio: Array
     compute_s: Array
     flop_0: Array
     flop_1: Array
@@ -102,14 +109,15 @@ class StepWork:
     @property
     def busy_s(self) -> Array:
         """Time that arithmetic units or device memory work [s]: the step less launches and waiting for other devices."""
-        return self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s
+        sampling = self.sampling_s * self.sampling_ratio
+        return self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s + sampling
 
     @property
     def device_s(self) -> Array:
         """Time of the step on the device [s]."""
         return (
             self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s
-            + self.launch_s + self.collective_s
+            + self.launch_s + self.collective_s + self.sampling_s
         )  # fmt: skip
 
 
@@ -137,10 +145,14 @@ def step_work(t: ShardTable, r: StepRates, load: Load) -> StepWork:
     prefill_s = prefill_s + load.busiest_tok * state_tok_s
     collective_s, link_byte = _collectives(t, r, wait_tok, mean_tok)
     launch_s = t.kernels_count * r.kernel_s + t.quantised_count * r.quantise_s + t.state_count * r.state_s
-    touched_byte = t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * mean_tok
+    launch_s = launch_s + t.moe_layers_count * r.routing_s
+    sampled = load.head_tok * t.vocabulary_count * r.sampling_byte
+    sampling_s = sampled / (r.memory_ratio * t.bandwidth_byte_s)
+    one = 1.0 / t.tensor_count
+    touched_byte = sampled * one + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * mean_tok
     flop_0 = t.matrix_flop_0 * mean_tok + t.head_flop * load.head_tok + attention_flop + load.prefill_tok * pairs_flop
     return StepWork(
-        matrix_s, expert_s, attention_s, prefill_s, launch_s, collective_s, compute_s + expert_compute_s + prefill_s,
+        matrix_s, expert_s, attention_s, prefill_s, launch_s, collective_s, sampling_s, one, compute_s + expert_compute_s + prefill_s,
         flop_0, t.matrix_flop_1 * mean_tok, expert_flop, touched_byte + expert_byte + attention_byte, link_byte,
     )  # fmt: skip
 

@@ -43,6 +43,7 @@ def _step_terms(found: Steady) -> list[Term]:
         parts = {
             "matrices": work.matrix_s, "experts": work.expert_s, "decode attention": work.attention_s,
             "prefill attention": work.prefill_attention_s, "launches": work.launch_s, "collectives": work.collective_s,
+            "sampling": work.sampling_s,
             "host": found.host_s,
         }  # fmt: skip
         terms += [Term(name, part, float(value.flat[0]), "s") for part, value in parts.items()]
