@@ -62,6 +62,13 @@ def test_auto_says_when_a_gpu_is_there_but_cannot_be_metered(context: MeterConte
     assert any(t.startswith("2 NVIDIA GPUs on the PCI bus, but not metered") for t in told)
 
 
+def test_auto_takes_the_nodes_own_power_meter_too(context: MeterContext) -> None:
+    rapl_zone(context.sysfs, "intel-rapl:0", "package-0", 1.0)
+    put(context.sysfs / "class/hwmon/hwmon0/name", "power_meter\n")
+    put(context.sysfs / "class/hwmon/hwmon0/power1_average", "412000000\n")
+    assert names(["auto"], context) == ["rapl", "hwmon:name=power_meter"]
+
+
 def test_cpu_rails_beside_a_superchips_module_counter_are_refused(context: MeterContext, told: list[str]) -> None:
     rapl_zone(context.sysfs, "intel-rapl:0", "package-0", 1.0)
     superchip = with_gpus(context, FakeBoard(c2c=True, module_mw=1))
@@ -86,7 +93,7 @@ def test_the_same_meter_twice_is_refused(context: MeterContext) -> None:
 
 
 def test_an_unknown_meter_names_those_there_are(context: MeterContext) -> None:
-    with pytest.raises(InputError, match=r"there is no meter 'wattometer'; there are auto, nvml, rapl"):
+    with pytest.raises(InputError, match=r"no meter is called 'wattometer'; there are auto, nvml, rapl"):
         open_meters(["wattometer"], context)
 
 

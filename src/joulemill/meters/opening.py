@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Channel, Quantity, Scope
@@ -48,7 +49,9 @@ def open_all(specs: Sequence[str], context: MeterContext) -> list[Meter]:
 def _open(spec: Spec, context: MeterContext) -> Meter:
     module = FAMILIES.get(spec.name)
     if module is None:
-        raise InputError(f"--meter {spec.text}: there is no meter {spec.name!r}; there are auto, {', '.join(FAMILIES)}")
+        raise InputError(
+            f"--meter {spec.text}: no meter is called {spec.name!r}; there are auto, {', '.join(FAMILIES)}"
+        )
     meter: Meter = import_module(module).open_meter(spec, context)
     return meter
 
@@ -57,24 +60,40 @@ def _automatic(spec: Spec, context: MeterContext) -> list[Meter]:
     spec.without_target().only()
     found: list[Meter] = []
     reasons: dict[str, str] = {}
-    for name in ("nvml", "rapl"):
-        if name == "rapl" and any(_covers_host(c) for m in found for c in m.channels()):
+    for text in candidates(context):
+        if text == "rapl" and any(_covers_host(c) for m in found for c in m.channels()):
             context.notice("RAPL is left out: the GPU module's counter holds the CPU's energy already")
             continue
         try:
-            found.append(_open(parse_spec(name), context))
+            found.append(_open(parse_spec(text), context))
         except MachineError as error:
-            reasons[name] = str(error)
+            reasons[text] = str(error)
     _tell_missing(reasons, context, measured=bool(found))
     if not found:
         found.append(_open(parse_spec("declared"), context))
     return found
 
 
+def candidates(context: MeterContext) -> tuple[str, ...]:
+    """What ``auto`` tries here, in order: boards, the CPU, and the node's power meter where the kernel has one."""
+    amd = ("amd",) if "AMD" in pci_gpus(context) else ()
+    chips = (context.sysfs / "class" / "hwmon").glob("hwmon*/name")
+    acpi = any(_first_line(p) == "power_meter" for p in chips)
+    return ("nvml", *amd, "rapl", *(("hwmon:name=power_meter",) if acpi else ()))
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
 def _tell_missing(reasons: dict[str, str], context: MeterContext, *, measured: bool) -> None:
     gpus = pci_gpus(context)
-    if gpus and "nvml" in reasons:
-        context.notice(f"{gpus} on the PCI bus, but not metered: {reasons['nvml']}")
+    for maker, name in (("NVIDIA", "nvml"), ("AMD", "amd")):
+        if maker in gpus and name in reasons:
+            context.notice(f"{gpus} on the PCI bus, but not metered: {reasons[name]}")
     if "rapl" in reasons and measured:
         context.notice(f"the host's CPU is not measured: {reasons['rapl']}")
     if not measured:

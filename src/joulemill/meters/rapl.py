@@ -138,7 +138,7 @@ def _check_readable(zones: tuple[Zone, ...]) -> None:
             (zone.path / "energy_uj").read_text()
         except PermissionError as error:
             raise MachineError(
-                f"RAPL is there but {zone.path / 'energy_uj'} may be read by root only. Give the right to read it:\n"
+                f"RAPL is there but {zone.path / 'energy_uj'} may be read by root only: give the right to read it:\n"
                 + PERMISSION_RECIPE
             ) from error
         except OSError as error:

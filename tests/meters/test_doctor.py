@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from joulemill.errors import InputError
+from joulemill.ledger.record import Quantity, Scope
+from joulemill.meters.doctor import ChannelCheck, DoctorReport, as_document, check_server, examine, summary
+from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.sampler import Sampler
+from tests.meters.fake_nvml import FakeBoard, FakeNvml
+from tests.meters.surroundings import proc_tree, put, rapl_zone
+from tests.meters.web import serving
+
+
+class Drawing(FakeNvml):
+    """Boards whose counters run at 300 W of real time, in steps of ``step_s``."""
+
+    def __init__(self, *boards: FakeBoard, step_s: float = 0.02) -> None:
+        super().__init__(*boards)
+        self.begin, self.step_s = time.monotonic(), step_s
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: FakeBoard) -> int:
+        super().nvmlDeviceGetTotalEnergyConsumption(handle)
+        return round(300e3 * self.step_s * int((time.monotonic() - self.begin) / self.step_s))
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> MeterContext:
+    proc_tree(tmp_path / "proc")
+    libraries = {"pynvml": FakeNvml(driver=False)}
+    return MeterContext(sysfs=tmp_path / "sys", proc=tmp_path / "proc", environ={}, libraries=libraries)
+
+
+def with_boards(context: MeterContext, fake: FakeNvml) -> MeterContext:
+    return replace(context, libraries={"pynvml": fake})
+
+
+def channel(report: DoctorReport, end: str) -> ChannelCheck:
+    return next(c for c in report.channels if c.id.endswith(end))
+
+
+def test_a_machine_with_a_gpu(context: MeterContext) -> None:
+    report = examine(with_boards(context, Drawing(FakeBoard())), duration_s=1.0, period_s=0.05)
+    energy = channel(report, ":energy")
+    assert energy.power_w == pytest.approx(300.0, rel=0.05)
+    assert energy.update_period_s == pytest.approx(0.02, abs=0.005)
+    assert energy.shortest_window_s == pytest.approx(0.4, abs=0.1)
+    assert (energy.scope, energy.quantity, energy.failed_count) == (Scope.DEVICE, Quantity.ENERGY, 0)
+    assert report.healthy
+    assert any("devices measured" in c for c in report.coverage)
+    assert {m.what for m in report.missing} >= {"rapl", "whole node (fans, conversion, memory, network)"}
+    assert report.core_ratio is not None and report.core_ratio < 0.5
+    text = "\n".join(summary(report))
+    assert " W, measured" in text and "redfish:https://BMC" in text and "modprobe intel_rapl_msr" in text
+
+
+def test_a_machine_with_nothing(context: MeterContext) -> None:
+    report = examine(context, duration_s=0.3, period_s=0.05)
+    assert [c.basis.value for c in report.channels] == ["modelled"]
+    assert not report.healthy
+    steps = {m.what: m.step for m in report.missing}
+    assert "nvidia-smi" in steps["nvml"] and "modprobe" in steps["rapl"]
+
+
+def test_a_slow_counter_is_seen_to_be_slow(context: MeterContext) -> None:
+    """The board states nothing at opening (no change in half a second); live it moves every 0.4 s."""
+    report = examine(with_boards(context, Drawing(FakeBoard(), step_s=0.4)), ["nvml"], duration_s=2.2, period_s=0.05)
+    energy = channel(report, ":energy")
+    assert energy.update_period_s == pytest.approx(0.4, abs=0.08)
+    assert energy.shortest_window_s == pytest.approx(8.0, abs=1.6)
+
+
+def test_a_board_that_dies_during_the_check(context: MeterContext) -> None:
+    board = FakeBoard()
+    fake = Drawing(board)
+    original = fake.nvmlDeviceGetPowerUsage
+    calls = 0
+
+    def dying(handle: FakeBoard) -> int:
+        nonlocal calls
+        calls += 1
+        board.lost = calls > 6
+        return original(handle)
+
+    fake.nvmlDeviceGetPowerUsage = dying  # type: ignore[method-assign]
+    report = examine(with_boards(context, fake), ["nvml"], duration_s=0.8, period_s=0.05)
+    assert not report.healthy
+    assert channel(report, ":energy").failed_count > 0
+    assert "GPU is lost" in (channel(report, ":energy").error or "")
+
+
+def test_rapl_permission_is_a_finding_with_its_recipe(context: MeterContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = rapl_zone(context.sysfs, "intel-rapl:0", "package-0", 1.0)
+    real = Path.read_text
+
+    def guarded(self: Path, *args: str, **kwargs: str) -> str:
+        if self == zone / "energy_uj":
+            raise PermissionError(13, "Permission denied")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", guarded)
+    report = examine(context, duration_s=0.1)
+    (rapl,) = [m for m in report.missing if m.what == "rapl"]
+    assert rapl.why.endswith("root only") and "sudo chmod" in rapl.step and "udev" in rapl.step
+
+
+def test_gpus_without_a_driver_are_named(context: MeterContext) -> None:
+    put(context.sysfs / "bus/pci/devices/0000:01:00.0/vendor", "0x10de\n")
+    put(context.sysfs / "bus/pci/devices/0000:01:00.0/class", "0x030200\n")
+    report = examine(context, duration_s=0.1)
+    assert any(m.what == "GPU boards" and "1 NVIDIA GPU" in m.why for m in report.missing)
+
+
+def test_a_spec_that_cannot_be_is_still_refused(context: MeterContext) -> None:
+    with pytest.raises(InputError, match="no meter is called"):
+        examine(context, ["nvml2"], duration_s=0.1)
+
+
+def test_the_document_is_json(context: MeterContext) -> None:
+    document = json.loads(json.dumps(as_document(examine(context, duration_s=0.1))))
+    assert document["healthy"] is False
+    assert document["channels"][0]["scope"] == "node"
+
+
+def test_the_servers_page_and_its_clock(context: MeterContext) -> None:
+    with serving() as web:
+        web.pages["/metrics"] = 'a 1\na{b="c"} 2\nd 3\n'
+        server = check_server(f"{web.url}/v1", context)
+        assert server.metrics_count == 2 and server.error is None
+        assert server.clock_ahead_s is not None and abs(server.clock_ahead_s) < 2.0
+        web.pages["/metrics"] = "<html>"
+        assert "does the server serve metrics" in (check_server(web.url, context).error or "")
+
+
+def test_metering_costs_less_than_one_percent_of_a_core(context: MeterContext) -> None:
+    """Eight boards and two packages at the default ten reads a second; the fake library costs what Python costs."""
+    for i in (0, 1):
+        rapl_zone(context.sysfs, f"intel-rapl:{i}", f"package-{i}", 1.0)
+        rapl_zone(context.sysfs, f"intel-rapl:{i}:0", "dram", 1.0)
+    boards = [FakeBoard(f"GPU-{i}") for i in range(8)]
+    meters = open_meters(["nvml", "rapl"], with_boards(context, FakeNvml(*boards)))
+    readings: list[object] = []
+    sampler = Sampler(meters, 0.1, readings.extend)
+    sampler.start()
+    time.sleep(3.0)
+    sampler.stop()
+    ratio = sampler.cost().core_ratio
+    assert len(readings) > 28 * (8 * 3 + 4)
+    assert ratio is not None and ratio < 0.01

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from joulemill.errors import InputError, MachineError
+from joulemill.ledger.energy import window_energy
+from joulemill.ledger.record import Quantity, Reading, Scope
+from joulemill.ledger.scopes import compose, scope_energy
+from joulemill.ledger.trace import trace
+from joulemill.meters.meter import Meter, MeterContext, open_meters
+from joulemill.meters.redfish_parts import energy_j, environment_facts, power_facts, supply_facts, supply_powers
+from tests.meters.redfish_service import ROOT, Service, at, collection, excerpt
+from tests.meters.surroundings import HandClock
+from tests.meters.web import Web, serving
+
+CHASSIS = f"{ROOT}/Chassis/1"
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def context() -> MeterContext:
+    return MeterContext(clock=HandClock(step_s=1e-4).clock, environ={})
+
+
+def opened(web: Web, context: MeterContext, options: str = "") -> Meter:
+    return open_meters([f"redfish:{web.url}{options}"], context)[0]
+
+
+def values(meter: Meter) -> dict[str, float | None]:
+    return {r.channel.removeprefix("redfish:"): r.value for r in meter.read()}
+
+
+def modern(service: Service, watts: float = 620.0, kwh: float | None = 100.0) -> None:
+    service.chassis(
+        "1",
+        EnvironmentMetrics=at(f"{CHASSIS}/EnvironmentMetrics"),
+        PowerSubsystem=at(f"{CHASSIS}/PowerSubsystem"),
+        ThermalSubsystem=at(f"{CHASSIS}/ThermalSubsystem"),
+    )
+    service.put(f"{CHASSIS}/EnvironmentMetrics", {
+        "PowerWatts": excerpt(watts), "EnergykWh": excerpt(kwh, LifetimeReading=None),
+        "TemperatureCelsius": excerpt(24),
+        "PowerLimitWatts": {"SetPoint": 900, "ControlMode": "Automatic"},
+    })  # fmt: skip
+    service.put(f"{CHASSIS}/PowerSubsystem", {"PowerSupplies": at(f"{CHASSIS}/PowerSubsystem/PowerSupplies")})
+    service.put(
+        f"{CHASSIS}/ThermalSubsystem", {"CoolantConnectors": at(f"{CHASSIS}/ThermalSubsystem/CoolantConnectors")}
+    )
+    supplies = [f"{CHASSIS}/PowerSubsystem/PowerSupplies/{i}" for i in (0, 1)]
+    service.put(f"{CHASSIS}/PowerSubsystem/PowerSupplies", collection(*supplies))
+    for path in supplies:
+        service.put(path, {"Metrics": at(f"{path}/Metrics")})
+        service.put(
+            f"{path}/Metrics", {"InputPowerWatts": excerpt(watts / 2), "OutputPowerWatts": excerpt(watts * 0.47)}
+        )
+    connector = f"{CHASSIS}/ThermalSubsystem/CoolantConnectors/Primary"
+    service.put(f"{CHASSIS}/ThermalSubsystem/CoolantConnectors", collection(connector))
+    service.put(connector, {"HeatRemovedkW": excerpt(0.45), "SupplyTemperatureCelsius": excerpt(32),
+                            "ReturnTemperatureCelsius": excerpt(41), "FlowLitersPerMinute": excerpt(1.2)})  # fmt: skip
+
+
+def older(service: Service) -> None:
+    service.chassis("System.Embedded.1", Power=at(f"{ROOT}/Chassis/System.Embedded.1/Power"))
+    service.put(f"{ROOT}/Chassis/System.Embedded.1/Power", {
+        "PowerControl": [
+            {"Name": "System Power Control", "PowerConsumedWatts": 418, "PowerLimit": {"LimitInWatts": 800},
+             "PowerMetrics": {"AverageConsumedWatts": 402, "IntervalInMin": 1, "MaxConsumedWatts": 500}},
+            {"Name": "CPU Sub-system Power", "PowerConsumedWatts": 120},
+        ],
+        "PowerSupplies": [
+            {"PowerInputWatts": 215, "LastPowerOutputWatts": 200, "Status": {"State": "Enabled"}},
+            {"PowerInputWatts": 209, "LastPowerOutputWatts": 196, "Status": {"State": "Enabled"}},
+            {"PowerInputWatts": None, "Status": {"State": "Absent"}},
+        ],
+    })  # fmt: skip
+
+
+def test_environment_supplies_and_coolant(web: Web, context: MeterContext) -> None:
+    modern(Service(web))
+    meter = opened(web, context)
+    assert values(meter) == {
+        "1:power": 620.0, "1:energy": 3.6e8, "1:power-limit": 900.0, "1:temperature": 24.0,
+        "1:supply-input": 620.0, "1/supply-output:supply-output": pytest.approx(582.8),
+        "1/coolant-Primary:heat-removed": 450.0,
+        "1/coolant-Primary:supply-temperature": 32.0, "1/coolant-Primary:return-temperature": 41.0,
+    }  # fmt: skip
+    heat = next(c for c in meter.channels() if c.quantity is Quantity.HEAT_REMOVED)
+    assert heat.scope is Scope.NODE and heat.rel_error is None
+    meter.close()
+
+
+def test_a_chassis_its_supplies_and_their_output_are_counted_once(web: Web, context: MeterContext) -> None:
+    """620 W in the environment metrics, 620 W into the supplies, 583 W out of them: ten seconds are 6200 J."""
+    service = Service(web)
+    modern(service, kwh=None)
+    hand = HandClock(step_s=1e-4)
+    meter = opened(web, replace(context, clock=hand.clock))
+    readings: list[Reading] = []
+    for _ in range(40):
+        readings += meter.read()
+        hand.pass_s(2.0)
+    start = readings[0].t_mono_s + 1.0
+    window = (start, start + 10.0)
+    metering = [c for c in meter.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
+    results = {c.id: window_energy(trace(c, [r for r in readings if r.channel == c.id]), *window) for c in metering}
+    node = scope_energy(compose(metering, {})[Scope.NODE], results, window)
+    assert node.energy_j == pytest.approx(6200.0, rel=1e-3)
+
+
+def test_the_older_power_resource(web: Web, context: MeterContext) -> None:
+    """Sub-systems in further members of PowerControl are parts of the first and not added; an absent supply is none."""
+    older(Service(web))
+    meter = opened(web, context)
+    assert values(meter) == {
+        "System.Embedded.1:power": 418.0, "System.Embedded.1:power-average": 402.0,
+        "System.Embedded.1:power-limit": 800.0, "System.Embedded.1:supply-input": 424.0,
+        "System.Embedded.1/supply-output:supply-output": 396.0,
+    }  # fmt: skip
+    periods = {c.id.rsplit(":", 1)[1]: c.update_period_s for c in meter.channels()}
+    assert periods["power-average"] == 60.0
+
+
+def test_a_minute_of_averaging_cannot_resolve_a_minute(web: Web, context: MeterContext) -> None:
+    """Dell's AverageConsumedWatts has IntervalInMin 1: a window of a minute is wide or refused."""
+    older(Service(web))
+    hand = HandClock(step_s=1e-4)
+    meter = opened(web, replace(context, clock=hand.clock))
+    channel = next(c for c in meter.channels() if c.id.endswith("power-average"))
+    step = [Reading(channel.id, t, t, 300.0 if t < 300 else 600.0) for t in map(float, range(0, 600, 2))]
+    result = window_energy(trace(channel, step), 270.0, 330.0, idle_power_w=300.0)
+    assert result.energy_j is None or (result.half_width_j or 0.0) >= 0.2 * result.energy_j
+
+
+def test_energy_prefers_joules_and_what_nobody_can_reset() -> None:
+    assert energy_j({"EnergyJoules": {"Reading": 5.0}, "EnergykWh": {"Reading": 1.0}}) == 5.0
+    assert energy_j({"EnergykWh": {"Reading": 1.0, "LifetimeReading": 7.0}}) == 7 * 3.6e6
+    assert energy_j({"EnergykWh": {"Reading": None}}) is None
+
+
+def test_null_is_no_fact() -> None:
+    assert list(environment_facts({"PowerWatts": {"Reading": None}, "EnergykWh": None})) == []
+    assert list(power_facts({"PowerControl": []})) == list(power_facts({})) == []
+    assert list(supply_facts([(100.0, 90.0), (None, 88.0)])) == list(supply_facts([(None, 90.0), (None, 88.0)]))
+    assert supply_powers({"PowerInputWatts": 215, "PowerOutputWatts": 199, "LastPowerOutputWatts": 200}) == (215, 199)
+
+
+def test_a_fact_that_goes_away_and_a_service_that_fails(web: Web, context: MeterContext) -> None:
+    service = Service(web)
+    modern(service)
+    hand = HandClock(step_s=1e-4)
+    meter = opened(web, replace(context, clock=hand.clock))
+    service.put(f"{CHASSIS}/EnvironmentMetrics", {"PowerWatts": excerpt(None)})
+    by_name = {r.channel.removeprefix("redfish:"): r for r in meter.read()}
+    assert by_name["1:power"].value is None and "no longer" in (by_name["1:power"].error or "")
+    assert by_name["1:supply-input"].value == 620.0
+    del web.pages[f"{CHASSIS}/EnvironmentMetrics"]
+    assert meter.read() == ()  # not due
+    hand.pass_s(2.0)
+    assert "HTTP 404" in ({r.channel: r for r in meter.read()}["redfish:1:power"].error or "")
+
+
+SECRETS = {"JOULEMILL_REDFISH_USER": "meter", "JOULEMILL_REDFISH_PASSWORD": "s3cret"}
+
+
+def test_a_session_is_opened_renewed_and_ended(web: Web, context: MeterContext) -> None:
+    service = Service(web, "meter", "s3cret")
+    modern(service)
+    meter = opened(web, replace(context, environ=SECRETS))
+    assert service.tokens == {"token-0"}
+    service.tokens.clear()  # the session ran out
+    assert values(meter)["1:power"] == 620.0
+    assert len(service.tokens) == 1
+    meter.close()
+    assert service.tokens == set()
+
+
+def test_basic_authentication_where_there_are_no_sessions(web: Web, context: MeterContext) -> None:
+    modern(Service(web, "meter", "s3cret", sessions=False))
+    assert values(opened(web, replace(context, environ=SECRETS)))["1:power"] == 620.0
+
+
+def test_wrong_credentials_say_where_they_come_from(web: Web, context: MeterContext) -> None:
+    modern(Service(web, "meter", "s3cret"))
+    for environ in ({}, {**SECRETS, "JOULEMILL_REDFISH_PASSWORD": "x"}):
+        with pytest.raises(MachineError, match=r"HTTP 401.*JOULEMILL_REDFISH_USER"):
+            opened(web, replace(context, environ=environ))
+
+
+def test_several_chassis_must_be_chosen_from_unless_one_holds_the_others(web: Web, context: MeterContext) -> None:
+    service = Service(web)
+    modern(service)
+    links = {"EnvironmentMetrics": at(f"{CHASSIS}/EnvironmentMetrics")}
+    service.chassis("1", "2", **links)
+    with pytest.raises(InputError, match="several chassis with power; say chassis= one of 1, 2"):
+        opened(web, context)
+    assert set(values(opened(web, context, ",chassis=2"))) == {"2:power", "2:energy", "2:power-limit", "2:temperature"}
+    with pytest.raises(InputError, match="no chassis with power"):
+        opened(web, context, ",chassis=3")
+    service.put(f"{CHASSIS[:-1]}2", {**links, "Links": {"ContainedBy": at(CHASSIS)}})
+    assert "1:power" in values(opened(web, context))
+
+
+def test_what_is_no_redfish_service(web: Web, context: MeterContext) -> None:
+    with pytest.raises(MachineError, match="is it a Redfish service"):
+        opened(web, context)
+    web.pages["/redfish/v1/"] = "<html>"
+    with pytest.raises(MachineError, match="cannot be read"):
+        opened(web, context)
+    with pytest.raises(InputError, match="say where"):
+        open_meters(["redfish"], context)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_tls_is_verified_unless_told_otherwise(tmp_path: Path, context: MeterContext) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(cert, key)
+    with serving(tls) as web:
+        modern(Service(web))
+        with pytest.raises(MachineError, match="ca=FILE"):
+            opened(web, context)
+        assert values(opened(web, context, f",ca={cert}"))["1:power"] == 620.0
+        assert values(opened(web, context, ",verify=no"))["1:power"] == 620.0
+        with pytest.raises(InputError, match="cannot be read as certificates"):
+            opened(web, context, f",ca={tmp_path / 'none'}")
