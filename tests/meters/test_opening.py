@@ -92,6 +92,21 @@ def test_the_same_meter_twice_is_refused(context: MeterContext) -> None:
         open_meters(["rapl", "rapl:scope=package"], context)
 
 
+def test_a_file_of_specs(context: MeterContext, tmp_path: Path) -> None:
+    rapl_zone(context.sysfs, "intel-rapl:0", "package-0", 1.0)
+    file = put(tmp_path / "meters.toml", 'meters = ["nvml:count=1", "rapl"]\n')
+    assert names([str(file)], with_gpus(context, FakeBoard())) == ["nvml:count=1", "rapl"]
+    for text, says in (
+        ("meters = 3", "must hold one line"),
+        ("meters = [", "Unclosed|Invalid|array"),
+        ("x = 1", "must hold"),
+    ):
+        with pytest.raises(InputError, match=says):
+            open_meters([str(put(file, text))], context)
+    with pytest.raises(InputError, match="cannot be read"):
+        open_meters([str(tmp_path / "none.toml")], context)
+
+
 def test_an_unknown_meter_names_those_there_are(context: MeterContext) -> None:
     with pytest.raises(InputError, match=r"no meter is called 'wattometer'; there are auto, nvml, rapl"):
         open_meters(["wattometer"], context)

@@ -6,6 +6,7 @@ declared power model and says so. No sensor is never 0 J.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -36,7 +37,7 @@ def open_all(specs: Sequence[str], context: MeterContext) -> list[Meter]:
     """Every meter of ``specs``, or none: what was opened is closed again when a later one fails."""
     opened: list[Meter] = []
     try:
-        for spec in [parse_spec(text) for text in specs]:
+        for spec in [parse_spec(text) for given in specs for text in _expanded(given)]:
             opened += _automatic(spec, context) if spec.name == "auto" else [_open(spec, context)]
         check_overlap([m.channels() for m in opened])
     except BaseException:
@@ -44,6 +45,22 @@ def open_all(specs: Sequence[str], context: MeterContext) -> list[Meter]:
             meter.close()
         raise
     return opened
+
+
+def _expanded(text: str) -> list[str]:
+    """The SPECs of a TOML file (``meters = ["nvml", "redfish:https://bmc"]``), or ``text`` itself."""
+    if not text.endswith(".toml"):
+        return [text]
+    try:
+        table = tomllib.loads(Path(text).read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"--meter {text}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"--meter {text}: {error}") from error
+    found = table.get("meters")
+    if set(table) != {"meters"} or not isinstance(found, list) or not all(isinstance(s, str) for s in found):
+        raise InputError(f'--meter {text}: it must hold one line such as meters = ["nvml", "rapl"]')
+    return found
 
 
 def _open(spec: Spec, context: MeterContext) -> Meter:
