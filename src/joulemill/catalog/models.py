@@ -82,10 +82,18 @@ def find_model(name_or_path: str | Path) -> ModelEntry:
     path = Path(name_or_path)
     if path.suffix in (".json", ".gguf") or (path.is_dir() and (path / "config.json").exists()):
         return _from_path(path)
-    asked = release_name(str(name_or_path))
+    return find_named_model(str(name_or_path))
+
+
+def find_named_model(name: str) -> ModelEntry:
+    """Find a model by its name alone: for names that a server or a file told, which must never open a file here.
+
+    Raises InputError where the name is not known (with the nearest names).
+    """
+    asked = release_name(name)
     row = _row(asked)
     if row is None:
-        raise InputError(_unknown(str(name_or_path), asked))
+        raise InputError(_unknown(name, asked))
     entry = _entry(row)
     if leaves_out_towers(asked):
         entry = replace(entry, approximations=(*entry.approximations, "towers for images or sound are left out"))

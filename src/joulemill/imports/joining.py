@@ -30,9 +30,9 @@ def to_record(
     channels, readings = _metered(found, meter_file, notices) if meter_file else ((), ())
     warnings = [_whose(found), *found.warnings, *notices]
     phases: tuple[Phase, ...] = ()
-    if found.load is not None and found.origin_wall_s is not None:
+    if found.load is not None:
         begin, end = found.load
-        phases = (Phase("load", begin, found.origin_wall_s + begin, end),)
+        phases = (Phase("load", begin, (found.origin_wall_s or 0.0) + begin, end),)
     return RunRecord(
         manifest=_manifest(found, documents, warnings, told),
         channels=channels,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from joulemill.errors import InputError
-from joulemill.imports import aiperf, guidellm
+from joulemill.imports import aiperf, codecarbon, guidellm, inference_perf, summaries, vllm_bench
 from joulemill.imports.joining import to_record
 from joulemill.imports.reading import Document, read_document
 from joulemill.imports.recording import Choice, Recording
@@ -34,6 +34,12 @@ def _single(name: str, parse: Callable[[Document, Choice], Recording]) -> Callab
 TOOLS = (
     Tool("GuideLLM", guidellm.recognises, _single("GuideLLM", guidellm.parse)),
     Tool("AIPerf", aiperf.recognises, aiperf.parse),
+    Tool("inference-perf", inference_perf.recognises, inference_perf.parse),
+    Tool("ML.ENERGY", summaries.is_mlenergy, _single("ML.ENERGY", summaries.parse_mlenergy)),
+    Tool("InferenceX", summaries.is_inferencex, _single("InferenceX", summaries.parse_inferencex)),
+    Tool("llm-d Benchmark Report", summaries.is_llmd, _single("llm-d", summaries.parse_llmd)),
+    Tool("vllm bench serve", vllm_bench.recognises, _single("vllm bench serve", vllm_bench.parse)),
+    Tool("CodeCarbon", codecarbon.recognises, _single("CodeCarbon", codecarbon.parse)),
 )
 
 

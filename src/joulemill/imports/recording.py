@@ -115,6 +115,11 @@ def failed(error: str | None, status: int | None = None) -> Outcome:
 
 def in_order(request: RequestRecord) -> RequestRecord:
     """``request``, or what is left of it where its times contradict each other: its tokens then do not count."""
+    if request.dispatched_mono_s is None:
+        return replace(
+            request, first_byte_mono_s=None, first_token_mono_s=None, last_token_mono_s=None, end_mono_s=None,
+            chunk_mono_s=(), outcome=Outcome.CANCELLED if request.outcome is Outcome.OK else request.outcome,
+        )  # fmt: skip
     times = (request.dispatched_mono_s, request.first_token_mono_s, request.last_token_mono_s, request.end_mono_s)
     known = [t for t in times if t is not None]
     if all(a <= b for a, b in pairwise(known)):

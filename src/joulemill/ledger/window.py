@@ -127,7 +127,7 @@ def _usual_in_flight(requests: Sequence[RequestRecord]) -> int:
     spans = [(r.dispatched_mono_s, last_seen_s(r)) for r in requests]
     marks = sorted([(t, 1) for t, _ in spans if t is not None] + [(t, -1) for _, t in spans if t is not None])
     at = np.array([t for t, _ in marks])
-    level = np.cumsum([step for _, step in marks])
+    level = np.maximum(np.cumsum([step for _, step in marks]), 0)  # a request may begin and end in one moment
     held = np.bincount(level[:-1], weights=np.diff(at))
     return max(int(np.argmax(held)), 1)
 

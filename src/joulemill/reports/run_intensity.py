@@ -132,9 +132,9 @@ def model_of(manifest: Mapping[str, Any]) -> tuple[Architecture, Precision, str]
     name = told.get("architecture") or told.get("name")
     if not name:
         raise InputError("the run does not name its model")
-    from joulemill.catalog.models import find_model
+    from joulemill.catalog.models import find_named_model
 
-    entry = find_model(str(name))
+    entry = find_named_model(str(name))
     return entry.architecture, entry.precision, f"catalogue: {entry.name}"
 
 
