@@ -1,6 +1,6 @@
 """Errors on what the fit has not seen → ``docs/fidelity.md``: families left out, devices left out, simple rules beside.
 
-    python benchmarks/fidelity.py [--data ../shared/data]
+python benchmarks/fidelity.py [--data ../shared/data]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def coverage(errors: np.ndarray, families: np.ndarray, kinds: np.ndarray) -> flo
 
 
 def runs_lines(problem: Problem, held: np.ndarray) -> list[str]:
-    rate, itl, power = held - problem.measured
+    rate, itl, power, _ = held - problem.measured
     joule = power - rate
     columns = {"J/token": joule, "tok/s": rate, "W": power, "median ITL": itl}
     labels = {
@@ -55,7 +55,9 @@ def runs_lines(problem: Problem, held: np.ndarray) -> list[str]:
     lines.append("")
     for name, error in columns.items():
         inside = coverage(error, families, kinds)
-        lines.append(f"* {name}: {inside:.0%} of left-out rows lie inside the 80 % interval taken from the other families")
+        lines.append(
+            f"* {name}: {inside:.0%} of left-out rows lie inside the 80 % interval taken from the other families"
+        )
     return lines
 
 
@@ -79,11 +81,13 @@ def baseline_lines(problem: Problem) -> list[str]:
     demand = problem.plant.demand
     b = demand.batch_req / t.data_count
     context = demand.input_tok + 0.5 * demand.output_tok
-    touched = t.experts_count / t.expert_ranks_count * -np.expm1(
-        b * np.log1p(-np.minimum(t.active_count / t.experts_count, 1 - 1e-9))
+    touched = (
+        t.experts_count
+        / t.expert_ranks_count
+        * -np.expm1(b * np.log1p(-np.minimum(t.active_count / t.experts_count, 1 - 1e-9)))
     )
     byte = t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.expert_byte * touched + b * t.kv_byte_0 * context
-    flop = (t.matrix_flop_0 + t.matrix_flop_1 + t.expert_flop * t.active_count / t.expert_ranks_count)
+    flop = t.matrix_flop_0 + t.matrix_flop_1 + t.expert_flop * t.active_count / t.expert_ranks_count
     step = byte / (0.8 * t.bandwidth_byte_s) + flop * b * demand.input_tok / demand.output_tok / (0.6 * t.peak_0_flop_s)
     rate = np.log(b * t.data_count / (step + 8e-6 * t.blocks_count))
     lines = ["| rule | J/token median | p90 | bias |", "|---|--:|--:|--:|"]
@@ -108,7 +112,9 @@ def latency_lines(data: Path, energy: dict[str, float]) -> list[str]:
             ("disaggregated, pools not stated", apart & ~stated),
         ):  # fmt: skip
             if mask.sum() > 4:
-                lines.append(f"| {engine} | {name} | {mask.sum()} | {cells(error[0, mask])} | {cells(error[1, mask])} |")
+                lines.append(
+                    f"| {engine} | {name} | {mask.sum()} | {cells(error[0, mask])} | {cells(error[1, mask])} |"
+                )
     error = np.concatenate(every, axis=1)
     lines.append(f"| all | all | {error.shape[1]} | {cells(error[0])} | {cells(error[1])} |")
     return lines

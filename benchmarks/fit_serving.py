@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from serving_fit import ENERGY, Problem, family, fit, latency_problem, leave_out, runs_problem  # noqa: E402
+from serving_fit import ENERGY, Problem, family, fit, latency_problem, leave_out, runs_problem
 
 CATALOG = Path(__file__).parents[1] / "src" / "joulemill" / "catalog"
 SOURCE = {
@@ -48,8 +48,6 @@ def error_rows(problem: Problem, logs: np.ndarray, strata: dict[str, np.ndarray]
     rows = []
     for stratum, mask in strata.items():
         quantities = dict(zip(problem.quantities, logs - problem.measured, strict=True))
-        if {"power_w", "rate_tok_s"} <= quantities.keys():
-            quantities["energy_j_tok"] = quantities["power_w"] - quantities["rate_tok_s"]
         for quantity, error in quantities.items():
             e = error[mask & np.isfinite(error)]
             if e.size < 8:

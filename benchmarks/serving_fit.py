@@ -88,7 +88,7 @@ def _problem(
 
 
 def runs_problem(data: Path) -> Problem:
-    quantities = ("rate_tok_s", "itl_s", "power_w")
+    quantities = ("rate_tok_s", "itl_s", "power_w", "energy_j_tok")
     rows, measured = _problem(data, "serving_runs.csv", quantities, [])
     known = dict(priors())
     names = list(known)
@@ -98,11 +98,8 @@ def runs_problem(data: Path) -> Problem:
     known["gpqa:narrow_ratio"] = (0.6, 0.5)
     known["gpqa:crowding_ratio"] = (2.0, 1.0)
     names += ["gpqa:narrow_ratio", "gpqa:crowding_ratio"]
-    devices = np.array([[1.0], [1.0], [1.0]])
-    devices = np.ones((3, len(rows)))
-    devices[2] = [r.cut.devices for r in rows]
     return Problem(
-        rows, compiled(rows), quantities, np.array([[1.0], [0.7], [1.5]]), measured - np.log(devices) + np.log(devices), tuple(names),
+        rows, compiled(rows), quantities, np.array([[1.0], [0.7], [1.2], [1.0]]), measured, tuple(names),
         np.log([known[n][0] for n in names]), np.array([known[n][1] for n in names]), {}, RUN_SCALE, 1.0,
     )  # fmt: skip
 

@@ -110,7 +110,9 @@ def tasks() -> dict[str, Task]:
         if row["engine"] == "task":
             name, _, fact = row["parameter"].partition(":")
             found.setdefault(name, {})[fact] = float(row["value"])
-    return {n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0), f.get("crowding_ratio", 1.0)) for n, f in found.items()}
+    return {
+        n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0), f.get("crowding_ratio", 1.0)) for n, f in found.items()
+    }
 
 
 @cache

@@ -234,5 +234,7 @@ def handed_over(
     tpot_s = plain.device_s + _host_s(t, rates.host, d, running)
     queue = in_flight_req / prefill_servers
     ttft_s = rates.host.ingest_s + rates.host.ingest_tok_s * d.input_tok + prefill_s
-    ttft_s = ttft_s + rates.host.burst_ratio * (np.maximum(queue, 1.0) ** rates.host.burst_growth_ratio - 1.0) * prefill_s
+    ttft_s = (
+        ttft_s + rates.host.burst_ratio * (np.maximum(queue, 1.0) ** rates.host.burst_growth_ratio - 1.0) * prefill_s
+    )
     return np.maximum(ttft_s, queue * prefill_s - d.output_tok * tpot_s), tpot_s

@@ -62,6 +62,8 @@ class Shard:
     prefill_flop_i                 per query–key pair of a prefill
     kv_store_byte_i                kept per sequence and token;  state_byte: recurrent state of a sequence
     expert_byte, expert_flop       one routed expert of all layers (this device's cut): bytes; flop per token that chooses it
+    choice_byte_tok                gathering a token's rows for its experts, activating and summing them: on every device,
+                                   since each holds rows for all of a token's experts, its own or not
     kernels_count, blocks_count    kernels launched a step; layers
     reduce_count, reduce_byte_tok  sums over devices in a step; bytes of each a token
     exchange_byte_tok              bytes a token that data-parallel ranks exchange for experts, all layers
@@ -93,6 +95,7 @@ class Shard:
     expert_byte: float = 0.0
     expert_flop: float = 0.0
     expert_class: float = 0.0
+    choice_byte_tok: float = 0.0
     experts_count: float = 1.0
     active_count: float = 0.0
     expert_cut_count: float = 1.0
@@ -302,6 +305,8 @@ def _put_experts(
     s.experts_count, s.active_count = feed.experts, feed.active
     s.expert_width_count = feed.intermediate / s.expert_cut_count
     s.moe_layers_count += n
+    inner = feed.intermediate / s.expert_cut_count
+    s.choice_byte_tok += n * feed.active * 3.0 * (a.hidden + inner) * precision.activation.element_byte
     s.kernels_count += 7.0 * n
     s.weight_byte += n * feed.experts / ranks * each * form.element_byte
     if s.data_count > 1:

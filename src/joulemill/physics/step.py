@@ -203,7 +203,9 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     compute_s = late_flop / (t.expert_peak_flop_s * _by_class(r.expert_compute_ratio, t.expert_class))
     share = r.expert_memory_ratio * np.where(t.newest_count > 0.0, r.expert_newest_ratio, 1.0)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
-    return soft_s(memory_s, compute_s), compute_s, flop, t.expert_byte * touched
+    flow_byte = t.choice_byte_tok * tok
+    flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s)
+    return soft_s(memory_s, compute_s) + flow_s, compute_s, flop, t.expert_byte * touched + flow_byte
 
 
 def _decode_attention(t: ShardTable, r: StepRates, load: Load) -> tuple[Array, Array, Array]:

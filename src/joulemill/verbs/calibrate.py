@@ -1,0 +1,41 @@
+"""``joulemill calibrate RUN…``: fit a machine's few free coefficients from its own runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="run folders, or reports as JSON")
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="model that was served, or its config.json or GGUF"
+    )
+    parser.add_argument("--device", required=True, metavar="NAME", help="device of the catalogue, or a TOML file")
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="devices that served it (default 1)")
+    parser.add_argument("--precision", metavar="FORMAT", help="format of the weights (default: as released)")
+    parser.add_argument("--out", type=Path, default=Path("calibration.json"), metavar="FILE", help="where to write it")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit, write the file, print what moved."""
+    import json
+    from dataclasses import asdict
+
+    from joulemill.reports.calibration import calibrate_runs
+    from joulemill.reports.calibration_file import save_calibration
+
+    found = calibrate_runs(args.runs, args.model, args.device, args.devices, args.precision)
+    save_calibration(args.out, found)
+    if args.json:
+        sys.stdout.write(json.dumps(asdict(found) | {"file": str(args.out)}, indent=2) + "\n")
+        return 0
+    for name, error in found.stderr.items():
+        sys.stdout.write(f"{name:<20}{found.coefficients[name]:>12.4g}  ± {error:.0%}\n")
+    for name, width in found.widths.items():
+        sys.stdout.write(f"{name:<20} 80 % interval ± {width:.0%}\n")
+    sys.stdout.write(f"written to {args.out}; use it with joulemill predict --calibration {args.out}\n")
+    return 0
