@@ -138,6 +138,13 @@ def test_bad_input(context: MeterContext, spec: str, error: type[Exception], say
         open_meters([spec], context)
 
 
+def test_an_expected_count_is_checked(web: Web, context: MeterContext) -> None:
+    web.pages["/metrics"] = lambda _: (200, {}, dcgm(time.monotonic(), 300.0))
+    assert open_meters([f"prometheus:{web.url},count=1"], context)[0].channels()
+    with pytest.raises(MachineError, match="8 devices expected, 1 shown"):
+        open_meters([f"prometheus:{web.url},count=8"], context)
+
+
 def test_a_page_without_power_says_so(web: Web, context: MeterContext) -> None:
     web.pages["/metrics"] = "go_goroutines 7\n"
     with pytest.raises(MachineError, match="shows no power or energy"):

@@ -5,7 +5,8 @@ watch, the exporter's default collect interval is taken for its update period, a
 samples with its own times: they are asked for as a range, so each keeps the time at which it was scraped, and the
 server's clock is compared with ours.
 
-SPEC: ``prometheus:URL[,dialect=NAME][,via=scrape|api][,where=Hostname:gpu1+job:dcgm][,prefix=P][,ca=FILE][,verify=no]``
+SPEC: ``prometheus:URL[,dialect=NAME][,via=scrape|api][,where=Hostname:gpu1+job:dcgm][,prefix=P]``
+``[,count=8][,ca=FILE][,verify=no]``
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from urllib.parse import quote
 
 from joulemill.catalog.exporters import ExporterDialect, exporter_dialect, exporter_dialects
 from joulemill.errors import InputError, MachineError
-from joulemill.ledger.record import Channel, Quantity, Reading
+from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.dialect import Found, channel_of, meter_of, name_pattern, select
 from joulemill.meters.exposition import Sample, parse_exposition
 from joulemill.meters.http import Credentials, HttpSource, unreachable
@@ -211,7 +212,7 @@ class ServerMeter:
 
 def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """The exporter or server of ``spec``. Raises MachineError where it cannot be reached or shows no power."""
-    spec.only("dialect", "via", "where", "prefix", "ca", "verify")
+    spec.only("dialect", "via", "where", "prefix", "count", "ca", "verify")
     if not spec.target:
         raise InputError(f"--meter {spec.text}: say where, as in prometheus:http://host:9400/metrics")
     verify = spec.option("verify", "yes", ("yes", "no")) == "yes"
@@ -222,11 +223,19 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     asked = Asked(spec, dialects, _where(spec), spec.option("prefix", ""), source.host)
     try:
         base = _api_base(source, spec)
-        return PageMeter(source, asked, context) if base is None else ServerMeter(source, asked, context, base)
+        meter = PageMeter(source, asked, context) if base is None else ServerMeter(source, asked, context, base)
     except (OSError, ValueError) as error:
         source.close()
         hint = f"is it running there? Credentials come from {CREDENTIALS}"
         raise unreachable(f"--meter {spec.text}", error, hint) from error
+    boards = {c.device for c in meter.channels() if c.scope is Scope.DEVICE}
+    count = spec.option("count", "")
+    if count and count != str(len(boards)):
+        meter.close()
+        raise MachineError(
+            f"--meter {spec.text}: {count} devices expected, {len(boards)} shown; is one lost or hidden?"
+        )
+    return meter
 
 
 def _api_base(source: HttpSource, spec: Spec) -> str | None:
