@@ -2,10 +2,10 @@
 
     python benchmarks/load_timing.py [--concurrency 1 32 128]
 
-The server is tests/mock_server.py in a process of its own (TTFT 101 ms, ITL 20 ms, 50 tokens, absolute deadlines). TTFT
-is first token − dispatch, and from the scheduled time beside it; ITL is (last − first token) / (tokens − 1) of each request; medians over the steady requests.
-Beside each run stands a control, the overshoot of plain sleeps at the same time, which tells a busy machine from a
-slow client.
+The server is tests/mock_server.py in a process of its own (TTFT 101 ms, ITL 20 ms, 50 tokens, absolute deadlines).
+TTFT is first token − dispatch, and beside it first token − scheduled time; ITL is (last − first token) / (tokens − 1)
+of each request; medians over the requests after the warm-up. Beside each run stands a control, the overshoot of plain
+sleeps just before, which tells a busy machine from a slow client.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def main() -> None:
             control = run.run(sleep_overshoot())
             t = run.run(drive(url, concurrency, ramp_s=0.0 if args.burst else None))
             print(
-                f"{t.concurrency:6d}{t.requests:6d}{t.ttft_p50_s * 1e3:9.1f}{t.ttft_p95_s * 1e3:8.1f}{t.scheduled_p50_s * 1e3:12.1f} ms"
+                f"{t.concurrency:6d}{t.requests:6d}{t.ttft_p50_s * 1e3:9.1f}{t.ttft_p95_s * 1e3:8.1f}"
+                f"{t.scheduled_p50_s * 1e3:12.1f} ms"
                 f"{t.itl_p50_s * 1e3:7.2f} ms{t.lag_p99_s * 1e3:7.1f} ms{t.client_cpu_s / t.wall_s:10.0%}"
                 f"{control * 1e3:9.2f} ms"
             )
