@@ -44,6 +44,13 @@ def test_auto_takes_what_can_be_measured(context: MeterContext, told: list[str])
     assert told == []
 
 
+def test_auto_never_takes_this_machines_watts_for_anothers(context: MeterContext) -> None:
+    rapl_zone(context.sysfs, "intel-rapl:0", "package-0", 1.0)
+    with pytest.raises(InputError, match="runs on another machine"):
+        open_meters(["auto"], replace(context, server_here=False))
+    assert names(["rapl"], replace(context, server_here=False)) == ["rapl"]
+
+
 def test_auto_says_that_the_host_is_missing(context: MeterContext, told: list[str]) -> None:
     assert names(["auto"], with_gpus(context, FakeBoard())) == ["nvml"]
     assert len(told) == 1 and "host's CPU is not measured" in told[0]

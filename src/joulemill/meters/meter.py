@@ -61,6 +61,7 @@ class MeterContext:
     """The surroundings of a meter, all of which a test may replace.
 
     server_pid   process whose CPU time the declared power model counts, and whose GPUs are its own; None unknown
+    server_here  whether the server runs on this machine: ``auto`` never takes this machine's watts for another's
     sysfs, proc  roots of the two kernel trees
     clock        see :class:`Clock`
     environ      where credentials come from; never the command line
@@ -69,6 +70,7 @@ class MeterContext:
     """
 
     server_pid: int | None = None
+    server_here: bool = True
     sysfs: Path = Path("/sys")
     proc: Path = Path("/proc")
     clock: Clock = field(default_factory=Clock)

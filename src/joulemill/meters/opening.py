@@ -75,6 +75,11 @@ def _open(spec: Spec, context: MeterContext) -> Meter:
 
 def _automatic(spec: Spec, context: MeterContext) -> list[Meter]:
     spec.without_target().only()
+    if not context.server_here:
+        raise InputError(
+            "the server runs on another machine, whose power this one cannot see: name its meter, e.g. "
+            "--meter prometheus:http://HOST:9400/metrics (dcgm-exporter), redfish:https://BMC or snmp:PDU,pdu=…,outlet=N"
+        )
     found: list[Meter] = []
     reasons: dict[str, str] = {}
     for text in candidates(context):
