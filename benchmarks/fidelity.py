@@ -1,4 +1,5 @@
-"""Errors on what the fit has not seen → ``docs/fidelity.md``: families left out, devices left out, simple rules beside.
+"""Errors on what the fit has not seen → ``docs/fidelity.md``: families left out, devices left out, simple
+rules beside.
 
 python benchmarks/fidelity.py [--data ../shared/data]
 """
@@ -73,7 +74,8 @@ def transfer_lines(problem: Problem) -> list[str]:
 
 
 def baseline_lines(problem: Problem) -> list[str]:
-    """Rules that people use, on the same rows: full TDP at the *measured* rate; roofline at fixed shares and 70 % of TDP."""
+    """Rules that people use, on the same rows: full TDP at the *measured* rate; roofline at fixed shares and
+    70 % of TDP."""
     t = problem.plant.table
     measured_rate, measured_power = problem.measured[0], problem.measured[2]
     joule = measured_power - measured_rate

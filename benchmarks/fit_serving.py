@@ -2,7 +2,8 @@
 
     python benchmarks/fit_serving.py [--data ../shared/data]
 
-Robust least squares (soft L1) on the logarithms of what was measured, with priors of physical size. The energy runs give
+Robust least squares (soft L1) on the logarithms of what was measured, with priors of physical size. The
+energy runs give
 one profile (vllm-0.11) and the facts of its tasks; the latency points give one profile a backend, with the power
 coefficients of the first. Errors are those of model families left out of the fit.
 """

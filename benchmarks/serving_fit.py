@@ -40,7 +40,8 @@ class Problem:
     def part(self, index: np.ndarray) -> Problem:
         rows = [self.rows[i] for i in index]
         return Problem(
-            rows, compiled(rows), self.quantities, self.weights, self.measured[:, index], self.names, self.prior, self.spread,
+            rows, compiled(rows), self.quantities, self.weights, self.measured[:, index], self.names,
+            self.prior, self.spread,
             self.fixed, self.scale, self.share,
         )  # fmt: skip
 
@@ -50,7 +51,8 @@ class Problem:
         rows = [r for p in parts for r in p.rows]
         measured = np.concatenate([p.measured for p in parts], axis=1)
         return Problem(
-            rows, first.plant, first.quantities, first.weights, measured, first.names, first.prior, first.spread, first.fixed,
+            rows, first.plant, first.quantities, first.weights, measured, first.names, first.prior,
+            first.spread, first.fixed,
             first.scale, first.share,
         )  # fmt: skip
 

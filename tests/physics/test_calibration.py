@@ -18,7 +18,7 @@ from joulemill.physics.shard import shard, shard_table
 MODEL = find_model("Qwen/Qwen3-0.6B")
 
 
-def machine(values):  # noqa: ANN001, ANN201
+def machine(values):
     batch = np.array([1.0, 4.0, 16.0, 64.0])
     one = np.ones(4)
     table = shard_table([shard(MODEL.architecture, MODEL.precision, find_device("h100"), Parallelism())] * 4)

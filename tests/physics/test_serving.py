@@ -1,4 +1,5 @@
-"""Steps, steady state and power: hand-computed terms, limits, conservation; signs on measured pairs are in test_signs."""
+"""Steps, steady state and power: hand-computed terms, limits, conservation; signs on measured pairs are in
+test_signs."""
 
 from __future__ import annotations
 
@@ -27,17 +28,15 @@ MOE = find_model("Qwen/Qwen3-30B-A3B-Instruct-2507")
 H100 = find_device("h100")
 
 
-def share(model=LLAMA, device="h100", tp=1, dp=1, ep=1) -> Shard:  # noqa: ANN001
+def share(model=LLAMA, device="h100", tp=1, dp=1, ep=1) -> Shard:
     return shard(model.architecture, model.precision, find_device(device), Parallelism(tp, dp, ep))
 
 
-def state(s: Shard, batch=8.0, tok=256.0, out=256.0, limit=None) -> Steady:  # noqa: ANN001
+def state(s: Shard, batch=8.0, tok=256.0, out=256.0, limit=None) -> Steady:
     table = shard_table([s])
     a = np.ones(1)
     limit_w = table.tdp_w if limit is None else a * limit
-    demand = Demand(
-        a * batch, a * tok, a * tok, a * out, a * 0.0, a * 8192, a * 0.9, limit_w, a * 0.0, a, a * 0.0
-    )
+    demand = Demand(a * batch, a * tok, a * tok, a * out, a * 0.0, a * 8192, a * 0.9, limit_w, a * 0.0, a, a * 0.0)
     return steady(table, rates("vllm"), demand)
 
 

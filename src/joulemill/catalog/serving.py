@@ -1,6 +1,7 @@
 """The catalogue of serving coefficients: fitted values with standard errors, workload facts, out-of-sample errors.
 
-``serving.csv`` is written by ``benchmarks/fit_serving.py`` and read here; one fact a row. ``serving_errors.csv`` holds the
+``serving.csv`` is written by ``benchmarks/fit_serving.py`` and read here; one fact a row.
+``serving_errors.csv`` holds the
 errors on model families that were left out of the fit, from which every prediction's interval comes.
 """
 
@@ -88,7 +89,8 @@ def coefficients(engine: str) -> tuple[Coefficient, ...]:
     profile = profile_of(engine)
     return tuple(
         Coefficient(
-            r["parameter"], float(r["value"]), float(r["stderr"]), about[r["parameter"]]["unit"], r["basis"], r["source"],
+            r["parameter"], float(r["value"]), float(r["stderr"]), about[r["parameter"]]["unit"], r["basis"],
+            r["source"],
             about[r["parameter"]]["meaning"],
         )
         for r in _rows("serving.csv")

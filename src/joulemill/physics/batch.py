@@ -1,4 +1,5 @@
-"""The batch of a replica: how many requests fit, and the most that meet latency targets or the least that meet demand.
+"""The batch of a replica: how many requests fit, and the most that meet latency targets or the least that
+meet demand.
 
 Every whole batch up to what fits is computed at once and searched; nothing is assumed to be monotonic. Pure.
 """
@@ -96,14 +97,14 @@ def _most_req(deployment: Deployment, workload: Workload, share: Shard, rates: R
     if share.weight_byte >= room:
         devices = int(np.ceil(deployment.parallelism.devices * share.weight_byte / (0.9 * room)))
         raise InputError(
-            f"weights take {share.weight_byte / 1e9:.0f} GB a device, and {room / 1e9:.0f} GB are there; spread the model "
-            f"over about {devices} devices, or use fewer bits"
+            f"weights take {share.weight_byte / 1e9:.0f} GB a device, and {room / 1e9:.0f} GB are there; spread the "
+            f"model over about {devices} devices, or use fewer bits"
         )
     one = swept(deployment, workload, share, rates, np.ones(1))
     most = float(one.capacity_req[0])
     if most < 1.0:
         raise InputError(
-            f"one request of {workload.input_tok:.0f} + {workload.output_tok:.0f} tokens does not fit beside the weights; "
-            "use more devices or fewer bits"
+            f"one request of {workload.input_tok:.0f} + {workload.output_tok:.0f} tokens does not fit beside the "
+            "weights; use more devices or fewer bits"
         )
     return most

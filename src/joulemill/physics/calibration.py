@@ -1,6 +1,7 @@
 """Fit of a machine's few free coefficients to its own runs. Pure.
 
-Catalogue coefficients are the prior: each may move as far as its standard error and the spread between machines let it.
+Catalogue coefficients are the prior: each may move as far as its standard error and the spread between
+machines let it.
 Least squares on logarithms; standard errors from the curvature. With few runs the prior holds what they cannot tell.
 """
 

@@ -15,16 +15,14 @@ from joulemill.physics.serving import HostRates, Rates
 from joulemill.physics.step import StepRates
 
 NAMES = (
-    "memory", "attention_memory", "expert_memory", "wide_compute", "fp8_compute", "fp8_block_compute", "fp4_compute",
-    "unpacked_compute", "expert_compute", "expert_fp8_block_compute", "expert_grain", "expert_grain_fp8_block",
-    "expert_grain_narrow", "prefill_attention", "latent_attention", "kernel", "quantise", "state",
-    "routing",
-    "sampling", "reduce", "link",
-    "exchange", "evenness",
-    "expert_newest", "imbalance", "step", "sequence", "rank", "crowd_step", "crowd_sequence", "context",
-    "context_spread", "ingest", "ingest_token", "burst",
-    "burst_growth", "pool_batch", "pool_growth", "pool_servers", "server_growth", "wait_power", "busy_power", "flop_energy", "flop_energy_fp8",
-    "flop_energy_fp8_block", "flop_energy_fp4", "flop_energy_unpacked", "byte_energy", "link_energy", "power_ceiling",
+    "memory", "attention_memory", "expert_memory", "wide_compute", "fp8_compute", "fp8_block_compute",
+    "fp4_compute", "unpacked_compute", "expert_compute", "expert_fp8_block_compute", "expert_grain",
+    "expert_grain_fp8_block", "expert_grain_narrow", "prefill_attention", "latent_attention", "kernel",
+    "quantise", "state", "routing", "sampling", "reduce", "link", "exchange", "evenness", "expert_newest",
+    "imbalance", "step", "sequence", "rank", "crowd_step", "crowd_sequence", "context", "context_spread",
+    "ingest", "ingest_token", "burst", "burst_growth", "pool_batch", "pool_growth", "pool_servers",
+    "server_growth", "wait_power", "busy_power", "flop_energy", "flop_energy_fp8", "flop_energy_fp8_block",
+    "flop_energy_fp4", "flop_energy_unpacked", "byte_energy", "link_energy", "power_ceiling",
 )  # fmt: skip
 POWER_NAMES = NAMES[NAMES.index("wait_power") :]
 

@@ -1,6 +1,7 @@
 """The ceilings of a predicted deployment, and what one per cent more of each resource buys. Pure.
 
-Ceilings are ideal: datasheet capacity over the work of a token at this load. Elasticities are of the model itself: each
+Ceilings are ideal: datasheet capacity over the work of a token at this load. Elasticities are of the model
+itself: each
 resource is raised by 1 % and the steady state computed again, so launches, waiting and overlap are in them.
 """
 
@@ -55,6 +56,7 @@ def ceilings_of(
     share: Shard,
     found: Steady,
     figures: Mapping[str, Figure],
+    *,
     site: Site | None,
     rates: Rates,
 ) -> tuple[CeilingValue, ...]:
@@ -74,14 +76,14 @@ def _device_ceilings(deployment: Deployment, share: Shard, found: Steady) -> lis
     tok = float(found.decode_req[0])
     often = float(found.prefill_ratio[0])
 
-    def a_step(name: str) -> float:
+    def step_count(name: str) -> float:
         plain, mixed = float(getattr(found.decode, name)[0]), float(getattr(found.mixed, name)[0])
         return plain + often * (mixed - plain)
 
     parts = (
-        (a_step("flop_0"), share.peak_0_flop_s),
-        (a_step("flop_1"), share.peak_1_flop_s),
-        (a_step("expert_flop"), share.expert_peak_flop_s),
+        (step_count("flop_0"), share.peak_0_flop_s),
+        (step_count("flop_1"), share.peak_1_flop_s),
+        (step_count("expert_flop"), share.expert_peak_flop_s),
     )
     flop = sum(f for f, _ in parts)
     peak = flop / max(sum(f / p for f, p in parts), 1e-30)
@@ -89,13 +91,13 @@ def _device_ceilings(deployment: Deployment, share: Shard, found: Steady) -> lis
     made = [
         compute_ceiling(_sheet(peak * count, "flop/s"), _work(flop * per, "flop/tok"), "dense peaks, by dtype"),
         memory_bandwidth_ceiling(
-            _sheet(share.bandwidth_byte_s * count, "byte/s"), _work(a_step("byte") * per, "byte/tok")
+            _sheet(share.bandwidth_byte_s * count, "byte/s"), _work(step_count("byte") * per, "byte/tok")
         ),
     ]
     if devices > 1:
         inside = devices <= share.domain_count
         link = share.link_byte_s if inside else share.scale_out_byte_s
-        sent = a_step("link_byte") * per
+        sent = step_count("link_byte") * per
         made.append(interconnect_ceiling(_sheet(link * count, "byte/s"), _work(sent, "byte/tok")))
     return made
 

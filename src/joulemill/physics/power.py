@@ -44,7 +44,7 @@ def step_j(t: ShardTable, p: PowerRates, work: StepWork, step_s: Array) -> Array
     flop_j = t.tdp_w / t.peak_0_flop_s
     byte_j = p.energy_j_byte
     share = np.asarray(p.flop_ratio)
-    narrow, expert = share[t.matrix_class.astype(np.intp)], share[t.expert_class.astype(np.intp)]
+    narrow, expert = share[t.matrix_class_count.astype(np.intp)], share[t.expert_class_count.astype(np.intp)]
     arithmetic = flop_j * (share[0] * work.flop_0 + narrow * work.flop_1 + expert * work.expert_flop)
     static = t.tdp_w * (p.wait_ratio * step_s + p.busy_ratio * work.busy_s)
     return np.asarray(static + arithmetic + byte_j * work.byte + p.link_j_byte * work.link_byte)

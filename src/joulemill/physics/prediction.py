@@ -86,11 +86,11 @@ def predict(
     at_site = None
     if site is not None and node_j.known:
         at_site = site_figures(node_j, node_w, site, references=references)
-    limits = ceilings_of(deployment, workload, share, found, figures, site, rates)
+    limits = ceilings_of(deployment, workload, share, found, figures, site=site, rates=rates)
     bound = binding(limits, figures["rate_tok_s"])
     return Prediction(
-        figures["rate_tok_s"], figures["request_rate_req_s"], figures["device_power_w"], node_w, figures["device_j_tok"],
-        node_j, at_site, figures["ttft_s"], figures["tpot_s"], figures["itl_s"], choice, limits, bound,
+        figures["rate_tok_s"], figures["request_rate_req_s"], figures["device_power_w"], node_w,
+        figures["device_j_tok"], node_j, at_site, figures["ttft_s"], figures["tpot_s"], figures["itl_s"], choice, limits, bound,
         phi_figure(figures["full_tok_s"], least_other(limits)),
         marginals(deployment, workload, share, rates, choice),
         _two_stave(limits, site, figures), _day(deployment, figures), float(found.slowdown_ratio[0]),
@@ -101,7 +101,8 @@ def predict(
 def predict_many(table: ShardTable, demand: Demand, rates: Rates, widths: Widths) -> dict[str, Array]:
     """Rate, energy, power and latency of each row with 80 % intervals: name → value, ``name_low``, ``name_high``.
 
-    Rows of ``table`` go with elements of ``demand``; ``power_w`` and ``energy_j_tok`` are of all devices of a replica.
+    Rows of ``table`` go with elements of ``demand``; ``power_w`` and ``energy_j_tok`` are of all devices of
+    a replica.
     """
     found = steady(table, rates, demand)
     devices = table.tensor_count * table.data_count

@@ -72,8 +72,10 @@ class Rates:
 class Demand:
     """What is asked of each row; arrays that broadcast.
 
-    batch_req  in flight a replica;  input_tok prompt;  computed_tok  of it not cached;  output_tok, spread_ratio  answers
-    budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w  board power limit
+    batch_req  in flight a replica;  input_tok prompt;  computed_tok  of it not cached;  output_tok,
+    spread_ratio  answers
+    budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w
+    board power limit
     """
 
     batch_req: Array
@@ -169,8 +171,8 @@ def _timed(
     rate = running * ranks / step_s
     devices = t.tensor_count * ranks
     itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
-    own_share = d.computed_tok / busiest
-    ttft_s, tpot_s = _latency(rates.host, d, slow, step_s, offered, rate / ranks, mixed_s - plain_s, own_share, plain_s)
+    prefill_s = (mixed_s - plain_s) * slow * d.computed_tok / busiest
+    ttft_s, tpot_s = _latency(rates.host, d, step_s, plain_s, prefill_s, (offered, rate / ranks))
     return Steady(
         rate, step_energy_j / step_s, step_energy_j * devices / (running * ranks), itl_s, ttft_s, tpot_s, step_s,
         running * ranks, context, capacity * ranks, often, slow, plain, mixed, host_s,
@@ -178,24 +180,20 @@ def _timed(
 
 
 def _median_share(arrivals: Array, often: Array) -> Array:
-    """Prompts in the median step over prompts in a step that has any; the median of a Poisson count is about λ − 0.35."""
+    """Prompts in the median step over prompts in a step that has any; the median of a Poisson count is about
+    λ − 0.35."""
     return np.asarray(np.clip((arrivals - 0.35) / np.maximum(arrivals / often, 1e-9), 0.0, 1.0))
 
 
 def _latency(
-    host: HostRates,
-    d: Demand,
-    slow: Array,
-    step_s: Array,
-    offered: Array,
-    rank_rate: Array,
-    extra_s: Array,
-    own_share: Array,
-    plain_s: Array,
+    host: HostRates, d: Demand, step_s: Array, plain_s: Array, prefill_s: Array, loop: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """TTFT and TPOT [s] of requests in a closed loop of ``offered`` a rank."""
+    """TTFT and TPOT [s] of requests in a closed loop: ``loop`` is (requests in flight, tokens a second) of a rank.
+
+    ``prefill_s`` is what one prompt adds to the steps that it is in.
+    """
+    offered, rank_rate = loop
     stay_s = offered * d.output_tok / rank_rate
-    prefill_s = extra_s * slow * own_share
     own_s = host.ingest_s + host.ingest_tok_s * d.input_tok + 0.5 * step_s + prefill_s + plain_s
     burst_s = host.burst_ratio * (np.maximum(offered, 1.0) ** host.burst_growth_ratio - 1.0) * prefill_s
     ttft_s = np.minimum(own_s + burst_s, np.maximum(0.8 * stay_s, own_s))

@@ -4,7 +4,8 @@ A deployment is compiled once to a ``Shard``; a table of shards is a ``ShardTabl
 energy of any step are a few dozen array operations (``step.py``). Nothing here knows a measured speed. Pure.
 
 Matrices are summed by the class of arithmetic they run in. Two slots suffice for a released model: slot 0 what stayed
-in 16 bits, slot 1 what was quantised. Attention has two slots as well: 0 keys that grow with the context, 1 keys under a
+in 16 bits, slot 1 what was quantised. Attention has two slots as well: 0 keys that grow with the context, 1
+keys under a
 window (the widest, where a model has several), each as bytes and flop per token of context.
 """
 
@@ -33,7 +34,8 @@ from joulemill.physics.precision import Format, Precision
 
 Array = NDArray[np.float64]
 
-#: Classes of matrix arithmetic whose speeds differ: 16-bit; 8-bit scaled per tensor or channel; 8-bit scaled per block;
+#: Classes of matrix arithmetic whose speeds differ: 16-bit; 8-bit scaled per tensor or channel; 8-bit scaled
+#: per block;
 #: 4-bit in hardware; narrow weights unpacked to a wider multiply.
 CLASSES = ("wide", "fp8", "fp8_block", "fp4", "unpacked")
 WIDE, FP8, FP8_BLOCK, FP4, UNPACKED = range(5)
@@ -54,15 +56,18 @@ def arithmetic_class(form: Format, device: Device) -> tuple[int, float]:
 
 @dataclass(slots=True)
 class Shard:
-    """The share of one device; all floats. ``_i`` is the slot (0: 16 bit, 1: quantised; attention 0: growing, 1: windowed).
+    """The share of one device; all floats. ``_i`` is the slot (0: 16 bit, 1: quantised; attention 0:
+    growing, 1: windowed).
 
     matrix_byte, matrix_flop_tok   all matrices but head and routed experts: bytes read a step, flop a token
     head_*                         vocabulary head, run once a sequence and step
     kv_byte_i, kv_flop_i           read and computed per sequence, step and token of context (decode)
     prefill_flop_i                 per query–key pair of a prefill
     kv_store_byte_i                kept per sequence and token;  state_byte: recurrent state of a sequence
-    expert_byte, expert_flop       one routed expert of all layers (this device's cut): bytes; flop per token that chooses it
-    choice_byte_tok                gathering a token's rows for its experts, activating and summing them: on every device,
+    expert_byte, expert_flop       one routed expert of all layers (this device's cut): bytes; flop per token
+    that chooses it
+    choice_byte_tok                gathering a token's rows for its experts, activating and summing them: on
+    every device,
                                    since each holds rows for all of a token's experts, its own or not
     kernels_count, blocks_count    kernels launched a step; layers
     reduce_count, reduce_byte_tok  sums over devices in a step; bytes of each a token
@@ -73,7 +78,7 @@ class Shard:
     matrix_byte_1: float = 0.0
     matrix_flop_0: float = 0.0
     matrix_flop_1: float = 0.0
-    matrix_class: float = 0.0
+    matrix_class_count: float = 0.0
     matrix_count: float = 0.0
     quantised_count: float = 0.0
     head_byte: float = 0.0
@@ -94,7 +99,7 @@ class Shard:
     state_count: float = 0.0
     expert_byte: float = 0.0
     expert_flop: float = 0.0
-    expert_class: float = 0.0
+    expert_class_count: float = 0.0
     choice_byte_tok: float = 0.0
     experts_count: float = 1.0
     active_count: float = 0.0
@@ -219,7 +224,7 @@ def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, dev
         return
     s.matrix_byte_1 += byte
     s.matrix_flop_1 += 2.0 * parameters
-    s.matrix_class, s.peak_1_flop_s = kind, peak
+    s.matrix_class_count, s.peak_1_flop_s = kind, peak
     if kind != UNPACKED:
         s.quantised_count += layers
 
@@ -301,7 +306,7 @@ def _put_experts(
     each = feed.expert_parameters(a.hidden) / s.expert_cut_count
     s.expert_byte += n * each * form.element_byte
     s.expert_flop += 2.0 * n * each
-    s.expert_class, s.expert_peak_flop_s = kind, peak
+    s.expert_class_count, s.expert_peak_flop_s = kind, peak
     s.experts_count, s.active_count = feed.experts, feed.active
     s.expert_width_count = feed.intermediate / s.expert_cut_count
     s.moe_layers_count += n

@@ -36,7 +36,8 @@ class StepRates:
     kernel_s, quantise_s   fixed time of a kernel, of quantising a matrix's inputs
     state_s, routing_s     fixed time of a recurrent block; of choosing, sorting and gathering experts in a layer
     sampling_byte  moved by the sampler per vocabulary entry and sequence, on one device of a tensor group [byte]
-    reduce_s, link_ratio, exchange_s   latency of a sum per doubling of ranks; share of link bandwidth; latency of an exchange
+    reduce_s, link_ratio, exchange_s   latency of a sum per doubling of ranks; share of link bandwidth;
+    latency of an exchange
     expert_newest_ratio expert_memory_ratio on devices with 4-bit units over that on older ones: kernels less tuned
     imbalance_ratio     how much of the expected excess of the busiest of n ranks is waited for
     evenness_ratio      shape of the gamma-distributed popularity of experts
@@ -108,7 +109,8 @@ class StepWork:
 
     @property
     def busy_s(self) -> Array:
-        """Time that arithmetic units or device memory work [s]: the step less launches and waiting for other devices."""
+        """Time that arithmetic units or device memory work [s]: the step less launches and waiting for other
+        devices."""
         sampling = self.sampling_s * self.sampling_ratio
         return self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s + sampling
 
@@ -152,7 +154,8 @@ def step_work(t: ShardTable, r: StepRates, load: Load) -> StepWork:
     touched_byte = sampled * one + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * mean_tok
     flop_0 = t.matrix_flop_0 * mean_tok + t.head_flop * load.head_tok + attention_flop + load.prefill_tok * pairs_flop
     return StepWork(
-        matrix_s, expert_s, attention_s, prefill_s, launch_s, collective_s, sampling_s, one, compute_s + expert_compute_s + prefill_s,
+        matrix_s, expert_s, attention_s, prefill_s, launch_s, collective_s, sampling_s, one, compute_s +
+        expert_compute_s + prefill_s,
         flop_0, t.matrix_flop_1 * mean_tok, expert_flop, touched_byte + expert_byte + attention_byte, link_byte,
     )  # fmt: skip
 
@@ -160,7 +163,7 @@ def step_work(t: ShardTable, r: StepRates, load: Load) -> StepWork:
 def _matrices(t: ShardTable, r: StepRates, load: Load, tok: Array) -> tuple[Array, Array]:
     beta = r.memory_ratio * t.bandwidth_byte_s
     wide = t.peak_0_flop_s * r.compute_ratio[0]
-    narrow = t.peak_1_flop_s * _by_class(r.compute_ratio, t.matrix_class)
+    narrow = t.peak_1_flop_s * _by_class(r.compute_ratio, t.matrix_class_count)
     flow_s = t.act_byte_tok * tok / beta
     compute_0, compute_1 = t.matrix_flop_0 * tok / wide, t.matrix_flop_1 * tok / narrow
     head_s = soft_s(t.head_byte / beta, t.head_flop * load.head_tok / wide)
@@ -169,7 +172,8 @@ def _matrices(t: ShardTable, r: StepRates, load: Load, tok: Array) -> tuple[Arra
 
 
 def experts_touched_count(tok: Array, experts: Array, active: Array, evenness_ratio: Array) -> Array:
-    """Distinct experts that ``tok`` tokens touch when popularity is gamma-distributed: E(1 − (1 + x/a)^−a), x = tok·k/E.
+    """Distinct experts that ``tok`` tokens touch when popularity is gamma-distributed: E(1 − (1 + x/a)^−a),
+    x = tok·k/E.
 
     Never more than are chosen. Source: mixture of Poisson counts; a → ∞ is uniform routing.
     """
@@ -178,7 +182,8 @@ def experts_touched_count(tok: Array, experts: Array, active: Array, evenness_ra
     return np.asarray(np.minimum(spread, tok * active))
 
 
-#: Expected largest of n standard normals minus their mean, n = 1, 2, 4, 8 …: 0, 0.56, 1.03, 1.42, 1.77, 2.07, 2.34 (Harter 1961).
+#: Expected largest of n standard normals minus their mean, n = 1, 2, 4, 8 …: 0, 0.56, 1.03, 1.42, 1.77,
+#: 2.07, 2.34 (Harter 1961).
 _LARGEST = np.array([0.0, 0.5642, 1.0294, 1.4236, 1.7660, 2.0697, 2.3437, 2.5946])
 
 
@@ -196,11 +201,11 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     above = r.imbalance_ratio * _largest(ranks)
     late_touched = np.minimum(touched + above * np.sqrt(touched * np.maximum(1.0 - touched / local, 0.0)), local)
     late_rows = np.minimum(rows + above * np.sqrt(local * (x + x * x / evenness_ratio)), rows * ranks)
-    grain = _by_class(r.expert_grain_count, t.expert_class)
-    aligned = t.expert_class == FP8_BLOCK
+    grain = _by_class(r.expert_grain_count, t.expert_class_count)
+    aligned = t.expert_class_count == FP8_BLOCK
     flop = t.expert_flop * (rows + np.where(aligned, local, touched) * grain)
     late_flop = t.expert_flop * (late_rows + np.where(aligned, local, late_touched) * grain)
-    compute_s = late_flop / (t.expert_peak_flop_s * _by_class(r.expert_compute_ratio, t.expert_class))
+    compute_s = late_flop / (t.expert_peak_flop_s * _by_class(r.expert_compute_ratio, t.expert_class_count))
     share = r.expert_memory_ratio * np.where(t.newest_count > 0.0, r.expert_newest_ratio, 1.0)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
     flow_byte = t.choice_byte_tok * tok

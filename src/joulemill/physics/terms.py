@@ -20,12 +20,13 @@ class Term:
 
 
 def terms_of(share: Shard, found: Steady) -> tuple[Term, ...]:
-    """Terms of the first row of ``found``: the share of a device, a pure decode step, a step with prefill, the mean."""
+    """Terms of the first row of ``found``: the share of a device, a pure decode step, a step with prefill,
+    the mean."""
     return (*_share_terms(share), *_step_terms(found), *_mean_terms(found))
 
 
 def _share_terms(s: Shard) -> list[Term]:
-    kind = CLASSES[int(s.matrix_class)] if s.matrix_byte_1 else "none"
+    kind = CLASSES[int(s.matrix_class_count)] if s.matrix_byte_1 else "none"
     return [
         Term("device", "weights", s.weight_byte, "byte", "of one device, embedding included"),
         Term("device", "matrices in 16 bits", s.matrix_byte_0, "byte", "read every step"),
@@ -51,15 +52,15 @@ def _step_terms(found: Steady) -> list[Term]:
 
 
 def _mean_terms(found: Steady) -> list[Term]:
-    def first(values: object) -> float:
+    def first_count(values: object) -> float:
         return float(values.flat[0])  # type: ignore[attr-defined]
 
     return [
-        Term("mean", "steps with prefill", first(found.prefill_ratio), "1", "share of all steps"),
-        Term("mean", "context of a decoding request", first(found.context_tok), "tok"),
-        Term("mean", "requests decoding", first(found.decode_req), "req", "a replica"),
-        Term("mean", "requests that fit", first(found.capacity_req), "req", "a replica"),
-        Term("mean", "step", first(found.step_s), "s", "after the power limit"),
-        Term("mean", "slowdown by the power limit", first(found.slowdown_ratio), "1"),
-        Term("mean", "board power", first(found.power_w), "W", "of one device"),
+        Term("mean", "steps with prefill", first_count(found.prefill_ratio), "1", "share of all steps"),
+        Term("mean", "context of a decoding request", first_count(found.context_tok), "tok"),
+        Term("mean", "requests decoding", first_count(found.decode_req), "req", "a replica"),
+        Term("mean", "requests that fit", first_count(found.capacity_req), "req", "a replica"),
+        Term("mean", "step", first_count(found.step_s), "s", "after the power limit"),
+        Term("mean", "slowdown by the power limit", first_count(found.slowdown_ratio), "1"),
+        Term("mean", "board power", first_count(found.power_w), "W", "of one device"),
     ]

@@ -15,7 +15,8 @@ SCHEMA = "joulemill-calibration-1"
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Coefficients by name; standard errors of the fitted ones' logarithms; half-widths (80 %) by quantity; what it came from."""
+    """Coefficients by name; standard errors of the fitted ones' logarithms; half-widths (80 %) by quantity;
+    what it came from."""
 
     coefficients: Mapping[str, float]
     stderr: Mapping[str, float]

@@ -1,6 +1,7 @@
 """Tables of measured serving runs → rows that can be predicted: what ran, what was asked, what was measured.
 
-Three dialects are recognised by their columns: steady-state runs with energy (ML.ENERGY), latency points (aiconfigurator),
+Three dialects are recognised by their columns: steady-state runs with energy (ML.ENERGY), latency points
+(aiconfigurator),
 node wall power (MLPerf). Missing optional columns take stated defaults; a row that lacks what it cannot do without is
 skipped with the reason.
 """
@@ -29,10 +30,12 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """One row, ready to predict. ``measured`` holds what was measured in SI units; ``groups`` what to break errors down by.
+    """One row, ready to predict. ``measured`` holds what was measured in SI units; ``groups`` what to break
+    errors down by.
 
     batch_req      in flight a replica; ``running``: that is the batch that really ran, not an upper bound
     prefill        cut of the prefill pool where prompts are computed elsewhere; prefill_servers: its ranks
+    limit_ratio    power limit over TDP
     in_flight_req  requests of the closed loop over all decode workers
     notes          what was assumed
     """
@@ -58,6 +61,7 @@ class MeasuredRow:
     prefill_servers: float = 1.0
     in_flight_req: float = 1.0
     pools_known: bool = True
+    limit_ratio: float = 1.0
     notes: tuple[str, ...] = ()
 
 
@@ -238,12 +242,14 @@ def _closed_loop(row: Row, cut: Parallelism, apart: bool) -> tuple[float, float]
 
 
 def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
-    """MLPerf: Llama-2-70B answers of OpenOrca (294 in, 294 out), Mixtral-8x7B of mixed sets (about 144 out); batch not stated."""
+    """MLPerf: Llama-2-70B answers of OpenOrca (294 in, 294 out), Mixtral-8x7B of mixed sets (about 144 out);
+    batch not stated."""
     model = row["model"].strip()
     name = next((n for word, n in WALL_MODELS.items() if word in model.lower()), model)
     architecture, precision, notes = resolve(name, "fp8", "fp8")
     device = find_device(row.get("sys_accelerator_model_name") or row["system"])
     devices = int(needed(row, "sys_accelerators_per_node"))
+    quiet = ("Max-Q is taken as a power limit of 0.7 TDP",) if "maxq" in row.get("system", "").lower() else ()
     measured = {
         "node_power_w": number_in(row, "node_wall_power_w"),
         "rate_tok_s": number_in(row, "output_tok_s"),
@@ -262,10 +268,13 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         budget_tok=8192.0,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={"model": model, "device": device.label, "precision": "fp8", "batch": "not stated", "kind": "node"},
-        notes=(*notes, "batch is not stated: 768 a device assumed; one replica a device"),
+        limit_ratio=MAX_Q_RATIO if quiet else 1.0,
+        notes=(*notes, *quiet, "batch is not stated: 768 a device assumed; one replica a device"),
     )  # fmt: skip
 
 
+#: Power limit of Max-Q settings over TDP (assumed; the submissions do not state it).
+MAX_Q_RATIO = 0.7
 #: Names that MLPerf gives its models.
 WALL_MODELS = {"llama2-70b": "meta-llama/Llama-2-70b-chat-hf", "mixtral-8x7b": "mistralai/Mixtral-8x7B-v0.1"}
 

@@ -42,7 +42,8 @@ def pool_cut(row: Row, pool: str) -> Parallelism:
 
 
 def _cut(row: Row, tp: str, dp: str, moe_tp: str, moe_ep: str) -> Parallelism:
-    """Some rows multiply the same devices twice: (tp k², experts k × k) and (tp k, dp k, experts over k²) both ran on k."""
+    """Some rows multiply the same devices twice: (tp k², experts k × k) and (tp k, dp k, experts over k²)
+    both ran on k."""
     tensor, data = whole(row, tp), whole(row, dp)
     wide, spread = whole(row, moe_tp), whole(row, moe_ep)
     k = wide if wide == spread else 0

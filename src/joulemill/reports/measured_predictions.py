@@ -29,7 +29,8 @@ class Plant:
     devices_count: Array
 
     def asking(self, rows: Sequence[MeasuredRow], facts: Mapping[tuple[str, str], float]) -> Plant:
-        """The same plant with other facts of tasks: (task, ``input_tok`` | ``narrow_ratio`` | ``crowding_ratio``) → value."""
+        """The same plant with other facts of tasks: (task, ``input_tok`` | ``narrow_ratio`` |
+        ``crowding_ratio``) → value."""
 
         def column(name: str, usual: Array) -> Array:
             given = [facts.get((r.groups.get("task", ""), name)) for r in rows]
@@ -66,7 +67,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> Plant:
         spread_ratio=column([r.spread_ratio for r in rows]),
         budget_tok=column([r.budget_tok for r in rows]),
         memory_use_ratio=np.full(len(rows), 0.9),
-        limit_w=table.tdp_w,
+        limit_w=table.tdp_w * column([r.limit_ratio for r in rows]),
         running=column([r.running for r in rows]),
         narrow_ratio=column([r.narrow_ratio for r in rows]),
         crowding_ratio=column([r.crowding_ratio for r in rows]),

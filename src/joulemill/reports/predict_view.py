@@ -174,7 +174,8 @@ def _lines(found: Answer, explain: bool) -> Iterator[str]:
         f"{q.model} in {found.deployment.precision.name} on {q.devices} × {found.deployment.device.label} "
         f"(tp {cut.tensor}, dp {cut.data}, ep {cut.expert}, replicas {cut.replicas}), {found.profile}"
     )
-    yield f"{q.input_tok:.0f} tokens in, {q.output_tok:.0f} out; {p.batch.batch_req:.0f} in flight a replica: {p.batch.why}"
+    flight = f"{p.batch.batch_req:.0f} in flight a replica: {p.batch.why}"
+    yield f"{q.input_tok:.0f} tokens in, {q.output_tok:.0f} out; {flight}"
     yield ""
     for label, figure in (
         ("token rate", p.rate_tok_s), ("devices", p.device_j_tok), ("node", p.node_j_tok),
@@ -193,6 +194,14 @@ def _lines(found: Answer, explain: bool) -> Iterator[str]:
     yield "One per cent more of …    moves the rate by    shadow price"
     for m in p.marginals:
         yield f"  {m.resource:<24}{m.elasticity_ratio:>+8.2f} %          {m.price.value:.3g} {m.price.unit}"
+    yield from _stave_lines(p)
+    if explain:
+        yield from _explained(p)
+    for note in dict.fromkeys((*found.notes, *p.notes)):
+        yield f"note: {note}"
+
+
+def _stave_lines(p: Prediction) -> Iterator[str]:
     if p.two_stave is not None:
         yield (
             f"Two staves: compute {p.two_stave.compute_tok_s:.4g} tok/s, power {p.two_stave.power_tok_s:.4g} tok/s; "
@@ -200,10 +209,6 @@ def _lines(found: Answer, explain: bool) -> Iterator[str]:
         )
     if p.day_j_tok:
         yield "Node J/tok by utilisation: " + ", ".join(f"{u:.0%} {e:.4g}" for u, e in p.day_j_tok.items())
-    if explain:
-        yield from _explained(p)
-    for note in dict.fromkeys((*found.notes, *p.notes)):
-        yield f"note: {note}"
 
 
 def _explained(p: Prediction) -> Iterator[str]:

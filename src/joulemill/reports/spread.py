@@ -1,6 +1,7 @@
 """How wide a prediction's interval is: from errors on model families that the fit had not seen.
 
-The half-width is the 80 % quantile of |ln(predicted ÷ measured)| on left-out families, dense and mixture-of-experts models
+The half-width is the 80 % quantile of |ln(predicted ÷ measured)| on left-out families, dense and
+mixture-of-experts models
 apart. What was never measured widens it: the logarithms' variances add.
 """
 
@@ -14,7 +15,8 @@ from joulemill.catalog.serving import spreads
 #: Devices whose runs the fits have seen, by what was measured on them.
 SEEN_ENERGY = ("h100", "b200")
 SEEN_LATENCY = ("h100", "h200", "b200", "gb200")
-#: Added half-widths [ln, 80 %] (assumed): a device of another generation; energy of an engine other than that measured.
+#: Added half-widths [ln, 80 %] (assumed): a device of another generation; energy of an engine other than
+#: that measured.
 OTHER_DEVICE, OTHER_ENGINE, NODE = 0.25, 0.15, 0.08
 ENERGY = ("energy_j_tok", "power_w", "node_power_w", "node_energy_j_tok")
 
@@ -39,7 +41,7 @@ def half_width_ratio(
 def _base(quantity: str, engine: str, is_moe: bool, apart: bool, stated: bool) -> float:
     found = spreads()
     name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
-    if (quantity == "tpot_s" and engine == "vllm-0.11") or (name, "all") in found and name not in ("ttft_s", "tpot_s"):
+    if (engine == "vllm-0.11" and quantity == "tpot_s") or (name, "all") in found:
         name = "itl_s" if quantity == "tpot_s" else name
         return found[name, "moe" if is_moe else "dense"].half_width_ratio
     kind = "disaggregated" if apart and stated else "unstated pools" if apart else "moe" if is_moe else "dense"

@@ -1,6 +1,7 @@
 """Prediction against measurement: a table of measured runs → errors, bias and coverage of the intervals.
 
-Errors are relative: |predicted ÷ measured − 1|. Bias is the median of ln(predicted ÷ measured). Coverage is the share of
+Errors are relative: |predicted ÷ measured − 1|. Bias is the median of ln(predicted ÷ measured). Coverage is
+the share of
 measured values inside the 80 % interval of their prediction.
 """
 
@@ -41,7 +42,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores by quantity; by (column, value, quantity); rows that could not be predicted, and why; what was assumed."""
+    """Scores by quantity; by (column, value, quantity); rows that could not be predicted, and why; what was
+    assumed."""
 
     dialect: str
     scores: Mapping[str, Score]
