@@ -28,7 +28,7 @@ VERBS: dict[str, str] = {
 }
 #: Verbs whose module has another name, since Python keeps the word for itself.
 _MODULES = {"import": "import_results"}
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = 2
 
 
 def _module(verb: str) -> Any:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.errors import InputError
 from joulemill.catalog.gguf_header import GgufHeader, SkippedArray, parse_gguf, read_gguf
+from joulemill.errors import InputError
 
 
 def text(value: str) -> bytes:

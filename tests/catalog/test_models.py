@@ -193,7 +193,7 @@ def test_a_real_gguf_file_adds_up() -> None:
 def test_a_damaged_gguf_is_refused(tmp_path: Path) -> None:
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"GGUF\x03\x00\x00\x00\x01")
-    with pytest.raises(InputError, match="ends|cut|damaged|short"):
+    with pytest.raises(InputError, match="ends in the middle"):
         find_model(bad)
     bad.write_bytes(b"nope")
     with pytest.raises(InputError, match="not a GGUF"):

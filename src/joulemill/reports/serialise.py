@@ -13,7 +13,6 @@ from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure
 from joulemill.reports.document import SCHEMA_VERSION, Report
 
-
 _FIGURE = {f.name for f in dataclasses.fields(Figure)}
 
 

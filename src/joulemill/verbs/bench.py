@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
 KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,7 @@ def _account_arguments(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted with what was measured kept."""
+    """Measure, analyse, print. 0 done, 1 the server failed in the run, 2 interrupted, with what was measured kept."""
     options = options_of(args)
     folder = _measure(options)
     from joulemill.bench.reading import read_run
@@ -99,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(serialise.to_json(report))
     else:
         print_terminal(report)
+    if report.status != "complete":
+        sys.stderr.write(f"\njoulemill bench: {report.status}: {report.status_reason}; what was measured is kept\n")
     sys.stderr.write(f"\nrun kept in {folder}; see it again: joulemill report {folder} --html report.html\n")
     return {"complete": 0, "failed": 1}.get(report.status, EXIT_INTERRUPTED)
 

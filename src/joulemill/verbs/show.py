@@ -18,13 +18,16 @@ def run(args: argparse.Namespace) -> int:
     """Print the facts of one thing, or the names of all."""
     from joulemill.reports import show
 
-    document = _document(args) if args.name else {"kind": args.kind, "names": _names(args.kind)}
+    if not args.name:
+        names = _names(args.kind)
+        text = json.dumps({"kind": args.kind, "names": names}, indent=2) if args.json else "\n".join(names)
+        sys.stdout.write(text + "\n")
+        return 0
+    document = _document(args)
     if args.json:
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    elif args.name:
-        sys.stdout.write(show.as_text(document) + "\n")
     else:
-        sys.stdout.write("\n".join(document["names"]) + "\n")
+        sys.stdout.write(show.as_text(document) + "\n")
     return 0
 
 
