@@ -90,7 +90,8 @@ def predict(
     bound = binding(limits, figures["rate_tok_s"])
     return Prediction(
         figures["rate_tok_s"], figures["request_rate_req_s"], figures["device_power_w"], node_w,
-        figures["device_j_tok"], node_j, at_site, figures["ttft_s"], figures["tpot_s"], figures["itl_s"], choice, limits, bound,
+        figures["device_j_tok"], node_j, at_site, figures["ttft_s"], figures["tpot_s"],
+        figures["itl_s"], choice, limits, bound,
         phi_figure(figures["full_tok_s"], least_other(limits)),
         marginals(deployment, workload, share, rates, choice),
         _two_stave(limits, site, figures), _day(deployment, figures), float(found.slowdown_ratio[0]),

@@ -1,0 +1,70 @@
+"""One prediction from what a user says: closed relations, choice of batch, refusals, the JSON document."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from joulemill.errors import InputError
+from joulemill.reports.predict_view import Answer, Question, answer, document, text
+
+
+def asked(**change: object) -> Answer:
+    given = {"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "batch_req": 32.0} | change
+    return answer(Question(**given))  # type: ignore[arg-type]
+
+
+def test_joules_are_watts_over_rate_and_scopes_nest() -> None:
+    p = asked().prediction
+    assert p.device_j_tok.value == pytest.approx(p.device_power_w.value / p.rate_tok_s.value)
+    assert p.device_j_tok.value < p.node_j_tok.value
+    for figure in (p.rate_tok_s, p.device_j_tok, p.node_j_tok, p.ttft_s, p.tpot_s):
+        assert figure.low < figure.value < figure.high
+        assert figure.level == 0.8
+
+
+def test_no_ceiling_is_below_the_rate() -> None:
+    p = asked().prediction
+    for c in p.ceilings:
+        if c.rate_tok_s.value is not None:
+            assert c.rate_tok_s.value >= p.rate_tok_s.value
+
+
+def test_the_largest_batch_that_meets_the_target_is_found() -> None:
+    """At the batch found the target holds; one request more breaks it or does not fit."""
+    p = asked(batch_req=None, tpot_limit_s=0.03).prediction
+    assert p.tpot_s.value <= 0.03
+    assert asked(batch_req=p.batch.batch_req + 1).prediction.tpot_s.value > 0.03
+
+
+def test_two_replicas_do_twice_as_much_for_the_same_joules() -> None:
+    one, two = asked().prediction, asked(devices=4, tp=2).prediction
+    assert two.rate_tok_s.value == pytest.approx(2 * one.rate_tok_s.value)
+    assert two.device_j_tok.value == pytest.approx(one.device_j_tok.value)
+
+
+def test_a_low_offered_rate_costs_idle_energy() -> None:
+    low, full = asked(batch_req=None, rate_req_s=0.05).prediction, asked().prediction
+    assert low.rate_tok_s.value == pytest.approx(0.05 * 512)
+    assert low.device_j_tok.value > full.device_j_tok.value
+
+
+def test_unmeasured_devices_have_wider_intervals() -> None:
+    known, other = asked().prediction.device_j_tok, asked(device="mi300x").prediction.device_j_tok
+    assert other.high / other.low > known.high / known.low
+
+
+def test_refusals_say_what_to_do() -> None:
+    with pytest.raises(InputError, match="spread the model"):
+        asked(devices=1, model="meta-llama/Llama-3.1-70B-Instruct")
+    with pytest.raises(InputError, match="use one of"):
+        asked(engine="abacus")
+
+
+def test_document_is_json_and_text_names_the_binding() -> None:
+    found = asked()
+    plain = json.loads(json.dumps(document(found), allow_nan=False))
+    assert plain["device_j_tok"]["unit"] == "J/tok"
+    assert plain["ceilings"] and plain["marginals"]
+    assert found.prediction.binding.name in text(found, explain=True)
