@@ -78,7 +78,7 @@ def _automatic(spec: Spec, context: MeterContext) -> list[Meter]:
     if not context.server_here:
         raise InputError(
             "the server runs on another machine, whose power this one cannot see: name its meter, e.g. "
-            "--meter prometheus:http://HOST:9400/metrics (dcgm-exporter), redfish:https://BMC or snmp:PDU,pdu=…,outlet=N"
+    """What ``auto`` tries here, in order: boards, the CPU, and the node's power meter where there is one."""
         )
     found: list[Meter] = []
     reasons: dict[str, str] = {}
