@@ -76,10 +76,12 @@ def _open(spec: Spec, context: MeterContext) -> Meter:
 def _automatic(spec: Spec, context: MeterContext) -> list[Meter]:
     spec.without_target().only()
     if not context.server_here:
-        raise InputError(
-            "the server runs on another machine, whose power this one cannot see: name its meter, e.g. "
-    """What ``auto`` tries here, in order: boards, the CPU, and the node's power meter where there is one."""
+        # Another machine's watts cannot be seen from here, and this one's are not the server's.
+        context.notice(
+            "the server runs on another machine, whose power this one cannot see, so joules stay unknown: name its "
+            "meter, e.g. --meter prometheus:http://HOST:9400/metrics or --meter redfish:https://BMC"
         )
+        return []
     found: list[Meter] = []
     reasons: dict[str, str] = {}
     for text in candidates(context):
@@ -91,7 +93,7 @@ def _automatic(spec: Spec, context: MeterContext) -> list[Meter]:
         except MachineError as error:
             reasons[text] = str(error)
     _tell_missing(reasons, context, measured=bool(found))
-    if not found:
+    if not found and context.server_pid is not None:
         found.append(_open(parse_spec("declared"), context))
     return found
 
@@ -120,9 +122,16 @@ def _tell_missing(reasons: dict[str, str], context: MeterContext, *, measured: b
         context.notice(f"the host's CPU is not measured: {reasons['rapl']}")
     if not measured:
         context.notice(
-            "no energy sensor can be read here, so joules come from a power model with a wide interval and are "
-            f"labelled modelled ({reasons.get('rapl', 'no RAPL')}); 'joulemill doctor' says how to get a sensor"
+            f"no energy sensor can be read here ({reasons.get('rapl', 'no RAPL')}), {_without_sensor(context)}; "
+            "'joulemill doctor' says how to get a sensor"
         )
+
+
+def _without_sensor(context: MeterContext) -> str:
+    if context.server_pid is not None:
+        return "so joules come from a power model with a wide interval and are labelled modelled"
+    # Which processes serve is not known, nor what accelerators they use: a model of this CPU would be a guess.
+    return "so joules stay unknown; state a power model with --meter declared:idle=…W,busy=…W if one would do"
 
 
 def pci_gpus(context: MeterContext) -> str:
