@@ -41,6 +41,18 @@ def test_one_line_for_what_cannot_be_read(tmp_path: Path, capsys: pytest.Capture
     assert not (tmp_path / "run").exists()
 
 
+def test_a_site_applies_its_pue_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    meter, site = tmp_path / "wall.csv", tmp_path / "site.toml"
+    meter.write_text(samples.power_csv(watts=100.0))
+    site.write_text("pue = 1.25\n")
+    words = ["import", str(results), "--out", str(tmp_path / "run"), "--meter-file", f"{meter},value=watts,unit=W"]
+    assert main([*words, "--site", str(site), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["power"]["node_w"]["value"] == pytest.approx(100.0, rel=1e-3)
+    assert document["power"]["site_w"]["value"] == pytest.approx(125.0, rel=1e-3)
+
+
 def test_a_named_device_must_be_in_the_catalogue(tmp_path: Path) -> None:
     results = samples.write_json(tmp_path / "g.json", samples.guidellm())
     assert main(["import", str(results), "--out", str(tmp_path / "r"), "--device", "nothing-like-it"]) == 2

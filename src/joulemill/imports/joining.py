@@ -23,7 +23,7 @@ def to_record(
 ) -> RunRecord:
     """The record of ``found``; ``meter_file`` is a path with options as in ``--meter file:``.
 
-    told   what the user adds: {"device": {"name", "count"}, "model": {"name"}}
+    told   what the user adds: {"device": {"name", "count"}, "model": {"name"}, "site": its table}
     Raises InputError where the meter's file cannot be joined to the requests.
     """
     notices: list[str] = []
@@ -70,6 +70,7 @@ def _manifest(
         "machine": dict(found.hardware),
         "versions": {"imported from": " ".join(x for x in (found.tool, found.tool_version) if x)},
         "device": told.get("device"),
+        "site": told.get("site"),
         "stated": [s.document() for s in found.stated],
         "warnings": list(warnings),
     }

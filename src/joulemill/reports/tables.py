@@ -15,24 +15,24 @@ _MARKDOWN = str.maketrans({"|": r"\|", "<": "&lt;", ">": "&gt;", "\n": " ", "`":
 
 def markdown(report: Report) -> str:
     """The report as Markdown: figures, ceilings, latency, conditions."""
-    lines = [f"# {_cell(rows.headline(report))}", "", _cell(rows.subtitle(report)), ""]
-    lines += [f"> **Mind:** {_cell(w)}" for w in report.warnings]
+    lines = [f"# {cell(rows.headline(report))}", "", cell(rows.subtitle(report)), ""]
+    lines += [f"> **Mind:** {cell(w)}" for w in report.warnings]
     lines += ["", "| figure | value | 95 % interval | basis |", "|---|--:|---|---|"]
     for name, figure in rows.figures(report):
         said = quantity(figure.value, figure.unit) if figure.known else f"unknown: {figure.reason or ''}"
-        lines.append(f"| {name} | {_cell(said)} | {interval(figure)} | {figure.basis or '–'} |")
+        lines.append(f"| {name} | {cell(said)} | {interval(figure)} | {figure.basis or '–'} |")
     binding = report.binding
-    lines += ["", f"**Active constraint: {title(binding.name)}.** {_cell(binding.explanation)}", ""]
+    lines += ["", f"**Active constraint: {title(binding.name)}.** {cell(binding.explanation)}", ""]
     lines += ["| ceiling | tok/s | capacity | intensity | slack | basis | evidence |", "|---|--:|--:|--:|--:|---|---|"]
     for ceiling in report.ceilings:
         row = rows.ceiling_row(ceiling, binding.name)
         cells = [row[k] for k in ("name", "rate", "capacity", "intensity", "slack", "basis", "evidence")]
-        lines.append("| " + " | ".join(_cell(c) for c in cells) + " |")
+        lines.append("| " + " | ".join(cell(c) for c in cells) + " |")
     lines += ["", "| latency [ms] | p50 | p90 | p99 | mean | n |", "|---|--:|--:|--:|--:|--:|"]
     lines += [f"| {n} | {' | '.join(rows.milliseconds(p))} |" for n, p in rows.latencies(report)]
     lines += ["", rows.slo_text(report), "", "| condition | value |", "|---|---|"]
     told = [*rows.conditions(report), *rows.tokens(report), *rows.meters(report)]
-    lines += [f"| {_cell(k)} | {_cell(v)} |" for k, v in told]
+    lines += [f"| {cell(k)} | {cell(v)} |" for k, v in told]
     if report.stated:
         lines += [
             "",
@@ -42,14 +42,15 @@ def markdown(report: Report) -> str:
             "|---|--:|---|",
         ]
         lines += [
-            f"| {_cell(name)} | {_cell(quantity(f.value, f.unit))} | {_cell(f.reason or '–')} |"
+            f"| {cell(name)} | {cell(quantity(f.value, f.unit))} | {cell(f.reason or '–')} |"
             for name, f in rows.stated(report)
         ]
     lines += ["", f"Joulemill schema {report.schema_version}, run {report.run_id}."]
     return "\n".join(lines) + "\n"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """``text`` that is safe in a cell of a Markdown table: no markup of others survives."""
     return str(text).translate(_MARKDOWN)
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from joulemill.errors import MachineError
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", metavar="NAME[:COUNT]", help="the hardware, which no such file tells for sure")
     parser.add_argument("--model", metavar="NAME", help="the model, where the file's name of it is not the usual one")
+    parser.add_argument("--site", type=Path, metavar="FILE", help="TOML: PUE, limits, carbon, price")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page too")
     parser.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
 
@@ -36,11 +38,13 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.reports.serialise import to_json
     from joulemill.verbs.report import print_terminal, write_page
 
-    told = {}
+    told: dict[str, Any] = {}
     if args.model:
         told["model"] = {"name": args.model}
     if args.device:
         told["device"] = device_of(args.device)
+    if args.site:
+        told["site"] = site_of(args.site)
     record = import_files(args.files, Choice(args.part, args.client_tokens), args.meter_file, told)
     out = args.out or free_folder(Path("runs"), time.time())
     try:
@@ -58,7 +62,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def device_of(text: str) -> dict[str, object]:
+def site_of(path: Path) -> dict[str, Any]:
+    """The site's table as written. Raises InputError where it is no site."""
+    import tomllib
+
+    from joulemill.catalog.sites import load_site
+
+    load_site(path)
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def device_of(text: str) -> dict[str, Any]:
     """``NAME[:COUNT]`` as {"name", "count"}. Raises InputError for a device that the catalogue does not have."""
     from joulemill.catalog.devices import find_device
     from joulemill.errors import InputError

@@ -17,11 +17,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("run", metavar="RUN", help="a run folder, or a report as JSON")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page")
+    parser.add_argument(
+        "--about",
+        metavar="KEY=TEXT",
+        action="append",
+        default=[],
+        help="of --export croissant: license, url, creator …",
+    )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
     shape.add_argument("--markdown", action="store_true", help="print Markdown on stdout")
     shape.add_argument("--latex", action="store_true", help="print a LaTeX table on stdout")
     shape.add_argument("--latex-row", action="store_true", help="print one LaTeX table row on stdout")
+    shape.add_argument(
+        "--export",
+        choices=("hf", "cyclonedx", "sci", "llm-d", "croissant", "prometheus"),
+        help="print it in a form that others read (docs/report.md)",
+    )
     shape.add_argument("--schema", action="store_true", help="print the JSON Schema of the document on stdout")
 
 
@@ -34,6 +46,11 @@ def run(args: argparse.Namespace) -> int:
         import json
 
         sys.stdout.write(json.dumps(serialise.schema(), indent=2) + "\n")
+        return 0
+    if args.export:
+        from joulemill.reports.exports.writing import export
+
+        sys.stdout.write(export(args.export, Path(args.run), args.about))
         return 0
     report = load_report(Path(args.run))
     if args.html:

@@ -1,0 +1,1 @@
+"""One run in forms that others read: model cards, bills of materials, SCI, llm-d, Croissant, Prometheus."""

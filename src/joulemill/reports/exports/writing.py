@@ -1,0 +1,55 @@
+"""Exports by name, for the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from joulemill.errors import InputError
+from joulemill.reports.document import Report
+from joulemill.reports.exports.croissant import PublishedFile, croissant
+from joulemill.reports.exports.cyclonedx import cyclonedx
+from joulemill.reports.exports.huggingface import model_card
+from joulemill.reports.exports.llmd import llmd
+from joulemill.reports.exports.prometheus import prometheus
+from joulemill.reports.exports.sci import sci
+from joulemill.reports.load import load_report
+
+OF_A_REPORT: Mapping[str, Callable[[Report], str]] = {
+    "hf": model_card,
+    "cyclonedx": cyclonedx,
+    "sci": sci,
+    "llm-d": llmd,
+    "prometheus": prometheus,
+}
+NAMES = (*OF_A_REPORT, "croissant")
+
+
+def export(name: str, path: Path, about: Sequence[str] = ()) -> str:
+    """Export ``name`` of the run, report or (Croissant) folder of runs at ``path``. Raises InputError."""
+    if name != "croissant":
+        return OF_A_REPORT[name](load_report(path))
+    told = dict(entry.partition("=")[::2] for entry in about)
+    files = published_files(path)
+    newest_s = max((path / f.path).stat().st_mtime for f in files)
+    told.setdefault("name", path.resolve().name)
+    told.setdefault(
+        "description", "Runs of LLM servers with energy, recorded by Joulemill: requests, readings, events."
+    )
+    told.setdefault("datePublished", time.strftime("%Y-%m-%d", time.gmtime(newest_s)))
+    return croissant(told, files)
+
+
+def published_files(path: Path) -> list[PublishedFile]:
+    """The files of a run folder, or of every run folder in it. Raises InputError where there is no run."""
+    runs = [path] if (path / "run.json").is_file() else sorted(p.parent for p in path.glob("*/run.json"))
+    if not runs:
+        raise InputError(f"{path}: holds no run folder; Croissant describes a run folder, or a folder of them")
+    found = []
+    for file in (f for run in runs for f in sorted(run.iterdir()) if f.suffix in (".json", ".jsonl")):
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        found.append(PublishedFile(file.relative_to(path).as_posix(), file.stat().st_size, digest))
+    return found
