@@ -115,13 +115,19 @@ def _predicted(
 
     used = rates_of(calibrated.coefficients) if calibrated else rates(profile)
     found = predict_values(deployment, workload, used, widths, site, reference_pues())
-    return _as_calibrated(found) if calibrated else found
+    return _as_calibrated(found, calibrated) if calibrated else found
 
 
-def _as_calibrated(prediction: Prediction) -> Prediction:
-    names = (
-        "rate_tok_s", "request_rate_req_s", "device_power_w", "device_j_tok", "ttft_s", "tpot_s", "itl_s"
-    )  # fmt: skip
+#: Figure of a prediction → the quantity whose measurement makes it calibrated.
+_FITTED = {
+    "rate_tok_s": "rate_tok_s", "request_rate_req_s": "rate_tok_s", "device_power_w": "power_w",
+    "device_j_tok": "energy_j_tok", "ttft_s": "ttft_s", "tpot_s": "tpot_s", "itl_s": "tpot_s",
+}  # fmt: skip
+
+
+def _as_calibrated(prediction: Prediction, calibrated: Calibrated) -> Prediction:
+    """Calibrated are only the quantities that the runs measured; the rest stays modelled."""
+    names = [n for n, quantity in _FITTED.items() if quantity in calibrated.widths]
     figures: dict[str, Any] = {n: _with_basis(getattr(prediction, n)) for n in names}
     return replace(prediction, **figures)
 
