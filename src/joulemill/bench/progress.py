@@ -76,7 +76,7 @@ class ProgressBar:
 
     def note(self, text: str) -> None:
         """A line above the bars."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, highlight=False)
 
     def _finish(self) -> None:
         if self._task is not None:

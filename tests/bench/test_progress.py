@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from joulemill.bench.progress import ProgressBar, Silence, Teller
+
+
+def told(terminal: bool) -> str:
+    out = io.StringIO()
+    with ProgressBar(Console(file=out, force_terminal=terminal, width=100)) as bar:
+        bar.phase("idle", 5.0)
+        bar.advance(2.5)
+        bar.phase("load", None)
+        bar.advance(1.0, "3 of 4 requests done")
+        bar.note("no [energy] sensor")
+    return out.getvalue()
+
+
+def test_without_a_terminal_a_line_a_phase() -> None:
+    assert told(terminal=False).splitlines() == ["idle, about 5 s …", "load …", "no [energy] sensor"]
+
+
+def test_on_a_terminal_bars_with_what_happened() -> None:
+    shown = told(terminal=True)
+    assert "idle" in shown
+    assert "3 of 4 requests done" in shown
+    assert "no [energy] sensor" in shown
+
+
+def test_both_fill_the_seam() -> None:
+    for teller in (Silence(), ProgressBar(Console(file=io.StringIO()))):
+        seam: Teller = teller
+        seam.phase("x", None)
+        seam.advance(1.0)
+        seam.note("y")
