@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "calibrate": "fit this machine's coefficients from its own runs",
     "import": "results of other tools into a run folder and a report, joined with a meter's file",
     "check": "how complete a report is, point by point, ours or another tool's; how to fill each hole",
+    "gate": "pass, fail or undecided: has J/token risen, at the same quality and latency? For CI",
     "show": "a device, model or site of the catalogue, every fact with its source",
     "doctor": "what this machine and these endpoints can meter, and how to get the rest",
 }
