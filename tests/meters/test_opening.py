@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,10 +45,10 @@ def test_auto_takes_what_can_be_measured(context: MeterContext, told: list[str])
     assert told == []
 
 
-def test_auto_never_takes_this_machines_watts_for_anothers(context: MeterContext) -> None:
+def test_auto_never_takes_this_machines_watts_for_anothers(context: MeterContext, told: list[str]) -> None:
     rapl_zone(context.sysfs, "intel-rapl:0", "package-0", 1.0)
-    with pytest.raises(InputError, match="runs on another machine"):
-        open_meters(["auto"], replace(context, server_here=False))
+    assert open_meters(["auto"], replace(context, server_here=False)) == []
+    assert len(told) == 1 and "runs on another machine" in told[0] and "--meter" in told[0]
     assert names(["rapl"], replace(context, server_here=False)) == ["rapl"]
 
 
@@ -57,8 +58,14 @@ def test_auto_says_that_the_host_is_missing(context: MeterContext, told: list[st
 
 
 def test_no_sensor_is_a_model_and_a_warning_not_zero(context: MeterContext, told: list[str]) -> None:
-    assert names(["auto"], context) == ["declared"]
+    served = replace(context, server_pid=os.getpid(), proc=Path("/proc"))
+    assert names(["auto"], served) == ["declared"]
     assert any("no energy sensor" in t and "modelled" in t for t in told)
+
+
+def test_no_sensor_and_an_unknown_server_process_is_no_model_either(context: MeterContext, told: list[str]) -> None:
+    assert open_meters(["auto"], context) == []
+    assert any("joules stay unknown" in t for t in told)
 
 
 def test_auto_says_when_a_gpu_is_there_but_cannot_be_metered(context: MeterContext, told: list[str]) -> None:

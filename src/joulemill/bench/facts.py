@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import platform
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from joulemill import __version__
 from joulemill.servers.endpoint import Endpoint, EndpointFacts
@@ -29,6 +32,17 @@ def machine_facts(proc: Path = Path("/proc")) -> dict[str, Any]:
         "architecture": platform.machine(),
         "virtual": "hypervisor" in cpuinfo.get("flags", "").split() if cpuinfo else None,
     }
+
+
+def serves_here(url: str) -> bool:
+    """Whether the server at ``url`` runs on this machine, as far as its address says: loopback, or our own name."""
+    host = (urlsplit(url).hostname or "").lower()
+    if host in ("localhost", socket.gethostname().lower()):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def version_facts() -> dict[str, str]:

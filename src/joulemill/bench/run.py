@@ -24,7 +24,7 @@ from typing import Any
 import aiohttp
 
 from joulemill.bench.engine import Engine
-from joulemill.bench.facts import machine_facts, server_facts, version_facts
+from joulemill.bench.facts import machine_facts, server_facts, serves_here, version_facts
 from joulemill.bench.folder import RunWriter, free_folder
 from joulemill.bench.host import Host, hosted
 from joulemill.bench.load import calibrate, drive
@@ -199,7 +199,7 @@ class _Run:
         self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts, host: Host, watch: Watch
     ) -> None:
         options = self.options
-        self._open_meters(watch, host.pid)
+        self._open_meters(watch, host)
         watch.machine(host.pid, host.check)
         watch.server(session, Source(facts.metrics_url, endpoint.headers()))
         with watch.phase("idle", options.idle_s):
@@ -217,12 +217,13 @@ class _Run:
             with watch.phase("quality", None):
                 await self.around.ask_quality(session, endpoint, self.writer)
 
-    def _open_meters(self, watch: Watch, pid: int | None) -> None:
+    def _open_meters(self, watch: Watch, host: Host) -> None:
         def notice(text: str) -> None:
             self.writer.event("notice", text=text)
             self.teller.note(text)
 
-        context = replace(self.around.meter_context, server_pid=pid, notice=notice)
+        here = serves_here(host.endpoint.url)
+        context = replace(self.around.meter_context, server_pid=host.pid, server_here=here, notice=notice)
         watch.meter(open_meters(self.options.meters, context), self.options.sample_period_s)
 
     def _engine(self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts) -> Engine:

@@ -110,7 +110,8 @@ def _binding(limits: RunCeilings, client: doc.Client) -> doc.Binding:
     if not client.valid:
         why = "The client itself was the bottleneck: " + "; ".join(client.reasons) + "."
         more = "a faster client, or less load from this one"
-        return doc.Binding("client", found.rate_tok_s, found.margin_ratio, found.name, why, found.unknown, more)
+        following = None if found.name in ("unknown", "undecided") else found.name
+        return doc.Binding("client", found.rate_tok_s, found.margin_ratio, following, why, found.unknown, more)
     text = found.explanation
     if limits.phi.value is not None and limits.phi.value < 1:
         text += f" The run reached {limits.phi.value:.0%} of the least ceiling of the hardware (Φ)."

@@ -52,5 +52,5 @@ def _of_tokens(counted: Account) -> Iterator[str]:
 def _told(record: RunRecord) -> Iterator[str]:
     """Warnings that the run wrote down itself as events."""
     for event in record.events:
-        if event.get("kind") == "warning" and event.get("text"):
+        if event.get("kind") in ("warning", "notice") and event.get("text"):
             yield str(event["text"])

@@ -1,0 +1,34 @@
+"""``joulemill doctor``: what this machine and these endpoints can meter, and how to get what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from joulemill.units import parse_quantity
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument(
+        "--meter", action="append", metavar="SPEC", default=[], help="also check this meter (repeatable)"
+    )
+    parser.add_argument("--url", help="also check this server's metrics page and clock")
+    parser.add_argument("--duration", default="10s", metavar="TIME", help="length of the live check (default: 10 s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Examine and tell; 0 where everything that was asked for can be metered, else 1."""
+    from joulemill.meters.doctor import as_document, examine, summary
+    from joulemill.meters.meter import MeterContext
+
+    seconds = parse_quantity(args.duration, "s", name="--duration")
+    sys.stderr.write(f"reading every meter for {seconds:g} s …\n")
+    report = examine(MeterContext(), args.meter, args.url, duration_s=seconds)
+    if args.json:
+        sys.stdout.write(json.dumps(as_document(report), indent=2) + "\n")
+    else:
+        sys.stderr.write("\n".join(summary(report)) + "\n")
+    return 0 if report.healthy else 1
