@@ -1,0 +1,48 @@
+"""Signs and sizes of levers on measured pairs that differ in one lever only → a table; exit 1 where the bar is missed.
+
+    python benchmarks/lever_pairs.py [--data ../shared/data] [--wrong]
+
+The bar: sign of ΔJ/token right for 90 % of pairs whose effect exceeds 10 %; median |predicted − measured| of ln ratio ≤ 0.12.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from joulemill.reports.measured import read_table
+from joulemill.reports.measured_models import resolver
+from joulemill.reports.measured_pairs import NOTABLE, measured_pairs, pair_score, pairs_text
+
+SIGN, MEDIAN = 0.9, 0.12
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--wrong", action="store_true", help="list the pairs whose sign is wrong")
+    args = parser.parse_args()
+    rows = read_table(args.data / "serving_runs.csv", resolver(args.data / "models")).rows
+    pairs = measured_pairs(rows)
+    print(pairs_text(pairs))
+    effect = np.abs([p.predicted_log for p in pairs])
+    error = np.abs([p.error_log for p in pairs])
+    for low, high in ((0.0, 0.1), (0.1, 0.3), (0.3, 1.0), (1.0, 9.0)):
+        mask = (effect >= low) & (effect < high)
+        if mask.any():
+            print(f"predicted |ln| {low}–{high}: n {mask.sum()}, 80 % of |error| {np.quantile(error[mask], 0.8):.3f}")
+    if args.wrong:
+        for p in pairs:
+            if abs(p.measured_log) > NOTABLE and not p.sign_right:
+                about = f"{p.first.device.name}×{p.first.cut.devices} b{p.first.batch_req:.0f} {p.first.groups['task']}"
+                print(f"{p.lever}: {p.first.model} ({about}) → {p.second.model}"
+                      f" {p.second.device.name}×{p.second.cut.devices}: {p.measured_log:+.2f} measured, {p.predicted_log:+.2f}")  # fmt: skip
+    whole = pair_score("all", pairs)
+    return 0 if whole.sign_share >= SIGN and whole.median_error <= MEDIAN else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
