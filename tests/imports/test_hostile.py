@@ -143,6 +143,19 @@ def test_negative_tokens_are_named_by_their_place() -> None:
         parse_documents([parse_document("g", json.dumps(document).encode())], Choice())
 
 
+@pytest.mark.parametrize("tokens", [5_000_000, 10**12])
+def test_token_counts_that_would_fill_the_memory_are_refused(tokens: int) -> None:
+    document = samples.guidellm()
+    document["benchmarks"][0]["requests"]["successful"][3]["output_tokens"] = tokens
+    with pytest.raises(InputError, match=f"a request of {tokens} tokens"):
+        parse_documents([parse_document("g", json.dumps(document).encode())], Choice())
+    for request in document["benchmarks"][0]["requests"]["successful"]:
+        request["output_tokens"] = 3_999_999
+    document["benchmarks"][0]["requests"]["successful"] *= 4
+    with pytest.raises(InputError, match="import a shorter part"):
+        parse_documents([parse_document("g", json.dumps(document).encode())], Choice())
+
+
 def test_nan_is_unknown_and_never_zero() -> None:
     document = detail(mean_ttft_ms=float("nan"), output_throughput=float("inf"))
     record = imported(json.dumps(document).encode())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
+from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.imports.part import Part
 from joulemill.ledger.record import Outcome, RequestRecord
@@ -96,6 +97,27 @@ class Statements:
         return tuple(self._found)
 
 
+#: No request has more tokens, no file that is read whole more in all: the account keeps a time for every token.
+MAX_REQUEST_TOK, MAX_RUN_TOK = 4_000_000, 100_000_000
+
+
+#: A year: no run is longer.
+MAX_RUN_S = 3.2e7
+
+
+def refuse_excess(requests: Sequence[RequestRecord]) -> None:
+    """Raise InputError where counts or times are not those of a run: they would fill the memory or lose all digits."""
+    counts = [n for r in requests for n in (r.output_tok, r.prompt_tok) if n is not None]
+    if max(counts, default=0) > MAX_REQUEST_TOK:
+        raise InputError(f"a request of {max(counts)} tokens (at most {MAX_REQUEST_TOK}): is the file damaged?")
+    if sum(counts) > MAX_RUN_TOK:
+        raise InputError(f"{sum(counts)} tokens in all (at most {MAX_RUN_TOK}): import a shorter part of the run")
+    spots = [t for r in requests for t in (r.scheduled_mono_s, r.dispatched_mono_s, r.end_mono_s) if t is not None]
+    spots += [t for r in requests for t in (r.first_token_mono_s, r.last_token_mono_s) if t is not None]
+    if spots and max(spots) - min(spots) > MAX_RUN_S:
+        raise InputError(f"the times of its requests are {max(spots) - min(spots):.3g} s apart: is the file damaged?")
+
+
 def delivered(output_tok: int | None) -> Outcome:
     """How a request ended that the tool counts as good: only with tokens counted is it ``ok``."""
     if output_tok is None:
@@ -133,7 +155,11 @@ def in_order(request: RequestRecord) -> RequestRecord:
 
 
 def checked(requests: Sequence[RequestRecord]) -> tuple[tuple[RequestRecord, ...], tuple[str, ...]]:
-    """Requests in order of sending, with unique ids and ordered times; and what must be told about them."""
+    """Requests in order of sending, with unique ids and ordered times; and what must be told about them.
+
+    Raises InputError for token counts and times that no run has.
+    """
+    refuse_excess(requests)
     sound = [in_order(r) for r in requests]
     spoilt = sum(new is not old for new, old in zip(sound, requests, strict=True))
     sound.sort(key=lambda r: (r.scheduled_mono_s, r.id))
