@@ -200,3 +200,48 @@ def test_128_streams_are_timed_truly() -> None:
     itl_s = statistics.median(((a.last_token_mono_s or 0) - (a.first_token_mono_s or 0)) / 49 for a in answers)
     assert 0.1005 < ttft_s < 0.130
     assert 0.0195 < itl_s < 0.0215
+
+
+def test_a_question_into_a_closing_connection_is_sent_again() -> None:
+    """A server that closes after each answer without saying so, as llama.cpp's does."""
+    taken: list[bytes] = []
+    body = b'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n' + (
+        b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\ndata: [DONE]\n\n'
+    )
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        taken.append(await reader.readexactly(length))
+        chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk
+        )
+        await writer.drain()
+        await asyncio.sleep(0.002)
+        writer.transport.abort()
+
+    async def run() -> list[Answer]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, open_session(1) as session:
+            endpoint = Endpoint(f"http://127.0.0.1:{port}", "m")
+            return [await ask(session, endpoint, Ask(str(i), 1, timeout_s=5)) for i in range(40)]
+
+    answers = asyncio.run(run())
+    assert {a.outcome for a in answers} == {Outcome.OK}
+    assert len(taken) == 40  # none was read twice
+
+
+def test_a_fresh_connection_that_is_closed_is_the_servers_fault() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    async def run() -> Answer:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, open_session(1) as session:
+            return await ask(session, Endpoint(f"http://127.0.0.1:{port}", "m"), Ask("x", 1, timeout_s=5))
+
+    assert asyncio.run(run()).outcome is Outcome.CONNECTION_ERROR

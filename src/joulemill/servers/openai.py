@@ -81,6 +81,7 @@ def open_session(concurrency: int) -> aiohttp.ClientSession:
     del concurrency  # the connector has no limit at all; the name says for what the caller opens it
     tracing: aiohttp.TraceConfig = aiohttp.TraceConfig()
     tracing.on_request_chunk_sent.append(_stamp_dispatch)
+    tracing.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
         timeout=aiohttp.ClientTimeout(total=None),
@@ -101,6 +102,12 @@ async def _stamp_dispatch(_session: aiohttp.ClientSession, context: SimpleNamesp
         transcript.dispatched_mono_s = time.monotonic()
 
 
+async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    transcript = getattr(context, "trace_request_ctx", None)
+    if isinstance(transcript, Transcript):
+        transcript.reused = True
+
+
 async def ask(
     session: aiohttp.ClientSession, endpoint: Endpoint, question: Ask, transcript: Transcript | None = None
 ) -> Answer:
@@ -113,7 +120,8 @@ async def ask(
     raw.dispatched_mono_s = time.monotonic()
     try:
         async with asyncio.timeout(question.timeout_s) as limit:
-            await _exchange(session, endpoint, question, raw, limit)
+            while await _closed_before(session, endpoint, question, raw, limit):
+                pass
     except TimeoutError:
         raw.fail(Outcome.TIMEOUT, f"no complete answer within {question.timeout_s:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -128,6 +136,25 @@ async def ask(
             return answer
         await asyncio.sleep(0)
     raise AssertionError("unreachable: the last piece is the answer")
+
+
+async def _closed_before(
+    session: aiohttp.ClientSession, endpoint: Endpoint, question: Ask, raw: Transcript, limit: asyncio.Timeout
+) -> bool:
+    """One exchange; True where it went into a connection that the server was closing, so that it must be sent again.
+
+    llama.cpp's server closes each connection after a stream without saying so before; a question that is sent within
+    that moment is lost with the connection and never read. It is this client's affair, not a refusal: no time passes
+    between the two sendings, and on a fresh connection the same fault is the server's.
+    """
+    raw.reused = False
+    try:
+        await _exchange(session, endpoint, question, raw, limit)
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+        if raw.reused and raw.first_byte_mono_s is None:
+            return True
+        raise
+    return False
 
 
 async def _exchange(

@@ -61,6 +61,7 @@ class Transcript:
     outcome: Outcome | None = None
     error: str | None = None
     arrivals: list[tuple[float, bytes]] = field(default_factory=list)
+    reused: bool = False  # the connection had carried a question before
 
     def fail(self, outcome: Outcome, error: str) -> None:
         """Note the first thing that went wrong; later ones are its consequences."""
