@@ -2,7 +2,8 @@
 
     python benchmarks/lever_pairs.py [--data ../shared/data] [--wrong]
 
-The bar: sign of ΔJ/token right for 90 % of pairs whose effect exceeds 10 %; median |predicted − measured| of ln ratio ≤ 0.12.
+The bar: sign of ΔJ/token right for 90 % of pairs whose effect exceeds 10 %; median |predicted − measured| of the ln of
+the ratio at most 0.12.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ def main() -> int:
     if args.wrong:
         for p in pairs:
             if abs(p.measured_log) > NOTABLE and not p.sign_right:
-                about = f"{p.first.device.name}×{p.first.cut.devices} b{p.first.batch_req:.0f} {p.first.groups['task']}"
-                print(f"{p.lever}: {p.first.model} ({about}) → {p.second.model}"
-                      f" {p.second.device.name}×{p.second.cut.devices}: {p.measured_log:+.2f} measured, {p.predicted_log:+.2f}")  # fmt: skip
+                a, b = p.first, p.second
+                print(
+                    f"{p.lever}: {a.model} {a.device.name}×{a.cut.devices} b{a.batch_req:.0f} {a.groups['task']} → "
+                    f"{b.model} {b.device.name}×{b.cut.devices}: {p.measured_log:+.2f} measured, {p.predicted_log:+.2f}"
+                )
     whole = pair_score("all", pairs)
     return 0 if whole.sign_share >= SIGN and whole.median_error <= MEDIAN else 1
 

@@ -1,7 +1,7 @@
 """Pairs of measured runs that differ in one lever only: did the prediction see the sign and the size of the change?
 
-Two runs pair where everything that a table states agrees but one thing: precision, batch, number of devices, generation of
-device, or the model (same task, sizes within 30 %). What both runs share cancels in the ratio, on both sides.
+Two runs pair where everything that a table states agrees but one thing: precision, batch, number of devices, generation
+of device, or the model (same task, sizes within 30 %). What both runs share cancels in the ratio, on both sides.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairScore:
-    """Of one lever: pairs, those above 10 %, share of these with the right sign, median and 80 % quantile of |error|."""
+    """Of one lever: pairs, those above 10 %, share of these with the right sign, median and 80 % quantile of |Δln|."""
 
     lever: str
     n: int
@@ -100,7 +100,7 @@ def _lever(a: MeasuredRow, b: MeasuredRow, size_log: float) -> str | None:
     if differ == ["model"] and size_log > LIKE_SIZE:
         return None
     # Attention in data-parallel ranks against tensor-parallel is another cut, not the lever that is meant.
-    if differ != ["devices"] and a.cut != b.cut or (a.cut.data > 1) != (b.cut.data > 1):
+    if (differ != ["devices"] and a.cut != b.cut) or (a.cut.data > 1) != (b.cut.data > 1):
         return None
     return differ[0]
 
