@@ -18,12 +18,14 @@ from joulemill.errors import JoulemillError
 VERBS: dict[str, str] = {
     "bench": "drive a server, meter it, find what binds, write a run folder and print the report",
     "report": "a recorded run again: terminal, --html, --json, --markdown, --latex",
+    "diagnose": "what bound a recorded run: every constraint with its evidence, and what would overturn it",
     "predict": "what a deployment nobody has run would do: rate, J/token, power, latency, what binds",
     "validate": "prediction error against a table of measured runs",
     "calibrate": "fit this machine's coefficients from its own runs",
     "import": "results of other tools into a run folder and a report, joined with a meter's file",
     "check": "how complete a report is, point by point, ours or another tool's; how to fill each hole",
     "gate": "pass, fail or undecided: has J/token risen, at the same quality and latency? For CI",
+    "baseline": "keep a run as the baseline that later runs are shown against",
     "show": "a device, model or site of the catalogue, every fact with its source",
     "doctor": "what this machine and these endpoints can meter, and how to get the rest",
 }

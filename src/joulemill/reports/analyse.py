@@ -9,14 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 from joulemill.catalog.sites import parse_site, reference_pues
+from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account, account
 from joulemill.ledger.attribution import EQUAL_WORK, Weights
 from joulemill.ledger.record import RunRecord
+from joulemill.physics.ceilings import CeilingValue
 from joulemill.physics.production import theta
 from joulemill.physics.site import Site
 from joulemill.reports import document as doc
-from joulemill.reports import run_energy, run_facts
+from joulemill.reports import run_diagnosis, run_energy, run_facts
 from joulemill.reports.run_ceilings import RunCeilings, run_ceilings
 from joulemill.reports.run_intensity import Intensity, run_intensity
 from joulemill.reports.run_warnings import warnings
@@ -37,6 +39,7 @@ def analyse(record: RunRecord) -> doc.Report:
     energy = run_energy.energy(counted, view, run_facts.tokens_per_correct(record, quality))
     limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
     client = run_facts.client(record)
+    found = run_diagnosis.run_diagnosis(record, counted, limits, cost, client)
     return doc.Report(
         schema_version=doc.SCHEMA_VERSION,
         run_id=run_id(record),
@@ -44,8 +47,8 @@ def analyse(record: RunRecord) -> doc.Report:
         status_reason=record.status_reason,
         energy=energy,
         power=run_energy.power(record, counted, view),
-        binding=_binding(limits, client),
-        ceilings=tuple(_ceiling(c, limits) for c in limits.ceilings),
+        binding=run_diagnosis.binding(found, limits, client),
+        ceilings=tuple(_ceiling(c, limits, found) for c in limits.ceilings),
         phi=limits.phi,
         utilization=limits.utilization,
         production=_production(limits, cost, energy, site),
@@ -64,6 +67,19 @@ def analyse(record: RunRecord) -> doc.Report:
         warnings=warnings(record, counted, client, energy),
         stated=stated(record),
     )
+
+
+def diagnosis_of(record: RunRecord) -> Diagnosis:
+    """What bound ``record``, with every candidate. Raises InputError where its manifest cannot be read."""
+    told = record.manifest.get("site")
+    site = parse_site(dict(told), where="site of the run") if told else None
+    counted = account(record)
+    cost = run_intensity(record, counted)
+    view = run_energy.site_view(counted, site, reference_pues())
+    quality = run_facts.quality(record)
+    energy = run_energy.energy(counted, view, run_facts.tokens_per_correct(record, quality))
+    limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
+    return run_diagnosis.run_diagnosis(record, counted, limits, cost, run_facts.client(record))
 
 
 def run_id(record: RunRecord) -> str:
@@ -95,29 +111,16 @@ def _output(counted: Account, limits: RunCeilings) -> doc.Output:
     return doc.Output(counted.output_rate, full, adjusted, counted.good_rate, counted.request_rate)
 
 
-def _ceiling(found: Any, limits: RunCeilings) -> doc.Ceiling:
-    slack = dict(limits.binding.slack).get(found.name)
-    binds = limits.binding.name == found.name
+def _ceiling(ceiling: CeilingValue, limits: RunCeilings, found: Diagnosis) -> doc.Ceiling:
+    slack = dict(limits.binding.slack).get(ceiling.name)
     elasticity = None
-    if found.rate_tok_s.value is not None and limits.binding.name not in ("undecided", "unknown"):
+    if ceiling.rate_tok_s.value is not None and found.name != "undecided":
         # In fixed proportions 1 % more of the binding capacity gives 1 % more tokens, of any other none.
-        elasticity = Figure(1.0 if binds else 0.0, "1", Basis.MODELLED, source="fixed proportions (Leontief)")
-    return doc.Ceiling(found.name, found.rate_tok_s, found.capacity, found.intensity, slack, elasticity, found.evidence)
-
-
-def _binding(limits: RunCeilings, client: doc.Client) -> doc.Binding:
-    found = limits.binding
-    if not client.valid:
-        why = "The client itself was the bottleneck: " + "; ".join(client.reasons) + "."
-        more = "a faster client, or less load from this one"
-        following = None if found.name in ("unknown", "undecided") else found.name
-        return doc.Binding("client", found.rate_tok_s, found.margin_ratio, following, why, found.unknown, more)
-    text = found.explanation
-    if limits.phi.value is not None and limits.phi.value < 1:
-        text += f" The run reached {limits.phi.value:.0%} of the least ceiling of the hardware (Φ)."
-    return doc.Binding(
-        found.name, found.rate_tok_s, found.margin_ratio, found.next_name, text, found.unknown, found.would_decide
-    )
+        binds = 1.0 if found.name == ceiling.name else 0.0
+        elasticity = Figure(binds, "1", Basis.MODELLED, source="fixed proportions (Leontief)")
+    seen = run_diagnosis.evidence_of(ceiling.name, found)
+    told = "; ".join(t for t in (ceiling.evidence, seen) if t) or None
+    return doc.Ceiling(ceiling.name, ceiling.rate_tok_s, ceiling.capacity, ceiling.intensity, slack, elasticity, told)
 
 
 def _production(limits: RunCeilings, cost: Intensity, energy: doc.Energy, site: Site | None) -> Mapping[str, Any]:

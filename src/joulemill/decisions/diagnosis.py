@@ -1,0 +1,359 @@
+"""What bound a measured run: every candidate with its evidence, its probability, and what would overturn it. Pure.
+
+A constraint binds where relaxing it raises the rate. Evidence that settles a matter takes its share of the probability
+first (1 to 3); what is left is divided by weights ÷ their sum (4, 5). The order of thought:
+
+1.  A late client measures itself. Nothing else can be said then.
+2.  Counters that say so: throttled by power or heat, draw at the limit, preemption, answers cut by the context.
+3.  A stated latency target that is missed: less load would have to be sent, whatever the machine still has.
+4.  Does the rate answer to more sequences at once (``Evidence.load_elasticity``)? Where it does, whatever admits them
+    binds: the server, if requests wait before it, else the load. Where it does not, the machine binds:
+5.  which part of it, by the ceilings (least first, as far as their intervals part them), the host's CPU where the
+    machine's own threads or its neighbours are seen to hold it up, or a device that idles while requests wait.
+
+The scales below turn evidence into weights. They are judgements (assumed), the same for every run, and checked on
+cases whose truth is known by construction: docs/diagnosis.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from joulemill.decisions.evidence import Evidence
+from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
+from joulemill.figure import Figure, unknown
+from joulemill.physics.ceilings import DECIDED_RATIO, CeilingValue
+from joulemill.physics.intervals import probability_less_ratio, quotient
+
+HARDWARE = ("compute", "memory_bandwidth", "interconnect")
+CANDIDATES = (
+    *("client", "power", "cooling", "latency", "kv_capacity", "demand"),
+    *("compute", "memory_bandwidth", "interconnect", "host_cpu"),
+)
+#: Share of what is left that evidence takes which settles the matter.
+SETTLED = 0.96
+#: Weight of evidence that speaks clearly, of a mere possibility; and of all that nobody has listed here.
+CLEAR, POSSIBLE, UNSEEN = 8.0, 1.0, 0.4
+#: A ceiling of an architecture and a datasheet is known to about this factor either way, over its own interval.
+MODEL_RATIO = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One constraint: its probability, achieved ÷ its ceiling, what was seen for and against, what overturns it."""
+
+    name: str
+    probability_ratio: float
+    use: Figure
+    seen_for: tuple[str, ...]
+    seen_against: tuple[str, ...]
+    overturned_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """``name``: a candidate's, or "undecided", and then ``would_decide`` says what would. Likeliest candidate first."""
+
+    name: str
+    probability_ratio: float
+    candidates: tuple[Candidate, ...]
+    explanation: str
+    would_decide: str | None
+
+    @property
+    def next_name(self) -> str | None:
+        """The second likeliest, where it is likely at all."""
+        after = [c for c in self.candidates if c.name != self.name and c.probability_ratio >= 0.01]
+        return after[0].name if after else None
+
+
+@dataclass(slots=True)
+class _Case:
+    """One candidate as it is argued: how far a counter settles it, and its weight in what that leaves."""
+
+    settled_ratio: float = 0.0
+    weight_ratio: float = 0.0
+    seen_for: tuple[str, ...] = ()
+    seen_against: tuple[str, ...] = ()
+
+    def settle(self, strength: float, text: str) -> None:
+        """A counter that says so, of ``strength`` 0 to 1."""
+        self.settled_ratio = max(self.settled_ratio, SETTLED * strength)
+        if strength > 0.0:
+            self.say(text)
+        else:
+            self.argue(0.0, text)
+
+    def say(self, text: str) -> None:
+        """Seen for it."""
+        self.seen_for = (*self.seen_for, text)
+
+    def argue(self, weight: float, text: str) -> None:
+        """Speak for it with ``weight``; no weight speaks against it."""
+        if weight > 0.0:
+            self.weight_ratio = max(self.weight_ratio, weight)
+            self.say(text)
+        else:
+            self.seen_against = (*self.seen_against, text)
+
+
+def diagnose(seen: Evidence) -> Diagnosis:
+    """Which constraint bound the run that ``seen`` is of."""
+    cases = {name: _Case() for name in CANDIDATES}
+    if not seen.achieved_tok_s.known:
+        why = seen.achieved_tok_s.reason or "no rate was measured"
+        return Diagnosis("undecided", 0.0, _ranked(cases, seen), f"Nothing can be said: {why}.", "a run with load")
+    for reason in seen.client_reasons:
+        cases["client"].settle(1.0, reason)
+    if not seen.client_reasons:
+        cases["client"].argue(0.0, "on time by every signal that was seen")
+    _limits(cases, seen)
+    _latency(cases["latency"], seen)
+    answers = _answers(seen)
+    _admission(cases, seen, answers)
+    _machine(cases, seen, answers)
+    return _concluded(_ranked(cases, seen), seen)
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """0 at ``low``, 1 at ``high``, straight between."""
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+def _limits(cases: dict[str, _Case], seen: Evidence) -> None:
+    held = {"power": seen.throttle_power_ratio, "cooling": seen.throttle_thermal_ratio}
+    for name, share in held.items():
+        if share is not None:
+            word = {"power": "its power limit", "cooling": "heat"}[name]
+            cases[name].settle(_ramp(share, 0.02, 0.15), f"held back by {word} {share:.0%} of the window")
+    if seen.limit_use_ratio is not None:
+        text = f"drew {seen.limit_use_ratio:.0%} of the enforced power limit"
+        cases["power"].settle(_ramp(seen.limit_use_ratio, 0.92, 0.97), text)
+    for name in held:
+        use = _use(seen, name)
+        if use.value is not None:
+            text = f"drew {use.value:.0%} of what the site states for it"
+            cases[name].settle(_ramp(use.value, 0.90, 0.97), text)
+
+
+def _latency(case: _Case, seen: Evidence) -> None:
+    if seen.attained_ratio is not None:
+        text = f"{seen.attained_ratio:.1%} of requests met the stated targets"
+        case.settle(_ramp(1.0 - seen.attained_ratio, 0.03, 0.15), text)
+
+
+def _answers(seen: Evidence) -> float | None:
+    """How surely the rate answers to more sequences at once: 1 yes, 0 no, ½ open; None where nothing tells."""
+    found = seen.load_elasticity
+    if found.value is None:
+        return None
+    ends = [found.value] if found.low is None or found.high is None else [found.low, found.value, found.high]
+    return sum(_ramp(e, 0.25, 0.55) for e in ends) / len(ends)
+
+
+def _elastic(seen: Evidence) -> str:
+    value = seen.load_elasticity.value
+    source = seen.load_elasticity.source or "by the architecture"
+    return f"1 % more sequences at once give {value:.2f} % more tokens ({source})" if value is not None else ""
+
+
+def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -> None:
+    kv, demand = cases["kv_capacity"], cases["demand"]
+    waits = _waits(seen)
+    if seen.preemptions_count:
+        kv.settle(1.0, f"{seen.preemptions_count:.0f} sequences were preempted for want of cache")
+    if seen.cut_ratio:
+        text = f"{seen.cut_ratio:.0%} of answers ended early at the context's end"
+        kv.settle(_ramp(seen.cut_ratio, 0.02, 0.15), text)
+    if waits is not None:
+        kv.argue(waits * _fullness(seen) * (1.0 if answers is None else answers), _queue(seen))
+    if not seen.closed:
+        _offered(demand, seen, waits)
+        return
+    if waits is not None and waits > 0.5:
+        demand.argue(0.0, "requests wait before the server")
+    elif answers is None:
+        demand.argue(POSSIBLE * 2, "nobody knows whether more requests at once would give more tokens")
+    else:
+        demand.argue(CLEAR * 2 * answers * (1.0 - (waits or 0.0)), _elastic(seen))
+
+
+def _offered(demand: _Case, seen: Evidence, waits: float | None) -> None:
+    """An open loop: the load binds where the server keeps up with it."""
+    served = seen.served_ratio
+    if served is None:
+        return
+    text = f"{min(served, 1.0):.0%} of the requests that were due were served in the window"
+    if waits is not None:
+        text += f", and some waited {waits:.0%} of the time"
+    demand.argue(CLEAR * 3 * _ramp(served, 0.80, 0.93) * (1.0 - _ramp(waits or 0.0, 0.3, 0.9)), text)
+
+
+def _waits(seen: Evidence) -> float | None:
+    """Share of the time in which requests waited: by the server's gauge, else by its slots and what was in flight."""
+    if seen.waiting_ratio is not None:
+        return seen.waiting_ratio
+    if seen.slots_count is not None and seen.in_flight_count is not None:
+        return _ramp(seen.in_flight_count / seen.slots_count, 1.05, 1.5)
+    return None
+
+
+def _queue(seen: Evidence) -> str:
+    parts = []
+    if seen.waiting_ratio is not None:
+        parts.append(
+            f"requests waited in {seen.waiting_ratio:.0%} of the samples, {seen.waiting_count or 0:.1f} on average"
+        )
+    if seen.slots_count is not None:
+        parts.append(f"{seen.in_flight_count or 0:.1f} were in flight for {seen.slots_count:.0f} slots")
+    if seen.kv_use_ratio is not None:
+        parts.append(f"{seen.kv_use_ratio:.0%} of the cache was in use")
+    return ", ".join(parts)
+
+
+def _fullness(seen: Evidence) -> float:
+    """Weight of a queue as a sign of full slots or a full cache; a queue alone may also wait for prefill."""
+    if seen.kv_use_ratio is not None and seen.kv_use_ratio >= 0.9:
+        return CLEAR * 4
+    running = seen.running_count if seen.running_count is not None else seen.decoding_count
+    if seen.slots_count is not None and running is not None and running >= 0.85 * seen.slots_count:
+        return CLEAR * 2
+    return POSSIBLE * 2
+
+
+def _machine(cases: dict[str, _Case], seen: Evidence, answers: float | None) -> None:
+    """What is left where the rate does not answer to load, shared among the parts of the machine."""
+    phi = _phi(seen)
+    keeps_up = not seen.closed and cases["demand"].weight_ratio >= CLEAR
+    if keeps_up:
+        rest = 0.0
+    elif answers is not None:
+        rest = CLEAR * 2 * (1.0 - answers)
+    else:
+        rest = POSSIBLE * 2 if phi is None else max(CLEAR * _ramp(phi, 0.35, 0.7), POSSIBLE)
+    rest = _host_part(cases["host_cpu"], seen, rest)
+    if phi is not None and answers is not None and phi < 0.35 and seen.threads_count is None:
+        # A device far below its ceilings is held up by something that has none: launches, scheduling, one thread.
+        # (A server on the CPU has no second machine to wait for: its kernels are then below their ceilings.)
+        lost = rest * (1.0 - _ramp(phi, 0.1, 0.35))
+        cases["host_cpu"].argue(lost * 0.5, f"saturated at {phi:.0%} of the least ceiling of the hardware")
+        rest -= lost
+    for name, share, text in _shares(seen):
+        cases[name].argue(rest * share, text)
+
+
+def _host_part(case: _Case, seen: Evidence, rest: float) -> float:
+    """Gives the host's CPU what of ``rest`` it explains, and returns the remainder."""
+    part, texts = 0.0, []
+    if seen.others_ratio is not None:
+        part = max(part, _ramp(seen.others_ratio, 0.08, 0.25))
+        texts.append(f"other processes took {seen.others_ratio:.0%} of all CPUs")
+    if seen.steal_ratio is not None and seen.steal_ratio > 0.02:
+        part = max(part, _ramp(seen.steal_ratio, 0.02, 0.12))
+        texts.append(f"the hypervisor withheld {seen.steal_ratio:.0%}")
+    idle, text = _idle_cores(seen)
+    if text:
+        part = max(part, idle)
+        texts.append(text)
+    if seen.utilization_ratio is not None:
+        part = max(part, 1.0 - _ramp(seen.utilization_ratio, 0.4, 0.75))
+        texts.append(f"a device was busy {seen.utilization_ratio:.0%} of the time")
+    if texts:
+        case.argue(rest * part, "; ".join(texts))
+    return rest * (1.0 - part)
+
+
+def _idle_cores(seen: Evidence) -> tuple[float, str]:
+    """The server has fewer threads than the machine has CPUs, and keeps all of them busy."""
+    threads, cpus, used = seen.threads_count, seen.cpus_count, seen.server_cpu_ratio
+    if threads is None or cpus is None or used is None:
+        return 0.0, ""
+    busy = used * cpus / threads
+    text = f"{threads:.0f} server threads of {cpus:.0f} CPUs, busy {min(busy, 1.0):.0%} of the time"
+    return (_ramp(busy, 0.6, 0.85) if threads < cpus else 0.0), text
+
+
+def _shares(seen: Evidence) -> Iterator[tuple[str, float, str]]:
+    """Each part of the machine with its probability to be the least, as far as the ceilings tell."""
+    known = {c.name: c for c in seen.ceilings if c.name in HARDWARE and c.rate_tok_s.value}
+    if len(known) < 2:  # one ceiling alone is no comparison: the other may be lower
+        for name in ("compute", "memory_bandwidth"):
+            yield name, 0.5, _ceiling_text(seen, name)
+        return
+    least = {n: min(_less(c, o) for m, o in known.items() if m != n) for n, c in known.items()}
+    total = sum(least.values())
+    for name, value in least.items():
+        yield name, value / total, _ceiling_text(seen, name)
+
+
+def _less(a: CeilingValue, b: CeilingValue) -> float:
+    return probability_less_ratio(_widened(a.rate_tok_s), _widened(b.rate_tok_s))
+
+
+def _widened(rate: Figure) -> Figure:
+    value = rate.value or 0.0
+    low, high = (value if v is None else v for v in (rate.low, rate.high))
+    return replace(rate, low=min(low, value) / MODEL_RATIO, high=max(high, value) * MODEL_RATIO)
+
+
+def _ceiling_text(seen: Evidence, name: str) -> str:
+    use = _use(seen, name)
+    return (
+        f"its ceiling is unknown ({use.reason})" if use.value is None else f"{use.value:.0%} of its ceiling was reached"
+    )
+
+
+def _use(seen: Evidence, name: str) -> Figure:
+    """Achieved ÷ ceiling."""
+    found = next((c.rate_tok_s for c in seen.ceilings if c.name == name), None)
+    if found is None:
+        return unknown("1", "no ceiling is stated")
+    if found.value == 0:
+        return unknown("1", "its ceiling is 0")
+    return quotient(seen.achieved_tok_s, found, "1", "achieved ÷ ceiling")
+
+
+def _phi(seen: Evidence) -> float | None:
+    uses = [u.value for u in (_use(seen, n) for n in HARDWARE) if u.value is not None]
+    return max(uses) if len(uses) > 1 else None
+
+
+def _ranked(cases: dict[str, _Case], seen: Evidence) -> tuple[Candidate, ...]:
+    shares = dict.fromkeys(cases, 0.0)
+    left = 1.0
+    # A throttled machine misses its targets for that reason, and a late client sees none of this: in this order.
+    for stage in (("client",), ("power", "cooling", "kv_capacity"), ("latency",)):
+        strengths = {n: cases[n].settled_ratio for n in stage}
+        taken = 1.0 - math.prod(1.0 - s for s in strengths.values())
+        for name, strength in strengths.items():
+            shares[name] = left * taken * strength / (sum(strengths.values()) or 1.0)
+        left *= 1.0 - taken
+    total = sum(c.weight_ratio for c in cases.values()) + UNSEEN
+    found = [
+        Candidate(
+            n, shares[n] + left * c.weight_ratio / total, _use(seen, n), c.seen_for, c.seen_against, OVERTURNED_BY[n]
+        )
+        for n, c in cases.items()
+    ]
+    return tuple(sorted(found, key=lambda c: -c.probability_ratio))
+
+
+def _concluded(ranked: tuple[Candidate, ...], seen: Evidence) -> Diagnosis:
+    first, second = ranked[0], ranked[1]
+    decided = first.probability_ratio >= DECIDED_RATIO
+    said = [
+        f"{_words(c.name)} ({c.probability_ratio:.0%}): {'; '.join(c.seen_for) or 'nothing speaks for it'}"
+        for c in ranked
+    ]
+    if decided:
+        text = f"What bound this run was {said[0]}."
+        return Diagnosis(first.name, first.probability_ratio, ranked, text, None)
+    some = [t for t, c in zip(said, ranked, strict=True) if c.probability_ratio >= 0.1]
+    text = "The run does not decide what bound it. " + ("Likeliest: " + ". ".join(some) + "." if some else "")
+    return Diagnosis("undecided", first.probability_ratio, ranked, text.strip(), would_decide(first.name, second.name))
+
+
+def _words(name: str) -> str:
+    return {"kv_capacity": "KV capacity", "host_cpu": "the host's CPU"}.get(name, name.replace("_", " "))

@@ -1,0 +1,231 @@
+"""What a run shows for or against each constraint: counters, shares of time, and how the rate answers to load. Pure.
+
+All of it is taken over the steady window. What a run does not show is None; nothing is inferred from its absence.
+
+The answer to load comes from the run itself. A decode step of B sequences takes t(B) = a + b·B; requests that ran alone
+(the ones that size the prompts) give t(1), the window gives t(B). Then, with s = t(B)/t(1),
+
+    b/(a+b) = (s − 1)/(B − 1),    rate = B/t(B),    d ln rate / d ln B = a / t(B) = (1 − (s−1)/(B−1)) / s
+
+which is 1 where more sequences cost no time (the load binds), 0 where time grows in proportion (the machine binds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from joulemill.figure import Basis, Figure, unknown
+from joulemill.ledger.account import Account
+from joulemill.ledger.client import client_verdict, quiet_verdict
+from joulemill.ledger.latency import tpot_s
+from joulemill.ledger.record import Outcome, Quantity, RequestRecord, RunRecord
+from joulemill.ledger.window import Loop, Window, load_requests, load_shape
+from joulemill.physics.ceilings import CeilingValue
+
+#: Fewer lone requests than this, or fewer tokens in each, and their speed counts as not known. Assumed.
+FEWEST_ALONE, FEWEST_ALONE_TOK = 2, 4
+#: Fewer sequences at once than this tell nothing of the answer to load.
+FEWEST_TOGETHER_COUNT = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A run's evidence; ``*_ratio`` are shares of the window unless said.
+
+    achieved_tok_s, ceilings   the rate, and what it is held against
+    client_reasons      why the client itself was the bottleneck; empty where it was not, or nothing was seen
+    closed, concurrency_count, slots_count   the load's loop, and how many sequences the server holds, where told
+    in_flight_count, decoding_count          means over the window
+    served_ratio        open loop: requests that ended ÷ requests that were due
+    waiting_ratio       share of the server's samples with requests waiting;  waiting_count, running_count  means
+    kv_use_ratio        mean use of the cache;  preemptions_count  in the window
+    cut_ratio           share of answers that ended at the length limit with fewer tokens than were asked for
+    throttle_power_ratio, throttle_thermal_ratio   worst device
+    limit_use_ratio     mean draw ÷ enforced power limit, worst device;  utilization_ratio  least busy device
+    server_cpu_ratio, threads_count, cpus_count    of the embedded server;  others_ratio, steal_ratio  of its machine
+    attained_ratio      share of requests that met the stated targets
+    load_elasticity     d ln rate / d ln sequences at once, with its interval; unknown with reason
+    """
+
+    achieved_tok_s: Figure
+    ceilings: tuple[CeilingValue, ...] = ()
+    client_reasons: tuple[str, ...] = ()
+    closed: bool = True
+    concurrency_count: float | None = None
+    slots_count: float | None = None
+    in_flight_count: float | None = None
+    decoding_count: float | None = None
+    served_ratio: float | None = None
+    waiting_ratio: float | None = None
+    waiting_count: float | None = None
+    running_count: float | None = None
+    kv_use_ratio: float | None = None
+    preemptions_count: float | None = None
+    cut_ratio: float | None = None
+    throttle_power_ratio: float | None = None
+    throttle_thermal_ratio: float | None = None
+    limit_use_ratio: float | None = None
+    utilization_ratio: float | None = None
+    server_cpu_ratio: float | None = None
+    threads_count: float | None = None
+    cpus_count: float | None = None
+    others_ratio: float | None = None
+    steal_ratio: float | None = None
+    attained_ratio: float | None = None
+    load_elasticity: Figure = field(default_factory=lambda: unknown("1", "no request ran alone"))
+
+
+def gather(record: RunRecord, account: Account, ceilings: Sequence[CeilingValue], modelled: Figure) -> Evidence:
+    """The evidence of ``record``. ``modelled``: the architecture's answer to load, where the run shows none itself."""
+    shape, window = load_shape(record.manifest), account.window
+    given: dict[str, Any] = {"closed": shape.loop is Loop.CLOSED, "concurrency_count": shape.concurrency}
+    if window is None:
+        return Evidence(account.output_rate, tuple(ceilings), **given)
+    load = load_requests(record)
+    shown = load_elasticity(record.requests, load, window)
+    return Evidence(
+        achieved_tok_s=account.output_rate,
+        ceilings=tuple(ceilings),
+        attained_ratio=account.latency.attained_ratio if account.latency.targets.stated else None,
+        load_elasticity=shown if shown.known else modelled,
+        slots_count=_slots(record.manifest),
+        in_flight_count=_together(load, window, "dispatched_mono_s", "end_mono_s"),
+        decoding_count=_together(load, window, "first_token_mono_s", "last_token_mono_s"),
+        served_ratio=_served(load, window),
+        cut_ratio=_cut(load, window),
+        **given,
+        **_server(record, window),
+        **_devices(record, window),
+        **_machine(record, load, window),
+    )
+
+
+def load_elasticity(every: Sequence[RequestRecord], load: Sequence[RequestRecord], window: Window) -> Figure:
+    """d ln rate / d ln sequences at once (see above), its interval from the spread of both speeds."""
+    alone = [_step_s(r) for r in every if r.phase == "calibrate"]
+    single = [t for t in alone if t is not None]
+    inside = [r for r in load if window.start_s <= (r.first_token_mono_s or -1.0) < window.end_s]
+    steps = [t for t in (_step_s(r) for r in inside) if t is not None]
+    count = _together(load, window, "first_token_mono_s", "last_token_mono_s")
+    if len(single) < FEWEST_ALONE or not steps:
+        return unknown("1", "too few requests ran alone to know the speed of one")
+    if count is None or count < FEWEST_TOGETHER_COUNT:
+        return unknown("1", "too few sequences ran at once to see how the rate answers to load")
+    lone, together = float(np.median(single)), float(np.mean(steps))
+    error = np.hypot(_error(single, lone), _error(steps, together))
+    slower = together / lone
+    values = [answer_to_load_ratio(slower * float(np.exp(sign * 1.96 * error)), count) for sign in (0.0, 1.0, -1.0)]
+    source = f"steps of {count:.1f} sequences {slower:.2f} times as long as of a lone one"
+    return Figure(values[0], "1", Basis.MEASURED, min(values), max(values), 0.95, source=source)
+
+
+def answer_to_load_ratio(slower_ratio: float, together_count: float) -> float:
+    """a / t(B) of t(B) = a + b·B, from t(B)/t(1) and B > 1; held to 0 … 1."""
+    share = min(max((slower_ratio - 1.0) / (together_count - 1.0), 0.0), 1.0)
+    value: float = (1.0 - share) / (1.0 + share * (together_count - 1.0))
+    return value
+
+
+def _error(seen: Sequence[float], middle: float) -> float:
+    return float(np.std(seen, ddof=1)) / middle / len(seen) ** 0.5 if len(seen) > 1 else 0.1
+
+
+def _step_s(r: RequestRecord) -> float | None:
+    return tpot_s(r) if r.outcome is Outcome.OK and (r.output_tok or 0) >= FEWEST_ALONE_TOK else None
+
+
+def _together(rows: Sequence[RequestRecord], window: Window, first: str, last: str) -> float | None:
+    spans = [(getattr(r, first), getattr(r, last)) for r in rows]
+    held = [
+        max(0.0, min(b, window.end_s) - max(a, window.start_s)) for a, b in spans if a is not None and b is not None
+    ]
+    return sum(held) / window.duration_s if held else None
+
+
+def _served(load: Sequence[RequestRecord], window: Window) -> float | None:
+    due = sum(window.start_s <= r.scheduled_mono_s < window.end_s for r in load)
+    ended = sum(window.start_s <= (r.end_mono_s or -1.0) < window.end_s for r in load)
+    return ended / due if due else None
+
+
+def _cut(load: Sequence[RequestRecord], window: Window) -> float | None:
+    ended = [r for r in load if window.start_s <= (r.end_mono_s or -1.0) < window.end_s]
+    known = [r for r in ended if r.asked_output_tok and r.output_tok is not None and r.finish_reason is not None]
+    cut = [r for r in known if r.finish_reason == "length" and (r.output_tok or 0) < (r.asked_output_tok or 0)]
+    return len(cut) / len(known) if known else None
+
+
+def _slots(manifest: Mapping[str, Any]) -> float | None:
+    found = (manifest.get("server") or {}).get("slots") or (manifest.get("options") or {}).get("slots")
+    return float(found) if found else None
+
+
+def _server(record: RunRecord, window: Window) -> dict[str, Any]:
+    seen = [s.values for s in record.server if window.start_s <= s.t_mono_s < window.end_s and s.values]
+    waiting = [v["waiting_req"] for v in seen if "waiting_req" in v]
+    preempted = [v["preemptions_total"] for v in seen if "preemptions_total" in v]
+    return {
+        "waiting_ratio": _mean(float(w > 0) for w in waiting),
+        "waiting_count": _mean(waiting),
+        "running_count": _mean(v["running_req"] for v in seen if "running_req" in v),
+        "kv_use_ratio": _mean(v["kv_use_ratio"] for v in seen if "kv_use_ratio" in v),
+        "preemptions_count": max(preempted[-1] - preempted[0], 0.0) if len(preempted) > 1 else None,
+    }
+
+
+def _devices(record: RunRecord, window: Window) -> dict[str, Any]:
+    inside: dict[str, list[tuple[float, float]]] = {}
+    for r in record.readings:
+        if r.value is not None and window.start_s <= r.t_mono_s <= window.end_s:
+            inside.setdefault(r.channel, []).append((r.t_mono_s, r.value))
+    by: dict[Quantity, dict[str, list[tuple[float, float]]]] = {}
+    for c in record.channels:
+        if len(inside.get(c.id, ())) > 1:
+            by.setdefault(c.quantity, {})[c.device] = inside[c.id]
+    draw = {d: _speed(rows) for d, rows in by.get(Quantity.ENERGY, {}).items()}
+    draw |= {d: _level(rows) for d, rows in by.get(Quantity.POWER, {}).items() if d not in draw}
+    limits = {d: _level(rows) for d, rows in by.get(Quantity.POWER_LIMIT, {}).items()}
+    uses = [draw[d] / limit for d, limit in limits.items() if d in draw and limit > 0]
+    return {
+        "throttle_power_ratio": _worst(by.get(Quantity.THROTTLE_POWER)),
+        "throttle_thermal_ratio": _worst(by.get(Quantity.THROTTLE_THERMAL)),
+        "limit_use_ratio": max(uses) if uses else None,
+        "utilization_ratio": min(map(_level, by.get(Quantity.UTILIZATION, {}).values()), default=None),
+    }
+
+
+def _speed(rows: Sequence[tuple[float, float]]) -> float:
+    return max(rows[-1][1] - rows[0][1], 0.0) / max(rows[-1][0] - rows[0][0], 1e-9)
+
+
+def _level(rows: Sequence[tuple[float, float]]) -> float:
+    return float(np.mean([v for _, v in rows]))
+
+
+def _worst(devices: Mapping[str, Sequence[tuple[float, float]]] | None) -> float | None:
+    return min(max(map(_speed, devices.values())), 1.0) if devices else None
+
+
+def _machine(record: RunRecord, load: Sequence[RequestRecord], window: Window) -> dict[str, Any]:
+    samples = [m for m in record.machine if window.start_s <= m.t_mono_s < window.end_s]
+    client = client_verdict([r for r in load if r.dispatched_mono_s is not None], samples)
+    quiet = quiet_verdict(samples, loaded=True)
+    told = record.manifest
+    threads = (told.get("model") or {}).get("threads") if (told.get("server") or {}).get("embedded") else None
+    return {
+        "client_reasons": client.reasons,
+        "server_cpu_ratio": _mean(m.server_cpu_ratio for m in samples if m.server_cpu_ratio is not None),
+        "threads_count": float(threads) if threads else None,
+        "cpus_count": (told.get("machine") or {}).get("cpus"),
+        "others_ratio": quiet.others_ratio,
+        "steal_ratio": quiet.steal_ratio,
+    }
+
+
+def _mean(numbers: Iterable[float]) -> float | None:
+    known = list(numbers)
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,55 @@
+"""``joulemill diagnose RUN``: every constraint that may have bound a run, with evidence and what would overturn it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from joulemill.decisions.diagnosis import Diagnosis
+
+EXIT_UNDECIDED = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("run", metavar="RUN", help="a run folder")
+    parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the candidates. 0 decided, 3 undecided."""
+    from joulemill.bench.reading import read_run
+    from joulemill.reports.analyse import diagnosis_of
+    from joulemill.reports.serialise import plain
+
+    found = diagnosis_of(read_run(Path(args.run)))
+    if args.json:
+        sys.stdout.write(json.dumps(plain(found), indent=2) + "\n")
+    else:
+        show(found)
+    return EXIT_UNDECIDED if found.name == "undecided" else 0
+
+
+def show(found: Diagnosis) -> None:
+    """The candidates on stderr; those that nothing speaks for in one line."""
+    from rich.console import Console
+
+    from joulemill.reports.run_diagnosis import evidence_line
+    from joulemill.reports.wording import percent, title
+
+    console = Console(stderr=True, highlight=False)
+    console.print(found.explanation, markup=False)
+    if found.would_decide:
+        console.print(f"What would decide: {found.would_decide}", markup=False)
+    for candidate in (c for c in found.candidates if c.probability_ratio >= 0.005):
+        use = "ceiling unknown" if candidate.use.value is None else f"{percent(candidate.use.value)} of its ceiling"
+        console.print(f"\n{title(candidate.name)}: {percent(candidate.probability_ratio)}, {use}", style="bold")
+        console.print(f"  seen: {evidence_line(candidate) or 'nothing'}", markup=False)
+        console.print(f"  overturned by: {candidate.overturned_by}", markup=False)
+    rest = ", ".join(title(c.name) for c in found.candidates if c.probability_ratio < 0.005)
+    if rest:
+        console.print(f"\nNothing speaks for: {rest}", markup=False)

@@ -1,0 +1,137 @@
+"""Cases whose binding constraint is known because they were built so; also the rows of the confusion table.
+
+A queueing model of a server makes each: t(B) = max(weights + B·own, …) seconds a step, so that how the rate answers to
+more sequences is a derivative of the model and not of the diagnosis. Nothing here asks the code under test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from joulemill.decisions.evidence import Evidence
+from joulemill.figure import Basis, Figure
+from joulemill.physics.ceilings import CeilingValue
+
+H = 0.08  # half width of a ceiling's interval, relative
+
+
+def known(value: float, half_ratio: float = H) -> Figure:
+    return Figure(value, "tok/s", Basis.MODELLED, value * (1 - half_ratio), value * (1 + half_ratio))
+
+
+@dataclass(frozen=True)
+class made:
+    """One case: ``may`` are answers that are not wrong either (undecided, where the evidence is thin on purpose)."""
+
+    name: str
+    truth: str
+    evidence: Evidence
+    may: tuple[str, ...] = ("undecided",)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device: FLOP/s, byte/s of memory, byte/s of links; and what a token costs it."""
+
+    flop_s: float = 1.0e15
+    byte_s: float = 3.0e12
+    link_byte_s: float = float("inf")
+    weight_byte: float = 16e9
+    own_byte: float = 0.2e9
+    flop_tok: float = 16e9
+    link_byte_tok: float = 0.0
+
+    def ceilings_tok_s(self, batch: float) -> dict[str, float]:
+        found = {
+            "compute": self.flop_s / self.flop_tok,
+            "memory_bandwidth": self.byte_s * batch / (self.weight_byte + batch * self.own_byte),
+        }
+        if self.link_byte_tok:
+            found["interconnect"] = self.link_byte_s / self.link_byte_tok
+        return found
+
+    def rate_tok_s(self, batch: float) -> float:
+        """Parts overlap only partly: a smooth minimum, as of a real device."""
+        return float(sum(v**-4.0 for v in self.ceilings_tok_s(batch).values()) ** -0.25)
+
+
+def run_of(machine: Machine, batch: float, efficiency: float = 0.7, **facts: Any) -> Evidence:
+    """A closed loop that keeps ``batch`` sequences decoding, at ``efficiency`` of the ceilings."""
+    ceilings = tuple(CeilingValue(n, known(v)) for n, v in machine.ceilings_tok_s(batch).items())
+    lift = 1.01
+    slope = np.log(machine.rate_tok_s(batch * lift) / machine.rate_tok_s(batch / lift)) / np.log(lift**2)
+    answer = Figure(float(slope), "1", Basis.MEASURED, max(float(slope) - 0.1, 0.0), min(float(slope) + 0.1, 1.0))
+    given: dict[str, Any] = {
+        "concurrency_count": batch, "in_flight_count": batch, "decoding_count": batch, "load_elasticity": answer,
+    }  # fmt: skip
+    rate = Figure(efficiency * machine.rate_tok_s(batch), "tok/s", Basis.MEASURED)
+    return Evidence(rate, ceilings, **{**given, **facts})
+
+
+LONG = Machine(own_byte=4e9)  # long contexts: each sequence's own cache is most of the traffic
+DENSE = Machine(flop_tok=160e9)  # long prompts: each output token carries ten times the arithmetic
+LINKED = Machine(link_byte_s=5e10, link_byte_tok=5e7)
+PLAIN = Machine()
+
+
+def _cases() -> list[made]:
+    found: list[made] = []
+    for batch in (1.0, 4.0, 16.0):
+        alone = run_of(PLAIN, batch).load_elasticity
+        if batch == 1.0:  # nothing ran together, so only the architecture tells, and less surely
+            slope = alone.value or 0.0
+            alone = Figure(slope, "1", Basis.MODELLED, max(slope - 0.25, 0.0), min(slope + 0.25, 1.0))
+        seen = run_of(PLAIN, batch, 0.7, load_elasticity=alone, slots_count=64.0, waiting_ratio=0.0)
+        found.append(made(f"few requests: {batch:.0f} in flight", "demand", seen))
+        queue: dict[str, Any] = {"waiting_ratio": 1.0, "waiting_count": batch * 3, "running_count": batch}
+        four = {"in_flight_count": batch * 4, "concurrency_count": batch * 4}
+        starved = run_of(PLAIN, batch, 0.7, slots_count=batch, load_elasticity=alone, **queue, **four)
+        found.append(made(f"slots: {batch:.0f} of {batch * 4:.0f} served", "kv_capacity", starved))
+        open_loop = run_of(PLAIN, batch, closed=False, concurrency_count=None, served_ratio=1.0, waiting_ratio=0.0)
+        found.append(made(f"open loop below saturation: {batch:.0f} in flight", "demand", open_loop))
+    for batch in (8.0, 32.0, 64.0):
+        found.append(made(f"long contexts, batch {batch:.0f}", "memory_bandwidth", run_of(LONG, batch)))
+        found.append(made(f"long prompts, batch {batch:.0f}", "compute", run_of(DENSE, batch * 16)))
+        found.append(made(f"slow links, batch {batch:.0f}", "interconnect", run_of(LINKED, batch * 2)))
+        overload = run_of(DENSE, batch * 16, closed=False, served_ratio=0.6, waiting_ratio=0.0)
+        found.append(made(f"open loop beyond saturation, batch {batch:.0f}", "compute", overload))
+    for share in (0.2, 0.5, 0.9):
+        base = run_of(DENSE, 256.0)
+        found.append(made(f"throttled by power {share:.0%}", "power", replace(base, throttle_power_ratio=share)))
+        found.append(made(f"throttled by heat {share:.0%}", "cooling", replace(base, throttle_thermal_ratio=share)))
+        found.append(made(f"neighbours take {share:.0%}", "host_cpu", replace(base, others_ratio=max(share, 0.3))))
+        late = replace(base, client_reasons=(f"used {share:.0%} more than a core",))
+        found.append(made(f"late client {share:.0%}", "client", late))
+        missed = replace(base, attained_ratio=1 - share)
+        found.append(made(f"targets missed by {share:.0%}", "latency", missed))
+        preempted = run_of(PLAIN, 32.0, preemptions_count=share * 100, kv_use_ratio=0.97, waiting_ratio=share)
+        found.append(made(f"preemption, {share * 100:.0f} times", "kv_capacity", preempted))
+        full = run_of(PLAIN, 32.0, kv_use_ratio=0.9 + share / 10, waiting_ratio=0.6 + share / 3, waiting_count=8.0)
+        found.append(made(f"cache {0.9 + share / 10:.0%} full, requests wait", "kv_capacity", full))
+        cut = run_of(PLAIN, 8.0, cut_ratio=share)
+        found.append(made(f"answers cut by the context {share:.0%}", "kv_capacity", cut))
+    for draw in (0.97, 0.99, 1.0):
+        seen = replace(run_of(DENSE, 256.0), limit_use_ratio=draw)
+        found.append(made(f"draws {draw:.0%} of its limit", "power", seen))
+        calm = replace(run_of(DENSE, 256.0), limit_use_ratio=draw - 0.3, throttle_power_ratio=0.0, attained_ratio=1.0)
+        found.append(made(f"draws {draw - 0.3:.0%} of its limit", "compute", calm))
+    for threads in (1.0, 2.0, 4.0):
+        slow = replace(DENSE, flop_s=DENSE.flop_s * threads / 8)
+        seen = replace(run_of(slow, 64.0), threads_count=threads, cpus_count=8.0, server_cpu_ratio=threads / 8 * 0.98)
+        found.append(made(f"{threads:.0f} threads of 8 CPUs", "host_cpu", seen))
+    site = run_of(PLAIN, 16.0)
+    rate = site.achieved_tok_s.value or 0.0
+    for name in ("power", "cooling"):
+        limit = CeilingValue(name, known(rate * 1.01))
+        found.append(made(f"the site's {name}", name, replace(site, ceilings=(*site.ceilings, limit))))
+    blind = Evidence(known(100.0), concurrency_count=8.0, load_elasticity=Figure(0.02, "1", Basis.MEASURED))
+    found.append(made("saturated server, hardware unknown", "undecided", blind))
+    idle = replace(run_of(DENSE, 256.0, 0.3), utilization_ratio=0.3, waiting_ratio=0.9)
+    found.append(made("device idle while requests wait", "host_cpu", idle))
+    return found
+
+
+CASES = _cases()

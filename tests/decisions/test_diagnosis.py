@@ -1,0 +1,134 @@
+"""Which constraint bound a run: cases whose truth is known by construction, and the algebra of the answer to load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from joulemill.decisions.diagnosis import CANDIDATES, diagnose
+from joulemill.decisions.evidence import Evidence, answer_to_load_ratio, gather
+from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
+from joulemill.figure import Basis, Figure, unknown
+from joulemill.ledger.account import account
+from joulemill.ledger.record import Outcome, Quantity
+from joulemill.physics.ceilings import CeilingValue
+from tests.decisions.cases import CASES, known, made
+from tests.ledger.runs import steady_run
+from tests.ledger.traces import channel, reading
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_constructed_cases(case: made) -> None:
+    found = diagnose(case.evidence)
+    assert found.name in (case.truth, *case.may), found.explanation
+    if found.name == "undecided":
+        assert found.would_decide
+
+
+def test_probabilities_are_ranked_and_leave_room_for_the_unseen() -> None:
+    found = diagnose(CASES[0].evidence)
+    shares = [c.probability_ratio for c in found.candidates]
+    assert shares == sorted(shares, reverse=True)
+    assert 0.5 < sum(shares) < 1.0
+    assert {c.name for c in found.candidates} == set(CANDIDATES) == set(OVERTURNED_BY)
+    assert all(c.overturned_by for c in found.candidates)
+
+
+def test_nothing_seen_is_undecided_with_a_measurement() -> None:
+    found = diagnose(Evidence(known(100.0)))
+    assert found.name == "undecided" and found.would_decide
+    silent = diagnose(Evidence(unknown("tok/s", "no load was sent")))
+    assert silent.name == "undecided" and "no load was sent" in silent.explanation
+
+
+def test_a_late_client_comes_before_everything() -> None:
+    for case in CASES:
+        assert diagnose(replace(case.evidence, client_reasons=("requests left late",))).name == "client"
+
+
+def test_ceilings_that_overlap_do_not_decide() -> None:
+    near = (CeilingValue("compute", known(100.0)), CeilingValue("memory_bandwidth", known(103.0)))
+    found = diagnose(Evidence(known(80.0), near, load_elasticity=Figure(0.02, "1", Basis.MEASURED)))
+    assert found.name == "undecided"
+    assert {found.candidates[0].name, found.candidates[1].name} == {"compute", "memory_bandwidth"}
+
+
+@given(st.floats(0.0, 1.0), st.floats(1.6, 256.0))
+def test_answer_to_load_is_the_slope_of_its_model(alone_share: float, count: float) -> None:
+    """t(B) = a + b·B with a + b = 1: the closed form against a numerical derivative of ln(B/t(B))."""
+    a, b = alone_share, 1.0 - alone_share
+    step = 1e-5
+
+    def log_rate(n: float) -> float:
+        return float(np.log(n / (a + b * n)))
+
+    slope = (log_rate(count * (1 + step)) - log_rate(count * (1 - step))) / (2 * step)
+    assert answer_to_load_ratio(a + b * count, count) == pytest.approx(slope, abs=1e-4)
+
+
+# --- gathered from records -----------------------------------------------------------------------------------------
+def with_lone(tpot_s: float):  # type: ignore[no-untyped-def]
+    record = steady_run()
+    alone = [
+        replace(record.requests[0], id=f"c{i}", phase="calibrate", first_token_mono_s=21.0 + i,
+                last_token_mono_s=21.0 + i + 19 * tpot_s, end_mono_s=21.0 + i + 19 * tpot_s)
+        for i in range(3)
+    ]  # fmt: skip
+    return replace(record, requests=(*alone, *record.requests))
+
+
+@pytest.mark.parametrize(("tpot_s", "expected"), [(0.9 / 19, 1.0), (0.9 / 19 / 3.6, 0.0)])
+def test_the_run_itself_shows_how_it_answers_to_load(tpot_s: float, expected: float) -> None:
+    """3.6 sequences decode at once in the run of four slots (0.9 of each second)."""
+    record = with_lone(tpot_s)
+    seen = gather(record, account(record), (), unknown("1", "no model"))
+    assert seen.decoding_count == pytest.approx(3.6, rel=0.01)
+    assert seen.load_elasticity.value == pytest.approx(expected, abs=0.02)
+
+
+def test_counters_of_a_record_by_hand() -> None:
+    record = steady_run()
+    t = np.arange(0.0, 95.0, 0.5)
+    throttle = channel("m:throttle", quantity=Quantity.THROTTLE_POWER)
+    limit = channel("m:limit", quantity=Quantity.POWER_LIMIT)
+    rows = [*(reading("m:throttle", x, 0.4 * x) for x in t), *(reading("m:limit", x, 320.0) for x in t)]
+    record = replace(record, channels=(*record.channels, throttle, limit), readings=(*record.readings, *rows))
+    seen = gather(record, account(record), (), unknown("1", "no model"))
+    assert seen.throttle_power_ratio == pytest.approx(0.4, rel=1e-6)
+    assert seen.limit_use_ratio == pytest.approx(300.0 / 320.0, rel=0.01)
+    assert seen.throttle_thermal_ratio is None and seen.waiting_ratio is None
+    assert diagnose(seen).name == "power"
+
+
+def test_cut_answers_and_preemptions_by_hand() -> None:
+    record = steady_run()
+    cut = [
+        replace(r, asked_output_tok=40, finish_reason="length" if i % 2 else "stop")
+        for i, r in enumerate(record.requests)
+    ]
+    server = tuple(
+        replace(record.server[0], t_mono_s=30.0 + i, values={"preemptions_total": 5.0 + i, "waiting_req": float(i % 2)})
+        for i in range(20)
+    )
+    record = replace(record, requests=tuple(cut), server=server)
+    seen = gather(record, account(record), (), unknown("1", "no model"))
+    assert seen.cut_ratio == pytest.approx(0.5, abs=0.02)
+    assert seen.preemptions_count == 19.0
+    assert seen.waiting_ratio == pytest.approx(0.5)
+    assert diagnose(seen).name == "kv_capacity"
+
+
+def test_a_failed_request_is_no_evidence_of_speed() -> None:
+    record = with_lone(0.01)
+    failed = tuple(replace(r, outcome=Outcome.TIMEOUT) if r.phase == "calibrate" else r for r in record.requests)
+    assert gather(record, account(record), (), unknown("1", "no")).load_elasticity.known
+    assert not gather(replace(record, requests=failed), account(record), (), unknown("1", "no")).load_elasticity.known
+
+
+def test_the_measurement_names_both_sides() -> None:
+    assert "sweep" in would_decide("demand", "kv_capacity") or "load" in would_decide("demand", "kv_capacity")
+    assert would_decide("compute", "memory_bandwidth").count("ceilings") == 1
