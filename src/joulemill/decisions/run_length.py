@@ -3,7 +3,7 @@
 Long enough means: with the gate's allowance θ, an unchanged system passes and one that has risen by twice θ fails,
 each with 90 % power; that is, the noise separates θ from none. The statistical variance of ln J/token falls with the
 length of the window, the spread from run to run only with their number. What is known of the noise is itself
-uncertain; the plan takes its 80 % upper limit (chi-square), so that the power holds on average over plans.
+uncertain; the plan takes its 90 % upper limit (chi-square), so that the power holds on average over plans.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from joulemill.decisions.sample import Sample
 
 POWER = 0.9
 #: The noise that is planned for is exceeded by the true one in this share of cases.
-NOISE_TAIL = 0.2
+NOISE_TAIL = 0.1
 #: Degrees of freedom of a longer run are not taken to be more than its sub-windows can give.
 MOST_FREEDOM_COUNT = 60.0
 LONGEST_S = 7 * 86400.0

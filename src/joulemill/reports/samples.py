@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from joulemill.ledger.account import Account, account
 from joulemill.ledger.record import Outcome, RunRecord, Scope
 from joulemill.ledger.window import load_requests
 from joulemill.reports.analyse import analyse
+from joulemill.reports.baseline import read_baseline
 from joulemill.reports.document import Report
 from joulemill.reports.load import load_report
 
@@ -27,18 +28,27 @@ _MODEL_FACTS = ("quantization", "dtype", "weight_byte")
 _MEAN_LENGTHS = {"mean prompt": "mean prompt computed [tok]", "mean output": "mean output [tok]"}
 
 
-def load_sample(path: Path, metric: str) -> tuple[Sample, Report]:
-    """The run at ``path`` as a sample of ``metric``, and its report. Raises InputError where it is neither kind."""
+def load_samples(path: Path, metric: str) -> list[Sample]:
+    """The runs at ``path`` for the gate: a run folder, a report document, or all runs of a baseline file."""
+    if path.is_file():
+        kept = read_baseline(path)
+        if kept is not None:
+            return [of_report(r, metric, f"{path}: {r.run_id}") for r in kept.reports]
+    return [load_run(path, (metric,))[0][metric]]
+
+
+def load_run(path: Path, metrics: Sequence[str] = METRICS) -> tuple[dict[str, Sample], Report]:
+    """The run at ``path`` as a sample of each metric, and its report. Raises InputError where it is neither kind."""
     if not path.is_dir():
         report = load_report(path)
-        return of_report(report, metric, str(path)), report
+        return {m: of_report(report, m, str(path)) for m in metrics}, report
     record = read_run(path)
-    report = analyse(record)
-    sample = of_report(report, metric, str(path))
-    series = _of_account(record, account(record), report, metric)
-    if series is not None:
-        sample = replace(sample, energy_j=series[0], amount_count=series[1])
-    return sample, report
+    report, counted = analyse(record), account(record)
+    found = {}
+    for metric in metrics:
+        sample, series = of_report(report, metric, str(path)), _of_account(record, counted, report, metric)
+        found[metric] = sample if series is None else replace(sample, energy_j=series[0], amount_count=series[1])
+    return found, report
 
 
 def of_report(report: Report, metric: str, name: str) -> Sample:

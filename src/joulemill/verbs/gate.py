@@ -101,11 +101,11 @@ def _share(text: str | None, name: str) -> float | None:
 
 
 def _samples(paths: list[Path], metric: str) -> list[Sample]:
-    from joulemill.reports.samples import load_sample
+    from joulemill.reports.samples import load_samples
 
     if not paths:
         raise InputError("no base run is given")
-    return [load_sample(p, metric)[0] for p in paths]
+    return [s for p in paths for s in load_samples(p, metric)]
 
 
 def _plan(base: list[Sample], terms: Terms, checks: int) -> Any:

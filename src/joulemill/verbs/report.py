@@ -7,15 +7,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulemill.errors import MachineError
+from joulemill.errors import InputError, MachineError
 
 if TYPE_CHECKING:
+    from joulemill.reports.baseline import Baseline
     from joulemill.reports.document import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("run", metavar="RUN", help="a run folder, or a report as JSON")
+    parser.add_argument(
+        "run", metavar="RUN", nargs="+", help="a run folder, or a report as JSON; or: compare A B [C …], side by side"
+    )
+    parser.add_argument("--baseline", metavar="FILE", type=Path, help="show the run against this baseline too")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page")
     parser.add_argument(
         "--about",
@@ -39,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load the run, print the view."""
+    if args.run[0] == "compare" and len(args.run) > 1:
+        from joulemill.verbs import compare
+
+        return compare.run(args)
+    if len(args.run) > 1:
+        raise InputError(f"one run at a time; side by side: joulemill report compare {' '.join(args.run)}")
+    args.run = args.run[0]
     from joulemill.reports import serialise, tables
     from joulemill.reports.load import load_report
 
@@ -52,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
 
         sys.stdout.write(export(args.export, Path(args.run), args.about))
         return 0
-    report = load_report(Path(args.run))
+    report, baseline = load_report(Path(args.run)), _baseline(args.baseline)
     if args.html:
-        write_page(report, args.html)
+        write_page(report, args.html, baseline)
     views = {
         "json": serialise.to_json,
         "markdown": tables.markdown,
@@ -65,25 +76,42 @@ def run(args: argparse.Namespace) -> int:
     if chosen:
         sys.stdout.write(views[chosen](report))
     else:
-        print_terminal(report)
+        print_terminal(report, baseline)
     return 0
 
 
-def print_terminal(report: Report) -> None:
+def _baseline(path: Path | None) -> Baseline | None:
+    """The baseline of ``--baseline``; None where none is asked for."""
+    if path is None:
+        return None
+    from joulemill.reports.baseline import need_baseline
+
+    return need_baseline(path)
+
+
+def print_terminal(report: Report, baseline: Baseline | None = None) -> None:
     """The report for people, on stderr."""
     from rich.console import Console
 
-    from joulemill.reports import terminal
+    from joulemill.reports import baseline_view, terminal
 
     terminal.show(report, Console(stderr=True))
+    if baseline is not None:
+        baseline_view.show(baseline, report, Console(stderr=True))
 
 
-def write_page(report: Report, path: Path) -> None:
+def write_page(report: Report, path: Path, baseline: Baseline | None = None) -> None:
     """The HTML page at ``path``."""
+    from joulemill.reports.baseline_view import card
     from joulemill.reports.html import render
 
+    write_text(render(report, [] if baseline is None else [card(baseline, report)]), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """A page at ``path``. Raises MachineError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(report), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as fault:
         raise MachineError(f"{path}: cannot be written ({fault.strerror}); choose another --html FILE") from fault
