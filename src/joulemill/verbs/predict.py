@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from joulemill.reports.predict_view import Question
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
+    deployment_arguments(parser, required=True)
+    parser.add_argument("--explain", action="store_true", help="print the terms of the arithmetic")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Options that describe a deployment, a workload and a site; ``required``: model and device must be named."""
     add = parser.add_argument
-    add("--model", required=True, metavar="NAME", help="model name, or a config.json or GGUF file")
+    add("--model", required=required, metavar="NAME", help="model name, or a config.json or GGUF file")
     add(
         "--device",
-        required=True,
+        required=required,
         metavar="NAME",
         help="device of the catalogue (joulemill show device), or a TOML file",
     )
@@ -42,16 +53,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--power-cap", metavar="POWER", help="power limit of one device, e.g. 500W")
     add("--site", metavar="FILE", help="site file (TOML): PUE, limits, carbon, price")
     add("--calibration", metavar="FILE", help="coefficients fitted by joulemill calibrate")
-    add("--explain", action="store_true", help="print the terms of the arithmetic")
-    add("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict and print; 3 where the latency targets cannot be met."""
     import json
 
+    from joulemill.reports.predict_view import answer, document, text
+
+    found = answer(question_of(args))
+    if args.json:
+        sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(text(found, explain=args.explain))
+    return 0 if found.prediction.batch.meets else 1
+
+
+def question_of(args: argparse.Namespace) -> Question:
+    """What the options ask, in SI units. InputError names the option that is wrong."""
     from joulemill.errors import InputError
-    from joulemill.reports.predict_view import Question, answer, document, text
+    from joulemill.reports.predict_view import Question
     from joulemill.units import parse_quantity
 
     def number(name: str, unit: str = "") -> float | None:
@@ -60,15 +81,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.fit_slo and args.ttft is None and args.tpot is None:
         raise InputError("--fit-slo needs a target: --ttft, --tpot, or both")
-    question = Question(
+    return Question(
         args.model, args.device, args.devices, args.tp, args.ep, args.dp, args.precision, args.kv_dtype, args.engine,
         number("input") or 0.0, number("output") or 0.0, number("output_spread") or 0.0, number("cached") or 0.0,
         number("batch"), number("max_batch"), number("rate"), number("ttft", "s"), number("tpot", "s"),
         number("power_cap", "W"), site=args.site, calibration=args.calibration,
     )  # fmt: skip
-    found = answer(question)
-    if args.json:
-        sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False) + "\n")
-    else:
-        sys.stdout.write(text(found, explain=args.explain))
-    return 0 if found.prediction.batch.meets else 1
