@@ -12,6 +12,7 @@ from typing import Any
 from joulemill.bench.arrivals import read_trace
 from joulemill.bench.facts import gguf_facts
 from joulemill.bench.options import BenchOptions
+from joulemill.servers.bundled import remembered_sha256
 from joulemill.servers.embedded import EmbeddedOptions, EmbeddedServer, embedded_version
 from joulemill.servers.openai import Endpoint
 
@@ -46,8 +47,7 @@ async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[Ho
     server = EmbeddedServer(embedded)
     try:
         await _started(server)
-        about: dict[str, Any] = {"kv_type": embedded.kv_type, "gguf": await asyncio.to_thread(gguf_facts, server.gguf)}
-        about |= {"threads": embedded.thread_count, "served_by": embedded_version()}
+        about = await asyncio.to_thread(_model_facts, server.gguf, embedded)
         yield Host(
             Endpoint(server.url, server.model_name, None, options.api),
             server.pid,
@@ -58,6 +58,22 @@ async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[Ho
         )
     finally:
         server.stop()
+
+
+def _model_facts(gguf: Path, embedded: EmbeddedOptions) -> dict[str, Any]:
+    """What the manifest says of the embedded model: its header, its hash, its number formats."""
+    header = gguf_facts(gguf)
+    held: dict[str, int] = {}
+    for _, _, kind, size in header["tensors"]:
+        held[kind] = held.get(kind, 0) + size
+    return {
+        "kv_type": embedded.kv_type,
+        "gguf": header,
+        "sha256": remembered_sha256(gguf),
+        "precision": f"{max(held, key=lambda k: held[k], default='unknown')} weights, {embedded.kv_type} KV cache",
+        "threads": embedded.thread_count,
+        "served_by": embedded_version(),
+    }
 
 
 async def _started(server: EmbeddedServer) -> None:

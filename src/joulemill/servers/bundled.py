@@ -29,7 +29,7 @@ def find_bundled_gguf() -> Path:
     path = Path(spec.origin).parent / FILE
     if not path.is_file():
         raise MachineError(f"{path} is missing; {_INSTALL} --force-reinstall, or give --gguf FILE")
-    found = _remembered_sha256(path)
+    found = remembered_sha256(path)
     if found != SHA256:
         raise MachineError(
             f"{path} is not the model that is known (sha256 {found[:12]}…, not {SHA256[:12]}…);"
@@ -38,7 +38,7 @@ def find_bundled_gguf() -> Path:
     return path
 
 
-def _remembered_sha256(path: Path) -> str:
+def remembered_sha256(path: Path) -> str:
     """The file's sha256, from memory where its path, size and time are those of the last check."""
     stat = path.stat()
     mark = [str(path), stat.st_size, stat.st_mtime_ns]
