@@ -27,8 +27,8 @@ def percentiles(found: seen.Distribution) -> doc.Percentiles:
 
 
 def latency(account: Account) -> doc.Latency:
-    """Latencies of the window's requests, and the targets."""
-    found = account.latency
+    """Latencies of the requests sent in the window (of all the load's, where the window is too short for any)."""
+    found = account.latency if account.latency.ttft.n else account.load_latency
     slo = {
         "ttft_s": found.targets.ttft_s,
         "tpot_s": found.targets.tpot_s,
@@ -75,6 +75,9 @@ def requests(account: Account) -> doc.Requests:
 def quality(record: RunRecord) -> doc.Quality:
     """Accuracy with a Wilson interval; unanswered questions are counted apart and score nothing either way."""
     scored = [a for a in record.quality if a.score is not None]
+    told = (record.manifest.get("options") or {}).get("quality_stated")
+    if told and not record.quality:
+        return _stated_quality(told)
     if not scored:
         why = "no question was answered" if record.quality else "no quality set was asked"
         return doc.Quality(unknown("1", why), None, len(record.quality), None)
@@ -91,12 +94,26 @@ def quality(record: RunRecord) -> doc.Quality:
     return doc.Quality(figure, str(name) if name else ", ".join(tasks), len(scored), right, tasks)
 
 
+def _stated_quality(told: Mapping[str, Any]) -> doc.Quality:
+    """Accuracy that another tool found, by its own standard error: declared, since nothing here saw it asked."""
+    value, half, asked = float(told["accuracy"]), 1.96 * float(told["stderr"]), int(told["questions"])
+    whose = f"{told.get('tool')} asked {told.get('model') or 'a model it does not name'}"
+    note = f"{whose}; that it is the model that was served is the user's word"
+    source = f"{told.get('tool')} results {told.get('file')}"
+    low, high = max(value - half, 0.0), min(value + half, 1.0)
+    figure = Figure(value, "1", Basis.DECLARED, low, high, 0.95, note, source)
+    tasks = {str(k): dict(v) for k, v in (told.get("tasks") or {}).items()}
+    return doc.Quality(figure, ", ".join(tasks), asked, value * asked, tasks)
+
+
 def tokens_per_correct(record: RunRecord, accuracy: doc.Quality) -> Figure:
     """Output tokens of the quality set ÷ correct answers, with the interval of the accuracy."""
     spent = sum(r.output_tok or 0 for r in record.requests if r.phase == "quality")
     figure = accuracy.accuracy
-    if not spent or figure.value is None:
-        return unknown("tok", figure.reason or "the quality set produced no counted tokens")
+    if figure.value is None:
+        return unknown("tok", figure.reason or "no accuracy is known")
+    if not spent:
+        return unknown("tok", "how many tokens the answers took is not known")
     if not figure.value:
         return unknown("tok", "no answer was right")
     each = spent / accuracy.questions
