@@ -32,6 +32,7 @@ class BenchOptions:
     meters, sample_period_s   meters' SPECs, and how often they, the server's counters and the machine are read
     site_path, site      the site's TOML, where from and parsed;  slo_ttft_s, slo_tpot_s   service targets
     quality              name or path of the question set; None: not asked
+    quality_stated       accuracy that another tool found for this model (``catalog.lm_eval``); None: none is stated
     out                  run folder; None: a new one under ``runs/``
     ignore_eos           ask for exactly the output length where the server can be told to
     """
@@ -67,6 +68,7 @@ class BenchOptions:
     slo_ttft_s: float | None = None
     slo_tpot_s: float | None = None
     quality: str | None = "small"
+    quality_stated: Mapping[str, Any] | None = None
     out: Path | None = None
     ignore_eos: bool = True
     device: Mapping[str, Any] | None = field(default=None)

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
         sys.stdout.write(export(args.export, Path(args.run), args.about))
         return 0
-    report, baseline = load_report(Path(args.run)), _baseline(args.baseline)
+    report, baseline = load_report(Path(args.run)), baseline_of(args.baseline)
     if args.html:
         write_page(report, args.html, baseline)
     views = {
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _baseline(path: Path | None) -> Baseline | None:
+def baseline_of(path: Path | None) -> Baseline | None:
     """The baseline of ``--baseline``; None where none is asked for."""
     if path is None:
         return None

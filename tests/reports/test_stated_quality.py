@@ -1,0 +1,44 @@
+"""An accuracy that another tool found: declared, with its own standard error, and good enough for the gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from joulemill.catalog.lm_eval import parse_lm_eval
+from joulemill.figure import Basis
+from joulemill.ledger.record import RunRecord
+from joulemill.reports import run_facts
+from joulemill.reports.samples import load_samples
+from tests.catalog.test_lm_eval import RESULTS
+from tests.ledger.runs import steady_run
+
+
+def with_stated() -> RunRecord:
+    run = steady_run()
+    options = {
+        **run.manifest["options"],
+        "quality": "lm-eval:r.json",
+        "quality_stated": parse_lm_eval(RESULTS, "r.json"),
+    }
+    return steady_run(manifest={**run.manifest, "options": options})
+
+
+def test_stated_accuracy_is_declared_and_names_its_model() -> None:
+    found = run_facts.quality(with_stated())
+    accuracy = found.accuracy
+    assert accuracy.basis is Basis.DECLARED and accuracy.value == pytest.approx(550 / 900)
+    assert accuracy.high - accuracy.value == pytest.approx(1.96 * 0.015754, rel=1e-3)
+    assert found.questions == 900 and found.task == "gsm8k, mmlu_law, mmlu_logic"
+    assert "org/model" in accuracy.reason and "user's word" in accuracy.reason
+    tokens = run_facts.tokens_per_correct(with_stated(), found)
+    assert tokens.value is None and "tokens the answers took" in tokens.reason
+
+
+def test_the_gate_takes_it(tmp_path: Path) -> None:
+    from joulemill.bench.folder import write_run
+
+    write_run(tmp_path / "run", with_stated())
+    share = load_samples(tmp_path / "run", "node")[0].accuracy
+    assert share.asked == 900 and share.value_ratio == pytest.approx(550 / 900)
