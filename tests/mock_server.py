@@ -48,6 +48,7 @@ class MockPlan:
     itl_s: float = 0.002
     prefill_s_tok: float = 0.0  # more time to the first token for each prompt token that is not cached
     slots: int = 1024
+    rate_tok_s: float = 0.0  # all answers together, one token after the other; 0: no limit
     tokens: int = 0  # of each answer; 0: as many as max_tokens asks for
     chunk_tok: int = 1  # tokens in one chunk
     cached_tok: int = 0  # prompt tokens found in the cache, at most prompt - 1
@@ -85,6 +86,7 @@ class MockServer:
         self.plan, self.port, self.truth = plan, port, Truth()
         self._slots = asyncio.Semaphore(plan.slots)
         self._frames: dict[tuple[bool, int], bytes] = {}
+        self._turn_s = 0.0
 
     @property
     def url(self) -> str:
@@ -195,6 +197,8 @@ class MockServer:
             await asyncio.sleep(3600)
         for i in range(0, count, plan.chunk_tok):
             await _until(first_s + i * plan.itl_s)
+            if plan.rate_tok_s:
+                await _until(self._next_turn())
             if transport.is_closing():
                 return response
             if fault and self._strike(fault, i, transport):
@@ -209,6 +213,10 @@ class MockServer:
             transport.write(usage)
         await response.write_eof()
         return response
+
+    def _next_turn(self) -> float:
+        self._turn_s = max(self._turn_s, asyncio.get_running_loop().time()) + self.plan.chunk_tok / self.plan.rate_tok_s
+        return self._turn_s
 
     def _strike(self, fault: str, i: int, transport: asyncio.WriteTransport) -> bool:
         """Do the fault's mischief at token i; True ends the connection."""

@@ -15,7 +15,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,6 +50,7 @@ class Surroundings:
     ask_quality        asks the quality set and keeps requests and answers; None: not asked
     meter_context      the meters' surroundings; ``server_pid`` and ``notice`` are filled in here
     api_key            of the server; it is never written down
+    host               a server that is up already and stays so after the run (a sweep's); None: the run's own
     """
 
     machine_ceilings: Mapping[str, Any] | None = None
@@ -57,12 +58,18 @@ class Surroundings:
     ask_quality: AskQuality | None = None
     meter_context: MeterContext = field(default_factory=MeterContext)
     api_key: str | None = None
+    host: Host | None = None
 
 
 def run_measure(options: BenchOptions, teller: Teller | None = None, around: Surroundings | None = None) -> Path:
     """``measure`` on an event loop of its own: uvloop's where it is installed."""
+    return on_own_loop(measure(options, teller, around))
+
+
+def on_own_loop(work: Coroutine[Any, Any, Path]) -> Path:
+    """Run ``work`` on an event loop made for measuring."""
     with _tuned(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(measure(options, teller, around))
+        return runner.run(work)
 
 
 async def measure(options: BenchOptions, teller: Teller | None = None, around: Surroundings | None = None) -> Path:
@@ -168,7 +175,9 @@ class _Run:
     async def _body(self) -> None:
         async with AsyncExitStack() as stack:
             self.teller.phase("start", None)
-            host = await stack.enter_async_context(hosted(self.options, self.around.api_key))
+            host = self.around.host
+            if host is None:
+                host = await stack.enter_async_context(hosted(self.options, self.around.api_key))
             session = await stack.enter_async_context(open_session(self.options.at_once))
             facts = await check_endpoint(session, host.endpoint)
             endpoint = replace(host.endpoint, model=facts.model)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError
 from joulemill.units import parse_quantity
+from joulemill.verbs.sweep import run_several, sweep_arguments
 
 if TYPE_CHECKING:
     from joulemill.bench.options import BenchOptions
@@ -24,9 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _server_arguments(parser.add_argument_group("server"))
     _load_arguments(parser.add_argument_group("load"))
     _account_arguments(parser.add_argument_group("energy, site, targets"))
+    sweep_arguments(parser.add_argument_group("several runs"))
     out = parser.add_argument_group("results")
     out.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: a new one under runs/)")
     out.add_argument("--html", type=Path, metavar="FILE", help="also write the offline HTML page")
+    out.add_argument("--baseline", type=Path, metavar="FILE", help="show the run against this baseline too")
     out.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
 
 
@@ -79,26 +82,32 @@ def _account_arguments(group: Any) -> None:
     group.add_argument("--slo-ttft", metavar="TIME", help="target for the time to first token, e.g. 500ms")
     group.add_argument("--slo-tpot", metavar="TIME", help="target for the time per output token, e.g. 50ms")
     group.add_argument(
-        "--quality", default="small", metavar="FILE", help="JSONL questions, 'small' (default) or 'none'"
+        "--quality",
+        default="small",
+        metavar="FILE",
+        help="JSONL questions, 'small' (default), 'none', or lm-eval:FILE, the results of lm-evaluation-harness",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, analyse, print. 0 done, 1 the server failed in the run, 2 interrupted, with what was measured kept."""
-    options = options_of(args)
+    from joulemill.verbs.report import baseline_of, print_terminal, write_page
+
+    options, baseline = options_of(args), baseline_of(args.baseline)
+    if args.sweep or args.probe:
+        return run_several(args, options)
     folder = _measure(options)
     from joulemill.bench.reading import read_run
     from joulemill.reports import serialise
     from joulemill.reports.analyse import analyse
-    from joulemill.verbs.report import print_terminal, write_page
 
     report = analyse(read_run(folder))
     if args.html:
-        write_page(report, args.html)
+        write_page(report, args.html, baseline)
     if args.json:
         sys.stdout.write(serialise.to_json(report))
     else:
-        print_terminal(report)
+        print_terminal(report, baseline)
     if report.status != "complete":
         sys.stderr.write(f"\njoulemill bench: {report.status}: {report.status_reason}; what was measured is kept\n")
     sys.stderr.write(f"\nrun kept in {folder}; see it again: joulemill report {folder} --html report.html\n")
@@ -122,7 +131,7 @@ def _measure(options: BenchOptions) -> Path:
 
 def _asker(options: BenchOptions) -> Any:
     """What asks the quality set, or None where none is wanted."""
-    if options.quality is None:
+    if options.quality is None or options.quality_stated is not None:
         return None
     from joulemill.bench.quality import ask_questions
     from joulemill.catalog.questions import load_questions
@@ -143,11 +152,8 @@ def api_key() -> str | None:
 def options_of(args: argparse.Namespace) -> BenchOptions:
     """The flags as checked options. Raises InputError for the first that can't be."""
     from joulemill.bench.options import BenchOptions
-    from joulemill.catalog.questions import load_questions
 
-    quality = None if args.quality == "none" else args.quality
-    if quality:
-        load_questions(quality)
+    quality, stated = _quality(args.quality)
     return BenchOptions(
         url=args.url,
         model=args.model,
@@ -178,6 +184,7 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         slo_ttft_s=_seconds(args.slo_ttft, "--slo-ttft"),
         slo_tpot_s=_seconds(args.slo_tpot, "--slo-tpot"),
         quality=quality,
+        quality_stated=stated,
         out=args.out,
         device=_device(args),
     )
@@ -185,6 +192,19 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
 
 def _seconds(text: str | None, name: str) -> float | None:
     return None if text is None else parse_quantity(text, "s", name=name)
+
+
+def _quality(given: str) -> tuple[str | None, dict[str, Any] | None]:
+    """What is asked, and the accuracy that a file states instead; read here, so that a wrong file ends it at once."""
+    from joulemill.catalog.lm_eval import PREFIX, load_lm_eval
+    from joulemill.catalog.questions import load_questions
+
+    if given == "none":
+        return None, None
+    if given.startswith(PREFIX):
+        return given, load_lm_eval(Path(given.removeprefix(PREFIX)))
+    load_questions(given)
+    return given, None
 
 
 def _burstiness(text: str) -> float:
