@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "report": "a recorded run again: terminal, --html, --json, --markdown, --latex",
     "diagnose": "what bound a recorded run: every constraint with its evidence, and what would overturn it",
     "predict": "what a deployment nobody has run would do: rate, J/token, power, latency, what binds",
+    "levers": "what would lower the joules of a token, ranked, with what binds next; and combinations",
     "validate": "prediction error against a table of measured runs",
     "calibrate": "fit this machine's coefficients from its own runs",
     "import": "results of other tools into a run folder and a report, joined with a meter's file",

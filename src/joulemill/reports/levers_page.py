@@ -1,0 +1,122 @@
+"""Levers as cards of the report's HTML page, or as a page of their own: no script, nothing fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from joulemill import __version__
+from joulemill.catalog.levers import evidence_of
+from joulemill.decisions.levers import Combination, Effect
+from joulemill.reports.levers_pictures import front_plane, tornado
+from joulemill.reports.levers_question import LeversAnswer
+from joulemill.reports.levers_view import PAIRED, QUALITY, heading, said_workload, signed
+from joulemill.reports.wording import quantity, title
+
+_RING = "<style>.ring{fill:none; stroke:var(--bind); stroke-width:1.6}</style>"
+
+
+def cards(found: LeversAnswer) -> list[dict[str, str]]:
+    """{title, body} cards, their markup safe: the tornado, the front, the table."""
+    study = found.study
+    effects = f'{tornado(study.effects)}<p class="quiet">{escape(PAIRED)}</p>'
+    plane = _RING + front_plane(study.combinations, study.front) + _front(study.front)
+    return [
+        {"title": "Levers: change of energy per token", "body": effects},
+        {"title": "Levers together", "body": plane},
+        {"title": "What each lever does", "body": _table(study.effects)},
+        {"title": "What each lever moves, and what is published", "body": _published(study.effects)},
+        {"title": "Levers that do not apply here", "body": _absent(study.effects)},
+    ]
+
+
+def _front(front: Sequence[Combination]) -> str:
+    rows = "".join(
+        f"<tr><td>{i}</td><td>{escape(' + '.join(c.names) or 'as it is')}</td>"
+        f'<td class="n">{escape(quantity(c.after.energy_j_tok, "J/tok"))}</td>'
+        f'<td class="n">{c.after.rate_tok_s:.4g}</td><td class="n">{escape(quantity(c.after.tpot_s, "s"))}</td></tr>'
+        for i, c in enumerate(front, start=1)
+    )
+    head = "<tr><th></th><th>levers</th><th>J/token</th><th>tok/s</th><th>a token takes</th></tr>"
+    why = (
+        "Right and down is better; a larger dot waits longer for a token. The numbered ones are beaten by no other "
+        "in all three. Each is one joint prediction: effects do not add."
+    )
+    return (
+        f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div><p class="quiet">{why}</p>'
+    )
+
+
+def _table(effects: Sequence[Effect]) -> str:
+    names = ("lever", "ΔJ/token", "Δtok/s", "ΔTTFT", "ΔTPOT", "ΔJ/request", "binds after", "quality", "what it takes")
+    head = "".join(f"<th>{h}</th>" for h in names)
+    rows = "".join(_row(e) for e in effects if e.after is not None)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _row(e: Effect) -> str:
+    about = evidence_of(e.lever.name)
+    numbers = [signed(e.energy_change, bounds=True)]
+    numbers += [signed(c) for c in (e.rate_change, e.ttft_change, e.tpot_change, e.request_change)]
+    cells = "".join(f'<td class="n">{escape(n)}</td>' for n in numbers)
+    texts = (title(e.after.binding) if e.after else "", QUALITY[about.quality], about.cost_text)
+    words = "".join(f"<td>{escape(t)}</td>" for t in texts)
+    what = f"<td><b>{escape(e.lever.name)}</b><br><span class=quiet>{escape(e.lever.label)}</span></td>"
+    return f"<tr>{what}{cells}{words}</tr>"
+
+
+def _published(effects: Sequence[Effect]) -> str:
+    """What moves, what others measured and under which conditions, and what it does to quality."""
+    items = []
+    for e in effects:
+        if e.after is None:
+            continue
+        about = evidence_of(e.lever.name)
+        source = "; ".join(p for p in (about.conditions, about.source) if p)
+        items.append(
+            f"<dt>{escape(e.lever.name)}</dt><dd>Moves {escape(e.lever.moves)}. Published: {escape(about.effect)} "
+            f"<span class=quiet>({escape(source)})</span>. Quality: {escape(about.quality_text)}.</dd>"
+        )
+    return f"<dl>{''.join(items)}</dl>"
+
+
+def _absent(effects: Sequence[Effect]) -> str:
+    items = "".join(
+        f"<dt>{escape(e.lever.name)}</dt><dd>{escape(e.why_not)}</dd>" for e in effects if e.why_not is not None
+    )
+    return f"<dl>{items}</dl>"
+
+
+def page(found: LeversAnswer) -> str:
+    """A page of its own, for a deployment that nobody has run; of a run, its report with the cards."""
+    if found.report is not None:
+        from joulemill.reports.html import render
+
+        return render(found.report, cards(found))
+    import jinja2
+
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True)
+    style = environment.get_template("style.html.j2").render()
+    before = found.study.before
+    made: list[Mapping[str, str]] = [*cards(found)]
+    wide = {"What each lever does"}
+    body = "".join(
+        f'<div class="card"{_SPAN if c["title"] in wide else ""}><h2>{escape(c["title"])}</h2>{c["body"]}</div>'
+        for c in made
+    )
+    now = (
+        f"{said_workload(found.answer.workload, before.batch_req)}. As it is: "
+        f"{quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, "
+        f"{before.rate_tok_s:.4g} tok/s; {title(before.binding)} binds. Modelled."
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>Levers · Joulemill</title>{style}</head><body><main><header><h1>{escape(heading(found))}</h1>"
+        f'<p class="quiet wrap">{escape(now)}</p></header><section class="cards">{body}</section>'
+        f"<footer><p>Joulemill {__version__}</p></footer></main></body></html>"
+    )
+
+
+_SPAN = ' style="grid-column:1/-1"'

@@ -1,0 +1,132 @@
+"""From what a user says, or what a run's folder holds, to a case and the settings of its levers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from joulemill.bench.folder import read_run
+from joulemill.catalog.devices import find_device
+from joulemill.catalog.levers import paired_errors
+from joulemill.catalog.models import find_model
+from joulemill.catalog.nodes import node_of
+from joulemill.catalog.serving import rates
+from joulemill.decisions.lever_case import Case, Model, Settings
+from joulemill.decisions.levers import Study, study
+from joulemill.errors import InputError
+from joulemill.ledger.account import account
+from joulemill.ledger.record import RunRecord
+from joulemill.physics.coefficients import rates_of
+from joulemill.physics.device import Device
+from joulemill.physics.node import Node
+from joulemill.physics.precision import Precision
+from joulemill.reports.analyse import analyse
+from joulemill.reports.calibration_file import load_calibration
+from joulemill.reports.document import Report
+from joulemill.reports.measured_models import precision_named
+from joulemill.reports.predict_view import Answer, Question, answer
+from joulemill.reports.run_intensity import measured_load, model_of
+
+#: Number formats that weights may be brought to.
+FORMATS = ("fp8", "int8", "nvfp4", "int4")
+#: Device generations that are compared where the user names none.
+GENERATIONS = ("h100", "h200", "b200", "mi300x")
+
+
+@dataclass(frozen=True)
+class LeversAnswer:
+    """A study with the question it answers; ``report`` is that of the run, where it is about one."""
+
+    answer: Answer
+    study: Study
+    settings: Settings
+    notes: tuple[str, ...]
+    report: Report | None = None
+
+
+def levers_answer(
+    question: Question, names: dict[str, str | None], settings: Settings, beyond: frozenset[str]
+) -> LeversAnswer:
+    """Resolve and study. ``names``: models of levers by role (draft, small, alternative); ``to``: devices, by comma.
+
+    InputError says what is unknown or cannot be.
+    """
+    found = answer(question)
+    architecture, native = found.deployment.architecture, find_model(question.model).precision
+    weights: dict[str, Precision] = {
+        word: precision_named(question.model, architecture, native, word) for word in FORMATS
+    }
+    draft, small, other = (named_model(names.get(role)) for role in ("draft", "small", "alternative"))
+    devices = _devices(names.get("to"))
+    chosen = replace(settings, weights=weights, devices=devices, draft=draft, small=small, alternative=other)
+    calibration = load_calibration(Path(question.calibration)) if question.calibration else None
+    used = rates_of(calibration.coefficients) if calibration else rates(found.profile)
+    site = None
+    if question.site:
+        from joulemill.catalog.sites import load_site
+
+        site = load_site(question.site)
+    widths = {k: e.half_width_ratio for k, e in paired_errors().items()}
+    case = Case(found.deployment, found.workload, site)
+    return LeversAnswer(found, study(case, chosen, used, widths, beyond=beyond), chosen, found.notes)
+
+
+def named_model(name: str | None) -> Model | None:
+    """A model that a lever needs, by name."""
+    if name is None:
+        return None
+    entry = find_model(name)
+    return Model(entry.name, entry.architecture, entry.precision)
+
+
+def _devices(names: str | None) -> tuple[tuple[Device, Node | None], ...]:
+    found: list[tuple[Device, Node | None]] = []
+    for name in names.split(",") if names else GENERATIONS:
+        device = find_device(name.strip())
+        try:
+            found.append((device, node_of(device.name)))
+        except InputError:
+            found.append((device, None))
+    return tuple(found)
+
+
+def question_of_run(path: Path, given: Question | None) -> tuple[Question, Report]:
+    """What a measured run asks: its model, device and load, and its report.
+
+    What ``given`` names of model and device comes first. InputError where the run's model or device is not known.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: levers need the run folder that `joulemill bench` wrote, not a report")
+    record = read_run(path)
+    device, count = _device_of(record, given)
+    model = given.model if given and given.model else _model_of(record)
+    load = measured_load(record, account(record))
+    if load is None:
+        raise InputError(f"{path}: no tokens in the window, so there is no load to predict at")
+    base = given or Question(model, device)
+    question = replace(
+        base, model=model, device=device, devices=base.devices if base.devices > 1 else count,
+        input_tok=max(load.prompt_tok, 1.0), output_tok=max(load.output_tok, 1.0),
+        batch_req=max(load.in_flight_count, 1.0),
+    )  # fmt: skip
+    return question, analyse(record)
+
+
+def _device_of(record: RunRecord, given: Question | None) -> tuple[str, int]:
+    told = record.manifest.get("device") or {}
+    count = int(told.get("count") or 1)
+    name = given.device if given and given.device else str(told.get("name") or "")
+    if not name:
+        raise InputError(
+            "the run names no accelerator (a CPU's speed and power are not in the catalogue): levers can be predicted "
+            "after `joulemill calibrate RUN`, with --device FILE.toml and --calibration FILE"
+        )
+    return name, count
+
+
+def _model_of(record: RunRecord) -> str:
+    told = record.manifest.get("model") or {}
+    if told.get("gguf"):
+        raise InputError("the run's model is a GGUF file: name it with --model FILE.gguf")
+    model_of(record.manifest)
+    return str(told.get("architecture") or told.get("name"))

@@ -1,0 +1,180 @@
+"""Levers as text and as a JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from joulemill.catalog.levers import evidence_of
+from joulemill.decisions.levers import Combination, Effect
+from joulemill.figure import Figure
+from joulemill.physics.workload import Workload
+from joulemill.reports.levers_question import LeversAnswer
+from joulemill.reports.serialise import plain
+from joulemill.reports.wording import quantity, title
+
+#: How the interval of a change is made; one sentence, on every view.
+PAIRED = (
+    "Changes are of paired predictions: what both have in common cancels. Intervals (80 %) come from measured pairs of "
+    "runs that differ in that kind of lever; where none do, half of the effect is assumed."
+)
+QUALITY = {
+    "same": "same outputs", "small": "small loss", "unknown": "unknown", "changes": "another model",
+    "none": "not touched",
+}  # fmt: skip
+
+
+def signed(change: Figure | None, *, bounds: bool = False) -> str:
+    """A relative change for people: −12 % or +30 % (+13 to +56)."""
+    if change is None or change.value is None:
+        return "–"
+    said = _percent(change.value)
+    if bounds and change.low is not None and change.high is not None and change.low != change.high:
+        return f"{said} % ({_percent(change.low)} to {_percent(change.high)})"
+    return f"{said} %"
+
+
+def _percent(ratio: float) -> str:
+    percent = 100.0 * ratio
+    decimals = 1 if abs(percent) < 9.95 else 0
+    rounded = round(percent, decimals) + 0.0
+    return "0" if rounded == 0.0 else f"{rounded:+.{decimals}f}".replace("-", "−")
+
+
+def said_workload(workload: Workload, batch_req: float) -> str:
+    """The load in words."""
+    return f"{workload.input_tok:.0f} tokens in, {workload.output_tok:.0f} out, {batch_req:.0f} in flight a replica"
+
+
+def heading(found: LeversAnswer) -> str:
+    """The deployment in words."""
+    d, cut = found.answer.deployment, found.answer.deployment.parallelism
+    return (
+        f"{found.answer.question.model} in {d.precision.name} on {d.device_count} × {d.device.label} "
+        f"(tp {cut.tensor}, dp {cut.data}, replicas {cut.replicas})"
+    )
+
+
+def document(found: LeversAnswer) -> dict[str, Any]:
+    """The JSON document; changes are ratios, unknown is null."""
+    study = found.study
+    return {
+        "schema_version": "1.0",
+        "deployment": asdict(found.answer.question) | {"profile": found.answer.profile},
+        "settings": _settings(found),
+        "before": plain(study.before),
+        "levers": [_lever(e) for e in study.effects],
+        "combinations": [_combination(c) for c in study.combinations[:25]],
+        "front": [_combination(c) for c in study.front],
+        "interval": PAIRED,
+        "notes": list(found.notes),
+    }
+
+
+def _settings(found: LeversAnswer) -> dict[str, Any]:
+    s = found.settings
+    values = {k: v for k, v in vars(s).items() if isinstance(v, (int, float))}
+    models = {k: getattr(s, k).name if getattr(s, k) else None for k in ("draft", "small", "alternative")}
+    return values | models | {"devices": [d.name for d, _ in s.devices]}
+
+
+def _lever(e: Effect) -> dict[str, Any]:
+    about = evidence_of(e.lever.name)
+    row: dict[str, Any] = {
+        "name": e.lever.name, "label": e.lever.label, "family": e.lever.family, "mechanism": e.lever.moves,
+        "applies": e.after is not None, "why_not": e.why_not, "cost": e.lever.cost, "cost_text": about.cost_text,
+        "quality": about.quality, "quality_text": about.quality_text,
+        "evidence": {"effect": about.effect, "conditions": about.conditions, "source": about.source},
+        "binds_after": e.after.binding if e.after else None, "after": plain(e.after),
+    }  # fmt: skip
+    names = ("energy", "rate", "request", "ttft", "tpot", "carbon", "cost")
+    return row | {f"{n}_change" if n != "cost" else "price_change": plain(getattr(e, f"{n}_change")) for n in names}
+
+
+def _combination(c: Combination) -> dict[str, Any]:
+    return {
+        "levers": list(c.names), "energy_change_ratio": c.energy_change_ratio,
+        "multiplied_change_ratio": c.multiplied_change_ratio, "after": plain(c.after),
+    }  # fmt: skip
+
+
+HEAD = (
+    f"{'lever':<22}{'ΔJ/token (80 %)':<27}{'Δtok/s':>9}{'ΔTTFT':>9}{'ΔTPOT':>9}{'ΔJ/req':>9}  "
+    f"{'binds after':<18}{'quality':<15}cost"
+)
+
+
+def text(found: LeversAnswer) -> str:
+    """The page that people read."""
+    return "\n".join(_lines(found)) + "\n"
+
+
+def _lines(found: LeversAnswer) -> Iterator[str]:
+    study, before = found.study, found.study.before
+    yield heading(found)
+    yield f"{said_workload(found.answer.workload, before.batch_req)}; {found.answer.profile}"
+    yield (
+        f"before: {quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, {before.rate_tok_s:.4g} tok/s, "
+        f"{quantity(before.tpot_s, 's')} a token, {title(before.binding)} binds"
+    )
+    yield ""
+    yield HEAD
+    yield from (_row(e, before.device_count) for e in study.effects if e.after is not None)
+    yield ""
+    yield "Together (one joint prediction each; in brackets what the single effects multiplied would say)"
+    yield from (_joint(c) for c in study.combinations[:5] if c.names)
+    yield "No other beats these in J/token, tok/s and time a token at once:"
+    yield from (_point(c) for c in study.front[:8])
+    yield ""
+    yield "Do not apply here"
+    yield from (f"  {e.lever.name:<22}{e.why_not}" for e in study.effects if e.why_not is not None)
+    yield ""
+    for line in (PAIRED, *_assumed(found), *dict.fromkeys(found.notes)):
+        yield f"note: {line}"
+
+
+def _row(e: Effect, devices: float) -> str:
+    after = e.after
+    binds = title(after.binding) if after else ""
+    more = f" ({after.device_count:.0f} devices)" if after and after.device_count != devices else ""
+    changes = (e.rate_change, e.ttft_change, e.tpot_change, e.request_change)
+    cells = "".join(f"{signed(c):>9}" for c in changes)
+    quality = QUALITY[evidence_of(e.lever.name).quality]
+    shown = e.energy_change
+    if e.lever.family in ("carbon", "price"):
+        other = e.carbon_change if e.lever.family == "carbon" else e.cost_change
+        more = f" ({signed(other)} {'gCO2e' if e.lever.family == 'carbon' else 'energy cost'})"
+    return f"{e.lever.name:<22}{signed(shown, bounds=True):<27}{cells}  {binds:<18}{quality:<15}{e.lever.cost}{more}"
+
+
+def _joint(c: Combination) -> str:
+    return (
+        f"  {_percent(c.energy_change_ratio)} % ({_percent(c.multiplied_change_ratio)} %)  {' + '.join(c.names)}: "
+        f"{quantity(c.after.energy_j_tok, 'J/tok')}, {c.after.rate_tok_s:.4g} tok/s, "
+        f"{quantity(c.after.tpot_s, 's')} a token"
+    )
+
+
+def _point(c: Combination) -> str:
+    names = " + ".join(c.names) or "as it is"
+    return (
+        f"  {quantity(c.after.energy_j_tok, 'J/tok'):<14}{c.after.rate_tok_s:>9.4g} tok/s "
+        f"{quantity(c.after.tpot_s, 's'):>9} a token  {names}"
+    )
+
+
+def _assumed(found: LeversAnswer) -> Sequence[str]:
+    s = found.settings
+    applied = {e.lever.name for e in found.study.effects if e.after is not None}
+    notes = {
+        "speculation": f"speculation: {s.draft_count} drafted, accepted at {s.acceptance_ratio:.0%} (--acceptance)",
+        "prefix-cache": f"prefix cache: {s.cached_ratio:.0%} of prompt tokens found (--hit)",
+        "routing": f"routing and cascade: {s.route_ratio:.0%} of requests stay with the small model (--routed)",
+        "thinking-budget": f"thinking budget: answers of {s.thinking_ratio:.0%} of their length (--thinking)",
+        "clock-lock": "locked clock: dynamic power as clock^2.5, static power and memory as they are (assumed)",
+        "early-exit": f"early exit: {s.exit_token_ratio:.0%} of the tokens leave after half of the layers (assumed)",
+        "carbon-shift": f"shifting: {s.shift_ratio:.0%} at {s.shifted_ratio:.0%} of carbon or price (assumed)",
+        "disaggregation": "disaggregation: a fleet large enough for the proportion of pools, of as many devices",
+    }  # fmt: skip
+    return [text for name, text in notes.items() if name in applied]

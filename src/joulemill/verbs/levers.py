@@ -1,0 +1,110 @@
+"""``joulemill levers``: what would lower the joules of a token, on a deployment or a measured run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from joulemill.errors import InputError, MachineError
+
+if TYPE_CHECKING:
+    from joulemill.decisions.lever_case import Settings
+
+#: Shares that levers are set to: option → (field of Settings, what it is).
+SHARES = {
+    "acceptance": ("acceptance_ratio", "share of drafted tokens that are accepted (default 0.7)"),
+    "hit": ("cached_ratio", "share of prompt tokens that a prefix cache would find (default 0.5)"),
+    "routed": ("route_ratio", "share of requests that a small model takes (default 0.5)"),
+    "thinking": ("thinking_ratio", "length of answers under a budget, over their length (default 0.5)"),
+    "cap": ("cap_ratio", "power limit over TDP (default 0.7)"),
+    "clock": ("clock_ratio", "locked clock over the highest (default 0.7)"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    from joulemill.verbs.predict import deployment_arguments
+
+    parser.add_argument("run", nargs="?", metavar="RUN", type=Path, help="a run folder: its model, device and load")
+    deployment_arguments(parser, required=False)
+    add = parser.add_argument
+    add("--draft", metavar="MODEL", help="model that drafts tokens for speculation")
+    add("--small", metavar="MODEL", help="model that takes the easy share of requests")
+    add("--alternative", metavar="MODEL", help="another model of like size, e.g. a mixture of experts")
+    add("--to", metavar="DEVICES", help="devices to compare with, by comma (default: h100,h200,b200,mi300x)")
+    add("--drafted", type=int, default=3, metavar="N", help="tokens drafted a round (default 3)")
+    for name, (_, about) in SHARES.items():
+        add(f"--{name}", metavar="SHARE", help=about)
+    add(
+        "--beyond",
+        default="",
+        metavar="COSTS",
+        help="let combinations use also: retrain, other model, hardware, facility",
+    )
+    add("--html", metavar="FILE", type=Path, help="write one offline HTML page")
+    add("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Study and print; 1 where the latency targets cannot be met as it is."""
+    import json
+    from dataclasses import replace
+
+    from joulemill.reports.levers_page import page
+    from joulemill.reports.levers_question import levers_answer, question_of_run
+    from joulemill.reports.levers_view import document, text
+    from joulemill.verbs.predict import question_of
+
+    if args.run is None and not (args.model and args.device):
+        raise InputError("say what to study: a RUN folder, or --model and --device")
+    question, report = question_of(args), None
+    if args.run is not None:
+        question, report = question_of_run(args.run, question)
+    names = {role: getattr(args, role) for role in ("draft", "small", "alternative", "to")}
+    found = levers_answer(question, names, _settings(args), _beyond(args.beyond))
+    found = replace(found, report=report)
+    if args.html:
+        _write(args.html, page(found))
+    if args.json:
+        sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        sys.stdout.write(text(found))
+    return 0 if found.study.before.meets else 1
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    from joulemill.decisions.lever_case import Settings
+    from joulemill.units import parse_quantity
+
+    given: dict[str, float] = {}
+    for option, (field, _) in SHARES.items():
+        said = getattr(args, option)
+        if said is None:
+            continue
+        share = parse_quantity(said, "", name=f"--{option}")
+        if not 0.0 < share < 1.0:
+            raise InputError(f"--{option} is {share:g}; it must lie between 0 and 1")
+        given[field] = share
+    if args.drafted < 1:
+        raise InputError(f"--drafted is {args.drafted}; it must be at least 1")
+    return Settings(draft_count=args.drafted, **given)  # type: ignore[arg-type]
+
+
+def _beyond(text: str) -> frozenset[str]:
+    from joulemill.decisions.levers import BEYOND_TUNING
+
+    asked = frozenset(w.strip() for w in text.split(",") if w.strip())
+    unknown = asked - BEYOND_TUNING
+    if unknown:
+        raise InputError(f"--beyond: {sorted(unknown)[0]!r} is not known; use {', '.join(sorted(BEYOND_TUNING))}")
+    return asked
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as fault:
+        raise MachineError(f"{path}: cannot be written ({fault.strerror}); choose another --html FILE") from fault
