@@ -114,6 +114,12 @@ def test_a_broken_run_is_undecided_even_when_forced() -> None:
     assert judge(sample(seed=1), new, Terms(0.05, force=True)).outcome is Outcome.UNDECIDED
 
 
+def test_a_run_against_itself_shows_nothing() -> None:
+    found = judge(sample(seed=1, run_id="a"), sample(seed=1, run_id="a"), Terms(0.05, force=True))
+    assert found.outcome is Outcome.UNDECIDED and "more than once" in found.reasons[0]
+    assert judge(sample(seed=1, run_id="a"), sample(seed=2, run_id="b")).outcome is Outcome.PASS
+
+
 def test_mean_lengths_may_part_a_little() -> None:
     lengths = [{"mean output": v} for v in (60.0, 62.0, 90.0)]
     base, near, far = (sample(seed=i, conditions=c) for i, c in enumerate(lengths))

@@ -18,6 +18,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "base": recorded(folder / "base", seed=1),
         "same": recorded(folder / "same", seed=2),
         "worse": recorded(folder / "worse", seed=3, factor=1.12),
+        "worst": recorded(folder / "worst", seed=6, factor=1.13),
         "other": recorded(folder / "other", seed=4, model="another"),
         "unmetered": recorded(folder / "unmetered", seed=5, metered=False),
     }
@@ -71,7 +72,7 @@ def test_reports_stand_for_their_folders(
 
 
 def test_repeated_runs(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["--base", str(runs["base"]), str(runs["same"]), "--new", str(runs["worse"]), str(runs["worse"])]
+    given = ["--base", str(runs["base"]), str(runs["same"]), "--new", str(runs["worse"]), str(runs["worst"])]
     main(["gate", *given, "--json"])
     found = json.loads(capsys.readouterr().out)
     assert found["change"]["run_spread_ratio"] is not None and found["change"]["freedom_count"] == 2

@@ -96,7 +96,7 @@ def gate(base: Sequence[Sample], new: Sequence[Sample], terms: Terms) -> Verdict
     if attained:
         limit = "the base's" if terms.min_attained_ratio is None else f"{terms.min_attained_ratio:.0%}"
         checks.append(_share_check("latency targets", base, new, terms.min_attained_ratio, limit, share))
-    faults = tuple(dict.fromkeys(f"{s.name}: {f}" for s in every for f in s.faults))
+    faults = (*_twice(every), *dict.fromkeys(f"{s.name}: {f}" for s in every for f in s.faults))
     blocked = faults if terms.force else (*faults, *(f"not comparable: {d}" for d in apart))
     outcome = Outcome.UNDECIDED if blocked else _worst([c.outcome for c in checks])
     reasons = (*blocked, *(c.text for c in checks if c.outcome is outcome or blocked))
@@ -104,6 +104,12 @@ def gate(base: Sequence[Sample], new: Sequence[Sample], terms: Terms) -> Verdict
     return Verdict(
         outcome, tuple(checks), reasons, apart, _notes(base, new, terms, known, common), not apart, known
     )  # fmt: skip
+
+
+def _twice(every: Sequence[Sample]) -> list[str]:
+    """The same run given twice shows nothing: against itself it always passes, beside itself it has no spread."""
+    ids = [s.run_id for s in every if s.run_id]
+    return [f"{s.name}: this run is given more than once" for s in every if ids.count(s.run_id) > 1]
 
 
 def _worst(outcomes: Sequence[Outcome]) -> Outcome:

@@ -39,7 +39,7 @@ class Share:
 class Sample:
     """One run.
 
-    name        the path that it came from
+    name        the path that it came from;  ``run_id`` a hash of its content, "" where there is none
     figure      joules per token (or per request), Σ/Σ over the window; unknown with its reason
     energy_j, amount_count   the sub-windows [k] that it is the ratio of; empty where they are not known
     window_s    length of the steady window
@@ -65,3 +65,4 @@ class Sample:
     sensors: frozenset[str] = frozenset()
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    run_id: str = ""

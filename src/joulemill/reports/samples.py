@@ -72,6 +72,7 @@ def of_report(report: Report, metric: str, name: str) -> Sample:
         sensors=frozenset(_sensor(m) for m in _energy_meters(report)),
         faults=_faults(report),
         notes=_notes(report),
+        run_id=report.run_id,
     )
 
 
