@@ -11,7 +11,7 @@ From ``record.manifest`` it reads: ``options`` {concurrency | rate | trace, warm
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
         good_rate=_rate(good, edges, "tok/s"),
         request_rate=Figure(len(ended) / window.duration_s, "req/s", Basis.MEASURED),
         good_j_tok=_per_good_token(scopes, main, good),
-        request_j=_per_request(scopes, main, len(ended)),
+        request_j=_per_request(scopes, main, ended, edges),
         prefill_j_tok=fitted[0],
         decode_j_tok=fitted[1],
         phases=phases,
@@ -201,12 +201,17 @@ def _per_good_token(scopes: Mapping[Scope, ScopeAccount], main: Scope | None, go
     return energy_per_token(scopes[main].window, _known_j(scopes[main]), good)
 
 
-def _per_request(scopes: Mapping[Scope, ScopeAccount], main: Scope | None, ended: int) -> Figure:
+def _per_request(
+    scopes: Mapping[Scope, ScopeAccount], main: Scope | None, ended: Sequence[RequestRecord], edges: Floats
+) -> Figure:
+    """Joules ÷ requests that ended well, with the interval of their ratio over the sub-windows."""
     if main is None:
         return unknown("J/req", _unmetered(scopes))
-    if ended == 0:
+    if not ended:
         return unknown("J/req", "no request ended well in the window; run longer")
-    return scopes[main].energy.scaled(1.0 / ended, "J/req")
+    counts, _ = np.histogram([r.end_mono_s for r in ended if r.end_mono_s is not None], bins=edges)
+    figure = energy_per_token(scopes[main].window, _known_j(scopes[main]), counts.astype(np.float64))
+    return replace(figure, unit="J/req", source="Σ J ÷ Σ requests ended well")
 
 
 def _unmetered(scopes: Mapping[Scope, ScopeAccount]) -> str:
