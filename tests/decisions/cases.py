@@ -135,3 +135,69 @@ def _cases() -> list[made]:
 
 
 CASES = _cases()
+
+
+# --- machines drawn at random: the truth is the model's own derivative ---------------------------------------
+def slopes(machine: Machine, batch: float) -> dict[str, float]:
+    """d ln rate / d ln of each capacity, and of the batch as ``load``: by central differences."""
+
+    def slope(more: tuple[Machine, float], less: tuple[Machine, float]) -> float:
+        return float(np.log(more[0].rate_tok_s(more[1]) / less[0].rate_tok_s(less[1])) / np.log(1.02))
+
+    up, down = 1.02**0.5, 1.02**-0.5
+    found = {"load": slope((machine, batch * up), (machine, batch * down))}
+    for name, field in (("compute", "flop_s"), ("memory_bandwidth", "byte_s"), ("interconnect", "link_byte_s")):
+        value = getattr(machine, field)
+        if np.isfinite(value):
+            more, less = (replace(machine, **{field: value * f}) for f in (up, down))
+            found[name] = slope((more, batch), (less, batch))
+    return found
+
+
+def drawn(rng: np.random.Generator) -> tuple[made, bool]:
+    """A random device under a random closed loop, seen with noise; and whether one constraint binds it clearly.
+
+    Clearly: 0.7 of the rate's answer, or three quarters of it for a part of the machine where load has no more to give.
+    """
+    links = rng.random() < 0.4
+    machine = Machine(
+        flop_s=10 ** rng.uniform(13.5, 15.5), byte_s=10 ** rng.uniform(11.5, 13.0),
+        link_byte_s=10 ** rng.uniform(9.5, 11.5) if links else float("inf"), weight_byte=10 ** rng.uniform(8.5, 11.0),
+        own_byte=10 ** rng.uniform(6.0, 9.5), flop_tok=10 ** rng.uniform(8.8, 11.5),
+        link_byte_tok=10 ** rng.uniform(6.0, 8.5) if links else 0.0,
+    )  # fmt: skip
+    batch = float(round(10 ** rng.uniform(0.31, 2.5)))
+    bent = slopes(machine, batch)
+    hardware = max((n for n in bent if n != "load"), key=lambda n: bent[n])
+    clear = bent["load"] >= 0.7 or (bent["load"] <= 0.15 and bent[hardware] >= 0.75)
+    truth = "load" if bent["load"] >= (0.7 if clear else 0.4) else hardware
+    queue = rng.random() < 0.5
+    seen = run_of(machine, batch, rng.uniform(0.4, 0.9), **(_queued(batch, rng) if queue else {"waiting_ratio": 0.0}))
+    slope = float(np.clip((seen.load_elasticity.value or 0.0) + rng.normal(0, 0.1), 0, 1))
+    answer = Figure(slope, "1", Basis.MEASURED, max(slope - 0.2, 0.0), min(slope + 0.2, 1.0))
+    ceilings = tuple(
+        replace(c, rate_tok_s=known((c.rate_tok_s.value or 0.0) * float(np.exp(rng.normal(0, 0.1)))))
+        for c in seen.ceilings
+    )
+    name = {"load": "kv_capacity" if queue else "demand"}.get(truth, truth)
+    return made("drawn", name, replace(seen, load_elasticity=answer, ceilings=ceilings)), clear
+
+
+def _queued(batch: float, rng: np.random.Generator) -> dict[str, Any]:
+    """Twice to eight times the sequences that fit are asked for."""
+    many = batch * rng.uniform(2.0, 8.0)
+    return {
+        "slots_count": batch, "in_flight_count": many, "concurrency_count": many, "running_count": batch,
+        "waiting_ratio": float(rng.uniform(0.9, 1.0)), "waiting_count": many - batch,
+    }  # fmt: skip
+
+
+def drawn_cases(count: int, seed: int, *, clear: bool) -> list[made]:
+    """``count`` of them, clear ones or close calls, the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    found: list[made] = []
+    while len(found) < count:
+        case, is_clear = drawn(rng)
+        if is_clear is clear:
+            found.append(case)
+    return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulemill.catalog.dialect import dialect
 from joulemill.decisions.diagnosis import CANDIDATES, diagnose
 from joulemill.decisions.evidence import Evidence, answer_to_load_ratio, gather
 from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
@@ -16,7 +19,8 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Outcome, Quantity
 from joulemill.physics.ceilings import CeilingValue
-from tests.decisions.cases import CASES, known, made
+from joulemill.servers.metrics import canonical, parse_metrics
+from tests.decisions.cases import CASES, drawn_cases, known, made
 from tests.ledger.runs import steady_run
 from tests.ledger.traces import channel, reading
 
@@ -27,6 +31,15 @@ def test_constructed_cases(case: made) -> None:
     assert found.name in (case.truth, *case.may), found.explanation
     if found.name == "undecided":
         assert found.would_decide
+
+
+@pytest.mark.parametrize(("clear", "right", "wrong"), [(True, 0.95, 0.01), (False, 0.0, 0.15)])
+def test_devices_drawn_at_random(clear: bool, right: float, wrong: float) -> None:
+    """Truth by the derivative of each device's own rate, evidence with noise (another seed than the docs' table)."""
+    cases = drawn_cases(300, 7, clear=clear)
+    found = [(c.truth, diagnose(c.evidence).name) for c in cases]
+    assert sum(t == a for t, a in found) >= right * len(cases)
+    assert sum(a not in (t, "undecided") for t, a in found) <= wrong * len(cases)
 
 
 def test_probabilities_are_ranked_and_leave_room_for_the_unseen() -> None:
@@ -132,3 +145,27 @@ def test_a_failed_request_is_no_evidence_of_speed() -> None:
 def test_the_measurement_names_both_sides() -> None:
     assert "sweep" in would_decide("demand", "kv_capacity") or "load" in would_decide("demand", "kv_capacity")
     assert would_decide("compute", "memory_bandwidth").count("ceilings") == 1
+
+
+# --- recorded pages of a real vLLM ---------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("gauges", "truth"),
+    [
+        ({"num_requests_waiting": 12.0, "num_requests_running": 20.0, "kv_cache_usage_perc": 0.97}, "kv_capacity"),
+        ({"num_requests_waiting": 0.0, "num_requests_running": 4.0, "kv_cache_usage_perc": 0.05}, "demand"),
+    ],
+)
+def test_a_recorded_vllm_page(gauges: dict[str, float], truth: str) -> None:
+    """The page as vLLM wrote it, with the gauges of a full and of an idle cache."""
+    path = Path(__file__).parents[2].parent / "shared" / "data" / "recordings" / "vllm_metrics.txt"
+    if not path.exists():
+        pytest.skip("the recorded pages are not beside the project")
+    text = path.read_text()
+    for name, value in gauges.items():
+        text, count = re.subn(rf"(?m)^(vllm:{name}(?:\{{.*\}})?) .*$", rf"\g<1> {value}", text)
+        assert count == 1, name
+    values = canonical(parse_metrics(text), dialect("vllm"))
+    record = with_lone(0.9 / 19)
+    server = tuple(replace(record.server[0], t_mono_s=30.0 + i, values=values) for i in range(20))
+    seen = gather(replace(record, server=server), account(record), (), unknown("1", "no model"))
+    assert diagnose(seen).name == truth, seen

@@ -4,7 +4,8 @@ A constraint binds where relaxing it raises the rate. Evidence that settles a ma
 first (1 to 3); what is left is divided by weights ÷ their sum (4, 5). The order of thought:
 
 1.  A late client measures itself. Nothing else can be said then.
-2.  Counters that say so: throttled by power or heat, draw at the limit, preemption, answers cut by the context.
+2.  Counters that say so: throttled by power or heat, draw at the limit, neighbours on the server's own CPUs,
+    preemption, answers cut by the context.
 3.  A stated latency target that is missed: less load would have to be sent, whatever the machine still has.
 4.  Does the rate answer to more sequences at once (``Evidence.load_elasticity``)? Where it does, whatever admits them
     binds: the server, if requests wait before it, else the load. Where it does not, the machine binds:
@@ -110,6 +111,7 @@ def diagnose(seen: Evidence) -> Diagnosis:
     if not seen.client_reasons:
         cases["client"].argue(0.0, "on time by every signal that was seen")
     _limits(cases, seen)
+    _neighbours(cases["host_cpu"], seen)
     _latency(cases["latency"], seen)
     answers = _answers(seen)
     _admission(cases, seen, answers)
@@ -136,6 +138,13 @@ def _limits(cases: dict[str, _Case], seen: Evidence) -> None:
         if use.value is not None:
             text = f"drew {use.value:.0%} of what the site states for it"
             cases[name].settle(_ramp(use.value, 0.90, 0.97), text)
+
+
+def _neighbours(case: _Case, seen: Evidence) -> None:
+    """A server of our own on this machine loses to its neighbours whatever it is asked for."""
+    if seen.threads_count is not None and seen.others_ratio is not None and seen.others_ratio > 0.1:
+        text = f"other processes took {seen.others_ratio:.0%} of the CPUs that the server computes on"
+        case.settle(_ramp(seen.others_ratio, 0.1, 0.4), text)
 
 
 def _latency(case: _Case, seen: Evidence) -> None:
@@ -165,7 +174,7 @@ def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -
     if seen.preemptions_count:
         kv.settle(1.0, f"{seen.preemptions_count:.0f} sequences were preempted for want of cache")
     if seen.cut_ratio:
-        text = f"{seen.cut_ratio:.0%} of answers ended early at the context's end"
+        text = f"{seen.cut_ratio:.0%} of answers ended early, at the end of the context or of what the server allows"
         kv.settle(_ramp(seen.cut_ratio, 0.02, 0.15), text)
     if waits is not None:
         kv.argue(waits * _fullness(seen) * (1.0 if answers is None else answers), _queue(seen))
@@ -324,7 +333,7 @@ def _ranked(cases: dict[str, _Case], seen: Evidence) -> tuple[Candidate, ...]:
     shares = dict.fromkeys(cases, 0.0)
     left = 1.0
     # A throttled machine misses its targets for that reason, and a late client sees none of this: in this order.
-    for stage in (("client",), ("power", "cooling", "kv_capacity"), ("latency",)):
+    for stage in (("client",), ("power", "cooling", "host_cpu", "kv_capacity"), ("latency",)):
         strengths = {n: cases[n].settled_ratio for n in stage}
         taken = 1.0 - math.prod(1.0 - s for s in strengths.values())
         for name, strength in strengths.items():

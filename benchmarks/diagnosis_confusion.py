@@ -1,0 +1,62 @@
+"""Writes the confusion tables of docs/diagnosis.md: what the diagnosis says of cases whose truth is known.
+
+    python benchmarks/diagnosis_confusion.py            prints them
+    python benchmarks/diagnosis_confusion.py --write    puts them between the markers of docs/diagnosis.md
+
+The cases stand in tests/decisions/cases.py: a list made by hand, and devices drawn at random whose truth is the
+derivative of their own rate. Neither asks the code under test. The seed is fixed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.decisions.cases import CASES, drawn_cases, made  # noqa: E402
+
+from joulemill.decisions.diagnosis import CANDIDATES, diagnose  # noqa: E402
+
+DRAWN, SEED = 2000, 20261123
+START, END = "<!-- tables: benchmarks/diagnosis_confusion.py -->", "<!-- end of tables -->"
+
+
+def table(cases: Sequence[made]) -> str:
+    """Truth down, answer across, and the sums."""
+    counts = Counter((c.truth, diagnose(c.evidence).name) for c in cases)
+    truths = [n for n in (*CANDIDATES, "undecided") if any(t == n for t, _ in counts)]
+    answers = [n for n in (*CANDIDATES, "undecided") if any(a == n for _, a in counts)]
+    lines = ["| truth \\ answer | " + " | ".join(a.replace("_", " ") for a in answers) + " |"]
+    lines.append("|---|" + "--:|" * len(answers))
+    for truth in truths:
+        lines.append(
+            f"| {truth.replace('_', ' ')} | " + " | ".join(str(counts[truth, a] or "·") for a in answers) + " |"
+        )
+    total = len(cases)
+    right = sum(n for (t, a), n in counts.items() if t == a)
+    open_ = sum(n for (t, a), n in counts.items() if a == "undecided" and t != a)
+    lines += ["", f"{total} cases: {right / total:.1%} right, {open_ / total:.1%} undecided, "
+              f"{(total - right - open_) / total:.1%} wrong."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print or write."""
+    parts = ["### Made by hand", table(CASES), f"### Drawn at random (seed {SEED})"]
+    parts += [table(drawn_cases(DRAWN, SEED, clear=True))]
+    parts += ["### Drawn at random: close calls, where no one constraint has most of the answer"]
+    text = "\n\n".join([*parts, table(drawn_cases(DRAWN, SEED, clear=False))])
+    if "--write" not in sys.argv[1:]:
+        print(text)
+        return
+    page = ROOT / "docs" / "diagnosis.md"
+    before, rest = page.read_text(encoding="utf-8").split(START)
+    page.write_text(f"{before}{START}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

