@@ -5,7 +5,8 @@
 Robust least squares (soft L1) on the logarithms of what was measured, with priors of physical size. The
 energy runs give
 one profile (vllm-0.11) and the facts of its tasks; the latency points give one profile a backend, with the power
-coefficients of the first. Errors are those of model families left out of the fit.
+coefficients of the first and, as a prior, a fit of all backends together. Errors are those of model families left
+out of the fit.
 """
 
 from __future__ import annotations
@@ -18,7 +19,17 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from serving_fit import ENERGY, Problem, family, fit, latency_problem, leave_out, runs_problem
+from serving_fit import (
+    ENERGY,
+    Problem,
+    family,
+    fit,
+    latency_problem,
+    leave_out,
+    leave_out_pooled,
+    pooled,
+    runs_problem,
+)
 
 CATALOG = Path(__file__).parents[1] / "src" / "joulemill" / "catalog"
 SOURCE = {
@@ -74,15 +85,16 @@ def main() -> None:
     errors += error_rows(runs, out, {"all": kinds != "", "dense": kinds == "dense", "moe": kinds == "moe"})
     energy = dict(zip(runs.names, np.exp(x), strict=True))
     parts = []
-    for engine in ("vllm-0.19", "trtllm", "sglang"):
-        problem = latency_problem(data, engine, {k: energy[k] for k in ENERGY})
-        x, stderr = fit(problem)
+    engines = ("vllm-0.19", "trtllm", "sglang")
+    problems = [latency_problem(data, engine, {k: energy[k] for k in ENERGY}) for engine in engines]
+    prior = pooled(problems)
+    for engine, problem, held in zip(engines, problems, leave_out_pooled(problems), strict=True):
+        x, stderr = fit(problem.believing(prior), prior)
         rows += coefficient_rows(engine, problem, x, stderr, SOURCE["latency"])
         for name in ENERGY:
             rows.append(
                 [engine, name, f"{energy[name]:.5g}", "0.3", "modelled", f"{SOURCE['runs']}; taken from vllm-0.11"]
             )
-        held = leave_out(problem, x, family)
         parts.append((problem, held))
         errors += error_rows(problem, held, latency_strata(problem, engine))
     merged = Problem.merged([p for p, _ in parts])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ from joulemill.reports.measured_predictions import Plant, compiled, predicted
 ENERGY = POWER_NAMES
 TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 3500.0}
 RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
+#: Residuals of a row weigh as the size of its family to the power −BALANCE.
+BALANCE = 0.15
+#: Rows that a pooled fit counts for, and how much narrower its result is as a prior of one engine than the first one.
+POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
 
 
 @dataclass
@@ -51,10 +56,14 @@ class Problem:
         rows = [r for p in parts for r in p.rows]
         measured = np.concatenate([p.measured for p in parts], axis=1)
         return Problem(
-            rows, first.plant, first.quantities, first.weights, measured, first.names, first.prior,
+            rows, compiled(rows), first.quantities, first.weights, measured, first.names, first.prior,
             first.spread, first.fixed,
-            first.scale, first.share,
+            first.scale, float(np.sqrt(POOLED_ROWS / len(rows))),
         )  # fmt: skip
+
+    def believing(self, prior: np.ndarray) -> Problem:
+        """The same rows with another prior, held more firmly: what engines on the same devices share."""
+        return replace(self, prior=prior, spread=np.minimum(self.spread * POOLED_SPREAD, POOLED_MOST))
 
     def logs(self, x: np.ndarray) -> np.ndarray:
         """Predicted logarithms [quantity, row]."""
@@ -120,13 +129,24 @@ def latency_problem(data: Path, engine: str, fixed: dict[str, float]) -> Problem
     )  # fmt: skip
 
 
+def evenly(rows: list[MeasuredRow]) -> np.ndarray:
+    """Weights of residuals that let families count more alike than their rows do: a new family is what is asked for.
+    Mean square 1."""
+    names = [family(r) for r in rows]
+    count = Counter(names)
+    weight = np.array([count[n] ** -BALANCE for n in names])
+    return weight / np.sqrt(np.mean(weight**2))
+
+
 def fit(problem: Problem, start: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the coefficients and their standard errors."""
+
+    row_weight = evenly(problem.rows)
 
     def residuals(x: np.ndarray) -> np.ndarray:
         e = (problem.logs(x) - problem.measured) * problem.weights / problem.scale
         e = np.where(np.isfinite(e), e, 0.0)
-        e = np.sign(e) * np.sqrt(2.0 * (np.sqrt(1.0 + e * e) - 1.0)) * problem.share
+        e = np.sign(e) * np.sqrt(2.0 * (np.sqrt(1.0 + e * e) - 1.0)) * problem.share * row_weight
         return np.concatenate([e.ravel(), 2.0 * (x - problem.prior) / problem.spread])
 
     found = least_squares(residuals, problem.prior if start is None else start, max_nfev=50, x_scale=problem.spread)
@@ -143,4 +163,27 @@ def leave_out(problem: Problem, start: np.ndarray, key: Callable[[MeasuredRow], 
         held = families == name
         x, _ = fit(problem.part(np.flatnonzero(~held)), start)
         logs[:, held] = problem.part(np.flatnonzero(held)).logs(x)
+    return logs
+
+
+def pooled(parts: list[Problem], held: str | None = None) -> np.ndarray:
+    """Logarithms of the coefficients fitted on all engines together, without the family ``held``: kernels and habits
+    that engines share are learnt where one engine alone has too few families."""
+    kept = []
+    for part in parts:
+        index = np.flatnonzero([family(r) != held for r in part.rows])
+        kept.append(part.part(index))
+    return fit(Problem.merged(kept))[0]
+
+
+def leave_out_pooled(parts: list[Problem]) -> list[np.ndarray]:
+    """As ``leave_out`` by family, for each of ``parts``; a family is left out of the pooled prior as well."""
+    logs = [np.full_like(p.measured, np.nan) for p in parts]
+    for name in sorted({family(r) for p in parts for r in p.rows}):
+        prior = pooled(parts, name)
+        for part, out in zip(parts, logs, strict=True):
+            mine = np.array([family(r) == name for r in part.rows])
+            if mine.any():
+                x, _ = fit(part.part(np.flatnonzero(~mine)).believing(prior), prior)
+                out[:, mine] = part.part(np.flatnonzero(mine)).logs(x)
     return logs

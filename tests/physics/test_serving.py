@@ -18,8 +18,8 @@ from joulemill.errors import InputError
 from joulemill.physics.coefficients import NAMES, rates_of
 from joulemill.physics.deployment import Deployment, Parallelism, parallelism_for
 from joulemill.physics.power import limited
-from joulemill.physics.serving import Demand, Steady, steady
-from joulemill.physics.shard import Shard, shard, shard_table
+from joulemill.physics.serving import Demand, Rates, Steady, steady, usual_pools
+from joulemill.physics.shard import Shard, ShardTable, shard, shard_table
 from joulemill.physics.step import experts_touched_count
 from joulemill.physics.workload import Workload, generated_in_flight_tok, spread_from_percentiles_ratio
 
@@ -127,3 +127,38 @@ def test_bad_workloads_and_cuts_say_why() -> None:
         parallelism_for(6, 4, None, None, moe=False, kv_heads=8)
     with pytest.raises(InputError, match="engine"):
         Deployment(LLAMA.architecture, LLAMA.precision, H100, engine="abacus")
+
+
+def test_weights_that_leave_little_still_leave_some_for_keys() -> None:
+    """Engines are given a higher share of memory then: 40 % of what is left by hand, 8 GB of 80 − 60."""
+    s = replace(share(), weight_byte=60e9, memory_byte=80e9)
+    context = float(state(s).context_tok[0])
+    assert state(s).capacity_req[0] * s.kv_store_byte_0 * context == pytest.approx(8e9)
+    roomy = replace(share(), weight_byte=20e9, memory_byte=80e9)
+    assert state(roomy).capacity_req[0] * s.kv_store_byte_0 * context == pytest.approx(80e9 * 0.9 - 24e9)
+    assert state(replace(s, weight_byte=81e9)).capacity_req[0] == 0.0
+
+
+def test_pools_that_are_not_stated_hold_all_that_is_in_flight() -> None:
+    host = rates("trtllm").host
+    worker, servers = usual_pools(host, np.array([1.0, 64.0, 64.0]), np.array([1.0, 1.0, 8.0]))
+    assert worker[0] == 1.0
+    assert worker[1] == pytest.approx(64.0 / host.pool_workers_count)
+    assert worker[2] == pytest.approx(64.0 / host.wide_workers_count)
+    assert (servers >= 1.0).all()
+
+
+def test_padding_costs_only_where_ranks_differ() -> None:
+    """Data-parallel ranks compute the rows that they lack of the busiest; a single rank lacks none."""
+    fat, lean = (rates_of({n: v for n, (v, _) in priors().items()} | {"padding": p}) for p in (1.0, 1e-9))
+    a = np.ones(1)
+    ranks, alone = (shard_table([share(MOE, dp=d, ep=d)]) for d in (8, 1))
+
+    def step_s(t: ShardTable, r: Rates) -> float:
+        tok, out, none = a * 4096, a * 512, a * 0
+        demand = Demand(a * 256, tok, tok, out, none, a * 8192, a * 0.9, t.tdp_w, none, a, none)
+        return float(steady(t, r, demand).step_s[0])
+
+    times = [step_s(t, r) for t in (ranks, alone) for r in (fat, lean)]
+    assert times[0] > times[1]
+    assert times[2] == pytest.approx(times[3])

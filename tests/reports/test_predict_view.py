@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from joulemill.cli import main
 from joulemill.errors import InputError
 from joulemill.reports.predict_view import Answer, Question, answer, document, text
 
@@ -68,3 +69,12 @@ def test_document_is_json_and_text_names_the_binding() -> None:
     assert plain["device_j_tok"]["unit"] == "J/tok"
     assert plain["ceilings"] and plain["marginals"]
     assert found.prediction.binding.name in text(found, explain=True)
+
+
+def test_exit_is_1_with_a_line_where_no_batch_meets_the_target(capsys: pytest.CaptureFixture[str]) -> None:
+    asked_for = ["predict", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2", "--fit-slo"]
+    assert main([*asked_for, "--tpot", "1us", "--json"]) == 1
+    shown = capsys.readouterr()
+    assert "no batch meets the latency targets" in shown.err
+    assert json.loads(shown.out)
+    assert main([*asked_for, "--tpot", "1s"]) == 0

@@ -20,7 +20,8 @@ NAMES = (
     "expert_grain_fp8_block", "expert_grain_narrow", "prefill_attention", "latent_attention", "kernel",
     "quantise", "state", "routing", "sampling", "reduce", "link", "exchange", "evenness", "expert_newest",
     "imbalance", "step", "sequence", "rank", "crowd_step", "crowd_sequence", "context", "context_spread",
-    "ingest", "ingest_token", "burst", "burst_growth", "pool_batch", "pool_growth", "pool_servers",
+    "ingest", "ingest_token", "burst", "burst_growth", "lock_burst", "lock_growth",
+    "padding", "pool_workers", "wide_workers", "pool_servers",
     "server_growth", "wait_power", "busy_power", "flop_energy", "flop_energy_fp8", "flop_energy_fp8_block",
     "flop_energy_fp4", "flop_energy_unpacked", "byte_energy", "link_energy", "power_ceiling",
 )  # fmt: skip
@@ -63,6 +64,7 @@ def _step(c: Mapping[str, float]) -> StepRates:
         evenness_ratio=c["evenness"],
         imbalance_ratio=c["imbalance"],
         expert_newest_ratio=c["expert_newest"],
+        padding_ratio=c["padding"],
     )
 
 
@@ -79,8 +81,10 @@ def _host(c: Mapping[str, float]) -> HostRates:
         spread_ratio=c["context_spread"],
         crowd_step_s=c["crowd_step"],
         crowd_sequence_s=c["crowd_sequence"],
-        pool_batch_req=c["pool_batch"],
-        pool_growth_ratio=c["pool_growth"],
+        lock_burst_ratio=c["lock_burst"],
+        lock_growth_ratio=c["lock_growth"],
+        pool_workers_count=c["pool_workers"],
+        wide_workers_count=c["wide_workers"],
         pool_servers_count=c["pool_servers"],
         server_growth_ratio=c["server_growth"],
     )

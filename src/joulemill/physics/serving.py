@@ -36,7 +36,8 @@ class HostRates:
     rank_s               more of it where a step is handed to several processes
     ingest_s, ingest_tok_s   before a request's first step: fixed, and a prompt token
     burst_ratio, burst_growth_ratio   φ, γ above
-    pool_*, server_*     usual sizes of pools, see ``usual_pools``
+    lock_*               burst and growth where requests stay in step, over those where they do not
+    pool_*, wide_*, server_*   usual sizes of pools, see ``usual_pools``
     crowd_*              more host time where other engines share the host
     spread_ratio         weight of s² in the context
     context_ratio        κ above
@@ -53,8 +54,10 @@ class HostRates:
     spread_ratio: float
     crowd_step_s: float
     crowd_sequence_s: float
-    pool_batch_req: float
-    pool_growth_ratio: float
+    lock_burst_ratio: float
+    lock_growth_ratio: float
+    pool_workers_count: float
+    wide_workers_count: float
     pool_servers_count: float
     server_growth_ratio: float
 
@@ -76,6 +79,7 @@ class Demand:
     spread_ratio  answers
     budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w
     board power limit
+    lockstep_ratio  1 where all prompts and answers are of one length: requests end, and the next begin, together
     """
 
     batch_req: Array
@@ -89,6 +93,7 @@ class Demand:
     running: Array
     narrow_ratio: Array
     crowding_ratio: Array
+    lockstep_ratio: Array | float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +117,18 @@ class Steady:
     host_s: Array
 
 
+#: Share of the memory that weights leave which keys and values get at least.
+TIGHT_RATIO = 0.4
+
+
 def capacity_req(t: ShardTable, d: Demand, context_tok: Array, reserve_byte: float = 4e9) -> Array:
     """Requests whose keys, values and state fit a rank's devices beside the weights; 0 where the weights do not.
 
-    ``reserve_byte``: activations, graphs, communication buffers (assumed 4 GB).
+    ``reserve_byte``: activations, graphs, communication buffers (assumed 4 GB). Where weights leave little, engines are
+    run with a higher share of memory: never less than 40 % of what the weights leave (assumed).
     """
-    free = t.memory_byte * d.memory_use_ratio - t.weight_byte - reserve_byte
+    spare = t.memory_byte - t.weight_byte
+    free = np.maximum(t.memory_byte * d.memory_use_ratio - t.weight_byte - reserve_byte, TIGHT_RATIO * spare)
     seen = np.minimum(context_tok, t.window_tok)
     each = t.kv_store_byte_0 * context_tok + t.kv_store_byte_1 * seen + t.state_byte
     return np.maximum(free, 0.0) / np.maximum(each, 1.0)
@@ -195,19 +206,27 @@ def _latency(
     offered, rank_rate = loop
     stay_s = offered * d.output_tok / rank_rate
     own_s = host.ingest_s + host.ingest_tok_s * d.input_tok + 0.5 * step_s + prefill_s + plain_s
-    burst_s = host.burst_ratio * (np.maximum(offered, 1.0) ** host.burst_growth_ratio - 1.0) * prefill_s
+    burst_s = _burst_s(host, d, offered, prefill_s)
     ttft_s = np.minimum(own_s + burst_s, np.maximum(0.8 * stay_s, own_s))
     tpot_s = np.maximum(stay_s - ttft_s, 0.2 * stay_s) / np.maximum(d.output_tok - 1.0, 1.0)
     return ttft_s, tpot_s
 
 
-def usual_pools(host: HostRates, in_flight_req: Array) -> tuple[Array, Array]:
-    """Requests of a decode worker and prefill ranks that operators usually choose for so many in flight: power laws
-    through 64, for rows that do not state their pools."""
-    scale = np.maximum(in_flight_req, 1.0) / 64.0
-    worker = np.minimum(in_flight_req, host.pool_batch_req * scale**host.pool_growth_ratio)
-    servers = np.maximum(host.pool_servers_count * scale**host.server_growth_ratio, 1.0)
-    return worker, servers
+def usual_pools(host: HostRates, in_flight_req: Array, data_count: Array) -> tuple[Array, Array]:
+    """Requests of a decode worker and prefill ranks that operators usually choose for so many in flight, for rows that
+    do not state their pools: a few tensor groups, or fewer wide workers of data-parallel attention; prefill ranks grow
+    as a power through 64 in flight."""
+    workers = np.where(data_count > 1.0, host.wide_workers_count, host.pool_workers_count)
+    worker = in_flight_req / np.minimum(np.maximum(workers, 1.0), np.maximum(in_flight_req, 1.0))
+    servers = host.pool_servers_count * (np.maximum(in_flight_req, 1.0) / 64.0) ** host.server_growth_ratio
+    return worker, np.maximum(servers, 1.0)
+
+
+def _burst_s(host: HostRates, d: Demand, queue_req: Array, prefill_s: Array) -> Array:
+    """Wait behind the prompts of a burst of which ``queue_req`` are in flight [s]."""
+    share = host.burst_ratio * host.lock_burst_ratio**d.lockstep_ratio
+    growth = host.burst_growth_ratio * host.lock_growth_ratio**d.lockstep_ratio
+    return np.asarray(share * (np.maximum(queue_req, 1.0) ** growth - 1.0) * prefill_s)
 
 
 def handed_over(
@@ -232,7 +251,5 @@ def handed_over(
     tpot_s = plain.device_s + _host_s(t, rates.host, d, running)
     queue = in_flight_req / prefill_servers
     ttft_s = rates.host.ingest_s + rates.host.ingest_tok_s * d.input_tok + prefill_s
-    ttft_s = (
-        ttft_s + rates.host.burst_ratio * (np.maximum(queue, 1.0) ** rates.host.burst_growth_ratio - 1.0) * prefill_s
-    )
+    ttft_s = ttft_s + _burst_s(rates.host, d, queue, prefill_s)
     return np.maximum(ttft_s, queue * prefill_s - d.output_tok * tpot_s), tpot_s

@@ -39,6 +39,7 @@ class StepRates:
     reduce_s, link_ratio, exchange_s   latency of a sum per doubling of ranks; share of link bandwidth;
     latency of an exchange
     expert_newest_ratio expert_memory_ratio on devices with 4-bit units over that on older ones: kernels less tuned
+    padding_ratio       how much of the rows that data-parallel ranks lack of the busiest are computed as padding
     imbalance_ratio     how much of the expected excess of the busiest of n ranks is waited for
     evenness_ratio      shape of the gamma-distributed popularity of experts
     """
@@ -62,6 +63,7 @@ class StepRates:
     evenness_ratio: float
     imbalance_ratio: float
     expert_newest_ratio: float
+    padding_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,11 @@ def step_work(t: ShardTable, r: StepRates, load: Load) -> StepWork:
     """Work and time of one step, row by row of the table; arrays in, arrays out."""
     wait_tok = load.decode_tok + load.busiest_tok
     mean_tok = wait_tok
+    real_tok = load.decode_tok + load.prefill_tok
+    routed_tok = real_tok + np.minimum(r.padding_ratio, 1.0) * (wait_tok - real_tok)
     matrix_s, compute_s = _matrices(t, r, load, wait_tok)
     expert_s, expert_compute_s, expert_flop, expert_byte = _experts(
-        t, r, wait_tok, r.evenness_ratio * load.narrow_ratio
+        t, r, routed_tok, r.evenness_ratio * load.narrow_ratio
     )
     attention_s, attention_flop, attention_byte = _decode_attention(t, r, load)
     pairs_flop = _pairs_flop(t, load.past_tok)

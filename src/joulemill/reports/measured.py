@@ -21,8 +21,9 @@ from joulemill.physics.architecture import Architecture
 from joulemill.physics.deployment import Parallelism
 from joulemill.physics.device import Device
 from joulemill.physics.precision import Precision
+from joulemill.physics.shard import shard
 from joulemill.physics.workload import spread_from_percentiles_ratio
-from joulemill.reports.measured_cuts import latency_cut, pool_cut, runs_cut
+from joulemill.reports.measured_cuts import Reading, read_cut, runs_cut
 from joulemill.reports.measured_models import Resolver
 
 Row = Mapping[str, str]
@@ -62,6 +63,7 @@ class MeasuredRow:
     in_flight_req: float = 1.0
     pools_known: bool = True
     limit_ratio: float = 1.0
+    lockstep: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -195,14 +197,15 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     kind = row.get("gemm_quant_mode") or ""
     architecture, precision, notes = resolve(model, row.get("precision") or kind, kind)
     device = find_device(row["system"])
-    apart = (row.get("mode") or "agg").startswith("disagg")
-    cut = pool_cut(row, "decode_") if apart else latency_cut(row)
-    batch, in_flight = _closed_loop(row, cut, apart)
-    pool = pool_cut(row, "prefill_") if apart else None
+    weight_byte = shard(architecture, precision, device, Parallelism(1)).weight_byte
+    concurrency = _concurrency(row)
+    found = read_cut(row, architecture, device.memory_byte, weight_byte, concurrency)
+    apart = found.prefill is not None
+    batch, in_flight = _closed_loop(row, found, concurrency)
     ttft, tpot = number_in(row, "silicon_ttft_ms", "ttft_ms"), number_in(row, "silicon_tpot_ms", "tpot_ms")
     measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}
     return MeasuredRow(
-        number, model, architecture, precision, device, cut,
+        number, model, architecture, precision, device, found.cut,
         engine=engine_profile(row.get("backend") or ""),
         batch_req=batch,
         input_tok=needed(row, "isl"),
@@ -218,27 +221,36 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
             "batch": batch_class(batch), "kind": "moe" if architecture.is_moe else "dense",
             "backend": row.get("backend") or "not stated", "mode": "disaggregated" if apart else "aggregated",
         },
-        prefill=pool,
-        prefill_servers=(number_in(row, "prefill_num_workers") or 1.0) * (pool.data if pool else 1),
+        prefill=found.prefill,
+        prefill_servers=found.prefill_servers or 1.0,
         in_flight_req=in_flight,
-        pools_known=not apart or number_in(row, "decode_batch_size", "decode_num_workers") is not None,
+        pools_known=not apart or found.workers is not None,
+        lockstep="gtl_job_id" in (row.get("silicon_data_source") or ""),
         notes=notes,
     )  # fmt: skip
 
 
-def _closed_loop(row: Row, cut: Parallelism, apart: bool) -> tuple[float, float]:
-    """Requests in flight a replica, and in the whole loop."""
+def _concurrency(row: Row) -> float | None:
+    """Requests in flight in the whole loop, where the row or its name states them."""
     stated = re.search(r"concurrency=(\d+)", row.get("silicon_data_source") or "")
-    found = re.search(r"_c(\d+)_", row.get("id") or "")
-    concurrency = float((stated or found).group(1)) if (stated or found) else None  # type: ignore[union-attr]
-    concurrency = number_in(row, "concurrency") or concurrency
-    rank_batch = number_in(row, "decode_batch_size" if apart else "batch_size")
+    found = stated or re.search(r"_c(\d+)_", row.get("id") or "")
+    return number_in(row, "concurrency") or (float(found.group(1)) if found else None)
+
+
+def _closed_loop(row: Row, found: Reading, concurrency: float | None) -> tuple[float, float]:
+    """Requests in flight a replica, and in the whole loop. What the whole loop holds decides where it is stated: a
+    batch a rank is written for different numbers of ranks."""
+    apart = found.prefill is not None
+    rank_batch = number_in(row, "decode_batch_size") if apart else number_in(row, "batch_size")
     if rank_batch is None and concurrency is None:
         raise InputError("neither a batch size nor a concurrency is stated")
-    workers = (number_in(row, "decode_num_workers") or 1.0) if apart else 1.0
-    batch = rank_batch * cut.data if rank_batch else float(concurrency or 1.0) / workers
-    in_flight = concurrency or batch * workers
-    return (min(batch, max(in_flight / workers, 1.0)) if apart else batch), in_flight
+    workers = found.workers or 1.0
+    if concurrency is None:
+        batch = (rank_batch or 1.0) * found.cut.data
+        return batch, batch * workers
+    if apart and rank_batch is not None:
+        return min(rank_batch * found.cut.data, max(concurrency / workers, 1.0)), concurrency
+    return max(concurrency / workers, 1.0), concurrency
 
 
 def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:

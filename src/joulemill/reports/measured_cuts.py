@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from joulemill.errors import InputError
 from joulemill.physics.architecture import Architecture
+from joulemill.physics.blocks import GroupedAttention, LatentAttention
 from joulemill.physics.deployment import Parallelism
 
 Row = Mapping[str, str]
@@ -31,14 +34,92 @@ def runs_cut(row: Row, devices: int, architecture: Architecture) -> Parallelism:
     return Parallelism(devices // data, data, expert)
 
 
-def latency_cut(row: Row) -> Parallelism:
-    """Cut of an aggregated latency point."""
-    return _cut(row, "tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
+@dataclass(frozen=True)
+class Reading:
+    """How a latency point ran: cut of a (decode) worker, cut of a prefill worker or None, and how many workers and
+    prefill ranks there were; None where the table does not say.
+    """
+
+    cut: Parallelism
+    prefill: Parallelism | None = None
+    workers: float | None = None
+    prefill_servers: float | None = None
 
 
-def pool_cut(row: Row, pool: str) -> Parallelism:
-    """Cut of one worker of the ``prefill_`` or ``decode_`` pool."""
-    return _cut(row, f"{pool}tp_size", f"{pool}attention_dp_size", f"{pool}moe_tp_size", f"{pool}moe_ep_size")
+#: Largest decode worker [devices] and context in flight [tok] from which latent attention is served a rank a request:
+#: a tensor group holds the whole latent cache on every device. Both as in rows that state their pools (assumed).
+WIDEST_WORKER, WIDE_CONTEXT_TOK = 32, 1.1e6
+
+
+def read_cut(row: Row, a: Architecture, memory_byte: float, weight_byte: float, concurrency: float | None) -> Reading:
+    """Cut and pools of a latency point. ``weight_byte`` is that of the whole model, ``memory_byte`` of one device."""
+    apart = (row.get("mode") or "agg").startswith("disagg")
+    if not apart:
+        cut = _aggregated(row, a, concurrency)
+        return Reading(cut) if cut.data > 1 or _divides(a, cut.tensor) else _all_devices(cut.tensor)
+    if (row.get("decode_num_workers") or row.get("decode_batch_size") or "").strip():
+        prefill = _cut(
+            row, "prefill_tp_size", "prefill_attention_dp_size", "prefill_moe_tp_size", "prefill_moe_ep_size"
+        )
+        cut = _cut(row, "decode_tp_size", "decode_attention_dp_size", "decode_moe_tp_size", "decode_moe_ep_size")
+        return Reading(cut, prefill, whole(row, "decode_num_workers"), whole(row, "prefill_num_workers") * prefill.data)
+    return _unstated(row, a, memory_byte, weight_byte, concurrency or 1.0)
+
+
+def _divides(a: Architecture, tensor: int) -> bool:
+    """Whether heads can be cut over ``tensor`` devices."""
+    heads = [g.mixer.heads for g in a.groups if isinstance(g.mixer, GroupedAttention | LatentAttention)]
+    return not heads or all(h % tensor == 0 for h in heads)
+
+
+def _all_devices(devices: int) -> Reading:
+    """A number of devices that no tensor group can have is that of both pools: the decode worker is the largest power
+    of two that leaves some for prompts, no wider than any that is stated."""
+    decode = min(2 ** int(math.log2(max(devices - 1, 1))), WIDEST_WORKER)
+    return Reading(Parallelism(1, decode, decode), Parallelism(1, 4, 4), 1.0, float(devices - decode))
+
+
+def _unstated(row: Row, a: Architecture, memory_byte: float, weight_byte: float, concurrency: float) -> Reading:
+    prompts, tensor = whole(row, "prefill_tp_size"), whole(row, "decode_tp_size")
+    spread = whole(row, "decode_moe_ep_size") > 1
+    if tensor == prompts > 1 and not _divides(a, tensor):
+        return _all_devices(tensor)
+    fits = 2 ** math.ceil(math.log2(max(weight_byte / (0.95 * memory_byte), 1.0)))
+    latent = any(isinstance(g.mixer, LatentAttention) for g in a.groups)
+    full = concurrency * (number(row, "isl") + number(row, "osl")) >= WIDE_CONTEXT_TOK and latent
+    if tensor < fits:  # ranks are not in the columns: at least those that hold the weights
+        tensor, spread = (WIDEST_WORKER if full else fits), True
+        cut = Parallelism(1, tensor, tensor)
+    elif a.is_moe and (full or tensor > 16 or not _divides(a, tensor)):
+        cut = Parallelism(1, tensor, tensor)
+    else:
+        cut = Parallelism(tensor, 1, tensor if a.is_moe and spread else 1)
+    prompts = max(prompts, fits)
+    prefill = Parallelism(prompts, 1, prompts if a.is_moe and spread else 1)
+    return Reading(cut, prefill)
+
+
+def number(row: Row, name: str) -> float:
+    """A column as a number; 0 where it is missing."""
+    try:
+        return float(row.get(name) or 0.0)
+    except ValueError:
+        return 0.0
+
+
+def _aggregated(row: Row, a: Architecture, concurrency: float | None) -> Parallelism:
+    """Cut of an aggregated point. Where ranks of data-parallel attention are not stated, the devices of the experts
+    over those of a tensor group, or the concurrency over the batch of a rank, tell them."""
+    cut = _cut(row, "tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
+    if number(row, "attention_dp_size") or not a.is_moe:
+        return cut
+    tensor, wide, spread = whole(row, "tp_size"), whole(row, "moe_tp_size"), whole(row, "moe_ep_size")
+    if wide * spread > tensor and wide * spread % tensor == 0:
+        return Parallelism(tensor, wide * spread // tensor, spread)
+    batch = number(row, "batch_size")
+    if concurrency and batch and tensor > 1 and concurrency == batch * tensor:
+        return Parallelism(1, tensor, spread)
+    return cut
 
 
 def _cut(row: Row, tp: str, dp: str, moe_tp: str, moe_ep: str) -> Parallelism:
@@ -47,7 +128,7 @@ def _cut(row: Row, tp: str, dp: str, moe_tp: str, moe_ep: str) -> Parallelism:
     tensor, data = whole(row, tp), whole(row, dp)
     wide, spread = whole(row, moe_tp), whole(row, moe_ep)
     k = wide if wide == spread else 0
-    if k > 1 and max(tensor, data) == k * k and min(tensor, data) == 1 and k * k > 4:
+    if k > 1 and max(tensor, data) == k * k and min(tensor, data) == 1 and number(row, dp):
         return Parallelism(1, k, k) if data > 1 else Parallelism(k, 1, k)
     if tensor == data > 1 and spread == tensor * data:
         return Parallelism(1, data, data)

@@ -71,6 +71,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> Plant:
         running=column([r.running for r in rows]),
         narrow_ratio=column([r.narrow_ratio for r in rows]),
         crowding_ratio=column([r.crowding_ratio for r in rows]),
+        lockstep_ratio=column([r.lockstep for r in rows]),
     )
     return Plant(
         table,
@@ -89,7 +90,7 @@ def predicted(plant: Plant, rates: Rates) -> dict[str, Array]:
     found = steady(plant.table, rates, plant.demand)
     ttft_s, tpot_s = found.ttft_s, found.tpot_s
     if plant.apart.any():
-        worker, servers = usual_pools(rates.host, plant.in_flight_req)
+        worker, servers = usual_pools(rates.host, plant.in_flight_req, plant.table.data_count)
         demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
         servers = np.where(plant.pools_known, plant.servers_count, servers)
         apart_ttft, apart_tpot = handed_over(plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req)

@@ -56,7 +56,7 @@ def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict and print; 3 where the latency targets cannot be met."""
+    """Predict and print; 1, with a line on stderr, where no batch meets the latency targets."""
     import json
 
     from joulemill.reports.predict_view import answer, document, text
@@ -66,7 +66,13 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False) + "\n")
     else:
         sys.stdout.write(text(found, explain=args.explain))
-    return 0 if found.prediction.batch.meets else 1
+    if found.prediction.batch.meets:
+        return 0
+    sys.stderr.write(
+        "joulemill predict: no batch meets the latency targets, not even one request; relax --ttft or --tpot, or use "
+        "more or faster devices a replica\n"
+    )
+    return 1
 
 
 def question_of(args: argparse.Namespace) -> Question:
