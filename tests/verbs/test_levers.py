@@ -41,6 +41,12 @@ def test_page_is_offline_and_has_its_pictures(tmp_path: Path, capsys: pytest.Cap
     assert "no draft is named" in text
 
 
+def test_same_outputs_combines_no_lever_that_changes_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*ASKED, "--json", "--same-outputs"]) == 0
+    used = {n for c in json.loads(capsys.readouterr().out)["combinations"] for n in c["levers"]}
+    assert used and not used & {"fp8-weights", "int4-weights", "int8-weights", "fp8-keys"}
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

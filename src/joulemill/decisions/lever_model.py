@@ -187,10 +187,10 @@ KEYS = "bytes of keys and values: decode traffic, and how many requests fit"
 MODEL_LEVERS = (
     Lever("fp8-weights", "weights and activations in FP8", "weights", WEIGHTS, "precision", "requantise",
           weights("fp8", "fp8")),
-    Lever("int8-weights", "weights and activations in INT8", "weights", WEIGHTS, "precision", "requantise",
+    Lever("int8-weights", "weights and activations in INT8", "weights", WEIGHTS, "modelled", "requantise",
           weights("int8", "int8")),
-    Lever("fp4-weights", "weights in NVFP4", "weights", WEIGHTS, "precision", "requantise", weights("nvfp4", "fp4")),
-    Lever("int4-weights", "weights in INT4, multiplied in 16 bits", "weights", WEIGHTS, "precision", "requantise",
+    Lever("fp4-weights", "weights in NVFP4", "weights", WEIGHTS, "modelled", "requantise", weights("nvfp4", "fp4")),
+    Lever("int4-weights", "weights in INT4, multiplied in 16 bits", "weights", WEIGHTS, "modelled", "requantise",
           weights("int4", None)),
     Lever("fp8-keys", "keys and values in FP8", "keys", KEYS, "modelled", "restart", kv("fp8")),
     Lever("latent-attention", "latent keys and values (MLA)", "attention", KEYS, "modelled", "retrain", latent),

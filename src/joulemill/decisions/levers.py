@@ -75,16 +75,24 @@ def all_levers(settings: Settings) -> tuple[Lever, ...]:
 
 
 def study(
-    case: Case, settings: Settings, rates: Rates, widths: Widths, *, beyond: frozenset[str] = frozenset()
+    case: Case,
+    settings: Settings,
+    rates: Rates,
+    widths: Widths,
+    *,
+    beyond: frozenset[str] = frozenset(),
+    barred: frozenset[str] = frozenset(),
 ) -> Study:
     """All levers on ``case``, applicable ones ranked by J/token (carbon and price last), and their combinations.
 
-    widths   half-width [ln] by kind of lever;  beyond  costs outside tuning that combinations may use as well
+    widths   half-width [ln] by kind of lever;  beyond  costs outside tuning that combinations may use as well;
+    barred  names of levers that they may not, as those whose outputs differ
     """
     before = outcome(case, rates)
     effects = [effect(lever, case, settings, before, rates, widths) for lever in all_levers(settings)]
     ranked = sorted(effects, key=_rank)
-    together = combined(case, settings, rates, before, ranked, BEYOND_TUNING - beyond)
+    free = [e for e in ranked if e.lever.name not in barred and e.lever.cost not in BEYOND_TUNING - beyond]
+    together = combined(case, settings, rates, before, free)
     return Study(before, tuple(ranked), together, pareto(together))
 
 
@@ -136,13 +144,13 @@ def change_figure(old: float | None, new: float | None, kind: str, widths: Width
 
 
 def combined(
-    case: Case, settings: Settings, rates: Rates, before: Outcome, effects: Sequence[Effect], left_out: frozenset[str]
+    case: Case, settings: Settings, rates: Rates, before: Outcome, effects: Sequence[Effect]
 ) -> tuple[Combination, ...]:
     """Combinations of up to MOST_TOGETHER levers that lower J/token or raise the rate, one of a family, best first.
 
     The single levers and doing nothing are among them. Case by case, each is one joint prediction.
     """
-    useful = [e for e in effects if e.after is not None and e.lever.cost not in left_out and _helps(e, before)]
+    useful = [e for e in effects if e.after is not None and _helps(e, before)]
     chosen = _strongest(useful)
     single = {e.lever.name: _gain(e) for e in chosen}
     order = [lever.name for lever in all_levers(settings)]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from joulemill.bench.folder import read_run
 from joulemill.catalog.devices import find_device
-from joulemill.catalog.levers import paired_errors
+from joulemill.catalog.levers import evidence_of, paired_errors
 from joulemill.catalog.models import find_model
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import rates
 from joulemill.decisions.lever_case import Case, Model, Settings
-from joulemill.decisions.levers import Study, study
+from joulemill.decisions.levers import Study, all_levers, study
 from joulemill.errors import InputError
 from joulemill.ledger.account import account
 from joulemill.ledger.record import RunRecord
@@ -45,10 +45,16 @@ class LeversAnswer:
 
 
 def levers_answer(
-    question: Question, names: dict[str, str | None], settings: Settings, beyond: frozenset[str]
+    question: Question,
+    names: dict[str, str | None],
+    settings: Settings,
+    beyond: frozenset[str],
+    *,
+    same_outputs: bool = False,
 ) -> LeversAnswer:
     """Resolve and study. ``names``: models of levers by role (draft, small, alternative); ``to``: devices, by comma.
 
+    ``same_outputs``: combinations use no lever that changes what the model answers, so that q* holds untested.
     InputError says what is unknown or cannot be.
     """
     found = answer(question)
@@ -68,7 +74,10 @@ def levers_answer(
         site = load_site(question.site)
     widths = {k: e.half_width_ratio for k, e in paired_errors().items()}
     case = Case(found.deployment, found.workload, site)
-    return LeversAnswer(found, study(case, chosen, used, widths, beyond=beyond), chosen, found.notes)
+    differing = (x.name for x in all_levers(chosen) if evidence_of(x.name).quality not in ("same", "none"))
+    barred = frozenset(differing if same_outputs else ())
+    made = study(case, chosen, used, widths, beyond=beyond, barred=barred)
+    return LeversAnswer(found, made, chosen, found.notes)
 
 
 def named_model(name: str | None) -> Model | None:

@@ -177,4 +177,10 @@ def _assumed(found: LeversAnswer) -> Sequence[str]:
         "carbon-shift": f"shifting: {s.shift_ratio:.0%} at {s.shifted_ratio:.0%} of carbon or price (assumed)",
         "disaggregation": "disaggregation: a fleet large enough for the proportion of pools, of as many devices",
     }  # fmt: skip
-    return [text for name, text in notes.items() if name in applied]
+    said = [text for name, text in notes.items() if name in applied]
+    differing = {n for c in found.study.front for n in c.names if evidence_of(n).quality not in ("same", "none")}
+    if differing:
+        said.append(
+            f"quality is to be measured with {', '.join(sorted(differing))} (or --same-outputs leaves them out)"
+        )
+    return said

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COSTS",
         help="let combinations use also: retrain, other model, hardware, facility",
     )
+    add("--same-outputs", action="store_true", help="combine only levers that leave every answer as it is")
     add("--html", metavar="FILE", type=Path, help="write one offline HTML page")
     add("--json", action="store_true", help="print one JSON document on stdout")
 
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.run is not None:
         question, report = question_of_run(args.run, question)
     names = {role: getattr(args, role) for role in ("draft", "small", "alternative", "to")}
-    found = levers_answer(question, names, _settings(args), _beyond(args.beyond))
+    found = levers_answer(question, names, _settings(args), _beyond(args.beyond), same_outputs=args.same_outputs)
     found = replace(found, report=report)
     if args.html:
         _write(args.html, page(found))
