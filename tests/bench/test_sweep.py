@@ -17,9 +17,10 @@ from joulemill.bench.reading import read_run
 from joulemill.bench.run import on_own_loop, run_measure
 from joulemill.bench.sweep import Plan, probe_plan, read_sweep, run_plan, runs_of, sweep_plan, there_and_back
 from joulemill.errors import InputError
+from joulemill.figure import Basis, Figure, unknown
 from joulemill.reports.analyse import analyse, diagnosis_of
-from joulemill.reports.sweep import SweepResult, sweep_result
-from joulemill.reports.sweep_view import render
+from joulemill.reports.sweep import Point, SweepResult, sweep_result
+from joulemill.reports.sweep_view import cells, render
 from tests.mock_server import MockPlan, mock_process
 
 METER = ("declared:idle=60W,busy=180W",)
@@ -154,3 +155,16 @@ def test_a_folder_that_is_no_sweep_is_told(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text("[]")
     with pytest.raises(InputError, match="not a sweep"):
         read_sweep(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"), [(0.8, 1.1, ": binds"), (-0.1, 0.3, ": does not bind"), (-2.0, 3.0, ": undecided")]
+)
+def test_a_probe_says_what_its_intervals_prove(low: float, high: float, word: str) -> None:
+    rate = Figure(10.0, "tok/s", Basis.MEASURED, 9.0, 11.0)
+    answer = Figure((low + high) / 2, "1", Basis.MEASURED, low, high)
+    point = Point("slots 1 to 2", 2.0, 2, rate, rate, rate, rate, rate, "kv_capacity", True, answer)
+    found = SweepResult("probe", "setting", "complete", (point,), unknown("1", "none"), {"model": {"name": "<b>"}})
+    assert cells(found, point)[-1].endswith(word)
+    page = render(found)
+    assert word.lstrip(": ") in page and "<b>" not in page and "<svg" not in page

@@ -70,6 +70,7 @@ def test_no_knee_where_there_is_none() -> None:
     loads = [1.0, 2.0, 4.0]
     assert "not reached" in (knee(loads, [rate(10 * x, 0.02) for x in loads]).reason or "")
     assert "below" in (knee(loads, [rate(10 * x**-0.1, 0.02) for x in loads]).reason or "")
+    assert "not decided" in (knee(loads, [rate(v, 2.5) for v in (16.5, 19.1, 15.3)]).reason or "")
     assert "three" in (knee(loads[:2], [rate(1.0), rate(2.0)]).reason or "")
 
 

@@ -90,8 +90,11 @@ def knee(loads: Sequence[float], rates: Sequence[Figure]) -> Figure:
     a, b = inverse @ design.T @ (t / error)
     misfit = float(((t - a - b * x) ** 2 / error**2).sum()) / (len(rows) - 2)
     cov = inverse * max(misfit, 1.0)
-    if b <= 0 or b < _Z * math.sqrt(cov[1, 1]):
-        return unknown("sequences", f"not reached: the rate still grows with the load at {x.max():g}")
+    error_b = math.sqrt(cov[1, 1])
+    if b < _Z * error_b:
+        if a > 0 and b + _Z * error_b < a / x.max():
+            return unknown("sequences", f"not reached: the rate still grows with the load at {x.max():g}")
+        return unknown("sequences", "not decided: the runs differ more than the loads; repeat them on a quiet machine")
     if a <= 0:
         return unknown("sequences", f"below the least load of {x.min():g}: more load gives no more tokens")
     spread = math.sqrt(max(cov[0, 0] / a**2 + cov[1, 1] / b**2 - 2 * cov[0, 1] / (a * b), 0.0))

@@ -14,7 +14,7 @@ from joulemill.reports.wording import digits, interval, quantity, title
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 460, 200, 46, 24, 168
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 460, 200, 58, 24, 168
 _PANELS: tuple[tuple[str, str, Callable[[Point], Figure]], ...] = (
     ("output rate", "tok/s", lambda p: p.rate_tok_s),
     ("energy per output token, node", "J/tok", lambda p: p.node_j_tok),
@@ -60,14 +60,25 @@ def headline(found: SweepResult) -> str:
 
 def heads(found: SweepResult) -> tuple[str, ...]:
     """Column heads of the table."""
-    return (*_HEADS, "elasticity of the rate") if found.kind == "probe" else _HEADS
+    return (*_HEADS, "elasticity of the rate") if found.kind == "probe" else (found.knob, *_HEADS[1:])
 
 
 def cells(found: SweepResult, point: Point) -> tuple[str, ...]:
     """One row of the table."""
     bound = title(point.binding) if point.valid else "client: not valid"
-    row = (point.label, str(point.runs), *(_said(get(point)) for _, _, get in _PANELS), bound)
-    return (*row, _said(point.elasticity) if point.elasticity else "") if found.kind == "probe" else row
+    name = point.label if found.kind == "probe" or point.x is None else f"{point.x:g}"
+    row = (name, str(point.runs), *(_said(get(point)) for _, _, get in _PANELS), bound)
+    return (*row, _proved(point.elasticity)) if found.kind == "probe" else row
+
+
+def _proved(elasticity: Figure | None) -> str:
+    """The elasticity and what its interval proves: more than half binds, less does not."""
+    if elasticity is None:
+        return ""
+    if elasticity.low is None or elasticity.high is None:
+        return _said(elasticity)
+    word = "binds" if elasticity.low > 0.5 else "does not bind" if elasticity.high < 0.5 else "undecided"
+    return f"{_said(elasticity)}: {word}"
 
 
 def _said(figure: Figure) -> str:
