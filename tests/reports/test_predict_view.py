@@ -78,3 +78,11 @@ def test_exit_is_1_with_a_line_where_no_batch_meets_the_target(capsys: pytest.Ca
     assert "no batch meets the latency targets" in shown.err
     assert json.loads(shown.out)
     assert main([*asked_for, "--tpot", "1s"]) == 0
+
+
+def test_the_terms_of_a_step_are_shown_with_their_shares_and_add_up() -> None:
+    lines = text(asked(), explain=True).split("decode step:")[1].split("step with prefill:")[0].splitlines()[1:]
+    values = [float(line[34:44]) for line in lines if line.strip()]
+    assert sum(values[:-1]) == pytest.approx(values[-1], rel=1e-3)
+    shares = [int(line.split("%")[0].split()[-1]) for line in lines if "%" in line]
+    assert sum(shares) == pytest.approx(100, abs=4)

@@ -217,19 +217,31 @@ def _stave_lines(p: Prediction) -> Iterator[str]:
         yield "Node J/tok by utilisation: " + ", ".join(f"{u:.0%} {e:.4g}" for u, e in p.day_j_tok.items())
 
 
+#: How people read a size: unit → (least value that is scaled, divisor, unit shown).
+_SHOWN = {"s": (0.0, 1e-3, "ms"), "byte": (1e8, 1e9, "GB"), "byte/tok": (1e3, 1e3, "kB/tok"), "1": (0.0, 1.0, "")}
+
+
 def _explained(p: Prediction) -> Iterator[str]:
-    part = ""
-    for term in p.terms:
-        if term.part != part:
-            part = term.part
-            yield f"{part}:"
-        yield f"  {term.name:<32}{term.value:>12.5g} {term.unit:<9}{term.note}"
+    """Terms by part; those of a step with their share of it, and the step's total."""
+    yield ""
+    for part in dict.fromkeys(t.part for t in p.terms):
+        terms = [t for t in p.terms if t.part == part]
+        total = sum(t.value for t in terms) if "step" in part else 0.0
+        yield f"{part}:"
+        for term in terms:
+            least, divisor, unit = _SHOWN.get(term.unit, (0.0, 1.0, term.unit))
+            if term.value < least:
+                divisor, unit = 1.0, term.unit
+            note = f"{term.value / total:>5.0%} of it" if total else term.note
+            yield f"  {term.name:<32}{term.value / divisor:>10.4g} {unit:<9}{note}".rstrip()
+        if total:
+            yield f"  {'in all':<32}{total / 1e-3:>10.4g} ms"
 
 
 def _figure(f: Figure) -> str:
     if f.value is None:
         return f"unknown: {f.reason}"
-    text = f"{f.value:.4g} {f.unit}"
+    text = f"{f.value:.4g} {f.unit}" if f.unit != "1" else f"{f.value:.4g}"
     if f.low is not None and f.high is not None:
         text += f"  [{f.low:.4g} – {f.high:.4g}]"
     return text + f"  {f.basis}"
