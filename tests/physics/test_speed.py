@@ -16,7 +16,8 @@ from joulemill.physics.shard import shard, shard_table
 from joulemill.physics.workload import Workload
 
 ROWS = 4000
-#: Measured: about 2,000 (the single call also finds ceilings, prices and the batch); a hundred still tells an array call from a loop, on any machine.
+#: Measured: about 2,000 (the single call also finds ceilings, prices and the batch); a hundred
+#: still tells an array call from a loop, on any machine.
 AT_LEAST = 100
 
 
