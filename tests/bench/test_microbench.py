@@ -19,6 +19,14 @@ from joulemill.figure import Basis
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(microbench, "BUDGET_S", 0.1)
+    monkeypatch.setattr(microbench, "QUIET_LOAD_RATIO", 1e9)  # the tests' own load is no reason to measure again
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_a_busy_machine_measured_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure_ceilings(1, cache=tmp_path)
+    monkeypatch.setattr(microbench, "QUIET_LOAD_RATIO", -1.0)
+    assert measure_ceilings(1, cache=tmp_path)["cached"] is False
 
 
 @pytest.mark.usefixtures("quick")

@@ -28,6 +28,8 @@ from joulemill.figure import Basis, Figure
 
 SCHEMA = 1
 BUDGET_S = 1.8
+#: Load average per CPU up to which a result is worth keeping (assumed).
+QUIET_LOAD_RATIO = 0.5
 MIB = 2**20
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
@@ -53,11 +55,17 @@ def measure_ceilings(threads: int | None = None, *, refresh: bool = False, cache
     machine = machine_identity()
     path = (cache or cache_folder()) / f"{_key(machine, threads)}.json"
     found = None if refresh else _read(path)
-    if found is not None:
+    if found is not None and _was_quiet(found):
         return found | {"cached": True}
     result = _measure(machine, threads)
     _write(path, result)
     return result | {"cached": False}
+
+
+def _was_quiet(found: Mapping[str, Any]) -> bool:
+    """Whether a kept result was taken on a quiet machine: else it reads low and is retaken."""
+    load1 = found.get("load1")
+    return load1 is None or float(load1) <= QUIET_LOAD_RATIO * (os.cpu_count() or 1)
 
 
 def ceiling_figures(result: Mapping[str, Any]) -> dict[str, Figure]:
