@@ -23,6 +23,7 @@ from typing import Any
 import aiohttp
 
 from joulemill.bench.arrivals import Arrival
+from joulemill.bench.records import record_of_answer
 from joulemill.bench.workload import Job, Workload
 from joulemill.errors import ServerError
 from joulemill.ledger.record import Outcome, RequestRecord
@@ -245,27 +246,13 @@ def record_of(
     job: Job, phase: str, scheduled_s: float, answer: Answer, first_dispatch_s: float | None, tries: int
 ) -> RequestRecord:
     """The record of one answered, failed or cancelled job."""
-    return RequestRecord(
-        id=f"{phase}:{job.index}",
-        phase=phase,
+    return replace(
+        record_of_answer(f"{phase}:{job.index}", phase, answer),
         scheduled_mono_s=scheduled_s,
         dispatched_mono_s=first_dispatch_s or answer.dispatched_mono_s or None,
-        first_byte_mono_s=answer.first_byte_mono_s,
-        first_token_mono_s=answer.first_token_mono_s,
-        last_token_mono_s=answer.last_token_mono_s,
-        end_mono_s=answer.end_mono_s,
-        outcome=answer.outcome,
-        prompt_tok=answer.prompt_tok,
-        cached_tok=answer.cached_tok,
-        output_tok=answer.output_tok,
-        reasoning_tok=answer.reasoning_tok,
-        chunk_mono_s=answer.chunk_mono_s,
         asked_prompt_tok=job.asked_prompt_tok,
         asked_output_tok=job.asked_output_tok,
-        finish_reason=answer.finish_reason,
-        http_status=answer.http_status,
         retries=tries,
-        error=answer.error,
     )
 
 

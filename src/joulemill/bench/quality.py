@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
+from joulemill.bench.records import record_of_answer
 from joulemill.ledger.record import QualityAnswer, RequestRecord
 from joulemill.ledger.scoring import Question, score_answer
 from joulemill.servers.openai import Answer, Ask, Endpoint, ask
@@ -68,23 +70,5 @@ def _answer(question: Question, answer: Answer) -> QualityAnswer:
 
 
 def _record(question: Question, answer: Answer) -> RequestRecord:
-    return RequestRecord(
-        id=f"quality:{question.id}",
-        phase="quality",
-        scheduled_mono_s=answer.dispatched_mono_s,
-        dispatched_mono_s=answer.dispatched_mono_s,
-        first_byte_mono_s=answer.first_byte_mono_s,
-        first_token_mono_s=answer.first_token_mono_s,
-        last_token_mono_s=answer.last_token_mono_s,
-        end_mono_s=answer.end_mono_s,
-        outcome=answer.outcome,
-        prompt_tok=answer.prompt_tok,
-        cached_tok=answer.cached_tok,
-        output_tok=answer.output_tok,
-        reasoning_tok=answer.reasoning_tok,
-        chunk_mono_s=answer.chunk_mono_s,
-        asked_output_tok=question.max_tok,
-        finish_reason=answer.finish_reason,
-        http_status=answer.http_status,
-        error=answer.error,
-    )
+    record = record_of_answer(f"quality:{question.id}", "quality", answer)
+    return replace(record, asked_output_tok=question.max_tok)

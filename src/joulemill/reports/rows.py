@@ -165,4 +165,5 @@ def meters(report: Report) -> list[tuple[str, str]]:
         *(listed or [("meters", "none")]),
         ("client", "valid" if client.valid else "INVALID: " + "; ".join(client.reasons)),
         ("machine", "; ".join([quiet, *client.quiet_notes])),
+        ("site", f"{report.site.name}, as its file states it" if report.site.name else "not stated"),
     ]
