@@ -1,0 +1,1 @@
+"""The endless loop: read, account, diagnose, keep, expose; the web page."""

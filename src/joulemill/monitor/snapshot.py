@@ -1,0 +1,154 @@
+"""What the monitor knows after a scrape: plain values that are kept, exposed, shown and advised on.
+
+One :class:`Interval` is one step of one target: what happened between two successful scrapes. Everything that the
+monitor says is made from intervals: totals are their sums, ratios are a sum over a sum. What was not observed is
+``None`` or a gap, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class TokenKind(StrEnum):
+    """The kinds of tokens that a counter tells apart; ``CACHED`` are prompt tokens too."""
+
+    PROMPT = "prompt"
+    CACHED = "cached"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """What is configured or discovered of one model server; ``labels`` holds tenant, pool, route and the like.
+
+    ``devices_count`` and ``device`` (a name of the catalogue) are needed for ceilings and idle power; None: unknown.
+    """
+
+    target: str
+    model: str
+    site: str
+    device: str | None = None
+    devices_count: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeEnergy:
+    """Joules of one scope in one interval.
+
+    ``half_width_j`` is half of the 95 % interval; ``basis`` a value of ``figure.Basis``; ``covered_ratio`` the share
+    of the interval that readings cover: the joules are of the covered part alone, nothing is filled in.
+    """
+
+    scope: str
+    energy_j: float
+    half_width_j: float | None
+    basis: str
+    covered_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """One stave of the barrel: output tokens a second that this resource would allow, and how it is known."""
+
+    name: str
+    ceiling_tok_s: float | None
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What one target did between two scrapes; a gap has ``observed=False`` and nothing but its span and reason.
+
+    ``tokens`` are increases of counters (a reset adds what the counter shows since, never a negative); latency
+    values are of the requests that ended in the interval, from histograms; ``binding`` is the diagnosis's answer
+    with its probability; ``phi_ratio`` is achieved at full load ÷ least ceiling, ``utilisation_ratio`` the rate ÷
+    rate at full load; ``idle_ratio`` the share of the interval with no request running.
+    ``route_tokens`` splits output tokens by a label that the server itself exposes (tenant, route, adapter).
+    """
+
+    target: str
+    start_s: float
+    end_s: float
+    observed: bool
+    reason: str | None = None
+    tokens: Mapping[TokenKind, float] = field(default_factory=dict)
+    energy: Mapping[str, ScopeEnergy] = field(default_factory=dict)
+    running_count: float | None = None
+    waiting_count: float | None = None
+    kv_use_ratio: float | None = None
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    idle_ratio: float | None = None
+    ceilings: tuple[Ceiling, ...] = ()
+    binding: str | None = None
+    binding_probability_ratio: float | None = None
+    phi_ratio: float | None = None
+    utilisation_ratio: float | None = None
+    route_tokens: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def duration_s(self) -> float:
+        """Length [s]."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class MeterHealth:
+    """One meter of one target or site: ``state`` is ``ok`` or a reason code of the ledger (``stale``, ``vanished`` …)."""
+
+    meter: str
+    target: str | None
+    site: str
+    scope: str
+    state: str
+    age_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """One target now: its facts, its latest interval, and its totals since the monitor first saw it.
+
+    ``energy_j`` and ``tokens`` never fall; ``unobserved_s`` is the time that no scrape covers. Keys of ``energy_j``
+    are (scope, device id or "", basis).
+    """
+
+    facts: TargetFacts
+    up: bool
+    reason: str | None
+    latest: Interval | None
+    since_s: float
+    unobserved_s: float = 0.0
+    tokens: Mapping[TokenKind, float] = field(default_factory=dict)
+    energy_j: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    carbon_g: float | None = None
+    cost: float | None = None
+    scrape_s: float | None = None
+    lag_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """What a site states: PUE with its basis, carbon and price; None where unknown."""
+
+    site: str
+    pue_ratio: float | None = None
+    pue_basis: str = "declared"
+    carbon_g_kwh: float | None = None
+    price_kwh: float | None = None
+    currency: str | None = None
+    power_limit_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the monitor knows at one moment ``at_s`` (UNIX time)."""
+
+    at_s: float
+    targets: tuple[TargetState, ...]
+    meters: tuple[MeterHealth, ...]
+    sites: tuple[SiteFacts, ...]
+    config_error: str | None = None
