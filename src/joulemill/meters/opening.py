@@ -29,6 +29,7 @@ FAMILIES = {
     "snmp": "joulemill.meters.snmp",
     "amd": "joulemill.meters.amd",
     "hwmon": "joulemill.meters.hwmon",
+    "zeus": "joulemill.meters.zeus",
 }
 _PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
 
