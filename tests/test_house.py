@@ -26,6 +26,7 @@ ALLOWED = {
     "meters": {"meters", "ledger", "catalog"},
     "servers": {"servers", "ledger", "catalog", "physics"},
     "bench": {"bench", "servers", "meters", "ledger", "catalog", "physics"},
+    "grid": {"grid", "imports", "catalog", "physics", "ledger"},
     "imports": {"imports", "bench", "servers", "meters", "ledger", "catalog"},
     "reports": {"reports", "decisions", "ledger", "physics", "catalog", "bench", "simulation"},
     "monitor": {

@@ -31,10 +31,11 @@ class Site:
     it_power_limit_w        power that the IT equipment may draw [W]
     facility_power_limit_w  power of the feed, cooling and losses included [W]
     cooling_limit_w         heat that can be removed from the IT equipment [W]
-    carbon_gco2e_j          grid carbon [gCO2e/J]; ``carbon_kind`` is location, market or marginal
-    embodied_gco2e_s        carbon of making the hardware, spread over its life [gCO2e/s]
+    carbon_gco2e_j          grid carbon [gCO2e/J]; ``carbon_kind`` is location, market or marginal;
+                            ``carbon_source`` says whose, or why it is unknown
+    embodied_gco2e_s        carbon of making the hardware, spread over its life [gCO2e/s]; ``embodied_source`` whose
     price_currency_j        electricity price [currency/J]
-    residual_currency_s     all other cost of running, e.g. amortised hardware [currency/s]
+    residual_currency_s     all other cost of running, e.g. amortised hardware [currency/s]; ``residual_source`` whose
     water_l_j               site water per joule of IT energy (WUE) [l/J]
     grid_water_l_j          water of generation per joule of site energy [l/J]
     """
@@ -47,10 +48,13 @@ class Site:
     cooling_limit_w: float | None = None
     carbon_gco2e_j: float | None = None
     carbon_kind: str | None = None
+    carbon_source: str | None = None
     embodied_gco2e_s: float | None = None
+    embodied_source: str | None = None
     price_currency_j: float | None = None
     currency: str | None = None
     residual_currency_s: float | None = None
+    residual_source: str | None = None
     water_l_j: float | None = None
     grid_water_l_j: float | None = None
 
@@ -111,6 +115,14 @@ def pue_figure(site: Site) -> Figure:
     return _stated(site.pue_ratio, "1", site.pue_basis, _NO_PUE)
 
 
+def carbon_figure(site: Site) -> Figure:
+    """The grid's carbon [gCO2e/J] with its kind and whose word it is."""
+    if site.carbon_gco2e_j is None:
+        return unknown("gCO2e/J", site.carbon_source or "grid carbon is not stated in the site file")
+    source = f"{site.carbon_kind or 'grid'} carbon" + (f", {site.carbon_source}" if site.carbon_source else "")
+    return Figure(site.carbon_gco2e_j, "gCO2e/J", Basis.DECLARED, source=source)
+
+
 def it_limit_figure(site: Site) -> Figure:
     """Power that the IT equipment can be given [W]: the lesser of the IT limit and facility limit ÷ PUE."""
     stated = site.it_power_limit_w
@@ -144,7 +156,7 @@ def site_figures(
     pue = pue_figure(site)
     site_j_tok = node_j_tok if at_site else product(node_j_tok, pue, "J/tok", "node × PUE")
     site_w = node_w if at_site else product(node_w, pue, "W", "node × PUE")
-    carbon = _stated(site.carbon_gco2e_j, "gCO2e/J", Basis.DECLARED, "grid carbon is not stated in the site file")
+    carbon = carbon_figure(site)
     price = _stated(
         site.price_currency_j, "currency/J", Basis.DECLARED, "electricity price is not stated in the site file"
     )
@@ -152,7 +164,7 @@ def site_figures(
     return SiteFigures(
         site_j_tok,
         site_w,
-        product(site_j_tok, carbon, "gCO2e/tok", f"site J/tok × {site.carbon_kind or 'grid'} carbon"),
+        product(site_j_tok, carbon, "gCO2e/tok", f"site J/tok × {carbon.source}"),
         _stated(site.embodied_gco2e_s, "gCO2e/s", Basis.DECLARED, "embodied carbon is not stated in the site file"),
         product(site_j_tok, price, f"{site.currency or 'currency'}/tok", "site J/tok × price"),
         _water(node_j_tok, site_j_tok, site, at_site),

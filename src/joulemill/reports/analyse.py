@@ -8,19 +8,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from joulemill.catalog.sites import parse_site, reference_pues
+from joulemill.catalog.sites import reference_pues
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account, account
 from joulemill.ledger.attribution import EQUAL_WORK, Weights
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.ceilings import CeilingValue
+from joulemill.physics.impact import impacts
 from joulemill.physics.production import theta
 from joulemill.physics.site import Site
 from joulemill.reports import document as doc
 from joulemill.reports import run_diagnosis, run_energy, run_facts
 from joulemill.reports.run_ceilings import RunCeilings, run_ceilings
 from joulemill.reports.run_intensity import Intensity, run_intensity
+from joulemill.reports.run_site import run_site
 from joulemill.reports.run_warnings import warnings
 from joulemill.reports.serialise import plain
 from joulemill.reports.stated import stated
@@ -28,16 +30,17 @@ from joulemill.reports.stated import stated
 
 def analyse(record: RunRecord) -> doc.Report:
     """Everything that the report says of ``record``. Raises InputError where its manifest cannot be read."""
-    told = record.manifest.get("site")
-    site = parse_site(dict(told), where="site of the run") if told else None
     counted = account(record)
+    site = run_site(record, counted)
     cost = run_intensity(record, counted)
     if cost.work_flop_tok.known:
         counted = account(record, _weights(cost))
     view = run_energy.site_view(counted, site, reference_pues())
     quality = run_facts.quality(record)
-    energy = run_energy.energy(counted, view, run_facts.tokens_per_correct(record, quality))
+    answer = run_facts.tokens_per_correct(record, quality)
+    energy = run_energy.energy(counted, view, answer)
     limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
+    output = _output(counted, limits)
     client = run_facts.client(record)
     found = run_diagnosis.run_diagnosis(record, counted, limits, cost, client)
     return doc.Report(
@@ -52,7 +55,7 @@ def analyse(record: RunRecord) -> doc.Report:
         phi=limits.phi,
         utilization=limits.utilization,
         production=_production(limits, cost, energy, site),
-        output=_output(counted, limits),
+        output=output,
         tokens=run_facts.tokens(counted),
         latency=run_facts.latency(counted),
         quality=quality,
@@ -66,14 +69,14 @@ def analyse(record: RunRecord) -> doc.Report:
         meters=_meters(record),
         warnings=warnings(record, counted, client, energy),
         stated=stated(record),
+        impacts=impacts(view, site or Site(), _rate(output), answer),
     )
 
 
 def diagnosis_of(record: RunRecord) -> Diagnosis:
     """What bound ``record``, with every candidate. Raises InputError where its manifest cannot be read."""
-    told = record.manifest.get("site")
-    site = parse_site(dict(told), where="site of the run") if told else None
     counted = account(record)
+    site = run_site(record, counted)
     cost = run_intensity(record, counted)
     view = run_energy.site_view(counted, site, reference_pues())
     quality = run_facts.quality(record)
@@ -109,6 +112,12 @@ def _output(counted: Account, limits: RunCeilings) -> doc.Output:
     else:
         adjusted = full.scaled(used.value, "tok/s", used.basis)
     return doc.Output(counted.output_rate, full, adjusted, counted.good_rate, counted.request_rate)
+
+
+def _rate(output: doc.Output) -> Figure:
+    """Full-load rate × utilisation where both are known, else the rate of the window: the same while U is the run's."""
+    adjusted = output.utilization_adjusted_tok_s
+    return adjusted if adjusted.known else output.rate_tok_s
 
 
 def _ceiling(ceiling: CeilingValue, limits: RunCeilings, found: Diagnosis) -> doc.Ceiling:

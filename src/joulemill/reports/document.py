@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joulemill.figure import Figure
+from joulemill.physics.impact import Impact
 
 SCHEMA_VERSION = "1.0"
 
@@ -148,13 +149,19 @@ class Latency:
 
 @dataclass(frozen=True)
 class Quality:
-    """Accuracy on a named verifiable set, with a Wilson interval; by task."""
+    """Accuracy on a named verifiable set, with a Wilson interval; by task.
+
+    pass_score   q*, the least score (0–1) at which an answer is accepted; None where another tool scored
+    accepted_token_ratio   share of the output tokens of the set that belong to accepted answers
+    """
 
     accuracy: Figure
     task: str | None
     questions: int
     correct: float | None
     by_task: Mapping[str, Any] = field(default_factory=dict)
+    pass_score: float | None = None
+    accepted_token_ratio: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -206,6 +213,7 @@ class Site:
     it_power_limit_w: Figure
     cooling_limit_w: Figure
     at_reference: Mapping[str, Any] = field(default_factory=dict)
+    carbon_kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -270,3 +278,4 @@ class Report:
     meters: tuple[Mapping[str, Any], ...]
     warnings: tuple[str, ...] = ()
     stated: tuple[Stated, ...] = ()
+    impacts: tuple[Impact, ...] = ()

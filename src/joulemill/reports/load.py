@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from joulemill.bench.folder import read_run
 from joulemill.errors import InputError
+from joulemill.ledger.record import RunRecord
 from joulemill.reports.analyse import analyse
 from joulemill.reports.document import Report
 from joulemill.reports.serialise import from_json
 
 
-def load_report(path: Path) -> Report:
-    """The report of the run folder or JSON document at ``path``; InputError where it is neither."""
+def load_report(path: Path, altered: Callable[[RunRecord], RunRecord] | None = None) -> Report:
+    """The report of the run folder or JSON document at ``path``; InputError where it is neither.
+
+    altered   of what a record is analysed instead (at another site); a document holds no record that could be
+    """
     if path.is_dir():
-        return analyse(read_run(path))
+        record = read_run(path)
+        return analyse(altered(record) if altered else record)
+    if altered is not None:
+        raise InputError(f"{path}: is not a run folder; only a run can be analysed anew, with --site or --quality")
     try:
         return from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from joulemill.figure import Figure
+from joulemill.figure import Figure, unknown
 from joulemill.reports.document import Ceiling, Percentiles, Report
 from joulemill.reports.wording import digits, percent, quantity, title
 
@@ -40,10 +40,42 @@ def figures(report: Report) -> list[tuple[str, Figure]]:
         ("system efficiency Φ", report.phi),
         ("utilisation U", report.utilization),
         ("accuracy", report.quality.accuracy),
+        (
+            "output tokens in accepted answers",
+            report.quality.accepted_token_ratio or unknown("1", "no quality set was asked"),
+        ),
         ("carbon per output token", energy.carbon_gco2e_tok),
         ("cost per output token", energy.cost_currency_tok),
         ("water per output token", energy.water_l_tok),
     ]
+
+
+def impacts(report: Report) -> list[tuple[str, list[str]]]:
+    """Effects whose figure per token is known: per token, per million tokens, per accepted answer, per year, basis."""
+    return [
+        (
+            i.name,
+            [
+                *(
+                    quantity(f.value, f.unit) if f.known else "–"
+                    for f in (i.per_token, i.per_million_tokens, i.per_accepted_answer, i.per_year)
+                ),
+                str(i.per_token.basis or ""),
+            ],
+        )
+        for i in report.impacts
+        if i.per_token.known
+    ]
+
+
+def impact_sources(report: Report) -> str:
+    """Whose carbon it is and of which kind, in a sentence."""
+    carbon = report.site.carbon_gco2e_kwh
+    told = f"Carbon: {carbon.source}. " if carbon.known else f"Carbon is unknown: {carbon.reason}. "
+    return told + "Per year: the run's output rate and utilisation held for 365 d."
+
+
+IMPACT_COLUMNS = ("per token", "per million tokens", "per accepted answer", "per year", "basis")
 
 
 def latencies(report: Report) -> list[tuple[str, Percentiles]]:

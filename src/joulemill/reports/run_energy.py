@@ -12,7 +12,7 @@ from joulemill.ledger.attribution import Rule
 from joulemill.ledger.record import Quantity, RunRecord, Scope
 from joulemill.ledger.scope_account import ScopeAccount
 from joulemill.physics.intervals import quotient
-from joulemill.physics.site import ReferencePue, Site, SiteFigures, pue_figure, site_figures
+from joulemill.physics.site import ReferencePue, Site, SiteFigures, carbon_figure, pue_figure, site_figures
 from joulemill.reports import document as doc
 from joulemill.reports.wording import quantity
 
@@ -188,14 +188,22 @@ def site(stated: Site | None, view: SiteFigures) -> doc.Site:
     return doc.Site(
         name=found.name if stated else None,
         pue=pue_figure(found),
-        carbon_gco2e_kwh=per_kwh(found.carbon_gco2e_j, "gCO2e/kWh", "grid carbon"),
+        carbon_gco2e_kwh=_carbon(found) or per_kwh(None, "gCO2e/kWh", "grid carbon"),
         price_currency_kwh=per_kwh(found.price_currency_j, f"{found.currency or 'currency'}/kWh", "electricity price"),
         currency=found.currency,
         water_l_kwh=per_kwh(found.water_l_j, "l/kWh", "water use"),
         it_power_limit_w=watts(found.it_power_limit_w, "IT power limit"),
         cooling_limit_w=watts(found.cooling_limit_w, "cooling limit"),
         at_reference=reference,
+        carbon_kind=found.carbon_kind if found.carbon_gco2e_j is not None else None,
     )
+
+
+def _carbon(site: Site) -> Figure | None:
+    """Grid carbon with its source, or why the grid did not tell; None where the site says nothing of it."""
+    if site.carbon_gco2e_j is None and site.carbon_source is None:
+        return None
+    return carbon_figure(site).scaled(JOULE_PER_KWH, "gCO2e/kWh")
 
 
 def waterfall(account: Account, view: SiteFigures) -> doc.Waterfall:

@@ -19,6 +19,8 @@ from joulemill.reports import document as doc
 
 #: Pictures need no more points than this; a longer series is thinned by taking means.
 POINTS = 400
+#: q*: an answer that scores at least this is accepted. All scorers give 0 or 1.
+PASS_SCORE = 1.0
 
 
 def percentiles(found: seen.Distribution) -> doc.Percentiles:
@@ -91,7 +93,19 @@ def quality(record: RunRecord) -> doc.Quality:
     note = f"{lost} questions went unanswered and are left out" if lost else None
     figure = Figure(right / len(scored), "1", Basis.MEASURED, low, high, 0.95, note, "Wilson interval")
     name = (record.manifest.get("options") or {}).get("quality")
-    return doc.Quality(figure, str(name) if name else ", ".join(tasks), len(scored), right, tasks)
+    accepted = _accepted_tokens(record)
+    return doc.Quality(figure, str(name) if name else ", ".join(tasks), len(scored), right, tasks, PASS_SCORE, accepted)
+
+
+def _accepted_tokens(record: RunRecord) -> Figure:
+    """Share of the quality set's output tokens in answers that score q* or more; unscored answers' tokens count too."""
+    scores = {a.request_id: a.score for a in record.quality}
+    spent = [(r.output_tok or 0, scores.get(r.id)) for r in record.requests if r.phase == "quality"]
+    total = sum(n for n, _ in spent)
+    if not total:
+        return unknown("1", "how many tokens the answers took is not known")
+    kept = sum(n for n, s in spent if s is not None and s >= PASS_SCORE)
+    return Figure(kept / total, "1", Basis.MEASURED, source=f"output tokens of answers that score {PASS_SCORE:g}")
 
 
 def _stated_quality(told: Mapping[str, Any]) -> doc.Quality:

@@ -28,6 +28,10 @@ def markdown(report: Report) -> str:
         row = rows.ceiling_row(ceiling, binding.name)
         cells = [row[k] for k in ("name", "rate", "capacity", "intensity", "slack", "basis", "evidence")]
         lines.append("| " + " | ".join(cell(c) for c in cells) + " |")
+    if effects := rows.impacts(report):
+        lines += ["", f"| effect | {' | '.join(rows.IMPACT_COLUMNS)} |", "|---|--:|--:|--:|--:|---|"]
+        lines += [f"| {cell(name)} | {' | '.join(map(cell, cells))} |" for name, cells in effects]
+        lines += ["", cell(rows.impact_sources(report))]
     lines += ["", "| latency [ms] | p50 | p90 | p99 | mean | n |", "|---|--:|--:|--:|--:|--:|"]
     lines += [f"| {n} | {' | '.join(rows.milliseconds(p))} |" for n, p in rows.latencies(report)]
     lines += ["", rows.slo_text(report), "", "| condition | value |", "|---|---|"]

@@ -31,6 +31,9 @@ def show(report: Report, console: Any) -> None:
     for ceiling in report.ceilings:
         if not ceiling.rate_tok_s.known:
             console.print(f"[dim]{title(ceiling.name)}: {escape(ceiling.rate_tok_s.reason or 'unknown')}[/]")
+    if rows.impacts(report):
+        console.print(_impacts(report))
+        console.print(f"[dim]{escape(rows.impact_sources(report))}[/]")
     console.print(_latency(report))
     console.print(f"[dim]{escape(rows.slo_text(report))}[/]")
     for name, figure in rows.stated(report):
@@ -83,6 +86,15 @@ def _barrel(report: Report) -> Any:
         name = f"[bold]{row['name']} ◀[/]" if row["binding"] else row["name"]
         parts = f"{row['capacity']} ÷ {row['intensity']}" if ceiling.intensity else row["capacity"]
         table.add_row(name, row["rate"], bar, _basis(ceiling.rate_tok_s), row["slack"], escape(parts))
+    return table
+
+
+def _impacts(report: Report) -> Any:
+    from rich.table import Table
+
+    table = Table("effect", *rows.IMPACT_COLUMNS, box=None, pad_edge=False)
+    for name, cells in rows.impacts(report):
+        table.add_row(name, *cells)
     return table
 
 

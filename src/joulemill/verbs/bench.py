@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError
 from joulemill.units import parse_quantity
+from joulemill.verbs.site import keep_grid, site_of
 from joulemill.verbs.sweep import run_several, sweep_arguments
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     if args.sweep or args.probe:
         return run_several(args, options)
     folder = _measure(options)
+    keep_grid(folder)
     from joulemill.bench.reading import read_run
     from joulemill.reports import serialise
     from joulemill.reports.analyse import analyse
@@ -180,7 +182,7 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         meters=tuple(args.meter or ("auto",)),
         sample_period_s=parse_quantity(args.sample_period, "s", name="--sample-period"),
         site_path=args.site,
-        site=_site(args.site),
+        site=site_of(args.site),
         slo_ttft_s=_seconds(args.slo_ttft, "--slo-ttft"),
         slo_tpot_s=_seconds(args.slo_tpot, "--slo-tpot"),
         quality=quality,
@@ -209,18 +211,6 @@ def _quality(given: str) -> tuple[str | None, dict[str, Any] | None]:
 
 def _burstiness(text: str) -> float:
     return float("inf") if text == "inf" else parse_quantity(text, "", name="--burstiness")
-
-
-def _site(path: Path | None) -> dict[str, Any] | None:
-    """The site's table as written, after it was found to be a site at all."""
-    if path is None:
-        return None
-    import tomllib
-
-    from joulemill.catalog.sites import load_site
-
-    load_site(path)
-    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def _device(args: argparse.Namespace) -> dict[str, Any] | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.errors import MachineError
+from joulemill.verbs.quality import with_quality
+from joulemill.verbs.site import keep_grid, site_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="NAME[:COUNT]", help="the hardware, which no such file tells for sure")
     parser.add_argument("--model", metavar="NAME", help="the model, where the file's name of it is not the usual one")
     parser.add_argument("--site", type=Path, metavar="FILE", help="TOML: PUE, limits, carbon, price")
+    parser.add_argument("--quality", metavar="lm-eval:FILE", help="accuracy that lm-evaluation-harness found")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page too")
     parser.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
 
@@ -46,11 +49,14 @@ def run(args: argparse.Namespace) -> int:
     if args.site:
         told["site"] = site_of(args.site)
     record = import_files(args.files, Choice(args.part, args.client_tokens), args.meter_file, told)
+    if args.quality:
+        record = with_quality(record, args.quality)
     out = args.out or free_folder(Path("runs"), time.time())
     try:
         write_run(out, record)
     except OSError as fault:
         raise MachineError(f"--out {out}: cannot be written ({fault.strerror})") from fault
+    keep_grid(out)
     sys.stderr.write(f"run folder: {out}\n")
     report = load_report(out)
     if args.html:
@@ -60,16 +66,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_terminal(report)
     return 0
-
-
-def site_of(path: Path) -> dict[str, Any]:
-    """The site's table as written. Raises InputError where it is no site."""
-    import tomllib
-
-    from joulemill.catalog.sites import load_site
-
-    load_site(path)
-    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def device_of(text: str) -> dict[str, Any]:

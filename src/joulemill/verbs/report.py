@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from joulemill.errors import InputError, MachineError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from joulemill.ledger.record import RunRecord
     from joulemill.reports.baseline import Baseline
     from joulemill.reports.document import Report
 
@@ -20,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "run", metavar="RUN", nargs="+", help="a run folder, or a report as JSON; or: compare A B [C …], side by side"
     )
     parser.add_argument("--baseline", metavar="FILE", type=Path, help="show the run against this baseline too")
+    parser.add_argument("--site", metavar="FILE", type=Path, help="at this site instead: TOML, see examples/site.toml")
+    parser.add_argument("--quality", metavar="lm-eval:FILE", help="accuracy that lm-evaluation-harness found, instead")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page")
     parser.add_argument(
         "--about",
@@ -61,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     if args.export:
         from joulemill.reports.exports.writing import export
 
-        sys.stdout.write(export(args.export, Path(args.run), args.about))
+        sys.stdout.write(export(args.export, Path(args.run), args.about, altered(args.site, args.quality)))
         return 0
-    report, baseline = load_report(Path(args.run)), baseline_of(args.baseline)
+    report, baseline = load_report(Path(args.run), altered(args.site, args.quality)), baseline_of(args.baseline)
     if args.html:
         write_page(report, args.html, baseline)
     views = {
@@ -78,6 +83,20 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_terminal(report, baseline)
     return 0
+
+
+def altered(site: Path | None, quality: str | None) -> Callable[[RunRecord], RunRecord] | None:
+    """What makes of a record the one at ``site`` with ``quality``; None where neither is asked for."""
+    if site is None and quality is None:
+        return None
+    from joulemill.verbs.quality import with_quality
+    from joulemill.verbs.site import with_site
+
+    def made(record: RunRecord) -> RunRecord:
+        there = record if site is None else with_site(record, site)
+        return there if quality is None else with_quality(there, quality)
+
+    return made
 
 
 def baseline_of(path: Path | None) -> Baseline | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from joulemill.errors import InputError
+from joulemill.ledger.record import RunRecord
 from joulemill.reports.document import Report
 from joulemill.reports.exports.croissant import PublishedFile, croissant
 from joulemill.reports.exports.cyclonedx import cyclonedx
@@ -27,10 +28,17 @@ OF_A_REPORT: Mapping[str, Callable[[Report], str]] = {
 NAMES = (*OF_A_REPORT, "croissant")
 
 
-def export(name: str, path: Path, about: Sequence[str] = ()) -> str:
-    """Export ``name`` of the run, report or (Croissant) folder of runs at ``path``. Raises InputError."""
+def export(
+    name: str, path: Path, about: Sequence[str] = (), altered: Callable[[RunRecord], RunRecord] | None = None
+) -> str:
+    """Export ``name`` of the run, report or (Croissant) folder of runs at ``path``. Raises InputError.
+
+    altered   as of ``load_report``; files as they lie, which Croissant describes, cannot be
+    """
     if name != "croissant":
-        return OF_A_REPORT[name](load_report(path))
+        return OF_A_REPORT[name](load_report(path, altered))
+    if altered is not None:
+        raise InputError("croissant describes run folders as they lie: leave --site and --quality out")
     told = dict(entry.partition("=")[::2] for entry in about)
     files = published_files(path)
     newest_s = max((path / f.path).stat().st_mtime for f in files)
