@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from scipy.special import ndtr, ndtri
@@ -19,6 +20,7 @@ from joulemill.decisions.comparable import differences, same_sensor, unstated
 from joulemill.decisions.sample import Sample
 from joulemill.figure import Figure
 from joulemill.reports import rows
+from joulemill.reports.compare_latency import PERCENTILES, real_ratio
 from joulemill.reports.document import Report
 from joulemill.reports.serialise import plain
 
@@ -42,6 +44,7 @@ _SAMPLED = {
     "output rate that met its targets",
     "accuracy",
 }
+_LATENCIES = ("ttft_s", "tpot_s", "e2e_s")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -194,6 +197,27 @@ def _latencies(runs: Sequence[Run]) -> list[tuple[str, tuple[tuple[str, ...], ..
     ]
 
 
+def latency_shifts(found: Comparison) -> list[dict[str, Any]]:
+    """Each percentile of each run against the first's, over all requests of the load; null where too few tell."""
+    first, told = found.runs[0], []
+    for key, q, other in product(_LATENCIES, PERCENTILES, found.runs[1:]):
+        values = [r.report.series.histograms.get(key) or () for r in (first, other)]
+        shift = real_ratio(values[0], values[1], q)
+        ratio, real = shift if shift is not None else (None, None)
+        told.append({"latency": key, "percentile": q, "run": other.label, "ratio": ratio, "real": real})
+    return told
+
+
+def latency_lines(found: Comparison) -> list[str]:
+    """The same for people, of those that can be told."""
+    return [
+        f"{s['latency'].removesuffix('_s').upper()} p{s['percentile'] * 100:g}, {s['run']} against "
+        f"{found.runs[0].label}: {s['ratio']:+.1%}, {s['real']:.1%} likely to be real"
+        for s in latency_shifts(found)
+        if s["ratio"] is not None
+    ]
+
+
 def document(found: Comparison) -> dict[str, Any]:
     """The comparison as JSON."""
 
@@ -210,5 +234,6 @@ def document(found: Comparison) -> dict[str, Any]:
         "runs": [{"label": r.label, "name": r.name, "run_id": r.report.run_id} for r in found.runs],
         "figures": [plain(r) for r in found.rows],
         "latency_s": {n: [plain(dict(rows.latencies(r.report))[n]) for r in found.runs] for n, _ in found.latencies},
+        "latency_shifts": latency_shifts(found),
         "warnings": {r.label: list(r.report.warnings) for r in found.runs if r.report.warnings},
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from joulemill import __version__
 from joulemill.reports import plane, rows
-from joulemill.reports.compare import Comparison, Row, Shift
+from joulemill.reports.compare import Comparison, Row, Shift, latency_lines
 from joulemill.reports.tables import cell
 from joulemill.reports.wording import interval, percent, quantity, title
 
@@ -60,6 +60,8 @@ def show(found: Comparison, console: Any) -> None:
     console.print(_table(_columns(found), [_cells(row, brief=True) for row in found.rows]))
     heads = ["latency, p50 / p90 / p99 [ms]", *(r.label for r in found.runs)]
     console.print(_table(heads, [[name, *(" / ".join(c) for c in cells)] for name, cells in found.latencies]))
+    for told in latency_lines(found):
+        console.print(f"[dim]{told}[/]")
 
 
 def _table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
@@ -105,6 +107,7 @@ def markdown(found: Comparison) -> str:
     lines += [_line(_cells(row)) for row in found.rows]
     lines += ["", _line(["latency, p50 / p90 / p99 [ms]", *labels]), _rule(len(labels) + 1)]
     lines += [_line([name, *(" / ".join(c) for c in cells)]) for name, cells in found.latencies]
+    lines += ["", *(f"* {cell(told)}" for told in latency_lines(found))]
     return "\n".join(lines) + "\n"
 
 

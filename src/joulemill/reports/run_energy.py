@@ -64,6 +64,8 @@ def _beside_reference(figure: Figure, view: SiteFigures, name: str) -> Figure:
         return figure
     first = view.at_reference[0]
     shown: Figure = getattr(first, name)
+    if not shown.known:
+        return figure
     label = (
         f"at PUE {first.reference.pue_ratio:g} ({first.reference.name}) it would be {quantity(shown.value, shown.unit)}"
     )
