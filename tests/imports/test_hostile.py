@@ -136,6 +136,12 @@ def test_nothing_of_it_is_a_result(data: bytes) -> None:
     assert imported(data) is None
 
 
+def test_yaml_is_told_what_to_do() -> None:
+    with pytest.raises(InputError, match=r"r\.yaml: is YAML; write it as JSON first"):
+        parse_document("r.yaml", b"version: '0.2.1'\nrun: {}\n")
+    assert parse_document("r.yaml", b'{"a": 1}').form == "json", "JSON is YAML"
+
+
 def test_negative_tokens_are_named_by_their_place() -> None:
     document = samples.guidellm()
     document["benchmarks"][0]["requests"]["successful"][3]["output_tokens"] = -5

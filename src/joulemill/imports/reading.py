@@ -60,6 +60,8 @@ def parse_document(name: str, data: bytes) -> Document:
     if not begin:
         raise InputError(f"{name}: is empty")
     where = f"{name}: "
+    if begin not in "{[" and name.lower().endswith((".yaml", ".yml")):
+        raise InputError(f"{name}: is YAML; write it as JSON first, e.g. with `yq -o=json`, and import that")
     if begin not in "{[":
         return Document(name, "csv", Part(_csv_rows(name, text), where), digest)
     value, why = _loads(text)
