@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from joulemill.bench.facts import serves_here
+from joulemill.bench.facts import expected_counts, serves_here
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,9 @@ from joulemill.bench.facts import serves_here
 )
 def test_whose_watts_may_be_taken(url: str, here: bool) -> None:
     assert serves_here(url) is here
+
+
+def test_stated_boards_are_expected_at_the_meters_and_a_cpu_is_not() -> None:
+    assert expected_counts({"name": "h100", "kind": "gpu", "count": 8}) == {"device": 8}
+    assert expected_counts({"name": "epyc", "kind": "cpu", "count": 2}) == {}
+    assert expected_counts(None) == {}

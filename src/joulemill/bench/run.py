@@ -24,7 +24,7 @@ from typing import Any
 import aiohttp
 
 from joulemill.bench.engine import Engine
-from joulemill.bench.facts import machine_facts, server_facts, serves_here, version_facts
+from joulemill.bench.facts import expected_counts, machine_facts, server_facts, serves_here, version_facts
 from joulemill.bench.folder import RunWriter, free_folder
 from joulemill.bench.host import Host, hosted
 from joulemill.bench.load import calibrate, drive
@@ -98,6 +98,7 @@ class _Run:
             "machine": machine_facts(),
             "site": dict(options.site) if options.site is not None else None,
             "device": dict(options.device) if options.device is not None else None,
+            "expected": expected_counts(options.device),
             "machine_ceilings": dict(around.machine_ceilings) if around.machine_ceilings is not None else None,
         }
 
