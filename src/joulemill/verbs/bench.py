@@ -220,4 +220,5 @@ def _device(args: argparse.Namespace) -> dict[str, Any] | None:
         raise InputError(f"--devices must be at least 1, not {args.devices}")
     from joulemill.catalog.devices import find_device
 
-    return {"name": find_device(args.device).name, "count": args.devices}
+    device = find_device(args.device)
+    return {"name": device.name, "kind": device.kind, "count": args.devices}
