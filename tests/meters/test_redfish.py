@@ -15,6 +15,7 @@ from joulemill.ledger.record import Quantity, Reading, Scope
 from joulemill.ledger.scopes import compose, scope_energy
 from joulemill.ledger.trace import trace
 from joulemill.meters.meter import Meter, MeterContext, open_meters
+from joulemill.meters.redfish import REL_ERROR
 from joulemill.meters.redfish_parts import energy_j, environment_facts, power_facts, supply_facts, supply_powers
 from tests.meters.redfish_service import ROOT, Service, at, collection, excerpt
 from tests.meters.surroundings import HandClock
@@ -210,6 +211,31 @@ def test_several_chassis_must_be_chosen_from_unless_one_holds_the_others(web: We
         opened(web, context, ",chassis=3")
     service.put(f"{CHASSIS[:-1]}2", {**links, "Links": {"ContainedBy": at(CHASSIS)}})
     assert "1:power" in values(opened(web, context))
+
+
+def baseboard(service: Service) -> None:
+    """Two accelerator boards, each a chassis inside the node's."""
+    paths = [f"{ROOT}/Chassis/{i}" for i in ("1", "GPU_1", "GPU_2")]
+    service.put(f"{ROOT}/Chassis", {"Members": [at(p) for p in paths]})
+    for i, watts in (("1", 2000.0), ("GPU_1", 640.0), ("GPU_2", 655.0)):
+        path, sensor = f"{ROOT}/Chassis/{i}", f"{ROOT}/Chassis/{i}/Sensors/power"
+        inside = {} if i == "1" else {"Links": {"ContainedBy": at(f"{ROOT}/Chassis/1")}}
+        service.put(path, {"EnvironmentMetrics": at(f"{path}/EnvironmentMetrics"), **inside})
+        service.put(f"{path}/EnvironmentMetrics", {"PowerWatts": {"DataSourceUri": sensor, "Reading": watts}})
+    service.put(f"{ROOT}/Chassis/GPU_1/Sensors/power", {"Reading": 640.0, "Accuracy": 2.0, "SensingInterval": "PT0.5S"})
+
+
+def test_boards_of_a_baseboard_are_devices_and_a_sensor_states_its_accuracy(web: Web, context: MeterContext) -> None:
+    baseboard(Service(web))
+    assert values(opened(web, context)) == {"1:power": 2000.0}
+    meter = opened(web, context, ",chassis=GPU_1+GPU_2,scope=device")
+    assert values(meter) == {"GPU_1:power": 640.0, "GPU_2:power": 655.0}
+    first, second = meter.channels()
+    assert {first.scope, second.scope} == {Scope.DEVICE}
+    assert (first.rel_error, first.update_period_s) == (0.02, 0.5)
+    assert second.rel_error == REL_ERROR and second.source is not None and "assumed" in second.source
+    with pytest.raises(InputError, match="no chassis with power GPU_1\\+GPU_9; say chassis= one of 1, GPU_1, GPU_2"):
+        opened(web, context, ",chassis=GPU_1+GPU_9")
 
 
 def test_what_is_no_redfish_service(web: Web, context: MeterContext) -> None:

@@ -3,7 +3,10 @@
 A BMC sees the whole node, conversion loss and fans included, a few times a minute at best: what it gives is for long
 windows and cross-checks. Credentials come from the environment; the session is ended on closing.
 
-SPEC: ``redfish:https://BMC[,chassis=ID][,auth=session|basic|none][,scope=node|rack][,ca=FILE][,verify=no]``.
+A baseboard of accelerators shows a chassis for each board: ``chassis=GPU_1+GPU_2,scope=device`` reads those, and
+each stands inside the node whose BMC it is. A sensor that states its accuracy and interval is taken at its word.
+
+SPEC: ``redfish:https://BMC[,chassis=ID[+ID]][,auth=session|basic|none][,scope=node|rack|device][,ca=FILE][,verify=no]``.
 """
 
 from __future__ import annotations
@@ -27,12 +30,14 @@ from joulemill.meters.redfish_parts import (
     power_facts,
     supply_facts,
     supply_powers,
+    with_sensor,
 )
 
 #: Assumed half width at 95 % of a BMC's or supply's power figure.
 REL_ERROR = 0.05
 #: BMCs are slow computers: no more often than this.
 ASK_EVERY_S = 2.0
+SCOPES = ("node", "rack", "device")
 CREDENTIALS = "JOULEMILL_REDFISH_USER and JOULEMILL_REDFISH_PASSWORD"
 Resource = Mapping[str, Any]
 Parse = Callable[[Sequence[Resource]], Iterator[Fact]]
@@ -112,14 +117,14 @@ class RedfishMeter:
     def __init__(self, session: Session, parts: Sequence[Part], spec: Spec, context: MeterContext) -> None:
         self._session, self._parts, self._context = session, tuple(parts), context
         self._due_s = float("-inf")
-        scope = Scope(spec.option("scope", "node", ("node", "rack")))
+        scope = Scope(spec.option("scope", "node", SCOPES))
         self._ids: list[list[str]] = []
         channels: list[Channel] = []
         for part in self._parts:
             began_s = context.clock.mono()
             facts = list(self._facts(part))
             half_s = (context.clock.mono() - began_s) / 2
-            channels += [_channel(part, f, spec, scope, half_s) for f in facts]
+            channels += [_channel(part, self._accurate(f), spec, scope, half_s) for f in facts]
             self._ids.append([part.id(f.name) for f in facts])
         self._channels = tuple(_holding(c, channels) for c in channels)
 
@@ -150,6 +155,15 @@ class RedfishMeter:
         half_s = (clock.mono() - began_s) / 2
         mono, wall = began_s + half_s, clock.wall() - half_s
         return [Reading(i, mono, wall, values[i]) if i in values else Reading(i, mono, wall, None, error) for i in ids]
+
+    def _accurate(self, fact: Fact) -> Fact:
+        """``fact`` with what its sensor resource says of itself; a sensor that cannot be read changes nothing."""
+        if fact.sensor is None:
+            return fact
+        try:
+            return with_sensor(fact, self._session.get(fact.sensor))
+        except (OSError, ValueError):
+            return fact
 
     def _facts(self, part: Part) -> Iterator[Fact]:
         return part.parse([self._session.get(p) for p in part.paths])
@@ -183,12 +197,13 @@ def find_parts(get: Callable[[str], Resource], chassis: str, spec: Spec) -> Iter
     found = {path.rstrip("/").rsplit("/", 1)[-1]: get(path) for path in members(get(_needed(root, "Chassis")))}
     powered = {i: c for i, c in found.items() if link(c, "EnvironmentMetrics") or link(c, "Power")}
     outer = {i: c for i, c in powered.items() if not link(c, "Links", "ContainedBy")} or powered
-    chosen = {chassis: powered[chassis]} if chassis in powered else {} if chassis else outer
-    if len(chosen) != 1:
-        what = "no chassis with power" if not chosen else "several chassis with power"
+    asked = chassis.split("+") if chassis else []
+    chosen = {i: powered[i] for i in asked if i in powered} if asked else outer
+    if len(chosen) != (len(asked) or 1):
+        what = "several chassis with power" if chosen and not asked else f"no chassis with power {chassis}".rstrip()
         raise InputError(f"--meter {spec.text}: {what}; say chassis= one of {', '.join(powered or found) or 'none'}")
-    ((name, resource),) = chosen.items()
-    yield from _chassis_parts(get, name, resource)
+    for name, resource in chosen.items():
+        yield from _chassis_parts(get, name, resource)
 
 
 def _chassis_parts(get: Callable[[str], Resource], name: str, chassis: Resource) -> Iterator[Part]:
@@ -249,7 +264,7 @@ def _channel(part: Part, fact: Fact, spec: Spec, scope: Scope, half_s: float) ->
         quantity=fact.quantity,
         basis=Basis.MEASURED,
         update_period_s=fact.period_s,
-        rel_error=REL_ERROR if energetic else None,
+        rel_error=(REL_ERROR if fact.rel_error is None else fact.rel_error) if energetic else None,
         clock_skew_s=half_s,
-        source=f"Redfish {part.paths[0]}; error assumed",
+        source=f"Redfish {part.paths[0]}; error {'assumed' if fact.rel_error is None else 'stated by its sensor'}",
     )

@@ -6,23 +6,30 @@ A sensor excerpt is ``{"Reading": 350, "DataSourceUri": …}``; what is null or 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulemill.ledger.record import Quantity
 
 KWH_J = 3.6e6
+_SECONDS = re.compile(r"^PT(\d+(?:\.\d+)?)S$")
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One number: its name, its quantity, its value in SI, how often it is renewed where that is said."""
+    """One number: its name, its quantity, its value in SI, how often it is renewed where that is said.
+
+    ``sensor`` is the resource that it is an excerpt of, ``rel_error`` the half width that this one states.
+    """
 
     name: str
     quantity: Quantity
     value: float
     period_s: float | None = None
+    sensor: str | None = None
+    rel_error: float | None = None
 
 
 def reading(resource: Mapping[str, Any], name: str, member: str = "Reading") -> float | None:
@@ -37,11 +44,32 @@ def environment_facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
 
     Energy comes from ``EnergyJoules``, else ``EnergykWh``; the lifetime reading before the one that a user may reset.
     """
-    yield from _one("power", Quantity.POWER, reading(resource, "PowerWatts"))
-    yield from _one("energy", Quantity.ENERGY, energy_j(resource))
+    for fact in _one("power", Quantity.POWER, reading(resource, "PowerWatts")):
+        yield replace(fact, sensor=source_uri(resource, "PowerWatts"))
+    for fact in _one("energy", Quantity.ENERGY, energy_j(resource)):
+        yield replace(fact, sensor=source_uri(resource, "EnergyJoules") or source_uri(resource, "EnergykWh"))
     limit_w = reading(resource, "PowerLimitWatts", "SetPoint")
     yield from _one("power-limit", Quantity.POWER_LIMIT, limit_w)
     yield from _one("temperature", Quantity.TEMPERATURE, reading(resource, "TemperatureCelsius"))
+
+
+def source_uri(resource: Mapping[str, Any], name: str) -> str | None:
+    """The sensor that an excerpt is of."""
+    part = resource.get(name)
+    found = part.get("DataSourceUri") if isinstance(part, Mapping) else None
+    return found if isinstance(found, str) and found.startswith("/") else None
+
+
+def with_sensor(fact: Fact, sensor: Mapping[str, Any]) -> Fact:
+    """``fact`` with its Sensor resource's ``Accuracy`` (% of it) and ``SensingInterval`` (ISO 8601 seconds)."""
+    percent = reading(sensor, "Accuracy")
+    text = sensor.get("SensingInterval")
+    match = _SECONDS.match(text) if isinstance(text, str) else None
+    return replace(
+        fact,
+        rel_error=percent / 100.0 if percent is not None and 0.0 < percent < 100.0 else fact.rel_error,
+        period_s=float(match.group(1)) if match is not None else fact.period_s,
+    )
 
 
 def energy_j(resource: Mapping[str, Any]) -> float | None:
