@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from joulemill.decisions.diagnosis import CANDIDATES
 from joulemill.figure import Basis
 from joulemill.ledger.record import Outcome, QualityAnswer, RunRecord
 from joulemill.reports.analyse import analyse, run_id
@@ -158,3 +159,12 @@ def test_failed_requests_are_told() -> None:
     report = analyse(dataclasses.replace(record, requests=(*record.requests[:-1], lost)))
     assert report.requests.by_outcome["timeout"] == 1
     assert any("1 timeout" in w for w in report.warnings)
+
+
+def test_the_document_lists_every_candidate_and_what_would_overturn_it() -> None:
+    report = analyse(run_with())
+    shares = [c.probability_ratio for c in report.candidates]
+    assert {c.name for c in report.candidates} == set(CANDIDATES)
+    assert shares == sorted(shares, reverse=True) and sum(shares) <= 1.0 + 1e-9
+    assert all(c.overturned_by for c in report.candidates)
+    assert from_json(to_json(report)).candidates == report.candidates

@@ -70,6 +70,7 @@ def analyse(record: RunRecord) -> doc.Report:
         warnings=warnings(record, counted, client, energy),
         stated=stated(record),
         impacts=impacts(view, site or Site(), _rate(output), answer),
+        candidates=found.candidates,
     )
 
 

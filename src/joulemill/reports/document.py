@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from joulemill.decisions.diagnosis import Candidate
 from joulemill.figure import Figure
 from joulemill.physics.impact import Impact
 
@@ -251,7 +252,11 @@ class Stated:
 
 @dataclass(frozen=True)
 class Report:
-    """One run, analysed. ``run_id`` is a hash of the record, so the same run gives the same bytes."""
+    """One run, analysed. ``run_id`` is a hash of the record, so the same run gives the same bytes.
+
+    candidates   every constraint that may have bound it, the likeliest first: its probability, achieved ÷ its ceiling,
+                 what was seen for and against it, what would overturn it; empty in documents older than this member
+    """
 
     schema_version: str
     run_id: str
@@ -279,3 +284,4 @@ class Report:
     warnings: tuple[str, ...] = ()
     stated: tuple[Stated, ...] = ()
     impacts: tuple[Impact, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
