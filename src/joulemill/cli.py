@@ -28,6 +28,7 @@ VERBS: dict[str, str] = {
     "gate": "pass, fail or undecided: has J/token risen, at the same quality and latency? For CI",
     "baseline": "keep a run as the baseline that later runs are shown against",
     "show": "a device, model or site of the catalogue, every fact with its source",
+    "monitor": "watch servers and meters as they run: tokens, joules and gaps of every target, no load of its own",
     "doctor": "what this machine and these endpoints can meter, and how to get the rest",
 }
 #: Verbs whose module has another name, since Python keeps the word for itself.

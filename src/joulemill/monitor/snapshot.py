@@ -98,7 +98,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class MeterHealth:
-    """One meter of one target or site: ``state`` is ``ok`` or a reason code of the ledger (``stale``, ``vanished`` …)."""
+    """One meter of one target or site: ``state`` is ``ok`` or a reason code of the ledger (``stale_counter`` …)."""
 
     meter: str
     target: str | None

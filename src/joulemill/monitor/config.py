@@ -1,0 +1,96 @@
+"""The monitor's configuration: one TOML file, checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from joulemill.errors import InputError
+from joulemill.monitor.snapshot import SiteFacts, TargetFacts
+
+
+class SiteConfig(BaseModel):
+    """A site as it states itself; what is left out stays unknown."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(min_length=1)
+    pue_ratio: float | None = Field(default=None, ge=1)
+    carbon_g_kwh: float | None = Field(default=None, ge=0)
+    price_kwh: float | None = Field(default=None, ge=0)
+    currency: str | None = None
+    power_limit_w: float | None = Field(default=None, gt=0)
+
+    def facts(self) -> SiteFacts:
+        """The same as a plain value."""
+        return SiteFacts(**{k: v for k, v in self.model_dump().items() if k != "name"}, site=self.name)
+
+
+class TargetConfig(BaseModel):
+    """One model server: where its metrics are, and what meters it (``meters`` are SPECs as of ``--meter``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(min_length=1)
+    metrics_url: str
+    model: str = Field(min_length=1)
+    site: str = "default"
+    dialect: str | None = None
+    meters: tuple[str, ...] = ()
+    device: str | None = None
+    devices_count: int | None = Field(default=None, ge=1)
+    token_env: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("metrics_url")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be a http:// or https:// address")
+        if parts.username or parts.password:
+            raise ValueError("must hold no password; name an environment variable in token_env")
+        return url
+
+    def facts(self) -> TargetFacts:
+        """What later rooms may see of it: no address, no credential."""
+        return TargetFacts(self.name, self.model, self.site, self.device, self.devices_count, dict(self.labels))
+
+
+class MonitorConfig(BaseModel):
+    """Everything. ``period_s``: between scrapes of one target; ``meter_period_s``: between reads of a meter."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    period_s: float = Field(default=10.0, gt=0)
+    timeout_s: float = Field(default=5.0, gt=0)
+    meter_period_s: float = Field(default=1.0, gt=0)
+    site: tuple[SiteConfig, ...] = ()
+    target: tuple[TargetConfig, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _once(self) -> MonitorConfig:
+        for kind, names in (("target", [t.name for t in self.target]), ("site", [s.name for s in self.site])):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"two [[{kind}]] are called {twice[0]!r}; give each a name of its own")
+        return self
+
+    def sites(self) -> tuple[SiteFacts, ...]:
+        """Every site that is described or that a target names."""
+        told = {s.name: s.facts() for s in self.site}
+        return tuple(told.get(n, SiteFacts(n)) for n in sorted({*told, *(t.site for t in self.target)}))
+
+
+def load_config(path: Path) -> MonitorConfig:
+    """Read ``path``. Raises InputError with one line that names the file, the entry and what is wrong in it."""
+    try:
+        return MonitorConfig.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except OSError as fault:
+        raise InputError(f"{path}: cannot be read: {fault.strerror}") from None
+    except ValidationError as fault:
+        first = fault.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(p) for p in first["loc"]) or "the file"
+        raise InputError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+    except ValueError as fault:
+        raise InputError(f"{path}: {fault}") from None

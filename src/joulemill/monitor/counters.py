@@ -1,0 +1,35 @@
+"""What counters say between two scrapes. Pure: no clock, no socket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from joulemill.ledger.record import ServerSample
+from joulemill.monitor.snapshot import TokenKind
+
+_KINDS = {
+    TokenKind.PROMPT: "prompt_tok_total",
+    TokenKind.CACHED: "prompt_cached_tok_total",
+    TokenKind.OUTPUT: "output_tok_total",
+}
+
+
+def increase_count(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float | None:
+    """Increase of a counter; a counter that fell has restarted from 0. None where either scrape lacks it."""
+    a, b = before.get(name), after.get(name)
+    if a is None or b is None:
+        return None
+    return b - a if b >= a else b
+
+
+def token_increases(before: ServerSample, after: ServerSample) -> dict[TokenKind, float]:
+    """Tokens by kind between two good scrapes; a kind that the server does not count is absent."""
+    found = {kind: increase_count(before.values, after.values, name) for kind, name in _KINDS.items()}
+    return {kind: value for kind, value in found.items() if value is not None}
+
+
+def idle_ratio(before: ServerSample, after: ServerSample) -> float | None:
+    """1 where no request runs at either end and no token was made between; else gauges alone cannot tell: None."""
+    running = [s.values.get("running_req") for s in (before, after)]
+    made = increase_count(before.values, after.values, "output_tok_total")
+    return 1.0 if running == [0.0, 0.0] and made == 0 else None

@@ -1,0 +1,156 @@
+"""The monitor against a loopback server whose counters we set: it tells what was counted; gaps are gaps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from joulemill.errors import InputError
+from joulemill.figure import Basis
+from joulemill.ledger.record import Channel, Quantity, Reading, Scope, ServerSample
+from joulemill.monitor.config import MonitorConfig, load_config
+from joulemill.monitor.counters import idle_ratio, token_increases
+from joulemill.monitor.loop import Monitor
+from joulemill.monitor.metering import TargetMeters
+from joulemill.monitor.snapshot import Snapshot, TokenKind
+
+
+class Server:
+    """A page in vLLM's words; ``broken`` answers bytes that are none."""
+
+    def __init__(self) -> None:
+        self.output, self.broken = 1000.0, False
+
+    async def page(self, _: web.Request) -> web.Response:
+        if self.broken:
+            return web.Response(body=b"\xff\xfe\x00<script>{{{" * 1000)
+        text = (
+            f'vllm:generation_tokens_total{{engine="0"}} {self.output}\nvllm:num_requests_running{{engine="0"}} 0\n'
+            f'vllm:prompt_tokens_total{{engine="0"}} {2 * self.output}\n'
+        )
+        return web.Response(text=text)
+
+
+async def watched(server: Server, script: object) -> Snapshot:
+    app = web.Application()
+    app.router.add_get("/metrics", server.page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/metrics"
+    target = {"name": "a", "model": "m", "metrics_url": url}
+    monitor = Monitor(MonitorConfig.model_validate({"period_s": 0.05, "timeout_s": 1, "target": [target]}))
+    stop = asyncio.Event()
+    task = asyncio.create_task(monitor.run(stop))
+    try:
+        await script(server)  # type: ignore[operator]
+    finally:
+        stop.set()
+        await task
+        await runner.cleanup()
+    return monitor.snapshot()
+
+
+def test_counts_only_what_rose_and_a_restart_adds_no_more_than_the_new_counter() -> None:
+    async def script(server: Server) -> None:
+        await asyncio.sleep(0.5)
+        server.output = 1500
+        await asyncio.sleep(0.3)
+        server.output = 70  # restarted
+        await asyncio.sleep(0.3)
+
+    state = asyncio.run(watched(Server(), script)).targets[0]
+    assert state.up
+    assert state.tokens == {TokenKind.OUTPUT: 570, TokenKind.PROMPT: 1140}
+    assert state.energy_j == {}
+
+
+def test_a_hostile_page_is_a_gap_and_nothing_is_invented_for_it() -> None:
+    async def script(server: Server) -> None:
+        await asyncio.sleep(0.5)
+        server.broken = True
+        await asyncio.sleep(0.4)
+        server.output, server.broken = 9000, False
+        await asyncio.sleep(1.0)
+
+    state = asyncio.run(watched(Server(), script)).targets[0]
+    assert state.up
+    assert state.tokens[TokenKind.OUTPUT] == 0
+    assert state.unobserved_s > 0.3
+
+
+def test_a_counter_that_the_server_lacks_is_unknown_and_quiet_gauges_alone_do_not_prove_idleness() -> None:
+    a = ServerSample(0, 0, {"output_tok_total": 5, "running_req": 0})
+    b = ServerSample(1, 1, {"output_tok_total": 9, "running_req": 0})
+    assert token_increases(a, b) == {TokenKind.OUTPUT: 4}
+    assert idle_ratio(a, b) is None
+    assert idle_ratio(a, ServerSample(1, 1, dict(a.values))) == 1.0
+
+
+class Counter:
+    """A meter that is read by nobody: the test hands its readings in."""
+
+    def __init__(self, quantity: Quantity = Quantity.ENERGY) -> None:
+        self.quantity = quantity
+
+    def channels(self) -> tuple[Channel, ...]:
+        return (Channel("x:e", "x", "GPU-1", Scope.DEVICE, self.quantity, Basis.MEASURED),)
+
+    def read(self) -> tuple[Reading, ...]:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+def test_joules_of_the_window_by_hand_and_none_where_readings_do_not_bracket_it() -> None:
+    meters = TargetMeters([Counter()], 1.0, 1000.0)
+    meters.take([Reading("x:e", 100.0 + t, t, 250.0 * t) for t in range(31)])  # 250 W
+    assert meters.energy(105.0, 115.0)["device"].energy_j == pytest.approx(2500)
+    assert "device" not in meters.energy(125.0, 135.0)
+
+
+def test_a_hole_in_power_readings_gives_no_joules_while_a_counter_bridges_it() -> None:
+    times = [float(t) for t in range(40) if not 10 < t < 30]
+    power, counter = TargetMeters([Counter(Quantity.POWER)], 1.0, 1000.0), TargetMeters([Counter()], 1.0, 1000.0)
+    power.take([Reading("x:e", t, t, 100.0) for t in times])
+    counter.take([Reading("x:e", t, t, 100.0 * t) for t in times])
+    assert "device" not in power.energy(5.0, 35.0)
+    assert power.energy(1.0, 9.0)["device"].energy_j == pytest.approx(800)
+    assert counter.energy(5.0, 35.0)["device"].energy_j == pytest.approx(3000)
+
+
+def test_devices_alone_do_not_pass_for_the_node() -> None:
+    meters = TargetMeters([Counter()], 1.0, 1000.0)
+    meters.take([Reading("x:e", float(t), t, 9.0 * t) for t in range(30)])
+    assert set(meters.energy(5.0, 25.0)) == {"device"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[[target]]\nname='a'\nmodel='m'\nmetrics_url='ftp://x'", "http"),
+        ("[[target]]\nname='a'\nmodel='m'\nmetrics_url='http://u:p@x/'", "token_env"),
+        ("perod_s=1\n[[target]]\nname='a'\nmodel='m'\nmetrics_url='http://x/'", "perod_s"),
+        ("[[target]]\nname='a'\nmodel='m'\nmetrics_url='http://x/'\n" * 2, "'a'"),
+        ("[[", "config.toml"),
+    ],
+)
+def test_a_wrong_config_is_one_clear_line(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=told) as fault:
+        load_config(path)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_clock_step_adds_no_time() -> None:
+    from joulemill.monitor.accounting import observed
+
+    a, b = ServerSample(10, time.time(), {}), ServerSample(20, time.time() - 3600, {})
+    assert observed("a", a, b, {}).duration_s == pytest.approx(10)
