@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     report, baseline = load_report(Path(args.run), altered(args.site, args.quality)), baseline_of(args.baseline)
     if args.html:
-        write_page(report, args.html, baseline)
+        write_page(report, args.html, baseline, Path(args.run))
     views = {
         "json": serialise.to_json,
         "markdown": tables.markdown,
@@ -119,12 +119,14 @@ def print_terminal(report: Report, baseline: Baseline | None = None) -> None:
         baseline_view.show(baseline, report, Console(stderr=True))
 
 
-def write_page(report: Report, path: Path, baseline: Baseline | None = None) -> None:
-    """The HTML page at ``path``."""
+def write_page(report: Report, path: Path, baseline: Baseline | None = None, run: Path | None = None) -> None:
+    """The HTML page at ``path``; with the levers of the folder ``run``, where one is given."""
     from joulemill.reports.baseline_view import card
     from joulemill.reports.html import render
+    from joulemill.reports.run_levers import lever_cards
 
-    write_text(render(report, [] if baseline is None else [card(baseline, report)]), path)
+    extra = [] if baseline is None else [card(baseline, report)]
+    write_text(render(report, [*extra, *(lever_cards(run) if run else ())]), path)
 
 
 def write_text(text: str, path: Path) -> None:

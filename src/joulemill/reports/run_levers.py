@@ -1,0 +1,25 @@
+"""The levers of a measured run as cards of its page; a plain sentence where its deployment is not known well enough."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from joulemill.decisions.lever_case import Settings
+from joulemill.errors import InputError
+from joulemill.reports.levers_page import cards
+from joulemill.reports.levers_question import levers_answer, question_of_run
+
+ROLES = ("draft", "small", "alternative", "to")
+
+
+def lever_cards(path: Path) -> list[dict[str, str]]:
+    """{title, body} cards of the run folder at ``path``, their markup safe; none for what is not a folder."""
+    if not path.is_dir():
+        return []
+    try:
+        question, _ = question_of_run(path, None)
+        return cards(levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()))
+    except InputError as fault:
+        told = f"No levers could be predicted for this run: {fault}."
+        return [{"title": "Levers", "body": f"<p>{escape(told)}</p>"}]
