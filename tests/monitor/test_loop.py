@@ -35,7 +35,7 @@ class Server:
         return web.Response(text=text)
 
 
-async def watched(server: Server, script: object) -> Snapshot:
+async def watched(server: Server, script: object, history: object = None) -> Snapshot:
     app = web.Application()
     app.router.add_get("/metrics", server.page)
     runner = web.AppRunner(app)
@@ -44,7 +44,7 @@ async def watched(server: Server, script: object) -> Snapshot:
     await site.start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/metrics"
     target = {"name": "a", "model": "m", "metrics_url": url}
-    monitor = Monitor(MonitorConfig.model_validate({"period_s": 0.05, "timeout_s": 1, "target": [target]}))
+    monitor = Monitor(MonitorConfig.model_validate({"period_s": 0.05, "timeout_s": 1, "target": [target]}), history)
     stop = asyncio.Event()
     task = asyncio.create_task(monitor.run(stop))
     try:
@@ -82,6 +82,21 @@ def test_a_hostile_page_is_a_gap_and_nothing_is_invented_for_it() -> None:
     assert state.up
     assert state.tokens[TokenKind.OUTPUT] == 0
     assert state.unobserved_s > 0.3
+
+
+class FullDisk:
+    def append(self, intervals: object, facts: object) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_does_not_end_the_watching() -> None:
+    async def script(server: Server) -> None:
+        await asyncio.sleep(0.5)
+        server.output = 1500
+        await asyncio.sleep(0.3)
+
+    state = asyncio.run(watched(Server(), script, FullDisk())).targets[0]
+    assert state.tokens[TokenKind.OUTPUT] == 500
 
 
 def test_a_counter_that_the_server_lacks_is_unknown_and_quiet_gauges_alone_do_not_prove_idleness() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import time
@@ -13,6 +14,7 @@ from typing import Protocol
 import aiohttp
 
 from joulemill.catalog.dialect import Dialect, dialect, dialects
+from joulemill.errors import JoulemillError
 from joulemill.ledger.record import ServerSample
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import check_overlap, open_all
@@ -22,6 +24,7 @@ from joulemill.monitor.metering import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.snapshot import Interval, SiteFacts, Snapshot, TargetFacts
 from joulemill.servers.metrics import scrape
 
+_LOG = logging.getLogger("joulemill.monitor")
 #: A target that fails is asked again after 2, 4, 8 … periods, at most this many (assumed).
 MAX_BACK_OFF_PERIODS = 8
 #: Scrapes in flight at once (assumed).
@@ -151,9 +154,16 @@ class Monitor:
             interval = watched.account(sample)
             if interval is not None:
                 watched.totals.add(interval)
-                if self._history is not None:
-                    self._history.append([interval], {watched.config.name: watched.totals.facts})
+                self._keep(interval, watched.totals.facts)
             due_s = max(due_s + self._wait_s(watched.failures), time.monotonic())
+
+    def _keep(self, interval: Interval, facts: TargetFacts) -> None:
+        if self._history is None:
+            return
+        try:
+            self._history.append([interval], {interval.target: facts})
+        except (OSError, JoulemillError) as fault:  # a full disk must not end the watching; what is live stays right
+            _LOG.error("an interval of %s was not kept: %s", interval.target, fault)
 
     def _wait_s(self, failures: int) -> float:
         if failures < 2:
