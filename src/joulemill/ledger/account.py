@@ -18,6 +18,7 @@ import numpy as np
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown, weakest
 from joulemill.ledger.attribution import EQUAL_WORK, Attribution, Rule, Weights, attribute
+from joulemill.ledger.clock_offset import with_offsets
 from joulemill.ledger.flow import Flow, flow
 from joulemill.ledger.interval import LEVEL, ratio_interval
 from joulemill.ledger.latency import Latency, Targets, latency, met_targets
@@ -87,7 +88,7 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
     Raises InputError where the manifest's expectations cannot be read.
     """
     expected = expectations(record)
-    every = traces(record.channels, record.readings)
+    every = with_offsets(traces(record.channels, record.readings), record.requests)
     used = _used(every, expected)
     load = load_requests(record)
     window = find_window(record, load_shape(record.manifest), _covered(used))

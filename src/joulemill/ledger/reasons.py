@@ -32,6 +32,7 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate_reading"
     CONFLICT = "conflicting_readings"
     LATE = "late_reading"
+    CLOCK_OFFSET = "clock_offset"
     MISSING_DEVICE = "missing_device"
     UNEXPECTED_DEVICE = "unexpected_device"
     DUPLICATE_CHANNEL = "duplicate_channel"
