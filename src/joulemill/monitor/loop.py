@@ -20,6 +20,7 @@ from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import check_overlap, open_all
 from joulemill.monitor.accounting import Totals, gap, observed
 from joulemill.monitor.config import MonitorConfig, TargetConfig
+from joulemill.monitor.counters import restarted
 from joulemill.monitor.metering import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.snapshot import Interval, SiteFacts, Snapshot, TargetFacts
 from joulemill.servers.metrics import scrape
@@ -69,14 +70,15 @@ class _Watched:
         self.reason, self.since_mono_s = after.error, after.t_mono_s
         self.failures = self.failures + 1 if after.error else 0
         self.before = None if after.error else after
-        if after.error is None and before is not None:
+        if after.error is None and before is not None and not restarted(before, after):
             energy = self.meters.energy(before.t_mono_s, after.t_mono_s)
             return observed(self.config.name, before, after, energy)
         if after.t_mono_s <= since:
             return None
         interval = gap(self.config.name, since, after)
         return interval if after.error else Interval(
-            interval.target, interval.start_s, interval.end_s, observed=False, reason="no scrape before to compare with"
+            interval.target, interval.start_s, interval.end_s, observed=False,
+            reason="no scrape before to compare with" if before is None else "the server restarted: its counters fell",
         )  # fmt: skip
 
 
