@@ -204,3 +204,10 @@ def test_the_interval_holds_the_truth_whatever_the_power_did(watts: list[float],
     truth = np.interp(b, t, e) - np.interp(a, t, e)
     found = window_energy(tr, a, b)
     assert found.low_j - 1e-6 <= truth <= found.high_j + 1e-6
+
+
+def test_one_reading_is_no_energy() -> None:
+    alone = trace(channel(), [reading(channel().id, 5.0, 100.0)])
+    assert [f.code for f in alone.findings if f.fatal] == [Reason.TOO_FEW_READINGS]
+    refused = window_energy(alone, 0.0, 10.0)
+    assert refused.energy_j is None and Reason.TOO_FEW_READINGS in {f.code for f in refused.findings}

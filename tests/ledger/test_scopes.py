@@ -162,3 +162,9 @@ def test_order_does_not_matter_and_joules_scale(order: list[Channel], factor: fl
     _, energies = scopes({c: factor * known[c] for c in order})
     assert energies[Scope.NODE].energy_j == pytest.approx(factor * 1300.0)
     assert energies[Scope.DEVICE].energy_j == pytest.approx(factor * 900.0)
+
+
+def test_more_boards_than_expected_are_told_and_still_counted() -> None:
+    composed, energies = scopes({gpu(0): 100.0, gpu(1): 110.0}, {Scope.DEVICE: 1})
+    assert Reason.UNEXPECTED_DEVICE in codes(composed[Scope.DEVICE])
+    assert energies[Scope.DEVICE].energy_j == 210.0

@@ -168,3 +168,10 @@ def test_the_document_lists_every_candidate_and_what_would_overturn_it() -> None
     assert shares == sorted(shares, reverse=True) and sum(shares) <= 1.0 + 1e-9
     assert all(c.overturned_by for c in report.candidates)
     assert from_json(to_json(report)).candidates == report.candidates
+
+
+@pytest.mark.parametrize(("cpu_s", "told"), [(0.5, False), (3.0, True)])
+def test_metering_that_takes_more_than_a_hundredth_of_a_core_is_told(cpu_s: float, told: bool) -> None:
+    event = {"kind": "metering", "cpu_s": cpu_s, "elapsed_s": 100.0, "reads": 10, "missed": 0}
+    report = analyse(dataclasses.replace(run_with(), events=(event,)))
+    assert any("Metering itself took 3.0% of one core" in w for w in report.warnings) is told

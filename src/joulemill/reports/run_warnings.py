@@ -11,6 +11,8 @@ from joulemill.reports import document as doc
 
 #: Usage and the server's own counters may part by this much before it is told (requests that straddle a scrape).
 MISMATCH_RATIO = 0.01
+#: Share of one core that metering may take before it is told: it draws power on the machine that it measures.
+METERING_CORE_RATIO = 0.01
 
 
 def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: doc.Energy) -> tuple[str, ...]:
@@ -50,7 +52,10 @@ def _of_tokens(counted: Account) -> Iterator[str]:
 
 
 def _told(record: RunRecord) -> Iterator[str]:
-    """Warnings that the run wrote down itself as events."""
+    """Warnings that the run wrote down itself as events, and what its metering cost where that is much."""
     for event in record.events:
+        cpu_s, elapsed_s = event.get("cpu_s"), event.get("elapsed_s")
+        if event.get("kind") == "metering" and cpu_s and elapsed_s and cpu_s > METERING_CORE_RATIO * elapsed_s:
+            yield f"Metering itself took {cpu_s / elapsed_s:.1%} of one core; read the meters less often."
         if event.get("kind") in ("warning", "notice") and event.get("text"):
             yield str(event["text"])
