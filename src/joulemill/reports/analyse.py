@@ -22,6 +22,7 @@ from joulemill.reports import document as doc
 from joulemill.reports import run_diagnosis, run_energy, run_facts
 from joulemill.reports.run_ceilings import RunCeilings, run_ceilings
 from joulemill.reports.run_intensity import Intensity, run_intensity
+from joulemill.reports.run_metering import metering_j
 from joulemill.reports.run_site import run_site
 from joulemill.reports.run_warnings import warnings
 from joulemill.reports.serialise import plain
@@ -38,7 +39,7 @@ def analyse(record: RunRecord) -> doc.Report:
     view = run_energy.site_view(counted, site, reference_pues())
     quality = run_facts.quality(record)
     answer = run_facts.tokens_per_correct(record, quality)
-    energy = run_energy.energy(counted, view, answer)
+    energy = replace(run_energy.energy(counted, view, answer), metering_j=metering_j(record, counted))
     limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
     output = _output(counted, limits)
     client = run_facts.client(record)
@@ -82,6 +83,7 @@ def diagnosis_of(record: RunRecord) -> Diagnosis:
     view = run_energy.site_view(counted, site, reference_pues())
     quality = run_facts.quality(record)
     energy = run_energy.energy(counted, view, run_facts.tokens_per_correct(record, quality))
+    energy = replace(energy, metering_j=metering_j(record, counted))
     limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
     return run_diagnosis.run_diagnosis(record, counted, limits, cost, run_facts.client(record))
 

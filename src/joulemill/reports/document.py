@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joulemill.decisions.diagnosis import Candidate
-from joulemill.figure import Figure
+from joulemill.figure import Figure, unknown
 from joulemill.physics.impact import Impact
 
 SCHEMA_VERSION = "1.0"
@@ -26,6 +26,7 @@ class Energy:
     prefill_j_tok, decode_j_tok   J per *prompt* token computed and per *output* token, fitted apart (or unknown)
     good_j_tok   node joules per output token of requests that met their latency targets
     answer_j     node joules per correct answer of the quality set
+    metering_j   joules in the window that metering itself took
     """
 
     device_j_tok: Figure
@@ -44,6 +45,7 @@ class Energy:
     water_l_tok: Figure
     attribution: Mapping[str, Any]
     reasons: tuple[str, ...] = ()
+    metering_j: Figure = field(default_factory=lambda: unknown("J", "this report does not state it"))
 
 
 @dataclass(frozen=True)

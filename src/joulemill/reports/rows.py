@@ -25,6 +25,7 @@ def figures(report: Report) -> list[tuple[str, Figure]]:
         ("energy per correct answer", energy.correct_answer_j),
         ("node energy in the window", energy.node_j),
         ("of it idle", energy.node_idle_j),
+        ("of it metering itself", energy.metering_j),
         ("node power", power.node_w),
         ("node power, idle", power.node_idle_w),
         ("device power", power.device_w),
