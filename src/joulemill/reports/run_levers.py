@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from joulemill.decisions.lever_case import Settings
-from joulemill.errors import InputError
+from joulemill.errors import JoulemillError
 from joulemill.reports.levers_page import cards
 from joulemill.reports.levers_question import levers_answer, question_of_run
 
@@ -20,6 +20,6 @@ def lever_cards(path: Path) -> list[dict[str, str]]:
     try:
         question, _ = question_of_run(path, None)
         return cards(levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()))
-    except InputError as fault:
-        told = f"No levers could be predicted for this run: {fault}."
+    except JoulemillError as fault:  # the page of a run never fails for what is only predicted beside it
+        told = f"No levers could be predicted for this run: {fault}. `joulemill levers RUN` takes these options."
         return [{"title": "Levers", "body": f"<p>{escape(told)}</p>"}]

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
     report = analyse(read_run(folder))
     if args.html:
-        write_page(report, args.html, baseline)
+        write_page(report, args.html, baseline, folder)
     if args.json:
         sys.stdout.write(serialise.to_json(report))
     else:
