@@ -24,7 +24,7 @@ from joulemill.reports.html import render
 from joulemill.reports.serialise import from_json, to_json
 from tests.imports import samples
 from tests.imports.test_inference_perf import requests, summary
-from tests.imports.test_summaries import CODECARBON, inferencex, llmd
+from tests.imports.test_summaries import CODECARBON, inferencex, llmd, mlenergy
 from tests.imports.test_vllm_bench import detail
 
 DOCUMENTS: dict[str, Any] = {
@@ -35,6 +35,7 @@ DOCUMENTS: dict[str, Any] = {
     "inference-perf summary": summary(),
     "inferencex": inferencex(),
     "llm-d": llmd(),
+    "mlenergy": mlenergy(),
 }
 HOSTILE = "<script>alert(1)</script>\x00\x1b[31m\ud800"
 VALUES = st.one_of(
@@ -134,12 +135,6 @@ def test_any_text(text: str) -> None:
 )  # fmt: skip
 def test_nothing_of_it_is_a_result(data: bytes) -> None:
     assert imported(data) is None
-
-
-def test_yaml_is_told_what_to_do() -> None:
-    with pytest.raises(InputError, match=r"r\.yaml: is YAML; write it as JSON first"):
-        parse_document("r.yaml", b"version: '0.2.1'\nrun: {}\n")
-    assert parse_document("r.yaml", b'{"a": 1}').form == "json", "JSON is YAML"
 
 
 def test_negative_tokens_are_named_by_their_place() -> None:

@@ -81,13 +81,16 @@ def test_llmd_values_by_the_unit_beside_them(tmp_path: Path) -> None:
         imported(tmp_path, llmd(version="0.1"))
 
 
-def test_mlenergy_joules_of_boards(tmp_path: Path) -> None:
-    document = {
+def mlenergy() -> dict[str, Any]:
+    return {
         "model_id": "m", "max_num_seqs": 128, "duration": 135.2, "completed": 1024, "steady_state_duration": 100.0,
         "steady_state_energy": 50000.0, "steady_state_energy_per_token": 0.1, "total_output_tokens": 661234,
         "output_throughput": 4890.0, "median_itl_ms": 12.0, "request_rate": "inf",
     }  # fmt: skip
-    report, stated = imported(tmp_path, document)
+
+
+def test_mlenergy_joules_of_boards(tmp_path: Path) -> None:
+    report, stated = imported(tmp_path, mlenergy())
     assert stated["energy.device_j_tok"] == 0.1 and stated["power.device_w"] == pytest.approx(500.0)
     assert stated["latency.itl_s.p50"] == pytest.approx(0.012)
     assert any("GPU boards" in w for w in report.warnings)

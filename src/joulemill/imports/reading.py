@@ -1,4 +1,4 @@
-"""Reads a result file, whatever it is: one JSON document, JSON Lines or CSV; told by content, never by name."""
+"""Reads a result file, whatever it is: one JSON document, JSON Lines or CSV, told by content; YAML by its name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from joulemill.errors import InputError
 from joulemill.imports.part import Part
+from joulemill.imports.yaml_text import load_yaml
 
 #: Larger files are refused: they are read whole, and take several times their size in memory.
 MAX_BYTE = 1 << 30
@@ -61,7 +62,7 @@ def parse_document(name: str, data: bytes) -> Document:
         raise InputError(f"{name}: is empty")
     where = f"{name}: "
     if begin not in "{[" and name.lower().endswith((".yaml", ".yml")):
-        raise InputError(f"{name}: is YAML; write it as JSON first, e.g. with `yq -o=json`, and import that")
+        return Document(name, "json", Part(load_yaml(name, text), where), digest)
     if begin not in "{[":
         return Document(name, "csv", Part(_csv_rows(name, text), where), digest)
     value, why = _loads(text)
