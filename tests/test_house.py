@@ -31,6 +31,7 @@ ALLOWED = {
     "reports": {"reports", "decisions", "ledger", "physics", "catalog", "bench", "simulation"},
     "monitor": {
         "monitor",
+        "grid",
         "reports",
         "decisions",
         "servers",

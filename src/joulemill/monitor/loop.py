@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,17 +12,13 @@ from typing import Protocol
 
 import aiohttp
 
-from joulemill.catalog.dialect import Dialect, dialect, dialects
 from joulemill.errors import JoulemillError
-from joulemill.ledger.record import ServerSample
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import check_overlap, open_all
-from joulemill.monitor.accounting import Totals, gap, observed
-from joulemill.monitor.config import MonitorConfig, TargetConfig
-from joulemill.monitor.counters import restarted
+from joulemill.monitor.config import MonitorConfig
 from joulemill.monitor.metering import KEPT_INTERVALS, TargetMeters
-from joulemill.monitor.snapshot import Interval, SiteFacts, Snapshot, TargetFacts
-from joulemill.servers.metrics import scrape
+from joulemill.monitor.snapshot import Interval, Snapshot, TargetFacts
+from joulemill.monitor.watched import Watched
 
 _LOG = logging.getLogger("joulemill.monitor")
 #: A target that fails is asked again after 2, 4, 8 … periods, at most this many (assumed).
@@ -39,56 +34,13 @@ class History(Protocol):
         """Keep ``intervals``."""
 
 
-class _Watched:
-    """One target as the loop goes."""
-
-    def __init__(self, config: TargetConfig, meters: TargetMeters, site: SiteFacts) -> None:
-        self.config, self.meters, self.site = config, meters, site
-        self.totals = Totals(config.facts(), time.time())
-        self.dialect: Dialect | None = dialect(config.dialect) if config.dialect else None
-        self.before: ServerSample | None = None
-        self.since_mono_s = time.monotonic()
-        self.reason: str | None = "not scraped yet"
-        self.failures = 0
-
-    async def sample(self, session: aiohttp.ClientSession, timeout_s: float) -> ServerSample:
-        """One look; until the server's dialect is known each is tried, so later pages are read for its names alone."""
-        token = os.environ.get(self.config.token_env or "")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        url = self.config.metrics_url
-        if self.dialect is not None:
-            return await scrape(session, url, self.dialect, headers=headers, timeout_s=timeout_s)
-        first = await scrape(session, url, None, headers=headers, timeout_s=timeout_s)
-        if first.error is None:
-            tried = [(await scrape(session, url, d, headers=headers, timeout_s=timeout_s), d) for d in dialects()]
-            self.dialect = max(tried, key=lambda pair: len(pair[0].values))[1]
-        return first
-
-    def account(self, after: ServerSample) -> Interval | None:
-        """The interval that ends with ``after``; None for a first good scrape with no time before it to tell of."""
-        before, since = self.before, self.since_mono_s
-        self.reason, self.since_mono_s = after.error, after.t_mono_s
-        self.failures = self.failures + 1 if after.error else 0
-        self.before = None if after.error else after
-        if after.error is None and before is not None and not restarted(before, after):
-            energy = self.meters.energy(before.t_mono_s, after.t_mono_s)
-            return observed(self.config.name, before, after, energy)
-        if after.t_mono_s <= since:
-            return None
-        interval = gap(self.config.name, since, after)
-        return interval if after.error else Interval(
-            interval.target, interval.start_s, interval.end_s, observed=False,
-            reason="no scrape before to compare with" if before is None else "the server restarted: its counters fell",
-        )  # fmt: skip
-
-
 class Monitor:
     """Watches ``config``'s targets; ``history`` keeps the intervals. Opening its meters may raise InputError."""
 
     def __init__(self, config: MonitorConfig, history: History | None = None) -> None:
         self._config, self._history = config, history
         sites = {s.site: s for s in config.sites()}
-        self._watched: list[_Watched] = []
+        self._watched: list[Watched] = []
         self._listeners: set[asyncio.Queue[Snapshot]] = set()
         self.config_error: str | None = None
         channels = []
@@ -96,7 +48,7 @@ class Monitor:
             for target in config.target:
                 opened = open_all(target.meters, MeterContext(server_here=False)) if target.meters else []
                 meters = TargetMeters(opened, config.meter_period_s, KEPT_INTERVALS * config.period_s + 10)
-                self._watched.append(_Watched(target, meters, sites[target.site]))
+                self._watched.append(Watched(target, meters, sites[target.site]))
                 channels += [m.channels() for m in opened]
             check_overlap(channels)  # two targets on one meter would count its joules twice
         except BaseException:
@@ -142,7 +94,7 @@ class Monitor:
 
     async def _watch(
         self,
-        watched: _Watched,
+        watched: Watched,
         session: aiohttp.ClientSession,
         in_flight: asyncio.Semaphore,
         offset_s: float,
