@@ -21,10 +21,9 @@ from joulemill.physics.kernels import KernelRate, busy_s, cached_share_ratio, so
 from joulemill.physics.kernels_work import gemm
 from kernel_energy import EnergyFit, fit_energy, transferred_w
 from kernel_modules import latents, linears, sparses
-from kernel_report import Transfer, write_coefficients, write_page
-from kernel_rows import ACT, WEIGHT, Rows, by_tag, decodes, gemms, moes, pooled, prefills
+from kernel_report import Transfer, percent, write_coefficients, write_page
+from kernel_rows import ACT, WEIGHT, Rows, by_tag, decodes, fold_of, gemms, moes, pooled, prefills
 
-FOLDS = 4
 SAMPLE = 6000
 #: Fewest rows worth a fit of their own.
 ENOUGH = 80
@@ -127,10 +126,6 @@ def fit_rate(rows: Rows, spec: Spec, seed: int = 0) -> tuple[KernelRate, dict[st
     return rate_of(spec, found.x), dict(zip(names_of(spec), map(float, spread), strict=True))
 
 
-def fold_of(rows: Rows) -> np.ndarray:
-    return rows.group.astype(np.int64) * 2654435761 % 97 % FOLDS
-
-
 def fit_family(rows: Rows) -> RateFit:
     """Fit one kernel on all its rows, and score it on each fold's rows with the others' fit."""
     spec = SPECS[rows.key[0]]
@@ -205,11 +200,9 @@ def score_line(fit: RateFit, power: EnergyFit | None) -> str:
     line = f"{' '.join(rows.key):58s} n {len(error):6d} all {np.median(error):.3f}"
     if big.any():
         line += f" >50us {np.median(error[big]):.3f} p90 {np.quantile(error[big], 0.9):.3f} n {big.sum()}"
-    return (
-        line
-        if power is None
-        else f"{line} | watts clean {power.clean:.3f} uncapped {power.uncapped:.3f} all {power.all:.3f}"
-    )
+    if power is None:
+        return line
+    return f"{line} | watts {percent(power.settled)} uncapped {percent(power.uncapped)} all {percent(power.all)}"
 
 
 def main() -> None:

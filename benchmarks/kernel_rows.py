@@ -47,6 +47,8 @@ PEAK = {
 }  # fmt: skip
 #: Decode attention under this many cached tokens costs as much as one block of them; left out.
 SHORTEST = 64
+#: More readings than this in one mean are not looked for.
+MOST_READINGS = 40
 HEADS = ("num_heads", "num_key_value_heads", "head_dim")
 DTYPES = {
     "bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8_block", "nvfp4": "nvfp4",
@@ -59,6 +61,7 @@ class Rows:
     """Rows of one kernel: (family, dtype, device, framework, variant); every array has the same length.
 
     group    shapes that are left out together; order: the size along which neighbours in a group are compared
+    read_count  power readings, 100 ms apart, behind each row's mean
     floor_s  time of the host's launches where the kernel was timed without a CUDA graph; 0 where it was not
     base_*   what a measured module spends beside its attention, predicted from its matrix products
     gemms    those products: (rows, columns, depth, dtype)
@@ -72,6 +75,7 @@ class Rows:
     order: np.ndarray
     tag: np.ndarray
     floor_s: np.ndarray
+    read_count: np.ndarray
     base_s: np.ndarray
     base_flop: np.ndarray
     base_byte: np.ndarray
@@ -101,7 +105,42 @@ def picked(work: KernelWork, keep: np.ndarray) -> KernelWork:
 
 def table(path: Path) -> dict[str, np.ndarray]:
     t = pq.read_table(path)
-    return {c: np.asarray(t[c].to_numpy(zero_copy_only=False)) for c in t.column_names}
+    columns = {c: np.asarray(t[c].to_numpy(zero_copy_only=False)) for c in t.column_names}
+    return columns | {"read_count": loop_readings(columns["latency"], columns["power"])}
+
+
+def told_readings(power_w: np.ndarray) -> np.ndarray:
+    """Readings behind each mean of whole milliwatts, at least: the least n for which n · mean is a whole number."""
+    out = np.zeros(len(power_w))
+    for n in range(1, MOST_READINGS + 1):
+        whole = np.abs(power_w * 1e3 * n - np.round(power_w * 1e3 * n)) < 2e-3 * n
+        out = np.where((out == 0) & whole, n, out)
+    return out
+
+
+def loop_readings(latency: np.ndarray, power_w: np.ndarray, width: int = 51) -> np.ndarray:
+    """Readings, 100 ms apart, in the loop that timed each kernel.
+
+    A file's loops repeat a kernel a set number of times, up to about a second: how long one lasted follows from the
+    kernel's time. What a single mean tells is a lower bound (a mean of ten may look like one of five), so each row
+    takes the 90 % quantile of what the rows of like time tell.
+    """
+    order = np.argsort(latency, kind="stable")
+    told = told_readings(power_w)[order]
+    padded = np.pad(told, width // 2, mode="edge")
+    out = np.empty(len(told))
+    out[order] = np.quantile(np.lib.stride_tricks.sliding_window_view(padded, width), 0.9, axis=1)
+    return out
+
+
+#: Folds that whole groups are shared out to.
+FOLDS = 4
+
+
+def fold_of(rows: Rows) -> np.ndarray:
+    """Fold in which a row's group is left out; groups are shared out evenly, in an order drawn once."""
+    groups, index = np.unique(rows.group, return_inverse=True)
+    return (np.random.default_rng(0).permutation(len(groups)) % FOLDS)[index]
 
 
 def codes(*columns: np.ndarray) -> np.ndarray:
@@ -126,7 +165,7 @@ def rows_of(key, t, keep, work, group, order, **more) -> Rows:
     )  # fmt: skip
     return Rows(
         key, t["latency"][keep] * 1e-3, t["power"][keep].astype(float), full, group, np.asarray(order, float),
-        more.get("tag", np.zeros(n)), more.get("floor_s", np.zeros(n)),
+        more.get("tag", np.zeros(n)), more.get("floor_s", np.zeros(n)), t["read_count"][keep],
         np.zeros(n), np.zeros(n), np.zeros(n), more.get("gemms", ()),
     )  # fmt: skip
 
