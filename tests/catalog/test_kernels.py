@@ -67,8 +67,8 @@ def test_kernels_that_serving_leans_on_meet_their_bounds() -> None:
 
 
 def test_watts_of_the_middle_kernel_are_within_a_tenth_on_shapes_left_out() -> None:
-    errors = [k.power_error_ratio for key, k in kernels().items() if key[3] == "vllm" and k.power_error_ratio]
-    assert len(errors) > 30 and median(errors) <= 0.105
+    errors = [k.power_error_ratio for k in kernels().values() if k.power_error_ratio]
+    assert len(errors) > 60 and median(errors) <= 0.10
 
 
 def test_a_stand_in_says_so_and_is_less_sure() -> None:
