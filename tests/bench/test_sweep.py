@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from joulemill.bench.folder import write_run
 from joulemill.bench.options import BenchOptions
+from joulemill.bench.progress import Silence
 from joulemill.bench.reading import read_run
 from joulemill.bench.run import on_own_loop, run_measure
-from joulemill.bench.sweep import Plan, probe_plan, read_sweep, run_plan, runs_of, sweep_plan, there_and_back
+from joulemill.bench.sweep import read_sweep, run_plan, runs_of
+from joulemill.bench.sweep_plan import Plan, probe_plan, sweep_plan, there_and_back
+from joulemill.cli import main
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.reports.analyse import analyse, diagnosis_of
 from joulemill.reports.sweep import Point, SweepResult, sweep_result
-from joulemill.reports.sweep_view import cells, render
+from joulemill.reports.sweep_pictures import panel
+from joulemill.reports.sweep_view import cells, notes, render, sweep_card
+from tests.ledger.runs import steady_run
 from tests.mock_server import MockPlan, mock_process
 
 METER = ("declared:idle=60W,busy=180W",)
@@ -136,7 +144,8 @@ def test_ctrl_c_keeps_the_runs_that_were_made(tmp_path: Path) -> None:
                 time.sleep(0.1)
             os.kill(process.pid, signal.SIGINT)
             out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == 2, err
+    assert f"--out {tmp_path / 's'} goes on with the rest" in err
     assert json.loads(out)["status"] == "interrupted"
     told = read_sweep(tmp_path / "s")
     assert runs_of(told, 0) and len(told["runs"]) < 8
@@ -166,6 +175,98 @@ def test_a_probe_says_what_its_intervals_prove(low: float, high: float, word: st
     answer = Figure((low + high) / 2, "1", Basis.MEASURED, low, high)
     point = Point("slots 1 to 2", 2.0, 2, rate, rate, rate, rate, rate, "kv_capacity", True, answer)
     found = SweepResult("probe", "setting", "complete", (point,), unknown("1", "none"), {"model": {"name": "<b>"}})
-    assert cells(found, point)[-1].endswith(word)
+    assert cells(found, point)[-2].endswith(word)
     page = render(found)
-    assert word.lstrip(": ") in page and "<b>" not in page and "<svg" not in page
+    assert word.lstrip(": ") in page and "&lt;b&gt;" in page and "<b>" not in page
+    assert page.count("<svg") == 1 and f">{answer.value:.2f}</text>" in page
+
+
+# --- going on, and pages ---------------------------------------------------------------------------------------------
+class Interrupts(Silence):
+    """Ctrl-C as the user sees it: in the load of the run whose place is ``at``."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.notes = at, []
+
+    def phase(self, name: str, total_s: float | None) -> None:
+        if name.startswith(f"{self.at}/") and name.endswith("load"):
+            signal.raise_signal(signal.SIGINT)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_an_interrupted_sweep_is_gone_on_with(tmp_path: Path) -> None:
+    with mock_process(MockPlan(itl_s=0.005)) as url:
+        given = options(url, idle_s=0.1, warmup_s=0.2, input_tokens="8", output_tokens="8")
+        plan = sweep_plan(given, "concurrency=1,2", point_s=0.8)
+        on_own_loop(run_plan(plan, tmp_path / "s", Interrupts(2)))
+        first = read_sweep(tmp_path / "s")
+        assert first["status"] == "interrupted"
+        assert [(r["point"], r["status"]) for r in first["runs"]] == [(0, "complete"), (1, "interrupted")]
+        with pytest.raises(InputError, match="other points or options"):
+            on_own_loop(run_plan(sweep_plan(given, "concurrency=1,4", point_s=0.8), tmp_path / "s"))
+        teller, ended = Interrupts(0), []
+        on_own_loop(run_plan(plan, tmp_path / "s", teller, after=ended.append))
+    whole = read_sweep(tmp_path / "s")
+    assert whole["status"] == "complete" and "after 1 of 4 runs" in teller.notes[0]
+    assert [r["point"] for r in whole["runs"] if r["status"] == "complete"] == [0, 1, 1, 0]
+    names = [r["folder"] for r in whole["runs"]]
+    assert names[0] == "01-concurrency-1" and names[2] == "02-concurrency-2-2" and len(set(names)) == 5
+    assert [p.name for p in ended] == names[2:]
+    with pytest.raises(InputError, match="there already"):
+        on_own_loop(run_plan(plan, tmp_path / "s"))
+    (card,) = sweep_card(tmp_path / "s" / names[0])
+    assert card["title"] == "Sweep of concurrency: 4 runs, complete" and card["body"].count("<svg") == 4
+    assert "ringed point" in card["body"] and card["body"].count('r="8"') == 4
+    assert sweep_card(tmp_path / "s") == [], "a folder that is in no sweep has no card"
+    page = tmp_path / "run.html"
+    assert main(["report", str(tmp_path / "s" / names[0]), "--html", str(page)]) == 0
+    assert "Sweep of concurrency" in page.read_text()
+
+
+def test_a_sweep_that_cannot_be_read_costs_no_page(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text("{}")
+    (card,) = sweep_card(tmp_path / "01-a")
+    assert "cannot be shown" in card["body"]
+
+
+def made(label: str, x: float, rate: Figure, **facts: object) -> Point:
+    ttft = Figure(0.05, "s", Basis.MEASURED, 0.04, 0.06)
+    energy = Figure(0.5, "J/tok", Basis.MODELLED, 0.4, 0.6)
+    given: dict[str, object] = {"binding": "demand", "valid": True, **facts}
+    return Point(label, x, 2, rate, energy, ttft, ttft, rate, **given)  # type: ignore[arg-type]
+
+
+def test_a_panel_says_each_value_and_the_knee(tmp_path: Path) -> None:
+    rates = [Figure(v, "tok/s", Basis.MEASURED, v * 0.9, v * 1.1) for v in (100.0, 180.0, 300.0)]
+    points = tuple(made(f"concurrency={c}", c, f) for c, f in zip((1.0, 2.0, 4.0), rates, strict=True))
+    at = Figure(3.0, "sequences", Basis.CALIBRATED, 2.5, 3.6)
+    found = SweepResult("sweep", "concurrency", "complete", points, at, {})
+    picture = panel(found, "output rate", lambda p: p.rate_tok_s)
+    for text in (">100<", ">180<", ">300<", "knee 3.00 (2.50–3.60)", "output rate [tok/s]", "requests at once"):
+        assert text in picture, text
+    assert "[ms]" in panel(found, "time to first token", lambda p: p.ttft_s)
+    # Twice the load is as far as twice again, on an axis that says it is logarithmic.
+    xs = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', picture)]
+    assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.11)
+    late = SweepResult("sweep", "concurrency", "complete", (made("c", 1.0, rates[0], valid=False),), found.knee, {})
+    assert "Hollow dots" in render(late) and "Hollow dots" not in render(found)
+
+
+def test_runs_with_a_fault_are_left_out_where_there_are_others(tmp_path: Path) -> None:
+    """One run of a point stood still for half of its window: it is told, and is in no figure."""
+    (tmp_path / "s").mkdir()
+    steady, broken = steady_run(), steady_run()
+    late = [replace(r, end_mono_s=r.end_mono_s + 9.0) if 40 < r.scheduled_mono_s < 44 else r for r in broken.requests]
+    stalled = [r for r in late if not 50 < r.scheduled_mono_s < 70]
+    for name, record in (("01", steady), ("02", replace(broken, requests=tuple(stalled))), ("03", steady)):
+        write_run(tmp_path / "s" / name, record)
+    runs = [{"point": int(n == "03"), "folder": n, "status": "complete"} for n in ("01", "02", "03")]
+    points = [{"label": f"concurrency={c}", "knob": "concurrency", "x": c} for c in (1.0, 2.0)]
+    told = {"schema_version": 1, "kind": "sweep", "knob": "concurrency", "status": "complete", "points": points}
+    (tmp_path / "s" / "sweep.json").write_text(json.dumps({**told, "order": [0, 0, 1], "runs": runs}))
+    found = sweep_result(tmp_path / "s")
+    assert found.points[0].left_out == ("02: its window was not steady",) and found.points[0].runs == 1
+    assert found.points[0].rate_tok_s.value == pytest.approx(found.points[1].rate_tok_s.value)
+    assert "Left out: 02: its window was not steady." in notes(found)

@@ -12,7 +12,15 @@ from typing import Any
 
 class NVMLError(Exception):
     def __init__(self, value: int) -> None:
-        super().__init__({3: "Not Supported", 9: "Driver Not Loaded", 15: "GPU is lost"}.get(value, f"error {value}"))
+        super().__init__(
+            {
+                2: "Invalid Argument",
+                3: "Not Supported",
+                4: "Insufficient Permissions",
+                9: "Driver Not Loaded",
+                15: "GPU is lost",
+            }.get(value, f"error {value}")
+        )
         self.value = value
 
 
@@ -27,6 +35,11 @@ class FakeBoard:
     module_mw: int | None = None
     average_field_mw: int | None = None
     limit_mw: int = 700_000
+    least_mw: int = 200_000
+    greatest_mw: int = 700_000
+    default_mw: int = 700_000
+    locked_mhz: tuple[int, int] | None = None
+    processes: int = 1
     clock_mhz: int = 1980
     temperature_c: int = 61
     gpu_percent: int = 97
@@ -40,6 +53,7 @@ class FakeBoard:
 class FakeNvml:
     NVML_SUCCESS = 0
     NVML_ERROR_NOT_SUPPORTED = 3
+    NVML_ERROR_NO_PERMISSION = 4
     NVML_ERROR_DRIVER_NOT_LOADED = 9
     NVML_ERROR_GPU_IS_LOST = 15
     NVML_FI_DEV_POWER_AVERAGE = 185
@@ -56,9 +70,10 @@ class FakeNvml:
     NVML_TEMPERATURE_GPU = 0
     NVMLError = NVMLError
 
-    def __init__(self, *boards: FakeBoard, driver: bool = True) -> None:
+    def __init__(self, *boards: FakeBoard, driver: bool = True, root: bool = True) -> None:
         self.boards = boards
         self.driver = driver
+        self.root = root
         self.open = 0
 
     def nvmlInit(self) -> None:
@@ -98,6 +113,39 @@ class FakeNvml:
 
     def nvmlDeviceGetEnforcedPowerLimit(self, handle: FakeBoard) -> int:
         return self._alive(handle).limit_mw
+
+    def nvmlDeviceGetPowerManagementLimit(self, handle: FakeBoard) -> int:
+        return self._alive(handle).limit_mw
+
+    def nvmlDeviceGetPowerManagementDefaultLimit(self, handle: FakeBoard) -> int:
+        return self._alive(handle).default_mw
+
+    def nvmlDeviceGetPowerManagementLimitConstraints(self, handle: FakeBoard) -> list[int]:
+        return [self._alive(handle).least_mw, handle.greatest_mw]
+
+    def nvmlDeviceGetMaxClockInfo(self, handle: FakeBoard, type: int) -> int:
+        return self._alive(handle).clock_mhz
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: FakeBoard) -> list[Any]:
+        return [SimpleNamespace(pid=100 + i, usedGpuMemory=None) for i in range(self._alive(handle).processes)]
+
+    def nvmlDeviceSetPowerManagementLimit(self, handle: FakeBoard, limit: int) -> None:
+        self._permitted()
+        if not isinstance(limit, int) or not self._alive(handle).least_mw <= limit <= handle.greatest_mw:
+            raise NVMLError(2)
+        handle.limit_mw = limit
+
+    def nvmlDeviceSetGpuLockedClocks(self, handle: FakeBoard, minGpuClockMHz: int, maxGpuClockMHz: int) -> None:
+        self._permitted()
+        self._alive(handle).locked_mhz = (minGpuClockMHz, maxGpuClockMHz)
+
+    def nvmlDeviceResetGpuLockedClocks(self, handle: FakeBoard) -> None:
+        self._permitted()
+        self._alive(handle).locked_mhz = None
+
+    def _permitted(self) -> None:
+        if not self.root:
+            raise NVMLError(self.NVML_ERROR_NO_PERMISSION)
 
     def nvmlDeviceGetClockInfo(self, handle: FakeBoard, type: int) -> int:
         return self._alive(handle).clock_mhz

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from joulemill.reports.analyse import analyse
 from joulemill.reports.html import render
 from joulemill.verbs.site import keep_grid, site_of
 from tests.ledger.runs import steady_run
+from tests.mock_server import MockPlan, mock_process
 
 LM_EVAL = {
     "results": {"arc": {"alias": "arc", "acc,none": 0.75, "acc_stderr,none": 0.02}},
@@ -95,3 +97,15 @@ def test_accuracy_of_another_tool_after_the_run(run: Path, capsys: pytest.Captur
     assert quality["accuracy"]["value"] == 0.75 and quality["accuracy"]["basis"] == "declared"
     assert main(["report", str(run), "--quality", "small"]) == 2
     assert "the run is over" in capsys.readouterr().err
+
+
+def test_each_run_of_a_sweep_keeps_what_the_grid_was(tmp_path: Path) -> None:
+    site = site_file(tmp_path, time.time(), kind="average")
+    with mock_process(MockPlan(itl_s=0.005)) as url:
+        told = ["bench", "--url", url, "--site", str(site), "--sweep", "concurrency=1,2", "--repeats", "1", "--json"]
+        told += ["--point-duration", "0.8s", "--warmup", "0.2s", "--idle", "0.1s", "--input-tokens", "8"]
+        told += ["--output-tokens", "8", "--meter", "declared:idle=60W,busy=180W", "--out", str(tmp_path / "s")]
+        assert main(told) == 0
+    for name in ("01-concurrency-1", "02-concurrency-2"):
+        (event,) = (e for e in read_run(tmp_path / "s" / name).events if e.get("kind") == "grid")
+        assert event["points"][0][2] == pytest.approx(1e-4)

@@ -13,7 +13,7 @@ from joulemill.reports.wording import interval, percent, quantity, title
 
 
 def render(report: Report, extra_cards: Sequence[Mapping[str, str]] = ()) -> str:
-    """The whole page. ``extra_cards``: further {title, body} cards whose ``body`` is already safe markup."""
+    """The whole page. ``extra_cards``: {title, body} cards, ``body`` is safe markup; ``wide`` ones span the page."""
     import jinja2
     from markupsafe import Markup
 
@@ -27,7 +27,7 @@ def render(report: Report, extra_cards: Sequence[Mapping[str, str]] = ()) -> str
     for name in ("barrel", "joules", "timeline"):
         view[name] = Markup(view[name])
     view["latencies"] = [Markup(p) for p in view["latencies"]]
-    view["extra_cards"] = [{"title": c["title"], "body": Markup(c["body"])} for c in extra_cards]
+    view["extra_cards"] = [{**c, "body": Markup(c["body"])} for c in extra_cards]
     return environment.get_template("report.html.j2").render(view)
 
 
@@ -80,7 +80,7 @@ def _tiles(report: Report) -> list[dict[str, str]]:
         "note": "",
     }
     return [
-        _tile("energy per output token, node", report.energy.node_j_tok),
+        _tile(*rows.main_energy(report)),
         binding,
         _tile("PUE-adjusted power", report.power.site_w),
         _tile("utilisation-adjusted output", report.output.utilization_adjusted_tok_s),

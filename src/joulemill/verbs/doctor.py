@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 from joulemill.units import parse_quantity
 
@@ -21,12 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Examine and tell; 0 where everything that was asked for can be metered, else 1."""
+    from joulemill.bench.limits import left_behind
     from joulemill.meters.doctor import as_document, examine, summary
     from joulemill.meters.meter import MeterContext
+    from joulemill.meters.nvml_limits import below_default
 
     seconds = parse_quantity(args.duration, "s", name="--duration")
     sys.stderr.write(f"reading every meter for {seconds:g} s …\n")
-    report = examine(MeterContext(), args.meter, args.url, duration_s=seconds)
+    context = MeterContext()
+    report = examine(context, args.meter, args.url, duration_s=seconds)
+    report = replace(report, notices=(*report.notices, *left_behind(Path("runs")), *below_default(context)))
     if args.json:
         sys.stdout.write(json.dumps(as_document(report), indent=2) + "\n")
     else:

@@ -120,13 +120,15 @@ def print_terminal(report: Report, baseline: Baseline | None = None) -> None:
 
 
 def write_page(report: Report, path: Path, baseline: Baseline | None = None, run: Path | None = None) -> None:
-    """The HTML page at ``path``; with the levers of the folder ``run``, where one is given."""
+    """The HTML page at ``path``; with the levers, and the sweep, of the folder ``run``, where one is given."""
     from joulemill.reports.baseline_view import card
     from joulemill.reports.html import render
     from joulemill.reports.run_levers import lever_cards
+    from joulemill.reports.sweep_view import sweep_card
 
     extra = [] if baseline is None else [card(baseline, report)]
-    write_text(render(report, [*extra, *(lever_cards(run) if run else ())]), path)
+    extra += [] if run is None else [*sweep_card(run), *lever_cards(run)]
+    write_text(render(report, extra), path)
 
 
 def write_text(text: str, path: Path) -> None:

@@ -7,18 +7,21 @@ import asyncio
 import json
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import InputError, MachineError
+from joulemill.errors import InputError
 from joulemill.units import parse_quantity
+from joulemill.verbs.site import keep_grid
 
 if TYPE_CHECKING:
+    from joulemill.bench.limits import Change, Limits
     from joulemill.bench.options import BenchOptions
-    from joulemill.bench.sweep import Plan
+    from joulemill.bench.sweep_plan import Plan
+    from joulemill.reports.sweep import SweepResult
 
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = 2
 
 
 def sweep_arguments(group: Any) -> None:
@@ -28,28 +31,35 @@ def sweep_arguments(group: Any) -> None:
         "--probe", action="store_true", help="change load, slots and threads one at a time (embedded server)"
     )
     group.add_argument(
+        "--probe-board",
+        metavar="WHAT",
+        help="power, clock or power,clock: probe also with the NVIDIA boards of this machine lowered to 70 %%, and put "
+        "back after (needs root; clocks end unlocked; only with --url of a server on this machine)",
+    )
+    group.add_argument(
         "--repeats", type=int, default=2, metavar="N", help="runs of each point, there and back (default: 2)"
     )
     group.add_argument("--point-duration", metavar="TIME", help="load of each run (default: --duration, else 20 s)")
 
 
 def run_several(args: argparse.Namespace, options: BenchOptions) -> int:
-    """Run the plan, print the table, write the page. 0 done, 130 interrupted with what was measured kept."""
+    """Run the plan, print the table, write the page. 0 done, 2 interrupted with what was measured kept."""
     from joulemill.bench.folder import free_folder
 
     folder = options.out or free_folder(Path("runs"), time.time())
-    _measured(plan_of(args, options), folder, options)
+    with ExitStack() as stack:
+        limits = _limits(args, options, folder)
+        if limits is not None:
+            stack.enter_context(limits)
+        plan = plan_of(args, options, None if limits is None else limits.changes)
+        _measured(plan, folder, options, limits)
     from joulemill.reports.serialise import plain
     from joulemill.reports.sweep import sweep_result
-    from joulemill.reports.sweep_view import render, show
+    from joulemill.reports.sweep_view import show
 
     found = sweep_result(folder)
     page = args.html or folder / "sweep.html"
-    try:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(render(found), encoding="utf-8")
-    except OSError as fault:
-        raise MachineError(f"{page}: cannot be written ({fault.strerror}); choose another --html FILE") from fault
+    _write_page(found, folder, page)
     if args.json:
         sys.stdout.write(json.dumps(plain(found), indent=2) + "\n")
     else:
@@ -57,22 +67,62 @@ def run_several(args: argparse.Namespace, options: BenchOptions) -> int:
 
         show(found, Console(stderr=True, highlight=False))
     sys.stderr.write(f"\nruns kept in {folder}; page: {page}\n")
-    return 0 if found.status == "complete" else EXIT_INTERRUPTED
+    if found.status == "complete":
+        return 0
+    sys.stderr.write(
+        f"joulemill bench: interrupted after {sum(p.runs + len(p.left_out) for p in found.points)} of "
+        f"{len(plan.order)} runs; the same command with --out {folder} goes on with the rest\n"
+    )
+    return EXIT_INTERRUPTED
 
 
-def plan_of(args: argparse.Namespace, options: BenchOptions) -> Plan:
+def _write_page(found: SweepResult, folder: Path, page: Path) -> None:
+    from joulemill.reports.sweep_view import render
+    from joulemill.verbs.report import write_text
+
+    write_text(render(found), page)
+
+
+def _limits(args: argparse.Namespace, options: BenchOptions, folder: Path) -> Limits | None:
+    """The boards that ``--probe-board`` asks for; None where it is not given."""
+    if args.probe_board is None:
+        return None
+    if not args.probe:
+        raise InputError("--probe-board belongs to --probe: give both")
+    from joulemill.bench.facts import serves_here
+    from joulemill.bench.limits import left_behind, open_limits
+    from joulemill.meters.meter import MeterContext
+    from joulemill.meters.nvml_limits import below_default, metered_boards
+
+    context = MeterContext(notice=lambda text: _tell(f"probe: {text}"))
+    here = options.url is not None and serves_here(options.url)
+    limits = open_limits(
+        options.url, here, context, lambda: metered_boards(context, options.meters), args.probe_board, folder
+    )
+    for text in (*left_behind(folder.parent), *below_default(context)):
+        context.notice(text)
+    for change in limits.changes:
+        context.notice(f"{change.label} for one run at a time, put back after each")
+    return limits
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def plan_of(args: argparse.Namespace, options: BenchOptions, changes: tuple[Change, ...] | None = None) -> Plan:
     """The plan that the flags ask for. Raises InputError for flags that exclude each other or cannot be read."""
-    from joulemill.bench.sweep import probe_plan, sweep_plan
+    from joulemill.bench.sweep_plan import probe_plan, sweep_plan
 
     if args.sweep and args.probe:
         raise InputError("--sweep and --probe are two kinds of run; give one of them")
     point_s = None if args.point_duration is None else parse_quantity(args.point_duration, "s", name="--point-duration")
     if args.probe:
-        return probe_plan(options, args.repeats, point_s)
+        return probe_plan(options, args.repeats, point_s, changes)
     return sweep_plan(options, args.sweep, args.repeats, point_s)
 
 
-def _measured(plan: Plan, folder: Path, options: BenchOptions) -> None:
+def _measured(plan: Plan, folder: Path, options: BenchOptions, limits: Limits | None) -> None:
     from joulemill.bench.microbench import measure_ceilings
     from joulemill.bench.progress import ProgressBar
     from joulemill.bench.run import Surroundings, on_own_loop
@@ -87,4 +137,4 @@ def _measured(plan: Plan, folder: Path, options: BenchOptions) -> None:
         around = Surroundings(machine_ceilings=ceilings, api_key=api_key())
         # Ctrl-C between two runs: what was measured is in the folder already.
         with suppress(KeyboardInterrupt, asyncio.CancelledError):
-            on_own_loop(run_plan(plan, folder, progress, around))
+            on_own_loop(run_plan(plan, folder, progress, around, limits=limits, after=keep_grid))
