@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from joulemill.bench.progress import ProgressBar, Silence, Teller
+from joulemill.bench.progress import MOST_BARS, ProgressBar, Silence, Teller
 
 
 def told(terminal: bool) -> str:
@@ -35,3 +35,14 @@ def test_both_fill_the_seam() -> None:
         seam.phase("x", None)
         seam.advance(1.0)
         seam.note("y")
+
+
+def test_a_long_sweep_keeps_the_phase_that_goes_on_on_the_screen() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=12)
+    with ProgressBar(console) as bar:
+        for run in range(1, 9):
+            for phase in ("start", "idle", "load", "drain"):
+                bar.phase(f"{run}/8 c=4: {phase}", 1.0)
+                bar.advance(0.5)
+        shown = [t.description for t in bar._bars.tasks]
+    assert len(shown) == MOST_BARS < 12 and shown[-1] == "8/8 c=4: drain"

@@ -9,6 +9,9 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+#: Bars that stay on the screen: the phases of one run and a little of the one before it.
+MOST_BARS = 8
+
 
 class Teller(Protocol):
     """Hears how a run goes on. Calls come from the event loop's thread, at most a few a second."""
@@ -40,7 +43,7 @@ class Silence:
 
 
 class ProgressBar:
-    """A bar a phase on stderr; without a terminal a line a phase. Use it with ``with``."""
+    """A bar a phase on stderr, the last ones staying; without a terminal a line a phase. Use it with ``with``."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False)
@@ -67,6 +70,8 @@ class ProgressBar:
         self._finish()
         if not self.console.is_terminal:
             self.console.print(f"{name} …" if total_s is None else f"{name}, about {total_s:.0f} s …")
+        while len(self._bars.task_ids) >= MOST_BARS:  # a sweep has more phases than a terminal has lines
+            self._bars.remove_task(self._bars.task_ids[0])
         self._task = self._bars.add_task(name, total=total_s, text="")
 
     def advance(self, elapsed_s: float, text: str = "") -> None:
