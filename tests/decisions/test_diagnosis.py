@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from joulemill.catalog.dialect import dialect
 from joulemill.decisions.diagnosis import CANDIDATES, diagnose
-from joulemill.decisions.evidence import Evidence, answer_to_load_ratio, gather
+from joulemill.decisions.evidence import Evidence, answer_to_load_ratio, gather, load_elasticity
 from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Outcome, Quantity
+from joulemill.ledger.window import load_requests
 from joulemill.physics.ceilings import CeilingValue
 from joulemill.servers.metrics import canonical, parse_metrics
 from tests.decisions.cases import CASES, drawn_cases, known, made
@@ -101,6 +102,21 @@ def test_the_run_itself_shows_how_it_answers_to_load(tpot_s: float, expected: fl
     seen = gather(record, account(record), (), unknown("1", "no model"))
     assert seen.decoding_count == pytest.approx(3.6, rel=0.01)
     assert seen.load_elasticity.value == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize(("factors", "why"), [((1, 3, 9), "differ too much"), ((10, 10, 10), "were slower than")])
+def test_lone_requests_that_something_else_held_up_tell_nothing(factors: tuple[int, ...], why: str) -> None:
+    """Seen on a real machine: a stall in the calibration made every load look as if more of it would ride along."""
+    record = with_lone(0.9 / 19)
+    slow = [
+        replace(r, last_token_mono_s=(r.first_token_mono_s or 0.0) + 0.9 * k, end_mono_s=r.end_mono_s + 9.0)
+        for r, k in zip(record.requests, factors, strict=False)
+    ]
+    record = replace(record, requests=(*slow, *record.requests[3:]))
+    seen = gather(record, account(record), (), unknown("1", "no model"))
+    assert not seen.load_elasticity.known and diagnose(seen).name == "undecided"
+    shown = load_elasticity(record.requests, load_requests(record), account(record).window)  # type: ignore[arg-type]
+    assert why in (shown.reason or "")
 
 
 def test_counters_of_a_record_by_hand() -> None:

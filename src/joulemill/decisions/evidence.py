@@ -28,6 +28,9 @@ from joulemill.physics.ceilings import CeilingValue
 
 #: Fewer lone requests than this, or fewer tokens in each, and their speed counts as not known. Assumed.
 FEWEST_ALONE, FEWEST_ALONE_TOK = 2, 4
+#: Lone requests that differ by more than this factor, or are slower than steps of many by more than noise, tell
+#: nothing: a step of more sequences never takes less time, so something else held the machine up. Assumed.
+MOST_SPREAD_RATIO, LEAST_SLOWER_RATIO = 2.0, 0.9
 #: Fewer sequences at once than this tell nothing of the answer to load.
 FEWEST_TOGETHER_COUNT = 1.5
 
@@ -116,8 +119,12 @@ def load_elasticity(every: Sequence[RequestRecord], load: Sequence[RequestRecord
     if count is None or count < FEWEST_TOGETHER_COUNT:
         return unknown("1", "too few sequences ran at once to see how the rate answers to load")
     lone, together = float(np.median(single)), float(np.mean(steps))
+    if max(single) > MOST_SPREAD_RATIO * min(single):
+        return unknown("1", "requests that ran alone differ too much: something else held the machine up")
     error = np.hypot(_error(single, lone), _error(steps, together))
     slower = together / lone
+    if slower < LEAST_SLOWER_RATIO:
+        return unknown("1", "requests that ran alone were slower than those that ran together: not by their load")
     values = [answer_to_load_ratio(slower * float(np.exp(sign * 1.96 * error)), count) for sign in (0.0, 1.0, -1.0)]
     source = f"steps of {count:.1f} sequences {slower:.2f} times as long as of a lone one"
     return Figure(values[0], "1", Basis.MEASURED, min(values), max(values), 0.95, source=source)
