@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from joulemill.ledger.record import Channel, Outcome, Phase, Reading, RequestRecord, RunRecord, ServerSample
+from joulemill.ledger.record import Channel, Outcome, Phase, Reading, RequestRecord, RunRecord, Scope, ServerSample
 from tests.ledger.traces import EPOCH_S, channel, reading
 
 IDLE_W, BUSY_W = 80.0, 300.0
@@ -59,7 +59,7 @@ def steady_run(
     start = 25.0 + shift_s
     requests = closed_loop(4, 60, start)
     end = max(r.end_mono_s or 0.0 for r in requests)
-    mine = (channel("meter:a:energy", update_period_s=0.01),) if channels is None else channels
+    mine = (channel("meter:a:energy", scope=Scope.NODE, update_period_s=0.01),) if channels is None else channels
     raw = [r for c in mine for r in stepped(c, start, end, 0.25, shift_s, 95.0)]
     raw = [reading(r.channel, r.t_mono_s, factor * (r.value or 0.0)) for r in raw]
     phases = tuple(

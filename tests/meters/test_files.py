@@ -90,7 +90,7 @@ def test_ptdaemon(tmp_path: Path, context: MeterContext) -> None:
     meter = opened(path, context, ",format=ptdaemon,tz=UTC")
     channel = meter.channels()[0]
     assert (channel.scope, channel.quantity) == (Scope.NODE, Quantity.POWER)
-    assert (channel.rel_error, channel.clock_skew_s) == (0.01, 0.2)
+    assert (channel.rel_error, channel.clock_skew_s) == (0.01, None)
     readings = meter.read()
     assert [r.value for r in readings] == [40.5, 41.5, 42.5, 43.5, 44.5]
     used = window_energy(trace(channel, readings), readings[0].t_mono_s, readings[-1].t_mono_s)

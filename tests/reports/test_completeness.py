@@ -49,10 +49,10 @@ def test_a_run_that_states_everything_is_complete() -> None:
 def test_a_machine_without_accelerator_has_no_device_scope() -> None:
     report = whole()
     energy = dataclasses.replace(report.energy, device_j_tok=unknown("J/tok", "nothing metered the device"))
-    host = tuple({**m, "scope": "node"} for m in report.meters)
-    on_cpu = dataclasses.replace(report, energy=energy, meters=host)
+    on_cpu = dataclasses.replace(report, energy=energy)
     assert statuses(on_cpu)["J/token, device"] is Status.NOT_APPLICABLE
-    assert statuses(dataclasses.replace(on_cpu, meters=report.meters))["J/token, device"] is Status.MISSING
+    boards = tuple({**m, "scope": "device"} for m in report.meters)
+    assert statuses(dataclasses.replace(on_cpu, meters=boards))["J/token, device"] is Status.MISSING
 
 
 def test_an_unknown_pue_is_open_since_its_effect_is_shown() -> None:

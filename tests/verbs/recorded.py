@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from joulemill.bench.folder import write_run
-from joulemill.ledger.record import QualityAnswer, Reading, RunRecord
+from joulemill.ledger.record import QualityAnswer, Reading, RunRecord, Scope
 from tests.ledger.runs import steady_run
+from tests.ledger.traces import channel
 
 
 def recorded(
@@ -22,10 +23,11 @@ def recorded(
     right: int = 30,
     model: str = "a model",
     metered: bool = True,
+    scope: Scope = Scope.NODE,
     **manifest: Any,
 ) -> Path:
     """A steady run of 3.75 × ``factor`` J/tok whose power between readings varies by ``noise``."""
-    run = steady_run(factor=factor)
+    run = steady_run(factor=factor, channels=(channel("meter:a:energy", scope=scope, update_period_s=0.01),))
     told = {
         "model": {"name": model}, "device": {"name": "h100", "count": 1}, "created_wall_s": 1.7e9 + seed, **manifest,
     }  # fmt: skip

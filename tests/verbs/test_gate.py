@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from joulemill.cli import main
+from joulemill.ledger.record import Scope
 from tests.verbs.recorded import recorded
 
 
@@ -41,7 +42,19 @@ def test_json_is_the_only_thing_on_stdout(runs: dict[str, Path], capsys: pytest.
     assert found["plan"]["enough"] is True
 
 
-@pytest.mark.parametrize("metric", ["node", "device", "request"])
+def test_boards_alone_are_judged_as_boards_and_as_a_modelled_node(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = recorded(tmp_path / "base", seed=1, scope=Scope.DEVICE)
+    worse = recorded(tmp_path / "worse", seed=3, factor=1.12, scope=Scope.DEVICE)
+    assert main(["gate", str(base), str(worse), "--metric", "device", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["checks"][0]["change"]["value"] == pytest.approx(0.12, abs=0.02)
+    main(["gate", str(base), str(worse), "--json"])
+    node = json.loads(capsys.readouterr().out)["checks"][0]["change"]["value"]
+    assert 0.03 < node < 0.11  # the host does not rise with the boards
+
+
+@pytest.mark.parametrize("metric", ["node", "request"])
 def test_every_metric_sees_the_rise(runs: dict[str, Path], metric: str, capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["gate", str(runs["base"]), str(runs["worse"]), "--metric", metric, "--json"])
     found = json.loads(capsys.readouterr().out)

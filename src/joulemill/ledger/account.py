@@ -19,6 +19,7 @@ from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown, weakest
 from joulemill.ledger.attribution import EQUAL_WORK, Attribution, Rule, Weights, attribute
 from joulemill.ledger.clock_offset import with_offsets
+from joulemill.ledger.completion import Holder, PackageHolder, incomplete
 from joulemill.ledger.flow import Flow, flow
 from joulemill.ledger.interval import LEVEL, ratio_interval
 from joulemill.ledger.latency import Latency, Targets, latency, met_targets
@@ -81,13 +82,16 @@ class Account:
     findings: tuple[Finding, ...]
 
 
-def account(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
+def account(record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None = None) -> Account:
     """Account ``record``.
 
+    holder what holds the metered parts where no meter sees the whole node; without it that node is unknown
     work   FLOP of a prompt and an output token, for work-weighted attribution where the phases cannot be fitted
     Raises InputError where the manifest's expectations cannot be read.
     """
     expected = expectations(record)
+    if isinstance(holder, PackageHolder):
+        expected.setdefault(Scope.DEVICE, 0)
     every = with_offsets(traces(record.channels, record.readings), record.requests)
     used = _used(every, expected)
     load = load_requests(record)
@@ -100,13 +104,16 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
     edges = sub_window_edges_s(window, _resolution_s(used))
     output, prompt = tokens_flow.output_per_window_tok(edges), tokens_flow.prompt_per_window_tok(edges)
     window = _steady(window, output, edges)
-    scopes = scope_accounts(every, expected, edges, output, record.phase("idle"))
-    main = next((s for s in MAIN_SCOPES if scopes[s].energy.known), None)
+    count = count_tokens(tokens_flow, (window.start_s, window.end_s), record.requests, record.server)
+    doubt = count.doubt_ratio
+    scopes = scope_accounts(
+        every, expected, edges, output, record.phase("idle"), holder=holder, token_doubt_ratio=doubt
+    )
+    main = _main(scopes)
     within = [r for r in load if _sent_within(r, window)]
     whole = latency(load, targets)
     ended = [r for r in every_request if _ended_well(r, window)]
     good = flow([r for r in every_request if met_targets(r, targets)]).output_per_window_tok(edges)
-    count = count_tokens(tokens_flow, (window.start_s, window.end_s), record.requests, record.server)
     phases = None if main is None else _phases(scopes[main], tokens_flow, edges, _apart_s(used, whole))
     basis = None if main is None else scopes[main].window.basis
     fitted = _fitted(phases, basis)
@@ -123,7 +130,7 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
         output_rate=_rate(output, edges, "tok/s"),
         good_rate=_rate(good, edges, "tok/s"),
         request_rate=Figure(len(ended) / window.duration_s, "req/s", Basis.MEASURED),
-        good_j_tok=_per_good_token(scopes, main, good),
+        good_j_tok=_per_good_token(scopes, main, good, doubt),
         request_j=_per_request(scopes, main, ended, edges),
         prefill_j_tok=fitted[0],
         decode_j_tok=fitted[1],
@@ -133,6 +140,12 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
         requests_in_window=tokens_flow.active(window.start_s, window.end_s),
         findings=distinct([*findings, *count.findings]),
     )
+
+
+def _main(scopes: Mapping[Scope, ScopeAccount]) -> Scope | None:
+    """The widest scope that is metered as a whole; else the widest that is known at all."""
+    known = [s for s in MAIN_SCOPES if scopes[s].energy.known]
+    return next((s for s in known if not incomplete(scopes[s].composition)), known[0] if known else None)
 
 
 def expectations(record: RunRecord) -> dict[Scope, int]:
@@ -196,10 +209,10 @@ def _known_j(scope: ScopeAccount) -> Floats:
     return np.array([np.nan if x is None else x for x in scope.sub_window_j])
 
 
-def _per_good_token(scopes: Mapping[Scope, ScopeAccount], main: Scope | None, good: Floats) -> Figure:
+def _per_good_token(scopes: Mapping[Scope, ScopeAccount], main: Scope | None, good: Floats, doubt: float) -> Figure:
     if main is None:
         return unknown("J/tok", _unmetered(scopes))
-    return energy_per_token(scopes[main].window, _known_j(scopes[main]), good)
+    return energy_per_token(scopes[main].window, _known_j(scopes[main]), good, doubt)
 
 
 def _per_request(

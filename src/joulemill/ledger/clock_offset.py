@@ -4,7 +4,9 @@ The power of each stretch between two knots is fitted as P₀ + ΔP·busy(t − 
 has a request in flight; the d with the least squares is the offset, and the d's that the readings cannot tell from it
 (profile likelihood, 95 %) are its uncertainty. A meter's clock, its averaging and a sensor's delay look alike here, and
 all of them shift joules over the window's edges alike. A load without edges, or power that does not follow it, decides
-nothing. The readings are not moved: what is found goes into the interval. Pure.
+nothing. The readings are not moved: what is found goes into the interval. Where nothing is found and nothing is known
+of the meter's clock, ``clock_unknown`` says so, and the window's energy is told as if it might lie anywhere in reach.
+Pure.
 """
 
 from __future__ import annotations
@@ -19,11 +21,10 @@ from numpy.typing import NDArray
 from joulemill.figure import Basis
 from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import RequestRecord
-from joulemill.ledger.trace import Trace
+from joulemill.ledger.trace import CLOCK_REACH_S, Trace
 
 Floats = NDArray[np.float64]
-#: Offsets that are looked for, and how finely. Assumed: beyond it the user's clock check at opening speaks.
-REACH_S = 15.0
+#: How finely offsets are looked for, within ``CLOCK_REACH_S``.
 STEP_S = 0.05
 #: The load must explain at least this share of the power's variance, in at least so many stretches. Assumed.
 MIN_EXPLAINED_RATIO = 0.6
@@ -65,7 +66,7 @@ def estimate_offset(trace: Trace, busy: Floats) -> ClockOffset | None:
     t, power = _stretches(trace, busy)
     if len(power) < MIN_STRETCHES or not len(busy):
         return None
-    offsets = np.arange(-REACH_S, REACH_S + STEP_S / 2, STEP_S)
+    offsets = np.arange(-CLOCK_REACH_S, CLOCK_REACH_S + STEP_S / 2, STEP_S)
     share = np.array([_busy_share(t - d, busy) for d in offsets])
     squares, total = _residuals(share, power, np.diff(t))
     best = int(np.argmin(squares))
@@ -77,7 +78,8 @@ def estimate_offset(trace: Trace, busy: Floats) -> ClockOffset | None:
     low, high = float(near.min()), float(near.max())
     if low <= offsets[0] or high >= offsets[-1]:
         return None
-    half = 0.5 * (high - low) + STEP_S
+    # Between two updates a meter says nothing: an edge may lie half a period to either side of where it shows.
+    half = 0.5 * (high - low) + STEP_S + 0.5 * trace.period_s
     return ClockOffset(0.5 * (low + high), half, 1.0 - float(squares[best]) / total)
 
 
@@ -89,7 +91,7 @@ def _stretches(trace: Trace, busy: Floats) -> tuple[Floats, Floats]:
     """Knots [n] around the load, and the mean power between them [n−1]; thinned where there are very many."""
     if not len(busy):
         return trace.t_s[:0], trace.segment_w[:0]
-    t = trace.t_s[(trace.t_s >= busy[0, 0] - 2 * REACH_S) & (trace.t_s <= busy[-1, 1] + 2 * REACH_S)]
+    t = trace.t_s[(trace.t_s >= busy[0, 0] - 2 * CLOCK_REACH_S) & (trace.t_s <= busy[-1, 1] + 2 * CLOCK_REACH_S)]
     t = t[:: 1 + len(t) // MOST_STRETCHES]
     if len(t) < 2:
         return t, t[:0]
@@ -118,16 +120,26 @@ def _residuals(share: Floats, power: Floats, weight: Floats) -> tuple[Floats, fl
 
 
 def _widened(trace: Trace, found: ClockOffset | None) -> Trace:
+    known_s = trace.channel.clock_skew_s
     if found is None:
-        return trace
+        return trace if known_s is not None else replace(trace, findings=(*trace.findings, _unknown(trace)))
     bound_s = abs(found.offset_s) + found.half_width_s
-    explained_s = trace.channel.clock_skew_s + trace.lag_s + trace.period_s + found.half_width_s
+    bounded = replace(trace, channel=replace(trace.channel, clock_skew_s=bound_s))
+    explained_s = (known_s or 0.0) + trace.lag_s + trace.period_s + found.half_width_s
     if abs(found.offset_s) <= explained_s:
-        return trace
+        return trace if known_s is not None else bounded
     way = "late" if found.offset_s > 0 else "early"
     detail = (
         f"shows the load {abs(found.offset_s):.2g} s {way} (±{found.half_width_s:.2g} s): its clock is off or it "
         "averages; that is in the interval. Set the clocks by NTP, or state it with skew="
     )
     finding = Finding(Reason.CLOCK_OFFSET, trace.channel.id, detail)
-    return replace(trace, channel=replace(trace.channel, clock_skew_s=bound_s), findings=(*trace.findings, finding))
+    return replace(bounded, findings=(*trace.findings, finding))
+
+
+def _unknown(trace: Trace) -> Finding:
+    detail = (
+        f"nothing tells how far its clock is from ours, and the load does not show it: the interval holds every window "
+        f"within {CLOCK_REACH_S:.0f} s (assumed). State a bound with skew=, or leave the machine idle before and after"
+    )
+    return Finding(Reason.CLOCK_UNKNOWN, trace.channel.id, detail)

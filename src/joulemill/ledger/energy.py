@@ -8,6 +8,8 @@ The interval's half width at 95 % adds in quadrature what has independent causes
               clock skew × |P − P_idle|
     gauge     rel_error × E; half a resolution step × T; sampling: t-quantile × σ/√n × T with σ from successive
               differences; (clock skew + averaging period) × |P − P_idle|
+    A clock that nothing bounds: instead of skew × |P − P_idle|, the most that the window's energy differs when the
+    window is moved within ``CLOCK_REACH_S``.
 
 Systematic terms (rel_error, skew) are not shrunk by averaging. Pure.
 """
@@ -22,7 +24,7 @@ from scipy.special import stdtrit
 
 from joulemill.figure import Basis
 from joulemill.ledger.reasons import Finding, Reason, refused
-from joulemill.ledger.trace import Floats, Trace
+from joulemill.ledger.trace import CLOCK_REACH_S, Floats, Trace
 
 #: Reads further apart than this, and than GAP_READS usual intervals, are a gap [s]. Assumed; InferenceX refuses at 3 s.
 GAP_S = 3.0
@@ -172,11 +174,30 @@ def _half_width_j(trace: Trace, start_s: float, end_s: float, energy_j: float, i
     terms = [(c.rel_error or 0.0) * energy_j]
     if trace.kind == "counter":
         limits = _edge_j(trace, start_s) + _edge_j(trace, end_s) + trace.lag_s * power + (c.resolution or 0.0)
-        terms += [limits, c.clock_skew_s * swing]
+        terms.append(limits)
     else:
-        terms += [0.5 * (c.resolution or 0.0) * duration, (c.clock_skew_s + trace.lag_s) * swing]
+        terms.append(0.5 * (c.resolution or 0.0) * duration)
         terms.append(_sampling_w(trace, start_s, end_s) * duration)
+    delay_s = 0.0 if trace.kind == "counter" else trace.lag_s
+    if c.clock_skew_s is None:
+        terms += [_moved_j(trace, start_s, end_s, energy_j), delay_s * swing]
+    else:
+        terms.append((c.clock_skew_s + delay_s) * swing)
     return math.hypot(*terms)
+
+
+def _moved_j(trace: Trace, start_s: float, end_s: float, energy_j: float) -> float:
+    """The most by which the energy differs if the window lies up to ``CLOCK_REACH_S`` earlier or later.
+
+    Where a moved window leaves the readings, the rest has the least or the most power ever seen.
+    """
+    moves = np.linspace(-CLOCK_REACH_S, CLOCK_REACH_S, 301)
+    first, last = float(trace.read_s[0]), float(trace.read_s[-1])
+    starts, ends = np.clip(start_s + moves, first, last), np.clip(end_s + moves, first, last)
+    covered = trace.cumulative_j(ends) - trace.cumulative_j(starts)
+    missing_s = (end_s - start_s) - (ends - starts)
+    least, most = float(trace.segment_w.min()), float(trace.segment_w.max())
+    return float(np.max(np.maximum(covered + most * missing_s - energy_j, energy_j - covered - least * missing_s)))
 
 
 def _edge_j(trace: Trace, at_s: float) -> float:

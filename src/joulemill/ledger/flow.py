@@ -66,7 +66,7 @@ def flow(requests: Sequence[RequestRecord]) -> Flow:
     first = [i for i, r in enumerate(requests) if r.outcome is Outcome.OK and _first_s(r) is not None]
     served = np.array([float(requests[i].prompt_tok or 0) for i in first])
     cached = np.array([_or_nan(requests[i].cached_tok) for i in first])
-    uncounted = [np.asarray(r.chunk_mono_s) for r in requests if r.outcome is not Outcome.OK]
+    uncounted = [np.asarray(r.chunk_mono_s) for r in requests if r.outcome is not Outcome.OK or not r.output_tok]
     return Flow(
         ids=tuple(r.id for r in requests),
         output_s=np.concatenate([np.zeros(0), *arrivals]),

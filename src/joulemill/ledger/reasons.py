@@ -33,6 +33,7 @@ class Reason(StrEnum):
     CONFLICT = "conflicting_readings"
     LATE = "late_reading"
     CLOCK_OFFSET = "clock_offset"
+    CLOCK_UNKNOWN = "clock_unknown"
     MISSING_DEVICE = "missing_device"
     UNEXPECTED_DEVICE = "unexpected_device"
     DUPLICATE_CHANNEL = "duplicate_channel"

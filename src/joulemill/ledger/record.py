@@ -60,7 +60,7 @@ class Channel:
     update_period_s   how often the sensor itself updates; None unknown
     max_range     where a counter wraps to 0, in its unit; None: it does not
     rel_error     stated relative uncertainty of the sensor or model (half width at 95 %); None unknown
-    clock_skew_s  bound on the offset between the meter's clock and ours; 0 for a local sensor
+    clock_skew_s  bound on the offset between the meter's clock and ours; 0: a local sensor; None: unbounded
     includes      ids of channels whose energy is already inside this one (psys ⊇ package): never add them
     source        where the facts above come from
     """
@@ -75,7 +75,7 @@ class Channel:
     update_period_s: float | None = None
     max_range: float | None = None
     rel_error: float | None = None
-    clock_skew_s: float = 0.0
+    clock_skew_s: float | None = 0.0
     includes: tuple[str, ...] = ()
     source: str | None = None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from joulemill.figure import Figure, unknown
+from joulemill.ledger.completion import Holder, completed, incomplete
 from joulemill.ledger.energy import EnergyResult, sub_window_energy_j, window_energy
 from joulemill.ledger.interval import FEWEST, LEVEL, ratio_interval
 from joulemill.ledger.reasons import Finding, Reason, distinct, why
@@ -52,8 +53,15 @@ def scope_accounts(
     edges_s: Floats,
     output_tok: Floats,
     idle: Phase | None,
+    *,
+    holder: Holder | None = None,
+    token_doubt_ratio: float = 0.0,
 ) -> dict[Scope, ScopeAccount]:
-    """The account of every scope over [edges_s[0], edges_s[-1]], with ``output_tok`` [k] of its sub-windows."""
+    """The account of every scope over [edges_s[0], edges_s[-1]], with ``output_tok`` [k] of its sub-windows.
+
+    holder   what holds the metered parts, where no meter sees the whole node; None: then the node is unknown
+    token_doubt_ratio   share of the tokens that two counts part by: J/tok is no surer than its tokens
+    """
     idles = {i: _idle_result(t, idle) for i, t in all_traces.items()}
     start, end = float(edges_s[0]), float(edges_s[-1])
     results = {}
@@ -63,7 +71,19 @@ def scope_accounts(
         results[i] = window_energy(t, start, end, idle_power_w=watts)
     refusals = {i: tuple(f for f in r.findings if f.fatal) for i, r in results.items() if r.energy_j is None}
     composed = compose((t.channel for t in all_traces.values()), refusals, expected)
-    return {s: _account(c, all_traces, results, idles, edges_s, output_tok) for s, c in composed.items()}
+    given = _Given(all_traces, edges_s, output_tok, holder, token_doubt_ratio)
+    return {s: _account(c, given, results, idles) for s, c in composed.items()}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Given:
+    """What every scope's account starts from."""
+
+    traces: Mapping[str, Trace]
+    edges_s: Floats
+    output_tok: Floats
+    holder: Holder | None
+    token_doubt_ratio: float
 
 
 def _idle_result(trace: Trace, idle: Phase | None) -> EnergyResult | None:
@@ -77,20 +97,27 @@ def _idle_result(trace: Trace, idle: Phase | None) -> EnergyResult | None:
 
 def _account(
     composition: Composition,
-    all_traces: Mapping[str, Trace],
+    given: _Given,
     results: Mapping[str, EnergyResult],
     idles: Mapping[str, EnergyResult | None],
-    edges_s: Floats,
-    output_tok: Floats,
 ) -> ScopeAccount:
+    edges_s = given.edges_s
     span = (float(edges_s[0]), float(edges_s[-1]))
     window = scope_energy(composition, results, span)
     idle = _scope_idle(composition, idles, span)
     joules = np.full(len(edges_s) - 1, np.nan)
     if window.energy_j is not None:
-        joules = sum((sub_window_energy_j(all_traces[i], edges_s) for i in composition.channels), np.zeros_like(joules))
+        parts = (sub_window_energy_j(given.traces[i], edges_s) for i in composition.channels)
+        joules = sum(parts, np.zeros_like(joules))
+    if incomplete(composition):
+        metered_j = window.energy_j
+        window = _whole(window, composition, given, results)
+        idle = None if idle is None else _whole(idle, composition, given, idles)
+        joules = (
+            joules * (window.energy_j / metered_j) if window.energy_j and metered_j else np.full_like(joules, np.nan)
+        )
     idle_power = _idle_power(idle)
-    figures = _token_figures(window, idle, joules, np.diff(edges_s), output_tok)
+    figures = _token_figures(window, idle, joules, given)
     return ScopeAccount(
         scope=composition.scope,
         composition=composition,
@@ -104,6 +131,22 @@ def _account(
         above_idle_j_tok=figures[1],
         sub_window_j=tuple(float(x) if math.isfinite(x) else None for x in joules),
     )
+
+
+def _whole(
+    total: EnergyResult,
+    composition: Composition,
+    given: _Given,
+    results: Mapping[str, EnergyResult | None],
+) -> EnergyResult:
+    """The node of which ``total`` are the metered parts."""
+    shares: dict[Scope, float] = {}
+    for i in composition.channels:
+        part = results.get(i)
+        if part is not None and part.power_w is not None:
+            scope = given.traces[i].channel.scope
+            shares[scope] = shares.get(scope, 0.0) + part.power_w * total.duration_s
+    return completed(total, shares, composition.coverage, given.holder)
 
 
 def _scope_idle(
@@ -142,17 +185,18 @@ def _idle_power(idle: EnergyResult | None) -> Figure:
 
 
 def _token_figures(
-    window: EnergyResult, idle: EnergyResult | None, joules: Floats, duration_s: Floats, output_tok: Floats
+    window: EnergyResult, idle: EnergyResult | None, joules: Floats, given: _Given
 ) -> tuple[Figure, Figure]:
     """J/tok, and J/tok above idle."""
-    whole = energy_per_token(window, joules, output_tok)
+    output_tok, doubt = given.output_tok, given.token_doubt_ratio
+    whole = energy_per_token(window, joules, output_tok, doubt)
     if window.energy_j is None or idle is None or idle.power_w is None:
         missing = _idle_power(idle).reason if window.energy_j is not None else why(window.findings)
         return whole, unknown("J/tok", missing or "")
     half = _above_idle_half_j(window, _stretched(idle, (window.start_s, window.end_s)))
     low, high = window.energy_j - half, window.energy_j + half
     widened = replace(window, low_j=low, high_j=high)
-    return whole, energy_per_token(widened, joules - idle.power_w * duration_s, output_tok)
+    return whole, energy_per_token(widened, joules - idle.power_w * np.diff(given.edges_s), output_tok, doubt)
 
 
 def _above_idle_half_j(window: EnergyResult, idle: EnergyResult) -> float:
@@ -167,11 +211,17 @@ def _above_idle_half_j(window: EnergyResult, idle: EnergyResult) -> float:
     return math.hypot(gain * (parts[0][0] - parts[1][0]), *rest)
 
 
-def energy_per_token(window: EnergyResult, joules: Floats, tokens_tok: Floats) -> Figure:
-    """Σ joules [k] ÷ Σ tokens [k] with the interval of ``ratio_interval``; the meter's part from ``window``."""
+def energy_per_token(
+    window: EnergyResult, joules: Floats, tokens_tok: Floats, token_doubt_ratio: float = 0.0
+) -> Figure:
+    """Σ joules [k] ÷ Σ tokens [k] with the interval of ``ratio_interval``; the meter's part from ``window``.
+
+    token_doubt_ratio   how far the count of tokens may be off, as a share of it
+    """
     if window.energy_j is None:
         return unknown("J/tok", why(window.findings))
-    found = ratio_interval(joules, tokens_tok, window.half_width_j or 0.0)
+    half_j = math.hypot(window.half_width_j or 0.0, token_doubt_ratio * window.energy_j)
+    found = ratio_interval(joules, tokens_tok, half_j)
     if found is None:
         return unknown("J/tok", f"{Reason.NO_TOKENS.value}: no token that counts in the window")
     few = f"{Reason.TOO_FEW_WINDOWS.value}: {found.n} sub-windows, {FEWEST} needed for an interval; run longer"

@@ -273,7 +273,7 @@ def scope_energy(
 
     Half widths of one meter's channels (ids up to the first colon) add, since their errors may be common; those of
     different meters add in quadrature. Refused where the composition or any part is.
-    Alternatives that disagree beyond both intervals are told.
+    Alternatives that disagree beyond both intervals are told, and where they are measured the interval reaches to them.
     """
     name = composition.scope.value
     parts = [results[i] for i in composition.channels]
@@ -293,15 +293,18 @@ def scope_energy(
         meter = p.subject.split(":", 1)[0]
         by_meter[meter] = by_meter.get(meter, 0.0) + (p.half_width_j or 0.0)
     half = math.hypot(*by_meter.values())
-    findings += _disagreements(composition, results, energy, half)
+    disagreements, apart_j = _disagreements(composition, results, energy, half)
+    findings += disagreements
+    half = max(half, apart_j)
     low, high = max(energy - half, 0.0), energy + half
     return EnergyResult(name, *window, energy, low, high, composition.basis, kind, reads, distinct(findings))
 
 
 def _disagreements(
     composition: Composition, results: Mapping[str, EnergyResult], energy_j: float, half_j: float
-) -> list[Finding]:
-    found = []
+) -> tuple[list[Finding], float]:
+    """What other meters of the scope say against it, and how far the farthest measured one is [J]."""
+    found, farthest = [], 0.0
     for ids in composition.alternatives:
         parts = [results[i] for i in ids]
         joules = [p.energy_j for p in parts if p.energy_j is not None]
@@ -313,4 +316,6 @@ def _disagreements(
             ratio = f"{100 * (other / energy_j - 1):+.1f} %" if energy_j else "against none"
             detail = f"{told} ({ratio}), beyond both intervals"
             found.append(Finding(Reason.DISAGREEMENT, composition.scope.value, detail))
-    return found
+            if all(p.basis is Basis.MEASURED for p in parts):
+                farthest = max(farthest, abs(other - energy_j))
+    return found, farthest

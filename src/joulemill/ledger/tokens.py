@@ -35,6 +35,7 @@ class TokenCount:
     by_usage, by_metrics        the same span, by usage and by counters (None: no such counter)
     mismatch_ratio              |usage − metrics| ÷ usage of output tokens over the span; None: cannot be compared
     uncounted_chunk_count       chunks in the window of requests that gave no usage
+    chunk_tok                   output tokens a chunk of the requests that gave usage; None without such
     """
 
     output_tok: float
@@ -46,7 +47,17 @@ class TokenCount:
     by_metrics: Mapping[str, float | None]
     mismatch_ratio: float | None
     uncounted_chunk_count: int
+    chunk_tok: float | None = None
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def doubt_ratio(self) -> float:
+        """Share of the output tokens by which the count may be off: what the server's counter and usage part by beyond
+        ``TOLERANCE_RATIO``, and chunks that no usage counted. Joules of such tokens are in the joules."""
+        apart = self.mismatch_ratio or 0.0
+        missed = self.uncounted_chunk_count * (self.chunk_tok or 1.0)
+        seen = self.output_tok + missed
+        return max(apart if apart > TOLERANCE_RATIO else 0.0, missed / seen if seen else 0.0)
 
 
 def count_tokens(
@@ -81,8 +92,15 @@ def count_tokens(
         by_metrics=metrics,
         mismatch_ratio=mismatch,
         uncounted_chunk_count=uncounted,
+        chunk_tok=_mean_chunk_tok(requests),
         findings=tuple(findings),
     )
+
+
+def _mean_chunk_tok(requests: Sequence[RequestRecord]) -> float | None:
+    counted = [(r.output_tok, len(r.chunk_mono_s)) for r in requests if r.output_tok and r.chunk_mono_s]
+    chunks = sum(n for _, n in counted)
+    return sum(tok for tok, _ in counted) / chunks if chunks else None
 
 
 _Check = tuple[dict[str, float | None], dict[str, float | None], float | None, list[Finding]]

@@ -27,6 +27,8 @@ WRAP_POWER_RATIO = 4.0
 #: Unchanged for this many reads, and for this many usual update periods: the counter stands still. Assumed.
 STALE_READS = 5
 STALE_PERIODS = 3.0
+#: How far a meter's clock may be from ours at most; beyond it the check at opening speaks. Assumed.
+CLOCK_REACH_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 SPEC: ``file:PATH[,format=nvidia-smi|ptdaemon|aiperf|csv][,tz=ZONE][,skew=0.1s]`` and for ``csv``
 ``value=COLUMN,unit=kW[,time=COLUMN][,time_unit=ms][,scope=node|device|cpu|memory|rack|site][,device=NAME][,error=1%]``.
-Times in the file are the writing machine's wall clock; ``skew`` bounds how far that is from ours.
+Times in the file are the writing machine's wall clock; ``skew`` bounds how far that is from ours:
+without it the bound is unknown, and the energy is that of a window which may lie anywhere within some seconds.
 """
 
 from __future__ import annotations

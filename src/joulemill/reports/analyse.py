@@ -11,7 +11,7 @@ from typing import Any
 from joulemill.catalog.sites import reference_pues
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.ledger.account import Account, account
+from joulemill.ledger.account import Account
 from joulemill.ledger.attribution import EQUAL_WORK, Weights
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.ceilings import CeilingValue
@@ -20,6 +20,7 @@ from joulemill.physics.production import theta
 from joulemill.physics.site import Site
 from joulemill.reports import document as doc
 from joulemill.reports import run_diagnosis, run_energy, run_facts
+from joulemill.reports.run_account import account_of
 from joulemill.reports.run_ceilings import RunCeilings, run_ceilings
 from joulemill.reports.run_intensity import Intensity, run_intensity
 from joulemill.reports.run_metering import metering_j
@@ -31,11 +32,11 @@ from joulemill.reports.stated import stated
 
 def analyse(record: RunRecord) -> doc.Report:
     """Everything that the report says of ``record``. Raises InputError where its manifest cannot be read."""
-    counted = account(record)
+    counted = account_of(record)
     site = run_site(record, counted)
     cost = run_intensity(record, counted)
     if cost.work_flop_tok.known:
-        counted = account(record, _weights(cost))
+        counted = account_of(record, _weights(cost))
     view = run_energy.site_view(counted, site, reference_pues())
     quality = run_facts.quality(record)
     answer = run_facts.tokens_per_correct(record, quality)
@@ -77,7 +78,7 @@ def analyse(record: RunRecord) -> doc.Report:
 
 def diagnosis_of(record: RunRecord) -> Diagnosis:
     """What bound ``record``, with every candidate. Raises InputError where its manifest cannot be read."""
-    counted = account(record)
+    counted = account_of(record)
     site = run_site(record, counted)
     cost = run_intensity(record, counted)
     view = run_energy.site_view(counted, site, reference_pues())

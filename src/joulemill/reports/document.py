@@ -27,6 +27,8 @@ class Energy:
     good_j_tok   node joules per output token of requests that met their latency targets
     answer_j     node joules per correct answer of the quality set
     metering_j   joules in the window that metering itself took
+    cpu_j_tok    of the CPU packages
+    ``good``, ``request`` and ``answer`` are of the widest scope that is metered as a whole: ``attribution["scope"]``.
     """
 
     device_j_tok: Figure
@@ -46,6 +48,7 @@ class Energy:
     attribution: Mapping[str, Any]
     reasons: tuple[str, ...] = ()
     metering_j: Figure = field(default_factory=lambda: unknown("J", "this report does not state it"))
+    cpu_j_tok: Figure = field(default_factory=lambda: unknown("J/tok", "this report does not state it"))
 
 
 @dataclass(frozen=True)

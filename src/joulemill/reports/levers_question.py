@@ -14,7 +14,6 @@ from joulemill.catalog.serving import rates
 from joulemill.decisions.lever_case import Case, Model, Settings
 from joulemill.decisions.levers import Study, all_levers, study
 from joulemill.errors import InputError
-from joulemill.ledger.account import account
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.coefficients import rates_of
 from joulemill.physics.device import Device
@@ -25,7 +24,9 @@ from joulemill.reports.calibration_file import load_calibration
 from joulemill.reports.document import Report
 from joulemill.reports.measured_models import precision_named
 from joulemill.reports.predict_view import Answer, Question, answer
+from joulemill.reports.run_account import account_of
 from joulemill.reports.run_intensity import measured_load, model_of
+from joulemill.reports.run_site import run_site
 
 #: Number formats that weights may be brought to.
 FORMATS = ("fp8", "int8", "nvfp4", "int4")
@@ -67,13 +68,8 @@ def levers_answer(
     chosen = replace(settings, weights=weights, devices=devices, draft=draft, small=small, alternative=other)
     calibration = load_calibration(Path(question.calibration)) if question.calibration else None
     used = rates_of(calibration.coefficients) if calibration else rates(found.profile)
-    site = None
-    if question.site:
-        from joulemill.catalog.sites import load_site
-
-        site = load_site(question.site)
     widths = {k: e.half_width_ratio for k, e in paired_errors().items()}
-    case = Case(found.deployment, found.workload, site)
+    case = Case(found.deployment, found.workload, question.place())
     differing = (x.name for x in all_levers(chosen) if evidence_of(x.name).quality not in ("same", "none"))
     barred = frozenset(differing if same_outputs else ())
     made = study(case, chosen, used, widths, beyond=beyond, barred=barred)
@@ -99,24 +95,26 @@ def _devices(names: str | None) -> tuple[tuple[Device, Node | None], ...]:
     return tuple(found)
 
 
-def question_of_run(path: Path, given: Question | None) -> tuple[Question, Report]:
-    """What a measured run asks: its model, device and load, and its report.
+def question_of_run(path: Path, given: Question | None, record: RunRecord | None = None) -> tuple[Question, Report]:
+    """What a measured run asks: its model, device, load and site, and its report.
 
-    What ``given`` names of model and device comes first. InputError where the run's model or device is not known.
+    What ``given`` names of model, device and site comes first; ``record`` stands for the folder's where it was altered.
+    InputError where the run's model or device is not known.
     """
     if not path.is_dir():
         raise InputError(f"{path}: levers need the run folder that `joulemill bench` wrote, not a report")
-    record = read_run(path)
+    record = record or read_run(path)
     device, count = _device_of(record, given)
     model = given.model if given and given.model else _model_of(record)
-    load = measured_load(record, account(record))
+    counted = account_of(record)
+    load = measured_load(record, counted)
     if load is None:
         raise InputError(f"{path}: no tokens in the window, so there is no load to predict at")
     base = given or Question(model, device)
     question = replace(
         base, model=model, device=device, devices=base.devices if base.devices > 1 else count,
         input_tok=max(load.prompt_tok, 1.0), output_tok=max(load.output_tok, 1.0),
-        batch_req=max(load.in_flight_count, 1.0),
+        batch_req=max(load.in_flight_count, 1.0), facility=run_site(record, counted),
     )  # fmt: skip
     return question, analyse(record)
 

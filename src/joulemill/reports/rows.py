@@ -9,20 +9,36 @@ from joulemill.figure import Figure, unknown
 from joulemill.reports.document import Ceiling, Percentiles, Report
 from joulemill.reports.wording import digits, percent, quantity, title
 
+#: What stands behind figures of the widest scope that is metered as a whole, where that is not the node.
+_SCOPES = {"device": ", devices", "cpu": ", CPU packages", "memory": ", memory"}
+
+
+def main_energy(report: Report) -> tuple[str, Figure]:
+    """The first figure anyone looks for: of the node; where that is unknown, of the widest scope that was metered."""
+    energy = report.energy
+    others = (("devices", energy.device_j_tok), ("CPU packages", energy.cpu_j_tok))
+    named = (
+        (("node", energy.node_j_tok), *others) if energy.node_j_tok.known else (*others, ("node", energy.node_j_tok))
+    )
+    name, figure = next((n for n in named if n[1].known), ("node", energy.node_j_tok))
+    return f"energy per output token, {name}", figure
+
 
 def figures(report: Report) -> list[tuple[str, Figure]]:
     """Every figure of the report by its name for people, in reading order."""
     energy, power, output, site = report.energy, report.power, report.output, report.site
+    scope = _SCOPES.get(str(energy.attribution.get("scope")), "")
     return [
         ("energy per output token, node", energy.node_j_tok),
         ("energy per output token, devices", energy.device_j_tok),
+        *([("energy per output token, CPU packages", energy.cpu_j_tok)] if energy.cpu_j_tok.known else []),
         ("energy per output token, site", energy.site_j_tok),
         ("energy per output token, node above idle", energy.above_idle_j_tok),
-        ("energy per output token that met its targets", energy.good_j_tok),
+        (f"energy per output token that met its targets{scope}", energy.good_j_tok),
         ("energy per prompt token computed (prefill)", energy.prefill_j_tok),
         ("energy per output token (decode)", energy.decode_j_tok),
-        ("energy per request", energy.request_j),
-        ("energy per correct answer", energy.correct_answer_j),
+        (f"energy per request{scope}", energy.request_j),
+        (f"energy per correct answer{scope}", energy.correct_answer_j),
         ("node energy in the window", energy.node_j),
         ("of it idle", energy.node_idle_j),
         ("of it metering itself", energy.metering_j),

@@ -35,7 +35,7 @@ def site_view(account: Account, site: Site | None, references: tuple[ReferencePu
 
 def energy(account: Account, view: SiteFigures, correct: Figure) -> doc.Energy:
     """The energy part of the report; ``correct`` is output tokens of the quality set per correct answer."""
-    node, device = (_scope(account, s) for s in (Scope.NODE, Scope.DEVICE))
+    node, device, cpu = (_scope(account, s) for s in (Scope.NODE, Scope.DEVICE, Scope.CPU))
     main = account.scopes.get(account.main) if account.main else None
     findings = [f for f in account.findings if f.fatal or account.main]
     return doc.Energy(
@@ -54,6 +54,7 @@ def energy(account: Account, view: SiteFigures, correct: Figure) -> doc.Energy:
         cost_currency_tok=view.cost_currency_tok,
         water_l_tok=view.water_l_tok,
         attribution=attribution(account),
+        cpu_j_tok=cpu.j_tok if cpu else unknown("J/tok", _no(Scope.CPU)),
         reasons=tuple(dict.fromkeys(str(f.detail) for f in findings))[:TOLD_REASONS],
     )
 
@@ -210,7 +211,9 @@ def _carbon(site: Site) -> Figure | None:
 
 def waterfall(account: Account, view: SiteFigures) -> doc.Waterfall:
     """From the site's joules down to those of tokens that met their targets; a part that can't be told is unknown."""
-    node = _scope(account, Scope.NODE) or (account.scopes.get(account.main) if account.main else None)
+    node = _scope(account, Scope.NODE)
+    if (node is None or not node.energy.known) and account.main:
+        node = account.scopes[account.main]
     if node is None or node.energy.value is None or account.window is None:
         return doc.Waterfall(())
     label = str(node.scope)

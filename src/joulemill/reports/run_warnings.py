@@ -39,8 +39,15 @@ def _of_client(client: doc.Client) -> Iterator[str]:
 
 def _of_energy(energy: doc.Energy) -> Iterator[str]:
     node = energy.node_j_tok
+    parts = [n for n, f in (("devices", energy.device_j_tok), ("CPU packages", energy.cpu_j_tok)) if f.known]
     if node.value is None:
-        yield f"Energy per token is unknown: {node.reason}."
+        yield (
+            f"Energy per token is unknown: {node.reason}."
+            if not parts
+            else f"The node's energy is unknown: {node.reason}."
+        )
+    elif parts and node.basis is Basis.MODELLED:
+        yield f"Only {' and '.join(parts)} are metered; the rest of the node (its host, fans, conversion) is modelled."
     elif node.basis is not Basis.MEASURED:
         yield "No sensor measured this node: its energy comes from a stated power model and is not a measurement."
 

@@ -13,13 +13,14 @@ import numpy as np
 from joulemill.bench.folder import read_run
 from joulemill.decisions.sample import Sample, Share
 from joulemill.figure import Basis, Figure
-from joulemill.ledger.account import Account, account
+from joulemill.ledger.account import Account
 from joulemill.ledger.record import Outcome, RunRecord, Scope
 from joulemill.ledger.window import load_requests
 from joulemill.reports.analyse import analyse
 from joulemill.reports.baseline import read_baseline
 from joulemill.reports.document import Report
 from joulemill.reports.load import load_report
+from joulemill.reports.run_account import account_of
 
 METRICS = ("node", "site", "device", "request")
 _KINDS_OF_ENERGY = ("energy_j", "power_w")
@@ -43,7 +44,7 @@ def load_run(path: Path, metrics: Sequence[str] = METRICS) -> tuple[dict[str, Sa
         report = load_report(path)
         return {m: of_report(report, m, str(path)) for m in metrics}, report
     record = read_run(path)
-    report, counted = analyse(record), account(record)
+    report, counted = analyse(record), account_of(record)
     found = {}
     for metric in metrics:
         sample, series = of_report(report, metric, str(path)), _of_account(record, counted, report, metric)

@@ -111,9 +111,9 @@ def _latency(report: Report) -> Any:
 
 def one_line(report: Report) -> str:
     """The run in one line: J/token, what binds, rate, quality."""
-    energy = report.energy.node_j_tok
+    name, energy = rows.main_energy(report)
     said = [
-        f"{quantity(energy.value, energy.unit)} node {energy.basis or ''}".strip(),
+        f"{quantity(energy.value, energy.unit)} {name.rpartition(', ')[2]} {energy.basis or ''}".strip(),
         f"{title(report.binding.name)} binds",
         quantity(report.output.rate_tok_s.value, "tok/s"),
         f"accuracy {percent(report.quality.accuracy.value)}",

@@ -1,0 +1,29 @@
+"""A run's account as reports make it: with what the manifest and the catalogue say of the node around its meters."""
+
+from __future__ import annotations
+
+from joulemill.catalog.devices import find_device
+from joulemill.catalog.nodes import node_of
+from joulemill.errors import InputError
+from joulemill.ledger.account import Account, account
+from joulemill.ledger.attribution import EQUAL_WORK, Weights
+from joulemill.ledger.completion import DeviceHolder, Holder, PackageHolder
+from joulemill.ledger.record import RunRecord
+
+
+def account_of(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
+    """``ledger.account``, the unmetered rest of the node modelled where the catalogue knows what holds the devices."""
+    return account(record, work, holder_of(record))
+
+
+def holder_of(record: RunRecord) -> Holder | None:
+    """What holds the machine's devices, or its CPU packages; None where the manifest does not tell."""
+    told = record.manifest.get("device") or {}
+    if not told.get("name"):
+        return PackageHolder() if (record.manifest.get("server") or {}).get("embedded") else None
+    try:
+        if find_device(str(told["name"])).kind == "cpu":
+            return PackageHolder()
+        return DeviceHolder(node_of(str(told["name"])), int(told.get("count") or 1))
+    except InputError:  # a device of the user's own: nothing is known of its server
+        return None
