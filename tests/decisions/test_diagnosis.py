@@ -151,6 +151,33 @@ def test_cut_answers_and_preemptions_by_hand() -> None:
     assert diagnose(seen).name == "kv_capacity"
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "refused"),
+    [
+        (400, "request (298 tokens) exceeds the available context size (256 tokens)", True),  # llama.cpp
+        (400, "This model's maximum context length is 2048 tokens. However, you requested 3000", True),  # vLLM
+        (422, "`inputs` must have less than 1024 tokens. Given: 1500", True),  # TGI
+        (503, "no slot is available", True),
+        (429, "too many requests", True),
+        (400, "unknown field 'top_q'", False),
+        (500, "context canceled", False),  # a fault of the server, whatever its words
+    ],
+)
+def test_refused_requests_by_hand(status: int, error: str, refused: bool) -> None:
+    record = steady_run()
+    half = [
+        replace(r, outcome=Outcome.HTTP_ERROR, http_status=status, error=error, output_tok=None) if i % 2 else r
+        for i, r in enumerate(record.requests)
+    ]
+    manifest = {**record.manifest, "options": {"rate_req_s": 4.0, "concurrency": None, "loop": "open"}}
+    record = replace(record, requests=tuple(half), manifest=manifest)
+    seen = gather(record, account(record), (), unknown("1", "no model"))
+    assert seen.refused_ratio == pytest.approx(0.5 if refused else 0.0, abs=0.03)
+    assert seen.served_ratio == pytest.approx(0.5, abs=0.05), "what failed was not served"
+    found = diagnose(seen)
+    assert found.name == "kv_capacity" if refused else found.name != "demand"
+
+
 def test_a_failed_request_is_no_evidence_of_speed() -> None:
     record = with_lone(0.01)
     failed = tuple(replace(r, outcome=Outcome.TIMEOUT) if r.phase == "calibrate" else r for r in record.requests)

@@ -5,7 +5,7 @@ first (1 to 3); what is left is divided by weights ÷ their sum (4, 5). The orde
 
 1.  A late client measures itself. Nothing else can be said then.
 2.  Counters that say so: throttled by power or heat, draw at the limit, neighbours on the server's own CPUs,
-    preemption, answers cut by the context.
+    preemption, answers cut by the context, requests refused for want of room.
 3.  A stated latency target that is missed: less load would have to be sent, whatever the machine still has.
 4.  Does the rate answer to more sequences at once (``Evidence.load_elasticity``)? Where it does, whatever admits them
     binds: the server, if requests wait before it, else the load. Where it does not, the machine binds:
@@ -176,6 +176,9 @@ def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -
     if seen.cut_ratio:
         text = f"{seen.cut_ratio:.0%} of answers ended early, at the end of the context or of what the server allows"
         kv.settle(_ramp(seen.cut_ratio, 0.02, 0.15), text)
+    if seen.refused_ratio:
+        text = f"{seen.refused_ratio:.0%} of requests were refused: longer than the context, or too many at once"
+        kv.settle(_ramp(seen.refused_ratio, 0.02, 0.15), text)
     if waits is not None:
         kv.argue(waits * _fullness(seen) * (1.0 if answers is None else answers), _queue(seen))
     if not seen.closed:

@@ -31,6 +31,9 @@ FEWEST_ALONE, FEWEST_ALONE_TOK = 2, 4
 #: Lone requests that differ by more than this factor, or are slower than steps of many by more than noise, tell
 #: nothing: a step of more sequences never takes less time, so something else held the machine up. Assumed.
 MOST_SPREAD_RATIO, LEAST_SLOWER_RATIO = 2.0, 0.9
+#: How servers refuse: too many at once; longer than the context (llama.cpp, vLLM, SGLang, TGI, TensorRT-LLM say these).
+BUSY, TOO_LONG = (429, 503), (400, 413, 422)
+CONTEXT_WORDS = ("context", "max_seq_len", "max_input", "maximum length", "must have less than")
 #: Fewer sequences at once than this tell nothing of the answer to load.
 FEWEST_TOGETHER_COUNT = 1.5
 
@@ -43,7 +46,8 @@ class Evidence:
     client_reasons      why the client itself was the bottleneck; empty where it was not, or nothing was seen
     closed, concurrency_count, slots_count   the load's loop, and how many sequences the server holds, where told
     in_flight_count, decoding_count          means over the window
-    served_ratio        open loop: requests that ended ÷ requests that were due
+    served_ratio        open loop: requests that ended well ÷ requests that were due
+    refused_ratio       share of requests that the server refused: too long for its context, or too many at once
     waiting_ratio       share of the server's samples with requests waiting;  waiting_count, running_count  means
     kv_use_ratio        mean use of the cache;  preemptions_count  in the window
     cut_ratio           share of answers that ended at the length limit with fewer tokens than were asked for
@@ -69,6 +73,7 @@ class Evidence:
     kv_use_ratio: float | None = None
     preemptions_count: float | None = None
     cut_ratio: float | None = None
+    refused_ratio: float | None = None
     throttle_power_ratio: float | None = None
     throttle_thermal_ratio: float | None = None
     limit_use_ratio: float | None = None
@@ -100,6 +105,7 @@ def gather(record: RunRecord, account: Account, ceilings: Sequence[CeilingValue]
         decoding_count=_together(load, window, "first_token_mono_s", "last_token_mono_s"),
         served_ratio=_served(load, window),
         cut_ratio=_cut(load, window),
+        refused_ratio=_refused(load, window),
         **given,
         **_server(record, window),
         **_devices(record, window),
@@ -155,12 +161,27 @@ def _together(rows: Sequence[RequestRecord], window: Window, first: str, last: s
 
 def _served(load: Sequence[RequestRecord], window: Window) -> float | None:
     due = sum(window.start_s <= r.scheduled_mono_s < window.end_s for r in load)
-    ended = sum(window.start_s <= (r.end_mono_s or -1.0) < window.end_s for r in load)
+    ended = sum(r.outcome is Outcome.OK for r in _ended(load, window))
     return ended / due if due else None
 
 
+def _ended(load: Sequence[RequestRecord], window: Window) -> list[RequestRecord]:
+    return [r for r in load if window.start_s <= (r.end_mono_s or -1.0) < window.end_s]
+
+
+def _refused(load: Sequence[RequestRecord], window: Window) -> float | None:
+    ended = _ended(load, window)
+    refused = [r for r in ended if r.outcome is Outcome.HTTP_ERROR and _for_want_of_room(r)]
+    return len(refused) / len(ended) if ended else None
+
+
+def _for_want_of_room(r: RequestRecord) -> bool:
+    text = (r.error or "").lower()
+    return r.http_status in BUSY or (r.http_status in TOO_LONG and any(word in text for word in CONTEXT_WORDS))
+
+
 def _cut(load: Sequence[RequestRecord], window: Window) -> float | None:
-    ended = [r for r in load if window.start_s <= (r.end_mono_s or -1.0) < window.end_s]
+    ended = _ended(load, window)
     known = [r for r in ended if r.asked_output_tok and r.output_tok is not None and r.finish_reason is not None]
     cut = [r for r in known if r.finish_reason == "length" and (r.output_tok or 0) < (r.asked_output_tok or 0)]
     return len(cut) / len(known) if known else None
