@@ -135,6 +135,23 @@ def test_scaphandre_micro_and_its_zero_in_a_vm() -> None:
     assert values("scaphandre", "scaph_host_power_microwatts 0\n") == {"scaphandre:rapl:power": None}
 
 
+def test_otel_hardware_metrics_by_type_and_energy_before_power() -> None:
+    page = 'hw_energy_joules_total{hw_id="gpu-0",hw_type="gpu"} 500\nhw_power_watts{hw_id="gpu-0",hw_type="gpu"} 300\n'
+    page += (
+        'hw_energy_joules_total{hw_id="cpu-0",hw_type="cpu"} 70\n'
+    page += 'hw_energy_joules_total{hw_id="x",hw_type="fan"} 9\n'
+    )
+    page += 'hw_host_energy_joules_total{hw_id="bmc"} 900\n'
+    shown = found("otel", page)
+    assert {i: f.value for i, f in shown.items()} == {
+        "otel:gpu-0:gpu-energy": 500.0, "otel:gpu-0:gpu-power": 300.0, "otel:cpu-0:cpu-energy": 70.0,
+        "otel:bmc:energy": 900.0,
+    }  # fmt: skip
+    assert "otel:gpu-0:gpu-power" in channel(shown["otel:gpu-0:gpu-energy"]).includes
+    scopes = {i.split(":")[1]: channel(f).scope for i, f in shown.items()}
+    assert scopes == {"gpu-0": Scope.DEVICE, "cpu-0": Scope.CPU, "bmc": Scope.NODE}
+
+
 def test_not_a_number_is_unknown() -> None:
     assert values("dcgm", f"DCGM_FI_DEV_POWER_USAGE{{{BOARD}}} NaN\n") == {"dcgm:GPU-a:power": None}
 

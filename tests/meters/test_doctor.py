@@ -116,6 +116,17 @@ def test_gpus_without_a_driver_are_named(context: MeterContext) -> None:
     assert any(m.what == "GPU boards" and "1 NVIDIA GPU" in m.why for m in report.missing)
 
 
+def test_an_address_that_refuses_keeps_its_port_and_has_a_next_step(context: MeterContext) -> None:
+    specs = ["redfish:https://127.0.0.1:9/x", "prometheus:http://127.0.0.1:9/metrics", "zeus"]
+    context = replace(context, libraries={**context.libraries, "zeus.device": None})
+    began: list[int] = []
+    report = examine(context, specs, duration_s=30.0, begun=began.append)
+    assert [m.what for m in report.missing[:3]] == specs and began == []  # nothing opened: nothing to wait for
+    for m in report.missing[:2]:
+        assert "127.0.0.1:9/" in m.why and "Connection refused" in m.why and "JOULEMILL_" in m.step
+    assert "sees no soc" in report.missing[2].why and "need no Zeus" in report.missing[2].step
+
+
 def test_a_spec_that_cannot_be_is_still_refused(context: MeterContext) -> None:
     with pytest.raises(InputError, match="no meter is called"):
         examine(context, ["nvml2"], duration_s=0.1)

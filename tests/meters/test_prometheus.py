@@ -13,6 +13,7 @@ import pytest
 
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.energy import window_energy
+from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Reading
 from joulemill.ledger.trace import trace
 from joulemill.meters.meter import MeterContext, open_meters
@@ -92,6 +93,29 @@ def test_thirty_seconds_of_collect_interval_refuse_or_widen_a_short_window(web: 
     long = window_energy(whole, start, start + 900.0)
     assert long.energy_j == pytest.approx(300 * 900, abs=long.half_width_j or 0.0)
     assert (long.half_width_j or 0) < 0.2 * 300 * 900
+
+
+def test_a_boards_counter_that_goes_down_refuses_the_window_it_fell_in(web: Web, context: MeterContext) -> None:
+    """The driver was reloaded: the counter begins anew. Nothing is taken off, nothing made up."""
+    hand = HandClock()
+    since = hand.now_s
+
+    def page(_: Request) -> Any:
+        passed = hand.now_s - since
+        return 200, {}, dcgm(1e5 + 300.0 * passed if passed < 60.0 else 300.0 * (passed - 60.0), 300.0)
+
+    web.pages["/metrics"] = page
+    meter = open_meters([f"prometheus:{web.url}"], replace(context, clock=hand.clock))[0]
+    readings: list[Reading] = []
+    for _ in range(150):
+        readings += [r for r in meter.read() if r.channel == "dcgm:GPU-a:energy"]
+        hand.pass_s(1.0)
+    channel = replace(next(c for c in meter.channels() if c.id == "dcgm:GPU-a:energy"), update_period_s=1.0)
+    whole, first = trace(channel, readings), readings[0].t_mono_s
+    fell = window_energy(whole, first + 30.0, first + 90.0)
+    assert fell.energy_j is None and any(f.code is Reason.RESET and f.fatal for f in fell.findings)
+    after = window_energy(whole, first + 70.0, first + 130.0)
+    assert after.energy_j == pytest.approx(300.0 * 60.0, rel=0.02)
 
 
 def test_an_exporter_that_goes_away_is_error_readings(web: Web, context: MeterContext) -> None:

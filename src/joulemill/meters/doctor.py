@@ -8,9 +8,10 @@ metering itself costs. It changes nothing on the machine.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 
 from joulemill.errors import InputError, MachineError
 from joulemill.figure import Basis
@@ -110,9 +111,11 @@ def examine(
     *,
     duration_s: float = 10.0,
     period_s: float = 0.1,
+    begun: Callable[[int], None] = lambda meters: None,
 ) -> DoctorReport:
     """Check the meters ``specs`` (none: whatever this machine has) for ``duration_s``, and the server at ``url``.
 
+    ``begun`` is told how many meters are read once they are open.
     Raises InputError only for a SPEC that cannot be; a sensor that is not there is a finding, not an error.
     """
     notices: list[str] = []
@@ -125,7 +128,9 @@ def examine(
     sampler = Sampler(meters, period_s, readings.extend, told.clock)
     drift_s = told.clock.wall() - told.clock.mono()
     sampler.start()
-    told.clock.sleep(duration_s)
+    if meters:
+        begun(len(meters))
+        told.clock.sleep(duration_s)
     hung = sampler.stop()
     step_s = told.clock.wall() - told.clock.mono() - drift_s
     notices += [f"{name} did not answer in time and was left waiting" for name in hung]
@@ -167,8 +172,7 @@ def _opened(specs: Sequence[str], context: MeterContext) -> tuple[list[Meter], l
         try:
             meters += open_meters([spec], context)
         except MachineError as error:
-            why, _, step = str(error).partition(": ")
-            missing.append(Missing(spec, why, step or why))
+            missing.append(_missing(spec, str(error)))
         except InputError:
             for meter in meters:
                 meter.close()
@@ -177,6 +181,17 @@ def _opened(specs: Sequence[str], context: MeterContext) -> tuple[list[Meter], l
             logging.getLogger("joulemill.meters").debug("%s", spec, exc_info=True)
             missing.append(Missing(spec, f"{type(error).__name__}: {error}", "please report this as a bug"))
     return meters, missing
+
+
+def _missing(spec: str, text: str) -> Missing:
+    """An opening's error as what is wrong and what to do: it says one, then ";" or ":", then the other."""
+    told = text.removeprefix(f"--meter {spec}").lstrip(" :")
+    depth = 0
+    for i, (character, after) in enumerate(pairwise(told)):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and character in ";:" and after.isspace():
+            return Missing(spec, told[:i], told[i + 1 :].strip())
+    return Missing(spec, told, "see the meter's line in docs/measuring.md")
 
 
 def _checked(channel: Channel, readings: list[Reading], polled_s: float) -> ChannelCheck:

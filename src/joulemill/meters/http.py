@@ -81,6 +81,7 @@ class HttpSource:
         self.host, self.path = parts.hostname, parts.path + (f"?{parts.query}" if parts.query else "")
         self.headers = dict(headers or {})
         self._where = (parts.hostname, parts.port)
+        self._shown = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
         self._context = _tls(ca, verify) if parts.scheme == "https" else None
         self._connection: http.client.HTTPConnection | None = None
         self._lock = threading.Lock()
@@ -100,7 +101,7 @@ class HttpSource:
             except (http.client.HTTPException, ConnectionError) as error:
                 self._drop()
                 if fresh:
-                    raise OSError(f"{method} {self.host}{path}: {type(error).__name__} {error}") from error
+                    raise OSError(f"{method} {self._shown}{path}: {type(error).__name__} {error}") from error
                 return self._exchange(method, path, payload, headers)
             except OSError as error:
                 if not isinstance(error, HttpError):
@@ -119,7 +120,7 @@ class HttpSource:
         response = self._connection.getresponse()
         data = response.read()
         if not 200 <= response.status < 300:
-            raise HttpError(f"{method} {self.host}{path}: HTTP {response.status} {response.reason}", response.status)
+            raise HttpError(f"{method} {self._shown}{path}: HTTP {response.status} {response.reason}", response.status)
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
 
     def _connect(self) -> http.client.HTTPConnection:

@@ -29,9 +29,12 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.meters.nvml_limits import below_default
 
     seconds = parse_quantity(args.duration, "s", name="--duration")
-    sys.stderr.write(f"reading every meter for {seconds:g} s …\n")
     context = MeterContext()
-    report = examine(context, args.meter, args.url, duration_s=seconds)
+
+    def begun(meters: int) -> None:
+        sys.stderr.write(f"reading {meters} meter{'s' * (meters != 1)} for {seconds:g} s …\n")
+
+    report = examine(context, args.meter, args.url, duration_s=seconds, begun=begun)
     report = replace(report, notices=(*report.notices, *left_behind(Path("runs")), *below_default(context)))
     if args.json:
         sys.stdout.write(json.dumps(as_document(report), indent=2) + "\n")
