@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from joulemill.catalog.levers import evidence_of
@@ -61,7 +60,7 @@ def document(found: LeversAnswer) -> dict[str, Any]:
     study = found.study
     return {
         "schema_version": "1.0",
-        "deployment": asdict(found.answer.question) | {"profile": found.answer.profile},
+        "deployment": found.answer.question.document() | {"profile": found.answer.profile},
         "settings": _settings(found),
         "before": plain(study.before),
         "levers": [_lever(e) for e in study.effects],

@@ -30,7 +30,7 @@ from joulemill.reports.spread import half_width_ratio
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, as the command line says it. None: not said."""
+    """What is asked, as the command line says it. None: not said. ``facility``: a run's own site, after ``site``."""
 
     model: str
     device: str
@@ -55,6 +55,15 @@ class Question:
     prefill_budget_tok: float = 8192.0
     site: str | None = None
     calibration: str | None = None
+    facility: Site | None = None
+
+    def place(self) -> Site | None:
+        """The site, read. Raises InputError where the file is none."""
+        return load_site(self.site) if self.site else self.facility
+
+    def document(self) -> dict[str, Any]:
+        """What was said, as JSON."""
+        return {k: v for k, v in asdict(self).items() if k != "facility"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ def answer(question: Question) -> Answer:
         q.input_tok, q.output_tok, q.output_spread_ratio, q.cached_ratio, q.batch_req, q.rate_req_s, q.ttft_limit_s,
         q.tpot_limit_s,
     )  # fmt: skip
-    site = load_site(q.site) if q.site else None
+    site = q.place()
     calibrated = load_calibration(Path(q.calibration)) if q.calibration else None
     prediction = _predicted(deployment, workload, profile, site, calibrated)
     return Answer(q, deployment, workload, profile, prediction, (*notes, *model.approximations))
@@ -143,7 +152,7 @@ def document(found: Answer) -> dict[str, Any]:
     plain.pop("terms")
     return {
         "schema_version": "1.0",
-        "deployment": asdict(q) | {"profile": found.profile, "precision_used": found.deployment.precision.name}
+        "deployment": q.document() | {"profile": found.profile, "precision_used": found.deployment.precision.name}
         | {"cut": asdict(found.deployment.parallelism)},
         **plain,
         "terms": _plain(p.terms),

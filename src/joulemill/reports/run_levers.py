@@ -7,18 +7,22 @@ from pathlib import Path
 
 from joulemill.decisions.lever_case import Settings
 from joulemill.errors import JoulemillError
+from joulemill.ledger.record import RunRecord
 from joulemill.reports.levers_page import cards
 from joulemill.reports.levers_question import levers_answer, question_of_run
 
 ROLES = ("draft", "small", "alternative", "to")
 
 
-def lever_cards(path: Path) -> list[dict[str, str]]:
-    """{title, body} cards of the run folder at ``path``, their markup safe; none for what is not a folder."""
+def lever_cards(path: Path, record: RunRecord | None = None) -> list[dict[str, str]]:
+    """{title, body} cards of the run folder at ``path``, their markup safe; none for what is not a folder.
+
+    record   the folder's run as it is shown, where that is at another site
+    """
     if not path.is_dir():
         return []
     try:
-        question, _ = question_of_run(path, None)
+        question, _ = question_of_run(path, None, record)
         return cards(levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()))
     except JoulemillError as fault:  # the page of a run never fails for what is only predicted beside it
         told = f"No levers could be predicted for this run: {fault}. `joulemill levers RUN` takes these options."

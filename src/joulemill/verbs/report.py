@@ -68,9 +68,11 @@ def run(args: argparse.Namespace) -> int:
 
         sys.stdout.write(export(args.export, Path(args.run), args.about, altered(args.site, args.quality)))
         return 0
-    report, baseline = load_report(Path(args.run), altered(args.site, args.quality)), baseline_of(args.baseline)
+    seen: list[RunRecord] = []
+    shown = kept(altered(args.site, args.quality), seen)
+    report, baseline = load_report(Path(args.run), shown), baseline_of(args.baseline)
     if args.html:
-        write_page(report, args.html, baseline, Path(args.run))
+        write_page(report, args.html, baseline, Path(args.run), seen[0] if seen else None)
     views = {
         "json": serialise.to_json,
         "markdown": tables.markdown,
@@ -99,6 +101,20 @@ def altered(site: Path | None, quality: str | None) -> Callable[[RunRecord], Run
     return made
 
 
+def kept(
+    change: Callable[[RunRecord], RunRecord] | None, seen: list[RunRecord]
+) -> Callable[[RunRecord], RunRecord] | None:
+    """``change`` that also puts the record it made into ``seen``: its site, and what the grid said, are asked once."""
+    if change is None:
+        return None
+
+    def made(record: RunRecord) -> RunRecord:
+        seen.append(change(record))
+        return seen[-1]
+
+    return made
+
+
 def baseline_of(path: Path | None) -> Baseline | None:
     """The baseline of ``--baseline``; None where none is asked for."""
     if path is None:
@@ -119,15 +135,24 @@ def print_terminal(report: Report, baseline: Baseline | None = None) -> None:
         baseline_view.show(baseline, report, Console(stderr=True))
 
 
-def write_page(report: Report, path: Path, baseline: Baseline | None = None, run: Path | None = None) -> None:
-    """The HTML page at ``path``; with the levers, and the sweep, of the folder ``run``, where one is given."""
+def write_page(
+    report: Report,
+    path: Path,
+    baseline: Baseline | None = None,
+    run: Path | None = None,
+    record: RunRecord | None = None,
+) -> None:
+    """The HTML page at ``path``; with the levers, and the sweep, of the folder ``run``, where one is given.
+
+    record   the folder's run as ``report`` shows it, where that is at another site
+    """
     from joulemill.reports.baseline_view import card
     from joulemill.reports.html import render
     from joulemill.reports.run_levers import lever_cards
     from joulemill.reports.sweep_view import sweep_card
 
     extra = [] if baseline is None else [card(baseline, report)]
-    extra += [] if run is None else [*sweep_card(run), *lever_cards(run)]
+    extra += [] if run is None else [*sweep_card(run), *lever_cards(run, record)]
     write_text(render(report, extra), path)
 
 
