@@ -137,10 +137,8 @@ def test_scaphandre_micro_and_its_zero_in_a_vm() -> None:
 
 def test_otel_hardware_metrics_by_type_and_energy_before_power() -> None:
     page = 'hw_energy_joules_total{hw_id="gpu-0",hw_type="gpu"} 500\nhw_power_watts{hw_id="gpu-0",hw_type="gpu"} 300\n'
-    page += (
-        'hw_energy_joules_total{hw_id="cpu-0",hw_type="cpu"} 70\n'
+    page += 'hw_energy_joules_total{hw_id="cpu-0",hw_type="cpu"} 70\n'
     page += 'hw_energy_joules_total{hw_id="x",hw_type="fan"} 9\n'
-    )
     page += 'hw_host_energy_joules_total{hw_id="bmc"} 900\n'
     shown = found("otel", page)
     assert {i: f.value for i, f in shown.items()} == {
