@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemill.catalog.devices import find_device
+from joulemill.catalog.levers import evidence_of
 from joulemill.catalog.models import find_model
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import rates
@@ -170,25 +171,113 @@ def test_consolidation_saves_the_idle_joules() -> None:
     assert "saturated" in (one("consolidation", case()).why_not or "")
 
 
-REFUSED = {
-    "fp8-weights": (case(device="a100"), "no FP8 units"),
-    "fp4-weights": (case(), "no FP4 units"),
-    "speculation": (case(), "no draft is named"),
-    "sparse-attention": (case(), "latent attention first"),
-    "latent-attention": (case("deepseek-ai/DeepSeek-V3", "h200", 8), "already"),
-    "routing": (case(), "--small"),
-    "other-model": (case(), "--alternative"),
-    "eviction": (case(), "nothing to evict"),
-    "narrower": (case(tp=1), "on one device"),
-    "wider": (case(tp=8), "link domain"),
-}  # fmt: skip
+LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
+DEEPSEEK = case("deepseek-ai/DeepSeek-V3", "h200", 8)
+LONG = case(LLAMA, tp=1, input_tok=6000.0)
+SITE = Site(pue_ratio=1.5, carbon_gco2e_j=1e-4, price_currency_j=3e-8)
+PLACED = replace(case(), site=SITE)
+IDLE = replace(case(LLAMA, tp=1, replicas=4), workload=Workload(512.0, 512.0, rate_req_s=1.0))
+CHOSEN = given_settings(
+    draft=model("Qwen/Qwen3-0.6B"), small=model("Qwen/Qwen3-1.7B"), alternative=model("Qwen/Qwen3-30B-A3B"),
+    devices=((find_device("b200"), node_of("b200")),),
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_lever_that_does_not_apply_says_why(name: str) -> None:
-    at, words = REFUSED[name]
-    found = one(name, at)
-    assert found.after is None and words in (found.why_not or ""), found.why_not
+def changed(at: Case, **facts: object) -> Case:
+    return replace(at, deployment=replace(at.deployment, **facts))  # type: ignore[arg-type]
+
+
+def loaded(at: Case, **facts: object) -> Case:
+    return replace(at, workload=replace(at.workload, **facts))  # type: ignore[arg-type]
+
+
+ALL_HEADS = case("facebook/opt-6.7b", tp=1)  # as many key–value heads as query heads
+#: Lever → a case to which it applies, one to which it does not, and why not (None: it always applies).
+APPLIES: dict[str, tuple[Case, Case | None, str]] = {
+    "device-b200": (case(), case(device="b200"), "the deployment is on"),
+    "fp8-weights": (case(), case(device="a100"), "no FP8 units"),
+    "int8-weights": (case(), changed(case(), precision=uniform("int8")), "already"),
+    "fp4-weights": (case(device="b200"), case(), "no FP4 units"),
+    "int4-weights": (case(), changed(case(), precision=uniform("int4")), "already"),
+    "fp8-keys": (case(), changed(case(), precision=uniform("bf16").with_kv("fp8")), "already"),
+    "int4-keys": (case(), changed(case(), precision=uniform("bf16").with_kv("int4")), "already"),
+    "latent-attention": (case(), DEEPSEEK, "latent attention already"),
+    "grouped-attention": (ALL_HEADS, case(), "share a key–value head already"),
+    "eviction": (LONG, case(), "nothing to evict"),
+    "sliding-window": (LONG, DEEPSEEK, "no layer has full grouped attention"),
+    "sparse-attention": (DEEPSEEK, case(), "latent attention first"),
+    "linear-attention": (LONG, DEEPSEEK, "no layer has full grouped attention"),
+    "other-model": (case(), case("Qwen/Qwen3-30B-A3B"), "is the model that is deployed"),
+    "batch-x2": (case(), IDLE, "the offered rate sets"),
+    "batch-x4": (case(), IDLE, "the offered rate sets"),
+    "batch-most": (case(), loaded(case(), batch_req=None), "already"),
+    "small-chunks": (case(), changed(case(), prefill_budget_tok=2048.0), "2048 tokens already"),
+    "prefix-cache": (case(), loaded(case(), cached_ratio=0.8), "80% of the prompt"),
+    "disaggregation": (case(), replace(case(), handover=True), "on other devices already"),
+    "speculation": (case(batch_req=4.0), case(LLAMA, tp=1), "another vocabulary"),
+    "routing": (case(), replace(case(), route=Route(CHOSEN.small, 0.5, False)), "already"),  # type: ignore[arg-type]
+    "cascade": (case(), replace(case(), route=Route(CHOSEN.small, 0.5, True)), "already"),  # type: ignore[arg-type]
+    "thinking-budget": (case(), loaded(case(), output_tok=1.0), "a token long"),
+    "early-exit": (case(), replace(case(), early_exit=EarlyExit(0.3, 0.5)), "already"),
+    "power-cap": (case(), changed(case(), power_cap_w=300.0), "capped at 300 W already"),
+    "clock-lock": (case(), replace(case(), clock_ratio=0.6), "locked at 60% already"),
+    "wider": (case(), case(tp=8), "link domain"),
+    "narrower": (case(), case(tp=1), "on one device"),
+    "consolidation": (IDLE, case(), "saturated"),
+    "pue": (PLACED, case(), "--site FILE"),
+    "carbon-shift": (PLACED, replace(case(), site=Site(pue_ratio=1.5)), "carbon is not stated"),
+    "price-shift": (PLACED, replace(case(), site=Site(pue_ratio=1.5)), "price is not stated"),
+}
+
+
+def test_every_lever_has_a_case_where_it_applies_and_one_where_it_does_not() -> None:
+    assert {x.name for x in all_levers(CHOSEN)} == set(APPLIES)
+
+
+@pytest.mark.parametrize("name", APPLIES)
+def test_a_lever_applies_or_says_why_not(name: str) -> None:
+    at, other, words = APPLIES[name]
+    found = one(name, at, CHOSEN)
+    assert found.after is not None and found.why_not is None, found.why_not
+    assert found.energy_change is not None and found.rate_change is not None and found.tpot_change is not None
+    about = evidence_of(name)
+    assert about.effect and about.source and about.quality_text and about.cost_text and found.lever.moves
+    if other is not None:
+        refused = one(name, other, CHOSEN)
+        assert refused.after is None and words in (refused.why_not or ""), refused.why_not
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [("speculation", "--draft"), ("routing", "--small"), ("cascade", "--small"), ("other-model", "--alt")],
+)
+def test_what_a_lever_lacks_is_named_with_its_flag(name: str, flag: str) -> None:
+    found = one(name, case())
+    assert found.after is None and flag in (found.why_not or "")
+
+
+def test_drafting_layers_of_the_model_are_taken_where_no_draft_is_named() -> None:
+    found = one("speculation", loaded(DEEPSEEK, batch_req=8.0))
+    assert found.after is not None and gain("speculation", loaded(DEEPSEEK, batch_req=8.0)) < 0.0
+
+
+def test_smaller_keys_save_more_where_contexts_are_long() -> None:
+    short, long = (gain("int4-keys", case(LLAMA, tp=1, input_tok=n)) for n in (128.0, 16000.0))
+    assert long < short <= 0.0 and long < gain("fp8-keys", case(LLAMA, tp=1, input_tok=16000.0))
+
+
+def test_a_study_at_a_site_is_of_site_joules_and_says_grams_and_money() -> None:
+    found = study(PLACED, CHOSEN, RATES, WIDTHS)
+    bare = study(case(), CHOSEN, RATES, WIDTHS)
+    assert (found.before.scope, bare.before.scope) == ("site", "node")
+    assert found.before.energy_j_tok == pytest.approx(1.5 * bare.before.energy_j_tok)
+    assert found.before.carbon_gco2e_tok == pytest.approx(1e-4 * found.before.energy_j_tok)
+    assert found.before.cost_currency_tok == pytest.approx(3e-8 * found.before.energy_j_tok)
+    for e in found.effects:  # PUE multiplies both sides: every other lever moves site joules as it moves the node's
+        twin = next(x for x in bare.effects if x.lever.name == e.lever.name)
+        if e.after is not None and twin.after is not None and e.energy_change and twin.energy_change:
+            assert e.energy_change.value == pytest.approx(twin.energy_change.value, abs=1e-9)
+    assert {e.lever.name for e in found.effects if e.after is not None} >= {"pue", "carbon-shift", "price-shift"}
 
 
 def test_a_draft_of_another_vocabulary_is_refused() -> None:

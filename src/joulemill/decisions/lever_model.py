@@ -193,6 +193,7 @@ MODEL_LEVERS = (
     Lever("int4-weights", "weights in INT4, multiplied in 16 bits", "weights", WEIGHTS, "modelled", "requantise",
           weights("int4", None)),
     Lever("fp8-keys", "keys and values in FP8", "keys", KEYS, "modelled", "restart", kv("fp8")),
+    Lever("int4-keys", "keys and values in INT4", "keys", KEYS, "modelled", "restart", kv("int4")),
     Lever("latent-attention", "latent keys and values (MLA)", "attention", KEYS, "modelled", "retrain", latent),
     Lever("grouped-attention", "eight query heads a key–value head (GQA)", "attention", KEYS, "modelled", "retrain",
           grouped),

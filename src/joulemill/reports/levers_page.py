@@ -11,7 +11,7 @@ from joulemill.decisions.levers import Combination, Effect
 from joulemill.reports.levers_pictures import front_plane, tornado
 from joulemill.reports.levers_question import LeversAnswer
 from joulemill.reports.levers_view import PAIRED, QUALITY, heading, said_workload, signed
-from joulemill.reports.wording import quantity, title
+from joulemill.reports.wording import digits, quantity, title
 
 _RING = "<style>.ring{fill:none; stroke:var(--bind); stroke-width:1.6}</style>"
 
@@ -24,7 +24,7 @@ def cards(found: LeversAnswer) -> list[dict[str, str]]:
     return [
         {"title": "Levers: change of energy per token", "body": effects},
         {"title": "Levers together", "body": plane},
-        {"title": "What each lever does", "body": _table(study.effects)},
+        {"title": "What each lever does", "body": _table(study.effects), "wide": "yes"},
         {"title": "What each lever moves, and what is published", "body": _published(study.effects)},
         {"title": "Levers that do not apply here", "body": _absent(study.effects)},
     ]
@@ -34,7 +34,7 @@ def _front(front: Sequence[Combination]) -> str:
     rows = "".join(
         f"<tr><td>{i}</td><td>{escape(' + '.join(c.names) or 'as it is')}</td>"
         f'<td class="n">{escape(quantity(c.after.energy_j_tok, "J/tok"))}</td>'
-        f'<td class="n">{c.after.rate_tok_s:.4g}</td><td class="n">{escape(quantity(c.after.tpot_s, "s"))}</td></tr>'
+        f'<td class="n">{digits(c.after.rate_tok_s)}</td><td class="n">{escape(quantity(c.after.tpot_s, "s"))}</td></tr>'
         for i, c in enumerate(front, start=1)
     )
     head = "<tr><th></th><th>levers</th><th>J/token</th><th>tok/s</th><th>a token takes</th></tr>"
@@ -99,9 +99,8 @@ def page(found: LeversAnswer) -> str:
     style = environment.get_template("style.html.j2").render()
     before = found.study.before
     made: list[Mapping[str, str]] = [*cards(found)]
-    wide = {"What each lever does"}
     body = "".join(
-        f'<div class="card"{_SPAN if c["title"] in wide else ""}><h2>{escape(c["title"])}</h2>{c["body"]}</div>'
+        f'<div class="card"{_SPAN if c.get("wide") else ""}><h2>{escape(c["title"])}</h2>{c["body"]}</div>'
         for c in made
     )
     now = (

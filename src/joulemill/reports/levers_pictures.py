@@ -102,7 +102,10 @@ def front_plane(combinations: Sequence[Combination], front: Sequence[Combination
     before = next((c for c in combinations if not c.names), None)
     if before is not None:
         x, y = place(before)
-        body += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" class="ring"/>', _text(x + 11, y + 4, "as it is", "small")]
+        body += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" class="ring"/>',
+            _text(x - 8, y - 12, "as it is", "strong small"),
+        ]
     body += [
         _text(left, 12, "J/token, log"), _text(right, bottom + 24, "tok/s, log", anchor="end"),
         _text(left + 8, bottom + 12, digits(math.exp(min(xs)))),
