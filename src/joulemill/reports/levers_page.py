@@ -34,7 +34,8 @@ def _front(front: Sequence[Combination]) -> str:
     rows = "".join(
         f"<tr><td>{i}</td><td>{escape(' + '.join(c.names) or 'as it is')}</td>"
         f'<td class="n">{escape(quantity(c.after.energy_j_tok, "J/tok"))}</td>'
-        f'<td class="n">{digits(c.after.rate_tok_s)}</td><td class="n">{escape(quantity(c.after.tpot_s, "s"))}</td></tr>'
+        f'<td class="n">{digits(c.after.rate_tok_s)}</td>'
+        f'<td class="n">{escape(quantity(c.after.tpot_s, "s"))}</td></tr>'
         for i, c in enumerate(front, start=1)
     )
     head = "<tr><th></th><th>levers</th><th>J/token</th><th>tok/s</th><th>a token takes</th></tr>"
