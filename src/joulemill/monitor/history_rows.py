@@ -1,0 +1,56 @@
+"""An interval as the numbers that the history adds up. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from joulemill.monitor.snapshot import Interval, TokenKind
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What of an interval adds up.
+
+    sums      in the order of ``history_schema.SUMS``
+    energy    (scope, basis, J, variance of it [J²] or None, seconds that readings cover, output tokens made with it)
+    binding   (constraint, seconds) where one was named
+    routes    (route, output tokens)
+    """
+
+    sums: tuple[float, ...]
+    energy: tuple[tuple[str, str, float, float | None, float, float], ...]
+    binding: tuple[str, float] | None
+    routes: tuple[tuple[str, float], ...]
+
+
+def rows_of(i: Interval) -> Row:
+    """``i`` as sums. Latencies are weighted by the time they were seen in; a half width is 1.96 standard deviations."""
+    length = i.duration_s
+    seen = length if i.observed else 0.0
+    latency = [(value, seen) if value is not None else (0.0, 0.0) for value in (i.ttft_s, i.tpot_s)]
+    sums = (
+        seen, length - seen,
+        (i.idle_ratio or 0.0) * seen, seen if i.idle_ratio is not None else 0.0,
+        i.tokens.get(TokenKind.PROMPT, 0.0), i.tokens.get(TokenKind.CACHED, 0.0), i.tokens.get(TokenKind.OUTPUT, 0.0),
+        *(x for value, known in latency for x in (value * known, known)),
+    )  # fmt: skip
+    energy = tuple(
+        (e.scope, e.basis, e.energy_j, None if e.half_width_j is None else (e.half_width_j / 1.96) ** 2,
+         e.covered_ratio * length, i.tokens.get(TokenKind.OUTPUT, 0.0))
+        for e in i.energy.values()
+    )  # fmt: skip
+    return Row(sums, energy, (i.binding, seen) if i.binding else None, tuple(i.route_tokens.items()))
+
+
+def split(start_s: float, end_s: float, length_s: int) -> Iterator[tuple[int, float]]:
+    """(start of bucket, share of the interval in it); shares sum to 1. A moment without length lies in one bucket."""
+    if not end_s > start_s:
+        yield int(end_s // length_s) * length_s, 1.0
+        return
+    first = int(start_s // length_s)
+    for n in range(first, max(first + 1, math.ceil(end_s / length_s))):
+        inside = min(end_s, (n + 1) * length_s) - max(start_s, n * length_s)
+        if inside > 0:
+            yield n * length_s, inside / (end_s - start_s)
