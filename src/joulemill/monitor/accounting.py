@@ -66,4 +66,9 @@ class Totals:
             return state
         kwh = sum(node) * site.pue_ratio / _J_KWH
         carbon = None if site.carbon_g_kwh is None else kwh * site.carbon_g_kwh
-        return replace(state, carbon_g=carbon, cost=None if site.price_kwh is None else kwh * site.price_kwh)
+        return replace(
+            state,
+            carbon_g=carbon,
+            cost=None if site.price_kwh is None else kwh * site.price_kwh,
+            currency=site.currency,
+        )

@@ -126,6 +126,7 @@ class TargetState:
     energy_j: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     carbon_g: float | None = None
     cost: float | None = None
+    currency: str | None = None
     scrape_s: float | None = None
     lag_s: float | None = None
 

@@ -1,0 +1,164 @@
+"""A snapshot as Prometheus metrics. What is unknown is absent: a series that is not there is not 0.
+
+Names as in ``docs/monitor.md``; base units; counters end in ``_total``. J/token is a quotient to make by the
+reader: joules over output tokens of the same targets (``rules/joulemill.rules.yml`` does it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+
+from joulemill import __version__
+from joulemill.monitor.snapshot import MeterHealth, SiteFacts, Snapshot, TargetState
+
+PREFIX = "joulemill"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_WHO = ("target", "model", "site")
+
+#: Gauges of a target: (name, help, field of its latest observed interval).
+LATEST = (
+    ("running_requests", "Requests that the server was running at the last scrape.", "running_count"),
+    ("waiting_requests", "Requests that waited at the last scrape.", "waiting_count"),
+    ("kv_cache_use_ratio", "Share of the KV cache in use at the last scrape.", "kv_use_ratio"),
+    ("ttft_seconds", "Mean time to first token of requests in the last interval.", "ttft_s"),
+    ("tpot_seconds", "Mean time per output token of requests in the last interval.", "tpot_s"),
+    ("idle_ratio", "Share of the last interval with no request running.", "idle_ratio"),
+    ("efficiency_ratio", "Phi: rate at full load over the least ceiling.", "phi_ratio"),
+    ("utilisation_ratio", "U: rate over rate at full load, in the last interval.", "utilisation_ratio"),
+)
+
+
+class _Collected:
+    """A collector of what was made already."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def page(now: Snapshot) -> bytes:
+    """The whole page, in the text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected(list(metrics(now))))
+    return generate_latest(registry)
+
+
+def metrics(now: Snapshot) -> Iterator[Metric]:
+    """Every family with its samples."""
+    yield from _counters(now.targets)
+    yield from _gauges(now.targets)
+    yield from _ceilings(now.targets)
+    yield from _meters(now.meters)
+    yield from _sites(now.sites)
+    faulty = _gauge("config_error", "1 where the newest configuration is faulty and the one before it stands.", ())
+    faulty.add_metric((), float(now.config_error is not None))
+    yield faulty
+    info = InfoMetricFamily(f"{PREFIX}_build", "The version that runs.")
+    info.add_metric((), {"version": __version__})
+    yield info
+
+
+def _who(t: TargetState) -> tuple[str, str, str]:
+    return t.facts.target, t.facts.model, t.facts.site
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...]) -> Any:
+    return GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...]) -> Any:
+    return CounterMetricFamily(f"{PREFIX}_{name}", text, labels=labels)
+
+
+def _counters(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
+    energy = _counter("energy_joules", "Joules by scope (scopes nest: never add them).",
+                      (*_WHO, "scope", "device", "basis"))  # fmt: skip
+    tokens = _counter("tokens", "Tokens by kind; cached ones are prompt tokens too.", (*_WHO, "kind"))
+    unobserved = _counter("unobserved_seconds", "Seconds that no scrape covers.", _WHO)
+    carbon = _counter("carbon_grams", "Grams of CO2 equivalent of the node's joules times PUE.", _WHO)
+    cost = _counter("cost", "Price of the node's joules times PUE.", (*_WHO, "currency"))
+    for t in targets:
+        for (scope, device, basis), joules in t.energy_j.items():
+            energy.add_metric((*_who(t), scope, device, basis), joules)
+        for kind, count in t.tokens.items():
+            tokens.add_metric((*_who(t), kind.value), count)
+        unobserved.add_metric(_who(t), t.unobserved_s)
+        if t.carbon_g is not None:
+            carbon.add_metric(_who(t), t.carbon_g)
+        if t.cost is not None:
+            cost.add_metric((*_who(t), t.currency or ""), t.cost)
+    yield from (energy, tokens, unobserved, carbon, cost)
+
+
+def _gauges(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
+    up = _gauge("target_up", "1 where the last scrape was good.", _WHO)
+    took = _gauge("scrape_seconds", "How long the last scrape took.", _WHO)
+    lag = _gauge("scrape_lag_seconds", "How late the last scrape was.", _WHO)
+    for t in targets:
+        up.add_metric(_who(t), float(t.up))
+        if t.scrape_s is not None:
+            took.add_metric(_who(t), t.scrape_s)
+        if t.lag_s is not None:
+            lag.add_metric(_who(t), t.lag_s)
+    yield from (up, took, lag)
+    for name, text, field in LATEST:
+        family = _gauge(name, text, _WHO)
+        for t in targets:
+            value = getattr(t.latest, field) if t.latest is not None and t.latest.observed else None
+            if value is not None:
+                family.add_metric(_who(t), value)
+        yield family
+
+
+def _ceilings(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
+    ceiling = _gauge("ceiling_tokens_per_second", "Output tokens a second that a resource would allow.",
+                     (*_WHO, "name", "basis"))  # fmt: skip
+    binds = _gauge("binding_ceiling", "1 for the constraint that binds, 0 for the others.", (*_WHO, "name"))
+    sure = _gauge("binding_probability_ratio", "Probability of the constraint that binds.", (*_WHO, "name"))
+    for t in targets:
+        if t.latest is None or not t.latest.observed:
+            continue
+        names = {c.name for c in t.latest.ceilings} | ({t.latest.binding} if t.latest.binding else set())
+        for c in t.latest.ceilings:
+            if c.ceiling_tok_s is not None:
+                ceiling.add_metric((*_who(t), c.name, c.basis), c.ceiling_tok_s)
+        if t.latest.binding is not None:
+            for name in sorted(names):
+                binds.add_metric((*_who(t), name), float(name == t.latest.binding))
+            if t.latest.binding_probability_ratio is not None:
+                sure.add_metric((*_who(t), t.latest.binding), t.latest.binding_probability_ratio)
+    yield from (ceiling, binds, sure)
+
+
+def _meters(meters: tuple[MeterHealth, ...]) -> Iterator[Metric]:
+    labels = ("meter", "target", "site", "scope")
+    up = _gauge("meter_up", "1 where the meter's readings can be used.", labels)
+    state = _gauge("meter_state", "1; the label says ok or the reason code.", (*labels, "state"))
+    age = _gauge("meter_age_seconds", "Age of the meter's newest reading.", labels)
+    for m in meters:
+        who = (m.meter, m.target or "", m.site, m.scope)
+        up.add_metric(who, float(m.state == "ok"))
+        state.add_metric((*who, m.state), 1.0)
+        if m.age_s is not None:
+            age.add_metric(who, m.age_s)
+    yield from (up, state, age)
+
+
+def _sites(sites: tuple[SiteFacts, ...]) -> Iterator[Metric]:
+    pue = _gauge("site_pue_ratio", "Power usage effectiveness.", ("site", "basis"))
+    limit = _gauge("site_power_limit_watts", "Power that the site may draw for IT.", ("site",))
+    carbon = _gauge("site_carbon_grams_per_kilowatt_hour", "Grid carbon as stated.", ("site",))
+    for s in sites:
+        if s.pue_ratio is not None:
+            pue.add_metric((s.site, s.pue_basis), s.pue_ratio)
+        if s.power_limit_w is not None:
+            limit.add_metric((s.site,), s.power_limit_w)
+        if s.carbon_g_kwh is not None:
+            carbon.add_metric((s.site,), s.carbon_g_kwh)
+    yield from (pue, limit, carbon)
