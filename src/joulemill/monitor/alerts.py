@@ -1,0 +1,82 @@
+"""What of a snapshot someone should look at now. ``rules/`` watches over time; these need no history. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from joulemill.monitor.snapshot import Snapshot, TargetState, TokenKind
+
+#: From this share of an interval without a running request a target counts as idle (assumed).
+IDLE_RATIO = 0.95
+#: Share of the site's power limit from which headroom is short (assumed).
+POWER_RATIO = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """``severity`` is ``page``, ``warn`` or ``info``; ``subject`` a target, a meter or a site."""
+
+    severity: str
+    kind: str
+    subject: str
+    text: str
+
+
+def alerts(now: Snapshot) -> list[Alert]:
+    """Every alert of ``now``, the gravest first."""
+    order = {"page": 0, "warn": 1, "info": 2}
+    found = [*_config(now), *_targets(now), *_meters(now), *_power(now)]
+    return sorted(found, key=lambda a: (order[a.severity], a.kind, a.subject))
+
+
+def _config(now: Snapshot) -> Iterator[Alert]:
+    if now.config_error is not None:
+        yield Alert("warn", "config", "configuration", f"{now.config_error}; the one before it stands")
+
+
+def _targets(now: Snapshot) -> Iterator[Alert]:
+    for t in now.targets:
+        if not t.up:
+            yield Alert("page", "down", t.facts.target, f"not scraped: {t.reason or 'no reason given'}")
+        elif t.latest is not None and t.latest.observed:
+            yield from _latest(t)
+
+
+def _latest(t: TargetState) -> Iterator[Alert]:
+    latest = t.latest
+    if latest is None or latest.duration_s <= 0:
+        return
+    if latest.tokens.get(TokenKind.OUTPUT, 0.0) > 0 and not latest.energy:
+        yield Alert("warn", "unmetered", t.facts.target, "makes tokens, and no joules of it are known")
+    node = latest.energy.get("node") or latest.energy.get("device")
+    if node is not None and latest.idle_ratio is not None and latest.idle_ratio >= IDLE_RATIO:
+        watts = node.energy_j / latest.duration_s
+        yield Alert("info", "idle", t.facts.target, f"idle, and draws {watts:.0f} W ({node.scope}, {node.basis})")
+
+
+def _meters(now: Snapshot) -> Iterator[Alert]:
+    for m in now.meters:
+        if m.state != "ok":
+            yield Alert("warn", "meter", m.meter, f"{m.state} ({m.target or m.site}, {m.scope})")
+
+
+def _power(now: Snapshot) -> Iterator[Alert]:
+    for s in now.sites:
+        if s.power_limit_w is None:
+            continue
+        drawn = [power_w(t, "node") for t in now.targets if t.facts.site == s.site]
+        known = [w for w in drawn if w is not None]
+        if known and sum(known) > POWER_RATIO * s.power_limit_w:
+            share = sum(known) / s.power_limit_w
+            missing = f"; {len(drawn) - len(known)} targets are not metered" if len(known) < len(drawn) else ""
+            yield Alert("page", "power", s.site, f"{share:.0%} of the power limit of {s.power_limit_w:.0f} W{missing}")
+
+
+def power_w(t: TargetState, scope: str) -> float | None:
+    """Mean power of ``scope`` over the part of the latest interval that was metered; None where unknown."""
+    if t.latest is None or not t.latest.observed:
+        return None
+    energy = t.latest.energy.get(scope)
+    covered_s = 0.0 if energy is None else energy.covered_ratio * t.latest.duration_s
+    return energy.energy_j / covered_s if energy is not None and covered_s > 0 else None

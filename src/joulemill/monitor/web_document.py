@@ -1,0 +1,94 @@
+"""A snapshot as the JSON that the page draws from: figures with their basis, unknown as null. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from joulemill.monitor.alerts import alerts, power_w
+from joulemill.monitor.snapshot import Snapshot, TargetState, TokenKind
+
+#: Scopes from the widest of a machine to its parts.
+SCOPES = ("node", "device", "cpu", "memory")
+
+
+def document(now: Snapshot) -> dict[str, Any]:
+    """All that the page shows of ``now``."""
+    return {
+        "at_s": now.at_s,
+        "targets": [target(t) for t in now.targets],
+        "meters": [
+            {"meter": m.meter, "target": m.target, "site": m.site, "scope": m.scope, "state": m.state, "age_s": m.age_s}
+            for m in now.meters
+        ],
+        "sites": [
+            {
+                "site": s.site,
+                "pue": s.pue_ratio,
+                "pue_basis": s.pue_basis if s.pue_ratio is not None else None,
+                "carbon_g_kwh": s.carbon_g_kwh,
+                "price_kwh": s.price_kwh,
+                "currency": s.currency,
+                "power_limit_w": s.power_limit_w,
+            }
+            for s in now.sites
+        ],
+        "alerts": [{"severity": a.severity, "kind": a.kind, "subject": a.subject, "text": a.text} for a in alerts(now)],
+        "config_error": now.config_error,
+    }
+
+
+def target(t: TargetState) -> dict[str, Any]:
+    """One target: its facts, what it does now, and its totals."""
+    now = t.latest if t.latest is not None and t.latest.observed else None
+    return {
+        "name": t.facts.target,
+        "model": t.facts.model,
+        "site": t.facts.site,
+        "device": t.facts.device,
+        "devices": t.facts.devices_count,
+        "labels": dict(t.facts.labels),
+        "up": t.up,
+        "reason": t.reason,
+        "since_s": t.since_s,
+        "unobserved_s": t.unobserved_s,
+        "end_s": now.end_s if now else None,
+        "tok_s": rate_tok_s(t),
+        "prompt_tok_s": rate_tok_s(t, TokenKind.PROMPT),
+        "energy": {} if now is None else {s: _energy(t, s) for s in SCOPES if s in now.energy},
+        "running": now.running_count if now else None,
+        "waiting": now.waiting_count if now else None,
+        "kv": now.kv_use_ratio if now else None,
+        "ttft_s": now.ttft_s if now else None,
+        "tpot_s": now.tpot_s if now else None,
+        "idle": now.idle_ratio if now else None,
+        "binding": now.binding if now else None,
+        "binding_p": now.binding_probability_ratio if now else None,
+        "phi": now.phi_ratio if now else None,
+        "u": now.utilisation_ratio if now else None,
+        "ceilings": [] if now is None else [[c.name, c.ceiling_tok_s, c.basis] for c in now.ceilings],
+        "routes": dict(now.route_tokens) if now else {},
+        "total": {
+            "tokens": {k.value: v for k, v in t.tokens.items()},
+            "energy_j": [[*key, joules] for key, joules in t.energy_j.items()],
+            "carbon_g": t.carbon_g,
+            "cost": t.cost,
+            "currency": t.currency,
+        },
+    }
+
+
+def rate_tok_s(t: TargetState, kind: TokenKind = TokenKind.OUTPUT) -> float | None:
+    """Tokens a second in the latest interval; None where they are not counted."""
+    if t.latest is None or not t.latest.observed or t.latest.duration_s <= 0 or kind not in t.latest.tokens:
+        return None
+    return t.latest.tokens[kind] / t.latest.duration_s
+
+
+def _energy(t: TargetState, scope: str) -> dict[str, Any]:
+    """Watts and J/token of a scope, with the half width of the 95 % interval and the basis."""
+    watts, rate = power_w(t, scope), rate_tok_s(t)
+    energy = None if t.latest is None else t.latest.energy.get(scope)
+    if energy is None or watts is None:
+        return {"w": None, "j_tok": None, "half": None, "basis": None}
+    share = None if energy.half_width_j is None or not energy.energy_j else energy.half_width_j / energy.energy_j
+    return {"w": watts, "j_tok": watts / rate if rate else None, "half": share, "basis": energy.basis}

@@ -1,0 +1,85 @@
+"""Fleets that were made up, for what shows and keeps them: stated values that move as they are asked to."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+
+from joulemill.monitor.snapshot import (
+    Ceiling,
+    Interval,
+    MeterHealth,
+    ScopeEnergy,
+    SiteFacts,
+    Snapshot,
+    TargetFacts,
+    TargetState,
+    TokenKind,
+)
+
+T0 = 1.76e9
+MODELS = ("qwen3-8b", "llama-3.1-70b", "gpt-oss-120b", "gemma3-27b")
+BINDING = ("memory bandwidth", "KV capacity", "compute", "demand")
+
+
+def fleet(count: int = 12, tick: int = 0, hostile: str | None = None) -> Snapshot:
+    """``count`` targets at moment ``tick``: every seventh is idle, every eleventh down, every fifth unmetered."""
+    states = tuple(_state(i, tick, hostile if i == 1 else None) for i in range(count))
+    meters = tuple(
+        MeterHealth(
+            f"nvml:{i}", s.facts.target, s.facts.site, "node", "stale_counter" if i % 25 == 3 else "ok", 0.4
+        )
+        for i, s in enumerate(states)
+        if i % 5
+    )
+    sites = (
+        SiteFacts("hall-1", 1.21, "measured", 320.0, 0.11, "EUR", 1.5e6), SiteFacts("hall-2", 1.4, "declared"),
+        SiteFacts("lab"),
+    )  # fmt: skip
+    return Snapshot(T0 + 10.0 * tick, states, meters, sites)
+
+
+def _state(i: int, tick: int, hostile: str | None) -> TargetState:
+    model, busy = MODELS[i % 4], i % 7 != 6
+    site = ("hall-1", "hall-2", "lab")[i % 3]
+    labels = {"tenant": hostile or ("research" if i % 2 else "shop")}
+    facts = TargetFacts(hostile or f"chat-{i}", model, site, "h100", 1 + i % 8, labels)
+    rate = (400.0 + 37.0 * (i % 13)) * (1.0 + 0.2 * math.sin(0.3 * tick + i)) if busy else 0.0
+    watts = 650.0 + 0.4 * rate if busy else 260.0
+    energy = {"node": ScopeEnergy("node", 10 * watts, 300.0, "modelled" if i % 3 else "measured", 1.0)} if i % 5 else {}
+    end = T0 + 10.0 * tick
+    names = (("memory bandwidth", 3.1), ("KV capacity", 2.2), ("compute", 7.5), ("power", 5.0))
+    ceilings = tuple(Ceiling(n, (900.0 + 20 * i % 300) * f, "modelled") for n, f in names)
+    latest = Interval(
+        facts.target, end - 10.0, end, True, None, {TokenKind.OUTPUT: 10 * rate, TokenKind.PROMPT: 30 * rate}, energy,
+        8.0 if busy else 0.0, float(i % 3), 0.3 + 0.05 * (i % 10), 0.21, 0.018, 0.0 if busy else 1.0,
+        (*ceilings, Ceiling("interconnect", None, "datasheet")), BINDING[i % 4] if busy else "demand", 0.83, 0.41,
+        0.62 if busy else 0.0, {"gold": 6 * rate, "free": 4 * rate},
+    )  # fmt: skip
+    done = 10.0 * rate * (tick + 1)
+    joules = {("node", "", e.basis): e.energy_j * (tick + 1) for e in energy.values()}
+    up = i % 11 != 10
+    return TargetState(
+        facts, up, None if up else "connection refused", latest if up else Interval(facts.target, end - 10, end, False,
+        "connection refused"), T0, 0.0 if up else 10.0 * tick, {TokenKind.OUTPUT: done, TokenKind.PROMPT: 3 * done},
+        joules, 12.5 * tick if joules else None, 0.01 * tick if joules else None, "EUR", 0.012, 0.003,
+    )  # fmt: skip
+
+
+class Moving:
+    """A source that moves on by one tick every ``every_s``."""
+
+    def __init__(self, count: int = 12, every_s: float = 0.2, hostile: str | None = None) -> None:
+        self.count, self.every_s, self.hostile, self.tick = count, every_s, hostile, 0
+
+    def snapshot(self) -> Snapshot:
+        """The fleet at this tick."""
+        return fleet(self.count, self.tick, self.hostile)
+
+    async def subscribe(self) -> AsyncIterator[Snapshot]:
+        """One snapshot a tick."""
+        while True:
+            await asyncio.sleep(self.every_s)
+            self.tick += 1
+            yield self.snapshot()
