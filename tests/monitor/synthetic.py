@@ -27,9 +27,7 @@ def fleet(count: int = 12, tick: int = 0, hostile: str | None = None) -> Snapsho
     """``count`` targets at moment ``tick``: every seventh is idle, every eleventh down, every fifth unmetered."""
     states = tuple(_state(i, tick, hostile if i == 1 else None) for i in range(count))
     meters = tuple(
-        MeterHealth(
-            f"nvml:{i}", s.facts.target, s.facts.site, "node", "stale_counter" if i % 25 == 3 else "ok", 0.4
-        )
+        MeterHealth(f"nvml:{i}", s.facts.target, s.facts.site, "node", "stale_counter" if i % 25 == 3 else "ok", 0.4)
         for i, s in enumerate(states)
         if i % 5
     )

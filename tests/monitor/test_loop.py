@@ -14,6 +14,7 @@ from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope, ServerSample
 from joulemill.monitor.config import MonitorConfig, load_config
 from joulemill.monitor.counters import idle_ratio, token_increases
+from joulemill.monitor.keeping import Keeper
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.metering import TargetMeters
 from joulemill.monitor.snapshot import Snapshot, TokenKind
@@ -98,8 +99,12 @@ def test_a_full_disk_does_not_end_the_watching() -> None:
         server.output = 1500
         await asyncio.sleep(0.3)
 
-    state = asyncio.run(watched(Server(), script, FullDisk())).targets[0]
-    assert state.tokens[TokenKind.OUTPUT] == 500
+    keeper = Keeper(FullDisk())
+    now = asyncio.run(watched(Server(), script, keeper))
+    keeper.close()
+    assert now.targets[0].tokens[TokenKind.OUTPUT] == 500
+    assert "No space left" in (keeper.error or "")  # and what was not written waits
+    assert len(keeper._waiting) > 1 and keeper.lost_count == 0
 
 
 def test_a_counter_that_the_server_lacks_is_unknown_and_quiet_gauges_alone_do_not_prove_idleness() -> None:

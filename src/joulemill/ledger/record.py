@@ -145,6 +145,9 @@ class ServerSample:
     Counters: ``prompt_tok_total`` (served), ``prompt_computed_tok_total``, ``prompt_cached_tok_total``,
     ``output_tok_total``, ``preemptions_total``, ``spec_draft_tok_total``, ``spec_accepted_tok_total``,
     ``prefill_s_total``, ``decode_s_total``.
+    Requests
+    that ended: ``requests_total``; seconds summed over requests, and over how many: ``ttft_s_total``,
+    ``ttft_count_total``, ``tpot_s_total``, ``tpot_count_total``.
     Gauges: ``running_req``, ``waiting_req``, ``kv_use_ratio``, ``kv_capacity_tok``. A name the server lacks is absent.
     """
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from joulemill.ledger.record import ServerSample
-from joulemill.monitor.counters import idle_ratio, token_increases
+from joulemill.monitor.counters import idle_ratio, mean_s, token_increases
+from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, SiteFacts, TargetFacts, TargetState, TokenKind
 
 _J_KWH = 3.6e6
@@ -25,6 +26,8 @@ def observed(target: str, before: ServerSample, after: ServerSample, energy: dic
         waiting_count=gauges.get("waiting_req"),
         kv_use_ratio=gauges.get("kv_use_ratio"),
         idle_ratio=idle_ratio(before, after),
+        ttft_s=mean_s(before, after, "ttft"),
+        tpot_s=mean_s(before, after, "tpot"),
     )
 
 
@@ -44,6 +47,11 @@ class Totals:
     latest: Interval | None = None
     tokens: dict[TokenKind, float] = field(default_factory=dict)
     energy_j: dict[tuple[str, str, str], float] = field(default_factory=dict)
+
+    def restore(self, stored: StoredTotals) -> None:
+        """Go on from what an earlier monitor kept."""
+        self.since_s, self.unobserved_s = stored.since_s, stored.unobserved_s
+        self.tokens, self.energy_j = dict(stored.tokens), dict(stored.energy_j)
 
     def add(self, interval: Interval) -> None:
         """Take one interval in: an unobserved one adds its length alone."""

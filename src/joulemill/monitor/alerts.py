@@ -26,13 +26,18 @@ class Alert:
 def alerts(now: Snapshot) -> list[Alert]:
     """Every alert of ``now``, the gravest first."""
     order = {"page": 0, "warn": 1, "info": 2}
-    found = [*_config(now), *_targets(now), *_meters(now), *_power(now)]
+    found = [*_config(now), *_history(now), *_targets(now), *_meters(now), *_power(now)]
     return sorted(found, key=lambda a: (order[a.severity], a.kind, a.subject))
 
 
 def _config(now: Snapshot) -> Iterator[Alert]:
     if now.config_error is not None:
         yield Alert("warn", "config", "configuration", f"{now.config_error}; the one before it stands")
+
+
+def _history(now: Snapshot) -> Iterator[Alert]:
+    if now.history_error is not None:
+        yield Alert("page", "history", "history", f"intervals are not kept: {now.history_error}")
 
 
 def _targets(now: Snapshot) -> Iterator[Alert]:

@@ -29,7 +29,11 @@ class SiteConfig(BaseModel):
 
 
 class TargetConfig(BaseModel):
-    """One model server: where its metrics are, and what meters it (``meters`` are SPECs as of ``--meter``)."""
+    """One model server: where its metrics are, and what meters it (``meters`` are SPECs as of ``--meter``).
+
+    ``here``: the server runs on this machine, so that its own sensors (``auto``) may meter it. ``input_tok``,
+    ``output_tok``: usual lengths of a request, for ceilings where the server does not count requests.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(min_length=1)
@@ -41,6 +45,9 @@ class TargetConfig(BaseModel):
     device: str | None = None
     devices_count: int | None = Field(default=None, ge=1)
     token_env: str | None = None
+    here: bool = False
+    input_tok: float | None = Field(default=None, gt=0)
+    output_tok: float | None = Field(default=None, gt=0)
     labels: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("metrics_url")

@@ -40,3 +40,24 @@ def idle_ratio(before: ServerSample, after: ServerSample) -> float | None:
     running = [s.values.get("running_req") for s in (before, after)]
     made = increase_count(before.values, after.values, "output_tok_total")
     return 1.0 if running == [0.0, 0.0] and made == 0 else None
+
+
+def mean_s(before: ServerSample, after: ServerSample, what: str) -> float | None:
+    """Mean of ``ttft`` or ``tpot`` [s] of the requests that ended between; None where none did or nobody counts."""
+    seconds = increase_count(before.values, after.values, f"{what}_s_total")
+    count = increase_count(before.values, after.values, f"{what}_count_total")
+    if seconds is not None and count:
+        return seconds / count
+    if what == "tpot" and f"{what}_s_total" not in after.values:  # llama.cpp: its own decoding time over its tokens
+        seconds, count = (
+            increase_count(before.values, after.values, n) for n in ("decode_s_total", "output_tok_total")
+        )
+        return seconds / count if seconds is not None and count else None
+    return None
+
+
+def mean_tok(before: ServerSample, after: ServerSample, kind: TokenKind) -> float | None:
+    """Mean tokens of a kind a request that ended between; None where none did."""
+    requests = increase_count(before.values, after.values, "requests_total")
+    tokens = increase_count(before.values, after.values, _KINDS[kind])
+    return tokens / requests if requests and tokens is not None else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,15 +11,14 @@ from typing import Protocol
 
 import aiohttp
 
-from joulemill.errors import JoulemillError
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import check_overlap, open_all
 from joulemill.monitor.config import MonitorConfig
+from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.snapshot import Interval, Snapshot, TargetFacts
 from joulemill.monitor.watched import Watched
 
-_LOG = logging.getLogger("joulemill.monitor")
 #: A target that fails is asked again after 2, 4, 8 … periods, at most this many (assumed).
 MAX_BACK_OFF_PERIODS = 8
 #: Scrapes in flight at once (assumed).
@@ -28,7 +26,9 @@ MAX_IN_FLIGHT = 100
 
 
 class History(Protocol):
-    """Where intervals are kept."""
+    """Where intervals are kept: takes them without delay, and says in ``error`` what keeps it from it."""
+
+    error: str | None
 
     def append(self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts]) -> None:
         """Keep ``intervals``."""
@@ -37,7 +37,9 @@ class History(Protocol):
 class Monitor:
     """Watches ``config``'s targets; ``history`` keeps the intervals. Opening its meters may raise InputError."""
 
-    def __init__(self, config: MonitorConfig, history: History | None = None) -> None:
+    def __init__(
+        self, config: MonitorConfig, history: History | None = None, restored: Mapping[str, StoredTotals] | None = None
+    ) -> None:
         self._config, self._history = config, history
         sites = {s.site: s for s in config.sites()}
         self._watched: list[Watched] = []
@@ -46,9 +48,10 @@ class Monitor:
         channels = []
         try:
             for target in config.target:
-                opened = open_all(target.meters, MeterContext(server_here=False)) if target.meters else []
+                opened = open_all(target.meters, MeterContext(server_here=target.here)) if target.meters else []
                 meters = TargetMeters(opened, config.meter_period_s, KEPT_INTERVALS * config.period_s + 10)
                 self._watched.append(Watched(target, meters, sites[target.site]))
+                self._watched[-1].resume((restored or {}).get(target.name))
                 channels += [m.channels() for m in opened]
             check_overlap(channels)  # two targets on one meter would count its joules twice
         except BaseException:
@@ -63,7 +66,10 @@ class Monitor:
         """What is known now."""
         states = tuple(w.totals.state(w.site, up=w.reason is None, reason=w.reason) for w in self._watched)
         health = tuple(h for w in self._watched for h in w.meters.health(w.totals.facts))
-        return Snapshot(time.time(), states, health, self._config.sites(), self.config_error)
+        return Snapshot(time.time(), states, health, self._config.sites(), self.config_error, self._history_error())
+
+    def _history_error(self) -> str | None:
+        return None if self._history is None else self._history.error
 
     async def subscribe(self) -> AsyncIterator[Snapshot]:
         """The newest snapshot once a period; a listener that is slow misses the ones between."""
@@ -114,10 +120,7 @@ class Monitor:
     def _keep(self, interval: Interval, facts: TargetFacts) -> None:
         if self._history is None:
             return
-        try:
-            self._history.append([interval], {interval.target: facts})
-        except (OSError, JoulemillError) as fault:  # a full disk must not end the watching; what is live stays right
-            _LOG.error("an interval of %s was not kept: %s", interval.target, fault)
+        self._history.append([interval], {interval.target: facts})
 
     def _wait_s(self, failures: int) -> float:
         if failures < 2:

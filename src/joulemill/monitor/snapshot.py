@@ -153,3 +153,4 @@ class Snapshot:
     meters: tuple[MeterHealth, ...]
     sites: tuple[SiteFacts, ...]
     config_error: str | None = None
+    history_error: str | None = None

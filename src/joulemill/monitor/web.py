@@ -41,6 +41,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1", "testserver")
 OPEN = ("/signin", "/static/", "/healthz")
 #: A quiet stream says something this often, so that nobody takes it for dead [s].
 KEEPALIVE_S = 15.0
+#: Whoever asks again within this time gets the same text [s].
+FRESH_S = 0.25
 MOST_BODY_BYTE = 4096
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -194,10 +196,12 @@ class _Newest:
         self._made: tuple[float, str] | None = None
 
     async def text(self) -> str:
-        now = self._source.snapshot()
-        if self._made is None or self._made[0] != now.at_s:
-            self._made = (now.at_s, await asyncio.to_thread(lambda: json.dumps(document(now), allow_nan=False)))
-        return self._made[1]
+        made = self._made
+        if made is None or time.monotonic() - made[0] > FRESH_S:
+            now = self._source.snapshot()
+            text = await asyncio.to_thread(lambda: json.dumps(document(now), allow_nan=False))
+            made = self._made = (time.monotonic(), text)
+        return made[1]
 
     async def events(self) -> AsyncIterator[str]:
         yield f"data: {await self.text()}\n\n"

@@ -46,7 +46,7 @@ def _names(reader: Reader, by: str, start_s: float) -> list[str]:
 def line(columns: Columns, now_s: float) -> dict[str, Any]:
     """One line's columns. J/token is joules over the tokens made with them; without tokens it is unknown.
 
-    A step that nobody observed in full shows what was seen of it, beside the share that was (``observed``).
+    A step at the edge of time that nobody observed was seen in part: it has a J/token, and no rate.
     """
     seen, tokens = columns.sums.get("observed_s", []), columns.sums.get("output_tok", [])
     keys = best_scope(columns)
@@ -55,17 +55,31 @@ def line(columns: Columns, now_s: float) -> dict[str, Any]:
     idle, known = columns.sums.get("idle_s", []), columns.sums.get("known_idle_s", [])
     lost = columns.sums.get("unobserved_s", [])
     past_s = [min(columns.step_s, max(now_s - t, 1.0)) for t in columns.start_s]  # the last step is still going on
+    whole = _whole_steps(columns, seen)
     return {
         "step_s": columns.step_s,
         "t": columns.start_s,
-        "tok_s": [t / p if s > 0 else None for t, s, p in zip(tokens, seen, past_s, strict=True)],
+        "tok_s": [t / p if w else None for t, w, p in zip(tokens, whole, past_s, strict=True)],
         "j_tok": [j / m if j is not None and m else None for j, m in zip(joules, metered, strict=True)],
-        "w": [j / p if j is not None else None for j, p in zip(joules, past_s, strict=True)],
+        "w": [j / p if j is not None and w else None for j, w, p in zip(joules, whole, past_s, strict=True)],
         "idle": [i / k if k > 0 else None for i, k in zip(idle, known, strict=True)],
         "observed": [s / (s + u) if s + u > 0 else None for s, u in zip(seen, lost, strict=True)],
         "scope": keys[0][0] if keys else None,
         "basis": [b for _, b in keys],
     }
+
+
+def _whole_steps(columns: Columns, seen: Sequence[float]) -> list[bool]:
+    """Whether each step was observed, and is no edge of a hole that is much less observed than the step inside."""
+    whole = []
+    for i, own in enumerate(seen):
+        inside = []
+        if i + 1 < len(seen) and (i == 0 or columns.start_s[i] - columns.start_s[i - 1] > 1.5 * columns.step_s):
+            inside.append(seen[i + 1])
+        if i > 0 and i + 1 < len(seen) and columns.start_s[i + 1] - columns.start_s[i] > 1.5 * columns.step_s:
+            inside.append(seen[i - 1])
+        whole.append(own > 0 and all(own > 0.9 * other for other in inside))
+    return whole
 
 
 def best_scope(columns: Columns) -> list[tuple[str, str]]:

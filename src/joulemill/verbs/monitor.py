@@ -5,64 +5,162 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from joulemill.errors import InputError
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
+    from joulemill.monitor.config import MonitorConfig
+    from joulemill.monitor.history import History
     from joulemill.monitor.loop import Monitor
+    from joulemill.monitor.snapshot import Snapshot
+
+#: How often --once looks whether every target has had its interval [s].
+LOOK_EVERY_S = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
+    parser.description = (
+        "Watch model servers and their meters: metrics pages are scraped, joules and tokens accounted by interval; "
+        "what is not observed is a gap. With --listen it shows a page and /metrics, with --store it keeps a history. "
+        "Exit code 1 where at the end no target could be scraped."
+    )
     parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="targets, meters and sites")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="show the page and /metrics there, e.g. 127.0.0.1:9477")
+    parser.add_argument("--token-env", metavar="NAME", help="environment variable with the token that the page wants")
+    parser.add_argument("--store", metavar="FILE", type=Path, help="keep the history in this SQLite file")
+    parser.add_argument("--store-max", metavar="SIZE", default="2GB", help="the file's bound (default: 2GB)")
+    parser.add_argument("--raw-days", metavar="N", type=float, default=1.0, help="keep single intervals so long")
     parser.add_argument("--for", dest="duration", metavar="TIME", help="end after this time, e.g. 60s (default: never)")
-    parser.add_argument("--once", action="store_true", help="end after two periods: one interval of each target")
+    parser.add_argument("--once", action="store_true", help="end when each target has had one interval")
     parser.add_argument("--json", action="store_true", help="print what is known at the end as JSON on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
     """Watch until told to end."""
     from joulemill.monitor.config import load_config
+
+    return watch(load_config(args.config), args)
+
+
+def watch(config: MonitorConfig, args: argparse.Namespace) -> int:
+    """Watch what ``config`` names, as the options ask."""
+    from joulemill.monitor.keeping import Keeper
     from joulemill.monitor.loop import Monitor
-    from joulemill.monitor.snapshot import TokenKind
 
-    config = load_config(args.config)
     duration_s = parse_quantity(args.duration, "s", name="--for") if args.duration else None
-    if args.once:
-        duration_s = 2 * config.period_s + config.timeout_s + 2 * config.meter_period_s
-    monitor = Monitor(config)
-    asyncio.run(_watch(monitor, duration_s))
+    page = _address(args)
+    with ExitStack() as ending:
+        history = keeper = None
+        if args.store is not None:
+            history = _history(args)
+            ending.callback(history.close)
+            keeper = Keeper(history)
+            ending.callback(keeper.close)
+        monitor = Monitor(config, keeper, history.totals() if history else None)
+        app = None if page is None else _app(monitor, history, page[2])
+        if page is not None:
+            sys.stderr.write(f"page: http://{page[0]}:{page[1]}/   metrics: http://{page[0]}:{page[1]}/metrics\n")
+        asyncio.run(_watch(monitor, duration_s, args.once, (app, page)))
     now = monitor.snapshot()
-    if args.json:
-        sys.stdout.write(json.dumps(_document(now), indent=2) + "\n")
-    else:
-        for t in now.targets:
-            output = t.tokens.get(TokenKind.OUTPUT)
-            made = "output unknown" if output is None else f"{output:.0f} output tokens"
-            joules = ", ".join(f"{j:.1f} J {scope} ({basis})" for (scope, _, basis), j in t.energy_j.items())
-            state = "up" if t.up else f"down: {t.reason}"
-            sys.stdout.write(f"{t.facts.target}: {state}; {made}; {joules or 'no joules known'}\n")
-    return 0
+    _tell(now, args.json)
+    return 0 if any(t.up for t in now.targets) else 1
 
 
-async def _watch(monitor: Monitor, duration_s: float | None) -> None:
+def _address(args: argparse.Namespace) -> tuple[str, int, str | None] | None:
+    if args.listen is None:
+        return None
+    from joulemill.monitor.extra import needed
+    from joulemill.monitor.serve import check_open, listen_address
+
+    host, port = listen_address(args.listen)
+    token = os.environ.get(args.token_env) if args.token_env else None
+    if args.token_env and not token:
+        raise InputError(f"--token-env {args.token_env}: the environment has no such variable, or it is empty")
+    check_open(host, token)
+    needed()
+    return host, port, token
+
+
+def _history(args: argparse.Namespace) -> History:
+    from joulemill.monitor.history import History
+
+    most = int(parse_quantity(args.store_max, "byte", name="--store-max"))
+    if args.raw_days <= 0:
+        raise InputError(f"--raw-days {args.raw_days:g}: it must be more than 0")
+    return History.open(args.store, max_bytes=most, raw_days=args.raw_days)
+
+
+def _app(monitor: Monitor, history: History | None, token: str | None) -> Any:
+    from joulemill.monitor.levers import levers_of
+    from joulemill.monitor.web import create_app
+
+    return create_app(monitor, history, token, lambda name: levers_of(monitor.snapshot(), name))
+
+
+async def _watch(monitor: Monitor, duration_s: float | None, once: bool, served: tuple[Any, Any]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     if duration_s is not None:
         loop.call_later(duration_s, stop.set)
-    await monitor.run(stop)
+    app, page = served
+    tasks = [monitor.run(stop)]
+    if once:
+        tasks.append(_until_each_was_seen(monitor, stop))
+    if page is not None:
+        from joulemill.monitor.serve import serve
+
+        tasks.append(serve(app, page[0], page[1], stop))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(_ending(task, stop))
+    except* InputError as faults:
+        raise faults.exceptions[0] from None
+
+
+async def _ending(task: Any, stop: asyncio.Event) -> None:
+    """``task``; where it fails, the others end too."""
+    try:
+        await task
+    except BaseException:
+        stop.set()
+        raise
+
+
+async def _until_each_was_seen(monitor: Monitor, stop: asyncio.Event) -> None:
+    """Stop when each target has had an interval, be it a gap."""
+    while not stop.is_set() and any(t.latest is None for t in monitor.snapshot().targets):
+        await asyncio.sleep(LOOK_EVERY_S)
+    stop.set()
+
+
+def _tell(now: Snapshot, as_json: bool) -> None:
+    from joulemill.monitor.snapshot import TokenKind
+
+    if as_json:
+        sys.stdout.write(json.dumps(_document(now), indent=2) + "\n")
+        return
+    for t in now.targets:
+        output = t.tokens.get(TokenKind.OUTPUT)
+        made = "output unknown" if output is None else f"{output:.0f} output tokens"
+        joules = ", ".join(f"{j:.1f} J {scope} ({basis})" for (scope, _, basis), j in t.energy_j.items())
+        state = "up" if t.up else f"down: {t.reason}"
+        sys.stdout.write(f"{t.facts.target}: {state}; {made}; {joules or 'no joules known'}\n")
 
 
 def _document(now: object) -> object:
-
     if is_dataclass(now):
         return {f.name: _document(getattr(now, f.name)) for f in fields(now)}
     if isinstance(now, Mapping):

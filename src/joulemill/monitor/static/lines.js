@@ -113,7 +113,7 @@ export class Lines {
     const plot = new uPlot({
       width: box.clientWidth, height: 208, cursor: { y: false, points: { size: 6 } }, legend: { show: false },
       scales: { y: { range: (_, low, high) => [0, (high > 0 ? high : 1) * 1.08] } },
-      axes: [{ ...axis }, { ...axis, size: 58, values: (_, ticks) => ticks.map(digits) }],
+      axes: [{ ...axis }, { ...axis, size: 58, values: (_, ticks) => ticks.map((v) => (v >= 1e4 ? `${digits(v / 1e3)}k` : digits(v))) }],
       series: [{}, ...lines.map((l, i) => ({ label: l.name, stroke: style.getPropertyValue(`--l${i}`), width: 1.6, spanGaps: false, points: { show: l.t.length < 3 } }))],
     }, data, box);
     this.plots[field] = { key, plot };

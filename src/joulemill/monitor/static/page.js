@@ -64,9 +64,17 @@ function siteWatts() {
 function alertList() {
   const list = $("alerts").querySelector("ul");
   $("alerts").hidden = !now.alerts.length;
-  const shown = now.alerts.slice(0, 50).map((a) => element("li", "", `${a.subject}: ${a.text}`));
-  if (now.alerts.length > 50) shown.push(element("li", "", `and ${now.alerts.length - 50} more`));
-  list.replaceChildren(...shown);
+  const alike = new Map();
+  for (const a of now.alerts) {
+    const key = `${a.kind} ${a.kind === "meter" ? a.text.split(" ")[0] : a.kind === "idle" ? "" : a.text}`;
+    if (!alike.has(key)) alike.set(key, []);
+    alike.get(key).push(a);
+  }
+  list.replaceChildren(...[...alike.values()].map((same) => {
+    const names = same.slice(0, 4).map((a) => a.subject).join(", ");
+    const more = same.length > 4 ? ` and ${same.length - 4} more` : "";
+    return element("li", "", `${names}${more}: ${same[0].text}${same.length > 1 && same[0].kind === "idle" ? " (the first)" : ""}`);
+  }));
 }
 
 function target() {

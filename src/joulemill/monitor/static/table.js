@@ -11,7 +11,7 @@ const COLUMNS = [
   { title: "J/tok", kind: "n", text: (t) => { const e = energyOf(t); return e ? digits(e.j_tok) : DASH; }, key: (t) => energyOf(t)?.j_tok ?? null,
     note: (t) => { const e = energyOf(t); return e ? `${e.scope}, ${e.basis}${e.half === null ? "" : ` ± ${percent(e.half)}`}` : "not metered"; } },
   { title: "W", kind: "n mid", text: (t) => { const e = energyOf(t); return e ? digits(e.w) : DASH; }, key: (t) => energyOf(t)?.w ?? null },
-  { title: "binds", text: (t) => (t.up ? t.binding || DASH : `down: ${t.reason}`), key: (t) => (t.up ? t.binding : "~down") },
+  { title: "binds", kind: "after", text: (t) => (t.up ? t.binding || DASH : `down: ${t.reason}`), key: (t) => (t.up ? t.binding : "~down") },
   { title: "running", kind: "n minor", text: (t) => digits(t.running), key: (t) => t.running },
   { title: "TTFT", kind: "n minor", text: (t) => quantity(t.ttft_s, "s"), key: (t) => t.ttft_s },
   { title: "idle", kind: "n minor", text: (t) => percent(t.idle), key: (t) => t.idle },
