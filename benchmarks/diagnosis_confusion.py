@@ -4,7 +4,8 @@
     python benchmarks/diagnosis_confusion.py --write    puts them between the markers of docs/diagnosis.md
 
 The cases stand in tests/decisions/cases.py: a list made by hand, and devices drawn at random whose truth is the
-derivative of their own rate. Neither asks the code under test. The seed is fixed.
+derivative of their own rate; and in tests/decisions/predicted.py: whole records as the production function would make
+them, whose truth is the prediction's own derivatives. None asks the code under test. The seed is fixed.
 """
 
 from __future__ import annotations
@@ -18,16 +19,27 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.decisions.cases import CASES, drawn_cases, made  # noqa: E402
+from tests.decisions.predicted import answered, drawn_runs  # noqa: E402
 
 from joulemill.decisions.diagnosis import CANDIDATES, diagnose  # noqa: E402
 
-DRAWN, SEED = 2000, 20261123
+DRAWN, PREDICTED, SEED = 2000, 400, 20261123
 START, END = "<!-- tables: benchmarks/diagnosis_confusion.py -->", "<!-- end of tables -->"
 
 
 def table(cases: Sequence[made]) -> str:
     """Truth down, answer across, and the sums."""
-    counts = Counter((c.truth, diagnose(c.evidence).name) for c in cases)
+    return counted(Counter((c.truth, diagnose(c.evidence).name) for c in cases))
+
+
+def predicted_table() -> str:
+    """Of whole records; those without a clear truth are left out."""
+    runs = [m for m in drawn_runs(PREDICTED, SEED) if m.truth is not None]
+    return counted(Counter((m.truth or "", answered(m).name) for m in runs))
+
+
+def counted(counts: Counter[tuple[str, str]]) -> str:
+    """The table of (truth, answer) counts."""
     truths = [n for n in (*CANDIDATES, "undecided") if any(t == n for t, _ in counts)]
     answers = [n for n in (*CANDIDATES, "undecided") if any(a == n for _, a in counts)]
     lines = ["| truth \\ answer | " + " | ".join(a.replace("_", " ") for a in answers) + " |"]
@@ -36,7 +48,7 @@ def table(cases: Sequence[made]) -> str:
         lines.append(
             f"| {truth.replace('_', ' ')} | " + " | ".join(str(counts[truth, a] or "·") for a in answers) + " |"
         )
-    total = len(cases)
+    total = sum(counts.values())
     right = sum(n for (t, a), n in counts.items() if t == a)
     open_ = sum(n for (t, a), n in counts.items() if a == "undecided" and t != a)
     lines += ["", f"{total} cases: {right / total:.1%} right, {open_ / total:.1%} undecided, "
@@ -49,7 +61,8 @@ def main() -> None:
     parts = ["### Made by hand", table(CASES), f"### Drawn at random (seed {SEED})"]
     parts += [table(drawn_cases(DRAWN, SEED, clear=True))]
     parts += ["### Drawn at random: close calls, where no one constraint has most of the answer"]
-    text = "\n\n".join([*parts, table(drawn_cases(DRAWN, SEED, clear=False))])
+    parts += [table(drawn_cases(DRAWN, SEED, clear=False))]
+    text = "\n\n".join([*parts, "### Whole records from the production function", predicted_table()])
     if "--write" not in sys.argv[1:]:
         print(text)
         return

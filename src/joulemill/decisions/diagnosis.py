@@ -4,8 +4,8 @@ A constraint binds where relaxing it raises the rate. Evidence that settles a ma
 first (1 to 3); what is left is divided by weights ÷ their sum (4, 5). The order of thought:
 
 1.  A late client measures itself. Nothing else can be said then.
-2.  Counters that say so: throttled by power or heat, draw at the limit, neighbours on the server's own CPUs,
-    preemption, answers cut by the context, requests refused for want of room.
+2.  Counters that say so: throttled by power or heat, draw at the limit (as far as 4 leaves it), neighbours on the
+    server's own CPUs, preemption, answers cut by the context, requests refused for want of room.
 3.  A stated latency target that is missed: less load would have to be sent, whatever the machine still has.
 4.  Does the rate answer to more sequences at once (``Evidence.load_elasticity``)? Where it does, whatever admits them
     binds: the server, if requests wait before it, else the load. Where it does not, the machine binds:
@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 
 from joulemill.decisions.evidence import Evidence
 from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
-from joulemill.figure import Figure, unknown
+from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.ceilings import DECIDED_RATIO, CeilingValue
 from joulemill.physics.intervals import probability_less_ratio, quotient
 
@@ -39,6 +39,8 @@ SETTLED = 0.96
 CLEAR, POSSIBLE, UNSEEN = 8.0, 1.0, 0.4
 #: A ceiling of an architecture and a datasheet is known to about this factor either way, over its own interval.
 MODEL_RATIO = 1.2
+#: A device that is held back runs at down to this part of its datasheet's clock, inverted (assumed).
+CLOCK_RATIO = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,10 @@ def diagnose(seen: Evidence) -> Diagnosis:
         cases["client"].settle(1.0, reason)
     if not seen.client_reasons:
         cases["client"].argue(0.0, "on time by every signal that was seen")
-    _limits(cases, seen)
+    answers = _answers(seen)
+    _limits(cases, seen, _bearing(seen))
     _neighbours(cases["host_cpu"], seen)
     _latency(cases["latency"], seen)
-    answers = _answers(seen)
     _admission(cases, seen, answers)
     _machine(cases, seen, answers)
     return _concluded(_ranked(cases, seen), seen)
@@ -124,15 +126,30 @@ def _ramp(value: float, low: float, high: float) -> float:
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
-def _limits(cases: dict[str, _Case], seen: Evidence) -> None:
+def _bearing(seen: Evidence) -> float:
+    """How far a lower clock can cost rate: 1 fully, 0 not. Only arithmetic runs on that clock, memory and links do not.
+
+    So a device at its limit wants more sequences, and not more watts, where the rate answers to load; and no watts
+    either where memory is what is waited for, or where all of its ceilings are far.
+    """
+    answer, phi = seen.load_elasticity.value, _phi(seen)
+    bearing = 1.0 if answer is None else 1.0 - _ramp(answer, 0.1, 0.4)
+    known = {c.name: c.rate_tok_s for c in seen.ceilings if c.rate_tok_s.value}
+    if "compute" in known and "memory_bandwidth" in known:
+        slowed = known["compute"].scaled(1.0 / CLOCK_RATIO, known["compute"].unit)
+        bearing *= probability_less_ratio(_widened(slowed), _widened(known["memory_bandwidth"]))
+    return bearing if phi is None else bearing * _ramp(phi, 0.08, 0.2)
+
+
+def _limits(cases: dict[str, _Case], seen: Evidence, bearing: float) -> None:
     held = {"power": seen.throttle_power_ratio, "cooling": seen.throttle_thermal_ratio}
     for name, share in held.items():
         if share is not None:
             word = {"power": "its power limit", "cooling": "heat"}[name]
-            cases[name].settle(_ramp(share, 0.02, 0.15), f"held back by {word} {share:.0%} of the window")
+            cases[name].settle(bearing * _ramp(share, 0.02, 0.15), f"held back by {word} {share:.0%} of the window")
     if seen.limit_use_ratio is not None:
         text = f"drew {seen.limit_use_ratio:.0%} of the enforced power limit"
-        cases["power"].settle(_ramp(seen.limit_use_ratio, 0.92, 0.97), text)
+        cases["power"].settle(bearing * _ramp(seen.limit_use_ratio, 0.92, 0.97), text)
     for name in held:
         use = _use(seen, name)
         if use.value is not None:
@@ -155,9 +172,10 @@ def _latency(case: _Case, seen: Evidence) -> None:
 
 def _answers(seen: Evidence) -> float | None:
     """How surely the rate answers to more sequences at once: 1 yes, 0 no, ½ open; None where nothing tells."""
-    found = seen.load_elasticity
-    if found.value is None:
-        return None
+    found, phi = seen.load_elasticity, _phi(seen)
+    apart = (seen.devices_count or 1.0) > 1.0 and phi is not None and phi < 0.2
+    if found.value is None or (apart and found.basis is Basis.MODELLED):
+        return None  # what devices far below their ceilings wait for is not in the architecture
     ends = [found.value] if found.low is None or found.high is None else [found.low, found.value, found.high]
     return sum(_ramp(e, 0.25, 0.55) for e in ends) / len(ends)
 
@@ -250,7 +268,11 @@ def _machine(cases: dict[str, _Case], seen: Evidence, answers: float | None) -> 
         # A device far below its ceilings is held up by something that has none: launches, scheduling, one thread.
         # (A server on the CPU has no second machine to wait for: its kernels are then below their ceilings.)
         lost = rest * (1.0 - _ramp(phi, 0.1, 0.35))
-        cases["host_cpu"].argue(lost * 0.5, f"saturated at {phi:.0%} of the least ceiling of the hardware")
+        text = f"saturated at {phi:.0%} of the least ceiling of the hardware that is known"
+        joined = (seen.devices_count or 1.0) > 1.0 and not _use(seen, "interconnect").known
+        cases["host_cpu"].argue(lost * 0.5, text)
+        if joined:  # several devices wait for each other, or for the host: one looks like the other from here
+            cases["interconnect"].argue(lost * 0.5, f"{text}; what crosses the links is not metered")
         rest -= lost
     for name, share, text in _shares(seen):
         cases[name].argue(rest * share, text)

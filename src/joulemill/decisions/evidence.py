@@ -7,7 +7,8 @@ The answer to load comes from the run itself. A decode step of B sequences takes
 
     b/(a+b) = (s − 1)/(B − 1),    rate = B/t(B),    d ln rate / d ln B = a / t(B) = (1 − (s−1)/(B−1)) / s
 
-which is 1 where more sequences cost no time (the load binds), 0 where time grows in proportion (the machine binds).
+with t(1) = 1, and where a step of more sequences touches more weights (experts), a·φ(B) in place of a, φ(1) = 1. It
+is 1 where more sequences cost no time (the load binds), 0 where time grows in proportion (the machine binds).
 """
 
 from __future__ import annotations
@@ -39,6 +40,18 @@ FEWEST_TOGETHER_COUNT = 1.5
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """How the weights that a step touches grow with its sequences B: φ(B) over those of a lone one, and dφ/d ln B."""
+
+    grown_ratio: float
+    slope_ratio: float
+
+
+#: Every step touches all weights, as in a dense model.
+EVEN = Sharing(1.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """A run's evidence; ``*_ratio`` are shares of the window unless said.
 
@@ -54,6 +67,7 @@ class Evidence:
     throttle_power_ratio, throttle_thermal_ratio   worst device
     limit_use_ratio     mean draw ÷ enforced power limit, worst device;  utilization_ratio  least busy device
     server_cpu_ratio, threads_count, cpus_count    of the embedded server;  others_ratio, steal_ratio  of its machine
+    devices_count       over which the model is spread
     attained_ratio      share of requests that met the stated targets
     load_elasticity     d ln rate / d ln sequences at once, with its interval; unknown with reason
     """
@@ -84,17 +98,24 @@ class Evidence:
     others_ratio: float | None = None
     steal_ratio: float | None = None
     attained_ratio: float | None = None
+    devices_count: float | None = None
     load_elasticity: Figure = field(default_factory=lambda: unknown("1", "no request ran alone"))
 
 
-def gather(record: RunRecord, account: Account, ceilings: Sequence[CeilingValue], modelled: Figure) -> Evidence:
+def gather(
+    record: RunRecord,
+    account: Account,
+    ceilings: Sequence[CeilingValue],
+    modelled: Figure,
+    sharing: Sharing = EVEN,
+) -> Evidence:
     """The evidence of ``record``. ``modelled``: the architecture's answer to load, where the run shows none itself."""
     shape, window = load_shape(record.manifest), account.window
     given: dict[str, Any] = {"closed": shape.loop is Loop.CLOSED, "concurrency_count": shape.concurrency}
     if window is None:
         return Evidence(account.output_rate, tuple(ceilings), **given)
     load = load_requests(record)
-    shown = load_elasticity(record.requests, load, window)
+    shown = load_elasticity(record.requests, load, window, sharing)
     return Evidence(
         achieved_tok_s=account.output_rate,
         ceilings=tuple(ceilings),
@@ -105,6 +126,7 @@ def gather(record: RunRecord, account: Account, ceilings: Sequence[CeilingValue]
         decoding_count=_together(load, window, "first_token_mono_s", "last_token_mono_s"),
         served_ratio=_served(load, window),
         cut_ratio=_cut(load, window),
+        devices_count=float((record.manifest.get("device") or {}).get("count") or 1),
         refused_ratio=_refused(load, window),
         **given,
         **_server(record, window),
@@ -113,7 +135,9 @@ def gather(record: RunRecord, account: Account, ceilings: Sequence[CeilingValue]
     )
 
 
-def load_elasticity(every: Sequence[RequestRecord], load: Sequence[RequestRecord], window: Window) -> Figure:
+def load_elasticity(
+    every: Sequence[RequestRecord], load: Sequence[RequestRecord], window: Window, sharing: Sharing = EVEN
+) -> Figure:
     """d ln rate / d ln sequences at once (see above), its interval from the spread of both speeds."""
     alone = [_step_s(r) for r in every if r.phase == "calibrate"]
     single = [t for t in alone if t is not None]
@@ -131,16 +155,19 @@ def load_elasticity(every: Sequence[RequestRecord], load: Sequence[RequestRecord
     slower = together / lone
     if slower < LEAST_SLOWER_RATIO:
         return unknown("1", "requests that ran alone were slower than those that ran together: not by their load")
-    values = [answer_to_load_ratio(slower * float(np.exp(sign * 1.96 * error)), count) for sign in (0.0, 1.0, -1.0)]
+    values = [
+        answer_to_load_ratio(slower * float(np.exp(sign * 1.96 * error)), count, sharing) for sign in (0.0, 1.0, -1.0)
+    ]
     source = f"steps of {count:.1f} sequences {slower:.2f} times as long as of a lone one"
     return Figure(values[0], "1", Basis.MEASURED, min(values), max(values), 0.95, source=source)
 
 
-def answer_to_load_ratio(slower_ratio: float, together_count: float) -> float:
-    """a / t(B) of t(B) = a + b·B, from t(B)/t(1) and B > 1; held to 0 … 1."""
-    share = min(max((slower_ratio - 1.0) / (together_count - 1.0), 0.0), 1.0)
-    value: float = (1.0 - share) / (1.0 + share * (together_count - 1.0))
-    return value
+def answer_to_load_ratio(slower_ratio: float, together_count: float, sharing: Sharing = EVEN) -> float:
+    """d ln(B/t) / d ln B of t(B) = a·φ(B) + b·B, from t(B)/t(1) and B > 1; held to 0 … 1."""
+    grown = min(sharing.grown_ratio, 0.999 * together_count)
+    share = min(max((slower_ratio - grown) / (together_count - grown), 0.0), 1.0)
+    step = (1.0 - share) * grown + share * together_count
+    return min(max((1.0 - share) * (grown - sharing.slope_ratio) / step, 0.0), 1.0)
 
 
 def _error(seen: Sequence[float], middle: float) -> float:

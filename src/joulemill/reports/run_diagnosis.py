@@ -19,22 +19,21 @@ def run_diagnosis(
     record: RunRecord, counted: Account, limits: RunCeilings, cost: Intensity, client: doc.Client
 ) -> Diagnosis:
     """What bound the run. ``client`` is the report's own verdict, so that the two never differ."""
-    seen = gather(record, counted, limits.ceilings, modelled_elasticity(record, cost))
+    seen = gather(record, counted, limits.ceilings, modelled_elasticity(record, cost), cost.sharing)
     reasons = () if client.valid else client.reasons or ("the client was late",)
     return diagnose(replace(seen, client_reasons=reasons))
 
 
 def modelled_elasticity(record: RunRecord, cost: Intensity) -> Figure:
-    """d ln rate / d ln sequences at once by the architecture: twice as many share the weights' bytes of a step."""
-    load, weights, byte, flop = cost.load, cost.weight_byte.value, cost.traffic_byte_tok.value, cost.work_flop_tok.value
-    if load is None or not weights or not byte or not flop:
+    """d ln rate / d ln sequences at once by the architecture: what a token moves with twice as many."""
+    twice, byte, flop = cost.twice_byte_tok.value, cost.traffic_byte_tok.value, cost.work_flop_tok.value
+    if cost.load is None or not twice or not byte or not flop:
         return unknown("1", "the model's architecture is unknown")
     capacity = capacities(record.manifest, cost.arithmetic)
     speed, bandwidth = capacity["compute"].value, capacity["memory"].value
     if not speed or not bandwidth:
         return unknown("1", capacity["compute"].reason or capacity["memory"].reason or "the hardware is unknown")
-    twice = byte - weights / (2.0 * max(load.sequences_count, 1.0))
-    gain = min(speed / flop, bandwidth / max(twice, 1e-9)) / min(speed / flop, bandwidth / byte)
+    gain = min(speed / flop, bandwidth / twice) / min(speed / flop, bandwidth / byte)
     value = min(max(math.log2(gain), 0.0), 1.0)
     return Figure(
         value, "1", Basis.MODELLED, max(value - 0.25, 0.0), min(value + 0.25, 1.0), source="by the architecture"

@@ -1,18 +1,21 @@
 """What one output token of a measured run cost: FLOP, bytes, cache, from the architecture at the run's own load.
 
     c = F_decode(B, S)/B + F_prefill(P)·(computed prompts ÷ output tokens)          [flop/tok]
-    b = bytes of a decode step ÷ B + bytes of a prefill ÷ its output tokens           [byte/tok]
+    b = bytes of a decode step ÷ B + (weights ÷ B + other bytes of a prefill) ÷ its output tokens   [byte/tok]
 
+A prefill goes along in a step that the others need anyway, so it reads its share of the weights, not all of them anew.
 B is the mean number of sequences decoding at once (Little's law over the window), S their mean context, both measured.
 Pure: takes values, returns values. Unknown stays unknown with its reason.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from joulemill.decisions.evidence import EVEN, Sharing
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
@@ -45,22 +48,26 @@ class Intensity:
 
     work_flop_tok, traffic_byte_tok     at the run's own load
     lone_flop_tok, lone_byte_tok        of a sequence that has the machine to itself: nothing is shared
+    twice_byte_tok                      with twice as many sequences at once
+    sharing                             how the weights that a step touches grow with its sequences
     """
 
     work_flop_tok: Figure
     traffic_byte_tok: Figure
     lone_flop_tok: Figure
     lone_byte_tok: Figure
+    twice_byte_tok: Figure
     sequence_byte: Figure
     weight_byte: Figure
     arithmetic: str | None
     load: Load | None
+    sharing: Sharing = EVEN
 
 
 def unknown_intensity(reason: str, load: Load | None = None) -> Intensity:
     """An intensity of which nothing is known, and why."""
     flop, byte, held = (unknown(u, reason) for u in ("FLOP/tok", "byte/tok", "byte"))
-    return Intensity(flop, byte, flop, byte, held, held, None, load)
+    return Intensity(flop, byte, flop, byte, byte, held, held, None, load)
 
 
 def measured_load(record: RunRecord, account: Account) -> Load | None:
@@ -91,7 +98,8 @@ def _inside_s(first: float | None, last: float | None, start: float, end: float)
 def intensity(model: Architecture, precision: Precision, load: Load, source: str) -> Intensity:
     """Work of a decode step and of a prefill at ``load``, per output token; closed forms of ``physics.work``."""
     decode, flop, byte = _per_token(model, precision, load, max(load.sequences_count, 1.0))
-    _, lone_flop, lone_byte = _per_token(model, precision, load, 1.0)
+    lone, lone_flop, lone_byte = _per_token(model, precision, load, 1.0)
+    _, _, twice_byte = _per_token(model, precision, load, 2.0 * max(load.sequences_count, 1.0))
     held = float(kv_sequence_byte(model, precision, load.prompt_tok + load.output_tok))
 
     def figure(value: float, unit: str) -> Figure:
@@ -102,11 +110,23 @@ def intensity(model: Architecture, precision: Precision, load: Load, source: str
         figure(byte, "byte/tok"),
         figure(lone_flop, "FLOP/tok"),
         figure(lone_byte, "byte/tok"),
+        figure(twice_byte, "byte/tok"),
         figure(held, "byte"),
         figure(float(decode.weight_byte), "byte"),
         max(decode.linear_flop.items(), key=lambda kv: float(kv[1]))[0],
         load,
+        _sharing(model, precision, load, float(lone.weight_byte)),
     )
+
+
+def _sharing(model: Architecture, precision: Precision, load: Load, lone_byte: float) -> Sharing:
+    """Weights that a step of the run's sequences touches, over those of a lone one, and how they grow: experts."""
+    count, step = max(load.sequences_count, 1.0), 1.05
+    low, high = (
+        float(step_work(model, precision, decode_step(count * f, load.context_tok)).weight_byte) / lone_byte
+        for f in (1.0 / step, step)
+    )
+    return Sharing((low * high) ** 0.5, (high - low) / (2.0 * math.log(step)))
 
 
 def _per_token(model: Architecture, precision: Precision, load: Load, batch: float) -> tuple[Work, float, float]:
@@ -115,7 +135,8 @@ def _per_token(model: Architecture, precision: Precision, load: Load, batch: flo
     prefill = step_work(model, precision, prefill_step(max(load.prompt_tok, 1.0)))
     share = 1.0 / max(load.output_tok, 1.0)
     flop = float(decode.flop) / batch + float(prefill.flop) * share
-    return decode, flop, float(decode.memory_byte) / batch + float(prefill.memory_byte) * share
+    own_byte = float(prefill.memory_byte) - float(prefill.weight_byte) * (1.0 - 1.0 / batch)
+    return decode, flop, float(decode.memory_byte) / batch + own_byte * share
 
 
 def model_of(manifest: Mapping[str, Any]) -> tuple[Architecture, Precision, str]:
