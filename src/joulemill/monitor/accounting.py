@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from joulemill.ledger.record import ServerSample
 from joulemill.monitor.counters import idle_ratio, mean_s, token_increases
 from joulemill.monitor.history import StoredTotals
-from joulemill.monitor.snapshot import Interval, ScopeEnergy, SiteFacts, TargetFacts, TargetState, TokenKind
+from joulemill.monitor.snapshot import Interval, SiteFacts, TargetFacts, TargetState, TokenKind
 
 _J_KWH = 3.6e6
 
 
-def observed(target: str, before: ServerSample, after: ServerSample, energy: dict[str, ScopeEnergy]) -> Interval:
-    """The interval between two good scrapes. Its length is of the monotonic clock, so a clock step adds no time."""
+def observed(target: str, before: ServerSample, after: ServerSample) -> Interval:
+    """The interval between two good scrapes, without its joules. Its length is of the monotonic clock, so a clock step adds no time."""
     gauges = after.values
     return Interval(
         target,
@@ -21,7 +21,6 @@ def observed(target: str, before: ServerSample, after: ServerSample, energy: dic
         after.t_wall_s,
         observed=True,
         tokens=token_increases(before, after),
-        energy=energy,
         running_count=gauges.get("running_req"),
         waiting_count=gauges.get("waiting_req"),
         kv_use_ratio=gauges.get("kv_use_ratio"),

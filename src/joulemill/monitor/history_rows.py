@@ -38,7 +38,7 @@ def rows_of(i: Interval) -> Row:
     )  # fmt: skip
     energy = tuple(
         (e.scope, e.basis, e.energy_j, None if e.half_width_j is None else (e.half_width_j / 1.96) ** 2,
-         e.covered_ratio * length, i.tokens.get(TokenKind.OUTPUT, 0.0))
+         e.covered_ratio * length, e.covered_ratio * i.tokens.get(TokenKind.OUTPUT, 0.0))
         for e in i.energy.values()
     )  # fmt: skip
     return Row(sums, energy, (i.binding, seen) if i.binding else None, tuple(i.route_tokens.items()))

@@ -115,16 +115,15 @@ class Monitor:
             async with in_flight:
                 sample = await watched.sample(session, self._config.timeout_s)
             await _stopped(stop, watched.meters.settle_s if sample.error is None else 0.0)
-            interval = watched.account(sample)
-            if interval is not None:
-                watched.totals.add(interval)
-                self._keep(interval, watched.totals.facts)
+            self._take(watched, watched.account(sample))
             due_s = max(due_s + self._wait_s(watched.failures), time.monotonic())
+        self._take(watched, watched.finish())
 
-    def _keep(self, interval: Interval, facts: TargetFacts) -> None:
-        if self._history is None:
-            return
-        self._history.append([interval], {interval.target: facts})
+    def _take(self, watched: Watched, intervals: Sequence[Interval]) -> None:
+        for interval in intervals:
+            watched.totals.add(interval)
+        if self._history is not None and intervals:
+            self._history.append(intervals, {watched.config.name: watched.totals.facts})
 
     def _wait_s(self, failures: int) -> float:
         if failures < 2:

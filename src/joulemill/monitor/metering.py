@@ -1,16 +1,25 @@
-"""A target's meters: read in the background, kept for a short while, and summed by the ledger over an interval."""
+"""A target's meters: read in the background, kept for a short while, and summed by the ledger over each interval.
+
+A meter that updates more slowly than the target is scraped does not lose its joules: an interval waits until the
+readings that bracket it have come (:meth:`TargetMeters.settled`), as long as the slowest meter usually takes. Since
+consecutive intervals share an edge and E(t) between two updates never changes afterwards, the intervals' joules add up
+to the counter's difference. Where a reading does not come, or E(t) is broken, the joules are of the covered part.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from joulemill.ledger.energy import window_energy
-from joulemill.ledger.reasons import refused
+import numpy as np
+
+from joulemill.ledger.energy import EnergyResult, allowed_gap_s, window_energy
+from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Quantity, Reading
-from joulemill.ledger.scopes import compose, scope_energy
+from joulemill.ledger.scopes import Composition, compose, scope_energy
 from joulemill.ledger.trace import Trace, traces
 from joulemill.meters.meter import Meter
 from joulemill.meters.sampler import Sampler
@@ -18,8 +27,17 @@ from joulemill.monitor.snapshot import MeterHealth, ScopeEnergy, TargetFacts
 
 #: Readings are kept this many interval lengths back (assumed): enough for the trace to tell a sensor that stands still.
 KEPT_INTERVALS = 6
+#: And at least so long [s] (assumed): a PDU that updates once a minute has told its period by then.
+KEPT_LEAST_S = 300.0
 #: Readings kept at most for each target (assumed): bounds memory whatever a meter delivers.
 MAX_READINGS = 20_000
+#: An interval waits for so many usual updates of the slowest meter, and at least for so many reads (assumed).
+HOLD_UPDATES = 2.5
+HOLD_READS = 5.0
+#: Health is of a look at the readings that is at most so old [s] (assumed).
+LOOK_S = 10.0
+
+Stretch = tuple[float, float]
 
 
 class TargetMeters:
@@ -30,7 +48,10 @@ class TargetMeters:
         self._channels = [c for m in meters for c in m.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
         self._readings: deque[Reading] = deque(maxlen=MAX_READINGS)
         self._lock = threading.Lock()
-        self._kept_s = kept_s
+        self._period_s = period_s
+        self._kept_s = max(kept_s, KEPT_LEAST_S, 4 * max((c.update_period_s or 0 for c in self._channels), default=0.0))
+        self._taken = 0
+        self._looked: tuple[int, float, dict[str, Trace]] = (-1, -math.inf, {})
         self._sampler = Sampler(meters, period_s, self.take)
         self.settle_s = 1.2 * period_s if self._channels else 0.0
 
@@ -47,39 +68,132 @@ class TargetMeters:
     def take(self, readings: Sequence[Reading]) -> None:
         """Keep ``readings`` and drop those that are too old."""
         with self._lock:
+            self._taken += len(readings)
             self._readings.extend(readings)
             newest = max((r.t_mono_s for r in readings), default=0.0)
             while self._readings and self._readings[0].t_mono_s < newest - self._kept_s:
                 self._readings.popleft()
 
-    def _traces(self) -> dict[str, Trace]:
+    def _traces(self, old_s: float = 0.0) -> dict[str, Trace]:
+        """The traces of what is kept; a look that is at most ``old_s`` old will do."""
+        taken, at_s, found = self._looked
+        now_s = time.monotonic()
+        if taken == self._taken or now_s - at_s < old_s:
+            return found
         with self._lock:
-            kept = tuple(self._readings)
-        return traces(self._channels, kept)
+            taken, kept = self._taken, tuple(self._readings)
+        found = traces(self._channels, kept)
+        self._looked = (taken, now_s, found)
+        return found
+
+    def settled(self, end_mono_s: float, now_mono_s: float) -> bool:
+        """Whether no reading that is still to come would say more of the time before ``end_mono_s``."""
+        usable = [t for t in self._traces().values() if t.usable]
+        waiting = [t for t in usable if _known_until_s(t) < end_mono_s and not _stands_still(t)]
+        slowest_s = max((t.period_s for t in waiting), default=0.0)
+        hold_s = max(HOLD_UPDATES * slowest_s, HOLD_READS * self._period_s)
+        return not waiting or now_mono_s - end_mono_s > hold_s
 
     def energy(self, start_mono_s: float, end_mono_s: float) -> dict[str, ScopeEnergy]:
-        """Joules by scope in the window, by the ledger; a scope that is partly metered, or not readable, is absent."""
-        if not self._channels:
+        """Joules by scope, of the part of the window that readings cover; a scope that is not read is absent."""
+        if not self._channels or end_mono_s <= start_mono_s:
             return {}
-        results = {i: window_energy(t, start_mono_s, end_mono_s) for i, t in self._traces().items()}
-        refusals = {i: r.findings for i, r in results.items() if refused(r.findings)}
-        found: dict[str, ScopeEnergy] = {}
+        found = self._traces()
+        known = {i: _covered(t, start_mono_s, end_mono_s) for i, t in found.items()}
+        refusals = {i: (_unread(found[i]),) for i, stretches in known.items() if not stretches}
+        result: dict[str, ScopeEnergy] = {}
         for scope, made_of in compose(self._channels, refusals).items():
             if not made_of.complete:  # a part (its devices alone) must not pass for the node
                 continue
-            total = scope_energy(made_of, results, (start_mono_s, end_mono_s))
-            if total.energy_j is not None and total.basis is not None:
-                found[scope.value] = ScopeEnergy(
-                    scope.value, total.energy_j, total.half_width_j, total.basis.value, 1.0
-                )
-        return found
+            pieces = _common([known[i] for i in made_of.channels])
+            energy = _summed(made_of, found, pieces, end_mono_s - start_mono_s)
+            if energy is not None:
+                result[scope.value] = energy
+        return result
 
     def health(self, facts: TargetFacts) -> list[MeterHealth]:
-        """Each channel's state: ``ok`` or the ledger's first fatal reason over the readings kept."""
+        """Each channel's state: ``ok`` or the ledger's first reason that refuses its newest readings."""
         now_s = time.monotonic()
         found = []
-        for channel, trace in zip(self._channels, self._traces().values(), strict=True):
-            code = next((f.code.value for f in trace.findings if f.fatal), "ok")
+        for channel, trace in zip(self._channels, self._traces(LOOK_S).values(), strict=False):
             age = now_s - float(trace.read_s[-1]) if len(trace.read_s) else None
+            code = _state(trace)
             found.append(MeterHealth(channel.id, facts.target, facts.site, channel.scope.value, code, age))
         return found
+
+
+def _state(trace: Trace) -> str:
+    code = next((f.code for f in trace.findings if f.fatal), None)
+    if code is None and len(trace.failed_s) and trace.failed_s[-1] > trace.read_s[-1]:
+        code = Reason.READ_FAILED
+    if code is None and _stands_still(trace):
+        code = Reason.STALE
+    return "ok" if code is None else code.value
+
+
+def _unread(trace: Trace) -> Finding:
+    return Finding(Reason.NOT_BRACKETED, trace.channel.id, "no reading covers any of the interval", fatal=True)
+
+
+def _known_until_s(trace: Trace) -> float:
+    """Until when E(t) will not change: a counter's last step, since what it shows after that is still to come."""
+    return float(trace.t_s[-1])
+
+
+def _stands_still(trace: Trace) -> bool:
+    last = float(trace.t_s[-1]) if len(trace.t_s) else math.nan
+    return any(b.finding.code is Reason.STALE and b.start_s == last for b in trace.broken)
+
+
+def _covered(trace: Trace, start_s: float, end_s: float) -> list[Stretch]:
+    """The parts of the window in which E(t) is known. A counter bridges the time between two readings, power not."""
+    if not trace.usable:
+        return []
+    holes = [(b.start_s, b.end_s) for b in trace.broken]
+    if trace.kind != "counter":
+        apart = np.flatnonzero(np.diff(trace.t_s) > allowed_gap_s(trace))
+        holes += [(float(trace.t_s[i]), float(trace.t_s[i + 1])) for i in apart]
+    found, at = [], max(start_s, float(trace.t_s[0]))
+    last = min(end_s, _known_until_s(trace))
+    for low, high in sorted(holes):
+        if at < min(low, last):
+            found.append((at, min(low, last)))
+        at = max(at, high)
+    return [*found, (at, last)] if at < last else found
+
+
+def _common(covers: Iterable[Sequence[Stretch]]) -> list[Stretch]:
+    """What all of ``covers`` hold."""
+    found: list[Stretch] = [(-math.inf, math.inf)]
+    for cover in covers:
+        both = [(max(a, c), min(b, d)) for a, b in found for c, d in cover]
+        found = [(low, high) for low, high in both if low < high]
+    return found
+
+
+def _summed(
+    made_of: Composition, found: Mapping[str, Trace], pieces: Sequence[Stretch], length_s: float
+) -> ScopeEnergy | None:
+    totals = [scope_energy(made_of, _results(found, *piece), piece) for piece in pieces]
+    known = [t for t in totals if t.energy_j is not None]
+    if not known or made_of.basis is None:
+        return None
+    return ScopeEnergy(
+        made_of.scope.value,
+        math.fsum(t.energy_j or 0.0 for t in known),
+        math.fsum(t.half_width_j or 0.0 for t in known),
+        made_of.basis.value,
+        min(math.fsum(t.duration_s for t in known) / length_s, 1.0),
+    )
+
+
+def _results(found: Mapping[str, Trace], start_s: float, end_s: float) -> dict[str, EnergyResult]:
+    """Each channel over one covered stretch. Gaps and slow updates are dealt with: stretches are added up again."""
+    return {
+        i: window_energy(t, start_s, end_s, max_gap_s=math.inf, least_periods=0.0) if t.usable else _none(t)
+        for i, t in found.items()
+    }
+
+
+def _none(trace: Trace) -> EnergyResult:
+    return EnergyResult(trace.channel.id, 0.0, 0.0, None, None, None, None, trace.kind, 0, trace.findings)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 
 import aiohttp
 
@@ -30,6 +33,7 @@ class Watched:
         self.since_mono_s = time.monotonic()
         self.reason: str | None = "not scraped yet"
         self.failures = 0
+        self._waiting: deque[tuple[Interval, float, float]] = deque()
 
     def resume(self, stored: StoredTotals | None) -> None:
         """Go on from what was kept; the time since then nobody observed."""
@@ -59,19 +63,41 @@ class Watched:
         seen = {} if preempted is None else {"preemptions_total": preempted}
         return explained(interval, self.totals.facts, (known[0], known[1]), seen)
 
-    def account(self, after: ServerSample) -> Interval | None:
-        """The interval that ends with ``after``; None for a first good scrape with no time before it to tell of."""
+    def account(self, after: ServerSample) -> list[Interval]:
+        """The intervals that are complete now: the one that ends with ``after``, or earlier ones that it lets go.
+
+        An interval waits for the meters' readings; none overtakes another.
+        """
+        since_s = self.since_mono_s
+        interval = self._interval(after)
+        if interval is not None:
+            self._waiting.append((interval, since_s, after.t_mono_s))
+        return self._complete(lambda end_s: self.meters.settled(end_s, after.t_mono_s))
+
+    def finish(self) -> list[Interval]:
+        """The intervals that still wait, with what is known of them."""
+        return self._complete(lambda _: True)
+
+    def _complete(self, settled: Callable[[float], bool]) -> list[Interval]:
+        found = []
+        while self._waiting and (not self._waiting[0][0].observed or settled(self._waiting[0][2])):
+            interval, start_s, end_s = self._waiting.popleft()
+            energy = self.meters.energy(start_s, end_s) if interval.observed else {}
+            found.append(replace(interval, energy=energy))
+        return found
+
+    def _interval(self, after: ServerSample) -> Interval | None:
+        """What ends with ``after``; None for a first good scrape with no time before it to tell of."""
         before, since = self.before, self.since_mono_s
         self.reason, self.since_mono_s = after.error, after.t_mono_s
         self.failures = self.failures + 1 if after.error else 0
         self.before = None if after.error else after
         if after.error is None and before is not None and not restarted(before, after):
-            energy = self.meters.energy(before.t_mono_s, after.t_mono_s)
-            return self.explained(observed(self.config.name, before, after, energy), before, after)
+            return self.explained(observed(self.config.name, before, after), before, after)
         if after.t_mono_s <= since:
             return None
         interval = gap(self.config.name, since, after)
-        return interval if after.error else Interval(
-            interval.target, interval.start_s, interval.end_s, observed=False,
-            reason="no scrape before to compare with" if before is None else "the server restarted: its counters fell",
-        )  # fmt: skip
+        if after.error:
+            return interval
+        why = "no scrape before to compare with" if before is None else "the server restarted: its counters fell"
+        return replace(interval, reason=why)

@@ -36,7 +36,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 STATIC = Path(str(files("joulemill.monitor") / "static"))
 COOKIE = "joulemill_session"
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1", "testserver")
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 #: Reached without a token: the sign-in and what it is drawn with.
 OPEN = ("/signin", "/static/", "/healthz")
 #: A quiet stream says something this often, so that nobody takes it for dead [s].
