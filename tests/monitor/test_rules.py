@@ -1,4 +1,4 @@
-"""Rules and dashboard: promtool checks and tries them, and every metric they name is one that is exposed or recorded."""
+"""Rules and dashboard: promtool checks and tries them; every metric they name is exposed or recorded."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ def test_promtool_reads_the_rules() -> None:
     promtool("check", "rules", str(RULES))
 
 
-def test_the_rules_do_what_they_say() -> None:
-    promtool("test", "rules", str(ROOT / "rules" / "tests" / "joulemill.test.yml"))
+@pytest.mark.parametrize("path", sorted((ROOT / "rules" / "tests").glob("*.yml")), ids=lambda p: p.stem)
+def test_the_rules_do_what_they_say(path: Path) -> None:
+    promtool("test", "rules", str(path))
 
 
 def test_every_metric_that_is_named_exists() -> None:
