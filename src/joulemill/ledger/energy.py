@@ -72,17 +72,24 @@ class EnergyResult:
 
 
 def window_energy(
-    trace: Trace, start_s: float, end_s: float, *, idle_power_w: float | None = None, max_gap_s: float | None = None
+    trace: Trace,
+    start_s: float,
+    end_s: float,
+    *,
+    idle_power_w: float | None = None,
+    max_gap_s: float | None = None,
+    least_periods: float = MIN_PERIODS,
 ) -> EnergyResult:
     """Joules that ``trace``'s channel counted in [start_s, end_s], or a refusal.
 
     idle_power_w   of this channel, for the effect of clock skew; without it the least power seen stands in
     max_gap_s      largest time between reads; default max(3 s, five usual intervals)
+    least_periods  updates of the sensor that must fit in the window; 0 for windows that will be added up again
     Raises ValueError where the window has no length.
     """
     if not end_s > start_s:
         raise ValueError(f"a window needs a length, not [{start_s}, {end_s}]")
-    findings = [*trace.findings, *_window_findings(trace, start_s, end_s, max_gap_s)]
+    findings = [*trace.findings, *_window_findings(trace, start_s, end_s, max_gap_s, least_periods)]
     inside = int(np.count_nonzero((trace.read_s >= start_s) & (trace.read_s <= end_s)))
     if refused(findings):
         return _refusal(trace, start_s, end_s, inside, findings)
@@ -112,7 +119,9 @@ def _refusal(trace: Trace, start_s: float, end_s: float, inside: int, findings: 
     )  # fmt: skip
 
 
-def _window_findings(trace: Trace, start_s: float, end_s: float, max_gap_s: float | None) -> list[Finding]:
+def _window_findings(
+    trace: Trace, start_s: float, end_s: float, max_gap_s: float | None, least_periods: float
+) -> list[Finding]:
     if not trace.usable:
         return []
     name, found = trace.channel.id, []
@@ -122,7 +131,7 @@ def _window_findings(trace: Trace, start_s: float, end_s: float, max_gap_s: floa
         found.append(Finding(Reason.NOT_BRACKETED, name, detail, fatal=True))
     found += [b.finding for b in trace.broken if b.start_s < end_s and b.end_s > start_s]
     found += _gaps(trace, start_s, end_s, allowed_gap_s(trace) if max_gap_s is None else max_gap_s)
-    return found + _resolution(trace, end_s - start_s)
+    return found + _resolution(trace, end_s - start_s, least_periods)
 
 
 def allowed_gap_s(trace: Trace) -> float:
@@ -157,12 +166,12 @@ def _hidden_wraps(trace: Trace, start_s: float, end_s: float) -> list[Finding]:
     return [Finding(Reason.WRAP_AMBIGUOUS, trace.channel.id, detail, fatal=True)]
 
 
-def _resolution(trace: Trace, duration_s: float) -> list[Finding]:
+def _resolution(trace: Trace, duration_s: float, least_periods: float) -> list[Finding]:
     if trace.period_s <= 0.0 or duration_s >= GOOD_PERIODS * trace.period_s:
         return []
     need = GOOD_PERIODS * trace.period_s
     detail = f"updates every {trace.period_s:.3g} s, the window has {duration_s:.3g} s; {need:.3g} s would do"
-    if duration_s < MIN_PERIODS * trace.period_s:
+    if duration_s < least_periods * trace.period_s:
         return [Finding(Reason.WINDOW_TOO_SHORT, trace.channel.id, detail, fatal=True)]
     return [Finding(Reason.COARSE, trace.channel.id, detail)]
 

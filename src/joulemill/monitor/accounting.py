@@ -13,7 +13,10 @@ _J_KWH = 3.6e6
 
 
 def observed(target: str, before: ServerSample, after: ServerSample) -> Interval:
-    """The interval between two good scrapes, without its joules. Its length is of the monotonic clock, so a clock step adds no time."""
+    """The interval between two good scrapes, without its joules.
+
+    Its length is of the monotonic clock, so a clock step adds no time.
+    """
     gauges = after.values
     return Interval(
         target,

@@ -90,7 +90,7 @@ class TargetMeters:
         """Whether no reading that is still to come would say more of the time before ``end_mono_s``."""
         usable = [t for t in self._traces().values() if t.usable]
         waiting = [t for t in usable if _known_until_s(t) < end_mono_s and not _stands_still(t)]
-        slowest_s = max((t.period_s for t in waiting), default=0.0)
+        slowest_s = max((_usual_s(t) for t in waiting), default=0.0)
         hold_s = max(HOLD_UPDATES * slowest_s, HOLD_READS * self._period_s)
         return not waiting or now_mono_s - end_mono_s > hold_s
 
@@ -138,6 +138,10 @@ def _unread(trace: Trace) -> Finding:
 def _known_until_s(trace: Trace) -> float:
     """Until when E(t) will not change: a counter's last step, since what it shows after that is still to come."""
     return float(trace.t_s[-1])
+
+
+def _usual_s(trace: Trace) -> float:
+    return max(trace.period_s, float(np.median(np.diff(trace.t_s))))
 
 
 def _stands_still(trace: Trace) -> bool:
