@@ -93,7 +93,7 @@ def swept(plan: Plan, folder: Path) -> SweepResult:
 def test_the_knee_of_a_server_with_four_slots(tmp_path: Path) -> None:
     with mock_process(MockPlan(slots=4, itl_s=0.01, ttft_s=0.01)) as url:
         found = swept(sweep_plan(options(url), "concurrency=1,2,4,8,16"), tmp_path / "s")
-    assert found.status == "complete" and [p.runs for p in found.points] == [2] * 5
+    assert found.status == "complete" and [p.runs + len(p.left_out) for p in found.points] == [2] * 5
     rates = [p.rate_tok_s.value or 0.0 for p in found.points]
     assert rates[2] / rates[0] == pytest.approx(4.0, rel=0.1)
     assert rates[4] / rates[2] == pytest.approx(1.0, rel=0.1)
@@ -133,7 +133,7 @@ def test_diagnosis_of_mock_servers(
 
 
 # --- what is left ----------------------------------------------------------------------------------------------------
-def test_ctrl_c_keeps_the_runs_that_were_made(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_runs_that_were_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with mock_process(MockPlan(itl_s=0.01)) as url:
         command = [sys.executable, "-m", "joulemill", "bench", "--url", url, "--sweep", "concurrency=1,2,4,8"]
         command += ["--point-duration", "1s", "--warmup", "0.5s", "--idle", "0.2s", "--input-tokens", "16"]
@@ -147,6 +147,7 @@ def test_ctrl_c_keeps_the_runs_that_were_made(tmp_path: Path) -> None:
     assert process.returncode == 2, err
     assert f"--out {tmp_path / 's'} goes on with the rest" in err
     assert json.loads(out)["status"] == "interrupted"
+    assert main(["report", str(tmp_path / "s")]) == 0 and "not run" in capsys.readouterr().err
     told = read_sweep(tmp_path / "s")
     assert runs_of(told, 0) and len(told["runs"]) < 8
     assert (tmp_path / "s" / "sweep.html").exists()
@@ -220,6 +221,9 @@ def test_an_interrupted_sweep_is_gone_on_with(tmp_path: Path) -> None:
     assert card["title"] == "Sweep of concurrency: 4 runs, complete" and card["body"].count("<svg") == 4
     assert "ringed point" in card["body"] and card["body"].count('r="8"') == 4
     assert sweep_card(tmp_path / "s") == [], "a folder that is in no sweep has no card"
+    assert main(["report", str(tmp_path / "s"), "--html", str(tmp_path / "s.html"), "--json"]) == 0
+    assert (tmp_path / "s.html").read_text().count("<svg") == 4
+    assert main(["report", str(tmp_path / "s"), "--markdown"]) == 2, "of one run only"
     page = tmp_path / "run.html"
     assert main(["report", str(tmp_path / "s" / names[0]), "--html", str(page)]) == 0
     assert "Sweep of concurrency" in page.read_text()

@@ -48,8 +48,10 @@ def heads(found: SweepResult) -> tuple[str, ...]:
 
 def cells(found: SweepResult, point: Point) -> tuple[str, ...]:
     """One row of the table."""
-    bound = title(point.binding) if point.valid else "client: not valid"
     name = point.label if found.kind == "probe" or point.x is None else f"{point.x:g}"
+    if not point.runs:
+        return (name, "0", "not run", *[""] * (len(heads(found)) - 3))
+    bound = title(point.binding) if point.valid else "client: not valid"
     row = (name, str(point.runs), *(_said(get(point)) for _, get in PANELS), bound)
     if found.kind != "probe":
         return row

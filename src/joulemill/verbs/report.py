@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument(
-        "run", metavar="RUN", nargs="+", help="a run folder, or a report as JSON; or: compare A B [C …], side by side"
+        "run",
+        metavar="RUN",
+        nargs="+",
+        help="a run or sweep folder, or a report as JSON; or: compare A B [C …], side by side",
     )
     parser.add_argument("--baseline", metavar="FILE", type=Path, help="show the run against this baseline too")
     parser.add_argument("--site", metavar="FILE", type=Path, help="at this site instead: TOML, see examples/site.toml")
@@ -68,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
 
         sys.stdout.write(export(args.export, Path(args.run), args.about, altered(args.site, args.quality)))
         return 0
+    if is_sweep(Path(args.run)):
+        return _sweep(args)
     seen: list[RunRecord] = []
     shown = kept(altered(args.site, args.quality), seen)
     report, baseline = load_report(Path(args.run), shown), baseline_of(args.baseline)
@@ -84,6 +89,24 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(views[chosen](report))
     else:
         print_terminal(report, baseline)
+    return 0
+
+
+def is_sweep(path: Path) -> bool:
+    """Whether the folder holds a sweep or a probe: several runs."""
+    return (path / "sweep.json").is_file() and not (path / "run.json").exists()
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    """A sweep's table, page or JSON; what is asked of one run only is refused."""
+    from joulemill.verbs.sweep import print_sweep
+
+    one = next((n for n in ("baseline", "site", "quality", "markdown", "latex", "latex_row") if getattr(args, n)), None)
+    if one is not None:
+        raise InputError(
+            f"--{one.replace('_', '-')} is for one run; {args.run} is a sweep: name one of its run folders"
+        )
+    print_sweep(Path(args.run), args.html, as_json=args.json)
     return 0
 
 

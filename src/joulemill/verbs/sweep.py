@@ -53,19 +53,8 @@ def run_several(args: argparse.Namespace, options: BenchOptions) -> int:
             stack.enter_context(limits)
         plan = plan_of(args, options, None if limits is None else limits.changes)
         _measured(plan, folder, options, limits)
-    from joulemill.reports.serialise import plain
-    from joulemill.reports.sweep import sweep_result
-    from joulemill.reports.sweep_view import show
-
-    found = sweep_result(folder)
     page = args.html or folder / "sweep.html"
-    _write_page(found, folder, page)
-    if args.json:
-        sys.stdout.write(json.dumps(plain(found), indent=2) + "\n")
-    else:
-        from rich.console import Console
-
-        show(found, Console(stderr=True, highlight=False))
+    found = print_sweep(folder, page, as_json=args.json)
     sys.stderr.write(f"\nruns kept in {folder}; page: {page}\n")
     if found.status == "complete":
         return 0
@@ -76,11 +65,23 @@ def run_several(args: argparse.Namespace, options: BenchOptions) -> int:
     return EXIT_INTERRUPTED
 
 
-def _write_page(found: SweepResult, folder: Path, page: Path) -> None:
-    from joulemill.reports.sweep_view import render
+def print_sweep(folder: Path, page: Path | None, *, as_json: bool) -> SweepResult:
+    """The table on stderr, or JSON on stdout; the page where one is asked for."""
+    from joulemill.reports.serialise import plain
+    from joulemill.reports.sweep import sweep_result
+    from joulemill.reports.sweep_view import render, show
     from joulemill.verbs.report import write_text
 
-    write_text(render(found), page)
+    found = sweep_result(folder)
+    if page is not None:
+        write_text(render(found), page)
+    if as_json:
+        sys.stdout.write(json.dumps(plain(found), indent=2) + "\n")
+    else:
+        from rich.console import Console
+
+        show(found, Console(stderr=True, highlight=False))
+    return found
 
 
 def _limits(args: argparse.Namespace, options: BenchOptions, folder: Path) -> Limits | None:
