@@ -55,6 +55,10 @@ class Totals:
         self.since_s, self.unobserved_s = stored.since_s, stored.unobserved_s
         self.tokens, self.energy_j = dict(stored.tokens), dict(stored.energy_j)
 
+    def stored(self, now_s: float) -> StoredTotals:
+        """The sums as they would stand in a history."""
+        return StoredTotals(self.since_s, now_s, self.unobserved_s, dict(self.tokens), dict(self.energy_j))
+
     def add(self, interval: Interval) -> None:
         """Take one interval in: an unobserved one adds its length alone."""
         self.latest = interval

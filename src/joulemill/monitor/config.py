@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -67,6 +68,40 @@ class TargetConfig(BaseModel):
         return TargetFacts(self.name, self.model, self.site, self.device, self.devices_count, dict(self.labels))
 
 
+class DiscoverConfig(BaseModel):
+    """Where more targets are told: a ``file`` that is read again, an ``http_sd_url``, or a ``kubernetes_url``.
+
+    ``model``, ``site`` and ``token_env`` (for the targets' own pages) stand where a document does not say them.
+    ``source_token_env`` or ``source_token_file`` and ``ca_file`` are for the source itself.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    file: Path | None = None
+    http_sd_url: str | None = None
+    kubernetes_url: str | None = None
+    refresh_s: float = Field(default=30.0, gt=0)
+    model: str = "unknown"
+    site: str = "default"
+    path: str = "/metrics"
+    port: int | None = Field(default=None, ge=1, le=65535)
+    token_env: str | None = None
+    source_token_env: str | None = None
+    source_token_file: Path | None = None
+    ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> DiscoverConfig:
+        given = [x for x in (self.file, self.http_sd_url, self.kubernetes_url) if x is not None]
+        if len(given) != 1:
+            raise ValueError("name one of file, http_sd_url and kubernetes_url")
+        return self
+
+    @property
+    def where(self) -> str:
+        """The source, for messages."""
+        return str(self.file or self.http_sd_url or self.kubernetes_url)
+
+
 class MonitorConfig(BaseModel):
     """Everything. ``period_s``: between scrapes of one target; ``meter_period_s``: between reads of a meter."""
 
@@ -75,7 +110,14 @@ class MonitorConfig(BaseModel):
     timeout_s: float = Field(default=5.0, gt=0)
     meter_period_s: float = Field(default=1.0, gt=0)
     site: tuple[SiteConfig, ...] = ()
-    target: tuple[TargetConfig, ...] = Field(min_length=1)
+    target: tuple[TargetConfig, ...] = ()
+    discover: tuple[DiscoverConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _some(self) -> MonitorConfig:
+        if not self.target and not self.discover:
+            raise ValueError("there is nothing to watch; add a [[target]] or a [[discover]]")
+        return self
 
     @model_validator(mode="after")
     def _once(self) -> MonitorConfig:
@@ -85,10 +127,11 @@ class MonitorConfig(BaseModel):
                 raise ValueError(f"two [[{kind}]] are called {twice[0]!r}; give each a name of its own")
         return self
 
-    def sites(self) -> tuple[SiteFacts, ...]:
-        """Every site that is described or that a target names."""
+    def sites(self, targets: Sequence[TargetConfig] | None = None) -> tuple[SiteFacts, ...]:
+        """Every site that is described or that one of ``targets`` (default: those named here) is at."""
         told = {s.name: s.facts() for s in self.site}
-        return tuple(told.get(n, SiteFacts(n)) for n in sorted({*told, *(t.site for t in self.target)}))
+        used = {t.site for t in (self.target if targets is None else targets)}
+        return tuple(told.get(n, SiteFacts(n)) for n in sorted({*told, *used}))
 
 
 def load_config(path: Path) -> MonitorConfig:
@@ -98,8 +141,15 @@ def load_config(path: Path) -> MonitorConfig:
     except OSError as fault:
         raise InputError(f"{path}: cannot be read: {fault.strerror}") from None
     except ValidationError as fault:
-        first = fault.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(p) for p in first["loc"]) or "the file"
-        raise InputError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise InputError(f"{path}: {first_fault(fault)}") from None
     except ValueError as fault:
         raise InputError(f"{path}: {fault}") from None
+
+
+def first_fault(fault: ValueError) -> str:
+    """The first thing that a model refused, as "where: what"."""
+    if not isinstance(fault, ValidationError):
+        return str(fault)
+    first = fault.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(p) for p in first["loc"]) or "the file"
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}"

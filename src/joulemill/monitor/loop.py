@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 import aiohttp
 
+from joulemill.errors import JoulemillError
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import check_overlap, open_all
-from joulemill.monitor.config import MonitorConfig
+from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.snapshot import Interval, Snapshot, TargetFacts
+from joulemill.monitor.sources import discovered
 from joulemill.monitor.watched import Watched
 
 #: A target that fails is asked again after 2, 4, 8 … periods, at most this many (assumed).
@@ -41,39 +43,80 @@ class Monitor:
         self, config: MonitorConfig, history: History | None = None, restored: Mapping[str, StoredTotals] | None = None
     ) -> None:
         self._config, self._history = config, history
-        sites = {s.site: s for s in config.sites()}
-        self._watched: list[Watched] = []
+        self._before = dict(restored or {})
+        self._watched: dict[str, Watched] = {}
+        self._found: dict[int, list[TargetConfig]] = {}
         self._listeners: set[asyncio.Queue[Snapshot]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._start: Callable[[Watched, float], asyncio.Task[None]] | None = None
         self.config_error: str | None = None
-        channels = []
-        try:
-            for target in config.target:
-                opened = (
-                    open_all(target.meters, MeterContext(server_here=target.here, server_pid=target.server_pid))
-                    if target.meters
-                    else []
-                )
-                meters = TargetMeters(opened, config.meter_period_s, KEPT_INTERVALS * config.period_s + 10)
-                self._watched.append(Watched(target, meters, sites[target.site]))
-                self._watched[-1].resume((restored or {}).get(target.name))
-                channels += [m.channels() for m in opened]
-            check_overlap(channels)  # two targets on one meter would count its joules twice
-        except BaseException:
-            self._close()
-            raise
+        self._take(config.target)
 
-    def _close(self) -> None:
-        for watched in self._watched:
-            watched.meters.close()
+    def _take(self, targets: Sequence[TargetConfig]) -> None:
+        """Watch ``targets`` and nothing else; those that are watched as they stand go on. All or none."""
+        wanted = {t.name: t for t in targets}
+        sites = {s.site: s for s in self._config.sites(tuple(wanted.values()))}
+        kept = {n: w for n, w in self._watched.items() if wanted.get(n) == w.config and sites[w.config.site] == w.site}
+        fresh: dict[str, Watched] = {}
+        try:
+            for name in wanted.keys() - kept.keys():
+                fresh[name] = Watched(wanted[name], self._meters(wanted[name]), sites[wanted[name].site])
+            # Two targets on one meter would count its joules twice.
+            check_overlap([c for w in (*kept.values(), *fresh.values()) for c in w.meters.opened])
+        except BaseException:
+            for watched in fresh.values():
+                watched.meters.close()
+            raise
+        for name in self._watched.keys() - kept.keys():
+            self._let_go(name)
+        for watched in fresh.values():
+            watched.resume(self._before.get(watched.config.name))
+        self._watched = {n: kept.get(n) or fresh[n] for n in wanted}
+        self._begin(fresh.values())
+
+    def _meters(self, target: TargetConfig) -> TargetMeters:
+        context = MeterContext(server_here=target.here, server_pid=target.server_pid)
+        opened = open_all(target.meters, context) if target.meters else []
+        return TargetMeters(opened, self._config.meter_period_s, KEPT_INTERVALS * self._config.period_s + 10)
+
+    def _let_go(self, name: str) -> None:
+        watched = self._watched.pop(name)
+        if (task := self._tasks.pop(name, None)) is not None:
+            task.cancel()
+        self._record(watched, watched.finish())
+        watched.meters.close()
+        self._before[name] = watched.totals.stored(time.time())  # where it comes back, it goes on from here
+
+    def _begin(self, fresh: Collection[Watched]) -> None:
+        if self._start is None:
+            return
+        for i, watched in enumerate(fresh):
+            watched.meters.start()
+            offset_s = self._config.period_s * i / max(len(fresh), 1)  # spread over the period
+            self._tasks[watched.config.name] = self._start(watched, offset_s)
+
+    def reload(self, config: MonitorConfig) -> None:
+        """Go on with another configuration. Raises InputError and keeps the old one where it cannot be."""
+        old = self._config
+        self._config = config
+        try:
+            self._take([*config.target, *self._discovered(config)])
+        except BaseException:
+            self._config = old
+            raise
+        self.config_error = None
+
+    def _discovered(self, config: MonitorConfig) -> list[TargetConfig]:
+        named = {t.name for t in config.target}
+        return [t for i in range(len(config.discover)) for t in self._found.get(i, ()) if t.name not in named]
 
     def snapshot(self) -> Snapshot:
         """What is known now."""
-        states = tuple(w.totals.state(w.site, up=w.reason is None, reason=w.reason) for w in self._watched)
-        health = tuple(h for w in self._watched for h in w.meters.health(w.totals.facts))
-        return Snapshot(time.time(), states, health, self._config.sites(), self.config_error, self._history_error())
-
-    def _history_error(self) -> str | None:
-        return None if self._history is None else self._history.error
+        every = list(self._watched.values())
+        health = tuple(h for w in every for h in w.meters.health(w.totals.facts))
+        sites = self._config.sites([w.config for w in every])
+        kept = None if self._history is None else self._history.error
+        return Snapshot(time.time(), tuple(w.state() for w in every), health, sites, self.config_error, kept)
 
     async def subscribe(self) -> AsyncIterator[Snapshot]:
         """The newest snapshot once a period; a listener that is slow misses the ones between."""
@@ -87,20 +130,40 @@ class Monitor:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until ``stop`` is set; meters are let go at the end. A Monitor runs once."""
-        for watched in self._watched:
-            watched.meters.start()
         in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
         try:
             async with (
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=MAX_IN_FLIGHT)) as session,
                 asyncio.TaskGroup() as group,
             ):
-                for i, watched in enumerate(self._watched):
-                    offset_s = self._config.period_s * i / len(self._watched)
-                    group.create_task(self._watch(watched, session, in_flight, offset_s, stop))
+                self._start = lambda w, s: group.create_task(self._watch(w, session, in_flight, s, stop))
+                self._begin(list(self._watched.values()))
+                for i in range(len(self._config.discover)):
+                    group.create_task(self._discover(i, session, stop))
                 group.create_task(self._tell(stop))
         finally:
-            self._close()
+            self._start = None
+            for watched in self._watched.values():
+                self._record(watched, watched.finish())
+                watched.meters.close()
+
+    async def _discover(self, index: int, session: aiohttp.ClientSession, stop: asyncio.Event) -> None:
+        """Ask one source again and again; where it fails, what it told last stands."""
+        while not stop.is_set() and index < len(self._config.discover):
+            asked = self._config.discover[index]
+            try:
+                found = await discovered(asked, session)
+                if found != self._found.get(index):
+                    before, self._found[index] = self._found.get(index), found
+                    try:
+                        self._take([*self._config.target, *self._discovered(self._config)])
+                    except JoulemillError:
+                        self._found[index] = before or []
+                        raise
+                self.config_error = None
+            except JoulemillError as fault:
+                self.config_error = str(fault)
+            await _stopped(stop, asked.refresh_s)
 
     async def _watch(
         self,
@@ -113,16 +176,16 @@ class Monitor:
         due_s = time.monotonic() + offset_s
         while not await _stopped(stop, due_s - time.monotonic()):
             async with in_flight:
+                watched.lag_s = max(time.monotonic() - due_s, 0.0)
                 sample = await watched.sample(session, self._config.timeout_s)
             await _stopped(stop, watched.meters.settle_s if sample.error is None else 0.0)
-            self._take(watched, watched.account(sample))
+            self._record(watched, watched.account(sample))
             due_s = max(due_s + self._wait_s(watched.failures), time.monotonic())
-        self._take(watched, watched.finish())
 
-    def _take(self, watched: Watched, intervals: Sequence[Interval]) -> None:
+    def _record(self, watched: Watched, intervals: Sequence[Interval]) -> None:
         for interval in intervals:
             watched.totals.add(interval)
-        if self._history is not None and intervals:
+        if intervals and self._history is not None:
             self._history.append(intervals, {watched.config.name: watched.totals.facts})
 
     def _wait_s(self, failures: int) -> float:

@@ -45,6 +45,7 @@ class TargetMeters:
 
     def __init__(self, meters: Sequence[Meter], period_s: float, kept_s: float) -> None:
         self._meters = tuple(meters)
+        self.opened = tuple(m.channels() for m in meters)
         self._channels = [c for m in meters for c in m.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
         self._readings: deque[Reading] = deque(maxlen=MAX_READINGS)
         self._lock = threading.Lock()

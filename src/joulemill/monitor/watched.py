@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import aiohttp
 
-from joulemill.catalog.dialect import Dialect, dialect, dialects
+from joulemill.catalog.dialect import Dialect, dialect
 from joulemill.ledger.record import ServerSample
 from joulemill.monitor.accounting import Totals, gap, observed
 from joulemill.monitor.config import TargetConfig
@@ -18,8 +18,8 @@ from joulemill.monitor.counters import increase_count, mean_tok, restarted
 from joulemill.monitor.explain import explained
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import TargetMeters
-from joulemill.monitor.snapshot import Interval, SiteFacts, TokenKind
-from joulemill.servers.metrics import scrape
+from joulemill.monitor.snapshot import Interval, SiteFacts, TargetState, TokenKind
+from joulemill.servers.metrics import look
 
 
 class Watched:
@@ -33,6 +33,8 @@ class Watched:
         self.since_mono_s = time.monotonic()
         self.reason: str | None = "not scraped yet"
         self.failures = 0
+        self.scrape_s: float | None = None
+        self.lag_s: float | None = None
         self._waiting: deque[tuple[Interval, float, float]] = deque()
 
     def resume(self, stored: StoredTotals | None) -> None:
@@ -42,17 +44,22 @@ class Watched:
             self.since_mono_s = time.monotonic() - max(time.time() - stored.last_end_s, 0.0)
 
     async def sample(self, session: aiohttp.ClientSession, timeout_s: float) -> ServerSample:
-        """One look; until the server's dialect is known each is tried, so later pages are read for its names alone."""
+        """One look. Once the server's dialect is known, later pages are read for its names alone."""
         token = os.environ.get(self.config.token_env or "")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        url = self.config.metrics_url
-        if self.dialect is not None:
-            return await scrape(session, url, self.dialect, headers=headers, timeout_s=timeout_s)
-        first = await scrape(session, url, None, headers=headers, timeout_s=timeout_s)
-        if first.error is None:
-            tried = [(await scrape(session, url, d, headers=headers, timeout_s=timeout_s), d) for d in dialects()]
-            self.dialect = max(tried, key=lambda pair: len(pair[0].values))[1]
-        return first
+        asked_s = time.monotonic()
+        sample, dialect = await look(
+            session, self.config.metrics_url, self.dialect, headers=headers, timeout_s=timeout_s
+        )
+        self.scrape_s = time.monotonic() - asked_s
+        if sample.error is None:
+            self.dialect = dialect
+        return sample
+
+    def state(self) -> TargetState:
+        """The target now."""
+        state = self.totals.state(self.site, up=self.reason is None, reason=self.reason)
+        return replace(state, scrape_s=self.scrape_s, lag_s=self.lag_s)
 
     def explained(self, interval: Interval, before: ServerSample, after: ServerSample) -> Interval:
         """``interval`` with its limits; where they cannot be told it stands as it is."""

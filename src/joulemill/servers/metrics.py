@@ -160,6 +160,15 @@ def _number(text: str | None) -> float:
         return math.nan
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a server: the sample made of it, and the page and dialect that it was made with, where there are."""
+
+    sample: ServerSample
+    page: MetricsPage | None = None
+    dialect: Dialect | None = None
+
+
 async def scrape(
     session: aiohttp.ClientSession,
     metrics_url: str,
@@ -168,7 +177,19 @@ async def scrape(
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 5.0,
 ) -> ServerSample:
-    """One look at the server's counters; a fault becomes the sample's ``error``. ``dialect`` None: found by itself.
+    """One look at the server's counters; a fault becomes the sample's ``error``. ``dialect`` None: found by itself."""
+    return (await look(session, metrics_url, dialect, headers=headers, timeout_s=timeout_s))[0]
+
+
+async def look(
+    session: aiohttp.ClientSession,
+    metrics_url: str,
+    dialect: Dialect | None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = 5.0,
+) -> tuple[ServerSample, Dialect | None]:
+    """``scrape``, and the dialect that the page was read in; None where none fits.
 
     The time is the middle between asking and hearing: the server read its counters somewhere between.
     """
@@ -188,14 +209,14 @@ async def scrape(
         dialect = dialect or detect_dialect(page)
         values = canonical(page, dialect) if dialect else {}
         error = None if values else "the metrics page has none of the names that we know"
-    return ServerSample(asked_mono_s + half_s, asked_wall_s + half_s, values, error)
+    return ServerSample(asked_mono_s + half_s, asked_wall_s + half_s, values, error), dialect
 
 
-def _wanted(dialect: Dialect | None) -> Callable[[str], bool] | None:
+def _wanted(dialect: Dialect | None, also: tuple[str, ...] = ()) -> Callable[[str], bool] | None:
     """Passes a page's histogram buckets and foreign names by unparsed: they are most of it."""
     if dialect is None:
         return None
-    starts = tuple(f"{dialect.prefix}{mark}{series}" for mark in ":_" for series in dialect.series())
+    starts = (*also, *(f"{dialect.prefix}{mark}{series}" for mark in ":_" for series in dialect.series()))
     return lambda line: line.startswith(starts)
 
 

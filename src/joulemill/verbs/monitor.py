@@ -8,13 +8,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import InputError
+from joulemill.errors import InputError, JoulemillError
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
         return monitor_demo.run(args)
     if args.config is None or args.demo:
         raise InputError("name a CONFIG.toml (examples/monitor.toml shows one), or say --demo")
-    return watch(load_config(args.config), args)
+    return watch(load_config(args.config), args, lambda: load_config(args.config))
 
 
-def watch(config: MonitorConfig, args: argparse.Namespace) -> int:
-    """Watch what ``config`` names, as the options ask."""
+def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], MonitorConfig] | None = None) -> int:
+    """Watch what ``config`` names, as the options ask; on SIGHUP go on with what ``again`` reads."""
     from joulemill.monitor.keeping import Keeper
     from joulemill.monitor.loop import Monitor
 
@@ -77,7 +77,7 @@ def watch(config: MonitorConfig, args: argparse.Namespace) -> int:
         app = None if page is None else _app(monitor, history, page[2])
         if page is not None:
             sys.stderr.write(f"page: http://{page[0]}:{page[1]}/   metrics: http://{page[0]}:{page[1]}/metrics\n")
-        asyncio.run(_watch(monitor, duration_s, args.once, (app, page)))
+        asyncio.run(_watch(monitor, duration_s, args.once, (app, page), again))
     now = monitor.snapshot()
     _tell(now, args.json)
     return 0 if any(t.up for t in now.targets) else 1
@@ -114,11 +114,29 @@ def _app(monitor: Monitor, history: History | None, token: str | None) -> Any:
     return create_app(monitor, history, token, lambda name: levers_of(monitor.snapshot(), name))
 
 
-async def _watch(monitor: Monitor, duration_s: float | None, once: bool, served: tuple[Any, Any]) -> None:
+def _reload(monitor: Monitor, again: Callable[[], MonitorConfig]) -> None:
+    """A faulty configuration changes nothing and is told; the page and /metrics show it too."""
+    try:
+        monitor.reload(again())
+        sys.stderr.write("configuration read again\n")
+    except JoulemillError as fault:
+        monitor.config_error = str(fault)
+        sys.stderr.write(f"{fault}; the configuration before it stands\n")
+
+
+async def _watch(
+    monitor: Monitor,
+    duration_s: float | None,
+    once: bool,
+    served: tuple[Any, Any],
+    again: Callable[[], MonitorConfig] | None,
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    if again is not None:
+        loop.add_signal_handler(signal.SIGHUP, _reload, monitor, again)
     if duration_s is not None:
         loop.call_later(duration_s, stop.set)
     app, page = served
