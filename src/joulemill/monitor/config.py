@@ -35,6 +35,7 @@ class TargetConfig(BaseModel):
     ``here``: the server runs on this machine, so that its own sensors (``auto``) may meter it;
     ``server_pid`` is its process, for a power model where no sensor can be read. ``input_tok``,
     ``output_tok``: usual lengths of a request, for ceilings where the server does not count requests.
+    ``route_label``: the label of the server's own output counter that tells routes, tenants or adapters apart.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,6 +53,7 @@ class TargetConfig(BaseModel):
     input_tok: float | None = Field(default=None, gt=0)
     output_tok: float | None = Field(default=None, gt=0)
     labels: dict[str, str] = Field(default_factory=dict)
+    route_label: str | None = None
 
     @field_validator("metrics_url")
     @classmethod

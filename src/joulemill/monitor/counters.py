@@ -15,18 +15,9 @@ _KINDS = {
 
 
 def increase_count(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float | None:
-    """Increase of a counter. None where either scrape lacks it, or where it fell.
-
-    A page's counter may be the sum of several engines': after a fall what stands in it is not what was made since.
-    """
+    """Increase of a counter (of ``series.CounterSeries``, which never fall). None where a scrape lacks it, or it fell."""
     a, b = before.get(name), after.get(name)
     return b - a if a is not None and b is not None and b >= a else None
-
-
-def restarted(before: ServerSample, after: ServerSample) -> bool:
-    """Whether a token counter fell: the server, or one of its engines, began anew between the two scrapes."""
-    a, b = before.values, after.values
-    return any(b[n] < a[n] for n in _KINDS.values() if n in a and n in b)
 
 
 def token_increases(before: ServerSample, after: ServerSample) -> dict[TokenKind, float]:

@@ -31,7 +31,7 @@ PRUNE_EVERY = 20_000
 #: Share of the rows of one kind that goes where the file is too large.
 PRUNED_SHARE = 0.2
 
-_ENERGY = ("energy_j", "variance_j2", "covered_s", "output_tok")
+_ENERGY = ("energy_j", "half_width_j", "covered_s", "output_tok", "idle_j", "idle_s")
 _BUCKET = ("length_s", "of", "start_s")
 _ADD_BUCKET = adding("bucket", _BUCKET, SUMS)
 _ADD_ENERGY = adding("bucket_energy", (*_BUCKET, "scope", "basis"), _ENERGY)

@@ -97,6 +97,10 @@ class Reader:
             raise InputError(f"the history cannot answer: {fault}") from None
         return [c[0] for c in cursor.description or ()], rows
 
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of a query of our own."""
+        return self._db.execute(query).fetchall()
+
     def targets(self) -> list[Mapping[str, Any]]:
         """Every target that was ever kept: its name, facts (JSON), since when, until when."""
         names, rows = self.sql("SELECT id, name, facts, since_s, last_end_s FROM target ORDER BY name")

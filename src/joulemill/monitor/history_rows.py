@@ -14,19 +14,20 @@ class Row:
     """What of an interval adds up.
 
     sums      in the order of ``history_schema.SUMS``
-    energy    (scope, basis, J, variance of it [J²] or None, seconds that readings cover, output tokens made with it)
+    energy    (scope, basis, J, half width of it or None, seconds that readings cover, output tokens made with it,
+              joules and seconds of it without a running request)
     binding   (constraint, seconds) where one was named
     routes    (route, output tokens)
     """
 
     sums: tuple[float, ...]
-    energy: tuple[tuple[str, str, float, float | None, float, float], ...]
+    energy: tuple[tuple[str, str, float, float | None, float, float, float, float], ...]
     binding: tuple[str, float] | None
     routes: tuple[tuple[str, float], ...]
 
 
 def rows_of(i: Interval) -> Row:
-    """``i`` as sums. Latencies are weighted by the time they were seen in; a half width is 1.96 standard deviations."""
+    """``i`` as sums. Latencies are weighted by the time they were seen in;"""
     length = i.duration_s
     seen = length if i.observed else 0.0
     latency = [(value, seen) if value is not None else (0.0, 0.0) for value in (i.ttft_s, i.tpot_s)]
@@ -37,8 +38,9 @@ def rows_of(i: Interval) -> Row:
         *(x for value, known in latency for x in (value * known, known)),
     )  # fmt: skip
     energy = tuple(
-        (e.scope, e.basis, e.energy_j, None if e.half_width_j is None else (e.half_width_j / 1.96) ** 2,
-         e.covered_ratio * length, e.covered_ratio * i.tokens.get(TokenKind.OUTPUT, 0.0))
+        (e.scope, e.basis, e.energy_j, e.half_width_j, e.covered_ratio * length,
+         e.covered_ratio * i.tokens.get(TokenKind.OUTPUT, 0.0), (i.idle_ratio or 0.0) * e.energy_j,
+         (i.idle_ratio or 0.0) * e.covered_ratio * length)
         for e in i.energy.values()
     )  # fmt: skip
     return Row(sums, energy, (i.binding, seen) if i.binding else None, tuple(i.route_tokens.items()))

@@ -17,7 +17,10 @@ SUMS = (
 
 _ADDING = ", ".join(f"{c} REAL NOT NULL DEFAULT 0" for c in SUMS)
 #: ``output_tok``: made where these joules are known; J/token is their ratio, whatever else was made unmetered.
-_ENERGY = "energy_j REAL NOT NULL, variance_j2 REAL, covered_s REAL NOT NULL, output_tok REAL NOT NULL"
+#: Half widths add up: what is wrong with a meter is wrong all day.
+#: ``idle_j``, ``idle_s``: of it while no request ran.
+_ENERGY = "energy_j REAL NOT NULL, half_width_j REAL, covered_s REAL NOT NULL, output_tok REAL NOT NULL, "
+_ENERGY += "idle_j REAL NOT NULL, idle_s REAL NOT NULL"
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS target (

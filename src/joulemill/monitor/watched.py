@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 
@@ -14,12 +14,27 @@ from joulemill.catalog.dialect import Dialect, dialect
 from joulemill.ledger.record import ServerSample
 from joulemill.monitor.accounting import Totals, gap, observed
 from joulemill.monitor.config import TargetConfig
-from joulemill.monitor.counters import increase_count, mean_tok, restarted
+from joulemill.monitor.counters import increase_count, mean_tok
 from joulemill.monitor.explain import explained
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import TargetMeters
+from joulemill.monitor.series import PROCESS_START, CounterSeries, by_route, route_increases
 from joulemill.monitor.snapshot import Interval, SiteFacts, TargetState, TokenKind
-from joulemill.servers.metrics import look
+from joulemill.servers.metrics import Look, canonical, look
+
+
+RESTARTED = "a counter began anew: what it shows since is counted"
+FIRST = "no scrape before to compare with"
+OTHER_SERVER = "the page is of another process than before: one address for several servers"
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What a page told beside its values: a counter began anew, it is of the same servers, output tokens by route."""
+
+    restarted: bool = False
+    comparable: bool = True
+    routes: Mapping[str, float] = field(default_factory=dict)
 
 
 class Watched:
@@ -35,6 +50,8 @@ class Watched:
         self.failures = 0
         self.scrape_s: float | None = None
         self.lag_s: float | None = None
+        self._series: CounterSeries | None = None
+        self._fresh = self._told = Pages()
         self._waiting: deque[tuple[Interval, float, float]] = deque()
 
     def resume(self, stored: StoredTotals | None) -> None:
@@ -48,13 +65,25 @@ class Watched:
         token = os.environ.get(self.config.token_env or "")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         asked_s = time.monotonic()
-        sample, dialect = await look(
-            session, self.config.metrics_url, self.dialect, headers=headers, timeout_s=timeout_s
+        seen = await look(
+            session, self.config.metrics_url, self.dialect, headers=headers, timeout_s=timeout_s, also=(PROCESS_START,)
         )
         self.scrape_s = time.monotonic() - asked_s
-        if sample.error is None:
-            self.dialect = dialect
-        return sample
+        return self.followed(seen)
+
+    def followed(self, seen: Look) -> ServerSample:
+        """``seen`` with counters that never fall; what else it told is kept until it is accounted."""
+        sample = seen.sample
+        self._fresh = Pages()
+        if sample.error is not None or seen.page is None or seen.dialect is None:
+            return sample
+        if self._series is None or self.dialect is not seen.dialect:
+            self.dialect, self._series = seen.dialect, CounterSeries(seen.dialect)
+        unrolled = self._series.take(seen.page, sample.t_wall_s)
+        label = self.config.route_label
+        routes = by_route(unrolled.page, seen.dialect, label) if label else {}
+        self._fresh = Pages(unrolled.restarted, unrolled.comparable, routes)
+        return replace(sample, values=canonical(unrolled.page, seen.dialect))
 
     def state(self) -> TargetState:
         """The target now."""
@@ -99,12 +128,15 @@ class Watched:
         self.reason, self.since_mono_s = after.error, after.t_mono_s
         self.failures = self.failures + 1 if after.error else 0
         self.before = None if after.error else after
-        if after.error is None and before is not None and not restarted(before, after):
-            return self.explained(observed(self.config.name, before, after), before, after)
+        told, self._told = self._told, self._fresh
+        if after.error is None and before is not None and self._told.comparable:
+            found = observed(self.config.name, before, after)
+            why = RESTARTED if self._told.restarted else None
+            found = replace(found, reason=why, route_tokens=route_increases(told.routes, self._told.routes))
+            return self.explained(found, before, after)
         if after.t_mono_s <= since:
             return None
         interval = gap(self.config.name, since, after)
         if after.error:
             return interval
-        why = "no scrape before to compare with" if before is None else "the server restarted: its counters fell"
-        return replace(interval, reason=why)
+        return replace(interval, reason=FIRST if before is None else OTHER_SERVER)

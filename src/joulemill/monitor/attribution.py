@@ -1,0 +1,115 @@
+"""Joules, carbon and money by model, site, target, label or route; the parts close to the metered total. Pure.
+
+A target's joules go to whoever it serves: by model, site or label all of them. By route they are split by the output
+tokens that the server counted for each; tokens without a route, and a target that tells none, stand as such. Joules
+spent while no request ran are a line of their own where they are asked for apart, so that nobody's tokens carry them
+unseen. Nothing is divided out among those who did not use it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+NO_ROUTE, IDLE = "(no route)", "(idle)"
+J_KWH = 3.6e6
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one target spent in one bucket of time [start_s, start_s + length_s).
+
+    energy_j, idle_j     of its widest metered scope; idle_j: of it while no request ran; ``basis`` the weakest of it
+    half_width_j         of energy_j, None where no meter states an error
+    output_tok           all of it;  route_tok  of it by route
+    """
+
+    target: str
+    model: str
+    site: str
+    start_s: float
+    energy_j: float
+    idle_j: float
+    output_tok: float
+    basis: str
+    scope: str
+    half_width_j: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    route_tok: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Share:
+    """One key's part: joules and tokens add up over keys to those of the whole; half widths add up too (worst case)."""
+
+    energy_j: float = 0.0
+    output_tok: float = 0.0
+    half_width_j: float | None = 0.0
+    carbon_g: float | None = 0.0
+    cost: float | None = 0.0
+    bases: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a joule at a site costs, PUE included: g/J and money/J; None where the site does not state it."""
+
+    carbon_g_j: float | None = None
+    cost_j: float | None = None
+
+
+def rates(pue_ratio: float | None, carbon_g_kwh: float | None, price_kwh: float | None) -> Rates:
+    """Rates of a site. Without a PUE neither is known: a node's joules are not the site's."""
+    if pue_ratio is None:
+        return Rates()
+    return Rates(*(None if x is None else pue_ratio * x / J_KWH for x in (carbon_g_kwh, price_kwh)))
+
+
+def attributed(
+    rows: Iterable[Spent], by: str, sites: Mapping[str, Rates], *, idle_apart: bool = False
+) -> dict[tuple[int, str], Share]:
+    """Shares by (UTC day number, key). ``by``: model, site, target, route, or the name of a label."""
+    found: dict[tuple[int, str], Share] = {}
+    for row in rows:
+        at = sites.get(row.site, Rates())
+        day = int(row.start_s // 86_400)
+        busy_j = row.energy_j - row.idle_j if idle_apart else row.energy_j
+        parts = [(key, busy_j * share, row.output_tok * share) for key, share in keys(row, by)]
+        if idle_apart and row.idle_j:
+            parts.append((IDLE, row.idle_j, 0.0))
+        for key, joules, tokens in parts:
+            _add(found.setdefault((day, key), Share()), row, joules, tokens, at)
+    return found
+
+
+def keys(row: Spent, by: str) -> list[tuple[str, float]]:
+    """Keys of a row with their shares, which sum to 1."""
+    if by in ("model", "site", "target"):
+        return [(str(getattr(row, by)), 1.0)]
+    if by != "route":
+        return [(row.labels.get(by) or f"(no {by})", 1.0)]
+    told = math.fsum(row.route_tok.values())
+    whole = max(row.output_tok, told)
+    if whole <= 0:
+        return [(NO_ROUTE, 1.0)]
+    shares = [(route, tokens / whole) for route, tokens in row.route_tok.items() if tokens > 0]
+    rest = 1.0 - math.fsum(s for _, s in shares)
+    return [*shares, (NO_ROUTE, rest)] if rest > 1e-12 else shares
+
+
+def _add(share: Share, row: Spent, joules: float, tokens: float, at: Rates) -> None:
+    share.energy_j += joules
+    share.output_tok += tokens
+    share.bases.add(row.basis)
+    share.half_width_j = _grown(share.half_width_j, row, joules)
+    for name, rate in (("carbon_g", at.carbon_g_j), ("cost", at.cost_j)):
+        so_far = getattr(share, name)
+        setattr(share, name, None if rate is None or so_far is None else so_far + joules * rate)
+
+
+def _grown(half_width_j: float | None, row: Spent, joules: float) -> float | None:
+    """With a row's part; None once a row has no error stated."""
+    if half_width_j is None or row.half_width_j is None:
+        return None
+    return half_width_j + (row.half_width_j * joules / row.energy_j if row.energy_j else 0.0)

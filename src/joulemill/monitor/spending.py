@@ -1,0 +1,53 @@
+"""What the history says each target spent, hour by hour: the rows that are attributed and advised on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from joulemill.figure import Basis, weakest
+from joulemill.monitor.attribution import Spent
+from joulemill.monitor.history_read import Reader
+
+HOUR_S = 3600
+#: The widest scope that was metered stands for a target; scopes nest and are never added.
+SCOPES = ("node", "device", "cpu")
+
+
+def spent(reader: Reader, start_s: float, end_s: float) -> list[Spent]:
+    """A row for each target and hour in ``[start_s, end_s)`` whose joules are known."""
+    facts = {row["id"]: (row["name"], json.loads(row["facts"])) for row in reader.targets()}
+    inside = f"length_s = {HOUR_S} AND of > 0 AND start_s >= {float(start_s)} AND start_s < {float(end_s)}"
+    tokens = {
+        (of, at): output for of, at, output in reader.rows(f"SELECT of, start_s, output_tok FROM bucket WHERE {inside}")
+    }
+    routes: dict[tuple[int, int], dict[str, float]] = {}
+    for of, at, route, count in reader.rows(f"SELECT of, start_s, route, output_tok FROM bucket_route WHERE {inside}"):
+        routes.setdefault((of, at), {})[route] = count
+    energy: dict[tuple[int, int], dict[str, list[tuple[Any, ...]]]] = {}
+    query = f"SELECT of, start_s, scope, basis, energy_j, half_width_j, idle_j FROM bucket_energy WHERE {inside}"
+    for of, at, scope, *amounts in reader.rows(query):
+        energy.setdefault((of, at), {}).setdefault(scope, []).append(tuple(amounts))
+    return [
+        _row(facts[of], at, scopes, tokens.get((of, at), 0.0), routes.get((of, at), {}))
+        for (of, at), scopes in sorted(energy.items(), key=lambda item: (item[0][1], item[0][0]))
+    ]
+
+
+def _row(
+    who: tuple[str, Mapping[str, Any]],
+    start_s: int,
+    scopes: Mapping[str, list[tuple[Any, ...]]],
+    output_tok: float,
+    routes: Mapping[str, float],
+) -> Spent:
+    name, facts = who
+    scope = next((s for s in SCOPES if s in scopes), next(iter(scopes)))
+    amounts = scopes[scope]
+    halves = [v for _, _, v, _ in amounts]
+    return Spent(
+        name, facts["model"], facts["site"], float(start_s), sum(j for _, j, _, _ in amounts),
+        sum(i for *_, i in amounts), output_tok, str(weakest(*(Basis(b) for b, *_ in amounts))), scope,
+        None if any(v is None for v in halves) else sum(halves), facts["labels"], dict(routes),
+    )  # fmt: skip
