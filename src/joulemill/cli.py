@@ -29,6 +29,8 @@ VERBS: dict[str, str] = {
     "baseline": "keep a run as the baseline that later runs are shown against",
     "show": "a device, model or site of the catalogue, every fact with its source",
     "monitor": "watch servers and meters as they run: tokens, joules and gaps of every target, no load of its own",
+    "chargeback": "whose joules, carbon and money a kept history shows, by day and model, label or route",
+    "advise": "what a kept history says could be saved: idle replicas, power caps, load in time; it changes nothing",
     "doctor": "what this machine and these endpoints can meter, and how to get the rest",
 }
 #: Verbs whose module has another name, since Python keeps the word for itself.

@@ -14,7 +14,7 @@ from joulemill.monitor.snapshot import SiteFacts, TargetFacts
 
 
 class SiteConfig(BaseModel):
-    """A site as it states itself; what is left out stays unknown."""
+    """A site as it states itself; what is left out stays unknown. ``*_by_hour_*``: 24 values, by hour (UTC)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(min_length=1)
@@ -23,10 +23,13 @@ class SiteConfig(BaseModel):
     price_kwh: float | None = Field(default=None, ge=0)
     currency: str | None = None
     power_limit_w: float | None = Field(default=None, gt=0)
+    carbon_by_hour_g_kwh: tuple[float, ...] | None = Field(default=None, min_length=24, max_length=24)
+    price_by_hour_kwh: tuple[float, ...] | None = Field(default=None, min_length=24, max_length=24)
 
     def facts(self) -> SiteFacts:
         """The same as a plain value."""
-        return SiteFacts(**{k: v for k, v in self.model_dump().items() if k != "name"}, site=self.name)
+        apart = ("name", "carbon_by_hour_g_kwh", "price_by_hour_kwh")
+        return SiteFacts(**{k: v for k, v in self.model_dump().items() if k not in apart}, site=self.name)
 
 
 class TargetConfig(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -35,25 +36,47 @@ def levers_of(now: Snapshot, name: str) -> Found:
     return _levers(facts.model, facts.device, facts.devices_count or 1, load_of(latest, (None, None)))
 
 
+@dataclass(frozen=True, slots=True)
+class Better:
+    """A lever that is predicted to lower J/token by ``change`` (−0.1: a tenth less), between ``low`` and ``high``."""
+
+    family: str
+    label: str
+    moves: str
+    change: float
+    low: float
+    high: float
+    effect: str
+    quality: str
+
+
 @lru_cache(256)
-def _levers(model: str, device: str, devices: int, load: Load) -> Found:
+def better_levers(model: str, device: str, devices: int, load: Load) -> tuple[Better, ...]:
+    """Levers that lower J/token of the deployment at ``load``, best first. Raises JoulemillError as levers do."""
     question = Question(
         model, device, devices, input_tok=load.input_tok, output_tok=load.output_tok, batch_req=load.batch_req
     )
+    study = levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()).study
+    found = []
+    for e in study.effects:
+        change = e.energy_change
+        if change is None or change.value is None or change.value >= 0:
+            continue
+        low, high = (change.value if x is None else x for x in (change.low, change.high))
+        effect = f"J/token {signed(change, bounds=True)}, tok/s {signed(e.rate_change)}"
+        quality = QUALITY[evidence_of(e.lever.name).quality]
+        found.append(Better(e.lever.family, e.lever.label, e.lever.moves, change.value, low, high, effect, quality))
+    return tuple(sorted(found, key=lambda b: b.change))
+
+
+def _levers(model: str, device: str, devices: int, load: Load) -> Found:
     try:
-        study = levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()).study
+        better = better_levers(model, device, devices, load)
     except JoulemillError as fault:
         return _none(str(fault))
-    changes = [(e.energy_change.value, e) for e in study.effects if e.energy_change and e.energy_change.value]
-    better = [e for value, e in sorted(changes, key=lambda pair: pair[0]) if value < 0]
     shown = [
-        {
-            "name": e.lever.label,
-            "effect": f"J/token {signed(e.energy_change, bounds=True)}, tok/s {signed(e.rate_change)}",
-            "basis": "modelled",
-            "note": f"{e.lever.moves}; quality: {QUALITY[evidence_of(e.lever.name).quality]}",
-        }
-        for e in better[:SHOWN]
+        {"name": b.label, "effect": b.effect, "basis": "modelled", "note": f"{b.moves}; quality: {b.quality}"}
+        for b in better[:SHOWN]
     ]
     said = f"Predicted for about {load.batch_req:.0f} requests at once; nothing is changed by looking."
     return {"levers": shown, "reason": said if shown else "No lever is predicted to lower J/token at this load."}

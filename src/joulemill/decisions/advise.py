@@ -1,0 +1,228 @@
+"""What a fleet's history says could be saved: idle replicas, load in time, and levers of busy deployments. Pure.
+
+Each piece of advice says what it would save a day, between which bounds, how that is known and from what. It is advice:
+nothing here changes anything. Where the history is too short, or nothing pays, that is the answer.
+
+    unload     E_saved = P_idle · t_idle − n · E_reload            per day; it pays from t* = E_reload / P_idle on
+    consolidate  replicas that the busiest hour needs at a stated headroom; the others' idle joules are saved
+    shift      Σ over hours of flexible joules × (rate of the hour − rate of the cheapest hours that have room)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+DAY_S = 86_400.0
+HOUR_S = 3600.0
+#: A history under this many observed hours advises nothing (assumed).
+FEWEST_HOURS = 6.0
+#: A reload: so long at the power of load. Assumed; ``--reload-time`` states it.
+RELOAD_S = 90.0
+#: Share of a replica's best seen rate up to which replicas are filled (assumed).
+FILL_RATIO = 0.7
+#: Share of the load that may wait some hours (assumed), where shifting it is asked about.
+FLEXIBLE_RATIO = 0.2
+#: Savings under this share of the fleet's joules are not worth a line.
+LEAST_RATIO = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """One target in one hour of the history: seconds observed and idle, joules in all and idle, output tokens."""
+
+    start_s: float
+    observed_s: float
+    idle_s: float
+    energy_j: float
+    idle_j: float
+    output_tok: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One target over the history. ``error_ratio`` is the relative half width of its joules; ``basis`` how known."""
+
+    target: str
+    model: str
+    site: str
+    basis: str
+    scope: str
+    error_ratio: float
+    hours: tuple[Hour, ...]
+
+    @property
+    def days(self) -> float:
+        """Observed time [days]."""
+        return math.fsum(h.observed_s for h in self.hours) / DAY_S
+
+    @property
+    def idle_w(self) -> float | None:
+        """Power while no request runs; None where it never was idle."""
+        idle_s = math.fsum(h.idle_s for h in self.hours)
+        return math.fsum(h.idle_j for h in self.hours) / idle_s if idle_s > 0 else None
+
+    @property
+    def busy_w(self) -> float | None:
+        """Power while requests run; None where none did."""
+        busy_s = math.fsum(h.observed_s - h.idle_s for h in self.hours)
+        return math.fsum(h.energy_j - h.idle_j for h in self.hours) / busy_s if busy_s > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One proposal. Savings are of the metered scope, per day; carbon and money with the site's PUE where known."""
+
+    kind: str
+    subject: str
+    text: str
+    saved_j_day: float
+    low_j_day: float
+    high_j_day: float
+    basis: str
+    evidence: tuple[str, ...]
+    carbon_g_day: float | None = None
+    cost_day: float | None = None
+    assumed: tuple[str, ...] = field(default=())
+
+
+def enough(fleet: Sequence[Seen]) -> bool:
+    """Whether there is a history to advise on."""
+    return sum(s.days for s in fleet) * 24.0 >= FEWEST_HOURS
+
+
+def unload(fleet: Sequence[Seen], *, reload_s: float = RELOAD_S, longest_idle_s: Mapping[str, float]) -> list[Advice]:
+    """Replicas that would better be unloaded while nobody asks. ``longest_idle_s``: longest idle stretch by target."""
+    found = []
+    for seen in fleet:
+        idle_w, stretch_s = seen.idle_w, longest_idle_s.get(seen.target, 0.0)
+        if not idle_w or seen.days <= 0:
+            continue
+        reload_j = (seen.busy_w or idle_w) * reload_s
+        pays_s = reload_j / idle_w
+        idle_s_day = math.fsum(h.idle_s for h in seen.hours) / seen.days
+        reloads_day = idle_s_day / stretch_s if stretch_s > 0 else math.inf
+        saved = idle_w * idle_s_day - reloads_day * reload_j
+        if stretch_s < 2.0 * pays_s or saved <= 0:
+            continue
+        half = seen.error_ratio * idle_w * idle_s_day + 0.5 * reloads_day * reload_j
+        found.append(
+            Advice(
+                "unload", seen.target,
+                f"unload it after {_minutes(pays_s)} without a request; from then on keeping it loaded costs more than "
+                f"loading it again",
+                saved, saved - half, saved + half, seen.basis,
+                (f"{idle_w:.0f} W idle ({seen.scope}), idle {idle_s_day / DAY_S:.0%} of the time",
+                 f"longest idle stretch {_minutes(stretch_s)}"),
+                assumed=(f"a reload takes {reload_s:g} s at the power of load",),
+            )
+        )  # fmt: skip
+    return found
+
+
+def consolidate(fleet: Sequence[Seen], *, fill_ratio: float = FILL_RATIO) -> list[Advice]:
+    """Models at a site that fewer replicas would serve, also in their busiest hour."""
+    groups: dict[tuple[str, str], list[Seen]] = {}
+    for seen in fleet:
+        groups.setdefault((seen.model, seen.site), []).append(seen)
+    return [a for (model, site), group in sorted(groups.items()) if (a := _fewer(model, site, group, fill_ratio))]
+
+
+def _fewer(model: str, site: str, group: Sequence[Seen], fill_ratio: float) -> Advice | None:
+    if len(group) < 2:
+        return None
+    best = max((h.output_tok / h.observed_s for s in group for h in s.hours if h.observed_s > 0), default=0.0)
+    by_hour: dict[float, float] = {}
+    for s in group:
+        for h in s.hours:
+            if h.observed_s > 0:
+                by_hour[h.start_s] = by_hour.get(h.start_s, 0.0) + h.output_tok / h.observed_s
+    busiest = max(by_hour.values(), default=0.0)
+    if best <= 0:
+        return None
+    needed = max(math.ceil(busiest / (fill_ratio * best)), 1)
+    spare = sorted((s for s in group if s.idle_w), key=lambda s: -(s.idle_w or 0.0))[: len(group) - needed]
+    if needed >= len(group) or not spare:
+        return None
+    saved = math.fsum((s.idle_w or 0.0) * DAY_S for s in spare)
+    half = math.fsum(s.error_ratio * (s.idle_w or 0.0) * DAY_S for s in spare)
+    names = ", ".join(s.target for s in spare)
+    return Advice(
+        "consolidate", f"{model} at {site}",
+        f"{needed} of {len(group)} replicas carry the busiest hour; take {names} out of service",
+        saved, saved - half, saved + half, spare[0].basis,
+        (f"busiest hour {busiest:.0f} tok/s, best seen of one replica {best:.0f} tok/s",
+         f"their idle power together {saved / DAY_S:.0f} W; the work itself costs what it costs elsewhere"),
+        assumed=(f"replicas are filled to {fill_ratio:.0%} of the best rate seen",),
+    )  # fmt: skip
+
+
+def shift(
+    fleet: Sequence[Seen], rates_j: Mapping[str, Sequence[float]], what: str, *, flexible_ratio: float = FLEXIBLE_RATIO
+) -> list[Advice]:
+    """Load that may wait, moved to the cheapest hours. ``rates_j``: by site, 24 rates per joule (UTC), PUE included."""
+    found = []
+    for site, rate in sorted(rates_j.items()):
+        mine = [s for s in fleet if s.site == site]
+        days = max((s.days for s in mine), default=0.0)
+        if not mine or days <= 0 or max(rate) <= min(rate):
+            continue
+        by_hour = [0.0] * 24
+        for s in mine:
+            for h in s.hours:
+                by_hour[int(h.start_s // HOUR_S) % 24] += (h.energy_j - h.idle_j) / days
+        moved = [flexible_ratio * j for j in by_hour]
+        top = max(by_hour)  # no hour is filled beyond the busiest that was seen
+        saved, joules = _moved(moved, by_hour, rate, top)
+        if joules <= 0 or saved <= 0:
+            continue
+        whole = math.fsum(j * r for j, r in zip(by_hour, rate, strict=True))
+        error = max(s.error_ratio for s in mine)
+        cheap = min(range(24), key=lambda i: rate[i])
+        found.append(
+            Advice(
+                f"shift by {what}", site,
+                f"let {flexible_ratio:.0%} of the load wait for cheap hours (cheapest: {cheap:02d}:00 UTC): "
+                f"{saved / whole:.1%} less {what}",
+                0.0, 0.0, 0.0, mine[0].basis,
+                (f"{joules / 3.6e6:.3g} kWh a day moved, no hour beyond the busiest seen", f"joules ± {error:.0%}"),
+                carbon_g_day=saved if what == "carbon" else None, cost_day=saved if what == "cost" else None,
+                assumed=(f"{flexible_ratio:.0%} of the load may wait up to a day",),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _moved(moved: Sequence[float], by_hour: Sequence[float], rate: Sequence[float], top: float) -> tuple[float, float]:
+    """(what moving saves, joules moved): dearest hours first, into the cheapest with room."""
+    room = [max(top - j, 0.0) for j in by_hour]
+    left = list(moved)
+    saved = joules = 0.0
+    for source in sorted(range(24), key=lambda i: -rate[i]):
+        for target in sorted(range(24), key=lambda i: rate[i]):
+            if rate[target] >= rate[source]:
+                break
+            taken = min(left[source], room[target])
+            left[source], room[target] = left[source] - taken, room[target] - taken
+            saved, joules = saved + taken * (rate[source] - rate[target]), joules + taken
+    return saved, joules
+
+
+def ranked(found: Sequence[Advice], fleet: Sequence[Seen]) -> list[Advice]:
+    """Worth a line, largest saving first; what saves carbon or money alone comes last."""
+    whole = math.fsum(h.energy_j for s in fleet for h in s.hours)
+    days = max((s.days for s in fleet), default=0.0)
+    least = LEAST_RATIO * whole / days if days > 0 else 0.0
+    kept = [a for a in found if a.saved_j_day > least or a.carbon_g_day or a.cost_day]
+    return sorted(kept, key=lambda a: -a.saved_j_day)
+
+
+def _minutes(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )

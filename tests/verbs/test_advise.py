@@ -1,0 +1,70 @@
+"""`joulemill advise` on a store: what a user sees."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from joulemill.cli import main
+from joulemill.monitor.history import History
+from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
+
+TOML = """
+[[site]]
+name = "hall"
+pue_ratio = 1.2
+carbon_g_kwh = 300
+price_kwh = 0.1
+carbon_by_hour_g_kwh = [%s]
+[[target]]
+name = "a"
+model = "x"
+metrics_url = "http://h/metrics"
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Two replicas for a day: one idle all night, one nearly all day."""
+    kept = History.open(tmp_path / "h.db", raw_days=30)
+    begin = (time.time() - 86_400) // 3600 * 3600
+    rows = []
+    for n in range(144):
+        start = begin + 600 * n
+        for name, busy in (("a", n % 144 > 60), ("b", n % 144 > 130)):
+            watts, tokens = (700.0, 60_000.0) if busy else (250.0, 0.0)
+            node = {"node": ScopeEnergy("node", 600 * watts, 20 * watts, "measured", 1.0)}
+            rows.append(Interval(name, start, start + 600, True, None, {TokenKind.OUTPUT: tokens}, node,
+                                 8.0 if busy else 0.0, idle_ratio=float(not busy)))  # fmt: skip
+    facts = TargetFacts("a", "meta-llama/Llama-3.1-8B-Instruct", "hall", "h100", 1)
+    kept.append(rows, {n: TargetFacts(n, facts.model, "hall", "h100", 1) for n in ("a", "b")})
+    kept.close()
+    (tmp_path / "c.toml").write_text(TOML % ", ".join(["100"] * 12 + ["500"] * 12))
+    return tmp_path / "h.db"
+
+
+def test_advice_with_evidence_interval_and_basis(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["advise", str(store), "--config", str(store.parent / "c.toml"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["advice"]
+    kinds = [a["kind"] for a in found]
+    assert {"unload", "tune"} <= set(kinds)
+    for a in found:
+        assert a["low_j_day"] <= a["saved_j_day"] <= a["high_j_day"] and a["evidence"] and a["basis"]
+    night = next(a for a in found if a["kind"] == "unload" and a["subject"] == "a")
+    assert night["saved_j_day"] == pytest.approx(250 * 61 * 600 - 90 * 700, rel=0.1)
+    assert night["carbon_g_day"] == pytest.approx(night["saved_j_day"] * 1.2 * 300 / 3.6e6)
+    main(["advise", str(store)])
+    shown = capsys.readouterr().out
+    assert "kWh a day (" in shown and "assumed: a reload takes 90 s" in shown
+
+
+def test_too_short_a_history_and_wrong_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    History.open(tmp_path / "new.db").close()
+    assert main(["advise", str(tmp_path / "new.db")]) == 0
+    assert "let the monitor run" in capsys.readouterr().out
+    for extra in (["--fill", "0"], ["--reload-time", "soon"], ["--days", "0"]):
+        assert main(["advise", str(tmp_path / "new.db"), *extra]) == 2
+    assert main(["advise", str(tmp_path / "none.db")]) == 2
