@@ -52,10 +52,10 @@ def test_advice_with_evidence_interval_and_basis(store: Path, capsys: pytest.Cap
     kinds = [a["kind"] for a in found]
     assert {"unload", "tune"} <= set(kinds)
     for a in found:
-        assert a["low_j_day"] <= a["saved_j_day"] <= a["high_j_day"] and a["evidence"] and a["basis"]
+        assert a["low_j"] <= a["saved_j"] <= a["high_j"] and a["evidence"] and a["basis"]
     night = next(a for a in found if a["kind"] == "unload" and a["subject"] == "a")
-    assert night["saved_j_day"] == pytest.approx(250 * 61 * 600 - 90 * 700, rel=0.1)
-    assert night["carbon_g_day"] == pytest.approx(night["saved_j_day"] * 1.2 * 300 / 3.6e6)
+    assert night["saved_j"] == pytest.approx(250 * 61 * 600 - 90 * 700, rel=0.1)
+    assert night["carbon_gco2e"] == pytest.approx(night["saved_j"] * 1.2 * 300 / 3.6e6)
     main(["advise", str(store)])
     shown = capsys.readouterr().out
     assert "kWh a day (" in shown and "assumed: a reload takes 90 s" in shown

@@ -53,9 +53,9 @@ class Seen:
     hours: tuple[Hour, ...]
 
     @property
-    def days(self) -> float:
-        """Observed time [days]."""
-        return math.fsum(h.observed_s for h in self.hours) / DAY_S
+    def observed_s(self) -> float:
+        """Observed time."""
+        return math.fsum(h.observed_s for h in self.hours)
 
     @property
     def idle_w(self) -> float | None:
@@ -72,24 +72,24 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One proposal. Savings are of the metered scope, per day; carbon and money with the site's PUE where known."""
+    """One proposal. Savings are of the metered scope, a day; carbon and money with the site's PUE where known."""
 
     kind: str
     subject: str
     text: str
-    saved_j_day: float
-    low_j_day: float
-    high_j_day: float
+    saved_j: float
+    low_j: float
+    high_j: float
     basis: str
     evidence: tuple[str, ...]
-    carbon_g_day: float | None = None
-    cost_day: float | None = None
+    carbon_gco2e: float | None = None
+    cost_currency: float | None = None
     assumed: tuple[str, ...] = field(default=())
 
 
 def enough(fleet: Sequence[Seen]) -> bool:
     """Whether there is a history to advise on."""
-    return sum(s.days for s in fleet) * 24.0 >= FEWEST_HOURS
+    return sum(s.observed_s for s in fleet) >= FEWEST_HOURS * HOUR_S
 
 
 def unload(fleet: Sequence[Seen], *, reload_s: float = RELOAD_S, longest_idle_s: Mapping[str, float]) -> list[Advice]:
@@ -97,11 +97,11 @@ def unload(fleet: Sequence[Seen], *, reload_s: float = RELOAD_S, longest_idle_s:
     found = []
     for seen in fleet:
         idle_w, stretch_s = seen.idle_w, longest_idle_s.get(seen.target, 0.0)
-        if not idle_w or seen.days <= 0:
+        if not idle_w or seen.observed_s <= 0:
             continue
         reload_j = (seen.busy_w or idle_w) * reload_s
         pays_s = reload_j / idle_w
-        idle_s_day = math.fsum(h.idle_s for h in seen.hours) / seen.days
+        idle_s_day = math.fsum(h.idle_s for h in seen.hours) / seen.observed_s * DAY_S
         reloads_day = idle_s_day / stretch_s if stretch_s > 0 else math.inf
         saved = idle_w * idle_s_day - reloads_day * reload_j
         if stretch_s < 2.0 * pays_s or saved <= 0:
@@ -165,7 +165,7 @@ def shift(
     found = []
     for site, rate in sorted(rates_j.items()):
         mine = [s for s in fleet if s.site == site]
-        days = max((s.days for s in mine), default=0.0)
+        days = max((s.observed_s for s in mine), default=0.0) / DAY_S
         if not mine or days <= 0 or max(rate) <= min(rate):
             continue
         by_hour = [0.0] * 24
@@ -187,7 +187,7 @@ def shift(
                 f"{saved / whole:.1%} less {what}",
                 0.0, 0.0, 0.0, mine[0].basis,
                 (f"{joules / 3.6e6:.3g} kWh a day moved, no hour beyond the busiest seen", f"joules ± {error:.0%}"),
-                carbon_g_day=saved if what == "carbon" else None, cost_day=saved if what == "cost" else None,
+                carbon_gco2e=saved if what == "carbon" else None, cost_currency=saved if what == "cost" else None,
                 assumed=(f"{flexible_ratio:.0%} of the load may wait up to a day",),
             )
         )  # fmt: skip
@@ -212,10 +212,10 @@ def _moved(moved: Sequence[float], by_hour: Sequence[float], rate: Sequence[floa
 def ranked(found: Sequence[Advice], fleet: Sequence[Seen]) -> list[Advice]:
     """Worth a line, largest saving first; what saves carbon or money alone comes last."""
     whole = math.fsum(h.energy_j for s in fleet for h in s.hours)
-    days = max((s.days for s in fleet), default=0.0)
+    days = max((s.observed_s for s in fleet), default=0.0) / DAY_S
     least = LEAST_RATIO * whole / days if days > 0 else 0.0
-    kept = [a for a in found if a.saved_j_day > least or a.carbon_g_day or a.cost_day]
-    return sorted(kept, key=lambda a: -a.saved_j_day)
+    kept = [a for a in found if a.saved_j > least or a.carbon_gco2e or a.cost_currency]
+    return sorted(kept, key=lambda a: -a.saved_j)
 
 
 def _minutes(seconds: float) -> str:

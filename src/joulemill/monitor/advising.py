@@ -69,7 +69,7 @@ def advice(
     """Everything that the history advises, best first; and why nothing, where that is so."""
     seen = fleet(reader, *span_s)
     if not enough(seen):
-        hours = sum(s.days for s in seen) * 24.0
+        hours = sum(s.observed_s for s in seen) / HOUR_S
         return [], f"the history holds {hours:.1f} metered hours of targets; let the monitor run for some more"
     found = [*unload(seen, reload_s=reload_s, longest_idle_s=longest_idle_s(reader))]
     found += consolidate(seen, fill_ratio=fill_ratio)
@@ -96,8 +96,8 @@ def _priced(a: Advice, seen: Sequence[Seen], sites: Mapping[str, Rates]) -> Advi
     at = sites.get(site or "", Rates())
     return replace(
         a,
-        carbon_g_day=None if at.carbon_g_j is None else a.saved_j_day * at.carbon_g_j,
-        cost_day=None if at.cost_j is None else a.saved_j_day * at.cost_j,
+        carbon_gco2e=None if at.carbon_g_j is None else a.saved_j * at.carbon_g_j,
+        cost_currency=None if at.cost_j is None else a.saved_j * at.cost_j,
     )
 
 
@@ -114,7 +114,9 @@ def _levers(reader: Reader, seen: Sequence[Seen]) -> list[Advice]:
         load = _latest_load(reader, [s.target for s in group])
         if load is None:
             continue
-        joules_day = math.fsum(sum(h.energy_j - h.idle_j for h in s.hours) / max(s.days, 1e-9) for s in group)
+        joules_day = math.fsum(
+            sum(h.energy_j - h.idle_j for h in s.hours) * DAY_S / max(s.observed_s, 1.0) for s in group
+        )
         for lever in _tuned(model, device, count, load):
             saved = [-x * joules_day for x in (lever.change, lever.high, lever.low)]
             found.append(

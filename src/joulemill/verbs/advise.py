@@ -55,11 +55,11 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps({"advice": [asdict(a) for a in found], "reason": why}, indent=2) + "\n")
         return 0
     for n, a in enumerate(found, start=1):
-        kwh = [x / 3.6e6 for x in (a.saved_j_day, a.low_j_day, a.high_j_day)]
+        kwh = [x / 3.6e6 for x in (a.saved_j, a.low_j, a.high_j)]
         saved = f"{kwh[0]:.3g} kWh a day ({kwh[1]:.3g} to {kwh[2]:.3g}), {a.basis}"
-        more = [f"{a.carbon_g_day:.3g} gCO2e a day"] if a.carbon_g_day is not None else []
-        more += [f"{a.cost_day:.3g} a day in money"] if a.cost_day is not None else []
-        told = ", ".join(([saved] if a.saved_j_day else []) + more)
+        more = [f"{a.carbon_gco2e:.3g} gCO2e a day"] if a.carbon_gco2e is not None else []
+        more += [f"{a.cost_currency:.3g} a day in money"] if a.cost_currency is not None else []
+        told = ", ".join(([saved] if a.saved_j else []) + more)
         sys.stdout.write(f"{n}. {a.kind}: {a.subject}: {a.text}\n   saves {told}\n")
         sys.stdout.write(
             "".join(f"   - {e}\n" for e in a.evidence) + "".join(f"   - assumed: {e}\n" for e in a.assumed)
