@@ -264,3 +264,16 @@ def test_devices_that_wait_for_each_other_or_for_the_host_are_undecided() -> Non
     found = diagnose(Evidence(known(100.0), far, load_elasticity=flat, devices_count=8.0))
     assert found.name == "undecided" and "links" in (found.would_decide or "")
     assert diagnose(Evidence(known(100.0), far, load_elasticity=flat, devices_count=1.0)).name == "host_cpu"
+
+
+def test_an_answer_by_the_architecture_is_open_far_below_the_ceilings() -> None:
+    """Seen on a CPU: one slot, requests waiting, a fifth of every ceiling; twice the slots gave no more tokens."""
+    said = Figure(0.95, "1", Basis.MODELLED, 0.7, 1.0)
+    waits = {"slots_count": 1.0, "running_count": 1.0, "waiting_ratio": 1.0, "in_flight_count": 4.0}
+    ceilings = (CeilingValue("compute", known(1000.0)), CeilingValue("memory_bandwidth", known(1000.0)))
+    seen = Evidence(known(900.0), ceilings, load_elasticity=said, **waits)  # type: ignore[arg-type]
+    assert diagnose(seen).name == "kv_capacity"
+    far = diagnose(replace(seen, achieved_tok_s=known(150.0)))
+    assert far.name == "undecided" and "twice the slots" in (far.would_decide or "")
+    measured = replace(seen, achieved_tok_s=known(150.0), load_elasticity=replace(said, basis=Basis.MEASURED))
+    assert diagnose(measured).name == "kv_capacity"

@@ -173,11 +173,15 @@ def _latency(case: _Case, seen: Evidence) -> None:
 def _answers(seen: Evidence) -> float | None:
     """How surely the rate answers to more sequences at once: 1 yes, 0 no, ½ open; None where nothing tells."""
     found, phi = seen.load_elasticity, _phi(seen)
-    apart = (seen.devices_count or 1.0) > 1.0 and phi is not None and phi < 0.2
-    if found.value is None or (apart and found.basis is Basis.MODELLED):
-        return None  # what devices far below their ceilings wait for is not in the architecture
+    if found.value is None:
+        return None
     ends = [found.value] if found.low is None or found.high is None else [found.low, found.value, found.high]
-    return sum(_ramp(e, 0.25, 0.55) for e in ends) / len(ends)
+    answer = sum(_ramp(e, 0.25, 0.55) for e in ends) / len(ends)
+    if found.basis is not Basis.MODELLED or phi is None:
+        return answer
+    # What a machine far below its ceilings waits for is not in the architecture, so neither is its answer.
+    trust = _ramp(phi, 0.15, 0.4)
+    return trust * answer + (1.0 - trust) * 0.5
 
 
 def _elastic(seen: Evidence) -> str:

@@ -152,6 +152,6 @@ def elasticities(found: SweepResult) -> str:
         if figure.low is not None and figure.high is not None:
             body.append(_line(across(figure.low), y, across(figure.high), y, "whisker"))
         body.append(f'<circle cx="{across(figure.value):.1f}" cy="{y:.1f}" r="4" class="part"/>')
-        body.append(_text(across(figure.value), y - 6, f"{figure.value:.2f}", "tiny"))
+        body.append(_text(across(figure.value), y - 6, f"{figure.value:.2f}".replace("-0.00", "0.00"), "tiny"))
     told = "; ".join(f"{p.label}: {p.elasticity.value:.2f}" for p in rows if p.elasticity and p.elasticity.known)
     return _svg(bottom + 4, "Probe: answer of the rate to each setting", told, body)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _HEADS = ("point", "runs", "tok/s", "node J/tok", "TTFT p50", "TPOT p50", "bound by")
-_PROBED = ("elasticity of the rate", "of J/tok")
+_PROBED = ("rate answers", "J/tok answers")
 
 
 def show(found: SweepResult, console: Console) -> None:
@@ -26,12 +26,23 @@ def show(found: SweepResult, console: Console) -> None:
     from rich.table import Table
 
     console.print(headline(found), style="bold", markup=False)
-    table = Table(*heads(found), box=None, pad_edge=False)
+    # A terminal has no room for every column of a probe: latencies are on the page, and in --json.
+    shown = [i for i, _ in enumerate(heads(found)) if found.kind != "probe" or i not in (4, 5)]
+    table = Table(*(heads(found)[i] for i in shown), box=None, pad_edge=False)
     for point in found.points:
-        table.add_row(*cells(found, point))
+        row = cells(found, point)
+        table.add_row(*(_stacked(row[i]) for i in shown))
     console.print(table)
     for line in notes(found):
         console.print(line, markup=False)
+
+
+def _stacked(words: str) -> str:
+    """A cell with its interval, and what that proves, below the value."""
+    value, _, rest = words.rpartition(" ")
+    if value.endswith(":"):
+        return f"{_stacked(value[:-1])}\n{rest}"
+    return f"{value}\n{rest}" if value and "–" in rest else words
 
 
 def headline(found: SweepResult) -> str:
@@ -83,7 +94,7 @@ def notes(found: SweepResult) -> tuple[str, ...]:
     if found.kind == "probe":
         lines.append("1: the rate follows what was changed, so it binds. 0: it does not. The interval says how sure.")
         if any(p.energy_elasticity is not None for p in found.points):
-            lines.append("Of J/tok: by how many per cent it changes for 1 % more of what was changed.")
+            lines.append("J/tok: by how many per cent it changes for 1 % more of what was changed.")
     lines += [f"Left out: {text}." for p in found.points for text in p.left_out]
     if found.kind == "sweep" and not all(p.valid for p in found.points if p.runs):
         lines.append("Hollow dots: the client was the bottleneck there; the knee does not count them.")
