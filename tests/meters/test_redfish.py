@@ -108,16 +108,7 @@ def test_a_chassis_its_supplies_and_their_output_are_counted_once(web: Web, cont
     modern(service, kwh=None)
     hand = HandClock(step_s=1e-4)
     meter = opened(web, replace(context, clock=hand.clock))
-    readings: list[Reading] = []
-    for _ in range(40):
-        readings += meter.read()
-        hand.pass_s(2.0)
-    start = readings[0].t_mono_s + 1.0
-    window = (start, start + 10.0)
-    metering = [c for c in meter.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
-    results = {c.id: window_energy(trace(c, [r for r in readings if r.channel == c.id]), *window) for c in metering}
-    node = scope_energy(compose(metering, {})[Scope.NODE], results, window)
-    assert node.energy_j == pytest.approx(6200.0, rel=1e-3)
+    assert ten_seconds_j(meter, hand, Scope.NODE) == pytest.approx(6200.0, rel=1e-3)
 
 
 def test_the_older_power_resource(web: Web, context: MeterContext) -> None:
@@ -236,6 +227,87 @@ def test_boards_of_a_baseboard_are_devices_and_a_sensor_states_its_accuracy(web:
     assert second.rel_error == REL_ERROR and second.source is not None and "assumed" in second.source
     with pytest.raises(InputError, match="no chassis with power GPU_1\\+GPU_9; say chassis= one of 1, GPU_1, GPU_2"):
         opened(web, context, ",chassis=GPU_1+GPU_9")
+
+
+def superchip(service: Service, links: str) -> None:
+    """A module of 1000 W whose GPU takes 700 W of them; the module stands in the node's chassis."""
+    ids = ("1", "Module_0", "GPU_0")
+    service.put(f"{ROOT}/Chassis", collection(*(f"{ROOT}/Chassis/{i}" for i in ids)))
+    for n, (i, watts) in enumerate(zip(ids, (1400.0, 1000.0, 700.0), strict=True)):
+        path, found = f"{ROOT}/Chassis/{i}", {}
+        if links == "ContainedBy" and n > 0:
+            found = {"Links": {"ContainedBy": at(f"{ROOT}/Chassis/{ids[n - 1]}")}}
+        elif links == "Contains" and n < 2:
+            found = {"Links": {"Contains": [at(f"{ROOT}/Chassis/{ids[n + 1]}")]}}
+        service.put(path, {"EnvironmentMetrics": at(f"{path}/EnvironmentMetrics"), **found})
+        service.put(f"{path}/EnvironmentMetrics", {"PowerWatts": {"Reading": watts}})
+
+
+def ten_seconds_j(meter: Meter, hand: HandClock, scope: Scope) -> float | None:
+    """Joules of one scope over ten seconds, by the ledger."""
+    readings: list[Reading] = []
+    for _ in range(40):
+        readings += meter.read()
+        hand.pass_s(2.0)
+    start = readings[0].t_mono_s + 1.0
+    window = (start, start + 10.0)
+    metering = [c for c in meter.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
+    results = {c.id: window_energy(trace(c, [r for r in readings if r.channel == c.id]), *window) for c in metering}
+    return scope_energy(compose(metering, {})[scope], results, window).energy_j
+
+
+@pytest.mark.parametrize("links", ["ContainedBy", "Contains"])
+@pytest.mark.parametrize("asked", ["Module_0+GPU_0", "GPU_0+Module_0"])
+def test_a_superchips_module_holds_its_gpu_and_is_never_added_to_it(
+    web: Web, context: MeterContext, links: str, asked: str
+) -> None:
+    """1000 W of a module, 700 W of them its GPU's: ten seconds are 10 kJ, not 17."""
+    superchip(Service(web), links)
+    hand = HandClock(step_s=1e-4)
+    meter = opened(web, replace(context, clock=hand.clock), f",chassis={asked},scope=device")
+    assert ten_seconds_j(meter, hand, Scope.DEVICE) == pytest.approx(10_000.0, rel=1e-3)
+    module = next(c for c in meter.channels() if c.device == "Module_0")
+    assert module.includes == ("redfish:GPU_0:power",)
+
+
+def test_a_chassis_two_levels_up_holds_as_well(web: Web, context: MeterContext) -> None:
+    superchip(Service(web), "ContainedBy")
+    hand = HandClock(step_s=1e-4)
+    meter = opened(web, replace(context, clock=hand.clock), ",chassis=1+GPU_0")
+    assert ten_seconds_j(meter, hand, Scope.NODE) == pytest.approx(14_000.0, rel=1e-3)
+
+
+def processors(service: Service) -> None:
+    """One system with a CPU of 250 W, a GPU of 640 W, and a processor that says nothing of its power."""
+    head = f"{ROOT}/Systems/HGX/Processors"
+    service.put(f"{ROOT}/", {"Chassis": at(f"{ROOT}/Chassis"), "Systems": at(f"{ROOT}/Systems")})
+    service.put(f"{ROOT}/Systems", collection(f"{ROOT}/Systems/HGX"))
+    service.put(f"{ROOT}/Systems/HGX", {"Processors": at(head)})
+    service.put(head, collection(*(f"{head}/{i}" for i in ("CPU_0", "GPU_0", "DPU_0"))))
+    for i, kind, watts in (("CPU_0", "CPU", 250.0), ("GPU_0", "GPU", 640.0)):
+        metrics = at(f"{head}/{i}/EnvironmentMetrics")
+        service.put(f"{head}/{i}", {"ProcessorType": kind, "EnvironmentMetrics": metrics})
+        service.put(f"{head}/{i}/EnvironmentMetrics", {"PowerWatts": {"Reading": watts}})
+    service.put(f"{head}/DPU_0", {"ProcessorType": "DPU"})
+
+
+def test_processors_where_no_chassis_has_power(web: Web, context: MeterContext) -> None:
+    service = Service(web)
+    processors(service)
+    service.chassis("1")
+    meter = opened(web, context)
+    assert values(meter) == {"HGX/CPU_0:power": 250.0, "HGX/GPU_0:power": 640.0}
+    assert {c.device: c.scope for c in meter.channels()} == {"HGX/CPU_0": Scope.CPU, "HGX/GPU_0": Scope.DEVICE}
+
+
+def test_accelerators_of_a_node_whose_chassis_has_power_are_asked_for_as_devices(
+    web: Web, context: MeterContext
+) -> None:
+    service = Service(web)
+    modern(service)
+    processors(service)
+    assert "1:power" in values(opened(web, context))
+    assert values(opened(web, context, ",scope=device")) == {"HGX/GPU_0:power": 640.0}
 
 
 def test_what_is_no_redfish_service(web: Web, context: MeterContext) -> None:

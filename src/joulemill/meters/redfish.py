@@ -4,7 +4,10 @@ A BMC sees the whole node, conversion loss and fans included, a few times a minu
 windows and cross-checks. Credentials come from the environment; the session is ended on closing.
 
 A baseboard of accelerators shows a chassis for each board: ``chassis=GPU_1+GPU_2,scope=device`` reads those, and
-each stands inside the node whose BMC it is. A sensor that states its accuracy and interval is taken at its word.
+each stands inside the node whose BMC it is; of two that are asked for together and stand inside each other (a module
+and its GPU) the outer one holds the inner. Where no chassis has power, or ``scope=device`` is said without ``chassis``,
+the processors' own metrics are read, each at its own scope. A sensor that states its accuracy and interval is taken at
+its word.
 
 SPEC: ``redfish:https://BMC[,chassis=ID[+ID]][,auth=session|basic|none][,scope=node|rack|device][,ca=FILE][,verify=no]``.
 """
@@ -45,12 +48,18 @@ Parse = Callable[[Sequence[Resource]], Iterator[Fact]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is read together: resources, what they mean, the thing's name, and another name for some facts' thing."""
+    """What is read together: resources, what they mean, the thing's name, and another name for some facts' thing.
+
+    scope    where this part counts; None: as the user said
+    within   chassis that this part stands inside
+    """
 
     paths: tuple[str, ...]
     parse: Parse
     device: str
     others: Mapping[str, str] = field(default_factory=dict)
+    scope: Scope | None = None
+    within: frozenset[str] = frozenset()
 
     def device_of(self, fact: str) -> str:
         """The thing that ``fact`` is of."""
@@ -126,7 +135,8 @@ class RedfishMeter:
             half_s = (context.clock.mono() - began_s) / 2
             channels += [_channel(part, self._accurate(f), spec, scope, half_s) for f in facts]
             self._ids.append([part.id(f.name) for f in facts])
-        self._channels = tuple(_holding(c, channels) for c in channels)
+        within = {part.device: part.within for part in self._parts}
+        self._channels = tuple(_holding(c, channels, within) for c in channels)
 
     def channels(self) -> tuple[Channel, ...]:
         """What the service had at opening."""
@@ -194,16 +204,63 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
 def find_parts(get: Callable[[str], Resource], chassis: str, spec: Spec) -> Iterator[Part]:
     """The parts of the one chassis that ``spec`` means."""
     root = get("/redfish/v1/")
-    found = {path.rstrip("/").rsplit("/", 1)[-1]: get(path) for path in members(get(_needed(root, "Chassis")))}
+    found = {_name(path): get(path) for path in members(get(_needed(root, "Chassis")))}
     powered = {i: c for i, c in found.items() if link(c, "EnvironmentMetrics") or link(c, "Power")}
     outer = {i: c for i, c in powered.items() if not link(c, "Links", "ContainedBy")} or powered
     asked = chassis.split("+") if chassis else []
+    if not asked and (not powered or spec.options.get("scope") == "device"):
+        processors = list(processor_parts(get, root, accelerators=bool(powered)))
+        if processors:
+            yield from processors
+            return
     chosen = {i: powered[i] for i in asked if i in powered} if asked else outer
     if len(chosen) != (len(asked) or 1):
         what = "several chassis with power" if chosen and not asked else f"no chassis with power {chassis}".rstrip()
         raise InputError(f"--meter {spec.text}: {what}; say chassis= one of {', '.join(powered or found) or 'none'}")
     for name, resource in chosen.items():
-        yield from _chassis_parts(get, name, resource)
+        for part in _chassis_parts(get, name, resource):
+            yield replace(part, within=containers(name, found))
+
+
+def processor_parts(get: Callable[[str], Resource], root: Resource, *, accelerators: bool) -> Iterator[Part]:
+    """Every processor of every system that has power or energy of its own: CPUs at their scope, the others as devices.
+
+    accelerators   leave the CPUs out
+    """
+    systems = link(root, "Systems")
+    for system in members(get(systems)) if systems is not None else ():
+        processors = link(get(system), "Processors")
+        for path in members(get(processors)) if processors is not None else ():
+            processor = get(path)
+            scope = Scope.CPU if processor.get("ProcessorType") == "CPU" else Scope.DEVICE
+            metrics = link(processor, "EnvironmentMetrics")
+            if metrics is None or (accelerators and scope is Scope.CPU):
+                continue
+            if any(f.quantity in (Quantity.POWER, Quantity.ENERGY) for f in environment_facts(get(metrics))):
+                name = f"{_name(system)}/{_name(path)}"
+                yield Part((metrics,), lambda r: environment_facts(r[0]), name, scope=scope)
+
+
+def containers(name: str, chassis: Mapping[str, Resource]) -> frozenset[str]:
+    """Every chassis that ``name`` stands inside, by its own link upwards or by others' links down to it."""
+    up: dict[str, set[str]] = {n: set() for n in chassis}
+    for n, resource in chassis.items():
+        if (outer := link(resource, "Links", "ContainedBy")) is not None:
+            up[n].add(_name(outer))
+        links = resource.get("Links")
+        inner = links.get("Contains", ()) if isinstance(links, Mapping) else ()
+        for path in members({"Members": inner}):
+            up.setdefault(_name(path), set()).add(n)
+    found: set[str] = set()
+    more = set(up.get(name, ()))
+    while more:
+        found |= more
+        more = {o for n in more for o in up.get(n, ())} - found
+    return frozenset(found - {name})
+
+
+def _name(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _chassis_parts(get: Callable[[str], Resource], name: str, chassis: Resource) -> Iterator[Part]:
@@ -224,7 +281,7 @@ def _chassis_parts(get: Callable[[str], Resource], name: str, chassis: Resource)
     thermal = link(chassis, "ThermalSubsystem")
     connectors = link(get(thermal), "CoolantConnectors") if thermal is not None else None
     for path in members(get(connectors)) if connectors is not None else ():
-        device = f"{name}/coolant-{path.rstrip('/').rsplit('/', 1)[-1]}"
+        device = f"{name}/coolant-{_name(path)}"
         yield Part((path,), lambda r: coolant_facts(r[0]), device)
 
 
@@ -246,12 +303,15 @@ def _needed(resource: Resource, name: str) -> str:
     return found
 
 
-def _holding(channel: Channel, channels: Sequence[Channel]) -> Channel:
-    """``channel`` with what it holds: energy and power of the chassis hold what its supplies give out."""
-    if channel.quantity not in (Quantity.ENERGY, Quantity.POWER) or channel.device.endswith("/supply-output"):
+def _holding(channel: Channel, channels: Sequence[Channel], within: Mapping[str, frozenset[str]]) -> Channel:
+    """``channel`` with what it holds: what its chassis's supplies give out, and the power of the chassis inside it."""
+    energetic = (Quantity.ENERGY, Quantity.POWER)
+    if channel.quantity not in energetic or channel.device.endswith("/supply-output"):
         return channel
-    behind = tuple(c.id for c in channels if c.device == f"{channel.device}/supply-output")
-    return replace(channel, includes=behind)
+    behind = [c.id for c in channels if c.device == f"{channel.device}/supply-output"]
+    inner = {device for device, outer in within.items() if channel.device in outer}
+    inside = [c.id for c in channels if c.quantity in energetic and c.device.removesuffix("/supply-output") in inner]
+    return replace(channel, includes=(*behind, *inside))
 
 
 def _channel(part: Part, fact: Fact, spec: Spec, scope: Scope, half_s: float) -> Channel:
@@ -260,7 +320,7 @@ def _channel(part: Part, fact: Fact, spec: Spec, scope: Scope, half_s: float) ->
         id=part.id(fact.name),
         meter=spec.text,
         device=part.device_of(fact.name),
-        scope=scope,
+        scope=part.scope or scope,
         quantity=fact.quantity,
         basis=Basis.MEASURED,
         update_period_s=fact.period_s,
