@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +28,7 @@ def made(pages: list[str]) -> tuple[list[float], list[bool], list[bool]]:
         values.append(canonical(found.page, VLLM).get("output_tok_total", 0.0))
         restarted.append(found.restarted)
         comparable.append(found.comparable)
-    return [b - a for a, b in zip(values, values[1:], strict=False)], restarted[1:], comparable[1:]
+    return [b - a for a, b in pairwise(values)], restarted[1:], comparable[1:]
 
 
 def test_one_engine_of_two_that_begins_anew_adds_what_it_made_since_and_the_other_goes_on() -> None:

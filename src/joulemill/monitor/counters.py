@@ -15,7 +15,7 @@ _KINDS = {
 
 
 def increase_count(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float | None:
-    """Increase of a counter (of ``series.CounterSeries``, which never fall). None where a scrape lacks it, or it fell."""
+    """Increase of a counter that went through ``series.CounterSeries``. None where a scrape lacks it, or it fell."""
     a, b = before.get(name), after.get(name)
     return b - a if a is not None and b is not None and b >= a else None
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from joulemill.catalog.dialect import Dialect, Quantity
 from joulemill.servers.metrics import MetricSample, MetricsPage
@@ -110,7 +109,6 @@ def _process_start_s(page: MetricsPage) -> float | None:
     return found[0] if len(found) == 1 else None
 
 
-@lru_cache
 def counter_names(dialect: Dialect) -> frozenset[str]:
     """Every name under which ``dialect``'s counters may stand on a page."""
     series = {t.series for q in dialect.quantities if q.kind == "counter" for w in q.ways for t in w.terms}
@@ -132,7 +130,6 @@ def by_route(page: MetricsPage, dialect: Dialect, label: str) -> dict[str, float
     return found
 
 
-@lru_cache
 def _output_names(dialect: Dialect) -> tuple[str, ...]:
     quantity: Quantity | None = next((q for q in dialect.quantities if q.name == "output_tok_total"), None)
     ways = () if quantity is None else quantity.ways

@@ -22,7 +22,6 @@ from joulemill.monitor.series import PROCESS_START, CounterSeries, by_route, rou
 from joulemill.monitor.snapshot import Interval, SiteFacts, TargetState, TokenKind
 from joulemill.servers.metrics import Look, canonical, look
 
-
 RESTARTED = "a counter began anew: what it shows since is counted"
 FIRST = "no scrape before to compare with"
 OTHER_SERVER = "the page is of another process than before: one address for several servers"

@@ -178,7 +178,7 @@ async def scrape(
     timeout_s: float = 5.0,
 ) -> ServerSample:
     """One look at the server's counters; a fault becomes the sample's ``error``. ``dialect`` None: found by itself."""
-    return (await look(session, metrics_url, dialect, headers=headers, timeout_s=timeout_s))[0]
+    return (await look(session, metrics_url, dialect, headers=headers, timeout_s=timeout_s)).sample
 
 
 async def look(
@@ -188,14 +188,14 @@ async def look(
     *,
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 5.0,
-) -> tuple[ServerSample, Dialect | None]:
-    """``scrape``, and the dialect that the page was read in; None where none fits.
+    also: tuple[str, ...] = (),
+) -> Look:
+    """``scrape`` with the page itself: of it the dialect's series alone, and the lines that start with ``also``.
 
     The time is the middle between asking and hearing: the server read its counters somewhere between.
     """
     asked_mono_s, asked_wall_s = time.monotonic(), time.time()
-    values: dict[str, float] = {}
-    error = None
+    error, text = None, ""
     try:
         async with asyncio.timeout(timeout_s):
             text = await _page(session, metrics_url, headers or {})
@@ -204,12 +204,14 @@ async def look(
     except (aiohttp.ClientError, OSError, ValueError) as fault:
         error = f"{type(fault).__name__}: {fault}"[:300]
     half_s = (time.monotonic() - asked_mono_s) / 2
-    if error is None:
-        page = parse_metrics(text, _wanted(dialect))
-        dialect = dialect or detect_dialect(page)
-        values = canonical(page, dialect) if dialect else {}
-        error = None if values else "the metrics page has none of the names that we know"
-    return ServerSample(asked_mono_s + half_s, asked_wall_s + half_s, values, error), dialect
+    at_s = (asked_mono_s + half_s, asked_wall_s + half_s)
+    if error is not None:
+        return Look(ServerSample(*at_s, {}, error))
+    page = parse_metrics(text, _wanted(dialect, also))
+    dialect = dialect or detect_dialect(page)
+    values = canonical(page, dialect) if dialect else {}
+    error = None if values else "the metrics page has none of the names that we know"
+    return Look(ServerSample(*at_s, values, error), page, dialect)
 
 
 def _wanted(dialect: Dialect | None, also: tuple[str, ...] = ()) -> Callable[[str], bool] | None:
