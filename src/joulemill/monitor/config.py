@@ -107,6 +107,22 @@ class DiscoverConfig(BaseModel):
         return str(self.file or self.http_sd_url or self.kubernetes_url)
 
 
+class StoreConfig(BaseModel):
+    """A Prometheus-compatible store that is read instead of scraping; ``match`` are more label matchers.
+
+    Targets that the configuration does not name are taken as the store's instances. ``lookback_s``: how far back the
+    first reading goes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    url: str = Field(pattern=r"^https?://[^@]+$")
+    match: str = ""
+    token_env: str | None = None
+    model: str = "unknown"
+    site: str = "default"
+    lookback_s: float = Field(default=60.0, ge=0)
+
+
 class MonitorConfig(BaseModel):
     """Everything. ``period_s``: between scrapes of one target; ``meter_period_s``: between reads of a meter."""
 
@@ -117,11 +133,12 @@ class MonitorConfig(BaseModel):
     site: tuple[SiteConfig, ...] = ()
     target: tuple[TargetConfig, ...] = ()
     discover: tuple[DiscoverConfig, ...] = ()
+    store: StoreConfig | None = None
 
     @model_validator(mode="after")
     def _some(self) -> MonitorConfig:
-        if not self.target and not self.discover:
-            raise ValueError("there is nothing to watch; add a [[target]] or a [[discover]]")
+        if not self.target and not self.discover and self.store is None:
+            raise ValueError("there is nothing to watch; add a [[target]], a [[discover]] or a [store]")
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -17,6 +18,7 @@ from joulemill.meters.opening import check_overlap, open_all
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import KEPT_INTERVALS, TargetMeters
+from joulemill.monitor.promql import Scraped, StoreReader, target_of
 from joulemill.monitor.snapshot import Interval, Snapshot, TargetFacts
 from joulemill.monitor.sources import discovered
 from joulemill.monitor.watched import Watched
@@ -136,8 +138,11 @@ class Monitor:
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=MAX_IN_FLIGHT)) as session,
                 asyncio.TaskGroup() as group,
             ):
-                self._start = lambda w, s: group.create_task(self._watch(w, session, in_flight, s, stop))
+                if self._config.store is None:
+                    self._start = lambda w, s: group.create_task(self._watch(w, session, in_flight, s, stop))
                 self._begin(list(self._watched.values()))
+                if self._config.store is not None:
+                    group.create_task(self._read_store(StoreReader(self._config.store), session, stop))
                 for i in range(len(self._config.discover)):
                     group.create_task(self._discover(i, session, stop))
                 group.create_task(self._tell(stop))
@@ -164,6 +169,33 @@ class Monitor:
             except JoulemillError as fault:
                 self.config_error = str(fault)
             await _stopped(stop, asked.refresh_s)
+
+    async def _read_store(self, reader: StoreReader, session: aiohttp.ClientSession, stop: asyncio.Event) -> None:
+        """Take in what the store has kept since the last time; where it is away, the time is read when it is back."""
+        for watched in self._watched.values():
+            watched.meters.start()
+        while not stop.is_set():
+            try:
+                found = await reader.read(session, time.time())
+                self.config_error = None
+            except JoulemillError as fault:
+                self.config_error = str(fault)
+                found = []
+            self._name_new(found, reader)
+            for target in found:
+                watched = self._watched[target.instance]
+                for seen in reader.looks(target):
+                    self._record(watched, watched.stored(seen))
+            if found and reader.behind(time.time()):
+                continue
+            await _stopped(stop, self._config.period_s)
+
+    def _name_new(self, found: Sequence[Scraped], reader: StoreReader) -> None:
+        fresh = [target_of(f, reader.asked) for f in found if f.instance not in self._watched]
+        if fresh:
+            self._take([*(w.config for w in self._watched.values()), *fresh])
+            for target in fresh:  # its time begins with its first page, not with ours
+                self._watched[target.name].since_mono_s = math.inf
 
     async def _watch(
         self,

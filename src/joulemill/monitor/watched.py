@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -22,6 +23,8 @@ from joulemill.monitor.series import PROCESS_START, CounterSeries, by_route, rou
 from joulemill.monitor.snapshot import Interval, SiteFacts, TargetState, TokenKind
 from joulemill.servers.metrics import Look, canonical, look
 
+#: A store's looks further apart than this many of its usual spacings leave a gap (assumed: two scrapes may fail).
+GAP_SPACINGS = 3.5
 RESTARTED = "a counter began anew: what it shows since is counted"
 FIRST = "no scrape before to compare with"
 OTHER_SERVER = "the page is of another process than before: one address for several servers"
@@ -49,6 +52,7 @@ class Watched:
         self.failures = 0
         self.scrape_s: float | None = None
         self.lag_s: float | None = None
+        self._spacing_s = math.inf
         self._series: CounterSeries | None = None
         self._fresh = self._told = Pages()
         self._waiting: deque[tuple[Interval, float, float]] = deque()
@@ -83,6 +87,17 @@ class Watched:
         routes = by_route(unrolled.page, seen.dialect, label) if label else {}
         self._fresh = Pages(unrolled.restarted, unrolled.comparable, routes)
         return replace(sample, values=canonical(unrolled.page, seen.dialect))
+
+    def stored(self, seen: Look) -> list[Interval]:
+        """The intervals that end with a look that a store kept; a hole between its looks is a gap, not an interval."""
+        sample = self.followed(seen)
+        self.since_mono_s = min(self.since_mono_s, sample.t_mono_s)
+        if self.before is not None:
+            apart_s = sample.t_mono_s - self.before.t_mono_s
+            self._spacing_s = min(self._spacing_s, apart_s)
+            if apart_s > GAP_SPACINGS * self._spacing_s:
+                self.before = None
+        return self.account(sample)
 
     def state(self) -> TargetState:
         """The target now."""

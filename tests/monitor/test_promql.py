@@ -1,0 +1,148 @@
+"""Reading from a store: the parser by hand, and a real Prometheus that scrapes, goes away, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from joulemill.errors import InputError
+from joulemill.monitor.config import MonitorConfig, StoreConfig
+from joulemill.monitor.loop import Monitor
+from joulemill.monitor.promql import scraped, selector
+from joulemill.monitor.snapshot import TokenKind
+
+
+def answer(*series: dict[str, Any]) -> dict[str, Any]:
+    return {"status": "success", "data": {"resultType": "matrix", "result": list(series)}}
+
+
+def line(name: str, values: list[tuple[float, str]], **labels: str) -> dict[str, Any]:
+    return {"metric": {"__name__": name, "instance": "h:1", "job": "j", **labels}, "values": [list(v) for v in values]}
+
+
+def test_raw_samples_become_pages_and_what_was_read_is_not_read_again() -> None:
+    told = answer(
+        line("vllm:generation_tokens_total", [(10.0, "5"), (20.0, "9")], model_name="m"),
+        line("vllm:num_requests_running", [(10.0, "1"), (20.0, "2")], model_name="m"),
+    )
+    (found,) = scraped(told, {})
+    assert (found.instance, found.model) == ("h:1", "m") and [t for t, _ in found.pages] == [10.0, 20.0]
+    assert {s.name: s.value for s in found.pages[1][1].samples} == {
+        "vllm:generation_tokens_total": 9.0, "vllm:num_requests_running": 2.0,
+    }  # fmt: skip
+    assert [t for t, _ in scraped(told, {"h:1": 10.0})[0].pages] == [20.0]
+    for faulty in ({"status": "error"}, [], {"status": "success", "data": {"resultType": "vector"}}):
+        with pytest.raises(InputError, match="no range"):
+            scraped(faulty, {})
+
+
+def test_the_selector_asks_for_the_servers_names_alone() -> None:
+    text = selector('job="vllm"')
+    assert text.startswith('{__name__=~"') and text.endswith(',job="vllm"}') and "generation_tokens" in text
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+class Store:
+    """Debian's Prometheus on a folder that outlives it."""
+
+    def __init__(self, folder: Path, target: str) -> None:
+        self.port, self.folder = free_port(), folder
+        jobs = [{"job_name": "vllm", "scrape_interval": "500ms", "static_configs": [{"targets": [target]}]}]
+        (folder / "prometheus.yml").write_text(json.dumps({"scrape_configs": jobs}))
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            ["prometheus", f"--config.file={self.folder}/prometheus.yml", f"--storage.tsdb.path={self.folder}/data",
+             f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=error"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+
+
+async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come about"
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs Debian's prometheus")
+def test_a_real_prometheus_that_goes_away_and_comes_back(tmp_path: Path) -> None:
+    """Tokens rise by 100 a second. What Prometheus missed is a gap of that length; nothing is counted twice."""
+
+    async def scenario() -> None:
+        began = time.monotonic()
+
+        async def page(_: web.Request) -> web.Response:
+            made = 100.0 * (time.monotonic() - began)
+            text = "# TYPE vllm:generation_tokens_total counter\n"
+            text += f'vllm:generation_tokens_total{{model_name="m"}} {made:.3f}\n'
+            return web.Response(text=text + 'vllm:num_requests_running{model_name="m"} 1\n')
+
+        app = web.Application()
+        app.router.add_get("/metrics", page)
+        server = TestServer(app)
+        await server.start_server()
+        store = Store(tmp_path, f"127.0.0.1:{server.port}")
+        store.start()
+        monitor = Monitor(MonitorConfig(period_s=0.5, store=StoreConfig(url=store.url, match='job="vllm"')))
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(monitor.run(stop))
+
+        def tokens() -> float:
+            return sum(t.tokens.get(TokenKind.OUTPUT, 0.0) for t in monitor.snapshot().targets)
+
+        await until(lambda: tokens() > 300)
+        store.stop()
+        await until(lambda: monitor.config_error is not None)
+        away = tokens()
+        await asyncio.sleep(4.0)
+        assert tokens() - away < 150  # at most what had been kept before it went
+        store.start()
+        await until(lambda: monitor.config_error is None and tokens() > away + 300)
+        (target,) = monitor.snapshot().targets
+        assert target.facts.model == "m" and target.facts.target == f"127.0.0.1:{server.port}"
+        assert target.latest is not None and target.unobserved_s > 3.0
+        seen_s = target.latest.end_s - target.since_s - target.unobserved_s
+        assert tokens() == pytest.approx(100.0 * seen_s, rel=0.15, abs=80)
+        stop.set()
+        await running
+        store.stop()
+        await server.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_is_not_there_is_told_and_the_monitor_lives() -> None:
+    async def scenario() -> None:
+        monitor = Monitor(MonitorConfig(period_s=0.1, store=StoreConfig(url=f"http://127.0.0.1:{free_port()}")))
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(monitor.run(stop))
+        await until(lambda: monitor.config_error is not None, 5.0)
+        assert "127.0.0.1" in (monitor.config_error or "") and monitor.snapshot().targets == ()
+        stop.set()
+        await running
+
+    asyncio.run(scenario())
