@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", metavar="FILE", type=Path, help="keep the history in this SQLite file")
     parser.add_argument("--store-max", metavar="SIZE", default="2 GB", help="the file's bound (default: 2 GB)")
     parser.add_argument("--raw-days", metavar="N", type=float, default=1.0, help="keep single intervals so long")
+    parser.add_argument("--otlp", action="store_true", help="also export by OTLP (OTEL_EXPORTER_OTLP_ENDPOINT)")
     parser.add_argument("--for", dest="duration", metavar="TIME", help="end after this time, e.g. 60s (default: never)")
     parser.add_argument("--once", action="store_true", help="end when each target has had one interval")
     parser.add_argument("--json", action="store_true", help="print what is known at the end as JSON on stdout")
@@ -74,6 +75,8 @@ def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], M
             keeper = Keeper(history)
             ending.callback(keeper.close)
         monitor = Monitor(config, keeper, history.totals() if history else None)
+        if args.otlp:
+            ending.callback(_exported(monitor, config.period_s))
         app = None if page is None else _app(monitor, history, page[2])
         if page is not None:
             sys.stderr.write(f"page: http://{page[0]}:{page[1]}/   metrics: http://{page[0]}:{page[1]}/metrics\n")
@@ -96,6 +99,15 @@ def _address(args: argparse.Namespace) -> tuple[str, int, str | None] | None:
     check_open(host, token)
     needed()
     return host, port, token
+
+
+def _exported(monitor: Monitor, period_s: float) -> Callable[[], None]:
+    """Export by OTLP from now on; what is returned ends it."""
+    from joulemill.monitor.extra import needed
+    from joulemill.monitor.otlp import exporter, start
+
+    needed()
+    return start(monitor, exporter(), period_s)
 
 
 def _history(args: argparse.Namespace) -> History:
