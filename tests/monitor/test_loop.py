@@ -86,6 +86,24 @@ def test_a_hostile_page_is_a_gap_and_nothing_is_invented_for_it() -> None:
     assert state.unobserved_s > 0.3
 
 
+def test_a_target_that_flaps_is_never_counted_twice_and_its_down_time_is_a_gap() -> None:
+    async def script(server: Server) -> None:
+        await asyncio.sleep(0.4)
+        for _ in range(5):
+            server.output += 100
+            await asyncio.sleep(0.2)
+            server.broken = True
+            server.output += 100
+            await asyncio.sleep(0.15)
+            server.broken = False
+            await asyncio.sleep(0.3)
+
+    state = asyncio.run(watched(Server(), script)).targets[0]
+    # Of the 500 while it was up every one is there; of the 500 while it was down, none or all of a stretch.
+    assert 500 <= state.tokens[TokenKind.OUTPUT] <= 1000
+    assert state.unobserved_s > 0.4
+
+
 class FullDisk:
     def append(self, intervals: object, facts: object) -> None:
         raise OSError(28, "No space left on device")
