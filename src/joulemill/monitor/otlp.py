@@ -45,7 +45,11 @@ def start(source: SnapshotSource, to: Any, period_s: float) -> Callable[[], None
             return [Observation(value, labels) for labels, value in observed(source.snapshot(), name)]
 
         make(name.replace("_", ".", 1), callbacks=[observe], unit=unit_of(name), description=text)
-    return provider.shutdown
+
+    def end() -> None:
+        provider.shutdown()
+
+    return end
 
 
 def _families(now: Snapshot) -> list[tuple[str, str, str]]:
