@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from joulemill.catalog.dialect import dialect
 from joulemill.decisions.diagnosis import CANDIDATES, diagnose
-from joulemill.decisions.evidence import Evidence, Sharing, answer_to_load_ratio, gather, load_elasticity
+from joulemill.decisions.evidence import Evidence, Sharing, _served, answer_to_load_ratio, gather, load_elasticity
 from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Outcome, Quantity
-from joulemill.ledger.window import load_requests
+from joulemill.ledger.window import Window, load_requests
 from joulemill.physics.ceilings import CeilingValue
 from joulemill.servers.metrics import canonical, parse_metrics
 from tests.decisions.cases import CASES, drawn_cases, known, made
@@ -277,3 +277,18 @@ def test_an_answer_by_the_architecture_is_open_far_below_the_ceilings() -> None:
     assert far.name == "undecided" and "twice the slots" in (far.would_decide or "")
     measured = replace(seen, achieved_tok_s=known(150.0), load_elasticity=replace(said, basis=Basis.MEASURED))
     assert diagnose(measured).name == "kv_capacity"
+
+
+def test_a_request_that_was_due_just_before_the_end_is_not_held_against_the_server() -> None:
+    """Two requests, the second at the window's very end: a server that keeps up has served all that could be served."""
+    record = steady_run()
+    first = record.requests[0]
+    second = replace(first, id="b", **{
+        f: getattr(first, f) + 3.0 for f in ("scheduled_mono_s", "dispatched_mono_s", "first_byte_mono_s",
+                                             "first_token_mono_s", "last_token_mono_s", "end_mono_s")
+    }, chunk_mono_s=tuple(t + 3.0 for t in first.chunk_mono_s))  # fmt: skip
+    start = first.scheduled_mono_s - 0.5
+    window = Window(start, second.scheduled_mono_s + 0.1, "by hand")
+    assert _served([first, second], window) == pytest.approx(1.0)
+    late = replace(second, scheduled_mono_s=second.scheduled_mono_s - 2.5)  # due long before, and not served in time
+    assert _served([first, late], window) == pytest.approx(0.5)

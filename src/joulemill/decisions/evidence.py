@@ -187,7 +187,10 @@ def _together(rows: Sequence[RequestRecord], window: Window, first: str, last: s
 
 
 def _served(load: Sequence[RequestRecord], window: Window) -> float | None:
-    due = sum(window.start_s <= r.scheduled_mono_s < window.end_s for r in load)
+    """Requests that ended well in the window ÷ those that were due as much earlier as the fastest one took."""
+    well = [r for r in load if r.outcome is Outcome.OK and r.end_mono_s is not None]
+    least_s = min((r.end_mono_s - r.scheduled_mono_s for r in well if r.end_mono_s is not None), default=0.0)
+    due = sum(window.start_s <= r.scheduled_mono_s + least_s < window.end_s for r in load)
     ended = sum(r.outcome is Outcome.OK for r in _ended(load, window))
     return ended / due if due else None
 
