@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -211,3 +214,37 @@ def test_one_reading_is_no_energy() -> None:
     assert [f.code for f in alone.findings if f.fatal] == [Reason.TOO_FEW_READINGS]
     refused = window_energy(alone, 0.0, 10.0)
     assert refused.energy_j is None and Reason.TOO_FEW_READINGS in {f.code for f in refused.findings}
+
+
+def test_a_sensor_that_looks_a_quarter_of_the_time_is_less_sure_of_a_restless_power() -> None:
+    t = np.arange(0.0, 60.0, 0.1)
+    watts = 500.0 + 40.0 * np.where(np.arange(len(t)) % 2, 1.0, -1.0)
+    raw = readings("meter:a:power", t, lambda x: np.interp(x, t, watts))
+    gauge = channel("meter:a:power", quantity=Quantity.POWER, update_period_s=0.1)
+    whole, part = (window_energy(trace(replace(gauge, sampled_ratio=s), raw), 10.0, 50.0) for s in (None, 0.25))
+    # successive differences of 80 W: sigma = 80/sqrt(2)
+    extra = math.sqrt(part.half_width_j**2 - whole.half_width_j**2)
+    assert part.energy_j == whole.energy_j
+    assert extra == pytest.approx(0.75 * 1.96 * 80.0 / math.sqrt(2.0) * 40.0, rel=1e-6)
+
+
+def test_part_time_sampling_is_not_shrunk_by_measuring_longer_and_is_nothing_for_a_steady_power() -> None:
+    rng = np.random.default_rng(7)
+    t = np.arange(0.0, 400.0, 0.1)
+    noise = rng.normal(500.0, 30.0, len(t))
+    gauge = channel("meter:a:power", quantity=Quantity.POWER, update_period_s=0.1, sampled_ratio=0.25)
+    restless = trace(gauge, readings(gauge.id, t, lambda x: np.interp(x, t, noise)))
+    short, long = (window_energy(restless, 10.0, end) for end in (20.0, 390.0))
+    assert long.half_width_j / long.energy_j > 0.8 * short.half_width_j / short.energy_j > 0.05
+    steady = trace(gauge, readings(gauge.id, t, lambda x: 500.0 + 0.0 * x))
+    assert window_energy(steady, 10.0, 390.0).half_width_j < 1e-6
+
+
+def test_a_steady_counter_read_at_odd_moments_does_not_look_restless() -> None:
+    """Reads every 100 ms (and a little) of a counter that updates every 20 ms: the steps differ, the power does not."""
+    rng = np.random.default_rng(3)
+    t = np.cumsum(0.1 + 0.004 * rng.random(2000))
+    counter = channel(update_period_s=0.02, sampled_ratio=0.25)
+    made = trace(counter, readings(counter.id, t, lambda x: 500.0 * 0.02 * np.floor(x / 0.02)))
+    found = window_energy(made, 20.0, 180.0)
+    assert found.half_width_j < 0.03 * found.energy_j

@@ -40,6 +40,8 @@ class FakeBoard:
     default_mw: int = 700_000
     locked_mhz: tuple[int, int] | None = None
     processes: int = 1
+    use: dict[int, int] | None = field(default_factory=dict)
+    memory: dict[int, int] = field(default_factory=dict)
     clock_mhz: int = 1980
     temperature_c: int = 61
     gpu_percent: int = 97
@@ -127,7 +129,14 @@ class FakeNvml:
         return self._alive(handle).clock_mhz
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: FakeBoard) -> list[Any]:
-        return [SimpleNamespace(pid=100 + i, usedGpuMemory=None) for i in range(self._alive(handle).processes)]
+        return [
+            SimpleNamespace(pid=100 + i, usedGpuMemory=handle.memory.get(100 + i))
+            for i in range(self._alive(handle).processes)
+        ]
+
+    def nvmlDeviceGetProcessUtilization(self, handle: FakeBoard, timeStamp: int) -> list[Any]:
+        use = self._given(self._alive(handle).use)
+        return [SimpleNamespace(pid=pid, timeStamp=timeStamp + 1, smUtil=share) for pid, share in use.items()]
 
     def nvmlDeviceSetPowerManagementLimit(self, handle: FakeBoard, limit: int) -> None:
         self._permitted()

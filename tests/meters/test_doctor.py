@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,25 @@ def test_an_address_that_refuses_keeps_its_port_and_has_a_next_step(context: Met
     for m in report.missing[:2]:
         assert "127.0.0.1:9/" in m.why and "Connection refused" in m.why and "JOULEMILL_" in m.step
     assert "sees no soc" in report.missing[2].why and "need no Zeus" in report.missing[2].step
+
+
+def test_a_bmc_that_cannot_be_asked_is_one_reason_and_one_step(context: MeterContext) -> None:
+    if shutil.which("ipmitool") is None:
+        pytest.skip("ipmitool is not installed")
+    report = examine(replace(context, environ={}), ["ipmi"], duration_s=0.1)
+    assert report.missing[0].why.startswith("no power from the BMC (ipmitool: ")
+    assert report.missing[0].step.startswith("it needs root")
+
+
+def test_a_library_that_prints_what_its_error_says_is_kept_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    class Talkative:
+        def amdsmi_init(self) -> None:
+            print("Unable to find libamd_smi.so")
+            raise OSError("no driver")
+
+    report = examine(MeterContext(libraries={"amdsmi": Talkative()}), ["amd"], duration_s=0.1)
+    assert "no driver" in report.missing[0].why and capfd.readouterr() == ("", "")
+    assert not any(line.startswith("overhead") for line in summary(report))  # nothing was read: nothing was spent
 
 
 def test_a_spec_that_cannot_be_is_still_refused(context: MeterContext) -> None:

@@ -54,6 +54,7 @@ def test_everything_is_in_si() -> None:
         "energy": 5000.0, "power-instant": 320.0, "power-average": 300.0, "power-limit": 700.0, "clock-sm": 1.98e9,
         "temperature": 61.0, "utilization": 0.97, "throttle-power": 4.0, "throttle-thermal": 1.5,
         "throttle-power-cap": 4.0, "throttle-power-brake": 0.0, "throttle-thermal-sw": 0.25, "throttle-thermal-hw": 0.0,
+        "foreign-use": 0.0,
     }  # fmt: skip
 
 
@@ -139,7 +140,7 @@ def test_slow_facts_are_read_once_a_second() -> None:
         counts.append(len(meter.read()))
         hand.pass_s(0.1)
     assert counts.count(3) == 18
-    full = [i for i, n in enumerate(counts) if n == 13]
+    full = [i for i, n in enumerate(counts) if n == 14]
     assert len(full) == 3 and {b - a for a, b in pairwise(full)} <= {9, 10}
 
 
@@ -190,3 +191,13 @@ def test_a_reading_is_stamped_with_the_middle_of_its_call() -> None:
     hand = HandClock(step_s=0.01)
     reading: Reading = opened(FakeNvml(FakeBoard()), clock=hand.clock).read()[0]
     assert reading.t_wall_s - reading.t_mono_s == pytest.approx(1.7e9, abs=0.011)
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio"), [("NVIDIA H100 80GB HBM3", 0.25), ("NVIDIA A100-SXM4-80GB", 0.25), ("NVIDIA A10", None)]
+)
+def test_boards_whose_sensor_looks_part_of_the_time_say_so(name: str, ratio: float | None) -> None:
+    meter = opened(FakeNvml(FakeBoard(name=name)))
+    powered = {c.sampled_ratio for c in meter.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)}
+    others = {c.sampled_ratio for c in meter.channels() if c.quantity not in (Quantity.ENERGY, Quantity.POWER)}
+    assert (powered, others) == ({ratio}, {None})

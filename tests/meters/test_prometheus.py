@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -69,6 +70,36 @@ def test_a_page_that_stands_still_has_the_default_interval_and_it_is_told(
     meter = open_meters([f"prometheus:{web.url}"], replace(context, clock=hand.clock))[0]
     assert {c.update_period_s for c in meter.channels()} == {30.0}
     assert len(told) == 1 and "--collect-interval" in told[0]
+
+
+def stamped_page(web: Web, ahead_s: float, date: bool = True) -> dict[str, float]:
+    """A page whose samples are two seconds old, of a host whose clock is ``ahead_s`` ahead; it can be set."""
+    shown = {"t": time.time() - 2.0, "w": 300.0}
+
+    def page(_: Request) -> tuple[int, dict[str, str], str]:
+        headers = {"Date": formatdate(time.time() + ahead_s, usegmt=True) if date else ""}
+        return 200, headers, f"DCGM_FI_DEV_POWER_USAGE{{{BOARD}}} {shown['w']} {1e3 * (shown['t'] + ahead_s):.0f}\n"
+
+    web.pages["/metrics"] = page
+    return shown
+
+
+def test_a_sample_with_a_time_of_its_own_keeps_it_and_is_read_once(web: Web, context: MeterContext) -> None:
+    shown = stamped_page(web, 3600.0)
+    meter = open_meters([f"prometheus:{web.url}/metrics"], context)[0]
+    assert 0.5 <= meter.channels()[0].clock_skew_s < 1.0
+    first = meter.read()[0]
+    assert first.t_wall_s == pytest.approx(shown["t"], abs=0.6)  # an hour ahead, known to half a second by its Date
+    assert first.t_mono_s - time.monotonic() == pytest.approx(first.t_wall_s - time.time(), abs=0.05)
+    assert meter.read() == ()
+    shown.update(t=shown["t"] + 1.5, w=200.0)
+    again = meter.read()[0]
+    assert again.value == 200.0 and again.t_mono_s - first.t_mono_s == pytest.approx(1.5, abs=0.05)
+
+
+def test_a_stamping_exporter_without_date_has_a_clock_that_nobody_knows(web: Web, context: MeterContext) -> None:
+    stamped_page(web, 0.0, date=False)
+    assert open_meters([f"prometheus:{web.url}/metrics"], context)[0].channels()[0].clock_skew_s is None
 
 
 def test_thirty_seconds_of_collect_interval_refuse_or_widen_a_short_window(web: Web, context: MeterContext) -> None:

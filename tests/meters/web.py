@@ -47,9 +47,10 @@ def serving(tls: Any = None) -> Iterator[Web]:
             status, headers, body = web.reply(Request(self))
             data = json.dumps(body).encode() if isinstance(body, dict | list) else body
             data = data.encode() if isinstance(data, str) else data
-            self.send_response(status)
-            for key, value in headers.items():
-                self.send_header(key, value)
+            self.send_response_only(status)
+            for key, value in {"Date": self.date_time_string(), **headers}.items():
+                if value:  # a page leaves out the date by an empty one
+                    self.send_header(key, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

@@ -26,8 +26,9 @@ from joulemill.ledger.latency import Latency, Targets, latency, met_targets
 from joulemill.ledger.phases import PhaseFit, fit_phases, half_width_j_tok, merged_edges_s, refused_fit
 from joulemill.ledger.reasons import Finding, Reason, distinct
 from joulemill.ledger.record import Outcome, RequestRecord, RunRecord, Scope
-from joulemill.ledger.scope_account import ScopeAccount, energy_per_token, scope_accounts
+from joulemill.ledger.scope_account import Doubt, ScopeAccount, energy_per_token, scope_accounts
 from joulemill.ledger.scopes import compose
+from joulemill.ledger.sharing import foreign_use
 from joulemill.ledger.tokens import TokenCount, count_tokens
 from joulemill.ledger.trace import Floats, Trace, traces
 from joulemill.ledger.window import Window, find_window, load_requests, load_shape, steadiness, sub_window_edges_s
@@ -105,10 +106,9 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None
     output, prompt = tokens_flow.output_per_window_tok(edges), tokens_flow.prompt_per_window_tok(edges)
     window = _steady(window, output, edges)
     count = count_tokens(tokens_flow, (window.start_s, window.end_s), record.requests, record.server)
-    doubt = count.doubt_ratio
-    scopes = scope_accounts(
-        every, expected, edges, output, record.phase("idle"), holder=holder, token_doubt_ratio=doubt
-    )
+    foreign_ratio, shared = foreign_use(record, window.start_s, window.end_s)
+    doubt = Doubt(count.doubt_ratio, foreign_ratio)
+    scopes = scope_accounts(every, expected, edges, output, record.phase("idle"), holder=holder, doubt=doubt)
     main = _main(scopes)
     within = [r for r in load if _sent_within(r, window)]
     whole = latency(load, targets)
@@ -131,14 +131,14 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None
         good_rate=_rate(good, edges, "tok/s"),
         request_rate=Figure(len(ended) / window.duration_s, "req/s", Basis.MEASURED),
         good_j_tok=_per_good_token(scopes, main, good, doubt),
-        request_j=_per_request(scopes, main, ended, edges),
+        request_j=_per_request(scopes, main, ended, edges, Doubt(0.0, foreign_ratio)),
         prefill_j_tok=fitted[0],
         decode_j_tok=fitted[1],
         phases=phases,
         attribution={} if main is None else _attributions(scopes[main], tokens_flow, edges, phases, work),
         series=_series(edges, output, prompt, scopes),
         requests_in_window=tokens_flow.active(window.start_s, window.end_s),
-        findings=distinct([*findings, *count.findings]),
+        findings=distinct([*findings, *shared, *count.findings]),
     )
 
 
@@ -209,14 +209,18 @@ def _known_j(scope: ScopeAccount) -> Floats:
     return np.array([np.nan if x is None else x for x in scope.sub_window_j])
 
 
-def _per_good_token(scopes: Mapping[Scope, ScopeAccount], main: Scope | None, good: Floats, doubt: float) -> Figure:
+def _per_good_token(scopes: Mapping[Scope, ScopeAccount], main: Scope | None, good: Floats, doubt: Doubt) -> Figure:
     if main is None:
         return unknown("J/tok", _unmetered(scopes))
     return energy_per_token(scopes[main].window, _known_j(scopes[main]), good, doubt)
 
 
 def _per_request(
-    scopes: Mapping[Scope, ScopeAccount], main: Scope | None, ended: Sequence[RequestRecord], edges: Floats
+    scopes: Mapping[Scope, ScopeAccount],
+    main: Scope | None,
+    ended: Sequence[RequestRecord],
+    edges: Floats,
+    doubt: Doubt,
 ) -> Figure:
     """Joules ÷ requests that ended well, with the interval of their ratio over the sub-windows."""
     if main is None:
@@ -224,7 +228,7 @@ def _per_request(
     if not ended:
         return unknown("J/req", "no request ended well in the window; run longer")
     counts, _ = np.histogram([r.end_mono_s for r in ended if r.end_mono_s is not None], bins=edges)
-    figure = energy_per_token(scopes[main].window, _known_j(scopes[main]), counts.astype(np.float64))
+    figure = energy_per_token(scopes[main].window, _known_j(scopes[main]), counts.astype(np.float64), doubt)
     return replace(figure, unit="J/req", source="Σ J ÷ Σ requests ended well")
 
 

@@ -8,10 +8,12 @@ The interval's half width at 95 % adds in quadrature what has independent causes
               clock skew × |P − P_idle|
     gauge     rel_error × E; half a resolution step × T; sampling: t-quantile × σ/√n × T with σ from successive
               differences; (clock skew + averaging period) × |P − P_idle|
+    either    a sensor that looks for a share of the time only (``sampled_ratio``): (1 − share) × 1.96 σ × T, σ how
+              much the power moves between its updates; not shrunk by their number, for a load may beat with the sensor
     A clock that nothing bounds: instead of skew × |P − P_idle|, the most that the window's energy differs when the
     window is moved within ``CLOCK_REACH_S``.
 
-Systematic terms (rel_error, skew) are not shrunk by averaging. Pure.
+Systematic terms (rel_error, part-time sampling, skew) are not shrunk by averaging. Pure.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ GAP_READS = 5.0
 #: Updates that must fit in a window: fewer refuse, fewer than the second are told. The second is the field's practice.
 MIN_PERIODS = 2.0
 GOOD_PERIODS = 20.0
+#: 97.5 % quantile of the normal distribution.
+NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,8 @@ def _half_width_j(trace: Trace, start_s: float, end_s: float, energy_j: float, i
     else:
         terms.append(0.5 * (c.resolution or 0.0) * duration)
         terms.append(_sampling_w(trace, start_s, end_s) * duration)
+    if c.sampled_ratio is not None:
+        terms.append((1.0 - c.sampled_ratio) * NORMAL_95 * _fluctuation_w(trace, start_s, end_s) * duration)
     delay_s = 0.0 if trace.kind == "counter" else trace.lag_s
     if c.clock_skew_s is None:
         terms += [_moved_j(trace, start_s, end_s, energy_j), delay_s * swing]
@@ -221,6 +227,24 @@ def _edge_j(trace: Trace, at_s: float) -> float:
     low = max(least * before, whole - most * after)
     high = min(most * before, whole - least * after)
     return max(high - taken, taken - low, 0.0)
+
+
+def _fluctuation_w(trace: Trace, start_s: float, end_s: float) -> float:
+    """σ of the power from one update of the sensor to the next [W], by successive differences: a drift does not count.
+
+    A gauge that is read more often than it updates repeats itself, which tells nothing. A counter's knots come up to
+    ``lag_s`` late, each by itself; what that does to the power between them, 3 (lag P)² / 12 Δt², is taken off.
+    """
+    if trace.kind != "counter":
+        p = trace.level[(trace.t_s >= start_s) & (trace.t_s <= end_s)]
+        p = p[np.concatenate(([True], np.diff(p) != 0.0))] if len(p) else p
+        return math.sqrt(float(np.mean(np.diff(p) ** 2)) / 2.0) if len(p) > 2 else 0.0
+    inside = (trace.t_s[:-1] >= start_s) & (trace.t_s[1:] <= end_s)
+    p, dt = trace.segment_w[inside], np.diff(trace.t_s)[inside]
+    if len(p) < 3:
+        return 0.0
+    of_lag = 3.0 / 12.0 * (trace.lag_s * float(np.mean(p)) / float(np.median(dt))) ** 2
+    return math.sqrt(max(float(np.mean(np.diff(p) ** 2)) / 2.0 - of_lag, 0.0))
 
 
 def _sampling_w(trace: Trace, start_s: float, end_s: float) -> float:

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     CLOCK_UNKNOWN = "clock_unknown"
     MISSING_DEVICE = "missing_device"
     UNEXPECTED_DEVICE = "unexpected_device"
+    SHARED_DEVICE = "shared_device"
     DUPLICATE_CHANNEL = "duplicate_channel"
     OVERLAP = "overlap_resolved"
     AMBIGUOUS_DEVICES = "ambiguous_devices"

@@ -32,7 +32,8 @@ class Scope(StrEnum):
 class Quantity(StrEnum):
     """What a reading's number means.
 
-    ``energy`` is a counter in J since an arbitrary start; ``power`` an average or instant in W.
+    ``energy`` is a counter in J since an arbitrary start; ``power`` an average or instant in W. ``foreign_use`` is the
+    most that processes other than the server's can have had of a device's work, 0–1.
     """
 
     ENERGY = "energy_j"
@@ -44,6 +45,7 @@ class Quantity(StrEnum):
     THROTTLE_THERMAL = "throttle_thermal_s"
     UTILIZATION = "utilization_ratio"
     HEAT_REMOVED = "heat_removed_w"
+    FOREIGN_USE = "foreign_use_ratio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Channel:
     clock_skew_s  bound on the offset between the meter's clock and ours; 0: a local sensor; None: unbounded
     includes      ids of channels whose energy is already inside this one (psys ⊇ package): never add them
     source        where the facts above come from
+    sampled_ratio share of the time in which the sensor looks; None: all of it, or unknown
     """
 
     id: str
@@ -78,6 +81,7 @@ class Channel:
     clock_skew_s: float | None = 0.0
     includes: tuple[str, ...] = ()
     source: str | None = None
+    sampled_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

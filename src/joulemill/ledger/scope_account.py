@@ -19,6 +19,21 @@ from joulemill.ledger.trace import Floats, Trace
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """What J/token is no surer than.
+
+    token_ratio    share of the tokens by which their count may be off
+    foreign_ratio  share of the joules that may be others' (a device that other processes use too)
+    """
+
+    token_ratio: float = 0.0
+    foreign_ratio: float = 0.0
+
+
+NO_DOUBT = Doubt()
+
+
+@dataclass(frozen=True, slots=True)
 class ScopeAccount:
     """Joules of one scope. Every figure is unknown with its reason where it cannot be known.
 
@@ -55,12 +70,12 @@ def scope_accounts(
     idle: Phase | None,
     *,
     holder: Holder | None = None,
-    token_doubt_ratio: float = 0.0,
+    doubt: Doubt = NO_DOUBT,
 ) -> dict[Scope, ScopeAccount]:
     """The account of every scope over [edges_s[0], edges_s[-1]], with ``output_tok`` [k] of its sub-windows.
 
     holder   what holds the metered parts, where no meter sees the whole node; None: then the node is unknown
-    token_doubt_ratio   share of the tokens that two counts part by: J/tok is no surer than its tokens
+    doubt    how far tokens and joules may not be the server's own
     """
     idles = {i: _idle_result(t, idle) for i, t in all_traces.items()}
     start, end = float(edges_s[0]), float(edges_s[-1])
@@ -71,7 +86,7 @@ def scope_accounts(
         results[i] = window_energy(t, start, end, idle_power_w=watts)
     refusals = {i: tuple(f for f in r.findings if f.fatal) for i, r in results.items() if r.energy_j is None}
     composed = compose((t.channel for t in all_traces.values()), refusals, expected)
-    given = _Given(all_traces, edges_s, output_tok, holder, token_doubt_ratio)
+    given = _Given(all_traces, edges_s, output_tok, holder, doubt)
     return {s: _account(c, given, results, idles) for s, c in composed.items()}
 
 
@@ -83,7 +98,7 @@ class _Given:
     edges_s: Floats
     output_tok: Floats
     holder: Holder | None
-    token_doubt_ratio: float
+    doubt: Doubt
 
 
 def _idle_result(trace: Trace, idle: Phase | None) -> EnergyResult | None:
@@ -188,7 +203,7 @@ def _token_figures(
     window: EnergyResult, idle: EnergyResult | None, joules: Floats, given: _Given
 ) -> tuple[Figure, Figure]:
     """J/tok, and J/tok above idle."""
-    output_tok, doubt = given.output_tok, given.token_doubt_ratio
+    output_tok, doubt = given.output_tok, given.doubt
     whole = energy_per_token(window, joules, output_tok, doubt)
     if window.energy_j is None or idle is None or idle.power_w is None:
         missing = _idle_power(idle).reason if window.energy_j is not None else why(window.findings)
@@ -211,19 +226,20 @@ def _above_idle_half_j(window: EnergyResult, idle: EnergyResult) -> float:
     return math.hypot(gain * (parts[0][0] - parts[1][0]), *rest)
 
 
-def energy_per_token(
-    window: EnergyResult, joules: Floats, tokens_tok: Floats, token_doubt_ratio: float = 0.0
-) -> Figure:
+def energy_per_token(window: EnergyResult, joules: Floats, tokens_tok: Floats, doubt: Doubt = NO_DOUBT) -> Figure:
     """Σ joules [k] ÷ Σ tokens [k] with the interval of ``ratio_interval``; the meter's part from ``window``.
 
-    token_doubt_ratio   how far the count of tokens may be off, as a share of it
+    doubt   what J/token is no surer than; joules that may be others' let it reach down only
     """
     if window.energy_j is None:
         return unknown("J/tok", why(window.findings))
-    half_j = math.hypot(window.half_width_j or 0.0, token_doubt_ratio * window.energy_j)
+    half_j = math.hypot(window.half_width_j or 0.0, doubt.token_ratio * window.energy_j)
     found = ratio_interval(joules, tokens_tok, half_j)
     if found is None:
         return unknown("J/tok", f"{Reason.NO_TOKENS.value}: no token that counts in the window")
     few = f"{Reason.TOO_FEW_WINDOWS.value}: {found.n} sub-windows, {FEWEST} needed for an interval; run longer"
     reason = few if found.low is None else None
-    return Figure(found.value, "J/tok", window.basis, found.low, found.high, LEVEL, reason, "Σ J ÷ Σ output tok")
+    low = None if found.low is None else found.low - doubt.foreign_ratio * max(found.value, 0.0)
+    if low is not None and not (joules < 0.0).any():  # few windows reach far: what is never negative ends at 0
+        low = max(low, 0.0)
+    return Figure(found.value, "J/tok", window.basis, low, found.high, LEVEL, reason, "Σ J ÷ Σ output tok")

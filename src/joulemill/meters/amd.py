@@ -9,7 +9,9 @@ SPEC: ``amd[:count=8]``.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from typing import Any
 
@@ -135,8 +137,9 @@ def _number(value: Any) -> float:
 
 def _library(context: MeterContext) -> Any:
     try:
-        library = context.library("amdsmi")
-        library.amdsmi_init()
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # it prints what the error says as well
+            library = context.library("amdsmi")
+            library.amdsmi_init()
     except Exception as error:  # not installed, no driver, no board
         raise MachineError(
             f"no AMD GPU to meter here ({error}): install ROCm's amdsmi for this Python "

@@ -30,6 +30,35 @@ def cpu_count(proc: Path) -> int:
     return sum(1 for line in lines if line.startswith("cpu") and line[3:4].isdigit())
 
 
+def process_tree(proc: Path, pid: int) -> set[int]:
+    """``pid``, its children and theirs, as far as they can be seen."""
+    parents: dict[int, int] = {}
+    for path in proc.iterdir():
+        if path.name.isdigit():
+            try:
+                parents[int(path.name)] = int(_stat(proc, int(path.name))[1])
+            except (ProcessLookupError, MachineError):
+                continue
+    tree = {pid}
+    grown = True
+    while grown:
+        more = {child for child, parent in parents.items() if parent in tree} - tree
+        grown = bool(more)
+        tree |= more
+    return tree
+
+
+def _stat(proc: Path, pid: int) -> list[str]:
+    """Fields from the third on; the second, the name, may hold spaces and brackets."""
+    try:
+        text = (proc / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ProcessLookupError(f"process {pid} has ended") from error
+    except OSError as error:
+        raise MachineError(f"the CPU time of process {pid} cannot be read: {error}") from error
+    return text.rsplit(")", 1)[1].split()
+
+
 class ProcessTime:
     """CPU seconds of a process, its children, and what of them has ended. Never goes down.
 
@@ -66,27 +95,7 @@ class ProcessTime:
         return sum(int(x) for x in stat[11:15])  # utime, stime, cutime, cstime
 
     def _stat(self, pid: int) -> list[str]:
-        """Fields from the third on; the second, the name, may hold spaces and brackets."""
-        try:
-            text = (self._proc / str(pid) / "stat").read_text()
-        except (FileNotFoundError, ProcessLookupError) as error:
-            raise ProcessLookupError(f"process {pid} has ended") from error
-        except OSError as error:
-            raise MachineError(f"the CPU time of process {pid} cannot be read: {error}") from error
-        return text.rsplit(")", 1)[1].split()
+        return _stat(self._proc, pid)
 
     def _scan(self) -> None:
-        parents: dict[int, int] = {}
-        for path in self._proc.iterdir():
-            if path.name.isdigit():
-                try:
-                    parents[int(path.name)] = int(self._stat(int(path.name))[1])
-                except (ProcessLookupError, MachineError):
-                    continue
-        tree = {self._pid}
-        grown = True
-        while grown:
-            more = {pid for pid, parent in parents.items() if parent in tree} - tree
-            grown = bool(more)
-            tree |= more
-        self._tree, self._scanned_s = tree, self._now_s()
+        self._tree, self._scanned_s = process_tree(self._proc, self._pid), self._now_s()

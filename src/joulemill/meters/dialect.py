@@ -16,6 +16,7 @@ from joulemill.catalog.exporters import ExporterDialect, ExporterMetric
 from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.exposition import Sample
+from joulemill.meters.nvidia_sensor import sampled_ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,10 @@ def meter_of(found: Found, spec: str, everything: Iterable[Found]) -> str:
     return f"{spec}#{found.dialect.name}" if len({f.dialect.name for f in everything}) > 1 else spec
 
 
-def channel_of(found: Found, spec: str, *, update_period_s: float | None, clock_skew_s: float) -> Channel:
+def channel_of(found: Found, spec: str, *, update_period_s: float | None, clock_skew_s: float | None) -> Channel:
     """The channel of a sample that was found."""
     metric = found.metric
+    energetic = metric.quantity in (Quantity.ENERGY, Quantity.POWER)
     return Channel(
         id=found.channel,
         meter=spec,
@@ -87,6 +89,7 @@ def channel_of(found: Found, spec: str, *, update_period_s: float | None, clock_
         clock_skew_s=clock_skew_s,
         includes=tuple(f"{found.dialect.name}:{found.device}:{n}" for n in metric.inside),
         source=f"{found.sample.name}; {found.dialect.source}",
+        sampled_ratio=sampled_ratio(found.sample.labels.get("modelName", "")) if energetic else None,
     )
 
 

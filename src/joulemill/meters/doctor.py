@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from itertools import pairwise
 
 from joulemill.errors import InputError, MachineError
@@ -21,7 +20,7 @@ from joulemill.ledger.scopes import compose
 from joulemill.ledger.trace import trace
 from joulemill.meters.cadence import infer_update_period
 from joulemill.meters.exposition import parse_exposition
-from joulemill.meters.http import HttpSource
+from joulemill.meters.http import HttpSource, clock_ahead_s
 from joulemill.meters.meter import Meter, MeterContext, open_meters
 from joulemill.meters.opening import candidates, pci_gpus
 from joulemill.meters.sampler import Sampler
@@ -156,9 +155,7 @@ def check_server(url: str, context: MeterContext) -> ServerCheck:
     try:
         answer = source.get(path)
         count = len({s.name for s in parse_exposition(answer.body.decode("utf-8", "replace"))})
-        date = answer.headers.get("date")
-        ahead_s = None if date is None else parsedate_to_datetime(date).timestamp() + 0.5 - context.clock.wall()
-        return ServerCheck(url, count, ahead_s, None)
+        return ServerCheck(url, count, clock_ahead_s(answer, context.clock.wall()), None)
     except (OSError, ValueError) as error:
         return ServerCheck(url, None, None, f"{error}; does the server serve metrics there (llama-server: --metrics)?")
     finally:
@@ -273,7 +270,7 @@ def summary(report: DoctorReport) -> list[str]:
     lines += [f"covered  {c}" for c in report.coverage]
     lines += [f"missing  {m.what}: {m.why}\n         → {m.step}" for m in report.missing]
     lines += [f"notice   {n}" for n in report.notices]
-    if report.core_ratio is not None:
+    if report.core_ratio is not None and report.channels:
         verdict = "fine" if report.core_ratio < OVERHEAD_RATIO else "more than 1 %: sample less often"
         lines.append(f"overhead {report.core_ratio:.2%} of one core ({verdict})")
     if report.clock_step_s:

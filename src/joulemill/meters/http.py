@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +32,19 @@ class Answer:
     def json(self) -> Any:
         """The body as JSON. Raises ValueError."""
         return json.loads(self.body)
+
+
+#: An HTTP Date has whole seconds: the moment lies within this of their middle [s].
+DATE_HALF_S = 0.5
+
+
+def clock_ahead_s(answer: Answer, wall_s: float) -> float | None:
+    """How far the server's clock is ahead of ``wall_s`` by its ``Date``, to ``DATE_HALF_S``; None where it sends none.
+
+    Raises ValueError where it is no date.
+    """
+    date = answer.headers.get("date")
+    return None if date is None else parsedate_to_datetime(date).timestamp() + DATE_HALF_S - wall_s
 
 
 class HttpError(OSError):

@@ -89,7 +89,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         text = ask()
         _ = parse_sensor(text, sensor) if sensor else parse_dcmi(text)
     except IpmiError as error:
-        raise MachineError(f"--meter {spec.text}: {error}; {_hint(spec)}") from error
+        raise MachineError(f"--meter {spec.text}: no power from the BMC ({error}); {_hint(spec)}") from error
     host = spec.target or "node"
     channel = Channel(
         id=f"ipmi:{host}:power",

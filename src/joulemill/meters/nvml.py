@@ -19,6 +19,8 @@ from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.cadence import infer_update_period
 from joulemill.meters.meter import Meter, MeterContext, Spec
+from joulemill.meters.nvidia_sensor import sampled_ratio
+from joulemill.meters.nvml_sharing import Sharing
 from joulemill.meters.probe import Probe, ProbeMeter
 
 #: Assumed half width at 95 % of the board's power sensor (and so of its counter): docs/measuring.md gives sources.
@@ -52,7 +54,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     library = _library(context)
     try:
         boards = _chosen(find_boards(library), spec, context)
-        probes = [p for b in boards for p in _supported(_board_probes(library, b, spec.text, scope))]
+        probes = [p for b in boards for p in _supported(_board_probes(library, b, spec.text, scope, context))]
         powered = {p.channel.device for p in probes if p.channel.quantity in (Quantity.ENERGY, Quantity.POWER)}
         silent = [b for b in boards if b.uuid not in powered]
         if silent:
@@ -115,14 +117,14 @@ def _chosen(boards: tuple[Board, ...], spec: Spec, context: MeterContext) -> tup
     return chosen
 
 
-def _board_probes(library: Any, board: Board, spec: str, scope: str) -> Iterator[Probe]:
+def _board_probes(library: Any, board: Board, spec: str, scope: str, context: MeterContext) -> Iterator[Probe]:
     module = board.module and scope == "board"
     mark = "module-" if module else ""
     what = "module (CPU, GPU and memory)" if module else "whole board" if not board.module else "GPU alone"
     note = f"{board.name}, {what}" + (", MIG mode: all slices together" if board.mig else "")
     known = Channel(
         "", spec, board.uuid, Scope.DEVICE, Quantity.POWER, Basis.MEASURED,
-        resolution=1e-3, rel_error=REL_ERROR, source=note,
+        resolution=1e-3, rel_error=REL_ERROR, source=note, sampled_ratio=sampled_ratio(board.name),
     )  # fmt: skip
 
     def channel(name: str, quantity: Quantity, source: str, includes: tuple[str, ...] = ()) -> Channel:
@@ -141,9 +143,16 @@ def _board_probes(library: Any, board: Board, spec: str, scope: str) -> Iterator
     field = channel("power-instant", Quantity.POWER, "field 186, POWER_INSTANT", ("power-average",))
     yield Probe(field, lambda: _field(library, h, instant) * 1e-3)
     yield Probe(*_average_power(library, board, power_scope, channel))
-    for name, quantity, source, read in _slow_facts(library, h):
-        fact = replace(channel(name, quantity, source), rel_error=None, resolution=None)
+    shared = ("foreign-use", Quantity.FOREIGN_USE, "nvmlDeviceGetProcessUtilization: share of other processes")
+    sharing = Sharing(library, h, context)
+    for name, quantity, source, read in [*_slow_facts(library, h), (*shared, sharing.foreign_ratio)]:
+        fact = replace(channel(name, quantity, source), rel_error=None, resolution=None, sampled_ratio=None)
         yield Probe(fact, read, SLOW_S)
+    if others := _ask(sharing.others):
+        context.notice(
+            f"{board.name} ({board.uuid}): process {', '.join(map(str, others))} computes there too; a board's energy "
+            "has no split by process, so J/token will be told with their share as doubt. Stop them for a clean figure"
+        )
 
 
 def _average_power(

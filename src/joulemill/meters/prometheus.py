@@ -1,7 +1,9 @@
 """Power exporters by scraping: one exporter's own page, or what a Prometheus server has collected.
 
 A page shows the last value that the exporter took, which may be older than the scrape: where nothing moves while we
-watch, the exporter's default collect interval is taken for its update period, and told. A Prometheus server gives the
+watch, the exporter's default collect interval is taken for its update period, and told. A sample that the exporter put
+its own time to keeps that time: its clock is compared with ours by the HTTP ``Date``, to half a second, and a sample
+that is shown again is no new reading. A Prometheus server gives the
 samples with its own times: they are asked for as a range, so each keeps the time at which it was scraped, and the
 server's clock is compared with ours.
 
@@ -11,6 +13,7 @@ SPEC: ``prometheus:URL[,dialect=NAME][,via=scrape|api][,where=Hostname:gpu1+job:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,7 +26,7 @@ from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.dialect import Found, channel_of, meter_of, name_pattern, select
 from joulemill.meters.exposition import Sample, parse_exposition
-from joulemill.meters.http import Credentials, HttpSource, unreachable
+from joulemill.meters.http import DATE_HALF_S, Credentials, HttpSource, clock_ahead_s, unreachable
 from joulemill.meters.meter import Meter, MeterContext, Spec
 
 #: How long a page is watched at opening, and how often, to see whether it moves.
@@ -61,6 +64,8 @@ class PageMeter:
         self._source, self._asked, self._context = source, asked, context
         path = source.path if source.path not in ("", "/") else "/metrics"
         self._path = path
+        self._latest: dict[str, float] = {}
+        self._ahead_s: float | None = None
         first, took_s = self._scrape()
         if not first:
             names = ", ".join(d.name for d in asked.dialects)
@@ -73,7 +78,7 @@ class PageMeter:
                 f,
                 meter_of(f, asked.spec.text, first.values()),
                 update_period_s=_of_power(f, period_s),
-                clock_skew_s=took_s / 2,
+                clock_skew_s=self._skew_s(f, took_s),
             )
             for f in first.values()
         )
@@ -83,7 +88,10 @@ class PageMeter:
         return self._channels
 
     def read(self) -> tuple[Reading, ...]:
-        """One scrape, stamped with its middle; a channel that the page no longer shows is an error reading."""
+        """One scrape, stamped with its middle; a channel that the page no longer shows is an error reading.
+
+        A sample with a time of its own is stamped with that, once.
+        """
         clock = self._context.clock
         began_s = clock.mono()
         try:
@@ -91,17 +99,38 @@ class PageMeter:
         except (OSError, ValueError) as error:
             return tuple(self._context.reading(c.id, None, str(error)) for c in self._channels)
         mono, wall = began_s + took_s / 2, clock.wall() - took_s / 2
-        return tuple(_reading(c, found.get(c.id), mono, wall) for c in self._channels)
+        each = [(c, f, self._stamped(f, mono, wall)) for c in self._channels for f in [found.get(c.id)]]
+        return tuple(_reading(c, f, *when) for c, f, when in each if when is not None)
 
     def close(self) -> None:
         """End the connection."""
         self._source.close()
 
     def _scrape(self) -> tuple[dict[str, Found], float]:
-        began_s = self._context.clock.mono()
-        page = self._source.get(self._path).body.decode("utf-8", "replace")
-        took_s = self._context.clock.mono() - began_s
-        return self._asked.select(parse_exposition(page)), took_s
+        clock = self._context.clock
+        began_s = clock.mono()
+        answer = self._source.get(self._path)
+        took_s = clock.mono() - began_s
+        if self._ahead_s is None:
+            self._ahead_s = clock_ahead_s(answer, clock.wall() - took_s / 2)
+        return self._asked.select(parse_exposition(answer.body.decode("utf-8", "replace"))), took_s
+
+    def _skew_s(self, found: Found, took_s: float) -> float | None:
+        """Bound on the error of a sample's time: of our own clock's, or of the exporter's, which its Date tells."""
+        if found.sample.t_wall_s is None:
+            return took_s / 2
+        return None if self._ahead_s is None else DATE_HALF_S + took_s / 2
+
+    def _stamped(self, found: Found | None, mono: float, wall: float) -> tuple[float, float] | None:
+        """The times of a sample on our clocks; None for one that was read already."""
+        if found is None or found.sample.t_wall_s is None:
+            return mono, wall
+        t = found.sample.t_wall_s
+        if t <= self._latest.get(found.channel, -math.inf):
+            return None
+        self._latest[found.channel] = t
+        ours = t - (self._ahead_s or 0.0)
+        return mono + ours - wall, ours
 
     def _watched(self, first: Mapping[str, Found]) -> float | None:
         """The exporter's default collect interval where its values stand still while we watch, else None."""
