@@ -35,7 +35,7 @@ text = st.text(max_size=12)
 channels = st.builds(
     Channel, id=text, meter=text, device=text, scope=st.sampled_from(Scope), quantity=st.sampled_from(Quantity),
     basis=st.sampled_from(Basis), resolution=maybe, update_period_s=maybe, max_range=maybe, rel_error=maybe,
-    clock_skew_s=st.none() | numbers, sampled_ratio=st.none() | numbers, includes=st.lists(text, max_size=2).map(tuple), source=st.none() | text,
+    clock_skew_s=maybe, sampled_ratio=maybe, includes=st.lists(text, max_size=2).map(tuple), source=st.none() | text,
 )  # fmt: skip
 readings = st.builds(Reading, text, numbers, numbers, maybe, st.none() | text)
 requests = st.builds(
