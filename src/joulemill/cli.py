@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "show": "a device, model or site of the catalogue, every fact with its source",
     "monitor": "watch servers and meters as they run: tokens, joules and gaps of every target, no load of its own",
     "chargeback": "whose joules, carbon and money a kept history shows, by day and model, label or route",
+    "history": "what the monitor kept: its tables and targets, by SQL, or as Parquet files",
     "advise": "what a kept history says could be saved: idle replicas, power caps, load in time; it changes nothing",
     "doctor": "what this machine and these endpoints can meter, and how to get the rest",
 }

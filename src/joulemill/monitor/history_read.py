@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,20 @@ class Reader:
         names, rows = self.sql("SELECT id, name, facts, since_s, last_end_s FROM target ORDER BY name")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
+    def tables(self) -> dict[str, int]:
+        """Every table and how many rows it has."""
+        found = self.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1")
+        return {name: self.rows(f"SELECT count(*) FROM {name}")[0][0] for (name,) in found}
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Whatever is read inside is of one moment, though the file is written meanwhile."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("ROLLBACK")
+
     def export_parquet(self, path: Path, table: str = "bucket") -> int:
         """Write ``table`` as Parquet; how many rows. Raises InputError without pyarrow or for an unknown table."""
         try:
@@ -113,7 +128,7 @@ class Reader:
             import pyarrow.parquet as pq
         except ImportError:
             raise InputError("Parquet needs pyarrow: pip install 'joulemill[parquet]'") from None
-        known = [r[0] for r in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        known = self.tables()
         if table not in known:
             raise InputError(f"there is no table {table!r} in the history; there are {', '.join(sorted(known))}")
         kinds = {"INTEGER": pa.int64(), "REAL": pa.float64()}
