@@ -89,7 +89,8 @@ async def _started(server: EmbeddedServer) -> None:
 
 def embedded_options(options: BenchOptions) -> EmbeddedOptions:
     """Slots for all that runs at once, and context for the longest request that can come."""
-    given: dict[str, Any] = {"gguf": options.gguf, "threads": options.threads, "kv_type": options.kv_type}
+    names = ("gguf", "threads", "kv_type", "cache_prompt", "draft_gguf", "draft_tok")
+    given: dict[str, Any] = {name: getattr(options, name) for name in names}
     slots = options.slots or options.at_once
     return EmbeddedOptions(
         slots=slots,

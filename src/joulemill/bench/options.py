@@ -21,8 +21,9 @@ class BenchOptions:
     """All that ``joulemill bench`` takes, resolved; a field's default is the flag's.
 
     url, model, api      the server to drive; url None: the embedded server with ``gguf`` (None: the bundled model)
-    threads, slots, context_tok, kv_type   of the embedded server; None: its own defaults; slots None: as many as
-                         the load needs at once
+    threads, slots, context_tok, kv_type, cache_prompt   of the embedded server; None: its own defaults; slots None: as
+                         many as the load needs at once
+    draft_gguf, draft_tok   model that drafts, and its tokens a round, for the embedded server
     concurrency          slots of a closed loop; with ``rate_req_s`` or ``trace`` it is None
     rate_req_s, burstiness   open loop: mean rate, shape of the gaps (1 Poisson, inf constant; ``bench.arrivals``)
     duration_s, requests     the load after the warm-up ends at whichever comes first; neither given: 60 s or the trace
@@ -33,6 +34,7 @@ class BenchOptions:
     site_path, site      the site's TOML, where from and parsed;  slo_ttft_s, slo_tpot_s   service targets
     quality              name or path of the question set; None: not asked
     quality_stated       accuracy that another tool found for this model (``catalog.lm_eval``); None: none is stated
+    answer_ratio         share of each question's own limit that its answer may have (a budget of thinking)
     out                  run folder; None: a new one under ``runs/``
     ignore_eos           ask for exactly the output length where the server can be told to
     """
@@ -45,6 +47,9 @@ class BenchOptions:
     slots: int | None = None
     context_tok: int | None = None
     kv_type: str | None = None
+    cache_prompt: bool | None = None
+    draft_gguf: Path | None = None
+    draft_tok: int | None = None
     concurrency: int | None = None
     rate_req_s: float | None = None
     burstiness: float = 1.0
@@ -69,6 +74,7 @@ class BenchOptions:
     slo_tpot_s: float | None = None
     quality: str | None = "small"
     quality_stated: Mapping[str, Any] | None = None
+    answer_ratio: float = 1.0
     out: Path | None = None
     ignore_eos: bool = True
     device: Mapping[str, Any] | None = field(default=None)

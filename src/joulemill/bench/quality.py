@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from joulemill.bench.options import BenchOptions
 from joulemill.bench.records import record_of_answer
+from joulemill.catalog.questions import load_questions
 from joulemill.ledger.record import QualityAnswer, RequestRecord
 from joulemill.ledger.scoring import Question, score_answer
 from joulemill.servers.openai import Answer, Ask, Endpoint, ask
+
+
+def asker(options: BenchOptions) -> Callable[[object, Endpoint, Notebook], Awaitable[int]] | None:
+    """What asks the question set of ``options``; None where none is wanted, or its result is stated."""
+    if options.quality is None or options.quality_stated is not None:
+        return None
+    questions = load_questions(options.quality)
+
+    def asked(session: object, endpoint: Endpoint, notebook: Notebook) -> Awaitable[int]:
+        return ask_questions(
+            session, endpoint, questions, notebook, concurrency=options.at_once, limit_ratio=options.answer_ratio
+        )
+
+    return asked
 
 
 class Notebook(Protocol):
@@ -31,9 +48,12 @@ async def ask_questions(
     *,
     concurrency: int = 4,
     timeout_s: float = 60.0,
+    limit_ratio: float = 1.0,
     advance: Callable[[], None] = lambda: None,
 ) -> int:
     """Ask every question (greedy, at most ``concurrency`` at a time); returns how many were answered right.
+
+    limit_ratio   share of each question's limit of tokens that its answer may have
 
     A request that fails is kept as unanswered (score None): it is not a wrong answer, and it is counted.
     """
@@ -43,7 +63,8 @@ async def ask_questions(
     async def one(question: Question) -> None:
         nonlocal right
         async with gate:
-            asked = Ask(question.prompt, max_tok=question.max_tok, timeout_s=timeout_s, ignore_eos=False)
+            most_tok = max(1, math.ceil(limit_ratio * question.max_tok))
+            asked = Ask(question.prompt, max_tok=most_tok, timeout_s=timeout_s, ignore_eos=False)
             answer = await ask(session, endpoint, asked)  # type: ignore[arg-type]
         kept = _answer(question, answer)
         notebook.request(_record(question, answer))

@@ -20,6 +20,7 @@ from joulemill.bench.folder import free_folder
 from joulemill.bench.host import hosted
 from joulemill.bench.limits import Limits
 from joulemill.bench.progress import Silence, Teller
+from joulemill.bench.quality import asker
 from joulemill.bench.reading import read_run
 from joulemill.bench.run import Surroundings, measure
 from joulemill.bench.sweep_plan import Plan
@@ -122,7 +123,8 @@ class _Runs:
         out = self._free(f"{position + 1:02d}-{setting.label.replace(' ', '-').replace('=', '-').replace('/', '-')}")
         try:
             with self.limits.at(setting.change) if self.limits is not None else nullcontext():
-                path = await measure(replace(setting.options, out=out), told, around)
+                asks = replace(around, ask_quality=asker(setting.options))
+                path = await measure(replace(setting.options, out=out), told, asks)
             status = read_run(path).status
             self.done.append({"point": index, "folder": path.name, "status": status})
             self._write("interrupted")
@@ -146,7 +148,7 @@ class _Runs:
         ]
         return {
             "schema_version": SCHEMA_VERSION, "kind": self.plan.kind, "knob": self.plan.knob, "status": status,
-            "points": points, "order": list(self.plan.order), "runs": self.done,
+            "points": points, "order": list(self.plan.order), "runs": self.done, "absent": dict(self.plan.absent),
         }  # fmt: skip
 
     def _write(self, status: str) -> None:

@@ -7,8 +7,8 @@ does not fake an effect.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from joulemill.bench.limits import Change
 from joulemill.bench.options import BenchOptions
@@ -32,13 +32,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Plan:
-    """Points, the order of their runs, and whether one server serves all (``host_options``) or each has its own."""
+    """Points, the order of their runs, and whether one server serves all (``host_options``) or each has its own.
+
+    absent   points that were asked for and cannot be, with why
+    """
 
     kind: str
     knob: str
     settings: tuple[Setting, ...]
     order: tuple[int, ...]
     host_options: BenchOptions | None
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 def there_and_back(points: int, repeats: int) -> tuple[int, ...]:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemill.catalog.devices import find_device, load_device
+from joulemill.catalog.devices import find_device
 from joulemill.catalog.models import find_model
 from joulemill.catalog.serving import coefficients
 from joulemill.errors import InputError
 from joulemill.physics.calibration import Fit, fit_machine
 from joulemill.physics.coefficients import rates_of
 from joulemill.physics.deployment import Parallelism
+from joulemill.physics.device import Device
 from joulemill.reports.calibration_file import Calibrated
 from joulemill.reports.document import Report
 from joulemill.reports.load import load_report
@@ -27,7 +28,9 @@ PROFILE = "vllm-0.11"
 QUANTITIES = ("rate_tok_s", "tpot_s", "ttft_s", "power_w")
 
 
-def calibrate_runs(runs: Sequence[Path], model: str, device: str, devices: int, precision: str | None) -> Calibrated:
+def calibrate_runs(
+    runs: Sequence[Path], model: str, device: str | Device, devices: int, precision: str | None
+) -> Calibrated:
     """Fit to ``runs``, each a run folder or a report. InputError where a run cannot serve, and why."""
     rows = [_row(path, model, device, devices, precision) for path in runs]
     plant = compiled(rows)
@@ -41,7 +44,7 @@ def calibrate_runs(runs: Sequence[Path], model: str, device: str, devices: int, 
     return Calibrated(fit.coefficients, fit.stderr, _widths(fit, len(rows)), tuple(str(r) for r in runs), PROFILE)
 
 
-def _row(path: Path, model: str, device: str, devices: int, precision: str | None) -> MeasuredRow:
+def _row(path: Path, model: str, device: str | Device, devices: int, precision: str | None) -> MeasuredRow:
     report: Report = load_report(path)
     found = find_model(model)
     used = precision_named(model, found.architecture, found.precision, precision or "")
@@ -59,7 +62,7 @@ def _row(path: Path, model: str, device: str, devices: int, precision: str | Non
         "ttft_s": report.latency.ttft_s.p50,
         "power_w": report.power.device_w.value if report.power.device_w.basis == "measured" else None,
     }
-    made = load_device(Path(device)) if device.endswith(".toml") else find_device(device)
+    made = device if isinstance(device, Device) else find_device(device)
     return MeasuredRow(
         0, model, found.architecture, used, made, Parallelism(devices),
         engine=PROFILE,

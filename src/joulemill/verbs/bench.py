@@ -120,6 +120,7 @@ def _measure(options: BenchOptions) -> Path:
     """Measure the machine's ceilings where the server will be ours, then the run."""
     from joulemill.bench.microbench import measure_ceilings
     from joulemill.bench.progress import ProgressBar
+    from joulemill.bench.quality import asker
     from joulemill.bench.run import Surroundings, run_measure
 
     with ProgressBar() as progress:
@@ -127,23 +128,8 @@ def _measure(options: BenchOptions) -> Path:
         if options.url is None:
             progress.phase("ceilings", None)
             ceilings = measure_ceilings(options.threads)
-        around = Surroundings(machine_ceilings=ceilings, ask_quality=_asker(options), api_key=api_key())
+        around = Surroundings(machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key())
         return run_measure(options, progress, around)
-
-
-def _asker(options: BenchOptions) -> Any:
-    """What asks the quality set, or None where none is wanted."""
-    if options.quality is None or options.quality_stated is not None:
-        return None
-    from joulemill.bench.quality import ask_questions
-    from joulemill.catalog.questions import load_questions
-
-    questions = load_questions(options.quality)
-
-    async def asker(session: Any, endpoint: Any, writer: Any) -> None:
-        await ask_questions(session, endpoint, questions, writer, concurrency=options.at_once)
-
-    return asker
 
 
 def api_key() -> str | None:

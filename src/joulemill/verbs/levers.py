@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError, MachineError
+from joulemill.verbs.levers_measure import measure_arguments, run_measure
 
 if TYPE_CHECKING:
     from joulemill.decisions.lever_case import Settings
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let combinations use also: retrain, other model, hardware, facility",
     )
     add("--same-outputs", action="store_true", help="combine only levers that leave every answer as it is")
+    measure_arguments(parser)
     add("--html", metavar="FILE", type=Path, help="write one offline HTML page")
     add("--json", action="store_true", help="print one JSON document on stdout")
 
@@ -53,13 +55,15 @@ def run(args: argparse.Namespace) -> int:
     import json
     from dataclasses import replace
 
+    if args.measure:
+        return run_measure(args)
     from joulemill.reports.levers_page import page
     from joulemill.reports.levers_question import levers_answer, question_of_run
     from joulemill.reports.levers_view import document, text
     from joulemill.verbs.predict import question_of
 
     if args.run is None and not (args.model and args.device):
-        raise InputError("say what to study: a RUN folder, or --model and --device")
+        raise InputError("say what to study: a RUN folder, --model and --device, or --measure")
     question, report = question_of(args), None
     if args.run is not None:
         question, report = question_of_run(args.run, question)

@@ -106,6 +106,13 @@ def _sweep(args: argparse.Namespace) -> int:
         raise InputError(
             f"--{one.replace('_', '-')} is for one run; {args.run} is a sweep: name one of its run folders"
         )
+    from joulemill.reports.levers_measured import is_experiment
+
+    if is_experiment(Path(args.run)):
+        from joulemill.verbs.levers_measure import show
+
+        show(Path(args.run), args.html, as_json=args.json)
+        return 0
     print_sweep(Path(args.run), args.html, as_json=args.json)
     return 0
 

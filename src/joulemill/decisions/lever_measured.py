@@ -1,0 +1,132 @@
+"""What an A/B experiment says of a lever: changes with intervals, and what a cascade of two models would take. Pure.
+
+Changes are new ÷ old − 1. Those of J/token are ``decisions.change``'s: the meter's own error is common to both sides
+and cancels. Those of a rate or a latency come from the spread of the repeated runs' logarithms, pooled over both sides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from joulemill.decisions.change import Change
+from joulemill.figure import Basis, Figure, unknown, weakest
+
+LEVEL = 0.95
+#: Two-sided normal quantile at LEVEL.
+_Z = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One question as one model answered it: output tokens, score (None: unanswered), whether it ended by itself."""
+
+    question: str
+    output_tok: int
+    score_ratio: float | None
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """Two models in turn: the first answers all, what the judge refuses goes on to the second.
+
+    passed_ratio       share of the questions that go on
+    energy_j           joules of a question;  correct_answer_j  of a right answer
+    accuracy_ratio     share of right answers;  question_count  questions that both models were asked
+    """
+
+    judge: str
+    passed_ratio: float
+    energy_j: float
+    accuracy_ratio: float
+    correct_answer_j: float | None
+    question_count: int
+
+
+def figure_of(change: Change | str, basis: Basis | None) -> Figure:
+    """The change of a ratio of sums as a figure; unknown with its reason."""
+    if isinstance(change, str):
+        return unknown("1", change)
+    source = "J/token of the runs with it ÷ of those without; the meter's own error cancels"
+    low, high = change.bound_ratio(0.025), change.bound_ratio(0.975)
+    return Figure(change.increase_ratio, "1", basis or Basis.MEASURED, low, high, LEVEL, source=source)
+
+
+def change_of(base: Sequence[Figure], new: Sequence[Figure]) -> Figure:
+    """new ÷ base − 1 of two sets of repeated runs' figures, with its interval; unknown where a side is.
+
+    Without repeats the interval is that of the figures themselves; where they have none it says so.
+    """
+    sides = [[f for f in side if f.value is not None and f.value > 0.0] for side in (base, new)]
+    if not all(sides):
+        empty = base if not sides[0] else new
+        return unknown("1", next((f.reason for f in empty if f.reason), None) or "no run of this kind was completed")
+    logs = [np.array([math.log(f.value or 1.0) for f in side]) for side in sides]
+    value = float(logs[1].mean() - logs[0].mean())
+    basis = weakest(*(f.basis for side in sides for f in side)) or Basis.MEASURED
+    half = _half(logs, sides)
+    if half is None:
+        return Figure(math.expm1(value), "1", basis, reason="one run a side, without intervals: repeat them")
+    return Figure(math.expm1(value), "1", basis, math.expm1(value - half), math.expm1(value + half), LEVEL)
+
+
+def _half(logs: Sequence[np.ndarray], sides: Sequence[Sequence[Figure]]) -> float | None:
+    """Half width of the logarithm's interval: the runs' spread, never less than what their own intervals say."""
+    within = [_within(side) for side in sides]
+    known = None if None in within else _Z * math.hypot(*(w or 0.0 for w in within))
+    freedom = sum(len(x) for x in logs) - 2
+    if not freedom:
+        return known
+    total = sum(float(((x - x.mean()) ** 2).sum()) for x in logs)
+    quantile: float = stdtrit(freedom, 0.5 + LEVEL / 2)
+    spread = float(quantile) * math.sqrt(total / freedom * sum(1 / len(x) for x in logs))
+    return max(spread, known or 0.0)
+
+
+def _within(side: Sequence[Figure]) -> float | None:
+    """Standard error of a side's mean logarithm by the runs' own intervals; None where one has none."""
+    halves = []
+    for f in side:
+        if f.low is None or f.high is None or f.low <= 0.0:
+            return None
+        halves.append((math.log(f.high) - math.log(f.low)) / 2 / _Z)
+    return math.hypot(*halves) / len(halves)
+
+
+def cascades(
+    first: Sequence[Answered], second: Sequence[Answered], first_j_tok: float, second_j_tok: float
+) -> tuple[Cascade, ...]:
+    """What two cascades of the same two models take: a judge that can be built, and one that cannot be beaten.
+
+    The first lets pass what ended by itself, the second knows the right answer: no cascade of the two takes less.
+    Joules of an answer are its output tokens at the load's J/token. Empty where no question was asked of both.
+    """
+    others = {a.question: a for a in second}
+    pairs = [(a, others[a.question]) for a in first if a.question in others]
+    if not pairs:
+        return ()
+    judges = {
+        "an answer that ended by itself passes": [a.ended for a, _ in pairs],
+        "a right answer passes (the best that any judge could do)": [(a.score_ratio or 0.0) >= 1.0 for a, _ in pairs],
+    }
+    return tuple(_cascade(judge, kept, pairs, first_j_tok, second_j_tok) for judge, kept in judges.items())
+
+
+def _cascade(
+    judge: str,
+    kept: Sequence[bool],
+    pairs: Sequence[tuple[Answered, Answered]],
+    first_j_tok: float,
+    second_j_tok: float,
+) -> Cascade:
+    joules = right = 0.0
+    for keeps, (a, b) in zip(kept, pairs, strict=True):
+        joules += a.output_tok * first_j_tok + (0.0 if keeps else b.output_tok * second_j_tok)
+        right += (a if keeps else b).score_ratio or 0.0
+    n = len(pairs)
+    return Cascade(judge, 1.0 - sum(kept) / n, joules / n, right / n, joules / right if right else None, n)

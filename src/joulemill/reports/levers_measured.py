@@ -1,0 +1,264 @@
+"""The folder of a lever experiment → what each lever did, beside what the model says it would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from joulemill.bench.experiment import KIND, LEVERS
+from joulemill.bench.reading import read_run
+from joulemill.bench.sweep import read_sweep, runs_of
+from joulemill.decisions.change import change
+from joulemill.decisions.lever_measured import Answered, Cascade, cascades, change_of, figure_of
+from joulemill.decisions.sample import Sample
+from joulemill.errors import InputError
+from joulemill.figure import Basis, Figure, unknown, weakest
+from joulemill.ledger.interval import wilson
+from joulemill.ledger.record import RunRecord
+from joulemill.reports import document as doc
+from joulemill.reports.levers_predicted import Forecast, predicted_changes
+from joulemill.reports.samples import load_run
+
+#: What each lever is, in words.
+LABELS = {lever.name: lever.label for lever in LEVERS}
+
+
+@dataclass(frozen=True)
+class Side:
+    """All completed runs of one point: figures are means over them, of answers sums."""
+
+    runs: int
+    rate_tok_s: Figure
+    node_j_tok: Figure
+    accuracy: Figure
+    correct_answer_j: Figure
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MeasuredLever:
+    """One lever: changes are new ÷ old − 1, measured, and as predicted (None: the model has no term for it).
+
+    why_not   why it was not measured; then everything else is empty
+    """
+
+    name: str
+    label: str
+    why_not: str | None = None
+    after: Side | None = None
+    energy_change: Figure | None = None
+    rate_change: Figure | None = None
+    request_change: Figure | None = None
+    ttft_change: Figure | None = None
+    tpot_change: Figure | None = None
+    answer_change: Figure | None = None
+    predicted: Mapping[str, Figure | None] | None = None
+    unpredicted: str | None = None
+    cascades: tuple[Cascade, ...] = ()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """``status`` complete or interrupted; ``before`` the runs as they are; levers in the order of their effect."""
+
+    status: str
+    runs: int
+    planned: int
+    before: Side
+    levers: tuple[MeasuredLever, ...]
+    conditions: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Run:
+    name: str
+    report: doc.Report
+    samples: Mapping[str, Sample]
+    record: RunRecord
+
+
+def is_experiment(folder: Path) -> bool:
+    """Whether a lever experiment is in ``folder``."""
+    if not (folder / "sweep.json").is_file() or (folder / "run.json").exists():
+        return False
+    return bool(read_sweep(folder).get("kind") == KIND)
+
+
+def experiment(folder: Path) -> Experiment:
+    """The result of what is in ``folder``. Raises InputError where the run as it is was not completed once."""
+    told = read_sweep(folder)
+    if told.get("kind") != KIND:
+        raise InputError(f"{folder}: holds no lever experiment; make one with joulemill levers --measure")
+    every = [[_read(folder / name) for name in runs_of(told, i)] for i in range(len(told["points"]))]
+    if not every or not every[0]:
+        raise InputError(f"{folder}: no run as it is was completed; the same command with --out {folder} goes on")
+    kept = [_sound(runs) for runs in every]
+    base = kept[0]
+    levers = [i for i, p in enumerate(told["points"]) if i and p["knob"] != "calibrate"]
+    plain_runs = [r for i, runs in enumerate(kept) if i not in levers for r in runs]
+    forecast = predicted_changes(
+        [folder / r.name for r in plain_runs], told["points"][0], [told["points"][i] for i in levers]
+    )
+    measured = [
+        _lever(str(told["points"][i]["label"]), base, kept[i], _left_out(every[i], kept[i]), forecast) for i in levers
+    ]
+    absent = [MeasuredLever(n, LABELS.get(n, n), why) for n, why in (told.get("absent") or {}).items()]
+    ranked = sorted(measured, key=_rank)
+    return Experiment(
+        str(told["status"]), sum(len(r) for r in every), len(told["order"]), _side(base, _left_out(every[0], base)),
+        (*ranked, *absent), dict(base[0].report.conditions), _notes(base, forecast.notes),
+    )  # fmt: skip
+
+
+def _read(path: Path) -> _Run:
+    samples, report = load_run(path, ("node", "request"))
+    return _Run(path.name, report, samples, read_run(path))
+
+
+def _sound(runs: Sequence[_Run]) -> Sequence[_Run]:
+    """The runs in which the client was no bottleneck; where there are none, all."""
+    return [r for r in runs if r.report.client.valid] or runs
+
+
+def _left_out(every: Sequence[_Run], kept: Sequence[_Run]) -> tuple[str, ...]:
+    return tuple(f"{r.name}: the client was the bottleneck" for r in every if r not in kept)
+
+
+def _rank(lever: MeasuredLever) -> tuple[bool, float]:
+    found = lever.energy_change
+    return (found is None or found.value is None, 0.0 if found is None else found.value or 0.0)
+
+
+def _lever(
+    name: str,
+    base: Sequence[_Run],
+    runs: Sequence[_Run],
+    left_out: tuple[str, ...],
+    forecast: Forecast,
+) -> MeasuredLever:
+    made = MeasuredLever(
+        name, LABELS.get(name, name), predicted=forecast.changes.get(name), unpredicted=forecast.why.get(name)
+    )
+    if not runs:
+        return replace(made, why_not="not one of its runs was completed")
+
+    def of(get: Any) -> Figure:
+        return change_of([get(r.report) for r in base], [get(r.report) for r in runs])
+
+    before, after = _side(base, ()), _side(runs, left_out)
+    return replace(
+        made,
+        after=after,
+        energy_change=_energy(base, runs, "node"),
+        request_change=_energy(base, runs, "request"),
+        rate_change=of(lambda r: r.output.rate_tok_s),
+        ttft_change=of(lambda r: _median(r.latency.ttft_s)),
+        tpot_change=of(lambda r: _median(r.latency.tpot_s)),
+        answer_change=_answers(before, after),
+        cascades=_cascades(base, runs, before, after) if name == "second-model" else (),
+    )
+
+
+def _energy(base: Sequence[_Run], runs: Sequence[_Run], metric: str) -> Figure:
+    sides = [[r.samples[metric] for r in side] for side in (base, runs)]
+    basis = weakest(*(s.figure.basis for side in sides for s in side))
+    return figure_of(change(sides[0], sides[1]), basis)
+
+
+def _median(seen: doc.Percentiles) -> Figure:
+    if seen.p50 is None:
+        return unknown("s", "no request of the window had it")
+    return Figure(seen.p50, "s", Basis.MEASURED)
+
+
+def _answers(before: Side, after: Side) -> Figure:
+    """Change of joules a right answer. Its interval holds the accuracies', for few questions decide it."""
+    return change_of([before.correct_answer_j], [after.correct_answer_j])
+
+
+def _side(runs: Sequence[_Run], left_out: tuple[str, ...]) -> Side:
+    rates = [r.report.output.rate_tok_s for r in runs]
+    joules = [r.report.energy.node_j_tok for r in runs]
+    accuracy, tokens = _accuracy(runs)
+    mean_j = _mean(joules)
+    return Side(len(runs), _mean(rates), mean_j, accuracy, _correct(mean_j, accuracy, tokens), left_out)
+
+
+def _mean(figures: Sequence[Figure]) -> Figure:
+    """Geometric mean; the widest of the runs' intervals, relative to it, since a meter's error is in all of them."""
+    known = [f for f in figures if f.value]
+    if not known:
+        return unknown(figures[0].unit, figures[0].reason or "unknown in every run")
+    value = 1.0
+    for f in known:
+        value *= (f.value or 1.0) ** (1.0 / len(known))
+    basis = weakest(*(f.basis for f in known))
+    bounded = [f for f in known if f.low is not None and f.high is not None]
+    if len(bounded) < len(known):
+        return Figure(value, known[0].unit, basis)
+    low = value * min((f.low or 0.0) / (f.value or 1.0) for f in bounded)
+    high = value * max((f.high or 0.0) / (f.value or 1.0) for f in bounded)
+    return Figure(value, known[0].unit, basis, low, high, 0.95)
+
+
+def _accuracy(runs: Sequence[_Run]) -> tuple[Figure, float | None]:
+    """Share of right answers over all runs, and output tokens a question. Repeats ask the same: they count once."""
+    seen = [r.report.quality for r in runs if r.report.quality.accuracy.value is not None]
+    if not seen:
+        return unknown("1", "no quality set was asked"), None
+    value = sum(q.accuracy.value or 0.0 for q in seen) / len(seen)
+    asked = max(q.questions or 0 for q in seen)
+    low, high = wilson(value * asked, asked) or (None, None)
+    spent = [a.output_tok for r in runs for a in _answered(r.record)]
+    figure = Figure(value, "1", Basis.MEASURED, low, high, 0.95, source=f"{asked} questions; Wilson interval")
+    return figure, sum(spent) / len(spent) if spent else None
+
+
+def _correct(j_tok: Figure, accuracy: Figure, tokens: float | None) -> Figure:
+    """Joules a right answer: J/token of the load × tokens of an answer ÷ accuracy; the interval is the accuracy's.
+
+    The meter's own error is left out: it cancels in the change, which this is for.
+    """
+    if j_tok.value is None or accuracy.value is None or tokens is None:
+        return unknown("J", j_tok.reason or accuracy.reason or "how long the answers were is not known")
+    if not accuracy.value or not accuracy.low or not accuracy.high:
+        return unknown("J", "no answer was right")
+    spent = j_tok.value * tokens
+    source = "J/tok of the load × output tokens of an answer ÷ accuracy"
+    basis = Basis.MODELLED
+    return Figure(spent / accuracy.value, "J", basis, spent / accuracy.high, spent / accuracy.low, 0.95, source=source)
+
+
+def _answered(record: RunRecord) -> list[Answered]:
+    requests = {r.id: r for r in record.requests if r.phase == "quality"}
+    found = []
+    for a in record.quality:
+        r = requests.get(a.request_id)
+        if r is not None:
+            found.append(Answered(a.question_id, r.output_tok or 0, a.score, r.finish_reason == "stop"))
+    return found
+
+
+def _cascades(base: Sequence[_Run], runs: Sequence[_Run], before: Side, after: Side) -> tuple[Cascade, ...]:
+    """Cascades of the run's model and the second one, the one with fewer joules a token first."""
+    if before.node_j_tok.value is None or after.node_j_tok.value is None:
+        return ()
+    sides = [(before.node_j_tok.value, base), (after.node_j_tok.value, runs)]
+    (first_j, first), (second_j, second) = sorted(sides, key=lambda s: s[0])
+    return cascades(_answered(first[0].record), _answered(second[0].record), first_j, second_j)
+
+
+def _notes(base: Sequence[_Run], more: Sequence[str]) -> tuple[str, ...]:
+    basis = base[0].report.energy.node_j_tok.basis
+    lines = [
+        f"Runs went there and back. Joules: {basis or 'not metered'}; the meter's own error is common to both sides "
+        "and cancels in a change. Intervals 95 %, from repeated runs; of right answers, from the number of questions."
+    ]
+    if basis not in (Basis.MEASURED, Basis.CALIBRATED):
+        lines.append(
+            "No sensor was at hand: joules follow the CPU time, so a change of power at full load is not seen."
+        )
+    return (*lines, *more)
