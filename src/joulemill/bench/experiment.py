@@ -84,7 +84,7 @@ def _draft(options: BenchOptions, files: Files) -> BenchOptions | str:
 
 def _small(options: BenchOptions, files: Files) -> BenchOptions | str:
     if files.small is None:
-        return "no smaller quantization of the same weights: give --small-gguf FILE, or install the package gguf"
+        return "no smaller quantization of the same weights: give --small-gguf FILE, or install joulemill[levers]"
     return replace(options, gguf=files.small)
 
 

@@ -40,7 +40,11 @@ def calibrate_runs(
     def at(values: Mapping[str, float]) -> Mapping[str, Array]:
         return predicted(plant, rates_of(values))
 
-    fit = fit_machine(prior, measured, at)
+    try:
+        with np.errstate(all="ignore"):  # the fit may try coefficients under which nothing ends
+            fit = fit_machine(prior, measured, at)
+    except ValueError as fault:
+        raise InputError(f"the runs cannot be fitted ({fault}); calibrate on longer ones") from fault
     return Calibrated(fit.coefficients, fit.stderr, _widths(fit, len(rows)), tuple(str(r) for r in runs), PROFILE)
 
 
@@ -52,7 +56,11 @@ def _row(path: Path, model: str, device: str | Device, devices: int, precision: 
     rate = report.output.rate_tok_s.value
     if not requests or not rate or not report.tokens.output:
         raise InputError(f"{path}: the run delivered no tokens in its window; nothing to calibrate on")
-    out_tok, in_tok = report.tokens.output / requests, max(report.tokens.prompt / requests, 1.0)
+    # Means over the window's requests, where the run states them: a count of all that were active in a short window,
+    # those that it cuts included, would make each look shorter and more of them seem in flight.
+    load = report.conditions.get("load") or {}
+    out_tok = load.get("mean output [tok]") or report.tokens.output / requests
+    in_tok = max(load.get("mean prompt computed [tok]") or report.tokens.prompt / requests, 1.0)
     stay = report.latency.e2e_s.mean or report.latency.e2e_s.p50
     if not stay:
         raise InputError(f"{path}: the run has no end-to-end latencies, so its batch is not known")
@@ -66,7 +74,7 @@ def _row(path: Path, model: str, device: str | Device, devices: int, precision: 
     return MeasuredRow(
         0, model, found.architecture, used, made, Parallelism(devices),
         engine=PROFILE,
-        batch_req=max(rate / out_tok * stay, 1.0),
+        batch_req=max(load.get("mean requests in flight") or rate / out_tok * stay, 1.0),
         input_tok=in_tok,
         output_tok=max(out_tok, 1.0),
         spread_ratio=0.5,

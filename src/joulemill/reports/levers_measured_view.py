@@ -54,10 +54,18 @@ def _lines(found: Experiment) -> Iterator[str]:
         yield "Not measured"
         yield from (f"  {x.name:<16}{x.why_not}" for x in absent)
     yield ""
+    yield from _unknown(found)
     yield from found.notes
     yield from (
         f"left out: {t}" for x in (found.before, *(v.after for v in found.levers if v.after)) for t in x.left_out
     )
+
+
+def _unknown(found: Experiment) -> Iterator[str]:
+    for lever in found.levers:
+        change = lever.energy_change
+        if change is not None and change.value is None:
+            yield f"{lever.name}: the change of J/token is unknown: {change.reason}"
 
 
 def _rows(lever: MeasuredLever) -> Iterator[str]:
@@ -126,7 +134,7 @@ def page(found: Experiment) -> str:
         f'<div class="card{" wide" if t == "What each lever did" else ""}"><h2>{escape(t)}</h2>{b}</div>'
         for t, b in cards
     )
-    notes = "".join(f'<p class="quiet wrap">{escape(n)}</p>' for n in found.notes)
+    notes = "".join(f'<p class="quiet wrap">{escape(n)}</p>' for n in (*_unknown(found), *found.notes))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -150,17 +158,18 @@ def _table(levers: Sequence[MeasuredLever]) -> str:
 
 
 def _table_rows(lever: MeasuredLever) -> str:
-    what = f"<td><b>{escape(lever.name)}</b><br><span class=quiet>{escape(lever.label)}</span></td>"
+    what = f"<b>{escape(lever.name)}</b><br><span class=quiet>{escape(lever.label)}</span>"
+    what = f'<td rowspan="2" style="min-width:12em">{what}</td>'
     cells = [_cell(signed(getattr(lever, field), bounds=True)) for _, field, _ in CHANGES]
     right = lever.after.accuracy if lever.after else None
-    cells += [_cell(signed(lever.answer_change, bounds=True)), _cell(_said(right) if right else "")]
+    cells += [_cell(signed(lever.answer_change, bounds=True)), _cell(percent(right.value) if right else "")]
     first = f"<tr>{what}<td>measured</td>{''.join(cells)}</tr>"
     if lever.predicted is None:
         why = escape(lever.unpredicted or "the model has no term for it")
-        return f'{first}<tr><td></td><td>predicted</td><td colspan="6">{why}</td></tr>'
+        return f'{first}<tr><td>predicted</td><td colspan="6">{why}</td></tr>'
     told = "".join(_cell(signed(lever.predicted.get(key), bounds=True)) for _, _, key in CHANGES)
     why = f'<td colspan="2" class="quiet">{escape(lever.unpredicted or "")}</td>'
-    return f"{first}<tr><td></td><td>predicted</td>{told}{why}</tr>"
+    return f"{first}<tr><td>predicted</td>{told}{why}</tr>"
 
 
 def _cell(words: str) -> str:

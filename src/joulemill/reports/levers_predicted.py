@@ -59,7 +59,7 @@ def predicted_changes(
     names = [str(p["label"]) for p in points]
     try:
         plant = _plant(plain_runs, base["options"])
-    except (InputError, ValueError) as fault:
+    except InputError as fault:
         return Forecast(why=dict.fromkeys(names, str(fault)))
     changes: dict[str, Mapping[str, Figure | None]] = {}
     why: dict[str, str] = {}

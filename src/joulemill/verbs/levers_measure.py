@@ -36,7 +36,12 @@ def measure_arguments(parser: argparse.ArgumentParser) -> None:
     add("--warmup", default="5s", metavar="TIME", help="first part of each load, left out (default: 5 s)")
     add("--gguf", type=Path, metavar="FILE", help="model (default: the bundled SmolLM2-135M)")
     add("--draft-gguf", type=Path, metavar="FILE", help="a smaller model with the same vocabulary that drafts")
-    add("--small-gguf", type=Path, metavar="FILE", help="the same weights smaller (default: made by the package gguf)")
+    add(
+        "--small-gguf",
+        type=Path,
+        metavar="FILE",
+        help="the same weights smaller (default: made with joulemill[levers])",
+    )
     add("--second-gguf", type=Path, metavar="FILE", help="another model, for a cascade of the two")
     add("--threads", type=int, metavar="N", help="threads of the server (default: all cores)")
     add("--concurrency", type=int, metavar="N", help="requests in flight (default: 4)")

@@ -74,7 +74,8 @@ def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], M
             ending.callback(history.close)
             keeper = Keeper(history)
             ending.callback(keeper.close)
-        monitor = Monitor(config, keeper, history.totals() if history else None)
+        kept = (history.totals(), history.site_totals()) if history else (None, None)
+        monitor = Monitor(config, keeper, *kept)
         if args.otlp:
             ending.callback(_exported(monitor, config.period_s))
         app = None if page is None else _app(monitor, history, page[2])

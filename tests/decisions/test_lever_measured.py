@@ -1,0 +1,81 @@
+"""Changes against a t-test of scipy's, cascades by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_ind
+
+from joulemill.decisions.lever_measured import Answered, cascades, change_of, figure_of
+from joulemill.figure import Basis, Figure, unknown
+
+
+def figures(values: list[float], half_ratio: float | None = None) -> list[Figure]:
+    if half_ratio is None:
+        return [Figure(v, "tok/s", Basis.MEASURED) for v in values]
+    h = math.exp(half_ratio)
+    return [Figure(v, "tok/s", Basis.MEASURED, v / h, v * h, 0.95) for v in values]
+
+
+def test_repeats_give_the_interval_of_a_t_test_of_logarithms() -> None:
+    base, new = [100.0, 104.0, 99.0], [120.0, 131.0, 125.0]
+    found = change_of(figures(base), figures(new))
+    oracle = ttest_ind(np.log(new), np.log(base)).confidence_interval(0.95)
+    assert found.value == pytest.approx(math.exp(np.log(new).mean() - np.log(base).mean()) - 1)
+    assert (found.low, found.high) == pytest.approx((math.expm1(oracle.low), math.expm1(oracle.high)))
+
+
+def test_runs_that_agree_by_chance_are_no_surer_than_each_of_them() -> None:
+    found = change_of(figures([100.0, 100.0], 0.1), figures([120.0, 120.0], 0.1))
+    # two of 0.1 / sqrt(2) in quadrature
+    assert math.log1p(found.high) - math.log1p(found.value) == pytest.approx(0.1)
+
+
+def test_one_run_a_side_has_the_runs_own_interval_or_none() -> None:
+    found = change_of(figures([100.0], 0.03), figures([200.0], 0.04))
+    assert (found.value, math.log1p(found.high)) == (pytest.approx(1.0), pytest.approx(math.log(2.0) + 0.05))
+    bare = change_of(figures([100.0]), figures([200.0]))
+    assert bare.low is None and bare.reason is not None and "repeat" in bare.reason
+
+
+def test_unknown_stays_unknown_and_models_stay_models() -> None:
+    assert change_of([unknown("tok/s", "no meter")], figures([1.0])).reason == "no meter"
+    assert change_of(figures([1.0]), []).value is None
+    modelled = [Figure(2.0, "J/tok", Basis.MODELLED)]
+    assert change_of(modelled, figures([1.0])).basis is Basis.MODELLED
+    assert figure_of("no windows", None).reason == "no windows"
+
+
+FIRST = [Answered("a", 10, 1.0, True), Answered("b", 10, 0.0, True), Answered("c", 10, 0.0, False)]
+SECOND = [Answered("a", 20, 0.0, True), Answered("b", 20, 1.0, True), Answered("c", 20, 1.0, True)]
+
+
+def test_cascades_by_hand() -> None:
+    ended, best = cascades(FIRST, SECOND, 0.5, 2.0)
+    # only c goes on: 3 × 5 J + 40 J, a and c right
+    assert (ended.passed_ratio, ended.energy_j) == (pytest.approx(1 / 3), pytest.approx(55 / 3))
+    assert (ended.accuracy_ratio, ended.correct_answer_j) == (pytest.approx(2 / 3), pytest.approx(27.5))
+    # b and c go on: 15 J + 80 J, all right
+    assert (best.accuracy_ratio, best.correct_answer_j) == (1.0, pytest.approx(95 / 3))
+    assert cascades(FIRST, [], 0.5, 2.0) == ()
+
+
+answers = st.lists(
+    st.tuples(st.integers(1, 50), st.sampled_from([0.0, 1.0, None]), st.booleans()), min_size=1, max_size=9
+)
+
+
+@given(answers, answers, st.floats(0.01, 10.0), st.floats(0.01, 10.0), st.floats(0.1, 10.0))
+def test_the_judge_that_knows_cannot_be_beaten_and_joules_scale(one, two, first_j, second_j, factor) -> None:
+    n = min(len(one), len(two))
+    first, second = ([Answered(str(i), *side[i]) for i in range(n)] for side in (one, two))
+    ended, best = cascades(first, second, first_j, second_j)
+    alone = [sum(a.score_ratio or 0.0 for a in side) / n for side in (first, second)]
+    assert best.accuracy_ratio >= max(*alone, ended.accuracy_ratio) - 1e-12
+    scaled = cascades(first, second, factor * first_j, factor * second_j)
+    assert [c.energy_j for c in scaled] == pytest.approx([factor * c.energy_j for c in (ended, best)])
+    assert all(0.0 <= c.passed_ratio <= 1.0 and c.question_count == n for c in (ended, best))

