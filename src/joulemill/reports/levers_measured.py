@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from joulemill.bench.experiment import KIND, LEVERS
 from joulemill.bench.reading import read_run
 from joulemill.bench.sweep import read_sweep, runs_of
 from joulemill.decisions.change import change
-from joulemill.decisions.lever_measured import Answered, Cascade, cascades, change_of, figure_of
+from joulemill.decisions.lever_measured import Answered, Cascade, answer_change, cascades, change_of, figure_of
 from joulemill.decisions.sample import Sample
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown, weakest
@@ -149,15 +151,16 @@ def _lever(
         return change_of([get(r.report) for r in base], [get(r.report) for r in runs])
 
     before, after = _side(base, ()), _side(runs, left_out)
+    energy = _energy(base, runs, "node")
     return replace(
         made,
         after=after,
-        energy_change=_energy(base, runs, "node"),
+        energy_change=energy,
         request_change=_energy(base, runs, "request"),
         rate_change=of(lambda r: r.output.rate_tok_s),
         ttft_change=of(lambda r: _median(r.latency.ttft_s)),
         tpot_change=of(lambda r: _median(r.latency.tpot_s)),
-        answer_change=_answers(before, after),
+        answer_change=_answers(base, runs, energy),
         cascades=_cascades(base, runs, before, after) if name == "second-model" else (),
     )
 
@@ -174,9 +177,10 @@ def _median(seen: doc.Percentiles) -> Figure:
     return Figure(seen.p50, "s", Basis.MEASURED)
 
 
-def _answers(before: Side, after: Side) -> Figure:
-    """Change of joules a right answer. Its interval holds the accuracies', for few questions decide it."""
-    return change_of([before.correct_answer_j], [after.correct_answer_j])
+def _answers(base: Sequence[_Run], runs: Sequence[_Run], energy: Figure) -> Figure:
+    """Change of joules a right answer; few questions decide it, and its interval holds that."""
+    sides = [[a for r in side for a in _answered(r.record)] for side in (base, runs)]
+    return answer_change(sides[0], sides[1], energy, np.random.default_rng(0))
 
 
 def _side(runs: Sequence[_Run], left_out: tuple[str, ...]) -> Side:
