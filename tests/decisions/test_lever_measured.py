@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
-from joulemill.decisions.lever_measured import Answered, answer_change, cascades, change_of, figure_of
+from joulemill.decisions.lever_measured import Answered, answer_change, cascades, change_of, figure_of, pooled
 from joulemill.figure import Basis, Figure, unknown
 
 
@@ -47,7 +47,7 @@ def test_unknown_stays_unknown_and_models_stay_models() -> None:
     assert change_of(figures([1.0]), []).value is None
     modelled = [Figure(2.0, "J/tok", Basis.MODELLED)]
     assert change_of(modelled, figures([1.0])).basis is Basis.MODELLED
-    assert figure_of("no windows", None).reason == "no windows"
+    assert figure_of("no windows", None, None, (1, 1)).reason == "no windows"
 
 
 FIRST = [Answered("a", 10, 1.0, True), Answered("b", 10, 0.0, True), Answered("c", 10, 0.0, False)]
@@ -107,3 +107,14 @@ def test_answers_that_cannot_be_compared_are_unknown() -> None:
     assert answer_change(asked(3, 9, 10), asked(0, 9, 10), SAME, draws).reason == "no answer was right on one side"
     assert answer_change(asked(3, 9, 10), [], SAME, draws).reason == "no question was asked of both"
     assert answer_change(asked(3, 9, 10), asked(3, 9, 10), unknown("1", "no meter"), draws).reason == "no meter"
+
+
+def test_the_spread_of_all_points_tells_more_than_that_of_two() -> None:
+    points = [[100.0, 110.0], [200.0, 210.0], [50.0, 51.0], [70.0, 78.0]]
+    spread = pooled([figures(p) for p in points])
+    logs = np.log(points)
+    assert spread.freedom_count == 4
+    assert spread.log_ratio == pytest.approx(math.sqrt(logs.var(axis=1, ddof=1).mean()))
+    alone, all_together = (change_of(figures(points[0]), figures(points[3]), s) for s in (None, spread))
+    assert alone.value == all_together.value and all_together.high - all_together.low < alone.high - alone.low
+    assert pooled([figures([1.0]), figures([2.0])]) is None

@@ -1,7 +1,8 @@
 """What an A/B experiment says of a lever: changes with intervals, and what a cascade of two models would take. Pure.
 
 Changes are new ÷ old − 1. Those of J/token are ``decisions.change``'s: the meter's own error is common to both sides
-and cancels. Those of a rate or a latency come from the spread of the repeated runs' logarithms, pooled over both sides.
+and cancels. The spread from run to run is pooled over all points of the experiment, so that two or three runs of each
+tell it well; an interval is never less than what the runs' own sub-windows or intervals say.
 """
 
 from __future__ import annotations
@@ -50,19 +51,49 @@ class Cascade:
     question_count: int
 
 
-def figure_of(change: Change | str, basis: Basis | None) -> Figure:
-    """The change of a ratio of sums as a figure; unknown with its reason."""
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Standard deviation of a logarithm from run to run, pooled over points, with its degrees of freedom."""
+
+    log_ratio: float
+    freedom_count: int
+
+    def half_log_ratio(self, *counts: int) -> float:
+        """Half width at LEVEL of the difference of two means of ``counts`` runs each."""
+        quantile: float = stdtrit(self.freedom_count, 0.5 + LEVEL / 2)
+        return float(quantile) * self.log_ratio * math.sqrt(sum(1.0 / n for n in counts))
+
+
+def pooled(points: Sequence[Sequence[Figure]]) -> Spread | None:
+    """The spread over all ``points``, each its repeated runs' figures; None without repeats."""
+    logs = [np.array([math.log(f.value) for f in runs if f.value is not None and f.value > 0.0]) for runs in points]
+    freedom = sum(max(len(x) - 1, 0) for x in logs)
+    if not freedom:
+        return None
+    total = sum(float(((x - x.mean()) ** 2).sum()) for x in logs if len(x))
+    return Spread(math.sqrt(total / freedom), freedom)
+
+
+def figure_of(change: Change | str, basis: Basis | None, spread: Spread | None, counts: tuple[int, int]) -> Figure:
+    """The change of a ratio of sums as a figure, of ``counts`` runs a side; unknown with its reason."""
     if isinstance(change, str):
         return unknown("1", change)
     source = "J/token of the runs with it ÷ of those without; the meter's own error cancels"
-    low, high = change.bound_ratio(0.025), change.bound_ratio(0.975)
+    half = _Z * change.within_stderr_ratio
+    if spread is None:
+        quantile: float = stdtrit(change.freedom_count, 0.5 + LEVEL / 2)
+        half = float(quantile) * change.stderr_ratio
+    else:
+        half = max(half, spread.half_log_ratio(*counts))
+    low, high = math.expm1(change.log_ratio - half), math.expm1(change.log_ratio + half)
     return Figure(change.increase_ratio, "1", basis or Basis.MEASURED, low, high, LEVEL, source=source)
 
 
-def change_of(base: Sequence[Figure], new: Sequence[Figure]) -> Figure:
+def change_of(base: Sequence[Figure], new: Sequence[Figure], spread: Spread | None = None) -> Figure:
     """new ÷ base − 1 of two sets of repeated runs' figures, with its interval; unknown where a side is.
 
-    Without repeats the interval is that of the figures themselves; where they have none it says so.
+    spread   from run to run; None: that of the two sides. Without repeats the interval is that of the figures
+             themselves; where they have none it says so.
     """
     sides = [[f for f in side if f.value is not None and f.value > 0.0] for side in (base, new)]
     if not all(sides):
@@ -71,23 +102,19 @@ def change_of(base: Sequence[Figure], new: Sequence[Figure]) -> Figure:
     logs = [np.array([math.log(f.value or 1.0) for f in side]) for side in sides]
     value = float(logs[1].mean() - logs[0].mean())
     basis = weakest(*(f.basis for side in sides for f in side)) or Basis.MEASURED
-    half = _half(logs, sides)
+    half = _half(sides, spread or pooled(sides))
     if half is None:
         return Figure(math.expm1(value), "1", basis, reason="one run a side, without intervals: repeat them")
     return Figure(math.expm1(value), "1", basis, math.expm1(value - half), math.expm1(value + half), LEVEL)
 
 
-def _half(logs: Sequence[np.ndarray], sides: Sequence[Sequence[Figure]]) -> float | None:
+def _half(sides: Sequence[Sequence[Figure]], spread: Spread | None) -> float | None:
     """Half width of the logarithm's interval: the runs' spread, never less than what their own intervals say."""
     within = [_within(side) for side in sides]
     known = None if None in within else _Z * math.hypot(*(w or 0.0 for w in within))
-    freedom = sum(len(x) for x in logs) - 2
-    if not freedom:
+    if spread is None:
         return known
-    total = sum(float(((x - x.mean()) ** 2).sum()) for x in logs)
-    quantile: float = stdtrit(freedom, 0.5 + LEVEL / 2)
-    spread = float(quantile) * math.sqrt(total / freedom * sum(1 / len(x) for x in logs))
-    return max(spread, known or 0.0)
+    return max(spread.half_log_ratio(*(len(side) for side in sides)), known or 0.0)
 
 
 def _within(side: Sequence[Figure]) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,16 @@ from joulemill.bench.experiment import KIND, LEVERS
 from joulemill.bench.reading import read_run
 from joulemill.bench.sweep import read_sweep, runs_of
 from joulemill.decisions.change import change
-from joulemill.decisions.lever_measured import Answered, Cascade, answer_change, cascades, change_of, figure_of
+from joulemill.decisions.lever_measured import (
+    Answered,
+    Cascade,
+    Spread,
+    answer_change,
+    cascades,
+    change_of,
+    figure_of,
+    pooled,
+)
 from joulemill.decisions.sample import Sample
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown, weakest
@@ -104,9 +113,16 @@ def experiment(folder: Path) -> Experiment:
     forecast = predicted_changes(
         [folder / r.name for r in plain_runs], told["points"][0], [told["points"][i] for i in levers]
     )
+    calm = [[r for r in runs if _fault(r) is None] for runs in kept]
+    spreads = {name: pooled([[get(r) for r in runs] for runs in calm]) for name, get in MEASURES.items()}
+    alone: dict[str, Spread | None] = dict.fromkeys(MEASURES)  # a crowded machine's spread is not the quiet one's
     measured = [
-        _lever(str(told["points"][i]["label"]), base, kept[i], _left_out(every[i], kept[i]), forecast) for i in levers
-    ]
+        _lever(
+            str(told["points"][i]["label"]), (base, kept[i]), _left_out(every[i], kept[i]), forecast,
+            spreads if calm[0] and calm[i] else alone,
+        )
+        for i in levers
+    ]  # fmt: skip
     absent = [MeasuredLever(n, LABELS.get(n, n), why) for n, why in (told.get("absent") or {}).items()]
     ranked = sorted(measured, key=_rank)
     return Experiment(
@@ -120,13 +136,21 @@ def _read(path: Path) -> _Run:
     return _Run(path.name, report, samples, read_run(path))
 
 
+def _fault(run: _Run) -> str | None:
+    """Why a run's speed is not the lever's doing; None where it is."""
+    client = run.report.client
+    if not client.valid:
+        return "the client was the bottleneck"
+    return "something else ran on the machine" if client.machine_quiet is False else None
+
+
 def _sound(runs: Sequence[_Run]) -> Sequence[_Run]:
-    """The runs in which the client was no bottleneck; where there are none, all."""
-    return [r for r in runs if r.report.client.valid] or runs
+    """The runs without fault; where there are none, those whose client was no bottleneck; else all."""
+    return [r for r in runs if _fault(r) is None] or [r for r in runs if r.report.client.valid] or runs
 
 
 def _left_out(every: Sequence[_Run], kept: Sequence[_Run]) -> tuple[str, ...]:
-    return tuple(f"{r.name}: the client was the bottleneck" for r in every if r not in kept)
+    return tuple(f"{r.name}: {_fault(r)}" for r in every if r not in kept)
 
 
 def _rank(lever: MeasuredLever) -> tuple[bool, float]:
@@ -136,45 +160,57 @@ def _rank(lever: MeasuredLever) -> tuple[bool, float]:
 
 def _lever(
     name: str,
-    base: Sequence[_Run],
-    runs: Sequence[_Run],
+    sides: tuple[Sequence[_Run], Sequence[_Run]],
     left_out: tuple[str, ...],
     forecast: Forecast,
+    spreads: Mapping[str, Spread | None],
 ) -> MeasuredLever:
+    base, runs = sides
     made = MeasuredLever(
         name, LABELS.get(name, name), predicted=forecast.changes.get(name), unpredicted=forecast.why.get(name)
     )
     if not runs:
         return replace(made, why_not="not one of its runs was completed")
 
-    def of(get: Any) -> Figure:
-        return change_of([get(r.report) for r in base], [get(r.report) for r in runs])
+    def of(measure: str) -> Figure:
+        get = MEASURES[measure]
+        return change_of([get(r) for r in base], [get(r) for r in runs], spreads[measure])
 
     before, after = _side(base, ()), _side(runs, left_out)
-    energy = _energy(base, runs, "node")
+    energy = _energy(base, runs, "node", spreads)
     return replace(
         made,
         after=after,
         energy_change=energy,
-        request_change=_energy(base, runs, "request"),
-        rate_change=of(lambda r: r.output.rate_tok_s),
-        ttft_change=of(lambda r: _median(r.latency.ttft_s)),
-        tpot_change=of(lambda r: _median(r.latency.tpot_s)),
+        request_change=_energy(base, runs, "request", spreads),
+        rate_change=of("rate"),
+        ttft_change=of("ttft"),
+        tpot_change=of("tpot"),
         answer_change=_answers(base, runs, energy),
         cascades=_cascades(base, runs, before, after) if name == "second-model" else (),
     )
 
 
-def _energy(base: Sequence[_Run], runs: Sequence[_Run], metric: str) -> Figure:
+def _energy(base: Sequence[_Run], runs: Sequence[_Run], metric: str, spreads: Mapping[str, Spread | None]) -> Figure:
     sides = [[r.samples[metric] for r in side] for side in (base, runs)]
     basis = weakest(*(s.figure.basis for side in sides for s in side))
-    return figure_of(change(sides[0], sides[1]), basis)
+    return figure_of(change(sides[0], sides[1]), basis, spreads[metric], (len(base), len(runs)))
 
 
 def _median(seen: doc.Percentiles) -> Figure:
     if seen.p50 is None:
         return unknown("s", "no request of the window had it")
     return Figure(seen.p50, "s", Basis.MEASURED)
+
+
+#: What is compared of a run, by name.
+MEASURES: Mapping[str, Callable[[_Run], Figure]] = {
+    "node": lambda r: r.samples["node"].figure,
+    "request": lambda r: r.samples["request"].figure,
+    "rate": lambda r: r.report.output.rate_tok_s,
+    "ttft": lambda r: _median(r.report.latency.ttft_s),
+    "tpot": lambda r: _median(r.report.latency.tpot_s),
+}
 
 
 def _answers(base: Sequence[_Run], runs: Sequence[_Run], energy: Figure) -> Figure:
