@@ -6,12 +6,15 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 
+from joulemill.figure import Basis, Figure, unknown
 from joulemill.monitor.snapshot import (
     Ceiling,
     Interval,
     MeterHealth,
     ScopeEnergy,
     SiteFacts,
+    SiteState,
+    SiteStretch,
     Snapshot,
     TargetFacts,
     TargetState,
@@ -32,10 +35,25 @@ def fleet(count: int = 12, tick: int = 0, hostile: str | None = None) -> Snapsho
         if i % 5
     )
     sites = (
-        SiteFacts("hall-1", 1.21, "measured", 320.0, 0.11, "EUR", 1.5e6), SiteFacts("hall-2", 1.4, "declared"),
+        SiteFacts("hall-1", 1.3, "declared", 320.0, 0.11, "EUR", 1.5e6), SiteFacts("hall-2", 1.4, "declared"),
         SiteFacts("lab"),
     )  # fmt: skip
-    return Snapshot(T0 + 10.0 * tick, states, meters, sites)
+    return Snapshot(T0 + 10.0 * tick, states, meters, sites, metered=metered(tick))
+
+
+def metered(tick: int) -> tuple[SiteState, ...]:
+    """hall-1 has a meter of all of it and a PUE of 1.21; hall-2's meter has a hole."""
+    end = T0 + 10.0 * tick
+    it = ScopeEnergy("node", 6.0e5, 6.0e3, "measured", 1.0)
+    whole = ScopeEnergy("site", 7.26e5, 7.26e3, "measured", 1.0)
+    half = ScopeEnergy("site", 3.0e5, 3.0e3, "measured", 0.5)
+    pue = Figure(1.21, "1", Basis.MEASURED, 1.186, 1.234)
+    first = SiteStretch("hall-1", end - 60, end, {"site": whole}, it, pue, 4)
+    second = SiteStretch("hall-2", end - 60, end, {"site": half}, None, unknown("1", "the site's meter covers 50 %"), 4)
+    return (
+        SiteState("hall-1", T0, first, {("site", "measured"): 7.26e5 * (tick + 1)}),
+        SiteState("hall-2", T0, second, {("site", "measured"): 3.0e5 * (tick + 1)}),
+    )
 
 
 def _state(i: int, tick: int, hostile: str | None) -> TargetState:

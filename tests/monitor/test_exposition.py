@@ -38,7 +38,15 @@ def test_what_is_known_is_there_and_what_is_not_is_absent() -> None:
             assert sum(binds.values()) == 1 and binds[t.latest.binding] == 1
             ceilings = {labels["name"] for labels, _ in found["joulemill_ceiling_tokens_per_second", name]}
             assert "interconnect" not in ceilings and len(ceilings) == 4
-    assert found["joulemill_site_pue_ratio", None][0][0]["basis"] == "measured"
+    pues = {(labels["site"], labels["basis"]): v for labels, v in found["joulemill_site_pue_ratio", None]}
+    assert pues == {("hall-1", "measured"): 1.21, ("hall-1", "declared"): 1.3, ("hall-2", "declared"): 1.4}
+    assert {labels["bound"]: v for labels, v in found["joulemill_site_pue_bound_ratio", None]} == {
+        "low": 1.186, "high": 1.234
+    }  # fmt: skip
+    watts = {labels["site"]: v for labels, v in found["joulemill_site_power_watts", None]}
+    assert watts == {"hall-1": pytest.approx(12_100.0), "hall-2": pytest.approx(10_000.0)}
+    joules = {labels["site"]: v for labels, v in found["joulemill_site_energy_joules_total", None]}
+    assert joules == {"hall-1": pytest.approx(4 * 7.26e5), "hall-2": pytest.approx(4 * 3.0e5)}
     assert ("joulemill_carbon_grams_total", "chat-5") not in found  # nothing meters it
     assert now.targets[0].tokens[TokenKind.OUTPUT] > 0
 

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.monitor.metering import TargetMeters
-from joulemill.monitor.snapshot import ScopeEnergy, TargetFacts
-
-FACTS = TargetFacts("a", "m", "s")
+from joulemill.monitor.snapshot import ScopeEnergy
 
 
 class Sensor:
@@ -94,12 +92,12 @@ def test_a_frozen_counter_tells_nothing_from_its_last_step_on_and_says_so() -> N
     assert node(meters, 25.0, 35.0).energy_j == pytest.approx(500)
     assert meters.energy(35.0, 45.0) == {}
     assert meters.settled(45.0, 46.0)  # and nobody waits for it
-    assert [h.state for h in meters.health(FACTS)] == ["stale_counter"]
+    assert [h.state for h in meters.health("a", "s")] == ["stale_counter"]
 
 
 def test_a_meter_that_answers_no_more_is_told_and_its_last_readings_are_not_stretched() -> None:
     meters = metered(range(61), lambda t: 100.0 * t if t <= 30 else None)
-    assert [h.state for h in meters.health(FACTS)] == ["read_failed"]
+    assert [h.state for h in meters.health("a", "s")] == ["read_failed"]
     assert meters.energy(35.0, 45.0) == {}
     assert not meters.settled(45.0, 45.5)
     assert meters.settled(45.0, 60.0)
@@ -109,7 +107,7 @@ def test_a_meter_that_never_answered_keeps_nobody_waiting() -> None:
     meters = metered([], lambda _: None)
     assert meters.settled(5.0, 5.0)
     assert meters.energy(0.0, 5.0) == {}
-    assert [(h.state, h.age_s) for h in meters.health(FACTS)] == [("no_readings", None)]
+    assert [(h.state, h.age_s) for h in meters.health("a", "s")] == [("no_readings", None)]
 
 
 def test_a_slow_meter_makes_the_interval_wait_for_its_next_step_but_not_for_ever() -> None:
@@ -156,4 +154,4 @@ def test_a_look_at_the_health_does_not_clean_the_readings_anew(monkeypatch: pyte
     meters.energy(5.0, 6.0)
     monkeypatch.setattr("joulemill.monitor.metering.traces", lambda *_: pytest.fail("cleaned anew"))
     meters.take([Reading("x:e", 31.0, 31.0, 279.0)])
-    assert [h.state for h in meters.health(FACTS)] == ["ok"]
+    assert [h.state for h in meters.health("a", "s")] == ["ok"]

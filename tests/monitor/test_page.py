@@ -148,3 +148,12 @@ def test_the_door_opens_with_the_token_only(browser: Any) -> None:
         page.click("button")
         page.wait_for_selector("#rows .row")
         assert page.locator("#state").inner_text().startswith("live")
+
+
+def test_a_metered_site_shows_its_measured_pue_with_its_bounds_and_an_unknown_one_with_the_reason(browser: Any) -> None:
+    with served(Moving(12)) as url, opened(browser, url) as page:
+        page.wait_for_selector("#sitelist li")
+        shown = page.locator("#sitelist li").all_inner_texts()
+    assert len(shown) == 2  # the lab has no meter
+    assert "PUE 1.21 (1.19 to 1.23) measured" in shown[0] and "site 12.1 kW" in shown[0]
+    assert "PUE 1.4 declared" in shown[1] and "not measured: the site's meter covers 50 %" in shown[1]

@@ -53,6 +53,22 @@ def test_the_snapshot_says_each_figure_with_its_basis_and_unknown_as_null() -> N
     assert {"down", "meter", "unmetered", "idle"} <= kinds
 
 
+def test_a_sites_measured_pue_stands_before_its_declared_one_and_a_hole_says_why() -> None:
+    found = client().get("/api/snapshot").json()
+    hall, other, lab = found["sites"]
+    assert (hall["pue"], hall["pue_basis"], hall["pue_declared"]) == (1.21, "measured", 1.3)
+    assert (hall["pue_low"], hall["pue_high"], hall["pue_reason"]) == (1.186, 1.234, None)
+    assert hall["power"]["site"] == {
+        "w": pytest.approx(12_100), "half_w": pytest.approx(121), "basis": "measured", "covered": 1.0
+    }  # fmt: skip
+    assert hall["it_w"] == pytest.approx(10_000)
+    assert (other["pue"], other["pue_basis"], other["it_w"]) == (1.4, "declared", None)
+    assert "covers 50 %" in other["pue_reason"]
+    assert (lab["pue"], lab["pue_basis"], lab["metered"], lab["power"]) == (None, None, False, {})
+    told = {a["subject"]: a["text"] for a in found["alerts"] if a["kind"] == "pue"}
+    assert "1.210 as measured, 1.3 as declared" in told["hall-1"] and "covers 50 %" in told["hall-2"]
+
+
 def test_every_answer_carries_the_policy() -> None:
     web = client()
     for path in ("/", "/metrics", "/api/snapshot", "/static/page.js", "/nothing"):

@@ -71,14 +71,14 @@ class Totals:
             self.energy_j[key] = self.energy_j.get(key, 0.0) + energy.energy_j
 
     def state(self, site: SiteFacts, *, up: bool, reason: str | None) -> TargetState:
-        """The target now. Carbon and cost are of the node's joules times the PUE, where all three are known."""
+        """The target now. Carbon and cost are of its joules at the site: node times PUE, where both are known."""
         state = TargetState(
             self.facts, up, reason, self.latest, self.since_s, self.unobserved_s, dict(self.tokens), dict(self.energy_j)
         )
-        node = [j for (scope, _, _), j in self.energy_j.items() if scope == "node"]
-        if not node or site.pue_ratio is None:
+        joules = [j for (scope, _, _), j in self.energy_j.items() if scope == "site"]
+        if not joules:
             return state
-        kwh = sum(node) * site.pue_ratio / _J_KWH
+        kwh = sum(joules) / _J_KWH
         carbon = None if site.carbon_g_kwh is None else kwh * site.carbon_g_kwh
         return replace(
             state,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from joulemill.monitor.site_energy import pue_now
 from joulemill.monitor.snapshot import Snapshot, TargetState, TokenKind
 
 #: From this share of an interval without a running request a target counts as idle (assumed).
@@ -26,7 +28,7 @@ class Alert:
 def alerts(now: Snapshot) -> list[Alert]:
     """Every alert of ``now``, the gravest first."""
     order = {"page": 0, "warn": 1, "info": 2}
-    found = [*_config(now), *_history(now), *_targets(now), *_meters(now), *_power(now)]
+    found = [*_config(now), *_history(now), *_targets(now), *_meters(now), *_power(now), *_pue(now)]
     return sorted(found, key=lambda a: (order[a.severity], a.kind, a.subject))
 
 
@@ -76,6 +78,21 @@ def _power(now: Snapshot) -> Iterator[Alert]:
             share = sum(known) / s.power_limit_w
             missing = f"; {len(drawn) - len(known)} targets are not metered" if len(known) < len(drawn) else ""
             yield Alert("page", "power", s.site, f"{share:.0%} of the power limit of {s.power_limit_w:.0f} W{missing}")
+
+
+def _pue(now: Snapshot) -> Iterator[Alert]:
+    """A metered site whose PUE is not known, or is beyond its interval another than the one declared."""
+    for s in now.sites:
+        state = now.site_state(s.site)
+        measured = pue_now(state)
+        if measured is None or state is None or state.latest is None:
+            continue
+        if measured.value is None:
+            yield Alert("info", "pue", s.site, f"its PUE is not measured now: {measured.reason}")
+        elif s.pue_ratio is not None and not (measured.low or 0.0) <= s.pue_ratio <= (measured.high or math.inf):
+            yield Alert(
+                "info", "pue", s.site, f"its PUE is {measured.value:.3f} as measured, {s.pue_ratio:g} as declared"
+            )
 
 
 def power_w(t: TargetState, scope: str) -> float | None:

@@ -14,7 +14,10 @@ from joulemill.monitor.snapshot import SiteFacts, TargetFacts
 
 
 class SiteConfig(BaseModel):
-    """A site as it states itself; what is left out stays unknown. ``*_by_hour_*``: 24 values, by hour (UTC)."""
+    """A site as it states itself; what is left out stays unknown. ``*_by_hour_*``: 24 values, by hour (UTC).
+
+    ``meters``: SPECs of scope site or rack; ``feeds_count``: meters of scope site that are added up (default: one).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(min_length=1)
@@ -25,10 +28,12 @@ class SiteConfig(BaseModel):
     power_limit_w: float | None = Field(default=None, gt=0)
     carbon_by_hour_g_kwh: tuple[float, ...] | None = Field(default=None, min_length=24, max_length=24)
     price_by_hour_kwh: tuple[float, ...] | None = Field(default=None, min_length=24, max_length=24)
+    meters: tuple[str, ...] = ()
+    feeds_count: int | None = Field(default=None, ge=1)
 
     def facts(self) -> SiteFacts:
         """The same as a plain value."""
-        apart = ("name", "carbon_by_hour_g_kwh", "price_by_hour_kwh")
+        apart = ("name", "carbon_by_hour_g_kwh", "price_by_hour_kwh", "meters", "feeds_count")
         return SiteFacts(**{k: v for k, v in self.model_dump().items() if k not in apart}, site=self.name)
 
 
@@ -124,12 +129,16 @@ class StoreConfig(BaseModel):
 
 
 class MonitorConfig(BaseModel):
-    """Everything. ``period_s``: between scrapes of one target; ``meter_period_s``: between reads of a meter."""
+    """Everything. ``period_s``: between scrapes of one target; ``meter_period_s``: between reads of a meter.
+
+    ``site_period_s``: the stretches over which a site's own meters are summed and its PUE is made.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     period_s: float = Field(default=10.0, gt=0)
     timeout_s: float = Field(default=5.0, gt=0)
     meter_period_s: float = Field(default=1.0, gt=0)
+    site_period_s: float = Field(default=60.0, gt=0)
     site: tuple[SiteConfig, ...] = ()
     target: tuple[TargetConfig, ...] = ()
     discover: tuple[DiscoverConfig, ...] = ()

@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from joulemill import __version__
-from joulemill.monitor.snapshot import MeterHealth, SiteFacts, Snapshot, TargetState
+from joulemill.monitor.site_energy import power_of, pue_now
+from joulemill.monitor.snapshot import MeterHealth, SiteState, Snapshot, TargetState
 
 PREFIX = "joulemill"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -55,7 +56,8 @@ def metrics(now: Snapshot) -> Iterator[Metric]:
     yield from _gauges(now.targets)
     yield from _ceilings(now.targets)
     yield from _meters(now.meters)
-    yield from _sites(now.sites)
+    yield from _sites(now)
+    yield from _metered_sites(now.metered)
     faulty = _gauge("config_error", "1 where the newest configuration is faulty and the one before it stands.", ())
     faulty.add_metric((), float(now.config_error is not None))
     yield faulty
@@ -150,11 +152,15 @@ def _meters(meters: tuple[MeterHealth, ...]) -> Iterator[Metric]:
     yield from (up, state, age)
 
 
-def _sites(sites: tuple[SiteFacts, ...]) -> Iterator[Metric]:
-    pue = _gauge("site_pue_ratio", "Power usage effectiveness.", ("site", "basis"))
+def _sites(now: Snapshot) -> Iterator[Metric]:
+    pue = _gauge("site_pue_ratio", "Power usage effectiveness: as metered over the latest stretch, and as declared.",
+                 ("site", "basis"))  # fmt: skip
     limit = _gauge("site_power_limit_watts", "Power that the site may draw for IT.", ("site",))
     carbon = _gauge("site_carbon_grams_per_kilowatt_hour", "Grid carbon as stated.", ("site",))
-    for s in sites:
+    for s in now.sites:
+        measured = pue_now(now.site_state(s.site))
+        if measured is not None and measured.value is not None:
+            pue.add_metric((s.site, str(measured.basis)), measured.value)
         if s.pue_ratio is not None:
             pue.add_metric((s.site, s.pue_basis), s.pue_ratio)
         if s.power_limit_w is not None:
@@ -162,3 +168,28 @@ def _sites(sites: tuple[SiteFacts, ...]) -> Iterator[Metric]:
         if s.carbon_g_kwh is not None:
             carbon.add_metric((s.site,), s.carbon_g_kwh)
     yield from (pue, limit, carbon)
+
+
+def _metered_sites(metered: tuple[SiteState, ...]) -> Iterator[Metric]:
+    """What sites' own meters say: joules since the first stretch; power and PUE of the latest one, with bounds."""
+    energy = _counter("site_energy_joules", "Joules by a site's own meters (scopes nest: never add them).",
+                      ("site", "scope", "basis"))  # fmt: skip
+    power = _gauge("site_power_watts", "Mean power over the latest stretch, by the site's own meters.",
+                   ("site", "scope", "basis"))  # fmt: skip
+    bounds = _gauge("site_power_bound_watts", "Ends of the 95 % interval of site_power_watts.",
+                    ("site", "scope", "bound"))  # fmt: skip
+    ends = _gauge("site_pue_bound_ratio", "Ends of the interval of the measured PUE.", ("site", "bound"))
+    for s in metered:
+        for (scope, basis), joules in s.energy_j.items():
+            energy.add_metric((s.site, scope, basis), joules)
+        for e in s.latest.energy.values() if s.latest is not None else ():
+            watts, half = power_of(e, s.latest.duration_s if s.latest else 0.0)
+            if watts is not None:
+                power.add_metric((s.site, e.scope, e.basis), watts)
+                for bound, sign in (("low", -1), ("high", 1)) if half is not None else ():
+                    bounds.add_metric((s.site, e.scope, bound), watts + sign * (half or 0.0))
+        measured = pue_now(s)
+        for bound, value in (("low", measured.low), ("high", measured.high)) if measured is not None else ():
+            if value is not None:
+                ends.add_metric((s.site, bound), value)
+    yield from (energy, power, bounds, ends)

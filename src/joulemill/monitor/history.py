@@ -21,7 +21,8 @@ from pathlib import Path
 from joulemill.errors import InputError
 from joulemill.monitor.history_rows import Row, rows_of, split
 from joulemill.monitor.history_schema import BUCKETS_S, SCHEMA, SUMS, adding
-from joulemill.monitor.snapshot import Interval, TargetFacts, TokenKind
+from joulemill.monitor.history_sites import SITE_BUCKETS, SITE_SCHEMA, StoredSite, add_stretch, site_totals
+from joulemill.monitor.snapshot import Interval, SiteStretch, TargetFacts, TokenKind
 
 DAY_S = 86_400.0
 #: How long five-minute and hourly sums are kept [s]; a choice, not a fact.
@@ -70,7 +71,7 @@ class History:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA foreign_keys = ON")
-            db.executescript(SCHEMA)
+            db.executescript(SCHEMA + SITE_SCHEMA)
         except sqlite3.Error as fault:
             raise InputError(f"{path} cannot be the history: {fault}; name another file with --store") from None
         return cls(path, db, max_bytes, raw_days * DAY_S)
@@ -80,11 +81,15 @@ class History:
         with self._lock:
             self._db.close()
 
-    def append(self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts]) -> None:
-        """Keep ``intervals``, all or none. Raises OSError where the disk does not take them."""
+    def append(
+        self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts], sites: Sequence[SiteStretch] = ()
+    ) -> None:
+        """Keep ``intervals`` and ``sites``, all or none. Raises OSError where the disk does not take them."""
         with self._lock, self._transaction():
             for interval in intervals:
                 self._add(interval, facts[interval.target])
+            for stretch in sites:
+                add_stretch(self._db, stretch)
         self._since_pruning += len(intervals)
         if self._since_pruning >= PRUNE_EVERY:
             self.prune()
@@ -168,7 +173,8 @@ class History:
             if now is None:
                 return
             with self._transaction():
-                self._db.execute("DELETE FROM interval WHERE end_s < ?", (now - self._raw_s,))
+                for table in ("interval", "site_stretch"):
+                    self._db.execute(f"DELETE FROM {table} WHERE end_s < ?", (now - self._raw_s,))
                 for length_s, kept_s in KEPT_S.items():
                     self._drop_buckets(length_s, now - kept_s)
             self._db.execute("PRAGMA incremental_vacuum")
@@ -177,7 +183,7 @@ class History:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _drop_buckets(self, length_s: int, before_s: float) -> None:
-        for table in ("bucket", "bucket_energy", "bucket_binding", "bucket_route"):
+        for table in ("bucket", "bucket_energy", "bucket_binding", "bucket_route", *SITE_BUCKETS):
             self._db.execute(f"DELETE FROM {table} WHERE length_s = ? AND start_s < ?", (length_s, before_s))
 
     def _drop_oldest(self) -> bool:
@@ -186,7 +192,8 @@ class History:
         if oldest is not None:
             with self._transaction():
                 limit = oldest + max(PRUNED_SHARE * (newest - oldest), 1e-3)
-                self._db.execute("DELETE FROM interval WHERE end_s <= ?", (limit,))
+                for table in ("interval", "site_stretch"):
+                    self._db.execute(f"DELETE FROM {table} WHERE end_s <= ?", (limit,))
             return True
         for length_s in BUCKETS_S:
             span = self._db.execute("SELECT min(start_s), max(start_s) FROM bucket WHERE length_s = ?", (length_s,))
@@ -220,6 +227,11 @@ class History:
             name: StoredTotals(since, last, unobserved, dict(zip(kinds, tokens, strict=True)), energy.get(number, {}))
             for name, number, since, last, unobserved, *tokens in found
         }
+
+    def site_totals(self) -> dict[str, StoredSite]:
+        """Every metered site's sums as they stand in the file, by name."""
+        with self._lock:
+            return site_totals(self._db)
 
     @property
     def path(self) -> Path:

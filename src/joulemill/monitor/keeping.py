@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from joulemill.errors import JoulemillError
 from joulemill.monitor.history import History
-from joulemill.monitor.snapshot import Interval, TargetFacts
+from joulemill.monitor.snapshot import Interval, SiteStretch, TargetFacts
 
 _LOG = logging.getLogger("joulemill.monitor")
 #: Intervals that wait at most: at 1,000 targets every 10 s, a quarter of an hour without a disk.
@@ -26,7 +26,7 @@ class Keeper:
 
     def __init__(self, history: History, *, most: int = MOST_WAITING) -> None:
         self._history, self._most = history, most
-        self._waiting: deque[tuple[Interval, TargetFacts]] = deque()
+        self._waiting: deque[tuple[Interval, TargetFacts] | SiteStretch] = deque()
         self._wake, self._ended = threading.Event(), False
         self.error: str | None = None
         self.lost_count = 0
@@ -36,10 +36,17 @@ class Keeper:
     def append(self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts]) -> None:
         """Take ``intervals`` over. Never waits for the disk."""
         for interval in intervals:
-            if len(self._waiting) >= self._most:
-                self._waiting.popleft()
-                self.lost_count += 1
-            self._waiting.append((interval, facts[interval.target]))
+            self._wait((interval, facts[interval.target]))
+
+    def append_site(self, stretch: SiteStretch) -> None:
+        """Take a site's stretch over."""
+        self._wait(stretch)
+
+    def _wait(self, one: tuple[Interval, TargetFacts] | SiteStretch) -> None:
+        if len(self._waiting) >= self._most:
+            self._waiting.popleft()
+            self.lost_count += 1
+        self._waiting.append(one)
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Write what waits, as far as the disk takes it, and end."""
@@ -57,7 +64,10 @@ class Keeper:
         while self._waiting:
             batch = [self._waiting[i] for i in range(min(BATCH, len(self._waiting)))]
             try:
-                self._history.append([i for i, _ in batch], {f.target: f for _, f in batch})
+                rows = [one for one in batch if isinstance(one, tuple)]
+                sites = [one for one in batch if not isinstance(one, tuple)]
+                facts = {f.target: f for _, f in rows}
+                self._history.append([i for i, _ in rows], facts, *([sites] if sites else []))
             except (OSError, JoulemillError) as fault:
                 if self.error is None:
                     _LOG.error("the history does not take intervals: %s; they wait in memory", fault)
@@ -66,6 +76,6 @@ class Keeper:
             if self.error is not None:
                 _LOG.warning("the history takes intervals again; %d were lost", self.lost_count)
             self.error = None
-            for pair in batch:
-                if self._waiting and self._waiting[0] is pair:  # one may have been pushed out meanwhile
+            for one in batch:
+                if self._waiting and self._waiting[0] is one:  # one may have been pushed out meanwhile
                     self._waiting.popleft()

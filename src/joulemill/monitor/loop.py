@@ -16,10 +16,13 @@ from joulemill.errors import JoulemillError
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import check_overlap, open_all
 from joulemill.monitor.config import MonitorConfig, TargetConfig
+from joulemill.monitor.facility import KEPT_STRETCHES, Facilities, Facility
 from joulemill.monitor.history import StoredTotals
+from joulemill.monitor.history_sites import StoredSite
 from joulemill.monitor.metering import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.promql import Scraped, StoreReader, target_of
-from joulemill.monitor.snapshot import Interval, Snapshot, TargetFacts
+from joulemill.monitor.site_energy import at_site, used_pue
+from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, TargetFacts
 from joulemill.monitor.sources import discovered
 from joulemill.monitor.watched import Watched
 
@@ -37,16 +40,21 @@ class History(Protocol):
     def append(self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts]) -> None:
         """Keep ``intervals``."""
 
+    def append_site(self, stretch: SiteStretch) -> None:
+        """Keep what a site's meters said of one stretch."""
+
 
 class Monitor:
     """Watches ``config``'s targets; ``history`` keeps the intervals. Opening its meters may raise InputError."""
 
     def __init__(
-        self, config: MonitorConfig, history: History | None = None, restored: Mapping[str, StoredTotals] | None = None
-    ) -> None:
+        self, config: MonitorConfig, history: History | None = None, restored: Mapping[str, StoredTotals] | None = None,
+        restored_sites: Mapping[str, StoredSite] | None = None,
+    ) -> None:  # fmt: skip
         self._config, self._history = config, history
         self._before = dict(restored or {})
         self._watched: dict[str, Watched] = {}
+        self._facilities = Facilities(restored_sites)
         self._found: dict[int, list[TargetConfig]] = {}
         self._listeners: set[asyncio.Queue[Snapshot]] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -60,15 +68,19 @@ class Monitor:
         sites = {s.site: s for s in self._config.sites(tuple(wanted.values()))}
         kept = {n: w for n, w in self._watched.items() if wanted.get(n) == w.config and sites[w.config.site] == w.site}
         fresh: dict[str, Watched] = {}
+        metered = self._facilities.opened(self._config)
         try:
             for name in wanted.keys() - kept.keys():
                 fresh[name] = Watched(wanted[name], self._meters(wanted[name]), sites[wanted[name].site])
             # Two targets on one meter would count its joules twice.
-            check_overlap([c for w in (*kept.values(), *fresh.values()) for c in w.meters.opened])
+            of_targets = [c for w in (*kept.values(), *fresh.values()) for c in w.meters.opened]
+            check_overlap([*of_targets, *self._facilities.channels(metered)])
         except BaseException:
             for watched in fresh.values():
                 watched.meters.close()
+            self._facilities.give_up(metered)
             raise
+        self._facilities.go_on(metered)
         for name in self._watched.keys() - kept.keys():
             self._let_go(name)
         for watched in fresh.values():
@@ -79,7 +91,8 @@ class Monitor:
     def _meters(self, target: TargetConfig) -> TargetMeters:
         context = MeterContext(server_here=target.here, server_pid=target.server_pid)
         opened = open_all(target.meters, context) if target.meters else []
-        return TargetMeters(opened, self._config.meter_period_s, KEPT_INTERVALS * self._config.period_s + 10)
+        kept_s = max(KEPT_INTERVALS * self._config.period_s, KEPT_STRETCHES * self._config.site_period_s) + 10
+        return TargetMeters(opened, self._config.meter_period_s, kept_s)
 
     def _let_go(self, name: str) -> None:
         watched = self._watched.pop(name)
@@ -115,10 +128,14 @@ class Monitor:
     def snapshot(self) -> Snapshot:
         """What is known now."""
         every = list(self._watched.values())
-        health = tuple(h for w in every for h in w.meters.health(w.totals.facts))
+        health = [h for w in every for h in w.meters.health(w.config.name, w.config.site)]
+        health += [h for f in self._facilities for h in f.health()]
         sites = self._config.sites([w.config for w in every])
         kept = None if self._history is None else self._history.error
-        return Snapshot(time.time(), tuple(w.state() for w in every), health, sites, self.config_error, kept)
+        metered = tuple(f.state() for f in self._facilities)
+        return Snapshot(
+            time.time(), tuple(w.state() for w in every), tuple(health), sites, self.config_error, kept, metered
+        )
 
     async def subscribe(self) -> AsyncIterator[Snapshot]:
         """The newest snapshot once a period; a listener that is slow misses the ones between."""
@@ -145,12 +162,35 @@ class Monitor:
                     group.create_task(self._read_store(StoreReader(self._config.store), session, stop))
                 for i in range(len(self._config.discover)):
                     group.create_task(self._discover(i, session, stop))
+                group.create_task(self._meter_sites(stop))
                 group.create_task(self._tell(stop))
         finally:
             self._start = None
+            for facility in self._facilities:
+                self._record_site(facility, facility.next(time.monotonic(), self._nodes(facility), at_once=True))
+            self._facilities.close()
             for watched in self._watched.values():
                 self._record(watched, watched.finish())
                 watched.meters.close()
+
+    async def _meter_sites(self, stop: asyncio.Event) -> None:
+        """Sum the sites' own meters by stretches; in a thread, since a site may have a thousand nodes."""
+        self._facilities.start()
+        while not stop.is_set():
+            for facility in self._facilities:
+                nodes = self._nodes(facility)
+                self._record_site(facility, await asyncio.to_thread(facility.next, time.monotonic(), nodes))
+            await _stopped(stop, max(self._config.meter_period_s, self._config.site_period_s / 30))
+
+    def _nodes(self, facility: Facility) -> dict[str, TargetMeters]:
+        return {n: w.meters for n, w in self._watched.items() if w.config.site == facility.config.name}
+
+    def _record_site(self, facility: Facility, stretch: SiteStretch | None) -> None:
+        if stretch is None:
+            return
+        facility.add(stretch)
+        if self._history is not None:
+            self._history.append_site(stretch)
 
     async def _discover(self, index: int, session: aiohttp.ClientSession, stop: asyncio.Event) -> None:
         """Ask one source again and again; where it fails, what it told last stands."""
@@ -215,10 +255,12 @@ class Monitor:
             due_s = max(due_s + self._wait_s(watched.failures), time.monotonic())
 
     def _record(self, watched: Watched, intervals: Sequence[Interval]) -> None:
-        for interval in intervals:
+        ratio = used_pue(watched.site, self._facilities.pue(watched.site.site, time.monotonic()))
+        told = [at_site(i, ratio) for i in intervals]
+        for interval in told:
             watched.totals.add(interval)
-        if intervals and self._history is not None:
-            self._history.append(intervals, {watched.config.name: watched.totals.facts})
+        if told and self._history is not None:
+            self._history.append(told, {watched.config.name: watched.totals.facts})
 
     def _wait_s(self, failures: int) -> float:
         if failures < 2:

@@ -18,12 +18,12 @@ import numpy as np
 
 from joulemill.ledger.energy import EnergyResult, allowed_gap_s, window_energy
 from joulemill.ledger.reasons import Finding, Reason
-from joulemill.ledger.record import Quantity, Reading
+from joulemill.ledger.record import Quantity, Reading, Scope
 from joulemill.ledger.scopes import Composition, compose, scope_energy
 from joulemill.ledger.trace import Trace, traces
 from joulemill.meters.meter import Meter
 from joulemill.meters.sampler import Sampler
-from joulemill.monitor.snapshot import MeterHealth, ScopeEnergy, TargetFacts
+from joulemill.monitor.snapshot import MeterHealth, ScopeEnergy
 
 #: Readings are kept this many interval lengths back (assumed): enough for the trace to tell a sensor that stands still.
 KEPT_INTERVALS = 6
@@ -41,9 +41,15 @@ Stretch = tuple[float, float]
 
 
 class TargetMeters:
-    """The meters of one target. ``settle_s``: how long after a scrape a reading that brackets it has come."""
+    """The meters of one target or site. ``settle_s``: how long after a scrape a reading that brackets it has come.
 
-    def __init__(self, meters: Sequence[Meter], period_s: float, kept_s: float) -> None:
+    ``expected``: how many things a scope is made of, where that is known.
+    """
+
+    def __init__(
+        self, meters: Sequence[Meter], period_s: float, kept_s: float, expected: Mapping[Scope, int] | None = None
+    ) -> None:
+        self._expected = expected
         self._meters = tuple(meters)
         self.opened = tuple(m.channels() for m in meters)
         self._channels = [c for m in meters for c in m.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
@@ -95,6 +101,10 @@ class TargetMeters:
         hold_s = max(HOLD_UPDATES * slowest_s, HOLD_READS * self._period_s)
         return not waiting or now_mono_s - end_mono_s > hold_s
 
+    def known_until_s(self) -> float:
+        """Until when every meter that can be used has told; infinite where there is none."""
+        return min((_known_until_s(t) for t in self._traces().values() if t.usable), default=math.inf)
+
     def energy(self, start_mono_s: float, end_mono_s: float) -> dict[str, ScopeEnergy]:
         """Joules by scope, of the part of the window that readings cover; a scope that is not read is absent."""
         if not self._channels or end_mono_s <= start_mono_s:
@@ -103,7 +113,7 @@ class TargetMeters:
         known = {i: _covered(t, start_mono_s, end_mono_s) for i, t in found.items()}
         refusals = {i: (_unread(found[i]),) for i, stretches in known.items() if not stretches}
         result: dict[str, ScopeEnergy] = {}
-        for scope, made_of in compose(self._channels, refusals).items():
+        for scope, made_of in compose(self._channels, refusals, self._expected).items():
             if not made_of.complete:  # a part (its devices alone) must not pass for the node
                 continue
             pieces = _common([known[i] for i in made_of.channels])
@@ -112,14 +122,14 @@ class TargetMeters:
                 result[scope.value] = energy
         return result
 
-    def health(self, facts: TargetFacts) -> list[MeterHealth]:
+    def health(self, target: str | None, site: str) -> list[MeterHealth]:
         """Each channel's state: ``ok`` or the ledger's first reason that refuses its newest readings."""
         now_s = time.monotonic()
         found = []
         for channel, trace in zip(self._channels, self._traces(LOOK_S).values(), strict=False):
             age = now_s - float(trace.read_s[-1]) if len(trace.read_s) else None
             code = _state(trace)
-            found.append(MeterHealth(channel.id, facts.target, facts.site, channel.scope.value, code, age))
+            found.append(MeterHealth(channel.id, target, site, channel.scope.value, code, age))
         return found
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from joulemill.figure import Figure
+
 
 class TokenKind(StrEnum):
     """The kinds of tokens that a counter tells apart; ``CACHED`` are prompt tokens too."""
@@ -145,8 +147,40 @@ class SiteFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteStretch:
+    """What a site's own meters say of one stretch of time, and its PUE over it.
+
+    ``energy`` by scope: ``site`` and ``rack``; ``it`` the node joules of its targets, None where they are not all
+    measured; ``pue`` is facility ÷ IT, unknown with a reason where either side is not measured or not complete.
+    """
+
+    site: str
+    start_s: float
+    end_s: float
+    energy: Mapping[str, ScopeEnergy]
+    it: ScopeEnergy | None
+    pue: Figure
+    targets_count: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length [s]."""
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class SiteState:
+    """A metered site now: its latest stretch and its joules by (scope, basis) since ``since_s``; these never fall."""
+
+    site: str
+    since_s: float
+    latest: SiteStretch | None
+    energy_j: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything the monitor knows at one moment ``at_s`` (UNIX time)."""
+    """Everything the monitor knows at one moment ``at_s`` (UNIX time). ``metered``: sites that have meters."""
 
     at_s: float
     targets: tuple[TargetState, ...]
@@ -154,3 +188,8 @@ class Snapshot:
     sites: tuple[SiteFacts, ...]
     config_error: str | None = None
     history_error: str | None = None
+    metered: tuple[SiteState, ...] = ()
+
+    def site_state(self, site: str) -> SiteState | None:
+        """What is metered of ``site``; None for a site without meters."""
+        return next((s for s in self.metered if s.site == site), None)

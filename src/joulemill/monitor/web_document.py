@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from joulemill.monitor.alerts import alerts, power_w
-from joulemill.monitor.snapshot import Snapshot, TargetState, TokenKind
+from joulemill.monitor.site_energy import power_of, pue_now, used_pue
+from joulemill.monitor.snapshot import SiteFacts, SiteState, Snapshot, TargetState, TokenKind
 
-#: Scopes from the widest of a machine to its parts.
-SCOPES = ("node", "device", "cpu", "memory")
+#: Scopes from the widest to the parts of a machine.
+SCOPES = ("site", "node", "device", "cpu", "memory")
 
 
 def document(now: Snapshot) -> dict[str, Any]:
@@ -20,20 +21,37 @@ def document(now: Snapshot) -> dict[str, Any]:
             {"meter": m.meter, "target": m.target, "site": m.site, "scope": m.scope, "state": m.state, "age_s": m.age_s}
             for m in now.meters
         ],
-        "sites": [
-            {
-                "site": s.site,
-                "pue": s.pue_ratio,
-                "pue_basis": s.pue_basis if s.pue_ratio is not None else None,
-                "carbon_g_kwh": s.carbon_g_kwh,
-                "price_kwh": s.price_kwh,
-                "currency": s.currency,
-                "power_limit_w": s.power_limit_w,
-            }
-            for s in now.sites
-        ],
+        "sites": [site(s, now.site_state(s.site)) for s in now.sites],
         "alerts": [{"severity": a.severity, "kind": a.kind, "subject": a.subject, "text": a.text} for a in alerts(now)],
         "config_error": now.config_error,
+    }
+
+
+def site(s: SiteFacts, metered: SiteState | None) -> dict[str, Any]:
+    """One site: its PUE as it is used (measured before declared), and what its own meters say of the latest stretch."""
+    pue, latest = used_pue(s, pue_now(metered)), None if metered is None else metered.latest
+    power = {}
+    for e in latest.energy.values() if latest is not None else ():
+        watts, half = power_of(e, latest.duration_s if latest else 0.0)
+        power[e.scope] = {"w": watts, "half_w": half, "basis": e.basis, "covered": e.covered_ratio}
+    it = None if latest is None or latest.it is None else power_of(latest.it, latest.duration_s)[0]
+    return {
+        "site": s.site,
+        "pue": pue.value,
+        "pue_low": pue.low,
+        "pue_high": pue.high,
+        "pue_basis": None if pue.basis is None else pue.basis.value,
+        "pue_reason": pue.reason,
+        "pue_declared": s.pue_ratio,
+        "metered": metered is not None,
+        "power": power,
+        "it_w": it,
+        "end_s": None if latest is None else latest.end_s,
+        "energy_j": [] if metered is None else [[*key, joules] for key, joules in metered.energy_j.items()],
+        "carbon_g_kwh": s.carbon_g_kwh,
+        "price_kwh": s.price_kwh,
+        "currency": s.currency,
+        "power_limit_w": s.power_limit_w,
     }
 
 

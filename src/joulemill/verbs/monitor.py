@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from joulemill.monitor.config import MonitorConfig
     from joulemill.monitor.history import History
     from joulemill.monitor.loop import Monitor
-    from joulemill.monitor.snapshot import Snapshot
+    from joulemill.monitor.snapshot import SiteState, Snapshot
 
 #: How often --once looks whether every target has had its interval [s].
 LOOK_EVERY_S = 0.2
@@ -196,6 +196,24 @@ def _tell(now: Snapshot, as_json: bool) -> None:
         joules = ", ".join(f"{j:.1f} J {scope} ({basis})" for (scope, _, basis), j in t.energy_j.items())
         state = "up" if t.up else f"down: {t.reason}"
         sys.stdout.write(f"{t.facts.target}: {state}; {made}; {joules or 'no joules known'}\n")
+    for s in now.metered:
+        sys.stdout.write(f"{s.site}: {_site(s)}\n")
+
+
+def _site(s: SiteState) -> str:
+    """A metered site in one line."""
+    from joulemill.monitor.site_energy import power_of, pue_now
+
+    told = []
+    for e in s.latest.energy.values() if s.latest is not None else ():
+        watts, half = power_of(e, s.latest.duration_s if s.latest else 0.0)
+        if watts is not None:
+            told.append(f"{watts:.1f} W {e.scope} ({e.basis}{'' if half is None else f', ± {half:.1f} W'})")
+    pue = pue_now(s)
+    if pue is None or pue.value is None:
+        return "; ".join([*told, f"PUE unknown: {'not metered' if pue is None else pue.reason}"])
+    bounds = "" if pue.low is None or pue.high is None else f", {pue.low:.3f} to {pue.high:.3f}"
+    return "; ".join([*told, f"PUE {pue.value:.3f} ({pue.basis}{bounds})"])
 
 
 def _document(now: object) -> object:

@@ -91,8 +91,10 @@ function barrel() {
   const state = t.up ? (t.binding ? `${t.binding} binds${sure}` : "what binds is not known") : `down: ${t.reason}`;
   const e = energyOf(t);
   const joule = e && e.j_tok !== null ? `, ${quantity(e.j_tok, "J/tok")} (${e.scope}, ${e.basis})` : "";
+  const at = t.energy.site;
+  const wide = at && at.j_tok !== null ? `, ${quantity(at.j_tok, "J/tok")} at the site (${at.basis})` : "";
   $("barrel-note").textContent = `${t.model} · ${t.device ? `${t.devices ?? "?"} × ${t.device}` : "device not stated"} · ` +
-    `${state}; ${quantity(t.tok_s, "tok/s")}${joule}. Φ ${digits(t.phi)}, U ${percent(t.u)}.`;
+    `${state}; ${quantity(t.tok_s, "tok/s")}${joule}${wide}. Φ ${digits(t.phi)}, U ${percent(t.u)}.`;
   $("barrel").replaceChildren(drawBarrel(svg, t));
   levers(t);
 }
@@ -165,6 +167,28 @@ function binds() {
   })));
 }
 
+function sites() {
+  const metered = now.sites.filter((s) => s.metered);
+  $("sites").hidden = !metered.length;
+  $("sitelist").replaceChildren(...metered.map((s) => {
+    const item = element("li");
+    item.append(element("b", "", s.site), " ");
+    for (const scope of ["site", "rack"]) {
+      const p = s.power[scope];
+      if (!p || p.w === null) continue;
+      const half = p.half_w === null ? "" : ` ± ${quantity(p.half_w, "W")}`;
+      item.append(`${scope} ${quantity(p.w, "W")}${half} `, element("span", `basis ${p.basis}`, p.basis), " ");
+    }
+    if (s.it_w !== null) item.append(`nodes ${quantity(s.it_w, "W")} `);
+    const bounds = s.pue_low === null || s.pue_high === null ? "" : ` (${digits(s.pue_low)} to ${digits(s.pue_high)})`;
+    item.append(`PUE ${digits(s.pue)}${bounds} `);
+    if (s.pue_basis) item.append(element("span", `basis ${s.pue_basis}`, s.pue_basis), " ");
+    if (s.pue_reason) item.append(element("span", "quiet", s.pue_basis ? `not measured: ${s.pue_reason}` : s.pue_reason));
+    else if (s.pue_declared !== null) item.append(element("span", "quiet", `declared: ${digits(s.pue_declared)}`));
+    return item;
+  }));
+}
+
 function search(text) {
   $("search").value = text;
   table.filter(text);
@@ -178,7 +202,7 @@ function shown() {
 
 function draw() {
   if (!now) return;
-  tiles(); alertList(); barrel(); joules(); binds();
+  tiles(); alertList(); barrel(); joules(); binds(); sites();
   table.show(now.targets, chosen || target()?.name);
   shown();
   lines.live(now);
