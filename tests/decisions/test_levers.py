@@ -17,7 +17,16 @@ from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import rates
 from joulemill.decisions.lever_case import Case, Draft, EarlyExit, Lever, Model, Outcome, Route, Settings
 from joulemill.decisions.lever_outcome import outcome
-from joulemill.decisions.levers import Combination, Effect, all_levers, change_figure, effect, pareto, study
+from joulemill.decisions.levers import (
+    Combination,
+    Effect,
+    all_levers,
+    change_figure,
+    effect,
+    pareto,
+    routed_accuracy,
+    study,
+)
 from joulemill.physics.deployment import Deployment, Parallelism
 from joulemill.physics.precision import uniform
 from joulemill.physics.site import Site
@@ -335,3 +344,24 @@ def test_the_front_holds_what_no_other_beats(values: list[tuple[float, float, fl
         assert not (beaten and i in front)
         if not beaten:
             assert any((cost[k] == mine).all() for k in front), "equals of it may stand for it"
+
+
+def test_a_route_pays_in_right_answers_for_what_it_saves_in_joules() -> None:
+    chosen = given_settings(small=model("Qwen/Qwen3-4B"), route_ratio=0.5, accuracy_ratio=0.8, small_accuracy_ratio=0.6)
+    routing, cascade = one("routing", case(), chosen), one("cascade", case(), chosen)
+    assert (routing.accuracy.value, routing.accuracy.low, routing.accuracy.high) == pytest.approx((0.7, 0.7, 0.7))
+    # the small model is right on 60 %: a judge that knows lets half of all pass, all right; 80 % of the rest are right
+    assert (cascade.accuracy.low, cascade.accuracy.high) == pytest.approx((0.7, 0.9))
+    assert 1 + routing.answer_change.value == pytest.approx((1 + routing.request_change.value) * 0.8 / 0.7)
+    assert cascade.answer_change.low < cascade.answer_change.value < cascade.answer_change.high
+    assert one("routing", case(), replace(chosen, accuracy_ratio=None)).answer_change is None
+    assert one("batch-x2", case(), chosen).accuracy is None
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.05, 0.95), st.floats(0.05, 0.95))
+def test_no_judge_is_right_more_often_than_is_possible(share: float, small: float, large: float) -> None:
+    chosen = given_settings(accuracy_ratio=large, small_accuracy_ratio=small)
+    found = routed_accuracy(Route(model("Qwen/Qwen3-4B"), share, cascade=True), chosen)
+    assert found is not None and found.value is not None and found.high is not None
+    assert min(small, large) - 1e-12 <= found.value <= max(small, large) + 1e-12
+    assert found.value <= found.high <= 1.0

@@ -107,6 +107,7 @@ class Settings:
     weights        precision that each number format means for this model, by format name
     draft, small, alternative   models that the user names; None: the lever says so
     devices        other generations, each with its node
+    accuracy_ratio, small_accuracy_ratio   share of right answers of the model and of the small one; None: not stated
     """
 
     weights: Mapping[str, Precision] = field(default_factory=dict)
@@ -115,6 +116,8 @@ class Settings:
     acceptance_ratio: float = 0.7
     small: Model | None = None
     route_ratio: float = 0.5
+    accuracy_ratio: float | None = None
+    small_accuracy_ratio: float | None = None
     alternative: Model | None = None
     devices: tuple[tuple[Device, Node | None], ...] = ()
     cached_ratio: float = 0.5

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from joulemill.decisions.lever_case import Case, Lever, Outcome, Settings
+from joulemill.decisions.lever_case import Case, Lever, Outcome, Route, Settings
 from joulemill.decisions.lever_model import MODEL_LEVERS
 from joulemill.decisions.lever_outcome import outcome
 from joulemill.decisions.lever_plant import PLANT_LEVERS, generation
@@ -34,7 +34,11 @@ Widths = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Effect:
-    """A lever's effect, or why it does not apply (then ``after`` is None). Changes are new ÷ old − 1."""
+    """A lever's effect, or why it does not apply (then ``after`` is None). Changes are new ÷ old − 1.
+
+    accuracy, answer_change   share of right answers with it, and the change of joules a right answer, where a route is
+                              taken and both models' accuracies are stated; else None
+    """
 
     lever: Lever
     why_not: str | None = None
@@ -46,6 +50,8 @@ class Effect:
     tpot_change: Figure | None = None
     carbon_change: Figure | None = None
     cost_change: Figure | None = None
+    accuracy: Figure | None = None
+    answer_change: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -116,12 +122,45 @@ def effect(lever: Lever, case: Case, settings: Settings, before: Outcome, rates:
     def change(of: Callable[[Outcome], float | None]) -> Figure | None:
         return change_figure(of(before), of(after), lever.kind, widths)
 
+    requests = change(lambda o: o.energy_j_req)
+    accuracy = None if changed.route is None else routed_accuracy(changed.route, settings)
     return Effect(
         lever, None, after,
-        change(lambda o: o.energy_j_tok), change(lambda o: o.rate_tok_s), change(lambda o: o.energy_j_req),
+        change(lambda o: o.energy_j_tok), change(lambda o: o.rate_tok_s), requests,
         change(lambda o: o.ttft_s), change(lambda o: o.tpot_s), change(lambda o: o.carbon_gco2e_tok),
-        change(lambda o: o.cost_currency_tok),
+        change(lambda o: o.cost_currency_tok), accuracy, answer_change(requests, accuracy, settings.accuracy_ratio),
     )  # fmt: skip
+
+
+def routed_accuracy(route: Route, settings: Settings) -> Figure | None:
+    """Share of right answers over both models; None where either's is not stated.
+
+    With s of the requests ended by the small model, s·q_small + (1 − s)·q: who decides knows nothing of the answer. A
+    cascade's judge may know: at best all that it lets pass is right as far as the small model is (min(s, q_small)), and
+    the rest is answered as well as by the model (upper bound).
+    """
+    q, small, s = settings.accuracy_ratio, settings.small_accuracy_ratio, route.share_ratio
+    if q is None or small is None:
+        return None
+    blind = s * small + (1.0 - s) * q
+    best = min(min(s, small) + (1.0 - s) * q, 1.0) if route.cascade else blind
+    source = "shares times the stated accuracies; low: the judge knows nothing, high: it lets pass what is right"
+    return Figure(blind, "1", Basis.DECLARED, min(blind, best), max(blind, best), None, source=source)
+
+
+def answer_change(requests: Figure | None, accuracy: Figure | None, before_ratio: float | None) -> Figure | None:
+    """Change of joules a right answer: that of joules a request, by the accuracies before and with the lever."""
+    if requests is None or requests.value is None or accuracy is None or not accuracy.value or not before_ratio:
+        return None
+    low, high = accuracy.low or accuracy.value, accuracy.high or accuracy.value
+
+    def changed_ratio(change_ratio: float, accuracy_ratio: float) -> float:
+        return (1.0 + change_ratio) * before_ratio / accuracy_ratio - 1.0
+
+    least = None if requests.low is None else changed_ratio(requests.low, high)
+    most = None if requests.high is None else changed_ratio(requests.high, low)
+    source = "J/request ÷ share of right answers"
+    return Figure(changed_ratio(requests.value, accuracy.value), "1", Basis.MODELLED, least, most, requests.level, source=source)
 
 
 def change_figure(old: float | None, new: float | None, kind: str, widths: Widths) -> Figure | None:

@@ -10,7 +10,7 @@ from joulemill.catalog.levers import evidence_of
 from joulemill.decisions.levers import Combination, Effect
 from joulemill.reports.levers_pictures import front_plane, tornado
 from joulemill.reports.levers_question import LeversAnswer
-from joulemill.reports.levers_view import PAIRED, QUALITY, heading, said_workload, signed
+from joulemill.reports.levers_view import PAIRED, QUALITY, heading, routed, said_workload, signed
 from joulemill.reports.wording import digits, quantity, title
 
 _RING = "<style>.ring{fill:none; stroke:var(--bind); stroke-width:1.6}</style>"
@@ -52,7 +52,8 @@ def _table(effects: Sequence[Effect]) -> str:
     names = ("lever", "ΔJ/token", "Δtok/s", "ΔTTFT", "ΔTPOT", "ΔJ/request", "binds after", "quality", "what it takes")
     head = "".join(f"<th>{h}</th>" for h in names)
     rows = "".join(_row(e) for e in effects if e.after is not None)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    paid = "".join(f'<p class="quiet">{escape(routed(e))}</p>' for e in effects if e.accuracy is not None)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{paid}'
 
 
 def _row(e: Effect) -> str:

@@ -88,6 +88,7 @@ def _lever(e: Effect) -> dict[str, Any]:
         "binds_after": e.after.binding if e.after else None, "after": plain(e.after),
     }  # fmt: skip
     names = ("energy", "rate", "request", "ttft", "tpot", "carbon", "cost")
+    row |= {"accuracy": plain(e.accuracy), "answer_change": plain(e.answer_change)}
     return row | {f"{n}_change" if n != "cost" else "price_change": plain(getattr(e, f"{n}_change")) for n in names}
 
 
@@ -120,6 +121,7 @@ def _lines(found: LeversAnswer) -> Iterator[str]:
     yield ""
     yield HEAD
     yield from (_row(e, before.device_count) for e in study.effects if e.after is not None)
+    yield from (routed(e) for e in study.effects if e.accuracy is not None)
     yield ""
     yield "Together (one joint prediction each; in brackets what the single effects multiplied would say)"
     yield from (_joint(c) for c in study.combinations[:5] if c.names)
@@ -145,6 +147,16 @@ def _row(e: Effect, devices: float) -> str:
         other = e.carbon_change if e.lever.family == "carbon" else e.cost_change
         more = f" ({signed(other)} {'gCO2e' if e.lever.family == 'carbon' else 'energy cost'})"
     return f"{e.lever.name:<22}{signed(shown, bounds=True):<27}{cells}  {binds:<18}{quality:<15}{e.lever.cost}{more}"
+
+
+def routed(e: Effect) -> str:
+    """What a route does to answers, and to the joules of a right one."""
+    seen = e.accuracy
+    if seen is None or seen.value is None:
+        return ""
+    best = f", {seen.high:.0%} with the best judge" if seen.high is not None and seen.high > seen.value else ""
+    answers = signed(e.answer_change, bounds=True)
+    return f"  {e.lever.name}: {seen.value:.0%} right answers (declared){best}; J a right answer {answers}"
 
 
 def _joint(c: Combination) -> str:

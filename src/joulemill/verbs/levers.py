@@ -18,6 +18,8 @@ SHARES = {
     "acceptance": ("acceptance_ratio", "share of drafted tokens that are accepted (default 0.7)"),
     "hit": ("cached_ratio", "share of prompt tokens that a prefix cache would find (default 0.5)"),
     "routed": ("route_ratio", "share of requests that a small model takes (default 0.5)"),
+    "accuracy": ("accuracy_ratio", "share of right answers of the model (for routing and cascades)"),
+    "small-accuracy": ("small_accuracy_ratio", "share of right answers of the small model"),
     "thinking": ("thinking_ratio", "length of answers under a budget, over their length (default 0.5)"),
     "cap": ("cap_ratio", "power limit over TDP (default 0.7)"),
     "clock": ("clock_ratio", "locked clock over the highest (default 0.7)"),
@@ -85,7 +87,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
     given: dict[str, float] = {}
     for option, (field, _) in SHARES.items():
-        said = getattr(args, option)
+        said = getattr(args, option.replace("-", "_"))
         if said is None:
             continue
         share = parse_quantity(said, "", name=f"--{option}")
