@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from joulemill.bench.folder import write_run
 from joulemill.cli import main
 from joulemill.errors import InputError
-from joulemill.ledger.record import Outcome, QualityAnswer, RunRecord
+from joulemill.ledger.record import MachineSample, Outcome, QualityAnswer, RunRecord
 from joulemill.reports.levers_measured import experiment, is_experiment
 from joulemill.reports.levers_measured_view import page, text
 from tests.ledger.runs import request, steady_run
+from tests.ledger.traces import EPOCH_S
 
 
 def quality(right: int, asked: int = 20, tokens: int = 10, ended: int = 20) -> dict[str, object]:
@@ -96,3 +99,21 @@ def test_a_folder_without_the_run_as_it_is(folder: Path) -> None:
     (folder / "sweep.json").write_text(json.dumps(told | {"kind": "sweep"}))
     with pytest.raises(InputError, match="no lever experiment"):
         experiment(folder)
+
+
+def test_a_crowded_machine_measures_nothing(folder: Path) -> None:
+    """Another process took the machine in one of two runs, then in both."""
+    for name, more in (("c", 1), ("d", 0)):
+        record = run(1.2, quality(15))
+        load = record.phase("load")
+        busy = tuple(
+            MachineSample(t, EPOCH_S + t, 8.0, 1.0, 0.0, 0.2, 0.1, 0.6, 0.0, 0.1)
+            for t in np.arange(load.start_mono_s, load.end_mono_s, 1.0)
+        )
+        shutil.rmtree(folder / name)
+        write_run(folder / name, replace(record, machine=busy))
+        second = experiment(folder).levers[0]
+        if more:
+            assert second.after.runs == 1 and "c: something else ran" in second.after.left_out[0]
+        else:
+            assert second.after is None and "not one of its runs" in second.why_not and "d: something" in second.why_not

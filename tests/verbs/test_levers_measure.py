@@ -43,10 +43,13 @@ def test_a_real_server_with_and_without_a_prefix_cache(tmp_path: Path, capsys: p
     assert main([*asked, *QUICK]) == 0
     document = json.loads(capsys.readouterr().out)
     lever = document["levers"][0]
-    energy = lever["energy_change"]  # a crowded machine may leave too few windows: then it says so
-    assert energy["reason"] if energy["value"] is None else energy["basis"] in ("modelled", "declared")
-    assert lever["rate_change"]["value"] is not None
-    assert lever["predicted"]["rate"]["value"] > 0 and lever["predicted"]["rate"]["basis"] == "modelled"
+    if lever["after"] is None:  # a crowded test machine: then it says so
+        assert "something else ran on the machine" in lever["why_not"] or "as it is" in lever["why_not"]
+    else:
+        energy = lever["energy_change"]
+        assert energy["reason"] if energy["value"] is None else energy["basis"] in ("modelled", "declared")
+        assert lever["rate_change"]["value"] is not None
+        assert lever["predicted"]["rate"]["value"] > 0 and lever["predicted"]["rate"]["basis"] == "modelled"
     # What was to differ did: how fast a crowded test machine is with it is another matter.
     cached = [[r.cached_tok for r in read_run(folder / name).requests if r.phase == "load"] for name in RUNS]
     assert cached[0] and not any(cached[0]) and any(cached[1])

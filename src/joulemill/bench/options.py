@@ -88,6 +88,8 @@ class BenchOptions:
             )
         if self.url is not None and self.gguf is not None:
             raise InputError("--gguf is for the embedded server and --url for a running one; give one of them")
+        if self.url is not None and (self.draft_gguf is not None or self.cache_prompt is not None):
+            raise InputError("--draft-gguf and --no-prompt-cache are for the embedded server: leave out --url")
         if self.url is None and self.api not in ("chat", "completions"):
             raise InputError(f"api {self.api!r} is unknown; use chat or completions")
         _ = self.input_lengths, self.output_lengths

@@ -160,7 +160,8 @@ def answer_change(requests: Figure | None, accuracy: Figure | None, before_ratio
     least = None if requests.low is None else changed_ratio(requests.low, high)
     most = None if requests.high is None else changed_ratio(requests.high, low)
     source = "J/request ÷ share of right answers"
-    return Figure(changed_ratio(requests.value, accuracy.value), "1", Basis.MODELLED, least, most, requests.level, source=source)
+    value = changed_ratio(requests.value, accuracy.value)
+    return Figure(value, "1", Basis.MODELLED, least, most, requests.level, source=source)
 
 
 def change_figure(old: float | None, new: float | None, kind: str, widths: Widths) -> Figure | None:

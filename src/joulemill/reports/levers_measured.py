@@ -115,14 +115,16 @@ def experiment(folder: Path) -> Experiment:
     )
     calm = [[r for r in runs if _fault(r) is None] for runs in kept]
     spreads = {name: pooled([[get(r) for r in runs] for runs in calm]) for name, get in MEASURES.items()}
-    alone: dict[str, Spread | None] = dict.fromkeys(MEASURES)  # a crowded machine's spread is not the quiet one's
     measured = [
         _lever(
-            str(told["points"][i]["label"]), (base, kept[i]), _left_out(every[i], kept[i]), forecast,
-            spreads if calm[0] and calm[i] else alone,
+            str(told["points"][i]["label"]),
+            (calm[0], calm[i]),
+            _left_out(every[i], calm[i]),
+            forecast,
+            spreads,
         )
         for i in levers
-    ]  # fmt: skip
+    ]
     absent = [MeasuredLever(n, LABELS.get(n, n), why) for n, why in (told.get("absent") or {}).items()]
     ranked = sorted(measured, key=_rank)
     return Experiment(
@@ -169,8 +171,10 @@ def _lever(
     made = MeasuredLever(
         name, LABELS.get(name, name), predicted=forecast.changes.get(name), unpredicted=forecast.why.get(name)
     )
-    if not runs:
-        return replace(made, why_not="not one of its runs was completed")
+    if not runs or not base:
+        what = "of its runs" if not runs else "run as it is"
+        why = f"not one {what} was completed on a quiet machine; measure it again"
+        return replace(made, why_not="; ".join((why, *left_out)))
 
     def of(measure: str) -> Figure:
         get = MEASURES[measure]

@@ -126,7 +126,8 @@ def page(found: Experiment) -> str:
     ]
     rows = [c for x in found.levers for c in x.cascades]
     if rows:
-        cards.append(("Cascades of the two models", _list([(c.judge, _cascade(c)) for c in rows])))
+        told = "".join(f"<p><b>{escape(c.judge)}</b><br>{escape(_cascade(c))}</p>" for c in rows)
+        cards.append(("Cascades of the two models", told))
     absent = [(x.name, x.why_not) for x in found.levers if x.why_not is not None]
     if absent:
         cards.append(("Not measured", _list(absent)))

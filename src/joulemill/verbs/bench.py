@@ -47,6 +47,8 @@ def _server_arguments(group: Any) -> None:
     group.add_argument("--slots", type=int, metavar="N", help="parallel slots of the embedded server")
     group.add_argument("--context", type=int, metavar="TOK", help="context of each slot of the embedded server")
     group.add_argument("--kv-type", choices=("f16", "q8_0", "q4_0"), help="KV-cache type of the embedded server")
+    group.add_argument("--no-prompt-cache", action="store_true", help="the embedded server computes every prompt anew")
+    group.add_argument("--draft-gguf", type=Path, metavar="FILE", help="model that drafts for the embedded server")
 
 
 def _load_arguments(group: Any) -> None:
@@ -151,6 +153,8 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         slots=args.slots,
         context_tok=args.context,
         kv_type=args.kv_type,
+        cache_prompt=False if args.no_prompt_cache else None,
+        draft_gguf=args.draft_gguf,
         concurrency=args.concurrency,
         rate_req_s=None if args.rate is None else parse_quantity(args.rate, "", name="--rate"),
         burstiness=_burstiness(args.burstiness),
