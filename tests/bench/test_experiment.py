@@ -17,6 +17,7 @@ CHANGES = {
     "kv-q8": {"kv_type"}, "slots-x2": {"slots", "concurrency"}, "threads-half": {"threads"},
     "prefix-cache": {"cache_prompt"}, "thinking-budget": {"output_tokens", "answer_ratio"},
     "speculation": {"draft_gguf", "draft_tok"}, "small-weights": {"gguf"}, "second-model": {"gguf"},
+    "cascade": {"second_gguf"},
 }  # fmt: skip
 
 
@@ -53,8 +54,11 @@ def test_what_does_not_apply_says_why() -> None:
     assert {s.label for s in plan.settings} == {BASE, "kv-q8", "slots-x2", ALONE}
     assert set(plan.absent) == set(CHANGES) - {"kv-q8", "slots-x2"}
     for name, words in {"speculation": "--draft-gguf", "prefix-cache": "--shared-prefix", "threads-half": "one thread",
-                        "small-weights": "--small-gguf", "second-model": "--second-gguf"}.items():  # fmt: skip
+                        "small-weights": "--small-gguf", "second-model": "--second-gguf",
+                        "cascade": "--second-gguf"}.items():  # fmt: skip
         assert words in plan.absent[name]
+    silent = experiment_plan(options(quality=None), FILES, ["cascade", "kv-q8"])
+    assert "--quality none" in silent.absent["cascade"]
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ def test_the_judge_that_knows_cannot_be_beaten_and_joules_scale(one, two, first_
     assert all(0.0 <= c.passed_ratio <= 1.0 and c.question_count == n for c in (ended, best))
 
 
-def asked(right: int, of: int, tokens: int) -> list[Answered]:
-    return [Answered(str(n), tokens, float(n < right), True) for n in range(of)]
+def asked(right: int, of: int) -> list[Answered]:
+    return [Answered(str(n), 10, float(n < right), True) for n in range(of)]
 
 
 SAME = Figure(0.0, "1", Basis.MEASURED, 0.0, 0.0, 0.95)
@@ -91,22 +91,22 @@ SAME = Figure(0.0, "1", Basis.MEASURED, 0.0, 0.0, 0.95)
 def test_joules_a_right_answer_by_hand_and_questions_are_drawn_together() -> None:
     draws = np.random.default_rng(1)
     better = Figure(-0.2, "1", Basis.MEASURED, -0.25, -0.15, 0.95)
-    found = answer_change(asked(20, 40, 10), asked(25, 40, 5), better, draws)
-    assert 1 + found.value == pytest.approx(0.8 * 5 / 10 * 20 / 25)
-    assert found.low < found.value < found.high and found.basis is Basis.MODELLED
+    found = answer_change(asked(20, 40), asked(25, 40), better, draws)
+    assert 1 + found.value == pytest.approx(0.8 * 20 / 25)
+    assert found.low < found.value < found.high and found.basis is Basis.MEASURED
     # The same answers to the same questions: nothing differs, however few they are.
-    alike = answer_change(asked(3, 9, 10), asked(3, 9, 10), SAME, draws)
+    alike = answer_change(asked(3, 9), asked(3, 9), SAME, draws)
     assert (alike.value, alike.low, alike.high) == (0.0, 0.0, 0.0)
     # Only the joules differ: the interval is theirs.
-    cheaper = answer_change(asked(3, 9, 10), asked(3, 9, 10), better, draws)
+    cheaper = answer_change(asked(3, 9), asked(3, 9), better, draws)
     assert (cheaper.value, cheaper.low, cheaper.high) == pytest.approx((-0.2, -0.25, -0.15))
 
 
 def test_answers_that_cannot_be_compared_are_unknown() -> None:
     draws = np.random.default_rng(1)
-    assert answer_change(asked(3, 9, 10), asked(0, 9, 10), SAME, draws).reason == "no answer was right on one side"
-    assert answer_change(asked(3, 9, 10), [], SAME, draws).reason == "no question was asked of both"
-    assert answer_change(asked(3, 9, 10), asked(3, 9, 10), unknown("1", "no meter"), draws).reason == "no meter"
+    assert answer_change(asked(3, 9), asked(0, 9), SAME, draws).reason == "no answer was right on one side"
+    assert answer_change(asked(3, 9), [], SAME, draws).reason == "no question was asked of both"
+    assert answer_change(asked(3, 9), asked(3, 9), unknown("1", "no meter"), draws).reason == "no meter"
 
 
 def test_the_spread_of_all_points_tells_more_than_that_of_two() -> None:

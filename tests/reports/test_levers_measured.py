@@ -13,7 +13,7 @@ import pytest
 from joulemill.bench.folder import write_run
 from joulemill.cli import main
 from joulemill.errors import InputError
-from joulemill.ledger.record import MachineSample, Outcome, QualityAnswer, RunRecord
+from joulemill.ledger.record import MachineSample, Outcome, Phase, QualityAnswer, RunRecord
 from joulemill.reports.levers_measured import experiment, is_experiment
 from joulemill.reports.levers_measured_view import page, text
 from tests.ledger.runs import request, steady_run
@@ -32,7 +32,9 @@ def quality(right: int, asked: int = 20, tokens: int = 10, ended: int = 20) -> d
 
 def run(factor: float, seen: dict[str, object]) -> RunRecord:
     made = steady_run(factor=factor)
-    return replace(made, requests=(*made.requests, *seen["asked"]), quality=seen["answers"])  # type: ignore[misc]
+    asked = Phase("quality", 91.0, EPOCH_S + 91.0, 94.0)  # three seconds at idle power: 240 J × factor
+    facts = {"requests": (*made.requests, *seen["asked"]), "quality": seen["answers"], "phases": (*made.phases, asked)}
+    return replace(made, **facts)  # type: ignore[misc]
 
 
 OPTIONS = {"gguf": "m.gguf", "threads": 2, "concurrency": 4, "output_tokens": "20", "shared_prefix_tok": 0}
@@ -66,7 +68,9 @@ def test_changes_are_of_the_same_meter_and_answers_count(folder: Path) -> None:
     assert (found.before.accuracy.value, second.after.accuracy.value) == (0.5, 0.75)
     # joules a right answer: 1.2 of the joules a token, 2/3 of the questions for one right answer
     assert 1 + second.answer_change.value == pytest.approx((1 + second.energy_change.value) * 0.5 / 0.75, rel=1e-3)
-    assert found.before.correct_answer_j.value == pytest.approx(found.before.node_j_tok.value * 10 / 0.5)
+    # 20 questions in three seconds at 80 W, half of them right
+    assert found.before.correct_answer_j.value == pytest.approx(80.0 * 1.02**0.5 * 3 / 20 / 0.5, rel=1e-3)
+    assert found.before.correct_answer_j.basis == "measured"
     ended, best = second.cascades
     assert (ended.passed_ratio, ended.accuracy_ratio) == (pytest.approx(0.4), pytest.approx((10 + 3) / 20))
     assert (best.passed_ratio, best.accuracy_ratio) == (pytest.approx(0.5), pytest.approx(0.75))

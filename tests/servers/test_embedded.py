@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,16 @@ def test_a_damaged_memory_of_the_check_is_no_matter(
 @needs_server
 def test_the_wheels_version_is_known() -> None:
     assert (embedded_version() or "").startswith("xllamacpp 20")
+
+
+@embedded
+@needs_server
+def test_a_second_model_is_served_beside_the_first_by_one_process() -> None:
+    with EmbeddedServer(replace(SMALL, second_gguf=find_bundled_gguf())) as server:
+        assert server.second_url.startswith("http://127.0.0.1:") and server.second_url != server.url
+        question = Ask("What is the capital of France?", max_tok=8, timeout_s=60.0, ignore_eos=False)
+        first, second = (serve(url, [question])[1][0] for url in (server.url, server.second_url))
+        assert first.outcome is second.outcome is Outcome.OK
+        assert first.text == second.text  # the same weights, asked greedily
+        pid = server.pid
+    wait_gone(pid)

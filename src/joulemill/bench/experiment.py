@@ -25,6 +25,7 @@ BUDGET_RATIO = 0.5
 DRAFT_TOK = 8
 KIND = "levers"
 BASE = "as it is"
+CASCADE = "cascade"
 #: The run as it is with one request at a time: no lever, but a second load to calibrate the prediction on.
 ALONE = "one at a time"
 
@@ -94,6 +95,13 @@ def _second(options: BenchOptions, files: Files) -> BenchOptions | str:
     return replace(options, gguf=files.second)
 
 
+def _cascade(options: BenchOptions, files: Files) -> BenchOptions | str:
+    if options.quality is None:
+        return "a cascade is measured on questions: leave out --quality none"
+    named = _second(options, files)
+    return named if isinstance(named, str) else replace(options, second_gguf=named.gguf)
+
+
 LEVERS = (
     Measured("kv-q8", "keys and values in 8 bits (q8_0)", _quantized_keys),
     Measured("slots-x2", "twice the slots and requests in flight", _twice),
@@ -102,7 +110,8 @@ LEVERS = (
     Measured("thinking-budget", "answers of half the length", _budget),
     Measured("speculation", "a draft proposes tokens", _draft),
     Measured("small-weights", "a smaller quantization of the same weights", _small),
-    Measured("second-model", "another model, and cascades of the two", _second),
+    Measured("second-model", "another model, and what cascades of the two could reach", _second),
+    Measured(CASCADE, "questions whose answer does not end by itself go on to the second model", _cascade),
 )
 
 

@@ -26,7 +26,8 @@ _SPARE = (1.25, 64)
 class Host:
     """Where the load goes. ``pid``, ``slots``, ``gguf``, ``model`` are the embedded server's, None and {} of another.
 
-    ``check`` raises ServerError, with the log's end, when the embedded server has stopped by itself.
+    ``check`` raises ServerError, with the log's end, when the embedded server has stopped by itself. ``second`` is a
+    model beside it that takes on questions.
     """
 
     endpoint: Endpoint
@@ -35,6 +36,7 @@ class Host:
     gguf: Path | None = None
     model: dict[str, Any] = field(default_factory=dict)
     check: Callable[[], None] = lambda: None
+    second: Endpoint | None = None
 
 
 @asynccontextmanager
@@ -55,6 +57,7 @@ async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[Ho
             server.gguf,
             about,
             server.check,
+            Endpoint(server.second_url, "second", None, options.api) if server.second_url else None,
         )
     finally:
         server.stop()
@@ -89,7 +92,7 @@ async def _started(server: EmbeddedServer) -> None:
 
 def embedded_options(options: BenchOptions) -> EmbeddedOptions:
     """Slots for all that runs at once, and context for the longest request that can come."""
-    names = ("gguf", "threads", "kv_type", "cache_prompt", "draft_gguf", "draft_tok")
+    names = ("gguf", "threads", "kv_type", "cache_prompt", "draft_gguf", "draft_tok", "second_gguf")
     given: dict[str, Any] = {name: getattr(options, name) for name in names}
     slots = options.slots or options.at_once
     return EmbeddedOptions(

@@ -24,6 +24,7 @@ class BenchOptions:
     threads, slots, context_tok, kv_type, cache_prompt   of the embedded server; None: its own defaults; slots None: as
                          many as the load needs at once
     draft_gguf, draft_tok   model that drafts, and its tokens a round, for the embedded server
+    second_gguf          model beside it that is asked what the first did not answer (questions only, not the load)
     concurrency          slots of a closed loop; with ``rate_req_s`` or ``trace`` it is None
     rate_req_s, burstiness   open loop: mean rate, shape of the gaps (1 Poisson, inf constant; ``bench.arrivals``)
     duration_s, requests     the load after the warm-up ends at whichever comes first; neither given: 60 s or the trace
@@ -50,6 +51,7 @@ class BenchOptions:
     cache_prompt: bool | None = None
     draft_gguf: Path | None = None
     draft_tok: int | None = None
+    second_gguf: Path | None = None
     concurrency: int | None = None
     rate_req_s: float | None = None
     burstiness: float = 1.0

@@ -16,16 +16,17 @@ from joulemill.ledger.scoring import Question, score_answer
 from joulemill.servers.openai import Answer, Ask, Endpoint, ask
 
 
-def asker(options: BenchOptions) -> Callable[[object, Endpoint, Notebook], Awaitable[int]] | None:
+def asker(options: BenchOptions) -> Callable[[object, Endpoint, Notebook, Endpoint | None], Awaitable[int]] | None:
     """What asks the question set of ``options``; None where none is wanted, or its result is stated."""
     if options.quality is None or options.quality_stated is not None:
         return None
     questions = load_questions(options.quality)
 
-    def asked(session: object, endpoint: Endpoint, notebook: Notebook) -> Awaitable[int]:
+    def asked(session: object, endpoint: Endpoint, notebook: Notebook, second: Endpoint | None) -> Awaitable[int]:
         return ask_questions(
-            session, endpoint, questions, notebook, concurrency=options.at_once, limit_ratio=options.answer_ratio
-        )
+            session, endpoint, questions, notebook,
+            concurrency=options.at_once, limit_ratio=options.answer_ratio, second=second,
+        )  # fmt: skip
 
     return asked
 
@@ -49,11 +50,13 @@ async def ask_questions(
     concurrency: int = 4,
     timeout_s: float = 60.0,
     limit_ratio: float = 1.0,
+    second: Endpoint | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> int:
     """Ask every question (greedy, at most ``concurrency`` at a time); returns how many were answered right.
 
     limit_ratio   share of each question's limit of tokens that its answer may have
+    second        asked in turn where the first answer did not end by itself: a cascade, whose last answer counts
 
     A request that fails is kept as unanswered (score None): it is not a wrong answer, and it is counted.
     """
@@ -66,6 +69,9 @@ async def ask_questions(
             most_tok = max(1, math.ceil(limit_ratio * question.max_tok))
             asked = Ask(question.prompt, max_tok=most_tok, timeout_s=timeout_s, ignore_eos=False)
             answer = await ask(session, endpoint, asked)  # type: ignore[arg-type]
+            if second is not None and answer.finish_reason != "stop":
+                notebook.request(replace(_record(question, answer), id=f"quality:{question.id}:first"))
+                answer = await ask(session, second, asked)  # type: ignore[arg-type]
         kept = _answer(question, answer)
         notebook.request(_record(question, answer))
         notebook.quality(kept)

@@ -37,7 +37,7 @@ from joulemill.errors import InputError, JoulemillError, MachineError, ServerErr
 from joulemill.meters.meter import MeterContext, open_meters
 from joulemill.servers.openai import Endpoint, EndpointFacts, check_endpoint, open_session
 
-AskQuality = Callable[[aiohttp.ClientSession, Endpoint, RunWriter], Awaitable[object]]
+AskQuality = Callable[[aiohttp.ClientSession, Endpoint, RunWriter, Endpoint | None], Awaitable[object]]
 DescribeModel = Callable[[EndpointFacts, Path | None], Mapping[str, Any]]
 
 
@@ -225,7 +225,7 @@ class _Run:
         self.writer.event("prompt_lengths", **engine.workload.mill.achieved())
         if self.around.ask_quality is not None:
             with watch.phase("quality", None):
-                await self.around.ask_quality(session, endpoint, self.writer)
+                await self.around.ask_quality(session, endpoint, self.writer, host.second)
 
     def _open_meters(self, watch: Watch, host: Host) -> None:
         def notice(text: str) -> None:

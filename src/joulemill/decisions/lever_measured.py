@@ -130,50 +130,45 @@ def _within(side: Sequence[Figure]) -> float | None:
 def answer_change(
     base: Sequence[Answered], new: Sequence[Answered], energy: Figure, draws: np.random.Generator
 ) -> Figure:
-    """Change of joules a right answer: J/token × tokens of the answers ÷ right ones, over questions asked of both.
+    """Change of joules a right answer: joules of the question set ÷ right answers, over questions asked of both.
 
-    energy   change of J/token, with its interval
+    energy   change of the joules that the question set took, with its interval
     draws    for the bootstrap over questions: a question is drawn with both of its answers, since an easy one is easy
              for both; its spread and that of ``energy`` are independent
     """
-    theirs: dict[str, list[Answered]] = {}
-    for a in new:
-        theirs.setdefault(a.question, []).append(a)
-    ours: dict[str, list[Answered]] = {}
-    for a in base:
-        ours.setdefault(a.question, []).append(a)
+    ours, theirs = _scores(base), _scores(new)
     both = [q for q in ours if q in theirs]
     if energy.value is None or not both:
         return unknown("1", energy.reason or "no question was asked of both")
-    counts = np.array([[*_means(ours[q]), *_means(theirs[q])] for q in both])
-    value = _log_answers(counts.sum(axis=0))
+    right = np.array([[ours[q], theirs[q]] for q in both])
+    value = _fewer(right.sum(axis=0))
     if not math.isfinite(value):
         return unknown("1", "no answer was right on one side")
-    drawn = counts[draws.integers(0, len(both), (RESAMPLES, len(both)))].sum(axis=1)
-    spread = np.array([_log_answers(row) for row in drawn])
+    drawn = right[draws.integers(0, len(both), (RESAMPLES, len(both)))].sum(axis=1)
+    spread = np.array([_fewer(row) for row in drawn])
     low, high = np.quantile(spread - value, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], method="nearest")
     log = math.log1p(energy.value)
     down = math.hypot(low, 0.0 if energy.low is None else log - math.log1p(max(energy.low, -0.999)))
     up = math.hypot(high, 0.0 if energy.high is None else math.log1p(energy.high) - log)
-    source = f"{len(both)} questions asked of both, drawn again {RESAMPLES} times; J/token of the load"
-    centre = log + value
-    return Figure(
-        math.expm1(centre), "1", Basis.MODELLED, math.expm1(centre - down), math.expm1(centre + up), LEVEL, None, source
-    )
+    source = f"joules of the question set ÷ right answers; {len(both)} questions, drawn again {RESAMPLES} times"
+    low, high = math.expm1(log + value - down), math.expm1(log + value + up)
+    return Figure(math.expm1(log + value), "1", energy.basis, low, high, LEVEL, None, source)
 
 
-def _means(answers: Sequence[Answered]) -> tuple[float, float]:
-    """Output tokens and score of a question, over its repeats."""
-    n = len(answers)
-    return sum(a.output_tok for a in answers) / n, sum(a.score_ratio or 0.0 for a in answers) / n
+def _scores(answers: Sequence[Answered]) -> dict[str, float]:
+    """Score of each question, the mean over its repeats."""
+    found: dict[str, list[float]] = {}
+    for a in answers:
+        found.setdefault(a.question, []).append(a.score_ratio or 0.0)
+    return {q: sum(scores) / len(scores) for q, scores in found.items()}
 
 
-def _log_answers(counts: np.ndarray) -> float:
-    """ln of new ÷ base of tokens a right answer; infinite where a side has none, against the lever or for it."""
-    tok, right, new_tok, new_right = (float(x) for x in counts)
-    if not new_right or not tok:
+def _fewer(right: np.ndarray) -> float:
+    """ln of right answers without ÷ with the lever; infinite where a side has none."""
+    before, after = (float(x) for x in right)
+    if not after:
         return math.inf
-    return -math.inf if not right or not new_tok else math.log(new_tok / new_right * right / tok)
+    return -math.inf if not before else math.log(before / after)
 
 
 def cascades(

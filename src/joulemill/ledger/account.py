@@ -20,6 +20,7 @@ from joulemill.figure import Basis, Figure, unknown, weakest
 from joulemill.ledger.attribution import EQUAL_WORK, Attribution, Rule, Weights, attribute
 from joulemill.ledger.clock_offset import with_offsets
 from joulemill.ledger.completion import Holder, PackageHolder, incomplete
+from joulemill.ledger.energy import EnergyResult
 from joulemill.ledger.flow import Flow, flow
 from joulemill.ledger.interval import LEVEL, ratio_interval
 from joulemill.ledger.latency import Latency, Targets, latency, met_targets
@@ -140,6 +141,29 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None
         requests_in_window=tokens_flow.active(window.start_s, window.end_s),
         findings=distinct([*findings, *shared, *count.findings]),
     )
+
+
+def phase_energy(record: RunRecord, name: str, holder: Holder | None = None) -> EnergyResult | None:
+    """Joules of the main scope over the last phase called ``name``, cut to the readings; None where nothing meters it.
+
+    None too where the phase never ended. Raises InputError as ``account`` does.
+    """
+    phase = record.phase(name)
+    if phase is None or phase.end_mono_s is None:
+        return None
+    expected = expectations(record)
+    if isinstance(holder, PackageHolder):
+        expected.setdefault(Scope.DEVICE, 0)
+    every = with_offsets(traces(record.channels, record.readings), record.requests)
+    covered = _covered(_used(every, expected))
+    if covered is None:
+        return None
+    edges = np.array([max(phase.start_mono_s, covered[0]), min(phase.end_mono_s, covered[1])])
+    if not edges[1] > edges[0]:
+        return None
+    scopes = scope_accounts(every, expected, edges, np.zeros(1), record.phase("idle"), holder=holder)
+    main = _main(scopes)
+    return None if main is None else scopes[main].window
 
 
 def _main(scopes: Mapping[Scope, ScopeAccount]) -> Scope | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from joulemill.bench.experiment import KIND, LEVERS
+from joulemill.bench.experiment import CASCADE, KIND, LEVERS
 from joulemill.bench.reading import read_run
 from joulemill.bench.sweep import read_sweep, runs_of
 from joulemill.decisions.change import change
@@ -26,12 +26,16 @@ from joulemill.decisions.lever_measured import (
 from joulemill.decisions.sample import Sample
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown, weakest
+from joulemill.ledger.account import phase_energy
 from joulemill.ledger.interval import wilson
+from joulemill.ledger.reasons import why
 from joulemill.ledger.record import RunRecord
 from joulemill.reports import document as doc
 from joulemill.reports.levers_predicted import Forecast, predicted_changes
+from joulemill.reports.run_account import holder_of
 from joulemill.reports.samples import load_run
 
+UNROUTED = "the model predicts loads, not question sets"
 #: What each lever is, in words.
 LABELS = {lever.name: lever.label for lever in LEVERS}
 
@@ -89,6 +93,7 @@ class _Run:
     report: doc.Report
     samples: Mapping[str, Sample]
     record: RunRecord
+    question_j: Figure
 
 
 def is_experiment(folder: Path) -> bool:
@@ -135,7 +140,19 @@ def experiment(folder: Path) -> Experiment:
 
 def _read(path: Path) -> _Run:
     samples, report = load_run(path, ("node", "request"))
-    return _Run(path.name, report, samples, read_run(path))
+    record = read_run(path)
+    return _Run(path.name, report, samples, record, _question_j(record))
+
+
+def _question_j(record: RunRecord) -> Figure:
+    """Joules of a question, metered while they were asked: the whole phase, so pauses at its end count."""
+    asked = len({a.question_id for a in record.quality})
+    if not asked:
+        return unknown("J", "no quality set was asked")
+    found = phase_energy(record, "quality", holder_of(record))
+    if found is None or found.energy_j is None:
+        return unknown("J", why(found.findings) if found is not None else "nothing metered the questions")
+    return Figure(found.energy_j / asked, "J", found.basis)
 
 
 def _fault(run: _Run) -> str | None:
@@ -181,6 +198,13 @@ def _lever(
         return change_of([get(r) for r in base], [get(r) for r in runs], spreads[measure])
 
     before, after = _side(base, ()), _side(runs, left_out)
+    answers = _answers(base, runs, of("question"))
+    if name == CASCADE:
+        no = unknown("1", "the load goes to the first model alone; the questions are routed")
+        return replace(
+            made, after=after, answer_change=answers, predicted=None, unpredicted=UNROUTED,
+            energy_change=no, rate_change=no, request_change=no, ttft_change=no, tpot_change=no,
+        )  # fmt: skip
     energy = _energy(base, runs, "node", spreads)
     return replace(
         made,
@@ -190,7 +214,7 @@ def _lever(
         rate_change=of("rate"),
         ttft_change=of("ttft"),
         tpot_change=of("tpot"),
-        answer_change=_answers(base, runs, energy),
+        answer_change=answers,
         cascades=_cascades(base, runs, before, after) if name == "second-model" else (),
     )
 
@@ -213,6 +237,7 @@ MEASURES: Mapping[str, Callable[[_Run], Figure]] = {
     "request": lambda r: r.samples["request"].figure,
     "rate": lambda r: r.report.output.rate_tok_s,
     "ttft": lambda r: _median(r.report.latency.ttft_s),
+    "question": lambda r: r.question_j,
     "tpot": lambda r: _median(r.report.latency.tpot_s),
 }
 
@@ -226,9 +251,9 @@ def _answers(base: Sequence[_Run], runs: Sequence[_Run], energy: Figure) -> Figu
 def _side(runs: Sequence[_Run], left_out: tuple[str, ...]) -> Side:
     rates = [r.report.output.rate_tok_s for r in runs]
     joules = [r.report.energy.node_j_tok for r in runs]
-    accuracy, tokens = _accuracy(runs)
-    mean_j = _mean(joules)
-    return Side(len(runs), _mean(rates), mean_j, accuracy, _correct(mean_j, accuracy, tokens), left_out)
+    accuracy = _accuracy(runs)
+    correct = _correct(_mean([r.question_j for r in runs]), accuracy)
+    return Side(len(runs), _mean(rates), _mean(joules), accuracy, correct, left_out)
 
 
 def _mean(figures: Sequence[Figure]) -> Figure:
@@ -248,31 +273,28 @@ def _mean(figures: Sequence[Figure]) -> Figure:
     return Figure(value, known[0].unit, basis, low, high, 0.95)
 
 
-def _accuracy(runs: Sequence[_Run]) -> tuple[Figure, float | None]:
-    """Share of right answers over all runs, and output tokens a question. Repeats ask the same: they count once."""
+def _accuracy(runs: Sequence[_Run]) -> Figure:
+    """Share of right answers over all runs. Repeats ask the same questions: they count once."""
     seen = [r.report.quality for r in runs if r.report.quality.accuracy.value is not None]
     if not seen:
-        return unknown("1", "no quality set was asked"), None
+        return unknown("1", "no quality set was asked")
     value = sum(q.accuracy.value or 0.0 for q in seen) / len(seen)
     asked = max(q.questions or 0 for q in seen)
     low, high = wilson(value * asked, asked) or (None, None)
-    spent = [a.output_tok for r in runs for a in _answered(r.record)]
-    figure = Figure(value, "1", Basis.MEASURED, low, high, 0.95, source=f"{asked} questions; Wilson interval")
-    return figure, sum(spent) / len(spent) if spent else None
+    return Figure(value, "1", Basis.MEASURED, low, high, 0.95, source=f"{asked} questions; Wilson interval")
 
 
-def _correct(j_tok: Figure, accuracy: Figure, tokens: float | None) -> Figure:
-    """Joules a right answer: J/token of the load × tokens of an answer ÷ accuracy; the interval is the accuracy's.
+def _correct(question_j: Figure, accuracy: Figure) -> Figure:
+    """Joules a right answer: those of a question ÷ accuracy; the interval is the accuracy's.
 
     The meter's own error is left out: it cancels in the change, which this is for.
     """
-    if j_tok.value is None or accuracy.value is None or tokens is None:
-        return unknown("J", j_tok.reason or accuracy.reason or "how long the answers were is not known")
+    if question_j.value is None or accuracy.value is None:
+        return unknown("J", question_j.reason or accuracy.reason or "unknown")
     if not accuracy.value or not accuracy.low or not accuracy.high:
         return unknown("J", "no answer was right")
-    spent = j_tok.value * tokens
-    source = "J/tok of the load × output tokens of an answer ÷ accuracy"
-    basis = Basis.MODELLED
+    spent, basis = question_j.value, question_j.basis
+    source = "joules of the question set ÷ right answers"
     return Figure(spent / accuracy.value, "J", basis, spent / accuracy.high, spent / accuracy.low, 0.95, source=source)
 
 

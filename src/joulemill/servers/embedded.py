@@ -38,7 +38,8 @@ class EmbeddedOptions:
     """How to run the server. ``gguf`` None: the bundled model; ``threads`` None: the CPUs that this process may use.
 
     ``context_tok`` is the context of each slot (llama.cpp divides its own figure by the slots; this one is multiplied
-    before). ``http_threads``: one is busy for each connection, so it bounds the clients served or queued at once.
+    before). ``second_gguf`` is served beside it, at an address of its own, by the same process. ``http_threads``: one
+    is busy for each connection, so it bounds the clients served or queued at once.
     Raises InputError for what cannot be.
     """
 
@@ -51,6 +52,7 @@ class EmbeddedOptions:
     seed: int = 0
     draft_gguf: Path | None = None
     draft_tok: int = 8
+    second_gguf: Path | None = None
     batch_tok: int = 2048
     microbatch_tok: int = 512
     http_threads: int = 192
@@ -82,7 +84,7 @@ class EmbeddedServer:
     def __init__(self, options: EmbeddedOptions | None = None) -> None:
         self.options = options or EmbeddedOptions()
         self.gguf = self.options.gguf or find_bundled_gguf()
-        self.url = ""
+        self.url, self.second_url = "", ""
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._last_log = ""
@@ -115,13 +117,14 @@ class EmbeddedServer:
             return
         if importlib.util.find_spec("xllamacpp") is None:
             raise MachineError("the embedded server is not installed; pip install 'joulemill[embedded]', or give --url")
-        for path in filter(None, (self.gguf, self.options.draft_gguf)):
+        for path in filter(None, (self.gguf, self.options.draft_gguf, self.options.second_gguf)):
             read_gguf(path)
         deadline_s = time.monotonic() + self.options.start_timeout_s
         self._log = tempfile.TemporaryFile(prefix="joulemill-server-")  # noqa: SIM115  it lives as long as the server
         try:
             self._launch()
-            self.url = self._announced(deadline_s)
+            told = self._announced(deadline_s)
+            self.url, self.second_url = told["url"], told.get("second_url", "")
             self._wait_healthy(deadline_s)
         except BaseException:
             self.stop()
@@ -136,13 +139,15 @@ class EmbeddedServer:
     def _arguments(self) -> dict[str, Any]:
         given = asdict(self.options) | {"threads": self.options.thread_count, "model_name": self.model_name}
         given["gguf"] = str(self.gguf.resolve())
-        given["draft_gguf"] = str(self.options.draft_gguf.resolve()) if self.options.draft_gguf else None
+        for name in ("draft_gguf", "second_gguf"):
+            path: Path | None = given[name]
+            given[name] = str(path.resolve()) if path else None
         # The kernel's "parent died" signal follows the thread that started the child, so only the main one will do.
         given["parent_pid"] = os.getpid() if threading.current_thread() is threading.main_thread() else None
         return given
 
-    def _announced(self, deadline_s: float) -> str:
-        """The address, which the process prints when the model is loaded."""
+    def _announced(self, deadline_s: float) -> dict[str, str]:
+        """The addresses, which the process prints when the models are loaded."""
         assert self._process is not None and self._process.stdout is not None  # noqa: S101
         line = b""
         with selectors.DefaultSelector() as selector:
@@ -156,7 +161,7 @@ class EmbeddedServer:
                         self._process.wait(STOP_S)
                     raise ServerError(self._story(f"stopped while loading (status {self._process.returncode})"))
                 line += piece
-        return str(json.loads(line)["url"])
+        return {str(k): str(v) for k, v in json.loads(line).items()}
 
     def _wait_healthy(self, deadline_s: float) -> None:
         while not self._healthy():

@@ -1,7 +1,8 @@
 """The process of the embedded server: ``python -m joulemill.servers.embedded_process '<options as JSON>'``.
 
-Loads the model, prints ``{"url": …}`` on one line of standard output, then serves until its standard input ends. The
-parent holds the other end of that pipe and nobody else, so the kernel closes it when the parent goes, even by SIGKILL.
+Loads the model, prints ``{"url": …}`` (and ``second_url`` for a second model) on one line of standard output, then
+serves until its standard input ends. The parent holds the other end of that pipe and nobody else, so the kernel closes
+it when the parent goes, even by SIGKILL.
 Imports little: this process's memory and start are part of what is measured.
 """
 
@@ -29,11 +30,14 @@ def main() -> None:
     import xllamacpp
 
     try:
-        server = xllamacpp.Server(parameters(xllamacpp, options))
+        servers = {"url": xllamacpp.Server(parameters(xllamacpp, options))}
+        if options["second_gguf"]:
+            beside = {"gguf": options["second_gguf"], "model_name": "second", "draft_gguf": None}
+            servers["second_url"] = xllamacpp.Server(parameters(xllamacpp, {**options, **beside}))
     except RuntimeError as error:  # llama.cpp has logged the cause above; a traceback would push it out of sight
         sys.stderr.write(f"{error}\n")
         sys.exit(1)
-    sys.stdout.write(json.dumps({"url": server.listening_address}) + "\n")
+    sys.stdout.write(json.dumps({name: s.listening_address for name, s in servers.items()}) + "\n")
     sys.stdout.flush()
     threading.Event().wait()
 
