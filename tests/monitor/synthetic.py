@@ -11,6 +11,7 @@ from joulemill.monitor.snapshot import (
     Ceiling,
     Interval,
     MeterHealth,
+    Percentiles,
     ScopeEnergy,
     SiteFacts,
     SiteState,
@@ -72,6 +73,7 @@ def _state(i: int, tick: int, hostile: str | None) -> TargetState:
         8.0 if busy else 0.0, float(i % 3), 0.3 + 0.05 * (i % 10), 0.21, 0.018, 0.0 if busy else 1.0,
         (*ceilings, Ceiling("interconnect", None, "datasheet")), BINDING[i % 4] if busy else "demand", 0.83, 0.41,
         0.62 if busy else 0.0, {"gold": 6 * rate, "free": 4 * rate},
+        {"ttft": Percentiles(0.18, 0.42, None, 40.0), "tpot": Percentiles(0.017, 0.021, 0.03, 40.0)} if busy else {},
     )  # fmt: skip
     done = 10.0 * rate * (tick + 1)
     joules = {("node", "", e.basis): e.energy_j * (tick + 1) for e in energy.values()}

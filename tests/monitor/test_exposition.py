@@ -47,6 +47,9 @@ def test_what_is_known_is_there_and_what_is_not_is_absent() -> None:
     assert watts == {"hall-1": pytest.approx(12_100.0), "hall-2": pytest.approx(10_000.0)}
     joules = {labels["site"]: v for labels, v in found["joulemill_site_energy_joules_total", None]}
     assert joules == {"hall-1": pytest.approx(4 * 7.26e5), "hall-2": pytest.approx(4 * 3.0e5)}
+    late = {labels["percentile"]: v for labels, v in found["joulemill_ttft_percentile_seconds", "chat-0"]}
+    assert late == {"50": 0.18, "90": 0.42}  # the 99th lies beyond the last bucket: absent, not a number
+    assert ("joulemill_ttft_percentile_seconds", "chat-6") not in found  # no request ended
     assert ("joulemill_carbon_grams_total", "chat-5") not in found  # nothing meters it
     assert now.targets[0].tokens[TokenKind.OUTPUT] > 0
 

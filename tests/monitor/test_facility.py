@@ -153,8 +153,9 @@ def config(folder: Path, url: str, site: list[str], nodes: list[str], **more: ob
 
 
 def seen(
-    made: Callable[[str], MonitorConfig], for_s: float, keeper: object = None, restored: object = None
+    made: Callable[[str], MonitorConfig], enough: Callable[[SiteState], bool], keeper: Keeper | None = None
 ) -> Snapshot:
+    """The monitor's snapshot once it has seen enough of the hall, or after a while."""
     from aiohttp import web
 
     async def run() -> Snapshot:

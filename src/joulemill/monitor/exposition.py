@@ -54,6 +54,7 @@ def metrics(now: Snapshot) -> Iterator[Metric]:
     """Every family with its samples."""
     yield from _counters(now.targets)
     yield from _gauges(now.targets)
+    yield from _latencies(now.targets)
     yield from _ceilings(now.targets)
     yield from _meters(now.meters)
     yield from _sites(now)
@@ -115,6 +116,19 @@ def _gauges(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
             value = getattr(t.latest, field) if t.latest is not None and t.latest.observed else None
             if value is not None:
                 family.add_metric(_who(t), value)
+        yield family
+
+
+def _latencies(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
+    for what, text in (("ttft", "Time to first token"), ("tpot", "Time per output token")):
+        family = _gauge(f"{what}_percentile_seconds", f"{text}: of the last interval's requests, from histograms.",
+                        (*_WHO, "percentile"))  # fmt: skip
+        for t in targets:
+            seen = t.latest.latency.get(what) if t.latest is not None and t.latest.observed else None
+            named = (("50", seen.p50_s), ("90", seen.p90_s), ("99", seen.p99_s)) if seen is not None else ()
+            for percentile, value in named:
+                if value is not None:
+                    family.add_metric((*_who(t), percentile), value)
         yield family
 
 

@@ -143,6 +143,12 @@ class History:
                 (added.lastrowid, e.scope, e.basis, e.energy_j, e.half_width_j, e.covered_ratio),
             )
 
+        for what, p in i.latency.items():
+            self._db.execute(
+                "INSERT INTO interval_latency VALUES (?, ?, ?, ?, ?, ?)",
+                (added.lastrowid, what, p.p50_s, p.p90_s, p.p99_s, p.requests_count),
+            )
+
     def _numbers(self, interval: Interval, facts: TargetFacts) -> tuple[int, int]:
         """The target's number and its group's; both are made where they are new, facts brought up to date."""
         told = {"model": facts.model, "site": facts.site, "device": facts.device, "devices_count": facts.devices_count}

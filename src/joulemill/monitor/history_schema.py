@@ -41,6 +41,10 @@ CREATE TABLE IF NOT EXISTS interval_energy (
     interval INTEGER NOT NULL REFERENCES interval ON DELETE CASCADE, scope TEXT NOT NULL, basis TEXT NOT NULL,
     energy_j REAL NOT NULL, half_width_j REAL, covered_ratio REAL NOT NULL, PRIMARY KEY (interval, scope)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS interval_latency (
+    interval INTEGER NOT NULL REFERENCES interval ON DELETE CASCADE, what TEXT NOT NULL, p50_s REAL, p90_s REAL,
+    p99_s REAL, requests_count REAL NOT NULL, PRIMARY KEY (interval, what)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bucket (
     length_s INTEGER NOT NULL, of INTEGER NOT NULL, start_s INTEGER NOT NULL, {_ADDING},
     PRIMARY KEY (length_s, of, start_s)

@@ -18,10 +18,11 @@ from typing import Any
 
 import aiohttp
 
-from joulemill.catalog.dialect import dialects
+from joulemill.catalog.dialect import Dialect, dialects
 from joulemill.errors import InputError
 from joulemill.ledger.record import ServerSample
 from joulemill.monitor.config import StoreConfig, TargetConfig
+from joulemill.monitor.histograms import LATENCIES, bucket_series
 from joulemill.servers.metrics import Look, MetricSample, MetricsPage, canonical, detect_dialect
 
 #: One question reaches back at most so far [s]: a longer absence is asked for in several.
@@ -46,9 +47,13 @@ class Scraped:
 
 def selector(match: str) -> str:
     """The series of every dialect, as a PromQL selector; ``match`` are more matchers, e.g. ``job="vllm"``."""
-    names = sorted(f"{re.escape(d.prefix)}[:_](?:{'|'.join(sorted(d.series()))})(?:_total)?" for d in dialects())
+    names = sorted(f"{re.escape(d.prefix)}[:_](?:{'|'.join(_series(d))})(?:_total)?" for d in dialects())
     more = f",{match}" if match else ""
     return f'{{__name__=~"{"|".join(names)}"{more}}}'.replace("\\", "\\\\")
+
+
+def _series(d: Dialect) -> list[str]:
+    return sorted(d.series() | {s for what in LATENCIES for s in bucket_series(d, what)})
 
 
 def scraped(document: Any, after_s: Mapping[str, float]) -> list[Scraped]:

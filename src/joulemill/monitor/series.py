@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from joulemill.catalog.dialect import Dialect, Quantity
+from joulemill.monitor.histograms import bucket_names
 from joulemill.servers.metrics import MetricSample, MetricsPage
 
 PROCESS_START = "process_start_time_seconds"
@@ -110,9 +111,10 @@ def _process_start_s(page: MetricsPage) -> float | None:
 
 
 def counter_names(dialect: Dialect) -> frozenset[str]:
-    """Every name under which ``dialect``'s counters may stand on a page."""
+    """Every name under which ``dialect``'s counters, and the buckets of its histograms, may stand on a page."""
     series = {t.series for q in dialect.quantities if q.kind == "counter" for w in q.ways for t in w.terms}
-    return frozenset(f"{dialect.prefix}{mark}{s}{end}" for s in series for mark in ":_" for end in ("", "_total"))
+    names = {f"{dialect.prefix}{mark}{s}{end}" for s in series for mark in ":_" for end in ("", "_total")}
+    return frozenset(names.union(bucket_names(dialect)))
 
 
 def by_route(page: MetricsPage, dialect: Dialect, label: str) -> dict[str, float]:

@@ -62,6 +62,16 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Of the requests of an interval, from histogram buckets; None where one lies beyond the last finite bound."""
+
+    p50_s: float | None
+    p90_s: float | None
+    p99_s: float | None
+    requests_count: float
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
     """What one target did between two scrapes; a gap has ``observed=False`` and nothing but its span and reason.
 
@@ -69,6 +79,7 @@ class Interval:
     values are of the requests that ended in the interval, from histograms; ``binding`` is the diagnosis's answer
     with its probability; ``phi_ratio`` is achieved at full load ÷ least ceiling, ``utilisation_ratio`` the rate ÷
     rate at full load; ``idle_ratio`` the share of the interval with no request running.
+    ``latency`` has percentiles of ``ttft`` and ``tpot`` where the server has histograms of them.
     ``route_tokens`` splits output tokens by a label that the server itself exposes (tenant, route, adapter).
     """
 
@@ -91,6 +102,7 @@ class Interval:
     phi_ratio: float | None = None
     utilisation_ratio: float | None = None
     route_tokens: Mapping[str, float] = field(default_factory=dict)
+    latency: Mapping[str, Percentiles] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float:

@@ -17,10 +17,11 @@ from joulemill.monitor.accounting import Totals, gap, observed
 from joulemill.monitor.config import TargetConfig
 from joulemill.monitor.counters import increase_count, mean_tok
 from joulemill.monitor.explain import explained
+from joulemill.monitor.histograms import LATENCIES, Buckets, bucket_names, buckets, percentiles
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import TargetMeters
 from joulemill.monitor.series import PROCESS_START, CounterSeries, by_route, route_increases
-from joulemill.monitor.snapshot import Interval, SiteFacts, TargetState, TokenKind
+from joulemill.monitor.snapshot import Interval, Percentiles, SiteFacts, TargetState, TokenKind
 from joulemill.servers.metrics import Look, canonical, look
 
 #: A store's looks further apart than this many of its usual spacings leave a gap (assumed: two scrapes may fail).
@@ -32,11 +33,14 @@ OTHER_SERVER = "the page is of another process than before: one address for seve
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What a page told beside its values: a counter began anew, it is of the same servers, output tokens by route."""
+    """What a page told beside its values: a counter began anew, it is of the same servers, output tokens by route,
+    and buckets of latencies.
+    """
 
     restarted: bool = False
     comparable: bool = True
     routes: Mapping[str, float] = field(default_factory=dict)
+    buckets: Mapping[str, Buckets] = field(default_factory=dict)
 
 
 class Watched:
@@ -65,11 +69,12 @@ class Watched:
 
     async def sample(self, session: aiohttp.ClientSession, timeout_s: float) -> ServerSample:
         """One look. Once the server's dialect is known, later pages are read for its names alone."""
+        also = (PROCESS_START, *(bucket_names(self.dialect) if self.dialect else ()))
         token = os.environ.get(self.config.token_env or "")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         asked_s = time.monotonic()
         seen = await look(
-            session, self.config.metrics_url, self.dialect, headers=headers, timeout_s=timeout_s, also=(PROCESS_START,)
+            session, self.config.metrics_url, self.dialect, headers=headers, timeout_s=timeout_s, also=also
         )
         self.scrape_s = time.monotonic() - asked_s
         return self.followed(seen)
@@ -85,7 +90,8 @@ class Watched:
         unrolled = self._series.take(seen.page, sample.t_wall_s)
         label = self.config.route_label
         routes = by_route(unrolled.page, seen.dialect, label) if label else {}
-        self._fresh = Pages(unrolled.restarted, unrolled.comparable, routes)
+        of_latency = {what: buckets(unrolled.page, seen.dialect, what) for what in LATENCIES}
+        self._fresh = Pages(unrolled.restarted, unrolled.comparable, routes, of_latency)
         return replace(sample, values=canonical(unrolled.page, seen.dialect))
 
     def stored(self, seen: Look) -> list[Interval]:
@@ -146,7 +152,10 @@ class Watched:
         if after.error is None and before is not None and self._told.comparable:
             found = observed(self.config.name, before, after)
             why = RESTARTED if self._told.restarted else None
-            found = replace(found, reason=why, route_tokens=route_increases(told.routes, self._told.routes))
+            found = replace(
+                found, reason=why, route_tokens=route_increases(told.routes, self._told.routes),
+                latency=_latency(told, self._told),
+            )  # fmt: skip
             return self.explained(found, before, after)
         if after.t_mono_s <= since:
             return None
@@ -154,3 +163,8 @@ class Watched:
         if after.error:
             return interval
         return replace(interval, reason=FIRST if before is None else OTHER_SERVER)
+
+
+def _latency(before: Pages, after: Pages) -> dict[str, Percentiles]:
+    found = {w: percentiles(before.buckets.get(w, {}), after.buckets.get(w, {})) for w in LATENCIES}
+    return {what: p for what, p in found.items() if p is not None}

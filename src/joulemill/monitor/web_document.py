@@ -78,6 +78,7 @@ def target(t: TargetState) -> dict[str, Any]:
         "kv": now.kv_use_ratio if now else None,
         "ttft_s": now.ttft_s if now else None,
         "tpot_s": now.tpot_s if now else None,
+        "latency": {} if now is None else {w: [p.p50_s, p.p90_s, p.p99_s] for w, p in now.latency.items()},
         "idle": now.idle_ratio if now else None,
         "binding": now.binding if now else None,
         "binding_p": now.binding_probability_ratio if now else None,

@@ -20,6 +20,12 @@ export function quantity(x, unit) {
 
 export const percent = (x) => (x === null || x === undefined ? DASH : `${digits(100 * x)} %`);
 
+// "; p50 12 ms, p90 …": of an interval's requests; a dash where it lies beyond the histogram's last bound.
+export function percentiles(t, what) {
+  const found = t.latency[what];
+  return found ? `; ${[50, 90, 99].map((p, i) => `p${p} ${quantity(found[i], "s")}`).join(", ")}` : "";
+}
+
 export const span = (s) => (s < 120 ? `${Math.round(s)} s` : s < 7200 ? `${Math.round(s / 60)} min` : `${digits(s / 3600)} h`);
 
 // Weakest first: a sum is only as well known as its worst part.

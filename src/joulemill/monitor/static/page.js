@@ -1,5 +1,5 @@
 // The page: takes snapshots as they come, draws what changed. Every text goes in as text, never as markup.
-import { DASH, digits, energyOf, percent, quantity, ratio, span, sum, weakest } from "./figures.js";
+import { DASH, digits, energyOf, percent, percentiles, quantity, ratio, span, sum, weakest } from "./figures.js";
 import { element, svg } from "./dom.js";
 import { drawBarrel } from "./barrel.js";
 import { Table } from "./table.js";
@@ -94,10 +94,12 @@ function barrel() {
   const at = t.energy.site;
   const wide = at && at.j_tok !== null ? `, ${quantity(at.j_tok, "J/tok")} at the site (${at.basis})` : "";
   $("barrel-note").textContent = `${t.model} · ${t.device ? `${t.devices ?? "?"} × ${t.device}` : "device not stated"} · ` +
-    `${state}; ${quantity(t.tok_s, "tok/s")}${joule}${wide}. Φ ${digits(t.phi)}, U ${percent(t.u)}.`;
+    `${state}; ${quantity(t.tok_s, "tok/s")}${joule}${wide}${latency(t, "ttft", "TTFT")}${latency(t, "tpot", "TPOT")}. Φ ${digits(t.phi)}, U ${percent(t.u)}.`;
   $("barrel").replaceChildren(drawBarrel(svg, t));
   levers(t);
 }
+
+const latency = (t, what, name) => (t.latency[what] ? `; ${name}${percentiles(t, what).slice(1)}` : "");
 
 async function levers(t) {
   const key = `${t.name} ${t.binding}`;

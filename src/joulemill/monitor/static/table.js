@@ -1,5 +1,5 @@
 // A table of any length: only the rows in sight are in the page. Arrow keys, Home, End and Page keys choose.
-import { DASH, digits, energyOf, percent, quantity } from "./figures.js";
+import { DASH, digits, energyOf, percent, percentiles, quantity } from "./figures.js";
 import { element } from "./dom.js";
 
 const HEIGHT = 34;
@@ -13,7 +13,8 @@ const COLUMNS = [
   { title: "W", kind: "n mid", text: (t) => { const e = energyOf(t); return e ? digits(e.w) : DASH; }, key: (t) => energyOf(t)?.w ?? null },
   { title: "binds", kind: "after", text: (t) => (t.up ? t.binding || DASH : `down: ${t.reason}`), key: (t) => (t.up ? t.binding : "~down") },
   { title: "running", kind: "n minor", text: (t) => digits(t.running), key: (t) => t.running },
-  { title: "TTFT", kind: "n minor", text: (t) => quantity(t.ttft_s, "s"), key: (t) => t.ttft_s },
+  { title: "TTFT", kind: "n minor", text: (t) => quantity(t.ttft_s, "s"), key: (t) => t.ttft_s,
+    note: (t) => `mean${percentiles(t, "ttft")}` },
   { title: "idle", kind: "n minor", text: (t) => percent(t.idle), key: (t) => t.idle },
 ];
 
