@@ -60,7 +60,7 @@ class Interrupter(Silence):
             threading.Timer(self.after_s, os.kill, (os.getpid(), self.number)).start()
 
 
-async def ask_three(session: aiohttp.ClientSession, endpoint: Endpoint, writer: RunWriter) -> None:
+async def ask_three(session: aiohttp.ClientSession, endpoint: Endpoint, writer: RunWriter, second: object) -> None:
     for word in ("one", "two", "three"):
         answer = await ask(session, endpoint, Ask(word, 4))
         assert answer.outcome is Outcome.OK

@@ -20,7 +20,7 @@ from joulemill.errors import InputError
 from joulemill.monitor.config import MonitorConfig, StoreConfig
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.promql import scraped, selector
-from joulemill.monitor.snapshot import TokenKind
+from joulemill.monitor.snapshot import TargetState, TokenKind
 
 
 def answer(*series: dict[str, Any]) -> dict[str, Any]:
@@ -146,3 +146,68 @@ def test_a_store_that_is_not_there_is_told_and_the_monitor_lives() -> None:
         await running
 
     asyncio.run(scenario())
+
+
+HOUR_S, STEP_S, RATE_TOK_S = 3600.0, 10.0, 100.0
+
+
+class KeptStore:
+    """A store that holds two hours and a bit of a server at 100 tok/s, but for ``missing``; away for ``away`` asks."""
+
+    def __init__(self, missing: tuple[float, float] | None = None, away: int = 0) -> None:
+        self.end_s = time.time()
+        self.begin_s, self.away = self.end_s - 2.2 * HOUR_S, away
+        times = [self.begin_s + STEP_S * n for n in range(int(2.2 * HOUR_S / STEP_S) + 1)]
+        self.kept = [t for t in times if missing is None or not missing[0] < t - self.begin_s < missing[1]]
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if self.away:
+            self.away -= 1
+            return web.Response(status=503, text="not now")
+        asked = await request.post()
+        end_s, span_s = float(str(asked["time"])), int(str(asked["query"]).rsplit("[", 1)[1][:-3]) / 1000
+        values = [(t, f"{RATE_TOK_S * (t - self.begin_s):.3f}") for t in self.kept if end_s - span_s < t <= end_s]
+        running = [(t, "1") for t, _ in values]
+        named = (("vllm:generation_tokens_total", values), ("vllm:num_requests_running", running))
+        return web.json_response(answer(*(line(n, v, model_name="m") for n, v in named if v)))
+
+
+def caught_up(store: KeptStore) -> TargetState:
+    """The target once the monitor has read everything that ``store`` kept."""
+
+    async def scenario() -> TargetState:
+        app = web.Application()
+        app.router.add_post("/api/v1/query", store.answer)
+        server = TestServer(app)
+        await server.start_server()
+        asked = StoreConfig(url=f"http://127.0.0.1:{server.port}", lookback_s=2.2 * HOUR_S + 30)
+        monitor = Monitor(MonitorConfig(period_s=0.1, store=asked))
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(monitor.run(stop))
+
+        def read() -> bool:
+            targets = monitor.snapshot().targets
+            latest = targets[0].latest if targets else None
+            return latest is not None and latest.end_s > store.kept[-1] - 2 * STEP_S
+
+        await until(read)
+        (target,) = monitor.snapshot().targets
+        stop.set()
+        await running
+        await server.close()
+        return target
+
+    return asyncio.run(scenario())
+
+
+def test_an_hour_that_the_store_never_scraped_is_a_gap_of_an_hour_and_its_tokens_are_nobodys() -> None:
+    target = caught_up(KeptStore(missing=(0.5 * HOUR_S, 1.5 * HOUR_S)))
+    assert target.unobserved_s == pytest.approx(HOUR_S, abs=2 * STEP_S)
+    seen_s = 1.2 * HOUR_S
+    assert target.tokens[TokenKind.OUTPUT] == pytest.approx(RATE_TOK_S * seen_s, abs=3 * STEP_S * RATE_TOK_S)
+
+
+def test_hours_that_a_store_kept_while_it_could_not_be_reached_are_read_once_and_whole() -> None:
+    target = caught_up(KeptStore(away=3))
+    assert target.unobserved_s == pytest.approx(0.0, abs=2 * STEP_S)
+    assert target.tokens[TokenKind.OUTPUT] == pytest.approx(RATE_TOK_S * 2.2 * HOUR_S, abs=2 * STEP_S * RATE_TOK_S)
