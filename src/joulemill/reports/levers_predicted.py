@@ -93,7 +93,8 @@ def _plant(plain_runs: Sequence[Path], base: Mapping[str, Any]) -> _Plant:
     workload = Workload(max(load.prompt_tok, 1.0), max(load.output_tok, 1.0), batch_req=max(load.in_flight_count, 1.0))
     note = (
         "Predicted: the model with this machine's measured peaks, its free coefficients fitted to the runs as they "
-        "are; power is taken to be the same with the lever. Intervals 80 %."
+        "are; power is taken to be the same with the lever. Its 80 % intervals come from pairs of runs on "
+        "accelerators: on a CPU, whose kernels are fast in one format and slow in another, they do not hold."
     )
     return _Plant(Case(_deployment(model, device, base), workload), rates_of(fitted.coefficients), base, (note,))
 
