@@ -46,7 +46,7 @@ def test_starved(starved: dict[str, object], truth: str, tmp_path: Path) -> None
     ("asked", "evidence"),
     [
         ([(0.4 * i, 300 if i % 2 else 24, 16) for i in range(16)], "refused"),
-        ([(2.0 * i, 24, 400) for i in range(5)], "ended early"),
+        ([(2.0 * i, 180, 400) for i in range(5)], "ended early"),
     ],
     ids=["prompts that do not fit", "answers that do not fit"],
 )
