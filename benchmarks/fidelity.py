@@ -108,7 +108,7 @@ def latency_lines(data: Path, energy: dict[str, float]) -> list[str]:
         error = held - problem.measured
         every.append(error)
         apart = np.array([r.prefill is not None for r in problem.rows])
-        stated = np.array([r.pools_known for r in problem.rows])
+        stated = np.array([r.pools_stated for r in problem.rows])
         for name, mask in (
             ("aggregated", ~apart), ("disaggregated, pools stated", apart & stated),
             ("disaggregated, pools not stated", apart & ~stated),

@@ -48,7 +48,7 @@ def coefficient_rows(engine: str, problem: Problem, x: np.ndarray, stderr: np.nd
 
 def latency_strata(problem: Problem, name: str) -> dict[str, np.ndarray]:
     apart = np.array([r.prefill is not None for r in problem.rows])
-    stated = np.array([r.pools_known for r in problem.rows])
+    stated = np.array([r.pools_stated for r in problem.rows])
     moe = np.array([r.groups["kind"] == "moe" for r in problem.rows])
     return {
         f"{name} dense": ~apart & ~moe, f"{name} moe": ~apart & moe, f"{name} disaggregated": apart & stated,

@@ -24,6 +24,8 @@ RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
 BALANCE = 0.15
 #: Rows that a pooled fit counts for, and how much narrower its result is as a prior of one engine than the first one.
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
+#: Coefficients of one engine's scheduler: no other engine tells them.
+HABITS = ("ingest", "ingest_token", "poll", "clump", "lock")
 
 
 @dataclass
@@ -62,8 +64,13 @@ class Problem:
         )  # fmt: skip
 
     def believing(self, prior: np.ndarray) -> Problem:
-        """The same rows with another prior, held more firmly: what engines on the same devices share."""
-        return replace(self, prior=prior, spread=np.minimum(self.spread * POOLED_SPREAD, POOLED_MOST))
+        """The same rows with another prior, held more firmly: what engines on the same devices share. Habits of a
+        scheduler keep their own."""
+        own = np.array([n in HABITS for n in self.names])
+        firm = np.minimum(self.spread * POOLED_SPREAD, POOLED_MOST)
+        return replace(
+            self, prior=np.where(own, self.prior, prior), spread=np.where(own, self.spread, firm)
+        )
 
     def logs(self, x: np.ndarray) -> np.ndarray:
         """Predicted logarithms [quantity, row]."""
@@ -131,10 +138,12 @@ def latency_problem(data: Path, engine: str, fixed: dict[str, float]) -> Problem
 
 def evenly(rows: list[MeasuredRow]) -> np.ndarray:
     """Weights of residuals that let families count more alike than their rows do: a new family is what is asked for.
-    Mean square 1."""
+    Copies of one measurement count as one row; rows read as drafted do not count. Mean square 1."""
     names = [family(r) for r in rows]
     count = Counter(names)
-    weight = np.array([count[n] ** -BALANCE for n in names])
+    copies = np.array([r.copies_count for r in rows])
+    weight = np.array([count[n] ** -BALANCE for n in names]) / np.sqrt(copies)
+    weight[[r.draft_count > 0 for r in rows]] = 0.0
     return weight / np.sqrt(np.mean(weight**2))
 
 

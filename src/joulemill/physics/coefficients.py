@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 
 from joulemill.errors import InputError
+from joulemill.physics.first_token import ArrivalRates
 from joulemill.physics.power import PowerRates
 from joulemill.physics.serving import HostRates, Rates
 from joulemill.physics.step import StepRates
@@ -20,7 +21,7 @@ NAMES = (
     "expert_grain_fp8_block", "expert_grain_narrow", "prefill_attention", "latent_attention", "kernel",
     "quantise", "state", "routing", "sampling", "reduce", "link", "exchange", "evenness", "expert_newest",
     "imbalance", "step", "sequence", "rank", "crowd_step", "crowd_sequence", "context", "context_spread",
-    "ingest", "ingest_token", "burst", "burst_growth", "lock_burst", "lock_growth",
+    "eager", "ingest", "ingest_token", "poll", "opening", "clump", "lock",
     "padding", "pool_workers", "wide_workers", "pool_servers",
     "server_growth", "wait_power", "busy_power", "flop_energy", "flop_energy_fp8", "flop_energy_fp8_block",
     "flop_energy_fp4", "flop_energy_unpacked", "byte_energy", "link_energy", "power_ceiling",
@@ -73,16 +74,19 @@ def _host(c: Mapping[str, float]) -> HostRates:
         step_s=c["step"],
         sequence_s=c["sequence"],
         rank_s=c["rank"],
-        ingest_s=c["ingest"],
-        ingest_tok_s=c["ingest_token"],
-        burst_ratio=c["burst"],
-        burst_growth_ratio=c["burst_growth"],
+        eager_ratio=c["eager"],
+        arrivals=ArrivalRates(
+            ingest_s=c["ingest"],
+            ingest_tok_s=c["ingest_token"],
+            poll_count=c["poll"],
+            opening_ratio=c["opening"],
+            clump_ratio=c["clump"],
+            lock_ratio=c["lock"],
+        ),
         context_ratio=c["context"],
         spread_ratio=c["context_spread"],
         crowd_step_s=c["crowd_step"],
         crowd_sequence_s=c["crowd_sequence"],
-        lock_burst_ratio=c["lock_burst"],
-        lock_growth_ratio=c["lock_growth"],
         pool_workers_count=c["pool_workers"],
         wide_workers_count=c["wide_workers"],
         pool_servers_count=c["pool_servers"],

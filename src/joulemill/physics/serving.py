@@ -9,9 +9,8 @@ and O to generate. A step ends b/O requests a rank and lets as many in, so promp
     context = I₀ + κ·O(1 + s²)/2           what a decoding request has behind it
 
 Where λ_r·I exceeds the budget, prompts wait: only b = budget/(1 + I/O) decode. Where keys and values of all do not fit,
-the rest waits too (preempted). Latency follows from Little's law: a request stays B/X = TTFT + (O − 1)·TPOT.
-
-    TTFT = ingest + ½T + t_prefill(I) + φ·(b^γ − 1)·t_prefill    γ = 1: all arrive at once, ½: independently
+the rest waits too (preempted). Latency follows from Little's law: a request stays B/X = TTFT + (O − 1)·TPOT, with
+TTFT from ``first_token``.
 """
 
 from __future__ import annotations
@@ -21,9 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.physics.first_token import ArrivalRates, PromptSteps, first_token_s
 from joulemill.physics.power import PowerRates, limited, step_j
 from joulemill.physics.shard import ShardTable
-from joulemill.physics.step import Load, StepRates, StepWork, step_work
+from joulemill.physics.step import Load, StepRates, StepWork, soft_s, step_work
 
 Array = NDArray[np.float64]
 
@@ -34,9 +34,8 @@ class HostRates:
 
     step_s, sequence_s   time of a step, and of each sequence in it, that devices wait for
     rank_s               more of it where a step is handed to several processes
-    ingest_s, ingest_tok_s   before a request's first step: fixed, and a prompt token
-    burst_ratio, burst_growth_ratio   φ, γ above
-    lock_*               burst and growth where requests stay in step, over those where they do not
+    eager_ratio          time to launch a kernel in a step with prompts, outside a captured graph, over that inside one
+    arrivals             how requests come and wait for their first token, see ``first_token``
     pool_*, wide_*, server_*   usual sizes of pools, see ``usual_pools``
     crowd_*              more host time where other engines share the host
     spread_ratio         weight of s² in the context
@@ -46,16 +45,12 @@ class HostRates:
     step_s: float
     sequence_s: float
     rank_s: float
-    ingest_s: float
-    ingest_tok_s: float
-    burst_ratio: float
-    burst_growth_ratio: float
+    eager_ratio: float
+    arrivals: ArrivalRates
     context_ratio: float
     spread_ratio: float
     crowd_step_s: float
     crowd_sequence_s: float
-    lock_burst_ratio: float
-    lock_growth_ratio: float
     pool_workers_count: float
     wide_workers_count: float
     pool_servers_count: float
@@ -79,6 +74,7 @@ class Demand:
     spread_ratio  answers
     budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w
     board power limit
+    draft_count     tokens drafted a step by the model's own drafting layer (multi-token prediction)
     lockstep_ratio  1 where all prompts and answers are of one length: requests end, and the next begin, together
     """
 
@@ -94,6 +90,14 @@ class Demand:
     narrow_ratio: Array
     crowding_ratio: Array
     lockstep_ratio: Array | float = 0.0
+    draft_count: Array | float = 0.0
+
+    @property
+    def accepted_tok(self) -> Array:
+        """Tokens that a step yields a sequence: one, and those accepted of k drafted, α(1 + λ + … + λᵏ⁻¹)."""
+        k = np.asarray(self.draft_count, dtype=np.float64)
+        first, later = DRAFT_ACCEPTANCE_RATIO
+        return np.asarray(1.0 + first * (1.0 - later**k) / (1.0 - later))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,10 @@ class Steady:
     host_s: Array
 
 
+#: Share of first drafted tokens that are accepted, and of each later one after an accepted one. First: DeepSeek-V3's
+#: drafting layer, 85–90 % over generation topics (arXiv:2412.19437, section 5.4.3). Later, from the same layer run
+#: again: 2.16 times as fast with three drafted as with none at batch 1 (TensorRT-LLM, tech blog 2) are 2.6 tokens a step.
+DRAFT_ACCEPTANCE_RATIO = (0.85, 0.58)
 #: Share of the memory that weights leave which keys and values get at least.
 TIGHT_RATIO = 0.4
 
@@ -146,7 +154,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     capacity = np.where(d.running > 0.0, np.maximum(capacity, offered), capacity)
     share = d.computed_tok / d.output_tok
     running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / (1.0 + share))
-    arrivals = running / d.output_tok
+    arrivals = running * d.accepted_tok / d.output_tok
     often = np.maximum(-np.expm1(-arrivals * t.data_count), arrivals * d.computed_tok / d.budget_tok)
     often = np.clip(often, 1e-9, 1.0)
     prompt = arrivals * d.computed_tok / often
@@ -156,8 +164,35 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     plain = step_work(t, rates.step, Load(running, context, zero, zero, zero, running, d.narrow_ratio))
     admitted = running + prompt / d.computed_tok
     mixed = step_work(t, rates.step, Load(running, context, prompt, past, busiest, admitted, d.narrow_ratio))
+    fits = d.budget_tok / d.computed_tok
+    many = np.minimum(np.maximum(offered, 1.0), np.maximum(fits, 1.0))
+    packed_tok = np.minimum(many * d.computed_tok, d.budget_tok)
+    packed = step_work(t, rates.step, Load(running, context, packed_tok, past, packed_tok, running + many, d.narrow_ratio))
+    checked = drafted(t, rates.step, d, running, context, plain)
+    mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
     host_s = _host_s(t, host, d, running)
-    return _timed(t, rates, d, (offered, running, context, capacity, often, busiest, arrivals), (plain, mixed, host_s))
+    few = busiest / np.minimum(d.computed_tok, d.budget_tok)
+    steps = PromptSteps(
+        plain.device_s + host_s, few, prompts_s(host, mixed) - plain.device_s,
+        many, prompts_s(host, packed) - plain.device_s, fits,
+    )  # fmt: skip
+    state = (offered, running, context, capacity, often, arrivals)
+    return _timed(t, rates, d, state, (plain, mixed, host_s), steps)
+
+
+def drafted(t: ShardTable, r: StepRates, d: Demand, running: Array, context: Array, plain: StepWork) -> StepWork:
+    """``plain`` where tokens are drafted: each sequence has 1 + k checked, and each of the k passes one more layer."""
+    k = np.asarray(d.draft_count, dtype=np.float64)
+    if not np.any(k > 0.0):
+        return plain
+    more = running * k
+    check = step_work(t, r, Load(running, context, more, context, more, running + more, d.narrow_ratio))
+    return check.times(1.0 + k / np.maximum(t.blocks_count, 1.0))
+
+
+def prompts_s(host: HostRates, work: StepWork) -> Array:
+    """Time on the device of a step with prompts [s]: no shorter than launching its kernels one by one takes the host."""
+    return soft_s(work.device_s, host.eager_ratio * work.launch_s)
 
 
 def _host_s(t: ShardTable, host: HostRates, d: Demand, running: Array) -> Array:
@@ -167,11 +202,12 @@ def _host_s(t: ShardTable, host: HostRates, d: Demand, running: Array) -> Array:
 
 
 def _timed(
-    t: ShardTable, rates: Rates, d: Demand, state: tuple[Array, ...], work: tuple[StepWork, StepWork, Array]
-) -> Steady:
-    offered, running, context, capacity, often, busiest, arrivals = state
+    t: ShardTable, rates: Rates, d: Demand, state: tuple[Array, ...], work: tuple[StepWork, StepWork, Array],
+    steps: PromptSteps,
+) -> Steady:  # fmt: skip
+    offered, running, context, capacity, often, arrivals = state
     plain, mixed, host_s = work
-    plain_s, mixed_s = plain.device_s + host_s, mixed.device_s + host_s
+    plain_s, mixed_s = plain.device_s + host_s, prompts_s(rates.host, mixed) + host_s
     free_s = plain_s + often * (mixed_s - plain_s)
     plain_j, mixed_j = step_j(t, rates.power, plain, plain_s), step_j(t, rates.power, mixed, mixed_s)
     free_j = plain_j + often * (mixed_j - plain_j)
@@ -179,13 +215,12 @@ def _timed(
     step_energy_j, step_s = limited(t, rates.power, free_j, free_s, compute_s, d.limit_w)
     slow = step_s / free_s
     ranks = t.data_count
-    rate = running * ranks / step_s
+    rate = running * d.accepted_tok * ranks / step_s
     devices = t.tensor_count * ranks
     itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
-    prefill_s = (mixed_s - plain_s) * slow * d.computed_tok / busiest
-    ttft_s, tpot_s = _latency(rates.host, d, step_s, plain_s, prefill_s, (offered, rate / ranks))
+    ttft_s, tpot_s = _latency(rates.host, d, step_s, slow, steps, (offered, running, rate / ranks))
     return Steady(
-        rate, step_energy_j / step_s, step_energy_j * devices / (running * ranks), itl_s, ttft_s, tpot_s, step_s,
+        rate, step_energy_j / step_s, step_energy_j * devices / (running * d.accepted_tok * ranks), itl_s, ttft_s, tpot_s, step_s,
         running * ranks, context, capacity * ranks, often, slow, plain, mixed, host_s,
     )  # fmt: skip
 
@@ -197,17 +232,15 @@ def _median_share(arrivals: Array, often: Array) -> Array:
 
 
 def _latency(
-    host: HostRates, d: Demand, step_s: Array, plain_s: Array, prefill_s: Array, loop: tuple[Array, Array]
+    host: HostRates, d: Demand, step_s: Array, slow: Array, steps: PromptSteps, loop: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
-    """TTFT and TPOT [s] of requests in a closed loop: ``loop`` is (requests in flight, tokens a second) of a rank.
-
-    ``prefill_s`` is what one prompt adds to the steps that it is in.
-    """
-    offered, rank_rate = loop
+    """TTFT and TPOT [s] of requests in a closed loop: ``loop`` is (requests in flight, of them decoding, tokens a
+    second) of a rank; ``slow`` stretches steps where the board is at its power limit."""
+    offered, running, rank_rate = loop
     stay_s = offered * d.output_tok / rank_rate
-    own_s = host.ingest_s + host.ingest_tok_s * d.input_tok + 0.5 * step_s + prefill_s + plain_s
-    burst_s = _burst_s(host, d, offered, prefill_s)
-    ttft_s = np.minimum(own_s + burst_s, np.maximum(0.8 * stay_s, own_s))
+    own_s = first_token_s(host.arrivals, steps, offered, d.input_tok, step_s / slow, np.asarray(d.lockstep_ratio)) * slow
+    queue_s = (offered - running) * d.output_tok / rank_rate
+    ttft_s = own_s + queue_s
     tpot_s = np.maximum(stay_s - ttft_s, 0.2 * stay_s) / np.maximum(d.output_tok - 1.0, 1.0)
     return ttft_s, tpot_s
 
@@ -222,13 +255,6 @@ def usual_pools(host: HostRates, in_flight_req: Array, data_count: Array) -> tup
     return worker, np.maximum(servers, 1.0)
 
 
-def _burst_s(host: HostRates, d: Demand, queue_req: Array, prefill_s: Array) -> Array:
-    """Wait behind the prompts of a burst of which ``queue_req`` are in flight [s]."""
-    share = host.burst_ratio * host.lock_burst_ratio**d.lockstep_ratio
-    growth = host.burst_growth_ratio * host.lock_growth_ratio**d.lockstep_ratio
-    return np.asarray(share * (np.maximum(queue_req, 1.0) ** growth - 1.0) * prefill_s)
-
-
 def handed_over(
     t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, prefill_servers: Array, in_flight_req: Array
 ) -> tuple[Array, Array]:
@@ -236,20 +262,23 @@ def handed_over(
 
     Decode steps are pure. ``prefill_servers`` ranks of the prefill pool each take one prompt at a time; of
     ``in_flight_req`` requests, those that decoding does not hold queue for them:
-    TTFT = ingest + t_p + φ·((N/servers)^γ − 1)·t_p, at least N·t_p/servers − O·TPOT (a closed loop).
+    TTFT as in ``first_token`` with N/servers together, at least N·t_p/servers − O·TPOT (a closed loop).
     """
     one = np.ones_like(in_flight_req)
     zero = np.zeros_like(in_flight_req)
     past = d.input_tok - 0.5 * d.computed_tok
     computed = d.computed_tok
     prompt = step_work(prefill, rates.step, Load(zero, zero, computed, past, computed, one, d.narrow_ratio))
-    prefill_s = prompt.device_s + rates.host.step_s
+    prefill_s = prompts_s(rates.host, prompt) + rates.host.step_s
     spread = 1.0 + rates.host.spread_ratio * d.spread_ratio * d.spread_ratio
     context = d.input_tok + rates.host.context_ratio * 0.5 * d.output_tok * spread
     running = d.batch_req / t.data_count
     plain = step_work(t, rates.step, Load(running, context, zero, zero, zero, running, d.narrow_ratio))
-    tpot_s = plain.device_s + _host_s(t, rates.host, d, running)
+    plain = drafted(t, rates.step, d, running, context, plain)
+    step_s = plain.device_s + _host_s(t, rates.host, d, running)
+    tpot_s = step_s / d.accepted_tok
     queue = in_flight_req / prefill_servers
-    ttft_s = rates.host.ingest_s + rates.host.ingest_tok_s * d.input_tok + prefill_s
-    ttft_s = ttft_s + _burst_s(rates.host, d, queue, prefill_s)
+    steps = PromptSteps(zero, one, prefill_s, one, prefill_s, one)
+    lockstep = np.asarray(d.lockstep_ratio)
+    ttft_s = first_token_s(rates.host.arrivals, steps, queue, d.input_tok, step_s, lockstep)
     return np.maximum(ttft_s, queue * prefill_s - d.output_tok * tpot_s), tpot_s

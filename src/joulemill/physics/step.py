@@ -15,7 +15,7 @@ cache hits, pipeline parallelism, speculative drafts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +123,17 @@ class StepWork:
             self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s
             + self.launch_s + self.collective_s + self.sampling_s
         )  # fmt: skip
+
+
+    def changed(self, added: StepWork, removed: StepWork) -> StepWork:
+        """This step with the work of ``added`` instead of that of ``removed`` within it."""
+        names = [f.name for f in fields(self) if f.name != "sampling_ratio"]
+        return replace(self, **{n: getattr(self, n) + getattr(added, n) - getattr(removed, n) for n in names})
+
+    def times(self, factor: Array) -> StepWork:
+        """All time and work times ``factor``."""
+        names = [f.name for f in fields(self) if f.name != "sampling_ratio"]
+        return replace(self, **{n: getattr(self, n) * factor for n in names})
 
 
 def soft_s(a_s: Array, b_s: Array) -> Array:

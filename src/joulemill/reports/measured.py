@@ -23,7 +23,10 @@ from joulemill.physics.device import Device
 from joulemill.physics.precision import Precision
 from joulemill.physics.shard import shard
 from joulemill.physics.workload import spread_from_percentiles_ratio
+from joulemill.reports.measured_copies import told_by_copies
 from joulemill.reports.measured_cuts import Reading, read_cut, runs_cut
+from joulemill.reports.measured_drafts import Origin, origin_of, with_drafts
+from joulemill.reports.measured_loads import load_of
 from joulemill.reports.measured_models import Resolver
 
 Row = Mapping[str, str]
@@ -38,6 +41,11 @@ class MeasuredRow:
     prefill        cut of the prefill pool where prompts are computed elsewhere; prefill_servers: its ranks
     limit_ratio    power limit over TDP
     in_flight_req  requests of the closed loop over all decode workers
+    pools_known    sizes of the pools are stated or inferred from the row; ``pools_stated``: stated
+    lockstep       all prompts and answers are of one length
+    copies_count   rows of the table that hold this same measurement
+    stated_count   columns of cuts and pools that are filled in
+    origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
     notes          what was assumed
     """
 
@@ -62,8 +70,13 @@ class MeasuredRow:
     prefill_servers: float = 1.0
     in_flight_req: float = 1.0
     pools_known: bool = True
+    pools_stated: bool = True
     limit_ratio: float = 1.0
     lockstep: bool = False
+    copies_count: int = 1
+    stated_count: int = 0
+    origin: Origin = Origin()
+    draft_count: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -99,6 +112,7 @@ def read_table(path: Path, resolve: Resolver) -> Table:
             table.rows.append(reader(number, row, resolve))
         except (InputError, ValueError, KeyError) as error:
             table.skipped.append({"row": number, "why": f"{error}"})
+    table.rows = with_drafts(told_by_copies(table.rows))
     return table
 
 
@@ -202,15 +216,16 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     found = read_cut(row, architecture, device.memory_byte, weight_byte, concurrency)
     apart = found.prefill is not None
     batch, in_flight = _closed_loop(row, found, concurrency)
+    load = load_of(row.get("silicon_data_source") or "")
     ttft, tpot = number_in(row, "silicon_ttft_ms", "ttft_ms"), number_in(row, "silicon_tpot_ms", "tpot_ms")
     measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}
     return MeasuredRow(
         number, model, architecture, precision, device, found.cut,
         engine=engine_profile(row.get("backend") or ""),
         batch_req=batch,
-        input_tok=needed(row, "isl"),
-        output_tok=needed(row, "osl"),
-        spread_ratio=0.0,
+        input_tok=needed(row, "isl") * load.length_ratio,
+        output_tok=needed(row, "osl") * load.length_ratio,
+        spread_ratio=load.spread_ratio,
         narrow_ratio=1.0,
         running=False,
         crowding_ratio=0.0,
@@ -225,9 +240,19 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         prefill_servers=found.prefill_servers or 1.0,
         in_flight_req=in_flight,
         pools_known=not apart or found.workers is not None,
-        lockstep="gtl_job_id" in (row.get("silicon_data_source") or ""),
+        pools_stated=not apart or found.stated,
+        lockstep=load.lockstep,
+        origin=origin_of(row.get("silicon_data_source") or "", row.get("backend_version") or ""),
+        stated_count=sum(bool((row.get(name) or "").strip()) for name in CUT_COLUMNS),
         notes=notes,
     )  # fmt: skip
+
+
+#: Columns that say how devices were cut and pools sized.
+CUT_COLUMNS = (
+    "attention_dp_size", "prefill_num_workers", "prefill_attention_dp_size", "decode_num_workers", "decode_batch_size",
+    "decode_attention_dp_size",
+)  # fmt: skip
 
 
 def _concurrency(row: Row) -> float | None:

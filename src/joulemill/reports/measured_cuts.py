@@ -37,13 +37,14 @@ def runs_cut(row: Row, devices: int, architecture: Architecture) -> Parallelism:
 @dataclass(frozen=True)
 class Reading:
     """How a latency point ran: cut of a (decode) worker, cut of a prefill worker or None, and how many workers and
-    prefill ranks there were; None where the table does not say.
+    prefill ranks there were; None where the table does not say. ``stated``: the pools are in columns, not inferred.
     """
 
     cut: Parallelism
     prefill: Parallelism | None = None
     workers: float | None = None
     prefill_servers: float | None = None
+    stated: bool = True
 
 
 #: Largest decode worker [devices] and context in flight [tok] from which latent attention is served a rank a request:
@@ -76,7 +77,7 @@ def _all_devices(devices: int) -> Reading:
     """A number of devices that no tensor group can have is that of both pools: the decode worker is the largest power
     of two that leaves some for prompts, no wider than any that is stated."""
     decode = min(2 ** int(math.log2(max(devices - 1, 1))), WIDEST_WORKER)
-    return Reading(Parallelism(1, decode, decode), Parallelism(1, 4, 4), 1.0, float(devices - decode))
+    return Reading(Parallelism(1, decode, decode), Parallelism(1, 4, 4), 1.0, float(devices - decode), stated=False)
 
 
 def _unstated(row: Row, a: Architecture, memory_byte: float, weight_byte: float, concurrency: float) -> Reading:
@@ -96,7 +97,7 @@ def _unstated(row: Row, a: Architecture, memory_byte: float, weight_byte: float,
         cut = Parallelism(tensor, 1, tensor if a.is_moe and spread else 1)
     prompts = max(prompts, fits)
     prefill = Parallelism(prompts, 1, prompts if a.is_moe and spread else 1)
-    return Reading(cut, prefill)
+    return Reading(cut, prefill, stated=False)
 
 
 def number(row: Row, name: str) -> float:

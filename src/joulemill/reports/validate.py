@@ -87,7 +87,7 @@ def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[st
 def _width(row: MeasuredRow, quantity: str) -> float:
     apart = row.prefill is not None
     return half_width_ratio(
-        quantity, row.engine, row.device.name, is_moe=row.architecture.is_moe, apart=apart, stated=row.pools_known
+        quantity, row.engine, row.device.name, is_moe=row.architecture.is_moe, apart=apart, stated=row.pools_stated
     )
 
 

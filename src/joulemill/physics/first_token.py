@@ -1,0 +1,87 @@
+"""Time to first token in a closed loop whose requests start together and whose slots refill as answers end. Pure.
+
+Prompts that are there together are computed in order, as many a step as its budget holds. Of k together, g = min(k,
+budget/I) share a step, which lasts t(g); on average they have their first tokens after
+
+    finish(k) = t(g)·(k/g + 1)/2                                     first group after one step, the last after k/g
+
+A share r of all requests is the opening burst of all b (a benchmark of ten answers a slot: r = 0.1). Later ones come as
+answers end. Where lengths vary, they come in small clumps, 1 + χ(b − 1). Where all are of one length, those that
+shared a step end together and come back together, g at a time; an engine that computes prompts before it decodes on
+(λ = 1) keeps all b together for ever.
+
+    TTFT = ingest + ½·polls·T + r·finish(b) + (1 − r)·finish(clump) + (b − running)·O/rate
+
+The last term is Little's law for those that wait for memory or for the step's budget. ``tests/physics`` checks the
+form against an event-by-event simulation of such a loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalRates:
+    """Fitted habits of a server's front and of the load generators that measured it.
+
+    ingest_s, ingest_tok_s   before a request's first step: fixed, and a prompt token
+    poll_count     steps between two looks at the queue
+    opening_ratio  r, share of the requests that start together
+    clump_ratio    χ, share of the batch that comes together later, where lengths vary
+    lock_ratio     λ, share of the batch beyond one step's prompts that stays together where lengths do not vary
+    """
+
+    ingest_s: float
+    ingest_tok_s: float
+    poll_count: float
+    opening_ratio: float
+    clump_ratio: float
+    lock_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSteps:
+    """What prompts cost in steps, row by row [s]: ``plain_s`` a step without any; ``few_count`` prompts add ``few_s``
+    to a step, ``many_count`` add ``many_s``; ``fit_count`` prompts are in a step's budget (below 1: steps a prompt)."""
+
+    plain_s: Array
+    few_count: Array
+    few_s: Array
+    many_count: Array
+    many_s: Array
+    fit_count: Array
+
+    def shared_count(self, together: Array) -> Array:
+        """Prompts that share a step when ``together`` are there."""
+        return np.asarray(np.minimum(together, np.maximum(self.fit_count, 1.0)))
+
+    def finish_s(self, together: Array) -> Array:
+        """Mean time until ``together`` prompts that come at once have their first tokens [s]."""
+        shared = self.shared_count(together)
+        apart = self.many_count - self.few_count
+        wide = apart > 0.01
+        slope_s = np.where(wide, (self.many_s - self.few_s) / np.where(wide, apart, 1.0), self.few_s / self.few_count)
+        added_s = np.maximum(self.few_s + (shared - self.few_count) * slope_s, 0.0)
+        step_s = self.plain_s / np.minimum(self.fit_count, 1.0) + added_s
+        return np.asarray(step_s * (together / shared + 1.0) / 2.0)
+
+
+def first_token_s(
+    rates: ArrivalRates, steps: PromptSteps, batch_req: Array, input_tok: Array, step_s: Array, lockstep_ratio: Array
+) -> Array:
+    """Mean time to first token [s] of ``batch_req`` slots, less the wait for memory. ``step_s`` is a mean step;
+    ``lockstep_ratio`` is 1 where all prompts and answers are of one length."""
+    batch = np.maximum(batch_req, 1.0)
+    shared = steps.shared_count(batch)
+    loose = 1.0 + rates.clump_ratio * (batch - 1.0)
+    locked = shared + np.minimum(rates.lock_ratio, 1.0) * (batch - shared)
+    later = np.minimum(np.where(lockstep_ratio > 0.0, locked, loose), batch)
+    opening = np.minimum(rates.opening_ratio, 1.0)
+    wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
+    return np.asarray(rates.ingest_s + rates.ingest_tok_s * input_tok + 0.5 * rates.poll_count * step_s + wait_s)

@@ -1,0 +1,52 @@
+"""Rows of one table that hold the same measurement: they count once, and the fullest tells the others how it ran.
+
+Dumps of one data base of results at different dates repeat measurements, to the last digit, with more or fewer columns
+filled. What was measured serves only to recognise a copy.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from joulemill.reports.measured import MeasuredRow
+
+
+def told_by_copies(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
+    """``rows``, each with the number of its copies and with the cut and pools of the copy that states most of them."""
+    groups: dict[tuple[object, ...], list[MeasuredRow]] = defaultdict(list)
+    for row in rows:
+        groups[_measurement(row)].append(row)
+    fullest = {key: max(copies, key=lambda r: r.stated_count) for key, copies in groups.items()}
+    listed = {key: any(r.origin.listed for r in copies) for key, copies in groups.items()}
+    keys = [_measurement(row) for row in rows]
+    return [
+        _told(replace(r, origin=replace(r.origin, listed=listed[k])), fullest[k], len(groups[k]))
+        for r, k in zip(rows, keys, strict=True)
+    ]
+
+
+def _measurement(row: MeasuredRow) -> tuple[object, ...]:
+    asked = (row.device.name, row.engine, row.input_tok, row.output_tok)
+    if len(row.measured) < 2:  # one number may agree by chance
+        return (*asked, row.number)
+    return (*asked, row.prefill is not None, *sorted(row.measured.items()))
+
+
+def _told(row: MeasuredRow, full: MeasuredRow, copies: int) -> MeasuredRow:
+    if full.stated_count == row.stated_count:
+        return replace(row, copies_count=copies)
+    return replace(
+        row,
+        copies_count=copies,
+        cut=full.cut,
+        prefill=full.prefill,
+        prefill_servers=full.prefill_servers,
+        batch_req=full.batch_req,
+        in_flight_req=full.in_flight_req,
+        pools_known=full.pools_known,
+        pools_stated=full.pools_stated,
+    )
