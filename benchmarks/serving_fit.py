@@ -25,6 +25,8 @@ BALANCE = 0.15
 #: Rows that a pooled fit counts for, and how much narrower its result is as a prior of one engine than the first one.
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
 #: Coefficients of one engine's scheduler: no other engine tells them.
+#: SGLang computes waiting prompts before it decodes on (its scheduler's documented order): all requests stay together.
+PREFILL_FIRST = {"sglang": {"lock": (1.0, 0.3)}}
 HABITS = ("ingest", "ingest_token", "poll", "clump", "lock")
 
 
@@ -127,7 +129,7 @@ def latency_problem(data: Path, engine: str, fixed: dict[str, float]) -> Problem
     rows, measured = _problem(data, "serving_latency.csv", quantities, [])
     keep = [i for i, r in enumerate(rows) if r.engine == engine]
     rows = [rows[i] for i in keep]
-    known = {k: v for k, v in priors().items() if k not in fixed}
+    known = {k: v for k, v in (priors() | PREFILL_FIRST.get(engine, {})).items() if k not in fixed}
     names = tuple(known)
     return Problem(
         rows, compiled(rows), quantities, np.array([[1.0], [0.5]]), measured[:, keep], names,

@@ -22,8 +22,8 @@ NAMES = (
     "quantise", "state", "routing", "sampling", "reduce", "link", "exchange", "evenness", "expert_newest",
     "imbalance", "step", "sequence", "rank", "crowd_step", "crowd_sequence", "context", "context_spread",
     "eager", "ingest", "ingest_token", "poll", "opening", "clump", "lock",
-    "padding", "pool_workers", "wide_workers", "pool_servers",
-    "server_growth", "wait_power", "busy_power", "flop_energy", "flop_energy_fp8", "flop_energy_fp8_block",
+    "padding", "pool_workers", "wide_workers", "pool_margin",
+    "wait_power", "busy_power", "flop_energy", "flop_energy_fp8", "flop_energy_fp8_block",
     "flop_energy_fp4", "flop_energy_unpacked", "byte_energy", "link_energy", "power_ceiling",
 )  # fmt: skip
 POWER_NAMES = NAMES[NAMES.index("wait_power") :]
@@ -89,8 +89,7 @@ def _host(c: Mapping[str, float]) -> HostRates:
         crowd_sequence_s=c["crowd_sequence"],
         pool_workers_count=c["pool_workers"],
         wide_workers_count=c["wide_workers"],
-        pool_servers_count=c["pool_servers"],
-        server_growth_ratio=c["server_growth"],
+        pool_margin_ratio=c["pool_margin"],
     )
 
 

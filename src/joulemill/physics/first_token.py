@@ -44,6 +44,12 @@ class ArrivalRates:
     clump_ratio: float
     lock_ratio: float
 
+    def together_count(self, batch_req: Array, shared_count: Array, lockstep_ratio: Array) -> Array:
+        """Prompts that come together once the loop runs, of ``batch_req`` slots with ``shared_count`` to a step."""
+        loose = 1.0 + self.clump_ratio * (batch_req - 1.0)
+        locked = shared_count + np.minimum(self.lock_ratio, 1.0) * (batch_req - shared_count)
+        return np.asarray(np.minimum(np.where(lockstep_ratio > 0.0, locked, loose), batch_req))
+
 
 @dataclass(frozen=True, slots=True)
 class PromptSteps:
@@ -72,16 +78,23 @@ class PromptSteps:
         return np.asarray(step_s * (together / shared + 1.0) / 2.0)
 
 
-def first_token_s(
-    rates: ArrivalRates, steps: PromptSteps, batch_req: Array, input_tok: Array, step_s: Array, lockstep_ratio: Array
-) -> Array:
-    """Mean time to first token [s] of ``batch_req`` slots, less the wait for memory. ``step_s`` is a mean step;
-    ``lockstep_ratio`` is 1 where all prompts and answers are of one length."""
-    batch = np.maximum(batch_req, 1.0)
-    shared = steps.shared_count(batch)
-    loose = 1.0 + rates.clump_ratio * (batch - 1.0)
-    locked = shared + np.minimum(rates.lock_ratio, 1.0) * (batch - shared)
-    later = np.minimum(np.where(lockstep_ratio > 0.0, locked, loose), batch)
+@dataclass(frozen=True, slots=True)
+class OfferedLoad:
+    """A closed loop of ``batch_req`` slots with prompts of ``input_tok``; ``step_s`` is a mean step; ``lockstep_ratio``
+    is 1 where all prompts and answers are of one length; ``poll_count`` 0 where it is the engine's."""
+
+    batch_req: Array
+    input_tok: Array
+    step_s: Array
+    lockstep_ratio: Array
+    poll_count: Array
+
+
+def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
+    """Mean time to first token [s], less the wait for memory."""
+    batch = np.maximum(load.batch_req, 1.0)
+    later = rates.together_count(batch, steps.shared_count(batch), load.lockstep_ratio)
     opening = np.minimum(rates.opening_ratio, 1.0)
     wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
-    return np.asarray(rates.ingest_s + rates.ingest_tok_s * input_tok + 0.5 * rates.poll_count * step_s + wait_s)
+    poll_s = 0.5 * np.where(load.poll_count > 0.0, load.poll_count, rates.poll_count) * load.step_s
+    return np.asarray(rates.ingest_s + rates.ingest_tok_s * load.input_tok + poll_s + wait_s)

@@ -3,7 +3,7 @@
 In flight are B requests a replica, b = B/ranks a rank of data-parallel attention, each with I prompt tokens to compute
 and O to generate. A step ends b/O requests a rank and lets as many in, so prompts arrive in steps as a Poisson count:
 
-    f = max(1 − e^(−λ), λ_r·I/budget)      share of steps with a prefill; λ = B/O a step, λ_r a rank
+    f = max(1 − e^(−λ/c), λ_r·I/budget)    share of steps with a prefill; λ = B/O a step, λ_r a rank; c come together
     p = λ_r·I/f                            prompt tokens in such a step; the busiest rank has at least one whole prompt
     T = (1 − f)·t(b, 0) + f·t(b, p)        mean step;  rate = B/T
     context = I₀ + κ·O(1 + s²)/2           what a decoding request has behind it
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemill.physics.first_token import ArrivalRates, PromptSteps, first_token_s
+from joulemill.physics.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
 from joulemill.physics.power import PowerRates, limited, step_j
 from joulemill.physics.shard import ShardTable
 from joulemill.physics.step import Load, StepRates, StepWork, soft_s, step_work
@@ -36,7 +36,7 @@ class HostRates:
     rank_s               more of it where a step is handed to several processes
     eager_ratio          time to launch a kernel in a step with prompts, outside a captured graph, over that inside one
     arrivals             how requests come and wait for their first token, see ``first_token``
-    pool_*, wide_*, server_*   usual sizes of pools, see ``usual_pools``
+    pool_*, wide_*, server_*   usual sizes of pools, see ``usual_worker_req``; prefill ranks over those that would always be busy
     crowd_*              more host time where other engines share the host
     spread_ratio         weight of s² in the context
     context_ratio        κ above
@@ -53,8 +53,7 @@ class HostRates:
     crowd_sequence_s: float
     pool_workers_count: float
     wide_workers_count: float
-    pool_servers_count: float
-    server_growth_ratio: float
+    pool_margin_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,7 @@ class Demand:
     budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w
     board power limit
     draft_count     tokens drafted a step by the model's own drafting layer (multi-token prediction)
+    poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
     lockstep_ratio  1 where all prompts and answers are of one length: requests end, and the next begin, together
     """
 
@@ -91,6 +91,7 @@ class Demand:
     crowding_ratio: Array
     lockstep_ratio: Array | float = 0.0
     draft_count: Array | float = 0.0
+    poll_count: Array | float = 0.0
 
     @property
     def accepted_tok(self) -> Array:
@@ -155,7 +156,11 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     share = d.computed_tok / d.output_tok
     running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / (1.0 + share))
     arrivals = running * d.accepted_tok / d.output_tok
-    often = np.maximum(-np.expm1(-arrivals * t.data_count), arrivals * d.computed_tok / d.budget_tok)
+    fits = d.budget_tok / d.computed_tok
+    slots = np.maximum(offered, 1.0)
+    shared = np.minimum(slots, np.maximum(fits, 1.0))
+    clump = np.minimum(rates.host.arrivals.together_count(slots, shared, np.asarray(d.lockstep_ratio)), shared)
+    often = np.maximum(-np.expm1(-arrivals * t.data_count / clump), arrivals * d.computed_tok / d.budget_tok)
     often = np.clip(often, 1e-9, 1.0)
     prompt = arrivals * d.computed_tok / often
     busiest = np.maximum(prompt, np.minimum(d.computed_tok, d.budget_tok))
@@ -164,8 +169,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     plain = step_work(t, rates.step, Load(running, context, zero, zero, zero, running, d.narrow_ratio))
     admitted = running + prompt / d.computed_tok
     mixed = step_work(t, rates.step, Load(running, context, prompt, past, busiest, admitted, d.narrow_ratio))
-    fits = d.budget_tok / d.computed_tok
-    many = np.minimum(np.maximum(offered, 1.0), np.maximum(fits, 1.0))
+    many = shared
     packed_tok = np.minimum(many * d.computed_tok, d.budget_tok)
     packed = step_work(t, rates.step, Load(running, context, packed_tok, past, packed_tok, running + many, d.narrow_ratio))
     checked = drafted(t, rates.step, d, running, context, plain)
@@ -238,21 +242,22 @@ def _latency(
     second) of a rank; ``slow`` stretches steps where the board is at its power limit."""
     offered, running, rank_rate = loop
     stay_s = offered * d.output_tok / rank_rate
-    own_s = first_token_s(host.arrivals, steps, offered, d.input_tok, step_s / slow, np.asarray(d.lockstep_ratio)) * slow
+    own_s = first_token_s(host.arrivals, steps, _load_of(d, offered, step_s / slow)) * slow
     queue_s = (offered - running) * d.output_tok / rank_rate
     ttft_s = own_s + queue_s
     tpot_s = np.maximum(stay_s - ttft_s, 0.2 * stay_s) / np.maximum(d.output_tok - 1.0, 1.0)
     return ttft_s, tpot_s
 
 
-def usual_pools(host: HostRates, in_flight_req: Array, data_count: Array) -> tuple[Array, Array]:
-    """Requests of a decode worker and prefill ranks that operators usually choose for so many in flight, for rows that
-    do not state their pools: a few tensor groups, or fewer wide workers of data-parallel attention; prefill ranks grow
-    as a power through 64 in flight."""
+def _load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
+    return OfferedLoad(batch_req, d.input_tok, step_s, np.asarray(d.lockstep_ratio), np.asarray(d.poll_count))
+
+
+def usual_worker_req(host: HostRates, in_flight_req: Array, data_count: Array) -> Array:
+    """Requests of a decode worker that operators usually choose for so many in flight, for rows that do not state their
+    pools: a few tensor groups, or fewer wide workers of data-parallel attention."""
     workers = np.where(data_count > 1.0, host.wide_workers_count, host.pool_workers_count)
-    worker = in_flight_req / np.minimum(np.maximum(workers, 1.0), np.maximum(in_flight_req, 1.0))
-    servers = host.pool_servers_count * (np.maximum(in_flight_req, 1.0) / 64.0) ** host.server_growth_ratio
-    return worker, np.maximum(servers, 1.0)
+    return np.asarray(in_flight_req / np.minimum(np.maximum(workers, 1.0), np.maximum(in_flight_req, 1.0)))
 
 
 def handed_over(
@@ -260,7 +265,7 @@ def handed_over(
 ) -> tuple[Array, Array]:
     """TTFT and TPOT [s] where prompts are computed on other devices (``prefill``, a row a row of ``t``).
 
-    Decode steps are pure. ``prefill_servers`` ranks of the prefill pool each take one prompt at a time; of
+    Decode steps are pure. ``prefill_servers`` (0: as many as the load needs, times a usual margin) ranks of the prefill pool each take one prompt at a time; of
     ``in_flight_req`` requests, those that decoding does not hold queue for them:
     TTFT as in ``first_token`` with N/servers together, at least N·t_p/servers − O·TPOT (a closed loop).
     """
@@ -277,8 +282,9 @@ def handed_over(
     plain = drafted(t, rates.step, d, running, context, plain)
     step_s = plain.device_s + _host_s(t, rates.host, d, running)
     tpot_s = step_s / d.accepted_tok
-    queue = in_flight_req / prefill_servers
+    needed = in_flight_req * prefill_s / (d.output_tok * tpot_s)
+    matched = np.maximum(rates.host.pool_margin_ratio * needed, 1.0)
+    queue = in_flight_req / np.where(prefill_servers > 0.0, prefill_servers, matched)
     steps = PromptSteps(zero, one, prefill_s, one, prefill_s, one)
-    lockstep = np.asarray(d.lockstep_ratio)
-    ttft_s = first_token_s(rates.host.arrivals, steps, queue, d.input_tok, step_s, lockstep)
+    ttft_s = first_token_s(rates.host.arrivals, steps, _load_of(d, queue, step_s))
     return np.maximum(ttft_s, queue * prefill_s - d.output_tok * tpot_s), tpot_s

@@ -28,6 +28,7 @@ from joulemill.reports.measured_cuts import Reading, read_cut, runs_cut
 from joulemill.reports.measured_drafts import Origin, origin_of, with_drafts
 from joulemill.reports.measured_loads import load_of
 from joulemill.reports.measured_models import Resolver
+from joulemill.reports.measured_recipes import Launched, Recipe, recipe_of
 
 Row = Mapping[str, str]
 
@@ -43,6 +44,7 @@ class MeasuredRow:
     in_flight_req  requests of the closed loop over all decode workers
     pools_known    sizes of the pools are stated or inferred from the row; ``pools_stated``: stated
     lockstep       all prompts and answers are of one length
+    poll_count     steps between two looks at the queue of new requests; 0 where it is the engine's
     copies_count   rows of the table that hold this same measurement
     stated_count   columns of cuts and pools that are filled in
     origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
@@ -73,6 +75,7 @@ class MeasuredRow:
     pools_stated: bool = True
     limit_ratio: float = 1.0
     lockstep: bool = False
+    poll_count: float = 0.0
     copies_count: int = 1
     stated_count: int = 0
     origin: Origin = Origin()
@@ -217,11 +220,17 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     apart = found.prefill is not None
     batch, in_flight = _closed_loop(row, found, concurrency)
     load = load_of(row.get("silicon_data_source") or "")
+    engine = engine_profile(row.get("backend") or "")
+    launched = Launched(
+        engine, model, device.name, row.get("precision") or "", needed(row, "isl"), needed(row, "osl"), in_flight,
+        found.cut.tensor, found.cut.data,
+    )  # fmt: skip
+    recipe = recipe_of(launched) if load.scripted and not apart else Recipe()
     ttft, tpot = number_in(row, "silicon_ttft_ms", "ttft_ms"), number_in(row, "silicon_tpot_ms", "tpot_ms")
     measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}
     return MeasuredRow(
         number, model, architecture, precision, device, found.cut,
-        engine=engine_profile(row.get("backend") or ""),
+        engine=engine,
         batch_req=batch,
         input_tok=needed(row, "isl") * load.length_ratio,
         output_tok=needed(row, "osl") * load.length_ratio,
@@ -229,7 +238,8 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         narrow_ratio=1.0,
         running=False,
         crowding_ratio=0.0,
-        budget_tok=8192.0,
+        budget_tok=recipe.budget_tok,
+        poll_count=recipe.poll_count,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={
             "model": model, "device": device.label, "precision": row.get("precision") or "not stated",

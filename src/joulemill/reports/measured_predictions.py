@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemill.physics.serving import Demand, Rates, handed_over, steady, usual_pools
+from joulemill.physics.serving import Demand, Rates, handed_over, steady, usual_worker_req
 from joulemill.physics.shard import Shard, ShardTable, shard, shard_table
 from joulemill.reports.measured import MeasuredRow
 
@@ -72,6 +72,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> Plant:
         narrow_ratio=column([r.narrow_ratio for r in rows]),
         crowding_ratio=column([r.crowding_ratio for r in rows]),
         lockstep_ratio=column([r.lockstep for r in rows]),
+        poll_count=column([r.poll_count for r in rows]),
         draft_count=column([r.draft_count for r in rows]),
     )
     return Plant(
@@ -91,9 +92,9 @@ def predicted(plant: Plant, rates: Rates) -> dict[str, Array]:
     found = steady(plant.table, rates, plant.demand)
     ttft_s, tpot_s = found.ttft_s, found.tpot_s
     if plant.apart.any():
-        worker, servers = usual_pools(rates.host, plant.in_flight_req, plant.table.data_count)
+        worker = usual_worker_req(rates.host, plant.in_flight_req, plant.table.data_count)
         demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
-        servers = np.where(plant.pools_known, plant.servers_count, servers)
+        servers = np.where(plant.pools_known, plant.servers_count, 0.0)
         apart_ttft, apart_tpot = handed_over(plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req)
         ttft_s = np.where(plant.apart, apart_ttft, ttft_s)
         tpot_s = np.where(plant.apart, apart_tpot, tpot_s)
