@@ -265,16 +265,18 @@ def handed_over(
 ) -> tuple[Array, Array]:
     """TTFT and TPOT [s] where prompts are computed on other devices (``prefill``, a row a row of ``t``).
 
-    Decode steps are pure. ``prefill_servers`` (0: as many as the load needs, times a usual margin) ranks of the prefill pool each take one prompt at a time; of
+    Decode steps are pure. ``prefill_servers`` (0: as many as the load needs, times a usual margin) ranks of the prefill pool take prompts as their steps have room; of
     ``in_flight_req`` requests, those that decoding does not hold queue for them:
     TTFT as in ``first_token`` with N/servers together, at least N·t_p/servers − O·TPOT (a closed loop).
     """
     one = np.ones_like(in_flight_req)
     zero = np.zeros_like(in_flight_req)
-    past = d.input_tok - 0.5 * d.computed_tok
     computed = d.computed_tok
-    prompt = step_work(prefill, rates.step, Load(zero, zero, computed, past, computed, one, d.narrow_ratio))
-    prefill_s = prompts_s(rates.host, prompt) + rates.host.step_s
+    fits = d.budget_tok / computed
+    many = np.minimum(np.maximum(in_flight_req, 1.0), np.maximum(fits, 1.0))
+    few_s = _prompts_alone_s(prefill, rates, d, one)
+    many_s = _prompts_alone_s(prefill, rates, d, many)
+    each_s = many_s / many
     spread = 1.0 + rates.host.spread_ratio * d.spread_ratio * d.spread_ratio
     context = d.input_tok + rates.host.context_ratio * 0.5 * d.output_tok * spread
     running = d.batch_req / t.data_count
@@ -282,9 +284,18 @@ def handed_over(
     plain = drafted(t, rates.step, d, running, context, plain)
     step_s = plain.device_s + _host_s(t, rates.host, d, running)
     tpot_s = step_s / d.accepted_tok
-    needed = in_flight_req * prefill_s / (d.output_tok * tpot_s)
+    needed = in_flight_req * each_s / (d.output_tok * tpot_s)
     matched = np.maximum(rates.host.pool_margin_ratio * needed, 1.0)
     queue = in_flight_req / np.where(prefill_servers > 0.0, prefill_servers, matched)
-    steps = PromptSteps(zero, one, prefill_s, one, prefill_s, one)
+    steps = PromptSteps(zero, one, few_s, many, many_s, fits)
     ttft_s = first_token_s(rates.host.arrivals, steps, _load_of(d, queue, step_s))
-    return np.maximum(ttft_s, queue * prefill_s - d.output_tok * tpot_s), tpot_s
+    return np.maximum(ttft_s, queue * each_s - d.output_tok * tpot_s), tpot_s
+
+
+def _prompts_alone_s(t: ShardTable, rates: Rates, d: Demand, count: Array) -> Array:
+    """Time of a step that computes ``count`` whole prompts and nothing else [s]."""
+    zero = np.zeros_like(count)
+    tok = count * d.computed_tok
+    past = d.input_tok - 0.5 * d.computed_tok
+    work = step_work(t, rates.step, Load(zero, zero, tok, past, tok, count, d.narrow_ratio))
+    return prompts_s(rates.host, work) + rates.host.step_s
