@@ -24,9 +24,9 @@ RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
 BALANCE = 0.15
 #: Rows that a pooled fit counts for, and how much narrower its result is as a prior of one engine than the first one.
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
+#: What is documented of one engine's scheduler. SGLang computes waiting prompts before it decodes on: all requests stay together.
+DOCUMENTED = {"sglang": {"lock": (1.0, 0.3)}}
 #: Coefficients of one engine's scheduler: no other engine tells them.
-#: SGLang computes waiting prompts before it decodes on (its scheduler's documented order): all requests stay together.
-PREFILL_FIRST = {"sglang": {"lock": (1.0, 0.3)}}
 HABITS = ("ingest", "ingest_token", "poll", "clump", "lock")
 
 
@@ -59,10 +59,10 @@ class Problem:
         first = parts[0]
         rows = [r for p in parts for r in p.rows]
         measured = np.concatenate([p.measured for p in parts], axis=1)
+        known = [priors()[n] for n in first.names]  # what is documented of one engine does not hold for all
         return Problem(
-            rows, compiled(rows), first.quantities, first.weights, measured, first.names, first.prior,
-            first.spread, first.fixed,
-            first.scale, float(np.sqrt(POOLED_ROWS / len(rows))),
+            rows, compiled(rows), first.quantities, first.weights, measured, first.names,
+            np.log([k[0] for k in known]), np.array([k[1] for k in known]), first.fixed, first.scale, float(np.sqrt(POOLED_ROWS / len(rows))),
         )  # fmt: skip
 
     def believing(self, prior: np.ndarray) -> Problem:
@@ -110,7 +110,7 @@ def _problem(
 def runs_problem(data: Path) -> Problem:
     quantities = ("rate_tok_s", "itl_s", "power_w", "energy_j_tok")
     rows, measured = _problem(data, "serving_runs.csv", quantities, [])
-    known = dict(priors())
+    known = priors()
     names = list(known)
     for task, tok in TASKS.items():
         known[f"{task}:input_tok"] = (tok, 0.4)
@@ -119,7 +119,7 @@ def runs_problem(data: Path) -> Problem:
     known["gpqa:crowding_ratio"] = (2.0, 1.0)
     names += ["gpqa:narrow_ratio", "gpqa:crowding_ratio"]
     return Problem(
-        rows, compiled(rows), quantities, np.array([[1.0], [0.7], [1.2], [1.0]]), measured, tuple(names),
+        rows, compiled(rows), quantities, np.array([[1.0], [0.5], [1.5], [1.0]]), measured, tuple(names),
         np.log([known[n][0] for n in names]), np.array([known[n][1] for n in names]), {}, RUN_SCALE, 1.0,
     )  # fmt: skip
 
@@ -129,10 +129,10 @@ def latency_problem(data: Path, engine: str, fixed: dict[str, float]) -> Problem
     rows, measured = _problem(data, "serving_latency.csv", quantities, [])
     keep = [i for i, r in enumerate(rows) if r.engine == engine]
     rows = [rows[i] for i in keep]
-    known = {k: v for k, v in (priors() | PREFILL_FIRST.get(engine, {})).items() if k not in fixed}
+    known = {k: v for k, v in (priors() | DOCUMENTED.get(engine, {})).items() if k not in fixed}
     names = tuple(known)
     return Problem(
-        rows, compiled(rows), quantities, np.array([[1.0], [0.5]]), measured[:, keep], names,
+        rows, compiled(rows), quantities, np.array([[1.0], [0.8]]), measured[:, keep], names,
         np.log([known[n][0] for n in names]), np.array([known[n][1] for n in names]), fixed, LATENCY_SCALE,
         float(np.sqrt(300 / len(rows))),
     )  # fmt: skip

@@ -211,7 +211,8 @@ def _timed(
 ) -> Steady:  # fmt: skip
     offered, running, context, capacity, often, arrivals = state
     plain, mixed, host_s = work
-    plain_s, mixed_s = plain.device_s + host_s, prompts_s(rates.host, mixed) + host_s
+    plain_s = steps.plain_s
+    mixed_s = plain_s + steps.few_s
     free_s = plain_s + often * (mixed_s - plain_s)
     plain_j, mixed_j = step_j(t, rates.power, plain, plain_s), step_j(t, rates.power, mixed, mixed_s)
     free_j = plain_j + often * (mixed_j - plain_j)

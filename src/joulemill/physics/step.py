@@ -7,7 +7,7 @@ A step decodes ``decode`` sequences a rank and prefills ``prefill`` prompt token
                                                              g rows that each touched expert is padded by
     attention  B·S·b/(η_a·β) ∨ flop;  prefill: pairs·flop/(η_p·π);  recurrent state read and written once
     launches   kernels·τ + quantised matrices·τ_q
-    sums       n·τ_r + bytes·2(n−1)/n/(η_l·link)        n per step; exchange of data-parallel ranks alike
+    sums       n·τ_r·(log2 ranks)^γ + bytes·2(n−1)/n/(η_l·link)        n per step; exchange of data-parallel ranks alike
 
 β, π: datasheet bandwidth and dense peak. Softmax is (a³ + b³)^⅓. Left out: overlap of communication with arithmetic,
 cache hits, pipeline parallelism, speculative drafts.
@@ -36,8 +36,9 @@ class StepRates:
     kernel_s, quantise_s   fixed time of a kernel, of quantising a matrix's inputs
     state_s, routing_s     fixed time of a recurrent block; of choosing, sorting and gathering experts in a layer
     sampling_byte  moved by the sampler per vocabulary entry and sequence, on one device of a tensor group [byte]
-    reduce_s, link_ratio, exchange_s   latency of a sum over ranks, all reading all at once; share of link bandwidth;
+    reduce_s, link_ratio, exchange_s   latency of a sum over two ranks; share of link bandwidth;
     latency of an exchange
+    reduce_growth_ratio  γ: a sum's latency grows as (log2 ranks)^γ: 1 a tree, 0 all read all at once
     expert_newest_ratio expert_memory_ratio on devices with 4-bit units over that on older ones: kernels less tuned
     padding_ratio       how much of the rows that data-parallel ranks lack of the busiest are computed as padding
     imbalance_ratio     how much of the expected excess of the busiest of n ranks is waited for
@@ -58,6 +59,7 @@ class StepRates:
     routing_s: float
     sampling_byte: float
     reduce_s: float
+    reduce_growth_ratio: float
     link_ratio: float
     exchange_s: float
     evenness_ratio: float
@@ -247,7 +249,8 @@ def _collectives(t: ShardTable, r: StepRates, wait_tok: Array, mean_tok: Array) 
     devices = t.tensor_count * t.data_count
     link = r.link_ratio * np.where(devices > t.domain_count, t.scale_out_byte_s, t.link_byte_s)
     sums = t.reduce_count * t.reduce_byte_tok * share
-    time_s = t.reduce_count * r.reduce_s * (ranks > 1.0) + sums * wait_tok / link
+    growth = np.log2(np.maximum(ranks, 2.0)) ** r.reduce_growth_ratio * (ranks > 1.0)
+    time_s = t.reduce_count * r.reduce_s * growth + sums * wait_tok / link
     exchange = t.exchange_byte_tok * np.minimum(t.active_count, t.data_count)
     time_s = time_s + t.exchange_count * r.exchange_s + exchange * wait_tok / link
     return time_s, (sums + exchange) * mean_tok
