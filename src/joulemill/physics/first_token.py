@@ -6,9 +6,8 @@ budget/I) share a step, which lasts t(g); on average they have their first token
     finish(k) = t(g)·(k/g + 1)/2                                     first group after one step, the last after k/g
 
 A share r of all requests is the opening burst of all b (a benchmark of ten answers a slot: r = 0.1). Later ones come as
-answers end. Where lengths vary, they come in small clumps, 1 + χ(b − 1). Where all are of one length, those that
-shared a step end together and come back together, g at a time; an engine that computes prompts before it decodes on
-(λ = 1) keeps all b together for ever.
+answers end, in clumps of 1 + χ(b − 1); χ is larger where all lengths are equal: those that shared a step end together
+and come back together, and an engine that computes prompts before it decodes on keeps all b together for ever (χ = 1).
 
     TTFT = ingest + ½·polls·T + r·finish(b) + (1 − r)·finish(clump) + (b − running)·O/rate
 
@@ -34,7 +33,7 @@ class ArrivalRates:
     poll_count     steps between two looks at the queue
     opening_ratio  r, share of the requests that start together
     clump_ratio    χ, share of the batch that comes together later, where lengths vary
-    lock_ratio     λ, share of the batch beyond one step's prompts that stays together where lengths do not vary
+    lock_ratio     χ where lengths do not vary
     """
 
     ingest_s: float
@@ -44,11 +43,10 @@ class ArrivalRates:
     clump_ratio: float
     lock_ratio: float
 
-    def together_count(self, batch_req: Array, shared_count: Array, lockstep_ratio: Array) -> Array:
-        """Prompts that come together once the loop runs, of ``batch_req`` slots with ``shared_count`` to a step."""
-        loose = 1.0 + self.clump_ratio * (batch_req - 1.0)
-        locked = shared_count + np.minimum(self.lock_ratio, 1.0) * (batch_req - shared_count)
-        return np.asarray(np.minimum(np.where(lockstep_ratio > 0.0, locked, loose), batch_req))
+    def together_count(self, batch_req: Array, lockstep_ratio: Array) -> Array:
+        """Prompts that come together once the loop runs, of ``batch_req`` slots."""
+        share = np.where(lockstep_ratio > 0.0, np.minimum(self.lock_ratio, 1.0), np.minimum(self.clump_ratio, 1.0))
+        return np.asarray(1.0 + share * (batch_req - 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ class OfferedLoad:
 def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
     """Mean time to first token [s], less the wait for memory."""
     batch = np.maximum(load.batch_req, 1.0)
-    later = rates.together_count(batch, steps.shared_count(batch), load.lockstep_ratio)
+    later = rates.together_count(batch, load.lockstep_ratio)
     opening = np.minimum(rates.opening_ratio, 1.0)
     wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
     poll_s = 0.5 * np.where(load.poll_count > 0.0, load.poll_count, rates.poll_count) * load.step_s

@@ -159,7 +159,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     fits = d.budget_tok / d.computed_tok
     slots = np.maximum(offered, 1.0)
     shared = np.minimum(slots, np.maximum(fits, 1.0))
-    clump = np.minimum(rates.host.arrivals.together_count(slots, shared, np.asarray(d.lockstep_ratio)), shared)
+    clump = np.minimum(rates.host.arrivals.together_count(slots, np.asarray(d.lockstep_ratio)), shared)
     often = np.maximum(-np.expm1(-arrivals * t.data_count / clump), arrivals * d.computed_tok / d.budget_tok)
     often = np.clip(often, 1e-9, 1.0)
     prompt = arrivals * d.computed_tok / often
@@ -268,7 +268,8 @@ def handed_over(
 
     Decode steps are pure. ``prefill_servers`` (0: as many as the load needs, times a usual margin) ranks of the prefill pool take prompts as their steps have room; of
     ``in_flight_req`` requests, those that decoding does not hold queue for them:
-    TTFT as in ``first_token`` with N/servers together, at least N·t_p/servers − O·TPOT (a closed loop).
+    TTFT as in ``first_token`` with N/servers together, one more ingest and step at the decode worker that the prompt is
+    handed to; at least N·t_p/servers − O·TPOT (a closed loop).
     """
     one = np.ones_like(in_flight_req)
     zero = np.zeros_like(in_flight_req)
@@ -290,6 +291,7 @@ def handed_over(
     queue = in_flight_req / np.where(prefill_servers > 0.0, prefill_servers, matched)
     steps = PromptSteps(zero, one, few_s, many, many_s, fits)
     ttft_s = first_token_s(rates.host.arrivals, steps, _load_of(d, queue, step_s))
+    ttft_s = ttft_s + rates.host.arrivals.ingest_s + step_s
     return np.maximum(ttft_s, queue * each_s - d.output_tok * tpot_s), tpot_s
 
 
