@@ -47,13 +47,9 @@ def coefficient_rows(engine: str, problem: Problem, x: np.ndarray, stderr: np.nd
 
 
 def latency_strata(problem: Problem, name: str) -> dict[str, np.ndarray]:
-    apart = np.array([r.prefill is not None for r in problem.rows])
-    stated = np.array([r.pools_stated for r in problem.rows])
-    moe = np.array([r.groups["kind"] == "moe" for r in problem.rows])
-    return {
-        f"{name} dense": ~apart & ~moe, f"{name} moe": ~apart & moe, f"{name} disaggregated": apart & stated,
-        f"{name} unstated pools": apart & ~stated,
-    }  # fmt: skip
+    kinds = np.array([r.stratum or r.groups["kind"] for r in problem.rows])
+    strata = ("dense", "moe", "disaggregated", "unstated pools", "drafted")
+    return {f"{name} {kind}": kinds == kind for kind in strata}
 
 
 def error_rows(problem: Problem, logs: np.ndarray, strata: dict[str, np.ndarray]) -> list[list[str]]:

@@ -24,7 +24,8 @@ RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
 BALANCE = 0.15
 #: Rows that a pooled fit counts for, and how much narrower its result is as a prior of one engine than the first one.
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
-#: What is documented of one engine's scheduler. SGLang computes waiting prompts before it decodes on: all requests stay together.
+#: What is documented of one engine's scheduler. SGLang computes waiting prompts before it decodes on: all requests
+#: stay together.
 DOCUMENTED = {"sglang": {"lock": (1.0, 0.3)}}
 #: Coefficients of one engine's scheduler: no other engine tells them.
 HABITS = ("ingest", "ingest_token", "poll", "clump", "lock")
@@ -62,7 +63,8 @@ class Problem:
         known = [priors()[n] for n in first.names]  # what is documented of one engine does not hold for all
         return Problem(
             rows, compiled(rows), first.quantities, first.weights, measured, first.names,
-            np.log([k[0] for k in known]), np.array([k[1] for k in known]), first.fixed, first.scale, float(np.sqrt(POOLED_ROWS / len(rows))),
+            np.log([k[0] for k in known]), np.array([k[1] for k in known]), first.fixed, first.scale,
+            float(np.sqrt(POOLED_ROWS / len(rows))),
         )  # fmt: skip
 
     def believing(self, prior: np.ndarray) -> Problem:
@@ -70,9 +72,7 @@ class Problem:
         scheduler keep their own."""
         own = np.array([n in HABITS for n in self.names])
         firm = np.minimum(self.spread * POOLED_SPREAD, POOLED_MOST)
-        return replace(
-            self, prior=np.where(own, self.prior, prior), spread=np.where(own, self.spread, firm)
-        )
+        return replace(self, prior=np.where(own, self.prior, prior), spread=np.where(own, self.spread, firm))
 
     def logs(self, x: np.ndarray) -> np.ndarray:
         """Predicted logarithms [quantity, row]."""

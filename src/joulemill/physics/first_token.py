@@ -46,7 +46,7 @@ class ArrivalRates:
     def together_count(self, batch_req: Array, lockstep_ratio: Array) -> Array:
         """Prompts that come together once the loop runs, of ``batch_req`` slots."""
         share = np.where(lockstep_ratio > 0.0, np.minimum(self.lock_ratio, 1.0), np.minimum(self.clump_ratio, 1.0))
-        return np.asarray(1.0 + share * (batch_req - 1.0))
+        return np.asarray(np.asarray(share) * (batch_req - 1.0) + 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ class HostRates:
     rank_s               more of it where a step is handed to several processes
     eager_ratio          time to launch a kernel in a step with prompts, outside a captured graph, over that inside one
     arrivals             how requests come and wait for their first token, see ``first_token``
-    pool_*, wide_*, server_*   usual sizes of pools, see ``usual_worker_req``; prefill ranks over those that would always be busy
+    pool_*, wide_*       usual sizes of pools where none are stated: decode workers (``usual_worker_req``), and prefill
+    ranks over those that the load would keep busy all the time
     crowd_*              more host time where other engines share the host
     spread_ratio         weight of s² in the context
     context_ratio        κ above
@@ -124,7 +125,7 @@ class Steady:
 
 #: Share of first drafted tokens that are accepted, and of each later one after an accepted one. First: DeepSeek-V3's
 #: drafting layer, 85–90 % over generation topics (arXiv:2412.19437, section 5.4.3). Later, from the same layer run
-#: again: 2.16 times as fast with three drafted as with none at batch 1 (TensorRT-LLM, tech blog 2) are 2.6 tokens a step.
+#: again: three drafted are 2.16 times as fast as none at batch 1 (TensorRT-LLM, tech blog 2), about 2.6 tokens a step.
 DRAFT_ACCEPTANCE_RATIO = (0.85, 0.58)
 #: Share of the memory that weights leave which keys and values get at least.
 TIGHT_RATIO = 0.4
@@ -171,7 +172,9 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     mixed = step_work(t, rates.step, Load(running, context, prompt, past, busiest, admitted, d.narrow_ratio))
     many = shared
     packed_tok = np.minimum(many * d.computed_tok, d.budget_tok)
-    packed = step_work(t, rates.step, Load(running, context, packed_tok, past, packed_tok, running + many, d.narrow_ratio))
+    packed = step_work(
+        t, rates.step, Load(running, context, packed_tok, past, packed_tok, running + many, d.narrow_ratio)
+    )
     checked = drafted(t, rates.step, d, running, context, plain)
     mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
     host_s = _host_s(t, host, d, running)
@@ -195,7 +198,7 @@ def drafted(t: ShardTable, r: StepRates, d: Demand, running: Array, context: Arr
 
 
 def prompts_s(host: HostRates, work: StepWork) -> Array:
-    """Time on the device of a step with prompts [s]: no shorter than launching its kernels one by one takes the host."""
+    """Time on the device of a step with prompts [s]: no shorter than it takes to launch its kernels one by one."""
     return soft_s(work.device_s, host.eager_ratio * work.launch_s)
 
 
@@ -225,7 +228,8 @@ def _timed(
     itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
     ttft_s, tpot_s = _latency(rates.host, d, step_s, slow, steps, (offered, running, rate / ranks))
     return Steady(
-        rate, step_energy_j / step_s, step_energy_j * devices / (running * d.accepted_tok * ranks), itl_s, ttft_s, tpot_s, step_s,
+        rate, step_energy_j / step_s, step_energy_j * devices / (running * d.accepted_tok * ranks), itl_s, ttft_s, tpot_s,
+        step_s,
         running * ranks, context, capacity * ranks, often, slow, plain, mixed, host_s,
     )  # fmt: skip
 
@@ -266,8 +270,8 @@ def handed_over(
 ) -> tuple[Array, Array]:
     """TTFT and TPOT [s] where prompts are computed on other devices (``prefill``, a row a row of ``t``).
 
-    Decode steps are pure. ``prefill_servers`` (0: as many as the load needs, times a usual margin) ranks of the prefill pool take prompts as their steps have room; of
-    ``in_flight_req`` requests, those that decoding does not hold queue for them:
+    Decode steps are pure. ``prefill_servers`` ranks of the prefill pool (0: as many as the load needs, times a usual
+    margin) take prompts as their steps have room; those of ``in_flight_req`` requests that decoding does not hold queue:
     TTFT as in ``first_token`` with N/servers together, one more ingest and step at the decode worker that the prompt is
     handed to; at least N·t_p/servers − O·TPOT (a closed loop).
     """

@@ -126,7 +126,6 @@ class StepWork:
             + self.launch_s + self.collective_s + self.sampling_s
         )  # fmt: skip
 
-
     def changed(self, added: StepWork, removed: StepWork) -> StepWork:
         """This step with the work of ``added`` instead of that of ``removed`` within it."""
         names = [f.name for f in fields(self) if f.name != "sampling_ratio"]

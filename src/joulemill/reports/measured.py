@@ -45,7 +45,7 @@ class MeasuredRow:
     pools_known    sizes of the pools are stated or inferred from the row; ``pools_stated``: stated
     lockstep       all prompts and answers are of one length
     poll_count     steps between two looks at the queue of new requests; 0 where it is the engine's
-    copies_count   rows of the table that hold this same measurement
+    copies_count   rows of the table that hold this same measurement; ``fullest``: this one stands for them
     stated_count   columns of cuts and pools that are filled in
     origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
     notes          what was assumed
@@ -77,10 +77,18 @@ class MeasuredRow:
     lockstep: bool = False
     poll_count: float = 0.0
     copies_count: int = 1
+    fullest: bool = True
     stated_count: int = 0
-    origin: Origin = Origin()
+    origin: Origin = field(default_factory=Origin)
     draft_count: int = 0
     notes: tuple[str, ...] = ()
+
+    @property
+    def stratum(self) -> str:
+        """Which errors the row's are like: "drafted", "disaggregated", "unstated pools", or "" for all others."""
+        if self.draft_count:
+            return "drafted"
+        return "" if self.prefill is None else "disaggregated" if self.pools_stated else "unstated pools"
 
 
 @dataclass

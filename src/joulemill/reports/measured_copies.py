@@ -37,11 +37,11 @@ def _measurement(row: MeasuredRow) -> tuple[object, ...]:
 
 
 def _told(row: MeasuredRow, full: MeasuredRow, copies: int) -> MeasuredRow:
+    row = replace(row, copies_count=copies, fullest=row.number == full.number)
     if full.stated_count == row.stated_count:
-        return replace(row, copies_count=copies)
+        return row
     return replace(
         row,
-        copies_count=copies,
         cut=full.cut,
         prefill=full.prefill,
         prefill_servers=full.prefill_servers,

@@ -2,12 +2,12 @@
 
 InferenceX measures deployments with and without multi-token prediction, under one set of columns. Its later dump lists
 configurations by number, and only those without drafts; earlier dumps hold both. So, where that dump covers a model on
-a device, a point that it does not list ran drafts. Aggregated points of one campaign (a release, within days) are all of one
-kind, so there a campaign is judged as a whole: it ran drafts if the dump lists none of it, on any device, though it
-lists an earlier one of the same deployment (so it lists what is superseded too).
+a device, a point that it does not list ran drafts. Aggregated points of one campaign (a release, within days) are all
+of one kind, so there a campaign is judged as a whole: it ran drafts if the dump lists none of it, on any device, though
+it lists an earlier one of the same deployment (so it lists what is superseded too).
 The number of drafted tokens is not stated either: its scripts for TensorRT-LLM draft three, or one with data-parallel
 attention; SGLang's documentation drafts one for DeepSeek (taken for its points, assumed).
-What was measured is not looked at.
+The rule does not look at what was measured; that it tells two kinds apart was seen in it (DeepSeek's points).
 """
 
 from __future__ import annotations
@@ -64,7 +64,11 @@ def with_drafts(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
             (_family(row), origin.version, day) in campaigns for day in near
         )
 
-    return [replace(r, draft_count=_usual_count(r)) if drafted(r) else r for r in rows]
+    return [_drafting(r) if drafted(r) else r for r in rows]
+
+
+def _drafting(row: MeasuredRow) -> MeasuredRow:
+    return replace(row, draft_count=_usual_count(row), groups={**row.groups, "drafts": "read as drafted"})
 
 
 def _usual_count(row: MeasuredRow) -> int:

@@ -22,11 +22,10 @@ ENERGY = ("energy_j_tok", "power_w", "node_power_w", "node_energy_j_tok")
 
 
 @cache
-def half_width_ratio(
-    quantity: str, engine: str, device: str, *, is_moe: bool = False, apart: bool = False, stated: bool = True
-) -> float:
-    """Half-width of the 80 % interval of ``quantity``, as a logarithm: [x·e^−w, x·e^w]."""
-    parts = [_base(quantity, engine, is_moe, apart, stated)]
+def half_width_ratio(quantity: str, engine: str, device: str, *, is_moe: bool = False, pools: str = "") -> float:
+    """Half-width of the 80 % interval of ``quantity``, as a logarithm: [x·e^−w, x·e^w]. ``pools``: "disaggregated",
+    "unstated pools" or "drafted" where a deployment is one of these."""
+    parts = [_base(quantity, engine, pools or ("moe" if is_moe else "dense"), is_moe)]
     energy = quantity in ENERGY
     seen = SEEN_ENERGY if energy or engine == "vllm-0.11" else SEEN_LATENCY
     if not device.startswith(seen):
@@ -38,13 +37,12 @@ def half_width_ratio(
     return math.sqrt(sum(p * p for p in parts))
 
 
-def _base(quantity: str, engine: str, is_moe: bool, apart: bool, stated: bool) -> float:
+def _base(quantity: str, engine: str, kind: str, is_moe: bool) -> float:
     found = spreads()
     name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
     if (engine == "vllm-0.11" and quantity == "tpot_s") or (name, "all") in found:
         name = "itl_s" if quantity == "tpot_s" else name
         return found[name, "moe" if is_moe else "dense"].half_width_ratio
-    kind = "disaggregated" if apart and stated else "unstated pools" if apart else "moe" if is_moe else "dense"
     for stratum in (f"{engine} {kind}", f"latency {kind}", "latency"):
         if (name, stratum) in found:
             return found[name, stratum].half_width_ratio

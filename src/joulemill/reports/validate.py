@@ -85,10 +85,7 @@ def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[st
 
 
 def _width(row: MeasuredRow, quantity: str) -> float:
-    apart = row.prefill is not None
-    return half_width_ratio(
-        quantity, row.engine, row.device.name, is_moe=row.architecture.is_moe, apart=apart, stated=row.pools_stated
-    )
+    return half_width_ratio(quantity, row.engine, row.device.name, is_moe=row.architecture.is_moe, pools=row.stratum)
 
 
 def _at_node(rows: Sequence[MeasuredRow], found: Mapping[str, Array]) -> dict[str, Array]:
