@@ -24,7 +24,7 @@ from joulemill.physics.deployment import Deployment
 from joulemill.physics.node import node_figure
 from joulemill.physics.power import limited, step_j
 from joulemill.physics.prediction import Prediction, predict
-from joulemill.physics.serving import Demand, Rates, Steady, handed_over
+from joulemill.physics.serving import Demand, Rates, Steady, handed_over, prompts_s
 from joulemill.physics.shard import ShardTable, shard, shard_table
 from joulemill.physics.step import Load, StepWork, step_work
 from joulemill.physics.workload import Workload
@@ -160,7 +160,8 @@ def _decode_round(t: ShardTable, rates: Rates, found: Steady) -> _Round:
 
 def _prefill_share(t: ShardTable, rates: Rates, found: Steady, w: Workload) -> tuple[Array, Array, Array]:
     """What a request's prefill adds to the steps of a rank: time, arithmetic part, joules a device."""
-    plain_s, mixed_s = found.decode.device_s + found.host_s, found.mixed.device_s + found.host_s
+    plain_s = found.decode.device_s + found.host_s
+    mixed_s = prompts_s(rates.host, found.mixed) + found.host_s
     more_j = step_j(t, rates.power, found.mixed, mixed_s) - step_j(t, rates.power, found.decode, plain_s)
     often = found.prefill_ratio / (found.decode_req / t.data_count / w.output_tok)
     return often * (mixed_s - plain_s), often * (found.mixed.compute_s - found.decode.compute_s), often * more_j
@@ -211,7 +212,7 @@ def _pool(t: ShardTable, rates: Rates, demand: Demand, found: Steady, d: Deploym
     past = demand.input_tok - 0.5 * computed
     tokens, zero = prompts * computed, np.zeros(1)
     work = step_work(t, rates.step, Load(zero, zero, tokens, past, tokens, prompts, np.ones(1)))
-    time_s = work.device_s + rates.host.step_s
+    time_s = prompts_s(rates.host, work) + rates.host.step_s
     joule, time_s = limited(
         t, rates.power, step_j(t, rates.power, work, time_s), time_s, work.compute_s, demand.limit_w
     )

@@ -121,6 +121,7 @@ class Steady:
     decode: StepWork
     mixed: StepWork
     host_s: Array
+    launch_wait_s: Array
 
 
 #: Share of first drafted tokens that are accepted, and of each later one after an accepted one. First: DeepSeek-V3's
@@ -170,10 +171,9 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     plain = step_work(t, rates.step, Load(running, context, zero, zero, zero, running, d.narrow_ratio))
     admitted = running + prompt / d.computed_tok
     mixed = step_work(t, rates.step, Load(running, context, prompt, past, busiest, admitted, d.narrow_ratio))
-    many = shared
-    packed_tok = np.minimum(many * d.computed_tok, d.budget_tok)
+    packed_tok = np.minimum(shared * d.computed_tok, d.budget_tok)
     packed = step_work(
-        t, rates.step, Load(running, context, packed_tok, past, packed_tok, running + many, d.narrow_ratio)
+        t, rates.step, Load(running, context, packed_tok, past, packed_tok, running + shared, d.narrow_ratio)
     )
     checked = drafted(t, rates.step, d, running, context, plain)
     mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
@@ -181,7 +181,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     few = busiest / np.minimum(d.computed_tok, d.budget_tok)
     steps = PromptSteps(
         plain.device_s + host_s, few, prompts_s(host, mixed) - plain.device_s,
-        many, prompts_s(host, packed) - plain.device_s, fits,
+        shared, prompts_s(host, packed) - plain.device_s, fits,
     )  # fmt: skip
     state = (offered, running, context, capacity, often, arrivals)
     return _timed(t, rates, d, state, (plain, mixed, host_s), steps)
@@ -228,9 +228,9 @@ def _timed(
     itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
     ttft_s, tpot_s = _latency(rates.host, d, step_s, slow, steps, (offered, running, rate / ranks))
     return Steady(
-        rate, step_energy_j / step_s, step_energy_j * devices / (running * d.accepted_tok * ranks), itl_s, ttft_s, tpot_s,
-        step_s,
+        rate, step_energy_j / step_s, step_energy_j * devices / (step_s * rate), itl_s, ttft_s, tpot_s, step_s,
         running * ranks, context, capacity * ranks, often, slow, plain, mixed, host_s,
+        steps.few_s - (mixed.device_s - plain.device_s),
     )  # fmt: skip
 
 
@@ -271,9 +271,9 @@ def handed_over(
     """TTFT and TPOT [s] where prompts are computed on other devices (``prefill``, a row a row of ``t``).
 
     Decode steps are pure. ``prefill_servers`` ranks of the prefill pool (0: as many as the load needs, times a usual
-    margin) take prompts as their steps have room; those of ``in_flight_req`` requests that decoding does not hold queue:
-    TTFT as in ``first_token`` with N/servers together, one more ingest and step at the decode worker that the prompt is
-    handed to; at least N·t_p/servers − O·TPOT (a closed loop).
+    margin) take prompts as their steps have room; those of ``in_flight_req`` requests that decoding does not hold queue.
+    TTFT as in ``first_token`` with N/servers together, plus ingest and a step at the decode worker that takes over; at
+    least N·t_p/servers − O·TPOT (a closed loop).
     """
     one = np.ones_like(in_flight_req)
     zero = np.zeros_like(in_flight_req)

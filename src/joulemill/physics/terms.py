@@ -47,6 +47,8 @@ def _step_terms(found: Steady) -> list[Term]:
             "sampling": work.sampling_s,
             "host": found.host_s,
         }  # fmt: skip
+        if work is found.mixed:
+            parts["waiting for launches"] = found.launch_wait_s
         terms += [Term(name, part, float(value.flat[0]), "s") for part, value in parts.items()]
     return terms
 
