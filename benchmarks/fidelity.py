@@ -14,7 +14,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from joulemill.reports.measured import MeasuredRow
-from serving_fit import ENERGY, Problem, family, fit, latency_problem, leave_out, leave_out_pooled, runs_problem
+from serving_fit import (
+    ENERGY,
+    Problem,
+    family,
+    fit,
+    latency_problem,
+    leave_out,
+    leave_out_pooled,
+    runs_problem,
+    undrafted,
+)
 
 PAGE = Path(__file__).parents[1] / "docs" / "fidelity.md"
 
@@ -122,6 +132,11 @@ def latency_lines(data: Path, energy: dict[str, float]) -> list[str]:
         ("each measurement once", once), ("all", apart | ~apart),
     ):  # fmt: skip
         lines.append(f"| all | {name} | {mask.sum()} | {cells(error[0, mask])} | {cells(error[1, mask])} |")
+    plain = np.concatenate(leave_out_pooled(problems, [undrafted(p) for p in problems]), axis=1)
+    measured = np.concatenate([p.measured for p in problems], axis=1)
+    for name, mask in (("drafted, were it not read so", drafted), ("all, were none read so", apart | ~apart)):
+        other = np.where(drafted, plain - measured, error)[:, mask]
+        lines.append(f"| all | {name} | {mask.sum()} | {cells(other[0])} | {cells(other[1])} |")
     return lines
 
 

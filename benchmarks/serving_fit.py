@@ -187,14 +187,24 @@ def pooled(parts: list[Problem], held: str | None = None) -> np.ndarray:
     return fit(Problem.merged(kept))[0]
 
 
-def leave_out_pooled(parts: list[Problem]) -> list[np.ndarray]:
-    """As ``leave_out`` by family, for each of ``parts``; a family is left out of the pooled prior as well."""
+def leave_out_pooled(parts: list[Problem], asked: list[Problem] | None = None) -> list[np.ndarray]:
+    """As ``leave_out`` by family, for each of ``parts``; a family is left out of the pooled prior too. ``asked``: the
+    same rows read otherwise, to be predicted instead; families of which none is read otherwise are left NaN."""
+    asked = asked or parts
     logs = [np.full_like(p.measured, np.nan) for p in parts]
-    for name in sorted({family(r) for p in parts for r in p.rows}):
+    changed = {
+        family(r) for p, q in zip(parts, asked, strict=True) for r, s in zip(p.rows, q.rows, strict=True) if r is not s
+    }
+    for name in sorted(changed or {family(r) for p in parts for r in p.rows}):
         prior = pooled(parts, name)
-        for part, out in zip(parts, logs, strict=True):
+        for part, other, out in zip(parts, asked, logs, strict=True):
             mine = np.array([family(r) == name for r in part.rows])
             if mine.any():
                 x, _ = fit(part.part(np.flatnonzero(~mine)).believing(prior), prior)
-                out[:, mine] = part.part(np.flatnonzero(mine)).logs(x)
+                out[:, mine] = other.part(np.flatnonzero(mine)).logs(x)
     return logs
+
+
+def undrafted(problem: Problem) -> Problem:
+    """The same problem with no row read as drafted."""
+    return replace(problem, rows=[replace(r, draft_count=0) if r.draft_count else r for r in problem.rows])

@@ -271,7 +271,7 @@ def handed_over(
     """TTFT and TPOT [s] where prompts are computed on other devices (``prefill``, a row a row of ``t``).
 
     Decode steps are pure. ``prefill_servers`` ranks of the prefill pool (0: as many as the load needs, times a usual
-    margin) take prompts as their steps have room; those of ``in_flight_req`` requests that decoding does not hold queue.
+    margin) take prompts as steps have room; of ``in_flight_req`` requests, those that decoding does not hold wait.
     TTFT as in ``first_token`` with N/servers together, plus ingest and a step at the decode worker that takes over; at
     least N·t_p/servers − O·TPOT (a closed loop).
     """
