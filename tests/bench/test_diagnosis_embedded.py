@@ -58,7 +58,14 @@ def test_starved_of_context(asked: list[tuple[float, int, int]], evidence: str, 
     options = BenchOptions(**given, trace=trace, slots=4, context_tok=256, out=tmp_path / "run")  # type: ignore[arg-type]
     found = right_or_undecided(options, "kv_capacity")
     kv = next(c for c in found.candidates if c.name == "kv_capacity")
-    assert any(evidence in text for text in kv.seen_for), kv
+    if not crowded(found):  # else answers may not end within the window
+        assert any(evidence in text for text in kv.seen_for), kv
+
+
+def crowded(found: Diagnosis) -> bool:
+    """Whether the run says itself that others took the machine: the client was late, or their load was seen."""
+    others = any("other processes" in t for c in found.candidates if c.name == "host_cpu" for t in c.seen_for)
+    return others or found.name == "client"
 
 
 def right_or_undecided(options: BenchOptions, truth: str) -> Diagnosis:
@@ -68,7 +75,7 @@ def right_or_undecided(options: BenchOptions, truth: str) -> Diagnosis:
     allowed = {truth, "undecided"}
     if not analyse(record).client.valid:  # a crowded machine is told as such
         allowed = {"client"}
-    elif any("other processes" in t for c in found.candidates if c.name == "host_cpu" for t in c.seen_for):
+    elif crowded(found):
         allowed.add("host_cpu")
     assert found.name in allowed, found.explanation
     return found
