@@ -77,6 +77,7 @@ def test_points_that_the_numbered_dump_leaves_out_ran_drafts(tmp_path: Path) -> 
     rows = read(tmp_path, [dumped("2026-02-14", **APART) | fast, listed("2026-02-14", **APART, **POOLS)])
     assert [r.draft_count for r in rows] == [3, 0]
     assert rows[0].stratum == "drafted" and rows[0].groups["drafts"] == "read as drafted"
+    assert any("inference" in note for note in rows[0].notes) and not any("inference" in n for n in rows[1].notes)
     assert rows[1].stratum == "disaggregated"
 
 

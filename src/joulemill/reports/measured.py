@@ -26,7 +26,7 @@ from joulemill.physics.workload import spread_from_percentiles_ratio
 from joulemill.reports.measured_copies import told_by_copies
 from joulemill.reports.measured_cuts import Reading, read_cut, runs_cut
 from joulemill.reports.measured_drafts import Origin, origin_of, with_drafts
-from joulemill.reports.measured_loads import load_of
+from joulemill.reports.measured_loads import DRAWN_NOTE, load_of
 from joulemill.reports.measured_models import Resolver
 from joulemill.reports.measured_recipes import Launched, Recipe, recipe_of
 
@@ -262,7 +262,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         lockstep=load.lockstep,
         origin=origin_of(row.get("silicon_data_source") or "", row.get("backend_version") or ""),
         stated_count=sum(bool((row.get(name) or "").strip()) for name in CUT_COLUMNS),
-        notes=notes,
+        notes=(*notes, DRAWN_NOTE) if load.scripted else notes,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Rows of one table that hold the same measurement: they count once, and the fullest tells the others how it ran.
+"""Rows of one table that hold the same measurement: fits count them once, and the fullest tells the others how it ran.
 
 Dumps of one data base of results at different dates repeat measurements, to the last digit, with more or fewer columns
 filled. What was measured serves only to recognise a copy.
@@ -46,6 +46,8 @@ def _told(row: MeasuredRow, full: MeasuredRow, copies: int) -> MeasuredRow:
         prefill=full.prefill,
         prefill_servers=full.prefill_servers,
         batch_req=full.batch_req,
+        budget_tok=full.budget_tok,
+        poll_count=full.poll_count,
         in_flight_req=full.in_flight_req,
         pools_known=full.pools_known,
         pools_stated=full.pools_stated,

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from joulemill.reports.measured import MeasuredRow
 
 
+NOTE = (
+    "points that InferenceX's numbered dump leaves out are read as having run multi-token prediction (an inference; "
+    "one to three tokens drafted, published acceptance)"
+)
 #: Days between points of one release that are still of one campaign (assumed).
 CAMPAIGN_DAYS = 3
 
@@ -68,7 +72,8 @@ def with_drafts(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
 
 
 def _drafting(row: MeasuredRow) -> MeasuredRow:
-    return replace(row, draft_count=_usual_count(row), groups={**row.groups, "drafts": "read as drafted"})
+    groups = {**row.groups, "drafts": "read as drafted"}
+    return replace(row, draft_count=_usual_count(row), groups=groups, notes=(*row.notes, NOTE))
 
 
 def _usual_count(row: MeasuredRow) -> int:

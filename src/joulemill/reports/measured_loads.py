@@ -22,6 +22,7 @@ class LoadKind:
     scripted: bool = False
 
 
+DRAWN_NOTE = "InferenceX draws lengths evenly between 0.8 and 1 of what it states; its launch scripts give the settings"
 #: InferenceX (formerly InferenceMAX) draws lengths evenly between 0.8 and 1 of what it states, ten answers a slot
 #: (its README: ``--random-range-ratio 0.8 --num-prompts $((CONC * 10))``): mean 0.9, deviation 0.2/√12.
 DRAWN = LoadKind(0.9, 0.2 / 12**0.5 / 0.9, scripted=True)
