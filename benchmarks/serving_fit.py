@@ -24,11 +24,11 @@ RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
 BALANCE = 0.15
 #: Rows that a pooled fit counts for, and how much narrower its result is as a prior of one engine than the first one.
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
-#: What is documented of one engine's scheduler. SGLang computes waiting prompts before it decodes on: all requests
-#: stay together.
-DOCUMENTED = {"sglang": {"lock": (1.0, 0.3)}}
-#: Coefficients of one engine's scheduler: no other engine tells them.
-HABITS = ("ingest", "ingest_token", "poll", "clump", "lock")
+#: What is documented of one engine. SGLang computes waiting prompts before it decodes on: all requests stay together.
+#: It and TensorRT-LLM send rows to the ranks of their experts alone (all-to-all), where vLLM gathers all on every rank.
+DOCUMENTED = {"sglang": {"lock": (1.0, 0.3), "gathered": (0.05, 1.0)}, "trtllm": {"gathered": (0.05, 1.0)}}
+#: Coefficients of one engine: no other engine tells them.
+HABITS = ("ingest", "ingest_token", "poll", "clump", "lock", "gathered")
 
 
 @dataclass
@@ -110,7 +110,7 @@ def _problem(
 def runs_problem(data: Path) -> Problem:
     quantities = ("rate_tok_s", "itl_s", "power_w", "energy_j_tok")
     rows, measured = _problem(data, "serving_runs.csv", quantities, [])
-    known = priors()
+    known = dict(priors())
     names = list(known)
     for task, tok in TASKS.items():
         known[f"{task}:input_tok"] = (tok, 0.4)

@@ -18,7 +18,8 @@ from joulemill.errors import InputError
 from joulemill.physics.coefficients import NAMES, rates_of
 from joulemill.physics.deployment import Deployment, Parallelism, parallelism_for
 from joulemill.physics.power import limited
-from joulemill.physics.serving import Demand, Rates, Steady, handed_over, steady, usual_worker_req
+from joulemill.physics.pools import handed_over, usual_worker_req
+from joulemill.physics.serving import Demand, Rates, Steady, steady
 from joulemill.physics.shard import Shard, ShardTable, shard, shard_table
 from joulemill.physics.step import experts_touched_count
 from joulemill.physics.workload import Workload, generated_in_flight_tok, spread_from_percentiles_ratio

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from joulemill.catalog.devices import device_names, find_device
 from joulemill.cli import main
 from joulemill.errors import InputError
+from joulemill.physics.device import Device
 from joulemill.reports.predict_view import Answer, Question, answer, document, text
 
 
@@ -54,6 +56,21 @@ def test_a_low_offered_rate_costs_idle_energy() -> None:
 def test_unmeasured_devices_have_wider_intervals() -> None:
     known, other = asked().prediction.device_j_tok, asked(device="mi300x").prediction.device_j_tok
     assert other.high / other.low > known.high / known.low
+
+
+@pytest.mark.parametrize("device", [find_device(n) for n in device_names()], ids=lambda d: d.name)
+def test_every_device_of_the_catalogue_is_predicted(device: Device) -> None:
+    """In each precision; where no TDP is published the rate is known and joules are unknown, never 0."""
+    for precision in ("bf16", "fp8", "int4"):
+        found = asked(model="Qwen/Qwen3-0.6B", device=device.name, devices=1, batch_req=4.0, precision=precision)
+        p = found.prediction
+        assert p.rate_tok_s.value > 0 and p.ttft_s.value > 0 and p.tpot_s.value > 0
+        for figure in (p.device_j_tok, p.device_power_w):
+            assert (figure.value is None) == (device.tdp_w is None)
+        power = next(m for m in p.marginals if m.resource == "power_limit")
+        assert (power.price.value is None) == (device.tdp_w is None)
+        json.dumps(document(found), allow_nan=False)
+        assert ("TDP of" in text(found, explain=False)) == (device.tdp_w is None)
 
 
 def test_refusals_say_what_to_do() -> None:

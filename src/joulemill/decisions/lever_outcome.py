@@ -18,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulemill.decisions.lever_case import Case, Draft, EarlyExit, Outcome, Route
+from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure
 from joulemill.physics.batch import demand_of, swept
 from joulemill.physics.deployment import Deployment
 from joulemill.physics.node import node_figure
 from joulemill.physics.power import limited, step_j
 from joulemill.physics.prediction import Prediction, predict
-from joulemill.physics.serving import Demand, Rates, Steady, handed_over, prompts_s
+from joulemill.physics.pools import handed_over
+from joulemill.physics.serving import Demand, Rates, Steady, prompts_s
 from joulemill.physics.shard import ShardTable, shard, shard_table
 from joulemill.physics.step import Load, StepWork, step_work
 from joulemill.physics.workload import Workload
@@ -46,7 +48,13 @@ class _Round:
 
 
 def outcome(case: Case, rates: Rates) -> Outcome:
-    """What ``case`` does. InputError where it does not fit the devices."""
+    """What ``case`` does. InputError where it does not fit the devices, or their joules are unknown."""
+    device = case.deployment.device
+    if device.tdp_w is None:
+        raise InputError(
+            f"TDP of {device.label} is not known, so its joules are not, and levers are ranked by them; "
+            "give a TOML file with its facts, tdp included (--device my.toml)"
+        )
     if case.route is not None:
         return _routed(case, rates, case.route)
     deployment, own = clocked(case, rates)

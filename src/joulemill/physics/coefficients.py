@@ -23,7 +23,7 @@ NAMES = (
     "expert_newest",
     "imbalance", "step", "sequence", "rank", "crowd_step", "crowd_sequence", "context", "context_spread",
     "eager", "ingest", "ingest_token", "poll", "opening", "clump", "lock",
-    "padding", "pool_workers", "wide_workers", "pool_margin",
+    "padding", "gathered", "pool_workers", "wide_workers", "pool_margin",
     "wait_power", "busy_power", "flop_energy", "flop_energy_fp8", "flop_energy_fp8_block",
     "flop_energy_fp4", "flop_energy_unpacked", "byte_energy", "link_energy", "power_ceiling",
 )  # fmt: skip
@@ -68,6 +68,7 @@ def _step(c: Mapping[str, float]) -> StepRates:
         imbalance_ratio=c["imbalance"],
         expert_newest_ratio=c["expert_newest"],
         padding_ratio=c["padding"],
+        gathered_ratio=c["gathered"],
     )
 
 

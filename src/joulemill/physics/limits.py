@@ -37,10 +37,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Marginal:
-    """Elasticity d ln rate / d ln capacity of a resource and its shadow price [tok/s per ``unit`` of all devices]."""
+    """Elasticity d ln rate / d ln capacity of a resource and its shadow price [tok/s per ``unit`` of all devices]; None
+    and unknown for the power limit of a device whose TDP is not known."""
 
     resource: str
-    elasticity_ratio: float
+    elasticity_ratio: float | None
     price: Figure
 
 
@@ -198,6 +199,8 @@ def _marginal(
         size = getattr(share, column or "") * count
     elif name == "power_limit":
         unit, size = "tok/s per W", (deployment.power_cap_w or share.tdp_w) * count
+        if deployment.device.tdp_w is None:
+            return Marginal(name, None, unknown(unit, f"TDP of {deployment.device.label} is not known"))
     elif name == "kv_capacity":
         unit, size = "tok/s per byte", _free_byte(deployment, share) * count
     else:

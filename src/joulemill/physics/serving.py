@@ -145,11 +145,16 @@ def capacity_req(t: ShardTable, d: Demand, context_tok: Array, reserve_byte: flo
     return np.maximum(free, 0.0) / np.maximum(each, 1.0)
 
 
+def mean_context_tok(host: HostRates, d: Demand) -> Array:
+    """What a decoding request has behind it on average [tok]."""
+    spread = 1.0 + host.spread_ratio * d.spread_ratio * d.spread_ratio
+    return np.asarray(d.input_tok + host.context_ratio * 0.5 * d.output_tok * spread)
+
+
 def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     """The steady state of each row."""
     host = rates.host
-    spread = 1.0 + host.spread_ratio * d.spread_ratio * d.spread_ratio
-    context = d.input_tok + host.context_ratio * 0.5 * d.output_tok * spread
+    context = mean_context_tok(host, d)
     offered = d.batch_req / t.data_count
     capacity = capacity_req(t, d, context)
     crowding = np.where(d.running > 0.0, np.minimum(capacity / offered, 1.0), 1.0)
@@ -177,14 +182,14 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     )
     checked = drafted(t, rates.step, d, running, context, plain)
     mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
-    host_s = _host_s(t, host, d, running)
+    waited_s = host_s(t, host, d, running)
     few = busiest / np.minimum(d.computed_tok, d.budget_tok)
     steps = PromptSteps(
-        plain.device_s + host_s, few, prompts_s(host, mixed) - plain.device_s,
+        plain.device_s + waited_s, few, prompts_s(host, mixed) - plain.device_s,
         shared, prompts_s(host, packed) - plain.device_s, fits,
     )  # fmt: skip
     state = (offered, running, context, capacity, often, arrivals)
-    return _timed(t, rates, d, state, (plain, mixed, host_s), steps)
+    return _timed(t, rates, d, state, (plain, mixed, waited_s), steps)
 
 
 def drafted(t: ShardTable, r: StepRates, d: Demand, running: Array, context: Array, plain: StepWork) -> StepWork:
@@ -202,7 +207,7 @@ def prompts_s(host: HostRates, work: StepWork) -> Array:
     return soft_s(work.device_s, host.eager_ratio * work.launch_s)
 
 
-def _host_s(t: ShardTable, host: HostRates, d: Demand, running: Array) -> Array:
+def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array) -> Array:
     several = t.tensor_count * t.data_count > 1.0
     crowded = d.crowding_ratio * (host.crowd_step_s + host.crowd_sequence_s * running)
     return np.asarray(host.step_s + host.sequence_s * running + host.rank_s * several + crowded)
@@ -247,62 +252,12 @@ def _latency(
     second) of a rank; ``slow`` stretches steps where the board is at its power limit."""
     offered, running, rank_rate = loop
     stay_s = offered * d.output_tok / rank_rate
-    own_s = first_token_s(host.arrivals, steps, _load_of(d, offered, step_s / slow)) * slow
+    own_s = first_token_s(host.arrivals, steps, load_of(d, offered, step_s / slow)) * slow
     queue_s = (offered - running) * d.output_tok / rank_rate
     ttft_s = own_s + queue_s
     tpot_s = np.maximum(stay_s - ttft_s, 0.2 * stay_s) / np.maximum(d.output_tok - 1.0, 1.0)
     return ttft_s, tpot_s
 
 
-def _load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
+def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
     return OfferedLoad(batch_req, d.input_tok, step_s, np.asarray(d.lockstep_ratio), np.asarray(d.poll_count))
-
-
-def usual_worker_req(host: HostRates, in_flight_req: Array, data_count: Array) -> Array:
-    """Requests of a decode worker that operators usually choose for so many in flight, for rows that do not state their
-    pools: a few tensor groups, or fewer wide workers of data-parallel attention."""
-    workers = np.where(data_count > 1.0, host.wide_workers_count, host.pool_workers_count)
-    return np.asarray(in_flight_req / np.minimum(np.maximum(workers, 1.0), np.maximum(in_flight_req, 1.0)))
-
-
-def handed_over(
-    t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, prefill_servers: Array, in_flight_req: Array
-) -> tuple[Array, Array]:
-    """TTFT and TPOT [s] where prompts are computed on other devices (``prefill``, a row a row of ``t``).
-
-    Decode steps are pure. ``prefill_servers`` ranks of the prefill pool (0: as many as the load needs, times a usual
-    margin) take prompts as steps have room; of ``in_flight_req`` requests, those that decoding does not hold wait.
-    TTFT as in ``first_token`` with N/servers together, plus ingest and a step at the decode worker that takes over; at
-    least N·t_p/servers − O·TPOT (a closed loop).
-    """
-    one = np.ones_like(in_flight_req)
-    zero = np.zeros_like(in_flight_req)
-    computed = d.computed_tok
-    fits = d.budget_tok / computed
-    many = np.minimum(np.maximum(in_flight_req, 1.0), np.maximum(fits, 1.0))
-    few_s = _prompts_alone_s(prefill, rates, d, one)
-    many_s = _prompts_alone_s(prefill, rates, d, many)
-    each_s = many_s / many
-    spread = 1.0 + rates.host.spread_ratio * d.spread_ratio * d.spread_ratio
-    context = d.input_tok + rates.host.context_ratio * 0.5 * d.output_tok * spread
-    running = d.batch_req / t.data_count
-    plain = step_work(t, rates.step, Load(running, context, zero, zero, zero, running, d.narrow_ratio))
-    plain = drafted(t, rates.step, d, running, context, plain)
-    step_s = plain.device_s + _host_s(t, rates.host, d, running)
-    tpot_s = step_s / d.accepted_tok
-    needed = in_flight_req * each_s / (d.output_tok * tpot_s)
-    matched = np.maximum(rates.host.pool_margin_ratio * needed, 1.0)
-    queue = in_flight_req / np.where(prefill_servers > 0.0, prefill_servers, matched)
-    steps = PromptSteps(zero, one, few_s, many, many_s, fits)
-    ttft_s = first_token_s(rates.host.arrivals, steps, _load_of(d, queue, step_s))
-    ttft_s = ttft_s + rates.host.arrivals.ingest_s + step_s
-    return np.maximum(ttft_s, queue * each_s - d.output_tok * tpot_s), tpot_s
-
-
-def _prompts_alone_s(t: ShardTable, rates: Rates, d: Demand, count: Array) -> Array:
-    """Time of a step that computes ``count`` whole prompts and nothing else [s]."""
-    zero = np.zeros_like(count)
-    tok = count * d.computed_tok
-    past = d.input_tok - 0.5 * d.computed_tok
-    work = step_work(t, rates.step, Load(zero, zero, tok, past, tok, count, d.narrow_ratio))
-    return prompts_s(rates.host, work) + rates.host.step_s

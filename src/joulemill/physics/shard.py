@@ -183,7 +183,7 @@ def _put_device(s: Shard, device: Device) -> None:
     s.scale_out_byte_s = device.scale_out_bandwidth_byte_s or 25e9
     s.domain_count = device.link_domain_count or 1.0
     s.newest_count = float("fp4" in device.peak_flop_s)
-    s.tdp_w = device.tdp_w or 0.0
+    s.tdp_w = math.nan if device.tdp_w is None else device.tdp_w
     s.idle_w = device.idle_w or 0.12 * s.tdp_w
 
 

@@ -41,6 +41,8 @@ class StepRates:
     reduce_growth_ratio  γ: a sum's latency grows as (log2 ranks)^γ: 1 a tree, 0 all read all at once
     expert_newest_ratio expert_memory_ratio on devices with 4-bit units over that on older ones: kernels less tuned
     padding_ratio       how much of the rows that data-parallel ranks lack of the busiest are computed as padding
+    gathered_ratio      how much of the rows of other data-parallel ranks each device moves: 1 where engines gather all
+    tokens on all ranks, near 0 where they send rows to their experts alone
     imbalance_ratio     how much of the expected excess of the busiest of n ranks is waited for
     evenness_ratio      shape of the gamma-distributed popularity of experts
     """
@@ -66,6 +68,7 @@ class StepRates:
     imbalance_ratio: float
     expert_newest_ratio: float
     padding_ratio: float
+    gathered_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +227,8 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     compute_s = late_flop / (t.expert_peak_flop_s * _by_class(r.expert_compute_ratio, t.expert_class_count))
     share = r.expert_memory_ratio * np.where(t.newest_count > 0.0, r.expert_newest_ratio, 1.0)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
-    flow_byte = t.choice_byte_tok * tok
+    seen = 1.0 / t.data_count + np.minimum(r.gathered_ratio, 1.0) * (1.0 - 1.0 / t.data_count)
+    flow_byte = t.choice_byte_tok * tok * seen
     flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s)
     return soft_s(memory_s, compute_s) + flow_s, compute_s, flop, t.expert_byte * touched + flow_byte
 
@@ -244,12 +248,14 @@ def _pairs_flop(t: ShardTable, past_tok: Array) -> Array:
 
 def _collectives(t: ShardTable, r: StepRates, wait_tok: Array, mean_tok: Array) -> tuple[Array, Array]:
     ranks = t.tensor_count
-    share = 2.0 * (ranks - 1.0) / ranks
     devices = t.tensor_count * t.data_count
     link = r.link_ratio * np.where(devices > t.domain_count, t.scale_out_byte_s, t.link_byte_s)
-    sums = t.reduce_count * t.reduce_byte_tok * share
-    growth = np.log2(np.maximum(ranks, 2.0)) ** r.reduce_growth_ratio * (ranks > 1.0)
-    time_s = t.reduce_count * r.reduce_s * growth + sums * wait_tok / link
+    message_byte = t.reduce_byte_tok * wait_tok
+    latency_s = r.reduce_s * np.log2(np.maximum(ranks, 2.0)) ** r.reduce_growth_ratio
+    at_once_s = latency_s + (ranks - 1.0) * message_byte / link
+    in_turn_s = 2.0 * latency_s + 2.0 * (ranks - 1.0) / ranks * message_byte / link
+    time_s = t.reduce_count * np.minimum(at_once_s, in_turn_s) * (ranks > 1.0)
+    sums = t.reduce_count * t.reduce_byte_tok * 2.0 * (ranks - 1.0) / ranks
     exchange = t.exchange_byte_tok * np.minimum(t.active_count, t.data_count)
     time_s = time_s + t.exchange_count * r.exchange_s + exchange * wait_tok / link
     return time_s, (sums + exchange) * mean_tok

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from joulemill.catalog.devices import find_device
+from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import tasks
 from joulemill.errors import InputError
 from joulemill.physics.architecture import Architecture
@@ -28,7 +29,7 @@ from joulemill.reports.measured_cuts import Reading, read_cut, runs_cut
 from joulemill.reports.measured_drafts import Origin, origin_of, with_drafts
 from joulemill.reports.measured_loads import DRAWN_NOTE, load_of
 from joulemill.reports.measured_models import Resolver
-from joulemill.reports.measured_recipes import Launched, Recipe, recipe_of
+from joulemill.reports.measured_recipes import Launched, Recipe, keys_format, recipe_of
 
 Row = Mapping[str, str]
 
@@ -234,6 +235,8 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         found.cut.tensor, found.cut.data,
     )  # fmt: skip
     recipe = recipe_of(launched) if load.scripted and not apart else Recipe()
+    quantised = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
+    precision = precision.with_kv(keys_format(launched, quantised=quantised, scripted=load.scripted))
     ttft, tpot = number_in(row, "silicon_ttft_ms", "ttft_ms"), number_in(row, "silicon_tpot_ms", "tpot_ms")
     measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}
     return MeasuredRow(
@@ -303,6 +306,7 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     name = next((n for word, n in WALL_MODELS.items() if word in model.lower()), model)
     architecture, precision, notes = resolve(name, "fp8", "fp8")
     device = find_device(row.get("sys_accelerator_model_name") or row["system"])
+    node_of(device.name)  # refuses a device whose node is not catalogued
     devices = int(needed(row, "sys_accelerators_per_node"))
     quiet = ("Max-Q is taken as a power limit of 0.7 TDP",) if "maxq" in row.get("system", "").lower() else ()
     measured = {

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemill.physics.serving import Demand, Rates, handed_over, steady, usual_worker_req
+from joulemill.physics.pools import handed_over, usual_worker_req
+from joulemill.physics.serving import Demand, Rates, steady
 from joulemill.physics.shard import Shard, ShardTable, shard, shard_table
 from joulemill.reports.measured import MeasuredRow
 

@@ -1,9 +1,11 @@
-"""Scheduler settings of published latency points, from the launch scripts of their benchmark.
+"""Settings of published latency points, from the launch scripts of their benchmark.
 
 InferenceX publishes the script of each deployment it measures. Two settings in them make most of the time to first
-token: how many tokens a step may hold, and how many steps pass between two looks at the queue of new requests.
+token: how many tokens a step may hold, and how many steps pass between two looks at the queue of new requests. A third,
+the format of keys and values, decides how many requests fit and what decoding reads.
 Source: benchmarks/*.sh of InferenceX (formerly InferenceMAX), read 2026-11: ``max_num_tokens``,
-``chunked-prefill-size``, ``scheduler-recv-interval``, ``batch_wait_timeout_iters``, ``attention_dp_config``.
+``chunked-prefill-size``, ``scheduler-recv-interval``, ``batch_wait_timeout_iters``, ``attention_dp_config``,
+``kv-cache-dtype``, ``kv_cache_config.dtype``.
 """
 
 from __future__ import annotations
@@ -44,6 +46,23 @@ def recipe_of(run: Launched) -> Recipe:
     if run.engine == "trtllm":
         return _trtllm(run)
     return Recipe()
+
+
+def keys_format(run: Launched, *, quantised: bool, scripted: bool) -> str:
+    """Format of keys and values: "fp8" or "bf16" where nothing says otherwise (engines keep that of activations).
+
+    ``quantised``: the weights are. TensorRT-LLM's quantised checkpoints state 8-bit keys, and its scripts set them, but
+    for gpt-oss on Hopper. vLLM's scripts set them for Llama, and for gpt-oss on Blackwell; SGLang's on Blackwell, and
+    for Qwen3.5.
+    """
+    hopper = run.device.startswith(("h100", "h200"))
+    if run.engine == "trtllm":
+        narrow = quantised and not ("gpt-oss" in run.model and hopper)
+    elif run.engine == "sglang":
+        narrow = scripted and (not hopper or "Qwen3.5" in run.model)
+    else:
+        narrow = scripted and ("Llama" in run.model or ("gpt-oss" in run.model and not hopper))
+    return "fp8" if narrow else "bf16"
 
 
 def _sglang(run: Launched) -> Recipe:

@@ -208,7 +208,9 @@ def _lines(found: Answer, explain: bool) -> Iterator[str]:
     yield ""
     yield "One per cent more of …    moves the rate by    shadow price"
     for m in p.marginals:
-        yield f"  {m.resource:<24}{m.elasticity_ratio:>+8.2f} %          {m.price.value:.3g} {m.price.unit}"
+        moved = "unknown" if m.elasticity_ratio is None else f"{m.elasticity_ratio:+.2f} %"
+        price = f"unknown: {m.price.reason}" if m.price.value is None else f"{m.price.value:.3g} {m.price.unit}"
+        yield f"  {m.resource:<24}{moved:>10}          {price}"
     yield from _stave_lines(p)
     if explain:
         yield from _explained(p)

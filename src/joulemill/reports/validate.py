@@ -92,12 +92,15 @@ def _at_node(rows: Sequence[MeasuredRow], found: Mapping[str, Array]) -> dict[st
     """Power and energy at the plug of the node that each row's devices sit in, where rows measured that."""
     if not any("node_power_w" in r.measured for r in rows):
         return {}
-    power = [
-        float(share_power(w, r.cut.devices * r.cut.replicas, node_of(r.device.name)).node_w)
-        for w, r in zip(found["power_w"], rows, strict=True)
-    ]
-    watts = np.array(power)
+    watts = np.array([_node_w(w, r) for w, r in zip(found["power_w"], rows, strict=True)])
     return {"node_power_w": watts, "node_energy_j_tok": watts / found["rate_tok_s"]}
+
+
+def _node_w(devices_w: float, row: MeasuredRow) -> float:
+    """NaN where the devices' power is not known."""
+    if not np.isfinite(devices_w):
+        return np.nan
+    return float(share_power(devices_w, row.cut.devices * row.cut.replicas, node_of(row.device.name)).node_w)
 
 
 def _error(rows: Sequence[MeasuredRow], quantity: str, value: Array) -> Array:
