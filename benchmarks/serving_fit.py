@@ -27,8 +27,10 @@ POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
 #: What is documented of one engine. SGLang computes waiting prompts before it decodes on: all requests stay together.
 #: It and TensorRT-LLM send rows to the ranks of their experts alone (all-to-all), where vLLM gathers all on every rank.
 DOCUMENTED = {"sglang": {"lock": (1.0, 0.3), "gathered": (0.05, 1.0)}, "trtllm": {"gathered": (0.05, 1.0)}}
+#: vLLM 0.11 schedules a step after the one before has ended, unless told otherwise.
+NOT_ASYNCHRONOUS = (0.02, 1.0)
 #: Coefficients of one engine: no other engine tells them.
-HABITS = ("ingest", "ingest_token", "poll", "clump", "lock", "gathered")
+HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered")
 
 
 @dataclass
@@ -111,6 +113,7 @@ def runs_problem(data: Path) -> Problem:
     quantities = ("rate_tok_s", "itl_s", "power_w", "energy_j_tok")
     rows, measured = _problem(data, "serving_runs.csv", quantities, [])
     known = dict(priors())
+    known["overlap"] = NOT_ASYNCHRONOUS
     names = list(known)
     for task, tok in TASKS.items():
         known[f"{task}:input_tok"] = (tok, 0.4)

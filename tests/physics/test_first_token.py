@@ -84,7 +84,7 @@ def steps_of(batch: float, input_tok: float) -> PromptSteps:
 
 def closed_s(batch: float, input_tok: float, rates: ArrivalRates, lockstep: float) -> float:
     a = np.ones(1)
-    load = OfferedLoad(a * batch, a * input_tok, a * PLAIN_S, a * lockstep, a * 0.0)
+    load = OfferedLoad(a * batch, a * input_tok, a * 1e9, a * PLAIN_S, a * lockstep, a * 0.0)
     return float(first_token_s(rates, steps_of(batch, input_tok), load)[0])
 
 
@@ -135,7 +135,7 @@ def test_more_in_flight_never_waits_less(batch: float, more: float, tok: float, 
 @given(polls=st.floats(2.0, 100.0), batch=st.floats(1.0, 300.0))
 def test_looking_at_the_queue_less_often_adds_half_the_steps_between(polls: float, batch: float) -> None:
     a = np.ones(1)
-    load = OfferedLoad(a * batch, a * 1024.0, a * 0.02, a * 0.0, a * 0.0)
+    load = OfferedLoad(a * batch, a * 1024.0, a * 1e9, a * 0.02, a * 0.0, a * 0.0)
     steps = steps_of(batch, 1024.0)
     late = first_token_s(RATES, steps, replace(load, poll_count=a * polls))
     assert (late - first_token_s(RATES, steps, load))[0] == pytest.approx(0.5 * polls * 0.02, rel=1e-6)

@@ -5,14 +5,15 @@ a request stays N/X = TTFT + O·TPOT (Little), so of N
 
     X = min(servers/t_p, N/(TTFT₀ + O·TPOT(n)))        n = X·O·TPOT(n) decode, N − n wait for their first token
 
-TTFT₀ is that of an idle enough pool (``first_token``, with N/servers slots, plus ingest and a step at the decode worker
-that takes over). Where prompts are the bottleneck, more users wait longer and decode no slower. No more decode than
+TTFT₀ is that of an idle enough pool (``first_token``, with N/servers slots behind a router, plus a step at the decode
+worker that takes over). Where prompts are the bottleneck, more users wait longer and decode no slower. No more decode than
 have their keys and values in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,8 @@ def handed_over(
     one = np.ones_like(in_flight_req)
     zero = np.zeros_like(in_flight_req)
     fits = d.budget_tok / d.computed_tok
-    many = np.minimum(np.maximum(in_flight_req, 1.0), np.maximum(fits, 1.0))
+    slots = in_flight_req / np.maximum(prefill_servers, 1.0)
+    many = np.minimum(np.maximum(slots, 1.0), np.maximum(fits, 1.0))
     many_s = _prompts_alone_s(prefill, rates, d, many)
     each_s = many_s / many
     step_s = _decode_step_s(t, rates, d)
@@ -63,7 +65,8 @@ def handed_over(
     servers = np.where(prefill_servers > 0.0, prefill_servers, matched)
     queue = in_flight_req / servers
     steps = PromptSteps(zero, one, _prompts_alone_s(prefill, rates, d, one), many, many_s, fits)
-    idle_s = first_token_s(rates.host.arrivals, steps, load_of(d, queue, full_s)) + rates.host.arrivals.ingest_s
+    load = replace(load_of(d, queue, full_s), gateway_ratio=one)
+    idle_s = first_token_s(rates.host.arrivals, steps, load)
     share = decoding_ratio(lambda r: answer_s * step_s(r), full_s + idle_s, queue * each_s)
     held = np.minimum(capacity_req(t, d, mean_context_tok(rates.host, d)) * t.data_count / d.batch_req, 1.0)
     share = np.minimum(share, np.maximum(held, 1e-3))
@@ -103,7 +106,7 @@ def _decode_step_s(t: ShardTable, rates: Rates, d: Demand) -> Callable[[Array], 
         running = share * d.batch_req / t.data_count
         plain = step_work(t, rates.step, Load(running, context, zero, zero, zero, running, d.narrow_ratio))
         plain = drafted(t, rates.step, d, running, context, plain)
-        return np.asarray(plain.device_s + host_s(t, rates.host, d, running))
+        return np.asarray(plain.device_s + host_s(t, rates.host, d, running, plain.device_s))
 
     return step_s
 

@@ -34,6 +34,7 @@ class HostRates:
 
     step_s, sequence_s   time of a step, and of each sequence in it, that devices wait for
     rank_s               more of it where a step is handed to several processes
+    overlap_ratio        share of that time that runs beside the devices' (asynchronous scheduling)
     eager_ratio          time to launch a kernel in a step with prompts, outside a captured graph, over that inside one
     arrivals             how requests come and wait for their first token, see ``first_token``
     pool_*, wide_*       usual sizes of pools where none are stated: decode workers (``usual_worker_req``), and prefill
@@ -46,6 +47,7 @@ class HostRates:
     step_s: float
     sequence_s: float
     rank_s: float
+    overlap_ratio: float
     eager_ratio: float
     arrivals: ArrivalRates
     context_ratio: float
@@ -76,6 +78,7 @@ class Demand:
     board power limit
     draft_count     tokens drafted a step by the model's own drafting layer (multi-token prediction)
     poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
+    gateway_ratio   1 where a router stands before the servers
     lockstep_ratio  1 where all prompts and answers are of one length: requests end, and the next begin, together
     """
 
@@ -93,6 +96,7 @@ class Demand:
     lockstep_ratio: Array | float = 0.0
     draft_count: Array | float = 0.0
     poll_count: Array | float = 0.0
+    gateway_ratio: Array | float = 0.0
 
     @property
     def accepted_tok(self) -> Array:
@@ -166,7 +170,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     fits = d.budget_tok / d.computed_tok
     slots = np.maximum(offered, 1.0)
     shared = np.minimum(slots, np.maximum(fits, 1.0))
-    clump = np.minimum(rates.host.arrivals.together_count(slots, np.asarray(d.lockstep_ratio)), shared)
+    clump = np.minimum(rates.host.arrivals.together_count(load_of(d, offered, np.zeros_like(offered))), shared)
     often = np.maximum(-np.expm1(-arrivals * t.data_count / clump), arrivals * d.computed_tok / d.budget_tok)
     often = np.clip(often, 1e-9, 1.0)
     prompt = arrivals * d.computed_tok / often
@@ -182,7 +186,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     )
     checked = drafted(t, rates.step, d, running, context, plain)
     mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
-    waited_s = host_s(t, host, d, running)
+    waited_s = host_s(t, host, d, running, plain.device_s)
     few = busiest / np.minimum(d.computed_tok, d.budget_tok)
     steps = PromptSteps(
         plain.device_s + waited_s, few, prompts_s(host, mixed) - plain.device_s,
@@ -207,10 +211,14 @@ def prompts_s(host: HostRates, work: StepWork) -> Array:
     return soft_s(work.device_s, host.eager_ratio * work.launch_s)
 
 
-def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array) -> Array:
+def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: Array) -> Array:
+    """What devices wait for the host in a step of ``device_s`` [s]: all of its time, or what is longer than theirs where
+    the engine prepares a step while the one before runs."""
     several = t.tensor_count * t.data_count > 1.0
     crowded = d.crowding_ratio * (host.crowd_step_s + host.crowd_sequence_s * running)
-    return np.asarray(host.step_s + host.sequence_s * running + host.rank_s * several + crowded)
+    own_s = host.step_s + host.sequence_s * running + host.rank_s * several + crowded
+    hidden = np.minimum(host.overlap_ratio, 1.0)
+    return np.asarray(hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s)
 
 
 def _timed(
@@ -260,4 +268,5 @@ def _latency(
 
 
 def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
-    return OfferedLoad(batch_req, d.input_tok, step_s, np.asarray(d.lockstep_ratio), np.asarray(d.poll_count))
+    lock, polls, gateway = (np.asarray(x) for x in (d.lockstep_ratio, d.poll_count, d.gateway_ratio))
+    return OfferedLoad(batch_req, d.input_tok, d.output_tok / d.accepted_tok, step_s, lock, polls, gateway)

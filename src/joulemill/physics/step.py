@@ -39,6 +39,7 @@ class StepRates:
     reduce_s, link_ratio, exchange_s   latency of a sum over two ranks; share of link bandwidth;
     latency of an exchange
     reduce_growth_ratio  γ: a sum's latency grows as (log2 ranks)^γ: 1 a tree, 0 all read all at once
+    node_hop_ratio  latency of sums and exchanges that leave a node's links over that within
     expert_newest_ratio expert_memory_ratio on devices with 4-bit units over that on older ones: kernels less tuned
     padding_ratio       how much of the rows that data-parallel ranks lack of the busiest are computed as padding
     gathered_ratio      how much of the rows of other data-parallel ranks each device moves: 1 where engines gather all
@@ -62,6 +63,7 @@ class StepRates:
     sampling_byte: float
     reduce_s: float
     reduce_growth_ratio: float
+    node_hop_ratio: float
     link_ratio: float
     exchange_s: float
     evenness_ratio: float
@@ -249,13 +251,15 @@ def _pairs_flop(t: ShardTable, past_tok: Array) -> Array:
 def _collectives(t: ShardTable, r: StepRates, wait_tok: Array, mean_tok: Array) -> tuple[Array, Array]:
     ranks = t.tensor_count
     devices = t.tensor_count * t.data_count
-    link = r.link_ratio * np.where(devices > t.domain_count, t.scale_out_byte_s, t.link_byte_s)
+    far = devices > t.domain_count
+    link = r.link_ratio * np.where(far, t.scale_out_byte_s, t.link_byte_s)
+    hop = np.where(far, r.node_hop_ratio, 1.0)
     message_byte = t.reduce_byte_tok * wait_tok
-    latency_s = r.reduce_s * np.log2(np.maximum(ranks, 2.0)) ** r.reduce_growth_ratio
+    latency_s = r.reduce_s * hop * np.log2(np.maximum(ranks, 2.0)) ** r.reduce_growth_ratio
     at_once_s = latency_s + (ranks - 1.0) * message_byte / link
     in_turn_s = 2.0 * latency_s + 2.0 * (ranks - 1.0) / ranks * message_byte / link
     time_s = t.reduce_count * np.minimum(at_once_s, in_turn_s) * (ranks > 1.0)
     sums = t.reduce_count * t.reduce_byte_tok * 2.0 * (ranks - 1.0) / ranks
     exchange = t.exchange_byte_tok * np.minimum(t.active_count, t.data_count)
-    time_s = time_s + t.exchange_count * r.exchange_s + exchange * wait_tok / link
+    time_s = time_s + t.exchange_count * r.exchange_s * hop + exchange * wait_tok / link
     return time_s, (sums + exchange) * mean_tok

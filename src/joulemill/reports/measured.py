@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from joulemill.catalog.devices import find_device
+from joulemill.catalog.inferencex import Asked, Launch
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import tasks
 from joulemill.errors import InputError
@@ -27,6 +28,7 @@ from joulemill.physics.workload import spread_from_percentiles_ratio
 from joulemill.reports.measured_copies import told_by_copies
 from joulemill.reports.measured_cuts import Reading, read_cut, runs_cut
 from joulemill.reports.measured_drafts import Origin, origin_of, with_drafts
+from joulemill.reports.measured_launches import matching
 from joulemill.reports.measured_loads import DRAWN_NOTE, load_of
 from joulemill.reports.measured_models import Resolver
 from joulemill.reports.measured_recipes import Launched, Recipe, keys_format, recipe_of
@@ -44,11 +46,12 @@ class MeasuredRow:
     limit_ratio    power limit over TDP
     in_flight_req  requests of the closed loop over all decode workers
     pools_known    sizes of the pools are stated or inferred from the row; ``pools_stated``: stated
-    lockstep       all prompts and answers are of one length
+    lockstep       all prompts and answers are of one length;  gateway: a router stood before the server
     poll_count     steps between two looks at the queue of new requests; 0 where it is the engine's
     copies_count   rows of the table that hold this same measurement; ``fullest``: this one stands for them
     stated_count   columns of cuts and pools that are filled in
     origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
+    launches       configurations that the row may have been launched with, where its columns do not state its pools
     notes          what was assumed
     """
 
@@ -76,12 +79,14 @@ class MeasuredRow:
     pools_stated: bool = True
     limit_ratio: float = 1.0
     lockstep: bool = False
+    gateway: bool = False
     poll_count: float = 0.0
     copies_count: int = 1
     fullest: bool = True
     stated_count: int = 0
     origin: Origin = field(default_factory=Origin)
     draft_count: int = 0
+    launches: tuple[Launch, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -263,10 +268,18 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         pools_known=not apart or found.workers is not None,
         pools_stated=not apart or found.stated,
         lockstep=load.lockstep,
+        gateway=load.gateway,
         origin=origin_of(row.get("silicon_data_source") or "", row.get("backend_version") or ""),
+        launches=_launches(row, engine, device.name, in_flight) if load.scripted and apart and not found.stated else (),
         stated_count=sum(bool((row.get(name) or "").strip()) for name in CUT_COLUMNS),
         notes=(*notes, DRAWN_NOTE) if load.scripted else notes,
     )  # fmt: skip
+
+
+def _launches(row: Row, engine: str, device: str, in_flight_req: float) -> tuple[Launch, ...]:
+    lengths = round(needed(row, "isl")), round(needed(row, "osl"))
+    asked = Asked(engine, device, "", (row.get("precision") or "").lower(), *lengths, round(in_flight_req))
+    return matching(asked, row["model_path"], round(number_in(row, "decode_tp_size") or 0.0))
 
 
 #: Columns that say how devices were cut and pools sized.

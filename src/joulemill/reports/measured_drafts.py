@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
+from joulemill.reports.measured_launches import launched, never_drafts
+
 if TYPE_CHECKING:
     from joulemill.reports.measured import MeasuredRow
 
@@ -61,6 +63,8 @@ def with_drafts(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
         origin = row.origin
         if not (row.architecture.mtp and origin.mixed) or origin.listed or _deployed(row) not in first:
             return False
+        if row.prefill is not None and never_drafts(row):
+            return False
         if row.prefill is not None:
             return True
         near = range(origin.day - CAMPAIGN_DAYS, origin.day + CAMPAIGN_DAYS + 1)
@@ -68,12 +72,18 @@ def with_drafts(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
             (_family(row), origin.version, day) in campaigns for day in near
         )
 
-    return [_drafting(r) if drafted(r) else r for r in rows]
+    return [_read(r, drafted(r)) for r in rows]
 
 
-def _drafting(row: MeasuredRow) -> MeasuredRow:
+def _read(row: MeasuredRow, left_out: bool) -> MeasuredRow:
+    """``row`` with its pools and drafts; ``left_out``: by the dump that lists deployments without drafts."""
+    kinds = {launch.draft_count > 0 for launch in row.launches}
+    row = launched(row, left_out)
+    drafts = left_out if kinds != {True} and kinds != {False} else kinds == {True}
+    if not drafts:
+        return replace(row, draft_count=0)
     groups = {**row.groups, "drafts": "read as drafted"}
-    return replace(row, draft_count=_usual_count(row), groups=groups, notes=(*row.notes, NOTE))
+    return replace(row, draft_count=row.draft_count or _usual_count(row), groups=groups, notes=(*row.notes, NOTE))
 
 
 def _usual_count(row: MeasuredRow) -> int:

@@ -13,12 +13,14 @@ class LoadKind:
     length_ratio  mean length of prompts and answers over the stated one
     spread_ratio  standard deviation of the lengths over their mean
     lockstep      all prompts and all answers are of one length
+    gateway       a router stood before the server
     scripted      run by a published launch script (``measured_recipes``)
     """
 
     length_ratio: float = 1.0
     spread_ratio: float = 0.0
     lockstep: bool = False
+    gateway: bool = False
     scripted: bool = False
 
 
@@ -26,8 +28,8 @@ DRAWN_NOTE = "InferenceX draws lengths evenly between 0.8 and 1 of what it state
 #: InferenceX (formerly InferenceMAX) draws lengths evenly between 0.8 and 1 of what it states, ten answers a slot
 #: (its README: ``--random-range-ratio 0.8 --num-prompts $((CONC * 10))``): mean 0.9, deviation 0.2/√12.
 DRAWN = LoadKind(0.9, 0.2 / 12**0.5 / 0.9, scripted=True)
-#: Sweeps of one engine's release by AIPerf, whose synthetic lengths are constant.
-CONSTANT = LoadKind(lockstep=True)
+#: Sweeps of one engine's release under Dynamo by AIPerf, whose synthetic lengths are constant.
+CONSTANT = LoadKind(lockstep=True, gateway=True)
 
 
 def load_of(source: str) -> LoadKind:

@@ -73,6 +73,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> Plant:
         narrow_ratio=column([r.narrow_ratio for r in rows]),
         crowding_ratio=column([r.crowding_ratio for r in rows]),
         lockstep_ratio=column([r.lockstep for r in rows]),
+        gateway_ratio=column([r.gateway for r in rows]),
         poll_count=column([r.poll_count for r in rows]),
         draft_count=column([r.draft_count for r in rows]),
     )
