@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from joulemill.physics.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
 
 PLAIN_S, SEQUENCE_S, ALONE_S, PROMPT_TOK_S, BUDGET_TOK = 6e-3, 1e-4, 2e-3, 1.3e-5, 8192
-RATES = ArrivalRates(1e-9, 1e-12, 1e-9, 0.1, 0.02, 0.02)
+RATES = ArrivalRates(1e-9, 1e-12, 1e-9, 1e-9, 0.1, 0.02, 0.02)
 
 
 @dataclass
@@ -106,6 +106,24 @@ def test_steps_shared_with_decoding_stay_shared() -> None:
     """Eight prompts to a step, all of one length: they end together and come back together."""
     rates = replace(RATES, lock_ratio=7.0 / 63.0)
     assert closed_s(64, 1024, rates, 1.0) == pytest.approx(Loop(64, 1024, 256).ttft_s(), rel=0.15)
+
+
+def test_a_router_adds_its_time_where_one_stands_before_the_server() -> None:
+    a = np.ones(1)
+    rates = replace(RATES, gateway_s=0.07)
+    load = OfferedLoad(a * 16.0, a * 1024.0, a * 512.0, a * 0.02, a * 0.0, a * 0.0)
+    steps = steps_of(16.0, 1024.0)
+    routed = first_token_s(rates, steps, replace(load, gateway_ratio=a))
+    assert (routed - first_token_s(rates, steps, load))[0] == pytest.approx(0.07)
+
+
+def test_answers_that_end_between_two_looks_come_together() -> None:
+    """64 slots, answers of 512 steps, a look each 33rd: 32 steps later four more have come; never more than all."""
+    a = np.ones(1)
+    load = OfferedLoad(a * 64.0, a * 1024.0, a * 512.0, a * 0.02, a * 0.0, a * 33.0)
+    alone = RATES.together_count(replace(load, poll_count=a))
+    assert (RATES.together_count(load) - alone)[0] == pytest.approx(32 * 64 / 512)
+    assert RATES.together_count(replace(load, poll_count=a * 1e6))[0] == 64.0
 
 
 def test_a_burst_by_hand() -> None:

@@ -22,6 +22,7 @@ def test_bits_with_scales(name: str, bits: float) -> None:
 def test_names_as_frameworks_write_them() -> None:
     assert format_named("bfloat16") is FORMATS["bf16"]
     assert format_named("FP8_E4M3") is FORMATS["fp8"]
+    assert format_named("awq") is FORMATS["int4"] and format_named("w4a8_mxfp4_mxfp8") is FORMATS["mxfp4"]
     with pytest.raises(InputError, match="fp3"):
         format_named("fp3")
 

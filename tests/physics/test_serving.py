@@ -17,11 +17,12 @@ from joulemill.catalog.serving import priors, rates
 from joulemill.errors import InputError
 from joulemill.physics.coefficients import NAMES, rates_of
 from joulemill.physics.deployment import Deployment, Parallelism, parallelism_for
+from joulemill.physics.pools import decoding_ratio, handed_over, usual_worker_req
 from joulemill.physics.power import limited
-from joulemill.physics.pools import handed_over, usual_worker_req
-from joulemill.physics.serving import Demand, Rates, Steady, steady
-from joulemill.physics.shard import Shard, ShardTable, shard, shard_table
-from joulemill.physics.step import experts_touched_count
+from joulemill.physics.precision import FORMATS
+from joulemill.physics.serving import Demand, Rates, Steady, host_s, steady
+from joulemill.physics.shard import FP4, FP8, UNPACKED, Shard, ShardTable, arithmetic_class, shard, shard_table
+from joulemill.physics.step import Load, experts_touched_count, step_work
 from joulemill.physics.workload import Workload, generated_in_flight_tok, spread_from_percentiles_ratio
 
 LLAMA = find_model("meta-llama/Llama-3.1-8B-Instruct")
@@ -163,6 +164,59 @@ def test_a_prefill_pool_that_is_not_stated_grows_with_its_work() -> None:
     assert ttft_s(1024.0, 4.0) <= ttft_s(1024.0, 1.0)
 
 
+def pooled(servers: float, in_flight: float, answer: float = 512.0) -> tuple[float, float]:
+    """TTFT and TPOT [s] of a decode worker of four devices that holds all, behind ``servers`` prefill ranks."""
+    t = shard_table([share(MOE, tp=4)])
+    a, zero = np.ones(1), np.zeros(1)
+    demand = Demand(
+        a * in_flight, a * 4096, a * 4096, a * answer, zero, a * 8192, a * 0.9, t.tdp_w, zero, a, zero
+    )  # fmt: skip
+    late, each = handed_over(t, t, rates("trtllm"), demand, a * servers, a * in_flight)
+    return float(late[0]), float(each[0])
+
+
+def test_a_saturated_prefill_pool_bounds_the_rate_whatever_is_in_flight() -> None:
+    """Little's law: N requests stay N/X; X no longer grows, so decoding is no slower and the queue takes the rest."""
+    few, many = pooled(1.0, 1024.0), pooled(1.0, 4096.0)
+    rates_req_s = [n / (ttft + 512.0 * tpot) for n, (ttft, tpot) in ((1024.0, few), (4096.0, many))]
+    assert rates_req_s[1] == pytest.approx(rates_req_s[0], rel=0.02)
+    assert many[1] == pytest.approx(few[1], rel=0.05)
+    assert many[0] > 3.0 * few[0]
+
+
+def test_a_wide_prefill_pool_lets_all_decode() -> None:
+    """With many ranks the wait is short and time a token is that of a worker with nearly all of them."""
+    narrow, wide = pooled(2.0, 128.0), pooled(64.0, 128.0)
+    assert wide[0] < narrow[0] and wide[1] > narrow[1]
+    assert wide[0] < 0.1 * 512.0 * wide[1]
+
+
+@given(first=st.floats(0.0, 100.0), round_s=st.floats(0.01, 1e4), base=st.floats(0.1, 50.0), slope=st.floats(0.0, 50.0))
+def test_the_share_that_decodes_is_where_both_sides_agree(
+    first: float, round_s: float, base: float, slope: float
+) -> None:
+    """r = min(stay(r)/round, stay(r)/(first + stay(r)), 1) to a few per cent; never more than all."""
+    a = np.ones(1)
+    r = float(decoding_ratio(lambda share: base + slope * share, a * first, a * round_s)[0])
+    stay = base + slope * r
+    wanted = min(stay / max(round_s, first + stay), 1.0)
+    assert 0.0 < r <= 1.0
+    assert r == pytest.approx(max(wanted, 1e-3), rel=0.2)
+
+
+def test_host_time_is_hidden_where_the_engine_prepares_the_next_step_meanwhile() -> None:
+    """Beside the devices: nothing is waited for while they work longer; in turn: all of it."""
+    t = shard_table([share(MOE, tp=4)])
+    a, zero = np.ones(1), np.zeros(1)
+    demand = Demand(a * 64, a * 512, a * 512, a * 512, zero, a * 8192, a * 0.9, t.tdp_w, zero, a, zero)
+    host = rates("trtllm").host
+    beside, in_turn = replace(host, overlap_ratio=1.0), replace(host, overlap_ratio=1e-9)
+    own = host.step_s + 64 * host.sequence_s + host.rank_s
+    assert float(host_s(t, in_turn, demand, a * 64, a * 0.05)[0]) == pytest.approx(own)
+    assert float(host_s(t, beside, demand, a * 64, a * 0.05)[0]) < 0.01 * own
+    assert float(host_s(t, beside, demand, a * 64, a * 1e-6)[0]) == pytest.approx(own, rel=0.01)
+
+
 def test_drafted_tokens_by_hand() -> None:
     """None: 1 a step; one: 1.85; three: 1 + 0.85·(1 + 0.58 + 0.58²)."""
     a = np.ones(1)
@@ -200,3 +254,40 @@ def test_padding_costs_only_where_ranks_differ() -> None:
     times = [step_s(t, r) for t in (ranks, alone) for r in (fat, lean)]
     assert times[0] > times[1]
     assert times[2] == pytest.approx(times[3])
+
+
+def test_operands_of_unlike_width_multiply_at_the_wider_ones_rate() -> None:
+    """MXFP4 weights under 8-bit activations on a B200 run at its 8-bit peak; NVFP4 under NVFP4 at its 4-bit one."""
+    b200 = find_device("b200")
+    assert arithmetic_class(FORMATS["mxfp4"], b200) == (FP8, b200.peak_flop_s["fp8"])
+    assert arithmetic_class(FORMATS["nvfp4"], b200) == (FP4, b200.peak_flop_s["fp4"])
+    assert arithmetic_class(FORMATS["mxfp4"], H100)[0] == UNPACKED
+
+
+def test_rows_go_to_their_experts_alone_where_engines_send_them() -> None:
+    """Gathered on all ranks, each of eight moves eight times its share; sent, its share."""
+    gathers, sends = (rates_of({n: v for n, (v, _) in priors().items()} | {"gathered": g}) for g in (1.0, 1e-9))
+    t = shard_table([share(MOE, dp=8, ep=8)])
+    load = Load(*(np.ones(1) * x for x in (64.0, 512.0, 0.0, 0.0, 0.0, 64.0, 1.0)))
+    many, few = (step_work(t, r.step, load) for r in (gathers, sends))
+    rows_byte = float(t.choice_byte_tok[0]) * 64.0 * 8.0
+    assert float((many.byte - few.byte)[0]) == pytest.approx(rows_byte * 7.0 / 8.0, rel=1e-6)
+    assert many.expert_s[0] > few.expert_s[0]
+
+
+def test_a_sum_is_read_at_once_while_small_and_done_in_turns_when_large() -> None:
+    """Latency once and n − 1 messages, or twice and 2(n − 1)/n: whichever is less; across nodes a hop more."""
+    r = rates("vllm-0.11").step
+    t = shard_table([share(LLAMA, tp=8)])
+
+    def collective_s(tok: float, table: ShardTable = t) -> float:
+        load = Load(*(np.ones(1) * x for x in (tok, 512.0, 0.0, 0.0, 0.0, tok, 1.0)))
+        return float(step_work(table, r, load).collective_s[0] / table.reduce_count[0])
+
+    message, link = float(t.reduce_byte_tok[0]), r.link_ratio * float(t.link_byte_s[0])
+    latency = r.reduce_s * 3.0**r.reduce_growth_ratio
+    assert collective_s(1.0) == pytest.approx(latency + 7.0 * message / link)
+    assert collective_s(1e6) == pytest.approx(2.0 * latency + 1.75 * 1e6 * message / link)
+    far = t.rows(np.zeros(1, dtype=np.intp))
+    far.columns["domain_count"][:] = 4.0
+    assert collective_s(1.0, far) > r.node_hop_ratio * latency

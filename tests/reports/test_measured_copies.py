@@ -9,7 +9,7 @@ import pytest
 from joulemill.reports.measured import MeasuredRow, read_table
 from joulemill.reports.measured_loads import load_of
 from joulemill.reports.measured_models import resolver
-from joulemill.reports.measured_recipes import Launched, recipe_of
+from joulemill.reports.measured_recipes import Launched, narrow_keys, recipe_of
 
 COLUMNS = [
     "id", "silicon_data_source", "backend", "backend_version", "model_path", "system", "precision", "mode",
@@ -146,3 +146,58 @@ def test_settings_are_those_of_the_published_scripts(
 ) -> None:
     found = recipe_of(launched(**change))
     assert (found.budget_tok, found.poll_count) == (budget_tok, poll_count)
+
+
+@pytest.mark.parametrize(
+    ("change", "quantised", "scripted", "narrow"),
+    [
+        ({}, True, True, True),
+        ({}, True, False, False),
+        ({"device": "h200-sxm"}, True, True, False),
+        ({"device": "h200-sxm", "model": "Qwen/Qwen3.5-397B-A17B"}, True, True, True),
+        ({"engine": "trtllm", "device": "h100-sxm", "model": "Qwen/Qwen3-32B"}, True, False, True),
+        ({"engine": "trtllm", "model": "Qwen/Qwen3-32B"}, False, False, False),
+        ({"engine": "trtllm", "device": "h200-sxm", "model": "openai/gpt-oss-120b"}, True, True, False),
+        ({"engine": "vllm-0.19", "model": "meta-llama/Llama-3.1-70B"}, True, True, True),
+        ({"engine": "vllm-0.19", "model": "MiniMaxAI/MiniMax-M2.5"}, True, True, False),
+    ],
+)
+def test_keys_are_in_8_bits_where_scripts_or_checkpoints_say_so(
+    change: dict[str, object], quantised: bool, scripted: bool, narrow: bool
+) -> None:
+    assert narrow_keys(launched(**change), quantised=quantised, scripted=scripted) is narrow
+
+
+def at(in_flight: int, **more: str) -> dict[str, str]:
+    return {
+        "silicon_data_source": f"source_file=2026-04-06.csv; silicon_concurrency={in_flight}; measured=2026-02-09",
+        **APART, **more,
+    }  # fmt: skip
+
+
+def test_pools_are_those_of_the_configuration_that_a_point_was_launched_with(tmp_path: Path) -> None:
+    """TensorRT-LLM on H100, 4,916 in flight: two prefill workers and one decode worker of 16 ranks, no drafts."""
+    wide = {"system": "h100_sxm", "decode_tp_size": "16", "prefill_tp_size": "16"}
+    row = read(tmp_path, [dumped("2026-02-09", **at(4916, **wide))])[0]
+    assert (row.cut.data, row.cut.expert, row.prefill_servers, row.batch_req) == (16, 16, 32.0, 4916.0)
+    assert row.pools_known and row.pools_stated and row.draft_count == 0 and row.stratum == "disaggregated"
+
+
+def test_a_configuration_that_only_drafts_needs_no_dump(tmp_path: Path) -> None:
+    """615 in flight: only multi-token prediction of two tokens is listed; that is stated, not inferred."""
+    wide = {"system": "h100_sxm", "decode_tp_size": "16", "prefill_tp_size": "16"}
+    row = read(tmp_path, [dumped("2026-02-09", **at(615, **wide))])[0]
+    assert (row.draft_count, row.cut.data, row.stratum) == (2, 16, "drafted")
+    assert not any("inference" in note for note in row.notes)
+
+
+def test_a_deployment_of_which_no_configuration_drafts_never_does(tmp_path: Path) -> None:
+    """SGLang on GB200: the dump leaves the point out, and still nothing drafted."""
+    wide = {"system": "gb200", "backend": "sglang", "decode_tp_size": "48", "prefill_tp_size": "8"}
+    rows = read(tmp_path, [dumped("2026-02-09", **at(1024, **wide)), listed("2026-02-09", **at(16), **POOLS, **wide)])
+    assert rows[0].draft_count == 0 and rows[0].cut.data == 48 and rows[0].prefill_servers == 24.0
+
+
+def test_pools_in_columns_stand_before_those_of_a_configuration(tmp_path: Path) -> None:
+    row = read(tmp_path, [dumped("2026-02-09", **at(64), **POOLS)])[0]
+    assert (row.cut.tensor, row.prefill_servers, row.launches) == (8, 3.0, ())

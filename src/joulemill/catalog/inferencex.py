@@ -1,7 +1,7 @@
-"""How InferenceX launched the disaggregated deployments it measured: pools and drafts, from its published configuration.
+"""How InferenceX launched the disaggregated deployments it measured: pools and drafts, from its own configuration.
 
-Rows of ``inferencex_pools.csv``: at ``in_flight_req`` requests in flight, ``prefill`` and ``decode`` workers, written as
-workers × kind and devices of each: T8 a tensor group of 8, E8 one whose experts are spread over it, D8 data-parallel
+Rows of ``inferencex_pools.csv``: at ``in_flight_req`` requests in flight, ``prefill`` and ``decode`` workers, written
+as workers × kind and devices of each: T8 a tensor group of 8, E8 one whose experts are spread over it, D8 data-parallel
 attention over 8 with the experts spread over them. ``draft_count``: tokens that multi-token prediction drafts a step
 (of SGLang's recipes, which that file only names, one as its documentation does: assumed).
 """

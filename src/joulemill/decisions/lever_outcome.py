@@ -23,9 +23,9 @@ from joulemill.figure import Basis, Figure
 from joulemill.physics.batch import demand_of, swept
 from joulemill.physics.deployment import Deployment
 from joulemill.physics.node import node_figure
+from joulemill.physics.pools import handed_over
 from joulemill.physics.power import limited, step_j
 from joulemill.physics.prediction import Prediction, predict
-from joulemill.physics.pools import handed_over
 from joulemill.physics.serving import Demand, Rates, Steady, prompts_s
 from joulemill.physics.shard import ShardTable, shard, shard_table
 from joulemill.physics.step import Load, StepWork, step_work

@@ -6,8 +6,9 @@ budget/I) share a step, which lasts t(g); on average they have their first token
     finish(k) = t(g)·(k/g + 1)/2                                     first group after one step, the last after k/g
 
 A share r of all requests is the opening burst of all b (a benchmark of ten answers a slot: r = 0.1). Later ones come as
-answers end, in clumps of 1 + χ(b − 1), and of those that ended between two looks at the queue (polls·b/O more); χ is larger where all lengths are equal: those that shared a step end together
-and come back together, and an engine that computes prompts before it decodes on keeps all b together for ever (χ = 1).
+answers end, in clumps of 1 + χ(b − 1) and of those that ended between two looks at the queue (polls·b/O more). χ is
+larger where all lengths are equal: those that shared a step end together and come back together, and an engine that
+computes prompts before it decodes on keeps all b together for ever (χ = 1).
 
     TTFT = ingest (+ gateway) + ½·polls·T + r·finish(b) + (1 − r)·finish(clump) + (b − running)·O/rate
 
@@ -49,7 +50,7 @@ class ArrivalRates:
         """Prompts that come together once the loop runs: a share of the slots, and those that come between two looks
         at the queue."""
         locked = np.minimum(self.lock_ratio, 1.0)
-        share = np.where(load.lockstep_ratio > 0.0, locked, np.minimum(self.clump_ratio, 1.0))
+        share = np.asarray(np.where(load.lockstep_ratio > 0.0, locked, np.minimum(self.clump_ratio, 1.0)))
         slots = np.maximum(load.batch_req, 1.0)
         between = np.maximum(self.polls_count(load) - 1.0, 0.0) * slots / load.answer_steps
         return np.asarray(np.minimum(share * (slots - 1.0) + 1.0 + between, slots))

@@ -1,13 +1,13 @@
-"""Prompts computed on one pool of devices, answers decoded on another: who waits, and how many decode. Pure, vectorised.
+"""Prompts computed on one pool of devices, answers decoded on another: who waits, how many decode. Pure, vectorised.
 
-A closed loop of N requests. The prefill pool ends at most servers/t_p requests a second, t_p a prompt's share of a step;
-a request stays N/X = TTFT + O·TPOT (Little), so of N
+A closed loop of N requests. The prefill pool ends at most servers/t_p requests a second, t_p a prompt's share of a
+step; a request stays N/X = TTFT + O·TPOT (Little), so of N
 
     X = min(servers/t_p, N/(TTFT₀ + O·TPOT(n)))        n = X·O·TPOT(n) decode, N − n wait for their first token
 
 TTFT₀ is that of an idle enough pool (``first_token``, with N/servers slots behind a router, plus a step at the decode
-worker that takes over). Where prompts are the bottleneck, more users wait longer and decode no slower. No more decode than
-have their keys and values in memory.
+worker that takes over). Where prompts are the bottleneck, more users wait longer and decode no slower. No more decode
+than have their keys and values in memory.
 """
 
 from __future__ import annotations

@@ -212,8 +212,8 @@ def prompts_s(host: HostRates, work: StepWork) -> Array:
 
 
 def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: Array) -> Array:
-    """What devices wait for the host in a step of ``device_s`` [s]: all of its time, or what is longer than theirs where
-    the engine prepares a step while the one before runs."""
+    """What devices wait for the host in a step of ``device_s`` [s]: all of its time, or only what is longer than theirs
+    where the engine prepares a step while the one before runs."""
     several = t.tensor_count * t.data_count > 1.0
     crowded = d.crowding_ratio * (host.crowd_step_s + host.crowd_sequence_s * running)
     own_s = host.step_s + host.sequence_s * running + host.rank_s * several + crowded
@@ -268,5 +268,6 @@ def _latency(
 
 
 def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
+    """What ``d`` offers a rank with ``batch_req`` slots whose mean step lasts ``step_s``."""
     lock, polls, gateway = (np.asarray(x) for x in (d.lockstep_ratio, d.poll_count, d.gateway_ratio))
     return OfferedLoad(batch_req, d.input_tok, d.output_tok / d.accepted_tok, step_s, lock, polls, gateway)

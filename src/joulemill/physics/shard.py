@@ -42,11 +42,16 @@ WIDE, FP8, FP8_BLOCK, FP4, UNPACKED = range(5)
 
 
 def arithmetic_class(form: Format, device: Device) -> tuple[int, float]:
-    """Index in ``CLASSES`` and dense peak [flop/s] of a matrix stored in ``form`` on ``device``."""
+    """Index in ``CLASSES`` and dense peak [flop/s] of a matrix stored in ``form`` on ``device``.
+
+    Operands of unlike width multiply at the rate of the wider one: 4-bit weights under 8-bit activations run in 8 bits.
+    """
     dtype = compute_dtype(device, form.arithmetic)
     peak = device.peak_flop_s[dtype]
     if form.element_byte >= 2.0:
         return WIDE, peak
+    if dtype == "fp4" and form.activation == "fp8":
+        return FP8, device.peak_flop_s[compute_dtype(device, "fp8")]
     if dtype == "fp4":
         return FP4, peak
     if dtype in ("fp8", "int8") and form.arithmetic in ("fp8", "int8"):

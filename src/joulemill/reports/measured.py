@@ -31,7 +31,18 @@ from joulemill.reports.measured_drafts import Origin, origin_of, with_drafts
 from joulemill.reports.measured_launches import matching
 from joulemill.reports.measured_loads import DRAWN_NOTE, load_of
 from joulemill.reports.measured_models import Resolver
-from joulemill.reports.measured_recipes import Launched, Recipe, keys_format, recipe_of
+from joulemill.reports.measured_recipes import Launched, Recipe, narrow_keys, recipe_of
+from joulemill.reports.measured_wall import (
+    BATCH_REQ,
+    MAX_Q_NOTE,
+    MAX_Q_RATIO,
+    NOTE,
+    SPREAD_RATIO,
+    is_max_q,
+    replicas_of,
+    task_of,
+    weights_word,
+)
 
 Row = Mapping[str, str]
 
@@ -241,7 +252,8 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     )  # fmt: skip
     recipe = recipe_of(launched) if load.scripted and not apart else Recipe()
     quantised = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
-    precision = precision.with_kv(keys_format(launched, quantised=quantised, scripted=load.scripted))
+    if narrow_keys(launched, quantised=quantised, scripted=load.scripted):
+        precision = precision.with_kv("fp8")
     ttft, tpot = number_in(row, "silicon_ttft_ms", "ttft_ms"), number_in(row, "silicon_tpot_ms", "tpot_ms")
     measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}
     return MeasuredRow(
@@ -313,42 +325,37 @@ def _closed_loop(row: Row, found: Reading, concurrency: float | None) -> tuple[f
 
 
 def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
-    """MLPerf: Llama-2-70B answers of OpenOrca (294 in, 294 out), Mixtral-8x7B of mixed sets (about 144 out);
-    batch not stated."""
+    """A whole node of MLPerf, see ``measured_wall``."""
     model = row["model"].strip()
-    name = next((n for word, n in WALL_MODELS.items() if word in model.lower()), model)
-    architecture, precision, notes = resolve(name, "fp8", "fp8")
+    asked = task_of(model)
     device = find_device(row.get("sys_accelerator_model_name") or row["system"])
     node_of(device.name)  # refuses a device whose node is not catalogued
-    devices = int(needed(row, "sys_accelerators_per_node"))
-    quiet = ("Max-Q is taken as a power limit of 0.7 TDP",) if "maxq" in row.get("system", "").lower() else ()
+    word = weights_word(device)
+    architecture, precision, notes = resolve(asked.model, word, word)
+    cut = replicas_of(architecture, precision, device, int(needed(row, "sys_accelerators_per_node")))
+    quiet = is_max_q(row)
     measured = {
         "node_power_w": number_in(row, "node_wall_power_w"),
         "rate_tok_s": number_in(row, "output_tok_s"),
         "node_energy_j_tok": number_in(row, "node_energy_j_tok"),
     }
     return MeasuredRow(
-        number, model, architecture, precision, device, Parallelism(1, 1, 1, devices),
-        engine="trtllm",
-        batch_req=768.0,
-        input_tok=294.0,
-        output_tok=294.0 if "70b" in model.lower() else 144.0,
-        spread_ratio=0.6,
+        number, model, architecture, precision, device, cut,
+        engine=engine_profile(row.get("sys_framework") or "TensorRT"),
+        batch_req=BATCH_REQ * cut.tensor,
+        input_tok=asked.input_tok,
+        output_tok=asked.output_tok,
+        spread_ratio=SPREAD_RATIO,
         narrow_ratio=1.0,
         running=False,
         crowding_ratio=0.0,
         budget_tok=8192.0,
         measured={k: v for k, v in measured.items() if v is not None},
-        groups={"model": model, "device": device.label, "precision": "fp8", "batch": "not stated", "kind": "node"},
+        groups={"model": model, "device": device.label, "precision": word, "batch": "not stated", "kind": "node"},
         limit_ratio=MAX_Q_RATIO if quiet else 1.0,
-        notes=(*notes, *quiet, "batch is not stated: 768 a device assumed; one replica a device"),
+        notes=(*notes, NOTE, MAX_Q_NOTE) if quiet else (*notes, NOTE),
     )  # fmt: skip
 
-
-#: Power limit of Max-Q settings over TDP (assumed; the submissions do not state it).
-MAX_Q_RATIO = 0.7
-#: Names that MLPerf gives its models.
-WALL_MODELS = {"llama2-70b": "meta-llama/Llama-2-70b-chat-hf", "mixtral-8x7b": "mistralai/Mixtral-8x7B-v0.1"}
 
 READERS: dict[str, Callable[[int, Row, Resolver], MeasuredRow]] = {
     "runs": _runs_row,

@@ -5,8 +5,9 @@ configurations by number, and only those without drafts; earlier dumps hold both
 a device, a point that it does not list ran drafts. Aggregated points of one campaign (a release, within days) are all
 of one kind, so there a campaign is judged as a whole: it ran drafts if the dump lists none of it, on any device, though
 it lists an earlier one of the same deployment (so it lists what is superseded too).
-The number of drafted tokens is not stated either: its scripts for TensorRT-LLM draft three, or one with data-parallel
-attention; SGLang's documentation drafts one for DeepSeek (taken for its points, assumed).
+Where its configuration (``catalog.inferencex``) lists only deployments that draft, or none that do, that decides.
+The number of drafted tokens is the configuration's, where it lists the point; else its scripts for TensorRT-LLM draft
+three, or one with data-parallel attention; SGLang's documentation drafts one for DeepSeek (taken, assumed).
 The rule does not look at what was measured; that it tells two kinds apart was seen in it (DeepSeek's points).
 """
 
@@ -83,7 +84,8 @@ def _read(row: MeasuredRow, left_out: bool) -> MeasuredRow:
     if not drafts:
         return replace(row, draft_count=0)
     groups = {**row.groups, "drafts": "read as drafted"}
-    return replace(row, draft_count=row.draft_count or _usual_count(row), groups=groups, notes=(*row.notes, NOTE))
+    notes = row.notes if kinds == {True} else (*row.notes, NOTE)
+    return replace(row, draft_count=row.draft_count or _usual_count(row), groups=groups, notes=notes)
 
 
 def _usual_count(row: MeasuredRow) -> int:

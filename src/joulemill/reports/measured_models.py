@@ -76,6 +76,8 @@ def precision_named(name: str, architecture: Architecture, native: Precision, wo
         return _eight_bit(name, architecture, native, kind)
     if word in ("fp4", "nvfp4", "mxfp4"):
         return _four_bit(name, native, word)
+    if word in ("int4", "w4a16", "awq", "gptq") and native.experts.name.startswith("int4"):
+        return native
     return uniform(format_named(word).name)
 
 
@@ -87,7 +89,7 @@ def _eight_bit(name: str, architecture: Architecture, native: Precision, kind: s
 
 
 def _four_bit(name: str, native: Precision, word: str) -> Precision:
-    if native.experts.element_byte < 0.6:
+    if native.experts.name.startswith(("mxfp4", "nvfp4")):
         return native
     form = uniform("mxfp4" if word == "mxfp4" else "nvfp4")
     if any(f in name.lower() for f in BLOCK_SCALED) and "32b" not in name.lower():

@@ -48,8 +48,8 @@ def recipe_of(run: Launched) -> Recipe:
     return Recipe()
 
 
-def keys_format(run: Launched, *, quantised: bool, scripted: bool) -> str:
-    """Format of keys and values: "fp8" or "bf16" where nothing says otherwise (engines keep that of activations).
+def narrow_keys(run: Launched, *, quantised: bool, scripted: bool) -> bool:
+    """Whether keys and values were kept in 8 bits; engines keep them in the model's format where nothing says so.
 
     ``quantised``: the weights are. TensorRT-LLM's quantised checkpoints state 8-bit keys, and its scripts set them, but
     for gpt-oss on Hopper. vLLM's scripts set them for Llama, and for gpt-oss on Blackwell; SGLang's on Blackwell, and
@@ -57,12 +57,10 @@ def keys_format(run: Launched, *, quantised: bool, scripted: bool) -> str:
     """
     hopper = run.device.startswith(("h100", "h200"))
     if run.engine == "trtllm":
-        narrow = quantised and not ("gpt-oss" in run.model and hopper)
-    elif run.engine == "sglang":
-        narrow = scripted and (not hopper or "Qwen3.5" in run.model)
-    else:
-        narrow = scripted and ("Llama" in run.model or ("gpt-oss" in run.model and not hopper))
-    return "fp8" if narrow else "bf16"
+        return quantised and not ("gpt-oss" in run.model and hopper)
+    if run.engine == "sglang":
+        return scripted and (not hopper or "Qwen3.5" in run.model)
+    return scripted and ("Llama" in run.model or ("gpt-oss" in run.model and not hopper))
 
 
 def _sglang(run: Launched) -> Recipe:
