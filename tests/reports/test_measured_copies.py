@@ -194,7 +194,8 @@ def test_a_configuration_that_only_drafts_needs_no_dump(tmp_path: Path) -> None:
 def test_a_deployment_of_which_no_configuration_drafts_never_does(tmp_path: Path) -> None:
     """SGLang on GB200: the dump leaves the point out, and still nothing drafted."""
     wide = {"system": "gb200", "backend": "sglang", "decode_tp_size": "48", "prefill_tp_size": "8"}
-    rows = read(tmp_path, [dumped("2026-02-09", **at(1024, **wide)), listed("2026-02-09", **at(16), **POOLS, **wide)])
+    other = listed("2026-02-09", **APART, **POOLS) | wide | {"silicon_ttft_ms": "900", "silicon_tpot_ms": "20"}
+    rows = read(tmp_path, [dumped("2026-02-09", **at(1024, **wide)), other])
     assert rows[0].draft_count == 0 and rows[0].cut.data == 48 and rows[0].prefill_servers == 24.0
 
 

@@ -68,12 +68,12 @@ def handed_over(
     load = replace(load_of(d, queue, full_s), gateway_ratio=one)
     idle_s = first_token_s(rates.host.arrivals, steps, load)
     share = decoding_ratio(lambda r: answer_s * step_s(r), full_s + idle_s, queue * each_s)
-    held = np.minimum(capacity_req(t, d, mean_context_tok(rates.host, d)) * t.data_count / d.batch_req, 1.0)
-    share = np.minimum(share, np.maximum(held, 1e-3))
+    capacity = capacity_req(t, d, mean_context_tok(rates.host, d)) * t.data_count
+    held = np.clip(capacity / d.batch_req, 1e-3, 1.0)
+    share = np.minimum(share, held)
     mean_s = step_s(share)
     stay_s = answer_s * mean_s
-    unheld_s = np.where(held < 1.0, stay_s * (1.0 / share - 1.0), 0.0)
-    waits_s = np.maximum(queue * each_s - stay_s, unheld_s)
+    waits_s = np.maximum(queue * each_s - stay_s, stay_s * (1.0 / held - 1.0))
     return np.maximum(idle_s + mean_s, waits_s), mean_s / d.accepted_tok
 
 
@@ -83,18 +83,25 @@ def decoding_ratio(stay_s: Callable[[Array], Array], first_s: Array, round_s: Ar
     stay_s   time that a request decodes for [s] when a share of them all does; grows with the share
     first_s  time to first token where prompts do not wait for each other [s]
     round_s  time that the prefill pool needs for the prompts of all in flight [s]
-    Two rounds from r = 1 down and Aitken's Δ², which is exact for a stay that is a line.
+    Two rounds from r = 1 down, then twice the secant, of which one is exact for a stay that is a line.
     """
 
     def after(share: Array) -> Array:
         stay = stay_s(share)
         return np.asarray(np.minimum(stay / np.maximum(round_s, first_s + stay), 1.0))
 
-    first = after(np.ones_like(round_s))
+    def meeting(x: Array, at_x: Array, z: Array, at_z: Array) -> Array:
+        """Where the line through two points of ``after`` meets the diagonal."""
+        bend = (z - x) - (at_z - at_x)
+        apart = np.abs(bend) > 1e-12
+        limit = at_z + np.where(apart, (at_z - at_x) * (at_z - z) / np.where(apart, bend, 1.0), 0.0)
+        return np.asarray(np.clip(limit, np.minimum(at_z, 1e-3), 1.0))
+
+    one = np.ones_like(round_s)
+    first = after(one)
     second = after(first)
-    before, last = first - 1.0, second - first
-    bend = np.where(last - before > 1e-12, last - before, 1.0)
-    return np.asarray(np.clip(second - np.where(last - before > 1e-12, last * last / bend, 0.0), 1e-3, second))
+    third = meeting(one, first, first, second)
+    return meeting(first, second, third, after(third))
 
 
 def _decode_step_s(t: ShardTable, rates: Rates, d: Demand) -> Callable[[Array], Array]:
