@@ -128,13 +128,13 @@ def latency_lines(data: Path, energy: dict[str, float]) -> list[str]:
     drafted = np.array([r.draft_count > 0 for r in rows])
     once = np.array([r.fullest for r in rows])
     for name, mask in (
-        ("aggregated", ~apart), ("without drafts", ~drafted), ("read as drafted", drafted),
+        ("aggregated", ~apart), ("without drafts", ~drafted), ("drafted", drafted),
         ("each measurement once", once), ("all", apart | ~apart),
     ):  # fmt: skip
         lines.append(f"| all | {name} | {mask.sum()} | {cells(error[0, mask])} | {cells(error[1, mask])} |")
     plain = np.concatenate(leave_out_pooled(problems, [undrafted(p) for p in problems]), axis=1)
     measured = np.concatenate([p.measured for p in problems], axis=1)
-    for name, mask in (("drafted, were it not read so", drafted), ("all, were none read so", apart | ~apart)):
+    for name, mask in (("drafted, predicted without", drafted), ("all, predicted without drafts", apart | ~apart)):
         other = np.where(drafted, plain - measured, error)[:, mask]
         lines.append(f"| all | {name} | {mask.sum()} | {cells(other[0])} | {cells(other[1])} |")
     return lines
@@ -145,10 +145,10 @@ def kinds_of_rows(rows: list[MeasuredRow]) -> dict[str, np.ndarray]:
     kinds = np.array([r.stratum for r in rows])
     apart = np.array([r.prefill is not None for r in rows])
     return {
-        "aggregated": kinds == "", "aggregated, read as drafted": (kinds == "drafted") & ~apart,
+        "aggregated": kinds == "", "aggregated, drafted": (kinds == "drafted") & ~apart,
         "disaggregated, pools stated": kinds == "disaggregated",
         "disaggregated, pools not stated": kinds == "unstated pools",
-        "disaggregated, read as drafted": (kinds == "drafted") & apart,
+        "disaggregated, drafted": (kinds == "drafted") & apart,
     }  # fmt: skip
 
 
@@ -170,8 +170,9 @@ def main() -> None:
         "## Latency points, one family left out", "",
         "A family is left out of all engines at once, the pooled prior included. How a row's columns are read (which",
         "ranks, which pools, whether drafts ran) was settled on rows that state both, DeepSeek's among them: that",
-        "reading has seen the family. Which points ran drafts is read from where they are listed, never from what was",
-        "measured; how many tokens a step drafts yield is published, not fitted (docs/model.md).", "",
+        "reading has seen the family. Pools and drafts come from a row's columns, from InferenceX's configuration of",
+        "the point, or from which dump lists it, in this order, never from what was measured; how many tokens a step",
+        "of drafts yields is published, not fitted (docs/model.md).", "",
         *latency_lines(data, energy), "",
     ]  # fmt: skip
     PAGE.write_text("\n".join(page), encoding="utf-8")

@@ -191,7 +191,9 @@ def test_a_wide_prefill_pool_lets_all_decode() -> None:
     assert wide[0] < 0.1 * 512.0 * wide[1]
 
 
-@given(first=st.floats(0.0, 100.0), round_s=st.floats(0.01, 1e4), base=st.floats(0.1, 50.0), growth=st.floats(0.0, 20.0))
+@given(
+    first=st.floats(0.0, 100.0), round_s=st.floats(0.01, 1e4), base=st.floats(0.1, 50.0), growth=st.floats(0.0, 20.0)
+)
 def test_the_share_that_decodes_is_where_both_sides_agree(
     first: float, round_s: float, base: float, growth: float
 ) -> None:

@@ -13,7 +13,9 @@ from joulemill.reports.measured_models import precision_named
 from joulemill.reports.measured_wall import is_max_q, replicas_of, task_of, weights_word
 from joulemill.reports.validate import validate_table
 
-HEADER = "system,model,node_wall_power_w,output_tok_s,sys_accelerator_model_name,sys_accelerators_per_node,sys_framework\n"
+HEADER = (
+    "system,model,node_wall_power_w,output_tok_s,sys_accelerator_model_name,sys_accelerators_per_node,sys_framework\n"
+)
 
 
 @pytest.mark.parametrize(
