@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
+from joulemill.catalog.serving import priors
 from serving_fit import (
     ENERGY,
     Problem,
@@ -32,6 +33,7 @@ from serving_fit import (
 )
 
 CATALOG = Path(__file__).parents[1] / "src" / "joulemill" / "catalog"
+UNTOLD = "prior of serving_parameters.csv; these rows do not tell it"
 SOURCE = {
     "runs": "ML.ENERGY Leaderboard v3 (ml-energy/leaderboard 0cd52dab)",
     "latency": "NVIDIA aiconfigurator silicon sample (ai-dynamo/aiconfigurator 095f58a5)",
@@ -39,10 +41,13 @@ SOURCE = {
 
 
 def coefficient_rows(engine: str, problem: Problem, x: np.ndarray, stderr: np.ndarray, source: str) -> list[list[str]]:
+    """Lines of ``serving.csv``. What the rows do not tell stays at its prior, and is declared."""
     rows = []
     for name, value, error in zip(problem.names, np.exp(x), stderr, strict=True):
         label = "task" if ":" in name else engine
-        rows.append([label, name, f"{value:.5g}", f"{error:.3g}", "modelled", source])
+        told = abs(value / priors()[name][0] - 1.0) > 1e-4 if name in priors() else True
+        basis = ["modelled", source] if told else ["declared", UNTOLD]
+        rows.append([label, name, f"{value:.5g}", f"{error:.3g}", *basis])
     return rows
 
 

@@ -40,6 +40,8 @@ def width(factor: float) -> Deed:
             return "a replica is on one device"
         if cut.expert not in (1, cut.devices):
             return "experts are cut over part of a replica; a change of width is not defined"
+        if not case.deployment.architecture.divides_over(int(tensor)):
+            return f"the heads cannot be cut over {tensor:.0f} devices"
         domain = case.deployment.device.link_domain_count or 1.0
         if tensor * cut.data > domain:
             return f"{tensor * cut.data:.0f} devices are more than one link domain holds ({domain:.0f})"

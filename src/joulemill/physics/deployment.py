@@ -82,20 +82,28 @@ class Deployment:
 
 
 def parallelism_for(
-    devices: int, tensor: int | None, data: int | None, expert: int | None, *, moe: bool, kv_heads: int
+    architecture: Architecture, devices: int, tensor: int | None, data: int | None, expert: int | None
 ) -> Parallelism:
     """The cut a user means by ``devices`` and what they gave of tp, dp and ep.
 
-    Nothing given: one replica, tensor-parallel over all devices; experts spread over all of them. Devices beyond
-    tp·dp become further replicas. InputError where the numbers do not divide.
+    Nothing given: tensor-parallel over all devices, or the most that the heads can be cut over; experts with it, or
+    spread over all ranks of data-parallel attention. Devices beyond tp·dp become further replicas. InputError where the
+    numbers do not divide, or the heads do not.
     """
     if devices < 1:
         raise InputError(f"devices is {devices}; it must be at least 1")
+    if (expert or 1) > 1 and not architecture.is_moe:
+        raise InputError(f"{architecture.name} has no routed experts to spread over {expert} devices; leave --ep out")
     dp = data or 1
-    tp = tensor or max(1, devices // dp)
+    most = max(1, devices // dp)
+    fitting = [n for n in range(1, most + 1) if most % n == 0 and architecture.divides_over(n)]
+    tp = tensor or fitting[-1]
+    if not architecture.divides_over(tp):
+        can = ", ".join(str(n) for n in range(1, 65) if architecture.divides_over(n))
+        raise InputError(f"the heads of {architecture.name} cannot be cut over --tp {tp} devices; it can be {can}")
     if devices % (tp * dp):
         raise InputError(
             f"{devices} devices cannot be cut in replicas of tp {tp} × dp {dp}; give a multiple of {tp * dp}"
         )
-    ep = expert or (tp * dp if moe and dp > 1 else 1)
+    ep = expert or (tp * dp if architecture.is_moe and dp > 1 else 1)
     return Parallelism(tp, dp, ep, devices // (tp * dp))

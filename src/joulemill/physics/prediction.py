@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.batch import Choice, choose, swept
 from joulemill.physics.ceilings import BindingValue, CeilingValue, binding
@@ -76,6 +77,7 @@ def predict(
     references: tuple[ReferencePue, ...] = (),
 ) -> Prediction:
     """Everything about one deployment under one workload. InputError where it does not fit."""
+    _check_cap(deployment, rates)
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
     choice = choose(deployment, workload, share, rates)
     batches = np.array([choice.batch_req])
@@ -126,6 +128,20 @@ def spread_figure(value: float, unit: str, half_width: float, source: str, reaso
     """A modelled figure with its 80 % interval [value·e^−w, value·e^w]."""
     factor = float(np.exp(half_width))
     return Figure(value, unit, Basis.MODELLED, value / factor, value * factor, LEVEL, reason, source)
+
+
+def _check_cap(deployment: Deployment, rates: Rates) -> None:
+    """InputError for a power cap whose effect cannot be told, or under which the board could not even wait."""
+    cap_w, device = deployment.power_cap_w, deployment.device
+    if cap_w is None:
+        return
+    if not device.tdp_w:
+        raise InputError(f"what a power cap does to {device.label} cannot be told: its TDP is not known; leave it out")
+    least_w = rates.power.wait_ratio * device.tdp_w / rates.power.ceiling_ratio
+    if cap_w <= 1.05 * least_w:
+        raise InputError(
+            f"power cap is {cap_w:.0f} W, but {device.label} draws about {least_w:.0f} W while it waits; give more"
+        )
 
 
 def _used_ratio(deployment: Deployment, workload: Workload, found: Steady) -> float:

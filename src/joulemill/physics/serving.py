@@ -164,8 +164,8 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     crowding = np.where(d.running > 0.0, np.minimum(capacity / offered, 1.0), 1.0)
     context = context * np.maximum(crowding, 0.1)
     capacity = np.where(d.running > 0.0, np.maximum(capacity, offered), capacity)
-    share = d.computed_tok / d.output_tok
-    running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / (1.0 + share))
+    step_tok = 1.0 + np.asarray(d.draft_count) + d.accepted_tok * d.computed_tok / d.output_tok
+    running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / step_tok)
     arrivals = running * d.accepted_tok / d.output_tok
     fits = d.budget_tok / d.computed_tok
     slots = np.maximum(offered, 1.0)
@@ -187,10 +187,9 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     checked = drafted(t, rates.step, d, running, context, plain)
     mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
     waited_s = host_s(t, host, d, running, plain.device_s)
-    few = busiest / np.minimum(d.computed_tok, d.budget_tok)
     steps = PromptSteps(
-        plain.device_s + waited_s, few, prompts_s(host, mixed) - plain.device_s,
-        shared, prompts_s(host, packed) - plain.device_s, fits,
+        plain.device_s + waited_s, busiest / d.computed_tok, prompts_s(host, mixed) - plain.device_s,
+        packed_tok / d.computed_tok, prompts_s(host, packed) - plain.device_s, fits,
     )  # fmt: skip
     state = (offered, running, context, capacity, often, arrivals)
     return _timed(t, rates, d, state, (plain, mixed, waited_s), steps)
@@ -239,7 +238,7 @@ def _timed(
     rate = running * d.accepted_tok * ranks / step_s
     devices = t.tensor_count * ranks
     itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
-    ttft_s, tpot_s = _latency(rates.host, d, step_s, slow, steps, (offered, running, rate / ranks))
+    ttft_s, tpot_s = _latency(rates.host, d, steps, (offered, running, rate / ranks), (step_s, slow))
     return Steady(
         rate, step_energy_j / step_s, step_energy_j * devices / (step_s * rate), itl_s, ttft_s, tpot_s, step_s,
         running * ranks, context, capacity * ranks, often, slow, plain, mixed, host_s,
@@ -254,17 +253,19 @@ def _median_share(arrivals: Array, often: Array) -> Array:
 
 
 def _latency(
-    host: HostRates, d: Demand, step_s: Array, slow: Array, steps: PromptSteps, loop: tuple[Array, Array, Array]
+    host: HostRates, d: Demand, steps: PromptSteps, loop: tuple[Array, Array, Array], pace: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     """TTFT and TPOT [s] of requests in a closed loop: ``loop`` is (requests in flight, of them decoding, tokens a
-    second) of a rank; ``slow`` stretches steps where the board is at its power limit."""
+    second) of a rank; ``pace`` a mean step [s] and what the power limit stretches steps by. B/X = TTFT + (O − 1)·TPOT,
+    no token sooner than steps without prompts yield it."""
     offered, running, rank_rate = loop
+    step_s, slow = pace
     stay_s = offered * d.output_tok / rank_rate
     own_s = first_token_s(host.arrivals, steps, load_of(d, offered, step_s / slow)) * slow
     queue_s = (offered - running) * d.output_tok / rank_rate
-    ttft_s = own_s + queue_s
-    tpot_s = np.maximum(stay_s - ttft_s, 0.2 * stay_s) / np.maximum(d.output_tok - 1.0, 1.0)
-    return ttft_s, tpot_s
+    later_count = np.maximum(d.output_tok - 1.0, 1.0)
+    tpot_s = np.maximum((stay_s - own_s - queue_s) / later_count, steps.plain_s * slow / d.accepted_tok)
+    return np.where(d.output_tok > 1.0, stay_s - later_count * tpot_s, stay_s), tpot_s
 
 
 def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:

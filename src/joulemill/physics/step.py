@@ -7,10 +7,11 @@ A step decodes ``decode`` sequences a rank and prefills ``prefill`` prompt token
                                                              g rows that each touched expert is padded by
     attention  B·S·b/(η_a·β) ∨ flop;  prefill: pairs·flop/(η_p·π);  recurrent state read and written once
     launches   kernels·τ + quantised matrices·τ_q
-    sums       n·τ_r·(log2 ranks)^γ + bytes·2(n−1)/n/(η_l·link)        n per step; exchange of data-parallel ranks alike
+    sums       n·min(τ + (r − 1)·bytes/(η_l·link), 2τ + 2(r − 1)/r·bytes/(η_l·link)), τ = τ_r·(log2 r)^γ of r ranks
+    exchanges  of data-parallel ranks: n·τ_x + bytes/(η_l·link)         latencies grow by a hop where ranks span nodes
 
 β, π: datasheet bandwidth and dense peak. Softmax is (a³ + b³)^⅓. Left out: overlap of communication with arithmetic,
-cache hits, pipeline parallelism, speculative drafts.
+cache hits, pipeline parallelism.
 """
 
 from __future__ import annotations
@@ -154,7 +155,6 @@ def _by_class(values: tuple[float, ...], kind: Array) -> Array:
 def step_work(t: ShardTable, r: StepRates, load: Load) -> StepWork:
     """Work and time of one step, row by row of the table; arrays in, arrays out."""
     wait_tok = load.decode_tok + load.busiest_tok
-    mean_tok = wait_tok
     real_tok = load.decode_tok + load.prefill_tok
     routed_tok = real_tok + np.minimum(r.padding_ratio, 1.0) * (wait_tok - real_tok)
     matrix_s, compute_s = _matrices(t, r, load, wait_tok)
@@ -166,18 +166,18 @@ def step_work(t: ShardTable, r: StepRates, load: Load) -> StepWork:
     prefill_s = load.busiest_tok * pairs_flop / (r.prefill_attention_ratio * t.peak_0_flop_s)
     state_tok_s = t.state_flop_tok / (0.1 * t.peak_0_flop_s)
     prefill_s = prefill_s + load.busiest_tok * state_tok_s
-    collective_s, link_byte = _collectives(t, r, wait_tok, mean_tok)
+    collective_s, link_byte = _collectives(t, r, wait_tok)
     launch_s = t.kernels_count * r.kernel_s + t.quantised_count * r.quantise_s + t.state_count * r.state_s
     launch_s = launch_s + t.moe_layers_count * r.routing_s
     sampled = load.head_tok * t.vocabulary_count * r.sampling_byte
     sampling_s = sampled / (r.memory_ratio * t.bandwidth_byte_s)
     one = 1.0 / t.tensor_count
-    touched_byte = sampled * one + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * mean_tok
-    flop_0 = t.matrix_flop_0 * mean_tok + t.head_flop * load.head_tok + attention_flop + load.prefill_tok * pairs_flop
+    touched_byte = sampled * one + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
+    flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention_flop + load.prefill_tok * pairs_flop
     return StepWork(
         matrix_s, expert_s, attention_s, prefill_s, launch_s, collective_s, sampling_s, one, compute_s +
         expert_compute_s + prefill_s,
-        flop_0, t.matrix_flop_1 * mean_tok, expert_flop, touched_byte + expert_byte + attention_byte, link_byte,
+        flop_0, t.matrix_flop_1 * wait_tok, expert_flop, touched_byte + expert_byte + attention_byte, link_byte,
     )  # fmt: skip
 
 
@@ -248,18 +248,26 @@ def _pairs_flop(t: ShardTable, past_tok: Array) -> Array:
     return np.asarray(t.prefill_flop_0 * past_tok + t.prefill_flop_1 * np.minimum(past_tok, t.window_tok))
 
 
-def _collectives(t: ShardTable, r: StepRates, wait_tok: Array, mean_tok: Array) -> tuple[Array, Array]:
+def _collectives(t: ShardTable, r: StepRates, wait_tok: Array) -> tuple[Array, Array]:
+    """Time [s], and bytes that a device sends, of sums over a tensor group and of exchanges between ranks of data."""
     ranks = t.tensor_count
     devices = t.tensor_count * t.data_count
-    far = devices > t.domain_count
-    link = r.link_ratio * np.where(far, t.scale_out_byte_s, t.link_byte_s)
-    hop = np.where(far, r.node_hop_ratio, 1.0)
+    link, hop = _links(t, r, ranks)
     message_byte = t.reduce_byte_tok * wait_tok
     latency_s = r.reduce_s * hop * np.log2(np.maximum(ranks, 2.0)) ** r.reduce_growth_ratio
     at_once_s = latency_s + (ranks - 1.0) * message_byte / link
     in_turn_s = 2.0 * latency_s + 2.0 * (ranks - 1.0) / ranks * message_byte / link
-    time_s = t.reduce_count * np.minimum(at_once_s, in_turn_s) * (ranks > 1.0)
-    sums = t.reduce_count * t.reduce_byte_tok * 2.0 * (ranks - 1.0) / ranks
-    exchange = t.exchange_byte_tok * np.minimum(t.active_count, t.data_count)
-    time_s = time_s + t.exchange_count * r.exchange_s * hop + exchange * wait_tok / link
-    return time_s, (sums + exchange) * mean_tok
+    sent_ratio = (ranks - 1.0) * np.where(at_once_s < in_turn_s, 1.0, 2.0 / ranks)
+    sums_s = t.reduce_count * np.minimum(at_once_s, in_turn_s) * (ranks > 1.0)
+    exchange_byte_tok = t.exchange_byte_tok * np.minimum(t.active_count, t.data_count)
+    link, hop = _links(t, r, devices)
+    exchanges_s = t.exchange_count * r.exchange_s * hop + exchange_byte_tok * wait_tok / link
+    return sums_s + exchanges_s, (t.reduce_count * t.reduce_byte_tok * sent_ratio + exchange_byte_tok) * wait_tok
+
+
+def _links(t: ShardTable, r: StepRates, devices: Array) -> tuple[Array, Array]:
+    """Bandwidth [byte/s] between so many devices that work together, and how much longer than within a node a message
+    takes."""
+    far = devices > t.domain_count
+    link = r.link_ratio * np.where(far, t.scale_out_byte_s, t.link_byte_s)
+    return np.asarray(link), np.where(far, r.node_hop_ratio, 1.0)

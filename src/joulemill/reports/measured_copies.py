@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+NOTE = "rows that repeat one measurement are read with the cut and pools of the one that states most of them"
+
 if TYPE_CHECKING:
     from joulemill.reports.measured import MeasuredRow
 
@@ -30,7 +32,11 @@ def told_by_copies(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
 
 
 def _measurement(row: MeasuredRow) -> tuple[object, ...]:
-    asked = (row.device.name, row.engine, row.input_tok, row.output_tok)
+    a = row.architecture
+    asked = (
+        row.device.name, row.engine, a.hidden, sum(g.count for g in a.groups), row.groups["precision"],
+        row.input_tok, row.output_tok,
+    )  # fmt: skip
     if len(row.measured) < 2:  # one number may agree by chance
         return (*asked, row.number)
     return (*asked, row.prefill is not None, *sorted(row.measured.items()))
@@ -49,6 +55,8 @@ def _told(row: MeasuredRow, full: MeasuredRow, copies: int) -> MeasuredRow:
         budget_tok=full.budget_tok,
         poll_count=full.poll_count,
         in_flight_req=full.in_flight_req,
+        launches=full.launches,
         pools_known=full.pools_known,
         pools_stated=full.pools_stated,
+        notes=(*row.notes, NOTE),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from joulemill.errors import InputError
 from joulemill.physics.architecture import Architecture
-from joulemill.physics.blocks import GroupedAttention, LatentAttention
+from joulemill.physics.blocks import LatentAttention
 from joulemill.physics.deployment import Parallelism
 
 Row = Mapping[str, str]
@@ -57,7 +57,7 @@ def read_cut(row: Row, a: Architecture, memory_byte: float, weight_byte: float, 
     apart = (row.get("mode") or "agg").startswith("disagg")
     if not apart:
         cut = _aggregated(row, a, concurrency)
-        return Reading(cut) if cut.data > 1 or _divides(a, cut.tensor) else _all_devices(cut.tensor)
+        return Reading(cut) if cut.data > 1 or a.divides_over(cut.tensor) else _all_devices(cut.tensor)
     if (row.get("decode_num_workers") or row.get("decode_batch_size") or "").strip():
         prefill = _cut(
             row, "prefill_tp_size", "prefill_attention_dp_size", "prefill_moe_tp_size", "prefill_moe_ep_size"
@@ -65,12 +65,6 @@ def read_cut(row: Row, a: Architecture, memory_byte: float, weight_byte: float, 
         cut = _cut(row, "decode_tp_size", "decode_attention_dp_size", "decode_moe_tp_size", "decode_moe_ep_size")
         return Reading(cut, prefill, whole(row, "decode_num_workers"), whole(row, "prefill_num_workers") * prefill.data)
     return _unstated(row, a, memory_byte, weight_byte, concurrency or 1.0)
-
-
-def _divides(a: Architecture, tensor: int) -> bool:
-    """Whether heads can be cut over ``tensor`` devices."""
-    heads = [g.mixer.heads for g in a.groups if isinstance(g.mixer, GroupedAttention | LatentAttention)]
-    return not heads or all(h % tensor == 0 for h in heads)
 
 
 def _all_devices(devices: int) -> Reading:
@@ -83,7 +77,7 @@ def _all_devices(devices: int) -> Reading:
 def _unstated(row: Row, a: Architecture, memory_byte: float, weight_byte: float, concurrency: float) -> Reading:
     prompts, tensor = whole(row, "prefill_tp_size"), whole(row, "decode_tp_size")
     spread = whole(row, "decode_moe_ep_size") > 1
-    if tensor == prompts > 1 and not _divides(a, tensor):
+    if tensor == prompts > 1 and not a.divides_over(tensor):
         return _all_devices(tensor)
     fits = 2 ** math.ceil(math.log2(max(weight_byte / (0.95 * memory_byte), 1.0)))
     latent = any(isinstance(g.mixer, LatentAttention) for g in a.groups)
@@ -91,7 +85,7 @@ def _unstated(row: Row, a: Architecture, memory_byte: float, weight_byte: float,
     if tensor < fits:  # ranks are not in the columns: at least those that hold the weights
         tensor, spread = (WIDEST_WORKER if full else fits), True
         cut = Parallelism(1, tensor, tensor)
-    elif a.is_moe and (full or tensor > 16 or not _divides(a, tensor)):
+    elif a.is_moe and (full or tensor > 16 or not a.divides_over(tensor)):
         cut = Parallelism(1, tensor, tensor)
     else:
         cut = Parallelism(tensor, 1, tensor if a.is_moe and spread else 1)

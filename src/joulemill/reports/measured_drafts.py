@@ -78,7 +78,7 @@ def with_drafts(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
 
 def _read(row: MeasuredRow, left_out: bool) -> MeasuredRow:
     """``row`` with its pools and drafts; ``left_out``: by the dump that lists deployments without drafts."""
-    kinds = {launch.draft_count > 0 for launch in row.launches}
+    kinds = set() if row.pools_stated else {launch.draft_count > 0 for launch in row.launches}
     row = launched(row, left_out)
     drafts = left_out if kinds != {True} and kinds != {False} else kinds == {True}
     if not drafts:

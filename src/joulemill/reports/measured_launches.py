@@ -15,6 +15,8 @@ from joulemill.catalog.inferencex import Asked, Launch, drafts_listed, launches
 if TYPE_CHECKING:
     from joulemill.reports.measured import MeasuredRow
 
+NOTE = "pools that no column states are those of InferenceX's configuration for these lengths and requests in flight"
+AMBIGUOUS_NOTE = f"{NOTE}; of several that fit, the first"
 #: Model families by what their names hold.
 FAMILIES = {"DeepSeek-R1": "DeepSeek-R1", "DeepSeek-V3": "DeepSeek-R1", "gpt-oss-120b": "gpt-oss-120b"}
 
@@ -36,11 +38,13 @@ def _family(model: str) -> str:
 
 
 def launched(row: MeasuredRow, drafted: bool) -> MeasuredRow:
-    """``row`` with the pools of the first of its launches that drafts, or does not; as it is where it has none."""
+    """``row`` with the pools of the first of its launches that drafts, or does not; as it is where it has none. Pools
+    count as stated where all those launches have the same."""
     if row.pools_stated or not row.launches:
         return row
     fitting: Sequence[Launch] = [x for x in row.launches if (x.draft_count > 0) == drafted] or row.launches
     first = fitting[0]
+    same = all((x.prefill, x.decode) == (first.prefill, first.decode) for x in fitting)
     return replace(
         row,
         cut=first.decode.cut,
@@ -48,6 +52,7 @@ def launched(row: MeasuredRow, drafted: bool) -> MeasuredRow:
         prefill_servers=float(first.prefill.ranks),
         batch_req=max(row.in_flight_req / first.decode.workers, 1.0),
         pools_known=True,
-        pools_stated=True,
+        pools_stated=same,
         draft_count=first.draft_count,
+        notes=(*row.notes, NOTE if same else AMBIGUOUS_NOTE),
     )

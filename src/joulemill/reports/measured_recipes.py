@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 #: Tokens a step holds where no script says otherwise: the default of vLLM's server, and of TensorRT-LLM.
 BUDGET_TOK = 8192.0
+HOPPER, BLACKWELL = ("h100", "h200", "gh200"), ("b200", "b300", "gb200", "gb300")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +54,19 @@ def narrow_keys(run: Launched, *, quantised: bool, scripted: bool) -> bool:
 
     ``quantised``: the weights are. TensorRT-LLM's quantised checkpoints state 8-bit keys, and its scripts set them, but
     for gpt-oss on Hopper. vLLM's scripts set them for Llama, and for gpt-oss on Blackwell; SGLang's on Blackwell, and
-    for Qwen3.5.
+    for Qwen3.5. No other devices are told of.
     """
-    hopper = run.device.startswith(("h100", "h200"))
+    hopper, blackwell = run.device.startswith(HOPPER), run.device.startswith(BLACKWELL)
     if run.engine == "trtllm":
         return quantised and not ("gpt-oss" in run.model and hopper)
     if run.engine == "sglang":
-        return scripted and (not hopper or "Qwen3.5" in run.model)
-    return scripted and ("Llama" in run.model or ("gpt-oss" in run.model and not hopper))
+        return scripted and (blackwell or "Qwen3.5" in run.model)
+    return scripted and ("Llama" in run.model or ("gpt-oss" in run.model and blackwell))
 
 
 def _sglang(run: Launched) -> Recipe:
     """On B200 (DeepSeek, Qwen3.5): a look each 10 steps, from 16 in flight on each 30; GLM-5 runs with defaults."""
-    if "b200" not in run.device or "GLM" in run.model:
+    if not run.device.startswith("b200") or "GLM" in run.model:
         return Recipe()
     budget = 16384.0 if run.precision == "fp4" else 32768.0
     return Recipe(budget, 30.0 if run.in_flight_req >= 16.0 else 10.0)

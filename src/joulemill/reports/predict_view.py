@@ -87,7 +87,7 @@ def answer(question: Question) -> Answer:
     if q.kv_dtype:
         precision = precision.with_kv(q.kv_dtype)
     device, node, notes = _plant(q.device)
-    cut = parallelism_for(q.devices, q.tp, q.dp, q.ep, moe=architecture.is_moe, kv_heads=0)
+    cut = parallelism_for(architecture, q.devices, q.tp, q.dp, q.ep)
     profile = profile_of(q.engine)
     deployment = Deployment(
         architecture, precision, device, cut, profile.partition("-")[0], node, q.batch_limit_req,

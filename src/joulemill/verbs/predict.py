@@ -28,7 +28,12 @@ def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> 
         help="device of the catalogue (joulemill show device), or a TOML file",
     )
     add("--devices", type=int, default=1, metavar="N", help="devices in all (default 1)")
-    add("--tp", type=int, metavar="N", help="tensor parallelism (default: all devices of a replica)")
+    add(
+        "--tp",
+        type=int,
+        metavar="N",
+        help="tensor parallelism (default: as many devices as the heads can be cut over)",
+    )
     add("--ep", type=int, metavar="N", help="devices that routed experts are spread over")
     add("--dp", type=int, metavar="N", help="ranks of data-parallel attention in a replica")
     add("--precision", metavar="FORMAT", help="bf16, fp8, nvfp4, int4 … (default: as released)")
