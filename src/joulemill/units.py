@@ -66,7 +66,8 @@ def parse_quantity(text: str, unit: str, *, name: str = "value") -> float:
     """
     match = _NUMBER.match(text)
     if match is None:
-        raise InputError(f"{name}: {text!r} is not a number with a unit; write it like '700 {unit}'".rstrip())
+        wanted = f"number with a unit; write it like '700 {unit}'" if unit else "number; write it like '700'"
+        raise InputError(f"{name}: {text!r} is not a {wanted}")
     number, given = float(match.group(1)), match.group(2) or ""
     factor = _factor(given, unit)
     if factor is None:

@@ -58,8 +58,9 @@ def test_starved_of_context(asked: list[tuple[float, int, int]], evidence: str, 
     options = BenchOptions(**given, trace=trace, slots=4, context_tok=256, out=tmp_path / "run")  # type: ignore[arg-type]
     found = right_or_undecided(options, "kv_capacity")
     kv = next(c for c in found.candidates if c.name == "kv_capacity")
-    if not crowded(found):  # else answers may not end within the window
-        assert any(evidence in text for text in kv.seen_for), kv
+    if crowded(found):
+        pytest.skip("other processes took the machine: answers may not have ended within the window")
+    assert any(evidence in text for text in kv.seen_for), kv
 
 
 def crowded(found: Diagnosis) -> bool:

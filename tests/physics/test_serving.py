@@ -66,6 +66,47 @@ def test_little_and_power_close() -> None:
     assert f.ttft_s + 255 * f.tpot_s == pytest.approx(64.0 * 256 / f.rate_tok_s)
 
 
+@settings(deadline=None, max_examples=50)
+@given(st.floats(1, 3000), st.floats(16, 60_000), st.floats(2, 2000))
+def test_little_holds_at_any_load_and_no_token_comes_before_its_step(batch: float, tok: float, out: float) -> None:
+    f = state(share(), batch, tok, out)
+    assert f.ttft_s > 0.0
+    assert f.ttft_s + (out - 1.0) * f.tpot_s == pytest.approx(batch * out / f.rate_tok_s)
+    assert f.tpot_s >= (f.decode.device_s[0] + f.host_s[0]) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("tok", [2000.0, 7999.0, 8001.0, 16_000.0, 64_000.0])
+def test_a_lone_prompt_takes_what_its_flop_take_whatever_the_budget(tok: float) -> None:
+    """Matrices alone: 2·7.5 G·I flop at less than the peak; twice the prompt takes over twice as long above 8k."""
+    ttft_s = state(share(), 1.0, tok, 512.0).ttft_s
+    assert ttft_s > 15e9 * tok / H100.peak_flop_s["bf16"]
+    if tok > 8000.0:
+        assert state(share(), 1.0, 2.0 * tok, 512.0).ttft_s > 1.9 * ttft_s
+    assert state(share(), 1.0, tok + 2.0, 512.0).ttft_s == pytest.approx(ttft_s, rel=0.1)
+
+
+def test_a_tensor_group_within_a_node_sums_at_its_links_however_many_there_are() -> None:
+    """Two groups of eight: exchanges of experts leave the node, sums over heads do not."""
+    model = find_model("deepseek-ai/DeepSeek-R1")
+    one, two = (shard_table([share(model, "h200", 8, dp, 8 * dp)]) for dp in (1, 2))
+    a = np.ones(1)
+    load = Load(a * 64, a * 2000, a * 0, a * 0, a * 0, a * 64, a)
+    step = rates("vllm-0.19").step
+    quiet = replace(step, exchange_s=0.0, node_hop_ratio=50.0)
+    two.columns["exchange_byte_tok"] = a * 0.0
+    assert step_work(two, quiet, load).collective_s == pytest.approx(step_work(one, quiet, load).collective_s)
+
+
+def test_drafted_tokens_take_room_in_a_step() -> None:
+    """Budget 8,192, I = 8,192, O = 64, three drafts: b(4 + 2.63·128) ≤ 8,192."""
+    table = shard_table([share(MOE, tp=4)])
+    a, zero = np.ones(1), np.zeros(1)
+    demand = Demand(a * 512, a * 8192, a * 8192, a * 64, zero, a * 8192, a * 0.9, table.tdp_w, zero, a, zero)
+    demand = replace(demand, draft_count=a * 3)
+    found = steady(table, rates("vllm"), demand)
+    assert found.decode_req[0] * (4.0 + float(demand.accepted_tok[0]) * 128.0) == pytest.approx(8192.0)
+
+
 def test_touched_experts_at_the_ends() -> None:
     one = experts_touched_count(np.array(1.0), np.array(128.0), np.array(8.0), np.array(1e9))
     many = experts_touched_count(np.array(1e7), np.array(128.0), np.array(8.0), np.array(1e9))
