@@ -129,10 +129,11 @@ def test_boards_are_asked_for_only_where_they_serve(tmp_path: Path) -> None:
 
 
 PROBE = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from joulemill.bench.limits import Limits
 from joulemill.meters.meter import MeterContext
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which tests may run, hands down that it is ignored
 with Limits(MeterContext(), (), ("power", "clock"), Path(sys.argv[1])) as found:
     with found.at(found.changes[0]), found.at(found.changes[1]):
         print("lowered", flush=True)
