@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,3 +45,10 @@ def test_nothing_wide_enough() -> None:
 def test_an_impossible_device_is_refused() -> None:
     with pytest.raises(InputError, match="below idle"):
         Device("d", "D", "V", "gpu", {"bf16": 1.0}, 1.0, 1.0, tdp_w=10.0, idle_w=20.0)
+
+
+def test_resting_power_is_the_idle_power_or_a_share_of_tdp_or_unknown() -> None:
+    bare = Device("d", "D", "V", "gpu", {"bf16": 1.0}, 1.0, 1.0)
+    assert bare.resting_w is None
+    assert replace(bare, tdp_w=100.0).resting_w == pytest.approx(12.0)
+    assert replace(bare, tdp_w=100.0, idle_w=7.0).resting_w == 7.0

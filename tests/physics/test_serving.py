@@ -137,6 +137,12 @@ def test_cap_below_demand_stretches_only_arithmetic() -> None:
     assert time[0] == 0.01 and energy[0] == pytest.approx(500.0 * p.ceiling_ratio * 0.01)
 
 
+@pytest.mark.parametrize(("device", "limit"), [("h100", 150.0), ("tpu-v6e", 200.0)])
+def test_what_a_limit_does_is_unknown_below_waiting_power_and_without_a_tdp(device: str, limit: float) -> None:
+    f = state(share(device=device), 32.0, limit=limit)
+    assert np.isnan([f.rate_tok_s, f.power_w, f.energy_j_tok, f.ttft_s]).all()
+
+
 def test_more_memory_traffic_with_context() -> None:
     assert state(share(), 32.0, 8000.0).itl_s > state(share(), 32.0, 100.0).itl_s
 

@@ -156,7 +156,7 @@ def _offered(d: Deployment, w: Workload, full_tok_s: float, joule: float) -> tup
     if w.rate_req_s is None:
         return full_tok_s, joule
     used = min(1.0, w.rate_req_s * w.output_tok / full_tok_s)
-    idle = d.device.idle_w or 0.12 * (d.device.tdp_w or 0.0)
+    idle = d.device.resting_w or np.nan
     return full_tok_s * used, joule + idle * d.device_count * (1.0 - used) / (full_tok_s * used)
 
 

@@ -25,6 +25,8 @@ WIDER: dict[str, tuple[str, ...]] = {
     "fp32": (),
 }
 
+#: Idle power over TDP where a device's is not known (assumed; those in the catalogue: 10–15 % of data-centre boards).
+IDLE_RATIO = 0.12
 KINDS = ("gpu", "tpu", "cpu", "accelerator")
 
 
@@ -60,6 +62,11 @@ class Device:
 
     def __post_init__(self) -> None:
         check_device(self)
+
+    @property
+    def resting_w(self) -> float | None:
+        """Idle power [W]; where it is not known 12 % of TDP (assumed), None where that is not known either."""
+        return self.idle_w or (IDLE_RATIO * self.tdp_w if self.tdp_w else None)
 
 
 def check_device(device: Device) -> None:

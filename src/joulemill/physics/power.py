@@ -53,10 +53,14 @@ def step_j(t: ShardTable, p: PowerRates, work: StepWork, step_s: Array) -> Array
 def limited(
     t: ShardTable, p: PowerRates, energy_j: Array, step_s: Array, compute_s: Array, limit_w: Array
 ) -> tuple[Array, Array]:
-    """Energy [J] and time [s] of a step under ``limit_w``: slower where the demand is above it, equal elsewhere."""
+    """Energy [J] and time [s] of a step under ``limit_w``: slower where the demand is above it, equal elsewhere.
+
+    NaN where the limit is no more than the board draws waiting, or where it is given and the TDP is not known.
+    """
     cap = limit_w * p.ceiling_ratio
     static_w = p.wait_ratio * t.tdp_w
     slow = capped_slowdown_ratio(energy_j / step_s, cap, static_w)
+    slow = np.where(np.isinf(slow) | (np.isnan(static_w) & np.isfinite(cap)), np.nan, slow)
     time_s = step_s + np.minimum(compute_s, step_s) * (slow - 1.0)
     held = np.where(slow > 1.0, np.minimum(cap * time_s, energy_j), energy_j)
     return np.asarray(held), np.asarray(time_s)

@@ -16,11 +16,12 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.batch import Choice, choose, swept
 from joulemill.physics.ceilings import BindingValue, CeilingValue, binding
 from joulemill.physics.deployment import Deployment
+from joulemill.physics.device import IDLE_RATIO
 from joulemill.physics.limits import Marginal, ceilings_of, least_other, marginals
 from joulemill.physics.node import node_figure
 from joulemill.physics.production import TwoStave, phi_figure, theta
 from joulemill.physics.serving import Demand, Rates, Steady, steady
-from joulemill.physics.shard import ShardTable, shard
+from joulemill.physics.shard import UNKNOWN_LINK_BYTE_S, ShardTable, shard
 from joulemill.physics.site import ReferencePue, Site, SiteFigures, site_figures
 from joulemill.physics.terms import Term, terms_of
 from joulemill.physics.utilisation import Plant, energy_j_tok
@@ -157,7 +158,7 @@ def _figures(
 ) -> dict[str, Figure]:
     replicas, devices = deployment.parallelism.replicas, deployment.device_count
     full = float(found.rate_tok_s[0]) * replicas
-    idle = deployment.device.idle_w or 0.12 * (deployment.device.tdp_w or 0.0)
+    idle = deployment.device.resting_w or np.nan
     power = devices * (float(found.power_w[0]) * used + idle * (1.0 - used))
     if not deployment.device.tdp_w:
         device_w = unknown("W", f"TDP of {deployment.device.label} is not known")
@@ -215,7 +216,7 @@ def _day(deployment: Deployment, figures: Mapping[str, Figure]) -> dict[float, f
     node_w, rate = figures["node_power_w"].value, figures["full_tok_s"].value
     if node_w is None or rate is None or deployment.node is None:
         return {}
-    idle = deployment.device.idle_w or 0.12 * (deployment.device.tdp_w or 0.0)
+    idle = deployment.device.resting_w or np.nan
     resting = node_figure(
         Figure(idle * deployment.device_count, "W", Basis.DATASHEET), deployment.device_count, deployment.node
     )
@@ -224,9 +225,14 @@ def _day(deployment: Deployment, figures: Mapping[str, Figure]) -> dict[float, f
 
 
 def _notes(deployment: Deployment, choice: Choice, used: float) -> tuple[str, ...]:
+    device, cut = deployment.device, deployment.parallelism
     notes = list(deployment.architecture.approximations)
     if used < 1.0:
         notes.append(f"devices are busy {used:.0%} of the time at the offered rate; the rest is idle power")
+    if device.idle_w is None and device.tdp_w:
+        notes.append(f"idle power of {device.label} is not known: {IDLE_RATIO:.0%} of its TDP is assumed")
+    if cut.devices > 1 and device.link_bandwidth_byte_s is None:
+        notes.append(f"link bandwidth of {device.label} is not known: {UNKNOWN_LINK_BYTE_S / 1e9:.0f} GB/s assumed")
     if not choice.meets:
         notes.append("the latency targets cannot be met on these devices")
     return tuple(notes)

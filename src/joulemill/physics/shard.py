@@ -34,6 +34,8 @@ from joulemill.physics.precision import Format, Precision
 
 Array = NDArray[np.float64]
 
+#: Bandwidth between devices whose links are not known [byte/s]: that of PCIe 4.0 x16 at large messages (assumed).
+UNKNOWN_LINK_BYTE_S = 25e9
 #: Classes of matrix arithmetic whose speeds differ: 16-bit; 8-bit scaled per tensor or channel; 8-bit scaled
 #: per block;
 #: 4-bit in hardware; narrow weights unpacked to a wider multiply.
@@ -134,7 +136,6 @@ class Shard:
     memory_byte: float = 0.0
     newest_count: float = 0.0
     tdp_w: float = 1.0
-    idle_w: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +185,11 @@ def shard(architecture: Architecture, precision: Precision, device: Device, cut:
 def _put_device(s: Shard, device: Device) -> None:
     s.peak_0_flop_s = s.peak_1_flop_s = s.expert_peak_flop_s = device.peak_flop_s[compute_dtype(device, "bf16")]
     s.bandwidth_byte_s, s.memory_byte = device.memory_bandwidth_byte_s, device.memory_byte
-    s.link_byte_s = device.link_bandwidth_byte_s or 25e9
-    s.scale_out_byte_s = device.scale_out_bandwidth_byte_s or 25e9
+    s.link_byte_s = device.link_bandwidth_byte_s or UNKNOWN_LINK_BYTE_S
+    s.scale_out_byte_s = device.scale_out_bandwidth_byte_s or UNKNOWN_LINK_BYTE_S
     s.domain_count = device.link_domain_count or 1.0
     s.newest_count = float("fp4" in device.peak_flop_s)
     s.tdp_w = math.nan if device.tdp_w is None else device.tdp_w
-    s.idle_w = device.idle_w or 0.12 * s.tdp_w
 
 
 def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precision, device: Device) -> None:

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from joulemill.physics.shard import FP8_BLOCK, ShardTable
 
 Array = NDArray[np.float64]
+#: Share of the 16-bit peak that the scan of a recurrent layer's prompt reaches (assumed; not fitted).
+STATE_COMPUTE_RATIO = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def step_work(t: ShardTable, r: StepRates, load: Load) -> StepWork:
     attention_s, attention_flop, attention_byte = _decode_attention(t, r, load)
     pairs_flop = _pairs_flop(t, load.past_tok)
     prefill_s = load.busiest_tok * pairs_flop / (r.prefill_attention_ratio * t.peak_0_flop_s)
-    state_tok_s = t.state_flop_tok / (0.1 * t.peak_0_flop_s)
+    state_tok_s = t.state_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)
     prefill_s = prefill_s + load.busiest_tok * state_tok_s
     collective_s, link_byte = _collectives(t, r, wait_tok)
     launch_s = t.kernels_count * r.kernel_s + t.quantised_count * r.quantise_s + t.state_count * r.state_s
