@@ -126,6 +126,15 @@ def test_staves_stand_in_order_of_height() -> None:
     assert heights[" binding"] == min(every)
 
 
+def test_names_of_staves_take_no_more_room_than_they_have() -> None:
+    ceilings = example().ceilings * 3
+    picture = pictures.barrel(ceilings, "memory_bandwidth", 166.0)
+    pressed = re.findall(r'textLength="([\d.]+)"[^>]*>(\w+)<', picture)
+    assert {word for _, word in pressed} >= {"bandwidth"}
+    assert all(float(room) < pictures.WIDTH / len(ceilings) for room, _ in pressed)
+    assert ">KV<" in picture and "KV" not in {word for _, word in pressed}
+
+
 def test_hostile_names_are_text() -> None:
     assert HOSTILE not in html.render(example())
     assert str(jinja2.filters.escape(HOSTILE)) in html.render(example())

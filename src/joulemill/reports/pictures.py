@@ -24,8 +24,11 @@ def _svg(height: int, name: str, description: str, body: list[str]) -> str:
     )
 
 
-def _text(x: float, y: float, words: str, style: str = "", anchor: str = "middle") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{style}">{escape(words)}</text>'
+def _text(x: float, y: float, words: str, style: str = "", anchor: str = "middle", room: float | None = None) -> str:
+    """Words at a place, pressed together where they would take more than ``room``."""
+    wide = len(words) * (6.4 if "strong" in style else 5.5)  # of a character in the smallest size, about
+    fit = f' textLength="{room:.1f}" lengthAdjust="spacingAndGlyphs"' if room and wide > room else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{style}"{fit}>{escape(words)}</text>'
 
 
 def _bar(x: float, y: float, width: float, height: float, style: str) -> str:
@@ -87,7 +90,8 @@ def _stave(
         body.append(_text(middle, bottom - 16, "?", "small"))
     words = title(ceiling.name).split()
     for line, word in enumerate(words[:3]):
-        body.append(_text(middle, bottom + 14 + 12 * line, word, "strong tiny" if binding else "tiny"))
+        style = "strong tiny" if binding else "tiny"
+        body.append(_text(middle, bottom + 14 + 12 * line, word, style, room=pitch - 4))
     return body
 
 
