@@ -82,14 +82,14 @@ async def drive(url: str, concurrency: int, rounds: int = 4, ramp_s: float | Non
     )
 
 
-async def sleep_overshoot(seconds: float = 1.0) -> float:
-    """The 90th percentile by which a sleep of 10 ms comes late with nothing else in this loop."""
+async def sleep_overshoot(seconds: float = 1.0, nap_s: float = 0.010, percentile: float = 90.0) -> float:
+    """By how much a sleep of ``nap_s`` comes late with nothing else in this loop [s]."""
     late, end_s = [], time.monotonic() + seconds
     while time.monotonic() < end_s:
-        due_s = time.monotonic() + 0.010
-        await asyncio.sleep(0.010)
+        due_s = time.monotonic() + nap_s
+        await asyncio.sleep(nap_s)
         late.append(time.monotonic() - due_s)
-    return float(np.percentile(late, 90))
+    return float(np.percentile(late, percentile))
 
 
 def runner() -> asyncio.Runner:
