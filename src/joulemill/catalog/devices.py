@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
-from joulemill.physics.device import Device
+from joulemill.physics.device import KINDS, Device
 from joulemill.units import parse_quantity
 
 #: parameter of the CSV → (field of Device, SI unit that the value is parsed to)
@@ -126,16 +126,23 @@ def load_device(path: Path) -> Device:
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"device file {path}: {error}") from None
+    return device_of_facts({"name": path.stem, **table}, f"device file {path}")
+
+
+def device_of_facts(facts: Mapping[str, Any], where: str) -> Device:
+    """A user's device from its table (see ``load_device``); ``where`` names the table in messages."""
+    table = dict(facts)
     about = {
         k: str(table.pop(k, default))
-        for k, default in (("name", path.stem), ("label", ""), ("vendor", "unknown"), ("kind", ""))
+        for k, default in (("name", "device"), ("label", ""), ("vendor", "unknown"), ("kind", ""))
     }
-    if not about["kind"]:
-        raise InputError(f'device file {path}: kind is missing; write kind = "gpu" (or tpu, cpu, accelerator)')
-    stated = {str(k): str(v) for k, v in table.items()}
-    return _build(about["name"], about["label"] or about["name"], about["vendor"], about["kind"], stated)
+    if about["kind"] not in KINDS:
+        stated = "is missing" if not about["kind"] else f"is {about['kind']!r}"
+        raise InputError(f'{where}: kind {stated}; write kind = "gpu" (or {", ".join(k for k in KINDS if k != "gpu")})')
+    stated_facts = {str(k): str(v) for k, v in table.items()}
+    return _build(about["name"], about["label"] or about["name"], about["vendor"], about["kind"], stated_facts)
 
 
 def resolve_device_name(name: str) -> str:
