@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemill.errors import InputError
-from joulemill.units import parse_count, parse_quantity, parse_share, say_quantity
+from joulemill.units import parse_count, parse_quantity, parse_ratio, say_quantity
 
 
 @pytest.mark.parametrize(
@@ -77,16 +77,16 @@ def test_bounds_are_named_with_the_text_of_the_user(text: str, bounds: dict[str,
 
 
 def test_shares_ask_for_the_per_cent() -> None:
-    assert parse_share("5%", name="--x") == parse_share("0.05", name="--x") == 0.05
-    assert parse_share("500%", name="--x", most=float("inf")) == 5.0 and parse_share("0.7", name="--x") == 0.7
+    assert parse_ratio("5%", name="--x") == parse_ratio("0.05", name="--x") == 0.05
+    assert parse_ratio("500%", name="--x", most=float("inf")) == 5.0 and parse_ratio("0.7", name="--x") == 0.7
     with pytest.raises(InputError, match=r"--x: '5' would be 500%; did you mean 5%\? Write the % sign"):
-        parse_share("5", name="--x", most=float("inf"))
+        parse_ratio("5", name="--x", most=float("inf"))
     with pytest.raises(InputError, match="did you mean 70%"):
-        parse_share("70", name="--x")
+        parse_ratio("70", name="--x")
     with pytest.raises(InputError, match="must lie between 0 % and 100 %"):
-        parse_share("170%", name="--x")
+        parse_ratio("170%", name="--x")
     with pytest.raises(InputError, match="must be at least 0 %"):
-        parse_share("-5%", name="--x", most=float("inf"))
+        parse_ratio("-5%", name="--x", most=float("inf"))
 
 
 def test_counts_are_whole_and_bounded() -> None:

@@ -101,16 +101,18 @@ def parse_quantity(
         raise InputError(
             f"{name}: {_short(text)} has unit {written!r}; it needs {_needed(unit)} (prefixes such as k, M, m are fine)"
         )
-    return _bounded(number * factor, text, name, _Range(unit, least, most, above))
+    return _bounded(
+        number * factor, text, name, _Range(unit, least if above is None else above, most, above is not None)
+    )
 
 
-def parse_share(text: str, *, name: str, least: float = 0.0, most: float = 1.0) -> float:
+def parse_ratio(text: str, *, name: str, least: float = 0.0, most: float = 1.0) -> float:
     """Read a share or a relative change: "5%" or 0.05, between ``least`` and ``most``.
 
     A bare number of more than 0.2 could be meant in per cent (5 for 5 %), so only a share that stays below 1 by its
     bounds may be written so. Raises InputError that asks for the per cent.
 
-    >>> parse_share("5%", name="--max-increase")
+    >>> parse_ratio("5%", name="--max-increase")
     0.05
     """
     value = parse_quantity(text, "", name=name)
@@ -153,29 +155,26 @@ def say_quantity(value: float, unit: str) -> str:
 
 @dataclass(frozen=True)
 class _Range:
-    """What a quantity may be: from ``least`` (or above ``above``) to ``most``; None is no bound."""
+    """What a quantity may be: from ``low`` to ``high``, None is no bound; ``low`` itself may not be where ``open``."""
 
     unit: str
-    least: float | None = None
-    most: float | None = None
-    above: float | None = None
+    low: float | None = None
+    high: float | None = None
+    open: bool = False
 
     def holds(self, value: float) -> bool:
-        return not (
-            (self.least is not None and value < self.least)
-            or (self.above is not None and value <= self.above)
-            or (self.most is not None and value > self.most)
-        )
+        if self.low is not None and (value < self.low or (self.open and value == self.low)):
+            return False
+        return self.high is None or value <= self.high
 
     def words(self) -> str:
-        if self.above is not None:
-            most = "" if self.most is None else f" and at most {self._say(self.most)}"
-            return f"be above {self._say(self.above)}{most}"
-        if self.least is None:
-            return f"be at most {self._say(self.most or 0.0)}"
-        if self.most is None or self.most == math.inf:
-            return f"be at least {self._say(self.least)}"
-        return f"lie between {self._say(self.least)} and {self._say(self.most)}"
+        if self.low is None:
+            return f"be at most {self._say(self.high or 0.0)}"
+        if self.high is None or self.high == math.inf:
+            return f"be {'above' if self.open else 'at least'} {self._say(self.low)}"
+        if self.open:
+            return f"be above {self._say(self.low)} and at most {self._say(self.high)}"
+        return f"lie between {self._say(self.low)} and {self._say(self.high)}"
 
     def _say(self, value: float) -> str:
         return f"{value * 100:,.4g} %" if self.unit == "%" else say_quantity(value, self.unit)
