@@ -138,8 +138,8 @@ class Watched:
         found = []
         while self._waiting and (not self._waiting[0][0].observed or settled(self._waiting[0][2])):
             interval, start_s, end_s = self._waiting.popleft()
-            energy = self.meters.energy(start_s, end_s) if interval.observed else {}
-            found.append(replace(interval, energy=energy))
+            energy, findings = self.meters.account(start_s, end_s) if interval.observed else ({}, ())
+            found.append(replace(interval, energy=energy, findings=findings))
         return found
 
     def _interval(self, after: ServerSample) -> Interval | None:
