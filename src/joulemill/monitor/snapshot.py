@@ -13,6 +13,9 @@ from enum import StrEnum
 
 from joulemill.figure import Figure
 
+#: Why a target is not up before its first scrape.
+NOT_YET = "not scraped yet"
+
 
 class TokenKind(StrEnum):
     """The kinds of tokens that a counter tells apart; ``CACHED`` are prompt tokens too."""
