@@ -39,9 +39,11 @@ def _server_arguments(group: Any) -> None:
     group.add_argument("--model", help="model name at --url (default: the only one that it serves)")
     group.add_argument("--api", choices=("chat", "completions"), default="chat", help="which endpoint (default: chat)")
     group.add_argument(
-        "--device", metavar="NAME", help="hardware of --url, for its ceilings (see `joulemill show device`)"
+        "--device",
+        metavar="NAME[:COUNT]",
+        help="hardware of --url, for its ceilings: see `joulemill show device`, or a TOML file of its facts",
     )
-    group.add_argument("--devices", type=int, default=1, metavar="N", help="how many of them (default: 1)")
+    group.add_argument("--devices", type=int, metavar="N", help="how many of them (default: 1)")
     group.add_argument("--gguf", type=Path, metavar="FILE", help="model of the embedded server (default: SmolLM2-135M)")
     group.add_argument("--threads", type=int, metavar="N", help="threads of the embedded server (default: all cores)")
     group.add_argument("--slots", type=int, metavar="N", help="parallel slots of the embedded server")
@@ -205,10 +207,9 @@ def _burstiness(text: str) -> float:
 
 def _device(args: argparse.Namespace) -> dict[str, Any] | None:
     if args.device is None:
+        if args.devices is not None:
+            raise InputError(f"--devices {args.devices} says how many: name them with --device NAME too")
         return None
-    if args.devices < 1:
-        raise InputError(f"--devices must be at least 1, not {args.devices}")
-    from joulemill.catalog.devices import find_device
+    from joulemill.catalog.stated_device import stated_device
 
-    device = find_device(args.device)
-    return {"name": device.name, "kind": device.kind, "count": args.devices}
+    return stated_device(args.device, args.devices)

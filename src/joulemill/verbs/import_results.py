@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, write the run folder, print the report."""
     from joulemill.bench.folder import free_folder, write_run
+    from joulemill.catalog.stated_device import stated_device
     from joulemill.imports.opening import import_files
     from joulemill.imports.recording import Choice
     from joulemill.reports.load import load_report
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.model:
         told["model"] = {"name": args.model}
     if args.device:
-        told["device"] = device_of(args.device)
+        told["device"] = stated_device(args.device)
     if args.site:
         told["site"] = site_of(args.site)
     record = import_files(args.files, Choice(args.part, args.client_tokens), args.meter_file, told)
@@ -66,15 +67,3 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_terminal(report)
     return 0
-
-
-def device_of(text: str) -> dict[str, Any]:
-    """``NAME[:COUNT]`` as {"name", "count"}. Raises InputError for a device that the catalogue does not have."""
-    from joulemill.catalog.devices import find_device
-    from joulemill.errors import InputError
-
-    name, _, count = text.rpartition(":") if text.rpartition(":")[2].isdigit() else (text, "", "1")
-    find_device(name)
-    if int(count) < 1:
-        raise InputError(f"--device {text}: the count must be at least 1")
-    return {"name": name, "count": int(count)}

@@ -80,7 +80,10 @@ def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], M
             ending.callback(_exported(monitor, config.period_s))
         app = None if page is None else _app(monitor, history, page[2])
         if page is not None:
-            sys.stderr.write(f"page: http://{page[0]}:{page[1]}/   metrics: http://{page[0]}:{page[1]}/metrics\n")
+            from joulemill.monitor.serve import shown
+
+            where = shown(page[0], page[1])
+            sys.stderr.write(f"page: {where}/   metrics: {where}/metrics\n")
         asyncio.run(_watch(monitor, duration_s, args.once, (app, page), again))
     now = monitor.snapshot()
     _tell(now, args.json)
