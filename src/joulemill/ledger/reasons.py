@@ -52,6 +52,7 @@ class Reason(StrEnum):
     INSIGNIFICANT = "insignificant"
     TOKENS_DISAGREE = "token_counts_disagree"
     UNCOUNTED_TOKENS = "uncounted_tokens"
+    CACHED_PROMPTS = "prompts_cached_before"
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,9 @@ class Tokens:
     """Exact counts in the window, by the server's own usage; ``by_metrics`` what its /metrics counters say.
 
     ``mismatch_ratio`` is |usage − metrics| ÷ usage of output tokens; None where the server has no counters.
+    ``cached_unexplained`` are prompt tokens of the load, warm-up included, that the server had in a cache and that
+    neither the chat template nor a shared prefix nor earlier turns explain; None where nobody can tell.
+    ``cached_unexplained_ratio`` is their share of the load's prompt tokens.
     """
 
     output: int
@@ -124,6 +127,8 @@ class Tokens:
     mismatch_ratio: float | None
     basis: str = "measured"
     note: str | None = None
+    cached_unexplained: int | None = None
+    cached_unexplained_ratio: float | None = None
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ def tokens(account: Account) -> doc.Tokens:
         by_metrics={**{f"usage_{k}": v for k, v in count.by_usage.items()}, **count.by_metrics},
         mismatch_ratio=count.mismatch_ratio,
         note="; ".join(notes) or None,
+        cached_unexplained=None if count.caching is None else round(count.caching.unexplained_tok),
+        cached_unexplained_ratio=None if count.caching is None else count.caching.unexplained_ratio,
     )
 
 

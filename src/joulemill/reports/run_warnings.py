@@ -23,6 +23,9 @@ def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: do
 def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
     if record.status != "complete":
         yield f"The run was {record.status}: {record.status_reason or 'no reason given'}. What was measured is kept."
+    told = counted.tokens.caching.finding() if counted.tokens and counted.tokens.caching else None
+    if told is not None:
+        yield f"The load met a cache of its own prompts: {told.detail}."
     failed = {k: v for k, v in counted.load_latency.by_outcome.items() if k != Outcome.OK and v}
     if failed:
         yield "Some requests failed: " + ", ".join(f"{v} {k}" for k, v in failed.items()) + "."
