@@ -15,11 +15,12 @@ from typing import Any
 from joulemill.errors import InputError
 
 #: Headers that the client or HTTP itself sets: another value would break the measurement or the exchange.
-_OURS = frozenset(
-    "host content-length content-type transfer-encoding connection accept-encoding expect te upgrade trailer".split()
-)
+_OURS = {
+    *["host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding", "expect"],
+    *["te", "upgrade", "trailer"],
+}
 #: Fields of the body that the measurement itself decides.
-_FIELDS = frozenset("messages prompt model stream stream_options max_tokens n best_of".split())
+_FIELDS = {"messages", "prompt", "model", "stream", "stream_options", "max_tokens", "n", "best_of"}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}", re.ASCII)
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]{0,8190}[\x21-\x7e])?", re.ASCII)
 FROM_ENVIRONMENT = "env:"

@@ -199,7 +199,9 @@ class BenchOptions:
                 "being the bottleneck; run several clients, or give less"
             )
         if self.duration_s is not None and self.duration_s < LEAST_LOAD_S:
-            raise InputError(f"--duration must be at least {LEAST_LOAD_S:g} s, not {self.duration_s:g} s: no rate shows")
+            raise InputError(
+                f"--duration must be at least {LEAST_LOAD_S:g} s, not {self.duration_s:g} s: no rate shows"
+            )
         if self.duration_s is not None and self.warmup_s > MOST_WARMUP * self.duration_s:
             raise InputError(
                 f"--warmup {self.warmup_s:g} s is more than {MOST_WARMUP:g} times the {self.duration_s:g} s that are "

@@ -264,9 +264,7 @@ class _Run:
         rules = AskRules(options.timeout_s, ignore_eos=options.ignore_eos and facts.takes_ignore_eos)
         mill = PromptMill(options.seed, shared_prefix_tok=options.shared_prefix_tok, salt=self.salt)
         workload = Workload(mill, options.input_lengths, options.output_lengths, rules)
-        return Engine(
-            session, endpoint, workload, self.writer.request, retries=options.retries, note=self._notice
-        )
+        return Engine(session, endpoint, workload, self.writer.request, retries=options.retries, note=self._notice)
 
     def _doing(self) -> str:
         if self.engine is None:

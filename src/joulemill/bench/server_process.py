@@ -17,9 +17,10 @@ from joulemill.bench.facts import serves_here
 from joulemill.errors import InputError
 
 #: Programs that listen for another's sake: their CPU time is not that of serving.
-_PROXIES = frozenset(
-    "docker-proxy rootlessport slirp4netns pasta kubectl ssh sshd socat nginx haproxy envoy traefik caddy".split()
-)
+_PROXIES = {
+    *["docker-proxy", "rootlessport", "slirp4netns", "pasta", "kubectl", "ssh", "sshd", "socat"],
+    *["nginx", "haproxy", "envoy", "traefik", "caddy"],
+}
 _LISTENING = "0A"
 
 

@@ -96,7 +96,7 @@ def _explained_tok(request: RequestRecord, allowed_tok: float) -> float:
 
 
 def counted_between(samples: Sequence[ServerSample], name: str, window: tuple[float, float]) -> float | None:
-    """Increase of a counter over ``window``, linear between looks; None where looks do not bracket it or it restarts."""
+    """Increase of a counter over ``window``, linear between looks; None where they do not bracket it."""
     kept = [(s.t_mono_s, s.values[name]) for s in samples if s.error is None and name in s.values]
     if len(kept) < 2:
         return None

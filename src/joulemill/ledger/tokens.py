@@ -128,9 +128,7 @@ def _mean_chunk_tok(requests: Sequence[RequestRecord]) -> float | None:
     return sum(tok for tok, _ in counted) / chunks if chunks else None
 
 
-_Check = tuple[
-    dict[str, float | None], dict[str, float | None], float | None, list[Finding], Sequence[RequestRecord]
-]
+_Check = tuple[dict[str, float | None], dict[str, float | None], float | None, list[Finding], Sequence[RequestRecord]]
 
 
 def _checked(load: Sequence[RequestRecord], every: Sequence[RequestRecord], samples: Sequence[ServerSample]) -> _Check:

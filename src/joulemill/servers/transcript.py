@@ -128,7 +128,8 @@ class _Reading:
         except (ValueError, RecursionError):
             message = None
         if event.kind == b"error" or (isinstance(message, dict) and message.get("error")):
-            self.fault = self.fault or (Outcome.HTTP_ERROR, f"error in the stream: {error_text(event.data, secrets=self.secrets)}")
+            said = error_text(event.data, secrets=self.secrets)
+            self.fault = self.fault or (Outcome.HTTP_ERROR, f"error in the stream: {said}")
         elif isinstance(message, dict):
             self._message(t_mono_s, message)
         elif not self.done:
