@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import InputError
+from joulemill.errors import EXIT_INTERRUPTED, InputError
+from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 from joulemill.verbs.site import keep_grid, site_of
 from joulemill.verbs.sweep import run_several, sweep_arguments
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 #: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
 KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
-EXIT_INTERRUPTED = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +95,7 @@ def _account_arguments(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, analyse, print. 0 done, 1 the server failed in the run, 2 interrupted, with what was measured kept."""
+    """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted, with what was measured kept."""
     from joulemill.verbs.report import baseline_of, print_terminal, write_page
 
     options, baseline = options_of(args), baseline_of(args.baseline)
@@ -104,14 +104,14 @@ def run(args: argparse.Namespace) -> int:
     folder = _measure(options)
     keep_grid(folder)
     from joulemill.bench.reading import read_run
-    from joulemill.reports import serialise
     from joulemill.reports.analyse import analyse
+    from joulemill.reports.serialise import plain
 
     report = analyse(read_run(folder))
     if args.html:
         write_page(report, args.html, baseline, folder)
     if args.json:
-        sys.stdout.write(serialise.to_json(report))
+        print_json(plain(report))
     else:
         print_terminal(report, baseline)
     if report.status != "complete":
