@@ -177,7 +177,13 @@ class Quality:
 
 @dataclass(frozen=True)
 class Client:
-    """Whether the client itself was the bottleneck, and whether the machine was quiet."""
+    """Whether the latencies are the server's, whether the client held the rate up, and whether the machine was quiet.
+
+    valid            the latencies are the server's; else ``reasons``
+    binds            the client was the bottleneck of the rate; None in documents older than this member, which called
+                     every client that was not valid the bottleneck
+    lateness_ratio   the share of the rate that its lateness can have cost
+    """
 
     valid: bool
     reasons: tuple[str, ...]
@@ -186,6 +192,13 @@ class Client:
     cpu_ratio_max: float | None
     machine_quiet: bool | None
     quiet_notes: tuple[str, ...] = ()
+    binds: bool | None = None
+    lateness_ratio: float | None = None
+
+    @property
+    def bottleneck(self) -> bool:
+        """Whether the rate is the client's own."""
+        return not self.valid if self.binds is None else self.binds
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,15 @@ def meters(report: Report) -> list[tuple[str, str]]:
     quiet = {True: "quiet", False: "busy with other work", None: "unknown"}[client.machine_quiet]
     return [
         *(listed or [("meters", "none")]),
-        ("client", "valid" if client.valid else "INVALID: " + "; ".join(client.reasons)),
+        ("client", _client(report)),
         ("machine", "; ".join([quiet, *client.quiet_notes])),
         ("site", f"{report.site.name}, as its file states it" if report.site.name else "not stated"),
     ]
+
+
+def _client(report: Report) -> str:
+    client = report.client
+    if client.valid:
+        return "on time"
+    said = "; ".join(client.reasons)
+    return f"the BOTTLENECK: {said}" if client.bottleneck else f"late, which its latencies hold: {said}"

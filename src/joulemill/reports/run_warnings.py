@@ -34,8 +34,12 @@ def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
 
 
 def _of_client(client: doc.Client) -> Iterator[str]:
-    if not client.valid:
-        yield "The client was the bottleneck; rate and latencies are not the server's: " + "; ".join(client.reasons)
+    said = "; ".join(client.reasons)
+    if client.bottleneck:
+        yield f"The client was the bottleneck; rate and latencies are not the server's: {said}."
+    elif not client.valid:
+        share = "" if client.lateness_ratio is None else f" ({client.lateness_ratio:.1%} of a request's time)"
+        yield f"The client was late, so latencies hold some of its own time; the rate is the server's{share}: {said}."
     if client.machine_quiet is False:
         yield "The machine was not quiet: " + "; ".join(client.quiet_notes) + ". A CPU server can slow down many-fold."
 

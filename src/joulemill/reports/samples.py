@@ -192,7 +192,7 @@ def _faults(report: Report) -> tuple[str, ...]:
     found = []
     if report.status != "complete":
         found.append(f"the run was {report.status} ({report.status_reason or 'no reason given'})")
-    if not report.client.valid:
+    if report.client.bottleneck:
         found.append("the client was the bottleneck: " + "; ".join(report.client.reasons))
     if (report.tokens.cached_unexplained_ratio or 0.0) > UNEXPLAINED_RATIO:
         found.append(
@@ -206,6 +206,8 @@ def _notes(report: Report) -> tuple[str, ...]:
     found = []
     if not report.window.steady:
         found.append(f"the window was not steady: {report.window.note}")
+    if not report.client.valid and not report.client.bottleneck:
+        found.append("the client was late: " + "; ".join(report.client.reasons))
     if report.client.machine_quiet is False:
         found.append("the machine was not quiet")
     return tuple(found)
