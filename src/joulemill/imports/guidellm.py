@@ -56,6 +56,7 @@ def parse(document: Document, choice: Choice) -> Recording:
         warnings = (*warnings, "the file holds no single requests (it was saved without them): its summary only")
     backend = run.at("config", "backend")
     ends = [r.end_mono_s for r in requests if r.end_mono_s is not None]
+    statements = _stated(run["metrics"])
     return Recording(
         tool=TOOL,
         tool_version=root.at("metadata", "guidellm_version").text(),
@@ -65,8 +66,8 @@ def parse(document: Document, choice: Choice) -> Recording:
         options=_options(run),
         model={"name": backend["model"].text()},
         server={"url": backend["target"].text()},
-        stated=_stated(run["metrics"]),
-        warnings=(*warnings, _COUNTS),
+        stated=statements.found,
+        warnings=(*warnings, *statements.left_out, _COUNTS),
     )
 
 
@@ -150,7 +151,7 @@ def _request(item: Part, group: str, origin: float | None) -> RequestRecord:
     )
 
 
-def _stated(metrics: Part) -> tuple[Any, ...]:
+def _stated(metrics: Part) -> Statements:
     found = Statements(TOOL)
 
     def of(name: str) -> Part:
@@ -164,4 +165,4 @@ def _stated(metrics: Part) -> tuple[Any, ...]:
     found.percentiles("guidellm.time_per_output_token_s", of("time_per_output_token_ms"), _KEYS, 1e-3, _TPOT)
     found.add("tokens.prompt_mean", of("prompt_token_count")["mean"], "tok")
     found.add("tokens.output_mean", of("output_token_count")["mean"], "tok")
-    return found.found
+    return found
