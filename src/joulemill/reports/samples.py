@@ -14,6 +14,7 @@ from joulemill.bench.folder import read_run
 from joulemill.decisions.sample import Sample, Share
 from joulemill.figure import Basis, Figure
 from joulemill.ledger.account import Account
+from joulemill.ledger.caching import UNEXPLAINED_RATIO
 from joulemill.ledger.record import Outcome, RunRecord, Scope
 from joulemill.ledger.window import load_requests
 from joulemill.reports.analyse import analyse
@@ -194,8 +195,13 @@ def faults_of(report: Report) -> tuple[str, ...]:
     found = []
     if report.status != "complete":
         found.append(f"the run was {report.status} ({report.status_reason or 'no reason given'})")
-    if not report.client.valid:
+    if report.client.bottleneck:
         found.append("the client was the bottleneck: " + "; ".join(report.client.reasons))
+    if (report.tokens.cached_unexplained_ratio or 0.0) > UNEXPLAINED_RATIO:
+        found.append(
+            f"{report.tokens.cached_unexplained} of its prompt tokens came from a cache that had met them before the "
+            "run: this is no measurement of computing them"
+        )
     if report.window.duration_s > 0.0:
         found += _window_faults(report)
     return tuple(found)
@@ -214,4 +220,9 @@ def _window_faults(report: Report) -> list[str]:
 
 
 def _notes(report: Report) -> tuple[str, ...]:
-    return ("the machine was not quiet",) if report.client.machine_quiet is False else ()
+    found = []
+    if not report.client.valid and not report.client.bottleneck:
+        found.append("the client was late: " + "; ".join(report.client.reasons))
+    if report.client.machine_quiet is False:
+        found.append("the machine was not quiet")
+    return tuple(found)

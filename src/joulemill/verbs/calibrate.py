@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from joulemill.errors import MachineError
+from joulemill.streams import print_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit, write the file, print what moved."""
-    import json
     from dataclasses import asdict
 
     from joulemill.reports.calibration import calibrate_runs
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as fault:
         raise MachineError(f"{args.out}: cannot be written ({fault.strerror}); choose another --out FILE") from fault
     if args.json:
-        sys.stdout.write(json.dumps(asdict(found) | {"file": str(args.out)}, indent=2) + "\n")
+        print_json(asdict(found) | {"file": str(args.out)})
         return 0
     for name, error in found.stderr.items():
         sys.stdout.write(f"{name:<20}{found.coefficients[name]:>12.4g}  ± {error:.0%}\n")
