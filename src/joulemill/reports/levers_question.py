@@ -11,6 +11,7 @@ from joulemill.catalog.levers import evidence_of, paired_errors
 from joulemill.catalog.models import find_model
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import rates
+from joulemill.catalog.stated_device import count_in, device_in
 from joulemill.decisions.lever_case import Case, Model, Settings
 from joulemill.decisions.levers import Study, all_levers, study
 from joulemill.errors import InputError
@@ -101,10 +102,12 @@ def question_of_run(path: Path, given: Question | None, record: RunRecord | None
     What ``given`` names of model, device and site comes first; ``record`` stands for the folder's where it was altered.
     InputError where the run's model or device is not known.
     """
+    if not path.exists():
+        raise InputError(f"{path}: no such run; give the run folder that `joulemill bench` wrote")
     if not path.is_dir():
         raise InputError(f"{path}: levers need the run folder that `joulemill bench` wrote, not a report")
     record = record or read_run(path)
-    device, count = _device_of(record, given)
+    device, count, own = _device_of(record, given)
     model = given.model if given and given.model else _model_of(record)
     counted = account_of(record)
     load = measured_load(record, counted)
@@ -114,21 +117,23 @@ def question_of_run(path: Path, given: Question | None, record: RunRecord | None
     question = replace(
         base, model=model, device=device, devices=base.devices if base.devices > 1 else count,
         input_tok=max(load.prompt_tok, 1.0), output_tok=max(load.output_tok, 1.0),
-        batch_req=max(load.in_flight_count, 1.0), facility=run_site(record, counted),
+        batch_req=max(load.in_flight_count, 1.0), facility=run_site(record, counted), hardware=own,
     )  # fmt: skip
     return question, analyse(record)
 
 
-def _device_of(record: RunRecord, given: Question | None) -> tuple[str, int]:
-    told = record.manifest.get("device") or {}
-    count = int(told.get("count") or 1)
-    name = given.device if given and given.device else str(told.get("name") or "")
+def _device_of(record: RunRecord, given: Question | None) -> tuple[str, int, Device | None]:
+    """Name, how many, and the device itself where it is the user's own and the run keeps its facts."""
+    table = record.manifest.get("device") or {}
+    if given and given.device:
+        return given.device, count_in(table), None
+    name = str(table.get("name") or "")
     if not name:
         raise InputError(
-            "the run names no accelerator (a CPU's speed and power are not in the catalogue): levers can be predicted "
-            "after `joulemill calibrate RUN`, with --device FILE.toml and --calibration FILE"
+            "the run names no device, so nothing can be predicted for it: name it with --device NAME (a CPU too: see "
+            "`joulemill show device`) or --device FILE.toml; `joulemill calibrate RUN` and --calibration FILE fit it"
         )
-    return name, count
+    return name, count_in(table), device_in(table) if table.get("facts") else None
 
 
 def _model_of(record: RunRecord) -> str:

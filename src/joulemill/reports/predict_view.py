@@ -30,7 +30,10 @@ from joulemill.reports.spread import half_width_ratio
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, as the command line says it. None: not said. ``facility``: a run's own site, after ``site``."""
+    """What is asked, as the command line says it. None: not said.
+
+    facility, hardware   a run's own site, after ``site``; a run's own device, before ``device``
+    """
 
     model: str
     device: str
@@ -56,6 +59,7 @@ class Question:
     site: str | None = None
     calibration: str | None = None
     facility: Site | None = None
+    hardware: Device | None = None
 
     def place(self) -> Site | None:
         """The site, read. Raises InputError where the file is none."""
@@ -63,7 +67,7 @@ class Question:
 
     def document(self) -> dict[str, Any]:
         """What was said, as JSON."""
-        return {k: v for k, v in asdict(self).items() if k != "facility"}
+        return {k: v for k, v in asdict(self).items() if k not in ("facility", "hardware")}
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def answer(question: Question) -> Answer:
     precision = precision_named(q.model, architecture, model.precision, q.precision or "")
     if q.kv_dtype:
         precision = precision.with_kv(q.kv_dtype)
-    device, node, notes = _plant(q.device)
+    device, node, notes = _plant(q.device, q.hardware)
     cut = parallelism_for(architecture, q.devices, q.tp, q.dp, q.ep)
     profile = profile_of(q.engine)
     deployment = Deployment(
@@ -103,9 +107,9 @@ def answer(question: Question) -> Answer:
     return Answer(q, deployment, workload, profile, prediction, (*notes, *model.approximations))
 
 
-def _plant(name: str) -> tuple[Device, Node | None, tuple[str, ...]]:
-    if name.endswith(".toml"):
-        return load_device(Path(name)), None, ("no node is catalogued for a device of your own",)
+def _plant(name: str, own: Device | None = None) -> tuple[Device, Node | None, tuple[str, ...]]:
+    if own is not None or name.endswith(".toml"):
+        return own or load_device(Path(name)), None, ("no node is catalogued for a device of your own",)
     device = find_device(name)
     try:
         return device, node_of(name), ()

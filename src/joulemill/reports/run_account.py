@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from joulemill.catalog.devices import find_device
-from joulemill.catalog.nodes import node_of
+from joulemill.catalog.stated_device import count_in, device_in, node_in
 from joulemill.errors import InputError
 from joulemill.ledger.account import Account, account
 from joulemill.ledger.attribution import EQUAL_WORK, Weights
@@ -22,8 +21,8 @@ def holder_of(record: RunRecord) -> Holder | None:
     if not told.get("name"):
         return PackageHolder() if (record.manifest.get("server") or {}).get("embedded") else None
     try:
-        if find_device(str(told["name"])).kind == "cpu":
+        if device_in(told).kind == "cpu":
             return PackageHolder()
-        return DeviceHolder(node_of(str(told["name"])), int(told.get("count") or 1))
+        return DeviceHolder(node_in(told), count_in(told))
     except InputError:  # a device of the user's own: nothing is known of its server
         return None

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
 from joulemill.ledger.latency import Targets
@@ -90,10 +91,12 @@ def _measured(found: Mapping[str, Any], arithmetic: str | None) -> dict[str, Fig
 
 
 def _datasheet(device: Mapping[str, Any], arithmetic: str | None) -> dict[str, Figure]:
-    from joulemill.catalog.devices import find_device
+    from joulemill.catalog.stated_device import count_in, device_in
 
-    found = find_device(str(device["name"]))
-    count = int(device.get("count") or 1)
+    try:
+        found, count = device_in(device), count_in(device)
+    except InputError as fault:  # of another version of the catalog, or of a file that the run did not keep
+        return {"compute": unknown("FLOP/s", str(fault)), "memory": unknown("byte/s", str(fault))}
     peak = found.peak_flop_s.get(arithmetic or "bf16") or found.peak_flop_s.get("bf16")
     source = f"{count} x {found.name}, datasheet"
     compute = unknown("FLOP/s", f"{found.name} has no {arithmetic} peak in the catalogue")

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import InputError
+from joulemill.errors import EXIT_INTERRUPTED, InputError
+from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 from joulemill.verbs.site import keep_grid, site_of
 from joulemill.verbs.sweep import run_several, sweep_arguments
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 #: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
 KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
-EXIT_INTERRUPTED = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +39,11 @@ def _server_arguments(group: Any) -> None:
     group.add_argument("--model", help="model name at --url (default: the only one that it serves)")
     group.add_argument("--api", choices=("chat", "completions"), default="chat", help="which endpoint (default: chat)")
     group.add_argument(
-        "--device", metavar="NAME", help="hardware of --url, for its ceilings (see `joulemill show device`)"
+        "--device",
+        metavar="NAME[:COUNT]",
+        help="hardware of --url, for its ceilings: see `joulemill show device`, or a TOML file of its facts",
     )
-    group.add_argument("--devices", type=int, default=1, metavar="N", help="how many of them (default: 1)")
+    group.add_argument("--devices", type=int, metavar="N", help="how many of them (default: 1)")
     group.add_argument("--gguf", type=Path, metavar="FILE", help="model of the embedded server (default: SmolLM2-135M)")
     group.add_argument("--threads", type=int, metavar="N", help="threads of the embedded server (default: all cores)")
     group.add_argument("--slots", type=int, metavar="N", help="parallel slots of the embedded server")
@@ -93,7 +95,7 @@ def _account_arguments(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, analyse, print. 0 done, 1 the server failed in the run, 2 interrupted, with what was measured kept."""
+    """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted, with what was measured kept."""
     from joulemill.verbs.report import baseline_of, print_terminal, write_page
 
     options, baseline = options_of(args), baseline_of(args.baseline)
@@ -102,14 +104,14 @@ def run(args: argparse.Namespace) -> int:
     folder = _measure(options)
     keep_grid(folder)
     from joulemill.bench.reading import read_run
-    from joulemill.reports import serialise
     from joulemill.reports.analyse import analyse
+    from joulemill.reports.serialise import plain
 
     report = analyse(read_run(folder))
     if args.html:
         write_page(report, args.html, baseline, folder)
     if args.json:
-        sys.stdout.write(serialise.to_json(report))
+        print_json(plain(report))
     else:
         print_terminal(report, baseline)
     if report.status != "complete":
@@ -205,10 +207,9 @@ def _burstiness(text: str) -> float:
 
 def _device(args: argparse.Namespace) -> dict[str, Any] | None:
     if args.device is None:
+        if args.devices is not None:
+            raise InputError(f"--devices {args.devices} says how many: name them with --device NAME too")
         return None
-    if args.devices < 1:
-        raise InputError(f"--devices must be at least 1, not {args.devices}")
-    from joulemill.catalog.devices import find_device
+    from joulemill.catalog.stated_device import stated_device
 
-    device = find_device(args.device)
-    return {"name": device.name, "kind": device.kind, "count": args.devices}
+    return stated_device(args.device, args.devices)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from joulemill.errors import MachineError
+from joulemill.streams import print_json, tell
 from joulemill.verbs.quality import with_quality
 from joulemill.verbs.site import keep_grid, site_of
 
@@ -35,17 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, write the run folder, print the report."""
     from joulemill.bench.folder import free_folder, write_run
+    from joulemill.catalog.stated_device import stated_device
     from joulemill.imports.opening import import_files
     from joulemill.imports.recording import Choice
     from joulemill.reports.load import load_report
-    from joulemill.reports.serialise import to_json
+    from joulemill.reports.serialise import plain
     from joulemill.verbs.report import print_terminal, write_page
 
     told: dict[str, Any] = {}
     if args.model:
         told["model"] = {"name": args.model}
     if args.device:
-        told["device"] = device_of(args.device)
+        told["device"] = stated_device(args.device)
     if args.site:
         told["site"] = site_of(args.site)
     record = import_files(args.files, Choice(args.part, args.client_tokens), args.meter_file, told)
@@ -57,24 +58,12 @@ def run(args: argparse.Namespace) -> int:
     except OSError as fault:
         raise MachineError(f"--out {out}: cannot be written ({fault.strerror})") from fault
     keep_grid(out)
-    sys.stderr.write(f"run folder: {out}\n")
+    tell(f"run folder: {out}")
     report = load_report(out)
     if args.html:
         write_page(report, args.html)
     if args.json:
-        sys.stdout.write(to_json(report))
+        print_json(plain(report))
     else:
         print_terminal(report)
     return 0
-
-
-def device_of(text: str) -> dict[str, Any]:
-    """``NAME[:COUNT]`` as {"name", "count"}. Raises InputError for a device that the catalogue does not have."""
-    from joulemill.catalog.devices import find_device
-    from joulemill.errors import InputError
-
-    name, _, count = text.rpartition(":") if text.rpartition(":")[2].isdigit() else (text, "", "1")
-    find_device(name)
-    if int(count) < 1:
-        raise InputError(f"--device {text}: the count must be at least 1")
-    return {"name": name, "count": int(count)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError, JoulemillError
+from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], M
             ending.callback(_exported(monitor, config.period_s))
         app = None if page is None else _app(monitor, history, page[2])
         if page is not None:
-            sys.stderr.write(f"page: http://{page[0]}:{page[1]}/   metrics: http://{page[0]}:{page[1]}/metrics\n")
+            from joulemill.monitor.serve import shown
+
+            where = shown(page[0], page[1])
+            sys.stderr.write(f"page: {where}/   metrics: {where}/metrics\n")
         asyncio.run(_watch(monitor, duration_s, args.once, (app, page), again))
     now = monitor.snapshot()
     _tell(now, args.json)
@@ -188,7 +191,7 @@ def _tell(now: Snapshot, as_json: bool) -> None:
     from joulemill.monitor.snapshot import TokenKind
 
     if as_json:
-        sys.stdout.write(json.dumps(_document(now), indent=2) + "\n")
+        print_json(_document(now))
         return
     for t in now.targets:
         output = t.tokens.get(TokenKind.OUTPUT)
