@@ -288,7 +288,13 @@ def test_a_field_of_any_kind_that_nothing_reads_is_named(name: str, value: objec
 
 
 def test_what_says_nothing_is_not_named() -> None:
-    quiet = {"memory_setting": {}, "block_pattern": "", "use_shared_blocks": False, "kv_source_layers": None, "extra": 0}
+    quiet = {
+        "memory_setting": {},
+        "block_pattern": "",
+        "use_shared_blocks": False,
+        "kv_source_layers": None,
+        "extra": 0,
+    }
     assert architecture_from_config({**TINY, **quiet}).doubts == ()
 
 

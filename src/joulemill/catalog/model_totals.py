@@ -15,7 +15,9 @@ from joulemill.physics.architecture import Architecture, ParameterCount, paramet
 NAME_RATIO = 1.25
 #: Totals that publishers or files state are exact; towers and norms of another count are less than this.
 STATED_RATIO = 1.03
-_SIZE = re.compile(r"(?<![a-z0-9.])(a|active-?)?(\d+(?:\.\d+)?)(m|b|t)(?![a-z0-9])(?:-(\d+)e(?![a-z0-9]))?", re.IGNORECASE)
+_SIZE = re.compile(
+    r"(?<![a-z0-9.])(a|active-?)?(\d+(?:\.\d+)?)(m|b|t)(?![a-z0-9])(?:-(\d+)e(?![a-z0-9]))?", re.IGNORECASE
+)
 _UNIT = {"m": 1e6, "b": 1e9, "t": 1e12}
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = "model.safetensors"
@@ -30,7 +32,9 @@ def total_warnings(
     said = [*_name_warnings(name, count)]
     for total, source in ((published, f"the catalog has for {name}"), (stored, "the stored weights have")):
         if total and not _within(count, total, STATED_RATIO):
-            said.append(f"{_billions(count.total)} parameters as read, but {source} {_billions(total)}: check the config")
+            said.append(
+                f"{_billions(count.total)} parameters as read, but {source} {_billions(total)}: check the config"
+            )
     return tuple(said)
 
 

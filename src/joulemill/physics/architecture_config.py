@@ -153,9 +153,7 @@ def grouped(layers: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:
     return tuple(replace(k, count=n) for k, n in counts.items())
 
 
-def _finished(
-    fields: Fields, family: Family, hidden: int, groups: tuple[LayerGroup, ...], extra: int
-) -> Architecture:
+def _finished(fields: Fields, family: Family, hidden: int, groups: tuple[LayerGroup, ...], extra: int) -> Architecture:
     vocabulary = fields.positive("vocab_size", "padded_vocab_size")
     lookup, loose = _lookups(fields, hidden, groups)
     drafts = fields.integer(

@@ -1,8 +1,8 @@
 """What the engines' config classes take where a published config leaves a field out.
 
-Facts of the ``Config`` classes of Hugging Face transformers 5.24, which vLLM and SGLang read configs with. ``SIZES`` are
-the sizes of a model as such: they stand in only for a language model nested in a multimodal config, where publishers do
-leave them out; a plain config without them is torn. Pure data.
+Facts of the ``Config`` classes of Hugging Face transformers 5.24, which vLLM and SGLang read configs with. ``SIZES``
+are the sizes of a model as such: they stand in only for a language model nested in a multimodal config, where
+publishers do leave them out; a plain config without them is torn. Pure data.
 """
 
 from __future__ import annotations

@@ -22,9 +22,9 @@ def pattern_layers(fields: Fields, family: Family, hidden: int, pattern: str) ->
     if layers != len(letters):
         raise InputError(f"hybrid_override_pattern names {len(letters)} layers, num_hidden_layers says {layers}")
     fields.get(
-        "intermediate_size", "moe_intermediate_size", "expand", "sliding_window", "n_routed_experts", "num_experts_per_tok",
-        "n_shared_experts", "moe_shared_expert_intermediate_size", "moe_latent_size", "mamba_expand", "block_types",
-        "layer_types", "layers_block_type", "attention_head_dim", "head_dim",
+        "intermediate_size", "moe_intermediate_size", "expand", "sliding_window", "n_routed_experts",
+        "num_experts_per_tok", "n_shared_experts", "moe_shared_expert_intermediate_size", "moe_latent_size",
+        "mamba_expand", "block_types", "layer_types", "layers_block_type", "attention_head_dim", "head_dim",
     )  # fmt: skip
     made = {letter: _letter_layer(letter, fields, family, hidden) for letter in sorted(set(letters))}
     return [made[x] for x in letters]

@@ -226,8 +226,8 @@ def pattern_of(fields: Fields) -> str | None:
             "mamba": "M", "mamba2": "M", "linear_attention": "M", "attention": "*", "full_attention": "*",
             "moe": "E", "mlp": "-",
         }  # fmt: skip
-        pattern = "".join(letters.get(str(n), "?") for n in names)
-    return pattern
+        return "".join(letters.get(str(n), "?") for n in names)
+    return None if pattern is None else str(pattern)
 
 
 def pattern_kinds(pattern: str) -> list[str]:

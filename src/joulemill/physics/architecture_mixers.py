@@ -91,15 +91,16 @@ def _sizes(kind: Kind, fields: Fields, family: Family, hidden: int) -> tuple[int
 
 def _grouped(kind: Kind, fields: Fields, family: Family, hidden: int) -> GroupedAttention:
     heads, kv_heads, dim, value_dim = _sizes(kind, fields, family, hidden)
-    window = None
-    if kind in ("sliding", "chunked"):
-        window = window_of(fields, family) if kind == "sliding" else fields.positive("attention_chunk_size", default=8192)
+    windows = {
+        "sliding": window_of(fields, family) if kind == "sliding" else None,
+        "chunked": fields.positive("attention_chunk_size", default=8192) if kind == "chunked" else None,
+    }
     return GroupedAttention(
         heads,
         kv_heads,
         dim,
         value_dim,
-        window=window,
+        window=windows.get(kind),
         chunked=kind == "chunked",
         qkv_bias=_qkv_bias(fields, family),
         output_bias=_output_bias(fields, family),

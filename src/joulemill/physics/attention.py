@@ -121,7 +121,8 @@ def recurrent_token_flop(mixer: Recurrent) -> float:
 def recurrent_prefill_token_flop(mixer: Recurrent) -> float:
     """FLOPs of one prompt token in one recurrent layer in chunks of L, projections aside [flop].
 
-    Mamba-1: as decode, token by token. Mamba-2 (SSD): C·Bᵀ within the chunk G·L·N, its use H·L·P, states in and out 4·H·P·N. Delta rule: q·kᵀ, k·kᵀ and
+    Mamba-1: as decode, token by token.
+    Mamba-2 (SSD): C·Bᵀ within the chunk G·L·N, its use H·L·P, states in and out 4·H·P·N. Delta rule: q·kᵀ, k·kᵀ and
     two triangular products H·L·(3·d_k + 2·d_v), states 6·H·d_k·d_v. Triangles count half.
     """
     conv = 2.0 * mixer.conv_channels * mixer.kernel

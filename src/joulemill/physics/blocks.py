@@ -67,7 +67,7 @@ class GroupedAttention:
         query = self.heads * self.head_dim * (2 if self.gated else 1) + (self.heads if self.head_gate else 0)
         value = 0 if self.key_is_value else self.kv_heads * self.value_dim
         kv = self.kv_heads * self.head_dim + value if self.owns_cache else 0
-        first = (self._qkv(hidden * self.input_count, query, kv),)
+        first: tuple[Linear, ...] = (self._qkv(hidden * self.input_count, query, kv),)
         if self.query_rank is not None:
             up = Linear("q_b", "attention", self.query_rank, split=query)
             first = (replace(first[0], split=0, whole=self.query_rank), up)
