@@ -103,13 +103,13 @@ def _width_given(fields: Fields, family: Family, hidden: int) -> Any:
         return given
     if not family.plain_width:
         raise InputError("the model config has no 'intermediate_size' (nor another name for it)")
-    return int(hidden * fields.number("expansion_ratio", "ffn_mult", default=4.0))
+    return int(hidden * fields.number_ratio("expansion_ratio", "ffn_mult", default=4.0))
 
 
 def _adjusted(width: int, fields: Fields) -> int:
     """LFM2 states the ungated width: two thirds of it, times a multiplier, rounded up."""
     multiple = fields.positive("block_multiple_of", default=256)
-    scaled = int(fields.number("block_ffn_dim_multiplier", default=1.0) * int(2 * width / 3))
+    scaled = int(fields.number_ratio("block_ffn_dim_multiplier", default=1.0) * int(2 * width / 3))
     return -(-scaled // multiple) * multiple
 
 

@@ -128,8 +128,8 @@ class Fields:
             raise InputError(f"{self.named(*names)!r} in the model config is {value}; it must be 1 or more")
         return value
 
-    def number(self, *names: str, default: float) -> float:
-        """A finite number, 0 or more."""
+    def number_ratio(self, *names: str, default: float) -> float:
+        """A plain factor: a finite number, 0 or more."""
         value = self.get(*names, default=default)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MOST:
             raise InputError(f"{self.named(*names)!r} in the model config is {shown(value)}; it must be a number")

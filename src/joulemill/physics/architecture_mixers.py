@@ -210,7 +210,7 @@ def state_space(fields: Fields, family: Family, hidden: int) -> StateSpace:
 
 
 def _state_head_dim(fields: Fields, family: Family, hidden: int, heads: int) -> int:
-    expand = fields.number("mamba_expand", "expand", default=2.0)
+    expand = fields.number_ratio("mamba_expand", "expand", default=2.0)
     inner = fields.integer("mamba_d_ssm", "mamba_intermediate_size", default=int(hidden * expand))
     given = fields.get("mamba_head_dim", "mamba_d_head", "mamba_headdim", *family.own("head_dim"))
     if given is None or given == "auto":
@@ -222,7 +222,7 @@ def _state_head_dim(fields: Fields, family: Family, hidden: int, heads: int) -> 
 
 def _selective_scan(fields: Fields, family: Family, hidden: int) -> SelectiveScan:
     inner = fields.integer("intermediate_size", default=0) if family.feed == "none" else 0
-    inner = inner or int(hidden * fields.number("mamba_expand", "expand", default=2.0))
+    inner = inner or int(hidden * fields.number_ratio("mamba_expand", "expand", default=2.0))
     rank = fields.get("mamba_dt_rank", "time_step_rank")
     automatic = rank is None or rank == "auto"
     return SelectiveScan(
