@@ -28,14 +28,14 @@ RULE = "the whole run, from the start to the end that the file states, ramp and 
 class Summary:
     """A run's span and its totals as a file states them.
 
-    load         the phase of the load;  output_tok, prompt_tok   tokens of the whole span;  requests  finished ones
+    load         the phase of the load;  output_tok, prompt_tok   tokens of the whole span;  request_count  finished ones
     """
 
     load: Phase
     end_s: float
     output_tok: float
     prompt_tok: float | None
-    requests: float | None
+    request_count: float | None
 
     @property
     def edges_s(self) -> Floats:
@@ -77,7 +77,7 @@ def summary_figures(
     told = Finding(Reason.NOT_STEADY, "window", "only the totals of the run are stated: ramp and drain are in them")
     nothing = dict.fromkeys(COUNTERS.values())
     source = "tokens ÷ duration, both as the file states them"
-    requests = summary.requests
+    requests = summary.request_count
     return {
         "scopes": scopes,
         "window": Window(summary.load.start_mono_s, summary.end_s, RULE, steady=None, findings=(told,)),
