@@ -85,6 +85,16 @@ def reset() -> Seen:
     return energy(channel(), raw), clean_counter()
 
 
+def jumped() -> Seen:
+    raw = counted("meter:a:energy", WATTS, 100.0)
+    return energy(channel(), [*raw[:100], *(replace(r, value=(r.value or 0.0) + 3.6e9) for r in raw[100:])]), None
+
+
+def unnamed() -> Seen:
+    nameless = gauge(device="NVIDIA H100 80GB HBM3")
+    return scope_of({nameless: constant()}, Scope.DEVICE), None
+
+
 def wrapped(every_s: float = 0.5) -> Seen:
     top = 3000.0
     raw = [replace(r, value=(r.value or 0.0) % top) for r in counted("meter:a:energy", WATTS, 100.0, every_s=every_s)]
@@ -168,15 +178,13 @@ def one_inside_the_other() -> Seen:
 
 
 def one_board_more() -> Seen:
-    """Two boards of half the watts where one was expected: each is counted, none twice."""
-    halves = {board(i): counted(board(i).id, WATTS / 2, 100.0) for i in range(2)}
-    return scope_of(halves, Scope.DEVICE, {Scope.DEVICE: 1}), None
+    return scope_of(boards(2), Scope.DEVICE, {Scope.DEVICE: 1}), None
 
 
 def two_meters_disagree() -> Seen:
     bmc = channel("redfish:GPU1", meter="redfish", device="GPU1", quantity=Quantity.POWER)
-    more = [replace(r, value=140.0) for r in constant(id=bmc.id)]
-    return scope_of(boards(1) | {bmc: more}, Scope.DEVICE), scope_of(boards(1), Scope.DEVICE)
+    more = [replace(r, value=120.0) for r in constant(id=bmc.id)]
+    return scope_of(boards(1) | {bmc: more}, Scope.DEVICE, {Scope.DEVICE: 1}), scope_of(boards(1), Scope.DEVICE)
 
 
 def stand_in() -> Seen:
@@ -209,7 +217,11 @@ CASES: dict[Reason, tuple[str, Callable[[], Seen]]] = {
     Reason.READ_FAILED: (EXACT, lambda: with_bad(None)),
     Reason.NOT_FINITE: (EXACT, lambda: with_bad(math.inf)),
     Reason.NEGATIVE: (EXACT, lambda: with_bad(-5.0)),
+    Reason.BLANK: (EXACT, lambda: with_bad(140737488355328.0)),
+    Reason.IMPLAUSIBLE: (EXACT, lambda: with_bad(5e6)),
     Reason.RESET: (REFUSED, reset),
+    Reason.JUMPED: (REFUSED, jumped),
+    Reason.NO_IDENTITY: (REFUSED, unnamed),
     Reason.WRAPPED: (EXACT, wrapped),
     Reason.WRAP_AMBIGUOUS: (REFUSED, wrap_ambiguous),
     Reason.STALE: (REFUSED, stale),
@@ -220,10 +232,10 @@ CASES: dict[Reason, tuple[str, Callable[[], Seen]]] = {
     Reason.CLOCK_OFFSET: (WIDER, lambda: clock(0.0, 6.0, EDGES, EDGES)),
     Reason.CLOCK_UNKNOWN: (WIDER, lambda: clock(None, 6.0, [(40.0, 300.0)], [(-400.0, 400.0)])),
     Reason.MISSING_DEVICE: (REFUSED, missing_board),
-    Reason.UNEXPECTED_DEVICE: (EXACT, one_board_more),
+    Reason.UNEXPECTED_DEVICE: (REFUSED, one_board_more),
     Reason.DUPLICATE_CHANNEL: (EXACT, one_board_twice),
     Reason.OVERLAP: (EXACT, one_inside_the_other),
-    Reason.AMBIGUOUS_DEVICES: (EXACT, ambiguous),
+    Reason.AMBIGUOUS_DEVICES: (REFUSED, ambiguous),
     Reason.DISAGREEMENT: (WIDER, two_meters_disagree),
     Reason.PARTIAL: (WIDER, parts_of_a_node),
     Reason.FELL_BACK: (WIDER, stand_in),
@@ -348,8 +360,7 @@ def test_figures_of_a_run_are_unknown_or_less_sure(reason: Reason) -> None:
 
 #: Codes of rules that the ledger does not apply by itself yet.
 NOT_YET = {
-    *(Reason.BLANK, Reason.IMPLAUSIBLE, Reason.JUMPED, Reason.DEAD_SENSOR, Reason.NO_IDENTITY),
-    *(Reason.IMPLAUSIBLE_TOKENS, Reason.CACHED_ABOVE_PROMPT),
+    *(Reason.DEAD_SENSOR, Reason.IMPLAUSIBLE_TOKENS, Reason.CACHED_ABOVE_PROMPT),
 }
 
 
