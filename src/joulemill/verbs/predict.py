@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from joulemill.streams import print_json
+
 if TYPE_CHECKING:
     from joulemill.reports.predict_view import Question
 
@@ -15,6 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     deployment_arguments(parser, required=True)
     parser.add_argument("--explain", action="store_true", help="print the terms of the arithmetic")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def approximate_argument(parser: argparse.ArgumentParser) -> None:
+    """The option that accepts a model which is not understood."""
+    about = "predict with a model file that is not understood, as a plain decoder; intervals are three times wider"
+    parser.add_argument("--approximate", action="store_true", help=about)
 
 
 def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -57,18 +65,18 @@ def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> 
     add("--cached", default="0", metavar="SHARE", help="share of the prompt that a prefix cache serves")
     add("--power-cap", metavar="POWER", help="power limit of one device, e.g. 500W")
     add("--site", metavar="FILE", help="site file (TOML): PUE, limits, carbon, price")
+    approximate_argument(parser)
     add("--calibration", metavar="FILE", help="coefficients fitted by joulemill calibrate")
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict and print; 1, with a line on stderr, where no batch meets the latency targets."""
-    import json
 
     from joulemill.reports.predict_view import answer, document, text
 
     found = answer(question_of(args))
     if args.json:
-        sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False) + "\n")
+        print_json(document(found))
     else:
         sys.stdout.write(text(found, explain=args.explain))
     if found.prediction.batch.meets:
@@ -97,4 +105,5 @@ def question_of(args: argparse.Namespace) -> Question:
         number("input") or 0.0, number("output") or 0.0, number("output_spread") or 0.0, number("cached") or 0.0,
         number("batch"), number("max_batch"), number("rate"), number("ttft", "s"), number("tpot", "s"),
         number("power_cap", "W"), site=args.site, calibration=args.calibration,
+        approximate=args.approximate,
     )  # fmt: skip

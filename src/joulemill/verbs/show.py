@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+
+from joulemill.streams import print_json, print_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("kind", choices=("device", "model", "site"), help="what to show")
     parser.add_argument("name", nargs="?", help="a name, a Hub id, or a file; nothing lists the names")
+    parser.add_argument(
+        "--approximate", action="store_true", help="show a model file that is not understood, read as a plain decoder"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
@@ -20,12 +24,14 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.name:
         names = _names(args.kind)
-        text = json.dumps({"kind": args.kind, "names": names}, indent=2) if args.json else "\n".join(names)
-        sys.stdout.write(text + "\n")
+        if args.json:
+            print_json({"kind": args.kind, "names": names})
+        else:
+            print_text("\n".join(names))
         return 0
     document = _document(args)
     if args.json:
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        print_json(document)
     else:
         sys.stdout.write(show.as_text(document) + "\n")
     return 0
@@ -40,8 +46,8 @@ def _document(args: argparse.Namespace) -> dict[str, object]:
         return show.site_document(args.name)
     from joulemill.catalog.models import find_model
 
-    entry = find_model(args.name)
-    return show.model_document(entry.name, entry.architecture)
+    entry = find_model(args.name, approximate=args.approximate)
+    return show.model_document(entry)
 
 
 def _names(kind: str) -> list[str]:
