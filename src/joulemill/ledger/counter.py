@@ -29,6 +29,8 @@ WRAP_POWER_RATIO = 4.0
 #: Unchanged for this many reads, and for this many usual update periods: the counter stands still. Assumed.
 STALE_READS = 5
 STALE_PERIODS = 3.0
+#: A tread that shows less than this share of the least power seen elsewhere has lost what was used. Assumed.
+FORGOTTEN_RATIO = 0.5
 #: So many readings in a row may be out of line and dropped; more are a reset or a jump. Assumed.
 OUT_OF_LINE_READS = 5
 
@@ -138,14 +140,20 @@ def _break(channel: Channel, rise: float, dt_s: float) -> Finding:
     return Finding(Reason.JUMPED, channel.id, detail, fatal=True)
 
 
-def standstills(channel: Channel, t_s: Floats, knot_s: Floats, period_s: float) -> tuple[Broken, ...]:
+def standstills(
+    channel: Channel, t_s: Floats, knot_s: Floats, segment_w: Floats, period_s: float
+) -> tuple[Broken, ...]:
     """A counter that stopped (or had not started) counting: refused from its last step on.
 
-    Treads between two steps are no fault: the next step tells what was used meanwhile.
+    Treads between two steps are no fault: the next step tells what was used meanwhile. Where it tells of far less than
+    was ever drawn otherwise, the counter has stood still and forgotten.
     """
+    long = np.diff(knot_s) > STALE_PERIODS * float(np.median(np.diff(knot_s)))
+    forgotten = long & (segment_w < FORGOTTEN_RATIO * (segment_w[~long].min() if (~long).any() else 0.0))
+    lost = [(float(knot_s[i]), float(knot_s[i + 1])) for i in np.flatnonzero(forgotten)]
     usual = max(period_s, float(np.median(np.diff(knot_s))))
     stretches: list[Broken] = []
-    for start, end in ((float(t_s[0]), float(knot_s[0])), (float(knot_s[-1]), float(t_s[-1]))):
+    for start, end in ((float(t_s[0]), float(knot_s[0])), *lost, (float(knot_s[-1]), float(t_s[-1]))):
         reads = int(np.count_nonzero((t_s >= start) & (t_s <= end)))
         if reads > STALE_READS and end - start > STALE_PERIODS * usual:
             detail = f"unchanged for {end - start:.3g} s and {reads} reads where it usually changes every {usual:.3g} s"

@@ -262,7 +262,7 @@ def _counter(channel: Channel, clean: _Clean) -> Trace:
     segment = np.diff(ke) / np.diff(kt)
     seen = float(np.median(np.diff(kt))) if len(step) < len(t) - 1 else 0.0
     period = max(channel.update_period_s or 0.0, seen)
-    broken = (*line.broken, *standstills(channel, t, kt, seen))
+    broken = (*line.broken, *standstills(channel, t, kt, segment, seen))
     findings = (*clean.findings, *line.findings)
     return Trace(
         channel, "counter", kt, ke - ke[0], ke - ke[0], segment, t, *_failures(clean), lag, period, broken, findings,
