@@ -20,7 +20,7 @@ import aiohttp
 from joulemill.catalog.dialect import Dialect, Quantity, Term, Way, dialects
 from joulemill.errors import JoulemillError
 from joulemill.ledger.record import ServerSample
-from joulemill.servers.boundary import Budget, from_source, read_in_thread
+from joulemill.servers.boundary import Budget, body_of, from_source, read_in_thread
 
 #: Bounds (assumed): a busy vLLM page is 0.2 MB, 3,000 lines of a dozen labels.
 MAX_PAGE_BYTE = 16 << 20
@@ -256,11 +256,4 @@ async def _page(session: aiohttp.ClientSession, url: str, headers: Mapping[str, 
     async with session.get(url, headers=dict(headers), allow_redirects=False) as response:
         if response.status != 200:
             raise ValueError(f"{url} answered {response.status}")
-        chunks: list[bytes] = []
-        size_byte = 0
-        while data := await response.content.readany():
-            chunks.append(data)
-            size_byte += len(data)
-            if size_byte > MAX_PAGE_BYTE:
-                raise ValueError(f"{url} is longer than {MAX_PAGE_BYTE} bytes")
-        return b"".join(chunks).decode("utf-8", "replace")
+        return (await body_of(response, MAX_PAGE_BYTE)).decode("utf-8", "replace")
