@@ -1,18 +1,26 @@
-"""The command line: a table of verbs, and what they have in common (errors, exit codes, Ctrl-C).
+"""The command line: a table of verbs, and what they have in common (errors, exit codes, Ctrl-C, SIGTERM, streams).
 
-Only the verb that is asked for is imported, so ``--help`` stays instant.
+Only the verb that is asked for is imported, so ``--help`` stays instant. An error is one line on stderr; with
+``--json`` it is the one JSON document on stdout as well: ``{"error": {"kind", "message", "exit_code"}}``.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import os
+import re
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Any
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 from joulemill import __version__
-from joulemill.errors import JoulemillError
+from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError, ServerError
+from joulemill.streams import GuardedStream, guarded, print_json, tell
 
 #: verb → (module in joulemill.verbs, what it does)
 VERBS: dict[str, str] = {
@@ -36,43 +44,143 @@ VERBS: dict[str, str] = {
 }
 #: Verbs whose module has another name, since Python keeps the word for itself.
 _MODULES = {"import": "import_results"}
-EXIT_INTERRUPTED = 2
+EXIT_INTERNAL = 1
+#: After SIGTERM a verb has this long [s] to end by itself; then the process ends, whatever it waits for.
+TERMINATION_S = 2.5
+#: Set, it shows the traceback of an internal error.
+TRACEBACK_VARIABLE = "JOULEMILL_TRACEBACK"
+_NEGATIVE_QUANTITY = re.compile(r"-\.?\d")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with a suggestion for a misspelt option or verb."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError instead of printing the usage and ending the process."""
+        raise InputError(f"{self._suggested(message)}; see `{self.prog} --help`")
+
+    def _suggested(self, message: str) -> str:
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        if unknown:
+            near = difflib.get_close_matches(unknown.group(1), list(self._option_string_actions), 1, 0.6)
+            return message + (f"; did you mean {near[0]}?" if near else "")
+        choice = re.match(r"argument VERB: invalid choice: '([^']*)'", message)
+        if choice:
+            near = difflib.get_close_matches(choice.group(1), list(VERBS), 1, 0.6)
+            return f"no verb {choice.group(1)!r}; " + (f"did you mean {near[0]}?" if near else ", ".join(VERBS))
+        return message
 
 
 def _module(verb: str) -> Any:
     return importlib.import_module(f"joulemill.verbs.{_MODULES.get(verb, verb)}")
 
 
-def _parser(verb: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser(verb: str | None) -> tuple[Parser, Parser | None]:
+    """The whole parser, and the one of ``verb``."""
+    parser = Parser(
         prog="joulemill",
         description="From joules to tokens: measure, explain, predict and plan the energy of LLM inference.",
-        epilog="Exit codes: 0 done, 1 the server or a check failed, 2 bad usage or input, 3 undecided. "
-        "`joulemill VERB --help` tells a verb's options.",
+        epilog="Exit codes: 0 done, 1 the server or a check failed, 2 bad usage or input, 3 undecided, "
+        f"{EXIT_INTERRUPTED} interrupted. `joulemill VERB --help` tells a verb's options.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"joulemill {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
+    chosen = None
     for name, about in VERBS.items():
         sub = verbs.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
         if name == verb:
+            chosen = sub
             _module(name).add_arguments(sub)
-    return parser
+    return parser, chosen
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments of the verb in ``words``. Raises InputError for what cannot be parsed."""
+    verb = next((w for w in words if not w.startswith("-")), None)
+    parser, chosen = _parser(verb)
+    args, unknown = parser.parse_known_args(_joined(words))
+    if unknown:
+        (chosen or parser).error(f"unrecognized arguments: {' '.join(unknown)}")
+    return args
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """``--tpot -5ms`` as ``--tpot=-5ms``, since argparse takes -5ms for an option and its message tells no value."""
+    joined: list[str] = []
+    for word in words:
+        if _NEGATIVE_QUANTITY.match(word) and joined and re.fullmatch(r"--[a-z0-9-]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb with ``argv``; returns the exit code. Errors are one line on stderr."""
+    """Run one verb with ``argv``; returns the exit code. Errors are one line on stderr, never a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
+    with guarded() as out:
+        try:
+            code = _outcome(words, out)
+            out.flush()
+        except MachineError as fault:  # stdout itself cannot be written
+            tell(f"joulemill: {fault}")
+            code = fault.exit_code
+        except BaseException:
+            with suppress(MachineError):
+                out.flush()
+            raise
+    return code
+
+
+def _outcome(words: Sequence[str], out: GuardedStream) -> int:
+    """The exit code of one run; every error has been told."""
     verb = next((w for w in words if not w.startswith("-")), None)
-    args = _parser(verb).parse_args(words)
     try:
-        return int(_module(args.verb).run(args))
+        with _ended_by_sigterm():
+            args = _parsed(words)
+            return int(_module(args.verb).run(args))
     except JoulemillError as fault:
-        sys.stderr.write(f"joulemill {args.verb}: {fault}\n")
-        return fault.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except KeyboardInterrupt:
-        sys.stderr.write(f"joulemill {args.verb}: interrupted\n")
-        return EXIT_INTERRUPTED
+        return _told(words, verb, _kind(fault), str(fault), fault.exit_code, out)
+    except KeyboardInterrupt as stop:
+        return _told(words, verb, "interrupted", str(stop) or "interrupted", EXIT_INTERRUPTED, out)
+    except Exception as fault:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        why = f"internal error ({type(fault).__name__}: {fault}); please report it; {TRACEBACK_VARIABLE}=1 shows where"
+        return _told(words, verb, "internal", why, EXIT_INTERNAL, out)
+
+
+def _kind(fault: JoulemillError) -> str:
+    if isinstance(fault, ServerError):
+        return "server"
+    return "machine" if isinstance(fault, MachineError) else "input"
+
+
+def _told(words: Sequence[str], verb: str | None, kind: str, why: str, code: int, out: GuardedStream) -> int:
+    """One line on stderr; with ``--json`` the document of the error on stdout, unless a document stands there."""
+    message = " ".join(why.split())
+    tell(f"joulemill {verb}: {message}" if verb in VERBS else f"joulemill: {message}")
+    if "--json" in words and not out.wrote:
+        print_json({"error": {"kind": kind, "message": message, "exit_code": code}})
+    return code
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends a verb as Ctrl-C does; a verb that waits for something is ended after ``TERMINATION_S``."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    last = threading.Timer(TERMINATION_S, os._exit, [EXIT_INTERRUPTED])
+    last.daemon = True
+    last.start()
+    raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")

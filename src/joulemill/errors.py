@@ -11,6 +11,9 @@ This file knows nothing of argument parsers, logging or terminals.
 
 from __future__ import annotations
 
+#: Exit code of a run that Ctrl-C or SIGTERM ended (128 + SIGINT, as shells have it); what was measured is kept.
+EXIT_INTERRUPTED = 130
+
 
 class JoulemillError(Exception):
     """Base of everything that Joulemill raises on purpose."""

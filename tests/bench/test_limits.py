@@ -196,5 +196,5 @@ def test_doctor_tells_of_a_probe_that_left_limits_changed(
         write_note(tmp_path / "runs" / "p", found.found, {"GPU-3f5c": ["power", "clock"]}, "changed")
     monkeypatch.chdir(tmp_path)
     main(["doctor", "--meter", "declared:idle=60W,busy=180W", "--duration", "0.3s"])
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert "sudo nvidia-smi -i GPU-3f5c -pl 700; sudo nvidia-smi -i GPU-3f5c -rgc" in told

@@ -150,7 +150,8 @@ def test_the_facts_behind_a_device_can_be_shown() -> None:
 def test_a_users_own_device(tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text(
-        'name = "mine"\nkind = "gpu"\nmemory = "80 GiB"\ntdp = 350\nmemory_bandwidth = "2 TB/s"\npeak_bf16 = 300e12\n'
+        'name = "mine"\nkind = "gpu"\nmemory = "80 GiB"\ntdp = "350 W"\nmemory_bandwidth = "2 TB/s"\n'
+        'peak_bf16 = "300 Tflop/s"\nidle = "unknown"\n'
     )
     device = find_device(str(path))
     assert (device.name, device.memory_byte, device.tdp_w) == ("mine", 80 * GIB, 350.0)
@@ -160,16 +161,29 @@ def test_a_users_own_device(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('kind = "gpu"\npeak_bf16 = 1\nmemory = 1\n', "memory_bandwidth missing"),
-        ('kind = "gpu"\npeak_bf16 = 1\nmemory = 1\nmemory_bandwith = 1\n', "did you mean memory_bandwidth"),
-        ('kind = "gpu"\npeak_bf16 = "3 W"\nmemory = 1\nmemory_bandwidth = 1\n', "needs flop/s"),
-        ('kind = "gpu"\nmemory = 1\nmemory_bandwidth = 1\n', "at least one peak"),
-        ('kind = "gpu"\npeak_bf16 = 1\nmemory = 1\nmemory_bandwidth = 1\ntdp = 10\nidle = 20\n', "below idle"),
-        ('kind = "gpu"\npeak_bf16 = -1\nmemory = 1\nmemory_bandwidth = 1\n', "must be positive"),
-        ('kind = "gpu"\npeak_bf17 = 1\nmemory = 1\nmemory_bandwidth = 1\n', "bf17 is not known"),
-        ('kind = "toaster"\npeak_bf16 = 1\nmemory = 1\nmemory_bandwidth = 1\n', "toaster"),
+        ('kind = "gpu"\npeak_bf16 = "1 Tflop/s"\nmemory = "1 GB"\n', "memory_bandwidth missing"),
+        (
+            'kind = "gpu"\npeak_bf16 = "1 Tflop/s"\nmemory = "1 GB"\nmemory_bandwith = 1\n',
+            "did you mean memory_bandwidth",
+        ),
+        ('kind = "gpu"\npeak_bf16 = "3 W"\nmemory = "1 GB"\nmemory_bandwidth = "1 GB/s"\n', "needs flop/s"),
+        ('kind = "gpu"\nmemory = "1 GB"\nmemory_bandwidth = "1 GB/s"\n', "at least one peak"),
+        (
+            'kind = "gpu"\npeak_bf16 = "1 Tflop/s"\nmemory = "1 GB"\nmemory_bandwidth = "1 GB/s"\ntdp = "10 W"\n'
+            'idle = "20 W"\n',
+            "below idle",
+        ),
+        ('kind = "gpu"\npeak_bf16 = "-1 Tflop/s"\nmemory = "1 GB"\nmemory_bandwidth = "1 GB/s"\n', "must be positive"),
+        (
+            'kind = "gpu"\npeak_bf17 = "1 Tflop/s"\nmemory = "1 GB"\nmemory_bandwidth = "1 GB/s"\n',
+            "peak_bf17 is not a fact of a device; did you mean peak_bf16",
+        ),
+        ('kind = "toaster"\npeak_bf16 = "1 Tflop/s"\nmemory = "1 GB"\nmemory_bandwidth = "1 GB/s"\n', "toaster"),
         ("peak_bf16 = 1\n", "kind is missing"),
         ("not toml", "device file"),
+        ('kind = "gpu"\nmemory = 80\n', "memory: '80' has no unit; write 80MB, 80GB or 80GiB"),
+        ('kind = "gpu"\ntdp = "500 kW"\n', "tdp: '500 kW' cannot be; it must lie between 100 mW and 20 kW"),
+        ('kind = "gpu"\ncolour = "red"\n', "colour is not a fact of a device"),
     ],
 )
 def test_a_bad_device_file_says_what_to_do(tmp_path: Path, text: str, message: str) -> None:

@@ -103,3 +103,13 @@ def test_telemetry_beside_the_requests_becomes_the_meter(tmp_path: Path) -> None
     assert report.energy.device_j_tok.basis is Basis.MEASURED
     with pytest.raises(InputError, match="is a meter's file"):
         import_files([telemetry], Choice())
+
+
+def test_a_file_that_counted_by_the_servers_usage_is_not_called_the_clients(tmp_path: Path) -> None:
+    document = samples.aiperf_summary()
+    document["input_config"]["endpoint"]["use_server_token_count"] = True
+    record = import_files([samples.write_json(tmp_path / "profile_export_aiperf.json", document)], Choice())
+    reasons = {s["name"]: s["reason"] for s in record.manifest["stated"]}
+    assert "use_server_token_count" in reasons["output.rate_tok_s"]
+    assert not any("own tokenizer" in str(r) for r in reasons.values())
+    assert not any("own tokenizer" in w for w in record.manifest["warnings"])

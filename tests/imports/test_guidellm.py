@@ -81,3 +81,13 @@ def test_another_report_version_is_refused(tmp_path: Path) -> None:
     path = samples.write_json(tmp_path / "x", samples.guidellm(metadata={"version": 1, "guidellm_version": "0.3"}))
     with pytest.raises(InputError, match="report version 1; version 2 can be read"):
         import_files([path], Choice())
+
+
+def test_a_closed_loop_is_not_late_by_the_start_of_its_loop(tmp_path: Path) -> None:
+    """GuideLLM targets the start of the whole loop for every request of a concurrent strategy."""
+    document = samples.guidellm()
+    for run in document["benchmarks"]:
+        for item in run["requests"]["successful"]:
+            item["info"]["timings"]["targeted_start"] = samples.ORIGIN_S
+    report = analyse(import_files([samples.write_json(tmp_path / "x", document)], Choice()))
+    assert report.client.valid and report.binding.name != "client"

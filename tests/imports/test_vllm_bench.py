@@ -76,3 +76,29 @@ def test_errors_and_arrays_that_do_not_fit(tmp_path: Path) -> None:
     del old["start_times"]
     record = import_files([samples.write_json(tmp_path / "c", old)], Choice())
     assert not record.requests and any("no start times" in w for w in record.manifest["warnings"])
+
+
+def queued(**more: Any) -> dict[str, Any]:
+    """Eight requests behind a semaphore of one: all due at 0, so the last waited 3.5 s at the tool's own limit."""
+    return detail(queue_times=[n / 2 for n in range(8)], **more)
+
+
+def test_a_wait_at_the_tools_own_limit_is_no_lateness(tmp_path: Path) -> None:
+    report = analyse(import_files([samples.write_json(tmp_path / "v", queued())], Choice()))
+    assert report.client.valid and not report.client.bottleneck and report.binding.name != "client"
+    assert report.latency.ttft_from_schedule_s.p99 == pytest.approx(0.1)
+    assert not any("late" in w for w in report.warnings)
+
+
+def test_a_rate_with_a_limit_beside_keeps_its_schedule_and_blames_no_client(tmp_path: Path) -> None:
+    record = import_files([samples.write_json(tmp_path / "v", queued(request_rate=8.0))], Choice())
+    report = analyse(record)
+    assert record.manifest["options"] == {"rate": 8.0, "max_concurrency": 1}
+    assert report.latency.ttft_from_schedule_s.p99 > 3.0  # what a user of that schedule would have waited
+    assert not report.client.bottleneck and report.binding.name != "client"
+
+
+def test_without_a_limit_the_load_is_all_at_once(tmp_path: Path) -> None:
+    record = import_files([samples.write_json(tmp_path / "v", detail(max_concurrency=None))], Choice())
+    text = analyse(record).conditions["load"]["text"]
+    assert text.startswith("8 requests at once") and "None" not in text

@@ -69,3 +69,33 @@ def test_a_server_that_is_not_ours_is_not_taken_for_a_neighbour() -> None:
     verdict = quiet_verdict([elsewhere], loaded=True)
     assert verdict.others_ratio is None
     assert verdict.quiet is True  # steal was seen, and there was none
+
+
+def row(lag_s: float, n: int = 0, whole_s: float = 1.0, gap_s: float = 0.5) -> RequestRecord:
+    at = 10.0 + n * gap_s
+    return RequestRecord(
+        f"r{n}", "load", at, at + lag_s, None, at + lag_s + whole_s / 10, at + whole_s, at + whole_s, Outcome.OK
+    )
+
+
+def test_one_late_request_decides_nothing() -> None:
+    assert client_verdict([row(0.001, n) for n in range(12)] + [row(0.033, 13)], [CALM]).valid
+
+
+def test_lateness_of_little_of_a_requests_time_biases_latencies_and_does_not_bind() -> None:
+    verdict = client_verdict([row(0.030, n, whole_s=1.5) for n in range(20)], [CALM] * 3)
+    assert not verdict.valid and not verdict.binds
+    assert verdict.lateness_ratio == pytest.approx((0.030 + 0.002) / 1.5)
+
+
+def test_lateness_that_is_a_share_of_a_requests_time_binds_a_closed_loop() -> None:
+    verdict = client_verdict([row(0.2, n) for n in range(20)], [CALM] * 3)
+    assert not verdict.valid and verdict.binds
+
+
+def test_an_open_loop_is_held_up_only_by_lateness_that_grows() -> None:
+    constant = client_verdict([row(0.2, n) for n in range(20)], [CALM] * 3, closed=False)
+    assert not constant.valid and not constant.binds and constant.lateness_ratio == pytest.approx(0.0, abs=1e-9)
+    growing = client_verdict([row(0.1 * n, n) for n in range(20)], [CALM] * 3, closed=False)
+    assert growing.binds and growing.lateness_ratio == pytest.approx(0.1 / 0.6, rel=0.01)
+    assert client_verdict([row(0.2, n) for n in range(3)], [CALM], closed=False).lateness_ratio is None

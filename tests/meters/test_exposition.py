@@ -41,3 +41,33 @@ def test_labels_come_back_as_they_were(labels: dict[str, str]) -> None:
 def test_what_is_not_of_the_format_is_refused_with_its_line(line: str) -> None:
     with pytest.raises(ValueError, match="line 2"):
         parse_exposition(f"ok 1\n{line}\n")
+
+
+@pytest.mark.finding("F35")
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c"])
+def test_only_a_newline_ends_a_line(end: str) -> None:
+    assert parse_exposition(f'a{{x="1{end}2"}} 3\r\nb 4\r\n') == [
+        Sample("a", {"x": f"1{end}2"}, 3.0),
+        Sample("b", {}, 4.0),
+    ]
+
+
+def test_a_hostile_line_costs_no_time() -> None:
+    many = ",".join(f'l{i}="x"' for i in range(7000))
+    for line in (
+        f"m{{{many}}} 1",
+        "m{" + 'a="' * 20_000,
+        "m{" * 30_000,
+        'm{a="' + "\\" * 60_000,
+        "m " + " " * 60_000 + "x",
+    ):
+        with pytest.raises(ValueError, match="line 1"):
+            parse_exposition(line)
+
+
+def test_names_that_nobody_asked_for_are_not_looked_at() -> None:
+    page = 'go_gc{quantile="0"} 1\nbroken{a= 1\npower{gpu="0"} 300\n'
+    assert parse_exposition(page, {"power"}.__contains__) == [Sample("power", {"gpu": "0"}, 300.0)]
+    for bad in ("power{gpu= 1\n", "power one\n", "<html>\n", "power 1_0\n", "power \u0663\n"):
+        with pytest.raises(ValueError, match="line 1"):
+            parse_exposition(bad, {"power"}.__contains__)

@@ -10,6 +10,7 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.monitor.snapshot import (
     Ceiling,
     Interval,
+    MeterFinding,
     MeterHealth,
     Percentiles,
     ScopeEnergy,
@@ -74,6 +75,9 @@ def _state(i: int, tick: int, hostile: str | None) -> TargetState:
         (*ceilings, Ceiling("interconnect", None, "datasheet")), BINDING[i % 4] if busy else "demand", 0.83, 0.41,
         0.62 if busy else 0.0, {"gold": 6 * rate, "free": 4 * rate},
         {"ttft": Percentiles(0.18, 0.42, None, 40.0), "tpot": Percentiles(0.017, 0.021, 0.03, 40.0)} if busy else {},
+        phi_low_ratio=0.35, phi_high_ratio=0.5,
+        findings=(MeterFinding("device", "missing_device", "device: 7 of 8 expected are metered: GPU-1, GPU-2", True),)
+        if i % 9 == 4 else (),
     )  # fmt: skip
     done = 10.0 * rate * (tick + 1)
     joules = {("node", "", e.basis): e.energy_j * (tick + 1) for e in energy.values()}

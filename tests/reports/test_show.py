@@ -41,7 +41,7 @@ def test_a_tpu_has_no_published_tdp() -> None:
 
 def test_a_users_device_is_declared(tmp_path: Path) -> None:
     path = tmp_path / "d.toml"
-    path.write_text('kind = "gpu"\nmemory = "1 GiB"\nmemory_bandwidth = "1 GB/s"\npeak_fp32 = 1e9\n')
+    path.write_text('kind = "gpu"\nmemory = "1 GiB"\nmemory_bandwidth = "1 GB/s"\npeak_fp32 = "1 Gflop/s"\n')
     facts = {f["parameter"]: f for f in device_document(str(path))["facts"]}
     assert facts["memory_bandwidth"]["value"] == 1e9 and facts["memory_bandwidth"]["unit"] == "byte/s"
     assert facts["memory"]["basis"] == "declared" and facts["balance_fp32"]["value"] == 1.0

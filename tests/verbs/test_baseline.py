@@ -22,12 +22,13 @@ def test_baseline_is_kept_shown_and_gated_against(
 ) -> None:
     file, page = tmp_path / "base.json", tmp_path / "page.html"
     assert main(["baseline", "set", str(runs[0]), "--file", str(file), "--name", "spring"]) == 0
+    assert capsys.readouterr().out.startswith("baseline spring")
     assert main(["baseline", "show", "--file", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "spring"
     assert main(["gate", str(file), str(runs[1])]) == 1
     assert main(["gate", str(file), str(recorded(tmp_path / "same", seed=9))]) == 0
     assert main(["report", str(runs[1]), "--baseline", str(file), "--html", str(page)]) == 0
-    assert "against the baseline spring" in capsys.readouterr().err
+    assert "against the baseline spring" in capsys.readouterr().out
     assert "Against the baseline spring" in page.read_text(encoding="utf-8")
 
 
@@ -43,7 +44,7 @@ def test_compare(runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.Capture
     assert main(["report", "compare", *names, "--markdown"]) == 0
     assert "B against A" in capsys.readouterr().out
     assert main(["report", "compare", *names]) == 0
-    assert "latency, p50" in capsys.readouterr().err
+    assert "latency, p50" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_complete_is_zero_and_incomplete_is_one(tmp_path: Path, capsys: pytest.C
     assert document["complete"] and document["points_in_order"] == document["points"]
     write_run(tmp_path / "run", steady_run())
     assert main(["check", str(tmp_path / "run")]) == 1
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert "incomplete" in told and "precision" in told and "--device" in told
 
 

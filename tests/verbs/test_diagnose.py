@@ -21,7 +21,7 @@ def test_a_decided_run_is_zero_and_names_the_evidence(tmp_path: Path, capsys: py
     assert found["name"] == "demand" == found["candidates"][0]["name"]
     assert found["candidates"][0]["seen_for"] and all(c["overturned_by"] for c in found["candidates"])
     assert main(["diagnose", str(tmp_path / "run")]) == 0
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert "overturned by" in told and "sequences at once" in told
 
 
@@ -30,7 +30,7 @@ def test_an_undecided_run_is_three_and_says_what_would_decide(
 ) -> None:
     write_run(tmp_path / "run", replace(steady_run(), manifest={"options": {"concurrency": 4}}))
     assert main(["diagnose", str(tmp_path / "run")]) == 3
-    assert "What would decide" in capsys.readouterr().err
+    assert "What would decide" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

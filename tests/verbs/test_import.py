@@ -29,7 +29,7 @@ def test_a_script_in_a_model_name_is_only_text(tmp_path: Path, capsys: pytest.Ca
     assert main(["import", str(results), "--out", str(tmp_path / "run"), "--html", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
     assert "<script" not in text and "&lt;script&gt;alert" in text
-    assert "[red]" in capsys.readouterr().err
+    assert "[red]" in capsys.readouterr().out
 
 
 def test_one_line_for_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,11 +58,18 @@ Row = Channel | Reading | RequestRecord | ServerSample | MachineSample | Quality
 
 def encoded(row: Row) -> str:
     """One line of JSON, without its end. Raises ValueError for a number that JSON cannot hold (NaN, infinity)."""
-    if isinstance(row, Mapping):
-        return json.dumps(dict(row), allow_nan=False, ensure_ascii=False)
-    return json.dumps(
-        {n: getattr(row, n) for n in _FIELDS[type(row)]}, allow_nan=False, ensure_ascii=False, default=dict
-    )
+    held = dict(row) if isinstance(row, Mapping) else {n: getattr(row, n) for n in _FIELDS[type(row)]}
+    return _json_text(held)
+
+
+def _json_text(value: object, indent: int | None = None) -> str:
+    """JSON that UTF-8 can hold: a text with half a surrogate pair, as a server may send, is written as its escape."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, default=dict, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False, ensure_ascii=True, default=dict, indent=indent)
+    return text
 
 
 class RunWriter:
@@ -92,7 +99,7 @@ class RunWriter:
 
     def manifest(self, document: Mapping[str, Any]) -> None:
         """Write ``run.json`` whole, replacing the former one in a single step."""
-        text = json.dumps({**document, "schema_version": SCHEMA_VERSION}, indent=1, ensure_ascii=False, allow_nan=False)
+        text = _json_text({**document, "schema_version": SCHEMA_VERSION}, indent=1)
         beside = self.path / "run.json.new"
         try:
             beside.write_text(text + "\n", encoding="utf-8")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from joulemill.streams import progress_console
 
 #: Bars that stay on the screen: the phases of one run and a little of the one before it.
 MOST_BARS = 8
@@ -46,7 +47,7 @@ class ProgressBar:
     """A bar a phase on stderr, the last ones staying; without a terminal a line a phase. Use it with ``with``."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(file=sys.stderr, highlight=False)
+        self.console = console or progress_console()
         self._bars = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(bar_width=24),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
-from joulemill.physics.device import KINDS, Device
+from joulemill.physics.device import KINDS, WIDER, Device
 from joulemill.units import parse_quantity
 
 #: parameter of the CSV → (field of Device, SI unit that the value is parsed to)
@@ -32,6 +32,15 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "idle": ("idle_w", "W"),
     "l2": ("l2_byte", "B"),
     "sm": ("sm_count", "count"),
+}
+#: Unit → (least, most) that a board may have. Beyond them it is a slip of a prefix: 500 kW for 500 W.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "B": (1e3, 1e15),
+    "B/s": (1e6, 1e17),
+    "W": (0.1, 20e3),
+    "flop/s": (1e6, 1e19),
+    "devices": (1.0, 1e6),
+    "count": (1.0, 1e7),
 }
 BASES = ("datasheet", "measured", "modelled", "assumed")
 #: Words that tell nothing apart in a device's name.
@@ -97,19 +106,16 @@ def _device(canonical: str) -> Device:
 
 
 def _build(name: str, label: str, vendor: str, kind: str, stated: Mapping[str, str]) -> Device:
+    _refuse_unknown(name, stated)
     peaks: dict[str, float] = {}
     values: dict[str, Any] = {}
     for parameter, text in stated.items():
         where = f"device {name}: {parameter}"
         if parameter.startswith("peak_"):
-            peaks[parameter.removeprefix("peak_")] = parse_quantity(text, "flop/s", name=where)
-        elif parameter in PARAMETERS:
-            field, unit = PARAMETERS[parameter]
-            values[field] = parse_quantity(text, unit, name=where)
+            peaks[parameter.removeprefix("peak_")] = _fact_value(text, "flop/s", where)
         else:
-            raise InputError(
-                f"{where} is not a fact of a device{_nearest(parameter, (*PARAMETERS, 'peak_bf16', 'peak_fp8'))}"
-            )
+            field, unit = PARAMETERS[parameter]
+            values[field] = _fact_value(text, unit, where)
     missing = [p for p in ("memory", "memory_bandwidth") if PARAMETERS[p][0] not in values]
     if missing:
         raise InputError(
@@ -118,15 +124,35 @@ def _build(name: str, label: str, vendor: str, kind: str, stated: Mapping[str, s
     return Device(name, label, vendor, kind, peaks, **values)
 
 
+def _refuse_unknown(name: str, stated: Mapping[str, str]) -> None:
+    known = (*PARAMETERS, *(f"peak_{dtype}" for dtype in WIDER))
+    for parameter in stated:
+        if parameter not in known:
+            raise InputError(
+                f"device {name}: {parameter} is not a fact of a device"
+                f"{_nearest(parameter, known) or '; it knows ' + ', '.join(known)}"
+            )
+
+
+def _fact_value(text: str, unit: str, where: str) -> float:
+    least, most = BOUNDS[unit]
+    value = parse_quantity(text, unit, name=where)
+    if not value > 0.0:
+        raise InputError(f"{where}: {text} cannot be; it must be positive")
+    return parse_quantity(text, unit, name=where, least=least, most=most)
+
+
 def load_device(path: Path) -> Device:
     """A user's device from TOML: name, kind, optional vendor and label, and the facts of ``devices.csv``.
 
-    Values are numbers in SI or text with a unit: ``memory = "80 GiB"``, ``peak_bf16 = "989 Tflop/s"``.
+    Values are text with a unit: ``memory = "80 GiB"``, ``peak_bf16 = "989 Tflop/s"``; "unknown" leaves one out.
     Raises InputError for a file that cannot be read or a fact that is missing, unknown or impossible.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise InputError(f"device file {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"device file {path}: {error}") from None
     return device_of_facts({"name": path.stem, **table}, f"device file {path}")
 
@@ -141,7 +167,7 @@ def device_of_facts(facts: Mapping[str, Any], where: str) -> Device:
     if about["kind"] not in KINDS:
         stated = "is missing" if not about["kind"] else f"is {about['kind']!r}"
         raise InputError(f'{where}: kind {stated}; write kind = "gpu" (or {", ".join(k for k in KINDS if k != "gpu")})')
-    stated_facts = {str(k): str(v) for k, v in table.items()}
+    stated_facts = {str(k): str(v) for k, v in table.items() if str(v).strip().lower() != "unknown"}
     return _build(about["name"], about["label"] or about["name"], about["vendor"], about["kind"], stated_facts)
 
 

@@ -6,7 +6,6 @@ What is not known is left out or written "unknown"; nothing is guessed in its pl
 from __future__ import annotations
 
 import csv
-import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,14 +16,13 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from joulemill.catalog.site_dialect import canonical, is_unknown
 from joulemill.errors import InputError
 from joulemill.figure import Basis
-from joulemill.physics.site import ReferencePue, Site
-from joulemill.units import parse_quantity
+from joulemill.physics.site import CARBON_KINDS, ReferencePue, Site
 
 JOULE_PER_KWH = 3.6e6
 SECOND_PER_HOUR = 3600.0
-Power = float | str | None
 #: Where the grid's carbon can be had (``joulemill.grid``).
 CARBON_SOURCES = ("file", "electricitymaps", "watttime", "uk")
 GRID_KINDS = ("average", "marginal")
@@ -49,35 +47,38 @@ class CarbonSource:
     url: str | None = None
 
 
+CARBON_FIELDS = tuple(f.name for f in fields(CarbonSource))
+
+
 @dataclass(frozen=True)
 class SiteFile:
-    """A site as people write it: per kWh and per hour. Powers are watts, or text with a unit such as "40 kW".
+    """A site as people write it: per kWh and per hour; powers in W. Converted to SI once, by ``to_site``.
 
-    Converted to SI once, by ``to_site``. ``pue_basis`` is "declared" or "measured".
+    ``pue_basis`` is "declared" or "measured". ``*_by_hour_*``: 24 values, by hour of the day (UTC). ``meters`` are the
+    SPECs of the site's own meters and ``feeds_count`` how many of them are added up: only the monitor uses these.
     """
-
-    __pydantic_config__ = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
     name: str | None = None
     pue: float | None = None
     pue_basis: str = "declared"
-    it_power_limit: Power = None
-    facility_power_limit: Power = None
-    cooling_limit: Power = None
+    it_power_limit: float | None = None
+    facility_power_limit: float | None = None
+    cooling_limit: float | None = None
     carbon_gco2e_kwh: float | None = None
+    carbon_by_hour_gco2e_kwh: tuple[float, ...] | None = None
     carbon_kind: str | None = None
     carbon: CarbonSource | None = None
     embodied_gco2e_h: float | None = None
     embodied_source: str | None = None
     price_currency_kwh: float | None = None
+    price_by_hour_currency_kwh: tuple[float, ...] | None = None
     currency: str | None = None
     residual_currency_h: float | None = None
     residual_source: str | None = None
     water_l_kwh: float | None = None
     grid_water_l_kwh: float | None = None
-
-
-KEYS = tuple(f.name for f in fields(SiteFile))
+    meters: tuple[str, ...] = ()
+    feeds_count: int | None = None
 
 
 def load_site(path: Path | str) -> Site:
@@ -86,13 +87,46 @@ def load_site(path: Path | str) -> Site:
     Raises InputError, naming the file and the key, for a file that cannot be read, an unknown key, a value of the
     wrong kind or one that cannot be (a PUE below 1).
     """
-    path = Path(path)
+    return to_site(load_site_file(path), f"site file {path}")
+
+
+def load_site_file(path: Path | str) -> SiteFile:
+    """The same as people wrote it, with what only the monitor uses. Raises InputError."""
+    where = f"site file {path}"
+    table = _inner(_table(Path(path)))
+    if not table:
+        raise InputError(f'{where} says nothing; write what you know, e.g. pue = 1.3 and it_power_limit = "40 kW"')
+    return site_file(table, where=where)
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"site file {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"site file {path}: {error}") from None
+
+
+def _inner(table: Mapping[str, Any]) -> dict[str, Any]:
     inner = table.get("site")
-    return parse_site(inner if isinstance(inner, dict) and len(table) == 1 else table, where=f"site file {path}")
+    return dict(inner if isinstance(inner, dict) and len(table) == 1 else table)
+
+
+def site_file(table: Mapping[str, Any], *, where: str = "site") -> SiteFile:
+    """A ``SiteFile`` from a table in the one dialect of sites: of a file, of a run, of ``[[site]]`` of the monitor.
+
+    Raises InputError beginning with ``where``.
+    """
+    values = canonical(table, where)
+    if "carbon" in values and "carbon_gco2e_kwh" in values:
+        raise InputError(f"{where}: carbon names a source and carbon_gco2e_kwh a value; keep one of them")
+    for key, choices in (("pue_basis", ("declared", "measured")), ("carbon_kind", CARBON_KINDS)):
+        if values.get(key, choices[0]) not in choices:
+            raise InputError(f"{where}: {key} is {values[key]!r}; use one of {', '.join(choices)}")
+    if "carbon" in values:
+        values["carbon"] = _source(values["carbon"], where)
+    return SiteFile(**values)
 
 
 def site_table(path: Path | str) -> dict[str, Any]:
@@ -101,91 +135,76 @@ def site_table(path: Path | str) -> dict[str, Any]:
     Raises InputError as ``load_site`` does.
     """
     load_site(path)
-    table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    inner = table["site"] if isinstance(table.get("site"), dict) and len(table) == 1 else table
+    inner = _inner(_table(Path(path)))
     carbon = inner.get("carbon")
     if isinstance(carbon, dict) and carbon.get("file"):
-        inner = {**inner, "carbon": {**carbon, "file": str((Path(path).parent / str(carbon["file"])).resolve())}}
-    return dict(inner)
+        inner["carbon"] = {**carbon, "file": str((Path(path).parent / str(carbon["file"])).resolve())}
+    return inner
 
 
 def carbon_source(table: Mapping[str, Any]) -> CarbonSource | None:
     """Where the site of ``table`` has its carbon from; None where it names no source. Raises InputError."""
-    inner = table["site"] if isinstance(table.get("site"), dict) and len(table) == 1 else table
-    given = inner.get("carbon")
-    if given is None or (isinstance(given, str) and given.strip().lower() in ("unknown", "")):
-        return None
+    stated = _inner(table).get("carbon")
+    return None if is_unknown(stated) else _source(stated, "site")
+
+
+def _source(stated: Any, where: str) -> CarbonSource:
     try:
-        return _checked_source(TypeAdapter(CarbonSource).validate_python(given))
+        return _checked_source(TypeAdapter(CarbonSource).validate_python(stated))
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"carbon: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
-
-
-def _checked_source(found: CarbonSource) -> CarbonSource:
-    if found.source not in CARBON_SOURCES:
-        raise InputError(f"carbon: source is {found.source!r}; use one of {', '.join(CARBON_SOURCES)}")
-    if found.kind is not None and found.kind not in GRID_KINDS:
-        raise InputError(f"carbon: kind is {found.kind!r}; use average or marginal: they answer different questions")
-    if found.source == "file" and (not found.file or not found.kind):
-        raise InputError('carbon: a file needs file = "PATH" and kind = "average" or "marginal"')
-    if found.source in ("electricitymaps", "watttime") and not found.zone:
-        raise InputError(f"carbon: {found.source} needs a zone; without one it would guess from your address")
-    if found.source in ("electricitymaps", "uk") and found.kind == "marginal":
-        raise InputError(f"carbon: {found.source} has average carbon only; WattTime has marginal")
-    return found
-
-
-def parse_site(table: dict[str, Any], *, where: str = "site") -> Site:
-    """A ``Site`` from the table of a site file. Raises InputError beginning with ``where``."""
-    for key in table:
-        if key not in KEYS:
-            close = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]}?" if close else f"it knows {', '.join(KEYS)}"
-            raise InputError(f"{where}: unknown key {key!r}; {hint}")
-    known = {k: v for k, v in table.items() if not (isinstance(v, str) and v.strip().lower() in ("unknown", ""))}
-    try:
-        return to_site(TypeAdapter(SiteFile).validate_python(known), where)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else "?"
+        key = ".".join(("carbon", *map(str, first["loc"])))
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            raise InputError(f"{where}: unknown key {key}; carbon knows {', '.join(CARBON_FIELDS)}") from None
         raise InputError(
-            f'{where}: {key} = {first["input"]!r}: {first["msg"].lower()}; write "unknown" where you do not know it'
+            f'{where}: {key}: write it like carbon = {{source = "electricitymaps", zone = "DE"}}'
         ) from None
     except InputError as error:
-        raise InputError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
+        raise InputError(f"{where}: {error}") from None
 
 
-def to_site(given: SiteFile, where: str = "site") -> Site:
-    """Convert to SI: per kWh → per J, per hour → per s, powers with units → W. Raises InputError."""
-    if given.pue_basis not in (Basis.DECLARED, Basis.MEASURED):
-        raise InputError(f'{where}: pue_basis is {given.pue_basis!r}; use "declared" or "measured"')
-    if given.carbon is not None and given.carbon_gco2e_kwh is not None:
-        raise InputError(f"{where}: carbon names a source and carbon_gco2e_kwh a value; keep one of them")
-    if given.carbon is not None:
-        _checked_source(given.carbon)
-    return Site(
-        name=given.name or "unnamed site",
-        pue_ratio=given.pue,
-        pue_basis=Basis(given.pue_basis),
-        it_power_limit_w=_watt(given.it_power_limit, f"{where}: it_power_limit"),
-        facility_power_limit_w=_watt(given.facility_power_limit, f"{where}: facility_power_limit"),
-        cooling_limit_w=_watt(given.cooling_limit, f"{where}: cooling_limit"),
-        carbon_gco2e_j=_per(given.carbon_gco2e_kwh, JOULE_PER_KWH),
-        carbon_kind=given.carbon_kind,
-        embodied_gco2e_s=_per(given.embodied_gco2e_h, SECOND_PER_HOUR),
-        embodied_source=given.embodied_source,
-        price_currency_j=_per(given.price_currency_kwh, JOULE_PER_KWH),
-        currency=given.currency,
-        residual_currency_s=_per(given.residual_currency_h, SECOND_PER_HOUR),
-        residual_source=given.residual_source,
-        water_l_j=_per(given.water_l_kwh, JOULE_PER_KWH),
-        grid_water_l_j=_per(given.grid_water_l_kwh, JOULE_PER_KWH),
-    )
+def _checked_source(source: CarbonSource) -> CarbonSource:
+    if source.source not in CARBON_SOURCES:
+        raise InputError(f"carbon: source is {source.source!r}; use one of {', '.join(CARBON_SOURCES)}")
+    if source.kind is not None and source.kind not in GRID_KINDS:
+        raise InputError(f"carbon: kind is {source.kind!r}; use average or marginal: they answer different questions")
+    if source.source == "file" and (not source.file or not source.kind):
+        raise InputError('carbon: a file needs file = "PATH" and kind = "average" or "marginal"')
+    if source.source in ("electricitymaps", "watttime") and not source.zone:
+        raise InputError(f"carbon: {source.source} needs a zone; without one it would guess from your address")
+    if source.source in ("electricitymaps", "uk") and source.kind == "marginal":
+        raise InputError(f"carbon: {source.source} has average carbon only; WattTime has marginal")
+    return source
 
 
-def _watt(given: Power, name: str) -> float | None:
-    return None if given is None else parse_quantity(str(given), "W", name=name)
+def parse_site(table: Mapping[str, Any], *, where: str = "site") -> Site:
+    """A ``Site`` from the table of a site file. Raises InputError beginning with ``where``."""
+    return to_site(site_file(table, where=where), where)
+
+
+def to_site(stated: SiteFile, where: str = "site") -> Site:
+    """Convert to SI: per kWh → per J, per hour → per s. Raises InputError beginning with ``where``."""
+    try:
+        return Site(
+            name=stated.name or "unnamed site",
+            pue_ratio=stated.pue,
+            pue_basis=Basis(stated.pue_basis),
+            it_power_limit_w=stated.it_power_limit,
+            facility_power_limit_w=stated.facility_power_limit,
+            cooling_limit_w=stated.cooling_limit,
+            carbon_gco2e_j=_per(stated.carbon_gco2e_kwh, JOULE_PER_KWH),
+            carbon_kind=stated.carbon_kind,
+            embodied_gco2e_s=_per(stated.embodied_gco2e_h, SECOND_PER_HOUR),
+            embodied_source=stated.embodied_source,
+            price_currency_j=_per(stated.price_currency_kwh, JOULE_PER_KWH),
+            currency=stated.currency,
+            residual_currency_s=_per(stated.residual_currency_h, SECOND_PER_HOUR),
+            residual_source=stated.residual_source,
+            water_l_j=_per(stated.water_l_kwh, JOULE_PER_KWH),
+            grid_water_l_j=_per(stated.grid_water_l_kwh, JOULE_PER_KWH),
+        )
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _per(value: float | None, divisor: float) -> float | None:

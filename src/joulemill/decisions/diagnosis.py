@@ -3,7 +3,7 @@
 A constraint binds where relaxing it raises the rate. Evidence that settles a matter takes its share of the probability
 first (1 to 3); what is left is divided by weights ÷ their sum (4, 5). The order of thought:
 
-1.  A late client measures itself. Nothing else can be said then.
+1.  A client that is late by a share of a request's time measures itself. Nothing else can be said then.
 2.  Counters that say so: throttled by power or heat, draw at the limit (as far as 4 leaves it), neighbours on the
     server's own CPUs, preemption, answers cut by the context, requests refused for want of room.
 3.  A stated latency target that is missed: less load would have to be sent, whatever the machine still has.
@@ -111,7 +111,9 @@ def diagnose(seen: Evidence) -> Diagnosis:
     for reason in seen.client_reasons:
         cases["client"].settle(1.0, reason)
     if not seen.client_reasons:
-        cases["client"].argue(0.0, "on time by every signal that was seen")
+        late = "; ".join(seen.client_late)
+        slight = f"{late}: too little of a request's time to hold the rate up"
+        cases["client"].argue(0.0, slight if late else "on time by every signal that was seen")
     answers = _answers(seen)
     _limits(cases, seen, _bearing(seen))
     _neighbours(cases["host_cpu"], seen)

@@ -21,7 +21,7 @@ import numpy as np
 
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
-from joulemill.ledger.client import client_verdict, quiet_verdict
+from joulemill.ledger.client import client_verdict, is_closed, judged_requests, quiet_verdict
 from joulemill.ledger.latency import tpot_s
 from joulemill.ledger.record import Outcome, Quantity, RequestRecord, RunRecord
 from joulemill.ledger.window import Loop, Window, load_requests, load_shape
@@ -57,6 +57,7 @@ class Evidence:
 
     achieved_tok_s, ceilings   the rate, and what it is held against
     client_reasons      why the client itself was the bottleneck; empty where it was not, or nothing was seen
+    client_late         in what it was late where that is too little of a request's time to bind
     closed, concurrency_count, slots_count   the load's loop, and how many sequences the server holds, where told
     in_flight_count, decoding_count          means over the window
     served_ratio        open loop: requests that ended well ÷ requests that were due
@@ -75,6 +76,7 @@ class Evidence:
     achieved_tok_s: Figure
     ceilings: tuple[CeilingValue, ...] = ()
     client_reasons: tuple[str, ...] = ()
+    client_late: tuple[str, ...] = ()
     closed: bool = True
     concurrency_count: float | None = None
     slots_count: float | None = None
@@ -131,7 +133,7 @@ def gather(
         **given,
         **_server(record, window),
         **_devices(record, window),
-        **_machine(record, load, window),
+        **_machine(record, window),
     )
 
 
@@ -268,14 +270,15 @@ def _worst(devices: Mapping[str, Sequence[tuple[float, float]]] | None) -> float
     return min(max(map(_speed, devices.values())), 1.0) if devices else None
 
 
-def _machine(record: RunRecord, load: Sequence[RequestRecord], window: Window) -> dict[str, Any]:
+def _machine(record: RunRecord, window: Window) -> dict[str, Any]:
     samples = [m for m in record.machine if window.start_s <= m.t_mono_s < window.end_s]
-    client = client_verdict([r for r in load if r.dispatched_mono_s is not None], samples)
+    client = client_verdict(judged_requests(record, window), samples, closed=is_closed(record))
     quiet = quiet_verdict(samples, loaded=True)
     told = record.manifest
     threads = (told.get("model") or {}).get("threads") if (told.get("server") or {}).get("embedded") else None
     return {
-        "client_reasons": client.reasons,
+        "client_reasons": client.reasons if client.binds else (),
+        "client_late": () if client.binds else client.reasons,
         "server_cpu_ratio": _mean(m.server_cpu_ratio for m in samples if m.server_cpu_ratio is not None),
         "threads_count": float(threads) if threads else None,
         "cpus_count": (told.get("machine") or {}).get("cpus"),

@@ -23,6 +23,7 @@ _KEYS = {"mean": "avg", "p50": "p50", "p90": "p90", "p99": "p99"}
 _FACTORS = {"ms": 1e-3, "sec": 1.0, "s": 1.0, "us": 1e-6, "ns": 1e-9}
 _ENERGY = "of the GPUs that reported, whose number AIPerf does not check; the window of energy is 0.666 s longer"
 _CLIENT = "by AIPerf's own tokenizer, not the server's usage"
+_SERVER = "by the server's usage, as AIPerf was asked to count (use_server_token_count)"
 #: Counts further apart than this are a wrong tokenizer, not a special token more or less. Assumed.
 _ALIKE = 0.02
 
@@ -48,6 +49,8 @@ def parse(documents: Sequence[Document], choice: Choice) -> Recording:
     if len(summaries) > 1 or len(exports) > 1:
         raise InputError("two AIPerf files of one kind: name the files of one run (profile_export.jsonl and its .json)")
     found = _summary(summaries[0].root) if summaries else Recording(TOOL)
+    if summaries and _counts_usage(summaries[0].root):
+        choice = replace(choice, client_tokens=True)  # what AIPerf calls its count is then the server's usage
     if not exports:
         told = "the summary holds no single requests: give profile_export.jsonl of the same run beside it"
         return replace(found, warnings=(*found.warnings, told))
@@ -68,10 +71,17 @@ def _summary(root: Part) -> Recording:
         model={"name": models[0] if models else None},
         server={"url": servers[0] if servers else None},
         stated=_stated(root),
-        warnings=_count_warnings(
+        warnings=() if _counts_usage(root) else _count_warnings(
             _average(root, "total_usage_completion_tokens"), _average(root, "total_output_tokens")
         ),
-    )
+    )  # fmt: skip
+
+
+def _counts_usage(root: Part) -> bool:
+    """Whether AIPerf was asked to count by the server's usage: its own names of tokens then hold that."""
+    config = root["input_config"]
+    places = (config["endpoint"], config["tokenizer"], config)
+    return any(p["use_server_token_count"].flag() for p in places)
 
 
 def _average(root: Part, name: str) -> float | None:
@@ -105,21 +115,21 @@ def _count_warnings(by_server: float | None, by_client: float | None) -> tuple[s
 
 
 def _stated(root: Part) -> tuple[Any, ...]:
-    found = Statements(TOOL)
-    found.add("output.rate_tok_s", root["output_token_throughput"]["avg"], "tok/s", reason=_CLIENT)
+    found, whose = Statements(TOOL), _SERVER if _counts_usage(root) else _CLIENT
+    found.add("output.rate_tok_s", root["output_token_throughput"]["avg"], "tok/s", reason=whose)
     found.add("output.request_rate_req_s", root["request_throughput"]["avg"], "req/s")
     for ours, theirs, why in (
         ("latency.ttft_s", "time_to_first_token", None),
-        ("latency.tpot_s", "inter_token_latency", f"AIPerf's inter-token latency, tokens {_CLIENT}"),
+        ("latency.tpot_s", "inter_token_latency", f"AIPerf's inter-token latency, tokens {whose}"),
         ("latency.itl_s", "inter_chunk_latency", "between chunks"),
         ("latency.e2e_s", "request_latency", None),
     ):
         part = root[theirs]
         found.percentiles(ours, part, _KEYS, _time_factor(part), why)
-    found.add("tokens.output", root["total_output_tokens"]["avg"], "tok", reason=_CLIENT)
+    found.add("tokens.output", root["total_output_tokens"]["avg"], "tok", reason=whose)
     found.add("tokens.output_by_server", root["total_usage_completion_tokens"]["avg"], "tok")
     for prefix in ("nvidia_", "amd_", ""):
-        _energy(found, root, prefix)
+        _energy(found, root, prefix, whose)
     return found.found
 
 
@@ -130,12 +140,12 @@ def _time_factor(part: Part) -> float:
     return _FACTORS.get(unit or "ms", 1e-3)
 
 
-def _energy(found: Statements, root: Part, prefix: str) -> None:
+def _energy(found: Statements, root: Part, prefix: str, whose: str) -> None:
     token = root[f"{prefix}energy_per_output_token"]
     factor = {"mJ/token": 1e-3, "J/token": 1.0}.get(token["unit"].text() or "mJ/token")
     if factor is None:
         raise token["unit"].wrong("mJ/token or J/token")
-    found.add("energy.device_j_tok", token["avg"], "J/tok", factor, f"{_ENERGY}; tokens {_CLIENT}")
+    found.add("energy.device_j_tok", token["avg"], "J/tok", factor, f"{_ENERGY}; tokens {whose}")
     found.add("energy.device_j", root[f"{prefix}total_gpu_energy"]["avg"], "J", reason=_ENERGY)
     found.add("power.device_w", root[f"{prefix}average_gpu_power"]["avg"], "W", reason=_ENERGY)
 

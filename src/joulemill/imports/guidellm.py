@@ -44,10 +44,12 @@ def parse(document: Document, choice: Choice) -> Recording:
     if version != REPORT_VERSION:
         raise InputError(f"{document.name}: GuideLLM report version {version}; version {REPORT_VERSION} can be read")
     run = _chosen(document.name, list(root["benchmarks"].each()), choice)
-    origin = _origin(run)
+    origin, options = _origin(run), _options(run)
+    # Without a rate a request is due when a slot is free; its ``targeted_start`` is then the start of the loop.
+    scheduled = options.get("rate") is not None
     requests, warnings = checked(
         [
-            _request(item, group, origin)
+            _request(item, group, origin, scheduled=scheduled)
             for group in ("successful", "errored", "incomplete")
             for item in run.at("requests", group).each()
         ]
@@ -62,7 +64,7 @@ def parse(document: Document, choice: Choice) -> Recording:
         requests=requests,
         origin_wall_s=origin,
         load=(0.0, max(ends)) if ends else None,
-        options=_options(run),
+        options=options,
         model={"name": backend["model"].text()},
         server={"url": backend["target"].text()},
         stated=_stated(run["metrics"]),
@@ -121,7 +123,7 @@ def _sent(item: Part) -> float | None:
     return start.unix_s()
 
 
-def _request(item: Part, group: str, origin: float | None) -> RequestRecord:
+def _request(item: Part, group: str, origin: float | None, *, scheduled: bool) -> RequestRecord:
     timings = item.at("info", "timings")
 
     def since(*parts: Part) -> float | None:
@@ -132,7 +134,7 @@ def _request(item: Part, group: str, origin: float | None) -> RequestRecord:
     output = item["output_tokens"].count()
     error = item.at("info", "error").text()
     outcome = {"successful": delivered(output), "errored": failed(error)}.get(group, Outcome.CANCELLED)
-    planned = since(timings["targeted_start"])
+    planned = since(timings["targeted_start"]) if scheduled else None
     return RequestRecord(
         id=item["request_id"].text() or item.where,
         phase="load",

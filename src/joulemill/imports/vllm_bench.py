@@ -1,15 +1,16 @@
 """``vllm bench serve`` JSON, with or without ``--save-detailed``; SGLang's and InferenceX's forks write the same names.
 
 Traps: ``start_times`` are of a monotonic clock (``perf_counter``), so no meter can be joined by them; ``date`` is the
-local time of the end, to the second, without a zone. ``output_lens`` are the server's usage where it was sent and
-the client tokenizer's count otherwise; the file does not say which. Latencies are in ms in names, seconds in arrays.
+local time of the end, to the second, without a zone. ``queue_times`` are waits at the tool's own limit of requests in
+flight: in a closed loop (no finite rate) all are due at 0, and that wait is the loop itself and no lateness.
+``output_lens`` are the server's usage where it was sent and the client tokenizer's count otherwise; the file does not
+say which. Latencies are in ms in names, seconds in arrays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 from joulemill.imports.part import Part
 from joulemill.imports.reading import Document
@@ -49,10 +50,14 @@ def parse(document: Document, choice: Choice) -> Recording:
     )
 
 
-def options_of(root: Part) -> dict[str, Any]:
-    """Load as asked: a finite request rate is an open loop, else ``max_concurrency`` is a closed one."""
-    rate = root["request_rate"].number(least=0.0)
-    found = {"rate": rate} if rate else {"concurrency": root["max_concurrency"].count()}
+def options_of(root: Part) -> dict[str, float]:
+    """Load as asked: a finite request rate is an open loop, else ``max_concurrency`` is a closed one.
+
+    Without a limit all requests were sent at once.
+    """
+    rate, limit = root["request_rate"].number(least=0.0), root["max_concurrency"].count()
+    all_at_once = None if rate or limit else root["num_prompts"].count()
+    found = {"rate": rate, "max_concurrency": limit} if rate else {"concurrency": limit, "at_once": all_at_once}
     return {k: v for k, v in found.items() if v}
 
 
@@ -82,11 +87,16 @@ def _requests(root: Part, choice: Choice) -> tuple[tuple[RequestRecord, ...], tu
         return (), (told,)
     first = min(s for s in starts if s is not None)
     rows = range(lengths.pop() if lengths else 0)
-    return checked([request_at(columns, n, (starts[n] or 0.0) - first) for n in rows])
+    scheduled = bool(root["request_rate"].number(least=0.0))
+    made = [request_at(columns, n, (starts[n] or 0.0) - first, scheduled=scheduled) for n in rows]
+    return checked(made)
 
 
-def request_at(columns: dict[str, list[Part]], n: int, sent: float) -> RequestRecord:
-    """Request ``n`` of arrays; ``sent`` in seconds since the first."""
+def request_at(columns: dict[str, list[Part]], n: int, sent: float, *, scheduled: bool = False) -> RequestRecord:
+    """Request ``n`` of arrays; ``sent`` in seconds since the first.
+
+    scheduled   the load had a rate, so that a wait before sending counts from the schedule
+    """
 
     def cell(name: str) -> Part:
         return columns[name][n] if columns.get(name) else Part(None, name)
@@ -99,7 +109,7 @@ def request_at(columns: dict[str, list[Part]], n: int, sent: float) -> RequestRe
     error = cell("errors").text()
     output = cell("output_lens").count()
     end = sent + latency if latency else (chunks[-1] if chunks else None)
-    queued = cell("queue_times").number(least=0.0) or 0.0
+    queued = (cell("queue_times").number(least=0.0) or 0.0) if scheduled else 0.0
     return RequestRecord(
         id=str(n),
         phase="load",

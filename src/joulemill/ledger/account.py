@@ -18,6 +18,7 @@ import numpy as np
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown, weakest
 from joulemill.ledger.attribution import EQUAL_WORK, Attribution, Rule, Weights, attribute
+from joulemill.ledger.caching import prefix_tok
 from joulemill.ledger.clock_offset import with_offsets
 from joulemill.ledger.completion import Holder, PackageHolder, incomplete
 from joulemill.ledger.energy import EnergyResult
@@ -106,7 +107,9 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None
     edges = sub_window_edges_s(window, _resolution_s(used))
     output, prompt = tokens_flow.output_per_window_tok(edges), tokens_flow.prompt_per_window_tok(edges)
     window = _steady(window, output, edges)
-    count = count_tokens(tokens_flow, (window.start_s, window.end_s), record.requests, record.server)
+    count = count_tokens(
+        tokens_flow, (window.start_s, window.end_s), record.requests, record.server, prefix_tok(record.manifest)
+    )
     foreign_ratio, shared = foreign_use(record, window.start_s, window.end_s)
     doubt = Doubt(count.doubt_ratio, foreign_ratio)
     scopes = scope_accounts(every, expected, edges, output, record.phase("idle"), holder=holder, doubt=doubt)

@@ -1,7 +1,8 @@
 """Was the client the bottleneck, and was the machine quiet? Pure verdicts on what a run recorded.
 
-A load generator that is late measures itself. Both verdicts are conservative the same way: a signal that is missing
-makes no claim, and the verdict says which signals it had.
+A load generator that is late biases the latencies that it takes. Whether it also held the server up is another
+question: only lateness that is a share of a request's time can take tokens from the rate. Both verdicts are
+conservative the same way: a signal that is missing makes no claim, and the verdict says which signals it had.
 """
 
 from __future__ import annotations
@@ -11,12 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulemill.ledger.record import MachineSample, RequestRecord
+from joulemill.ledger.record import MachineSample, RequestRecord, RunRecord
+from joulemill.ledger.window import Loop, Window, load_requests, load_shape
 
 #: Lag below this never matters: it is within what one timer tick and one scheduling slice of Linux take.
 LAG_FLOOR_S = 0.010
 #: Lag may be this share of the median TTFT: an error of 5 % is below what repeated runs differ by anyway.
 LAG_TTFT_RATIO = 0.05
+#: A closed loop loses this share of its rate when its requests leave late by this share of their time; an open loop
+#: when its requests leave this much slower than they were due. Below it the client does not bind. Assumed.
+BIND_RATIO = 0.05
+#: One late request decides nothing: at least two, and more than this share of all, must be late.
+LATE_COUNT, LATE_RATIO = 2, 0.01
+#: An open loop of fewer requests shows no growing lateness.
+FEWEST_OPEN_COUNT = 6
 #: One thread runs the event loop. Waiting for it grows as ρ/(2(1−ρ)) of its service time (M/D/1): at 0.8 it is twofold,
 #: and from there on it runs away.
 CPU_LIMIT_RATIO = 0.8
@@ -31,9 +40,11 @@ PRESSURE_LIMIT_RATIO = 0.10
 
 @dataclass(frozen=True, slots=True)
 class ClientVerdict:
-    """Whether the latencies are the server's.
+    """Whether the latencies are the server's, and whether the rate is.
 
-    valid                 False with ``reasons``; True where every signal that was there is within bounds
+    valid                 latencies: False with ``reasons``; True where every signal that was there is within bounds
+    binds                 the rate: the client kept the server waiting for more than BIND_RATIO of the time
+    lateness_ratio        the share of the rate that its lateness can have cost; None where nothing tells
     dispatch_lag_p99_s    dispatched − scheduled, 99th percentile over the requests; None without any
     loop_lag_p99_s        event-loop lag: median over samples of each sample's worst of about 50 probes; None unknown
     cpu_ratio             share of one core used by the client process, mean over samples; None unknown
@@ -46,6 +57,8 @@ class ClientVerdict:
     loop_lag_p99_s: float | None
     cpu_ratio: float | None
     cpu_max_ratio: float | None
+    binds: bool = False
+    lateness_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +72,13 @@ class QuietVerdict:
     pressure_ratio: float | None
 
 
-def client_verdict(requests: Sequence[RequestRecord], machine: Sequence[MachineSample]) -> ClientVerdict:
-    """Judge the client by the requests and machine samples of the load phase (callers select them).
+def client_verdict(
+    requests: Sequence[RequestRecord], machine: Sequence[MachineSample], *, closed: bool = True
+) -> ClientVerdict:
+    """Judge the client by the requests and machine samples of the window (callers select them).
 
     The bounds on lag are the greater of LAG_FLOOR_S and LAG_TTFT_RATIO × the median TTFT from dispatch.
+    closed   a closed loop sends as soon as a request has ended; an open loop by its schedule
     """
     lags = [r.dispatched_mono_s - r.scheduled_mono_s for r in requests if r.dispatched_mono_s is not None]
     lag_s = float(np.percentile(lags, 99)) if lags else None
@@ -71,13 +87,59 @@ def client_verdict(requests: Sequence[RequestRecord], machine: Sequence[MachineS
     cpu_ratio = float(np.mean(cpu)) if cpu else None
     bound_s = max(LAG_FLOOR_S, LAG_TTFT_RATIO * (_ttft_s(requests) or 0.0))
     reasons: list[str] = []
-    if lag_s is not None and lag_s > bound_s:
-        reasons.append(f"requests left late: 99th percentile {_ms(lag_s)} after their time, more than {_ms(bound_s)}")
+    late = sum(lag > bound_s for lag in lags)
+    if lag_s is not None and late >= LATE_COUNT and late > LATE_RATIO * len(lags):
+        who = f"{late} of {len(lags)} requests left late"
+        reasons.append(f"{who}: by more than {_ms(bound_s)}, the 99th percentile by {_ms(lag_s)}")
     if loop_s is not None and loop_s > bound_s:
         reasons.append(f"the client's event loop lagged {_ms(loop_s)} (99th percentile), more than {_ms(bound_s)}")
     if cpu_ratio is not None and cpu_ratio > CPU_LIMIT_RATIO:
         reasons.append(f"the client used {cpu_ratio:.0%} of one core, more than {CPU_LIMIT_RATIO:.0%}")
-    return ClientVerdict(not reasons, tuple(reasons), lag_s, loop_s, cpu_ratio, max(cpu) if cpu else None)
+    lost = _lateness_ratio(requests, loop_s or 0.0) if closed else _slowed_ratio(requests)
+    binds = bool(reasons) and lost is not None and lost > BIND_RATIO
+    return ClientVerdict(not reasons, tuple(reasons), lag_s, loop_s, cpu_ratio, max(cpu, default=None), binds, lost)
+
+
+def judged_requests(record: RunRecord, window: Window | None) -> list[RequestRecord]:
+    """The load's requests by which the client is judged: those due in the window; all of them where none is.
+
+    Where a tool holds requests of a rate back at a limit of its own, their wait is its plan, and none is judged.
+    """
+    options = record.manifest.get("options") or {}
+    if options.get("max_concurrency"):
+        return []
+    load = [r for r in load_requests(record) if r.dispatched_mono_s is not None]
+    if window is None:
+        return load
+    return [r for r in load if window.start_s <= r.scheduled_mono_s < window.end_s] or load
+
+
+def is_closed(record: RunRecord) -> bool:
+    """Whether the load was a closed loop."""
+    return load_shape(record.manifest).loop is Loop.CLOSED
+
+
+def _lateness_ratio(requests: Sequence[RequestRecord], loop_s: float) -> float | None:
+    """Closed loop: mean lateness, and what the event loop may add to it ÷ the mean time from schedule to end."""
+    rows = [
+        (r.dispatched_mono_s - r.scheduled_mono_s, r.end_mono_s - r.scheduled_mono_s)
+        for r in requests
+        if r.dispatched_mono_s is not None and r.end_mono_s is not None
+    ]
+    whole_s = float(np.mean([t for _, t in rows])) if rows else 0.0
+    return min((float(np.mean([lag for lag, _ in rows])) + loop_s) / whole_s, 1.0) if whole_s > 0.0 else None
+
+
+def _slowed_ratio(requests: Sequence[RequestRecord]) -> float | None:
+    """Open loop: by what share requests left slower than they were due; a lateness that does not grow costs no rate."""
+    rows = sorted((r.scheduled_mono_s, r.dispatched_mono_s) for r in requests if r.dispatched_mono_s is not None)
+    if len(rows) < FEWEST_OPEN_COUNT:
+        return None
+    due, left = (np.array(column) for column in zip(*rows, strict=True))
+    third = max(len(rows) // 3, 1)
+    grown_s = float(np.median((left - due)[-third:]) - np.median((left - due)[:third]))
+    span_s = float(np.mean(due[-third:]) - np.mean(due[:third]))
+    return max(grown_s, 0.0) / (span_s + max(grown_s, 0.0)) if span_s > 0.0 else None
 
 
 def quiet_verdict(samples: Sequence[MachineSample], *, loaded: bool) -> QuietVerdict:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*+")
 _LINE = re.compile(
-    r"^([a-zA-Z_:][a-zA-Z0-9_:]*)"  # name
-    r'(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?'  # labels; a value may hold a bracket
+    r"^([a-zA-Z_:][a-zA-Z0-9_:]*+)"  # name
+    r'(?:\{((?:[^"}]++|"(?:[^"\\]++|\\.)*+")*+)\})?'  # labels; a value may hold a bracket
     r"\s+(\S+)(?:\s+(-?[\d.eE+]+))?(?:\s+#.*)?$"  # value, timestamp, exemplar
 )
-_LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
+_LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*+)\s*=\s*"((?:[^"\\]++|\\.)*+)"\s*(?:,|$)')
+_BLANK = re.compile(r"\s*$")
 _ESCAPES = {"n": "\n", '"': '"', "\\": "\\"}
+#: Bounds of a page (assumed): a name with its labels, labels of a sample, samples that are wanted.
+MAX_LINE = 65_536
+MAX_LABELS = 128
+MAX_SAMPLES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,39 +31,53 @@ class Sample:
     t_wall_s: float | None = None
 
 
-def parse_exposition(text: str) -> list[Sample]:
+def parse_exposition(text: str, wanted: Callable[[str], bool] | None = None) -> list[Sample]:
     """Every sample of an exporter's page. Raises ValueError, with the line, for text that is not of the format.
 
     A timestamp above 1e11 is milliseconds (Prometheus), below it seconds (OpenMetrics).
+
+    wanted   by its name, whether a sample is; the others' labels and values are not looked at
     """
-    found = []
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if stripped and not stripped.startswith("#"):
-            found.append(_sample(stripped, number))
-    return found
+    samples: list[Sample] = []
+    for number, line in enumerate(text.split("\n"), 1):  # a label may hold whatever else ends a line for Unicode
+        stripped = line.strip(" \t\r")
+        if not stripped or stripped.startswith("#"):
+            continue
+        name = _NAME.match(stripped)
+        if wanted is not None and name is not None and not wanted(name.group()):
+            continue
+        samples.append(_sample(stripped, number))
+        if len(samples) > MAX_SAMPLES:
+            raise ValueError(f"line {number}: more than {MAX_SAMPLES:,} samples")
+    return samples
 
 
 def _sample(line: str, number: int) -> Sample:
-    match = _LINE.match(line)
+    match = _LINE.match(line) if len(line) <= MAX_LINE else None
     if match is None:
         raise ValueError(f"line {number} is not of the Prometheus text format: {line[:80]!r}")
     name, labels, value, moment = match.groups()
     try:
-        t = None if moment is None else float(moment) * (1e-3 if abs(float(moment)) > 1e11 else 1.0)
-        return Sample(name, parse_labels(labels or ""), float(value), t)
+        t = None if moment is None else _number(moment) * (1e-3 if abs(_number(moment)) > 1e11 else 1.0)
+        return Sample(name, parse_labels(labels or ""), _number(value), t)
     except ValueError as error:
         raise ValueError(f"line {number}: {error}") from error
 
 
+def _number(text: str) -> float:
+    if not text.isascii() or "_" in text:  # which Python would take
+        raise ValueError(f"{text[:60]!r} is no number")
+    return float(text)
+
+
 def parse_labels(text: str) -> dict[str, str]:
     """``a="x",b="y"`` as a mapping. Raises ValueError."""
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     at = 0
-    while at < len(text) and text[at:].strip():
+    while _BLANK.match(text, at) is None:
         match = _LABEL.match(text, at)
-        if match is None:
-            raise ValueError(f"labels {text[at:][:60]!r} cannot be read")
-        found[match.group(1)] = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m.group(1), m.group(0)), match.group(2))
+        if match is None or len(labels) >= MAX_LABELS:
+            raise ValueError(f"labels {text[at : at + 60]!r} cannot be read")
+        labels[match.group(1)] = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m.group(1), m.group(0)), match.group(2))
         at = match.end()
-    return found
+    return labels

@@ -1,15 +1,19 @@
 """A thin HTTP transport for meters: one kept connection, credentials from the environment only, TLS verified.
 
-Synchronous, since each meter has a thread of its own. Knows nothing of what it fetches.
+Synchronous, since each meter has a thread of its own. Knows nothing of what it fetches. An exchange is bounded as a
+whole, in time and in size: a server that sends a byte a second, or without end, holds nobody.
 """
 
 from __future__ import annotations
 
 import base64
 import http.client
+import io
 import json
+import socket
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -17,8 +21,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from joulemill.errors import InputError, MachineError
+from joulemill.meters.json_text import loads
 
+#: A whole exchange: name, connection, TLS, question, answer [s].
 TIMEOUT_S = 10.0
+#: The longest answer that is read: a page of a hundred boards has some hundred thousand bytes.
+MAX_BYTE = 16 * 2**20
+_CHUNK_BYTE = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +39,8 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError."""
-        return json.loads(self.body)
+        """The body as JSON. Raises ValueError, also where it is nested without measure."""
+        return loads(self.body)
 
 
 #: An HTTP Date has whole seconds: the moment lies within this of their middle [s].
@@ -39,12 +48,11 @@ DATE_HALF_S = 0.5
 
 
 def clock_ahead_s(answer: Answer, wall_s: float) -> float | None:
-    """How far the server's clock is ahead of ``wall_s`` by its ``Date``, to ``DATE_HALF_S``; None where it sends none.
-
-    Raises ValueError where it is no date.
-    """
-    date = answer.headers.get("date")
-    return None if date is None else parsedate_to_datetime(date).timestamp() + DATE_HALF_S - wall_s
+    """How far the server's clock is ahead of ``wall_s`` by its ``Date``, to ``DATE_HALF_S``; None without one."""
+    try:
+        return parsedate_to_datetime(answer.headers["date"]).timestamp() + DATE_HALF_S - wall_s
+    except (KeyError, ValueError, OverflowError, TypeError, OSError):  # none, or what is no date
+        return None
 
 
 class HttpError(OSError):
@@ -81,23 +89,114 @@ class Credentials:
         return {}
 
 
+class _Timed:
+    """A socket whose reads and writes share one deadline, however many there are; open as long as one reads from it."""
+
+    def __init__(self, sock: socket.socket, until_s: float) -> None:
+        self._socket, self.until_s = sock, until_s
+        self._readers, self._closing = 0, False
+
+    def read_into(self, buffer: Any) -> int:
+        self._socket.settimeout(_left_s(self.until_s))
+        return self._socket.recv_into(buffer)
+
+    def sendall(self, data: bytes) -> None:
+        self._socket.settimeout(_left_s(self.until_s))
+        self._socket.sendall(data)
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        """What an answer is read from."""
+        self._readers += 1
+        return io.BufferedReader(_Reader(self), _CHUNK_BYTE)
+
+    def let_go(self) -> None:
+        """A reader has ended."""
+        self._readers -= 1
+        if self._closing and self._readers <= 0:
+            self._socket.close()
+
+    def close(self) -> None:
+        """Close, once nobody reads any more."""
+        self._closing = True
+        if self._readers <= 0:
+            self._socket.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, timed: _Timed) -> None:
+        super().__init__()
+        self._timed = timed
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._timed.read_into(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._timed.let_go()
+        super().close()
+
+
+def _left_s(until_s: float) -> float:
+    left_s = until_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError(f"no whole answer within {TIMEOUT_S:g} s")
+    return left_s
+
+
+class _Connection(http.client.HTTPConnection):
+    """One connection, with or without TLS, every exchange of which ends by its deadline."""
+
+    def __init__(self, host: str, port: int | None, tls: ssl.SSLContext | None) -> None:
+        self.default_port = 443 if tls is not None else 80  # of this object, so that the Host header is right
+        super().__init__(host, port)
+        self._tls, self.until_s = tls, 0.0
+
+    def connect(self) -> None:
+        """Connect to the first of the host's addresses that answers."""
+        plain = socket.create_connection((self.host, self.port), _left_s(self.until_s))
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            plain.settimeout(_left_s(self.until_s))
+            sock = plain if self._tls is None else self._tls.wrap_socket(plain, server_hostname=self.host)
+        except BaseException:
+            plain.close()
+            raise
+        self.sock: Any = _Timed(sock, self.until_s)
+
+    def begin(self, until_s: float) -> None:
+        """An exchange that ends by ``until_s``."""
+        self.until_s = until_s
+        if isinstance(self.sock, _Timed):
+            self.sock.until_s = until_s
+
+
 class HttpSource:
-    """One server. Safe to use from one thread at a time; ``close`` from any."""
+    """One server. Safe to use from one thread at a time; ``close`` from any.
+
+    host    its name, as a device's name is made of it;  shown  with the port, for messages
+    """
 
     def __init__(
         self, url: str, headers: Mapping[str, str] | None = None, *, ca: str = "", verify: bool = True
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            where = (parts.hostname or "", parts.port)
+        except ValueError as error:  # a port of five million, half an IPv6 address
+            raise InputError(f"{url!r} is not an address such as http://host:9400/metrics: {error}") from error
+        if parts.scheme not in ("http", "https") or not where[0]:
             raise InputError(f"{url!r} is not an address such as http://host:9400/metrics")
         if parts.username or parts.password:
             raise InputError(f"the address of {parts.hostname} holds a password; put it into the environment instead")
-        self.host, self.path = parts.hostname, parts.path + (f"?{parts.query}" if parts.query else "")
+        self.host, self.path = where[0], parts.path + (f"?{parts.query}" if parts.query else "")
         self.headers = dict(headers or {})
-        self._where = (parts.hostname, parts.port)
-        self._shown = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
+        self._where = where
+        self.shown = self.host if where[1] is None else f"{self.host}:{where[1]}"
         self._context = _tls(ca, verify) if parts.scheme == "https" else None
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: _Connection | None = None
         self._lock = threading.Lock()
 
     def get(self, path: str) -> Answer:
@@ -108,45 +207,76 @@ class HttpSource:
         """One exchange; a kept connection that the server has closed meanwhile is opened once more."""
         payload = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "*/*", **self.headers} | ({"Content-Type": "application/json"} if payload else {})
+        until_s = time.monotonic() + TIMEOUT_S
         with self._lock:
-            fresh = self._connection is None
+            kept = self._connection is not None
             try:
-                return self._exchange(method, path, payload, headers)
-            except (http.client.HTTPException, ConnectionError) as error:
-                self._drop()
-                if fresh:
-                    raise OSError(f"{method} {self._shown}{path}: {type(error).__name__} {error}") from error
-                return self._exchange(method, path, payload, headers)
-            except OSError as error:
-                if not isinstance(error, HttpError):
+                try:
+                    return self._exchange(method, path, payload, headers, until_s)
+                except (http.client.HTTPException, ConnectionError):
                     self._drop()
+                    if not kept:
+                        raise
+                    return self._exchange(method, path, payload, headers, until_s)
+            except HttpError:
                 raise
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                self._drop()
+                if isinstance(error, ssl.SSLError):
+                    raise  # what to do about it is another thing
+                raise OSError(f"{method} {self.shown}{_short(path)}: {_what(error)}") from error
 
     def close(self) -> None:
         """End the connection."""
         with self._lock:
             self._drop()
 
-    def _exchange(self, method: str, path: str, payload: bytes | None, headers: dict[str, str]) -> Answer:
+    def _exchange(
+        self, method: str, path: str, payload: bytes | None, headers: dict[str, str], until_s: float
+    ) -> Answer:
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection = _Connection(*self._where, self._context)
+        self._connection.begin(until_s)
         self._connection.request(method, path or "/", body=payload, headers=headers)
         response = self._connection.getresponse()
-        data = response.read()
+        data = _bounded(response)
         if not 200 <= response.status < 300:
-            raise HttpError(f"{method} {self._shown}{path}: HTTP {response.status} {response.reason}", response.status)
+            reason = "".join(c for c in response.reason[:80] if c.isprintable())
+            raise HttpError(f"{method} {self.shown}{_short(path)}: HTTP {response.status} {reason}", response.status)
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
-
-    def _connect(self) -> http.client.HTTPConnection:
-        host, port = self._where
-        if self._context is not None:
-            return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=self._context)
-        return http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
 
     def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _bounded(response: http.client.HTTPResponse) -> bytes:
+    """The whole body. Raises OSError where it is longer than any that a meter needs."""
+    if (response.length or 0) > MAX_BYTE:
+        raise OSError(f"the answer has {response.length} bytes, more than {MAX_BYTE // 2**20} MiB")
+    chunks, size_byte = [], 0
+    while chunk := response.read(_CHUNK_BYTE):
+        chunks.append(chunk)
+        size_byte += len(chunk)
+        if size_byte > MAX_BYTE:
+            raise OSError(f"the answer is longer than {MAX_BYTE // 2**20} MiB")
+    if response.length:  # what Content-Length promised and did not come
+        raise http.client.IncompleteRead(b"", response.length)
+    return b"".join(chunks)
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= 100 else f"{path[:97]}…"
+
+
+def _what(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no whole answer within {TIMEOUT_S:g} s"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer was cut off"
+    text = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
+    return text if type(error) is OSError else f"{type(error).__name__} {text}"
 
 
 def _tls(ca: str, verify: bool) -> ssl.SSLContext:

@@ -61,6 +61,7 @@ class MeterContext:
     """The surroundings of a meter, all of which a test may replace.
 
     server_pid   process whose CPU time the declared power model counts, and whose GPUs are its own; None unknown
+    server_embedded  whether that process is the embedded server, which computes on this machine's CPUs alone
     server_here  whether the server runs on this machine: ``auto`` never takes this machine's watts for another's
     sysfs, proc  roots of the two kernel trees
     clock        see :class:`Clock`
@@ -71,6 +72,7 @@ class MeterContext:
 
     server_pid: int | None = None
     server_here: bool = True
+    server_embedded: bool = True
     sysfs: Path = Path("/sys")
     proc: Path = Path("/proc")
     clock: Clock = field(default_factory=Clock)

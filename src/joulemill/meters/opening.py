@@ -94,7 +94,7 @@ def _automatic(spec: Spec, context: MeterContext) -> list[Meter]:
         except MachineError as error:
             reasons[text] = str(error)
     _tell_missing(reasons, context, measured=bool(found))
-    if not found and context.server_pid is not None:
+    if not found and context.server_pid is not None and context.server_embedded:
         found.append(_open(parse_spec("declared"), context))
     return found
 
@@ -129,9 +129,9 @@ def _tell_missing(reasons: dict[str, str], context: MeterContext, *, measured: b
 
 
 def _without_sensor(context: MeterContext) -> str:
-    if context.server_pid is not None:
+    if context.server_pid is not None and context.server_embedded:
         return "so joules come from a power model with a wide interval and are labelled modelled"
-    # Which processes serve is not known, nor what accelerators they use: a model of this CPU would be a guess.
+    # What accelerators another server uses is not known: a model of this CPU would be a guess.
     return "so joules stay unknown; state a power model with --meter declared:idle=…W,busy=…W if one would do"
 
 

@@ -6,13 +6,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from joulemill.ledger.reasons import Reason
+from joulemill.monitor.findings import TELLING
 from joulemill.monitor.site_energy import pue_now
-from joulemill.monitor.snapshot import Snapshot, TargetState, TokenKind
+from joulemill.monitor.snapshot import NOT_YET, Interval, Snapshot, TargetState, TokenKind
 
 #: From this share of an interval without a running request a target counts as idle (assumed).
 IDLE_RATIO = 0.95
 #: Share of the site's power limit from which headroom is short (assumed).
 POWER_RATIO = 0.9
+#: Refusals that are no fault: parts that are no node, an interval before a meter's first readings.
+ROUTINE = frozenset(r.value for r in (Reason.PARTIAL, Reason.NOT_BRACKETED, Reason.TOO_FEW_READINGS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ def _history(now: Snapshot) -> Iterator[Alert]:
 
 def _targets(now: Snapshot) -> Iterator[Alert]:
     for t in now.targets:
+        if t.latest is None and not t.up and t.reason == NOT_YET:
+            continue
         if not t.up:
             yield Alert("page", "down", t.facts.target, f"not scraped: {t.reason or 'no reason given'}")
         elif t.latest is not None and t.latest.observed:
@@ -54,25 +60,38 @@ def _latest(t: TargetState) -> Iterator[Alert]:
     latest = t.latest
     if latest is None or latest.duration_s <= 0:
         return
-    if latest.tokens.get(TokenKind.OUTPUT, 0.0) > 0 and not latest.energy:
-        yield Alert("warn", "unmetered", t.facts.target, "makes tokens, and no joules of it are known")
+    yield from _joules(t, latest)
     node = latest.energy.get("node") or latest.energy.get("device")
     if node is not None and latest.idle_ratio is not None and latest.idle_ratio >= IDLE_RATIO:
         watts = node.energy_j / latest.duration_s
         yield Alert("info", "idle", t.facts.target, f"idle, and draws {watts:.0f} W ({node.scope}, {node.basis})")
 
 
+def _joules(t: TargetState, latest: Interval) -> Iterator[Alert]:
+    """Tokens without joules, joules that are refused, and what stands beside those that are not."""
+    refusals = list(dict.fromkeys(f.text for f in latest.findings if f.refused and f.code not in ROUTINE))
+    if latest.tokens.get(TokenKind.OUTPUT, 0.0) > 0 and not latest.energy:
+        why = f": {refusals[0]}" if refusals else ""
+        yield Alert("warn", "unmetered", t.facts.target, f"makes tokens, and no joules of it are known{why}")
+    elif refusals:
+        yield Alert("warn", "refused", t.facts.target, "; ".join(refusals))
+    for finding in latest.findings:
+        if not finding.refused and finding.code in TELLING:
+            yield Alert("warn", finding.code, t.facts.target, finding.text)
+
+
 def _meters(now: Snapshot) -> Iterator[Alert]:
     for m in now.meters:
         if m.state != "ok":
-            yield Alert("warn", "meter", m.meter, f"{m.state} ({m.target or m.site}, {m.scope})")
+            where = ", ".join(x for x in (m.target or m.site, m.scope) if x)
+            yield Alert("warn", "meter", m.meter, f"{m.state} ({where}){'' if m.detail is None else f': {m.detail}'}")
 
 
 def _power(now: Snapshot) -> Iterator[Alert]:
     for s in now.sites:
         if s.power_limit_w is None:
             continue
-        drawn = [power_w(t, "node") for t in now.targets if t.facts.site == s.site]
+        drawn = [it_power_w(t) for t in now.targets if t.facts.site == s.site]
         known = [w for w in drawn if w is not None]
         if known and sum(known) > POWER_RATIO * s.power_limit_w:
             share = sum(known) / s.power_limit_w
@@ -93,6 +112,11 @@ def _pue(now: Snapshot) -> Iterator[Alert]:
             yield Alert(
                 "info", "pue", s.site, f"its PUE is {measured.value:.3f} as measured, {s.pue_ratio:g} as declared"
             )
+
+
+def it_power_w(t: TargetState) -> float | None:
+    """Power of the widest scope below the site that is known: the node, else at least its boards."""
+    return next((w for scope in ("node", "device", "cpu") if (w := power_w(t, scope)) is not None), None)
 
 
 def power_w(t: TargetState, scope: str) -> float | None:

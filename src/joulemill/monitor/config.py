@@ -70,6 +70,7 @@ class TargetConfig(BaseModel):
     ``here``: the server runs on this machine, so that its own sensors (``auto``) may meter it;
     ``server_pid`` is its process, for a power model where no sensor can be read. ``input_tok``,
     ``output_tok``: usual lengths of a request, for ceilings where the server does not count requests.
+    ``node``: the server that holds its boards, where several targets share one and their exporter does not tell.
     ``route_label``: the label of the server's own output counter that tells routes, tenants or adapters apart.
     """
 
@@ -82,6 +83,7 @@ class TargetConfig(BaseModel):
     meters: tuple[str, ...] = ()
     device: str | None = None
     devices_count: int | None = Field(default=None, ge=1)
+    node: str | None = Field(default=None, min_length=1)
     token_env: str | None = None
     here: bool = False
     server_pid: int | None = Field(default=None, gt=0)

@@ -28,7 +28,7 @@ LATEST = (
     ("ttft_seconds", "Mean time to first token of requests in the last interval.", "ttft_s"),
     ("tpot_seconds", "Mean time per output token of requests in the last interval.", "tpot_s"),
     ("idle_ratio", "Share of the last interval with no request running.", "idle_ratio"),
-    ("efficiency_ratio", "Phi: rate at full load over the least ceiling.", "phi_ratio"),
+    ("efficiency_ratio", "Phi: measured rate over the lowest hardware ceiling at this load.", "phi_ratio"),
     ("utilisation_ratio", "U: rate over rate at full load, in the last interval.", "utilisation_ratio"),
 )
 
@@ -56,6 +56,7 @@ def metrics(now: Snapshot) -> Iterator[Metric]:
     yield from _gauges(now.targets)
     yield from _latencies(now.targets)
     yield from _ceilings(now.targets)
+    yield from _findings(now.targets)
     yield from _meters(now.meters)
     yield from _sites(now)
     yield from _metered_sites(now.metered)
@@ -135,21 +136,45 @@ def _latencies(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
 def _ceilings(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
     ceiling = _gauge("ceiling_tokens_per_second", "Output tokens a second that a resource would allow.",
                      (*_WHO, "name", "basis"))  # fmt: skip
-    binds = _gauge("binding_ceiling", "1 for the constraint that binds, 0 for the others.", (*_WHO, "name"))
-    sure = _gauge("binding_probability_ratio", "Probability of the constraint that binds.", (*_WHO, "name"))
+    bounds = _gauge("efficiency_bound_ratio", "Ends of the interval of Phi.", (*_WHO, "bound"))
     for t in targets:
         if t.latest is None or not t.latest.observed:
             continue
-        names = {c.name for c in t.latest.ceilings} | ({t.latest.binding} if t.latest.binding else set())
         for c in t.latest.ceilings:
             if c.ceiling_tok_s is not None:
                 ceiling.add_metric((*_who(t), c.name, c.basis), c.ceiling_tok_s)
-        if t.latest.binding is not None:
-            for name in sorted(names):
-                binds.add_metric((*_who(t), name), float(name == t.latest.binding))
-            if t.latest.binding_probability_ratio is not None:
-                sure.add_metric((*_who(t), t.latest.binding), t.latest.binding_probability_ratio)
-    yield from (ceiling, binds, sure)
+        for bound, value in (("low", t.latest.phi_low_ratio), ("high", t.latest.phi_high_ratio)):
+            if value is not None:
+                bounds.add_metric((*_who(t), bound), value)
+    yield from (ceiling, bounds, *_binding(targets))
+
+
+def _binding(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
+    binds = _gauge("binding_ceiling", "1 for the constraint that binds, 0 for the others.", (*_WHO, "name"))
+    sure = _gauge("binding_probability_ratio", "Probability of the constraint that binds.", (*_WHO, "name"))
+    unknown = _gauge("binding_unknown", "1 where what binds is not known.", _WHO)
+    for t in targets:
+        latest = t.latest
+        if latest is None or not latest.observed:
+            continue
+        unknown.add_metric(_who(t), float(latest.binding is None))
+        if latest.binding is None:
+            continue
+        for name in sorted({*(c.name for c in latest.ceilings), latest.binding}):
+            binds.add_metric((*_who(t), name), float(name == latest.binding))
+        if latest.binding_probability_ratio is not None:
+            sure.add_metric((*_who(t), latest.binding), latest.binding_probability_ratio)
+    yield from (binds, sure, unknown)
+
+
+def _findings(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
+    """What the ledger says of the latest interval's joules."""
+    family = _gauge("energy_finding", "A finding on a scope's joules: 1 where it refuses them, else 0.",
+                    (*_WHO, "scope", "code"))  # fmt: skip
+    for t in targets:
+        for f in t.latest.findings if t.latest is not None else ():
+            family.add_metric((*_who(t), f.scope, f.code), float(f.refused))
+    yield family
 
 
 def _meters(meters: tuple[MeterHealth, ...]) -> Iterator[Metric]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from joulemill.errors import InputError
 from joulemill.monitor.history_rows import Row, rows_of, split
-from joulemill.monitor.history_schema import BUCKETS_S, SCHEMA, SUMS, adding
+from joulemill.monitor.history_schema import ADD_FINDING, BUCKETS_S, SCHEMA, SUMS, adding
 from joulemill.monitor.history_sites import SITE_BUCKETS, SITE_SCHEMA, StoredSite, add_stretch, site_totals
 from joulemill.monitor.snapshot import Interval, SiteStretch, TargetFacts, TokenKind
 
@@ -126,6 +126,8 @@ class History:
             self._db.execute(_ADD_ENERGY, (*key, scope, basis, *(None if x is None else share * x for x in amounts)))
         if row.binding is not None:
             self._db.execute(_ADD_BINDING, (*key, row.binding[0], share * row.binding[1]))
+        for scope, code, refused, text, found_s in row.findings:
+            self._db.execute(ADD_FINDING, (*key, scope, code, refused, text, share * found_s))
         for route, tokens in row.routes:
             self._db.execute(_ADD_ROUTE, (*key, route, share * tokens))
 
@@ -189,7 +191,7 @@ class History:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _drop_buckets(self, length_s: int, before_s: float) -> None:
-        for table in ("bucket", "bucket_energy", "bucket_binding", "bucket_route", *SITE_BUCKETS):
+        for table in ("bucket", "bucket_energy", "bucket_binding", "bucket_route", "bucket_finding", *SITE_BUCKETS):
             self._db.execute(f"DELETE FROM {table} WHERE length_s = ? AND start_s < ?", (length_s, before_s))
 
     def _drop_oldest(self) -> bool:

@@ -18,12 +18,14 @@ class Row:
               joules and seconds of it without a running request)
     binding   (constraint, seconds) where one was named
     routes    (route, output tokens)
+    findings  (scope, code, whether it refuses the joules, text, seconds)
     """
 
     sums: tuple[float, ...]
     energy: tuple[tuple[str, str, float, float | None, float, float, float, float], ...]
     binding: tuple[str, float] | None
     routes: tuple[tuple[str, float], ...]
+    findings: tuple[tuple[str, str, int, str, float], ...] = ()
 
 
 def rows_of(i: Interval) -> Row:
@@ -43,7 +45,8 @@ def rows_of(i: Interval) -> Row:
          (i.idle_ratio or 0.0) * e.covered_ratio * length)
         for e in i.energy.values()
     )  # fmt: skip
-    return Row(sums, energy, (i.binding, seen) if i.binding else None, tuple(i.route_tokens.items()))
+    findings = tuple((f.scope, f.code, int(f.refused), f.text, length) for f in i.findings)
+    return Row(sums, energy, (i.binding, seen) if i.binding else None, tuple(i.route_tokens.items()), findings)
 
 
 def split(start_s: float, end_s: float, length_s: int) -> Iterator[tuple[int, float]]:

@@ -61,12 +61,25 @@ CREATE TABLE IF NOT EXISTS bucket_route (
     length_s INTEGER NOT NULL, of INTEGER NOT NULL, start_s INTEGER NOT NULL, route TEXT NOT NULL,
     output_tok REAL NOT NULL, PRIMARY KEY (length_s, of, start_s, route)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS bucket_finding (
+    length_s INTEGER NOT NULL, of INTEGER NOT NULL, start_s INTEGER NOT NULL, scope TEXT NOT NULL, code TEXT NOT NULL,
+    refused INTEGER NOT NULL, text TEXT NOT NULL, found_s REAL NOT NULL,
+    PRIMARY KEY (length_s, of, start_s, scope, code, refused)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS total (target INTEGER PRIMARY KEY REFERENCES target, {_ADDING});
 CREATE TABLE IF NOT EXISTS total_energy (
     target INTEGER NOT NULL REFERENCES target, scope TEXT NOT NULL, basis TEXT NOT NULL, {_ENERGY},
     PRIMARY KEY (target, scope, basis)
 ) WITHOUT ROWID;
 """
+
+
+#: Adds the time of a finding and keeps its newest text.
+ADD_FINDING = (
+    "INSERT INTO bucket_finding VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (length_s, of, start_s, scope, code, refused) "
+    "DO UPDATE SET found_s = found_s + excluded.found_s, text = excluded.text"
+)
 
 
 def adding(table: str, key: tuple[str, ...], columns: tuple[str, ...]) -> str:

@@ -8,18 +8,20 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 import aiohttp
 
 from joulemill.errors import JoulemillError
-from joulemill.meters.meter import MeterContext
-from joulemill.meters.opening import check_overlap, open_all
+from joulemill.ledger.record import Scope
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.facility import KEPT_STRETCHES, Facilities, Facility
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.history_sites import StoredSite
 from joulemill.monitor.metering import KEPT_INTERVALS, TargetMeters
+from joulemill.monitor.nodes import Nodes, chassis_of, node_key
+from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, open_targets
 from joulemill.monitor.promql import Scraped, StoreReader, target_of
 from joulemill.monitor.site_energy import at_site, used_pue
 from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, TargetFacts
@@ -58,6 +60,7 @@ class Monitor:
         self._found: dict[int, list[TargetConfig]] = {}
         self._listeners: set[asyncio.Queue[Snapshot]] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._holding = Nodes()
         self._start: Callable[[Watched, float], asyncio.Task[None]] | None = None
         self.config_error: str | None = None
         self._take(config.target)
@@ -70,11 +73,12 @@ class Monitor:
         fresh: dict[str, Watched] = {}
         metered = self._facilities.opened(self._config)
         try:
-            for name in wanted.keys() - kept.keys():
-                fresh[name] = Watched(wanted[name], self._meters(wanted[name]), sites[wanted[name].site])
+            results = open_targets([t for n, t in wanted.items() if n not in kept])
+            for name, result in results.items():
+                fresh[name] = Watched(wanted[name], self._meters(wanted[name], result), sites[wanted[name].site])
             # Two targets on one meter would count its joules twice.
-            of_targets = [c for w in (*kept.values(), *fresh.values()) for c in w.meters.opened]
-            check_overlap([*of_targets, *self._facilities.channels(metered)])
+            owners = {f"target {n!r}": w.meters.opened for n, w in (*kept.items(), *fresh.items())}
+            check_owners(owners | {f"site {n!r}": f.meters.opened for n, f in metered.items()})
         except BaseException:
             for watched in fresh.values():
                 watched.meters.close()
@@ -84,21 +88,44 @@ class Monitor:
         for name in self._watched.keys() - kept.keys():
             self._let_go(name)
         for watched in fresh.values():
+            self._join(watched)
             watched.resume(self._before.get(watched.config.name))
         self._watched = {n: kept.get(n) or fresh[n] for n in wanted}
         self._begin(fresh.values())
 
-    def _meters(self, target: TargetConfig) -> TargetMeters:
-        context = MeterContext(server_here=target.here, server_pid=target.server_pid)
-        opened = open_all(target.meters, context) if target.meters else []
+    def _meters(self, target: TargetConfig, opened: Opened) -> TargetMeters:
         kept_s = max(KEPT_INTERVALS * self._config.period_s, KEPT_STRETCHES * self._config.site_period_s) + 10
-        return TargetMeters(opened, self._config.meter_period_s, kept_s)
+        expected = None if target.devices_count is None else {Scope.DEVICE: target.devices_count}
+        key = node_key(target.node, target.meters, target.name)
+        chassis = replace(chassis_of(target.device), others=self._holding.others(key, target.name))
+        return TargetMeters(
+            opened.meters, self._config.meter_period_s, kept_s, expected, chassis=chassis, unopened=opened.dead
+        )
+
+    async def _reopen(self, stop: asyncio.Event) -> None:
+        """Try dead meters again."""
+        while not await _stopped(stop, RETRY_S):
+            dead = [w.config for w in self._watched.values() if w.meters.unopened]
+            results = await asyncio.to_thread(open_targets, dead) if dead else {}
+            for name, result in results.items():
+                watched = self._watched.get(name)
+                if not result.meters or watched is None or not watched.meters.unopened:
+                    close_all([result])
+                    continue
+                watched.meters = self._meters(watched.config, result)
+                self._join(watched)
+                watched.meters.start()
+
+    def _join(self, watched: Watched) -> None:
+        target = watched.config
+        self._holding.join(node_key(target.node, target.meters, target.name), target.name, watched.meters)
 
     def _let_go(self, name: str) -> None:
         watched = self._watched.pop(name)
         if (task := self._tasks.pop(name, None)) is not None:
             task.cancel()
         self._record(watched, watched.finish())
+        self._holding.leave(name)
         watched.meters.close()
         self._before[name] = watched.totals.stored(time.time())  # where it comes back, it goes on from here
 
@@ -164,6 +191,7 @@ class Monitor:
                     group.create_task(self._discover(i, session, stop))
                 group.create_task(self._meter_sites(stop))
                 group.create_task(self._tell(stop))
+                group.create_task(self._reopen(stop))
         finally:
             self._start = None
             for facility in self._facilities:

@@ -12,10 +12,12 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from joulemill.ledger.completion import completed, incomplete
 from joulemill.ledger.energy import EnergyResult, allowed_gap_s, window_energy
 from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Quantity, Reading, Scope
@@ -23,7 +25,9 @@ from joulemill.ledger.scopes import Composition, compose, scope_energy
 from joulemill.ledger.trace import Trace, traces
 from joulemill.meters.meter import Meter
 from joulemill.meters.sampler import Sampler
-from joulemill.monitor.snapshot import MeterHealth, ScopeEnergy
+from joulemill.monitor.findings import said
+from joulemill.monitor.nodes import NOT_STATED, Chassis
+from joulemill.monitor.snapshot import MeterFinding, MeterHealth, ScopeEnergy
 
 #: Readings are kept this many interval lengths back (assumed): enough for the trace to tell a sensor that stands still.
 KEPT_INTERVALS = 6
@@ -43,13 +47,16 @@ Stretch = tuple[float, float]
 class TargetMeters:
     """The meters of one target or site. ``settle_s``: how long after a scrape a reading that brackets it has come.
 
-    ``expected``: how many things a scope is made of, where that is known.
+    ``expected``: how many things a scope is made of, where that is known. ``chassis``: what holds the boards, so that
+    their node is modelled where no meter sees it. ``unopened``: SPECs that could not be opened, and why.
     """
 
     def __init__(
-        self, meters: Sequence[Meter], period_s: float, kept_s: float, expected: Mapping[Scope, int] | None = None
-    ) -> None:
+        self, meters: Sequence[Meter], period_s: float, kept_s: float, expected: Mapping[Scope, int] | None = None,
+        *, chassis: Chassis | None = None, unopened: Sequence[tuple[str, str]] = (),
+    ) -> None:  # fmt: skip
         self._expected = expected
+        self.chassis, self.unopened = chassis, tuple(unopened)
         self._meters = tuple(meters)
         self.opened = tuple(m.channels() for m in meters)
         self._channels = [c for m in meters for c in m.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
@@ -106,26 +113,102 @@ class TargetMeters:
         return min((_known_until_s(t) for t in self._traces().values() if t.usable), default=math.inf)
 
     def energy(self, start_mono_s: float, end_mono_s: float) -> dict[str, ScopeEnergy]:
-        """Joules by scope, of the part of the window that readings cover; a scope that is not read is absent."""
+        """Joules by scope, of the part of the window that readings cover; a scope that is not known is absent."""
+        return self.account(start_mono_s, end_mono_s)[0]
+
+    def account(
+        self, start_mono_s: float, end_mono_s: float, scopes: Collection[Scope] = tuple(Scope)
+    ) -> tuple[dict[str, ScopeEnergy], tuple[MeterFinding, ...]]:
+        """Joules by scope as ``energy`` has them, and findings: why a scope is refused, and what stands beside it."""
         if not self._channels or end_mono_s <= start_mono_s:
-            return {}
-        found = self._traces()
-        known = {i: _covered(t, start_mono_s, end_mono_s) for i, t in found.items()}
-        refusals = {i: (_unread(found[i]),) for i, stretches in known.items() if not stretches}
-        result: dict[str, ScopeEnergy] = {}
+            return {}, ()
+        window = (start_mono_s, end_mono_s)
+        everything = self._traces()
+        known = {i: _covered(t, *window) for i, t in everything.items()}
+        refusals = {i: (_unread(everything[i]),) for i, stretches in known.items() if not stretches}
+        joules: dict[str, ScopeEnergy] = {}
+        findings: list[MeterFinding] = []
         for scope, made_of in compose(self._channels, refusals, self._expected).items():
-            if not made_of.complete:  # a part (its devices alone) must not pass for the node
+            if scope not in scopes or not self._metered(scope):
                 continue
-            pieces = _common([known[i] for i in made_of.channels])
-            energy = _summed(made_of, found, pieces, end_mono_s - start_mono_s)
+            energy, told = self._scope(made_of, everything, known, window)
+            findings += said(scope.value, told, boards=self._boards(), refused=energy is None)
             if energy is not None:
-                result[scope.value] = energy
-        return result
+                joules[scope.value] = energy
+        return joules, tuple(findings)
+
+    def boards(self, start_s: float, end_s: float) -> tuple[float, int] | None:
+        """Mean power of the boards [W] over the part of a window that is known, and how many they are."""
+        energy = self.account(start_s, end_s, (Scope.DEVICE,))[0].get(Scope.DEVICE.value)
+        covered_s = 0.0 if energy is None else energy.covered_ratio * (end_s - start_s)
+        return None if energy is None or covered_s <= 0 else (energy.energy_j / covered_s, self._boards_count())
+
+    def _boards(self) -> list[str]:
+        return sorted({c.device for c in self._channels if c.scope is Scope.DEVICE})
+
+    def _boards_count(self) -> int:
+        return (self._expected or {}).get(Scope.DEVICE) or len(self._boards())
+
+    def _metered(self, scope: Scope) -> bool:
+        """Whether anything is meant to tell of ``scope``; a node also where it is made of its boards."""
+        parts = (Scope.DEVICE, Scope.CPU, Scope.MEMORY) if scope is Scope.NODE else ()
+        return any(c.scope in (scope, *parts) for c in self._channels)
+
+    def _scope(
+        self,
+        made_of: Composition,
+        everything: Mapping[str, Trace],
+        known: Mapping[str, Sequence[Stretch]],
+        window: Stretch,
+    ) -> tuple[ScopeEnergy | None, tuple[Finding, ...]]:
+        """A scope's joules; a node's parts are completed to the node where what holds them is known."""
+        refusing = any(f.fatal or f.code is Reason.UNEXPECTED_DEVICE for f in made_of.findings)
+        if not made_of.channels or made_of.basis is None or refusing:
+            return None, made_of.findings
+        pieces = _common([known[i] for i in made_of.channels])
+        totals = [scope_energy(made_of, _results(everything, *piece), piece) for piece in pieces]
+        usable = [t for t in totals if t.energy_j is not None]
+        findings = tuple(dict.fromkeys([*made_of.findings, *(f for t in totals for f in t.findings)]))
+        if not usable:
+            return None, findings
+        whole = _joined(made_of, usable)
+        if incomplete(made_of):
+            whole = self._completed(made_of, whole, everything, pieces)
+            if whole.energy_j is None:
+                return None, self._alone(whole.findings)
+            findings = tuple(dict.fromkeys([*(f for f in findings if f.code is not Reason.PARTIAL), *whole.findings]))
+        basis = whole.basis or made_of.basis
+        covered_ratio = min(whole.duration_s / (window[1] - window[0]), 1.0)
+        half_j = None if whole.high_j is None or whole.energy_j is None else whole.high_j - whole.energy_j
+        return ScopeEnergy(made_of.scope.value, whole.energy_j or 0.0, half_j, basis.value, covered_ratio), findings
+
+    def _alone(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        """Why the parts are no node, with what the configuration can do about it."""
+        why = NOT_STATED if self.chassis is None else self.chassis.reason
+        return tuple(
+            replace(f, detail=f"the boards are no node, and no meter sees the whole of it; {why}")
+            if f.code is Reason.PARTIAL and f.fatal and why else f
+            for f in findings
+        )  # fmt: skip
+
+    def _completed(
+        self, made_of: Composition, total: EnergyResult, everything: Mapping[str, Trace], pieces: Sequence[Stretch]
+    ) -> EnergyResult:
+        """The node of which ``total`` are the metered parts, at their mean power over ``pieces``."""
+        parts_j: dict[Scope, float] = {}
+        for i in made_of.channels:
+            scope = everything[i].channel.scope
+            joules = [_results({i: everything[i]}, *piece)[i].energy_j or 0.0 for piece in pieces]
+            parts_j[scope] = parts_j.get(scope, 0.0) + math.fsum(joules)
+        holder = None
+        if self.chassis is not None and pieces:
+            holder = self.chassis.share(self._boards_count(), pieces[0][0], pieces[-1][1])
+        return completed(total, parts_j, made_of.coverage, holder)
 
     def health(self, target: str | None, site: str) -> list[MeterHealth]:
         """Each channel's state: ``ok`` or the ledger's first reason that refuses its newest readings."""
         now_s = time.monotonic()
-        found = []
+        found = [MeterHealth(spec, target, site, "", "not_open", None, why) for spec, why in self.unopened]
         for channel, trace in zip(self._channels, self._traces(LOOK_S).values(), strict=False):
             age = now_s - float(trace.read_s[-1]) if len(trace.read_s) else None
             code = _state(trace)
@@ -186,19 +269,15 @@ def _common(covers: Iterable[Sequence[Stretch]]) -> list[Stretch]:
     return found
 
 
-def _summed(
-    made_of: Composition, found: Mapping[str, Trace], pieces: Sequence[Stretch], length_s: float
-) -> ScopeEnergy | None:
-    totals = [scope_energy(made_of, _results(found, *piece), piece) for piece in pieces]
-    known = [t for t in totals if t.energy_j is not None]
-    if not known or made_of.basis is None:
-        return None
-    return ScopeEnergy(
-        made_of.scope.value,
-        math.fsum(t.energy_j or 0.0 for t in known),
-        math.fsum(t.half_width_j or 0.0 for t in known),
-        made_of.basis.value,
-        min(math.fsum(t.duration_s for t in known) / length_s, 1.0),
+def _joined(made_of: Composition, totals: Sequence[EnergyResult]) -> EnergyResult:
+    """Covered stretches as one window of their length together."""
+    joules = math.fsum(t.energy_j or 0.0 for t in totals)
+    half_j = math.fsum(t.half_width_j or 0.0 for t in totals)
+    length_s = math.fsum(t.duration_s for t in totals)
+    reads = sum(t.reading_count for t in totals)
+    low_j = max(joules - half_j, 0.0)
+    return EnergyResult(
+        made_of.scope.value, 0.0, length_s, joules, low_j, joules + half_j, made_of.basis, totals[0].kind, reads
     )
 
 

@@ -1,97 +1,100 @@
-"""Opens targets' meters beside the loop, all at once and within a bound of time: a meter that does not answer holds up
-nobody, and costs its own target its joules until it does.
+"""Opens the meters of many targets side by side; a meter that does not answer is listed as dead, not waited for.
 
-What a configuration cannot mean (an unknown SPEC, two targets on one meter) is refused as ever; what this machine or
-another cannot do just now is told, and tried again.
+A SPEC that cannot be is an InputError that ends the start. A sensor that is not there keeps its target from being
+metered, is told with its reason, and is tried again while the monitor runs.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from joulemill.errors import InputError, JoulemillError, MachineError
+from joulemill.errors import InputError, MachineError
+from joulemill.ledger.record import Channel
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.opening import open_all
-from joulemill.servers.boundary import reason_of
+from joulemill.monitor.config import TargetConfig
+from joulemill.monitor.findings import listed
 
-LOG = logging.getLogger("joulemill.monitor")
-#: A target's meters open within this time [s] (assumed: a slow BMC takes three), so many targets' at once.
-OPEN_S = 10.0
+_LOG = logging.getLogger("joulemill.meters")
+#: Meters that are opened at once (assumed): most of the time each waits for an answer.
 AT_ONCE = 64
-Wanted = Mapping[str, tuple[Sequence[str], MeterContext]]
+#: A dead meter is tried again after this time [s] (assumed).
+RETRY_S = 30.0
+_ADDRESS = re.compile(r"[\w.-]+(?::\d+)?(?=\W)")
 
 
 @dataclass(slots=True)
 class Opened:
-    """A target's meters; ``fault`` says why there are none."""
+    """What came of one target's SPECs: its meters, or for each SPEC why it has none; and what was noticed."""
 
     meters: list[Meter] = field(default_factory=list)
-    fault: JoulemillError | None = None
+    dead: list[tuple[str, str]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    fault: InputError | None = None
 
 
-class _Opening:
-    """One target's meters on their way, in a thread of its own that nobody need wait for."""
-
-    def __init__(self, specs: Sequence[str], context: MeterContext) -> None:
-        self._specs, self._context = specs, context
-        self._lock, self._given_up, self._done = threading.Lock(), False, threading.Event()
-        self._result = Opened()
-        threading.Thread(target=self._run, name="joulemill opening", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            result = Opened(open_all(self._specs, self._context))
-        except JoulemillError as fault:
-            result = Opened(fault=fault)
-        except Exception as fault:
-            result = Opened(fault=MachineError(f"--meter {' '.join(self._specs)}: {reason_of(fault)}"))
-        with self._lock:
-            self._result = result
-            late = self._given_up
-            self._done.set()
-        if late:
-            close_meters(result.meters)
-
-    def result(self, until_s: float) -> Opened:
-        """What came of it until ``until_s`` (monotonic); what comes later is closed again."""
-        self._done.wait(max(until_s - time.monotonic(), 0.0))
-        with self._lock:
-            if self._done.is_set():
-                return self._result
-            self._given_up = True
-        return Opened(fault=MachineError(f"--meter {' '.join(self._specs)}: not opened within {OPEN_S:g} s"))
+def opened(target: TargetConfig) -> Opened:
+    """Every meter of ``target`` or none of them: a part of its meters would pass for all of it."""
+    result = Opened()
+    context = MeterContext(server_here=target.here, server_pid=target.server_pid, notice=result.notices.append)
+    try:
+        result.meters = open_all(target.meters, context) if target.meters else []
+    except InputError as fault:
+        result.fault = InputError(f"target {target.name!r}: {fault}")
+    except MachineError as fault:
+        result.dead = [(text, str(fault)) for text in target.meters]
+    return result
 
 
-def open_each(wanted: Wanted) -> dict[str, Opened]:
-    """The meters of each target that is ``wanted``. Raises InputError, and opens none, where one cannot be meant."""
-    opened: dict[str, Opened] = {}
-    names = [n for n, (specs, _) in wanted.items() if specs]
-    for first in range(0, len(names), AT_ONCE):
-        part = {n: _Opening(*wanted[n]) for n in names[first : first + AT_ONCE]}
-        until_s = time.monotonic() + OPEN_S
-        opened |= {n: o.result(until_s) for n, o in part.items()}
-    wrong = next((o.fault for o in opened.values() if isinstance(o.fault, InputError)), None)
-    if wrong is not None:
-        for one in opened.values():
-            close_meters(one.meters)
-        raise wrong
-    return opened
+def open_targets(targets: Collection[TargetConfig]) -> dict[str, Opened]:
+    """The meters of ``targets`` by name. Raises InputError for a SPEC that cannot be, and then opens none."""
+    metered = [t for t in targets if t.meters]
+    results = {t.name: Opened() for t in targets}
+    if metered:
+        with ThreadPoolExecutor(min(AT_ONCE, len(metered)), thread_name_prefix="joulemill open") as pool:
+            results |= dict(zip([t.name for t in metered], pool.map(opened, metered), strict=True))
+    fault = next((r.fault for r in results.values() if r.fault is not None), None)
+    if fault is not None:
+        close_all(results.values())
+        raise fault
+    for line in folded(results):
+        _LOG.warning("%s", line)
+    return results
 
 
-def close_meters(meters: Sequence[Meter]) -> None:
-    """Let go of ``meters``, whatever they raise."""
-    for meter in meters:
-        try:
+def close_all(results: Iterable[Opened]) -> None:
+    """Let go of what was opened."""
+    for result in results:
+        for meter in result.meters:
             meter.close()
-        except Exception as fault:
-            LOG.warning("a meter does not close: %s", reason_of(fault))
 
 
-def in_background(work: object) -> None:
-    """Call ``work`` in a thread that nobody waits for: what ends a slow meter may take its time."""
-    if callable(work):
-        threading.Thread(target=work, name="joulemill closing", daemon=True).start()
+def folded(results: Mapping[str, Opened]) -> list[str]:
+    """What was noticed, and what is dead, each once with the names of the targets that it is about."""
+    alike: dict[str, tuple[str, list[str]]] = {}
+    for name, result in results.items():
+        for text in [*result.notices, *dict.fromkeys(why for _, why in result.dead)]:
+            key = _ADDRESS.sub("", re.sub(r"--meter \S+", "", text)) if len(results) > 1 else text
+            alike.setdefault(key, (text, []))[1].append(name)
+    lines = []
+    for text, names in alike.values():
+        others = f" (and alike for {listed(names[1:])})" if len(names) > 1 else ""
+        lines.append(f"target {names[0]}{others}: {text}")
+    return lines
+
+
+def check_owners(owners: Mapping[str, Sequence[Sequence[Channel]]]) -> None:
+    """Raise InputError where two owners (a target, a site) read the same thing: its joules would count twice."""
+    first: dict[str, tuple[str, str]] = {}
+    for owner, groups in owners.items():
+        for channel in (c for group in groups for c in group):
+            other = first.setdefault(channel.id, (owner, channel.meter))
+            if other[0] != owner:
+                raise InputError(
+                    f"two meters read the same thing ({channel.device}): {other[0]} by {other[1]} and {owner} by "
+                    f"{channel.meter}; give each board to one target, e.g. with gpus=0+1+2+3 in its SPEC"
+                )

@@ -13,6 +13,9 @@ from enum import StrEnum
 
 from joulemill.figure import Figure
 
+#: Why a target is not up before its first scrape.
+NOT_YET = "not scraped yet"
+
 
 class TokenKind(StrEnum):
     """The kinds of tokens that a counter tells apart; ``CACHED`` are prompt tokens too."""
@@ -53,6 +56,16 @@ class ScopeEnergy:
 
 
 @dataclass(frozen=True, slots=True)
+class MeterFinding:
+    """What the ledger found of one scope's joules: its reason code and a sentence; ``refused``: there are none."""
+
+    scope: str
+    code: str
+    text: str
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Ceiling:
     """One stave of the barrel: output tokens a second that this resource would allow, and how it is known."""
 
@@ -77,8 +90,10 @@ class Interval:
 
     ``tokens`` are increases of counters (a reset adds what the counter shows since, never a negative); latency
     values are of the requests that ended in the interval, from histograms; ``binding`` is the diagnosis's answer
-    with its probability; ``phi_ratio`` is achieved at full load ÷ least ceiling, ``utilisation_ratio`` the rate ÷
-    rate at full load; ``idle_ratio`` the share of the interval with no request running.
+    with its probability, or ``binding_reason`` why there is none; ``phi_ratio`` is the measured rate ÷ the lowest
+    hardware ceiling at the interval's load, with its bounds, or ``phi_reason``; it is not cut at 1.
+    ``utilisation_ratio`` is the rate ÷ rate at full load; ``idle_ratio`` the share of the interval with no request
+    running. ``findings``: what the ledger says of the joules, refusals included.
     ``latency`` has percentiles of ``ttft`` and ``tpot`` where the server has histograms of them.
     ``route_tokens`` splits output tokens by a label that the server itself exposes (tenant, route, adapter).
     """
@@ -103,6 +118,11 @@ class Interval:
     utilisation_ratio: float | None = None
     route_tokens: Mapping[str, float] = field(default_factory=dict)
     latency: Mapping[str, Percentiles] = field(default_factory=dict)
+    binding_reason: str | None = None
+    phi_low_ratio: float | None = None
+    phi_high_ratio: float | None = None
+    phi_reason: str | None = None
+    findings: tuple[MeterFinding, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -112,7 +132,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class MeterHealth:
-    """One meter of one target or site: ``state`` is ``ok`` or a reason code of the ledger (``stale_counter`` …)."""
+    """One meter of one target or site: ``state`` is ``ok``, a reason code of the ledger (``stale_counter`` …) or
+    ``not_open``; ``detail`` says more where there is more.
+    """
 
     meter: str
     target: str | None
@@ -120,6 +142,7 @@ class MeterHealth:
     scope: str
     state: str
     age_s: float | None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

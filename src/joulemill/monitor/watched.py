@@ -21,7 +21,7 @@ from joulemill.monitor.histograms import LATENCIES, Buckets, bucket_names, bucke
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import TargetMeters
 from joulemill.monitor.series import PROCESS_START, CounterSeries, by_route, route_increases
-from joulemill.monitor.snapshot import Interval, Percentiles, SiteFacts, TargetState, TokenKind
+from joulemill.monitor.snapshot import NOT_YET, Interval, Percentiles, SiteFacts, TargetState, TokenKind
 from joulemill.servers.metrics import Look, canonical, look
 
 #: A store's looks further apart than this many of its usual spacings leave a gap (assumed: two scrapes may fail).
@@ -52,7 +52,7 @@ class Watched:
         self.dialect: Dialect | None = dialect(config.dialect) if config.dialect else None
         self.before: ServerSample | None = None
         self.since_mono_s = time.monotonic()
-        self.reason: str | None = "not scraped yet"
+        self.reason: str | None = NOT_YET
         self.failures = 0
         self.scrape_s: float | None = None
         self.lag_s: float | None = None
@@ -138,8 +138,8 @@ class Watched:
         found = []
         while self._waiting and (not self._waiting[0][0].observed or settled(self._waiting[0][2])):
             interval, start_s, end_s = self._waiting.popleft()
-            energy = self.meters.energy(start_s, end_s) if interval.observed else {}
-            found.append(replace(interval, energy=energy))
+            energy, findings = self.meters.account(start_s, end_s) if interval.observed else ({}, ())
+            found.append(replace(interval, energy=energy, findings=findings))
         return found
 
     def _interval(self, after: ServerSample) -> Interval | None:

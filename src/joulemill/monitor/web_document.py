@@ -18,13 +18,44 @@ def document(now: Snapshot) -> dict[str, Any]:
         "at_s": now.at_s,
         "targets": [target(t) for t in now.targets],
         "meters": [
-            {"meter": m.meter, "target": m.target, "site": m.site, "scope": m.scope, "state": m.state, "age_s": m.age_s}
+            {
+                "meter": m.meter,
+                "target": m.target,
+                "site": m.site,
+                "scope": m.scope,
+                "state": m.state,
+                "age_s": m.age_s,
+                "detail": m.detail,
+            }
             for m in now.meters
         ],
-        "sites": [site(s, now.site_state(s.site)) for s in now.sites],
+        "sites": [site(s, now.site_state(s.site)) | {"it_now": it_now(now, s.site)} for s in now.sites],
         "alerts": [{"severity": a.severity, "kind": a.kind, "subject": a.subject, "text": a.text} for a in alerts(now)],
         "config_error": now.config_error,
     }
+
+
+def it_now(now: Snapshot, name: str) -> dict[str, Any]:
+    """IT power of a site's targets now: their sum, how many are known, and of which scopes and basis."""
+    its = [t for t in now.targets if t.facts.site == name]
+    known = [(scope, w, t) for t in its for scope, w in [widest(t)] if scope is not None]
+    bases = {str(t.latest.energy[scope].basis) for scope, _, t in known if t.latest is not None}
+    return {
+        "w": sum(w for _, w, _ in known) if known else None,
+        "known": len(known),
+        "of": len(its),
+        "scopes": sorted({scope for scope, _, _ in known}),
+        "basis": sorted(bases),
+    }
+
+
+def widest(t: TargetState) -> tuple[str | None, float]:
+    """The widest scope below the site whose power is known, and that power; (None, 0) where none is."""
+    for scope in ("node", "device", "cpu"):
+        watts = power_w(t, scope)
+        if watts is not None:
+            return scope, watts
+    return None, 0.0
 
 
 def site(s: SiteFacts, metered: SiteState | None) -> dict[str, Any]:
@@ -82,7 +113,12 @@ def target(t: TargetState) -> dict[str, Any]:
         "idle": now.idle_ratio if now else None,
         "binding": now.binding if now else None,
         "binding_p": now.binding_probability_ratio if now else None,
+        "binding_reason": now.binding_reason if now else None,
         "phi": now.phi_ratio if now else None,
+        "phi_low": now.phi_low_ratio if now else None,
+        "phi_high": now.phi_high_ratio if now else None,
+        "phi_reason": now.phi_reason if now else None,
+        "findings": [] if now is None else [[f.scope, f.code, f.text, f.refused] for f in now.findings],
         "u": now.utilisation_ratio if now else None,
         "ceilings": [] if now is None else [[c.name, c.ceiling_tok_s, c.basis] for c in now.ceilings],
         "routes": dict(now.route_tokens) if now else {},

@@ -43,7 +43,7 @@ def analyse(record: RunRecord) -> doc.Report:
     energy = replace(run_energy.energy(counted, view, answer), metering_j=metering_j(record, counted))
     limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
     output = _output(counted, limits)
-    client = run_facts.client(record)
+    client = run_facts.client(record, counted)
     found = run_diagnosis.run_diagnosis(record, counted, limits, cost, client)
     return doc.Report(
         schema_version=doc.SCHEMA_VERSION,
@@ -86,7 +86,7 @@ def diagnosis_of(record: RunRecord) -> Diagnosis:
     energy = run_energy.energy(counted, view, run_facts.tokens_per_correct(record, quality))
     energy = replace(energy, metering_j=metering_j(record, counted))
     limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
-    return run_diagnosis.run_diagnosis(record, counted, limits, cost, run_facts.client(record))
+    return run_diagnosis.run_diagnosis(record, counted, limits, cost, run_facts.client(record, counted))
 
 
 def run_id(record: RunRecord) -> str:

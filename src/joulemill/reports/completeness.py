@@ -218,7 +218,7 @@ def _lengths(report: Report) -> Found:
 
 def _load(report: Report) -> Found:
     text = _text(report, "load", "text") or ""
-    if re.search(r"concurrency \d|req/s|trace ", text):
+    if re.search(r"concurrency \d|req/s|trace |\d requests at once", text):
         return Status.STATED, text
     return Status.MISSING, "neither batch, concurrency nor rate is said"
 

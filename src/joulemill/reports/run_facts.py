@@ -11,11 +11,12 @@ import numpy as np
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger import latency as seen
 from joulemill.ledger.account import Account
-from joulemill.ledger.client import client_verdict, quiet_verdict
+from joulemill.ledger.client import client_verdict, is_closed, judged_requests, quiet_verdict
 from joulemill.ledger.interval import wilson
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
 from joulemill.reports import document as doc
+from joulemill.reports.load_text import load_text
 
 #: Pictures need no more points than this; a longer series is thinned by taking means.
 POINTS = 400
@@ -64,6 +65,8 @@ def tokens(account: Account) -> doc.Tokens:
         by_metrics={**{f"usage_{k}": v for k, v in count.by_usage.items()}, **count.by_metrics},
         mismatch_ratio=count.mismatch_ratio,
         note="; ".join(notes) or None,
+        cached_unexplained=None if count.caching is None else round(count.caching.unexplained_tok),
+        cached_unexplained_ratio=None if count.caching is None else count.caching.unexplained_ratio,
     )
 
 
@@ -136,13 +139,14 @@ def tokens_per_correct(record: RunRecord, accuracy: doc.Quality) -> Figure:
     return Figure(each / figure.value, "tok", Basis.MEASURED, low, high, 0.95)
 
 
-def client(record: RunRecord) -> doc.Client:
-    """Was the client the bottleneck, was the machine quiet: before the load and during it."""
-    idle, load = record.phase("idle"), record.phase("load")
+def client(record: RunRecord, account: Account) -> doc.Client:
+    """Was the client late or the bottleneck in the window, and was the machine quiet before the load and during it."""
+    idle, load, steady = record.phase("idle"), record.phase("load"), account.window
     end = None if load is None else load.end_mono_s or float("inf")
     during = [m for m in record.machine if load and end and load.start_mono_s <= m.t_mono_s <= end]
     before = [m for m in record.machine if idle and idle.start_mono_s <= m.t_mono_s <= (idle.end_mono_s or 0.0)]
-    verdict = client_verdict(load_requests(record), during)
+    inside = [m for m in during if steady and steady.start_s <= m.t_mono_s < steady.end_s] or during
+    verdict = client_verdict(judged_requests(record, steady), inside, closed=is_closed(record))
     calm = [quiet_verdict(before, loaded=False), quiet_verdict(during, loaded=True)]
     known = [c.quiet for c in calm if c.quiet is not None]
     return doc.Client(
@@ -153,6 +157,8 @@ def client(record: RunRecord) -> doc.Client:
         cpu_ratio_max=verdict.cpu_max_ratio,
         machine_quiet=all(known) if known else None,
         quiet_notes=tuple(n for c in calm for n in c.notes),
+        binds=verdict.binds,
+        lateness_ratio=verdict.lateness_ratio,
     )
 
 
@@ -181,7 +187,7 @@ def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any
         "model": model,
         "hardware": {"device": hardware_name(told), **_flat(told.get("machine") or {})},
         "server": server,
-        "load": {"text": load_text(told.get("options") or {}), **mean_load},
+        "load": {"text": load_text(record), **mean_load},
         "software": {"joulemill": told.get("joulemill_version"), **(told.get("versions") or {})},
         "started": None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"),
     }
@@ -197,17 +203,6 @@ def hardware_name(told: Mapping[str, Any]) -> str | None:
         threads = (told.get("model") or {}).get("threads")
         return f"{machine.get('cpu') or 'CPU'}" + (f", {threads} threads" if threads else "")
     return None
-
-
-def load_text(options: Mapping[str, Any]) -> str:
-    """The load in words."""
-    if options.get("trace"):
-        what = f"trace {options['trace']}"
-    elif options.get("rate") is not None:
-        what = f"{options['rate']:g} req/s"
-    else:
-        what = f"concurrency {options.get('concurrency')}"
-    return f"{what}, input {options.get('input_tokens')}, output {options.get('output_tokens')} tokens"
 
 
 def _flat(machine: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: do
 def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
     if record.status != "complete":
         yield f"The run was {record.status}: {record.status_reason or 'no reason given'}. What was measured is kept."
+    told = counted.tokens.caching.finding() if counted.tokens and counted.tokens.caching else None
+    if told is not None:
+        yield f"The load met a cache of its own prompts: {told.detail}."
     failed = {k: v for k, v in counted.load_latency.by_outcome.items() if k != Outcome.OK and v}
     if failed:
         yield "Some requests failed: " + ", ".join(f"{v} {k}" for k, v in failed.items()) + "."
@@ -31,8 +34,12 @@ def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
 
 
 def _of_client(client: doc.Client) -> Iterator[str]:
-    if not client.valid:
-        yield "The client was the bottleneck; rate and latencies are not the server's: " + "; ".join(client.reasons)
+    said = "; ".join(client.reasons)
+    if client.bottleneck:
+        yield f"The client was the bottleneck; rate and latencies are not the server's: {said}."
+    elif not client.valid:
+        share = "" if client.lateness_ratio is None else f" ({client.lateness_ratio:.1%} of a request's time)"
+        yield f"The client was late, so latencies hold some of its own time; the rate is the server's{share}: {said}."
     if client.machine_quiet is False:
         yield "The machine was not quiet: " + "; ".join(client.quiet_notes) + ". A CPU server can slow down many-fold."
 

@@ -14,6 +14,7 @@ from joulemill.bench.folder import read_run
 from joulemill.decisions.sample import Sample, Share
 from joulemill.figure import Basis, Figure
 from joulemill.ledger.account import Account
+from joulemill.ledger.caching import UNEXPLAINED_RATIO
 from joulemill.ledger.record import Outcome, RunRecord, Scope
 from joulemill.ledger.window import load_requests
 from joulemill.reports.analyse import analyse
@@ -191,8 +192,13 @@ def _faults(report: Report) -> tuple[str, ...]:
     found = []
     if report.status != "complete":
         found.append(f"the run was {report.status} ({report.status_reason or 'no reason given'})")
-    if not report.client.valid:
+    if report.client.bottleneck:
         found.append("the client was the bottleneck: " + "; ".join(report.client.reasons))
+    if (report.tokens.cached_unexplained_ratio or 0.0) > UNEXPLAINED_RATIO:
+        found.append(
+            f"{report.tokens.cached_unexplained} of its prompt tokens came from a cache that had met them before the "
+            "run: this is no measurement of computing them"
+        )
     return tuple(found)
 
 
@@ -200,6 +206,8 @@ def _notes(report: Report) -> tuple[str, ...]:
     found = []
     if not report.window.steady:
         found.append(f"the window was not steady: {report.window.note}")
+    if not report.client.valid and not report.client.bottleneck:
+        found.append("the client was late: " + "; ".join(report.client.reasons))
     if report.client.machine_quiet is False:
         found.append("the machine was not quiet")
     return tuple(found)

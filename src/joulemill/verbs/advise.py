@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 
 from joulemill.errors import InputError
+from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     finally:
         reader.close()
     if args.json:
-        sys.stdout.write(json.dumps({"advice": [asdict(a) for a in found], "reason": why}, indent=2) + "\n")
+        print_json({"advice": [asdict(a) for a in found], "reason": why})
         return 0
     for n, a in enumerate(found, start=1):
         kwh = [x / 3.6e6 for x in (a.saved_j, a.low_j, a.high_j)]

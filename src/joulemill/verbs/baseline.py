@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
 from joulemill.errors import InputError
+from joulemill.streams import print_json, print_text, tell
 
 DEFAULT_FILE = Path("joulemill-baseline.json")
 
@@ -41,7 +40,7 @@ def _keep(args: argparse.Namespace) -> None:
     if broken is not None:
         raise InputError(f"{broken}: the run did not complete, so nothing should be measured against it; run it again")
     write_baseline(args.file, args.name or args.runs[0].resolve().stem, reports)
-    sys.stderr.write(f"baseline kept in {args.file}; use it: joulemill gate {args.file} NEW\n")
+    tell(f"baseline kept in {args.file}; use it: joulemill gate {args.file} NEW")
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -52,10 +51,10 @@ def _show(args: argparse.Namespace) -> int:
     found = need_baseline(args.file)
     if args.json:
         document = {"name": found.name, "file": str(args.file), "reports": [plain(r) for r in found.reports]}
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        print_json(document)
         return 0
-    sys.stderr.write(f"baseline {found.name} ({args.file})\n")
+    print_text(f"baseline {found.name} ({args.file})")
     for report in found.reports:
         started = report.conditions.get("started") or "start unknown"
-        sys.stderr.write(f"  {report.run_id}  {started}  {one_line(report)}\n")
+        print_text(f"  {report.run_id}  {started}  {one_line(report)}")
     return 0

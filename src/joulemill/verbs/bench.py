@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import InputError
+from joulemill.errors import EXIT_INTERRUPTED, InputError
+from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 from joulemill.verbs.site import keep_grid, site_of
 from joulemill.verbs.sweep import run_several, sweep_arguments
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 #: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
 KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
-EXIT_INTERRUPTED = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,23 @@ def _server_arguments(group: Any) -> None:
         "--device",
         metavar="NAME[:COUNT]",
         help="hardware of --url, for its ceilings: see `joulemill show device`, or a TOML file of its facts",
+    )
+    group.add_argument(
+        "--precision", metavar="FORMAT", help="what --url serves, where it cannot say: fp8, awq, fp32 … (see predict)"
+    )
+    group.add_argument(
+        "--architecture", type=Path, metavar="FILE", help="config.json of the model at --url, for an alias's ceilings"
+    )
+    group.add_argument(
+        "--metrics-url", metavar="URL", help="the server's Prometheus page, where it is not beside --url (a gateway)"
+    )
+    group.add_argument(
+        "--header", action="append", default=[], metavar="NAME=VALUE",
+        help="send this header to --url (repeatable); VALUE env:VARIABLE takes a secret from the environment",
+    )  # fmt: skip
+    group.add_argument("--extra-body", metavar="JSON", help="more fields for each request, e.g. '{\"top_k\": 1}'")
+    group.add_argument(
+        "--server-pid", type=int, metavar="PID", help="process of a server here (default: who listens on its port)"
     )
     group.add_argument("--devices", type=int, metavar="N", help="how many of them (default: 1)")
     group.add_argument("--gguf", type=Path, metavar="FILE", help="model of the embedded server (default: SmolLM2-135M)")
@@ -73,7 +90,10 @@ def _load_arguments(group: Any) -> None:
     group.add_argument(
         "--retries", type=int, default=2, metavar="N", help="after 429 or a lost connection (default: 2)"
     )
-    group.add_argument("--seed", type=int, default=0, help="of arrivals, lengths and prompts (default: 0)")
+    group.add_argument("--seed", type=int, default=0, help="of arrivals and lengths (default: 0)")
+    group.add_argument(
+        "--salt", metavar="TEXT", help="of the prompts' words: run.json's, to send an earlier run's (default: new)"
+    )
 
 
 def _account_arguments(group: Any) -> None:
@@ -95,7 +115,7 @@ def _account_arguments(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, analyse, print. 0 done, 1 the server failed in the run, 2 interrupted, with what was measured kept."""
+    """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted, with what was measured kept."""
     from joulemill.verbs.report import baseline_of, print_terminal, write_page
 
     options, baseline = options_of(args), baseline_of(args.baseline)
@@ -104,14 +124,14 @@ def run(args: argparse.Namespace) -> int:
     folder = _measure(options)
     keep_grid(folder)
     from joulemill.bench.reading import read_run
-    from joulemill.reports import serialise
     from joulemill.reports.analyse import analyse
+    from joulemill.reports.serialise import plain
 
     report = analyse(read_run(folder))
     if args.html:
         write_page(report, args.html, baseline, folder)
     if args.json:
-        sys.stdout.write(serialise.to_json(report))
+        print_json(plain(report))
     else:
         print_terminal(report, baseline)
     if report.status != "complete":
@@ -143,6 +163,7 @@ def api_key() -> str | None:
 
 def options_of(args: argparse.Namespace) -> BenchOptions:
     """The flags as checked options. Raises InputError for the first that can't be."""
+    from joulemill.bench.asked_server import check_precision, parse_extra_body, parse_headers, read_architecture
     from joulemill.bench.options import BenchOptions
 
     quality, stated = _quality(args.quality)
@@ -181,6 +202,14 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         quality_stated=stated,
         out=args.out,
         device=_device(args),
+        salt=args.salt,
+        metrics_url=args.metrics_url,
+        headers=parse_headers(args.header),
+        extra_body=parse_extra_body(args.extra_body),
+        server_pid=args.server_pid,
+        precision=check_precision(args.precision),
+        architecture_path=args.architecture,
+        architecture=read_architecture(args.architecture),
     )
 
 

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from joulemill.streams import print_json
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -22,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit, write the file, print what moved."""
-    import json
     from dataclasses import asdict
 
     from joulemill.reports.calibration import calibrate_runs
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     found = calibrate_runs(args.runs, args.model, args.device, args.devices, args.precision)
     save_calibration(args.out, found)
     if args.json:
-        sys.stdout.write(json.dumps(asdict(found) | {"file": str(args.out)}, indent=2) + "\n")
+        print_json(asdict(found) | {"file": str(args.out)})
         return 0
     for name, error in found.stderr.items():
         sys.stdout.write(f"{name:<20}{found.coefficients[name]:>12.4g}  ± {error:.0%}\n")

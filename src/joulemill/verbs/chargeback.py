@@ -6,13 +6,13 @@ import argparse
 import csv
 import datetime
 import io
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError, MachineError
+from joulemill.streams import print_json
 
 COLUMNS = (
     "day_utc", "key", "energy_j", "half_width_j", "energy_kwh", "output_tok", "j_tok", "carbon_g", "cost", "currency",
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Attribute and print."""
     rows = table(args)
     if args.json:
-        sys.stdout.write(json.dumps({"by": args.by, "rows": rows}, indent=2, allow_nan=False) + "\n")
+        print_json({"by": args.by, "rows": rows})
         return 0
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from joulemill.streams import print_json, results_console
 
 if TYPE_CHECKING:
     from joulemill.reports.completeness import Completeness
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
     found = grade(read_any([Path(p) for p in args.report], args.part))
     if args.json:
-        sys.stdout.write(json.dumps(as_json(found), indent=2, ensure_ascii=False) + "\n")
+        print_json(as_json(found))
     else:
         _print(found)
     return 0 if found.complete else 1
@@ -61,11 +61,10 @@ def as_json(found: Completeness) -> dict[str, Any]:
 
 
 def _print(found: Completeness) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(stderr=True)
+    console = results_console()
     table = Table(box=None, pad_edge=False)
     for column in ("", "point", "status", "found"):
         table.add_column(column, overflow="fold")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from joulemill.errors import InputError
+from joulemill.streams import print_json, results_console
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,11 +27,9 @@ def run(args: argparse.Namespace) -> int:
 
         write_text(compare_views.render(found), args.html)
     if args.json:
-        sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        print_json(document(found))
     elif args.markdown:
         sys.stdout.write(compare_views.markdown(found))
     else:
-        from rich.console import Console
-
-        compare_views.show(found, Console(stderr=True))
+        compare_views.show(found, results_console())
     return 0

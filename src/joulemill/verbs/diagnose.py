@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from joulemill.streams import print_json, results_console
 
 if TYPE_CHECKING:
     from joulemill.decisions.diagnosis import Diagnosis
@@ -28,20 +28,18 @@ def run(args: argparse.Namespace) -> int:
 
     found = diagnosis_of(read_run(Path(args.run)))
     if args.json:
-        sys.stdout.write(json.dumps(plain(found), indent=2) + "\n")
+        print_json(plain(found))
     else:
         show(found)
     return EXIT_UNDECIDED if found.name == "undecided" else 0
 
 
 def show(found: Diagnosis) -> None:
-    """The candidates on stderr; those that nothing speaks for in one line."""
-    from rich.console import Console
-
+    """The candidates on stdout; those that nothing speaks for in one line."""
     from joulemill.reports.run_diagnosis import evidence_line
     from joulemill.reports.wording import percent, title
 
-    console = Console(stderr=True, highlight=False)
+    console = results_console()
     console.print(found.explanation, markup=False)
     if found.would_decide:
         console.print(f"What would decide: {found.would_decide}", markup=False)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+from joulemill.streams import print_json, print_text, tell
 from joulemill.units import parse_quantity
 
 
@@ -32,12 +31,12 @@ def run(args: argparse.Namespace) -> int:
     context = MeterContext()
 
     def begun(meters: int) -> None:
-        sys.stderr.write(f"reading {meters} meter{'s' * (meters != 1)} for {seconds:g} s …\n")
+        tell(f"reading {meters} meter{'s' * (meters != 1)} for {seconds:g} s …")
 
     report = examine(context, args.meter, args.url, duration_s=seconds, begun=begun)
     report = replace(report, notices=(*report.notices, *left_behind(Path("runs")), *below_default(context)))
     if args.json:
-        sys.stdout.write(json.dumps(as_document(report), indent=2) + "\n")
+        print_json(as_document(report))
     else:
-        sys.stderr.write("\n".join(summary(report)) + "\n")
+        print_text("\n".join(summary(report)))
     return 0 if report.healthy else 1

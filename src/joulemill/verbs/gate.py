@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError
+from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     verdict = gate(bases, news, terms)
     plan = _plan(bases, terms, len(verdict.checks)) if args.plan else None
     if args.json:
-        _print_json(gate_view.document(verdict, plan))
+        print_json(gate_view.document(verdict, plan))
     else:
         told = "" if plan is None else f"plan: {plan if isinstance(plan, str) else plan.text}\n"
         sys.stdout.write(gate_view.text(verdict) + told)
@@ -120,11 +120,7 @@ def _plan_alone(base: list[Sample], terms: Terms, args: argparse.Namespace) -> i
 
     plan = _plan(base, terms, 1 + (not args.without_quality) + any(t is not None for t in base[0].targets_s))
     if args.json:
-        _print_json({"plan": plan_document(plan)})
+        print_json({"plan": plan_document(plan)})
     else:
         sys.stdout.write(f"plan: {plan if isinstance(plan, str) else plan.text}\n")
     return 3 if isinstance(plan, str) else 0
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

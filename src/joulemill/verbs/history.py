@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError, MachineError
+from joulemill.streams import print_json
 
 if TYPE_CHECKING:
     from joulemill.monitor.history_read import Reader
@@ -59,7 +60,7 @@ def _export(reader: Reader, folder: Path, tables: list[str] | None, as_json: boo
     except OSError as fault:
         raise MachineError(f"{folder}: cannot be written ({fault.strerror or fault}); choose another DIR") from fault
     if as_json:
-        _json({"folder": str(folder), "rows": counts})
+        print_json({"folder": str(folder), "rows": counts})
         return
     for name, count in counts.items():
         sys.stdout.write(f"{folder / name}.parquet: {count} rows\n")
@@ -70,7 +71,7 @@ def _ask(reader: Reader, query: str, as_json: bool) -> None:
 
     names, rows = reader.sql(query)
     if as_json:
-        _json({"columns": names, "rows": rows})
+        print_json({"columns": names, "rows": rows})
     else:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
@@ -82,7 +83,7 @@ def _ask(reader: Reader, query: str, as_json: bool) -> None:
 def _overview(reader: Reader, as_json: bool) -> None:
     targets, counts = reader.targets(), reader.tables()
     if as_json:
-        _json({"tables": counts, "targets": [{**t, "facts": json.loads(t["facts"])} for t in targets]})
+        print_json({"tables": counts, "targets": [{**t, "facts": json.loads(t["facts"])} for t in targets]})
         return
     for name, count in counts.items():
         sys.stdout.write(f"{name}: {count} rows\n")
@@ -96,7 +97,3 @@ def _date(at_s: float | None) -> str:
     if at_s is None:
         return "unknown"
     return datetime.datetime.fromtimestamp(at_s, datetime.UTC).isoformat(" ", "seconds")
-
-
-def _json(document: object) -> None:
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from joulemill.errors import MachineError
+from joulemill.streams import print_json, tell
 from joulemill.verbs.quality import with_quality
 from joulemill.verbs.site import keep_grid, site_of
 
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.imports.opening import import_files
     from joulemill.imports.recording import Choice
     from joulemill.reports.load import load_report
-    from joulemill.reports.serialise import to_json
+    from joulemill.reports.serialise import plain
     from joulemill.verbs.report import print_terminal, write_page
 
     told: dict[str, Any] = {}
@@ -58,12 +58,12 @@ def run(args: argparse.Namespace) -> int:
     except OSError as fault:
         raise MachineError(f"--out {out}: cannot be written ({fault.strerror})") from fault
     keep_grid(out)
-    sys.stderr.write(f"run folder: {out}\n")
+    tell(f"run folder: {out}")
     report = load_report(out)
     if args.html:
         write_page(report, args.html)
     if args.json:
-        sys.stdout.write(to_json(report))
+        print_json(plain(report))
     else:
         print_terminal(report)
     return 0

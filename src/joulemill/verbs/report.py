@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError, MachineError
+from joulemill.streams import json_text, print_json, results_console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,9 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.reports.load import load_report
 
     if args.schema:
-        import json
-
-        sys.stdout.write(json.dumps(serialise.schema(), indent=2) + "\n")
+        print_json(serialise.schema())
         return 0
     if args.export:
         from joulemill.reports.exports.writing import export
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if args.html:
         write_page(report, args.html, baseline, Path(args.run), seen[0] if seen else None)
     views = {
-        "json": serialise.to_json,
+        "json": lambda r: json_text(serialise.plain(r)),
         "markdown": tables.markdown,
         "latex": tables.latex,
         "latex_row": tables.latex_row,
@@ -155,14 +154,12 @@ def baseline_of(path: Path | None) -> Baseline | None:
 
 
 def print_terminal(report: Report, baseline: Baseline | None = None) -> None:
-    """The report for people, on stderr."""
-    from rich.console import Console
-
+    """The report for people, on stdout."""
     from joulemill.reports import baseline_view, terminal
 
-    terminal.show(report, Console(stderr=True))
+    terminal.show(report, results_console())
     if baseline is not None:
-        baseline_view.show(baseline, report, Console(stderr=True))
+        baseline_view.show(baseline, report, results_console())
 
 
 def write_page(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
+
+from joulemill.streams import print_json, print_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,12 +21,14 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.name:
         names = _names(args.kind)
-        text = json.dumps({"kind": args.kind, "names": names}, indent=2) if args.json else "\n".join(names)
-        sys.stdout.write(text + "\n")
+        if args.json:
+            print_json({"kind": args.kind, "names": names})
+        else:
+            print_text("\n".join(names))
         return 0
     document = _document(args)
     if args.json:
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        print_json(document)
     else:
         sys.stdout.write(show.as_text(document) + "\n")
     return 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import InputError
+from joulemill.errors import EXIT_INTERRUPTED, InputError
+from joulemill.streams import print_json, results_console, tell
 from joulemill.units import parse_quantity
 from joulemill.verbs.site import keep_grid
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from joulemill.bench.options import BenchOptions
     from joulemill.bench.sweep_plan import Plan
     from joulemill.reports.sweep import SweepResult
-
-EXIT_INTERRUPTED = 2
 
 
 def sweep_arguments(group: Any) -> None:
@@ -66,7 +64,7 @@ def run_several(args: argparse.Namespace, options: BenchOptions) -> int:
 
 
 def print_sweep(folder: Path, page: Path | None, *, as_json: bool) -> SweepResult:
-    """The table on stderr, or JSON on stdout; the page where one is asked for."""
+    """The table, or JSON, on stdout; the page where one is asked for."""
     from joulemill.reports.serialise import plain
     from joulemill.reports.sweep import sweep_result
     from joulemill.reports.sweep_view import render, show
@@ -76,11 +74,9 @@ def print_sweep(folder: Path, page: Path | None, *, as_json: bool) -> SweepResul
     if page is not None:
         write_text(render(found), page)
     if as_json:
-        sys.stdout.write(json.dumps(plain(found), indent=2) + "\n")
+        print_json(plain(found))
     else:
-        from rich.console import Console
-
-        show(found, Console(stderr=True, highlight=False))
+        show(found, results_console())
     return found
 
 
@@ -108,7 +104,7 @@ def _limits(args: argparse.Namespace, options: BenchOptions, folder: Path) -> Li
 
 
 def _tell(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    tell(text)
 
 
 def plan_of(args: argparse.Namespace, options: BenchOptions, changes: tuple[Change, ...] | None = None) -> Plan:

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from joulemill.streams import print_json
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
@@ -18,7 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict each row, compare, print."""
-    import json
 
     from joulemill.errors import InputError
     from joulemill.reports.validate import document, text, validate_table
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--models {args.models} is not a folder")
     found = validate_table(args.file, args.models)
     if args.json:
-        sys.stdout.write(json.dumps(document(found), indent=2, ensure_ascii=False) + "\n")
+        print_json(document(found))
     else:
         sys.stdout.write(text(found))
     return 0 if found.rows else 1
