@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from joulemill.errors import InputError
 from joulemill.monitor.snapshot import SiteFacts, TargetFacts
 
-
 #: A target's labels, and characters of a name (assumed): Kubernetes allows 253 for its names.
 MOST_LABELS, MOST_NAME_CHARS = 128, 400
 

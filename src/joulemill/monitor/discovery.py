@@ -76,8 +76,8 @@ def targets_of(document: Any, asked: DiscoverConfig) -> Discovery:
     for entry in entries:
         try:
             _add(targets, _target(entry, asked, faults))
-        except InputError as fault:
-            faults.append(str(fault))
+        except Exception as fault:
+            faults.append(_said(fault, entry.address))
     return Discovery(tuple(targets.values()), tuple(faults))
 
 
@@ -93,10 +93,12 @@ def _entries(
                 yield entry
                 if (count := count + 1) > MOST_TARGETS:
                     return
-        except InputError as fault:
-            faults.append(str(fault))
         except Exception as fault:
-            faults.append(f"entry {number} is not of the form of a target ({type(fault).__name__})")
+            faults.append(_said(fault, f"entry {number}"))
+
+
+def _said(fault: Exception, what: str) -> str:
+    return str(fault) if isinstance(fault, InputError) else f"{what[:200]!r} is no target ({type(fault).__name__})"
 
 
 def _add(targets: dict[str, TargetConfig], target: TargetConfig) -> None:
@@ -116,7 +118,7 @@ def _group(group: Any, asked: DiscoverConfig) -> Iterator[Entry]:
     fields = {k: texts.pop(k) for k in _FIELDS if k in texts}
     shown = {k: v for k, v in texts.items() if not k.startswith("__")}
     for address in addresses:
-        yield Entry(str(address), fields, shown, scheme, path)
+        yield Entry(_plain_text(address), fields, shown, scheme, path)
 
 
 def _kubernetes(document: Mapping[str, Any], asked: DiscoverConfig) -> tuple[list[Any], Any]:
@@ -127,6 +129,12 @@ def _kubernetes(document: Mapping[str, Any], asked: DiscoverConfig) -> tuple[lis
         what = f"a {kind[:60]}" if isinstance(kind, str) and kind else "a list without a kind"
         raise InputError(f"{asked.where}: {what}; PodList, EndpointSliceList or EndpointsList")
     return items, reader
+
+
+def _plain_text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise InputError("a target's address is a text such as HOST:PORT")
+    return text
 
 
 def _texts(labels: Mapping[Any, Any]) -> dict[str, str]:
@@ -153,10 +161,9 @@ def _pod(item: Mapping[str, Any], asked: DiscoverConfig) -> Iterator[Entry]:
     labels = _labels(item) | {"pod": own_name}
     fields = {k: labels.pop(k) for k in _POD_FIELDS if k in labels}
     path, scheme = notes.get("prometheus.io/path"), notes.get("prometheus.io/scheme")
-    yield Entry(
-        _joined(str(status["podIP"]), port), {**fields, "name": f"{meta.get('namespace') or ''}/{own_name}"}, labels,
-        str(scheme or "http"), str(path) if path else None,
-    )  # fmt: skip
+    fields["name"] = f"{meta.get('namespace') or ''}/{own_name}"
+    address = _joined(_plain_text(status["podIP"]), port)
+    yield Entry(address, fields, labels, str(scheme or "http"), str(path) if path else None)
 
 
 def _slice(item: Mapping[str, Any], asked: DiscoverConfig) -> Iterator[Entry]:
@@ -166,14 +173,14 @@ def _slice(item: Mapping[str, Any], asked: DiscoverConfig) -> Iterator[Entry]:
             continue
         pod = (endpoint.get("targetRef") or {}).get("name")
         for address in endpoint.get("addresses") or ():
-            yield _endpoint(item, str(address), port, {"pod": str(pod)} if pod else {})
+            yield _endpoint(item, _plain_text(address), port, {"pod": str(pod)} if pod else {})
 
 
 def _endpoints(item: Mapping[str, Any], asked: DiscoverConfig) -> Iterator[Entry]:
     for subset in item.get("subsets") or ():
         port = _port(subset.get("ports") or (), asked)
         for address in (subset.get("addresses") or ()) if port else ():
-            yield _endpoint(item, str(address.get("ip")), port, {})
+            yield _endpoint(item, _plain_text(address.get("ip")), port, {})
 
 
 def _endpoint(item: Mapping[str, Any], host: str, port: Any, more: Mapping[str, str]) -> Entry:

@@ -8,7 +8,6 @@ step; an answer is bounded in size, and a series of it that cannot be read is pa
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import re
@@ -179,9 +178,9 @@ class StoreReader:
             body = await from_source(where, self._ask(session, {"query": query, "time": f"{end_s:.3f}"}), TIMEOUT_S)
             asked_s = (end_s - span_ms / 1000 - 1.0, end_s + 1.0)
             answer = await from_source(where, read_in_thread(_read, body, self.read_s, asked_s), READ_S)
-        except JoulemillError:
+        except JoulemillError as fault:
             self._span_s = max(self._span_s / 2, LEAST_SPAN_S)  # less is asked for, in case it was too much
-            raise
+            raise InputError(str(fault) if where in str(fault) else f"{where}: {fault}") from None
         self._span_s = min(2 * self._span_s, MOST_SPAN_S)
         self.faults = answer.faults
         for target in answer.targets:

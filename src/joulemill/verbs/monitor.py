@@ -7,13 +7,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import InputError, JoulemillError
+from joulemill.errors import InputError
 from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 
@@ -130,14 +130,28 @@ def _app(monitor: Monitor, history: History | None, token: str | None) -> Any:
     return create_app(monitor, history, token, lambda name: levers_of(monitor.snapshot(), name))
 
 
-def _reload(monitor: Monitor, again: Callable[[], MonitorConfig]) -> None:
+async def _reload(monitor: Monitor, again: Callable[[], MonitorConfig]) -> None:
     """A faulty configuration changes nothing and is told; the page and /metrics show it too."""
+    from joulemill.servers.boundary import reason_of
+
     try:
-        monitor.reload(again())
+        await monitor.reload(await asyncio.to_thread(again))
         sys.stderr.write("configuration read again\n")
-    except JoulemillError as fault:
-        monitor.config_error = str(fault)
-        sys.stderr.write(f"{fault}; the configuration before it stands\n")
+    except Exception as fault:
+        monitor.fault("configuration", reason_of(fault))
+        sys.stderr.write(f"{reason_of(fault)}; the configuration before it stands\n")
+
+
+def _on_hangup(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do ``work`` at each SIGHUP."""
+    going: set[asyncio.Task[None]] = set()
+
+    def begin() -> None:
+        task = loop.create_task(work())
+        going.add(task)
+        task.add_done_callback(going.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, begin)
 
 
 async def _watch(
@@ -152,7 +166,7 @@ async def _watch(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     if again is not None:
-        loop.add_signal_handler(signal.SIGHUP, _reload, monitor, again)
+        _on_hangup(loop, lambda: _reload(monitor, again))
     if duration_s is not None:
         loop.call_later(duration_s, stop.set)
     app, page = served
