@@ -21,7 +21,7 @@ import aiohttp
 from joulemill.catalog.dialect import Dialect, dialects
 from joulemill.errors import InputError, JoulemillError
 from joulemill.ledger.record import ServerSample
-from joulemill.monitor.config import StoreConfig, TargetConfig, plain
+from joulemill.monitor.config import StoreConfig, TargetConfig, fit
 from joulemill.monitor.histograms import LATENCIES, bucket_series
 from joulemill.servers.boundary import body_of, from_source, read_in_thread, read_json, reason_of
 from joulemill.servers.metrics import Look, MetricSample, MetricsPage, canonical, detect_dialect
@@ -135,7 +135,7 @@ def _take(
 def _text(text: Any) -> str:
     if not isinstance(text, str):
         raise TypeError("a label is no text")
-    return plain(text)
+    return fit(text)
 
 
 def looks(target: Scraped, mono_of_wall_s: float) -> Iterable[Look]:
