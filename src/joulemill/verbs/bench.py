@@ -143,11 +143,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None) -> int:
     """Analyse and print what was measured; the exit code."""
-    from joulemill.verbs.report import print_terminal, write_page
-
     from joulemill.bench.reading import read_run
     from joulemill.reports.analyse import analyse
     from joulemill.reports.serialise import plain
+    from joulemill.verbs.report import print_terminal, write_page
 
     if read_run(folder).status != "interrupted":  # who stops a run does not wait for the grid's answer
         keep_grid(folder)
