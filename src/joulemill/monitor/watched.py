@@ -154,7 +154,10 @@ class Watched:
         found = []
         while self._waiting and (not self._waiting[0][0].observed or settled(self._waiting[0][2])):
             interval, start_s, end_s = self._waiting.popleft()
-            energy, findings = self.meters.account(start_s, end_s) if interval.observed else ({}, ())
+            output_tok = interval.tokens.get(TokenKind.OUTPUT, 0.0)
+            energy, findings = (
+                self.meters.account(start_s, end_s, output_tok=output_tok) if interval.observed else ({}, ())
+            )
             found.append(replace(interval, energy=energy, findings=findings))
         return found
 
