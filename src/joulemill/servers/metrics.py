@@ -256,7 +256,7 @@ async def look(
 def _read(
     text: str, dialect: Dialect | None, also: tuple[str, ...]
 ) -> tuple[MetricsPage, Dialect | None, dict[str, float], str | None]:
-    """The page, its dialect, what it says in our names, and why that is nothing. Raises ValueError for a page beyond the bounds."""
+    """The page, its dialect, what it says in our names, why that is nothing. Raises ValueError beyond the bounds."""
     page = parse_metrics(text, _wanted(dialect, also))
     dialect = dialect or detect_dialect(page)
     values = canonical(page, dialect) if dialect else {}
