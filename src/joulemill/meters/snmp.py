@@ -33,7 +33,9 @@ COMMUNITY = "JOULEMILL_SNMP_COMMUNITY"
 Get = Callable[[Sequence[str]], Mapping[str, int | str]]
 _LINE = re.compile(r"^\.?([\d.]{1,500}) = (?:[A-Za-z0-9]+: )?(?:[A-Za-z]*\()?(-?\d{1,20})\b", re.ASCII)
 #: HOST, HOST:PORT, [IPv6]:PORT; a name never begins with "-", which programs take for an option.
-_TARGET = re.compile(r"^(?:\[(?P<v6>[0-9a-fA-F:.]+(?:%[\w.]+)?)\]|(?P<host>[\w.][\w.-]*))(?::(?P<port>\d{1,5}))?$", re.ASCII)
+_TARGET = re.compile(
+    r"^(?:\[(?P<v6>[0-9a-fA-F:.]+(?:%[\w.]+)?)\]|(?P<host>[\w.][\w.-]*))(?::(?P<port>\d{1,5}))?$", re.ASCII
+)
 _INDEX = re.compile(r"^\d{1,9}(?:\.\d{1,9}){0,5}$", re.ASCII)
 #: Decimal digits that a PDU may state for a value.
 MAX_DIGITS = 12
