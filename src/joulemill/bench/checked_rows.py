@@ -32,7 +32,6 @@ NUMBERS = {
         *("concurrency", "rate", "rate_req_s", "max_concurrency", "warmup_s", "slo_ttft_s", "slo_tpot_s", "threads"),
         *("shared_prefix_tok", "draft_tok", "at_once", "duration_s", "requests", "seed", "slots", "timeout_s"),
     ),
-    "machine_ceilings": ("memory_bandwidth_byte_s", "compute_flop_s"),
     "totals": ("output_tok", "prompt_tok", "requests"),
 }
 LISTS = ("stated", "warnings")

@@ -21,7 +21,7 @@ from joulemill.ledger.record import Channel, Quantity, Reading
 from joulemill.meters.dialect import Found, channel_of, meter_of
 from joulemill.meters.exporter_spec import Asked, unknown_devices
 from joulemill.meters.exposition import Sample, parse_exposition
-from joulemill.meters.http import DATE_HALF_S, Credentials, HttpSource, clock_ahead_s, unreachable
+from joulemill.meters.http import DATE_HALF_S, Credentials, HttpSource, clock_ahead_s, date_half_s, unreachable
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.meters.prometheus_server import ServerMeter, is_api
 
@@ -39,6 +39,7 @@ class PageMeter:
         self._path, self._wanted = path, asked.wanted()
         self._latest: dict[str, float] = {}
         self._ahead_s: float | None = None
+        self._half_s = DATE_HALF_S
         samples, took_s = self._samples()
         first = asked.select(samples)
         asked.check(samples, first)
@@ -94,13 +95,14 @@ class PageMeter:
         took_s = clock.mono() - began_s
         if self._ahead_s is None:
             self._ahead_s = clock_ahead_s(answer, clock.wall() - took_s / 2)
+            self._half_s = date_half_s(answer)
         return parse_exposition(answer.body.decode("utf-8", "replace"), self._wanted), took_s
 
     def _skew_s(self, found: Found, took_s: float) -> float | None:
         """Bound on the error of a sample's time: of our own clock's, or of the exporter's, which its Date tells."""
         if found.sample.t_wall_s is None:
             return took_s / 2
-        return None if self._ahead_s is None else DATE_HALF_S + took_s / 2
+        return None if self._ahead_s is None else self._half_s + took_s / 2
 
     def _stamped(self, found: Found | None, mono: float, wall: float) -> tuple[float, float] | None:
         """The times of a sample on our clocks; None for one that was read already."""
