@@ -25,16 +25,6 @@ MAX_REQUEST_TOK = 4_000_000
 MAX_DEPTH = 40
 
 T = TypeVar("T")
-#: Members of run.json that are objects, and members of those that are numbers.
-OBJECTS = ("options", "machine", "server", "model", "versions", "expected", "machine_ceilings", "totals", "prompt_line")
-NUMBERS = {
-    "options": (
-        *("concurrency", "rate", "rate_req_s", "max_concurrency", "warmup_s", "slo_ttft_s", "slo_tpot_s", "threads"),
-        *("shared_prefix_tok", "draft_tok", "at_once", "duration_s", "requests", "seed", "slots", "timeout_s"),
-    ),
-    "totals": ("output_tok", "prompt_tok", "requests"),
-}
-LISTS = ("stated", "warnings")
 _ADAPTERS: dict[type[Any], Any] = {}
 _NAMES: dict[type[Any], tuple[str, ...]] = {}
 
@@ -99,18 +89,10 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
 
 def check_manifest(document: Mapping[str, Any], where: str) -> None:
     """Raise InputError where ``run.json`` does not hold what it must: kinds of its members, numbers, depth."""
-    for name in OBJECTS:
-        if not isinstance(document.get(name), (dict, type(None))):
-            raise InputError(f"{where}: {name} must be an object; is the file damaged?")
-    for name in LISTS:
-        if not isinstance(document.get(name), (list, type(None))):
-            raise InputError(f"{where}: {name} must be a list; is the file damaged?")
-    for name, members in NUMBERS.items():
-        for member in members:
-            value = (document.get(name) or {}).get(member)
-            if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-                raise InputError(f"{where}: {name}.{member} must be a number; is the file damaged?")
+    from joulemill.bench.manifest_schema import check_kinds
+
     _check_plain(document, where, 0)
+    check_kinds(document, where)
 
 
 def _check_plain(value: Any, where: str, depth: int) -> None:
