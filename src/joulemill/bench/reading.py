@@ -11,9 +11,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from joulemill.bench.checked_rows import MAX_TIME_S, check_manifest, refuse_copies, row_of
 from joulemill.errors import InputError
 from joulemill.ledger.record import (
     Channel,
@@ -25,11 +24,9 @@ from joulemill.ledger.record import (
     RunRecord,
     ServerSample,
 )
+from joulemill.recording.rows import MAX_TIME_S, check_manifest, damaged, lines_of, refuse_copies, rows_of
 
 SCHEMA_VERSION = 1
-T = TypeVar("T")
-#: A file larger than this is no run's: a day of readings at 10 Hz of 100 channels takes a tenth of it. Assumed.
-MAX_BYTE = 1 << 33
 STATUSES = ("complete", "interrupted", "failed")
 #: Files of rows, by the record's field of the same name.
 ROWS = ("channels", "readings", "requests", "server", "machine", "quality")
@@ -44,13 +41,13 @@ def read_run(path: Path) -> RunRecord:
     mark = marks[-1] if marks else {"status": "interrupted", "reason": NO_END}
     record = RunRecord(
         manifest=manifest,
-        channels=_rows(path, "channels", Channel),
-        readings=_rows(path, "readings", Reading),
-        requests=_rows(path, "requests", RequestRecord),
-        server=_rows(path, "server", ServerSample),
-        machine=_rows(path, "machine", MachineSample),
+        channels=rows_of(path / "channels.jsonl", Channel),
+        readings=rows_of(path / "readings.jsonl", Reading),
+        requests=rows_of(path / "requests.jsonl", RequestRecord),
+        server=rows_of(path / "server.jsonl", ServerSample),
+        machine=rows_of(path / "machine.jsonl", MachineSample),
         phases=_phases(path / "events.jsonl", events),
-        quality=_rows(path, "quality", QualityAnswer),
+        quality=rows_of(path / "quality.jsonl", QualityAnswer),
         events=tuple(e for _, e in events if e.get("kind") not in ("status", "phase_start", "phase_end")),
         status=mark["status"] if mark.get("status") in STATUSES else "interrupted",
         status_reason=None if mark.get("reason") is None else str(mark["reason"])[:2000],
@@ -115,25 +112,9 @@ def _manifest(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _lines(file: Path) -> Iterator[tuple[int, bytes, bool]]:
-    """Lines of a JSONL file: number, content, and whether it is the last one without its end (it may be torn)."""
-    try:
-        if file.stat().st_size > MAX_BYTE:
-            raise InputError(f"{file}: is larger than {MAX_BYTE >> 30} GiB; no run is")
-        data = file.read_bytes()
-    except FileNotFoundError:
-        return
-    except OSError as fault:
-        raise InputError(f"{file}: cannot be read ({fault.strerror})") from fault
-    *whole, last = data.split(b"\n")
-    for number, line in enumerate([*whole, last], 1):
-        if line.strip():
-            yield number, line, number == len(whole) + 1
-
-
 def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Objects of a JSONL file with their line numbers. A last line without its end that does not parse was torn."""
-    for number, line, last in _lines(file):
+    for number, line, last in lines_of(file):
         try:
             row = json.loads(line)
             if not isinstance(row, dict):
@@ -141,26 +122,8 @@ def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         except (ValueError, RecursionError) as fault:
             if last:
                 return
-            raise _damaged(file, number, fault) from None
+            raise damaged(file, number, fault) from None
         yield number, row
-
-
-def _damaged(file: Path, number: int, fault: Exception) -> InputError:
-    why = "is nested too deeply" if isinstance(fault, RecursionError) else str(fault)
-    return InputError(f"{file}, line {number}: {why}; remove the line to read the rest")
-
-
-def _rows(path: Path, name: str, kind: type[T]) -> tuple[T, ...]:
-    file = path / f"{name}.jsonl"
-    rows: list[T] = []
-    for number, line, last in _lines(file):
-        try:
-            rows.append(row_of(kind, line))
-        except ValueError as fault:
-            if last:
-                break
-            raise _damaged(file, number, fault) from None
-    return tuple(rows)
 
 
 def _phases(file: Path, events: list[tuple[int, dict[str, Any]]]) -> tuple[Phase, ...]:

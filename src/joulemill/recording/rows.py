@@ -8,8 +8,9 @@ over.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from joulemill.errors import InputError
@@ -25,8 +26,45 @@ MAX_REQUEST_TOK = 4_000_000
 MAX_DEPTH = 40
 
 T = TypeVar("T")
+#: A file larger than this is no run's: a day of readings at 10 Hz of 100 channels takes a tenth of it. Assumed.
+MAX_BYTE = 1 << 33
 _ADAPTERS: dict[type[Any], Any] = {}
 _NAMES: dict[type[Any], tuple[str, ...]] = {}
+
+
+def rows_of(file: Path, kind: type[T]) -> tuple[T, ...]:
+    """The rows of a JSONL file. Raises InputError that names the line; a torn last line is left out."""
+    rows: list[T] = []
+    for number, line, last in lines_of(file):
+        try:
+            rows.append(row_of(kind, line))
+        except ValueError as fault:
+            if last:
+                break
+            raise damaged(file, number, fault) from None
+    return tuple(rows)
+
+
+def lines_of(file: Path) -> Iterator[tuple[int, bytes, bool]]:
+    """Lines of a JSONL file: number, content, and whether it is the last one without its end (it may be torn)."""
+    try:
+        if file.stat().st_size > MAX_BYTE:
+            raise InputError(f"{file}: is larger than {MAX_BYTE >> 30} GiB; no run is")
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as fault:
+        raise InputError(f"{file}: cannot be read ({fault.strerror})") from fault
+    *whole, last = data.split(b"\n")
+    for number, line in enumerate([*whole, last], 1):
+        if line.strip():
+            yield number, line, number == len(whole) + 1
+
+
+def damaged(file: Path, number: int, fault: Exception) -> InputError:
+    """The error for line ``number`` of ``file``."""
+    why = "is nested too deeply" if isinstance(fault, RecursionError) else str(fault)
+    return InputError(f"{file}, line {number}: {why}; remove the line to read the rest")
 
 
 def row_of(kind: type[T], line: bytes) -> T:
@@ -89,7 +127,7 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
 
 def check_manifest(document: Mapping[str, Any], where: str) -> None:
     """Raise InputError where ``run.json`` does not hold what it must: kinds of its members, numbers, depth."""
-    from joulemill.bench.manifest_schema import check_kinds
+    from joulemill.recording.manifest_schema import check_kinds
 
     _check_plain(document, where, 0)
     check_kinds(document, where)
