@@ -4,8 +4,8 @@ A constraint binds where relaxing it raises the rate. Evidence that settles a ma
 first (1 to 3); what is left is divided by weights ÷ their sum (4, 5). The order of thought:
 
 1.  A client that is late by a share of a request's time measures itself. Nothing else can be said then.
-2.  Counters that say so: throttled by power or heat, draw at the limit (as far as 4 leaves it), neighbours on the
-    server's own CPUs, preemption, answers cut by the context, requests refused for want of room.
+2.  Counters that say so: throttled by power or heat, draw at the limit, preemption, requests refused for want of room
+    (these as far as 4 leaves them), neighbours on the server's own CPUs, answers cut by the context.
 3.  A stated latency target that is missed: less load would have to be sent, whatever the machine still has.
 4.  Does the rate answer to more sequences at once (``Evidence.load_elasticity``)? Where it does, whatever admits them
     binds: the server, if requests wait before it, else the load. Where it does not, the machine binds:
@@ -195,16 +195,18 @@ def _elastic(seen: Evidence) -> str:
 def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -> None:
     kv, demand = cases["kv_capacity"], cases["demand"]
     waits = _waits(seen)
+    elastic = 1.0 if answers is None else answers  # want of room costs rate only where more at once would give more
+    beside = "" if answers is None else f"; {_elastic(seen)}"
     if seen.preemptions_count:
-        kv.settle(1.0, f"{seen.preemptions_count:.0f} sequences were preempted for want of cache")
+        kv.settle(elastic, f"{seen.preemptions_count:.0f} sequences were preempted for want of cache{beside}")
     if seen.cut_ratio:
         text = f"{seen.cut_ratio:.0%} of answers ended early, at the end of the context or of what the server allows"
         kv.settle(_ramp(seen.cut_ratio, 0.02, 0.15), text)
     if seen.refused_ratio:
         text = f"{seen.refused_ratio:.0%} of requests were refused: longer than the context, or too many at once"
-        kv.settle(_ramp(seen.refused_ratio, 0.02, 0.15), text)
+        kv.settle(elastic * _ramp(seen.refused_ratio, 0.02, 0.15), text + beside)
     if waits is not None:
-        kv.argue(waits * _fullness(seen) * (1.0 if answers is None else answers), _queue(seen))
+        kv.argue(waits * _fullness(seen) * elastic, _queue(seen))
     if not seen.closed:
         _offered(demand, seen, waits)
         return
@@ -243,7 +245,7 @@ def _queue(seen: Evidence) -> str:
             f"requests waited in {seen.waiting_ratio:.0%} of the samples, {seen.waiting_count or 0:.1f} on average"
         )
     if seen.slots_count is not None:
-        parts.append(f"{seen.in_flight_count or 0:.1f} were in flight for {seen.slots_count:.0f} slots")
+        parts.append(f"{seen.in_flight_count or 0:.1f} were in flight for {seen.slots_count:.3g} that the server holds")
     if seen.kv_use_ratio is not None:
         parts.append(f"{seen.kv_use_ratio:.0%} of the cache was in use")
     return ", ".join(parts)

@@ -14,6 +14,7 @@ from joulemill.ledger.account import Account
 from joulemill.ledger.client import client_verdict, is_closed, judged_requests, quiet_verdict
 from joulemill.ledger.interval import wilson
 from joulemill.ledger.record import RunRecord
+from joulemill.ledger.serving_state import interruptions
 from joulemill.ledger.window import load_requests
 from joulemill.reports import document as doc
 from joulemill.reports.load_text import load_text
@@ -53,7 +54,7 @@ def tokens(account: Account) -> doc.Tokens:
     count = account.tokens
     if count is None:
         return doc.Tokens(0, 0, None, None, None, {}, None, note="no tokens were delivered in a window")
-    notes = [f.detail for f in count.findings]
+    notes = list(dict.fromkeys(f.detail for f in count.findings))
     if count.uncounted_chunk_count:
         notes.append(f"{count.uncounted_chunk_count} chunks came from requests whose usage the server never gave")
     return doc.Tokens(
@@ -66,6 +67,14 @@ def tokens(account: Account) -> doc.Tokens:
         mismatch_ratio=count.mismatch_ratio,
         note="; ".join(notes) or None,
     )
+
+
+def status(record: RunRecord) -> tuple[str, str | None]:
+    """How the run ended, and why: where the server restarted under its load it failed, whatever its writer says."""
+    restarted = [i.text for i in interruptions(record) if i.restarted]
+    if record.status == "complete" and restarted:
+        return "failed", f"the server {'; it '.join(restarted)}"
+    return record.status, record.status_reason
 
 
 def requests(account: Account) -> doc.Requests:

@@ -6,11 +6,17 @@ from collections.abc import Iterator
 
 from joulemill.figure import Basis
 from joulemill.ledger.account import Account
+from joulemill.ledger.client import is_closed
 from joulemill.ledger.record import Outcome, RunRecord
+from joulemill.ledger.serving_state import interruptions, overload
 from joulemill.reports import document as doc
+from joulemill.reports.run_facts import status as run_status
 
 #: Usage and the server's own counters may part by this much before it is told (requests that straddle a scrape).
 MISMATCH_RATIO = 0.01
+#: The window of a closed loop may end this much of the load, and so long, before its end without a word. Assumed.
+LOST_RATIO, LOST_S = 0.2, 5.0
+_ENDED = {"failed": "failed", "interrupted": "was interrupted"}
 #: Share of one core that metering may take before it is told: it draws power on the machine that it measures.
 METERING_CORE_RATIO = 0.01
 
@@ -21,13 +27,38 @@ def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: do
 
 
 def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
-    if record.status != "complete":
-        yield f"The run was {record.status}: {record.status_reason or 'no reason given'}. What was measured is kept."
+    status, reason = run_status(record)
+    if status != "complete":
+        ended = _ENDED.get(status, f"was {status}")
+        yield f"The run {ended}: {reason or 'no reason given'}. What was measured is kept."
+    for gap in interruptions(record):
+        if not gap.restarted:
+            yield f"The server fell silent: {gap.text}."
+    yield from _of_load(record, counted)
     failed = {k: v for k, v in counted.load_latency.by_outcome.items() if k != Outcome.OK and v}
     if failed:
         yield "Some requests failed: " + ", ".join(f"{v} {k}" for k, v in failed.items()) + "."
     if counted.window is not None and counted.window.steady is False:
         yield f"The window was not steady: {counted.window.note}."
+
+
+def _of_load(record: RunRecord, counted: Account) -> Iterator[str]:
+    """What the load was to the server: too much, or only for a part of the time."""
+    window, phase = counted.window, record.phase("load")
+    excess = overload(record, window)
+    if excess is not None:
+        yield (
+            f"The server was overloaded: {excess.offered_req_s:.3g} requests a second were due and "
+            f"{excess.served_req_s:.3g} ended, so the queue grew, and latencies with it: they are of this run's length."
+        )
+    if window is None or phase is None or phase.end_mono_s is None or not is_closed(record):
+        return
+    length_s = phase.end_mono_s - phase.start_mono_s
+    if phase.end_mono_s - window.end_s > LOST_RATIO * length_s and phase.end_mono_s > window.end_s + LOST_S:
+        yield (
+            f"The window ends {window.end_s - phase.start_mono_s:.1f} s into {length_s:.1f} s of load: "
+            "from then on not all slots were busy."
+        )
 
 
 def _of_client(client: doc.Client) -> Iterator[str]:

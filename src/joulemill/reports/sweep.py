@@ -72,6 +72,8 @@ class _Run:
     @property
     def fault(self) -> str | None:
         """Why its figures are not of a server at rest; None where they are."""
+        if self.report.status != "complete":
+            return f"it {self.report.status}: {self.report.status_reason}"
         if self.report.client.bottleneck:
             return "the client was the bottleneck"
         return None if self.report.window.steady else "its window was not steady"
