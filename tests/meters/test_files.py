@@ -162,15 +162,16 @@ def test_a_growing_file_is_followed_line_by_line(tmp_path: Path, context: MeterC
     meter = opened(path, context, ",value=p,unit=W")
     assert [r.value for r in meter.read()] == [1.0]
     with path.open("a") as file:
-        file.write(f"{NOON + 1},2\n{NOON + 2},3")
+        file.write(f"{NOON + 1},2.5\n{NOON + 2},3")
         file.flush()
-        assert [r.value for r in meter.read()] == [2.0]
-        file.write("4\n")
+        assert [r.value for r in meter.read()] == [2.5]
+        assert meter.read() == () and meter.read() == ()  # more of the number may come
+        file.write("4.5\n")
         file.flush()
-        assert [r.value for r in meter.read()] == [34.0]
-        file.write(f"{NOON + 3},5")
+        assert [r.value for r in meter.read()] == [34.5]
+        file.write(f"{NOON + 3},5.5")
     assert meter.read() == ()
-    assert [r.value for r in meter.read()] == [5.0]
+    assert [r.value for r in meter.read()] == [5.5]  # as many decimals as before: it is whole
     assert meter.read() == ()
 
 

@@ -243,7 +243,8 @@ def test_linear_attention_every_fourth_layer_full_and_gated() -> None:
         ({"num_attention_heads": 3}, "heads"),
         ({"num_key_value_heads": 3}, "key/value"),
         ({"vocab_size": "many"}, "vocab_size"),
-        ({"model_type": "mamba"}, "Mamba-1"),
+        ({"model_type": "mamba"}, "not read: num_attention_heads, num_key_value_heads"),
+        ({"model_type": "rwkv7"}, "RWKV"),
         ({"layer_types": ["spiral"] * 3}, "spiral"),
         ({"layer_types": ["full_attention"]}, "1 layers"),
         ({"num_experts": 2, "num_experts_per_tok": 4}, "contradicts"),
@@ -255,13 +256,46 @@ def test_contradictions_are_refused(change: dict[str, object], words: str) -> No
         architecture_from_config({**TINY, **change})
 
 
-def test_the_unknown_is_stated() -> None:
-    assert "not known" in architecture_from_config({**TINY, "model_type": "brand_new"}).approximations[0]
-    stated = architecture_from_config(
-        {**TINY, "num_memory_heads": 4, "rope_theta": 1e4, "rms_norm_eps": 1e-6}
-    ).approximations
-    assert stated == ("field 'num_memory_heads' is not modelled",)
-    assert architecture_from_config(TINY).approximations == ()
+def test_the_unknown_is_refused_or_told() -> None:
+    with pytest.raises(InputError, match="model type 'brand_new' is not known"):
+        architecture_from_config({**TINY, "model_type": "brand_new"})
+    with pytest.raises(InputError, match="not read: num_memory_heads"):
+        architecture_from_config({**TINY, "num_memory_heads": 4, "rope_theta": 1e4, "rms_norm_eps": 1e-6})
+    told = architecture_from_config({**TINY, "model_type": "brand_new", "num_memory_heads": 4}, approximate=True)
+    assert told.unread == ("num_memory_heads",)
+    assert told.unknown_type == "brand_new"
+    assert len(told.doubts) == 2
+    assert architecture_from_config(TINY).approximations == architecture_from_config(TINY).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("memory_setting", {"num_heads": 4}),
+        ("block_pattern", "AAB"),
+        ("use_shared_blocks", True),
+        ("kv_source_layers", [0, 0, 1]),
+        ("mlp_ratio", 2.5),
+        ("num_codebooks", 8),
+        ("qk_rope_head_dim", 64),
+        ("linear_attn_config", {"kda_layers": [1], "num_heads": 2, "head_dim": 2, "gate_rank": 3}),
+    ],
+)
+def test_a_field_of_any_kind_that_nothing_reads_is_named(name: str, value: object) -> None:
+    with pytest.raises(InputError, match="not read: ") as caught:
+        architecture_from_config({**TINY, name: value})
+    assert name in str(caught.value)
+
+
+def test_what_says_nothing_is_not_named() -> None:
+    quiet = {
+        "memory_setting": {},
+        "block_pattern": "",
+        "use_shared_blocks": False,
+        "kv_source_layers": None,
+        "extra": 0,
+    }
+    assert architecture_from_config({**TINY, **quiet}).doubts == ()
 
 
 def test_not_a_config() -> None:

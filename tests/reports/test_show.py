@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from joulemill.catalog.devices import device_names
+from joulemill.catalog.models import ModelEntry
 from joulemill.errors import InputError
 from joulemill.physics.architecture import Architecture
+from joulemill.physics.precision import uniform
 from joulemill.reports.show import as_text, device_document, model_document, site_document
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "site.toml"
@@ -60,7 +62,8 @@ def test_a_site_in_the_units_it_was_written_in(tmp_path: Path) -> None:
 
 def test_a_model_counts_its_parameters() -> None:
     """Embedding and head of 10 × 4 each, one norm of 4, no layers: 84 parameters."""
-    document = model_document("toy", Architecture("toy", hidden=4, vocabulary=10, groups=()))
+    toy = Architecture("toy", hidden=4, vocabulary=10, groups=())
+    document = model_document(ModelEntry("toy", toy, uniform("bf16")))
     facts = {f["parameter"]: f["value"] for f in document["facts"]}
     assert facts["parameters"] == 84 and facts["parameters_multiplied"] == 40 and facts["max_context"] is None
     assert "unknown" in as_text(document)

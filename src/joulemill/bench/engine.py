@@ -39,6 +39,8 @@ GIVE_UP_COUNT = 10
 #: A slot whose request failed waits so long, doubling, before its next.
 _PAUSE_S = (0.1, 1.0)
 _LONGEST_RETRY_S = 60.0
+#: A wait of this long is told.
+_TOLD_RETRY_S = 5.0
 
 
 @dataclass(slots=True)
@@ -57,8 +59,16 @@ class Engine:
     """Drives one endpoint. ``begin`` names the phase of what is sent from then on; ``stop`` ends the sending."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, endpoint: Endpoint, workload: Workload, sink: Sink, *, retries: int = 0
+        self,
+        session: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        workload: Workload,
+        sink: Sink,
+        *,
+        retries: int = 0,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
+        self._note, self._asked_to_wait = note, False
         self.session, self.endpoint, self.workload, self.sink = session, endpoint, workload, sink
         self.retries = retries
         self.tally = Tally()
@@ -113,6 +123,7 @@ class Engine:
             while True:
                 answer = await ask(self.session, self.endpoint, job.ask, transcript)
                 first_dispatch_s = first_dispatch_s or answer.dispatched_mono_s
+                self._heed(answer)
                 if tries >= limit or not _comes_later(answer):
                     break
                 tries += 1
@@ -200,9 +211,18 @@ class Engine:
         self._index += 1
         return job
 
+    def _heed(self, answer: Answer) -> None:
+        """Say once that the server asks to be left alone, and for how long it is."""
+        if self._asked_to_wait or answer.retry_after_s is None or answer.retry_after_s < _TOLD_RETRY_S:
+            return
+        self._asked_to_wait = True
+        shown = f"{answer.retry_after_s:.0f} s" if answer.retry_after_s < 1e6 else "for years"
+        does = "it is asked again then" if _comes_later(answer) else f"{_LONGEST_RETRY_S:g} s are the longest wait here"
+        self._note(f"the server answers {answer.http_status} and asks to wait (Retry-After: {shown}): {does}")
+
     def _delay_s(self, tries: int, asked_s: float | None) -> float:
         if asked_s is not None:
-            return min(asked_s, _LONGEST_RETRY_S)
+            return asked_s
         return min(0.25 * 2.0 ** (tries - 1), 10.0) * self._jitter.uniform(0.75, 1.25)
 
     def _keep(
@@ -257,6 +277,9 @@ def record_of(
 
 
 def _comes_later(answer: Answer) -> bool:
+    """Whether the same question may be answered soon: not where the server asks to wait longer than a run can."""
+    if (answer.retry_after_s or 0.0) > _LONGEST_RETRY_S:
+        return False
     return answer.outcome is Outcome.CONNECTION_ERROR or answer.http_status in LATER
 
 

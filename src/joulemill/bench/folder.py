@@ -19,6 +19,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
@@ -58,11 +59,18 @@ Row = Channel | Reading | RequestRecord | ServerSample | MachineSample | Quality
 
 def encoded(row: Row) -> str:
     """One line of JSON, without its end. Raises ValueError for a number that JSON cannot hold (NaN, infinity)."""
-    if isinstance(row, Mapping):
-        return json.dumps(dict(row), allow_nan=False, ensure_ascii=False)
-    return json.dumps(
-        {n: getattr(row, n) for n in _FIELDS[type(row)]}, allow_nan=False, ensure_ascii=False, default=dict
-    )
+    held = dict(row) if isinstance(row, Mapping) else {n: getattr(row, n) for n in _FIELDS[type(row)]}
+    return _json_text(held)
+
+
+def _json_text(value: object, indent: int | None = None) -> str:
+    """JSON that UTF-8 can hold: a text with half a surrogate pair, as a server may send, is written as its escape."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, default=dict, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False, ensure_ascii=True, default=dict, indent=indent)
+    return text
 
 
 class RunWriter:
@@ -75,6 +83,8 @@ class RunWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Folders that this run makes: the only ones that it may take away again.
+        self._made = [p for p in (path, path.parent) if not p.exists()]
         self._rows: queue.SimpleQueue[tuple[str, Row] | None] = queue.SimpleQueue()
         self._fault: OSError | None = None
         self._closed = False
@@ -92,7 +102,7 @@ class RunWriter:
 
     def manifest(self, document: Mapping[str, Any]) -> None:
         """Write ``run.json`` whole, replacing the former one in a single step."""
-        text = json.dumps({**document, "schema_version": SCHEMA_VERSION}, indent=1, ensure_ascii=False, allow_nan=False)
+        text = _json_text({**document, "schema_version": SCHEMA_VERSION}, indent=1)
         beside = self.path / "run.json.new"
         try:
             beside.write_text(text + "\n", encoding="utf-8")
@@ -155,6 +165,14 @@ class RunWriter:
                     self._fault = self._fault or fault
         self._raise_fault()
 
+    def discard(self) -> None:
+        """Take away what was written, after ``close``: the run never began. A folder of the user's own stays."""
+        with suppress(OSError):
+            for name in ("run.json", "run.json.new", *(f"{n}.jsonl" for n in FILES)):
+                (self.path / name).unlink(missing_ok=True)
+            for folder in self._made:
+                folder.rmdir()
+
     def _put(self, name: str, row: Row) -> None:
         self._raise_fault()
         self._rows.put((name, row))
@@ -184,7 +202,7 @@ class RunWriter:
             self._files[name].write(encoded(row) + "\n")
         except OSError as fault:
             self._fault = fault
-        except ValueError as fault:  # NaN: keep that it was there, rather than stop everything else
+        except (ValueError, TypeError, RecursionError) as fault:  # NaN: keep that it was there, and all else
             self._files["events"].write(json.dumps({"kind": "unwritable", "file": name, "error": str(fault)}) + "\n")
 
     def _flush(self) -> None:

@@ -43,7 +43,7 @@ class Host:
 async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[Host]:
     """The server that ``options`` ask for, for as long as the run needs it."""
     if options.url is not None:
-        yield Host(Endpoint(options.url, options.model or "", api_key, options.api))
+        yield Host(asked_endpoint(options, api_key))
         return
     embedded = embedded_options(options)
     server = EmbeddedServer(embedded)
@@ -61,6 +61,19 @@ async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[Ho
         )
     finally:
         server.stop()
+
+
+def asked_endpoint(options: BenchOptions, api_key: str | None) -> Endpoint:
+    """The server at ``options.url`` with all that goes along with each question to it."""
+    return Endpoint(
+        options.url or "",
+        options.model or "",
+        api_key,
+        options.api,
+        extra_headers=options.headers,
+        extra_body=options.extra_body,
+        metrics=options.metrics_url,
+    )
 
 
 def _model_facts(gguf: Path, embedded: EmbeddedOptions) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from joulemill.errors import InputError
 
 #: A drawn length stays within this many standard deviations of its mean, so that one draw cannot overrun a context.
 TAIL_SD = 4.0
-_UNIFORM = re.compile(r"^(\d+)-(\d+)$")
+#: More tokens than any context holds (assumed).
+MOST_TOK = 10_000_000
+_UNIFORM = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,20 @@ def parse_lengths(text: str, name: str = "length") -> Lengths:
     wrong = InputError(
         f"{name}: {text!r} is not a length; write 128, 64-256, normal:128:32 or lognormal:128:64 (tokens)"
     )
-    uniform = _UNIFORM.match(text.strip())
+    text = text.strip()
+    uniform = _UNIFORM.fullmatch(text)
     if uniform is not None:
         low, high = int(uniform.group(1)), int(uniform.group(2))
+        _bounded(high, text, name)
         if not 1 <= low <= high:
             raise InputError(f"{name}: {text!r} must run from at least 1 up to something not smaller")
         return Lengths("uniform", low, high)
-    if text.strip().isdigit():
+    if text.isascii() and text.isdigit():
+        _bounded(int(text) if len(text) <= 9 else math.inf, text, name)
         if int(text) < 1:
             raise InputError(f"{name}: must be at least 1 token, not {text}")
         return Lengths("fixed", int(text))
-    kind, *numbers = text.strip().split(":")
+    kind, *numbers = text.split(":")
     if kind not in {"normal", "lognormal"} or len(numbers) != 2:
         raise wrong
     try:
@@ -78,4 +83,10 @@ def parse_lengths(text: str, name: str = "length") -> Lengths:
         raise wrong from None
     if not (math.isfinite(mean) and math.isfinite(deviation) and mean >= 1 and deviation >= 0):
         raise InputError(f"{name}: {text!r} needs a mean of at least 1 and a standard deviation of at least 0")
+    _bounded(mean + TAIL_SD * deviation, text, name)
     return Lengths(kind, mean, deviation)
+
+
+def _bounded(most_tok: float, text: str, name: str) -> None:
+    if most_tok > MOST_TOK:
+        raise InputError(f"{name}: {text[:40]!r} goes beyond {MOST_TOK:,} tokens, more than any context holds")

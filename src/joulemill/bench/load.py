@@ -12,7 +12,7 @@ import numpy as np
 from joulemill.bench.arrivals import Arrival, arrival_times, read_trace
 from joulemill.bench.engine import Engine
 from joulemill.bench.options import DEFAULT_CONCURRENCY, BenchOptions
-from joulemill.bench.prompts import CALIBRATION_WORDS, LengthLine, prompt_text
+from joulemill.bench.prompts import CALIBRATION_WORDS, LengthLine
 from joulemill.bench.watch import Watch
 from joulemill.bench.workload import Job
 from joulemill.errors import ServerError
@@ -39,7 +39,7 @@ async def calibrate(engine: Engine, max_context_tok: int | None) -> LengthLine:
     for index, words in enumerate(CALIBRATION_WORDS):
         if seen and max_context_tok is not None and words * 2 + CALIBRATION_TOK > max_context_tok:
             break
-        text = prompt_text(mill.seed, -1 - index, words)
+        text = mill.text(-1 - index, words)
         ask = Ask(text, CALIBRATION_TOK, rules.timeout_s, rules.temperature, ignore_eos=rules.ignore_eos)
         job = Job(index, ask, round(mill.line.tok_word * words), CALIBRATION_TOK, words)
         record, answer = await engine.one(job, time.monotonic(), retries=max(1, engine.retries))

@@ -14,6 +14,10 @@ from joulemill.errors import InputError
 #: The default load fits two cores and a model of a hundred million parameters (assumed): about 100 tok/s.
 DEFAULT_CONCURRENCY = 4
 DEFAULT_LOAD_S = 60.0
+#: Bounds of a load (assumed): slots of one client; the shortest load with a rate; warm-up against what is measured.
+MOST_AT_ONCE = 16_384
+LEAST_LOAD_S = 0.5
+MOST_WARMUP = 20.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,12 @@ class BenchOptions:
     quality_stated       accuracy that another tool found for this model (``catalog.lm_eval``); None: none is stated
     answer_ratio         share of each question's own limit that its answer may have (a budget of thinking)
     out                  run folder; None: a new one under ``runs/``
+    salt                 what the prompts' texts are drawn with beside the seed; None: new in each run, so that no
+                         server has met them before. Lengths and arrivals come from the seed alone
+    metrics_url          where the server's counters are, if not beside its API;  headers  more HTTP headers, for the
+                         API's own address only;  extra_body  more fields of each request's JSON
+    server_pid           process of a server on this machine; None: whoever listens on its port
+    precision, architecture_path   what is served, where the server cannot say;  architecture  the config.json, parsed
     ignore_eos           ask for exactly the output length where the server can be told to
     """
 
@@ -80,10 +90,20 @@ class BenchOptions:
     out: Path | None = None
     ignore_eos: bool = True
     device: Mapping[str, Any] | None = field(default=None)
+    salt: str | None = None
+    metrics_url: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    server_pid: int | None = None
+    precision: str | None = None
+    architecture_path: Path | None = None
+    architecture: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self._check_load()
         self._check_numbers()
+        self._check_lengths()
+        self._check_server()
         if self.url is None and self.model is not None:
             raise InputError(
                 "--model names a model of a running server: give --url too, or --gguf for the embedded one"
@@ -95,6 +115,20 @@ class BenchOptions:
         if self.url is None and self.api not in ("chat", "completions"):
             raise InputError(f"api {self.api!r} is unknown; use chat or completions")
         _ = self.input_lengths, self.output_lengths
+
+    def _check_server(self) -> None:
+        named = {
+            "--metrics-url": self.metrics_url,
+            "--header": self.headers or None,
+            "--server-pid": self.server_pid,
+            "--precision": self.precision,
+            "--architecture": self.architecture_path,
+        }
+        stray = next((flag for flag, value in named.items() if value is not None), None)
+        if self.url is None and stray is not None:
+            raise InputError(f"{stray} is for a running server: give --url too; the embedded one says it itself")
+        if self.server_pid is not None and self.server_pid < 1:
+            raise InputError(f"--server-pid must be a process number, not {self.server_pid}")
 
     @property
     def input_lengths(self) -> Lengths:
@@ -126,7 +160,8 @@ class BenchOptions:
     def manifest(self) -> dict[str, Any]:
         """The options as JSON, resolved. ``site`` stands apart in the manifest. An infinite burstiness is null."""
         found = asdict(self)
-        del found["site"], found["device"]
+        del found["site"], found["device"], found["architecture"]
+        found["headers"] = [name for name, _ in self.headers]  # values may be secrets
         found["concurrency"] = self.at_once if self.closed_loop else None
         found["load_s"] = self.load_s if math.isfinite(self.load_s) else None
         found["loop"] = "closed" if self.closed_loop else "trace" if self.trace else "open"
@@ -155,6 +190,23 @@ class BenchOptions:
             raise InputError(f"--retries must be 0 or more, not {self.retries}")
         if self.shared_prefix_tok < 0:
             raise InputError(f"--shared-prefix must be 0 or more tokens, not {self.shared_prefix_tok}")
+
+    def _check_lengths(self) -> None:
+        """Loads that could not be read: too many at once, too short to hold a figure."""
+        if self.at_once > MOST_AT_ONCE:
+            raise InputError(
+                f"--concurrency {self.at_once} is more than {MOST_AT_ONCE}, which one client cannot drive without "
+                "being the bottleneck; run several clients, or give less"
+            )
+        if self.duration_s is not None and self.duration_s < LEAST_LOAD_S:
+            raise InputError(
+                f"--duration must be at least {LEAST_LOAD_S:g} s, not {self.duration_s:g} s: no rate shows"
+            )
+        if self.duration_s is not None and self.warmup_s > MOST_WARMUP * self.duration_s:
+            raise InputError(
+                f"--warmup {self.warmup_s:g} s is more than {MOST_WARMUP:g} times the {self.duration_s:g} s that are "
+                "measured: give a longer --duration or a shorter --warmup"
+            )
 
     def _check_numbers(self) -> None:
         positive = {

@@ -2,13 +2,15 @@
 
 A few prompts of different word counts are sent first; a straight line tokens = a + b·words through what the server
 counted (a: the chat template) then sizes every prompt, and each reply's usage refines the line. A prompt starts with
-its own number and is a shuffle of its own, so that prefix caches do not hit beyond the chat template, unless a shared
-prefix is asked for. What was achieved is reported by ``achieved``, never assumed.
+its own number and is a shuffle of its own, both drawn from the run's salt, so that prefix caches do not hit beyond the
+chat template, neither within a run nor from one run to the next, unless a shared prefix is asked for. What was
+achieved is reported by ``achieved``, never assumed.
 """
 
 from __future__ import annotations
 
 import random
+import secrets
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,14 +36,19 @@ def sentences() -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(line.split()) for line in text.splitlines() if line)
 
 
-def prompt_text(seed: int, index: int, words: int, *, shared_words: int = 0) -> str:
+def fresh_salt() -> str:
+    """A salt that no run had before: a server that keeps prompts must meet each run's for the first time."""
+    return secrets.token_hex(8)
+
+
+def prompt_text(seed: int, index: int, words: int, *, shared_words: int = 0, salt: str = "") -> str:
     """A prompt of exactly ``words`` words (at least 1), the same for the same arguments.
 
     The first ``shared_words`` are the same for every index; then come the prompt's own number and its own sentences.
     """
-    shared = _drawn(random.Random(f"{seed}:shared"), min(shared_words, words))
+    shared = _drawn(random.Random(f"{salt}:{seed}:shared"), min(shared_words, words))
     # A number of mixed digits first: counting numbers would share their leading token between neighbours.
-    own = random.Random(f"{seed}:{index}")
+    own = random.Random(f"{salt}:{seed}:{index}")
     lead = [f"{own.randrange(10**8):08d}.{index}", _LEAD]
     task = _TASK.split()
     room = words - len(shared) - len(lead) - len(task)
@@ -95,8 +102,8 @@ def fitted(seen: Sequence[tuple[int, int]], *, overhead_tok: float | None = None
 class PromptMill:
     """Makes prompts of asked token counts and learns from the counts that come back."""
 
-    def __init__(self, seed: int, *, shared_prefix_tok: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, *, shared_prefix_tok: int = 0, salt: str = "") -> None:
+        self.seed, self.salt = seed, salt
         self.shared_prefix_tok = shared_prefix_tok
         self.line = LengthLine(0.0, GUESS_TOK_WORD)
         self._calibrated: LengthLine | None = None
@@ -107,7 +114,11 @@ class PromptMill:
         """Text and word count of prompt ``index`` for about ``asked_tok`` prompt tokens as the server counts them."""
         words = self.line.words(asked_tok)
         shared = round(self.shared_prefix_tok / self.line.tok_word) if self.shared_prefix_tok else 0
-        return prompt_text(self.seed, index, words, shared_words=shared), words
+        return self.text(index, words, shared), words
+
+    def text(self, index: int, words: int, shared_words: int = 0) -> str:
+        """Prompt ``index`` of this run, of ``words`` words."""
+        return prompt_text(self.seed, index, words, shared_words=shared_words, salt=self.salt)
 
     def calibrate(self, seen: Sequence[tuple[int, int]]) -> LengthLine:
         """Take the line from calibration replies, (words, prompt tokens) each."""

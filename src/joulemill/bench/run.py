@@ -15,9 +15,10 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,15 @@ from joulemill.bench.host import Host, hosted
 from joulemill.bench.load import calibrate, drive
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence, Teller
-from joulemill.bench.prompts import PromptMill
+from joulemill.bench.prompts import PromptMill, fresh_salt
+from joulemill.bench.server_process import ServerProcess, server_process
 from joulemill.bench.watch import Source, Watch
 from joulemill.bench.workload import AskRules, Workload
 from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
 from joulemill.meters.meter import MeterContext, open_meters
 from joulemill.servers.openai import Endpoint, EndpointFacts, check_endpoint, open_session
 
+MAX_TRACEBACK_CHARS = 20_000
 AskQuality = Callable[[aiohttp.ClientSession, Endpoint, RunWriter, Endpoint | None], Awaitable[object]]
 DescribeModel = Callable[[EndpointFacts, Path | None], Mapping[str, Any]]
 
@@ -88,17 +91,22 @@ class _Run:
 
     def __init__(self, options: BenchOptions, teller: Teller, around: Surroundings, writer: RunWriter) -> None:
         self.options, self.teller, self.around, self.writer = options, teller, around, writer
+        self.server_pid: int | None = None
+        self.salt = options.salt if options.salt is not None else fresh_salt()
         self.engine: Engine | None = None
         self.watch: Watch | None = None
         self.signal: str | None = None
         self.manifest: dict[str, Any] = {
             "created_wall_s": time.time(),
+            "salt": self.salt,
             "options": options.manifest(),
             "versions": version_facts(),
             "machine": machine_facts(),
             "site": dict(options.site) if options.site is not None else None,
             "device": dict(options.device) if options.device is not None else None,
             "expected": expected_counts(options.device),
+            "precision": options.precision,
+            "architecture": dict(options.architecture) if options.architecture is not None else None,
             "machine_ceilings": dict(around.machine_ceilings) if around.machine_ceilings is not None else None,
         }
 
@@ -115,6 +123,8 @@ class _Run:
             else:
                 with suppress(MachineError):
                     self.writer.close()
+                if self.watch is None or (self.engine is None and isinstance(sys.exc_info()[1], InputError)):
+                    self.writer.discard()  # it never began: an empty run is of no use, and stands in the way of --out
 
     async def _ended(self, body: asyncio.Task[None]) -> tuple[str, str | None]:
         """Wait for the body: how the run ended. What is the caller's to hear is raised, after it is written down."""
@@ -135,7 +145,19 @@ class _Run:
         except JoulemillError as fault:
             self._note_status("failed", str(fault))
             raise
+        except Exception as fault:
+            return self._surprised(fault)
         return "complete", None
+
+    def _surprised(self, fault: Exception) -> tuple[str, str]:
+        """What nobody foresaw ends the run as any fault does: with what was measured, and one line."""
+        reason = f"an error inside Joulemill ({type(fault).__name__}: {fault}); please report it, with events.jsonl"
+        with suppress(MachineError):
+            self.writer.event("traceback", text="".join(traceback.format_exception(fault))[-MAX_TRACEBACK_CHARS:])
+        if self.watch is None:
+            self._note_status("failed", reason)
+            raise MachineError(reason) from fault
+        return "failed", reason
 
     async def _cancellable(self, body: asyncio.Task[None]) -> None:
         self._task = body
@@ -192,7 +214,11 @@ class _Run:
 
     def _describe(self, host: Host, endpoint: Endpoint, facts: EndpointFacts) -> None:
         slots = host.slots
-        self.manifest["server"] = server_facts(endpoint, facts, embedded=host.pid is not None, slots=slots)
+        pid = self._process(host)
+        self.manifest["server"] = {
+            **server_facts(endpoint, facts, embedded=host.pid is not None, slots=slots),
+            "process": None if pid is None else asdict(pid),
+        }
         model: dict[str, Any] = {"name": facts.model, **host.model}
         if self.around.describe_model is not None:
             model |= self.around.describe_model(facts, host.gguf)
@@ -205,13 +231,19 @@ class _Run:
                 "ask for less with --input-tokens and --output-tokens, or serve with more context"
             )
 
+    def _process(self, host: Host) -> ServerProcess | None:
+        """The server's process, where it runs here: ours, the one that is named, or whoever listens on its port."""
+        process = server_process(host.endpoint.url, host.pid, self.options.server_pid)
+        self.server_pid = None if process is None else process.pid
+        return process
+
     async def _phases(
         self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts, host: Host, watch: Watch
     ) -> None:
         options = self.options
         self._open_meters(watch, host)
-        watch.machine(host.pid, host.check)
-        watch.server(session, Source(facts.metrics_url, endpoint.headers()))
+        watch.machine(self.server_pid, host.check)
+        watch.server(session, Source(facts.metrics_url, endpoint.headers(facts.metrics_url), endpoint.secrets))
         with watch.phase("idle", options.idle_s):
             await asyncio.sleep(options.idle_s)
         engine = self.engine = self._engine(session, endpoint, facts)
@@ -228,20 +260,27 @@ class _Run:
                 await self.around.ask_quality(session, endpoint, self.writer, host.second)
 
     def _open_meters(self, watch: Watch, host: Host) -> None:
-        def notice(text: str) -> None:
-            self.writer.event("notice", text=text)
-            self.teller.note(text)
-
         here = serves_here(host.endpoint.url)
-        context = replace(self.around.meter_context, server_pid=host.pid, server_here=here, notice=notice)
+        context = replace(
+            self.around.meter_context,
+            server_pid=self.server_pid,
+            server_here=here,
+            server_embedded=host.pid is not None,
+            notice=self._notice,
+        )
         watch.meter(open_meters(self.options.meters, context), self.options.sample_period_s)
+
+    def _notice(self, text: str) -> None:
+        """One sentence that the user must see, now and in the report."""
+        self.writer.event("notice", text=text)
+        self.teller.note(text)
 
     def _engine(self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts) -> Engine:
         options = self.options
         rules = AskRules(options.timeout_s, ignore_eos=options.ignore_eos and facts.takes_ignore_eos)
-        mill = PromptMill(options.seed, shared_prefix_tok=options.shared_prefix_tok)
+        mill = PromptMill(options.seed, shared_prefix_tok=options.shared_prefix_tok, salt=self.salt)
         workload = Workload(mill, options.input_lengths, options.output_lengths, rules)
-        return Engine(session, endpoint, workload, self.writer.request, retries=options.retries)
+        return Engine(session, endpoint, workload, self.writer.request, retries=options.retries, note=self._notice)
 
     def _doing(self) -> str:
         if self.engine is None:

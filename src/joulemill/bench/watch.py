@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -18,6 +18,7 @@ from joulemill.ledger.record import Phase
 from joulemill.meters.meter import Meter
 from joulemill.meters.sampler import Sampler
 from joulemill.servers.metrics import scrape
+from joulemill.servers.plain_text import plain_text
 
 _TICK_S = 0.5
 
@@ -28,6 +29,7 @@ class Source:
 
     metrics_url: str | None
     headers: Mapping[str, str]
+    secrets: tuple[str, ...] = ()
 
 
 class Watch:
@@ -63,7 +65,10 @@ class Watch:
             return
 
         async def once() -> None:
-            self.writer.server(await scrape(session, url, None, headers=source.headers))
+            sample = await scrape(session, url, None, headers=source.headers)
+            if sample.error is not None:
+                sample = replace(sample, error=plain_text(sample.error, source.secrets))
+            self.writer.server(sample)
 
         self._scrape = once
         self._spawn(self._scraping())

@@ -11,7 +11,7 @@ from joulemill.catalog.models import ModelEntry
 from joulemill.physics.architecture_gguf import GgufTensor, architecture_from_gguf, precision_from_gguf
 
 
-def read_gguf(path: Path) -> ModelEntry:
+def read_gguf(path: Path, *, approximate: bool = False) -> ModelEntry:
     """The model in a GGUF file. InputError where the file cannot be read or is not GGUF."""
     metadata, tensors = read_gguf_head(path)
     architecture = architecture_from_gguf(metadata, tensors)

@@ -5,7 +5,6 @@ The facts are rows in ``models/*.toml``. A name that is not known is an error wi
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from joulemill.catalog.model_files import model_from_config, read_config
 from joulemill.catalog.model_names import (
     QUANTIZATIONS,
     ReleaseName,
@@ -23,11 +23,11 @@ from joulemill.catalog.model_names import (
     release_name,
     requantized,
 )
+from joulemill.catalog.model_totals import stored_count, total_warnings
 from joulemill.errors import InputError
 from joulemill.physics.architecture import Architecture
 from joulemill.physics.architecture_config import architecture_from_config
 from joulemill.physics.precision import Precision, uniform
-from joulemill.physics.precision_config import precision_from_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,16 @@ class _Row:
     release_of: str | None = None
 
 
-def find_model(name_or_path: str | Path) -> ModelEntry:
-    """Find a model. A path to a ``config.json`` (or a folder with one) is read; a name is looked up.
+def find_model(name_or_path: str | Path, *, approximate: bool = False) -> ModelEntry:
+    """Find a model. A path to a ``config.json`` (or a folder with one) or a GGUF file is read; a name is looked up.
 
-    Raises InputError where a path does not hold a model config, or the name is not known (with the nearest names).
+    ``approximate``: a file that is not understood is read as far as it can be (``architecture.doubts`` says what not).
+    Raises InputError where a path does not hold a model that is understood, or the name is not known (with the nearest
+    names).
     """
     path = Path(name_or_path)
-    if path.suffix in (".json", ".gguf") or (path.is_dir() and (path / "config.json").exists()):
-        return _from_path(path)
+    if path.suffix in (".json", ".gguf") or is_folder_of_model(path):
+        return _from_path(path, approximate=approximate)
     return find_named_model(str(name_or_path))
 
 
@@ -108,30 +110,28 @@ def model_names() -> tuple[str, ...]:
     return tuple(r.name for r in _rows())
 
 
-def _from_path(path: Path) -> ModelEntry:
+def is_folder_of_model(path: Path) -> bool:
+    """Whether a folder holds a ``config.json``."""
+    try:
+        return path.is_dir() and (path / "config.json").exists()
+    except (OSError, ValueError):  # a name that can be no path
+        return False
+
+
+def _from_path(path: Path, *, approximate: bool) -> ModelEntry:
     file = path / "config.json" if path.is_dir() else path
     if file.suffix == ".gguf":
         from joulemill.catalog.gguf import read_gguf
 
-        return read_gguf(file)
+        return read_gguf(file, approximate=approximate)
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{file} is not a model config: it must be a JSON object")
-    architecture = architecture_from_config(config)
+        architecture, precision = model_from_config(read_config(file), approximate=approximate)
+    except InputError as error:
+        raise InputError(f"{file}: {error}" if str(file) not in str(error) else str(error)) from None
     name = path.name if path.is_dir() else (path.stem.replace("--", "/") if path.stem != "config" else path.parent.name)
-    return ModelEntry(
-        name,
-        architecture,
-        precision_from_config(config),
-        published_parameters=_published(name),
-        source=str(file),
-        approximations=architecture.approximations,
-    )
+    published = _published(name)
+    notes = (*architecture.approximations, *total_warnings(name, architecture, published, stored_count(file.parent)))
+    return ModelEntry(name, architecture, precision, (), published, str(file), notes)
 
 
 def _published(name: str) -> int | None:

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     INSIGNIFICANT = "insignificant"
     TOKENS_DISAGREE = "token_counts_disagree"
     UNCOUNTED_TOKENS = "uncounted_tokens"
+    CACHED_PROMPTS = "prompts_cached_before"
     IMPLAUSIBLE_TOKENS = "implausible_tokens"
     CACHED_ABOVE_PROMPT = "cached_above_prompt"
 

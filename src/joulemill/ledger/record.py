@@ -118,6 +118,7 @@ class RequestRecord:
     chunk_mono_s       arrival of each content chunk (chunks are not tokens)
     prompt_tok, cached_tok, output_tok, reasoning_tok    the server's own ``usage``; None where it gave none
     phase              name of the phase it was sent in ("calibrate", "warmup", "load", "quality")
+    history_tok        prompt and output tokens of the conversation's earlier turns, which a cache may hold by design
     """
 
     id: str
@@ -140,6 +141,7 @@ class RequestRecord:
     http_status: int | None = None
     retries: int = 0
     error: str | None = None
+    history_tok: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from joulemill.ledger.caching import CachedPrompts, cached_prompts, counted_between
 from joulemill.ledger.flow import Flow, last_seen_s
+from joulemill.ledger.plausibility import token_fault
 from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Outcome, RequestRecord, ServerSample
 
+Bools = NDArray[np.bool_]
 #: Output tokens of usage and of the server's counter that differ by more than this are told. Assumed.
 TOLERANCE_RATIO = 0.01
 COUNTERS = {
@@ -30,7 +34,8 @@ class TokenCount:
     """Tokens in the window, and the check against the server over the load.
 
     output_tok, prompt_tok      in the window; a request that straddles an edge counts with its share inside
-    cached_tok, computed_tok    None where the server did not say for every request
+    cached_tok, computed_tok    by usage, else by the server's counters; None where neither says
+    caching                     cached prompt tokens over the load, and how many of them nothing explains
     reasoning_tok               of the requests that ended in the window; None where the server never said
     by_usage, by_metrics        the same span, by usage and by counters (None: no such counter)
     mismatch_ratio              |usage − metrics| ÷ usage of output tokens over the span; None: cannot be compared
@@ -48,6 +53,7 @@ class TokenCount:
     mismatch_ratio: float | None
     uncounted_chunk_count: int
     chunk_tok: float | None = None
+    caching: CachedPrompts | None = None
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -65,36 +71,56 @@ def count_tokens(
     window: tuple[float, float],
     requests: Sequence[RequestRecord],
     samples: Sequence[ServerSample],
+    allowed_tok: float | None = None,
 ) -> TokenCount:
     """Tokens in ``window`` of ``flow``, checked over the load against ``samples``.
 
-    requests   of the whole run: those of other phases inside the compared span are counted with it
+    requests     of the whole run: those of other phases inside the compared span are counted with it
+    allowed_tok  prompt tokens that a cache may hold by the load's design (``caching.prefix_tok``)
     """
     edges = np.array(window)
     inside = (flow.prompt_s >= window[0]) & (flow.prompt_s < window[1])
-    cached = flow.cached_tok[inside]
-    known = bool(len(cached)) and not np.isnan(cached).any()
+    cached_tok, computed_tok = _window_caching(flow, inside, samples, window)
     uncounted = int(np.count_nonzero((flow.uncounted_s >= window[0]) & (flow.uncounted_s < window[1])))
     mine = [r for r in requests if r.phase == "load"]
     ended = [r for r in requests if r.end_mono_s is not None and window[0] <= r.end_mono_s < window[1]]
     reasoning = [r.reasoning_tok for r in ended if r.reasoning_tok is not None]
-    usage, metrics, mismatch, findings = _checked(mine, requests, samples)
+    usage, metrics, mismatch, findings, within = _checked(mine, requests, samples)
+    caching = cached_prompts(within or mine, metrics, allowed_tok)
+    told = caching.finding() if caching is not None else None
+    if told is not None:
+        findings.append(told)
     if uncounted:
         detail = f"{uncounted} chunks in the window belong to requests without usage; their tokens are not counted"
         findings.append(Finding(Reason.UNCOUNTED_TOKENS, "tokens", detail))
     return TokenCount(
         output_tok=float(flow.output_per_window_tok(edges)[0]),
         prompt_tok=float(flow.served_tok[inside].sum()),
-        cached_tok=float(cached.sum()) if known else None,
-        computed_tok=float(flow.computed_tok[inside].sum()) if known else None,
+        cached_tok=cached_tok,
+        computed_tok=computed_tok,
         reasoning_tok=sum(reasoning) if reasoning else None,
         by_usage=usage,
         by_metrics=metrics,
         mismatch_ratio=mismatch,
         uncounted_chunk_count=uncounted,
         chunk_tok=_mean_chunk_tok(requests),
+        caching=caching,
         findings=tuple(findings),
     )
+
+
+def _window_caching(
+    flow: Flow, inside: Bools, samples: Sequence[ServerSample], window: tuple[float, float]
+) -> tuple[float | None, float | None]:
+    """Prompt tokens of the window from a cache and computed: by usage, else by the server's counter."""
+    cached, served_tok = flow.cached_tok[inside], float(flow.served_tok[inside].sum())
+    if len(cached) and not np.isnan(cached).any():
+        return float(cached.sum()), float(flow.computed_tok[inside].sum())
+    counted_tok = counted_between(samples, "prompt_cached_tok_total", window)
+    if counted_tok is None or not served_tok:
+        return None, None
+    counted_tok = min(counted_tok, served_tok)
+    return counted_tok, served_tok - counted_tok
 
 
 def _mean_chunk_tok(requests: Sequence[RequestRecord]) -> float | None:
@@ -103,7 +129,7 @@ def _mean_chunk_tok(requests: Sequence[RequestRecord]) -> float | None:
     return sum(tok for tok, _ in counted) / chunks if chunks else None
 
 
-_Check = tuple[dict[str, float | None], dict[str, float | None], float | None, list[Finding]]
+_Check = tuple[dict[str, float | None], dict[str, float | None], float | None, list[Finding], Sequence[RequestRecord]]
 
 
 def _checked(load: Sequence[RequestRecord], every: Sequence[RequestRecord], samples: Sequence[ServerSample]) -> _Check:
@@ -111,7 +137,7 @@ def _checked(load: Sequence[RequestRecord], every: Sequence[RequestRecord], samp
     good = sorted((s for s in samples if s.error is None), key=lambda s: s.t_mono_s)
     span = _span(load, good)
     if span is None:
-        return nothing, dict(nothing), None, []
+        return nothing, dict(nothing), None, [], ()
     start, end = span
     lives = [(r, r.dispatched_mono_s, last_seen_s(r)) for r in every]
     inside = [r for r, a, b in lives if a is not None and b is not None and a >= start and b <= end]
@@ -121,15 +147,19 @@ def _checked(load: Sequence[RequestRecord], every: Sequence[RequestRecord], samp
     findings: list[Finding] = []
     for name, ours in COUNTERS.items():
         metrics[ours], resets = increase_tok([s for s in good if start <= s.t_mono_s <= end], name)
+        if metrics[ours] is not None and token_fault(metrics[ours] or 0.0, end - start, kind=name.split("_")[0]):
+            detail = f"the server's counter rose by {metrics[ours]:.4g} in {end - start:.3g} s: not believed"
+            findings.append(Finding(Reason.IMPLAUSIBLE_TOKENS, name, detail))
+            metrics[ours] = None
         if resets:
             findings.append(Finding(Reason.RESET, name, f"the server's counter restarted {resets} times in the load"))
     served, counted = usage["output_tok"], metrics["output_tok"]
     if straddling or not served or counted is None:
-        return usage, metrics, None, findings
+        return usage, metrics, None, findings, inside
     mismatch = abs(served - counted) / served
     if mismatch > TOLERANCE_RATIO:
         findings.append(Finding(Reason.TOKENS_DISAGREE, "tokens", _explained(served, counted, inside)))
-    return usage, metrics, mismatch, findings
+    return usage, metrics, mismatch, findings, inside
 
 
 def _explained(served: float, counted: float, inside: Sequence[RequestRecord]) -> str:
@@ -171,6 +201,7 @@ def increase_tok(samples: Sequence[ServerSample], name: str) -> tuple[float | No
     if len(samples) < 2 or name not in samples[0].values or name not in samples[-1].values:
         return None, 0
     v = np.array([s.values[name] for s in samples if name in s.values], dtype=float)
-    delta = np.diff(v)
-    fell = delta < 0.0
-    return float(np.where(fell, v[1:], delta).sum()), int(fell.sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        delta = np.diff(v)
+        fell = delta < 0.0
+        return float(np.where(fell, v[1:], delta).sum()), int(fell.sum())

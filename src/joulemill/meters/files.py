@@ -1,6 +1,6 @@
 """Power files of other tools as a meter; a file that is being written is followed.
 
-SPEC: ``file:PATH[,format=nvidia-smi|ptdaemon|aiperf|csv][,tz=ZONE][,skew=0.1s]`` and for ``csv``
+SPEC: ``file:PATH[,format=nvidia-smi|amd-smi|ptdaemon|aiperf|csv][,tz=ZONE][,skew=0.1s]`` and for ``csv``
 ``value=COLUMN,unit=kW[,time=COLUMN][,time_unit=ms][,scope=node|device|cpu|memory|rack|site][,device=NAME][,error=1%]``.
 Times in the file are the writing machine's wall clock; ``skew`` bounds how far that is from ours:
 without it the bound is unknown, and the energy is that of a window which may lie anywhere within some seconds.
@@ -8,20 +8,35 @@ without it the bound is unknown, and the energy is that of a window which may li
 
 from __future__ import annotations
 
-import codecs
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from joulemill.errors import InputError
 from joulemill.figure import Basis
+from joulemill.ledger.identity import interleaved
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.meter import Meter, MeterContext, Spec
-from joulemill.meters.rows import AiperfTelemetry, DeclaredCsv, NvidiaSmi, Parser, Point, PtDaemon, Series
+from joulemill.meters.rows import NO_NAME, AiperfTelemetry, DeclaredCsv, Parser, Point, PtDaemon, Series
+from joulemill.meters.smi_rows import AMD_SMI, NVIDIA_SMI, SmiRows, dialect_of
+from joulemill.meters.text_lines import MAX_LINE, LineReader, first_lines
 from joulemill.meters.timestamps import unix_s, zone
 from joulemill.units import parse_quantity
 
-FORMATS = ("nvidia-smi", "ptdaemon", "aiperf", "csv")
+FORMATS = ("nvidia-smi", "amd-smi", "ptdaemon", "aiperf", "csv")
+_SMI_ROW = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d+, .* W\b")
 #: A row that is further in the future than this means another clock or time zone.
 FUTURE_S = 1.0
+
+
+#: Points that one look at a file may give: a day of eight boards each second, three columns.
+MAX_POINTS = 2_500_000
+#: Bad lines that are told one by one; after that at every power of ten.
+TOLD_LINES = 3
+#: How long a file that is being written is watched for its second poll, and how often [s].
+POLL_S, POLL_STEP_S = 3.0, 0.1
+#: A file that was not written for so long is not in the middle of a line [s].
+STILL_S = 60.0
 
 
 class FileMeter:
@@ -29,14 +44,18 @@ class FileMeter:
 
     def __init__(self, path: Path, parser: Parser, spec: Spec, context: MeterContext) -> None:
         self._path, self._parser, self._spec, self._context = path, parser, spec, context
+        self._skew_s = spec.quantity("skew", "s")
         self._mono_of_wall = context.clock.mono() - context.clock.wall()
-        self._offset = self._line = 0
-        self._rest = b""
+        self._reader = LineReader(path)
+        self._bad = _BadLines(path, context)
         self._late: set[str] = set()
-        self._waiting = self._points(strict=True)
+        self._told_half = False
+        self._waiting = self._points()
+        self._await_poll()
+        self._bad.tell()
         self._ids = {_id(p.series): p.series for p in self._waiting}
-        if not self._ids:
-            raise InputError(f"--meter {spec.text}: there is no reading in {path} yet; start what writes it first")
+        self._check_offer()
+        self._check_names()
         self._check_clock()
 
     def channels(self) -> tuple[Channel, ...]:
@@ -44,44 +63,97 @@ class FileMeter:
         return tuple(self._channel(i, s) for i, s in self._ids.items())
 
     def read(self) -> tuple[Reading, ...]:
-        """What was written since the last time, with the file's own times."""
+        """What was written since the last time, with the file's own times. Lines that cannot be read are told."""
         points, self._waiting = self._waiting, []
+        before = self._bad.count
         try:
-            points += self._points(strict=False)
-        except (OSError, ValueError) as error:
+            points += self._points()
+        except (OSError, ValueError, InputError) as error:
             return tuple(self._context.reading(i, None, str(error)) for i in self._ids)
+        self._bad.tell()
+        if not points and self._bad.count > before:
+            return tuple(self._context.reading(i, None, self._bad.latest) for i in self._ids)
         return tuple(self._reading(p) for p in points if self._known(p))
 
     def close(self) -> None:
         """Nothing is held open between reads."""
 
-    def _points(self, *, strict: bool) -> list[Point]:
-        found: list[Point] = []
-        for line in self._lines():
-            self._line += 1
+    def _points(self) -> list[Point]:
+        points: list[Point] = []
+        for number, line in self._lines():
             try:
-                found += self._parser.feed(line) if line.strip() else []
+                if line is None:
+                    raise ValueError(f"longer than {MAX_LINE:,} characters")
+                points += self._parser.feed(line) if line.strip() else []
             except InputError as error:
                 raise InputError(f"--meter {self._spec.text}: {error}") from error
-            except (ValueError, KeyError, TypeError) as error:
-                text = f"{self._path}, line {self._line}: {error}"
-                raise (InputError(text) if strict else ValueError(text)) from error
-        return found
+            except ValueError as error:
+                self._bad.add(number, str(error))
+            if len(points) > MAX_POINTS:
+                raise InputError(f"{self._path} holds more than {MAX_POINTS:,} readings: cut it to the time of the run")
+        return points
 
-    def _lines(self) -> list[str]:
-        """Whole lines since the last time; a last line without its end is taken once the file stands still."""
-        size = self._path.stat().st_size
-        if size < self._offset:
-            raise ValueError(f"{self._path} became shorter: it was rotated or written anew")
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            fresh = file.read()
-        begin, self._offset = self._offset, self._offset + len(fresh)
-        if begin == 0:
-            fresh = fresh.removeprefix(codecs.BOM_UTF8)
-        whole = [self._rest] if self._rest and not fresh else []
-        *lines, self._rest = (self._rest + fresh).split(b"\n") if fresh else (*whole, b"")
-        return [line.rstrip(b"\r").decode("utf-8", "replace") for line in lines]
+    def _lines(self) -> Iterator[tuple[int, str | None]]:
+        """Whole lines since the last time; a last one without its end once nothing can follow in it."""
+        before = self._reader.offset
+        yield from self._reader.fresh()
+        rest = self._reader.rest
+        if self._reader.offset != before or not rest.strip():
+            return
+        if self._parser.whole(rest):
+            line = self._reader.take_rest()
+            yield self._reader.number, line
+        elif not self._told_half and self._stands_still():
+            self._told_half = True
+            self._context.notice(
+                f"{self._path}: line {self._reader.number + 1} has no end: it is cut, or still being written, and is "
+                "left out"
+            )
+
+    def _await_poll(self) -> None:
+        """Wait until a file that is being written shows a whole poll: its boards come one after the other."""
+        until_s = self._context.clock.mono() + POLL_S
+        while self._context.clock.mono() < until_s and not self._polled() and not self._stands_still():
+            self._context.clock.sleep(POLL_STEP_S)
+            self._waiting += self._points()
+
+    def _polled(self) -> bool:
+        """Whether a series has come twice, so that every board had its turn; a log of one thing needs none."""
+        return isinstance(self._parser, DeclaredCsv | PtDaemon) or len({_id(p.series) for p in self._waiting}) < len(
+            self._waiting
+        )
+
+    def _stands_still(self) -> bool:
+        return abs(self._context.clock.wall() - self._path.stat().st_mtime) > STILL_S
+
+    def _check_offer(self) -> None:
+        """Raise InputError where the file has nothing to meter."""
+        if not self._ids:
+            why = self._bad.first or f"there is no reading in {self._path} yet; start what writes it first"
+            raise InputError(f"--meter {self._spec.text}: {why}")
+        powered = [p for p in self._waiting if p.series.quantity in (Quantity.ENERGY, Quantity.POWER)]
+        if not powered:
+            names = ", ".join(sorted({s.name for s in self._ids.values()}))
+            raise InputError(
+                f"--meter {self._spec.text}: {self._path} has no column of watts or joules (only {names}); "
+                "log power.draw too"
+            )
+        if all(p.value is None for p in powered):
+            raise InputError(f"--meter {self._spec.text}: no power in {self._path} can be used ({powered[0].error})")
+
+    def _check_names(self) -> None:
+        """A log without a column that tells boards apart: refused where it is of several, else told."""
+        unnamed = [p for p in self._waiting if p.series.device == NO_NAME]
+        if not unnamed:
+            return
+        times = [p.t_wall_s for p in unnamed if p.series.name == unnamed[0].series.name]
+        what = "no column of it tells boards apart (uuid, pci.bus_id, index; a name does not)"
+        if len(set(times)) < len(times) or interleaved(times):
+            raise InputError(
+                f"--meter {self._spec.text}: {self._path} is of several boards and {what}: log "
+                "--query-gpu=timestamp,uuid,power.draw"
+            )
+        self._context.notice(f"{self._path}: {what}, so it counts only where one board is stated (--device NAME:1)")
 
     def _known(self, point: Point) -> bool:
         if (known := _id(point.series)) in self._ids:
@@ -104,7 +176,6 @@ class FileMeter:
             )
 
     def _channel(self, name: str, series: Series) -> Channel:
-        stated = self._spec.options.get("skew")
         return Channel(
             id=name,
             meter=self._spec.text,
@@ -114,35 +185,66 @@ class FileMeter:
             basis=Basis.MEASURED,
             update_period_s=series.period_s,
             rel_error=series.rel_error,
-            clock_skew_s=series.skew_s if stated is None else parse_quantity(stated, "s", name="skew"),
+            clock_skew_s=series.skew_s if self._skew_s is None else self._skew_s,
             includes=tuple(f"file:{series.device}:{n}" for n in series.inside),
             source=f"{series.source}; {self._path.name}",
         )
+
+
+class _BadLines:
+    """Lines that could not be read, by number."""
+
+    def __init__(self, path: Path, context: MeterContext) -> None:
+        self._path, self._context = path, context
+        self.count = self._told = 0
+        self.first = self.latest = ""
+        self._few: list[str] = []
+
+    def add(self, number: int, why: str) -> None:
+        """Line ``number`` is left out because of ``why``."""
+        self.count += 1
+        self.latest = f"{self._path}, line {number}: {why}"
+        self.first = self.first or self.latest
+        if len(self._few) < TOLD_LINES:
+            self._few.append(f"line {number}: {why}")
+
+    def tell(self) -> None:
+        """Say which are left out, where that was not said yet."""
+        if self.count <= self._told or (self._told >= TOLD_LINES and self.count < 10 * self._told):
+            return
+        more = f" and {self.count - len(self._few)} more" if self.count > len(self._few) else ""
+        left = "a line is" if self.count == 1 else f"{self.count} lines are"
+        self._context.notice(f"{self._path}: {left} left out, the others are kept: {'; '.join(self._few)}{more}")
+        self._told = self.count
 
 
 def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """The file of ``spec``. Raises InputError where it cannot be read or understood."""
     path = Path(spec.target)
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            head = next((line for line in file if line.strip()), "")
+        head = first_lines(path)
+        form = spec.option("format", _guess(head), FORMATS)
+        return FileMeter(path, _parser(form, spec), spec, context)
     except OSError as error:
-        raise InputError(f"--meter {spec.text}: {path} cannot be read: {error.strerror}") from error
-    form = spec.option("format", _guess(head), FORMATS)
-    return FileMeter(path, _parser(form, spec), spec, context)
+        raise InputError(f"--meter {spec.text}: {path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"--meter {spec.text}: {error}") from error
 
 
 def _id(series: Series) -> str:
     return f"file:{series.device}:{series.name}"
 
 
-def _guess(head: str) -> str:
-    if head.startswith("Time,") and ",Watts," in head:
-        return "ptdaemon"
-    if head.lstrip().startswith("{") and "telemetry_data" in head:
-        return "aiperf"
-    if "timestamp" in head and "power.draw" in head:
-        return "nvidia-smi"
+def _guess(head: list[str]) -> str:
+    for line in head:
+        if line.startswith("Time,") and ",Watts," in line:
+            return "ptdaemon"
+        if line.lstrip().startswith("{") and "telemetry_data" in line:
+            return "aiperf"
+        if (dialect := dialect_of(line)) is not None:
+            return dialect.program
+        if _SMI_ROW.match(line):  # its header was left out, or is still to come
+            return "nvidia-smi"
     return "csv"
 
 
@@ -153,7 +255,9 @@ def _parser(form: str, spec: Spec) -> Parser:
     spec.only("format", "tz", "skew")
     if form == "aiperf":
         return AiperfTelemetry()
-    return NvidiaSmi(where) if form == "nvidia-smi" else PtDaemon(where)
+    if form == "ptdaemon":
+        return PtDaemon(where)
+    return SmiRows(AMD_SMI if form == "amd-smi" else NVIDIA_SMI, where)
 
 
 def _declared(spec: Spec) -> Parser:
@@ -167,7 +271,7 @@ def _declared(spec: Spec) -> Parser:
     unit, where = spec.options["unit"], zone(spec.option("tz", ""))
     time_unit = spec.option("time_unit", "", ("", "s", "ms", "us", "ns"))
     scope = Scope(spec.option("scope", "node", tuple(s.value for s in Scope)))
-    error = parse_quantity(spec.options["error"], "", name="error") if "error" in spec.options else None
+    error = spec.quantity("error", "")
     quantity = _quantity(unit)
     name = f"{spec.options['value']}-{'energy' if quantity is Quantity.ENERGY else 'power'}"
     device = spec.option("device", scope.value)

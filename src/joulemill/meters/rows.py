@@ -1,23 +1,27 @@
 """Parsers of other tools' power files: lines in, points out. Sans-IO: a parser never opens anything.
 
-A parser keeps what the header told it, so a file may be fed as it grows. A cell that says "not available" is a point
-without a value and with that text as its error: never 0, never left out.
+A parser keeps what the header told it, so a file may be fed as it grows. A cell that says "not available", or a number
+that no reading can be (a vendor's blank, watts beyond any board), is a point without a value and with that as its
+error: never 0, never left out. A line that cannot be read is its own fault and nobody else's.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Protocol
 
 from joulemill.errors import InputError
+from joulemill.ledger.plausibility import reading_fault
 from joulemill.ledger.record import Quantity, Scope
-from joulemill.meters.timestamps import unix_s
+from joulemill.meters.cells import Header, ending, number, shown
+from joulemill.meters.json_text import loads
+from joulemill.meters.timestamps import sensible_s, unix_s
 from joulemill.units import parse_quantity
+
+#: The device of a log that does not say which board a row is of: no identity, for the ledger.
+NO_NAME = "GPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,63 +53,27 @@ class Point:
     error: str | None = None
 
 
+def point(series: Series, t_wall_s: float, value: float) -> Point:
+    """A point of ``value``, or of none where no reading of this quantity can be that, with the reason."""
+    fault = reading_fault(series.quantity, value, scope=series.scope)
+    if fault is not None:
+        return Point(series, t_wall_s, None, f"{fault.value}: {value:.6g}")
+    return Point(series, t_wall_s, value)
+
+
 class Parser(Protocol):
     """Takes a file line by line."""
 
     def feed(self, line: str) -> list[Point]:
-        """Points of one line. Raises ValueError, saying what is wrong, for a line that cannot be read."""
+        """Points of one line. Raises ValueError, saying what is wrong, for a line that cannot be read.
+
+        Raises InputError where no other line of the file will do either (a column that is not there).
+        """
         ...
 
-
-class NvidiaSmi:
-    """``nvidia-smi --query-gpu=timestamp,uuid,power.draw,… --format=csv[,nounits]``."""
-
-    #: Field → name, quantity, factor to SI. Of two fields of one name the upper one is taken.
-    FIELDS: Mapping[str, tuple[str, Quantity, float]] = {
-        "power.draw.average": ("power-average", Quantity.POWER, 1.0),
-        "power.draw": ("power-average", Quantity.POWER, 1.0),
-        "power.draw.instant": ("power-instant", Quantity.POWER, 1.0),
-        "enforced.power.limit": ("power-limit", Quantity.POWER_LIMIT, 1.0),
-        "power.limit": ("power-limit", Quantity.POWER_LIMIT, 1.0),
-        "clocks.sm": ("clock-sm", Quantity.CLOCK, 1e6),
-        "clocks.current.sm": ("clock-sm", Quantity.CLOCK, 1e6),
-        "temperature.gpu": ("temperature", Quantity.TEMPERATURE, 1.0),
-        "utilization.gpu": ("utilization", Quantity.UTILIZATION, 1e-2),
-    }
-    DEVICE = ("uuid", "gpu_uuid", "pci.bus_id", "gpu_bus_id", "index", "name")
-
-    def __init__(self, where: tzinfo | None) -> None:
-        self._where = where
-        self._columns: list[str] | None = None
-
-    def feed(self, line: str) -> list[Point]:
-        """Points of one line; the first is the header."""
-        cells = [c.strip() for c in line.split(",")]
-        if "timestamp" in (names := [re.sub(r"\s*\[.*\]$", "", c) for c in cells]):
-            self._columns = names
-            return []
-        if self._columns is None:
-            raise ValueError("no header with a 'timestamp' column; leave out nvidia-smi's noheader")
-        if len(cells) != len(self._columns):
-            raise ValueError(f"{len(cells)} cells under {len(self._columns)} headings")
-        row = dict(zip(self._columns, cells, strict=True))
-        device = next((row[k] for k in self.DEVICE if k in row), "GPU")
-        t = unix_s(row["timestamp"], self._where)
-        named = {self.FIELDS[f][0]: f for f in reversed(list(self.FIELDS)) if f in row}
-        return [self._point(device, t, f, row[f]) for f in named.values()]
-
-    def _point(self, device: str, t: float, field: str, cell: str) -> Point:
-        name, quantity, factor = self.FIELDS[field]
-        averaged = name == "power-average"
-        note = "a one-second average from Ampere on" if averaged else "as the driver gives it"
-        series = Series(device, name, quantity, Scope.DEVICE, f"nvidia-smi {field}: {note}")
-        if quantity is Quantity.POWER:
-            inside = () if averaged else ("power-average",)
-            series = replace(series, rel_error=0.05, period_s=1.0 if averaged else None, inside=inside)
-        match = re.match(r"^(-?\d+(?:\.\d+)?)(?: ?(W|MHz|%|C))?$", cell)
-        if match is None:
-            return Point(series, t, None, f"nvidia-smi: {cell or 'empty'}")
-        return Point(series, t, float(match.group(1)) * factor)
+    def whole(self, line: str) -> bool:
+        """Whether ``line``, which has no end yet, is certainly complete."""
+        ...
 
 
 class PtDaemon:
@@ -124,13 +92,21 @@ class PtDaemon:
 
     def feed(self, line: str) -> list[Point]:
         """Lines that do not begin with ``Time`` are PTDaemon's own talk."""
-        cells = [c.strip() for c in line.split(",")]
-        if cells[0] != "Time":
+        row = self._pairs(line)
+        if row is None:
             return []
-        row = dict(zip(cells[::2], cells[1::2], strict=False))
         if "Watts" not in row:
             raise ValueError("a Time without Watts")
-        return [Point(self.SERIES, unix_s(row["Time"], self._where), float(row["Watts"]))]
+        return [point(self.SERIES, unix_s(row["Time"], self._where), number(row["Watts"])[0])]
+
+    def whole(self, line: str) -> bool:
+        """What stands behind the watts is of no interest."""
+        row = self._pairs(line)
+        return row is not None and list(row)[-1] not in ("Time", "Watts")
+
+    def _pairs(self, line: str) -> dict[str, str] | None:
+        cells = [c.strip() for c in line.split(",")]
+        return dict(zip(cells[::2], cells[1::2], strict=False)) if cells[0] == "Time" and len(cells) > 1 else None
 
 
 class AiperfTelemetry:
@@ -149,17 +125,41 @@ class AiperfTelemetry:
 
     def feed(self, line: str) -> list[Point]:
         """One JSON object a line."""
-        record = json.loads(line)
-        t, device, data = int(record["timestamp_ns"]) * 1e-9, str(record["gpu_uuid"]), record["telemetry_data"]
-        return [self._point(device, t, f, data[f], str(record.get("dcgm_url", ""))) for f in self.FIELDS if f in data]
+        record = loads(line)
+        if not isinstance(record, dict) or not isinstance(data := record.get("telemetry_data"), dict):
+            raise ValueError("no record with telemetry_data")
+        t_ns = record.get("timestamp_ns")
+        if isinstance(t_ns, bool) or not isinstance(t_ns, int | float):
+            raise ValueError(f"timestamp_ns is {str(t_ns)[:40]}")
+        t, device = sensible_s(t_ns * 1e-9), _board(record)
+        url = str(record.get("dcgm_url", ""))[:200]
+        return [self._point(device, t, f, data[f], url) for f in self.FIELDS if f in data]
+
+    def whole(self, line: str) -> bool:
+        """Half an object is none."""
+        try:
+            return isinstance(loads(line), dict)
+        except ValueError:
+            return False
 
     def _point(self, device: str, t: float, field: str, value: Any, url: str) -> Point:
         name, quantity, factor, inside = self.FIELDS[field]
         error = 0.05 if quantity in (Quantity.ENERGY, Quantity.POWER) else None
         series = Series(device, name, quantity, Scope.DEVICE, f"AIPerf {field} from {url}", error, inside=inside)
-        if value is None:
-            return Point(series, t, None, "AIPerf recorded null")
-        return Point(series, t, float(value) * factor)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return Point(series, t, None, f"AIPerf recorded {'null' if value is None else str(value)[:40]}")
+        return point(series, t, value * factor)
+
+
+def _board(record: Mapping[str, Any]) -> str:
+    """Which board a record is of: its UUID, else its index at its exporter. Raises ValueError without either."""
+    uuid, index = record.get("gpu_uuid"), record.get("gpu_index")
+    if isinstance(uuid, str) and uuid.strip():
+        return uuid.strip()[:200]
+    if isinstance(index, int) and not isinstance(index, bool):
+        host = str(record.get("dcgm_url", "")).partition("://")[2].split("/")[0][:200]
+        return f"{host}/gpu-{index}" if host else f"gpu-{index}"
+    raise ValueError("neither gpu_uuid nor gpu_index: it does not say which board it is of")
 
 
 class DeclaredCsv:
@@ -167,33 +167,61 @@ class DeclaredCsv:
 
     def __init__(self, series: Series, value: str, unit: str, moment: Callable[[str], float], time: str = "") -> None:
         self._series, self._value, self._unit, self._moment, self._time = series, value, unit, moment, time
-        self._columns: list[str] | None = None
-        self._delimiter = ","
+        self._factor = parse_quantity(f"1 {unit}", "J" if series.quantity is Quantity.ENERGY else "W")
+        self._header: Header | None = None
+        self._before: list[str] = []
 
     def feed(self, line: str) -> list[Point]:
-        """Points of one line; the first is the header. The delimiter is a comma, semicolon or tab."""
-        if self._columns is None:
-            self._delimiter = max(",;\t", key=line.count)
-            self._columns = self._header(line)
+        """Points of one line; the first is the header, which may come again. Comma, semicolon or tab divide."""
+        if self._header is None:
+            self._header = self._headed(line)
             return []
-        cells = self._cells(line)
-        if len(cells) != len(self._columns):
-            raise ValueError(f"{len(cells)} cells under {len(self._columns)} headings")
-        row = dict(zip(self._columns, cells, strict=True))
-        t, cell = self._moment(row[self._time]), row[self._value]
-        if not cell or cell.lower() in ("nan", "null", "none", "na", "n/a", "[n/a]"):
-            return [Point(self._series, t, None, f"the file says {cell or 'nothing'}")]
-        dimension = "J" if self._series.quantity is Quantity.ENERGY else "W"
-        return [Point(self._series, t, parse_quantity(f"{float(cell)!r} {self._unit}", dimension, name=self._value))]
+        if self._repeated(line):
+            return []
+        cells = self._row(line)
+        row = dict(zip(self._header.columns, cells, strict=True))
+        made = self._point(self._moment(row[self._time]), row[self._value])
+        self._before = cells
+        return [made]
 
-    def _header(self, line: str) -> list[str]:
-        columns = self._cells(line)
-        self._time = self._time or columns[0]
-        missing = [c for c in (self._time, self._value) if c not in columns]
+    def whole(self, line: str) -> bool:
+        """By what the row before ended in."""
+        try:
+            last = ending(self._row(line)[-1])
+        except ValueError:
+            return False
+        return bool(self._before) and last is not None and last == ending(self._before[-1])
+
+    def _point(self, t: float, cell: str) -> Point:
+        try:
+            value, unit = number(cell)
+        except ValueError as error:
+            told = str(error) if any(c.isdigit() for c in cell) else f"the file says {cell[:40] or 'nothing'}"
+            return Point(self._series, t, None, told)
+        if unit not in ("", self._unit):
+            return Point(self._series, t, None, f"{shown(cell)} where {self._unit} was stated")
+        return point(self._series, t, value * self._factor)
+
+    def _row(self, line: str) -> list[str]:
+        if self._header is None:
+            raise ValueError("no header")
+        return self._header.row(line, self._header.columns.index(self._time))
+
+    def _repeated(self, line: str) -> bool:
+        """Whether ``line`` is a header again; one with other columns holds from here on."""
+        if self._header is None or self._value not in line or self._time not in line:
+            return False
+        again = Header.of(line)
+        if not {self._time, self._value} <= set(again.columns):
+            return False
+        self._header, self._before = again, []
+        return True
+
+    def _headed(self, line: str) -> Header:
+        header = Header.of(line)
+        self._time = self._time or (header.columns[0] if header.columns else "")
+        missing = [c for c in (self._time, self._value) if c not in header.columns]
         if missing:
-            raise InputError(f"no column {', '.join(missing)}; the header has {', '.join(columns)}")
-        return columns
-
-    def _cells(self, line: str) -> list[str]:
-        rows: Iterator[list[str]] = csv.reader([line], delimiter=self._delimiter)
-        return [c.strip() for c in next(rows)]
+            names = ", ".join(shown(c)[1:-1] for c in header.columns[:50])
+            raise InputError(f"no column {', '.join(missing)}; the header has {names}")
+        return header

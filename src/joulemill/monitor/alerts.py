@@ -82,7 +82,7 @@ def _joules(t: TargetState, latest: Interval) -> Iterator[Alert]:
 
 def _meters(now: Snapshot) -> Iterator[Alert]:
     for m in now.meters:
-        if m.state != "ok":
+        if m.state not in ("ok", "opening"):
             where = ", ".join(x for x in (m.target or m.site, m.scope) if x)
             yield Alert("warn", "meter", m.meter, f"{m.state} ({where}){'' if m.detail is None else f': {m.detail}'}")
 

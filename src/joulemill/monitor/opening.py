@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from joulemill.errors import InputError, MachineError
@@ -55,14 +56,37 @@ def open_targets(targets: Collection[TargetConfig]) -> dict[str, Opened]:
     metered = [t for t in targets if t.meters]
     results = {t.name: Opened() for t in targets}
     if metered:
-        with ThreadPoolExecutor(min(AT_ONCE, len(metered)), thread_name_prefix="joulemill open") as pool:
-            results |= dict(zip([t.name for t in metered], pool.map(opened, metered), strict=True))
+        results |= _side_by_side(metered)
     fault = next((r.fault for r in results.values() if r.fault is not None), None)
     if fault is not None:
         close_all(results.values())
         raise fault
     for line in folded(results):
         _LOG.warning("%s", line)
+    return results
+
+
+def _side_by_side(targets: Sequence[TargetConfig]) -> dict[str, Opened]:
+    """``opened`` of each. The threads are daemons: whoever ends the monitor does not wait for a meter that is slow."""
+    waiting = deque(targets)
+    results: dict[str, Opened] = {}
+
+    def work() -> None:
+        while True:
+            try:
+                target = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                results[target.name] = opened(target)
+            except Exception as fault:  # a meter may fail in any way: that is its target's fault alone
+                results[target.name] = Opened(dead=[(m, f"{type(fault).__name__}: {fault}") for m in target.meters])
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(targets)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return results
 
 

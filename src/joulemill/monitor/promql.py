@@ -47,7 +47,7 @@ class Scraped:
 
 def selector(match: str) -> str:
     """The series of every dialect, as a PromQL selector; ``match`` are more matchers, e.g. ``job="vllm"``."""
-    names = sorted(f"{re.escape(d.prefix)}[:_](?:{'|'.join(_series(d))})(?:_total)?" for d in dialects())
+    names = sorted(f"(?:ray_)?{re.escape(d.prefix)}[:_](?:{'|'.join(_series(d))})(?:_total)?" for d in dialects())
     more = f",{match}" if match else ""
     return f'{{__name__=~"{"|".join(names)}"{more}}}'.replace("\\", "\\\\")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,10 @@ from joulemill.monitor.connections import MOST_HALF_OPEN, Connections, more_file
 LOG = logging.getLogger("joulemill.monitor")
 #: Open streams get this long to end [s].
 GRACE_S = 1
+#: How often it is looked whether the server answers [s].
+STARTED_S = 0.01
+#: Connections that wait to be taken.
+BACKLOG = 128
 _FORM = "write HOST:PORT, e.g. 127.0.0.1:9477 or [::1]:9477"
 
 
@@ -43,8 +47,8 @@ def check_open(host: str, token: str | None) -> None:
         )
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    """Raises InputError where the address is taken, or is none."""
+def listen_at(host: str, port: int) -> socket.socket:
+    """A socket at the address, which nobody else can take. Raises InputError where it is taken, or is none."""
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, proto)
@@ -53,6 +57,7 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(BACKLOG)
     except OSError as fault:
         listener.close()
         raise InputError(f"--listen {host}:{port}: {fault.strerror}; choose another port") from None
@@ -70,6 +75,13 @@ def _bounded(app: Any, loop: asyncio.AbstractEventLoop) -> Connections:
 
 async def serve(app: Any, host: str, port: int, stop: asyncio.Event) -> None:
     """Serve ``app`` until ``stop``. Raises InputError where the address is taken."""
+    await serve_on(app, listen_at(host, port), stop)
+
+
+async def serve_on(
+    app: Any, listener: socket.socket, stop: asyncio.Event, ready: Callable[[str], None] | None = None
+) -> None:
+    """Serve ``app`` at ``listener`` until ``stop``; ``ready`` is told the address once it answers."""
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -79,7 +91,6 @@ async def serve(app: Any, host: str, port: int, stop: asyncio.Event) -> None:
         def capture_signals(self) -> Iterator[None]:
             yield
 
-    listener = _listener(host, port)
     connections = _bounded(app, asyncio.get_running_loop())
     # Access logs would hold what people search for; faults are logged. Forwarded addresses are not believed: limits
     # are by the peer that we see.
@@ -90,6 +101,10 @@ async def serve(app: Any, host: str, port: int, stop: asyncio.Event) -> None:
     server = Server(config)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     stopping = asyncio.ensure_future(stop.wait())
+    while ready is not None and not serving.done() and not server.started:
+        await asyncio.sleep(STARTED_S)
+    if ready is not None and server.started:
+        ready(shown(*listener.getsockname()[:2]))
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     stopping.cancel()

@@ -16,7 +16,7 @@ from joulemill.ledger.record import ServerSample
 from joulemill.monitor.accounting import Totals, gap, observed
 from joulemill.monitor.config import TargetConfig
 from joulemill.monitor.counters import increase_count, mean_tok
-from joulemill.monitor.explain import explained
+from joulemill.monitor.explain import Context, explained
 from joulemill.monitor.histograms import LATENCIES, Buckets, bucket_names, buckets, percentiles
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import TargetMeters
@@ -116,8 +116,9 @@ class Watched:
         stated = (self.config.input_tok, self.config.output_tok)
         known = tuple(s if m is None else m for m, s in zip(lengths, stated, strict=True))
         preempted = increase_count(before.values, after.values, "preemptions_total")
-        seen = {} if preempted is None else {"preemptions_total": preempted}
-        return explained(interval, self.totals.facts, (known[0], known[1]), seen)
+        counters = {} if preempted is None else {"preemptions_total": preempted}
+        context = Context((known[0], known[1]), before.values.get("running_req"), counters, self.config.slo_s())
+        return explained(interval, self.totals.facts, context)
 
     def account(self, after: ServerSample) -> list[Interval]:
         """The intervals that are complete now: the one that ends with ``after``, or earlier ones that it lets go.
@@ -138,7 +139,10 @@ class Watched:
         found = []
         while self._waiting and (not self._waiting[0][0].observed or settled(self._waiting[0][2])):
             interval, start_s, end_s = self._waiting.popleft()
-            energy, findings = self.meters.account(start_s, end_s) if interval.observed else ({}, ())
+            output_tok = interval.tokens.get(TokenKind.OUTPUT, 0.0)
+            energy, findings = (
+                self.meters.account(start_s, end_s, output_tok=output_tok) if interval.observed else ({}, ())
+            )
             found.append(replace(interval, energy=energy, findings=findings))
         return found
 

@@ -20,6 +20,7 @@ from joulemill.physics.blocks import (
     Linear,
     Mixer,
     Recurrent,
+    SelectiveScan,
     ShortConvolution,
     StateSpace,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "ParameterCount",
     "Precision",
     "Recurrent",
+    "SelectiveScan",
     "ShortConvolution",
     "StateSpace",
     "parameters_by_tensor",
@@ -53,12 +55,21 @@ class LayerGroup:
     """``count`` layers alike: a mixer (attention or a recurrent block), a feed-forward block, or one of them alone.
 
     norms   vectors of the hidden size in each layer's norms (2 for pre-norm decoders; biases count as vectors)
+    copies  sets of weights that the layers take turns with (Zamba 2), None where each layer has its own
+    beside  whether it runs inside layers that are counted already (Falcon-H1's state space beside its attention)
     """
 
     mixer: Mixer | None
     feed_forward: FeedForward | None
     count: int
     norms: int = 2
+    copies: int | None = None
+    beside: bool = False
+
+    @property
+    def stored_count(self) -> int:
+        """Layers' worth of weights that are stored."""
+        return self.count if self.copies is None else min(self.copies, self.count)
 
     def linears(self, hidden: int) -> tuple[Linear, ...]:
         """The matrices of one such layer, routed experts aside."""
@@ -85,6 +96,8 @@ class Architecture:
     lookup_parameters   tables read by row only (per-layer embeddings, learned positions)
     max_context     longest context that the config states [tok], None where it states none
     approximations  what was read but is not modelled exactly, in words
+    unread          fields of the config that may matter and that nothing has read
+    unknown_type    the model type, where it is not known
     """
 
     name: str
@@ -98,11 +111,20 @@ class Architecture:
     final_norms: int = 1
     max_context: int | None = None
     approximations: tuple[str, ...] = field(default=())
+    unread: tuple[str, ...] = ()
+    unknown_type: str | None = None
 
     @property
     def layers(self) -> int:
         """Layers in the stack."""
-        return sum(g.count for g in self.groups)
+        return sum(g.count for g in self.groups if not g.beside)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the architecture may not be the model's; empty where all of its config is understood."""
+        fields = f"fields that change the model and were not read: {', '.join(self.unread)}"
+        kind = f"model type {self.unknown_type!r} is not known"
+        return (*((kind,) if self.unknown_type is not None else ()), *((fields,) if self.unread else ()))
 
     @property
     def is_moe(self) -> bool:
@@ -143,8 +165,8 @@ def parameters_count(architecture: Architecture) -> ParameterCount:
     total = active = multiplied = 0
     for group in a.groups:
         each, idle, loose = _layer(group, a.hidden)
-        total += group.count * each
-        active += group.count * (each - idle)
+        total += group.stored_count * each
+        active += group.stored_count * (each - idle)
         multiplied += group.count * (each - idle - loose)
     mtp = sum(g.count * (_layer(g, a.hidden)[0] + 2 * a.hidden * a.hidden) for g in a.mtp)
     return ParameterCount(total + ends + a.lookup_parameters, active + ends, multiplied + embedding, mtp)
@@ -169,12 +191,12 @@ def parameters_by_tensor(architecture: Architecture) -> dict[Tensor, int]:
     a = architecture
     found: dict[Tensor, int] = dict.fromkeys(TENSORS, 0)
     for group, linear in _all_linears(a):
-        found[linear.tensor] += group.count * linear.parameters
+        found[linear.tensor] += group.stored_count * linear.parameters
     for group in a.groups:
         ff = group.feed_forward
         if isinstance(ff, ExpertFeedForward):
-            found["experts"] += group.count * ff.experts * ff.expert_parameters(a.hidden)
-        found["router"] += group.count * group.loose_parameters(a.hidden)
+            found["experts"] += group.stored_count * ff.experts * ff.expert_parameters(a.hidden)
+        found["router"] += group.stored_count * group.loose_parameters(a.hidden)
     found["embedding"] += a.vocabulary * a.hidden + a.lookup_parameters
     found["head"] += 0 if a.tied else a.vocabulary * a.hidden
     found["router"] += a.final_norms * a.hidden + a.loose_parameters

@@ -20,6 +20,15 @@ class Family:
     pattern       how windows alternate where ``layer_types`` is missing: ``all``, ``none``, or each n-th is global
     mixer         which mixer full layers have: ``gqa`` or ``mla``
     defaults      values of fields that published configs of the family leave out
+    window_off    whether windows are off where ``use_sliding_window`` is missing
+    only, other   the kind of all layers; of those without attention
+    full_every    every how many layers attention is full, where the config does not say
+    first_dense   first layers without experts, where the config does not say
+    feed          ``none``: layers are a mixer alone; ``shared``: the dense block is the shared expert's width
+    mamba         1 or 2: which state-space block; ``state_norm``: whether it has a norm at its end (1: inside)
+    head_gate     an output gate of one number a head
+    plain_width   whether a missing ``intermediate_size`` is 4 x hidden
+    bare          names of fields that mean the state space's in this family (a model of state spaces alone)
     """
 
     norms: int = 2
@@ -39,7 +48,21 @@ class Family:
     shared_gate: bool = False
     mixer: Literal["gqa", "mla"] = "gqa"
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    note: str | None = None
+    window_off: bool = False
+    only: Literal["mamba", "hybrid"] | None = None
+    other: Literal["mamba", "conv", "linear"] | None = None
+    full_every: int = 0
+    first_dense: int = 0
+    feed: Literal["usual", "shared", "none"] = "usual"
+    mamba: Literal[1, 2] = 2
+    state_norm: bool = True
+    head_gate: bool = False
+    plain_width: bool = False
+    bare: tuple[str, ...] = ()
+
+    def own(self, name: str) -> tuple[str, ...]:
+        """``name`` where it means the state space's in this family, else nothing."""
+        return (name,) if name in self.bare else ()
 
 
 _GEMMA3 = {
@@ -52,7 +75,13 @@ _GEMMA3 = {
 }
 _MLA = Family(mixer="mla")
 _PLAIN = Family()
-_OLD = Family(norms=4, final_norms=2, qkv_bias=True, output_bias=True, mlp_bias=True, matrices=2, tied=True)
+_OLD = Family(
+    norms=4, final_norms=2, qkv_bias=True, output_bias=True, mlp_bias=True, matrices=2, tied=True, plain_width=True
+)
+_QWEN_NEXT = Family(qk_norm="head", gated=True, shared_gate=True, window_off=True, full_every=4)
+_STEP = Family(qk_norm="head", head_gate=True, first_dense=3)
+_STATES = Family(norms=1, only="mamba", feed="none", bare=("num_heads", "head_dim", "use_bias"))
+_STATES_1 = Family(norms=1, only="mamba", feed="none", mamba=1, state_norm=False, tied=True)
 
 FAMILIES: dict[str, Family] = {
     "llama": _PLAIN,
@@ -65,7 +94,7 @@ FAMILIES: dict[str, Family] = {
     "granitemoe": _PLAIN,
     "granitemoeshared": _PLAIN,
     "seed_oss": Family(qkv_bias=True),
-    "smollm3": _PLAIN,
+    "smollm3": Family(window_off=True),
     "internlm2": _PLAIN,
     "internlm3": _PLAIN,
     "baichuan": _PLAIN,
@@ -89,28 +118,28 @@ FAMILIES: dict[str, Family] = {
     "olmo3": Family(qk_norm="full", pattern=4),
     "olmoe": Family(qk_norm="full"),
     "apertus": Family(qk_norm="head", matrices=2),
-    "qwen2": Family(qkv_bias=True),
-    "qwen2_moe": Family(qkv_bias=True, shared_gate=True),
-    "qwen2_vl": Family(qkv_bias=True),
-    "qwen2_5_vl": Family(qkv_bias=True),
-    "qwen2_5_vl_text": Family(qkv_bias=True),
-    "qwen2_vl_text": Family(qkv_bias=True),
-    "qwen2_5_omni_text": Family(qkv_bias=True),
+    "qwen2": Family(window_off=True, qkv_bias=True),
+    "qwen2_moe": Family(window_off=True, qkv_bias=True, shared_gate=True),
+    "qwen2_vl": Family(window_off=True, qkv_bias=True),
+    "qwen2_5_vl": Family(window_off=True, qkv_bias=True),
+    "qwen2_5_vl_text": Family(window_off=True, qkv_bias=True),
+    "qwen2_vl_text": Family(window_off=True, qkv_bias=True),
+    "qwen2_5_omni_text": Family(window_off=True, qkv_bias=True),
     "qwen": Family(qkv_bias=True),
-    "qwen3": Family(qk_norm="head"),
-    "qwen3_moe": Family(qk_norm="head"),
-    "qwen3_vl": Family(qk_norm="head"),
-    "qwen3_vl_text": Family(qk_norm="head"),
-    "qwen3_vl_moe": Family(qk_norm="head"),
-    "qwen3_vl_moe_text": Family(qk_norm="head"),
-    "qwen3_omni_moe_text": Family(qk_norm="head"),
-    "qwen3_omni_moe_thinker": Family(qk_norm="head"),
-    "qwen3_omni_moe": Family(qk_norm="head"),
-    "qwen3_next": Family(qk_norm="head", gated=True, shared_gate=True),
-    "qwen3_5": Family(qk_norm="head", gated=True, shared_gate=True),
-    "qwen3_5_text": Family(qk_norm="head", gated=True, shared_gate=True),
-    "qwen3_5_moe": Family(qk_norm="head", gated=True, shared_gate=True),
-    "qwen3_5_moe_text": Family(qk_norm="head", gated=True, shared_gate=True),
+    "qwen3": Family(window_off=True, qk_norm="head"),
+    "qwen3_moe": Family(window_off=True, qk_norm="head"),
+    "qwen3_vl": Family(window_off=True, qk_norm="head"),
+    "qwen3_vl_text": Family(window_off=True, qk_norm="head"),
+    "qwen3_vl_moe": Family(window_off=True, qk_norm="head"),
+    "qwen3_vl_moe_text": Family(window_off=True, qk_norm="head"),
+    "qwen3_omni_moe_text": Family(window_off=True, qk_norm="head"),
+    "qwen3_omni_moe_thinker": Family(window_off=True, qk_norm="head"),
+    "qwen3_omni_moe": Family(window_off=True, qk_norm="head"),
+    "qwen3_next": _QWEN_NEXT,
+    "qwen3_5": _QWEN_NEXT,
+    "qwen3_5_text": _QWEN_NEXT,
+    "qwen3_5_moe": _QWEN_NEXT,
+    "qwen3_5_moe_text": _QWEN_NEXT,
     "gemma": Family(tied=True),
     "gemma2": Family(norms=4, tied=True, pattern=2),
     "gemma3": Family(norms=4, tied=True, pattern=6, qk_norm="head", defaults=_GEMMA3),
@@ -165,29 +194,37 @@ FAMILIES: dict[str, Family] = {
     "starcoder2": Family(norms=4, final_norms=2, qkv_bias=True, output_bias=True, mlp_bias=True, matrices=2, tied=True),
     "cohere": Family(norms=1, tied=True),
     "cohere2": Family(norms=1, tied=True, pattern=4),
-    "falcon": Family(norms=2, final_norms=2, matrices=2, tied=True),
-    "falcon_h1": Family(norms=2),
+    "falcon": Family(norms=2, final_norms=2, matrices=2, tied=True, plain_width=True),
+    "falcon_h1": Family(norms=2, only="hybrid", state_norm=False),
     "falcon3": _PLAIN,
     "gpt2": _OLD,
     "gpt_bigcode": _OLD,
     "opt": _OLD,
     "bloom": _OLD,
     "gpt_neox": Family(norms=4, final_norms=2, qkv_bias=True, output_bias=True, mlp_bias=True, matrices=2),
-    "gptj": Family(norms=2, final_norms=2, matrices=2, mlp_bias=True),
-    "mpt": Family(norms=2, matrices=2, tied=True),
+    "gptj": Family(norms=2, final_norms=2, matrices=2, mlp_bias=True, plain_width=True),
+    "mpt": Family(norms=2, matrices=2, tied=True, plain_width=True),
     "stablelm": Family(norms=4, final_norms=2),
     "dbrx": Family(norms=2),
     "persimmon": Family(norms=4, qkv_bias=True, matrices=2, mlp_bias=True),
-    "granitemoehybrid": Family(norms=2, tied=True),
-    "bamba": _PLAIN,
-    "lfm2": Family(qk_norm="head", tied=True),
-    "lfm2_moe": Family(qk_norm="head", tied=True, router_bias=True),
+    "granitemoehybrid": Family(other="mamba", feed="shared"),
+    "bamba": Family(other="mamba"),
+    "lfm2": Family(qk_norm="head", tied=True, other="conv"),
+    "lfm2_moe": Family(qk_norm="head", tied=True, other="conv", router_bias=True),
     "bailing_moe": _PLAIN,
     "bailing_moe_v2": Family(qk_norm="head"),
     "dots1": Family(qk_norm="head"),
     "mimo": Family(qkv_bias=True),
     "mimo_v2_flash": _PLAIN,
-    "step3_text": _PLAIN,
+    "step3_text": Family(),
+    "step3_vl": Family(),
+    "step3p5": _STEP,
+    "step3p7": _STEP,
+    "jamba": Family(other="mamba", mamba=1),
+    "zamba2": Family(norms=1, other="mamba", tied=True),
+    "mamba2": _STATES,
+    "mamba": _STATES_1,
+    "falcon_mamba": _STATES_1,
     "grok-1": Family(norms=4),
     "afmoe": Family(norms=4, qk_norm="head", pattern=4),
     "solar_open": _PLAIN,
@@ -202,15 +239,11 @@ FAMILIES: dict[str, Family] = {
 
 #: Model types that would be silently wrong under any reading of the common fields.
 REFUSED: dict[str, str] = {
-    "mamba": "Mamba-1 selective scan",
-    "falcon_mamba": "Mamba-1 selective scan",
-    "jamba": "Mamba-1 layers",
     "rwkv": "RWKV",
     "rwkv7": "RWKV",
     "t5": "an encoder",
     "bart": "an encoder",
     "whisper": "an encoder",
     "bert": "an encoder, not a decoder",
-    "zamba2": "shared hybrid blocks",
     "recurrent_gemma": "RG-LRU layers",
 }

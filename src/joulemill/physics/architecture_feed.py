@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from joulemill.errors import InputError
 from joulemill.physics.architecture_families import Family
-from joulemill.physics.architecture_fields import Fields
+from joulemill.physics.architecture_fields import Fields, whole
+from joulemill.physics.architecture_layers import expert_layers
 from joulemill.physics.blocks import DenseFeedForward, ExpertFeedForward, FeedForward
 
 _EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts", "moe_num_experts", "num_routed_experts")
@@ -19,6 +20,20 @@ _ACTIVE = (
     "moe_k",
     "moe_top_k",
 )
+_SHARED = (
+    "shared_expert_intermediate_size",
+    "moe_shared_expert_intermediate_size",
+    "shared_intermediate_size",
+    "share_expert_dim",
+    "share_expert_dims",
+    "moe_shared_intermediate_size",
+)
+_OF_EXPERTS = (
+    "moe_intermediate_size", "expert_ffn_hidden_size", "n_shared_experts", "num_shared_experts", "num_shared_expert",
+    "moe_num_shared_experts", "first_k_dense_replace", "num_dense_layers", "decoder_sparse_step", "moe_layer_freq",
+    "mlp_only_layers", "moe_latent_size", "expert_layer_period", "expert_layer_offset", "moe_layer_start_index",
+    "moe_layer_end_index", "moe_layer_interval", "interleave_moe_layer_step",
+)  # fmt: skip
 _TWO = {"relu2", "relu^2", "xielu", "squared_relu"}
 
 
@@ -28,50 +43,73 @@ def matrices_of(fields: Fields, family: Family) -> Literal[2, 3]:
     return 2 if act in _TWO else family.matrices
 
 
-def feed_forwards(fields: Fields, family: Family, layers: int, hidden: int) -> list[FeedForward]:
+def feed_forwards(fields: Fields, family: Family, layers: int, hidden: int) -> list[FeedForward | None]:
     """The feed-forward block of each layer."""
+    if family.feed == "none":
+        return [None] * layers
     experts = fields.integer(*_EXPERTS, default=0)
-    widths = _dense_widths(fields, family, layers, hidden, bool(experts))
-    matrices, bias = matrices_of(fields, family), fields.flag("mlp_bias", "use_mlp_bias", default=family.mlp_bias)
-    dense = [DenseFeedForward(w, matrices, bias) for w in widths]
+    matrices = matrices_of(fields, family)
+    bias = fields.flag("mlp_bias", "use_mlp_bias", default=family.mlp_bias)
     if experts <= 1 or fields.get("enable_moe_block", default=True) is False:
-        return list(dense)
+        if fields.has(*_EXPERTS):  # none, said so: the rest about experts means nothing
+            fields.get(*_ACTIVE, *_OF_EXPERTS, *_SHARED)
+        return list(_dense(fields, family, layers, hidden, matrices, bias=bias))
     routed = expert_block(fields, family, hidden)
-    chosen = _expert_layers(fields, layers)
+    chosen = expert_layers(fields, family, layers)
+    if len(chosen & set(range(layers))) == layers:
+        fields.get("intermediate_size", "intermediate_size_mlp", "ffn_hidden_size", "block_ff_dim")
+        return [routed] * layers
+    dense = _dense(fields, family, layers, hidden, matrices, bias=bias)
     return [routed if i in chosen else dense[i] for i in range(layers)]
 
 
-def _dense_widths(fields: Fields, family: Family, layers: int, hidden: int, moe: bool) -> list[int]:
-    given: Any = fields.get(
+def _dense(
+    fields: Fields, family: Family, layers: int, hidden: int, matrices: Literal[2, 3], *, bias: bool
+) -> list[DenseFeedForward]:
+    return [DenseFeedForward(w, matrices, bias) for w in _dense_widths(fields, family, layers, hidden)]
+
+
+def _dense_widths(fields: Fields, family: Family, layers: int, hidden: int) -> list[int]:
+    given = _width_given(fields, family, hidden)
+    if isinstance(given, (list, tuple)):
+        if len(given) != layers:
+            raise InputError(f"intermediate_size lists {len(given)} widths for {layers} layers")
+        widths = [whole(w, "intermediate_size") for w in given]
+    else:
+        widths = [whole(given, "intermediate_size")] * layers
+    if fields.model_type == "lfm2" and fields.flag("block_auto_adjust_ff_dim", default=True):
+        widths = [_adjusted(w, fields) for w in widths]
+    if fields.model_type == "qwen":
+        widths = [w // 2 for w in widths]  # its modeling code halves the width that the config states
+    return widths
+
+
+def _width_given(fields: Fields, family: Family, hidden: int) -> Any:
+    if family.feed == "shared":
+        fields.get("intermediate_size")
+        return fields.positive(*_SHARED)
+    given = fields.get(
         "intermediate_size_mlp",
         "dense_intermediate_size",
         "prefix_dense_intermediate_size",
         "intermediate_size",
+        "block_ff_dim",
         "ffn_hidden_size",
         "n_inner",
         "ffn_dim",
-        "ffn_hidden_size",
+        "hidden_dim",
     )
-    if given is None and (moe and fields.get("moe_intermediate_size") is not None):
-        given = 0
-    if given is None:
-        given = 4 * hidden  # GPT-2, Falcon, Bloom leave it out
-        fields.approximate(f"no intermediate_size given: taken as 4 x hidden_size = {given}")
-    if isinstance(given, list):
-        if len(given) != layers:
-            raise InputError(f"intermediate_size lists {len(given)} widths for {layers} layers")
-        widths = [int(w) for w in given]
-    else:
-        widths = [int(given)] * layers
-    if fields.model_type == "lfm2" and fields.flag("block_auto_adjust_ff_dim", default=True):
-        widths = [_adjusted(w, fields) for w in widths]
-    return widths
+    if given is not None:
+        return given
+    if not family.plain_width:
+        raise InputError("the model config has no 'intermediate_size' (nor another name for it)")
+    return int(hidden * fields.number_ratio("expansion_ratio", "ffn_mult", default=4.0))
 
 
 def _adjusted(width: int, fields: Fields) -> int:
     """LFM2 states the ungated width: two thirds of it, times a multiplier, rounded up."""
     multiple = fields.positive("block_multiple_of", default=256)
-    scaled = int(float(fields.get("block_ffn_dim_multiplier", default=1.0)) * int(2 * width / 3))
+    scaled = int(fields.number_ratio("block_ffn_dim_multiplier", default=1.0) * int(2 * width / 3))
     return -(-scaled // multiple) * multiple
 
 
@@ -103,38 +141,10 @@ def _shared(fields: Fields, width: int, matrices: Literal[2, 3]) -> DenseFeedFor
         return DenseFeedForward(fields.positive("intermediate_size"), matrices, tensor="dense")
     if fields.model_type.startswith("llama4"):
         return DenseFeedForward(fields.positive("intermediate_size"), matrices, tensor="shared")
-    own = fields.integer(
-        "shared_expert_intermediate_size",
-        "moe_shared_expert_intermediate_size",
-        "shared_intermediate_size",
-        "share_expert_dim",
-        "moe_shared_intermediate_size",
-        default=0,
-    )
+    own = fields.integer(*_SHARED, default=0)
     count = fields.integer(
         "n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts", default=1 if own else 0
     )
     total = own if own else width
-    many = count if not own or fields.get("moe_shared_expert_intermediate_size") is None else max(count, 1)
+    many = count if not own or not fields.has("moe_shared_expert_intermediate_size") else max(count, 1)
     return DenseFeedForward(total * many, matrices, tensor="shared") if count and total else None
-
-
-def _expert_layers(fields: Fields, layers: int) -> set[int]:
-    """Which layers route; the others are dense."""
-    listed = fields.sequence("moe_layers")
-    if listed is not None:
-        return {int(i) for i in listed}
-    freq = fields.get("moe_layer_freq")
-    if isinstance(freq, list):
-        return {i for i, f in enumerate(freq[:layers]) if f}
-    step = fields.positive("interleave_moe_layer_step", "decoder_sparse_step", "moe_layer_interval", default=1)
-    first = fields.integer(
-        "first_k_dense_replace", "num_dense_layers", "moe_layer_start_index", "first_dense_layers", default=0
-    )
-    last = fields.get("moe_layer_end_index")
-    last = layers - 1 if not isinstance(last, int) or last < 0 else last
-    dense = {int(i) for i in fields.sequence("mlp_only_layers") or []}
-    every = freq if isinstance(freq, int) and freq > 1 else 1
-    if step > 1:
-        return {i for i in range(layers) if (i + 1) % step == 0 and i not in dense}
-    return {i for i in range(first, last + 1) if i not in dense and i % every == 0}

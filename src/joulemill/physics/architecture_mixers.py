@@ -2,116 +2,36 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Literal
+from typing import Literal
 
 from joulemill.errors import InputError
 from joulemill.physics.architecture_families import Family
 from joulemill.physics.architecture_fields import Fields
+from joulemill.physics.architecture_layers import Kind, kind_named, window_of
 from joulemill.physics.blocks import (
     DeltaNet,
     GroupedAttention,
     Indexer,
     LatentAttention,
     Mixer,
+    SelectiveScan,
     ShortConvolution,
     StateSpace,
 )
 
-#: What one layer is: names as in ``layer_types`` of Hugging Face configs.
-Kind = Literal["full", "sliding", "chunked", "linear", "mamba", "conv", "none"]
-_KINDS: dict[str, Kind] = {
-    "full_attention": "full",
-    "attention": "full",
-    "global_attention": "full",
-    "sliding_attention": "sliding",
-    "local_attention": "sliding",
-    "chunked_attention": "chunked",
-    "linear_attention": "linear",
-    "mamba": "mamba",
-    "mamba2": "mamba",
-    "conv": "conv",
-    "global": "full",
-    "local": "sliding",
-    "compressed_sparse_attention": "full",
-    "heavily_compressed_attention": "full",
-}
-
-
-def layer_kinds(fields: Fields, family: Family, layers: int) -> list[Kind]:
-    """What kind of mixer each of ``layers`` has. InputError for a kind that is not known."""
-    declared = _declared_kinds(fields, layers)
-    if declared is not None:
-        return declared
-    if _window(fields) is None and family.pattern != "chunked":
-        return ["full"] * layers
-    if family.pattern == "all":
-        first = fields.integer("max_window_layers", default=0) if fields.flag("use_sliding_window") else 0
-        return ["full" if i < first else "sliding" for i in range(layers)]
-    if family.pattern == "none":
-        return ["full"] * layers
-    if family.pattern == "chunked":
-        rope = fields.sequence("no_rope_layers")
-        every = fields.integer("no_rope_layer_interval", default=4)
-        if rope and len(rope) >= layers:
-            return ["chunked" if rope[i] else "full" for i in range(layers)]
-        return ["full" if (i + 1) % every == 0 else "chunked" for i in range(layers)]
-    return _alternating(fields.get("sliding_window_pattern", "_sliding_window_pattern"), family.pattern, layers)
-
-
-def _alternating(given: Any, default: int, layers: int) -> list[Kind]:
-    if isinstance(given, str) and given:
-        return ["sliding" if given[i % len(given)].upper() == "L" else "full" for i in range(layers)]
-    every = given if isinstance(given, int) and given > 0 else default
-    return ["full" if (i + 1) % every == 0 else "sliding" for i in range(layers)]
-
-
-def _declared_kinds(fields: Fields, layers: int) -> list[Kind] | None:
-    names = fields.sequence("layer_types", "layers_block_type")
-    if names is not None:
-        unknown = sorted({str(n) for n in names} - set(_KINDS))
-        if unknown:
-            raise InputError(f"layer type {unknown[0]!r} is not known; known are {', '.join(sorted(_KINDS))}")
-        if len(names) < layers:
-            raise InputError(f"layer_types names {len(names)} layers, num_hidden_layers says {layers}")
-        return [_KINDS[str(n)] for n in names[:layers]]
-    kimi = fields.get("linear_attn_config")
-    if isinstance(kimi, dict) and kimi.get("kda_layers"):
-        chosen = set(kimi["kda_layers"])
-        return ["linear" if i + 1 in chosen else "full" for i in range(layers)]
-    flags = fields.sequence("attn_type_list", "hybrid_layer_pattern")
-    if flags is not None:
-        other: Kind = "sliding" if fields.get("hybrid_layer_pattern") else "linear"
-        zero: Kind = "full" if fields.get("hybrid_layer_pattern") else "linear"
-        one: Kind = other if fields.get("hybrid_layer_pattern") else "full"
-        return [one if int(f) else zero for f in flags[:layers]]
-    every = fields.integer("full_attention_interval", default=0)
-    if every and fields.get("linear_num_value_heads") is not None:
-        return ["full" if (i + 1) % every == 0 else "linear" for i in range(layers)]
-    chosen_full = fields.sequence("full_attn_idxs")
-    if chosen_full is not None:
-        return ["full" if i in set(chosen_full) else "conv" for i in range(layers)]
-    return None
-
-
-def _window(fields: Fields) -> int | None:
-    if fields.get("use_sliding_window", default=True) is False:
-        return None
-    window = fields.integer("sliding_window", "sliding_window_size", "window_size", default=0)
-    return window or None
-
 
 def mixer_of(kind: Kind, fields: Fields, family: Family, hidden: int) -> Mixer | None:
-    """The mixer of a layer of this ``kind``."""
+    """The mixer of a layer of this ``kind``; of a hybrid layer its attention."""
     if kind == "none":
         return None
     if kind == "linear":
         return _linear(fields)
     if kind == "mamba":
-        return state_space(fields, hidden)
+        return recurrent_block(fields, family, hidden)
     if kind == "conv":
-        return ShortConvolution(fields.positive("conv_dim", default=hidden), fields.positive("conv_L_cache", default=3))
-    if family.mixer == "mla" and fields.get("kv_lora_rank") is not None:
+        channels = fields.positive("conv_dim", "block_dim", default=hidden)
+        return ShortConvolution(channels, fields.positive("conv_L_cache", default=3), fields.flag("conv_bias"))
+    if family.mixer == "mla" and fields.has("kv_lora_rank"):
         return _latent(fields)
     return _grouped(kind, fields, family, hidden)
 
@@ -119,56 +39,91 @@ def mixer_of(kind: Kind, fields: Fields, family: Family, hidden: int) -> Mixer |
 def head_counts(fields: Fields, hidden: int) -> tuple[int, int, int]:
     """Query heads, key/value heads, head dim."""
     heads = fields.positive("num_attention_heads", "n_head", "n_heads", "num_heads")
-    if fields.flag("multi_query") and not fields.flag("new_decoder_architecture"):
-        fields.get("num_kv_heads")
-        kv_heads = 1
-    else:
-        kv_heads = fields.positive(
-            "num_key_value_heads", "num_kv_heads", "n_head_kv", "kv_n_heads", "num_attention_groups", default=heads
-        )
-    dim = fields.integer("head_dim", "attention_head_dim", "kv_channels", default=0)
+    kv_heads = _kv_heads(fields, heads)
+    dim = fields.integer("head_dim", "attention_head_dim", "kv_channels", "d_head", default=0)
     if not dim:
         if hidden % heads:
             raise InputError(
                 f"hidden_size {hidden} does not divide into {heads} heads; give head_dim in the model config"
             )
         dim = hidden // heads
+    return heads, _dividing(heads, kv_heads), dim
+
+
+def _kv_heads(fields: Fields, heads: int) -> int:
+    if fields.model_type == "chatglm" and fields.flag("multi_query_attention"):
+        return fields.positive("multi_query_group_num")
+    newer = fields.flag("new_decoder_architecture")
+    if fields.flag("multi_query") and not newer:
+        fields.get("num_kv_heads")
+        return 1
+    return fields.positive(
+        "num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads", "kv_n_heads", "num_attention_groups",
+        "num_query_groups", default=heads,
+    )  # fmt: skip
+
+
+def _dividing(heads: int, kv_heads: int) -> int:
     if heads % kv_heads:
         raise InputError(f"{heads} attention heads do not divide over {kv_heads} key/value heads")
-    return heads, kv_heads, dim
+    return kv_heads
+
+
+def _sizes(kind: Kind, fields: Fields, family: Family, hidden: int) -> tuple[int, int, int, int]:
+    """Heads, key/value heads, dims of key and value of attention layers of one kind."""
+    heads, kv_heads, dim = head_counts(fields, hidden)
+    value_dim = fields.integer("v_head_dim", default=0) if family.mixer == "gqa" else 0
+    if kind == "full":
+        dim = fields.integer("global_head_dim", default=0) or dim
+        kv_heads = fields.integer("num_global_key_value_heads", default=0) or kv_heads
+    if kind == "sliding":
+        heads = fields.integer("swa_num_attention_heads", "num_sliding_attention_heads", default=0) or heads
+        kv_heads = fields.integer("swa_num_key_value_heads", default=0) or kv_heads
+        dim = fields.integer("swa_head_dim", default=0) or dim
+        value_dim = fields.integer("swa_v_head_dim", default=0) or value_dim
+    other = fields.section("attention_other_setting")
+    if other is not None and kind_named(other.get("attention_type")) == kind:
+        heads = other.positive("num_attention_heads", default=heads)
+        kv_heads = other.positive("num_attention_groups", "num_key_value_heads", default=kv_heads)
+        dim = other.positive("head_dim", default=dim)
+    return heads, _dividing(heads, kv_heads), dim, value_dim or dim
 
 
 def _grouped(kind: Kind, fields: Fields, family: Family, hidden: int) -> GroupedAttention:
-    heads, kv_heads, dim = head_counts(fields, hidden)
-    value_dim = fields.integer("v_head_dim", default=dim) if family.mixer == "gqa" else dim
-    if kind == "full":
-        dim = value_dim if value_dim != dim else dim
-        dim = fields.integer("global_head_dim", default=fields.integer("head_dim", default=dim) or dim)
-        value_dim = fields.integer("v_head_dim", default=dim)
-        kv_heads = fields.integer("num_global_key_value_heads", default=kv_heads)
-    if kind == "sliding":
-        kv_heads = fields.integer("swa_num_key_value_heads", default=kv_heads)
-    window = {"sliding": _window(fields), "chunked": fields.integer("attention_chunk_size", default=8192)}.get(kind)
+    heads, kv_heads, dim, value_dim = _sizes(kind, fields, family, hidden)
+    windows = {
+        "sliding": window_of(fields, family) if kind == "sliding" else None,
+        "chunked": fields.positive("attention_chunk_size", default=8192) if kind == "chunked" else None,
+    }
     return GroupedAttention(
         heads,
         kv_heads,
         dim,
         value_dim,
-        window=window,
+        window=windows.get(kind),
         chunked=kind == "chunked",
         qkv_bias=_qkv_bias(fields, family),
         output_bias=_output_bias(fields, family),
-        gated=fields.flag("attn_output_gate", default=family.gated),
+        gated=fields.flag("attn_output_gate", "use_attention_gate", default=family.gated),
         key_is_value=kind == "full" and fields.flag("attention_k_eq_v"),
         qk_norm=_qk_norm(fields, family),
-        sinks=family.sinks,
+        sinks=_sinks(kind, fields, family),
+        head_gate=fields.flag("use_head_wise_attn_gate", default=family.head_gate),
+        query_rank=fields.integer("share_q_dim", default=0) or None,
     )
+
+
+def _sinks(kind: Kind, fields: Fields, family: Family) -> bool:
+    sliding = fields.flag("add_swa_attention_sink_bias", default=family.sinks)
+    full = fields.flag("add_full_attention_sink_bias", default=family.sinks)
+    return sliding if kind == "sliding" else full
 
 
 def _qkv_bias(fields: Fields, family: Family) -> bool:
     return fields.flag(
-        "attention_bias", "qkv_bias", "add_qkv_bias", "attention_qkv_bias", "use_bias", "bias", default=family.qkv_bias
-    )
+        "attention_bias", "qkv_bias", "add_qkv_bias", "attention_qkv_bias", "use_qkv_bias", "use_bias", "bias",
+        default=family.qkv_bias,
+    )  # fmt: skip
 
 
 def _output_bias(fields: Fields, family: Family) -> bool:
@@ -200,7 +155,7 @@ def _latent(fields: Fields) -> LatentAttention:
     if top:
         indexer = Indexer(fields.positive("index_n_heads"), fields.positive("index_head_dim"), top)
     rank = fields.integer("q_lora_rank", default=0)
-    fields.get("num_key_value_heads", "head_dim")
+    fields.get("num_key_value_heads", "head_dim", "qk_head_dim")
     return LatentAttention(
         heads,
         rank or None,
@@ -214,13 +169,12 @@ def _latent(fields: Fields) -> LatentAttention:
 
 
 def _linear(fields: Fields) -> DeltaNet:
-    kimi = fields.get("linear_attn_config")
-    if isinstance(kimi, dict):
-        heads, dim = int(kimi["num_heads"]), int(kimi["head_dim"])
-        return DeltaNet(
-            heads, heads, dim, dim, int(kimi.get("short_conv_kernel_size", 4)), gate_rank=dim, scalar_gates=1
-        )
-    if fields.get("linear_num_value_heads") is not None:
+    kimi = fields.section("linear_attn_config")
+    if kimi is not None:
+        heads, dim = kimi.positive("num_heads"), kimi.positive("head_dim")
+        kernel = kimi.positive("short_conv_kernel_size", default=4)
+        return DeltaNet(heads, heads, dim, dim, kernel, gate_rank=dim, scalar_gates=1)
+    if fields.has("linear_num_value_heads"):
         return DeltaNet(
             fields.positive("linear_num_key_heads"),
             fields.positive("linear_num_value_heads"),
@@ -231,32 +185,52 @@ def _linear(fields: Fields) -> DeltaNet:
     # Lightning attention (MiniMax-Text-01): q, k, v, gate of all heads, no convolution, no scalar gates.
     heads = fields.positive("num_attention_heads")
     dim = fields.positive("head_dim")
-    return DeltaNet(heads, heads, dim, dim, kernel=0, scalar_gates=0, chunk=fields.integer("block_size", default=256))
+    return DeltaNet(heads, heads, dim, dim, kernel=0, scalar_gates=0, chunk=fields.positive("block_size", default=256))
 
 
-def state_space(fields: Fields, hidden: int) -> StateSpace:
-    """The Mamba-2 block of a hybrid model."""
-    heads = fields.positive("mamba_num_heads", "mamba_n_heads")
-    dim = fields.get("mamba_head_dim", "mamba_d_head")
-    if not isinstance(dim, int):
-        inner = fields.integer("mamba_d_ssm", default=hidden * fields.integer("mamba_expand", "expand", default=2))
-        dim = inner // heads
+def recurrent_block(fields: Fields, family: Family, hidden: int) -> StateSpace | SelectiveScan:
+    """The Mamba-2 block of a model, or the Mamba-1 block of the older ones."""
+    return _selective_scan(fields, family, hidden) if family.mamba == 1 else state_space(fields, family, hidden)
+
+
+def state_space(fields: Fields, family: Family, hidden: int) -> StateSpace:
+    """The Mamba-2 block."""
+    heads = fields.positive("mamba_num_heads", "mamba_n_heads", "n_mamba_heads", *family.own("num_heads"))
     return StateSpace(
         heads,
-        dim,
-        fields.positive("ssm_state_size", "mamba_d_state"),
-        fields.positive("n_groups", "mamba_n_groups", "mamba_num_groups", default=1),
-        fields.positive("conv_kernel", "mamba_d_conv", default=4),
+        _state_head_dim(fields, family, hidden, heads),
+        fields.positive("ssm_state_size", "mamba_d_state", "state_size"),
+        fields.positive("n_groups", "mamba_n_groups", "mamba_num_groups", "mamba_ngroups", default=1),
+        fields.positive("conv_kernel", "mamba_d_conv", "conv_kernel_size", default=4),
         chunk=fields.positive("chunk_size", "mamba_chunk_size", default=256),
-        bias=fields.flag("mamba_proj_bias"),
-        norm=fields.flag("mamba_rms_norm", default=True),
+        bias=fields.flag("mamba_proj_bias", "projectors_bias", *family.own("use_bias"), "add_bias_linear"),
+        conv_bias=fields.flag("mamba_conv_bias", "use_conv_bias", default=True),
+        norm=fields.flag("mamba_rms_norm", default=family.state_norm),
     )
 
 
-def pattern_kinds(pattern: str) -> list[str]:
-    """Letters of a hybrid pattern (Nemotron-H): M Mamba-2, * attention, - dense, E experts. InputError for others."""
-    letters = re.sub(r"[|\s]", "", pattern)
-    unknown = sorted(set(letters) - set("M*-E"))
-    if unknown or not letters:
-        raise InputError(f"hybrid_override_pattern {pattern!r} has {unknown or 'no letters'}; known are M * - E")
-    return list(letters)
+def _state_head_dim(fields: Fields, family: Family, hidden: int, heads: int) -> int:
+    expand = fields.number_ratio("mamba_expand", "expand", default=2.0)
+    inner = fields.integer("mamba_d_ssm", "mamba_intermediate_size", default=int(hidden * expand))
+    given = fields.get("mamba_head_dim", "mamba_d_head", "mamba_headdim", *family.own("head_dim"))
+    if given is None or given == "auto":
+        if inner % heads or not inner:
+            raise InputError(f"the state space's width {inner} does not divide into {heads} heads")
+        return inner // heads
+    return fields.positive("mamba_head_dim", "mamba_d_head", "mamba_headdim", *family.own("head_dim"))
+
+
+def _selective_scan(fields: Fields, family: Family, hidden: int) -> SelectiveScan:
+    inner = fields.integer("intermediate_size", default=0) if family.feed == "none" else 0
+    inner = inner or int(hidden * fields.number_ratio("mamba_expand", "expand", default=2.0))
+    rank = fields.get("mamba_dt_rank", "time_step_rank")
+    automatic = rank is None or rank == "auto"
+    return SelectiveScan(
+        inner,
+        fields.positive("mamba_d_state", "state_size", default=16),
+        -(-hidden // 16) if automatic else fields.positive("mamba_dt_rank", "time_step_rank"),
+        fields.positive("mamba_d_conv", "conv_kernel", default=4),
+        bias=fields.flag("mamba_proj_bias", "use_bias"),
+        conv_bias=fields.flag("mamba_conv_bias", "use_conv_bias", default=True),
+        inner_norms=family.state_norm and fields.flag("mamba_inner_layernorms", default=True),
+    )

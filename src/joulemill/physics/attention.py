@@ -18,7 +18,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from joulemill.physics.blocks import DeltaNet, GroupedAttention, LatentAttention, Mixer, Recurrent, StateSpace
+from joulemill.physics.blocks import (
+    DeltaNet,
+    GroupedAttention,
+    LatentAttention,
+    Mixer,
+    Recurrent,
+    SelectiveScan,
+    StateSpace,
+)
 from joulemill.physics.kernels_work import attended_pairs
 from joulemill.physics.precision import Precision
 from joulemill.physics.work_step import Array, array_of
@@ -106,17 +114,20 @@ def recurrent_token_flop(mixer: Recurrent) -> float:
     product 2, read-out 2. Convolution 2·kernel per channel.
     """
     conv = 2.0 * mixer.conv_channels * mixer.kernel
-    per_element = 6.0 if isinstance(mixer, StateSpace) else 7.0
+    per_element = 6.0 if isinstance(mixer, StateSpace) else 7.0  # Mamba-1: an exponential of its own per element
     return conv + per_element * mixer.state_elements
 
 
 def recurrent_prefill_token_flop(mixer: Recurrent) -> float:
     """FLOPs of one prompt token in one recurrent layer in chunks of L, projections aside [flop].
 
+    Mamba-1: as decode, token by token.
     Mamba-2 (SSD): C·Bᵀ within the chunk G·L·N, its use H·L·P, states in and out 4·H·P·N. Delta rule: q·kᵀ, k·kᵀ and
     two triangular products H·L·(3·d_k + 2·d_v), states 6·H·d_k·d_v. Triangles count half.
     """
     conv = 2.0 * mixer.conv_channels * mixer.kernel
+    if isinstance(mixer, SelectiveScan):
+        return recurrent_token_flop(mixer)
     if isinstance(mixer, StateSpace):
         inside = mixer.chunk * (mixer.groups * mixer.state_dim + mixer.inner)
         return conv + inside + 4.0 * mixer.state_elements

@@ -6,39 +6,28 @@ them) and counts the parameters that are in no matrix. What it costs to run is i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from joulemill.physics.blocks_recurrent import DeltaNet, SelectiveScan, ShortConvolution, StateSpace
+from joulemill.physics.linear import Linear
 from joulemill.physics.precision import Tensor
 
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """One matrix, inputs x outputs, and how tensor parallelism cuts it.
-
-    Outputs come in three parts: ``split`` (cut by tp), ``kv`` (cut by tp but never below one of ``kv_heads``), and
-    ``whole`` (on every device). ``cut_inputs``: the inputs are cut instead, and a sum over devices follows.
-    """
-
-    name: str
-    tensor: Tensor
-    inputs: int
-    split: int = 0
-    kv: int = 0
-    kv_heads: int = 1
-    whole: int = 0
-    cut_inputs: bool = False
-    bias: bool = False
-
-    @property
-    def outputs(self) -> int:
-        """Columns of the uncut matrix."""
-        return self.split + self.kv + self.whole
-
-    @property
-    def parameters(self) -> int:
-        """Weights and biases of the uncut matrix."""
-        return self.inputs * self.outputs + (self.outputs if self.bias else 0)
+__all__ = [
+    "DeltaNet",
+    "DenseFeedForward",
+    "ExpertFeedForward",
+    "FeedForward",
+    "GroupedAttention",
+    "Indexer",
+    "LatentAttention",
+    "Linear",
+    "Mixer",
+    "Recurrent",
+    "SelectiveScan",
+    "ShortConvolution",
+    "StateSpace",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +36,9 @@ class GroupedAttention:
 
     window          keys seen at most, None for all; ``chunked`` windows (Llama 4) see only their own chunk
     gated           an output gate as wide as the query (Qwen3-Next): doubles the query projection
+    head_gate       an output gate of one number a head (Step-3.5)
+    query_rank      width of a low-rank query (Step-3), None for none
+    input_count     hidden vectors that queries, keys and values are made of, side by side (Zamba 2: two)
     key_is_value    no value projection (Gemma 4 global layers); both are cached
     owns_cache      False where keys and values of an earlier layer are used again (Gemma 3n, 4 E-models)
     qk_norm         parameters of the query and key norms: one vector per head dim, or over all heads
@@ -66,14 +58,21 @@ class GroupedAttention:
     qk_norm: Literal["none", "head", "full"] = "none"
     sinks: bool = False
     layer_norm_bias: bool = False
+    head_gate: bool = False
+    query_rank: int | None = None
+    input_count: int = 1
 
     def linears(self, hidden: int) -> tuple[Linear, ...]:
         """Fused qkv (with gate), and output."""
-        query = self.heads * self.head_dim * (2 if self.gated else 1)
+        query = self.heads * self.head_dim * (2 if self.gated else 1) + (self.heads if self.head_gate else 0)
         value = 0 if self.key_is_value else self.kv_heads * self.value_dim
         kv = self.kv_heads * self.head_dim + value if self.owns_cache else 0
+        first: tuple[Linear, ...] = (self._qkv(hidden * self.input_count, query, kv),)
+        if self.query_rank is not None:
+            up = Linear("q_b", "attention", self.query_rank, split=query)
+            first = (replace(first[0], split=0, whole=self.query_rank), up)
         return (
-            Linear("qkv", "attention", hidden, split=query, kv=kv, kv_heads=self.kv_heads, bias=self.qkv_bias),
+            *first,
             Linear(
                 "attention_output",
                 "attention",
@@ -84,15 +83,18 @@ class GroupedAttention:
             ),
         )
 
+    def _qkv(self, inputs: int, query: int, kv: int) -> Linear:
+        return Linear("qkv", "attention", inputs, split=query, kv=kv, kv_heads=self.kv_heads, bias=self.qkv_bias)
+
     def loose_parameters(self, hidden: int) -> int:
-        """Norms of query and key, attention sinks."""
+        """Norms of query and key, of a low-rank query, attention sinks."""
         key_heads = self.kv_heads if self.owns_cache else 0
         norm = {
             "none": 0,
             "head": (2 if self.owns_cache else 1) * self.head_dim,
             "full": (self.heads + key_heads) * self.head_dim,
         }
-        return norm[self.qk_norm] + (self.heads if self.sinks else 0)
+        return norm[self.qk_norm] + (self.heads if self.sinks else 0) + (self.query_rank or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,125 +166,8 @@ class LatentAttention:
         return (self.query_rank or 0) + self.kv_rank + (2 * self.indexer.head_dim if self.indexer else 0)
 
 
-@dataclass(frozen=True, slots=True)
-class StateSpace:
-    """Mamba-2: ``heads`` of ``head_dim`` with a state of ``state_dim``; B and C shared in ``groups``; a convolution."""
-
-    heads: int
-    head_dim: int
-    state_dim: int
-    groups: int
-    kernel: int
-    chunk: int = 256
-    bias: bool = False
-    conv_bias: bool = True
-    norm: bool = True
-
-    @property
-    def inner(self) -> int:
-        """Width of the inner stream."""
-        return self.heads * self.head_dim
-
-    @property
-    def conv_channels(self) -> int:
-        """Channels that pass the convolution: x, B, C."""
-        return self.inner + 2 * self.groups * self.state_dim
-
-    @property
-    def state_elements(self) -> int:
-        """Elements of the running state of one sequence, layer."""
-        return self.inner * self.state_dim
-
-    def linears(self, hidden: int) -> tuple[Linear, ...]:
-        """Input projection to gate, x, B, C, dt; output projection."""
-        split = 2 * self.inner + self.heads
-        groups = 2 * self.groups * self.state_dim
-        return (
-            Linear("state_input", "state", hidden, split=split, kv=groups, kv_heads=self.groups, bias=self.bias),
-            Linear("state_output", "state", self.inner, whole=hidden, cut_inputs=True, bias=self.bias),
-        )
-
-    def loose_parameters(self, hidden: int) -> int:
-        """Convolution, A, D, dt bias, gate norm."""
-        conv = self.conv_channels * (self.kernel + (1 if self.conv_bias else 0))
-        return conv + 3 * self.heads + (self.inner if self.norm else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class DeltaNet:
-    """Gated delta rule (Qwen3-Next), or gated linear attention (``kernel`` 0): one key x value state a head.
-
-    gate_rank   None: gates are full matrices; else low-rank gates per channel (Kimi delta attention)
-    """
-
-    key_heads: int
-    value_heads: int
-    key_dim: int
-    value_dim: int
-    kernel: int = 4
-    chunk: int = 64
-    gate_rank: int | None = None
-    scalar_gates: int = 2
-
-    @property
-    def conv_channels(self) -> int:
-        """Channels that pass the convolution: q, k, v."""
-        return (2 * self.key_heads * self.key_dim + self.value_heads * self.value_dim) if self.kernel else 0
-
-    @property
-    def state_elements(self) -> int:
-        """Elements of the running state of one sequence, layer."""
-        return self.value_heads * self.key_dim * self.value_dim
-
-    def linears(self, hidden: int) -> tuple[Linear, ...]:
-        """q, k, v, output gate and the scalar gates in one; output projection."""
-        keys, values = 2 * self.key_heads * self.key_dim, self.value_heads * self.value_dim
-        scalars = self.scalar_gates * self.value_heads
-        out = Linear("state_output", "state", values, whole=hidden, cut_inputs=True)
-        if self.gate_rank is None:
-            return (Linear("state_input", "state", hidden, split=keys + 2 * values + scalars), out)
-        return (
-            Linear("state_input", "state", hidden, split=keys + values + scalars, whole=2 * self.gate_rank),
-            Linear("state_gates", "state", self.gate_rank, split=self.value_heads * self.key_dim + values),
-            out,
-        )
-
-    def loose_parameters(self, hidden: int) -> int:
-        """Convolution, decay and step biases, norm of the output."""
-        return self.conv_channels * self.kernel + 2 * self.value_heads + self.value_dim
-
-
-@dataclass(frozen=True, slots=True)
-class ShortConvolution:
-    """Gated short convolution (LFM2): three projections, a depthwise convolution, an output projection."""
-
-    channels: int
-    kernel: int
-
-    @property
-    def state_elements(self) -> int:
-        """Elements of the running state of one sequence, layer."""
-        return 0
-
-    @property
-    def conv_channels(self) -> int:
-        """Channels that pass the convolution."""
-        return self.channels
-
-    def linears(self, hidden: int) -> tuple[Linear, ...]:
-        """Input to B, C, x; output."""
-        return (
-            Linear("state_input", "state", hidden, split=3 * self.channels),
-            Linear("state_output", "state", self.channels, whole=hidden, cut_inputs=True),
-        )
-
-    def loose_parameters(self, hidden: int) -> int:
-        """The convolution."""
-        return self.channels * self.kernel
-
-
-Mixer = GroupedAttention | LatentAttention | StateSpace | DeltaNet | ShortConvolution
-Recurrent = StateSpace | DeltaNet | ShortConvolution
+Mixer = GroupedAttention | LatentAttention | StateSpace | SelectiveScan | DeltaNet | ShortConvolution
+Recurrent = StateSpace | SelectiveScan | DeltaNet | ShortConvolution
 
 
 @dataclass(frozen=True, slots=True)

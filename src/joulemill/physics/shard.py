@@ -25,6 +25,7 @@ from joulemill.physics.blocks import (
     LatentAttention,
     Linear,
     Recurrent,
+    SelectiveScan,
     ShortConvolution,
     StateSpace,
 )
@@ -194,7 +195,8 @@ def _put_device(s: Shard, device: Device) -> None:
 
 def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precision, device: Device) -> None:
     n, t = group.count, s.tensor_count
-    s.blocks_count += n
+    held_byte = s.weight_byte
+    s.blocks_count += 0 if group.beside else n
     s.kernels_count += n * group.norms
     for linear in group.linears(a.hidden):
         _put_linear(s, linear, n, precision, device)
@@ -212,6 +214,7 @@ def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precisio
     if feed is not None:
         s.kernels_count += n
         s.reduce_count += n if t > 1 else 0
+    s.weight_byte = held_byte + (s.weight_byte - held_byte) * group.stored_count / n
     s.act_byte_tok += n * 12.0 * a.hidden * precision.activation.element_byte
 
 
@@ -293,7 +296,9 @@ def _put_recurrent(s: Shard, mixer: Recurrent, n: int, precision: Precision) -> 
     s.state_byte += elements * precision.recurrent.element_byte + n * mixer.conv_channels * 4 / t * 2.0
     s.state_count += n
     s.kernels_count += 4.0 * n
-    if isinstance(mixer, StateSpace | DeltaNet):
+    if isinstance(mixer, SelectiveScan):
+        s.state_flop_tok += 7.0 * elements
+    elif isinstance(mixer, StateSpace | DeltaNet):
         chunk = mixer.chunk
         inner = mixer.inner if isinstance(mixer, StateSpace) else mixer.value_heads * mixer.value_dim
         s.state_flop_tok += 6.0 * elements + 4.0 * n * chunk * inner / t

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from joulemill.physics import attention as attn
-from joulemill.physics.architecture import Architecture
+from joulemill.physics.architecture import Architecture, LayerGroup
 from joulemill.physics.blocks import ExpertFeedForward
 from joulemill.physics.precision import Precision
 from joulemill.physics.work_kernels import step_kernels
@@ -165,6 +165,12 @@ def kv_sequence_byte(architecture: Architecture, precision: Precision, context: 
     return held
 
 
+def _run_again_byte(group: LayerGroup, hidden: int, precision: Precision) -> float:
+    """Bytes of matrices that layers of a group share with others of it: run again, held once."""
+    again = group.count - group.stored_count
+    return sum(again * x.parameters * precision.of(x.tensor).element_byte for x in group.linears(hidden))
+
+
 def weight_held_byte(architecture: Architecture, precision: Precision, cut: Sharding | None = None) -> Array:
     """Bytes of weights that one device holds: its share of every matrix and expert, head and embedding [byte].
 
@@ -175,7 +181,8 @@ def weight_held_byte(architecture: Architecture, precision: Precision, cut: Shar
     held = _sum(x.weight_byte for x in listed.gemms if x.name != "head")
     for group in architecture.groups:
         feed = group.feed_forward
-        held = held + 2.0 * group.count * group.loose_parameters(architecture.hidden)
+        held = held + 2.0 * group.stored_count * group.loose_parameters(architecture.hidden)
+        held = held - _run_again_byte(group, architecture.hidden, precision) / cut.tp
         if isinstance(feed, ExpertFeedForward):
             each = feed.expert_parameters(architecture.hidden) * precision.experts.element_byte
             held = held + group.count * feed.experts * each / (cut.ep * cut.moe_tp)

@@ -244,7 +244,7 @@ def _scan(sheet: _Sheet, mixer: Recurrent, count: int) -> None:
 
 
 def _inner(mixer: Recurrent) -> int:
-    return next(x.inputs for x in mixer.linears(1) if x.cut_inputs)
+    return next(x.inputs for x in mixer.linears(1) if x.name == "state_output")
 
 
 def _feed_forward(sheet: _Sheet, group: LayerGroup, hidden: int) -> None:

@@ -21,6 +21,7 @@ from joulemill.physics.device import Device
 from joulemill.physics.node import Node
 from joulemill.physics.precision import Precision
 from joulemill.reports.analyse import analyse
+from joulemill.reports.architecture_view import widened_ratio
 from joulemill.reports.calibration_file import load_calibration
 from joulemill.reports.document import Report
 from joulemill.reports.measured_models import precision_named
@@ -60,7 +61,8 @@ def levers_answer(
     InputError says what is unknown or cannot be.
     """
     found = answer(question)
-    architecture, native = found.deployment.architecture, find_model(question.model).precision
+    architecture = found.deployment.architecture
+    native = find_model(question.model, approximate=question.approximate).precision
     weights: dict[str, Precision] = {
         word: precision_named(question.model, architecture, native, word) for word in FORMATS
     }
@@ -69,7 +71,7 @@ def levers_answer(
     chosen = replace(settings, weights=weights, devices=devices, draft=draft, small=small, alternative=other)
     calibration = load_calibration(Path(question.calibration)) if question.calibration else None
     used = rates_of(calibration.coefficients) if calibration else rates(found.profile)
-    widths = {k: e.half_width_ratio for k, e in paired_errors().items()}
+    widths = {k: widened_ratio(e.half_width_ratio, architecture) for k, e in paired_errors().items()}
     case = Case(found.deployment, found.workload, question.place())
     differing = (x.name for x in all_levers(chosen) if evidence_of(x.name).quality not in ("same", "none"))
     barred = frozenset(differing if same_outputs else ())

@@ -9,6 +9,7 @@ from joulemill.catalog.levers import evidence_of
 from joulemill.decisions.levers import Combination, Effect
 from joulemill.figure import Figure
 from joulemill.physics.workload import Workload
+from joulemill.reports.architecture_view import architecture_document, doubt
 from joulemill.reports.levers_question import LeversAnswer
 from joulemill.reports.serialise import plain
 from joulemill.reports.wording import quantity, title
@@ -49,8 +50,9 @@ def said_workload(workload: Workload, batch_req: float) -> str:
 def heading(found: LeversAnswer) -> str:
     """The deployment in words."""
     d, cut = found.answer.deployment, found.answer.deployment.parallelism
+    approximate = "APPROXIMATE (the model is not understood): " if d.architecture.doubts else ""
     return (
-        f"{found.answer.question.model} in {d.precision.name} on {d.device_count} × {d.device.label} "
+        f"{approximate}{found.answer.question.model} in {d.precision.name} on {d.device_count} × {d.device.label} "
         f"(tp {cut.tensor}, dp {cut.data}, replicas {cut.replicas})"
     )
 
@@ -61,6 +63,7 @@ def document(found: LeversAnswer) -> dict[str, Any]:
     return {
         "schema_version": "1.0",
         "deployment": found.answer.question.document() | {"profile": found.answer.profile},
+        "architecture": architecture_document(found.answer.deployment.architecture, found.answer.deployment.precision),
         "settings": _settings(found),
         "before": plain(study.before),
         "levers": [_lever(e) for e in study.effects],
@@ -131,7 +134,8 @@ def _lines(found: LeversAnswer) -> Iterator[str]:
     yield "Do not apply here"
     yield from (f"  {e.lever.name:<22}{e.why_not}" for e in study.effects if e.why_not is not None)
     yield ""
-    for line in (PAIRED, *_assumed(found), *dict.fromkeys(found.notes)):
+    doubted = doubt(found.answer.deployment.architecture)
+    for line in (*((doubted,) if doubted else ()), PAIRED, *_assumed(found), *dict.fromkeys(found.notes)):
         yield f"note: {line}"
 
 

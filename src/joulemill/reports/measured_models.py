@@ -7,17 +7,15 @@ the weights ("fp8", "bfloat16", "fp4") picks among what that model is served in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from joulemill.catalog.model_files import model_from_config, read_config
 from joulemill.errors import InputError
 from joulemill.physics.architecture import Architecture
-from joulemill.physics.architecture_config import architecture_from_config
 from joulemill.physics.precision import BF16, Precision, format_named, uniform
-from joulemill.physics.precision_config import precision_from_config
 
 Found = tuple[Architecture, Precision, tuple[str, ...]]
 Resolver = Callable[[str, str, str], Found]
@@ -48,13 +46,12 @@ def _in_directory(models: Path, name: str) -> Found | None:
 
 
 def load_config(path: Path) -> Found:
-    """Architecture and precision of a ``config.json``; InputError where it is none."""
+    """Architecture and precision of a ``config.json``; InputError where it is none or not understood."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        architecture, precision = model_from_config(read_config(path))
+    except InputError as error:
         raise InputError(f"{path}: cannot be read as a model's config.json ({error})") from error
-    architecture = architecture_from_config(config)
-    return architecture, precision_from_config(config), architecture.approximations
+    return architecture, precision, architecture.approximations
 
 
 def _in_catalogue(name: str) -> Found:

@@ -23,6 +23,7 @@ from joulemill.physics.prediction import Prediction
 from joulemill.physics.prediction import predict as predict_values
 from joulemill.physics.site import Site
 from joulemill.physics.workload import Workload
+from joulemill.reports.architecture_view import architecture_document, architecture_lines, widened_ratio
 from joulemill.reports.calibration_file import Calibrated, load_calibration
 from joulemill.reports.measured_models import precision_named
 from joulemill.reports.spread import half_width_ratio
@@ -33,6 +34,7 @@ class Question:
     """What is asked, as the command line says it. None: not said.
 
     facility, hardware   a run's own site, after ``site``; a run's own device, before ``device``
+    approximate          whether a model file that is not understood is read as a plain decoder
     """
 
     model: str
@@ -60,6 +62,7 @@ class Question:
     calibration: str | None = None
     facility: Site | None = None
     hardware: Device | None = None
+    approximate: bool = False
 
     def place(self) -> Site | None:
         """The site, read. Raises InputError where the file is none."""
@@ -85,7 +88,7 @@ class Answer:
 def answer(question: Question) -> Answer:
     """Resolve names in the catalogue and predict. InputError says what is unknown or cannot be."""
     q = question
-    model = find_model(q.model)
+    model = find_model(q.model, approximate=q.approximate)
     architecture = model.architecture
     precision = precision_named(q.model, architecture, model.precision, q.precision or "")
     if q.kv_dtype:
@@ -103,6 +106,11 @@ def answer(question: Question) -> Answer:
     )  # fmt: skip
     site = q.place()
     calibrated = load_calibration(Path(q.calibration)) if q.calibration else None
+    if calibrated is not None and calibrated.device and calibrated.device != device.name:
+        raise InputError(
+            f"--calibration {q.calibration} is of {calibrated.device}, and --device is {device.name}; "
+            "calibrate on runs of this device"
+        )
     prediction = _predicted(deployment, workload, profile, site, calibrated)
     return Answer(q, deployment, workload, profile, prediction, (*notes, *model.approximations))
 
@@ -124,7 +132,8 @@ def _predicted(
 
     def widths(quantity: str) -> float:
         own = calibrated.widths.get(quantity) if calibrated else None
-        return own or half_width_ratio(quantity, profile, deployment.device.name, is_moe=moe)
+        width = own or half_width_ratio(quantity, profile, deployment.device.name, is_moe=moe)
+        return widened_ratio(width, deployment.architecture)
 
     used = rates_of(calibrated.coefficients) if calibrated else rates(profile)
     found = predict_values(deployment, workload, used, widths, site, reference_pues())
@@ -158,6 +167,7 @@ def document(found: Answer) -> dict[str, Any]:
         "schema_version": "1.0",
         "deployment": q.document() | {"profile": found.profile, "precision_used": found.deployment.precision.name}
         | {"cut": asdict(found.deployment.parallelism)},
+        "architecture": architecture_document(found.deployment.architecture, found.deployment.precision),
         **plain,
         "terms": _plain(p.terms),
         "notes": list(dict.fromkeys((*found.notes, *p.notes))),
@@ -194,6 +204,7 @@ def _lines(found: Answer, explain: bool) -> Iterator[str]:
         f"(tp {cut.tensor}, dp {cut.data}, ep {cut.expert}, replicas {cut.replicas}), {found.profile}"
     )
     flight = f"{p.batch.batch_req:.0f} in flight a replica: {p.batch.why}"
+    yield from architecture_lines(found.deployment.architecture, found.deployment.precision)
     yield f"{q.input_tok:.0f} tokens in, {q.output_tok:.0f} out; {flight}"
     yield ""
     for label, figure in (

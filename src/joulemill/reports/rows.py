@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from joulemill.figure import Figure, unknown
-from joulemill.reports.document import Ceiling, Percentiles, Report
+from joulemill.reports.document import Ceiling, Percentiles, Report, Tokens
 from joulemill.reports.wording import digits, percent, quantity, title
 
 #: What stands behind figures of the widest scope that is metered as a whole, where that is not the node.
@@ -159,13 +159,20 @@ def tokens(report: Report) -> list[tuple[str, str]]:
     return [
         ("output tokens in the window", f"{seen.output:,}"),
         ("prompt tokens served", f"{seen.prompt:,}"),
-        ("prompt tokens from cache", "unknown" if seen.prompt_cached is None else f"{seen.prompt_cached:,}"),
+        ("prompt tokens from cache", _cached(seen)),
         ("prompt tokens computed", "unknown" if seen.prompt_computed is None else f"{seen.prompt_computed:,}"),
         ("usage against server counters", mismatch),
         ("note", seen.note or "–"),
         ("requests sent, ok, retried", f"{asked.sent}, {asked.ok}, {asked.retries}"),
         ("how they ended", ends),
     ]
+
+
+def _cached(seen: Tokens) -> str:
+    if seen.prompt_cached is None:
+        return "unknown"
+    beyond = f" ({seen.cached_unexplained:,} over the load unexplained)" if seen.cached_unexplained else ""
+    return f"{seen.prompt_cached:,}{beyond}"
 
 
 def headline(report: Report) -> str:
@@ -220,7 +227,6 @@ def meters(report: Report) -> list[tuple[str, str]]:
 
 def _client(report: Report) -> str:
     client = report.client
-    if client.valid:
-        return "on time"
-    said = "; ".join(client.reasons)
-    return f"the BOTTLENECK: {said}" if client.bottleneck else f"late, which its latencies hold: {said}"
+    if not client.valid:
+        return "the BOTTLENECK: " + "; ".join(client.reasons)
+    return f"late, which its latencies hold: {'; '.join(client.late)}" if client.late else "on time"

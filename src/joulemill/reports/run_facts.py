@@ -12,15 +12,17 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger import latency as seen
 from joulemill.ledger.account import Account
 from joulemill.ledger.client import client_verdict, is_closed, judged_requests, quiet_verdict
+from joulemill.ledger.continuity import outages
 from joulemill.ledger.interval import wilson
 from joulemill.ledger.record import RunRecord
-from joulemill.ledger.serving_state import interruptions
 from joulemill.ledger.window import load_requests
 from joulemill.reports import document as doc
 from joulemill.reports.load_text import load_text
 
 #: Pictures need no more points than this; a longer series is thinned by taking means.
 POINTS = 400
+#: A server that restarted more often in one load is several servers, whose pages take turns. Assumed.
+MOST_RESTARTS = 3
 #: q*: an answer that scores at least this is accepted. All scorers give 0 or 1.
 PASS_SCORE = 1.0
 
@@ -66,14 +68,17 @@ def tokens(account: Account) -> doc.Tokens:
         by_metrics={**{f"usage_{k}": v for k, v in count.by_usage.items()}, **count.by_metrics},
         mismatch_ratio=count.mismatch_ratio,
         note="; ".join(notes) or None,
+        cached_unexplained=None if count.caching is None else round(count.caching.unexplained_tok),
+        cached_unexplained_ratio=None if count.caching is None else count.caching.unexplained_ratio,
     )
 
 
 def status(record: RunRecord) -> tuple[str, str | None]:
     """How the run ended, and why: where the server restarted under its load it failed, whatever its writer says."""
-    restarted = [i.text for i in interruptions(record) if i.restarted]
-    if record.status == "complete" and restarted:
-        return "failed", f"the server {'; it '.join(restarted)}"
+    restarts = [o.text for o in outages(record) if o.kind == "restarted"]
+    # Counters that fall again and again are pages of several servers behind a balancer, each told as it is.
+    if record.status == "complete" and 1 <= len(restarts) <= MOST_RESTARTS:
+        return "failed", f"the server failed: {'; '.join(restarts)}"
     return record.status, record.status_reason
 
 
@@ -157,14 +162,14 @@ def client(record: RunRecord, account: Account) -> doc.Client:
     calm = [quiet_verdict(before, loaded=False), quiet_verdict(during, loaded=True)]
     known = [c.quiet for c in calm if c.quiet is not None]
     return doc.Client(
-        valid=verdict.valid,
-        reasons=verdict.reasons,
+        valid=not verdict.binds,
+        reasons=verdict.reasons if verdict.binds else (),
         dispatch_lag_p99_s=verdict.dispatch_lag_p99_s,
         loop_lag_p99_s=verdict.loop_lag_p99_s,
         cpu_ratio_max=verdict.cpu_max_ratio,
         machine_quiet=all(known) if known else None,
         quiet_notes=tuple(n for c in calm for n in c.notes),
-        binds=verdict.binds,
+        late=() if verdict.binds else verdict.reasons,
         lateness_ratio=verdict.lateness_ratio,
     )
 

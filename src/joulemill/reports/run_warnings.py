@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from joulemill.figure import Basis
 from joulemill.ledger.account import Account
 from joulemill.ledger.client import is_closed
+from joulemill.ledger.continuity import outages
 from joulemill.ledger.record import Outcome, RunRecord
-from joulemill.ledger.serving_state import interruptions, overload
+from joulemill.ledger.serving_state import overload
 from joulemill.reports import document as doc
 from joulemill.reports.run_facts import status as run_status
 
@@ -31,9 +32,12 @@ def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
     if status != "complete":
         ended = _ENDED.get(status, f"was {status}")
         yield f"The run {ended}: {reason or 'no reason given'}. What was measured is kept."
-    for gap in interruptions(record):
-        if not gap.restarted:
-            yield f"The server fell silent: {gap.text}."
+    broken = outages(record)
+    if broken:
+        yield f"The server was not one and the same all the time: {'; '.join(o.text for o in broken)}."
+    told = counted.tokens.caching.finding() if counted.tokens and counted.tokens.caching else None
+    if told is not None:
+        yield f"The load met a cache of its own prompts: {told.detail}."
     yield from _of_load(record, counted)
     failed = {k: v for k, v in counted.load_latency.by_outcome.items() if k != Outcome.OK and v}
     if failed:
@@ -63,9 +67,10 @@ def _of_load(record: RunRecord, counted: Account) -> Iterator[str]:
 
 def _of_client(client: doc.Client) -> Iterator[str]:
     said = "; ".join(client.reasons)
-    if client.bottleneck:
+    if not client.valid:
         yield f"The client was the bottleneck; rate and latencies are not the server's: {said}."
-    elif not client.valid:
+    elif client.late:
+        said = "; ".join(client.late)
         share = "" if client.lateness_ratio is None else f" ({client.lateness_ratio:.1%} of a request's time)"
         yield f"The client was late, so latencies hold some of its own time; the rate is the server's{share}: {said}."
     if client.machine_quiet is False:
@@ -99,5 +104,7 @@ def _told(record: RunRecord) -> Iterator[str]:
         cpu_s, elapsed_s = event.get("cpu_s"), event.get("elapsed_s")
         if event.get("kind") == "metering" and cpu_s and elapsed_s and cpu_s > METERING_CORE_RATIO * elapsed_s:
             yield f"Metering itself took {cpu_s / elapsed_s:.1%} of one core; read the meters less often."
+        if event.get("kind") == "unwritable":
+            yield f"A line of {event.get('file')} could not be kept ({event.get('error')}): figures may lack it."
         if event.get("kind") in ("warning", "notice") and event.get("text"):
             yield str(event["text"])

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.catalog.devices import device_facts, find_device
+from joulemill.catalog.models import ModelEntry
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.sites import JOULE_PER_KWH, SECOND_PER_HOUR, load_site, reference_pues
 from joulemill.errors import InputError
 from joulemill.figure import Figure
-from joulemill.physics.architecture import Architecture, parameters_count
+from joulemill.physics.architecture_facts import architecture_facts
 from joulemill.physics.device import Device, balance_flop_byte
 from joulemill.physics.node import Node, share_power
 from joulemill.physics.site import Site, it_limit_figure
+from joulemill.reports.architecture_view import doubt
 
 Document = dict[str, Any]
 
@@ -81,29 +83,39 @@ def _node_facts(device: Device, node: Node) -> list[dict[str, Any]]:
     return rows
 
 
-def model_document(name: str, architecture: Architecture) -> Document:
-    """A model by its architecture: parameters, layers, and what of it is approximated."""
-    count = parameters_count(architecture)
-    source = "the model's config"
-    facts = [
-        _fact("parameters", count.total, "count", "modelled", source),
-        _fact("parameters_active", count.active, "count", "modelled", source, "that one token passes"),
-        _fact(
-            "parameters_multiplied",
-            count.multiplied,
-            "count",
-            "modelled",
-            source,
-            "2 flop each a token, attention apart",
-        ),
-        _fact("parameters_mtp", count.mtp, "count", "modelled", source, "drafting layers, in none of the above"),
+def model_document(entry: ModelEntry) -> Document:
+    """A model by its architecture: parameters, cache, kinds of layer, what is approximated and what was not read."""
+    architecture, source = entry.architecture, "the model's config"
+    facts = architecture_facts(architecture, entry.precision)
+    rows = [
+        *_parameter_rows(facts, source),
+        _fact("kv", facts["kv_byte_tok"], "byte/tok", "modelled", source, f"cache in {entry.precision.kv.name}"),
+        _fact("state", facts["state_byte_req"], "byte/request", "modelled", source, "running state, of any length"),
         _fact("layers", architecture.layers, "count", "datasheet", source),
+        *(_fact(f"layers_{kind}", count, "count", "datasheet", source) for kind, count in facts["layer_kinds"].items()),
         _fact("hidden", architecture.hidden, "count", "datasheet", source),
         _fact("vocabulary", architecture.vocabulary, "count", "datasheet", source),
         _fact("max_context", architecture.max_context, "tok", "datasheet", source),
     ]
     label = f"{architecture.name}{', mixture of experts' if architecture.is_moe else ''}"
-    return {"kind": "model", "name": name, "label": label, "facts": facts, "notes": list(architecture.approximations)}
+    line = doubt(architecture)
+    told = (f"source: {entry.source}",) if entry.source else ()
+    notes = list(dict.fromkeys((*((line,) if line else ()), *entry.approximations, *told)))
+    return {
+        "kind": "model", "name": entry.name, "label": label, "architecture": facts, "facts": rows, "notes": notes,
+    }  # fmt: skip
+
+
+def _parameter_rows(facts: Document, source: str) -> list[dict[str, Any]]:
+    return [
+        _fact(name, facts[key], "count", "modelled", source, note)
+        for name, key, note in (
+            ("parameters", "parameters_count", ""),
+            ("parameters_active", "active_parameters_count", "that one token passes"),
+            ("parameters_multiplied", "multiplied_parameters_count", "2 flop each a token, attention apart"),
+            ("parameters_mtp", "mtp_parameters_count", "drafting layers, in none of the above"),
+        )
+    ]
 
 
 def site_document(path: Path | str) -> Document:

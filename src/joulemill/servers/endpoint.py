@@ -11,17 +11,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 import aiohttp
 
 from joulemill.errors import InputError, ServerError
+from joulemill.servers.plain_text import MAX_NAME_CHARS, plain_name, plain_text, secrets_of
 from joulemill.servers.transcript import error_text
 
 #: Which extensions of the OpenAI API a server is known to take.
 TAKES_IGNORE_EOS = frozenset({"llama.cpp", "vllm", "sglang"})
 PROBE_TIMEOUT_S = 10.0
 MAX_PROBE_BYTE = 8 << 20
+MAX_SHOWN_CHARS = 80
+#: Names of models that are kept in the manifest; a gateway may have thousands.
+MOST_NAMES = 200
 _ASKED = re.compile(r"/(chat/completions|completions|models)$")
 _VERSION = re.compile(r"/v\d+$")
 
@@ -30,17 +34,23 @@ _VERSION = re.compile(r"/v\d+$")
 class Endpoint:
     """An OpenAI-compatible API. ``url`` may be given with or without ``/v1``; it is kept with it.
 
-    ``model`` "" stands for the only model that is served. ``api`` is "chat" or "completions".
-    Raises InputError for a URL that cannot be one.
+    ``model`` "" stands for the only model that is served. ``api`` is "chat" or "completions". ``extra_headers`` and
+    the key go to the API's own address alone; ``extra_body`` into the JSON of each question; ``metrics`` is where the
+    server's counters are, where that is not beside the API. Raises InputError for a URL that cannot be one.
     """
 
     url: str
     model: str
     api_key: str | None = field(default=None, repr=False)
     api: str = "chat"
+    extra_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    metrics: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", _normal(self.url))
+        if self.metrics is not None:
+            _plain_address(self.metrics, "--metrics-url", "http://127.0.0.1:8000/metrics")
         if self.api not in ("chat", "completions"):
             raise InputError(f"api {self.api!r} is unknown; use 'chat' or 'completions'")
 
@@ -54,9 +64,17 @@ class Endpoint:
         """Where questions go."""
         return self.url + ("/chat/completions" if self.api == "chat" else "/completions")
 
-    def headers(self) -> dict[str, str]:
-        """The key, where there is one."""
-        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+    def headers(self, url: str | None = None) -> dict[str, str]:
+        """The key, where there is one, and the headers asked for. None of them for a ``url`` of another address."""
+        if url is not None and _origin(url) != _origin(self.url):
+            return {}
+        key = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return {**dict(self.extra_headers), **key}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What the server may send back and nobody may keep."""
+        return secrets_of(self.api_key, self.extra_headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +110,14 @@ async def check_endpoint(session: aiohttp.ClientSession, endpoint: Endpoint) -> 
             for path in ("/props", "/version", "/info", "/get_server_info", "/api/version")
         )
     )
-    kind = _kind(str(row.get("owned_by", "")), props, info, about, ollama)
+    kind = _kind(str(row.get("owned_by", ""))[:MAX_NAME_CHARS], props, info, about, ollama)
     said = {"llama.cpp": props.get("build_info"), "tgi": info.get("version"), "sglang": about.get("version")}
     found = said.get(kind) or (ollama if kind == "ollama" else version).get("version")
     return EndpointFacts(
         kind=kind,
-        version=str(found) if found is not None else None,
+        version=plain_name(found, endpoint.secrets),
         model=str(row["id"]),
-        models=tuple(str(r["id"]) for r in rows),
+        models=tuple(plain_name(r["id"], endpoint.secrets) or "" for r in rows[:MOST_NAMES]),
         max_context_tok=_context_tok(row, props, info),
         metrics_url=await _metrics_url(session, endpoint, str(row["id"])),
         props=props or info or about,
@@ -120,29 +138,51 @@ async def _models(session: aiohttp.ClientSession, endpoint: Endpoint) -> list[di
     if status in (401, 403):
         key = "the key was refused" if endpoint.api_key else "it wants a key"
         raise ServerError(f"{url} answered {status}: {key}; put the right one into the environment", usage=True)
-    if status != 200:
-        raise ServerError(
-            f"{url} answered {status} ({error_text(body, 120)}); is --url an OpenAI-compatible API?", usage=True
-        )
-    rows = _json(body).get("data")
+    rows = _json(body).get("data") if status == 200 else None
     named = [r for r in rows if isinstance(r, dict) and r.get("id")] if isinstance(rows, list) else []
-    if not named:
-        raise ServerError(f"{url} lists no models; is --url an OpenAI-compatible API with a model loaded?", usage=True)
-    return named
+    if named:
+        return named
+    if endpoint.model:  # some servers answer questions and list nothing: the first question will tell
+        return [{"id": endpoint.model}]
+    if status != 200:
+        said = error_text(body, 120, endpoint.secrets)
+        raise ServerError(
+            f"{url} answered {status} ({said}); is --url an OpenAI-compatible API? One that lists no models needs "
+            "--model NAME",
+            usage=True,
+        )
+    raise ServerError(
+        f"{url} lists no models; is --url an OpenAI-compatible API with a model loaded? If it answers all the same, "
+        "name the model with --model NAME",
+        usage=True,
+    )
 
 
 def _chosen(rows: list[dict[str, Any]], endpoint: Endpoint) -> dict[str, Any]:
-    names = [str(r["id"]) for r in rows]
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    names = [plain_text(str(r["id"]), endpoint.secrets, MAX_SHOWN_CHARS) for r in rows[:8]]
+    shown = ", ".join(names) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
     if not endpoint.model:
         if len(rows) > 1:
             raise ServerError(f"the server has {len(rows)} models; choose one with --model: {shown}", usage=True)
-        return rows[0]
+        return _writable(rows[0], endpoint)
     for row in rows:
         aliases = row.get("aliases")
         if endpoint.model == row["id"] or (isinstance(aliases, list) and endpoint.model in aliases):
-            return row
+            return _writable(row, endpoint)
     raise ServerError(f"the server has no model {endpoint.model!r}; it serves: {shown}", usage=True)
+
+
+def _writable(row: dict[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+    """The row, once its name can be kept as it is: one that must be changed for that could not be asked for."""
+    name = str(row["id"])
+    if plain_name(name, endpoint.secrets) != name:
+        raise ServerError(
+            f"the server's model has a name that cannot be kept ({len(name)} characters, or some that are none): "
+            f"{plain_text(name, endpoint.secrets, MAX_SHOWN_CHARS)}; serve it under a plain name of at most "
+            f"{MAX_NAME_CHARS} characters",
+            usage=True,
+        )
+    return row
 
 
 def _kind(
@@ -172,6 +212,8 @@ def _context_tok(row: Mapping[str, Any], props: Mapping[str, Any], info: Mapping
 
 async def _metrics_url(session: aiohttp.ClientSession, endpoint: Endpoint, model: str) -> str | None:
     """Where Prometheus text is: TensorRT-LLM keeps JSON at /metrics; llama.cpp's router wants the model named."""
+    if endpoint.metrics is not None:
+        return await _stated_metrics(session, endpoint, endpoint.metrics)
     for path in ("/metrics", f"/metrics?model={quote(model, safe='')}", "/prometheus/metrics"):
         try:
             status, body = await _get(session, endpoint, endpoint.root_url + path)
@@ -180,6 +222,19 @@ async def _metrics_url(session: aiohttp.ClientSession, endpoint: Endpoint, model
         if status == 200 and body.lstrip()[:1] not in (b"{", b"[", b"<", b""):
             return endpoint.root_url + path
     return None
+
+
+async def _stated_metrics(session: aiohttp.ClientSession, endpoint: Endpoint, url: str) -> str:
+    """``--metrics-url``, which the user relies on: it must answer now."""
+    wrong = f"--metrics-url {url}"
+    try:
+        status, body = await _get(session, endpoint, url)
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as fault:
+        said = plain_text(str(fault) or type(fault).__name__, endpoint.secrets, MAX_SHOWN_CHARS)
+        raise ServerError(f"{wrong}: nothing answers there ({said}); correct it or leave it out", usage=True) from None
+    if status != 200 or body.lstrip()[:1] in (b"{", b"[", b"<", b""):
+        raise ServerError(f"{wrong}: answered {status} without Prometheus text; correct it or leave it out", usage=True)
+    return url
 
 
 async def _document(session: aiohttp.ClientSession, endpoint: Endpoint, url: str) -> dict[str, Any]:
@@ -193,7 +248,7 @@ async def _document(session: aiohttp.ClientSession, endpoint: Endpoint, url: str
 
 async def _get(session: aiohttp.ClientSession, endpoint: Endpoint, url: str) -> tuple[int, bytes]:
     async with asyncio.timeout(PROBE_TIMEOUT_S):
-        async with session.get(url, headers=endpoint.headers(), allow_redirects=False) as response:
+        async with session.get(url, headers=endpoint.headers(url), allow_redirects=False) as response:
             chunks, size_byte = [], 0
             while (data := await response.content.readany()) and size_byte <= MAX_PROBE_BYTE:
                 chunks.append(data)
@@ -209,19 +264,32 @@ def _json(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port: what may hear the same secrets."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def _plain_address(url: str, name: str, example: str) -> SplitResult:
+    """The parts of ``url``. Raises InputError where it is no address of a server, or holds a secret."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise InputError(f"{name} {url!r} has no valid host or port; write it like {example}") from None
+    if parts.scheme not in ("http", "https") or not host or any(c.isspace() or not c.isprintable() for c in url):
+        raise InputError(f"{name} {url!r} is not a server's address; write it like {example}")
+    if parts.username or parts.password or parts.fragment:
+        raise InputError(f"{name} holds a user or fragment; give the plain address, the key in the environment")
+    return parts
+
+
 def _normal(url: str) -> str:
     """``http://host:port/v1``, from whatever of it was given."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{url!r} is not a server's address; write it like http://127.0.0.1:8000/v1")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise InputError(
-            "the server's URL holds a user, query or fragment; give the plain address, the key in the environment"
-        )
-    try:
-        _ = parts.port
-    except ValueError:
-        raise InputError(f"{url!r} has no valid port; write it like http://127.0.0.1:8000/v1") from None
+    parts = _plain_address(url.strip(), "--url", "http://127.0.0.1:8000/v1")
+    if parts.query:
+        raise InputError("the server's URL holds a query; give the plain address")
     path = _ASKED.sub("", parts.path.rstrip("/"))
     if not _VERSION.search(path):
         path += "/v1"

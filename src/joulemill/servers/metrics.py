@@ -12,8 +12,8 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import aiohttp
 
@@ -102,20 +102,40 @@ def _labels(text: str) -> dict[str, str] | None:
 
 
 def detect_dialect(page: MetricsPage) -> Dialect | None:
-    """The dialect that finds most of its quantities on the page; None where none finds any."""
-    found = [(len(canonical(page, d)), d) for d in dialects()]
-    best = max(found, key=lambda f: f[0], default=None)
-    return best[1] if best is not None and best[0] > 0 else None
+    """The dialect that finds most of its quantities on the page; None where none finds any.
+
+    A gateway or an operator puts its own prefix before a server's names, or none (Ray ``ray_vllm_``, NIM): where no
+    dialect finds its own prefix, its names are looked for behind any other, token counters foremost.
+    """
+    best = _most(page, dialects())
+    return best if best is not None else _most(page, _foreign(page))
+
+
+def _most(page: MetricsPage, candidates: Iterable[Dialect]) -> Dialect | None:
+    ranked = [(len(canonical(page, d)), d.name == "vllm", d) for d in candidates]  # of equals, the most widely used
+    best = max(ranked, key=lambda r: r[:2], default=None)
+    return best[2] if best is not None and best[0] > 0 else None
+
+
+def _foreign(page: MetricsPage) -> list[Dialect]:
+    """Dialects behind another prefix, where their counter of output tokens is on the page."""
+    names = {s.name.removesuffix("_total") for s in page.samples}
+    found: list[Dialect] = []
+    for d in dialects():
+        quantity = next((q for q in d.quantities if q.name == "output_tok_total"), None)
+        counters = {w.terms[0].series for w in quantity.ways if w.operation == "sum"} if quantity else set()
+        starts = {n.removesuffix(c) for n in names for c in counters if n.endswith(c)}
+        found += [replace(d, start=start) for start in sorted(starts) if start == "" or start[-1] in ":_"]
+    return found
 
 
 def canonical(page: MetricsPage, dialect: Dialect) -> dict[str, float]:
     """The page's quantities under our names (``ledger.record.ServerSample``); what is not there is absent."""
-    prefix = re.compile(rf"{re.escape(dialect.prefix)}[:_]")
     series: dict[str, list[MetricSample]] = {}
     for sample in page.samples:
-        match = prefix.match(sample.name)
-        if match and all(sample.labels.get(label, value) == value for label, value in dialect.keep.items()):
-            series.setdefault(sample.name[match.end() :], []).append(sample)
+        start = next((s for s in dialect.starts if sample.name.startswith(s)), None)
+        if start is not None and all(sample.labels.get(label, v) == v for label, v in dialect.keep.items()):
+            series.setdefault(sample.name[len(start) :], []).append(sample)
     values = ((q.name, _quantity(q, series, page.types)) for q in dialect.quantities)
     return {name: value for name, value in values if value is not None}
 
@@ -210,15 +230,27 @@ async def look(
     page = parse_metrics(text, _wanted(dialect, also))
     dialect = dialect or detect_dialect(page)
     values = canonical(page, dialect) if dialect else {}
-    error = None if values else "the metrics page has none of the names that we know"
+    error = None if values else _nothing_known(page)
     return Look(ServerSample(*at_s, values, error), page, dialect)
+
+
+def _nothing_known(page: MetricsPage) -> str:
+    """Why a page says nothing of tokens, with what it shows instead."""
+    names = list(dict.fromkeys(s.name for s in page.samples))
+    if not names:
+        return "the metrics page has none of the names that we know: it shows no series at all"
+    known = ", ".join(d.name for d in dialects())
+    shown = f"{len(names)} others such as {', '.join(n[:60] for n in names[:2])}"
+    triton = any(n.startswith("nv_inference_") for n in names)
+    why = "; Triton itself counts no tokens: give the page of the engine behind it" if triton else ""
+    return f"the metrics page has none of the names that we know ({known}): no token counters, {shown}{why}"
 
 
 def _wanted(dialect: Dialect | None, also: tuple[str, ...] = ()) -> Callable[[str], bool] | None:
     """Passes a page's histogram buckets and foreign names by unparsed: they are most of it."""
     if dialect is None:
         return None
-    starts = (*also, *(f"{dialect.prefix}{mark}{series}" for mark in ":_" for series in dialect.series()))
+    starts = (*also, *(f"{start}{series}" for start in dialect.starts for series in dialect.series()))
     return lambda line: line.startswith(starts)
 
 

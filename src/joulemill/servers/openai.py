@@ -21,6 +21,7 @@ import aiohttp
 
 from joulemill.ledger.record import Outcome
 from joulemill.servers.endpoint import Endpoint, EndpointFacts, check_endpoint
+from joulemill.servers.plain_text import plain_text
 from joulemill.servers.transcript import Answer, Transcript, error_text
 
 __all__ = ["Answer", "Ask", "Endpoint", "EndpointFacts", "Transcript", "ask", "check_endpoint", "open_session"]
@@ -33,6 +34,8 @@ MAX_ERROR_BYTE = 64 << 10
 KEEPALIVE_S = 4.0
 #: How long to wait after [DONE] for the end of the body, so that the connection can be used again (assumed).
 GRACE_S = 1.0
+#: The longest wait that a server can ask for: longer ones are as good as never.
+LONGEST_RETRY_S = 1e9
 _DONE = (b"\ndata: [DONE]", b"\ndata:[DONE]", b"\rdata: [DONE]", b"\rdata:[DONE]")
 _TAIL = max(map(len, _DONE)) - 1
 
@@ -56,6 +59,11 @@ class Ask:
     cache_prompt: bool | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def prompt_byte(self) -> int:
+        """Bytes of what is asked: a bound on the tokens that it can be."""
+        return len(self.text.encode("utf-8", "surrogatepass"))
+
     def body(self, endpoint: Endpoint) -> bytes:
         """The request's JSON for ``endpoint``."""
         chat = endpoint.api == "chat"
@@ -70,7 +78,7 @@ class Ask:
             body["stop"] = list(self.stop)
         if self.cache_prompt is not None:
             body["cache_prompt"] = self.cache_prompt
-        return json.dumps(body | dict(self.extra)).encode()
+        return json.dumps(body | dict(endpoint.extra_body) | dict(self.extra)).encode()
 
 
 def open_session(concurrency: int) -> aiohttp.ClientSession:
@@ -118,6 +126,7 @@ async def ask(
     """
     raw = transcript if transcript is not None else Transcript()
     raw.dispatched_mono_s = time.monotonic()
+    raw.max_tok, raw.prompt_byte, raw.secrets = question.max_tok, question.prompt_byte, endpoint.secrets
     try:
         async with asyncio.timeout(question.timeout_s) as limit:
             while await _closed_before(session, endpoint, question, raw, limit):
@@ -126,11 +135,9 @@ async def ask(
         raw.fail(Outcome.TIMEOUT, f"no complete answer within {question.timeout_s:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
         broken = Outcome.CONNECTION_ERROR if raw.first_byte_mono_s is None else Outcome.CUT_SHORT
-        raw.fail(broken, f"{type(error).__name__}: {error}"[:300])
+        raw.fail(broken, plain_text(f"{type(error).__name__}: {error}", raw.secrets, 300))
     if raw.end_mono_s is None:
         raw.end_mono_s = time.monotonic()
-    if raw.error is not None and endpoint.api_key:
-        raw.error = raw.error.replace(endpoint.api_key, "[key]")  # servers do echo keys in their refusals
     for answer in raw.read_pieces():
         if answer is not None:
             return answer
@@ -202,20 +209,24 @@ async def _refused(response: aiohttp.ClientResponse, raw: Transcript) -> None:
     if response.status == 200:
         raw.fail(Outcome.HTTP_ERROR, f"the server answered without streaming (content type {response.content_type})")
     else:
-        said = error_text(body)
+        said = error_text(body, secrets=raw.secrets)
         raw.fail(Outcome.HTTP_ERROR, f"HTTP {response.status}{': ' + said if said else ''}")
 
 
 def _retry_after_s(value: str | None) -> float | None:
-    """``Retry-After`` as seconds from now: it is a number of seconds or a date (RFC 9110, 10.2.3)."""
+    """``Retry-After`` as seconds from now: it is a number of seconds or a date (RFC 9110, 10.2.3).
+
+    None where it is neither. A date beyond the calendar's end, or a number of many digits, is as long as can be said.
+    """
     if value is None:
         return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text) if len(text) <= 9 else LONGEST_RETRY_S
     try:
-        seconds = (
-            float(value)
-            if value.strip().isdigit()
-            else (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        )
+        seconds = (parsedate_to_datetime(text[:64]) - datetime.now(UTC)).total_seconds()
+    except OverflowError:
+        return LONGEST_RETRY_S
     except (ValueError, TypeError):
         return None
-    return max(0.0, seconds)
+    return min(max(0.0, seconds), LONGEST_RETRY_S)

@@ -14,8 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from joulemill.ledger.record import Outcome
+from joulemill.servers.plain_text import plain_text
 from joulemill.servers.sse import EventTooLongError, SseEvent, SseParser
 
+#: Bounds on what is kept of an answer's texts, and on what a usage may claim (assumed): a tokenizer makes at most one
+#: token of a byte; templates, tools and system prompts that a gateway adds; tokens that a server may run over.
+MAX_TEXT_CHARS = 1 << 20
+MAX_REASON_CHARS = 64
+MOST_TEMPLATE_TOK = 1 << 17
+_OVER = (1.25, 64)
 #: Arrivals decoded between two pauses: about 0.3 ms of work (assumed, 10 µs a chunk).
 PIECE_COUNT = 32
 
@@ -62,6 +69,9 @@ class Transcript:
     error: str | None = None
     arrivals: list[tuple[float, bytes]] = field(default_factory=list)
     reused: bool = False  # the connection had carried a question before
+    prompt_byte: int | None = None  # what was asked, as a bound on what the server may say of it; None: unknown
+    max_tok: int | None = None
+    secrets: tuple[str, ...] = ()  # what the server was told and must not be kept
 
     def fail(self, outcome: Outcome, error: str) -> None:
         """Note the first thing that went wrong; later ones are its consequences."""
@@ -70,14 +80,14 @@ class Transcript:
 
     def answer(self) -> Answer:
         """Read everything now. Without an end this is a cancelled request, with what had come until then."""
-        reading = _Reading()
+        reading = _Reading(self.secrets)
         for _ in reading.pieces(self.arrivals):
             pass
         return reading.answer(self)
 
     def read_pieces(self) -> Iterator[Answer | None]:
         """None after each piece of work, the Answer last."""
-        reading = _Reading()
+        reading = _Reading(self.secrets)
         for _ in reading.pieces(self.arrivals):
             yield None
         yield reading.answer(self)
@@ -86,7 +96,8 @@ class Transcript:
 class _Reading:
     """Accumulates what the events of one stream say."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: tuple[str, ...] = ()) -> None:
+        self.secrets = secrets
         self.parser = SseParser()
         self.text: list[str] = []
         self.chunk_mono_s: list[float] = []
@@ -117,11 +128,12 @@ class _Reading:
         except (ValueError, RecursionError):
             message = None
         if event.kind == b"error" or (isinstance(message, dict) and message.get("error")):
-            self.fault = self.fault or (Outcome.HTTP_ERROR, f"error in the stream: {error_text(event.data)}")
+            said = error_text(event.data, secrets=self.secrets)
+            self.fault = self.fault or (Outcome.HTTP_ERROR, f"error in the stream: {said}")
         elif isinstance(message, dict):
             self._message(t_mono_s, message)
         elif not self.done:
-            shown = event.data[:60].decode("utf-8", "replace")
+            shown = plain_text(event.data[:4096].decode("utf-8", "replace"), self.secrets)[:60]
             self.fault = self.fault or (
                 Outcome.CUT_SHORT,
                 f"the stream has an event that is not a JSON object: {shown!r}",
@@ -143,10 +155,9 @@ class _Reading:
             self.chunk_mono_s.append(t_mono_s)
 
     def answer(self, raw: Transcript) -> Answer:
-        outcome, error = self._verdict(raw)
+        count = _believed(self.usage, self.timings, raw, len(self.chunk_mono_s))
+        outcome, error = self._verdict(raw, count)
         chunks = tuple(self.chunk_mono_s)
-        details = _mapping(self.usage.get("prompt_tokens_details"))
-        cached = _count(details.get("cached_tokens"))
         return Answer(
             outcome=outcome,
             dispatched_mono_s=raw.dispatched_mono_s,
@@ -155,23 +166,18 @@ class _Reading:
             last_token_mono_s=chunks[-1] if chunks else None,
             end_mono_s=raw.end_mono_s,
             chunk_mono_s=chunks,
-            text="".join(self.text),
-            prompt_tok=_count(self.usage.get("prompt_tokens")),
-            cached_tok=cached if cached is not None else _count(self.timings.get("cache_n")),
-            output_tok=_count(self.usage.get("completion_tokens")),
-            reasoning_tok=self._reasoning_tok(),
-            finish_reason=self.finish_reason,
+            text=plain_text("".join(self.text), raw.secrets, MAX_TEXT_CHARS),
+            prompt_tok=count.prompt_tok,
+            cached_tok=count.cached_tok,
+            output_tok=count.output_tok,
+            reasoning_tok=count.reasoning_tok,
+            finish_reason=_plain(self.finish_reason, raw, MAX_REASON_CHARS),
             http_status=raw.http_status,
-            error=error,
+            error=_plain(error, raw),
             retry_after_s=raw.retry_after_s,
         )
 
-    def _reasoning_tok(self) -> int | None:
-        details = _mapping(self.usage.get("completion_tokens_details"))
-        counted = _count(details.get("reasoning_tokens"))
-        return counted if counted is not None else _count(self.usage.get("reasoning_tokens"))
-
-    def _verdict(self, raw: Transcript) -> tuple[Outcome, str | None]:
+    def _verdict(self, raw: Transcript, count: _Counts) -> tuple[Outcome, str | None]:
         """The first cause wins. A transport fault after a whole answer is no fault of the answer."""
         whole = self.done or (self.finish_reason is not None and raw.outcome is None)
         if self.fault is not None:
@@ -182,15 +188,60 @@ class _Reading:
             return Outcome.CANCELLED, "cancelled by the client"
         if not whole:
             return Outcome.CUT_SHORT, "the stream ended without [DONE] or a finish_reason"
-        return self._counted()
+        return self._counted(count)
 
-    def _counted(self) -> tuple[Outcome, str | None]:
-        output_tok = _count(self.usage.get("completion_tokens"))
-        if output_tok == 0 or (output_tok is None and not self.chunk_mono_s):
+    def _counted(self, count: _Counts) -> tuple[Outcome, str | None]:
+        if count.doubt is not None:
+            return Outcome.NO_USAGE, count.doubt
+        if count.output_tok == 0 or (count.output_tok is None and not self.chunk_mono_s):
             return Outcome.NO_TOKENS, "the server ended the answer without a single token"
-        if output_tok is None or _count(self.usage.get("prompt_tokens")) is None:
+        if count.output_tok is None or count.prompt_tok is None:
             return Outcome.NO_USAGE, "the stream carried no usage counts, so its tokens cannot be counted"
         return Outcome.OK, None
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Tokens as the server counted them, where that can be; ``doubt`` says what cannot be."""
+
+    prompt_tok: int | None
+    cached_tok: int | None
+    output_tok: int | None
+    reasoning_tok: int | None
+    doubt: str | None = None
+
+
+def _believed(usage: dict[str, Any], timings: dict[str, Any], raw: Transcript, chunks: int) -> _Counts:
+    """The usage, bounded by what was asked and by what arrived: no number of a server may size anything of ours."""
+    output_tok, prompt_tok = _count(usage.get("completion_tokens")), _count(usage.get("prompt_tokens"))
+    cached_tok = _count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    cached_tok = cached_tok if cached_tok is not None else _count(timings.get("cache_n"))
+    reasoning_tok = _count(_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens"))
+    reasoning_tok = reasoning_tok if reasoning_tok is not None else _count(usage.get("reasoning_tokens"))
+    doubt = None
+    if output_tok is not None and raw.max_tok is not None:
+        most = max(int(_OVER[0] * raw.max_tok) + _OVER[1], _arrived_tok(raw, chunks))
+        if output_tok > most:
+            doubt = f"usage says {output_tok:.4g} output tokens where {raw.max_tok} were asked and {chunks} chunks came"
+            output_tok = None
+    if prompt_tok is not None and raw.prompt_byte is not None and prompt_tok > raw.prompt_byte + MOST_TEMPLATE_TOK:
+        doubt = doubt or f"usage says {prompt_tok:.4g} prompt tokens for a prompt of {raw.prompt_byte} bytes"
+        prompt_tok = None
+    return _Counts(prompt_tok, _within(cached_tok, prompt_tok), output_tok, _within(reasoning_tok, output_tok), doubt)
+
+
+def _arrived_tok(raw: Transcript, chunks: int) -> int:
+    """Most tokens that so many bytes with text can hold; without a chunk with text, none."""
+    return sum(len(data) for _, data in raw.arrivals) if chunks else 0
+
+
+def _within(part: int | None, whole: int | None) -> int | None:
+    """A count of part of ``whole``; one that is more than it is none."""
+    return part if part is not None and whole is not None and part <= whole else None
+
+
+def _plain(text: str | None, raw: Transcript, limit: int | None = None) -> str | None:
+    return None if text is None else plain_text(text, raw.secrets, limit)
 
 
 def _content(choice: dict[str, Any]) -> tuple[str, bool]:
@@ -209,11 +260,11 @@ def _count(value: object) -> int | None:
     """A count of tokens that can be believed: a whole number, not negative."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or not 0 <= value < 2**53:
         return None
-    return int(value)
+    return int(value) if value == int(value) else None
 
 
-def error_text(body: bytes, limit: int = 300) -> str:
-    """The server's own words from an error body (OpenAI's, FastAPI's or plain text), on one line."""
+def error_text(body: bytes, limit: int = 300, secrets: tuple[str, ...] = ()) -> str:
+    """The server's own words from an error body (OpenAI's, FastAPI's or plain text), on one line, without secrets."""
     text = body[: 64 * limit].decode("utf-8", "replace")
     try:
         found: Any = json.loads(text)
@@ -223,4 +274,4 @@ def error_text(body: bytes, limit: int = 300) -> str:
         if isinstance(found, dict) and found.get(key):
             found = found[key]
     line = " ".join((found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return plain_text(line, secrets, limit)  # blanked before it is cut: half a key is one too

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import EXIT_INTERRUPTED, InputError
+from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError
 from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 from joulemill.verbs.site import keep_grid, site_of
@@ -16,6 +18,7 @@ from joulemill.verbs.sweep import run_several, sweep_arguments
 
 if TYPE_CHECKING:
     from joulemill.bench.options import BenchOptions
+    from joulemill.reports.baseline import Baseline
 
 #: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
 KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
@@ -42,6 +45,23 @@ def _server_arguments(group: Any) -> None:
         "--device",
         metavar="NAME[:COUNT]",
         help="hardware of --url, for its ceilings: see `joulemill show device`, or a TOML file of its facts",
+    )
+    group.add_argument(
+        "--precision", metavar="FORMAT", help="what --url serves, where it cannot say: fp8, awq, fp32 … (see predict)"
+    )
+    group.add_argument(
+        "--architecture", type=Path, metavar="FILE", help="config.json of the model at --url, for an alias's ceilings"
+    )
+    group.add_argument(
+        "--metrics-url", metavar="URL", help="the server's Prometheus page, where it is not beside --url (a gateway)"
+    )
+    group.add_argument(
+        "--header", action="append", default=[], metavar="NAME=VALUE",
+        help="send this header to --url (repeatable); VALUE env:VARIABLE takes a secret from the environment",
+    )  # fmt: skip
+    group.add_argument("--extra-body", metavar="JSON", help="more fields for each request, e.g. '{\"top_k\": 1}'")
+    group.add_argument(
+        "--server-pid", type=int, metavar="PID", help="process of a server here (default: who listens on its port)"
     )
     group.add_argument("--devices", type=int, metavar="N", help="how many of them (default: 1)")
     group.add_argument("--gguf", type=Path, metavar="FILE", help="model of the embedded server (default: SmolLM2-135M)")
@@ -73,7 +93,10 @@ def _load_arguments(group: Any) -> None:
     group.add_argument(
         "--retries", type=int, default=2, metavar="N", help="after 429 or a lost connection (default: 2)"
     )
-    group.add_argument("--seed", type=int, default=0, help="of arrivals, lengths and prompts (default: 0)")
+    group.add_argument("--seed", type=int, default=0, help="of arrivals and lengths (default: 0)")
+    group.add_argument(
+        "--salt", metavar="TEXT", help="of the prompts' words: run.json's, to send an earlier run's (default: new)"
+    )
 
 
 def _account_arguments(group: Any) -> None:
@@ -96,17 +119,37 @@ def _account_arguments(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted, with what was measured kept."""
-    from joulemill.verbs.report import baseline_of, print_terminal, write_page
+    from joulemill.bench.preflight import check_before, check_page
+    from joulemill.verbs.report import baseline_of
 
     options, baseline = options_of(args), baseline_of(args.baseline)
-    if args.sweep or args.probe:
+    check_before(replace(options, out=None) if _several(args) else options)
+    check_page(args.html)
+    if _several(args):
         return run_several(args, options)
+    _import_reports()
     folder = _measure(options)
-    keep_grid(folder)
+    try:
+        return _reported(args, folder, baseline)
+    except JoulemillError:
+        sys.stderr.write(f"joulemill bench: the run is kept in {folder}\n")
+        raise
+    except Exception as fault:
+        raise MachineError(
+            f"the run is kept in {folder}, but its report cannot be made ({type(fault).__name__}: {fault}): please "
+            f"report it; after an update: joulemill report {folder}"
+        ) from fault
+
+
+def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None) -> int:
+    """Analyse and print what was measured; the exit code."""
     from joulemill.bench.reading import read_run
     from joulemill.reports.analyse import analyse
     from joulemill.reports.serialise import plain
+    from joulemill.verbs.report import print_terminal, write_page
 
+    if read_run(folder).status != "interrupted":  # who stops a run does not wait for the grid's answer
+        keep_grid(folder)
     report = analyse(read_run(folder))
     if args.html:
         write_page(report, args.html, baseline, folder)
@@ -120,9 +163,20 @@ def run(args: argparse.Namespace) -> int:
     return {"complete": 0, "failed": 1}.get(report.status, EXIT_INTERRUPTED)
 
 
+def _import_reports() -> None:
+    """What the report needs, imported before the load: a run that is stopped ends within seconds, report and all."""
+    for name in ("joulemill.bench.reading", "joulemill.reports.analyse", "joulemill.reports.terminal", "rich.table"):
+        importlib.import_module(name)
+
+
+def _several(args: argparse.Namespace) -> bool:
+    return bool(args.sweep or args.probe)
+
+
 def _measure(options: BenchOptions) -> Path:
     """Measure the machine's ceilings where the server will be ours, then the run."""
     from joulemill.bench.microbench import measure_ceilings
+    from joulemill.bench.preflight import announced
     from joulemill.bench.progress import ProgressBar
     from joulemill.bench.quality import asker
     from joulemill.bench.run import Surroundings, run_measure
@@ -132,6 +186,7 @@ def _measure(options: BenchOptions) -> Path:
         if options.url is None:
             progress.phase("ceilings", None)
             ceilings = measure_ceilings(options.threads)
+        progress.note(announced(options))
         around = Surroundings(machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key())
         return run_measure(options, progress, around)
 
@@ -143,6 +198,7 @@ def api_key() -> str | None:
 
 def options_of(args: argparse.Namespace) -> BenchOptions:
     """The flags as checked options. Raises InputError for the first that can't be."""
+    from joulemill.bench.asked_server import check_precision, parse_extra_body, parse_headers, read_architecture
     from joulemill.bench.options import BenchOptions
 
     quality, stated = _quality(args.quality)
@@ -181,6 +237,14 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         quality_stated=stated,
         out=args.out,
         device=_device(args),
+        salt=args.salt,
+        metrics_url=args.metrics_url,
+        headers=parse_headers(args.header),
+        extra_body=parse_extra_body(args.extra_body),
+        server_pid=args.server_pid,
+        precision=check_precision(args.precision),
+        architecture_path=args.architecture,
+        architecture=read_architecture(args.architecture),
     )
 
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError, JoulemillError
-from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
     from joulemill.monitor.config import MonitorConfig
     from joulemill.monitor.history import History
     from joulemill.monitor.loop import Monitor
-    from joulemill.monitor.snapshot import SiteState, Snapshot
+    from joulemill.monitor.starting import Starting
 
 #: How often --once looks whether every target has had its interval [s].
 LOOK_EVERY_S = 0.2
+#: A smaller history would hold next to nothing (assumed).
+LEAST_STORE_BYTE = 1e6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw-days", metavar="N", type=float, default=1.0, help="keep single intervals so long")
     parser.add_argument("--otlp", action="store_true", help="also export by OTLP (OTEL_EXPORTER_OTLP_ENDPOINT)")
     parser.add_argument("--for", dest="duration", metavar="TIME", help="end after this time, e.g. 60s (default: never)")
-    parser.add_argument("--once", action="store_true", help="end when each target has had one interval")
+    parser.add_argument("--once", action="store_true", help="end when each target was scraped twice, and show it")
     parser.add_argument("--json", action="store_true", help="print what is known at the end as JSON on stdout")
 
 
@@ -64,10 +66,13 @@ def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], M
     """Watch what ``config`` names, as the options ask; on SIGHUP go on with what ``again`` reads."""
     from joulemill.monitor.keeping import Keeper
     from joulemill.monitor.loop import Monitor
+    from joulemill.monitor.starting import Starting
+    from joulemill.verbs.monitor_text import tell
 
     duration_s = parse_quantity(args.duration, "s", name="--for") if args.duration else None
     page = _address(args)
     with ExitStack() as ending:
+        listener = None if page is None else _bound(page, ending)
         history = keeper = None
         if args.store is not None:
             history = _history(args)
@@ -75,19 +80,32 @@ def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], M
             keeper = Keeper(history)
             ending.callback(keeper.close)
         kept = (history.totals(), history.site_totals()) if history else (None, None)
-        monitor = Monitor(config, keeper, *kept)
+        source = Starting(config, lambda: Monitor(config, keeper, *kept))
         if args.otlp:
-            ending.callback(_exported(monitor, config.period_s))
-        app = None if page is None else _app(monitor, history, page[2])
-        if page is not None:
-            from joulemill.monitor.serve import shown
-
-            where = shown(page[0], page[1])
-            sys.stderr.write(f"page: {where}/   metrics: {where}/metrics\n")
-        asyncio.run(_watch(monitor, duration_s, args.once, (app, page), again))
-    now = monitor.snapshot()
-    _tell(now, args.json)
+            ending.callback(_exported(source, config.period_s))
+        app = None if page is None else _app(source, history, page[2])
+        _announce(config, args)
+        asyncio.run(_watch(source, (duration_s, args.once), (app, listener), again))
+    now = source.snapshot()
+    tell(now, args.json)
     return 0 if any(t.up for t in now.targets) else 1
+
+
+def _announce(config: MonitorConfig, args: argparse.Namespace) -> None:
+    specs = sum(len(t.meters) for t in config.target)
+    if specs:
+        sys.stderr.write(f"opening {specs} meter SPECs of {sum(bool(t.meters) for t in config.target)} targets …\n")
+    if args.once:
+        sys.stderr.write(f"two scrapes of each target, {config.period_s:g} s apart, and its meters' readings of them\n")
+
+
+def _bound(page: tuple[str, int, str | None], ending: ExitStack) -> socket.socket:
+    """The page's address, taken before anything else is opened."""
+    from joulemill.monitor.serve import listen_at
+
+    listener = listen_at(page[0], page[1])
+    ending.callback(listener.close)
+    return listener
 
 
 def _address(args: argparse.Namespace) -> tuple[str, int, str | None] | None:
@@ -105,7 +123,7 @@ def _address(args: argparse.Namespace) -> tuple[str, int, str | None] | None:
     return host, port, token
 
 
-def _exported(monitor: Monitor, period_s: float) -> Callable[[], None]:
+def _exported(monitor: Starting, period_s: float) -> Callable[[], None]:
     """Export by OTLP from now on; what is returned ends it."""
     from joulemill.monitor.extra import needed
     from joulemill.monitor.otlp import exporter, start
@@ -117,13 +135,15 @@ def _exported(monitor: Monitor, period_s: float) -> Callable[[], None]:
 def _history(args: argparse.Namespace) -> History:
     from joulemill.monitor.history import History
 
-    most = int(parse_quantity(args.store_max, "B", name="--store-max"))
-    if args.raw_days <= 0:
-        raise InputError(f"--raw-days {args.raw_days:g}: it must be more than 0")
-    return History.open(args.store, max_bytes=most, raw_days=args.raw_days)
+    most = parse_quantity(args.store_max, "B", name="--store-max")
+    if not LEAST_STORE_BYTE <= most < math.inf:
+        raise InputError(f"--store-max {args.store_max}: it must be at least 1 MB, e.g. 2 GB")
+    if not 0 < args.raw_days < math.inf:
+        raise InputError(f"--raw-days {args.raw_days:g}: it must be a number of days, more than 0")
+    return History.open(args.store, max_bytes=int(most), raw_days=args.raw_days)
 
 
-def _app(monitor: Monitor, history: History | None, token: str | None) -> Any:
+def _app(monitor: Starting, history: History | None, token: str | None) -> Any:
     from joulemill.monitor.levers import levers_of
     from joulemill.monitor.web import create_app
 
@@ -141,34 +161,50 @@ def _reload(monitor: Monitor, again: Callable[[], MonitorConfig]) -> None:
 
 
 async def _watch(
-    monitor: Monitor,
-    duration_s: float | None,
-    once: bool,
-    served: tuple[Any, Any],
+    source: Starting,
+    until: tuple[float | None, bool],
+    served: tuple[Any, socket.socket | None],
     again: Callable[[], MonitorConfig] | None,
 ) -> None:
+    """Serve the page from the start, open the meters beside it, then watch."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    if again is not None:
-        loop.add_signal_handler(signal.SIGHUP, _reload, monitor, again)
-    if duration_s is not None:
-        loop.call_later(duration_s, stop.set)
-    app, page = served
-    tasks = [monitor.run(stop)]
-    if once:
-        tasks.append(_until_each_was_seen(monitor, stop))
-    if page is not None:
-        from joulemill.monitor.serve import serve
+    tasks = [_monitored(source, until, stop, again)]
+    app, listener = served
+    if listener is not None:
+        from joulemill.monitor.serve import serve_on
 
-        tasks.append(serve(app, page[0], page[1], stop))
+        tasks.append(serve_on(app, listener, stop, _shown))
     try:
         async with asyncio.TaskGroup() as group:
             for task in tasks:
                 group.create_task(_ending(task, stop))
-    except* InputError as faults:
+    except* JoulemillError as faults:
         raise faults.exceptions[0] from None
+
+
+async def _monitored(
+    source: Starting, until: tuple[float | None, bool], stop: asyncio.Event, again: Callable[[], MonitorConfig] | None
+) -> None:
+    monitor = await source.opened(stop)
+    if monitor is None:
+        return
+    loop = asyncio.get_running_loop()
+    if again is not None:
+        loop.add_signal_handler(signal.SIGHUP, _reload, monitor, again)
+    duration_s, once = until
+    if duration_s is not None:
+        loop.call_later(duration_s, stop.set)
+    seen = asyncio.ensure_future(_until_each_was_seen(monitor, stop)) if once else None
+    await monitor.run(stop)
+    if seen is not None:
+        await seen
+
+
+def _shown(where: str) -> None:
+    sys.stderr.write(f"page: {where}/   metrics: {where}/metrics\n")
 
 
 async def _ending(task: Any, stop: asyncio.Event) -> None:
@@ -181,47 +217,11 @@ async def _ending(task: Any, stop: asyncio.Event) -> None:
 
 
 async def _until_each_was_seen(monitor: Monitor, stop: asyncio.Event) -> None:
-    """Stop when each target has had an interval, be it a gap."""
-    while not stop.is_set() and any(t.latest is None for t in monitor.snapshot().targets):
+    """Stop when each target has had an interval between two scrapes, or does not answer."""
+    while not stop.is_set():
+        now = monitor.snapshot()
+        waiting = [t for t in now.targets if t.latest is None or (t.up and not t.latest.observed)]
+        if not waiting and (now.targets or now.config_error is not None):
+            break
         await asyncio.sleep(LOOK_EVERY_S)
     stop.set()
-
-
-def _tell(now: Snapshot, as_json: bool) -> None:
-    from joulemill.monitor.snapshot import TokenKind
-
-    if as_json:
-        print_json(_document(now))
-        return
-    for t in now.targets:
-        output = t.tokens.get(TokenKind.OUTPUT)
-        made = "output unknown" if output is None else f"{output:.0f} output tokens"
-        joules = ", ".join(f"{j:.1f} J {scope} ({basis})" for (scope, _, basis), j in t.energy_j.items())
-        state = "up" if t.up else f"down: {t.reason}"
-        sys.stdout.write(f"{t.facts.target}: {state}; {made}; {joules or 'no joules known'}\n")
-    for s in now.metered:
-        sys.stdout.write(f"{s.site}: {_site(s)}\n")
-
-
-def _site(s: SiteState) -> str:
-    """A metered site in one line."""
-    from joulemill.monitor.site_energy import power_of, pue_now
-
-    told = []
-    for e in s.latest.energy.values() if s.latest is not None else ():
-        watts, half = power_of(e, s.latest.duration_s if s.latest else 0.0)
-        if watts is not None:
-            told.append(f"{watts:.1f} W {e.scope} ({e.basis}{'' if half is None else f', ± {half:.1f} W'})")
-    pue = pue_now(s)
-    if pue is None or pue.value is None:
-        return "; ".join([*told, f"PUE unknown: {'not metered' if pue is None else pue.reason}"])
-    bounds = "" if pue.low is None or pue.high is None else f", {pue.low:.3f} to {pue.high:.3f}"
-    return "; ".join([*told, f"PUE {pue.value:.3f} ({pue.basis}{bounds})"])
-
-
-def _document(now: object) -> object:
-    if is_dataclass(now):
-        return {f.name: _document(getattr(now, f.name)) for f in fields(now)}
-    if isinstance(now, Mapping):
-        return {"/".join(k) if isinstance(k, tuple) else str(k): _document(v) for k, v in now.items()}
-    return [_document(v) for v in now] if isinstance(now, (tuple, list)) else now

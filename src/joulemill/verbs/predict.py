@@ -19,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
+def approximate_argument(parser: argparse.ArgumentParser) -> None:
+    """The option that accepts a model which is not understood."""
+    about = "predict with a model file that is not understood, as a plain decoder; intervals are three times wider"
+    parser.add_argument("--approximate", action="store_true", help=about)
+
+
 def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Options that describe a deployment, a workload and a site; ``required``: model and device must be named."""
     add = parser.add_argument
@@ -59,6 +65,7 @@ def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> 
     add("--cached", default="0", metavar="SHARE", help="share of the prompt that a prefix cache serves")
     add("--power-cap", metavar="POWER", help="power limit of one device, e.g. 500W")
     add("--site", metavar="FILE", help="site file (TOML): PUE, limits, carbon, price")
+    approximate_argument(parser)
     add("--calibration", metavar="FILE", help="coefficients fitted by joulemill calibrate")
 
 
@@ -98,4 +105,5 @@ def question_of(args: argparse.Namespace) -> Question:
         number("input") or 0.0, number("output") or 0.0, number("output_spread") or 0.0, number("cached") or 0.0,
         number("batch"), number("max_batch"), number("rate"), number("ttft", "s"), number("tpot", "s"),
         number("power_cap", "W"), site=args.site, calibration=args.calibration,
+        approximate=args.approximate,
     )  # fmt: skip

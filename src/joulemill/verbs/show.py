@@ -12,6 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("kind", choices=("device", "model", "site"), help="what to show")
     parser.add_argument("name", nargs="?", help="a name, a Hub id, or a file; nothing lists the names")
+    parser.add_argument(
+        "--approximate", action="store_true", help="show a model file that is not understood, read as a plain decoder"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
@@ -43,8 +46,8 @@ def _document(args: argparse.Namespace) -> dict[str, object]:
         return show.site_document(args.name)
     from joulemill.catalog.models import find_model
 
-    entry = find_model(args.name)
-    return show.model_document(entry.name, entry.architecture)
+    entry = find_model(args.name, approximate=args.approximate)
+    return show.model_document(entry)
 
 
 def _names(kind: str) -> list[str]:

@@ -1,0 +1,68 @@
+"""A model's ``config.json`` read with care: size, encoding, depth and kinds are checked before anything is used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from joulemill.errors import InputError
+from joulemill.physics.architecture import Architecture
+from joulemill.physics.architecture_config import architecture_from_config
+from joulemill.physics.precision import Precision
+from joulemill.physics.precision_config import precision_from_config
+
+#: No model's config is near this size; the largest published ones list every module of a quantized model.
+MAX_CONFIG_BYTE = 16 << 20
+#: Nesting below which no reader of ours recurses too deep.
+MAX_DEPTH = 64
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``. Raises InputError that names the file and says what is wrong with it."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTE + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return parse_config(data, str(path))
+
+
+def parse_config(data: bytes, name: str = "config.json") -> dict[str, Any]:
+    """The JSON object in ``data``; ``name`` is said in errors. Raises InputError."""
+    if len(data) > MAX_CONFIG_BYTE:
+        raise InputError(f"{name} is larger than {MAX_CONFIG_BYTE >> 20} MB: it is no model config")
+    try:
+        config = json.loads(data)
+    except RecursionError:
+        raise InputError(f"{name} is nested too deep to be a model config") from None
+    except ValueError as error:
+        raise InputError(f"{name} is not JSON: {str(error)[:200]}") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{name} is not a model config: it must be a JSON object")
+    if _is_deep(config):
+        raise InputError(f"{name} is nested more than {MAX_DEPTH} deep: it is no model config")
+    return config
+
+
+def _is_deep(config: dict[str, Any]) -> bool:
+    level: list[Any] = [config]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
+
+
+def model_from_config(config: dict[str, Any], *, approximate: bool = False) -> tuple[Architecture, Precision]:
+    """What a published config describes, with what the engines take for fields that it leaves out.
+
+    Raises InputError where it is not understood (``approximate``: as far as it can be) or contradicts itself.
+    """
+    architecture = architecture_from_config(config, approximate=approximate, assume=True)
+    return architecture, precision_from_config(config)

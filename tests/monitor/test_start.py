@@ -1,0 +1,123 @@
+"""How the verb starts: the page before the meters, a used port before anything, two scrapes for --once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the monitor extra is not installed")
+
+from joulemill.cli import main
+from tests.monitor.fleet import Fleet, Replica, served
+
+TARGET = """[[target]]
+name = "{name}"
+model = "Qwen/Qwen3-8B"
+site = "hall"
+device = "h100"
+devices_count = 8
+metrics_url = "{url}/vllm/a"
+meters = ["prometheus:{url}/node/{node},via=scrape"]
+"""
+
+
+def config(path: Path, url: str, nodes: int, period_s: float = 0.5) -> str:
+    text = f'period_s = {period_s}\nmeter_period_s = 0.2\n[[site]]\nname = "hall"\npue_ratio = 1.3\n'
+    text += "".join(TARGET.format(name=f"chat-{i}", url=url, node=f"n{i}") for i in range(nodes))
+    (path / "c.toml").write_text(text)
+    return str(path / "c.toml")
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "joulemill", "monitor", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def asked(url: str, since_s: float) -> tuple[dict[str, Any], float]:
+    """The page's data and how long after ``since_s`` it came."""
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url}/api/snapshot", timeout=1) as answer:
+                return json.load(answer), time.monotonic() - since_s
+        except OSError:
+            assert time.monotonic() - since_s < 30, "no page"
+            time.sleep(0.02)
+
+
+def test_the_page_answers_while_a_hundred_slow_meters_are_being_opened(tmp_path: Path) -> None:
+    fleet = Fleet({f"n{i}": [300.0] * 8 for i in range(100)}, {"a": Replica(500.0)}, delay_s=12.0)
+    with served(fleet) as url:
+        port = free_port()
+        process = started(config(tmp_path, url, 100, 5.0), "--listen", f"127.0.0.1:{port}")
+        try:
+            line = process.stderr.readline()  # said once the modules are there: a busy machine loads them slowly
+            began_s = time.monotonic()
+            now, took_s = asked(f"http://127.0.0.1:{port}", began_s)
+            assert line == "opening 100 meter SPECs of 100 targets …\n"
+            assert took_s < 5.0  # of 24 s that opening takes; 2 s on a quiet machine
+            assert {m["state"] for m in now["meters"]} == {"opening"} and len(now["targets"]) == 100
+            assert now["alerts"] == []
+            began_s = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.wait(12)
+            assert time.monotonic() - began_s < 10.0
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def test_a_used_port_is_told_before_a_meter_is_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main(["monitor", config(tmp_path, "http://127.0.0.1:9", 3), "--listen", where]) == 2
+    shown = capsys.readouterr()
+    assert "choose another port" in shown.err and "page:" not in shown.err and "opening" not in shown.err
+
+
+def test_once_waits_for_two_scrapes_and_shows_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served(Fleet({"n0": [500.0] * 8}, {"a": Replica(1000.0)})) as url:
+        assert main(["monitor", config(tmp_path, url, 1), "--once"]) == 0
+    shown = capsys.readouterr().out
+    assert " tok/s, " in shown and " W node, " in shown and "J node (modelled)" in shown and "(measured)" in shown
+
+
+def test_a_dead_meter_is_listed_and_the_rest_is_watched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served(Fleet({"n0": [500.0] * 8}, {"a": Replica(1000.0)})) as url:
+        assert main(["monitor", config(tmp_path, url, 2), "--once", "--json"]) == 0
+    now = json.loads(capsys.readouterr().out)
+    dead = [m for m in now["meters"] if m["state"] == "not_open"]
+    assert [m["target"] for m in dead] == ["chat-1"] and "404" in dead[0]["detail"]
+    first, second = now["targets"]
+    assert first["latest"]["energy"]["node"]["basis"] == "modelled" and second["latest"]["energy"] == {}
+
+
+@pytest.mark.parametrize(("option", "value", "says"), [
+    ("--store-max", "1", "at least 1 MB"), ("--store-max", "1 B", "at least 1 MB"), ("--raw-days", "nan", "days"),
+    ("--raw-days", "inf", "days"), ("--raw-days", "0", "days"),
+])  # fmt: skip
+def test_bounds_that_cannot_be_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, says: str
+) -> None:
+    given = [config(tmp_path, "http://127.0.0.1:9", 1), "--store", str(tmp_path / "s.db"), option, value]
+    assert main(["monitor", *given]) == 2
+    shown = capsys.readouterr().err
+    assert option in shown and (says in shown or "unit" in shown)
+    assert not (tmp_path / "s.db").exists()
