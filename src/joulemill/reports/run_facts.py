@@ -75,10 +75,11 @@ def tokens(account: Account) -> doc.Tokens:
 
 def status(record: RunRecord) -> tuple[str, str | None]:
     """How the run ended, and why: where the server restarted under its load it failed, whatever its writer says."""
-    restarts = [o.text for o in outages(record) if o.kind == "restarted"]
+    broken = outages(record)
+    restarts = [o for o in broken if o.kind == "restarted"]
     # Counters that fall again and again are pages of several servers behind a balancer, each told as it is.
     if record.status == "complete" and 1 <= len(restarts) <= MOST_RESTARTS:
-        return "failed", f"the server failed: {'; '.join(restarts)}"
+        return "failed", f"the server failed: {'; '.join(o.text for o in broken)}"
     return record.status, record.status_reason
 
 

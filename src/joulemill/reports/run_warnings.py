@@ -33,7 +33,7 @@ def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
         ended = _ENDED.get(status, f"was {status}")
         yield f"The run {ended}: {reason or 'no reason given'}. What was measured is kept."
     broken = outages(record)
-    if broken:
+    if broken and status == record.status:
         yield f"The server was not one and the same all the time: {'; '.join(o.text for o in broken)}."
     told = counted.tokens.caching.finding() if counted.tokens and counted.tokens.caching else None
     if told is not None:
