@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_turns_send_all_that_was_said_before_and_their_history_is_explained(tmp_
 def test_thinking_lies_between_an_answer_and_the_next_turn(tmp_path: Path) -> None:
     record, _, _ = conversed(tmp_path, concurrency=1, requests=4, turns=4, think_s=0.2)
     load = sorted((r for r in record.requests if r.phase == "load"), key=lambda r: r.dispatched_mono_s or 0.0)
-    for before, after in zip(load, load[1:], strict=False):
+    for before, after in pairwise(load):
         assert (after.dispatched_mono_s or 0.0) - (before.end_mono_s or 0.0) >= 0.199
         assert after.scheduled_mono_s - (before.end_mono_s or 0.0) == pytest.approx(0.2, abs=0.01)
 

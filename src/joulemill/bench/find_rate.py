@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from joulemill.bench.host import hosted
 from joulemill.bench.options import BenchOptions
+from joulemill.bench.preflight import announced
 from joulemill.bench.progress import Teller
 from joulemill.bench.reading import read_run
 from joulemill.bench.run import Surroundings, measure
@@ -88,10 +90,22 @@ async def find_rate(
     after: Callable[[Path], None] = lambda path: None,
 ) -> tuple[RateSearch, list[Trial]]:
     """Run the trials into ``folder``; an interrupted one ends the search with what is known until then."""
-    search, trials = RateSearch(options.rate_req_s or FIRST_RATE_REQ_S), list[Trial]()
-    plain = replace(
-        options, duration_s=point_s or options.duration_s or DEFAULT_POINT_S, quality=None, concurrency=None
-    )
+    lasts_s = point_s or options.duration_s or DEFAULT_POINT_S
+    plain = replace(options, duration_s=lasts_s, quality=None, concurrency=None)
+    teller.note(f"up to {MOST_TRIALS} runs; each: {announced(plain)}")
+    async with hosted(plain, around.api_key) as host:
+        return await _searched(plain, folder, replace(around, host=host), teller, least_attained_ratio, after)
+
+
+async def _searched(
+    plain: BenchOptions,
+    folder: Path,
+    around: Surroundings,
+    teller: Teller,
+    least_attained_ratio: float,
+    after: Callable[[Path], None],
+) -> tuple[RateSearch, list[Trial]]:
+    search, trials = RateSearch(plain.rate_req_s or FIRST_RATE_REQ_S), list[Trial]()
     while (rate_req_s := search.next_req_s()) is not None:
         asked = replace(plain, rate_req_s=rate_req_s, out=folder / f"{len(trials) + 1:02d}-rate-{rate_req_s:.4g}")
         path = await measure(asked, teller, around)
