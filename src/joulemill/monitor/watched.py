@@ -22,6 +22,7 @@ from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import TargetMeters
 from joulemill.monitor.series import PROCESS_START, CounterSeries, by_route, route_increases
 from joulemill.monitor.snapshot import NOT_YET, Interval, Percentiles, SiteFacts, TargetState, TokenKind
+from joulemill.servers.boundary import read_in_thread
 from joulemill.servers.metrics import Look, canonical, look
 
 #: A store's looks further apart than this many of its usual spacings leave a gap (assumed: two scrapes may fail).
@@ -77,7 +78,21 @@ class Watched:
             session, self.config.metrics_url, self.dialect, headers=headers, timeout_s=timeout_s, also=also
         )
         self.scrape_s = time.monotonic() - asked_s
-        return self.followed(seen)
+        return await read_in_thread(self.followed, seen)
+
+    def failed(self, reason: str) -> ServerSample:
+        """A look that raised ``reason``: none at all."""
+        self._fresh = Pages()
+        return ServerSample(time.monotonic(), time.time(), {}, reason)
+
+    def gave_up(self, reason: str) -> list[Interval]:
+        """What cannot be accounted, for ``reason``: the time since the last account is a gap; counting begins anew."""
+        sample = self.failed(reason)
+        since_s = self.since_mono_s
+        self._waiting.clear()
+        self._series, self._told, self.before = None, Pages(), None
+        self.reason, self.since_mono_s, self.failures = reason, sample.t_mono_s, self.failures + 1
+        return [gap(self.config.name, since_s, sample)] if sample.t_mono_s > since_s else []
 
     def followed(self, seen: Look) -> ServerSample:
         """``seen`` with counters that never fall; what else it told is kept until it is accounted."""
