@@ -111,9 +111,8 @@ def diagnose(seen: Evidence) -> Diagnosis:
     for reason in seen.client_reasons:
         cases["client"].settle(1.0, reason)
     if not seen.client_reasons:
-        late = "; ".join(seen.client_late)
-        slight = f"{late}: too little of a request's time to hold the rate up"
-        cases["client"].argue(0.0, slight if late else "on time by every signal that was seen")
+        late = f"{'; '.join(seen.client_late)}: too little of a request's time to hold the rate up"
+        cases["client"].argue(0.0, late if seen.client_late else "on time by every signal that was seen")
     answers = _answers(seen)
     _limits(cases, seen, _bearing(seen))
     _neighbours(cases["host_cpu"], seen)
@@ -241,9 +240,8 @@ def _waits(seen: Evidence) -> float | None:
 def _queue(seen: Evidence) -> str:
     parts = []
     if seen.waiting_ratio is not None:
-        parts.append(
-            f"requests waited in {seen.waiting_ratio:.0%} of the samples, {seen.waiting_count or 0:.1f} on average"
-        )
+        often, many = seen.waiting_ratio, seen.waiting_count or 0
+        parts.append(f"requests waited in {often:.0%} of the samples, {many:.1f} on average")
     if seen.slots_count is not None:
         parts.append(f"{seen.in_flight_count or 0:.1f} were in flight for {seen.slots_count:.3g} that the server holds")
     if seen.kv_use_ratio is not None:
@@ -342,9 +340,9 @@ def _widened(rate: Figure) -> Figure:
 
 def _ceiling_text(seen: Evidence, name: str) -> str:
     use = _use(seen, name)
-    return (
-        f"its ceiling is unknown ({use.reason})" if use.value is None else f"{use.value:.0%} of its ceiling was reached"
-    )
+    if use.value is None:
+        return f"its ceiling is unknown ({use.reason})"
+    return f"{use.value:.0%} of its ceiling was reached"
 
 
 def _use(seen: Evidence, name: str) -> Figure:
