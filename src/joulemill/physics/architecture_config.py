@@ -46,10 +46,15 @@ def architecture_from_config(
     hidden = fields.positive("hidden_size", "n_embd", "d_model", "dim", "model_dim")
     groups, extra = _groups(fields, family, hidden)
     built = _finished(fields, family, hidden, groups, extra)
-    if built.doubts and not approximate:
+    return built if approximate else refuse_doubts(built)
+
+
+def refuse_doubts(built: Architecture) -> Architecture:
+    """``built``, where all of its config is understood. Raises InputError that names what is not."""
+    if built.doubts:
         raise InputError(
-            f"the model config is not understood: {'; '.join(built.doubts)}. Its figures could be wrong by several "
-            "times; --approximate predicts all the same, with a wide interval"
+            f"the model is not understood: {'; '.join(built.doubts)}. Its figures could be wrong by several times; "
+            "--approximate predicts all the same, with a wide interval"
         )
     return built
 

@@ -204,7 +204,7 @@ def expert_layers(fields: Fields, family: Family, layers: int) -> set[int]:
     """Which layers route to experts; the others are dense."""
     listed = fields.indices("moe_layers", "moe_layers_enum", "moe_layer_indices", layers=layers)
     if listed is not None:
-        fields.get("interleave_moe_layer_step")
+        fields.get("interleave_moe_layer_step", "first_k_dense_replace", "moe_layer_freq")
         return listed
     for name in ("mlp_layer_types", "moe_layer_freq", "moe_layer_pattern"):
         if fields.is_list(name):

@@ -225,7 +225,8 @@ def _state_head_dim(fields: Fields, family: Family, hidden: int, heads: int) -> 
 
 def _selective_scan(fields: Fields, family: Family, hidden: int) -> SelectiveScan:
     expanded = int(hidden * fields.number_ratio("mamba_expand", "expand", default=2.0))
-    inner = (fields.integer("intermediate_size", default=0) if family.feed == "none" else 0) or expanded
+    own = ("mamba_intermediate_size", "intermediate_size") if family.feed == "none" else ("mamba_intermediate_size",)
+    inner = fields.integer(*own, default=0) or expanded
     rank = fields.get("mamba_dt_rank", "time_step_rank")
     automatic = rank is None or rank == "auto"
     return SelectiveScan(
