@@ -13,14 +13,17 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from joulemill.decisions.change import Change, change
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.reports import baseline_view, compare_views, html, plane
 from joulemill.reports.baseline import need_baseline, read_baseline, write_baseline
-from joulemill.reports.compare import Comparison, _by_intervals, compare, document, label
+from joulemill.reports.compare import TOO_FEW, Comparison, _by_intervals, compare, document, label, of_change
+from joulemill.reports.compare_views import shift_text
 from joulemill.reports.document import Report
 from joulemill.reports.samples import METRICS, of_report
 from joulemill.reports.serialise import to_json
+from tests.decisions.samples import sample
 from tests.reports.example import HOSTILE, altered, example, fig
 from tests.reports.test_views import Tags
 
@@ -62,7 +65,8 @@ def test_probability_is_that_of_the_sign() -> None:
     a, b = (Figure(v, "1", Basis.MEASURED, v - 0.196, v + 0.196, 0.95) for v in (1.0, 1.1))
     found = _by_intervals(a, b, sampled=True)
     assert found.real == pytest.approx(stats.norm.cdf(0.1 / (0.1 * math.sqrt(2))), abs=1e-4)
-    assert found.low == pytest.approx(0.1 - 1.96 * 0.1 * math.sqrt(2), abs=1e-3)
+    half = math.hypot(math.log(1.196 / 0.804) / 2, math.log(1.296 / 0.904) / 2)
+    assert found.low == pytest.approx(1.1 * math.exp(-half) - 1, abs=1e-6)
     assert _by_intervals(a, b, sampled=False).real is None
     assert _by_intervals(a, unknown("1", "none"), sampled=True).ratio is None
     assert _by_intervals(Figure(1.0, "1", Basis.MEASURED), b, sampled=True).method == "no interval"
@@ -166,3 +170,24 @@ def test_a_report_is_no_baseline_and_a_missing_file_says_what_to_do(tmp_path: Pa
     assert read_baseline(file) is None
     with pytest.raises(InputError, match="baseline set"):
         read_baseline(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("width", "method"), [(0.4, "intervals"), (0.7, "intervals"), (0.999, TOO_FEW), (1.3, TOO_FEW)]
+)
+def test_an_interval_of_a_ratio_never_falls_below_minus_one(width: float, method: str) -> None:
+    """Two figures of 1.0 and 0.3, each known to ± ``width``: in logarithms the change stays above −100 %."""
+    a, b = (Figure(v, "J/tok", Basis.MEASURED, v * (1 - width), v * (1 + width), 0.95) for v in (1.0, 0.3))
+    shift = _by_intervals(a, b, sampled=True)
+    assert shift.method == method and shift.ratio == pytest.approx(-0.7)
+    assert (shift.low is None) == (method == TOO_FEW)
+    if shift.low is not None and shift.high is not None:
+        assert -1.0 < shift.low < -0.7 < shift.high
+    assert ("too few" in shift_text(shift)) == (method == TOO_FEW)
+
+
+def test_two_repeats_far_apart_are_too_few() -> None:
+    base = [sample(0.5, seed=1), sample(5.0, seed=2)]
+    found = change(base, [sample(0.5, seed=3), sample(0.6, seed=4)])
+    assert isinstance(found, Change) and not found.telling
+    assert of_change(found).low is None and "too few" in shift_text(of_change(found))

@@ -15,11 +15,12 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -38,6 +39,8 @@ from joulemill.errors import InputError, JoulemillError, MachineError, ServerErr
 from joulemill.meters.meter import MeterContext, open_meters
 from joulemill.servers.openai import Endpoint, EndpointFacts, check_endpoint, open_session
 
+Result = TypeVar("Result")
+MAX_TRACEBACK_CHARS = 20_000
 AskQuality = Callable[[aiohttp.ClientSession, Endpoint, RunWriter, Endpoint | None], Awaitable[object]]
 DescribeModel = Callable[[EndpointFacts, Path | None], Mapping[str, Any]]
 
@@ -67,7 +70,7 @@ def run_measure(options: BenchOptions, teller: Teller | None = None, around: Sur
     return on_own_loop(measure(options, teller, around))
 
 
-def on_own_loop(work: Coroutine[Any, Any, Path]) -> Path:
+def on_own_loop(work: Coroutine[Any, Any, Result]) -> Result:
     """Run ``work`` on an event loop made for measuring."""
     with _tuned(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
@@ -121,6 +124,8 @@ class _Run:
             else:
                 with suppress(MachineError):
                     self.writer.close()
+                if self.watch is None or (self.engine is None and isinstance(sys.exc_info()[1], InputError)):
+                    self.writer.discard()  # it never began: an empty run is of no use, and stands in the way of --out
 
     async def _ended(self, body: asyncio.Task[None]) -> tuple[str, str | None]:
         """Wait for the body: how the run ended. What is the caller's to hear is raised, after it is written down."""
@@ -141,7 +146,19 @@ class _Run:
         except JoulemillError as fault:
             self._note_status("failed", str(fault))
             raise
+        except Exception as fault:
+            return self._surprised(fault)
         return "complete", None
+
+    def _surprised(self, fault: Exception) -> tuple[str, str]:
+        """What nobody foresaw ends the run as any fault does: with what was measured, and one line."""
+        reason = f"an error inside Joulemill ({type(fault).__name__}: {fault}); please report it, with events.jsonl"
+        with suppress(MachineError):
+            self.writer.event("traceback", text="".join(traceback.format_exception(fault))[-MAX_TRACEBACK_CHARS:])
+        if self.watch is None:
+            self._note_status("failed", reason)
+            raise MachineError(reason) from fault
+        return "failed", reason
 
     async def _cancellable(self, body: asyncio.Task[None]) -> None:
         self._task = body
@@ -208,7 +225,7 @@ class _Run:
             model |= self.around.describe_model(facts, host.gguf)
         self.manifest["model"] = model
         self.writer.manifest(self.manifest)
-        longest = self.options.input_lengths.bound_tok + self.options.output_lengths.bound_tok
+        longest = self.options.turns * (self.options.input_lengths.bound_tok + self.options.output_lengths.bound_tok)
         if self.options.trace is None and facts.max_context_tok is not None and longest > facts.max_context_tok:
             raise InputError(
                 f"a request may need {longest} tokens and the server's context for one is {facts.max_context_tok}: "
@@ -236,7 +253,7 @@ class _Run:
         self.manifest["prompt_line"] = {"overhead_tok": line.overhead_tok, "tok_word": line.tok_word}
         self.writer.manifest(self.manifest)
         await watch.counters()
-        await drive(engine, options, watch)
+        await drive(engine, options, watch, facts.max_context_tok)
         await watch.counters()
         self.writer.event("prompt_lengths", **engine.workload.mill.achieved())
         if self.around.ask_quality is not None:

@@ -22,6 +22,8 @@ from joulemill.ledger.interval import LEVEL, RatioInterval, ratio_interval
 
 #: Degrees of freedom that the interval of a bare figure is taken to have, whose windows are not known. Assumed.
 BARE_FREEDOM_COUNT = 10.0
+#: An interval whose ends lie further apart than this factor tells nothing: there are too few data for one.
+TELLING_FACTOR = 20.0
 #: Normal quantile of a two-sided interval at LEVEL.
 _TWO_SIDED = 1.959963984540054
 
@@ -69,6 +71,12 @@ class Change:
         if self.stderr_ratio <= 0.0:
             return 0.0 if distance > 0.0 else 1.0
         return float(stdtr(self.freedom_count, -distance / self.stderr_ratio))
+
+    @property
+    def telling(self) -> bool:
+        """Whether the two-sided 95 % interval is narrow enough to say anything."""
+        quantile: float = stdtrit(self.freedom_count, 0.975)
+        return 2.0 * float(quantile) * self.stderr_ratio <= math.log(TELLING_FACTOR)
 
     @property
     def real_ratio(self) -> float:

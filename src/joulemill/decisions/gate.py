@@ -134,6 +134,10 @@ def _energy(
     else:
         outcome, said = Outcome.UNDECIDED, f"the noise is too large to tell it from the allowed {_rise(terms)}"
     basis = sides[1].basis or Basis.MODELLED
+    if not found.telling:
+        figure = Figure(found.increase_ratio, "1", basis, reason="too few sub-windows or runs for an interval")
+        text = f"energy {found.increase_ratio:+.1%} (too few sub-windows or runs for an interval): {said}"
+        return Check(f"energy [{unit}]", outcome, *sides, figure, limit, text)
     figure = Figure(
         found.increase_ratio, "1", basis, found.bound_ratio(FALSE_RATIO), high, 1 - 2 * FALSE_RATIO,
         source="ln(new ÷ base), t-quantile",

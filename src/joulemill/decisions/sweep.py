@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import stdtrit
 
+from joulemill.decisions.change import TELLING_FACTOR
 from joulemill.figure import Basis, Figure, unknown, weakest
 
 LEVEL = 0.95
@@ -44,7 +45,15 @@ def _one(
     if spread is not None:
         quantile: float = stdtrit(freedom, 0.5 + LEVEL / 2)
         half = max(half, float(quantile) * spread / math.sqrt(len(known)))
+    if 2.0 * half > math.log(TELLING_FACTOR):
+        return Figure(value, known[0].unit, basis, reason=_too_few(logs))
     return Figure(value, known[0].unit, basis, value * math.exp(-half), value * math.exp(half), LEVEL)
+
+
+def _too_few(logs: np.ndarray) -> str:
+    apart = math.expm1(float(logs.max() - logs.min()))
+    runs = "1 run" if len(logs) == 1 else f"{len(logs)} runs that differ by up to {apart:.0%}"
+    return f"too few runs for an interval: {runs}; repeat them more often (--repeats)"
 
 
 def _within(known: Sequence[Figure]) -> float | None:

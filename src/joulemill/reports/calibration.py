@@ -45,7 +45,10 @@ def calibrate_runs(
             fit = fit_machine(prior, measured, at)
     except ValueError as fault:
         raise InputError(f"the runs cannot be fitted ({fault}); calibrate on longer ones") from fault
-    return Calibrated(fit.coefficients, fit.stderr, _widths(fit, len(rows)), tuple(str(r) for r in runs), PROFILE)
+    return Calibrated(
+        fit.coefficients, fit.stderr, _widths(fit, len(rows)), tuple(str(r) for r in runs), PROFILE,
+        rows[0].device.name, model,
+    )  # fmt: skip
 
 
 def _row(path: Path, model: str, device: str | Device, devices: int, precision: str | None) -> MeasuredRow:

@@ -16,13 +16,15 @@ SCHEMA = "joulemill-calibration-1"
 @dataclass(frozen=True)
 class Calibrated:
     """Coefficients by name; standard errors of the fitted ones' logarithms; half-widths (80 %) by quantity;
-    what it came from."""
+    what it came from. ``device``: what it is of; "" in files of before."""
 
     coefficients: Mapping[str, float]
     stderr: Mapping[str, float]
     widths: Mapping[str, float]
     runs: tuple[str, ...]
     profile: str
+    device: str = ""
+    model: str = ""
 
 
 def save_calibration(path: Path, found: Calibrated) -> None:
@@ -46,6 +48,8 @@ def load_calibration(path: Path) -> Calibrated:
             {str(k): float(v) for k, v in raw["widths"].items()},
             tuple(raw["runs"]),
             str(raw["profile"]),
+            str(raw.get("device") or ""),
+            str(raw.get("model") or ""),
         )
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: cannot be read as a calibration file ({error})") from error

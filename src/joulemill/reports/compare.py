@@ -15,12 +15,12 @@ from typing import Any
 
 from scipy.special import ndtr, ndtri
 
-from joulemill.decisions.change import Change, change
+from joulemill.decisions.change import TELLING_FACTOR, Change, change
 from joulemill.decisions.comparable import differences, same_sensor, unstated
 from joulemill.decisions.sample import Sample
 from joulemill.figure import Figure
 from joulemill.reports import rows
-from joulemill.reports.compare_latency import PERCENTILES, real_ratio
+from joulemill.reports.compare_latency import PERCENTILES, Z_95, real_ratio
 from joulemill.reports.document import Report
 from joulemill.reports.serialise import plain
 
@@ -44,6 +44,7 @@ _SAMPLED = {
     "output rate that met its targets",
     "accuracy",
 }
+TOO_FEW = "too few sub-windows or runs for an interval"
 _LATENCIES = ("ttft_s", "tpot_s", "e2e_s")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -160,6 +161,8 @@ def _over_time(sample: Sample, power: Figure) -> Sample:
 def of_change(found: Change) -> Shift:
     """A change of J/token as a shift with its two-sided 95 % interval."""
     low, high = found.bound_ratio(0.025), found.bound_ratio(0.975)
+    if not found.telling:
+        return Shift(found.increase_ratio, None, None, found.real_ratio, TOO_FEW)
     return Shift(found.increase_ratio, low, high, found.real_ratio, "sub-windows")
 
 
@@ -170,16 +173,30 @@ def _by_intervals(a: Figure, b: Figure, *, sampled: bool) -> Shift:
     if not sampled:
         return Shift(ratio, None, None, None, "no interval of the noise")
     errors = [_stderr(f) for f in (a, b)]
-    if any(e is None for e in errors):
+    if errors[0] is None or errors[1] is None:
         return Shift(ratio, None, None, None, "no interval")
-    error = math.hypot(*(e for e in errors if e is not None))
-    if error == 0.0:
-        return Shift(ratio, ratio, ratio, 0.5 if a.value == b.value else 1.0, "intervals")
-    real = float(ndtr(abs(b.value - a.value) / error))
-    half = 1.96 * error / abs(a.value) if a.value else None
-    if ratio is None or half is None:
-        return Shift(None, None, None, real, "intervals")
-    return Shift(ratio, ratio - half, ratio + half, real, "intervals")
+    error = math.hypot(errors[0], errors[1])
+    real = float(ndtr(abs(b.value - a.value) / error)) if error else 0.5 if a.value == b.value else 1.0
+    if a.value > 0.0 and b.value > 0.0:
+        return _in_logs(a, b, real)
+    return Shift(None, None, None, real, "a ratio needs two figures above 0")
+
+
+def _in_logs(a: Figure, b: Figure, real: float) -> Shift:
+    """ln(b ÷ a) with the errors of the logarithms: its interval can never reach down to −100 %."""
+    shift = math.log((b.value or 1.0) / (a.value or 1.0))
+    half = Z_95 * math.hypot(_log_stderr(a), _log_stderr(b))
+    if 2.0 * half > math.log(TELLING_FACTOR):
+        return Shift(math.expm1(shift), None, None, real, TOO_FEW)
+    return Shift(math.expm1(shift), math.expm1(shift - half), math.expm1(shift + half), real, "intervals")
+
+
+def _log_stderr(figure: Figure) -> float:
+    """Standard error of the logarithm: from its interval's own ends, or as a share where that reaches down to 0."""
+    quantile = float(ndtri(0.5 + (figure.level or 0.95) / 2))
+    if figure.low is not None and figure.high is not None and figure.low > 0.0:
+        return math.log(figure.high / figure.low) / 2 / quantile
+    return (_stderr(figure) or 0.0) / (figure.value or 1.0)
 
 
 def _stderr(figure: Figure) -> float | None:

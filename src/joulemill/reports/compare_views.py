@@ -8,7 +8,7 @@ from typing import Any
 
 from joulemill import __version__
 from joulemill.reports import plane, rows
-from joulemill.reports.compare import Comparison, Row, Shift, latency_lines
+from joulemill.reports.compare import TOO_FEW, Comparison, Row, Shift, latency_lines
 from joulemill.reports.tables import cell
 from joulemill.reports.wording import interval, percent, quantity, title
 
@@ -20,6 +20,8 @@ def shift_text(shift: Shift) -> str:
     if shift.ratio is None:
         return "–"
     between = "" if shift.low is None or shift.high is None else f" ({100 * shift.low:+.1f} to {100 * shift.high:+.1f})"
+    if shift.method == TOO_FEW:
+        between = " (too few to tell)"
     real = f"; {real_text(shift.real)}" if shift.real is not None else ""
     return f"{100 * shift.ratio:+.1f} %{between}{real}"
 

@@ -106,6 +106,11 @@ def answer(question: Question) -> Answer:
     )  # fmt: skip
     site = q.place()
     calibrated = load_calibration(Path(q.calibration)) if q.calibration else None
+    if calibrated is not None and calibrated.device and calibrated.device != device.name:
+        raise InputError(
+            f"--calibration {q.calibration} is of {calibrated.device}, and --device is {device.name}; "
+            "calibrate on runs of this device"
+        )
     prediction = _predicted(deployment, workload, profile, site, calibrated)
     return Answer(q, deployment, workload, profile, prediction, (*notes, *model.approximations))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from joulemill.figure import Basis
 from joulemill.ledger.account import Account
+from joulemill.ledger.continuity import outages
 from joulemill.ledger.record import Outcome, RunRecord
 from joulemill.reports import document as doc
 
@@ -23,6 +24,9 @@ def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: do
 def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
     if record.status != "complete":
         yield f"The run was {record.status}: {record.status_reason or 'no reason given'}. What was measured is kept."
+    broken = outages(record)
+    if broken:
+        yield f"The server was not one and the same all the time: {'; '.join(o.text for o in broken)}."
     told = counted.tokens.caching.finding() if counted.tokens and counted.tokens.caching else None
     if told is not None:
         yield f"The load met a cache of its own prompts: {told.detail}."
@@ -71,5 +75,7 @@ def _told(record: RunRecord) -> Iterator[str]:
         cpu_s, elapsed_s = event.get("cpu_s"), event.get("elapsed_s")
         if event.get("kind") == "metering" and cpu_s and elapsed_s and cpu_s > METERING_CORE_RATIO * elapsed_s:
             yield f"Metering itself took {cpu_s / elapsed_s:.1%} of one core; read the meters less often."
+        if event.get("kind") == "unwritable":
+            yield f"A line of {event.get('file')} could not be kept ({event.get('error')}): figures may lack it."
         if event.get("kind") in ("warning", "notice") and event.get("text"):
             yield str(event["text"])

@@ -27,6 +27,8 @@ METRICS = ("node", "site", "device", "request")
 _KINDS_OF_ENERGY = ("energy_j", "power_w")
 #: Facts of the model that change what a token costs, where the run knows them.
 _MODEL_FACTS = ("quantization", "dtype", "weight_byte")
+#: A window of less time, or with fewer requests ended in it, tells too little of the load to be judged. Assumed.
+SHORTEST_WINDOW_S, FEWEST_REQUESTS_COUNT = 5.0, 10
 _MEAN_LENGTHS = {"mean prompt": "mean prompt computed [tok]", "mean output": "mean output [tok]"}
 
 
@@ -72,7 +74,7 @@ def of_report(report: Report, metric: str, name: str) -> Sample:
         conditions=_conditions(report, metric),
         meters=frozenset(_meter_kind(m) for m in _energy_meters(report)),
         sensors=frozenset(_sensor(m) for m in _energy_meters(report)),
-        faults=_faults(report),
+        faults=faults_of(report),
         notes=_notes(report),
         run_id=report.run_id,
     )
@@ -188,7 +190,8 @@ def _sensor(meter: Mapping[str, Any]) -> str:
     return f"{_meter_kind(meter)} {meter.get('device')}"
 
 
-def _faults(report: Report) -> tuple[str, ...]:
+def faults_of(report: Report) -> tuple[str, ...]:
+    """Why nothing can be decided on a run: broken, invalid, drifting or too short."""
     found = []
     if report.status != "complete":
         found.append(f"the run was {report.status} ({report.status_reason or 'no reason given'})")
@@ -199,13 +202,25 @@ def _faults(report: Report) -> tuple[str, ...]:
             f"{report.tokens.cached_unexplained} of its prompt tokens came from a cache that had met them before the "
             "run: this is no measurement of computing them"
         )
+    if report.window.duration_s > 0.0:
+        found += _window_faults(report)
     return tuple(found)
+
+
+def _window_faults(report: Report) -> list[str]:
+    window, ended = report.window, report.requests.in_window
+    found = []
+    if not window.steady:
+        found.append(f"the window was not steady ({window.note or window.rule}); run longer, or leave out more warm-up")
+    if window.duration_s < SHORTEST_WINDOW_S:
+        found.append(f"the window is too short: {window.duration_s:.1f} s, at least {SHORTEST_WINDOW_S:g} s are needed")
+    if ended < FEWEST_REQUESTS_COUNT:
+        found.append(f"too few requests ended in the window: {ended}, at least {FEWEST_REQUESTS_COUNT} are needed")
+    return found
 
 
 def _notes(report: Report) -> tuple[str, ...]:
     found = []
-    if not report.window.steady:
-        found.append(f"the window was not steady: {report.window.note}")
     if not report.client.valid and not report.client.bottleneck:
         found.append("the client was late: " + "; ".join(report.client.reasons))
     if report.client.machine_quiet is False:

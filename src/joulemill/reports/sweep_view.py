@@ -83,7 +83,12 @@ def _proved(elasticity: Figure | None) -> str:
 def _said(figure: Figure) -> str:
     if figure.value is None:
         return f"unknown: {figure.reason}" if figure.reason else "unknown"
-    return " ".join(t for t in (quantity(figure.value, figure.unit), interval(figure)) if t)
+    few = "(too few runs)" if _too_few(figure) else ""
+    return " ".join(t for t in (quantity(figure.value, figure.unit), interval(figure), few) if t)
+
+
+def _too_few(figure: Figure) -> bool:
+    return figure.low is None and (figure.reason or "").startswith("too few runs")
 
 
 def notes(found: SweepResult) -> tuple[str, ...]:
@@ -95,6 +100,9 @@ def notes(found: SweepResult) -> tuple[str, ...]:
         lines.append("1: the rate follows what was changed, so it binds. 0: it does not. The interval says how sure.")
         if any(p.energy_elasticity is not None for p in found.points):
             lines.append("J/tok: by how many per cent it changes for 1 % more of what was changed.")
+    few = next((f for p in found.points for _, get in PANELS if _too_few(f := get(p))), None)
+    if few is not None:
+        lines.append(f"Where no interval stands: {few.reason}.")
     lines += [f"Left out: {text}." for p in found.points for text in p.left_out]
     if found.kind == "sweep" and not all(p.valid for p in found.points if p.runs):
         lines.append("Hollow dots: the client was the bottleneck there; the knee does not count them.")

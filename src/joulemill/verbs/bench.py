@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import EXIT_INTERRUPTED, InputError
+from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError
 from joulemill.streams import print_json
 from joulemill.units import parse_quantity
+from joulemill.verbs.find_rate import find_arguments, search_rate
 from joulemill.verbs.site import keep_grid, site_of
 from joulemill.verbs.sweep import run_several, sweep_arguments
 
 if TYPE_CHECKING:
     from joulemill.bench.options import BenchOptions
+    from joulemill.reports.baseline import Baseline
 
 #: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
 KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
@@ -26,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _server_arguments(parser.add_argument_group("server"))
     _load_arguments(parser.add_argument_group("load"))
     _account_arguments(parser.add_argument_group("energy, site, targets"))
-    sweep_arguments(parser.add_argument_group("several runs"))
+    several = parser.add_argument_group("several runs")
+    sweep_arguments(several)
+    find_arguments(several)
     out = parser.add_argument_group("results")
     out.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: a new one under runs/)")
     out.add_argument("--html", type=Path, metavar="FILE", help="also write the offline HTML page")
@@ -79,6 +85,15 @@ def _load_arguments(group: Any) -> None:
         "--burstiness", default="1", metavar="X", help="gaps of --rate: 1 Poisson, <1 bursty, inf constant"
     )
     group.add_argument("--trace", type=Path, metavar="FILE", help="replay CSV or JSONL: time, input and output tokens")
+    group.add_argument("--speed", default="1", metavar="X", help="replay --trace X times as fast (default: 1)")
+    group.add_argument(
+        "--length-scale", default="1", metavar="X[,Y]", help="factor of the trace's lengths, or of input and output"
+    )
+    group.add_argument("--turns", type=int, default=1, metavar="N", help="conversations of N turns in a closed loop")
+    group.add_argument("--think", default="0s", metavar="TIME", help="between an answer and the next turn")
+    group.add_argument(
+        "--until", metavar="X%", help="end once the rate's 95 %% interval is within X%% (at most --duration, 15 min)"
+    )
     group.add_argument("--duration", metavar="TIME", help="length of the load, e.g. 90s (default: 60 s)")
     group.add_argument("--requests", type=int, metavar="N", help="end after N requests")
     group.add_argument("--warmup", default="8s", metavar="TIME", help="first part of the load, left out (default: 8 s)")
@@ -116,17 +131,39 @@ def _account_arguments(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted, with what was measured kept."""
-    from joulemill.verbs.report import baseline_of, print_terminal, write_page
+    from joulemill.bench.preflight import check_before, check_page
+    from joulemill.verbs.report import baseline_of
 
     options, baseline = options_of(args), baseline_of(args.baseline)
-    if args.sweep or args.probe:
+    check_before(replace(options, out=None) if _several(args) else options)
+    check_page(args.html)
+    if args.find_rate:
+        return search_rate(args, options)
+    if _several(args):
         return run_several(args, options)
+    _import_reports()
     folder = _measure(options)
-    keep_grid(folder)
+    try:
+        return _reported(args, folder, baseline)
+    except JoulemillError:
+        sys.stderr.write(f"joulemill bench: the run is kept in {folder}\n")
+        raise
+    except Exception as fault:
+        raise MachineError(
+            f"the run is kept in {folder}, but its report cannot be made ({type(fault).__name__}: {fault}): please "
+            f"report it; after an update: joulemill report {folder}"
+        ) from fault
+
+
+def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None) -> int:
+    """Analyse and print what was measured; the exit code."""
     from joulemill.bench.reading import read_run
     from joulemill.reports.analyse import analyse
     from joulemill.reports.serialise import plain
+    from joulemill.verbs.report import print_terminal, write_page
 
+    if read_run(folder).status != "interrupted":  # who stops a run does not wait for the grid's answer
+        keep_grid(folder)
     report = analyse(read_run(folder))
     if args.html:
         write_page(report, args.html, baseline, folder)
@@ -140,9 +177,23 @@ def run(args: argparse.Namespace) -> int:
     return {"complete": 0, "failed": 1}.get(report.status, EXIT_INTERRUPTED)
 
 
+def _import_reports() -> None:
+    """What the report needs, imported before the load: a run that is stopped ends within seconds, report and all."""
+    for name in ("joulemill.bench.reading", "joulemill.reports.analyse", "joulemill.reports.terminal", "rich.table"):
+        importlib.import_module(name)
+
+
+def _several(args: argparse.Namespace) -> bool:
+    kinds = [bool(args.sweep), args.probe, args.find_rate]
+    if sum(kinds) > 1:
+        raise InputError("--sweep, --probe and --find-rate are kinds of series; give one of them")
+    return any(kinds)
+
+
 def _measure(options: BenchOptions) -> Path:
     """Measure the machine's ceilings where the server will be ours, then the run."""
     from joulemill.bench.microbench import measure_ceilings
+    from joulemill.bench.preflight import announced
     from joulemill.bench.progress import ProgressBar
     from joulemill.bench.quality import asker
     from joulemill.bench.run import Surroundings, run_measure
@@ -152,6 +203,7 @@ def _measure(options: BenchOptions) -> Path:
         if options.url is None:
             progress.phase("ceilings", None)
             ceilings = measure_ceilings(options.threads)
+        progress.note(announced(options))
         around = Surroundings(machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key())
         return run_measure(options, progress, around)
 
@@ -202,6 +254,7 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         quality_stated=stated,
         out=args.out,
         device=_device(args),
+        **_shape(args),
         salt=args.salt,
         metrics_url=args.metrics_url,
         headers=parse_headers(args.header),
@@ -211,6 +264,21 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         architecture_path=args.architecture,
         architecture=read_architecture(args.architecture),
     )
+
+
+def _shape(args: argparse.Namespace) -> dict[str, Any]:
+    """How a trace is changed, conversations, and when the load ends by itself."""
+    scales = [parse_quantity(word, "", name="--length-scale") for word in args.length_scale.split(",")]
+    if not 1 <= len(scales) <= 2:
+        raise InputError(f"--length-scale {args.length_scale!r}: write one factor, or two as INPUT,OUTPUT")
+    return {
+        "trace_speed_ratio": parse_quantity(args.speed, "", name="--speed"),
+        "input_scale_ratio": scales[0],
+        "output_scale_ratio": scales[-1],
+        "turns": args.turns,
+        "think_s": parse_quantity(args.think, "s", name="--think"),
+        "until_ratio": None if args.until is None else parse_quantity(args.until, "", name="--until"),
+    }
 
 
 def _seconds(text: str | None, name: str) -> float | None:

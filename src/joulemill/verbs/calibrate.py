@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from joulemill.errors import MachineError
 from joulemill.streams import print_json
 
 
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", required=True, metavar="NAME", help="device of the catalogue, or a TOML file")
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="devices that served it (default 1)")
     parser.add_argument("--precision", metavar="FORMAT", help="format of the weights (default: as released)")
+    parser.add_argument("--force", action="store_true", help="fit though a run names another model or device")
     parser.add_argument("--out", type=Path, default=Path("calibration.json"), metavar="FILE", help="where to write it")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
@@ -28,9 +30,15 @@ def run(args: argparse.Namespace) -> int:
 
     from joulemill.reports.calibration import calibrate_runs
     from joulemill.reports.calibration_file import save_calibration
+    from joulemill.reports.calibration_match import refuse_other_runs
 
+    if not args.force:
+        refuse_other_runs(args.runs, args.model, args.device, args.devices)
     found = calibrate_runs(args.runs, args.model, args.device, args.devices, args.precision)
-    save_calibration(args.out, found)
+    try:
+        save_calibration(args.out, found)
+    except OSError as fault:
+        raise MachineError(f"{args.out}: cannot be written ({fault.strerror}); choose another --out FILE") from fault
     if args.json:
         print_json(asdict(found) | {"file": str(args.out)})
         return 0

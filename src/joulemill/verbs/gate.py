@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError
 from joulemill.streams import print_json
-from joulemill.units import parse_quantity
+from joulemill.units import parse_ratio
 
 if TYPE_CHECKING:
     from joulemill.decisions.gate import Terms
     from joulemill.decisions.sample import Sample
 
+#: A rise that is allowed on purpose; more is no gate.
+MOST_INCREASE_RATIO = 10.0
 METRICS = ("node", "site", "device", "request")
 
 
@@ -78,8 +80,8 @@ def sides(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 def _terms(args: argparse.Namespace) -> Terms:
     from joulemill.decisions.gate import Terms
 
-    allowed = parse_quantity(args.max_increase, "", name="--max-increase")
-    if not 0.0 < allowed < 10.0:
+    allowed = parse_ratio(args.max_increase, name="--max-increase", most=MOST_INCREASE_RATIO)
+    if not allowed > 0.0:
         raise InputError(f"--max-increase {args.max_increase}: write a share above 0, such as 5%")
     return Terms(
         allowed,
@@ -92,12 +94,7 @@ def _terms(args: argparse.Namespace) -> Terms:
 
 
 def _share(text: str | None, name: str) -> float | None:
-    if text is None:
-        return None
-    value = parse_quantity(text, "", name=name)
-    if not 0.0 <= value <= 1.0:
-        raise InputError(f"{name} {text}: write a share between 0 and 1, such as 0.9 or 90%")
-    return value
+    return None if text is None else parse_ratio(text, name=name)
 
 
 def _samples(paths: list[Path], metric: str) -> list[Sample]:
@@ -111,6 +108,9 @@ def _samples(paths: list[Path], metric: str) -> list[Sample]:
 def _plan(base: list[Sample], terms: Terms, checks: int) -> Any:
     from joulemill.decisions.run_length import plan_length
 
+    faults = [f"{s.name}: {f}" for s in base for f in s.faults]
+    if faults:
+        return f"no plan is made from a base that is not sound: {'; '.join(faults)}"
     return plan_length(base, terms.max_increase_ratio, checks_count=checks)
 
 
