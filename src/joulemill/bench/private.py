@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
@@ -14,7 +14,7 @@ def private_folder(path: Path) -> None:
     path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
 
 
-def open_private(path: Path, mode: str) -> TextIO:
+def open_private(path: Path, mode: str) -> IO[str]:
     """``path`` as a text file to write; where it is new, its owner alone may read it."""
     return open(path, mode, encoding="utf-8", newline="\n", opener=lambda p, flags: os.open(p, flags, FILE_MODE))
 
