@@ -27,6 +27,32 @@ SITE_FIELDS = {
 #: A period beyond a day is a slip (assumed).
 MOST_S = 86_400.0
 
+#: A target's labels, and characters of a name (assumed): Kubernetes allows 253 for its names.
+MOST_LABELS, MOST_NAME_CHARS = 128, 400
+
+
+def fit(text: str) -> str:
+    """``text`` where it can be a name: of bounded length, of characters that can be shown and kept. Else ValueError."""
+    if len(text) > MOST_NAME_CHARS:
+        raise ValueError(f"a text of {len(text)} characters, at most {MOST_NAME_CHARS} are taken")
+    if not text.replace("\u00a0", " ").isprintable():
+        raise ValueError("must hold no control characters")
+    return text
+
+
+def http_address(url: str, credential: str) -> str:
+    """``url`` where it is a http or https address without a password in it. Else ValueError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("must be a http:// or https:// address") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError("must be a http:// or https:// address")
+    if "@" in parts.netloc:
+        raise ValueError(f"must hold no password; name an environment variable in {credential}")
+    return url
+
 
 class SiteConfig(BaseModel):
     """A site as it states itself; what is left out stays unknown. ``*_by_hour_*``: 24 values, by hour (UTC).
@@ -94,12 +120,19 @@ class TargetConfig(BaseModel):
     @field_validator("metrics_url")
     @classmethod
     def _http(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be a http:// or https:// address")
-        if parts.username or parts.password:
-            raise ValueError("must hold no password; name an environment variable in token_env")
-        return url
+        return http_address(url, "token_env")
+
+    @field_validator("name", "model", "site")
+    @classmethod
+    def _names(cls, text: str) -> str:
+        return fit(text)
+
+    @field_validator("labels")
+    @classmethod
+    def _labels(cls, labels: dict[str, str]) -> dict[str, str]:
+        if len(labels) > MOST_LABELS:
+            raise ValueError(f"{len(labels)} labels, at most {MOST_LABELS} are taken")
+        return {fit(k): fit(v) for k, v in labels.items()}
 
     @model_validator(mode="after")
     def _targets(self) -> TargetConfig:
@@ -128,8 +161,10 @@ class TargetConfig(BaseModel):
 class DiscoverConfig(BaseModel):
     """Where more targets are told: a ``file`` that is read again, an ``http_sd_url``, or a ``kubernetes_url``.
 
-    ``model``, ``site`` and ``token_env`` (for the targets' own pages) stand where a document does not say them.
-    ``source_token_env`` or ``source_token_file`` and ``ca_file`` are for the source itself.
+    ``model`` and ``site`` stand where a document does not say them. ``token_env`` is for the targets' own pages; it is
+    sent to hosts that ``allow_hosts`` names alone (addresses, networks, names, ``*.llm.svc``). ``meters``: SPECs by a
+    target's name or host, since a document may name none. ``source_token_env`` or ``source_token_file`` and ``ca_file``
+    are for the source itself.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -142,9 +177,16 @@ class DiscoverConfig(BaseModel):
     path: str = "/metrics"
     port: int | None = Field(default=None, ge=1, le=65535)
     token_env: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    meters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     source_token_env: str | None = None
     source_token_file: Path | None = None
     ca_file: Path | None = None
+
+    @field_validator("http_sd_url", "kubernetes_url")
+    @classmethod
+    def _web(cls, url: str | None) -> str | None:
+        return url if url is None else http_address(url, "source_token_env")
 
     @model_validator(mode="after")
     def _one(self) -> DiscoverConfig:
@@ -220,7 +262,9 @@ def load_config(path: Path) -> MonitorConfig:
         return _config(tables, path.parent)
     except OSError as fault:
         raise InputError(f"{path}: cannot be read: {fault.strerror}") from None
-    except (ValueError, RecursionError, InputError) as fault:
+    except RecursionError:
+        raise InputError(f"{path}: it is nested too deep") from None
+    except (ValueError, InputError) as fault:
         raise InputError(f"{path}: {plain(fault, tables) if isinstance(fault, ValueError) else fault}") from None
 
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from joulemill.catalog.dialect import Dialect, dialect
 from joulemill.ledger.record import ServerSample
-from joulemill.monitor.accounting import Totals, gap, observed
+from joulemill.monitor.accounting import Totals, away_s, gap, observed
 from joulemill.monitor.config import TargetConfig
 from joulemill.monitor.counters import increase_count, mean_tok
 from joulemill.monitor.explain import Context, explained
@@ -22,6 +22,7 @@ from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import TargetMeters
 from joulemill.monitor.series import PROCESS_START, CounterSeries, by_route, route_increases
 from joulemill.monitor.snapshot import NOT_YET, Interval, Percentiles, SiteFacts, TargetState, TokenKind
+from joulemill.servers.boundary import read_in_thread
 from joulemill.servers.metrics import Look, canonical, look
 
 #: A store's looks further apart than this many of its usual spacings leave a gap (assumed: two scrapes may fail).
@@ -61,11 +62,15 @@ class Watched:
         self._fresh = self._told = Pages()
         self._waiting: deque[tuple[Interval, float, float]] = deque()
 
-    def resume(self, stored: StoredTotals | None) -> None:
-        """Go on from what was kept; the time since then nobody observed."""
+    def resume(self, stored: StoredTotals | None, left_mono_s: float | None = None) -> None:
+        """Go on from what was kept; the time since then nobody observed.
+
+        ``left_mono_s``: when this very process let it go. Else two wall clocks tell, and either may have been wrong.
+        """
         if stored is not None:
             self.totals.restore(stored)
-            self.since_mono_s = time.monotonic() - max(time.time() - stored.last_end_s, 0.0)
+            now_s = time.monotonic()
+            self.since_mono_s = now_s - away_s(stored.last_end_s, time.time()) if left_mono_s is None else left_mono_s
 
     async def sample(self, session: aiohttp.ClientSession, timeout_s: float) -> ServerSample:
         """One look. Once the server's dialect is known, later pages are read for its names alone."""
@@ -77,7 +82,21 @@ class Watched:
             session, self.config.metrics_url, self.dialect, headers=headers, timeout_s=timeout_s, also=also
         )
         self.scrape_s = time.monotonic() - asked_s
-        return self.followed(seen)
+        return await read_in_thread(self.followed, seen)
+
+    def failed(self, reason: str) -> ServerSample:
+        """A look that raised ``reason``: none at all."""
+        self._fresh = Pages()
+        return ServerSample(time.monotonic(), time.time(), {}, reason)
+
+    def gave_up(self, reason: str) -> list[Interval]:
+        """What cannot be accounted, for ``reason``: the time since the last account is a gap; counting begins anew."""
+        sample = self.failed(reason)
+        since_s = self.since_mono_s
+        self._waiting.clear()
+        self._series, self._told, self.before = None, Pages(), None
+        self.reason, self.since_mono_s, self.failures = reason, sample.t_mono_s, self.failures + 1
+        return [gap(self.config.name, since_s, sample)] if sample.t_mono_s > since_s else []
 
     def followed(self, seen: Look) -> ServerSample:
         """``seen`` with counters that never fall; what else it told is kept until it is accounted."""

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", metavar="FILE", type=Path, help="keep the history in this SQLite file")
     parser.add_argument("--store-max", metavar="SIZE", default="2 GB", help="the file's bound (default: 2 GB)")
     parser.add_argument("--raw-days", metavar="N", type=float, default=1.0, help="keep single intervals so long")
+    parser.add_argument(
+        "--takeover", action="store_true",
+        help="keep the history also where another monitor does; that one then keeps nothing any more",
+    )  # fmt: skip
     parser.add_argument("--otlp", action="store_true", help="also export by OTLP (OTEL_EXPORTER_OTLP_ENDPOINT)")
     parser.add_argument("--for", dest="duration", metavar="TIME", help="end after this time, e.g. 60s (default: never)")
     parser.add_argument("--once", action="store_true", help="end when each target was scraped twice, and show it")
@@ -140,7 +144,7 @@ def _history(args: argparse.Namespace) -> History:
         raise InputError(f"--store-max {args.store_max}: it must be at least 1 MB, e.g. 2 GB")
     if not 0 < args.raw_days < math.inf:
         raise InputError(f"--raw-days {args.raw_days:g}: it must be a number of days, more than 0")
-    return History.open(args.store, max_bytes=int(most), raw_days=args.raw_days)
+    return History.open(args.store, max_bytes=int(most), raw_days=args.raw_days, takeover=args.takeover)
 
 
 def _app(monitor: Starting, history: History | None, token: str | None) -> Any:
@@ -150,14 +154,28 @@ def _app(monitor: Starting, history: History | None, token: str | None) -> Any:
     return create_app(monitor, history, token, lambda name: levers_of(monitor.snapshot(), name))
 
 
-def _reload(monitor: Monitor, again: Callable[[], MonitorConfig]) -> None:
+async def _reload(monitor: Monitor, again: Callable[[], MonitorConfig]) -> None:
     """A faulty configuration changes nothing and is told; the page and /metrics show it too."""
+    from joulemill.servers.boundary import reason_of
+
     try:
-        monitor.reload(again())
+        await monitor.reload(await asyncio.to_thread(again))
         sys.stderr.write("configuration read again\n")
-    except JoulemillError as fault:
-        monitor.config_error = str(fault)
-        sys.stderr.write(f"{fault}; the configuration before it stands\n")
+    except Exception as fault:
+        monitor.fault("configuration", reason_of(fault))
+        sys.stderr.write(f"{reason_of(fault)}; the configuration before it stands\n")
+
+
+def _on_hangup(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do ``work`` at each SIGHUP."""
+    going: set[asyncio.Task[None]] = set()
+
+    def begin() -> None:
+        task = loop.create_task(work())
+        going.add(task)
+        task.add_done_callback(going.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, begin)
 
 
 async def _watch(
@@ -193,7 +211,7 @@ async def _monitored(
         return
     loop = asyncio.get_running_loop()
     if again is not None:
-        loop.add_signal_handler(signal.SIGHUP, _reload, monitor, again)
+        _on_hangup(loop, lambda: _reload(monitor, again))
     duration_s, once = until
     if duration_s is not None:
         loop.call_later(duration_s, stop.set)
