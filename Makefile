@@ -68,6 +68,10 @@ real-servers: $(VENV)/.test
 	if test -e $(VLLM_VENV)/.ready; then \
 	  JOULEMILL_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -s tests/real_servers $(TEST); fi
 
+# Mutated inputs for every parser, a minute in all; FUZZ="--inputs 200000" for so many of each.
+fuzz: $(VENV)/.test
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
+
 lint: $(VENV)/.lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
