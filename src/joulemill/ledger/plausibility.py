@@ -9,6 +9,7 @@ A reading that cannot be is unknown: never counted, never clamped. Who uses it:
     token_fault(count_tok, duration_s, kind=…)           tokens of an interval, by a server's counter or usage
     most_w(scope, limit_w)                               the largest power believed of a board, node, server, site
     power_limits_w(channels, readings)                   boards' own power limits by device, to pass as ``limit_w``
+    plausible_record(record)                             a run whose impossible readings have failed, for other readers
 
 ``limit_w`` is the power limit or TDP of *one* thing that the channel meters, from the device itself or its data sheet;
 without it an absolute bound of its scope stands in. All are cheap enough to be called for every reading. Pure.
@@ -18,12 +19,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from joulemill.ledger.reasons import Reason
-from joulemill.ledger.record import Channel, Quantity, Reading, Scope
+from joulemill.ledger.record import Channel, Quantity, Reading, RunRecord, Scope
 
 Mask = NDArray[np.bool_]
 
@@ -90,6 +92,7 @@ def reading_fault(
     """Why ``value``, in SI, cannot be a reading of ``quantity``; None where it can. A missing value has failed."""
     if value is None:
         return Reason.READ_FAILED
+    value = number(value)
     if not math.isfinite(value):
         return Reason.NOT_FINITE
     if is_blank(value, counter=quantity in _COUNTERS):
@@ -98,6 +101,14 @@ def reading_fault(
         return Reason.NEGATIVE
     least, most = _bounds(quantity, scope, limit_w)
     return None if least <= value <= most else Reason.IMPLAUSIBLE
+
+
+def number(value: float | None) -> float:
+    """``value`` as a float: NaN where there is none, infinite for an integer that no float holds."""
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:
+        return math.inf
 
 
 def reading_faults(
@@ -170,6 +181,7 @@ def rise_fault(
     step_j: float = 0.0,
 ) -> Reason | None:
     """Why ``energy_j`` cannot have been taken in ``duration_s``; None where it can. ``step_j``: a counter's step."""
+    energy_j = number(energy_j)
     if not math.isfinite(energy_j):
         return Reason.NOT_FINITE
     if energy_j < 0.0:
@@ -199,10 +211,35 @@ def token_fault(
     kind        "output" or "prompt" (cached ones included)
     most_tok_s  what this server can do, where it is known; it is taken as it is
     """
+    count_tok = number(count_tok)
     if not math.isfinite(count_tok) or count_tok < 0.0:
         return Reason.IMPLAUSIBLE_TOKENS
     rate_tok_s = MOST_RATE_TOK_S[kind] if most_tok_s is None else most_tok_s
     return Reason.IMPLAUSIBLE_TOKENS if count_tok > rate_tok_s * max(duration_s, 1.0) else None
+
+
+def plausible_record(record: RunRecord) -> RunRecord:
+    """``record`` whose impossible readings have failed, with the reason as their error; the same one where none are.
+
+    For those who look at readings themselves. ``ledger.account`` takes the record as it was written.
+    """
+    of = {c.id: (c.quantity, c.scope) for c in record.channels}
+    faults = {
+        i: fault
+        for i, r in enumerate(record.readings)
+        if r.value is not None and r.channel in of and (fault := _fault_of(r, *of[r.channel])) is not None
+    }
+    if not faults:
+        return record
+    readings = (
+        replace(r, value=None, error=f"{faults[i].value}: {number(r.value):.6g}") if i in faults else r
+        for i, r in enumerate(record.readings)
+    )
+    return replace(record, readings=tuple(readings))
+
+
+def _fault_of(r: Reading, quantity: Quantity, scope: Scope) -> Reason | None:
+    return reading_fault(quantity, r.value, scope=scope)
 
 
 def power_limits_w(channels: Iterable[Channel], readings: Iterable[Reading]) -> dict[str, float]:

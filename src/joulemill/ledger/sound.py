@@ -7,7 +7,6 @@ not finite. A request whose count is unknown keeps its life and its times; its t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -70,15 +69,15 @@ def _output_finding(lost: Sequence[RequestRecord], every: int) -> Finding:
 def _sound(r: RequestRecord) -> RequestRecord:
     output = r.output_tok if _within(r.output_tok, _most_output_tok(r)) else None
     prompt = r.prompt_tok if _within(r.prompt_tok, PROMPT_MOST_TOK) else None
-    cached = r.cached_tok if _within(r.cached_tok, math.inf if r.prompt_tok is None else prompt or 0) else None
-    reasoning = r.reasoning_tok if _within(r.reasoning_tok, math.inf if output is None else output) else None
+    cached = r.cached_tok if _within(r.cached_tok, PROMPT_MOST_TOK if r.prompt_tok is None else prompt or 0) else None
+    reasoning = r.reasoning_tok if _within(r.reasoning_tok, PROMPT_MOST_TOK if output is None else output) else None
     if (output, prompt, cached, reasoning) == (r.output_tok, r.prompt_tok, r.cached_tok, r.reasoning_tok):
         return r
     return replace(r, output_tok=output, prompt_tok=prompt, cached_tok=cached, reasoning_tok=reasoning)
 
 
 def _within(count: float | None, most: float) -> bool:
-    return count is None or (math.isfinite(count) and 0 <= count <= most)
+    return count is None or 0 <= count <= most  # also of an integer beyond any float, or NaN
 
 
 def _most_output_tok(r: RequestRecord) -> float:

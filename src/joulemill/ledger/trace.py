@@ -11,7 +11,6 @@ that stretch of time is broken, and no window may touch it. Pure.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from joulemill.figure import Basis
 from joulemill.ledger.counter import Broken, standstills, unrolled
 from joulemill.ledger.identity import Identity, identity_of, interleaved
-from joulemill.ledger.plausibility import most_w, power_limits_w, reading_faults
+from joulemill.ledger.plausibility import most_w, number, power_limits_w, reading_faults
 from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 
@@ -144,8 +143,8 @@ class _Clean:
 
 
 def _clean(channel: Channel, readings: Sequence[Reading], limit_w: float | None) -> _Clean:
-    t = np.array([r.t_mono_s for r in readings], dtype=float)
-    v = np.array([math.nan if r.value is None else r.value for r in readings], dtype=float)
+    t = np.array([number(r.t_mono_s) for r in readings], dtype=float)
+    v = np.array([number(r.value) for r in readings], dtype=float)
     good = np.isfinite(t)
     failed: list[tuple[float, Reason]] = []
     examples: dict[Reason, str] = {}
@@ -183,12 +182,12 @@ def _asleep(channel: Channel, v: Floats) -> NDArray[np.bool_]:
 def _example(channel: Channel, r: Reading, reason: Reason, limit_w: float | None) -> str:
     if r.value is None:
         return r.error or "no value"
-    unit = _UNIT[channel.quantity]
+    unit, value = _UNIT[channel.quantity], number(r.value)
     if reason is Reason.BLANK:
-        return f"{r.value:.6g} {unit}, the vendor's mark for none"
+        return f"{value:.6g} {unit}, the vendor's mark for none"
     if reason is Reason.IMPLAUSIBLE and channel.quantity is Quantity.POWER:
-        return f"{r.value:.6g} {unit}, where at most {most_w(channel.scope, limit_w):.4g} W are believed"
-    return f"{r.value:.6g} {unit}"
+        return f"{value:.6g} {unit}, where at most {most_w(channel.scope, limit_w):.4g} W are believed"
+    return f"{value:.6g} {unit}"
 
 
 def _untimed(channel: Channel, t: Floats) -> list[Finding]:
