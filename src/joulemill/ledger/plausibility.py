@@ -44,6 +44,8 @@ MOST_POWER_W: Mapping[Scope, float] = {
 #: A sensor's share of its board's limit below which it is dead while tokens are made; idle boards draw 7 % and more
 #: of theirs (H100 70 of 700 W, L4 12 of 72 W). Assumed.
 DEAD_RATIO = 0.01
+#: The least that a board or a node draws while it makes tokens [W]: the smallest boards that do draw two. Assumed.
+LEAST_SERVING_W: Mapping[Scope, float] = {Scope.DEVICE: 1.0, Scope.NODE: 1.0}
 #: Least and most that other quantities can be, in their SI unit. Assumed: silicon stops below 130 °C, no processor's
 #: clock reaches 10 GHz; a utilization is rounded up by some exporters.
 RANGES: Mapping[Quantity, tuple[float, float]] = {
@@ -191,16 +193,23 @@ def rise_fault(
 
 
 def dead_sensor(
-    energy_j: float, output_tok: float, duration_s: float, *, limit_w: float | None = None, resolution_j: float = 0.0
+    energy_j: float,
+    output_tok: float,
+    duration_s: float,
+    *,
+    scope: Scope = Scope.DEVICE,
+    limit_w: float | None = None,
+    resolution_j: float = 0.0,
 ) -> bool:
     """Whether a sensor that says ``energy_j`` is dead, since its server made ``output_tok`` tokens meanwhile.
 
-    Exactly 0 W, a counter that stands still, or less than ``DEAD_RATIO`` of the board's limit (a unit off by 1,000).
+    Exactly 0 W, a counter that stands still, less than anything of its scope draws then, or less than ``DEAD_RATIO`` of
+    the board's limit (a unit off by 1,000).
     """
     if output_tok <= 0.0 or duration_s <= 0.0:
         return False
-    floor_j = 0.0 if limit_w is None else DEAD_RATIO * limit_w * duration_s
-    return energy_j <= 0.0 or energy_j + resolution_j < floor_j
+    least_w = max(LEAST_SERVING_W.get(scope, 0.0), 0.0 if limit_w is None else DEAD_RATIO * limit_w)
+    return energy_j <= 0.0 or energy_j + resolution_j < least_w * duration_s
 
 
 def token_fault(

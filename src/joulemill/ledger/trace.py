@@ -11,6 +11,7 @@ that stretch of time is broken, and no window may touch it. Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -31,6 +32,7 @@ CLOCK_REACH_S = 15.0
 #: A larger share of readings without a time refuses a gauge. Assumed.
 UNTIMED_MOST_RATIO = 0.05
 #: What a figure of a reading that cannot be is told in.
+_FACTS = ("resolution", "update_period_s", "max_range", "rel_error", "clock_skew_s", "sampled_ratio")
 _UNIT = {Quantity.ENERGY: "J", Quantity.POWER: "W"}
 
 
@@ -91,7 +93,7 @@ def traces(channels: Iterable[Channel], readings: Iterable[Reading], board_w: fl
 
     board_w   power limit (TDP) of one device by its data sheet; the larger of it and what the device itself states
     """
-    channels, readings = tuple(channels), tuple(readings)
+    channels, readings = tuple(map(_sound, channels)), tuple(readings)
     by_channel: dict[str, list[Reading]] = {}
     for r in readings:
         by_channel.setdefault(r.channel, []).append(r)
@@ -101,6 +103,16 @@ def traces(channels: Iterable[Channel], readings: Iterable[Reading], board_w: fl
         for c in channels
         if c.quantity in (Quantity.ENERGY, Quantity.POWER)
     }
+
+
+def _sound(channel: Channel) -> Channel:
+    """``channel`` without facts that cannot be: they are unknown."""
+    wrong = {f: None for f in _FACTS if not _believed(getattr(channel, f))}
+    return replace(channel, **wrong) if wrong else channel  # type: ignore[arg-type]
+
+
+def _believed(fact: float | None) -> bool:
+    return fact is None or 0.0 <= number(fact) < math.inf
 
 
 def _limit_w(channel: Channel, limits: Mapping[str, float], board_w: float | None) -> float | None:
