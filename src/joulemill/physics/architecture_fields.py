@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from joulemill.errors import InputError
-from joulemill.physics.architecture_harmless import is_harmless, is_tower
+from joulemill.physics.architecture_harmless import is_harmless, is_tower, is_usual
 
 #: Where multimodal configs keep the language model.
 _NESTED = ("text_config", "language_config", "llm_config", "thinker_config", "language_model_config", "text_model")
@@ -194,7 +194,13 @@ class Fields:
     def _matters(self, name: str, value: object) -> bool:
         if name in self._read or name in self._outer or not _is_set(value):
             return False
+        if is_usual(name, value) or self._is_own_width(name, value):
+            return False
         return not is_harmless(name) and not (isinstance(value, Mapping) and is_tower(name))
+
+    def _is_own_width(self, name: str, value: object) -> bool:
+        """OPT's and BERT's embeddings as wide as the model."""
+        return name in ("word_embed_proj_dim", "embedding_size") and value == self._values.get("hidden_size")
 
 
 def _is_set(value: object) -> bool:
