@@ -11,7 +11,6 @@ that stretch of time is broken, and no window may touch it. Pure.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -32,6 +31,8 @@ CLOCK_REACH_S = 15.0
 #: A larger share of readings without a time refuses a gauge. Assumed.
 UNTIMED_MOST_RATIO = 0.05
 #: What a figure of a reading that cannot be is told in.
+#: No range of a counter, period, step or uncertainty is larger, in its SI unit: beyond the widest counter. Assumed.
+MOST_FACT = 1e20
 _FACTS = ("resolution", "update_period_s", "max_range", "rel_error", "clock_skew_s", "sampled_ratio")
 _UNIT = {Quantity.ENERGY: "J", Quantity.POWER: "W"}
 
@@ -112,7 +113,7 @@ def _sound(channel: Channel) -> Channel:
 
 
 def _believed(fact: float | None) -> bool:
-    return fact is None or 0.0 <= number(fact) < math.inf
+    return fact is None or 0.0 <= number(fact) <= MOST_FACT
 
 
 def _limit_w(channel: Channel, limits: Mapping[str, float], board_w: float | None) -> float | None:
