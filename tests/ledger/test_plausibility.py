@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from joulemill.ledger.plausibility import (
     dead_sensor,
     most_w,
-    number,
+    numbers,
     plausible_record,
     power_limits_w,
     reading_fault,
@@ -64,7 +64,7 @@ POWER, ENERGY, TEMPERATURE = Quantity.POWER, Quantity.ENERGY, Quantity.TEMPERATU
 )
 def test_what_a_reading_can_be(quantity: Quantity, value: float | None, reason: Reason | None) -> None:
     assert reading_fault(quantity, value) is reason
-    of_array = reading_faults(quantity, [number(value)])
+    of_array = reading_faults(quantity, numbers([value]))
     assert [r for r, _ in of_array] == ([] if reason is None else [Reason.NOT_FINITE if value is None else reason])
 
 

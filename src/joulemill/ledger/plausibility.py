@@ -94,7 +94,7 @@ def reading_fault(
     """Why ``value``, in SI, cannot be a reading of ``quantity``; None where it can. A missing value has failed."""
     if value is None:
         return Reason.READ_FAILED
-    value = number(value)
+    value = _number(value)
     if not math.isfinite(value):
         return Reason.NOT_FINITE
     if is_blank(value, counter=quantity in _COUNTERS):
@@ -105,8 +105,12 @@ def reading_fault(
     return None if least <= value <= most else Reason.IMPLAUSIBLE
 
 
-def number(value: float | None) -> float:
-    """``value`` as a float: NaN where there is none, infinite for an integer that no float holds."""
+def numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
+    """``values`` as an array: NaN where there is none, infinite for an integer that no float holds."""
+    return np.array([_number(v) for v in values], dtype=float)
+
+
+def _number(value: float | None) -> float:
     try:
         return math.nan if value is None else float(value)
     except OverflowError:
@@ -183,7 +187,7 @@ def rise_fault(
     step_j: float = 0.0,
 ) -> Reason | None:
     """Why ``energy_j`` cannot have been taken in ``duration_s``; None where it can. ``step_j``: a counter's step."""
-    energy_j = number(energy_j)
+    energy_j = _number(energy_j)
     if not math.isfinite(energy_j):
         return Reason.NOT_FINITE
     if energy_j < 0.0:
@@ -220,7 +224,7 @@ def token_fault(
     kind        "output" or "prompt" (cached ones included)
     most_tok_s  what this server can do, where it is known; it is taken as it is
     """
-    count_tok = number(count_tok)
+    count_tok = _number(count_tok)
     if not math.isfinite(count_tok) or count_tok < 0.0:
         return Reason.IMPLAUSIBLE_TOKENS
     rate_tok_s = MOST_RATE_TOK_S[kind] if most_tok_s is None else most_tok_s
@@ -241,7 +245,7 @@ def plausible_record(record: RunRecord) -> RunRecord:
     if not faults:
         return record
     readings = (
-        replace(r, value=None, error=f"{faults[i].value}: {number(r.value):.6g}") if i in faults else r
+        replace(r, value=None, error=f"{faults[i].value}: {_number(r.value):.6g}") if i in faults else r
         for i, r in enumerate(record.readings)
     )
     return replace(record, readings=tuple(readings))

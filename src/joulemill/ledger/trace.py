@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from joulemill.figure import Basis
 from joulemill.ledger.counter import Broken, standstills, unrolled
 from joulemill.ledger.identity import Identity, identity_of, interleaved
-from joulemill.ledger.plausibility import most_w, number, power_limits_w, reading_faults
+from joulemill.ledger.plausibility import most_w, numbers, power_limits_w, reading_faults
 from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 
@@ -113,7 +113,7 @@ def _sound(channel: Channel) -> Channel:
 
 
 def _believed(fact: float | None) -> bool:
-    return fact is None or 0.0 <= number(fact) <= MOST_FACT
+    return fact is None or 0.0 <= fact <= MOST_FACT
 
 
 def _limit_w(channel: Channel, limits: Mapping[str, float], board_w: float | None) -> float | None:
@@ -156,8 +156,8 @@ class _Clean:
 
 
 def _clean(channel: Channel, readings: Sequence[Reading], limit_w: float | None) -> _Clean:
-    t = np.array([number(r.t_mono_s) for r in readings], dtype=float)
-    v = np.array([number(r.value) for r in readings], dtype=float)
+    t = numbers(r.t_mono_s for r in readings)
+    v = numbers(r.value for r in readings)
     good = np.isfinite(t)
     failed: list[tuple[float, Reason]] = []
     examples: dict[Reason, str] = {}
@@ -195,7 +195,7 @@ def _asleep(channel: Channel, v: Floats) -> NDArray[np.bool_]:
 def _example(channel: Channel, r: Reading, reason: Reason, limit_w: float | None) -> str:
     if r.value is None:
         return r.error or "no value"
-    unit, value = _UNIT[channel.quantity], number(r.value)
+    unit, value = _UNIT[channel.quantity], numbers([r.value])[0]
     if reason is Reason.BLANK:
         return f"{value:.6g} {unit}, the vendor's mark for none"
     if reason is Reason.IMPLAUSIBLE and channel.quantity is Quantity.POWER:
