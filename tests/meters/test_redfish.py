@@ -359,7 +359,7 @@ def environment(web: Web, resource: dict[str, object], **links: dict[str, object
         ({"PowerWatts": excerpt(None)}, "no watts and no joules"),
         ({"PowerWatts": "620"}, "no watts and no joules"),
         ({"PowerWatts": [620]}, "no watts and no joules"),
-        ({}, "no watts and no joules: chassis 1: EnvironmentMetrics has no PowerWatts"),
+        ({}, "no watts and no joules .chassis 1: EnvironmentMetrics has no PowerWatts"),
     ],
 )
 def test_a_chassis_without_power_does_not_open(
@@ -372,7 +372,7 @@ def test_a_chassis_without_power_does_not_open(
 
 def test_chassis_without_any_resource_of_power(web: Web, context: MeterContext) -> None:
     Service(web).chassis("1", "2")
-    with pytest.raises(MachineError, match=r"neither its chassis \(1, 2\) nor its processors have EnvironmentMetrics"):
+    with pytest.raises(MachineError, match=r"neither its chassis, 1, 2, nor its processors have EnvironmentMetrics"):
         opened(web, context)
 
 

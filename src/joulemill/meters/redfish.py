@@ -211,9 +211,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         parts = list(find_parts(session.get, spec))
         meter = RedfishMeter(session, parts, spec, context)
         if not any(_energetic(c.quantity) for c in meter.channels()):
-            raise MachineError(
-                f"--meter {spec.text}: the BMC gives no watts and no joules: {_lacks(session.get, spec)}"
-            )
+            raise MachineError(f"--meter {spec.text}: the BMC gives no watts and no joules {_lacks(session.get, spec)}")
         session.opened = True
         return meter
     except (OSError, ValueError) as error:
@@ -257,8 +255,8 @@ def _chosen(
     there = ", ".join(powered or every) or "none"
     if not powered and not asked:
         raise MachineError(
-            f"--meter {spec.text}: the BMC gives no watts and no joules: neither its chassis ({there[:200]}) nor its "
-            "processors have EnvironmentMetrics, Power or PowerSubsystem"
+            f"--meter {spec.text}: the BMC gives no watts and no joules (neither its chassis, {there[:200]}, nor its "
+            "processors have EnvironmentMetrics, Power or PowerSubsystem); meter the node by ipmi:HOST or at its outlet"
         )
     what = "several chassis with power" if chosen and not asked else f"no chassis with power {'+'.join(asked)}"
     raise InputError(f"--meter {spec.text}: {what.rstrip()}; say chassis= one of {there[:400]}")
@@ -274,8 +272,8 @@ def _lacks(get: Callable[[str], Resource], spec: Spec) -> str:
             supplies = len(_supplies(get, chassis))
             lack = lacking(get(environment) if environment else None, get(power) if power else None, supplies)
             told.append(f"chassis {name[:80]}: {lack}")
-    hint = "update its firmware, or meter the node by ipmi:HOST or at its outlet (snmp:PDU)"
-    return "; ".join([*told[:3], hint])
+    why = f"({'; '.join(told[:3])})" if told else "there"
+    return f"{why}; update its firmware, or meter the node by ipmi:HOST or at its outlet (snmp:PDU)"
 
 
 def processor_parts(get: Callable[[str], Resource], root: Resource, *, accelerators: bool) -> Iterator[Part]:
