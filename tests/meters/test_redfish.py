@@ -440,3 +440,13 @@ def test_a_collection_without_end_is_not_followed(web: Web, context: MeterContex
     service.put(f"{ROOT}/Chassis", collection(*(f"{ROOT}/Chassis/{i}" for i in range(5000))))
     with pytest.raises(MachineError, match="a collection of 5000 members"):
         opened(web, context)
+
+
+def test_a_link_that_leads_nowhere_costs_what_it_led_to_alone(web: Web, context: MeterContext) -> None:
+    service = Service(web)
+    modern(service)
+    del web.pages[f"{CHASSIS}/PowerSubsystem"], web.pages[f"{CHASSIS}/ThermalSubsystem"]
+    assert values(opened(web, context))["1:power"] == 620.0
+    del web.pages[f"{CHASSIS}/EnvironmentMetrics"]
+    with pytest.raises(MachineError, match="no watts and no joules"):
+        opened(web, context)
