@@ -195,6 +195,8 @@ def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any
         model |= {"file": header.get("file"), "weight_byte": header.get("weight_byte")}
     if server.get("embedded"):
         server["version"] = model.pop("served_by", None) or server.get("version")
+    if told.get("precision"):
+        model["precision"] = told["precision"]
     created = told.get("created_wall_s")
     return {
         "model": model,
@@ -210,7 +212,7 @@ def hardware_name(told: Mapping[str, Any]) -> str | None:
     """The accelerator that was named, else this machine's CPU where the server was our own."""
     device = told.get("device")
     if device:
-        return f"{device.get('count') or 1} x {device['name']}"
+        return f"{device.get('count') or 1} x {device.get('name') or 'a device without a name'}"
     if (told.get("server") or {}).get("embedded"):
         machine = told.get("machine") or {}
         threads = (told.get("model") or {}).get("threads")
