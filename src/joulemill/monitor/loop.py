@@ -116,7 +116,7 @@ class Monitor:
             for name, result in results.items():
                 target = plan.wanted[name]
                 fresh[name] = Watched(target, self._meters(target, result), plan.sites[target.site])
-                owners = {f"target {n!r}": w.meters.opened for n, w in (*plan.kept.items(), *fresh.items())}
+            owners = {f"target {n!r}": w.meters.opened for n, w in (*plan.kept.items(), *fresh.items())}
             check_owners(owners | {f"site {n!r}": f.meters.opened for n, f in metered.items()})
         except BaseException:
             let_go(w.meters for w in fresh.values())
