@@ -84,6 +84,14 @@ def test_a_log_of_several_boards_that_names_none_is_refused(
 
 
 @pytest.mark.finding("F13")
+def test_rows_without_identity_whose_times_go_back_are_of_several_boards(tmp_path: Path, context: MeterContext) -> None:
+    lines = ["timestamp, power.draw [W]"]
+    lines += [f"2026/01/31 12:00:{s:02d}.{ms}, 300.00 W" for s in range(30) for ms in (780, 280)]
+    with pytest.raises(InputError, match="several boards"):
+        opened(put(tmp_path / "smi.csv", "\n".join(lines) + "\n"), context)
+
+
+@pytest.mark.finding("F13")
 def test_a_log_of_one_row_a_poll_without_identity_has_no_name_for_the_ledger(
     tmp_path: Path, context: MeterContext, told: list[str]
 ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from joulemill.errors import InputError
@@ -147,7 +148,8 @@ class FileMeter:
             return
         times = [p.t_wall_s for p in unnamed if p.series.name == unnamed[0].series.name]
         what = "no column of it tells boards apart (uuid, pci.bus_id, index; a name does not)"
-        if len(set(times)) < len(times) or interleaved(times):
+        backwards = any(later <= earlier for earlier, later in pairwise(times))
+        if backwards or interleaved(times):
             raise InputError(
                 f"--meter {self._spec.text}: {self._path} is of several boards and {what}: log "
                 "--query-gpu=timestamp,uuid,power.draw"
