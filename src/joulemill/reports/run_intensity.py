@@ -22,10 +22,8 @@ from joulemill.ledger.account import Account
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
 from joulemill.physics.architecture import Architecture
-from joulemill.physics.architecture_config import architecture_from_config
 from joulemill.physics.architecture_gguf import architecture_from_gguf, precision_from_gguf
 from joulemill.physics.precision import Precision
-from joulemill.physics.precision_config import precision_from_config
 from joulemill.physics.work import Work, decode_step, kv_sequence_byte, prefill_step, step_work
 
 #: Longer reasons are cut.
@@ -178,7 +176,9 @@ def _stated_architecture(manifest: Mapping[str, Any], name: str) -> tuple[Archit
     """By the config.json that the run keeps, else by the model's name."""
     config = manifest.get("architecture")
     if isinstance(config, Mapping):
-        return architecture_from_config(config), precision_from_config(config), "the config.json that was stated"
+        from joulemill.catalog.model_files import model_from_config
+
+        return *model_from_config(config), "the config.json that was stated"
     if not name:
         raise InputError("the run does not name its model")
     from joulemill.catalog.models import find_named_model
