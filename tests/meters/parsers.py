@@ -25,7 +25,8 @@ from joulemill.meters.json_text import loads
 from joulemill.meters.meter import Clock, MeterContext, parse_spec
 from joulemill.meters.prometheus import PageMeter
 from joulemill.meters.prometheus_server import ServerMeter, is_api
-from joulemill.meters.redfish import RedfishMeter, Session, find_parts
+from joulemill.meters.redfish import RedfishMeter, find_parts
+from joulemill.meters.redfish_session import Session
 from joulemill.meters.snmp import parse_snmpget
 from joulemill.meters.snmp_wire import SnmpError, get_response
 
@@ -318,12 +319,12 @@ def _another_value(data: bytearray, dice: Any) -> bytearray:
 
 
 def outcome(name: str, data: bytes) -> tuple[str, float]:
-    """What parser ``name`` makes of ``data`` ("read", "refused"), and how long it took [s]. Raises what must not be."""
-    begin_s = time.monotonic()
+    """What parser ``name`` makes of ``data`` ("read", "refused"), and its CPU time [s]. Raises what must not be."""
+    begin_s = time.process_time()
     try:
         PARSERS[name](data)
     except JoulemillError as error:
         if not str(error).strip():
             raise RuntimeError("an error without a word") from error
-        return "refused", time.monotonic() - begin_s
-    return "read", time.monotonic() - begin_s
+        return "refused", time.process_time() - begin_s
+    return "read", time.process_time() - begin_s

@@ -16,6 +16,7 @@ from typing import Any
 from joulemill.bench.host import hosted
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.preflight import announced
+from joulemill.bench.private import write_private
 from joulemill.bench.progress import Teller
 from joulemill.bench.reading import read_run
 from joulemill.bench.run import Surroundings, measure
@@ -158,7 +159,7 @@ def _write(folder: Path, options: BenchOptions, trials: list[Trial], status: str
     }
     try:
         part = folder / f"{FILE}.part"
-        part.write_text(json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8")
+        write_private(part, json.dumps(document, indent=2, default=str) + "\n")
         part.replace(folder / FILE)
     except OSError as fault:
         raise MachineError(f"{folder}: cannot be written ({fault.strerror}); choose another --out") from fault

@@ -183,7 +183,7 @@ class Fields:
 
     def unread(self) -> tuple[str, ...]:
         """Set fields that nothing has read and that may change parameters, KV cache or kinds of layer."""
-        own = [self._prefix + k for k, v in self._values.items() if self._matters(k, v)]
+        own = [plain_name(self._prefix + k) for k, v in self._values.items() if self._matters(k, v)]
         inner = [name for section in self._sections.values() for name in section.unread()]
         return tuple(sorted(own + inner))
 
@@ -201,6 +201,11 @@ class Fields:
     def _is_own_width(self, name: str, value: object) -> bool:
         """OPT's and BERT's embeddings as wide as the model."""
         return name in ("word_embed_proj_dim", "embedding_size") and value == self._values.get("hidden_size")
+
+
+def plain_name(name: str) -> str:
+    """A field's name as it may be printed."""
+    return name if name.isprintable() and len(name) <= 2 * _SHOWN else shown(name)
 
 
 def _is_set(value: object) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from joulemill.errors import InputError
 from joulemill.physics.architecture import Architecture
 from joulemill.physics.architecture_config import architecture_from_config, refuse_doubts
-from joulemill.physics.architecture_fields import MOST_LAYERS, shown, whole
+from joulemill.physics.architecture_fields import MOST_LAYERS, plain_name, shown, whole
 from joulemill.physics.architecture_gguf_keys import BLOCKS, KEYS, MODEL_TYPES, STATE_NAMES, is_harmless_key
 from joulemill.physics.architecture_gguf_layers import settle_layers
 from joulemill.physics.precision import BF16, Format, Precision, Tensor
@@ -66,7 +66,7 @@ def _unknown_keys(metadata: Mapping[str, Any], kind: str) -> list[str]:
     """Keys of the architecture that no reader of ours knows and that say anything."""
     prefix, known = f"{kind}.", set(KEYS.values()) | _READ_HERE
     return [
-        key[:120]
+        plain_name(key)
         for key, value in metadata.items()
         if key.startswith(prefix)
         and key[len(prefix) :] not in known

@@ -189,7 +189,10 @@ async def _watch(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    tasks = [_monitored(source, until, stop, again)]
+    early = asyncio.Event()
+    if again is not None:  # one that comes while meters are opened is done after that
+        loop.add_signal_handler(signal.SIGHUP, early.set)
+    tasks = [_monitored(source, until, stop, again, early)]
     app, listener = served
     if listener is not None:
         from joulemill.monitor.serve import serve_on
@@ -204,14 +207,17 @@ async def _watch(
 
 
 async def _monitored(
-    source: Starting, until: tuple[float | None, bool], stop: asyncio.Event, again: Callable[[], MonitorConfig] | None
-) -> None:
+    source: Starting, until: tuple[float | None, bool], stop: asyncio.Event,
+    again: Callable[[], MonitorConfig] | None, early: asyncio.Event,
+) -> None:  # fmt: skip
     monitor = await source.opened(stop)
     if monitor is None:
         return
     loop = asyncio.get_running_loop()
     if again is not None:
         _on_hangup(loop, lambda: _reload(monitor, again))
+        if early.is_set():
+            await _reload(monitor, again)
     duration_s, once = until
     if duration_s is not None:
         loop.call_later(duration_s, stop.set)
