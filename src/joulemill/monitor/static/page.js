@@ -44,7 +44,7 @@ function tiles() {
       `${idle.length} targets without a request`),
     tile("utilisation U", us.length ? percent(sum(us.map((x) => x.u)) / us.length) : DASH, us.length ? "modelled" : null,
       us.length ? `mean of ${us.length} targets` : "no target's full load is known"),
-    tile("targets up", `${up} of ${t.length}`, null, now.alerts.length ? `${now.alerts.length} alerts` : "no alert"),
+    tile("targets up", `${up} of ${t.length}`, null, now.alerts.length ? `${now.alerts.length} alert${now.alerts.length === 1 ? "" : "s"}` : "no alert"),
   );
 }
 
