@@ -16,10 +16,12 @@ from typing import Any
 import aiohttp
 import pytest
 
+from joulemill.bench.engine import Engine
 from joulemill.bench.folder import RunWriter, read_run
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
 from joulemill.bench.run import Surroundings, run_measure
+from joulemill.bench.workload import Job
 from joulemill.errors import InputError, MachineError, ServerError
 from joulemill.ledger.record import Outcome, RunRecord
 from joulemill.servers.openai import Ask, Endpoint, ask
@@ -199,8 +201,6 @@ def test_faults_in_the_middle_do_not_end_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("plan", "says"),
     [
-        ({"model": "another"}, "no model 'mock-model'"),
-        ({"api_key": "secret"}, "401"),
         ({"fault": "500"}, "nothing usable.*500"),
         ({"fault": "no_usage"}, "nothing usable.*usage"),
         ({"fault": "no_tokens"}, "without a"),
@@ -219,10 +219,48 @@ def test_a_server_that_was_never_usable_is_the_users_to_mend(plan: dict[str, Any
     assert (kept.status, kept.status_reason) == ("failed", str(caught.value))
 
 
+@pytest.mark.parametrize(
+    ("plan", "says"), [({"model": "another"}, "no model 'mock-model'"), ({"api_key": "secret"}, "401")]
+)
+def test_a_run_that_never_began_leaves_no_folder_in_the_way(plan: dict[str, Any], says: str, tmp_path: Path) -> None:
+    with mock_process(replace(PLAN, **plan)) as url:
+        for _ in range(2):
+            with pytest.raises(ServerError, match=says) as caught:
+                run(options(url, tmp_path, model="mock-model"))
+            assert caught.value.usage and not (tmp_path / "run").exists()
+    assert tmp_path.exists()
+
+
+def test_a_folder_of_the_users_own_stays(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(ServerError):
+        run(options("http://127.0.0.1:9", tmp_path))
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
 def test_nobody_at_the_address(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="no server answers") as caught:
         run(options("http://127.0.0.1:9", tmp_path))
     assert caught.value.usage
+
+
+def test_what_nobody_foresaw_ends_the_run_with_what_was_measured(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Engine._keep
+
+    def surprised(self: Engine, job: Job, *rest: Any) -> Any:
+        if job.index == 5:
+            raise OverflowError("intermediate overflow in fsum")
+        return real(self, job, *rest)
+
+    monkeypatch.setattr(Engine, "_keep", surprised)
+    record = run(options(server, tmp_path, duration_s=60.0))
+    assert record.status == "failed"
+    assert "an error inside Joulemill (OverflowError: intermediate overflow" in (record.status_reason or "")
+    assert sum(r.outcome is Outcome.OK for r in record.requests) >= 5
+    assert any(e["kind"] == "traceback" and "surprised" in e["text"] for e in record.events)
 
 
 def test_requests_longer_than_the_context_are_refused_before_the_load(server: str, tmp_path: Path) -> None:

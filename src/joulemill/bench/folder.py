@@ -19,6 +19,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
@@ -82,6 +83,8 @@ class RunWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Folders that this run makes: the only ones that it may take away again.
+        self._made = [p for p in (path, path.parent) if not p.exists()]
         self._rows: queue.SimpleQueue[tuple[str, Row] | None] = queue.SimpleQueue()
         self._fault: OSError | None = None
         self._closed = False
@@ -162,6 +165,14 @@ class RunWriter:
                     self._fault = self._fault or fault
         self._raise_fault()
 
+    def discard(self) -> None:
+        """Take away what was written, after ``close``: the run never began. A folder of the user's own stays."""
+        with suppress(OSError):
+            for name in ("run.json", "run.json.new", *(f"{n}.jsonl" for n in FILES)):
+                (self.path / name).unlink(missing_ok=True)
+            for folder in self._made:
+                folder.rmdir()
+
     def _put(self, name: str, row: Row) -> None:
         self._raise_fault()
         self._rows.put((name, row))
@@ -191,7 +202,7 @@ class RunWriter:
             self._files[name].write(encoded(row) + "\n")
         except OSError as fault:
             self._fault = fault
-        except ValueError as fault:  # NaN: keep that it was there, rather than stop everything else
+        except (ValueError, TypeError, RecursionError) as fault:  # NaN: keep that it was there, and all else
             self._files["events"].write(json.dumps({"kind": "unwritable", "file": name, "error": str(fault)}) + "\n")
 
     def _flush(self) -> None:

@@ -82,7 +82,7 @@ class ProgressBar:
 
     def note(self, text: str) -> None:
         """A line above the bars."""
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _finish(self) -> None:
         if self._task is not None:

@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -38,6 +39,7 @@ from joulemill.errors import InputError, JoulemillError, MachineError, ServerErr
 from joulemill.meters.meter import MeterContext, open_meters
 from joulemill.servers.openai import Endpoint, EndpointFacts, check_endpoint, open_session
 
+MAX_TRACEBACK_CHARS = 20_000
 AskQuality = Callable[[aiohttp.ClientSession, Endpoint, RunWriter, Endpoint | None], Awaitable[object]]
 DescribeModel = Callable[[EndpointFacts, Path | None], Mapping[str, Any]]
 
@@ -121,6 +123,8 @@ class _Run:
             else:
                 with suppress(MachineError):
                     self.writer.close()
+                if self.watch is None or (self.engine is None and isinstance(sys.exc_info()[1], InputError)):
+                    self.writer.discard()  # it never began: an empty run is of no use, and stands in the way of --out
 
     async def _ended(self, body: asyncio.Task[None]) -> tuple[str, str | None]:
         """Wait for the body: how the run ended. What is the caller's to hear is raised, after it is written down."""
@@ -141,7 +145,19 @@ class _Run:
         except JoulemillError as fault:
             self._note_status("failed", str(fault))
             raise
+        except Exception as fault:
+            return self._surprised(fault)
         return "complete", None
+
+    def _surprised(self, fault: Exception) -> tuple[str, str]:
+        """What nobody foresaw ends the run as any fault does: with what was measured, and one line."""
+        reason = f"an error inside Joulemill ({type(fault).__name__}: {fault}); please report it, with events.jsonl"
+        with suppress(MachineError):
+            self.writer.event("traceback", text="".join(traceback.format_exception(fault))[-MAX_TRACEBACK_CHARS:])
+        if self.watch is None:
+            self._note_status("failed", reason)
+            raise MachineError(reason) from fault
+        return "failed", reason
 
     async def _cancellable(self, body: asyncio.Task[None]) -> None:
         self._task = body

@@ -63,6 +63,9 @@ def _summary(root: Part) -> Recording:
         raise InputError(f"{root.where}schema version {version} of AIPerf's export; version 1.x can be read")
     config = root["input_config"]
     models = [m["name"].text() for m in config.at("models", "items").each()]
+    stated = _stated(root)
+    averages = _average(root, "total_usage_completion_tokens"), _average(root, "total_output_tokens")
+    counted = () if _counts_usage(root) else _count_warnings(*averages)
     servers = [Part(u.value, u.where).text() for u in config.at("endpoint", "urls").each()]
     return Recording(
         tool=TOOL,
@@ -70,11 +73,9 @@ def _summary(root: Part) -> Recording:
         options=_options(config),
         model={"name": models[0] if models else None},
         server={"url": servers[0] if servers else None},
-        stated=_stated(root),
-        warnings=() if _counts_usage(root) else _count_warnings(
-            _average(root, "total_usage_completion_tokens"), _average(root, "total_output_tokens")
-        ),
-    )  # fmt: skip
+        stated=stated.found,
+        warnings=(*stated.left_out, *counted),
+    )
 
 
 def _counts_usage(root: Part) -> bool:
@@ -93,8 +94,8 @@ def _options(config: Part) -> dict[str, Any]:
     for phase in config["phases"].each():
         if phase.first("kind", "name").text() in ("profiling", None):
             options["strategy"] = phase["type"].text()
-            options["concurrency"] = phase["concurrency"].count()
-            options["rate"] = phase["rate"].number(least=0.0) or phase["request_rate"].number(least=0.0)
+            options["concurrency"] = int(phase["concurrency"].option() or 0)
+            options["rate"] = phase["rate"].option() or phase["request_rate"].option()
     if options.get("rate"):
         options.pop("concurrency", None)
     return {k: v for k, v in options.items() if v}
@@ -114,7 +115,7 @@ def _count_warnings(by_server: float | None, by_client: float | None) -> tuple[s
     )
 
 
-def _stated(root: Part) -> tuple[Any, ...]:
+def _stated(root: Part) -> Statements:
     found, whose = Statements(TOOL), _SERVER if _counts_usage(root) else _CLIENT
     found.add("output.rate_tok_s", root["output_token_throughput"]["avg"], "tok/s", reason=whose)
     found.add("output.request_rate_req_s", root["request_throughput"]["avg"], "req/s")
@@ -130,7 +131,7 @@ def _stated(root: Part) -> tuple[Any, ...]:
     found.add("tokens.output_by_server", root["total_usage_completion_tokens"]["avg"], "tok")
     for prefix in ("nvidia_", "amd_", ""):
         _energy(found, root, prefix, whose)
-    return found.found
+    return found
 
 
 def _time_factor(part: Part) -> float:
@@ -168,7 +169,7 @@ def _with_requests(found: Recording, document: Document, choice: Choice) -> Reco
         requests=requests,
         origin_wall_s=origin_ns * 1e-9,
         load=(min(r.scheduled_mono_s for r in requests if r.phase == "load"), max(ends)) if ends else None,
-        warnings=(*(found.warnings or counted), *warnings),
+        warnings=(*found.warnings, *(() if any("tokenizer" in w for w in found.warnings) else counted), *warnings),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from joulemill.errors import InputError
 from joulemill.imports.part import Part
 from joulemill.imports.reading import Document
-from joulemill.imports.recording import Choice, Recording, Stated, Statements
+from joulemill.imports.recording import Choice, Recording, Statements
 
 TOOL = "CodeCarbon"
 JOULE_PER_KWH = 3.6e6
@@ -34,6 +34,7 @@ def parse(document: Document, choice: Choice) -> Recording:
     pue = row["pue"].number()
     if pue is not None and pue < 1:
         raise InputError(f"{row.where}.pue: {pue:g}; a PUE is at least 1")
+    statements = _stated(row, pue or 1.0, pue is not None)
     return Recording(
         tool=TOOL,
         tool_version=row["codecarbon_version"].text(),
@@ -42,12 +43,12 @@ def parse(document: Document, choice: Choice) -> Recording:
             "stated_device": row["gpu_model"].text(),
             "tracking_mode": row["tracking_mode"].text(),
         },
-        stated=_stated(row, pue or 1.0, pue is not None),
-        warnings=_warnings(row, pue),
+        stated=statements.found,
+        warnings=(*statements.left_out, *_warnings(row, pue)),
     )
 
 
-def _stated(row: Part, pue: float, told: bool) -> tuple[Stated, ...]:
+def _stated(row: Part, pue: float, told: bool) -> Statements:
     found = Statements(TOOL)
     duration = row["duration"].number(least=0.0)
     found.add("window.duration_s", row["duration"], "s")
@@ -62,7 +63,7 @@ def _stated(row: Part, pue: float, told: bool) -> tuple[Stated, ...]:
         if duration:
             found.add("power.site_w", node, "W", JOULE_PER_KWH / duration, _MAYBE)
     found.add("energy.carbon_gco2e", row["emissions"], "gCO2e", 1e3, "average grid of the place")
-    return found.found
+    return found
 
 
 def _warnings(row: Part, pue: float | None) -> tuple[str, ...]:

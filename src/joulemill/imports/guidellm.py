@@ -58,6 +58,7 @@ def parse(document: Document, choice: Choice) -> Recording:
         warnings = (*warnings, "the file holds no single requests (it was saved without them): its summary only")
     backend = run.at("config", "backend")
     ends = [r.end_mono_s for r in requests if r.end_mono_s is not None]
+    statements = _stated(run["metrics"])
     return Recording(
         tool=TOOL,
         tool_version=root.at("metadata", "guidellm_version").text(),
@@ -67,8 +68,8 @@ def parse(document: Document, choice: Choice) -> Recording:
         options=options,
         model={"name": backend["model"].text()},
         server={"url": backend["target"].text()},
-        stated=_stated(run["metrics"]),
-        warnings=(*warnings, _COUNTS),
+        stated=statements.found,
+        warnings=(*warnings, *statements.left_out, _COUNTS),
     )
 
 
@@ -152,7 +153,7 @@ def _request(item: Part, group: str, origin: float | None, *, scheduled: bool) -
     )
 
 
-def _stated(metrics: Part) -> tuple[Any, ...]:
+def _stated(metrics: Part) -> Statements:
     found = Statements(TOOL)
 
     def of(name: str) -> Part:
@@ -166,4 +167,4 @@ def _stated(metrics: Part) -> tuple[Any, ...]:
     found.percentiles("guidellm.time_per_output_token_s", of("time_per_output_token_ms"), _KEYS, 1e-3, _TPOT)
     found.add("tokens.prompt_mean", of("prompt_token_count")["mean"], "tok")
     found.add("tokens.output_mean", of("output_token_count")["mean"], "tok")
-    return found.found
+    return found

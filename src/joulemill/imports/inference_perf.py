@@ -46,23 +46,24 @@ def parse(documents: Sequence[Document], choice: Choice) -> Recording:
         raise InputError("two inference-perf files of one kind: name the summary and the requests of one run")
     found = Recording(TOOL)
     if summaries:
-        found = replace(found, stated=_stated(summaries[0].root), options=_options(summaries[0].root))
+        stated = _stated(summaries[0].root)
+        found = replace(found, stated=stated.found, warnings=stated.left_out, options=_options(summaries[0].root))
     if not exports:
         told = (
             "a summary only: give per_request_lifecycle_metrics.json beside it (report.request_lifecycle.per_request)"
         )
-        return replace(found, warnings=(told,))
+        return replace(found, warnings=(*found.warnings, told))
     return _with_requests(found, exports[0], choice)
 
 
 def _options(root: Part) -> dict[str, Any]:
     load = root["load_summary"]
-    rate = load.first("requested_rate", "achieved_rate").number(least=0.0)
-    concurrency = load["concurrency"].count()
+    rate = load.first("requested_rate", "achieved_rate").option()
+    concurrency = int(load["concurrency"].option() or 0)
     return {"concurrency": concurrency} if concurrency else {"rate": rate} if rate else {}
 
 
-def _stated(root: Part) -> tuple[Any, ...]:
+def _stated(root: Part) -> Statements:
     good = root["successes"]
     found = Statements(TOOL)
     found.add("output.rate_tok_s", good.at("throughput", "output_tokens_per_sec"), "tok/s")
@@ -78,7 +79,7 @@ def _stated(root: Part) -> tuple[Any, ...]:
         found.percentiles(ours, good.at("latency", theirs), _KEYS, 1.0, why)
     found.add("tokens.prompt_mean", good.at("prompt_tokens").first("mean"), "tok")
     found.add("tokens.output_mean", good["output_tokens" if good.has("output_tokens") else "output_len"]["mean"], "tok")
-    return found.found
+    return found
 
 
 def _with_requests(found: Recording, document: Document, choice: Choice) -> Recording:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from joulemill import __version__
+from joulemill.bench.facts import expected_counts
 from joulemill.bench.folder import SCHEMA_VERSION
 from joulemill.errors import InputError
 from joulemill.imports.reading import Document
@@ -28,7 +29,7 @@ def to_record(
     """
     notices: list[str] = []
     channels, readings = _metered(found, meter_file, notices) if meter_file else ((), ())
-    warnings = [_whose(found), *found.warnings, *notices]
+    warnings = [_whose(found, bool(readings)), *found.warnings, *notices]
     phases: tuple[Phase, ...] = ()
     if found.load is not None:
         begin, end = found.load
@@ -43,8 +44,13 @@ def to_record(
     )
 
 
-def _whose(found: Recording) -> str:
+def _whose(found: Recording, metered: bool) -> str:
     named = " ".join(x for x in (found.tool, found.tool_version) if x)
+    if not found.requests and found.totals and metered:
+        return (
+            f"imported: a summary by {named}: joules are of the meter's file over the run's stated span, with ramp "
+            "and drain; tokens are the totals that it states, and nothing else could be computed anew"
+        )
     if found.requests:
         return (
             f"imported: every time and count is {named}'s; Joulemill computed the figures and measured nothing itself"
@@ -70,8 +76,10 @@ def _manifest(
         "machine": dict(found.hardware),
         "versions": {"imported from": " ".join(x for x in (found.tool, found.tool_version) if x)},
         "device": told.get("device"),
+        "expected": expected_counts(told.get("device")),
         "site": told.get("site"),
         "stated": [s.document() for s in found.stated],
+        **({"totals": dict(found.totals)} if found.totals else {}),
         "warnings": list(warnings),
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from joulemill.errors import InputError
-from joulemill.imports import aiperf, codecarbon, guidellm, inference_perf, summaries, vllm_bench
+from joulemill.imports import aiperf, codecarbon, genai_perf, guidellm, inference_perf, summaries, vllm_bench
 from joulemill.imports.joining import to_record
 from joulemill.imports.reading import Document, read_document
 from joulemill.imports.recording import Choice, Recording
@@ -33,6 +33,8 @@ def _single(name: str, parse: Callable[[Document, Choice], Recording]) -> Callab
 
 TOOLS = (
     Tool("GuideLLM", guidellm.recognises, _single("GuideLLM", guidellm.parse)),
+    # GenAI-Perf first: its summary has the fields by which an old AIPerf summary is known.
+    Tool("GenAI-Perf", genai_perf.recognises, _single("GenAI-Perf", genai_perf.parse)),
     Tool("AIPerf", aiperf.recognises, aiperf.parse),
     Tool("inference-perf", inference_perf.recognises, inference_perf.parse),
     Tool("ML.ENERGY", summaries.is_mlenergy, _single("ML.ENERGY", summaries.parse_mlenergy)),

@@ -96,6 +96,14 @@ class Part:
             raise InputError(f"{self.where}: {value:g} is below {least:g}; is the file damaged?")
         return value
 
+    def option(self, least: float = 0.0) -> float | None:
+        """A number where this is one; None for a word ("inf", "trace") or a value below ``least``: an odd option of a
+        load says nothing about its figures."""
+        try:
+            return self.number(least)
+        except InputError:
+            return None
+
     def _numeric(self) -> float | None:
         value = self.value
         if value is None:

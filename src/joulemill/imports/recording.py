@@ -14,7 +14,7 @@ from typing import Any
 
 from joulemill.errors import InputError
 from joulemill.figure import Basis
-from joulemill.imports.part import Part
+from joulemill.imports.part import MAX_NUMBER, Part
 from joulemill.ledger.record import Outcome, RequestRecord
 
 
@@ -55,7 +55,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A parsed file. ``load`` spans the load in seconds since the origin; None where only a summary is known."""
+    """A parsed file. ``load`` spans the load in seconds since the origin; None where the file does not tell.
+
+    totals   of a file without single requests: output_tok, prompt_tok, requests of the whole load
+    """
 
     tool: str
     tool_version: str | None = None
@@ -68,6 +71,7 @@ class Recording:
     hardware: Mapping[str, Any] = field(default_factory=dict)
     stated: tuple[Stated, ...] = ()
     warnings: tuple[str, ...] = ()
+    totals: Mapping[str, float] = field(default_factory=dict)
 
 
 class Statements:
@@ -76,13 +80,25 @@ class Statements:
     def __init__(self, tool: str) -> None:
         self._tool = tool
         self._found: list[Stated] = []
+        self._left_out: list[str] = []
 
     def add(self, name: str, part: Part, unit: str, factor: float = 1.0, reason: str | None = None) -> None:
-        """State ``part`` × ``factor`` as ``name``, where the file has it."""
-        value = part.number()
-        if value is not None:
-            field_name = part.where.split(": ", 1)[-1]
-            self._found.append(Stated(name, value * factor, unit, f"{self._tool}: {field_name}", reason))
+        """State ``part`` × ``factor`` as ``name``, where the file has it; what cannot be one is left out and told.
+
+        No figure that a benchmark states (time, joules, watts, tokens, a rate) can be negative or infinite.
+        """
+        try:
+            value = part.number(least=0.0)
+        except InputError as fault:
+            self._left_out.append(f"{name} is left out: {fault}")
+            return
+        if value is None:
+            return
+        if not value * factor < MAX_NUMBER:
+            self._left_out.append(f"{name} is left out: {part.where}: {value:.3g} gives no finite figure")
+            return
+        field_name = part.where.split(": ", 1)[-1]
+        self._found.append(Stated(name, value * factor, unit, f"{self._tool}: {field_name}", reason))
 
     def percentiles(
         self, name: str, part: Part, keys: Mapping[str, str], factor: float, why: str | None = None
@@ -95,6 +111,11 @@ class Statements:
     def found(self) -> tuple[Stated, ...]:
         """All of them, in the order stated."""
         return tuple(self._found)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the file states and no figure can be: warnings."""
+        return tuple(self._left_out)
 
 
 #: No request has more tokens, no file that is read whole more in all: the account keeps a time for every token.
@@ -116,6 +137,17 @@ def refuse_excess(requests: Sequence[RequestRecord]) -> None:
     spots += [t for r in requests for t in (r.first_token_mono_s, r.last_token_mono_s) if t is not None]
     if spots and max(spots) - min(spots) > MAX_RUN_S:
         raise InputError(f"the times of its requests are {max(spots) - min(spots):.3g} s apart: is the file damaged?")
+
+
+def refuse_copies(requests: Sequence[RequestRecord]) -> None:
+    """Raise InputError where a request stands twice: same id and same times. Counted twice, it would halve J/token."""
+    marks = [(r.id, r.scheduled_mono_s, r.dispatched_mono_s, r.end_mono_s) for r in requests]
+    copies = len(marks) - len(set(marks))
+    if copies:
+        raise InputError(
+            f"{copies} of {len(marks)} requests stand in it twice, with the same id and times: is a file appended to "
+            "itself? Remove the copies"
+        )
 
 
 def delivered(output_tok: int | None) -> Outcome:
@@ -157,9 +189,10 @@ def in_order(request: RequestRecord) -> RequestRecord:
 def checked(requests: Sequence[RequestRecord]) -> tuple[tuple[RequestRecord, ...], tuple[str, ...]]:
     """Requests in order of sending, with unique ids and ordered times; and what must be told about them.
 
-    Raises InputError for token counts and times that no run has.
+    Raises InputError for token counts and times that no run has, and for requests that stand in the file twice.
     """
     refuse_excess(requests)
+    refuse_copies(requests)
     sound = [in_order(r) for r in requests]
     spoilt = sum(new is not old for new, old in zip(sound, requests, strict=True))
     sound.sort(key=lambda r: (r.scheduled_mono_s, r.id))

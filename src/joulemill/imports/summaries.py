@@ -15,6 +15,8 @@ from joulemill.imports.reading import Document
 from joulemill.imports.recording import Choice, Recording, Statements
 from joulemill.imports.vllm_bench import options_of, stated_of
 
+#: The version from which InferenceX's joules are of the whole deployment; before it they were a device's.
+POWER_SCHEMA_VERSION = "2"
 _LLMD_VERSIONS = ("0.2", "0.2.1")
 _LLMD_FACTORS = {
     "s": 1.0, "ms": 1e-3, "s/token": 1.0, "ms/token": 1e-3, "tokens/s": 1.0, "queries/s": 1.0, "Watts": 1.0,
@@ -35,9 +37,14 @@ def parse_inferencex(document: Document, choice: Choice) -> Recording:
     found = Statements(tool)
     _inferencex_latency(found, root)
     found.add("inferencex.output_rate_device_tok_s", root["output_tput_per_gpu"], "tok/s", reason="per GPU")
-    valid = root["power_valid"].value
+    version = root["power_metric_schema_version"].text()
     warnings = ["InferenceX's joules are of GPU boards: no host, no fans, no conversion"]
-    if valid in (1, True):
+    if root["joules_per_output_token"].known and version != POWER_SCHEMA_VERSION:
+        warnings.append(
+            f"InferenceX's power has schema version {version or 'none'}; {POWER_SCHEMA_VERSION} is the one whose "
+            "joules are of the whole deployment: its joules are left out"
+        )
+    elif root["power_valid"].value in (1, True):
         found.add("energy.device_j_tok", root["joules_per_output_token"], "J/tok", reason="validated by InferenceX")
         found.add("energy.device_j", root["total_gpu_energy_j"], "J")
         found.add("power.device_w", root["avg_total_gpu_power_w"], "W")
@@ -45,13 +52,13 @@ def parse_inferencex(document: Document, choice: Choice) -> Recording:
         warnings.append("InferenceX marks its power as not valid: its joules are left out")
     return Recording(
         tool=tool,
-        tool_version=root["power_metric_schema_version"].text(),
-        options={k: v for k, v in {"concurrency": root["conc"].count()}.items() if v},
+        tool_version=version,
+        options={k: v for k, v in {"concurrency": int(root["conc"].option() or 0)}.items() if v},
         model={"name": root.first("model", "model_id").text(), "precision": root["precision"].text()},
         server={"kind": root["framework"].text(), "version": root["image"].text()},
         hardware={"stated_device": root["hw"].text(), "stated_tensor_parallel": root["tp"].count()},
         stated=found.found,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *found.left_out),
     )
 
 
@@ -103,7 +110,7 @@ def parse_llmd(document: Document, choice: Choice) -> Recording:
         tool_version=version,
         options=_llmd_options(load),
         stated=found.found,
-        warnings=("an llm-d report has no energy: joules are unknown", *_generator(load)),
+        warnings=("an llm-d report has no energy: joules are unknown", *_generator(load), *found.left_out),
         **_llmd_stack(root),
     )
 
@@ -116,7 +123,7 @@ def _llmd_factor(part: Part) -> float:
 
 
 def _llmd_options(load: Part) -> dict[str, Any]:
-    rate, concurrency = load["rate_qps"].number(least=0.0), load["concurrency"].number(least=0.0)
+    rate, concurrency = load["rate_qps"].option(), load["concurrency"].option()
     return {"rate": rate} if rate else {"concurrency": int(concurrency)} if concurrency else {}
 
 
@@ -151,7 +158,7 @@ def parse_mlenergy(document: Document, choice: Choice) -> Recording:
     why = "GPU boards, over ML.ENERGY's steady state"
     found.add("energy.device_j_tok", root["steady_state_energy_per_token"], "J/tok", reason=why)
     found.add("energy.device_j", root["steady_state_energy"], "J", reason=why)
-    energy, duration = root["steady_state_energy"].number(least=0.0), root["steady_state_duration"].number(least=0.0)
+    energy, duration = root["steady_state_energy"].option(), root["steady_state_duration"].option()
     if energy is not None and duration:
         power = Part(energy / duration, f"{document.name}: steady_state_energy / steady_state_duration")
         found.add("power.device_w", power, "W", reason=why)
@@ -165,10 +172,11 @@ def parse_mlenergy(document: Document, choice: Choice) -> Recording:
         warnings=(
             "ML.ENERGY's joules are of GPU boards: no host, no fans, no conversion",
             "its requests have no start times: no window can be found, its summary only",
+            *found.left_out,
         ),
     )
 
 
 def _slots(root: Part) -> dict[str, Any]:
-    slots = root["max_num_seqs"].count()
+    slots = int(root["max_num_seqs"].option() or 0)
     return {"slots": slots} if slots else {}

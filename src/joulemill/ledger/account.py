@@ -31,6 +31,7 @@ from joulemill.ledger.record import Outcome, RequestRecord, RunRecord, Scope
 from joulemill.ledger.scope_account import Doubt, ScopeAccount, energy_per_token, scope_accounts
 from joulemill.ledger.scopes import compose
 from joulemill.ledger.sharing import foreign_use
+from joulemill.ledger.summary_account import summary_figures, summary_of
 from joulemill.ledger.tokens import TokenCount, count_tokens
 from joulemill.ledger.trace import Floats, Trace, traces
 from joulemill.ledger.window import Window, find_window, load_requests, load_shape, steadiness, sub_window_edges_s
@@ -101,7 +102,7 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None
     window = find_window(record, load_shape(record.manifest), _covered(used))
     targets = _targets(record)
     if window is None:
-        return _nothing(record, load, targets)
+        return _of_totals(record, every, expected, holder, _nothing(record, load, targets))
     every_request = [r for r in record.requests if r.dispatched_mono_s is not None]
     tokens_flow = flow(every_request)  # whoever was served in the window used its joules
     edges = sub_window_edges_s(window, _resolution_s(used))
@@ -320,6 +321,23 @@ def _series(edges: Floats, output: Floats, prompt: Floats, scopes: Mapping[Scope
 
 def _floats(x: Floats) -> tuple[float, ...]:
     return tuple(float(v) for v in x)
+
+
+def _of_totals(
+    record: RunRecord,
+    every: Mapping[str, Trace],
+    expected: Mapping[Scope, int],
+    holder: Holder | None,
+    nothing: Account,
+) -> Account:
+    """``nothing``, with what the stated totals of a run without single requests and its meters tell."""
+    summary = summary_of(record)
+    if summary is None:
+        return nothing
+    filled = summary_figures(
+        summary, lambda edges, tok: scope_accounts(every, expected, edges, tok, record.phase("idle"), holder=holder)
+    )
+    return replace(nothing, **{**filled, "main": _main(filled["scopes"]), "findings": distinct(filled["findings"])})
 
 
 def _nothing(record: RunRecord, load: tuple[RequestRecord, ...], targets: Targets) -> Account:

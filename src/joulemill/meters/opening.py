@@ -48,6 +48,13 @@ def open_all(specs: Sequence[str], context: MeterContext) -> list[Meter]:
     return opened
 
 
+def known_meter(text: str) -> None:
+    """Raises InputError where ``text`` is no meter's SPEC by its name and form; nothing is opened."""
+    for spec in map(parse_spec, _expanded(text)):
+        if spec.name != "auto":
+            _family(spec)
+
+
 def _expanded(text: str) -> list[str]:
     """The SPECs of a TOML file (``meters = ["nvml", "redfish:https://bmc"]``), or ``text`` itself."""
     if not text.endswith(".toml"):
@@ -65,13 +72,18 @@ def _expanded(text: str) -> list[str]:
 
 
 def _open(spec: Spec, context: MeterContext) -> Meter:
+    meter: Meter = import_module(_family(spec)).open_meter(spec, context)
+    return meter
+
+
+def _family(spec: Spec) -> str:
+    """The module of a SPEC's family."""
     module = FAMILIES.get(spec.name)
     if module is None:
         raise InputError(
             f"--meter {spec.text}: no meter is called {spec.name!r}; there are auto, {', '.join(FAMILIES)}"
         )
-    meter: Meter = import_module(module).open_meter(spec, context)
-    return meter
+    return module
 
 
 def _automatic(spec: Spec, context: MeterContext) -> list[Meter]:

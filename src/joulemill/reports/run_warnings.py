@@ -71,5 +71,7 @@ def _told(record: RunRecord) -> Iterator[str]:
         cpu_s, elapsed_s = event.get("cpu_s"), event.get("elapsed_s")
         if event.get("kind") == "metering" and cpu_s and elapsed_s and cpu_s > METERING_CORE_RATIO * elapsed_s:
             yield f"Metering itself took {cpu_s / elapsed_s:.1%} of one core; read the meters less often."
+        if event.get("kind") == "unwritable":
+            yield f"A line of {event.get('file')} could not be kept ({event.get('error')}): figures may lack it."
         if event.get("kind") in ("warning", "notice") and event.get("text"):
             yield str(event["text"])

@@ -29,7 +29,8 @@ from joulemill.errors import InputError, MachineError, ServerError
 from joulemill.servers.bundled import find_bundled_gguf
 
 KV_TYPES = ("f16", "q8_0", "q4_0")
-STOP_S = 5.0
+#: How long it may take to end when asked; it keeps nothing that is worth waiting for, and Ctrl-C ends a run in 3 s.
+STOP_S = 1.0
 LOG_TAIL_BYTE = 32 << 10
 
 

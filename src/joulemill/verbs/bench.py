@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import EXIT_INTERRUPTED, InputError
+from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError
 from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 from joulemill.verbs.site import keep_grid, site_of
@@ -16,6 +17,7 @@ from joulemill.verbs.sweep import run_several, sweep_arguments
 
 if TYPE_CHECKING:
     from joulemill.bench.options import BenchOptions
+    from joulemill.reports.baseline import Baseline
 
 #: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
 KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
@@ -116,12 +118,31 @@ def _account_arguments(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted, with what was measured kept."""
-    from joulemill.verbs.report import baseline_of, print_terminal, write_page
+    from joulemill.bench.preflight import check_before, check_page
+    from joulemill.verbs.report import baseline_of
 
     options, baseline = options_of(args), baseline_of(args.baseline)
-    if args.sweep or args.probe:
+    check_before(replace(options, out=None) if _several(args) else options)
+    check_page(args.html)
+    if _several(args):
         return run_several(args, options)
     folder = _measure(options)
+    try:
+        return _reported(args, folder, baseline)
+    except JoulemillError:
+        sys.stderr.write(f"joulemill bench: the run is kept in {folder}\n")
+        raise
+    except Exception as fault:
+        raise MachineError(
+            f"the run is kept in {folder}, but its report cannot be made ({type(fault).__name__}: {fault}): please "
+            f"report it; after an update: joulemill report {folder}"
+        ) from fault
+
+
+def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None) -> int:
+    """Analyse and print what was measured; the exit code."""
+    from joulemill.verbs.report import print_terminal, write_page
+
     keep_grid(folder)
     from joulemill.bench.reading import read_run
     from joulemill.reports.analyse import analyse
@@ -140,9 +161,14 @@ def run(args: argparse.Namespace) -> int:
     return {"complete": 0, "failed": 1}.get(report.status, EXIT_INTERRUPTED)
 
 
+def _several(args: argparse.Namespace) -> bool:
+    return bool(args.sweep or args.probe)
+
+
 def _measure(options: BenchOptions) -> Path:
     """Measure the machine's ceilings where the server will be ours, then the run."""
     from joulemill.bench.microbench import measure_ceilings
+    from joulemill.bench.preflight import announced
     from joulemill.bench.progress import ProgressBar
     from joulemill.bench.quality import asker
     from joulemill.bench.run import Surroundings, run_measure
@@ -152,6 +178,7 @@ def _measure(options: BenchOptions) -> Path:
         if options.url is None:
             progress.phase("ceilings", None)
             ceilings = measure_ceilings(options.threads)
+        progress.note(announced(options))
         around = Surroundings(machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key())
         return run_measure(options, progress, around)
 

@@ -121,6 +121,7 @@ def plan_of(args: argparse.Namespace, options: BenchOptions, changes: tuple[Chan
 
 def _measured(plan: Plan, folder: Path, options: BenchOptions, limits: Limits | None) -> None:
     from joulemill.bench.microbench import measure_ceilings
+    from joulemill.bench.preflight import announced
     from joulemill.bench.progress import ProgressBar
     from joulemill.bench.run import Surroundings, on_own_loop
     from joulemill.bench.sweep import run_plan
@@ -132,6 +133,7 @@ def _measured(plan: Plan, folder: Path, options: BenchOptions, limits: Limits | 
             progress.phase("ceilings", None)
             ceilings = measure_ceilings(options.threads)
         around = Surroundings(machine_ceilings=ceilings, api_key=api_key())
+        progress.note(announced(plan.settings[0].options, len(plan.order)))
         # Ctrl-C between two runs: what was measured is in the folder already.
         with suppress(KeyboardInterrupt, asyncio.CancelledError):
             on_own_loop(run_plan(plan, folder, progress, around, limits=limits, after=keep_grid))
