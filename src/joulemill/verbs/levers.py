@@ -83,14 +83,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace) -> Settings:
     from joulemill.decisions.lever_case import Settings
-    from joulemill.units import parse_quantity
+    from joulemill.units import parse_ratio
 
     given: dict[str, float] = {}
     for option, (field, _) in SHARES.items():
         said = getattr(args, option.replace("-", "_"))
         if said is None:
             continue
-        share = parse_quantity(said, "", name=f"--{option}")
+        share = parse_ratio(said, name=f"--{option}")
         if not 0.0 < share < 1.0:
             raise InputError(f"--{option} is {share:g}; it must lie between 0 and 1")
         given[field] = share
