@@ -187,7 +187,7 @@ def test_a_split_window_adds_up(watts: list[float], quantity: Quantity, cut: flo
     assert sub_window_energy_j(tr, np.linspace(a, b, 9)).sum() == pytest.approx(whole, rel=1e-12)
 
 
-@given(powers, st.sampled_from([Quantity.ENERGY, Quantity.POWER]), st.floats(0.01, 1000.0), st.floats(-1e4, 1e4))
+@given(powers, st.sampled_from([Quantity.ENERGY, Quantity.POWER]), st.floats(0.01, 10.0), st.floats(-1e4, 1e4))
 def test_joules_scale_and_do_not_care_when(watts: list[float], quantity: Quantity, factor: float, shift: float) -> None:
     one = window_energy(random_trace(watts, quantity), 2.5, 20.5)
     other = window_energy(random_trace(watts, quantity, shift, factor), 2.5 + shift, 20.5 + shift)

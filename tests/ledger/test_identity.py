@@ -5,10 +5,10 @@ import pytest
 
 from joulemill.ledger.identity import (
     Identity,
-    comparable,
     count_findings,
     identity_of,
     interleaved,
+    known_apart,
     listed,
     unnamed_findings,
 )
@@ -26,7 +26,7 @@ UUID = "GPU-6f0a1c2e-3b4d-4e5f-8a9b-0c1d2e3f4a5b"
         ("0xd59b2f1c0a3e4b5c", Identity.UUID),
         ("00000000:3B:00.0", Identity.PCI),
         ("0", Identity.INDEX),
-        ("GPU-3", Identity.INDEX),
+        ("GPU3", Identity.INDEX),
         ("host:9400/nvidia7", Identity.INDEX),
         ("card1", Identity.INDEX),
         ("Power Supply Bay 1 left", Identity.LABEL),
@@ -66,8 +66,9 @@ def test_readings_without_identity_are_of_one_board_only_where_that_is_stated() 
 
 
 def test_uuids_and_indexes_of_two_exporters_may_be_the_same_boards() -> None:
-    assert comparable([UUID], [UUID.replace("6f", "7f")]) and comparable(["0"], ["1"])
-    assert not comparable([UUID], ["0"]) and not comparable(["GPU"], ["GPU"])
+    assert known_apart([UUID], [UUID.replace("6f", "7f")]) and not known_apart([UUID], [UUID])
+    assert not known_apart([UUID], ["0"]) and not known_apart(["0"], ["1"]) and not known_apart(["GPU"], ["GPU"])
+    assert known_apart(["a:9400/0"], ["b:9400/0"]) and not known_apart(["a:9400/0"], ["A:9401/1"])
 
 
 def test_rows_of_one_poll_come_in_bursts() -> None:

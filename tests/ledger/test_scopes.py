@@ -107,11 +107,55 @@ def test_two_meters_that_name_boards_alike_count_each_once() -> None:
 
 def test_meters_that_name_things_differently_are_not_summed_unless_told() -> None:
     bmc = channel("redfish:GPU1", meter="redfish", device="GPU1", quantity=Quantity.POWER)
-    composed, energies = scopes({gpu(0): 1000.0, bmc: 1200.0}, half_j=10.0)
-    assert energies[Scope.DEVICE].energy_j == 1000.0
-    assert {Reason.AMBIGUOUS_DEVICES, Reason.DISAGREEMENT} <= codes(energies[Scope.DEVICE])
+    both = {gpu(0): 1000.0, bmc: 1200.0}
+    for expected in (None, 2, 3):  # one board under two names, or two: nobody can tell
+        assert scopes(both, expected and {Scope.DEVICE: expected})[1][Scope.DEVICE].energy_j is None
+    assert Reason.AMBIGUOUS_DEVICES in codes(scopes(both)[1][Scope.DEVICE])
+    composed, energies = scopes(both, {Scope.DEVICE: 1}, half_j=10.0)
+    assert energies[Scope.DEVICE].energy_j == 1000.0 and energies[Scope.DEVICE].high_j == 1200.0
+    assert Reason.DISAGREEMENT in codes(energies[Scope.DEVICE])
     assert composed[Scope.DEVICE].alternatives == (("redfish:GPU1",),)
-    assert scopes({gpu(0): 1000.0, bmc: 1200.0}, {Scope.DEVICE: 2})[1][Scope.DEVICE].energy_j == 2200.0
+
+
+def test_boards_of_two_meters_with_other_uuids_are_parts() -> None:
+    other = {replace(gpu(i), id=f"dcgm:GPU-{i}", meter="dcgm"): 100.0 for i in (4, 5)}
+    for expected in (None, {Scope.DEVICE: 4}):
+        assert scopes({gpu(0): 100.0, gpu(1): 100.0} | other, expected)[1][Scope.DEVICE].energy_j == 400.0
+    assert scopes({gpu(0): 100.0, gpu(1): 100.0} | other, {Scope.DEVICE: 2})[1][Scope.DEVICE].energy_j is None
+
+
+def indexed(meter: str, count: int) -> list[Channel]:
+    return [channel(f"{meter}:{i}:energy", meter=meter, device=str(i)) for i in range(count)]
+
+
+def test_indexes_that_two_meters_use_are_the_same_boards_only_where_so_many_are_expected() -> None:
+    both = dict.fromkeys([*indexed("a", 4), *indexed("b", 4)], 100.0)
+    assert scopes(both, {Scope.DEVICE: 4})[1][Scope.DEVICE].energy_j == 400.0
+    for expected in (None, {Scope.DEVICE: 8}):
+        _, energies = scopes(both, expected)
+        assert energies[Scope.DEVICE].energy_j is None
+        assert Reason.AMBIGUOUS_DEVICES in codes(energies[Scope.DEVICE])
+
+
+def test_one_board_under_its_uuid_and_its_index_is_never_two() -> None:
+    both = {gpu(0): 100.0, gpu(1): 100.0} | dict.fromkeys(indexed("smi", 2), 101.0)
+    assert scopes(both, {Scope.DEVICE: 2})[1][Scope.DEVICE].energy_j == 200.0
+    for expected in (None, {Scope.DEVICE: 4}):
+        assert scopes(both, expected)[1][Scope.DEVICE].energy_j is None
+
+
+@pytest.mark.finding("F9")
+@pytest.mark.parametrize("factor", [0.1, 0.5, 0.8, 1.2, 2.0, 10.0, 1000.0])
+def test_a_counter_and_the_power_of_one_board_are_compared(factor: float) -> None:
+    power = replace(gpu(0), id="nvml:GPU-0:power", quantity=Quantity.POWER)
+    _, energies = scopes({gpu(0): 1000.0, power: factor * 1000.0}, half_j=10.0)
+    for scope in (Scope.DEVICE, Scope.NODE):
+        found = energies[scope]
+        assert Reason.DISAGREEMENT in codes(found)
+        refused = abs(factor - 1) > 0.25 * max(factor, 1)
+        assert found.energy_j is None if refused else found.low_j <= factor * 1000.0 <= found.high_j
+    _, alike = scopes({gpu(0): 1000.0, power: 1040.0}, half_j=10.0)
+    assert Reason.DISAGREEMENT not in codes(alike[Scope.DEVICE])
 
 
 def test_the_better_of_two_node_meters_is_used_and_agreement_is_silent() -> None:
@@ -164,7 +208,7 @@ def test_order_does_not_matter_and_joules_scale(order: list[Channel], factor: fl
     assert energies[Scope.DEVICE].energy_j == pytest.approx(factor * 900.0)
 
 
-def test_more_boards_than_expected_are_told_and_still_counted() -> None:
+def test_more_boards_than_expected_refuse_and_are_named() -> None:
     composed, energies = scopes({gpu(0): 100.0, gpu(1): 110.0}, {Scope.DEVICE: 1})
     assert Reason.UNEXPECTED_DEVICE in codes(composed[Scope.DEVICE])
-    assert energies[Scope.DEVICE].energy_j == 210.0
+    assert energies[Scope.DEVICE].energy_j is None and "GPU-0, GPU-1" in energies[Scope.DEVICE].findings[-1].detail

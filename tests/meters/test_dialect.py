@@ -5,7 +5,7 @@ import pytest
 from joulemill.catalog.exporters import exporter_dialect, exporter_dialects
 from joulemill.errors import InputError
 from joulemill.ledger.record import Channel, Quantity, Scope
-from joulemill.meters.dialect import Found, channel_of, name_pattern, select
+from joulemill.meters.dialect import Choice, Found, channel_of, name_pattern, select
 from joulemill.meters.exposition import parse_exposition
 
 
@@ -163,7 +163,7 @@ def test_two_hosts_have_devices_of_their_own_unless_the_name_is_unique() -> None
 
 def test_the_users_labels_choose() -> None:
     page = "".join(f'ipmi_dcmi_power_consumption_watts{{instance="{h}"}} 350\n' for h in ("a", "b"))
-    chosen = select([exporter_dialect("ipmi")], parse_exposition(page), "x", where={"instance": "b"})
+    chosen = select([exporter_dialect("ipmi")], parse_exposition(page), "x", choice=Choice({"instance": ("b",)}))
     assert set(chosen) == {"ipmi:bmc:power"}
 
 

@@ -10,12 +10,11 @@ import pytest
 
 from joulemill.errors import InputError
 from joulemill.ledger.record import Quantity, Scope
-from joulemill.meters.doctor import ChannelCheck, DoctorReport, as_document, check_server, examine, summary
+from joulemill.meters.doctor import ChannelCheck, DoctorReport, as_document, examine, summary
 from joulemill.meters.meter import MeterContext, open_meters
 from joulemill.meters.sampler import Sampler
 from tests.meters.fake_nvml import FakeBoard, FakeNvml
 from tests.meters.surroundings import proc_tree, put, rapl_zone
-from tests.meters.web import serving
 
 
 class Drawing(FakeNvml):
@@ -158,14 +157,13 @@ def test_the_document_is_json(context: MeterContext) -> None:
     assert document["channels"][0]["scope"] == "node"
 
 
-def test_the_servers_page_and_its_clock(context: MeterContext) -> None:
-    with serving() as web:
-        web.pages["/metrics"] = 'a 1\na{b="c"} 2\nd 3\n'
-        server = check_server(f"{web.url}/v1", context)
-        assert server.metrics_count == 2 and server.error is None
-        assert server.clock_ahead_s is not None and abs(server.clock_ahead_s) < 2.0
-        web.pages["/metrics"] = "<html>"
-        assert "does the server serve metrics" in (check_server(web.url, context).error or "")
+def test_what_was_asked_for_decides(context: MeterContext) -> None:
+    board = examine(with_boards(context, Drawing(FakeBoard())), ["nvml"], duration_s=0.3, period_s=0.05)
+    assert board.answers(["nvml"]) and board.answers([])
+    absent = examine(context, ["nvml", "declared:idle=60W,busy=180W"], duration_s=0.3, period_s=0.05)
+    assert not absent.answers(["nvml", "declared:idle=60W,busy=180W"])
+    model = examine(context, ["declared:idle=60W,busy=180W"], duration_s=0.3, period_s=0.05)
+    assert model.answers(["declared:idle=60W,busy=180W"]) and not model.answers([])
 
 
 def test_metering_costs_less_than_one_percent_of_a_core(context: MeterContext) -> None:

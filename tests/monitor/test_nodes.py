@@ -101,3 +101,21 @@ def test_one_dead_board_refuses_the_sum_and_its_name_is_told() -> None:
 ])  # fmt: skip
 def test_who_shares_a_node(stated: str | None, specs: Sequence[str], key: str) -> None:
     assert node_key(stated, specs, "a") == key
+
+
+@pytest.mark.parametrize("dead_w", [0.0, 0.4])
+def test_a_board_at_nothing_while_tokens_are_made_is_a_dead_sensor(dead_w: float) -> None:
+    class Power(Boards):
+        def channels(self) -> tuple[Channel, ...]:
+            return tuple(replace(c, quantity=Quantity.POWER) for c in super().channels())
+
+    names = [f"GPU-{i}" for i in range(4)]
+    made = TargetMeters([Power(names)], 1.0, 1000.0, {Scope.DEVICE: 4}, chassis=chassis_of("h100"))
+    made.take(
+        [Reading(f"dcgm:{n}:energy", float(t), t, dead_w if n == "GPU-2" else 300.0) for t in range(40) for n in names]
+    )
+    assert made.energy(5.0, 35.0)["device"].energy_j == pytest.approx(30 * (900 + dead_w))
+    joules, findings = made.account(5.0, 35.0, output_tok=100.0)
+    assert joules == {}
+    assert {(f.scope, f.code) for f in findings if f.refused} >= {("device", "dead_sensor"), ("node", "dead_sensor")}
+    assert all("GPU-2" in f.text for f in findings if f.code == "dead_sensor")

@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestServer
 from joulemill.errors import InputError
 from joulemill.monitor.config import MonitorConfig, StoreConfig
 from joulemill.monitor.loop import Monitor
-from joulemill.monitor.promql import scraped, selector
+from joulemill.monitor.promql import StoreReader, scraped, selector
 from joulemill.monitor.snapshot import TargetState, TokenKind
 
 
@@ -36,12 +36,12 @@ def test_raw_samples_become_pages_and_what_was_read_is_not_read_again() -> None:
         line("vllm:generation_tokens_total", [(10.0, "5"), (20.0, "9")], model_name="m"),
         line("vllm:num_requests_running", [(10.0, "1"), (20.0, "2")], model_name="m"),
     )
-    (found,) = scraped(told, {})
+    (found,) = scraped(told, {}).targets
     assert (found.instance, found.model) == ("h:1", "m") and [t for t, _ in found.pages] == [10.0, 20.0]
     assert {s.name: s.value for s in found.pages[1][1].samples} == {
         "vllm:generation_tokens_total": 9.0, "vllm:num_requests_running": 2.0,
     }  # fmt: skip
-    assert [t for t, _ in scraped(told, {"h:1": 10.0})[0].pages] == [20.0]
+    assert [t for t, _ in scraped(told, {"h:1": 10.0}).targets[0].pages] == [20.0]
     for faulty in ({"status": "error"}, [], {"status": "success", "data": {"resultType": "vector"}}):
         with pytest.raises(InputError, match="no range"):
             scraped(faulty, {})
@@ -211,3 +211,129 @@ def test_hours_that_a_store_kept_while_it_could_not_be_reached_are_read_once_and
     target = caught_up(KeptStore(away=3))
     assert target.unobserved_s == pytest.approx(0.0, abs=2 * STEP_S)
     assert target.tokens[TokenKind.OUTPUT] == pytest.approx(RATE_TOK_S * 2.2 * HOUR_S, abs=2 * STEP_S * RATE_TOK_S)
+
+
+# --- answers that are made to hurt ------------------------------------------------------------------------------
+GOOD = line("vllm:generation_tokens_total", [(10.0, "5"), (20.0, "9")], model_name="m")
+ODD = [
+    {},
+    {"metric": None},
+    {"metric": {}, "values": []},
+    {"metric": {"__name__": "x"}, "values": [[1, "1"]]},
+    None,
+    5,
+    [],
+    line("x", [(10.0, "x")]),
+    {"metric": GOOD["metric"], "values": [[10.0]]},
+    {"metric": GOOD["metric"], "values": 5},
+    line("x", [(1e300, "1")]),
+    line("x", [(1.7e12, "1")]),
+    line("x", [(-5.0, "1")]),
+    line("x", [(float("nan"), "1")]),
+    line("vllm:generation_tokens_total", [(10.0, "1")], instance=""),
+    line("x", [(10.0, "1")], instance="\ud800"),
+    line("x", [(10.0, "1")], model_name="\x1b[2J"),
+    line("x", [(10.0, "1")], instance="i" * 5000),
+    {"metric": {"__name__": "x", "instance": ["a"]}, "values": [[10, "1"]]},
+    {"metric": GOOD["metric"], "values": [[10, "9" * 400]]},
+    {"metric": GOOD["metric"], "values": [[10**400, "1"]]},
+]
+
+
+@pytest.mark.finding("F3")
+@pytest.mark.finding("F6")
+@pytest.mark.parametrize("series", ODD, ids=range(len(ODD)))
+def test_a_series_that_cannot_be_read_is_passed_over_and_told(series: Any) -> None:
+    told = scraped(answer(GOOD, series, line("vllm:num_requests_running", [(10.0, "1")], instance="h:2")), {})
+    assert [t.instance for t in told.targets][:2] == ["h:1", "h:2"] and len(told.targets[0].pages) == 2
+    assert all(0 <= t <= 1e11 for target in told.targets for t, _ in target.pages)
+    values = [s.value for t in told.targets for _, p in t.pages for s in p.samples]
+    assert told.faults or "9" * 400 in str(series) or series in ({}, None)
+    assert 5.0 in values and 9.0 in values
+
+
+@pytest.mark.finding("F3")
+@pytest.mark.parametrize(
+    "document",
+    [None, 5, [], "x", {}, {"status": "success"}, {"status": "success", "data": []}, {"status": "success", "data": {}},
+     {"status": "success", "data": {"resultType": "matrix", "result": 5}},
+     {"status": "success", "data": {"resultType": "matrix", "result": {"a": 1}}}],
+)  # fmt: skip
+def test_what_is_no_answer_says_so(document: Any) -> None:
+    with pytest.raises(InputError, match="the store answered"):
+        scraped(document, {})
+
+
+async def against(body: bytes | str, seconds: float = 0.5) -> tuple[Monitor, bool]:
+    """A monitor that reads a store which answers ``body`` only; and whether it was still going."""
+
+    async def query(_: web.Request) -> web.Response:
+        return web.Response(body=body if isinstance(body, bytes) else body.encode())
+
+    app = web.Application()
+    app.router.add_post("/api/v1/query", query)
+    server = TestServer(app)
+    await server.start_server()
+    monitor = Monitor(MonitorConfig(period_s=0.1, store=StoreConfig(url=str(server.make_url("/")), model="m")))
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(monitor.run(stop))
+    await until(lambda: monitor.config_error is not None or bool(monitor.snapshot().targets), 15.0)
+    await asyncio.sleep(seconds)
+    going = not running.done()
+    stop.set()
+    await running
+    await server.close()
+    return monitor, going
+
+
+@pytest.mark.finding("F3")
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 200_000, b"null", b"\xff", b'{"status":"success","data":{"resultType":"matrix","result":[null]}}',
+     b'{"a":' * 100_000, b"[" + b"{}," * 9_000_000 + b"{}]"],
+    ids=range(6),
+)  # fmt: skip
+def test_a_hostile_store_is_told_and_ends_nothing(body: bytes) -> None:
+    monitor, going = asyncio.run(against(body))
+    assert going and "127.0.0.1" in (monitor.config_error or "")
+
+
+@pytest.mark.finding("F6")
+def test_a_store_of_far_times_is_told_and_the_rest_is_taken() -> None:
+    now = time.time() - 5
+    text = json.dumps(answer(
+        line("vllm:generation_tokens_total", [(now, "5"), (now + 1, "9")]),
+        line("vllm:generation_tokens_total", [(1e300, "5")], instance="far"),
+        line("vllm:generation_tokens_total", [(1000 * now, "5")], instance="ms"),
+    ))  # fmt: skip
+    monitor, going = asyncio.run(against(text))
+    assert going and "times that were not asked for" in (monitor.config_error or "")
+    assert [t.facts.target for t in monitor.snapshot().targets] == ["h:1"]
+
+
+@pytest.mark.finding("F7")
+def test_a_stores_body_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("joulemill.monitor.promql.MOST_BYTE", 10_000)
+    monitor, going = asyncio.run(against(b" " * 20_000))
+    assert going and "longer than 10000" in (monitor.config_error or "")
+
+
+def test_our_clock_may_step_and_the_store_is_read_on() -> None:
+    """+1 h for a while and back: what the store kept meanwhile is read, once."""
+    true_s: list[int] = []
+
+    class Fake(StoreReader):
+        async def _ask(self, session: Any, given: Any) -> bytes:
+            end_s = float(given["time"])
+            span_s = float(given["query"].rpartition("[")[2].removesuffix("ms]")) / 1000
+            times = [t for t in range(0, true_s[-1] + 1, 10) if end_s - span_s < t <= end_s]
+            return json.dumps(answer(line("vllm:generation_tokens_total", [(t, str(t)) for t in times]))).encode()
+
+    reader = Fake(StoreConfig(url="http://x", lookback_s=0))
+    reader._since_s = reader._newest_s = 1000.0
+    read: list[float] = []
+    for now_s, shown_s in [(1010, 1010), (1020, 4620), (1030, 4630), (1040, 4640), (1050, 1050), (1060, 1060)]:
+        true_s.append(now_s)
+        targets = asyncio.run(reader.read(None, shown_s))  # type: ignore[arg-type]
+        read += [t for target in targets for t, _ in target.pages]
+    assert sorted(set(read)) == [1010, 1020, 1030, 1040, 1050, 1060] and len(read) == 6

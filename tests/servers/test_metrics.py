@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from pathlib import Path
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemill.catalog.dialect import dialect, dialects
 from joulemill.ledger.record import ServerSample
+from joulemill.servers.boundary import PARSE_S
 from joulemill.servers.metrics import canonical, detect_dialect, parse_metrics, scrape
 from joulemill.servers.openai import Ask, Endpoint, ask, open_session
 from tests.mock_server import MockPlan, MockServer
@@ -256,3 +261,86 @@ def test_a_server_that_is_gone_is_no_exception() -> None:
             return await scrape(session, url + "/metrics", dialects()[0])
 
     assert asyncio.run(run()).error
+
+
+# --- pages that are made to hurt --------------------------------------------------------------------------------
+@pytest.mark.finding("F2")
+@pytest.mark.parametrize("value", ["1.7e308", "1e300", "1e17", "-1.7e308", "+Inf", "NaN"])
+def test_numbers_that_no_server_counts_to_are_absent_however_they_add_up(value: str) -> None:
+    text = "".join(
+        f'vllm:generation_tokens_total{{a="{n}"}} {value}\nvllm:kv_cache_usage_perc{{a="{n}"}} {value}\n'
+        f'vllm:cache_config_info{{a="{n}",block_size="{value}",num_gpu_blocks="{value}"}} 1\n'
+        f'vllm:prompt_tokens_by_source_total{{a="{n}",source="local_cache_hit"}} {value}\n'
+        for n in range(3)
+    )
+    assert quantities(text + "vllm:num_requests_running 2\n", "vllm") == {"running_req": 2}
+    assert detect_dialect(parse_metrics(text + "vllm:num_requests_running 2\n")) is not None
+
+
+LABELS = ",".join(f'l{n}="v"' for n in range(7000))
+HEAVY = {
+    "labels": f"vllm:generation_tokens_total{{{LABELS}}} 1\n" * 200,
+    "some labels": "".join(
+        f'vllm:generation_tokens_total{{x="{n}",{LABELS[:1200]}}} 1\n' for n in range(12_000)
+    ),
+    "series": "".join(f'vllm:generation_tokens_total{{x="{n}"}} 1\n' for n in range(270_000)),
+    "lines": "\n" * (16 << 20),
+    "types": "".join(f"# TYPE a{n} counter\n" for n in range(500_000)),
+    "no end": "vllm:a{" + "b=" * 9000 + "!\n",
+    "quotes": 'vllm:a{b="' + '\\"' * 9000 + "\n",
+}  # fmt: skip
+
+
+@pytest.mark.finding("F19")
+@pytest.mark.parametrize("kind", sorted(HEAVY))
+def test_a_heavy_page_costs_a_bounded_time_and_is_read_or_refused_as_a_whole(kind: str) -> None:
+    started_s, says = time.thread_time(), ""
+    try:
+        samples_count = len(parse_metrics(HEAVY[kind]).samples)
+    except ValueError as fault:
+        samples_count, says = 0, str(fault)
+    assert samples_count == 0 and (
+        "more than" in says or "at most" in says or kind in ("labels", "some labels", "no end", "quotes")
+    )
+    assert time.thread_time() - started_s < 2 * PARSE_S
+
+
+@pytest.mark.finding("F19")
+def test_labels_are_read_in_linear_time() -> None:
+    """A line of 64,000 characters that is not cut off by its number of labels."""
+    value = 'x="' + "y" * 31_000 + '"'
+    text = "\n".join(f'vllm:generation_tokens_total{{a="{n}",{value},z{" " * 30_000}="1"}} 1' for n in range(200))
+    started_s = time.thread_time()
+    assert len(parse_metrics(text).samples) == 200
+    assert time.thread_time() - started_s < 0.5
+
+
+@pytest.mark.finding("F2")
+@pytest.mark.finding("F19")
+def test_whatever_reading_a_page_raises_is_that_looks_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def of(page: str) -> ServerSample:
+        async def answer(_: web.Request) -> web.Response:
+            return web.Response(text=page)
+
+        app = web.Application()
+        app.router.add_get("/metrics", answer)
+        async with TestServer(app) as server, aiohttp.ClientSession() as session:
+            return await scrape(session, str(server.make_url("/metrics")), None)
+
+    huge = 'vllm:generation_tokens_total{a="1"} 1.7e308\nvllm:generation_tokens_total{a="2"} 1.7e308\n'
+    assert "none of the names" in (asyncio.run(of(huge)).error or "")
+    assert "series" in (asyncio.run(of(HEAVY["series"])).error or "")
+    for fault in (
+        OverflowError("x\x1b[2J\u202e"),
+        RecursionError("deep"),
+        MemoryError(),
+        KeyError("k"),
+        ZeroDivisionError(),
+    ):
+
+        def breaks(*_: object, fault: Exception = fault) -> None:
+            raise fault
+
+        monkeypatch.setattr("joulemill.servers.metrics.canonical", breaks)
+        error = asyncio.run(of("vllm:generation_tokens_total 1\n")).error or ""
+        assert type(fault).__name__ in error and error.isprintable() and len(error) < 400

@@ -58,13 +58,23 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One server's names. ``keep``: where a series has this label, only this value counts (rank 0 of many)."""
+    """One server's names. ``keep``: where a series has this label, only this value counts (rank 0 of many).
+
+    ``start``: what stands before the series' names on a page that has a prefix of its own (``ray_vllm_``, or nothing);
+    None: the prefix with a colon or an underscore.
+    """
 
     name: str
     prefix: str
     source: str
     quantities: tuple[Quantity, ...]
     keep: Mapping[str, str] = field(default_factory=dict)
+    start: str | None = None
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """What may stand before a series' name."""
+        return (f"{self.prefix}:", f"{self.prefix}_") if self.start is None else (self.start,)
 
     def series(self) -> frozenset[str]:
         """Every series that the dialect can use, without prefix and ``_total``."""

@@ -45,7 +45,8 @@ class ExporterMetric:
 class ExporterDialect:
     """One exporter.
 
-    unique    whether a device's name is unique in the world (a UUID)
+    unique    whether a device's name is unique in the world where a UUID, serial number or host is part of it
+    boards    labels by whose values a user chooses boards (``gpus=0+1``)
     any_case  whether names and labels may be in any case
     collect_interval_s   how often the exporter itself looks by default, where that is slower than people scrape
     """
@@ -54,6 +55,7 @@ class ExporterDialect:
     source: str
     metrics: tuple[ExporterMetric, ...]
     unique: bool = False
+    boards: tuple[str, ...] = ()
     any_case: bool = False
     collect_interval_s: float | None = None
 
@@ -80,6 +82,7 @@ def _dialect(table: dict[str, Any]) -> ExporterDialect:
         source=table["source"],
         metrics=tuple(_metric(m, table) for m in table["metric"]),
         unique=table.get("unique", False),
+        boards=tuple(table.get("boards", ())),
         any_case=table.get("any_case", False),
         collect_interval_s=table.get("collect_interval_s"),
     )

@@ -31,6 +31,7 @@ from joulemill.ledger.record import Outcome, RequestRecord, RunRecord, Scope
 from joulemill.ledger.scope_account import Doubt, ScopeAccount, energy_per_token, scope_accounts
 from joulemill.ledger.scopes import compose
 from joulemill.ledger.sharing import foreign_use
+from joulemill.ledger.sound import sound_requests
 from joulemill.ledger.summary_account import summary_figures, summary_of
 from joulemill.ledger.tokens import TokenCount, count_tokens
 from joulemill.ledger.trace import Floats, Trace, traces
@@ -86,9 +87,12 @@ class Account:
     findings: tuple[Finding, ...]
 
 
-def account(record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None = None) -> Account:
+def account(
+    record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None = None, board_w: float | None = None
+) -> Account:
     """Account ``record``.
 
+    board_w power limit (TDP) of one device by its data sheet: no sensor of it is believed far beyond
     holder what holds the metered parts where no meter sees the whole node; without it that node is unknown
     work   FLOP of a prompt and an output token, for work-weighted attribution where the phases cannot be fitted
     Raises InputError where the manifest's expectations cannot be read.
@@ -96,7 +100,9 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None
     expected = expectations(record)
     if isinstance(holder, PackageHolder):
         expected.setdefault(Scope.DEVICE, 0)
-    every = with_offsets(traces(record.channels, record.readings), record.requests)
+    sound = sound_requests(record.requests)
+    record = replace(record, requests=sound.requests)
+    every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
     used = _used(every, expected)
     load = load_requests(record)
     window = find_window(record, load_shape(record.manifest), _covered(used))
@@ -112,7 +118,7 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None
         tokens_flow, (window.start_s, window.end_s), record.requests, record.server, prefix_tok(record.manifest)
     )
     foreign_ratio, shared = foreign_use(record, window.start_s, window.end_s)
-    doubt = Doubt(count.doubt_ratio, foreign_ratio)
+    doubt = Doubt(max(count.doubt_ratio, sound.uncounted_ratio), foreign_ratio)
     scopes = scope_accounts(every, expected, edges, output, record.phase("idle"), holder=holder, doubt=doubt)
     main = _main(scopes)
     within = [r for r in load if _sent_within(r, window)]
@@ -143,11 +149,13 @@ def account(record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None
         attribution={} if main is None else _attributions(scopes[main], tokens_flow, edges, phases, work),
         series=_series(edges, output, prompt, scopes),
         requests_in_window=tokens_flow.active(window.start_s, window.end_s),
-        findings=distinct([*findings, *shared, *count.findings]),
+        findings=distinct([*findings, *shared, *sound.findings, *count.findings]),
     )
 
 
-def phase_energy(record: RunRecord, name: str, holder: Holder | None = None) -> EnergyResult | None:
+def phase_energy(
+    record: RunRecord, name: str, holder: Holder | None = None, board_w: float | None = None
+) -> EnergyResult | None:
     """Joules of the main scope over the last phase called ``name``, cut to the readings; None where nothing meters it.
 
     None too where the phase never ended. Raises InputError as ``account`` does.
@@ -158,7 +166,7 @@ def phase_energy(record: RunRecord, name: str, holder: Holder | None = None) -> 
     expected = expectations(record)
     if isinstance(holder, PackageHolder):
         expected.setdefault(Scope.DEVICE, 0)
-    every = with_offsets(traces(record.channels, record.readings), record.requests)
+    every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
     covered = _covered(_used(every, expected))
     if covered is None:
         return None
@@ -230,7 +238,8 @@ def _rate(tokens: Floats, edges: Floats, unit: str) -> Figure:
     found = ratio_interval(tokens, np.diff(edges))
     if found is None:
         return unknown(unit, "no time in the window")
-    return Figure(found.value, unit, Basis.MEASURED, found.low, found.high, LEVEL)
+    low = None if found.low is None else max(found.low, 0.0)
+    return Figure(found.value, unit, Basis.MEASURED, low, found.high, LEVEL)
 
 
 def _known_j(scope: ScopeAccount) -> Floats:

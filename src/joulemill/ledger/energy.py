@@ -10,6 +10,8 @@ The interval's half width at 95 % adds in quadrature what has independent causes
               differences; (clock skew + averaging period) × |P − P_idle|
     either    a sensor that looks for a share of the time only (``sampled_ratio``): (1 − share) × 1.96 σ × T, σ how
               much the power moves between its updates; not shrunk by their number, for a load may beat with the sensor
+    reads that failed, of a gauge: between the good reads around them the power may have lain anywhere between the
+              least seen and the board's limit (the most seen, where the limit is not known); added plainly
     A clock that nothing bounds: instead of skew × |P − P_idle|, the most that the window's energy differs when the
     window is moved within ``CLOCK_REACH_S``.
 
@@ -25,17 +27,14 @@ import numpy as np
 from scipy.special import stdtrit
 
 from joulemill.figure import Basis
+from joulemill.ledger.coverage import MIN_PERIODS, allowed_gap_s, hidden_stretches_s, window_findings
 from joulemill.ledger.reasons import Finding, Reason, refused
 from joulemill.ledger.trace import CLOCK_REACH_S, Floats, Trace
 
-#: Reads further apart than this, and than GAP_READS usual intervals, are a gap [s]. Assumed; InferenceX refuses at 3 s.
-GAP_S = 3.0
-GAP_READS = 5.0
-#: Updates that must fit in a window: fewer refuse, fewer than the second are told. The second is the field's practice.
-MIN_PERIODS = 2.0
-GOOD_PERIODS = 20.0
 #: 97.5 % quantile of the normal distribution.
 NORMAL_95 = 1.96
+
+__all__ = ["EnergyResult", "allowed_gap_s", "sub_window_energy_j", "window_energy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,7 @@ class EnergyResult:
     power_w       energy ÷ duration
     kind          "counter", "integrated", or "mixed" for a sum of both
     reading_count reads inside the window
+    stale_j       how far a gauge that repeats itself for long may be off, beyond its interval (for comparisons)
     """
 
     subject: str
@@ -58,6 +58,7 @@ class EnergyResult:
     kind: str
     reading_count: int
     findings: tuple[Finding, ...] = ()
+    stale_j: float = 0.0
 
     @property
     def duration_s(self) -> float:
@@ -87,24 +88,38 @@ def window_energy(
     """Joules that ``trace``'s channel counted in [start_s, end_s], or a refusal.
 
     idle_power_w   of this channel, for the effect of clock skew; without it the least power seen stands in
-    max_gap_s      largest time between reads; default max(3 s, five usual intervals)
+    max_gap_s      largest time between reads; default ``allowed_gap_s``; infinite: the caller sees to missing reads
     least_periods  updates of the sensor that must fit in the window; 0 for windows that will be added up again
     Raises ValueError where the window has no length.
     """
     if not end_s > start_s:
         raise ValueError(f"a window needs a length, not [{start_s}, {end_s}]")
-    findings = [*trace.findings, *_window_findings(trace, start_s, end_s, max_gap_s, least_periods)]
+    findings = [*trace.findings, *window_findings(trace, start_s, end_s, max_gap_s, least_periods)]
     inside = int(np.count_nonzero((trace.read_s >= start_s) & (trace.read_s <= end_s)))
     if refused(findings):
         return _refusal(trace, start_s, end_s, inside, findings)
     a, b = trace.cumulative_j(np.array([start_s, end_s]))
     energy = float(b - a)
     half = _half_width_j(trace, start_s, end_s, energy, idle_power_w)
+    if not (math.isfinite(energy) and math.isfinite(half)):
+        findings.append(Finding(Reason.NOT_FINITE, trace.channel.id, f"its readings add up to {energy}", fatal=True))
+        return _refusal(trace, start_s, end_s, inside, findings)
     low, high = max(energy - half, 0.0), energy + half
-    basis = trace.channel.basis
     return EnergyResult(
-        trace.channel.id, start_s, end_s, energy, low, high, basis, trace.kind, inside, tuple(findings)
+        trace.channel.id, start_s, end_s, energy, low, high, trace.channel.basis, trace.kind, inside, tuple(findings),
+        _stale_j(trace, start_s, end_s),
     )  # fmt: skip
+
+
+def _stale_j(trace: Trace, start_s: float, end_s: float) -> float:
+    """A gauge that shows the same for long and then another value may have missed what lay between."""
+    inside = (trace.t_s >= start_s) & (trace.t_s <= end_s)
+    if trace.kind == "counter" or np.count_nonzero(inside) < 2:
+        return 0.0
+    t, p = trace.t_s[inside], trace.level[inside]
+    held = np.concatenate(([t[0]], t[1:][np.diff(p) != 0.0], [t[-1]]))
+    longest_s = float(np.diff(held).max())
+    return longest_s * float(np.ptp(p)) if longest_s > 3.0 * float(np.median(np.diff(t))) else 0.0
 
 
 def sub_window_energy_j(trace: Trace, edges_s: Floats) -> Floats:
@@ -123,63 +138,6 @@ def _refusal(trace: Trace, start_s: float, end_s: float, inside: int, findings: 
     )  # fmt: skip
 
 
-def _window_findings(
-    trace: Trace, start_s: float, end_s: float, max_gap_s: float | None, least_periods: float
-) -> list[Finding]:
-    if not trace.usable:
-        return []
-    name, found = trace.channel.id, []
-    first, last = float(trace.read_s[0]), float(trace.read_s[-1])
-    if start_s < first or end_s > last:
-        detail = f"reads span [{first:.3f}, {last:.3f}] s, the window is [{start_s:.3f}, {end_s:.3f}] s"
-        found.append(Finding(Reason.NOT_BRACKETED, name, detail, fatal=True))
-    found += [b.finding for b in trace.broken if b.start_s < end_s and b.end_s > start_s]
-    found += _gaps(trace, start_s, end_s, allowed_gap_s(trace) if max_gap_s is None else max_gap_s)
-    return found + _resolution(trace, end_s - start_s, least_periods)
-
-
-def allowed_gap_s(trace: Trace) -> float:
-    """Largest time between reads that is no gap: max(3 s, five usual intervals)."""
-    return max(GAP_S, GAP_READS * float(np.median(np.diff(trace.read_s))))
-
-
-def _gaps(trace: Trace, start_s: float, end_s: float, allowed_s: float) -> list[Finding]:
-    """Gaps that touch the window. A counter spans a gap inside; at an edge, or for a gauge, the joules are unknown."""
-    t = trace.read_s
-    dt = np.diff(t)
-    touching = (dt > allowed_s) & (t[:-1] < end_s) & (t[1:] > start_s)
-    found = []
-    for i in np.flatnonzero(touching):
-        at_edge = t[i] < start_s or t[i + 1] > end_s
-        fatal = trace.kind != "counter" or bool(at_edge)
-        detail = f"{dt[i]:.3g} s without a reading, {allowed_s:.3g} s allowed"
-        found.append(Finding(Reason.GAP, trace.channel.id, detail, fatal))
-    return found + _hidden_wraps(trace, start_s, end_s)
-
-
-def _hidden_wraps(trace: Trace, start_s: float, end_s: float) -> list[Finding]:
-    """A gap in which the counter could have gone round once more, at the largest power seen."""
-    if trace.kind != "counter" or trace.channel.max_range is None:
-        return []
-    dt = np.diff(trace.read_s)
-    inside = (trace.read_s[:-1] < end_s) & (trace.read_s[1:] > start_s)
-    if not inside.any() or dt[inside].max() * trace.segment_w.max() < trace.channel.max_range:
-        return []
-    limit = trace.channel.max_range / float(trace.segment_w.max())
-    detail = f"between two reads the counter could go round unseen; read it more often than every {limit:.3g} s"
-    return [Finding(Reason.WRAP_AMBIGUOUS, trace.channel.id, detail, fatal=True)]
-
-
-def _resolution(trace: Trace, duration_s: float, least_periods: float) -> list[Finding]:
-    if trace.period_s <= 0.0 or duration_s >= GOOD_PERIODS * trace.period_s:
-        return []
-    need = GOOD_PERIODS * trace.period_s
-    detail = f"updates every {trace.period_s:.3g} s, the window has {duration_s:.3g} s; {need:.3g} s would do"
-    if duration_s < least_periods * trace.period_s:
-        return [Finding(Reason.WINDOW_TOO_SHORT, trace.channel.id, detail, fatal=True)]
-    return [Finding(Reason.COARSE, trace.channel.id, detail)]
-
-
 def _half_width_j(trace: Trace, start_s: float, end_s: float, energy_j: float, idle_w: float | None) -> float:
     c, duration = trace.channel, end_s - start_s
     power = energy_j / duration
@@ -191,6 +149,7 @@ def _half_width_j(trace: Trace, start_s: float, end_s: float, energy_j: float, i
     else:
         terms.append(0.5 * (c.resolution or 0.0) * duration)
         terms.append(_sampling_w(trace, start_s, end_s) * duration)
+        terms.append(_hidden_j(trace, start_s, end_s))
     if c.sampled_ratio is not None:
         terms.append((1.0 - c.sampled_ratio) * NORMAL_95 * _fluctuation_w(trace, start_s, end_s) * duration)
     delay_s = 0.0 if trace.kind == "counter" else trace.lag_s
@@ -199,6 +158,18 @@ def _half_width_j(trace: Trace, start_s: float, end_s: float, energy_j: float, i
     else:
         terms.append((c.clock_skew_s + delay_s) * swing)
     return math.hypot(*terms)
+
+
+def _hidden_j(trace: Trace, start_s: float, end_s: float) -> float:
+    """How far the energy of a gauge may lie from its integral for what its failed reads did not show."""
+    parts = hidden_stretches_s(trace, start_s, end_s)
+    if not len(parts):
+        return 0.0
+    length = parts[:, 1] - parts[:, 0]
+    power = (trace.cumulative_j(parts[:, 1]) - trace.cumulative_j(parts[:, 0])) / length
+    least, most = float(trace.level.min()), float(trace.level.max())
+    most = most if trace.limit_w is None else max(most, trace.limit_w)
+    return float(np.sum(np.maximum(most - power, power - least) * length))
 
 
 def _moved_j(trace: Trace, start_s: float, end_s: float, energy_j: float) -> float:

@@ -18,6 +18,9 @@ from joulemill.ledger.trace import Floats
 
 Ints = NDArray[np.intp]
 
+#: Events of a request without chunks, whatever number of tokens its server states: finer than any sub-window. Assumed.
+MOST_EVENTS = 1024
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Flow:
@@ -76,7 +79,7 @@ def flow(requests: Sequence[RequestRecord]) -> Flow:
         prompt_request=np.array(first, dtype=np.intp),
         served_tok=served,
         cached_tok=cached,
-        computed_tok=served - np.nan_to_num(cached, nan=0.0),
+        computed_tok=served - np.clip(np.nan_to_num(cached, nan=0.0), 0.0, served),
         start_s=np.array([_or_nan(r.dispatched_mono_s) for r in requests], dtype=float),
         end_s=np.array([_or_nan(last_seen_s(r)) for r in requests], dtype=float),
         uncounted_s=np.concatenate([np.zeros(0), *uncounted]),
@@ -108,7 +111,7 @@ def _arrivals_s(r: RequestRecord) -> Floats:
     last = first if r.last_token_mono_s is None else r.last_token_mono_s
     if first is None or last is None:
         return np.zeros(0)
-    return np.linspace(first, last, r.output_tok)
+    return np.linspace(first, last, min(r.output_tok, MOST_EVENTS))
 
 
 def _or_nan(x: float | None) -> float:

@@ -6,7 +6,7 @@ them, else not at all. A product name is no identity: eight boards share it. The
     identity_of(device)                    what a channel's ``device`` says of it
     count_findings(scope, devices, expected)   which are there, and how many are missing or too many: both refuse
     unnamed_findings(scope, devices, expected) readings without identity that may be of several boards: refused
-    comparable(a, b)                       whether two sets of names can be told to be the same or different things
+    known_apart(a, b)                      whether two meters' names are sure to be of different things
     interleaved(t_s)                       whether readings of one name come from several things read in turn
 
 ``devices`` are names as in ``Channel.device``; ``expected`` is how many there should be (``--devices``, NAME:N,
@@ -16,7 +16,7 @@ them, else not at all. A product name is no identity: eight boards share it. The
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from enum import StrEnum
 
 import numpy as np
@@ -42,7 +42,8 @@ class Identity(StrEnum):
     NONE = "none"
 
 
-_UUID = re.compile(r"(?i)^(?:(?:gpu|mig|nvidia|amd|intel)-)?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$")
+#: NVIDIA's begin with GPU- or MIG-, in capitals; others are plain.
+_UUID = re.compile(r"^(?:GPU|MIG)-[0-9A-Za-z-]+$|(?i:^(?:[a-z]+-)?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$)")
 _SERIAL = re.compile(r"(?i)^(?:0x)?[0-9a-f]{12,32}$")
 _PCI = re.compile(r"(?i)^(?:pci[-:]?)?(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}(?:\.[0-7])?$")
 _INDEX = re.compile(r"(?i)^[a-z]*[-_ :/]?\d{1,4}$")
@@ -94,10 +95,27 @@ def unnamed_findings(scope: str, devices: Collection[str], expected: int | None)
     return [Finding(Reason.NO_IDENTITY, scope, detail, fatal=True)]
 
 
-def comparable(one: Collection[str], other: Collection[str]) -> bool:
-    """Whether names of the two sets that differ are known to be different things: both sets tell by the same means."""
-    kinds = {identity_of(d) for d in (*one, *other)}
-    return len(kinds) == 1 and Identity.NONE not in kinds
+def known_apart(one: Collection[str], other: Collection[str]) -> bool:
+    """Whether names of two meters that differ are sure to be of different things.
+
+    UUIDs are the same everywhere. Any other identity holds on its host alone: names are then of different things only
+    where both say which host they are of (``HOST/NAME``), and no host is common.
+    """
+    if all(identity_of(d) is Identity.UUID for d in (*one, *other)):
+        return not set(one) & set(other)
+    hosts = [{_host(d) for d in side} for side in (one, other)]
+    return None not in hosts[0] | hosts[1] and not hosts[0] & hosts[1]
+
+
+def _host(device: str) -> str | None:
+    """The host that ``device`` names, without its port; None where it names none."""
+    host, slash, _ = device.rpartition("/")
+    return re.sub(r":\d+$", "", host).lower() if slash and host else None
+
+
+def local(device: str) -> bool:
+    """Whether ``device`` is a number that another host's meter may use too."""
+    return identity_of(device) in (Identity.INDEX, Identity.NONE) and _host(device) is None
 
 
 def listed(devices: Collection[str]) -> str:
@@ -119,8 +137,3 @@ def interleaved(t_s: ArrayLike) -> bool:
         return False
     long_s = float(np.quantile(apart, 0.95))
     return long_s > 0.0 and float(np.mean(apart < BURST_RATIO * long_s)) >= BURST_SHARE
-
-
-def repeated(devices: Sequence[str]) -> list[str]:
-    """Names that stand more than once, in order."""
-    return sorted({d for d in devices if devices.count(d) > 1}, key=_in_order)

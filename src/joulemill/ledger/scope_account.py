@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from joulemill.figure import Figure, unknown
+from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.completion import Holder, completed, incomplete
+from joulemill.ledger.coverage import FAILED_MOST_RATIO
 from joulemill.ledger.energy import EnergyResult, sub_window_energy_j, window_energy
 from joulemill.ledger.interval import FEWEST, LEVEL, ratio_interval
+from joulemill.ledger.plausibility import dead_sensor
 from joulemill.ledger.reasons import Finding, Reason, distinct, why
 from joulemill.ledger.record import Phase, Scope
 from joulemill.ledger.scopes import Composition, compose, scope_energy
@@ -83,11 +85,37 @@ def scope_accounts(
     for i, t in all_traces.items():
         resting = idles[i]
         watts = None if resting is None else resting.power_w
-        results[i] = window_energy(t, start, end, idle_power_w=watts)
+        results[i] = alive(window_energy(t, start, end, idle_power_w=watts), t, float(output_tok.sum()))
     refusals = {i: tuple(f for f in r.findings if f.fatal) for i, r in results.items() if r.energy_j is None}
     composed = compose((t.channel for t in all_traces.values()), refusals, expected)
     given = _Given(all_traces, edges_s, output_tok, holder, doubt)
     return {s: _account(c, given, results, idles) for s, c in composed.items()}
+
+
+def alive(result: EnergyResult, trace: Trace, output_tok: float) -> EnergyResult:
+    """``result`` of ``trace``'s channel, refused where the sensor is dead: its server made ``output_tok`` with nothing.
+
+    Exactly 0 W, a counter that stands still, less than a hundredth of the board's limit; or 0 W at some of its reads.
+    """
+    if result.energy_j is None or result.basis is not Basis.MEASURED:
+        return result
+    step_j = trace.channel.resolution or 0.0
+    dead = dead_sensor(
+        result.energy_j, output_tok, result.duration_s, limit_w=trace.limit_w, resolution_j=step_j
+    )  # fmt: skip
+    if not dead and not (output_tok > 0.0 and _off_ratio(trace, result) > FAILED_MOST_RATIO):
+        return result
+    detail = f"{result.energy_j:.4g} J while its server made {output_tok:.0f} tokens: dead, or its unit is off"
+    finding = Finding(Reason.DEAD_SENSOR, result.subject, detail, fatal=True)
+    return replace(
+        result, energy_j=None, low_j=None, high_j=None, basis=None, findings=(*result.findings, finding)
+    )  # fmt: skip
+
+
+def _off_ratio(trace: Trace, result: EnergyResult) -> float:
+    """Share of a gauge's reads in the window that show exactly nothing."""
+    inside = (trace.t_s >= result.start_s) & (trace.t_s <= result.end_s)
+    return float(np.mean(trace.level[inside] == 0.0)) if trace.kind != "counter" and inside.any() else 0.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -176,7 +204,7 @@ def _scope_idle(
         common = span
     # Parts may have been read over slightly different stretches: bring each to the common one at its own power.
     scaled = {i: _stretched(r, common) for i, r in parts.items()}
-    return scope_energy(replace(composition, findings=(), alternatives=()), scaled, common)
+    return scope_energy(replace(composition, findings=(), alternatives=(), rivals=()), scaled, common)
 
 
 def _stretched(r: EnergyResult, span: tuple[float, float]) -> EnergyResult:

@@ -3,9 +3,10 @@
 A joule is counted once. Rules, in order:
 
 1. Several channels of one thing (same scope and device: a counter and a gauge, one board reported once per slice,
-   two meters naming it alike) are one: usable before refused, better basis, counter before power, smaller error.
-2. Meters of one scope that name different things are two views of the same scope, not two parts, unless the expected
-   count says that all of them are needed. The better view is used, and the disagreement told.
+   two meters naming it alike) are one: usable before refused, better basis, counter before power, smaller error. Those
+   that are not used are compared with the one that is: what parts by more than both intervals widens it or refuses it.
+2. Which meters of one scope are parts of it and which are views of the same things is decided by what tells their
+   devices apart and by how many are expected (``ledger.views``), never guessed; fewer or more than expected refuse.
 3. What is already inside another channel (``Channel.includes``: psys ⊇ package ⊇ cores) is never added to it.
 4. A node meter is the node. Without one the node is the sum of its metered parts, and what it lacks is listed.
 
@@ -16,20 +17,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from joulemill.figure import Basis, weakest
 from joulemill.ledger.energy import EnergyResult
+from joulemill.ledger.identity import count_findings
 from joulemill.ledger.reasons import Finding, Reason, distinct, refused
 from joulemill.ledger.record import Channel, Quantity, Scope
+from joulemill.ledger.views import Refusals, decided
 
+Results = Mapping[str, EnergyResult]
 #: One physical thing in one scope.
 Thing = tuple[Scope, str]
 
 PARTS = (Scope.DEVICE, Scope.CPU, Scope.MEMORY)
 PART_NAME = {Scope.DEVICE: "devices", Scope.CPU: "cpu packages", Scope.MEMORY: "dram"}
 NEVER_IN_PARTS = "fans and conversion"
-_BASIS_RANK = {Basis.MEASURED: 0, Basis.CALIBRATED: 1, Basis.MODELLED: 2, Basis.DATASHEET: 3, Basis.DECLARED: 4}
+#: Two sensors of one thing that part by more than this, beyond both intervals, refuse it: nobody knows which is right.
+#: Within it the interval reaches to the other. Assumed; a unit that is off is a factor of ten and more.
+RIVALS_APART_RATIO = 0.25
+#: What two sensors of one thing may part by without a word: InferenceX's tolerance of a counter against its power.
+RIVALS_ALIKE_RATIO = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,7 @@ class Composition:
     channels      ids whose joules are summed; empty where nothing meters the scope
     parts         names of what is covered; ``missing`` of what is not (partial coverage must be told)
     alternatives  other complete views of the same scope, each a tuple of channel ids, to compare with
+    rivals        pairs of ids: a channel that is summed, and another of the same thing, to compare it with
     findings      fatal: the scope's figure is refused
     """
 
@@ -48,6 +57,7 @@ class Composition:
     parts: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     alternatives: tuple[tuple[str, ...], ...] = ()
+    rivals: tuple[tuple[str, str], ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -65,18 +75,9 @@ class Composition:
         return f"{self.scope.value}: {inside}{lacking}"
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """One family of meters' view of a scope: the chosen channel of each thing."""
-
-    meters: tuple[str, ...]
-    chosen: Mapping[str, Channel]
-    findings: tuple[Finding, ...] = field(default=())
-
-
 def compose(
     channels: Iterable[Channel],
-    refusals: Mapping[str, tuple[Finding, ...]],
+    refusals: Refusals,
     expected: Mapping[Scope, int] | None = None,
 ) -> dict[Scope, Composition]:
     """How each scope is made up of ``channels``.
@@ -115,34 +116,28 @@ def _inside(channels: list[Channel]) -> dict[Thing, frozenset[Thing]]:
 def _scope(
     scope: Scope,
     metering: list[Channel],
-    refusals: Mapping[str, tuple[Finding, ...]],
+    refusals: Refusals,
     expected: int | None,
     inside: Mapping[Thing, frozenset[Thing]],
 ) -> Composition:
-    views = [_view(family, refusals) for family in _families([c for c in metering if c.scope is scope])]
-    if not views:
+    views = decided(scope, [c for c in metering if c.scope is scope], refusals, expected)
+    if not views.best.chosen:
         return Composition(scope, (), None, findings=_absent(scope, expected))
-    union = {d for v in views for d in v.chosen}
-    if len(views) > 1 and expected == len(union):
-        views = [_merged(views)]
-    views.sort(key=lambda v: _view_rank(v, refusals, expected))
-    best, others = views[0], views[1:]
-    chosen, overlap = _outermost(best.chosen, inside, refusals)
-    findings = [*best.findings, *overlap, *_count(scope, len(chosen), expected)]
+    chosen, overlap = _outermost(views.best.chosen, inside, refusals)
+    devices = [c.device for c in chosen.values()]
+    findings = [*views.best.findings, *overlap, *count_findings(scope.value, devices, expected), *views.findings]
     findings += [f for c in chosen.values() for f in refusals.get(c.id, ())]
-    if others:
-        names = ", ".join("+".join(v.meters) for v in others)
-        ambiguous = expected is None and scope in PARTS
-        hint = "; state how many there are if they are different things" if ambiguous else ""
-        code = Reason.AMBIGUOUS_DEVICES if ambiguous else Reason.OVERLAP
-        findings.append(Finding(code, scope.value, f"{'+'.join(best.meters)} used, {names} only compared{hint}"))
-    ids = tuple(sorted(c.id for c in chosen.values()))
-    alternatives = tuple(
-        tuple(sorted(c.id for c in _outermost(v.chosen, inside, refusals)[0].values())) for v in others
-    )  # fmt: skip
-    basis = weakest(*(c.basis for c in chosen.values()))
-    part = PART_NAME.get(scope, f"{scope.value} meter")
-    return Composition(scope, ids, basis, (part,), (), alternatives, distinct(findings))
+    others = [_outermost(v.chosen, inside, refusals)[0] for v in views.others]
+    alternatives = tuple(tuple(sorted(o)) for o in others if len(o) == len(chosen))
+    return Composition(
+        scope=scope,
+        channels=tuple(sorted(chosen)),
+        basis=weakest(*(c.basis for c in chosen.values())),
+        parts=(PART_NAME.get(scope, f"{scope.value} meter"),),
+        alternatives=alternatives,
+        rivals=tuple((one, other) for one, other in views.best.rivals if one in chosen),
+        findings=distinct(findings),
+    )
 
 
 def _absent(scope: Scope, expected: int | None) -> tuple[Finding, ...]:
@@ -151,63 +146,8 @@ def _absent(scope: Scope, expected: int | None) -> tuple[Finding, ...]:
     return (Finding(Reason.MISSING_DEVICE, scope.value, f"none of {expected} expected is metered", fatal=True),)
 
 
-def _families(channels: list[Channel]) -> list[list[Channel]]:
-    """Meters that share a device name speak of the same things; meters that share none are apart."""
-    families: list[tuple[set[str], list[Channel]]] = []
-    for meter in dict.fromkeys(c.meter for c in channels):
-        mine = [c for c in channels if c.meter == meter]
-        devices, together = {c.device for c in mine}, list(mine)
-        apart = []
-        for names, others in families:
-            if names & devices:
-                devices, together = names | devices, others + together
-            else:
-                apart.append((names, others))
-        families = [*apart, (devices, together)]
-    return [members for _, members in families]
-
-
-def _view(family: list[Channel], refusals: Mapping[str, tuple[Finding, ...]]) -> _View:
-    chosen: dict[str, Channel] = {}
-    findings: list[Finding] = []
-    for device in sorted({c.device for c in family}):
-        rivals = sorted((c for c in family if c.device == device), key=lambda c: _channel_rank(c, refusals))
-        best = chosen[device] = rivals[0]
-        alike = [c for c in rivals[1:] if c.quantity is best.quantity]
-        if alike:
-            detail = f"{len(alike) + 1} channels of {device}; counted once, from {best.id}"
-            findings.append(Finding(Reason.DUPLICATE_CHANNEL, best.scope.value, detail))
-        better = [c for c in rivals[1:] if c.id in refusals and _quality(c) < _quality(best)]
-        if better and best.id not in refusals:
-            detail = f"{better[0].id} cannot be used, {best.id} stands in"
-            findings.append(Finding(Reason.FELL_BACK, best.scope.value, detail))
-    return _View(tuple(dict.fromkeys(c.meter for c in family)), chosen, tuple(findings))
-
-
-def _quality(c: Channel) -> tuple[int, int, float]:
-    error = math.inf if c.rel_error is None else c.rel_error
-    return (_BASIS_RANK[c.basis], int(c.quantity is not Quantity.ENERGY), error)
-
-
-def _channel_rank(c: Channel, refusals: Mapping[str, tuple[Finding, ...]]) -> tuple[bool, tuple[int, int, float], str]:
-    return (c.id in refusals, _quality(c), c.id)
-
-
-def _view_rank(
-    v: _View, refusals: Mapping[str, tuple[Finding, ...]], expected: int | None
-) -> tuple[bool, bool, tuple[int, int, float], int, str]:
-    broken = any(c.id in refusals for c in v.chosen.values())
-    short = expected is not None and len(v.chosen) < expected
-    return (broken, short, max(_quality(c) for c in v.chosen.values()), -len(v.chosen), "+".join(v.meters))
-
-
-def _merged(views: list[_View]) -> _View:
-    meters = tuple(dict.fromkeys(m for v in views for m in v.meters))
-    return _View(meters, {d: c for v in views for d, c in v.chosen.items()}, sum((v.findings for v in views), ()))
-
-
 def _outermost(
-    chosen: Mapping[str, Channel], inside: Mapping[Thing, frozenset[Thing]], refusals: Mapping[str, tuple[Finding, ...]]
+    chosen: Mapping[str, Channel], inside: Mapping[Thing, frozenset[Thing]], refusals: Refusals
 ) -> tuple[dict[str, Channel], list[Finding]]:
     """``chosen`` without what is inside another one; without the whole, where only its parts can be used."""
     things: dict[Thing, Channel] = {(c.scope, c.device): c for c in chosen.values()}
@@ -226,14 +166,6 @@ def _outermost(
         detail = f"{channel.id} already holds {', '.join(sorted(things[p].id for p in parts))}"
         findings.append(Finding(Reason.OVERLAP, channel.scope.value, detail))
     return {c.id: c for t, c in things.items() if t not in dropped}, findings
-
-
-def _count(scope: Scope, have: int, expected: int | None) -> list[Finding]:
-    if expected is None or have == expected:
-        return []
-    if have < expected:
-        return [Finding(Reason.MISSING_DEVICE, scope.value, f"{have} of {expected} expected are metered", fatal=True)]
-    return [Finding(Reason.UNEXPECTED_DEVICE, scope.value, f"{have} metered where {expected} were expected")]
 
 
 def _node_of_parts(
@@ -261,14 +193,15 @@ def _node_of_parts(
     missing.append(NEVER_IN_PARTS)
     basis = weakest(*(by_id[i].basis for i in ids))
     names = tuple(PART_NAME[s] for s in covered)
-    node = Composition(Scope.NODE, tuple(sorted(ids)), basis, names, tuple(missing), findings=distinct(findings))
+    rivals = tuple(pair for s in covered for pair in found[s].rivals if pair[0] in ids)
+    node = Composition(
+        Scope.NODE, tuple(sorted(ids)), basis, names, tuple(missing), rivals=rivals, findings=distinct(findings)
+    )  # fmt: skip
     told = Finding(Reason.PARTIAL, Scope.NODE.value, node.coverage)
     return replace(node, findings=distinct([*findings, told]))
 
 
-def scope_energy(
-    composition: Composition, results: Mapping[str, EnergyResult], window: tuple[float, float]
-) -> EnergyResult:
+def scope_energy(composition: Composition, results: Results, window: tuple[float, float]) -> EnergyResult:
     """Joules of a composed scope over ``window``, from the ``results`` of its channels over the same window.
 
     Half widths of one meter's channels (ids up to the first colon) add, since their errors may be common; those of
@@ -294,14 +227,36 @@ def scope_energy(
         by_meter[meter] = by_meter.get(meter, 0.0) + (p.half_width_j or 0.0)
     half = math.hypot(*by_meter.values())
     disagreements, apart_j = _disagreements(composition, results, energy, half)
-    findings += disagreements
-    half = max(half, apart_j)
+    rivals, rivals_j = _rivals(composition, results)
+    findings += disagreements + rivals
+    half = max(half, apart_j, rivals_j)
+    if refused([*disagreements, *rivals]) or not math.isfinite(energy + half):
+        return EnergyResult(name, *window, None, None, None, None, kind, reads, distinct(findings))
     low, high = max(energy - half, 0.0), energy + half
     return EnergyResult(name, *window, energy, low, high, composition.basis, kind, reads, distinct(findings))
 
 
+def _rivals(composition: Composition, results: Results) -> tuple[list[Finding], float]:
+    """What other sensors of the summed things say against them, and how far the interval must reach for it [J]."""
+    findings: list[Finding] = []
+    farthest: dict[str, float] = {}
+    for one, other in composition.rivals:
+        a, b = results.get(one), results.get(other)
+        if a is None or b is None or a.energy_j is None or b.energy_j is None:
+            continue
+        apart_j, most_j = abs(a.energy_j - b.energy_j), max(a.energy_j, b.energy_j)
+        alike_j = RIVALS_ALIKE_RATIO * most_j + a.stale_j + b.stale_j
+        if apart_j <= (a.half_width_j or 0.0) + (b.half_width_j or 0.0) + alike_j:
+            continue
+        detail = f"{one} says {a.energy_j:.6g} J, {other} {b.energy_j:.6g} J of the same thing, beyond both intervals"
+        fatal = apart_j > RIVALS_APART_RATIO * most_j
+        findings.append(Finding(Reason.DISAGREEMENT, composition.scope.value, detail, fatal))
+        farthest[one] = max(farthest.get(one, 0.0), apart_j)
+    return findings, math.fsum(farthest.values())
+
+
 def _disagreements(
-    composition: Composition, results: Mapping[str, EnergyResult], energy_j: float, half_j: float
+    composition: Composition, results: Results, energy_j: float, half_j: float
 ) -> tuple[list[Finding], float]:
     """What other meters of the scope say against it, and how far the farthest measured one is [J]."""
     found, farthest = [], 0.0
@@ -312,10 +267,13 @@ def _disagreements(
             continue
         other, width = math.fsum(joules), sum(p.half_width_j or 0.0 for p in parts)
         told = f"{'+'.join(ids)} says {other:.6g} J, {'+'.join(composition.channels)} {energy_j:.6g} J"
-        if abs(other - energy_j) > half_j + width:
+        if abs(other - energy_j) > half_j + width + math.fsum(p.stale_j for p in parts):
             ratio = f"{100 * (other / energy_j - 1):+.1f} %" if energy_j else "against none"
             detail = f"{told} ({ratio}), beyond both intervals"
-            found.append(Finding(Reason.DISAGREEMENT, composition.scope.value, detail))
-            if all(p.basis is Basis.MEASURED for p in parts):
+            measured = all(p.basis is Basis.MEASURED for p in parts)
+            boards = measured and composition.scope is Scope.DEVICE
+            fatal = boards and abs(other - energy_j) > RIVALS_APART_RATIO * max(other, energy_j)
+            found.append(Finding(Reason.DISAGREEMENT, composition.scope.value, detail, fatal))
+            if measured:
                 farthest = max(farthest, abs(other - energy_j))
     return found, farthest

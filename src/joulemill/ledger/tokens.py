@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from joulemill.ledger.caching import CachedPrompts, cached_prompts, counted_between
 from joulemill.ledger.flow import Flow, last_seen_s
+from joulemill.ledger.plausibility import token_fault
 from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Outcome, RequestRecord, ServerSample
 
@@ -146,6 +147,10 @@ def _checked(load: Sequence[RequestRecord], every: Sequence[RequestRecord], samp
     findings: list[Finding] = []
     for name, ours in COUNTERS.items():
         metrics[ours], resets = increase_tok([s for s in good if start <= s.t_mono_s <= end], name)
+        if metrics[ours] is not None and token_fault(metrics[ours] or 0.0, end - start, kind=name.split("_")[0]):
+            detail = f"the server's counter rose by {metrics[ours]:.4g} in {end - start:.3g} s: not believed"
+            findings.append(Finding(Reason.IMPLAUSIBLE_TOKENS, name, detail))
+            metrics[ours] = None
         if resets:
             findings.append(Finding(Reason.RESET, name, f"the server's counter restarted {resets} times in the load"))
     served, counted = usage["output_tok"], metrics["output_tok"]
@@ -196,6 +201,7 @@ def increase_tok(samples: Sequence[ServerSample], name: str) -> tuple[float | No
     if len(samples) < 2 or name not in samples[0].values or name not in samples[-1].values:
         return None, 0
     v = np.array([s.values[name] for s in samples if name in s.values], dtype=float)
-    delta = np.diff(v)
-    fell = delta < 0.0
-    return float(np.where(fell, v[1:], delta).sum()), int(fell.sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        delta = np.diff(v)
+        fell = delta < 0.0
+        return float(np.where(fell, v[1:], delta).sum()), int(fell.sum())

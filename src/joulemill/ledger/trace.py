@@ -4,40 +4,33 @@ Everything later is a difference E(b) − E(a), so windows that are split always
 interpolation between the readings at which the counter *changed* (a counter that is read more often than it updates
 is a staircase; its steps, not its treads, say what was used). Power gauges are integrated by the trapezoid rule.
 
-What must hold: nothing is clamped. A counter that falls has wrapped (plausibly, and its range is known) or was
-reset (that stretch of time is broken, and no window may touch it). Pure.
+What must hold: nothing is clamped. A reading that cannot be (``ledger.plausibility``) has failed. A counter that falls
+has wrapped (plausibly, and its range is known) or was reset; one that rises faster than its board can draw has jumped:
+that stretch of time is broken, and no window may touch it. Pure.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.figure import Basis
+from joulemill.ledger.counter import Broken, standstills, unrolled
+from joulemill.ledger.identity import Identity, identity_of, interleaved
+from joulemill.ledger.plausibility import most_w, power_limits_w, reading_faults
 from joulemill.ledger.reasons import Finding, Reason
-from joulemill.ledger.record import Channel, Quantity, Reading
+from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 
 Floats = NDArray[np.float64]
 
-#: A fall is a wrap only if the power it implies is at most this many times the largest power otherwise seen. Assumed.
-WRAP_POWER_RATIO = 4.0
-#: Unchanged for this many reads, and for this many usual update periods: the counter stands still. Assumed.
-STALE_READS = 5
-STALE_PERIODS = 3.0
 #: How far a meter's clock may be from ours at most; beyond it the check at opening speaks. Assumed.
 CLOCK_REACH_S = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A stretch of time in which the channel's energy is not known, and why."""
-
-    start_s: float
-    end_s: float
-    finding: Finding
+#: What a figure of a reading that cannot be is told in.
+_UNIT = {Quantity.ENERGY: "J", Quantity.POWER: "W"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,11 +41,13 @@ class Trace:
     t_s, level    knots [n]: time, and joules since the first knot (counter) or watts (gauge)
     energy_j      cumulative joules at the knots [n], 0 at the first
     segment_w     mean power between knots [n−1]
-    read_s        times of all good reads [m]; failed_s of the failed ones
+    read_s        times of all good reads [m]; failed_s of the failed ones, failed_why why each of them failed
     lag_s         how late a knot's value may be: the update is somewhere in (t − lag, t]
     period_s      usual time between updates of the sensor, declared or seen; 0 unknown
     broken        stretches no window may touch
     findings      fatal for the whole channel, or caveats
+    examples      a reading of each kind that failed, in words
+    limit_w       the power limit of the one thing that it meters; None: not known
     """
 
     channel: Channel
@@ -63,10 +58,13 @@ class Trace:
     segment_w: Floats
     read_s: Floats
     failed_s: Floats
+    failed_why: tuple[Reason, ...]
     lag_s: float
     period_s: float
     broken: tuple[Broken, ...]
     findings: tuple[Finding, ...]
+    examples: Mapping[Reason, str] = field(default_factory=dict)
+    limit_w: float | None = None
 
     @property
     def usable(self) -> bool:
@@ -87,132 +85,189 @@ class Trace:
         return np.where(outside, np.nan, e)
 
 
-def traces(channels: Iterable[Channel], readings: Iterable[Reading]) -> dict[str, Trace]:
-    """A trace for each energy or power channel, by channel id."""
+def traces(channels: Iterable[Channel], readings: Iterable[Reading], board_w: float | None = None) -> dict[str, Trace]:
+    """A trace for each energy or power channel, by channel id.
+
+    board_w   power limit (TDP) of one device by its data sheet; the larger of it and what the device itself states
+    """
+    channels, readings = tuple(channels), tuple(readings)
     by_channel: dict[str, list[Reading]] = {}
     for r in readings:
         by_channel.setdefault(r.channel, []).append(r)
+    limits = power_limits_w(channels, readings)
     return {
-        c.id: trace(c, by_channel.get(c.id, ())) for c in channels if c.quantity in (Quantity.ENERGY, Quantity.POWER)
+        c.id: trace(c, by_channel.get(c.id, ()), _limit_w(c, limits, board_w))
+        for c in channels
+        if c.quantity in (Quantity.ENERGY, Quantity.POWER)
     }
 
 
-def trace(channel: Channel, readings: Sequence[Reading]) -> Trace:
+def _limit_w(channel: Channel, limits: Mapping[str, float], board_w: float | None) -> float | None:
+    """A sensor's board has a limit; what a model says is bounded by its scope alone."""
+    if channel.scope is not Scope.DEVICE or channel.basis is not Basis.MEASURED:
+        return None
+    return max((w for w in (limits.get(channel.device), board_w) if w is not None), default=None)
+
+
+def trace(channel: Channel, readings: Sequence[Reading], limit_w: float | None = None) -> Trace:
     """Clean ``readings`` of one channel and accumulate them. Never raises on bad readings: it finds reasons."""
-    t, v, failed, findings = _clean(channel, readings)
-    if len(t) < 2:
-        code = Reason.TOO_FEW_READINGS if len(t) else Reason.NO_READINGS
-        findings.append(Finding(code, channel.id, f"{len(t)} usable of {len(readings)} readings", fatal=True))
-        kind = "counter" if channel.quantity is Quantity.ENERGY else "integrated"
-        none = np.zeros(0)
-        return Trace(channel, kind, none, none, none, none, t, failed, 0.0, 0.0, (), tuple(findings))
-    if channel.quantity is Quantity.ENERGY:
-        return _counter(channel, t, v, failed, findings)
-    energy = np.concatenate(([0.0], np.cumsum(0.5 * (v[1:] + v[:-1]) * np.diff(t))))
-    period = channel.update_period_s or 0.0
-    segment = np.diff(energy) / np.diff(t)
-    return Trace(channel, "integrated", t, v, energy, segment, t, failed, period, period, (), tuple(findings))
+    clean = _clean(channel, readings, limit_w)
+    if len(clean.t_s) >= 2 and channel.quantity is Quantity.ENERGY:
+        return _counter(channel, clean)
+    if len(clean.t_s) >= 2:
+        return _integrated(channel, clean)
+    code = Reason.TOO_FEW_READINGS if len(clean.t_s) else Reason.NO_READINGS
+    detail = f"{len(clean.t_s)} usable of {len(readings)} readings{_most_failed(clean)}"
+    return _nothing(channel, clean, Finding(code, channel.id, detail, fatal=True))
 
 
-def _clean(channel: Channel, readings: Sequence[Reading]) -> tuple[Floats, Floats, Floats, list[Finding]]:
-    """Good reads in order, times of failed ones, and what was found wrong."""
-    good: list[tuple[float, float]] = []
-    failed: list[float] = []
-    count: dict[Reason, int] = {}
-    newest = -math.inf
-    for r in readings:
-        fault = _fault(r)
-        if fault is not None:
-            count[fault] = count.get(fault, 0) + 1
-            failed.append(r.t_mono_s)
-            continue
-        if r.t_mono_s < newest:
-            count[Reason.LATE] = count.get(Reason.LATE, 0) + 1
-        newest = max(newest, r.t_mono_s)
-        good.append((r.t_mono_s, float(r.value or 0.0)))
-    findings = [Finding(code, channel.id, f"{n} of {len(readings)} readings") for code, n in count.items()]
-    ordered = np.array(sorted(good), dtype=float).reshape(-1, 2)
-    t, v = ordered[:, 0], ordered[:, 1]
-    again = np.concatenate(([False], np.diff(t) == 0.0)) if len(t) else np.zeros(0, dtype=bool)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Clean:
+    """Good reads in order [n], the failed ones with their reasons, and what was found of them all."""
+
+    t_s: Floats
+    value: Floats
+    failed: tuple[tuple[float, Reason], ...]
+    findings: tuple[Finding, ...]
+    examples: Mapping[Reason, str]
+    limit_w: float | None
+
+    def without(self, dropped: NDArray[np.bool_]) -> _Clean:
+        """The same with the reads that ``dropped`` marks taken for impossible."""
+        more = tuple((float(t), Reason.IMPLAUSIBLE) for t in self.t_s[dropped])
+        told = {Reason.IMPLAUSIBLE: "out of the counter's line, and back", **self.examples}
+        examples = told if more else self.examples
+        failed = tuple(sorted((*self.failed, *more)))
+        return replace(self, t_s=self.t_s[~dropped], value=self.value[~dropped], failed=failed, examples=examples)
+
+
+def _clean(channel: Channel, readings: Sequence[Reading], limit_w: float | None) -> _Clean:
+    t = np.array([r.t_mono_s for r in readings], dtype=float)
+    v = np.array([math.nan if r.value is None else r.value for r in readings], dtype=float)
+    good = np.isfinite(t)
+    failed: list[tuple[float, Reason]] = []
+    examples: dict[Reason, str] = {}
+    for reason, mask in reading_faults(channel.quantity, v, scope=channel.scope, limit_w=limit_w):
+        for i in (int(x) for x in np.flatnonzero(mask & np.isfinite(t))):
+            why = Reason.READ_FAILED if readings[i].value is None else reason
+            failed.append((float(t[i]), why))
+            examples.setdefault(why, _example(channel, readings[i], why, limit_w))
+        good &= ~mask
+    t, v = t[good], v[good]
+    order = np.lexsort((v, t))
+    findings = _out_of_order(channel, t, len(readings)) if np.any(np.diff(t) < 0.0) else []
+    t, v = t[order], v[order]
+    again = np.concatenate(([False], np.diff(t) == 0.0)) if len(t) else np.zeros(0, dtype=np.bool_)
     if again.any():
         findings += _repeats(channel, v, again)
-    return t[~again], v[~again], np.array(sorted(failed)), findings
+    t, v = t[~again], v[~again]
+    if channel.scope is Scope.DEVICE and identity_of(channel.device) is Identity.NONE and interleaved(t):
+        detail = (
+            f"readings of {channel.device!r} come in bursts, as those of several boards do: log their UUID or index"
+        )
+        findings.append(Finding(Reason.NO_IDENTITY, channel.id, detail, fatal=True))
+    clean = _Clean(t, v, tuple(sorted(failed)), tuple(findings), examples, limit_w)
+    return clean.without(_asleep(channel, v)) if channel.quantity is Quantity.POWER else clean
 
 
-def _fault(r: Reading) -> Reason | None:
+def _asleep(channel: Channel, v: Floats) -> NDArray[np.bool_]:
+    """A sensor that shows watts at other times is out of order where it shows none: a board that is read has power."""
+    sensor = channel.scope is Scope.DEVICE and channel.basis is Basis.MEASURED
+    asleep: NDArray[np.bool_] = v == 0.0
+    return asleep if sensor and (v > 0.0).any() else np.zeros(len(v), dtype=np.bool_)
+
+
+def _example(channel: Channel, r: Reading, reason: Reason, limit_w: float | None) -> str:
     if r.value is None:
-        return Reason.READ_FAILED
-    if not math.isfinite(r.value):
-        return Reason.NOT_FINITE
-    return Reason.NEGATIVE if r.value < 0.0 else None
+        return r.error or "no value"
+    unit = _UNIT[channel.quantity]
+    if reason is Reason.BLANK:
+        return f"{r.value:.6g} {unit}, the vendor's mark for none"
+    if reason is Reason.IMPLAUSIBLE and channel.quantity is Quantity.POWER:
+        return f"{r.value:.6g} {unit}, where at most {most_w(channel.scope, limit_w):.4g} W are believed"
+    return f"{r.value:.6g} {unit}"
+
+
+def _out_of_order(channel: Channel, t: Floats, count: int) -> list[Finding]:
+    late = int(np.count_nonzero(t < np.maximum.accumulate(t)))
+    return [Finding(Reason.LATE, channel.id, f"{late} of {count} readings")]
 
 
 def _repeats(channel: Channel, v: Floats, again: NDArray[np.bool_]) -> list[Finding]:
     where = np.flatnonzero(again)
-    found = [Finding(Reason.DUPLICATE, channel.id, f"{len(where)} readings at a time already read, dropped")]
+    repeats = [Finding(Reason.DUPLICATE, channel.id, f"{len(where)} readings at a time already read, dropped")]
     step = channel.resolution or 0.0
     if np.any(np.abs(v[where] - v[where - 1]) > step):
         detail = "two different values at one time: the channel id is used by two sensors; give each its own"
-        found.append(Finding(Reason.CONFLICT, channel.id, detail, fatal=True))
-    return found
+        repeats.append(Finding(Reason.CONFLICT, channel.id, detail, fatal=True))
+    return repeats
 
 
-def _counter(channel: Channel, t: Floats, v: Floats, failed: Floats, findings: list[Finding]) -> Trace:
-    total, broken, notes = _unrolled(channel, t, v)
-    findings = findings + notes
+def _most_failed(clean: _Clean) -> str:
+    reasons = [why for _, why in clean.failed]
+    if not reasons:
+        return ""
+    most = max(dict.fromkeys(reasons), key=reasons.count)
+    return f", {reasons.count(most)} of them {most.value} ({clean.examples.get(most, '')})"
+
+
+def _failed_findings(channel: Channel, clean: _Clean) -> list[Finding]:
+    reasons = [why for _, why in clean.failed]
+    every = len(reasons) + len(clean.t_s)
+    return [
+        Finding(why, channel.id, f"{reasons.count(why)} of {every} readings: {clean.examples.get(why, '')}")
+        for why in dict.fromkeys(reasons)
+    ]
+
+
+def _failures(clean: _Clean) -> tuple[Floats, tuple[Reason, ...]]:
+    return np.array([t for t, _ in clean.failed], dtype=float), tuple(why for _, why in clean.failed)
+
+
+def _nothing(channel: Channel, clean: _Clean, why: Finding, lag_s: float = 0.0) -> Trace:
+    """A channel without E(t)."""
+    none = np.zeros(0)
+    kind = "counter" if channel.quantity is Quantity.ENERGY else "integrated"
+    findings = (*clean.findings, *_failed_findings(channel, clean), why)
+    return Trace(
+        channel, kind, none, none, none, none, clean.t_s, *_failures(clean), lag_s, 0.0, (), findings,
+        clean.examples, clean.limit_w,
+    )  # fmt: skip
+
+
+def _integrated(channel: Channel, clean: _Clean) -> Trace:
+    t, v = clean.t_s, clean.value
+    energy = np.concatenate(([0.0], np.cumsum(0.5 * (v[1:] + v[:-1]) * np.diff(t))))
+    period = channel.update_period_s or 0.0
+    segment = np.diff(energy) / np.diff(t)
+    return Trace(
+        channel, "integrated", t, v, energy, segment, t, *_failures(clean), period, period, (), clean.findings,
+        clean.examples, clean.limit_w,
+    )  # fmt: skip
+
+
+def _counter(channel: Channel, clean: _Clean) -> Trace:
+    line = unrolled(channel, clean.t_s, clean.value, clean.limit_w)
+    clean = clean.without(line.dropped)
+    t, v, total = clean.t_s, clean.value, line.total_j
     step = np.flatnonzero(np.diff(v) != 0.0) + 1
     first_is_knot = len(step) > 0 and step[0] == 1
     knots = np.concatenate(([0], step)) if first_is_knot else step
-    gap = float(np.median(np.diff(t)))
+    gap = float(np.median(np.diff(t))) if len(t) > 1 else 0.0
     lag = gap if channel.update_period_s is None else min(gap, channel.update_period_s)
     if len(knots) < 2:
         detail = f"unchanged over {len(t)} reads, {t[-1] - t[0]:.3g} s: this sensor counts nothing here"
-        findings.append(Finding(Reason.STALE, channel.id, detail, fatal=True))
-        none = np.zeros(0)
-        return Trace(channel, "counter", none, none, none, none, t, failed, lag, 0.0, broken, tuple(findings))
+        return _nothing(channel, clean, Finding(Reason.STALE, channel.id, detail, fatal=True), lag)
     kt, ke = t[knots], total[knots]
     segment = np.diff(ke) / np.diff(kt)
     seen = float(np.median(np.diff(kt))) if len(step) < len(t) - 1 else 0.0
     period = max(channel.update_period_s or 0.0, seen)
-    broken += _standstill(channel, t, kt, seen)
+    broken = (*line.broken, *standstills(channel, t, kt, segment, seen))
+    findings = (*clean.findings, *line.findings)
     return Trace(
-        channel, "counter", kt, ke - ke[0], ke - ke[0], segment, t, failed, lag, period, broken, tuple(findings)
+        channel, "counter", kt, ke - ke[0], ke - ke[0], segment, t, *_failures(clean), lag, period, broken, findings,
+        clean.examples, clean.limit_w,
     )  # fmt: skip
-
-
-def _unrolled(channel: Channel, t: Floats, v: Floats) -> tuple[Floats, tuple[Broken, ...], list[Finding]]:
-    """The counter without wraps; a reset breaks its stretch and adds nothing (no window may touch it)."""
-    delta, dt = np.diff(v), np.diff(t)
-    rising = delta[delta > 0.0] / dt[delta > 0.0]
-    largest_w = float(rising.max()) if len(rising) else math.inf
-    broken: list[Broken] = []
-    findings: list[Finding] = []
-    for i in np.flatnonzero(delta < 0.0):
-        wrapped = math.nan if channel.max_range is None else delta[i] + channel.max_range
-        plausible = wrapped >= 0.0 and wrapped <= WRAP_POWER_RATIO * largest_w * dt[i]
-        if plausible and (len(rising) or wrapped < 0.5 * (channel.max_range or 0.0)):
-            findings.append(Finding(Reason.WRAPPED, channel.id, "the counter wrapped; handled"))
-            delta[i] = wrapped
-            continue
-        detail = f"the counter fell by {-delta[i]:.6g} J: reset, or read from another sensor"
-        broken.append(Broken(float(t[i]), float(t[i + 1]), Finding(Reason.RESET, channel.id, detail, fatal=True)))
-        delta[i] = 0.0
-    return np.concatenate(([0.0], np.cumsum(delta))), tuple(broken), list(dict.fromkeys(findings))
-
-
-def _standstill(channel: Channel, t: Floats, knot: Floats, period_s: float) -> tuple[Broken, ...]:
-    """A counter that stopped (or had not started) counting: refused from its last step on.
-
-    Treads between two steps are no fault: the next step tells what was used meanwhile.
-    """
-    usual = max(period_s, float(np.median(np.diff(knot))))
-    found: list[Broken] = []
-    for start, end in ((float(t[0]), float(knot[0])), (float(knot[-1]), float(t[-1]))):
-        reads = int(np.count_nonzero((t >= start) & (t <= end)))
-        if reads > STALE_READS and end - start > STALE_PERIODS * usual:
-            detail = f"unchanged for {end - start:.3g} s and {reads} reads where it usually changes every {usual:.3g} s"
-            found.append(Broken(start, end, Finding(Reason.STALE, channel.id, detail, fatal=True)))
-    return tuple(found)
 
 
 def usable(all_traces: Mapping[str, Trace]) -> frozenset[str]:

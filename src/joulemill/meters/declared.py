@@ -19,7 +19,6 @@ from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.cpu_time import ProcessTime, cpu_count, machine_cpu_s, ticks_s
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.meters.probe import Probe, ProbeMeter
-from joulemill.units import parse_quantity
 
 
 def open_meter(spec: Spec, context: MeterContext) -> Meter:
@@ -83,9 +82,8 @@ def _model(spec: Spec, context: MeterContext, cpus: int) -> tuple[PowerModel, Ba
 def _stated(spec: Spec) -> PowerModel:
     if "cpu" in spec.options or not {"idle", "busy"} <= set(spec.options):
         raise InputError(f"--meter {spec.text}: give both idle=…W and busy=…W, or cpu=ID alone")
-    idle_w = parse_quantity(spec.options["idle"], "W", name="idle")
-    busy_w = parse_quantity(spec.options["busy"], "W", name="busy")
-    if idle_w < 0 or busy_w <= 0 or busy_w < idle_w:
+    idle_w, busy_w = spec.quantity("idle", "W") or 0.0, spec.quantity("busy", "W") or 0.0
+    if busy_w <= 0 or busy_w < idle_w:
         raise InputError(f"--meter {spec.text}: 0 ≤ idle ≤ busy and busy > 0 must hold")
     given = "error" in spec.options
     error = _rel_error(spec, assumed("stated_rel_error_ratio"))
@@ -93,10 +91,10 @@ def _stated(spec: Spec) -> PowerModel:
 
 
 def _rel_error(spec: Spec, default: float) -> float:
-    if "error" not in spec.options:
+    error = spec.quantity("error", "")
+    if error is None:
         return default
-    error = parse_quantity(spec.options["error"], "", name="error")
-    if not 0 <= error < 10:
+    if not error < 10:
         raise InputError(f"--meter {spec.text}: error={spec.options['error']} must be a share such as 20%")
     return error
 

@@ -1,7 +1,8 @@
 """From an exporter's samples to our channels, by its dialect. Pure.
 
 A board that is reported once a slice is one device; a label filter keeps overlapping zones apart; a value that the
-dialect says means "unavailable" is unknown, never 0 and never negative watts.
+dialect says means "unavailable", or that no reading can be (a vendor's blank, watts beyond any board), is unknown,
+never 0 and never negative watts.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ import math
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from joulemill.catalog.exporters import ExporterDialect, ExporterMetric
 from joulemill.figure import Basis
+from joulemill.ledger.plausibility import reading_fault
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.exposition import Sample
 from joulemill.meters.nvidia_sensor import sampled_ratio
+
+#: A device's name that has one of these in it is unique among hosts.
+_WORLD_WIDE = re.compile(r"(?i)uuid|serial|hostname")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +45,55 @@ class Found:
         return _found(self.dialect, self.metric, self.device, sample)
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which samples the user wants.
+
+    where   label → values, any of which a sample must have
+    boards  boards by index or UUID; where there are some, nothing but devices is taken
+    """
+
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    boards: tuple[str, ...] = ()
+
+    def takes(self, sample: Sample) -> bool:
+        """Whether ``sample`` has the labels."""
+        return all(sample.labels.get(label, "") in values for label, values in self.where.items())
+
+    def takes_board(self, dialect: ExporterDialect, metric: ExporterMetric, sample: Sample) -> bool:
+        """Whether ``sample`` is of a board that is wanted."""
+        return not self.boards or (
+            metric.scope == Scope.DEVICE and bool(set(names(dialect, sample)) & set(self.boards))
+        )
+
+
+def names(dialect: ExporterDialect, sample: Sample) -> tuple[str, ...]:
+    """What a user may call the board of ``sample``: its index first."""
+    labels = _labels(dialect, sample)
+    wanted = [b.lower() for b in dialect.boards] if dialect.any_case else dialect.boards
+    return tuple(v for label in wanted if (v := labels.get(label)))
+
+
 def select(
     dialects: Iterable[ExporterDialect],
     samples: Sequence[Sample],
     host: str,
     *,
-    where: Mapping[str, str] | None = None,
+    choice: Choice | None = None,
     several: bool | None = None,
 ) -> dict[str, Found]:
     """What ``dialects`` make of ``samples``, by channel id; of several samples of one channel the first is taken.
 
     host    stands in where samples have no ``instance`` label (a page that was scraped directly)
-    where   labels that a sample must have, as the user asked
+    choice  which of them the user wants
     several whether more than one host answers, so that devices need their host's name; None: look
     """
-    wanted = [s for s in samples if all(s.labels.get(k) == v for k, v in (where or {}).items())]
+    wants = choice or Choice()
+    wanted = [s for s in samples if wants.takes(s)]
     found: dict[str, Found] = {}
     for dialect in dialects:
-        ours = [(m, s) for m in dialect.metrics for s in _ranked(dialect, m, wanted)]
+        every = ((m, s) for m in dialect.metrics for s in _ranked(dialect, m, wanted))
+        ours = [(m, s) for m, s in every if wants.takes_board(dialect, m, s)]
         hosts = {s.labels.get("instance", host) for _, s in ours}
         for metric, sample in ours:
             device = _device(dialect, metric, sample, host, several=len(hosts) > 1 if several is None else several)
@@ -131,17 +167,20 @@ def _device(
         if needed <= labels.keys():
             device = template.format(**labels)
             home = sample.labels.get("instance", host)
-            return f"{home}/{device}" if several and not dialect.unique else device
+            return f"{home}/{device}" if several and not (dialect.unique and _WORLD_WIDE.search(template)) else device
     return None
 
 
 def _found(dialect: ExporterDialect, metric: ExporterMetric, device: str, sample: Sample) -> Found:
-    value: float | None = sample.value * metric.factor
-    error = None
+    value = sample.value * metric.factor
+    error: str | None = None
     if not math.isfinite(sample.value):
         error = f"{sample.name} is {sample.value}"
     elif metric.negative_unknown and sample.value < 0:
         error = f"{sample.name} is negative, which means unavailable"
     elif metric.zero_unknown and sample.value == 0:
         error = f"{sample.name} is 0, which means unavailable"
+    else:
+        fault = reading_fault(Quantity(metric.quantity), value, scope=Scope(metric.scope))
+        error = None if fault is None else f"{fault.value}: {sample.name} is {sample.value:.6g}"
     return Found(dialect, metric, device, sample, None if error else value, error)

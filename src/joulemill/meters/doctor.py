@@ -19,8 +19,6 @@ from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.ledger.scopes import compose
 from joulemill.ledger.trace import trace
 from joulemill.meters.cadence import infer_update_period
-from joulemill.meters.exposition import parse_exposition
-from joulemill.meters.http import HttpSource, clock_ahead_s
 from joulemill.meters.meter import Meter, MeterContext, open_meters
 from joulemill.meters.opening import candidates, pci_gpus
 from joulemill.meters.sampler import Sampler
@@ -70,16 +68,6 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerCheck:
-    """An LLM server's own metrics page. ``clock_ahead_s`` is its HTTP Date against ours, known to half a second."""
-
-    url: str
-    metrics_count: int | None
-    clock_ahead_s: float | None
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class DoctorReport:
     """What ``examine`` found.
 
@@ -94,7 +82,6 @@ class DoctorReport:
     notices: tuple[str, ...]
     core_ratio: float | None
     clock_step_s: float
-    server: ServerCheck | None
 
     @property
     def healthy(self) -> bool:
@@ -102,17 +89,23 @@ class DoctorReport:
         measured = any(c.basis in SENSED and c.power_w is not None for c in self.channels)
         return measured and not any(c.failed_count for c in self.channels)
 
+    def answers(self, specs: Sequence[str]) -> bool:
+        """Whether every meter of ``specs`` is there and reads; of none: whether something is really measured."""
+        if not specs:
+            return self.healthy
+        absent = any(m.what in specs for m in self.missing)
+        return bool(self.channels) and not absent and all(c.reads_count and not c.failed_count for c in self.channels)
+
 
 def examine(
     context: MeterContext,
     specs: Sequence[str] = (),
-    url: str | None = None,
     *,
     duration_s: float = 10.0,
     period_s: float = 0.1,
     begun: Callable[[int], None] = lambda meters: None,
 ) -> DoctorReport:
-    """Check the meters ``specs`` (none: whatever this machine has) for ``duration_s``, and the server at ``url``.
+    """Check the meters ``specs`` (none: whatever this machine has) for ``duration_s``.
 
     ``begun`` is told how many meters are read once they are open.
     Raises InputError only for a SPEC that cannot be; a sensor that is not there is a finding, not an error.
@@ -144,22 +137,7 @@ def examine(
         notices=tuple(dict.fromkeys(notices)),
         core_ratio=sampler.cost().core_ratio,
         clock_step_s=step_s if abs(step_s) > STEP_S else 0.0,
-        server=None if url is None else check_server(url, told),
     )
-
-
-def check_server(url: str, context: MeterContext) -> ServerCheck:
-    """Whether ``url``/metrics is a page of Prometheus metrics, and how its clock stands to ours."""
-    source = HttpSource(url)
-    path = source.path.rstrip("/").removesuffix("/v1") + "/metrics"
-    try:
-        answer = source.get(path)
-        count = len({s.name for s in parse_exposition(answer.body.decode("utf-8", "replace"))})
-        return ServerCheck(url, count, clock_ahead_s(answer, context.clock.wall()), None)
-    except (OSError, ValueError) as error:
-        return ServerCheck(url, None, None, f"{error}; does the server serve metrics there (llama-server: --metrics)?")
-    finally:
-        source.close()
 
 
 def _opened(specs: Sequence[str], context: MeterContext) -> tuple[list[Meter], list[Missing]]:
@@ -277,8 +255,6 @@ def summary(report: DoctorReport) -> list[str]:
         lines.append(
             f"clock    the wall clock jumped by {report.clock_step_s:.3g} s during the check: let NTP settle first"
         )
-    if report.server is not None:
-        lines.append(_server_line(report.server))
     return lines
 
 
@@ -289,13 +265,6 @@ def _line(c: ChannelCheck) -> str:
     error = "unknown" if c.rel_error is None else f"±{c.rel_error:.0%}"
     failed = f", {c.failed_count} of {c.reads_count + c.failed_count} reads failed" if c.failed_count else ""
     return f"{c.scope.value:<8} {c.id}: {power}, {c.basis.value}, error {error}, updates every {period}{window}{failed}"
-
-
-def _server_line(server: ServerCheck) -> str:
-    if server.error is not None:
-        return f"server   {server.url}: no metrics: {server.error}"
-    clock = "" if server.clock_ahead_s is None else f", its clock is {server.clock_ahead_s:+.1f} s (± 0.5) from ours"
-    return f"server   {server.url}: {server.metrics_count} metrics{clock}"
 
 
 def as_document(report: DoctorReport) -> Mapping[str, object]:

@@ -44,6 +44,7 @@ class FileMeter:
 
     def __init__(self, path: Path, parser: Parser, spec: Spec, context: MeterContext) -> None:
         self._path, self._parser, self._spec, self._context = path, parser, spec, context
+        self._skew_s = spec.quantity("skew", "s")
         self._mono_of_wall = context.clock.mono() - context.clock.wall()
         self._reader = LineReader(path)
         self._bad = _BadLines(path, context)
@@ -175,7 +176,6 @@ class FileMeter:
             )
 
     def _channel(self, name: str, series: Series) -> Channel:
-        stated = self._spec.options.get("skew")
         return Channel(
             id=name,
             meter=self._spec.text,
@@ -185,7 +185,7 @@ class FileMeter:
             basis=Basis.MEASURED,
             update_period_s=series.period_s,
             rel_error=series.rel_error,
-            clock_skew_s=series.skew_s if stated is None else parse_quantity(stated, "s", name="skew"),
+            clock_skew_s=series.skew_s if self._skew_s is None else self._skew_s,
             includes=tuple(f"file:{series.device}:{n}" for n in series.inside),
             source=f"{series.source}; {self._path.name}",
         )
@@ -271,7 +271,7 @@ def _declared(spec: Spec) -> Parser:
     unit, where = spec.options["unit"], zone(spec.option("tz", ""))
     time_unit = spec.option("time_unit", "", ("", "s", "ms", "us", "ns"))
     scope = Scope(spec.option("scope", "node", tuple(s.value for s in Scope)))
-    error = parse_quantity(spec.options["error"], "", name="error") if "error" in spec.options else None
+    error = spec.quantity("error", "")
     quantity = _quantity(unit)
     name = f"{spec.options['value']}-{'energy' if quantity is Quantity.ENERGY else 'power'}"
     device = spec.option("device", scope.value)

@@ -8,6 +8,7 @@ A reading that fails is a ``Reading`` with ``value=None`` and the error; it is n
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import time
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 
 from joulemill.errors import InputError
 from joulemill.ledger.record import Channel, Reading
+from joulemill.units import parse_quantity
 
 _OPTION = re.compile(r"^([a-z][a-z0-9_-]*)=(.*)$", re.DOTALL)
 
@@ -115,6 +117,28 @@ class Spec:
             known = f"it takes {', '.join(keys)}" if keys else "it takes none"
             raise InputError(f"--meter {self.text}: no option {', '.join(unknown)}; {known}")
         return self
+
+    def several(self, key: str) -> tuple[str, ...]:
+        """The parts of the option ``key``, joined by "+"; none where it is not there."""
+        return tuple(dict.fromkeys(p.strip() for p in self.options.get(key, "").split("+") if p.strip()))
+
+    def count(self) -> int | None:
+        """How many things the user expects by ``count=``; None where nobody said. Raises InputError."""
+        text = self.options.get("count")
+        if text is None:
+            return None
+        if not (text.isascii() and text.isdigit() and 0 < len(text) <= 6 and int(text) > 0):
+            raise InputError(f"--meter {self.text}: count={text} must be a whole number such as 8")
+        return int(text)
+
+    def quantity(self, key: str, unit: str) -> float | None:
+        """The option ``key`` as a quantity in the SI base ``unit``, at least 0; None where it is not there."""
+        if key not in self.options:
+            return None
+        value = parse_quantity(self.options[key], unit, name=f"--meter {self.text}: {key}")
+        if not 0.0 <= value < math.inf:
+            raise InputError(f"--meter {self.text}: {key}={self.options[key][:40]} must be a number from 0")
+        return value
 
     def without_target(self) -> Spec:
         """This SPEC, after checking that nothing stands in it without a key."""

@@ -6,14 +6,18 @@ declared power model and says so. No sensor is never 0 J.
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from joulemill.errors import InputError, MachineError
+from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.meter import Meter, MeterContext, Spec, parse_spec
+from joulemill.meters.side_by_side import OPENING_S, Late, folded, together
 
 #: Each family's module; it has ``open_meter(spec, context)`` and is imported when used.
 FAMILIES = {
@@ -34,18 +38,28 @@ FAMILIES = {
 _PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
 
 
-def open_all(specs: Sequence[str], context: MeterContext) -> list[Meter]:
-    """Every meter of ``specs``, or none: what was opened is closed again when a later one fails."""
-    opened: list[Meter] = []
+def open_all(specs: Sequence[str], context: MeterContext, *, bound_s: float = OPENING_S) -> list[Meter]:
+    """Every meter of ``specs``, side by side, or none: what was opened is closed again when one fails.
+
+    A meter that is not open after ``bound_s`` has failed. What there is to say is said at the end, in the order of
+    ``specs``, sentences that differ only in their source as one.
+    """
+    openings = [_Opening(parse_spec(text), context) for spec in specs for text in _expanded(spec)]
+    outcomes = together({o: o.open for o in openings}, bound_s=bound_s, too_late=_close)
+    for text in folded(t for o in openings for t in o.notices):
+        context.notice(text)
+    meters = [m for outcome in outcomes.values() if not isinstance(outcome, Exception) for m in outcome]
     try:
-        for spec in [parse_spec(text) for given in specs for text in _expanded(given)]:
-            opened += _automatic(spec, context) if spec.name == "auto" else [_open(spec, context)]
-        check_overlap([m.channels() for m in opened])
-    except BaseException:
-        for meter in opened:
-            meter.close()
+        for opening, outcome in outcomes.items():
+            if isinstance(outcome, JoulemillError):
+                raise outcome
+            if isinstance(outcome, Exception):
+                raise _failure(opening.spec, outcome, bound_s) from outcome
+        check_overlap([m.channels() for m in meters])
+    except JoulemillError:
+        _close(meters)
         raise
-    return opened
+    return meters
 
 
 def known_meter(text: str) -> None:
@@ -53,6 +67,33 @@ def known_meter(text: str) -> None:
     for spec in map(parse_spec, _expanded(text)):
         if spec.name != "auto":
             _family(spec)
+
+
+class _Opening:
+    """One SPEC, to be opened in a thread; what it has to say is kept."""
+
+    def __init__(self, spec: Spec, context: MeterContext) -> None:
+        self.spec, self.notices = spec, list[str]()
+        self._context = replace(context, notice=self.notices.append)
+
+    def open(self) -> list[Meter]:
+        """Its meters."""
+        return _automatic(self.spec, self._context) if self.spec.name == "auto" else [_open(self.spec, self._context)]
+
+
+def _failure(spec: Spec, error: Exception, bound_s: float) -> MachineError:
+    if isinstance(error, Late):
+        return MachineError(
+            f"--meter {spec.text} did not open within {bound_s:g} s; is it there, and can it be reached?"
+        )
+    logging.getLogger("joulemill.meters").debug("%s", spec.text, exc_info=error)
+    return MachineError(f"--meter {spec.text}: {type(error).__name__}: {str(error)[:200]}; please report this as a bug")
+
+
+def _close(meters: Sequence[Meter]) -> None:
+    for meter in meters:
+        with suppress(Exception):  # another one must still be let go
+            meter.close()
 
 
 def _expanded(text: str) -> list[str]:
@@ -63,8 +104,8 @@ def _expanded(text: str) -> list[str]:
         table = tomllib.loads(Path(text).read_text("utf-8"))
     except OSError as error:
         raise InputError(f"--meter {text}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise InputError(f"--meter {text}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--meter {text}: {str(error)[:200]}") from error
     found = table.get("meters")
     if set(table) != {"meters"} or not isinstance(found, list) or not all(isinstance(s, str) for s in found):
         raise InputError(f'--meter {text}: it must hold one line such as meters = ["nvml", "rapl"]')

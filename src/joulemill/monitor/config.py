@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from joulemill.errors import InputError
+from joulemill.monitor.config_checks import entries, keys_checked, plain, site_values, targets_checked
 from joulemill.monitor.snapshot import SiteFacts, TargetFacts
+from joulemill.units import parse_quantity
+
+#: Keys of a site file → fields of ``SiteConfig``.
+SITE_FIELDS = {
+    "pue": "pue_ratio",
+    "it_power_limit": "power_limit_w",
+    "carbon_gco2e_kwh": "carbon_g_kwh",
+    "price_currency_kwh": "price_kwh",
+    "carbon_by_hour_gco2e_kwh": "carbon_by_hour_g_kwh",
+    "price_by_hour_currency_kwh": "price_by_hour_kwh",
+}
+#: A period beyond a day is a slip (assumed).
+MOST_S = 86_400.0
+
+#: A target's labels, and characters of a name (assumed): Kubernetes allows 253 for its names.
+MOST_LABELS, MOST_NAME_CHARS = 128, 400
+
+
+def fit(text: str) -> str:
+    """``text`` where it can be a name: of bounded length, of characters that can be shown and kept. Else ValueError."""
+    if len(text) > MOST_NAME_CHARS:
+        raise ValueError(f"a text of {len(text)} characters, at most {MOST_NAME_CHARS} are taken")
+    if not text.replace("\u00a0", " ").isprintable():
+        raise ValueError("must hold no control characters")
+    return text
+
+
+def http_address(url: str, credential: str) -> str:
+    """``url`` where it is a http or https address without a password in it. Else ValueError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("must be a http:// or https:// address") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError("must be a http:// or https:// address")
+    if "@" in parts.netloc:
+        raise ValueError(f"must hold no password; name an environment variable in {credential}")
+    return url
 
 
 class SiteConfig(BaseModel):
@@ -19,9 +60,10 @@ class SiteConfig(BaseModel):
     ``meters``: SPECs of scope site or rack; ``feeds_count``: meters of scope site that are added up (default: one).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: str = Field(min_length=1)
     pue_ratio: float | None = Field(default=None, ge=1)
+    pue_basis: str = "declared"
     carbon_g_kwh: float | None = Field(default=None, ge=0)
     price_kwh: float | None = Field(default=None, ge=0)
     currency: str | None = None
@@ -30,6 +72,12 @@ class SiteConfig(BaseModel):
     price_by_hour_kwh: tuple[float, ...] | None = Field(default=None, min_length=24, max_length=24)
     meters: tuple[str, ...] = ()
     feeds_count: int | None = Field(default=None, ge=1)
+
+    @classmethod
+    def read(cls, table: Mapping[str, Any], where: str, folder: Path) -> SiteConfig:
+        """A ``[[site]]`` as it is written: the keys of a site file, which ``site_file`` may name. Raises InputError."""
+        values = site_values(table, where, folder)
+        return cls(**{SITE_FIELDS.get(k, k): v for k, v in values.items() if SITE_FIELDS.get(k, k) in cls.model_fields})
 
     def facts(self) -> SiteFacts:
         """The same as a plain value."""
@@ -44,10 +92,11 @@ class TargetConfig(BaseModel):
     ``server_pid`` is its process, for a power model where no sensor can be read. ``input_tok``,
     ``output_tok``: usual lengths of a request, for ceilings where the server does not count requests.
     ``node``: the server that holds its boards, where several targets share one and their exporter does not tell.
+    ``slo_ttft``, ``slo_tpot``: its latency targets, with unit; ``own_model``: the model is not of the catalogue.
     ``route_label``: the label of the server's own output counter that tells routes, tenants or adapters apart.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     name: str = Field(min_length=1)
     metrics_url: str
     model: str = Field(min_length=1)
@@ -64,16 +113,45 @@ class TargetConfig(BaseModel):
     output_tok: float | None = Field(default=None, gt=0)
     labels: dict[str, str] = Field(default_factory=dict)
     route_label: str | None = None
+    slo_ttft: str | None = None
+    slo_tpot: str | None = None
+    own_model: bool = False
 
     @field_validator("metrics_url")
     @classmethod
     def _http(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be a http:// or https:// address")
-        if parts.username or parts.password:
-            raise ValueError("must hold no password; name an environment variable in token_env")
-        return url
+        return http_address(url, "token_env")
+
+    @field_validator("name", "model", "site")
+    @classmethod
+    def _names(cls, text: str) -> str:
+        return fit(text)
+
+    @field_validator("labels")
+    @classmethod
+    def _labels(cls, labels: dict[str, str]) -> dict[str, str]:
+        if len(labels) > MOST_LABELS:
+            raise ValueError(f"{len(labels)} labels, at most {MOST_LABELS} are taken")
+        return {fit(k): fit(v) for k, v in labels.items()}
+
+    @model_validator(mode="after")
+    def _targets(self) -> TargetConfig:
+        try:
+            limits_s = self.slo_s()
+        except InputError as fault:
+            raise ValueError(str(fault)) from None
+        for name, limit_s in zip(("slo_ttft", "slo_tpot"), limits_s, strict=True):
+            if limit_s is not None and not 0 < limit_s < MOST_S:
+                raise ValueError(f'{name} must be more than 0, e.g. "200 ms"')
+        return self
+
+    def slo_s(self) -> tuple[float | None, float | None]:
+        """The targets of TTFT and TPOT [s]."""
+        ttft, tpot = (
+            None if text is None else parse_quantity(text, "s", name=name)
+            for name, text in (("slo_ttft", self.slo_ttft), ("slo_tpot", self.slo_tpot))
+        )
+        return ttft, tpot
 
     def facts(self) -> TargetFacts:
         """What later rooms may see of it: no address, no credential."""
@@ -83,23 +161,32 @@ class TargetConfig(BaseModel):
 class DiscoverConfig(BaseModel):
     """Where more targets are told: a ``file`` that is read again, an ``http_sd_url``, or a ``kubernetes_url``.
 
-    ``model``, ``site`` and ``token_env`` (for the targets' own pages) stand where a document does not say them.
-    ``source_token_env`` or ``source_token_file`` and ``ca_file`` are for the source itself.
+    ``model`` and ``site`` stand where a document does not say them. ``token_env`` is for the targets' own pages; it is
+    sent to hosts that ``allow_hosts`` names alone (addresses, networks, names, ``*.llm.svc``). ``meters``: SPECs by a
+    target's name or host, since a document may name none. ``source_token_env`` or ``source_token_file`` and ``ca_file``
+    are for the source itself.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     file: Path | None = None
     http_sd_url: str | None = None
     kubernetes_url: str | None = None
-    refresh_s: float = Field(default=30.0, gt=0)
+    refresh_s: float = Field(default=30.0, gt=0, le=MOST_S)
     model: str = "unknown"
     site: str = "default"
     path: str = "/metrics"
     port: int | None = Field(default=None, ge=1, le=65535)
     token_env: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    meters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     source_token_env: str | None = None
     source_token_file: Path | None = None
     ca_file: Path | None = None
+
+    @field_validator("http_sd_url", "kubernetes_url")
+    @classmethod
+    def _web(cls, url: str | None) -> str | None:
+        return url if url is None else http_address(url, "source_token_env")
 
     @model_validator(mode="after")
     def _one(self) -> DiscoverConfig:
@@ -121,7 +208,7 @@ class StoreConfig(BaseModel):
     first reading goes.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     url: str = Field(pattern=r"^https?://[^@]+$")
     match: str = ""
     token_env: str | None = None
@@ -136,11 +223,11 @@ class MonitorConfig(BaseModel):
     ``site_period_s``: the stretches over which a site's own meters are summed and its PUE is made.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    period_s: float = Field(default=10.0, gt=0)
-    timeout_s: float = Field(default=5.0, gt=0)
-    meter_period_s: float = Field(default=1.0, gt=0)
-    site_period_s: float = Field(default=60.0, gt=0)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    period_s: float = Field(default=10.0, gt=0, le=MOST_S)
+    timeout_s: float = Field(default=5.0, gt=0, le=MOST_S)
+    meter_period_s: float = Field(default=1.0, gt=0, le=MOST_S)
+    site_period_s: float = Field(default=60.0, gt=0, le=MOST_S)
     site: tuple[SiteConfig, ...] = ()
     target: tuple[TargetConfig, ...] = ()
     discover: tuple[DiscoverConfig, ...] = ()
@@ -169,20 +256,31 @@ class MonitorConfig(BaseModel):
 
 def load_config(path: Path) -> MonitorConfig:
     """Read ``path``. Raises InputError with one line that names the file, the entry and what is wrong in it."""
+    tables: dict[str, Any] = {}
     try:
-        return MonitorConfig.model_validate(tomllib.loads(path.read_text("utf-8")))
+        tables = tomllib.loads(path.read_text("utf-8"))
+        return _config(tables, path.parent)
     except OSError as fault:
         raise InputError(f"{path}: cannot be read: {fault.strerror}") from None
-    except ValidationError as fault:
-        raise InputError(f"{path}: {first_fault(fault)}") from None
-    except ValueError as fault:
-        raise InputError(f"{path}: {fault}") from None
+    except RecursionError:
+        raise InputError(f"{path}: it is nested too deep") from None
+    except (ValueError, InputError) as fault:
+        raise InputError(f"{path}: {plain(fault, tables) if isinstance(fault, ValueError) else fault}") from None
+
+
+def _config(tables: Mapping[str, Any], folder: Path) -> MonitorConfig:
+    keys_checked(tables, MonitorConfig.model_fields, "the file")
+    for kind, model in (("target", TargetConfig), ("discover", DiscoverConfig)):
+        for where, entry in entries(tables, kind):
+            keys_checked(entry, model.model_fields, where)
+    if isinstance(tables.get("store"), Mapping):
+        keys_checked(tables["store"], StoreConfig.model_fields, "[store]")
+    sites = tuple(SiteConfig.read(entry, where, folder) for where, entry in entries(tables, "site"))
+    config = MonitorConfig.model_validate({**tables, "site": sites})
+    targets_checked(config.target, [s.name for s in sites])
+    return config
 
 
 def first_fault(fault: ValueError) -> str:
     """The first thing that a model refused, as "where: what"."""
-    if not isinstance(fault, ValidationError):
-        return str(fault)
-    first = fault.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(p) for p in first["loc"]) or "the file"
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    return plain(fault)

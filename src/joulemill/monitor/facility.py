@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from joulemill.errors import InputError
+from joulemill.errors import InputError, MachineError
 from joulemill.figure import Figure, unknown
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.meter import Meter, MeterContext
-from joulemill.meters.opening import open_all
 from joulemill.monitor.config import MonitorConfig, SiteConfig
 from joulemill.monitor.metering import TargetMeters
+from joulemill.monitor.opening import close_meters, let_go, open_within
 from joulemill.monitor.site_energy import NO_STRETCH, it_energy, pue
 from joulemill.monitor.snapshot import MeterHealth, SiteState, SiteStretch
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 STANDS_STRETCHES = 5.0
 #: Readings are kept so many stretches back (assumed): a slow meter's last reading comes late.
 KEPT_STRETCHES = 5.0
+#: Meters get this long to end when the monitor does [s] (assumed).
+CLOSE_S = 3.0
 
 
 class Facility:
@@ -131,9 +133,7 @@ class Facilities:
 
     def give_up(self, wanted: Mapping[str, Facility]) -> None:
         """Let go of what was opened for ``wanted`` alone."""
-        for name, facility in wanted.items():
-            if self._all.get(name) is not facility:
-                facility.meters.close()
+        let_go(f.meters for n, f in wanted.items() if self._all.get(n) is not f)
 
     def go_on(self, wanted: dict[str, Facility]) -> None:
         """Watch ``wanted`` and nothing else."""
@@ -147,8 +147,7 @@ class Facilities:
                 facility.resume(self._before.get(facility.config.name))
             if self._started:
                 facility.meters.start()
-        for facility in gone:
-            facility.meters.close()
+        let_go(f.meters for f in gone)
         self._all = wanted
 
     def start(self) -> None:
@@ -159,8 +158,7 @@ class Facilities:
 
     def close(self) -> None:
         """Stop sampling."""
-        for facility in self:
-            facility.meters.close()
+        let_go((f.meters for f in self), CLOSE_S)
 
     def pue(self, site: str, now_s: float) -> Figure | None:
         """The measured PUE of ``site`` that stands now; None for a site without meters."""
@@ -174,15 +172,18 @@ class Facilities:
 
 def site_meters(site: SiteConfig, config: MonitorConfig) -> TargetMeters:
     """The opened meters of ``site``. Raises InputError for those that are not a site's, or not clearly its parts."""
-    meters = _opened(site)
+    kept_s = KEPT_STRETCHES * config.site_period_s
+    try:
+        meters = _opened(site)
+    except MachineError as fault:  # told, and tried again while the monitor runs
+        return TargetMeters((), config.meter_period_s, kept_s, unopened=[(m, str(fault)) for m in site.meters])
     try:
         channels = [c for m in meters for c in m.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
         expected = _expected(site, channels)
     except InputError:
-        for meter in meters:
-            meter.close()
+        close_meters(meters)
         raise
-    return TargetMeters(meters, config.meter_period_s, KEPT_STRETCHES * config.site_period_s, expected)
+    return TargetMeters(meters, config.meter_period_s, kept_s, expected)
 
 
 class _Rescoped:
@@ -212,11 +213,10 @@ def _opened(site: SiteConfig) -> list[Meter]:
             spec, _, scope = text.rpartition(",as=")
             if spec and scope not in (Scope.SITE, Scope.RACK):
                 raise InputError(f"site {site.name!r}: as={scope} is not known; use as=site or as=rack")
-            opened = open_all([spec or text], MeterContext(server_here=False))
+            opened = open_within([spec or text], MeterContext(server_here=False))
             meters += [_Rescoped(m, Scope(scope)) for m in opened] if spec else opened
     except BaseException:
-        for meter in meters:
-            meter.close()
+        close_meters(meters)
         raise
     return meters
 

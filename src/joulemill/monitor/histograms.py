@@ -35,13 +35,13 @@ def bucket_series(dialect: Dialect, what: str) -> tuple[str, ...]:
 def bucket_names(dialect: Dialect) -> tuple[str, ...]:
     """Every name under which buckets may stand on a page of ``dialect``."""
     series = dict.fromkeys(s for what in LATENCIES for s in bucket_series(dialect, what))
-    return tuple(f"{dialect.prefix}{mark}{s}" for s in series for mark in ":_")
+    return tuple(f"{start}{s}" for s in series for start in dialect.starts)
 
 
 def buckets(page: MetricsPage, dialect: Dialect, what: str) -> dict[float, float]:
     """Cumulative counts by bound, over all engines and models; empty where the page has no such histogram."""
     for series in bucket_series(dialect, what):
-        names = {f"{dialect.prefix}{mark}{series}" for mark in ":_"}
+        names = {f"{start}{series}" for start in dialect.starts}
         found: dict[float, float] = {}
         for sample in page.samples:
             if sample.name in names and all(sample.labels.get(k, v) == v for k, v in dialect.keep.items()):

@@ -1,13 +1,18 @@
-"""The monitor: scrapes every target at its own moment of the period, accounts, keeps, and tells who listens."""
+"""The monitor: scrapes every target at its own moment of the period, accounts, keeps, and tells who listens.
+
+Each source (a page, a discovery document, a store, a meter, a site) is asked inside ``_always`` or ``_step``: whatever
+it raises becomes its own failure, is told, and ends nothing else. Meters are opened and closed beside the loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,18 +21,21 @@ import aiohttp
 from joulemill.errors import JoulemillError
 from joulemill.ledger.record import Scope
 from joulemill.monitor.config import MonitorConfig, TargetConfig
-from joulemill.monitor.facility import KEPT_STRETCHES, Facilities, Facility
+from joulemill.monitor.facility import CLOSE_S, KEPT_STRETCHES, Facilities, Facility, site_meters
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.history_sites import StoredSite
 from joulemill.monitor.metering import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.nodes import Nodes, chassis_of, node_key
-from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, open_targets
+from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, let_go, open_targets
 from joulemill.monitor.promql import Scraped, StoreReader, target_of
 from joulemill.monitor.site_energy import at_site, used_pue
 from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, TargetFacts
 from joulemill.monitor.sources import discovered
+from joulemill.monitor.steps import Plan, beside, health_of, stopped, unless_stopped
 from joulemill.monitor.watched import Watched
+from joulemill.servers.boundary import from_source, reason_of
 
+_LOG = logging.getLogger("joulemill.monitor")
 #: A target that fails is asked again after 2, 4, 8 … periods, at most this many (assumed).
 MAX_BACK_OFF_PERIODS = 8
 #: Scrapes in flight at once (assumed).
@@ -62,36 +70,77 @@ class Monitor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._holding = Nodes()
         self._start: Callable[[Watched, float], asyncio.Task[None]] | None = None
-        self.config_error: str | None = None
-        self._take(config.target)
+        self._faults: dict[str, str] = {}
+        self._taking = asyncio.Lock()
+        plan = self._plan(config.target)
+        self._go_on(plan, *self._opened(config, plan))
 
-    def _take(self, targets: Sequence[TargetConfig]) -> None:
-        """Watch ``targets`` and nothing else; those that are watched as they stand go on. All or none."""
-        wanted = {t.name: t for t in targets}
-        sites = {s.site: s for s in self._config.sites(tuple(wanted.values()))}
+    @property
+    def config_error(self) -> str | None:
+        """What is wrong with the newest configuration and with where targets come from; None where nothing is."""
+        return "; ".join(self._faults.values()) or None
+
+    def fault(self, source: str, text: str | None) -> None:
+        """Tell that ``source`` has failed, and how; None: that it has not."""
+        if text is None:
+            self._faults.pop(source, None)
+        elif self._faults.get(source) != text:
+            self._faults[source] = text
+            _LOG.warning("%s", text)
+
+    def _plan(self, targets: Sequence[TargetConfig], config: MonitorConfig | None = None) -> Plan:
+        config = config or self._config
+        wanted: dict[str, TargetConfig] = {}
+        for target in targets:
+            wanted.setdefault(target.name, target)  # whoever had a name first keeps it
+        sites = {s.site: s for s in config.sites(tuple(wanted.values()))}
         kept = {n: w for n, w in self._watched.items() if wanted.get(n) == w.config and sites[w.config.site] == w.site}
-        fresh: dict[str, Watched] = {}
-        metered = self._facilities.opened(self._config)
+        return Plan(wanted, sites, kept)
+
+    def _opened(self, config: MonitorConfig, plan: Plan) -> tuple[dict[str, Facility], dict[str, Opened]]:
+        """The meters that a plan needs; may take a while. Raises InputError, and opens none."""
+        metered = self._facilities.opened(config)
         try:
-            results = open_targets([t for n, t in wanted.items() if n not in kept])
+            return metered, open_targets(plan.fresh())
+        except BaseException:
+            self._facilities.give_up(metered)
+            raise
+
+    def _go_on(self, plan: Plan, metered: dict[str, Facility], results: Mapping[str, Opened]) -> None:
+        """Watch what is planned and nothing else; those that are watched as they stand go on. All or none."""
+        fresh: dict[str, Watched] = {}
+        try:
             for name, result in results.items():
-                fresh[name] = Watched(wanted[name], self._meters(wanted[name], result), sites[wanted[name].site])
+                target = plan.wanted[name]
+                fresh[name] = Watched(target, self._meters(target, result), plan.sites[target.site])
             # Two targets on one meter would count its joules twice.
-            owners = {f"target {n!r}": w.meters.opened for n, w in (*kept.items(), *fresh.items())}
+            owners = {f"target {n!r}": w.meters.opened for n, w in (*plan.kept.items(), *fresh.items())}
             check_owners(owners | {f"site {n!r}": f.meters.opened for n, f in metered.items()})
         except BaseException:
-            for watched in fresh.values():
-                watched.meters.close()
+            let_go(w.meters for w in fresh.values())
             self._facilities.give_up(metered)
             raise
         self._facilities.go_on(metered)
-        for name in self._watched.keys() - kept.keys():
+        for name in self._watched.keys() - plan.kept.keys():
             self._let_go(name)
         for watched in fresh.values():
             self._join(watched)
             watched.resume(self._before.get(watched.config.name))
-        self._watched = {n: kept.get(n) or fresh[n] for n in wanted}
+        self._watched = {n: plan.kept.get(n) or fresh[n] for n in plan.wanted}
         self._begin(fresh.values())
+
+    async def _take(self, targets: Callable[[], Sequence[TargetConfig]], config: MonitorConfig | None = None) -> None:
+        """Watch ``targets()``, with meters opened beside the loop. Raises InputError and changes nothing."""
+        async with self._taking:
+            config = config or self._config
+            plan = self._plan(targets(), config)
+            opened = await beside(self._opened, config, plan)
+            before, self._config = self._config, config
+            try:
+                self._go_on(plan, *opened)
+            except BaseException:
+                self._config = before
+                raise
 
     def _meters(self, target: TargetConfig, opened: Opened) -> TargetMeters:
         kept_s = max(KEPT_INTERVALS * self._config.period_s, KEPT_STRETCHES * self._config.site_period_s) + 10
@@ -102,19 +151,25 @@ class Monitor:
             opened.meters, self._config.meter_period_s, kept_s, expected, chassis=chassis, unopened=opened.dead
         )
 
-    async def _reopen(self, stop: asyncio.Event) -> None:
+    async def _reopen(self) -> float:
         """Try dead meters again."""
-        while not await _stopped(stop, RETRY_S):
-            dead = [w.config for w in self._watched.values() if w.meters.unopened]
-            results = await asyncio.to_thread(open_targets, dead) if dead else {}
-            for name, result in results.items():
-                watched = self._watched.get(name)
-                if not result.meters or watched is None or not watched.meters.unopened:
-                    close_all([result])
-                    continue
-                watched.meters = self._meters(watched.config, result)
-                self._join(watched)
-                watched.meters.start()
+        dead = [w.config for w in self._watched.values() if w.meters.unopened]
+        results = await beside(open_targets, dead) if dead else {}
+        for name, result in results.items():
+            watched = self._watched.get(name)
+            if not result.meters or watched is None or not watched.meters.unopened:
+                close_all([result])
+                continue
+            watched.meters = self._meters(watched.config, result)
+            self._join(watched)
+            watched.meters.start()
+        for facility in self._facilities:
+            if facility.meters.unopened:
+                meters = await beside(site_meters, facility.config, self._config)
+                if not meters.unopened:
+                    facility.meters = meters
+                    meters.start()
+        return RETRY_S
 
     def _join(self, watched: Watched) -> None:
         target = watched.config
@@ -126,7 +181,7 @@ class Monitor:
             task.cancel()
         self._record(watched, watched.finish())
         self._holding.leave(name)
-        watched.meters.close()
+        let_go([watched.meters])
         self._before[name] = watched.totals.stored(time.time())  # where it comes back, it goes on from here
 
     def _begin(self, fresh: Collection[Watched]) -> None:
@@ -137,16 +192,10 @@ class Monitor:
             offset_s = self._config.period_s * i / max(len(fresh), 1)  # spread over the period
             self._tasks[watched.config.name] = self._start(watched, offset_s)
 
-    def reload(self, config: MonitorConfig) -> None:
+    async def reload(self, config: MonitorConfig) -> None:
         """Go on with another configuration. Raises InputError and keeps the old one where it cannot be."""
-        old = self._config
-        self._config = config
-        try:
-            self._take([*config.target, *self._discovered(config)])
-        except BaseException:
-            self._config = old
-            raise
-        self.config_error = None
+        await self._take(lambda: [*config.target, *self._discovered(config)], config)
+        self.fault("configuration", None)
 
     def _discovered(self, config: MonitorConfig) -> list[TargetConfig]:
         named = {t.name for t in config.target}
@@ -155,8 +204,8 @@ class Monitor:
     def snapshot(self) -> Snapshot:
         """What is known now."""
         every = list(self._watched.values())
-        health = [h for w in every for h in w.meters.health(w.config.name, w.config.site)]
-        health += [h for f in self._facilities for h in f.health()]
+        health = [h for w in every for h in health_of(w.meters, w.config.name, w.config.site)]
+        health += [h for f in self._facilities for h in health_of(f.meters, None, f.config.name)]
         sites = self._config.sites([w.config for w in every])
         kept = None if self._history is None else self._history.error
         metered = tuple(f.state() for f in self._facilities)
@@ -179,36 +228,67 @@ class Monitor:
         in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
         try:
             async with (
-                aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=MAX_IN_FLIGHT)) as session,
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(limit=MAX_IN_FLIGHT), cookie_jar=aiohttp.DummyCookieJar()
+                ) as session,
                 asyncio.TaskGroup() as group,
             ):
                 if self._config.store is None:
                     self._start = lambda w, s: group.create_task(self._watch(w, session, in_flight, s, stop))
                 self._begin(list(self._watched.values()))
-                if self._config.store is not None:
-                    group.create_task(self._read_store(StoreReader(self._config.store), session, stop))
-                for i in range(len(self._config.discover)):
-                    group.create_task(self._discover(i, session, stop))
-                group.create_task(self._meter_sites(stop))
-                group.create_task(self._tell(stop))
-                group.create_task(self._reopen(stop))
+                self._facilities.start()
+                for source, step in self._sources(session):
+                    group.create_task(self._always(source, step, stop))
         finally:
             self._start = None
             for facility in self._facilities:
-                self._record_site(facility, facility.next(time.monotonic(), self._nodes(facility), at_once=True))
+                with self._apart(f"site {facility.config.name}"):
+                    self._record_site(facility, facility.next(time.monotonic(), self._nodes(facility), at_once=True))
             self._facilities.close()
             for watched in self._watched.values():
-                self._record(watched, watched.finish())
-                watched.meters.close()
+                with self._apart(watched.config.name):
+                    self._record(watched, watched.finish())
+            let_go((w.meters for w in self._watched.values()), CLOSE_S)
 
-    async def _meter_sites(self, stop: asyncio.Event) -> None:
-        """Sum the sites' own meters by stretches; in a thread, since a site may have a thousand nodes."""
-        self._facilities.start()
+    def _sources(self, session: aiohttp.ClientSession) -> list[tuple[str, Callable[[], Awaitable[float]]]]:
+        """Everything that is done again and again, beside the targets' own scrapes; each step says when next."""
+        steps: list[tuple[str, Callable[[], Awaitable[float]]]] = [
+            ("sites", self._meter_sites), ("listeners", self._tell), ("meters", self._reopen),
+        ]  # fmt: skip
+        if self._config.store is not None:
+            for watched in self._watched.values():
+                watched.meters.start()
+            reader = StoreReader(self._config.store)
+            steps.append(("store", lambda: self._read_store(reader, session)))
+        for i in range(len(self._config.discover)):
+            steps.append((f"discover {i}", lambda i=i: self._discover(i, session)))  # type: ignore[misc]
+        return steps
+
+    async def _always(self, source: str, step: Callable[[], Awaitable[float]], stop: asyncio.Event) -> None:
+        """``step`` until ``stop``: what it raises is told as its source's, and it is tried again."""
         while not stop.is_set():
-            for facility in self._facilities:
+            wait_s = self._config.period_s
+            try:
+                wait_s = await unless_stopped(stop, from_source(source, step())) or 0.0
+            except JoulemillError as fault:
+                self.fault(source, str(fault))
+            await stopped(stop, wait_s)
+
+    @contextmanager
+    def _apart(self, source: str) -> Iterator[None]:
+        """What is raised inside is told as ``source``'s, and ends nothing."""
+        try:
+            yield
+        except Exception as fault:
+            self.fault(source, f"{source}: {reason_of(fault)}")
+
+    async def _meter_sites(self) -> float:
+        """Sum the sites' own meters by stretches; in a thread, since a site may have a thousand nodes."""
+        for facility in self._facilities:
+            with self._apart(f"site {facility.config.name}"):
                 nodes = self._nodes(facility)
                 self._record_site(facility, await asyncio.to_thread(facility.next, time.monotonic(), nodes))
-            await _stopped(stop, max(self._config.meter_period_s, self._config.site_period_s / 30))
+        return max(self._config.meter_period_s, self._config.site_period_s / 30)
 
     def _nodes(self, facility: Facility) -> dict[str, TargetMeters]:
         return {n: w.meters for n, w in self._watched.items() if w.config.site == facility.config.name}
@@ -220,48 +300,37 @@ class Monitor:
         if self._history is not None:
             self._history.append_site(stretch)
 
-    async def _discover(self, index: int, session: aiohttp.ClientSession, stop: asyncio.Event) -> None:
-        """Ask one source again and again; where it fails, what it told last stands."""
-        while not stop.is_set() and index < len(self._config.discover):
-            asked = self._config.discover[index]
+    async def _discover(self, index: int, session: aiohttp.ClientSession) -> float:
+        """Ask one source; where it fails, what it told last stands."""
+        if index >= len(self._config.discover):
+            return MAX_BACK_OFF_PERIODS * self._config.period_s
+        asked = self._config.discover[index]
+        told = await discovered(asked, session)
+        if list(told.targets) != self._found.get(index):
+            before, self._found[index] = self._found.get(index), list(told.targets)
             try:
-                found = await discovered(asked, session)
-                if found != self._found.get(index):
-                    before, self._found[index] = self._found.get(index), found
-                    try:
-                        self._take([*self._config.target, *self._discovered(self._config)])
-                    except JoulemillError:
-                        self._found[index] = before or []
-                        raise
-                self.config_error = None
-            except JoulemillError as fault:
-                self.config_error = str(fault)
-            await _stopped(stop, asked.refresh_s)
+                await self._take(lambda: [*self._config.target, *self._discovered(self._config)])
+            except JoulemillError:
+                self._found[index] = before or []
+                raise
+        self.fault(f"discover {index}", told.told(asked.where))
+        return asked.refresh_s
 
-    async def _read_store(self, reader: StoreReader, session: aiohttp.ClientSession, stop: asyncio.Event) -> None:
+    async def _read_store(self, reader: StoreReader, session: aiohttp.ClientSession) -> float:
         """Take in what the store has kept since the last time; where it is away, the time is read when it is back."""
-        for watched in self._watched.values():
-            watched.meters.start()
-        while not stop.is_set():
-            try:
-                found = await reader.read(session, time.time())
-                self.config_error = None
-            except JoulemillError as fault:
-                self.config_error = str(fault)
-                found = []
-            self._name_new(found, reader)
-            for target in found:
-                watched = self._watched[target.instance]
-                for seen in reader.looks(target):
-                    self._record(watched, watched.stored(seen))
-            if found and reader.behind(time.time()):
-                continue
-            await _stopped(stop, self._config.period_s)
+        scraped = await reader.read(session, time.time())
+        self.fault("store", "; ".join((reader.asked.url, *reader.faults)) if reader.faults else None)
+        await self._name_new(scraped, reader)
+        for target in scraped:
+            watched = self._watched[target.instance]
+            for seen in reader.looks(target):
+                self._step(watched, lambda w=watched, s=seen: w.stored(s))  # type: ignore[misc]
+        return 0.0 if scraped and reader.behind(time.time()) else self._config.period_s
 
-    def _name_new(self, found: Sequence[Scraped], reader: StoreReader) -> None:
-        fresh = [target_of(f, reader.asked) for f in found if f.instance not in self._watched]
+    async def _name_new(self, scraped: Sequence[Scraped], reader: StoreReader) -> None:
+        fresh = [target_of(f, reader.asked) for f in scraped if f.instance not in self._watched]
         if fresh:
-            self._take([*(w.config for w in self._watched.values()), *fresh])
+            await self._take(lambda: [*(w.config for w in self._watched.values()), *fresh])
             for target in fresh:  # its time begins with its first page, not with ours
                 self._watched[target.name].since_mono_s = math.inf
 
@@ -274,13 +343,26 @@ class Monitor:
         stop: asyncio.Event,
     ) -> None:
         due_s = time.monotonic() + offset_s
-        while not await _stopped(stop, due_s - time.monotonic()):
-            async with in_flight:
-                watched.lag_s = max(time.monotonic() - due_s, 0.0)
-                sample = await watched.sample(session, self._config.timeout_s)
-            await _stopped(stop, watched.meters.settle_s if sample.error is None else 0.0)
-            self._record(watched, watched.account(sample))
+        while not await stopped(stop, due_s - time.monotonic()):
+            try:
+                async with in_flight:
+                    watched.lag_s = max(time.monotonic() - due_s, 0.0)
+                    sample = await watched.sample(session, self._config.timeout_s)
+            except Exception as fault:
+                sample = watched.failed(reason_of(fault))
+            await stopped(stop, watched.meters.settle_s if sample.error is None else 0.0)
+            self._step(watched, lambda: watched.account(sample))  # noqa: B023
             due_s = max(due_s + self._wait_s(watched.failures), time.monotonic())
+
+    def _step(self, watched: Watched, work: Callable[[], Sequence[Interval]]) -> None:
+        """Account one look; whatever is raised is this target's failure: its time since is a gap."""
+        try:
+            intervals = work()
+        except Exception as fault:
+            _LOG.exception("%s cannot be accounted", watched.config.name)
+            intervals = watched.gave_up(reason_of(fault))
+        with self._apart(watched.config.name):
+            self._record(watched, intervals)
 
     def _record(self, watched: Watched, intervals: Sequence[Interval]) -> None:
         ratio = used_pue(watched.site, self._facilities.pue(watched.site.site, time.monotonic()))
@@ -296,19 +378,11 @@ class Monitor:
         periods = min(2.0 ** min(failures - 1, 10), MAX_BACK_OFF_PERIODS)
         return self._config.period_s * periods * random.uniform(0.75, 1.0)
 
-    async def _tell(self, stop: asyncio.Event) -> None:
-        while not await _stopped(stop, self._config.period_s):
-            if not self._listeners:
-                continue
+    async def _tell(self) -> float:
+        if self._listeners:
             now = self.snapshot()
             for queue in self._listeners:
                 with suppress(asyncio.QueueEmpty):
                     queue.get_nowait()
                 queue.put_nowait(now)
-
-
-async def _stopped(stop: asyncio.Event, wait_s: float) -> bool:
-    """Wait ``wait_s`` or until ``stop`` is set, and say whether it is."""
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), max(wait_s, 0.0))
-    return stop.is_set()
+        return self._config.period_s

@@ -19,6 +19,7 @@ import numpy as np
 
 from joulemill.ledger.completion import completed, incomplete
 from joulemill.ledger.energy import EnergyResult, allowed_gap_s, window_energy
+from joulemill.ledger.plausibility import dead_sensor
 from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Quantity, Reading, Scope
 from joulemill.ledger.scopes import Composition, compose, scope_energy
@@ -60,6 +61,7 @@ class TargetMeters:
         self._meters = tuple(meters)
         self.opened = tuple(m.channels() for m in meters)
         self._channels = [c for m in meters for c in m.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
+        self._everything = [c for m in meters for c in m.channels()]
         self._readings: deque[Reading] = deque(maxlen=MAX_READINGS)
         self._lock = threading.Lock()
         self._period_s = period_s
@@ -96,7 +98,7 @@ class TargetMeters:
             return found
         with self._lock:
             taken, kept = self._taken, tuple(self._readings)
-        found = traces(self._channels, kept)
+        found = traces(self._everything, kept, None if self.chassis is None else self.chassis.board_w)
         self._looked = (taken, now_s, found)
         return found
 
@@ -117,15 +119,22 @@ class TargetMeters:
         return self.account(start_mono_s, end_mono_s)[0]
 
     def account(
-        self, start_mono_s: float, end_mono_s: float, scopes: Collection[Scope] = tuple(Scope)
+        self, start_mono_s: float, end_mono_s: float, scopes: Collection[Scope] = tuple(Scope), output_tok: float = 0.0
     ) -> tuple[dict[str, ScopeEnergy], tuple[MeterFinding, ...]]:
-        """Joules by scope as ``energy`` has them, and findings: why a scope is refused, and what stands beside it."""
+        """Joules by scope as ``energy`` has them, and findings: why a scope is refused, and what stands beside it.
+
+        ``output_tok``: tokens that were made meanwhile; a sensor that says next to nothing then is dead.
+        """
         if not self._channels or end_mono_s <= start_mono_s:
             return {}, ()
         window = (start_mono_s, end_mono_s)
         everything = self._traces()
         known = {i: _covered(t, *window) for i, t in everything.items()}
-        refusals = {i: (_unread(everything[i]),) for i, stretches in known.items() if not stretches}
+        refusals: dict[str, tuple[Finding, ...]] = {
+            i: (_unread(everything[i]),) for i, stretches in known.items() if not stretches
+        }
+        if output_tok > 0:
+            refusals |= self._dead(everything, known, output_tok)
         joules: dict[str, ScopeEnergy] = {}
         findings: list[MeterFinding] = []
         for scope, made_of in compose(self._channels, refusals, self._expected).items():
@@ -136,6 +145,24 @@ class TargetMeters:
             if energy is not None:
                 joules[scope.value] = energy
         return joules, tuple(findings)
+
+    def _dead(
+        self, everything: Mapping[str, Trace], known: Mapping[str, Sequence[Stretch]], output_tok: float
+    ) -> dict[str, tuple[Finding, ...]]:
+        """Boards' and nodes' sensors that stand at nothing while their server makes tokens."""
+        board_w = None if self.chassis is None else self.chassis.board_w
+        found: dict[str, tuple[Finding, ...]] = {}
+        for i, stretches in known.items():
+            channel = everything[i].channel
+            if channel.scope not in (Scope.DEVICE, Scope.NODE) or not stretches:
+                continue
+            joules = math.fsum(float(np.diff(everything[i].cumulative_j(np.array(s)))[0]) for s in stretches)
+            length_s = math.fsum(b - a for a, b in stretches)
+            limit_w = board_w if channel.scope is Scope.DEVICE else None
+            if dead_sensor(joules, output_tok, length_s, limit_w=limit_w, resolution_j=channel.resolution or 0.0):
+                said_w = f"{joules / length_s:.3g} W while its server makes tokens: a dead sensor"
+                found[i] = (Finding(Reason.DEAD_SENSOR, channel.device, said_w, fatal=True),)
+        return found
 
     def boards(self, start_s: float, end_s: float) -> tuple[float, int] | None:
         """Mean power of the boards [W] over the part of a window that is known, and how many they are."""

@@ -71,6 +71,7 @@ class Share:
 class Chassis:
     """What holds a target's boards, or ``reason`` why that is not known. ``others``: who else is on it.
 
+    ``board_w``: the power limit of one of them by its data sheet.
     ``holder`` stands in where there are no boards (a machine of which CPUs alone are metered).
     """
 
@@ -78,6 +79,7 @@ class Chassis:
     reason: str = ""
     others: Others | None = None
     holder: Holder | None = None
+    board_w: float | None = None
 
     def share(self, boards_count: int, start_s: float, end_s: float) -> Holder | None:
         """The target's part of it in a window."""
@@ -94,11 +96,15 @@ def chassis_of(device: str | None) -> Chassis:
     if device is None:
         return Chassis(None, NOT_STATED)
     try:
-        if find_device(device).kind == "cpu":
-            return Chassis(None, holder=PackageHolder())
-        return Chassis(node_of(device))
+        found = find_device(device)
     except InputError as fault:
         return Chassis(None, str(fault))
+    if found.kind == "cpu":
+        return Chassis(None, holder=PackageHolder())
+    try:
+        return Chassis(node_of(device), board_w=found.tdp_w)
+    except InputError as fault:
+        return Chassis(None, str(fault), board_w=found.tdp_w)
 
 
 class Nodes:

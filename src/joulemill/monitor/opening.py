@@ -1,7 +1,8 @@
 """Opens the meters of many targets side by side; a meter that does not answer is listed as dead, not waited for.
 
-A SPEC that cannot be is an InputError that ends the start. A sensor that is not there keeps its target from being
-metered, is told with its reason, and is tried again while the monitor runs.
+A SPEC that cannot be is an InputError that ends the start. A sensor that is not there, that fails in whatever way, or
+that does not answer within ``OPEN_S`` keeps its target from being metered, is told with its reason, and is tried again
+while the monitor runs. Never called in the event loop.
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections import deque
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from joulemill.errors import InputError, MachineError
+from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.ledger.record import Channel
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.opening import open_all
 from joulemill.monitor.config import TargetConfig
 from joulemill.monitor.findings import listed
+from joulemill.servers.boundary import reason_of
 
 _LOG = logging.getLogger("joulemill.meters")
 #: Meters that are opened at once (assumed): most of the time each waits for an answer.
 AT_ONCE = 64
+#: A target's meters open within this time [s] (assumed: a slow BMC takes three).
+OPEN_S = 10.0
 #: A dead meter is tried again after this time [s] (assumed).
 RETRY_S = 30.0
 _ADDRESS = re.compile(r"[\w.-]+(?::\d+)?(?=\W)")
@@ -38,25 +43,67 @@ class Opened:
     fault: InputError | None = None
 
 
-def opened(target: TargetConfig) -> Opened:
+class _Opening:
+    """Some SPECs on their way, in a thread of its own that nobody need wait for."""
+
+    def __init__(self, specs: Sequence[str], context: MeterContext) -> None:
+        self._specs, self._context = specs, context
+        self._lock, self._given_up, self._done = threading.Lock(), False, threading.Event()
+        self._result: list[Meter] | JoulemillError = []
+        threading.Thread(target=self._run, name="joulemill opening", daemon=True).start()
+
+    def _run(self) -> None:
+        result: list[Meter] | JoulemillError
+        try:
+            result = open_all(self._specs, self._context)
+        except JoulemillError as fault:
+            result = fault
+        except Exception as fault:
+            result = MachineError(f"--meter {' '.join(self._specs)}: {reason_of(fault)}")
+        with self._lock:
+            self._result, late = result, self._given_up
+            self._done.set()
+        if late and not isinstance(result, JoulemillError):
+            close_meters(result)
+
+    def meters(self, until_s: float) -> list[Meter]:
+        """What has come until ``until_s`` (monotonic); what comes later is closed again. Raises JoulemillError."""
+        self._done.wait(max(until_s - time.monotonic(), 0.0))
+        with self._lock:
+            self._given_up = not self._done.is_set()
+            result = self._result
+        if self._given_up:
+            raise MachineError(f"--meter {' '.join(self._specs)}: it did not open within {OPEN_S:g} s")
+        if isinstance(result, JoulemillError):
+            raise result
+        return result
+
+
+def open_within(specs: Sequence[str], context: MeterContext) -> list[Meter]:
+    """``open_all`` within ``OPEN_S``. Raises InputError or MachineError."""
+    return _Opening(specs, context).meters(time.monotonic() + OPEN_S)
+
+
+def _opened(target: TargetConfig, result: Opened, opening: _Opening, until_s: float) -> None:
     """Every meter of ``target`` or none of them: a part of its meters would pass for all of it."""
-    result = Opened()
-    context = MeterContext(server_here=target.here, server_pid=target.server_pid, notice=result.notices.append)
     try:
-        result.meters = open_all(target.meters, context) if target.meters else []
+        result.meters = opening.meters(until_s)
     except InputError as fault:
         result.fault = InputError(f"target {target.name!r}: {fault}")
-    except MachineError as fault:
+    except JoulemillError as fault:
         result.dead = [(text, str(fault)) for text in target.meters]
-    return result
 
 
 def open_targets(targets: Collection[TargetConfig]) -> dict[str, Opened]:
     """The meters of ``targets`` by name. Raises InputError for a SPEC that cannot be, and then opens none."""
     metered = [t for t in targets if t.meters]
     results = {t.name: Opened() for t in targets}
-    if metered:
-        results |= _side_by_side(metered)
+    for first in range(0, len(metered), AT_ONCE):
+        part = metered[first : first + AT_ONCE]
+        openings = [_Opening(t.meters, _context(t, results[t.name])) for t in part]
+        until_s = time.monotonic() + OPEN_S
+        for target, opening in zip(part, openings, strict=True):
+            _opened(target, results[target.name], opening, until_s)
     fault = next((r.fault for r in results.values() if r.fault is not None), None)
     if fault is not None:
         close_all(results.values())
@@ -66,35 +113,20 @@ def open_targets(targets: Collection[TargetConfig]) -> dict[str, Opened]:
     return results
 
 
-def _side_by_side(targets: Sequence[TargetConfig]) -> dict[str, Opened]:
-    """``opened`` of each. The threads are daemons: whoever ends the monitor does not wait for a meter that is slow."""
-    waiting = deque(targets)
-    results: dict[str, Opened] = {}
+def _context(target: TargetConfig, result: Opened) -> MeterContext:
+    return MeterContext(server_here=target.here, server_pid=target.server_pid, notice=result.notices.append)
 
-    def work() -> None:
-        while True:
-            try:
-                target = waiting.popleft()
-            except IndexError:
-                return
-            try:
-                results[target.name] = opened(target)
-            except Exception as fault:  # a meter may fail in any way: that is its target's fault alone
-                results[target.name] = Opened(dead=[(m, f"{type(fault).__name__}: {fault}") for m in target.meters])
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(targets)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+def close_meters(meters: Iterable[Meter]) -> None:
+    """Let go of ``meters``, whatever they raise."""
+    for meter in meters:
+        _closed(meter)
 
 
 def close_all(results: Iterable[Opened]) -> None:
     """Let go of what was opened."""
     for result in results:
-        for meter in result.meters:
-            meter.close()
+        close_meters(result.meters)
 
 
 def folded(results: Mapping[str, Opened]) -> list[str]:
@@ -122,3 +154,27 @@ def check_owners(owners: Mapping[str, Sequence[Sequence[Channel]]]) -> None:
                     f"two meters read the same thing ({channel.device}): {other[0]} by {other[1]} and {owner} by "
                     f"{channel.meter}; give each board to one target, e.g. with gpus=0+1+2+3 in its SPEC"
                 )
+
+
+class Closable(Protocol):
+    """Whatever holds sensors."""
+
+    def close(self) -> None:
+        """Let go of them."""
+
+
+def let_go(held: Iterable[Closable], within_s: float = 0.0) -> None:
+    """Close each of ``held`` in a thread of its own and wait at most ``within_s`` for all: a meter may never end."""
+    threads = [threading.Thread(target=_closed, args=(one,), name="joulemill closing", daemon=True) for one in held]
+    for thread in threads:
+        thread.start()
+    until_s = time.monotonic() + within_s
+    for thread in threads:
+        thread.join(max(until_s - time.monotonic(), 0.0))
+
+
+def _closed(one: Closable) -> None:
+    try:
+        one.close()
+    except Exception as fault:
+        _LOG.warning("a meter does not close: %s", reason_of(fault))

@@ -113,7 +113,7 @@ def _process_start_s(page: MetricsPage) -> float | None:
 def counter_names(dialect: Dialect) -> frozenset[str]:
     """Every name under which ``dialect``'s counters, and the buckets of its histograms, may stand on a page."""
     series = {t.series for q in dialect.quantities if q.kind == "counter" for w in q.ways for t in w.terms}
-    names = {f"{dialect.prefix}{mark}{s}{end}" for s in series for mark in ":_" for end in ("", "_total")}
+    names = {f"{start}{s}{end}" for s in series for start in dialect.starts for end in ("", "_total")}
     return frozenset(names.union(bucket_names(dialect)))
 
 
@@ -136,7 +136,7 @@ def _output_names(dialect: Dialect) -> tuple[str, ...]:
     quantity: Quantity | None = next((q for q in dialect.quantities if q.name == "output_tok_total"), None)
     ways = () if quantity is None else quantity.ways
     series = [w.terms[0].series for w in ways if w.operation == "sum"]
-    return tuple(f"{dialect.prefix}{mark}{s}{end}" for s in series for end in ("_total", "") for mark in ":_")
+    return tuple(f"{start}{s}{end}" for s in series for end in ("_total", "") for start in dialect.starts)
 
 
 def route_increases(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

@@ -19,7 +19,7 @@ GRACE_S = 1
 #: How often it is looked whether the server answers [s].
 STARTED_S = 0.01
 #: Connections that wait to be taken.
-BACKLOG = 128
+BACKLOG = 1024
 _FORM = "write HOST:PORT, e.g. 127.0.0.1:9477 or [::1]:9477"
 
 

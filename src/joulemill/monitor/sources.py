@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import ssl
 import tomllib
@@ -13,49 +11,53 @@ from typing import Any
 import aiohttp
 
 from joulemill.errors import InputError
-from joulemill.monitor.config import DiscoverConfig, TargetConfig
-from joulemill.monitor.discovery import targets_of
+from joulemill.monitor.config import DiscoverConfig
+from joulemill.monitor.discovery import Discovery, targets_of
+from joulemill.servers.boundary import body_of, from_source, read_in_thread, read_json
 
 MOST_BYTE = 32 << 20
 TIMEOUT_S = 10.0
+#: A document that waits for a reading thread is given up after this time [s] (assumed).
+READ_S = 30.0
 
 
-async def discovered(asked: DiscoverConfig, session: aiohttp.ClientSession) -> list[TargetConfig]:
-    """The targets that ``asked`` tells of now. Raises InputError that names the source and what is wrong."""
+async def discovered(asked: DiscoverConfig, session: aiohttp.ClientSession) -> Discovery:
+    """What ``asked`` tells of now. Raises JoulemillError, and nothing else, that names the source."""
     if asked.file is not None:
-        document = await asyncio.to_thread(_file, asked.file)
-    else:
-        document = await _http(asked, session)
-    return targets_of(document, asked)
+        return await from_source(asked.where, read_in_thread(_of_file, asked), READ_S)
+    body = await from_source(asked.where, _http(asked, session), TIMEOUT_S)
+    return await from_source(asked.where, read_in_thread(_of_body, body, asked), READ_S)
+
+
+def _of_body(body: bytes, asked: DiscoverConfig) -> Discovery:
+    return targets_of(read_json(body), asked)
+
+
+def _of_file(asked: DiscoverConfig) -> Discovery:
+    return targets_of(_file(asked.file or Path()), asked)
 
 
 def _file(path: Path) -> Any:
     """A JSON list, or a TOML file with a list ``groups`` of the same form."""
     try:
-        text = path.read_text("utf-8")
-        return tomllib.loads(text).get("groups") if path.suffix == ".toml" else json.loads(text)
+        with path.open("rb") as file:
+            body = file.read(MOST_BYTE + 1)
+        if len(body) > MOST_BYTE:
+            raise ValueError(f"it is longer than {MOST_BYTE} bytes")
+        return tomllib.loads(body.decode("utf-8")).get("groups") if path.suffix == ".toml" else read_json(body)
     except OSError as fault:
         raise InputError(f"{path}: cannot be read: {fault.strerror}") from None
+    except RecursionError:
+        raise InputError(f"{path}: it is nested too deep") from None
     except ValueError as fault:
         raise InputError(f"{path}: {fault}") from None
 
 
-async def _http(asked: DiscoverConfig, session: aiohttp.ClientSession) -> Any:
-    try:
-        async with (
-            asyncio.timeout(TIMEOUT_S),
-            session.get(asked.where, headers=_headers(asked), ssl=_tls(asked), allow_redirects=False) as answer,
-        ):
-            if answer.status != 200:
-                raise InputError(f"{asked.where}: answered {answer.status}")
-            body = await answer.content.read(MOST_BYTE)
-            while not answer.content.at_eof() and len(body) < MOST_BYTE:
-                body += await answer.content.read(MOST_BYTE)
-        return json.loads(body)
-    except TimeoutError:
-        raise InputError(f"{asked.where}: no answer within {TIMEOUT_S:g} s") from None
-    except (aiohttp.ClientError, OSError, ValueError) as fault:
-        raise InputError(f"{asked.where}: {type(fault).__name__}: {fault}"[:300]) from None
+async def _http(asked: DiscoverConfig, session: aiohttp.ClientSession) -> bytes:
+    async with session.get(asked.where, headers=_headers(asked), ssl=_tls(asked), allow_redirects=False) as answer:
+        if answer.status != 200:
+            raise InputError(f"{asked.where}: answered {answer.status}")
+        return await body_of(answer, MOST_BYTE)
 
 
 def _headers(asked: DiscoverConfig) -> dict[str, str]:

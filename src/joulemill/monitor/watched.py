@@ -16,12 +16,13 @@ from joulemill.ledger.record import ServerSample
 from joulemill.monitor.accounting import Totals, gap, observed
 from joulemill.monitor.config import TargetConfig
 from joulemill.monitor.counters import increase_count, mean_tok
-from joulemill.monitor.explain import explained
+from joulemill.monitor.explain import Context, explained
 from joulemill.monitor.histograms import LATENCIES, Buckets, bucket_names, buckets, percentiles
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import TargetMeters
 from joulemill.monitor.series import PROCESS_START, CounterSeries, by_route, route_increases
 from joulemill.monitor.snapshot import NOT_YET, Interval, Percentiles, SiteFacts, TargetState, TokenKind
+from joulemill.servers.boundary import read_in_thread
 from joulemill.servers.metrics import Look, canonical, look
 
 #: A store's looks further apart than this many of its usual spacings leave a gap (assumed: two scrapes may fail).
@@ -77,7 +78,21 @@ class Watched:
             session, self.config.metrics_url, self.dialect, headers=headers, timeout_s=timeout_s, also=also
         )
         self.scrape_s = time.monotonic() - asked_s
-        return self.followed(seen)
+        return await read_in_thread(self.followed, seen)
+
+    def failed(self, reason: str) -> ServerSample:
+        """A look that raised ``reason``: none at all."""
+        self._fresh = Pages()
+        return ServerSample(time.monotonic(), time.time(), {}, reason)
+
+    def gave_up(self, reason: str) -> list[Interval]:
+        """What cannot be accounted, for ``reason``: the time since the last account is a gap; counting begins anew."""
+        sample = self.failed(reason)
+        since_s = self.since_mono_s
+        self._waiting.clear()
+        self._series, self._told, self.before = None, Pages(), None
+        self.reason, self.since_mono_s, self.failures = reason, sample.t_mono_s, self.failures + 1
+        return [gap(self.config.name, since_s, sample)] if sample.t_mono_s > since_s else []
 
     def followed(self, seen: Look) -> ServerSample:
         """``seen`` with counters that never fall; what else it told is kept until it is accounted."""
@@ -116,8 +131,9 @@ class Watched:
         stated = (self.config.input_tok, self.config.output_tok)
         known = tuple(s if m is None else m for m, s in zip(lengths, stated, strict=True))
         preempted = increase_count(before.values, after.values, "preemptions_total")
-        seen = {} if preempted is None else {"preemptions_total": preempted}
-        return explained(interval, self.totals.facts, (known[0], known[1]), seen)
+        counters = {} if preempted is None else {"preemptions_total": preempted}
+        context = Context((known[0], known[1]), before.values.get("running_req"), counters, self.config.slo_s())
+        return explained(interval, self.totals.facts, context)
 
     def account(self, after: ServerSample) -> list[Interval]:
         """The intervals that are complete now: the one that ends with ``after``, or earlier ones that it lets go.
@@ -138,7 +154,10 @@ class Watched:
         found = []
         while self._waiting and (not self._waiting[0][0].observed or settled(self._waiting[0][2])):
             interval, start_s, end_s = self._waiting.popleft()
-            energy, findings = self.meters.account(start_s, end_s) if interval.observed else ({}, ())
+            output_tok = interval.tokens.get(TokenKind.OUTPUT, 0.0)
+            energy, findings = (
+                self.meters.account(start_s, end_s, output_tok=output_tok) if interval.observed else ({}, ())
+            )
             found.append(replace(interval, energy=energy, findings=findings))
         return found
 

@@ -56,7 +56,7 @@ _NAMES = (
     # scales and arithmetic inside a layer
     r"""
     .*(_eps|epsilon)\w*
-   
+
     (embedding|logits?|residual|attention|attention_in|attention_out|lm_head|key|ssm|ssm_in|ssm_out|output|scale)_multipliers?
     mlp_multipliers
     (logits?|residual|attention|attn|embedding|router|routed|moe_routed|moe_router|swiglu|softmax)_scal\w*(_factor)?

@@ -12,7 +12,17 @@ from joulemill.ledger.record import RunRecord
 
 def account_of(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
     """``ledger.account``, the unmetered rest of the node modelled where the catalogue knows what holds the devices."""
-    return account(record, work, holder_of(record))
+    return account(record, work, holder_of(record), board_limit_w(record))
+
+
+def board_limit_w(record: RunRecord) -> float | None:
+    """Power limit (TDP) of one of the run's devices by its data sheet [W]; None where the manifest does not tell."""
+    told = record.manifest.get("device") or {}
+    try:
+        device = device_in(told) if told.get("name") else None
+    except InputError:
+        return None
+    return None if device is None or device.kind == "cpu" else device.tdp_w
 
 
 def holder_of(record: RunRecord) -> Holder | None:

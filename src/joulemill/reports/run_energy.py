@@ -37,7 +37,7 @@ def energy(account: Account, view: SiteFigures, correct: Figure) -> doc.Energy:
     """The energy part of the report; ``correct`` is output tokens of the quality set per correct answer."""
     node, device, cpu = (_scope(account, s) for s in (Scope.NODE, Scope.DEVICE, Scope.CPU))
     main = account.scopes.get(account.main) if account.main else None
-    findings = [f for f in account.findings if f.fatal or account.main]
+    findings = sorted((f for f in account.findings if f.fatal or account.main), key=lambda f: not f.fatal)
     return doc.Energy(
         device_j_tok=device.j_tok if device else unknown("J/tok", _no(Scope.DEVICE)),
         node_j_tok=node.j_tok if node else unknown("J/tok", _no(Scope.NODE)),
@@ -55,7 +55,7 @@ def energy(account: Account, view: SiteFigures, correct: Figure) -> doc.Energy:
         water_l_tok=view.water_l_tok,
         attribution=attribution(account),
         cpu_j_tok=cpu.j_tok if cpu else unknown("J/tok", _no(Scope.CPU)),
-        reasons=tuple(dict.fromkeys(str(f.detail) for f in findings))[:TOLD_REASONS],
+        reasons=tuple(dict.fromkeys(f.text for f in findings))[:TOLD_REASONS],
     )
 
 

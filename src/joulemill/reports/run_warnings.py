@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from joulemill.figure import Basis
 from joulemill.ledger.account import Account
+from joulemill.ledger.continuity import outages
 from joulemill.ledger.record import Outcome, RunRecord
 from joulemill.reports import document as doc
 
@@ -23,6 +24,9 @@ def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: do
 def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
     if record.status != "complete":
         yield f"The run was {record.status}: {record.status_reason or 'no reason given'}. What was measured is kept."
+    broken = outages(record)
+    if broken:
+        yield f"The server was not one and the same all the time: {'; '.join(o.text for o in broken)}."
     told = counted.tokens.caching.finding() if counted.tokens and counted.tokens.caching else None
     if told is not None:
         yield f"The load met a cache of its own prompts: {told.detail}."

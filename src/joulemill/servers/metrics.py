@@ -3,30 +3,39 @@
 The parser and the mapping are sans-IO; ``scrape`` alone touches the network. A line that cannot be read is counted
 and passed over: one bad line must not cost a run its server samples. A quantity that cannot be believed (NaN,
 infinite, negative, a gauge where a counter should be) is absent, never 0.
-Differences between samples, resets included, are the ledger's.
+Differences between samples, resets included, are the ledger's. A page is bounded in size, lines, series and the
+processor time that reading it takes; beyond them it is refused as a whole, since what is left out cannot be told.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import aiohttp
 
 from joulemill.catalog.dialect import Dialect, Quantity, Term, Way, dialects
+from joulemill.errors import JoulemillError
 from joulemill.ledger.record import ServerSample
+from joulemill.servers.boundary import Budget, body_of, from_source, read_in_thread
 
-#: Bounds (assumed): a busy vLLM page is 0.2 MB.
+#: Bounds (assumed): a busy vLLM page is 0.2 MB, 3,000 lines of a dozen labels.
 MAX_PAGE_BYTE = 16 << 20
 MAX_LINE_CHARS = 64 << 10
+MAX_LINES = 400_000
+MAX_SAMPLES = 50_000
+MAX_LABELS = 64
+#: A reader that waits for a thread is given up after this time [s] (assumed).
+READ_S = 20.0
+#: Beyond this a float cannot count by ones: no counter of a server that counts gets there.
+MOST_COUNT = 2.0**53
 _NAME = r"[a-zA-Z_:][\w:]*+"
-_LABEL = re.compile(r'\s*+([a-zA-Z_]\w*+)\s*+=\s*+"((?:[^"\\]|\\.)*+)"\s*+(?:,|$)')
+_LABEL = re.compile(r'\s*+([a-zA-Z_]\w*+)\s*+=\s*+"((?:[^"\\]++|\\.)*+)"\s*+(?:,\s*+|$)')
 _SAMPLE = re.compile(
-    rf'({_NAME})\s*+(?:\{{((?:[^"}}]|"(?:[^"\\]|\\.)*+")*+)\}})?\s*+([^\s_#]\S*+)(?:\s++-?\d++(?:\.\d*+)?)?\s*+(?:#.*)?$'
+    rf'({_NAME})\s*+(?:\{{((?:[^"}}]++|"(?:[^"\\]++|\\.)*+")*+)\}})?\s*+([^\s_#]\S*+)(?:\s++-?\d++(?:\.\d*+)?)?\s*+(?:#.*)?$'
 )
 _TYPE = re.compile(rf"#\s*TYPE\s+({_NAME})\s+(\w+)\s*$")
 _ESCAPE = re.compile(r"\\(.)")
@@ -55,26 +64,38 @@ def parse_metrics(text: str, wanted: Callable[[str], bool] | None = None) -> Met
     """Read the Prometheus text format (0.0.4; OpenMetrics' exemplars and EOF mark pass).
 
     ``wanted`` is asked for each line before it is parsed, so that a long page costs little. Of two lines for the same
-    series the first counts, the second is malformed.
+    series the first counts, the second is malformed. Raises ValueError for a page beyond the bounds.
     """
     samples: dict[tuple[str, frozenset[tuple[str, str]]], MetricSample] = {}
     types: dict[str, str] = {}
     malformed_count = 0
-    for line in text.split("\n"):
+    if (lines_count := text.count("\n")) > MAX_LINES:
+        raise ValueError(f"the page has {lines_count} lines, at most {MAX_LINES} are read")
+    budget = Budget()
+    for number, line in enumerate(text.split("\n")):
+        if not number % 256:
+            budget.check()
         line = line.strip()
         if line.startswith("#"):
-            if match := _TYPE.match(line[:MAX_LINE_CHARS]):
-                types[match[1]] = match[2].lower()
+            _note_type(types, line)
             continue
         if not line or (wanted is not None and not wanted(line)):
             continue
-        sample = _sample(line) if len(line) <= MAX_LINE_CHARS else None
+        sample = _sample(line) if len(line) <= MAX_LINE_CHARS and line.count('="') <= MAX_LABELS else None
         key = (sample.name, frozenset(sample.labels.items())) if sample else None
         if sample is None or key is None or key in samples:
             malformed_count += 1
-        else:
-            samples[key] = sample
+            continue
+        samples[key] = sample
+        if len(samples) > MAX_SAMPLES:
+            raise ValueError(f"the page has more than {MAX_SAMPLES} series")
     return MetricsPage(tuple(samples.values()), types, malformed_count)
+
+
+def _note_type(types: dict[str, str], line: str) -> None:
+    match = _TYPE.match(line[:MAX_LINE_CHARS]) if len(types) < MAX_SAMPLES else None
+    if match:
+        types[match[1]] = match[2].lower()
 
 
 def _sample(line: str) -> MetricSample | None:
@@ -90,8 +111,8 @@ def _sample(line: str) -> MetricSample | None:
 
 def _labels(text: str) -> dict[str, str] | None:
     labels: dict[str, str] = {}
-    position = 0
-    while position < len(text) and text[position:].strip():
+    text, position = text.strip(), 0
+    while position < len(text):
         match = _LABEL.match(text, position)
         if match is None or match[1] in labels:
             return None
@@ -102,20 +123,40 @@ def _labels(text: str) -> dict[str, str] | None:
 
 
 def detect_dialect(page: MetricsPage) -> Dialect | None:
-    """The dialect that finds most of its quantities on the page; None where none finds any."""
-    found = [(len(canonical(page, d)), d) for d in dialects()]
-    best = max(found, key=lambda f: f[0], default=None)
-    return best[1] if best is not None and best[0] > 0 else None
+    """The dialect that finds most of its quantities on the page; None where none finds any.
+
+    A gateway or an operator puts its own prefix before a server's names, or none (Ray ``ray_vllm_``, NIM): where no
+    dialect finds its own prefix, its names are looked for behind any other, token counters foremost.
+    """
+    best = _most(page, dialects())
+    return best if best is not None else _most(page, _foreign(page))
+
+
+def _most(page: MetricsPage, candidates: Iterable[Dialect]) -> Dialect | None:
+    ranked = [(len(canonical(page, d)), d.name == "vllm", d) for d in candidates]  # of equals, the most widely used
+    best = max(ranked, key=lambda r: r[:2], default=None)
+    return best[2] if best is not None and best[0] > 0 else None
+
+
+def _foreign(page: MetricsPage) -> list[Dialect]:
+    """Dialects behind another prefix, where their counter of output tokens is on the page."""
+    names = {s.name.removesuffix("_total") for s in page.samples}
+    found: list[Dialect] = []
+    for d in dialects():
+        quantity = next((q for q in d.quantities if q.name == "output_tok_total"), None)
+        counters = {w.terms[0].series for w in quantity.ways if w.operation == "sum"} if quantity else set()
+        starts = {n.removesuffix(c) for n in names for c in counters if n.endswith(c)}
+        found += [replace(d, start=start) for start in sorted(starts) if start == "" or start[-1] in ":_"]
+    return found
 
 
 def canonical(page: MetricsPage, dialect: Dialect) -> dict[str, float]:
     """The page's quantities under our names (``ledger.record.ServerSample``); what is not there is absent."""
-    prefix = re.compile(rf"{re.escape(dialect.prefix)}[:_]")
     series: dict[str, list[MetricSample]] = {}
     for sample in page.samples:
-        match = prefix.match(sample.name)
-        if match and all(sample.labels.get(label, value) == value for label, value in dialect.keep.items()):
-            series.setdefault(sample.name[match.end() :], []).append(sample)
+        start = next((s for s in dialect.starts if sample.name.startswith(s)), None)
+        if start is not None and all(sample.labels.get(label, v) == v for label, v in dialect.keep.items()):
+            series.setdefault(sample.name[len(start) :], []).append(sample)
     values = ((q.name, _quantity(q, series, page.types)) for q in dialect.quantities)
     return {name: value for name, value in values if value is not None}
 
@@ -125,7 +166,7 @@ def _quantity(quantity: Quantity, series: Mapping[str, list[MetricSample]], type
         found = [_term(term, quantity.kind, series, types) for term in way.terms]
         if all(found):
             value = _combine(way, found)
-            if math.isfinite(value) and value >= 0:
+            if 0 <= value <= MOST_COUNT:  # neither NaN nor infinite
                 return value
     return None
 
@@ -145,7 +186,10 @@ _NOT_COUNTERS = ("gauge", "histogram", "summary", "info")
 
 
 def _combine(way: Way, found: list[list[float]]) -> float:
-    sums = [math.fsum(values) if all(map(math.isfinite, values)) else math.nan for values in found]
+    """NaN where a value cannot be believed: a sum of huge ones is none."""
+    if not all(abs(value) <= MOST_COUNT for values in found for value in values):
+        return math.nan
+    sums = [math.fsum(values) for values in found]
     if way.operation == "difference":
         return sums[0] - math.fsum(sums[1:])
     if way.operation == "product":
@@ -195,30 +239,47 @@ async def look(
     The time is the middle between asking and hearing: the server read its counters somewhere between.
     """
     asked_mono_s, asked_wall_s = time.monotonic(), time.time()
-    error, text = None, ""
+    heard_mono_s = math.nan
     try:
-        async with asyncio.timeout(timeout_s):
-            text = await _page(session, metrics_url, headers or {})
-    except TimeoutError:
-        error = f"no metrics within {timeout_s:g} s"
-    except (aiohttp.ClientError, OSError, ValueError) as fault:
-        error = f"{type(fault).__name__}: {fault}"[:300]
-    half_s = (time.monotonic() - asked_mono_s) / 2
-    at_s = (asked_mono_s + half_s, asked_wall_s + half_s)
-    if error is not None:
-        return Look(ServerSample(*at_s, {}, error))
+        text = await from_source("no metrics", _page(session, metrics_url, headers or {}), timeout_s)
+        heard_mono_s = time.monotonic()
+        page, dialect, values, error = await from_source(
+            "the metrics page", read_in_thread(_read, text, dialect, also), READ_S
+        )
+    except JoulemillError as fault:
+        half_s = ((time.monotonic() if math.isnan(heard_mono_s) else heard_mono_s) - asked_mono_s) / 2
+        return Look(ServerSample(asked_mono_s + half_s, asked_wall_s + half_s, {}, str(fault)))
+    half_s = (heard_mono_s - asked_mono_s) / 2
+    return Look(ServerSample(asked_mono_s + half_s, asked_wall_s + half_s, values, error), page, dialect)
+
+
+def _read(
+    text: str, dialect: Dialect | None, also: tuple[str, ...]
+) -> tuple[MetricsPage, Dialect | None, dict[str, float], str | None]:
+    """The page, its dialect, what it says in our names, why that is nothing. Raises ValueError beyond the bounds."""
     page = parse_metrics(text, _wanted(dialect, also))
     dialect = dialect or detect_dialect(page)
     values = canonical(page, dialect) if dialect else {}
-    error = None if values else "the metrics page has none of the names that we know"
-    return Look(ServerSample(*at_s, values, error), page, dialect)
+    return page, dialect, values, None if values else _nothing_known(page)
+
+
+def _nothing_known(page: MetricsPage) -> str:
+    """Why a page says nothing of tokens, with what it shows instead."""
+    names = list(dict.fromkeys(s.name for s in page.samples))
+    if not names:
+        return "the metrics page has none of the names that we know: it shows no series at all"
+    known = ", ".join(d.name for d in dialects())
+    shown = f"{len(names)} others such as {', '.join(n[:60] for n in names[:2])}"
+    triton = any(n.startswith("nv_inference_") for n in names)
+    why = "; Triton itself counts no tokens: give the page of the engine behind it" if triton else ""
+    return f"the metrics page has none of the names that we know ({known}): no token counters, {shown}{why}"
 
 
 def _wanted(dialect: Dialect | None, also: tuple[str, ...] = ()) -> Callable[[str], bool] | None:
     """Passes a page's histogram buckets and foreign names by unparsed: they are most of it."""
     if dialect is None:
         return None
-    starts = (*also, *(f"{dialect.prefix}{mark}{series}" for mark in ":_" for series in dialect.series()))
+    starts = (*also, *(f"{start}{series}" for start in dialect.starts for series in dialect.series()))
     return lambda line: line.startswith(starts)
 
 
@@ -226,11 +287,4 @@ async def _page(session: aiohttp.ClientSession, url: str, headers: Mapping[str, 
     async with session.get(url, headers=dict(headers), allow_redirects=False) as response:
         if response.status != 200:
             raise ValueError(f"{url} answered {response.status}")
-        chunks: list[bytes] = []
-        size_byte = 0
-        while data := await response.content.readany():
-            chunks.append(data)
-            size_byte += len(data)
-            if size_byte > MAX_PAGE_BYTE:
-                raise ValueError(f"{url} is longer than {MAX_PAGE_BYTE} bytes")
-        return b"".join(chunks).decode("utf-8", "replace")
+        return (await body_of(response, MAX_PAGE_BYTE)).decode("utf-8", "replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from dataclasses import replace
@@ -126,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
     check_page(args.html)
     if _several(args):
         return run_several(args, options)
+    _import_reports()
     folder = _measure(options)
     try:
         return _reported(args, folder, baseline)
@@ -141,13 +143,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None) -> int:
     """Analyse and print what was measured; the exit code."""
-    from joulemill.verbs.report import print_terminal, write_page
-
-    keep_grid(folder)
     from joulemill.bench.reading import read_run
     from joulemill.reports.analyse import analyse
     from joulemill.reports.serialise import plain
+    from joulemill.verbs.report import print_terminal, write_page
 
+    if read_run(folder).status != "interrupted":  # who stops a run does not wait for the grid's answer
+        keep_grid(folder)
     report = analyse(read_run(folder))
     if args.html:
         write_page(report, args.html, baseline, folder)
@@ -159,6 +161,12 @@ def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None)
         sys.stderr.write(f"\njoulemill bench: {report.status}: {report.status_reason}; what was measured is kept\n")
     sys.stderr.write(f"\nrun kept in {folder}; see it again: joulemill report {folder} --html report.html\n")
     return {"complete": 0, "failed": 1}.get(report.status, EXIT_INTERRUPTED)
+
+
+def _import_reports() -> None:
+    """What the report needs, imported before the load: a run that is stopped ends within seconds, report and all."""
+    for name in ("joulemill.bench.reading", "joulemill.reports.analyse", "joulemill.reports.terminal", "rich.table"):
+        importlib.import_module(name)
 
 
 def _several(args: argparse.Namespace) -> bool:

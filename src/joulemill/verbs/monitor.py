@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,14 +150,28 @@ def _app(monitor: Starting, history: History | None, token: str | None) -> Any:
     return create_app(monitor, history, token, lambda name: levers_of(monitor.snapshot(), name))
 
 
-def _reload(monitor: Monitor, again: Callable[[], MonitorConfig]) -> None:
+async def _reload(monitor: Monitor, again: Callable[[], MonitorConfig]) -> None:
     """A faulty configuration changes nothing and is told; the page and /metrics show it too."""
+    from joulemill.servers.boundary import reason_of
+
     try:
-        monitor.reload(again())
+        await monitor.reload(await asyncio.to_thread(again))
         sys.stderr.write("configuration read again\n")
-    except JoulemillError as fault:
-        monitor.config_error = str(fault)
-        sys.stderr.write(f"{fault}; the configuration before it stands\n")
+    except Exception as fault:
+        monitor.fault("configuration", reason_of(fault))
+        sys.stderr.write(f"{reason_of(fault)}; the configuration before it stands\n")
+
+
+def _on_hangup(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do ``work`` at each SIGHUP."""
+    going: set[asyncio.Task[None]] = set()
+
+    def begin() -> None:
+        task = loop.create_task(work())
+        going.add(task)
+        task.add_done_callback(going.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, begin)
 
 
 async def _watch(
@@ -193,7 +207,7 @@ async def _monitored(
         return
     loop = asyncio.get_running_loop()
     if again is not None:
-        loop.add_signal_handler(signal.SIGHUP, _reload, monitor, again)
+        _on_hangup(loop, lambda: _reload(monitor, again))
     duration_s, once = until
     if duration_s is not None:
         loop.call_later(duration_s, stop.set)
