@@ -119,9 +119,9 @@ def parse_ratio(text: str, *, name: str, least: float = 0.0, most: float = 1.0, 
     bare = "%" not in text
     largest = plain if plain is not None else 1.0 if most <= 1.0 else PLAIN_SHARE_RATIO
     if bare and value > largest:
-        raise InputError(
-            f"{name}: {_short(text)} would be {value:,.0%}; did you mean {text.strip()}%? Write the % sign"
-        )
+        more = ", or a share between 0 and 1" if most <= 1.0 else ""
+        asked = f"did you mean {text.strip()}%? Write the % sign{more}"
+        raise InputError(f"{name}: {_short(text)} would be {value:,.0%}; {asked}")
     return _bounded(value, text, name, _Range("%", least, most))
 
 

@@ -58,7 +58,7 @@ DEPLOYMENT = [
 OTHERS = [
     (["gate", "a", "b", "--max-increase", "5"], "did you mean 5%?"),
     (["gate", "a", "b", "--max-increase", "0.5"], "did you mean 0.5%?"),
-    (["gate", "a", "b", "--max-increase", "-5%"], "cannot be; it must lie between 0 % and 1,000 %"),
+    (["gate", "a", "b", "--max-increase", "-5%"], "write a share above 0"),
     (["gate", "a", "b", "--max-increase", "nan"], "is not a number"),
     (["gate", "a", "b", "--min-quality", "90"], "did you mean 90%?"),
     (["gate", "a", "b", "--run-noise", "2"], "did you mean 2%?"),

@@ -11,6 +11,7 @@ from joulemill.streams import print_json
 from joulemill.units import parse_count, parse_quantity, parse_ratio
 
 if TYPE_CHECKING:
+    from joulemill.physics.batch import MemoryShort
     from joulemill.reports.predict_view import Question
 
 
@@ -89,17 +90,13 @@ def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> 
 def run(args: argparse.Namespace) -> int:
     """Predict and print, what is missed first; 1 where limits, targets or the offered load are not met."""
     from joulemill.physics.batch import MemoryShort
-    from joulemill.reports.predict_view import answer, document, short_document_of, text
+    from joulemill.reports.predict_view import answer, document, text
 
     question = question_of(args)
     try:
         found = answer(question)
     except MemoryShort as fault:
-        if args.json:
-            print_json(short_document_of(question, fault))
-        else:
-            sys.stdout.write(f"DOES NOT FIT: {fault}\n")
-        return 1
+        return tell_does_not_fit(question, fault, as_json=args.json)
     if args.json:
         print_json(document(found))
     else:
@@ -110,6 +107,17 @@ def run(args: argparse.Namespace) -> int:
             "use more or faster devices a replica\n"
         )
     return 0 if found.meets else 1
+
+
+def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) -> int:
+    """Say that the devices do not hold the model, and what would fit; the exit code."""
+    from joulemill.reports.predict_view import short_document_of
+
+    if as_json:
+        print_json(short_document_of(question, fault))
+    else:
+        sys.stdout.write(f"DOES NOT FIT: {fault}\n")
+    return 1
 
 
 def question_of(args: argparse.Namespace) -> Question:
