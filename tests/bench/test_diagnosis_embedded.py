@@ -75,9 +75,9 @@ def right_or_undecided(options: BenchOptions, truth: str) -> Diagnosis:
     found = diagnosis_of(record)
     allowed = {truth, "undecided"}
     client = analyse(record).client
-    if client.bottleneck:  # a crowded machine is told as such
+    if not client.valid:  # a crowded machine is told as such
         allowed = {"client"}
-    elif crowded(found) or not client.valid:
+    elif crowded(found) or client.late:
         allowed.add("host_cpu")
     assert found.name in allowed, found.explanation
     return found

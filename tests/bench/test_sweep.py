@@ -98,7 +98,8 @@ def test_the_knee_of_a_server_with_four_slots(tmp_path: Path) -> None:
     assert rates[2] / rates[0] == pytest.approx(4.0, rel=0.1)
     assert rates[4] / rates[2] == pytest.approx(1.0, rel=0.1)
     assert found.points[4].ttft_s.value > 5 * found.points[0].ttft_s.value  # type: ignore[operator]
-    bound = [p.binding if p.valid else None for p in found.points]  # None: the client was late on a crowded machine
+    # None: the client was late, or others took the machine's CPUs, on a crowded machine
+    bound = [p.binding if p.valid and p.binding != "host_cpu" else None for p in found.points]
     assert bound[0] in ("demand", "undecided", None), "one request alone on unknown hardware shows no answer to load"
     assert bound[1] in ("demand", None) and bound[4] in ("kv_capacity", "undecided", None)
     assert found.knee.value is not None and 2.0 < found.knee.value < 10.0
@@ -124,6 +125,8 @@ def test_diagnosis_of_mock_servers(
     with mock_process(plan) as url:
         record = read_run(run_measure(options(url, duration_s=2.5, out=tmp_path / "r", **load)))
     found = diagnosis_of(record)
+    if found.name == "host_cpu" and "other processes" in found.explanation:
+        pytest.skip("other processes took the machine, and the diagnosis says so")
     if analyse(record).client.valid:  # on a crowded machine the client is late, and the diagnosis says so
         assert found.name in (right, "undecided"), found.explanation
         assert found.candidates[0].name == right or right is None

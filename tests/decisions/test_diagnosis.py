@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from joulemill.catalog.dialect import dialect
 from joulemill.decisions.diagnosis import CANDIDATES, diagnose
-from joulemill.decisions.evidence import Evidence, Sharing, _served, answer_to_load_ratio, gather, load_elasticity
+from joulemill.decisions.evidence import (
+    Evidence,
+    Sharing,
+    _refused,
+    _served,
+    answer_to_load_ratio,
+    gather,
+    load_elasticity,
+)
 from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import account
@@ -83,6 +91,33 @@ def test_answer_to_load_is_the_slope_of_its_model(alone_share: float, count: flo
 
     slope = (log_rate(count * (1 + step)) - log_rate(count * (1 - step))) / (2 * step)
     assert answer_to_load_ratio(a + b * count, count) == pytest.approx(slope, abs=1e-4)
+
+
+def test_preemption_and_refusals_weigh_as_far_as_the_rate_answers_to_load() -> None:
+    """Ten sequences fit where sixteen are offered, and 1.6 times as many give 15 % more: the machine has the rest."""
+    slow = Figure(0.3, "1", Basis.MEASURED, 0.2, 0.4)
+    base = Evidence(known(50.0), preemptions_count=13.0, kv_use_ratio=0.97, waiting_ratio=0.9, load_elasticity=slow)
+    found = diagnose(base)
+    kv = next(c for c in found.candidates if c.name == "kv_capacity")
+    assert found.name != "kv_capacity" and kv.probability_ratio < 0.5
+    assert any("13 sequences were preempted" in t and "0.30 % more tokens" in t for t in kv.seen_for)
+    hungry = replace(base, load_elasticity=Figure(0.8, "1", Basis.MEASURED, 0.7, 0.9))
+    assert diagnose(hungry).name == "kv_capacity"
+    refused = Evidence(known(50.0), closed=False, served_ratio=0.5, refused_ratio=0.4, load_elasticity=slow)
+    assert diagnose(refused).name != "kv_capacity"
+
+
+def test_refusals_are_a_share_of_what_is_under_way_not_of_what_ends() -> None:
+    """On an overloaded server the refused end at once and the others do not end in the window."""
+    record = steady_run()
+    rows = [
+        replace(r, end_mono_s=None, last_token_mono_s=None, outcome=Outcome.CANCELLED)
+        if i % 8
+        else replace(r, outcome=Outcome.HTTP_ERROR, http_status=429, output_tok=None)
+        for i, r in enumerate(record.requests)
+    ]
+    window = Window(40.0, 60.0, "")
+    assert _refused(rows, window) == pytest.approx(1 / 8, abs=0.08)
 
 
 # --- gathered from records -----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from joulemill.errors import MachineError
+from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Quantity
 from joulemill.meters.amd import energy_j, socket_power_w
 from joulemill.meters.meter import Meter, MeterContext, open_meters
@@ -111,3 +111,14 @@ def test_refusals() -> None:
         opened(Smi(HandClock(), ("u0", 500.0, 1.0)), spec="amd:count=8")
     with pytest.raises(MachineError, match="device-metrics-exporter"):
         open_meters(["amd"], MeterContext())
+
+
+def test_boards_are_chosen_by_index_or_uuid_and_counted() -> None:
+    smi = Smi(HandClock(), *((f"uuid-{i}", 500.0, None) for i in range(4)))
+    assert {c.device for c in opened(smi, spec="amd:gpus=1+uuid-3,count=2").channels()} == {"uuid-1", "uuid-3"}
+    with pytest.raises(InputError, match=r"no GPU 9; there are 0=uuid-0, 1=uuid-1"):
+        opened(smi, spec="amd:gpus=0+9")
+    with pytest.raises(MachineError, match="3 boards expected, amdsmi shows 4"):
+        opened(smi, spec="amd:count=3")
+    with pytest.raises(InputError, match="must be a whole number"):
+        opened(smi, spec="amd:count=four")

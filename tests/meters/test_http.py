@@ -13,6 +13,7 @@ from joulemill.meters import http
 from joulemill.meters.http import Answer, HttpError, HttpSource, clock_ahead_s
 from joulemill.meters.json_text import loads
 from joulemill.meters.meter import MeterContext, open_meters
+from tests.meters.surroundings import HandClock
 from tests.meters.web import serving
 
 Send = Callable[[bytes], None]
@@ -166,3 +167,16 @@ def test_json_beyond_measure() -> None:
     for text in ("[" * 200_000, '{"a":' * 200_000, b"\xff", "", "1 2"):
         with pytest.raises(ValueError):
             loads(text)
+
+
+BOARD = b'DCGM_FI_DEV_POWER_USAGE{gpu="0",UUID="GPU-a"} '
+
+
+@pytest.mark.parametrize("page", [BOARD + b"300.5\n" + BOARD + b"3", BOARD + b"3"])
+def test_a_page_that_ends_in_the_middle_of_a_number_is_no_page(page: bytes) -> None:
+    context = MeterContext(environ={}, clock=HandClock().clock, notice=lambda _: None)
+    cut = raw_server(lambda send: send(b"HTTP/1.1 200 OK\r\n\r\n" + page))
+    with cut as url, pytest.raises(MachineError, match="was cut off: its last line has no end"):
+        open_meters([f"prometheus:{url}"], context)
+    with raw_server(lambda send: send(b"HTTP/1.1 200 OK\r\n\r\n" + page + b"00.5\n")) as url:
+        assert [r.value for r in open_meters([f"prometheus:{url}"], context)[0].read()] == [300.5]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.errors import MachineError
+from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Scope
 from joulemill.meters.ipmi import IpmiError, parse_dcmi, parse_period_s, parse_sensor
 from joulemill.meters.meter import MeterContext, open_meters
@@ -160,3 +160,37 @@ def test_a_sensor_of_a_simulated_bmc(bmc: str) -> None:
 def test_a_bmc_without_dcmi_says_what_to_do(bmc: str) -> None:
     with pytest.raises(MachineError, match=r"DCMI request failed.*sensor=NAME"):
         open_meters([f"ipmi:{bmc},cipher=3"], MeterContext(environ=SECRETS))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (DCMI.replace("350", "32767"), "has no measurement"),
+        (DCMI.replace("350", "65535"), "has no measurement"),
+        (DCMI.replace("350", "999999999"), "has no measurement"),
+        (DCMI.replace("350", "9" * 400), "no power in the answer"),
+    ],
+)
+def test_watts_that_no_server_draws_are_no_measurement(text: str, says: str) -> None:
+    with pytest.raises(IpmiError, match=says):
+        parse_dcmi(text)
+
+
+@pytest.mark.parametrize("cell", ["nan", "inf", "1.2.3", "0x10", "", "-5", "0", "32767", "1e9", "9" * 400])
+def test_a_sensor_that_gives_no_watts(cell: str) -> None:
+    with pytest.raises(IpmiError):
+        parse_sensor(f"Pwr,{cell},Watts,ok\n", "Pwr")
+
+
+@pytest.mark.parametrize("spec", ["ipmi:-X", "ipmi:h h", "ipmi:h:x", "ipmi:sensor=-v", "ipmi:h;reboot", "ipmi:h:1:2x"])
+def test_a_target_is_a_host_and_nothing_else(spec: str) -> None:
+    with pytest.raises(InputError, match="no HOST"):
+        open_meters([spec], MeterContext())
+
+
+def test_a_bmc_without_a_power_sensor_does_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for reply in ("", "Fan1,5400,RPM,ok\n", "Pwr,,Watts,ns\n", "Pwr,350,RPM,ok\n"):
+        program(tmp_path, reply, monkeypatch)
+        for spec in ("ipmi", "ipmi:bmc,sensor=Pwr"):
+            with pytest.raises(MachineError, match="no power from the BMC"):
+                open_meters([spec], MeterContext())

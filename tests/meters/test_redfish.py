@@ -4,6 +4,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -336,3 +337,106 @@ def test_tls_is_verified_unless_told_otherwise(tmp_path: Path, context: MeterCon
         assert values(opened(web, context, ",verify=no"))["1:power"] == 620.0
         with pytest.raises(InputError, match="cannot be read as certificates"):
             opened(web, context, f",ca={tmp_path / 'none'}")
+
+
+# --- a BMC that offers nothing, or nonsense ------------------------------------------------------------------------
+
+
+def environment(web: Web, resource: dict[str, object], **links: dict[str, object]) -> None:
+    service = Service(web)
+    service.chassis("1", EnvironmentMetrics=at(f"{CHASSIS}/EnvironmentMetrics"), **links)
+    service.put(f"{CHASSIS}/EnvironmentMetrics", resource)
+
+
+@pytest.mark.parametrize(
+    ("resource", "says"),
+    [
+        (
+            {"PowerLimitWatts": {"SetPoint": 0}},
+            "has no PowerWatts, EnergyJoules or EnergykWh .only PowerLimitW",
+        ),
+        ({"TemperatureCelsius": excerpt(24)}, "only TemperatureCelsius"),
+        ({"PowerWatts": excerpt(None)}, "no watts and no joules"),
+        ({"PowerWatts": "620"}, "no watts and no joules"),
+        ({"PowerWatts": [620]}, "no watts and no joules"),
+        ({}, "no watts and no joules: chassis 1: EnvironmentMetrics has no PowerWatts"),
+    ],
+)
+def test_a_chassis_without_power_does_not_open(
+    web: Web, context: MeterContext, resource: dict[str, object], says: str
+) -> None:
+    environment(web, resource)
+    with pytest.raises(MachineError, match=says):
+        opened(web, context)
+
+
+def test_chassis_without_any_resource_of_power(web: Web, context: MeterContext) -> None:
+    Service(web).chassis("1", "2")
+    with pytest.raises(MachineError, match=r"neither its chassis \(1, 2\) nor its processors have EnvironmentMetrics"):
+        opened(web, context)
+
+
+def test_energy_alone_is_a_meter(web: Web, context: MeterContext) -> None:
+    environment(web, {"EnergykWh": excerpt(2.0)})
+    assert values(opened(web, context)) == {"1:energy": 7.2e6}
+
+
+def supplies(web: Web, *each: dict[str, object]) -> None:
+    service = Service(web)
+    service.chassis("1", PowerSubsystem=at(f"{CHASSIS}/PowerSubsystem"))
+    service.put(f"{CHASSIS}/PowerSubsystem", {"PowerSupplies": at(f"{CHASSIS}/PS")})
+    service.put(f"{CHASSIS}/PS", collection(*(f"{CHASSIS}/PS/{i}" for i in range(len(each)))))
+    for i, resource in enumerate(each):
+        service.put(f"{CHASSIS}/PS/{i}", {"Metrics": at(f"{CHASSIS}/PS/{i}/M"), **resource})
+        service.put(f"{CHASSIS}/PS/{i}/M", {"InputPowerWatts": excerpt(300.0 + i)})
+
+
+def test_supplies_alone_are_a_meter_and_an_absent_one_is_none(web: Web, context: MeterContext) -> None:
+    supplies(web, {}, {}, {"Status": {"State": "Absent"}})
+    assert values(opened(web, context)) == {"1:supply-input": 601.0}
+
+
+def test_a_supply_that_does_not_tell_is_missing_in_the_sum(web: Web, context: MeterContext) -> None:
+    supplies(web, {}, {"Metrics": None})
+    with pytest.raises(MachineError, match="its 2 power supplies tell no InputPowerWatts"):
+        opened(web, context)
+
+
+@pytest.mark.finding("F32")
+@pytest.mark.parametrize("watts", [10**400, 1e308, -5, 32767, 140737488355328, 5e9])
+def test_watts_that_no_node_draws_are_unknown(web: Web, context: MeterContext, watts: float) -> None:
+    service = Service(web)
+    modern(service, watts=620.0)
+    hand = HandClock(step_s=1e-4)
+    meter = opened(web, replace(context, clock=hand.clock))
+    service.put(f"{CHASSIS}/EnvironmentMetrics", {"PowerWatts": excerpt(watts), "EnergykWh": excerpt(100)})
+    hand.pass_s(10)
+    readings = {r.channel: r for r in meter.read()}
+    assert readings["redfish:1:power"].value is None and readings["redfish:1:power"].error
+    assert readings["redfish:1:energy"].value == 3.6e8
+
+
+@pytest.mark.finding("F32")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Links": 5}, {"Links": {"Contains": 5, "ContainedBy": []}}, {"Links": {"Contains": "abc"}},
+        {"EnvironmentMetrics": {"@odata.id": "no/path"}}, {"EnvironmentMetrics": {"@odata.id": "/redfish/v1\r\nX: y"}},
+        {"PowerSubsystem": {"@odata.id": CHASSIS}}, {"Power": 5, "EnvironmentMetrics": None},
+    ],
+)  # fmt: skip
+def test_a_tree_of_nonsense_is_an_error_with_its_place(
+    web: Web, context: MeterContext, change: dict[str, object]
+) -> None:
+    service = Service(web)
+    modern(service)
+    service.put(CHASSIS, {"EnvironmentMetrics": at(f"{CHASSIS}/EnvironmentMetrics"), **change})
+    with suppress(MachineError, InputError):
+        assert values(opened(web, context))["1:power"] == 620.0
+
+
+def test_a_collection_without_end_is_not_followed(web: Web, context: MeterContext) -> None:
+    service = Service(web)
+    service.put(f"{ROOT}/Chassis", collection(*(f"{ROOT}/Chassis/{i}" for i in range(5000))))
+    with pytest.raises(MachineError, match="a collection of 5000 members"):
+        opened(web, context)

@@ -133,3 +133,22 @@ def test_a_spec_that_cannot_be_opens_nothing(monkeypatch: pytest.MonkeyPatch) ->
     family(monkeypatch, lambda *_: pytest.fail("opened"))
     with pytest.raises(InputError):
         open_all(["snmp:a", ":"], MeterContext())
+
+
+def test_what_a_meter_says_later_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    class Talkative(Fake):
+        def __init__(self, context: MeterContext) -> None:
+            super().__init__()
+            self.context = context
+
+        def read(self) -> tuple[Reading, ...]:
+            self.context.notice("a line is left out")
+            return ()
+
+    family(monkeypatch, lambda _, context: Talkative(context))
+    meter = open_all(["snmp:a"], MeterContext(notice=told.append))[0]
+    assert told == []
+    meter.read()
+    assert told == ["a line is left out"]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from joulemill.catalog.pdus import pdus
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Quantity, Scope
-from joulemill.meters.meter import Meter, MeterContext, open_meters
-from joulemill.meters.snmp import parse_snmpget
+from joulemill.meters.meter import Meter, MeterContext, open_meters, parse_spec
+from joulemill.meters.snmp import address, parse_snmpget
 from joulemill.meters.snmp_wire import SnmpError, get_request, get_response
 from tests.meters.programs import eventually, free_port, running
 from tests.meters.surroundings import HandClock
@@ -237,3 +237,95 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("joulemill.meters.snmp.TIMEOUT_S", 0.09)
     with pytest.raises(MachineError, match="JOULEMILL_SNMP_COMMUNITY"):
         opened(f"snmp:127.0.0.1:{free_port(socket.SOCK_DGRAM)},pdu=apc")
+
+
+# --- what an agent, a program or a SPEC may get wrong -------------------------------------------------------------
+
+
+@pytest.mark.finding("F46")
+@pytest.mark.parametrize(
+    "target", ["-X", "-v3:161", "", "a b", "h:99999", "h:x", "::1", "[::1", "h;reboot", "h:0", "\u0663:161", "h\n-X"]
+)
+def test_a_target_is_a_host_and_nothing_else(target: str) -> None:
+    with pytest.raises(InputError, match=r"is no HOST|say snmp:HOST"):
+        opened(f"snmp:{target},pdu=apc,via=snmpget")
+
+
+@pytest.mark.parametrize(
+    ("target", "where"),
+    [
+        ("pdu-1.site", ("pdu-1.site", 161)),
+        ("10.0.0.1:1161", ("10.0.0.1", 1161)),
+        ("[fe80::1%eth0]:9", ("fe80::1%eth0", 9)),
+    ],
+)
+def test_hosts_ports_and_ipv6(target: str, where: tuple[str, int]) -> None:
+    assert address(parse_spec(f"snmp:{target},pdu=apc")) == where
+
+
+def fake_snmpget(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    program = folder / "snmpget"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.finding("F46")
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("exit 0", "apc unit 1: no answer"),
+        ("exit 1", "it failed and said nothing"),
+        ("echo >&2; echo '  ' >&2; exit 2", "it failed and said nothing"),
+        ("echo Timeout: No Response from h >&2; exit 1", "Timeout: No Response"),
+        ("printf '\\377\\376' >&2; exit 1", "snmpget h: "),
+        ("echo .1.3.6.1.4.1.318.1.1.26.4.3.1.5.1 = ", "apc unit 1: "),
+    ],
+)
+def test_a_program_without_an_answer_is_a_meter_that_offers_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, says: str
+) -> None:
+    fake_snmpget(tmp_path, monkeypatch, script)
+    with pytest.raises(MachineError, match=says):
+        opened("snmp:h,pdu=apc,via=snmpget")
+
+
+def test_a_value_that_no_rack_draws_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    oid = "1.3.6.1.4.1.318.1.1.26.4.3.1.5.1"
+    fake_snmpget(tmp_path, monkeypatch, f"cat {tmp_path}/reply")
+    (tmp_path / "reply").write_text(f".{oid} = INTEGER: 137\n")
+    meter = opened("snmp:h,pdu=apc,via=snmpget", clock=HandClock().clock)
+    assert values(meter) == {"unit-1:power": 1370.0}
+    for raw in ("2147483647", "-1", "9" * 400, "none"):
+        (tmp_path / "reply").write_text(f".{oid} = INTEGER: {raw}\n")
+        meter = opened_again(meter)
+        assert [r.value for r in meter.read()] == [None]
+
+
+def opened_again(meter: Meter) -> Meter:
+    meter._due_s = float("-inf")  # type: ignore[attr-defined]
+    return meter
+
+
+@pytest.mark.parametrize("digits", ["", " = No Such Object", " = INTEGER: -300", " = INTEGER: 400", " = INTEGER: 99"])
+def test_a_value_without_its_decimal_digits_is_not_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: str
+) -> None:
+    objects = next(p for p in pdus() if p.name == "raritan").objects
+    power = next(o for o in objects if o.part == "outlet" and o.name == "power")
+    oid, digits_oid = power.oid.format(outlet="7", unit="1"), power.digits.format(outlet="7", unit="1")
+    fake_snmpget(tmp_path, monkeypatch, f"cat {tmp_path}/reply")
+    (tmp_path / "reply").write_text(f".{oid} = INTEGER: 3455\n" + (f".{digits_oid}{digits}\n" if digits else ""))
+    with pytest.raises(MachineError, match="its number of decimal digits is"):
+        opened("snmp:h,pdu=raritan,outlet=7,via=snmpget")
+
+
+@pytest.mark.parametrize("outlet", ["x", "-1", "1;2", "1 2", "1..2", "9" * 12])
+def test_an_outlet_is_a_number(outlet: str) -> None:
+    with pytest.raises(InputError, match="is no number of an outlet"):
+        opened(f"snmp:h,pdu=raritan,outlet={outlet}")
+
+
+def test_an_integer_of_a_thousand_bytes_is_no_number() -> None:
+    packet = response(1, ("1.3.6.1.4.1.318.1", 0x46, b"\x7f" * 100))
+    assert get_response(packet, 1) == {"1.3.6.1.4.1.318.1": "an integer of 100 bytes"}

@@ -196,6 +196,16 @@ def test_opening_waits_for_the_boards_of_the_first_poll(tmp_path: Path, told: li
     assert {c.device for c in meter.channels()} == set("0123") and not any("appeared" in t for t in told)
 
 
+@pytest.mark.parametrize("begin", ["", "timestamp, ind"])
+def test_opening_waits_for_the_first_line(tmp_path: Path, told: list[str], begin: str) -> None:
+    path = put(tmp_path / "smi.csv", begin)
+    moment = path.stat().st_mtime
+    text = "\n".join([HEAD, *rows(2), ""])
+    clock = Clock(mono=lambda: 5.0, wall=lambda: moment + 1.0, sleep=lambda _: path.write_text(text) and None)
+    meter = opened(path, MeterContext(clock=clock, notice=told.append, environ={}))
+    assert {c.device for c in meter.channels()} == set("0123")
+
+
 def test_a_log_that_is_written_anew_is_read_from_its_beginning(tmp_path: Path, context: MeterContext) -> None:
     path = put(tmp_path / "smi.csv", "\n".join([HEAD, *rows(5, 1), ""]))
     meter = opened(path, context)
@@ -377,8 +387,9 @@ def test_an_impossible_cell_is_unknown_and_the_rest_stays(
         ("timestamp, index, power.draw [W]\n2026/01/31 12:00:00.100, 0, [N/A]\n", "no power in .* can be used"),
         ("2026/01/31 12:00:00.100, 0, 300.00 W\n", "leave out nvidia-smi's noheader"),
         ("timestamp, index, power.draw [W]\nnothing\n", "line 2: 1 cells under 3 headings"),
-        ("", "a plain CSV needs"),
-        ("\0\0\0\0", "a plain CSV needs"),
+        ("", "is empty; start what writes it first .*stdbuf -oL"),
+        ("\0\0\0\0", "is empty"),
+        ("\n\n", "is empty"),
     ],
 )
 def test_a_file_that_offers_nothing_does_not_open(tmp_path: Path, context: MeterContext, text: str, says: str) -> None:

@@ -110,3 +110,37 @@ def test_idle_apart_and_json(store: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_wrong_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chargeback", str(tmp_path / "gone.db")]) == 2 and "there is no history" in capsys.readouterr().err
+
+
+def test_a_label_that_no_target_has_is_a_slip(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chargeback", str(store), "--by", "tennant"]) == 2
+    assert "did you mean tenant?" in capsys.readouterr().err
+
+
+def test_the_table_is_for_people(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chargeback", str(store), "--by", "tenant", "--config", str(tmp_path / "c.toml")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["day", "tenant", "kWh", "Mtok", "J/tok", "kg", "CO2e", "EUR", "share", "scope", "basis"]
+    assert lines[1].split()[1:] == [
+        "one",
+        "0.00500",
+        "0.0180",
+        "1.00",
+        "0.00250",
+        "0.00125",
+        "62.5%",
+        "node",
+        "measured",
+    ]
+
+
+def test_boards_alone_are_billed_as_boards_and_cost_nothing_that_is_known() -> None:
+    row = Spent("t", "m", "hall", 0.0, 1000.0, 0.0, 400.0, "measured", "device")
+    share = attributed([row], "model", {"hall": rates(1.3, 300.0, 0.1)})[0, "m"]
+    assert share.carbon_g is None and share.cost is None and share.scopes == {"device"} and share.energy_j == 1000.0
+
+
+def test_what_was_carried_to_the_site_is_billed_as_it_was() -> None:
+    row = Spent("t", "m", "hall", 0.0, 1000.0, 0.0, 400.0, "measured", "node", site_j=1210.0)
+    share = attributed([row], "model", {"hall": rates(1.5, 360.0, 0.1)})[0, "m"]
+    assert share.carbon_g == pytest.approx(1210.0 * 360.0 / 3.6e6)

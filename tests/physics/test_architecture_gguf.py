@@ -145,10 +145,13 @@ def test_refusals() -> None:
         tensor_byte(("x", (32,), "Q9"))
     with pytest.raises(InputError, match="no tensors"):
         precision_from_gguf([])
-    with pytest.raises(InputError, match="by layer"):
-        architecture_from_gguf(
-            keys("llama", block_count=2, embedding_length=8, feed_forward_length=[8, 16], attention__head_count=2)
-        )
+    two = {"block_count": 2, "embedding_length": 8, "feed_forward_length": 8, "vocab_size": 4}
+    with pytest.raises(InputError, match="what these layers are is not known"):
+        architecture_from_gguf(keys("llama", **two, attention__head_count=2, attention__head_count_kv=[2, 0]))
+    with pytest.raises(InputError, match=r"head_count_kv lists 1 layers, block_count says 2"):
+        architecture_from_gguf(keys("llama", **two, attention__head_count=2, attention__head_count_kv=[2]))
+    with pytest.raises(InputError, match=r"not read: llama.memory_heads"):
+        architecture_from_gguf(keys("llama", **two, attention__head_count=2, memory_heads=2))
 
 
 def test_parameters_agree_with_the_smollm2_file() -> None:

@@ -24,7 +24,7 @@ def unsound(report: Report, fault: str) -> Report:
         "drifting": {"window": dataclasses.replace(window, steady=False, note="drift +151 % across the window")},
         "short": {"window": dataclasses.replace(window, duration_s=2.0)},
         "empty": {"requests": dataclasses.replace(requests, in_window=4)},
-        "client": {"client": dataclasses.replace(client, valid=False, binds=True, reasons=("late by 2 s",))},
+        "client": {"client": dataclasses.replace(client, valid=False, reasons=("late by 2 s",))},
         "broken": {"status": "interrupted"},
     }
     return dataclasses.replace(report, run_id=fault, **changed[fault])

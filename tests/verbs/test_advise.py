@@ -18,6 +18,7 @@ name = "hall"
 pue_ratio = 1.2
 carbon_g_kwh = 300
 price_kwh = 0.1
+currency = "EUR"
 carbon_by_hour_g_kwh = [%s]
 [[target]]
 name = "a"
@@ -58,7 +59,25 @@ def test_advice_with_evidence_interval_and_basis(store: Path, capsys: pytest.Cap
     assert night["carbon_gco2e"] == pytest.approx(night["saved_j"] * 1.2 * 300 / 3.6e6)
     main(["advise", str(store)])
     shown = capsys.readouterr().out
-    assert "kWh a day (" in shown and "assumed: a reload takes 90 s" in shown
+    assert " kWh (" in shown and "in the 24.0 h that were measured" in shown and "e+0" not in shown
+    assert "assumed: a reload takes 90 s" in shown
+    claims = [c for a in found for c in a["claims"]]
+    assert len(claims) == len(set(claims))  # no joule is saved twice
+    assert all(a["currency"] == "EUR" for a in found if a["cost_currency"])
+
+
+def test_without_a_queue_nothing_is_advised_that_takes_more_requests(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["advise", str(store), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["advice"]
+    tuned = [a for a in found if a["kind"] == "tune"]
+    assert len(tuned) <= 1 and not any("in flight" in a["text"] or "batch" in a["text"] for a in tuned)
+
+
+def test_a_share_without_its_sign_is_asked_for(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["advise", str(store), "--fill", "70"]) == 2
+    assert "did you mean 70%?" in capsys.readouterr().err
 
 
 def test_too_short_a_history_and_wrong_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

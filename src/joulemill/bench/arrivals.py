@@ -11,8 +11,9 @@ import csv
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,13 @@ class Arrival:
 
     at_s        when it is due, from the start of the schedule
     input_tok, output_tok   lengths that a trace asks for; None: drawn from the options
+    session     conversation that it is a turn of: it is sent when the turn before has ended, with all that was said
     """
 
     at_s: float
     input_tok: int | None = None
     output_tok: int | None = None
+    session: str | None = None
 
 
 def arrival_times(
@@ -65,19 +68,27 @@ def read_trace(path: Path) -> tuple[Arrival, ...]:
 
     CSV with a header or JSONL. Known names: ``time_s|time|t`` [s] with ``input_tokens``, ``output_tokens``; the
     Azure LLM traces' ``TIMESTAMP,ContextTokens,GeneratedTokens``; Mooncake's ``timestamp`` [ms], ``input_length``,
-    ``output_length``. The order of lines does not matter. An output of 0 tokens is asked as 1, as none can be less.
+    ``output_length``. A column ``session`` makes lines of one name the turns of a conversation, ``input_tokens`` then
+    being what a turn adds. The order of lines does not matter. An output of 0 tokens is asked as 1.
     Raises InputError with the line at fault.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        stat = path.stat()
+        return _read(path, stat.st_size, stat.st_mtime_ns)
     except (OSError, UnicodeDecodeError) as fault:
         raise InputError(f"--trace {path}: cannot be read ({fault}); give a CSV or JSONL file") from fault
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, size_byte: int, changed_ns: int) -> tuple[Arrival, ...]:
+    """The trace, read once for all who ask while the file stays as it is."""
+    text = path.read_text(encoding="utf-8-sig")
     rows = _jsonl(text, path) if text.lstrip().startswith("{") else _csv(text, path)
     found = sorted((_arrival(row, f"--trace {path}, line {number}") for number, row in rows), key=lambda a: a.at_s)
     if not found:
         raise InputError(f"--trace {path}: holds no request; each line needs a time, input and output tokens")
     start_s = found[0].at_s
-    return tuple(Arrival(a.at_s - start_s, a.input_tok, a.output_tok) for a in found)
+    return tuple(replace(a, at_s=a.at_s - start_s) for a in found)
 
 
 def _jsonl(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -101,6 +112,7 @@ def _csv(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
         yield reader.line_num, row
 
 
+MAX_SESSION_CHARS = 200
 _INPUT = ("input_tokens", "input_tok", "ContextTokens", "input_length")
 _OUTPUT = ("output_tokens", "output_tok", "GeneratedTokens", "output_length")
 _TIME: dict[str, Callable[[object], float]] = {
@@ -122,7 +134,11 @@ def _arrival(row: Mapping[str, object], where: str) -> Arrival:
         raise InputError(f"{where}: {time_name} is {row[time_name]!r}, not a time") from None
     if not math.isfinite(at_s):
         raise InputError(f"{where}: {time_name} must be a finite time, not {row[time_name]!r}")
-    return Arrival(at_s, _tokens(row, _INPUT, where), _tokens(row, _OUTPUT, where))
+    session = row.get("session") if row.get("session") not in (None, "") else None
+    if session is not None and not isinstance(session, str | int):
+        raise InputError(f"{where}: session is {session!r}; it must be a name or a number")
+    name = None if session is None else str(session)[:MAX_SESSION_CHARS]
+    return Arrival(at_s, _tokens(row, _INPUT, where), _tokens(row, _OUTPUT, where), name)
 
 
 def _tokens(row: Mapping[str, object], names: tuple[str, ...], where: str) -> int:

@@ -23,6 +23,7 @@ from typing import Any
 import aiohttp
 
 from joulemill.bench.arrivals import Arrival
+from joulemill.bench.conversation import Conversation
 from joulemill.bench.records import record_of_answer
 from joulemill.bench.workload import Job, Workload
 from joulemill.errors import ServerError
@@ -68,7 +69,9 @@ class Engine:
         retries: int = 0,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._note, self._asked_to_wait = note, False
+        self.note, self._asked_to_wait = note, False
+        self._others: list[Sink] = []
+        self._talks: dict[str, Conversation] = {}
         self.session, self.endpoint, self.workload, self.sink = session, endpoint, workload, sink
         self.retries = retries
         self.tally = Tally()
@@ -88,17 +91,24 @@ class Engine:
         """From now on requests belong to ``phase``; after ``max_requests`` sending ends, ``spent`` is set."""
         self.phase, self._left = phase, max_requests
 
+    def also(self, sink: Sink) -> None:
+        """Another that hears of each request as it ends."""
+        self._others.append(sink)
+
     def stop(self) -> None:
         """Send nothing more; what runs may end."""
         self._open = False
 
-    async def closed_loop(self, concurrency: int, *, ramp_s: float = 0.0) -> None:
+    async def closed_loop(self, concurrency: int, *, ramp_s: float = 0.0, turns: int = 1, think_s: float = 0.0) -> None:
         """Keep ``concurrency`` requests running until ``stop``; returns when the last has ended.
+
+        With ``turns`` each slot holds conversations of so many, waiting ``think_s`` before each turn but the first.
 
         Raises ServerError when the server fails for good. Cancelled, it records what was running as cancelled.
         """
         start_s = time.monotonic()
-        await self._until_fault([self._slot(start_s + ramp_s * i / concurrency) for i in range(concurrency)])
+        starts = [start_s + ramp_s * i / concurrency for i in range(concurrency)]
+        await self._until_fault([self._slot(at_s, turns, think_s) for at_s in starts])
 
     async def open_loop(self, arrivals: Sequence[Arrival], start_mono_s: float) -> None:
         """Send each arrival at ``start_mono_s`` + its time, until ``stop``; ends and raises as ``closed_loop`` does."""
@@ -137,26 +147,33 @@ class Engine:
             raise
         return self._keep(job, phase, scheduled_mono_s, answer, first_dispatch_s, tries), answer
 
-    async def _slot(self, start_mono_s: float) -> None:
+    async def _slot(self, start_mono_s: float, turns: int, think_s: float) -> None:
         scheduled_s, pause_s = start_mono_s, _PAUSE_S[0]
+        talk = Conversation()
         await _until(start_mono_s)
         while self._may_send():
-            record, _ = await self.one(self._next_job(None), scheduled_s)
+            job = self._next_job(None, talk)
+            record, answer = await self.one(job, scheduled_s)
             if record.outcome is Outcome.OK:
                 pause_s = _PAUSE_S[0]
                 scheduled_s = record.end_mono_s or time.monotonic()
-            else:  # a server that refuses at once must not be asked a thousand times a second
+                talk = _carried(talk, turns, job, answer)
+                if talk.turns:
+                    scheduled_s += think_s
+                    await _until(scheduled_s)
+            else:
+                talk = Conversation()  # a server that refuses at once must not be asked a thousand times a second
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _PAUSE_S[1])
                 scheduled_s = time.monotonic()
 
     async def _dispatcher(self, arrivals: Sequence[Arrival], start_mono_s: float) -> None:
         for arrival in arrivals:
-            job = self._next_job(arrival)
+            job = self._next_job(arrival, None) if arrival.session is None else None
             await _until(start_mono_s + arrival.at_s)
             if not self._may_send():
                 break
-            task = asyncio.create_task(self._unpaired(job, start_mono_s + arrival.at_s))
+            task = asyncio.create_task(self._unpaired(job, arrival, start_mono_s + arrival.at_s))
             self._running.add(task)
             task.add_done_callback(self._ended)
         if self._open:
@@ -170,8 +187,18 @@ class Engine:
         if error is not None and self._fault is not None and not self._fault.done():
             self._fault.set_exception(error)
 
-    async def _unpaired(self, job: Job, scheduled_mono_s: float) -> RequestRecord:
-        return (await self.one(job, scheduled_mono_s))[0]
+    async def _unpaired(self, job: Job | None, arrival: Arrival, due_mono_s: float) -> RequestRecord:
+        if job is not None:
+            return (await self.one(job, due_mono_s))[0]
+        talk = self._talks.setdefault(arrival.session or "", Conversation())
+        came_s = time.monotonic()
+        async with talk.busy:  # turns take it in the order in which they came
+            waited_s = time.monotonic() - came_s
+            job = self._next_job(arrival, talk)
+            record, answer = await self.one(job, due_mono_s + waited_s)
+            if record.outcome is Outcome.OK:
+                talk.said(job.ask.text, answer)
+        return record
 
     async def _until_fault(self, parts: Sequence[Coroutine[Any, Any, None]]) -> None:
         """Run ``parts`` (coroutines) to their end or the server's; nothing of theirs is left running afterwards."""
@@ -206,8 +233,8 @@ class Engine:
                 self.spent.set()
         return True
 
-    def _next_job(self, arrival: Arrival | None) -> Job:
-        job = self.workload.job(self._index, arrival)
+    def _next_job(self, arrival: Arrival | None, talk: Conversation | None) -> Job:
+        job = self.workload.job(self._index, arrival, talk)
         self._index += 1
         return job
 
@@ -218,7 +245,7 @@ class Engine:
         self._asked_to_wait = True
         shown = f"{answer.retry_after_s:.0f} s" if answer.retry_after_s < 1e6 else "for years"
         does = "it is asked again then" if _comes_later(answer) else f"{_LONGEST_RETRY_S:g} s are the longest wait here"
-        self._note(f"the server answers {answer.http_status} and asks to wait (Retry-After: {shown}): {does}")
+        self.note(f"the server answers {answer.http_status} and asks to wait (Retry-After: {shown}): {does}")
 
     def _delay_s(self, tries: int, asked_s: float | None) -> float:
         if asked_s is not None:
@@ -229,7 +256,8 @@ class Engine:
         self, job: Job, phase: str, scheduled_s: float, answer: Answer, first_s: float | None, tries: int
     ) -> RequestRecord:
         record = record_of(job, phase, scheduled_s, answer, first_s, tries)
-        self.sink(record)
+        for sink in (self.sink, *self._others):
+            sink(record)
         self.tally.retries += tries
         if record.outcome is Outcome.CANCELLED:
             self.tally.cancelled += 1
@@ -272,8 +300,17 @@ def record_of(
         dispatched_mono_s=first_dispatch_s or answer.dispatched_mono_s or None,
         asked_prompt_tok=job.asked_prompt_tok,
         asked_output_tok=job.asked_output_tok,
+        history_tok=job.history_tok or None,
         retries=tries,
     )
+
+
+def _carried(talk: Conversation, turns: int, job: Job, answer: Answer) -> Conversation:
+    """The conversation to go on with after a turn: the same, or a new one where it has had its ``turns``."""
+    if talk.turns + 1 >= turns:
+        return Conversation()
+    talk.said(job.ask.text, answer)
+    return talk
 
 
 def _comes_later(answer: Answer) -> bool:

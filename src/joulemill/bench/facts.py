@@ -91,9 +91,9 @@ def gguf_facts(path: Path) -> dict[str, Any]:
 
     Raises InputError for a file that is no GGUF.
     """
-    from joulemill.catalog.gguf_header import read_gguf
+    from joulemill.catalog.gguf_split import read_whole_gguf
 
-    header = read_gguf(path)
+    header = read_whole_gguf(path)
     return {
         "file": path.name,
         "file_byte": header.file_size_byte,

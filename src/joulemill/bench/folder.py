@@ -24,6 +24,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any
 
+from joulemill.bench.private import open_private, private_folder, write_private
 from joulemill.bench.reading import SCHEMA_VERSION, read_run
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import (
@@ -89,12 +90,10 @@ class RunWriter:
         self._fault: OSError | None = None
         self._closed = False
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            private_folder(path)
             if any((path / f"{name}.jsonl").exists() for name in FILES) or (path / "run.json").exists():
                 raise InputError(f"--out {path}: holds a run already; name a new folder, as runs are never overwritten")
-            self._files: dict[str, IO[str]] = {
-                name: (path / f"{name}.jsonl").open("a", encoding="utf-8", newline="\n") for name in FILES
-            }
+            self._files: dict[str, IO[str]] = {name: open_private(path / f"{name}.jsonl", "a") for name in FILES}
         except OSError as fault:
             raise self._explained(fault) from fault
         self._thread = threading.Thread(target=self._drain, name="joulemill-folder", daemon=True)
@@ -105,7 +104,7 @@ class RunWriter:
         text = _json_text({**document, "schema_version": SCHEMA_VERSION}, indent=1)
         beside = self.path / "run.json.new"
         try:
-            beside.write_text(text + "\n", encoding="utf-8")
+            write_private(beside, text + "\n")
             beside.replace(self.path / "run.json")
         except OSError as fault:
             raise self._explained(fault) from fault

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from joulemill.bench.arrivals import read_trace
 from joulemill.bench.facts import gguf_facts
 from joulemill.bench.options import BenchOptions
+from joulemill.bench.replay import replayed
 from joulemill.servers.bundled import remembered_sha256
 from joulemill.servers.embedded import EmbeddedOptions, EmbeddedServer, embedded_version
 from joulemill.servers.openai import Endpoint
@@ -117,7 +117,7 @@ def embedded_options(options: BenchOptions) -> EmbeddedOptions:
 
 
 def _context_tok(options: BenchOptions) -> int:
-    longest = options.input_lengths.bound_tok + options.output_lengths.bound_tok
+    longest = options.turns * (options.input_lengths.bound_tok + options.output_lengths.bound_tok)
     if options.trace is not None:
-        longest = max((a.input_tok or 0) + (a.output_tok or 0) for a in read_trace(options.trace))
+        longest = max((a.input_tok or 0) + (a.output_tok or 0) for a in replayed(options))
     return max(LEAST_CONTEXT_TOK, int(longest * _SPARE[0]) + _SPARE[1])

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from joulemill.bench.private import open_private, private_folder
 from joulemill.errors import InputError, MachineError
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.nvml_limits import KNOBS, BoardLimit, Boards, by_hand, lowered, put_back
@@ -123,7 +124,7 @@ class Limits:
         if self._guard is not None and self._guard.poll() is None:
             return
         command = [sys.executable, "-m", "joulemill.bench.limits", str((self.folder / NOTE).resolve())]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         # A session of its own: neither Ctrl-C nor the terminal's end reaches it.
         self._guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, cwd="/")
 
@@ -161,9 +162,9 @@ def write_note(folder: Path, found: Sequence[BoardLimit], touched: Mapping[str, 
         "boards": [asdict(b) for b in found], "touched": {u: list(k) for u, k in touched.items()},
     }  # fmt: skip
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         part = folder / f"{NOTE}.part"
-        with part.open("w", encoding="utf-8") as file:
+        with open_private(part, "w") as file:
             json.dump(document, file, indent=2)
             file.flush()
             os.fsync(file.fileno())

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from joulemill.bench.arrivals import Arrival, arrival_times, read_trace
+from joulemill.bench.arrivals import Arrival, arrival_times
 from joulemill.bench.engine import Engine
 from joulemill.bench.options import DEFAULT_CONCURRENCY, BenchOptions
 from joulemill.bench.prompts import CALIBRATION_WORDS, LengthLine
+from joulemill.bench.replay import clipped, replayed
+from joulemill.bench.until import NarrowEnough
 from joulemill.bench.watch import Watch
 from joulemill.bench.workload import Job
 from joulemill.errors import ServerError
@@ -23,6 +25,7 @@ from joulemill.servers.openai import Ask
 CALIBRATION_TOK = 8
 #: The slots of a closed loop start over this part of the warm-up, and over so many seconds at most.
 _RAMP_RATIO, _RAMP_S = 0.5, 10.0
+_LOOK_S = 0.5
 _MEANT = {
     Outcome.NO_USAGE: "it streams no usage counts, and tokens are never guessed; serve with usage in the stream",
     Outcome.NO_TOKENS: "it answered without a token; is the model one that generates text?",
@@ -54,10 +57,15 @@ def _unusable(outcome: Outcome, error: str | None) -> str:
     return f"the server answers nothing usable ({outcome.value}: {error}): {meaning}"
 
 
-async def drive(engine: Engine, options: BenchOptions, watch: Watch) -> None:
+async def drive(engine: Engine, options: BenchOptions, watch: Watch, max_context_tok: int | None = None) -> None:
     """Warm-up, load, drain. Raises ServerError where the server failed, in the middle or in every request."""
     if options.trace is not None:
-        trace = read_trace(options.trace)
+        trace, shortened = clipped(replayed(options), max_context_tok)
+        if shortened:
+            engine.note(
+                f"{shortened} of {len(trace)} requests of the trace were longer than the server's context of "
+                f"{max_context_tok} tokens and are sent shortened to it"
+            )
         await _warm_apart(engine, options, watch)
         await _measured(engine, options, watch, trace)
     elif options.rate_req_s is not None:
@@ -96,7 +104,10 @@ async def _measured(engine: Engine, options: BenchOptions, watch: Watch, arrival
     engine.begin("load", None if warmup_s else options.requests)
     expected_s = warmup_s + _expected_s(options, arrivals)
     if arrivals is None:
-        work = asyncio.create_task(engine.closed_loop(options.at_once, ramp_s=_ramp_s(options)))
+        loop = engine.closed_loop(
+            options.at_once, ramp_s=_ramp_s(options), turns=options.turns, think_s=options.think_s
+        )
+        work = asyncio.create_task(loop)
     else:
         work = asyncio.create_task(engine.open_loop(arrivals, time.monotonic()))
     try:
@@ -106,7 +117,10 @@ async def _measured(engine: Engine, options: BenchOptions, watch: Watch, arrival
                 engine.begin("load", options.requests)
             # Fewer requests than slots never fill them: the load is then over when they are.
             few = options.requests is not None and arrivals is None and options.requests <= options.at_once
-            await _until(work, options.load_s, None if few else engine.spent)
+            enough = _stopper(engine, options)
+            await _until(work, options.load_s, None if few else engine.spent, enough)
+            if enough is not None:
+                _tell_stop(engine, enough)
         with watch.phase("drain", None):
             await _drained(engine, work, options.drain_s)
     finally:
@@ -125,11 +139,37 @@ def _ramp_s(options: BenchOptions) -> float:
     return min(options.warmup_s * _RAMP_RATIO, _RAMP_S)
 
 
-async def _until(work: asyncio.Task[None], seconds: float, spent: asyncio.Event | None) -> None:
-    """Wait ``seconds``, until ``work`` ends (and raise its fault), or until all requests are sent."""
+def _stopper(engine: Engine, options: BenchOptions) -> NarrowEnough | None:
+    """What says when the rate is known well enough; None where nobody asked."""
+    if options.until_ratio is None:
+        return None
+    enough = NarrowEnough(options.until_ratio, time.monotonic())
+    engine.also(enough.add)
+    return enough
+
+
+def _tell_stop(engine: Engine, enough: NarrowEnough) -> None:
+    known = "unknown" if enough.half_ratio is None else f"± {enough.half_ratio:.1%}"
+    if enough.half_ratio is not None and enough.half_ratio <= enough.target_ratio:
+        engine.note(f"the load ended because its rate was known to {known}, as --until asked")
+    else:
+        engine.note(f"the load ended at its longest with the rate known to {known}, not to {enough.target_ratio:.1%}")
+
+
+async def _narrowed(enough: NarrowEnough) -> None:
+    while not enough.reached(time.monotonic()):
+        await asyncio.sleep(_LOOK_S)
+
+
+async def _until(
+    work: asyncio.Task[None], seconds: float, spent: asyncio.Event | None, enough: NarrowEnough | None = None
+) -> None:
+    """Wait ``seconds``, until ``work`` ends (and raise its fault), all requests are sent, or the rate is known."""
     waiting: set[asyncio.Task[object]] = {work}
     if spent is not None:
         waiting.add(asyncio.create_task(spent.wait()))
+    if enough is not None:
+        waiting.add(asyncio.create_task(_narrowed(enough)))
     try:
         await asyncio.wait(
             waiting, timeout=seconds if math.isfinite(seconds) else None, return_when=asyncio.FIRST_COMPLETED

@@ -18,6 +18,10 @@ DEFAULT_LOAD_S = 60.0
 MOST_AT_ONCE = 16_384
 LEAST_LOAD_S = 0.5
 MOST_WARMUP = 20.0
+MOST_TURNS = 1000
+LEAST_UNTIL_RATIO = 0.002
+#: How long a load with --until may last where no --duration says it.
+LONGEST_UNTIL_S = 900.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class BenchOptions:
     quality_stated       accuracy that another tool found for this model (``catalog.lm_eval``); None: none is stated
     answer_ratio         share of each question's own limit that its answer may have (a budget of thinking)
     out                  run folder; None: a new one under ``runs/``
+    trace_speed_ratio    how many times as fast a trace is replayed;  input_scale_ratio, output_scale_ratio  factors of
+                         its lengths
+    until_ratio          end the load once the 95 % interval of its rate is within this share of it; None: do not
+    turns, think_s       of a conversation in a closed loop: each slot asks so many times in a row, all that was said
+                         before in each prompt, and waits so long between an answer and the next turn
     salt                 what the prompts' texts are drawn with beside the seed; None: new in each run, so that no
                          server has met them before. Lengths and arrivals come from the seed alone
     metrics_url          where the server's counters are, if not beside its API;  headers  more HTTP headers, for the
@@ -90,6 +99,12 @@ class BenchOptions:
     out: Path | None = None
     ignore_eos: bool = True
     device: Mapping[str, Any] | None = field(default=None)
+    trace_speed_ratio: float = 1.0
+    input_scale_ratio: float = 1.0
+    output_scale_ratio: float = 1.0
+    until_ratio: float | None = None
+    turns: int = 1
+    think_s: float = 0.0
     salt: str | None = None
     metrics_url: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -150,6 +165,8 @@ class BenchOptions:
         """How long the load lasts after its warm-up at most; infinite where requests or a trace end it."""
         if self.duration_s is not None:
             return self.duration_s
+        if self.until_ratio is not None:
+            return LONGEST_UNTIL_S
         return math.inf if self.requests is not None or self.trace is not None else DEFAULT_LOAD_S
 
     @property
@@ -202,11 +219,28 @@ class BenchOptions:
             raise InputError(
                 f"--duration must be at least {LEAST_LOAD_S:g} s, not {self.duration_s:g} s: no rate shows"
             )
+        self._check_shape()
         if self.duration_s is not None and self.warmup_s > MOST_WARMUP * self.duration_s:
             raise InputError(
                 f"--warmup {self.warmup_s:g} s is more than {MOST_WARMUP:g} times the {self.duration_s:g} s that are "
                 "measured: give a longer --duration or a shorter --warmup"
             )
+
+    def _check_shape(self) -> None:
+        """Turns, traces and stopping rules that do not go together."""
+        changed = (self.trace_speed_ratio, self.input_scale_ratio, self.output_scale_ratio) != (1.0, 1.0, 1.0)
+        if changed and self.trace is None:
+            raise InputError("--speed and --length-scale change a trace: give --trace FILE")
+        if not 1 <= self.turns <= MOST_TURNS:
+            raise InputError(f"--turns must lie between 1 and {MOST_TURNS}, not {self.turns}")
+        if self.turns > 1 and (not self.closed_loop or self.api != "chat"):
+            raise InputError("--turns needs a closed loop over the chat API: give --concurrency (a trace has sessions)")
+        if self.think_s and self.turns == 1:
+            raise InputError("--think is the time between the turns of a conversation: give --turns N too")
+        if self.until_ratio is not None and not (LEAST_UNTIL_RATIO <= self.until_ratio <= 0.5):
+            raise InputError(f"--until must lie between {LEAST_UNTIL_RATIO:.1%} and 50%, not {self.until_ratio:.3%}")
+        if self.until_ratio is not None and (self.requests is not None or self.trace is not None):
+            raise InputError("--until ends a load by itself: leave out --requests and --trace; --duration bounds it")
 
     def _check_numbers(self) -> None:
         positive = {
@@ -220,12 +254,15 @@ class BenchOptions:
             "--threads": self.threads,
             "--slots": self.slots,
             "--context": self.context_tok,
+            "--speed": self.trace_speed_ratio,
+            "--length-scale": min(self.input_scale_ratio, self.output_scale_ratio),
+            "--until": self.until_ratio,
         }
         for flag, value in positive.items():
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise InputError(f"{flag} must be more than 0, not {value:g}")
         if not self.burstiness > 0:
             raise InputError(f"--burstiness must be more than 0, not {self.burstiness:g}; 1 is Poisson, inf constant")
-        for flag, value in {"--warmup": self.warmup_s, "--idle": self.idle_s}.items():
+        for flag, value in {"--warmup": self.warmup_s, "--idle": self.idle_s, "--think": self.think_s}.items():
             if not (value >= 0 and math.isfinite(value)):
                 raise InputError(f"{flag} must be 0 s or more, not {value:g}")

@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from joulemill.bench.arrivals import read_trace
 from joulemill.bench.folder import FILES
 from joulemill.bench.host import asked_endpoint
 from joulemill.bench.options import BenchOptions
+from joulemill.bench.replay import replayed
 from joulemill.bench.server_process import server_process
 from joulemill.catalog.questions import load_questions
 from joulemill.errors import InputError, JoulemillError, MachineError
@@ -26,7 +26,7 @@ def check_before(options: BenchOptions) -> None:
     """Raises InputError or MachineError for what would end the run of ``options`` later, all that is missing in one."""
     check_out(options.out)
     if options.trace is not None:
-        read_trace(options.trace)
+        replayed(options)
     for spec in options.meters:
         known_meter(spec)
     if options.url is None:
@@ -101,7 +101,7 @@ def check_page(page: Path | None, flag: str = "--html") -> None:
 
 def announced(options: BenchOptions, runs: int = 1) -> str:
     """How long ``runs`` of such a run will take, in a sentence, as far as it is known before."""
-    trace_s = read_trace(options.trace)[-1].at_s if options.trace is not None else None
+    trace_s = replayed(options)[-1].at_s if options.trace is not None else None
     parts = {
         "idle": options.idle_s,
         "warm-up": options.warmup_s,
@@ -109,7 +109,8 @@ def announced(options: BenchOptions, runs: int = 1) -> str:
     }
     spans = ", ".join(f"{_time(s)} {name}" for name, s in parts.items() if s and math.isfinite(s))
     total_s = runs * sum(parts.values())
-    length = f"about {_time(total_s)}" if math.isfinite(total_s) else f"until {options.requests} requests are done"
+    about = "at most" if options.until_ratio is not None else "about"
+    length = f"{about} {_time(total_s)}" if math.isfinite(total_s) else f"until {options.requests} requests are done"
     each = f" for {runs} runs, each" if runs > 1 else ""
     questions = 0 if options.quality is None or options.quality_stated is not None else _questions(options.quality)
     then = f", then {questions} questions" if questions else ""

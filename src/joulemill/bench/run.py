@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 
@@ -39,6 +39,7 @@ from joulemill.errors import InputError, JoulemillError, MachineError, ServerErr
 from joulemill.meters.meter import MeterContext, open_meters
 from joulemill.servers.openai import Endpoint, EndpointFacts, check_endpoint, open_session
 
+Result = TypeVar("Result")
 MAX_TRACEBACK_CHARS = 20_000
 AskQuality = Callable[[aiohttp.ClientSession, Endpoint, RunWriter, Endpoint | None], Awaitable[object]]
 DescribeModel = Callable[[EndpointFacts, Path | None], Mapping[str, Any]]
@@ -69,7 +70,7 @@ def run_measure(options: BenchOptions, teller: Teller | None = None, around: Sur
     return on_own_loop(measure(options, teller, around))
 
 
-def on_own_loop(work: Coroutine[Any, Any, Path]) -> Path:
+def on_own_loop(work: Coroutine[Any, Any, Result]) -> Result:
     """Run ``work`` on an event loop made for measuring."""
     with _tuned(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(work)
@@ -224,7 +225,7 @@ class _Run:
             model |= self.around.describe_model(facts, host.gguf)
         self.manifest["model"] = model
         self.writer.manifest(self.manifest)
-        longest = self.options.input_lengths.bound_tok + self.options.output_lengths.bound_tok
+        longest = self.options.turns * (self.options.input_lengths.bound_tok + self.options.output_lengths.bound_tok)
         if self.options.trace is None and facts.max_context_tok is not None and longest > facts.max_context_tok:
             raise InputError(
                 f"a request may need {longest} tokens and the server's context for one is {facts.max_context_tok}: "
@@ -252,7 +253,7 @@ class _Run:
         self.manifest["prompt_line"] = {"overhead_tok": line.overhead_tok, "tok_word": line.tok_word}
         self.writer.manifest(self.manifest)
         await watch.counters()
-        await drive(engine, options, watch)
+        await drive(engine, options, watch, facts.max_context_tok)
         await watch.counters()
         self.writer.event("prompt_lengths", **engine.workload.mill.achieved())
         if self.around.ask_quality is not None:

@@ -19,6 +19,7 @@ from typing import Any
 from joulemill.bench.folder import free_folder
 from joulemill.bench.host import hosted
 from joulemill.bench.limits import Limits
+from joulemill.bench.private import private_folder, write_private
 from joulemill.bench.progress import Silence, Teller
 from joulemill.bench.quality import asker
 from joulemill.bench.reading import read_run
@@ -153,9 +154,9 @@ class _Runs:
 
     def _write(self, status: str) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
             part = self.folder / f"{FILE}.part"
-            part.write_text(json.dumps(self._document(status), indent=2, default=str) + "\n", encoding="utf-8")
+            write_private(part, json.dumps(self._document(status), indent=2, default=str) + "\n")
             part.replace(self.folder / FILE)
         except OSError as fault:
             raise MachineError(f"{self.folder}: cannot be written ({fault.strerror}); choose another --out") from fault

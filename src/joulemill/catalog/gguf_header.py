@@ -21,10 +21,12 @@ from joulemill.errors import InputError
 
 #: Longer arrays (token lists, merges) are passed over; per-layer lists are far shorter.
 MAX_ARRAY_COUNT = 4096
-MAX_TENSOR_COUNT = 1 << 20
+MAX_TENSOR_COUNT = 1 << 17
 MAX_KEY_COUNT = 1 << 16
 MAX_DIMENSIONS = 4
 MAX_NESTING = 4
+#: Strings and arrays within arrays of one file are walked one by one; no tokenizer has more.
+MAX_WALKED_COUNT = 1 << 22
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 #: ggml type → name, weights in a block, bytes of a block.
@@ -87,6 +89,8 @@ class GgufHeader:
 
 def read_gguf(path: Path) -> GgufHeader:
     """The header of the file at ``path``. Raises InputError that names the file and says what is wrong with it."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no regular file; give the path of a GGUF file")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
             return parse_gguf(view, len(view))
@@ -96,6 +100,14 @@ def read_gguf(path: Path) -> GgufHeader:
         raise InputError(f"{path}: {error}") from None
     except ValueError:  # mmap of an empty file
         raise InputError(f"{path}: is empty; download it again") from None
+
+
+def parse_gguf_bytes(data: bytes, name: str = "the GGUF file") -> GgufHeader:
+    """The header of a whole file in memory. Raises InputError that begins with ``name``."""
+    try:
+        return parse_gguf(data, len(data))
+    except _BrokenHeaderError as error:
+        raise InputError(f"{name}: {error}") from None
 
 
 def parse_gguf(data: bytes | mmap.mmap, file_size_byte: int) -> GgufHeader:
@@ -136,6 +148,7 @@ class _Cursor:
         self.data = data
         self.size_byte = len(data)
         self.position = 0
+        self.walked_count = 0
 
     def _advance(self, count: int) -> int:
         """The position of ``count`` bytes that are surely there."""
@@ -177,6 +190,9 @@ class _Cursor:
             form = f"<{count}{_SCALARS[type_id]}"
             start = self._advance(struct.calcsize(form))
             return SkippedArray(count) if count > MAX_ARRAY_COUNT else struct.unpack_from(form, self.data, start)
+        self.walked_count += count
+        if self.walked_count > MAX_WALKED_COUNT:
+            raise _BrokenHeaderError(f"claims more than {MAX_WALKED_COUNT} texts in arrays; it is damaged")
         if count <= MAX_ARRAY_COUNT:
             return tuple(self.value(type_id, depth + 1) for _ in range(count))
         for _ in range(count):

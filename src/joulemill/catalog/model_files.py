@@ -20,6 +20,8 @@ MAX_DEPTH = 64
 
 def read_config(path: Path) -> dict[str, Any]:
     """The JSON object in ``path``. Raises InputError that names the file and says what is wrong with it."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no regular file; give the path of a config.json")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_CONFIG_BYTE + 1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 DAY_S = 86_400.0
 HOUR_S = 3600.0
@@ -72,7 +72,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One proposal. Savings are of the metered scope, a day; carbon and money with the site's PUE where known."""
+    """One proposal. Savings are of the metered scope; carbon and money with the site's PUE where known.
+
+    They are a day's as the rules find them, and those of ``period_s`` once it is stated (``over``).
+    ``claims``: whose joules are saved ("chat-0 idle"); two proposals with one claim would save the same joules.
+    """
 
     kind: str
     subject: str
@@ -85,6 +89,29 @@ class Advice:
     carbon_gco2e: float | None = None
     cost_currency: float | None = None
     assumed: tuple[str, ...] = field(default=())
+    claims: tuple[str, ...] = ()
+    period_s: float = DAY_S
+    currency: str | None = None
+
+    def over(self, period_s: float) -> Advice:
+        """The same of another length of time."""
+        k = period_s / self.period_s
+        carbon, cost = (None if x is None else k * x for x in (self.carbon_gco2e, self.cost_currency))
+        saved = (k * self.saved_j, k * self.low_j, k * self.high_j)
+        return replace(
+            self, saved_j=saved[0], low_j=saved[1], high_j=saved[2], carbon_gco2e=carbon, cost_currency=cost,
+            period_s=period_s,
+        )  # fmt: skip
+
+
+def idle_claim(target: str) -> str:
+    """The joules that ``target`` takes while no request runs."""
+    return f"{target} idle"
+
+
+def busy_claim(target: str) -> str:
+    """The joules that ``target`` takes while requests run."""
+    return f"{target} busy"
 
 
 def enough(fleet: Sequence[Seen]) -> bool:
@@ -116,6 +143,7 @@ def unload(fleet: Sequence[Seen], *, reload_s: float = RELOAD_S, longest_idle_s:
                 (f"{idle_w:.0f} W idle ({seen.scope}), idle {idle_s_day / DAY_S:.0%} of the time",
                  f"longest idle stretch {_minutes(stretch_s)}"),
                 assumed=(f"a reload takes {reload_s:g} s at the power of load",),
+                claims=(idle_claim(seen.target),),
             )
         )  # fmt: skip
     return found
@@ -155,6 +183,7 @@ def _fewer(model: str, site: str, group: Sequence[Seen], fill_ratio: float) -> A
         (f"busiest hour {busiest:.0f} tok/s, best seen of one replica {best:.0f} tok/s",
          f"their idle power together {saved / DAY_S:.0f} W; the work itself costs what it costs elsewhere"),
         assumed=(f"replicas are filled to {fill_ratio:.0%} of the best rate seen",),
+        claims=tuple(idle_claim(s.target) for s in spare),
     )  # fmt: skip
 
 
@@ -210,12 +239,25 @@ def _moved(moved: Sequence[float], by_hour: Sequence[float], rate: Sequence[floa
 
 
 def ranked(found: Sequence[Advice], fleet: Sequence[Seen]) -> list[Advice]:
-    """Worth a line, largest saving first; what saves carbon or money alone comes last."""
+    """Worth a line, largest saving first; what saves carbon or money alone comes last. No joule is saved twice."""
     whole = math.fsum(h.energy_j for s in fleet for h in s.hours)
     days = max((s.observed_s for s in fleet), default=0.0) / DAY_S
     least = LEAST_RATIO * whole / days if days > 0 else 0.0
     kept = [a for a in found if a.saved_j > least or a.carbon_gco2e or a.cost_currency]
-    return sorted(kept, key=lambda a: -a.saved_j)
+    return _apart(sorted(kept, key=lambda a: -a.saved_j))
+
+
+def _apart(best_first: Sequence[Advice]) -> list[Advice]:
+    """Those whose joules no better one saves already; a better one says what it stands instead of."""
+    chosen: list[Advice] = []
+    for a in best_first:
+        rival = next((i for i, c in enumerate(chosen) if set(c.claims) & set(a.claims)), None)
+        if rival is None:
+            chosen.append(a)
+        else:
+            instead = f"instead of {a.kind} {a.subject} ({a.text}), which would save of the same joules"
+            chosen[rival] = replace(chosen[rival], evidence=(*chosen[rival].evidence, instead))
+    return chosen
 
 
 def _minutes(seconds: float) -> str:

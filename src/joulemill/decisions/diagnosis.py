@@ -4,8 +4,8 @@ A constraint binds where relaxing it raises the rate. Evidence that settles a ma
 first (1 to 3); what is left is divided by weights ÷ their sum (4, 5). The order of thought:
 
 1.  A client that is late by a share of a request's time measures itself. Nothing else can be said then.
-2.  Counters that say so: throttled by power or heat, draw at the limit (as far as 4 leaves it), neighbours on the
-    server's own CPUs, preemption, answers cut by the context, requests refused for want of room.
+2.  Counters that say so: throttled by power or heat, draw at the limit, preemption, requests refused for want of room
+    (these as far as 4 leaves them), neighbours on the server's own CPUs, answers cut by the context.
 3.  A stated latency target that is missed: less load would have to be sent, whatever the machine still has.
 4.  Does the rate answer to more sequences at once (``Evidence.load_elasticity``)? Where it does, whatever admits them
     binds: the server, if requests wait before it, else the load. Where it does not, the machine binds:
@@ -111,9 +111,8 @@ def diagnose(seen: Evidence) -> Diagnosis:
     for reason in seen.client_reasons:
         cases["client"].settle(1.0, reason)
     if not seen.client_reasons:
-        late = "; ".join(seen.client_late)
-        slight = f"{late}: too little of a request's time to hold the rate up"
-        cases["client"].argue(0.0, slight if late else "on time by every signal that was seen")
+        late = f"{'; '.join(seen.client_late)}: too little of a request's time to hold the rate up"
+        cases["client"].argue(0.0, late if seen.client_late else "on time by every signal that was seen")
     answers = _answers(seen)
     _limits(cases, seen, _bearing(seen))
     _neighbours(cases["host_cpu"], seen)
@@ -195,16 +194,18 @@ def _elastic(seen: Evidence) -> str:
 def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -> None:
     kv, demand = cases["kv_capacity"], cases["demand"]
     waits = _waits(seen)
+    elastic = 1.0 if answers is None else answers  # want of room costs rate only where more at once would give more
+    beside = "" if answers is None else f"; {_elastic(seen)}"
     if seen.preemptions_count:
-        kv.settle(1.0, f"{seen.preemptions_count:.0f} sequences were preempted for want of cache")
+        kv.settle(elastic, f"{seen.preemptions_count:.0f} sequences were preempted for want of cache{beside}")
     if seen.cut_ratio:
         text = f"{seen.cut_ratio:.0%} of answers ended early, at the end of the context or of what the server allows"
         kv.settle(_ramp(seen.cut_ratio, 0.02, 0.15), text)
     if seen.refused_ratio:
         text = f"{seen.refused_ratio:.0%} of requests were refused: longer than the context, or too many at once"
-        kv.settle(_ramp(seen.refused_ratio, 0.02, 0.15), text)
+        kv.settle(elastic * _ramp(seen.refused_ratio, 0.02, 0.15), text + beside)
     if waits is not None:
-        kv.argue(waits * _fullness(seen) * (1.0 if answers is None else answers), _queue(seen))
+        kv.argue(waits * _fullness(seen) * elastic, _queue(seen))
     if not seen.closed:
         _offered(demand, seen, waits)
         return
@@ -239,11 +240,10 @@ def _waits(seen: Evidence) -> float | None:
 def _queue(seen: Evidence) -> str:
     parts = []
     if seen.waiting_ratio is not None:
-        parts.append(
-            f"requests waited in {seen.waiting_ratio:.0%} of the samples, {seen.waiting_count or 0:.1f} on average"
-        )
+        often, many = seen.waiting_ratio, seen.waiting_count or 0
+        parts.append(f"requests waited in {often:.0%} of the samples, {many:.1f} on average")
     if seen.slots_count is not None:
-        parts.append(f"{seen.in_flight_count or 0:.1f} were in flight for {seen.slots_count:.0f} slots")
+        parts.append(f"{seen.in_flight_count or 0:.1f} were in flight for {seen.slots_count:.3g} that the server holds")
     if seen.kv_use_ratio is not None:
         parts.append(f"{seen.kv_use_ratio:.0%} of the cache was in use")
     return ", ".join(parts)
@@ -340,9 +340,9 @@ def _widened(rate: Figure) -> Figure:
 
 def _ceiling_text(seen: Evidence, name: str) -> str:
     use = _use(seen, name)
-    return (
-        f"its ceiling is unknown ({use.reason})" if use.value is None else f"{use.value:.0%} of its ceiling was reached"
-    )
+    if use.value is None:
+        return f"its ceiling is unknown ({use.reason})"
+    return f"{use.value:.0%} of its ceiling was reached"
 
 
 def _use(seen: Evidence, name: str) -> Figure:

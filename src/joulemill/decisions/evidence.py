@@ -24,6 +24,7 @@ from joulemill.ledger.account import Account
 from joulemill.ledger.client import client_verdict, is_closed, judged_requests, quiet_verdict
 from joulemill.ledger.latency import tpot_s
 from joulemill.ledger.record import Outcome, Quantity, RequestRecord, RunRecord
+from joulemill.ledger.serving_state import room
 from joulemill.ledger.window import Loop, Window, load_requests, load_shape
 from joulemill.physics.ceilings import CeilingValue
 
@@ -117,13 +118,14 @@ def gather(
     if window is None:
         return Evidence(account.output_rate, tuple(ceilings), **given)
     load = load_requests(record)
-    shown = load_elasticity(record.requests, load, window, sharing)
+    held, server = room(record, window), _server(record, window)
+    shown = load_elasticity(record.requests, load, window, sharing, server["preemptions_count"] or 0.0)
     return Evidence(
         achieved_tok_s=account.output_rate,
         ceilings=tuple(ceilings),
         attained_ratio=account.latency.attained_ratio if account.latency.targets.stated else None,
         load_elasticity=shown if shown.known else modelled,
-        slots_count=_slots(record.manifest),
+        slots_count=None if held is None else held.sequences_count,
         in_flight_count=_together(load, window, "dispatched_mono_s", "end_mono_s"),
         decoding_count=_together(load, window, "first_token_mono_s", "last_token_mono_s"),
         served_ratio=_served(load, window),
@@ -131,20 +133,29 @@ def gather(
         devices_count=float((record.manifest.get("device") or {}).get("count") or 1),
         refused_ratio=_refused(load, window),
         **given,
-        **_server(record, window),
+        **server,
         **_devices(record, window),
         **_machine(record, window),
     )
 
 
 def load_elasticity(
-    every: Sequence[RequestRecord], load: Sequence[RequestRecord], window: Window, sharing: Sharing = EVEN
+    every: Sequence[RequestRecord],
+    load: Sequence[RequestRecord],
+    window: Window,
+    sharing: Sharing = EVEN,
+    preempted_count: float = 0.0,
 ) -> Figure:
-    """d ln rate / d ln sequences at once (see above), its interval from the spread of both speeds."""
+    """d ln rate / d ln sequences at once (see above), its interval from the spread of both speeds.
+
+    preempted_count   sequences that were preempted in the window: the slowest so many, at most half, waited for cache,
+                      which is not the time of their steps
+    """
     alone = [_step_s(r) for r in every if r.phase == "calibrate"]
     single = [t for t in alone if t is not None]
     inside = [r for r in load if window.start_s <= (r.first_token_mono_s or -1.0) < window.end_s]
-    steps = [t for t in (_step_s(r) for r in inside) if t is not None]
+    steps = sorted(t for t in (_step_s(r) for r in inside) if t is not None)
+    steps = steps[: len(steps) - min(int(preempted_count), len(steps) // 2)]
     count = _together(load, window, "first_token_mono_s", "last_token_mono_s")
     if len(single) < FEWEST_ALONE or not steps:
         return unknown("1", "too few requests ran alone to know the speed of one")
@@ -202,9 +213,16 @@ def _ended(load: Sequence[RequestRecord], window: Window) -> list[RequestRecord]
 
 
 def _refused(load: Sequence[RequestRecord], window: Window) -> float | None:
-    ended = _ended(load, window)
-    refused = [r for r in ended if r.outcome is Outcome.HTTP_ERROR and _for_want_of_room(r)]
-    return len(refused) / len(ended) if ended else None
+    """Of all requests that were under way in the window, not of those that ended: what is refused ends at once."""
+    under_way = [
+        r
+        for r in load
+        if r.dispatched_mono_s is not None
+        and r.dispatched_mono_s < window.end_s
+        and (r.end_mono_s is None or r.end_mono_s >= window.start_s)
+    ]
+    refused = [r for r in under_way if r.outcome is Outcome.HTTP_ERROR and _for_want_of_room(r)]
+    return len(refused) / len(under_way) if under_way else None
 
 
 def _for_want_of_room(r: RequestRecord) -> bool:
@@ -217,11 +235,6 @@ def _cut(load: Sequence[RequestRecord], window: Window) -> float | None:
     known = [r for r in ended if r.asked_output_tok and r.output_tok is not None and r.finish_reason is not None]
     cut = [r for r in known if r.finish_reason == "length" and (r.output_tok or 0) < (r.asked_output_tok or 0)]
     return len(cut) / len(known) if known else None
-
-
-def _slots(manifest: Mapping[str, Any]) -> float | None:
-    found = (manifest.get("server") or {}).get("slots") or (manifest.get("options") or {}).get("slots")
-    return float(found) if found else None
 
 
 def _server(record: RunRecord, window: Window) -> dict[str, Any]:

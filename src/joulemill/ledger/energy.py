@@ -33,6 +33,9 @@ from joulemill.ledger.trace import CLOCK_REACH_S, Floats, Trace
 
 #: 97.5 % quantile of the normal distribution.
 NORMAL_95 = 1.96
+#: A gauge is a staircase if it changes at least so often, and usually holds a value for more reads than this. Assumed.
+STAIRCASE_CHANGES = 3
+STAIRCASE_READS = 3.0
 
 __all__ = ["EnergyResult", "allowed_gap_s", "sub_window_energy_j", "window_energy"]
 
@@ -112,14 +115,17 @@ def window_energy(
 
 
 def _stale_j(trace: Trace, start_s: float, end_s: float) -> float:
-    """A gauge that shows the same for long and then another value may have missed what lay between."""
-    inside = (trace.t_s >= start_s) & (trace.t_s <= end_s)
-    if trace.kind == "counter" or np.count_nonzero(inside) < 2:
+    """A gauge that is read more often than it updates may be one update old: off by what it moves in that time."""
+    if trace.kind == "counter":
         return 0.0
-    t, p = trace.t_s[inside], trace.level[inside]
-    held = np.concatenate(([t[0]], t[1:][np.diff(p) != 0.0], [t[-1]]))
-    longest_s = float(np.diff(held).max())
-    return longest_s * float(np.ptp(p)) if longest_s > 3.0 * float(np.median(np.diff(t))) else 0.0
+    changes_s = trace.t_s[1:][np.diff(trace.level) != 0.0]
+    if len(changes_s) < STAIRCASE_CHANGES:
+        return 0.0
+    held_s = float(np.median(np.diff(changes_s)))
+    if held_s <= STAIRCASE_READS * float(np.median(np.diff(trace.t_s))):
+        return 0.0
+    near = trace.level[(trace.t_s >= start_s - held_s) & (trace.t_s <= end_s + held_s)]
+    return held_s * float(np.ptp(near)) if len(near) else 0.0
 
 
 def sub_window_energy_j(trace: Trace, edges_s: Floats) -> Floats:

@@ -29,6 +29,8 @@ Floats = NDArray[np.float64]
 
 #: How far a meter's clock may be from ours at most; beyond it the check at opening speaks. Assumed.
 CLOCK_REACH_S = 15.0
+#: A larger share of readings without a time refuses a gauge. Assumed.
+UNTIMED_MOST_RATIO = 0.05
 #: What a figure of a reading that cannot be is told in.
 _UNIT = {Quantity.ENERGY: "J", Quantity.POWER: "W"}
 
@@ -153,9 +155,10 @@ def _clean(channel: Channel, readings: Sequence[Reading], limit_w: float | None)
             failed.append((float(t[i]), why))
             examples.setdefault(why, _example(channel, readings[i], why, limit_w))
         good &= ~mask
+    findings = _untimed(channel, t)
     t, v = t[good], v[good]
     order = np.lexsort((v, t))
-    findings = _out_of_order(channel, t, len(readings)) if np.any(np.diff(t) < 0.0) else []
+    findings += _out_of_order(channel, t, len(readings)) if np.any(np.diff(t) < 0.0) else []
     t, v = t[order], v[order]
     again = np.concatenate(([False], np.diff(t) == 0.0)) if len(t) else np.zeros(0, dtype=np.bool_)
     if again.any():
@@ -186,6 +189,15 @@ def _example(channel: Channel, r: Reading, reason: Reason, limit_w: float | None
     if reason is Reason.IMPLAUSIBLE and channel.quantity is Quantity.POWER:
         return f"{r.value:.6g} {unit}, where at most {most_w(channel.scope, limit_w):.4g} W are believed"
     return f"{r.value:.6g} {unit}"
+
+
+def _untimed(channel: Channel, t: Floats) -> list[Finding]:
+    """Readings whose time is not known may be of any time: many refuse a gauge, as many that failed do."""
+    lost = int(np.count_nonzero(~np.isfinite(t)))
+    if not lost:
+        return []
+    fatal = channel.quantity is Quantity.POWER and lost > UNTIMED_MOST_RATIO * len(t)
+    return [Finding(Reason.NOT_FINITE, channel.id, f"{lost} of {len(t)} readings have no time", fatal)]
 
 
 def _out_of_order(channel: Channel, t: Floats, count: int) -> list[Finding]:

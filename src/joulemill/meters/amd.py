@@ -4,18 +4,18 @@ Its energy counter is wrong or missing on some boards and drivers, so it is watc
 moment at opening and left out where the two differ by more than a factor of ten. Of an MI250's two dies the even one
 reports both; the odd one reports nothing and is no channel. Not given to virtual machines.
 
-SPEC: ``amd[:count=8]``.
+SPEC: ``amd[:gpus=0+1][,count=8]``.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from typing import Any
 
-from joulemill.errors import MachineError
+from joulemill.errors import InputError, MachineError
 from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.meter import Meter, MeterContext, Spec
@@ -31,15 +31,16 @@ SLOW_S = 1.0
 
 def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """AMD boards of this machine. Raises MachineError where there is no library, board or expected count."""
-    spec.without_target().only("count")
+    spec.without_target().only("gpus", "count")
     library = _library(context)
     try:
-        probes = [p for h in library.amdsmi_get_processor_handles() for p in _board(library, h, spec, context)]
+        handles = _chosen(library.amdsmi_get_processor_handles(), library, spec)
+        probes = [p for h in handles for p in _board(library, h, spec, context)]
         boards = {p.channel.device for p in probes if p.channel.quantity in (Quantity.ENERGY, Quantity.POWER)}
-        count = spec.option("count", "")
+        count = spec.count()
         if not boards:
             raise MachineError("amdsmi shows no board with power or energy; virtual machines are not given them")
-        if count and count != str(len(boards)):
+        if count is not None and count != len(boards):
             raise MachineError(f"--meter {spec.text}: {count} boards expected, amdsmi shows {len(boards)} with power")
     except BaseException:
         library.amdsmi_shut_down()
@@ -63,6 +64,17 @@ def socket_power_w(answer: Any) -> float:
         if isinstance(value, int | float) and 0 < value < 0xFFFF:  # all bits set means "not supported"
             return float(value)
     raise ValueError("no socket power")
+
+
+def _chosen(handles: Sequence[Any], library: Any, spec: Spec) -> list[Any]:
+    """The boards that ``gpus=`` names by index or UUID; all where it names none. Raises InputError."""
+    wanted = spec.several("gpus")
+    names = [(str(i), str(library.amdsmi_get_gpu_device_uuid(h)), h) for i, h in enumerate(handles)]
+    missing = [w for w in wanted if not any(w in (i, uuid) for i, uuid, _ in names)]
+    if missing:
+        have = ", ".join(f"{i}={uuid}" for i, uuid, _ in names) or "none"
+        raise InputError(f"--meter {spec.text}: no GPU {', '.join(missing)}; there are {have}")
+    return [h for i, uuid, h in names if not wanted or {i, uuid} & set(wanted)]
 
 
 def _board(library: Any, handle: Any, spec: Spec, context: MeterContext) -> list[Probe]:

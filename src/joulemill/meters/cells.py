@@ -88,7 +88,7 @@ def ending(cell: str) -> tuple[str | int, ...] | None:
 
     "300.00 W" ends in a unit, "12.345" in three decimals; of "97" nobody can tell whether a digit is missing.
     """
-    match = _ENDING.search(cell)
+    match = _ENDING.search(cell[-_SHOWN:])
     if match is None:
         return (cell,)
     mark, digits, tail = match.groups()

@@ -33,6 +33,8 @@ FUTURE_S = 1.0
 MAX_POINTS = 2_500_000
 #: Bad lines that are told one by one; after that at every power of ten.
 TOLD_LINES = 3
+#: How long a file that is empty yet is waited for [s]: a block of 4,096 bytes takes nvidia-smi some seconds.
+BEGIN_S = 10.0
 #: How long a file that is being written is watched for its second poll, and how often [s].
 POLL_S, POLL_STEP_S = 3.0, 0.1
 #: A file that was not written for so long is not in the middle of a line [s].
@@ -103,7 +105,7 @@ class FileMeter:
         if self._parser.whole(rest):
             line = self._reader.take_rest()
             yield self._reader.number, line
-        elif not self._told_half and self._stands_still():
+        elif not self._told_half and _old(self._path, self._context):
             self._told_half = True
             self._context.notice(
                 f"{self._path}: line {self._reader.number + 1} has no end: it is cut, or still being written, and is "
@@ -113,7 +115,7 @@ class FileMeter:
     def _await_poll(self) -> None:
         """Wait until a file that is being written shows a whole poll: its boards come one after the other."""
         until_s = self._context.clock.mono() + POLL_S
-        while self._context.clock.mono() < until_s and not self._polled() and not self._stands_still():
+        while self._context.clock.mono() < until_s and not self._polled() and not _old(self._path, self._context):
             self._context.clock.sleep(POLL_STEP_S)
             self._waiting += self._points()
 
@@ -122,9 +124,6 @@ class FileMeter:
         return isinstance(self._parser, DeclaredCsv | PtDaemon) or len({_id(p.series) for p in self._waiting}) < len(
             self._waiting
         )
-
-    def _stands_still(self) -> bool:
-        return abs(self._context.clock.wall() - self._path.stat().st_mtime) > STILL_S
 
     def _check_offer(self) -> None:
         """Raise InputError where the file has nothing to meter."""
@@ -222,13 +221,33 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """The file of ``spec``. Raises InputError where it cannot be read or understood."""
     path = Path(spec.target)
     try:
-        head = first_lines(path)
+        head = _head(path, spec, context)
         form = spec.option("format", _guess(head), FORMATS)
         return FileMeter(path, _parser(form, spec), spec, context)
     except OSError as error:
         raise InputError(f"--meter {spec.text}: {path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"--meter {spec.text}: {error}") from error
+
+
+def _head(path: Path, spec: Spec, context: MeterContext) -> list[str]:
+    """The first lines; a file that is just begun is given time for one. Raises InputError where it stays empty."""
+    until_s = context.clock.mono() + BEGIN_S
+    head, ended = first_lines(path)
+    while not ended and context.clock.mono() < until_s and not _old(path, context):
+        context.clock.sleep(POLL_STEP_S)
+        head, ended = first_lines(path)
+    if not head:
+        raise InputError(
+            f"--meter {spec.text}: {path} is empty; start what writes it first (a program that writes through a pipe "
+            "keeps back blocks of 4,096 bytes: put stdbuf -oL before it)"
+        )
+    return head
+
+
+def _old(path: Path, context: MeterContext) -> bool:
+    """Whether nobody is writing ``path``."""
+    return abs(context.clock.wall() - path.stat().st_mtime) > STILL_S
 
 
 def _id(series: Series) -> str:

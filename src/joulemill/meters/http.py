@@ -32,11 +32,12 @@ _CHUNK_BYTE = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer with status 2xx."""
+    """An HTTP answer with status 2xx; ``sized`` where its length was stated, so that it is known to be whole."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    sized: bool = True
 
     def json(self) -> Any:
         """The body as JSON. Raises ValueError, also where it is nested without measure."""
@@ -244,11 +245,12 @@ class HttpSource:
         self._connection.begin(until_s)
         self._connection.request(method, path or "/", body=payload, headers=headers)
         response = self._connection.getresponse()
+        sized = response.length is not None or response.chunked
         data = _bounded(response)
         if not 200 <= response.status < 300:
             reason = "".join(c for c in response.reason[:80] if c.isprintable())
             raise HttpError(f"{method} {self.shown}{_short(path)}: HTTP {response.status} {reason}", response.status)
-        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, data, sized)
 
     def _drop(self) -> None:
         if self._connection is not None:

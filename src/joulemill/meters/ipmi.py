@@ -14,8 +14,9 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from joulemill.errors import MachineError
+from joulemill.errors import InputError, MachineError
 from joulemill.figure import Basis
+from joulemill.ledger.plausibility import reading_fault
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.meters.probe import Probe, ProbeMeter
@@ -25,8 +26,11 @@ TIMEOUT_S = 20.0
 ASK_EVERY_S = 5.0
 #: Assumed half width at 95 % of a BMC's power figure.
 REL_ERROR = 0.05
-_DCMI = re.compile(r"Instantaneous power reading:\s*(-?\d+)\s*Watts", re.IGNORECASE)
-_PERIOD = re.compile(r"Sampling period:\s*0*(\d+)\s*(Milliseconds|Seconds)", re.IGNORECASE)
+_DCMI = re.compile(r"Instantaneous power reading:\s*(-?\d{1,15})\s*Watts", re.IGNORECASE | re.ASCII)
+_PERIOD = re.compile(r"Sampling period:\s*0*(\d{1,9})\s*(Milliseconds|Seconds)", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?", re.ASCII)
+#: A BMC's name or address; it never begins with "-", which programs take for an option.
+_HOST = re.compile(r"[\w.][\w.-]*|[0-9a-fA-F:]+", re.ASCII)
 _STATE = re.compile(r"Power reading state is:\s*(\S+)", re.IGNORECASE)
 
 
@@ -42,10 +46,15 @@ def parse_dcmi(text: str) -> float:
     state = _STATE.search(text)
     if state is not None and state.group(1).lower().startswith("deactiv"):
         raise IpmiError("the BMC's power measurement is switched off")
-    watts = int(match.group(1))
-    if watts <= 0:
-        raise IpmiError(f"the BMC says {watts} W, which means that it has no measurement")
-    return float(watts)
+    return _credible(float(match.group(1)))
+
+
+def _credible(power_w: float) -> float:
+    """``power_w`` itself. Raises IpmiError where no server that answers can draw that."""
+    fault = reading_fault(Quantity.POWER, power_w, scope=Scope.NODE)
+    if fault is not None or power_w == 0.0:
+        raise IpmiError(f"the BMC says {power_w:g} W, which means that it has no measurement")
+    return power_w
 
 
 def parse_period_s(text: str) -> float | None:
@@ -63,20 +72,23 @@ def parse_sensor(text: str, name: str) -> float:
         if len(cells) >= 4 and cells[0] == name:
             if cells[2].lower() not in ("watts", "w"):
                 raise IpmiError(f"sensor {name} is in {cells[2] or 'no unit'}, not in watts")
-            if cells[3].lower() != "ok" and not re.fullmatch(r"-?[\d.]+", cells[1]):
-                raise IpmiError(f"sensor {name}: {cells[3]}")
-            return float(cells[1])
+            if not _NUMBER.fullmatch(cells[1]):
+                raise IpmiError(f"sensor {name}: {(cells[3] or cells[1])[:60] or 'no value'}")
+            return _credible(float(cells[1]))
     raise IpmiError(f"no sensor {name}; 'ipmitool sdr list' shows those there are")
 
 
 def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """The BMC of ``spec``. Raises MachineError with what to do where it gives no power."""
     spec.only("sensor", "interface", "cipher")
+    host, _, port = spec.target.rpartition(":") if spec.target.count(":") == 1 else (spec.target, "", "")
+    sensor = spec.option("sensor", "")
+    if (spec.target and not _HOST.fullmatch(host)) or (port and not port.isdigit()) or sensor.startswith("-"):
+        raise InputError(f"--meter {spec.text}: {spec.target or sensor!r} is no HOST, HOST:PORT or name of a sensor")
     if shutil.which("ipmitool") is None:
         raise MachineError(f"--meter {spec.text}: the program ipmitool is not installed (Debian: apt install ipmitool)")
     base = _command(spec, context)
     environment = _environment(context)
-    sensor = spec.option("sensor", "")
 
     def ask() -> str:
         arguments = ["-c", "sdr", "get", sensor] if sensor else ["dcmi", "power", "reading"]
@@ -129,6 +141,7 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> str:
             command,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=TIMEOUT_S,
             check=False,
             env=environment,
@@ -143,7 +156,7 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> str:
 
 def _last_line(text: str) -> str:
     """What a program said last; ipmitool's earlier lines are often about ciphers that it does without."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "nothing")
+    return next((line.strip()[:200] for line in reversed(text.splitlines()) if line.strip()), "nothing")
 
 
 def _hint(spec: Spec) -> str:

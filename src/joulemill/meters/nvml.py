@@ -99,14 +99,14 @@ def _library(context: MeterContext) -> Any:
 def _chosen(boards: tuple[Board, ...], spec: Spec, context: MeterContext) -> tuple[Board, ...]:
     if not boards:
         raise MachineError("NVML works but shows no GPU: check 'nvidia-smi -L'")
-    wanted = [w for w in spec.option("gpus", "").split("+") if w]
+    wanted = spec.several("gpus")
     chosen = tuple(b for b in boards if not wanted or {str(b.index), b.uuid} & set(wanted))
     missing = [w for w in wanted if not any(w in (str(b.index), b.uuid) for b in boards)]
     if missing:
         have = ", ".join(f"{b.index}={b.uuid}" for b in boards)
         raise InputError(f"--meter {spec.text}: no GPU {', '.join(missing)}; there are {have}")
-    count = spec.option("count", "")
-    if count and count != str(len(chosen)):
+    count = spec.count()
+    if count is not None and count != len(chosen):
         raise MachineError(f"--meter {spec.text}: {count} GPUs expected, NVML shows {len(chosen)}; see 'nvidia-smi -L'")
     visible = context.environ.get("CUDA_VISIBLE_DEVICES")
     if visible and not wanted and len(visible.split(",")) < len(boards):

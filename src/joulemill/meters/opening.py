@@ -7,6 +7,7 @@ declared power model and says so. No sensor is never 0 J.
 from __future__ import annotations
 
 import logging
+import threading
 import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -46,7 +47,7 @@ def open_all(specs: Sequence[str], context: MeterContext, *, bound_s: float = OP
     """
     openings = [_Opening(parse_spec(text), context) for spec in specs for text in _expanded(spec)]
     outcomes = together({o: o.open for o in openings}, bound_s=bound_s, too_late=_close)
-    for text in folded(t for o in openings for t in o.notices):
+    for text in folded(t for o in openings for t in o.told()):
         context.notice(text)
     meters = [m for outcome in outcomes.values() if not isinstance(outcome, Exception) for m in outcome]
     try:
@@ -70,15 +71,30 @@ def known_meter(text: str) -> None:
 
 
 class _Opening:
-    """One SPEC, to be opened in a thread; what it has to say is kept."""
+    """One SPEC, to be opened in a thread. What it has to say meanwhile is kept; what its meters say later goes on."""
 
     def __init__(self, spec: Spec, context: MeterContext) -> None:
-        self.spec, self.notices = spec, list[str]()
-        self._context = replace(context, notice=self.notices.append)
+        self.spec, self._say = spec, context.notice
+        self._kept: list[str] | None = []
+        self._lock = threading.Lock()
+        self._context = replace(context, notice=self._notice)
 
     def open(self) -> list[Meter]:
         """Its meters."""
         return _automatic(self.spec, self._context) if self.spec.name == "auto" else [_open(self.spec, self._context)]
+
+    def told(self) -> list[str]:
+        """What was said until now; from here on nothing is kept."""
+        with self._lock:
+            kept, self._kept = self._kept or [], None
+        return kept
+
+    def _notice(self, text: str) -> None:
+        with self._lock:
+            if self._kept is not None:
+                self._kept.append(text)
+                return
+        self._say(text)
 
 
 def _failure(spec: Spec, error: Exception, bound_s: float) -> MachineError:

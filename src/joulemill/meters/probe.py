@@ -5,9 +5,11 @@ Knows nothing of any sensor. A probe that raises is an error reading of its own 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Channel, Reading
 from joulemill.meters.meter import MeterContext
 
@@ -55,9 +57,12 @@ class ProbeMeter:
 
     def _once(self, probe: Probe, began_s: float) -> Reading:
         clock = self._context.clock
-        value, error = None, None
+        value: float | None = None
+        error: str | None = None
         try:
             value = float(probe.read())
+            if not math.isfinite(value):
+                value, error = None, f"{Reason.NOT_FINITE.value}: the sensor says {value}"
         except Exception as failure:  # vendors' libraries raise what they like; the record must go on
             error = f"{type(failure).__name__}: {failure}"
         ended_s = clock.mono()

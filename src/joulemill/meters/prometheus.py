@@ -93,6 +93,8 @@ class PageMeter:
         began_s = clock.mono()
         answer = self._source.get(self._path)
         took_s = clock.mono() - began_s
+        if not answer.sized and answer.body and not answer.body.endswith(b"\n"):
+            raise OSError(f"{self._source.shown}{self._path}: the page was cut off: its last line has no end")
         if self._ahead_s is None:
             self._ahead_s = clock_ahead_s(answer, clock.wall() - took_s / 2)
             self._half_s = date_half_s(answer)

@@ -19,8 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from joulemill.errors import InputError, MachineError
+from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.figure import Basis
+from joulemill.ledger.plausibility import reading_fault
+from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.http import Credentials, HttpError, HttpSource, unreachable
 from joulemill.meters.meter import Meter, MeterContext, Spec
@@ -28,9 +30,11 @@ from joulemill.meters.redfish_parts import (
     Fact,
     coolant_facts,
     environment_facts,
+    lacking,
     link,
     members,
     power_facts,
+    present,
     supply_facts,
     supply_powers,
     with_sensor,
@@ -40,6 +44,8 @@ from joulemill.meters.redfish_parts import (
 REL_ERROR = 0.05
 #: BMCs are slow computers: no more often than this.
 ASK_EVERY_S = 2.0
+#: Resources that an opening asks for at most.
+MAX_RESOURCES = 1000
 SCOPES = ("node", "rack", "device")
 CREDENTIALS = "JOULEMILL_REDFISH_USER and JOULEMILL_REDFISH_PASSWORD"
 Resource = Mapping[str, Any]
@@ -76,6 +82,8 @@ class Session:
     def __init__(self, source: HttpSource, credentials: Credentials, auth: str) -> None:
         self._source, self._credentials, self._auth = source, credentials, auth
         self._own: str | None = None
+        self._asked_count = 0
+        self.opened = False
 
     def begin(self) -> None:
         """Log in. A service without sessions gets basic authentication."""
@@ -95,7 +103,12 @@ class Session:
         self._source.headers.update(self._credentials.headers())
 
     def get(self, path: str) -> Resource:
-        """A resource. Raises OSError, or ValueError where it is no JSON object."""
+        """A resource. Raises OSError, or ValueError where it is no JSON object or no path."""
+        if not path.startswith("/"):
+            raise ValueError(f"{path[:80]!r} is no path of the service")
+        self._asked_count += 1
+        if self._asked_count > MAX_RESOURCES and not self.opened:
+            raise ValueError(f"its tree has more than {MAX_RESOURCES} resources")
         try:
             answer = self._source.get(path)
         except HttpError as error:
@@ -126,7 +139,7 @@ class RedfishMeter:
     def __init__(self, session: Session, parts: Sequence[Part], spec: Spec, context: MeterContext) -> None:
         self._session, self._parts, self._context = session, tuple(parts), context
         self._due_s = float("-inf")
-        scope = Scope(spec.option("scope", "node", SCOPES))
+        scope = self._scope = Scope(spec.option("scope", "node", SCOPES))
         self._ids: list[list[str]] = []
         channels: list[Channel] = []
         for part in self._parts:
@@ -158,13 +171,18 @@ class RedfishMeter:
         clock = self._context.clock
         began_s, error = clock.mono(), "the service no longer gives it"
         values: dict[str, float] = {}
+        faults: dict[str, Reason | None] = {}
         try:
-            values = {part.id(f.name): f.value for f in self._facts(part)}
+            facts = list(self._facts(part))
+            scope = part.scope or self._scope
+            faults = {part.id(f.name): reading_fault(f.quantity, f.value, scope=scope) for f in facts}
+            values = {part.id(f.name): f.value for f in facts if faults[part.id(f.name)] is None}
         except (OSError, ValueError) as failure:
             error = str(failure)
         half_s = (clock.mono() - began_s) / 2
         mono, wall = began_s + half_s, clock.wall() - half_s
-        return [Reading(i, mono, wall, values[i]) if i in values else Reading(i, mono, wall, None, error) for i in ids]
+        told = {i: f"{fault.value}: no reading can be that" for i, fault in faults.items() if fault is not None}
+        return [Reading(i, mono, wall, values.get(i), None if i in values else told.get(i, error)) for i in ids]
 
     def _accurate(self, fact: Fact) -> Fact:
         """``fact`` with what its sensor resource says of itself; a sensor that cannot be read changes nothing."""
@@ -190,8 +208,14 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     session = Session(source, Credentials.of(context.environ, "redfish"), auth)
     try:
         session.begin()
-        parts = list(find_parts(session.get, spec.option("chassis", ""), spec))
-        return RedfishMeter(session, parts, spec, context)
+        parts = list(find_parts(session.get, spec))
+        meter = RedfishMeter(session, parts, spec, context)
+        if not any(_energetic(c.quantity) for c in meter.channels()):
+            raise MachineError(
+                f"--meter {spec.text}: the BMC gives no watts and no joules: {_lacks(session.get, spec)}"
+            )
+        session.opened = True
+        return meter
     except (OSError, ValueError) as error:
         session.end()
         hint = f"is it a Redfish service? Credentials come from {CREDENTIALS}"
@@ -201,25 +225,57 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         raise
 
 
-def find_parts(get: Callable[[str], Resource], chassis: str, spec: Spec) -> Iterator[Part]:
-    """The parts of the one chassis that ``spec`` means."""
+def find_parts(get: Callable[[str], Resource], spec: Spec) -> Iterator[Part]:
+    """The parts of the chassis that ``spec`` means."""
     root = get("/redfish/v1/")
-    found = {_name(path): get(path) for path in members(get(_needed(root, "Chassis")))}
-    powered = {i: c for i, c in found.items() if link(c, "EnvironmentMetrics") or link(c, "Power")}
-    outer = {i: c for i, c in powered.items() if not link(c, "Links", "ContainedBy")} or powered
-    asked = chassis.split("+") if chassis else []
+    every = {_name(path): get(path) for path in members(get(_needed(root, "Chassis")))}
+    powered = _powered(every)
+    asked = spec.several("chassis")
     if not asked and (not powered or spec.options.get("scope") == "device"):
         processors = list(processor_parts(get, root, accelerators=bool(powered)))
         if processors:
             yield from processors
             return
-    chosen = {i: powered[i] for i in asked if i in powered} if asked else outer
-    if len(chosen) != (len(asked) or 1):
-        what = "several chassis with power" if chosen and not asked else f"no chassis with power {chassis}".rstrip()
-        raise InputError(f"--meter {spec.text}: {what}; say chassis= one of {', '.join(powered or found) or 'none'}")
-    for name, resource in chosen.items():
+    for name, resource in _chosen(every, powered, asked, spec).items():
         for part in _chassis_parts(get, name, resource):
-            yield replace(part, within=containers(name, found))
+            yield replace(part, within=containers(name, every))
+
+
+def _powered(chassis: Mapping[str, Resource]) -> dict[str, Resource]:
+    """Those that may have power of their own; where none has, those whose supplies may."""
+    powered = {i: c for i, c in chassis.items() if link(c, "EnvironmentMetrics") or link(c, "Power")}
+    return powered or {i: c for i, c in chassis.items() if link(c, "PowerSubsystem")}
+
+
+def _chosen(
+    every: Mapping[str, Resource], powered: Mapping[str, Resource], asked: Sequence[str], spec: Spec
+) -> dict[str, Resource]:
+    outer = {i: c for i, c in powered.items() if not link(c, "Links", "ContainedBy")} or powered
+    chosen = {i: powered[i] for i in asked if i in powered} if asked else dict(outer)
+    if len(chosen) == (len(asked) or 1):
+        return chosen
+    there = ", ".join(powered or every) or "none"
+    if not powered and not asked:
+        raise MachineError(
+            f"--meter {spec.text}: the BMC gives no watts and no joules: neither its chassis ({there[:200]}) nor its "
+            "processors have EnvironmentMetrics, Power or PowerSubsystem"
+        )
+    what = "several chassis with power" if chosen and not asked else f"no chassis with power {'+'.join(asked)}"
+    raise InputError(f"--meter {spec.text}: {what.rstrip()}; say chassis= one of {there[:400]}")
+
+
+def _lacks(get: Callable[[str], Resource], spec: Spec) -> str:
+    """What the chosen chassis have in place of power, to tell their owner."""
+    told = []
+    with suppress(OSError, ValueError, JoulemillError):
+        every = {_name(p): get(p) for p in members(get(_needed(get("/redfish/v1/"), "Chassis")))}
+        for name, chassis in _chosen(every, _powered(every), spec.several("chassis"), spec).items():
+            environment, power = link(chassis, "EnvironmentMetrics"), link(chassis, "Power")
+            supplies = len(_supplies(get, chassis))
+            lack = lacking(get(environment) if environment else None, get(power) if power else None, supplies)
+            told.append(f"chassis {name[:80]}: {lack}")
+    hint = "update its firmware, or meter the node by ipmi:HOST or at its outlet (snmp:PDU)"
+    return "; ".join([*told[:3], hint])
 
 
 def processor_parts(get: Callable[[str], Resource], root: Resource, *, accelerators: bool) -> Iterator[Part]:
@@ -236,7 +292,7 @@ def processor_parts(get: Callable[[str], Resource], root: Resource, *, accelerat
             metrics = link(processor, "EnvironmentMetrics")
             if metrics is None or (accelerators and scope is Scope.CPU):
                 continue
-            if any(f.quantity in (Quantity.POWER, Quantity.ENERGY) for f in environment_facts(get(metrics))):
+            if any(_energetic(f.quantity) for f in environment_facts(get(metrics))):
                 name = f"{_name(system)}/{_name(path)}"
                 yield Part((metrics,), lambda r: environment_facts(r[0]), name, scope=scope)
 
@@ -248,8 +304,7 @@ def containers(name: str, chassis: Mapping[str, Resource]) -> frozenset[str]:
         if (outer := link(resource, "Links", "ContainedBy")) is not None:
             up[n].add(_name(outer))
         links = resource.get("Links")
-        inner = links.get("Contains", ()) if isinstance(links, Mapping) else ()
-        for path in members({"Members": inner}):
+        for path in members(links, "Contains") if isinstance(links, Mapping) else ():
             up.setdefault(_name(path), set()).add(n)
     found: set[str] = set()
     more = set(up.get(name, ()))
@@ -265,18 +320,16 @@ def _name(path: str) -> str:
 
 def _chassis_parts(get: Callable[[str], Resource], name: str, chassis: Resource) -> Iterator[Part]:
     environment, power = link(chassis, "EnvironmentMetrics"), link(chassis, "Power")
-    if environment is not None and any(f.quantity is Quantity.POWER for f in environment_facts(get(environment))):
+    if environment is not None and any(_energetic(f.quantity) for f in environment_facts(get(environment))):
         yield Part((environment,), lambda r: environment_facts(r[0]), name)
     elif power is not None:
         yield Part((power,), lambda r: power_facts(r[0]), name)
-    subsystem = link(chassis, "PowerSubsystem")
-    supplies = link(get(subsystem), "PowerSupplies") if subsystem is not None else None
     after = {"supply-output": f"{name}/supply-output"}  # what is left behind the supplies is another thing
-    if supplies is not None:
-        paths = tuple(p for s in members(get(supplies)) if (p := link(get(s), "Metrics")) is not None)
-        if paths:
-            yield Part(paths, lambda r: supply_facts([supply_powers(x) for x in r]), name, after)
-    elif power is not None and get(power).get("PowerSupplies"):
+    supplies = _supplies(get, chassis)
+    paths = [p for s in supplies if (p := link(s, "Metrics")) is not None]
+    if paths and len(paths) == len(supplies):  # one that does not tell is missing in every sum
+        yield Part(tuple(paths), lambda r: supply_facts([supply_powers(x) for x in r]), name, after)
+    elif not supplies and power is not None and get(power).get("PowerSupplies"):
         yield Part((power,), _older_supplies, name, after)
     thermal = link(chassis, "ThermalSubsystem")
     connectors = link(get(thermal), "CoolantConnectors") if thermal is not None else None
@@ -285,15 +338,22 @@ def _chassis_parts(get: Callable[[str], Resource], name: str, chassis: Resource)
         yield Part((path,), lambda r: coolant_facts(r[0]), device)
 
 
+def _supplies(get: Callable[[str], Resource], chassis: Resource) -> list[Resource]:
+    """The power supplies that are there."""
+    subsystem = link(chassis, "PowerSubsystem")
+    collection = link(get(subsystem), "PowerSupplies") if subsystem is not None else None
+    every = [get(s) for s in members(get(collection))] if collection is not None else []
+    return [s for s in every if present(s)]
+
+
 def _older_supplies(resources: Sequence[Resource]) -> Iterator[Fact]:
-    rows = resources[0].get("PowerSupplies", [])
-    present = [r for r in rows if isinstance(r, Mapping) and _state(r) not in ("Absent", "Disabled")]
-    return supply_facts([supply_powers(r) for r in present])
+    rows = resources[0].get("PowerSupplies")
+    there = [r for r in rows if isinstance(r, Mapping) and present(r)] if isinstance(rows, list) else []
+    return supply_facts([supply_powers(r) for r in there])
 
 
-def _state(resource: Resource) -> str:
-    status = resource.get("Status")
-    return str(status.get("State", "")) if isinstance(status, Mapping) else ""
+def _energetic(quantity: Quantity) -> bool:
+    return quantity in (Quantity.ENERGY, Quantity.POWER)
 
 
 def _needed(resource: Resource, name: str) -> str:
@@ -305,17 +365,16 @@ def _needed(resource: Resource, name: str) -> str:
 
 def _holding(channel: Channel, channels: Sequence[Channel], within: Mapping[str, frozenset[str]]) -> Channel:
     """``channel`` with what it holds: what its chassis's supplies give out, and the power of the chassis inside it."""
-    energetic = (Quantity.ENERGY, Quantity.POWER)
-    if channel.quantity not in energetic or channel.device.endswith("/supply-output"):
+    if not _energetic(channel.quantity) or channel.device.endswith("/supply-output"):
         return channel
     behind = [c.id for c in channels if c.device == f"{channel.device}/supply-output"]
     inner = {device for device, outer in within.items() if channel.device in outer}
-    inside = [c.id for c in channels if c.quantity in energetic and c.device.removesuffix("/supply-output") in inner]
+    inside = [c.id for c in channels if _energetic(c.quantity) and c.device.removesuffix("/supply-output") in inner]
     return replace(channel, includes=(*behind, *inside))
 
 
 def _channel(part: Part, fact: Fact, spec: Spec, scope: Scope, half_s: float) -> Channel:
-    energetic = fact.quantity in (Quantity.ENERGY, Quantity.POWER)
+    energetic = _energetic(fact.quantity)
     return Channel(
         id=part.id(fact.name),
         meter=spec.text,

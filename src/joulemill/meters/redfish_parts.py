@@ -6,6 +6,7 @@ A sensor excerpt is ``{"Reading": 350, "DataSourceUri": …}``; what is null or 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,9 @@ from typing import Any
 from joulemill.ledger.record import Quantity
 
 KWH_J = 3.6e6
-_SECONDS = re.compile(r"^PT(\d+(?:\.\d+)?)S$")
+_SECONDS = re.compile(r"^PT(\d{1,9}(?:\.\d{1,9})?)S$", re.ASCII)
+#: Links of one collection that are followed: more boards, supplies or chassis than any machine has.
+MAX_MEMBERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,13 @@ class Fact:
 
 
 def reading(resource: Mapping[str, Any], name: str, member: str = "Reading") -> float | None:
-    """The number in a sensor excerpt, or in a plain property; None where it is null, missing or no number."""
+    """The number in a sensor excerpt, or in a plain property; None where it is null, missing or no finite number."""
     part = resource.get(name)
     value = part.get(member) if isinstance(part, Mapping) else part if member == "Reading" else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    number = float(value) if abs(value) < 1e300 else math.inf
+    return number if math.isfinite(number) else None
 
 
 def environment_facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
@@ -85,7 +91,7 @@ def energy_j(resource: Mapping[str, Any]) -> float | None:
 def power_facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
     """Power (older BMCs): ``PowerControl[0]`` is the whole chassis; further members are parts of it and left out."""
     controls = resource.get("PowerControl")
-    if not isinstance(controls, Sequence) or not controls or not isinstance(controls[0], Mapping):
+    if not isinstance(controls, list) or not controls or not isinstance(controls[0], Mapping):
         return
     control = controls[0]
     yield from _one("power", Quantity.POWER, reading(control, "PowerConsumedWatts"))
@@ -138,11 +144,36 @@ def link(resource: Mapping[str, Any], *names: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def members(resource: Mapping[str, Any]) -> tuple[str, ...]:
-    """Links of a collection."""
-    rows = resource.get("Members")
-    found = [row.get("@odata.id") for row in rows if isinstance(row, Mapping)] if isinstance(rows, Sequence) else []
-    return tuple(f for f in found if isinstance(f, str))
+def members(resource: Mapping[str, Any], name: str = "Members") -> tuple[str, ...]:
+    """Links of a collection. Raises ValueError where it has more than any machine."""
+    rows = resource.get(name)
+    links = [row.get("@odata.id") for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    paths = tuple(dict.fromkeys(x for x in links if isinstance(x, str)))
+    if len(paths) > MAX_MEMBERS:
+        raise ValueError(f"a collection of {len(paths)} members, more than {MAX_MEMBERS}")
+    return paths
+
+
+def present(resource: Mapping[str, Any]) -> bool:
+    """Whether the thing is there at all, by its ``Status``."""
+    status = resource.get("Status")
+    return not isinstance(status, Mapping) or status.get("State") not in ("Absent", "Disabled")
+
+
+def lacking(environment: Mapping[str, Any] | None, power: Mapping[str, Any] | None, supplies_count: int) -> str:
+    """What a chassis without watts and joules has instead, in a sentence for its owner."""
+    parts = []
+    if environment is not None:
+        only = [n for n in environment if isinstance(n, str) and n.startswith(("Power", "Energy", "Temperature"))][:4]
+        parts.append(
+            "EnvironmentMetrics has no PowerWatts, EnergyJoules or EnergykWh"
+            + (f" (only {', '.join(n[:40] for n in only)})" if only else "")
+        )
+    if power is not None:
+        parts.append("Power has no PowerControl with PowerConsumedWatts")
+    if supplies_count:
+        parts.append(f"its {supplies_count} power supplies tell no InputPowerWatts")
+    return "; ".join(parts) or "it has neither EnvironmentMetrics nor Power nor power supplies"
 
 
 def _one(name: str, quantity: Quantity, value: float | None, period_s: float | None = None) -> Iterator[Fact]:

@@ -16,6 +16,8 @@ from joulemill.errors import InputError
 from joulemill.ledger.record import Reading
 from joulemill.meters.meter import Clock, Meter
 
+#: Sampling less often than once an hour is none [s].
+LONGEST_S = 3600.0
 Sink = Callable[[Sequence[Reading]], None]
 
 
@@ -82,8 +84,8 @@ class Sampler:
     """
 
     def __init__(self, meters: Sequence[Meter], period_s: float, sink: Sink, clock: Clock | None = None) -> None:
-        if not period_s > 0:
-            raise InputError(f"a sampling period must be more than 0 s, not {period_s}")
+        if not 0 < period_s <= LONGEST_S:
+            raise InputError(f"a sampling period must be more than 0 s and at most {LONGEST_S:g} s, not {period_s:g}")
         self._sink = sink
         self._lock = threading.Lock()
         self._lanes = [_Lane(m, period_s, self._deliver, clock or Clock()) for m in meters]

@@ -16,7 +16,7 @@ from joulemill.meters.cells import Header, ending, number
 from joulemill.meters.rows import NO_NAME, Point, Series, point
 from joulemill.meters.timestamps import unix_s
 
-_UNIT = re.compile(r"\s*[\[(]([^\])]*)[\])]$")
+_UNIT = re.compile(r"\s?[\[(]([^\[\]()]{0,20})[\])]$")
 #: Headers that are remembered.
 MAX_HEADERS = 3
 #: Unit → quantities that it is one of, and the factor to SI.

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 _INTEGER, _OCTETS, _NULL, _OID, _SEQUENCE = 0x02, 0x04, 0x05, 0x06, 0x30
 _GET, _RESPONSE = 0xA0, 0xA2
 _UNSIGNED = {0x41: "Counter32", 0x42: "Gauge32", 0x43: "TimeTicks", 0x46: "Counter64"}
+#: A Counter64 has eight, and one more for its sign.
+_MAX_BYTES = 9
 _ABSENT = {0x80: "no such object", 0x81: "no such instance", 0x82: "end of view", _NULL: "null"}
 _ERRORS = ("no error", "too big", "no such name", "bad value", "read only", "general error")
 
@@ -40,7 +42,7 @@ def get_response(packet: bytes, request_id: int) -> dict[str, int | str]:
         _, bindings, _ = _split(pdu, at)
         code = int.from_bytes(status, "big")
         if code:
-            raise SnmpError(f"the agent says: {_ERRORS[code] if code < len(_ERRORS) else f'error {code}'}")
+            raise SnmpError(f"the agent says: {_ERRORS[code] if code < len(_ERRORS) else 'an error of no known kind'}")
         if int.from_bytes(theirs, "big", signed=True) != request_id:
             raise SnmpError("the answer is to another question")
         return _values(bindings)
@@ -60,6 +62,8 @@ def _values(bindings: bytes) -> dict[str, int | str]:
 
 
 def _value(kind: int, raw: bytes) -> int | str:
+    if (kind == _INTEGER or kind in _UNSIGNED) and not 0 < len(raw) <= _MAX_BYTES:
+        return f"an integer of {len(raw)} bytes"
     if kind == _INTEGER:
         return int.from_bytes(raw, "big", signed=True)
     if kind in _UNSIGNED:
@@ -72,6 +76,8 @@ def _split(data: bytes, at: int) -> tuple[int, bytes, int]:
     tag, length, at = data[at], data[at + 1], at + 2
     if length & 0x80:
         size = length & 0x7F
+        if size > 4:
+            raise ValueError("a length of more than four bytes")
         length, at = int.from_bytes(data[at : at + size], "big"), at + size
     if at + length > len(data):
         raise ValueError("it is cut short")

@@ -101,8 +101,11 @@ def encoding_of(head: bytes) -> tuple[str, int]:
     return "utf-8", 0
 
 
-def first_lines(path: Path, count: int = 20) -> list[str]:
-    """The first lines of ``path`` that hold anything. Raises InputError where it cannot be read."""
+def first_lines(path: Path, count: int = 20) -> tuple[list[str], bool]:
+    """The first lines of ``path`` that hold anything, and whether one of them is ended. Raises InputError.
+
+    A file that cannot be read is one that is not there, not a file, or has a name that no file has.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise InputError(f"{path} cannot be read: it is not a file")
@@ -113,5 +116,5 @@ def first_lines(path: Path, count: int = 20) -> list[str]:
     except ValueError as error:  # a NUL in the name
         raise InputError(f"{str(path)!r} cannot be read: {error}") from error
     encoding, skip = encoding_of(head)
-    text = head[skip:].decode(encoding, "replace").replace("\0", "")
-    return [line for line in text.replace("\r", "\n").split("\n") if line.strip()][:count]
+    text = head[skip:].decode(encoding, "replace").replace("\0", "").replace("\r", "\n")
+    return [line for line in text.split("\n") if line.strip()][:count], "\n" in text.lstrip()

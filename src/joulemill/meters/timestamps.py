@@ -19,6 +19,8 @@ _FORMATS = (
     "%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S", "%m-%d-%Y %H:%M:%S.%f", "%m-%d-%Y %H:%M:%S",
     "%d.%m.%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S",
 )  # fmt: skip
+#: No time has more characters.
+LONGEST = 80
 #: 2001-09-09 to 2286-11-20: what a count of seconds since 1970, and the time of a reading, can sensibly be.
 _UNIX_SECONDS = (1e9, 1e10)
 
@@ -39,7 +41,7 @@ def unix_s(text: str, where: tzinfo | None, unit: str = "") -> float:
     A comma may stand for the point before a fraction. Raises ValueError where it is none of these, a number whose unit
     must be stated, or a time that no reading has.
     """
-    text = text.strip()
+    text = text[:LONGEST].strip()
     if _NUMBER.match(text):
         seconds = float(text) * _UNITS[unit or "s"]
         if not unit and not _UNIX_SECONDS[0] <= seconds < _UNIX_SECONDS[1]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from joulemill.errors import InputError
 from joulemill.figure import Basis
+from joulemill.ledger.plausibility import reading_fault
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.http import Credentials, HttpSource, unreachable
 from joulemill.meters.meter import Meter, MeterContext, Spec
@@ -20,6 +21,11 @@ PATH = "/energy_metrics"
 
 def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """The server's counter. Raises MachineError where it has none."""
+    if spec.several("gpus"):
+        raise InputError(
+            f"--meter {spec.text}: its counter is of all boards of that server together, none can be chosen; "
+            "leave gpus= out, or meter the boards by nvml or prometheus:"
+        )
     spec.only()
     if not spec.target:
         raise InputError(f"--meter {spec.text}: say where, as in trtllm:http://host:8000")
@@ -31,6 +37,9 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         value = answer.get("total_energy_j") if isinstance(answer, dict) else None
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise ValueError(f"{PATH} has no total_energy_j")
+        fault = reading_fault(Quantity.ENERGY, float(value))
+        if fault is not None:
+            raise ValueError(f"{fault.value}: total_energy_j is {value:.6g}")
         return float(value)
 
     began_s = context.clock.mono()

@@ -5,9 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from joulemill.decisions.advise import DAY_S, Advice, Hour, Seen, consolidate, enough, ranked, shift, unload
+from joulemill.decisions.advise import (
+    DAY_S,
+    Advice,
+    Hour,
+    Seen,
+    busy_claim,
+    consolidate,
+    enough,
+    ranked,
+    shift,
+    unload,
+)
 from joulemill.errors import JoulemillError
 from joulemill.monitor.attribution import J_KWH, Rates
 from joulemill.monitor.config import SiteConfig
@@ -19,7 +30,11 @@ from joulemill.monitor.spending import HOUR_S, spent
 
 #: Families of levers that a pool can be given while it runs, or by a restart with another setting.
 TUNED = ("power", "clock", "batch", "admission")
-#: Levers shown for one pool.
+#: Of these, what takes requests that wait: without a queue there are no more to run at once.
+NEED_QUEUE = ("batch", "admission")
+#: Requests waited, where they did in this share of the latest busy intervals (assumed).
+QUEUED_RATIO = 0.5
+#: Levers weighed for one pool: the best is advised, the next stands beside it.
 SHOWN = 2
 
 
@@ -75,9 +90,13 @@ def advice(
     found += consolidate(seen, fill_ratio=fill_ratio)
     found += _levers(reader, seen)
     found = [_priced(a, seen, sites) for a in found]
+    nodes = [s for s in seen if s.scope == "node"]
+    currencies = {s.name: s.currency for s in described}
     for what, rates_j in (("carbon", _hourly(described, "carbon")), ("cost", _hourly(described, "price"))):
-        found += shift(seen, rates_j, what, flexible_ratio=flexible_ratio)
-    best = ranked(found, seen)
+        moved = shift(nodes, rates_j, what, flexible_ratio=flexible_ratio)
+        found += [replace(a, currency=currencies.get(a.subject)) for a in moved]
+    period_s = max(s.observed_s for s in seen)
+    best = [a.over(period_s) for a in ranked(found, seen)]
     return best, None if best else "nothing that would save joules was found in this history"
 
 
@@ -94,8 +113,12 @@ def _hourly(described: Sequence[SiteConfig], what: str) -> dict[str, list[float]
 def _priced(a: Advice, seen: Sequence[Seen], sites: Mapping[str, Rates]) -> Advice:
     site = next((s.site for s in seen if a.subject in (s.target, f"{s.model} at {s.site}")), None)
     at = sites.get(site or "", Rates())
+    own = [s for s in seen if a.subject in (s.target, f"{s.model} at {s.site}")]
+    if any(s.scope != "node" for s in own):  # boards alone are no node: what their joules cost is not known
+        return a
     return replace(
         a,
+        currency=at.currency,
         carbon_gco2e=None if at.carbon_g_j is None else a.saved_j * at.carbon_g_j,
         cost_currency=None if at.cost_j is None else a.saved_j * at.cost_j,
     )
@@ -117,35 +140,57 @@ def _levers(reader: Reader, seen: Sequence[Seen]) -> list[Advice]:
         joules_day = math.fsum(
             sum(h.energy_j - h.idle_j for h in s.hours) * DAY_S / max(s.observed_s, 1.0) for s in group
         )
-        for lever in _tuned(model, device, count, load):
+        demand = _demand(group, load) if not load.queued else None
+        for lever in _tuned(model, device, count, load, demand):
             saved = [-x * joules_day for x in (lever.change, lever.high, lever.low)]
+            asked = "the demand that was seen" if demand else "a queue, so that more requests at once are there"
             found.append(
                 Advice(
                     "tune", f"{model} at {site}", f"{lever.label}: {lever.moves}", saved[0], saved[1], saved[2],
                     "modelled",
-                    (f"J/token {lever.change:+.1%} ({lever.low:+.1%} to {lever.high:+.1%}) predicted",
-                     f"for {count} x {device} at {load.batch_req:.0f} requests at once",
+                    (f"J/token {lever.change:+.1%} ({lever.low:+.1%} to {lever.high:+.1%}) predicted at {asked}",
+                     f"for {count} x {device} at {load.load.batch_req:.0f} requests at once",
                      f"{joules_day / DAY_S:.0f} W of load on average"),
                     assumed=("the boards' change carries over to the metered scope",),
+                    claims=tuple(busy_claim(s.target) for s in group),
                 )
             )  # fmt: skip
     return found
 
 
-def _tuned(model: str, device: str, count: int, load: Load) -> list[Better]:
+def _demand(group: Sequence[Seen], load: _Latest) -> float | None:
+    """Requests a second of one replica while it is busy: what is asked for, however many could run at once."""
+    busy_s = math.fsum(h.observed_s - h.idle_s for s in group for h in s.hours)
+    tokens = math.fsum(h.output_tok for s in group for h in s.hours)
+    return tokens / busy_s / load.load.output_tok if busy_s > 0 and tokens > 0 else None
+
+
+def _tuned(model: str, device: str, count: int, latest: _Latest, demand_req_s: float | None) -> list[Better]:
+    """Levers at the load. Where nothing waits, they are judged at the demand: no more requests at once exist."""
     try:
-        return [b for b in better_levers(model, device, count, load) if b.family in TUNED][:SHOWN]
+        better = better_levers(model, device, count, latest.load, demand_req_s)
     except JoulemillError:  # a model or device that the catalogue does not know has no prediction
         return []
+    families = TUNED if latest.queued else tuple(f for f in TUNED if f not in NEED_QUEUE)
+    return [b for b in better if b.family in families][:SHOWN]
 
 
-def _latest_load(reader: Reader, names: Sequence[str]) -> Load | None:
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """The latest busy load, and whether requests waited in it."""
+
+    load: Load
+    queued: bool
+
+
+def _latest_load(reader: Reader, names: Sequence[str]) -> _Latest | None:
     marks = ", ".join("'" + n.replace("'", "''") + "'" for n in names)
     rows = reader.rows(
-        "SELECT running_count FROM interval JOIN target ON target = target.id "
+        "SELECT running_count, waiting_count FROM interval JOIN target ON target = target.id "
         f"WHERE name IN ({marks}) AND running_count > 0 ORDER BY end_s DESC LIMIT 50"
     )
     if not rows:
         return None
     mean = math.fsum(r[0] for r in rows) / len(rows)
-    return load_of(Interval("", 0.0, 1.0, True, running_count=mean), (None, None))
+    queued = sum(1 for r in rows if (r[1] or 0) > 0) > QUEUED_RATIO * len(rows)
+    return _Latest(load_of(Interval("", 0.0, 1.0, True, running_count=mean), (None, None)), queued)

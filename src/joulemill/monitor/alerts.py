@@ -44,6 +44,12 @@ def _config(now: Snapshot) -> Iterator[Alert]:
 def _history(now: Snapshot) -> Iterator[Alert]:
     if now.history_error is not None:
         yield Alert("page", "history", "history", f"intervals are not kept: {now.history_error}")
+    kept = now.kept
+    if kept is not None and kept.refused_count:
+        text = f"{kept.refused_count} intervals could not be kept; the newest: {kept.refused}"
+        yield Alert("warn", "history", "history", text)
+    if kept is not None and kept.restarts_count:
+        yield Alert("warn", "history", "history", f"what writes it was begun again {kept.restarts_count} times")
 
 
 def _targets(now: Snapshot) -> Iterator[Alert]:

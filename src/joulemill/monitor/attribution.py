@@ -23,6 +23,7 @@ class Spent:
     energy_j, idle_j     of its widest metered scope; idle_j: of it while no request ran; ``basis`` the weakest of it
     half_width_j         of energy_j, None where no meter states an error
     output_tok           all of it;  route_tok  of it by route
+    site_j               energy_j carried to the site when it was measured, as /metrics bills it; None where it was not
     """
 
     target: str
@@ -37,6 +38,7 @@ class Spent:
     half_width_j: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     route_tok: Mapping[str, float] = field(default_factory=dict)
+    site_j: float | None = None
 
 
 @dataclass(slots=True)
@@ -49,21 +51,30 @@ class Share:
     carbon_g: float | None = 0.0
     cost: float | None = 0.0
     bases: set[str] = field(default_factory=set)
+    scopes: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What a joule at a site costs, PUE included: g/J and money/J; None where the site does not state it."""
+    """What a node's joule costs, PUE included: g/J and money/J; None where the site does not state it.
+
+    ``*_site_j``: the same of a joule that was carried to the site already.
+    """
 
     carbon_g_j: float | None = None
     cost_j: float | None = None
+    carbon_g_site_j: float | None = None
+    cost_site_j: float | None = None
+    currency: str | None = None
 
 
-def rates(pue_ratio: float | None, carbon_g_kwh: float | None, price_kwh: float | None) -> Rates:
-    """Rates of a site. Without a PUE neither is known: a node's joules are not the site's."""
-    if pue_ratio is None:
-        return Rates()
-    return Rates(*(None if x is None else pue_ratio * x / J_KWH for x in (carbon_g_kwh, price_kwh)))
+def rates(
+    pue_ratio: float | None, carbon_g_kwh: float | None, price_kwh: float | None, currency: str | None = None
+) -> Rates:
+    """Rates of a site. Without a PUE a node's joule has none: it is not the site's."""
+    carbon, cost = (None if x is None else x / J_KWH for x in (carbon_g_kwh, price_kwh))
+    node_carbon, node_cost = (None if x is None or pue_ratio is None else pue_ratio * x for x in (carbon, cost))
+    return Rates(node_carbon, node_cost, carbon, cost, currency)
 
 
 def attributed(
@@ -102,10 +113,25 @@ def _add(share: Share, row: Spent, joules: float, tokens: float, at: Rates) -> N
     share.energy_j += joules
     share.output_tok += tokens
     share.bases.add(row.basis)
+    share.scopes.add(row.scope)
     share.half_width_j = _grown(share.half_width_j, row, joules)
-    for name, rate in (("carbon_g", at.carbon_g_j), ("cost", at.cost_j)):
-        so_far = getattr(share, name)
-        setattr(share, name, None if rate is None or so_far is None else so_far + joules * rate)
+    for name, node_rate, site_rate in (
+        ("carbon_g", at.carbon_g_j, at.carbon_g_site_j),
+        ("cost", at.cost_j, at.cost_site_j),
+    ):
+        so_far, more = getattr(share, name), _charged(row, joules, node_rate, site_rate)
+        setattr(share, name, None if more is None or so_far is None else so_far + more)
+
+
+def _charged(row: Spent, joules: float, node_rate: float | None, site_rate: float | None) -> float | None:
+    """What ``joules`` of a row cost: as they were carried to the site, else a node's by the declared PUE; boards
+    alone are no node, so what they cost is not known.
+    """
+    if row.site_j is not None and row.energy_j > 0:
+        return None if site_rate is None else joules * (row.site_j / row.energy_j) * site_rate
+    if row.scope != "node":
+        return None
+    return None if node_rate is None else joules * node_rate
 
 
 def _grown(half_width_j: float | None, row: Spent, joules: float) -> float | None:

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from joulemill import __version__
 from joulemill.monitor.site_energy import power_of, pue_now
-from joulemill.monitor.snapshot import MeterHealth, SiteState, Snapshot, TargetState
+from joulemill.monitor.snapshot import KeptState, MeterHealth, SiteState, Snapshot, TargetState
 
 PREFIX = "joulemill"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -63,9 +63,27 @@ def metrics(now: Snapshot) -> Iterator[Metric]:
     faulty = _gauge("config_error", "1 where the newest configuration is faulty and the one before it stands.", ())
     faulty.add_metric((), float(now.config_error is not None))
     yield faulty
+    yield from _kept(now.kept)
     info = InfoMetricFamily(f"{PREFIX}_build", "The version that runs.")
     info.add_metric((), {"version": __version__})
     yield info
+
+
+def _kept(kept: KeptState | None) -> Iterator[Metric]:
+    """How the history is kept; nothing where none is."""
+    if kept is None:
+        return
+    up = _gauge("history_up", "1 where the history takes intervals.", ())
+    up.add_metric((), float(kept.error is None))
+    yield up
+    for name, text, count in (
+        ("history_lost_intervals", "Intervals pushed out while the history took none.", kept.lost_count),
+        ("history_refused_intervals", "Intervals that could not be kept.", kept.refused_count),
+        ("history_restarts", "How often what writes the history was begun again.", kept.restarts_count),
+    ):
+        family = _counter(name, text, ())
+        family.add_metric((), float(count))
+        yield family
 
 
 def _who(t: TargetState) -> tuple[str, str, str]:

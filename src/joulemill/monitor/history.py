@@ -2,35 +2,40 @@
 
 Every interval is written once, with its sums, in one transaction: after a crash it is there or it is not. Raw intervals
 are kept for a while, five-minute sums for longer, hourly ones longest; the totals of a target are never pruned. Where
-the file would grow beyond its bound, the oldest and finest goes first. ``docs/decisions/monitor-store.md`` says why it
-is SQLite.
+the file would grow beyond its bound, the oldest and finest goes first (``history_age``). One monitor writes a file at a
+time (``history_owner``). Nothing that is not a finite number of a possible time is ever written.
+``docs/decisions/monitor-store.md`` says why it is SQLite.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import logging
+import math
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from joulemill.errors import InputError
-from joulemill.monitor.history_rows import Row, rows_of, split
-from joulemill.monitor.history_schema import ADD_FINDING, BUCKETS_S, SCHEMA, SUMS, adding
-from joulemill.monitor.history_sites import SITE_BUCKETS, SITE_SCHEMA, StoredSite, add_stretch, site_totals
+from joulemill.monitor.history_age import drop_old, drop_oldest
+from joulemill.monitor.history_file import opened
+from joulemill.monitor.history_owner import BEAT_S, Owner
+from joulemill.monitor.history_rows import DAY_S, Row, checked, finite, rows_of, split
+from joulemill.monitor.history_schema import ADD_FINDING, BUCKETS_S, SUMS, adding
+from joulemill.monitor.history_sites import StoredSite, add_stretch, note_time, site_totals
 from joulemill.monitor.snapshot import Interval, SiteStretch, TargetFacts, TokenKind
 
-DAY_S = 86_400.0
-#: How long five-minute and hourly sums are kept [s]; a choice, not a fact.
-KEPT_S = {300: 14 * DAY_S, 3600: 400 * DAY_S}
+_LOG = logging.getLogger("joulemill.monitor")
+__all__ = ["DAY_S", "History", "StoredTotals", "read_only"]
+
 #: Intervals between two prunings.
 PRUNE_EVERY = 20_000
-#: Share of the rows of one kind that goes where the file is too large.
-PRUNED_SHARE = 0.2
 
 _ENERGY = ("energy_j", "half_width_j", "covered_s", "output_tok", "idle_j", "idle_s")
 _BUCKET = ("length_s", "of", "start_s")
@@ -53,6 +58,10 @@ class StoredTotals:
     energy_j: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
 
 
+#: What SQLite raises for a row that cannot be, rather than for the disk.
+_OF_ROWS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+
+
 class History:
     """One file. Any one thread at a time may ``append``; reading has connections of its own."""
 
@@ -61,30 +70,44 @@ class History:
         self._lock = threading.Lock()
         self._targets: dict[str, tuple[int, int, str]] = {}
         self._since_pruning = 0
+        self._owner = Owner(connection, path)
+        self._beat_s = -math.inf
 
     @classmethod
-    def open(cls, path: Path, *, max_bytes: int = 2_000_000_000, raw_days: float = 1.0) -> History:
-        """Open or begin the file. Raises InputError where it cannot be one."""
+    def open(
+        cls, path: Path, *, max_bytes: int = 2_000_000_000, raw_days: float = 1.0, takeover: bool = False
+    ) -> History:
+        """Open or begin the file and become its owner. Raises InputError where it cannot be.
+
+        ``takeover``: also where another monitor owns it, which then keeps nothing any more.
+        """
+        db = opened(path)
+        history = cls(path, db, max_bytes, raw_days * DAY_S)
         try:
-            db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            db.execute("PRAGMA foreign_keys = ON")
-            db.executescript(SCHEMA + SITE_SCHEMA)
+            history._owner.claim(takeover=takeover)
         except sqlite3.Error as fault:
+            db.close()
             raise InputError(f"{path} cannot be the history: {fault}; name another file with --store") from None
-        return cls(path, db, max_bytes, raw_days * DAY_S)
+        except BaseException:
+            db.close()
+            raise
+        return history
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
+            with suppress(sqlite3.Error):
+                self._owner.release()
             self._db.close()
 
     def append(
         self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts], sites: Sequence[SiteStretch] = ()
     ) -> None:
-        """Keep ``intervals`` and ``sites``, all or none. Raises OSError where the disk does not take them."""
+        """Keep ``intervals`` and ``sites``, all or none.
+
+        Raises OSError where the disk does not take them, TakenOver where another monitor owns the file now, and what
+        else it may where one of them cannot be kept.
+        """
         with self._lock, self._transaction():
             for interval in intervals:
                 self._add(interval, facts[interval.target])
@@ -92,33 +115,52 @@ class History:
                 add_stretch(self._db, stretch)
         self._since_pruning += len(intervals)
         if self._since_pruning >= PRUNE_EVERY:
-            self.prune()
+            try:
+                self.prune()
+            except (OSError, sqlite3.Error) as fault:  # the intervals are kept: it is tried again after as many more
+                _LOG.warning("the history cannot be pruned: %s", fault)
+
+    def beat(self) -> None:
+        """Say now and then that this owner lives. Raises OSError or TakenOver."""
+        if time.monotonic() - self._beat_s >= BEAT_S:
+            with self._lock, self._transaction():
+                pass
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            self._owner.beat()
             yield
             self._db.execute("COMMIT")
-        except sqlite3.Error as fault:
+            self._beat_s = time.monotonic()
+        except BaseException as fault:
             self._targets.clear()  # numbers that were given in what is now undone
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            if not isinstance(fault, sqlite3.Error) or isinstance(fault, _OF_ROWS):
+                raise
             full = "full" in str(fault) or "disk" in str(fault)
             raise OSError(errno.ENOSPC if full else errno.EIO, f"{fault}", str(self._path)) from fault
 
     def _add(self, interval: Interval, facts: TargetFacts) -> None:
-        target, group = self._numbers(interval, facts)
+        checked(interval.start_s, interval.end_s)
         row = rows_of(interval)
+        finite(x for values in (row.sums, *row.energy, *row.routes, row.binding or ()) for x in values)
+        target, group = self._numbers(interval, facts)
         self._raw(target, interval, row)
         self._db.execute(_ADD_TOTAL, (target, *row.sums))
         self._db.executemany(_ADD_TOTAL_ENERGY, [(target, *e) for e in row.energy])
-        self._db.execute("UPDATE target SET last_end_s = max(coalesce(last_end_s, 0), ?) WHERE id = ?",
-                         (interval.end_s, target))  # fmt: skip
+        # The newest is the one that was written last: a clock that was ahead once must not stay so.
+        self._db.execute("UPDATE target SET last_end_s = ? WHERE id = ?", (interval.end_s, target))
         for length_s in BUCKETS_S:
             for start_s, share in split(interval.start_s, interval.end_s, length_s):
+                note_time(self._db, length_s, start_s)
                 for of in (target, -group):
                     self._sum((length_s, of, start_s), row, share)
+        note_time(
+            self._db, BUCKETS_S[0], int(interval.end_s // BUCKETS_S[0]) * BUCKETS_S[0]
+        )  # where raw ones are found
 
     def _sum(self, key: tuple[int, int, int], row: Row, share: float) -> None:
         self._db.execute(_ADD_BUCKET, (*key, *(share * x for x in row.sums)))
@@ -138,6 +180,8 @@ class History:
             i.kv_use_ratio, i.ttft_s, i.tpot_s, i.idle_ratio, i.binding, i.binding_probability_ratio, i.phi_ratio,
             i.utilisation_ratio, json.dumps(dict(row.routes)) if row.routes else None,
         )  # fmt: skip
+        finite(values)
+        finite(x for p in i.latency.values() for x in (p.p50_s, p.p90_s, p.p99_s, p.requests_count))
         added = self._db.execute(f"INSERT INTO interval VALUES (NULL{', ?' * len(values)})", values)
         for e in i.energy.values():
             self._db.execute(
@@ -172,45 +216,20 @@ class History:
     def _one(self, query: str, *values: str) -> int:
         return int(self._db.execute(query, values).fetchone()[0])
 
-    def prune(self, now_s: float | None = None) -> None:
+    def prune(self) -> None:
         """Drop what is older than is kept, then the oldest and finest until the file is within its bound."""
         with self._lock:
             self._since_pruning = 0
-            latest = self._db.execute("SELECT max(last_end_s) FROM target").fetchone()[0]
-            now = now_s if now_s is not None else latest
-            if now is None:
-                return
             with self._transaction():
-                for table in ("interval", "site_stretch"):
-                    self._db.execute(f"DELETE FROM {table} WHERE end_s < ?", (now - self._raw_s,))
-                for length_s, kept_s in KEPT_S.items():
-                    self._drop_buckets(length_s, now - kept_s)
+                drop_old(self._db, self._raw_s)
             self._db.execute("PRAGMA incremental_vacuum")
-            while self.size_byte() > self._max_byte and self._drop_oldest():
+            while self.size_byte() > self._max_byte and self._dropped():
                 self._db.execute("PRAGMA incremental_vacuum")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _drop_buckets(self, length_s: int, before_s: float) -> None:
-        for table in ("bucket", "bucket_energy", "bucket_binding", "bucket_route", "bucket_finding", *SITE_BUCKETS):
-            self._db.execute(f"DELETE FROM {table} WHERE length_s = ? AND start_s < ?", (length_s, before_s))
-
-    def _drop_oldest(self) -> bool:
-        """Drop a share of the finest kind of rows that there are; False where nothing is left to drop."""
-        oldest, newest = self._db.execute("SELECT min(end_s), max(end_s) FROM interval").fetchone()
-        if oldest is not None:
-            with self._transaction():
-                limit = oldest + max(PRUNED_SHARE * (newest - oldest), 1e-3)
-                for table in ("interval", "site_stretch"):
-                    self._db.execute(f"DELETE FROM {table} WHERE end_s <= ?", (limit,))
-            return True
-        for length_s in BUCKETS_S:
-            span = self._db.execute("SELECT min(start_s), max(start_s) FROM bucket WHERE length_s = ?", (length_s,))
-            first, last = span.fetchone()
-            if first is not None and last > first:
-                with self._transaction():
-                    self._drop_buckets(length_s, first + max(PRUNED_SHARE * (last - first), length_s))
-                return True
-        return False
+    def _dropped(self) -> bool:
+        with self._transaction():
+            return drop_oldest(self._db)
 
     def size_byte(self) -> int:
         """Bytes of the file that hold something."""

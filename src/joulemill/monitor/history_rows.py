@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from joulemill.monitor.snapshot import Interval, TokenKind
+
+DAY_S = 86_400.0
+#: How long five-minute and hourly sums are kept [s]; a choice, not a fact.
+KEPT_S = {300: 14 * DAY_S, 3600: 400 * DAY_S}
+#: The year 5138 [s]: a stamp beyond it is no time.
+MOST_TIME_S = 1e11
+
+
+def checked(start_s: float, end_s: float) -> None:
+    """Raise ValueError where a span cannot be: such a row would spoil every sum that it is added to."""
+    if not 0.0 <= start_s <= end_s <= MOST_TIME_S:  # neither NaN nor infinite
+        raise ValueError(f"a span from {start_s:g} to {end_s:g} is no time")
+
+
+def finite(values: Iterable[object]) -> None:
+    """Raise ValueError where a number among ``values`` is NaN or infinite."""
+    for value in values:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{value} is no number that can be kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +69,14 @@ def rows_of(i: Interval) -> Row:
 
 
 def split(start_s: float, end_s: float, length_s: int) -> Iterator[tuple[int, float]]:
-    """(start of bucket, share of the interval in it); shares sum to 1. A moment without length lies in one bucket."""
+    """(start of bucket, share of the interval in it); shares sum to 1. A moment without length lies in one bucket.
+
+    Of an interval that is longer than its buckets are kept, the newest part alone has any.
+    """
     if not end_s > start_s:
         yield int(end_s // length_s) * length_s, 1.0
         return
-    first = int(start_s // length_s)
+    first = int(max(start_s, end_s - KEPT_S.get(length_s, math.inf)) // length_s)
     for n in range(first, max(first + 1, math.ceil(end_s / length_s))):
         inside = min(end_s, (n + 1) * length_s) - max(start_s, n * length_s)
         if inside > 0:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from joulemill.monitor.history_rows import split
+from joulemill.monitor.history_rows import checked, finite, split
 from joulemill.monitor.history_schema import BUCKETS_S, adding
 from joulemill.monitor.snapshot import SiteStretch
 
@@ -57,10 +57,21 @@ class StoredSite:
     energy_j: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
+def note_time(db: sqlite3.Connection, length_s: int, start_s: int) -> None:
+    """Remember that sums of this time were written, and in which order times came."""
+    db.execute("INSERT OR IGNORE INTO bucket_time (length_s, start_s) VALUES (?, ?)", (length_s, start_s))
+
+
 def add_stretch(db: sqlite3.Connection, s: SiteStretch) -> None:
     """Keep one stretch with its sums, in the transaction that is open."""
     it = (None, None) if s.it is None else (s.it.energy_j, s.it.half_width_j)
     basis = None if s.pue.basis is None else s.pue.basis.value
+    checked(s.start_s, s.end_s)
+    finite(
+        x
+        for e in (*s.energy.values(), *([s.it] if s.it else ()))
+        for x in (e.energy_j, e.half_width_j, e.covered_ratio)
+    )
     values = (s.site, s.start_s, s.end_s, s.targets_count, *it, s.pue.value, s.pue.low, s.pue.high, basis, s.pue.reason)
     added = db.execute(f"INSERT INTO site_stretch VALUES (NULL{', ?' * len(values)})", values).lastrowid
     for e in s.energy.values():
@@ -71,6 +82,7 @@ def add_stretch(db: sqlite3.Connection, s: SiteStretch) -> None:
         db.execute(_ADD_TOTAL, (s.site, e.scope, e.basis, s.start_s, e.energy_j))
     for length_s in BUCKETS_S:
         for start_s, share in split(s.start_s, s.end_s, length_s):
+            note_time(db, length_s, start_s)
             _sum(db, s, (length_s, s.site, start_s), share)
 
 

@@ -11,6 +11,7 @@ from joulemill.decisions.lever_case import Settings
 from joulemill.errors import JoulemillError
 from joulemill.monitor.explain import Load, load_of
 from joulemill.monitor.snapshot import Snapshot
+from joulemill.monitor.web_document import rate_tok_s
 from joulemill.reports.levers_question import levers_answer
 from joulemill.reports.levers_view import QUALITY, signed
 from joulemill.reports.predict_view import Question
@@ -33,7 +34,10 @@ def levers_of(now: Snapshot, name: str) -> Found:
         )
     if latest is None or not latest.observed:
         return _none("nothing was observed in the last interval")
-    return _levers(facts.model, facts.device, facts.devices_count or 1, load_of(latest, (None, None)))
+    load, rate = load_of(latest, (None, None)), rate_tok_s(target)
+    queued = latest.waiting_count is None or latest.waiting_count > 0
+    demand = None if queued or not rate else rate / load.output_tok
+    return _levers(facts.model, facts.device, facts.devices_count or 1, load, demand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,17 @@ class Better:
 
 
 @lru_cache(256)
-def better_levers(model: str, device: str, devices: int, load: Load) -> tuple[Better, ...]:
-    """Levers that lower J/token of the deployment at ``load``, best first. Raises JoulemillError as levers do."""
+def better_levers(
+    model: str, device: str, devices: int, load: Load, demand_req_s: float | None = None
+) -> tuple[Better, ...]:
+    """Levers that lower J/token of the deployment at ``load``, best first. Raises JoulemillError as levers do.
+
+    ``demand_req_s``: where nothing waits, the offered rate sets how many requests run at once, not the batch.
+    """
     question = Question(
-        model, device, devices, input_tok=load.input_tok, output_tok=load.output_tok, batch_req=load.batch_req
-    )
+        model, device, devices, input_tok=load.input_tok, output_tok=load.output_tok,
+        batch_req=load.batch_req if demand_req_s is None else None, rate_req_s=demand_req_s,
+    )  # fmt: skip
     study = levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()).study
     found = []
     for e in study.effects:
@@ -69,16 +79,18 @@ def better_levers(model: str, device: str, devices: int, load: Load) -> tuple[Be
     return tuple(sorted(found, key=lambda b: b.change))
 
 
-def _levers(model: str, device: str, devices: int, load: Load) -> Found:
+def _levers(model: str, device: str, devices: int, load: Load, demand_req_s: float | None) -> Found:
+    demand = None if demand_req_s is None else float(f"{demand_req_s:.2g}")  # alike ones share a prediction
     try:
-        better = better_levers(model, device, devices, load)
+        better = better_levers(model, device, devices, load, demand)
     except JoulemillError as fault:
         return _none(str(fault))
     shown = [
         {"name": b.label, "effect": b.effect, "basis": "modelled", "note": f"{b.moves}; quality: {b.quality}"}
         for b in better[:SHOWN]
     ]
-    said = f"Predicted for about {load.batch_req:.0f} requests at once; nothing is changed by looking."
+    at = f"{load.batch_req:.0f} requests at once" if demand is None else f"{demand:g} requests a second, all that come"
+    said = f"Predicted for about {at}; nothing is changed by looking."
     return {"levers": shown, "reason": said if shown else "No lever is predicted to lower J/token at this load."}
 
 

@@ -20,6 +20,7 @@ import aiohttp
 
 from joulemill.errors import JoulemillError
 from joulemill.ledger.record import Scope
+from joulemill.monitor.accounting import believable, believable_stretch
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.facility import CLOSE_S, KEPT_STRETCHES, Facilities, Facility, site_meters
 from joulemill.monitor.history import StoredTotals
@@ -29,7 +30,7 @@ from joulemill.monitor.nodes import Nodes, chassis_of, node_key
 from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, let_go, open_targets
 from joulemill.monitor.promql import Scraped, StoreReader, target_of
 from joulemill.monitor.site_energy import at_site, used_pue
-from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, TargetFacts
+from joulemill.monitor.snapshot import Interval, KeptState, SiteStretch, Snapshot, TargetFacts
 from joulemill.monitor.sources import discovered
 from joulemill.monitor.steps import Plan, beside, health_of, stopped, unless_stopped
 from joulemill.monitor.watched import Watched
@@ -43,9 +44,10 @@ MAX_IN_FLIGHT = 100
 
 
 class History(Protocol):
-    """Where intervals are kept: takes them without delay, and says in ``error`` what keeps it from it."""
+    """Where intervals are kept: takes them without delay."""
 
-    error: str | None
+    def state(self) -> KeptState:
+        """How that goes."""
 
     def append(self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts]) -> None:
         """Keep ``intervals``."""
@@ -63,6 +65,7 @@ class Monitor:
     ) -> None:  # fmt: skip
         self._config, self._history = config, history
         self._before = dict(restored or {})
+        self._left_s: dict[str, float] = {}
         self._watched: dict[str, Watched] = {}
         self._facilities = Facilities(restored_sites)
         self._found: dict[int, list[TargetConfig]] = {}
@@ -125,7 +128,7 @@ class Monitor:
             self._let_go(name)
         for watched in fresh.values():
             self._join(watched)
-            watched.resume(self._before.get(watched.config.name))
+            watched.resume(self._before.get(watched.config.name), self._left_s.get(watched.config.name))
         self._watched = {n: plan.kept.get(n) or fresh[n] for n in plan.wanted}
         self._begin(fresh.values())
 
@@ -183,6 +186,7 @@ class Monitor:
         self._holding.leave(name)
         let_go([watched.meters])
         self._before[name] = watched.totals.stored(time.time())  # where it comes back, it goes on from here
+        self._left_s[name] = time.monotonic()
 
     def _begin(self, fresh: Collection[Watched]) -> None:
         if self._start is None:
@@ -207,10 +211,17 @@ class Monitor:
         health = [h for w in every for h in health_of(w.meters, w.config.name, w.config.site)]
         health += [h for f in self._facilities for h in health_of(f.meters, None, f.config.name)]
         sites = self._config.sites([w.config for w in every])
-        kept = None if self._history is None else self._history.error
+        kept = None if self._history is None else self._history.state()
         metered = tuple(f.state() for f in self._facilities)
         return Snapshot(
-            time.time(), tuple(w.state() for w in every), tuple(health), sites, self.config_error, kept, metered
+            time.time(),
+            tuple(w.state() for w in every),
+            tuple(health),
+            sites,
+            self.config_error,
+            None if kept is None else kept.error,
+            metered,
+            kept,
         )
 
     async def subscribe(self) -> AsyncIterator[Snapshot]:
@@ -296,6 +307,7 @@ class Monitor:
     def _record_site(self, facility: Facility, stretch: SiteStretch | None) -> None:
         if stretch is None:
             return
+        stretch = believable_stretch(stretch)
         facility.add(stretch)
         if self._history is not None:
             self._history.append_site(stretch)
@@ -366,7 +378,7 @@ class Monitor:
 
     def _record(self, watched: Watched, intervals: Sequence[Interval]) -> None:
         ratio = used_pue(watched.site, self._facilities.pue(watched.site.site, time.monotonic()))
-        told = [at_site(i, ratio) for i in intervals]
+        told = [at_site(believable(i), ratio) for i in intervals]
         for interval in told:
             watched.totals.add(interval)
         if told and self._history is not None:

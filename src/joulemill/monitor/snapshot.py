@@ -214,6 +214,21 @@ class SiteState:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptState:
+    """How the history is kept: ``error`` what keeps it from taking intervals, None while it takes them.
+
+    ``lost_count``  pushed out while it took none;  ``refused_count``  that could not be kept, of which ``refused`` is
+    the newest's reason;  ``restarts_count``  how often what writes it had to be begun again
+    """
+
+    error: str | None = None
+    lost_count: int = 0
+    refused_count: int = 0
+    refused: str | None = None
+    restarts_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything the monitor knows at one moment ``at_s`` (UNIX time). ``metered``: sites that have meters."""
 
@@ -224,6 +239,7 @@ class Snapshot:
     config_error: str | None = None
     history_error: str | None = None
     metered: tuple[SiteState, ...] = ()
+    kept: KeptState | None = None
 
     def site_state(self, site: str) -> SiteState | None:
         """What is metered of ``site``; None for a site without meters."""

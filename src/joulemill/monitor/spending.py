@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from joulemill.figure import Basis, weakest
+from joulemill.monitor.alerts import ROUTINE
 from joulemill.monitor.attribution import Spent
 from joulemill.monitor.history_read import Reader
 
@@ -50,4 +51,23 @@ def _row(
         name, facts["model"], facts["site"], float(start_s), sum(j for _, j, _, _ in amounts),
         sum(i for *_, i in amounts), output_tok, str(weakest(*(Basis(b) for b, *_ in amounts))), scope,
         None if any(v is None for v in halves) else sum(halves), facts["labels"], dict(routes),
+        sum(j for _, j, _, _ in scopes["site"]) if scope == "node" and "site" in scopes else None,
     )  # fmt: skip
+
+
+def label_names(reader: Reader) -> set[str]:
+    """Names of the labels that any target has."""
+    return {name for row in reader.targets() for name in json.loads(row["facts"])["labels"]}
+
+
+def refusals(reader: Reader, start_s: float, end_s: float) -> list[dict[str, Any]]:
+    """What of ``[start_s, end_s)`` is not billed since its joules were refused: target, scope, code, text, seconds."""
+    if "bucket_finding" not in reader.tables():
+        return []  # of an earlier version
+    inside = f"length_s = {HOUR_S} AND of > 0 AND start_s >= {float(start_s)} AND start_s < {float(end_s)}"
+    rows = reader.rows(
+        "SELECT name, scope, code, max(text), sum(found_s) FROM bucket_finding JOIN target ON of = target.id "
+        f"WHERE {inside} AND refused "
+        f"AND code NOT IN ({', '.join(repr(c) for c in sorted(ROUTINE))}) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    )
+    return [dict(zip(("target", "scope", "code", "text", "refused_s"), row, strict=True)) for row in rows]

@@ -13,7 +13,7 @@ import aiohttp
 
 from joulemill.catalog.dialect import Dialect, dialect
 from joulemill.ledger.record import ServerSample
-from joulemill.monitor.accounting import Totals, gap, observed
+from joulemill.monitor.accounting import Totals, away_s, gap, observed
 from joulemill.monitor.config import TargetConfig
 from joulemill.monitor.counters import increase_count, mean_tok
 from joulemill.monitor.explain import Context, explained
@@ -62,11 +62,15 @@ class Watched:
         self._fresh = self._told = Pages()
         self._waiting: deque[tuple[Interval, float, float]] = deque()
 
-    def resume(self, stored: StoredTotals | None) -> None:
-        """Go on from what was kept; the time since then nobody observed."""
+    def resume(self, stored: StoredTotals | None, left_mono_s: float | None = None) -> None:
+        """Go on from what was kept; the time since then nobody observed.
+
+        ``left_mono_s``: when this very process let it go. Else two wall clocks tell, and either may have been wrong.
+        """
         if stored is not None:
             self.totals.restore(stored)
-            self.since_mono_s = time.monotonic() - max(time.time() - stored.last_end_s, 0.0)
+            now_s = time.monotonic()
+            self.since_mono_s = now_s - away_s(stored.last_end_s, time.time()) if left_mono_s is None else left_mono_s
 
     async def sample(self, session: aiohttp.ClientSession, timeout_s: float) -> ServerSample:
         """One look. Once the server's dialect is known, later pages are read for its names alone."""

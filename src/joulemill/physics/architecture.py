@@ -50,6 +50,10 @@ __all__ = [
 ]
 
 
+#: Fields not read that a message names; the document lists all.
+_NAMED = 20
+
+
 @dataclass(frozen=True, slots=True)
 class LayerGroup:
     """``count`` layers alike: a mixer (attention or a recurrent block), a feed-forward block, or one of them alone.
@@ -122,7 +126,8 @@ class Architecture:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Why the architecture may not be the model's; empty where all of its config is understood."""
-        fields = f"fields that change the model and were not read: {', '.join(self.unread)}"
+        more = f" and {len(self.unread) - _NAMED} more" if len(self.unread) > _NAMED else ""
+        fields = f"fields that change the model and were not read: {', '.join(self.unread[:_NAMED])}{more}"
         kind = f"model type {self.unknown_type!r} is not known"
         return (*((kind,) if self.unknown_type is not None else ()), *((fields,) if self.unread else ()))
 

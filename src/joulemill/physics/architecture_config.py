@@ -25,7 +25,7 @@ from joulemill.physics.architecture_hybrids import (
     sharing_cache,
     with_states_beside,
 )
-from joulemill.physics.architecture_layers import Kind, layer_kinds, pattern_of, values_by_layer
+from joulemill.physics.architecture_layers import Kind, layer_kinds, pattern_of, spread_by_layer, values_by_layer
 from joulemill.physics.architecture_mixers import mixer_of
 from joulemill.physics.blocks import Mixer
 
@@ -46,16 +46,21 @@ def architecture_from_config(
     hidden = fields.positive("hidden_size", "n_embd", "d_model", "dim", "model_dim")
     groups, extra = _groups(fields, family, hidden)
     built = _finished(fields, family, hidden, groups, extra)
-    if built.doubts and not approximate:
+    return built if approximate else refuse_doubts(built)
+
+
+def refuse_doubts(built: Architecture) -> Architecture:
+    """``built``, where all of its config is understood. Raises InputError that names what is not."""
+    if built.doubts:
         raise InputError(
-            f"the model config is not understood: {'; '.join(built.doubts)}. Its figures could be wrong by several "
-            "times; --approximate predicts all the same, with a wide interval"
+            f"the model is not understood: {'; '.join(built.doubts)}. Its figures could be wrong by several times; "
+            "--approximate predicts all the same, with a wide interval"
         )
     return built
 
 
 def _opened(config: Mapping[str, Any], assume: bool) -> tuple[Fields, Family]:
-    flat = _unwrapped(_of_state_spaces(text_config(config)))
+    flat = spread_by_layer(_unwrapped(_of_state_spaces(text_config(config))))
     model_type = str(flat.get("model_type", "")).lower()
     if model_type in REFUSED:
         raise InputError(f"model type {model_type!r} cannot be modelled: {REFUSED[model_type]}")
@@ -63,6 +68,8 @@ def _opened(config: Mapping[str, Any], assume: bool) -> tuple[Fields, Family]:
     nested = nested_config(config)
     outer = [k for k in config if k not in nested] if nested is not None else []
     assumed = {**(SIZES.get(model_type, {}) if nested is not None else {}), **DEFAULTS.get(model_type, {})}
+    if "per_layer_config" in config or "per_layer_config" in (nested or {}):
+        assumed.pop("global_head_dim", None)
     fields = Fields(flat, family.defaults, assumed if assume else None, outer=_glue(outer))
     if fields.towers():
         fields.approximate("the vision tower is left out" if "vision_config" in flat else "towers are left out")
@@ -140,8 +147,31 @@ def _stack(fields: Fields, family: Family, hidden: int, kinds: list[Kind]) -> li
             own = fields.layer({k: v for k, v in values.items() if v or kind != "linear"})
             made[key] = mixer_of(kind, own, family, hidden)
         mixers.append(made[key])
+    _pass_over(fields, family, kinds)
     feeds = feed_forwards(fields, family, len(kinds), hidden)
     return [LayerGroup(m, f, 1, family.norms) for m, f in zip(mixers, feeds, strict=True)]
+
+
+#: Fields of mixers that a model of several kinds may have none of: they mean nothing then.
+_OF_KIND: dict[str, tuple[str, ...]] = {
+    "attention": ("num_attention_heads", "num_key_value_heads", "head_dim", "attention_bias", "sliding_window"),
+    "mamba": (
+        "mamba_n_heads", "mamba_d_head", "mamba_n_groups", "mamba_d_state", "mamba_d_conv", "mamba_expand",
+        "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "mamba_dt_rank", "mamba_d_ssm", "mamba_rms_norm",
+    ),
+    "conv": ("conv_L_cache", "conv_bias", "conv_dim", "block_dim"),
+}  # fmt: skip
+
+
+def _pass_over(fields: Fields, family: Family, kinds: list[Kind]) -> None:
+    """Fields of kinds that no layer of a hybrid family's model has are settled."""
+    if not family.other:
+        return
+    has = {"attention" if k in ("full", "sliding", "chunked", "hybrid") else k for k in kinds}
+    has |= {"mamba"} if "hybrid" in kinds else set()
+    for kind, names in _OF_KIND.items():
+        if kind not in has:
+            fields.get(*names)
 
 
 def grouped(layers: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:

@@ -74,6 +74,7 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "hidden_size_per_layer_input": 256, "num_kv_shared_layers": 15, "laurel_rank": 64
     },
     "gemma4_text": {
+        "global_head_dim": 512,
         "num_key_value_heads": 4, "head_dim": 256, "sliding_window": 512, "vocab_size_per_layer_input": 262144,
         "hidden_size_per_layer_input": 256
     },
@@ -105,6 +106,7 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         64, "first_k_dense_replace": 3
     },
     "glm4_moe_lite": {
+        "first_k_dense_replace": 1,
         "moe_intermediate_size": 1536, "num_key_value_heads": 20, "n_shared_experts": 1, "n_routed_experts": 64,
         "kv_lora_rank": 512, "q_lora_rank": 768, "qk_rope_head_dim": 64, "v_head_dim": 256, "qk_nope_head_dim": 192,
         "num_experts_per_tok": 4
@@ -123,11 +125,13 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "num_experts_per_tok": 4
     },
     "axk1": {
+        "first_k_dense_replace": 1,
         "moe_intermediate_size": 2048, "num_key_value_heads": 64, "n_shared_experts": 1, "n_routed_experts": 192,
         "kv_lora_rank": 512, "q_lora_rank": 1536, "qk_rope_head_dim": 64, "v_head_dim": 128, "qk_nope_head_dim":
         128, "num_experts_per_tok": 8
     },
     "kimi_linear": {
+        "first_k_dense_replace": 1,
         "moe_intermediate_size": 1024, "num_key_value_heads": 32, "n_shared_experts": 1, "kv_lora_rank": 512,
         "qk_rope_head_dim": 64, "v_head_dim": 128, "qk_nope_head_dim": 128, "num_experts_per_tok": 8,
         "num_local_experts": 256, "linear_head_dim": 128, "linear_num_heads": 32, "linear_conv_kernel_dim": 4
@@ -203,8 +207,10 @@ DEFAULTS: dict[str, Mapping[str, Any]] = {
         "moe_intermediate_size": 1408, "num_key_value_heads": 32, "sliding_window": 4096, "max_window_layers": 62
     },
     "mimo_v2_flash": {
+        "first_k_dense_replace": 1,
         "num_key_value_heads": 4, "moe_intermediate_size": 2048, "num_experts_per_tok": 8, "n_routed_experts": 256,
-        "head_dim": 192, "v_head_dim": 128, "sliding_window": 129
+        "head_dim": 192, "v_head_dim": 128, "sliding_window": 129, "swa_num_key_value_heads": 8,
+        "add_swa_attention_sink_bias": True
     },
     "afmoe": {
         "moe_intermediate_size": 1408, "num_dense_layers": 1, "head_dim": 128, "num_experts": 64,

@@ -20,6 +20,7 @@ class Family:
     pattern       how windows alternate where ``layer_types`` is missing: ``all``, ``none``, or each n-th is global
     mixer         which mixer full layers have: ``gqa`` or ``mla``
     defaults      values of fields that published configs of the family leave out
+    listed        whether a config must list the kinds of its layers
     window_off    whether windows are off where ``use_sliding_window`` is missing
     only, other   the kind of all layers; of those without attention
     full_every    every how many layers attention is full, where the config does not say
@@ -48,6 +49,7 @@ class Family:
     shared_gate: bool = False
     mixer: Literal["gqa", "mla"] = "gqa"
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    listed: bool = False
     window_off: bool = False
     only: Literal["mamba", "hybrid"] | None = None
     other: Literal["mamba", "conv", "linear"] | None = None
@@ -168,7 +170,7 @@ FAMILIES: dict[str, Family] = {
     "mistral4": _MLA,
     "mistral_large_3": _MLA,
     "axk1": _MLA,
-    "kimi_linear": _MLA,
+    "kimi_linear": Family(mixer="mla", listed=True),
     "pangu_ultra_moe": _MLA,
     "bailing_hybrid": _MLA,
     "glm": Family(qkv_bias=True),
@@ -179,7 +181,7 @@ FAMILIES: dict[str, Family] = {
     "glm4v_moe": Family(qkv_bias=True),
     "glm4v_moe_text": Family(qkv_bias=True),
     "minimax_m2": Family(qk_norm="full"),
-    "minimax": _PLAIN,
+    "minimax": Family(listed=True),
     "minimax_text_01": _PLAIN,
     "minimax_m1": _PLAIN,
     "nemotron": Family(norms=4, final_norms=2, matrices=2),
@@ -207,26 +209,26 @@ FAMILIES: dict[str, Family] = {
     "stablelm": Family(norms=4, final_norms=2),
     "dbrx": Family(norms=2),
     "persimmon": Family(norms=4, qkv_bias=True, matrices=2, mlp_bias=True),
-    "granitemoehybrid": Family(other="mamba", feed="shared"),
-    "bamba": Family(other="mamba"),
+    "granitemoehybrid": Family(other="mamba", feed="shared", only="mamba"),
+    "bamba": Family(other="mamba", only="mamba"),
     "lfm2": Family(qk_norm="head", tied=True, other="conv"),
     "lfm2_moe": Family(qk_norm="head", tied=True, other="conv", router_bias=True),
     "bailing_moe": _PLAIN,
     "bailing_moe_v2": Family(qk_norm="head"),
     "dots1": Family(qk_norm="head"),
     "mimo": Family(qkv_bias=True),
-    "mimo_v2_flash": _PLAIN,
+    "mimo_v2_flash": Family(listed=True),
     "step3_text": Family(),
     "step3_vl": Family(),
     "step3p5": _STEP,
     "step3p7": _STEP,
     "jamba": Family(other="mamba", mamba=1),
-    "zamba2": Family(norms=1, other="mamba", tied=True),
+    "zamba2": Family(norms=1, other="mamba", tied=True, listed=True),
     "mamba2": _STATES,
     "mamba": _STATES_1,
     "falcon_mamba": _STATES_1,
     "grok-1": Family(norms=4),
-    "afmoe": Family(norms=4, qk_norm="head", pattern=4),
+    "afmoe": Family(norms=4, qk_norm="head", pattern=4, gated=True, router_bias=True),
     "solar_open": _PLAIN,
     "minicpm": _PLAIN,
     "minicpm4": _PLAIN,

@@ -119,7 +119,8 @@ def expert_block(fields: Fields, family: Family, hidden: int) -> ExpertFeedForwa
     active = fields.positive(*_ACTIVE)
     if active > experts:
         raise InputError(f"{active} experts per token of only {experts}: the model config contradicts itself")
-    width = fields.positive("moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size", "ffn_hidden_size")
+    width = fields.integer("moe_intermediate_size", "expert_ffn_hidden_size", default=0)
+    width = width or fields.positive("intermediate_size", "ffn_hidden_size")
     matrices = matrices_of(fields, family)
     gemma4 = fields.model_type.startswith("gemma4")
     return ExpertFeedForward(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from joulemill.errors import InputError
-from joulemill.physics.architecture_harmless import is_harmless, is_tower
+from joulemill.physics.architecture_harmless import is_harmless, is_tower, is_usual
 
 #: Where multimodal configs keep the language model.
 _NESTED = ("text_config", "language_config", "llm_config", "thinker_config", "language_model_config", "text_model")
@@ -183,7 +183,7 @@ class Fields:
 
     def unread(self) -> tuple[str, ...]:
         """Set fields that nothing has read and that may change parameters, KV cache or kinds of layer."""
-        own = [self._prefix + k for k, v in self._values.items() if self._matters(k, v)]
+        own = [plain_name(self._prefix + k) for k, v in self._values.items() if self._matters(k, v)]
         inner = [name for section in self._sections.values() for name in section.unread()]
         return tuple(sorted(own + inner))
 
@@ -194,7 +194,18 @@ class Fields:
     def _matters(self, name: str, value: object) -> bool:
         if name in self._read or name in self._outer or not _is_set(value):
             return False
+        if is_usual(name, value) or self._is_own_width(name, value):
+            return False
         return not is_harmless(name) and not (isinstance(value, Mapping) and is_tower(name))
+
+    def _is_own_width(self, name: str, value: object) -> bool:
+        """OPT's and BERT's embeddings as wide as the model."""
+        return name in ("word_embed_proj_dim", "embedding_size") and value == self._values.get("hidden_size")
+
+
+def plain_name(name: str) -> str:
+    """A field's name as it may be printed."""
+    return name if name.isprintable() and len(name) <= 2 * _SHOWN else shown(name)
 
 
 def _is_set(value: object) -> bool:

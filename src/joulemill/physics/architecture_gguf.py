@@ -7,6 +7,7 @@ a name such as Q4_K_M.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
@@ -14,189 +15,177 @@ from typing import Any
 
 from joulemill.errors import InputError
 from joulemill.physics.architecture import Architecture
-from joulemill.physics.architecture_config import architecture_from_config
+from joulemill.physics.architecture_config import architecture_from_config, refuse_doubts
+from joulemill.physics.architecture_fields import MOST_LAYERS, plain_name, shown, whole
+from joulemill.physics.architecture_gguf_keys import BLOCKS, KEYS, MODEL_TYPES, STATE_NAMES, is_harmless_key
+from joulemill.physics.architecture_gguf_layers import settle_layers
 from joulemill.physics.precision import BF16, Format, Precision, Tensor
 
 GgufTensor = Sequence[Any]
-
-#: Bytes and elements of a block of each ggml type (ggml.h and ggml-common.h of llama.cpp).
-BLOCKS: dict[str, tuple[int, int]] = {
-    "F32": (4, 1),
-    "F16": (2, 1),
-    "BF16": (2, 1),
-    "F64": (8, 1),
-    "I8": (1, 1),
-    "I16": (2, 1),
-    "I32": (4, 1),
-    "I64": (8, 1),
-    "Q4_0": (18, 32),
-    "Q4_1": (20, 32),
-    "Q5_0": (22, 32),
-    "Q5_1": (24, 32),
-    "Q8_0": (34, 32),
-    "Q8_1": (36, 32),
-    "Q2_K": (84, 256),
-    "Q3_K": (110, 256),
-    "Q4_K": (144, 256),
-    "Q5_K": (176, 256),
-    "Q6_K": (210, 256),
-    "Q8_K": (292, 256),
-    "IQ2_XXS": (66, 256),
-    "IQ2_XS": (74, 256),
-    "IQ2_S": (82, 256),
-    "IQ3_XXS": (98, 256),
-    "IQ3_S": (110, 256),
-    "IQ1_S": (50, 256),
-    "IQ1_M": (56, 256),
-    "IQ4_NL": (18, 32),
-    "IQ4_XS": (136, 256),
-    "TQ1_0": (54, 256),
-    "TQ2_0": (66, 256),
-    "MXFP4": (17, 32),
-}
-
-#: GGUF architecture -> the model type whose modelling code has the same layers.
-_MODEL_TYPES = {
-    "llama": "llama",
-    "qwen2": "qwen2",
-    "qwen2moe": "qwen2_moe",
-    "qwen3": "qwen3",
-    "qwen3moe": "qwen3_moe",
-    "qwen3next": "qwen3_next",
-    "qwen2vl": "qwen2_vl",
-    "qwen3vl": "qwen3_vl",
-    "qwen3vlmoe": "qwen3_vl_moe",
-    "gemma": "gemma",
-    "gemma2": "gemma2",
-    "gemma3": "gemma3_text",
-    "gemma4": "gemma4_text",
-    "phi2": "phi",
-    "phi3": "phi3",
-    "phimoe": "phimoe",
-    "gpt-oss": "gpt_oss",
-    "deepseek2": "deepseek_v2",
-    "glm4": "glm4",
-    "glm4moe": "glm4_moe",
-    "command-r": "cohere",
-    "cohere2": "cohere2",
-    "starcoder2": "starcoder2",
-    "olmo2": "olmo2",
-    "falcon": "falcon",
-    "gpt2": "gpt2",
-    "granite": "granite",
-    "granitemoe": "granitemoe",
-    "exaone": "exaone",
-    "exaone4": "exaone4",
-    "nemotron": "nemotron",
-    "smollm3": "smollm3",
-    "ernie4_5": "ernie4_5",
-    "ernie4_5-moe": "ernie4_5_moe",
-    "hunyuan-dense": "hunyuan_v1_dense",
-    "hunyuan-moe": "hunyuan_v1_moe",
-    "seed_oss": "seed_oss",
-    "minimax-m2": "minimax_m2",
-    "llama4": "llama4_text",
-    "mistral3": "mistral",
-    "stablelm": "stablelm",
-    "internlm2": "internlm2",
-    "olmoe": "olmoe",
-    "bailingmoe2": "bailing_moe_v2",
-    "dots1": "dots1",
-    "qwen": "qwen",
-}
-#: Our names of fields <- GGUF keys after the architecture's prefix.
-_KEYS = {
-    "hidden_size": "embedding_length",
-    "num_hidden_layers": "block_count",
-    "num_attention_heads": "attention.head_count",
-    "num_key_value_heads": "attention.head_count_kv",
-    "head_dim": "attention.key_length",
-    "v_head_dim": "attention.value_length",
-    "intermediate_size": "feed_forward_length",
-    "max_position_embeddings": "context_length",
-    "vocab_size": "vocab_size",
-    "num_experts": "expert_count",
-    "num_experts_per_tok": "expert_used_count",
-    "moe_intermediate_size": "expert_feed_forward_length",
-    "n_shared_experts": "expert_shared_count",
-    "shared_expert_intermediate_size": "expert_shared_feed_forward_length",
-    "first_k_dense_replace": "leading_dense_block_count",
-    "sliding_window": "attention.sliding_window",
-    "kv_lora_rank": "attention.kv_lora_rank",
-    "q_lora_rank": "attention.q_lora_rank",
-    "qk_rope_head_dim": "rope.dimension_count",
-    "attention_chunk_size": "attention.chunk_size",
-    "interleave_moe_layer_step": "interleave_moe_layer_step",
-    "linear_key_head_dim": "ssm.state_size",
-    "linear_num_key_heads": "ssm.group_count",
-    "linear_num_value_heads": "ssm.time_step_rank",
-    "linear_conv_kernel_dim": "ssm.conv_kernel",
-    "full_attention_interval": "full_attention_interval",
-}
+Shapes = Mapping[str, tuple[int, ...]]
+_ROUTER = re.compile(r"blk\.(\d{1,5})\.ffn_gate_inp\.weight")
+_LATENT = ("deepseek2", "glm-dsa")
 
 
-def architecture_from_gguf(metadata: Mapping[str, Any], tensors: Iterable[GgufTensor] = ()) -> Architecture:
+def architecture_from_gguf(
+    metadata: Mapping[str, Any], tensors: Iterable[GgufTensor] = (), *, approximate: bool = False
+) -> Architecture:
     """The architecture that GGUF metadata describes; the tensor table settles vocabulary, tying, biases and norms.
 
-    Raises InputError where a key that is needed is missing, or the architecture is not known.
+    ``approximate``: an architecture or key that is not known is passed over, and stands in ``Architecture.doubts``.
+    Raises InputError where a key that is needed is missing, or the architecture or a key that may matter is not known.
     """
-    kind = str(metadata.get("general.architecture", ""))
-    model_type = _MODEL_TYPES.get(kind)
-    if model_type is None:
+    kind = str(metadata.get("general.architecture", ""))[:60]
+    model_type = MODEL_TYPES.get(kind)
+    if model_type is None and not approximate:
         raise InputError(
-            f"GGUF architecture {kind or 'not given'!r} is not known; known are {', '.join(sorted(_MODEL_TYPES))}"
+            f"GGUF architecture {kind or 'not given'!r} is not known; known are {', '.join(sorted(MODEL_TYPES))}"
         )
-    shapes = {str(t[0]): tuple(int(n) for n in t[1]) for t in tensors}
-    config = {ours: metadata[f"{kind}.{key}"] for ours, key in _KEYS.items() if f"{kind}.{key}" in metadata}
-    config["model_type"] = model_type
-    _settle_heads(config)
-    _settle_kind(config, kind)
+    shapes = {str(t[0]): _shape(t) for t in tensors}
+    config = {ours: metadata[f"{kind}.{key}"] for ours, key in KEYS.items() if f"{kind}.{key}" in metadata}
+    config["model_type"] = model_type or "llama"
+    _settle_kind(config, kind, metadata)
+    settle_layers(config, kind, shapes)
     _settle_tensors(config, metadata, shapes)
-    return architecture_from_config(config)
+    built = architecture_from_config(config, approximate=True)
+    unread = tuple(sorted({*(_key_of(f, kind) for f in built.unread), *_unknown_keys(metadata, kind)}))
+    found = replace(built, unread=unread, unknown_type=None if model_type else kind or "not given")
+    return found if approximate else refuse_doubts(found)
 
 
-def _settle_heads(config: dict[str, Any]) -> None:
-    """Per-layer lists become one number where all attention layers agree."""
-    for name in ("num_attention_heads", "num_key_value_heads", "intermediate_size"):
-        value = config.get(name)
-        if isinstance(value, (list, tuple)):
-            seen = {int(v) for v in value if int(v)}
-            if len(seen) != 1:
-                raise InputError(
-                    f"GGUF gives {name} by layer ({sorted(seen)}): layers that differ are not read from GGUF"
-                )
-            config[name] = seen.pop()
+def _shape(tensor: GgufTensor) -> tuple[int, ...]:
+    return tuple(whole(n, f"shape of {str(tensor[0])[:60]}", 1 << 48) for n in tensor[1])
 
 
-def _settle_kind(config: dict[str, Any], kind: str) -> None:
-    if kind == "deepseek2":
-        rope = int(config["qk_rope_head_dim"])
-        # Newer files store the latent width as key_length and the expanded one as key_length_mla.
-        key, value = int(config.pop("head_dim")), int(config.pop("v_head_dim"))
-        config["qk_nope_head_dim"] = key - rope
-        config["v_head_dim"] = value
-    elif kind not in ("deepseek2",):
+def _key_of(field: str, kind: str) -> str:
+    """The GGUF key that a field of ours was read from."""
+    return f"{kind}.{KEYS[field]}" if field in KEYS else field
+
+
+def _unknown_keys(metadata: Mapping[str, Any], kind: str) -> list[str]:
+    """Keys of the architecture that no reader of ours knows and that say anything."""
+    prefix, known = f"{kind}.", set(KEYS.values()) | _READ_HERE
+    return [
+        plain_name(key)
+        for key, value in metadata.items()
+        if key.startswith(prefix)
+        and key[len(prefix) :] not in known
+        and not is_harmless_key(key[len(prefix) :])
+        and value not in (None, False, 0, "", (), [])
+    ]
+
+
+#: Keys read beside ``KEYS``.
+_READ_HERE = frozenset(
+    {"attention.key_length_mla", "attention.value_length_mla", "rope.dimension_count", "rope.dimension_count_swa"}
+)
+
+
+def _settle_kind(config: dict[str, Any], kind: str, metadata: Mapping[str, Any]) -> None:
+    """What the architecture makes of keys: latent widths, recurrent sizes, drafting layers in the count of blocks."""
+    if kind in _LATENT:
+        _settle_latent(config, kind, metadata)
+    else:
         config.pop("qk_rope_head_dim", None)
-    if "linear_num_value_heads" in config:
+    for name in _MEANT_FOR_NOTHING.get(kind, ()):
+        config.pop(name, None)
+    _settle_states(config, kind)
+    drafts = whole(config.get("num_nextn_predict_layers", 0), f"{kind}.nextn_predict_layers", MOST_LAYERS)
+    layers = config.get("num_hidden_layers")
+    if drafts and isinstance(layers, int) and layers > drafts:
+        config["num_hidden_layers"] = layers - drafts
+    if kind == "lfm2":
+        config["block_auto_adjust_ff_dim"] = False  # the file states the width as it is
+    if not config.get("num_experts"):
+        for name in ("num_experts", "num_experts_per_tok"):
+            config.pop(name, None)
+        if kind == "granitehybrid":
+            config.setdefault("shared_expert_intermediate_size", config.get("intermediate_size"))
+
+
+_ATTENTION = ("num_attention_heads", "num_key_value_heads", "intermediate_size", "head_dim", "v_head_dim")
+#: Keys that llama.cpp wants in every file and that mean nothing in these.
+_MEANT_FOR_NOTHING = {"mamba": _ATTENTION, "mamba2": _ATTENTION}
+
+
+def _settle_latent(config: dict[str, Any], kind: str, metadata: Mapping[str, Any]) -> None:
+    """Newer files store the latent width as key_length and the expanded one as key_length_mla."""
+    missing = [k for k in ("qk_rope_head_dim", "head_dim", "v_head_dim") if k not in config]
+    if missing:
+        raise InputError(f"the GGUF file has no {kind}.{KEYS[missing[0]]}")
+    rope = whole(config["qk_rope_head_dim"], f"{kind}.rope.dimension_count")
+    key, value = config.pop("head_dim"), config.pop("v_head_dim")
+    own = metadata.get(f"{kind}.attention.key_length_mla"), metadata.get(f"{kind}.attention.value_length_mla")
+    if all(own):
+        key, value = own
+    nope = whole(key, f"{kind}.attention.key_length") - rope
+    config["qk_nope_head_dim"], config["v_head_dim"] = nope, value
+    if nope < 1:
+        raise InputError(f"{kind}.attention.key_length {shown(key)} is not above rope.dimension_count {rope}")
+
+
+def _settle_states(config: dict[str, Any], kind: str) -> None:
+    """Sizes of recurrent blocks under the names that the family's config has for them."""
+    values = [config.pop(f"ssm_{n}", None) for n in ("state", "groups", "rank", "kernel")]
+    inner = config.pop("ssm_inner", None)
+    family = "delta" if kind in ("qwen3next", "qwen35", "qwen35moe") else kind.removesuffix("_moe")
+    names = STATE_NAMES.get(family, STATE_NAMES[""])
+    config.update({n: v for n, v in zip(names, values, strict=True) if n and v is not None})
+    if family == "delta" and "linear_key_head_dim" in config:
         config["linear_value_head_dim"] = config["linear_key_head_dim"]
+    if inner is not None:
+        _settle_inner(config, family, whole(inner, f"{kind}.ssm.inner_size"), values[2], kind)
 
 
-def _settle_tensors(config: dict[str, Any], metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    hidden = int(config.get("hidden_size", 0))
+def _settle_inner(config: dict[str, Any], family: str, width: int, rank: Any, kind: str) -> None:
+    """The width of the inner stream: Mamba-1's own, else heads (the rank) times their dim."""
+    if family in ("mamba", "jamba"):
+        config["intermediate_size" if family == "mamba" else "mamba_intermediate_size"] = width
+        return
+    heads = whole(rank, f"{kind}.ssm.time_step_rank") if rank is not None else 0
+    if not heads or width % heads:
+        raise InputError(f"{kind}.ssm.inner_size {width} does not divide over {kind}.ssm.time_step_rank {shown(rank)}")
+    config[_HEAD_DIM.get(family, "mamba_d_head")] = width // heads
+
+
+_HEAD_DIM = {"mamba2": "head_dim", "nemotron_h": "mamba_head_dim", "delta": "linear_value_head_dim"}
+
+
+def _settle_tensors(config: dict[str, Any], metadata: Mapping[str, Any], shapes: Shapes) -> None:
+    hidden = whole(config.get("hidden_size") or 0, "embedding_length")
     table = shapes.get("token_embd.weight")
     if table and hidden:
         config["vocab_size"] = prod(table) // hidden
     elif "vocab_size" not in config:
-        config["vocab_size"] = len(metadata.get("tokenizer.ggml.tokens") or ()) or None
+        tokens = metadata.get("tokenizer.ggml.tokens")
+        config["vocab_size"] = len(tokens) if isinstance(tokens, (list, tuple)) and tokens else None
     if shapes:
-        config["tie_word_embeddings"] = "output.weight" not in shapes
-        config["attention_bias"] = "blk.0.attn_q.bias" in shapes or "blk.0.attn_qkv.bias" in shapes
-        config["attention_out_bias"] = "blk.0.attn_output.bias" in shapes
-    if config.get("kv_lora_rank") and "blk.0.attn_k_b.weight" in shapes:
-        mla_key, mla_value = (metadata.get(f"deepseek2.attention.{x}_length_mla") for x in ("key", "value"))
-        if mla_key and mla_value:
-            config["qk_nope_head_dim"] = int(mla_key) - int(config["qk_rope_head_dim"])
-            config["v_head_dim"] = int(mla_value)
+        _settle_by_table(config, shapes)
+    elif config["model_type"] == "jamba":
+        config |= {"expert_layer_period": 2, "expert_layer_offset": 1}
+
+
+def _settle_by_table(config: dict[str, Any], shapes: Shapes) -> None:
+    """Tying, biases and layers with experts, from which tensors are there."""
+    config["tie_word_embeddings"] = "output.weight" not in shapes
+    held = {n.partition(".")[2].partition(".")[2] for n in shapes if n.startswith("blk.")}
+    if config["model_type"] not in ("mamba", "mamba2"):
+        config["attention_bias"] = "attn_q.bias" in held or "attn_qkv.bias" in held
+        config["attention_out_bias"] = "attn_output.bias" in held
+    layers = config.get("num_hidden_layers")
+    routed = {int(m.group(1)) for n in shapes if (m := _ROUTER.fullmatch(n))}
+    if routed and isinstance(layers, int) and config.get("num_experts") and "hybrid_override_pattern" not in config:
+        config["moe_layers"] = sorted(i for i in routed if i < layers)
+        for name in ("first_k_dense_replace", "interleave_moe_layer_step", "moe_every_n_layers"):
+            config.pop(name, None)
+    if config["model_type"] == "gemma4_text":
+        config["attention_k_eq_v"] = _lacks_values(shapes)
+
+
+def _lacks_values(shapes: Shapes) -> bool:
+    """Whether some layers project no values of their own (Gemma 4's full layers use the keys)."""
+    keys = {n.split(".")[1] for n in shapes if n.endswith(".attn_k.weight")}
+    return any(f"blk.{i}.attn_v.weight" not in shapes for i in keys)
 
 
 def tensor_class(name: str) -> Tensor:
@@ -211,6 +200,7 @@ def tensor_class(name: str) -> Tensor:
         ("_exps", "experts"),
         ("_shexp", "shared"),
         ("ssm_", "state"),
+        ("shortconv", "state"),
         ("attn_", "attention"),
         ("ffn_", "dense"),
     ):
@@ -227,7 +217,7 @@ def tensor_byte(tensor: GgufTensor) -> float:
     if kind not in BLOCKS:
         raise InputError(f"ggml type {kind!r} is not known; known are {', '.join(sorted(BLOCKS))}")
     byte, elements = BLOCKS[kind]
-    return prod(int(n) for n in tensor[1]) * byte / elements
+    return prod(_shape(tensor)) * byte / elements
 
 
 def precision_from_gguf(tensors: Iterable[GgufTensor], kv: str = "fp16") -> Precision:
@@ -242,13 +232,15 @@ def precision_from_gguf(tensors: Iterable[GgufTensor], kv: str = "fp16") -> Prec
     for tensor in tensors:
         cls, size = tensor_class(str(tensor[0])), tensor_byte(tensor)
         byte[cls] = byte.get(cls, 0.0) + size
-        elements[cls] = elements.get(cls, 0) + prod(int(n) for n in tensor[1])
+        elements[cls] = elements.get(cls, 0) + prod(_shape(tensor))
         kind = str(tensor[2]).lower()
         by_type[kind] = by_type.get(kind, 0.0) + size
     if not byte:
         raise InputError("the GGUF file lists no tensors")
     name = max(by_type, key=lambda k: by_type[k])
-    formats: dict[str, Any] = {cls: Format(f"{name} mix", byte[cls] / elements[cls], "bf16") for cls in byte}
+    formats: dict[str, Any] = {
+        cls: Format(f"{name} mix", byte[cls] / elements[cls], "bf16") for cls in byte if byte[cls] and elements[cls]
+    }
     if "head" not in formats:
         formats["head"] = formats.get("embedding", BF16)
     plain = Precision(name=name, kv=Format("fp16", 2.0, "bf16") if kv in ("f16", "fp16") else BF16)

@@ -56,7 +56,6 @@ _NAMES = (
     # scales and arithmetic inside a layer
     r"""
     .*(_eps|epsilon)\w*
-
     (embedding|logits?|residual|attention|attention_in|attention_out|lm_head|key|ssm|ssm_in|ssm_out|output|scale)_multipliers?
     mlp_multipliers
     (logits?|residual|attention|attn|embedding|router|routed|moe_routed|moe_router|swiglu|softmax)_scal\w*(_factor)?
@@ -75,7 +74,8 @@ _NAMES = (
     router_(bias_|logit|score|act|jitter|z_|aux|type|cast|ignore|scal).* moe_router_.* moe_renorm.*
     moe_(gate|norm)_(type|act|min).* use_routing_bias (use|enable)_(expert|moe_router)_bias use_expert_bias
     moe_apply_.* moe_use_aux.* moe_.*(score|stat|capacity).* expert_selection_fn gate_(type|func) moe_implementation
-    need_fp32_gate moe_layer_.*(dtype) use_grouped_topk norm_expert_weight renormalize router_bias
+    need_fp32_gate moe_shared_expert_overlap moe_layer_.*(dtype) use_grouped_topk norm_expert_weight renormalize
+    router_bias
     enable_moe_fp32_combine group_expert.* use_moe
     """,
     # layers that only draft tokens, and towers
@@ -93,6 +93,29 @@ _TOWER = re.compile(
     r"tts|codec|backbone|clip|siglip|embedding_model|vae|mm_)\w*(config|cfg|model)?|visual",
     re.IGNORECASE,
 )
+
+
+#: Fields that change nothing at the value that all published configs but a few have.
+_USUAL: dict[str, tuple[object, ...]] = {
+    "attn_type": ("multihead_attention", "grouped_query_attention"),
+    "do_layer_norm_before": (True,),
+    "enable_bias": (True,),
+    "layer_norm_elementwise_affine": (True,),
+    "embedding_fraction": (1, 1.0),
+    "learned_pos_emb": (True,),
+    "no_bias": (True,),
+    "use_conv_bias": (True,),
+    "mlp_type": ("swiglu", "silu"),
+    "num_ln_in_parallel_attn": (1, 2),
+    "use_gqa": (True,),
+    "moe_layer_freq": (1,),
+    "decoder_sparse_step": (1,),
+}
+
+
+def is_usual(name: str, value: object) -> bool:
+    """Whether a field has the value at which it changes nothing."""
+    return any(value is usual or (value == usual and type(value) is type(usual)) for usual in _USUAL.get(name, ()))
 
 
 def is_harmless(name: str) -> bool:

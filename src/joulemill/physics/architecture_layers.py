@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from joulemill.errors import InputError
 from joulemill.physics.architecture_families import Family
-from joulemill.physics.architecture_fields import Fields, shown, whole
+from joulemill.physics.architecture_fields import MOST_LAYERS, Fields, shown, whole
 
 #: What one layer is: names as in ``layer_types`` of Hugging Face configs.
 Kind = Literal["full", "sliding", "chunked", "linear", "mamba", "conv", "hybrid", "none"]
@@ -20,6 +20,8 @@ _KINDS: dict[str, Kind] = {
     "sliding_window_attention": "sliding",
     "local_attention": "sliding",
     "chunked_attention": "chunked",
+    "indexed_attention": "full",
+    "deepseek_sparse_attention": "full",
     "linear_attention": "linear",
     "mamba": "mamba",
     "mamba2": "mamba",
@@ -36,6 +38,7 @@ _ALSO = (
     "full_attention_interval", "sliding_window", "global_attn_every_n_layers", "full_attn_idxs", "attn_layer_indices",
     "attn_layer_period", "attn_layer_offset", "layer_group_size", "hybrid_layer_pattern",
 )  # fmt: skip
+_PERIOD = ("expert_layer_period", "expert_layer_offset", "moe_layer_start_index", "moe_layer_end_index")
 #: Fields that some configs list by layer, under the name that readers ask for.
 _BY_LAYER = {
     "num_attention_heads": ("num_attention_heads", "num_attention_heads_per_layer", "num_query_heads"),
@@ -51,6 +54,8 @@ def layer_kinds(fields: Fields, family: Family, layers: int) -> list[Kind]:
     declared = declared or _periodic_kinds(fields, family, layers) or _windowed_kinds(fields, layers)
     if declared is not None:
         return declared
+    if family.listed:
+        raise InputError(f"a config of type {fields.model_type!r} must list the kinds of its layers (layer_types)")
     if family.only is not None:
         return [family.only] * layers
     if family.pattern == "chunked":
@@ -175,6 +180,21 @@ def values_by_layer(fields: Fields, layers: int) -> list[Mapping[str, Any]]:
     return [{n: v[i] for n, v in lists.items()} for i in range(layers)]
 
 
+def spread_by_layer(flat: dict[str, Any]) -> dict[str, Any]:
+    """Overrides by layer (``per_layer_config: {"5": {"head_dim": 512}}``) as lists, where readers know the field."""
+    given, layers = flat.get("per_layer_config"), flat.get("num_hidden_layers")
+    if not isinstance(given, Mapping) or not isinstance(layers, int) or not 0 < layers <= MOST_LAYERS:
+        return flat
+    rows = {int(i): v for i, v in given.items() if str(i).isascii() and str(i).isdigit() and len(str(i)) < 6}
+    if len(rows) != len(given) or not all(isinstance(v, Mapping) for v in rows.values()):
+        return flat
+    names = {n for row in rows.values() for n in row}
+    if not names <= {*_BY_LAYER, "intermediate_size"}:
+        return flat
+    lists = {n: [rows.get(i, {}).get(n, flat.get(n)) for i in range(layers)] for n in names}
+    return {k: v for k, v in flat.items() if k != "per_layer_config"} | lists
+
+
 def _listed(fields: Fields, name: str) -> list[Any] | None:
     """A list of a field without marking a single number read."""
     return fields.sequence(name) if fields.is_list(name) else None
@@ -184,12 +204,13 @@ def expert_layers(fields: Fields, family: Family, layers: int) -> set[int]:
     """Which layers route to experts; the others are dense."""
     listed = fields.indices("moe_layers", "moe_layers_enum", "moe_layer_indices", layers=layers)
     if listed is not None:
+        fields.get("interleave_moe_layer_step", "first_k_dense_replace", "moe_layer_freq")
         return listed
     for name in ("mlp_layer_types", "moe_layer_freq", "moe_layer_pattern"):
         if fields.is_list(name):
             marks = fields.sequence(name) or []
             _check_length(marks, name, layers)
-            fields.get("first_k_dense_replace", "num_dense_layers", "decoder_sparse_step", "mlp_only_layers")
+            fields.get("first_k_dense_replace", "num_dense_layers", "decoder_sparse_step", "mlp_only_layers", *_PERIOD)
             return {i for i, m in enumerate(marks[:layers]) if m not in (0, False, None, "dense", "mlp")}
     if fields.has("expert_layer_period"):
         period = fields.positive("expert_layer_period")

@@ -25,14 +25,14 @@ def mixer_of(kind: Kind, fields: Fields, family: Family, hidden: int) -> Mixer |
     if kind == "none":
         return None
     if kind == "linear":
-        return _linear(fields)
+        return _linear(fields, hidden)
     if kind == "mamba":
         return recurrent_block(fields, family, hidden)
     if kind == "conv":
         channels = fields.positive("conv_dim", "block_dim", default=hidden)
         return ShortConvolution(channels, fields.positive("conv_L_cache", default=3), fields.flag("conv_bias"))
     if family.mixer == "mla" and fields.has("kv_lora_rank"):
-        return _latent(fields)
+        return _latent(fields, hidden)
     return _grouped(kind, fields, family, hidden)
 
 
@@ -55,7 +55,7 @@ def _kv_heads(fields: Fields, heads: int) -> int:
         return fields.positive("multi_query_group_num")
     newer = fields.flag("new_decoder_architecture")
     if fields.flag("multi_query") and not newer:
-        fields.get("num_kv_heads")
+        fields.get("num_kv_heads", "num_key_value_heads")
         return 1
     return fields.positive(
         "num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads", "kv_n_heads", "num_attention_groups",
@@ -132,7 +132,7 @@ def _output_bias(fields: Fields, family: Family) -> bool:
     if own is not None:
         return bool(own)
     # Llama's and gpt-oss' attention_bias covers the output too; GLM's, Qwen's and Seed's covers q, k, v only.
-    if family.qkv_bias:
+    if family.qkv_bias or fields.model_type == "glm4":
         return family.output_bias
     return family.output_bias or bias_everywhere or fields.flag("attention_bias")
 
@@ -148,7 +148,7 @@ def _qk_norm(fields: Fields, family: Family) -> Literal["none", "head", "full"]:
     return family.qk_norm if family.qk_norm != "none" else "head"
 
 
-def _latent(fields: Fields) -> LatentAttention:
+def _latent(fields: Fields, hidden: int) -> LatentAttention:
     heads = fields.positive("num_attention_heads")
     top = fields.integer("index_topk", default=0)
     indexer = None
@@ -162,13 +162,13 @@ def _latent(fields: Fields) -> LatentAttention:
         fields.positive("kv_lora_rank"),
         fields.positive("qk_nope_head_dim"),
         fields.integer("qk_rope_head_dim"),
-        fields.positive("v_head_dim"),
+        fields.positive("v_head_dim", default=hidden // heads if fields.model_type == "minicpm3" else None),
         indexer,
         qkv_bias=fields.flag("attention_bias"),
     )
 
 
-def _linear(fields: Fields) -> DeltaNet:
+def _linear(fields: Fields, hidden: int) -> DeltaNet:
     kimi = fields.section("linear_attn_config")
     if kimi is not None:
         heads, dim = kimi.positive("num_heads"), kimi.positive("head_dim")
@@ -182,9 +182,12 @@ def _linear(fields: Fields) -> DeltaNet:
             fields.positive("linear_value_head_dim"),
             fields.integer("linear_conv_kernel_dim", default=4),
         )
+    if fields.has("linear_num_heads"):  # Kimi Linear as newer libraries write it
+        heads, dim = fields.positive("linear_num_heads"), fields.positive("linear_head_dim")
+        kernel = fields.positive("linear_conv_kernel_dim", default=4)
+        return DeltaNet(heads, heads, dim, dim, kernel, gate_rank=dim, scalar_gates=1)
     # Lightning attention (MiniMax-Text-01): q, k, v, gate of all heads, no convolution, no scalar gates.
-    heads = fields.positive("num_attention_heads")
-    dim = fields.positive("head_dim")
+    heads, _, dim = head_counts(fields, hidden)
     return DeltaNet(heads, heads, dim, dim, kernel=0, scalar_gates=0, chunk=fields.positive("block_size", default=256))
 
 
@@ -221,8 +224,9 @@ def _state_head_dim(fields: Fields, family: Family, hidden: int, heads: int) -> 
 
 
 def _selective_scan(fields: Fields, family: Family, hidden: int) -> SelectiveScan:
-    inner = fields.integer("intermediate_size", default=0) if family.feed == "none" else 0
-    inner = inner or int(hidden * fields.number_ratio("mamba_expand", "expand", default=2.0))
+    expanded = int(hidden * fields.number_ratio("mamba_expand", "expand", default=2.0))
+    own = ("mamba_intermediate_size", "intermediate_size") if family.feed == "none" else ("mamba_intermediate_size",)
+    inner = fields.integer(*own, default=0) or expanded
     rank = fields.get("mamba_dt_rank", "time_step_rank")
     automatic = rank is None or rank == "auto"
     return SelectiveScan(

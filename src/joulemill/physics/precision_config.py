@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.physics.architecture_fields import MOST_LAYERS, whole
 from joulemill.physics.precision import BF16, FORMATS, Format, Precision, Tensor, format_named, uniform
 
 #: Module names that mark a class as left alone; a mention of one layer only (a first or last one) does not.
@@ -22,6 +23,7 @@ _MARKS: dict[Tensor, re.Pattern[str]] = {
     "experts": re.compile(r"(^|[^_])experts($|[.*])"),
     "state": re.compile(r"(mixer|mamba|linear_attn)($|[.*])"),
 }
+_LONGEST_NAME = 300
 _LAYER = re.compile(r"layers?\.(\d+)\.")
 
 
@@ -55,7 +57,7 @@ def _plain(config: Mapping[str, Any]) -> Precision:
     for part in (config, *(v for k, v in config.items() if k.endswith("text_config") and isinstance(v, Mapping))):
         dtype = part.get("torch_dtype") or part.get("dtype")
         if dtype:
-            return uniform(str(dtype))
+            return uniform(str(dtype)[:60])
     return uniform("bf16")
 
 
@@ -73,7 +75,7 @@ def _layers(config: Mapping[str, Any]) -> int:
     for part in (config.get("text_config"), config):
         if isinstance(part, Mapping):
             found = part.get("num_hidden_layers") or part.get("n_layer")
-            if isinstance(found, int):
+            if isinstance(found, int) and 0 <= found <= MOST_LAYERS:
                 return found
     return 0
 
@@ -84,7 +86,8 @@ def _format_of(quant: Mapping[str, Any]) -> Format:
     if method in ("fp8", "fbgemm_fp8", "mxfp4", "mxfp8"):
         return FORMATS["fp8_block" if quant.get("weight_block_size") else method.removeprefix("fbgemm_")]
     if method in ("awq", "gptq", "auto-round", "autoround", "awq_marlin", "gptq_marlin"):
-        return _integer_format(int(quant.get("bits") or quant.get("w_bit") or 4), int(quant.get("group_size") or 128))
+        bits = _size(quant.get("bits") or quant.get("w_bit") or 4, "bits")
+        return _integer_format(bits, _size(quant.get("group_size") or 128, "group_size"))
     if method == "bitsandbytes":
         return FORMATS["nf4" if quant.get("load_in_4bit") or quant.get("_load_in_4bit") else "int8"]
     if method == "modelopt" or algorithm:
@@ -128,10 +131,10 @@ def _integer_format(bits: int, group: int) -> Format:
 
 
 def _compressed(quant: Mapping[str, Any]) -> Format:
-    groups = quant.get("config_groups") or {}
-    first: Mapping[str, Any] = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
-    weights = first.get("weights") or {}
-    bits, kind = int(weights.get("num_bits") or 8), str(weights.get("type") or "float")
+    groups = _object(quant.get("config_groups"))
+    first = _object(next(iter(groups.values()), None))
+    weights = _object(first.get("weights"))
+    bits, kind = _size(weights.get("num_bits") or 8, "num_bits"), str(weights.get("type") or "float")
     acts = first.get("input_activations")
     if kind == "float" and bits == 8:
         block = weights.get("strategy") == "block" or weights.get("block_structure")
@@ -140,7 +143,7 @@ def _compressed(quant: Mapping[str, Any]) -> Format:
         return FORMATS["mxfp4" if weights.get("group_size") == 32 else "nvfp4"]
     if bits == 8 and acts:
         return FORMATS["int8"]
-    return _integer_format(bits, int(weights.get("group_size") or 128))
+    return _integer_format(bits, _size(weights.get("group_size") or 128, "group_size"))
 
 
 def _torchao(text: str) -> Format:
@@ -148,7 +151,7 @@ def _torchao(text: str) -> Format:
 
 
 def _quark(quant: Mapping[str, Any]) -> Format:
-    weight = (quant.get("global_quant_config") or {}).get("weight") or {}
+    weight = _object(quant.get("global_quant_config")).get("weight") or {}
     weight = weight[0] if isinstance(weight, list) and weight else weight
     text = str(weight).lower()
     if "fp4" in text:
@@ -168,8 +171,25 @@ def _ignored(quant: Mapping[str, Any]) -> list[str]:
     ):
         value = quant.get(name)
         if isinstance(value, list):
-            found += [str(v) for v in value]
+            found += [v[:_LONGEST_NAME] for v in value if isinstance(v, str)]
     return found
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    """A nested object, empty where it is none."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _size(value: Any, name: str) -> int:
+    """Bits or a group's size; −1 is "one group a row" of GPTQ. InputError names the field."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
+        value = int(value)
+    if value == -1 and name == "group_size":
+        return 1 << 12
+    size = whole(value, f"quantization_config.{name}", 1 << 20)
+    if name != "group_size" and not 1 <= size <= 32:
+        raise InputError(f"quantization_config.{name} is {size}; it must lie between 1 and 32")
+    return size
 
 
 def _kept_classes(ignored: Iterable[str], layers: int) -> set[Tensor]:
@@ -188,7 +208,7 @@ def _kept_classes(ignored: Iterable[str], layers: int) -> set[Tensor]:
 def _with_cache(precision: Precision, quant: Mapping[str, Any]) -> Precision:
     scheme = quant.get("kv_cache_scheme")
     algorithm = str(quant.get("kv_cache_quant_algo") or "").lower()
-    if isinstance(scheme, Mapping) and int(scheme.get("num_bits") or 0) == 8:
+    if isinstance(scheme, Mapping) and scheme.get("num_bits") == 8:
         return replace(precision, kv=FORMATS["fp8"])
     if algorithm in ("fp8", "nvfp4", "int8"):
         return replace(precision, kv=FORMATS[algorithm])
@@ -201,5 +221,5 @@ def _with_state(precision: Precision, config: Mapping[str, Any]) -> Precision:
         if isinstance(part, Mapping):
             dtype = part.get("mamba_ssm_dtype") or part.get("mamba_ssm_cache_dtype")
             if dtype:
-                return replace(precision, recurrent=format_named(str(dtype)))
+                return replace(precision, recurrent=format_named(str(dtype)[:60]))
     return precision

@@ -45,11 +45,12 @@ def analyse(record: RunRecord) -> doc.Report:
     output = _output(counted, limits)
     client = run_facts.client(record, counted)
     found = run_diagnosis.run_diagnosis(record, counted, limits, cost, client)
+    status, status_reason = run_facts.status(record)
     return doc.Report(
         schema_version=doc.SCHEMA_VERSION,
         run_id=run_id(record),
-        status=record.status,
-        status_reason=record.status_reason,
+        status=status,
+        status_reason=status_reason,
         energy=energy,
         power=run_energy.power(record, counted, view),
         binding=run_diagnosis.binding(found, limits, client),

@@ -179,9 +179,8 @@ class Quality:
 class Client:
     """Whether the latencies are the server's, whether the client held the rate up, and whether the machine was quiet.
 
-    valid            the latencies are the server's; else ``reasons``
-    binds            the client was the bottleneck of the rate; None in documents older than this member, which called
-                     every client that was not valid the bottleneck
+    valid            the rate is the server's; else the client was the bottleneck, and ``reasons`` say why
+    late             in what a valid client was late all the same: its latencies hold some of its own time
     lateness_ratio   the share of the rate that its lateness can have cost
     """
 
@@ -192,13 +191,8 @@ class Client:
     cpu_ratio_max: float | None
     machine_quiet: bool | None
     quiet_notes: tuple[str, ...] = ()
-    binds: bool | None = None
+    late: tuple[str, ...] = ()
     lateness_ratio: float | None = None
-
-    @property
-    def bottleneck(self) -> bool:
-        """Whether the rate is the client's own."""
-        return not self.valid if self.binds is None else self.binds
 
 
 @dataclass(frozen=True)

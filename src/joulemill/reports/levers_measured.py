@@ -158,14 +158,14 @@ def _question_j(record: RunRecord) -> Figure:
 def _fault(run: _Run) -> str | None:
     """Why a run's speed is not the lever's doing; None where it is."""
     client = run.report.client
-    if client.bottleneck:
+    if not client.valid:
         return "the client was the bottleneck"
     return "something else ran on the machine" if client.machine_quiet is False else None
 
 
 def _sound(runs: Sequence[_Run]) -> Sequence[_Run]:
     """The runs without fault; where there are none, those whose client was no bottleneck; else all."""
-    return [r for r in runs if _fault(r) is None] or [r for r in runs if not r.report.client.bottleneck] or runs
+    return [r for r in runs if _fault(r) is None] or [r for r in runs if r.report.client.valid] or runs
 
 
 def _left_out(every: Sequence[_Run], kept: Sequence[_Run]) -> tuple[str, ...]:

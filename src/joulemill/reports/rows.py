@@ -227,7 +227,6 @@ def meters(report: Report) -> list[tuple[str, str]]:
 
 def _client(report: Report) -> str:
     client = report.client
-    if client.valid:
-        return "on time"
-    said = "; ".join(client.reasons)
-    return f"the BOTTLENECK: {said}" if client.bottleneck else f"late, which its latencies hold: {said}"
+    if not client.valid:
+        return "the BOTTLENECK: " + "; ".join(client.reasons)
+    return f"late, which its latencies hold: {'; '.join(client.late)}" if client.late else "on time"

@@ -15,6 +15,7 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
 from joulemill.ledger.latency import Targets
 from joulemill.ledger.record import RunRecord
+from joulemill.ledger.serving_state import Room, overload, room, waiting_ratio
 from joulemill.ledger.window import Loop, load_shape
 from joulemill.physics import ceilings as plant
 from joulemill.physics.ceilings import BindingValue, CeilingValue
@@ -45,14 +46,14 @@ def run_ceilings(
 ) -> RunCeilings:
     """Every ceiling of the run in tok/s; unknown ones with their reason."""
     capacity = capacities(record.manifest, cost.arithmetic)
-    slots = _slots(record.manifest)
+    held = room(record, account.window)
     achieved = account.output_rate
     found = (
         plant.compute_ceiling(capacity["compute"], cost.work_flop_tok, "peak of this dtype ÷ work of an output token"),
         plant.memory_bandwidth_ceiling(
             capacity["memory"], cost.traffic_byte_tok, "read rate ÷ bytes an output token moves"
         ),
-        _sequences_ceiling("kv_capacity", slots, "slots of the server", cost, capacity),
+        _sequences_ceiling("kv_capacity", held, cost, capacity),
         CeilingValue("interconnect", unknown(RATE, _link_reason(record.manifest))),
         plant.power_ceiling(_site_limit(site, "power"), node_j_tok),
         plant.cooling_ceiling(_site_limit(site, "cooling"), node_j_tok),
@@ -60,7 +61,7 @@ def run_ceilings(
         _demand_ceiling(record, account, cost, capacity),
     )
     bound = plant.binding(found, achieved)
-    full = full_load(record, account, cost, slots)
+    full = full_load(record, account, cost, held)
     ideal = [c.rate_tok_s for c in found if c.name in IDEAL and c.rate_tok_s.value is not None]
     least = min(ideal, key=lambda f: f.value or 0.0) if ideal else unknown(RATE, "no ceiling of the hardware is known")
     return RunCeilings(found, bound, phi_figure(full, least), utilization(record, account, full), full)
@@ -106,32 +107,28 @@ def _datasheet(device: Mapping[str, Any], arithmetic: str | None) -> dict[str, F
     return {"compute": compute, "memory": Figure(band * count, "byte/s", Basis.DATASHEET, source=source)}
 
 
-def _slots(manifest: Mapping[str, Any]) -> int | None:
-    """How many sequences the server holds at once, where it or our own options say so."""
-    for owner in ("server", "options"):
-        value = (manifest.get(owner) or {}).get("slots")
-        if value:
-            return int(value)
-    return None
-
-
-def _sequences_ceiling(
-    name: str, count: int | None, what: str, cost: Intensity, capacity: Mapping[str, Figure]
-) -> CeilingValue:
-    """Little's law: ``count`` sequences at once, each at the speed of one that has the machine to itself."""
-    if count is None:
+def _sequences_ceiling(name: str, held: Room | None, cost: Intensity, capacity: Mapping[str, Figure]) -> CeilingValue:
+    """Little's law: so many sequences at once, each at the speed of one that has the machine to itself."""
+    if held is None:
         return CeilingValue(name, unknown(RATE, "the server does not say how many sequences its cache holds"))
+    count = Figure(held.sequences_count, "sequences", Basis.DECLARED, source=held.source)
     alone = [
         plant.compute_ceiling(capacity["compute"], cost.lone_flop_tok).rate_tok_s,
         plant.memory_bandwidth_ceiling(capacity["memory"], cost.lone_byte_tok).rate_tok_s,
     ]
     known = [f for f in alone if f.value is not None]
     if not known:
-        return CeilingValue(name, unknown(RATE, alone[0].reason or "the speed of one sequence is unknown"))
+        return CeilingValue(name, unknown(RATE, alone[0].reason or "the speed of one sequence is unknown"), count)
     fastest = min(known, key=lambda f: f.value or 0.0)
-    held = Figure(float(count), "sequences", Basis.DECLARED, source=what)
-    evidence = f"{count} {what}, each as fast as one that has the machine to itself: an upper bound"
-    return CeilingValue(name, fastest.scaled(count, RATE), held, None, evidence)
+    evidence = f"{_at_once(held)}, each as fast as one that has the machine to itself: an upper bound"
+    return CeilingValue(name, fastest.scaled(held.sequences_count, RATE), count, None, evidence)
+
+
+def _at_once(held: Room) -> str:
+    """``8 slots of the server``; ``153 sequences (23,296 tokens of cache …)``."""
+    if held.sequences_count == int(held.sequences_count) and not held.source[0].isdigit():
+        return f"{held.sequences_count:.0f} {held.source}"
+    return f"{held.sequences_count:.3g} sequences ({held.source})"
 
 
 def _link_reason(manifest: Mapping[str, Any]) -> str:
@@ -168,7 +165,8 @@ def _demand_ceiling(
 ) -> CeilingValue:
     shape = load_shape(record.manifest)
     if shape.loop is Loop.CLOSED:
-        return _sequences_ceiling("demand", shape.concurrency, "requests kept in flight", cost, capacity)
+        kept = Room(float(shape.concurrency), "requests kept in flight") if shape.concurrency else None
+        return _sequences_ceiling("demand", kept, cost, capacity)
     window = account.window
     if window is None or cost.load is None:
         return CeilingValue("demand", unknown(RATE, "no tokens in the window"))
@@ -178,22 +176,26 @@ def _demand_ceiling(
     return plant.demand_ceiling(rate, tokens, "requests that the schedule asked for × their output tokens")
 
 
-def full_load(record: RunRecord, account: Account, cost: Intensity, slots: int | None) -> Figure:
-    """The rate at full load: the window's rate where the server had no free slot, or the loop never let it rest."""
-    rate, load = account.output_rate, cost.load
-    if rate.value is None or load is None:
+def full_load(record: RunRecord, account: Account, cost: Intensity, held: Room | None) -> Figure:
+    """The rate at full load: the window's rate where the server had no room left, or more was due than it served."""
+    rate, load, window = account.output_rate, cost.load, account.window
+    if rate.value is None or load is None or window is None:
         return unknown(RATE, "no rate was measured")
-    shape = load_shape(record.manifest)
-    if slots is not None:
-        busy = load.in_flight_count / slots
-        if busy < BUSY_RATIO:
-            return unknown(
-                RATE, f"only {busy:.0%} of the server's {slots} slots were in use: load it with more concurrency"
-            )
+    waited = waiting_ratio(record, window)
+    if overload(record, window) is not None or (waited is not None and waited >= BUSY_RATIO):
         return rate
-    if shape.loop is Loop.CLOSED:
+    if held is not None:
+        busy = load.in_flight_count / held.sequences_count
+        if busy >= BUSY_RATIO:
+            return rate
+        slots = held.source == "slots of the server"
+        what = (
+            f"the server's {held.sequences_count:.0f} slots were in use" if slots else f"{_at_once(held)} were in use"
+        )
+        return unknown(RATE, f"only {busy:.0%} of {what}: load it with more concurrency")
+    if load_shape(record.manifest).loop is Loop.CLOSED:
         return unknown(RATE, "the server does not say how much it can hold: a sweep of concurrency finds its full load")
-    return unknown(RATE, "an open loop below saturation does not show the full load")
+    return unknown(RATE, "an open loop that the server keeps up with does not show the full load")
 
 
 def utilization(record: RunRecord, account: Account, full: Figure) -> Figure:

@@ -20,9 +20,8 @@ def run_diagnosis(
 ) -> Diagnosis:
     """What bound the run. ``client`` is the report's own verdict, so that the two never differ."""
     seen = gather(record, counted, limits.ceilings, modelled_elasticity(record, cost), cost.sharing)
-    reasons = client.reasons or (("the client was late",) if client.bottleneck else ())
-    bound, late = (reasons, ()) if client.bottleneck else ((), reasons)
-    return diagnose(replace(seen, client_reasons=bound, client_late=late))
+    reasons = () if client.valid else client.reasons or ("the client was late",)
+    return diagnose(replace(seen, client_reasons=reasons, client_late=client.late))
 
 
 def modelled_elasticity(record: RunRecord, cost: Intensity) -> Figure:
@@ -46,7 +45,7 @@ def binding(found: Diagnosis, limits: RunCeilings, client: doc.Client) -> doc.Bi
     least = limits.binding
     ceiling = next((c for c in limits.ceilings if c.name == found.name and c.rate_tok_s.known), None)
     rate = ceiling.rate_tok_s if ceiling else least.rate_tok_s
-    if client.bottleneck:
+    if not client.valid:
         why = "The client itself was the bottleneck: " + "; ".join(client.reasons) + "."
         more = "a faster client, or less load from this one"
         return doc.Binding("client", least.rate_tok_s, least.margin_ratio, least.name, why, least.unknown, more)

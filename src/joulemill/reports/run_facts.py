@@ -12,6 +12,7 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger import latency as seen
 from joulemill.ledger.account import Account
 from joulemill.ledger.client import client_verdict, is_closed, judged_requests, quiet_verdict
+from joulemill.ledger.continuity import outages
 from joulemill.ledger.interval import wilson
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
@@ -20,6 +21,8 @@ from joulemill.reports.load_text import load_text
 
 #: Pictures need no more points than this; a longer series is thinned by taking means.
 POINTS = 400
+#: A server that restarted more often in one load is several servers, whose pages take turns. Assumed.
+MOST_RESTARTS = 3
 #: q*: an answer that scores at least this is accepted. All scorers give 0 or 1.
 PASS_SCORE = 1.0
 
@@ -53,7 +56,7 @@ def tokens(account: Account) -> doc.Tokens:
     count = account.tokens
     if count is None:
         return doc.Tokens(0, 0, None, None, None, {}, None, note="no tokens were delivered in a window")
-    notes = [f.detail for f in count.findings]
+    notes = list(dict.fromkeys(f.detail for f in count.findings))
     if count.uncounted_chunk_count:
         notes.append(f"{count.uncounted_chunk_count} chunks came from requests whose usage the server never gave")
     return doc.Tokens(
@@ -68,6 +71,16 @@ def tokens(account: Account) -> doc.Tokens:
         cached_unexplained=None if count.caching is None else round(count.caching.unexplained_tok),
         cached_unexplained_ratio=None if count.caching is None else count.caching.unexplained_ratio,
     )
+
+
+def status(record: RunRecord) -> tuple[str, str | None]:
+    """How the run ended, and why: where the server restarted under its load it failed, whatever its writer says."""
+    broken = outages(record)
+    restarts = [o for o in broken if o.kind == "restarted"]
+    # Counters that fall again and again are pages of several servers behind a balancer, each told as it is.
+    if record.status == "complete" and 1 <= len(restarts) <= MOST_RESTARTS:
+        return "failed", f"the server failed: {'; '.join(o.text for o in broken)}"
+    return record.status, record.status_reason
 
 
 def requests(account: Account) -> doc.Requests:
@@ -150,14 +163,14 @@ def client(record: RunRecord, account: Account) -> doc.Client:
     calm = [quiet_verdict(before, loaded=False), quiet_verdict(during, loaded=True)]
     known = [c.quiet for c in calm if c.quiet is not None]
     return doc.Client(
-        valid=verdict.valid,
-        reasons=verdict.reasons,
+        valid=not verdict.binds,
+        reasons=verdict.reasons if verdict.binds else (),
         dispatch_lag_p99_s=verdict.dispatch_lag_p99_s,
         loop_lag_p99_s=verdict.loop_lag_p99_s,
         cpu_ratio_max=verdict.cpu_max_ratio,
         machine_quiet=all(known) if known else None,
         quiet_notes=tuple(n for c in calm for n in c.notes),
-        binds=verdict.binds,
+        late=() if verdict.binds else verdict.reasons,
         lateness_ratio=verdict.lateness_ratio,
     )
 

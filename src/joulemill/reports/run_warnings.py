@@ -6,12 +6,18 @@ from collections.abc import Iterator
 
 from joulemill.figure import Basis
 from joulemill.ledger.account import Account
+from joulemill.ledger.client import is_closed
 from joulemill.ledger.continuity import outages
 from joulemill.ledger.record import Outcome, RunRecord
+from joulemill.ledger.serving_state import overload
 from joulemill.reports import document as doc
+from joulemill.reports.run_facts import status as run_status
 
 #: Usage and the server's own counters may part by this much before it is told (requests that straddle a scrape).
 MISMATCH_RATIO = 0.01
+#: The window of a closed loop may end this much of the load, and so long, before its end without a word. Assumed.
+LOST_RATIO, LOST_S = 0.2, 5.0
+_ENDED = {"failed": "failed", "interrupted": "was interrupted"}
 #: Share of one core that metering may take before it is told: it draws power on the machine that it measures.
 METERING_CORE_RATIO = 0.01
 
@@ -22,14 +28,17 @@ def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: do
 
 
 def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
-    if record.status != "complete":
-        yield f"The run was {record.status}: {record.status_reason or 'no reason given'}. What was measured is kept."
+    status, reason = run_status(record)
+    if status != "complete":
+        ended = _ENDED.get(status, f"was {status}")
+        yield f"The run {ended}: {reason or 'no reason given'}. What was measured is kept."
     broken = outages(record)
-    if broken:
+    if broken and status == record.status:
         yield f"The server was not one and the same all the time: {'; '.join(o.text for o in broken)}."
     told = counted.tokens.caching.finding() if counted.tokens and counted.tokens.caching else None
     if told is not None:
         yield f"The load met a cache of its own prompts: {told.detail}."
+    yield from _of_load(record, counted)
     failed = {k: v for k, v in counted.load_latency.by_outcome.items() if k != Outcome.OK and v}
     if failed:
         yield "Some requests failed: " + ", ".join(f"{v} {k}" for k, v in failed.items()) + "."
@@ -37,11 +46,31 @@ def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
         yield f"The window was not steady: {counted.window.note}."
 
 
+def _of_load(record: RunRecord, counted: Account) -> Iterator[str]:
+    """What the load was to the server: too much, or only for a part of the time."""
+    window, phase = counted.window, record.phase("load")
+    excess = overload(record, window)
+    if excess is not None:
+        yield (
+            f"The server was overloaded: {excess.offered_req_s:.3g} requests a second were due and "
+            f"{excess.served_req_s:.3g} ended, so the queue grew, and latencies with it: they are of this run's length."
+        )
+    if window is None or phase is None or phase.end_mono_s is None or not is_closed(record):
+        return
+    length_s = phase.end_mono_s - phase.start_mono_s
+    if phase.end_mono_s - window.end_s > LOST_RATIO * length_s and phase.end_mono_s > window.end_s + LOST_S:
+        yield (
+            f"The window ends {window.end_s - phase.start_mono_s:.1f} s into {length_s:.1f} s of load: "
+            "from then on not all slots were busy."
+        )
+
+
 def _of_client(client: doc.Client) -> Iterator[str]:
     said = "; ".join(client.reasons)
-    if client.bottleneck:
+    if not client.valid:
         yield f"The client was the bottleneck; rate and latencies are not the server's: {said}."
-    elif not client.valid:
+    elif client.late:
+        said = "; ".join(client.late)
         share = "" if client.lateness_ratio is None else f" ({client.lateness_ratio:.1%} of a request's time)"
         yield f"The client was late, so latencies hold some of its own time; the rate is the server's{share}: {said}."
     if client.machine_quiet is False:

@@ -195,7 +195,7 @@ def faults_of(report: Report) -> tuple[str, ...]:
     found = []
     if report.status != "complete":
         found.append(f"the run was {report.status} ({report.status_reason or 'no reason given'})")
-    if report.client.bottleneck:
+    if not report.client.valid:
         found.append("the client was the bottleneck: " + "; ".join(report.client.reasons))
     if (report.tokens.cached_unexplained_ratio or 0.0) > UNEXPLAINED_RATIO:
         found.append(
@@ -221,7 +221,7 @@ def _window_faults(report: Report) -> list[str]:
 
 def _notes(report: Report) -> tuple[str, ...]:
     found = []
-    if not report.client.valid and not report.client.bottleneck:
+    if report.client.late:
         found.append("the client was late: " + "; ".join(report.client.reasons))
     if report.client.machine_quiet is False:
         found.append("the machine was not quiet")

@@ -72,7 +72,9 @@ class _Run:
     @property
     def fault(self) -> str | None:
         """Why its figures are not of a server at rest; None where they are."""
-        if self.report.client.bottleneck:
+        if self.report.status != "complete":
+            return f"it {self.report.status}: {self.report.status_reason}"
+        if not self.report.client.valid:
             return "the client was the bottleneck"
         return None if self.report.window.steady else "its window was not steady"
 
@@ -134,7 +136,7 @@ def _point(about: dict[str, object], runs: Sequence[_Run], figures: Sequence[Fig
     names = Counter(r.report.binding.name for r in runs)
     rate, joules, ttft, tpot, requests = figures
     bound = names.most_common(1)[0][0] if names else "unknown"
-    valid = not any(r.report.client.bottleneck for r in runs)
+    valid = all(r.report.client.valid for r in runs)
     out = tuple(f"{r.name}: {r.fault}" for r in every if r not in runs)
     return Point(str(about["label"]), x, len(runs), rate, joules, ttft, tpot, requests, bound, valid, left_out=out)
 

@@ -46,7 +46,7 @@ class Ask:
 
     ``ignore_eos`` and ``cache_prompt`` are extensions of vLLM, SGLang and llama.cpp: False and None leave them out,
     as servers that do not know them may refuse them (``EndpointFacts.takes_ignore_eos``). ``extra`` is merged into
-    the body last.
+    the body last. ``history``: (role, text) of the turns before, for chat.
     """
 
     text: str
@@ -58,16 +58,18 @@ class Ask:
     stop: tuple[str, ...] = ()
     cache_prompt: bool | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[tuple[str, str], ...] = ()
 
     @property
     def prompt_byte(self) -> int:
         """Bytes of what is asked: a bound on the tokens that it can be."""
-        return len(self.text.encode("utf-8", "surrogatepass"))
+        return sum(len(text.encode("utf-8", "surrogatepass")) for text in (self.text, *(t for _, t in self.history)))
 
     def body(self, endpoint: Endpoint) -> bytes:
         """The request's JSON for ``endpoint``."""
         chat = endpoint.api == "chat"
-        body: dict[str, Any] = {"messages": [{"role": "user", "content": self.text}]} if chat else {"prompt": self.text}
+        messages = [{"role": role, "content": text} for role, text in (*self.history, ("user", self.text))]
+        body: dict[str, Any] = {"messages": messages} if chat else {"prompt": self.text}
         body |= {"model": endpoint.model, "max_tokens": self.max_tok, "temperature": self.temperature}
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         if self.ignore_eos:

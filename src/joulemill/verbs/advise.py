@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError
 from joulemill.streams import print_json
 from joulemill.units import parse_quantity
+
+if TYPE_CHECKING:
+    from joulemill.decisions.advise import Advice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +43,12 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.monitor.config import load_config
     from joulemill.monitor.history_read import Reader
 
-    if not args.days > 0:
-        raise InputError(f"--days {args.days:g}: it must be more than 0")
+    if not 0 < args.days < math.inf:
+        raise InputError(f"--days {args.days:g}: it must be a number of days, more than 0")
     config = load_config(args.config) if args.config else None
-    sites = {s.site: rates(s.pue_ratio, s.carbon_g_kwh, s.price_kwh) for s in (config.sites() if config else ())}
+    sites = {
+        s.site: rates(s.pue_ratio, s.carbon_g_kwh, s.price_kwh, s.currency) for s in (config.sites() if config else ())
+    }
     reader, now_s = Reader(args.store), time.time()
     try:
         found, why = advice(
@@ -55,12 +62,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({"advice": [asdict(a) for a in found], "reason": why})
         return 0
     for n, a in enumerate(found, start=1):
-        kwh = [x / 3.6e6 for x in (a.saved_j, a.low_j, a.high_j)]
-        saved = f"{kwh[0]:.3g} kWh a day ({kwh[1]:.3g} to {kwh[2]:.3g}), {a.basis}"
-        more = [f"{a.carbon_gco2e:.3g} gCO2e a day"] if a.carbon_gco2e is not None else []
-        more += [f"{a.cost_currency:.3g} a day in money"] if a.cost_currency is not None else []
-        told = ", ".join(([saved] if a.saved_j else []) + more)
-        sys.stdout.write(f"{n}. {a.kind}: {a.subject}: {a.text}\n   saves {told}\n")
+        sys.stdout.write(f"{n}. {a.kind}: {a.subject}: {a.text}\n   saves {_saved(a)}\n")
         sys.stdout.write(
             "".join(f"   - {e}\n" for e in a.evidence) + "".join(f"   - assumed: {e}\n" for e in a.assumed)
         )
@@ -69,8 +71,42 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _saved(a: Advice) -> str:
+    """The saving over the measured time, and a day's where at least a day was measured."""
+    from joulemill.decisions.advise import DAY_S
+
+    text = f"{_amounts(a)}, in the {_span(a.period_s)} that were measured"
+    if a.period_s > 1.5 * DAY_S:
+        text += f"; {_amounts(a.over(DAY_S))} a day"
+    elif a.period_s < DAY_S / 1.5:
+        text += "; too short a time to tell a day's"
+    return f"{text} ({a.basis})"
+
+
+def _amounts(a: Advice) -> str:
+    kwh = [_digits(x / 3.6e6) for x in (a.saved_j, a.low_j, a.high_j)]
+    parts = [f"{kwh[0]} kWh ({kwh[1]} to {kwh[2]})"] if a.saved_j else []
+    if a.carbon_gco2e is not None:
+        small = a.carbon_gco2e < 1000
+        parts.append(f"{_digits(a.carbon_gco2e if small else a.carbon_gco2e / 1000)} {'g' if small else 'kg'} CO2e")
+    if a.cost_currency is not None:
+        parts.append(f"{_digits(a.cost_currency)} {a.currency or '(the price has no currency)'}")
+    return ", ".join(parts)
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86_400:.1f} days"
+
+
+def _digits(value: float) -> str:
+    """Three digits without an exponent."""
+    places = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:,.{places}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.2g}"
+
+
 def _share(text: str, name: str) -> float:
     value = parse_quantity(text, "", name=name)
     if not 0 < value <= 1:
-        raise InputError(f"{name} {text}: it must lie between 0 and 100 %")
+        hint = f"did you mean {value:g}%? " if 1 < value <= 100 else ""
+        raise InputError(f"{name} {text}: {hint}It must be a share of more than 0 and at most 100%, such as 70% or 0.7")
     return value

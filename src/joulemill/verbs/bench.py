@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError
 from joulemill.streams import print_json
 from joulemill.units import parse_quantity
+from joulemill.verbs.find_rate import find_arguments, search_rate
 from joulemill.verbs.site import keep_grid, site_of
 from joulemill.verbs.sweep import run_several, sweep_arguments
 
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _server_arguments(parser.add_argument_group("server"))
     _load_arguments(parser.add_argument_group("load"))
     _account_arguments(parser.add_argument_group("energy, site, targets"))
-    sweep_arguments(parser.add_argument_group("several runs"))
+    several = parser.add_argument_group("several runs")
+    sweep_arguments(several)
+    find_arguments(several)
     out = parser.add_argument_group("results")
     out.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: a new one under runs/)")
     out.add_argument("--html", type=Path, metavar="FILE", help="also write the offline HTML page")
@@ -82,6 +85,15 @@ def _load_arguments(group: Any) -> None:
         "--burstiness", default="1", metavar="X", help="gaps of --rate: 1 Poisson, <1 bursty, inf constant"
     )
     group.add_argument("--trace", type=Path, metavar="FILE", help="replay CSV or JSONL: time, input and output tokens")
+    group.add_argument("--speed", default="1", metavar="X", help="replay --trace X times as fast (default: 1)")
+    group.add_argument(
+        "--length-scale", default="1", metavar="X[,Y]", help="factor of the trace's lengths, or of input and output"
+    )
+    group.add_argument("--turns", type=int, default=1, metavar="N", help="conversations of N turns in a closed loop")
+    group.add_argument("--think", default="0s", metavar="TIME", help="between an answer and the next turn")
+    group.add_argument(
+        "--until", metavar="X%", help="end once the rate's 95 %% interval is within X%% (at most --duration, 15 min)"
+    )
     group.add_argument("--duration", metavar="TIME", help="length of the load, e.g. 90s (default: 60 s)")
     group.add_argument("--requests", type=int, metavar="N", help="end after N requests")
     group.add_argument("--warmup", default="8s", metavar="TIME", help="first part of the load, left out (default: 8 s)")
@@ -125,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
     options, baseline = options_of(args), baseline_of(args.baseline)
     check_before(replace(options, out=None) if _several(args) else options)
     check_page(args.html)
+    if args.find_rate:
+        return search_rate(args, options)
     if _several(args):
         return run_several(args, options)
     _import_reports()
@@ -170,7 +184,10 @@ def _import_reports() -> None:
 
 
 def _several(args: argparse.Namespace) -> bool:
-    return bool(args.sweep or args.probe)
+    kinds = [bool(args.sweep), args.probe, args.find_rate]
+    if sum(kinds) > 1:
+        raise InputError("--sweep, --probe and --find-rate are kinds of series; give one of them")
+    return any(kinds)
 
 
 def _measure(options: BenchOptions) -> Path:
@@ -237,6 +254,7 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         quality_stated=stated,
         out=args.out,
         device=_device(args),
+        **_shape(args),
         salt=args.salt,
         metrics_url=args.metrics_url,
         headers=parse_headers(args.header),
@@ -246,6 +264,21 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         architecture_path=args.architecture,
         architecture=read_architecture(args.architecture),
     )
+
+
+def _shape(args: argparse.Namespace) -> dict[str, Any]:
+    """How a trace is changed, conversations, and when the load ends by itself."""
+    scales = [parse_quantity(word, "", name="--length-scale") for word in args.length_scale.split(",")]
+    if not 1 <= len(scales) <= 2:
+        raise InputError(f"--length-scale {args.length_scale!r}: write one factor, or two as INPUT,OUTPUT")
+    return {
+        "trace_speed_ratio": parse_quantity(args.speed, "", name="--speed"),
+        "input_scale_ratio": scales[0],
+        "output_scale_ratio": scales[-1],
+        "turns": args.turns,
+        "think_s": parse_quantity(args.think, "s", name="--think"),
+        "until_ratio": None if args.until is None else parse_quantity(args.until, "", name="--until"),
+    }
 
 
 def _seconds(text: str | None, name: str) -> float | None:

@@ -43,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", metavar="FILE", type=Path, help="keep the history in this SQLite file")
     parser.add_argument("--store-max", metavar="SIZE", default="2 GB", help="the file's bound (default: 2 GB)")
     parser.add_argument("--raw-days", metavar="N", type=float, default=1.0, help="keep single intervals so long")
+    parser.add_argument(
+        "--takeover", action="store_true",
+        help="keep the history also where another monitor does; that one then keeps nothing any more",
+    )  # fmt: skip
     parser.add_argument("--otlp", action="store_true", help="also export by OTLP (OTEL_EXPORTER_OTLP_ENDPOINT)")
     parser.add_argument("--for", dest="duration", metavar="TIME", help="end after this time, e.g. 60s (default: never)")
     parser.add_argument("--once", action="store_true", help="end when each target was scraped twice, and show it")
@@ -140,7 +144,7 @@ def _history(args: argparse.Namespace) -> History:
         raise InputError(f"--store-max {args.store_max}: it must be at least 1 MB, e.g. 2 GB")
     if not 0 < args.raw_days < math.inf:
         raise InputError(f"--raw-days {args.raw_days:g}: it must be a number of days, more than 0")
-    return History.open(args.store, max_bytes=int(most), raw_days=args.raw_days)
+    return History.open(args.store, max_bytes=int(most), raw_days=args.raw_days, takeover=args.takeover)
 
 
 def _app(monitor: Starting, history: History | None, token: str | None) -> Any:
@@ -185,7 +189,10 @@ async def _watch(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    tasks = [_monitored(source, until, stop, again)]
+    early = asyncio.Event()
+    if again is not None:  # one that comes while meters are opened is done after that
+        loop.add_signal_handler(signal.SIGHUP, early.set)
+    tasks = [_monitored(source, until, stop, again, early)]
     app, listener = served
     if listener is not None:
         from joulemill.monitor.serve import serve_on
@@ -200,14 +207,17 @@ async def _watch(
 
 
 async def _monitored(
-    source: Starting, until: tuple[float | None, bool], stop: asyncio.Event, again: Callable[[], MonitorConfig] | None
-) -> None:
+    source: Starting, until: tuple[float | None, bool], stop: asyncio.Event,
+    again: Callable[[], MonitorConfig] | None, early: asyncio.Event,
+) -> None:  # fmt: skip
     monitor = await source.opened(stop)
     if monitor is None:
         return
     loop = asyncio.get_running_loop()
     if again is not None:
         _on_hangup(loop, lambda: _reload(monitor, again))
+        if early.is_set():
+            await _reload(monitor, again)
     duration_s, once = until
     if duration_s is not None:
         loop.call_later(duration_s, stop.set)
