@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import math
+import random
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulemill.bench.folder import FILES, RunWriter, free_folder, read_run, write_run
-from joulemill.errors import InputError, MachineError
+from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.figure import Basis
 from joulemill.ledger.record import (
     Channel,
@@ -26,10 +28,11 @@ from joulemill.ledger.record import (
     Scope,
     ServerSample,
 )
+from tests.ledger.runs import steady_run
 
-numbers = st.floats(allow_nan=False, allow_infinity=False)
+numbers = st.floats(-1e12, 1e12)
 maybe = st.none() | numbers
-counts = st.none() | st.integers(0, 10**9)
+counts = st.none() | st.integers(0, 4_000_000)
 text = st.text(max_size=12)
 
 channels = st.builds(
@@ -50,7 +53,7 @@ records = st.builds(
     manifest=st.dictionaries(text, numbers | text, max_size=3).map(lambda m: {**m, "schema_version": 1}),
     channels=st.lists(channels, max_size=2).map(tuple),
     readings=st.lists(readings, max_size=4).map(tuple),
-    requests=st.lists(requests, max_size=3).map(tuple),
+    requests=st.lists(requests, max_size=3, unique_by=lambda r: r.id).map(tuple),
     server=st.lists(
         st.builds(ServerSample, numbers, numbers, st.dictionaries(text, numbers, max_size=2)), max_size=2
     ).map(tuple),
@@ -202,3 +205,100 @@ def test_a_free_folder_is_not_taken(tmp_path: Path) -> None:
     assert first.name == "19700101T000000Z"
     first.mkdir()
     assert free_folder(tmp_path, 0.0).name == "19700101T000000Z-2"
+
+
+# --- a folder that was cut, edited or copied in part -----------------------------------------------------------------
+def whole(path: Path) -> Path:
+    write_run(path, steady_run())
+    return path
+
+
+@pytest.mark.finding("F49")
+@pytest.mark.parametrize("name", ["requests", "readings", "server", "machine"])
+def test_a_folder_that_lost_rows_is_no_complete_run(name: str, tmp_path: Path) -> None:
+    file = whole(tmp_path / "r") / f"{name}.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    if not lines:
+        pytest.skip(f"this run has no {name}")
+    file.write_bytes(b"".join(lines[: len(lines) // 2]))
+    record = read_run(tmp_path / "r")
+    assert record.status == "interrupted"
+    assert f"{name}.jsonl holds {len(lines) // 2} of {len(lines)} rows" in str(record.status_reason)
+
+
+@pytest.mark.finding("F49")
+def test_a_file_that_was_deleted_is_told(tmp_path: Path) -> None:
+    (whole(tmp_path / "r") / "requests.jsonl").unlink()
+    assert "requests.jsonl holds 0 of" in str(read_run(tmp_path / "r").status_reason)
+
+
+@pytest.mark.finding("F49")
+def test_a_torn_line_of_a_complete_run_without_counts_is_told(tmp_path: Path) -> None:
+    """Runs of the first version have no counts; a line without its end shows the cut."""
+    path = whole(tmp_path / "r")
+    events = [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
+    (path / "events.jsonl").write_text(
+        "".join(json.dumps({k: v for k, v in e.items() if k != "rows"}) + "\n" for e in events)
+    )
+    assert read_run(path).status == "complete"
+    data = (path / "requests.jsonl").read_bytes()
+    (path / "requests.jsonl").write_bytes(data[:-20])
+    assert "requests.jsonl is torn" in str(read_run(path).status_reason)
+
+
+@pytest.mark.finding("F21")
+def test_requests_that_stand_twice_are_refused(tmp_path: Path) -> None:
+    file = whole(tmp_path / "r") / "requests.jsonl"
+    file.write_bytes(file.read_bytes() * 2)
+    with pytest.raises(InputError, match="stand in it twice"):
+        read_run(tmp_path / "r")
+
+
+BAD_VALUES = [None, True, "x", [], {}, -1, 1.5, float("nan"), float("inf"), 10**400, 2**62, "\x1b[31m"]
+
+
+@pytest.mark.finding("F49")
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_a_folder_holds_it_is_read_or_refused(seed: int, tmp_path: Path) -> None:
+    """Mutations of every file: a field of another kind, bytes cut, lines swapped."""
+    from joulemill.reports.analyse import analyse
+
+    path = whole(tmp_path / "r")
+    intact = {p.name: p.read_bytes() for p in path.iterdir()}
+    chance = random.Random(seed)
+    for _ in range(25):
+        name = chance.choice(sorted(intact))
+        (path / name).write_bytes(mutated(intact[name], chance))
+        with suppress(JoulemillError):
+            analyse(read_run(path))
+        (path / name).write_bytes(intact[name])
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    lines = data.splitlines(keepends=True)
+    kind = chance.choice(["cut", "value", "value", "value", "drop", "swap", "byte"])
+    if not lines or kind == "cut":
+        return data[: chance.randrange(len(data) + 1)]
+    at = chance.randrange(len(lines))
+    if kind == "drop":
+        return b"".join(lines[:at] + lines[at + 1 :])
+    if kind == "swap":
+        chance.shuffle(lines)
+        return b"".join(lines)
+    if kind == "byte":
+        spot = chance.randrange(len(data))
+        return data[:spot] + bytes([chance.randrange(256)]) + data[spot + 1 :]
+    try:
+        row = json.loads(data if data[:2] == b"{\n" else lines[at])
+    except ValueError:
+        return data[::-1]
+    place = row
+    while True:
+        key = chance.choice(sorted(place)) if place else "x"
+        if isinstance(place.get(key), dict) and place[key] and chance.random() < 0.7:
+            place = place[key]
+            continue
+        place[key] = chance.choice(BAD_VALUES)
+        break
+    text = json.dumps(row).encode() + b"\n"
+    return text if data[:2] == b"{\n" else b"".join([*lines[:at], text, *lines[at + 1 :]])

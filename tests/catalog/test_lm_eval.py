@@ -112,3 +112,11 @@ def test_broken_files_say_so(text: str, tmp_path: Path) -> None:
         load_lm_eval(file)
     with pytest.raises(InputError, match="cannot be read"):
         load_lm_eval(tmp_path / "none.json")
+
+
+@pytest.mark.finding("F44")
+@pytest.mark.parametrize("stderr", [5e-324, 1e-200, 0.0, -1.0, 1e5, "N/A", None])
+def test_a_standard_error_that_cannot_be_tells_no_number_of_questions(stderr: object) -> None:
+    raw = {"results": {"gsm8k": {"exact_match,none": 0.5, "exact_match_stderr,none": stderr}}}
+    with pytest.raises(InputError, match="how many questions"):
+        parse_lm_eval(raw, "r.json")

@@ -74,3 +74,26 @@ def test_a_torn_last_line_is_left_out_but_a_broken_middle_is_not(tmp_path: Path)
     file.write_text("{broken\n" + file.read_text())
     with pytest.raises(InputError, match="line 1"):
         open_meters([f"replay:{run}"], MeterContext())
+
+
+@pytest.mark.finding("F49")
+@pytest.mark.parametrize("file", ["channels.jsonl", "readings.jsonl"])
+@pytest.mark.parametrize(
+    "line",
+    [b"null", b"[]", b"5", b'{"id": 1}', b'{"channel": "x"}', b"[" * 50_000, b'{"t_mono_s": NaN}', b"\xff\xfe", b"{}"],
+)
+def test_a_line_that_is_no_row_is_named(file: str, line: bytes, tmp_path: Path) -> None:
+    path = recorded(tmp_path / "run") / file
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    with pytest.raises(InputError, match="line 1"):
+        open_meters([f"replay:{tmp_path / 'run'}"], MeterContext())
+
+
+@pytest.mark.finding("F49")
+@pytest.mark.parametrize("value", ["NaN", "1e400", "1e300", '"x"', "true", "[1]"])
+def test_a_reading_that_is_no_number_of_a_run_is_named(value: str, tmp_path: Path) -> None:
+    path = recorded(tmp_path / "run") / "readings.jsonl"
+    bad = f'{{"channel": "{CHANNEL.id}", "t_mono_s": 5000, "t_wall_s": 1.6e9, "value": {value}}}\n'
+    path.write_bytes(bad.encode() + path.read_bytes())
+    with pytest.raises(InputError, match="line 1"):
+        open_meters([f"replay:{tmp_path / 'run'}"], MeterContext())

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from joulemill.bench.private import open_private, private_folder, write_private
-from joulemill.bench.reading import SCHEMA_VERSION, read_run
+from joulemill.bench.reading import ROWS, SCHEMA_VERSION, read_run
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import (
     Channel,
@@ -42,6 +42,8 @@ __all__ = ["FILES", "SCHEMA_VERSION", "RunWriter", "free_folder", "read_run", "w
 
 #: At most this long between a line and its being handed to the operating system.
 FLUSH_S = 1.0
+#: The end mark's place in the queue: it is written into events.jsonl with the counts of rows.
+STATUS = "status"
 FILES = ("channels", "readings", "requests", "server", "machine", "quality", "events")
 _FIELDS: dict[type, tuple[str, ...]] = {
     kind: tuple(f.name for f in fields(kind))
@@ -87,6 +89,7 @@ class RunWriter:
         # Folders that this run makes: the only ones that it may take away again.
         self._made = [p for p in (path, path.parent) if not p.exists()]
         self._rows: queue.SimpleQueue[tuple[str, Row] | None] = queue.SimpleQueue()
+        self._counts: dict[str, int] = dict.fromkeys(ROWS, 0)
         self._fault: OSError | None = None
         self._closed = False
         try:
@@ -144,8 +147,8 @@ class RunWriter:
         self.event("phase_end", name=name, t_mono_s=t_mono_s)
 
     def status(self, status: str, reason: str | None) -> None:
-        """How the run ended. Without it a run that is read counts as interrupted."""
-        self.event("status", status=status, reason=reason)
+        """How the run ended, with how many rows each file holds. Without it a run counts as interrupted."""
+        self._rows.put((STATUS, {"kind": "status", "status": status, "reason": reason}))
 
     def event(self, kind: str, **content: Any) -> None:
         """Anything else that happened; ``kind`` says what."""
@@ -197,8 +200,11 @@ class RunWriter:
     def _keep(self, name: str, row: Row) -> None:
         if not name or self._fault is not None:
             return
+        if name == STATUS:  # by now every row before it is written, and counted
+            name, row = "events", {**row, "rows": dict(self._counts)}  # type: ignore[dict-item]
         try:
             self._files[name].write(encoded(row) + "\n")
+            self._counts[name] = self._counts.get(name, 0) + 1
         except OSError as fault:
             self._fault = fault
         except (ValueError, TypeError, RecursionError) as fault:  # NaN: keep that it was there, and all else

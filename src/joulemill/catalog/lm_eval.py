@@ -20,6 +20,8 @@ PREFIX = "lm-eval:"
 #: Metrics that are a share of right answers, the first wins.
 METRICS = ("exact_match", "acc", "acc_norm", "pass@1", "prompt_level_strict_acc")
 MOST_BYTES = 64_000_000
+#: No set of questions is larger. Assumed.
+MOST_QUESTIONS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +101,23 @@ def _of_metric(name: str, row: Mapping[str, Any], key: str, counted: Any, origin
         raise InputError(f"{where} is {row[key]!r}, no share between 0 and 1")
     metric, _, chosen = key.partition(",")
     stated = _number(row.get(f"{metric}_stderr,{chosen}" if chosen else f"{metric}_stderr"))
+    stated = stated if stated is not None and 0.0 <= stated <= 0.5 else None  # a share scatters by no more
     spread = accuracy * (1.0 - accuracy)
     questions = _questions(counted)
-    if questions is None and stated and spread > 0.0:
+    if questions is None and stated is not None and spread > 0.0 and stated**2 * MOST_QUESTIONS > spread:
         questions = round(spread / stated**2) + 1  # the harness divides the sample variance by the questions
     if questions is None or questions < 1:
         raise InputError(f"{where}: how many questions were asked is not in the file (n-samples); use a newer lm-eval")
-    stderr = stated if stated is not None and stated >= 0.0 else math.sqrt(spread / questions)
+    stderr = stated if stated is not None else math.sqrt(spread / questions)
     return TaskScore(name, accuracy, stderr, questions, key)
 
 
 def _questions(counted: Any) -> int | None:
     found = counted.get("effective", counted.get("original")) if isinstance(counted, dict) else counted
-    return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found < 10**9 else None
+    return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found < MOST_QUESTIONS else None
 
 
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if abs(value) < 1e6 and math.isfinite(value) else None
+    return float(value) if abs(value) < 1e6 else None

@@ -28,7 +28,7 @@ RULE = "the whole run, from the start to the end that the file states, ramp and 
 class Summary:
     """A run's span and its totals as a file states them.
 
-    load         the phase of the load;  output_tok, prompt_tok   tokens of the whole span;  request_count  finished
+    load   the phase of the load;  output_tok, prompt_tok   tokens of the whole span;  request_count   finished ones
     """
 
     load: Phase

@@ -5,15 +5,16 @@ SPEC: ``replay:RUN``, the folder that ``joulemill bench`` wrote. Whatever stands
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from joulemill.errors import InputError
-from joulemill.figure import Basis
-from joulemill.ledger.record import Channel, Quantity, Reading, Scope
+from joulemill.ledger.record import Channel, Reading
 from joulemill.meters.meter import Meter, MeterContext, Spec
+from joulemill.recording.rows import rows_of
+
+T = TypeVar("T")
 
 
 class ReplayMeter:
@@ -52,37 +53,16 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     folder = Path(spec.target)
     if not spec.target or not folder.is_dir():
         raise InputError(f"--meter {spec.text}: {spec.target or 'nothing'} is no run folder; say replay:FOLDER")
-    channels = tuple(replace(_channel(row), meter=spec.text) for row in _rows(folder / "channels.jsonl"))
-    readings = [_made(Reading, row) for row in _rows(folder / "readings.jsonl")]
+    channels = tuple(replace(c, meter=spec.text) for c in _rows(folder / "channels.jsonl", Channel))
     known = {c.id for c in channels}
-    readings = [r for r in readings if r.channel in known]
+    readings = [r for r in _rows(folder / "readings.jsonl", Reading) if r.channel in known]
     if not readings:
         raise InputError(f"--meter {spec.text}: the run in {folder} has no readings to replay")
     return ReplayMeter(channels, readings, context)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Objects of a JSONL file; a torn last line is left out."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; is it a run folder?") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise InputError(f"{path}, line {number}: {error}") from error
-    return found
-
-
-def _channel(row: dict[str, Any]) -> Channel:
-    kinds = {"scope": Scope(row["scope"]), "quantity": Quantity(row["quantity"]), "basis": Basis(row["basis"])}
-    channel: Channel = _made(Channel, {**row, **kinds, "includes": tuple(row.get("includes", ()))})
-    return channel
-
-
-def _made(kind: type[Any], row: dict[str, Any]) -> Any:
-    names = {f.name for f in fields(kind)}
-    return kind(**{k: v for k, v in row.items() if k in names})
+def _rows(path: Path, kind: type[T]) -> list[T]:
+    """Rows of a JSONL file, checked; a torn last line is left out. Raises InputError with the line that is wrong."""
+    if not path.is_file():
+        raise InputError(f"{path} cannot be read: no such file; is it a run folder?")
+    return list(rows_of(path, kind))

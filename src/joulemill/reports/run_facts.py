@@ -210,7 +210,7 @@ def hardware_name(told: Mapping[str, Any]) -> str | None:
     """The accelerator that was named, else this machine's CPU where the server was our own."""
     device = told.get("device")
     if device:
-        return f"{device.get('count') or 1} x {device['name']}"
+        return f"{device.get('count') or 1} x {device.get('name') or 'a device without a name'}"
     if (told.get("server") or {}).get("embedded"):
         machine = told.get("machine") or {}
         threads = (told.get("model") or {}).get("threads")

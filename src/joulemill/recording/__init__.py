@@ -1,0 +1,1 @@
+"""Run folders on disk: what their files may hold, checked as it is read."""
