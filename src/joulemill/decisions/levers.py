@@ -276,11 +276,11 @@ def distinct(found: Sequence[Combination], most_count: int) -> tuple[Combination
 def by_use(effects: Sequence[Effect]) -> list[Effect]:
     """Effects from the most useful down: by J/token, and by J/request where a lever changes how long answers are."""
 
-    def use(e: Effect) -> float:
+    def change_ratio(e: Effect) -> float:
         change = e.request_change if e.lever.family == "length" else e.energy_change
         return math.inf if change is None or change.value is None else change.value
 
-    return sorted(effects, key=use)
+    return sorted(effects, key=change_ratio)
 
 
 def first_of_each_idea(effects: Sequence[Effect]) -> list[Effect]:
