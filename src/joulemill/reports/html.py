@@ -107,7 +107,8 @@ def _tables(report: Report) -> dict[str, Any]:
     steady = "steady" if window.steady else "not steady"
     return {
         "binding_title": title(binding.name),
-        "binding_text": binding.explanation + (f" {binding.would_decide}" if binding.would_decide else ""),
+        "binding_text": binding.explanation
+        + (f" What would decide: {binding.would_decide}" if binding.would_decide else ""),
         "unknown_ceilings": ", ".join(title(n) for n in binding.unknown),
         "joules_note": "; ".join(report.energy.reasons),
         "window_text": f"Window {window.start_s:.1f}–{window.end_s:.1f} s, {steady}: {window.rule} {window.note or ''}",

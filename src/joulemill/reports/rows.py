@@ -154,7 +154,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def tokens(report: Report) -> list[tuple[str, str]]:
     """Tokens and requests as text."""
     seen, asked = report.tokens, report.requests
-    mismatch = "no counters to check against" if seen.mismatch_ratio is None else percent(seen.mismatch_ratio, 2)
+    mismatch = _mismatch(report) if seen.mismatch_ratio is None else percent(seen.mismatch_ratio, 2)
     ends = ", ".join(f"{name} {count}" for name, count in asked.by_outcome.items()) or "–"
     return [
         ("output tokens in the window", f"{seen.output:,}"),
@@ -230,3 +230,10 @@ def _client(report: Report) -> str:
     if not client.valid:
         return "the BOTTLENECK: " + "; ".join(client.reasons)
     return f"late, which its latencies hold: {'; '.join(client.late)}" if client.late else "on time"
+
+
+def _mismatch(report: Report) -> str:
+    """Why usage and counters were not compared: there are none, or they hold requests that are not the load's."""
+    if report.tokens.by_metrics.get("output_tok") is None:
+        return "no counters to check against"
+    return "not compared: a request was under way when the load began or ended, so the counters hold part of it"

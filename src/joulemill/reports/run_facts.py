@@ -195,6 +195,8 @@ def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any
         model |= {"file": header.get("file"), "weight_byte": header.get("weight_byte")}
     if server.get("embedded"):
         server["version"] = model.pop("served_by", None) or server.get("version")
+    if told.get("precision"):
+        model["precision"] = told["precision"]
     created = told.get("created_wall_s")
     return {
         "model": model,
