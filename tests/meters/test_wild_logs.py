@@ -355,6 +355,13 @@ def test_amd_smi_monitor_and_metric(tmp_path: Path, context: MeterContext, told:
     assert told == []
 
 
+def test_a_table_of_ones_own_with_a_column_power(tmp_path: Path, context: MeterContext) -> None:
+    path = put(tmp_path / "own.csv", f"timestamp,gpu,power\n{NOON},0,300.5\n{NOON + 1},0,301.5\n")
+    own = whole(opened(path, context, ",value=power,unit=W,scope=device,device=0"))
+    assert [(r.channel, r.value) for r in own] == [("file:0:power-power", 300.5), ("file:0:power-power", 301.5)]
+    assert {c.device for c in opened(path, context, "").channels()} == {"0"}
+
+
 # --- values that cannot be ---------------------------------------------------------------------------------------
 
 
@@ -386,6 +393,8 @@ def test_an_impossible_cell_is_unknown_and_the_rest_stays(
         ("timestamp, index, temperature.gpu\n2026/01/31 12:00:00.100, 0, 60\n", "no column of watts or joules"),
         ("timestamp, index, power.draw [W]\n2026/01/31 12:00:00.100, 0, [N/A]\n", "no power in .* can be used"),
         ("2026/01/31 12:00:00.100, 0, 300.00 W\n", "leave out nvidia-smi's noheader"),
+        ("index, power.draw [W]\n0, 300.00 W\n", "no header with a 'timestamp' column"),
+        ("gpu,xcp,power_usage\n0,0,650\n", "amd-smi writes one with --csv -w 1"),
         ("timestamp, index, power.draw [W]\nnothing\n", "line 2: 1 cells under 3 headings"),
         ("", "is empty; start what writes it first .*stdbuf -oL"),
         ("\0\0\0\0", "is empty"),

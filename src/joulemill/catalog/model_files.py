@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _is_deep(config: dict[str, Any]) -> bool:
     return True
 
 
-def model_from_config(config: dict[str, Any], *, approximate: bool = False) -> tuple[Architecture, Precision]:
+def model_from_config(config: Mapping[str, Any], *, approximate: bool = False) -> tuple[Architecture, Precision]:
     """What a published config describes, with what the engines take for fields that it leaves out.
 
     Raises InputError where it is not understood (``approximate``: as far as it can be) or contradicts itself.

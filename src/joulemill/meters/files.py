@@ -222,7 +222,10 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     path = Path(spec.target)
     try:
         head = _head(path, spec, context)
-        form = spec.option("format", _guess(head), FORMATS)
+        guess = _guess(head)
+        if guess == AMD_SMI.program and "value" in spec.options:  # a table of the user's own that has such a column
+            guess = "csv"
+        form = spec.option("format", guess, FORMATS)
         return FileMeter(path, _parser(form, spec), spec, context)
     except OSError as error:
         raise InputError(f"--meter {spec.text}: {path} cannot be read: {error.strerror or error}") from error

@@ -11,6 +11,7 @@ from typing import Any
 from joulemill.decisions.lever_case import Outcome
 from joulemill.decisions.levers import Effect, first_of_each_idea
 from joulemill.reports.levers_question import LeversAnswer
+from joulemill.reports.levers_start import start_of
 from joulemill.reports.wording import digits, quantity
 
 MOST_SHOWN = 3
@@ -61,6 +62,8 @@ def _tokens(found: LeversAnswer) -> tuple[float, str]:
 
 def _saving(found: LeversAnswer, e: Effect, after: Outcome, tokens: float, period: str) -> Saving:
     before = found.study.before
+    start = start_of(found.report, before)
+    tokens *= 1.0 if start is None else start.energy_ratio  # measured joules × the change that is predicted
     site = found.answer.question.place()
     money = None
     if before.cost_currency_tok is not None and after.cost_currency_tok is not None:

@@ -147,9 +147,7 @@ def _lines(found: LeversAnswer) -> Iterator[str]:
         yield from (s.line() for s in saved)
         yield ""
     yield "Together, ideas that differ (one joint prediction each; in brackets the single effects multiplied)"
-    yield from (_joint(c) for c in distinct(study.combinations, MOST_TOGETHER_SHOWN))
-    yield "Together (one joint prediction each; in brackets what the single effects multiplied would say)"
-    yield from (_joint(c, start) for c in study.combinations[:5] if c.names)
+    yield from (_joint(c, start) for c in distinct(study.combinations, MOST_TOGETHER_SHOWN))
     yield "No other beats these in J/token, tok/s and time a token at once:"
     yield from (_point(c, start) for c in study.front[:8])
     yield ""

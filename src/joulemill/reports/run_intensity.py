@@ -22,11 +22,12 @@ from joulemill.ledger.account import Account
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
 from joulemill.physics.architecture import Architecture
-from joulemill.physics.architecture_config import architecture_from_config
 from joulemill.physics.architecture_gguf import architecture_from_gguf, precision_from_gguf
 from joulemill.physics.precision import Precision
-from joulemill.physics.precision_config import precision_from_config
 from joulemill.physics.work import Work, decode_step, kv_sequence_byte, prefill_step, step_work
+
+#: Longer reasons are cut.
+LONGEST_REASON = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,9 @@ def _stated_architecture(manifest: Mapping[str, Any], name: str) -> tuple[Archit
     """By the config.json that the run keeps, else by the model's name."""
     config = manifest.get("architecture")
     if isinstance(config, Mapping):
-        return architecture_from_config(config), precision_from_config(config), "the config.json that was stated"
+        from joulemill.catalog.model_files import model_from_config
+
+        return *model_from_config(config), "the config.json that was stated"
     if not name:
         raise InputError("the run does not name its model")
     from joulemill.catalog.models import find_named_model
@@ -192,9 +195,14 @@ def run_intensity(record: RunRecord, account: Account) -> Intensity:
     try:
         model, precision, source = model_of(record.manifest)
     except InputError as fault:
-        return unknown_intensity(f"the model's architecture is unknown: {fault}", load)
+        return unknown_intensity(f"the model's architecture is unknown: {_cut(str(fault))}", load)
     found = intensity(model, precision, load, f"architecture ({source}) at the measured load")
     return replace(found, arithmetic="int8") if _quantised(record.manifest) else found
+
+
+def _cut(text: str) -> str:
+    """A message may repeat the name that a server gave; it stands in many reasons."""
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 
 
 def _quantised(manifest: Mapping[str, Any]) -> bool:
