@@ -104,7 +104,6 @@ class Monitor:
             for name, result in results.items():
                 target = plan.wanted[name]
                 fresh[name] = Watched(target, self._meters(target, result), plan.sites[target.site])
-            # Two targets on one meter would count its joules twice.
             owners = {f"target {n!r}": w.meters.opened for n, w in (*plan.kept.items(), *fresh.items())}
             check_owners(owners | {f"site {n!r}": f.meters.opened for n, f in metered.items()})
         except BaseException:
@@ -138,9 +137,8 @@ class Monitor:
         expected = None if target.devices_count is None else {Scope.DEVICE: target.devices_count}
         key = node_key(target.node, target.meters, target.name)
         chassis = replace(chassis_of(target.device), others=self._holding.others(key, target.name))
-        return TargetMeters(
-            opened.meters, self._config.meter_period_s, kept_s, expected, chassis=chassis, unopened=opened.dead
-        )
+        period_s, dead = self._config.meter_period_s, opened.dead
+        return TargetMeters(opened.meters, period_s, kept_s, expected, chassis=chassis, unopened=dead)
 
     async def _reopen(self) -> float:
         """Try dead meters again."""
@@ -353,7 +351,9 @@ class Monitor:
                     sample = await watched.sample(session, self._config.timeout_s)
             except Exception as fault:
                 sample = watched.failed(reason_of(fault))
-            await stopped(stop, watched.meters.settle_s if sample.error is None else 0.0)
+            settled_s = time.monotonic() + (watched.meters.settle_s if sample.error is None else 0.0)
+            await watched.prepared(sample, stop)
+            await stopped(stop, settled_s - time.monotonic())
             self._step(watched, lambda: watched.account(sample))  # noqa: B023
             due_s = max(due_s + self._wait_s(watched.failures), time.monotonic())
 

@@ -59,7 +59,7 @@ def figures(report: Report) -> list[tuple[str, Figure]]:
         ("accuracy", report.quality.accuracy),
         (
             "output tokens in accepted answers",
-            report.quality.accepted_token_ratio or unknown("1", "no quality set was asked"),
+            report.quality.accepted_token_ratio or unknown("1", report.quality.accuracy.reason or "not asked here"),
         ),
         ("carbon per output token", energy.carbon_gco2e_tok),
         ("cost per output token", energy.cost_currency_tok),
