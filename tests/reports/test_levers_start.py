@@ -21,11 +21,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_measured_figures_come_first_and_the_gap_is_said(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["levers", str(run)])
     shown = capsys.readouterr().out
-    measured, predicted = (
-        shown.index("before, as measured: 3.75 J/tok at the node, 80.0 tok/s"),
-        shown.index("predicted:"),
-    )
-    assert measured < predicted < shown.index("MIND: the run's rate")
+    places = [shown.index(t) for t in ("before, as measured: 3.7", "80.0 tok/s", "predicted:", "MIND: the run's rate")]
+    assert places == sorted(places)
     assert "Rank the levers by their relative changes only" in shown
 
 

@@ -236,12 +236,7 @@ def plausible_record(record: RunRecord) -> RunRecord:
 
     For those who look at readings themselves. ``ledger.account`` takes the record as it was written.
     """
-    of = {c.id: (c.quantity, c.scope) for c in record.channels}
-    faults = {
-        i: fault
-        for i, r in enumerate(record.readings)
-        if r.value is not None and r.channel in of and (fault := _fault_of(r, *of[r.channel])) is not None
-    }
+    faults = _faults(record)
     if not faults:
         return record
     readings = (
@@ -251,8 +246,18 @@ def plausible_record(record: RunRecord) -> RunRecord:
     return replace(record, readings=tuple(readings))
 
 
-def _fault_of(r: Reading, quantity: Quantity, scope: Scope) -> Reason | None:
-    return reading_fault(quantity, r.value, scope=scope)
+def _faults(record: RunRecord) -> dict[int, Reason]:
+    """Why readings of ``record`` cannot be, by place."""
+    places: dict[str, list[int]] = {}
+    for i, r in enumerate(record.readings):
+        if r.value is not None:
+            places.setdefault(r.channel, []).append(i)
+    faults: dict[int, Reason] = {}
+    for c in record.channels:
+        where = places.get(c.id, [])
+        for reason, mask in reading_faults(c.quantity, numbers(record.readings[i].value for i in where), scope=c.scope):
+            faults |= {where[k]: reason for k in np.flatnonzero(mask)}
+    return faults
 
 
 def power_limits_w(channels: Iterable[Channel], readings: Iterable[Reading]) -> dict[str, float]:

@@ -172,15 +172,15 @@ def _clean(channel: Channel, readings: Sequence[Reading], limit_w: float | None)
     order = np.lexsort((v, t))
     findings += _out_of_order(channel, t, len(readings)) if np.any(np.diff(t) < 0.0) else []
     t, v = t[order], v[order]
-    again = np.concatenate(([False], np.diff(t) == 0.0)) if len(t) else np.zeros(0, dtype=np.bool_)
-    if again.any():
-        findings += _repeats(channel, v, again)
-    t, v = t[~again], v[~again]
     if channel.scope is Scope.DEVICE and identity_of(channel.device) is Identity.NONE and interleaved(t):
         detail = (
             f"readings of {channel.device!r} come in bursts, as those of several boards do: log their UUID or index"
         )
         findings.append(Finding(Reason.NO_IDENTITY, channel.id, detail, fatal=True))
+    again = np.concatenate(([False], np.diff(t) == 0.0)) if len(t) else np.zeros(0, dtype=np.bool_)
+    if again.any():
+        findings += _repeats(channel, v, again)
+    t, v = t[~again], v[~again]
     clean = _Clean(t, v, tuple(sorted(failed)), tuple(findings), examples, limit_w)
     return clean.without(_asleep(channel, v)) if channel.quantity is Quantity.POWER else clean
 

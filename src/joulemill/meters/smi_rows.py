@@ -13,7 +13,7 @@ from datetime import tzinfo
 
 from joulemill.ledger.record import Quantity, Scope
 from joulemill.meters.cells import Header, ending, number
-from joulemill.meters.rows import NO_NAME, Point, Series, point
+from joulemill.meters.rows import NO_NAME, Boards, Point, Series, point
 from joulemill.meters.timestamps import unix_s
 
 _UNIT = re.compile(r"\s?[\[(]([^\[\]()]{0,20})[\])]$")
@@ -113,8 +113,9 @@ def dialect_of(line: str) -> SmiDialect | None:
 class SmiRows:
     """Parses one program's log. A header may come again, with other columns too."""
 
-    def __init__(self, dialect: SmiDialect, where: tzinfo | None) -> None:
+    def __init__(self, dialect: SmiDialect, where: tzinfo | None, boards: Boards | None = None) -> None:
         self._dialect, self._where = dialect, where
+        self.boards = boards or Boards()
         self._headers: list[_Columns] = []
         self._before: list[str] = []
         self._units: dict[str, str] = {}
@@ -130,9 +131,10 @@ class SmiRows:
             return []
         t = unix_s(row["timestamp"], self._where)
         device = self._device(row)
-        points = [self._point(device, t, f, row[f], columns.units[f]) for f in self._taken(columns)]
         self._before = cells
-        return points
+        if not self.boards.takes(device, tuple(row[k] for k in self._dialect.identity if _says(row.get(k, "")))):
+            return []
+        return [self._point(device, t, f, row[f], columns.units[f]) for f in self._taken(columns)]
 
     def whole(self, line: str) -> bool:
         """Whether a line without an end has all of its last cell, by the row before."""

@@ -10,6 +10,7 @@ from joulemill.figure import Figure
 from joulemill.reports import pictures, rows
 from joulemill.reports.document import Report
 from joulemill.reports.wording import interval, percent, quantity, title
+from joulemill.streams import printable
 
 
 def render(report: Report, extra_cards: Sequence[Mapping[str, str]] = ()) -> str:
@@ -28,7 +29,7 @@ def render(report: Report, extra_cards: Sequence[Mapping[str, str]] = ()) -> str
         view[name] = Markup(view[name])
     view["latencies"] = [Markup(p) for p in view["latencies"]]
     view["extra_cards"] = [{**c, "body": Markup(c["body"])} for c in extra_cards]
-    return environment.get_template("report.html.j2").render(view)
+    return printable(environment.get_template("report.html.j2").render(view))
 
 
 def _view(report: Report) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def figures(report: Report) -> list[tuple[str, Figure]]:
         ("accuracy", report.quality.accuracy),
         (
             "output tokens in accepted answers",
-            report.quality.accepted_token_ratio or unknown("1", "no quality set was asked"),
+            report.quality.accepted_token_ratio or unknown("1", report.quality.accuracy.reason or "not asked here"),
         ),
         ("carbon per output token", energy.carbon_gco2e_tok),
         ("cost per output token", energy.cost_currency_tok),
@@ -202,6 +202,13 @@ def slo_text(report: Report) -> str:
     if not targets:
         return "No latency targets were stated: every finished request counts as good."
     return f"Targets: {', '.join(targets)}; met by {percent(slo.get('attained_ratio'), 1)} of requests."
+
+
+def load_lines(report: Report) -> list[str]:
+    """What to know of latencies: the targets, how the load began, and the command that makes the run again."""
+    load = report.conditions.get("load") or {}
+    named = [f"{n}: {load[k]}" for n, k in (("load", "start"), ("again", "command")) if load.get(k)]
+    return [slo_text(report), *named]
 
 
 def stated(report: Report) -> list[tuple[str, Figure]]:

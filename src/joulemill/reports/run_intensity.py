@@ -26,6 +26,9 @@ from joulemill.physics.architecture_gguf import architecture_from_gguf, precisio
 from joulemill.physics.precision import Precision
 from joulemill.physics.work import Work, decode_step, kv_sequence_byte, prefill_step, step_work
 
+#: Longer reasons are cut.
+LONGEST_REASON = 400
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -192,9 +195,14 @@ def run_intensity(record: RunRecord, account: Account) -> Intensity:
     try:
         model, precision, source = model_of(record.manifest)
     except InputError as fault:
-        return unknown_intensity(f"the model's architecture is unknown: {fault}", load)
+        return unknown_intensity(f"the model's architecture is unknown: {_cut(str(fault))}", load)
     found = intensity(model, precision, load, f"architecture ({source}) at the measured load")
     return replace(found, arithmetic="int8") if _quantised(record.manifest) else found
+
+
+def _cut(text: str) -> str:
+    """A message may repeat the name that a server gave; it stands in many reasons."""
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 
 
 def _quantised(manifest: Mapping[str, Any]) -> bool:
