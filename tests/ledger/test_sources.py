@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulemill.ledger.energy import EnergyResult, window_energy
@@ -20,7 +20,7 @@ from tests.ledger.traces import channel, reading
 
 START, END, LONG_S = 10.0, 50.0, 60.0
 TDP_W = 700.0
-FEW = settings(max_examples=30, deadline=None)
+FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Source:

@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Protocol
 
 import aiohttp
 
@@ -30,9 +29,9 @@ from joulemill.monitor.nodes import Nodes, chassis_of, node_key
 from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, let_go, open_targets
 from joulemill.monitor.promql import Scraped, StoreReader, target_of
 from joulemill.monitor.site_energy import at_site, used_pue
-from joulemill.monitor.snapshot import Interval, KeptState, SiteStretch, Snapshot, TargetFacts
+from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot
 from joulemill.monitor.sources import discovered
-from joulemill.monitor.steps import Plan, beside, health_of, stopped, unless_stopped
+from joulemill.monitor.steps import History, Plan, beside, health_of, stopped, unless_stopped
 from joulemill.monitor.watched import Watched
 from joulemill.servers.boundary import from_source, reason_of
 
@@ -41,19 +40,8 @@ _LOG = logging.getLogger("joulemill.monitor")
 MAX_BACK_OFF_PERIODS = 8
 #: Scrapes in flight at once (assumed).
 MAX_IN_FLIGHT = 100
-
-
-class History(Protocol):
-    """Where intervals are kept: takes them without delay."""
-
-    def state(self) -> KeptState:
-        """How that goes."""
-
-    def append(self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts]) -> None:
-        """Keep ``intervals``."""
-
-    def append_site(self, stretch: SiteStretch) -> None:
-        """Keep what a site's meters said of one stretch."""
+#: Targets that went and are remembered at most (assumed).
+MOST_REMEMBERED = 50_000
 
 
 class Monitor:
@@ -185,6 +173,9 @@ class Monitor:
         let_go([watched.meters])
         self._before[name] = watched.totals.stored(time.time())  # where it comes back, it goes on from here
         self._left_s[name] = time.monotonic()
+        for known in (self._before, self._left_s):  # names that never come again must not fill the memory
+            while len(known) > MOST_REMEMBERED:
+                known.pop(next(iter(known)))
 
     def _begin(self, fresh: Collection[Watched]) -> None:
         if self._start is None:

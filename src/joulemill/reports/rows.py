@@ -204,6 +204,13 @@ def slo_text(report: Report) -> str:
     return f"Targets: {', '.join(targets)}; met by {percent(slo.get('attained_ratio'), 1)} of requests."
 
 
+def load_lines(report: Report) -> list[str]:
+    """What to know of latencies: the targets, how the load began, and the command that makes the run again."""
+    load = report.conditions.get("load") or {}
+    named = [f"{n}: {load[k]}" for n, k in (("load", "start"), ("again", "command")) if load.get(k)]
+    return [slo_text(report), *named]
+
+
 def stated(report: Report) -> list[tuple[str, Figure]]:
     """What an imported file states, by name and source; a caveat stands in the figure's reason."""
     return [(f"{s.name} ({s.figure.source})", s.figure) for s in report.stated]

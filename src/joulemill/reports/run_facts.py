@@ -17,7 +17,8 @@ from joulemill.ledger.interval import wilson
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
 from joulemill.reports import document as doc
-from joulemill.reports.load_text import load_text
+from joulemill.reports.command_line import command_line
+from joulemill.reports.load_text import load_text, start_text
 
 #: Pictures need no more points than this; a longer series is thinned by taking means.
 POINTS = 400
@@ -204,11 +205,13 @@ def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any
     if told.get("precision"):
         model["precision"] = told["precision"]
     created = told.get("created_wall_s")
+    named = {"start": start_text(record), "command": command_line(told)}
+    start = {k: v for k, v in named.items() if v}
     found = {
         "model": model,
         "hardware": {"device": hardware_name(told), **_flat(told.get("machine") or {})},
         "server": server,
-        "load": {"text": load_text(record), **mean_load},
+        "load": {"text": load_text(record), **start, **mean_load},
         "software": {"joulemill": told.get("joulemill_version"), **(told.get("versions") or {})},
         "started": None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"),
     }
