@@ -106,21 +106,22 @@ def parse_quantity(
     )
 
 
-def parse_ratio(text: str, *, name: str, least: float = 0.0, most: float = 1.0) -> float:
+def parse_ratio(text: str, *, name: str, least: float = 0.0, most: float = 1.0, plain: float | None = None) -> float:
     """Read a share or a relative change: "5%" or 0.05, between ``least`` and ``most``.
 
-    A bare number of more than 0.2 could be meant in per cent (5 for 5 %), so only a share that stays below 1 by its
-    bounds may be written so. Raises InputError that asks for the per cent.
+    A bare number that could be meant in per cent (5 for 5 %) is not guessed: a share is taken up to 1, a change up to
+    0.2, or up to ``plain``. Raises InputError that asks for the per cent.
 
     >>> parse_ratio("5%", name="--max-increase")
     0.05
     """
     value = parse_quantity(text, "", name=name)
     bare = "%" not in text
-    if bare and value > (1.0 if most <= 1.0 else PLAIN_SHARE_RATIO):
-        raise InputError(
-            f"{name}: {_short(text)} would be {value:,.0%}; did you mean {text.strip()}%? Write the % sign"
-        )
+    largest = plain if plain is not None else 1.0 if most <= 1.0 else PLAIN_SHARE_RATIO
+    if bare and value > largest:
+        more = ", or a share between 0 and 1" if most <= 1.0 else ""
+        asked = f"did you mean {text.strip()}%? Write the % sign{more}"
+        raise InputError(f"{name}: {_short(text)} would be {value:,.0%}; {asked}")
     return _bounded(value, text, name, _Range("%", least, most))
 
 

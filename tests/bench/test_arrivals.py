@@ -130,3 +130,28 @@ def test_the_published_traces_are_read_whole(name: str) -> None:
     assert len(found) == len(lines) - name.endswith(".csv")
     assert found[0].at_s == 0.0
     assert all(a.at_s <= b.at_s for a, b in pairwise(found))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"time_s": 1e400, "input_tokens": 1, "output_tokens": 1}',
+        '{"time_s": 1, "input_tokens": 99999999, "output_tokens": 1}',
+        '{"a":' * 100_000,
+        "time_s,input_tokens,output_tokens\n1,2," + "x" * 200_000,
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n0001-01-01,10,20\n9999-99-99,1,1",
+        '{"time_s": 1, "input_tokens": 1, "output_tokens": 1, "session": [1]}',
+        "time_s,input_tokens,output_tokens\n1,2\r,3\0",
+    ],
+)
+def test_hostile_traces_are_refused_in_a_line(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "trace"
+    file.write_bytes(text.encode())
+    with pytest.raises(InputError, match="--trace"):
+        read_trace(file)
+
+
+def test_a_line_separator_inside_a_text_ends_no_line(tmp_path: Path) -> None:
+    file = tmp_path / "trace.jsonl"
+    file.write_text('{"time_s": 1, "input_tokens": 1, "output_tokens": 1, "note": "a\u2028b"}\n')
+    assert len(read_trace(file)) == 1

@@ -123,7 +123,9 @@ def test_deep_nesting_is_refused(data: bytes, tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "not JSON"),
         (b"[1]", "must be a JSON object"),
         (b'{"hidden_size": ' + b"9" * 5000 + b"}", "not JSON"),
-        (b" " * (MAX_CONFIG_BYTE + 1), "larger than 16 MB"),
+        (json.dumps({f"k{i}": 1 for i in range(5000)}).encode(), "has 5000 fields"),
+        (json.dumps({"a": [[]] * 300_000}).encode(), "more than 200000 values"),
+        (b" " * (MAX_CONFIG_BYTE + 1), "larger than 4 MB"),
     ],
 )
 def test_what_is_no_config(data: bytes, words: str, tmp_path: Path) -> None:

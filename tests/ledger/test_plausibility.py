@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from joulemill.ledger.plausibility import (
     dead_sensor,
     most_w,
+    numbers,
+    plausible_record,
     power_limits_w,
     reading_fault,
     reading_faults,
@@ -18,6 +21,7 @@ from joulemill.ledger.plausibility import (
 )
 from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Quantity, Scope
+from tests.ledger.runs import steady_run
 from tests.ledger.traces import channel, reading
 
 POWER, ENERGY, TEMPERATURE = Quantity.POWER, Quantity.ENERGY, Quantity.TEMPERATURE
@@ -29,6 +33,7 @@ POWER, ENERGY, TEMPERATURE = Quantity.POWER, Quantity.ENERGY, Quantity.TEMPERATU
         (POWER, None, Reason.READ_FAILED),
         (POWER, math.nan, Reason.NOT_FINITE),
         (POWER, math.inf, Reason.NOT_FINITE),
+        (POWER, 2**1100, Reason.NOT_FINITE),
         (POWER, -300.0, Reason.NEGATIVE),
         (POWER, 32767.0, Reason.BLANK),
         (POWER, 65535.0, Reason.BLANK),
@@ -59,7 +64,7 @@ POWER, ENERGY, TEMPERATURE = Quantity.POWER, Quantity.ENERGY, Quantity.TEMPERATU
 )
 def test_what_a_reading_can_be(quantity: Quantity, value: float | None, reason: Reason | None) -> None:
     assert reading_fault(quantity, value) is reason
-    of_array = reading_faults(quantity, [math.nan if value is None else value])
+    of_array = reading_faults(quantity, numbers([value]))
     assert [r for r, _ in of_array] == ([] if reason is None else [Reason.NOT_FINITE if value is None else reason])
 
 
@@ -113,3 +118,18 @@ def test_a_boards_limit_is_the_largest_that_it_states() -> None:
 def test_masks_are_disjoint_and_cover_only_what_cannot_be() -> None:
     masks = reading_faults(POWER, np.array([1.0, -1.0, math.nan, 32767.0, 5e4]))
     assert sum(int(m.sum()) for _, m in masks) == 4
+
+
+def test_other_readers_of_a_run_never_meet_what_cannot_be() -> None:
+    run = steady_run()
+    clock = channel("m:a:clock", quantity=Quantity.CLOCK)
+    values = [1.9e9, 2147483632e6, 1.9e9]
+    more = replace(
+        run,
+        channels=(*run.channels, clock),
+        readings=(*run.readings, *(reading(clock.id, t, v) for t, v in enumerate(values))),
+    )
+    clean = plausible_record(more)
+    assert [r.value for r in clean.readings if r.channel == clock.id] == [1.9e9, None, 1.9e9]
+    assert clean.readings[-2].error == "vendor_blank: 2.14748e+15"
+    assert plausible_record(run) is run

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from joulemill.ledger.energy import EnergyResult, window_energy
@@ -20,7 +20,7 @@ from tests.ledger.traces import channel, reading
 
 START, END, LONG_S = 10.0, 50.0, 60.0
 TDP_W = 700.0
-FEW = settings(max_examples=30, deadline=None)
+FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Source:
@@ -89,6 +89,7 @@ def test_all_boards_by_any_meters_are_the_truth_once(made: tuple[list[Source], l
         assert measured(sources, expected).energy_j == pytest.approx(watts * (END - START), rel=1e-6)
 
 
+@pytest.mark.finding("F12")
 @FEW
 @given(node(), st.data())
 def test_a_board_that_is_dropped_refuses_the_sum(
@@ -130,6 +131,7 @@ def test_a_board_that_comes_twice_counts_once_or_refuses(
         assert found is None or found == pytest.approx(watts * (END - START), rel=1e-6)
 
 
+@pytest.mark.finding("F13")
 @FEW
 @given(node(), st.data())
 def test_boards_under_wrong_names_are_never_fewer_boards(
@@ -190,6 +192,7 @@ def test_a_reading_beyond_the_board_never_changes_a_total(
     assert found.energy_j == pytest.approx(truth_j, rel=1e-6) and found.low_j <= truth_j <= found.high_j
 
 
+@pytest.mark.finding("F8")
 @FEW
 @given(node(), st.data(), st.floats(1e6, 1e15), st.integers(25, 95))
 def test_a_counter_that_jumps_is_refused_or_replaced(
@@ -260,6 +263,7 @@ values = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st
 times = st.one_of(st.floats(0.0, 60.0), st.floats(allow_nan=True, allow_infinity=True), st.integers(0, 60).map(float))
 
 
+@pytest.mark.finding("F29")
 @FEW
 @given(st.lists(st.tuples(times, values), max_size=60), st.sampled_from([Quantity.ENERGY, Quantity.POWER]))
 def test_whatever_is_read_totals_are_finite(rows: list[tuple[float, float | None]], quantity: Quantity) -> None:

@@ -25,7 +25,8 @@ from joulemill.meters.json_text import loads
 from joulemill.meters.meter import Clock, MeterContext, parse_spec
 from joulemill.meters.prometheus import PageMeter
 from joulemill.meters.prometheus_server import ServerMeter, is_api
-from joulemill.meters.redfish import RedfishMeter, Session, find_parts
+from joulemill.meters.redfish import RedfishMeter, find_parts
+from joulemill.meters.redfish_session import Session
 from joulemill.meters.snmp import parse_snmpget
 from joulemill.meters.snmp_wire import SnmpError, get_response
 

@@ -102,7 +102,7 @@ def tree(web: Web) -> None:
         web.pages[path] = web.pages[f"{path}/"] = body
 
 
-LACKS = r"no watts and no joules: chassis chassis: EnvironmentMetrics has no PowerWatts, .*PowerLimitWatts.*2 power"
+LACKS = r"no watts and no joules .chassis chassis: EnvironmentMetrics has no PowerWatts, .*PowerLimitWatts.*2 power"
 
 
 @needs_cases

@@ -68,6 +68,15 @@ def test_a_hostile_line_costs_no_time() -> None:
 def test_names_that_nobody_asked_for_are_not_looked_at() -> None:
     page = 'go_gc{quantile="0"} 1\nbroken{a= 1\npower{gpu="0"} 300\n'
     assert parse_exposition(page, {"power"}.__contains__) == [Sample("power", {"gpu": "0"}, 300.0)]
-    for bad in ("power{gpu= 1\n", "power one\n", "<html>\n", "power 1_0\n", "power \u0663\n"):
+    for bad in ("power{gpu= 1\n", "<html>\n"):
         with pytest.raises(ValueError, match="line 1"):
             parse_exposition(bad, {"power"}.__contains__)
+
+
+@pytest.mark.parametrize("value", ["one", "1_0", "\u0663", "N/A", "1.2.3", "0x10"])
+def test_a_value_that_is_no_number_is_unknown_for_a_meter_and_refused_otherwise(value: str) -> None:
+    page = f'power{{gpu="0"}} {value}\npower{{gpu="1"}} 300\n'
+    values = [s.value for s in parse_exposition(page, {"power"}.__contains__)]
+    assert values[0] != values[0] and values[1] == 300.0
+    with pytest.raises(ValueError, match="line 1"):
+        parse_exposition(page)

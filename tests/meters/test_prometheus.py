@@ -17,7 +17,7 @@ from joulemill.ledger.energy import window_energy
 from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Reading
 from joulemill.ledger.trace import trace
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import Clock, MeterContext, open_meters
 from tests.meters.programs import eventually, free_port, running
 from tests.meters.surroundings import HandClock, rapl_zone
 from tests.meters.web import Request, Web, serving
@@ -328,3 +328,16 @@ def test_against_a_real_prometheus_server(web: Web, tmp_path: Path, context: Met
     assert used.power_w == pytest.approx(300.0, rel=0.03)
     lag = [r.t_mono_s - begin - (r.value or 0.0) / 300 for r in readings]
     assert all(abs(x) < 0.3 for x in lag)
+
+
+@pytest.mark.parametrize("moment", ["99999999999999999", "1000", "9e300", "-5"])
+def test_a_sample_that_is_dated_years_away_is_unknown_and_the_next_one_is_read(
+    web: Web, context: MeterContext, moment: str
+) -> None:
+    page = {"t": moment}
+    web.pages["/metrics"] = lambda _: (200, {}, f"DCGM_FI_DEV_POWER_USAGE{{{BOARD}}} 300.5 {page['t']}\n")
+    meter = open_meters([f"prometheus:{web.url}/metrics"], replace(context, clock=Clock(sleep=lambda _: None)))[0]
+    (reading,) = meter.read()
+    assert reading.value is None and "from now" in (reading.error or "") and abs(reading.t_wall_s - time.time()) < 60
+    page["t"] = f"{time.time() * 1e3:.0f}"
+    assert [r.value for r in meter.read()] == [300.5]

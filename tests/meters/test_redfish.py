@@ -359,7 +359,7 @@ def environment(web: Web, resource: dict[str, object], **links: dict[str, object
         ({"PowerWatts": excerpt(None)}, "no watts and no joules"),
         ({"PowerWatts": "620"}, "no watts and no joules"),
         ({"PowerWatts": [620]}, "no watts and no joules"),
-        ({}, "no watts and no joules: chassis 1: EnvironmentMetrics has no PowerWatts"),
+        ({}, "no watts and no joules .chassis 1: EnvironmentMetrics has no PowerWatts"),
     ],
 )
 def test_a_chassis_without_power_does_not_open(
@@ -372,7 +372,7 @@ def test_a_chassis_without_power_does_not_open(
 
 def test_chassis_without_any_resource_of_power(web: Web, context: MeterContext) -> None:
     Service(web).chassis("1", "2")
-    with pytest.raises(MachineError, match=r"neither its chassis \(1, 2\) nor its processors have EnvironmentMetrics"):
+    with pytest.raises(MachineError, match=r"neither its chassis, 1, 2, nor its processors have EnvironmentMetrics"):
         opened(web, context)
 
 
@@ -439,4 +439,14 @@ def test_a_collection_without_end_is_not_followed(web: Web, context: MeterContex
     service = Service(web)
     service.put(f"{ROOT}/Chassis", collection(*(f"{ROOT}/Chassis/{i}" for i in range(5000))))
     with pytest.raises(MachineError, match="a collection of 5000 members"):
+        opened(web, context)
+
+
+def test_a_link_that_leads_nowhere_costs_what_it_led_to_alone(web: Web, context: MeterContext) -> None:
+    service = Service(web)
+    modern(service)
+    del web.pages[f"{CHASSIS}/PowerSubsystem"], web.pages[f"{CHASSIS}/ThermalSubsystem"]
+    assert values(opened(web, context))["1:power"] == 620.0
+    del web.pages[f"{CHASSIS}/EnvironmentMetrics"]
+    with pytest.raises(MachineError, match="no watts and no joules"):
         opened(web, context)

@@ -84,6 +84,14 @@ def test_a_log_of_several_boards_that_names_none_is_refused(
 
 
 @pytest.mark.finding("F13")
+def test_rows_without_identity_whose_times_go_back_are_of_several_boards(tmp_path: Path, context: MeterContext) -> None:
+    lines = ["timestamp, power.draw [W]"]
+    lines += [f"2026/01/31 12:00:{s:02d}.{ms}, 300.00 W" for s in range(30) for ms in (780, 280)]
+    with pytest.raises(InputError, match="several boards"):
+        opened(put(tmp_path / "smi.csv", "\n".join(lines) + "\n"), context)
+
+
+@pytest.mark.finding("F13")
 def test_a_log_of_one_row_a_poll_without_identity_has_no_name_for_the_ledger(
     tmp_path: Path, context: MeterContext, told: list[str]
 ) -> None:
@@ -117,6 +125,19 @@ def test_a_row_whose_identity_is_blank_is_named_and_left_out(
     text = "\n".join([HEAD, *rows(3, 2), "2026/01/31 12:00:03.100, [N/A], 300.00 W, 97 %", ""])
     assert set(watts_by_board(whole(opened(put(tmp_path / "smi.csv", text), context)))) == {"0", "1"}
     assert len(told) == 1 and "line 8: its index is [N/A]" in told[0]
+
+
+@pytest.mark.parametrize("gpus", ["2+3", "GPU-2+GPU-3", "GPU-2+3"])
+def test_boards_of_a_log_are_chosen_and_counted(tmp_path: Path, context: MeterContext, gpus: str) -> None:
+    lines = ["timestamp, index, uuid, power.draw [W]"]
+    lines += [f"2026/01/31 12:00:0{s}.100, {b}, GPU-{b}, {300 + b}.00 W" for s in range(3) for b in range(4)]
+    path = put(tmp_path / "smi.csv", "\n".join([*lines, ""]))
+    by_board = watts_by_board(whole(opened(path, context, f",tz=UTC,gpus={gpus},count=2")))
+    assert by_board == {"GPU-2": [302.0] * 3, "GPU-3": [303.0] * 3}
+    with pytest.raises(InputError, match="no board 9; there are 0=GPU-0, 1=GPU-1"):
+        opened(path, context, ",gpus=0+9")
+    with pytest.raises(InputError, match=r"3 boards expected, 4 in .*smi.csv \(GPU-0, GPU-1, GPU-2, GPU-3\)"):
+        opened(path, context, ",count=3")
 
 
 # --- cut and buffered --------------------------------------------------------------------------------------------
@@ -355,6 +376,13 @@ def test_amd_smi_monitor_and_metric(tmp_path: Path, context: MeterContext, told:
     assert told == []
 
 
+def test_a_table_of_ones_own_with_a_column_power(tmp_path: Path, context: MeterContext) -> None:
+    path = put(tmp_path / "own.csv", f"timestamp,gpu,power\n{NOON},0,300.5\n{NOON + 1},0,301.5\n")
+    own = whole(opened(path, context, ",value=power,unit=W,scope=device,device=0"))
+    assert [(r.channel, r.value) for r in own] == [("file:0:power-power", 300.5), ("file:0:power-power", 301.5)]
+    assert {c.device for c in opened(path, context, "").channels()} == {"0"}
+
+
 # --- values that cannot be ---------------------------------------------------------------------------------------
 
 
@@ -386,6 +414,8 @@ def test_an_impossible_cell_is_unknown_and_the_rest_stays(
         ("timestamp, index, temperature.gpu\n2026/01/31 12:00:00.100, 0, 60\n", "no column of watts or joules"),
         ("timestamp, index, power.draw [W]\n2026/01/31 12:00:00.100, 0, [N/A]\n", "no power in .* can be used"),
         ("2026/01/31 12:00:00.100, 0, 300.00 W\n", "leave out nvidia-smi's noheader"),
+        ("index, power.draw [W]\n0, 300.00 W\n", "no header with a 'timestamp' column"),
+        ("gpu,xcp,power_usage\n0,0,650\n", "amd-smi writes one with --csv -w 1"),
         ("timestamp, index, power.draw [W]\nnothing\n", "line 2: 1 cells under 3 headings"),
         ("", "is empty; start what writes it first .*stdbuf -oL"),
         ("\0\0\0\0", "is empty"),

@@ -81,6 +81,18 @@ def test_no_host_header_opens_what_the_token_closes(path: str) -> None:
 
 
 @pytest.mark.finding("F1")
+def test_an_address_rebuilt_from_headers_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Starlette before 1.0.1 rebuilt it, whichever version is installed here."""
+    from starlette.datastructures import URL
+    from starlette.requests import HTTPConnection
+
+    monkeypatch.setattr(HTTPConnection, "url", property(lambda self: URL("http://x/static/?/api/snapshot")))
+    for path in ("/api/snapshot", "/metrics", "/events"):
+        status, _, body = asyncio.run(asked(create_app(Moving(), token="s3cret"), path))
+        assert status == 401 and b"targets" not in body
+
+
+@pytest.mark.finding("F1")
 @pytest.mark.parametrize(
     "path",
     ["/signin/../api/snapshot", "/static", "/static/../api/snapshot", "/static//api/snapshot", "/signin/api/snapshot",

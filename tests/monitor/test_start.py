@@ -121,3 +121,14 @@ def test_bounds_that_cannot_be_are_refused(
     shown = capsys.readouterr().err
     assert option in shown and (says in shown or "unit" in shown)
     assert not (tmp_path / "s.db").exists()
+
+
+def test_check_names_what_is_dead_and_ends_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served(Fleet({"n0": [500.0] * 8}, {"a": Replica(1000.0)})) as url:
+        assert main(["monitor", "check", config(tmp_path, url, 1)]) == 0
+        assert "1 targets, 1 meter SPECs, 1 sites: every one answers" in capsys.readouterr().out
+        path = Path(config(tmp_path, url, 2))
+        path.write_text(path.read_text().replace("/vllm/a", "/vllm/none", 1))
+        assert main(["monitor", "check", str(path)]) == 2
+    shown = capsys.readouterr().out
+    assert "target 'chat-0': http" in shown and "404" in shown and "target 'chat-1': meter prometheus" in shown

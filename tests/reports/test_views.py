@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import jinja2
@@ -14,8 +16,12 @@ from rich.console import Console
 from joulemill.errors import InputError
 from joulemill.figure import unknown
 from joulemill.reports import html, pictures, tables, terminal
+from joulemill.reports.analyse import analyse
 from joulemill.reports.document import Waterfall
+from joulemill.reports.exports.huggingface import model_card
+from joulemill.reports.html import render
 from joulemill.reports.serialise import from_json, schema, to_json
+from tests.ledger.runs import steady_run
 from tests.reports.example import HOSTILE, example
 
 
@@ -138,3 +144,34 @@ def test_names_of_staves_take_no_more_room_than_they_have() -> None:
 def test_hostile_names_are_text() -> None:
     assert HOSTILE not in html.render(example())
     assert str(jinja2.filters.escape(HOSTILE)) in html.render(example())
+
+
+# --- names of others in Markdown and LaTeX ---------------------------------------------------------------------------
+LIVE = ["![i](http://evil/x.png)", "[x](javascript:alert(1))", "<b>x</b>", "# head", "*x*", "~~x~~", "a|b", "x\n# y",
+        "$x$", "www.evil.example", "\x1b]0;PWNED\x07", "a\u202eb", "- item", "1. item", "a\\|b"]  # fmt: skip
+
+
+@pytest.mark.finding("F43")
+@pytest.mark.finding("F16")
+@pytest.mark.parametrize("name", LIVE)
+def test_a_name_never_becomes_live_markdown_or_control(name: str) -> None:
+    report = example()
+    told = {**report.conditions, "model": {**report.conditions["model"], "name": name}}
+    named = dataclasses.replace(report, conditions=told)
+    cards = (tables.markdown(named), model_card(named))
+    for text in (*cards, tables.latex(named), tables.latex_row(named), render(named)):
+        assert "\x1b" not in text and "\u202e" not in text and "\x07" not in text
+    for text in cards:
+        assert not re.search(r"(?<!\\)\[[^\]\\]*\]\(", text) and "http://evil" not in text
+        assert "<b>" not in text and "www.evil" not in text and not re.search(r"(?<!\\)[*~$]x", text)
+    assert not tables.cell(name).startswith(("# ", "- ", "1. ")) and "\n" not in tables.cell(name)
+
+
+@pytest.mark.finding("F38")
+def test_a_name_is_bounded_in_every_view() -> None:
+    run = steady_run()
+    model = {"name": "m" * 200_000}
+    server = {"models": [f"model {n}" for n in range(100_000)], "version": "v" * 200_000}
+    report = analyse(replace(run, manifest={**run.manifest, "model": model, "server": server}))
+    assert max(map(len, (tables.markdown(report), render(report), to_json(report)))) < 300_000
+    assert len(tables.latex_row(report)) < 2_000

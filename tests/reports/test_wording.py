@@ -61,3 +61,10 @@ def test_titles() -> None:
 @given(st.floats(1e-4, 1e8))
 def test_digits_keep_three_significant(value: float) -> None:
     assert float(digits(value).replace(",", "")) == pytest.approx(value, rel=5.1e-3)
+
+
+def test_money_of_a_token_is_said_of_a_million_and_years_in_kilowatt_hours() -> None:
+    cost = Figure(4.97e-8, "EUR/tok", Basis.MODELLED, 4e-8, 6e-8, 0.95)
+    assert say(cost) == "0.0497 EUR per million tokens (0.0400–0.0600) modelled"
+    year = Figure(3.17e8, "J/year", Basis.MODELLED, 3.0e8, 3.4e8, 0.95)
+    assert say(year) == "88.1 kWh/year (83.3–94.4) modelled"

@@ -103,7 +103,7 @@ def test_plan_alone(runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -
     [
         (["only"], "give BASE NEW"),
         (["a", "b", "c"], "give BASE NEW"),
-        (["a", "b", "--max-increase=-3%"], "must lie between 0 % and"),
+        (["a", "b", "--max-increase=-3%"], "share above 0"),
         (["a", "b", "--max-increase", "0"], "share above 0"),
         (["a", "b", "--max-increase", "5"], "--max-increase: '5' would be 500%; did you mean 5%? Write the % sign"),
         (["a", "b", "--run-noise", "2"], "did you mean 2%"),

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from joulemill.bench.lengths import MOST_TOK
 from joulemill.errors import InputError
 
 
@@ -92,12 +93,12 @@ def _read(path: Path, size_byte: int, changed_ns: int) -> tuple[Arrival, ...]:
 
 
 def _jsonl(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # U+2028 in a text ends no line
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             raise InputError(f"--trace {path}, line {number}: is not JSON ({fault})") from None
         if not isinstance(row, dict):
             raise InputError(f"--trace {path}, line {number}: is not a JSON object")
@@ -106,13 +107,23 @@ def _jsonl(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
 
 def _csv(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    for row in reader:
+    for row in _rows(reader, path):
         if None in row or None in row.values():
             raise InputError(f"--trace {path}, line {reader.line_num}: has not as many fields as the header")
         yield reader.line_num, row
 
 
 MAX_SESSION_CHARS = 200
+
+
+def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, object]]:
+    try:
+        for row in reader:
+            yield dict(row)
+    except csv.Error as fault:
+        raise InputError(f"--trace {path}, line {reader.line_num}: is no CSV ({fault})") from None
+
+
 _INPUT = ("input_tokens", "input_tok", "ContextTokens", "input_length")
 _OUTPUT = ("output_tokens", "output_tok", "GeneratedTokens", "output_length")
 _TIME: dict[str, Callable[[object], float]] = {
@@ -130,7 +141,7 @@ def _arrival(row: Mapping[str, object], where: str) -> Arrival:
         raise InputError(f"{where}: has no time; name the column time_s (or use the Azure or Mooncake names)")
     try:
         at_s = _TIME[time_name](row[time_name])
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InputError(f"{where}: {time_name} is {row[time_name]!r}, not a time") from None
     if not math.isfinite(at_s):
         raise InputError(f"{where}: {time_name} must be a finite time, not {row[time_name]!r}")
@@ -149,6 +160,6 @@ def _tokens(row: Mapping[str, object], names: tuple[str, ...], where: str) -> in
         number = float(str(row[name]))
     except ValueError:
         number = math.nan
-    if not 0 <= number < 1e9 or number != int(number):
-        raise InputError(f"{where}: {name} is {row[name]!r}; it must be a whole number of tokens, at least 1")
+    if not 0 <= number <= MOST_TOK or number != int(number):
+        raise InputError(f"{where}: {name} is {row[name]!r}; it must be a whole number of tokens, 1 to {MOST_TOK:,}")
     return max(1, int(number))

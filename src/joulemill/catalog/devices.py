@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -171,6 +171,7 @@ def device_of_facts(facts: Mapping[str, Any], where: str) -> Device:
     return _build(about["name"], about["label"] or about["name"], about["vendor"], about["kind"], stated_facts)
 
 
+@lru_cache(maxsize=4096)
 def resolve_device_name(name: str) -> str:
     """Canonical name for ``name``. Raises InputError with suggestions."""
     index = _index()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from joulemill.physics.precision import Precision
 from joulemill.physics.precision_config import precision_from_config
 
 #: No model's config is near this size; the largest published ones list every module of a quantized model.
-MAX_CONFIG_BYTE = 16 << 20
+MAX_CONFIG_BYTE = 4 << 20
 #: Nesting below which no reader of ours recurses too deep.
 MAX_DEPTH = 64
+#: Fields of one config, and values in all of its lists and objects.
+MAX_FIELDS, MAX_VALUES = 4096, 200_000
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -42,14 +45,20 @@ def parse_config(data: bytes, name: str = "config.json") -> dict[str, Any]:
         raise InputError(f"{name} is not JSON: {str(error)[:200]}") from None
     if not isinstance(config, dict):
         raise InputError(f"{name} is not a model config: it must be a JSON object")
-    if _is_deep(config):
-        raise InputError(f"{name} is nested more than {MAX_DEPTH} deep: it is no model config")
+    _check_extent(config, name)
     return config
 
 
-def _is_deep(config: dict[str, Any]) -> bool:
+def _check_extent(config: dict[str, Any], name: str) -> None:
+    """Refuse what is deeper or larger than any model's config."""
+    if len(config) > MAX_FIELDS:
+        raise InputError(f"{name} has {len(config)} fields: it is no model config")
     level: list[Any] = [config]
+    count = 0
     for _ in range(MAX_DEPTH):
+        count += sum(len(v) for v in level)
+        if count > MAX_VALUES:
+            raise InputError(f"{name} holds more than {MAX_VALUES} values: it is no model config")
         level = [
             inner
             for value in level
@@ -57,11 +66,11 @@ def _is_deep(config: dict[str, Any]) -> bool:
             if isinstance(inner, (dict, list))
         ]
         if not level:
-            return False
-    return True
+            return
+    raise InputError(f"{name} is nested more than {MAX_DEPTH} deep: it is no model config")
 
 
-def model_from_config(config: dict[str, Any], *, approximate: bool = False) -> tuple[Architecture, Precision]:
+def model_from_config(config: Mapping[str, Any], *, approximate: bool = False) -> tuple[Architecture, Precision]:
     """What a published config describes, with what the engines take for fields that it leaves out.
 
     Raises InputError where it is not understood (``approximate``: as far as it can be) or contradicts itself.

@@ -128,10 +128,18 @@ def _from_path(path: Path, *, approximate: bool) -> ModelEntry:
         architecture, precision = model_from_config(read_config(file), approximate=approximate)
     except InputError as error:
         raise InputError(f"{file}: {error}" if str(file) not in str(error) else str(error)) from None
-    name = path.name if path.is_dir() else (path.stem.replace("--", "/") if path.stem != "config" else path.parent.name)
+    name = _name_of(path)
     published = _published(name)
     notes = (*architecture.approximations, *total_warnings(name, architecture, published, stored_count(file.parent)))
     return ModelEntry(name, architecture, precision, (), published, str(file), notes)
+
+
+def _name_of(path: Path) -> str:
+    """The model's name, from a folder, a file or the Hub's cache (``models--ORG--NAME/snapshots/REVISION``)."""
+    folder = path if path.is_dir() else path.parent
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return folder.name if path.is_dir() or path.stem == "config" else path.stem.replace("--", "/")
 
 
 def _published(name: str) -> int | None:

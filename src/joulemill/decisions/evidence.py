@@ -23,6 +23,7 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
 from joulemill.ledger.client import client_verdict, is_closed, judged_requests, quiet_verdict
 from joulemill.ledger.latency import tpot_s
+from joulemill.ledger.plausibility import LIMIT_MARGIN_RATIO
 from joulemill.ledger.record import Outcome, Quantity, RequestRecord, RunRecord
 from joulemill.ledger.serving_state import room
 from joulemill.ledger.window import Loop, Window, load_requests, load_shape
@@ -263,6 +264,7 @@ def _devices(record: RunRecord, window: Window) -> dict[str, Any]:
     draw |= {d: _level(rows) for d, rows in by.get(Quantity.POWER, {}).items() if d not in draw}
     limits = {d: _level(rows) for d, rows in by.get(Quantity.POWER_LIMIT, {}).items()}
     uses = [draw[d] / limit for d, limit in limits.items() if d in draw and limit > 0]
+    uses = [u for u in uses if u <= LIMIT_MARGIN_RATIO]  # a counter that jumped says nothing of the limit
     return {
         "throttle_power_ratio": _worst(by.get(Quantity.THROTTLE_POWER)),
         "throttle_thermal_ratio": _worst(by.get(Quantity.THROTTLE_THERMAL)),

@@ -25,9 +25,10 @@ from joulemill.physics.deployment import Deployment
 from joulemill.physics.node import node_figure
 from joulemill.physics.pools import handed_over
 from joulemill.physics.power import limited, step_j
-from joulemill.physics.prediction import Prediction, predict
+from joulemill.physics.prediction import Prediction, held_ratio, predict
 from joulemill.physics.serving import Demand, Rates, Steady, prompts_s
 from joulemill.physics.shard import ShardTable, shard, shard_table
+from joulemill.physics.site import Site, it_limit_figure
 from joulemill.physics.step import Load, StepWork, step_work
 from joulemill.physics.workload import Workload
 
@@ -85,7 +86,7 @@ def clocked(case: Case, rates: Rates) -> tuple[Deployment, Rates]:
 def _plain(case: Case, p: Prediction) -> Outcome:
     return _settled(
         case,
-        (p.rate_tok_s.value or 0.0, p.device_j_tok.value or 0.0),
+        ((p.rate_tok_s.value or 0.0) / p.held_ratio, p.device_j_tok.value or 0.0),
         (p.ttft_s.value or 0.0, p.tpot_s.value or 0.0),
         p.batch.batch_req,
         p.binding.name,
@@ -95,7 +96,7 @@ def _plain(case: Case, p: Prediction) -> Outcome:
 def _settled(
     case: Case, made: tuple[float, float], latency: tuple[float, float], batch_req: float, binding: str
 ) -> Outcome:
-    """From rate and device J/tok to node and site, carbon and cost."""
+    """From rate and device J/tok to node and site, carbon and cost; the rate is what the site's limits leave."""
     rate, device_j = made
     d, w, site = case.deployment, case.workload, case.site
     power = device_j * rate
@@ -103,6 +104,9 @@ def _settled(
     if d.node is not None:
         watts = node_figure(Figure(power, "W", Basis.MODELLED), d.device_count, d.node).value or 0.0
         energy, scope = watts / rate, "node"
+        power = watts
+    held = held_ratio(Figure(power, "W", Basis.MODELLED), site)
+    binding = _site_binding(site) if held < 1.0 and site is not None else binding
     if scope == "node" and site is not None and site.pue_ratio is not None:
         energy, scope = energy * site.pue_ratio, "site"
     carbon = cost = None
@@ -112,9 +116,15 @@ def _settled(
     ttft, tpot = latency
     meets = (w.ttft_limit_s is None or ttft <= w.ttft_limit_s) and (w.tpot_limit_s is None or tpot <= w.tpot_limit_s)
     return Outcome(
-        rate, energy, energy * w.output_tok, scope, device_j, power, ttft, tpot, batch_req, d.device_count, binding,
-        meets, carbon, cost,
+        rate * held, energy, energy * w.output_tok, scope, device_j, device_j * rate * held, ttft, tpot, batch_req,
+        d.device_count, binding, meets, carbon, cost,
     )  # fmt: skip
+
+
+def _site_binding(site: Site) -> str:
+    """Which of the site's limits is the lower one."""
+    power, cooling = it_limit_figure(site).value, site.cooling_limit_w
+    return "cooling" if power is None or (cooling is not None and cooling < power) else "power"
 
 
 def _changed(case: Case, rates: Rates, p: Prediction, plain: Outcome) -> Outcome:

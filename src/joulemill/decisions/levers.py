@@ -260,3 +260,43 @@ def pareto(found: Sequence[Combination]) -> tuple[Combination, ...]:
         if not beaten:
             kept.append(found[i])
     return tuple(kept)
+
+
+def distinct(found: Sequence[Combination], most_count: int) -> tuple[Combination, ...]:
+    """The best combinations that are different ideas: none shares half of its levers with a better one."""
+    kept: list[Combination] = []
+    for c in found:
+        if c.names and not any(_alike(set(c.names), set(k.names)) for k in kept):
+            kept.append(c)
+        if len(kept) == most_count:
+            break
+    return tuple(kept)
+
+
+def by_use(effects: Sequence[Effect]) -> list[Effect]:
+    """Effects from the most useful down: by J/token, and by J/request where a lever changes how long answers are."""
+
+    def change_ratio(e: Effect) -> float:
+        change = e.request_change if e.lever.family == "length" else e.energy_change
+        return math.inf if change is None or change.value is None else change.value
+
+    return sorted(effects, key=change_ratio)
+
+
+def first_of_each_idea(effects: Sequence[Effect]) -> list[Effect]:
+    """The best lever of each idea: one size of the batch, one device, one format of the weights."""
+    ideas: dict[str, Effect] = {}
+    for e in effects:
+        ideas.setdefault(e.lever.family, e)
+    return list(ideas.values())
+
+
+def _alike(mine: set[str], other: set[str]) -> bool:
+    """Two sets of levers that share half or more of the smaller one; sizes of the batch are one idea, and devices."""
+    a, b = ({_idea(n) for n in names} for names in (mine, other))
+    return 2 * len(a & b) >= min(len(a), len(b))
+
+
+def _idea(name: str) -> str:
+    head = name.partition("-")[0]
+    return head if head in ("batch", "device") else name

@@ -9,6 +9,7 @@ A reading that cannot be is unknown: never counted, never clamped. Who uses it:
     token_fault(count_tok, duration_s, kind=…)           tokens of an interval, by a server's counter or usage
     most_w(scope, limit_w)                               the largest power believed of a board, node, server, site
     power_limits_w(channels, readings)                   boards' own power limits by device, to pass as ``limit_w``
+    plausible_record(record)                             a run whose impossible readings have failed, for other readers
 
 ``limit_w`` is the power limit or TDP of *one* thing that the channel meters, from the device itself or its data sheet;
 without it an absolute bound of its scope stands in. All are cheap enough to be called for every reading. Pure.
@@ -18,12 +19,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from joulemill.ledger.reasons import Reason
-from joulemill.ledger.record import Channel, Quantity, Reading, Scope
+from joulemill.ledger.record import Channel, Quantity, Reading, RunRecord, Scope
 
 Mask = NDArray[np.bool_]
 
@@ -42,6 +44,8 @@ MOST_POWER_W: Mapping[Scope, float] = {
 #: A sensor's share of its board's limit below which it is dead while tokens are made; idle boards draw 7 % and more
 #: of theirs (H100 70 of 700 W, L4 12 of 72 W). Assumed.
 DEAD_RATIO = 0.01
+#: The least that a board or a node draws while it makes tokens [W]: the smallest boards that do draw two. Assumed.
+LEAST_SERVING_W: Mapping[Scope, float] = {Scope.DEVICE: 1.0, Scope.NODE: 1.0}
 #: Least and most that other quantities can be, in their SI unit. Assumed: silicon stops below 130 °C, no processor's
 #: clock reaches 10 GHz; a utilization is rounded up by some exporters.
 RANGES: Mapping[Quantity, tuple[float, float]] = {
@@ -90,6 +94,7 @@ def reading_fault(
     """Why ``value``, in SI, cannot be a reading of ``quantity``; None where it can. A missing value has failed."""
     if value is None:
         return Reason.READ_FAILED
+    value = _number(value)
     if not math.isfinite(value):
         return Reason.NOT_FINITE
     if is_blank(value, counter=quantity in _COUNTERS):
@@ -98,6 +103,18 @@ def reading_fault(
         return Reason.NEGATIVE
     least, most = _bounds(quantity, scope, limit_w)
     return None if least <= value <= most else Reason.IMPLAUSIBLE
+
+
+def numbers(values: Iterable[float | None]) -> NDArray[np.float64]:
+    """``values`` as an array: NaN where there is none, infinite for an integer that no float holds."""
+    return np.array([_number(v) for v in values], dtype=float)
+
+
+def _number(value: float | None) -> float:
+    try:
+        return math.nan if value is None else float(value)
+    except OverflowError:
+        return math.inf
 
 
 def reading_faults(
@@ -170,6 +187,7 @@ def rise_fault(
     step_j: float = 0.0,
 ) -> Reason | None:
     """Why ``energy_j`` cannot have been taken in ``duration_s``; None where it can. ``step_j``: a counter's step."""
+    energy_j = _number(energy_j)
     if not math.isfinite(energy_j):
         return Reason.NOT_FINITE
     if energy_j < 0.0:
@@ -179,16 +197,23 @@ def rise_fault(
 
 
 def dead_sensor(
-    energy_j: float, output_tok: float, duration_s: float, *, limit_w: float | None = None, resolution_j: float = 0.0
+    energy_j: float,
+    output_tok: float,
+    duration_s: float,
+    *,
+    scope: Scope = Scope.DEVICE,
+    limit_w: float | None = None,
+    resolution_j: float = 0.0,
 ) -> bool:
     """Whether a sensor that says ``energy_j`` is dead, since its server made ``output_tok`` tokens meanwhile.
 
-    Exactly 0 W, a counter that stands still, or less than ``DEAD_RATIO`` of the board's limit (a unit off by 1,000).
+    Exactly 0 W, a counter that stands still, less than anything of its scope draws then, or less than ``DEAD_RATIO`` of
+    the board's limit (a unit off by 1,000).
     """
     if output_tok <= 0.0 or duration_s <= 0.0:
         return False
-    floor_j = 0.0 if limit_w is None else DEAD_RATIO * limit_w * duration_s
-    return energy_j <= 0.0 or energy_j + resolution_j < floor_j
+    least_w = max(LEAST_SERVING_W.get(scope, 0.0), 0.0 if limit_w is None else DEAD_RATIO * limit_w)
+    return energy_j <= 0.0 or energy_j + resolution_j < least_w * duration_s
 
 
 def token_fault(
@@ -199,10 +224,40 @@ def token_fault(
     kind        "output" or "prompt" (cached ones included)
     most_tok_s  what this server can do, where it is known; it is taken as it is
     """
+    count_tok = _number(count_tok)
     if not math.isfinite(count_tok) or count_tok < 0.0:
         return Reason.IMPLAUSIBLE_TOKENS
     rate_tok_s = MOST_RATE_TOK_S[kind] if most_tok_s is None else most_tok_s
     return Reason.IMPLAUSIBLE_TOKENS if count_tok > rate_tok_s * max(duration_s, 1.0) else None
+
+
+def plausible_record(record: RunRecord) -> RunRecord:
+    """``record`` whose impossible readings have failed, with the reason as their error; the same one where none are.
+
+    For those who look at readings themselves. ``ledger.account`` takes the record as it was written.
+    """
+    faults = _faults(record)
+    if not faults:
+        return record
+    readings = (
+        replace(r, value=None, error=f"{faults[i].value}: {_number(r.value):.6g}") if i in faults else r
+        for i, r in enumerate(record.readings)
+    )
+    return replace(record, readings=tuple(readings))
+
+
+def _faults(record: RunRecord) -> dict[int, Reason]:
+    """Why readings of ``record`` cannot be, by place."""
+    places: dict[str, list[int]] = {}
+    for i, r in enumerate(record.readings):
+        if r.value is not None:
+            places.setdefault(r.channel, []).append(i)
+    faults: dict[int, Reason] = {}
+    for c in record.channels:
+        where = places.get(c.id, [])
+        for reason, mask in reading_faults(c.quantity, numbers(record.readings[i].value for i in where), scope=c.scope):
+            faults |= {where[k]: reason for k in np.flatnonzero(mask)}
+    return faults
 
 
 def power_limits_w(channels: Iterable[Channel], readings: Iterable[Reading]) -> dict[str, float]:

@@ -101,7 +101,8 @@ def alive(result: EnergyResult, trace: Trace, output_tok: float) -> EnergyResult
         return result
     step_j = trace.channel.resolution or 0.0
     dead = dead_sensor(
-        result.energy_j, output_tok, result.duration_s, limit_w=trace.limit_w, resolution_j=step_j
+        result.energy_j, output_tok, result.duration_s, scope=trace.channel.scope, limit_w=trace.limit_w,
+        resolution_j=step_j,
     )  # fmt: skip
     if not dead and not (output_tok > 0.0 and _off_ratio(trace, result) > FAILED_MOST_RATIO):
         return result

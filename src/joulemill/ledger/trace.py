@@ -11,7 +11,6 @@ that stretch of time is broken, and no window may touch it. Pure.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from joulemill.figure import Basis
 from joulemill.ledger.counter import Broken, standstills, unrolled
 from joulemill.ledger.identity import Identity, identity_of, interleaved
-from joulemill.ledger.plausibility import most_w, power_limits_w, reading_faults
+from joulemill.ledger.plausibility import most_w, numbers, power_limits_w, reading_faults
 from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 
@@ -32,6 +31,9 @@ CLOCK_REACH_S = 15.0
 #: A larger share of readings without a time refuses a gauge. Assumed.
 UNTIMED_MOST_RATIO = 0.05
 #: What a figure of a reading that cannot be is told in.
+#: No range of a counter, period, step or uncertainty is larger, in its SI unit: beyond the widest counter. Assumed.
+MOST_FACT = 1e20
+_FACTS = ("resolution", "update_period_s", "max_range", "rel_error", "clock_skew_s", "sampled_ratio")
 _UNIT = {Quantity.ENERGY: "J", Quantity.POWER: "W"}
 
 
@@ -92,7 +94,7 @@ def traces(channels: Iterable[Channel], readings: Iterable[Reading], board_w: fl
 
     board_w   power limit (TDP) of one device by its data sheet; the larger of it and what the device itself states
     """
-    channels, readings = tuple(channels), tuple(readings)
+    channels, readings = tuple(map(_sound, channels)), tuple(readings)
     by_channel: dict[str, list[Reading]] = {}
     for r in readings:
         by_channel.setdefault(r.channel, []).append(r)
@@ -102,6 +104,16 @@ def traces(channels: Iterable[Channel], readings: Iterable[Reading], board_w: fl
         for c in channels
         if c.quantity in (Quantity.ENERGY, Quantity.POWER)
     }
+
+
+def _sound(channel: Channel) -> Channel:
+    """``channel`` without facts that cannot be: they are unknown."""
+    wrong = {f: None for f in _FACTS if not _believed(getattr(channel, f))}
+    return replace(channel, **wrong) if wrong else channel  # type: ignore[arg-type]
+
+
+def _believed(fact: float | None) -> bool:
+    return fact is None or 0.0 <= fact <= MOST_FACT
 
 
 def _limit_w(channel: Channel, limits: Mapping[str, float], board_w: float | None) -> float | None:
@@ -144,8 +156,8 @@ class _Clean:
 
 
 def _clean(channel: Channel, readings: Sequence[Reading], limit_w: float | None) -> _Clean:
-    t = np.array([r.t_mono_s for r in readings], dtype=float)
-    v = np.array([math.nan if r.value is None else r.value for r in readings], dtype=float)
+    t = numbers(r.t_mono_s for r in readings)
+    v = numbers(r.value for r in readings)
     good = np.isfinite(t)
     failed: list[tuple[float, Reason]] = []
     examples: dict[Reason, str] = {}
@@ -160,15 +172,15 @@ def _clean(channel: Channel, readings: Sequence[Reading], limit_w: float | None)
     order = np.lexsort((v, t))
     findings += _out_of_order(channel, t, len(readings)) if np.any(np.diff(t) < 0.0) else []
     t, v = t[order], v[order]
-    again = np.concatenate(([False], np.diff(t) == 0.0)) if len(t) else np.zeros(0, dtype=np.bool_)
-    if again.any():
-        findings += _repeats(channel, v, again)
-    t, v = t[~again], v[~again]
     if channel.scope is Scope.DEVICE and identity_of(channel.device) is Identity.NONE and interleaved(t):
         detail = (
             f"readings of {channel.device!r} come in bursts, as those of several boards do: log their UUID or index"
         )
         findings.append(Finding(Reason.NO_IDENTITY, channel.id, detail, fatal=True))
+    again = np.concatenate(([False], np.diff(t) == 0.0)) if len(t) else np.zeros(0, dtype=np.bool_)
+    if again.any():
+        findings += _repeats(channel, v, again)
+    t, v = t[~again], v[~again]
     clean = _Clean(t, v, tuple(sorted(failed)), tuple(findings), examples, limit_w)
     return clean.without(_asleep(channel, v)) if channel.quantity is Quantity.POWER else clean
 
@@ -183,12 +195,12 @@ def _asleep(channel: Channel, v: Floats) -> NDArray[np.bool_]:
 def _example(channel: Channel, r: Reading, reason: Reason, limit_w: float | None) -> str:
     if r.value is None:
         return r.error or "no value"
-    unit = _UNIT[channel.quantity]
+    unit, value = _UNIT[channel.quantity], numbers([r.value])[0]
     if reason is Reason.BLANK:
-        return f"{r.value:.6g} {unit}, the vendor's mark for none"
+        return f"{value:.6g} {unit}, the vendor's mark for none"
     if reason is Reason.IMPLAUSIBLE and channel.quantity is Quantity.POWER:
-        return f"{r.value:.6g} {unit}, where at most {most_w(channel.scope, limit_w):.4g} W are believed"
-    return f"{r.value:.6g} {unit}"
+        return f"{value:.6g} {unit}, where at most {most_w(channel.scope, limit_w):.4g} W are believed"
+    return f"{value:.6g} {unit}"
 
 
 def _untimed(channel: Channel, t: Floats) -> list[Finding]:

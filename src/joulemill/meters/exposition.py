@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ def parse_exposition(text: str, wanted: Callable[[str], bool] | None = None) -> 
 
     A timestamp above 1e11 is milliseconds (Prometheus), below it seconds (OpenMetrics).
 
-    wanted   by its name, whether a sample is; the others' labels and values are not looked at
+    wanted   by its name, whether a sample is; the others' labels and values are not looked at, and a value of one that
+             is no number is NaN: it is unknown, and the others of the page are none the worse
     """
     samples: list[Sample] = []
     for number, line in enumerate(text.split("\n"), 1):  # a label may hold whatever else ends a line for Unicode
@@ -46,28 +48,33 @@ def parse_exposition(text: str, wanted: Callable[[str], bool] | None = None) -> 
         name = _NAME.match(stripped)
         if wanted is not None and name is not None and not wanted(name.group()):
             continue
-        samples.append(_sample(stripped, number))
+        samples.append(_sample(stripped, number, strict=wanted is None))
         if len(samples) > MAX_SAMPLES:
             raise ValueError(f"line {number}: more than {MAX_SAMPLES:,} samples")
     return samples
 
 
-def _sample(line: str, number: int) -> Sample:
+def _sample(line: str, number: int, *, strict: bool) -> Sample:
     match = _LINE.match(line) if len(line) <= MAX_LINE else None
     if match is None:
         raise ValueError(f"line {number} is not of the Prometheus text format: {line[:80]!r}")
     name, labels, value, moment = match.groups()
     try:
         t = None if moment is None else _number(moment) * (1e-3 if abs(_number(moment)) > 1e11 else 1.0)
-        return Sample(name, parse_labels(labels or ""), _number(value), t)
+        return Sample(name, parse_labels(labels or ""), _number(value, strict=strict), t)
     except ValueError as error:
         raise ValueError(f"line {number}: {error}") from error
 
 
-def _number(text: str) -> float:
-    if not text.isascii() or "_" in text:  # which Python would take
+def _number(text: str, *, strict: bool = True) -> float:
+    try:
+        if text.isascii() and "_" not in text:  # which Python would take
+            return float(text)
+    except ValueError:
+        pass
+    if strict:
         raise ValueError(f"{text[:60]!r} is no number")
-    return float(text)
+    return math.nan
 
 
 def parse_labels(text: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Power files of other tools as a meter; a file that is being written is followed.
 
-SPEC: ``file:PATH[,format=nvidia-smi|amd-smi|ptdaemon|aiperf|csv][,tz=ZONE][,skew=0.1s]`` and for ``csv``
+SPEC: ``file:PATH[,format=nvidia-smi|amd-smi|ptdaemon|aiperf|csv][,tz=ZONE][,skew=0.1s]``, for logs of boards
+``[,gpus=0+1][,count=8]`` and for ``csv``
 ``value=COLUMN,unit=kW[,time=COLUMN][,time_unit=ms][,scope=node|device|cpu|memory|rack|site][,device=NAME][,error=1%]``.
 Times in the file are the writing machine's wall clock; ``skew`` bounds how far that is from ours:
 without it the bound is unknown, and the energy is that of a window which may lie anywhere within some seconds.
@@ -10,14 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from joulemill.errors import InputError
 from joulemill.figure import Basis
-from joulemill.ledger.identity import interleaved
+from joulemill.ledger.identity import interleaved, listed
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.meter import Meter, MeterContext, Spec
-from joulemill.meters.rows import NO_NAME, AiperfTelemetry, DeclaredCsv, Parser, Point, PtDaemon, Series
+from joulemill.meters.rows import NO_NAME, AiperfTelemetry, Boards, DeclaredCsv, Parser, Point, PtDaemon, Series
 from joulemill.meters.smi_rows import AMD_SMI, NVIDIA_SMI, SmiRows, dialect_of
 from joulemill.meters.text_lines import MAX_LINE, LineReader, first_lines
 from joulemill.meters.timestamps import unix_s, zone
@@ -56,6 +58,7 @@ class FileMeter:
         self._await_poll()
         self._bad.tell()
         self._ids = {_id(p.series): p.series for p in self._waiting}
+        self._check_boards()
         self._check_offer()
         self._check_names()
         self._check_clock()
@@ -139,6 +142,20 @@ class FileMeter:
             )
         if all(p.value is None for p in powered):
             raise InputError(f"--meter {self._spec.text}: no power in {self._path} can be used ({powered[0].error})")
+        count, there = self._spec.count(), {p.series.device for p in powered}
+        if count is not None and count != len(there):
+            raise InputError(
+                f"--meter {self._spec.text}: {count} boards expected, {len(there)} in {self._path} ({listed(there)})"
+            )
+
+    def _check_boards(self) -> None:
+        """Raise InputError where a board that the user named is not in the file."""
+        if not isinstance(self._parser, SmiRows | AiperfTelemetry):
+            return
+        missing = self._parser.boards.missing()
+        if missing:
+            have = ", ".join("=".join(dict.fromkeys(reversed(n))) for n in self._parser.boards.there.values()) or "none"
+            raise InputError(f"--meter {self._spec.text}: no board {', '.join(missing)}; there are {have[:400]}")
 
     def _check_names(self) -> None:
         """A log without a column that tells boards apart: refused where it is of several, else told."""
@@ -147,7 +164,8 @@ class FileMeter:
             return
         times = [p.t_wall_s for p in unnamed if p.series.name == unnamed[0].series.name]
         what = "no column of it tells boards apart (uuid, pci.bus_id, index; a name does not)"
-        if len(set(times)) < len(times) or interleaved(times):
+        backwards = any(later <= earlier for earlier, later in pairwise(times))
+        if backwards or interleaved(times):
             raise InputError(
                 f"--meter {self._spec.text}: {self._path} is of several boards and {what}: log "
                 "--query-gpu=timestamp,uuid,power.draw"
@@ -222,7 +240,10 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     path = Path(spec.target)
     try:
         head = _head(path, spec, context)
-        form = spec.option("format", _guess(head), FORMATS)
+        guess = _guess(head)
+        if guess == AMD_SMI.program and "value" in spec.options:  # a table of the user's own that has such a column
+            guess = "csv"
+        form = spec.option("format", guess, FORMATS)
         return FileMeter(path, _parser(form, spec), spec, context)
     except OSError as error:
         raise InputError(f"--meter {spec.text}: {path} cannot be read: {error.strerror or error}") from error
@@ -271,12 +292,14 @@ def _parser(form: str, spec: Spec) -> Parser:
     where = zone(spec.option("tz", ""))
     if form == "csv":
         return _declared(spec)
-    spec.only("format", "tz", "skew")
-    if form == "aiperf":
-        return AiperfTelemetry()
     if form == "ptdaemon":
+        spec.only("format", "tz", "skew")
         return PtDaemon(where)
-    return SmiRows(AMD_SMI if form == "amd-smi" else NVIDIA_SMI, where)
+    spec.only("format", "tz", "skew", "gpus", "count")
+    boards = Boards(spec.several("gpus"))
+    if form == "aiperf":
+        return AiperfTelemetry(boards)
+    return SmiRows(AMD_SMI if form == "amd-smi" else NVIDIA_SMI, where, boards)
 
 
 def _declared(spec: Spec) -> Parser:

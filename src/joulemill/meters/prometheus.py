@@ -27,6 +27,8 @@ from joulemill.meters.prometheus_server import ServerMeter, is_api
 
 #: How long a page is watched at opening, and how often, to see whether it moves.
 WATCH_S, WATCH_STEP_S = 2.5, 0.5
+#: An exporter's own times are within this of ours, or say nothing [s].
+FAR_S = 3600.0
 CREDENTIALS = "JOULEMILL_PROMETHEUS_TOKEN, or JOULEMILL_PROMETHEUS_USER and JOULEMILL_PROMETHEUS_PASSWORD"
 
 
@@ -77,8 +79,8 @@ class PageMeter:
         except (OSError, ValueError) as error:
             return tuple(self._context.reading(c.id, None, str(error)) for c in self._channels)
         mono, wall = began_s + took_s / 2, clock.wall() - took_s / 2
-        each = [(c, f, self._stamped(f, mono, wall)) for c in self._channels for f in [found.get(c.id)]]
-        return tuple(_reading(c, f, *when) for c, f, when in each if when is not None)
+        each = (self._reading(c, found.get(c.id), mono, wall) for c in self._channels)
+        return tuple(r for r in each if r is not None)
 
     def close(self) -> None:
         """End the connection."""
@@ -106,16 +108,20 @@ class PageMeter:
             return took_s / 2
         return None if self._ahead_s is None else self._half_s + took_s / 2
 
-    def _stamped(self, found: Found | None, mono: float, wall: float) -> tuple[float, float] | None:
-        """The times of a sample on our clocks; None for one that was read already."""
-        if found is None or found.sample.t_wall_s is None:
-            return mono, wall
+    def _reading(self, channel: Channel, found: Found | None, mono: float, wall: float) -> Reading | None:
+        """A sample as a reading on our clocks; None for one that was read already."""
+        if found is None:
+            return Reading(channel.id, mono, wall, None, "the page no longer shows it")
         t = found.sample.t_wall_s
+        if t is None:
+            return Reading(channel.id, mono, wall, found.value, found.error)
+        ours = t - (self._ahead_s or 0.0)
+        if not abs(ours - wall) <= FAR_S:
+            return Reading(channel.id, mono, wall, None, f"its exporter dates it {ours - wall:+.3g} s from now")
         if t <= self._latest.get(found.channel, -math.inf):
             return None
         self._latest[found.channel] = t
-        ours = t - (self._ahead_s or 0.0)
-        return mono + ours - wall, ours
+        return Reading(channel.id, mono + ours - wall, ours, found.value, found.error)
 
     def _watched(self, first: Mapping[str, Found]) -> float | None:
         """The exporter's default collect interval where its values stand still while we watch, else None."""
@@ -172,9 +178,3 @@ def _api_base(source: HttpSource, spec: Spec) -> str | None:
 
 def _of_power(found: Found, period_s: float | None) -> float | None:
     return period_s if found.metric.quantity in (Quantity.ENERGY, Quantity.POWER) else None
-
-
-def _reading(channel: Channel, found: Found | None, mono: float, wall: float) -> Reading:
-    if found is None:
-        return Reading(channel.id, mono, wall, None, "the page no longer shows it")
-    return Reading(channel.id, mono, wall, found.value, found.error)

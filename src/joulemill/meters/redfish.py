@@ -17,14 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.figure import Basis
 from joulemill.ledger.plausibility import reading_fault
 from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
-from joulemill.meters.http import Credentials, HttpError, HttpSource, unreachable
+from joulemill.meters.http import Credentials, HttpSource, unreachable
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.meters.redfish_parts import (
     Fact,
@@ -39,16 +38,14 @@ from joulemill.meters.redfish_parts import (
     supply_powers,
     with_sensor,
 )
+from joulemill.meters.redfish_session import Resource, Session, forgiving
 
 #: Assumed half width at 95 % of a BMC's or supply's power figure.
 REL_ERROR = 0.05
 #: BMCs are slow computers: no more often than this.
 ASK_EVERY_S = 2.0
-#: Resources that an opening asks for at most.
-MAX_RESOURCES = 1000
 SCOPES = ("node", "rack", "device")
 CREDENTIALS = "JOULEMILL_REDFISH_USER and JOULEMILL_REDFISH_PASSWORD"
-Resource = Mapping[str, Any]
 Parse = Callable[[Sequence[Resource]], Iterator[Fact]]
 
 
@@ -74,63 +71,6 @@ class Part:
     def id(self, fact: str) -> str:
         """The channel's id."""
         return f"redfish:{self.device_of(fact)}:{fact}"
-
-
-class Session:
-    """Speaks to one service; logs in anew once where a session has run out."""
-
-    def __init__(self, source: HttpSource, credentials: Credentials, auth: str) -> None:
-        self._source, self._credentials, self._auth = source, credentials, auth
-        self._own: str | None = None
-        self._asked_count = 0
-        self.opened = False
-
-    def begin(self) -> None:
-        """Log in. A service without sessions gets basic authentication."""
-        if self._auth == "none" or not (self._credentials.user or self._credentials.token):
-            return
-        if self._auth == "session" and not self._credentials.token:
-            body = {"UserName": self._credentials.user, "Password": self._credentials.password}
-            try:
-                answer = self._source.ask("POST", "/redfish/v1/SessionService/Sessions", body)
-            except HttpError as error:
-                if error.status not in (404, 405, 501):
-                    raise
-            else:
-                self._source.headers["X-Auth-Token"] = answer.headers.get("x-auth-token", "")
-                self._own = answer.headers.get("location")
-                return
-        self._source.headers.update(self._credentials.headers())
-
-    def get(self, path: str) -> Resource:
-        """A resource. Raises OSError, or ValueError where it is no JSON object or no path."""
-        if not path.startswith("/"):
-            raise ValueError(f"{path[:80]!r} is no path of the service")
-        self._asked_count += 1
-        if self._asked_count > MAX_RESOURCES and not self.opened:
-            raise ValueError(f"its tree has more than {MAX_RESOURCES} resources")
-        try:
-            answer = self._source.get(path)
-        except HttpError as error:
-            if error.status != 401 or self._own is None:
-                raise
-            self._own = None
-            self._source.headers.pop("X-Auth-Token", None)
-            self.begin()
-            answer = self._source.get(path)
-        resource = answer.json()
-        if not isinstance(resource, dict):
-            raise ValueError(f"{path} is no Redfish resource")
-        return resource
-
-    def end(self) -> None:
-        """Log out and hang up."""
-        if self._own is not None:
-            path = "/" + self._own.split("://", 1)[-1].split("/", 1)[-1] if "://" in self._own else self._own
-            self._own = None
-            with suppress(OSError):  # it runs out by itself
-                self._source.ask("DELETE", path)
-        self._source.close()
 
 
 class RedfishMeter:
@@ -211,9 +151,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         parts = list(find_parts(session.get, spec))
         meter = RedfishMeter(session, parts, spec, context)
         if not any(_energetic(c.quantity) for c in meter.channels()):
-            raise MachineError(
-                f"--meter {spec.text}: the BMC gives no watts and no joules: {_lacks(session.get, spec)}"
-            )
+            raise MachineError(f"--meter {spec.text}: the BMC gives no watts and no joules {_lacks(session.get, spec)}")
         session.opened = True
         return meter
     except (OSError, ValueError) as error:
@@ -228,6 +166,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
 def find_parts(get: Callable[[str], Resource], spec: Spec) -> Iterator[Part]:
     """The parts of the chassis that ``spec`` means."""
     root = get("/redfish/v1/")
+    get = forgiving(get)
     every = {_name(path): get(path) for path in members(get(_needed(root, "Chassis")))}
     powered = _powered(every)
     asked = spec.several("chassis")
@@ -257,8 +196,8 @@ def _chosen(
     there = ", ".join(powered or every) or "none"
     if not powered and not asked:
         raise MachineError(
-            f"--meter {spec.text}: the BMC gives no watts and no joules: neither its chassis ({there[:200]}) nor its "
-            "processors have EnvironmentMetrics, Power or PowerSubsystem"
+            f"--meter {spec.text}: the BMC gives no watts and no joules (neither its chassis, {there[:200]}, nor its "
+            "processors have EnvironmentMetrics, Power or PowerSubsystem); meter the node by ipmi:HOST or at its outlet"
         )
     what = "several chassis with power" if chosen and not asked else f"no chassis with power {'+'.join(asked)}"
     raise InputError(f"--meter {spec.text}: {what.rstrip()}; say chassis= one of {there[:400]}")
@@ -267,6 +206,7 @@ def _chosen(
 def _lacks(get: Callable[[str], Resource], spec: Spec) -> str:
     """What the chosen chassis have in place of power, to tell their owner."""
     told = []
+    get = forgiving(get)
     with suppress(OSError, ValueError, JoulemillError):
         every = {_name(p): get(p) for p in members(get(_needed(get("/redfish/v1/"), "Chassis")))}
         for name, chassis in _chosen(every, _powered(every), spec.several("chassis"), spec).items():
@@ -274,8 +214,8 @@ def _lacks(get: Callable[[str], Resource], spec: Spec) -> str:
             supplies = len(_supplies(get, chassis))
             lack = lacking(get(environment) if environment else None, get(power) if power else None, supplies)
             told.append(f"chassis {name[:80]}: {lack}")
-    hint = "update its firmware, or meter the node by ipmi:HOST or at its outlet (snmp:PDU)"
-    return "; ".join([*told[:3], hint])
+    why = f"({'; '.join(told[:3])})" if told else "there"
+    return f"{why}; update its firmware, or meter the node by ipmi:HOST or at its outlet (snmp:PDU)"
 
 
 def processor_parts(get: Callable[[str], Resource], root: Resource, *, accelerators: bool) -> Iterator[Part]:

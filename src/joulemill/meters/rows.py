@@ -7,7 +7,7 @@ error: never 0, never left out. A line that cannot be read is its own fault and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Protocol
@@ -22,6 +22,8 @@ from joulemill.units import parse_quantity
 
 #: The device of a log that does not say which board a row is of: no identity, for the ledger.
 NO_NAME = "GPU"
+#: More boards than any log has.
+MAX_BOARDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,28 @@ def point(series: Series, t_wall_s: float, value: float) -> Point:
     if fault is not None:
         return Point(series, t_wall_s, None, f"{fault.value}: {value:.6g}")
     return Point(series, t_wall_s, value)
+
+
+class Boards:
+    """Which boards of a log the user wants, by index or UUID (none: all), and which there are.
+
+    there   what each board may be called, by the name that it has here
+    """
+
+    def __init__(self, wanted: Collection[str] = ()) -> None:
+        self._wanted = frozenset(wanted)
+        self.there: dict[str, tuple[str, ...]] = {}
+
+    def takes(self, device: str, names: tuple[str, ...]) -> bool:
+        """Whether a row of ``device``, which may be called any of ``names``, is wanted."""
+        if device not in self.there and len(self.there) < MAX_BOARDS:
+            self.there[device] = names
+        return not self._wanted or not self._wanted.isdisjoint(names)
+
+    def missing(self) -> list[str]:
+        """Those that are wanted and not there."""
+        named = {n for names in self.there.values() for n in names}
+        return sorted(w for w in self._wanted if w not in named)
 
 
 class Parser(Protocol):
@@ -123,6 +147,9 @@ class AiperfTelemetry:
         "power_violation": ("throttle-power", Quantity.THROTTLE_POWER, 1e-6, ()),
     }
 
+    def __init__(self, boards: Boards | None = None) -> None:
+        self.boards = boards or Boards()
+
     def feed(self, line: str) -> list[Point]:
         """One JSON object a line."""
         record = loads(line)
@@ -132,6 +159,8 @@ class AiperfTelemetry:
         if isinstance(t_ns, bool) or not isinstance(t_ns, int | float):
             raise ValueError(f"timestamp_ns is {str(t_ns)[:40]}")
         t, device = sensible_s(t_ns * 1e-9), _board(record)
+        if not self.boards.takes(device, (device, str(record.get("gpu_index", ""))[:20])):
+            return []
         url = str(record.get("dcgm_url", ""))[:200]
         return [self._point(device, t, f, data[f], url) for f in self.FIELDS if f in data]
 

@@ -13,7 +13,7 @@ from datetime import tzinfo
 
 from joulemill.ledger.record import Quantity, Scope
 from joulemill.meters.cells import Header, ending, number
-from joulemill.meters.rows import NO_NAME, Point, Series, point
+from joulemill.meters.rows import NO_NAME, Boards, Point, Series, point
 from joulemill.meters.timestamps import unix_s
 
 _UNIT = re.compile(r"\s?[\[(]([^\[\]()]{0,20})[\])]$")
@@ -69,7 +69,7 @@ NVIDIA_SMI = SmiDialect(
     ("uuid", "gpu_uuid", "serial", "gpu_serial", "pci.bus_id", "gpu_bus_id", "index", "minor_number"),
     "power-average",
     {"power-instant": ("power-average",)},
-    hint="leave out nvidia-smi's noheader",
+    hint="log timestamp, and leave out nvidia-smi's noheader",
 )
 #: ``amd-smi monitor --csv -w 1`` and ``amd-smi metric --csv -w 1``, ROCm 6 and 7.
 AMD_SMI = SmiDialect(
@@ -79,37 +79,43 @@ AMD_SMI = SmiDialect(
         "current_socket_power": ("power", Quantity.POWER),
         "socket_power": ("power", Quantity.POWER),
         "power_usage": ("power", Quantity.POWER),
+        "power": ("power", Quantity.POWER),
         "average_socket_power": ("power-average", Quantity.POWER),
         "max_power": ("power-limit", Quantity.POWER_LIMIT),
         "hotspot_temperature": ("temperature", Quantity.TEMPERATURE),
         "hotspot": ("temperature", Quantity.TEMPERATURE),
+        "gpu_temp": ("temperature", Quantity.TEMPERATURE),
         "gfx_clk": ("clock-sm", Quantity.CLOCK),
+        "gfx_clock": ("clock-sm", Quantity.CLOCK),
         "gfx_activity": ("utilization", Quantity.UTILIZATION),
+        "gfx_util": ("utilization", Quantity.UTILIZATION),
         "gfx": ("utilization", Quantity.UTILIZATION),
     },
     ("uuid", "gpu_uuid", "asic_serial", "bdf", "gpu_bdf", "gpu", "gpu_id"),
     "power-average",
     {"energy": ("power", "power-average"), "power": ("power-average",)},
     first="xcp",
-    hint="write it with --csv -w 1",
+    hint="amd-smi writes one with --csv -w 1",
 )
-DIALECTS = (NVIDIA_SMI, AMD_SMI)
 
 
 def dialect_of(line: str) -> SmiDialect | None:
-    """The program whose header ``line`` is, if it is one of these."""
+    """The program whose header ``line`` is, if it is one of these: it has power or a board, and a column of theirs."""
     try:
-        columns = _Columns.of(line)
+        columns = {_name(c) for c in Header.of(line).columns}
     except ValueError:
         return None
-    return None if columns is None else next((d for d in DIALECTS if columns.units.keys() & d.fields.keys()), None)
+    if "power.draw" in columns or ("timestamp" in columns and columns & NVIDIA_SMI.fields.keys()):
+        return NVIDIA_SMI
+    return AMD_SMI if columns & {"gpu", "gpu_id", "bdf"} and columns & AMD_SMI.fields.keys() else None
 
 
 class SmiRows:
     """Parses one program's log. A header may come again, with other columns too."""
 
-    def __init__(self, dialect: SmiDialect, where: tzinfo | None) -> None:
+    def __init__(self, dialect: SmiDialect, where: tzinfo | None, boards: Boards | None = None) -> None:
         self._dialect, self._where = dialect, where
+        self.boards = boards or Boards()
         self._headers: list[_Columns] = []
         self._before: list[str] = []
         self._units: dict[str, str] = {}
@@ -125,9 +131,10 @@ class SmiRows:
             return []
         t = unix_s(row["timestamp"], self._where)
         device = self._device(row)
-        points = [self._point(device, t, f, row[f], columns.units[f]) for f in self._taken(columns)]
         self._before = cells
-        return points
+        if not self.boards.takes(device, tuple(row[k] for k in self._dialect.identity if _says(row.get(k, "")))):
+            return []
+        return [self._point(device, t, f, row[f], columns.units[f]) for f in self._taken(columns)]
 
     def whole(self, line: str) -> bool:
         """Whether a line without an end has all of its last cell, by the row before."""

@@ -137,16 +137,20 @@ class Totals:
     latest: Interval | None = None
     tokens: dict[TokenKind, float] = field(default_factory=dict)
     energy_j: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    metered_tok: dict[tuple[str, str, str], float] = field(default_factory=dict)
 
     def restore(self, stored: StoredTotals) -> None:
         """Go on from what an earlier monitor kept."""
         self.since_s, self.unobserved_s = stored.since_s, stored.unobserved_s
         self.tokens = {k: v for k, v in stored.tokens.items() if math.isfinite(v)}
         self.energy_j = {k: v for k, v in stored.energy_j.items() if math.isfinite(v)}
+        self.metered_tok = {k: v for k, v in stored.metered_tok.items() if math.isfinite(v)}
 
     def stored(self, now_s: float) -> StoredTotals:
         """The sums as they would stand in a history."""
-        return StoredTotals(self.since_s, now_s, self.unobserved_s, dict(self.tokens), dict(self.energy_j))
+        return StoredTotals(
+            self.since_s, now_s, self.unobserved_s, dict(self.tokens), dict(self.energy_j), dict(self.metered_tok)
+        )
 
     def add(self, interval: Interval) -> None:
         """Take one interval in: an unobserved one adds its length alone."""
@@ -158,11 +162,21 @@ class Totals:
         for scope, energy in interval.energy.items():
             key = (scope, "", energy.basis)
             self.energy_j[key] = self.energy_j.get(key, 0.0) + energy.energy_j
+            if (made_tok := interval.tokens.get(TokenKind.OUTPUT)) is not None:
+                self.metered_tok[key] = self.metered_tok.get(key, 0.0) + energy.covered_ratio * made_tok
 
     def state(self, site: SiteFacts, *, up: bool, reason: str | None) -> TargetState:
         """The target now. Carbon and cost are of its joules at the site: node times PUE, where both are known."""
         state = TargetState(
-            self.facts, up, reason, self.latest, self.since_s, self.unobserved_s, dict(self.tokens), dict(self.energy_j)
+            self.facts,
+            up,
+            reason,
+            self.latest,
+            self.since_s,
+            self.unobserved_s,
+            dict(self.tokens),
+            dict(self.energy_j),
+            metered_tok=dict(self.metered_tok),
         )
         joules = [j for (scope, _, _), j in self.energy_j.items() if scope == "site"]
         if not joules:

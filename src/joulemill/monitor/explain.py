@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -149,6 +150,12 @@ def explained(interval: Interval, facts: TargetFacts, context: Context = ALONE) 
         phi_ratio=phi[0], phi_low_ratio=phi[1], phi_high_ratio=phi[2], phi_reason=phi_reason,
         utilisation_ratio=rate / limits.full_tok_s if limits.full_tok_s else None,
     )  # fmt: skip
+
+
+def prepared(interval: Interval, facts: TargetFacts, context: Context) -> None:
+    """Make the predictions that ``explained`` will ask for, so that it finds them made. Any fault is told there."""
+    with suppress(Exception):
+        explained(interval, facts, context)
 
 
 def _phi(

@@ -101,6 +101,8 @@ def _counter(name: str, text: str, labels: tuple[str, ...]) -> Any:
 def _counters(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
     energy = _counter("energy_joules", "Joules by scope (scopes nest: never add them).",
                       (*_WHO, "scope", "device", "basis"))  # fmt: skip
+    metered = _counter("metered_tokens", "Output tokens that were made while the scope's joules are known.",
+                       (*_WHO, "scope", "device", "basis"))  # fmt: skip
     tokens = _counter("tokens", "Tokens by kind; cached ones are prompt tokens too.", (*_WHO, "kind"))
     unobserved = _counter("unobserved_seconds", "Seconds that no scrape covers.", _WHO)
     carbon = _counter("carbon_grams", "Grams of CO2 equivalent of the node's joules times PUE.", _WHO)
@@ -108,6 +110,8 @@ def _counters(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
     for t in targets:
         for (scope, device, basis), joules in t.energy_j.items():
             energy.add_metric((*_who(t), scope, device, basis), joules)
+        for (scope, device, basis), count in t.metered_tok.items():
+            metered.add_metric((*_who(t), scope, device, basis), count)
         for kind, count in t.tokens.items():
             tokens.add_metric((*_who(t), kind.value), count)
         unobserved.add_metric(_who(t), t.unobserved_s)
@@ -115,7 +119,7 @@ def _counters(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
             carbon.add_metric(_who(t), t.carbon_g)
         if t.cost is not None:
             cost.add_metric((*_who(t), t.currency or ""), t.cost)
-    yield from (energy, tokens, unobserved, carbon, cost)
+    yield from (energy, metered, tokens, unobserved, carbon, cost)
 
 
 def _gauges(targets: tuple[TargetState, ...]) -> Iterator[Metric]:

@@ -56,6 +56,7 @@ class StoredTotals:
     unobserved_s: float
     tokens: Mapping[TokenKind, float] = field(default_factory=dict)
     energy_j: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    metered_tok: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
 
 
 #: What SQLite raises for a row that cannot be, rather than for the disk.
@@ -241,17 +242,26 @@ class History:
         """Every target's sums as they stand in the file, by name: where a restarted monitor goes on."""
         with self._lock:
             energy: dict[int, dict[tuple[str, str, str], float]] = {}
-            for target, scope, basis, joules in self._db.execute(
-                "SELECT target, scope, basis, energy_j FROM total_energy"
+            metered: dict[int, dict[tuple[str, str, str], float]] = {}
+            for target, scope, basis, joules, made_tok in self._db.execute(
+                "SELECT target, scope, basis, energy_j, output_tok FROM total_energy"
             ):
                 energy.setdefault(target, {})[scope, "", basis] = joules
+                metered.setdefault(target, {})[scope, "", basis] = made_tok
             found = self._db.execute(
                 "SELECT t.name, t.id, t.since_s, t.last_end_s, s.unobserved_s, s.prompt_tok, s.cached_tok, "
                 "s.output_tok FROM target t JOIN total s ON s.target = t.id"
             ).fetchall()
         kinds = (TokenKind.PROMPT, TokenKind.CACHED, TokenKind.OUTPUT)
         return {
-            name: StoredTotals(since, last, unobserved, dict(zip(kinds, tokens, strict=True)), energy.get(number, {}))
+            name: StoredTotals(
+                since,
+                last,
+                unobserved,
+                dict(zip(kinds, tokens, strict=True)),
+                energy.get(number, {}),
+                metered.get(number, {}),
+            )
             for name, number, since, last, unobserved, *tokens in found
         }
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Protocol
 
 import aiohttp
 
@@ -30,9 +29,9 @@ from joulemill.monitor.nodes import Nodes, chassis_of, node_key
 from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, let_go, open_targets
 from joulemill.monitor.promql import Scraped, StoreReader, target_of
 from joulemill.monitor.site_energy import at_site, used_pue
-from joulemill.monitor.snapshot import Interval, KeptState, SiteStretch, Snapshot, TargetFacts
+from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot
 from joulemill.monitor.sources import discovered
-from joulemill.monitor.steps import Plan, beside, health_of, stopped, unless_stopped
+from joulemill.monitor.steps import History, Plan, beside, health_of, stopped, unless_stopped
 from joulemill.monitor.watched import Watched
 from joulemill.servers.boundary import from_source, reason_of
 
@@ -41,19 +40,8 @@ _LOG = logging.getLogger("joulemill.monitor")
 MAX_BACK_OFF_PERIODS = 8
 #: Scrapes in flight at once (assumed).
 MAX_IN_FLIGHT = 100
-
-
-class History(Protocol):
-    """Where intervals are kept: takes them without delay."""
-
-    def state(self) -> KeptState:
-        """How that goes."""
-
-    def append(self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts]) -> None:
-        """Keep ``intervals``."""
-
-    def append_site(self, stretch: SiteStretch) -> None:
-        """Keep what a site's meters said of one stretch."""
+#: Targets that went and are remembered at most (assumed).
+MOST_REMEMBERED = 50_000
 
 
 class Monitor:
@@ -116,7 +104,6 @@ class Monitor:
             for name, result in results.items():
                 target = plan.wanted[name]
                 fresh[name] = Watched(target, self._meters(target, result), plan.sites[target.site])
-            # Two targets on one meter would count its joules twice.
             owners = {f"target {n!r}": w.meters.opened for n, w in (*plan.kept.items(), *fresh.items())}
             check_owners(owners | {f"site {n!r}": f.meters.opened for n, f in metered.items()})
         except BaseException:
@@ -150,9 +137,8 @@ class Monitor:
         expected = None if target.devices_count is None else {Scope.DEVICE: target.devices_count}
         key = node_key(target.node, target.meters, target.name)
         chassis = replace(chassis_of(target.device), others=self._holding.others(key, target.name))
-        return TargetMeters(
-            opened.meters, self._config.meter_period_s, kept_s, expected, chassis=chassis, unopened=opened.dead
-        )
+        period_s, dead = self._config.meter_period_s, opened.dead
+        return TargetMeters(opened.meters, period_s, kept_s, expected, chassis=chassis, unopened=dead)
 
     async def _reopen(self) -> float:
         """Try dead meters again."""
@@ -187,6 +173,9 @@ class Monitor:
         let_go([watched.meters])
         self._before[name] = watched.totals.stored(time.time())  # where it comes back, it goes on from here
         self._left_s[name] = time.monotonic()
+        for known in (self._before, self._left_s):  # names that never come again must not fill the memory
+            while len(known) > MOST_REMEMBERED:
+                known.pop(next(iter(known)))
 
     def _begin(self, fresh: Collection[Watched]) -> None:
         if self._start is None:
@@ -362,7 +351,9 @@ class Monitor:
                     sample = await watched.sample(session, self._config.timeout_s)
             except Exception as fault:
                 sample = watched.failed(reason_of(fault))
-            await stopped(stop, watched.meters.settle_s if sample.error is None else 0.0)
+            settled_s = time.monotonic() + (watched.meters.settle_s if sample.error is None else 0.0)
+            await watched.prepared(sample, stop)
+            await stopped(stop, settled_s - time.monotonic())
             self._step(watched, lambda: watched.account(sample))  # noqa: B023
             due_s = max(due_s + self._wait_s(watched.failures), time.monotonic())
 

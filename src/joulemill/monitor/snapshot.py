@@ -150,7 +150,7 @@ class TargetState:
     """One target now: its facts, its latest interval, and its totals since the monitor first saw it.
 
     ``energy_j`` and ``tokens`` never fall; ``unobserved_s`` is the time that no scrape covers. Keys of ``energy_j``
-    are (scope, device id or "", basis).
+    are (scope, device id or "", basis), as of ``metered_tok``: output tokens that were made with those joules.
     """
 
     facts: TargetFacts
@@ -166,6 +166,7 @@ class TargetState:
     currency: str | None = None
     scrape_s: float | None = None
     lag_s: float | None = None
+    metered_tok: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

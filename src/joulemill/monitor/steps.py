@@ -5,19 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from joulemill.monitor.config import TargetConfig
 from joulemill.monitor.metering import TargetMeters
-from joulemill.monitor.snapshot import MeterHealth, SiteFacts
+from joulemill.monitor.snapshot import Interval, KeptState, MeterHealth, SiteFacts, SiteStretch, TargetFacts
 from joulemill.monitor.watched import Watched
 from joulemill.servers.boundary import reason_of
 
 T = TypeVar("T")
 _LOG = logging.getLogger("joulemill.monitor")
+
+
+class History(Protocol):
+    """Where intervals are kept: takes them without delay."""
+
+    def state(self) -> KeptState:
+        """How that goes."""
+
+    def append(self, intervals: Sequence[Interval], facts: Mapping[str, TargetFacts]) -> None:
+        """Keep ``intervals``."""
+
+    def append_site(self, stretch: SiteStretch) -> None:
+        """Keep what a site's meters said of one stretch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import aiohttp
 
@@ -16,7 +19,7 @@ from joulemill.ledger.record import ServerSample
 from joulemill.monitor.accounting import Totals, away_s, gap, observed
 from joulemill.monitor.config import TargetConfig
 from joulemill.monitor.counters import increase_count, mean_tok
-from joulemill.monitor.explain import Context, explained
+from joulemill.monitor.explain import Context, explained, prepared
 from joulemill.monitor.histograms import LATENCIES, Buckets, bucket_names, buckets, percentiles
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import TargetMeters
@@ -27,6 +30,8 @@ from joulemill.servers.metrics import Look, canonical, look
 
 #: A store's looks further apart than this many of its usual spacings leave a gap (assumed: two scrapes may fail).
 GAP_SPACINGS = 3.5
+#: Predictions are made one at a time, so that they leave the processor to the scrapes.
+_PREDICTING = ThreadPoolExecutor(1, thread_name_prefix="joulemill predict")
 RESTARTED = "a counter began anew: what it shows since is counted"
 FIRST = "no scrape before to compare with"
 OTHER_SERVER = "the page is of another process than before: one address for several servers"
@@ -73,7 +78,14 @@ class Watched:
             self.since_mono_s = now_s - away_s(stored.last_end_s, time.time()) if left_mono_s is None else left_mono_s
 
     async def sample(self, session: aiohttp.ClientSession, timeout_s: float) -> ServerSample:
-        """One look. Once the server's dialect is known, later pages are read for its names alone."""
+        """One look. Once the server's dialect is known, later pages are read for its names alone.
+
+        The first look is taken twice: it also made the connection, so that when the server answered is not known well.
+        """
+        sample = await self._look(session, timeout_s)
+        return sample if self.before is not None or sample.error else await self._look(session, timeout_s)
+
+    async def _look(self, session: aiohttp.ClientSession, timeout_s: float) -> ServerSample:
         also = (PROCESS_START, *(bucket_names(self.dialect) if self.dialect else ()))
         token = os.environ.get(self.config.token_env or "")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -129,15 +141,33 @@ class Watched:
         state = self.totals.state(self.site, up=self.reason is None, reason=self.reason)
         return replace(state, scrape_s=self.scrape_s, lag_s=self.lag_s)
 
+    async def prepared(self, after: ServerSample, stop: asyncio.Event) -> None:
+        """Have the predictions made, beside the loop, that the interval up to ``after`` will be explained with."""
+        before = self.before
+        if before is None or after.error is not None or self.config.device is None:
+            return
+        interval = observed(self.config.name, before, after)
+        context = self._context(before, after)
+        made = asyncio.wrap_future(_PREDICTING.submit(prepared, interval, self.totals.facts, context))
+        stopping = asyncio.ensure_future(stop.wait())
+        waiting: list[asyncio.Future[Any]] = [made, stopping]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for future in waiting:
+                future.cancel()
+
     def explained(self, interval: Interval, before: ServerSample, after: ServerSample) -> Interval:
-        """``interval`` with its limits; where they cannot be told it stands as it is."""
+        """``interval`` with its limits; where they cannot be told it says why."""
+        return explained(interval, self.totals.facts, self._context(before, after))
+
+    def _context(self, before: ServerSample, after: ServerSample) -> Context:
         lengths = [mean_tok(before, after, kind) for kind in (TokenKind.PROMPT, TokenKind.OUTPUT)]
         stated = (self.config.input_tok, self.config.output_tok)
         known = tuple(s if m is None else m for m, s in zip(lengths, stated, strict=True))
         preempted = increase_count(before.values, after.values, "preemptions_total")
         counters = {} if preempted is None else {"preemptions_total": preempted}
-        context = Context((known[0], known[1]), before.values.get("running_req"), counters, self.config.slo_s())
-        return explained(interval, self.totals.facts, context)
+        return Context((known[0], known[1]), before.values.get("running_req"), counters, self.config.slo_s())
 
     def account(self, after: ServerSample) -> list[Interval]:
         """The intervals that are complete now: the one that ends with ``after``, or earlier ones that it lets go.

@@ -43,7 +43,7 @@ def architecture_from_config(
     (unless ``approximate``) its type is not known or a field that may matter is not.
     """
     fields, family = _opened(config, assume)
-    hidden = fields.positive("hidden_size", "n_embd", "d_model", "dim", "model_dim")
+    hidden = fields.positive("hidden_size", "n_embd", "n_embed", "d_model", "dim", "model_dim")
     groups, extra = _groups(fields, family, hidden)
     built = _finished(fields, family, hidden, groups, extra)
     return built if approximate else refuse_doubts(built)
@@ -66,19 +66,23 @@ def _opened(config: Mapping[str, Any], assume: bool) -> tuple[Fields, Family]:
         raise InputError(f"model type {model_type!r} cannot be modelled: {REFUSED[model_type]}")
     family = FAMILIES.get(model_type, Family())
     nested = nested_config(config)
-    outer = [k for k in config if k not in nested] if nested is not None else []
     assumed = {**(SIZES.get(model_type, {}) if nested is not None else {}), **DEFAULTS.get(model_type, {})}
     if "per_layer_config" in config or "per_layer_config" in (nested or {}):
         assumed.pop("global_head_dim", None)
-    fields = Fields(flat, family.defaults, assumed if assume else None, outer=_glue(outer))
+    fields = Fields(flat, family.defaults, assumed if assume else None, outer=_glue(config))
     if fields.towers():
         fields.approximate("the vision tower is left out" if "vision_config" in flat else "towers are left out")
     return fields, family
 
 
-def _glue(names: Iterable[str]) -> list[str]:
-    """Fields beside a nested language model that are not about layers, heads or experts."""
+def _glue(config: Mapping[str, Any]) -> list[str]:
+    """Fields beside a nested language model, at any depth, that are not about layers, heads or experts."""
     marks = ("layer", "head", "expert", "kv", "moe", "window", "share")
+    names: list[str] = []
+    inner = nested_config(config)
+    while inner is not None:
+        names += [n for n in config if n not in inner]
+        config, inner = inner, nested_config(inner)
     return [n for n in names if not any(m in n.lower() for m in marks)]
 
 
@@ -186,6 +190,7 @@ def grouped(layers: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:
 def _finished(fields: Fields, family: Family, hidden: int, groups: tuple[LayerGroup, ...], extra: int) -> Architecture:
     vocabulary = fields.positive("vocab_size", "padded_vocab_size")
     lookup, loose = _lookups(fields, hidden, groups)
+    loose += vocabulary if fields.flag("lm_head_bias") else 0
     drafts = fields.integer(
         "num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers", default=0,
         most=MOST_LAYERS,
@@ -222,6 +227,21 @@ def _lookups(fields: Fields, hidden: int, groups: tuple[LayerGroup, ...]) -> tup
         fields.get("vocab_size_per_layer_input")
         return lookup, 0
     layers = sum(g.count for g in groups)
+    extra = _residual_streams(fields, hidden, layers)
     rows = fields.positive("vocab_size_per_layer_input", "vocab_size")
     fields.approximate("per-layer embeddings are counted as parameters; their small projections are not timed")
-    return lookup + rows * layers * width, layers * width * hidden * 3 + width + layers * hidden
+    return lookup + rows * layers * width, layers * width * hidden * 3 + width + layers * hidden + extra
+
+
+def _residual_streams(fields: Fields, hidden: int, layers: int) -> int:
+    """Parameters of Gemma 3n's several residual streams (AltUp) and low-rank shortcuts (LAuReL)."""
+    streams, rank = fields.integer("altup_num_inputs", default=0), fields.integer("laurel_rank", default=0)
+    fields.get("altup_active_idx", "altup_correct_scale", "altup_coef_clip")
+    if not streams and not rank:
+        return 0
+    if streams > 64:
+        raise InputError(f"'altup_num_inputs' in the model config is {streams}; no model has more than 64")
+    fields.approximate("residual streams and low-rank shortcuts are counted as parameters, not timed")
+    mixing = streams**2 + streams**3 + hidden * streams + 2 * hidden if streams else 0
+    shortcut = 2 * hidden * rank + hidden if rank else 0
+    return layers * (mixing + shortcut) + 2 * max(streams - 1, 0) * hidden * hidden

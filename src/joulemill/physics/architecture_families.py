@@ -82,7 +82,7 @@ _OLD = Family(
 )
 _QWEN_NEXT = Family(qk_norm="head", gated=True, shared_gate=True, window_off=True, full_every=4)
 _STEP = Family(qk_norm="head", head_gate=True, first_dense=3)
-_STATES = Family(norms=1, only="mamba", feed="none", bare=("num_heads", "head_dim", "use_bias"))
+_STATES = Family(norms=1, only="mamba", feed="none", bare=("num_heads", "head_dim", "use_bias", "intermediate_size"))
 _STATES_1 = Family(norms=1, only="mamba", feed="none", mamba=1, state_norm=False, tied=True)
 
 FAMILIES: dict[str, Family] = {

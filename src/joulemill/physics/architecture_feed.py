@@ -100,6 +100,7 @@ def _width_given(fields: Fields, family: Family, hidden: int) -> Any:
         "hidden_dim",
     )
     if given is not None:
+        fields.get("mlp_expansion_factor", "expansion_ratio")
         return given
     if not family.plain_width:
         raise InputError("the model config has no 'intermediate_size' (nor another name for it)")

@@ -21,6 +21,7 @@ _DEEPEST = 6
 MOST = 1 << 32
 MOST_LAYERS = 4096
 _SHOWN = 60
+_LONGEST_LIST = 1 << 16
 
 
 def text_config(config: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
@@ -152,6 +153,8 @@ class Fields:
         value = self.get(*names)
         if value is None:
             return None
+        if isinstance(value, (str, list, tuple)) and len(value) > _LONGEST_LIST:
+            raise InputError(f"{self.named(*names)!r} in the model config lists more layers than any model has")
         parts = [p for p in value.split(",") if p.strip()] if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)):
             raise InputError(f"{self.named(*names)!r} in the model config is {shown(value)}; it must list layers")

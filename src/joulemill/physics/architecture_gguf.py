@@ -94,13 +94,20 @@ def _settle_kind(config: dict[str, Any], kind: str, metadata: Mapping[str, Any])
     layers = config.get("num_hidden_layers")
     if drafts and isinstance(layers, int) and layers > drafts:
         config["num_hidden_layers"] = layers - drafts
-    if kind == "lfm2":
-        config["block_auto_adjust_ff_dim"] = False  # the file states the width as it is
     if not config.get("num_experts"):
         for name in ("num_experts", "num_experts_per_tok"):
             config.pop(name, None)
-        if kind == "granitehybrid":
-            config.setdefault("shared_expert_intermediate_size", config.get("intermediate_size"))
+    _settle_habits(config, kind)
+
+
+def _settle_habits(config: dict[str, Any], kind: str) -> None:
+    """What llama.cpp's files of some architectures mean otherwise than configs do."""
+    if kind == "olmo2" and config.get("sliding_window"):
+        config["model_type"] = "olmo3"  # both under one name
+    if kind == "lfm2":
+        config["block_auto_adjust_ff_dim"] = False  # the file states the width as it is
+    if kind == "granitehybrid" and "num_experts" not in config:
+        config.setdefault("shared_expert_intermediate_size", config.get("intermediate_size"))
 
 
 _ATTENTION = ("num_attention_heads", "num_key_value_heads", "intermediate_size", "head_dim", "v_head_dim")

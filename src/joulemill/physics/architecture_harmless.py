@@ -55,6 +55,8 @@ _NAMES = (
     """,
     # scales and arithmetic inside a layer
     r"""
+    original_rope attn_rotary.* use_rope_layers offset_alibi rope_ratio .*fusion skip_bias.* apply_query_key_layer.*
+    post_layer_norm mla_use_nope use_rotary_pos_emb xdrope.* .*_xdrope route_norm compression_type
     .*(_eps|epsilon)\w*
     (embedding|logits?|residual|attention|attention_in|attention_out|lm_head|key|ssm|ssm_in|ssm_out|output|scale)_multipliers?
     mlp_multipliers
@@ -68,6 +70,12 @@ _NAMES = (
     hidden_act_.* mamba_norm_before_gate norm_before_gate parallel_attn use_parallel_residual mamba_use_mlp
     activation_sparsity.*
     """,
+    # leftovers of other tasks and of training code
+    r"""
+    .*_ids? anyres_.* dense_list class_num num_media_embeds org_vocab_size pool_type use_mixed_mlp_moe pre_seq_len
+    prefix_projection calc_logits.* use_recompute.* shared_moe_mode using_split_qkv.* group_limited.* emb_.*prob
+    image_patch.* add_classification.* unpadded_vocab_size
+    """,
     # routing of tokens to experts, without tables of their own size
     r"""
     scoring_func score_func(tion)? topk_method n_group topk_group num_expert_group
@@ -76,7 +84,8 @@ _NAMES = (
     moe_apply_.* moe_use_aux.* moe_.*(score|stat|capacity).* expert_selection_fn gate_(type|func) moe_implementation
     need_fp32_gate moe_shared_expert_overlap moe_layer_.*(dtype) use_grouped_topk norm_expert_weight renormalize
     router_bias
-    enable_moe_fp32_combine group_expert.* use_moe
+    enable_moe_fp32_combine num_expert_groups num_limited_groups use_grouped.* use_moe_router_bias moe_gate
+    moe_random.* moe_drop.* load_balance.* moe_norm_.* group_expert.* use_moe
     """,
     # layers that only draft tokens, and towers
     r"""
@@ -90,7 +99,7 @@ _NAMES = (
 _HARMLESS = re.compile("|".join(f"(?:{n})" for names in _NAMES for n in names.split()), re.IGNORECASE)
 _TOWER = re.compile(
     r"(vision|visual|vit|audio|speech|image|video|talker|code2wav|token2wav|projector|sound|vq|perceiver|resampler|sam|aligner|"
-    r"tts|codec|backbone|clip|siglip|embedding_model|vae|mm_)\w*(config|cfg|model)?|visual",
+    r"tts|codec|backbone|embd_layer|img_processor|clip|siglip|embedding_model|vae|mm_)\w*(config|cfg|model)?|visual",
     re.IGNORECASE,
 )
 
@@ -105,9 +114,22 @@ _USUAL: dict[str, tuple[object, ...]] = {
     "learned_pos_emb": (True,),
     "no_bias": (True,),
     "use_conv_bias": (True,),
-    "mlp_type": ("swiglu", "silu"),
+    "mlp_type": ("swiglu", "silu", "default"),
     "num_ln_in_parallel_attn": (1, 2),
     "use_gqa": (True,),
+    "order_of_interleaved_layers": ("local_attn_first",),
+    "use_embedding_sharing": (True,),
+    "use_gated_activation": (True,),
+    "use_parallel_block": (True,),
+    "block_use_swiglu": (True,),
+    "gated_linear_unit": (True,),
+    "use_shared_mlp_adapter": (True,),
+    "att_impl_type": ("GQA",),
+    "moe_every_n_layer": (1,),
+    "moe_every_n_layers": (1,),
+    "compression_ratio": (1.0,),
+    "full_attn_mod": (1,),
+    "interpolate_factor": (1,),
     "moe_layer_freq": (1,),
     "decoder_sparse_step": (1,),
 }

@@ -62,7 +62,9 @@ def searched_layers(fields: Fields, family: Family, hidden: int) -> list[LayerGr
 def _searched_mixer(attention: Any, heads: int, dim: int) -> Mixer | None:
     attention = attention if isinstance(attention, dict) else {}
     share = whole(attention.get("n_heads_in_group") or 0, "block_configs.attention.n_heads_in_group")
-    if attention.get("no_op") or not share or attention.get("replace_with_linear"):
+    if attention.get("replace_with_linear"):
+        raise InputError("block_configs.attention.replace_with_linear is not read")
+    if attention.get("no_op") or not share:
         return None
     if share > heads or heads % share:
         raise InputError(f"{heads} attention heads do not divide into groups of {share} (block_configs)")
@@ -72,6 +74,8 @@ def _searched_mixer(attention: Any, heads: int, dim: int) -> Mixer | None:
 
 def _searched_feed(feed: Any, fields: Fields, family: Family, hidden: int) -> DenseFeedForward | None:
     feed = feed if isinstance(feed, dict) else {}
+    if feed.get("replace_with_linear"):
+        raise InputError("block_configs.ffn.replace_with_linear is not read")
     if feed.get("no_op"):
         return None
     width = whole(feed.get("intermediate_size") or _multiplied(hidden, feed.get("ffn_mult")), "block_configs.ffn")
@@ -100,13 +104,16 @@ def shared_block_layers(fields: Fields, family: Family, hidden: int, kinds: list
     count = sum(k == "hybrid" for k in kinds)
     if not count:
         return [states]
-    fields.get("attention_hidden_size", "attention_head_dim", "kv_channels", "hybrid_layer_ids", "num_query_groups")
+    fields.get(
+        "attention_hidden_size", "attention_head_dim", "kv_channels", "hybrid_layer_ids", "num_query_groups",
+        "state_size", "lora_rank", "ffn_hidden_size",
+    )  # fmt: skip
     heads = fields.positive("num_attention_heads")
     kv_heads = fields.positive("num_key_value_heads", default=heads)
     if 2 * hidden % heads or heads % kv_heads:
         raise InputError(f"twice hidden_size {hidden} does not divide into {heads} heads, or these not over {kv_heads}")
     attention = GroupedAttention(heads, kv_heads, 2 * hidden // heads, 2 * hidden // heads, input_count=2)
-    width = fields.positive("intermediate_size", default=4 * hidden)
+    width = fields.positive("intermediate_size", "ffn_hidden_size", default=4 * hidden)
     block = DenseFeedForward(width, 3, fields.flag("add_bias_linear"))
     shared = LayerGroup(attention, block, count, 3, copies=fields.positive("num_mem_blocks", default=1), beside=True)
     own = LayerGroup(None, DenseFeedForward(hidden // 2, 2), count, 0, beside=True)
@@ -115,8 +122,8 @@ def shared_block_layers(fields: Fields, family: Family, hidden: int, kinds: list
 
 def adapters_count(fields: Fields, hidden: int, kinds: list[Kind]) -> int:
     """Parameters of the adapters that each use of Zamba 2's shared blocks has of its own."""
-    rank = fields.positive("adapter_rank", default=128)
-    width = fields.positive("intermediate_size", default=4 * hidden)
+    rank = fields.positive("adapter_rank", "lora_rank", default=128)
+    width = fields.positive("intermediate_size", "ffn_hidden_size", default=4 * hidden)
     each = rank * (hidden + 2 * width)
     if fields.flag("use_shared_attention_adapter"):
         each += 3 * rank * 4 * hidden

@@ -36,7 +36,11 @@ _NAMED = ("layer_types", "layers_block_type", "block_types")
 _ALSO = (
     *_NAMED, "sliding_window_pattern", "_sliding_window_pattern", "max_window_layers", "use_sliding_window",
     "full_attention_interval", "sliding_window", "global_attn_every_n_layers", "full_attn_idxs", "attn_layer_indices",
-    "attn_layer_period", "attn_layer_offset", "layer_group_size", "hybrid_layer_pattern",
+    "attn_layer_period", "attn_layer_offset", "layer_group_size", "hybrid_layer_pattern", "layer_switch",
+)  # fmt: skip
+_OF_WINDOWS = (
+    "max_window_layers", "sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers",
+    "order_of_interleaved_layers", "layer_switch",
 )  # fmt: skip
 _PERIOD = ("expert_layer_period", "expert_layer_offset", "moe_layer_start_index", "moe_layer_end_index")
 #: Fields that some configs list by layer, under the name that readers ask for.
@@ -61,12 +65,15 @@ def layer_kinds(fields: Fields, family: Family, layers: int) -> list[Kind]:
     if family.pattern == "chunked":
         return _chunked_kinds(fields, layers)
     if window_of(fields, family) is None or family.pattern == "none":
+        fields.get(*_OF_WINDOWS)  # no window, so nothing that says where windows are means anything
         return ["full"] * layers
     if family.pattern == "all":
         uses = fields.flag("use_sliding_window") or fields.model_type == "dots1"
         first = fields.integer("max_window_layers", default=0) if uses else 0
         return ["full" if i < first else "sliding" for i in range(layers)]
-    given = fields.get("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers")
+    given = fields.get(
+        "sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers", "layer_switch"
+    )
     return _alternating(given, family.pattern, layers)
 
 

@@ -30,6 +30,7 @@ def mixer_of(kind: Kind, fields: Fields, family: Family, hidden: int) -> Mixer |
         return recurrent_block(fields, family, hidden)
     if kind == "conv":
         channels = fields.positive("conv_dim", "block_dim", default=hidden)
+        fields.get("conv_dim_out", "num_heads")
         return ShortConvolution(channels, fields.positive("conv_L_cache", default=3), fields.flag("conv_bias"))
     if family.mixer == "mla" and fields.has("kv_lora_rank"):
         return _latent(fields, hidden)
@@ -91,6 +92,10 @@ def _sizes(kind: Kind, fields: Fields, family: Family, hidden: int) -> tuple[int
 
 def _grouped(kind: Kind, fields: Fields, family: Family, hidden: int) -> GroupedAttention:
     heads, kv_heads, dim, value_dim = _sizes(kind, fields, family, hidden)
+    if not fields.flag("use_cla"):
+        fields.get("cla_share_factor")
+    if family.listed and kind != "chunked":
+        fields.get("attention_chunk_size")
     windows = {
         "sliding": window_of(fields, family) if kind == "sliding" else None,
         "chunked": fields.positive("attention_chunk_size", default=8192) if kind == "chunked" else None,
@@ -214,7 +219,8 @@ def state_space(fields: Fields, family: Family, hidden: int) -> StateSpace:
 
 def _state_head_dim(fields: Fields, family: Family, hidden: int, heads: int) -> int:
     expand = fields.number_ratio("mamba_expand", "expand", default=2.0)
-    inner = fields.integer("mamba_d_ssm", "mamba_intermediate_size", default=int(hidden * expand))
+    widths = ("mamba_d_ssm", "mamba_intermediate_size", *family.own("intermediate_size"))
+    inner = fields.integer(*widths, default=int(hidden * expand))
     given = fields.get("mamba_head_dim", "mamba_d_head", "mamba_headdim", *family.own("head_dim"))
     if given is None or given == "auto":
         if inner % heads or not inner:

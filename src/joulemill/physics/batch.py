@@ -23,6 +23,14 @@ SEARCH_REQ = 4096
 DEFAULT_LIMIT_REQ = 1024.0
 
 
+class MemoryShort(InputError):
+    """The weights, or one request beside them, do not fit: ``needed_byte`` of a device's ``room_byte``."""
+
+    def __init__(self, message: str, needed_byte: float, room_byte: float) -> None:
+        super().__init__(message)
+        self.needed_byte, self.room_byte = needed_byte, room_byte
+
+
 @dataclass(frozen=True)
 class Choice:
     """The batch chosen and why; ``most_req`` fit in memory; ``meets`` is False where no batch meets the targets."""
@@ -63,7 +71,7 @@ def choose(deployment: Deployment, workload: Workload, share: Shard, rates: Rate
 
     InputError where the weights, or one request, do not fit.
     """
-    most = _most_req(deployment, workload, share, rates)
+    most = most_that_fit_req(deployment, workload, share, rates)
     if workload.batch_req is not None:
         fits = workload.batch_req <= most
         return Choice(min(workload.batch_req, most), most, "as asked" if fits else "as asked, but only so many fit")
@@ -92,19 +100,23 @@ def _meets(workload: Workload, found: Steady) -> NDArray[np.bool_]:
     return ok
 
 
-def _most_req(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> float:
+def most_that_fit_req(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> float:
+    """Requests in flight that a replica's memory holds beside the weights. MemoryShort where it is not even one."""
     room = share.memory_byte * deployment.memory_use_ratio
     if share.weight_byte >= room:
-        devices = int(np.ceil(deployment.parallelism.devices * share.weight_byte / (0.9 * room)))
-        raise InputError(
+        raise MemoryShort(
             f"weights take {share.weight_byte / 1e9:.0f} GB a device, and {room / 1e9:.0f} GB are there; spread the "
-            f"model over about {devices} devices, or use fewer bits"
+            "model over more devices, or use fewer bits",
+            share.weight_byte,
+            room,
         )
     one = swept(deployment, workload, share, rates, np.ones(1))
     most = float(one.capacity_req[0])
     if most < 1.0:
-        raise InputError(
+        raise MemoryShort(
             f"one request of {workload.input_tok:.0f} + {workload.output_tok:.0f} tokens does not fit beside the "
-            "weights; use more devices or fewer bits"
+            "weights; use more devices or fewer bits",
+            share.weight_byte + (room - share.weight_byte) / max(most, 1e-9),
+            room,
         )
     return most

@@ -10,6 +10,10 @@ from joulemill.physics.device import Device
 from joulemill.physics.node import Node
 from joulemill.physics.precision import Precision
 
+#: More devices than any one deployment has; more is a slip of a key.
+MOST_DEVICES = 1_000_000
+#: A model is cut over no more devices than this.
+MOST_CUT = 4096
 ENGINES = ("vllm", "sglang", "trtllm")
 
 
@@ -90,13 +94,16 @@ def parallelism_for(
     spread over all ranks of data-parallel attention. Devices beyond tp·dp become further replicas. InputError where the
     numbers do not divide, or the heads do not.
     """
-    if devices < 1:
-        raise InputError(f"devices is {devices}; it must be at least 1")
+    if not 1 <= devices <= MOST_DEVICES:
+        raise InputError(f"devices is {devices}; it must lie between 1 and {MOST_DEVICES:,}")
+    for name, value in (("tp", tensor), ("dp", data), ("ep", expert)):
+        if value is not None and not 1 <= value <= MOST_CUT:
+            raise InputError(f"--{name} is {value}; it must lie between 1 and {MOST_CUT:,}")
     if (expert or 1) > 1 and not architecture.is_moe:
         raise InputError(f"{architecture.name} has no routed experts to spread over {expert} devices; leave --ep out")
     dp = data or 1
     most = max(1, devices // dp)
-    fitting = [n for n in range(1, most + 1) if most % n == 0 and architecture.divides_over(n)]
+    fitting = [n for n in range(1, min(most, MOST_CUT) + 1) if most % n == 0 and architecture.divides_over(n)]
     tp = tensor or fitting[-1]
     if not architecture.divides_over(tp):
         can = ", ".join(str(n) for n in range(1, 65) if architecture.divides_over(n))

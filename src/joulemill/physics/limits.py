@@ -63,7 +63,7 @@ def ceilings_of(
 ) -> tuple[CeilingValue, ...]:
     """All ceilings at the predicted load."""
     limits = [*_device_ceilings(deployment, share, found), _kv_ceiling(deployment, workload, share, found)]
-    limits += _site_ceilings(site, figures["node_j_tok"])
+    limits += _site_ceilings(site, figures["full_node_j_tok"])
     limits.append(_latency(deployment, workload, share, rates, figures["full_tok_s"]))
     if workload.rate_req_s is not None:
         asked = Figure(workload.rate_req_s, "req/s", Basis.DECLARED)
@@ -161,9 +161,20 @@ RESOURCES: dict[str, tuple[tuple[str, ...], str, str | None]] = {
 
 
 def marginals(
-    deployment: Deployment, workload: Workload, share: Shard, rates: Rates, choice: Choice, step: float = 0.01
+    deployment: Deployment,
+    workload: Workload,
+    share: Shard,
+    rates: Rates,
+    choice: Choice,
+    step: float = 0.01,
+    *,
+    held: float = 1.0,
 ) -> tuple[Marginal, ...]:
-    """What a little more of each resource buys, at the chosen batch; one array call."""
+    """What a little more of each resource buys, at the chosen batch; one array call.
+
+    held   share of the rate that the site's power and cooling leave; below 1 a resource moves the rate only by the
+           joules of a token that it saves
+    """
     names = [*RESOURCES, "power_limit", "batch", "kv_capacity"]
     rows = 1 + len(names)
     table = shard_table([share]).rows(np.zeros(rows, dtype=np.intp))
@@ -178,12 +189,16 @@ def marginals(
         row = names.index("kv_capacity") + 1
         table.columns["memory_byte"][row] += step * _free_byte(deployment, share) / deployment.memory_use_ratio
         demand.batch_req[row] *= 1.0 + step
-    rate = steady(table, rates, demand).rate_tok_s
-    elastic = np.log(rate[1:] / rate[0]) / np.log1p(step)
-    total = float(rate[0]) * deployment.parallelism.replicas
+    state = steady(table, rates, demand)
+    rate = state.rate_tok_s
+    moved = 1.0 / state.energy_j_tok if held < 1.0 else rate
+    elastic = np.log(moved[1:] / moved[0]) / np.log1p(step)
+    total = float(rate[0]) * deployment.parallelism.replicas * held
     found = [_marginal(n, float(e), total, deployment, share, choice) for n, e in zip(names, elastic, strict=True)]
     replica = Figure(total / deployment.device_count, "tok/s per device", Basis.MODELLED, reason="in whole replicas")
-    return (*found, Marginal("devices", 1.0, replica))
+    if held < 1.0:
+        replica = Figure(0.0, "tok/s per device", Basis.MODELLED, reason="the site delivers no more power")
+    return (*found, Marginal("devices", 0.0 if held < 1.0 else 1.0, replica))
 
 
 def _free_byte(deployment: Deployment, share: Shard) -> float:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,16 @@ from joulemill.physics.node import node_figure
 from joulemill.physics.production import TwoStave, phi_figure, theta
 from joulemill.physics.serving import Demand, Rates, Steady, steady
 from joulemill.physics.shard import UNKNOWN_LINK_BYTE_S, ShardTable, shard
-from joulemill.physics.site import ReferencePue, Site, SiteFigures, site_figures
+from joulemill.physics.site import ReferencePue, Site, SiteFigures, it_limit_figure, site_figures
 from joulemill.physics.terms import Term, terms_of
 from joulemill.physics.utilisation import Plant, energy_j_tok
 from joulemill.physics.workload import Workload
+from joulemill.units import say_quantity
 
 Array = NDArray[np.float64]
 LEVEL = 0.8
+#: A cap may be this much above the board's own limit, which data sheets round.
+MOST_CAP_RATIO = 1.001
 #: Half-width of the interval of a quantity, as a logarithm.
 Widths = Callable[[str], float]
 
@@ -45,6 +48,9 @@ class Prediction:
     two_stave        the source's form; None without a site power limit
     day_j_tok        node J/tok at utilisation 0.25, 0.5, 0.75, idle energy included
     cap_slowdown_ratio  time under the power limit over time without it
+    full_node_power_w   power that all the devices would draw at full load, whatever the site delivers; of the devices
+                        alone where the node is not known
+    held_ratio          share of the rate that the site's power and cooling leave; 1 where they do not bind
     """
 
     rate_tok_s: Figure
@@ -67,6 +73,8 @@ class Prediction:
     cap_slowdown_ratio: float
     terms: tuple[Term, ...]
     notes: tuple[str, ...]
+    full_node_power_w: Figure
+    held_ratio: float
 
 
 def predict(
@@ -84,7 +92,13 @@ def predict(
     batches = np.array([choice.batch_req])
     found = swept(deployment, workload, share, rates, batches)
     used = _used_ratio(deployment, workload, found)
-    figures = _figures(deployment, workload, found, widths, used)
+    free = _figures(deployment, workload, found, widths, used)
+    full = free if used == 1.0 else _figures(deployment, workload, found, widths, 1.0)
+    held = held_ratio(_drawn(free), site)
+    figures = _held(free, held, site) | {
+        "full_tok_s": free["full_tok_s"].scaled(held_ratio(_drawn(full), site), "tok/s"),
+        "full_node_j_tok": full["node_j_tok"],
+    }
     node_w, node_j = figures["node_power_w"], figures["node_j_tok"]
     at_site = None
     if site is not None and node_j.known:
@@ -95,11 +109,59 @@ def predict(
         figures["rate_tok_s"], figures["request_rate_req_s"], figures["device_power_w"], node_w,
         figures["device_j_tok"], node_j, at_site, figures["ttft_s"], figures["tpot_s"],
         figures["itl_s"], choice, limits, bound,
-        phi_figure(figures["full_tok_s"], least_other(limits)),
-        marginals(deployment, workload, share, rates, choice),
-        _two_stave(limits, site, figures), _day(deployment, figures), float(found.slowdown_ratio[0]),
-        terms_of(share, found), _notes(deployment, choice, used),
+        _at_most_one(phi_figure(figures["full_tok_s"], least_other(limits))),
+        (*marginals(deployment, workload, share, rates, choice, held=held), *_site_marginal(figures, site, held)),
+        _two_stave(limits, site, figures), _day(deployment, full), float(found.slowdown_ratio[0]),
+        terms_of(share, found), _notes(deployment, choice, used), _drawn(full), held,
     )  # fmt: skip
+
+
+def _at_most_one(phi: Figure) -> Figure:
+    """Φ with its interval cut at 1: no plant does more than its least ceiling."""
+    if phi.value is None or phi.value > 1.0 + 1e-9:
+        return phi
+    return replace(phi, value=min(phi.value, 1.0), high=None if phi.high is None else min(phi.high, 1.0))
+
+
+def _drawn(figures: Mapping[str, Figure]) -> Figure:
+    """Power at the node; of the devices alone, which is less, where the node is not known."""
+    node = figures["node_power_w"]
+    return node if node.known else figures["device_power_w"]
+
+
+def held_ratio(drawn: Figure, site: Site | None) -> float:
+    """Share of a load that the site's power and cooling leave, as devices that run while the rest stand off; at most 1.
+
+    What runs costs as much a token as before, so power and rate fall alike.
+    """
+    if site is None or not drawn.value:
+        return 1.0
+    limits = (it_limit_figure(site).value, site.cooling_limit_w)
+    return min([1.0, *(limit / drawn.value for limit in limits if limit is not None)])
+
+
+def _held(figures: Mapping[str, Figure], held: float, site: Site | None) -> dict[str, Figure]:
+    """Rate and power under the site's limits; the node's power never above them, its interval included."""
+    if held == 1.0:
+        return dict(figures)
+    names = ("rate_tok_s", "request_rate_req_s", "device_power_w", "node_power_w")
+    less = {n: figures[n].scaled(held, figures[n].unit) for n in names}
+    why = f"{held:.0%} of what all devices would do: the site delivers no more; the rest stand off"
+    less["rate_tok_s"] = replace(less["rate_tok_s"], reason=why)
+    node = less["node_power_w"]
+    if node.known and site is not None:
+        less["node_power_w"] = replace(node, high=node.value, reason=why)
+    return {**figures, **less}
+
+
+def _site_marginal(figures: Mapping[str, Figure], site: Site | None, held: float) -> tuple[Marginal, ...]:
+    """What one watt more from the site buys, where it states what it delivers."""
+    limit, rate = None if site is None else it_limit_figure(site).value, figures["rate_tok_s"].value
+    if limit is None or rate is None or site is None:
+        return ()
+    binds = held < 1.0 and not (site.cooling_limit_w is not None and site.cooling_limit_w < limit)
+    price = Figure(rate / limit if binds else 0.0, "tok/s per W", Basis.MODELLED)
+    return (Marginal("site_power", 1.0 if binds else 0.0, price),)
 
 
 def predict_many(table: ShardTable, demand: Demand, rates: Rates, widths: Widths) -> dict[str, Array]:
@@ -136,12 +198,18 @@ def _check_cap(deployment: Deployment, rates: Rates) -> None:
     cap_w, device = deployment.power_cap_w, deployment.device
     if cap_w is None:
         return
+    said = say_quantity(cap_w, "W")
     if not device.tdp_w:
         raise InputError(f"what a power cap does to {device.label} cannot be told: its TDP is not known; leave it out")
     least_w = rates.power.wait_ratio * device.tdp_w / rates.power.ceiling_ratio
     if cap_w <= 1.05 * least_w:
         raise InputError(
-            f"power cap is {cap_w:.0f} W, but {device.label} draws about {least_w:.0f} W while it waits; give more"
+            f"power cap is {said}, but {device.label} draws about {least_w:.0f} W while it waits; give more"
+        )
+    if cap_w > MOST_CAP_RATIO * device.tdp_w:
+        raise InputError(
+            f"power cap is {said}, above the {device.tdp_w:.0f} W that {device.label} draws at most; give less, or "
+            "leave it out"
         )
 
 
@@ -205,9 +273,9 @@ def _two_stave(limits: tuple[CeilingValue, ...], site: Site | None, figures: Map
     if facility is None or share is None or compute.capacity is None or compute.intensity is None:
         return None
     k, c, rate = compute.capacity.value, compute.intensity.value, figures["full_tok_s"].value
-    if not k or not c or not rate:
+    e = figures["full_node_j_tok"].value
+    if not k or not c or not rate or not e:
         return None
-    e = figures["node_j_tok"].value
     least = min(k / c, share * facility / e)
     return TwoStave(k, c, facility, e, share, phi_ratio=rate / least)
 

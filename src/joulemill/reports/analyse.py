@@ -13,6 +13,7 @@ from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
 from joulemill.ledger.attribution import EQUAL_WORK, Weights
+from joulemill.ledger.plausibility import plausible_record
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.ceilings import CeilingValue
 from joulemill.physics.impact import impacts
@@ -37,6 +38,7 @@ def analyse(record: RunRecord) -> doc.Report:
     cost = run_intensity(record, counted)
     if cost.work_flop_tok.known:
         counted = account_of(record, _weights(cost))
+    written, record = run_id(record), plausible_record(record)
     view = run_energy.site_view(counted, site, reference_pues())
     quality = run_facts.quality(record)
     answer = run_facts.tokens_per_correct(record, quality)
@@ -48,7 +50,7 @@ def analyse(record: RunRecord) -> doc.Report:
     status, status_reason = run_facts.status(record)
     return doc.Report(
         schema_version=doc.SCHEMA_VERSION,
-        run_id=run_id(record),
+        run_id=written,
         status=status,
         status_reason=status_reason,
         energy=energy,
@@ -80,6 +82,7 @@ def analyse(record: RunRecord) -> doc.Report:
 def diagnosis_of(record: RunRecord) -> Diagnosis:
     """What bound ``record``, with every candidate. Raises InputError where its manifest cannot be read."""
     counted = account_of(record)
+    record = plausible_record(record)
     site = run_site(record, counted)
     cost = run_intensity(record, counted)
     view = run_energy.site_view(counted, site, reference_pues())

@@ -46,7 +46,7 @@ def calibrate_runs(
     except ValueError as fault:
         raise InputError(f"the runs cannot be fitted ({fault}); calibrate on longer ones") from fault
     return Calibrated(
-        fit.coefficients, fit.stderr, _widths(fit, len(rows)), tuple(str(r) for r in runs), PROFILE,
+        fit.coefficients, _informed(fit), _widths(fit, len(rows)), tuple(str(r) for r in runs), PROFILE,
         rows[0].device.name, model,
     )  # fmt: skip
 
@@ -88,6 +88,12 @@ def _row(path: Path, model: str, device: str | Device, devices: int, precision: 
         measured={k: float(v) for k, v in measured.items() if v},
         groups={},
     )  # fmt: skip
+
+
+def _informed(fit: Fit) -> dict[str, float]:
+    """Standard errors of what the runs can tell: without measured power nothing of joules was fitted."""
+    powered = any(fit.residuals[q].size for q in ("power_w", "energy_j_tok") if q in fit.residuals)
+    return {n: e for n, e in fit.stderr.items() if powered or not ("energy" in n or "power" in n)}
 
 
 def _widths(fit: Fit, runs: int) -> dict[str, float]:

@@ -190,9 +190,13 @@ def _said(*places: tuple[str, ...]) -> Callable[[Report], Found]:
 
 
 def _hardware(report: Report) -> Found:
+    """What served: the machine of the client counts only where the server was our own, or an import names it so."""
     device = _text(report, "hardware", "device")
     cpu = _text(report, "hardware", "cpu") or _text(report, "hardware", "cpu_model")
-    named = [t for t in (device, cpu) if t and t != "CPU"]
+    here = (report.conditions.get("server") or {}).get("embedded")
+    if here is False and device is None:
+        return Status.MISSING, f"not said ({cpu} is the client's)" if cpu else "not said"
+    named = [t for t in (device, cpu if here is not False else None) if t and t != "CPU"]
     return (Status.STATED, "; ".join(named)) if named else (Status.MISSING, "not said")
 
 

@@ -10,6 +10,7 @@ from joulemill.figure import Figure
 from joulemill.reports import pictures, rows
 from joulemill.reports.document import Report
 from joulemill.reports.wording import interval, percent, quantity, title
+from joulemill.streams import printable
 
 
 def render(report: Report, extra_cards: Sequence[Mapping[str, str]] = ()) -> str:
@@ -28,7 +29,7 @@ def render(report: Report, extra_cards: Sequence[Mapping[str, str]] = ()) -> str
         view[name] = Markup(view[name])
     view["latencies"] = [Markup(p) for p in view["latencies"]]
     view["extra_cards"] = [{**c, "body": Markup(c["body"])} for c in extra_cards]
-    return environment.get_template("report.html.j2").render(view)
+    return printable(environment.get_template("report.html.j2").render(view))
 
 
 def _view(report: Report) -> dict[str, Any]:
@@ -107,7 +108,8 @@ def _tables(report: Report) -> dict[str, Any]:
     steady = "steady" if window.steady else "not steady"
     return {
         "binding_title": title(binding.name),
-        "binding_text": binding.explanation + (f" {binding.would_decide}" if binding.would_decide else ""),
+        "binding_text": binding.explanation
+        + (f" What would decide: {binding.would_decide}" if binding.would_decide else ""),
         "unknown_ceilings": ", ".join(title(n) for n in binding.unknown),
         "joules_note": "; ".join(report.energy.reasons),
         "window_text": f"Window {window.start_s:.1f}–{window.end_s:.1f} s, {steady}: {window.rule} {window.note or ''}",

@@ -10,17 +10,18 @@ from joulemill.catalog.levers import evidence_of
 from joulemill.decisions.levers import Combination, Effect
 from joulemill.reports.levers_pictures import front_plane, tornado
 from joulemill.reports.levers_question import LeversAnswer
-from joulemill.reports.levers_view import PAIRED, QUALITY, heading, routed, said_workload, signed
-from joulemill.reports.wording import digits, quantity, title
+from joulemill.reports.levers_start import Start, start_lines, start_of
+from joulemill.reports.levers_view import PAIRED, QUALITY, after_figures, heading, routed, said_workload, signed
+from joulemill.reports.wording import quantity, title
 
 _RING = "<style>.ring{fill:none; stroke:var(--bind); stroke-width:1.6}</style>"
 
 
 def cards(found: LeversAnswer) -> list[dict[str, str]]:
     """{title, body} cards, their markup safe: the tornado, the front, the table."""
-    study = found.study
+    study, start = found.study, start_of(found.report, found.study.before)
     effects = f'{tornado(study.effects)}<p class="quiet">{escape(PAIRED)}</p>'
-    plane = _RING + front_plane(study.combinations, study.front) + _front(study.front)
+    plane = _RING + front_plane(study.combinations, study.front) + _front(study.front, start)
     return [
         {"title": "Levers: change of energy per token", "body": effects},
         {"title": "Levers together", "body": plane},
@@ -30,12 +31,11 @@ def cards(found: LeversAnswer) -> list[dict[str, str]]:
     ]
 
 
-def _front(front: Sequence[Combination]) -> str:
+def _front(front: Sequence[Combination], start: Start | None) -> str:
     rows = "".join(
         f"<tr><td>{i}</td><td>{escape(' + '.join(c.names) or 'as it is')}</td>"
-        f'<td class="n">{escape(quantity(c.after.energy_j_tok, "J/tok"))}</td>'
-        f'<td class="n">{digits(c.after.rate_tok_s)}</td>'
-        f'<td class="n">{escape(quantity(c.after.tpot_s, "s"))}</td></tr>'
+        + "".join(f'<td class="n">{escape(text)}</td>' for text in after_figures(c, start))
+        + "</tr>"
         for i, c in enumerate(front, start=1)
     )
     head = "<tr><th></th><th>levers</th><th>J/token</th><th>tok/s</th><th>a token takes</th></tr>"
@@ -43,8 +43,10 @@ def _front(front: Sequence[Combination]) -> str:
         "Right and down is better; a larger dot waits longer for a token. The numbered ones are beaten by no other "
         "in all three. Each is one joint prediction: effects do not add."
     )
+    why += "" if start is None else " " + " ".join(start_lines(start))
     return (
-        f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div><p class="quiet">{why}</p>'
+        f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+        f'<p class="quiet">{escape(why)}</p>'
     )
 
 

@@ -46,6 +46,11 @@ class LeversAnswer:
     notes: tuple[str, ...]
     report: Report | None = None
 
+    @property
+    def meets(self) -> bool:
+        """Whether the deployment, as it is, meets all that is asked."""
+        return self.answer.meets and self.study.before.meets
+
 
 def levers_answer(
     question: Question,
@@ -116,12 +121,23 @@ def question_of_run(path: Path, given: Question | None, record: RunRecord | None
     if load is None:
         raise InputError(f"{path}: no tokens in the window, so there is no load to predict at")
     base = given or Question(model, device)
+    report = analyse(record)
+    offered = _offered_req_s(record, report)
     question = replace(
         base, model=model, device=device, devices=base.devices if base.devices > 1 else count,
         input_tok=max(load.prompt_tok, 1.0), output_tok=max(load.output_tok, 1.0),
-        batch_req=max(load.in_flight_count, 1.0), facility=run_site(record, counted), hardware=own,
+        batch_req=None if offered else max(load.in_flight_count, 1.0), rate_req_s=offered,
+        facility=run_site(record, counted), hardware=own,
     )  # fmt: skip
-    return question, analyse(record)
+    return question, report
+
+
+def _offered_req_s(record: RunRecord, report: Report) -> float | None:
+    """Requests a second of an open loop, whose demand no lever raises; None for a closed loop."""
+    options = record.manifest.get("options") or {}
+    if options.get("rate") is None and not options.get("trace"):
+        return None
+    return report.output.request_rate_req_s.value or None
 
 
 def _device_of(record: RunRecord, given: Question | None) -> tuple[str, int, Device | None]:

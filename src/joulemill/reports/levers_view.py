@@ -6,14 +6,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from joulemill.catalog.levers import evidence_of
-from joulemill.decisions.levers import Combination, Effect
+from joulemill.decisions.levers import Combination, Effect, by_use, distinct
 from joulemill.figure import Figure
 from joulemill.physics.workload import Workload
 from joulemill.reports.architecture_view import architecture_document, doubt
 from joulemill.reports.levers_question import LeversAnswer
+from joulemill.reports.levers_savings import savings
+from joulemill.reports.levers_start import Start, start_lines, start_of
 from joulemill.reports.serialise import plain
 from joulemill.reports.wording import quantity, title
 
+#: Ideas that are shown of all combinations.
+MOST_TOGETHER_SHOWN = 5
 #: How the interval of a change is made; one sentence, on every view.
 PAIRED = (
     "Changes are of paired predictions: what both have in common cancels. Intervals (80 %) come from measured pairs of "
@@ -62,12 +66,17 @@ def document(found: LeversAnswer) -> dict[str, Any]:
     study = found.study
     return {
         "schema_version": "1.0",
+        "meets": found.meets,
+        "short_by": [missed.document() for missed in found.answer.short_by],
         "deployment": found.answer.question.document() | {"profile": found.answer.profile},
         "architecture": architecture_document(found.answer.deployment.architecture, found.answer.deployment.precision),
         "settings": _settings(found),
         "before": plain(study.before),
+        "measured": None if (start := start_of(found.report, study.before)) is None else start.document(),
         "levers": [_lever(e) for e in study.effects],
         "combinations": [_combination(c) for c in study.combinations[:25]],
+        "distinct": [_combination(c) for c in distinct(study.combinations, MOST_TOGETHER_SHOWN)],
+        "savings": [saved.document() for saved in savings(found)],
         "front": [_combination(c) for c in study.front],
         "interval": PAIRED,
         "notes": list(found.notes),
@@ -115,21 +124,32 @@ def text(found: LeversAnswer) -> str:
 
 def _lines(found: LeversAnswer) -> Iterator[str]:
     study, before = found.study, found.study.before
+    for missed in found.answer.short_by:
+        yield f"DOES NOT MEET WHAT IS ASKED: {missed.text}"
     yield heading(found)
     yield f"{said_workload(found.answer.workload, before.batch_req)}; {found.answer.profile}"
-    yield (
-        f"before: {quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, {before.rate_tok_s:.4g} tok/s, "
-        f"{quantity(before.tpot_s, 's')} a token, {title(before.binding)} binds"
-    )
+    start = start_of(found.report, before)
+    if start is not None:
+        yield from start_lines(start)
+    else:
+        yield (
+            f"before: {quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, {before.rate_tok_s:.4g} tok/s, "
+            f"{quantity(before.tpot_s, 's')} a token, {title(before.binding)} binds"
+        )
     yield ""
     yield HEAD
-    yield from (_row(e, before.device_count) for e in study.effects if e.after is not None)
+    yield from (_row(e, before.device_count) for e in by_use(study.effects) if e.after is not None)
     yield from (routed(e) for e in study.effects if e.accuracy is not None)
     yield ""
-    yield "Together (one joint prediction each; in brackets what the single effects multiplied would say)"
-    yield from (_joint(c) for c in study.combinations[:5] if c.names)
+    saved = savings(found)
+    if saved:
+        yield f"Saved {saved[0].period}, for the same tokens"
+        yield from (s.line() for s in saved)
+        yield ""
+    yield "Together, ideas that differ (one joint prediction each; in brackets the single effects multiplied)"
+    yield from (_joint(c, start) for c in distinct(study.combinations, MOST_TOGETHER_SHOWN))
     yield "No other beats these in J/token, tok/s and time a token at once:"
-    yield from (_point(c) for c in study.front[:8])
+    yield from (_point(c, start) for c in study.front[:8])
     yield ""
     yield "Do not apply here"
     yield from (f"  {e.lever.name:<22}{e.why_not}" for e in study.effects if e.why_not is not None)
@@ -163,20 +183,28 @@ def routed(e: Effect) -> str:
     return f"  {e.lever.name}: {seen.value:.0%} right answers (declared){best}; J a right answer {answers}"
 
 
-def _joint(c: Combination) -> str:
+def after_figures(c: Combination, start: Start | None) -> tuple[str, str, str]:
+    """J/token, tok/s and time a token after a combination; of a measured run its own figures × the change."""
+    energy, rate, tpot = (1.0, 1.0, 1.0) if start is None else (start.energy_ratio, start.rate_ratio, start.tpot_ratio)
+    return (
+        quantity(c.after.energy_j_tok * energy, "J/tok"),
+        f"{c.after.rate_tok_s * rate:.4g} tok/s",
+        quantity(c.after.tpot_s * tpot, "s"),
+    )
+
+
+def _joint(c: Combination, start: Start | None) -> str:
+    energy, rate, tpot = after_figures(c, start)
     return (
         f"  {_percent(c.energy_change_ratio)} % ({_percent(c.multiplied_change_ratio)} %)  {' + '.join(c.names)}: "
-        f"{quantity(c.after.energy_j_tok, 'J/tok')}, {c.after.rate_tok_s:.4g} tok/s, "
-        f"{quantity(c.after.tpot_s, 's')} a token"
+        f"{energy}, {rate}, {tpot} a token"
     )
 
 
-def _point(c: Combination) -> str:
+def _point(c: Combination, start: Start | None) -> str:
     names = " + ".join(c.names) or "as it is"
-    return (
-        f"  {quantity(c.after.energy_j_tok, 'J/tok'):<14}{c.after.rate_tok_s:>9.4g} tok/s "
-        f"{quantity(c.after.tpot_s, 's'):>9} a token  {names}"
-    )
+    energy, rate, tpot = after_figures(c, start)
+    return f"  {energy:<14}{rate:>15} {tpot:>9} a token  {names}"
 
 
 def _assumed(found: LeversAnswer) -> Sequence[str]:
@@ -192,8 +220,13 @@ def _assumed(found: LeversAnswer) -> Sequence[str]:
         "carbon-shift": f"shifting: {s.shift_ratio:.0%} at {s.shifted_ratio:.0%} of carbon or price (assumed)",
         "disaggregation": "disaggregation: a fleet large enough for the proportion of pools, of as many devices",
     }  # fmt: skip
+    if found.answer.workload.rate_req_s is None and any(name.startswith("batch-") for name in applied):
+        notes["batch-most"] = notes["batch-x2"] = (
+            "more in flight needs as many more requests; --rate REQ/S studies a demand that stays as it is"
+        )
     said = [text for name, text in notes.items() if name in applied]
     differing = {n for c in found.study.front for n in c.names if evidence_of(n).quality not in ("same", "none")}
+    said = list(dict.fromkeys(said))
     if differing:
         said.append(
             f"quality is to be measured with {', '.join(sorted(differing))} (or --same-outputs leaves them out)"

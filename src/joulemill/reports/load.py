@@ -24,8 +24,14 @@ def load_report(path: Path, altered: Callable[[RunRecord], RunRecord] | None = N
     if altered is not None:
         raise InputError(f"{path}: is not a run folder; only a run can be analysed anew, with --site or --quality")
     try:
-        return from_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such run; give a run folder that `joulemill bench` wrote") from None
     except (OSError, UnicodeDecodeError) as fault:
         raise InputError(f"{path}: cannot be read ({fault}); give a run folder or a report as JSON") from fault
+    if not text.strip():
+        raise InputError(f"{path}: is empty; give a run folder or the JSON that `joulemill report RUN --json` prints")
+    try:
+        return from_json(text)
+    except InputError as fault:
+        raise InputError(f"{path}: {fault}") from None

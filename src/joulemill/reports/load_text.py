@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from joulemill.ledger.client import is_closed
 from joulemill.ledger.record import RequestRecord, RunRecord
 from joulemill.ledger.window import load_requests
 
@@ -14,6 +15,17 @@ def load_text(record: RunRecord) -> str:
     """What was sent and how long it was, e.g. "open loop, 2 req/s, input 128, output 64 tokens"."""
     options = record.manifest.get("options") or {}
     return f"{_arrivals(options)}{_lengths(options, load_requests(record))}"
+
+
+def start_text(record: RunRecord) -> str | None:
+    """How a closed loop of ours begins, which is not how other tools begin theirs; None for any other load."""
+    options = record.manifest.get("options") or {}
+    if record.manifest.get("imported") or not is_closed(record) or (options.get("concurrency") or 1) < 2:
+        return None
+    return (
+        "requests start one after another over the warm-up; tools that start all at once keep requests of one length "
+        "in step, and show a longer TTFT of the same server"
+    )
 
 
 def _arrivals(options: Mapping[str, Any]) -> str:

@@ -26,9 +26,13 @@ def told_by_copies(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
     listed = {key: any(r.origin.listed for r in copies) for key, copies in groups.items()}
     keys = [_measurement(row) for row in rows]
     return [
-        _told(replace(r, origin=replace(r.origin, listed=listed[k])), fullest[k], len(groups[k]))
+        r if len(groups[k]) == 1 else _told(_listed(r, listed[k]), fullest[k], len(groups[k]))
         for r, k in zip(rows, keys, strict=True)
     ]
+
+
+def _listed(row: MeasuredRow, listed: bool) -> MeasuredRow:
+    return row if row.origin.listed == listed else replace(row, origin=replace(row.origin, listed=listed))
 
 
 def _measurement(row: MeasuredRow) -> tuple[object, ...]:

@@ -82,7 +82,7 @@ def _read(row: MeasuredRow, left_out: bool) -> MeasuredRow:
     row = launched(row, left_out)
     drafts = left_out if kinds != {True} and kinds != {False} else kinds == {True}
     if not drafts:
-        return replace(row, draft_count=0)
+        return row if row.draft_count == 0 else replace(row, draft_count=0)
     groups = {**row.groups, "drafts": "read as drafted"}
     notes = row.notes if kinds == {True} else (*row.notes, NOTE)
     return replace(row, draft_count=row.draft_count or _usual_count(row), groups=groups, notes=notes)

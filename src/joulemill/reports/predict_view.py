@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,31 @@ from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import profile_of, rates
 from joulemill.catalog.sites import load_site, reference_pues
 from joulemill.errors import InputError
-from joulemill.figure import Basis, Figure
+from joulemill.figure import Basis, Figure, unknown
+from joulemill.physics.batch import MemoryShort, most_that_fit_req
 from joulemill.physics.coefficients import rates_of
 from joulemill.physics.deployment import Deployment, parallelism_for
 from joulemill.physics.device import Device
 from joulemill.physics.node import Node
 from joulemill.physics.prediction import Prediction
 from joulemill.physics.prediction import predict as predict_values
+from joulemill.physics.shard import shard
 from joulemill.physics.site import Site
 from joulemill.physics.workload import Workload
-from joulemill.reports.architecture_view import architecture_document, architecture_lines, widened_ratio
+from joulemill.reports.architecture_view import architecture_document, widened_ratio
 from joulemill.reports.calibration_file import Calibrated, load_calibration
 from joulemill.reports.measured_models import precision_named
+from joulemill.reports.predict_limits import (
+    Shortfall,
+    does_not_fit,
+    of_context,
+    of_latency,
+    of_load,
+    of_site,
+    short_document,
+    within_targets,
+)
+from joulemill.reports.predict_text import lines
 from joulemill.reports.spread import half_width_ratio
 
 
@@ -83,11 +95,62 @@ class Answer:
     profile: str
     prediction: Prediction
     notes: tuple[str, ...]
+    short_by: tuple[Shortfall, ...] = ()
+
+    @property
+    def meets(self) -> bool:
+        """Whether all that was asked is met: latency, load, and what the site delivers."""
+        return not self.short_by
+
+    @property
+    def every_note(self) -> tuple[str, ...]:
+        """What must be read with it, each once."""
+        more = of_context(self)
+        return tuple(dict.fromkeys((*self.notes, *self.prediction.notes, *((more,) if more else ()))))
 
 
 def answer(question: Question) -> Answer:
-    """Resolve names in the catalogue and predict. InputError says what is unknown or cannot be."""
-    q = question
+    """Resolve names in the catalogue and predict, within the limits; ``short_by`` says what is missed.
+
+    InputError says what is unknown or cannot be; MemoryShort what would fit.
+    """
+    found = _answered(question)
+    late = tuple(of_latency(found))
+    if late and question.batch_req is not None:
+        found = _answered(within_targets(question))
+    found = replace(found, question=question)
+    site = question.place()
+    count, each = found.deployment.device_count, found.deployment.parallelism.devices
+    return replace(found, short_by=(*of_site(found.prediction, site, count, each), *late, *of_load(found)))
+
+
+def memory_holds(question: Question) -> bool:
+    """Whether the weights and one request fit. InputError where the deployment cannot be at all."""
+    deployment, workload, profile, _ = _asked(question)
+    share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
+    try:
+        return most_that_fit_req(deployment, workload, share, rates(profile)) >= 1.0
+    except MemoryShort:
+        return False
+
+
+def _answered(q: Question) -> Answer:
+    deployment, workload, profile, notes = _asked(q)
+    calibrated = load_calibration(Path(q.calibration)) if q.calibration else None
+    if calibrated is not None and calibrated.device and calibrated.device != deployment.device.name:
+        raise InputError(
+            f"--calibration {q.calibration} is of {calibrated.device}, and --device is {deployment.device.name}; "
+            "calibrate on runs of this device"
+        )
+    try:
+        prediction = _predicted(deployment, workload, profile, q.place(), calibrated)
+    except MemoryShort as fault:
+        raise does_not_fit(q, fault) from fault
+    return Answer(q, deployment, workload, profile, prediction, notes)
+
+
+def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
+    """Names resolved in the catalogue; what had to be assumed."""
     model = find_model(q.model, approximate=q.approximate)
     architecture = model.architecture
     precision = precision_named(q.model, architecture, model.precision, q.precision or "")
@@ -104,15 +167,7 @@ def answer(question: Question) -> Answer:
         q.input_tok, q.output_tok, q.output_spread_ratio, q.cached_ratio, q.batch_req, q.rate_req_s, q.ttft_limit_s,
         q.tpot_limit_s,
     )  # fmt: skip
-    site = q.place()
-    calibrated = load_calibration(Path(q.calibration)) if q.calibration else None
-    if calibrated is not None and calibrated.device and calibrated.device != device.name:
-        raise InputError(
-            f"--calibration {q.calibration} is of {calibrated.device}, and --device is {device.name}; "
-            "calibrate on runs of this device"
-        )
-    prediction = _predicted(deployment, workload, profile, site, calibrated)
-    return Answer(q, deployment, workload, profile, prediction, (*notes, *model.approximations))
+    return deployment, workload, profile, (*notes, *model.approximations)
 
 
 def _plant(name: str, own: Device | None = None) -> tuple[Device, Node | None, tuple[str, ...]]:
@@ -165,12 +220,14 @@ def document(found: Answer) -> dict[str, Any]:
     plain.pop("terms")
     return {
         "schema_version": "1.0",
+        "meets": found.meets,
+        "short_by": [missed.document() for missed in found.short_by],
         "deployment": q.document() | {"profile": found.profile, "precision_used": found.deployment.precision.name}
         | {"cut": asdict(found.deployment.parallelism)},
         "architecture": architecture_document(found.deployment.architecture, found.deployment.precision),
         **plain,
         "terms": _plain(p.terms),
-        "notes": list(dict.fromkeys((*found.notes, *p.notes))),
+        "notes": list(found.every_note),
     }  # fmt: skip
 
 
@@ -192,82 +249,14 @@ def vars_of(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
+def short_document_of(question: Question, fault: MemoryShort) -> dict[str, Any]:
+    """The JSON document of a deployment that does not fit: no rate, no joules, and by how much it is short."""
+    return {
+        "schema_version": "1.0", "meets": False, "short_by": short_document(fault),
+        "deployment": question.document(), "rate_tok_s": _plain(unknown("tok/s", str(fault))),
+    }  # fmt: skip
+
+
 def text(found: Answer, *, explain: bool = False) -> str:
-    """The page that people read: what it does, the barrel, prices; the arithmetic with ``explain``."""
-    return "\n".join(_lines(found, explain)) + "\n"
-
-
-def _lines(found: Answer, explain: bool) -> Iterator[str]:
-    q, p, cut = found.question, found.prediction, found.deployment.parallelism
-    yield (
-        f"{q.model} in {found.deployment.precision.name} on {q.devices} × {found.deployment.device.label} "
-        f"(tp {cut.tensor}, dp {cut.data}, ep {cut.expert}, replicas {cut.replicas}), {found.profile}"
-    )
-    flight = f"{p.batch.batch_req:.0f} in flight a replica: {p.batch.why}"
-    yield from architecture_lines(found.deployment.architecture, found.deployment.precision)
-    yield f"{q.input_tok:.0f} tokens in, {q.output_tok:.0f} out; {flight}"
-    yield ""
-    for label, figure in (
-        ("token rate", p.rate_tok_s), ("devices", p.device_j_tok), ("node", p.node_j_tok),
-        ("site", p.site.site_j_tok if p.site else None), ("devices' power", p.device_power_w),
-        ("node power", p.node_power_w), ("time to first token", p.ttft_s), ("time per token", p.tpot_s),
-        ("median step", p.itl_s),
-    ):  # fmt: skip
-        if figure is not None:
-            yield f"  {label:<22}{_figure(figure)}"
-    yield ""
-    yield f"The barrel: {p.binding.explanation}"
-    for c in sorted(p.ceilings, key=lambda c: c.rate_tok_s.value or math.inf):
-        yield f"  {c.name:<22}{_figure(c.rate_tok_s)}"
-    yield f"  {'Φ':<22}{_figure(p.phi)}"
-    yield ""
-    yield "One per cent more of …    moves the rate by    shadow price"
-    for m in p.marginals:
-        moved = "unknown" if m.elasticity_ratio is None else f"{m.elasticity_ratio:+.2f} %"
-        price = f"unknown: {m.price.reason}" if m.price.value is None else f"{m.price.value:.3g} {m.price.unit}"
-        yield f"  {m.resource:<24}{moved:>10}          {price}"
-    yield from _stave_lines(p)
-    if explain:
-        yield from _explained(p)
-    for note in dict.fromkeys((*found.notes, *p.notes)):
-        yield f"note: {note}"
-
-
-def _stave_lines(p: Prediction) -> Iterator[str]:
-    if p.two_stave is not None:
-        yield (
-            f"Two staves: compute {p.two_stave.compute_tok_s:.4g} tok/s, power {p.two_stave.power_tok_s:.4g} tok/s; "
-            f"{p.two_stave.binding} binds; Φ {p.two_stave.phi_ratio:.2f}"
-        )
-    if p.day_j_tok:
-        yield "Node J/tok by utilisation: " + ", ".join(f"{u:.0%} {e:.4g}" for u, e in p.day_j_tok.items())
-
-
-#: How people read a size: unit → (least value that is scaled, divisor, unit shown).
-_SHOWN = {"s": (0.0, 1e-3, "ms"), "byte": (1e8, 1e9, "GB"), "byte/tok": (1e3, 1e3, "kB/tok"), "1": (0.0, 1.0, "")}
-
-
-def _explained(p: Prediction) -> Iterator[str]:
-    """Terms by part; those of a step with their share of it, and the step's total."""
-    yield ""
-    for part in dict.fromkeys(t.part for t in p.terms):
-        terms = [t for t in p.terms if t.part == part]
-        total = sum(t.value for t in terms) if "step" in part else 0.0
-        yield f"{part}:"
-        for term in terms:
-            least, divisor, unit = _SHOWN.get(term.unit, (0.0, 1.0, term.unit))
-            if term.value < least:
-                divisor, unit = 1.0, term.unit
-            note = f"{term.value / total:>5.0%} of it" if total else term.note
-            yield f"  {term.name:<32}{term.value / divisor:>10.4g} {unit:<9}{note}".rstrip()
-        if total:
-            yield f"  {'in all':<32}{total / 1e-3:>10.4g} ms"
-
-
-def _figure(f: Figure) -> str:
-    if f.value is None:
-        return f"unknown: {f.reason}"
-    text = f"{f.value:.4g} {f.unit}" if f.unit != "1" else f"{f.value:.4g}"
-    if f.low is not None and f.high is not None:
-        text += f"  [{f.low:.4g} – {f.high:.4g}]"
-    return text + f"  {f.basis}"
+    """The page that people read: what it misses, what it does, its limits, prices; the arithmetic with ``explain``."""
+    return "\n".join(lines(found, explain)) + "\n"

@@ -59,7 +59,7 @@ def figures(report: Report) -> list[tuple[str, Figure]]:
         ("accuracy", report.quality.accuracy),
         (
             "output tokens in accepted answers",
-            report.quality.accepted_token_ratio or unknown("1", "no quality set was asked"),
+            report.quality.accepted_token_ratio or unknown("1", report.quality.accuracy.reason or "not asked here"),
         ),
         ("carbon per output token", energy.carbon_gco2e_tok),
         ("cost per output token", energy.cost_currency_tok),
@@ -154,7 +154,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def tokens(report: Report) -> list[tuple[str, str]]:
     """Tokens and requests as text."""
     seen, asked = report.tokens, report.requests
-    mismatch = "no counters to check against" if seen.mismatch_ratio is None else percent(seen.mismatch_ratio, 2)
+    mismatch = _mismatch(report) if seen.mismatch_ratio is None else percent(seen.mismatch_ratio, 2)
     ends = ", ".join(f"{name} {count}" for name, count in asked.by_outcome.items()) or "–"
     return [
         ("output tokens in the window", f"{seen.output:,}"),
@@ -204,6 +204,13 @@ def slo_text(report: Report) -> str:
     return f"Targets: {', '.join(targets)}; met by {percent(slo.get('attained_ratio'), 1)} of requests."
 
 
+def load_lines(report: Report) -> list[str]:
+    """What to know of latencies: the targets, how the load began, and the command that makes the run again."""
+    load = report.conditions.get("load") or {}
+    named = [f"{n}: {load[k]}" for n, k in (("load", "start"), ("again", "command")) if load.get(k)]
+    return [slo_text(report), *named]
+
+
 def stated(report: Report) -> list[tuple[str, Figure]]:
     """What an imported file states, by name and source; a caveat stands in the figure's reason."""
     return [(f"{s.name} ({s.figure.source})", s.figure) for s in report.stated]
@@ -230,3 +237,10 @@ def _client(report: Report) -> str:
     if not client.valid:
         return "the BOTTLENECK: " + "; ".join(client.reasons)
     return f"late, which its latencies hold: {'; '.join(client.late)}" if client.late else "on time"
+
+
+def _mismatch(report: Report) -> str:
+    """Why usage and counters were not compared: there are none, or they hold requests that are not the load's."""
+    if report.tokens.by_metrics.get("output_tok") is None:
+        return "no counters to check against"
+    return "not compared: a request was under way when the load began or ended, so the counters hold part of it"

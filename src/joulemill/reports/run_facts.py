@@ -17,10 +17,13 @@ from joulemill.ledger.interval import wilson
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
 from joulemill.reports import document as doc
-from joulemill.reports.load_text import load_text
+from joulemill.reports.command_line import command_line
+from joulemill.reports.load_text import load_text, start_text
 
 #: Pictures need no more points than this; a longer series is thinned by taking means.
 POINTS = 400
+#: Longer texts of a server or a file are cut in a report, longer lists too.
+LONGEST_TEXT, LONGEST_LIST = 300, 50
 #: A server that restarted more often in one load is several servers, whose pages take turns. Assumed.
 MOST_RESTARTS = 3
 #: q*: an answer that scores at least this is accepted. All scorers give 0 or 1.
@@ -97,7 +100,11 @@ def quality(record: RunRecord) -> doc.Quality:
     if told and not record.quality:
         return _stated_quality(told)
     if not scored:
-        why = "no question was answered" if record.quality else "no quality set was asked"
+        name = (record.manifest.get("options") or {}).get("quality")
+        asked = any(r.phase == "quality" for r in record.requests) or record.phase("quality") is not None
+        why = "no question was answered" if record.quality or asked else "no quality set was asked"
+        if name and not record.quality and not asked:
+            why = f"the quality set {str(name)[:80]!r} was to be asked, and no answer is in the run folder"
         return doc.Quality(unknown("1", why), None, len(record.quality), None)
     right = sum(a.score or 0.0 for a in scored)
     low, high = wilson(right, len(scored)) or (None, None)
@@ -195,15 +202,33 @@ def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any
         model |= {"file": header.get("file"), "weight_byte": header.get("weight_byte")}
     if server.get("embedded"):
         server["version"] = model.pop("served_by", None) or server.get("version")
+    if told.get("precision"):
+        model["precision"] = told["precision"]
     created = told.get("created_wall_s")
-    return {
+    named = {"start": start_text(record), "command": command_line(told)}
+    start = {k: v for k, v in named.items() if v}
+    found = {
         "model": model,
         "hardware": {"device": hardware_name(told), **_flat(told.get("machine") or {})},
         "server": server,
-        "load": {"text": load_text(record), **mean_load},
+        "load": {"text": load_text(record), **start, **mean_load},
         "software": {"joulemill": told.get("joulemill_version"), **(told.get("versions") or {})},
         "started": None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"),
     }
+    bounded: dict[str, Any] = _bounded(found)
+    return bounded
+
+
+def _bounded(value: Any) -> Any:
+    """Names and versions of others at a length that a view can show; lists too, with how many were left out."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_TEXT else value[: LONGEST_TEXT - 1] + "…"
+    if isinstance(value, Mapping):
+        return {str(k)[:LONGEST_TEXT]: _bounded(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        more = [f"and {len(value) - LONGEST_LIST} more"] if len(value) > LONGEST_LIST else []
+        return [*(_bounded(v) for v in value[:LONGEST_LIST]), *more]
+    return value
 
 
 def hardware_name(told: Mapping[str, Any]) -> str | None:

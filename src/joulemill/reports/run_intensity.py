@@ -26,6 +26,9 @@ from joulemill.physics.architecture_gguf import architecture_from_gguf, precisio
 from joulemill.physics.precision import Precision
 from joulemill.physics.work import Work, decode_step, kv_sequence_byte, prefill_step, step_work
 
+#: Longer reasons are cut.
+LONGEST_REASON = 400
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -150,12 +153,37 @@ def model_of(manifest: Mapping[str, Any]) -> tuple[Architecture, Precision, str]
         tensors: Sequence[Any] = [tuple(t) for t in header.get("tensors") or ()]
         kv = {"f16": "fp16", "f32": "fp32"}.get(str(told.get("kv_type") or "f16"), str(told.get("kv_type")))
         return architecture_from_gguf(header["metadata"], tensors), precision_from_gguf(tensors, kv), "GGUF header"
-    name = told.get("architecture") or told.get("name")
+    name = str(told.get("architecture") or told.get("name") or "")
+    architecture, native, source = _stated_architecture(manifest, name)
+    stated = manifest.get("precision")
+    if not stated:
+        return architecture, native, source
+    return architecture, _served(name, architecture, native, str(stated)), f"{source}, served as {stated}"
+
+
+def _served(name: str, architecture: Architecture, native: Precision, stated: str) -> Precision:
+    """What ``bench --precision`` stated, as a name's ending or as formats by class of tensors."""
+    from joulemill.catalog.model_names import GGUF_BITS, QUANTIZATIONS, precision_of_spec, release_name, requantized
+
+    word = stated.strip().lower().replace("_", "-")
+    if word in QUANTIZATIONS or word in GGUF_BITS:
+        publisher = release_name(name).publisher if name else ""
+        return requantized(architecture, native, QUANTIZATIONS.get(word, word), publisher)[0]
+    return precision_of_spec(stated)
+
+
+def _stated_architecture(manifest: Mapping[str, Any], name: str) -> tuple[Architecture, Precision, str]:
+    """By the config.json that the run keeps, else by the model's name."""
+    config = manifest.get("architecture")
+    if isinstance(config, Mapping):
+        from joulemill.catalog.model_files import model_from_config
+
+        return *model_from_config(config), "the config.json that was stated"
     if not name:
         raise InputError("the run does not name its model")
     from joulemill.catalog.models import find_named_model
 
-    entry = find_named_model(str(name))
+    entry = find_named_model(name)
     return entry.architecture, entry.precision, f"catalogue: {entry.name}"
 
 
@@ -167,9 +195,14 @@ def run_intensity(record: RunRecord, account: Account) -> Intensity:
     try:
         model, precision, source = model_of(record.manifest)
     except InputError as fault:
-        return unknown_intensity(f"the model's architecture is unknown: {fault}", load)
+        return unknown_intensity(f"the model's architecture is unknown: {_cut(str(fault))}", load)
     found = intensity(model, precision, load, f"architecture ({source}) at the measured load")
     return replace(found, arithmetic="int8") if _quantised(record.manifest) else found
+
+
+def _cut(text: str) -> str:
+    """A message may repeat the name that a server gave; it stands in many reasons."""
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 
 
 def _quantised(manifest: Mapping[str, Any]) -> bool:

@@ -17,6 +17,8 @@ from joulemill.reports.run_facts import status as run_status
 MISMATCH_RATIO = 0.01
 #: The window of a closed loop may end this much of the load, and so long, before its end without a word. Assumed.
 LOST_RATIO, LOST_S = 0.2, 5.0
+#: How a meter's notice begins that repeats what the report says of a node without a sensor.
+NO_SENSOR_NOTICE = "no energy sensor can be read here"
 _ENDED = {"failed": "failed", "interrupted": "was interrupted"}
 #: Share of one core that metering may take before it is told: it draws power on the machine that it measures.
 METERING_CORE_RATIO = 0.01
@@ -24,7 +26,13 @@ METERING_CORE_RATIO = 0.01
 
 def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: doc.Energy) -> tuple[str, ...]:
     """Every caveat of the run, the gravest first."""
-    return (*_of_run(record, counted), *_of_client(client), *_of_energy(energy), *_of_tokens(counted), *_told(record))
+    said = (*_of_run(record, counted), *_of_client(client), *_of_energy(energy), *_of_tokens(counted), *_told(record))
+    return tuple(dict.fromkeys(text for text in said if not _again(text, said)))
+
+
+def _again(text: str, said: tuple[str, ...]) -> bool:
+    """Whether a notice of the meters only repeats that no sensor measured the node."""
+    return text.startswith(NO_SENSOR_NOTICE) and any(t.startswith("No sensor measured") for t in said)
 
 
 def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:

@@ -45,6 +45,8 @@ def from_json(text: str) -> Report:
     except (json.JSONDecodeError, RecursionError) as fault:
         raise InputError(f"not a report: {fault}; give the JSON that `joulemill report RUN --json` prints") from fault
     version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version is None:
+        raise InputError("not a report: schema version None; give the JSON that `joulemill report RUN --json` prints")
     if not isinstance(version, str) or version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         raise InputError(f"report schema version {version!r} is not readable here; this is version {SCHEMA_VERSION}")
     try:

@@ -15,6 +15,7 @@ from joulemill.decisions.sweep import combined, elasticity, kept_up, knee
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import account
+from joulemill.ledger.plausibility import plausible_record
 from joulemill.ledger.record import Quantity, RunRecord
 from joulemill.reports import document as doc
 from joulemill.reports.analyse import analyse
@@ -123,6 +124,7 @@ def _clock_hz(record: RunRecord) -> float | None:
     window = account(record).window if channels else None
     if window is None:
         return None
+    record = plausible_record(record)
     seen = [
         r.value
         for r in record.readings

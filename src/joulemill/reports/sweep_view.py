@@ -152,9 +152,9 @@ def _pictures(found: SweepResult, here: str | None) -> list[str]:
 def sweep_card(run: Path) -> list[dict[str, str]]:
     """The {title, body} card of the sweep or probe that the run in folder ``run`` is part of; [] where of none."""
     try:
-        if not (run.parent / FILE).exists():
+        told = _sweep_of(run)
+        if told is None:
             return []
-        told = read_sweep(run.parent)
         index = next((r["point"] for r in told["runs"] if r["folder"] == run.name), None)
         if index is None:
             return []
@@ -162,6 +162,14 @@ def sweep_card(run: Path) -> list[dict[str, str]]:
     except JoulemillError as fault:  # the page of a run never fails for what stands beside it
         return [{"title": "Sweep", "body": f"<p>{escape(f'Its sweep cannot be shown: {fault}.')}</p>"}]
     return [{"title": headline(found), "body": body(found, str(told["points"][index]["label"])), "wide": "yes"}]
+
+
+def _sweep_of(run: Path) -> dict[str, Any] | None:
+    """What says which sweep the run's folder is part of; None where a file of that name beside it is not a sweep's."""
+    try:
+        return read_sweep(run.parent) if (run.parent / FILE).exists() else None
+    except JoulemillError:
+        return None
 
 
 def render(found: SweepResult) -> str:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 from joulemill.reports import rows
 from joulemill.reports.document import Report
 from joulemill.reports.wording import digits, interval, percent, quantity, title
+from joulemill.streams import printable
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "Φ": r"$\Phi$", "µ": r"$\mu$", "≤": r"$\leq$",
+    "\n": " ", "\r": " ", "\t": " ", "\ufffd": "?",
 }  # fmt: skip
-_MARKDOWN = str.maketrans({"|": r"\|", "<": "&lt;", ">": "&gt;", "\n": " ", "`": "'"})
+#: Whatever is markup in CommonMark or in GitHub's and Hugging Face's dialects of it: emphasis, links, images, tables,
+#: HTML, code, struck-out text, formulas; and characters that end a line.
+_MARKDOWN = str.maketrans(
+    {c: f"\\{c}" for c in "\\*_[]{}|~$!"}
+    | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "`": "'", "@": "&#64;"}
+    | dict.fromkeys("\n\r\t\v\f\x85\u2028\u2029", " ")
+)
+#: Addresses that a renderer would link by itself, and what would make a block at the start of a line.
+_ADDRESS = re.compile(r"(?i)(?<=[a-z]):(?=//)|(?<=\bwww)\.|(?<=\bmailto):|(?<=\bxmpp):")
+_BLOCK = re.compile(r"^(\s*)([#+\-=]|\d+[.)])")
 
 
 def markdown(report: Report) -> str:
@@ -34,7 +47,7 @@ def markdown(report: Report) -> str:
         lines += ["", cell(rows.impact_sources(report))]
     lines += ["", "| latency [ms] | p50 | p90 | p99 | mean | n |", "|---|--:|--:|--:|--:|--:|"]
     lines += [f"| {n} | {' | '.join(rows.milliseconds(p))} |" for n, p in rows.latencies(report)]
-    lines += ["", rows.slo_text(report), "", "| condition | value |", "|---|---|"]
+    lines += ["", cell(rows.slo_text(report)), "", "| condition | value |", "|---|---|"]
     told = [*rows.conditions(report), *rows.tokens(report), *rows.meters(report)]
     lines += [f"| {cell(k)} | {cell(v)} |" for k, v in told]
     if report.stated:
@@ -54,8 +67,10 @@ def markdown(report: Report) -> str:
 
 
 def cell(text: str) -> str:
-    """``text`` that is safe in a cell of a Markdown table: no markup of others survives."""
-    return str(text).translate(_MARKDOWN)
+    """``text`` that is text anywhere in a line of Markdown: no markup, link or control of others survives."""
+    safe = printable(str(text).translate(_MARKDOWN))
+    safe = _ADDRESS.sub(lambda m: f"&#{ord(m[0])};", safe)
+    return _BLOCK.sub(lambda m: f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", safe)
 
 
 def latex(report: Report) -> str:
@@ -78,8 +93,16 @@ def latex(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
+#: What stands in the columns of ``latex_row``.
+LATEX_COLUMNS = (
+    "Model", "Hardware", "J/token, node", "J/token, site", "Constraint", "Site power", "Output", "Accuracy",
+    "TTFT, p50", "TPOT, p50",
+)  # fmt: skip
+
+
 def latex_row(report: Report) -> str:
-    """One table row: model, hardware, J/tok (node, site), constraint, site power, output, accuracy, TTFT, TPOT."""
+    """One table row under its heads as a comment: model, hardware, J/tok (node, site), constraint, site power, output,
+    accuracy, TTFT, TPOT."""
     hardware = report.conditions.get("hardware") or {}
     model = report.conditions.get("model") or {}
     energy, power, output = report.energy, report.power, report.output
@@ -93,8 +116,9 @@ def latex_row(report: Report) -> str:
         percent(report.quality.accuracy.value),
         *("--" if v is None else f"{digits(v * 1000)} ms" for v in latency),
     ]
-    return " & ".join(_tex(c) for c in cells) + r" \\" + "\n"
+    head = f"% {' & '.join(LATEX_COLUMNS)}; n = {report.requests.ok} requests, run {report.run_id}\n"
+    return head + " & ".join(_tex(c) for c in cells) + r" \\" + "\n"
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)
+    return "".join(_LATEX.get(c, c) for c in printable(text))

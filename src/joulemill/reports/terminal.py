@@ -13,6 +13,12 @@ from joulemill.reports.wording import interval, percent, quantity, title
 _COLOUR = {"measured": "green", "calibrated": "cyan", "modelled": "yellow", "datasheet": "blue", "declared": "magenta"}
 
 
+#: What stands for a constraint that is not known.
+OPEN = ("undecided", "unknown")
+#: Columns of a narrow terminal, and how long the longest bar is in it and in a wide one.
+NARROW, NARROW_BAR, WIDE_BAR = 100, 8, 20
+
+
 def show(report: Report, console: Any) -> None:
     """Print ``report`` on a ``rich.console.Console``."""
     from rich.markup import escape
@@ -26,7 +32,7 @@ def show(report: Report, console: Any) -> None:
     for line in _unknowns(report):
         console.print(f"[dim]unknown: {escape(line)}[/]")
     console.print()
-    console.print(_barrel(report))
+    console.print(_barrel(report, NARROW_BAR if console.width < NARROW else WIDE_BAR))
     console.print(f"[bold]binding: {title(report.binding.name)}[/]. {escape(report.binding.explanation)}")
     for ceiling in report.ceilings:
         if not ceiling.rate_tok_s.known:
@@ -35,12 +41,20 @@ def show(report: Report, console: Any) -> None:
         console.print(_impacts(report))
         console.print(f"[dim]{escape(rows.impact_sources(report))}[/]")
     console.print(_latency(report))
-    console.print(f"[dim]{escape(rows.slo_text(report))}[/]")
+    for line in rows.load_lines(report):
+        console.print(f"[dim]{escape(line)}[/]")
+    _stated(report, console)
+    for name, value in [*rows.tokens(report), *rows.meters(report)]:
+        console.print(f"[dim]{escape(name)}:[/] {escape(value)}")
+
+
+def _stated(report: Report, console: Any) -> None:
+    """What an imported file states."""
+    from rich.markup import escape
+
     for name, figure in rows.stated(report):
         told = f"{name}: {quantity(figure.value, figure.unit)}{f'; {figure.reason}' if figure.reason else ''}"
         console.print(f"[magenta]stated, not measured here[/] {escape(told)}")
-    for name, value in [*rows.tokens(report), *rows.meters(report)]:
-        console.print(f"[dim]{escape(name)}:[/] {escape(value)}")
 
 
 def _basis(figure: Figure) -> str:
@@ -69,7 +83,7 @@ def _unknowns(report: Report) -> list[str]:
     return [f"{', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
-def _barrel(report: Report) -> Any:
+def _barrel(report: Report, longest: int = WIDE_BAR) -> Any:
     """Known ceilings as bars on a log scale; the shortest stave is marked."""
     from rich.markup import escape
     from rich.table import Table
@@ -81,7 +95,7 @@ def _barrel(report: Report) -> Any:
     low, high = (math.log10(known[0][0]) - 0.3, math.log10(known[-1][0])) if known else (0.0, 1.0)
     for rate, ceiling in known:
         row = rows.ceiling_row(ceiling, report.binding.name)
-        length = round(20 * (math.log10(rate) - low) / max(high - low, 1e-9))
+        length = round(longest * (math.log10(rate) - low) / max(high - low, 1e-9))
         bar = f"[{'bold red' if row['binding'] else 'blue'}]{'█' * length}[/]"
         name = f"[bold]{row['name']} ◀[/]" if row["binding"] else row["name"]
         parts = f"{row['capacity']} ÷ {row['intensity']}" if ceiling.intensity else row["capacity"]
@@ -102,7 +116,7 @@ def _latency(report: Report) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("latency [ms]", "p50", "p90", "p99", "mean", "n"):
+    for column in (r"latency \[ms]", "p50", "p90", "p99", "mean", "n"):
         table.add_column(column, justify="left" if column.startswith("latency") else "right")
     for name, percentiles in rows.latencies(report):
         table.add_row(name, *rows.milliseconds(percentiles))
@@ -114,7 +128,7 @@ def one_line(report: Report) -> str:
     name, energy = rows.main_energy(report)
     said = [
         f"{quantity(energy.value, energy.unit)} {name.rpartition(', ')[2]} {energy.basis or ''}".strip(),
-        f"{title(report.binding.name)} binds",
+        "undecided what binds" if report.binding.name in OPEN else f"{title(report.binding.name)} binds",
         quantity(report.output.rate_tok_s.value, "tok/s"),
         f"accuracy {percent(report.quality.accuracy.value)}",
     ]

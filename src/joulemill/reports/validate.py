@@ -7,8 +7,9 @@ measured values inside the 80 % interval of their prediction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,13 @@ from joulemill.reports.measured_predictions import compiled, predicted
 from joulemill.reports.spread import half_width_ratio
 
 Array = NDArray[np.float64]
+MOST_SKIPPED_SHOWN = 50
+#: A table of one's own: the least columns, and what helps. One line of names, one row as an example.
+TEMPLATE = (
+    "model_id,gpu_model,num_gpus,weight_precision,max_num_seqs,avg_batch_size,avg_input_len,avg_output_len,"
+    "output_throughput_tokens_per_sec,avg_power_watts,energy_per_token_joules,median_itl_ms\n"
+    "Qwen/Qwen3-8B,H100,1,bfloat16,64,60.5,512,512,2950,610,0.207,19.8\n"
+)
 QUANTITIES = (
     "energy_j_tok", "rate_tok_s", "power_w", "itl_s", "ttft_s", "tpot_s", "node_power_w", "node_energy_j_tok"
 )  # fmt: skip
@@ -53,9 +61,14 @@ class Validation:
     notes: Sequence[str]
 
 
-def validate_table(path: Path, models: Path | None = None) -> Validation:
-    """Predict every row of ``path`` that can be predicted and compare. InputError where the table cannot be read."""
+def validate_table(path: Path, models: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> Validation:
+    """Predict every row of ``path`` that can be predicted and compare; ``tell`` hears how far it is.
+
+    InputError where the table cannot be read.
+    """
+    tell(f"reading {path} …")
     table = read_table(path, resolver(models))
+    tell(f"predicting {len(table.rows):,} rows …")
     values, widths = predict_rows(table.rows)
     errors = {q: _error(table.rows, q, values[q]) for q in QUANTITIES if q in values}
     skipped = list(table.skipped) + _unpredicted(table.rows, errors)
@@ -66,13 +79,15 @@ def validate_table(path: Path, models: Path | None = None) -> Validation:
         by[column] = {str(x): _scores(errors, widths, labels == x) for x in sorted(set(labels))}
     every = np.ones(len(table.rows), dtype=bool)
     scores = _scores(errors, widths, every)
-    return Validation(table.dialect, scores, by, len(table.rows), skipped, tuple(iter_notes(table.rows)))
+    left = len(table.rows) - (len(skipped) - len(table.skipped))
+    return Validation(table.dialect, scores, by, left, skipped, tuple(iter_notes(table.rows)))
 
 
 def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[str, Array]]:
     """Predicted values and half-widths (logarithms, 80 %) by quantity, one a row."""
     values = {q: np.full(len(rows), np.nan) for q in QUANTITIES}
     widths = {q: np.full(len(rows), np.nan) for q in QUANTITIES}
+    widest = cache(half_width_ratio)
     for engine in sorted({r.engine for r in rows}):
         index = np.array([i for i, r in enumerate(rows) if r.engine == engine])
         mine = [rows[i] for i in index]
@@ -80,12 +95,10 @@ def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[st
         found |= _at_node(mine, found)
         for quantity, value in found.items():
             values[quantity][index] = value
-            widths[quantity][index] = [_width(r, quantity) for r in mine]
+            widths[quantity][index] = [
+                widest(quantity, r.engine, r.device.name, is_moe=r.architecture.is_moe, pools=r.stratum) for r in mine
+            ]
     return values, widths
-
-
-def _width(row: MeasuredRow, quantity: str) -> float:
-    return half_width_ratio(quantity, row.engine, row.device.name, is_moe=row.architecture.is_moe, pools=row.stratum)
 
 
 def _at_node(rows: Sequence[MeasuredRow], found: Mapping[str, Array]) -> dict[str, Array]:
@@ -154,12 +167,16 @@ def text(validation: Validation) -> str:
     lines += _block("all rows", {"all": validation.scores})
     for column, values in validation.by.items():
         lines += _block(f"by {column}", values)
-    lines += [f"skipped row {s['row']}: {s['why']}" for s in validation.skipped]
+    lines += [f"skipped row {s['row']}: {s['why']}" for s in validation.skipped[:MOST_SKIPPED_SHOWN]]
+    more = len(validation.skipped) - MOST_SKIPPED_SHOWN
+    lines += [f"and {more:,} more skipped rows (--json lists them)"] if more > 0 else []
     lines += [f"note: {n}" for n in validation.notes]
     return "\n".join(lines) + "\n"
 
 
 def _block(title: str, groups: Mapping[str, Mapping[str, Score]]) -> Iterable[str]:
+    if not any(groups.values()):
+        return
     yield ""
     yield f"{title:<46}{'quantity':<18}{'n':>6}{'median':>9}{'p90':>9}{'bias':>9}{'in 80 %':>9}"
     for name, scores in groups.items():

@@ -34,6 +34,9 @@ _STEPS = [
     (1e-9, "n"),
 ]
 UNKNOWN = "unknown"
+MILLION, JOULE_PER_KWH = 1e6, 3.6e6
+#: Smaller amounts of a token are said of a million.
+LEAST_PER_TOKEN = 1e-2
 
 
 def digits(value: float, significant: int = 3) -> str:
@@ -56,13 +59,33 @@ def quantity(value: float | None, unit: str, significant: int = 3) -> str:
 
     >>> quantity(0.0123, "J/tok"), quantity(1500.0, "W"), quantity(None, "W")
     ('12.3 mJ/tok', '1.50 kW', 'unknown')
+    >>> quantity(4.97e-8, "EUR/tok"), quantity(3.6e8, "J/year")
+    ('0.0497 EUR per million tokens', '100 kWh/year')
     """
     if value is None:
         return UNKNOWN
     if unit in ("", "1"):
         return digits(value, significant)
+    if _per_million(value, unit):
+        return f"{digits(value * MILLION, significant)} {unit.removesuffix('/tok')} per million tokens"
+    if unit == "J/year":
+        return f"{digits(value / JOULE_PER_KWH, significant)} kWh/year"
     factor, prefix = _scale(value) if unit in _PREFIXED else (1.0, "")
     return f"{digits(value / factor, significant)} {prefix}{unit}"
+
+
+def _per_million(value: float, unit: str) -> bool:
+    """Money, carbon and water of one token are too small for a person: they are said of a million."""
+    return unit.endswith("/tok") and unit not in _PREFIXED and abs(value) < LEAST_PER_TOKEN
+
+
+def _factor(value: float, unit: str) -> float:
+    """What a value is divided by before it is said in ``unit``."""
+    if _per_million(value, unit):
+        return 1.0 / MILLION
+    if unit == "J/year":
+        return JOULE_PER_KWH
+    return _scale(value)[0] if unit in _PREFIXED else 1.0
 
 
 def _scale(value: float) -> tuple[float, str]:
@@ -76,7 +99,7 @@ def interval(figure: Figure, significant: int = 3) -> str:
     """The interval in the unit that the value is said in, e.g. ``10.1–14.9``; empty where none is claimed."""
     if figure.value is None or figure.low is None or figure.high is None:
         return ""
-    factor, _ = _scale(figure.value) if figure.unit in _PREFIXED else (1.0, "")
+    factor = _factor(figure.value, figure.unit)
     return f"{digits(figure.low / factor, significant)}–{digits(figure.high / factor, significant)}"
 
 

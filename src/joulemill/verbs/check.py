@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from joulemill.errors import InputError
 from joulemill.streams import print_json, results_console
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def read_any(paths: list[Path], part: int | None = None) -> Report:
 
     first = paths[0]
     if len(paths) == 1 and (not first.is_file() or read_document(first).head.has("schema_version", "run_id", "energy")):
+        if part is not None:
+            raise InputError(f"--part {part} is for a tool's file of several benchmarks; {first} is one run")
         return load_report(first)
     return analyse(import_files(paths, Choice(part)))
 

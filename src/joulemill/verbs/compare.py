@@ -21,6 +21,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("compare needs two runs or more: joulemill report compare A B [C …]")
     if args.latex or args.latex_row or args.export or args.schema or args.baseline:
         raise InputError("compare prints to the terminal, or --json, --markdown, --html FILE")
+    twice = next((p for i, p in enumerate(paths) if p.resolve() in [q.resolve() for q in paths[:i]]), None)
+    if twice is not None:
+        raise InputError(f"{twice} is given twice: a run compared with itself tells nothing; name another one")
     found = compare([load_run(p) for p in paths])
     if args.html:
         from joulemill.verbs.report import write_text

@@ -80,7 +80,7 @@ def sides(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
 def _terms(args: argparse.Namespace) -> Terms:
     from joulemill.decisions.gate import Terms
 
-    allowed = parse_ratio(args.max_increase, name="--max-increase", most=MOST_INCREASE_RATIO)
+    allowed = parse_ratio(args.max_increase, name="--max-increase", least=-1.0, most=MOST_INCREASE_RATIO)
     if not allowed > 0.0:
         raise InputError(f"--max-increase {args.max_increase}: write a share above 0, such as 5%")
     return Terms(

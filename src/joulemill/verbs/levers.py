@@ -54,15 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Study and print; 1 where the latency targets cannot be met as it is."""
+    """Study and print; 1 where limits, targets or the offered load are not met as it is."""
     from dataclasses import replace
 
     if args.measure:
         return run_measure(args)
+    from joulemill.physics.batch import MemoryShort
     from joulemill.reports.levers_page import page
     from joulemill.reports.levers_question import levers_answer, question_of_run
     from joulemill.reports.levers_view import document, text
-    from joulemill.verbs.predict import question_of
+    from joulemill.verbs.predict import question_of, tell_does_not_fit
 
     if args.run is None and not (args.model and args.device):
         raise InputError("say what to study: a RUN folder, --model and --device, or --measure")
@@ -70,7 +71,11 @@ def run(args: argparse.Namespace) -> int:
     if args.run is not None:
         question, report = question_of_run(args.run, question)
     names = {role: getattr(args, role) for role in ("draft", "small", "alternative", "to")}
-    found = levers_answer(question, names, _settings(args), _beyond(args.beyond), same_outputs=args.same_outputs)
+    settings, beyond = _settings(args), _beyond(args.beyond)
+    try:
+        found = levers_answer(question, names, settings, beyond, same_outputs=args.same_outputs)
+    except MemoryShort as fault:
+        return tell_does_not_fit(question, fault, as_json=args.json)
     found = replace(found, report=report)
     if args.html:
         _write(args.html, page(found))
@@ -78,19 +83,19 @@ def run(args: argparse.Namespace) -> int:
         print_json(document(found))
     else:
         sys.stdout.write(text(found))
-    return 0 if found.study.before.meets else 1
+    return 0 if found.meets else 1
 
 
 def _settings(args: argparse.Namespace) -> Settings:
     from joulemill.decisions.lever_case import Settings
-    from joulemill.units import parse_quantity
+    from joulemill.units import parse_ratio
 
     given: dict[str, float] = {}
     for option, (field, _) in SHARES.items():
         said = getattr(args, option.replace("-", "_"))
         if said is None:
             continue
-        share = parse_quantity(said, "", name=f"--{option}")
+        share = parse_ratio(said, name=f"--{option}")
         if not 0.0 < share < 1.0:
             raise InputError(f"--{option} is {share:g}; it must lie between 0 and 1")
         given[field] = share

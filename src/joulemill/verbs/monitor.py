@@ -37,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Exit code 1 where at the end no target could be scraped."
     )
     parser.add_argument("config", metavar="CONFIG.toml", nargs="?", type=Path, help="targets, meters and sites")
+    parser.add_argument(
+        "checked", metavar="CONFIG.toml", nargs="?", type=Path,
+        help="after the word check: try this configuration once and name what is dead",
+    )  # fmt: skip
     parser.add_argument("--demo", action="store_true", help="watch the embedded server under a light load instead")
     parser.add_argument("--listen", metavar="HOST:PORT", help="show the page and /metrics there, e.g. 127.0.0.1:9477")
     parser.add_argument("--token-env", metavar="NAME", help="environment variable with the token that the page wants")
@@ -61,9 +65,29 @@ def run(args: argparse.Namespace) -> int:
         from joulemill.verbs import monitor_demo
 
         return monitor_demo.run(args)
+    if args.config == Path("check") and args.checked is not None:
+        return check(args.checked)
+    if args.checked is not None:
+        raise InputError(f"{args.checked}: one CONFIG.toml is watched; `monitor check CONFIG.toml` tries one")
     if args.config is None or args.demo:
         raise InputError("name a CONFIG.toml (examples/monitor.toml shows one), or say --demo")
     return watch(load_config(args.config), args, lambda: load_config(args.config))
+
+
+def check(path: Path) -> int:
+    """Try a configuration once: 0 where every target and meter answers, 2 where one does not."""
+    from joulemill.monitor.checking import faults
+    from joulemill.monitor.config import load_config
+
+    config = load_config(path)
+    dead = faults(config)
+    meters = sum(len(t.meters) for t in config.target)
+    sys.stdout.write("".join(f"{line}\n" for line in dead))
+    verdict = "every one answers" if not dead else f"{len(dead)} do not answer or offer nothing"
+    sys.stdout.write(
+        f"{path}: {len(config.target)} targets, {meters} meter SPECs, {len(config.site)} sites: {verdict}\n"
+    )
+    return 2 if dead else 0
 
 
 def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], MonitorConfig] | None = None) -> int:

@@ -6,15 +6,33 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from joulemill.errors import InputError
 from joulemill.streams import print_json
+from joulemill.units import parse_count, parse_quantity, parse_ratio
 
 if TYPE_CHECKING:
+    from joulemill.physics.batch import MemoryShort
     from joulemill.reports.predict_view import Question
+
+
+MOST_DEVICES = 1_000_000
+MOST_BATCH_REQ = 100_000
+MOST_SPREAD_RATIO = 5.0
+MOST_CACHED_RATIO = 0.999
+#: Option → (least, most) in SI units. Beyond these it is a slip of a unit.
+BOUNDS = {
+    "input": (1.0, 1e8), "output": (1.0, 1e8), "rate": (1e-6, 1e9), "ttft": (1e-6, 86400.0), "tpot": (1e-6, 3600.0),
+    "power_cap": (1.0, 20e3),
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     deployment_arguments(parser, required=True)
+    parser.epilog = (
+        "Exit 1 where the site's limits, the latency targets, the offered load or the devices' memory are not met: "
+        "this is said first, and --json has meets and short_by."
+    )
     parser.add_argument("--explain", action="store_true", help="print the terms of the arithmetic")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
@@ -70,40 +88,88 @@ def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict and print; 1, with a line on stderr, where no batch meets the latency targets."""
-
+    """Predict and print, what is missed first; 1 where limits, targets or the offered load are not met."""
+    from joulemill.physics.batch import MemoryShort
     from joulemill.reports.predict_view import answer, document, text
 
-    found = answer(question_of(args))
+    question = question_of(args)
+    try:
+        found = answer(question)
+    except MemoryShort as fault:
+        return tell_does_not_fit(question, fault, as_json=args.json)
     if args.json:
         print_json(document(found))
     else:
         sys.stdout.write(text(found, explain=args.explain))
-    if found.prediction.batch.meets:
-        return 0
-    sys.stderr.write(
-        "joulemill predict: no batch meets the latency targets, not even one request; relax --ttft or --tpot, or use "
-        "more or faster devices a replica\n"
-    )
+    if not found.prediction.batch.meets:
+        sys.stderr.write(
+            "joulemill predict: no batch meets the latency targets, not even one request; relax --ttft or --tpot, or "
+            "use more or faster devices a replica\n"
+        )
+    return 0 if found.meets else 1
+
+
+def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) -> int:
+    """Say that the devices do not hold the model, and what would fit; the exit code."""
+    from joulemill.reports.predict_view import short_document_of
+
+    if as_json:
+        print_json(short_document_of(question, fault))
+    else:
+        sys.stdout.write(f"DOES NOT FIT: {fault}\n")
     return 1
 
 
 def question_of(args: argparse.Namespace) -> Question:
     """What the options ask, in SI units. InputError names the option that is wrong."""
-    from joulemill.errors import InputError
     from joulemill.reports.predict_view import Question
-    from joulemill.units import parse_quantity
-
-    def number(name: str, unit: str = "") -> float | None:
-        given = getattr(args, name)
-        return None if given is None else parse_quantity(given, unit, name=f"--{name.replace('_', '-')}")
 
     if args.fit_slo and args.ttft is None and args.tpot is None:
         raise InputError("--fit-slo needs a target: --ttft, --tpot, or both")
+    _refuse_lists(args)
+    _refuse_counts(args)
     return Question(
         args.model, args.device, args.devices, args.tp, args.ep, args.dp, args.precision, args.kv_dtype, args.engine,
-        number("input") or 0.0, number("output") or 0.0, number("output_spread") or 0.0, number("cached") or 0.0,
-        number("batch"), number("max_batch"), number("rate"), number("ttft", "s"), number("tpot", "s"),
-        number("power_cap", "W"), site=args.site, calibration=args.calibration,
+        number(args, "input") or 0.0, number(args, "output") or 0.0,
+        parse_ratio(args.output_spread, name="--output-spread", most=MOST_SPREAD_RATIO, plain=MOST_SPREAD_RATIO),
+        parse_ratio(args.cached, name="--cached", most=MOST_CACHED_RATIO),
+        whole(args, "batch"), whole(args, "max_batch"), number(args, "rate"), number(args, "ttft", "s"),
+        number(args, "tpot", "s"), number(args, "power_cap", "W"), site=args.site, calibration=args.calibration,
         approximate=args.approximate,
     )  # fmt: skip
+
+
+def number(args: argparse.Namespace, name: str, unit: str = "") -> float | None:
+    """The quantity of one option within its bounds; None where it is not given. InputError names the option."""
+    stated = getattr(args, name)
+    least, most = BOUNDS[name]
+    if stated is None:
+        return None
+    return parse_quantity(stated, unit, name=f"--{name.replace('_', '-')}", least=least, most=most)
+
+
+def whole(args: argparse.Namespace, name: str) -> float | None:
+    """The whole number of one option. InputError names the option."""
+    stated = getattr(args, name)
+    if stated is None:
+        return None
+    return float(parse_count(stated, name=f"--{name.replace('_', '-')}", most=MOST_BATCH_REQ))
+
+
+def _refuse_lists(args: argparse.Namespace) -> None:
+    """Several values at once, which is a loop over calls."""
+    for name in ("model", "device", "batch", "devices", "precision"):
+        stated = str(getattr(args, name) or "")
+        if "," in stated and "/" not in stated:
+            first = stated.split(",")[0]
+            raise InputError(
+                f"--{name} {stated}: one value a call, e.g. --{name} {first}; for several, loop: "
+                f"for x in {stated.replace(',', ' ')}; do joulemill {args.verb} … --{name} $x --json; done"
+            )
+
+
+def _refuse_counts(args: argparse.Namespace) -> None:
+    for name in ("devices", "tp", "ep", "dp"):
+        value = getattr(args, name)
+        if value is not None and not 1 <= value <= MOST_DEVICES:
+            raise InputError(f"--{name} {value}: it must lie between 1 and {MOST_DEVICES:,}")

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load the run, print the view."""
-    if args.run[0] == "compare" and len(args.run) > 1:
+    if args.run[0] == "compare" and (len(args.run) > 1 or not Path("compare").exists()):
         from joulemill.verbs import compare
 
         return compare.run(args)

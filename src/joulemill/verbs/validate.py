@@ -11,10 +11,13 @@ from joulemill.streams import print_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("file", metavar="FILE.csv", type=Path, help="measured runs, latency points or node wall power")
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE.csv", type=Path, help="measured runs, latency points or node wall power"
+    )
     parser.add_argument(
         "--models", metavar="DIR", type=Path, help="folder of Hugging Face configs named Org--Name.json"
     )
+    parser.add_argument("--template", action="store_true", help="print the columns of a table of your own, and a row")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
@@ -22,13 +25,23 @@ def run(args: argparse.Namespace) -> int:
     """Predict each row, compare, print."""
 
     from joulemill.errors import InputError
-    from joulemill.reports.validate import document, text, validate_table
+    from joulemill.reports.validate import TEMPLATE, document, text, validate_table
+
+    if args.template:
+        sys.stdout.write(TEMPLATE)
+        return 0
+    if args.file is None:
+        raise InputError("name the table, FILE.csv, or print its columns with --template")
 
     if args.models is not None and not args.models.is_dir():
         raise InputError(f"--models {args.models} is not a folder")
-    found = validate_table(args.file, args.models)
+    found = validate_table(args.file, args.models, _tell)
     if args.json:
         print_json(document(found))
     else:
         sys.stdout.write(text(found))
     return 0 if found.rows else 1
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(line + "\n")

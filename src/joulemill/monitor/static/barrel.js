@@ -1,12 +1,12 @@
 // The barrel: each ceiling a stave on a log scale, the rate the water in it. The shortest stave binds.
-import { digits } from "./figures.js";
+import { DASH, digits, words } from "./figures.js";
 
 const WIDTH = 560, TOP = 22, BASE = 178;
 
 export function drawBarrel(svg, t) {
   const known = t.ceilings.filter((c) => c[1] !== null && c[1] > 0);
-  const label = known.map((c) => `${c[0]} ${digits(c[1])} tok/s`).join(", ") || "no ceiling is known";
-  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} 214`, role: "img", "aria-label": `Ceilings of ${t.name}: ${label}` });
+  const label = known.map((c) => `${words(c[0])} ${digits(c[1])} tok/s`).join(", ") || "no ceiling is known";
+  const picture = svg("svg", { viewBox: `0 0 ${WIDTH} 228`, role: "img", "aria-label": `Ceilings of ${t.name}: ${label}` });
   if (!known.length) {
     const why = t.device ? "no ceiling could be computed" : "state this target's device and model for its ceilings";
     picture.append(svg("text", { x: 0, y: 30, class: "tiny" }, why));
@@ -25,8 +25,9 @@ export function drawBarrel(svg, t) {
       class: `stave${binds ? " binding" : ""}${unknown ? " unknown" : ""}`,
     }));
     picture.append(svg("text", { x: x + (wide - 10) / 2, y: (unknown ? TOP : y(value)) - 5, "text-anchor": "middle" }, digits(value)));
-    picture.append(svg("text", { x: x + (wide - 10) / 2, y: BASE + 14, "text-anchor": "middle", class: "tiny" }, name));
-    picture.append(svg("text", { x: x + (wide - 10) / 2, y: BASE + 28, "text-anchor": "middle", class: "tiny" }, basis || ""));
+    const middle = x + (wide - 10) / 2, lines = words(name).split(" ");
+    lines.forEach((line, n) => picture.append(svg("text", { x: middle, y: BASE + 14 + 12 * n, "text-anchor": "middle", class: "tiny" }, line)));
+    picture.append(svg("text", { x: middle, y: BASE + 44, "text-anchor": "middle", class: "tiny" }, unknown ? "not known" : basis || DASH));
   });
   if (t.tok_s > 0) {
     picture.append(svg("rect", { x: 0, y: y(t.tok_s), width: WIDTH, height: BASE - y(t.tok_s), class: "water" }));

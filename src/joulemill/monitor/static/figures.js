@@ -5,9 +5,12 @@ export function digits(x) {
   if (x === null || x === undefined || !Number.isFinite(x)) return DASH;
   if (x === 0) return "0";
   const size = Math.abs(x);
-  if (size >= 1e5 || size < 1e-3) return x.toExponential(2);
+  if (size >= 1e9 || size < 1e-3) return x.toExponential(2);
   return Number(x.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 });
 }
+
+// Constraints have names for machines; people read words.
+export const words = (name) => (name || "").replaceAll("_", " ").replace(/^kv /, "KV ");
 
 const STEPS = [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "µ"], [1e-9, "n"]];
 

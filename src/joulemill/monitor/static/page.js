@@ -1,5 +1,5 @@
 // The page: takes snapshots as they come, draws what changed. Every text goes in as text, never as markup.
-import { DASH, digits, energyOf, percent, percentiles, quantity, ratio, span, sum, weakest } from "./figures.js";
+import { DASH, digits, energyOf, percent, percentiles, quantity, ratio, span, sum, weakest, words } from "./figures.js";
 import { element, svg } from "./dom.js";
 import { drawBarrel } from "./barrel.js";
 import { Table } from "./table.js";
@@ -44,7 +44,7 @@ function tiles() {
       `${idle.length} targets without a request`),
     tile("utilisation U", us.length ? percent(sum(us.map((x) => x.u)) / us.length) : DASH, us.length ? "modelled" : null,
       us.length ? `mean of ${us.length} targets` : "no target's full load is known"),
-    tile("targets up", `${up} of ${t.length}`, null, now.alerts.length ? `${now.alerts.length} alerts` : "no alert"),
+    tile("targets up", `${up} of ${t.length}`, null, now.alerts.length ? `${now.alerts.length} alert${now.alerts.length === 1 ? "" : "s"}` : "no alert"),
   );
 }
 
@@ -88,16 +88,28 @@ function barrel() {
   if (!t) return;
   $("barrel-of").textContent = t.name;
   const sure = t.binding_p === null ? "" : `, ${percent(t.binding_p)} sure`;
-  const state = t.up ? (t.binding ? `${t.binding} binds${sure}` : "what binds is not known") : `down: ${t.reason}`;
+  const state = t.up ? (t.binding ? `${words(t.binding)} binds${sure}` : `what binds is not known${t.binding_reason ? ` (${t.binding_reason.replaceAll("_", " ")})` : ""}`) : `down: ${t.reason}`;
   const e = energyOf(t);
   const joule = e && e.j_tok !== null ? `, ${quantity(e.j_tok, "J/tok")} (${e.scope}, ${e.basis})` : "";
   const at = t.energy.site;
   const wide = at && at.j_tok !== null ? `, ${quantity(at.j_tok, "J/tok")} at the site (${at.basis})` : "";
   $("barrel-note").textContent = `${t.model} · ${t.device ? `${t.devices ?? "?"} × ${t.device}` : "device not stated"} · ` +
-    `${state}; ${quantity(t.tok_s, "tok/s")}${joule}${wide}${latency(t, "ttft", "TTFT")}${latency(t, "tpot", "TPOT")}. Φ ${digits(t.phi)}, U ${percent(t.u)}.`;
+    `${state}; ${quantity(t.tok_s, "tok/s")}${joule}${wide}${latency(t, "ttft", "TTFT")}${latency(t, "tpot", "TPOT")}. ${phi(t)}, U ${percent(t.u)}.${refusals(t)}`;
   $("barrel").replaceChildren(drawBarrel(svg, t));
   levers(t);
 }
+
+// Φ with its bounds, or why it is not known.
+function phi(t) {
+  if (t.phi === null || t.phi === undefined) return `Φ not known${t.phi_reason ? `: ${t.phi_reason}` : ""}`;
+  const bounds = t.phi_low === null ? "" : ` (${digits(t.phi_low)} to ${digits(t.phi_high)})`;
+  return `Φ ${digits(t.phi)}${bounds}${t.phi_reason ? `, ${t.phi_reason}` : ""}`;
+}
+
+const refusals = (t) => {
+  const texts = [...new Set((t.findings || []).filter((f) => f[3]).map((f) => f[2]))];
+  return texts.length ? ` Joules refused: ${texts.join("; ")}.` : "";
+};
 
 const latency = (t, what, name) => (t.latency[what] ? `; ${name}${percentiles(t, what).slice(1)}` : "");
 
@@ -161,7 +173,7 @@ function joules() {
 function binds() {
   const counts = new Map();
   for (const t of now.targets) {
-    const name = !t.up ? "down" : t.binding || "not known";
+    const name = !t.up ? "down" : words(t.binding) || "not known";
     counts.set(name, (counts.get(name) || 0) + 1);
   }
   bars($("binds"), [...counts].sort((a, b) => b[1] - a[1]).map(([name, n]) => ({
@@ -170,11 +182,13 @@ function binds() {
 }
 
 function sites() {
-  const metered = now.sites.filter((s) => s.metered);
+  const metered = now.sites.filter((s) => s.metered || s.power_limit_w !== null);
   $("sites").hidden = !metered.length;
   $("sitelist").replaceChildren(...metered.map((s) => {
     const item = element("li");
     item.append(element("b", "", s.site), " ");
+    if (s.power_limit_w !== null) item.append(headroom(s), " ");
+    if (!s.metered) return item;
     for (const scope of ["site", "rack"]) {
       const p = s.power[scope];
       if (!p || p.w === null) continue;
@@ -189,6 +203,14 @@ function sites() {
     else if (s.pue_declared !== null) item.append(element("span", "quiet", `declared: ${digits(s.pue_declared)}`));
     return item;
   }));
+}
+
+// What is left of a site's power limit, of what is known to be drawn.
+function headroom(s) {
+  const it = s.it_now, limit = quantity(s.power_limit_w, "W");
+  if (!it || it.w === null) return `power limit ${limit}, what is drawn is not known`;
+  const part = it.known < it.of ? `, ${it.of - it.known} of ${it.of} targets not metered` : "";
+  return `${quantity(it.w, "W")} drawn (${it.scopes.join(" + ")}) of ${limit}: ${quantity(s.power_limit_w - it.w, "W")} headroom${part}`;
 }
 
 function search(text) {

@@ -1,5 +1,5 @@
 // A table of any length: only the rows in sight are in the page. Arrow keys, Home, End and Page keys choose.
-import { DASH, digits, energyOf, percent, percentiles, quantity } from "./figures.js";
+import { DASH, digits, energyOf, percent, percentiles, quantity, words } from "./figures.js";
 import { element } from "./dom.js";
 
 const HEIGHT = 34;
@@ -11,7 +11,7 @@ const COLUMNS = [
   { title: "J/tok", kind: "n", text: (t) => { const e = energyOf(t); return e ? digits(e.j_tok) : DASH; }, key: (t) => energyOf(t)?.j_tok ?? null,
     note: (t) => { const e = energyOf(t); return e ? `${e.scope}, ${e.basis}${e.half === null ? "" : ` ± ${percent(e.half)}`}` : "not metered"; } },
   { title: "W", kind: "n mid", text: (t) => { const e = energyOf(t); return e ? digits(e.w) : DASH; }, key: (t) => energyOf(t)?.w ?? null },
-  { title: "binds", kind: "after", text: (t) => (t.up ? t.binding || DASH : `down: ${t.reason}`), key: (t) => (t.up ? t.binding : "~down") },
+  { title: "binds", kind: "after", text: (t) => (t.up ? words(t.binding) || DASH : `down: ${t.reason}`), key: (t) => (t.up ? t.binding : "~down") },
   { title: "running", kind: "n minor", text: (t) => digits(t.running), key: (t) => t.running },
   { title: "TTFT", kind: "n minor", text: (t) => quantity(t.ttft_s, "s"), key: (t) => t.ttft_s,
     note: (t) => `mean${percentiles(t, "ttft")}` },
@@ -52,7 +52,7 @@ export class Table {
   }
 
   arrange() {
-    const text = (t) => `${t.name} ${t.model} ${t.site} ${t.device || ""} ${t.up ? t.binding || "not known" : "down"} ${Object.values(t.labels).join(" ")}`.toLowerCase();
+    const text = (t) => `${t.name} ${t.model} ${t.site} ${t.device || ""} ${t.up ? words(t.binding) || "not known" : "down"} ${Object.values(t.labels).join(" ")}`.toLowerCase();
     this.seen = this.words.length ? this.all.filter((t) => { const s = text(t); return this.words.every((w) => s.includes(w)); }) : [...this.all];
     const key = COLUMNS[this.sort].key, sign = this.down ? -1 : 1;
     const keyed = this.seen.map((t) => [key(t), t]);

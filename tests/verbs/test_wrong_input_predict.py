@@ -1,0 +1,143 @@
+"""Wrong input to predict, levers, gate, validate, calibrate and site files: exit 2, one line, nothing silent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from joulemill.cli import main
+
+PREDICT = ["predict", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2"]
+LEVERS = ["levers", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2"]
+BENCH = ["bench", "--url", "http://127.0.0.1:9", "--model", "m"]
+
+#: Flags of a deployment, for predict and levers alike; what the line says.
+DEPLOYMENT = [
+    (["--tpot", "50"], "--tpot: '50' has no unit; write 50ms, 50s or 50min"),
+    (["--ttft", "2"], "--ttft: '2' has no unit"),
+    (["--tpot", "-5ms"], "--tpot: '-5ms' cannot be"),
+    (["--tpot", "0ms"], "--tpot: '0ms' cannot be"),
+    (["--tpot", "9 W"], "has unit 'W'; it needs s, e.g. ms or s"),
+    (["--tpot", "1" * 400 + "s"], "too large a number"),
+    (["--tpot", "nan"], "is not a number with a unit"),
+    (["--power-cap", "500"], "--power-cap: '500' has no unit; write 500W, 500kW or 500MW"),
+    (["--power-cap", "500mW"], "--power-cap: '500mW' cannot be; it must lie between 1 W and 20 kW"),
+    (["--power-cap", "500kW"], "--power-cap: '500kW' cannot be"),
+    (["--power-cap", "1 kW"], "power cap is 1 kW, above the 700 W that NVIDIA H100"),
+    (["--power-cap", "50 W"], "power cap is 50 W, but NVIDIA H100 SXM5 80 GB draws about"),
+    (["--tp", "0"], "--tp 0: it must lie between 1 and"),
+    (["--ep", "0"], "--ep 0"),
+    (["--dp", "-1"], "--dp -1"),
+    (["--devices", "0"], "--devices 0"),
+    (["--devices", "1000000000"], "--devices 1000000000: it must lie between 1 and 1,000,000"),
+    (["--tp", "1.5"], "--tp: invalid int value: '1.5'"),
+    (["--batch", "1.5"], "--batch: '1.5' is not a whole number"),
+    (["--batch", "0"], "--batch: '0' cannot be; it must lie between 1 and"),
+    (["--batch", "1e9"], "--batch: '1e9' cannot be"),
+    (["--batch", "8,16"], "--batch 8,16: one value a call"),
+    (["--device", "h100,h200"], "--device h100,h200: one value a call, e.g. --device h100; for several, loop"),
+    (["--output", "0.5"], "--output: '0.5' cannot be; it must lie between 1 and"),
+    (["--input", "0"], "--input: '0' cannot be"),
+    (["--input", "many"], "--input: 'many' is not a number"),
+    (["--output-spread", "100"], "--output-spread: '100' would be 10,000%; did you mean 100%?"),
+    (["--output-spread", "-1"], "--output-spread: '-1' cannot be"),
+    (["--cached", "50"], "--cached: '50' would be 5,000%; did you mean 50%?"),
+    (["--cached", "-1%"], "--cached: '-1%' cannot be"),
+    (["--rate", "-1"], "--rate: '-1' cannot be"),
+    (["--rate", "1e400"], "--rate: '1e400' is too large"),
+    (["--max-batch", "0.5"], "--max-batch: '0.5' cannot be"),
+    (["--device", "h1000"], "did you mean"),
+    (["--model", "Qwen/Qwen33-32B"], "nearest: Qwen/Qwen3-32B"),
+    (["--engine", "vlm"], "vllm"),
+    (["--site", "nowhere.toml"], "nowhere.toml"),
+    (["--fit-slo"], "--fit-slo needs a target"),
+    (["--tpt", "5ms"], "--tpot"),
+]
+OTHERS = [
+    (["gate", "a", "b", "--max-increase", "5"], "did you mean 5%?"),
+    (["gate", "a", "b", "--max-increase", "0.5"], "did you mean 0.5%?"),
+    (["gate", "a", "b", "--max-increase", "-5%"], "write a share above 0"),
+    (["gate", "a", "b", "--max-increase", "nan"], "is not a number"),
+    (["gate", "a", "b", "--min-quality", "90"], "did you mean 90%?"),
+    (["gate", "a", "b", "--run-noise", "2"], "did you mean 2%?"),
+    (["validate", "nofile.csv"], "nofile.csv"),
+    (["calibrate", "norun", "--model", "Qwen/Qwen3-8B", "--device", "h100"], "norun"),
+    ([*LEVERS, "--cap", "70"], "--cap: '70' would be 7,000%; did you mean 70%?"),
+    ([*LEVERS, "--cap", "0"], "--cap"),
+    ([*LEVERS, "--drafted", "0"], "--drafted"),
+    ([*LEVERS, "--beyond", "hardwear"], "hardwear"),
+    (["levers", "nofolder"], "nofolder: no such run"),
+    (["levers"], "say what to study"),
+    ([*BENCH, "--slo-tpot", "50"], "--slo-tpot: '50' has no unit; write 50ms, 50s or 50min"),
+    ([*BENCH, "--slo-ttft", "1"], "--slo-ttft: '1' has no unit"),
+    ([*BENCH, "--duration", "30"], "--duration: '30' has no unit; write 30ms, 30s or 30min"),
+    ([*BENCH, "--duration", "-3s"], "--duration"),
+    ([*BENCH, "--warmup", "5"], "--warmup: '5' has no unit"),
+    ([*BENCH, "--idle", "5"], "--idle: '5' has no unit"),
+    ([*BENCH, "--timeout", "5"], "--timeout: '5' has no unit"),
+    ([*BENCH, "--sample-period", "1"], "--sample-period: '1' has no unit"),
+    ([*BENCH, "--concurrency", "1000000"], "--concurrency"),
+    ([*BENCH, "--rate", "-1"], "--rate"),
+]
+SITES = [
+    ("it_power_limit = 40", "it_power_limit: '40' has no unit; write 40W, 40kW or 40MW"),
+    ('it_power_limit = "40"', "it_power_limit: '40' has no unit"),
+    ('it_power_limit = "500mW"', "it_power_limit: '500mW' cannot be"),
+    ('it_power_limit = "1e30 W"', "it_power_limit: '1e30 W' cannot be"),
+    ("pue = 120", "pue = 120 cannot be"),
+    ("pue = 0.9", "pue is 0.9; PUE is facility energy ÷ IT energy"),
+    ("carbon_gco2e_kwh = 1e12", "carbon_gco2e_kwh = 1000000000000.0 cannot be"),
+    ("carbon_gco2e_kwh = -5", "carbon_gco2e_kwh = -5 cannot be"),
+    ("price_currency_kwh = 1e9", "price_currency_kwh = 1000000000.0 cannot be"),
+    ("puee = 1.2", "unknown key 'puee'; did you mean pue?"),
+    ("", "says nothing"),
+    ("pue = ", "site file"),
+]
+DEVICES = [
+    ("memory = 80", "memory: '80' has no unit; write 80MB, 80GB or 80GiB"),
+    ('tdp = "500 kW"', "tdp: '500 kW' cannot be"),
+    ('memori = "80 GiB"', "memori is not a fact of a device; did you mean memory"),
+]
+
+
+def one_line(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert says in shown.err and shown.err.count("\n") == 1 and "Traceback" not in shown.err
+    assert shown.out == ""
+
+
+@pytest.mark.parametrize("verb", [PREDICT, LEVERS], ids=["predict", "levers"])
+@pytest.mark.parametrize(("flags", "says"), DEPLOYMENT, ids=lambda x: " ".join(x)[:40] if isinstance(x, list) else "")
+def test_a_deployment_flag(verb: list[str], flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    one_line([*verb, *flags], says, capsys)
+
+
+@pytest.mark.parametrize(("words", "says"), OTHERS, ids=lambda x: " ".join(x)[:60] if isinstance(x, list) else "")
+def test_other_verbs(words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ["--out", str(tmp_path / "out")] if words[0] == "bench" else []
+    one_line([*words, *more], says, capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("line", "says"), SITES)
+@pytest.mark.parametrize("verb", [PREDICT, ["show", "site"]], ids=["predict", "show"])
+def test_a_site_file(verb: list[str], line: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text(line + "\n")
+    one_line([*verb, *(["--site"] if verb is PREDICT else []), str(path)], says, capsys)
+
+
+@pytest.mark.parametrize(("line", "says"), DEVICES)
+def test_a_device_file(line: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "d.toml"
+    path.write_text(f'kind = "gpu"\n{line}\n')
+    one_line([*PREDICT, "--device", str(path)], says, capsys)
+
+
+def test_an_error_is_one_document_with_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*PREDICT, "--tpot", "50", "--json"]) == 2
+    said = json.loads(capsys.readouterr().out)
+    assert said["error"]["exit_code"] == 2 and "50ms" in said["error"]["message"]
