@@ -95,7 +95,18 @@ def find_device(name: str) -> Device:
     """
     if name.endswith(".toml"):
         return load_device(Path(name))
+    return catalog_device(name)
+
+
+def catalog_device(name: str) -> Device:
+    """The device called ``name`` in the catalogue; no file is opened. Raises InputError with the nearest names."""
     return _device(resolve_device_name(name))
+
+
+def fact_unit(parameter: str) -> str | None:
+    """The SI unit of a fact; None where it has none, or nothing is known of it."""
+    unit = "flop/s" if parameter.startswith("peak_") else PARAMETERS.get(parameter, ("", ""))[1]
+    return None if unit in ("", "count", "devices") else unit
 
 
 @cache
