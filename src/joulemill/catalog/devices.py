@@ -82,6 +82,11 @@ def device_names() -> tuple[str, ...]:
     return tuple(_names())
 
 
+def device_aliases(name: str) -> tuple[str, ...]:
+    """Other spellings that the catalogue lists for the device of this canonical name."""
+    return tuple(a for a in _names()[name]["aliases"].split(";") if a)
+
+
 def device_facts(name: str) -> tuple[Fact, ...]:
     """The rows behind one device; ``name`` as in ``find_device``."""
     canonical = resolve_device_name(name)

@@ -65,7 +65,7 @@ def canonical(table: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def as_kept(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The table that a run keeps, its bare powers in W: they were allowed, and were watts, until units were asked for."""
+    """The table that a run keeps, its bare powers in W: the first version allowed them, and took them as watts."""
     return {k: f"{v} W" if SPELLINGS.get(k, k) in POWERS and _is_bare(v) else v for k, v in table.items()}
 
 
