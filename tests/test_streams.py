@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemill.errors import MachineError
-from joulemill.streams import GuardedStream, guarded, json_text, print_json, printable, results_console, tell
+from joulemill.streams import GuardedStream, csv_cell, guarded, json_text, print_json, printable, results_console, tell
 
 HOSTILE = {
     "colour": "a\x1b[31mb",
@@ -130,3 +130,14 @@ def test_streams_are_put_back(capsys: pytest.CaptureFixture[str]) -> None:
         assert out.wrote
     shown = capsys.readouterr()
     assert json.loads(shown.out) == {"a": 1} and shown.err == "progress\n"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\n=1", "\r=1", "\x1b[2J=1", "＝1"])
+def test_no_text_is_a_formula_of_a_spreadsheet(text: str) -> None:
+    cell = csv_cell(text)
+    assert isinstance(cell, str) and cell.lstrip()[0] not in "=+-@＝" and "\x1b" not in cell
+
+
+@pytest.mark.parametrize("value", [-1.5, 3, None, "llama-3 = good", "a+b", ""])
+def test_other_cells_stay_as_they_are(value: object) -> None:
+    assert csv_cell(value) == value

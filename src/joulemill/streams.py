@@ -35,6 +35,8 @@ _CHARACTERS = (
 )
 _UNSAFE = re.compile(f"{_SEQUENCES}|{_CHARACTERS}")
 _UNSAFE_IN_JSON = re.compile(_CHARACTERS)
+#: What begins a formula in a spreadsheet (full-width forms too).
+_FORMULA = tuple("=+-@＝＋－＠")
 #: How a terminal without Unicode shows what our own texts use; others are decomposed, or shown as "?".
 _ASCII = {
     "…": "...", "–": "-", "—": "-", "−": "-", "×": "x", "÷": "/", "±": "+-", "·": "-", "→": "->", "≤": "<=", "≥": ">=",
@@ -46,6 +48,18 @@ _ASCII = {
 def printable(text: str) -> str:
     """``text`` without anything that could steer a terminal or reorder a line; each such piece becomes U+FFFD."""
     return _UNSAFE.sub("\ufffd", text)
+
+
+def csv_cell(value: object) -> object:
+    """``value`` as a cell of a CSV file: a text is printable, and no spreadsheet takes it for a formula.
+
+    >>> csv_cell("=cmd|' /C calc'!A0"), csv_cell(-1.5)
+    ("'=cmd|' /C calc'!A0", -1.5)
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.lstrip()[:1] in _FORMULA or text[:1] in ("\t", "\n") else text
 
 
 def json_text(document: object) -> str:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -105,7 +106,8 @@ def store_answer(data: bytes) -> object:
 @cache
 def _run() -> tuple[Path, dict[str, bytes]]:
     folder = Path(tempfile.mkdtemp(dir=_MEMORY)) / "run"
-    write_run(folder, run_of_everything())
+    run = run_of_everything()
+    write_run(folder, replace(run, requests=run.requests[:12], readings=run.readings[:30]))
     return folder, {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
 
 

@@ -167,6 +167,7 @@ def test_uk_region(service: Service) -> None:
     ("status", "body", "kind", "message"),
     [
         (401, {"error": "x"}, InputError, "credentials are refused"),
+        (403, {"error": "bad token s3cret"}, InputError, "credentials are refused"),
         (404, {"error": "x"}, InputError, "refuses the zone"),
         (500, b"<html>", ServerError, "answers 500"),
         (302, "https://elsewhere.invalid/", ServerError, "answers 302"),
@@ -181,6 +182,13 @@ def test_refusals_are_told_and_never_hold_the_secret(
     with pytest.raises(kind, match=message) as told:
         ask(CarbonSource("electricitymaps", "DE", url=service.url), ELECTRICITYMAPS_TOKEN="s3cret")
     assert "s3cret" not in str(told.value) and str(told.value).isprintable()
+
+
+def test_a_password_that_is_sent_back_is_not_told(service: Service) -> None:
+    service.answers["/login"] = (401, {"error": "user-name with pass-word is unknown"})
+    with pytest.raises(InputError, match="credentials are refused") as told:
+        ask(CarbonSource("watttime", "DE", url=service.url), WATTTIME_USER="user-name", WATTTIME_PASSWORD="pass-word")
+    assert "pass-word" not in str(told.value)
 
 
 def test_nobody_there_and_a_token_in_the_clear() -> None:

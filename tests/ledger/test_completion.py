@@ -56,6 +56,17 @@ def test_packages_of_a_machine_without_accelerators_are_an_assumed_share() -> No
     assert "devices" not in node.composition.missing and "fans and conversion" in node.composition.missing
 
 
+def test_boards_beside_a_cpu_server_are_meant_where_the_user_named_their_meter() -> None:
+    found_by_auto = run(Scope.DEVICE)
+    of_auto = account(found_by_auto, holder=PackageHolder()).scopes[Scope.DEVICE]
+    assert of_auto.energy.value is None and Reason.UNEXPECTED_DEVICE in {f.code for f in of_auto.findings}
+    spec = found_by_auto.channels[0].meter + ",gpus=0"
+    named = replace(found_by_auto, manifest={**found_by_auto.manifest, "options": {"meters": [spec]}})
+    assert account(named, holder=PackageHolder()).scopes[Scope.DEVICE].power.value == pytest.approx(BUSY_W)
+    stated = replace(named, manifest={**named.manifest, "expected": {"device": 2}})
+    assert account(stated, holder=PackageHolder()).scopes[Scope.DEVICE].energy.value is None
+
+
 def test_packages_beside_boards_do_not_tell_the_boards() -> None:
     found = account(run(Scope.CPU, "rapl:package-0"), holder=DeviceHolder(HOPPER, 8))
     assert found.scopes[Scope.NODE].energy.value is None

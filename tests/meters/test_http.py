@@ -133,6 +133,17 @@ def test_a_reason_is_short_and_has_no_control_characters() -> None:
         assert "\x1b" not in str(caught.value) and len(str(caught.value)) < 200
 
 
+@pytest.mark.finding("F15")
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1 401 bad bmc-secret\r\nContent-Length: 0\r\n\r\n", b"bmc-secret\r\n\r\n", b"HTTP/1.1 bmc-secret x\r\n"],
+)
+def test_a_password_that_is_sent_back_is_not_told(head: bytes) -> None:
+    with raw_server(lambda send: send(head)) as url, pytest.raises(OSError) as caught:
+        HttpSource(url, {"Authorization": "Bearer bmc-secret"}).get("/metrics")
+    assert "bmc-secret" not in str(caught.value)
+
+
 def test_a_kept_connection_that_was_closed_is_opened_again() -> None:
     with serving() as web:
         web.pages["/a"] = lambda _: (200, {"Connection": "close"}, "x")

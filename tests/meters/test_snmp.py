@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -131,12 +132,18 @@ def numeric(record: tuple[str, int, int]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def agent() -> Iterator[str]:
+    """A simulated PDU. Its folder is no folder of pytest's: the next pytest of this user that starts makes those
+    private, and an agent that runs as nobody ends then.
+    """
     if shutil.which("snmpsimd") is None:
         pytest.skip("needs Debian's snmpsim")
-    folder = tmp_path_factory.mktemp("snmp")
-    for path in (folder, folder.parent, folder.parent.parent):
-        path.chmod(0o755)
+    with tempfile.TemporaryDirectory(prefix="snmp-") as name:
+        yield from _agent(Path(name))
+
+
+def _agent(folder: Path) -> Iterator[str]:
+    folder.chmod(0o755)
     (folder / "data").mkdir()
     lines = [f"{o}|{t}|{v}" for o, t, v in sorted(RECORDS, key=numeric)]
     (folder / "data" / "s3cret.snmprec").write_text("\n".join(lines) + "\n")

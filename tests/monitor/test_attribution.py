@@ -101,6 +101,18 @@ def test_the_csv_closes_and_counts_no_scope_twice(store: Path, tmp_path: Path) -
     assert float(lines[2]["carbon_g"]) == pytest.approx(28_800 * 1.25 * 400 / 3.6e6)
 
 
+def test_a_label_that_others_write_is_no_formula_of_the_bill(tmp_path: Path) -> None:
+    tenant, now = "=cmd|' /C calc'!A0", time.time()
+    kept = History.open(tmp_path / "h.db")
+    kept.append([Interval("one", now - 20, now - 10, True, None, {TokenKind.OUTPUT: 100.0},
+                          {"node": ScopeEnergy("node", 300.0, 1.0, "measured", 10.0)}, idle_ratio=0.0)],
+                {"one": TargetFacts("one", "m", "hall", labels={"tenant": tenant})})  # fmt: skip
+    kept.close()
+    assert main(["chargeback", str(tmp_path / "h.db"), "--by", "tenant", "--csv", str(tmp_path / "out.csv")]) == 0
+    lines = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert [r["key"] for r in lines] == [f"'{tenant}", "total"]
+
+
 def test_idle_apart_and_json(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chargeback", str(store), "--idle-apart", "--json"]) == 0
     found = {r["key"]: r for r in json.loads(capsys.readouterr().out)["rows"]}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -17,6 +19,7 @@ from joulemill.errors import InputError
 from joulemill.monitor.config import DiscoverConfig, MonitorConfig, load_config
 from joulemill.monitor.discovery import host_allowed, targets_of
 from joulemill.monitor.loop import Monitor
+from joulemill.monitor.sources import discovered
 
 ASKED = DiscoverConfig(http_sd_url="http://sd/targets", model="m", site="hall")
 
@@ -329,3 +332,16 @@ def test_a_faulty_document_is_told_and_hurts_nobody(body: bytes) -> None:
         await source.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.finding("F3")
+@pytest.mark.parametrize("name", ["t.json", "t.toml"])
+def test_a_pipe_in_the_place_of_a_document_is_refused_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+
+    async def read() -> None:
+        async with aiohttp.ClientSession() as session:
+            await discovered(DiscoverConfig(file=tmp_path / name), session)
+
+    with pytest.raises(InputError, match="it is no file"):
+        asyncio.run(read())

@@ -167,6 +167,30 @@ def test_raw_intervals_go_after_their_time_and_sums_stay(tmp_path: Path) -> None
     assert sum(read.series(start_s=T0, end_s=T0 + 2e5, step_s=3600.0).sums["output_tok"]) == pytest.approx(30_000.0)
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "VACUUM INTO '{0}/copy.db'",
+        "ATTACH '{0}/new.db' AS n",
+        "ATTACH 'file:{0}/new.db?mode=rwc' AS n",
+        "CREATE TABLE t(a)",
+    ],
+)
+def test_a_query_makes_and_opens_no_other_file(query: str, tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    folder.mkdir()
+    History.open(tmp_path / "h.db").close()
+    with pytest.raises(InputError, match=r"not authorized|authorization denied|readonly"):
+        Reader(tmp_path / "h.db").sql(query.format(folder))
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a?mode=rwc", "a#b", "p%41", "x y"])
+def test_a_stores_name_is_a_name_and_no_address(name: str, tmp_path: Path) -> None:
+    History.open(tmp_path / name).close()
+    assert Reader(tmp_path / name).targets() == []
+
+
 def test_reading_cannot_write_and_says_what_is_wrong(tmp_path: Path) -> None:
     History.open(tmp_path / "h.db").close()
     read = Reader(tmp_path / "h.db")
@@ -175,6 +199,8 @@ def test_reading_cannot_write_and_says_what_is_wrong(tmp_path: Path) -> None:
             read.sql(query)
     with pytest.raises(InputError, match="there is no history"):
         read_only(tmp_path / "gone.db")
+    with pytest.raises(InputError, match="surrogates"):
+        read.sql("SELECT '\udcff'")
     (tmp_path / "text").write_text("no database " * 100)
     with pytest.raises(InputError, match="no history of the monitor"):
         read_only(tmp_path / "text")

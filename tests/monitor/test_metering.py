@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
@@ -155,3 +156,10 @@ def test_a_look_at_the_health_does_not_clean_the_readings_anew(monkeypatch: pyte
     monkeypatch.setattr("joulemill.monitor.metering.traces", lambda *_: pytest.fail("cleaned anew"))
     meters.take([Reading("x:e", 31.0, 31.0, 279.0)])
     assert [h.state for h in meters.health("a", "s")] == ["ok"]
+
+
+def test_a_stamp_far_ahead_makes_no_other_reading_old() -> None:
+    now_s = time.monotonic()
+    meters = metered((now_s + n for n in range(-20, 1)), lambda t: 250.0 * t)
+    meters.take([Reading("x:e", now_s + 1e9, 1e9, 250.0 * now_s + 1.0)])
+    assert node(meters, now_s - 15.0, now_s - 5.0).energy_j == pytest.approx(2500)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from joulemill.errors import InputError
@@ -337,3 +337,24 @@ def test_our_clock_may_step_and_the_store_is_read_on() -> None:
         targets = asyncio.run(reader.read(None, shown_s))  # type: ignore[arg-type]
         read += [t for target in targets for t, _ in target.pages]
     assert sorted(set(read)) == [1010, 1020, 1030, 1040, 1050, 1060] and len(read) == 6
+
+
+@pytest.mark.finding("F15")
+@pytest.mark.parametrize("padding", ["", "x" * 180])
+def test_a_token_that_the_store_sends_back_is_not_told(padding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE_TOKEN", "store-secret-1234567890")
+
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(status=400, text=padding + request.headers["Authorization"])
+
+    async def ask() -> str:
+        app = web.Application()
+        app.router.add_post("/api/v1/query", echo)
+        async with TestServer(app) as server, ClientSession() as session:
+            asked = StoreConfig(url=str(server.make_url("/")), token_env="STORE_TOKEN")
+            with pytest.raises(InputError) as caught:
+                await StoreReader(asked).read(session, time.time())
+        return str(caught.value)
+
+    told = asyncio.run(ask())
+    assert "answered 400" in told and "store-sec" not in told

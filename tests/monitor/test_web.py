@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ pytest.importorskip("fastapi", reason="the monitor extra is not installed")
 import httpx
 
 from joulemill.monitor.history import History
+from joulemill.monitor.serve import listen_at, serve_on
 from joulemill.monitor.web import HEADERS, create_app
 from tests.monitor.synthetic import Moving, fleet
 
@@ -151,6 +154,36 @@ def test_levers_are_asked_for_by_target() -> None:
 
     assert client(levers=levers).get("/api/levers?target=chat-1").json()["reason"] == "none" and asked == ["chat-1"]
     assert "without levers" in client().get("/api/levers?target=chat-1").json()["reason"]
+
+
+def test_a_question_that_is_still_worked_on_ends_with_the_server_without_a_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def levers(name: str) -> dict[str, Any]:
+        begun.set()
+        over.wait(30)
+        return {}
+
+    async def run() -> None:
+        listener, stop = listen_at("127.0.0.1", 0), asyncio.Event()
+        port = listener.getsockname()[1]
+        task = asyncio.create_task(serve_on(create_app(Moving(), levers=levers), listener, stop))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /api/levers?target=a HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asyncio.to_thread(begun.wait, 10)
+        stop.set()
+        await task
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+
+    try:
+        asyncio.run(run())
+    finally:
+        over.set()
+    told = capsys.readouterr().err
+    assert "graceful shutdown exceeded" in told and "Traceback" not in told and "ASGI" not in told
 
 
 def test_ninety_days_are_answered_as_json_without_nan(tmp_path: Path) -> None:

@@ -344,3 +344,21 @@ def test_whatever_reading_a_page_raises_is_that_looks_error(monkeypatch: pytest.
         monkeypatch.setattr("joulemill.servers.metrics.canonical", breaks)
         error = asyncio.run(of("vllm:generation_tokens_total 1\n")).error or ""
         assert type(fault).__name__ in error and error.isprintable() and len(error) < 400
+
+
+@pytest.mark.finding("F15")
+def test_a_token_that_the_server_sends_back_is_not_told() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/9 " + asked.split(b"Authorization: ")[1].split(b"\r\n")[0] + b"\r\n\r\n")
+        writer.close()
+
+    async def look() -> str:
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/metrics"
+        async with server, aiohttp.ClientSession() as session:
+            sample = await scrape(session, url, None, headers={"Authorization": "Bearer page-secret-123"})
+        return sample.error or ""
+
+    told = asyncio.run(look())
+    assert told.startswith("no metrics") and "page-secret" not in told

@@ -65,6 +65,14 @@ def test_sql_answers_as_csv_and_json(store: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out)["columns"] == ["name", "n"]
 
 
+def test_bytes_are_hex_and_formulas_are_texts(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    query = "SELECT x'00ff' AS b, '=1+1' AS t, -1.5 AS n"
+    assert main(["history", str(store), "--sql", query, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == [["00ff", "=1+1", -1.5]]
+    assert main(["history", str(store), "--sql", query]) == 0
+    assert capsys.readouterr().out == "b,t,n\n00ff,'=1+1,-1.5\n"
+
+
 def test_the_overview_names_tables_and_targets(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["history", str(store)]) == 0
     shown = capsys.readouterr().out

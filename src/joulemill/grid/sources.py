@@ -32,6 +32,8 @@ URLS = {
 TIMEOUT_S = 20.0
 MOST_BYTES = 16 << 20
 DAY_S = 86400.0
+#: What is shorter may be any word, and is no secret (assumed).
+LEAST_SECRET_CHARS = 6
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -132,7 +134,7 @@ def _get(url: str, headers: Mapping[str, str]) -> Part:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as answer:
             data = answer.read(MOST_BYTES + 1)
     except urllib.error.HTTPError as fault:
-        raise _refused(told, fault) from None
+        raise _refused(told, fault, headers) from None
     except (OSError, ValueError) as fault:
         raise ServerError(f"{told}: cannot be reached ({clean(str(getattr(fault, 'reason', fault)))})") from None
     if len(data) > MOST_BYTES:
@@ -143,16 +145,33 @@ def _get(url: str, headers: Mapping[str, str]) -> Part:
         raise ServerError(str(fault)) from None
 
 
-def _refused(told: str, fault: urllib.error.HTTPError) -> InputError | ServerError:
+def _refused(told: str, fault: urllib.error.HTTPError, headers: Mapping[str, str]) -> InputError | ServerError:
     try:
-        said = clean(json.dumps(json.loads(fault.read(4000))))
+        said = json.dumps(json.loads(fault.read(4000)))
     except (ValueError, OSError, RecursionError):
-        said = clean(str(fault.reason))
+        said = str(fault.reason)
+    said = clean(_without_credentials(said, headers))
     if fault.code in (401, 403):
         return InputError(f"{told}: the credentials are refused, or do not reach this zone ({fault.code} {said})")
     if fault.code in (400, 404, 422):
         return InputError(f"{told}: refuses the zone or the time ({fault.code} {said})")
     return ServerError(f"{told}: answers {fault.code} {said}; try later: joulemill report RUN --site FILE")
+
+
+def _without_credentials(said: str, headers: Mapping[str, str]) -> str:
+    """What a service says, without what it was told: it may repeat a token."""
+    words = [w for value in headers.values() for w in value.split()]
+    for word in [w for text in words for w in (text, *_pair(text))]:
+        said = said.replace(word, "[key]") if len(word) >= LEAST_SECRET_CHARS else said
+    return said
+
+
+def _pair(word: str) -> list[str]:
+    """User and password of basic authentication."""
+    try:
+        return base64.b64decode(word, validate=True).decode().split(":", 1)
+    except ValueError:
+        return []
 
 
 def _need(environment: Mapping[str, str], name: str) -> None:

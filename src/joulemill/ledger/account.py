@@ -10,6 +10,7 @@ From ``record.manifest`` it reads: ``options`` {concurrency | rate | trace, warm
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -97,9 +98,7 @@ def account(
     work   FLOP of a prompt and an output token, for work-weighted attribution where the phases cannot be fitted
     Raises InputError where the manifest's expectations cannot be read.
     """
-    expected = expectations(record)
-    if isinstance(holder, PackageHolder):
-        expected.setdefault(Scope.DEVICE, 0)
+    expected = _expected(record, holder)
     sound = sound_requests(record.requests)
     record = replace(record, requests=sound.requests)
     every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
@@ -163,9 +162,7 @@ def phase_energy(
     phase = record.phase(name)
     if phase is None or phase.end_mono_s is None:
         return None
-    expected = expectations(record)
-    if isinstance(holder, PackageHolder):
-        expected.setdefault(Scope.DEVICE, 0)
+    expected = _expected(record, holder)
     every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
     covered = _covered(_used(every, expected))
     if covered is None:
@@ -192,6 +189,16 @@ def expectations(record: RunRecord) -> dict[Scope, int]:
             raise InputError(f"expected {name!r}: {count!r}; write a count by scope, one of {', '.join(Scope)}")
         found[Scope(name)] = count
     return found
+
+
+def _expected(record: RunRecord, holder: Holder | None) -> dict[Scope, int]:
+    """What the manifest expects; where nothing but CPUs computes, no board, unless the user named one's meter."""
+    expected = expectations(record)
+    named = {re.split("[:,]", str(m))[0] for m in (record.manifest.get("options") or {}).get("meters") or ()}
+    boards = (c for c in record.channels if c.scope is Scope.DEVICE)
+    if isinstance(holder, PackageHolder) and not any(re.split("[:,]", c.meter)[0] in named for c in boards):
+        expected.setdefault(Scope.DEVICE, 0)
+    return expected
 
 
 def _targets(record: RunRecord) -> Targets:

@@ -248,8 +248,7 @@ class HttpSource:
         sized = response.length is not None or response.chunked
         data = _bounded(response)
         if not 200 <= response.status < 300:
-            reason = "".join(c for c in response.reason[:80] if c.isprintable())
-            raise HttpError(f"{method} {self.shown}{_short(path)}: HTTP {response.status} {reason}", response.status)
+            raise HttpError(f"{method} {self.shown}{_short(path)}: HTTP {_status(response.status)}", response.status)
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, data, sized)
 
     def _drop(self) -> None:
@@ -277,11 +276,22 @@ def _short(path: str) -> str:
     return path if len(path) <= 100 else f"{path[:97]}…"
 
 
+def _status(status: int) -> str:
+    """The status with its own phrase: what the other side calls it may repeat a password."""
+    try:
+        return f"{status} {http.HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"{status}"
+
+
 def _what(error: Exception) -> str:
+    """What went wrong; nothing that the other side wrote, since that may repeat a password."""
     if isinstance(error, TimeoutError):
         return f"no whole answer within {TIMEOUT_S:g} s"
     if isinstance(error, http.client.IncompleteRead):
         return "the answer was cut off"
+    if isinstance(error, http.client.HTTPException) and not isinstance(error, http.client.InvalidURL):
+        return f"{type(error).__name__}, the answer is not HTTP"
     text = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
     return text if type(error) is OSError else f"{type(error).__name__} {text}"
 

@@ -110,13 +110,18 @@ class StreamLimits:
 
 
 class Guard:
-    """ASGI: lets a request pass, or answers it itself; every answer carries our headers."""
+    """ASGI: lets a request pass, or answers it itself; every answer carries our headers.
+
+    ``ending``: set where the server ends, so that event streams do.
+    """
 
     def __init__(
-        self, app: App, token: str | None, key: bytes, guesses: Guesses, limits: StreamLimits | None = None
-    ) -> None:
+        self, app: App, token: str | None, key: bytes, guesses: Guesses, limits: StreamLimits | None = None,
+        *, ending: asyncio.Event | None = None,
+    ) -> None:  # fmt: skip
         self._app, self._token, self._key = app, token, key
         self._guesses, self.limits = guesses, limits or StreamLimits()
+        self.ending = ending or asyncio.Event()
         self._streams: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -44,6 +44,13 @@ class Connections:
         self._app, self._loop, self._most = app, loop, most
         self._transports: dict[_Peer, asyncio.BaseTransport] = {}
         self._half: OrderedDict[_Peer, asyncio.TimerHandle] = OrderedDict()
+        self._ending = False
+
+    def end(self) -> None:
+        """The server ends: event streams do at once, and what is still asked later is given up without a word."""
+        self._ending = True
+        if (ending := getattr(self._app, "ending", None)) is not None:
+            ending.set()
 
     def opened(self, transport: asyncio.BaseTransport) -> None:
         """A connection was made."""
@@ -92,6 +99,11 @@ class Connections:
             await self._app(scope, receive, taken)
         except ConnectionAbortedError:
             return
+        except asyncio.CancelledError:
+            if not self._ending:
+                raise
+            self._end(peer)
+            await asyncio.sleep(0)  # so that the connection is known to be gone, and nobody misses its answer
         finally:
             self._rests(peer)
 

@@ -277,11 +277,14 @@ class History:
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write. Raises InputError where there is no history at ``path``."""
+    """A connection that writes no file and opens no other one. Raises InputError where ``path`` is no history."""
     if not os.path.isfile(path):
         raise InputError(f"{path}: there is no history; `joulemill monitor CONFIG --store {path}` makes one")
     try:
-        db = sqlite3.connect(f"file:{Path(path).resolve()}?mode=ro", uri=True, check_same_thread=False)
+        db = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        db.set_authorizer(
+            lambda action, *_: sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
+        )
         db.execute("SELECT count(*) FROM target").fetchone()
     except sqlite3.Error as fault:
         raise InputError(f"{path}: this is no history of the monitor: {fault}") from None

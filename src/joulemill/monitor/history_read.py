@@ -90,11 +90,11 @@ class Reader:
         return found
 
     def sql(self, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Column names and rows of ``query``; the connection cannot write. Raises InputError for a faulty query."""
+        """Column names and rows of ``query``, which can neither write nor open a file. Raises InputError."""
         try:
             cursor = self._db.execute(query)
             rows = cursor.fetchmany(MOST_ROWS)
-        except sqlite3.Error as fault:
+        except (sqlite3.Error, sqlite3.Warning, UnicodeError) as fault:
             raise InputError(f"the history cannot answer: {fault}") from None
         return [c[0] for c in cursor.description or ()], rows
 

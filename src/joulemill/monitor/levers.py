@@ -66,7 +66,7 @@ def better_levers(
         model, device, devices, input_tok=load.input_tok, output_tok=load.output_tok,
         batch_req=load.batch_req if demand_req_s is None else None, rate_req_s=demand_req_s,
     )  # fmt: skip
-    study = levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()).study
+    study = levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset(), together=False).study
     found = []
     for e in study.effects:
         change = e.energy_change

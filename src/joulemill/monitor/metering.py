@@ -82,12 +82,12 @@ class TargetMeters:
             meter.close()
 
     def take(self, readings: Sequence[Reading]) -> None:
-        """Keep ``readings`` and drop those that are too old."""
+        """Keep ``readings`` and drop those that are too old; a stamp ahead of our clock makes nothing old."""
         with self._lock:
             self._taken += len(readings)
             self._readings.extend(readings)
-            newest = max((r.t_mono_s for r in readings), default=0.0)
-            while self._readings and self._readings[0].t_mono_s < newest - self._kept_s:
+            newest_s = min(max((r.t_mono_s for r in readings), default=0.0), time.monotonic())
+            while self._readings and self._readings[0].t_mono_s < newest_s - self._kept_s:
                 self._readings.popleft()
 
     def _traces(self, old_s: float = 0.0) -> dict[str, Trace]:

@@ -25,6 +25,7 @@ from joulemill.monitor.config import StoreConfig, TargetConfig, fit
 from joulemill.monitor.histograms import LATENCIES, bucket_series
 from joulemill.servers.boundary import body_of, from_source, read_in_thread, read_json, reason_of
 from joulemill.servers.metrics import Look, MetricSample, MetricsPage, canonical, detect_dialect
+from joulemill.servers.plain_text import plain_text, secrets_of
 
 #: The year 5138 [s]: no sample is from after it.
 MOST_TIME_S = 1e11
@@ -175,7 +176,8 @@ class StoreReader:
         query = f"{selector(self.asked.match)}[{span_ms}ms]"
         where = self.asked.url
         try:
-            body = await from_source(where, self._ask(session, {"query": query, "time": f"{end_s:.3f}"}), TIMEOUT_S)
+            asked = self._ask(session, {"query": query, "time": f"{end_s:.3f}"})
+            body = await from_source(where, asked, TIMEOUT_S, secrets_of(None, self._headers().items()))
             asked_s = (end_s - span_ms / 1000 - 1.0, end_s + 1.0)
             answer = await from_source(where, read_in_thread(_read, body, self.read_s, asked_s), READ_S)
         except JoulemillError as fault:
@@ -198,13 +200,16 @@ class StoreReader:
         """``looks`` on this process's clock."""
         return looks(target, self._mono_of_wall_s)
 
-    async def _ask(self, session: aiohttp.ClientSession, given: Mapping[str, str]) -> bytes:
+    def _headers(self) -> dict[str, str]:
         token = os.environ.get(self.asked.token_env or "")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def _ask(self, session: aiohttp.ClientSession, given: Mapping[str, str]) -> bytes:
         url = f"{self.asked.url.rstrip('/')}/api/v1/query"
-        async with session.post(url, data=dict(given), headers=headers, allow_redirects=False) as answer:
+        async with session.post(url, data=dict(given), headers=self._headers(), allow_redirects=False) as answer:
             if answer.status != 200:
-                said = (await body_of(answer, MOST_BYTE))[:200].decode("utf-8", "replace")
+                body = (await body_of(answer, MOST_BYTE))[:4000].decode("utf-8", "replace")
+                said = plain_text(body, secrets_of(None, self._headers().items()), 200)
                 raise InputError(reason_of(InputError(f"{url}: answered {answer.status}: {said}")))
             return await body_of(answer, MOST_BYTE)
 

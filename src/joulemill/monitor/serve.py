@@ -106,6 +106,7 @@ async def serve_on(
     if ready is not None and server.started:
         ready(shown(*listener.getsockname()[:2]))
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    connections.end()
     server.should_exit = True
     stopping.cancel()
     await serving

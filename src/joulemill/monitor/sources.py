@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
+import stat
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from joulemill.errors import InputError
 from joulemill.monitor.config import DiscoverConfig
 from joulemill.monitor.discovery import Discovery, targets_of
 from joulemill.servers.boundary import body_of, from_source, read_in_thread, read_json
+from joulemill.servers.plain_text import secrets_of
 
 MOST_BYTE = 32 << 20
 TIMEOUT_S = 10.0
@@ -25,7 +28,9 @@ async def discovered(asked: DiscoverConfig, session: aiohttp.ClientSession) -> D
     """What ``asked`` tells of now. Raises JoulemillError, and nothing else, that names the source."""
     if asked.file is not None:
         return await from_source(asked.where, read_in_thread(_of_file, asked), READ_S)
-    body = await from_source(asked.where, _http(asked, session), TIMEOUT_S)
+    headers = await from_source(asked.where, read_in_thread(_headers, asked), TIMEOUT_S)
+    hidden = secrets_of(None, headers.items())
+    body = await from_source(asked.where, _http(asked, session, headers), TIMEOUT_S, hidden)
     return await from_source(asked.where, read_in_thread(_of_body, body, asked), READ_S)
 
 
@@ -40,7 +45,10 @@ def _of_file(asked: DiscoverConfig) -> Discovery:
 def _file(path: Path) -> Any:
     """A JSON list, or a TOML file with a list ``groups`` of the same form."""
     try:
-        with path.open("rb") as file:
+        # a pipe in its place would be waited for, and a reading thread with it
+        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError("it is no file")
             body = file.read(MOST_BYTE + 1)
         if len(body) > MOST_BYTE:
             raise ValueError(f"it is longer than {MOST_BYTE} bytes")
@@ -53,8 +61,8 @@ def _file(path: Path) -> Any:
         raise InputError(f"{path}: {fault}") from None
 
 
-async def _http(asked: DiscoverConfig, session: aiohttp.ClientSession) -> bytes:
-    async with session.get(asked.where, headers=_headers(asked), ssl=_tls(asked), allow_redirects=False) as answer:
+async def _http(asked: DiscoverConfig, session: aiohttp.ClientSession, headers: Mapping[str, str]) -> bytes:
+    async with session.get(asked.where, headers=headers, ssl=_tls(asked), allow_redirects=False) as answer:
         if answer.status != 200:
             raise InputError(f"{asked.where}: answered {answer.status}")
         return await body_of(answer, MOST_BYTE)

@@ -36,6 +36,7 @@ from joulemill.monitor.access import (
 from joulemill.monitor.history import History
 from joulemill.monitor.history_read import Reader
 from joulemill.monitor.source import SnapshotSource
+from joulemill.monitor.steps import beside
 from joulemill.monitor.web_document import document
 from joulemill.monitor.web_series import series
 
@@ -58,12 +59,12 @@ def create_app(
     app = FastAPI(
         title="Joulemill monitor", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
     )  # a redirect would be built from the Host header
-    key, guesses = secrets.token_bytes(32), Guesses()
+    key, guesses, ending = secrets.token_bytes(32), Guesses(), asyncio.Event()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _pages(app, source)
-    _data(app, _Newest(source), history, levers)
+    _data(app, _Newest(source, ending), history, levers)
     _sign_in(app, token, key, guesses)
-    return Guard(app, token, key, guesses)
+    return Guard(app, token, key, guesses, ending=ending)
 
 
 def _pages(app: FastAPI, source: SnapshotSource) -> None:
@@ -82,6 +83,8 @@ def _pages(app: FastAPI, source: SnapshotSource) -> None:
 
 
 def _data(app: FastAPI, newest: _Newest, history: History | None, levers: Levers | None) -> None:
+    one = asyncio.Lock()  # predictions are work of a second each: one at a time, in a thread that nobody waits for
+
     @app.get("/api/snapshot")
     async def snapshot() -> Response:
         return Response(await newest.text(), media_type="application/json")
@@ -103,7 +106,8 @@ def _data(app: FastAPI, newest: _Newest, history: History | None, levers: Levers
     async def what_to_do(target: str) -> JSONResponse:
         if levers is None:
             return JSONResponse({"levers": [], "reason": "this monitor was started without levers"})
-        return JSONResponse(await asyncio.to_thread(levers, target))
+        async with one:
+            return JSONResponse(await beside(levers, target))
 
 
 def _sign_in(app: FastAPI, token: str | None, key: bytes, guesses: Guesses) -> None:
@@ -150,10 +154,10 @@ def _series(path: Path, hours: float, by: str, only: str | None) -> dict[str, An
 
 
 class _Newest:
-    """The newest snapshot as text, made once for all who ask."""
+    """The newest snapshot as text, made once for all who ask; streams of it end with ``ending``."""
 
-    def __init__(self, source: SnapshotSource) -> None:
-        self._source = source
+    def __init__(self, source: SnapshotSource, ending: asyncio.Event) -> None:
+        self._source, self._ending = source, ending
         self._made: tuple[float, str] | None = None
 
     async def text(self) -> str:
@@ -168,10 +172,15 @@ class _Newest:
         yield f"data: {await self.text()}\n\n"
         listening = self._source.subscribe()
         waiting: asyncio.Future[Any] | None = None
+        ending = asyncio.ensure_future(self._ending.wait())
         try:
             while True:
                 waiting = waiting or asyncio.ensure_future(anext(listening))
-                done, _ = await asyncio.wait([waiting], timeout=KEEPALIVE_S)
+                done, _ = await asyncio.wait(
+                    [waiting, ending], timeout=KEEPALIVE_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                if ending in done:
+                    return
                 if not done:
                     yield ": still here\n\n"
                     continue
@@ -182,5 +191,6 @@ class _Newest:
                 waiting = None
                 yield f"data: {await self.text()}\n\n"
         finally:
+            ending.cancel()
             if waiting is not None:
                 waiting.cancel()

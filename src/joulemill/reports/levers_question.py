@@ -59,10 +59,12 @@ def levers_answer(
     beyond: frozenset[str],
     *,
     same_outputs: bool = False,
+    together: bool = True,
 ) -> LeversAnswer:
     """Resolve and study. ``names``: models of levers by role (draft, small, alternative); ``to``: devices, by comma.
 
     ``same_outputs``: combinations use no lever that changes what the model answers, so that q* holds untested.
+    ``together``: combinations are studied too, which takes three times as long as the levers alone.
     InputError says what is unknown or cannot be.
     """
     found = answer(question)
@@ -78,10 +80,18 @@ def levers_answer(
     used = rates_of(calibration.coefficients) if calibration else rates(found.profile)
     widths = {k: widened_ratio(e.half_width_ratio, architecture) for k, e in paired_errors().items()}
     case = Case(found.deployment, found.workload, question.place())
-    differing = (x.name for x in all_levers(chosen) if evidence_of(x.name).quality not in ("same", "none"))
-    barred = frozenset(differing if same_outputs else ())
+    barred = _barred(chosen, same_outputs, together)
     made = study(case, chosen, used, widths, beyond=beyond, barred=barred)
     return LeversAnswer(found, made, chosen, found.notes)
+
+
+def _barred(settings: Settings, same_outputs: bool, together: bool) -> frozenset[str]:
+    """Names of levers that no combination uses."""
+    every = [x.name for x in all_levers(settings)]
+    if not together:
+        return frozenset(every)
+    differing = (n for n in every if evidence_of(n).quality not in ("same", "none"))
+    return frozenset(differing if same_outputs else ())
 
 
 def named_model(name: str | None) -> Model | None:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from joulemill.errors import JoulemillError, ServerError
+from joulemill.servers.plain_text import plain_text
 
 T = TypeVar("T")
 #: Processor time that reading one page or document may take [s] (assumed; a busy vLLM's page takes 0.01).
@@ -34,11 +35,24 @@ def reason_of(fault: BaseException) -> str:
     return " ".join(shown.split())[:MOST_REASON_CHARS].encode("utf-8", "replace").decode()
 
 
-async def from_source(where: str, work: Awaitable[T], within_s: float | None = None) -> T:
+async def from_source(
+    where: str, work: Awaitable[T], within_s: float | None = None, secrets: tuple[str, ...] = ()
+) -> T:
     """What ``work`` makes of a source. Raises JoulemillError, and nothing else, whatever happens in it.
 
-    An error that is ours stands as it is; all else becomes a ServerError that begins with ``where``.
+    An error that is ours stands as it is; all else becomes a ServerError that begins with ``where``. ``secrets`` are
+    what the source was told: an error may hold its words, and is told without them.
     """
+    try:
+        return await _from_source(where, work, within_s)
+    except JoulemillError as fault:
+        told = plain_text(str(fault), secrets)
+        if told == str(fault):
+            raise
+    raise ServerError(told)
+
+
+async def _from_source(where: str, work: Awaitable[T], within_s: float | None) -> T:
     try:
         async with asyncio.timeout(within_s):
             return await work

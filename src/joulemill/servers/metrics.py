@@ -21,6 +21,7 @@ from joulemill.catalog.dialect import Dialect, Quantity, Term, Way, dialects
 from joulemill.errors import JoulemillError
 from joulemill.ledger.record import ServerSample
 from joulemill.servers.boundary import Budget, body_of, from_source, read_in_thread
+from joulemill.servers.plain_text import secrets_of
 
 #: Bounds (assumed): a busy vLLM page is 0.2 MB, 3,000 lines of a dozen labels.
 MAX_PAGE_BYTE = 16 << 20
@@ -241,7 +242,12 @@ async def look(
     asked_mono_s, asked_wall_s = time.monotonic(), time.time()
     heard_mono_s = math.nan
     try:
-        text = await from_source("no metrics", _page(session, metrics_url, headers or {}), timeout_s)
+        text = await from_source(
+            "no metrics",
+            _page(session, metrics_url, headers or {}),
+            timeout_s,
+            secrets_of(None, (headers or {}).items()),
+        )
         heard_mono_s = time.monotonic()
         page, dialect, values, error = await from_source(
             "the metrics page", read_in_thread(_read, text, dialect, also), READ_S

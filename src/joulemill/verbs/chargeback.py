@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError, MachineError
-from joulemill.streams import print_json
+from joulemill.streams import csv_cell, print_json
 
 #: What a bill may be by, beside the targets' labels.
 KEYS = ("model", "site", "target", "route")
@@ -57,7 +57,7 @@ def _write(rows: list[dict[str, Any]], path: Path) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
+    writer.writerows({k: "" if v is None else csv_cell(v) for k, v in row.items()} for row in rows)
     if str(path) == "-":
         sys.stdout.write(text.getvalue())
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError, MachineError
-from joulemill.streams import print_json
+from joulemill.streams import csv_cell, print_json
 
 if TYPE_CHECKING:
     from joulemill.monitor.history_read import Reader
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def _export(reader: Reader, folder: Path, tables: list[str] | None, as_json: bool) -> None:
     """All tables as they were at one moment, whatever is written meanwhile."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # as private as the store is
         with reader.one_moment():
             names = list(dict.fromkeys(tables or reader.tables()))
             counts = {n: reader.export_parquet(folder / f"{n}.parquet", n) for n in names}
@@ -71,11 +71,11 @@ def _ask(reader: Reader, query: str, as_json: bool) -> None:
 
     names, rows = reader.sql(query)
     if as_json:
-        print_json({"columns": names, "rows": rows})
+        print_json({"columns": names, "rows": [[v.hex() if isinstance(v, bytes) else v for v in row] for row in rows]})
     else:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(rows)
+        writer.writerow(map(csv_cell, names))
+        writer.writerows([csv_cell(v.hex() if isinstance(v, bytes) else v) for v in row] for row in rows)
     if len(rows) == MOST_ROWS:
         sys.stderr.write(f"the first {MOST_ROWS} rows; there may be more: use LIMIT and OFFSET, or --parquet\n")
 

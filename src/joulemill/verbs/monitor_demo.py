@@ -63,7 +63,8 @@ def _ask(url: str, model: str, stop: threading.Event) -> None:
             f"{url}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            # Our own server, on loopback.
+            with urllib.request.urlopen(request, timeout=60) as answer:  # nosec B310
                 answer.read()
         except OSError:  # the server is ending, or was busy; the monitor tells
             if stop.wait(1.0):
