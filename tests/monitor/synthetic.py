@@ -40,7 +40,8 @@ def fleet(count: int = 12, tick: int = 0, hostile: str | None = None) -> Snapsho
         SiteFacts("hall-1", 1.3, "declared", 320.0, 0.11, "EUR", 1.5e6), SiteFacts("hall-2", 1.4, "declared"),
         SiteFacts("lab"),
     )  # fmt: skip
-    return Snapshot(T0 + 10.0 * tick, states, meters, sites, metered=metered(tick))
+    since_s = {("down", "chat-10"): T0 - 300.0}
+    return Snapshot(T0 + 10.0 * tick, states, meters, sites, metered=metered(tick), alert_since_s=since_s)
 
 
 def metered(tick: int) -> tuple[SiteState, ...]:

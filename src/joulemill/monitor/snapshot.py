@@ -231,7 +231,10 @@ class KeptState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything the monitor knows at one moment ``at_s`` (UNIX time). ``metered``: sites that have meters."""
+    """Everything the monitor knows at one moment ``at_s`` (UNIX time). ``metered``: sites that have meters.
+
+    ``alert_since_s``: when the alerts that stand were first seen, by kind and subject.
+    """
 
     at_s: float
     targets: tuple[TargetState, ...]
@@ -241,6 +244,7 @@ class Snapshot:
     history_error: str | None = None
     metered: tuple[SiteState, ...] = ()
     kept: KeptState | None = None
+    alert_since_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def site_state(self, site: str) -> SiteState | None:
         """What is metered of ``site``; None for a site without meters."""

@@ -99,7 +99,9 @@ def _span(seconds: float) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits without an exponent."""
+    """Three digits without an exponent; of large values the rest is zeros: no saving is known more exactly."""
+    if abs(value) >= 1000:
+        return f"{float(f'{value:.3g}'):,.0f}"
     places = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:,.{places}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.2g}"
 

@@ -73,8 +73,16 @@ function alertList() {
   list.replaceChildren(...[...alike.values()].map((same) => {
     const names = same.slice(0, 4).map((a) => a.subject).join(", ");
     const more = same.length > 4 ? ` and ${same.length - 4} more` : "";
-    return element("li", "", `${names}${more}: ${same[0].text}${same.length > 1 && same[0].kind === "idle" ? " (the first)" : ""}`);
+    const since = Math.min(...same.map((a) => a.since_s ?? Infinity));
+    const when = Number.isFinite(since) ? `, since ${moment(since)} (${span(Math.max(now.at_s - since, 0))})` : "";
+    return element("li", "", `${names}${more}: ${same[0].text}${same.length > 1 && same[0].kind === "idle" ? " (the first)" : ""}${when}`);
   }));
+}
+
+// A moment as its hour, with the day where that is another one.
+function moment(s) {
+  const at = new Date(s * 1000), time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return at.toDateString() === new Date(now.at_s * 1000).toDateString() ? time : `${at.toLocaleDateString()} ${time}`;
 }
 
 function target() {
@@ -117,7 +125,8 @@ async function levers(t) {
   const key = `${t.name} ${t.binding}`;
   if (key === leversOf) return;
   leversOf = key;
-  $("levers-note").textContent = "…";
+  $("levers-note").textContent = `Working it out for ${t.name} …`;
+  $("levers").replaceChildren();
   let found = { levers: [], reason: "could not be asked" };
   try {
     const answer = await fetch(`/api/levers?target=${encodeURIComponent(t.name)}`);

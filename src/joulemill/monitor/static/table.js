@@ -57,6 +57,7 @@ export class Table {
     const key = COLUMNS[this.sort].key, sign = this.down ? -1 : 1;
     const keyed = this.seen.map((t) => [key(t), t]);
     keyed.sort(([a, s], [b, t]) => {
+      if (s.up !== t.up) return s.up ? 1 : -1; // whatever the order, those that are down come first
       if (a === null || b === null) return (a === null) - (b === null) || (s.name < t.name ? -1 : 1); // unknown comes last
       return a < b ? -sign : a > b ? sign : s.name < t.name ? -1 : 1;
     });
