@@ -12,6 +12,7 @@ import pytest
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.preflight import announced
 from joulemill.cli import main
+from tests.mock_server import MockPlan, mock_process
 
 NOBODY = ["--url", "http://127.0.0.1:9"]
 
@@ -82,6 +83,14 @@ def test_a_server_that_is_not_there_leaves_no_folder(capsys: pytest.CaptureFixtu
     assert main(["bench", *NOBODY, "--quality", "none"]) == 2
     assert "no server answers" in capsys.readouterr().err
     assert not list(elsewhere.iterdir())
+
+
+def test_a_meter_that_does_not_open_leaves_no_folder(capsys: pytest.CaptureFixture[str], elsewhere: Path) -> None:
+    with mock_process(MockPlan()) as url:
+        words = ["bench", "--url", url, "--model", "mock-model", "--quality", "none"]
+        assert main([*words, "--meter", "prometheus:http://127.0.0.1:9/metrics"]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    assert not [p for p in elsewhere.rglob("*") if p.is_file()]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

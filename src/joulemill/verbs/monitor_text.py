@@ -31,12 +31,20 @@ def _target(t: TargetState) -> Iterator[str]:
 
     output = t.tokens.get(TokenKind.OUTPUT)
     yield "up" if t.up else f"down: {t.reason}"
-    yield "output unknown" if output is None else f"{output:.0f} output tokens"
+    yield f"output unknown{_why_unknown(t)}" if output is None else f"{output:.0f} output tokens"
     joules = ", ".join(f"{j:.1f} J {scope} ({basis})" for (scope, _, basis), j in t.energy_j.items())
     yield joules or "no joules known"
     yield from _now(t)
     latest = t.latest
     yield from dict.fromkeys(f.text for f in (latest.findings if latest is not None else ()) if f.refused)
+
+
+def _why_unknown(t: TargetState) -> str:
+    """Why a target that answers has no count of output tokens."""
+    latest = t.latest if t.up else None
+    if latest is None:
+        return ""
+    return f": {latest.reason or latest.phi_reason or 'its page has shown no count yet'}"
 
 
 def _now(t: TargetState) -> Iterator[str]:
