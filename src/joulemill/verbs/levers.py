@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.measure:
         return run_measure(args)
+    from joulemill.bench.preflight import check_page
     from joulemill.physics.batch import MemoryShort
     from joulemill.reports.levers_page import page
     from joulemill.reports.levers_question import levers_answer, question_of_run
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--html {args.html} is a folder; name a file")
     if args.run is None and not (args.model and args.device):
         raise InputError("say what to study: a RUN folder, --model and --device, or --measure")
+    check_page(args.html)
     question, report = question_of(args), None
     if args.run is not None:
         question, report = question_of_run(args.run, question)
