@@ -130,10 +130,10 @@ def question_of(args: argparse.Namespace) -> Question:
     _refuse_counts(args)
     return Question(
         args.model, args.device, args.devices, args.tp, args.ep, args.dp, args.precision, args.kv_dtype, args.engine,
-        number(args, "input") or 0.0, number(args, "output") or 0.0,
+        number(args, "input", "tok") or 0.0, number(args, "output", "tok") or 0.0,
         parse_ratio(args.output_spread, name="--output-spread", most=MOST_SPREAD_RATIO, plain=MOST_SPREAD_RATIO),
         parse_ratio(args.cached, name="--cached", most=MOST_CACHED_RATIO),
-        whole(args, "batch"), whole(args, "max_batch"), number(args, "rate"), number(args, "ttft", "s"),
+        whole(args, "batch"), whole(args, "max_batch"), number(args, "rate", "req/s"), number(args, "ttft", "s"),
         number(args, "tpot", "s"), number(args, "power_cap", "W"), site=args.site, calibration=args.calibration,
         approximate=args.approximate,
     )  # fmt: skip
