@@ -22,6 +22,7 @@ FLAGS = [
     ([*PREDICT, "--batch", "１６"], "--batch: '１６' is not a number"),
     ([*PREDICT, "--batch", "1600%"], "--batch: '1600%' is not a whole number"),
     ([*PREDICT, "--tpot", "٥٠ms"], "is not a number with a unit; write it like 20ms, 20s or 20min"),
+    ([*PREDICT, "--batch", "64", "--max-batch", "1"], "--batch 64 is above --max-batch 1"),
     ([*PREDICT, "--rate", "10%"], "--rate: '10%' has unit '%'; it needs req/s, or none"),
     ([*PREDICT, "--rate", "5 req/min"], "it needs req/s, or none"),
     ([*PREDICT, "--input", "50%"], "--input: '50%' has unit '%'; it needs tok, or none"),

@@ -74,7 +74,7 @@ function alertList() {
     const names = same.slice(0, 4).map((a) => a.subject).join(", ");
     const more = same.length > 4 ? ` and ${same.length - 4} more` : "";
     const since = Math.min(...same.map((a) => a.since_s ?? Infinity));
-    const when = Number.isFinite(since) ? `, since ${moment(since)} (${span(Math.max(now.at_s - since, 0))})` : "";
+    const when = Number.isFinite(since) ? `, ${same.length > 1 ? "the first " : ""}since ${moment(since)} (${span(Math.max(now.at_s - since, 0))})` : "";
     return element("li", "", `${names}${more}: ${same[0].text}${same.length > 1 && same[0].kind === "idle" ? " (the first)" : ""}${when}`);
   }));
 }
