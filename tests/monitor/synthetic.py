@@ -87,7 +87,7 @@ def _state(i: int, tick: int, hostile: str | None) -> TargetState:
         facts, up, None if up else "connection refused", latest if up else Interval(facts.target, end - 10, end, False,
         "connection refused"), T0, 0.0 if up else 10.0 * tick, {TokenKind.OUTPUT: done, TokenKind.PROMPT: 3 * done},
         joules, 12.5 * tick if joules else None, 0.01 * tick if joules else None, "EUR", 0.012, 0.003,
-        metered_tok=dict.fromkeys(joules, done),
+        metered_tok=dict.fromkeys(joules, done), node=f"n{i // 4}" if i < 12 else None,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from joulemill.meters.exposition import Sample
 from joulemill.monitor.config import load_config
 from joulemill.monitor.config_sources import Board, Exporter, Named, Page, boards_of, of_pods, of_prometheus
 from joulemill.monitor.config_text import config_text, metered, modelled
+from tests.monitor.fleet import Fleet, Replica, served
 
 LINE = 'DCGM_FI_DEV_POWER_USAGE{{gpu="{i}",UUID="GPU-a{i}",modelName="NVIDIA H100 80GB HBM3",Hostname="gpu-1",{of}}} 1'
 
@@ -117,6 +118,23 @@ def test_prometheus_targets_and_service_discovery(tmp_path: Path, capsys: pytest
     targets, text = made(tmp_path, capsys, "--from-prometheus", str(file))
     assert [t["metrics_url"] for t in targets.values()] == [f"http://10.0.0.{i}:8000/metrics" for i in (7, 8)]
     assert {t["model"] for t in targets.values()} == {"unknown"} and "nothing says which model it serves" in text
+
+
+def test_what_is_written_of_pages_that_answer_passes_the_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet = Fleet({"n0": [500.0] * 4}, {"a": Replica(500.0), "b": Replica(300.0)}, pods={"n0": ["a", "b", "b", "b"]})
+    with served(fleet) as url:
+        groups = [
+            {"targets": [url.removeprefix("http://")],
+             "labels": {"__metrics_path__": f"/vllm/{p}", "namespace": "llm", "pod": p, "model": "Qwen/Qwen3-8B"}}
+            for p in "ab"
+        ]  # fmt: skip
+        (tmp_path / "sd.json").write_text(json.dumps(groups))
+        targets, _ = made(tmp_path, capsys, "--from-prometheus", str(tmp_path / "sd.json"), "--dcgm", f"{url}/node/n0")
+        assert [(t["devices_count"], t["device"]) for t in targets.values()] == [(1, "h100-sxm"), (3, "h100-sxm")]
+        assert main(["monitor", "check", str(tmp_path / "made.toml")]) == 0, capsys.readouterr().out
+    assert "2 targets, 2 meter SPECs, 0 sites: every one answers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

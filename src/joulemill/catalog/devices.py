@@ -198,7 +198,7 @@ def resolve_device_name(name: str) -> str:
         if found is not None:
             return found
     raise InputError(
-        f"device {name!r} is not in the catalogue{_nearest(name, (*_names(), *index))}; "
+        f"device {name[:80]!r} is not in the catalogue{_nearest(name, (*_names(), *index))}; "
         "a TOML file with its facts works too (--device my.toml)"
     )
 

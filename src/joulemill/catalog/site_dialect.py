@@ -123,6 +123,8 @@ def _number(written: str, key: str, value: Any, where: str) -> float:
 def _float(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
+    if isinstance(value, str) and (not value.isascii() or "_" in value):
+        return None
     try:
         number = float(value)
     except (ValueError, OverflowError):

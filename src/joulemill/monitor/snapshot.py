@@ -151,6 +151,7 @@ class TargetState:
 
     ``energy_j`` and ``tokens`` never fall; ``unobserved_s`` is the time that no scrape covers. Keys of ``energy_j``
     are (scope, device id or "", basis), as of ``metered_tok``: output tokens that were made with those joules.
+    ``node``: what tells the server that holds its boards apart; None where nothing does.
     """
 
     facts: TargetFacts
@@ -167,6 +168,7 @@ class TargetState:
     scrape_s: float | None = None
     lag_s: float | None = None
     metered_tok: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

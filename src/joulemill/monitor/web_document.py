@@ -96,6 +96,7 @@ def target(t: TargetState) -> dict[str, Any]:
         "name": t.facts.target,
         "model": t.facts.model,
         "site": t.facts.site,
+        "node": t.node,
         "device": t.facts.device,
         "devices": t.facts.devices_count,
         "labels": dict(t.facts.labels),
