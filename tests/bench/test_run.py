@@ -30,6 +30,16 @@ from tests.mock_server import MockPlan, mock_process
 PLAN = MockPlan(ttft_s=0.03, itl_s=0.002)
 METER = "declared:idle=60W,busy=180W"
 
+#: As the probe of this machine would tell them.
+CEILINGS = {
+    name: {
+        "value": 1e9, "low": None, "high": None, "unit": unit, "basis": "measured", "source": "a test", "when": "now"
+    }
+    for name, unit in (
+        ("compute_flop_s", "flop/s"), ("compute_int8_flop_s", "flop/s"), ("memory_bandwidth_byte_s", "byte/s")
+    )
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
@@ -70,7 +80,7 @@ async def ask_three(session: aiohttp.ClientSession, endpoint: Endpoint, writer: 
 
 
 def test_a_complete_run_keeps_everything(server: str, tmp_path: Path) -> None:
-    record = run(options(server, tmp_path), around=Surroundings(ask_quality=ask_three, machine_ceilings={"x": 1}))
+    record = run(options(server, tmp_path), around=Surroundings(ask_quality=ask_three, machine_ceilings=CEILINGS))
     assert (record.status, record.status_reason) == ("complete", None)
     assert [p.name for p in record.phases] == ["idle", "calibrate", "load", "drain", "quality"]
     for before, after in zip(record.phases, record.phases[1:], strict=False):
@@ -85,7 +95,7 @@ def test_a_complete_run_keeps_everything(server: str, tmp_path: Path) -> None:
     assert (lengths["prompts"], lengths["mean_error_ratio"]) == (len(load), 0.0)
     manifest = record.manifest
     assert manifest["schema_version"] == 1
-    assert manifest["machine_ceilings"] == {"x": 1}
+    assert manifest["machine_ceilings"] == CEILINGS
     assert manifest["prompt_line"] == {"overhead_tok": pytest.approx(0.0), "tok_word": pytest.approx(1.0)}
     assert (manifest["server"]["kind"], manifest["server"]["embedded"]) == ("vllm", False)
     assert manifest["machine"]["cpus"] == os.cpu_count()

@@ -124,7 +124,8 @@ class _Run:
             else:
                 with suppress(MachineError):
                     self.writer.close()
-                if self.watch is None or (self.engine is None and isinstance(sys.exc_info()[1], InputError | MachineError)):
+                refused = self.engine is None and isinstance(sys.exc_info()[1], InputError | MachineError)
+                if self.watch is None or refused:
                     self.writer.discard()  # it never began: an empty run is of no use, and stands in the way of --out
 
     async def _ended(self, body: asyncio.Task[None]) -> tuple[str, str | None]:
