@@ -27,7 +27,7 @@ WRONG = {
     "misspelt flag": ([*PREDICT, "--precison", "fp8"], "did you mean --precision?"),
     "flag without a value": ([*PREDICT, "--tp"], "argument --tp: expected one argument"),
     "no number": ([*PREDICT, "--tp", "two"], "argument --tp: invalid int value: 'two'"),
-    "negative value with a unit": ([*PREDICT, "--tpot", "-5ms"], "positive"),
+    "negative value with a unit": ([*PREDICT, "--tpot", "-5ms"], "cannot be"),
     "required flag": (["predict", "--model", "Qwen/Qwen3-8B"], "required: --device"),
     "file that is not there": (["report", "no-such-run"], "no-such-run"),
 }

@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -55,6 +55,18 @@ _NEGATIVE_QUANTITY = re.compile(r"-\.?\d")
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with a suggestion for a misspelt option or verb."""
 
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        # Python reads ２ and 1_000 as numbers; who typed them meant something else, or pasted it.
+        self.register("type", int, _plain(int))
+        self.register("type", float, _plain(float))
+
+    def _get_values(self, action: argparse.Action, words: list[str]) -> Any:
+        """No value is empty: it is a variable of the shell that was not set, and would count as not given."""
+        if "" in words and action.nargs != argparse.PARSER:  # a verb's own words are looked at by its own parser
+            raise argparse.ArgumentError(action, "is empty; give a value, or leave it out")
+        return super()._get_values(action, words)
+
     def error(self, message: str) -> NoReturn:
         """Raise InputError instead of printing the usage and ending the process."""
         raise InputError(f"{self._suggested(message)}; see `{self.prog} --help`")
@@ -69,6 +81,18 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(choice.group(1), list(VERBS), 1, 0.6)
             return f"no verb {choice.group(1)!r}; " + (f"did you mean {near[0]}?" if near else ", ".join(VERBS))
         return message
+
+
+def _plain(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """``kind`` of plain digits only."""
+
+    def read(text: str) -> float:
+        if not text.isascii() or "_" in text:
+            raise ValueError(text)
+        return kind(text)
+
+    read.__name__ = kind.__name__
+    return read
 
 
 def _module(verb: str) -> Any:

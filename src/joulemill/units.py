@@ -53,7 +53,7 @@ _WHOLE = {
 }  # fmt: skip
 _NUMBER = re.compile(r"^\s*([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*([^\s0-9].*?)?\s*$")
 #: Units of plain numbers: a bare one says all.
-_PLAIN = ("", "count", "devices")
+_PLAIN = ("", "count", "devices", "req/s", "tok")
 #: Unit → the units that people choose among, for the message that a bare number gets.
 _CHOICES = {
     "s": ("ms", "s", "min"),
@@ -91,16 +91,15 @@ def parse_quantity(
     """
     match = _NUMBER.match(text)
     if match is None:
-        wanted = f"number with a unit; write it like '700 {unit}'" if unit else "number; write it like '700'"
+        bare = unit in _PLAIN
+        wanted = "number; write it like '700'" if bare else f"number with a unit; write it like {_choices('20', unit)}"
         raise InputError(f"{name}: {_short(text)} is not a {wanted}")
     number, written = float(match.group(1)), match.group(2) or ""
     if not written and unit not in _PLAIN and number:
         raise InputError(f"{name}: {_short(text)} has no unit; write {_choices(match.group(1), unit)}")
     factor = _factor(written, unit)
     if factor is None:
-        raise InputError(
-            f"{name}: {_short(text)} has unit {written!r}; it needs {_needed(unit)} (prefixes such as k, M, m are fine)"
-        )
+        raise InputError(f"{name}: {_short(text)} has unit {written!r}; it needs {_needed(unit, written)}")
     return _bounded(
         number * factor, text, name, _Range(unit, least if above is None else above, most, above is not None)
     )
@@ -115,6 +114,8 @@ def parse_ratio(text: str, *, name: str, least: float = 0.0, most: float = 1.0, 
     >>> parse_ratio("5%", name="--max-increase")
     0.05
     """
+    if _NUMBER.match(text) is None:
+        raise InputError(f"{name}: {_short(text)} is not a number; write it like 5% or 0.05")
     value = parse_quantity(text, "", name=name)
     bare = "%" not in text
     largest = plain if plain is not None else 1.0 if most <= 1.0 else PLAIN_SHARE_RATIO
@@ -131,6 +132,8 @@ def parse_count(text: str, *, name: str, least: int = 1, most: int | None = None
     >>> parse_count("64", name="--devices")
     64
     """
+    if "%" in text:
+        raise InputError(f"{name}: {_short(text)} is not a whole number")
     value = parse_quantity(text, "", name=name, least=least, most=most)
     if value != int(value):
         raise InputError(f"{name}: {_short(text)} is not a whole number")
@@ -194,9 +197,13 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
-def _needed(unit: str) -> str:
+def _needed(unit: str, written: str) -> str:
     choices = _CHOICES.get(unit)
-    return f"{unit}, e.g. {' or '.join(choices)}" if choices else (unit or "no unit")
+    if choices is None:
+        return f"{unit}, or none" if unit in ("req/s", "tok") else unit if unit not in _PLAIN else "no unit"
+    meant = next((c for c in choices if c.lower() == written.lower()), None)
+    close = f"; did you mean {meant}?" if meant else " (prefixes such as k, M, m are fine)"
+    return f"{unit}, e.g. {' or '.join(choices)}{close}"
 
 
 def _choices(number: str, unit: str) -> str:

@@ -97,3 +97,10 @@ def test_weights_that_do_not_fit_the_keys_warn(tmp_path: Path) -> None:
     extra = [*FIRST, *REST, ("memory.weight", (64, 64))]
     entry = find_model(write(tmp_path / "tiny.gguf", LLAMA, extra))
     assert any("the stored weights have" in a for a in entry.approximations)
+
+
+def test_a_file_that_is_no_model_says_what_it_is(tmp_path: Path) -> None:
+    path = write(tmp_path / "lora.gguf", {**LLAMA, "general.type": "adapter"}, FIRST + REST)
+    with pytest.raises(InputError, match="is a GGUF of type 'adapter', not a model"):
+        find_model(path)
+    assert find_model(write(tmp_path / "m.gguf", {**LLAMA, "general.type": "model"}, FIRST + REST)).architecture

@@ -126,6 +126,11 @@ def test_deep_nesting_is_refused(data: bytes, tmp_path: Path) -> None:
         (json.dumps({f"k{i}": 1 for i in range(5000)}).encode(), "has 5000 fields"),
         (json.dumps({"a": [[]] * 300_000}).encode(), "more than 200000 values"),
         (b" " * (MAX_CONFIG_BYTE + 1), "larger than 4 MB"),
+        (b"{}", "is empty: give the config.json"),
+        (b'{"peft_type": "LORA", "r": 16}', "an adapter .*give the config.json of its base model"),
+        (b'{"_class_name": "UNet2DConditionModel", "sample_size": 64}', "diffusers pipeline"),
+        (b'{"tokenizer_class": "X"}', "describes a tokenizer"),
+        (b'{"weight_map": {}}', "lists where the weights are"),
     ],
 )
 def test_what_is_no_config(data: bytes, words: str, tmp_path: Path) -> None:

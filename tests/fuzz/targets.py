@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -26,6 +27,8 @@ from joulemill.imports.recording import Choice
 from joulemill.meters.meter import MeterContext, parse_spec
 from joulemill.meters.replay import open_meter as open_replay
 from joulemill.monitor.config import DiscoverConfig, load_config
+from joulemill.monitor.config_sources import of_pods, of_prometheus
+from joulemill.monitor.config_text import config_text
 from joulemill.monitor.discovery import targets_of
 from joulemill.monitor.promql import scraped
 from joulemill.physics.architecture_facts import architecture_facts
@@ -98,6 +101,17 @@ def discovery(data: bytes) -> object:
     return targets_of(_document(data), DiscoverConfig(http_sd_url="http://127.0.0.1:1/sd", port=8000))
 
 
+def config_written(data: bytes) -> object:
+    """What `monitor config` takes, as pods and as Prometheus's: whatever is written is a configuration."""
+    document, faults = _document(data), []
+    for reader in (of_pods, of_prometheus):
+        try:
+            return tomllib.loads(config_text(reader(document, "it"), (), "it"))
+        except InputError as fault:
+            faults.append(fault)
+    raise faults[0]
+
+
 def store_answer(data: bytes) -> object:
     """A Prometheus-compatible store's answer to a range of samples."""
     return scraped(_document(data), {}, (0.0, 1e10))
@@ -151,6 +165,7 @@ TARGETS: dict[str, Parser] = {
     "metrics_page": metrics_page,
     "sse": sse,
     "discovery": discovery,
+    "config_written": config_written,
     "store_answer": store_answer,
     "run_folder": run_folder,
     "imported": imported,
@@ -221,6 +236,21 @@ def _discovered() -> tuple[bytes, ...]:
     )
 
 
+def _config_sources() -> tuple[bytes, ...]:
+    container = {
+        "image": "vllm/vllm-openai", "args": ["--model", "Qwen/Qwen3-8B", "--port=8001"],
+        "resources": {"limits": {"nvidia.com/gpu": "2"}}, "env": [{"name": "MODEL", "value": "m"}],
+        "ports": [{"containerPort": 8001, "name": "http"}],
+    }  # fmt: skip
+    pod = {
+        "kind": "Pod", "metadata": {"name": "p", "namespace": "n", "annotations": {"prometheus.io/port": "8001"}},
+        "spec": {"nodeName": "gpu-1", "containers": [container]}, "status": {"podIP": "10.0.0.7", "phase": "Running"},
+    }  # fmt: skip
+    page = {"scrapePool": "vllm", "scrapeUrl": "http://10.0.0.7:8000/metrics", "labels": {"job": "vllm", "pod": "p"}}
+    exporter = {"scrapePool": "dcgm", "scrapeUrl": "http://10.0.0.7:9400/metrics", "labels": {"node": "gpu-1"}}
+    return _json({"items": [pod, pod]}, {"data": {"activeTargets": [page, exporter]}})
+
+
 def _store() -> tuple[bytes, ...]:
     series = {
         "metric": {"__name__": "vllm:generation_tokens_total", "instance": "10.0.0.1:8000", "model_name": "m"},
@@ -281,6 +311,7 @@ def _own() -> dict[str, tuple[bytes, ...]]:
         "metrics_page": _pages(),
         "sse": _stream(),
         "discovery": _discovered(),
+        "config_written": _config_sources(),
         "store_answer": _store(),
         "run_folder": tuple(name.encode() + b"\n" + data for name, data in files.items()),
         "imported": _results(),

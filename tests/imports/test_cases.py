@@ -66,6 +66,7 @@ def test_negative_joules_are_never_shown() -> None:
         s.name for s in found.stated
     }
     assert sum("is left out" in w for w in found.warnings) >= 2
+    assert not any("-8%" in w or "RAM" in w for w in found.warnings)
 
 
 @pytest.mark.finding("F25")
@@ -98,9 +99,9 @@ def smi(boards: int, seconds: range, watts: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def joined(tmp_path: Path, boards: int, device: str, seconds: range = range(-30, 131)) -> dict[str, Any]:
+def joined(tmp_path: Path, boards: int, device: str, seconds: range = range(-30, 131), **fields: Any) -> dict[str, Any]:
     wall = {"benchmark_start_time_unix": START_S, "benchmark_end_time_unix": START_S + 100.0}
-    results = samples.write_json(tmp_path / "result.json", vllm(**wall))
+    results = samples.write_json(tmp_path / "result.json", vllm(**wall, **fields))
     power = tmp_path / "gpu.csv"
     power.write_text(smi(boards, seconds, 650.0))
     words = ["import", str(results), "--meter-file", f"{power},tz=UTC,skew=0.1s", "--device", device]
@@ -132,6 +133,27 @@ def test_a_summary_that_the_meter_covers_in_part_is_refused(tmp_path: Path) -> N
 def test_a_span_that_ends_before_it_starts_is_refused() -> None:
     with pytest.raises(InputError, match="ends before it starts"):
         parsed(vllm(benchmark_start_time_unix=START_S, benchmark_end_time_unix=START_S - 1.0))
+
+
+@pytest.mark.parametrize("duration", [20.0, 500.0])
+def test_a_span_that_is_not_the_duration_is_refused(duration: float) -> None:
+    with pytest.raises(InputError, match=f"100.0 s by its start and end, {duration} s by its duration"):
+        parsed(vllm(benchmark_start_time_unix=START_S, benchmark_end_time_unix=START_S + 100.0, duration=duration))
+
+
+@pytest.mark.parametrize("tokens", [None, 0, float("nan")])
+def test_joules_without_tokens_say_so(tmp_path: Path, tokens: float | None) -> None:
+    energy = joined(tmp_path, 8, "b200:8", total_output_tokens=tokens)["energy"]["device_j_tok"]
+    assert energy["value"] is None
+    assert energy["reason"] == "no_tokens: totals: meters were read, but the file states no output tokens of the run"
+
+
+def test_a_last_result_that_was_cut_off_is_left_out_and_said() -> None:
+    whole = json.dumps(vllm())
+    document = parse_document("r.jsonl", f"{whole}\n{whole[:200]}".encode())
+    assert parse_documents([document], Choice()).warnings[0] == "r.jsonl: line 2 was cut off and is left out"
+    with pytest.raises(InputError, match="line 2: is not JSON"):
+        parse_document("r.jsonl", f"{whole}\n{whole[:200]}\n{whole}\n".encode())
 
 
 # --- GenAI-Perf ----------------------------------------------------------------------------------------------------

@@ -71,6 +71,27 @@ def test_dcgm_mig_slices_of_one_board_are_counted_once() -> None:
     assert values("dcgm", page) == {"dcgm:GPU-a:energy": 5000.0, "dcgm:GPU-b:energy": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("labels", "watts"),
+    [
+        (BOARD, (300, 301)),  # the same series twice
+        (f'{BOARD},pod="p"', (300, 350)),  # two boards' watts under one UUID
+        ('gpu="7",UUID="GPU-a"', (300, 300)),  # two boards by index, one UUID
+    ],
+)
+def test_two_boards_under_one_name_are_unknown(labels: str, watts: tuple[int, int]) -> None:
+    page = f"DCGM_FI_DEV_POWER_USAGE{{{BOARD}}} {watts[0]}\nDCGM_FI_DEV_POWER_USAGE{{{labels}}} {watts[1]}\n"
+    one = found("dcgm", page)["dcgm:GPU-a:power"]
+    assert one.value is None
+    assert (one.error or "").startswith("conflicting_readings: DCGM_FI_DEV_POWER_USAGE of GPU-a is 300 and ")
+
+
+def test_one_board_shown_to_two_pods_or_scraped_by_two_jobs_is_one_board() -> None:
+    for other, watts in ((f'{BOARD},pod="p"', 300.2), (f'{BOARD},job="other"', 500)):
+        page = f"DCGM_FI_DEV_POWER_USAGE{{{BOARD}}} 300\nDCGM_FI_DEV_POWER_USAGE{{{other}}} {watts}\n"
+        assert values("dcgm", page) == {"dcgm:GPU-a:power": 300.0}
+
+
 def test_dcgm_violations_of_unknown_unit_are_not_read() -> None:
     assert values("dcgm", f"DCGM_FI_DEV_POWER_VIOLATION{{{BOARD}}} 12345\n") == {}
 

@@ -456,3 +456,24 @@ def test_what_ends_a_cell_for_certain() -> None:
     assert ending("97") is None and ending("97 %") == ending("100 %")
     assert ending("[N/A]") == ("[N/A]",)
     assert Header.of("a, b [W]").spaced and not Header.of("a,b").spaced and Header.of("a;b,c;d").delimiter == ";"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("# Entity  POWER  TOTEC\n          W  mJ\nID\nGPU 0  300.000  100\n", "dcgmi dmon, which has no times"),
+        ("# gpu    pwr  gtemp\n# Idx      W      C\n    0    300     60\n", "nvidia-smi dmon"),
+        ("#Date       Time        gpu    pwr\n#YYYYMMDD   HH:MM:SS    Idx      W\n", "nvidia-smi dmon"),
+        ("\n==============NVSMI LOG==============\n\nTimestamp : Mon Nov 23 20:09:05 2026\n", "the text of nvidia-smi"),
+        (
+            "TIMESTAMP  GPU  POWER  GPU_T\n1769860800  0  300 W  60 °C\n",
+            "amd-smi monitor; log a table instead: amd-smi",
+        ),
+        ('[\n    {"gpu": 0, "power": {"socket_power": {"value": 300, "unit": "W"}}}\n]\n', "is JSON"),
+        ('{"status": "success", "data": {"resultType": "matrix"}}\n', "is JSON"),
+        ("MZ\x00\x01\x02\x03 no log at all\n", "is no text"),
+    ],
+)
+def test_what_is_no_table_is_called_what_it_is(tmp_path: Path, context: MeterContext, text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        opened(put(tmp_path / "power.log", text), context)

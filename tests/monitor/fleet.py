@@ -49,13 +49,17 @@ class Replica:
 
 @dataclass
 class Fleet:
-    """``nodes``: watts of each board by node; ``replicas`` by name. Paths: ``/node/NAME`` and ``/vllm/NAME``."""
+    """``nodes``: watts of each board by node; ``replicas`` by name. Paths: ``/node/NAME`` and ``/vllm/NAME``.
+
+    ``pods``: by node, the pod that has each board, where the exporter tells.
+    """
 
     nodes: Mapping[str, Sequence[float]] = field(default_factory=dict)
     replicas: Mapping[str, Replica] = field(default_factory=dict)
     model: str = "NVIDIA H100 80GB HBM3"
     delay_s: float = 0.0
     began_s: float = field(default_factory=time.monotonic)
+    pods: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def text(self, path: str) -> str | None:
         """The page at ``path``; None where there is none."""
@@ -73,7 +77,10 @@ class Fleet:
         power = ["# TYPE DCGM_FI_DEV_POWER_USAGE gauge"]
         energy = ["# TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter"]
         for i, watts in enumerate(self.nodes[node]):
-            label = f'{{gpu="{i}",UUID="GPU-{node}-{i}",device="nvidia{i}",modelName="{self.model}",Hostname="{node}"}}'
+            pods = self.pods.get(node, ())
+            owner = f',namespace="llm",pod="{pods[i]}"' if pods else ""
+            named = f'gpu="{i}",UUID="GPU-{node}-{i}",device="nvidia{i}",modelName="{self.model}",Hostname="{node}"'
+            label = f"{{{named}{owner}}}"
             power.append(f"DCGM_FI_DEV_POWER_USAGE{label} {watts}")
             energy.append(f"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{label} {1e9 + 1e3 * watts * since_s!r}")
         return "\n".join([*power, *energy]) + "\n"

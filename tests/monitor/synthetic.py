@@ -40,7 +40,8 @@ def fleet(count: int = 12, tick: int = 0, hostile: str | None = None) -> Snapsho
         SiteFacts("hall-1", 1.3, "declared", 320.0, 0.11, "EUR", 1.5e6), SiteFacts("hall-2", 1.4, "declared"),
         SiteFacts("lab"),
     )  # fmt: skip
-    return Snapshot(T0 + 10.0 * tick, states, meters, sites, metered=metered(tick))
+    since_s = {("down", "chat-10"): T0 - 300.0}
+    return Snapshot(T0 + 10.0 * tick, states, meters, sites, metered=metered(tick), alert_since_s=since_s)
 
 
 def metered(tick: int) -> tuple[SiteState, ...]:
@@ -86,7 +87,7 @@ def _state(i: int, tick: int, hostile: str | None) -> TargetState:
         facts, up, None if up else "connection refused", latest if up else Interval(facts.target, end - 10, end, False,
         "connection refused"), T0, 0.0 if up else 10.0 * tick, {TokenKind.OUTPUT: done, TokenKind.PROMPT: 3 * done},
         joules, 12.5 * tick if joules else None, 0.01 * tick if joules else None, "EUR", 0.012, 0.003,
-        metered_tok=dict.fromkeys(joules, done),
+        metered_tok=dict.fromkeys(joules, done), node=f"n{i // 4}" if i < 12 else None,
     )  # fmt: skip
 
 

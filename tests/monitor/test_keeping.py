@@ -23,6 +23,7 @@ from joulemill.monitor.accounting import MOST_AWAY_S, Totals, away_s, believable
 from joulemill.monitor.alerts import alerts
 from joulemill.monitor.history import DAY_S, History, StoredTotals
 from joulemill.monitor.history_owner import Owner, TakenOver
+from joulemill.monitor.history_read import Reader
 from joulemill.monitor.history_rows import split
 from joulemill.monitor.keeping import Keeper
 from joulemill.monitor.snapshot import (
@@ -350,3 +351,22 @@ def test_facts_of_another_kind_do_not_stop_the_writer(tmp_path: Path) -> None:
     keeper.append([interval("one", 0)], FACTS)
     keeper.close()
     assert keeper.refused_count == 1 and set(history.totals()) == {"one"}
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_store_that_goes_away_under_the_monitor_is_told_and_what_waits_is_kept_once_it_is_back(
+    how: str, tmp_path: Path
+) -> None:
+    path, aside = tmp_path / "h.db", tmp_path / "aside.db"
+    history = History.open(path)
+    history.append([interval(t, 0) for t in FACTS], FACTS)
+    os.link(path, aside)
+    path.unlink()
+    if how == "replaced":
+        path.write_text("another's")
+    with pytest.raises(OSError, match=r"was moved, removed or replaced"):
+        history.append([interval(t, 1) for t in FACTS], FACTS)
+    os.replace(aside, path)
+    history.append([interval(t, 1) for t in FACTS], FACTS)
+    assert Reader(path).sql("SELECT count(*) FROM interval")[1] == [(2 * len(FACTS),)]
+    history.close()

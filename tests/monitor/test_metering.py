@@ -104,6 +104,26 @@ def test_a_meter_that_answers_no_more_is_told_and_its_last_readings_are_not_stre
     assert meters.settled(45.0, 60.0)
 
 
+@pytest.mark.parametrize(
+    ("value", "code", "says"),
+    [
+        (lambda t: 100.0 * min(t, 30), "stale_counter", "stands still"),
+        (lambda t: 100.0 * t if t <= 30 else None, "read_failed", "newest readings fail"),
+        (lambda _: 9223372036854775792.0, "no_readings", "vendor_blank"),
+        (lambda t: 100.0 * t if t < 1 else 2.0**63, "too_few_readings", "vendor_blank"),
+    ],
+)
+def test_why_an_interval_has_no_joules_is_said(value: Callable[[float], float | None], code: str, says: str) -> None:
+    energy, findings = metered(range(61), value).account(35.0, 45.0)
+    assert energy == {}
+    assert [(f.code, says in f.text) for f in findings if f.refused] == [(code, True)]
+
+
+def test_a_meter_that_was_not_read_yet_is_no_fault() -> None:
+    _, findings = metered([], lambda _: None).account(0.0, 5.0)
+    assert [f.code for f in findings] == ["window_not_bracketed"]
+
+
 def test_a_meter_that_never_answered_keeps_nobody_waiting() -> None:
     meters = metered([], lambda _: None)
     assert meters.settled(5.0, 5.0)

@@ -13,7 +13,7 @@ from joulemill.catalog.nodes import node_of
 from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.monitor.metering import TargetMeters
-from joulemill.monitor.nodes import Nodes, chassis_of, node_key
+from joulemill.monitor.nodes import Nodes, chassis_of, node_key, node_name
 from joulemill.physics.node import node_power
 
 
@@ -119,3 +119,9 @@ def test_a_board_at_nothing_while_tokens_are_made_is_a_dead_sensor(dead_w: float
     assert joules == {}
     assert {(f.scope, f.code) for f in findings if f.refused} >= {("device", "dead_sensor"), ("node", "dead_sensor")}
     assert all("GPU-2" in f.text for f in findings if f.code == "dead_sensor")
+
+
+def test_a_node_is_called_as_stated_else_by_its_exporter_else_not_at_all() -> None:
+    assert node_name("gpu-1", ["nvml"]) == "gpu-1"
+    assert node_name(None, ["prometheus:http://n1:9400/metrics,gpus=0"]) == "n1:9400"
+    assert node_name(None, ["nvml"]) == "this machine" and node_name(None, []) is None

@@ -100,6 +100,21 @@ def test_it_lives_and_works_by_keyboard(browser: Any) -> None:
         assert "undefined" not in page.inner_text("body")
 
 
+def test_those_that_are_down_come_first_and_alerts_say_since_when(browser: Any) -> None:
+    with served(Moving(24, 0.3)) as url, opened(browser, url, viewport={"width": 1280, "height": 900}) as page:
+        page.wait_for_selector("#rows .row")
+        names = page.locator("#rows .row:not([hidden]) > span:first-child").all_inner_texts()[:3]
+        assert names[:2] == ["chat-10", "chat-21"] and names[2] not in ("chat-10", "chat-21")
+        alert = page.locator("#alerts li", has_text="chat-10").first.inner_text()
+        assert "connection refused, the first since " in alert and "(5 min)" in alert
+        rows = page.locator("#nodes button.name").all_inner_texts()
+        assert sorted(rows) == ["n0", "n1", "n2"] and "3 of 4 targets" in page.inner_text("#nodes")
+        # at once: a button is drawn anew at every snapshot
+        page.evaluate("() => [...document.querySelectorAll('#nodes button')].find((b) => b.innerText === 'n1').click()")
+        page.wait_for_function("() => document.getElementById('shown').innerText === '4 of 24'")
+        page.wait_for_function("() => document.getElementById('levers-note').innerText.includes('without levers')")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone_nothing_runs_out_of_the_page(browser: Any, scheme: str) -> None:
     given = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme}

@@ -72,3 +72,25 @@ def test_a_model_counts_its_parameters() -> None:
 def test_an_unknown_device() -> None:
     with pytest.raises(InputError, match="did you mean"):
         device_document("h2000")
+
+
+def test_the_list_of_devices_has_memory_and_power_with_their_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    from joulemill.cli import main
+
+    assert main(["show", "device", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    rows = {r["name"]: r for r in told["devices"]}
+    assert list(rows) == told["names"] == list(device_names())
+    for row in rows.values():
+        for fact in (row["memory"], row["tdp"]):
+            assert (fact["source"] and fact["basis"]) if fact["value"] is not None else fact["note"]
+    assert (rows["h100-sxm"]["memory"]["value"], rows["h100-sxm"]["memory"]["unit"]) == (81559, "MiB")
+    assert main(["show", "device"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert next(x for x in lines if x.startswith("h100-sxm ")).split()[1:6] == ["gpu", "79.6", "GiB", "700", "W"]
+    assert next(x for x in lines if x.startswith("tpu-v6e ")).count("unknown") == 1
+
+
+def test_a_device_names_its_aliases() -> None:
+    document = device_document("h100-sxm")
+    assert "h100" in document["aliases"] and "also read as: " in as_text(document) and "h100" in as_text(document)

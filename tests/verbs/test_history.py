@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -105,3 +106,24 @@ def test_a_folder_that_cannot_be_written_is_told(store: Path, capsys: pytest.Cap
     (store.parent / "file").write_text("")
     assert main(["history", str(store), "--parquet", str(store.parent / "file")]) != 0
     assert "choose another DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE target SET facts = 'x'", "UPDATE target SET facts = '[1]'", "UPDATE target SET facts = '{}'",
+        "UPDATE target SET since_s = 1e300", "UPDATE target SET since_s = 'soon'", "UPDATE target SET name = x'ff00'",
+        "UPDATE target SET facts = '{\"labels\": 5, \"model\": 1, \"site\": null}'", 'CREATE TABLE "a; b" (c)',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "asked", [["history"], ["history", "--json"], ["chargeback", "--days", "9999", "--by", "team"]]
+)
+def test_a_store_of_somebody_elses_making_is_read_or_refused_in_one_line(
+    change: str, asked: list[str], store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(store) as db:
+        db.execute(change if "WHERE" in change or "CREATE" in change else f"{change} WHERE id = 1")
+    assert main([asked[0], str(store), *asked[1:]]) in (0, 2)
+    shown = capsys.readouterr()
+    assert "internal error" not in shown.err + shown.out and "Traceback" not in shown.err

@@ -38,7 +38,7 @@ DEPLOYMENT = [
     (["--batch", "1e9"], "--batch: '1e9' cannot be"),
     (["--batch", "8,16"], "--batch 8,16: one value a call"),
     (["--device", "h100,h200"], "--device h100,h200: one value a call, e.g. --device h100; for several, loop"),
-    (["--output", "0.5"], "--output: '0.5' cannot be; it must lie between 1 and"),
+    (["--output", "0.5"], "--output: '0.5' cannot be; it must lie between 1 tok and"),
     (["--input", "0"], "--input: '0' cannot be"),
     (["--input", "many"], "--input: 'many' is not a number"),
     (["--output-spread", "100"], "--output-spread: '100' would be 10,000%; did you mean 100%?"),

@@ -82,6 +82,11 @@ def device_names() -> tuple[str, ...]:
     return tuple(_names())
 
 
+def device_aliases(name: str) -> tuple[str, ...]:
+    """Other spellings that the catalogue lists for the device of this canonical name."""
+    return tuple(a for a in _names()[name]["aliases"].split(";") if a)
+
+
 def device_facts(name: str) -> tuple[Fact, ...]:
     """The rows behind one device; ``name`` as in ``find_device``."""
     canonical = resolve_device_name(name)
@@ -95,7 +100,18 @@ def find_device(name: str) -> Device:
     """
     if name.endswith(".toml"):
         return load_device(Path(name))
+    return catalog_device(name)
+
+
+def catalog_device(name: str) -> Device:
+    """The device called ``name`` in the catalogue; no file is opened. Raises InputError with the nearest names."""
     return _device(resolve_device_name(name))
+
+
+def fact_unit(parameter: str) -> str | None:
+    """The SI unit of a fact; None where it has none, or nothing is known of it."""
+    unit = "flop/s" if parameter.startswith("peak_") else PARAMETERS.get(parameter, ("", ""))[1]
+    return None if unit in ("", "count", "devices") else unit
 
 
 @cache
@@ -182,7 +198,7 @@ def resolve_device_name(name: str) -> str:
         if found is not None:
             return found
     raise InputError(
-        f"device {name!r} is not in the catalogue{_nearest(name, (*_names(), *index))}; "
+        f"device {name[:80]!r} is not in the catalogue{_nearest(name, (*_names(), *index))}; "
         "a TOML file with its facts works too (--device my.toml)"
     )
 

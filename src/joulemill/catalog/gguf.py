@@ -27,6 +27,9 @@ def read_gguf(path: Path, *, approximate: bool = False) -> ModelEntry:
 def model_of_header(header: GgufHeader, path: Path, *, approximate: bool = False) -> ModelEntry:
     """The model that a header describes; ``path`` names it. Raises InputError where it is not understood."""
     metadata, tensors = _head(header)
+    kind = metadata.get("general.type", "model")
+    if kind != "model":
+        raise InputError(f"{path}: is a GGUF of type {str(kind)[:60]!r}, not a model: give the model's own file")
     try:
         architecture = architecture_from_gguf(metadata, tensors, approximate=approximate)
         precision = precision_from_gguf(tensors)

@@ -19,6 +19,14 @@ MAX_CONFIG_BYTE = 4 << 20
 MAX_DEPTH = 64
 #: Fields of one config, and values in all of its lists and objects.
 MAX_FIELDS, MAX_VALUES = 4096, 200_000
+#: Fields that other files of a model's folder have, and what to give instead.
+_OTHER_FILES = {
+    "peft_type": "describes an adapter (LoRA or the like), not a model: give the config.json of its base model",
+    "_class_name": "is of a diffusers pipeline, which makes no tokens: no language model is described in it",
+    "_diffusers_version": "is of a diffusers pipeline, which makes no tokens: no language model is described in it",
+    "tokenizer_class": "describes a tokenizer: give the config.json beside it",
+    "weight_map": "lists where the weights are: give the config.json beside it",
+}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -45,6 +53,9 @@ def parse_config(data: bytes, name: str = "config.json") -> dict[str, Any]:
         raise InputError(f"{name} is not JSON: {str(error)[:200]}") from None
     if not isinstance(config, dict):
         raise InputError(f"{name} is not a model config: it must be a JSON object")
+    other = next((what for field, what in _OTHER_FILES.items() if field in config and "model_type" not in config), None)
+    if other is not None or not config:
+        raise InputError(f"{name} {other or 'is empty: give the config.json of the model'}")
     _check_extent(config, name)
     return config
 

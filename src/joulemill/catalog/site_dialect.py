@@ -64,6 +64,15 @@ def canonical(table: Mapping[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
+def as_kept(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table that a run keeps, its bare powers in W: the first version allowed them, and took them as watts."""
+    return {k: f"{v} W" if SPELLINGS.get(k, k) in POWERS and _is_bare(v) else v for k, v in table.items()}
+
+
+def _is_bare(value: Any) -> bool:
+    return _float(value) is not None and not is_unknown(value)
+
+
 def is_unknown(value: Any) -> bool:
     """Whether a value says that it is not known: left empty, or "unknown"."""
     return value is None or (isinstance(value, str) and value.strip().lower() in ("unknown", ""))
@@ -113,6 +122,8 @@ def _number(written: str, key: str, value: Any, where: str) -> float:
 
 def _float(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if isinstance(value, str) and (not value.isascii() or "_" in value):
         return None
     try:
         number = float(value)

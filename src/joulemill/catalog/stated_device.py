@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from joulemill.catalog.devices import device_of_facts, find_device
+from joulemill.catalog.devices import catalog_device, device_of_facts, fact_unit, find_device
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
 from joulemill.physics.device import Device
@@ -46,8 +46,14 @@ def device_in(table: Mapping[str, Any]) -> Device:
     """The device that a manifest's table states. Raises InputError for one that is not known (any more)."""
     facts = table.get("facts")
     if isinstance(facts, Mapping):
-        return device_of_facts(facts, "device of the run")
-    return find_device(str(table.get("name")))
+        return device_of_facts({k: _as_kept(str(k), v) for k, v in facts.items()}, "device of the run")
+    return catalog_device(str(table.get("name")))
+
+
+def _as_kept(parameter: str, value: Any) -> Any:
+    """A fact as a run keeps it: a bare number is SI there, as it was allowed to be until units were asked for."""
+    unit = fact_unit(parameter)
+    return f"{value} {unit}" if unit and isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 def node_in(table: Mapping[str, Any]) -> Node:

@@ -215,7 +215,7 @@ def shift(
                 f"let {flexible_ratio:.0%} of the load wait for cheap hours (cheapest: {cheap:02d}:00 UTC): "
                 f"{saved / whole:.1%} less {what}",
                 0.0, 0.0, 0.0, mine[0].basis,
-                (f"{joules / 3.6e6:.3g} kWh a day moved, no hour beyond the busiest seen", f"joules ± {error:.0%}"),
+                (f"{_kwh(joules)} kWh a day moved, no hour beyond the busiest seen", f"joules ± {error:.0%}"),
                 carbon_gco2e=saved if what == "carbon" else None, cost_currency=saved if what == "cost" else None,
                 assumed=(f"{flexible_ratio:.0%} of the load may wait up to a day",),
             )
@@ -268,3 +268,8 @@ def _minutes(seconds: float) -> str:
         if seconds < 7200
         else f"{seconds / 3600:.1f} h"
     )
+
+
+def _kwh(joules: float) -> str:
+    """Three digits, never an exponent."""
+    return f"{float(f'{joules / 3.6e6:.3g}'):,.10g}"

@@ -109,7 +109,8 @@ def gate(base: Sequence[Sample], new: Sequence[Sample], terms: Terms) -> Verdict
 def _twice(every: Sequence[Sample]) -> list[str]:
     """The same run given twice shows nothing: against itself it always passes, beside itself it has no spread."""
     ids = [s.run_id for s in every if s.run_id]
-    return [f"{s.name}: this run is given more than once" for s in every if ids.count(s.run_id) > 1]
+    twice = [f"{s.name}: this run is given more than once" for s in every if ids.count(s.run_id) > 1]
+    return list(dict.fromkeys(twice))
 
 
 def _worst(outcomes: Sequence[Outcome]) -> Outcome:

@@ -29,6 +29,8 @@ UNMEASURED_SHARE, UNMEASURED_LEAST = 0.5, 0.05
 BEYOND_TUNING = frozenset({"retrain", "other model", "hardware", "facility"})
 MOST_COMBINED, MOST_TOGETHER = 9, 4
 LEVEL = 0.8
+#: Combinations whose figures differ by less are one point: far below what a prediction can tell apart. Assumed.
+NEAR_RATIO = 0.03
 Widths = Mapping[str, float]
 
 
@@ -66,7 +68,10 @@ class Combination:
 
 @dataclass(frozen=True)
 class Study:
-    """The case before, every lever, combinations; ``front``: those that no other beats in J/token, tok/s and TPOT."""
+    """The case before, every lever, combinations; ``front``: those that no other beats in J/token, tok/s and TPOT.
+
+    Of points of the front that are nearly one, the front has one (``apart``).
+    """
 
     before: Outcome
     effects: tuple[Effect, ...]
@@ -99,7 +104,7 @@ def study(
     ranked = sorted(effects, key=_rank)
     free = [e for e in ranked if e.lever.name not in barred and e.lever.cost not in BEYOND_TUNING - beyond]
     together = combined(case, settings, rates, before, free)
-    return Study(before, tuple(ranked), together, pareto(together))
+    return Study(before, tuple(ranked), together, apart(pareto(together)))
 
 
 def _rank(found: Effect) -> tuple[bool, float]:
@@ -273,11 +278,43 @@ def distinct(found: Sequence[Combination], most_count: int) -> tuple[Combination
     return tuple(kept)
 
 
+def apart(found: Sequence[Combination]) -> tuple[Combination, ...]:
+    """``found`` without those that are one point with an earlier one: within NEAR_RATIO of it in every figure.
+
+    The one with the fewest levers stands for them.
+    """
+    kept: list[Combination] = []
+    for c in found:
+        near = next((i for i, k in enumerate(kept) if _near(c, k)), None)
+        if near is None:
+            kept.append(c)
+        elif len(c.names) < len(kept[near].names):
+            kept[near] = c
+    return tuple(kept)
+
+
+def _near(one: Combination, other: Combination) -> bool:
+    def close(a: float, b: float) -> bool:
+        return abs(a - b) <= NEAR_RATIO * max(a, b)
+
+    a, b = one.after, other.after
+    close_by = close(a.energy_j_tok, b.energy_j_tok) and close(a.rate_tok_s, b.rate_tok_s) and close(a.tpot_s, b.tpot_s)
+    return bool(one.names) == bool(other.names) and close_by
+
+
+def headline(e: Effect) -> Figure | None:
+    """The change that a lever is ranked by: of J/token, and of J/request where answers change their length.
+
+    An answer of half as many tokens shares its prompt's joules among fewer: J/token rises while the request costs less.
+    """
+    return e.request_change if e.lever.family == "length" else e.energy_change
+
+
 def by_use(effects: Sequence[Effect]) -> list[Effect]:
     """Effects from the most useful down: by J/token, and by J/request where a lever changes how long answers are."""
 
     def change_ratio(e: Effect) -> float:
-        change = e.request_change if e.lever.family == "length" else e.energy_change
+        change = headline(e)
         return math.inf if change is None or change.value is None else change.value
 
     return sorted(effects, key=change_ratio)

@@ -69,7 +69,7 @@ def _stated(row: Part, pue: float, told: bool) -> Statements:
 def _warnings(row: Part, pue: float | None) -> tuple[str, ...]:
     told = ["CodeCarbon's file tells no tokens: joules per token are unknown"]
     ram, whole = row["ram_energy"].number(), row["energy_consumed"].number()
-    if ram and whole and ram > 0:
+    if ram and whole and 0 < ram <= whole:
         told.append(f"{ram / whole:.0%} of its energy is RAM, which CodeCarbon takes from a constant per module or GB")
     if pue is None:
         told.append("the row has no PUE column (CodeCarbon before 2.2): taken as 1")

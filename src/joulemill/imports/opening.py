@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +66,8 @@ def parse_documents(documents: Sequence[Document], choice: Choice) -> Recording:
     if len(tools) > 1:
         raise InputError(f"files of {' and '.join(tools)}: import the files of one tool at a time")
     (tool,) = tools.values()
-    return tool.parse(documents, choice)
+    recording, notes = tool.parse(documents, choice), [n for d in documents for n in d.notes]
+    return replace(recording, warnings=(*notes, *recording.warnings)) if notes else recording
 
 
 def tool_of(document: Document) -> Tool:

@@ -22,12 +22,16 @@ MAX_LINES = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file's content: ``form`` is "json" (``root`` the document), "jsonl" or "csv" (``root`` a list of objects)."""
+    """A file's content: ``form`` is "json" (``root`` the document), "jsonl" or "csv" (``root`` a list of objects).
+
+    ``notes`` say what of it is left out.
+    """
 
     name: str
     form: str
     root: Part
     sha256: str
+    notes: tuple[str, ...] = ()
 
     @property
     def head(self) -> Part:
@@ -68,8 +72,8 @@ def parse_document(name: str, data: bytes) -> Document:
     value, why = _loads(text)
     if why is None:
         return Document(name, "json", Part(value, where), digest)
-    lines = _lines(name, text, why)
-    return Document(name, "jsonl", Part(lines, f"{name}: line "), digest)
+    lines, notes = _lines(name, text, why)
+    return Document(name, "jsonl", Part(lines, f"{name}: line "), digest, notes)
 
 
 def _loads(text: str) -> tuple[Any, str | None]:
@@ -82,20 +86,24 @@ def _loads(text: str) -> tuple[Any, str | None]:
         return None, f"is not JSON ({str(fault)[:120]})"
 
 
-def _lines(name: str, text: str, whole_fault: str) -> list[Any]:
+def _lines(name: str, text: str, whole_fault: str) -> tuple[list[Any], tuple[str, ...]]:
+    """The objects of JSON Lines; a last line that was cut off, by a writer that was stopped, is left out and said."""
     rows: list[Any] = []
-    for number, line in enumerate(text.split("\n"), 1):
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         value, fault = _loads(line)
         if fault is not None or not isinstance(value, dict):
             if not rows:
                 raise InputError(f"{name}: {whole_fault}; it may have been cut off")
+            if fault is not None and number == len(lines):
+                return rows, (f"{name}: line {number} was cut off and is left out",)
             raise InputError(f"{name}, line {number}: {fault or 'is not an object'}; remove it to read the rest")
         rows.append(value)
         if len(rows) > MAX_LINES:
             raise InputError(f"{name}: more than {MAX_LINES} lines; import a shorter run")
-    return rows
+    return rows, ()
 
 
 def _csv_rows(name: str, text: str) -> list[Any]:

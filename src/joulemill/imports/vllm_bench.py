@@ -26,6 +26,9 @@ _COUNTS = "output lengths are the server's usage where it was sent, else the cli
 _WALL = "its requests are placed in time by its stated start, to within the time that the first one took to be sent"
 _NO_WALL = "its start times are of a monotonic clock: no meter can be joined by time"
 
+#: Start and end include what the tool does before its clock starts and after it stops. Assumed.
+SPAN_S, SPAN_RATIO = 5.0, 0.1
+
 
 def recognises(document: Document) -> bool:
     """Whether ``document`` is a result of ``vllm bench serve``."""
@@ -96,6 +99,11 @@ def _wall_span(root: Part) -> tuple[float, float] | None:
         return None
     if not stop > begin:
         raise InputError(f"{end.where}: the run ends before it starts; is the file damaged?")
+    if duration and not abs(stop - begin - duration) <= SPAN_S + SPAN_RATIO * duration:
+        raise InputError(
+            f"{end.where}: the run took {stop - begin:.1f} s by its start and end, {duration:.1f} s by its duration, "
+            "so nobody knows which joules are its own; take benchmark_end_time_unix out to go by the duration"
+        )
     return begin, stop
 
 

@@ -349,11 +349,19 @@ def _of_totals(
     """``nothing``, with what the stated totals of a run without single requests and its meters tell."""
     summary = summary_of(record)
     if summary is None:
-        return nothing
+        return _without_totals(record, nothing)
     filled = summary_figures(
         summary, lambda edges, tok: scope_accounts(every, expected, edges, tok, record.phase("idle"), holder=holder)
     )
     return replace(nothing, **{**filled, "main": _main(filled["scopes"]), "findings": distinct(filled["findings"])})
+
+
+def _without_totals(record: RunRecord, nothing: Account) -> Account:
+    """``nothing``, with why: meters were read, but the file states no tokens that their joules could be of."""
+    if record.requests or not record.readings or record.phase("load") is None:
+        return nothing
+    detail = "meters were read, but the file states no output tokens of the run"
+    return replace(nothing, findings=(Finding(Reason.NO_TOKENS, "totals", detail, fatal=True), *nothing.findings))
 
 
 def _nothing(record: RunRecord, load: tuple[RequestRecord, ...], targets: Targets) -> Account:

@@ -11,17 +11,20 @@ import math
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from joulemill.catalog.exporters import ExporterDialect, ExporterMetric
 from joulemill.figure import Basis
 from joulemill.ledger.plausibility import reading_fault
+from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.exposition import Sample
 from joulemill.meters.nvidia_sensor import sampled_ratio
 
 #: A device's name that has one of these in it is unique among hosts.
 _WORLD_WIDE = re.compile(r"(?i)uuid|serial|hostname")
+#: One board's watts or joules, shown twice in one scrape (once a slice, once a pod), are the same but for rounding.
+SAME_RATIO = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ def select(
 ) -> dict[str, Found]:
     """What ``dialects`` make of ``samples``, by channel id; of several samples of one channel the first is taken.
 
+    Where samples of one scrape contradict each other about one board, that channel is unknown.
     host    stands in where samples have no ``instance`` label (a page that was scraped directly)
     choice  which of them the user wants
     several whether more than one host answers, so that devices need their host's name; None: look
@@ -99,8 +103,24 @@ def select(
             device = _device(dialect, metric, sample, host, several=len(hosts) > 1 if several is None else several)
             if device is not None:
                 one = _found(dialect, metric, device, sample)
-                found.setdefault(one.channel, one)
+                found[one.channel] = _of_both(found[one.channel], one) if one.channel in found else one
     return found
+
+
+def _of_both(first: Found, again: Found) -> Found:
+    """``first``, unless ``again`` shows that two boards go by one name."""
+    a, b = first.sample, again.sample
+    one_scrape = a.name == b.name and a.t_wall_s == b.t_wall_s
+    one_source = all(a.labels.get(label) == b.labels.get(label) for label in ("job", "instance"))
+    energetic = first.metric.quantity in (Quantity.ENERGY, Quantity.POWER)
+    if first.value is None or not (one_scrape and one_source and energetic):
+        return first
+    boards = [" ".join(names(f.dialect, f.sample)) for f in (first, again)]
+    least_ratio = 0.0 if a.labels == b.labels else SAME_RATIO
+    if boards[0] == boards[1] and abs(a.value - b.value) <= least_ratio * max(abs(a.value), abs(b.value)):
+        return first
+    why = f"{a.name} of {first.device} is {a.value:.6g} and {b.value:.6g} in one scrape: two boards under one name"
+    return replace(first, value=None, error=f"{Reason.CONFLICT.value}: {why}")
 
 
 def meter_of(found: Found, spec: str, everything: Iterable[Found]) -> str:

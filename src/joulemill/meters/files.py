@@ -18,6 +18,7 @@ from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.ledger.identity import interleaved, listed
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
+from joulemill.meters.foreign_logs import foreign
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.meters.rows import NO_NAME, AiperfTelemetry, Boards, DeclaredCsv, Parser, Point, PtDaemon, Series
 from joulemill.meters.smi_rows import AMD_SMI, NVIDIA_SMI, SmiRows, dialect_of
@@ -243,6 +244,8 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         guess = _guess(head)
         if guess == AMD_SMI.program and "value" in spec.options:  # a table of the user's own that has such a column
             guess = "csv"
+        if guess == "csv" and not {"value", "format"} & set(spec.options) and (why := foreign(head)) is not None:
+            raise InputError(f"--meter {spec.text}: {path} {why}")
         form = spec.option("format", guess, FORMATS)
         return FileMeter(path, _parser(form, spec), spec, context)
     except OSError as error:

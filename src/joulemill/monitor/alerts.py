@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from joulemill.ledger.reasons import Reason
 from joulemill.monitor.findings import TELLING
@@ -21,19 +21,25 @@ ROUTINE = frozenset(r.value for r in (Reason.PARTIAL, Reason.NOT_BRACKETED, Reas
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """``severity`` is ``page``, ``warn`` or ``info``; ``subject`` a target, a meter or a site."""
+    """``severity`` is ``page``, ``warn`` or ``info``; ``subject`` a target, a meter or a site.
+
+    ``since_s``: when it was first seen (UNIX time); None where nobody has looked before.
+    """
 
     severity: str
     kind: str
     subject: str
     text: str
+    since_s: float | None = None
 
 
 def alerts(now: Snapshot) -> list[Alert]:
     """Every alert of ``now``, the gravest first."""
     order = {"page": 0, "warn": 1, "info": 2}
     found = [*_config(now), *_history(now), *_targets(now), *_meters(now), *_power(now), *_pue(now)]
-    return sorted(found, key=lambda a: (order[a.severity], a.kind, a.subject))
+    since_s = now.alert_since_s
+    dated = [replace(a, since_s=since_s.get((a.kind, a.subject))) for a in found]
+    return sorted(dated, key=lambda a: (order[a.severity], a.kind, a.subject))
 
 
 def _config(now: Snapshot) -> Iterator[Alert]:

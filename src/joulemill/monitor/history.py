@@ -24,7 +24,7 @@ from pathlib import Path
 
 from joulemill.errors import InputError
 from joulemill.monitor.history_age import drop_old, drop_oldest
-from joulemill.monitor.history_file import opened
+from joulemill.monitor.history_file import file_at, opened
 from joulemill.monitor.history_owner import BEAT_S, Owner
 from joulemill.monitor.history_rows import DAY_S, Row, checked, finite, rows_of, split
 from joulemill.monitor.history_schema import ADD_FINDING, BUCKETS_S, SUMS, adding
@@ -72,6 +72,7 @@ class History:
         self._targets: dict[str, tuple[int, int, str]] = {}
         self._since_pruning = 0
         self._owner = Owner(connection, path)
+        self._file = file_at(path)
         self._beat_s = -math.inf
 
     @classmethod
@@ -129,6 +130,8 @@ class History:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        if file_at(self._path) != self._file:  # SQLite would go on writing a file that has no name any more
+            raise OSError(errno.ESTALE, f"{self._path} was moved, removed or replaced: put it back, or start anew")
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._owner.beat()

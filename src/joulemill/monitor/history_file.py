@@ -57,6 +57,15 @@ def opened(path: Path) -> sqlite3.Connection:
         raise InputError(f"{path} cannot be the history: {why}; name another file with --store") from None
 
 
+def file_at(path: Path) -> tuple[int, int] | None:
+    """Which file ``path`` is, whatever it is called later; None where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
 def _begun(path: Path) -> None:
     """An empty file that its owner alone may read: it tells what runs where. Those beside it get the same mode."""
     with suppress(FileExistsError):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from joulemill.errors import InputError
+from joulemill.errors import InputError, JoulemillError
 from joulemill.monitor.history import read_only
 from joulemill.monitor.history_schema import BUCKETS_S, SUMS
+from joulemill.servers.boundary import reason_of
 
 #: A picture has no use for more points.
 MOST_POINTS = 2000
@@ -32,6 +33,23 @@ class Columns:
     sums: dict[str, list[float]] = field(default_factory=dict)
     energy_j: dict[tuple[str, str], list[float | None]] = field(default_factory=dict)
     metered_tok: dict[tuple[str, str], list[float | None]] = field(default_factory=dict)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Reader]:
+    """A reader of ``path`` for as long as the block lasts. Raises InputError where the file holds what we never write.
+
+    A file may be damaged or of somebody else's making: whatever reading it raises is the file's fault.
+    """
+    reader = Reader(path)
+    try:
+        yield reader
+    except (JoulemillError, OSError):
+        raise
+    except Exception as fault:
+        raise InputError(f"{path}: holds what no monitor writes, so it cannot be read ({reason_of(fault)})") from fault
+    finally:
+        reader.close()
 
 
 class Reader:

@@ -20,6 +20,8 @@ import aiohttp
 from joulemill.errors import JoulemillError
 from joulemill.ledger.record import Scope
 from joulemill.monitor.accounting import believable, believable_stretch
+from joulemill.monitor.alert_times import AlertTimes
+from joulemill.monitor.alerts import alerts
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.facility import CLOSE_S, KEPT_STRETCHES, Facilities, Facility, site_meters
 from joulemill.monitor.history import StoredTotals
@@ -36,6 +38,8 @@ from joulemill.monitor.watched import Watched
 from joulemill.servers.boundary import from_source, reason_of
 
 _LOG = logging.getLogger("joulemill.monitor")
+#: Where nobody listens, it is looked so often which alerts stand [s] (assumed).
+ALERTS_S = 10.0
 #: A target that fails is asked again after 2, 4, 8 … periods, at most this many (assumed).
 MAX_BACK_OFF_PERIODS = 8
 #: Scrapes in flight at once (assumed).
@@ -63,6 +67,7 @@ class Monitor:
         self._start: Callable[[Watched, float], asyncio.Task[None]] | None = None
         self._faults: dict[str, str] = {}
         self._taking = asyncio.Lock()
+        self._alert_times = AlertTimes()
         plan = self._plan(config.target)
         self._go_on(plan, *self._opened(config, plan))
 
@@ -211,6 +216,7 @@ class Monitor:
             None if kept is None else kept.error,
             metered,
             kept,
+            self._alert_times.since_s,
         )
 
     async def subscribe(self) -> AsyncIterator[Snapshot]:
@@ -382,8 +388,10 @@ class Monitor:
         return self._config.period_s * periods * random.uniform(0.75, 1.0)
 
     async def _tell(self) -> float:
-        if self._listeners:
+        if self._listeners or self._alert_times.due(ALERTS_S):
             now = self.snapshot()
+            self._alert_times.look(alerts(now), now.at_s)
+            now = replace(now, alert_since_s=self._alert_times.since_s)
             for queue in self._listeners:
                 with suppress(asyncio.QueueEmpty):
                     queue.get_nowait()

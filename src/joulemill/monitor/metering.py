@@ -253,6 +253,15 @@ def _state(trace: Trace) -> str:
 
 
 def _unread(trace: Trace) -> Finding:
+    """Why nothing of an interval is known: its readings are refused, stand still or fail, or there are none yet."""
+    refused = next((f for f in trace.findings if f.fatal), None)
+    if refused is not None and (trace.failed_why or refused.code not in (Reason.NO_READINGS, Reason.TOO_FEW_READINGS)):
+        return refused
+    if _stands_still(trace):
+        return Finding(Reason.STALE, trace.channel.id, "its counter stands still", fatal=True)
+    if len(trace.failed_s) and (not len(trace.read_s) or trace.failed_s[-1] > trace.read_s[-1]):
+        why = trace.failed_why[-1]
+        return Finding(why, trace.channel.id, f"its newest readings fail: {trace.examples.get(why, '')}", fatal=True)
     return Finding(Reason.NOT_BRACKETED, trace.channel.id, "no reading covers any of the interval", fatal=True)
 
 

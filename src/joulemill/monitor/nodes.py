@@ -133,6 +133,12 @@ class Nodes:
         return drawn
 
 
+def node_name(stated: str | None, meters: Sequence[str]) -> str | None:
+    """The node of ``node_key`` as people call it; None where nothing tells it."""
+    key = node_key(stated, meters, "")
+    return None if not key or key.startswith("target ") else key.removeprefix("node ")
+
+
 def node_key(stated: str | None, meters: Sequence[str], target: str) -> str:
     """What tells nodes apart: the stated name, else the address of the exporter, else the target is alone on it.
 

@@ -93,10 +93,10 @@ async def serve_on(
 
     connections = _bounded(app, asyncio.get_running_loop())
     # Access logs would hold what people search for; faults are logged. Forwarded addresses are not believed: limits
-    # are by the peer that we see.
+    # are by the peer that we see. Requests that are none are not told either: anybody could fill the log with them.
     config = uvicorn.Config(
         connections, http=protocol(connections), ws="none", interface="asgi3", proxy_headers=False, server_header=False,
-        log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S, lifespan="off", loop="none",
+        log_level="error", access_log=False, timeout_graceful_shutdown=GRACE_S, lifespan="off", loop="none",
     )  # fmt: skip
     server = Server(config)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))

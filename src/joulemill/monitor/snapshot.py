@@ -151,6 +151,7 @@ class TargetState:
 
     ``energy_j`` and ``tokens`` never fall; ``unobserved_s`` is the time that no scrape covers. Keys of ``energy_j``
     are (scope, device id or "", basis), as of ``metered_tok``: output tokens that were made with those joules.
+    ``node``: what tells the server that holds its boards apart; None where nothing does.
     """
 
     facts: TargetFacts
@@ -167,6 +168,7 @@ class TargetState:
     scrape_s: float | None = None
     lag_s: float | None = None
     metered_tok: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,10 @@ class KeptState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything the monitor knows at one moment ``at_s`` (UNIX time). ``metered``: sites that have meters."""
+    """Everything the monitor knows at one moment ``at_s`` (UNIX time). ``metered``: sites that have meters.
+
+    ``alert_since_s``: when the alerts that stand were first seen, by kind and subject.
+    """
 
     at_s: float
     targets: tuple[TargetState, ...]
@@ -241,6 +246,7 @@ class Snapshot:
     history_error: str | None = None
     metered: tuple[SiteState, ...] = ()
     kept: KeptState | None = None
+    alert_since_s: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     def site_state(self, site: str) -> SiteState | None:
         """What is metered of ``site``; None for a site without meters."""

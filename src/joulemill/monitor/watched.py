@@ -23,6 +23,7 @@ from joulemill.monitor.explain import Context, explained, prepared
 from joulemill.monitor.histograms import LATENCIES, Buckets, bucket_names, buckets, percentiles
 from joulemill.monitor.history import StoredTotals
 from joulemill.monitor.metering import TargetMeters
+from joulemill.monitor.nodes import node_name
 from joulemill.monitor.series import PROCESS_START, CounterSeries, by_route, route_increases
 from joulemill.monitor.snapshot import NOT_YET, Interval, Percentiles, SiteFacts, TargetState, TokenKind
 from joulemill.servers.boundary import read_in_thread
@@ -139,7 +140,8 @@ class Watched:
     def state(self) -> TargetState:
         """The target now."""
         state = self.totals.state(self.site, up=self.reason is None, reason=self.reason)
-        return replace(state, scrape_s=self.scrape_s, lag_s=self.lag_s)
+        node = node_name(self.config.node, self.config.meters)
+        return replace(state, scrape_s=self.scrape_s, lag_s=self.lag_s, node=node)
 
     async def prepared(self, after: ServerSample, stop: asyncio.Event) -> None:
         """Have the predictions made, beside the loop, that the interval up to ``after`` will be explained with."""

@@ -30,7 +30,10 @@ def document(now: Snapshot) -> dict[str, Any]:
             for m in now.meters
         ],
         "sites": [site(s, now.site_state(s.site)) | {"it_now": it_now(now, s.site)} for s in now.sites],
-        "alerts": [{"severity": a.severity, "kind": a.kind, "subject": a.subject, "text": a.text} for a in alerts(now)],
+        "alerts": [
+            {"severity": a.severity, "kind": a.kind, "subject": a.subject, "text": a.text, "since_s": a.since_s}
+            for a in alerts(now)
+        ],
         "config_error": now.config_error,
     }
 
@@ -93,6 +96,7 @@ def target(t: TargetState) -> dict[str, Any]:
         "name": t.facts.target,
         "model": t.facts.model,
         "site": t.facts.site,
+        "node": t.node,
         "device": t.facts.device,
         "devices": t.facts.devices_count,
         "labels": dict(t.facts.labels),

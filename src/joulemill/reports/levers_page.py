@@ -7,11 +7,21 @@ from html import escape
 
 from joulemill import __version__
 from joulemill.catalog.levers import evidence_of
-from joulemill.decisions.levers import Combination, Effect
+from joulemill.decisions.levers import Combination, Effect, by_use
 from joulemill.reports.levers_pictures import front_plane, tornado
 from joulemill.reports.levers_question import LeversAnswer
 from joulemill.reports.levers_start import Start, start_lines, start_of
-from joulemill.reports.levers_view import PAIRED, QUALITY, after_figures, heading, routed, said_workload, signed
+from joulemill.reports.levers_view import (
+    LENGTH,
+    PAIRED,
+    QUALITY,
+    after_figures,
+    heading,
+    held,
+    routed,
+    said_workload,
+    signed,
+)
 from joulemill.reports.wording import quantity, title
 
 _RING = "<style>.ring{fill:none; stroke:var(--bind); stroke-width:1.6}</style>"
@@ -20,18 +30,19 @@ _RING = "<style>.ring{fill:none; stroke:var(--bind); stroke-width:1.6}</style>"
 def cards(found: LeversAnswer) -> list[dict[str, str]]:
     """{title, body} cards, their markup safe: the tornado, the front, the table."""
     study, start = found.study, start_of(found.report, found.study.before)
-    effects = f'{tornado(study.effects)}<p class="quiet">{escape(PAIRED)}</p>'
-    plane = _RING + front_plane(study.combinations, study.front) + _front(study.front, start)
+    effects = f'{tornado(by_use(study.effects))}<p class="quiet">{escape(PAIRED)}</p>'
+    picture, how = front_plane(study.combinations, study.front)
+    plane = _RING + picture + _front(study.front, start, how)
     return [
         {"title": "Levers: change of energy per token", "body": effects},
         {"title": "Levers together", "body": plane},
-        {"title": "What each lever does", "body": _table(study.effects), "wide": "yes"},
-        {"title": "What each lever moves, and what is published", "body": _published(study.effects)},
+        {"title": "What each lever does", "body": _table(by_use(study.effects)), "wide": "yes"},
+        {"title": "What each lever moves, and what is published", "body": _published(study.effects, held(found))},
         {"title": "Levers that do not apply here", "body": _absent(study.effects)},
     ]
 
 
-def _front(front: Sequence[Combination], start: Start | None) -> str:
+def _front(front: Sequence[Combination], start: Start | None, how: str) -> str:
     rows = "".join(
         f"<tr><td>{i}</td><td>{escape(' + '.join(c.names) or 'as it is')}</td>"
         + "".join(f'<td class="n">{escape(text)}</td>' for text in after_figures(c, start))
@@ -39,10 +50,7 @@ def _front(front: Sequence[Combination], start: Start | None) -> str:
         for i, c in enumerate(front, start=1)
     )
     head = "<tr><th></th><th>levers</th><th>J/token</th><th>tok/s</th><th>a token takes</th></tr>"
-    why = (
-        "Right and down is better; a larger dot waits longer for a token. The numbered ones are beaten by no other "
-        "in all three. Each is one joint prediction: effects do not add."
-    )
+    why = f"{how} The numbered ones are beaten by no other. Each is one joint prediction: effects do not add."
     why += "" if start is None else " " + " ".join(start_lines(start))
     return (
         f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
@@ -65,11 +73,12 @@ def _row(e: Effect) -> str:
     cells = "".join(f'<td class="n">{escape(n)}</td>' for n in numbers)
     texts = (title(e.after.binding) if e.after else "", QUALITY[about.quality], about.cost_text)
     words = "".join(f"<td>{escape(t)}</td>" for t in texts)
-    what = f"<td><b>{escape(e.lever.name)}</b><br><span class=quiet>{escape(e.lever.label)}</span></td>"
+    label = f"{e.lever.label}; {LENGTH}" if e.lever.family == "length" else e.lever.label
+    what = f"<td><b>{escape(e.lever.name)}</b><br><span class=quiet>{escape(label)}</span></td>"
     return f"<tr>{what}{cells}{words}</tr>"
 
 
-def _published(effects: Sequence[Effect]) -> str:
+def _published(effects: Sequence[Effect], fixed: str) -> str:
     """What moves, what others measured and under which conditions, and what it does to quality."""
     items = []
     for e in effects:
@@ -77,9 +86,10 @@ def _published(effects: Sequence[Effect]) -> str:
             continue
         about = evidence_of(e.lever.name)
         source = "; ".join(p for p in (about.conditions, about.source) if p)
+        ours = f" Here: {fixed}." if e.lever.family == "device" else ""
         items.append(
             f"<dt>{escape(e.lever.name)}</dt><dd>Moves {escape(e.lever.moves)}. Published: {escape(about.effect)} "
-            f"<span class=quiet>({escape(source)})</span>. Quality: {escape(about.quality_text)}.</dd>"
+            f"<span class=quiet>({escape(source)})</span>.{escape(ours)} Quality: {escape(about.quality_text)}.</dd>"
         )
     return f"<dl>{''.join(items)}</dl>"
 

@@ -6,16 +6,22 @@ Drawn as the other pictures of the report are: 420 units wide, colours as CSS cl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 
-from joulemill.decisions.levers import Combination, Effect
+from joulemill.decisions.lever_case import Outcome
+from joulemill.decisions.levers import Combination, Effect, headline
 from joulemill.figure import Figure
 from joulemill.reports.levers_view import signed
 from joulemill.reports.wording import digits
 
 WIDTH = 420
 LABEL, RIGHT = 112, 352
+#: The plane of combinations.
+LEFT, RIGHT_END, TOP, BOTTOM = 44.0, 408.0, 24.0, 216.0
+#: Largest ÷ smallest value below which an axis tells nothing apart. Assumed.
+LEAST_APART = 1.01
 
 
 def _svg(height: float, name: str, description: str, body: Sequence[str]) -> str:
@@ -42,8 +48,12 @@ def _bounds(change: Figure) -> tuple[float, float, float]:
 
 
 def tornado(effects: Sequence[Effect]) -> str:
-    """Bars of ΔJ/token from the line of no change, ranked, with intervals; log scale: half is as long as double."""
-    shown = [(e, e.energy_change) for e in effects if e.energy_change is not None and e.energy_change.value]
+    """Bars of ΔJ/token from the line of no change, ranked, with intervals; log scale: half is as long as double.
+
+    Levers that make answers shorter have ΔJ/request, and say so.
+    """
+    changes = [(e, headline(e)) for e in effects]
+    shown = [(e, change) for e, change in changes if change is not None and change.value]
     if not shown:
         return _svg(
             50,
@@ -68,53 +78,107 @@ def tornado(effects: Sequence[Effect]) -> str:
             _text(LABEL - 5, y + 11, e.lever.name, anchor="end"),
             f'<rect x="{left:.1f}" y="{y + 3:.1f}" width="{right - left:.1f}" height="10" class="{style}"/>',
             _line(across(a), y + 8, across(b), y + 8, "whisker"),
-            _text(WIDTH, y + 11, signed(change), "small", "end"),
+            _text(WIDTH, y + 11, f"{signed(change)}{_each(e)}", "small", "end"),
         ]
     zero = across(0.0)
     body += [_line(zero, top - 2, zero, bottom + 2, "level")]
     body += [_text(zero, 11, "no change", anchor="middle"), _text(WIDTH, 11, "ΔJ/token", anchor="end")]
-    told = "; ".join(f"{e.lever.name} {signed(change, bounds=True)}" for e, change in shown)
+    told = "; ".join(f"{e.lever.name} {signed(change, bounds=True)}{_each(e)}" for e, change in shown)
     return _svg(bottom + 6, "Tornado: change of J/token by lever, with 80 % intervals", told, body)
 
 
-def front_plane(combinations: Sequence[Combination], front: Sequence[Combination]) -> str:
-    """Every combination by rate and J/token, the front numbered: right and down is better, larger dots wait longer."""
-    if not combinations:
-        return _svg(50, "Combinations", "None.", [_text(WIDTH / 2, 30, "no combination", anchor="middle")])
-    xs = [math.log(c.after.rate_tok_s) for c in combinations]
-    ys = [math.log(c.after.energy_j_tok) for c in combinations]
+def _each(e: Effect) -> str:
+    return " J/req" if e.lever.family == "length" else ""
+
+
+@dataclass(frozen=True)
+class _Across:
+    """What runs across the plane of combinations, and what the size of a dot says."""
+
+    name: str
+    of: Callable[[Outcome], float]
+    how: str
+    size: Callable[[Outcome], float] | None = None
+
+
+_RATE = _Across(
+    "tok/s", lambda o: o.rate_tok_s, "Right and down is better; a larger dot waits longer for a token.",
+    lambda o: o.tpot_s,
+)  # fmt: skip
+_WAIT = _Across(
+    "ms a token", lambda o: 1000.0 * o.tpot_s,
+    "All serve the same tok/s, so the time that a token takes runs across. Left and down is better.",
+)  # fmt: skip
+
+
+def _across(combinations: Sequence[Combination]) -> _Across | None:
+    """The rate, or, where all serve what is offered, the time a token takes; None where neither tells them apart."""
+    return next((x for x in (_RATE, _WAIT) if _differ([x.of(c.after) for c in combinations])), None)
+
+
+def _differ(values: Sequence[float]) -> bool:
+    return bool(values) and min(values) > 0.0 and max(values) / min(values) > LEAST_APART
+
+
+def front_plane(combinations: Sequence[Combination], front: Sequence[Combination]) -> tuple[str, str]:
+    """Every combination by J/token and what tells them apart (tok/s, else time a token), the front numbered; and how
+    to read it."""
+    across = _across(combinations)
+    if across is None:
+        why = "All have the same tok/s and the same time a token: only J/token tells them apart, as the table does."
+        words = "no picture: tok/s and time a token are the same in all" if combinations else "no combination"
+        return _svg(50, "Combinations", why, [_text(WIDTH / 2, 30, words, anchor="middle")]), why
+    place = _places(combinations, across)
     slow = max(c.after.tpot_s for c in combinations)
-    left, right, top, bottom = 44.0, 408.0, 24.0, 216.0
 
-    def place(c: Combination) -> tuple[float, float]:
-        x = (math.log(c.after.rate_tok_s) - min(xs)) / max(max(xs) - min(xs), 1e-9)
-        y = (math.log(c.after.energy_j_tok) - min(ys)) / max(max(ys) - min(ys), 1e-9)
-        return left + 10 + (right - left - 20) * x, bottom - 10 - (bottom - top - 20) * y
+    def radius(c: Combination, least: float) -> float:
+        return least + (1.5 if across.size is None else 4.0 * across.size(c.after) / slow)
 
-    body = [_line(left, bottom, right, bottom, "axis"), _line(left, top, left, bottom, "axis")]
-    body += [_dot(place(c), 1.5 + 4.0 * c.after.tpot_s / slow, "stave") for c in combinations]
+    body = [_line(LEFT, BOTTOM, RIGHT_END, BOTTOM, "axis"), _line(LEFT, TOP, LEFT, BOTTOM, "axis")]
+    body += [_dot(place(c), radius(c, 1.5), "stave") for c in combinations]
     taken: list[tuple[float, float]] = []
     for number, c in enumerate(front, start=1):
         spot = place(c)
         taken.append(_free(spot, taken))
-        body.append(_dot(spot, 2.0 + 4.0 * c.after.tpot_s / slow, "part"))
-        body.append(_text(*taken[-1], str(number), "strong small", "middle"))
-    before = next((c for c in combinations if not c.names), None)
-    if before is not None:
-        x, y = place(before)
-        body += [
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" class="ring"/>',
-            _text(x - 8, y - 12, "as it is", "strong small"),
-        ]
-    body += [
-        _text(left, 12, "J/token, log"), _text(right, bottom + 24, "tok/s, log", anchor="end"),
-        _text(left + 8, bottom + 12, digits(math.exp(min(xs)))),
-        _text(right, bottom + 12, digits(math.exp(max(xs))), anchor="end"),
-        _text(left - 4, bottom - 8, digits(math.exp(min(ys))), anchor="end"),
-        _text(left - 4, top + 14, digits(math.exp(max(ys))), anchor="end"),
-    ]  # fmt: skip
+        body += [_dot(spot, radius(c, 2.0), "part"), _text(*taken[-1], str(number), "strong small", "middle")]
+    body += [*_as_it_is(combinations, place), *_labels(combinations, across)]
     told = "; ".join(f"{' + '.join(c.names) or 'as it is'}: {digits(c.after.energy_j_tok)} J/tok" for c in front)
-    return _svg(246, "Combinations of levers: J/token against tok/s", told, body)
+    return _svg(246, f"Combinations of levers: J/token against {across.name}", told, body), across.how
+
+
+def _places(combinations: Sequence[Combination], across: _Across) -> Callable[[Combination], tuple[float, float]]:
+    xs = [math.log(across.of(c.after)) for c in combinations]
+    ys = [math.log(c.after.energy_j_tok) for c in combinations]
+
+    def place(c: Combination) -> tuple[float, float]:
+        x = (math.log(across.of(c.after)) - min(xs)) / max(max(xs) - min(xs), 1e-9)
+        y = (math.log(c.after.energy_j_tok) - min(ys)) / max(max(ys) - min(ys), 1e-9)
+        return LEFT + 10 + (RIGHT_END - LEFT - 20) * x, BOTTOM - 10 - (BOTTOM - TOP - 20) * y
+
+    return place
+
+
+def _as_it_is(
+    combinations: Sequence[Combination], place: Callable[[Combination], tuple[float, float]]
+) -> Sequence[str]:
+    before = next((c for c in combinations if not c.names), None)
+    if before is None:
+        return ()
+    x, y = place(before)
+    beside = x - 8 if x < RIGHT_END - 40 else x - 40
+    ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" class="ring"/>'
+    return ring, _text(beside, y - 12, "as it is", "strong small")
+
+
+def _labels(combinations: Sequence[Combination], across: _Across) -> Sequence[str]:
+    xs = [across.of(c.after) for c in combinations]
+    ys = [c.after.energy_j_tok for c in combinations]
+    return (
+        _text(LEFT, 12, "J/token, log"), _text(RIGHT_END, BOTTOM + 24, f"{across.name}, log", anchor="end"),
+        _text(LEFT + 8, BOTTOM + 12, digits(min(xs))), _text(RIGHT_END, BOTTOM + 12, digits(max(xs)), anchor="end"),
+        _text(LEFT - 4, BOTTOM - 8, digits(min(ys)), anchor="end"),
+        _text(LEFT - 4, TOP + 14, digits(max(ys)), anchor="end"),
+    )  # fmt: skip
 
 
 def _dot(place: tuple[float, float], radius: float, style: str) -> str:

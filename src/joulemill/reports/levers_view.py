@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from joulemill.catalog.levers import evidence_of
-from joulemill.decisions.levers import Combination, Effect, by_use, distinct
+from joulemill.decisions.levers import Combination, Effect, apart, by_use, distinct
 from joulemill.figure import Figure
 from joulemill.physics.workload import Workload
 from joulemill.reports.architecture_view import architecture_document, doubt
@@ -27,6 +27,17 @@ QUALITY = {
     "same": "same outputs", "small": "small loss", "unknown": "unknown", "changes": "another model",
     "none": "not touched",
 }  # fmt: skip
+
+
+#: Beside a lever that makes answers shorter.
+LENGTH = "fewer tokens a request: ranked by ΔJ/req"
+#: Beside other devices: why published changes are no such ones.
+DEVICES = "published changes load each device as far as the same time a token lets it"
+HELD_RATE = (
+    "as many boards at the offered rate as it is, whatever they could serve: a faster device idles longer, and "
+    f"its idle watts count; {DEVICES}. Fewer --devices, or no --rate, come nearer to that"
+)
+HELD_BATCH = f"as many boards with as many requests in flight: a larger device is filled less; {DEVICES}"
 
 
 def signed(change: Figure | None, *, bounds: bool = False) -> str:
@@ -73,8 +84,8 @@ def document(found: LeversAnswer) -> dict[str, Any]:
         "settings": _settings(found),
         "before": plain(study.before),
         "measured": None if (start := start_of(found.report, study.before)) is None else start.document(),
-        "levers": [_lever(e) for e in study.effects],
-        "combinations": [_combination(c) for c in study.combinations[:25]],
+        "levers": [_lever(e) for e in by_use(study.effects)],
+        "combinations": [_combination(c) for c in apart(study.combinations)[:25]],
         "distinct": [_combination(c) for c in distinct(study.combinations, MOST_TOGETHER_SHOWN)],
         "savings": [saved.document() for saved in savings(found)],
         "front": [_combination(c) for c in study.front],
@@ -167,6 +178,8 @@ def _row(e: Effect, devices: float) -> str:
     cells = "".join(f"{signed(c):>9}" for c in changes)
     quality = QUALITY[evidence_of(e.lever.name).quality]
     shown = e.energy_change
+    if e.lever.family == "length":
+        more = f" ({LENGTH})"
     if e.lever.family in ("carbon", "price"):
         other = e.carbon_change if e.lever.family == "carbon" else e.cost_change
         more = f" ({signed(other)} {'gCO2e' if e.lever.family == 'carbon' else 'energy cost'})"
@@ -207,6 +220,11 @@ def _point(c: Combination, start: Start | None) -> str:
     return f"  {energy:<14}{rate:>15} {tpot:>9} a token  {names}"
 
 
+def held(found: LeversAnswer) -> str:
+    """What is held fixed where a lever changes the device, so that published changes differ from ours."""
+    return HELD_BATCH if found.answer.workload.rate_req_s is None else HELD_RATE
+
+
 def _assumed(found: LeversAnswer) -> Sequence[str]:
     s = found.settings
     applied = {e.lever.name for e in found.study.effects if e.after is not None}
@@ -224,7 +242,8 @@ def _assumed(found: LeversAnswer) -> Sequence[str]:
         notes["batch-most"] = notes["batch-x2"] = (
             "more in flight needs as many more requests; --rate REQ/S studies a demand that stays as it is"
         )
-    said = [text for name, text in notes.items() if name in applied]
+    said = [f"device-…: {held(found)}"] if any(name.startswith("device-") for name in applied) else []
+    said += [text for name, text in notes.items() if name in applied]
     differing = {n for c in found.study.front for n in c.names if evidence_of(n).quality not in ("same", "none")}
     said = list(dict.fromkeys(said))
     if differing:

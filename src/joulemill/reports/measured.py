@@ -123,7 +123,7 @@ def read_table(path: Path, resolve: Resolver) -> Table:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             rows = list(csv.DictReader(handle))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error})") from error
+        raise InputError(f"{path}: cannot be read as CSV ({getattr(error, 'strerror', None) or error})") from error
     if not rows:
         raise InputError(f"{path}: holds no rows")
     dialect = dialect_of(rows[0])

@@ -25,6 +25,8 @@ NEAR = 1.0 + 1e-6
 #: Cuts that are tried, from few to many, for one that holds the model.
 CUTS = (*range(1, 65), 72, 80, 96, 128, 144, 160, 192, 256)
 FEWER_BITS = ("fp8", "int4")
+#: More devices than this are named in no advice.
+MOST_NAMED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def _rate_text(found: Answer, offered: float, served: float) -> str:
         return f"{text}, since the site delivers no more"
     each = found.deployment.parallelism.devices
     replicas = math.ceil(offered / (served / found.deployment.parallelism.replicas))
-    return f"{text} on {found.deployment.device_count} devices; about {replicas * each} would do (--devices)"
+    text += f" on {found.deployment.device_count} devices"
+    return text if replicas * each > MOST_NAMED else f"{text}; about {replicas * each:,} would do (--devices)"
 
 
 def of_site(p: Prediction, site: Site | None, devices: int, each: int) -> Iterator[Shortfall]:

@@ -9,6 +9,7 @@ from typing import Any
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
 from joulemill.ledger.attribution import Rule
+from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Quantity, RunRecord, Scope
 from joulemill.ledger.scope_account import ScopeAccount
 from joulemill.physics.intervals import quotient
@@ -28,8 +29,8 @@ def site_view(account: Account, site: Site | None, references: tuple[ReferencePu
     if metered is not None and metered.energy.known:
         return site_figures(metered.j_tok, metered.power, stated, scope="site", references=references)
     node = account.scopes.get(Scope.NODE)
-    j_tok = node.j_tok if node else unknown("J/tok", "nothing metered the node")
-    watts = node.power if node else unknown("W", "nothing metered the node")
+    j_tok = node.j_tok if node else unknown("J/tok", _no(account, Scope.NODE))
+    watts = node.power if node else unknown("W", _no(account, Scope.NODE))
     return site_figures(j_tok, watts, stated, references=references)
 
 
@@ -39,12 +40,12 @@ def energy(account: Account, view: SiteFigures, correct: Figure) -> doc.Energy:
     main = account.scopes.get(account.main) if account.main else None
     findings = sorted((f for f in account.findings if f.fatal or account.main), key=lambda f: not f.fatal)
     return doc.Energy(
-        device_j_tok=device.j_tok if device else unknown("J/tok", _no(Scope.DEVICE)),
-        node_j_tok=node.j_tok if node else unknown("J/tok", _no(Scope.NODE)),
+        device_j_tok=device.j_tok if device else unknown("J/tok", _no(account, Scope.DEVICE)),
+        node_j_tok=node.j_tok if node else unknown("J/tok", _no(account, Scope.NODE)),
         site_j_tok=_beside_reference(view.site_j_tok, view, "site_j_tok"),
-        above_idle_j_tok=node.above_idle_j_tok if node else unknown("J/tok", _no(Scope.NODE)),
-        node_j=node.energy if node else unknown("J", _no(Scope.NODE)),
-        node_idle_j=node.idle_energy if node else unknown("J", _no(Scope.NODE)),
+        above_idle_j_tok=node.above_idle_j_tok if node else unknown("J/tok", _no(account, Scope.NODE)),
+        node_j=node.energy if node else unknown("J", _no(account, Scope.NODE)),
+        node_idle_j=node.idle_energy if node else unknown("J", _no(account, Scope.NODE)),
         prefill_j_tok=account.prefill_j_tok,
         decode_j_tok=account.decode_j_tok,
         request_j=account.request_j,
@@ -54,7 +55,7 @@ def energy(account: Account, view: SiteFigures, correct: Figure) -> doc.Energy:
         cost_currency_tok=view.cost_currency_tok,
         water_l_tok=view.water_l_tok,
         attribution=attribution(account),
-        cpu_j_tok=cpu.j_tok if cpu else unknown("J/tok", _no(Scope.CPU)),
+        cpu_j_tok=cpu.j_tok if cpu else unknown("J/tok", _no(account, Scope.CPU)),
         reasons=tuple(dict.fromkeys(f.text for f in findings))[:TOLD_REASONS],
     )
 
@@ -78,8 +79,10 @@ def _scope(account: Account, scope: Scope) -> ScopeAccount | None:
     return found if found is not None and found.composition.channels else None
 
 
-def _no(scope: Scope) -> str:
-    return f"nothing metered the {scope}"
+def _no(account: Account, scope: Scope) -> str:
+    """Why ``scope`` has no joules: nothing metered it, or there are no tokens that they could be of."""
+    untold = next((f.text for f in account.findings if f.code is Reason.NO_TOKENS and f.subject == "totals"), None)
+    return untold or f"nothing metered the {scope}"
 
 
 def correct_answer_j(main: ScopeAccount | None, tokens_per_correct: Figure) -> Figure:
@@ -122,10 +125,10 @@ def power(record: RunRecord, account: Account, view: SiteFigures) -> doc.Power:
     """Mean power by scope, the idle baseline, limit and throttling of the devices."""
     node, device = (_scope(account, s) for s in (Scope.NODE, Scope.DEVICE))
     return doc.Power(
-        device_w=device.power if device else unknown("W", _no(Scope.DEVICE)),
-        node_w=node.power if node else unknown("W", _no(Scope.NODE)),
+        device_w=device.power if device else unknown("W", _no(account, Scope.DEVICE)),
+        node_w=node.power if node else unknown("W", _no(account, Scope.NODE)),
         site_w=_beside_reference(view.site_w, view, "site_w"),
-        node_idle_w=node.idle_power if node else unknown("W", _no(Scope.NODE)),
+        node_idle_w=node.idle_power if node else unknown("W", _no(account, Scope.NODE)),
         device_limit_w=_limit(record),
         throttled_ratio=_throttled(record, account),
     )

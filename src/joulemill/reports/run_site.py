@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from joulemill.catalog.site_dialect import as_kept
 from joulemill.catalog.sites import carbon_source, parse_site
+from joulemill.errors import InputError
 from joulemill.ledger.account import Account
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.grid import GridPoint, time_weighted
@@ -26,11 +28,18 @@ def run_site(record: RunRecord, counted: Account) -> Site | None:
     told = record.manifest.get("site")
     if not told:
         return None
-    site = parse_site(dict(told), where="site of the run")
+    site = _kept_site(told)
     if carbon_source(dict(told)) is None:
         return site
     asked = next((e for e in reversed(record.events) if e.get("kind") == EVENT), None)
     return _with_grid(site, asked, wall_window(record, counted))
+
+
+def _kept_site(told: Mapping[str, Any]) -> Site:
+    try:
+        return parse_site(as_kept(told), where="site of the run")
+    except InputError as error:  # an older version let through what cannot be
+        raise InputError(f"{error}; state the site anew: joulemill report RUN --site FILE") from None
 
 
 def wall_window(record: RunRecord, counted: Account) -> tuple[float, float] | None:

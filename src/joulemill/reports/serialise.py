@@ -48,7 +48,10 @@ def from_json(text: str) -> Report:
     if version is None:
         raise InputError("not a report: schema version None; give the JSON that `joulemill report RUN --json` prints")
     if not isinstance(version, str) or version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-        raise InputError(f"report schema version {version!r} is not readable here; this is version {SCHEMA_VERSION}")
+        own = " (the run.json of a run? Give its folder)" if isinstance(raw, dict) and "options" in raw else ""
+        raise InputError(
+            f"report schema version {version!r} is not readable here; this is version {SCHEMA_VERSION}{own}"
+        )
     try:
         return TypeAdapter(Report).validate_python(_revived(raw))
     except RecursionError:

@@ -6,10 +6,11 @@ A fact is {parameter, value, unit, basis, source, note}; an unknown one has valu
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from joulemill.catalog.devices import device_facts, find_device
+from joulemill.catalog.devices import device_aliases, device_facts, device_names, find_device
 from joulemill.catalog.models import ModelEntry
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.sites import JOULE_PER_KWH, SECOND_PER_HOUR, load_site, reference_pues
@@ -20,8 +21,11 @@ from joulemill.physics.device import Device, balance_flop_byte
 from joulemill.physics.node import Node, share_power
 from joulemill.physics.site import Site, it_limit_figure
 from joulemill.reports.architecture_view import doubt
+from joulemill.units import parse_quantity
 
 Document = dict[str, Any]
+#: Of one device in the list of all.
+MOST_ALIASES = 3
 
 
 def _fact(parameter: str, value: Any, unit: str, basis: str | None, source: str, note: str = "") -> dict[str, Any]:
@@ -57,7 +61,48 @@ def device_document(name: str) -> Document:
         "name": device.name,
         "label": f"{device.label} ({device.vendor}, {device.kind})",
         "facts": facts,
+        "aliases": [] if own else list(device_aliases(device.name)),
+        "notes": [] if own else [f"also read as: {', '.join(device_aliases(device.name))} (the catalogue's own list)"],
     }
+
+
+def device_rows() -> list[dict[str, Any]]:
+    """Every device of the catalogue in a row: its name, kind, memory and power limit with source, and its aliases."""
+    return [_device_row(name) for name in device_names()]
+
+
+def _device_row(name: str) -> dict[str, Any]:
+    kept = {f.parameter: f for f in device_facts(name)}
+    row: dict[str, Any] = {"name": name, "kind": find_device(name).kind}
+    for parameter in ("memory", "tdp"):
+        f = kept.get(parameter)
+        row[parameter] = (
+            _fact(parameter, None, "W", None, "", "not published or not found")
+            if f is None
+            else _fact(parameter, float(f.value), f.unit, f.basis, f.source, f.note)
+        )
+    return {**row, "aliases": list(device_aliases(name))}
+
+
+def devices_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """``device_rows`` as aligned columns, the name first."""
+    told = [("name", "kind", "memory", "TDP", "also read as")]
+    told += [
+        (r["name"], r["kind"], _gib(r["memory"]), _amount(r["tdp"]), ", ".join(r["aliases"][:MOST_ALIASES]))
+        for r in rows
+    ]
+    widths = [max(len(row[i]) for row in told) for i in range(4)]
+    lines = [f"{n:<{widths[0]}}  {k:<{widths[1]}}  {m:>{widths[2]}}  {p:>{widths[3]}}  {a}" for n, k, m, p, a in told]
+    lines += ["", "Sources and all other facts: joulemill show device NAME"]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _gib(fact: Mapping[str, Any]) -> str:
+    return f"{parse_quantity(_amount(fact), 'B') / 2**30:.3g} GiB"
+
+
+def _amount(fact: Mapping[str, Any]) -> str:
+    return "unknown" if fact["value"] is None else f"{fact['value']:g} {fact['unit']}"
 
 
 def _own_facts(device: Device, path: str) -> list[dict[str, Any]]:

@@ -66,7 +66,6 @@ def validate_table(path: Path, models: Path | None = None, tell: Callable[[str],
 
     InputError where the table cannot be read.
     """
-    tell(f"reading {path} …")
     table = read_table(path, resolver(models))
     tell(f"predicting {len(table.rows):,} rows …")
     values, widths = predict_rows(table.rows)

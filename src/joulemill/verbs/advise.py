@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.monitor.advising import advice
     from joulemill.monitor.attribution import rates
     from joulemill.monitor.config import load_config
-    from joulemill.monitor.history_read import Reader
+    from joulemill.monitor.history_read import reading
 
     if not 0 < args.days < math.inf:
         raise InputError(f"--days {args.days:g}: it must be a number of days, more than 0")
@@ -49,15 +49,13 @@ def run(args: argparse.Namespace) -> int:
     sites = {
         s.site: rates(s.pue_ratio, s.carbon_g_kwh, s.price_kwh, s.currency) for s in (config.sites() if config else ())
     }
-    reader, now_s = Reader(args.store), time.time()
-    try:
+    now_s = time.time()
+    with reading(args.store) as reader:
         found, why = advice(
             reader, (now_s - args.days * 86_400, now_s + 3600), sites, config.site if config else (),
             reload_s=parse_quantity(args.reload_time, "s", name="--reload-time"),
             fill_ratio=_share(args.fill, "--fill"), flexible_ratio=_share(args.flexible, "--flexible"),
         )  # fmt: skip
-    finally:
-        reader.close()
     if args.json:
         print_json({"advice": [asdict(a) for a in found], "reason": why})
         return 0
@@ -99,7 +97,9 @@ def _span(seconds: float) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three digits without an exponent."""
+    """Three digits without an exponent; of large values the rest is zeros: no saving is known more exactly."""
+    if abs(value) >= 1000:
+        return f"{float(f'{value:.3g}'):,.0f}"
     places = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:,.{places}f}" if abs(value) >= 0.001 or value == 0 else f"{value:.2g}"
 

@@ -231,7 +231,7 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         cache_prompt=False if args.no_prompt_cache else None,
         draft_gguf=args.draft_gguf,
         concurrency=args.concurrency,
-        rate_req_s=None if args.rate is None else parse_quantity(args.rate, "", name="--rate"),
+        rate_req_s=None if args.rate is None else parse_quantity(args.rate, "req/s", name="--rate"),
         burstiness=_burstiness(args.burstiness),
         trace=args.trace,
         duration_s=_seconds(args.duration, "--duration"),

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from joulemill.errors import MachineError
+from joulemill.errors import InputError, MachineError
 from joulemill.streams import print_json
 
 
@@ -24,6 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
+def _refuse(args: argparse.Namespace) -> None:
+    """What is wrong before any run is read."""
+    from joulemill.verbs.predict import MOST_DEVICES
+
+    if not 1 <= args.devices <= MOST_DEVICES:
+        raise InputError(f"--devices {args.devices}: it must lie between 1 and {MOST_DEVICES:,}")
+    places = [p.resolve() for p in args.runs]
+    twice = next((p for p, place in zip(args.runs, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice} is given twice: a run counts once; give several runs, or this one alone")
+    if args.out.is_dir():
+        raise InputError(f"--out {args.out} is a folder; name a file")
+
+
 def run(args: argparse.Namespace) -> int:
     """Fit, write the file, print what moved."""
     from dataclasses import asdict
@@ -32,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.reports.calibration_file import save_calibration
     from joulemill.reports.calibration_match import refuse_other_runs
 
+    _refuse(args)
     if not args.force:
         refuse_other_runs(args.runs, args.model, args.device, args.devices)
     found = calibrate_runs(args.runs, args.model, args.device, args.devices, args.precision)

@@ -107,19 +107,16 @@ def table(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str
     """The rows, each day's ``total`` row what was metered; and what is not billed since its joules were refused."""
     from joulemill.monitor.attribution import Rates, attributed, rates
     from joulemill.monitor.config import load_config
-    from joulemill.monitor.history_read import Reader
+    from joulemill.monitor.history_read import reading
     from joulemill.monitor.spending import label_names, refusals, spent
 
     if not 0 < args.days < math.inf:
         raise InputError(f"--days {args.days:g}: it must be a number of days, more than 0")
-    reader = Reader(args.store)
-    try:
+    with reading(args.store) as reader:
         now_s = time.time()
         span_s = (now_s - args.days * 86_400, now_s + 3600)
         _check_key(args.by, label_names(reader), any_target=bool(reader.targets()))
         found, missing = spent(reader, *span_s), refusals(reader, *span_s)
-    finally:
-        reader.close()
     sites = load_config(args.config).sites() if args.config else ()
     at: dict[str, Rates] = {s.site: rates(s.pue_ratio, s.carbon_g_kwh, s.price_kwh, s.currency) for s in sites}
     currencies = {s.currency for s in sites if s.currency}

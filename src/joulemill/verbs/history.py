@@ -33,20 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read and print or write."""
-    from joulemill.monitor.history_read import Reader
+    from joulemill.monitor.history_read import reading
 
     if args.table and args.parquet is None:
         raise InputError("--table names what --parquet DIR writes; add --parquet DIR, or ask with --sql")
-    reader = Reader(args.store)
-    try:
+    with reading(args.store) as reader:
         if args.parquet is not None:
             _export(reader, args.parquet, args.table, args.json)
         elif args.sql is not None:
             _ask(reader, args.sql, args.json)
         else:
             _overview(reader, args.json)
-    finally:
-        reader.close()
     return 0
 
 

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, write the run folder, print the report."""
     from joulemill.bench.folder import free_folder, write_run
+    from joulemill.bench.preflight import check_page
     from joulemill.catalog.stated_device import stated_device
     from joulemill.imports.opening import import_files
     from joulemill.imports.recording import Choice
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.reports.serialise import plain
     from joulemill.verbs.report import print_terminal, write_page
 
+    check_page(args.html)
     told: dict[str, Any] = {}
     if args.model:
         told["model"] = {"name": args.model}

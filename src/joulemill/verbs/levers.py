@@ -14,6 +14,8 @@ from joulemill.verbs.levers_measure import measure_arguments, run_measure
 if TYPE_CHECKING:
     from joulemill.decisions.lever_case import Settings
 
+#: Tokens drafted a round; more are never accepted in a row.
+MOST_DRAFTED = 64
 #: Shares that levers are set to: option → (field of Settings, what it is).
 SHARES = {
     "acceptance": ("acceptance_ratio", "share of drafted tokens that are accepted (default 0.7)"),
@@ -59,14 +61,18 @@ def run(args: argparse.Namespace) -> int:
 
     if args.measure:
         return run_measure(args)
+    from joulemill.bench.preflight import check_page
     from joulemill.physics.batch import MemoryShort
     from joulemill.reports.levers_page import page
     from joulemill.reports.levers_question import levers_answer, question_of_run
     from joulemill.reports.levers_view import document, text
     from joulemill.verbs.predict import question_of, tell_does_not_fit
 
+    if args.html and args.html.is_dir():
+        raise InputError(f"--html {args.html} is a folder; name a file")
     if args.run is None and not (args.model and args.device):
         raise InputError("say what to study: a RUN folder, --model and --device, or --measure")
+    check_page(args.html)
     question, report = question_of(args), None
     if args.run is not None:
         question, report = question_of_run(args.run, question)
@@ -99,8 +105,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         if not 0.0 < share < 1.0:
             raise InputError(f"--{option} is {share:g}; it must lie between 0 and 1")
         given[field] = share
-    if args.drafted < 1:
-        raise InputError(f"--drafted is {args.drafted}; it must be at least 1")
+    if not 1 <= args.drafted <= MOST_DRAFTED:
+        raise InputError(f"--drafted is {args.drafted}; it must be at least 1 and at most {MOST_DRAFTED}")
     return Settings(draft_count=args.drafted, **given)  # type: ignore[arg-type]
 
 
@@ -108,6 +114,8 @@ def _beyond(text: str) -> frozenset[str]:
     from joulemill.decisions.levers import BEYOND_TUNING
 
     asked = frozenset(w.strip() for w in text.split(",") if w.strip())
+    if text and not asked:
+        raise InputError(f"--beyond {text}: names nothing; use {', '.join(sorted(BEYOND_TUNING))}")
     unknown = asked - BEYOND_TUNING
     if unknown:
         raise InputError(f"--beyond: {sorted(unknown)[0]!r} is not known; use {', '.join(sorted(BEYOND_TUNING))}")

@@ -31,6 +31,8 @@ LEAST_STORE_BYTE = 1e6
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
+    from joulemill.verbs import monitor_config
+
     parser.description = (
         "Watch model servers and their meters: metrics pages are scraped, joules and tokens accounted by interval; "
         "what is not observed is a gap. With --listen it shows a page and /metrics, with --store it keeps a history. "
@@ -55,12 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--for", dest="duration", metavar="TIME", help="end after this time, e.g. 60s (default: never)")
     parser.add_argument("--once", action="store_true", help="end when each target was scraped twice, and show it")
     parser.add_argument("--json", action="store_true", help="print what is known at the end as JSON on stdout")
+    monitor_config.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Watch until told to end."""
     from joulemill.monitor.config import load_config
+    from joulemill.verbs import monitor_config
 
+    if monitor_config.asked(args):
+        return monitor_config.run(args)
     if args.demo and args.config is None:
         from joulemill.verbs import monitor_demo
 

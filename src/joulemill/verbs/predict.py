@@ -128,12 +128,13 @@ def question_of(args: argparse.Namespace) -> Question:
         raise InputError("--fit-slo needs a target: --ttft, --tpot, or both")
     _refuse_lists(args)
     _refuse_counts(args)
+    _refuse_batch(args)
     return Question(
         args.model, args.device, args.devices, args.tp, args.ep, args.dp, args.precision, args.kv_dtype, args.engine,
-        number(args, "input") or 0.0, number(args, "output") or 0.0,
+        number(args, "input", "tok") or 0.0, number(args, "output", "tok") or 0.0,
         parse_ratio(args.output_spread, name="--output-spread", most=MOST_SPREAD_RATIO, plain=MOST_SPREAD_RATIO),
         parse_ratio(args.cached, name="--cached", most=MOST_CACHED_RATIO),
-        whole(args, "batch"), whole(args, "max_batch"), number(args, "rate"), number(args, "ttft", "s"),
+        whole(args, "batch"), whole(args, "max_batch"), number(args, "rate", "req/s"), number(args, "ttft", "s"),
         number(args, "tpot", "s"), number(args, "power_cap", "W"), site=args.site, calibration=args.calibration,
         approximate=args.approximate,
     )  # fmt: skip
@@ -166,6 +167,12 @@ def _refuse_lists(args: argparse.Namespace) -> None:
                 f"--{name} {stated}: one value a call, e.g. --{name} {first}; for several, loop: "
                 f"for x in {stated.replace(',', ' ')}; do joulemill {args.verb} … --{name} $x --json; done"
             )
+
+
+def _refuse_batch(args: argparse.Namespace) -> None:
+    batch, most = whole(args, "batch"), whole(args, "max_batch")
+    if batch is not None and most is not None and batch > most:
+        raise InputError(f"--batch {args.batch} is above --max-batch {args.max_batch}; give one of them")
 
 
 def _refuse_counts(args: argparse.Namespace) -> None:

@@ -10,8 +10,18 @@ from joulemill.streams import print_json, print_text
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
+    parser.description = (
+        "Prints what Joulemill knows of a device, a model or a site: every fact with unit, basis and source. Without a "
+        "name it lists the devices (with memory and TDP) or the models of the catalog."
+    )
+    parser.epilog = "examples: show device · show device h100 · show model Qwen/Qwen3-8B · show site site.toml"
     parser.add_argument("kind", choices=("device", "model", "site"), help="what to show")
-    parser.add_argument("name", nargs="?", help="a name, a Hub id, or a file; nothing lists the names")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="a device or model by any name of it, a Hub id, a file (.toml, config.json, .gguf), or a site file",
+    )
     parser.add_argument(
         "--approximate", action="store_true", help="show a model file that is not understood, read as a plain decoder"
     )
@@ -22,18 +32,26 @@ def run(args: argparse.Namespace) -> int:
     """Print the facts of one thing, or the names of all."""
     from joulemill.reports import show
 
-    if not args.name:
-        names = _names(args.kind)
-        if args.json:
-            print_json({"kind": args.kind, "names": names})
-        else:
-            print_text("\n".join(names))
-        return 0
+    if args.name is None:
+        return _list(args)
     document = _document(args)
     if args.json:
         print_json(document)
     else:
         sys.stdout.write(show.as_text(document) + "\n")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    """All names; of devices with their memory and power limit."""
+    from joulemill.reports import show
+
+    names = _names(args.kind)
+    rows = show.device_rows() if args.kind == "device" else None
+    if args.json:
+        print_json({"kind": args.kind, "names": names} | ({"devices": rows} if rows else {}))
+    else:
+        print_text(show.devices_text(rows) if rows else "\n".join(names))
     return 0
 
 

@@ -73,8 +73,16 @@ function alertList() {
   list.replaceChildren(...[...alike.values()].map((same) => {
     const names = same.slice(0, 4).map((a) => a.subject).join(", ");
     const more = same.length > 4 ? ` and ${same.length - 4} more` : "";
-    return element("li", "", `${names}${more}: ${same[0].text}${same.length > 1 && same[0].kind === "idle" ? " (the first)" : ""}`);
+    const since = Math.min(...same.map((a) => a.since_s ?? Infinity));
+    const when = Number.isFinite(since) ? `, ${same.length > 1 ? "the first " : ""}since ${moment(since)} (${span(Math.max(now.at_s - since, 0))})` : "";
+    return element("li", "", `${names}${more}: ${same[0].text}${same.length > 1 && same[0].kind === "idle" ? " (the first)" : ""}${when}`);
   }));
+}
+
+// A moment as its hour, with the day where that is another one.
+function moment(s) {
+  const at = new Date(s * 1000), time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return at.toDateString() === new Date(now.at_s * 1000).toDateString() ? time : `${at.toLocaleDateString()} ${time}`;
 }
 
 function target() {
@@ -117,7 +125,8 @@ async function levers(t) {
   const key = `${t.name} ${t.binding}`;
   if (key === leversOf) return;
   leversOf = key;
-  $("levers-note").textContent = "…";
+  $("levers-note").textContent = `Working it out for ${t.name} …`;
+  $("levers").replaceChildren();
   let found = { levers: [], reason: "could not be asked" };
   try {
     const answer = await fetch(`/api/levers?target=${encodeURIComponent(t.name)}`);
@@ -168,6 +177,22 @@ function joules() {
   if (!rows.length) return $("joules").replaceChildren(element("p", "quiet", "No target is metered: give it meters in the configuration."));
   bars($("joules"), rows);
   $("joules").append(element("p", "quiet small wide", "Watts by model; the brown part is targets without a running request."));
+}
+
+// Sums of the targets that share a node: their shares of it add up to it once. Of parts the sum says so.
+function nodes() {
+  const all = new Map();
+  for (const t of now.targets) if (t.node) all.set(t.node, [...(all.get(t.node) || []), t]);
+  $("nodescard").hidden = ![...all.values()].some((its) => its.length > 1);
+  if ($("nodescard").hidden) return;
+  const rows = [...all].map(([name, its]) => {
+    const known = its.map(energyOf).filter((e) => e), w = sum(known.map((e) => e.w)), per = ratio(its);
+    const scopes = [...new Set(known.map((e) => e.scope))].join(" + ");
+    const text = known.length ? `${quantity(w, "W")} ${scopes} · ${quantity(per.j_tok, "J/tok")} · ${weakest(known.map((e) => e.basis))}` : "not metered";
+    return { name, value: w, parts: [["", w]], text: `${text} · ${known.length} of ${its.length} targets`, click: () => search(name) };
+  });
+  bars($("nodes"), rows.sort((a, b) => b.value - a.value).slice(0, 12));
+  if (rows.length > 12) $("nodes").append(element("p", "quiet small wide", `The first 12 of ${rows.length} nodes.`));
 }
 
 function binds() {
@@ -226,7 +251,7 @@ function shown() {
 
 function draw() {
   if (!now) return;
-  tiles(); alertList(); barrel(); joules(); binds(); sites();
+  tiles(); alertList(); barrel(); joules(); nodes(); binds(); sites();
   table.show(now.targets, chosen || target()?.name);
   shown();
   lines.live(now);

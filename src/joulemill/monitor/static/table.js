@@ -52,11 +52,12 @@ export class Table {
   }
 
   arrange() {
-    const text = (t) => `${t.name} ${t.model} ${t.site} ${t.device || ""} ${t.up ? words(t.binding) || "not known" : "down"} ${Object.values(t.labels).join(" ")}`.toLowerCase();
+    const text = (t) => `${t.name} ${t.model} ${t.site} ${t.node || ""} ${t.device || ""} ${t.up ? words(t.binding) || "not known" : "down"} ${Object.values(t.labels).join(" ")}`.toLowerCase();
     this.seen = this.words.length ? this.all.filter((t) => { const s = text(t); return this.words.every((w) => s.includes(w)); }) : [...this.all];
     const key = COLUMNS[this.sort].key, sign = this.down ? -1 : 1;
     const keyed = this.seen.map((t) => [key(t), t]);
     keyed.sort(([a, s], [b, t]) => {
+      if (s.up !== t.up) return s.up ? 1 : -1; // whatever the order, those that are down come first
       if (a === null || b === null) return (a === null) - (b === null) || (s.name < t.name ? -1 : 1); // unknown comes last
       return a < b ? -sign : a > b ? sign : s.name < t.name ? -1 : 1;
     });
