@@ -134,6 +134,8 @@ def _get(url: str, headers: Mapping[str, str]) -> Part:
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as answer:
             data = answer.read(MOST_BYTES + 1)
+            if answer.length and len(data) <= MOST_BYTES:  # what was promised and did not come
+                raise http.client.IncompleteRead(b"", answer.length)
     except urllib.error.HTTPError as fault:
         raise _refused(told, fault, headers) from None
     except http.client.HTTPException as fault:  # its text may repeat a token
