@@ -138,7 +138,7 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path, data: bytes, word
 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "none.gguf", tmp_path):
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match=r"cannot be read|no regular file"):
             read_gguf(path)
 
 

@@ -26,6 +26,7 @@ from joulemill.grid import replies
 from joulemill.grid.sources import fetch
 from joulemill.imports.part import Part
 from joulemill.physics.grid import time_weighted
+from tests.meters.test_http import raw_server
 
 #: 2026-11-24T02:10:00Z to 02:40:00Z, and a present two hours later.
 START, END, NOW = 1795486200.0, 1795488000.0, 1795495200.0
@@ -189,6 +190,22 @@ def test_a_password_that_is_sent_back_is_not_told(service: Service) -> None:
     with pytest.raises(InputError, match="credentials are refused") as told:
         ask(CarbonSource("watttime", "DE", url=service.url), WATTTIME_USER="user-name", WATTTIME_PASSWORD="pass-word")
     assert "pass-word" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:hunter22@h", "https://h:x", "https://h:99999999", "https://h\r\nX: y", "https://[::1"]
+)
+def test_an_address_that_is_not_plain_is_refused_and_its_password_not_repeated(url: str) -> None:
+    with pytest.raises(InputError, match="plain address") as told:
+        ask(CarbonSource("uk", url=url))
+    assert "hunter22" not in str(told.value)
+
+
+@pytest.mark.parametrize("said", [b"s3cret-token\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", b""])
+def test_what_is_not_http_is_the_services_failure(said: bytes) -> None:
+    with raw_server(lambda send: send(said)) as url, pytest.raises(ServerError) as told:
+        ask(CarbonSource("uk", url=url.removesuffix("/metrics")))
+    assert "s3cret" not in str(told.value)
 
 
 def test_nobody_there_and_a_token_in_the_clear() -> None:

@@ -329,7 +329,8 @@ def test_whatever_reading_a_page_raises_is_that_looks_error(monkeypatch: pytest.
 
     huge = 'vllm:generation_tokens_total{a="1"} 1.7e308\nvllm:generation_tokens_total{a="2"} 1.7e308\n'
     assert "none of the names" in (asyncio.run(of(huge)).error or "")
-    assert "series" in (asyncio.run(of(HEAVY["series"])).error or "")
+    heavy = asyncio.run(of(HEAVY["series"])).error or ""
+    assert "series" in heavy or "processor time" in heavy, "whichever bound a slow machine meets first"
     for fault in (
         OverflowError("x\x1b[2J\u202e"),
         RecursionError("deep"),

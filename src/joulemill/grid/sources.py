@@ -8,6 +8,7 @@ UK                 none
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import math
 import urllib.error
@@ -15,7 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from joulemill.catalog.sites import CarbonSource
 from joulemill.errors import InputError, ServerError
@@ -125,7 +126,7 @@ def _uk(source: CarbonSource, times: tuple[float, float, float], _: Mapping[str,
 
 def _get(url: str, headers: Mapping[str, str]) -> Part:
     """The JSON at ``url``. Its query is not told in errors, and a token only leaves over HTTPS or to this machine."""
-    split = urlsplit(url)
+    split = _plain(url)
     told = f"{split.scheme}://{split.netloc}{split.path}"
     if split.scheme != "https" and split.hostname not in _LOCAL:
         raise InputError(f"{told}: the carbon url must be https")
@@ -133,8 +134,12 @@ def _get(url: str, headers: Mapping[str, str]) -> Part:
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as answer:
             data = answer.read(MOST_BYTES + 1)
+            if answer.length and len(data) <= MOST_BYTES:  # what was promised and did not come
+                raise http.client.IncompleteRead(b"", answer.length)
     except urllib.error.HTTPError as fault:
         raise _refused(told, fault, headers) from None
+    except http.client.HTTPException as fault:  # its text may repeat a token
+        raise ServerError(f"{told}: the answer is not HTTP, or cut off ({type(fault).__name__})") from None
     except (OSError, ValueError) as fault:
         raise ServerError(f"{told}: cannot be reached ({clean(str(getattr(fault, 'reason', fault)))})") from None
     if len(data) > MOST_BYTES:
@@ -143,6 +148,20 @@ def _get(url: str, headers: Mapping[str, str]) -> Part:
         return parse_document(told, data).root
     except InputError as fault:
         raise ServerError(str(fault)) from None
+
+
+def _plain(url: str) -> SplitResult:
+    """The parts of ``url``. Raises InputError where it is no plain address; a password in it is not repeated."""
+    try:
+        split = urlsplit(url)
+        plain = "@" not in split.netloc and url.isprintable() and (split.port or 0) >= 0
+    except ValueError:
+        plain = False
+    if not plain:
+        raise InputError(
+            "the site's carbon url must be a plain address such as https://host, without a user or password"
+        )
+    return split
 
 
 def _refused(told: str, fault: urllib.error.HTTPError, headers: Mapping[str, str]) -> InputError | ServerError:

@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.models is not None and not args.models.is_dir():
         raise InputError(f"--models {args.models} is not a folder")
+    if not args.file.exists():
+        raise InputError(f"{args.file}: no such file; name a CSV file")
     if args.file.is_dir():
         raise InputError(f"{args.file} is a folder; name a CSV file")
     found = validate_table(args.file, args.models, _tell)
