@@ -242,3 +242,9 @@ def test_the_public_inferencex_result_is_joined_by_time(tmp_path: Path) -> None:
 
     figure = load_report(tmp_path / "run").energy.device_j_tok
     assert figure.value == pytest.approx(0.793, rel=0.01)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "utf-32"])
+def test_results_in_another_encoding_are_read(encoding: str) -> None:
+    document = parse_document("result.json", json.dumps(vllm()).encode(encoding))
+    assert parse_documents([document], Choice()).model["name"] == "openai/gpt-oss-120b"

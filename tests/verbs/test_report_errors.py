@@ -30,7 +30,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (["report", "empty.json"], "empty.json: is empty"),
         (["report", "bad.json"], "bad.json: not a report"),
-        (["report", "other.json"], "other.json: not a report: schema version None"),
+        (["report", "other.json"], "other.json: not a report (it has no schema_version)"),
         (["report", "list.json"], "list.json: not a report"),
         (["report", "null.json"], "null.json: not a report"),
         (["report", "nowhere"], "nowhere: no such run"),

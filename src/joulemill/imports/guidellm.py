@@ -42,7 +42,8 @@ def parse(document: Document, choice: Choice) -> Recording:
     root = document.root
     version = root.at("metadata", "version").count()
     if version != REPORT_VERSION:
-        raise InputError(f"{document.name}: GuideLLM report version {version}; version {REPORT_VERSION} can be read")
+        older = "of GuideLLM before 0.4" if version is None else f"version {version}"
+        raise InputError(f"{document.name}: a report {older}; version {REPORT_VERSION} can be read: run it again")
     run = _chosen(document.name, list(root["benchmarks"].each()), choice)
     origin, options = _origin(run), _options(run)
     # Without a rate a request is due when a slot is free; its ``targeted_start`` is then the start of the loop.

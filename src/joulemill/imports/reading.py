@@ -58,9 +58,9 @@ def parse_document(name: str, data: bytes) -> Document:
     """The content of a file called ``name``. Raises InputError where it is neither JSON, JSON Lines nor CSV."""
     digest = hashlib.sha256(data).hexdigest()
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")  # PowerShell's redirect writes UTF-16
     except UnicodeDecodeError as fault:
-        raise InputError(f"{name}: is not UTF-8 text ({fault.reason} at byte {fault.start})") from None
+        raise InputError(f"{name}: is no text in UTF-8, UTF-16 or UTF-32 ({fault.reason} at {fault.start})") from None
     begin = text.lstrip()[:1]
     if not begin:
         raise InputError(f"{name}: is empty")

@@ -251,9 +251,11 @@ def vars_of(value: Any) -> dict[str, Any]:
 
 def short_document_of(question: Question, fault: MemoryShort) -> dict[str, Any]:
     """The JSON document of a deployment that does not fit: no rate, no joules, and by how much it is short."""
+    asked = _asked(question)[0]
     return {
         "schema_version": "1.0", "meets": False, "short_by": short_document(fault),
-        "deployment": question.document(), "rate_tok_s": _plain(unknown("tok/s", str(fault))),
+        "deployment": question.document(), "architecture": architecture_document(asked.architecture, asked.precision),
+        "rate_tok_s": _plain(unknown("tok/s", str(fault))),
     }  # fmt: skip
 
 

@@ -46,7 +46,9 @@ def from_json(text: str) -> Report:
         raise InputError(f"not a report: {fault}; give the JSON that `joulemill report RUN --json` prints") from fault
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version is None:
-        raise InputError("not a report: schema version None; give the JSON that `joulemill report RUN --json` prints")
+        raise InputError(
+            "not a report (it has no schema_version); give the JSON that `joulemill report RUN --json` prints"
+        )
     if not isinstance(version, str) or version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
         own = " (the run.json of a run? Give its folder)" if isinstance(raw, dict) and "options" in raw else ""
         raise InputError(
