@@ -177,7 +177,7 @@ def test_a_probe_of_a_server_on_this_machines_board(number: signal.Signals | Non
                 process.send_signal(number)
             out, err = process.communicate(timeout=90)
     assert limits(state) == NORMAL
-    assert process.returncode == (0 if number is None else 2), err
+    assert process.returncode == (0 if number is None else 130), err
     assert "power limit 700 W to 490 W for one run at a time" in err
     found = json.loads(out)
     assert [p["label"] for p in found["points"]] == ["base", "load 2 to 4", "power limit 700 W to 490 W"]
