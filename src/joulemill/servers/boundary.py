@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,9 +31,21 @@ MOST_REASON_CHARS = 300
 
 def reason_of(fault: BaseException) -> str:
     """``fault`` as one bounded line without control characters."""
-    text = f"{fault}" if isinstance(fault, JoulemillError) else f"{type(fault).__name__}: {fault}"
+    text = _words(fault)
     shown = "".join(c if c.isprintable() else " " for c in text[: 4 * MOST_REASON_CHARS])
     return " ".join(shown.split())[:MOST_REASON_CHARS].encode("utf-8", "replace").decode()
+
+
+def _words(fault: BaseException) -> str:
+    """What happened, in words; the type's name where the exception has none that a reader knows."""
+    if isinstance(fault, aiohttp.ClientConnectorError):
+        number = fault.os_error.errno
+        why = os.strerror(number).lower() if number and number > 0 else str(fault.os_error)
+        return f"cannot connect to {fault.host}:{fault.port} ({why})"
+    if isinstance(fault, aiohttp.ServerDisconnectedError):
+        return "the server closed the connection before it had answered"
+    plain = isinstance(fault, (JoulemillError, ValueError)) and str(fault)
+    return str(fault) if plain else f"{type(fault).__name__}: {fault}"
 
 
 async def from_source(
