@@ -195,3 +195,20 @@ def test_a_gain_error_does_not_make_energy_above_idle_negative() -> None:
     assert above.value is not None and above.low is not None and above.high is not None
     assert 0 < above.low < 0.4 * above.value
     assert above.high == pytest.approx(1.7 * above.value, rel=0.05)
+
+
+def test_chunks_that_no_usage_counts_make_no_rate_of_zero() -> None:
+    """Every request was cut off before its usage: tokens came, and how many is unknown."""
+    run = steady_run()
+    cut = tuple(
+        replace(
+            r,
+            outcome=Outcome.CANCELLED,
+            output_tok=None,
+            chunk_mono_s=tuple(np.linspace(r.first_token_mono_s or 0.0, r.end_mono_s or 0.0, 5)),
+        )
+        for r in run.requests
+    )
+    a = account(replace(run, requests=cut, server=()))
+    assert not a.output_rate.known and "without usage" in (a.output_rate.reason or "")
+    assert not a.good_rate.known

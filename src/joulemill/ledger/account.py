@@ -137,8 +137,8 @@ def account(
         tokens=count,
         latency=latency(within, targets),
         load_latency=whole,
-        output_rate=_rate(output, edges, "tok/s"),
-        good_rate=_rate(good, edges, "tok/s"),
+        output_rate=_rate(output, edges, count.uncounted_chunk_count),
+        good_rate=_rate(good, edges, count.uncounted_chunk_count),
         request_rate=Figure(len(ended) / window.duration_s, "req/s", Basis.MEASURED),
         good_j_tok=_per_good_token(scopes, main, good, doubt),
         request_j=_per_request(scopes, main, ended, edges, Doubt(0.0, foreign_ratio)),
@@ -241,12 +241,16 @@ def _ended_well(r: RequestRecord, window: Window) -> bool:
     return r.outcome is Outcome.OK and r.end_mono_s is not None and window.start_s <= r.end_mono_s < window.end_s
 
 
-def _rate(tokens: Floats, edges: Floats, unit: str) -> Figure:
+def _rate(tokens: Floats, edges: Floats, uncounted_chunk_count: int) -> Figure:
+    """Tokens a second; unknown where chunks came and none of their tokens was counted, for that is no rate of 0."""
+    if uncounted_chunk_count and not tokens.sum() > 0.0:
+        told = f"no request of the window was counted, and {uncounted_chunk_count} chunks came of others without usage"
+        return unknown("tok/s", told)
     found = ratio_interval(tokens, np.diff(edges))
     if found is None:
-        return unknown(unit, "no time in the window")
+        return unknown("tok/s", "no time in the window")
     low = None if found.low is None else max(found.low, 0.0)
-    return Figure(found.value, unit, Basis.MEASURED, low, found.high, LEVEL)
+    return Figure(found.value, "tok/s", Basis.MEASURED, low, found.high, LEVEL)
 
 
 def _known_j(scope: ScopeAccount) -> Floats:
