@@ -25,8 +25,8 @@ def mutated(seed: bytes, chance: random.Random) -> bytes:
     """One mutation, or a few, of ``seed``."""
     data = seed
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
-        data = chance.choice(KINDS)(data, chance)
-    return data[:_LARGEST]
+        data = chance.choice(KINDS)(data, chance)[:_LARGEST]  # else copies of copies would be this process's memory
+    return data
 
 
 def _bits(data: bytes, chance: random.Random) -> bytes:
