@@ -103,8 +103,10 @@ def test_preemption_and_refusals_weigh_as_far_as_the_rate_answers_to_load() -> N
     assert any("13 sequences were preempted" in t and "0.30 % more tokens" in t for t in kv.seen_for)
     hungry = replace(base, load_elasticity=Figure(0.8, "1", Basis.MEASURED, 0.7, 0.9))
     assert diagnose(hungry).name == "kv_capacity"
-    refused = Evidence(known(50.0), closed=False, served_ratio=0.5, refused_ratio=0.4, load_elasticity=slow)
+    refused = Evidence(known(50.0), closed=False, served_ratio=0.3, refused_ratio=0.4, load_elasticity=slow)
     assert diagnose(refused).name != "kv_capacity"
+    light = replace(refused, served_ratio=0.6)
+    assert diagnose(light).name == "kv_capacity", "all that it took it served: the refused wanted room alone"
 
 
 def test_refusals_are_a_share_of_what_is_under_way_not_of_what_ends() -> None:

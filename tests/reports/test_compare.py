@@ -153,7 +153,7 @@ def test_baseline_round_trip_and_views(tmp_path: Path) -> None:
         ("[" * 100_000, "cannot be read"),
         ('{"kind": "joulemill-baseline", "schema_version": "9.0"}', "version 9.0"),
         ('{"kind": "joulemill-baseline", "schema_version": "1.0", "reports": []}', "holds no report"),
-        ('{"kind": "joulemill-baseline", "schema_version": "1.0", "reports": [{}]}', "schema version"),
+        ('{"kind": "joulemill-baseline", "schema_version": "1.0", "reports": [{}]}', "schema_version"),
         ("{}", "is no baseline"),
     ],
 )

@@ -102,7 +102,7 @@ def test_schema_describes_the_document() -> None:
     [
         ("{", "not a report"),
         ("[" * 10_000, "not a report"),
-        ("[]", "version None"),
+        ("[]", "no schema_version"),
         ('{"schema_version": "9.0"}', "version '9.0'"),
         ('{"schema_version": "1.0"}', "not a valid report"),
     ],

@@ -203,7 +203,8 @@ def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -
         kv.settle(_ramp(seen.cut_ratio, 0.02, 0.15), text)
     if seen.refused_ratio:
         text = f"{seen.refused_ratio:.0%} of requests were refused: longer than the context, or too many at once"
-        kv.settle(elastic * _ramp(seen.refused_ratio, 0.02, 0.15), text + beside)
+        weight = 1.0 if _keeps_up(seen, waits) else elastic
+        kv.settle(weight * _ramp(seen.refused_ratio, 0.02, 0.15), text + (beside if weight < 1.0 else ""))
     if waits is not None:
         kv.argue(waits * _fullness(seen) * elastic, _queue(seen))
     if not seen.closed:
@@ -215,6 +216,13 @@ def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -
         demand.argue(POSSIBLE * 2, "nobody knows whether more requests at once would give more tokens")
     else:
         demand.argue(CLEAR * 2 * answers * (1.0 - (waits or 0.0)), _elastic(seen))
+
+
+def _keeps_up(seen: Evidence, waits: float | None) -> bool:
+    """Whether the server serves all that it did not refuse: then nothing but the want of room lost those requests."""
+    if waits is not None:
+        return waits <= 0.3
+    return seen.served_ratio is not None and seen.served_ratio + (seen.refused_ratio or 0.0) >= 0.85
 
 
 def _offered(demand: _Case, seen: Evidence, waits: float | None) -> None:

@@ -362,7 +362,7 @@ def _of_totals(
 
 def _without_totals(record: RunRecord, nothing: Account) -> Account:
     """``nothing``, with why: meters were read, but the file states no tokens that their joules could be of."""
-    if record.requests or not record.readings or record.phase("load") is None:
+    if record.requests or not record.readings or not record.manifest.get("imported"):
         return nothing
     detail = "meters were read, but the file states no output tokens of the run"
     return replace(nothing, findings=(Finding(Reason.NO_TOKENS, "totals", detail, fatal=True), *nothing.findings))

@@ -291,6 +291,8 @@ def _what(error: Exception) -> str:
     if isinstance(error, http.client.IncompleteRead):
         return "the answer was cut off"
     if isinstance(error, http.client.HTTPException) and not isinstance(error, http.client.InvalidURL):
+        if type(error) is http.client.HTTPException:  # its text is Python's own: "got more than 100 headers"
+            return f"{error}, the answer is not HTTP"
         return f"{type(error).__name__}, the answer is not HTTP"
     text = "".join(c if c.isprintable() else "?" for c in str(error)[:200])
     return text if type(error) is OSError else f"{type(error).__name__} {text}"
