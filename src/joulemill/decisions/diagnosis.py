@@ -22,7 +22,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from joulemill.decisions.evidence import Evidence
+from joulemill.decisions.evidence import Evidence, keeps_up
 from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.ceilings import DECIDED_RATIO, CeilingValue
@@ -203,7 +203,7 @@ def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -
         kv.settle(_ramp(seen.cut_ratio, 0.02, 0.15), text)
     if seen.refused_ratio:
         text = f"{seen.refused_ratio:.0%} of requests were refused: longer than the context, or too many at once"
-        weight = 1.0 if _keeps_up(seen, waits) else elastic
+        weight = 1.0 if keeps_up(seen, waits) else elastic
         kv.settle(weight * _ramp(seen.refused_ratio, 0.02, 0.15), text + (beside if weight < 1.0 else ""))
     if waits is not None:
         kv.argue(waits * _fullness(seen) * elastic, _queue(seen))
@@ -216,13 +216,6 @@ def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -
         demand.argue(POSSIBLE * 2, "nobody knows whether more requests at once would give more tokens")
     else:
         demand.argue(CLEAR * 2 * answers * (1.0 - (waits or 0.0)), _elastic(seen))
-
-
-def _keeps_up(seen: Evidence, waits: float | None) -> bool:
-    """Whether the server serves all that it did not refuse: then nothing but the want of room lost those requests."""
-    if waits is not None:
-        return waits <= 0.3
-    return seen.served_ratio is not None and seen.served_ratio + (seen.refused_ratio or 0.0) >= 0.85
 
 
 def _offered(demand: _Case, seen: Evidence, waits: float | None) -> None:

@@ -305,3 +305,13 @@ def _machine(record: RunRecord, window: Window) -> dict[str, Any]:
 def _mean(numbers: Iterable[float]) -> float | None:
     known = list(numbers)
     return float(np.mean(known)) if known else None
+
+
+def keeps_up(seen: Evidence, waits: float | None) -> bool:
+    """Whether the server serves all that it did not refuse: then nothing but the want of room lost those requests.
+
+    waits   share of the time in which requests waited; None unknown
+    """
+    if waits is not None:
+        return waits <= 0.3
+    return seen.served_ratio is not None and seen.served_ratio + (seen.refused_ratio or 0.0) >= 0.85
