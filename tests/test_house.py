@@ -28,7 +28,7 @@ ALLOWED = {
     "servers": {"servers", "ledger", "catalog", "physics"},
     "bench": {"bench", "recording", "servers", "meters", "ledger", "catalog", "physics"},
     "grid": {"grid", "imports", "catalog", "physics", "ledger"},
-    "imports": {"imports", "bench", "servers", "meters", "ledger", "catalog"},
+    "imports": {"imports", "recording", "bench", "servers", "meters", "ledger", "catalog"},
     "reports": {"reports", "decisions", "ledger", "physics", "catalog", "bench", "simulation"},
     "monitor": {
         "monitor",

@@ -12,7 +12,7 @@ from typing import Any
 from joulemill.errors import InputError
 from joulemill.imports.part import Part
 from joulemill.imports.reading import Document
-from joulemill.imports.recording import Choice, Recording, Statements, checked, delivered, failed
+from joulemill.imports.recording import Choice, Recording, Statements, checked, chosen_part, delivered, failed
 from joulemill.ledger.record import Outcome, RequestRecord
 
 TOOL = "GuideLLM"
@@ -77,14 +77,7 @@ def parse(document: Document, choice: Choice) -> Recording:
 def _chosen(name: str, runs: list[Part], choice: Choice) -> Part:
     if not runs:
         raise InputError(f"{name}: holds no benchmark; did GuideLLM end before its first?")
-    if choice.part is not None:
-        if not 1 <= choice.part <= len(runs):
-            raise InputError(f"--part {choice.part}: {name} holds {len(runs)} benchmarks")
-        return runs[choice.part - 1]
-    if len(runs) > 1:
-        listed = "; ".join(f"{n}: {_load_text(_options(run))}" for n, run in enumerate(runs[:20], 1))
-        raise InputError(f"{name}: holds {len(runs)} benchmarks; choose one with --part ({listed})")
-    return runs[0]
+    return chosen_part(name, runs, choice, "benchmarks", lambda run: _load_text(_options(run)))
 
 
 def _load_text(options: dict[str, Any]) -> str:

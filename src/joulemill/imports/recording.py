@@ -7,7 +7,7 @@ since nothing here has seen how it came about.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -16,6 +16,7 @@ from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.imports.part import MAX_NUMBER, Part
 from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.recording.rows import refuse_copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +140,16 @@ def refuse_excess(requests: Sequence[RequestRecord]) -> None:
         raise InputError(f"the times of its requests are {max(spots) - min(spots):.3g} s apart: is the file damaged?")
 
 
-def refuse_copies(requests: Sequence[RequestRecord]) -> None:
-    """Raise InputError where a request stands twice: same id and same times. Counted twice, it would halve J/token."""
-    marks = [(r.id, r.scheduled_mono_s, r.dispatched_mono_s, r.end_mono_s) for r in requests]
-    copies = len(marks) - len(set(marks))
-    if copies:
-        raise InputError(
-            f"{copies} of {len(marks)} requests stand in it twice, with the same id and times: is a file appended to "
-            "itself? Remove the copies"
-        )
+def chosen_part(name: str, parts: Sequence[Part], choice: Choice, what: str, load: Callable[[Part], str]) -> Part:
+    """The one of ``parts`` (at least one) that ``--part`` names; ``what`` calls them, ``load`` says each one's load."""
+    if choice.part is not None:
+        if not 1 <= choice.part <= len(parts):
+            raise InputError(f"--part {choice.part}: {name} holds {len(parts)} {what}")
+        return parts[choice.part - 1]
+    if len(parts) > 1:
+        listed = "; ".join(f"{n}: {load(part)}" for n, part in enumerate(parts[:20], 1))
+        raise InputError(f"{name}: holds {len(parts)} {what}; choose one with --part ({listed})")
+    return parts[0]
 
 
 def delivered(output_tok: int | None) -> Outcome:
@@ -192,7 +194,7 @@ def checked(requests: Sequence[RequestRecord]) -> tuple[tuple[RequestRecord, ...
     Raises InputError for token counts and times that no run has, and for requests that stand in the file twice.
     """
     refuse_excess(requests)
-    refuse_copies(requests)
+    refuse_copies(requests, "the file")
     sound = [in_order(r) for r in requests]
     spoilt = sum(new is not old for new, old in zip(sound, requests, strict=True))
     sound.sort(key=lambda r: (r.scheduled_mono_s, r.id))

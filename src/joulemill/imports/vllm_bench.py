@@ -16,7 +16,7 @@ from itertools import accumulate
 from joulemill.errors import InputError
 from joulemill.imports.part import Part
 from joulemill.imports.reading import Document
-from joulemill.imports.recording import Choice, Recording, Statements, checked, delivered, failed
+from joulemill.imports.recording import Choice, Recording, Statements, checked, chosen_part, delivered, failed
 from joulemill.ledger.record import RequestRecord
 
 TOOL = "vLLM bench serve"
@@ -71,14 +71,7 @@ def parse(document: Document, choice: Choice) -> Recording:
 def _chosen(document: Document, choice: Choice) -> Part:
     """The result of a file; of several that were appended to one file, the one that ``--part`` names."""
     rows = [document.root] if document.form == "json" else list(document.root.each())
-    if choice.part is not None:
-        if not 1 <= choice.part <= len(rows):
-            raise InputError(f"--part {choice.part}: {document.name} holds {len(rows)} results")
-        return rows[choice.part - 1]
-    if len(rows) > 1:
-        listed = "; ".join(f"{n}: {_load_text(row)}" for n, row in enumerate(rows[:20], 1))
-        raise InputError(f"{document.name}: holds {len(rows)} results; choose one with --part ({listed})")
-    return rows[0]
+    return chosen_part(document.name, rows, choice, "results", _load_text)
 
 
 def _load_text(root: Part) -> str:
