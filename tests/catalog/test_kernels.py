@@ -20,7 +20,7 @@ OPS = Path(__file__).parents[2].parent / "shared" / "data" / "ops"
 
 
 def facts() -> list[dict[str, str]]:
-    with files("joulemill.catalog").joinpath("kernels.csv").open() as handle:
+    with files("joulemill.catalog").joinpath("data", "kernels.csv").open() as handle:
         return list(csv.DictReader(handle))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from joulemill.catalog.models import find_model, model_names
 from joulemill.errors import InputError
-from joulemill.physics.architecture import parameters_count
+from joulemill.physics.model.architecture import parameters_count
 from joulemill.physics.work import weight_held_byte
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"

@@ -11,7 +11,7 @@ import pytest
 from joulemill.catalog.sites import load_site, parse_site, reference_pues, site_file
 from joulemill.errors import InputError
 from joulemill.figure import Basis
-from joulemill.physics.site import Site
+from joulemill.physics.hardware.site import Site
 
 ROOT = Path(__file__).parents[2]
 

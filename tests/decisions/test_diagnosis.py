@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.catalog.dialect import dialect
+from joulemill.catalog.server_dialects import dialect
 from joulemill.decisions.diagnosis import CANDIDATES, diagnose
 from joulemill.decisions.evidence import (
     Evidence,
@@ -22,12 +22,12 @@ from joulemill.decisions.evidence import (
     gather,
     load_elasticity,
 )
-from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
+from joulemill.decisions.next_measurement import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Outcome, Quantity
 from joulemill.ledger.window import Window, load_requests
-from joulemill.physics.ceilings import CeilingValue
+from joulemill.physics.production.ceilings import CeilingValue
 from joulemill.servers.metrics import canonical, parse_metrics
 from tests.decisions.cases import CASES, drawn_cases, known, made
 from tests.decisions.predicted import answered, drawn_runs

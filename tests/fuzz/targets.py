@@ -13,30 +13,30 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from joulemill.bench.folder import read_run, write_run
 from joulemill.catalog.devices import load_device
-from joulemill.catalog.gguf import model_of_header
-from joulemill.catalog.gguf_header import parse_gguf_bytes
-from joulemill.catalog.lm_eval import load_lm_eval
+from joulemill.catalog.gguf_models import model_of_header
 from joulemill.catalog.model_files import model_from_config, parse_config
-from joulemill.catalog.questions import load_questions
+from joulemill.catalog.question_sets import load_questions
 from joulemill.catalog.sites import load_site_file
 from joulemill.errors import InputError, JoulemillError
-from joulemill.imports.opening import import_files
-from joulemill.imports.recording import Choice
+from joulemill.formats.gguf import parse_gguf_bytes
+from joulemill.importers.lm_eval import load_lm_eval
+from joulemill.importers.opening import import_files
+from joulemill.importers.recording import Choice
 from joulemill.meters.meter import MeterContext, parse_spec
 from joulemill.meters.replay import open_meter as open_replay
 from joulemill.monitor.config import DiscoverConfig, load_config
-from joulemill.monitor.config_sources import of_pods, of_prometheus
-from joulemill.monitor.config_text import config_text
-from joulemill.monitor.discovery import targets_of
-from joulemill.monitor.promql import scraped
-from joulemill.physics.architecture_facts import architecture_facts
+from joulemill.monitor.discovery.config_sources import of_pods, of_prometheus
+from joulemill.monitor.discovery.config_text import config_text
+from joulemill.monitor.discovery.prometheus_store import scraped
+from joulemill.monitor.discovery.targets import targets_of
+from joulemill.physics.model.facts import architecture_facts
+from joulemill.recording.writer import read_run, write_run
 from joulemill.servers.boundary import read_json
 from joulemill.servers.metrics import parse_metrics
 from joulemill.servers.transcript import Transcript
 from tests.bench.folders import run_of_everything
-from tests.catalog.test_gguf_split import FIRST, LLAMA, REST, write
+from tests.catalog.test_gguf_shards import FIRST, LLAMA, REST, write
 from tests.catalog.test_model_files import CONFIGS
 from tests.fuzz.mutation import mutated
 from tests.imports import samples

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.catalog.dialect import dialect
+from joulemill.analysis.run import analyse
+from joulemill.catalog.server_dialects import dialect
 from joulemill.ledger.account import account
 from joulemill.ledger.record import RunRecord, ServerSample
 from joulemill.ledger.serving_state import overload, room, waiting_ratio
 from joulemill.ledger.window import Window
-from joulemill.reports.analyse import analyse
 from joulemill.servers.metrics import canonical, parse_metrics
 from tests.ledger.runs import request, steady_run
 

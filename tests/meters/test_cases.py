@@ -15,7 +15,7 @@ import pytest
 from joulemill import cli
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.energy import window_energy
-from joulemill.ledger.reasons import Reason
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.ledger.scopes import compose
 from joulemill.ledger.trace import trace

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from joulemill.ledger.energy import EnergyResult, window_energy
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import Quantity, Reading, Scope
 from joulemill.ledger.scopes import Composition, compose, scope_energy
 from joulemill.ledger.trace import trace

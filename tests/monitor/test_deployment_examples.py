@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from joulemill.commands.monitor import add_arguments
 from joulemill.monitor.config import load_config
-from joulemill.verbs.monitor import add_arguments
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 yaml = pytest.importorskip("yaml")

@@ -15,17 +15,17 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from joulemill.commands.monitor import _reload
 from joulemill.errors import InputError
 from joulemill.meters.meter import MeterContext
 from joulemill.monitor import opening
+from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.config import MonitorConfig, load_config
-from joulemill.monitor.history import History
-from joulemill.monitor.keeping import Keeper
+from joulemill.monitor.history.store import History
+from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
-from joulemill.monitor.metering import TargetMeters
 from joulemill.monitor.snapshot import TargetState, TokenKind
-from joulemill.monitor.watched import Watched
-from joulemill.verbs.monitor import _reload
+from joulemill.monitor.target import Watched
 
 Script = Callable[[Monitor], Awaitable[Any]]
 

@@ -14,7 +14,7 @@ pytest.importorskip("prometheus_client", reason="the monitor extra is not instal
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from joulemill.monitor.exposition import page
+from joulemill.monitor.web.metrics import page
 from tests.monitor.synthetic import fleet
 
 ROOT = Path(__file__).parents[2]

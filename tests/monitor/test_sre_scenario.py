@@ -25,7 +25,7 @@ pytest.importorskip("fastapi", reason="the monitor extra is not installed")
 import yaml
 
 from joulemill.catalog.nodes import node_of
-from joulemill.physics.node import node_power
+from joulemill.physics.hardware.node import node_power
 from tests.monitor.fleet import Fleet, Replica, served
 
 ROOT = Path(__file__).parents[2]

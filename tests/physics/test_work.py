@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemill.errors import InputError
-from joulemill.physics.architecture import Architecture, parameters_count
-from joulemill.physics.architecture_config import architecture_from_config
-from joulemill.physics.precision import uniform
+from joulemill.physics.model.architecture import Architecture, parameters_count
+from joulemill.physics.model.hf_config import architecture_from_config
+from joulemill.physics.model.precision import uniform
 from joulemill.physics.work import (
     Work,
     decode_step,

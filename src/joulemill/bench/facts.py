@@ -91,7 +91,7 @@ def gguf_facts(path: Path) -> dict[str, Any]:
 
     Raises InputError for a file that is no GGUF.
     """
-    from joulemill.catalog.gguf_split import read_whole_gguf
+    from joulemill.catalog.gguf_shards import read_whole_gguf
 
     header = read_whole_gguf(path)
     return {

@@ -35,7 +35,7 @@ class PairedError:
 
 @cache
 def _table() -> dict[str, Any]:
-    return tomllib.loads((files("joulemill.catalog") / "levers.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((files("joulemill.catalog") / "data" / "levers.toml").read_text(encoding="utf-8"))
 
 
 @cache

@@ -25,9 +25,9 @@ from joulemill.catalog.model_names import (
 )
 from joulemill.catalog.model_totals import stored_count, total_warnings
 from joulemill.errors import InputError
-from joulemill.physics.architecture import Architecture
-from joulemill.physics.architecture_config import architecture_from_config
-from joulemill.physics.precision import Precision, uniform
+from joulemill.physics.model.architecture import Architecture
+from joulemill.physics.model.hf_config import architecture_from_config
+from joulemill.physics.model.precision import Precision, uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def is_folder_of_model(path: Path) -> bool:
 def _from_path(path: Path, *, approximate: bool) -> ModelEntry:
     file = path / "config.json" if path.is_dir() else path
     if file.suffix == ".gguf":
-        from joulemill.catalog.gguf import read_gguf
+        from joulemill.catalog.gguf_models import read_gguf
 
         return read_gguf(file, approximate=approximate)
     try:
@@ -153,7 +153,7 @@ def _published(name: str) -> int | None:
 @cache
 def _rows() -> tuple[_Row, ...]:
     found: list[_Row] = []
-    folder = files("joulemill.catalog") / "models"
+    folder = files("joulemill.catalog") / "data" / "models"
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if file.name.endswith(".toml"):
             found += _rows_of(tomllib.loads(file.read_text(encoding="utf-8")))

@@ -14,8 +14,8 @@ from typing import Any
 from joulemill.catalog.devices import catalog_device, device_of_facts, fact_unit, find_device
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
-from joulemill.physics.device import Device
-from joulemill.physics.node import Node
+from joulemill.physics.hardware.device import Device
+from joulemill.physics.hardware.node import Node
 
 
 def stated_device(text: str, count: int | None = None) -> dict[str, Any]:

@@ -21,22 +21,22 @@ from joulemill.figure import Basis, Figure, unknown, weakest
 from joulemill.ledger.attribution import EQUAL_WORK, Attribution, Rule, Weights, attribute
 from joulemill.ledger.caching import prefix_tok
 from joulemill.ledger.clock_offset import with_offsets
-from joulemill.ledger.completion import Holder, PackageHolder, incomplete
 from joulemill.ledger.energy import EnergyResult
+from joulemill.ledger.findings import Finding, Reason, distinct
 from joulemill.ledger.flow import Flow, flow
-from joulemill.ledger.interval import LEVEL, ratio_interval
 from joulemill.ledger.latency import Latency, Targets, latency, met_targets
 from joulemill.ledger.phases import PhaseFit, fit_phases, half_width_j_tok, merged_edges_s, refused_fit
-from joulemill.ledger.reasons import Finding, Reason, distinct
 from joulemill.ledger.record import Outcome, RequestRecord, RunRecord, Scope
+from joulemill.ledger.request_checks import sound_requests
 from joulemill.ledger.scope_account import Doubt, ScopeAccount, energy_per_token, scope_accounts
 from joulemill.ledger.scopes import compose
-from joulemill.ledger.sharing import foreign_use
-from joulemill.ledger.sound import sound_requests
+from joulemill.ledger.shared_devices import foreign_use
 from joulemill.ledger.summary_account import summary_figures, summary_of
 from joulemill.ledger.tokens import TokenCount, count_tokens
 from joulemill.ledger.trace import Floats, Trace, traces
+from joulemill.ledger.unmetered import Holder, PackageHolder, incomplete
 from joulemill.ledger.window import Window, find_window, load_requests, load_shape, steadiness, sub_window_edges_s
+from joulemill.statistics.ratio import LEVEL, ratio_interval
 
 #: The scope that requests, phases and prices are accounted at: the widest that meters of one machine know.
 MAIN_SCOPES = (Scope.NODE, Scope.DEVICE, Scope.CPU)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulemill.figure import Basis
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import RequestRecord
 from joulemill.ledger.trace import CLOCK_REACH_S, Trace
 

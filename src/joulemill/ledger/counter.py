@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.plausibility import most_energy_j
-from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Channel
 
 Floats = NDArray[np.float64]

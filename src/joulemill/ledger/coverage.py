@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.trace import Floats, Trace
 
 #: Reads further apart than this, and than so many periods of the sensor, are a gap [s]. Assumed; InferenceX refuses

@@ -28,7 +28,7 @@ from scipy.special import stdtrit
 
 from joulemill.figure import Basis
 from joulemill.ledger.coverage import MIN_PERIODS, allowed_gap_s, hidden_stretches_s, window_findings
-from joulemill.ledger.reasons import Finding, Reason, refused
+from joulemill.ledger.findings import Finding, Reason, refused
 from joulemill.ledger.trace import CLOCK_REACH_S, Floats, Trace
 
 #: 97.5 % quantile of the normal distribution.

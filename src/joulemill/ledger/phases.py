@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from joulemill.ledger.interval import autocorrelation_ratio
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.trace import Floats
+from joulemill.statistics.ratio import autocorrelation_ratio
 
 #: Fewest sub-windows, largest condition number of the scaled columns (Belsley: 30 is harmful), least |t|.
 FEWEST = 10

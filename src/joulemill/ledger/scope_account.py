@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.ledger.completion import Holder, completed, incomplete
 from joulemill.ledger.coverage import FAILED_MOST_RATIO
 from joulemill.ledger.energy import EnergyResult, sub_window_energy_j, window_energy
-from joulemill.ledger.interval import FEWEST, LEVEL, ratio_interval
+from joulemill.ledger.findings import Finding, Reason, distinct, why
 from joulemill.ledger.plausibility import dead_sensor
-from joulemill.ledger.reasons import Finding, Reason, distinct, why
 from joulemill.ledger.record import Phase, Scope
 from joulemill.ledger.scopes import Composition, compose, scope_energy
 from joulemill.ledger.trace import Floats, Trace
+from joulemill.ledger.unmetered import Holder, completed, incomplete
+from joulemill.statistics.ratio import FEWEST, LEVEL, ratio_interval
 
 
 @dataclass(frozen=True, slots=True)

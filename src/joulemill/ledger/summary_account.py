@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from joulemill.figure import Basis, Figure
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import Phase, RunRecord, Scope
 from joulemill.ledger.scope_account import ScopeAccount
 from joulemill.ledger.tokens import COUNTERS, TokenCount

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from joulemill.figure import Basis
 from joulemill.ledger.counter import Broken, standstills, unrolled
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.identity import Identity, identity_of, interleaved
 from joulemill.ledger.plausibility import most_w, numbers, power_limits_w, reading_faults
-from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 
 Floats = NDArray[np.float64]

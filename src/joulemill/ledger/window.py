@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.flow import last_seen_s
-from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Outcome, RequestRecord, RunRecord
 from joulemill.ledger.trace import Floats
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from joulemill.physics.blocks import (
+from joulemill.physics.kernels_work import attended_pairs
+from joulemill.physics.model.blocks import (
     DeltaNet,
     GroupedAttention,
     LatentAttention,
@@ -27,8 +28,7 @@ from joulemill.physics.blocks import (
     SelectiveScan,
     StateSpace,
 )
-from joulemill.physics.kernels_work import attended_pairs
-from joulemill.physics.precision import Precision
+from joulemill.physics.model.precision import Precision
 from joulemill.physics.work_step import Array, array_of
 
 #: FP8 key of the indexer with one fp32 scale per token [byte over head dim].

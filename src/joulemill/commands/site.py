@@ -1,0 +1,80 @@
+"""The site of a run for the verbs: its table for the manifest, and the grid asked for the time of the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from joulemill.errors import InputError, MachineError, ServerError
+
+if TYPE_CHECKING:
+    from joulemill.ledger.record import RunRecord
+
+
+def site_of(path: Path | None) -> dict[str, Any] | None:
+    """The site's table as written. Raises InputError where it is no site, or its grid could not be asked."""
+    if path is None:
+        return None
+    from joulemill.catalog.sites import carbon_source, site_table
+
+    table = site_table(path)
+    source = carbon_source(table)
+    if source is not None:
+        from joulemill.carbon.sources import check_source
+
+        check_source(source, os.environ)
+    return table
+
+
+def ask_grid(record: RunRecord) -> dict[str, Any] | None:
+    """The event that tells what the grid of the record's site was in its window; None where no source is named.
+
+    A service that fails costs no run: the event then says why.
+    """
+    from joulemill.analysis.site import EVENT, wall_window
+    from joulemill.carbon.sources import fetch
+    from joulemill.catalog.sites import carbon_source
+    from joulemill.ledger.account import account
+
+    source = carbon_source(dict(record.manifest.get("site") or {}))
+    window = wall_window(record, account(record)) if source is not None else None
+    if source is None or window is None:
+        return None
+    told: dict[str, Any] = {"kind": EVENT, "source": source.source, "asked_wall_s": time.time()}
+    try:
+        signal = fetch(source, *window, now_s=time.time(), environment=os.environ)
+    except (InputError, ServerError) as fault:
+        return {**told, "error": str(fault)}
+    near = [p for p in signal.points if p.end_s > window[0] and p.start_s < window[1]]
+    return {
+        **told,
+        "place": signal.place,
+        "signal_kind": signal.kind,
+        "notes": list(signal.notes),
+        "points": [[p.start_s, p.end_s, p.carbon_gco2e_j] for p in near],
+    }
+
+
+def keep_grid(folder: Path) -> None:
+    """Ask the grid for the run in ``folder``, and keep the answer in it. Raises MachineError where it can't be kept."""
+    from joulemill.recording.reader import read_run
+
+    event = ask_grid(read_run(folder))
+    if event is None:
+        return
+    try:
+        with (folder / "events.jsonl").open("a", encoding="utf-8", newline="\n") as lines:
+            lines.write(json.dumps(event, allow_nan=False, ensure_ascii=False) + "\n")
+    except OSError as fault:
+        raise MachineError(f"{folder}: cannot be written ({fault.strerror})") from fault
+
+
+def with_site(record: RunRecord, path: Path) -> RunRecord:
+    """``record`` at the site of ``path``, its grid asked."""
+    record = replace(record, manifest={**record.manifest, "site": site_of(path)})
+    event = ask_grid(record)
+    return record if event is None else replace(record, events=(*record.events, event))

@@ -1,0 +1,54 @@
+"""A power file joined by wall time: joules by hand, and files that are not of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from joulemill.analysis.run import analyse
+from joulemill.errors import InputError
+from joulemill.figure import Basis
+from joulemill.importers.opening import import_files
+from joulemill.importers.recording import Choice
+from tests.imports import samples
+
+
+def test_a_wall_meter_gives_joules_per_token(tmp_path: Path) -> None:
+    """105 W over 42 tok/s is 2.5 J a token; the ends of the window hold the first request's wait."""
+    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    meter = tmp_path / "wall.csv"
+    meter.write_text(samples.power_csv(watts=105.0))
+    record = import_files([results], Choice(), f"{meter},value=watts,unit=W")
+    assert len(record.readings) == 80
+    assert record.readings[10].t_mono_s == pytest.approx(0.0, abs=1e-5), "the origin is the first request's sending"
+    report = analyse(record)
+    assert report.power.node_w.value == pytest.approx(105.0, rel=1e-3)
+    node = report.energy.node_j_tok
+    assert node.basis is Basis.MEASURED
+    assert node.value == pytest.approx(105.0 / (report.output.rate_tok_s.value or 0), rel=1e-3)
+    assert node.value == pytest.approx(2.5, rel=0.05)
+
+
+def test_a_meter_of_another_hour_is_refused(tmp_path: Path) -> None:
+    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    meter = tmp_path / "wall.csv"
+    meter.write_text(samples.power_csv(begin_s=samples.ORIGIN_S + 3600))
+    with pytest.raises(InputError, match="not of the same run, or of another time zone"):
+        import_files([results], Choice(), f"{meter},value=watts,unit=W")
+
+
+def test_a_summary_cannot_be_joined(tmp_path: Path) -> None:
+    summary = samples.write_json(tmp_path / "s", samples.aiperf_summary())
+    meter = tmp_path / "wall.csv"
+    meter.write_text(samples.power_csv())
+    with pytest.raises(InputError, match="no wall-clock times"):
+        import_files([summary], Choice(), f"{meter},value=watts,unit=W")
+
+
+def test_what_the_user_adds_stands_in_the_record(tmp_path: Path) -> None:
+    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    told = {"device": {"name": "h100-sxm", "count": 2}, "model": {"name": "own"}}
+    manifest = import_files([results], Choice(), None, told).manifest
+    assert manifest["device"]["count"] == 2 and manifest["model"]["name"] == "own"
+    assert manifest["created_wall_s"] == samples.ORIGIN_S
