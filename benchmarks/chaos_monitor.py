@@ -32,7 +32,7 @@ from aiohttp import web
 
 from joulemill.monitor import loop
 from joulemill.monitor import target as watched
-from joulemill.monitor.accounting.totals import totals as accounting
+from joulemill.monitor.accounting import totals as accounting
 from joulemill.monitor.config import MonitorConfig
 from joulemill.monitor.history.store import History
 from joulemill.monitor.history.writer import Keeper

@@ -1,4 +1,4 @@
-"""Fit the serving coefficients on measured runs and write ``serving.csv`` and ``serving_errors.csv`` (``catalog/data/``).
+"""Fit the serving coefficients on measured runs; write ``serving.csv`` and ``serving_errors.csv`` (``catalog/data/``).
 
     python benchmarks/fit_serving.py [--data ../shared/data]
 

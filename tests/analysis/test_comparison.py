@@ -24,7 +24,7 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.reports import baseline as baseline_view
 from joulemill.reports import comparison as compare_views
 from joulemill.reports.comparison import shift_text
-from joulemill.reports.html.run import run as html
+from joulemill.reports.html import run as html
 from joulemill.reports.svg import plane
 from tests.decisions.samples import sample
 from tests.reports.example import HOSTILE, altered, example, fig

@@ -15,7 +15,7 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
 from joulemill.ledger.record import QualityAnswer
-from tests.imports import samples
+from tests.importers import samples
 from tests.ledger.runs import steady_run
 
 

@@ -11,7 +11,7 @@ from joulemill.analysis.serialization import to_json
 from joulemill.cli import main
 from joulemill.recording.writer import write_run
 from tests.analysis.test_completeness import whole
-from tests.imports import samples
+from tests.importers import samples
 from tests.ledger.runs import steady_run
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from joulemill.cli import main
-from tests.imports import samples
+from tests.importers import samples
 
 
 def test_run_folder_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,8 @@ from joulemill.formats.documents import parse_document
 from joulemill.formats.yaml_text import load_yaml
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
+from tests.importers import samples
 from tests.importers.test_summaries import llmd
-from tests.imports import samples
 
 
 def test_an_llmd_report_says_the_same_in_yaml_and_in_json(tmp_path: Path) -> None:

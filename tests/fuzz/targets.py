@@ -39,7 +39,7 @@ from tests.bench.folders import run_of_everything
 from tests.catalog.test_gguf_shards import FIRST, LLAMA, REST, write
 from tests.catalog.test_model_files import CONFIGS
 from tests.fuzz.mutation import mutated
-from tests.imports import samples
+from tests.importers import samples
 from tests.meters.parsers import PARSERS, SEEDS
 
 CORPUS = Path(__file__).parents[1] / "corpus"

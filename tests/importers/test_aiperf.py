@@ -12,7 +12,7 @@ from joulemill.figure import Basis
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
 from joulemill.ledger.record import Outcome
-from tests.imports import samples
+from tests.importers import samples
 
 RECORDED = samples.SHARED / "aiperf"
 recorded = pytest.mark.skipif(not RECORDED.exists(), reason="the recordings are kept beside the project, not here")

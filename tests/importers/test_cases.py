@@ -13,7 +13,7 @@ from joulemill.errors import InputError
 from joulemill.formats.documents import parse_document
 from joulemill.importers.opening import import_files, parse_documents
 from joulemill.importers.recording import Choice
-from tests.imports import samples
+from tests.importers import samples
 
 CASES = Path(__file__).parents[2].parent / "shared" / "cases"
 START_S = 1_788_250_400.0

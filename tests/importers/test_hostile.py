@@ -22,10 +22,10 @@ from joulemill.importers.recording import Choice
 from joulemill.ledger.record import RunRecord
 from joulemill.recording.writer import read_run, write_run
 from joulemill.reports.html.run import render
+from tests.importers import samples
 from tests.importers.test_inference_perf import requests, summary
 from tests.importers.test_summaries import CODECARBON, inferencex, llmd, mlenergy
 from tests.importers.test_vllm_bench import detail
-from tests.imports import samples
 
 DOCUMENTS: dict[str, Any] = {
     "guidellm": samples.guidellm(),

@@ -12,7 +12,7 @@ from joulemill.errors import InputError
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
 from joulemill.ledger.record import Outcome
-from tests.imports import samples
+from tests.importers import samples
 
 
 def requests(usage: int | None = 21) -> list[dict[str, Any]]:

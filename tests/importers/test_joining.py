@@ -11,7 +11,7 @@ from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
-from tests.imports import samples
+from tests.importers import samples
 
 
 def test_a_wall_meter_gives_joules_per_token(tmp_path: Path) -> None:

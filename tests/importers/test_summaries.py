@@ -12,7 +12,7 @@ from joulemill.analysis.run import analyse
 from joulemill.errors import InputError
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
-from tests.imports import samples
+from tests.importers import samples
 
 
 def imported(tmp_path: Path, document: dict[str, Any]) -> tuple[Report, dict[str, float | None]]:

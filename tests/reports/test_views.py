@@ -20,8 +20,8 @@ from joulemill.errors import InputError
 from joulemill.figure import unknown
 from joulemill.reports import markdown_latex as tables
 from joulemill.reports.exports.huggingface import model_card
+from joulemill.reports.html import run as html
 from joulemill.reports.html.run import render
-from joulemill.reports.html.run import run as html
 from joulemill.reports.svg import run as pictures
 from joulemill.reports.text import run as terminal
 from tests.ledger.runs import steady_run

@@ -20,11 +20,11 @@ from joulemill.errors import InputError
 from joulemill.figure import unknown
 from joulemill.monitor.accounting.totals import MOST_AWAY_S, Totals, away_s, believable
 from joulemill.monitor.advice.alerts import alerts
+from joulemill.monitor.history import owner as history_owner
 from joulemill.monitor.history.owner import Owner, TakenOver
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.rows import split
 from joulemill.monitor.history.store import DAY_S, History, StoredTotals
-from joulemill.monitor.history.store import owner as history_owner
 from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.snapshot import (
     Interval,
@@ -35,7 +35,7 @@ from joulemill.monitor.snapshot import (
     TargetFacts,
     TokenKind,
 )
-from joulemill.monitor.web.app import metrics as exposition
+from joulemill.monitor.web import metrics as exposition
 from tests.monitor.history.test_store import FACTS, T0, interval
 
 

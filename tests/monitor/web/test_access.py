@@ -15,8 +15,9 @@ import pytest
 pytest.importorskip("fastapi", reason="the monitor extra is not installed")
 
 from joulemill.errors import InputError
+from joulemill.monitor.web import access, connections
 from joulemill.monitor.web.access import Guard, Guesses, StreamLimits, client_of, is_loopback
-from joulemill.monitor.web.app import access, connections, create_app
+from joulemill.monitor.web.app import create_app
 from joulemill.monitor.web.server import check_open, listen_address, serve, shown
 from tests.monitor.synthetic import Moving
 

@@ -9,8 +9,8 @@ import pytest
 from joulemill.cli import main
 from joulemill.errors import ServerError
 from joulemill.recording.writer import write_run
+from joulemill.reports.html import levers_of_run as run_levers
 from joulemill.reports.html.levers_of_run import lever_cards
-from joulemill.reports.html.run import levers_of_run as run_levers
 from tests.ledger.runs import steady_run
 
 

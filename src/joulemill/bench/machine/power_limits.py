@@ -1,7 +1,7 @@
 """Lowers boards' power limit or clock for one run of a probe, and makes sure that it is put back.
 
 However the probe ends: it is put back when the run ends, by whatever exception, Ctrl-C or SIGTERM. A process of its own
-(``python -m joulemill.bench.machine.power_limits NOTE``) waits beside the probe; should the probe be killed, it puts back
+(``python -m joulemill.bench.machine.power_limits NOTE``) waits beside the probe; if the probe is killed, it puts back
 what ``limits.json`` in the probe's folder says was changed. Should that be killed too, the file stays and tells: the
 next probe, and `joulemill doctor`, name the commands.
 """
