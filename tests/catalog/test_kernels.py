@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from importlib.resources import files
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -15,8 +14,9 @@ from joulemill.catalog.kernels import BOARDS, kernel, kernels
 from joulemill.errors import InputError
 from joulemill.physics.kernels import busy_s
 from joulemill.physics.kernels_work import decode_attention, gemm
+from tests.support.paths import SHARED
 
-OPS = Path(__file__).parents[2].parent / "shared" / "data" / "ops"
+OPS = SHARED / "data" / "ops"
 
 
 def facts() -> list[dict[str, str]]:

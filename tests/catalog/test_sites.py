@@ -12,8 +12,7 @@ from joulemill.catalog.sites import load_site, parse_site, reference_pues, site_
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.physics.hardware.site import Site
-
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 
 def test_the_example_reads_as_it_is_written() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +32,7 @@ from tests.decisions.cases import CASES, drawn_cases, known, made
 from tests.decisions.predicted import answered, drawn_runs
 from tests.ledger.runs import steady_run
 from tests.ledger.traces import channel, reading
+from tests.support.paths import SHARED
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
@@ -238,7 +238,7 @@ def test_the_measurement_names_both_sides() -> None:
 )
 def test_a_recorded_vllm_page(gauges: dict[str, float], truth: str) -> None:
     """The page as vLLM wrote it, with the gauges of a full and of an idle cache."""
-    path = Path(__file__).parents[2].parent / "shared" / "data" / "recordings" / "vllm_metrics.txt"
+    path = SHARED / "data" / "recordings" / "vllm_metrics.txt"
     if not path.exists():
         pytest.skip("the recorded pages are not beside the project")
     text = path.read_text()

@@ -41,8 +41,9 @@ from tests.catalog.test_model_files import CONFIGS
 from tests.fuzz.mutation import mutated
 from tests.importers import samples
 from tests.meters.parsers import PARSERS, SEEDS
+from tests.support.paths import ROOT
 
-CORPUS = Path(__file__).parents[1] / "corpus"
+CORPUS = ROOT / "tests" / "corpus"
 Parser = Callable[[bytes], object]
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
@@ -285,7 +286,7 @@ def _site_toml() -> tuple[bytes, ...]:
     return (
         b'name = "hall"\npue = 1.2\nit_power_limit = "40 kW"\ncarbon_gco2e_kwh = 300\nprice_currency_kwh = 0.15\n'
         b'currency = "EUR"\n',
-        (Path(__file__).parents[2] / "examples" / "site.toml").read_bytes(),
+        (ROOT / "examples" / "site.toml").read_bytes(),
     )
 
 
@@ -295,7 +296,7 @@ def _monitor_toml() -> tuple[bytes, ...]:
         b'[[target]]\nname = "a"\nmodel = "Qwen/Qwen3-8B"\nsite = "hall"\ndevice = "h100"\ndevices_count = 4\n'
         b'metrics_url = "http://127.0.0.1:8000/metrics"\n'
         b'meters = ["prometheus:http://127.0.0.1:9400/metrics,gpus=0+1+2+3"]\n[target.labels]\ntenant = "t"\n',
-        (Path(__file__).parents[2] / "examples" / "monitor.toml").read_bytes(),
+        (ROOT / "examples" / "monitor.toml").read_bytes(),
     )
 
 

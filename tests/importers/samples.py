@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
 ORIGIN_S = 1_800_000_000.0
 REQUESTS = 8
 LAST_S = 0.5

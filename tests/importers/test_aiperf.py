@@ -14,7 +14,7 @@ from joulemill.importers.recording import Choice
 from joulemill.ledger.record import Outcome
 from tests.importers import samples
 
-RECORDED = samples.SHARED / "aiperf"
+RECORDED = samples.RECORDINGS / "aiperf"
 recorded = pytest.mark.skipif(not RECORDED.exists(), reason="the recordings are kept beside the project, not here")
 
 

@@ -14,8 +14,9 @@ from joulemill.formats.documents import parse_document
 from joulemill.importers.opening import import_files, parse_documents
 from joulemill.importers.recording import Choice
 from tests.importers import samples
+from tests.support.paths import SHARED
 
-CASES = Path(__file__).parents[2].parent / "shared" / "cases"
+CASES = SHARED / "cases"
 START_S = 1_788_250_400.0
 
 

@@ -14,7 +14,7 @@ from joulemill.importers.recording import Choice
 from joulemill.ledger.record import Outcome
 from tests.importers import samples
 
-RECORDED = samples.SHARED / "guidellm" / "benchmarks.json"
+RECORDED = samples.RECORDINGS / "guidellm" / "benchmarks.json"
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recordings are kept beside the project and are not here")

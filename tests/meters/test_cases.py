@@ -22,8 +22,9 @@ from joulemill.ledger.trace import trace
 from joulemill.meters.meter import MeterContext, open_meters
 from tests.meters.surroundings import HandClock
 from tests.meters.web import Web, serving
+from tests.support.paths import SHARED
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
+CASES = SHARED / "cases"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from joulemill.commands.monitor import add_arguments
 from joulemill.monitor.config import load_config
+from tests.support.paths import ROOT
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 yaml = pytest.importorskip("yaml")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from joulemill.physics.work import (
     step_work,
     weight_held_byte,
 )
+from tests.support.paths import SHARED
 
 BF16 = uniform("bf16")
 DENSE: dict[str, Any] = {
@@ -78,7 +78,7 @@ LINEAR: dict[str, Any] = {
     "linear_value_head_dim": 8,
 }
 ALL = {"dense": DENSE, "moe": MOE, "windowed": WINDOWED, "latent": LATENT, "sparse": SPARSE, "linear": LINEAR}
-MODELS = Path(__file__).parents[2].parent / "shared" / "data" / "models"
+MODELS = SHARED / "data" / "models"
 kinds = st.sampled_from(sorted(ALL))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -20,8 +19,9 @@ from joulemill.servers.boundary import PARSE_S
 from joulemill.servers.client import Ask, Endpoint, ask, open_session
 from joulemill.servers.metrics import canonical, detect_dialect, parse_metrics, scrape
 from tests.mock_server import MockPlan, MockServer
+from tests.support.paths import SHARED
 
-RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
+RECORDINGS = SHARED / "data" / "recordings"
 
 
 def quantities(text: str, name: str) -> dict[str, float]:

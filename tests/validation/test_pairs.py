@@ -10,8 +10,9 @@ import pytest
 from joulemill.prediction.precision import resolver
 from joulemill.validation.pairs import Pair, base_name, measured_pairs, pair_score, pair_scores, pairs_text
 from joulemill.validation.tables import MeasuredRow, read_table
+from tests.support.paths import SHARED
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="measured data are not beside the project")
 HEAD = (
     "model_id,task,weight_precision,gpu_model,num_gpus,max_num_seqs,avg_batch_size,avg_output_len,"

@@ -8,8 +8,9 @@ import pytest
 
 from joulemill.errors import InputError
 from joulemill.validation.scores import document, text, validate_table
+from tests.support.paths import SHARED
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 RUNS = """model_id,gpu_model,num_gpus,avg_batch_size,avg_output_len,output_throughput_tokens_per_sec,avg_power_watts
 Qwen/Qwen3-8B,H100,1,32,647,2928,478
 nobody/has-this,H100,1,32,647,2928,478

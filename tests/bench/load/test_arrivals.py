@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from joulemill.bench.load.arrivals import arrival_times, read_trace
 from joulemill.errors import InputError
+from tests.support.paths import SHARED
 
-TRACES = Path(__file__).parents[2].parent / "shared" / "data" / "traces"
+TRACES = SHARED / "data" / "traces"
 
 
 def rng(seed: int = 1) -> np.random.Generator:

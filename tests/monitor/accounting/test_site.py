@@ -29,8 +29,9 @@ from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import SiteState, Snapshot
 from tests.meters.network.test_snmp import agent as agent
 from tests.monitor.test_loop import Server
+from tests.support.paths import ROOT
 
-RULES = Path(__file__).parents[2] / "rules" / "joulemill.rules.yml"
+RULES = ROOT / "rules" / "joulemill.rules.yml"
 
 
 class Counter:

@@ -20,6 +20,7 @@ from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.rows import split
 from joulemill.monitor.history.store import DAY_S, History, read_only
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
+from tests.support.paths import ROOT
 
 T0 = 1.7e9 - 1.7e9 % 3600
 FACTS = {n: TargetFacts(n, m, "hall", labels={"tenant": "a"}) for n, m in (("one", "m"), ("two", "m"), ("other", "x"))}
@@ -111,7 +112,7 @@ def test_kill_minus_nine_in_the_middle_of_writing_loses_at_most_what_was_being_w
             print(n, flush=True)
     """
     path = tmp_path / "h.db"
-    told = textwrap.dedent(code).format(root=str(Path(__file__).parents[2]), path=str(path))
+    told = textwrap.dedent(code).format(root=str(ROOT), path=str(path))
     with subprocess.Popen([sys.executable, "-c", told], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         last = 0

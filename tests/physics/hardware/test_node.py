@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,8 @@ from joulemill.catalog.nodes import find_node, node_facts, node_names, node_of
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.hardware.node import conversion_loss_w, fan_power_w, node_figure, node_power, share_power
+from tests.support.paths import SHARED
 
-SHARED = Path(__file__).parents[2].parent / "shared"
 HOPPER = find_node("hgx-hopper-8")
 WATTS = st.floats(0.0, 20e3)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -21,8 +20,9 @@ from joulemill.physics.model.architecture import (
     parameters_count,
 )
 from joulemill.physics.model.hf_config import architecture_from_config
+from tests.support.paths import SHARED
 
-MODELS = Path(__file__).parents[2].parent / "shared" / "data" / "models"
+MODELS = SHARED / "data" / "models"
 TINY = {
     "model_type": "llama",
     "hidden_size": 8,

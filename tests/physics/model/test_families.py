@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,9 @@ from joulemill.physics.model.facts import architecture_facts, layer_counts
 from joulemill.physics.model.hf_config import architecture_from_config
 from joulemill.physics.model.precision import uniform
 from joulemill.physics.work import weight_held_byte
+from tests.support.paths import SHARED
 
-CASES = Path(__file__).parents[2].parent / "shared" / "cases"
+CASES = SHARED / "cases"
 
 
 def marked(chosen: set[int], count: int, one: str, other: str) -> list[str]:

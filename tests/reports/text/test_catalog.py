@@ -13,8 +13,9 @@ from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.precision import uniform
 from joulemill.reports.text.catalog import as_text, device_document, model_document, site_document
+from tests.support.paths import ROOT
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "site.toml"
+EXAMPLE = ROOT / "examples" / "site.toml"
 
 
 @pytest.mark.parametrize("name", device_names())
