@@ -15,7 +15,8 @@ from joulemill.catalog.serving import priors
 from joulemill.physics.serving.coefficients import POWER_NAMES, rates_of
 from joulemill.prediction.precision import resolver
 from joulemill.validation.predict import Plant, compiled, predicted
-from joulemill.validation.tables import MeasuredRow, read_table
+from joulemill.validation.row import MeasuredRow
+from joulemill.validation.tables import read_table
 
 ENERGY = POWER_NAMES
 TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 3500.0}

@@ -12,7 +12,8 @@ from joulemill.decisions.levers.case import Settings
 from joulemill.decisions.levers.study import _alike, distinct
 from joulemill.physics.hardware.site import Site
 from joulemill.prediction.levers import LeversAnswer, levers_answer
-from joulemill.prediction.question import Question, answer
+from joulemill.prediction.predict import answer
+from joulemill.prediction.question import Question
 from joulemill.reports.text.levers import document, text
 
 SITE = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", it_power_limit_w=1000.0)

@@ -19,7 +19,8 @@ from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.ledger.scopes import compose
 from joulemill.ledger.trace import trace
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.surroundings import HandClock
 from tests.meters.web import Web, serving
 from tests.support.paths import SHARED

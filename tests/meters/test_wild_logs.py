@@ -15,7 +15,8 @@ from joulemill.ledger.identity import Identity, identity_of
 from joulemill.ledger.record import Quantity, Reading
 from joulemill.ledger.trace import trace
 from joulemill.meters.files.text_lines import LineReader, encoding_of
-from joulemill.meters.meter import Clock, Meter, MeterContext, open_meters
+from joulemill.meters.meter import Clock, Meter, MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.surroundings import HandClock
 
 #: 2026-01-31 12:00:00 UTC

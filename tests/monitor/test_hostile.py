@@ -254,7 +254,7 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
         return [Late()]
 
     monkeypatch.setattr(opening, "OPEN_S", 0.1)
-    monkeypatch.setattr(opening, "open_all", opens)
+    monkeypatch.setattr(opening, "open_meters", opens)
     started = time.monotonic()
     with pytest.raises(Exception, match=r"did not open within 0.1 s"):
         opening.open_within(["x"], MeterContext(server_here=False))
@@ -265,7 +265,7 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
     def raises(specs: Any, context: Any) -> list[Any]:
         raise RecursionError("odd")
 
-    monkeypatch.setattr(opening, "open_all", raises)
+    monkeypatch.setattr(opening, "open_meters", raises)
     with pytest.raises(Exception, match="RecursionError"):
         opening.open_within(["x"], MeterContext(server_here=False))
 

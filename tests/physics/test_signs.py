@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from joulemill.prediction.precision import resolver
+from joulemill.validation.row import MeasuredRow
 from joulemill.validation.scores import predict_rows
-from joulemill.validation.tables import MeasuredRow, read_table
+from joulemill.validation.tables import read_table
 from tests.support.paths import SHARED
 
 DATA = SHARED / "data"

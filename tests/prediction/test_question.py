@@ -10,7 +10,10 @@ from joulemill.catalog.devices import device_names, find_device
 from joulemill.cli import main
 from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
-from joulemill.prediction.question import Answer, Question, answer, document, text
+from joulemill.prediction.document import document
+from joulemill.prediction.predict import answer
+from joulemill.prediction.question import Answer, Question
+from joulemill.reports.text.prediction import text
 
 
 def asked(**change: object) -> Answer:

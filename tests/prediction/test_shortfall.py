@@ -10,7 +10,9 @@ import pytest
 from joulemill.cli import main
 from joulemill.physics.hardware.site import Site
 from joulemill.physics.serving.batch import MemoryShort
-from joulemill.prediction.question import Answer, Question, answer, text
+from joulemill.prediction.predict import answer
+from joulemill.prediction.question import Answer, Question
+from joulemill.reports.text.prediction import text
 
 QWEN = ["predict", "--model", "Qwen/Qwen3-32B", "--device", "h100"]
 

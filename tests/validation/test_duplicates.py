@@ -9,7 +9,8 @@ import pytest
 from joulemill.prediction.precision import resolver
 from joulemill.validation.inferencex_loads import load_of
 from joulemill.validation.inferencex_settings import Launched, narrow_keys, recipe_of
-from joulemill.validation.tables import MeasuredRow, read_table
+from joulemill.validation.row import MeasuredRow
+from joulemill.validation.tables import read_table
 
 COLUMNS = [
     "id", "silicon_data_source", "backend", "backend_version", "model_path", "system", "precision", "mode",

@@ -9,7 +9,8 @@ import pytest
 
 from joulemill.prediction.precision import resolver
 from joulemill.validation.pairs import Pair, base_name, measured_pairs, pair_score, pair_scores, pairs_text
-from joulemill.validation.tables import MeasuredRow, read_table
+from joulemill.validation.row import MeasuredRow
+from joulemill.validation.tables import read_table
 from tests.support.paths import SHARED
 
 DATA = SHARED / "data"

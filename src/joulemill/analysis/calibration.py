@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulemill.analysis.load import load_report
 from joulemill.analysis.report import Report
+from joulemill.arrays import Array
 from joulemill.catalog.devices import find_device
 from joulemill.catalog.models import find_model
 from joulemill.catalog.serving import coefficients
@@ -21,9 +21,8 @@ from joulemill.physics.serving.deployment import Parallelism
 from joulemill.prediction.calibration_file import Calibrated
 from joulemill.prediction.precision import precision_named
 from joulemill.validation.predict import compiled, predicted
-from joulemill.validation.tables import MeasuredRow
+from joulemill.validation.row import MeasuredRow
 
-Array = NDArray[np.float64]
 PROFILE = "vllm-0.11"
 QUANTITIES = ("rate_tok_s", "tpot_s", "ttft_s", "power_w")
 

@@ -35,7 +35,8 @@ from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence, Teller
 from joulemill.bench.watch import Source, Watch
 from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
+from joulemill.meters.opening import open_meters
 from joulemill.recording.writer import RunWriter, free_folder
 from joulemill.servers.client import Endpoint, EndpointFacts, check_endpoint, open_session
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.catalog.gguf_shards import read_whole_gguf
+from joulemill.catalog.model_entry import ModelEntry
 from joulemill.catalog.model_totals import total_warnings
-from joulemill.catalog.models import ModelEntry
 from joulemill.errors import InputError
 from joulemill.formats import gguf as gguf_header
 from joulemill.formats.gguf import GgufHeader

@@ -57,14 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Study and print; 1 where limits, targets or the offered load are not met as it is."""
-    from dataclasses import replace
-
     if args.measure:
         return run_measure(args)
+    from joulemill.analysis.levers_of_run import question_of_run
     from joulemill.bench.preflight import check_page
     from joulemill.commands.predict import question_of, tell_does_not_fit
     from joulemill.physics.serving.batch import MemoryShort
-    from joulemill.prediction.levers import levers_answer, question_of_run
+    from joulemill.prediction.levers import levers_answer
     from joulemill.reports.html.levers import page
     from joulemill.reports.text.levers import document, text
 
@@ -82,13 +81,12 @@ def run(args: argparse.Namespace) -> int:
         found = levers_answer(question, names, settings, beyond, same_outputs=args.same_outputs)
     except MemoryShort as fault:
         return tell_does_not_fit(question, fault, as_json=args.json)
-    found = replace(found, report=report)
     if args.html:
-        _write(args.html, page(found))
+        _write(args.html, page(found, report))
     if args.json:
-        print_json(document(found))
+        print_json(document(found, report))
     else:
-        sys.stdout.write(text(found))
+        sys.stdout.write(text(found, report))
     return 0 if found.meets else 1
 
 

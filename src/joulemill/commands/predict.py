@@ -90,7 +90,9 @@ def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> 
 def run(args: argparse.Namespace) -> int:
     """Predict and print, what is missed first; 1 where limits, targets or the offered load are not met."""
     from joulemill.physics.serving.batch import MemoryShort
-    from joulemill.prediction.question import answer, document, text
+    from joulemill.prediction.document import document
+    from joulemill.prediction.predict import answer
+    from joulemill.reports.text.prediction import text
 
     question = question_of(args)
     try:
@@ -111,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
 
 def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) -> int:
     """Say that the devices do not hold the model, and what would fit; the exit code."""
-    from joulemill.prediction.question import short_document_of
+    from joulemill.prediction.document import short_document_of
 
     if as_json:
         print_json(short_document_of(question, fault))

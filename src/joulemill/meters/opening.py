@@ -39,7 +39,7 @@ FAMILIES = {
 _PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
 
 
-def open_all(specs: Sequence[str], context: MeterContext, *, bound_s: float = OPENING_S) -> list[Meter]:
+def open_meters(specs: Sequence[str], context: MeterContext, *, bound_s: float = OPENING_S) -> list[Meter]:
     """Every meter of ``specs``, side by side, or none: what was opened is closed again when one fails.
 
     A meter that is not open after ``bound_s`` has failed. What there is to say is said at the end, in the order of

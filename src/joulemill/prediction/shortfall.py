@@ -6,19 +6,16 @@ A limit that is missed is said first; the figures are of what the limits leave. 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 from joulemill.errors import InputError
-from joulemill.physics.hardware.site import it_limit_figure
+from joulemill.physics.hardware.site import Site, it_limit_figure
+from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import MemoryShort
+from joulemill.prediction.question import Answer, Question, Shortfall
 from joulemill.units import say_quantity
-
-if TYPE_CHECKING:
-    from joulemill.physics.hardware.site import Site
-    from joulemill.physics.production.prediction import Prediction
-    from joulemill.prediction.question import Answer, Question
 
 #: Rounding of sums; no shortfall.
 NEAR = 1.0 + 1e-6
@@ -27,26 +24,6 @@ CUTS = (*range(1, 65), 72, 80, 96, 128, 144, 160, 192, 256)
 FEWER_BITS = ("fp8", "int4")
 #: More devices than this are named in no advice.
 MOST_NAMED = 1_000_000
-
-
-@dataclass(frozen=True)
-class Shortfall:
-    """One limit that is missed. ``asked`` of it, ``available``, both in ``unit``; ``text`` says it to people."""
-
-    limit: str
-    unit: str
-    asked: float
-    available: float
-    text: str
-
-    @property
-    def short_by(self) -> float:
-        """How much is missing, above 0."""
-        return abs(self.asked - self.available)
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return asdict(self) | {"short_by": self.short_by}
 
 
 def of_latency(found: Answer) -> Iterator[Shortfall]:
@@ -109,43 +86,33 @@ def of_site(p: Prediction, site: Site | None, devices: int, each: int) -> Iterat
         yield Shortfall(name, "W", drawn, limit, text)
 
 
-def of_context(found: Answer) -> str | None:
-    """A note where a request is longer than the model's context."""
-    most, asked = found.deployment.architecture.max_context, found.question.input_tok + found.question.output_tok
-    if not most or asked <= most:
-        return None
-    return (
-        f"{asked:,.0f} tokens a request are more than the model's context of {most:,.0f}: engines refuse it as released"
-    )
-
-
 def within_targets(question: Question) -> Question:
     """The same with the batch as a limit, so that the most that meet the latency targets are taken."""
     return replace(question, batch_req=None, batch_limit_req=question.batch_req)
 
 
-def does_not_fit(question: Question, fault: MemoryShort) -> MemoryShort:
-    """The fault with what would really fit: each number of devices and each precision named was tried."""
+def does_not_fit(question: Question, fault: MemoryShort, holds: Callable[[Question], bool]) -> MemoryShort:
+    """The fault with what would really fit: each number of devices and each precision named was tried by ``holds``."""
     reason = str(fault).partition("; ")[0]
-    advice = "; ".join(_advice(question)) or (
+    advice = "; ".join(_advice(question, holds)) or (
         f"no cut over {CUTS[-1]} devices or fewer holds it, in no precision; use a device with more memory"
     )
     return MemoryShort(f"{reason}; {advice}", fault.needed_byte, fault.room_byte)
 
 
-def _advice(question: Question) -> Iterator[str]:
-    least = next((n for n in CUTS if n != question.devices and _fits(_over(question, n))), None)
+def _advice(question: Question, holds: Callable[[Question], bool]) -> Iterator[str]:
+    least = next((n for n in CUTS if n != question.devices and _fits(holds, _over(question, n))), None)
     if least is not None:
         several = question.devices // least * least
         more = f"--devices {several} or {several + least}" if several else f"--devices {least}"
         yield f"spread the model over {least} devices a replica ({more}{_cut_words(question, least)})"
     for precision in FEWER_BITS:
-        if _fits(replace(question, precision=precision)):
+        if _fits(holds, replace(question, precision=precision)):
             yield f"or --precision {precision}, which fits as asked"
             return
     if least is None:
         for precision in FEWER_BITS:
-            few = next((n for n in CUTS if _fits(replace(_over(question, n), precision=precision))), None)
+            few = next((n for n in CUTS if _fits(holds, replace(_over(question, n), precision=precision))), None)
             if few is not None:
                 yield f"spread the model over {few} devices a replica with --precision {precision}"
                 return
@@ -159,11 +126,10 @@ def _cut_words(question: Question, least: int) -> str:
     return f", --tp {least} without --dp and --ep" if question.tp or question.dp or question.ep else ""
 
 
-def _fits(question: Question) -> bool:
-    from joulemill.prediction.question import memory_holds
+def _fits(holds: Callable[[Question], bool], question: Question) -> bool:
 
     try:
-        return memory_holds(question)
+        return holds(question)
     except InputError:
         return False
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
-from joulemill.ledger.trace import Floats
+from joulemill.arrays import Array
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -54,7 +54,7 @@ class RatioInterval:
 
 
 def ratio_interval(
-    numerator: Floats, denominator: Floats, sensor_half: float = 0.0, level: float = LEVEL
+    numerator: Array, denominator: Array, sensor_half: float = 0.0, level: float = LEVEL
 ) -> RatioInterval | None:
     """Σ numerator ÷ Σ denominator over sub-windows [n] with an interval; None where the denominator sums to nothing.
 
@@ -83,13 +83,13 @@ def _share(half: float, value: float) -> float | None:
     return half / abs(value) if value else None
 
 
-def generator(data: Floats) -> np.random.Generator:
+def generator(data: Array) -> np.random.Generator:
     """A generator seeded from ``data`` alone (rounded, so that a shift of the clock does not change it)."""
     digest = hashlib.blake2b(np.round(data, 3).tobytes(), digest_size=16).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
 
 
-def autocorrelation_ratio(z: Floats) -> float:
+def autocorrelation_ratio(z: Array) -> float:
     """Lag-1 autocorrelation of ``z`` [n], corrected for its bias −(1+3φ)/n in a short series, in [0, PHI_MOST]."""
     d = z - z.mean()
     power = float(d @ d)
@@ -106,7 +106,7 @@ def block_length(phi: float, n: int) -> int:
     return max(1, min(math.ceil(best), n // 4))
 
 
-def _bootstrap_error(x: Floats, y: Floats, block: int, rng: np.random.Generator) -> float:
+def _bootstrap_error(x: Array, y: Array, block: int, rng: np.random.Generator) -> float:
     """Standard error of Σx/Σy under the circular block bootstrap."""
     n = len(x)
     blocks = math.ceil(n / block)
@@ -117,7 +117,7 @@ def _bootstrap_error(x: Floats, y: Floats, block: int, rng: np.random.Generator)
     return float(np.std(top[good] / bottom[good], ddof=1)) * math.sqrt(blocks * block / n)
 
 
-def _circular_sums(x: Floats, block: int) -> Floats:
+def _circular_sums(x: Array, block: int) -> Array:
     """Σ of the ``block`` values from each place on, wrapping round."""
     run = np.concatenate(([0.0], np.cumsum(np.concatenate((x, x[: block - 1])))))
     return run[block:] - run[:-block]
@@ -128,14 +128,14 @@ def _caught_ratio(phi: float, n: int, block: int) -> float:
 
     Blocks weigh lag k by 1 − k/b, over the join of the circle too; the sample's mean, taken out, costs b/n.
     """
-    gamma: Floats = np.power(phi, np.arange(n, dtype=np.float64))
+    gamma: Array = np.power(phi, np.arange(n, dtype=np.float64))
     k = np.arange(1, block)
     circular = ((n - k) * gamma[k] + k * gamma[n - k]) / n
     in_blocks = float(gamma[0] + 2.0 * ((1.0 - k / block) @ circular)) / n
     return in_blocks / _mean_variance(gamma, n) - block / n
 
 
-def _mean_variance(gamma: Floats, n: int) -> float:
+def _mean_variance(gamma: Array, n: int) -> float:
     """Variance of the mean of ``n`` values with autocovariances ``gamma`` [n]."""
     lag = np.arange(1, n)
     return float(gamma[0] + 2.0 * ((1.0 - lag / n) @ gamma[1:])) / n
@@ -169,3 +169,7 @@ def wilson(correct: float, questions: int, level: float = LEVEL) -> tuple[float,
 
 def _normal(level: float) -> float:
     return float(ndtri(0.5 + level / 2))
+
+
+#: An interval whose ends lie further apart than this factor tells nothing: there are too few data for one.
+TELLING_FACTOR = 20.0

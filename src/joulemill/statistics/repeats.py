@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import stdtrit
 
-from joulemill.decisions.gate.change import TELLING_FACTOR
 from joulemill.figure import Basis, Figure, unknown, weakest
+from joulemill.statistics.ratio import TELLING_FACTOR
 
 LEVEL = 0.95
 _Z = 1.959963984540054

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+from joulemill.validation.row import MeasuredRow
 
 NOTE = "rows that repeat one measurement are read with the cut and pools of the one that states most of them"
-
-if TYPE_CHECKING:
-    from joulemill.validation.tables import MeasuredRow
 
 
 def told_by_copies(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from joulemill.validation.inferencex_pools import Asked, Launch, drafts_listed, launches
-
-if TYPE_CHECKING:
-    from joulemill.validation.tables import MeasuredRow
+from joulemill.validation.row import MeasuredRow
 
 NOTE = "pools that no column states are those of InferenceX's configuration for these lengths and requests in flight"
 AMBIGUOUS_NOTE = f"{NOTE}; of several that fit, the first"

@@ -15,15 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING
 
 from joulemill.validation.inferencex_launches import launched, never_drafts
-
-if TYPE_CHECKING:
-    from joulemill.validation.tables import MeasuredRow
-
+from joulemill.validation.row import MeasuredRow, Origin
 
 NOTE = (
     "points that InferenceX's numbered dump leaves out are read as having run multi-token prediction (an inference; "
@@ -31,17 +27,6 @@ NOTE = (
 )
 #: Days between points of one release that are still of one campaign (assumed).
 CAMPAIGN_DAYS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a point comes from: day (since 1 January of year 1) and version of its campaign; whether it is in the dump
-    that lists configurations; ``mixed`` where it is in one that holds deployments with and without drafts."""
-
-    day: int = 0
-    version: str = ""
-    listed: bool = False
-    mixed: bool = False
 
 
 def origin_of(source: str, version: str) -> Origin:

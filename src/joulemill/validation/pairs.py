@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulemill.physics.model.architecture import parameters_count
+from joulemill.validation.row import MeasuredRow
 from joulemill.validation.scores import predict_rows
-from joulemill.validation.tables import MeasuredRow
 
-Array = NDArray[np.float64]
 #: Batches that count as one [ln]; a larger difference is a lever of its own.
 SAME_BATCH, OTHER_BATCH = 0.1, 0.3
 #: Models of like size: ln of the ratio of total parameters.

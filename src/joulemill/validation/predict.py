@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.physics.serving.continuous_batching import Demand, Rates, steady
 from joulemill.physics.serving.disaggregation import handed_over, usual_worker_req
 from joulemill.physics.serving.shard import Shard, ShardTable, shard, shard_table
-from joulemill.validation.tables import MeasuredRow
-
-Array = NDArray[np.float64]
+from joulemill.validation.row import MeasuredRow
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import rates
 from joulemill.physics.hardware.node import share_power
 from joulemill.prediction.precision import resolver
 from joulemill.prediction.spread import half_width_ratio
 from joulemill.validation.predict import compiled, predicted
-from joulemill.validation.tables import MeasuredRow, iter_notes, read_table
+from joulemill.validation.row import MeasuredRow
+from joulemill.validation.tables import iter_notes, read_table
 
-Array = NDArray[np.float64]
 MOST_SKIPPED_SHOWN = 50
 #: A table of one's own: the least columns, and what helps. One line of names, one row as an example.
 TEMPLATE = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,19 +18,17 @@ from joulemill.catalog.devices import find_device
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import tasks
 from joulemill.errors import InputError
-from joulemill.physics.hardware.device import Device
-from joulemill.physics.model.architecture import Architecture
-from joulemill.physics.model.precision import Precision
 from joulemill.physics.serving.deployment import Parallelism
 from joulemill.physics.serving.shard import shard
 from joulemill.physics.serving.workload import spread_from_percentiles_ratio
 from joulemill.prediction.precision import Resolver
+from joulemill.validation.columns import Row, batch_class, engine_profile, needed, number_in
 from joulemill.validation.duplicates import told_by_copies
 from joulemill.validation.inferencex_launches import matching
 from joulemill.validation.inferencex_loads import DRAWN_NOTE, load_of
 from joulemill.validation.inferencex_pools import Asked, Launch
 from joulemill.validation.inferencex_settings import Launched, Recipe, narrow_keys, recipe_of
-from joulemill.validation.inferencex_speculation import Origin, origin_of, with_drafts
+from joulemill.validation.inferencex_speculation import origin_of, with_drafts
 from joulemill.validation.mlperf import (
     BATCH_REQ,
     MAX_Q_NOTE,
@@ -43,69 +41,7 @@ from joulemill.validation.mlperf import (
     weights_word,
 )
 from joulemill.validation.parallelism import Reading, read_cut, runs_cut
-
-Row = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class MeasuredRow:
-    """One row, ready to predict. ``measured`` holds what was measured in SI units; ``groups`` what to break
-    errors down by.
-
-    batch_req      in flight a replica; ``running``: that is the batch that really ran, not an upper bound
-    prefill        cut of the prefill pool where prompts are computed elsewhere; prefill_servers: its ranks
-    limit_ratio    power limit over TDP
-    in_flight_req  requests of the closed loop over all decode workers
-    pools_known    sizes of the pools are stated or inferred from the row; ``pools_stated``: stated
-    lockstep       all prompts and answers are of one length;  gateway: a router stood before the server
-    poll_count     steps between two looks at the queue of new requests; 0 where it is the engine's
-    copies_count   rows of the table that hold this same measurement; ``fullest``: this one stands for them
-    stated_count   columns of cuts and pools that are filled in
-    origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
-    launches       configurations that the row may have been launched with, where its columns do not state its pools
-    notes          what was assumed
-    """
-
-    number: int
-    model: str
-    architecture: Architecture
-    precision: Precision
-    device: Device
-    cut: Parallelism
-    engine: str
-    batch_req: float
-    input_tok: float
-    output_tok: float
-    spread_ratio: float
-    narrow_ratio: float
-    running: bool
-    crowding_ratio: float
-    budget_tok: float
-    measured: Mapping[str, float]
-    groups: Mapping[str, str]
-    prefill: Parallelism | None = None
-    prefill_servers: float = 1.0
-    in_flight_req: float = 1.0
-    pools_known: bool = True
-    pools_stated: bool = True
-    limit_ratio: float = 1.0
-    lockstep: bool = False
-    gateway: bool = False
-    poll_count: float = 0.0
-    copies_count: int = 1
-    fullest: bool = True
-    stated_count: int = 0
-    origin: Origin = field(default_factory=Origin)
-    draft_count: int = 0
-    launches: tuple[Launch, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def stratum(self) -> str:
-        """Which errors the row's are like: "drafted", "disaggregated", "unstated pools", or "" for all others."""
-        if self.draft_count:
-            return "drafted"
-        return "" if self.prefill is None else "disaggregated" if self.pools_stated else "unstated pools"
+from joulemill.validation.row import MeasuredRow
 
 
 @dataclass
@@ -155,27 +91,6 @@ def dialect_of(row: Row) -> str | None:
     return None
 
 
-def number_in(row: Row, *names: str) -> float | None:
-    """The first of the named columns that holds a finite positive number, or None."""
-    for name in names:
-        text = (row.get(name) or "").strip()
-        try:
-            value = float(text)
-        except ValueError:
-            continue
-        if 0 < value < float("inf"):
-            return value
-    return None
-
-
-def needed(row: Row, *names: str) -> float:
-    """As ``number_in``; InputError where there is none."""
-    value = number_in(row, *names)
-    if value is None:
-        raise InputError(f"column {' or '.join(names)} holds no positive number")
-    return value
-
-
 def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     model = row["model_id"].strip()
     architecture, precision, notes = resolve(model, row.get("weight_precision") or "", "")
@@ -215,23 +130,6 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         },
         notes=notes,
     )  # fmt: skip
-
-
-def batch_class(batch: float) -> str:
-    """A coarse class of batch sizes, as text that sorts by size."""
-    for limit, name in ((16.5, "1–16"), (64.5, "17–64"), (256.5, "65–256")):
-        if batch <= limit:
-            return name
-    return "over 256"
-
-
-def engine_profile(backend: str) -> str:
-    """Profile of a backend's recent versions; vLLM's where it is not known."""
-    text = backend.lower()
-    for word, profile in (("sglang", "sglang"), ("trt", "trtllm"), ("tensorrt", "trtllm")):
-        if word in text:
-            return profile
-    return "vllm-0.19"
 
 
 def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:

@@ -10,7 +10,8 @@ from joulemill.errors import InputError
 from joulemill.ledger.energy import window_energy
 from joulemill.ledger.record import Quantity, Scope
 from joulemill.ledger.trace import trace
-from joulemill.meters.meter import Meter, MeterContext, open_meters
+from joulemill.meters.meter import Meter, MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.surroundings import HandClock
 
 #: 2026-01-31 12:00:00 UTC

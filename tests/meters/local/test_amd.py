@@ -7,7 +7,8 @@ import pytest
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Quantity
 from joulemill.meters.local.amd import energy_j, socket_power_w
-from joulemill.meters.meter import Meter, MeterContext, open_meters
+from joulemill.meters.meter import Meter, MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.surroundings import HandClock
 
 

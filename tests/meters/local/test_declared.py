@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from joulemill.errors import InputError, MachineError
 from joulemill.figure import Basis
 from joulemill.ledger.record import Scope
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.surroundings import HandClock, busy_ticks, proc_tree, process_stat
 
 HZ = os.sysconf("SC_CLK_TCK")

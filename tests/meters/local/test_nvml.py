@@ -9,7 +9,8 @@ import pytest
 
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
-from joulemill.meters.meter import Meter, MeterContext, open_meters
+from joulemill.meters.meter import Meter, MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.fake_nvml import FakeBoard, FakeNvml
 from tests.meters.surroundings import HandClock
 

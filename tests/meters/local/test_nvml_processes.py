@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.fake_nvml import FakeBoard, FakeNvml
 from tests.meters.surroundings import HandClock, put
 

@@ -12,7 +12,8 @@ from joulemill.ledger.energy import window_energy
 from joulemill.ledger.record import Reading, Scope
 from joulemill.ledger.scopes import compose, scope_energy
 from joulemill.ledger.trace import trace
-from joulemill.meters.meter import Meter, MeterContext, open_meters
+from joulemill.meters.meter import Meter, MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.surroundings import HandClock, proc_tree, put, rapl_zone
 
 

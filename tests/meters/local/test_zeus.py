@@ -10,7 +10,8 @@ import pytest
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Scope
 from joulemill.meters.local.zeus import SOC_FIELDS, joules
-from joulemill.meters.meter import Meter, MeterContext, open_meters
+from joulemill.meters.meter import Meter, MeterContext
+from joulemill.meters.opening import open_meters
 
 
 @dataclass

@@ -14,8 +14,9 @@ import pytest
 
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.identity import Identity, identity_of
-from joulemill.meters.meter import Meter, MeterContext, open_meters, parse_spec
+from joulemill.meters.meter import Meter, MeterContext, parse_spec
 from joulemill.meters.network.exporter_spec import Asked
+from joulemill.meters.opening import open_meters
 from tests.meters.surroundings import HandClock
 from tests.meters.web import Reply, Request, Web, serving
 

@@ -10,9 +10,10 @@ import pytest
 
 from joulemill.errors import InputError, MachineError
 from joulemill.formats.json_text import loads
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
 from joulemill.meters.network import http
 from joulemill.meters.network.http import Answer, HttpError, HttpSource, clock_ahead_s
+from joulemill.meters.opening import open_meters
 from tests.meters.surroundings import HandClock
 from tests.meters.web import serving
 

@@ -11,8 +11,9 @@ import pytest
 
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Scope
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
 from joulemill.meters.network.ipmi import IpmiError, parse_dcmi, parse_period_s, parse_sensor
+from joulemill.meters.opening import open_meters
 from tests.meters.programs import eventually, free_port, running
 
 #: The layout of ``ipmitool dcmi power reading`` (ipmitool 1.8.19, lib/ipmi_dcmi.c), with numbers of ours.

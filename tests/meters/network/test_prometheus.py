@@ -17,7 +17,8 @@ from joulemill.ledger.energy import window_energy
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Reading
 from joulemill.ledger.trace import trace
-from joulemill.meters.meter import Clock, MeterContext, open_meters
+from joulemill.meters.meter import Clock, MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.programs import eventually, free_port, running
 from tests.meters.surroundings import HandClock, rapl_zone
 from tests.meters.web import Request, Web, serving

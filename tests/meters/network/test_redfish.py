@@ -15,9 +15,10 @@ from joulemill.ledger.energy import window_energy
 from joulemill.ledger.record import Quantity, Reading, Scope
 from joulemill.ledger.scopes import compose, scope_energy
 from joulemill.ledger.trace import trace
-from joulemill.meters.meter import Meter, MeterContext, open_meters
+from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.network.redfish import REL_ERROR
 from joulemill.meters.network.redfish_parts import energy_j, environment_facts, power_facts, supply_facts, supply_powers
+from joulemill.meters.opening import open_meters
 from tests.meters.redfish_service import ROOT, Service, at, collection, excerpt
 from tests.meters.surroundings import HandClock
 from tests.meters.web import Web, serving

@@ -16,8 +16,9 @@ from joulemill.catalog.pdus import pdus
 from joulemill.errors import InputError, MachineError
 from joulemill.formats.snmp import SnmpError, get_request, get_response
 from joulemill.ledger.record import Quantity, Scope
-from joulemill.meters.meter import Meter, MeterContext, open_meters, parse_spec
+from joulemill.meters.meter import Meter, MeterContext, parse_spec
 from joulemill.meters.network.snmp import address, parse_snmpget
+from joulemill.meters.opening import open_meters
 from tests.meters.programs import eventually, free_port, running
 from tests.meters.surroundings import HandClock
 

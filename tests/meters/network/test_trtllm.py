@@ -4,7 +4,8 @@ import pytest
 
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Quantity, Scope
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.web import serving
 
 

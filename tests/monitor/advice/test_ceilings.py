@@ -9,7 +9,8 @@ import pytest
 
 from joulemill.monitor.advice.ceilings import Context, explained
 from joulemill.monitor.snapshot import Interval, TargetFacts, TokenKind
-from joulemill.prediction.question import Question, answer
+from joulemill.prediction.predict import answer
+from joulemill.prediction.question import Question
 
 FACTS = TargetFacts("a", "Qwen/Qwen3-8B", "s", "h100", 1)
 KNOWN = Context((512.0, 256.0), running_before=20.0)

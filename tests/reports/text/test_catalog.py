@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from joulemill.catalog.devices import device_names
-from joulemill.catalog.models import ModelEntry
+from joulemill.catalog.model_entry import ModelEntry
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.precision import uniform

@@ -18,12 +18,10 @@ from scipy.special import stdtr, stdtrit
 
 from joulemill.decisions.gate.sample import Sample
 from joulemill.figure import Figure
-from joulemill.statistics.ratio import LEVEL, RatioInterval, ratio_interval
+from joulemill.statistics.ratio import LEVEL, TELLING_FACTOR, RatioInterval, ratio_interval
 
 #: Degrees of freedom that the interval of a bare figure is taken to have, whose windows are not known. Assumed.
 BARE_FREEDOM_COUNT = 10.0
-#: An interval whose ends lie further apart than this factor tells nothing: there are too few data for one.
-TELLING_FACTOR = 20.0
 #: Normal quantile of a two-sided interval at LEVEL.
 _TWO_SIDED = 1.959963984540054
 

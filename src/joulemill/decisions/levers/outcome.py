@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.decisions.levers.case import Case, Draft, EarlyExit, Outcome, Route
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure
@@ -32,7 +32,6 @@ from joulemill.physics.serving.shard import ShardTable, shard, shard_table
 from joulemill.physics.serving.step import Load, StepWork, step_work
 from joulemill.physics.serving.workload import Workload
 
-Array = NDArray[np.float64]
 #: Dynamic power over clock, as an exponent: what ``kernels.capped_slowdown_ratio`` assumes.
 CLOCK_POWER = 2.5
 

@@ -19,7 +19,8 @@ from joulemill.errors import JoulemillError
 from joulemill.figure import Basis, Figure
 from joulemill.monitor.snapshot import Ceiling, Interval, TargetFacts, TokenKind
 from joulemill.physics.production.ceilings import CeilingValue
-from joulemill.prediction.question import Question, answer
+from joulemill.prediction.predict import answer
+from joulemill.prediction.question import Question
 
 #: Loads within this factor of each other share a prediction (assumed): ceilings move far less than that.
 STEP_RATIO = 1.25

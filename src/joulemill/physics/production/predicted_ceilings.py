@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.hardware.site import Site, it_limit_figure
@@ -31,8 +30,6 @@ from joulemill.physics.serving.continuous_batching import Rates, Steady, steady
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, shard_table
 from joulemill.physics.serving.workload import Workload
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.hardware.device import IDLE_RATIO
@@ -28,7 +28,6 @@ from joulemill.physics.serving.shard import UNKNOWN_LINK_BYTE_S, ShardTable, sha
 from joulemill.physics.serving.workload import Workload
 from joulemill.units import say_quantity
 
-Array = NDArray[np.float64]
 LEVEL = 0.8
 #: A cap may be this much above the board's own limit, which data sheets round.
 MOST_CAP_RATIO = 1.001

@@ -24,11 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.figure import Figure
 from joulemill.statistics.lognormal import quotient
-
-Array = NDArray[np.float64]
 
 
 def ceiling_rates(capacity: ArrayLike, intensity: ArrayLike) -> Array:

@@ -13,11 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from joulemill.arrays import Array
 from joulemill.errors import InputError
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
 from joulemill.physics.serving.workload import Workload
 
-Array = NDArray[np.float64]
 #: Most requests in flight a replica that are searched [req]; engines' own limits lie at 256 to 1,024.
 SEARCH_REQ = 4096
 DEFAULT_LIMIT_REQ = 1024.0

@@ -11,12 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from joulemill.arrays import Array
 from joulemill.errors import InputError
-
-Array = NDArray[np.float64]
 
 #: What differs from machine to machine and runs at different batches tell apart, with how far it may move (ln).
 FREE: dict[str, float] = {

@@ -18,14 +18,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.physics.serving.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
 from joulemill.physics.serving.power import PowerRates, limited, step_j
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.step import Load, StepRates, StepWork, soft_s, step_work
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

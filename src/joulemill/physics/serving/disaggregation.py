@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.physics.serving.continuous_batching import (
     Demand,
     HostRates,
@@ -32,8 +32,6 @@ from joulemill.physics.serving.continuous_batching import (
 from joulemill.physics.serving.first_token import PromptSteps, first_token_s
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.step import Load, step_work
-
-Array = NDArray[np.float64]
 
 
 def usual_worker_req(host: HostRates, in_flight_req: Array, data_count: Array) -> Array:

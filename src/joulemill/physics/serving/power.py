@@ -12,13 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.physics.kernels import capped_slowdown_ratio
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.step import StepWork
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

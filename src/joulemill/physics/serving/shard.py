@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.physics.hardware.device import Device, compute_dtype
 from joulemill.physics.model.architecture import Architecture, LayerGroup
 from joulemill.physics.model.blocks import (
@@ -32,8 +33,6 @@ from joulemill.physics.model.blocks import (
 )
 from joulemill.physics.model.precision import Format, Precision
 from joulemill.physics.serving.deployment import Parallelism
-
-Array = NDArray[np.float64]
 
 #: Bandwidth between devices whose links are not known [byte/s]: that of PCIe 4.0 x16 at large messages (assumed).
 UNKNOWN_LINK_BYTE_S = 25e9

@@ -19,11 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.physics.serving.shard import FP8_BLOCK, ShardTable
 
-Array = NDArray[np.float64]
 #: Share of the 16-bit peak that the scan of a recurrent layer's prompt reaches (assumed; not fitted).
 STATE_COMPUTE_RATIO = 0.1
 

@@ -7,6 +7,7 @@ from html import escape
 
 from joulemill import __version__
 from joulemill.analysis.levers_start import Start, start_lines, start_of
+from joulemill.analysis.report import Report
 from joulemill.catalog.levers import evidence_of
 from joulemill.decisions.levers.study import Combination, Effect, by_use
 from joulemill.prediction.levers import LeversAnswer
@@ -27,9 +28,9 @@ from joulemill.wording import quantity, title
 _RING = "<style>.ring{fill:none; stroke:var(--bind); stroke-width:1.6}</style>"
 
 
-def cards(found: LeversAnswer) -> list[dict[str, str]]:
+def cards(found: LeversAnswer, report: Report | None = None) -> list[dict[str, str]]:
     """{title, body} cards, their markup safe: the tornado, the front, the table."""
-    study, start = found.study, start_of(found.report, found.study.before)
+    study, start = found.study, start_of(report, found.study.before)
     effects = f'{tornado(by_use(study.effects))}<p class="quiet">{escape(PAIRED)}</p>'
     picture, how = front_plane(study.combinations, study.front)
     plane = _RING + picture + _front(study.front, start, how)
@@ -101,12 +102,12 @@ def _absent(effects: Sequence[Effect]) -> str:
     return f"<dl>{items}</dl>"
 
 
-def page(found: LeversAnswer) -> str:
+def page(found: LeversAnswer, report: Report | None = None) -> str:
     """A page of its own, for a deployment that nobody has run; of a run, its report with the cards."""
-    if found.report is not None:
+    if report is not None:
         from joulemill.reports.html.run import render
 
-        return render(found.report, cards(found))
+        return render(report, cards(found, report))
     import jinja2
 
     environment = jinja2.Environment(loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True)

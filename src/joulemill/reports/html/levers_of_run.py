@@ -5,10 +5,11 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from joulemill.analysis.levers_of_run import question_of_run
 from joulemill.decisions.levers.case import Settings
 from joulemill.errors import JoulemillError
 from joulemill.ledger.record import RunRecord
-from joulemill.prediction.levers import levers_answer, question_of_run
+from joulemill.prediction.levers import levers_answer
 from joulemill.reports.html.levers import cards
 
 ROLES = ("draft", "small", "alternative", "to")
@@ -22,8 +23,8 @@ def lever_cards(path: Path, record: RunRecord | None = None) -> list[dict[str, s
     if not path.is_dir():
         return []
     try:
-        question, _ = question_of_run(path, None, record)
-        return cards(levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()))
+        question, report = question_of_run(path, None, record)
+        return cards(levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()), report)
     except JoulemillError as fault:  # the page of a run never fails for what is only predicted beside it
         told = f"No levers could be predicted for this run: {fault}. `joulemill levers RUN` takes these options."
         return [{"title": "Levers", "body": f"<p>{escape(told)}</p>"}]

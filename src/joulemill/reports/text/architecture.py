@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Any
 
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.facts import architecture_facts
 from joulemill.physics.model.precision import Precision
-
-#: Half-width [ln, 80 %] that a model not understood adds: a factor of three either way. Read as plain decoders, four of
-#: five catalogued models come out within 3 % and the worst 1.6 times off; but a model that is not understood is not
-#: drawn from these, and the worst plain reading known (Mamba-2 taken for attention) has three times the parameters.
-NOT_UNDERSTOOD_LN = math.log(3.0)
-
-
-def widened_ratio(half_width_ratio: float, architecture: Architecture) -> float:
-    """Half-width of an interval as a logarithm, wider where the architecture was not understood."""
-    return math.hypot(half_width_ratio, NOT_UNDERSTOOD_LN) if architecture.doubts else half_width_ratio
-
-
-def architecture_document(architecture: Architecture, precision: Precision) -> dict[str, Any]:
-    """The architecture as JSON: counts, cache bytes, kinds of layer, fields not read."""
-    return architecture_facts(architecture, precision)
 
 
 def doubt(architecture: Architecture) -> str | None:

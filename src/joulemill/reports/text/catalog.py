@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.catalog.devices import device_aliases, device_facts, device_names, find_device
-from joulemill.catalog.models import ModelEntry
+from joulemill.catalog.model_entry import ModelEntry
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.sites import JOULE_PER_KWH, SECOND_PER_HOUR, load_site, reference_pues
 from joulemill.errors import InputError

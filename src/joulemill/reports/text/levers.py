@@ -7,13 +7,15 @@ from typing import Any
 
 from joulemill.analysis.levers_savings import savings
 from joulemill.analysis.levers_start import Start, start_lines, start_of
+from joulemill.analysis.report import Report
 from joulemill.analysis.serialization import plain
 from joulemill.catalog.levers import evidence_of
 from joulemill.decisions.levers.study import Combination, Effect, apart, by_use, distinct
 from joulemill.figure import Figure
 from joulemill.physics.serving.workload import Workload
+from joulemill.prediction.document import architecture_document
 from joulemill.prediction.levers import LeversAnswer
-from joulemill.reports.text.architecture import architecture_document, doubt
+from joulemill.reports.text.architecture import doubt
 from joulemill.wording import quantity, title
 
 #: Ideas that are shown of all combinations.
@@ -72,7 +74,7 @@ def heading(found: LeversAnswer) -> str:
     )
 
 
-def document(found: LeversAnswer) -> dict[str, Any]:
+def document(found: LeversAnswer, report: Report | None = None) -> dict[str, Any]:
     """The JSON document; changes are ratios, unknown is null."""
     study = found.study
     return {
@@ -83,7 +85,7 @@ def document(found: LeversAnswer) -> dict[str, Any]:
         "architecture": architecture_document(found.answer.deployment.architecture, found.answer.deployment.precision),
         "settings": _settings(found),
         "before": plain(study.before),
-        "measured": None if (start := start_of(found.report, study.before)) is None else start.document(),
+        "measured": None if (start := start_of(report, study.before)) is None else start.document(),
         "levers": [_lever(e) for e in by_use(study.effects)],
         "combinations": [_combination(c) for c in apart(study.combinations)[:25]],
         "distinct": [_combination(c) for c in distinct(study.combinations, MOST_TOGETHER_SHOWN)],
@@ -128,18 +130,18 @@ HEAD = (
 )
 
 
-def text(found: LeversAnswer) -> str:
+def text(found: LeversAnswer, report: Report | None = None) -> str:
     """The page that people read."""
-    return "\n".join(_lines(found)) + "\n"
+    return "\n".join(_lines(found, report)) + "\n"
 
 
-def _lines(found: LeversAnswer) -> Iterator[str]:
+def _lines(found: LeversAnswer, report: Report | None) -> Iterator[str]:
     study, before = found.study, found.study.before
     for missed in found.answer.short_by:
         yield f"DOES NOT MEET WHAT IS ASKED: {missed.text}"
     yield heading(found)
     yield f"{said_workload(found.answer.workload, before.batch_req)}; {found.answer.profile}"
-    start = start_of(found.report, before)
+    start = start_of(report, before)
     if start is not None:
         yield from start_lines(start)
     else:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from joulemill.figure import Figure
+from joulemill.physics.production.prediction import Prediction
+from joulemill.prediction.question import Answer
 from joulemill.reports.text.architecture import architecture_lines
 from joulemill.wording import interval, quantity
-
-if TYPE_CHECKING:
-    from joulemill.physics.production.prediction import Prediction
-    from joulemill.prediction.question import Answer
 
 #: Half-width of an interval, as a logarithm, from which two digits say all that is known.
 WIDE = 0.1
@@ -128,3 +125,8 @@ def _significant(figure: Figure) -> int:
     if not figure.value or not figure.low or not figure.high or figure.low <= 0.0:
         return 3
     return 2 if math.log(figure.high / figure.low) / 2 > WIDE else 3
+
+
+def text(found: Answer, *, explain: bool = False) -> str:
+    """The page that people read: what it misses, what it does, its limits, prices; the arithmetic with ``explain``."""
+    return "\n".join(lines(found, explain)) + "\n"
