@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.mock_server import MockPlan, mock_process
 
+from joulemill.bench.lengths import Lengths
 from joulemill.bench.load.engine import Engine
-from joulemill.bench.load.lengths import Lengths
 from joulemill.bench.load.prompts import PromptMill
 from joulemill.bench.load.workload import AskRules, Workload
 from joulemill.ledger.record import Outcome, RequestRecord

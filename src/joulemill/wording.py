@@ -134,3 +134,20 @@ def title(name: str) -> str:
         "slo": "SLO",
     }
     return " ".join(capital.get(word, word) for word in name.split("_"))
+
+
+def signed(change: Figure | None, *, bounds: bool = False) -> str:
+    """A relative change for people: −12 % or +30 % (+13 to +56)."""
+    if change is None or change.value is None:
+        return "–"
+    said = _percent(change.value)
+    if bounds and change.low is not None and change.high is not None and change.low != change.high:
+        return f"{said} % ({_percent(change.low)} to {_percent(change.high)})"
+    return f"{said} %"
+
+
+def _percent(ratio: float) -> str:
+    percent = 100.0 * ratio
+    decimals = 1 if abs(percent) < 9.95 else 0
+    rounded = round(percent, decimals) + 0.0
+    return "0" if rounded == 0.0 else f"{rounded:+.{decimals}f}".replace("-", "−")

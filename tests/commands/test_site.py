@@ -11,7 +11,7 @@ import pytest
 
 from joulemill.analysis.run import analyse
 from joulemill.cli import main
-from joulemill.commands.site import keep_grid, site_of
+from joulemill.commands.inputs import keep_grid, site_of
 from joulemill.recording.writer import read_run, write_run
 from joulemill.reports.html.run import render
 from tests.ledger.runs import steady_run

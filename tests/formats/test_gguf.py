@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulemill.catalog.gguf_shards import read_gguf
 from joulemill.errors import InputError
-from joulemill.formats.gguf import GgufHeader, SkippedArray, parse_gguf, read_gguf
+from joulemill.formats.gguf import GgufHeader, SkippedArray, parse_gguf
 
 
 def text(value: str) -> bytes:

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from joulemill.commands.monitor import _reload
+from joulemill.commands.monitor_watch import _reload
 from joulemill.errors import InputError
 from joulemill.meters.meter import MeterContext
 from joulemill.monitor import opening

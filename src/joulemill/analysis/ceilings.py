@@ -80,7 +80,7 @@ def capacities(manifest: Mapping[str, Any], arithmetic: str | None) -> dict[str,
 
 
 def _measured(found: Mapping[str, Any], arithmetic: str | None) -> dict[str, Figure]:
-    from joulemill.bench.machine.microbenchmark import ceiling_figures
+    from joulemill.physics.hardware.machine import ceiling_figures
 
     figures = ceiling_figures(found)
     # GGUF's quantised weights are multiplied as int8 blocks; full-precision weights as float32 products.

@@ -13,8 +13,6 @@ from joulemill.analysis import report as doc
 from joulemill.analysis.account import holder_of
 from joulemill.analysis.lever_forecast import Forecast, predicted_changes
 from joulemill.analysis.samples import load_run
-from joulemill.bench.series.lever_experiment import CASCADE, KIND, LEVERS
-from joulemill.bench.series.runner import read_sweep, runs_of
 from joulemill.decisions.gate.change import change
 from joulemill.decisions.gate.sample import Sample
 from joulemill.decisions.levers.measured import (
@@ -33,11 +31,11 @@ from joulemill.ledger.account import phase_energy
 from joulemill.ledger.findings import why
 from joulemill.ledger.record import RunRecord
 from joulemill.recording.reader import read_run
+from joulemill.recording.sweeps import CASCADE, KIND, LEVER_LABELS, read_sweep, runs_of
 from joulemill.statistics.ratio import wilson
 
 UNROUTED = "the model predicts loads, not question sets"
 #: What each lever is, in words.
-LABELS = {lever.name: lever.label for lever in LEVERS}
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ def experiment(folder: Path) -> Experiment:
         )
         for i in levers
     ]
-    absent = [MeasuredLever(n, LABELS.get(n, n), why) for n, why in (told.get("absent") or {}).items()]
+    absent = [MeasuredLever(n, LEVER_LABELS.get(n, n), why) for n, why in (told.get("absent") or {}).items()]
     ranked = sorted(measured, key=_rank)
     return Experiment(
         str(told["status"]), sum(len(r) for r in every), len(told["order"]), _side(base, _left_out(every[0], base)),
@@ -186,7 +184,7 @@ def _lever(
 ) -> MeasuredLever:
     base, runs = sides
     made = MeasuredLever(
-        name, LABELS.get(name, name), predicted=forecast.changes.get(name), unpredicted=forecast.why.get(name)
+        name, LEVER_LABELS.get(name, name), predicted=forecast.changes.get(name), unpredicted=forecast.why.get(name)
     )
     if not runs or not base:
         what = "of its runs" if not runs else "run as it is"

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from joulemill.analysis.levers_start import start_of
-from joulemill.decisions.levers.case import Outcome
+from joulemill.analysis.levers_start import Start, start_of
+from joulemill.analysis.report import Report
 from joulemill.decisions.levers.study import Effect, first_of_each_idea
 from joulemill.prediction.levers import LeversAnswer
 from joulemill.wording import digits, quantity
@@ -40,11 +40,13 @@ class Saving:
         return f"  {self.lever:<22}{quantity(self.energy_j, 'J')}{money}"
 
 
-def savings(found: LeversAnswer) -> tuple[Saving, ...]:
+def savings(found: LeversAnswer, report: Report | None = None) -> tuple[Saving, ...]:
     """The strongest levers that apply, with what each saves on its own."""
-    tokens, period = _tokens(found)
+    tokens, period = _tokens(report)
     helping = first_of_each_idea([e for e in found.study.effects if _saves(e)])[:MOST_SHOWN]
-    return tuple(_saving(found, e, e.after, tokens, period) for e in helping if e.after is not None)
+    start = start_of(report, found.study.before)
+    each = (_saving(found, e, start, (tokens, period)) for e in helping)
+    return tuple(s for s in each if s is not None)
 
 
 def _saves(e: Effect) -> bool:
@@ -52,17 +54,17 @@ def _saves(e: Effect) -> bool:
     return e.lever.family not in APART and change is not None and change < 0.0
 
 
-def _tokens(found: LeversAnswer) -> tuple[float, str]:
-    report = found.report
+def _tokens(report: Report | None) -> tuple[float, str]:
     if report is None or not report.tokens.output or not report.window.duration_s:
         return TOK_MILLION, "per million output tokens"
     measured = f"over the measured {quantity(report.window.duration_s, 's')} ({report.tokens.output:,} tokens)"
     return float(report.tokens.output), measured
 
 
-def _saving(found: LeversAnswer, e: Effect, after: Outcome, tokens: float, period: str) -> Saving:
-    before = found.study.before
-    start = start_of(found.report, before)
+def _saving(found: LeversAnswer, e: Effect, start: Start | None, over: tuple[float, str]) -> Saving | None:
+    before, after, (tokens, period) = found.study.before, e.after, over
+    if after is None:
+        return None
     tokens *= 1.0 if start is None else start.energy_ratio  # measured joules × the change that is predicted
     site = found.answer.question.place()
     money = None

@@ -1,6 +1,6 @@
 """The site of a run: as its manifest states it, with the grid's carbon over the run's window where that was had. Pure.
 
-What was asked of the grid stands in the record as an event ``grid`` (``joulemill.commands.site`` puts it there), so the
+What was asked of the grid stands in the record as an event ``grid`` (the commands put it there), so the
 analysis of a record needs no network and stays the same.
 """
 

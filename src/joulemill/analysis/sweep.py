@@ -11,13 +11,13 @@ from typing import Any
 
 from joulemill.analysis import report as doc
 from joulemill.analysis.run import analyse
-from joulemill.bench.series.runner import read_sweep, runs_of
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import account
 from joulemill.ledger.plausibility import plausible_record
 from joulemill.ledger.record import Quantity, RunRecord
 from joulemill.recording.reader import read_run
+from joulemill.recording.sweeps import read_sweep, runs_of
 from joulemill.statistics.repeats import combined, elasticity, kept_up, knee
 
 #: A clock that changed by less than this (in ln) did not change.

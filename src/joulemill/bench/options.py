@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from joulemill.bench.load.lengths import Lengths, parse_lengths
+from joulemill.bench.lengths import Lengths, parse_lengths
 from joulemill.errors import InputError
 
 #: The default load fits two cores and a model of a hundred million parameters (assumed): about 100 tok/s.

@@ -42,7 +42,7 @@ def _check_embedded(options: BenchOptions) -> None:
         raise MachineError("; ".join(missing))
     for path in (options.gguf, options.draft_gguf, options.second_gguf):
         if path is not None:
-            from joulemill.formats.gguf import read_gguf
+            from joulemill.catalog.gguf_shards import read_gguf
 
             read_gguf(path)
 

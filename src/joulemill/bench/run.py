@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from joulemill.bench.facts import expected_counts, machine_facts, server_facts, serves_here, version_facts
+from joulemill.bench.facts import machine_facts, server_facts, serves_here, version_facts
 from joulemill.bench.host import Host, hosted
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.phases import calibrate, drive
@@ -34,6 +34,7 @@ from joulemill.bench.machine.server_process import ServerProcess, server_process
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence, Teller
 from joulemill.bench.watch import Source, Watch
+from joulemill.catalog.stated_device import expected_counts
 from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters

@@ -22,7 +22,8 @@ from joulemill.carbon import replies
 from joulemill.carbon.replies import HALF_HOUR_S, HOUR_S, Signal
 from joulemill.catalog.sites import CarbonSource
 from joulemill.errors import InputError, ServerError
-from joulemill.formats.documents import parse_document, read_document
+from joulemill.files import read_bytes
+from joulemill.formats.documents import parse_document
 from joulemill.formats.untrusted import Part, clean
 
 URLS = {
@@ -70,7 +71,8 @@ def fetch(
 
 
 def _file(source: CarbonSource, _: tuple[float, float, float], __: Mapping[str, str]) -> Signal:
-    document = read_document(Path(str(source.file)))
+    path = Path(str(source.file))
+    document = parse_document(path.name, read_bytes(path))
     rows = document.root["points"] if document.root.has("points") else document.root
     return replies.of_file(rows.each(), source.kind or "average", source.zone or Path(str(source.file)).name)
 

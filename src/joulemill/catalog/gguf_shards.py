@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
-from joulemill.formats.gguf import GgufHeader, read_gguf
+from joulemill.formats.gguf import BrokenHeaderError, GgufHeader, parse_gguf
 
 _NAME = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.gguf)", re.IGNORECASE)
 #: No published model has more shards.
@@ -56,3 +57,18 @@ def _shard(path: Path, number: int, wanted: int, count: int) -> GgufHeader:
     if (_number(header, "split.no", other), _number(header, "split.count", other)) != (wanted, count):
         raise InputError(f"{other}: does not say that it is shard {wanted + 1} of {count}; download it again")
     return header
+
+
+def read_gguf(path: Path) -> GgufHeader:
+    """The header of the file at ``path``. Raises InputError that names the file and says what is wrong with it."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no regular file; give the path of a GGUF file")
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            return parse_gguf(view, len(view))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); give the path of a GGUF file") from None
+    except BrokenHeaderError as error:
+        raise InputError(f"{path}: {error}") from None
+    except ValueError:  # mmap of an empty file
+        raise InputError(f"{path}: is empty; download it again") from None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulemill.commands.find_rate import find_arguments, search_rate
-from joulemill.commands.site import keep_grid, site_of
+from joulemill.commands.inputs import api_key, keep_grid, site_of
 from joulemill.commands.sweep import run_several, sweep_arguments
 from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError
 from joulemill.streams import print_json
@@ -20,9 +19,6 @@ from joulemill.units import parse_quantity
 if TYPE_CHECKING:
     from joulemill.analysis.baseline import Baseline
     from joulemill.bench.options import BenchOptions
-
-#: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
-KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +128,7 @@ def _account_arguments(group: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted, with what was measured kept."""
     from joulemill.bench.preflight import check_before, check_page
-    from joulemill.commands.report import baseline_of
+    from joulemill.commands.output import baseline_of
 
     options, baseline = options_of(args), baseline_of(args.baseline)
     check_before(replace(options, out=None) if _several(args) else options)
@@ -159,7 +155,7 @@ def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None)
     """Analyse and print what was measured; the exit code."""
     from joulemill.analysis.run import analyse
     from joulemill.analysis.serialization import plain
-    from joulemill.commands.report import print_terminal, write_page
+    from joulemill.commands.output import print_terminal, write_page
     from joulemill.recording.reader import read_run
 
     if read_run(folder).status != "interrupted":  # who stops a run does not wait for the grid's answer
@@ -206,11 +202,6 @@ def _measure(options: BenchOptions) -> Path:
         progress.note(announced(options))
         around = Surroundings(machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key())
         return run_measure(options, progress, around)
-
-
-def api_key() -> str | None:
-    """The key of the server to drive, from the environment."""
-    return next((os.environ[k] for k in KEY_VARIABLES if os.environ.get(k)), None)
 
 
 def options_of(args: argparse.Namespace) -> BenchOptions:

@@ -41,12 +41,16 @@ def read_any(paths: list[Path], part: int | None = None) -> Report:
     """A report of ours, or one computed from another tool's files. Raises InputError where it is neither."""
     from joulemill.analysis.load import load_report
     from joulemill.analysis.run import analyse
-    from joulemill.formats.documents import read_document
+    from joulemill.files import read_bytes
+    from joulemill.formats.documents import parse_document
     from joulemill.importers.opening import import_files
     from joulemill.importers.recording import Choice
 
     first = paths[0]
-    if len(paths) == 1 and (not first.is_file() or read_document(first).head.has("schema_version", "run_id", "energy")):
+    if len(paths) == 1 and (
+        not first.is_file()
+        or parse_document(first.name, read_bytes(first)).head.has("schema_version", "run_id", "energy")
+    ):
         if part is not None:
             raise InputError(f"--part {part} is for a tool's file of several benchmarks; {first} is one run")
         return load_report(first)

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{twice} is given twice: a run compared with itself tells nothing; name another one")
     found = compare([load_run(p) for p in paths])
     if args.html:
-        from joulemill.commands.report import write_text
+        from joulemill.commands.output import write_text
 
         write_text(compare_views.render(found), args.html)
     if args.json:

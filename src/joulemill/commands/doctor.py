@@ -58,7 +58,7 @@ def _introduced(args: argparse.Namespace) -> Introduction | None:
             raise InputError("--model and --metrics-url belong to --url: give it too")
         return None
     from joulemill.bench.facts import serves_here
-    from joulemill.commands.bench import api_key
+    from joulemill.commands.inputs import api_key
     from joulemill.servers.endpoint import Endpoint
     from joulemill.servers.introduction import introduce
 

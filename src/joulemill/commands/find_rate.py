@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.commands.site import keep_grid
+from joulemill.commands.inputs import keep_grid
 from joulemill.errors import EXIT_INTERRUPTED, InputError
 from joulemill.streams import print_json, print_text
 from joulemill.units import parse_quantity
@@ -36,7 +36,7 @@ def search_rate(args: argparse.Namespace, options: BenchOptions) -> int:
     from joulemill.bench.progress import ProgressBar
     from joulemill.bench.run import Surroundings, on_own_loop
     from joulemill.bench.series.find_rate import check_search, find_rate
-    from joulemill.commands.bench import api_key
+    from joulemill.commands.inputs import api_key
     from joulemill.recording.writer import free_folder
 
     check_search(options)
@@ -60,7 +60,7 @@ def search_rate(args: argparse.Namespace, options: BenchOptions) -> int:
 def _told(
     args: argparse.Namespace, options: BenchOptions, folder: Path, search: RateSearch, trials: list[Trial]
 ) -> None:
-    from joulemill.commands.sweep import print_sweep
+    from joulemill.commands.output import print_sweep
 
     if args.json:
         print_json(

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from joulemill.commands.quality import with_quality
-from joulemill.commands.site import keep_grid, site_of
+from joulemill.commands.inputs import keep_grid, site_of, with_quality
 from joulemill.errors import MachineError
 from joulemill.streams import print_json, tell
 
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.analysis.serialization import plain
     from joulemill.bench.preflight import check_page
     from joulemill.catalog.stated_device import stated_device
-    from joulemill.commands.report import print_terminal, write_page
+    from joulemill.commands.output import print_terminal, write_page
     from joulemill.importers.opening import import_files
     from joulemill.importers.recording import Choice
     from joulemill.recording.writer import free_folder, write_run

@@ -11,12 +11,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from joulemill.commands.output import show
 from joulemill.errors import EXIT_INTERRUPTED, InputError, MachineError
-from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
-    from joulemill.analysis.lever_experiment import Experiment
     from joulemill.bench.options import BenchOptions
     from joulemill.bench.series.lever_experiment import Files
 
@@ -77,23 +76,6 @@ def run_measure(args: argparse.Namespace) -> int:
         f"--out {folder} goes on with the rest\n"
     )
     return EXIT_INTERRUPTED
-
-
-def show(folder: Path, page: Path | None, *, as_json: bool) -> Experiment:
-    """The table, or JSON, on stdout; the page where one is asked for."""
-    from joulemill.analysis.lever_experiment import experiment
-    from joulemill.commands.report import write_text
-    from joulemill.reports.lever_experiment import document, text
-    from joulemill.reports.lever_experiment import page as rendered
-
-    found = experiment(folder)
-    if page is not None:
-        write_text(rendered(found), page)
-    if as_json:
-        print_json(document(found))
-    else:
-        sys.stdout.write(text(found))
-    return found
 
 
 def _options(args: argparse.Namespace) -> BenchOptions:

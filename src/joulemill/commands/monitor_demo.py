@@ -26,7 +26,7 @@ QUESTIONS = (
 
 def run(args: argparse.Namespace) -> int:
     """Start the server and its load, and watch both until told to end."""
-    from joulemill.commands.monitor import watch
+    from joulemill.commands.monitor_watch import watch
     from joulemill.monitor.config import MonitorConfig, SiteConfig, TargetConfig
     from joulemill.servers.embedded import EmbeddedServer
 

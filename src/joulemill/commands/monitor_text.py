@@ -50,7 +50,7 @@ def _why_unknown(t: TargetState) -> str:
 def _now(t: TargetState) -> Iterator[str]:
     """Rate, power and J/token of the latest interval."""
     from joulemill.monitor.advice.alerts import power_w
-    from joulemill.monitor.web.document import rate_tok_s
+    from joulemill.monitor.snapshot import rate_tok_s
 
     rate = rate_tok_s(t)
     if rate is None:

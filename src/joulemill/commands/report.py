@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulemill.errors import InputError, MachineError
-from joulemill.streams import json_text, print_json, results_console
+from joulemill.commands.output import baseline_of, print_terminal, write_page
+from joulemill.errors import InputError
+from joulemill.streams import json_text, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from joulemill.analysis.baseline import Baseline
-    from joulemill.analysis.report import Report
     from joulemill.ledger.record import RunRecord
 
 
@@ -99,7 +98,7 @@ def is_sweep(path: Path) -> bool:
 
 def _sweep(args: argparse.Namespace) -> int:
     """A sweep's table, page or JSON; what is asked of one run only is refused."""
-    from joulemill.commands.sweep import print_sweep
+    from joulemill.commands.output import print_sweep
 
     one = next((n for n in ("baseline", "site", "quality", "markdown", "latex", "latex_row") if getattr(args, n)), None)
     if one is not None:
@@ -109,7 +108,7 @@ def _sweep(args: argparse.Namespace) -> int:
     from joulemill.analysis.lever_experiment import is_experiment
 
     if is_experiment(Path(args.run)):
-        from joulemill.commands.lever_experiment import show
+        from joulemill.commands.output import show
 
         show(Path(args.run), args.html, as_json=args.json)
         return 0
@@ -121,8 +120,7 @@ def altered(site: Path | None, quality: str | None) -> Callable[[RunRecord], Run
     """What makes of a record the one at ``site`` with ``quality``; None where neither is asked for."""
     if site is None and quality is None:
         return None
-    from joulemill.commands.quality import with_quality
-    from joulemill.commands.site import with_site
+    from joulemill.commands.inputs import with_quality, with_site
 
     def made(record: RunRecord) -> RunRecord:
         there = record if site is None else with_site(record, site)
@@ -143,52 +141,3 @@ def kept(
         return seen[-1]
 
     return made
-
-
-def baseline_of(path: Path | None) -> Baseline | None:
-    """The baseline of ``--baseline``; None where none is asked for."""
-    if path is None:
-        return None
-    from joulemill.analysis.baseline import need_baseline
-
-    return need_baseline(path)
-
-
-def print_terminal(report: Report, baseline: Baseline | None = None) -> None:
-    """The report for people, on stdout."""
-    from joulemill.reports import baseline as baseline_view
-    from joulemill.reports.text import run as terminal
-
-    terminal.show(report, results_console())
-    if baseline is not None:
-        baseline_view.show(baseline, report, results_console())
-
-
-def write_page(
-    report: Report,
-    path: Path,
-    baseline: Baseline | None = None,
-    run: Path | None = None,
-    record: RunRecord | None = None,
-) -> None:
-    """The HTML page at ``path``; with the levers, and the sweep, of the folder ``run``, where one is given.
-
-    record   the folder's run as ``report`` shows it, where that is at another site
-    """
-    from joulemill.reports.baseline import card
-    from joulemill.reports.html.levers_of_run import lever_cards
-    from joulemill.reports.html.run import render
-    from joulemill.reports.sweep import sweep_card
-
-    extra = [] if baseline is None else [card(baseline, report)]
-    extra += [] if run is None else [*sweep_card(run), *lever_cards(run, record)]
-    write_text(render(report, extra), path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """A page at ``path``. Raises MachineError where it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as fault:
-        raise MachineError(f"{path}: cannot be written ({fault.strerror}); choose another --html FILE") from fault

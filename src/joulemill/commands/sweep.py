@@ -10,13 +10,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.commands.site import keep_grid
+from joulemill.commands.inputs import keep_grid
+from joulemill.commands.output import print_sweep
 from joulemill.errors import EXIT_INTERRUPTED, InputError
-from joulemill.streams import print_json, results_console, tell
+from joulemill.streams import tell
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
-    from joulemill.analysis.sweep import SweepResult
     from joulemill.bench.machine.power_limits import Change, Limits
     from joulemill.bench.options import BenchOptions
     from joulemill.bench.series.plan import Plan
@@ -61,23 +61,6 @@ def run_several(args: argparse.Namespace, options: BenchOptions) -> int:
         f"{len(plan.order)} runs; the same command with --out {folder} goes on with the rest\n"
     )
     return EXIT_INTERRUPTED
-
-
-def print_sweep(folder: Path, page: Path | None, *, as_json: bool) -> SweepResult:
-    """The table, or JSON, on stdout; the page where one is asked for."""
-    from joulemill.analysis.serialization import plain
-    from joulemill.analysis.sweep import sweep_result
-    from joulemill.commands.report import write_text
-    from joulemill.reports.sweep import render, show
-
-    found = sweep_result(folder)
-    if page is not None:
-        write_text(render(found), page)
-    if as_json:
-        print_json(plain(found))
-    else:
-        show(found, results_console())
-    return found
 
 
 def _limits(args: argparse.Namespace, options: BenchOptions, folder: Path) -> Limits | None:
@@ -125,7 +108,7 @@ def _measured(plan: Plan, folder: Path, options: BenchOptions, limits: Limits | 
     from joulemill.bench.progress import ProgressBar
     from joulemill.bench.run import Surroundings, on_own_loop
     from joulemill.bench.series.runner import run_plan
-    from joulemill.commands.bench import api_key
+    from joulemill.commands.inputs import api_key
 
     with ProgressBar() as progress:
         ceilings = None

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
@@ -15,7 +14,6 @@ from joulemill.formats.untrusted import Part
 from joulemill.formats.yaml_text import load_yaml
 
 #: Larger files are refused: they are read whole, and take several times their size in memory.
-MAX_BYTE = 1 << 30
 #: More lines than any run has requests. Assumed.
 MAX_LINES = 20_000_000
 
@@ -39,19 +37,6 @@ class Document:
         if self.form == "json":
             return self.root
         return next(iter(self.root.each()), Part(None, self.root.where))
-
-
-def read_document(path: Path) -> Document:
-    """The content of ``path``. Raises InputError where it cannot be read or is neither JSON, JSON Lines nor CSV."""
-    try:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; name the result files in it")
-        if path.stat().st_size > MAX_BYTE:
-            raise InputError(f"{path}: is larger than {MAX_BYTE >> 20} MiB; import a shorter run, or its summary")
-        data = path.read_bytes()
-    except OSError as fault:
-        raise InputError(f"{path}: cannot be read ({fault.strerror or fault})") from fault
-    return parse_document(path.name, data)
 
 
 def parse_document(name: str, data: bytes) -> Document:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
@@ -41,7 +40,7 @@ _TYPES = {
 }  # fmt: skip
 
 
-class _BrokenHeaderError(ValueError):
+class BrokenHeaderError(ValueError):
     """What is wrong, without the file's name."""
 
 
@@ -87,26 +86,11 @@ class GgufHeader:
         return sum(t.weight_count for t in self.tensors)
 
 
-def read_gguf(path: Path) -> GgufHeader:
-    """The header of the file at ``path``. Raises InputError that names the file and says what is wrong with it."""
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is no regular file; give the path of a GGUF file")
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            return parse_gguf(view, len(view))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); give the path of a GGUF file") from None
-    except _BrokenHeaderError as error:
-        raise InputError(f"{path}: {error}") from None
-    except ValueError:  # mmap of an empty file
-        raise InputError(f"{path}: is empty; download it again") from None
-
-
 def parse_gguf_bytes(data: bytes, name: str = "the GGUF file") -> GgufHeader:
     """The header of a whole file in memory. Raises InputError that begins with ``name``."""
     try:
         return parse_gguf(data, len(data))
-    except _BrokenHeaderError as error:
+    except BrokenHeaderError as error:
         raise InputError(f"{name}: {error}") from None
 
 
@@ -114,14 +98,14 @@ def parse_gguf(data: bytes | mmap.mmap, file_size_byte: int) -> GgufHeader:
     """The header in ``data``, the beginning of a file of ``file_size_byte``. Raises ValueError for a broken one."""
     cursor = _Cursor(data)
     if data[:4] != b"GGUF":
-        raise _BrokenHeaderError(
+        raise BrokenHeaderError(
             "is not a GGUF file (it does not begin with 'GGUF'); convert the model with llama.cpp first"
         )
     cursor.position = 4
     version = cursor.scalar("I")
     if version not in (2, 3):
         kind = "is big-endian" if version in (2 << 24, 3 << 24) else f"has GGUF version {version}"
-        raise _BrokenHeaderError(f"{kind}; versions 2 and 3, little-endian, can be read")
+        raise BrokenHeaderError(f"{kind}; versions 2 and 3, little-endian, can be read")
     tensor_count = cursor.count(MAX_TENSOR_COUNT, "tensors")
     key_count = cursor.count(MAX_KEY_COUNT, "metadata keys")
     metadata = {}
@@ -154,7 +138,7 @@ class _Cursor:
         """The position of ``count`` bytes that are surely there."""
         start = self.position
         if count > self.size_byte - start:
-            raise _BrokenHeaderError("ends in the middle of its header; download it again")
+            raise BrokenHeaderError("ends in the middle of its header; download it again")
         self.position = start + count
         return start
 
@@ -165,7 +149,7 @@ class _Cursor:
     def count(self, limit: int, what: str) -> int:
         found: int = self.scalar("Q")
         if found > limit:
-            raise _BrokenHeaderError(f"claims {found} {what}, more than {limit}; it is damaged or not meant as a model")
+            raise BrokenHeaderError(f"claims {found} {what}, more than {limit}; it is damaged or not meant as a model")
         return found
 
     def string(self) -> str:
@@ -180,19 +164,19 @@ class _Cursor:
             return self.string()
         if type_id == _ARRAY and depth < MAX_NESTING:
             return self._array(depth)
-        raise _BrokenHeaderError(f"has a metadata value of unknown type {type_id}; it is damaged or too new")
+        raise BrokenHeaderError(f"has a metadata value of unknown type {type_id}; it is damaged or too new")
 
     def _array(self, depth: int) -> tuple[Any, ...] | SkippedArray:
         type_id, count = self.scalar("I"), self.scalar("Q")
         if count > self.size_byte - self.position:  # every element takes a byte at least
-            raise _BrokenHeaderError(f"claims an array of {count} elements, more than it has bytes; download it again")
+            raise BrokenHeaderError(f"claims an array of {count} elements, more than it has bytes; download it again")
         if type_id in _SCALARS:
             form = f"<{count}{_SCALARS[type_id]}"
             start = self._advance(struct.calcsize(form))
             return SkippedArray(count) if count > MAX_ARRAY_COUNT else struct.unpack_from(form, self.data, start)
         self.walked_count += count
         if self.walked_count > MAX_WALKED_COUNT:
-            raise _BrokenHeaderError(f"claims more than {MAX_WALKED_COUNT} texts in arrays; it is damaged")
+            raise BrokenHeaderError(f"claims more than {MAX_WALKED_COUNT} texts in arrays; it is damaged")
         if count <= MAX_ARRAY_COUNT:
             return tuple(self.value(type_id, depth + 1) for _ in range(count))
         for _ in range(count):
@@ -205,14 +189,14 @@ class _Cursor:
     def tensor(self) -> _Row:
         name, dimensions = self.string(), self.scalar("I")
         if dimensions > MAX_DIMENSIONS:
-            raise _BrokenHeaderError(f"has a tensor {name[:60]!r} of {dimensions} dimensions; it is damaged")
+            raise BrokenHeaderError(f"has a tensor {name[:60]!r} of {dimensions} dimensions; it is damaged")
         shape = tuple(self.scalar("Q") for _ in range(dimensions))
         return _Row(name, shape, self.scalar("I"), self.scalar("Q"))
 
 
 def _aligned(position: int, alignment: Any) -> int:
     if not isinstance(alignment, int) or alignment <= 0:
-        raise _BrokenHeaderError(f"has general.alignment {alignment!r}; it is damaged")
+        raise BrokenHeaderError(f"has general.alignment {alignment!r}; it is damaged")
     return -(-position // alignment) * alignment
 
 
@@ -228,8 +212,6 @@ def _sized(rows: list[_Row], available_byte: int) -> tuple[TensorInfo, ...]:
         )
         if size_byte < 0 or row.offset_byte + size_byte > available_byte:
             missing = row.offset_byte + size_byte - available_byte
-            raise _BrokenHeaderError(
-                f"ends {missing} bytes before its tensor {row.name[:60]!r} does; download it again"
-            )
+            raise BrokenHeaderError(f"ends {missing} bytes before its tensor {row.name[:60]!r} does; download it again")
         tensors.append(TensorInfo(row.name, row.shape, name, size_byte))
     return tuple(tensors)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from joulemill import __version__
-from joulemill.bench.facts import expected_counts
+from joulemill.catalog.stated_device import expected_counts
 from joulemill.errors import InputError
 from joulemill.formats.documents import Document
 from joulemill.importers.recording import Recording

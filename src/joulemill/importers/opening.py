@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from joulemill.errors import InputError
-from joulemill.formats.documents import Document, read_document
+from joulemill.files import read_bytes
+from joulemill.formats.documents import Document, parse_document
 from joulemill.importers import aiperf, codecarbon, genai_perf, guidellm, inference_perf, summaries, vllm_bench
 from joulemill.importers.joining import to_record
 from joulemill.importers.recording import Choice, Recording
@@ -50,7 +51,7 @@ def import_files(
     paths: Sequence[Path], choice: Choice, meter_file: str | None = None, told: Mapping[str, Any] | None = None
 ) -> RunRecord:
     """The record of the run that ``paths`` (files of one run, of one tool) tell of. Raises InputError."""
-    documents = [read_document(p) for p in paths]
+    documents = [parse_document(p.name, read_bytes(p)) for p in paths]
     results = [d for d in documents if not _is_telemetry(d)]
     telemetry = [p for p, d in zip(paths, documents, strict=True) if _is_telemetry(d)]
     if telemetry and meter_file is None:

@@ -29,10 +29,8 @@ from joulemill.monitor.advice.alerts import alerts
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.discovery.documents import discovered
 from joulemill.monitor.discovery.prometheus_store import Scraped, StoreReader, target_of
-from joulemill.monitor.history.sites import StoredSite
-from joulemill.monitor.history.store import StoredTotals
 from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, let_go, open_targets
-from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot
+from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, StoredSite, StoredTotals
 from joulemill.monitor.steps import History, Plan, beside, health_of, stopped, unless_stopped
 from joulemill.monitor.target import Watched
 from joulemill.servers.boundary import from_source, reason_of

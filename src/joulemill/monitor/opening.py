@@ -19,8 +19,8 @@ from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.ledger.record import Channel
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.opening import open_meters
-from joulemill.monitor.accounting.findings import listed
 from joulemill.monitor.config import TargetConfig
+from joulemill.monitor.findings import listed
 from joulemill.servers.boundary import reason_of
 
 _LOG = logging.getLogger("joulemill.meters")

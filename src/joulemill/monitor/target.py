@@ -24,8 +24,7 @@ from joulemill.monitor.accounting.restarts import PROCESS_START, CounterSeries, 
 from joulemill.monitor.accounting.totals import Totals, away_s, gap, observed
 from joulemill.monitor.advice.ceilings import Context, explained, prepared
 from joulemill.monitor.config import TargetConfig
-from joulemill.monitor.history.store import StoredTotals
-from joulemill.monitor.snapshot import NOT_YET, Interval, Percentiles, SiteFacts, TargetState, TokenKind
+from joulemill.monitor.snapshot import NOT_YET, Interval, Percentiles, SiteFacts, StoredTotals, TargetState, TokenKind
 from joulemill.servers.boundary import read_in_thread
 from joulemill.servers.metrics import Look, canonical, look
 

@@ -11,8 +11,7 @@ from joulemill.analysis.lever_experiment import Experiment, MeasuredLever, Side
 from joulemill.analysis.serialization import plain
 from joulemill.figure import Figure
 from joulemill.reports.svg.lever_experiment import picture
-from joulemill.reports.text.levers import signed
-from joulemill.wording import digits, interval, percent, quantity
+from joulemill.wording import digits, interval, percent, quantity, signed
 
 CHANGES = (
     ("ΔJ/token", "energy_change", "energy"),

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from joulemill import __version__
 from joulemill.analysis.sweep import Point, SweepResult, sweep_result
-from joulemill.bench.series.runner import FILE, read_sweep
 from joulemill.errors import JoulemillError
 from joulemill.figure import Figure
+from joulemill.recording.sweeps import FILE, read_sweep
 from joulemill.reports.svg.sweep import PANELS, elasticities, panel
 from joulemill.wording import digits, interval, quantity, title
 

@@ -24,8 +24,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
+from joulemill.catalog.gguf_shards import read_gguf
 from joulemill.errors import InputError, MachineError, ServerError
-from joulemill.formats.gguf import read_gguf
 from joulemill.servers.bundled import find_bundled_gguf
 
 KV_TYPES = ("f16", "q8_0", "q4_0")

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from joulemill.bench.lengths import Lengths
 from joulemill.bench.load.arrivals import Arrival
 from joulemill.bench.load.engine import Engine
-from joulemill.bench.load.lengths import Lengths
 from joulemill.bench.load.prompts import PromptMill
 from joulemill.bench.load.workload import AskRules, Workload
 from joulemill.errors import MachineError, ServerError

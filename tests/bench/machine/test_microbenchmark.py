@@ -10,16 +10,11 @@ from pathlib import Path
 import pytest
 
 from joulemill.bench.machine import microbenchmark as microbench
-from joulemill.bench.machine.microbenchmark import (
-    ceiling_figures,
-    int8_bracket,
-    measure_ceilings,
-    run_probe,
-    usable_threads,
-)
+from joulemill.bench.machine.microbenchmark import int8_bracket, measure_ceilings, run_probe, usable_threads
 from joulemill.bench.machine.microbenchmark_process import compute_rates, memory_rates
 from joulemill.errors import InputError, MachineError
 from joulemill.figure import Basis
+from joulemill.physics.hardware.machine import ceiling_figures
 
 
 @pytest.fixture

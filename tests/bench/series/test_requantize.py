@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from joulemill.bench.series.requantize import installed, requantise
+from joulemill.catalog.gguf_shards import read_gguf
 from joulemill.errors import MachineError
-from joulemill.formats.gguf import read_gguf
 
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 

@@ -20,11 +20,12 @@ from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
 from joulemill.bench.run import on_own_loop, run_measure
 from joulemill.bench.series.plan import Plan, probe_plan, sweep_plan, there_and_back
-from joulemill.bench.series.runner import read_sweep, run_plan, runs_of
+from joulemill.bench.series.runner import run_plan
 from joulemill.cli import main
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.recording.reader import read_run
+from joulemill.recording.sweeps import read_sweep, runs_of
 from joulemill.recording.writer import write_run
 from joulemill.reports.svg.sweep import panel
 from joulemill.reports.sweep import cells, notes, render, sweep_card

@@ -24,7 +24,7 @@ from joulemill.monitor.history import owner as history_owner
 from joulemill.monitor.history.owner import Owner, TakenOver
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.rows import split
-from joulemill.monitor.history.store import DAY_S, History, StoredTotals
+from joulemill.monitor.history.store import DAY_S, History
 from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.snapshot import (
     Interval,
@@ -32,6 +32,7 @@ from joulemill.monitor.snapshot import (
     ScopeEnergy,
     SiteStretch,
     Snapshot,
+    StoredTotals,
     TargetFacts,
     TokenKind,
 )

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from joulemill.bench.load.lengths import MOST_TOK
+from joulemill.bench.lengths import MOST_TOK
 from joulemill.errors import InputError
 
 

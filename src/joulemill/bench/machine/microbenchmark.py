@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any
 
 from joulemill.errors import InputError, MachineError
-from joulemill.figure import Basis, Figure
+from joulemill.figure import Basis
 
 SCHEMA = 1
 BUDGET_S = 1.8
@@ -66,24 +66,6 @@ def _was_quiet(found: Mapping[str, Any]) -> bool:
     """Whether a kept result was taken on a quiet machine: else it reads low and is retaken."""
     load1 = found.get("load1")
     return load1 is None or float(load1) <= QUIET_LOAD_RATIO * (os.cpu_count() or 1)
-
-
-def ceiling_figures(result: Mapping[str, Any]) -> dict[str, Figure]:
-    """The three figures of a result of ``measure_ceilings``, by name."""
-    names = ("compute_flop_s", "compute_int8_flop_s", "memory_bandwidth_byte_s")
-    return {name: _as_figure(result[name]) for name in names}
-
-
-def _as_figure(part: Mapping[str, Any]) -> Figure:
-    return Figure(
-        part["value"],
-        part["unit"],
-        Basis(part["basis"]),
-        part["low"],
-        part["high"],
-        reason=part.get("reason"),
-        source=f"{part['source']}, {part['when']}",
-    )
 
 
 def _measure(machine: dict[str, Any], threads: int) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from joulemill.bench.preflight import announced
 from joulemill.bench.progress import Teller
 from joulemill.bench.run import Surroundings, measure
 from joulemill.bench.series.plan import DEFAULT_POINT_S
-from joulemill.bench.series.runner import FILE, SCHEMA_VERSION
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.account import account
 from joulemill.recording.private import write_private
 from joulemill.recording.reader import read_run
+from joulemill.recording.sweeps import FILE, SCHEMA_VERSION
 
 #: The search ends where the lowest rate that misses is within this factor of the highest that meets.
 PRECISION_RATIO = 1.1

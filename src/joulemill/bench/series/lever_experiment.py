@@ -15,6 +15,7 @@ from pathlib import Path
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.series.plan import Plan, Setting, there_and_back
 from joulemill.errors import InputError
+from joulemill.recording.sweeps import CASCADE, KIND, LEVER_LABELS
 from joulemill.servers.bundled import find_bundled_gguf
 
 #: The load of a run after its warm-up, and runs of each point, unless asked otherwise.
@@ -23,9 +24,7 @@ DEFAULT_RUN_S, DEFAULT_REPEATS = 20.0, 3
 BUDGET_RATIO = 0.5
 #: Tokens drafted a round: llama.cpp stops earlier where the draft is unsure. Assumed.
 DRAFT_TOK = 8
-KIND = "levers"
 BASE = "as it is"
-CASCADE = "cascade"
 #: The run as it is with one request at a time: no lever, but a second load to calibrate the prediction on.
 ALONE = "one at a time"
 
@@ -103,15 +102,15 @@ def _cascade(options: BenchOptions, files: Files) -> BenchOptions | str:
 
 
 LEVERS = (
-    Measured("kv-q8", "keys and values in 8 bits (q8_0)", _quantized_keys),
-    Measured("slots-x2", "twice the slots and requests in flight", _twice),
-    Measured("threads-half", "half of the threads", _fewer_threads),
-    Measured("prefix-cache", "shared beginnings of prompts are kept", _prefix_cache),
-    Measured("thinking-budget", "answers of half the length", _budget),
-    Measured("speculation", "a draft proposes tokens", _draft),
-    Measured("small-weights", "a smaller quantization of the same weights", _small),
-    Measured("second-model", "another model, and what cascades of the two could reach", _second),
-    Measured(CASCADE, "questions whose answer does not end by itself go on to the second model", _cascade),
+    Measured("kv-q8", LEVER_LABELS["kv-q8"], _quantized_keys),
+    Measured("slots-x2", LEVER_LABELS["slots-x2"], _twice),
+    Measured("threads-half", LEVER_LABELS["threads-half"], _fewer_threads),
+    Measured("prefix-cache", LEVER_LABELS["prefix-cache"], _prefix_cache),
+    Measured("thinking-budget", LEVER_LABELS["thinking-budget"], _budget),
+    Measured("speculation", LEVER_LABELS["speculation"], _draft),
+    Measured("small-weights", LEVER_LABELS["small-weights"], _small),
+    Measured("second-model", LEVER_LABELS["second-model"], _second),
+    Measured(CASCADE, LEVER_LABELS[CASCADE], _cascade),
 )
 
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +25,8 @@ from joulemill.bench.series.plan import Plan
 from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.recording.private import private_folder, write_private
 from joulemill.recording.reader import read_run
+from joulemill.recording.sweeps import FILE, SCHEMA_VERSION, read_sweep
 from joulemill.recording.writer import free_folder
-
-SCHEMA_VERSION = 1
-FILE = "sweep.json"
 
 
 async def run_plan(
@@ -181,19 +179,3 @@ class _Prefixed:
         if text not in self.noted:
             self.noted.add(text)
             self.teller.note(text)
-
-
-def read_sweep(folder: Path) -> dict[str, Any]:
-    """``sweep.json`` of ``folder``. Raises InputError where there is none or it is not one."""
-    try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
-        raise InputError(f"{folder}: no sweep can be read there ({fault}); give the folder of bench --sweep") from fault
-    if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
-        raise InputError(f"{folder / FILE}: is not a sweep of this version of Joulemill")
-    return found
-
-
-def runs_of(document: dict[str, Any], point: int) -> Sequence[str]:
-    """Folders of the runs of one point that were completed."""
-    return [str(r["folder"]) for r in document["runs"] if r["point"] == point and r["status"] == "complete"]

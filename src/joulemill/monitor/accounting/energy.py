@@ -26,8 +26,8 @@ from joulemill.ledger.trace import Trace, traces
 from joulemill.ledger.unmetered import completed, incomplete
 from joulemill.meters.meter import Meter
 from joulemill.meters.sampler import Sampler
-from joulemill.monitor.accounting.findings import said
 from joulemill.monitor.accounting.nodes import NOT_STATED, Chassis
+from joulemill.monitor.findings import said
 from joulemill.monitor.snapshot import MeterFinding, MeterHealth, ScopeEnergy
 
 #: Readings are kept this many interval lengths back (assumed): enough for the trace to tell a sensor that stands still.

@@ -22,7 +22,7 @@ from joulemill.monitor.opening import close_meters, let_go, open_within
 from joulemill.monitor.snapshot import MeterHealth, SiteState, SiteStretch
 
 if TYPE_CHECKING:
-    from joulemill.monitor.history.sites import StoredSite
+    from joulemill.monitor.snapshot import StoredSite
 
 #: A measured PUE stands for so many stretches after its own (assumed): a meter that died must not speak for ever.
 STANDS_STRETCHES = 5.0

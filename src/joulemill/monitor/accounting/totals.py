@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from joulemill.ledger.plausibility import rise_fault, token_fault
 from joulemill.ledger.record import Scope, ServerSample
 from joulemill.monitor.accounting.counters import idle_ratio, mean_s, token_increases
-from joulemill.monitor.history.store import StoredTotals
 from joulemill.monitor.snapshot import (
     Interval,
     MeterFinding,
@@ -21,6 +20,7 @@ from joulemill.monitor.snapshot import (
     ScopeEnergy,
     SiteFacts,
     SiteStretch,
+    StoredTotals,
     TargetFacts,
     TargetState,
     TokenKind,

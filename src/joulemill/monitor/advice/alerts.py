@@ -6,17 +6,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from joulemill.ledger.findings import Reason
-from joulemill.monitor.accounting.findings import TELLING
 from joulemill.monitor.accounting.pue import pue_now
-from joulemill.monitor.snapshot import NOT_YET, Interval, Snapshot, TargetState, TokenKind
+from joulemill.monitor.findings import TELLING
+from joulemill.monitor.snapshot import NOT_YET, ROUTINE, Interval, Snapshot, TargetState, TokenKind
 
 #: From this share of an interval without a running request a target counts as idle (assumed).
 IDLE_RATIO = 0.95
 #: Share of the site's power limit from which headroom is short (assumed).
 POWER_RATIO = 0.9
-#: Refusals that are no fault: parts that are no node, an interval before a meter's first readings.
-ROUTINE = frozenset(r.value for r in (Reason.PARTIAL, Reason.NOT_BRACKETED, Reason.TOO_FEW_READINGS))
 
 
 @dataclass(frozen=True, slots=True)

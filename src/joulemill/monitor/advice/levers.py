@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from joulemill.catalog.levers import evidence_of
+from joulemill.catalog.levers import QUALITY, evidence_of
 from joulemill.decisions.levers.case import Settings
 from joulemill.errors import JoulemillError
 from joulemill.monitor.advice.ceilings import Load, load_of
-from joulemill.monitor.snapshot import Snapshot
-from joulemill.monitor.web.document import rate_tok_s
+from joulemill.monitor.snapshot import Snapshot, rate_tok_s
 from joulemill.prediction.levers import levers_answer
 from joulemill.prediction.question import Question
-from joulemill.reports.text.levers import QUALITY, signed
+from joulemill.wording import signed
 
 #: As many as anyone reads.
 SHOWN = 5

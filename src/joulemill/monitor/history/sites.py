@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from joulemill.monitor.history.rows import checked, finite, split
 from joulemill.monitor.history.schema import BUCKETS_S, adding
-from joulemill.monitor.snapshot import SiteStretch
+from joulemill.monitor.snapshot import SiteStretch, StoredSite
 
 #: ``site_pue``: both sides of stretches whose PUE was measured; PUE over any time is the ratio of their sums.
 SITE_SCHEMA = """
@@ -47,14 +45,6 @@ _ADD_TOTAL = (
     "INSERT INTO site_total VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (site, scope, basis) DO UPDATE SET energy_j = energy_j + excluded.energy_j"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSite:
-    """A site's joules by (scope, basis) since its first stretch."""
-
-    since_s: float
-    energy_j: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 def note_time(db: sqlite3.Connection, length_s: int, start_s: int) -> None:

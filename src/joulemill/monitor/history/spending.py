@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from joulemill.figure import Basis, weakest
-from joulemill.monitor.advice.alerts import ROUTINE
 from joulemill.monitor.history.chargeback import Spent
 from joulemill.monitor.history.reader import Reader
+from joulemill.monitor.snapshot import ROUTINE
 
 HOUR_S = 3600
 #: The widest scope that was metered stands for a target; scopes nest and are never added.

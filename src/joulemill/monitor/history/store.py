@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from joulemill.errors import InputError
@@ -28,8 +27,8 @@ from joulemill.monitor.history.file import file_at, opened
 from joulemill.monitor.history.owner import BEAT_S, Owner
 from joulemill.monitor.history.rows import DAY_S, Row, checked, finite, rows_of, split
 from joulemill.monitor.history.schema import ADD_FINDING, BUCKETS_S, SUMS, adding
-from joulemill.monitor.history.sites import StoredSite, add_stretch, note_time, site_totals
-from joulemill.monitor.snapshot import Interval, SiteStretch, TargetFacts, TokenKind
+from joulemill.monitor.history.sites import add_stretch, note_time, site_totals
+from joulemill.monitor.snapshot import Interval, SiteStretch, StoredSite, StoredTotals, TargetFacts, TokenKind
 
 _LOG = logging.getLogger("joulemill.monitor")
 __all__ = ["DAY_S", "History", "StoredTotals", "read_only"]
@@ -45,18 +44,6 @@ _ADD_BINDING = adding("bucket_binding", (*_BUCKET, "binding"), ("bound_s",))
 _ADD_ROUTE = adding("bucket_route", (*_BUCKET, "route"), ("output_tok",))
 _ADD_TOTAL = adding("total", ("target",), SUMS)
 _ADD_TOTAL_ENERGY = adding("total_energy", ("target", "scope", "basis"), _ENERGY)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTotals:
-    """A target's sums since the first interval; keys of ``energy_j`` as in ``TargetState``."""
-
-    since_s: float
-    last_end_s: float
-    unobserved_s: float
-    tokens: Mapping[TokenKind, float] = field(default_factory=dict)
-    energy_j: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
-    metered_tok: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
 
 
 #: What SQLite raises for a row that cannot be, rather than for the disk.

@@ -6,7 +6,7 @@ from typing import Any
 
 from joulemill.monitor.accounting.pue import power_of, pue_now, used_pue
 from joulemill.monitor.advice.alerts import alerts, power_w
-from joulemill.monitor.snapshot import SiteFacts, SiteState, Snapshot, TargetState, TokenKind
+from joulemill.monitor.snapshot import SiteFacts, SiteState, Snapshot, TargetState, TokenKind, rate_tok_s
 
 #: Scopes from the widest to the parts of a machine.
 SCOPES = ("site", "node", "device", "cpu", "memory")
@@ -134,13 +134,6 @@ def target(t: TargetState) -> dict[str, Any]:
             "currency": t.currency,
         },
     }
-
-
-def rate_tok_s(t: TargetState, kind: TokenKind = TokenKind.OUTPUT) -> float | None:
-    """Tokens a second in the latest interval; None where they are not counted."""
-    if t.latest is None or not t.latest.observed or t.latest.duration_s <= 0 or kind not in t.latest.tokens:
-        return None
-    return t.latest.tokens[kind] / t.latest.duration_s
 
 
 def _energy(t: TargetState, scope: str) -> dict[str, Any]:

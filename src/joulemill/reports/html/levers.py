@@ -8,22 +8,12 @@ from html import escape
 from joulemill import __version__
 from joulemill.analysis.levers_start import Start, start_lines, start_of
 from joulemill.analysis.report import Report
-from joulemill.catalog.levers import evidence_of
+from joulemill.catalog.levers import QUALITY, evidence_of
 from joulemill.decisions.levers.study import Combination, Effect, by_use
 from joulemill.prediction.levers import LeversAnswer
 from joulemill.reports.svg.levers import front_plane, tornado
-from joulemill.reports.text.levers import (
-    LENGTH,
-    PAIRED,
-    QUALITY,
-    after_figures,
-    heading,
-    held,
-    routed,
-    said_workload,
-    signed,
-)
-from joulemill.wording import quantity, title
+from joulemill.reports.text.levers import LENGTH, PAIRED, after_figures, heading, held, routed, said_workload
+from joulemill.wording import quantity, signed, title
 
 _RING = "<style>.ring{fill:none; stroke:var(--bind); stroke-width:1.6}</style>"
 

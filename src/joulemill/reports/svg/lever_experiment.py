@@ -8,7 +8,7 @@ from html import escape
 
 from joulemill.analysis.lever_experiment import MeasuredLever
 from joulemill.figure import Figure
-from joulemill.reports.text.levers import signed
+from joulemill.wording import signed
 
 WIDTH, LEFT, RIGHT, TOP, PITCH = 420.0, 112.0, 340.0, 30.0, 30.0
 

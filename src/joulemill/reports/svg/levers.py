@@ -13,8 +13,7 @@ from html import escape
 from joulemill.decisions.levers.case import Outcome
 from joulemill.decisions.levers.study import Combination, Effect, headline
 from joulemill.figure import Figure
-from joulemill.reports.text.levers import signed
-from joulemill.wording import digits
+from joulemill.wording import digits, signed
 
 WIDTH = 420
 LABEL, RIGHT = 112, 352

@@ -9,14 +9,13 @@ from joulemill.analysis.levers_savings import savings
 from joulemill.analysis.levers_start import Start, start_lines, start_of
 from joulemill.analysis.report import Report
 from joulemill.analysis.serialization import plain
-from joulemill.catalog.levers import evidence_of
+from joulemill.catalog.levers import QUALITY, evidence_of
 from joulemill.decisions.levers.study import Combination, Effect, apart, by_use, distinct
-from joulemill.figure import Figure
 from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.document import architecture_document
 from joulemill.prediction.levers import LeversAnswer
 from joulemill.reports.text.architecture import doubt
-from joulemill.wording import quantity, title
+from joulemill.wording import _percent, quantity, signed, title
 
 #: Ideas that are shown of all combinations.
 MOST_TOGETHER_SHOWN = 5
@@ -25,10 +24,6 @@ PAIRED = (
     "Changes are of paired predictions: what both have in common cancels. Intervals (80 %) come from measured pairs of "
     "runs that differ in that kind of lever; where none do, half of the effect is assumed."
 )
-QUALITY = {
-    "same": "same outputs", "small": "small loss", "unknown": "unknown", "changes": "another model",
-    "none": "not touched",
-}  # fmt: skip
 
 
 #: Beside a lever that makes answers shorter.
@@ -40,23 +35,6 @@ HELD_RATE = (
     f"its idle watts count; {DEVICES}. Fewer --devices, or no --rate, come nearer to that"
 )
 HELD_BATCH = f"as many boards with as many requests in flight: a larger device is filled less; {DEVICES}"
-
-
-def signed(change: Figure | None, *, bounds: bool = False) -> str:
-    """A relative change for people: −12 % or +30 % (+13 to +56)."""
-    if change is None or change.value is None:
-        return "–"
-    said = _percent(change.value)
-    if bounds and change.low is not None and change.high is not None and change.low != change.high:
-        return f"{said} % ({_percent(change.low)} to {_percent(change.high)})"
-    return f"{said} %"
-
-
-def _percent(ratio: float) -> str:
-    percent = 100.0 * ratio
-    decimals = 1 if abs(percent) < 9.95 else 0
-    rounded = round(percent, decimals) + 0.0
-    return "0" if rounded == 0.0 else f"{rounded:+.{decimals}f}".replace("-", "−")
 
 
 def said_workload(workload: Workload, batch_req: float) -> str:
@@ -89,7 +67,7 @@ def document(found: LeversAnswer, report: Report | None = None) -> dict[str, Any
         "levers": [_lever(e) for e in by_use(study.effects)],
         "combinations": [_combination(c) for c in apart(study.combinations)[:25]],
         "distinct": [_combination(c) for c in distinct(study.combinations, MOST_TOGETHER_SHOWN)],
-        "savings": [saved.document() for saved in savings(found)],
+        "savings": [saved.document() for saved in savings(found, report)],
         "front": [_combination(c) for c in study.front],
         "interval": PAIRED,
         "notes": list(found.notes),
@@ -154,7 +132,7 @@ def _lines(found: LeversAnswer, report: Report | None) -> Iterator[str]:
     yield from (_row(e, before.device_count) for e in by_use(study.effects) if e.after is not None)
     yield from (routed(e) for e in study.effects if e.accuracy is not None)
     yield ""
-    saved = savings(found)
+    saved = savings(found, report)
     if saved:
         yield f"Saved {saved[0].period}, for the same tokens"
         yield from (s.line() for s in saved)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.bench.load.lengths import parse_lengths
+from joulemill.bench.lengths import parse_lengths
 from joulemill.errors import InputError
 
 

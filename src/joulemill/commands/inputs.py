@@ -1,4 +1,4 @@
-"""The site of a run for the verbs: its table for the manifest, and the grid asked for the time of the run."""
+"""What commands have in common on the way in: keys, sites, accuracy that another tool measured."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ from joulemill.errors import InputError, MachineError, ServerError
 
 if TYPE_CHECKING:
     from joulemill.ledger.record import RunRecord
+if TYPE_CHECKING:
+    pass
+
+
+#: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
+KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
+
+
+def api_key() -> str | None:
+    """The key of the server to drive, from the environment."""
+    return next((os.environ[k] for k in KEY_VARIABLES if os.environ.get(k)), None)
 
 
 def site_of(path: Path | None) -> dict[str, Any] | None:
@@ -78,3 +89,21 @@ def with_site(record: RunRecord, path: Path) -> RunRecord:
     record = replace(record, manifest={**record.manifest, "site": site_of(path)})
     event = ask_grid(record)
     return record if event is None else replace(record, events=(*record.events, event))
+
+
+def stated_quality(given: str) -> dict[str, Any]:
+    """What ``lm-eval:FILE`` states. Raises InputError for anything else: a run that is over answers nothing."""
+    from joulemill.importers.lm_eval import PREFIX, load_lm_eval
+
+    if not given.startswith(PREFIX):
+        raise InputError(f"--quality {given}: the run is over; give {PREFIX}FILE, results of lm-evaluation-harness")
+    return load_lm_eval(Path(given.removeprefix(PREFIX)))
+
+
+def with_quality(record: RunRecord, given: str) -> RunRecord:
+    """``record`` with that accuracy. Raises InputError where the run has answers of its own: measured beats stated."""
+    stated = stated_quality(given)
+    if record.quality:
+        raise InputError(f"--quality {given}: the run was asked questions itself; its own accuracy stands")
+    options = {**(record.manifest.get("options") or {}), "quality": given, "quality_stated": stated}
+    return replace(record, manifest={**record.manifest, "options": options})
