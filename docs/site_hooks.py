@@ -1,7 +1,7 @@
 """What the documentation site adds to the pages in docs/, at build time. Loaded by mkdocs.yml.
 
 * ``index.md`` is README.md; ``project/*.md`` are the Markdown files in the repository's root.
-* A link that leaves docs/ (``../examples/site.toml``) works in a checkout; in the site it leads to a copy in ``files/``.
+* A link that leaves docs/ (``../examples/site.toml``) works in a checkout; the site has a copy in ``files/``.
 * ``commands.md`` is the ``--help`` of each command, so that it cannot be out of date.
 """
 
