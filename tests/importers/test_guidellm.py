@@ -13,8 +13,9 @@ from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
 from joulemill.ledger.record import Outcome
 from tests.importers import samples
+from tests.support.paths import RECORDINGS
 
-RECORDED = samples.RECORDINGS / "guidellm" / "benchmarks.json"
+RECORDED = RECORDINGS / "guidellm" / "benchmarks.json"
 
 
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recordings are kept beside the project and are not here")
