@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "joulemill"
 UNITS = (
     r"(?:J|mJ|kJ|joules?|W|kW|watts?|Wh|kWh|s|ms|µs|seconds|bytes?|B|kB|MB|GB|tok|tokens|requests|flops?|FLOPs?|times?|"
-    r"kernels|flight|power|gCO2e|EUR|l|litres|share|runs|slots|values?|rows)"
+    r"kernels|flight|power|gCO2e|EUR|l|litres|runs|slots|values?|rows)"
 )
 PER = (
     r"(?:token|(?:right|correct|accepted) answer|answer|request|replica|rank|device|board|GPU|layer|step|kernel|run|"
@@ -33,7 +33,7 @@ PHRASES: dict[str, str] = {
     r"\bnobody\b": "name the subject: no user has stated …; not measured; unattributed",
     r"\bwhat (?:bound|binds)\b": "the bottleneck; the active constraint",
     r"\bleast known\b": "the lowest known ceiling",
-    r"\bof it (?:idle|metering|cached|not cached|in|from)\b": "of which …",
+    r"\bof it (?:idle|metering|cached|not cached)\b": "of which …",
     r"\bby neither\b": "not attributable to either",
     r"\b(?:was|were|be|is|are) (?:not )?had\b": "could not be fetched; not available",
     r"(?-i:\bMind:)|(?-i:\|\s*mind\s*\|)": "Warning; note",
