@@ -259,7 +259,8 @@ def figure() -> str:
     mj.append(("host, fans, loss", (node_j - h["device_j_tok"]) * 1e3, "#9aa7b1"))
     out = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 820 330" font-family="system-ui, sans-serif" '
-        'font-size="12" role="img" aria-label="Worked example: time of a decode step, energy per token, rate below its ceilings">',
+        'font-size="12" role="img" '
+        'aria-label="Worked example: time of a decode step, energy per token, rate below its ceilings">',
         "<style>.in{fill:#fff;text-anchor:middle;font-size:11px}.over{fill:#333;text-anchor:middle;font-size:10px}"
         ".sum{fill:#222;font-weight:600}.row{fill:#222}.axis{fill:#666;font-size:10px;text-anchor:middle}</style>",
         '<rect width="820" height="330" fill="#fff"/>',

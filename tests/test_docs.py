@@ -12,7 +12,12 @@ NAMED = re.findall(r"`([a-z_/]+\.py)::(\w+)`", (ROOT / "docs" / "measuring.md").
 
 
 def test_every_trap_names_a_test() -> None:
-    table = (ROOT / "docs" / "measuring.md").read_text().split("## Traps, and what we do", 1)[1].split("\n## ", 1)[0]
+    table = (
+        (ROOT / "docs" / "measuring.md")
+        .read_text()
+        .split("## Traps, and what Joulemill does", 1)[1]
+        .split("\n## ", 1)[0]
+    )
     rows = [line for line in table.splitlines() if line.startswith("| ") and "---" not in line][1:]
     assert len(rows) >= 25 and len(rows) == len(NAMED)
 
