@@ -71,13 +71,6 @@ CHECKED: tuple[str, ...] = ()
 #: Files outside docs/ and src/ that users read.
 BESIDE = ("rules/*.yml", "dashboards/*.json", "examples/**/*.*", "schema/*.json")
 
-#: Pages whose language has not been revised yet.
-LEFT = {
-    *["README.md", "Makefile", "SECURITY.md", "docs/conventions.md", "docs/diagnosis.md", "docs/fidelity.md"],
-    *["docs/kernels.md", "docs/levers.md", "docs/load.md", "docs/measuring.md", "docs/model.md", "docs/monitor.md"],
-    *["docs/nomenclature.md", "docs/report.md", "docs/security.md"],
-}
-
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile"])
 TEMPLATES = (".j2", ".html", ".js", ".toml", ".css")
 
