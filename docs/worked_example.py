@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,8 +222,13 @@ def table() -> str:
     lines = ["| quantity | formula | by hand | `joulemill predict` |", "|---|---|--:|--:|"]
     for key, what, how, factor, unit, digits in ROWS:
         cells = [f"{v[key] * factor:,.{digits}f} {unit}".strip() if key in v else "" for v in (hand, computed)]
-        lines.append(f"| {what} | {how} | {cells[0]} | {cells[1]} |")
+        lines.append(f"| {what} | {subscripted(how)} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
+
+
+def subscripted(formula: str) -> str:
+    """``η_mem`` as η with an index."""
+    return re.sub(r"\b([ητεs])_([a-z]+)", r"\1<sub>\2</sub>", formula)
 
 
 def bar(y: float, parts: list[tuple[str, float, str]], total: float, unit: str, digits: int) -> list[str]:
