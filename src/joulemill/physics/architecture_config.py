@@ -8,7 +8,7 @@ read as a plain decoder all the same, and ``Architecture.doubts`` says what is n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulemill.errors import InputError
@@ -24,6 +24,7 @@ from joulemill.physics.architecture_hybrids import (
     shared_block_layers,
     sharing_cache,
     with_states_beside,
+    without_image_layers,
 )
 from joulemill.physics.architecture_layers import Kind, layer_kinds, pattern_of, spread_by_layer, values_by_layer
 from joulemill.physics.architecture_mixers import mixer_of
@@ -44,8 +45,7 @@ def architecture_from_config(
     """
     fields, family = _opened(config, assume)
     hidden = fields.positive("hidden_size", "n_embd", "n_embed", "d_model", "dim", "model_dim")
-    groups, extra = _groups(fields, family, hidden)
-    built = _finished(fields, family, hidden, groups, extra)
+    built = _finished(fields, family, hidden, _layers(fields, family, hidden))
     return built if approximate else refuse_doubts(built)
 
 
@@ -60,7 +60,7 @@ def refuse_doubts(built: Architecture) -> Architecture:
 
 
 def _opened(config: Mapping[str, Any], assume: bool) -> tuple[Fields, Family]:
-    flat = spread_by_layer(_unwrapped(_of_state_spaces(text_config(config))))
+    flat = spread_by_layer(_with_ratios(_unwrapped(_of_state_spaces(text_config(config)))))
     model_type = str(flat.get("model_type", "")).lower()
     if model_type in REFUSED:
         raise InputError(f"model type {model_type!r} cannot be modelled: {REFUSED[model_type]}")
@@ -96,6 +96,20 @@ def _unwrapped(flat: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
+#: What newer libraries call DeepSeek V4's layers by → tokens an entry stands for, unless ``compress_rates`` says.
+_RATIOS = {"sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_compressed_attention": 128}
+
+
+def _with_ratios(flat: dict[str, Any]) -> dict[str, Any]:
+    """DeepSeek V4's layers by name, as newer libraries write them, made the list that its own config has."""
+    names, rates = flat.get("layer_types"), flat.get("compress_rates")
+    if flat.get("model_type") != "deepseek_v4" or "compress_ratios" in flat or not isinstance(names, list):
+        return flat
+    known = {**_RATIOS, **rates} if isinstance(rates, Mapping) else _RATIOS
+    ratios = [known.get(n) if isinstance(n, str) else None for n in names]
+    return {k: v for k, v in flat.items() if k != "compress_rates"} | {"compress_ratios": ratios}
+
+
 def _of_state_spaces(flat: dict[str, Any]) -> dict[str, Any]:
     """The config of the ``mamba_ssm`` package, which names no model type."""
     inner = flat.get("ssm_cfg")
@@ -121,24 +135,33 @@ def _of_state_spaces(flat: dict[str, Any]) -> dict[str, Any]:
     return {**rest, **own, "model_type": "mamba2" if second else "mamba", "tie_word_embeddings": tied}
 
 
-def _groups(fields: Fields, family: Family, hidden: int) -> tuple[tuple[LayerGroup, ...], int]:
-    """The layers by kind, and parameters that are in none of them."""
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """The layers by kind, those that text skips, and parameters that are in none of them."""
+
+    groups: tuple[LayerGroup, ...]
+    skipped: tuple[LayerGroup, ...] = ()
+    extra: int = 0
+
+
+def _layers(fields: Fields, family: Family, hidden: int) -> _Layers:
     if fields.is_list("block_configs"):
-        return grouped(searched_layers(fields, family, hidden)), 0
+        return _Layers(grouped(searched_layers(fields, family, hidden)))
     pattern = pattern_of(fields)
     if pattern is not None:
-        return grouped(pattern_layers(fields, family, hidden, pattern)), 0
+        return _Layers(grouped(pattern_layers(fields, family, hidden, pattern)))
     layers = fields.positive(
         "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers", most=MOST_LAYERS
     )
     kinds = layer_kinds(fields, family, layers)
     if fields.model_type == "zamba2":
         extra = adapters_count(fields, hidden, kinds)
-        return grouped(shared_block_layers(fields, family, hidden, kinds)), extra
+        return _Layers(grouped(shared_block_layers(fields, family, hidden, kinds)), extra=extra)
     stack = _stack(fields, family, hidden, kinds)
     if "hybrid" in kinds:
         stack = with_states_beside(stack, fields, family, hidden)
-    return grouped(sharing_cache(stack, fields)), 0
+    stack, skipped = without_image_layers(sharing_cache(stack, fields), fields)
+    return _Layers(grouped(stack), grouped(skipped))
 
 
 def _stack(fields: Fields, family: Family, hidden: int, kinds: list[Kind]) -> list[LayerGroup]:
@@ -187,10 +210,12 @@ def grouped(layers: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:
     return tuple(replace(k, count=n) for k, n in counts.items())
 
 
-def _finished(fields: Fields, family: Family, hidden: int, groups: tuple[LayerGroup, ...], extra: int) -> Architecture:
+def _finished(fields: Fields, family: Family, hidden: int, layers: _Layers) -> Architecture:
+    groups = layers.groups
     vocabulary = fields.positive("vocab_size", "padded_vocab_size")
     lookup, loose = _lookups(fields, hidden, groups)
     loose += vocabulary if fields.flag("lm_head_bias") else 0
+    loose += _hyper_connections(fields, hidden, sum(g.count for g in groups))
     drafts = fields.integer(
         "num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers", default=0,
         most=MOST_LAYERS,
@@ -207,8 +232,9 @@ def _finished(fields: Fields, family: Family, hidden: int, groups: tuple[LayerGr
         groups=groups,
         tied=tied,
         mtp=mtp,
+        skipped=layers.skipped,
         lookup_parameters=lookup,
-        loose_parameters=loose + extra,
+        loose_parameters=loose + layers.extra,
         final_norms=family.final_norms,
         max_context=context or None,
         unread=fields.unread(),
@@ -231,6 +257,19 @@ def _lookups(fields: Fields, hidden: int, groups: tuple[LayerGroup, ...]) -> tup
     rows = fields.positive("vocab_size_per_layer_input", "vocab_size")
     fields.approximate("per-layer embeddings are counted as parameters; their small projections are not timed")
     return lookup + rows * layers * width, layers * width * hidden * 3 + width + layers * hidden + extra
+
+
+def _hyper_connections(fields: Fields, hidden: int, layers: int) -> int:
+    """Parameters that mix DeepSeek V4's residual streams: before and after each block, and once before the head."""
+    streams = fields.integer("hc_mult", default=0)
+    if streams <= 1:
+        return 0
+    if streams > 64:
+        raise InputError(f"'hc_mult' in the model config is {streams}; no model has more than 64")
+    fields.approximate("mixing of residual streams is counted as parameters, not timed")
+    outputs = (2 + streams) * streams
+    block = outputs * streams * hidden + outputs + 3
+    return 2 * layers * block + streams * (streams * hidden + 1) + 1
 
 
 def _residual_streams(fields: Fields, hidden: int, layers: int) -> int:
