@@ -26,6 +26,7 @@ WRONG = {
     "unknown verb": (["frobnicate"], "no verb 'frobnicate'"),
     "misspelt flag": ([*PREDICT, "--precison", "fp8"], "did you mean --precision?"),
     "flag without a value": ([*PREDICT, "--tp"], "argument --tp: expected one argument"),
+    "flag given twice": ([*PREDICT, "--tp", "2", "--tp", "4"], "argument --tp: given twice, as 2 and as 4: give it once"),
     "no number": ([*PREDICT, "--tp", "two"], "argument --tp: invalid int value: 'two'"),
     "negative value with a unit": ([*PREDICT, "--tpot", "-5ms"], "cannot be"),
     "required flag": (["predict", "--model", "Qwen/Qwen3-8B"], "required: --device"),

@@ -60,6 +60,8 @@ class Parser(argparse.ArgumentParser):
         # Python reads ２ and 1_000 as numbers; who typed them meant something else, or pasted it.
         self.register("type", int, _plain(int))
         self.register("type", float, _plain(float))
+        self.register("action", None, _StoreOnce)
+        self.register("action", "store", _StoreOnce)
 
     def _get_values(self, action: argparse.Action, words: list[str]) -> Any:
         """No value is empty: it is a variable of the shell that was not set, and would count as not given."""
@@ -81,6 +83,20 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(choice.group(1), list(VERBS), 1, 0.6)
             return f"no verb {choice.group(1)!r}; " + (f"did you mean {near[0]}?" if near else ", ".join(VERBS))
         return message
+
+
+class _StoreOnce(argparse.Action):
+    """Keeps an option's value; a second one that differs is an error: nobody can tell which was meant."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        """Keep ``values``. Raises ArgumentError where others were kept before."""
+        before = getattr(self, "_kept", values)
+        if self.option_strings and before != values:
+            raise argparse.ArgumentError(self, f"given twice, as {before} and as {values}: give it once")
+        self._kept = values
+        setattr(namespace, self.dest, values)
 
 
 def _plain(kind: type[int] | type[float]) -> Callable[[str], float]:
