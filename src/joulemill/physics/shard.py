@@ -18,12 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulemill.physics.architecture import Architecture, LayerGroup
+from joulemill.physics.attention import index_key_byte
 from joulemill.physics.blocks import (
+    CompressedAttention,
     DeltaNet,
     ExpertFeedForward,
     GroupedAttention,
     LatentAttention,
     Linear,
+    Mixer,
     Recurrent,
     SelectiveScan,
     ShortConvolution,
@@ -201,12 +204,8 @@ def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precisio
     for linear in group.linears(a.hidden):
         _put_linear(s, linear, n, precision, device)
     mixer, feed = group.mixer, group.feed_forward
-    if isinstance(mixer, GroupedAttention):
-        _put_grouped(s, mixer, n, precision)
-    elif isinstance(mixer, LatentAttention):
-        _put_latent(s, mixer, n, precision)
-    elif mixer is not None:
-        _put_recurrent(s, mixer, n, precision)
+    if mixer is not None:
+        _put_mixer(s, mixer, n, precision)
     if mixer is not None and t > 1:
         s.reduce_count += n
     if isinstance(feed, ExpertFeedForward):
@@ -216,6 +215,17 @@ def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precisio
         s.reduce_count += n if t > 1 else 0
     s.weight_byte = held_byte + (s.weight_byte - held_byte) * group.stored_count / n
     s.act_byte_tok += n * 12.0 * a.hidden * precision.activation.element_byte
+
+
+def _put_mixer(s: Shard, mixer: Mixer, n: int, precision: Precision) -> None:
+    if isinstance(mixer, GroupedAttention):
+        _put_grouped(s, mixer, n, precision)
+    elif isinstance(mixer, LatentAttention):
+        _put_latent(s, mixer, n, precision)
+    elif isinstance(mixer, CompressedAttention):
+        _put_compressed(s, mixer, n, precision)
+    else:
+        _put_recurrent(s, mixer, n, precision)
 
 
 def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, device: Device) -> None:
@@ -286,6 +296,30 @@ def _put_latent(s: Shard, mixer: LatentAttention, n: int, precision: Precision) 
     _put_attention(s, index.top, read, 0.0, flop, flop)
     keys = n * index.head_dim * 1.03
     scores = 2.0 * n * index.heads * index.head_dim
+    _put_attention(s, None, keys, read + keys, scores, scores)
+    s.kernels_count += 6.0 * n
+
+
+def _put_compressed(s: Shard, mixer: CompressedAttention, n: int, precision: Precision) -> None:
+    """Entries grow with the context; the window is full within the first tokens, so it counts as a state."""
+    flop = 4.0 * n * math.ceil(mixer.heads / s.tensor_count) * mixer.head_dim
+    byte = n * mixer.head_dim * precision.kv.element_byte
+    s.latent_ratio = 1.0
+    s.attention_count += n
+    s.kernels_count += 6.0 * n
+    s.state_byte += byte * mixer.window
+    s.state_flop_tok += flop * mixer.window
+    if mixer.stride is None:
+        return
+    read, scored = byte / mixer.stride, flop / mixer.stride
+    s.kernels_count += 3.0 * n
+    if mixer.indexer is None:
+        _put_attention(s, None, read, read, scored, scored)
+        return
+    index = mixer.indexer
+    _put_attention(s, index.top * mixer.stride, read, 0.0, scored, scored)
+    keys = n * index_key_byte(mixer) / mixer.stride
+    scores = 2.0 * n * index.heads * index.head_dim / mixer.stride
     _put_attention(s, None, keys, read + keys, scores, scores)
     s.kernels_count += 6.0 * n
 
