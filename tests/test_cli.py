@@ -26,7 +26,6 @@ WRONG = {
     "unknown verb": (["frobnicate"], "no verb 'frobnicate'"),
     "misspelt flag": ([*PREDICT, "--precison", "fp8"], "did you mean --precision?"),
     "flag without a value": ([*PREDICT, "--tp"], "argument --tp: expected one argument"),
-    "flag given twice": ([*PREDICT, "--tp", "2", "--tp", "4"], "argument --tp: given twice, as 2 and as 4: give it once"),
     "no number": ([*PREDICT, "--tp", "two"], "argument --tp: invalid int value: 'two'"),
     "negative value with a unit": ([*PREDICT, "--tpot", "-5ms"], "cannot be"),
     "required flag": (["predict", "--model", "Qwen/Qwen3-8B"], "required: --device"),
@@ -46,6 +45,13 @@ def test_wrong_input_is_one_line_and_exit_2(case: str, as_json: bool, capsys: py
         assert error["kind"] == "input" and error["exit_code"] == 2 and says in error["message"]
     else:
         assert shown.out == ""
+
+
+def test_a_flag_given_twice_is_told_and_the_last_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*PREDICT, "--devices", "2", "--devices", "4", "--batch", "8", "--batch", "8", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == "joulemill predict: --devices is given as 2 and as 4: the last counts\n"
+    assert json.loads(shown.out)["deployment"]["devices"] == 4
 
 
 @pytest.mark.parametrize("verb", VERBS)

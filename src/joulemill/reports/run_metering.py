@@ -35,7 +35,7 @@ def metering_j(record: RunRecord, account: Account) -> Figure:
     if busy_s is None or not busy_s > 0 or not above_j > 0:
         return unknown("J", "the CPU was no busier under load than idle, or nobody looked")
     if _others_changed(record, account.window):
-        return unknown("J", "other work on the CPUs changed between idle and load, so a core-second's cost is not known")
+        return unknown("J", "other work on the CPUs changed between idle and load: a core-second's cost is not known")
     value = cores * account.window.duration_s * above_j / busy_s
     source = (
         f"metering's CPU time × {above_j / busy_s:.3g} J of a busy core-second above idle; factor {FACTOR:g} assumed"

@@ -7,14 +7,13 @@ from typing import Any
 
 from joulemill.figure import Figure
 from joulemill.reports import rows
-from joulemill.reports.document import Report
+from joulemill.reports.document import OPEN, Report
 from joulemill.reports.wording import interval, percent, quantity, title
 
 _COLOUR = {"measured": "green", "calibrated": "cyan", "modelled": "yellow", "datasheet": "blue", "declared": "magenta"}
 
 
 #: What stands for a constraint that is not known.
-OPEN = ("undecided", "unknown")
 #: Columns of a narrow terminal, and how long the longest bar is in it and in a wide one.
 NARROW, NARROW_BAR, WIDE_BAR = 100, 8, 20
 
