@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -32,7 +33,7 @@ def labels(picture: str) -> list[tuple[str, float, float]]:
 def test_labels_of_percentiles_never_cover_each_other_or_leave_the_picture(values_s: list[float]) -> None:
     places = sorted(labels(histogram("TTFT", values_s)), key=lambda place: place[1])
     assert ", ".join(words for words, _, _ in places) == "p50, p99"
-    assert all(a[2] <= b[1] for a, b in zip(places, places[1:], strict=False))
+    assert all(a[2] <= b[1] for a, b in itertools.pairwise(places))
     assert places[0][1] >= 0.0 and places[-1][2] <= 420.0
 
 
