@@ -44,11 +44,14 @@ CLASSES = ("wide", "fp8", "fp8_block", "fp4", "unpacked")
 WIDE, FP8, FP8_BLOCK, FP4, UNPACKED = range(5)
 
 
-def arithmetic_class(form: Format, device: Device) -> tuple[int, float]:
+def arithmetic_class(form: Format, device: Device | None) -> tuple[int, float]:
     """Index in ``CLASSES`` and dense peak [flop/s] of a matrix stored in ``form`` on ``device``.
 
     Operands of unlike width multiply at the rate of the wider one: 4-bit weights under 8-bit activations run in 8 bits.
+    Without a device only the slot is told: 16 bits, or quantised.
     """
+    if device is None:
+        return (WIDE if form.element_byte >= 2.0 else UNPACKED), 1.0
     dtype = compute_dtype(device, form.arithmetic)
     peak = device.peak_flop_s[dtype]
     if form.element_byte >= 2.0:
@@ -72,6 +75,9 @@ class Shard:
     kv_byte_i, kv_flop_i           read and computed per sequence, step and token of context (decode)
     prefill_flop_i                 per query–key pair of a prefill
     kv_store_byte_i                kept per sequence and token;  state_byte: recurrent state of a sequence
+    window_tok, chunked_ratio      keys under a window; 1 where windows are chunks of which a token sees its own
+    decode_state_flop_tok, prefill_state_flop_tok   updates of recurrent state a decoded, a prompt token
+    scan_flop_tok                  what kernels compute for the latter, masked halves of a chunk included
     expert_byte, expert_flop       one routed expert of all layers (this device's cut): bytes; flop per token
     that chooses it
     choice_byte_tok                gathering a token's rows for its experts, activating and summing them: on
@@ -101,9 +107,12 @@ class Shard:
     kv_store_byte_0: float = 0.0
     kv_store_byte_1: float = 0.0
     window_tok: float = math.inf
+    chunked_ratio: float = 0.0
     latent_ratio: float = 0.0
     state_byte: float = 0.0
-    state_flop_tok: float = 0.0
+    decode_state_flop_tok: float = 0.0
+    prefill_state_flop_tok: float = 0.0
+    scan_flop_tok: float = 0.0
     state_count: float = 0.0
     expert_byte: float = 0.0
     expert_flop: float = 0.0
@@ -161,12 +170,30 @@ def shard_table(shards: list[Shard]) -> ShardTable:
     return ShardTable({f.name: np.array([getattr(s, f.name) for s in shards], dtype=np.float64) for f in fields(Shard)})
 
 
-def shard(architecture: Architecture, precision: Precision, device: Device, cut: Parallelism) -> Shard:
-    """Compile the share of one device of a replica that is cut as ``cut`` says."""
+def link_rate_byte_s(t: ShardTable, devices: Array) -> Array:
+    """Datasheet bandwidth [byte/s] between so many devices that work together: within a node's links, or beyond."""
+    return np.where(devices > t.domain_count, t.scale_out_byte_s, t.link_byte_s)
+
+
+def link_time_s(t: ShardTable, reduce_byte: Array, exchange_byte: Array) -> Array:
+    """Least time on a device's links [s]: all-reduces in the tensor group, exchanges with all data-parallel ranks."""
+    group = reduce_byte / link_rate_byte_s(t, t.tensor_count)
+    return np.asarray(group + exchange_byte / link_rate_byte_s(t, t.tensor_count * t.data_count))
+
+
+def whole_model(architecture: Architecture, precision: Precision, data: int = 1) -> Shard:
+    """The model itself, of no device and not cut: what its work is counted on. ``data`` ranks have requests of their
+    own, each with its copy of all but the routed experts."""
+    return shard(architecture, precision, None, Parallelism(1, data, data))
+
+
+def shard(architecture: Architecture, precision: Precision, device: Device | None, cut: Parallelism) -> Shard:
+    """Compile the share of one device of a replica that is cut as ``cut`` says; None: the share of any device."""
     s = Shard(
         tensor_count=cut.tensor, data_count=cut.data, expert_ranks_count=cut.expert, hidden_count=architecture.hidden
     )
-    _put_device(s, device)
+    if device is not None:
+        _put_device(s, device)
     for group in architecture.groups:
         _put_group(s, architecture, group, precision, device)
     head = architecture.head
@@ -193,7 +220,7 @@ def _put_device(s: Shard, device: Device) -> None:
     s.tdp_w = math.nan if device.tdp_w is None else device.tdp_w
 
 
-def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precision, device: Device) -> None:
+def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precision, device: Device | None) -> None:
     n, t = group.count, s.tensor_count
     held_byte = s.weight_byte
     s.blocks_count += 0 if group.beside else n
@@ -218,7 +245,7 @@ def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precisio
     s.act_byte_tok += n * 12.0 * a.hidden * precision.activation.element_byte
 
 
-def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, device: Device) -> None:
+def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, device: Device | None) -> None:
     form = precision.of(linear.tensor)
     kind, peak = arithmetic_class(form, device)
     parameters = layers * _cut_parameters(linear, int(s.tensor_count))
@@ -252,6 +279,7 @@ def _put_grouped(s: Shard, mixer: GroupedAttention, n: int, precision: Precision
     store = read if mixer.owns_cache else 0.0
     flop = 2.0 * n * heads * width
     _put_attention(s, mixer.window, read, store, flop, flop)
+    s.chunked_ratio = 1.0 if mixer.chunked and mixer.window is not None else s.chunked_ratio
     s.kernels_count += 3.0 * n
     s.attention_count += n
 
@@ -296,18 +324,47 @@ def _put_recurrent(s: Shard, mixer: Recurrent, n: int, precision: Precision) -> 
     s.state_byte += elements * precision.recurrent.element_byte + n * mixer.conv_channels * 4 / t * 2.0
     s.state_count += n
     s.kernels_count += 4.0 * n
+    s.decode_state_flop_tok += n * state_flop(mixer) / t
+    s.prefill_state_flop_tok += n * chunked_state_flop(mixer) / t
     if isinstance(mixer, SelectiveScan):
-        s.state_flop_tok += 7.0 * elements
+        s.scan_flop_tok += 7.0 * elements
     elif isinstance(mixer, StateSpace | DeltaNet):
         chunk = mixer.chunk
         inner = mixer.inner if isinstance(mixer, StateSpace) else mixer.value_heads * mixer.value_dim
-        s.state_flop_tok += 6.0 * elements + 4.0 * n * chunk * inner / t
+        s.scan_flop_tok += 6.0 * elements + 4.0 * n * chunk * inner / t
     elif isinstance(mixer, ShortConvolution):
-        s.state_flop_tok += 2.0 * n * mixer.channels * mixer.kernel / t
+        s.scan_flop_tok += 2.0 * n * mixer.channels * mixer.kernel / t
+
+
+def state_flop(mixer: Recurrent) -> float:
+    """FLOP of one decoded token in one recurrent layer, projections aside [flop].
+
+    Mamba-2: decay 1, outer product and sum 3, read-out 2 per state element. Delta rule: decay 1, recall 2, outer
+    product 2, read-out 2; Mamba-1 an exponential of its own per element. Convolution 2·kernel a channel.
+    """
+    per_element = 6.0 if isinstance(mixer, StateSpace) else 7.0
+    return 2.0 * mixer.conv_channels * mixer.kernel + per_element * mixer.state_elements
+
+
+def chunked_state_flop(mixer: Recurrent) -> float:
+    """FLOP of one prompt token in one recurrent layer in chunks of L, projections aside [flop].
+
+    Mamba-1: as decode, token by token. Mamba-2 (SSD): C·Bᵀ within the chunk G·L·N, its use H·L·P, states in and out
+    4·H·P·N. Delta rule: q·kᵀ, k·kᵀ and two triangular products H·L·(3·d_k + 2·d_v), states 6·H·d_k·d_v. Triangles
+    count half.
+    """
+    conv = 2.0 * mixer.conv_channels * mixer.kernel
+    if isinstance(mixer, StateSpace):
+        inside = mixer.chunk * (mixer.groups * mixer.state_dim + mixer.inner)
+        return conv + inside + 4.0 * mixer.state_elements
+    if isinstance(mixer, DeltaNet):
+        inside = mixer.value_heads * mixer.chunk * (3 * mixer.key_dim + 2 * mixer.value_dim)
+        return conv + inside + 6.0 * mixer.state_elements
+    return state_flop(mixer)
 
 
 def _put_experts(
-    s: Shard, a: Architecture, feed: ExpertFeedForward, n: int, precision: Precision, device: Device
+    s: Shard, a: Architecture, feed: ExpertFeedForward, n: int, precision: Precision, device: Device | None
 ) -> None:
     form = precision.experts
     kind, peak = arithmetic_class(form, device)
