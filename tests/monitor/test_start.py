@@ -82,6 +82,13 @@ def test_the_page_answers_while_a_hundred_slow_meters_are_being_opened(tmp_path:
             process.communicate()
 
 
+def test_what_only_an_answer_needs_is_not_loaded_before_the_page_is_up() -> None:
+    rooms = ", ".join(f"joulemill.{m}" for m in ("monitor.loop", "monitor.keeping", "monitor.web", "verbs.monitor"))
+    heavy = ("scipy", "joulemill.decisions.levers", "joulemill.reports.analyse")
+    command = [sys.executable, "-c", f"import sys, {rooms}; print([m for m in {heavy!r} if m in sys.modules])"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_sigterm_with_open_streams_ends_without_a_word(tmp_path: Path) -> None:
     with served(Fleet({"n0": [500.0] * 8}, {"a": Replica(1000.0)})) as url:
         port = free_port()

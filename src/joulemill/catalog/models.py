@@ -166,14 +166,14 @@ def _rows_of(table: Mapping[str, Any]) -> list[_Row]:
         config = {**table.get("config", {}), **model["config"]}
         if "block_runs" in model:
             config["block_configs"] = _blocks(model["block_runs"])
-        note = model.get("parameters_note")
+        note, source = model.get("parameters_note"), model.get("source", table["source"])
         row = _Row(
             model["name"],
             tuple(model.get("aliases", ())),
             config,
             model.get("precision", "bf16"),
             model.get("parameters"),
-            f"{table['source']}{f'; {note}' if note else ''}",
+            f"{source}{f'; {note}' if note else ''}",
             tuple(model.get("approximations", ())),
         )
         rows.append(row)

@@ -24,7 +24,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from joulemill.figure import Basis
 from joulemill.ledger.coverage import MIN_PERIODS, allowed_gap_s, hidden_stretches_s, window_findings
@@ -231,6 +230,8 @@ def _sampling_w(trace: Trace, start_s: float, end_s: float) -> float:
         p = trace.level
     if len(p) < 3:
         return 0.5 * float(np.ptp(p))
+    from scipy.special import stdtrit  # slow to load, and many a start needs none
+
     sigma = math.sqrt(float(np.mean(np.diff(p) ** 2)) / 2.0)
     quantile: float = stdtrit(len(p) - 1, 0.975)
     return float(quantile * sigma / math.sqrt(len(p)))

@@ -19,7 +19,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
 from joulemill.ledger.trace import Floats
 
@@ -72,8 +71,7 @@ def ratio_interval(
     block = block_length(phi, n)
     error = _bootstrap_error(x, y, block, generator(y)) / math.sqrt(_caught_ratio(phi, n, block))
     freedom = _freedom_count(phi, n, block)
-    quantile: float = stdtrit(freedom, 0.5 + level / 2)
-    stat = float(quantile) * error
+    stat = _student(freedom, level) * error
     half = math.hypot(stat, sensor)
     parts = _share(stat, value), _share(sensor, value)
     return RatioInterval(value, value - half, value + half, level, *parts, n, block, phi, freedom)
@@ -168,4 +166,12 @@ def wilson(correct: float, questions: int, level: float = LEVEL) -> tuple[float,
 
 
 def _normal(level: float) -> float:
+    from scipy.special import ndtri  # slow to load, and many a start needs none
+
     return float(ndtri(0.5 + level / 2))
+
+
+def _student(freedom_count: float, level: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom_count, 0.5 + level / 2))

@@ -13,7 +13,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from joulemill.ledger.interval import autocorrelation_ratio
 from joulemill.ledger.reasons import Finding, Reason
@@ -49,6 +48,8 @@ class PhaseFit:
 
 def half_width_j_tok(stderr: float, freedom_count: int) -> float:
     """95 % half width that belongs to a standard error."""
+    from scipy.special import stdtrit  # slow to load, and many a start needs none
+
     quantile: float = stdtrit(freedom_count, 0.975)
     return float(quantile) * stderr
 

@@ -97,6 +97,7 @@ class Architecture:
     groups          layers by kind; their order in the stack is not kept
     tied            the head is the embedding transposed: stored once, multiplied all the same
     mtp             extra layers that draft tokens (multi-token prediction); not run unless drafting, not in totals
+    skipped         layers that are stored and that text skips: they attend to images
     lookup_parameters   tables read by row only (per-layer embeddings, learned positions)
     max_context     longest context that the config states [tok], None where it states none
     approximations  what was read but is not modelled exactly, in words
@@ -110,6 +111,7 @@ class Architecture:
     groups: tuple[LayerGroup, ...]
     tied: bool = False
     mtp: tuple[LayerGroup, ...] = ()
+    skipped: tuple[LayerGroup, ...] = ()
     lookup_parameters: int = 0
     loose_parameters: int = 0
     final_norms: int = 1
@@ -140,6 +142,14 @@ class Architecture:
         """Whether the query heads of all layers can be cut over ``tensor`` devices, as engines ask for."""
         mixers = [g.mixer for g in self.groups]
         return all(m.heads % tensor == 0 for m in mixers if isinstance(m, GroupedAttention | LatentAttention))
+
+    def unread_byte(self, precision: Precision) -> float:
+        """Weights that are held and that no step of text reads: tables read by row, layers that text skips [byte]."""
+        byte = self.lookup_parameters * precision.embedding.element_byte
+        for group in self.skipped:
+            matrices = sum(x.parameters * precision.of(x.tensor).element_byte for x in group.linears(self.hidden))
+            byte += group.count * (matrices + 2.0 * group.loose_parameters(self.hidden))
+        return byte
 
     @property
     def head(self) -> Linear:
@@ -174,7 +184,8 @@ def parameters_count(architecture: Architecture) -> ParameterCount:
         active += group.stored_count * (each - idle)
         multiplied += group.count * (each - idle - loose)
     mtp = sum(g.count * (_layer(g, a.hidden)[0] + 2 * a.hidden * a.hidden) for g in a.mtp)
-    return ParameterCount(total + ends + a.lookup_parameters, active + ends, multiplied + embedding, mtp)
+    total += ends + a.lookup_parameters + sum(g.count * _layer(g, a.hidden)[0] for g in a.skipped)
+    return ParameterCount(total, active + ends, multiplied + embedding, mtp)
 
 
 def _layer(group: LayerGroup, hidden: int) -> tuple[int, int, int]:
@@ -197,7 +208,7 @@ def parameters_by_tensor(architecture: Architecture) -> dict[Tensor, int]:
     found: dict[Tensor, int] = dict.fromkeys(TENSORS, 0)
     for group, linear in _all_linears(a):
         found[linear.tensor] += group.stored_count * linear.parameters
-    for group in a.groups:
+    for group in (*a.groups, *a.skipped):
         ff = group.feed_forward
         if isinstance(ff, ExpertFeedForward):
             found["experts"] += group.stored_count * ff.experts * ff.expert_parameters(a.hidden)
@@ -209,6 +220,6 @@ def parameters_by_tensor(architecture: Architecture) -> dict[Tensor, int]:
 
 
 def _all_linears(a: Architecture) -> Iterator[tuple[LayerGroup, Linear]]:
-    for group in a.groups:
+    for group in (*a.groups, *a.skipped):
         for linear in group.linears(a.hidden):
             yield group, linear

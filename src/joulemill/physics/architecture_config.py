@@ -8,7 +8,7 @@ read as a plain decoder all the same, and ``Architecture.doubts`` says what is n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulemill.errors import InputError
@@ -24,6 +24,7 @@ from joulemill.physics.architecture_hybrids import (
     shared_block_layers,
     sharing_cache,
     with_states_beside,
+    without_image_layers,
 )
 from joulemill.physics.architecture_layers import Kind, layer_kinds, pattern_of, spread_by_layer, values_by_layer
 from joulemill.physics.architecture_mixers import mixer_of
@@ -44,8 +45,7 @@ def architecture_from_config(
     """
     fields, family = _opened(config, assume)
     hidden = fields.positive("hidden_size", "n_embd", "n_embed", "d_model", "dim", "model_dim")
-    groups, extra = _groups(fields, family, hidden)
-    built = _finished(fields, family, hidden, groups, extra)
+    built = _finished(fields, family, hidden, _layers(fields, family, hidden))
     return built if approximate else refuse_doubts(built)
 
 
@@ -121,24 +121,33 @@ def _of_state_spaces(flat: dict[str, Any]) -> dict[str, Any]:
     return {**rest, **own, "model_type": "mamba2" if second else "mamba", "tie_word_embeddings": tied}
 
 
-def _groups(fields: Fields, family: Family, hidden: int) -> tuple[tuple[LayerGroup, ...], int]:
-    """The layers by kind, and parameters that are in none of them."""
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """The layers by kind, those that text skips, and parameters that are in none of them."""
+
+    groups: tuple[LayerGroup, ...]
+    skipped: tuple[LayerGroup, ...] = ()
+    extra: int = 0
+
+
+def _layers(fields: Fields, family: Family, hidden: int) -> _Layers:
     if fields.is_list("block_configs"):
-        return grouped(searched_layers(fields, family, hidden)), 0
+        return _Layers(grouped(searched_layers(fields, family, hidden)))
     pattern = pattern_of(fields)
     if pattern is not None:
-        return grouped(pattern_layers(fields, family, hidden, pattern)), 0
+        return _Layers(grouped(pattern_layers(fields, family, hidden, pattern)))
     layers = fields.positive(
         "num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers", most=MOST_LAYERS
     )
     kinds = layer_kinds(fields, family, layers)
     if fields.model_type == "zamba2":
         extra = adapters_count(fields, hidden, kinds)
-        return grouped(shared_block_layers(fields, family, hidden, kinds)), extra
+        return _Layers(grouped(shared_block_layers(fields, family, hidden, kinds)), extra=extra)
     stack = _stack(fields, family, hidden, kinds)
     if "hybrid" in kinds:
         stack = with_states_beside(stack, fields, family, hidden)
-    return grouped(sharing_cache(stack, fields)), 0
+    stack, skipped = without_image_layers(sharing_cache(stack, fields), fields)
+    return _Layers(grouped(stack), grouped(skipped))
 
 
 def _stack(fields: Fields, family: Family, hidden: int, kinds: list[Kind]) -> list[LayerGroup]:
@@ -187,7 +196,8 @@ def grouped(layers: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:
     return tuple(replace(k, count=n) for k, n in counts.items())
 
 
-def _finished(fields: Fields, family: Family, hidden: int, groups: tuple[LayerGroup, ...], extra: int) -> Architecture:
+def _finished(fields: Fields, family: Family, hidden: int, layers: _Layers) -> Architecture:
+    groups = layers.groups
     vocabulary = fields.positive("vocab_size", "padded_vocab_size")
     lookup, loose = _lookups(fields, hidden, groups)
     loose += vocabulary if fields.flag("lm_head_bias") else 0
@@ -207,8 +217,9 @@ def _finished(fields: Fields, family: Family, hidden: int, groups: tuple[LayerGr
         groups=groups,
         tied=tied,
         mtp=mtp,
+        skipped=layers.skipped,
         lookup_parameters=lookup,
-        loose_parameters=loose + extra,
+        loose_parameters=loose + layers.extra,
         final_norms=family.final_norms,
         max_context=context or None,
         unread=fields.unread(),

@@ -146,6 +146,22 @@ def sharing_cache(stack: list[LayerGroup], fields: Fields) -> list[LayerGroup]:
     return stack[:-sharing] + shared
 
 
+def without_image_layers(stack: list[LayerGroup], fields: Fields) -> tuple[list[LayerGroup], list[LayerGroup]]:
+    """The layers that text passes, and those of Llama 3.2 Vision that attend to an image: text alone skips them."""
+    chosen = fields.indices("cross_attention_layers", layers=len(stack)) or set()
+    if not chosen:
+        return stack, []
+    fields.approximate(f"{len(chosen)} layers that attend to images are stored, not run: requests are of text alone")
+    skipped = [_of_image(layer) for i, layer in enumerate(stack) if i in chosen]
+    return [layer for i, layer in enumerate(stack) if i not in chosen], skipped
+
+
+def _of_image(layer: LayerGroup) -> LayerGroup:
+    """Cross-attention: queries of text, keys and values of the image, both with a norm a head."""
+    mixer = replace(layer.mixer, qk_norm="head") if isinstance(layer.mixer, GroupedAttention) else layer.mixer
+    return replace(layer, mixer=mixer)
+
+
 def _reusing(layer: LayerGroup, wide: bool) -> LayerGroup:
     mixer, feed = layer.mixer, layer.feed_forward
     if isinstance(mixer, GroupedAttention):

@@ -204,7 +204,7 @@ def shard(architecture: Architecture, precision: Precision, device: Device | Non
     s.kernels_count += 4.0
     embedding = architecture.vocabulary * architecture.hidden * precision.embedding.element_byte / cut.tensor
     s.weight_byte += s.head_byte + (0.0 if architecture.tied else embedding)
-    s.weight_byte += architecture.lookup_parameters * precision.embedding.element_byte / cut.tensor
+    s.weight_byte += architecture.unread_byte(precision) / cut.tensor
     if cut.tensor > 1:
         s.reduce_byte_tok = architecture.hidden * precision.activation.element_byte
     return s

@@ -189,6 +189,6 @@ def weight_held_byte(architecture: Architecture, precision: Precision, cut: Shar
     table = architecture.vocabulary * architecture.hidden / cut.tp
     ends = table * precision.embedding.element_byte
     ends = ends + (0.0 if architecture.tied else table * precision.head.element_byte)
-    extra = architecture.lookup_parameters * precision.embedding.element_byte / cut.tp
+    extra = architecture.unread_byte(precision) / cut.tp
     loose = architecture.loose_parameters + architecture.final_norms * architecture.hidden
     return (held + ends + extra + 2.0 * loose) / cut.pp

@@ -178,10 +178,14 @@ def _history(args: argparse.Namespace) -> History:
 
 
 def _app(monitor: Starting, history: History | None, token: str | None) -> Any:
-    from joulemill.monitor.levers import levers_of
     from joulemill.monitor.web import create_app
 
-    return create_app(monitor, history, token, lambda name: levers_of(monitor.snapshot(), name))
+    def levers(name: str) -> dict[str, Any]:
+        from joulemill.monitor.levers import levers_of  # loaded when it is asked for: the page is there sooner
+
+        return levers_of(monitor.snapshot(), name)
+
+    return create_app(monitor, history, token, levers)
 
 
 async def _reload(monitor: Monitor, again: Callable[[], MonitorConfig]) -> None:
