@@ -33,7 +33,7 @@ $(VENV)/.docs: $(VENV)/.run
 	@$(PIP) install --group docs
 	@touch $@
 
-# SITE states the facility (PUE, limits, carbon, price); the example is nobody's: write your own and give it here.
+# SITE states the facility (PUE, limits, carbon, price); the default is only an example: write your own file and name it here.
 SITE ?= examples/site.toml
 bench: $(VENV)/.run
 	@$(BIN)/joulemill bench --site $(SITE) --html report.html $(BENCH)
@@ -87,7 +87,7 @@ lint: $(VENV)/.lint
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory audit
 
-# Security linting of the source, and known holes of what is installed; where the two cannot be had, it says so.
+# Security linting of the source, and known vulnerabilities of what is installed; where neither can be installed, it says so.
 audit: $(VENV)/.lint
 	@$(PIP) install --group audit 2>/dev/null || { echo "bandit and pip-audit cannot be installed here"; exit 0; }; \
 	$(BIN)/bandit -q -r src -ll -c pyproject.toml && \

@@ -132,7 +132,7 @@ def told(args: argparse.Namespace, found: dict[str, float]) -> list[str]:
         f"processor        {found['cores']:.2f} cores (bar 1)",
         f"memory           {found['rss_byte'] / 1e6:.0f} MB (bar 500)",
         f"tokens           within {found['token_error_ratio']:.2%} of what was made while observed",
-        f"history          {found['kept_byte'] / found['kept_count']:.0f} byte an interval with its sums",
+        f"history          {found['kept_byte'] / found['kept_count']:.0f} byte per interval with its sums",
         f"{args.days} days, hourly    {found['size_byte'] / 1e6:.0f} MB for {many} targets of 20 models; "
         f"one model's J/token in {1e3 * found['query_s']:.0f} ms (bar 200)",
     ]

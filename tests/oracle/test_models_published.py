@@ -16,6 +16,7 @@ from joulemill.catalog.models import find_model
 from joulemill.physics.architecture import parameters_count
 from joulemill.physics.architecture_facts import cache_byte_tok
 from joulemill.physics.precision import uniform
+from joulemill.physics.work import kv_sequence_byte
 
 Ends = Literal["both", "head", "none"]
 
@@ -24,6 +25,8 @@ ACTIVE: dict[str, tuple[str, str, Ends, str]] = {
     "openai/gpt-oss-120b": ("116.83", "5.13", "head", "gpt-oss model card (arXiv 2508.10925), table 1"),
     "openai/gpt-oss-20b": ("20.91", "3.61", "head", "gpt-oss model card (arXiv 2508.10925), table 1"),
     "deepseek-ai/DeepSeek-V3": ("671", "37", "both", "DeepSeek-V3 report (arXiv 2412.19437)"),
+    "deepseek-ai/DeepSeek-V4-Flash": ("284", "13", "none", "DeepSeek-V4 report (arXiv 2606.19348)"),
+    "deepseek-ai/DeepSeek-V4-Pro": ("1.6E+3", "49", "head", "DeepSeek-V4 report (arXiv 2606.19348)"),
     "deepseek-ai/DeepSeek-V2": ("236", "21", "both", "DeepSeek-V2 report (arXiv 2405.04434)"),
     "deepseek-ai/DeepSeek-V2-Lite": ("15.7", "2.4", "head", "DeepSeek-V2 report (arXiv 2405.04434)"),
     "deepseek-ai/deepseek-moe-16b": ("16.4", "2.8", "both", "DeepSeekMoE report (arXiv 2401.06066)"),
@@ -144,6 +147,9 @@ CACHE: dict[str, int] = {
     # one latent vector a layer; with an indexer's key of 128 in FP8 and its scale
     "deepseek-ai/DeepSeek-V3": 61 * (512 + 64) * 2,
     "deepseek-ai/DeepSeek-V3.2": 61 * ((512 + 64) * 2 + 128 + 4),
+    # a window of vectors of 512, and entries of 4 tokens (with an indexer's key) or of 128
+    "deepseek-ai/DeepSeek-V4-Flash": 43 * 1024 + 21 * (1024 + 132) // 4 + 20 * 1024 // 128,
+    "deepseek-ai/DeepSeek-V4-Pro": 61 * 1024 + 30 * (1024 + 132) // 4 + 31 * 1024 // 128,
     # attention in some layers, or beside states, or nowhere
     "ai21labs/AI21-Jamba-Large-1.5": 9 * 2 * 8 * 128 * 2,
     "ibm-granite/granite-4.0-h-small": 4 * 2 * 8 * 128 * 2,
@@ -164,6 +170,14 @@ CACHE: dict[str, int] = {
 @pytest.mark.parametrize("name", CACHE)
 def test_cache_bytes_are_the_sum_by_hand(name: str) -> None:
     assert cache_byte_tok(find_model(name).architecture, uniform("bf16")) == CACHE[name]
+
+
+def test_deepseek_v4_holds_what_its_engine_states_at_a_million_tokens() -> None:
+    """vLLM's announcement: 9.62 GiB a sequence in bf16, its indexers' keys (of 128) in bf16 as well; ours are FP8."""
+    held = kv_sequence_byte(find_model("deepseek-ai/DeepSeek-V4-Pro").architecture, uniform("bf16"), 2**20)
+    wider = 30 * 2**18 * (2 * 128 - (128 + 4))
+    window = 61 * 128 * 1024
+    assert float(held) + wider - window == pytest.approx(9.62 * 2**30, abs=0.005 * 2**30)
 
 
 def test_layers_for_images_are_stored_beside_the_text_model() -> None:

@@ -13,7 +13,8 @@ from joulemill.physics.architecture import Architecture, GroupedAttention, param
 from joulemill.physics.architecture_config import architecture_from_config
 from joulemill.physics.architecture_facts import architecture_facts, layer_counts
 from joulemill.physics.precision import uniform
-from joulemill.physics.work import weight_held_byte
+from joulemill.physics.precision_config import precision_from_config
+from joulemill.physics.work import decode_step, kv_sequence_byte, step_work, weight_held_byte
 
 CASES = Path(__file__).parents[2].parent / "shared" / "cases"
 
@@ -218,6 +219,64 @@ def test_shared_blocks_are_stored_once_and_run_often() -> None:
     states = 8 * (2 * 16 + 8 + 2) + 16 * 8 + 24 * 5 + 6 + 16 + 8
     assert parameters_count(built).total == 2 * shared + 3 * own + 5 * states + 80 + 8
     assert parameters_count(built).multiplied > parameters_count(built).total - 3 * own  # three uses of two blocks
+
+
+#: DeepSeek V4 in small: a window alone, entries of 4 tokens with an indexer, entries of 8.
+COMPRESSED = {
+    "model_type": "deepseek_v4", "hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 4, "head_dim": 4,
+    "q_lora_rank": 2, "qk_rope_head_dim": 2, "o_groups": 2, "o_lora_rank": 3, "sliding_window": 16,
+    "compress_ratios": [0, 4, 8, 0], "index_n_heads": 2, "index_head_dim": 6, "index_topk": 5,
+    "moe_intermediate_size": 5, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2,
+    "num_hash_layers": 1, "hc_mult": 2, "hc_sinkhorn_iters": 20, "num_nextn_predict_layers": 1, "vocab_size": 10,
+    "expert_dtype": "fp4",
+}  # fmt: skip
+
+
+def test_compressed_attention_by_hand() -> None:
+    built = architecture_from_config(COMPRESSED)
+    own = 8 * (2 + 4) + 2 * 16 + 2 * (8 * 3) + 6 * 8 + 2 + 4 + 4  # q and key, heads, grouped output; norms, sinks
+    sparse = 8 * 2 * 2 * 4 + (4 * 2 + 1) * 4  # values and weights of overlapping strides; a bias a place, a norm
+    index = 2 * 12 + 8 * (2 * 2 * 6 + 2) + (4 * 2 + 1) * 6
+    heavy = 8 * 2 * 4 + (8 + 1) * 4
+    routed = 8 * 4 + (1 + 4) * 3 * 8 * 5 + 2 * 8
+    mixing = 2 * (8 * 16 + 8 + 3)
+    ends = 2 * 10 * 8 + 8 + 2 * (16 + 1) + 1
+    assert parameters_count(built).total == 3 * (own + routed + mixing) + sparse + index + heavy + ends
+    assert layer_counts(built) == {
+        "sliding_attention": 1, "sparse_compressed_attention": 1, "compressed_attention": 1, "experts": 3
+    }  # fmt: skip
+    assert precision_from_config({**COMPRESSED, "quantization_config": {"quant_method": "fp8"}}).experts.name == "mxfp4"
+
+
+def test_compressed_attention_is_read_from_names_of_layers_too() -> None:
+    names = ["sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention"]
+    newer = {k: v for k, v in COMPRESSED.items() if k != "compress_ratios"}
+    newer |= {"layer_types": names, "compress_rates": {"heavily_compressed_attention": 8}}
+    assert architecture_from_config(newer).groups == architecture_from_config(COMPRESSED).groups
+
+
+@pytest.mark.parametrize("context", [3.0, 16.0, 20.0, 40.0, 400.0])
+def test_compressed_attention_holds_and_reads_by_hand(context: float) -> None:
+    built = architecture_from_config(COMPRESSED)
+    held = min(context, 16) * 4 * 2  # the window, in all layers
+    entries = context / 4 * (4 * 2 + 6 + 4) + context / 8 * 4 * 2  # with the indexer's keys of 6 and their scale
+    assert float(kv_sequence_byte(built, uniform("bf16"), context)) == pytest.approx(3 * held + entries)
+    work = step_work(built, uniform("bf16"), decode_step(1, context))
+    seen = 3 * min(context, 16) + min(context / 4, 5) + context / 8
+    assert float(work.attention_flop) == pytest.approx(seen * 2 * 4 * (4 + 4) + context / 4 * 2 * 2 * 6)
+    assert float(work.kv_read_byte) == pytest.approx(seen * 4 * 2 + context / 4 * (6 + 4))
+
+
+def test_layers_that_attend_to_images_are_stored_and_skipped() -> None:
+    config = {**TINY, "model_type": "mllama_text_model", "cross_attention_layers": [1, 3]}
+    built, plain = architecture_from_config(config), architecture_from_config({**TINY, "num_hidden_layers": 2})
+    image = 8 * (8 + 2 * 4) + 8 * 8 + 2 * 2 + 3 * 8 * 16 + 2 * 8  # query and key have norms
+    ours, text = parameters_count(built), parameters_count(plain)
+    assert (ours.total, ours.active, ours.multiplied) == (text.total + 2 * image, text.active, text.multiplied)
+    assert sum(parameters_by_tensor(built).values()) == ours.total
+    held = float(weight_held_byte(built, uniform("bf16")) - weight_held_byte(plain, uniform("bf16")))
+    assert held == 2.0 * 2 * image
+    assert built.layers == 2
 
 
 TINY = {

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from joulemill.physics.blocks import (
+    CompressedAttention,
     DeltaNet,
     DenseFeedForward,
     ExpertFeedForward,
@@ -22,12 +23,14 @@ from joulemill.physics.blocks import (
     Recurrent,
     SelectiveScan,
     ShortConvolution,
+    SoftmaxAttention,
     StateSpace,
 )
 from joulemill.physics.precision import TENSORS, Format, Precision, Tensor
 
 __all__ = [
     "Architecture",
+    "CompressedAttention",
     "DeltaNet",
     "DenseFeedForward",
     "ExpertFeedForward",
@@ -141,7 +144,7 @@ class Architecture:
     def divides_over(self, tensor: int) -> bool:
         """Whether the query heads of all layers can be cut over ``tensor`` devices, as engines ask for."""
         mixers = [g.mixer for g in self.groups]
-        return all(m.heads % tensor == 0 for m in mixers if isinstance(m, GroupedAttention | LatentAttention))
+        return all(m.heads % tensor == 0 for m in mixers if isinstance(m, SoftmaxAttention))
 
     def unread_byte(self, precision: Precision) -> float:
         """Weights that are held and that no step of text reads: tables read by row, layers that text skips [byte]."""

@@ -60,7 +60,7 @@ def refuse_doubts(built: Architecture) -> Architecture:
 
 
 def _opened(config: Mapping[str, Any], assume: bool) -> tuple[Fields, Family]:
-    flat = spread_by_layer(_unwrapped(_of_state_spaces(text_config(config))))
+    flat = spread_by_layer(_with_ratios(_unwrapped(_of_state_spaces(text_config(config)))))
     model_type = str(flat.get("model_type", "")).lower()
     if model_type in REFUSED:
         raise InputError(f"model type {model_type!r} cannot be modelled: {REFUSED[model_type]}")
@@ -94,6 +94,20 @@ def _unwrapped(flat: dict[str, Any]) -> dict[str, Any]:
             rest = {k: v for k, v in flat.items() if k != name}
             flat = {**{k: v for k, v in inner.items() if k != "model_type"}, **rest}
     return flat
+
+
+#: What newer libraries call DeepSeek V4's layers by → tokens an entry stands for, unless ``compress_rates`` says.
+_RATIOS = {"sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_compressed_attention": 128}
+
+
+def _with_ratios(flat: dict[str, Any]) -> dict[str, Any]:
+    """DeepSeek V4's layers by name, as newer libraries write them, made the list that its own config has."""
+    names, rates = flat.get("layer_types"), flat.get("compress_rates")
+    if flat.get("model_type") != "deepseek_v4" or "compress_ratios" in flat or not isinstance(names, list):
+        return flat
+    known = {**_RATIOS, **rates} if isinstance(rates, Mapping) else _RATIOS
+    ratios = [known.get(n) if isinstance(n, str) else None for n in names]
+    return {k: v for k, v in flat.items() if k != "compress_rates"} | {"compress_ratios": ratios}
 
 
 def _of_state_spaces(flat: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +215,7 @@ def _finished(fields: Fields, family: Family, hidden: int, layers: _Layers) -> A
     vocabulary = fields.positive("vocab_size", "padded_vocab_size")
     lookup, loose = _lookups(fields, hidden, groups)
     loose += vocabulary if fields.flag("lm_head_bias") else 0
+    loose += _hyper_connections(fields, hidden, sum(g.count for g in groups))
     drafts = fields.integer(
         "num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers", default=0,
         most=MOST_LAYERS,
@@ -242,6 +257,19 @@ def _lookups(fields: Fields, hidden: int, groups: tuple[LayerGroup, ...]) -> tup
     rows = fields.positive("vocab_size_per_layer_input", "vocab_size")
     fields.approximate("per-layer embeddings are counted as parameters; their small projections are not timed")
     return lookup + rows * layers * width, layers * width * hidden * 3 + width + layers * hidden + extra
+
+
+def _hyper_connections(fields: Fields, hidden: int, layers: int) -> int:
+    """Parameters that mix DeepSeek V4's residual streams: before and after each block, and once before the head."""
+    streams = fields.integer("hc_mult", default=0)
+    if streams <= 1:
+        return 0
+    if streams > 64:
+        raise InputError(f"'hc_mult' in the model config is {streams}; no model has more than 64")
+    fields.approximate("mixing of residual streams is counted as parameters, not timed")
+    outputs = (2 + streams) * streams
+    block = outputs * streams * hidden + outputs + 3
+    return 2 * layers * block + streams * (streams * hidden + 1) + 1
 
 
 def _residual_streams(fields: Fields, hidden: int, layers: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from joulemill.physics.architecture import Architecture, LayerGroup, parameters_count
 from joulemill.physics.attention import kv_token_byte, state_held_byte
 from joulemill.physics.blocks import (
+    CompressedAttention,
     DeltaNet,
     ExpertFeedForward,
     GroupedAttention,
@@ -26,11 +27,19 @@ def mixer_kind(mixer: Mixer) -> str:
         return "chunked_attention" if mixer.chunked else "sliding_attention"
     if isinstance(mixer, LatentAttention):
         return "sparse_latent_attention" if mixer.indexer else "latent_attention"
+    if isinstance(mixer, CompressedAttention):
+        return _compressed_kind(mixer)
     if isinstance(mixer, StateSpace):
         return "mamba2"
     if isinstance(mixer, SelectiveScan):
         return "mamba1"
     return "linear_attention" if isinstance(mixer, DeltaNet) else "short_convolution"
+
+
+def _compressed_kind(mixer: CompressedAttention) -> str:
+    if mixer.stride is None:
+        return "sliding_attention"
+    return "sparse_compressed_attention" if mixer.indexer else "compressed_attention"
 
 
 def layer_counts(architecture: Architecture) -> dict[str, int]:

@@ -18,7 +18,7 @@ class Family:
     qkv_bias      whether q, k, v have biases where the config does not say
     tied          whether head and embedding are one where the config does not say
     pattern       how windows alternate where ``layer_types`` is missing: ``all``, ``none``, or each n-th is global
-    mixer         which mixer full layers have: ``gqa`` or ``mla``
+    mixer         which mixer full layers have: ``gqa``, ``mla`` or ``compressed`` (DeepSeek V4)
     defaults      values of fields that published configs of the family leave out
     listed        whether a config must list the kinds of its layers
     window_off    whether windows are off where ``use_sliding_window`` is missing
@@ -47,7 +47,7 @@ class Family:
     expert_bias: bool = False
     router_bias: bool = False
     shared_gate: bool = False
-    mixer: Literal["gqa", "mla"] = "gqa"
+    mixer: Literal["gqa", "mla", "compressed"] = "gqa"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     listed: bool = False
     window_off: bool = False
@@ -160,6 +160,7 @@ FAMILIES: dict[str, Family] = {
     "deepseek_v2": _MLA,
     "deepseek_v3": _MLA,
     "deepseek_v32": _MLA,
+    "deepseek_v4": Family(mixer="compressed", pattern="none"),
     "deepseek": _PLAIN,
     "kimi_k2": _MLA,
     "kimi_k25": _MLA,

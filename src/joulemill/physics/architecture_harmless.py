@@ -15,8 +15,8 @@ _NAMES = (
     _.* architectures? auto_map model_type name_or_path transformers.* unsloth.* .*version license languages?
     (torch_)?dtype quantization(_config)? compression_config quant_.* torchscript bf16 fp16 fp32
     use_(bf16|fp16|fp32|bfloat16) .*_(in_)?(fp32|bf16|float32|full_precision) fp32_.* (reorder_and_)?upcast.*
-    full_precision.* .*mamba.*dtype mamba_ssm_.*cache.* router_dtype tokenizer.* processor_class base_model.*
-    model_name description custom_pipelines pipeline.*
+    full_precision.* expert_dtype .*mamba.*dtype mamba_ssm_.*cache.* router_dtype tokenizer.* processor_class
+    base_model.* model_name description custom_pipelines pipeline.*
     """,
     # implementation of kernels
     r"""

@@ -22,6 +22,8 @@ _KINDS: dict[str, Kind] = {
     "chunked_attention": "chunked",
     "indexed_attention": "full",
     "deepseek_sparse_attention": "full",
+    "compressed_sparse_attention": "full",
+    "heavily_compressed_attention": "full",
     "linear_attention": "linear",
     "mamba": "mamba",
     "mamba2": "mamba",
@@ -49,6 +51,7 @@ _BY_LAYER = {
     "num_key_value_heads": ("num_key_value_heads", "num_key_value_heads_per_layer", "num_kv_heads"),
     "head_dim": ("head_dim", "head_dims"),
     "sliding_window": ("sliding_window", "interleaved_sliding_window", "sliding_window_size"),
+    "compress_ratio": ("compress_ratio", "compress_ratios"),
 }
 
 

@@ -9,6 +9,7 @@ from joulemill.physics.architecture_families import Family
 from joulemill.physics.architecture_fields import Fields
 from joulemill.physics.architecture_layers import Kind, kind_named, window_of
 from joulemill.physics.blocks import (
+    CompressedAttention,
     DeltaNet,
     GroupedAttention,
     Indexer,
@@ -18,6 +19,9 @@ from joulemill.physics.blocks import (
     ShortConvolution,
     StateSpace,
 )
+
+#: Entries of few tokens are many: an indexer chooses among them (DeepSeek V4: 4 tokens; 128 have none).
+_INDEXED_STRIDE = 4
 
 
 def mixer_of(kind: Kind, fields: Fields, family: Family, hidden: int) -> Mixer | None:
@@ -34,6 +38,8 @@ def mixer_of(kind: Kind, fields: Fields, family: Family, hidden: int) -> Mixer |
         return ShortConvolution(channels, fields.positive("conv_L_cache", default=3), fields.flag("conv_bias"))
     if family.mixer == "mla" and fields.has("kv_lora_rank"):
         return _latent(fields, hidden)
+    if family.mixer == "compressed":
+        return _compressed(fields)
     return _grouped(kind, fields, family, hidden)
 
 
@@ -170,6 +176,26 @@ def _latent(fields: Fields, hidden: int) -> LatentAttention:
         fields.positive("v_head_dim", default=hidden // heads if fields.model_type == "minicpm3" else None),
         indexer,
         qkv_bias=fields.flag("attention_bias"),
+    )
+
+
+def _compressed(fields: Fields) -> CompressedAttention:
+    """One layer of DeepSeek V4; ``compress_ratio`` is the layer's own: 0 has no entries, 4 has an indexer for them."""
+    heads, groups = fields.positive("num_attention_heads"), fields.positive("o_groups")
+    if heads % groups:
+        raise InputError(f"{heads} attention heads do not divide into {groups} groups (o_groups)")
+    stride = fields.integer("compress_ratio", default=0)
+    sizes = (fields.positive("index_n_heads"), fields.positive("index_head_dim"), fields.positive("index_topk"))
+    fields.get("num_key_value_heads", "qk_rope_head_dim", "qk_nope_head_dim", "num_hash_layers", "hc_sinkhorn_iters")
+    return CompressedAttention(
+        heads,
+        fields.positive("q_lora_rank"),
+        fields.positive("head_dim"),
+        fields.positive("sliding_window"),
+        groups,
+        fields.positive("o_lora_rank"),
+        stride=stride or None,
+        indexer=Indexer(*sizes) if 0 < stride <= _INDEXED_STRIDE else None,
     )
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from joulemill.physics.blocks_recurrent import DeltaNet, SelectiveScan, ShortConvolution, StateSpace
+from joulemill.physics.blocks_recurrent import DeltaNet, Recurrent, SelectiveScan, ShortConvolution, StateSpace
 from joulemill.physics.linear import Linear
 from joulemill.physics.precision import Tensor
 
 __all__ = [
+    "CompressedAttention",
     "DeltaNet",
     "DenseFeedForward",
     "ExpertFeedForward",
@@ -166,8 +167,71 @@ class LatentAttention:
         return (self.query_rank or 0) + self.kv_rank + (2 * self.indexer.head_dim if self.indexer else 0)
 
 
-Mixer = GroupedAttention | LatentAttention | StateSpace | SelectiveScan | DeltaNet | ShortConvolution
-Recurrent = StateSpace | SelectiveScan | DeltaNet | ShortConvolution
+@dataclass(frozen=True, slots=True)
+class CompressedAttention:
+    """DeepSeek V4's attention: the last tokens as they are, those before in entries of ``stride`` tokens each.
+
+    One vector a token (``head_dim`` wide) is key and value of all heads; so is an entry, a weighted mean of tokens.
+
+    query_rank     width of the low-rank query
+    window         tokens seen as they are
+    output_groups, output_rank   heads go through one narrow matrix a group, then together into the residual stream
+    stride         tokens an entry stands for; None: the window alone
+    indexer        chooses among entries, by entries of its own (strides then overlap); None: all are seen
+    """
+
+    heads: int
+    query_rank: int
+    head_dim: int
+    window: int
+    output_groups: int
+    output_rank: int
+    stride: int | None = None
+    indexer: Indexer | None = None
+
+    @property
+    def value_dim(self) -> int:
+        """Width of a value: the key is the value."""
+        return self.head_dim
+
+    @property
+    def span(self) -> int:
+        """Strides that one entry is made of: two where they overlap."""
+        return 1 if self.indexer is None else 2
+
+    def linears(self, hidden: int) -> tuple[Linear, ...]:
+        """Query, cached vector, grouped output; what makes entries (values and their weights), and the indexer's."""
+        inner = self.heads * self.head_dim
+        joined = self.output_groups * self.output_rank
+        own = (
+            Linear("qkv_a", "attention", hidden, whole=self.query_rank + self.head_dim),
+            Linear("q_b", "attention", self.query_rank, split=inner),
+            Linear("output_a", "attention", inner // self.output_groups, split=joined),
+            Linear("attention_output", "attention", joined, whole=hidden, cut_inputs=True),
+        )
+        if self.stride is None:
+            return own
+        entries = Linear("compress", "attention", hidden, whole=2 * self.span * self.head_dim)
+        return (*own, entries, *self._index_linears(hidden))
+
+    def _index_linears(self, hidden: int) -> tuple[Linear, ...]:
+        if self.indexer is None:
+            return ()
+        i = self.indexer
+        return (
+            Linear("index_q", "attention", self.query_rank, whole=i.heads * i.head_dim),
+            Linear("index_k", "attention", hidden, whole=2 * self.span * i.head_dim + i.heads),
+        )
+
+    def loose_parameters(self, hidden: int) -> int:
+        """Norms of query and key, sinks; a bias for each place of a stride, and the norm of an entry."""
+        each = self.head_dim + (self.indexer.head_dim if self.indexer else 0)
+        places = 0 if self.stride is None else (self.stride * self.span + 1) * each
+        return self.query_rank + self.head_dim + self.heads + places
+
+
+SoftmaxAttention = GroupedAttention | LatentAttention | CompressedAttention
+Mixer = SoftmaxAttention | StateSpace | SelectiveScan | DeltaNet | ShortConvolution
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ def precision_from_config(config: Mapping[str, Any]) -> Precision:
     method = str(quant.get("quant_method", "")).lower()
     if method == "mxfp4":
         chosen = replace(uniform("bf16"), name="mxfp4", experts=weights)
+    if method == "fp8" and str(config.get("expert_dtype", "")).lower() == "fp4":  # DeepSeek V4
+        chosen = replace(chosen, experts=FORMATS["mxfp4"])
     kept = _kept_classes(_ignored(quant), _layers(config))
     if method == "fbgemm_fp8":
         kept |= {"attention"}

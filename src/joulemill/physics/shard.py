@@ -18,17 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulemill.physics.architecture import Architecture, LayerGroup
+from joulemill.physics.attention import index_key_byte
 from joulemill.physics.blocks import (
+    CompressedAttention,
     DeltaNet,
     ExpertFeedForward,
     GroupedAttention,
     LatentAttention,
     Linear,
+    Mixer,
     Recurrent,
     SelectiveScan,
     ShortConvolution,
     StateSpace,
 )
+from joulemill.physics.blocks_recurrent import chunked_state_flop, state_flop
 from joulemill.physics.deployment import Parallelism
 from joulemill.physics.device import Device, compute_dtype
 from joulemill.physics.precision import Format, Precision
@@ -228,12 +232,8 @@ def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precisio
     for linear in group.linears(a.hidden):
         _put_linear(s, linear, n, precision, device)
     mixer, feed = group.mixer, group.feed_forward
-    if isinstance(mixer, GroupedAttention):
-        _put_grouped(s, mixer, n, precision)
-    elif isinstance(mixer, LatentAttention):
-        _put_latent(s, mixer, n, precision)
-    elif mixer is not None:
-        _put_recurrent(s, mixer, n, precision)
+    if mixer is not None:
+        _put_mixer(s, mixer, n, precision)
     if mixer is not None and t > 1:
         s.reduce_count += n
     if isinstance(feed, ExpertFeedForward):
@@ -243,6 +243,17 @@ def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precisio
         s.reduce_count += n if t > 1 else 0
     s.weight_byte = held_byte + (s.weight_byte - held_byte) * group.stored_count / n
     s.act_byte_tok += n * 12.0 * a.hidden * precision.activation.element_byte
+
+
+def _put_mixer(s: Shard, mixer: Mixer, n: int, precision: Precision) -> None:
+    if isinstance(mixer, GroupedAttention):
+        _put_grouped(s, mixer, n, precision)
+    elif isinstance(mixer, LatentAttention):
+        _put_latent(s, mixer, n, precision)
+    elif isinstance(mixer, CompressedAttention):
+        _put_compressed(s, mixer, n, precision)
+    else:
+        _put_recurrent(s, mixer, n, precision)
 
 
 def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, device: Device | None) -> None:
@@ -318,6 +329,32 @@ def _put_latent(s: Shard, mixer: LatentAttention, n: int, precision: Precision) 
     s.kernels_count += 6.0 * n
 
 
+def _put_compressed(s: Shard, mixer: CompressedAttention, n: int, precision: Precision) -> None:
+    """Entries grow with the context; the window is full within the first tokens, so it counts as a state."""
+    flop = 4.0 * n * math.ceil(mixer.heads / s.tensor_count) * mixer.head_dim
+    byte = n * mixer.head_dim * precision.kv.element_byte
+    s.latent_ratio = 1.0
+    s.attention_count += n
+    s.kernels_count += 6.0 * n
+    s.state_byte += byte * mixer.window
+    s.decode_state_flop_tok += flop * mixer.window
+    s.prefill_state_flop_tok += flop * mixer.window
+    s.scan_flop_tok += flop * mixer.window
+    if mixer.stride is None:
+        return
+    read, scored = byte / mixer.stride, flop / mixer.stride
+    s.kernels_count += 3.0 * n
+    if mixer.indexer is None:
+        _put_attention(s, None, read, read, scored, scored)
+        return
+    index = mixer.indexer
+    _put_attention(s, index.top * mixer.stride, read, 0.0, scored, scored)
+    keys = n * index_key_byte(mixer) / mixer.stride
+    scores = 2.0 * n * index.heads * index.head_dim / mixer.stride
+    _put_attention(s, None, keys, read + keys, scores, scores)
+    s.kernels_count += 6.0 * n
+
+
 def _put_recurrent(s: Shard, mixer: Recurrent, n: int, precision: Precision) -> None:
     t = s.tensor_count
     elements = n * mixer.state_elements / t
@@ -334,33 +371,6 @@ def _put_recurrent(s: Shard, mixer: Recurrent, n: int, precision: Precision) -> 
         s.scan_flop_tok += 6.0 * elements + 4.0 * n * chunk * inner / t
     elif isinstance(mixer, ShortConvolution):
         s.scan_flop_tok += 2.0 * n * mixer.channels * mixer.kernel / t
-
-
-def state_flop(mixer: Recurrent) -> float:
-    """FLOP of one decoded token in one recurrent layer, projections aside [flop].
-
-    Mamba-2: decay 1, outer product and sum 3, read-out 2 per state element. Delta rule: decay 1, recall 2, outer
-    product 2, read-out 2; Mamba-1 an exponential of its own per element. Convolution 2·kernel a channel.
-    """
-    per_element = 6.0 if isinstance(mixer, StateSpace) else 7.0
-    return 2.0 * mixer.conv_channels * mixer.kernel + per_element * mixer.state_elements
-
-
-def chunked_state_flop(mixer: Recurrent) -> float:
-    """FLOP of one prompt token in one recurrent layer in chunks of L, projections aside [flop].
-
-    Mamba-1: as decode, token by token. Mamba-2 (SSD): C·Bᵀ within the chunk G·L·N, its use H·L·P, states in and out
-    4·H·P·N. Delta rule: q·kᵀ, k·kᵀ and two triangular products H·L·(3·d_k + 2·d_v), states 6·H·d_k·d_v. Triangles
-    count half.
-    """
-    conv = 2.0 * mixer.conv_channels * mixer.kernel
-    if isinstance(mixer, StateSpace):
-        inside = mixer.chunk * (mixer.groups * mixer.state_dim + mixer.inner)
-        return conv + inside + 4.0 * mixer.state_elements
-    if isinstance(mixer, DeltaNet):
-        inside = mixer.value_heads * mixer.chunk * (3 * mixer.key_dim + 2 * mixer.value_dim)
-        return conv + inside + 6.0 * mixer.state_elements
-    return state_flop(mixer)
 
 
 def _put_experts(

@@ -10,12 +10,14 @@ import numpy as np
 from joulemill.physics import attention as attn
 from joulemill.physics.architecture import Architecture, LayerGroup
 from joulemill.physics.blocks import (
+    CompressedAttention,
     DenseFeedForward,
     ExpertFeedForward,
     GroupedAttention,
     LatentAttention,
     Linear,
     Recurrent,
+    SoftmaxAttention,
 )
 from joulemill.physics.kernels_work import experts_touched
 from joulemill.physics.precision import Precision
@@ -101,6 +103,8 @@ def _mixer(sheet: _Sheet, group: LayerGroup, hidden: int) -> None:
         _grouped(sheet, mixer, group.count)
     elif isinstance(mixer, LatentAttention):
         _latent(sheet, mixer, group.count)
+    elif isinstance(mixer, CompressedAttention):
+        _compressed(sheet, mixer, group.count)
     else:
         _scan(sheet, mixer, group.count)
 
@@ -117,9 +121,7 @@ def _phases(step: Step) -> list[tuple[Phase, Array, Array, Array]]:
     return found
 
 
-def _pairs_keys(
-    mixer: GroupedAttention | LatentAttention, phase: Phase, new: Array, past: Array
-) -> tuple[Array, Array]:
+def _pairs_keys(mixer: SoftmaxAttention, phase: Phase, new: Array, past: Array) -> tuple[Array, Array]:
     """Pairs and keys read of one sequence; ``past`` + 1 is the mean context of a decoding token."""
     if phase == "decode":
         seen = attn.keys_seen(mixer, past + 1.0)
@@ -181,6 +183,24 @@ def _latent(sheet: _Sheet, mixer: LatentAttention, count: int) -> None:
     sheet.move("rotation", 2.0 * (heads + 1.0) * mixer.rope_dim, count)
 
 
+def _compressed(sheet: _Sheet, mixer: CompressedAttention, count: int) -> None:
+    """One vector a token, or an entry, for all heads: whole on each device."""
+    heads, one = np.ceil(mixer.heads / sheet.cut.tp), array_of(1.0)
+    cached = array_of(mixer.head_dim * sheet.precision.kv.element_byte)
+    written = attn.kv_token_byte(mixer, sheet.precision) - attn.index_key_byte(mixer) / (mixer.stride or 1)
+    kind: Literal["latent", "sparse"] = "latent" if mixer.indexer is None else "sparse"
+    for phase, batch, new, past in _phases(sheet.step):
+        pairs, keys = _pairs_keys(mixer, phase, new, past)
+        sizes = (heads, one, mixer.head_dim, mixer.value_dim)
+        sheet.attentions.append(
+            AttentionKernel(
+                phase, kind, batch, new, pairs, keys, *sizes, None, count, sheet.precision.kv, cached, written
+            )
+        )
+        _index(sheet, mixer, phase, (batch, new, past), count)
+    sheet.move("rotation", 2.0 * (heads + 1.0) * mixer.head_dim, count)
+
+
 def _absorbed(sheet: _Sheet, mixer: LatentAttention, rows: Array, count: int) -> None:
     """Query into the latent space, output out of it: one small product a head."""
     heads, form = np.ceil(mixer.heads / sheet.cut.tp), sheet.precision.attention
@@ -189,36 +209,28 @@ def _absorbed(sheet: _Sheet, mixer: LatentAttention, rows: Array, count: int) ->
     sheet.gemms.append(Gemm("absorb_output", "attention", rows, value, rank, count, form, heads))
 
 
-def _index(sheet: _Sheet, mixer: LatentAttention, phase: Phase, sizes: tuple[Array, Array, Array], count: int) -> None:
-    """The indexer looks at every key, whole on each device."""
+def _index(
+    sheet: _Sheet,
+    mixer: LatentAttention | CompressedAttention,
+    phase: Phase,
+    sizes: tuple[Array, Array, Array],
+    count: int,
+) -> None:
+    """The indexer looks at every key, or entry, whole on each device."""
     if mixer.indexer is None:
         return
     batch, new, past = sizes
     i = mixer.indexer
-    full = LatentAttention(i.heads, None, 0, i.head_dim, 0, 0)
-    pairs, keys = _pairs_keys(full, phase, new, past)
-    byte = array_of(attn.kv_token_byte(mixer, sheet.precision)) - (mixer.kv_rank + mixer.rope_dim) * (
-        sheet.precision.kv.element_byte
-    )
+    stride = mixer.stride or 1 if isinstance(mixer, CompressedAttention) else 1
+    pairs, keys = _pairs_keys(LatentAttention(i.heads, None, 0, i.head_dim, 0, 0), phase, new, past)
+    byte = array_of(attn.index_key_byte(mixer))
+    heads = (array_of(i.heads), array_of(1.0), i.head_dim, 0)
     sheet.attentions.append(
         AttentionKernel(
-            phase,
-            "indexer",
-            batch,
-            new,
-            pairs,
-            keys,
-            array_of(i.heads),
-            array_of(1.0),
-            i.head_dim,
-            0,
-            None,
-            count,
-            sheet.precision.kv,
-            byte,
-            byte,
+            phase, "indexer", batch, new, pairs / stride, keys / stride, *heads, None, count, sheet.precision.kv, byte,
+            byte / stride,
         )
-    )
+    )  # fmt: skip
 
 
 def _scan(sheet: _Sheet, mixer: Recurrent, count: int) -> None:
