@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from joulemill.physics.blocks_recurrent import DeltaNet, SelectiveScan, ShortConvolution, StateSpace
+from joulemill.physics.blocks_recurrent import DeltaNet, Recurrent, SelectiveScan, ShortConvolution, StateSpace
 from joulemill.physics.linear import Linear
 from joulemill.physics.precision import Tensor
 
@@ -232,7 +232,6 @@ class CompressedAttention:
 
 SoftmaxAttention = GroupedAttention | LatentAttention | CompressedAttention
 Mixer = SoftmaxAttention | StateSpace | SelectiveScan | DeltaNet | ShortConvolution
-Recurrent = StateSpace | SelectiveScan | DeltaNet | ShortConvolution
 
 
 @dataclass(frozen=True, slots=True)
