@@ -53,6 +53,22 @@ def test_unknown_says_why_and_is_never_zero(facts: dict[str, Any], reason: str) 
     assert found.value is None and found.reason is not None and reason in found.reason
 
 
+@pytest.mark.parametrize(
+    ("own_idle", "own_load", "known"), [(0.02, 0.52, True), (0.02, 0.95, False), (0.1, 0.2, False)]
+)
+def test_other_work_that_came_or_went_hides_what_a_core_second_cost(
+    own_idle: float, own_load: float, known: bool
+) -> None:
+    """0.1 of all CPUs are busy idle, 0.6 under load: where the server's own share rose otherwise, others' changed."""
+    machine = tuple(
+        dataclasses.replace(m, own_cpu_ratio=own_idle if m.t_mono_s < 22 else own_load) for m in metered().machine
+    )
+    record = metered(machine=machine)
+    found = metering_j(record, account(record))
+    assert (found.value is not None) is known
+    assert known or "other work" in (found.reason or "")
+
+
 def test_boards_inside_the_node_say_nothing_of_its_cpu() -> None:
     record = metered(Scope.DEVICE)
     assert metering_j(record, account(record)).value is None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from joulemill.analysis.run import analyse
+from joulemill.catalog.stated_device import stated_device
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
+from joulemill.ledger.account import account
+from joulemill.ledger.findings import Reason
+from joulemill.ledger.record import Scope
 from tests.importers import samples
 
 
@@ -52,3 +57,20 @@ def test_what_the_user_adds_stands_in_the_record(tmp_path: Path) -> None:
     manifest = import_files([results], Choice(), None, told).manifest
     assert manifest["device"]["count"] == 2 and manifest["model"]["name"] == "own"
     assert manifest["created_wall_s"] == samples.ORIGIN_S
+
+
+def test_boards_without_identity_count_only_where_one_is_stated(tmp_path: Path) -> None:
+    """A default of one board is nobody's word: evenly spaced rows may be of two boards that are read in turn."""
+    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    log = tmp_path / "smi.csv"
+    stamps = (datetime.fromtimestamp(samples.ORIGIN_S - 1.0 + n / 10, UTC) for n in range(80))
+    rows = "".join(f"{stamp:%Y/%m/%d %H:%M:%S.%f}"[:-3] + ", 105.00 W\n" for stamp in stamps)
+    log.write_text("timestamp, power.draw [W]\n" + rows)
+    joules = {}
+    for text in ("h100", "h100:1", "h100:2"):
+        record = import_files([results], Choice(), f"{log},tz=UTC", {"device": stated_device(text)})
+        joules[text] = account(record).scopes[Scope.DEVICE]
+    assert joules["h100"].energy.value is None and joules["h100:2"].energy.value is None
+    assert Reason.NO_IDENTITY in {f.code for f in joules["h100"].findings}
+    assert any("--device NAME:1" in (f.detail or "") for f in joules["h100"].findings)
+    assert joules["h100:1"].energy.basis is Basis.MEASURED

@@ -84,6 +84,10 @@ class Ceiling:
     evidence: str | None = None
 
 
+#: What ``Binding.name`` is where nothing is said to bind.
+OPEN = ("undecided", "unknown")
+
+
 @dataclass(frozen=True)
 class Binding:
     """The active constraint. ``name`` is "undecided" where the data do not decide; ``would_decide`` says what would."""

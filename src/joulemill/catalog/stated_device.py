@@ -1,7 +1,8 @@
 """The hardware that a run states: a name of the catalog, or a device of the user's own with its facts beside it.
 
 A run folder must stay readable where the user's TOML file is not, so its manifest keeps what the file said:
-``{"name", "kind", "count"}``, and ``"facts"`` (the file's own table) for a device that is not in the catalog.
+``{"name", "kind", "count"}``, ``"count_assumed"`` where nobody said how many, and ``"facts"`` (the file's own table)
+for a device that is not in the catalog.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def stated_device(text: str, count: int | None = None) -> dict[str, Any]:
         raise InputError(f"--device {text}: the number of devices must be at least 1, not {number}")
     device = find_device(name)
     found: dict[str, Any] = {"name": device.name, "kind": device.kind, "count": number}
+    if within is None and count is None:
+        found["count_assumed"] = True
     return {**found, "facts": _table(Path(name))} if name.endswith(".toml") else found
 
 

@@ -25,9 +25,10 @@ from joulemill.ledger.clock_offset import with_offsets
 from joulemill.ledger.energy import EnergyResult
 from joulemill.ledger.findings import Finding, Reason, distinct
 from joulemill.ledger.flow import Flow, flow
+from joulemill.ledger.identity import unnamed_findings
 from joulemill.ledger.latency import Latency, Targets, latency, met_targets
 from joulemill.ledger.phases import PhaseFit, fit_phases, half_width_j_tok, merged_edges_s, refused_fit
-from joulemill.ledger.record import Outcome, RequestRecord, RunRecord, Scope
+from joulemill.ledger.record import Channel, Outcome, RequestRecord, RunRecord, Scope
 from joulemill.ledger.request_checks import sound_requests
 from joulemill.ledger.scope_account import Doubt, ScopeAccount, energy_per_token, scope_accounts
 from joulemill.ledger.scopes import compose
@@ -102,7 +103,7 @@ def account(
     expected = _expected(record, holder)
     sound = sound_requests(record.requests)
     record = replace(record, requests=sound.requests)
-    every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
+    every = _traced(record, board_w)
     used = _used(every, expected)
     load = load_requests(record)
     window = find_window(record, load_shape(record.manifest), _covered(used))
@@ -164,7 +165,7 @@ def phase_energy(
     if phase is None or phase.end_mono_s is None:
         return None
     expected = _expected(record, holder)
-    every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
+    every = _traced(record, board_w)
     covered = _covered(_used(every, expected))
     if covered is None:
         return None
@@ -174,6 +175,23 @@ def phase_energy(
     scopes = scope_accounts(every, expected, edges, np.zeros(1), record.phase("idle"), holder=holder)
     main = _main(scopes)
     return None if main is None else scopes[main].window
+
+
+def _traced(record: RunRecord, board_w: float | None) -> dict[str, Trace]:
+    """Every meter's trace on the record's clock.
+
+    Boards that a meter does not tell apart may be several, unless the user said that there is one: a number that was
+    assumed (``--device NAME`` alone) says nothing.
+    """
+    every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
+    if not (record.manifest.get("device") or {}).get("count_assumed"):
+        return every
+    return {i: replace(t, findings=(*t.findings, *_unnamed(t.channel))) for i, t in every.items()}
+
+
+def _unnamed(channel: Channel) -> list[Finding]:
+    sensor = channel.scope is Scope.DEVICE and channel.basis is Basis.MEASURED
+    return unnamed_findings(channel.id, [channel.device], None) if sensor else []
 
 
 def _main(scopes: Mapping[Scope, ScopeAccount]) -> Scope | None:

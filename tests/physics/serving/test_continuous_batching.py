@@ -18,11 +18,17 @@ from joulemill.errors import InputError
 from joulemill.physics.model.precision import FORMATS
 from joulemill.physics.serving.coefficients import NAMES, rates_of
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, host_s, steady
+from joulemill.physics.serving.counts import counts, decode_load
 from joulemill.physics.serving.deployment import Deployment, Parallelism, parallelism_for
 from joulemill.physics.serving.disaggregation import decoding_ratio, handed_over, usual_worker_req
 from joulemill.physics.serving.power import limited
 from joulemill.physics.serving.shard import FP4, FP8, UNPACKED, Shard, ShardTable, arithmetic_class, shard, shard_table
-from joulemill.physics.serving.step import Load, experts_touched_count, step_work
+from joulemill.physics.serving.step import (
+    StepRates,
+    StepTimes,
+    fitted_touched_count,
+    times,
+)
 from joulemill.physics.serving.workload import Workload, generated_in_flight_tok, spread_from_percentiles_ratio
 
 LLAMA = find_model("meta-llama/Llama-3.1-8B-Instruct")
@@ -40,6 +46,10 @@ def state(s: Shard, batch=8.0, tok=256.0, out=256.0, limit=None) -> Steady:
     limit_w = table.tdp_w if limit is None else a * limit
     demand = Demand(a * batch, a * tok, a * tok, a * out, a * 0.0, a * 8192, a * 0.9, limit_w, a * 0.0, a, a * 0.0)
     return steady(table, rates("vllm"), demand)
+
+
+def decoding(t: ShardTable, r: StepRates, tok: float, context: float) -> StepTimes:
+    return times(counts(t, decode_load(np.ones(1) * tok, np.ones(1) * context, np.array([r.evenness_ratio]))), r)
 
 
 def test_shard_of_llama_by_hand() -> None:
@@ -90,11 +100,11 @@ def test_a_tensor_group_within_a_node_sums_at_its_links_however_many_there_are()
     model = find_model("deepseek-ai/DeepSeek-R1")
     one, two = (shard_table([share(model, "h200", 8, dp, 8 * dp)]) for dp in (1, 2))
     a = np.ones(1)
-    load = Load(a * 64, a * 2000, a * 0, a * 0, a * 0, a * 64, a)
     step = rates("vllm-0.19").step
     quiet = replace(step, exchange_s=0.0, node_hop_ratio=50.0)
     two.columns["exchange_byte_tok"] = a * 0.0
-    assert step_work(two, quiet, load).collective_s == pytest.approx(step_work(one, quiet, load).collective_s)
+    far, near = (decoding(t, quiet, 64.0, 2000.0).collective_s for t in (two, one))
+    assert far == pytest.approx(near)
 
 
 def test_drafted_tokens_take_room_in_a_step() -> None:
@@ -108,8 +118,8 @@ def test_drafted_tokens_take_room_in_a_step() -> None:
 
 
 def test_touched_experts_at_the_ends() -> None:
-    one = experts_touched_count(np.array(1.0), np.array(128.0), np.array(8.0), np.array(1e9))
-    many = experts_touched_count(np.array(1e7), np.array(128.0), np.array(8.0), np.array(1e9))
+    one = fitted_touched_count(np.array(1.0), np.array(128.0), np.array(8.0), np.array(1e9))
+    many = fitted_touched_count(np.array(1e7), np.array(128.0), np.array(8.0), np.array(1e9))
     assert float(one) == pytest.approx(8.0, rel=0.04)
     assert float(many) == pytest.approx(128.0)
 
@@ -305,9 +315,9 @@ def test_padding_costs_only_where_ranks_differ() -> None:
         demand = Demand(a * 256, tok, tok, out, none, a * 8192, a * 0.9, t.tdp_w, none, a, none)
         return float(steady(t, r, demand).step_s[0])
 
-    times = [step_s(t, r) for t in (ranks, alone) for r in (fat, lean)]
-    assert times[0] > times[1]
-    assert times[2] == pytest.approx(times[3])
+    taken = [step_s(t, r) for t in (ranks, alone) for r in (fat, lean)]
+    assert taken[0] > taken[1]
+    assert taken[2] == pytest.approx(taken[3])
 
 
 def test_operands_of_unlike_width_multiply_at_the_wider_ones_rate() -> None:
@@ -322,10 +332,9 @@ def test_rows_go_to_their_experts_alone_where_engines_send_them() -> None:
     """Gathered on all ranks, each of eight moves eight times its share; sent, its share."""
     gathers, sends = (rates_of({n: v for n, (v, _) in priors().items()} | {"gathered": g}) for g in (1.0, 1e-9))
     t = shard_table([share(MOE, dp=8, ep=8)])
-    load = Load(*(np.ones(1) * x for x in (64.0, 512.0, 0.0, 0.0, 0.0, 64.0, 1.0)))
-    many, few = (step_work(t, r.step, load) for r in (gathers, sends))
+    many, few = (decoding(t, r.step, 64.0, 512.0) for r in (gathers, sends))
     rows_byte = float(t.choice_byte_tok[0]) * 64.0 * 8.0
-    assert float((many.byte - few.byte)[0]) == pytest.approx(rows_byte * 7.0 / 8.0, rel=1e-6)
+    assert float((many.executed_byte - few.executed_byte)[0]) == pytest.approx(rows_byte * 7.0 / 8.0, rel=1e-6)
     assert many.expert_s[0] > few.expert_s[0]
 
 
@@ -335,8 +344,7 @@ def test_a_sum_is_read_at_once_while_small_and_done_in_turns_when_large() -> Non
     t = shard_table([share(LLAMA, tp=8)])
 
     def collective_s(tok: float, table: ShardTable = t) -> float:
-        load = Load(*(np.ones(1) * x for x in (tok, 512.0, 0.0, 0.0, 0.0, tok, 1.0)))
-        return float(step_work(table, r, load).collective_s[0] / table.reduce_count[0])
+        return float(decoding(table, r, tok, 512.0).collective_s[0] / table.reduce_count[0])
 
     message, link = float(t.reduce_byte_tok[0]), r.link_ratio * float(t.link_byte_s[0])
     latency = r.reduce_s * 3.0**r.reduce_growth_ratio

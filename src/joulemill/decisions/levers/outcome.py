@@ -24,12 +24,13 @@ from joulemill.physics.hardware.node import node_figure
 from joulemill.physics.hardware.site import Site, it_limit_figure
 from joulemill.physics.production.prediction import Prediction, held_ratio, predict
 from joulemill.physics.serving.batch import demand_of, swept
-from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, prompts_s
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, evenness_ratio, prompts_s
+from joulemill.physics.serving.counts import Counts, Load, counts, decode_load, prefill_load, verify_load
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.disaggregation import handed_over
 from joulemill.physics.serving.power import limited, step_j
-from joulemill.physics.serving.shard import ShardTable, shard, shard_table
-from joulemill.physics.serving.step import Load, StepWork, step_work
+from joulemill.physics.serving.shard import ShardTable, link_time_s, shard, shard_table
+from joulemill.physics.serving.step import times
 from joulemill.physics.serving.workload import Workload
 
 #: Dynamic power over clock, as an exponent: what ``kernels.capped_slowdown_ratio`` assumes.
@@ -172,7 +173,7 @@ def _offered(d: Deployment, w: Workload, full_tok_s: float, joule: float) -> tup
 def _decode_round(t: ShardTable, rates: Rates, found: Steady) -> _Round:
     time_s = found.decode.device_s + found.host_s
     joule = step_j(t, rates.power, found.decode, time_s)
-    return _Round(time_s, found.decode.compute_s, joule, 1.0, _tightest(t, found.decode))
+    return _Round(time_s, found.decode.compute_s, joule, 1.0, _tightest(counts(t, _load(t, rates, found))))
 
 
 def _prefill_share(t: ShardTable, rates: Rates, found: Steady, w: Workload) -> tuple[Array, Array, Array]:
@@ -184,19 +185,17 @@ def _prefill_share(t: ShardTable, rates: Rates, found: Steady, w: Workload) -> t
     return often * (mixed_s - plain_s), often * (found.mixed.compute_s - found.decode.compute_s), often * more_j
 
 
-def _load(sequences: Array, context: Array, queries: Array | float = 0.0) -> Load:
-    """A step that decodes ``sequences``, each with ``queries`` tokens to verify beside its own."""
-    zero = np.zeros_like(sequences)
-    more = sequences * queries
-    return Load(sequences, context, more, context + zero, more, sequences + more, np.ones_like(sequences))
+def _load(t: ShardTable, rates: Rates, found: Steady) -> Load:
+    """A step that decodes what is in flight."""
+    return decode_load(found.decode_req / t.data_count, found.context_tok, np.array([rates.step.evenness_ratio]))
 
 
 def _speculated(d: Deployment, t: ShardTable, rates: Rates, found: Steady, draft: Draft) -> _Round:
-    b = found.decode_req / t.data_count
-    check = step_work(t, rates.step, _load(b, found.context_tok, float(draft.draft_count)))
+    k, alone = float(draft.draft_count), _load(t, rates, found)
+    checks = counts(t, verify_load(alone, k))
+    check = times(checks, rates.step)
     small = shard_table([shard(draft.model.architecture, draft.model.precision, d.device, d.parallelism)])
-    each = step_work(small, rates.step, _load(b, found.context_tok))
-    k = float(draft.draft_count)
+    each = times(counts(small, alone), rates.step)
     check_s = check.device_s + found.host_s
     joule = step_j(t, rates.power, check, check_s) + k * step_j(small, rates.power, each, each.device_s)
     return _Round(
@@ -204,7 +203,7 @@ def _speculated(d: Deployment, t: ShardTable, rates: Rates, found: Steady, draft
         check.compute_s + k * each.compute_s,
         joule,
         draft.accepted_tok,
-        _tightest(t, check),
+        _tightest(checks),
     )
 
 
@@ -212,7 +211,9 @@ def _early(t: ShardTable, rates: Rates, found: Steady, early: EarlyExit) -> _Rou
     """The layers behind the exit see fewer sequences; a layer is read as long as one sequence still needs it."""
     b = found.decode_req / t.data_count
     left = b * (1.0 - early.token_ratio)
-    late = step_work(t, rates.step, _load(np.maximum(left, 1.0), found.context_tok))
+    alone = _load(t, rates, found)
+    few = decode_load(np.maximum(left, 1.0), alone.context_tok, alone.evenness_ratio)
+    late = times(counts(t, few), rates.step)
     late_s = late.device_s + found.host_s
     whole = _decode_round(t, rates, found)
     some = np.minimum(left, 1.0)
@@ -228,7 +229,8 @@ def _pool(t: ShardTable, rates: Rates, demand: Demand, found: Steady, d: Deploym
     prompts = np.maximum(np.floor(demand.budget_tok / computed), 1.0)
     past = demand.input_tok - 0.5 * computed
     tokens, zero = prompts * computed, np.zeros(1)
-    work = step_work(t, rates.step, Load(zero, zero, tokens, past, tokens, prompts, np.ones(1)))
+    nothing = decode_load(zero, zero, evenness_ratio(rates.step, demand))
+    work = times(counts(t, prefill_load(nothing, tokens, (past, computed), tokens, prompts)), rates.step)
     time_s = prompts_s(rates.host, work) + rates.host.step_s
     joule, time_s = limited(
         t, rates.power, step_j(t, rates.power, work, time_s), time_s, work.compute_s, demand.limit_w
@@ -239,13 +241,14 @@ def _pool(t: ShardTable, rates: Rates, demand: Demand, found: Steady, d: Deploym
     return float((time_s / prompts)[0]) / ranks, float((joule / prompts + sent_j)[0]) / ranks
 
 
-def _tightest(t: ShardTable, work: StepWork) -> str:
-    """The ideal ceiling that a round comes closest to."""
+def _tightest(work: Counts) -> str:
+    """The ideal ceiling that a round's useful work comes closest to."""
+    t = work.table
     compute = work.flop_0 / t.peak_0_flop_s + work.flop_1 / t.peak_1_flop_s + work.expert_flop / t.expert_peak_flop_s
     seconds = {
         "compute": float(compute[0]),
         "memory_bandwidth": float((work.byte / t.bandwidth_byte_s)[0]),
-        "interconnect": float((work.link_byte / t.link_byte_s)[0]),
+        "interconnect": float(link_time_s(t, work.reduce_byte, work.exchange_byte)[0]),
     }
     return max(seconds, key=lambda k: seconds[k])
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from joulemill.physics.model.linear import Linear
 from joulemill.physics.model.precision import Tensor
-from joulemill.physics.model.recurrent_blocks import DeltaNet, SelectiveScan, ShortConvolution, StateSpace
+from joulemill.physics.model.recurrent_blocks import DeltaNet, Recurrent, SelectiveScan, ShortConvolution, StateSpace
 
 __all__ = [
     "CompressedAttention",
@@ -232,7 +232,6 @@ class CompressedAttention:
 
 SoftmaxAttention = GroupedAttention | LatentAttention | CompressedAttention
 Mixer = SoftmaxAttention | StateSpace | SelectiveScan | DeltaNet | ShortConvolution
-Recurrent = StateSpace | SelectiveScan | DeltaNet | ShortConvolution
 
 
 @dataclass(frozen=True, slots=True)

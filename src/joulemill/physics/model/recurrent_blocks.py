@@ -163,3 +163,33 @@ class ShortConvolution:
     def loose_parameters(self, hidden: int) -> int:
         """The convolution."""
         return self.channels * (self.kernel + (1 if self.bias else 0))
+
+
+Recurrent = StateSpace | SelectiveScan | DeltaNet | ShortConvolution
+
+
+def state_flop(mixer: Recurrent) -> float:
+    """FLOP of one decoded token in one recurrent layer, projections aside [flop].
+
+    Mamba-2: decay 1, outer product and sum 3, read-out 2 per state element. Delta rule: decay 1, recall 2, outer
+    product 2, read-out 2; Mamba-1 an exponential of its own per element. Convolution 2·kernel a channel.
+    """
+    per_element = 6.0 if isinstance(mixer, StateSpace) else 7.0
+    return 2.0 * mixer.conv_channels * mixer.kernel + per_element * mixer.state_elements
+
+
+def chunked_state_flop(mixer: Recurrent) -> float:
+    """FLOP of one prompt token in one recurrent layer in chunks of L, projections aside [flop].
+
+    Mamba-1: as decode, token by token. Mamba-2 (SSD): C·Bᵀ within the chunk G·L·N, its use H·L·P, states in and out
+    4·H·P·N. Delta rule: q·kᵀ, k·kᵀ and two triangular products H·L·(3·d_k + 2·d_v), states 6·H·d_k·d_v. Triangles
+    count half.
+    """
+    conv = 2.0 * mixer.conv_channels * mixer.kernel
+    if isinstance(mixer, StateSpace):
+        inside = mixer.chunk * (mixer.groups * mixer.state_dim + mixer.inner)
+        return conv + inside + 4.0 * mixer.state_elements
+    if isinstance(mixer, DeltaNet):
+        inside = mixer.value_heads * mixer.chunk * (3 * mixer.key_dim + 2 * mixer.value_dim)
+        return conv + inside + 6.0 * mixer.state_elements
+    return state_flop(mixer)

@@ -8,7 +8,7 @@ resource is raised by 1 % and the steady state computed again, so launches, wait
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,10 +25,11 @@ from joulemill.physics.production.ceilings import (
     memory_bandwidth_ceiling,
     power_ceiling,
 )
+from joulemill.physics.production.token_work import TokenLoad, token_work
 from joulemill.physics.serving.batch import Choice, demand_of, swept
-from joulemill.physics.serving.continuous_batching import Rates, Steady, steady
+from joulemill.physics.serving.continuous_batching import Rates, Steady, kv_request_byte, kv_room_byte, steady
 from joulemill.physics.serving.deployment import Deployment
-from joulemill.physics.serving.shard import Shard, shard_table
+from joulemill.physics.serving.shard import Shard, link_time_s, shard_table, whole_model
 from joulemill.physics.serving.workload import Workload
 
 
@@ -59,7 +60,7 @@ def ceilings_of(
     rates: Rates,
 ) -> tuple[CeilingValue, ...]:
     """All ceilings at the predicted load."""
-    limits = [*_device_ceilings(deployment, share, found), _kv_ceiling(deployment, workload, share, found)]
+    limits = [*_device_ceilings(deployment, workload, share, found), _kv_ceiling(deployment, workload, share, found)]
     limits += _site_ceilings(site, figures["full_node_j_tok"])
     limits.append(_latency(deployment, workload, share, rates, figures["full_tok_s"]))
     if workload.rate_req_s is not None:
@@ -68,36 +69,48 @@ def ceilings_of(
     return tuple(limits)
 
 
-def _device_ceilings(deployment: Deployment, share: Shard, found: Steady) -> list[CeilingValue]:
-    devices = deployment.parallelism.devices
-    count = deployment.device_count
-    tok = float(found.decode_req[0])
-    often = float(found.prefill_ratio[0])
-
-    def step_count(name: str) -> float:
-        plain, mixed = float(getattr(found.decode, name)[0]), float(getattr(found.mixed, name)[0])
-        return plain + often * (mixed - plain)
-
+def _device_ceilings(deployment: Deployment, workload: Workload, share: Shard, found: Steady) -> list[CeilingValue]:
+    cut, count = deployment.parallelism, deployment.device_count
+    load = _token_load(workload, cut.data, found)
+    model = whole_model(deployment.architecture, deployment.precision, cut.data)
+    work = token_work(shard_table([model]), load)
     parts = (
-        (step_count("flop_0"), share.peak_0_flop_s),
-        (step_count("flop_1"), share.peak_1_flop_s),
-        (step_count("expert_flop"), share.expert_peak_flop_s),
+        (float(work.flop_0_tok[0]), share.peak_0_flop_s),
+        (float(work.flop_1_tok[0]), share.peak_1_flop_s),
+        (float(work.expert_flop_tok[0]), share.expert_peak_flop_s),
     )
     flop = sum(f for f, _ in parts)
-    peak = flop / max(sum(f / p for f, p in parts), 1e-30)
-    per = devices / tok
+    peak = flop / sum(f / p for f, p in parts)
     made = [
-        compute_ceiling(_sheet(peak * count, "flop/s"), _work(flop * per, "flop/tok"), "dense peaks, by dtype"),
+        compute_ceiling(_sheet(peak * count, "flop/s"), _work(flop, "flop/tok"), "dense peaks, by dtype"),
         memory_bandwidth_ceiling(
-            _sheet(share.bandwidth_byte_s * count, "byte/s"), _work(step_count("byte") * per, "byte/tok")
+            _sheet(share.bandwidth_byte_s * count, "byte/s"), _work(float(work.byte_tok[0]), "byte/tok")
         ),
     ]
-    if devices > 1:
-        inside = devices <= share.domain_count
-        link = share.link_byte_s if inside else share.scale_out_byte_s
-        sent = step_count("link_byte") * per
-        made.append(interconnect_ceiling(_sheet(link * count, "byte/s"), _work(sent, "byte/tok")))
-    return made
+    return made if cut.devices == 1 else [*made, *_interconnect(share, load, count)]
+
+
+def _interconnect(share: Shard, load: TokenLoad, count: int) -> list[CeilingValue]:
+    """None where nothing crosses a link: replicas of a dense model beside each other."""
+    table = shard_table([share])
+    work = token_work(table, load)
+    sent = float((work.reduce_byte_tok + work.exchange_byte_tok)[0])
+    if sent <= 0.0:
+        return []
+    link = sent / float(link_time_s(table, work.reduce_byte_tok, work.exchange_byte_tok)[0])
+    return [interconnect_ceiling(_sheet(link * count, "byte/s"), _work(sent, "byte/tok"))]
+
+
+def _token_load(workload: Workload, data: int, found: Steady) -> TokenLoad:
+    """The load of one rank at the predicted steady state."""
+    cached = workload.input_tok * workload.cached_ratio
+    return TokenLoad(
+        sequences_count=found.decode_req / data,
+        context_tok=found.context_tok,
+        prompt_tok=np.array([workload.input_tok - cached]),
+        cached_tok=np.array([cached]),
+        output_tok=np.array([workload.output_tok]),
+    )
 
 
 def _sheet(value: float, unit: str) -> Figure:
@@ -109,16 +122,15 @@ def _work(value: float, unit: str) -> Figure:
 
 
 def _kv_ceiling(deployment: Deployment, workload: Workload, share: Shard, found: Steady) -> CeilingValue:
-    """Little's law at this step time: what fits, each making a token every TPOT plus its share of TTFT."""
-    free = share.memory_byte * deployment.memory_use_ratio - share.weight_byte
-    context = float(found.context_tok[0])
-    each = share.kv_store_byte_0 * context + share.kv_store_byte_1 * min(context, share.window_tok) + share.state_byte
-    stay = float(found.tpot_s[0]) + float(found.ttft_s[0]) / workload.output_tok
-    count = deployment.device_count
-    devices = deployment.parallelism.tensor
+    """Little's law at these latencies: each of the requests that fit stays TTFT + (O − 1)·TPOT for its O tokens."""
+    table = shard_table([share])
+    room = float(kv_room_byte(table, np.array([deployment.memory_use_ratio]))[0])
+    each = float(kv_request_byte(table, found.context_tok)[0])
+    later = max(workload.output_tok - 1.0, 0.0)
+    stay = (float(found.ttft_s[0]) + later * float(found.tpot_s[0])) / workload.output_tok
     return kv_capacity_ceiling(
-        Figure(free * count, "byte", Basis.DATASHEET),
-        _work(each * devices, "byte"),
+        Figure(room * deployment.device_count, "byte", Basis.DATASHEET),
+        _work(each * deployment.parallelism.tensor, "byte"),
         _work(stay, "s/tok"),
         "at the predicted time a token; more requests in flight would lengthen it",
     )
@@ -184,7 +196,7 @@ def marginals(
     tight = choice.batch_req >= np.floor(choice.most_req)
     if tight:
         row = names.index("kv_capacity") + 1
-        table.columns["memory_byte"][row] += step * _free_byte(deployment, share) / deployment.memory_use_ratio
+        table.columns["memory_byte"][row] += _more_memory_byte(deployment, share, step)
         demand.batch_req[row] *= 1.0 + step
     state = steady(table, rates, demand)
     rate = state.rate_tok_s
@@ -198,8 +210,15 @@ def marginals(
     return (*found, Marginal("devices", 0.0 if held < 1.0 else 1.0, replica))
 
 
-def _free_byte(deployment: Deployment, share: Shard) -> float:
-    return max(share.memory_byte * deployment.memory_use_ratio - share.weight_byte, 1.0)
+def _room_byte(deployment: Deployment, share: Shard) -> float:
+    room = kv_room_byte(shard_table([share]), np.array([deployment.memory_use_ratio]))
+    return max(float(room[0]), 1.0)
+
+
+def _more_memory_byte(deployment: Deployment, share: Shard, step: float) -> float:
+    """Device memory that makes the room for KV cache larger by ``step`` of itself [byte]."""
+    room, larger = _room_byte(deployment, share), replace(share, memory_byte=share.memory_byte + 1e9)
+    return step * room * 1e9 / max(_room_byte(deployment, larger) - room, 1.0)
 
 
 def _marginal(
@@ -214,7 +233,7 @@ def _marginal(
         if deployment.device.tdp_w is None:
             return Marginal(name, None, unknown(unit, f"TDP of {deployment.device.label} is not known"))
     elif name == "kv_capacity":
-        unit, size = "tok/s per byte", _free_byte(deployment, share) * count
+        unit, size = "tok/s per byte", _room_byte(deployment, share) * count
     else:
         unit, size = "tok/s per request in flight", choice.batch_req * deployment.parallelism.replicas
     return Marginal(name, elastic, Figure(elastic * total / max(size, 1e-30), unit, Basis.MODELLED))

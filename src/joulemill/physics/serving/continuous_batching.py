@@ -20,10 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulemill.arrays import Array
+from joulemill.physics.serving.counts import Load, counts, decode_load, prefill_load, verify_load
 from joulemill.physics.serving.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
 from joulemill.physics.serving.power import PowerRates, limited, step_j
 from joulemill.physics.serving.shard import ShardTable
-from joulemill.physics.serving.step import Load, StepRates, StepWork, soft_s, step_work
+from joulemill.physics.serving.step import StepRates, StepTimes, soft_s, times
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,8 @@ class Steady:
     capacity_req: Array
     prefill_ratio: Array
     slowdown_ratio: Array
-    decode: StepWork
-    mixed: StepWork
+    decode: StepTimes
+    mixed: StepTimes
     host_s: Array
     launch_wait_s: Array
 
@@ -134,17 +135,27 @@ DRAFT_ACCEPTANCE_RATIO = (0.85, 0.58)
 TIGHT_RATIO = 0.4
 
 
-def capacity_req(t: ShardTable, d: Demand, context_tok: Array, reserve_byte: float = 4e9) -> Array:
-    """Requests whose keys, values and state fit a rank's devices beside the weights; 0 where the weights do not.
+def kv_room_byte(t: ShardTable, memory_use_ratio: Array, reserve_byte: float = 4e9) -> Array:
+    """Memory of a device that KV cache and recurrent state get beside the weights [byte]; below 0 where these do not
+    fit.
 
     ``reserve_byte``: activations, graphs, communication buffers (assumed 4 GB). Where weights leave little, engines are
     run with a higher share of memory: never less than 40 % of what the weights leave (assumed).
     """
     spare = t.memory_byte - t.weight_byte
-    free = np.maximum(t.memory_byte * d.memory_use_ratio - t.weight_byte - reserve_byte, TIGHT_RATIO * spare)
+    return np.maximum(t.memory_byte * memory_use_ratio - t.weight_byte - reserve_byte, TIGHT_RATIO * spare)
+
+
+def kv_request_byte(t: ShardTable, context_tok: Array) -> Array:
+    """KV cache and recurrent state of a request at ``context_tok`` on a device [byte]."""
     seen = np.minimum(context_tok, t.window_tok)
-    each = t.kv_store_byte_0 * context_tok + t.kv_store_byte_1 * seen + t.state_byte
-    return np.maximum(free, 0.0) / np.maximum(each, 1.0)
+    return np.asarray(t.kv_store_byte_0 * context_tok + t.kv_store_byte_1 * seen + t.state_byte)
+
+
+def capacity_req(t: ShardTable, d: Demand, context_tok: Array) -> Array:
+    """Requests whose KV cache and state fit a rank's devices beside the weights; 0 where the weights do not."""
+    room = np.maximum(kv_room_byte(t, d.memory_use_ratio), 0.0)
+    return np.asarray(room / np.maximum(kv_request_byte(t, context_tok), 1.0))
 
 
 def mean_context_tok(host: HostRates, d: Demand) -> Array:
@@ -174,15 +185,15 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     prompt = arrivals * d.computed_tok / often
     busiest = np.maximum(prompt, np.minimum(d.computed_tok, d.budget_tok))
     past = d.input_tok - 0.5 * d.computed_tok
-    zero = np.zeros_like(running)
-    plain = step_work(t, rates.step, Load(running, context, zero, zero, zero, running, d.narrow_ratio))
-    admitted = running + prompt / d.computed_tok
-    mixed = step_work(t, rates.step, Load(running, context, prompt, past, busiest, admitted, d.narrow_ratio))
+    alone = decode_load(running, context, evenness_ratio(rates.step, d))
+    plain = times(counts(t, alone), rates.step)
+    ended = prompt / d.computed_tok
+    few = prefill_load(alone, prompt, (past, d.computed_tok), busiest, ended)
+    mixed = times(counts(t, few), rates.step)
     packed_tok = np.minimum(shared * d.computed_tok, d.budget_tok)
-    packed = step_work(
-        t, rates.step, Load(running, context, packed_tok, past, packed_tok, running + shared, d.narrow_ratio)
-    )
-    checked = drafted(t, rates.step, d, running, context, plain)
+    many = prefill_load(alone, packed_tok, (past, d.computed_tok), packed_tok, shared)
+    packed = times(counts(t, many), rates.step)
+    checked = drafted(t, rates.step, d, alone, plain)
     mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
     waited_s = host_s(t, host, d, running, plain.device_s)
     steps = PromptSteps(
@@ -193,17 +204,21 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     return _timed(t, rates, d, state, (plain, mixed, waited_s), steps)
 
 
-def drafted(t: ShardTable, r: StepRates, d: Demand, running: Array, context: Array, plain: StepWork) -> StepWork:
+def evenness_ratio(r: StepRates, d: Demand) -> Array:
+    """Shape of the popularity of experts as the requests of ``d`` choose them."""
+    return np.asarray(r.evenness_ratio * d.narrow_ratio)
+
+
+def drafted(t: ShardTable, r: StepRates, d: Demand, alone: Load, plain: StepTimes) -> StepTimes:
     """``plain`` where tokens are drafted: each sequence has 1 + k checked, and each of the k passes one more layer."""
     k = np.asarray(d.draft_count, dtype=np.float64)
     if not np.any(k > 0.0):
         return plain
-    more = running * k
-    check = step_work(t, r, Load(running, context, more, context, more, running + more, d.narrow_ratio))
-    return check.times(1.0 + k / np.maximum(t.blocks_count, 1.0))
+    check = times(counts(t, verify_load(alone, k)), r)
+    return check.scaled(1.0 + k / np.maximum(t.blocks_count, 1.0))
 
 
-def prompts_s(host: HostRates, work: StepWork) -> Array:
+def prompts_s(host: HostRates, work: StepTimes) -> Array:
     """Time on the device of a step with prompts [s]: no shorter than it takes to launch its kernels one by one."""
     return soft_s(work.device_s, host.eager_ratio * work.launch_s)
 
@@ -219,7 +234,7 @@ def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: 
 
 
 def _timed(
-    t: ShardTable, rates: Rates, d: Demand, state: tuple[Array, ...], work: tuple[StepWork, StepWork, Array],
+    t: ShardTable, rates: Rates, d: Demand, state: tuple[Array, ...], work: tuple[StepTimes, StepTimes, Array],
     steps: PromptSteps,
 ) -> Steady:  # fmt: skip
     offered, running, context, capacity, often, arrivals = state

@@ -24,14 +24,16 @@ from joulemill.physics.serving.continuous_batching import (
     Rates,
     capacity_req,
     drafted,
+    evenness_ratio,
     host_s,
     load_of,
     mean_context_tok,
     prompts_s,
 )
+from joulemill.physics.serving.counts import counts, decode_load, prefill_load
 from joulemill.physics.serving.first_token import PromptSteps, first_token_s
 from joulemill.physics.serving.shard import ShardTable
-from joulemill.physics.serving.step import Load, step_work
+from joulemill.physics.serving.step import times
 
 
 def usual_worker_req(host: HostRates, in_flight_req: Array, data_count: Array) -> Array:
@@ -104,13 +106,12 @@ def decoding_ratio(stay_s: Callable[[Array], Array], first_s: Array, round_s: Ar
 
 def _decode_step_s(t: ShardTable, rates: Rates, d: Demand) -> Callable[[Array], Array]:
     """Time of a pure decode step [s] by the share of a worker's requests that decode."""
-    zero = np.zeros_like(d.batch_req)
     context = mean_context_tok(rates.host, d)
 
     def step_s(share: Array) -> Array:
         running = share * d.batch_req / t.data_count
-        plain = step_work(t, rates.step, Load(running, context, zero, zero, zero, running, d.narrow_ratio))
-        plain = drafted(t, rates.step, d, running, context, plain)
+        alone = decode_load(running, context, evenness_ratio(rates.step, d))
+        plain = drafted(t, rates.step, d, alone, times(counts(t, alone), rates.step))
         return np.asarray(plain.device_s + host_s(t, rates.host, d, running, plain.device_s))
 
     return step_s
@@ -121,5 +122,6 @@ def _prompts_alone_s(t: ShardTable, rates: Rates, d: Demand, count: Array) -> Ar
     zero = np.zeros_like(count)
     tok = count * d.computed_tok
     past = d.input_tok - 0.5 * d.computed_tok
-    work = step_work(t, rates.step, Load(zero, zero, tok, past, tok, count, d.narrow_ratio))
-    return prompts_s(rates.host, work) + rates.host.step_s
+    nothing = decode_load(zero, zero, evenness_ratio(rates.step, d))
+    load = prefill_load(nothing, tok, (past, d.computed_tok), tok, count)
+    return prompts_s(rates.host, times(counts(t, load), rates.step)) + rates.host.step_s

@@ -16,7 +16,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.physics.kernels import capped_slowdown_ratio
 from joulemill.physics.serving.shard import ShardTable
-from joulemill.physics.serving.step import StepWork
+from joulemill.physics.serving.step import StepTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,17 @@ class PowerRates:
     ceiling_ratio: float
 
 
-def step_j(t: ShardTable, p: PowerRates, work: StepWork, step_s: Array) -> Array:
+def step_j(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> Array:
     """Energy [J] of one device over a step of ``step_s`` seconds, before any power limit."""
     flop_j = t.tdp_w / t.peak_0_flop_s
     byte_j = p.energy_j_byte
     share = np.asarray(p.flop_ratio)
     narrow, expert = share[t.matrix_class_count.astype(np.intp)], share[t.expert_class_count.astype(np.intp)]
-    arithmetic = flop_j * (share[0] * work.flop_0 + narrow * work.flop_1 + expert * work.expert_flop)
-    static = t.tdp_w * (p.wait_ratio * step_s + p.busy_ratio * work.busy_s)
-    return np.asarray(static + arithmetic + byte_j * work.byte + p.link_j_byte * work.link_byte)
+    arithmetic = flop_j * (
+        share[0] * step.executed_0_flop + narrow * step.executed_1_flop + expert * step.executed_expert_flop
+    )
+    static = t.tdp_w * (p.wait_ratio * step_s + p.busy_ratio * step.busy_s)
+    return np.asarray(static + arithmetic + byte_j * step.executed_byte + p.link_j_byte * step.executed_link_byte)
 
 
 def limited(

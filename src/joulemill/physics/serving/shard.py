@@ -35,6 +35,7 @@ from joulemill.physics.model.blocks import (
     StateSpace,
 )
 from joulemill.physics.model.precision import Format, Precision
+from joulemill.physics.model.recurrent_blocks import chunked_state_flop, state_flop
 from joulemill.physics.serving.deployment import Parallelism
 
 #: Bandwidth between devices whose links are not known [byte/s]: that of PCIe 4.0 x16 at large messages (assumed).
@@ -46,11 +47,14 @@ CLASSES = ("wide", "fp8", "fp8_block", "fp4", "unpacked")
 WIDE, FP8, FP8_BLOCK, FP4, UNPACKED = range(5)
 
 
-def arithmetic_class(form: Format, device: Device) -> tuple[int, float]:
+def arithmetic_class(form: Format, device: Device | None) -> tuple[int, float]:
     """Index in ``CLASSES`` and dense peak [flop/s] of a matrix stored in ``form`` on ``device``.
 
     Operands of unlike width multiply at the rate of the wider one: 4-bit weights under 8-bit activations run in 8 bits.
+    Without a device only the slot is told: 16 bits, or quantised.
     """
+    if device is None:
+        return (WIDE if form.element_byte >= 2.0 else UNPACKED), 1.0
     dtype = compute_dtype(device, form.arithmetic)
     peak = device.peak_flop_s[dtype]
     if form.element_byte >= 2.0:
@@ -74,6 +78,9 @@ class Shard:
     kv_byte_i, kv_flop_i           read and computed per sequence, step and token of context (decode)
     prefill_flop_i                 per query–key pair of a prefill
     kv_store_byte_i                kept per sequence and token;  state_byte: recurrent state of a sequence
+    window_tok, chunked_ratio      keys under a window; 1 where windows are chunks of which a token sees its own
+    decode_state_flop_tok, prefill_state_flop_tok   updates of recurrent state a decoded, a prompt token
+    scan_flop_tok                  what kernels compute for the latter, masked halves of a chunk included
     expert_byte, expert_flop       one routed expert of all layers (this device's cut): bytes; flop per token
     that chooses it
     choice_byte_tok                gathering a token's rows for its experts, activating and summing them: on
@@ -103,9 +110,12 @@ class Shard:
     kv_store_byte_0: float = 0.0
     kv_store_byte_1: float = 0.0
     window_tok: float = math.inf
+    chunked_ratio: float = 0.0
     latent_ratio: float = 0.0
     state_byte: float = 0.0
-    state_flop_tok: float = 0.0
+    decode_state_flop_tok: float = 0.0
+    prefill_state_flop_tok: float = 0.0
+    scan_flop_tok: float = 0.0
     state_count: float = 0.0
     expert_byte: float = 0.0
     expert_flop: float = 0.0
@@ -163,12 +173,30 @@ def shard_table(shards: list[Shard]) -> ShardTable:
     return ShardTable({f.name: np.array([getattr(s, f.name) for s in shards], dtype=np.float64) for f in fields(Shard)})
 
 
-def shard(architecture: Architecture, precision: Precision, device: Device, cut: Parallelism) -> Shard:
-    """Compile the share of one device of a replica that is cut as ``cut`` says."""
+def link_rate_byte_s(t: ShardTable, devices: Array) -> Array:
+    """Datasheet bandwidth [byte/s] between so many devices that work together: within a node's links, or beyond."""
+    return np.where(devices > t.domain_count, t.scale_out_byte_s, t.link_byte_s)
+
+
+def link_time_s(t: ShardTable, reduce_byte: Array, exchange_byte: Array) -> Array:
+    """Least time on a device's links [s]: all-reduces in the tensor group, exchanges with all data-parallel ranks."""
+    group = reduce_byte / link_rate_byte_s(t, t.tensor_count)
+    return np.asarray(group + exchange_byte / link_rate_byte_s(t, t.tensor_count * t.data_count))
+
+
+def whole_model(architecture: Architecture, precision: Precision, data: int = 1) -> Shard:
+    """The model itself, of no device and not cut: what its work is counted on. ``data`` ranks have requests of their
+    own, each with its copy of all but the routed experts."""
+    return shard(architecture, precision, None, Parallelism(1, data, data))
+
+
+def shard(architecture: Architecture, precision: Precision, device: Device | None, cut: Parallelism) -> Shard:
+    """Compile the share of one device of a replica that is cut as ``cut`` says; None: the share of any device."""
     s = Shard(
         tensor_count=cut.tensor, data_count=cut.data, expert_ranks_count=cut.expert, hidden_count=architecture.hidden
     )
-    _put_device(s, device)
+    if device is not None:
+        _put_device(s, device)
     for group in architecture.groups:
         _put_group(s, architecture, group, precision, device)
     head = architecture.head
@@ -195,7 +223,7 @@ def _put_device(s: Shard, device: Device) -> None:
     s.tdp_w = math.nan if device.tdp_w is None else device.tdp_w
 
 
-def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precision, device: Device) -> None:
+def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precision, device: Device | None) -> None:
     n, t = group.count, s.tensor_count
     held_byte = s.weight_byte
     s.blocks_count += 0 if group.beside else n
@@ -227,7 +255,7 @@ def _put_mixer(s: Shard, mixer: Mixer, n: int, precision: Precision) -> None:
         _put_recurrent(s, mixer, n, precision)
 
 
-def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, device: Device) -> None:
+def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, device: Device | None) -> None:
     form = precision.of(linear.tensor)
     kind, peak = arithmetic_class(form, device)
     parameters = layers * _cut_parameters(linear, int(s.tensor_count))
@@ -261,6 +289,7 @@ def _put_grouped(s: Shard, mixer: GroupedAttention, n: int, precision: Precision
     store = read if mixer.owns_cache else 0.0
     flop = 2.0 * n * heads * width
     _put_attention(s, mixer.window, read, store, flop, flop)
+    s.chunked_ratio = 1.0 if mixer.chunked and mixer.window is not None else s.chunked_ratio
     s.kernels_count += 3.0 * n
     s.attention_count += n
 
@@ -307,7 +336,9 @@ def _put_compressed(s: Shard, mixer: CompressedAttention, n: int, precision: Pre
     s.attention_count += n
     s.kernels_count += 6.0 * n
     s.state_byte += byte * mixer.window
-    s.state_flop_tok += flop * mixer.window
+    s.decode_state_flop_tok += flop * mixer.window
+    s.prefill_state_flop_tok += flop * mixer.window
+    s.scan_flop_tok += flop * mixer.window
     if mixer.stride is None:
         return
     read, scored = byte / mixer.stride, flop / mixer.stride
@@ -329,18 +360,20 @@ def _put_recurrent(s: Shard, mixer: Recurrent, n: int, precision: Precision) -> 
     s.state_byte += elements * precision.recurrent.element_byte + n * mixer.conv_channels * 4 / t * 2.0
     s.state_count += n
     s.kernels_count += 4.0 * n
+    s.decode_state_flop_tok += n * state_flop(mixer) / t
+    s.prefill_state_flop_tok += n * chunked_state_flop(mixer) / t
     if isinstance(mixer, SelectiveScan):
-        s.state_flop_tok += 7.0 * elements
+        s.scan_flop_tok += 7.0 * elements
     elif isinstance(mixer, StateSpace | DeltaNet):
         chunk = mixer.chunk
         inner = mixer.inner if isinstance(mixer, StateSpace) else mixer.value_heads * mixer.value_dim
-        s.state_flop_tok += 6.0 * elements + 4.0 * n * chunk * inner / t
+        s.scan_flop_tok += 6.0 * elements + 4.0 * n * chunk * inner / t
     elif isinstance(mixer, ShortConvolution):
-        s.state_flop_tok += 2.0 * n * mixer.channels * mixer.kernel / t
+        s.scan_flop_tok += 2.0 * n * mixer.channels * mixer.kernel / t
 
 
 def _put_experts(
-    s: Shard, a: Architecture, feed: ExpertFeedForward, n: int, precision: Precision, device: Device
+    s: Shard, a: Architecture, feed: ExpertFeedForward, n: int, precision: Precision, device: Device | None
 ) -> None:
     form = precision.experts
     kind, peak = arithmetic_class(form, device)

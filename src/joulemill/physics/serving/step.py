@@ -1,6 +1,7 @@
-"""Time and energy of one step of a replica, from its shards and what the step carries. Pure, vectorised.
+"""Time of one step of a replica, and what its devices execute, from the work that it has. Pure, vectorised.
 
-A step decodes ``decode`` sequences a rank and prefills ``prefill`` prompt tokens. On each device, one after another:
+``times`` takes the useful work of a step (``counts``) and an engine's rates, and adds what costs time and joules but is
+no work: padding, rows that wait for the busiest rank, launches, collectives. On each device, one after another:
 
     matrices   softmax( W/(η_m·β), 2N·m/(η_c·π) )           per class of arithmetic; m = decode + prefill tokens
     experts    softmax( E(m)·w/(η_x·β), f·(c + g·E(m))/(η_xc·π) )    E(m) experts touched, c rows that land here,
@@ -21,7 +22,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from joulemill.arrays import Array
-from joulemill.physics.serving.shard import FP8_BLOCK, ShardTable
+from joulemill.physics.serving.counts import Counts, Load
+from joulemill.physics.serving.shard import FP8_BLOCK, ShardTable, link_rate_byte_s
 
 #: Share of the 16-bit peak that the scan of a recurrent layer's prompt reaches (assumed; not fitted).
 STATE_COMPUTE_RATIO = 0.1
@@ -75,32 +77,13 @@ class StepRates:
     gathered_ratio: float
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What one step carries, a rank of data-parallel attention. Arrays that broadcast with the table's rows.
-
-    decode_tok, context_tok  sequences decoding and their mean context
-    prefill_tok, past_tok    prompt tokens in the step, and mean number of tokens that each of them attends to
-    busiest_tok              prompt tokens of the busiest rank, which the others wait for
-    head_tok                 rows that pass the vocabulary head
-    """
-
-    decode_tok: Array
-    context_tok: Array
-    prefill_tok: Array
-    past_tok: Array
-    busiest_tok: Array
-    head_tok: Array
-    narrow_ratio: Array
-
-
-@dataclass(frozen=True, slots=True)
-class StepWork:
-    """Terms of a step on one device: seconds of each part, and the counts that energy goes with.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTimes:
+    """A step on one device: seconds of each part, and what is executed, which energy goes with.
 
     sampling_ratio  share of the devices that sample; the others wait
-    flop_0, flop_1, expert_flop   done in 16 bits, in the quantised class, by experts (padding included) [flop]
-    byte, link_byte               through device memory; sent to other devices [byte]
+    executed_*      in 16 bits, in the quantised class, by experts, padding and waiting rows included [flop]; through
+                    device memory, and sent to other devices, the sampler's passes included [byte]
     """
 
     matrix_s: Array
@@ -112,11 +95,11 @@ class StepWork:
     sampling_s: Array
     sampling_ratio: Array
     compute_s: Array
-    flop_0: Array
-    flop_1: Array
-    expert_flop: Array
-    byte: Array
-    link_byte: Array
+    executed_0_flop: Array
+    executed_1_flop: Array
+    executed_expert_flop: Array
+    executed_byte: Array
+    executed_link_byte: Array
 
     @property
     def busy_s(self) -> Array:
@@ -133,12 +116,12 @@ class StepWork:
             + self.launch_s + self.collective_s + self.sampling_s
         )  # fmt: skip
 
-    def changed(self, added: StepWork, removed: StepWork) -> StepWork:
+    def changed(self, added: StepTimes, removed: StepTimes) -> StepTimes:
         """This step with the work of ``added`` instead of that of ``removed`` within it."""
         names = [f.name for f in fields(self) if f.name != "sampling_ratio"]
         return replace(self, **{n: getattr(self, n) + getattr(added, n) - getattr(removed, n) for n in names})
 
-    def times(self, factor: Array) -> StepWork:
+    def scaled(self, factor: Array) -> StepTimes:
         """All time and work times ``factor``."""
         names = [f.name for f in fields(self) if f.name != "sampling_ratio"]
         return replace(self, **{n: getattr(self, n) * factor for n in names})
@@ -153,20 +136,21 @@ def _by_class(values: tuple[float, ...], kind: Array) -> Array:
     return np.asarray(values)[kind.astype(np.intp)]
 
 
-def step_work(t: ShardTable, r: StepRates, load: Load) -> StepWork:
-    """Work and time of one step, row by row of the table; arrays in, arrays out."""
+def times(work: Counts, r: StepRates) -> StepTimes:
+    """Time of a step that has ``work`` to do, row by row of its table; arrays in, arrays out."""
+    t, load = work.table, work.load
     wait_tok = load.decode_tok + load.busiest_tok
-    real_tok = load.decode_tok + load.prefill_tok
+    real_tok = load.rows_tok
     routed_tok = real_tok + np.minimum(r.padding_ratio, 1.0) * (wait_tok - real_tok)
     matrix_s, compute_s = _matrices(t, r, load, wait_tok)
-    expert_s, expert_compute_s, expert_flop, expert_byte = _experts(
-        t, r, routed_tok, r.evenness_ratio * load.narrow_ratio
-    )
-    attention_s, attention_flop, attention_byte = _decode_attention(t, r, load)
+    expert_s, expert_compute_s, expert_flop, expert_byte = _experts(t, r, routed_tok, load.evenness_ratio)
+    attention_flop, attention_byte = work.attention_flop, work.decode_cache_byte
+    memory_s = attention_byte / (r.attention_memory_ratio * t.bandwidth_byte_s)
+    attention_s = soft_s(memory_s, attention_flop / (r.latent_attention_ratio * t.peak_0_flop_s))
     pairs_flop = _pairs_flop(t, load.past_tok)
     prefill_s = load.busiest_tok * pairs_flop / (r.prefill_attention_ratio * t.peak_0_flop_s)
-    state_tok_s = t.state_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)
-    prefill_s = prefill_s + load.busiest_tok * state_tok_s
+    scan_tok_s = t.scan_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)
+    prefill_s = prefill_s + load.busiest_tok * scan_tok_s
     collective_s, link_byte = _collectives(t, r, wait_tok)
     launch_s = t.kernels_count * r.kernel_s + t.quantised_count * r.quantise_s + t.state_count * r.state_s
     launch_s = launch_s + t.moe_layers_count * r.routing_s
@@ -175,10 +159,12 @@ def step_work(t: ShardTable, r: StepRates, load: Load) -> StepWork:
     one = 1.0 / t.tensor_count
     touched_byte = sampled * one + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
     flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention_flop + load.prefill_tok * pairs_flop
-    return StepWork(
-        matrix_s, expert_s, attention_s, prefill_s, launch_s, collective_s, sampling_s, one, compute_s +
-        expert_compute_s + prefill_s,
-        flop_0, t.matrix_flop_1 * wait_tok, expert_flop, touched_byte + expert_byte + attention_byte, link_byte,
+    return StepTimes(
+        matrix_s=matrix_s, expert_s=expert_s, attention_s=attention_s, prefill_attention_s=prefill_s,
+        launch_s=launch_s, collective_s=collective_s, sampling_s=sampling_s, sampling_ratio=one,
+        compute_s=compute_s + expert_compute_s + prefill_s, executed_0_flop=flop_0,
+        executed_1_flop=t.matrix_flop_1 * wait_tok, executed_expert_flop=expert_flop,
+        executed_byte=touched_byte + expert_byte + attention_byte, executed_link_byte=link_byte,
     )  # fmt: skip
 
 
@@ -193,11 +179,12 @@ def _matrices(t: ShardTable, r: StepRates, load: Load, tok: Array) -> tuple[Arra
     return matrix_s + head_s + flow_s, compute_0 + compute_1
 
 
-def experts_touched_count(tok: Array, experts: Array, active: Array, evenness_ratio: Array) -> Array:
-    """Distinct experts that ``tok`` tokens touch when popularity is gamma-distributed: E(1 − (1 + x/a)^−a),
-    x = tok·k/E.
+def fitted_touched_count(tok: Array, experts: Array, active: Array, evenness_ratio: Array) -> Array:
+    """Experts whose weights a step streams, in the form that the rates were fitted with: E(1 − (1 + x/a)^−a),
+    x = tok·k/E, of Poisson instead of whole tokens.
 
-    Never more than are chosen. Source: mixture of Poisson counts; a → ∞ is uniform routing.
+    For a lone token it lies below k by 2 % where k is far below E, and by 18 % for two of eight; the fitted share of
+    bandwidth makes up for it. The next fit can take ``counts.experts_touched_count`` instead.
     """
     x = tok * active / experts
     spread = experts * -np.expm1(-evenness_ratio * np.log1p(x / evenness_ratio))
@@ -217,7 +204,7 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     """Time, its arithmetic part, flop and byte of the routed experts; time is that of the slowest rank."""
     tok, ranks = tok * t.data_count, t.expert_ranks_count
     local = t.experts_count / ranks
-    touched = experts_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
+    touched = fitted_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
     x = tok * t.active_count / t.experts_count
     rows = x * local
     above = r.imbalance_ratio * _largest(ranks)
@@ -234,15 +221,6 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     flow_byte = t.choice_byte_tok * tok * seen
     flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s)
     return soft_s(memory_s, compute_s) + flow_s, compute_s, flop, t.expert_byte * touched + flow_byte
-
-
-def _decode_attention(t: ShardTable, r: StepRates, load: Load) -> tuple[Array, Array, Array]:
-    seen = np.minimum(load.context_tok, t.window_tok)
-    b = load.decode_tok
-    byte = b * (t.kv_byte_0 * load.context_tok + t.kv_byte_1 * seen + 2.0 * t.state_byte)
-    flop = b * (t.kv_flop_0 * load.context_tok + t.kv_flop_1 * seen)
-    memory_s = byte / (r.attention_memory_ratio * t.bandwidth_byte_s)
-    return soft_s(memory_s, flop / (r.latent_attention_ratio * t.peak_0_flop_s)), flop, byte
 
 
 def _pairs_flop(t: ShardTable, past_tok: Array) -> Array:
@@ -269,6 +247,5 @@ def _collectives(t: ShardTable, r: StepRates, wait_tok: Array) -> tuple[Array, A
 def _links(t: ShardTable, r: StepRates, devices: Array) -> tuple[Array, Array]:
     """Bandwidth [byte/s] between so many devices that work together, and how much longer than within a node a message
     takes."""
-    far = devices > t.domain_count
-    link = r.link_ratio * np.where(far, t.scale_out_byte_s, t.link_byte_s)
-    return np.asarray(link), np.where(far, r.node_hop_ratio, 1.0)
+    link = r.link_ratio * link_rate_byte_s(t, devices)
+    return np.asarray(link), np.where(devices > t.domain_count, r.node_hop_ratio, 1.0)

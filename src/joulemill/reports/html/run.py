@@ -7,7 +7,7 @@ from typing import Any
 
 from joulemill import __version__
 from joulemill.analysis import rows
-from joulemill.analysis.report import Report
+from joulemill.analysis.report import OPEN, Report
 from joulemill.figure import Figure
 from joulemill.reports.svg import run as pictures
 from joulemill.streams import printable
@@ -66,20 +66,22 @@ def _tiles(report: Report) -> list[dict[str, str]]:
     if quality.accuracy.value is not None:
         accuracy["value"] = percent(quality.accuracy.value)
         accuracy["range"] = interval(quality.accuracy.scaled(100.0, "%"))
+    undecided = report.binding.name in OPEN
+    following = f"{'likeliest' if undecided else 'next'}: {title(report.binding.next_name or '')}"
     binding = {
         "name": "active constraint",
         "value": title(report.binding.name),
         "range": "",
-        "basis": str(report.binding.rate_tok_s.basis or ""),
-        "note": f"next: {title(report.binding.next_name)}" if report.binding.next_name else "",
+        "basis": "" if undecided else str(report.binding.rate_tok_s.basis or ""),
+        "note": following if report.binding.next_name else "",
     }
     ttft, tpot = (rows.milliseconds(p) for p in (latency.ttft_s, latency.tpot_s))
     speed = {
         "name": "TTFT · TPOT, p50 (p99)",
-        "value": f"{ttft[0]} · {tpot[0]} ms",
-        "range": f"{ttft[2]} · {tpot[2]} ms",
+        "value": f"{ttft[0]} · {tpot[0]} ms" if latency.ttft_s.n else "unknown",
+        "range": f"{ttft[2]} · {tpot[2]} ms" if latency.ttft_s.n else "",
         "basis": "measured" if latency.ttft_s.n else "",
-        "note": "",
+        "note": "" if latency.ttft_s.n else "no request of the load ended well",
     }
     return [
         _tile(*rows.main_energy(report)),
@@ -113,7 +115,8 @@ def _tables(report: Report) -> dict[str, Any]:
         + (f" What would decide: {binding.would_decide}" if binding.would_decide else ""),
         "unknown_ceilings": ", ".join(title(n) for n in binding.unknown),
         "joules_note": "; ".join(report.energy.reasons),
-        "window_text": f"Window {window.start_s:.1f}–{window.end_s:.1f} s, {steady}: {window.rule} {window.note or ''}",
+        "window_text": f"Window {window.start_s:.1f}–{window.end_s:.1f} s, {steady}: "
+        + "; ".join(filter(None, (window.rule, window.note))),
         "slo_text": rows.slo_text(report),
         "latency_rows": [{"name": n, "cells": rows.milliseconds(p)} for n, p in rows.latencies(report)],
         "ceiling_rows": [rows.ceiling_row(c, binding.name) for c in report.ceilings],

@@ -15,6 +15,8 @@ from joulemill.analysis.report import Ceiling, Report, Waterfall, Window
 from joulemill.wording import digits, quantity, title
 
 WIDTH = 420
+#: What a label of a few letters takes of the width.
+LABEL_ROOM = 24.0
 
 
 def _svg(height: int, name: str, description: str, body: list[str]) -> str:
@@ -63,6 +65,7 @@ def barrel(ceilings: Sequence[Ceiling], binding: str, achieved_tok_s: float | No
             _text(WIDTH, 10, f"water level: achieved {quantity(achieved_tok_s, 'tok/s')}", "strong small", "end")
         )
     body.append(f'<line x1="0" x2="{WIDTH}" y1="{bottom}" y2="{bottom}" class="axis"/>')
+    body.append(_text(0, 10, "tok/s, log scale", "tiny", "start"))
     told = "; ".join(f"{title(c.name)} {quantity(c.rate_tok_s.value, 'tok/s')}" for c in known)
     return _svg(258, "Barrel of ceilings, log scale", f"Binding: {title(binding)}. {told}.", body)
 
@@ -166,9 +169,26 @@ def _panel(
     ]
     body.append(f'<path d="{_path(points)}" class="line"/>')
     body.append(f'<line x1="0" x2="{WIDTH}" y1="{bottom}" y2="{bottom}" class="axis"/>')
-    body.append(_text(2, top + 2, name, "tiny", "start"))
-    body.append(_text(WIDTH, top + 2, f"max {digits(max(known))}" if known else "unknown", "tiny", "end"))
+    body.append(_text(2, top - 3, name, "tiny", "start"))
+    body.append(_text(WIDTH, top - 3, f"max {digits(max(known))}" if known else "unknown", "tiny", "end"))
     return body
+
+
+def _marks(places: Sequence[tuple[str, float]], span: tuple[float, float]) -> list[str]:
+    """Marks from left to right; one whose label would cover the label before it shares that label."""
+    (first, left), (second, right) = places
+    if right - left >= LABEL_ROOM:
+        return [*_mark(first, left, span), *_mark(second, right, span)]
+    return [*_mark("", left, span), *_mark(f"{first}, {second}", right, span)]
+
+
+def _mark(label: str, x: float, span: tuple[float, float]) -> list[str]:
+    top, bottom = span
+    style = "level" if label != "target" else "target"
+    line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" class="{style}"/>'
+    # The median's label leans left and the others' right, so that close marks do not cover each other.
+    anchor = "start" if x < 2 * LABEL_ROOM or (label != "p50" and x < WIDTH * 0.85) else "end"
+    return [line, _text(x, top - (2 if label != "target" else 12), label, "tiny", anchor)] if label else [line]
 
 
 def histogram(name: str, values_s: Sequence[float], target_s: float | None = None) -> str:
@@ -190,15 +210,12 @@ def histogram(name: str, values_s: Sequence[float], target_s: float | None = Non
         if c
     ]
     marks = [("p50", seen[len(seen) // 2]), ("p99", seen[min(int(len(seen) * 0.99), len(seen) - 1)])]
-    for label, value in marks + ([("target", target_s)] if target_s else []):
-        x = WIDTH * (value - low) / max(high - low, 1e-9)
-        style = "level" if label != "target" else "target"
-        body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" class="{style}"/>')
-        # The median's label leans left and the others' right, so that close marks do not cover each other.
-        anchor = "start" if x < 24 or (label != "p50" and x < WIDTH * 0.9) else "end"
-        body.append(_text(x, top - (2 if label != "target" else 12), label, "tiny", anchor))
+    places = [(label, WIDTH * (v - low) / max(high - low, 1e-9)) for label, v in marks]
+    body += _marks(places, (top, bottom))
+    if target_s:
+        body += _mark("target", WIDTH * (target_s - low) / max(high - low, 1e-9), (top, bottom))
     body.append(f'<line x1="0" x2="{WIDTH}" y1="{bottom}" y2="{bottom}" class="axis"/>')
-    body.append(_text(0, 10, f"{name}, n = {len(seen)}", "tiny", "start"))
+    body.append(_text(0, 10, f"{name} of {len(seen)} requests of the load", "tiny", "start"))
     for anchor, x, value in (("start", 0.0, low), ("end", float(WIDTH), high)):
         body.append(_text(x, bottom + 13, f"{digits(value * 1000)} ms", "tiny", anchor))
     return _svg(110, name, f"From {low * 1000:.1f} to {high * 1000:.1f} ms.", body)

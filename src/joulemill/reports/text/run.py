@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from joulemill.analysis import rows
-from joulemill.analysis.report import Report
+from joulemill.analysis.report import OPEN, Report
 from joulemill.figure import Figure
 from joulemill.wording import interval, percent, quantity, title
 
@@ -14,7 +14,6 @@ _COLOUR = {"measured": "green", "calibrated": "cyan", "modelled": "yellow", "dat
 
 
 #: What stands for a constraint that is not known.
-OPEN = ("undecided", "unknown")
 #: Columns of a narrow terminal, and how long the longest bar is in it and in a wide one.
 NARROW, NARROW_BAR, WIDE_BAR = 100, 8, 20
 
