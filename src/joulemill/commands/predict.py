@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from joulemill.commands.flags import in_flags
 from joulemill.errors import InputError
 from joulemill.streams import print_json
 from joulemill.units import parse_count, parse_quantity, parse_ratio
@@ -113,12 +114,14 @@ def run(args: argparse.Namespace) -> int:
 
 def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) -> int:
     """Say that the devices do not hold the model, and what would fit; the exit code."""
+    from joulemill.physics.serving.batch import MemoryShort
     from joulemill.prediction.document import short_document_of
 
+    in_words = MemoryShort(in_flags(str(fault)), fault.needed_byte, fault.room_byte)
     if as_json:
-        print_json(short_document_of(question, fault))
+        print_json(short_document_of(question, in_words))
     else:
-        sys.stdout.write(f"DOES NOT FIT: {fault}\n")
+        sys.stdout.write(f"DOES NOT FIT: {in_words}\n")
     return 1
 
 
@@ -132,13 +135,17 @@ def question_of(args: argparse.Namespace) -> Question:
     _refuse_counts(args)
     _refuse_batch(args)
     return Question(
-        args.model, args.device, args.devices, args.tp, args.ep, args.dp, args.precision, args.kv_dtype, args.engine,
-        number(args, "input", "tok") or 0.0, number(args, "output", "tok") or 0.0,
-        parse_ratio(args.output_spread, name="--output-spread", most=MOST_SPREAD_RATIO, plain=MOST_SPREAD_RATIO),
-        parse_ratio(args.cached, name="--cached", most=MOST_CACHED_RATIO),
-        whole(args, "batch"), whole(args, "max_batch"), number(args, "rate", "req/s"), number(args, "ttft", "s"),
-        number(args, "tpot", "s"), number(args, "power_cap", "W"), site=args.site, calibration=args.calibration,
-        approximate=args.approximate,
+        args.model, args.device, devices=args.devices, tp=args.tp, ep=args.ep, dp=args.dp, precision=args.precision,
+        kv_dtype=args.kv_dtype, engine=args.engine, input_tokens=number(args, "input", "tok") or 0.0,
+        output_tokens=number(args, "output", "tok") or 0.0,
+        output_spread_ratio=parse_ratio(
+            args.output_spread, name="--output-spread", most=MOST_SPREAD_RATIO, plain=MOST_SPREAD_RATIO
+        ),
+        cached_ratio=parse_ratio(args.cached, name="--cached", most=MOST_CACHED_RATIO),
+        concurrency=whole(args, "batch"), max_num_seqs=whole(args, "max_batch"),
+        rate_req_s=number(args, "rate", "req/s"), slo_ttft_s=number(args, "ttft", "s"),
+        slo_tpot_s=number(args, "tpot", "s"), power_cap_w=number(args, "power_cap", "W"), site=args.site,
+        calibration=args.calibration, approximate=args.approximate,
     )  # fmt: skip
 
 
