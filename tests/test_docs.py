@@ -196,3 +196,10 @@ def test_ci_runs_on_every_python_that_is_promised() -> None:
     for part in re.findall(r"\.ci/run (\w+)", "\n".join(s.get("run", "") for j in jobs.values() for s in j["steps"])):
         assert f"    {part}) " in script
     assert "://" not in text and "://" not in (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("where", "body"), blocks("toml"))
+def test_toml_blocks_are_toml(where: str, body: str) -> None:
+    import tomllib
+
+    assert tomllib.loads(body), where
