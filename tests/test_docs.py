@@ -77,7 +77,6 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in slugs(target), f"{named(page)} links to {path}#{anchor}, which is no heading"
 
 
-@LANDING
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     """Paths in backticks within a known folder exist: in the repository, the package, tests/ or docs/."""
