@@ -54,7 +54,7 @@ class Step:
     prefill_attention_s: float
     launches_s: float
     sampling_s: float
-    useful_flop: float
+    executed_flop: float
     moved_byte: float
 
     @property
@@ -102,9 +102,21 @@ def step(c: dict[str, float], decode: float, context: float, prompt: float, samp
         prefill_attention_s=prompt_flop / (c["prefill_attention"] * PEAK_FLOP_S),
         launches_s=kernels() * c["kernel"],
         sampling_s=sampling_byte / memory,
-        useful_flop=2 * parameters * rows + 2 * head * sampled + decode_flop + prompt_flop,
+        executed_flop=2 * parameters * rows + 2 * head * sampled + decode_flop + prompt_flop,
         moved_byte=DTYPE_BYTE * (parameters + head) + activations_byte + kv_byte + sampling_byte,
     )
+
+
+def work(context: float) -> tuple[float, float]:
+    """Useful FLOP and bytes of an output token: a decode step of all requests, and its share of a prompt."""
+    parameters, head = LAYERS * layer_parameters(), float(HIDDEN * VOCABULARY)
+    attention_flop_tok = 2.0 * LAYERS * HEADS * 2 * HEAD_DIM
+    activations_byte_tok = 12.0 * LAYERS * HIDDEN * DTYPE_BYTE
+    prompt_flop = INPUT_TOK * (2 * parameters + attention_flop_tok * (INPUT_TOK + 1) / 2) + 2 * head
+    flop = 2 * (parameters + head) + context * attention_flop_tok + prompt_flop / OUTPUT_TOK
+    prompt_byte = INPUT_TOK * (activations_byte_tok + 2 * kv_byte_tok())  # each key is written, and read once
+    byte = DTYPE_BYTE * (parameters + head) / CONCURRENCY + (context + 1) * kv_byte_tok() + activations_byte_tok
+    return flop, byte + prompt_byte / OUTPUT_TOK
 
 
 def kernels() -> float:
@@ -131,14 +143,14 @@ def by_hand() -> dict[str, float]:
         return a + prefill_share * (b - a)
 
     step_s = mean(plain_s, mixed_s)
-    flop, moved = mean(plain.useful_flop, mixed.useful_flop), mean(plain.moved_byte, mixed.moved_byte)
+    flop, moved = mean(plain.executed_flop, mixed.executed_flop), mean(plain.moved_byte, mixed.moved_byte)
     floor_j = c["wait_power"] * TDP_W * step_s
     busy_j = c["busy_power"] * TDP_W * mean(plain.busy_s, mixed.busy_s)
     flop_j = c["flop_energy"] * TDP_W / PEAK_FLOP_S * flop
     byte_j = c["byte_energy"] * moved
     step_j = floor_j + busy_j + flop_j + byte_j
     rate = CONCURRENCY / step_s
-    c_tok, b_tok = flop / CONCURRENCY, moved / CONCURRENCY
+    c_tok, b_tok = work(context)
     ceiling = min(PEAK_FLOP_S / c_tok, BANDWIDTH_BYTE_S / b_tok)
     return {
         "weights": 2.0 * (LAYERS * layer_parameters() + HIDDEN * VOCABULARY),
@@ -208,8 +220,8 @@ ROWS: tuple[tuple[str, str, str, float, str, int], ...] = (
     ("power", "**device power**", "energy of a step ÷ T", 1, "W", 0),
     ("device_j_tok", "**energy per token, device**", "energy of a step ÷ b", 1e3, "mJ/tok", 0),
     ("node_j_tok", "energy per token, node", "an eighth of host, fans and loss added", 1e3, "mJ/tok", 0),
-    ("c_tok", "FLOP per output token, c", "useful FLOP of a mean step ÷ b", 1e-9, "GFLOP/tok", 1),
-    ("b_tok", "bytes per output token", "bytes of a mean step ÷ b", 1e-6, "MB/tok", 0),
+    ("c_tok", "FLOP per output token, c", "2N + attention, + prompt ÷ O", 1e-9, "GFLOP/tok", 1),
+    ("b_tok", "bytes per output token", "W/b + (S + 1)·kv + activations, + prompt ÷ O", 1e-6, "MB/tok", 0),
     ("compute", "compute ceiling", "π/c", 1, "tok/s", 0),
     ("bandwidth", "**memory bandwidth ceiling**", "β ÷ bytes per token", 1, "tok/s", 0),
     ("phi", "**Φ**", "rate ÷ lowest ceiling", 1, "", 3),

@@ -67,7 +67,7 @@ PHRASES: dict[str, str] = {
 COMPILED = {re.compile(p if p.startswith("(?-i") else f"(?i:{p})"): better for p, better in PHRASES.items()}
 
 #: Packages (or single files) of src whose strings and templates are held to the list; "" would be all of src.
-CHECKED: tuple[str, ...] = ()
+CHECKED: tuple[str, ...] = ("rules", "dashboards", "examples")
 #: Files outside docs/ and src/ that users read.
 BESIDE = ("rules/*.yml", "dashboards/*.json", "examples/**/*.*", "schema/*.json")
 
