@@ -42,8 +42,10 @@ bench: $(VENV)/.run
 monitor: $(VENV)/.run
 	@$(BIN)/joulemill monitor --demo $(MONITOR)
 
+# Side by side, since most of a test's time is waiting; TEST="-n0 tests/test_units.py" runs one file in this process.
+WORKERS ?= 5
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest $(TEST)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TEST)
 
 # The documentation site, into site/; a link that leads nowhere fails it. Offline once installed.
 docs: $(VENV)/.docs
@@ -52,7 +54,7 @@ docs: $(VENV)/.docs
 
 # The security tests against the lowest versions that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest
-SECURITY_TESTS := tests/monitor/test_access.py tests/monitor/test_web.py tests/monitor/test_hostile.py tests/servers/test_metrics.py
+SECURITY_TESTS := tests/monitor/web/test_access.py tests/monitor/web/test_app.py tests/monitor/test_hostile.py tests/servers/test_metrics.py
 test-lowest:
 	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	@$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLE = ROOT / "src" / "joulemill" / "catalog" / "kernels.csv"
+TABLE = ROOT / "src" / "joulemill" / "catalog" / "data" / "kernels.csv"
 PAGE = ROOT / "docs" / "kernels.md"
 FIELDS = (
     "family",
@@ -100,12 +100,18 @@ HEAD = """# Kernels: time and energy, with their errors
 
 Written by `benchmarks/fit_kernels.py`; do not edit the table by hand. The law is in
 `src/joulemill/physics/kernels.py`, the work of each kernel in `physics/kernels_work.py`, the coefficients with their
-standard errors in `catalog/kernels.csv`. Fitted to NVIDIA aiconfigurator's measured kernels (ai-dynamo/aiconfigurator
+standard errors in `catalog/data/kernels.csv`. Fitted to
+NVIDIA aiconfigurator's measured kernels (ai-dynamo/aiconfigurator
 095f58a5, Apache-2.0): H200 and B200, vLLM 0.22 and TensorRT-LLM 1.3.
 
     t_c = F · (1 + Σ a_i/x_i) / (η_c · peak)      t_m = B · (1 + Σ b_j/y_j) / (η_m · bandwidth)
     t   = t_launch + (t_c^p + t_m^p)^(1/p) + B_s/(η_s · bandwidth)
     P   = min(P_limit, P_static + (P_active · t_busy + e_F·F + e_B·(B + B_s)) / t)
+
+F is the FLOP that the mathematics needs, B the bytes that cross memory, B_s bytes of element-wise passes that overlap
+with nothing. x_i and y_j are sizes with which speed saturates (rows, tiles, depth), a_i and b_j their half-speed
+sizes. η are fitted shares of peak and bandwidth, p is the sharpness of the roofline (assumed), t_busy = t − t_launch.
+P_static, P_active, e_F and e_B are fitted watts and joules per FLOP and byte.
 
 All errors are medians of |predicted/measured − 1| on shapes left out: four folds, each leaving whole groups out (every
 m of an (n, k) pair; every batch and context of a head layout; every token count and split of a model's experts).

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 
-from joulemill.catalog.dialect import dialect
+from joulemill.catalog.server_dialects import dialect
 from joulemill.errors import JoulemillError
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import Quantity, Reading, Scope
 from joulemill.ledger.scopes import compose
 from joulemill.meters.meter import Meter
