@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -90,6 +91,7 @@ def test_what_only_an_answer_needs_is_not_loaded_before_the_page_is_up() -> None
         f"joulemill.{m}" for m in ("monitor.loop", "monitor.history.writer", "monitor.web.app", "commands.monitor")
     )
     heavy = ("scipy", "joulemill.decisions.levers", "joulemill.analysis.run")
+    assert all(importlib.util.find_spec(m) for m in heavy), "a name that is no module is never loaded"
     command = [sys.executable, "-c", f"import sys, {modules}; print([m for m in {heavy!r} if m in sys.modules])"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
 
