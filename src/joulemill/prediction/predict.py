@@ -90,7 +90,7 @@ def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
         architecture=architecture, precision=precision, device=device, parallelism=cut,
         engine=profile.partition("-")[0], node=node, batch_limit_req=q.max_num_seqs,
         prefill_budget_tok=q.max_num_batched_tokens, memory_use_ratio=q.gpu_memory_utilization,
-        power_cap_w=q.power_cap_w,
+        power_cap_w=q.power_cap_w, clock_ratio=q.clock_ratio,
     )  # fmt: skip
     workload = Workload(
         input_tok=q.input_tokens, output_tok=q.output_tokens, output_spread_ratio=q.output_spread_ratio,

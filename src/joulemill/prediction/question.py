@@ -24,7 +24,7 @@ WHOLE = ("devices", "tp", "dp", "ep")
 BOUNDS = {
     "input_tokens": (1.0, 1e8), "output_tokens": (1.0, 1e8), "rate_req_s": (1e-6, 1e9), "slo_ttft_s": (1e-6, 86400.0),
     "slo_tpot_s": (1e-6, 3600.0), "power_cap_w": (1.0, 20e3), "output_spread_ratio": (0.0, 5.0),
-    "cached_ratio": (0.0, 0.999), "gpu_memory_utilization": (0.05, 1.0),
+    "cached_ratio": (0.0, 0.999), "gpu_memory_utilization": (0.05, 1.0), "clock_ratio": (0.05, 1.0),
 }  # fmt: skip
 
 
@@ -38,7 +38,8 @@ class Question:
     rate_req_s       requests offered per second, to all replicas together
     output_spread_ratio   standard deviation over mean of output lengths;  cached_ratio   share of the prompt that a
                      prefix cache serves
-    slo_ttft_s, slo_tpot_s   targets of the latencies;  power_cap_w   of one device
+    slo_ttft_s, slo_tpot_s   targets of the latencies;  power_cap_w   of one device;  clock_ratio   locked core clock over
+                     the highest
     site, calibration   paths of files
     facility, hardware   a site and a device as values: the site after ``site``, the device before ``device``
     approximate      whether a model file that is not understood is read as a plain decoder
@@ -64,6 +65,7 @@ class Question:
     max_num_batched_tokens: float = 8192.0
     gpu_memory_utilization: float = 0.9
     power_cap_w: float | None = None
+    clock_ratio: float = 1.0
     slo_ttft_s: float | None = None
     slo_tpot_s: float | None = None
     site: str | None = None
@@ -135,7 +137,10 @@ def of_context(found: Answer) -> str | None:
     most, asked = found.deployment.architecture.max_context, found.question.input_tokens + found.question.output_tokens
     if not most or asked <= most:
         return None
-    return f"{asked:,.0f} tokens per request are more than the model's context of {most:,.0f}: engines refuse it as released"
+    return (
+        f"{asked:,.0f} tokens per request are more than the model's context of {most:,.0f}; as released, engines "
+        "refuse it"
+    )
 
 
 @dataclass(frozen=True)
