@@ -52,7 +52,7 @@ docs: $(VENV)/.docs
 
 # The security tests against the lowest versions that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest
-SECURITY_TESTS := tests/monitor/test_access.py tests/monitor/test_web.py tests/monitor/test_hostile.py tests/servers/test_metrics.py
+SECURITY_TESTS := tests/monitor/web/test_access.py tests/monitor/web/test_app.py tests/monitor/test_hostile.py tests/servers/test_metrics.py
 test-lowest:
 	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	@$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from joulemill.reports.measured import MeasuredRow
+from joulemill.validation.row import MeasuredRow
 from serving_fit import (
     ENERGY,
     Problem,

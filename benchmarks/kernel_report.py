@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLE = ROOT / "src" / "joulemill" / "catalog" / "kernels.csv"
+TABLE = ROOT / "src" / "joulemill" / "catalog" / "data" / "kernels.csv"
 PAGE = ROOT / "docs" / "kernels.md"
 FIELDS = (
     "family",
@@ -100,7 +100,8 @@ HEAD = """# Kernels: time and energy, with their errors
 
 Written by `benchmarks/fit_kernels.py`; do not edit the table by hand. The law is in
 `src/joulemill/physics/kernels.py`, the work of each kernel in `physics/kernels_work.py`, the coefficients with their
-standard errors in `catalog/kernels.csv`. Fitted to NVIDIA aiconfigurator's measured kernels (ai-dynamo/aiconfigurator
+standard errors in `catalog/data/kernels.csv`. Fitted to
+NVIDIA aiconfigurator's measured kernels (ai-dynamo/aiconfigurator
 095f58a5, Apache-2.0): H200 and B200, vLLM 0.22 and TensorRT-LLM 1.3.
 
     t_c = F · (1 + Σ a_i/x_i) / (η_c · peak)      t_m = B · (1 + Σ b_j/y_j) / (η_m · bandwidth)

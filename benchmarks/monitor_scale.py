@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from joulemill.monitor.config import MonitorConfig, TargetConfig
-from joulemill.monitor.history import History
-from joulemill.monitor.history_read import Reader
-from joulemill.monitor.keeping import Keeper
+from joulemill.monitor.history.reader import Reader
+from joulemill.monitor.history.store import History
+from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
 from monitor_targets import rate_tok_s

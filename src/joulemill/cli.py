@@ -22,7 +22,7 @@ from joulemill import __version__
 from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError, ServerError
 from joulemill.streams import GuardedStream, guarded, print_json, tell
 
-#: verb → (module in joulemill.verbs, what it does)
+#: verb → (module in joulemill.commands, what it does)
 VERBS: dict[str, str] = {
     "bench": "drive a server, meter it, find what binds, write a run folder and print the report",
     "report": "a recorded run again: terminal, --html, --json, --markdown, --latex",
@@ -117,7 +117,7 @@ def _plain(kind: type[int] | type[float]) -> Callable[[str], float]:
 
 
 def _module(verb: str) -> Any:
-    return importlib.import_module(f"joulemill.verbs.{_MODULES.get(verb, verb)}")
+    return importlib.import_module(f"joulemill.commands.{_MODULES.get(verb, verb)}")
 
 
 def _parser(verb: str | None) -> tuple[Parser, Parser | None]:

@@ -8,7 +8,7 @@ import os
 import pytest
 from benchmarks.load_timing import ITL_S, TTFT_S, Timing, drive, runner, sleep_overshoot
 
-from joulemill.bench.quiet import MachineWatch
+from joulemill.bench.machine.quiet import MachineWatch
 from tests.mock_server import MockPlan, mock_process
 
 #: TTFT 101 ms + 11 %, ITL 20 ms + 2.5 %. The server's 101 ms are a sleep: what it comes late by (on some virtual

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.catalog.dialect import dialect
+from joulemill.catalog.server_dialects import dialect
 from joulemill.decisions.diagnosis import CANDIDATES, diagnose
 from joulemill.decisions.evidence import (
     Evidence,
@@ -23,17 +22,18 @@ from joulemill.decisions.evidence import (
     gather,
     load_elasticity,
 )
-from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
+from joulemill.decisions.next_measurement import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Outcome, Quantity
 from joulemill.ledger.window import Window, load_requests
-from joulemill.physics.ceilings import CeilingValue
+from joulemill.physics.production.ceilings import CeilingValue
 from joulemill.servers.metrics import canonical, parse_metrics
 from tests.decisions.cases import CASES, LONG, drawn_cases, known, made, run_of
 from tests.decisions.predicted import answered, drawn_runs
 from tests.ledger.runs import steady_run
 from tests.ledger.traces import channel, reading
+from tests.support.paths import SHARED
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
@@ -239,7 +239,7 @@ def test_the_measurement_names_both_sides() -> None:
 )
 def test_a_recorded_vllm_page(gauges: dict[str, float], truth: str) -> None:
     """The page as vLLM wrote it, with the gauges of a full and of an idle cache."""
-    path = Path(__file__).parents[2].parent / "shared" / "data" / "recordings" / "vllm_metrics.txt"
+    path = SHARED / "data" / "recordings" / "vllm_metrics.txt"
     if not path.exists():
         pytest.skip("the recorded pages are not beside the project")
     text = path.read_text()

@@ -13,13 +13,13 @@ from joulemill.catalog.models import find_model, model_names
 from joulemill.catalog.serving import engines, rates
 from joulemill.errors import InputError
 from joulemill.figure import unknown
-from joulemill.physics.batch import most_that_fit_req, swept
-from joulemill.physics.deployment import Deployment, Parallelism, parallelism_for
-from joulemill.physics.limits import ceilings_of, least_other
-from joulemill.physics.prediction import predict
-from joulemill.physics.serving import Rates
-from joulemill.physics.shard import Shard, shard
-from joulemill.physics.workload import Workload
+from joulemill.physics.production.predicted_ceilings import ceilings_of, least_other
+from joulemill.physics.production.prediction import predict
+from joulemill.physics.serving.batch import most_that_fit_req, swept
+from joulemill.physics.serving.continuous_batching import Rates
+from joulemill.physics.serving.deployment import Deployment, Parallelism, parallelism_for
+from joulemill.physics.serving.shard import Shard, shard
+from joulemill.physics.serving.workload import Workload
 
 DRAWN, SEED = 2000, 20261130
 PRECISIONS = ("native", "native", "bf16", "fp8", "int4")

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
+from joulemill.analysis.report import Ceiling
 from joulemill.figure import Basis, Figure
-from joulemill.reports.document import Ceiling
-from joulemill.reports.pictures import barrel, histogram
+from joulemill.reports.svg.run import barrel, histogram
 
 #: Units of width that a label of three letters takes, about.
 WIDE = 18.0

@@ -15,8 +15,8 @@ from typing import Any
 from joulemill.catalog.devices import catalog_device, device_of_facts, fact_unit, find_device
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
-from joulemill.physics.device import Device
-from joulemill.physics.node import Node
+from joulemill.physics.hardware.device import Device
+from joulemill.physics.hardware.node import Node
 
 
 def stated_device(text: str, count: int | None = None) -> dict[str, Any]:
@@ -70,3 +70,13 @@ def count_in(table: Mapping[str, Any]) -> int:
     """How many devices a manifest's table states, at least 1."""
     count = table.get("count")
     return count if isinstance(count, int) and count > 0 else 1
+
+
+def expected_counts(device: Mapping[str, Any] | None) -> dict[str, int]:
+    """How many things each scope should have, from the hardware that the user stated: fewer metered refuse the sum.
+
+    A CPU is metered by package and is no device of its own.
+    """
+    if device is None or device.get("kind", "cpu") == "cpu":
+        return {}
+    return {"device": int(device["count"])}

@@ -26,10 +26,10 @@ from dataclasses import dataclass, replace
 
 from joulemill.decisions.case import Case
 from joulemill.decisions.evidence import Evidence, keeps_up
-from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
+from joulemill.decisions.next_measurement import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.physics.ceilings import DECIDED_RATIO, CeilingValue
-from joulemill.physics.intervals import probability_less_ratio, quotient
+from joulemill.physics.production.ceilings import DECIDED_RATIO, CeilingValue
+from joulemill.statistics.lognormal import probability_less_ratio, quotient
 
 HARDWARE = ("compute", "memory_bandwidth", "interconnect")
 CANDIDATES = (

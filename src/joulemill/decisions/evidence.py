@@ -21,14 +21,14 @@ import numpy as np
 
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
-from joulemill.ledger.client import client_verdict, is_closed, judged_requests, quiet_verdict
+from joulemill.ledger.client_check import client_verdict, is_closed, judged_requests, quiet_verdict
 from joulemill.ledger.clock_offset import busy_spans
 from joulemill.ledger.latency import tpot_s
 from joulemill.ledger.plausibility import LIMIT_MARGIN_RATIO
 from joulemill.ledger.record import Outcome, Quantity, RequestRecord, RunRecord
 from joulemill.ledger.serving_state import room
 from joulemill.ledger.window import Loop, Window, load_requests, load_shape
-from joulemill.physics.ceilings import CeilingValue
+from joulemill.physics.production.ceilings import CeilingValue
 
 #: Fewer lone requests than this, or fewer tokens in each, and their speed counts as not known. Assumed.
 FEWEST_ALONE, FEWEST_ALONE_TOK = 2, 4
