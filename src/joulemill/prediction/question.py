@@ -36,10 +36,10 @@ class Question:
     concurrency      requests in flight in one replica; None: as many as fit, or as ``rate_req_s`` needs
     max_num_seqs, max_num_batched_tokens, gpu_memory_utilization   limits of the engine, as vLLM names them
     rate_req_s       requests offered per second, to all replicas together
-    output_spread_ratio   standard deviation over mean of output lengths;  cached_ratio   share of the prompt that a
-                     prefix cache serves
-    slo_ttft_s, slo_tpot_s   targets of the latencies;  power_cap_w   of one device;  clock_ratio   locked core clock over
-                     the highest
+    output_spread_ratio   standard deviation over mean of output lengths
+    cached_ratio     share of the prompt that a prefix cache serves
+    slo_ttft_s, slo_tpot_s   targets of the latencies
+    power_cap_w, clock_ratio   of one device: power limit, locked core clock over the highest
     site, calibration   paths of files
     facility, hardware   a site and a device as values: the site after ``site``, the device before ``device``
     approximate      whether a model file that is not understood is read as a plain decoder

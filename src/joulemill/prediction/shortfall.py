@@ -33,18 +33,15 @@ def of_latency(found: Answer) -> Iterator[Shortfall]:
         took = figure.value
         if limit_s is None or took is None or took <= limit_s * NEAR:
             continue
-        what = "to the first token" if name == "ttft" else "per token"
+        what = "to the first token" if name == "ttft" else "per output token"
         how = (
-            f"{p.batch.batch_req:g} in flight per replica take" if p.batch.batch_req != 1 else "even one request takes"
+            f"{p.batch.batch_req:g} concurrent requests per replica take"
+            if p.batch.batch_req != 1
+            else "even a single request takes"
         )
         missed = f"{how} {say_quantity(took, 's')} {what}, the target is {say_quantity(limit_s, 's')}"
-        yield Shortfall(
-            name,
-            "s",
-            limit_s,
-            took,
-            f"the {name.upper()} target is missed by {say_quantity(took - limit_s, 's')}: {missed}",
-        )
+        over = say_quantity(took - limit_s, "s")
+        yield Shortfall(name, "s", limit_s, took, f"the {name.upper()} target is missed by {over}: {missed}")
 
 
 def of_load(found: Answer) -> Iterator[Shortfall]:
@@ -54,8 +51,8 @@ def of_load(found: Answer) -> Iterator[Shortfall]:
     if asked is not None and asked > p.batch.most_req * NEAR:
         most = math.floor(p.batch.most_req)
         text = (
-            f"a concurrency of {asked:g} does not fit: memory holds {most} requests of this length per replica beside "
-            "the weights"
+            f"a concurrency of {asked:g} does not fit: beside the weights, memory holds {most} requests of this length "
+            "per replica"
         )
         yield Shortfall("concurrency", "req", asked, float(most), text)
     offered, served = q.rate_req_s, p.request_rate_req_s.value
