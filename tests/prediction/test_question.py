@@ -95,7 +95,7 @@ def test_exit_is_1_with_a_line_where_no_batch_meets_the_target(capsys: pytest.Ca
     asked_for = ["predict", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2", "--fit-slo"]
     assert main([*asked_for, "--slo-tpot", "1us", "--json"]) == 1
     shown = capsys.readouterr()
-    assert "no batch meets the latency targets" in shown.err
+    assert "no concurrency meets the latency targets" in shown.err
     assert json.loads(shown.out)
     assert main([*asked_for, "--slo-tpot", "1s"]) == 0
 
