@@ -33,7 +33,7 @@ $(VENV)/.docs: $(VENV)/.run
 	@$(PIP) install --group docs
 	@touch $@
 
-# SITE states the facility (PUE, limits, carbon, price); the example is nobody's: write your own and give it here.
+# SITE states the facility (PUE, limits, carbon, price); the default is only an example: write your own file and name it here.
 SITE ?= examples/site.toml
 bench: $(VENV)/.run
 	@$(BIN)/joulemill bench --site $(SITE) --html report.html $(BENCH)
@@ -42,8 +42,10 @@ bench: $(VENV)/.run
 monitor: $(VENV)/.run
 	@$(BIN)/joulemill monitor --demo $(MONITOR)
 
+# Side by side, since most of a test's time is waiting; TEST="-n0 tests/test_units.py" runs one file in this process.
+WORKERS ?= 5
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest $(TEST)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TEST)
 
 # The documentation site, into site/; a link that leads nowhere fails it. Offline once installed.
 docs: $(VENV)/.docs
@@ -52,7 +54,7 @@ docs: $(VENV)/.docs
 
 # The security tests against the lowest versions that pyproject.toml allows, in an environment of their own.
 LOWEST := .venv-lowest
-SECURITY_TESTS := tests/monitor/test_access.py tests/monitor/test_web.py tests/monitor/test_hostile.py tests/servers/test_metrics.py
+SECURITY_TESTS := tests/monitor/web/test_access.py tests/monitor/web/test_app.py tests/monitor/test_hostile.py tests/servers/test_metrics.py
 test-lowest:
 	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	@$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt
@@ -87,7 +89,7 @@ lint: $(VENV)/.lint
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory audit
 
-# Security linting of the source, and known holes of what is installed; where the two cannot be had, it says so.
+# Security linting of the source, and known vulnerabilities of what is installed; where neither can be installed, it says so.
 audit: $(VENV)/.lint
 	@$(PIP) install --group audit 2>/dev/null || { echo "bandit and pip-audit cannot be installed here"; exit 0; }; \
 	$(BIN)/bandit -q -r src -ll -c pyproject.toml && \

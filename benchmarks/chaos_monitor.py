@@ -30,10 +30,12 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from joulemill.monitor import accounting, loop, watched
+from joulemill.monitor import loop
+from joulemill.monitor import target as watched
+from joulemill.monitor.accounting import totals as accounting
 from joulemill.monitor.config import MonitorConfig
-from joulemill.monitor.history import History
-from joulemill.monitor.keeping import Keeper
+from joulemill.monitor.history.store import History
+from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from joulemill.reports.measured import MeasuredRow
+from joulemill.validation.row import MeasuredRow
 from serving_fit import (
     ENERGY,
     Problem,
@@ -105,7 +105,7 @@ def baseline_lines(problem: Problem) -> list[str]:
     rate = np.log(b * t.data_count / (step + 8e-6 * t.blocks_count))
     lines = ["| rule | J/token median | p90 | bias |", "|---|--:|--:|--:|"]
     lines.append(f"| TDP ÷ measured tok/s | {cells(tdp - measured_rate - joule)} |")
-    lines.append(f"| roofline (0.8, 0.6, 8 µs a layer), 0.7 TDP | {cells(np.log(0.7) + tdp - rate - joule)} |")
+    lines.append(f"| roofline (0.8, 0.6, 8 µs per layer), 0.7 TDP | {cells(np.log(0.7) + tdp - rate - joule)} |")
     return lines
 
 
@@ -128,13 +128,14 @@ def latency_lines(data: Path, energy: dict[str, float]) -> list[str]:
     drafted = np.array([r.draft_count > 0 for r in rows])
     once = np.array([r.fullest for r in rows])
     for name, mask in (
-        ("aggregated", ~apart), ("without drafts", ~drafted), ("drafted", drafted),
+        ("aggregated", ~apart), ("without speculative decoding", ~drafted), ("speculative", drafted),
         ("each measurement once", once), ("all", apart | ~apart),
     ):  # fmt: skip
         lines.append(f"| all | {name} | {mask.sum()} | {cells(error[0, mask])} | {cells(error[1, mask])} |")
     plain = np.concatenate(leave_out_pooled(problems, [undrafted(p) for p in problems]), axis=1)
     measured = np.concatenate([p.measured for p in problems], axis=1)
-    for name, mask in (("drafted, predicted without", drafted), ("all, predicted without drafts", apart | ~apart)):
+    without = "all, predicted without speculative decoding"
+    for name, mask in (("speculative, predicted without", drafted), (without, apart | ~apart)):
         other = np.where(drafted, plain - measured, error)[:, mask]
         lines.append(f"| all | {name} | {mask.sum()} | {cells(other[0])} | {cells(other[1])} |")
     return lines
@@ -145,10 +146,10 @@ def kinds_of_rows(rows: list[MeasuredRow]) -> dict[str, np.ndarray]:
     kinds = np.array([r.stratum for r in rows])
     apart = np.array([r.prefill is not None for r in rows])
     return {
-        "aggregated": kinds == "", "aggregated, drafted": (kinds == "drafted") & ~apart,
+        "aggregated": kinds == "", "aggregated, speculative": (kinds == "drafted") & ~apart,
         "disaggregated, pools stated": kinds == "disaggregated",
         "disaggregated, pools not stated": kinds == "unstated pools",
-        "disaggregated, drafted": (kinds == "drafted") & apart,
+        "disaggregated, speculative": (kinds == "drafted") & apart,
     }  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def main() -> None:
     held = leave_out(problem, x, family)
     energy = {k: v for k, v in zip(problem.names, np.exp(x), strict=True) if k in ENERGY}
     page = [
-        "# Fidelity", "",
+        "# How wrong the model is", "",
         "Written by `benchmarks/fidelity.py`. Every row is predicted by a fit that has not seen its model family.",
         "Errors are |predicted ÷ measured − 1|; bias is the median of ln(predicted ÷ measured).", "",
         "## Energy runs (vLLM 0.11, H100 and B200), one family left out", "", *runs_lines(problem, held), "",
@@ -169,10 +170,11 @@ def main() -> None:
         "## Simple rules on the same rows", "", *baseline_lines(problem), "",
         "## Latency points, one family left out", "",
         "A family is left out of all engines at once, the pooled prior included. How a row's columns are read (which",
-        "ranks, which pools, whether drafts ran) was settled on rows that state both, DeepSeek's among them: that",
-        "reading has seen the family. Pools and drafts come from a row's columns, from InferenceX's configuration of",
-        "the point, or from which dump lists it, in this order, never from what was measured; how many tokens a step",
-        "of drafts yields is published, not fitted (docs/model.md).", "",
+        "ranks, which pools, whether speculative decoding ran) was settled on rows that state both, DeepSeek's among",
+        "them; that reading has seen the family. Pools and draft tokens come from a row's columns, from InferenceX's",
+        "configuration of the point, or from which table contains it, in this order, never from what was measured",
+        "(docs/validate.md). The number of tokens per step of speculative decoding is published, not fitted",
+        "(docs/model.md).", "",
         *latency_lines(data, energy), "",
     ]  # fmt: skip
     PAGE.write_text("\n".join(page), encoding="utf-8")

@@ -2,7 +2,7 @@
 
     python benchmarks/fit_kernels.py [--check]
 
-Reads ``../shared/data/ops`` beside the project; writes ``src/joulemill/catalog/kernels.csv`` and ``docs/kernels.md``.
+Reads ``../shared/data/ops`` beside the project; writes ``catalog/data/kernels.csv`` and ``docs/kernels.md``.
 Scores are out of sample: four folds, each leaving whole groups of shapes out (all m of an (n, k) pair, a model's
 experts, a head layout). Deterministic: subsamples come from a seeded generator.
 """

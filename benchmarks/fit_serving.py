@@ -1,4 +1,4 @@
-"""Fit the serving coefficients on measured runs and write ``catalog/serving.csv`` and ``catalog/serving_errors.csv``.
+"""Fit the serving coefficients on measured runs; write ``serving.csv`` and ``serving_errors.csv`` (``catalog/data/``).
 
     python benchmarks/fit_serving.py [--data ../shared/data]
 
@@ -32,7 +32,7 @@ from serving_fit import (
     runs_problem,
 )
 
-CATALOG = Path(__file__).parents[1] / "src" / "joulemill" / "catalog"
+CATALOG = Path(__file__).parents[1] / "src" / "joulemill" / "catalog" / "data"
 UNTOLD = "prior of serving_parameters.csv; these rows do not tell it"
 SOURCE = {
     "runs": "ML.ENERGY Leaderboard v3 (ml-energy/leaderboard 0cd52dab)",

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 import numpy as np
 from benchmarks.interval_coverage import POWER_W, TOKENS_TOK, ar1, coverage
 
-from joulemill.decisions.gate import Outcome, Terms, gate
-from joulemill.decisions.run_length import Plan, plan_length
-from joulemill.decisions.sample import Sample
+from joulemill.decisions.gate.gate import Outcome, Terms, gate
+from joulemill.decisions.gate.run_length import Plan, plan_length
+from joulemill.decisions.gate.sample import Sample
 from joulemill.figure import Basis, Figure
-from joulemill.ledger.interval import ratio_interval
+from joulemill.statistics.ratio import ratio_interval
 
 ALLOWED = 0.05
 TERMS = Terms(ALLOWED, without_quality=True)

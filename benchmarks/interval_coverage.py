@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulemill.ledger.interval import ratio_interval
+from joulemill.statistics.ratio import ratio_interval
 
 POWER_W, TOKENS_TOK = 500.0, 900.0
 CASES = [

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLE = ROOT / "src" / "joulemill" / "catalog" / "kernels.csv"
+TABLE = ROOT / "src" / "joulemill" / "catalog" / "data" / "kernels.csv"
 PAGE = ROOT / "docs" / "kernels.md"
 FIELDS = (
     "family",
@@ -96,16 +96,22 @@ def write_coefficients(fits: list[Any], energies: dict[tuple[str, ...], Any]) ->
                 writer.writerow([*f.rows.key, name, f"{value:.5g}", error, unit, basis, SOURCE])
 
 
-HEAD = """# Kernels: time and energy, and how wrong they are
+HEAD = """# Kernels: time and energy, with their errors
 
 Written by `benchmarks/fit_kernels.py`; do not edit the table by hand. The law is in
 `src/joulemill/physics/kernels.py`, the work of each kernel in `physics/kernels_work.py`, the coefficients with their
-standard errors in `catalog/kernels.csv`. Fitted to NVIDIA aiconfigurator's measured kernels (ai-dynamo/aiconfigurator
+standard errors in `catalog/data/kernels.csv`. Fitted to
+NVIDIA aiconfigurator's measured kernels (ai-dynamo/aiconfigurator
 095f58a5, Apache-2.0): H200 and B200, vLLM 0.22 and TensorRT-LLM 1.3.
 
     t_c = F · (1 + Σ a_i/x_i) / (η_c · peak)      t_m = B · (1 + Σ b_j/y_j) / (η_m · bandwidth)
     t   = t_launch + (t_c^p + t_m^p)^(1/p) + B_s/(η_s · bandwidth)
     P   = min(P_limit, P_static + (P_active · t_busy + e_F·F + e_B·(B + B_s)) / t)
+
+F is the FLOP that the mathematics needs, B the bytes that cross memory, B_s bytes of element-wise passes that overlap
+with nothing. x_i and y_j are sizes with which speed saturates (rows, tiles, depth), a_i and b_j their half-speed
+sizes. η are fitted shares of peak and bandwidth, p is the sharpness of the roofline (assumed), t_busy = t − t_launch.
+P_static, P_active, e_F and e_B are fitted watts and joules per FLOP and byte.
 
 All errors are medians of |predicted/measured − 1| on shapes left out: four folds, each leaving whole groups out (every
 m of an (n, k) pair; every batch and context of a head layout; every token count and split of a model's experts).
@@ -113,7 +119,8 @@ m of an (n, k) pair; every batch and context of a head layout; every token count
 at the host's launch floor included.
 *watts* is over kernels longer than 50 µs whose loop lasted at least 0.8 s: a board's reading is a mean of about a
 second, and a shorter loop is mixed with what went before. *under the limit* leaves out rows at the power limit;
-*watts, all* has every row that the device paced, short loops included: it tells of the readings more than of the law.
+*watts, all* has every row that the device paced, short loops included: it says more about the readings than
+about the law.
 
 | kernel | dtype | board | framework | variant | rows | time | p90 | all | watts | under the limit | watts, all |
 |---|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|
@@ -121,15 +128,15 @@ second, and a shorter loop is mixed with what went before. *under the limit* lea
 TAIL = """
 ## What is left out, and where it fails first
 
-* **Power under the limit.** The low errors of watts for products and experts come in part from rows at the power
-  limit, which any law with a limit gets right. Under the limit the errors are those of their own column.
+* **Power under the limit.** The low errors of watts for matrix products and experts come in part from rows at the power
+  limit, which any law with a limit gets right. Errors below the limit are in the column *under the limit*.
 * **Power readings lag.** A board's reading averages over about a second, and most loops of short kernels lasted less:
-  the same kernel reads 160 W and 600 W. How many readings stand behind a row shows in the decimals of its mean (whole
+  the same kernel reads 160 W and 600 W. How many readings a row averages shows in the decimals of its mean (whole
   milliwatts divided by n), so rows are chosen by how long their loop lasted, not by how well they fit. Kernels under
-  some 0.3 ms have few such rows; their watts rest on the law. Serving measurements must arbitrate.
+  some 0.3 ms have few such rows; their watts rest on the law. Only serving measurements can decide.
 * **Two populations in prefill.** Attention over 12k tokens and more reads either 280 W at 680 TFLOP/s or 460 W at
-  570 TFLOP/s on H200, shape for shape without a rule that its columns would show. Power that falls while speed rises is
-  what operands of little toggling do (zeros, say); the law lies between the two, and errs by 15 % there.
+  570 TFLOP/s on H200, and no column of the table explains which. Falling power with rising speed is
+  typical of operands with little toggling (zeros, for example); the law lies between the two, and errs by 15 % there.
 * **Limits.** Coefficients hold for a board at its shipped power limit (H200 700 W, B200 1000 W): large products run
   at the limit there, and their clock is already lower. A lower cap is a further slowdown (`capped_slowdown_ratio`).
 * **Launch floors.** `launch_s` is a kernel's floor inside a CUDA graph. Block-FP8 products of vLLM were timed without a
@@ -140,7 +147,7 @@ TAIL = """
 * **Left out:** TensorRT-LLM's decode attention (its rows say 12 TB/s of a memory with 8 TB/s, so its loop shares
   blocks); decode contexts under 64 tokens; skewed routing (how many experts it touched is not recorded).
 * **Worst out of sample:** TensorRT-LLM's MoE backends and FP8 products above 50 µs, and B200's DSA prefill in vLLM.
-  What the law lacks there is wave quantisation and a backend's switch between tile shapes.
+  What the law lacks there is wave quantization and a backend's switch between tile shapes.
 * **Cache.** Loops reuse operands. Decode attention that fits B200's 126 MB cache runs faster in the loop than a served
   model will; its fit says how much (`cache_ratio`), and predictions for serving pass a cached share of 0.
 """
@@ -184,10 +191,10 @@ def summary(fits: list[Any], energies: dict[tuple[str, ...], Any]) -> str:
 
 
 def transfer_table(moved: list[Transfer]) -> str:
-    """How far coefficients carry to a board that they were not fitted on: what other devices must reckon with."""
+    """How far coefficients carry over to a board that they were not fitted on."""
     out = ["\n## From one board to the other\n"]
-    out.append("Coefficients of one board with the other's data sheet (peaks, bandwidth, power limit): what a device")
-    out.append("without measured kernels must reckon with. Bias is the median of predicted/measured − 1; all rows.\n")
+    out.append("Coefficients of one board with the other's data sheet (peaks, bandwidth, power limit): the error to")
+    out.append("expect on a device without measured kernels. Bias is the median of predicted/measured − 1; all rows.\n")
     out.append("| kernel | dtype | variant | fitted on | predicts | time | bias | watts | bias |")
     out.append("|---|---|---|---|---|--:|--:|--:|--:|")
     for t in sorted(moved, key=lambda t: (t.key[0], t.key[1], t.key[4], t.source)):
@@ -200,7 +207,5 @@ def transfer_table(moved: list[Transfer]) -> str:
         out.append("| " + " | ".join(cells) + " |")
     time = np.median([np.median(np.abs(t.time)) for t in moved if len(t.time)])
     watts = np.median([np.median(np.abs(t.watts)) for t in moved if len(t.watts)])
-    out.append(
-        f"\nOver kernels, the middle one is off by {np.expm1(time):.0%} in time and {np.expm1(watts):.0%} in watts."
-    )
+    out.append(f"\nThe median kernel is off by {np.expm1(time):.0%} in time and {np.expm1(watts):.0%} in watts.")
     return "\n".join(out) + "\n"

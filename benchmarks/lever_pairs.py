@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from joulemill.reports.measured import read_table
-from joulemill.reports.measured_models import resolver
-from joulemill.reports.measured_pairs import NOTABLE, measured_pairs, pair_score, pairs_text
+from joulemill.prediction.precision import resolver
+from joulemill.validation.pairs import NOTABLE, measured_pairs, pair_score, pairs_text
+from joulemill.validation.tables import read_table
 
 SIGN, MEDIAN = 0.9, 0.12
 

@@ -23,12 +23,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.mock_server import MockPlan, mock_process
 
-from joulemill.bench.engine import Engine
 from joulemill.bench.lengths import Lengths
-from joulemill.bench.prompts import PromptMill
-from joulemill.bench.workload import AskRules, Workload
+from joulemill.bench.load.engine import Engine
+from joulemill.bench.load.prompts import PromptMill
+from joulemill.bench.load.workload import AskRules, Workload
 from joulemill.ledger.record import Outcome, RequestRecord
-from joulemill.servers.openai import Endpoint, open_session
+from joulemill.servers.client import Endpoint, open_session
 
 TTFT_S, ITL_S, TOKENS = 0.101, 0.020, 50
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from joulemill.monitor.config import MonitorConfig, TargetConfig
-from joulemill.monitor.history import History
-from joulemill.monitor.history_read import Reader
-from joulemill.monitor.keeping import Keeper
+from joulemill.monitor.history.reader import Reader
+from joulemill.monitor.history.store import History
+from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
 from monitor_targets import rate_tok_s
@@ -132,7 +132,7 @@ def told(args: argparse.Namespace, found: dict[str, float]) -> list[str]:
         f"processor        {found['cores']:.2f} cores (bar 1)",
         f"memory           {found['rss_byte'] / 1e6:.0f} MB (bar 500)",
         f"tokens           within {found['token_error_ratio']:.2%} of what was made while observed",
-        f"history          {found['kept_byte'] / found['kept_count']:.0f} byte an interval with its sums",
+        f"history          {found['kept_byte'] / found['kept_count']:.0f} byte per interval with its sums",
         f"{args.days} days, hourly    {found['size_byte'] / 1e6:.0f} MB for {many} targets of 20 models; "
         f"one model's J/token in {1e3 * found['query_s']:.0f} ms (bar 200)",
     ]

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from joulemill.monitor.history import History
-from joulemill.monitor.history_read import Reader
+from joulemill.monitor.history.reader import Reader
+from joulemill.monitor.history.store import History
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
 
 TABLE = "(target INTEGER, model INTEGER, start_s DOUBLE, end_s DOUBLE, output_tok DOUBLE, energy_j DOUBLE)"

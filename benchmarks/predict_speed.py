@@ -15,11 +15,11 @@ import numpy as np
 from joulemill.catalog.devices import find_device
 from joulemill.catalog.models import find_model
 from joulemill.catalog.serving import rates
-from joulemill.physics.deployment import Parallelism
-from joulemill.physics.prediction import predict_many
-from joulemill.physics.serving import Demand
-from joulemill.physics.shard import shard, shard_table
-from joulemill.reports.spread import half_width_ratio
+from joulemill.physics.production.prediction import predict_many
+from joulemill.physics.serving.continuous_batching import Demand
+from joulemill.physics.serving.deployment import Parallelism
+from joulemill.physics.serving.shard import shard, shard_table
+from joulemill.prediction.spread import half_width_ratio
 
 MODELS = ("meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen3-32B", "openai/gpt-oss-120b")
 DEVICES = ("h100", "h200", "b200")

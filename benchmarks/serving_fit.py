@@ -12,10 +12,11 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from joulemill.catalog.serving import priors
-from joulemill.physics.coefficients import POWER_NAMES, rates_of
-from joulemill.reports.measured import MeasuredRow, read_table
-from joulemill.reports.measured_models import resolver
-from joulemill.reports.measured_predictions import Plant, compiled, predicted
+from joulemill.physics.serving.coefficients import POWER_NAMES, rates_of
+from joulemill.prediction.precision import resolver
+from joulemill.validation.predict import Plant, compiled, predicted
+from joulemill.validation.row import MeasuredRow
+from joulemill.validation.tables import read_table
 
 ENERGY = POWER_NAMES
 TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 3500.0}

@@ -16,6 +16,8 @@ from joulemill import cli
 from joulemill.cli import VERBS, main
 from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError, ServerError
 
+pytestmark = pytest.mark.apart
+
 PREDICT = ["predict", "--model", "Qwen/Qwen3-8B", "--device", "h100"]
 COMMAND = [sys.executable, "-m", "joulemill"]
 
@@ -45,6 +47,13 @@ def test_wrong_input_is_one_line_and_exit_2(case: str, as_json: bool, capsys: py
         assert error["kind"] == "input" and error["exit_code"] == 2 and says in error["message"]
     else:
         assert shown.out == ""
+
+
+def test_a_flag_given_twice_is_told_and_the_last_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*PREDICT, "--devices", "2", "--devices", "4", "--batch", "8", "--batch", "8", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == "joulemill predict: --devices is given as 2 and as 4: the last counts\n"
+    assert json.loads(shown.out)["deployment"]["devices"] == 4
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -22,7 +22,7 @@ from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, Machi
 from joulemill.streams import GuardedStream, guarded, print_json, tell
 from joulemill.suggestions import meant, nearest
 
-#: verb → (module in joulemill.verbs, what it does)
+#: verb → (module in joulemill.commands, what it does)
 VERBS: dict[str, str] = {
     "bench": "drive a server, meter it, find what binds, write a run folder and print the report",
     "report": "a recorded run again: terminal, --html, --json, --markdown, --latex",
@@ -60,6 +60,8 @@ class Parser(argparse.ArgumentParser):
         # Python reads ２ and 1_000 as numbers; who typed them meant something else, or pasted it.
         self.register("type", int, _plain(int))
         self.register("type", float, _plain(float))
+        self.register("action", None, _Store)
+        self.register("action", "store", _Store)
         self._words: Sequence[str] = ()
 
     def parse_known_args(  # type: ignore[override]
@@ -110,6 +112,25 @@ class Parser(argparse.ArgumentParser):
         return None
 
 
+class _Store(argparse.Action):
+    """Keeps an option's value; the last one counts, and one that another replaces is noted for `_outcome` to tell."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep ``values``, and note what they replace."""
+        before = getattr(self, "_kept", values)
+        if self.option_strings and before != values:
+            note = f"{self.option_strings[-1]} is given as {before} and as {values}: the last counts"
+            namespace.replaced = (*getattr(namespace, "replaced", ()), note)
+        self._kept = values
+        setattr(namespace, self.dest, values)
+
+
 def _plain(kind: type[int] | type[float]) -> Callable[[str], float]:
     """``kind`` of plain digits only."""
 
@@ -123,7 +144,7 @@ def _plain(kind: type[int] | type[float]) -> Callable[[str], float]:
 
 
 def _module(verb: str) -> Any:
-    return importlib.import_module(f"joulemill.verbs.{_MODULES.get(verb, verb)}")
+    return importlib.import_module(f"joulemill.commands.{_MODULES.get(verb, verb)}")
 
 
 def _parser(verb: str | None) -> tuple[Parser, Parser | None]:
@@ -190,7 +211,10 @@ def _outcome(words: Sequence[str], out: GuardedStream) -> int:
     try:
         with _ended_by_sigterm():
             args = _parsed(words)
-            return int(_module(args.verb).run(args))
+            code = int(_module(args.verb).run(args))
+            for note in getattr(args, "replaced", ()):
+                tell(f"joulemill {verb}: {note}")
+            return code
     except JoulemillError as fault:
         return _told(words, verb, _kind(fault), str(fault), fault.exit_code, out)
     except KeyboardInterrupt as stop:

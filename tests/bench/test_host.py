@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from joulemill.bench.folder import read_run
 from joulemill.bench.host import embedded_options
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
 from joulemill.bench.run import run_measure
 from joulemill.errors import InputError
 from joulemill.ledger.record import Outcome
+from joulemill.recording.writer import read_run
 
 embedded = [
     pytest.mark.embedded,

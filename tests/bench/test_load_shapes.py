@@ -13,19 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from joulemill.bench.arrivals import Arrival, read_trace
-from joulemill.bench.find_rate import RateSearch, check_search
-from joulemill.bench.folder import read_run
+from joulemill.bench.load.arrivals import Arrival, read_trace
+from joulemill.bench.load.replay import clipped, replayed
+from joulemill.bench.load.until import NarrowEnough
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.replay import clipped, replayed
 from joulemill.bench.run import measure, run_measure
-from joulemill.bench.until import NarrowEnough
+from joulemill.bench.series.find_rate import RateSearch, check_search
 from joulemill.cli import main
 from joulemill.errors import InputError
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Outcome, RunRecord
+from joulemill.recording.writer import read_run
 from tests.ledger.runs import request
 from tests.mock_server import MockPlan, MockServer, mock_process
+
+pytestmark = pytest.mark.apart
 
 QUICK: dict[str, Any] = {
     "warmup_s": 0.0, "idle_s": 0.1, "input_tokens": "32", "output_tokens": "4", "quality": None,
@@ -148,8 +150,8 @@ def test_a_steady_load_ends_early_and_a_noisy_one_lasts() -> None:
 
 
 def test_a_run_ends_when_its_rate_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("joulemill.bench.until.FIRST_LOOK_S", 2.0)
-    monkeypatch.setattr("joulemill.bench.until.LEAST_S", 1)
+    monkeypatch.setattr("joulemill.bench.load.until.FIRST_LOOK_S", 2.0)
+    monkeypatch.setattr("joulemill.bench.load.until.LEAST_S", 1)
     with mock_process(MockPlan(ttft_s=0.02, itl_s=0.002)) as url:
         given = {**QUICK, "output_tokens": "20"}
         record = read_run(run_measure(BenchOptions(url=url, until_ratio=0.5, out=tmp_path / "run", **given)))
@@ -178,7 +180,7 @@ def test_the_verb_finds_the_rate_that_one_slot_can_serve(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One slot that takes 0.25 s an answer serves 4 req/s; a queue breaks a TTFT of 0.6 s well below 8."""
-    monkeypatch.setattr("joulemill.bench.find_rate.PRECISION_RATIO", 4.1)
+    monkeypatch.setattr("joulemill.bench.series.find_rate.PRECISION_RATIO", 4.1)
     with mock_process(MockPlan(ttft_s=0.05, itl_s=0.05, slots=1)) as url:
         words = ["bench", "--url", url, "--find-rate", "--slo-ttft", "600ms", "--rate", "2", "--point-duration", "3s"]
         words += ["--warmup", "0s", "--idle", "0.1s", "--input-tokens", "32", "--output-tokens", "5", "--json"]

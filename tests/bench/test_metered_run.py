@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from joulemill.bench.folder import read_run
+from joulemill.analysis.run import analyse
 from joulemill.bench.run import Surroundings, run_measure
 from joulemill.figure import Basis
 from joulemill.ledger.account import account
-from joulemill.ledger.reasons import Reason
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Scope
 from joulemill.meters.meter import MeterContext
-from joulemill.reports.analyse import analyse
+from joulemill.recording.writer import read_run
 from tests.bench.test_host import embedded, options
+from tests.meters.network.test_ipmi import SECRETS, bmc  # noqa: F401  (a fixture)
+from tests.meters.network.test_snmp import agent  # noqa: F401  (a fixture)
 from tests.meters.redfish_service import Service
-from tests.meters.test_ipmi import SECRETS, bmc  # noqa: F401  (a fixture)
 from tests.meters.test_scopes import bmc as node_of
 from tests.meters.test_scopes import gpus
-from tests.meters.test_snmp import agent  # noqa: F401  (a fixture)
 from tests.meters.web import serving
 
 BOARDS_W, NODE_W = 2 * 150.0, 400.0

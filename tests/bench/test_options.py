@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from joulemill.bench.load import schedule
+from joulemill.bench.load.phases import schedule
 from joulemill.bench.options import BenchOptions
 from joulemill.errors import InputError
 

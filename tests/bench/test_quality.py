@@ -8,9 +8,9 @@ import pytest
 
 from joulemill.bench import quality
 from joulemill.bench.options import BenchOptions
+from joulemill.ledger.quality import Question
 from joulemill.ledger.record import Outcome, QualityAnswer, RequestRecord
-from joulemill.ledger.scoring import Question
-from joulemill.servers.openai import Answer, Ask, Endpoint
+from joulemill.servers.client import Answer, Ask, Endpoint
 
 FIRST, SECOND = Endpoint("http://first", "one"), Endpoint("http://second", "two")
 QUESTIONS = (Question("a", "t", "easy", "5", "exact", 20), Question("b", "t", "hard", "7", "exact", 21))

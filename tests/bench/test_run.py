@@ -16,16 +16,18 @@ from typing import Any
 import aiohttp
 import pytest
 
-from joulemill.bench.engine import Engine
-from joulemill.bench.folder import RunWriter, read_run
+from joulemill.bench.load.engine import Engine
+from joulemill.bench.load.workload import Job
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
 from joulemill.bench.run import Surroundings, run_measure
-from joulemill.bench.workload import Job
 from joulemill.errors import InputError, MachineError, ServerError
 from joulemill.ledger.record import Outcome, RunRecord
-from joulemill.servers.openai import Ask, Endpoint, ask
+from joulemill.recording.writer import RunWriter, read_run
+from joulemill.servers.client import Ask, Endpoint, ask
 from tests.mock_server import MockPlan, mock_process
+
+pytestmark = pytest.mark.apart
 
 PLAN = MockPlan(ttft_s=0.03, itl_s=0.002)
 METER = "declared:idle=60W,busy=180W"
@@ -190,7 +192,7 @@ def test_a_cancelled_caller_is_an_interruption_too(server: str, tmp_path: Path) 
 def test_a_server_that_fails_in_the_middle_is_a_failed_run_that_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("joulemill.bench.engine.GIVE_UP_S", 0.3)
+    monkeypatch.setattr("joulemill.bench.load.engine.GIVE_UP_S", 0.3)
     with mock_process(replace(PLAN, fault="500", fault_after=20)) as url:
         record = run(options(url, tmp_path, duration_s=60.0, retries=0))
     assert record.status == "failed"

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.bench.folder import read_run
+from joulemill.analysis.run import analyse
+from joulemill.analysis.samples import of_report
 from joulemill.bench.host import hosted
+from joulemill.bench.load.prompts import PromptMill, prompt_text
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.prompts import PromptMill, prompt_text
 from joulemill.bench.run import Surroundings, measure
 from joulemill.ledger.account import account
 from joulemill.ledger.record import RunRecord
-from joulemill.reports.analyse import analyse
-from joulemill.reports.samples import of_report
+from joulemill.recording.writer import read_run
 from tests.mock_server import MockPlan, MockServer
 
 QUICK = {"warmup_s": 0.0, "idle_s": 0.1, "meters": ("declared:idle=60W,busy=180W",), "quality": None}

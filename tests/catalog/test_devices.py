@@ -17,7 +17,7 @@ from joulemill.catalog.devices import (
     resolve_device_name,
 )
 from joulemill.errors import InputError
-from joulemill.physics.device import peak_flop_s
+from joulemill.physics.hardware.device import peak_flop_s
 
 GIB = 2.0**30
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from importlib.resources import files
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -15,12 +14,13 @@ from joulemill.catalog.kernels import BOARDS, kernel, kernels
 from joulemill.errors import InputError
 from joulemill.physics.kernels import busy_s
 from joulemill.physics.kernels_work import decode_attention, gemm
+from tests.support.paths import SHARED
 
-OPS = Path(__file__).parents[2].parent / "shared" / "data" / "ops"
+OPS = SHARED / "data" / "ops"
 
 
 def facts() -> list[dict[str, str]]:
-    with files("joulemill.catalog").joinpath("kernels.csv").open() as handle:
+    with files("joulemill.catalog").joinpath("data", "kernels.csv").open() as handle:
         return list(csv.DictReader(handle))
 
 

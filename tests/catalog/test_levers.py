@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from joulemill.catalog.devices import find_device
 from joulemill.catalog.levers import QUALITIES, evidence, evidence_of, paired_errors
-from joulemill.decisions.lever_case import Settings
-from joulemill.decisions.levers import all_levers
+from joulemill.decisions.levers.case import Settings
+from joulemill.decisions.levers.study import all_levers
 
 
 def test_every_lever_has_evidence_and_every_evidence_a_lever() -> None:

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from joulemill.catalog.gguf import model_of_header
-from joulemill.catalog.gguf_header import parse_gguf_bytes
+from joulemill.catalog.gguf_models import model_of_header
 from joulemill.catalog.model_files import MAX_CONFIG_BYTE, model_from_config, parse_config, read_config
 from joulemill.catalog.model_totals import sizes_named, stored_count, total_warnings
 from joulemill.catalog.models import find_model, model_names
 from joulemill.errors import InputError, JoulemillError
-from joulemill.physics.architecture_facts import architecture_facts
-from tests.catalog.test_gguf_split import FIRST, LLAMA, REST, write
+from joulemill.formats.gguf import parse_gguf_bytes
+from joulemill.physics.model.facts import architecture_facts
+from tests.catalog.test_gguf_shards import FIRST, LLAMA, REST, write
 
 LLAMA_CONFIG = {
     "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,

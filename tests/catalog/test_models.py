@@ -11,10 +11,11 @@ import pytest
 
 from joulemill.catalog.models import find_model, model_names
 from joulemill.errors import InputError
-from joulemill.physics.architecture import parameters_count
+from joulemill.physics.model.architecture import parameters_count
 from joulemill.physics.work import weight_held_byte
+from tests.support.paths import SHARED
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 
 
 def test_breadth() -> None:

@@ -11,9 +11,8 @@ import pytest
 from joulemill.catalog.sites import load_site, parse_site, reference_pues, site_file
 from joulemill.errors import InputError
 from joulemill.figure import Basis
-from joulemill.physics.site import Site
-
-ROOT = Path(__file__).parents[2]
+from joulemill.physics.hardware.site import Site
+from tests.support.paths import ROOT
 
 
 def test_the_example_reads_as_it_is_written() -> None:

@@ -33,6 +33,7 @@ def test_the_facts_of_a_file_outlive_it(own: Path) -> None:
 def test_count_within_the_name_or_apart(own: Path) -> None:
     assert stated_device("h100:8") == {"name": "h100-sxm", "kind": "gpu", "count": 8} == stated_device("h100", 8)
     assert stated_device("h100:8", 8)["count"] == 8
+    assert stated_device("h100") == {"name": "h100-sxm", "kind": "gpu", "count": 1, "count_assumed": True}
     assert count_in(stated_device(f"{own}:2")) == 2
     assert device_in({"name": "h100", "count": 8}).name == "h100-sxm"  # as older folders have it
 

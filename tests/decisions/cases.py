@@ -13,7 +13,7 @@ import numpy as np
 
 from joulemill.decisions.evidence import Evidence
 from joulemill.figure import Basis, Figure
-from joulemill.physics.ceilings import CeilingValue
+from joulemill.physics.production.ceilings import CeilingValue
 
 H = 0.08  # half width of a ceiling's interval, relative
 

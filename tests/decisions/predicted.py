@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from joulemill.analysis.run import diagnosis_of
 from joulemill.catalog.devices import find_device
 from joulemill.catalog.models import find_model
 from joulemill.catalog.nodes import node_of
@@ -19,10 +20,9 @@ from joulemill.catalog.serving import rates
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.errors import InputError
 from joulemill.ledger.record import Channel, Phase, Quantity, Reading, RequestRecord, RunRecord, ServerSample
-from joulemill.physics.deployment import Deployment, Parallelism
-from joulemill.physics.prediction import Prediction, predict
-from joulemill.physics.workload import Workload
-from joulemill.reports.analyse import diagnosis_of
+from joulemill.physics.production.prediction import Prediction, predict
+from joulemill.physics.serving.deployment import Deployment, Parallelism
+from joulemill.physics.serving.workload import Workload
 from tests.ledger.runs import request
 from tests.ledger.traces import EPOCH_S, channel, reading
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from benchmarks.interval_coverage import ar1
 
-from joulemill.decisions.sample import Sample, Share
+from joulemill.decisions.gate.sample import Sample, Share
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.ledger.interval import ratio_interval
+from joulemill.statistics.ratio import ratio_interval
 
 CONDITIONS: dict[str, str | float | None] = {"model": "m", "hardware": "1 x h100", "load": "concurrency 8"}
 

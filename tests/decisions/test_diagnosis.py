@@ -4,35 +4,38 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.catalog.dialect import dialect
+from joulemill.catalog.server_dialects import dialect
 from joulemill.decisions.diagnosis import CANDIDATES, diagnose
 from joulemill.decisions.evidence import (
     Evidence,
     Sharing,
+    _empty,
     _refused,
     _served,
     answer_to_load_ratio,
     gather,
     load_elasticity,
 )
-from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
+from joulemill.decisions.next_measurement import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Outcome, Quantity
 from joulemill.ledger.window import Window, load_requests
-from joulemill.physics.ceilings import CeilingValue
+from joulemill.physics.production.ceilings import CeilingValue
 from joulemill.servers.metrics import canonical, parse_metrics
-from tests.decisions.cases import CASES, drawn_cases, known, made
+from tests.decisions.cases import CASES, LONG, drawn_cases, known, made, run_of
 from tests.decisions.predicted import answered, drawn_runs
 from tests.ledger.runs import steady_run
 from tests.ledger.traces import channel, reading
+from tests.support.paths import SHARED
+
+pytestmark = pytest.mark.apart
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
@@ -238,7 +241,7 @@ def test_the_measurement_names_both_sides() -> None:
 )
 def test_a_recorded_vllm_page(gauges: dict[str, float], truth: str) -> None:
     """The page as vLLM wrote it, with the gauges of a full and of an idle cache."""
-    path = Path(__file__).parents[2].parent / "shared" / "data" / "recordings" / "vllm_metrics.txt"
+    path = SHARED / "data" / "recordings" / "vllm_metrics.txt"
     if not path.exists():
         pytest.skip("the recorded pages are not beside the project")
     text = path.read_text()
@@ -329,3 +332,58 @@ def test_a_request_that_was_due_just_before_the_end_is_not_held_against_the_serv
     assert _served([first, second], window) == pytest.approx(1.0)
     late = replace(second, scheduled_mono_s=second.scheduled_mono_s - 2.5)  # due long before, and not served in time
     assert _served([first, late], window) == pytest.approx(0.5)
+
+
+#: An embedded server on two CPUs at 0.3 requests a second: of the two that were due in the window one had ended, and
+#: 3 % of the bandwidth's ceiling was reached.
+SPARSE = Evidence(
+    known(3.0), (CeilingValue("compute", known(4000.0)), CeilingValue("memory_bandwidth", known(100.0))),
+    closed=False, served_ratio=0.5, due_count=2.0, slots_count=4.0, in_flight_count=0.4, decoding_count=0.3,
+    server_cpu_ratio=0.4, threads_count=2.0, cpus_count=2.0, others_ratio=0.05,
+    load_elasticity=Figure(0.95, "1", Basis.MODELLED, 0.7, 1.0),
+)  # fmt: skip
+
+
+def test_a_server_that_stands_empty_waits_for_its_load() -> None:
+    """While nothing is in flight only a request can raise the rate: not bandwidth, not the CPUs of neighbours."""
+    for others in (0.0, 0.3, 0.6):
+        found = diagnose(replace(SPARSE, empty_ratio=0.6, others_ratio=others))
+        assert found.name == "demand" and "no request was in flight 60% of the time" in found.explanation
+    for empty in (None, 0.0, 0.04):
+        assert diagnose(replace(SPARSE, empty_ratio=empty)).name == "undecided"
+    closed = replace(SPARSE, empty_ratio=0.6, closed=True)
+    assert all("no request was in flight" not in t for c in diagnose(closed).candidates for t in c.seen_for)
+
+
+@given(reached=st.floats(0.001, 0.05), elastic=st.floats(0.0, 0.2), batch=st.sampled_from([1.0, 8.0, 64.0]))
+def test_a_few_per_cent_of_a_ceiling_do_not_make_it_bind(reached: float, elastic: float, batch: float) -> None:
+    """On a device something without a ceiling binds then; on a CPU nothing that is listed."""
+    slow = Figure(elastic, "1", Basis.MEASURED, max(elastic - 0.1, 0.0), elastic + 0.1)
+    seen = run_of(LONG, batch, reached, load_elasticity=slow)
+    for facts in ({}, {"threads_count": 2.0, "cpus_count": 2.0, "server_cpu_ratio": 0.98}):
+        found = diagnose(replace(seen, **facts))
+        assert found.name not in ("compute", "memory_bandwidth", "interconnect"), found.explanation
+    # … while the same CPU at half of its ceiling is bound by it
+    half = replace(seen, achieved_tok_s=run_of(LONG, batch, 0.5).achieved_tok_s, **facts)  # type: ignore[arg-type]
+    assert diagnose(half).name == "memory_bandwidth"
+
+
+def test_one_request_that_is_under_way_is_no_backlog() -> None:
+    """One of two that were due had not ended: that shows neither that the server keeps up nor that it does not."""
+    fast = replace(SPARSE, achieved_tok_s=known(60.0), load_elasticity=Figure(0.05, "1", Basis.MEASURED))
+    assert diagnose(fast).name == "undecided"
+    assert diagnose(replace(fast, due_count=40.0)).name == "memory_bandwidth"  # twenty that did not: a backlog
+    assert diagnose(replace(fast, due_count=40.0, served_ratio=0.975)).name == "demand"
+
+
+def test_the_share_of_the_window_that_was_empty_by_hand() -> None:
+    """Window 10 to 20 s. In flight 8 to 11, 12 to 14, 13 to 15, 19 to an end that nobody saw: empty for 5 of 10 s."""
+    base = steady_run().requests[0]
+    spans = [(8.0, 11.0), (12.0, 14.0), (13.0, 15.0), (19.0, None)]
+    rows = [replace(base, dispatched_mono_s=a, end_mono_s=b) for a, b in spans]
+    window = Window(10.0, 20.0, "by hand")
+    assert _empty(rows, window) == pytest.approx(0.5)
+    never_sent = replace(base, dispatched_mono_s=None, end_mono_s=None)
+    assert _empty([*rows, never_sent], window) == pytest.approx(0.5)
+    assert _empty([*rows, replace(base, dispatched_mono_s=None)], window) is None  # when it was sent is not known
+    assert _empty([], window) is None

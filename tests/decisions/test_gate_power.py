@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from benchmarks.gate_power import ALLOWED, Row, judged, planned, repeated
 
-from joulemill.decisions.gate import Outcome
+from joulemill.decisions.gate.gate import Outcome
 
 SYSTEM = (0.08, 0.3)
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from joulemill.analysis.levers_savings import savings
 from joulemill.cli import main
-from joulemill.decisions.lever_case import Settings
-from joulemill.decisions.levers import _alike, distinct
-from joulemill.physics.site import Site
-from joulemill.reports.levers_question import LeversAnswer, levers_answer
-from joulemill.reports.levers_savings import savings
-from joulemill.reports.levers_view import document, text
-from joulemill.reports.predict_view import Question, answer
+from joulemill.decisions.levers.case import Settings
+from joulemill.decisions.levers.study import _alike, distinct
+from joulemill.physics.hardware.site import Site
+from joulemill.prediction.levers import LeversAnswer, levers_answer
+from joulemill.prediction.predict import answer
+from joulemill.prediction.question import Question
+from joulemill.reports.text.levers import document, text
 
 SITE = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", it_power_limit_w=1000.0)
 

@@ -13,36 +13,37 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from joulemill.bench.folder import read_run, write_run
 from joulemill.catalog.devices import load_device
-from joulemill.catalog.gguf import model_of_header
-from joulemill.catalog.gguf_header import parse_gguf_bytes
-from joulemill.catalog.lm_eval import load_lm_eval
+from joulemill.catalog.gguf_models import model_of_header
 from joulemill.catalog.model_files import model_from_config, parse_config
-from joulemill.catalog.questions import load_questions
+from joulemill.catalog.question_sets import load_questions
 from joulemill.catalog.sites import load_site_file
 from joulemill.errors import InputError, JoulemillError
-from joulemill.imports.opening import import_files
-from joulemill.imports.recording import Choice
+from joulemill.formats.gguf import parse_gguf_bytes
+from joulemill.importers.lm_eval import load_lm_eval
+from joulemill.importers.opening import import_files
+from joulemill.importers.recording import Choice
 from joulemill.meters.meter import MeterContext, parse_spec
 from joulemill.meters.replay import open_meter as open_replay
 from joulemill.monitor.config import DiscoverConfig, load_config
-from joulemill.monitor.config_sources import of_pods, of_prometheus
-from joulemill.monitor.config_text import config_text
-from joulemill.monitor.discovery import targets_of
-from joulemill.monitor.promql import scraped
-from joulemill.physics.architecture_facts import architecture_facts
+from joulemill.monitor.discovery.config_sources import of_pods, of_prometheus
+from joulemill.monitor.discovery.config_text import config_text
+from joulemill.monitor.discovery.prometheus_store import scraped
+from joulemill.monitor.discovery.targets import targets_of
+from joulemill.physics.model.facts import architecture_facts
+from joulemill.recording.writer import read_run, write_run
 from joulemill.servers.boundary import read_json
 from joulemill.servers.metrics import parse_metrics
 from joulemill.servers.transcript import Transcript
 from tests.bench.folders import run_of_everything
-from tests.catalog.test_gguf_split import FIRST, LLAMA, REST, write
+from tests.catalog.test_gguf_shards import FIRST, LLAMA, REST, write
 from tests.catalog.test_model_files import CONFIGS
 from tests.fuzz.mutation import mutated
-from tests.imports import samples
+from tests.importers import samples
 from tests.meters.parsers import PARSERS, SEEDS
+from tests.support.paths import ROOT
 
-CORPUS = Path(__file__).parents[1] / "corpus"
+CORPUS = ROOT / "tests" / "corpus"
 Parser = Callable[[bytes], object]
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
@@ -285,7 +286,7 @@ def _site_toml() -> tuple[bytes, ...]:
     return (
         b'name = "hall"\npue = 1.2\nit_power_limit = "40 kW"\ncarbon_gco2e_kwh = 300\nprice_currency_kwh = 0.15\n'
         b'currency = "EUR"\n',
-        (Path(__file__).parents[2] / "examples" / "site.toml").read_bytes(),
+        (ROOT / "examples" / "site.toml").read_bytes(),
     )
 
 
@@ -295,7 +296,7 @@ def _monitor_toml() -> tuple[bytes, ...]:
         b'[[target]]\nname = "a"\nmodel = "Qwen/Qwen3-8B"\nsite = "hall"\ndevice = "h100"\ndevices_count = 4\n'
         b'metrics_url = "http://127.0.0.1:8000/metrics"\n'
         b'meters = ["prometheus:http://127.0.0.1:9400/metrics,gpus=0+1+2+3"]\n[target.labels]\ntenant = "t"\n',
-        (Path(__file__).parents[2] / "examples" / "monitor.toml").read_bytes(),
+        (ROOT / "examples" / "monitor.toml").read_bytes(),
     )
 
 

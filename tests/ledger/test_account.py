@@ -11,7 +11,7 @@ from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.ledger.account import account
 from joulemill.ledger.attribution import Rule
-from joulemill.ledger.reasons import Reason
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Outcome, RunRecord, Scope
 from tests.ledger.runs import BUSY_W, IDLE_W, request, steady_run
 from tests.ledger.traces import channel, reading

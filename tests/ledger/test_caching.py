@@ -8,7 +8,7 @@ import pytest
 
 from joulemill.ledger.account import account
 from joulemill.ledger.caching import cached_prompts, counted_between, prefix_tok
-from joulemill.ledger.reasons import Reason
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import ServerSample
 from tests.ledger.runs import request, steady_run
 from tests.ledger.traces import EPOCH_S

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from joulemill.figure import Basis
 from joulemill.ledger.clock_offset import _busy_share, busy_spans, estimate_offset, with_offsets
-from joulemill.ledger.reasons import Reason
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.ledger.trace import Trace, trace
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from joulemill.analysis.run import analyse
 from joulemill.ledger.continuity import outages
 from joulemill.ledger.record import Outcome, ServerSample
-from joulemill.reports.analyse import analyse
 from tests.ledger.runs import request, steady_run
 from tests.ledger.traces import EPOCH_S
 

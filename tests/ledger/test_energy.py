@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from joulemill.figure import Basis
 from joulemill.ledger.energy import sub_window_energy_j, window_energy
-from joulemill.ledger.reasons import Reason
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Quantity
 from joulemill.ledger.trace import trace
 from tests.ledger.traces import channel, counted, reading, readings

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.identity import (
     Identity,
     count_findings,
@@ -12,7 +13,6 @@ from joulemill.ledger.identity import (
     listed,
     unnamed_findings,
 )
-from joulemill.ledger.reasons import Reason
 
 UUID = "GPU-6f0a1c2e-3b4d-4e5f-8a9b-0c1d2e3f4a5b"
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.phases import fit_phases, half_width_j_tok, merged_edges_s
-from joulemill.ledger.reasons import Reason
 
 
 def data(n: int = 80, noise_j: float = 0.0, constant_w: float = 0.0, seed: int = 1):

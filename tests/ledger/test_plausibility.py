@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.plausibility import (
     dead_sensor,
     most_w,
@@ -19,7 +20,6 @@ from joulemill.ledger.plausibility import (
     rise_fault,
     token_fault,
 )
-from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Quantity, Scope
 from tests.ledger.runs import steady_run
 from tests.ledger.traces import channel, reading

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from joulemill.figure import Basis
 from joulemill.ledger.energy import EnergyResult
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.ledger.scopes import compose, scope_energy
 from tests.ledger.traces import channel

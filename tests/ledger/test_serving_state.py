@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from joulemill.catalog.dialect import dialect
+from joulemill.analysis.run import analyse
+from joulemill.catalog.server_dialects import dialect
 from joulemill.ledger.account import account
 from joulemill.ledger.record import RunRecord, ServerSample
 from joulemill.ledger.serving_state import overload, room, waiting_ratio
 from joulemill.ledger.window import Window
-from joulemill.reports.analyse import analyse
 from joulemill.servers.metrics import canonical, parse_metrics
 from tests.ledger.runs import request, steady_run
+from tests.support.paths import SHARED
 
-RECORDED = Path(__file__).parents[3] / "shared" / "data" / "recordings" / "vllm_metrics.txt"
+RECORDED = SHARED / "data" / "recordings" / "vllm_metrics.txt"
 VLLM = 'vllm:cache_config_info{block_size="16",engine="0",num_gpu_blocks="27.0"} 1.0\n'
 TWO_ENGINES = VLLM.replace("27.0", "20") + VLLM.replace("27.0", "7").replace('engine="0"', 'engine="1"')
 SGLANG = 'sglang:max_total_num_tokens{model_name="m",tp_rank="0",pp_rank="0"} 432.0\n'

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.flow import flow
-from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Outcome, ServerSample
 from joulemill.ledger.tokens import count_tokens, increase_tok
 from tests.ledger.runs import closed_loop, request

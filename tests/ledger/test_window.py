@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from joulemill.ledger.reasons import Reason
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Outcome, Phase, RunRecord
 from joulemill.ledger.window import (
     LoadShape,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.meters.fake_nvml import FakeBoard, FakeNvml
+from tests.support.paths import ROOT
 
 KEPT = ("limit_mw", "locked_mhz")
 
@@ -55,7 +56,7 @@ def installed(folder: Path) -> tuple[dict[str, str], Path]:
     (folder / "fake" / "pynvml.py").write_text(MODULE)
     state = folder / "board.json"
     state.write_text(json.dumps({"limit_mw": 700_000, "locked_mhz": None}))
-    root = Path(__file__).parents[2]
+    root = ROOT
     return {"PYTHONPATH": f"{folder / 'fake'}:{root}", "FAKE_NVML": str(state)}, state
 
 

@@ -14,21 +14,21 @@ from typing import Any
 
 from joulemill.catalog.pdus import pdus
 from joulemill.errors import InputError, JoulemillError, MachineError
-from joulemill.meters import snmp
-from joulemill.meters import snmp_wire as wire
-from joulemill.meters.exporter_spec import Asked, unknown_devices
-from joulemill.meters.exposition import parse_exposition
-from joulemill.meters.files import open_meter as open_file
-from joulemill.meters.http import Answer, clock_ahead_s
-from joulemill.meters.ipmi import IpmiError, parse_dcmi, parse_period_s, parse_sensor
-from joulemill.meters.json_text import loads
+from joulemill.formats import snmp as wire
+from joulemill.formats.json_text import loads
+from joulemill.formats.prometheus_text import parse_exposition
+from joulemill.formats.snmp import SnmpError, get_response
+from joulemill.meters.files.logs import open_meter as open_file
 from joulemill.meters.meter import Clock, MeterContext, parse_spec
-from joulemill.meters.prometheus import PageMeter
-from joulemill.meters.prometheus_server import ServerMeter, is_api
-from joulemill.meters.redfish import RedfishMeter, find_parts
-from joulemill.meters.redfish_session import Session
-from joulemill.meters.snmp import parse_snmpget
-from joulemill.meters.snmp_wire import SnmpError, get_response
+from joulemill.meters.network import snmp
+from joulemill.meters.network.exporter_spec import Asked, unknown_devices
+from joulemill.meters.network.http import Answer, clock_ahead_s
+from joulemill.meters.network.ipmi import IpmiError, parse_dcmi, parse_period_s, parse_sensor
+from joulemill.meters.network.prometheus import PageMeter
+from joulemill.meters.network.prometheus_server import ServerMeter, is_api
+from joulemill.meters.network.redfish import RedfishMeter, find_parts
+from joulemill.meters.network.redfish_session import Session
+from joulemill.meters.network.snmp import parse_snmpget
 
 WALL_S = 1769860800.0
 _CLOCK = Clock(mono=lambda: 100.0, wall=lambda: WALL_S + 10, sleep=lambda _: None)

@@ -15,15 +15,17 @@ import pytest
 from joulemill import cli
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.energy import window_energy
-from joulemill.ledger.reasons import Reason
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.ledger.scopes import compose
 from joulemill.ledger.trace import trace
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.surroundings import HandClock
 from tests.meters.web import Web, serving
+from tests.support.paths import SHARED
 
-CASES = Path(__file__).parents[3] / "shared" / "cases"
+CASES = SHARED / "cases"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
 
 

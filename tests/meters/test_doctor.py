@@ -11,10 +11,13 @@ import pytest
 from joulemill.errors import InputError
 from joulemill.ledger.record import Quantity, Scope
 from joulemill.meters.doctor import ChannelCheck, DoctorReport, as_document, examine, summary
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
+from joulemill.meters.opening import open_meters
 from joulemill.meters.sampler import Sampler
 from tests.meters.fake_nvml import FakeBoard, FakeNvml
 from tests.meters.surroundings import proc_tree, put, rapl_zone
+
+pytestmark = pytest.mark.apart
 
 
 class Drawing(FakeNvml):

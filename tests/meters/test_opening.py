@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from joulemill.errors import InputError, MachineError
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.fake_nvml import FakeBoard, FakeNvml
 from tests.meters.surroundings import HandClock, proc_tree, put, rapl_zone
 

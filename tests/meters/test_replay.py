@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.bench.folder import write_run
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.ledger.energy import window_energy
 from joulemill.ledger.record import Channel, Quantity, Reading, RunRecord, Scope
 from joulemill.ledger.trace import trace
-from joulemill.meters.meter import MeterContext, open_meters
+from joulemill.meters.meter import MeterContext
+from joulemill.meters.opening import open_meters
+from joulemill.recording.writer import write_run
 from tests.meters.surroundings import HandClock
 
 CHANNEL = Channel("nvml:GPU-a:energy", "nvml", "GPU-a", Scope.DEVICE, Quantity.ENERGY, Basis.MEASURED, includes=("x",))

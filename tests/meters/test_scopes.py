@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from joulemill.ledger.energy import EnergyResult, window_energy
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import Quantity, Reading, Scope
 from joulemill.ledger.scopes import Composition, compose, scope_energy
 from joulemill.ledger.trace import trace
-from joulemill.meters.meter import Meter, MeterContext, open_meters
+from joulemill.meters.meter import Meter, MeterContext
+from joulemill.meters.opening import open_meters
 from joulemill.meters.sampler import Sampler
 from tests.meters.redfish_service import ROOT, Service, at, excerpt
 from tests.meters.surroundings import proc_tree, rapl_zone

@@ -9,8 +9,8 @@ import pytest
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Channel, Reading
 from joulemill.meters import opening
-from joulemill.meters.meter import Meter, MeterContext, Spec, open_meters
-from joulemill.meters.opening import open_all
+from joulemill.meters.meter import Meter, MeterContext, Spec
+from joulemill.meters.opening import open_meters
 from joulemill.meters.side_by_side import Late, folded, together
 
 
@@ -98,7 +98,7 @@ def test_a_meter_that_never_opens_fails_in_time_and_the_others_are_closed(monkey
 
     family(monkeypatch, open_meter)
     with pytest.raises(MachineError, match=r"--meter prometheus:slow did not open within 0\.2 s"):
-        open_all(["prometheus:good", "prometheus:slow"], MeterContext(), bound_s=0.2)
+        open_meters(["prometheus:good", "prometheus:slow"], MeterContext(), bound_s=0.2)
     assert good.closed.is_set()
     go.set()
     assert slow.closed.wait(60)
@@ -124,7 +124,7 @@ def test_notices_come_in_order_from_the_asking_thread(monkeypatch: pytest.Monkey
 
     family(monkeypatch, open_meter)
     context = MeterContext(notice=lambda text: told.append((text, threading.get_ident())))
-    assert len(open_all(["snmp:a", "snmp:b"], context)) == 2
+    assert len(open_meters(["snmp:a", "snmp:b"], context)) == 2
     assert [t for t, _ in told] == ["a, b: slow exporter", "a: a has a word of its own", "b: b has a word of its own"]
     assert {i for _, i in told} == {threading.get_ident()}
 
@@ -132,7 +132,7 @@ def test_notices_come_in_order_from_the_asking_thread(monkeypatch: pytest.Monkey
 def test_a_spec_that_cannot_be_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     family(monkeypatch, lambda *_: pytest.fail("opened"))
     with pytest.raises(InputError):
-        open_all(["snmp:a", ":"], MeterContext())
+        open_meters(["snmp:a", ":"], MeterContext())
 
 
 def test_what_a_meter_says_later_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_what_a_meter_says_later_is_said_at_once(monkeypatch: pytest.MonkeyPatch
             return ()
 
     family(monkeypatch, lambda _, context: Talkative(context))
-    meter = open_all(["snmp:a"], MeterContext(notice=told.append))[0]
+    meter = open_meters(["snmp:a"], MeterContext(notice=told.append))[0]
     assert told == []
     meter.read()
     assert told == ["a line is left out"]

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from joulemill.errors import InputError
+from joulemill.formats.cells import Header, ending, number
 from joulemill.ledger.energy import window_energy
 from joulemill.ledger.identity import Identity, identity_of
 from joulemill.ledger.record import Quantity, Reading
 from joulemill.ledger.trace import trace
-from joulemill.meters.cells import Header, ending, number
-from joulemill.meters.meter import Clock, Meter, MeterContext, open_meters
-from joulemill.meters.text_lines import LineReader, encoding_of
+from joulemill.meters.files.text_lines import LineReader, encoding_of
+from joulemill.meters.meter import Clock, Meter, MeterContext
+from joulemill.meters.opening import open_meters
 from tests.meters.surroundings import HandClock
 
 #: 2026-01-31 12:00:00 UTC

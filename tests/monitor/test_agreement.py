@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.bench.folder import read_run
 from joulemill.cli import main
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Scope
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import TokenKind
+from joulemill.recording.writer import read_run
 from joulemill.servers.embedded import EmbeddedServer
 
 METER = "declared:idle=50W,busy=50W"  # of known power, so that both must say the same joules

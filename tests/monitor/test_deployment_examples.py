@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from joulemill.commands.monitor import add_arguments
 from joulemill.monitor.config import load_config
-from joulemill.verbs.monitor import add_arguments
+from tests.support.paths import ROOT
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 yaml = pytest.importorskip("yaml")
 
 

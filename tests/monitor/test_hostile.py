@@ -15,17 +15,17 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from joulemill.commands.monitor_watch import _reload
 from joulemill.errors import InputError
 from joulemill.meters.meter import MeterContext
 from joulemill.monitor import opening
+from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.config import MonitorConfig, load_config
-from joulemill.monitor.history import History
-from joulemill.monitor.keeping import Keeper
+from joulemill.monitor.history.store import History
+from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
-from joulemill.monitor.metering import TargetMeters
 from joulemill.monitor.snapshot import TargetState, TokenKind
-from joulemill.monitor.watched import Watched
-from joulemill.verbs.monitor import _reload
+from joulemill.monitor.target import Watched
 
 Script = Callable[[Monitor], Awaitable[Any]]
 
@@ -254,7 +254,7 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
         return [Late()]
 
     monkeypatch.setattr(opening, "OPEN_S", 0.1)
-    monkeypatch.setattr(opening, "open_all", opens)
+    monkeypatch.setattr(opening, "open_meters", opens)
     started = time.monotonic()
     with pytest.raises(Exception, match=r"did not open within 0.1 s"):
         opening.open_within(["x"], MeterContext(server_here=False))
@@ -265,7 +265,7 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
     def raises(specs: Any, context: Any) -> list[Any]:
         raise RecursionError("odd")
 
-    monkeypatch.setattr(opening, "open_all", raises)
+    monkeypatch.setattr(opening, "open_meters", raises)
     with pytest.raises(Exception, match="RecursionError"):
         opening.open_within(["x"], MeterContext(server_here=False))
 

@@ -11,9 +11,9 @@ from aiohttp import web
 
 from joulemill.errors import InputError
 from joulemill.ledger.record import ServerSample
+from joulemill.monitor.accounting.counters import idle_ratio, token_increases
 from joulemill.monitor.config import MonitorConfig, load_config
-from joulemill.monitor.counters import idle_ratio, token_increases
-from joulemill.monitor.keeping import Keeper
+from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import Snapshot, TokenKind
 
@@ -150,7 +150,7 @@ def test_a_wrong_config_is_one_clear_line(tmp_path: Path, text: str, told: str) 
 
 
 def test_a_clock_step_adds_no_time() -> None:
-    from joulemill.monitor.accounting import observed
+    from joulemill.monitor.accounting.totals import observed
 
     a, b = ServerSample(10, time.time(), {}), ServerSample(20, time.time() - 3600, {})
     assert observed("a", a, b).duration_s == pytest.approx(10)

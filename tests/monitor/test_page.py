@@ -17,8 +17,8 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from playwright import sync_api as playwright
 
-from joulemill.monitor.serve import serve
-from joulemill.monitor.web import create_app
+from joulemill.monitor.web.app import create_app
+from joulemill.monitor.web.server import serve
 from tests.monitor.synthetic import Moving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

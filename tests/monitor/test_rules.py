@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
+
 pytest.importorskip("prometheus_client", reason="the monitor extra is not installed")
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from joulemill.monitor.exposition import page
+from joulemill.monitor.web.metrics import page
 from tests.monitor.synthetic import fleet
 
-ROOT = Path(__file__).parents[2]
 RULES = ROOT / "rules" / "joulemill.rules.yml"
 DASHBOARD = ROOT / "dashboards" / "joulemill.json"
 METRIC = re.compile(r"(?:\w+:)?joulemill_\w+(?::\w+)?")

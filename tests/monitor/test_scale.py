@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
+
+from tests.support.paths import ROOT
 
 
 def test_forty_targets_every_second() -> None:
-    script = Path(__file__).parents[2] / "benchmarks" / "monitor_scale.py"
+    script = ROOT / "benchmarks" / "monitor_scale.py"
     asked = ["--targets", "40", "--period", "1", "--seconds", "4", "--days", "2", "--json"]
     told = subprocess.run([sys.executable, str(script), *asked], capture_output=True, text=True, timeout=60, check=True)
     found = json.loads(told.stdout)

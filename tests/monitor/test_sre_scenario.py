@@ -16,19 +16,19 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.paths import ROOT
 
 pytest.importorskip("fastapi", reason="the monitor extra is not installed")
 import yaml
 
 from joulemill.catalog.nodes import node_of
-from joulemill.physics.node import node_power
+from joulemill.physics.hardware.node import node_power
 from tests.monitor.fleet import Fleet, Replica, served
 
-ROOT = Path(__file__).parents[2]
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = [
     pytest.mark.skipif(PROMETHEUS is None, reason="no Prometheus is installed (Debian: prometheus)"),

@@ -19,8 +19,8 @@ import pytest
 
 from joulemill.ledger.account import account
 from joulemill.ledger.energy import EnergyResult, window_energy
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.plausibility import reading_fault
-from joulemill.ledger.reasons import Reason
 from joulemill.ledger.record import Channel, Outcome, Quantity, Reading, RunRecord, Scope
 from joulemill.ledger.scopes import compose, scope_energy
 from joulemill.ledger.trace import traces

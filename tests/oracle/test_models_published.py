@@ -13,9 +13,9 @@ from typing import Literal
 import pytest
 
 from joulemill.catalog.models import find_model
-from joulemill.physics.architecture import parameters_count
-from joulemill.physics.architecture_facts import cache_byte_tok
-from joulemill.physics.precision import uniform
+from joulemill.physics.model.architecture import parameters_count
+from joulemill.physics.model.facts import cache_byte_tok
+from joulemill.physics.model.precision import uniform
 from joulemill.physics.work import kv_sequence_byte
 
 Ends = Literal["both", "head", "none"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from joulemill.reports.measured import MeasuredRow, read_table
-from joulemill.reports.measured_models import resolver
-from joulemill.reports.validate import predict_rows
+from joulemill.prediction.precision import resolver
+from joulemill.validation.row import MeasuredRow
+from joulemill.validation.scores import predict_rows
+from joulemill.validation.tables import read_table
+from tests.support.paths import SHARED
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = SHARED / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="measured data are not beside the project")
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from joulemill.catalog.devices import find_device
 from joulemill.catalog.models import find_model
 from joulemill.catalog.serving import rates
-from joulemill.physics.deployment import Deployment, Parallelism
-from joulemill.physics.prediction import predict, predict_many
-from joulemill.physics.serving import Demand
-from joulemill.physics.shard import shard, shard_table
-from joulemill.physics.workload import Workload
+from joulemill.physics.production.prediction import predict, predict_many
+from joulemill.physics.serving.continuous_batching import Demand
+from joulemill.physics.serving.deployment import Deployment, Parallelism
+from joulemill.physics.serving.shard import shard, shard_table
+from joulemill.physics.serving.workload import Workload
 
 ROWS = 4000
 #: Measured: about 2,000 (the single call also finds ceilings, prices and the batch); a hundred

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemill.errors import InputError
-from joulemill.physics.architecture import Architecture, parameters_count
-from joulemill.physics.architecture_config import architecture_from_config
-from joulemill.physics.precision import uniform
+from joulemill.physics.model.architecture import Architecture, parameters_count
+from joulemill.physics.model.hf_config import architecture_from_config
+from joulemill.physics.model.precision import uniform
 from joulemill.physics.work import (
     Work,
     decode_step,
@@ -27,6 +26,7 @@ from joulemill.physics.work import (
     step_work,
     weight_held_byte,
 )
+from tests.support.paths import SHARED
 
 BF16 = uniform("bf16")
 DENSE: dict[str, Any] = {
@@ -78,7 +78,7 @@ LINEAR: dict[str, Any] = {
     "linear_value_head_dim": 8,
 }
 ALL = {"dense": DENSE, "moe": MOE, "windowed": WINDOWED, "latent": LATENT, "sparse": SPARSE, "linear": LINEAR}
-MODELS = Path(__file__).parents[2].parent / "shared" / "data" / "models"
+MODELS = SHARED / "data" / "models"
 kinds = st.sampled_from(sorted(ALL))
 
 

@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
-from joulemill.bench.folder import read_run
 from joulemill.ledger.account import account
 from joulemill.ledger.latency import ttft_s
 from joulemill.ledger.record import Outcome, RequestRecord, RunRecord
+from joulemill.recording.writer import read_run
 from joulemill.servers.bundled import find_bundled_gguf
 from tests.real_servers.conftest import VARIABLE
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from joulemill.figure import Basis, Figure, unknown
-from joulemill.reports.document import (
+from joulemill.analysis.report import (
     SCHEMA_VERSION,
     Binding,
     Ceiling,
@@ -24,6 +23,7 @@ from joulemill.reports.document import (
     Waterfall,
     Window,
 )
+from joulemill.figure import Basis, Figure, unknown
 
 HOSTILE = '<script>alert("x")</script> & co | 50%'
 

@@ -8,13 +8,13 @@ from itertools import combinations
 
 import pytest
 
-from joulemill.decisions.lever_case import Settings
-from joulemill.decisions.levers import NEAR_RATIO, Combination, apart, by_use
-from joulemill.reports.levers_page import cards
-from joulemill.reports.levers_pictures import front_plane
-from joulemill.reports.levers_question import LeversAnswer, levers_answer
-from joulemill.reports.levers_view import document, text
-from joulemill.reports.predict_view import Question
+from joulemill.decisions.levers.case import Settings
+from joulemill.decisions.levers.study import NEAR_RATIO, Combination, apart, by_use
+from joulemill.prediction.levers import LeversAnswer, levers_answer
+from joulemill.prediction.question import Question
+from joulemill.reports.html.levers import cards
+from joulemill.reports.svg.levers import front_plane
+from joulemill.reports.text.levers import document, text
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from joulemill.analysis.serialization import from_json, schema, to_json
 from joulemill.errors import InputError
-from joulemill.reports.html import render
-from joulemill.reports.serialise import from_json, schema, to_json
-from joulemill.reports.tables import latex, markdown
+from joulemill.reports.html.run import render
+from joulemill.reports.markdown_latex import latex, markdown
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("report.v1*.json"))
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from joulemill.reports.analyse import analyse
-from joulemill.reports.rows import tokens
-from joulemill.reports.run_intensity import model_of
+from joulemill.analysis.intensity import model_of
+from joulemill.analysis.rows import tokens
+from joulemill.analysis.run import analyse
 from tests.ledger.runs import steady_run
 
 CONFIG = {

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.catalog.lm_eval import parse_lm_eval
+from joulemill.analysis import facts as run_facts
+from joulemill.analysis.samples import load_samples
 from joulemill.figure import Basis
+from joulemill.importers.lm_eval import parse_lm_eval
 from joulemill.ledger.record import RunRecord
-from joulemill.reports import run_facts
-from joulemill.reports.samples import load_samples
-from tests.catalog.test_lm_eval import RESULTS
+from tests.importers.test_lm_eval import RESULTS
 from tests.ledger.runs import steady_run
 
 
@@ -37,7 +37,7 @@ def test_stated_accuracy_is_declared_and_names_its_model() -> None:
 
 
 def test_the_gate_takes_it(tmp_path: Path) -> None:
-    from joulemill.bench.folder import write_run
+    from joulemill.recording.writer import write_run
 
     write_run(tmp_path / "run", with_stated())
     share = load_samples(tmp_path / "run", "node")[0].accuracy

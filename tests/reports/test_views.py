@@ -13,14 +13,17 @@ import jinja2
 import pytest
 from rich.console import Console
 
+from joulemill.analysis.report import Waterfall
+from joulemill.analysis.run import analyse
+from joulemill.analysis.serialization import from_json, schema, to_json
 from joulemill.errors import InputError
 from joulemill.figure import unknown
-from joulemill.reports import html, pictures, tables, terminal
-from joulemill.reports.analyse import analyse
-from joulemill.reports.document import Waterfall
+from joulemill.reports import markdown_latex as tables
 from joulemill.reports.exports.huggingface import model_card
-from joulemill.reports.html import render
-from joulemill.reports.serialise import from_json, schema, to_json
+from joulemill.reports.html import run as html
+from joulemill.reports.html.run import render
+from joulemill.reports.svg import run as pictures
+from joulemill.reports.text import run as terminal
 from tests.ledger.runs import steady_run
 from tests.reports.example import HOSTILE, example
 

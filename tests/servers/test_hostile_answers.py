@@ -10,18 +10,20 @@ from typing import Any
 
 import pytest
 
-from joulemill.bench.folder import read_run
+from joulemill.analysis.run import analyse
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
 from joulemill.bench.run import Surroundings, measure
 from joulemill.errors import JoulemillError, ServerError
+from joulemill.formats.plain_text import plain_text, secrets_of
 from joulemill.ledger.record import Outcome, RunRecord
-from joulemill.reports.analyse import analyse
+from joulemill.recording.writer import read_run
 from joulemill.servers import bundled
+from joulemill.servers.client import Answer, Ask, _retry_after_s, ask, open_session
 from joulemill.servers.endpoint import Endpoint, check_endpoint
-from joulemill.servers.openai import Answer, Ask, _retry_after_s, ask, open_session
-from joulemill.servers.plain_text import plain_text, secrets_of
 from tests.servers.hostile import CHUNK, Hostile, events, honest, last
+
+pytestmark = pytest.mark.apart
 
 KEY = "sk-Very+Secret/123456"
 

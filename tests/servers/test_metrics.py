@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -14,14 +13,15 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.catalog.dialect import dialect, dialects
+from joulemill.catalog.server_dialects import dialect, dialects
 from joulemill.ledger.record import ServerSample
 from joulemill.servers.boundary import PARSE_S
+from joulemill.servers.client import Ask, Endpoint, ask, open_session
 from joulemill.servers.metrics import canonical, detect_dialect, parse_metrics, scrape
-from joulemill.servers.openai import Ask, Endpoint, ask, open_session
 from tests.mock_server import MockPlan, MockServer
+from tests.support.paths import SHARED
 
-RECORDINGS = Path(__file__).parents[2].parent / "shared" / "data" / "recordings"
+RECORDINGS = SHARED / "data" / "recordings"
 
 
 def quantities(text: str, name: str) -> dict[str, float]:

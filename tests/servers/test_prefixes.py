@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from joulemill.servers.metrics import canonical, detect_dialect, parse_metrics
+from tests.support.paths import SHARED
 
-CASES = Path(__file__).parents[3] / "shared" / "cases" / "page-prefixes"
+CASES = SHARED / "cases" / "page-prefixes"
 PAGE = (
     'PREnum_requests_running{engine="0"} 3\nPREprompt_tokens_total{engine="0"} 412\n'
     'PREgeneration_tokens_total{engine="0"} 81\nray_node_cpu_utilization 0.3\n'

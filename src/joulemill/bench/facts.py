@@ -45,16 +45,6 @@ def serves_here(url: str) -> bool:
         return False
 
 
-def expected_counts(device: Mapping[str, Any] | None) -> dict[str, int]:
-    """How many things each scope should have, from the hardware that the user stated: fewer metered refuse the sum.
-
-    A CPU is metered by package and is no device of its own.
-    """
-    if device is None or device.get("kind", "cpu") == "cpu":
-        return {}
-    return {"device": int(device["count"])}
-
-
 def version_facts() -> dict[str, str]:
     """Versions that bear on the figures."""
     import aiohttp
@@ -91,7 +81,7 @@ def gguf_facts(path: Path) -> dict[str, Any]:
 
     Raises InputError for a file that is no GGUF.
     """
-    from joulemill.catalog.gguf_split import read_whole_gguf
+    from joulemill.catalog.gguf_shards import read_whole_gguf
 
     header = read_whole_gguf(path)
     return {

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.bench.facts import gguf_facts
+from joulemill.bench.load.replay import replayed
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.replay import replayed
 from joulemill.servers.bundled import remembered_sha256
+from joulemill.servers.client import Endpoint
 from joulemill.servers.embedded import EmbeddedOptions, EmbeddedServer, embedded_version
-from joulemill.servers.openai import Endpoint
 
 #: Context of one slot unless more is asked for: prompts of the quality set fit (assumed).
 LEAST_CONTEXT_TOK = 2048

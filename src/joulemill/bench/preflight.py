@@ -11,14 +11,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from joulemill.bench.folder import FILES
 from joulemill.bench.host import asked_endpoint
+from joulemill.bench.load.replay import replayed
+from joulemill.bench.machine.server_process import server_process
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.replay import replayed
-from joulemill.bench.server_process import server_process
-from joulemill.catalog.questions import load_questions
+from joulemill.catalog.question_sets import load_questions
 from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.meters.opening import known_meter
+from joulemill.recording.writer import FILES
 from joulemill.servers.bundled import find_bundled_gguf
 
 
@@ -42,7 +42,7 @@ def _check_embedded(options: BenchOptions) -> None:
         raise MachineError("; ".join(missing))
     for path in (options.gguf, options.draft_gguf, options.second_gguf):
         if path is not None:
-            from joulemill.catalog.gguf_header import read_gguf
+            from joulemill.catalog.gguf_shards import read_gguf
 
             read_gguf(path)
 

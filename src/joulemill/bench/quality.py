@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from joulemill.bench.load.records import record_of_answer
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.records import record_of_answer
-from joulemill.catalog.questions import load_questions
+from joulemill.catalog.question_sets import load_questions
+from joulemill.ledger.quality import Question, score_answer
 from joulemill.ledger.record import QualityAnswer, RequestRecord
-from joulemill.ledger.scoring import Question, score_answer
-from joulemill.servers.openai import Answer, Ask, Endpoint, ask
+from joulemill.servers.client import Answer, Ask, Endpoint, ask
 
 
 def asker(options: BenchOptions) -> Callable[[object, Endpoint, Notebook, Endpoint | None], Awaitable[int]] | None:

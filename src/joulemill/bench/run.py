@@ -24,20 +24,22 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from joulemill.bench.engine import Engine
-from joulemill.bench.facts import expected_counts, machine_facts, server_facts, serves_here, version_facts
-from joulemill.bench.folder import RunWriter, free_folder
+from joulemill.bench.facts import machine_facts, server_facts, serves_here, version_facts
 from joulemill.bench.host import Host, hosted
-from joulemill.bench.load import calibrate, drive
+from joulemill.bench.load.engine import Engine
+from joulemill.bench.load.phases import calibrate, drive
+from joulemill.bench.load.prompts import PromptMill, fresh_salt
+from joulemill.bench.load.workload import AskRules, Workload
+from joulemill.bench.machine.server_process import ServerProcess, server_process
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence, Teller
-from joulemill.bench.prompts import PromptMill, fresh_salt
-from joulemill.bench.server_process import ServerProcess, server_process
 from joulemill.bench.watch import Source, Watch
-from joulemill.bench.workload import AskRules, Workload
+from joulemill.catalog.stated_device import expected_counts
 from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
-from joulemill.meters.meter import MeterContext, open_meters
-from joulemill.servers.openai import Endpoint, EndpointFacts, check_endpoint, open_session
+from joulemill.meters.meter import MeterContext
+from joulemill.meters.opening import open_meters
+from joulemill.recording.writer import RunWriter, free_folder
+from joulemill.servers.client import Endpoint, EndpointFacts, check_endpoint, open_session
 
 Result = TypeVar("Result")
 MAX_TRACEBACK_CHARS = 20_000

@@ -11,14 +11,14 @@ from typing import Any
 
 import aiohttp
 
-from joulemill.bench.folder import RunWriter
+from joulemill.bench.machine.quiet import LoopProbe, MachineWatch
 from joulemill.bench.progress import Teller
-from joulemill.bench.quiet import LoopProbe, MachineWatch
+from joulemill.formats.plain_text import plain_text
 from joulemill.ledger.record import Phase
 from joulemill.meters.meter import Meter
 from joulemill.meters.sampler import Sampler
+from joulemill.recording.writer import RunWriter
 from joulemill.servers.metrics import scrape
-from joulemill.servers.plain_text import plain_text
 
 _TICK_S = 0.5
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from joulemill.catalog.nearby_files import unreadable
 from joulemill.errors import InputError
-from joulemill.physics.device import KINDS, WIDER, Device
+from joulemill.physics.hardware.device import KINDS, WIDER, Device
 from joulemill.suggestions import nearest
 from joulemill.units import parse_quantity
 
@@ -68,13 +68,13 @@ class Fact:
 @cache
 def facts() -> tuple[Fact, ...]:
     """All rows of the catalogue."""
-    with (files(__package__) / "devices.csv").open(encoding="utf-8") as lines:
+    with (files("joulemill.catalog") / "data" / "devices.csv").open(encoding="utf-8") as lines:
         return tuple(Fact(**row) for row in csv.DictReader(lines))
 
 
 @cache
 def _names() -> dict[str, dict[str, str]]:
-    with (files(__package__) / "device_names.csv").open(encoding="utf-8") as lines:
+    with (files("joulemill.catalog") / "data" / "device_names.csv").open(encoding="utf-8") as lines:
         return {row["device"]: row for row in csv.DictReader(lines)}
 
 

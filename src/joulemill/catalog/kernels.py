@@ -57,7 +57,7 @@ Key = tuple[str, str, str, str, str]
 def kernels() -> dict[Key, Kernel]:
     """All fitted kernels by (family, dtype, device, framework, variant)."""
     found: dict[Key, dict[str, float]] = {}
-    with files("joulemill.catalog").joinpath("kernels.csv").open() as handle:
+    with files("joulemill.catalog").joinpath("data", "kernels.csv").open() as handle:
         for row in csv.DictReader(handle):
             key = (row["family"], row["dtype"], row["device"], row["framework"], row["variant"])
             found.setdefault(key, {})[row["parameter"]] = float(row["value"])

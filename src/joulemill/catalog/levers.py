@@ -35,7 +35,7 @@ class PairedError:
 
 @cache
 def _table() -> dict[str, Any]:
-    return tomllib.loads((files("joulemill.catalog") / "levers.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((files("joulemill.catalog") / "data" / "levers.toml").read_text(encoding="utf-8"))
 
 
 @cache
@@ -54,3 +54,9 @@ def paired_errors() -> dict[str, PairedError]:
     """By kind of lever."""
     rows = {k: v for k, v in _table()["paired"].items() if isinstance(v, dict)}
     return {k: PairedError(v["half_width"], v["n"]) for k, v in rows.items()}
+
+
+QUALITY = {
+    "same": "same outputs", "small": "small loss", "unknown": "unknown", "changes": "another model",
+    "none": "not touched",
+}  # fmt: skip

@@ -9,10 +9,10 @@ from typing import Any
 
 from joulemill.catalog.nearby_files import unreadable
 from joulemill.errors import InputError
-from joulemill.physics.architecture import Architecture
-from joulemill.physics.architecture_config import architecture_from_config
-from joulemill.physics.precision import Precision
-from joulemill.physics.precision_config import precision_from_config
+from joulemill.physics.model.architecture import Architecture
+from joulemill.physics.model.hf_config import architecture_from_config
+from joulemill.physics.model.precision import Precision
+from joulemill.physics.model.quantization_config import precision_from_config
 
 #: No model's config is near this size; the largest published ones list every module of a quantized model.
 MAX_CONFIG_BYTE = 4 << 20

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, replace
 
 from joulemill.errors import InputError
-from joulemill.physics.architecture import Architecture
-from joulemill.physics.blocks import LatentAttention
-from joulemill.physics.precision import BF16, FORMATS, TENSORS, Format, Precision, Tensor, format_named, uniform
+from joulemill.physics.model.architecture import Architecture
+from joulemill.physics.model.blocks import LatentAttention
+from joulemill.physics.model.precision import BF16, FORMATS, TENSORS, Format, Precision, Tensor, format_named, uniform
 from joulemill.suggestions import nearest
 
 #: Endings that name a quantization -> our name of it. Longest first; several may follow each other.

@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from joulemill.physics.architecture import Architecture, ParameterCount, parameters_count
+from joulemill.physics.model.architecture import Architecture, ParameterCount, parameters_count
 
 #: A name rounds to its last digit and leaves out embeddings now and then: beyond this the name is of another model.
 NAME_RATIO = 1.25

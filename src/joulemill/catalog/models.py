@@ -13,9 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from joulemill.catalog.model_entry import ModelEntry
 from joulemill.catalog.model_files import model_from_config, read_config
 from joulemill.catalog.model_names import (
-    QUANTIZATIONS,
     ReleaseName,
     leaves_out_towers,
     precision_of_spec,
@@ -25,43 +25,13 @@ from joulemill.catalog.model_names import (
 )
 from joulemill.catalog.model_totals import stored_count, total_warnings
 from joulemill.errors import InputError
-from joulemill.physics.architecture import Architecture
-from joulemill.physics.architecture_config import architecture_from_config
-from joulemill.physics.precision import Precision, uniform
+from joulemill.physics.model.architecture import Architecture
+from joulemill.physics.model.hf_config import architecture_from_config
+from joulemill.physics.model.precision import uniform
 from joulemill.suggestions import nearest
 
 #: Likeness from which a model is suggested: names are long, and one of another size is no slip but worth naming.
 _NEAR_RATIO = 0.55
-
-
-@dataclass(frozen=True, slots=True)
-class ModelEntry:
-    """A model as found.
-
-    name                  the catalogue's name, or the path's
-    published_parameters  total that its publisher states, None where unknown; ``source`` says where
-    aliases               other names of the same architecture
-    approximations        what the architecture or the precision leaves out or assumes
-    """
-
-    name: str
-    architecture: Architecture
-    precision: Precision
-    aliases: tuple[str, ...] = ()
-    published_parameters: int | None = None
-    source: str = ""
-    approximations: tuple[str, ...] = ()
-
-    def with_precision(self, name: str) -> ModelEntry:
-        """The same model re-quantized: ``bf16``, ``fp8``, ``nvfp4``, ``int4`` … or a spec, ``"bf16 experts=fp8"``."""
-        if " " in name.strip():
-            return replace(self, precision=precision_of_spec(name))
-        wanted = name.strip().lower()
-        if wanted == "fp4" and self.precision.experts.arithmetic == "fp4":
-            return self
-        named = QUANTIZATIONS.get(wanted.replace("_", "-"), wanted)
-        precision, assumed = requantized(self.architecture, self.precision, named)
-        return replace(self, precision=precision, approximations=(*self.approximations, *assumed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +95,7 @@ def is_folder_of_model(path: Path) -> bool:
 def _from_path(path: Path, *, approximate: bool) -> ModelEntry:
     file = path / "config.json" if path.is_dir() else path
     if file.suffix == ".gguf":
-        from joulemill.catalog.gguf import read_gguf
+        from joulemill.catalog.gguf_models import read_gguf
 
         return read_gguf(file, approximate=approximate)
     try:
@@ -157,7 +127,7 @@ def _published(name: str) -> int | None:
 @cache
 def _rows() -> tuple[_Row, ...]:
     found: list[_Row] = []
-    folder = files("joulemill.catalog") / "models"
+    folder = files("joulemill.catalog") / "data" / "models"
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if file.name.endswith(".toml"):
             found += _rows_of(tomllib.loads(file.read_text(encoding="utf-8")))

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from joulemill.catalog.devices import resolve_device_name
 from joulemill.errors import InputError
-from joulemill.physics.node import Node
+from joulemill.physics.hardware.node import Node
 from joulemill.suggestions import meant
 
 #: parameter of the CSV → field of Node; all values are SI, so nothing is converted.
@@ -32,13 +32,13 @@ PARAMETERS: dict[str, str] = {
 @cache
 def node_facts() -> tuple[dict[str, str], ...]:
     """All rows of ``nodes.csv``: node, parameter, value, unit, basis, source, note."""
-    with (files(__package__) / "nodes.csv").open(encoding="utf-8") as lines:
+    with (files("joulemill.catalog") / "data" / "nodes.csv").open(encoding="utf-8") as lines:
         return tuple(csv.DictReader(lines))
 
 
 @cache
 def _names() -> dict[str, dict[str, str]]:
-    with (files(__package__) / "node_names.csv").open(encoding="utf-8") as lines:
+    with (files("joulemill.catalog") / "data" / "node_names.csv").open(encoding="utf-8") as lines:
         return {row["node"]: row for row in csv.DictReader(lines)}
 
 

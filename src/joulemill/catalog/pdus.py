@@ -41,7 +41,7 @@ class Pdu:
 @cache
 def pdus() -> tuple[Pdu, ...]:
     """Every PDU of the catalogue."""
-    text = resources.files("joulemill.catalog").joinpath("pdus.toml").read_text("utf-8")
+    text = resources.files("joulemill.catalog").joinpath("data", "pdus.toml").read_text("utf-8")
     return tuple(_pdu(row) for row in tomllib.loads(text)["pdu"])
 
 

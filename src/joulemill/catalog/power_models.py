@@ -27,7 +27,7 @@ class PowerModel:
 
 @cache
 def _table() -> dict[str, Any]:
-    return tomllib.loads(resources.files("joulemill.catalog").joinpath("power_models.toml").read_text("utf-8"))
+    return tomllib.loads(resources.files("joulemill.catalog").joinpath("data", "power_models.toml").read_text("utf-8"))
 
 
 def cpu_rows() -> tuple[dict[str, Any], ...]:

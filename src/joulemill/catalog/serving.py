@@ -13,8 +13,8 @@ from functools import cache
 from importlib.resources import files
 
 from joulemill.errors import InputError
-from joulemill.physics.coefficients import rates_of
-from joulemill.physics.serving import Rates
+from joulemill.physics.serving.coefficients import rates_of
+from joulemill.physics.serving.continuous_batching import Rates
 from joulemill.suggestions import meant
 
 #: Profile of an engine that is asked for by its plain name: the one whose energy was measured.
@@ -60,7 +60,7 @@ class Spread:
 
 @cache
 def _rows(name: str) -> tuple[dict[str, str], ...]:
-    text = files("joulemill.catalog").joinpath(name).read_text(encoding="utf-8")
+    text = files("joulemill.catalog").joinpath("data", name).read_text(encoding="utf-8")
     return tuple(csv.DictReader(text.splitlines()))
 
 

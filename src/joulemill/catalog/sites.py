@@ -20,12 +20,12 @@ from joulemill.catalog.nearby_files import unreadable
 from joulemill.catalog.site_dialect import canonical, is_unknown
 from joulemill.errors import InputError
 from joulemill.figure import Basis
-from joulemill.physics.site import CARBON_KINDS, ReferencePue, Site
+from joulemill.physics.hardware.site import CARBON_KINDS, ReferencePue, Site
 from joulemill.suggestions import meant
 
 JOULE_PER_KWH = 3.6e6
 SECOND_PER_HOUR = 3600.0
-#: Where the grid's carbon can be had (``joulemill.grid``).
+#: Where the grid's carbon can be had (``joulemill.carbon``).
 CARBON_SOURCES = ("file", "electricitymaps", "watttime", "uk")
 GRID_KINDS = ("average", "marginal")
 
@@ -217,6 +217,6 @@ def _per(value: float | None, divisor: float) -> float | None:
 @cache
 def reference_pues() -> tuple[ReferencePue, ...]:
     """Cited PUE values, to show what an unknown one could mean."""
-    with (files(__package__) / "site_references.csv").open(encoding="utf-8") as lines:
+    with (files("joulemill.catalog") / "data" / "site_references.csv").open(encoding="utf-8") as lines:
         rows = [row for row in csv.DictReader(lines) if row["parameter"] == "pue"]
     return tuple(ReferencePue(r["name"], float(r["value"]), f"{r['source']}; {r['note']}") for r in rows)

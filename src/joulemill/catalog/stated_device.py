@@ -1,7 +1,8 @@
 """The hardware that a run states: a name of the catalog, or a device of the user's own with its facts beside it.
 
 A run folder must stay readable where the user's TOML file is not, so its manifest keeps what the file said:
-``{"name", "kind", "count"}``, and ``"facts"`` (the file's own table) for a device that is not in the catalog.
+``{"name", "kind", "count"}``, ``"count_assumed"`` where nobody said how many, and ``"facts"`` (the file's own table)
+for a device that is not in the catalog.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 from joulemill.catalog.devices import catalog_device, device_of_facts, fact_unit, find_device
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
-from joulemill.physics.device import Device
-from joulemill.physics.node import Node
+from joulemill.physics.hardware.device import Device
+from joulemill.physics.hardware.node import Node
 
 
 def stated_device(text: str, count: int | None = None) -> dict[str, Any]:
@@ -33,6 +34,8 @@ def stated_device(text: str, count: int | None = None) -> dict[str, Any]:
         raise InputError(f"--device {text}: the number of devices must be at least 1, not {number}")
     device = find_device(name)
     found: dict[str, Any] = {"name": device.name, "kind": device.kind, "count": number}
+    if within is None and count is None:
+        found["count_assumed"] = True
     return {**found, "facts": _table(Path(name))} if name.endswith(".toml") else found
 
 
@@ -67,3 +70,13 @@ def count_in(table: Mapping[str, Any]) -> int:
     """How many devices a manifest's table states, at least 1."""
     count = table.get("count")
     return count if isinstance(count, int) and count > 0 else 1
+
+
+def expected_counts(device: Mapping[str, Any] | None) -> dict[str, int]:
+    """How many things each scope should have, from the hardware that the user stated: fewer metered refuse the sum.
+
+    A CPU is metered by package and is no device of its own.
+    """
+    if device is None or device.get("kind", "cpu") == "cpu":
+        return {}
+    return {"device": int(device["count"])}

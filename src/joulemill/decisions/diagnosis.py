@@ -8,9 +8,11 @@ first (1 to 3); what is left is divided by weights ÷ their sum (4, 5). The orde
     (these as far as 4 leaves them), neighbours on the server's own CPUs, answers cut by the context.
 3.  A stated latency target that is missed: less load would have to be sent, whatever the machine still has.
 4.  Does the rate answer to more sequences at once (``Evidence.load_elasticity``)? Where it does, whatever admits them
-    binds: the server, if requests wait before it, else the load. Where it does not, the machine binds:
+    binds: the server, if requests wait before it, else the load. An open loop whose server stands empty part of the
+    time waits for its load, whatever else is seen. Where it does not answer, the machine binds:
 5.  which part of it, by the ceilings (least first, as far as their intervals part them), the host's CPU where the
-    machine's own threads or its neighbours are seen to hold it up, or a device that idles while requests wait.
+    machine's own threads or its neighbours are seen to hold it up, or a device that idles while requests wait. What
+    reaches a few per cent of its ceiling is not named: then something binds that nobody has listed.
 
 The scales below turn evidence into weights. They are judgements (assumed), the same for every run, and checked on
 cases whose truth is known by construction: docs/diagnosis.md.
@@ -22,23 +24,24 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from joulemill.decisions.case import Case
 from joulemill.decisions.evidence import Evidence, keeps_up
-from joulemill.decisions.overturning import OVERTURNED_BY, would_decide
+from joulemill.decisions.next_measurement import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.physics.ceilings import DECIDED_RATIO, CeilingValue
-from joulemill.physics.intervals import probability_less_ratio, quotient
+from joulemill.physics.production.ceilings import DECIDED_RATIO, CeilingValue
+from joulemill.statistics.lognormal import probability_less_ratio, quotient
 
 HARDWARE = ("compute", "memory_bandwidth", "interconnect")
 CANDIDATES = (
     *("client", "power", "cooling", "latency", "kv_capacity", "demand"),
     *("compute", "memory_bandwidth", "interconnect", "host_cpu"),
 )
-#: Share of what is left that evidence takes which settles the matter.
-SETTLED = 0.96
 #: Weight of evidence that speaks clearly, of a mere possibility; and of all that nobody has listed here.
 CLEAR, POSSIBLE, UNSEEN = 8.0, 1.0, 0.4
 #: A ceiling of an architecture and a datasheet is known to about this factor either way, over its own interval.
 MODEL_RATIO = 1.2
+#: An open loop in which a single request of those that were due did not end: it may be under way at the window's end.
+OPEN_ENDED = 0.25
 #: A device that is held back runs at down to this part of its datasheet's clock, inverted (assumed).
 CLOCK_RATIO = 2.0
 
@@ -72,42 +75,13 @@ class Diagnosis:
         return after[0].name if after else None
 
 
-@dataclass(slots=True)
-class _Case:
-    """One candidate as it is argued: how far a counter settles it, and its weight in what that leaves."""
-
-    settled_ratio: float = 0.0
-    weight_ratio: float = 0.0
-    seen_for: tuple[str, ...] = ()
-    seen_against: tuple[str, ...] = ()
-
-    def settle(self, strength: float, text: str) -> None:
-        """A counter that says so, of ``strength`` 0 to 1."""
-        self.settled_ratio = max(self.settled_ratio, SETTLED * strength)
-        if strength > 0.0:
-            self.say(text)
-        else:
-            self.argue(0.0, text)
-
-    def say(self, text: str) -> None:
-        """Seen for it."""
-        self.seen_for = (*self.seen_for, text)
-
-    def argue(self, weight: float, text: str) -> None:
-        """Speak for it with ``weight``; no weight speaks against it."""
-        if weight > 0.0:
-            self.weight_ratio = max(self.weight_ratio, weight)
-            self.say(text)
-        else:
-            self.seen_against = (*self.seen_against, text)
-
-
 def diagnose(seen: Evidence) -> Diagnosis:
     """Which constraint bound the run that ``seen`` is of."""
-    cases = {name: _Case() for name in CANDIDATES}
+    cases = {name: Case() for name in CANDIDATES}
     if not seen.achieved_tok_s.known:
         why = seen.achieved_tok_s.reason or "no rate was measured"
-        return Diagnosis("undecided", 0.0, _ranked(cases, seen), f"Nothing can be said: {why}.", "a run with load")
+        ranked = _ranked(cases, seen, UNSEEN)
+        return Diagnosis("undecided", 0.0, ranked, f"Nothing can be said: {why}.", "a run with load")
     for reason in seen.client_reasons:
         cases["client"].settle(1.0, reason)
     if not seen.client_reasons:
@@ -118,8 +92,8 @@ def diagnose(seen: Evidence) -> Diagnosis:
     _neighbours(cases["host_cpu"], seen)
     _latency(cases["latency"], seen)
     _admission(cases, seen, answers)
-    _machine(cases, seen, answers)
-    return _concluded(_ranked(cases, seen), seen)
+    unlisted = _machine(cases, seen, answers)
+    return _concluded(_ranked(cases, seen, UNSEEN + unlisted), seen)
 
 
 def _ramp(value: float, low: float, high: float) -> float:
@@ -142,7 +116,7 @@ def _bearing(seen: Evidence) -> float:
     return bearing if phi is None else bearing * _ramp(phi, 0.08, 0.2)
 
 
-def _limits(cases: dict[str, _Case], seen: Evidence, bearing: float) -> None:
+def _limits(cases: dict[str, Case], seen: Evidence, bearing: float) -> None:
     held = {"power": seen.throttle_power_ratio, "cooling": seen.throttle_thermal_ratio}
     for name, share in held.items():
         if share is not None:
@@ -158,14 +132,19 @@ def _limits(cases: dict[str, _Case], seen: Evidence, bearing: float) -> None:
             cases[name].settle(_ramp(use.value, 0.90, 0.97), text)
 
 
-def _neighbours(case: _Case, seen: Evidence) -> None:
-    """A server of our own on this machine loses to its neighbours whatever it is asked for."""
+def _neighbours(case: Case, seen: Evidence) -> None:
+    """A server of our own on this machine loses to its neighbours, unless it has time to spare all the same."""
     if seen.threads_count is not None and seen.others_ratio is not None and seen.others_ratio > 0.1:
         text = f"other processes took {seen.others_ratio:.0%} of the CPUs that the server computes on"
-        case.settle(_ramp(seen.others_ratio, 0.1, 0.4), text)
+        case.settle(_ramp(seen.others_ratio, 0.1, 0.4) * (1.0 - _spare(seen)), text)
 
 
-def _latency(case: _Case, seen: Evidence) -> None:
+def _spare(seen: Evidence) -> float:
+    """How surely an open loop leaves its server time to spare: where it stands empty, only a request can end that."""
+    return 0.0 if seen.closed or seen.empty_ratio is None else _ramp(seen.empty_ratio, 0.05, 0.25)
+
+
+def _latency(case: Case, seen: Evidence) -> None:
     if seen.attained_ratio is not None:
         text = f"{seen.attained_ratio:.1%} of requests met the stated targets"
         case.settle(_ramp(1.0 - seen.attained_ratio, 0.03, 0.15), text)
@@ -191,7 +170,7 @@ def _elastic(seen: Evidence) -> str:
     return f"1 % more sequences at once give {value:.2f} % more tokens ({source})" if value is not None else ""
 
 
-def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -> None:
+def _admission(cases: dict[str, Case], seen: Evidence, answers: float | None) -> None:
     kv, demand = cases["kv_capacity"], cases["demand"]
     waits = _waits(seen)
     elastic = 1.0 if answers is None else answers  # want of room costs rate only where more at once would give more
@@ -218,15 +197,20 @@ def _admission(cases: dict[str, _Case], seen: Evidence, answers: float | None) -
         demand.argue(CLEAR * 2 * answers * (1.0 - (waits or 0.0)), _elastic(seen))
 
 
-def _offered(demand: _Case, seen: Evidence, waits: float | None) -> None:
+def _offered(demand: Case, seen: Evidence, waits: float | None) -> None:
     """An open loop: the load binds where the server keeps up with it."""
+    if _spare(seen) > 0.0:
+        demand.argue(CLEAR * 3 * _spare(seen), f"no request was in flight {seen.empty_ratio:.0%} of the time")
     served = seen.served_ratio
     if served is None:
         return
     text = f"{min(served, 1.0):.0%} of the requests that were due were served in the window"
     if waits is not None:
         text += f", and some waited {waits:.0%} of the time"
-    demand.argue(CLEAR * 3 * _ramp(served, 0.80, 0.93) * (1.0 - _ramp(waits or 0.0, 0.3, 0.9)), text)
+    keeps_up = _ramp(served, 0.80, 0.93)
+    if seen.due_count is not None and (1.0 - served) * seen.due_count < 1.5:
+        keeps_up = max(keeps_up, OPEN_ENDED)
+    demand.argue(CLEAR * 3 * keeps_up * (1.0 - _ramp(waits or 0.0, 0.3, 0.9)), text)
 
 
 def _waits(seen: Evidence) -> float | None:
@@ -260,8 +244,11 @@ def _fullness(seen: Evidence) -> float:
     return POSSIBLE * 2
 
 
-def _machine(cases: dict[str, _Case], seen: Evidence, answers: float | None) -> None:
-    """What is left where the rate does not answer to load, shared among the parts of the machine."""
+def _machine(cases: dict[str, Case], seen: Evidence, answers: float | None) -> float:
+    """What is left where the rate does not answer to load, shared among the parts of the machine.
+
+    Returns the weight of what nobody has listed: a machine far below all of its ceilings waits for something else.
+    """
     phi = _phi(seen)
     keeps_up = not seen.closed and cases["demand"].weight_ratio >= CLEAR
     if keeps_up:
@@ -271,21 +258,32 @@ def _machine(cases: dict[str, _Case], seen: Evidence, answers: float | None) -> 
     else:
         rest = POSSIBLE * 2 if phi is None else max(CLEAR * _ramp(phi, 0.35, 0.7), POSSIBLE)
     rest = _host_part(cases["host_cpu"], seen, rest)
-    if phi is not None and answers is not None and phi < 0.35 and seen.threads_count is None:
-        # A device far below its ceilings is held up by something that has none: launches, scheduling, one thread.
-        # (A server on the CPU has no second machine to wait for: its kernels are then below their ceilings.)
-        lost = rest * (1.0 - _ramp(phi, 0.1, 0.35))
-        text = f"saturated at {phi:.0%} of the least ceiling of the hardware that is known"
-        joined = (seen.devices_count or 1.0) > 1.0 and not _use(seen, "interconnect").known
-        cases["host_cpu"].argue(lost * 0.5, text)
-        if joined:  # several devices wait for each other, or for the host: one looks like the other from here
-            cases["interconnect"].argue(lost * 0.5, f"{text}; what crosses the links is not metered")
-        rest -= lost
+    lost = _below_ceilings(cases, seen, rest, phi if answers is not None or seen.threads_count is not None else None)
     for name, share, text in _shares(seen):
-        cases[name].argue(rest * share, text)
+        cases[name].argue((rest - lost) * share, text)
+    return lost if seen.threads_count is not None else 0.0
 
 
-def _host_part(case: _Case, seen: Evidence, rest: float) -> float:
+def _below_ceilings(cases: dict[str, Case], seen: Evidence, rest: float, phi: float | None) -> float:
+    """What of ``rest`` cannot be a ceiling's, because too little of each is reached; argued for what it may be."""
+    if phi is None:
+        return 0.0
+    if seen.threads_count is not None:
+        # A server on the CPU has no second machine to wait for: its kernels are then below their ceilings, though not
+        # by any factor.
+        return rest * (1.0 - _ramp(phi, 0.05, 0.15))
+    # A device far below its ceilings is held up by something that has none: launches, scheduling, one thread.
+    lost = rest * (1.0 - _ramp(phi, 0.1, 0.35))
+    if lost > 0.0:
+        text = f"saturated at {phi:.0%} of the least ceiling of the hardware that is known"
+        cases["host_cpu"].argue(lost * 0.5, text)
+        if (seen.devices_count or 1.0) > 1.0 and not _use(seen, "interconnect").known:
+            # several devices wait for each other, or for the host: one looks like the other from here
+            cases["interconnect"].argue(lost * 0.5, f"{text}; what crosses the links is not metered")
+    return lost
+
+
+def _host_part(case: Case, seen: Evidence, rest: float) -> float:
     """Gives the host's CPU what of ``rest`` it explains, and returns the remainder."""
     part, texts = 0.0, []
     if seen.others_ratio is not None:
@@ -361,7 +359,7 @@ def _phi(seen: Evidence) -> float | None:
     return max(uses) if len(uses) > 1 else None
 
 
-def _ranked(cases: dict[str, _Case], seen: Evidence) -> tuple[Candidate, ...]:
+def _ranked(cases: dict[str, Case], seen: Evidence, unseen: float) -> tuple[Candidate, ...]:
     shares = dict.fromkeys(cases, 0.0)
     left = 1.0
     # A throttled machine misses its targets for that reason, and a late client sees none of this: in this order.
@@ -371,7 +369,7 @@ def _ranked(cases: dict[str, _Case], seen: Evidence) -> tuple[Candidate, ...]:
         for name, strength in strengths.items():
             shares[name] = left * taken * strength / (sum(strengths.values()) or 1.0)
         left *= 1.0 - taken
-    total = sum(c.weight_ratio for c in cases.values()) + UNSEEN
+    total = sum(c.weight_ratio for c in cases.values()) + unseen
     found = [
         Candidate(
             n, shares[n] + left * c.weight_ratio / total, _use(seen, n), c.seen_for, c.seen_against, OVERTURNED_BY[n]

@@ -21,13 +21,14 @@ import numpy as np
 
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
-from joulemill.ledger.client import client_verdict, is_closed, judged_requests, quiet_verdict
+from joulemill.ledger.client_check import client_verdict, is_closed, judged_requests, quiet_verdict
+from joulemill.ledger.clock_offset import busy_spans
 from joulemill.ledger.latency import tpot_s
 from joulemill.ledger.plausibility import LIMIT_MARGIN_RATIO
 from joulemill.ledger.record import Outcome, Quantity, RequestRecord, RunRecord
 from joulemill.ledger.serving_state import room
 from joulemill.ledger.window import Loop, Window, load_requests, load_shape
-from joulemill.physics.ceilings import CeilingValue
+from joulemill.physics.production.ceilings import CeilingValue
 
 #: Fewer lone requests than this, or fewer tokens in each, and their speed counts as not known. Assumed.
 FEWEST_ALONE, FEWEST_ALONE_TOK = 2, 4
@@ -62,7 +63,8 @@ class Evidence:
     client_late         in what it was late where that is too little of a request's time to bind
     closed, concurrency_count, slots_count   the load's loop, and how many sequences the server holds, where told
     in_flight_count, decoding_count          means over the window
-    served_ratio        open loop: requests that ended well ÷ requests that were due
+    served_ratio        open loop: requests that ended well ÷ requests that were due, of which there were due_count
+    empty_ratio         share of the window in which no request at all was in flight
     refused_ratio       share of requests that the server refused: too long for its context, or too many at once
     waiting_ratio       share of the server's samples with requests waiting;  waiting_count, running_count  means
     kv_use_ratio        mean use of the cache;  preemptions_count  in the window
@@ -85,6 +87,8 @@ class Evidence:
     in_flight_count: float | None = None
     decoding_count: float | None = None
     served_ratio: float | None = None
+    due_count: float | None = None
+    empty_ratio: float | None = None
     waiting_ratio: float | None = None
     waiting_count: float | None = None
     running_count: float | None = None
@@ -130,6 +134,8 @@ def gather(
         in_flight_count=_together(load, window, "dispatched_mono_s", "end_mono_s"),
         decoding_count=_together(load, window, "first_token_mono_s", "last_token_mono_s"),
         served_ratio=_served(load, window),
+        due_count=float(_due_count(load, window)),
+        empty_ratio=_empty(record.requests, window),
         cut_ratio=_cut(load, window),
         devices_count=float((record.manifest.get("device") or {}).get("count") or 1),
         refused_ratio=_refused(load, window),
@@ -200,13 +206,29 @@ def _together(rows: Sequence[RequestRecord], window: Window, first: str, last: s
     return sum(held) / window.duration_s if held else None
 
 
+def _empty(every: Sequence[RequestRecord], window: Window) -> float | None:
+    """Share of the window in which nothing was in flight, whatever it was for; None where the times are not known.
+
+    A request whose end nobody saw counts as in flight to the end.
+    """
+    if not every or any(r.dispatched_mono_s is None and r.end_mono_s is not None for r in every):
+        return None
+    spans = [(r.dispatched_mono_s, window.end_s if r.end_mono_s is None else r.end_mono_s) for r in every]
+    busy = busy_spans(spans).clip(window.start_s, window.end_s)
+    return 1.0 - float(np.diff(busy).sum()) / window.duration_s
+
+
 def _served(load: Sequence[RequestRecord], window: Window) -> float | None:
     """Requests that ended well in the window ÷ those that were due as much earlier as the fastest one took."""
-    well = [r for r in load if r.outcome is Outcome.OK and r.end_mono_s is not None]
-    least_s = min((r.end_mono_s - r.scheduled_mono_s for r in well if r.end_mono_s is not None), default=0.0)
-    due = sum(window.start_s <= r.scheduled_mono_s + least_s < window.end_s for r in load)
+    due = _due_count(load, window)
     ended = sum(r.outcome is Outcome.OK for r in _ended(load, window))
     return ended / due if due else None
+
+
+def _due_count(load: Sequence[RequestRecord], window: Window) -> int:
+    well = [r for r in load if r.outcome is Outcome.OK and r.end_mono_s is not None]
+    least_s = min((r.end_mono_s - r.scheduled_mono_s for r in well if r.end_mono_s is not None), default=0.0)
+    return sum(window.start_s <= r.scheduled_mono_s + least_s < window.end_s for r in load)
 
 
 def _ended(load: Sequence[RequestRecord], window: Window) -> list[RequestRecord]:

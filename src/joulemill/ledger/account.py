@@ -16,27 +16,29 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown, weakest
 from joulemill.ledger.attribution import EQUAL_WORK, Attribution, Rule, Weights, attribute
 from joulemill.ledger.caching import prefix_tok
 from joulemill.ledger.clock_offset import with_offsets
-from joulemill.ledger.completion import Holder, PackageHolder, incomplete
 from joulemill.ledger.energy import EnergyResult
+from joulemill.ledger.findings import Finding, Reason, distinct
 from joulemill.ledger.flow import Flow, flow
-from joulemill.ledger.interval import LEVEL, ratio_interval
+from joulemill.ledger.identity import unnamed_findings
 from joulemill.ledger.latency import Latency, Targets, latency, met_targets
 from joulemill.ledger.phases import PhaseFit, fit_phases, half_width_j_tok, merged_edges_s, refused_fit
-from joulemill.ledger.reasons import Finding, Reason, distinct
-from joulemill.ledger.record import Outcome, RequestRecord, RunRecord, Scope
+from joulemill.ledger.record import Channel, Outcome, RequestRecord, RunRecord, Scope
+from joulemill.ledger.request_checks import sound_requests
 from joulemill.ledger.scope_account import Doubt, ScopeAccount, energy_per_token, scope_accounts
 from joulemill.ledger.scopes import compose
-from joulemill.ledger.sharing import foreign_use
-from joulemill.ledger.sound import sound_requests
+from joulemill.ledger.shared_devices import foreign_use
 from joulemill.ledger.summary_account import summary_figures, summary_of
 from joulemill.ledger.tokens import TokenCount, count_tokens
-from joulemill.ledger.trace import Floats, Trace, traces
+from joulemill.ledger.trace import Trace, traces
+from joulemill.ledger.unmetered import Holder, PackageHolder, incomplete
 from joulemill.ledger.window import Window, find_window, load_requests, load_shape, steadiness, sub_window_edges_s
+from joulemill.statistics.ratio import LEVEL, ratio_interval
 
 #: The scope that requests, phases and prices are accounted at: the widest that meters of one machine know.
 MAIN_SCOPES = (Scope.NODE, Scope.DEVICE, Scope.CPU)
@@ -101,7 +103,7 @@ def account(
     expected = _expected(record, holder)
     sound = sound_requests(record.requests)
     record = replace(record, requests=sound.requests)
-    every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
+    every = _traced(record, board_w)
     used = _used(every, expected)
     load = load_requests(record)
     window = find_window(record, load_shape(record.manifest), _covered(used))
@@ -163,7 +165,7 @@ def phase_energy(
     if phase is None or phase.end_mono_s is None:
         return None
     expected = _expected(record, holder)
-    every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
+    every = _traced(record, board_w)
     covered = _covered(_used(every, expected))
     if covered is None:
         return None
@@ -173,6 +175,23 @@ def phase_energy(
     scopes = scope_accounts(every, expected, edges, np.zeros(1), record.phase("idle"), holder=holder)
     main = _main(scopes)
     return None if main is None else scopes[main].window
+
+
+def _traced(record: RunRecord, board_w: float | None) -> dict[str, Trace]:
+    """Every meter's trace on the record's clock.
+
+    Boards that a meter does not tell apart may be several, unless the user said that there is one: a number that was
+    assumed (``--device NAME`` alone) says nothing.
+    """
+    every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
+    if not (record.manifest.get("device") or {}).get("count_assumed"):
+        return every
+    return {i: replace(t, findings=(*t.findings, *_unnamed(t.channel))) for i, t in every.items()}
+
+
+def _unnamed(channel: Channel) -> list[Finding]:
+    sensor = channel.scope is Scope.DEVICE and channel.basis is Basis.MEASURED
+    return unnamed_findings(channel.id, [channel.device], None) if sensor else []
 
 
 def _main(scopes: Mapping[Scope, ScopeAccount]) -> Scope | None:
@@ -226,7 +245,7 @@ def _resolution_s(used: Sequence[Trace]) -> float:
     return max(steps, default=0.0)
 
 
-def _steady(window: Window, output: Floats, edges: Floats) -> Window:
+def _steady(window: Window, output: Array, edges: Array) -> Window:
     steady, told = steadiness(output, edges)
     steady = steady and not any(f.code is Reason.NOT_STEADY for f in window.findings)
     findings = window.findings if steady else (*window.findings, Finding(Reason.NOT_STEADY, "window", told))
@@ -241,7 +260,7 @@ def _ended_well(r: RequestRecord, window: Window) -> bool:
     return r.outcome is Outcome.OK and r.end_mono_s is not None and window.start_s <= r.end_mono_s < window.end_s
 
 
-def _rate(tokens: Floats, edges: Floats, uncounted_chunk_count: int) -> Figure:
+def _rate(tokens: Array, edges: Array, uncounted_chunk_count: int) -> Figure:
     """Tokens a second; unknown where chunks came and none of their tokens was counted, for that is no rate of 0."""
     if uncounted_chunk_count and not tokens.sum() > 0.0:
         told = f"no request of the window was counted, and {uncounted_chunk_count} chunks came of others without usage"
@@ -253,11 +272,11 @@ def _rate(tokens: Floats, edges: Floats, uncounted_chunk_count: int) -> Figure:
     return Figure(found.value, "tok/s", Basis.MEASURED, low, found.high, LEVEL)
 
 
-def _known_j(scope: ScopeAccount) -> Floats:
+def _known_j(scope: ScopeAccount) -> Array:
     return np.array([np.nan if x is None else x for x in scope.sub_window_j])
 
 
-def _per_good_token(scopes: Mapping[Scope, ScopeAccount], main: Scope | None, good: Floats, doubt: Doubt) -> Figure:
+def _per_good_token(scopes: Mapping[Scope, ScopeAccount], main: Scope | None, good: Array, doubt: Doubt) -> Figure:
     if main is None:
         return unknown("J/tok", _unmetered(scopes))
     return energy_per_token(scopes[main].window, _known_j(scopes[main]), good, doubt)
@@ -267,7 +286,7 @@ def _per_request(
     scopes: Mapping[Scope, ScopeAccount],
     main: Scope | None,
     ended: Sequence[RequestRecord],
-    edges: Floats,
+    edges: Array,
     doubt: Doubt,
 ) -> Figure:
     """Joules ÷ requests that ended well, with the interval of their ratio over the sub-windows."""
@@ -285,7 +304,7 @@ def _unmetered(scopes: Mapping[Scope, ScopeAccount]) -> str:
     return scopes[metered[0] if metered else Scope.NODE].energy.reason or "not metered"
 
 
-def _phases(scope: ScopeAccount, tokens: Flow, edges: Floats, apart_s: float) -> PhaseFit:
+def _phases(scope: ScopeAccount, tokens: Flow, edges: Array, apart_s: float) -> PhaseFit:
     """The fit over sub-windows merged until work and its joules, ``apart_s`` from each other, fall into the same."""
     idle_w = scope.idle_power.value
     if idle_w is None:
@@ -325,7 +344,7 @@ def _fitted_figure(fit: PhaseFit, value: float | None, stderr: float | None, bas
 
 
 def _attributions(
-    scope: ScopeAccount, tokens: Flow, edges: Floats, fit: PhaseFit | None, work: Weights
+    scope: ScopeAccount, tokens: Flow, edges: Array, fit: PhaseFit | None, work: Weights
 ) -> dict[Rule, Attribution]:
     weights = work
     if fit is not None and fit.prefill_j_tok is not None and fit.decode_j_tok is not None:
@@ -334,12 +353,12 @@ def _attributions(
     return {rule: attribute(rule, tokens, edges, joules, idle_w, weights) for rule in Rule}
 
 
-def _series(edges: Floats, output: Floats, prompt: Floats, scopes: Mapping[Scope, ScopeAccount]) -> Series:
+def _series(edges: Array, output: Array, prompt: Array, scopes: Mapping[Scope, ScopeAccount]) -> Series:
     joules = {s: a.sub_window_j for s, a in scopes.items() if a.composition.channels}
     return Series(_floats(edges), _floats(output), _floats(prompt), joules)
 
 
-def _floats(x: Floats) -> tuple[float, ...]:
+def _floats(x: Array) -> tuple[float, ...]:
     return tuple(float(v) for v in x)
 
 

@@ -17,8 +17,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from joulemill.arrays import Array
 from joulemill.ledger.flow import Flow, Ints
-from joulemill.ledger.trace import Floats
 
 
 class Rule(StrEnum):
@@ -66,7 +66,7 @@ class Attribution:
 
 
 def attribute(
-    rule: Rule, flow: Flow, edges_s: Floats, joules: Floats, idle_w: float | None = None, weights: Weights = EQUAL_WORK
+    rule: Rule, flow: Flow, edges_s: Array, joules: Array, idle_w: float | None = None, weights: Weights = EQUAL_WORK
 ) -> Attribution:
     """Joules of sub-windows [k] between ``edges_s`` [k+1] to the requests of ``flow``, by ``rule``.
 
@@ -90,7 +90,7 @@ def attribute(
     return Attribution(rule, tuple(flow.ids[i] for i in present), rows, above, orphan, total, source)
 
 
-def _shares(rule: Rule, flow: Flow, edges_s: Floats, weights: Weights) -> tuple[Ints, Ints, Floats]:
+def _shares(rule: Rule, flow: Flow, edges_s: Array, weights: Weights) -> tuple[Ints, Ints, Array]:
     """(request, sub-window, share of that sub-window) triples; shares of a sub-window with requests sum to 1."""
     request, at, weight = flow.output_request, flow.output_s, flow.output_weight_tok
     if rule is Rule.WORK_WEIGHTED:
@@ -110,14 +110,14 @@ def _shares(rule: Rule, flow: Flow, edges_s: Floats, weights: Weights) -> tuple[
     )
 
 
-def _by_time(flow: Flow, i: int, edges_s: Floats) -> tuple[Ints, Ints, Floats]:
+def _by_time(flow: Flow, i: int, edges_s: Array) -> tuple[Ints, Ints, Array]:
     """Shares of a sub-window without tokens, by time in flight."""
     overlap = np.minimum(flow.end_s, edges_s[i + 1]) - np.maximum(flow.start_s, edges_s[i])
     who = np.flatnonzero(overlap > 0.0)
     return who, np.full(len(who), i, dtype=np.intp), overlap[who] / overlap[who].sum()
 
 
-def _allocated(request: Ints, window: Ints, share: Floats, joules: Floats, n: int) -> tuple[Floats, float]:
+def _allocated(request: Ints, window: Ints, share: Array, joules: Array, n: int) -> tuple[Array, float]:
     taken = np.bincount(window, minlength=len(joules)) > 0
     rows = np.bincount(request, weights=share * joules[window], minlength=n).astype(np.float64)
     return rows, math.fsum(joules[~taken])

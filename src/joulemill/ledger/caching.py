@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import Outcome, RequestRecord, ServerSample
 
 #: What a prompt may share by chance and by the doubt of the template's length [tok], and the doubt of a shared

@@ -16,14 +16,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.figure import Basis
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import RequestRecord
 from joulemill.ledger.trace import CLOCK_REACH_S, Trace
 
-Floats = NDArray[np.float64]
 #: How finely offsets are looked for, within ``CLOCK_REACH_S``.
 STEP_S = 0.05
 #: The load must explain at least this share of the power's variance, in at least so many stretches. Assumed.
@@ -49,7 +48,7 @@ def with_offsets(every: Mapping[str, Trace], requests: Sequence[RequestRecord]) 
     return {i: _widened(t, estimate_offset(t, busy)) if _asked(t) else t for i, t in every.items()}
 
 
-def busy_spans(spans: Iterable[tuple[float | None, float | None]]) -> Floats:
+def busy_spans(spans: Iterable[tuple[float | None, float | None]]) -> Array:
     """Unions of ``spans`` [n, 2] in s, ascending and apart; one without its end or start is left out."""
     known = sorted((a, b) for a, b in spans if a is not None and b is not None and b > a)
     merged: list[list[float]] = []
@@ -61,7 +60,7 @@ def busy_spans(spans: Iterable[tuple[float | None, float | None]]) -> Floats:
     return np.array(merged, dtype=float).reshape(-1, 2)
 
 
-def estimate_offset(trace: Trace, busy: Floats) -> ClockOffset | None:
+def estimate_offset(trace: Trace, busy: Array) -> ClockOffset | None:
     """The offset of ``trace`` against the spans ``busy`` [n, 2]; None where they do not decide it."""
     t, power = _stretches(trace, busy)
     if len(power) < MIN_STRETCHES or not len(busy):
@@ -87,7 +86,7 @@ def _asked(trace: Trace) -> bool:
     return trace.usable and trace.channel.basis is Basis.MEASURED
 
 
-def _stretches(trace: Trace, busy: Floats) -> tuple[Floats, Floats]:
+def _stretches(trace: Trace, busy: Array) -> tuple[Array, Array]:
     """Knots [n] around the load, and the mean power between them [n−1]; thinned where there are very many."""
     if not len(busy):
         return trace.t_s[:0], trace.segment_w[:0]
@@ -101,15 +100,15 @@ def _stretches(trace: Trace, busy: Floats) -> tuple[Floats, Floats]:
     return t, np.diff(energy) / np.diff(t)
 
 
-def _busy_share(t: Floats, busy: Floats) -> Floats:
+def _busy_share(t: Array, busy: Array) -> Array:
     """Share of each stretch between ``t`` [n] that lies in ``busy``: [n−1]."""
     edges = busy.ravel()
     spent = np.concatenate(([0.0], np.cumsum(np.where(np.arange(1, len(edges)) % 2 == 1, np.diff(edges), 0.0))))
-    share: Floats = np.diff(np.interp(t, edges, spent)) / np.diff(t)
+    share: Array = np.diff(np.interp(t, edges, spent)) / np.diff(t)
     return share
 
 
-def _residuals(share: Floats, power: Floats, weight: Floats) -> tuple[Floats, float]:
+def _residuals(share: Array, power: Array, weight: Array) -> tuple[Array, float]:
     """Weighted squares left by P₀ + ΔP·share with ΔP ≥ 0, for each row of ``share`` [k, n]; and the total."""
     w = weight / weight.sum()
     p = power - float(w @ power)

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.arrays import Array
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.plausibility import most_energy_j
-from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Channel
-
-Floats = NDArray[np.float64]
 
 #: A fall is a wrap only if the power it implies is at most this many times the largest power otherwise seen. Assumed.
 WRAP_POWER_RATIO = 4.0
@@ -48,13 +47,13 @@ class Broken:
 class Line:
     """A counter's readings [n]: ``dropped`` [n] marks those out of line; ``total_j`` of the others since the first."""
 
-    total_j: Floats
+    total_j: Array
     dropped: NDArray[np.bool_]
     broken: tuple[Broken, ...]
     findings: tuple[Finding, ...]
 
 
-def unrolled(channel: Channel, t_s: Floats, value: Floats, limit_w: float | None) -> Line:
+def unrolled(channel: Channel, t_s: Array, value: Array, limit_w: float | None) -> Line:
     """The counter of ``channel`` read at ``t_s`` [n], in line."""
     most_j = _most_rise_j(channel, t_s, value, limit_w)
     delta = np.diff(value)
@@ -65,7 +64,7 @@ def unrolled(channel: Channel, t_s: Floats, value: Floats, limit_w: float | None
     return _mended(channel, t_s, value, most_j, dropped)
 
 
-def _most_rise_j(channel: Channel, t_s: Floats, value: Floats, limit_w: float | None) -> Floats:
+def _most_rise_j(channel: Channel, t_s: Array, value: Array, limit_w: float | None) -> Array:
     """The most that can have been gathered at each read since the step before it [n−1].
 
     A step shows what was gathered since the one before, which was read up to one read late.
@@ -77,11 +76,11 @@ def _most_rise_j(channel: Channel, t_s: Floats, value: Floats, limit_w: float | 
     first_s = t_s[1] - t_s[0]
     late_s = np.where(last == 0, first_s, 0.0) + (channel.update_period_s or 0.0)
     most_w = most_energy_j(1.0, scope=channel.scope, limit_w=limit_w)
-    most_j: Floats = most_w * (since_s + late_s) + (channel.resolution or 0.0)
+    most_j: Array = most_w * (since_s + late_s) + (channel.resolution or 0.0)
     return most_j
 
 
-def _mended(channel: Channel, t: Floats, v: Floats, most_j: Floats, dropped: NDArray[np.bool_]) -> Line:
+def _mended(channel: Channel, t: Array, v: Array, most_j: Array, dropped: NDArray[np.bool_]) -> Line:
     delta = np.diff(v)
     rising = (delta > 0.0) & (delta <= most_j)
     largest_w = float((delta[rising] / np.diff(t)[rising]).max()) if rising.any() else math.inf
@@ -110,7 +109,7 @@ def _mended(channel: Channel, t: Floats, v: Floats, most_j: Floats, dropped: NDA
     return Line(np.cumsum(rises), dropped, tuple(broken), tuple(dict.fromkeys(findings)))
 
 
-def _back_in_line(v: Floats, most_j: Floats, last: int, out: int) -> int | None:
+def _back_in_line(v: Array, most_j: Array, last: int, out: int) -> int | None:
     """The read at which the counter goes on from ``last`` as if what is read from ``out`` on had not been."""
     up = v[out] > v[last]
     limit_j = float(most_j[last:out].sum())
@@ -140,9 +139,7 @@ def _break(channel: Channel, rise: float, dt_s: float) -> Finding:
     return Finding(Reason.JUMPED, channel.id, detail, fatal=True)
 
 
-def standstills(
-    channel: Channel, t_s: Floats, knot_s: Floats, segment_w: Floats, period_s: float
-) -> tuple[Broken, ...]:
+def standstills(channel: Channel, t_s: Array, knot_s: Array, segment_w: Array, period_s: float) -> tuple[Broken, ...]:
     """A counter that stopped (or had not started) counting: refused from its last step on.
 
     Treads between two steps are no fault: the next step tells what was used meanwhile. Where it tells of far less than

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from joulemill.ledger.reasons import Finding, Reason
-from joulemill.ledger.trace import Floats, Trace
+from joulemill.arrays import Array
+from joulemill.ledger.findings import Finding, Reason
+from joulemill.ledger.trace import Trace
 
 #: Reads further apart than this, and than so many periods of the sensor, are a gap [s]. Assumed; InferenceX refuses
 #: at 3 s. Reads of a sensor that does not state its period come at least at this quantile of the times between them.
@@ -52,7 +53,7 @@ def allowed_gap_s(trace: Trace) -> float:
     return max(GAP_S, GAP_PERIODS * pace)
 
 
-def hidden_stretches_s(trace: Trace, start_s: float, end_s: float) -> Floats:
+def hidden_stretches_s(trace: Trace, start_s: float, end_s: float) -> Array:
     """The parts of the window [n, 2] between good reads in which others failed: what was drawn there is not known."""
     t = trace.read_s
     if not len(trace.failed_s) or len(t) < 2:

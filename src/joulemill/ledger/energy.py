@@ -25,10 +25,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from joulemill.arrays import Array
 from joulemill.figure import Basis
 from joulemill.ledger.coverage import MIN_PERIODS, allowed_gap_s, hidden_stretches_s, window_findings
-from joulemill.ledger.reasons import Finding, Reason, refused
-from joulemill.ledger.trace import CLOCK_REACH_S, Floats, Trace
+from joulemill.ledger.findings import Finding, Reason, refused
+from joulemill.ledger.trace import CLOCK_REACH_S, Trace
 
 #: 97.5 % quantile of the normal distribution.
 NORMAL_95 = 1.96
@@ -127,7 +128,7 @@ def _stale_j(trace: Trace, start_s: float, end_s: float) -> float:
     return held_s * float(np.ptp(near)) if len(near) else 0.0
 
 
-def sub_window_energy_j(trace: Trace, edges_s: Floats) -> Floats:
+def sub_window_energy_j(trace: Trace, edges_s: Array) -> Array:
     """Joules between consecutive ``edges_s`` [k+1] → [k]; NaN where broken or unbracketed. Σ is the whole."""
     if not trace.usable:
         return np.full(len(edges_s) - 1, np.nan)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.ledger.record import Outcome, RequestRecord
-from joulemill.ledger.trace import Floats
 
 Ints = NDArray[np.intp]
 
@@ -35,23 +35,23 @@ class Flow:
     """
 
     ids: tuple[str, ...]
-    output_s: Floats
-    output_weight_tok: Floats
+    output_s: Array
+    output_weight_tok: Array
     output_request: Ints
-    prompt_s: Floats
+    prompt_s: Array
     prompt_request: Ints
-    served_tok: Floats
-    cached_tok: Floats
-    computed_tok: Floats
-    start_s: Floats
-    end_s: Floats
-    uncounted_s: Floats
+    served_tok: Array
+    cached_tok: Array
+    computed_tok: Array
+    start_s: Array
+    end_s: Array
+    uncounted_s: Array
 
-    def output_per_window_tok(self, edges_s: Floats) -> Floats:
+    def output_per_window_tok(self, edges_s: Array) -> Array:
         """Output tokens between consecutive edges [k+1] → [k]; an event on an edge belongs to the later window."""
         return _binned(self.output_s, self.output_weight_tok, edges_s)
 
-    def prompt_per_window_tok(self, edges_s: Floats) -> Floats:
+    def prompt_per_window_tok(self, edges_s: Array) -> Array:
         """Prompt tokens computed (cache hits left out) between consecutive edges [k+1] → [k]."""
         return _binned(self.prompt_s, self.computed_tok, edges_s)
 
@@ -101,7 +101,7 @@ def _first_s(r: RequestRecord) -> float | None:
     return None
 
 
-def _arrivals_s(r: RequestRecord) -> Floats:
+def _arrivals_s(r: RequestRecord) -> Array:
     """When the tokens of a good request came: its chunks; without them evenly from first to last token."""
     if r.outcome is not Outcome.OK or not r.output_tok:
         return np.zeros(0)
@@ -118,7 +118,7 @@ def _or_nan(x: float | None) -> float:
     return float("nan") if x is None else float(x)
 
 
-def _binned(t: Floats, weight: Floats, edges_s: Floats) -> Floats:
+def _binned(t: Array, weight: Array, edges_s: Array) -> Array:
     """Σ weight of the events in [edge_i, edge_{i+1})."""
     i = np.searchsorted(edges_s, t, side="right") - 1
     inside = (i >= 0) & (i < len(edges_s) - 1)

@@ -22,7 +22,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 
 #: Names listed in a finding; the rest are counted.
 LISTED = 8

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulemill.ledger.interval import autocorrelation_ratio
-from joulemill.ledger.reasons import Finding, Reason
-from joulemill.ledger.trace import Floats
+from joulemill.arrays import Array
+from joulemill.ledger.findings import Finding, Reason
+from joulemill.statistics.ratio import autocorrelation_ratio
 
 #: Fewest sub-windows, largest condition number of the scaled columns (Belsley: 30 is harmful), least |t|.
 FEWEST = 10
@@ -56,17 +56,17 @@ def half_width_j_tok(stderr: float, freedom_count: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Solution:
-    coefficients: Floats
-    stderr: Floats
+    coefficients: Array
+    stderr: Array
     condition_ratio: float
 
     @property
-    def t(self) -> Floats:
+    def t(self) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.stderr > 0.0, self.coefficients / self.stderr, np.inf * np.sign(self.coefficients))
 
 
-def merged_edges_s(edges_s: Floats, apart_s: float) -> Floats | None:
+def merged_edges_s(edges_s: Array, apart_s: float) -> Array | None:
     """Every m-th of ``edges_s``, so that sub-windows are long beside ``apart_s``; None where too few would be left.
 
     A prompt counts at its first token and its joules came before, and a meter lags: in sub-windows not much longer
@@ -79,7 +79,7 @@ def merged_edges_s(edges_s: Floats, apart_s: float) -> Floats | None:
     return edges_s[: k - k % m + 1 : m]
 
 
-def fit_phases(above_idle_j: Floats, prompt_tok: Floats, output_tok: Floats, duration_s: Floats) -> PhaseFit:
+def fit_phases(above_idle_j: Array, prompt_tok: Array, output_tok: Array, duration_s: Array) -> PhaseFit:
     """Fit over sub-windows [k]. Refuses, with a code, what is too short, collinear, negative or insignificant."""
     k = len(above_idle_j)
     if k < FEWEST:
@@ -110,7 +110,7 @@ def refused_fit(k: int, code: Reason, detail: str) -> PhaseFit:
     return PhaseFit(None, None, None, None, None, k, 0, Finding(code, "phases", detail, fatal=True))
 
 
-def _solve(x: Floats, y: Floats) -> _Solution:
+def _solve(x: Array, y: Array) -> _Solution:
     """Least squares on columns scaled to unit length, so that the condition number is about directions, not units."""
     scale = np.linalg.norm(x, axis=0)
     u, s, vt = np.linalg.svd(x / scale, full_matrices=False)

@@ -24,7 +24,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from joulemill.ledger.reasons import Reason
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, RunRecord, Scope
 
 Mask = NDArray[np.bool_]

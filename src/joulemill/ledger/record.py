@@ -1,6 +1,6 @@
 """The record of a run: what was really seen, as values. Everything a report says is computed from this.
 
-A run folder (``joulemill.bench.folder``) is this record on disk; a recorded, imported, simulated or monitored run
+A run folder (``joulemill.recording.writer``) is this record on disk; a recorded, imported, simulated or monitored run
 becomes the same value. Pure: nothing here reads a clock or a file. Two clocks stand side by side: ``*_mono_s`` is
 the client's monotonic clock (all differences are taken on it), ``*_wall_s`` is Unix time (for joining with others).
 """

@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from joulemill.arrays import Array
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.ledger.completion import Holder, completed, incomplete
 from joulemill.ledger.coverage import FAILED_MOST_RATIO
 from joulemill.ledger.energy import EnergyResult, sub_window_energy_j, window_energy
-from joulemill.ledger.interval import FEWEST, LEVEL, ratio_interval
+from joulemill.ledger.findings import Finding, Reason, distinct, why
 from joulemill.ledger.plausibility import dead_sensor
-from joulemill.ledger.reasons import Finding, Reason, distinct, why
 from joulemill.ledger.record import Phase, Scope
 from joulemill.ledger.scopes import Composition, compose, scope_energy
-from joulemill.ledger.trace import Floats, Trace
+from joulemill.ledger.trace import Trace
+from joulemill.ledger.unmetered import Holder, completed, incomplete
+from joulemill.statistics.ratio import FEWEST, LEVEL, ratio_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class ScopeAccount:
 def scope_accounts(
     all_traces: Mapping[str, Trace],
     expected: Mapping[Scope, int],
-    edges_s: Floats,
-    output_tok: Floats,
+    edges_s: Array,
+    output_tok: Array,
     idle: Phase | None,
     *,
     holder: Holder | None = None,
@@ -124,8 +125,8 @@ class _Given:
     """What every scope's account starts from."""
 
     traces: Mapping[str, Trace]
-    edges_s: Floats
-    output_tok: Floats
+    edges_s: Array
+    output_tok: Array
     holder: Holder | None
     doubt: Doubt
 
@@ -229,7 +230,7 @@ def _idle_power(idle: EnergyResult | None) -> Figure:
 
 
 def _token_figures(
-    window: EnergyResult, idle: EnergyResult | None, joules: Floats, given: _Given
+    window: EnergyResult, idle: EnergyResult | None, joules: Array, given: _Given
 ) -> tuple[Figure, Figure]:
     """J/tok, and J/tok above idle."""
     output_tok, doubt = given.output_tok, given.doubt
@@ -255,7 +256,7 @@ def _above_idle_half_j(window: EnergyResult, idle: EnergyResult) -> float:
     return math.hypot(gain * (parts[0][0] - parts[1][0]), *rest)
 
 
-def energy_per_token(window: EnergyResult, joules: Floats, tokens_tok: Floats, doubt: Doubt = NO_DOUBT) -> Figure:
+def energy_per_token(window: EnergyResult, joules: Array, tokens_tok: Array, doubt: Doubt = NO_DOUBT) -> Figure:
     """Σ joules [k] ÷ Σ tokens [k] with the interval of ``ratio_interval``; the meter's part from ``window``.
 
     doubt   what J/token is no surer than; joules that may be others' let it reach down only

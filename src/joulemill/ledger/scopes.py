@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 
 from joulemill.figure import Basis, weakest
 from joulemill.ledger.energy import EnergyResult
+from joulemill.ledger.findings import Finding, Reason, distinct, refused
 from joulemill.ledger.identity import count_findings
-from joulemill.ledger.reasons import Finding, Reason, distinct, refused
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.ledger.views import Refusals, decided
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from joulemill.arrays import Array
 from joulemill.figure import Basis, Figure
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import Phase, RunRecord, Scope
 from joulemill.ledger.scope_account import ScopeAccount
 from joulemill.ledger.tokens import COUNTERS, TokenCount
-from joulemill.ledger.trace import Floats
 from joulemill.ledger.window import Window
 
 RULE = "the whole run, from the start to the end that the file states, ramp and drain included"
@@ -38,7 +38,7 @@ class Summary:
     request_count: float | None
 
     @property
-    def edges_s(self) -> Floats:
+    def edges_s(self) -> Array:
         """Start and end [2]: one window, since nothing says when in it the tokens came."""
         return np.array([self.load.start_mono_s, self.end_s])
 
@@ -68,9 +68,7 @@ def _bounded(account: ScopeAccount, output_tok: float) -> Figure:
     return replace(figure, low=energy.low / output_tok, high=energy.high / output_tok, level=energy.level)
 
 
-def summary_figures(
-    summary: Summary, accounts: Callable[[Floats, Floats], dict[Scope, ScopeAccount]]
-) -> dict[str, Any]:
+def summary_figures(summary: Summary, accounts: Callable[[Array, Array], dict[Scope, ScopeAccount]]) -> dict[str, Any]:
     """The fields of an account that a summary can fill; ``accounts`` makes the scopes' of edges [2] and tokens [1]."""
     scopes = accounts(summary.edges_s, np.array([summary.output_tok]))
     scopes = {s: replace(a, j_tok=_bounded(a, summary.output_tok)) for s, a in scopes.items()}

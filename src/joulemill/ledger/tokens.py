@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulemill.ledger.caching import CachedPrompts, cached_prompts, counted_between
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.flow import Flow, last_seen_s
 from joulemill.ledger.plausibility import token_fault
-from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Outcome, RequestRecord, ServerSample
 
 Bools = NDArray[np.bool_]

@@ -17,14 +17,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemill.arrays import Array
 from joulemill.figure import Basis
 from joulemill.ledger.counter import Broken, standstills, unrolled
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.identity import Identity, identity_of, interleaved
 from joulemill.ledger.plausibility import most_w, numbers, power_limits_w, reading_faults
-from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
-
-Floats = NDArray[np.float64]
 
 #: How far a meter's clock may be from ours at most; beyond it the check at opening speaks. Assumed.
 CLOCK_REACH_S = 15.0
@@ -56,12 +55,12 @@ class Trace:
 
     channel: Channel
     kind: str
-    t_s: Floats
-    level: Floats
-    energy_j: Floats
-    segment_w: Floats
-    read_s: Floats
-    failed_s: Floats
+    t_s: Array
+    level: Array
+    energy_j: Array
+    segment_w: Array
+    read_s: Array
+    failed_s: Array
     failed_why: tuple[Reason, ...]
     lag_s: float
     period_s: float
@@ -75,7 +74,7 @@ class Trace:
         """Whether there is an E(t) at all."""
         return len(self.t_s) >= 2 and not any(f.fatal for f in self.findings)
 
-    def cumulative_j(self, at_s: Floats) -> Floats:
+    def cumulative_j(self, at_s: Array) -> Array:
         """E(t) [J] at times ``at_s`` [k]; NaN outside the reads. Exact for the interpolation used."""
         t = np.asarray(at_s, dtype=float)
         i = np.clip(np.searchsorted(self.t_s, t, side="right") - 1, 0, len(self.t_s) - 2)
@@ -139,8 +138,8 @@ def trace(channel: Channel, readings: Sequence[Reading], limit_w: float | None =
 class _Clean:
     """Good reads in order [n], the failed ones with their reasons, and what was found of them all."""
 
-    t_s: Floats
-    value: Floats
+    t_s: Array
+    value: Array
     failed: tuple[tuple[float, Reason], ...]
     findings: tuple[Finding, ...]
     examples: Mapping[Reason, str]
@@ -185,7 +184,7 @@ def _clean(channel: Channel, readings: Sequence[Reading], limit_w: float | None)
     return clean.without(_asleep(channel, v)) if channel.quantity is Quantity.POWER else clean
 
 
-def _asleep(channel: Channel, v: Floats) -> NDArray[np.bool_]:
+def _asleep(channel: Channel, v: Array) -> NDArray[np.bool_]:
     """A sensor that shows watts at other times is out of order where it shows none: a board that is read has power."""
     sensor = channel.scope is Scope.DEVICE and channel.basis is Basis.MEASURED
     asleep: NDArray[np.bool_] = v == 0.0
@@ -203,7 +202,7 @@ def _example(channel: Channel, r: Reading, reason: Reason, limit_w: float | None
     return f"{value:.6g} {unit}"
 
 
-def _untimed(channel: Channel, t: Floats) -> list[Finding]:
+def _untimed(channel: Channel, t: Array) -> list[Finding]:
     """Readings whose time is not known may be of any time: many refuse a gauge, as many that failed do."""
     lost = int(np.count_nonzero(~np.isfinite(t)))
     if not lost:
@@ -212,12 +211,12 @@ def _untimed(channel: Channel, t: Floats) -> list[Finding]:
     return [Finding(Reason.NOT_FINITE, channel.id, f"{lost} of {len(t)} readings have no time", fatal)]
 
 
-def _out_of_order(channel: Channel, t: Floats, count: int) -> list[Finding]:
+def _out_of_order(channel: Channel, t: Array, count: int) -> list[Finding]:
     late = int(np.count_nonzero(t < np.maximum.accumulate(t)))
     return [Finding(Reason.LATE, channel.id, f"{late} of {count} readings")]
 
 
-def _repeats(channel: Channel, v: Floats, again: NDArray[np.bool_]) -> list[Finding]:
+def _repeats(channel: Channel, v: Array, again: NDArray[np.bool_]) -> list[Finding]:
     where = np.flatnonzero(again)
     repeats = [Finding(Reason.DUPLICATE, channel.id, f"{len(where)} readings at a time already read, dropped")]
     step = channel.resolution or 0.0
@@ -244,7 +243,7 @@ def _failed_findings(channel: Channel, clean: _Clean) -> list[Finding]:
     ]
 
 
-def _failures(clean: _Clean) -> tuple[Floats, tuple[Reason, ...]]:
+def _failures(clean: _Clean) -> tuple[Array, tuple[Reason, ...]]:
     return np.array([t for t, _ in clean.failed], dtype=float), tuple(why for _, why in clean.failed)
 
 

@@ -19,8 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from joulemill.figure import Basis
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.identity import known_apart, listed, local, unnamed_findings
-from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Channel, Quantity, Scope
 
 #: Why channels cannot be used, by id.

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from joulemill.arrays import Array
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.flow import last_seen_s
-from joulemill.ledger.reasons import Finding, Reason
 from joulemill.ledger.record import Outcome, RequestRecord, RunRecord
-from joulemill.ledger.trace import Floats
 
 #: Readings may cut the window to this share of itself; if they would leave less, joules are refused instead. Assumed.
 LEAST_COVERED = 0.5
@@ -164,7 +164,7 @@ def _cut(window: Window, covered: tuple[float, float] | None) -> Window:
     return Window(start, end, rule, findings=window.findings)
 
 
-def sub_window_edges_s(window: Window, resolution_s: float) -> Floats:
+def sub_window_edges_s(window: Window, resolution_s: float) -> Array:
     """Edges [k+1] of equal sub-windows, each holding five meter updates or reads of ``resolution_s``.
 
     Where that makes fewer than eight, two updates each must do; never fewer than four sub-windows.
@@ -178,7 +178,7 @@ def sub_window_edges_s(window: Window, resolution_s: float) -> Floats:
     return np.linspace(window.start_s, window.end_s, count + 1)
 
 
-def steadiness(output_tok: Floats, edges_s: Floats) -> tuple[bool, str]:
+def steadiness(output_tok: Array, edges_s: Array) -> tuple[bool, str]:
     """Whether the token rate over the sub-windows was steady, and the figures that say so.
 
     output_tok [k], edges_s [k+1]. Quarters must agree within ``STEADY_COV``; a drift across the window larger than
@@ -196,7 +196,7 @@ def steadiness(output_tok: Floats, edges_s: Floats) -> tuple[bool, str]:
     return steady, told
 
 
-def _drift(rate: Floats) -> tuple[float, float]:
+def _drift(rate: Array) -> tuple[float, float]:
     """Least-squares change of the rate across the window, and its t-statistic."""
     x = np.linspace(-0.5, 0.5, len(rate))
     slope = float(x @ rate / (x @ x))

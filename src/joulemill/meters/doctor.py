@@ -19,8 +19,8 @@ from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.ledger.scopes import compose
 from joulemill.ledger.trace import trace
 from joulemill.meters.cadence import infer_update_period
-from joulemill.meters.meter import Meter, MeterContext, open_meters
-from joulemill.meters.opening import candidates, pci_gpus
+from joulemill.meters.meter import Meter, MeterContext
+from joulemill.meters.opening import candidates, open_meters, pci_gpus
 from joulemill.meters.sampler import Sampler
 
 #: A window should hold this many updates of the counter that it is measured with.

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -167,13 +167,3 @@ def parse_spec(text: str) -> Spec:
         else:
             options[match.group(1)] = match.group(2).strip()
     return Spec(text.strip(), name.strip(), ",".join(target), options)
-
-
-def open_meters(specs: Sequence[str], context: MeterContext) -> list[Meter]:
-    """Open every meter of ``specs`` (see :mod:`joulemill.meters.opening` for what there is), or none.
-
-    Raises InputError for a SPEC that cannot be or meters that overlap, MachineError for a sensor that is not there.
-    """
-    from joulemill.meters.opening import open_all  # the families import this file
-
-    return open_all(specs, context)

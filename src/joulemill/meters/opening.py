@@ -23,24 +23,24 @@ from joulemill.suggestions import meant, nearest
 
 #: Each family's module; it has ``open_meter(spec, context)`` and is imported when used.
 FAMILIES = {
-    "nvml": "joulemill.meters.nvml",
-    "rapl": "joulemill.meters.rapl",
-    "declared": "joulemill.meters.declared",
-    "file": "joulemill.meters.files",
+    "nvml": "joulemill.meters.local.nvml",
+    "rapl": "joulemill.meters.local.rapl",
+    "declared": "joulemill.meters.local.declared",
+    "file": "joulemill.meters.files.logs",
     "replay": "joulemill.meters.replay",
-    "prometheus": "joulemill.meters.prometheus",
-    "trtllm": "joulemill.meters.trtllm",
-    "redfish": "joulemill.meters.redfish",
-    "ipmi": "joulemill.meters.ipmi",
-    "snmp": "joulemill.meters.snmp",
-    "amd": "joulemill.meters.amd",
-    "hwmon": "joulemill.meters.hwmon",
-    "zeus": "joulemill.meters.zeus",
+    "prometheus": "joulemill.meters.network.prometheus",
+    "trtllm": "joulemill.meters.network.trtllm",
+    "redfish": "joulemill.meters.network.redfish",
+    "ipmi": "joulemill.meters.network.ipmi",
+    "snmp": "joulemill.meters.network.snmp",
+    "amd": "joulemill.meters.local.amd",
+    "hwmon": "joulemill.meters.local.hwmon",
+    "zeus": "joulemill.meters.local.zeus",
 }
 _PCI_VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
 
 
-def open_all(specs: Sequence[str], context: MeterContext, *, bound_s: float = OPENING_S) -> list[Meter]:
+def open_meters(specs: Sequence[str], context: MeterContext, *, bound_s: float = OPENING_S) -> list[Meter]:
     """Every meter of ``specs``, side by side, or none: what was opened is closed again when one fails.
 
     A meter that is not open after ``bound_s`` has failed. What there is to say is said at the end, in the order of

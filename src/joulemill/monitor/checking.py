@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import aiohttp
 
-from joulemill.catalog.dialect import dialect
+from joulemill.catalog.server_dialects import dialect
 from joulemill.errors import JoulemillError
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.opening import check_owners, close_all, open_targets

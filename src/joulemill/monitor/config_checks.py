@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from joulemill.catalog.devices import find_device
-from joulemill.catalog.dialect import dialect
 from joulemill.catalog.models import find_model, model_names
+from joulemill.catalog.server_dialects import dialect
 from joulemill.catalog.site_dialect import KEYS as SITE_KEYS
 from joulemill.catalog.site_dialect import SPELLINGS
 from joulemill.catalog.sites import load_site_file, site_file

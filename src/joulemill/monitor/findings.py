@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from joulemill.ledger.reasons import Finding, Reason
+from joulemill.ledger.findings import Finding, Reason
 from joulemill.monitor.snapshot import MeterFinding
 
 #: Subjects named in one text; the rest are counted.

@@ -19,22 +19,20 @@ import aiohttp
 
 from joulemill.errors import JoulemillError
 from joulemill.ledger.record import Scope
-from joulemill.monitor.accounting import believable, believable_stretch
-from joulemill.monitor.alert_times import AlertTimes
-from joulemill.monitor.alerts import alerts
+from joulemill.monitor.accounting.energy import KEPT_INTERVALS, TargetMeters
+from joulemill.monitor.accounting.nodes import Nodes, chassis_of, node_key
+from joulemill.monitor.accounting.pue import at_site, used_pue
+from joulemill.monitor.accounting.site import CLOSE_S, KEPT_STRETCHES, Facilities, Facility, site_meters
+from joulemill.monitor.accounting.totals import believable, believable_stretch
+from joulemill.monitor.advice.alert_times import AlertTimes
+from joulemill.monitor.advice.alerts import alerts
 from joulemill.monitor.config import MonitorConfig, TargetConfig
-from joulemill.monitor.facility import CLOSE_S, KEPT_STRETCHES, Facilities, Facility, site_meters
-from joulemill.monitor.history import StoredTotals
-from joulemill.monitor.history_sites import StoredSite
-from joulemill.monitor.metering import KEPT_INTERVALS, TargetMeters
-from joulemill.monitor.nodes import Nodes, chassis_of, node_key
+from joulemill.monitor.discovery.documents import discovered
+from joulemill.monitor.discovery.prometheus_store import Scraped, StoreReader, target_of
 from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, let_go, open_targets
-from joulemill.monitor.promql import Scraped, StoreReader, target_of
-from joulemill.monitor.site_energy import at_site, used_pue
-from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot
-from joulemill.monitor.sources import discovered
+from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, StoredSite, StoredTotals
 from joulemill.monitor.steps import History, Plan, beside, health_of, stopped, unless_stopped
-from joulemill.monitor.watched import Watched
+from joulemill.monitor.target import Watched
 from joulemill.servers.boundary import from_source, reason_of
 
 _LOG = logging.getLogger("joulemill.monitor")

@@ -18,7 +18,7 @@ from typing import Protocol
 from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.ledger.record import Channel
 from joulemill.meters.meter import Meter, MeterContext
-from joulemill.meters.opening import open_all
+from joulemill.meters.opening import open_meters
 from joulemill.monitor.config import TargetConfig
 from joulemill.monitor.findings import listed
 from joulemill.servers.boundary import reason_of
@@ -55,7 +55,7 @@ class _Opening:
     def _run(self) -> None:
         result: list[Meter] | JoulemillError
         try:
-            result = open_all(self._specs, self._context)
+            result = open_meters(self._specs, self._context)
         except JoulemillError as fault:
             result = fault
         except Exception as fault:
@@ -80,7 +80,7 @@ class _Opening:
 
 
 def open_within(specs: Sequence[str], context: MeterContext) -> list[Meter]:
-    """``open_all`` within ``OPEN_S``. Raises InputError or MachineError."""
+    """``open_meters`` within ``OPEN_S``. Raises InputError or MachineError."""
     return _Opening(specs, context).meters(time.monotonic() + OPEN_S)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from joulemill.figure import Figure
+from joulemill.ledger.findings import Reason
 
 #: Why a target is not up before its first scrape.
 NOT_YET = "not scraped yet"
@@ -251,3 +252,34 @@ class Snapshot:
     def site_state(self, site: str) -> SiteState | None:
         """What is metered of ``site``; None for a site without meters."""
         return next((s for s in self.metered if s.site == site), None)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTotals:
+    """A target's sums since the first interval; keys of ``energy_j`` as in ``TargetState``."""
+
+    since_s: float
+    last_end_s: float
+    unobserved_s: float
+    tokens: Mapping[TokenKind, float] = field(default_factory=dict)
+    energy_j: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    metered_tok: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSite:
+    """A site's joules by (scope, basis) since its first stretch."""
+
+    since_s: float
+    energy_j: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
+def rate_tok_s(t: TargetState, kind: TokenKind = TokenKind.OUTPUT) -> float | None:
+    """Tokens a second in the latest interval; None where they are not counted."""
+    if t.latest is None or not t.latest.observed or t.latest.duration_s <= 0 or kind not in t.latest.tokens:
+        return None
+    return t.latest.tokens[kind] / t.latest.duration_s
+
+
+#: Refusals that are no fault: parts that are no node, an interval before a meter's first readings.
+ROUTINE = frozenset(r.value for r in (Reason.PARTIAL, Reason.NOT_BRACKETED, Reason.TOO_FEW_READINGS))

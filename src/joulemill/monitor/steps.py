@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.config import TargetConfig
-from joulemill.monitor.metering import TargetMeters
 from joulemill.monitor.snapshot import Interval, KeptState, MeterHealth, SiteFacts, SiteStretch, TargetFacts
-from joulemill.monitor.watched import Watched
+from joulemill.monitor.target import Watched
 from joulemill.servers.boundary import reason_of
 
 T = TypeVar("T")

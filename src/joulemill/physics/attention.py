@@ -22,7 +22,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from joulemill.physics.blocks import (
+from joulemill.physics.kernels_work import attended_pairs
+from joulemill.physics.model.blocks import (
     CompressedAttention,
     DeltaNet,
     GroupedAttention,
@@ -33,8 +34,7 @@ from joulemill.physics.blocks import (
     SoftmaxAttention,
     StateSpace,
 )
-from joulemill.physics.kernels_work import attended_pairs
-from joulemill.physics.precision import Precision
+from joulemill.physics.model.precision import Precision
 from joulemill.physics.work_step import Array, array_of
 
 #: FP8 key of the indexer with one fp32 scale per token [byte over head dim].

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from joulemill.physics import attention as attn
-from joulemill.physics.architecture import Architecture, LayerGroup
-from joulemill.physics.blocks import ExpertFeedForward
-from joulemill.physics.precision import Precision
+from joulemill.physics.model.architecture import Architecture, LayerGroup
+from joulemill.physics.model.blocks import ExpertFeedForward
+from joulemill.physics.model.precision import Precision
 from joulemill.physics.work_kernels import step_kernels
 from joulemill.physics.work_listing import (
     AttentionKernel,

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from joulemill.physics import attention as attn
-from joulemill.physics.architecture import Architecture, LayerGroup
-from joulemill.physics.blocks import (
+from joulemill.physics.kernels_work import experts_touched
+from joulemill.physics.model.architecture import Architecture, LayerGroup
+from joulemill.physics.model.blocks import (
     CompressedAttention,
     DenseFeedForward,
     ExpertFeedForward,
@@ -19,8 +20,7 @@ from joulemill.physics.blocks import (
     Recurrent,
     SoftmaxAttention,
 )
-from joulemill.physics.kernels_work import experts_touched
-from joulemill.physics.precision import Precision
+from joulemill.physics.model.precision import Precision
 from joulemill.physics.work_listing import (
     AttentionKernel,
     Collective,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from joulemill.physics.blocks import Recurrent
-from joulemill.physics.precision import Format, Tensor
+from joulemill.physics.model.blocks import Recurrent
+from joulemill.physics.model.precision import Format, Tensor
 from joulemill.physics.work_step import Array, array_of
 
 Phase = Literal["decode", "prefill"]

@@ -81,11 +81,12 @@ class Hardware(TypedDict, total=False):
 
 
 class DeviceTable(TypedDict, total=False):
-    """The server's hardware as stated."""
+    """The server's hardware as stated. ``count_assumed``: nobody said how many, and ``count`` is 1."""
 
     name: Text
     kind: Text | None
     count: Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)] | None
+    count_assumed: Flag | None
     facts: Table | None
 
 

@@ -1,62 +1,110 @@
-"""The baseline: reports of one or several runs, kept in one project file that later runs are shown against."""
+"""A run against the baseline: the few figures that matter, for the terminal and as a card of the page. Pure."""
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from html import escape
+from typing import Any
 
-from joulemill.errors import InputError, MachineError
-from joulemill.reports.document import Report
-from joulemill.reports.serialise import from_json, plain
+from joulemill.analysis.baseline import Baseline
+from joulemill.analysis.comparison import of_change
+from joulemill.analysis.report import Percentiles, Report
+from joulemill.analysis.samples import of_report
+from joulemill.decisions.gate.change import Change, change
+from joulemill.decisions.gate.comparable import differences, same_sensor
+from joulemill.figure import Basis, Figure
+from joulemill.reports.comparison import shift_text
+from joulemill.wording import digits, percent, quantity
 
-KIND = "joulemill-baseline"
-SCHEMA_VERSION = "1.0"
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A named baseline; several reports are repeats of one configuration."""
-
-    name: str
-    reports: tuple[Report, ...]
+#: Name, baseline, this run, change: all as text.
+BaselineRow = tuple[str, str, str, str]
 
 
-def read_baseline(path: Path) -> Baseline | None:
-    """The baseline in ``path``; None where the file holds something else. Raises InputError where it is broken."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no baseline is there; make one with `joulemill baseline set RUN`") from None
-    except (OSError, ValueError, RecursionError) as fault:
-        raise InputError(f"{path}: cannot be read ({fault})") from fault
-    if not isinstance(raw, dict) or raw.get("kind") != KIND:
-        return None
-    version = str(raw.get("schema_version"))
-    if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-        raise InputError(f"{path}: baseline version {version} is not readable here; this is version {SCHEMA_VERSION}")
-    documents = raw.get("reports")
-    if not isinstance(documents, list) or not documents:
-        raise InputError(f"{path}: the baseline holds no report; make it anew with `joulemill baseline set RUN`")
-    return Baseline(str(raw.get("name") or path.stem), tuple(from_json(json.dumps(d)) for d in documents))
+def against(baseline: Baseline, report: Report) -> tuple[list[str], list[BaselineRow]]:
+    """Conditions that forbid the comparison, and the rows. A baseline of repeats counts with its spread."""
+    kept = baseline.reports
+    nodes = [of_report(r, "node", "baseline") for r in kept]
+    mine = of_report(report, "node", "this run")
+    blocking = [d.text for d in differences([*nodes, mine])]
+    rows = [_energy_row(baseline, report, metric) for metric in ("node", "site")]
+    rows.append(_figure_row("output rate", [r.output.rate_tok_s for r in kept], report.output.rate_tok_s))
+    accuracies = [_percent_text(r.quality.accuracy) for r in kept]
+    rows.append(("accuracy", _joined(accuracies), _percent_text(report.quality.accuracy), ""))
+    rows.append(_latency_row("TTFT p50", [r.latency.ttft_s for r in kept], report.latency.ttft_s))
+    rows.append(_latency_row("TPOT p50", [r.latency.tpot_s for r in kept], report.latency.tpot_s))
+    return blocking, rows
 
 
-def need_baseline(path: Path) -> Baseline:
-    """The baseline in ``path``. Raises InputError where there is none."""
-    found = read_baseline(path)
-    if found is None:
-        raise InputError(f"{path}: is no baseline; make one with `joulemill baseline set RUN --file {path}`")
-    return found
+def _energy_row(baseline: Baseline, report: Report, metric: str) -> BaselineRow:
+    base = [of_report(r, metric, "baseline") for r in baseline.reports]
+    mine = of_report(report, metric, "this run")
+    found = change(base, [mine], same_sensor=same_sensor([*base, mine]))
+    told = shift_text(of_change(found)) if isinstance(found, Change) else "unknown"
+    name = f"energy per output token, {metric}"
+    return (name, _mean_text([s.figure for s in base]), quantity(mine.figure.value, mine.figure.unit), told)
 
 
-def write_baseline(path: Path, name: str, reports: Sequence[Report]) -> None:
-    """Keep ``reports`` as the baseline, replacing the former one in a single step. Raises MachineError."""
-    document = {"kind": KIND, "schema_version": SCHEMA_VERSION, "name": name, "reports": [plain(r) for r in reports]}
-    beside = path.with_name(path.name + ".new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-        beside.replace(path)
-    except OSError as fault:
-        raise MachineError(f"{path}: cannot be written ({fault.strerror}); choose another --file") from fault
+def _figure_row(name: str, base: Sequence[Figure], mine: Figure) -> BaselineRow:
+    values = [f.value for f in base if f.value is not None]
+    told = "unknown"
+    if len(values) == len(base) and mine.value is not None and math.fsum(values) > 0:
+        told = f"{100 * (mine.value * len(values) / math.fsum(values) - 1):+.1f} %"
+    return (name, _mean_text(base), quantity(mine.value, mine.unit), told)
+
+
+def _mean_text(figures: Sequence[Figure]) -> str:
+    values = [f.value for f in figures if f.value is not None]
+    if len(values) < len(figures):
+        return "unknown"
+    return quantity(math.fsum(values) / len(values), figures[0].unit)
+
+
+def _latency_row(name: str, base: Sequence[Percentiles], mine: Percentiles) -> BaselineRow:
+    seconds = [p.p50 for p in base if p.p50 is not None]
+    figures = [Figure(p.p50, "s", None if p.p50 is None else Basis.MEASURED) for p in base]
+    if len(seconds) < len(base) or mine.p50 is None:
+        return (name, "unknown", "unknown" if mine.p50 is None else f"{digits(1000 * mine.p50)} ms", "unknown")
+    row = _figure_row(name, figures, Figure(mine.p50, "s", Basis.MEASURED))
+    return row
+
+
+def _joined(texts: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(texts))
+
+
+def _percent_text(figure: Figure) -> str:
+    return percent(figure.value)
+
+
+def show(baseline: Baseline, report: Report, console: Any) -> None:
+    """Print on a ``rich.console.Console``."""
+    from rich.markup import escape as plain_markup
+    from rich.table import Table
+
+    blocking, rows = against(baseline, report)
+    console.print(f"\n[bold]against the baseline {plain_markup(baseline.name)}[/] ({_runs_text(baseline)})")
+    for text in blocking:
+        console.print(f"[bold red]NOT COMPARABLE[/] {plain_markup(text)}")
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "baseline", "this run", "change"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(plain_markup(c) for c in row))
+    console.print(table)
+
+
+def _runs_text(baseline: Baseline) -> str:
+    ids = ", ".join(r.run_id for r in baseline.reports)
+    return f"{len(baseline.reports)} run{'s' if len(baseline.reports) > 1 else ''}: {ids}"
+
+
+def card(baseline: Baseline, report: Report) -> dict[str, str]:
+    """A card for ``html.render``: title and safe markup."""
+    blocking, rows = against(baseline, report)
+    head = "".join(f"<th>{c}</th>" for c in ("", "baseline", "this run", "change"))
+    body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in rows)
+    loud = "".join(f'<p class="warn"><b>NOT COMPARABLE</b> {escape(t)}</p>' for t in blocking)
+    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    runs = f'<p class="quiet wrap">{escape(_runs_text(baseline))}</p>'
+    return {"title": f"Against the baseline {baseline.name}", "body": loud + table + runs}

@@ -1,186 +1,196 @@
-"""A sweep's folder → its result: a figure a point with interval, the knee, elasticities of a probe."""
+"""A sweep for people: a table in the terminal, a card on the page of each of its runs, a page of its own."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from joulemill.bench.reading import read_run
-from joulemill.bench.sweep import read_sweep, runs_of
-from joulemill.decisions.sweep import combined, elasticity, kept_up, knee
-from joulemill.errors import InputError
-from joulemill.figure import Basis, Figure, unknown
-from joulemill.ledger.account import account
-from joulemill.ledger.plausibility import plausible_record
-from joulemill.ledger.record import Quantity, RunRecord
-from joulemill.reports import document as doc
-from joulemill.reports.analyse import analyse
+from joulemill import __version__
+from joulemill.analysis.sweep import Point, SweepResult, sweep_result
+from joulemill.errors import JoulemillError
+from joulemill.figure import Figure
+from joulemill.recording.sweeps import FILE, read_sweep
+from joulemill.reports.svg.sweep import PANELS, elasticities, panel
+from joulemill.wording import digits, interval, quantity, title
 
-#: A clock that changed by less than this (in ln) did not change.
-LEAST_STEP = 0.02
-MEASURES = ("rate_tok_s", "node_j_tok", "ttft_s", "tpot_s")
+if TYPE_CHECKING:
+    from rich.console import Console
 
-
-@dataclass(frozen=True)
-class Point:
-    """One setting: figures over its runs. ``x`` is its load, or by what factor the probe changed the capacity.
-
-    binding       what bound most of its runs;  valid  False where the client was the bottleneck in all of them
-    elasticity, energy_elasticity   d ln rate and d ln J/tok by d ln of what was changed, against the base of a probe;
-                  None elsewhere
-    left_out      runs that are not in the figures, and why
-    """
-
-    label: str
-    x: float | None
-    runs: int
-    rate_tok_s: Figure
-    node_j_tok: Figure
-    ttft_s: Figure
-    tpot_s: Figure
-    request_rate_req_s: Figure
-    binding: str
-    valid: bool
-    elasticity: Figure | None = None
-    energy_elasticity: Figure | None = None
-    left_out: tuple[str, ...] = ()
+_HEADS = ("point", "runs", "tok/s", "node J/tok", "TTFT p50", "TPOT p50", "bound by")
+_PROBED = ("rate answers", "J/tok answers")
 
 
-@dataclass(frozen=True)
-class SweepResult:
-    """``kind`` sweep or probe, ``knob`` what was changed, ``status`` complete or interrupted; points in their order."""
+def show(found: SweepResult, console: Console) -> None:
+    """The points as a table, and the knee."""
+    from rich.table import Table
 
-    kind: str
-    knob: str
-    status: str
-    points: tuple[Point, ...]
-    knee: Figure
-    conditions: dict[str, object]
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One run that was completed: its folder's name, its report, the mean clock of its boards where they tell it."""
-
-    name: str
-    report: doc.Report
-    clock_hz: float | None
-
-    @property
-    def fault(self) -> str | None:
-        """Why its figures are not of a server at rest; None where they are."""
-        if self.report.status != "complete":
-            return f"it {self.report.status}: {self.report.status_reason}"
-        if not self.report.client.valid:
-            return "the client was the bottleneck"
-        return None if self.report.window.steady else "its window was not steady"
+    console.print(headline(found), style="bold", markup=False)
+    # A terminal has no room for every column of a probe: latencies are on the page, and in --json.
+    shown = [i for i, _ in enumerate(heads(found)) if found.kind != "probe" or i not in (4, 5)]
+    table = Table(*(heads(found)[i] for i in shown), box=None, pad_edge=False)
+    for point in found.points:
+        row = cells(found, point)
+        table.add_row(*(_stacked(row[i]) for i in shown))
+    console.print(table)
+    for line in notes(found):
+        console.print(line, markup=False)
 
 
-def sweep_result(folder: Path) -> SweepResult:
-    """The result of what is in ``folder``. Raises InputError where not one run was completed."""
-    told = read_sweep(folder)
-    every = [[_read(folder, name) for name in runs_of(told, i)] for i in range(len(told["points"]))]
-    if not any(every):
-        raise InputError(f"{folder}: not one run was completed; run the sweep again, shorter or with fewer points")
-    kept = [_sound(runs) for runs in every]
-    measures = [_combined(kept, m) for m in (*MEASURES, "request_rate_req_s")]
-    points = tuple(
-        _point(about, runs, [m[i] for m in measures], every[i])
-        for i, (about, runs) in enumerate(zip(told["points"], kept, strict=True))
+def _stacked(words: str) -> str:
+    """A cell with its interval, and what that proves, below the value."""
+    value, _, rest = words.rpartition(" ")
+    if value.endswith(":"):
+        return f"{_stacked(value[:-1])}\n{rest}"
+    return f"{value}\n{rest}" if value and "–" in rest else words
+
+
+def headline(found: SweepResult) -> str:
+    """What it is, and whether it is whole."""
+    done = sum(p.runs + len(p.left_out) for p in found.points)
+    what = "Probe, one setting at a time" if found.kind == "probe" else f"Sweep of {found.knob}"
+    return f"{what}: {done} runs, {found.status}"
+
+
+def heads(found: SweepResult) -> tuple[str, ...]:
+    """Column heads of the table."""
+    return (*_HEADS, *_PROBED) if found.kind == "probe" else (found.knob, *_HEADS[1:])
+
+
+def cells(found: SweepResult, point: Point) -> tuple[str, ...]:
+    """One row of the table."""
+    name = point.label if found.kind == "probe" or point.x is None else f"{point.x:g}"
+    if not point.runs:
+        return (name, "0", "not run", *[""] * (len(heads(found)) - 3))
+    bound = title(point.binding) if point.valid else "client: not valid"
+    row = (name, str(point.runs), *(_said(get(point)) for _, get in PANELS), bound)
+    if found.kind != "probe":
+        return row
+    energy = point.energy_elasticity
+    return (*row, _proved(point.elasticity), "" if energy is None else _said(energy))
+
+
+def _proved(elasticity: Figure | None) -> str:
+    """The elasticity and what its interval proves: more than half binds, less does not."""
+    if elasticity is None:
+        return ""
+    if elasticity.low is None or elasticity.high is None:
+        return _said(elasticity)
+    word = "binds" if elasticity.low > 0.5 else "does not bind" if elasticity.high < 0.5 else "undecided"
+    return f"{_said(elasticity)}: {word}"
+
+
+def _said(figure: Figure) -> str:
+    if figure.value is None:
+        return f"unknown: {figure.reason}" if figure.reason else "unknown"
+    few = "(too few runs)" if _too_few(figure) else ""
+    return " ".join(t for t in (quantity(figure.value, figure.unit), interval(figure), few) if t)
+
+
+def _too_few(figure: Figure) -> bool:
+    return figure.low is None and (figure.reason or "").startswith("too few runs")
+
+
+def notes(found: SweepResult) -> tuple[str, ...]:
+    """The knee, and what the figures rest on."""
+    lines = []
+    if found.kind == "sweep" and found.knob in ("concurrency", "rate"):
+        lines.append(f"Knee: {knee_text(found)}")
+    if found.kind == "probe":
+        lines.append("1: the rate follows what was changed, so it binds. 0: it does not. The interval says how sure.")
+        if any(p.energy_elasticity is not None for p in found.points):
+            lines.append("J/tok: by how many per cent it changes for 1 % more of what was changed.")
+    few = next((f for p in found.points for _, get in PANELS if _too_few(f := get(p))), None)
+    if few is not None:
+        lines.append(f"Where no interval stands: {few.reason}.")
+    lines += [f"Left out: {text}." for p in found.points for text in p.left_out]
+    if found.kind == "sweep" and not all(p.valid for p in found.points if p.runs):
+        lines.append("Hollow dots: the client was the bottleneck there; the knee does not count them.")
+    basis = next((p.node_j_tok.basis for p in found.points if p.node_j_tok.basis), None)
+    lines.append(f"Runs went there and back; intervals 95 %, from repeated runs. Energy: {basis or 'not metered'}.")
+    return tuple(lines)
+
+
+def knee_text(found: SweepResult) -> str:
+    """Where more load begins to give less than half as many more tokens, or what the server keeps up with."""
+    if found.knee.value is None:
+        return found.knee.reason or "unknown"
+    text = f"{found.knob} {digits(found.knee.value)} {interval(found.knee)}"
+    if found.knob == "rate":
+        return f"{text}; up to there the server keeps up with what is asked"
+    text += "; beyond it 1 % more requests at once give less than half a per cent more tokens"
+    return f"{text} ({found.knee.reason})" if found.knee.reason else text
+
+
+def body(found: SweepResult, here: str | None = None) -> str:
+    """Pictures, what they say, and the table, as safe markup. ``here``: label of the point of this page's run."""
+    head = "".join(f"<th>{escape(h)}</th>" for h in heads(found))
+    rows = "".join("<tr>" + "".join(_cell(c) for c in cells(found, p)) + "</tr>" for p in found.points)
+    pictures = "".join(f"<div>{p}</div>" for p in _pictures(found, here))
+    told = "".join(f"<p>{escape(line)}</p>" for line in notes(found))
+    ringed = '<p class="quiet">The ringed point is that of this run.</p>' if here and found.kind == "sweep" else ""
+    return (
+        f'<div class="panels">{pictures}</div>{ringed}{told}'
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
-    if told["kind"] == "probe":
-        points = tuple(_probed(p, points[0], _factor(told, i, kept)) for i, p in enumerate(points))
-    first = next(runs[0].report for runs in every if runs)
-    return SweepResult(
-        told["kind"], told["knob"], told["status"], points, _knee(told["knob"], points), dict(first.conditions)
-    )
 
 
-def _sound(runs: Sequence[_Run]) -> Sequence[_Run]:
-    """The runs without fault; where there are none, those that were steady at least; else all."""
-    return [r for r in runs if r.fault is None] or [r for r in runs if r.report.window.steady] or runs
+def _cell(words: str) -> str:
+    """A cell, whose interval goes below its value; what is a number stays on one line."""
+    value, _, rest = words.rpartition(" ")
+    if value and "–" in rest:
+        return f'<td class="n">{escape(value)}<br><span class="quiet">{escape(rest)}</span></td>'
+    return f"<td>{escape(words)}</td>"
 
 
-def _combined(kept: Sequence[Sequence[_Run]], measure: str) -> list[Figure]:
-    """A figure a point. The spread of runs that are not sound tells nothing of the other points."""
-    figures = [[_figure(r.report, measure) for r in runs] for runs in kept]
-    sound = [all(r.fault is None for r in runs) for runs in kept]
-    pooled = combined([f if good else [] for f, good in zip(figures, sound, strict=True)])
-    return [p if good else combined([f])[0] for p, f, good in zip(pooled, figures, sound, strict=True)]
+def _pictures(found: SweepResult, here: str | None) -> list[str]:
+    if found.kind == "probe":
+        return [p for p in [elasticities(found)] if p]
+    return [panel(found, name, get, here) for name, get in PANELS]
 
 
-def _read(folder: Path, name: str) -> _Run:
-    record = read_run(folder / name)
-    return _Run(name, analyse(record), _clock_hz(record))
+def sweep_card(run: Path) -> list[dict[str, str]]:
+    """The {title, body} card of the sweep or probe that the run in folder ``run`` is part of; [] where of none."""
+    try:
+        told = _sweep_of(run)
+        if told is None:
+            return []
+        index = next((r["point"] for r in told["runs"] if r["folder"] == run.name), None)
+        if index is None:
+            return []
+        found = sweep_result(run.parent)
+    except JoulemillError as fault:  # the page of a run never fails for what stands beside it
+        return [{"title": "Sweep", "body": f"<p>{escape(f'Its sweep cannot be shown: {fault}.')}</p>"}]
+    return [{"title": headline(found), "body": body(found, str(told["points"][index]["label"])), "wide": "yes"}]
 
 
-def _clock_hz(record: RunRecord) -> float | None:
-    """Mean clock of the boards over the window; None where none is metered."""
-    channels = {c.id for c in record.channels if c.quantity is Quantity.CLOCK}
-    window = account(record).window if channels else None
-    if window is None:
+def _sweep_of(run: Path) -> dict[str, Any] | None:
+    """What says which sweep the run's folder is part of; None where a file of that name beside it is not a sweep's."""
+    try:
+        return read_sweep(run.parent) if (run.parent / FILE).exists() else None
+    except JoulemillError:
         return None
-    record = plausible_record(record)
-    seen = [
-        r.value
-        for r in record.readings
-        if r.channel in channels and r.value is not None and window.start_s <= r.t_mono_s <= window.end_s
-    ]
-    return sum(seen) / len(seen) if seen else None
 
 
-def _point(about: dict[str, object], runs: Sequence[_Run], figures: Sequence[Figure], every: Sequence[_Run]) -> Point:
-    x = about["x"] if isinstance(about["x"], (int, float)) else None
-    names = Counter(r.report.binding.name for r in runs)
-    rate, joules, ttft, tpot, requests = figures
-    bound = names.most_common(1)[0][0] if names else "unknown"
-    valid = all(r.report.client.valid for r in runs)
-    out = tuple(f"{r.name}: {r.fault}" for r in every if r not in runs)
-    return Point(str(about["label"]), x, len(runs), rate, joules, ttft, tpot, requests, bound, valid, left_out=out)
+def render(found: SweepResult) -> str:
+    """The whole page: nothing is fetched, every text is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True)
+    style = environment.get_template("style.html.j2").render()
+    where = "; ".join(f"{k}: {_flat(v)}" for k, v in found.conditions.items() if v)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{escape(headline(found))} · Joulemill</title>"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark">{style}</head><body><main><header>'
+        f'<h1>{escape(headline(found))}</h1></header><section class="cards"><div class="card wide">{body(found)}</div>'
+        f'<div class="card wide"><h2>Conditions</h2><p class="quiet wrap">{escape(where)}</p></div></section>'
+        f"<footer><p>Joulemill {__version__}</p></footer></main></body></html>\n"
+    )
 
 
-def _factor(told: dict[str, Any], index: int, kept: Sequence[Sequence[_Run]]) -> float | None:
-    """By what factor the point's capacity differs from the base's: as set, of a clock as metered where it is."""
-    point = told["points"][index]
-    x = point["x"] if isinstance(point["x"], (int, float)) else None
-    if x is None or point["knob"] != "clock":
-        return x
-    base, here = ([r.clock_hz for r in kept[i] if r.clock_hz] for i in (0, index))
-    if not base or not here:
-        return x
-    found = (sum(here) / len(here)) / (sum(base) / len(base))
-    return found if abs(math.log(found)) > LEAST_STEP else 1.0  # 1: the board never ran as fast as the lock allows
-
-
-def _probed(point: Point, base: Point, factor: float | None) -> Point:
-    if factor is None:
-        return point
-    rate = elasticity(base.rate_tok_s, point.rate_tok_s, factor)
-    energy = elasticity(base.node_j_tok, point.node_j_tok, factor)
-    return replace(point, elasticity=rate, energy_elasticity=energy)
-
-
-def _figure(report: doc.Report, name: str) -> Figure:
-    if name == "rate_tok_s":
-        return report.output.rate_tok_s
-    if name == "request_rate_req_s":
-        return report.output.request_rate_req_s
-    if name == "node_j_tok":
-        return report.energy.node_j_tok
-    seen: doc.Percentiles = getattr(report.latency, name)
-    if seen.p50 is None:
-        return unknown("s", "no request of the window had it")
-    return Figure(seen.p50, "s", Basis.MEASURED, source=f"median of {seen.n} requests")
-
-
-def _knee(knob: str, points: Sequence[Point]) -> Figure:
-    rows = [(p.x, p) for p in points if p.x is not None and p.valid]
-    if knob == "concurrency":
-        return knee([x for x, _ in rows], [p.rate_tok_s for _, p in rows])
-    if knob == "rate":
-        return kept_up([x for x, _ in rows], [p.request_rate_req_s for _, p in rows])
-    return unknown("1", f"a sweep of {knob} has no knee")
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items() if v is not None and not isinstance(v, (dict, list)))
+    return str(value)

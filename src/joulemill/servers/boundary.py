@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from joulemill.errors import JoulemillError, ServerError
-from joulemill.servers.plain_text import plain_text
+from joulemill.formats.plain_text import plain_text
 
 T = TypeVar("T")
 #: Processor time that reading one page or document may take [s] (assumed; a busy vLLM's page takes 0.01).

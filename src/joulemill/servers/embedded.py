@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from joulemill.catalog.gguf_header import read_gguf
+from joulemill.catalog.gguf_shards import read_gguf
 from joulemill.errors import InputError, MachineError, ServerError
 from joulemill.servers.bundled import find_bundled_gguf
 

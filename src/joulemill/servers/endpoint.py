@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 import aiohttp
 
 from joulemill.errors import InputError, ServerError
-from joulemill.servers.plain_text import MAX_NAME_CHARS, plain_name, plain_text, secrets_of
+from joulemill.formats.plain_text import MAX_NAME_CHARS, plain_name, plain_text, secrets_of
 from joulemill.servers.transcript import error_text
 
 #: Which extensions of the OpenAI API a server is known to take.

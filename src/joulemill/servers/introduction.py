@@ -16,10 +16,10 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 
 from joulemill.errors import ServerError
+from joulemill.formats.plain_text import plain_text
+from joulemill.servers.client import open_session
 from joulemill.servers.endpoint import Endpoint, EndpointFacts, check_endpoint
 from joulemill.servers.metrics import Look, look
-from joulemill.servers.openai import open_session
-from joulemill.servers.plain_text import plain_text
 
 #: A ``Date`` may be this far behind the server's clock: whole seconds, and made up to a second before [s].
 STALE_S = 2.0

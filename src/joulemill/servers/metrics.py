@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from joulemill.catalog.dialect import Dialect, Quantity, Term, Way, dialects
+from joulemill.catalog.server_dialects import Dialect, Quantity, Term, Way, dialects
 from joulemill.errors import JoulemillError
+from joulemill.formats.plain_text import secrets_of
 from joulemill.ledger.record import ServerSample
 from joulemill.servers.boundary import Budget, body_of, from_source, read_in_thread
-from joulemill.servers.plain_text import secrets_of
 
 #: Bounds (assumed): a busy vLLM page is 0.2 MB, 3,000 lines of a dozen labels.
 MAX_PAGE_BYTE = 16 << 20

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from joulemill.formats.plain_text import plain_text
+from joulemill.formats.sse import EventTooLongError, SseEvent, SseParser
 from joulemill.ledger.record import Outcome
-from joulemill.servers.plain_text import plain_text
-from joulemill.servers.sse import EventTooLongError, SseEvent, SseParser
 
 #: Bounds on what is kept of an answer's texts, and on what a usage may claim (assumed): a tokenizer makes at most one
 #: token of a byte; templates, tools and system prompts that a gateway adds; tokens that a server may run over.

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.bench.folder import write_run
+from joulemill.analysis.report import Report
 from joulemill.cli import main
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.imports.opening import parse_documents
-from joulemill.imports.reading import parse_document
-from joulemill.imports.recording import Choice
-from joulemill.meters.exposition import parse_exposition
-from joulemill.reports.document import Report
+from joulemill.formats.documents import parse_document
+from joulemill.formats.prometheus_text import parse_exposition
+from joulemill.importers.opening import parse_documents
+from joulemill.importers.recording import Choice
+from joulemill.recording.writer import write_run
 from joulemill.reports.exports.cyclonedx import cyclonedx
 from joulemill.reports.exports.facts import widest_energy
 from joulemill.reports.exports.huggingface import model_card

@@ -10,7 +10,7 @@ import json
 import uuid
 from typing import Any
 
-from joulemill.reports.document import Report
+from joulemill.analysis.report import Report
 from joulemill.reports.exports.facts import JOULE_PER_KWH, model_name, text_of, widest_energy
 
 _GRAM_PER_TONNE = 1e6

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from joulemill.analysis.report import Report
 from joulemill.errors import InputError
 from joulemill.figure import Figure
-from joulemill.reports.document import Report
 
 JOULE_PER_KWH = 3.6e6
 

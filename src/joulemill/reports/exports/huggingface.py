@@ -6,11 +6,11 @@ emissions under that name would be read as training's.
 
 from __future__ import annotations
 
+from joulemill.analysis import rows
+from joulemill.analysis.report import Report
 from joulemill.figure import Figure
-from joulemill.reports import rows
-from joulemill.reports.document import Report
-from joulemill.reports.tables import cell
-from joulemill.reports.wording import interval, quantity, title
+from joulemill.reports.markdown_latex import cell
+from joulemill.wording import interval, quantity, title
 
 
 def model_card(report: Report) -> str:

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from joulemill import __version__
+from joulemill.analysis.report import Percentiles, Report
+from joulemill.analysis.serialization import plain
 from joulemill.figure import Figure
-from joulemill.reports.document import Percentiles, Report
 from joulemill.reports.exports.facts import model_name, text_of
-from joulemill.reports.serialise import plain
 
 VERSION = "0.2.1"
 

@@ -6,8 +6,8 @@ has no null. OpenTelemetry names stand in ``docs/conventions.md``.
 
 from __future__ import annotations
 
+from joulemill.analysis.report import Percentiles, Report
 from joulemill.figure import Figure
-from joulemill.reports.document import Percentiles, Report
 from joulemill.reports.exports.facts import model_name, text_of
 
 Sample = tuple[dict[str, str], float]

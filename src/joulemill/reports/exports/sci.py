@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from joulemill.analysis.report import Report
 from joulemill.figure import Figure, unknown
-from joulemill.reports.document import Report
 from joulemill.reports.exports.facts import JOULE_PER_KWH, model_name, widest_energy
 
 #: The impact that holds M, and what is said where a report has none.

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from joulemill.analysis.load import load_report
+from joulemill.analysis.report import Report
 from joulemill.errors import InputError
 from joulemill.ledger.record import RunRecord
-from joulemill.reports.document import Report
 from joulemill.reports.exports.croissant import PublishedFile, croissant
 from joulemill.reports.exports.cyclonedx import cyclonedx
 from joulemill.reports.exports.huggingface import model_card
 from joulemill.reports.exports.llmd import llmd
 from joulemill.reports.exports.prometheus import prometheus
 from joulemill.reports.exports.sci import sci
-from joulemill.reports.load import load_report
 
 OF_A_REPORT: Mapping[str, Callable[[Report], str]] = {
     "hf": model_card,

@@ -1,0 +1,1 @@
+"""A recorded run becomes the report document: account, ceilings, diagnosis, figures."""

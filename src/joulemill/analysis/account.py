@@ -1,0 +1,38 @@
+"""A run's account as reports make it: with what the manifest and the catalogue say of the node around its meters."""
+
+from __future__ import annotations
+
+from joulemill.catalog.stated_device import count_in, device_in, node_in
+from joulemill.errors import InputError
+from joulemill.ledger.account import Account, account
+from joulemill.ledger.attribution import EQUAL_WORK, Weights
+from joulemill.ledger.record import RunRecord
+from joulemill.ledger.unmetered import DeviceHolder, Holder, PackageHolder
+
+
+def account_of(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
+    """``ledger.account``, the unmetered rest of the node modelled where the catalogue knows what holds the devices."""
+    return account(record, work, holder_of(record), board_limit_w(record))
+
+
+def board_limit_w(record: RunRecord) -> float | None:
+    """Power limit (TDP) of one of the run's devices by its data sheet [W]; None where the manifest does not tell."""
+    told = record.manifest.get("device") or {}
+    try:
+        device = device_in(told) if told.get("name") else None
+    except InputError:
+        return None
+    return None if device is None or device.kind == "cpu" else device.tdp_w
+
+
+def holder_of(record: RunRecord) -> Holder | None:
+    """What holds the machine's devices, or its CPU packages; None where the manifest does not tell."""
+    told = record.manifest.get("device") or {}
+    if not told.get("name"):
+        return PackageHolder() if (record.manifest.get("server") or {}).get("embedded") else None
+    try:
+        if device_in(told).kind == "cpu":
+            return PackageHolder()
+        return DeviceHolder(node_in(told), count_in(told))
+    except InputError:  # a device of the user's own: nothing is known of its server
+        return None

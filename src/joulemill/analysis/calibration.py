@@ -1,0 +1,104 @@
+"""Recorded runs → the few coefficients of the machine that they ran on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from joulemill.analysis.load import load_report
+from joulemill.analysis.report import Report
+from joulemill.arrays import Array
+from joulemill.catalog.devices import find_device
+from joulemill.catalog.models import find_model
+from joulemill.catalog.serving import coefficients
+from joulemill.errors import InputError
+from joulemill.physics.hardware.device import Device
+from joulemill.physics.serving.calibration import Fit, fit_machine
+from joulemill.physics.serving.coefficients import rates_of
+from joulemill.physics.serving.deployment import Parallelism
+from joulemill.prediction.calibration_file import Calibrated
+from joulemill.prediction.precision import precision_named
+from joulemill.validation.predict import compiled, predicted
+from joulemill.validation.row import MeasuredRow
+
+PROFILE = "vllm-0.11"
+QUANTITIES = ("rate_tok_s", "tpot_s", "ttft_s", "power_w")
+
+
+def calibrate_runs(
+    runs: Sequence[Path], model: str, device: str | Device, devices: int, precision: str | None
+) -> Calibrated:
+    """Fit to ``runs``, each a run folder or a report. InputError where a run cannot serve, and why."""
+    rows = [_row(path, model, device, devices, precision) for path in runs]
+    plant = compiled(rows)
+    prior = {c.name: c.value for c in coefficients(PROFILE)}
+    measured = {q: np.array([r.measured.get(q, np.nan) for r in rows], dtype=np.float64) for q in QUANTITIES}
+
+    def at(values: Mapping[str, float]) -> Mapping[str, Array]:
+        return predicted(plant, rates_of(values))
+
+    try:
+        with np.errstate(all="ignore"):  # the fit may try coefficients under which nothing ends
+            fit = fit_machine(prior, measured, at)
+    except ValueError as fault:
+        raise InputError(f"the runs cannot be fitted ({fault}); calibrate on longer ones") from fault
+    return Calibrated(
+        fit.coefficients, _informed(fit), _widths(fit, len(rows)), tuple(str(r) for r in runs), PROFILE,
+        rows[0].device.name, model,
+    )  # fmt: skip
+
+
+def _row(path: Path, model: str, device: str | Device, devices: int, precision: str | None) -> MeasuredRow:
+    report: Report = load_report(path)
+    found = find_model(model)
+    used = precision_named(model, found.architecture, found.precision, precision or "")
+    requests = report.requests.in_window or report.requests.ok
+    rate = report.output.rate_tok_s.value
+    if not requests or not rate or not report.tokens.output:
+        raise InputError(f"{path}: the run delivered no tokens in its window; nothing to calibrate on")
+    # Means over the window's requests, where the run states them: a count of all that were active in a short window,
+    # those that it cuts included, would make each look shorter and more of them seem in flight.
+    load = report.conditions.get("load") or {}
+    out_tok = load.get("mean output [tok]") or report.tokens.output / requests
+    in_tok = max(load.get("mean prompt computed [tok]") or report.tokens.prompt / requests, 1.0)
+    stay = report.latency.e2e_s.mean or report.latency.e2e_s.p50
+    if not stay:
+        raise InputError(f"{path}: the run has no end-to-end latencies, so its batch is not known")
+    measured = {
+        "rate_tok_s": rate,
+        "tpot_s": report.latency.tpot_s.p50,
+        "ttft_s": report.latency.ttft_s.p50,
+        "power_w": report.power.device_w.value if report.power.device_w.basis == "measured" else None,
+    }
+    made = device if isinstance(device, Device) else find_device(device)
+    return MeasuredRow(
+        0, model, found.architecture, used, made, Parallelism(devices),
+        engine=PROFILE,
+        batch_req=max(load.get("mean requests in flight") or rate / out_tok * stay, 1.0),
+        input_tok=in_tok,
+        output_tok=max(out_tok, 1.0),
+        spread_ratio=0.5,
+        narrow_ratio=1.0,
+        running=True,
+        crowding_ratio=0.0,
+        budget_tok=8192.0,
+        measured={k: float(v) for k, v in measured.items() if v},
+        groups={},
+    )  # fmt: skip
+
+
+def _informed(fit: Fit) -> dict[str, float]:
+    """Standard errors of what the runs can tell: without measured power nothing of joules was fitted."""
+    powered = any(fit.residuals[q].size for q in ("power_w", "energy_j_tok") if q in fit.residuals)
+    return {n: e for n, e in fit.stderr.items() if powered or not ("energy" in n or "power" in n)}
+
+
+def _widths(fit: Fit, runs: int) -> dict[str, float]:
+    """80 % half-widths from the residuals, wider for few runs; nothing is claimed under 3 %."""
+    factor = 1.2816 * (1.0 + 1.0 / max(runs, 1)) ** 0.5
+    widths = {q: max(0.03, factor * float(np.sqrt(np.mean(e * e)))) for q, e in fit.residuals.items() if e.size}
+    if {"power_w", "rate_tok_s"} <= widths.keys():
+        widths["energy_j_tok"] = float(np.hypot(widths["power_w"], widths["rate_tok_s"]))
+    return widths

@@ -1,0 +1,93 @@
+"""Were these runs made with the model and on the device that they are to calibrate? Reads files, else pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from joulemill.analysis.load import load_report
+from joulemill.analysis.report import Report
+from joulemill.analysis.samples import faults_of
+from joulemill.catalog.devices import find_device
+from joulemill.catalog.models import find_model
+from joulemill.errors import InputError
+
+
+def refuse_other_runs(runs: Sequence[Path], model: str, device: str, devices: int) -> None:
+    """Refuse runs that name another model, device or number of devices, and runs that are not sound.
+
+    A run that names none is taken on trust. Raises InputError naming the run, what it says and what was asked.
+    """
+    for path in runs:
+        report = load_report(path)
+        hardware = _part(report, "hardware").get("device")
+        other = _other_model(_part(report, "model"), model) or _other_device(report, hardware, device, devices)
+        if other:
+            raise InputError(
+                f"{path}: {other}; a calibration is of one model on one device: name the run's own, "
+                "or --force to fit all the same"
+            )
+        faults = faults_of(report)
+        if faults:
+            raise InputError(f"{path}: {faults[0]}; calibrate on sound runs")
+
+
+def _part(report: Report, name: str) -> dict[str, Any]:
+    return dict(report.conditions.get(name) or {})
+
+
+def _other_model(told: dict[str, Any], asked: str) -> str | None:
+    """What the run says where its model is not the one that was asked for."""
+    names = [str(told[k]) for k in ("name", "path", "file") if told.get(k)]
+    if not names or any(_same_name(n, asked) for n in names):
+        return None
+    served = next((m for n in names if (m := _architecture(n)) is not None), None)
+    if served is not None and served == _architecture(asked):
+        return None
+    return f"the run served {names[0]}, not {asked}"
+
+
+def _same_name(a: str, b: str) -> bool:
+    """The same name but for its publisher, its ending and how it is spelled."""
+    return _core(a) == _core(b)
+
+
+def _core(name: str) -> str:
+    last = re.split(r"[/\\]", name.lower())[-1]
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"\.(gguf|json)$", "", last))
+
+
+def _architecture(name: str) -> Any:
+    try:
+        return find_model(name).architecture
+    except InputError:
+        return None
+
+
+def _other_device(report: Report, told: object, asked: str, devices: int) -> str | None:
+    """What the run says where its device, or how many there were, is not what was asked for."""
+    if not told:
+        return None
+    count, _, name = str(told).partition(" x ")
+    if not name:
+        embedded = bool(_part(report, "server").get("embedded"))
+        return (
+            f"the run was on this machine's processor ({told}), not on {asked}" if embedded and _is_gpu(asked) else None
+        )
+    wanted = find_device(asked)
+    if _canonical(name) != wanted.name:
+        return f"the run was on {told}, not on {asked}"
+    return f"the run was on {told}, not on {devices}" if count.isdigit() and int(count) != devices else None
+
+
+def _canonical(name: str) -> str:
+    try:
+        return find_device(name).name
+    except InputError:
+        return name
+
+
+def _is_gpu(asked: str) -> bool:
+    return find_device(asked).kind != "cpu"

@@ -1,0 +1,213 @@
+"""What one output token of a measured run cost: FLOP, bytes, cache, from the architecture at the run's own load.
+
+    c = F_decode(B, S)/B + F_prefill(P)·(computed prompts ÷ output tokens)          [flop/tok]
+    b = bytes of a decode step ÷ B + (weights ÷ B + other bytes of a prefill) ÷ its output tokens   [byte/tok]
+
+A prefill goes along in a step that the others need anyway, so it reads its share of the weights, not all of them anew.
+B is the mean number of sequences decoding at once (Little's law over the window), S their mean context, both measured.
+Pure: takes values, returns values. Unknown stays unknown with its reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from joulemill.decisions.evidence import EVEN, Sharing
+from joulemill.errors import InputError
+from joulemill.figure import Basis, Figure, unknown
+from joulemill.ledger.account import Account
+from joulemill.ledger.record import RunRecord
+from joulemill.ledger.window import load_requests
+from joulemill.physics.model.architecture import Architecture
+from joulemill.physics.model.gguf import architecture_from_gguf, precision_from_gguf
+from joulemill.physics.model.precision import Precision
+from joulemill.physics.work import Work, decode_step, kv_sequence_byte, prefill_step, step_work
+
+#: Longer reasons are cut.
+LONGEST_REASON = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The load as it was in the window: means over it.
+
+    sequences_count   sequences decoding at once;  in_flight_count  requests in flight, waiting ones included
+    context_tok       mean context of a decoding sequence;  output_tok  per request;  prompt_tok  computed per request
+    """
+
+    sequences_count: float
+    in_flight_count: float
+    context_tok: float
+    output_tok: float
+    prompt_tok: float
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """Cost of one output token, prefill's share included; ``arithmetic`` is the dtype that the weights multiply in.
+
+    work_flop_tok, traffic_byte_tok     at the run's own load
+    lone_flop_tok, lone_byte_tok        of a sequence that has the machine to itself: nothing is shared
+    twice_byte_tok                      with twice as many sequences at once
+    sharing                             how the weights that a step touches grow with its sequences
+    """
+
+    work_flop_tok: Figure
+    traffic_byte_tok: Figure
+    lone_flop_tok: Figure
+    lone_byte_tok: Figure
+    twice_byte_tok: Figure
+    sequence_byte: Figure
+    weight_byte: Figure
+    arithmetic: str | None
+    load: Load | None
+    sharing: Sharing = EVEN
+
+
+def unknown_intensity(reason: str, load: Load | None = None) -> Intensity:
+    """An intensity of which nothing is known, and why."""
+    flop, byte, held = (unknown(u, reason) for u in ("FLOP/tok", "byte/tok", "byte"))
+    return Intensity(flop, byte, flop, byte, byte, held, held, None, load)
+
+
+def measured_load(record: RunRecord, account: Account) -> Load | None:
+    """Means over the window; None where no request delivered tokens in it."""
+    if account.window is None or account.tokens is None or account.tokens.output_tok <= 0:
+        return None
+    start, end = account.window.start_s, account.window.end_s
+    rows = [r for r in load_requests(record) if _inside_s(r.first_token_mono_s, r.last_token_mono_s, start, end) > 0]
+    if not rows:
+        return None
+    decoding = [_inside_s(r.first_token_mono_s, r.last_token_mono_s, start, end) for r in rows]
+    flying = [_inside_s(r.dispatched_mono_s, r.end_mono_s, start, end) for r in load_requests(record)]
+    contexts = [(r.prompt_tok or 0) + (r.output_tok or 0) / 2 for r in rows]
+    known = [r for r in rows if r.output_tok]
+    return Load(
+        sequences_count=sum(decoding) / (end - start),
+        in_flight_count=sum(flying) / (end - start),
+        context_tok=sum(c * d for c, d in zip(contexts, decoding, strict=True)) / max(sum(decoding), 1e-12),
+        output_tok=sum(r.output_tok or 0 for r in known) / max(len(known), 1),
+        prompt_tok=sum((r.prompt_tok or 0) - (r.cached_tok or 0) for r in known) / max(len(known), 1),
+    )
+
+
+def _inside_s(first: float | None, last: float | None, start: float, end: float) -> float:
+    return 0.0 if first is None or last is None else max(0.0, min(last, end) - max(first, start))
+
+
+def intensity(model: Architecture, precision: Precision, load: Load, source: str) -> Intensity:
+    """Work of a decode step and of a prefill at ``load``, per output token; closed forms of ``physics.work``."""
+    decode, flop, byte = _per_token(model, precision, load, max(load.sequences_count, 1.0))
+    lone, lone_flop, lone_byte = _per_token(model, precision, load, 1.0)
+    _, _, twice_byte = _per_token(model, precision, load, 2.0 * max(load.sequences_count, 1.0))
+    held = float(kv_sequence_byte(model, precision, load.prompt_tok + load.output_tok))
+
+    def figure(value: float, unit: str) -> Figure:
+        return Figure(value, unit, Basis.MODELLED, source=source)
+
+    return Intensity(
+        figure(flop, "FLOP/tok"),
+        figure(byte, "byte/tok"),
+        figure(lone_flop, "FLOP/tok"),
+        figure(lone_byte, "byte/tok"),
+        figure(twice_byte, "byte/tok"),
+        figure(held, "byte"),
+        figure(float(decode.weight_byte), "byte"),
+        max(decode.linear_flop.items(), key=lambda kv: float(kv[1]))[0],
+        load,
+        _sharing(model, precision, load, float(lone.weight_byte)),
+    )
+
+
+def _sharing(model: Architecture, precision: Precision, load: Load, lone_byte: float) -> Sharing:
+    """Weights that a step of the run's sequences touches, over those of a lone one, and how they grow: experts."""
+    count, step = max(load.sequences_count, 1.0), 1.05
+    low, high = (
+        float(step_work(model, precision, decode_step(count * f, load.context_tok)).weight_byte) / lone_byte
+        for f in (1.0 / step, step)
+    )
+    return Sharing((low * high) ** 0.5, (high - low) / (2.0 * math.log(step)))
+
+
+def _per_token(model: Architecture, precision: Precision, load: Load, batch: float) -> tuple[Work, float, float]:
+    """A decode step of ``batch`` sequences, and FLOP and bytes of an output token with its share of the prefill."""
+    decode = step_work(model, precision, decode_step(batch, load.context_tok))
+    prefill = step_work(model, precision, prefill_step(max(load.prompt_tok, 1.0)))
+    share = 1.0 / max(load.output_tok, 1.0)
+    flop = float(decode.flop) / batch + float(prefill.flop) * share
+    own_byte = float(prefill.memory_byte) - float(prefill.weight_byte) * (1.0 - 1.0 / batch)
+    return decode, flop, float(decode.memory_byte) / batch + own_byte * share
+
+
+def model_of(manifest: Mapping[str, Any]) -> tuple[Architecture, Precision, str]:
+    """Architecture and precision of the run's model: from its own GGUF header, a config, or the catalogue by name.
+
+    Raises InputError where none of them tells.
+    """
+    told = manifest.get("model") or {}
+    if told.get("gguf"):
+        header = told["gguf"]
+        tensors: Sequence[Any] = [tuple(t) for t in header.get("tensors") or ()]
+        kv = {"f16": "fp16", "f32": "fp32"}.get(str(told.get("kv_type") or "f16"), str(told.get("kv_type")))
+        return architecture_from_gguf(header["metadata"], tensors), precision_from_gguf(tensors, kv), "GGUF header"
+    name = str(told.get("architecture") or told.get("name") or "")
+    architecture, native, source = _stated_architecture(manifest, name)
+    stated = manifest.get("precision")
+    if not stated:
+        return architecture, native, source
+    return architecture, _served(name, architecture, native, str(stated)), f"{source}, served as {stated}"
+
+
+def _served(name: str, architecture: Architecture, native: Precision, stated: str) -> Precision:
+    """What ``bench --precision`` stated, as a name's ending or as formats by class of tensors."""
+    from joulemill.catalog.model_names import GGUF_BITS, QUANTIZATIONS, precision_of_spec, release_name, requantized
+
+    word = stated.strip().lower().replace("_", "-")
+    if word in QUANTIZATIONS or word in GGUF_BITS:
+        publisher = release_name(name).publisher if name else ""
+        return requantized(architecture, native, QUANTIZATIONS.get(word, word), publisher)[0]
+    return precision_of_spec(stated)
+
+
+def _stated_architecture(manifest: Mapping[str, Any], name: str) -> tuple[Architecture, Precision, str]:
+    """By the config.json that the run keeps, else by the model's name."""
+    config = manifest.get("architecture")
+    if isinstance(config, Mapping):
+        from joulemill.catalog.model_files import model_from_config
+
+        return *model_from_config(config), "the config.json that was stated"
+    if not name:
+        raise InputError("the run does not name its model")
+    from joulemill.catalog.models import find_named_model
+
+    entry = find_named_model(name)
+    return entry.architecture, entry.precision, f"catalogue: {entry.name}"
+
+
+def run_intensity(record: RunRecord, account: Account) -> Intensity:
+    """The intensity of a recorded run, or why it is unknown."""
+    load = measured_load(record, account)
+    if load is None:
+        return unknown_intensity("no tokens in the window")
+    try:
+        model, precision, source = model_of(record.manifest)
+    except InputError as fault:
+        return unknown_intensity(f"the model's architecture is unknown: {_cut(str(fault))}", load)
+    found = intensity(model, precision, load, f"architecture ({source}) at the measured load")
+    return replace(found, arithmetic="int8") if _quantised(record.manifest) else found
+
+
+def _cut(text: str) -> str:
+    """A message may repeat the name that a server gave; it stands in many reasons."""
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
+
+
+def _quantised(manifest: Mapping[str, Any]) -> bool:
+    """Whether most of a GGUF's bytes are quantised: llama.cpp then multiplies blocks of int8, whatever they hold."""
+    tensors = ((manifest.get("model") or {}).get("gguf") or {}).get("tensors") or ()
+    whole = sum(int(t[3]) for t in tensors)
+    packed = sum(int(t[3]) for t in tensors if not str(t[2]).upper().startswith(("F", "BF")))
+    return packed > whole / 2

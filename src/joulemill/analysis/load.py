@@ -1,0 +1,37 @@
+"""A report from where it lies: a run folder, analysed anew, or a report document as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from joulemill.analysis.report import Report
+from joulemill.analysis.run import analyse
+from joulemill.analysis.serialization import from_json
+from joulemill.errors import InputError
+from joulemill.ledger.record import RunRecord
+from joulemill.recording.writer import read_run
+
+
+def load_report(path: Path, altered: Callable[[RunRecord], RunRecord] | None = None) -> Report:
+    """The report of the run folder or JSON document at ``path``; InputError where it is neither.
+
+    altered   of what a record is analysed instead (at another site); a document holds no record that could be
+    """
+    if path.is_dir():
+        record = read_run(path)
+        return analyse(altered(record) if altered else record)
+    if altered is not None:
+        raise InputError(f"{path}: is not a run folder; only a run can be analysed anew, with --site or --quality")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such run; give a run folder that `joulemill bench` wrote") from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise InputError(f"{path}: cannot be read ({fault}); give a run folder or a report as JSON") from fault
+    if not text.strip():
+        raise InputError(f"{path}: is empty; give a run folder or the JSON that `joulemill report RUN --json` prints")
+    try:
+        return from_json(text)
+    except InputError as fault:
+        raise InputError(f"{path}: {fault}") from None

@@ -1,0 +1,64 @@
+"""The load of a run in words: as it was asked, and as it was where nobody said. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from joulemill.ledger.client_check import is_closed
+from joulemill.ledger.record import RequestRecord, RunRecord
+from joulemill.ledger.window import load_requests
+
+
+def load_text(record: RunRecord) -> str:
+    """What was sent and how long it was, e.g. "open loop, 2 req/s, input 128, output 64 tokens"."""
+    options = record.manifest.get("options") or {}
+    return f"{_arrivals(options)}{_lengths(options, load_requests(record))}"
+
+
+def start_text(record: RunRecord) -> str | None:
+    """How a closed loop of ours begins, which is not how other tools begin theirs; None for any other load."""
+    options = record.manifest.get("options") or {}
+    if record.manifest.get("imported") or not is_closed(record) or (options.get("concurrency") or 1) < 2:
+        return None
+    return (
+        "requests start one after another over the warm-up; tools that start all at once keep requests of one length "
+        "in step, and show a longer TTFT of the same server"
+    )
+
+
+def _arrivals(options: Mapping[str, Any]) -> str:
+    rate = _number(options.get("rate")) or _number(options.get("rate_req_s"))
+    if options.get("trace"):
+        return f"trace {PurePath(str(options['trace'])).name}"
+    if rate is not None:
+        limit = options.get("max_concurrency")
+        return f"open loop, {rate:g} req/s" + (f", at most {limit} in flight" if limit else "")
+    if options.get("concurrency"):
+        return f"concurrency {options['concurrency']}"
+    if options.get("at_once"):
+        return f"{options['at_once']} requests at once"
+    strategy = options.get("strategy")
+    return f"{strategy} load" if strategy else "load of unknown arrivals"
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _lengths(options: Mapping[str, Any], requests: Sequence[RequestRecord]) -> str:
+    """Lengths as asked; of a trace, whose requests have their own, and of a file that does not say them: the means."""
+    asked = [None if options.get("trace") else options.get(k) for k in ("input_tokens", "output_tokens")]
+    seen = (_mean(r.prompt_tok for r in requests), _mean(r.output_tok for r in requests))
+    parts = [
+        f"{name} {given}" if given is not None else f"mean {name} {mean:.0f}"
+        for name, given, mean in zip(("input", "output"), asked, seen, strict=True)
+        if given is not None or mean is not None
+    ]
+    return f", {', '.join(parts)} tokens" if parts else ""
+
+
+def _mean(counts: Iterable[int | None]) -> float | None:
+    known = [n for n in counts if n]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,246 @@
+"""Rows of a report for people: the same names and order in the terminal, HTML, Markdown and LaTeX. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from joulemill.analysis.report import Ceiling, Percentiles, Report, Tokens
+from joulemill.figure import Figure, unknown
+from joulemill.wording import digits, percent, quantity, title
+
+#: What stands behind figures of the widest scope that is metered as a whole, where that is not the node.
+_SCOPES = {"device": ", devices", "cpu": ", CPU packages", "memory": ", memory"}
+
+
+def main_energy(report: Report) -> tuple[str, Figure]:
+    """The first figure anyone looks for: of the node; where that is unknown, of the widest scope that was metered."""
+    energy = report.energy
+    others = (("devices", energy.device_j_tok), ("CPU packages", energy.cpu_j_tok))
+    named = (
+        (("node", energy.node_j_tok), *others) if energy.node_j_tok.known else (*others, ("node", energy.node_j_tok))
+    )
+    name, figure = next((n for n in named if n[1].known), ("node", energy.node_j_tok))
+    return f"energy per output token, {name}", figure
+
+
+def figures(report: Report) -> list[tuple[str, Figure]]:
+    """Every figure of the report by its name for people, in reading order."""
+    energy, power, output, site = report.energy, report.power, report.output, report.site
+    scope = _SCOPES.get(str(energy.attribution.get("scope")), "")
+    return [
+        ("energy per output token, node", energy.node_j_tok),
+        ("energy per output token, devices", energy.device_j_tok),
+        *([("energy per output token, CPU packages", energy.cpu_j_tok)] if energy.cpu_j_tok.known else []),
+        ("energy per output token, site", energy.site_j_tok),
+        ("energy per output token, node above idle", energy.above_idle_j_tok),
+        (f"energy per output token that met its targets{scope}", energy.good_j_tok),
+        ("energy per prompt token computed (prefill)", energy.prefill_j_tok),
+        ("energy per output token (decode)", energy.decode_j_tok),
+        (f"energy per request{scope}", energy.request_j),
+        (f"energy per correct answer{scope}", energy.correct_answer_j),
+        ("node energy in the window", energy.node_j),
+        ("of it idle", energy.node_idle_j),
+        ("of it metering itself", energy.metering_j),
+        ("node power", power.node_w),
+        ("node power, idle", power.node_idle_w),
+        ("device power", power.device_w),
+        ("device power limit", power.device_limit_w),
+        ("time throttled", power.throttled_ratio),
+        ("PUE-adjusted power (site)", power.site_w),
+        ("PUE", site.pue),
+        ("output rate", output.rate_tok_s),
+        ("output rate at full load", output.full_load_tok_s),
+        ("utilisation-adjusted output", output.utilization_adjusted_tok_s),
+        ("output rate that met its targets", output.good_tok_s),
+        ("request rate", output.request_rate_req_s),
+        ("system efficiency Φ", report.phi),
+        ("utilisation U", report.utilization),
+        ("accuracy", report.quality.accuracy),
+        (
+            "output tokens in accepted answers",
+            report.quality.accepted_token_ratio or unknown("1", report.quality.accuracy.reason or "not asked here"),
+        ),
+        ("carbon per output token", energy.carbon_gco2e_tok),
+        ("cost per output token", energy.cost_currency_tok),
+        ("water per output token", energy.water_l_tok),
+    ]
+
+
+def impacts(report: Report) -> list[tuple[str, list[str]]]:
+    """Effects whose figure per token is known: per token, per million tokens, per accepted answer, per year, basis."""
+    return [
+        (
+            i.name,
+            [
+                *(
+                    quantity(f.value, f.unit) if f.known else "–"
+                    for f in (i.per_token, i.per_million_tokens, i.per_accepted_answer, i.per_year)
+                ),
+                str(i.per_token.basis or ""),
+            ],
+        )
+        for i in report.impacts
+        if i.per_token.known
+    ]
+
+
+def impact_sources(report: Report) -> str:
+    """Whose carbon it is and of which kind, in a sentence."""
+    carbon = report.site.carbon_gco2e_kwh
+    told = f"Carbon: {carbon.source}. " if carbon.known else f"Carbon is unknown: {carbon.reason}. "
+    return told + "Per year: the run's output rate and utilisation held for 365 d."
+
+
+IMPACT_COLUMNS = ("per token", "per million tokens", "per accepted answer", "per year", "basis")
+
+
+def latencies(report: Report) -> list[tuple[str, Percentiles]]:
+    """The latency distributions by name."""
+    seen = report.latency
+    return [
+        ("TTFT", seen.ttft_s),
+        ("TTFT from schedule", seen.ttft_from_schedule_s),
+        ("TPOT", seen.tpot_s),
+        ("ITL (chunks)", seen.itl_s),
+        ("end to end", seen.e2e_s),
+    ]
+
+
+def milliseconds(percentiles: Percentiles) -> list[str]:
+    """p50, p90, p99, mean in ms and n, as text."""
+    cells = [percentiles.p50, percentiles.p90, percentiles.p99, percentiles.mean]
+    return [*("–" if v is None else digits(v * 1000) for v in cells), str(percentiles.n)]
+
+
+def ceiling_row(ceiling: Ceiling, binding: str) -> dict[str, Any]:
+    """One ceiling as text cells."""
+    rate = ceiling.rate_tok_s
+    return {
+        "name": title(ceiling.name),
+        "binding": ceiling.name == binding,
+        "rate": "unknown" if rate.value is None else digits(rate.value),
+        "capacity": "–" if ceiling.capacity is None else quantity(ceiling.capacity.value, ceiling.capacity.unit),
+        "intensity": "–" if ceiling.intensity is None else quantity(ceiling.intensity.value, ceiling.intensity.unit),
+        "slack": "–" if ceiling.slack_ratio is None else _slack(ceiling.slack_ratio.value),
+        "basis": str(rate.basis) if rate.basis else "",
+        "evidence": ceiling.evidence or rate.reason or "",
+    }
+
+
+def _slack(ratio: float | None) -> str:
+    """Per cent, or beyond tenfold how many times the achieved rate the ceiling is."""
+    return percent(ratio) if ratio is None or ratio < 10 else f"{digits(ratio + 1)} ×"
+
+
+def conditions(report: Report) -> list[tuple[str, str]]:
+    """What the figure depends on, flat, in the order that the document keeps them."""
+    return list(_flat(report.conditions))
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, item in value.items():
+        name = f"{prefix}{title(str(key))}"
+        if isinstance(item, Mapping):
+            rows += _flat(item, f"{name}: ")
+        elif isinstance(item, (list, tuple)):
+            rows.append((name, ", ".join(str(x) for x in item) or "–"))
+        else:
+            rows.append((name, "unknown" if item is None else str(item)))
+    return rows
+
+
+def tokens(report: Report) -> list[tuple[str, str]]:
+    """Tokens and requests as text."""
+    seen, asked = report.tokens, report.requests
+    mismatch = _mismatch(report) if seen.mismatch_ratio is None else percent(seen.mismatch_ratio, 2)
+    ends = ", ".join(f"{name} {count}" for name, count in asked.by_outcome.items()) or "–"
+    return [
+        ("output tokens in the window", f"{seen.output:,}"),
+        ("prompt tokens served", f"{seen.prompt:,}"),
+        ("prompt tokens from cache", _cached(seen)),
+        ("prompt tokens computed", "unknown" if seen.prompt_computed is None else f"{seen.prompt_computed:,}"),
+        ("usage against server counters", mismatch),
+        ("note", seen.note or "–"),
+        ("requests sent, ok, retried", f"{asked.sent}, {asked.ok}, {asked.retries}"),
+        ("how they ended", ends),
+    ]
+
+
+def _cached(seen: Tokens) -> str:
+    if seen.prompt_cached is None:
+        return "unknown"
+    beyond = f" ({seen.cached_unexplained:,} over the load unexplained)" if seen.cached_unexplained else ""
+    return f"{seen.prompt_cached:,}{beyond}"
+
+
+def headline(report: Report) -> str:
+    """The run's title: model on device."""
+    model = report.conditions.get("model") or {}
+    machine = report.conditions.get("hardware") or {}
+    return f"{model.get('name') or 'unknown model'} on {machine.get('device') or 'unknown hardware'}"
+
+
+def subtitle(report: Report) -> str:
+    """Server, load and date in one line."""
+    told = report.conditions
+    server, load = told.get("server") or {}, told.get("load") or {}
+    parts = [
+        " ".join(str(server[k]) for k in ("kind", "version") if server.get(k)),
+        str(load.get("text") or ""),
+        str(told.get("started") or ""),
+        "" if report.status == "complete" else f"run {report.status}: {report.status_reason or ''}",
+    ]
+    return " · ".join(p for p in parts if p)
+
+
+def slo_text(report: Report) -> str:
+    """The latency targets and what share of requests met them, in words."""
+    slo = report.latency.slo
+    targets = [f"{n} ≤ {slo[k] * 1000:g} ms" for n, k in (("TTFT", "ttft_s"), ("TPOT", "tpot_s")) if slo.get(k)]
+    if not targets:
+        return "No latency targets were stated: every finished request counts as good."
+    return f"Targets: {', '.join(targets)}; met by {percent(slo.get('attained_ratio'), 1)} of requests."
+
+
+def load_lines(report: Report) -> list[str]:
+    """What to know of latencies: the targets, how the load began, and the command that makes the run again."""
+    load = report.conditions.get("load") or {}
+    named = [f"{n}: {load[k]}" for n, k in (("load", "start"), ("again", "command")) if load.get(k)]
+    return [slo_text(report), *named]
+
+
+def stated(report: Report) -> list[tuple[str, Figure]]:
+    """What an imported file states, by name and source; a caveat stands in the figure's reason."""
+    return [(f"{s.name} ({s.figure.source})", s.figure) for s in report.stated]
+
+
+def meters(report: Report) -> list[tuple[str, str]]:
+    """Meters, client validity and the machine's quiet as text."""
+    listed = [
+        (str(m.get("meter")), f"{m.get('scope')}, {m.get('quantity')}, {m.get('device')}: {m.get('basis')}")
+        for m in report.meters
+    ]
+    client = report.client
+    quiet = {True: "quiet", False: "busy with other work", None: "unknown"}[client.machine_quiet]
+    return [
+        *(listed or [("meters", "none")]),
+        ("client", _client(report)),
+        ("machine", "; ".join([quiet, *client.quiet_notes])),
+        ("site", f"{report.site.name}, as its file states it" if report.site.name else "not stated"),
+    ]
+
+
+def _client(report: Report) -> str:
+    client = report.client
+    if not client.valid:
+        return "the BOTTLENECK: " + "; ".join(client.reasons)
+    return f"late, which its latencies hold: {'; '.join(client.late)}" if client.late else "on time"
+
+
+def _mismatch(report: Report) -> str:
+    """Why usage and counters were not compared: there are none, or they hold requests that are not the load's."""
+    if report.tokens.by_metrics.get("output_tok") is None:
+        return "no counters to check against"
+    return "not compared: a request was under way when the load began or ended, so the counters hold part of it"

@@ -1,0 +1,187 @@
+"""A recorded run → the report document. A pure function of the record: the same run gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from joulemill.analysis import diagnosis as run_diagnosis
+from joulemill.analysis import energy as run_energy
+from joulemill.analysis import facts as run_facts
+from joulemill.analysis import report as doc
+from joulemill.analysis.account import account_of
+from joulemill.analysis.ceilings import RunCeilings, run_ceilings
+from joulemill.analysis.imported_figures import stated
+from joulemill.analysis.intensity import Intensity, run_intensity
+from joulemill.analysis.metering_overhead import metering_j
+from joulemill.analysis.serialization import plain
+from joulemill.analysis.site import run_site
+from joulemill.analysis.warnings import warnings
+from joulemill.catalog.sites import reference_pues
+from joulemill.decisions.diagnosis import Diagnosis
+from joulemill.figure import Basis, Figure, unknown
+from joulemill.ledger.account import Account
+from joulemill.ledger.attribution import EQUAL_WORK, Weights
+from joulemill.ledger.plausibility import plausible_record
+from joulemill.ledger.record import RunRecord
+from joulemill.physics.hardware.impact import impacts
+from joulemill.physics.hardware.site import Site
+from joulemill.physics.production.ceilings import CeilingValue
+from joulemill.physics.production.token_production import theta
+
+
+def analyse(record: RunRecord) -> doc.Report:
+    """Everything that the report says of ``record``. Raises InputError where its manifest cannot be read."""
+    counted = account_of(record)
+    site = run_site(record, counted)
+    cost = run_intensity(record, counted)
+    if cost.work_flop_tok.known:
+        counted = account_of(record, _weights(cost))
+    written, record = run_id(record), plausible_record(record)
+    view = run_energy.site_view(counted, site, reference_pues())
+    quality = run_facts.quality(record)
+    answer = run_facts.tokens_per_correct(record, quality)
+    energy = replace(run_energy.energy(counted, view, answer), metering_j=metering_j(record, counted))
+    limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
+    output = _output(counted, limits)
+    client = run_facts.client(record, counted)
+    found = run_diagnosis.run_diagnosis(record, counted, limits, cost, client)
+    status, status_reason = run_facts.status(record)
+    return doc.Report(
+        schema_version=doc.SCHEMA_VERSION,
+        run_id=written,
+        status=status,
+        status_reason=status_reason,
+        energy=energy,
+        power=run_energy.power(record, counted, view),
+        binding=run_diagnosis.binding(found, limits, client),
+        ceilings=tuple(_ceiling(c, limits, found) for c in limits.ceilings),
+        phi=limits.phi,
+        utilization=limits.utilization,
+        production=_production(limits, cost, energy, site),
+        output=output,
+        tokens=run_facts.tokens(counted),
+        latency=run_facts.latency(counted),
+        quality=quality,
+        client=client,
+        requests=run_facts.requests(counted),
+        window=run_facts.window(record, counted),
+        site=run_energy.site(site, view),
+        waterfall=run_energy.waterfall(counted, view),
+        series=run_facts.series(record, counted),
+        conditions=run_facts.conditions(record, _mean_load(cost)),
+        meters=_meters(record),
+        warnings=warnings(record, counted, client, energy),
+        stated=stated(record),
+        impacts=impacts(view, site or Site(), _rate(output), answer),
+        candidates=found.candidates,
+    )
+
+
+def diagnosis_of(record: RunRecord) -> Diagnosis:
+    """What bound ``record``, with every candidate. Raises InputError where its manifest cannot be read."""
+    counted = account_of(record)
+    record = plausible_record(record)
+    site = run_site(record, counted)
+    cost = run_intensity(record, counted)
+    view = run_energy.site_view(counted, site, reference_pues())
+    quality = run_facts.quality(record)
+    energy = run_energy.energy(counted, view, run_facts.tokens_per_correct(record, quality))
+    energy = replace(energy, metering_j=metering_j(record, counted))
+    limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
+    return run_diagnosis.run_diagnosis(record, counted, limits, cost, run_facts.client(record, counted))
+
+
+def run_id(record: RunRecord) -> str:
+    """Sixteen hex digits of the record's content: the same run has the same id wherever it lies."""
+    parts = (
+        record.manifest,
+        record.channels,
+        record.readings,
+        record.requests,
+        record.server,
+        record.quality,
+        record.status,
+    )
+    text = json.dumps(plain(parts), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _weights(cost: Intensity) -> Weights:
+    # Attention apart, a prompt token costs the FLOP of an output token; the architecture's own count stands behind it.
+    return replace(EQUAL_WORK, source=f"equal FLOP a token, {cost.work_flop_tok.source}")
+
+
+def _output(counted: Account, limits: RunCeilings) -> doc.Output:
+    full, used = limits.full_load_tok_s, limits.utilization
+    if full.value is None or used.value is None:
+        adjusted = unknown("tok/s", used.reason or full.reason or "utilisation is unknown")
+    else:
+        adjusted = full.scaled(used.value, "tok/s", used.basis)
+    return doc.Output(counted.output_rate, full, adjusted, counted.good_rate, counted.request_rate)
+
+
+def _rate(output: doc.Output) -> Figure:
+    """Full-load rate × utilisation where both are known, else the rate of the window: the same while U is the run's."""
+    adjusted = output.utilization_adjusted_tok_s
+    return adjusted if adjusted.known else output.rate_tok_s
+
+
+def _ceiling(ceiling: CeilingValue, limits: RunCeilings, found: Diagnosis) -> doc.Ceiling:
+    slack = dict(limits.binding.slack).get(ceiling.name)
+    elasticity = None
+    if ceiling.rate_tok_s.value is not None and found.name != "undecided":
+        # In fixed proportions 1 % more of the binding capacity gives 1 % more tokens, of any other none.
+        binds = 1.0 if found.name == ceiling.name else 0.0
+        elasticity = Figure(binds, "1", Basis.MODELLED, source="fixed proportions (Leontief)")
+    seen = run_diagnosis.evidence_of(ceiling.name, found)
+    told = "; ".join(t for t in (ceiling.evidence, seen) if t) or None
+    return doc.Ceiling(ceiling.name, ceiling.rate_tok_s, ceiling.capacity, ceiling.intensity, slack, elasticity, told)
+
+
+def _production(limits: RunCeilings, cost: Intensity, energy: doc.Energy, site: Site | None) -> Mapping[str, Any]:
+    """The source's two-stave view: c_tok, e_tok, K_eff, θ, P_facility, and which of the two staves is the shorter."""
+    by_name = {c.name: c for c in limits.ceilings}
+    compute, delivered = by_name["compute"], by_name["power"]
+    share = theta(site.pue_ratio if site else None)
+    staves = {"compute": compute.rate_tok_s.value, "power": delivered.rate_tok_s.value}
+    known = {k: v for k, v in staves.items() if v is not None}
+    return {
+        "c_tok": cost.work_flop_tok,
+        "b_tok": cost.traffic_byte_tok,
+        "e_tok": energy.node_j_tok,
+        "k_eff": compute.capacity,
+        "p_it": delivered.capacity,
+        "theta": unknown("1", "PUE is unknown")
+        if share is None
+        else Figure(share, "1", Basis.DECLARED, source="1/PUE"),
+        "phi": limits.phi,
+        "u": limits.utilization,
+        "shorter_stave": min(known, key=lambda k: known[k]) if len(known) == 2 else None,
+        "equation": "token rate = min(K_eff/c_tok, theta*P_facility/e_tok) * phi * u (arXiv:2605.11733)",
+    }
+
+
+def _mean_load(cost: Intensity) -> dict[str, Any]:
+    load = cost.load
+    if load is None:
+        return {}
+    return {
+        "mean sequences decoding": round(load.sequences_count, 3),
+        "mean requests in flight": round(load.in_flight_count, 3),
+        "mean context [tok]": round(load.context_tok, 1),
+        "mean output [tok]": round(load.output_tok, 1),
+        "mean prompt computed [tok]": round(load.prompt_tok, 1),
+    }
+
+
+def _meters(record: RunRecord) -> tuple[Mapping[str, Any], ...]:
+    counts: dict[str, int] = {}
+    failed: dict[str, int] = {}
+    for reading in record.readings:
+        tally = counts if reading.value is not None else failed
+        tally[reading.channel] = tally.get(reading.channel, 0) + 1
+    return tuple({**plain(c), "readings": counts.get(c.id, 0), "failed": failed.get(c.id, 0)} for c in record.channels)

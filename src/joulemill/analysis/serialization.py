@@ -1,0 +1,86 @@
+"""The report document as JSON and back, and its JSON Schema: all three from the dataclasses, so they cannot part."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from joulemill.analysis.report import SCHEMA_VERSION, Report
+from joulemill.errors import InputError
+from joulemill.figure import Basis, Figure
+
+_FIGURE = {f.name for f in dataclasses.fields(Figure)}
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON types. NaN and infinities become null: JSON has neither, and unknown is null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+def to_json(report: Report) -> str:
+    """The report as one JSON document, ending in a newline. The same report gives the same bytes."""
+    return json.dumps(plain(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(text: str) -> Report:
+    """Read a report document back. Raises InputError for anything that is not one of a version we know."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        raw = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as fault:
+        raise InputError(f"not a report: {fault}; give the JSON that `joulemill report RUN --json` prints") from fault
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version is None:
+        raise InputError(
+            "not a report (it has no schema_version); give the JSON that `joulemill report RUN --json` prints"
+        )
+    if not isinstance(version, str) or version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        own = " (the run.json of a run? Give its folder)" if isinstance(raw, dict) and "options" in raw else ""
+        raise InputError(
+            f"report schema version {version!r} is not readable here; this is version {SCHEMA_VERSION}{own}"
+        )
+    try:
+        return TypeAdapter(Report).validate_python(_revived(raw))
+    except RecursionError:
+        raise InputError("not a report: it is nested too deeply") from None
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        where = ".".join(str(p) for p in first["loc"])
+        raise InputError(f"not a valid report: {where}: {first['msg']} ({fault.error_count()} faults)") from fault
+
+
+def _revived(value: Any) -> Any:
+    """``value`` with figures where it has objects of their shape: free-form parts hold them too (the waterfall)."""
+    if isinstance(value, dict):
+        if value.keys() == _FIGURE:
+            try:
+                return Figure(**{**value, "basis": None if value["basis"] is None else Basis(value["basis"])})
+            except (ValueError, TypeError):
+                return value  # the validation says what is wrong with it, and where
+        return {k: _revived(v) for k, v in value.items()}
+    return [_revived(v) for v in value] if isinstance(value, list) else value
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the report document."""
+    from pydantic import TypeAdapter
+
+    made = TypeAdapter(Report).json_schema()
+    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made["title"] = f"Joulemill energy-to-token report {SCHEMA_VERSION}"
+    return made

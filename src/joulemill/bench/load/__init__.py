@@ -1,0 +1,1 @@
+"""The load: arrivals, prompts, requests, and the engine that sends them."""

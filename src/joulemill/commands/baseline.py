@@ -1,0 +1,60 @@
+"""``joulemill baseline set RUN…`` and ``baseline show``: the run that later ones are shown against, kept in a file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from joulemill.errors import InputError
+from joulemill.streams import print_json, print_text, tell
+
+DEFAULT_FILE = Path("joulemill-baseline.json")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.add_argument("action", choices=("set", "show"), help="set: keep runs as the baseline; show: print it")
+    parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, help="run folders or reports; several are repeats")
+    parser.add_argument("--name", help="name of the baseline (default: the first run's folder)")
+    parser.add_argument("--file", type=Path, default=DEFAULT_FILE, help=f"where it is kept (default: {DEFAULT_FILE})")
+    parser.add_argument("--json", action="store_true", help="print the baseline as JSON on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Keep it or show it."""
+    if args.action == "set":
+        _keep(args)
+    elif args.runs:
+        raise InputError("baseline show takes no run; --file names the baseline")
+    return _show(args)
+
+
+def _keep(args: argparse.Namespace) -> None:
+    from joulemill.analysis.baseline import write_baseline
+    from joulemill.analysis.load import load_report
+
+    if not args.runs:
+        raise InputError("give the run to keep: joulemill baseline set RUN")
+    reports = [load_report(p) for p in args.runs]
+    broken = next((p for p, r in zip(args.runs, reports, strict=True) if r.status != "complete"), None)
+    if broken is not None:
+        raise InputError(f"{broken}: the run did not complete, so nothing should be measured against it; run it again")
+    write_baseline(args.file, args.name or args.runs[0].resolve().stem, reports)
+    tell(f"baseline kept in {args.file}; use it: joulemill gate {args.file} NEW")
+
+
+def _show(args: argparse.Namespace) -> int:
+    from joulemill.analysis.baseline import need_baseline
+    from joulemill.analysis.serialization import plain
+    from joulemill.reports.text.run import one_line
+
+    found = need_baseline(args.file)
+    if args.json:
+        document = {"name": found.name, "file": str(args.file), "reports": [plain(r) for r in found.reports]}
+        print_json(document)
+        return 0
+    print_text(f"baseline {found.name} ({args.file})")
+    for report in found.reports:
+        started = report.conditions.get("started") or "start unknown"
+        print_text(f"  {report.run_id}  {started}  {one_line(report)}")
+    return 0

@@ -1,0 +1,96 @@
+"""``joulemill history STORE``: what the monitor kept, by SQL and as Parquet files. It only reads."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from joulemill.errors import InputError, MachineError
+from joulemill.streams import csv_cell, print_json
+
+if TYPE_CHECKING:
+    from joulemill.monitor.history.reader import Reader
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.description = (
+        "Reads the history of the monitor, also while it is written. Without an option: its tables and targets. "
+        "Columns end in their unit; docs/monitor.md says what the tables hold."
+    )
+    parser.add_argument("store", metavar="STORE", type=Path, help="history of `joulemill monitor --store`")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--sql", metavar="QUERY", help="print the rows of this query as CSV")
+    what.add_argument("--parquet", metavar="DIR", type=Path, help="write each table there as TABLE.parquet")
+    parser.add_argument("--table", metavar="NAME", action="append", help="of --parquet: this table alone (may repeat)")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read and print or write."""
+    from joulemill.monitor.history.reader import reading
+
+    if args.table and args.parquet is None:
+        raise InputError("--table names what --parquet DIR writes; add --parquet DIR, or ask with --sql")
+    with reading(args.store) as reader:
+        if args.parquet is not None:
+            _export(reader, args.parquet, args.table, args.json)
+        elif args.sql is not None:
+            _ask(reader, args.sql, args.json)
+        else:
+            _overview(reader, args.json)
+    return 0
+
+
+def _export(reader: Reader, folder: Path, tables: list[str] | None, as_json: bool) -> None:
+    """All tables as they were at one moment, whatever is written meanwhile."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # as private as the store is
+        with reader.one_moment():
+            names = list(dict.fromkeys(tables or reader.tables()))
+            counts = {n: reader.export_parquet(folder / f"{n}.parquet", n) for n in names}
+    except OSError as fault:
+        raise MachineError(f"{folder}: cannot be written ({fault.strerror or fault}); choose another DIR") from fault
+    if as_json:
+        print_json({"folder": str(folder), "rows": counts})
+        return
+    for name, count in counts.items():
+        sys.stdout.write(f"{folder / name}.parquet: {count} rows\n")
+
+
+def _ask(reader: Reader, query: str, as_json: bool) -> None:
+    from joulemill.monitor.history.reader import MOST_ROWS
+
+    names, rows = reader.sql(query)
+    if as_json:
+        print_json({"columns": names, "rows": [[v.hex() if isinstance(v, bytes) else v for v in row] for row in rows]})
+    else:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(map(csv_cell, names))
+        writer.writerows([csv_cell(v.hex() if isinstance(v, bytes) else v) for v in row] for row in rows)
+    if len(rows) == MOST_ROWS:
+        sys.stderr.write(f"the first {MOST_ROWS} rows; there may be more: use LIMIT and OFFSET, or --parquet\n")
+
+
+def _overview(reader: Reader, as_json: bool) -> None:
+    targets, counts = reader.targets(), reader.tables()
+    if as_json:
+        print_json({"tables": counts, "targets": [{**t, "facts": json.loads(t["facts"])} for t in targets]})
+        return
+    for name, count in counts.items():
+        sys.stdout.write(f"{name}: {count} rows\n")
+    for t in targets:
+        facts = json.loads(t["facts"])
+        since, until = (_date(t[k]) for k in ("since_s", "last_end_s"))
+        sys.stdout.write(f"{t['name']}: {facts['model']} at {facts['site']}, from {since} to {until}\n")
+
+
+def _date(at_s: float | None) -> str:
+    if at_s is None:
+        return "unknown"
+    return datetime.datetime.fromtimestamp(at_s, datetime.UTC).isoformat(" ", "seconds")

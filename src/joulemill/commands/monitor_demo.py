@@ -1,0 +1,73 @@
+"""``joulemill monitor --demo``: the embedded server under a light load, and the monitor on it."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+#: The load: so many tokens an answer, then a pause; a modest share of two cores.
+ANSWER_TOK = 48
+PAUSE_S = 2.0
+PERIOD_S = 2.0
+QUESTIONS = (
+    "How does a water mill turn a river into flour?",
+    "Name three things that a power station and a bakery have in common.",
+    "What is a joule, told to a child?",
+    "Why do barrels leak at their shortest stave?",
+)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start the server and its load, and watch both until told to end."""
+    from joulemill.commands.monitor_watch import watch
+    from joulemill.monitor.config import MonitorConfig, SiteConfig, TargetConfig
+    from joulemill.servers.embedded import EmbeddedServer
+
+    args.listen = args.listen or "127.0.0.1:9477"
+    args.store = args.store or Path("monitor-demo.db")
+    sys.stderr.write("starting the embedded server with its bundled model …\n")
+    with EmbeddedServer() as server, load(server.url, server.model_name):
+        target = TargetConfig(
+            name="demo", model=server.model_name, metrics_url=f"{server.url}/metrics", site="here", meters=("auto",),
+            here=True, server_pid=server.pid, output_tok=ANSWER_TOK, labels={"tenant": "demo"},
+        )  # fmt: skip
+        site = SiteConfig(name="here", pue_ratio=1.2, carbon_g_kwh=300.0, price_kwh=0.15, currency="EUR")
+        config = MonitorConfig(period_s=PERIOD_S, meter_period_s=0.5, site=(site,), target=(target,))
+        return watch(config, args)
+
+
+@contextmanager
+def load(url: str, model: str) -> Iterator[None]:
+    """One client that asks, reads, and pauses, for as long as the block lasts."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_ask, args=(url, model, stop), name="joulemill demo load", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(5.0)
+
+
+def _ask(url: str, model: str, stop: threading.Event) -> None:
+    for question in itertools.cycle(QUESTIONS):
+        body = {"model": model, "messages": [{"role": "user", "content": question}], "max_tokens": ANSWER_TOK}
+        request = urllib.request.Request(
+            f"{url}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
+        )
+        try:
+            # Our own server, on loopback.
+            with urllib.request.urlopen(request, timeout=60) as answer:  # nosec B310
+                answer.read()
+        except OSError:  # the server is ending, or was busy; the monitor tells
+            if stop.wait(1.0):
+                return
+        if stop.wait(PAUSE_S):
+            return

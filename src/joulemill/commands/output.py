@@ -1,0 +1,104 @@
+"""What commands have in common on the way out: stdout, pages, baselines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from joulemill.errors import MachineError
+from joulemill.streams import print_json, results_console
+
+if TYPE_CHECKING:
+    from joulemill.analysis.baseline import Baseline
+    from joulemill.analysis.report import Report
+    from joulemill.ledger.record import RunRecord
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from joulemill.analysis.lever_experiment import Experiment
+if TYPE_CHECKING:
+    from joulemill.analysis.sweep import SweepResult
+
+
+def baseline_of(path: Path | None) -> Baseline | None:
+    """The baseline of ``--baseline``; None where none is asked for."""
+    if path is None:
+        return None
+    from joulemill.analysis.baseline import need_baseline
+
+    return need_baseline(path)
+
+
+def print_terminal(report: Report, baseline: Baseline | None = None) -> None:
+    """The report for people, on stdout."""
+    from joulemill.reports import baseline as baseline_view
+    from joulemill.reports.text import run as terminal
+
+    terminal.show(report, results_console())
+    if baseline is not None:
+        baseline_view.show(baseline, report, results_console())
+
+
+def write_page(
+    report: Report,
+    path: Path,
+    baseline: Baseline | None = None,
+    run: Path | None = None,
+    record: RunRecord | None = None,
+) -> None:
+    """The HTML page at ``path``; with the levers, and the sweep, of the folder ``run``, where one is given.
+
+    record   the folder's run as ``report`` shows it, where that is at another site
+    """
+    from joulemill.reports.baseline import card
+    from joulemill.reports.html.levers_of_run import lever_cards
+    from joulemill.reports.html.run import render
+    from joulemill.reports.sweep import sweep_card
+
+    extra = [] if baseline is None else [card(baseline, report)]
+    extra += [] if run is None else [*sweep_card(run), *lever_cards(run, record)]
+    write_text(render(report, extra), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """A page at ``path``. Raises MachineError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as fault:
+        raise MachineError(f"{path}: cannot be written ({fault.strerror}); choose another --html FILE") from fault
+
+
+def print_sweep(folder: Path, page: Path | None, *, as_json: bool) -> SweepResult:
+    """The table, or JSON, on stdout; the page where one is asked for."""
+    from joulemill.analysis.serialization import plain
+    from joulemill.analysis.sweep import sweep_result
+    from joulemill.commands.output import write_text
+    from joulemill.reports.sweep import render, show
+
+    found = sweep_result(folder)
+    if page is not None:
+        write_text(render(found), page)
+    if as_json:
+        print_json(plain(found))
+    else:
+        show(found, results_console())
+    return found
+
+
+def show(folder: Path, page: Path | None, *, as_json: bool) -> Experiment:
+    """The table, or JSON, on stdout; the page where one is asked for."""
+    from joulemill.analysis.lever_experiment import experiment
+    from joulemill.commands.output import write_text
+    from joulemill.reports.lever_experiment import document, text
+    from joulemill.reports.lever_experiment import page as rendered
+
+    found = experiment(folder)
+    if page is not None:
+        write_text(rendered(found), page)
+    if as_json:
+        print_json(document(found))
+    else:
+        sys.stdout.write(text(found))
+    return found

@@ -1,0 +1,82 @@
+"""``joulemill show device|model|site NAME``: what the catalogue holds, every fact with its source."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from joulemill.streams import print_json, print_text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the verb."""
+    parser.description = (
+        "Prints what Joulemill knows of a device, a model or a site: every fact with unit, basis and source. Without a "
+        "name it lists the devices (with memory and TDP) or the models of the catalog."
+    )
+    parser.epilog = "examples: show device · show device h100 · show model Qwen/Qwen3-8B · show site site.toml"
+    parser.add_argument("kind", choices=("device", "model", "site"), help="what to show")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="a device or model by any name of it, a Hub id, a file (.toml, config.json, .gguf), or a site file",
+    )
+    parser.add_argument(
+        "--approximate", action="store_true", help="show a model file that is not understood, read as a plain decoder"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts of one thing, or the names of all."""
+    from joulemill.reports.text import catalog as show
+
+    if args.name is None:
+        return _list(args)
+    document = _document(args)
+    if args.json:
+        print_json(document)
+    else:
+        sys.stdout.write(show.as_text(document) + "\n")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    """All names; of devices with their memory and power limit."""
+    from joulemill.reports.text import catalog as show
+
+    names = _names(args.kind)
+    rows = show.device_rows() if args.kind == "device" else None
+    if args.json:
+        print_json({"kind": args.kind, "names": names} | ({"devices": rows} if rows else {}))
+    else:
+        print_text(show.devices_text(rows) if rows else "\n".join(names))
+    return 0
+
+
+def _document(args: argparse.Namespace) -> dict[str, object]:
+    from joulemill.reports.text import catalog as show
+
+    if args.kind == "device":
+        return show.device_document(args.name)
+    if args.kind == "site":
+        return show.site_document(args.name)
+    from joulemill.catalog.models import find_model
+
+    entry = find_model(args.name, approximate=args.approximate)
+    return show.model_document(entry)
+
+
+def _names(kind: str) -> list[str]:
+    from joulemill.errors import InputError
+
+    if kind == "device":
+        from joulemill.catalog.devices import device_names
+
+        return list(device_names())
+    if kind == "model":
+        from joulemill.catalog.models import model_names
+
+        return list(model_names())
+    raise InputError("a site is a file: give the path of a TOML file (examples/site.toml shows one)")

@@ -1,0 +1,1 @@
+"""Has energy per token changed, and is the change allowed? Pure."""

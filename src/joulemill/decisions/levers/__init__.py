@@ -1,0 +1,1 @@
+"""Energy levers: what each changes, by how much, and how surely. Pure."""

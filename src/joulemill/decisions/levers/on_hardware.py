@@ -1,0 +1,130 @@
+"""Levers on devices and site: caps, clocks, cuts, generations, replicas, PUE, carbon, price. A case → changed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from joulemill.decisions.levers.case import Case, Deed, Lever, Settings
+from joulemill.physics.hardware.device import Device
+from joulemill.physics.hardware.node import Node
+from joulemill.physics.serving.deployment import Parallelism
+
+
+def power_cap(case: Case, settings: Settings) -> Case | str:
+    """A lower board power limit."""
+    d = case.deployment
+    if not d.device.tdp_w:
+        return f"the power limit of {d.device.label} is not known"
+    cap = settings.cap_ratio * d.device.tdp_w
+    if d.power_cap_w is not None and d.power_cap_w <= cap:
+        return f"devices are capped at {d.power_cap_w:.0f} W already"
+    return replace(case, deployment=replace(d, power_cap_w=cap))
+
+
+def clock_lock(case: Case, settings: Settings) -> Case | str:
+    """A locked core clock below the highest."""
+    if case.clock_ratio <= settings.clock_ratio:
+        return f"the clock is locked at {case.clock_ratio:.0%} already"
+    if case.deployment.device.kind == "cpu":
+        return "the effect of a locked clock on this device is not modelled"
+    return replace(case, clock_ratio=settings.clock_ratio)
+
+
+def width(factor: float) -> Deed:
+    """Replicas over ``factor`` times as many devices each, the same devices in all where they divide."""
+
+    def deed(case: Case, settings: Settings) -> Case | str:
+        cut = case.deployment.parallelism
+        tensor = cut.tensor * factor
+        if tensor < 1.0:
+            return "a replica is on one device"
+        if cut.expert not in (1, cut.devices):
+            return "experts are cut over part of a replica; a change of width is not defined"
+        if not case.deployment.architecture.divides_over(int(tensor)):
+            return f"the heads cannot be cut over {tensor:.0f} devices"
+        domain = case.deployment.device.link_domain_count or 1.0
+        if tensor * cut.data > domain:
+            return f"{tensor * cut.data:.0f} devices are more than one link domain holds ({domain:.0f})"
+        devices = int(tensor) * cut.data
+        replicas = max(1, cut.devices * cut.replicas // devices)
+        changed = Parallelism(int(tensor), cut.data, devices if cut.expert > 1 else 1, replicas)
+        return replace(case, deployment=replace(case.deployment, parallelism=changed))
+
+    return deed
+
+
+def generation(device: Device, node: Node | None) -> Lever:
+    """The lever that moves the deployment to ``device``, the same number of them."""
+
+    def deed(case: Case, settings: Settings) -> Case | str:
+        d = case.deployment
+        if d.device.name == device.name:
+            return f"the deployment is on {device.label}"
+        if not device.tdp_w:
+            return f"the power limit of {device.label} is not known"
+        return replace(case, deployment=replace(d, device=device, node=node, power_cap_w=None))
+
+    return Lever(
+        f"device-{device.name}", f"on {device.label}", "device", "joules a flop and a byte, and all ceilings",
+        "generation", "hardware", deed,
+    )  # fmt: skip
+
+
+def consolidated(case: Case, settings: Settings) -> Case | str:
+    """Half of the replicas take the offered rate; the others are unloaded and released."""
+    cut, w = case.deployment.parallelism, case.workload
+    if w.rate_req_s is None:
+        return "the replicas are saturated: none idles (--rate states what is offered)"
+    if cut.replicas < 2:
+        return "there is one replica; nothing to consolidate"
+    fewer = replace(cut, replicas=max(1, cut.replicas // 2))
+    return replace(case, deployment=replace(case.deployment, parallelism=fewer))
+
+
+def better_pue(case: Case, settings: Settings) -> Case | str:
+    """Cooling and distribution as good as the best sites'."""
+    if case.site is None or case.site.pue_ratio is None:
+        return "the site's PUE is not known: --site FILE states it"
+    if case.deployment.node is None:
+        return "energy at the node is not known for this device, so PUE has nothing to apply to"
+    if case.site.pue_ratio <= settings.pue_ratio:
+        return f"PUE is {case.site.pue_ratio:g} already"
+    return replace(case, site=replace(case.site, pue_ratio=settings.pue_ratio))
+
+
+def shifted(what: str) -> Deed:
+    """A share of the load runs where or when carbon, or price, is lower."""
+
+    def deed(case: Case, settings: Settings) -> Case | str:
+        site = case.site
+        if site is None or site.pue_ratio is None or case.deployment.node is None:
+            return "it needs energy at the site: --site FILE with PUE, and a device whose node is known"
+        factor = 1.0 - settings.shift_ratio * (1.0 - settings.shifted_ratio)
+        if what == "carbon":
+            if site.carbon_gco2e_j is None:
+                return "grid carbon is not stated in the site file"
+            return replace(case, site=replace(site, carbon_gco2e_j=site.carbon_gco2e_j * factor))
+        if site.price_currency_j is None:
+            return "electricity price is not stated in the site file"
+        return replace(case, site=replace(site, price_currency_j=site.price_currency_j * factor))
+
+    return deed
+
+
+PLANT_LEVERS = (
+    Lever("power-cap", "board power limit at 70 %", "clock", "the clock falls only where the limit binds", "modelled",
+          "tuning", power_cap),
+    Lever("clock-lock", "core clock locked at 70 %", "clock",
+          "joules a flop fall with the clock; what memory bounds hardly slows", "modelled", "tuning", clock_lock),
+    Lever("wider", "twice the devices a replica", "width", "weights a device, against sums over devices", "devices",
+          "restart", width(2.0)),
+    Lever("narrower", "half the devices a replica", "width", "sums over devices, against room for keys", "devices",
+          "restart", width(0.5)),
+    Lever("consolidation", "half of the replicas, the others unloaded", "replicas", "utilisation: idle joules", "batch",
+          "operations", consolidated),
+    Lever("pue", "PUE of a good site", "pue", "site joules a node joule", "declared", "facility", better_pue),
+    Lever("carbon-shift", "part of the load where the grid is cleaner", "carbon",
+          "grams a joule, not joules", "declared", "operations", shifted("carbon")),
+    Lever("price-shift", "part of the load when power is cheaper", "price", "price a joule, not joules", "declared",
+          "operations", shifted("price")),
+)  # fmt: skip

@@ -1,0 +1,130 @@
+"""Levers on how requests are served: batch, prompts, speculation, routing, length. A case → changed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from joulemill.decisions.levers.case import Case, Deed, Draft, EarlyExit, Lever, Model, Route, Settings
+from joulemill.physics.serving.deployment import Deployment
+
+#: Tokens of a step under chunked prefill that favours short steps (vLLM's older default).
+SMALL_BUDGET_TOK = 2048.0
+
+
+def batch(factor: float | None) -> Deed:
+    """So many times the requests in flight; None: as many as memory and the targets allow."""
+
+    def deed(case: Case, settings: Settings) -> Case | str:
+        w = case.workload
+        if w.rate_req_s is not None:
+            return "the offered rate sets how many are in flight; see consolidation"
+        if w.batch_req is None:
+            return "as many are in flight as memory, the engine and the targets allow already"
+        return replace(case, workload=replace(w, batch_req=None if factor is None else w.batch_req * factor))
+
+    return deed
+
+
+def small_chunks(case: Case, settings: Settings) -> Case | str:
+    """Prompts are computed in smaller pieces."""
+    d = case.deployment
+    if case.handover:
+        return "prompts are computed on other devices"
+    if d.prefill_budget_tok <= SMALL_BUDGET_TOK:
+        return f"a step holds {d.prefill_budget_tok:.0f} tokens already"
+    return replace(case, deployment=replace(d, prefill_budget_tok=SMALL_BUDGET_TOK))
+
+
+def prefix_cache(case: Case, settings: Settings) -> Case | str:
+    """A share of prompt tokens is found in a prefix cache."""
+    w = case.workload
+    if w.cached_ratio >= settings.cached_ratio:
+        return f"{w.cached_ratio:.0%} of the prompt is served from a cache already"
+    return replace(case, workload=replace(w, cached_ratio=settings.cached_ratio))
+
+
+def disaggregated(case: Case, settings: Settings) -> Case | str:
+    """Prompts on devices of their own, in the proportion that keeps both pools busy."""
+    if case.handover or case.deployment.prefill is not None:
+        return "prompts are computed on other devices already"
+    return replace(case, handover=True)
+
+
+def speculation(case: Case, settings: Settings) -> Case | str:
+    """A draft proposes tokens and the model verifies them in one step."""
+    if case.draft is not None:
+        return "the deployment speculates already"
+    named = settings.draft or drafting_layers(case.deployment)
+    if named is None:
+        return "no draft is named (--draft MODEL), and the model has no layers that draft tokens"
+    if named.architecture.vocabulary != case.deployment.architecture.vocabulary:
+        ours, theirs = case.deployment.architecture.vocabulary, named.architecture.vocabulary
+        if abs(ours - theirs) > 0.02 * ours:
+            return f"{named.name} has another vocabulary ({theirs} entries, not {ours}): its drafts cannot be verified"
+    return replace(case, draft=Draft(named, settings.draft_count, settings.acceptance_ratio))
+
+
+def drafting_layers(d: Deployment) -> Model | None:
+    """The model's own drafting layers (multi-token prediction) as a model: one of them, and the head."""
+    if not d.architecture.mtp:
+        return None
+    one = replace(d.architecture.mtp[0], count=1)
+    return Model("its own drafting layers", replace(d.architecture, groups=(one,), mtp=()), d.precision)
+
+
+def routed(*, cascade: bool) -> Deed:
+    """A share of the requests goes to, or ends at, a small model."""
+
+    def deed(case: Case, settings: Settings) -> Case | str:
+        small = settings.small
+        if small is None:
+            return "no small model is named: --small MODEL takes the easy share"
+        if case.route is not None:
+            return "requests are routed already"
+        return replace(case, route=Route(small, settings.route_ratio, cascade))
+
+    return deed
+
+
+def thinking(case: Case, settings: Settings) -> Case | str:
+    """Answers are cut to a share of their length."""
+    w = case.workload
+    length = w.output_tok * settings.thinking_ratio
+    if length < 1.0:
+        return "answers are a token long already"
+    return replace(case, workload=replace(w, output_tok=length))
+
+
+def early_exit(case: Case, settings: Settings) -> Case | str:
+    """A share of the tokens leaves the model early."""
+    if case.early_exit is not None:
+        return "tokens leave early already"
+    if case.draft is not None:
+        return "a draft's tokens must be verified by all layers"
+    return replace(case, early_exit=EarlyExit(settings.exit_token_ratio, settings.exit_depth_ratio))
+
+
+SHARED = "weights are read once for more sequences; each waits longer"
+SERVING_LEVERS = (
+    Lever("batch-x2", "twice the requests in flight", "batch", SHARED, "batch", "tuning", batch(2.0)),
+    Lever("batch-x4", "four times the requests in flight", "batch", SHARED, "batch", "tuning", batch(4.0)),
+    Lever("batch-most", "as many in flight as memory and targets allow", "batch", SHARED, "batch", "tuning",
+          batch(None)),
+    Lever("small-chunks", "chunked prefill, 2,048 tokens a step", "chunks",
+          "prompts stall decoding for less at a time; more steps carry them", "modelled", "tuning", small_chunks),
+    Lever("prefix-cache", "prefix caching", "prefix", "prompt tokens computed a request", "modelled", "restart",
+          prefix_cache),
+    Lever("disaggregation", "prefill and decode on devices of their own", "disaggregation",
+          "decode steps carry no prompts; keys cross the network", "modelled", "operations", disaggregated),
+    Lever("speculation", "speculative decoding", "speculation",
+          "weights are read once for several tokens; rejected ones are multiplied in vain", "modelled", "train",
+          speculation),
+    Lever("routing", "route the easy share to a small model", "routing", "weights touched a token, on average", "model",
+          "other model", routed(cascade=False)),
+    Lever("cascade", "a small model tries first", "routing", "weights touched a token; what fails is paid twice",
+          "model", "other model", routed(cascade=True)),
+    Lever("thinking-budget", "a budget of thinking tokens", "length", "tokens an answer, and the context behind them",
+          "modelled", "tuning", thinking),
+    Lever("early-exit", "easy tokens leave after half of the layers", "exit",
+          "layers a token; a layer is read while one sequence needs it", "modelled", "retrain", early_exit),
+)  # fmt: skip

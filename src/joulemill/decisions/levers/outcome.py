@@ -1,0 +1,275 @@
+"""What a case does: the prediction function, and beside it what it leaves to levers. Pure.
+
+Speculation, prompts on other devices and early exit change one part of a step each. With b decoding sequences a rank,
+O tokens an answer, and from the step model t_p, e_p (what a request's prefill adds) and t_r, e_r (a round):
+
+    T = t_r + (b·E/O)·t_p        J = e_r + (b·E/O)·e_p        rate = b·E/T        J/tok = J/(b·E)
+
+E tokens a round: 1, or what a draft and its verification make. For a plain round T and J are ``serving.steady``'s.
+A verification is a step with 1 + k queries a sequence: weights and keys are read once, arithmetic is done 1 + k times.
+A locked clock f: arithmetic takes 1/f of the time, dynamic power goes as f^2.5 (as under a power limit), memory stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from joulemill.arrays import Array
+from joulemill.decisions.levers.case import Case, Draft, EarlyExit, Outcome, Route
+from joulemill.errors import InputError
+from joulemill.figure import Basis, Figure
+from joulemill.physics.hardware.node import node_figure
+from joulemill.physics.hardware.site import Site, it_limit_figure
+from joulemill.physics.production.prediction import Prediction, held_ratio, predict
+from joulemill.physics.serving.batch import demand_of, swept
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, evenness_ratio, prompts_s
+from joulemill.physics.serving.counts import Counts, Load, counts, decode_load, prefill_load, verify_load
+from joulemill.physics.serving.deployment import Deployment
+from joulemill.physics.serving.disaggregation import handed_over
+from joulemill.physics.serving.power import limited, step_j
+from joulemill.physics.serving.shard import ShardTable, link_time_s, shard, shard_table
+from joulemill.physics.serving.step import times
+from joulemill.physics.serving.workload import Workload
+
+#: Dynamic power over clock, as an exponent: what ``kernels.capped_slowdown_ratio`` assumes.
+CLOCK_POWER = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """One decode round of a rank: time, arithmetic part of it, joules a device, tokens of a sequence."""
+
+    time_s: Array
+    compute_s: Array
+    energy_j: Array
+    tokens_tok: float
+    binding: str
+
+
+def outcome(case: Case, rates: Rates) -> Outcome:
+    """What ``case`` does. InputError where it does not fit the devices, or their joules are unknown."""
+    device = case.deployment.device
+    if device.tdp_w is None:
+        raise InputError(
+            f"TDP of {device.label} is not known, so its joules are not, and levers are ranked by them; "
+            "give a TOML file with its facts, tdp included (--device my.toml)"
+        )
+    if case.route is not None:
+        return _routed(case, rates, case.route)
+    deployment, own = clocked(case, rates)
+    found = predict(deployment, case.workload, own, lambda _: 0.0, case.site)
+    plain = _plain(case, found)
+    if case.draft is None and case.early_exit is None and not case.handover:
+        return plain
+    return _changed(replace(case, deployment=deployment), own, found, plain)
+
+
+def clocked(case: Case, rates: Rates) -> tuple[Deployment, Rates]:
+    """The device and the rates at the case's locked clock; both as given where none is locked."""
+    f = case.clock_ratio
+    if f == 1.0:
+        return case.deployment, rates
+    device = case.deployment.device
+    slower = replace(device, peak_flop_s={k: v * f for k, v in device.peak_flop_s.items()})
+    p = rates.power
+    # flop_ratio counts from TDP ÷ peak, and the peak fell by f: energy a flop goes as f^(2.5 − 1), hence f^2.5 here.
+    power = replace(
+        p,
+        busy_ratio=p.busy_ratio * f**CLOCK_POWER,
+        flop_ratio=tuple(x * f**CLOCK_POWER for x in p.flop_ratio),
+    )
+    return replace(case.deployment, device=slower), replace(rates, power=power)
+
+
+def _plain(case: Case, p: Prediction) -> Outcome:
+    return _settled(
+        case,
+        ((p.rate_tok_s.value or 0.0) / p.held_ratio, p.device_j_tok.value or 0.0),
+        (p.ttft_s.value or 0.0, p.tpot_s.value or 0.0),
+        p.batch.batch_req,
+        p.binding.name,
+    )
+
+
+def _settled(
+    case: Case, made: tuple[float, float], latency: tuple[float, float], batch_req: float, binding: str
+) -> Outcome:
+    """From rate and device J/tok to node and site, carbon and cost; the rate is what the site's limits leave."""
+    rate, device_j = made
+    d, w, site = case.deployment, case.workload, case.site
+    power = device_j * rate
+    energy, scope = device_j, "device"
+    if d.node is not None:
+        watts = node_figure(Figure(power, "W", Basis.MODELLED), d.device_count, d.node).value or 0.0
+        energy, scope = watts / rate, "node"
+        power = watts
+    held = held_ratio(Figure(power, "W", Basis.MODELLED), site)
+    binding = _site_binding(site) if held < 1.0 and site is not None else binding
+    if scope == "node" and site is not None and site.pue_ratio is not None:
+        energy, scope = energy * site.pue_ratio, "site"
+    carbon = cost = None
+    if scope == "site" and site is not None:
+        carbon = None if site.carbon_gco2e_j is None else energy * site.carbon_gco2e_j
+        cost = None if site.price_currency_j is None else energy * site.price_currency_j
+    ttft, tpot = latency
+    meets = (w.ttft_limit_s is None or ttft <= w.ttft_limit_s) and (w.tpot_limit_s is None or tpot <= w.tpot_limit_s)
+    return Outcome(
+        rate * held, energy, energy * w.output_tok, scope, device_j, device_j * rate * held, ttft, tpot, batch_req,
+        d.device_count, binding, meets, carbon, cost,
+    )  # fmt: skip
+
+
+def _site_binding(site: Site) -> str:
+    """Which of the site's limits is the lower one."""
+    power, cooling = it_limit_figure(site).value, site.cooling_limit_w
+    return "cooling" if power is None or (cooling is not None and cooling < power) else "power"
+
+
+def _changed(case: Case, rates: Rates, p: Prediction, plain: Outcome) -> Outcome:
+    d, w = case.deployment, case.workload
+    share = shard(d.architecture, d.precision, d.device, d.parallelism)
+    table = shard_table([share])
+    found = swept(d, w, share, rates, np.array([p.batch.batch_req]))
+    demand = demand_of(d, w, np.array([p.batch.batch_req]), table)
+    b = found.decode_req / table.data_count
+    step = _decode_round(table, rates, found)
+    if case.early_exit is not None:
+        step = _early(table, rates, found, case.early_exit)
+    if case.draft is not None:
+        step = _speculated(case.deployment, table, rates, found, case.draft)
+    extra = _prefill_share(table, rates, found, w)
+    apart = _pool(table, rates, demand, found, d) if case.handover else None
+    join = b * step.tokens_tok / w.output_tok
+    here = extra if apart is None else (np.zeros(1), np.zeros(1), np.zeros(1))
+    free_s, free_j = step.time_s + join * here[0], step.energy_j + join * here[2]
+    energy_j, time_s = limited(table, rates.power, free_j, free_s, step.compute_s + join * here[1], demand.limit_w)
+    tokens = float((b * step.tokens_tok * table.data_count)[0])
+    full = tokens / float(time_s[0]) * d.parallelism.replicas
+    joule = float(energy_j[0]) * d.parallelism.devices / tokens
+    tpot = plain.tpot_s * float(time_s[0] / found.step_s[0]) / step.tokens_tok
+    ttft = plain.ttft_s
+    if apart is not None:
+        prompt_s, prompt_j = apart
+        pools = tokens / float(time_s[0]) / w.output_tok * prompt_s
+        full, joule = full / (1.0 + pools), joule + prompt_j * d.parallelism.devices / w.output_tok
+        servers = np.array([max(pools * table.data_count[0] * d.parallelism.replicas, 1.0)])
+        late, each = handed_over(table, table, rates, demand, servers, demand.batch_req * d.parallelism.replicas)
+        ttft, tpot = float(late[0]), float(each[0])
+    binding = plain.binding if plain.binding == "demand" else step.binding
+    return _settled(case, _offered(d, w, full, joule), (ttft, tpot), p.batch.batch_req, binding)
+
+
+def _offered(d: Deployment, w: Workload, full_tok_s: float, joule: float) -> tuple[float, float]:
+    """Rate and J/tok where less is asked than could be made: the rest of the time the devices idle."""
+    if w.rate_req_s is None:
+        return full_tok_s, joule
+    used = min(1.0, w.rate_req_s * w.output_tok / full_tok_s)
+    idle = d.device.resting_w or np.nan
+    return full_tok_s * used, joule + idle * d.device_count * (1.0 - used) / (full_tok_s * used)
+
+
+def _decode_round(t: ShardTable, rates: Rates, found: Steady) -> _Round:
+    time_s = found.decode.device_s + found.host_s
+    joule = step_j(t, rates.power, found.decode, time_s)
+    return _Round(time_s, found.decode.compute_s, joule, 1.0, _tightest(counts(t, _load(t, rates, found))))
+
+
+def _prefill_share(t: ShardTable, rates: Rates, found: Steady, w: Workload) -> tuple[Array, Array, Array]:
+    """What a request's prefill adds to the steps of a rank: time, arithmetic part, joules a device."""
+    plain_s = found.decode.device_s + found.host_s
+    mixed_s = prompts_s(rates.host, found.mixed) + found.host_s
+    more_j = step_j(t, rates.power, found.mixed, mixed_s) - step_j(t, rates.power, found.decode, plain_s)
+    often = found.prefill_ratio / (found.decode_req / t.data_count / w.output_tok)
+    return often * (mixed_s - plain_s), often * (found.mixed.compute_s - found.decode.compute_s), often * more_j
+
+
+def _load(t: ShardTable, rates: Rates, found: Steady) -> Load:
+    """A step that decodes what is in flight."""
+    return decode_load(found.decode_req / t.data_count, found.context_tok, np.array([rates.step.evenness_ratio]))
+
+
+def _speculated(d: Deployment, t: ShardTable, rates: Rates, found: Steady, draft: Draft) -> _Round:
+    k, alone = float(draft.draft_count), _load(t, rates, found)
+    checks = counts(t, verify_load(alone, k))
+    check = times(checks, rates.step)
+    small = shard_table([shard(draft.model.architecture, draft.model.precision, d.device, d.parallelism)])
+    each = times(counts(small, alone), rates.step)
+    check_s = check.device_s + found.host_s
+    joule = step_j(t, rates.power, check, check_s) + k * step_j(small, rates.power, each, each.device_s)
+    return _Round(
+        check_s + k * each.device_s,
+        check.compute_s + k * each.compute_s,
+        joule,
+        draft.accepted_tok,
+        _tightest(checks),
+    )
+
+
+def _early(t: ShardTable, rates: Rates, found: Steady, early: EarlyExit) -> _Round:
+    """The layers behind the exit see fewer sequences; a layer is read as long as one sequence still needs it."""
+    b = found.decode_req / t.data_count
+    left = b * (1.0 - early.token_ratio)
+    alone = _load(t, rates, found)
+    few = decode_load(np.maximum(left, 1.0), alone.context_tok, alone.evenness_ratio)
+    late = times(counts(t, few), rates.step)
+    late_s = late.device_s + found.host_s
+    whole = _decode_round(t, rates, found)
+    some = np.minimum(left, 1.0)
+    behind, before = 1.0 - early.depth_ratio, early.depth_ratio
+    compute_s = before * whole.compute_s + behind * some * late.compute_s
+    joule = before * whole.energy_j + behind * some * step_j(t, rates.power, late, late_s)
+    return _Round(before * whole.time_s + behind * some * late_s, compute_s, joule, 1.0, whole.binding)
+
+
+def _pool(t: ShardTable, rates: Rates, demand: Demand, found: Steady, d: Deployment) -> tuple[float, float]:
+    """Time a request on a prefill replica [s], joules a device [J]: full steps of whole prompts, keys sent on."""
+    computed = demand.computed_tok
+    prompts = np.maximum(np.floor(demand.budget_tok / computed), 1.0)
+    past = demand.input_tok - 0.5 * computed
+    tokens, zero = prompts * computed, np.zeros(1)
+    nothing = decode_load(zero, zero, evenness_ratio(rates.step, demand))
+    work = times(counts(t, prefill_load(nothing, tokens, (past, computed), tokens, prompts)), rates.step)
+    time_s = prompts_s(rates.host, work) + rates.host.step_s
+    joule, time_s = limited(
+        t, rates.power, step_j(t, rates.power, work, time_s), time_s, work.compute_s, demand.limit_w
+    )
+    keys = (t.kv_store_byte_0 + t.kv_store_byte_1) * demand.input_tok + t.state_byte
+    sent_j = 2.0 * rates.power.link_j_byte * keys
+    ranks = float(t.data_count[0])
+    return float((time_s / prompts)[0]) / ranks, float((joule / prompts + sent_j)[0]) / ranks
+
+
+def _tightest(work: Counts) -> str:
+    """The ideal ceiling that a round's useful work comes closest to."""
+    t = work.table
+    compute = work.flop_0 / t.peak_0_flop_s + work.flop_1 / t.peak_1_flop_s + work.expert_flop / t.expert_peak_flop_s
+    seconds = {
+        "compute": float(compute[0]),
+        "memory_bandwidth": float((work.byte / t.bandwidth_byte_s)[0]),
+        "interconnect": float(link_time_s(t, work.reduce_byte, work.exchange_byte)[0]),
+    }
+    return max(seconds, key=lambda k: seconds[k])
+
+
+def _routed(case: Case, rates: Rates, route: Route) -> Outcome:
+    """Two models on one pool of devices, each on the share of it that keeps both busy."""
+    large = outcome(replace(case, route=None), rates)
+    small_case = replace(
+        case, route=None, draft=None, early_exit=None,
+        deployment=replace(case.deployment, architecture=route.model.architecture, precision=route.model.precision),
+    )  # fmt: skip
+    small = outcome(small_case, rates)
+    onward = 1.0 - route.share_ratio
+    tried = 1.0 if route.cascade else route.share_ratio
+    joule = onward * large.device_j_tok + tried * small.device_j_tok
+    if case.workload.rate_req_s is None:
+        rate = 1.0 / (onward / large.rate_tok_s + tried / small.rate_tok_s)
+    else:
+        rate = large.rate_tok_s
+    ttft = onward * large.ttft_s + route.share_ratio * small.ttft_s
+    tpot = onward * large.tpot_s + route.share_ratio * small.tpot_s
+    if route.cascade:
+        ttft += onward * (small.ttft_s + small.tpot_s * case.workload.output_tok)
+    return _settled(case, (rate, joule), (ttft, tpot), large.batch_req, large.binding)

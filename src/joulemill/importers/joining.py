@@ -1,0 +1,102 @@
+"""A recording and a meter's file as one record of a run, joined by wall time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from joulemill import __version__
+from joulemill.catalog.stated_device import expected_counts
+from joulemill.errors import InputError
+from joulemill.formats.documents import Document
+from joulemill.importers.recording import Recording
+from joulemill.ledger.record import Channel, Phase, Reading, RunRecord
+from joulemill.meters.files.logs import open_meter
+from joulemill.meters.meter import Clock, MeterContext, parse_spec
+from joulemill.recording.writer import SCHEMA_VERSION
+
+#: A "now" later than any file: whatever a power file holds is then in the past, as it is for a run that has ended.
+_FAR_FUTURE_S = 1e10
+
+
+def to_record(
+    found: Recording, documents: Sequence[Document], meter_file: str | None, told: Mapping[str, Any]
+) -> RunRecord:
+    """The record of ``found``; ``meter_file`` is a path with options as in ``--meter file:``.
+
+    told   what the user adds: {"device": {"name", "count"}, "model": {"name"}, "site": its table}
+    Raises InputError where the meter's file cannot be joined to the requests.
+    """
+    notices: list[str] = []
+    channels, readings = _metered(found, meter_file, notices) if meter_file else ((), ())
+    warnings = [_whose(found, bool(readings)), *found.warnings, *notices]
+    phases: tuple[Phase, ...] = ()
+    if found.load is not None:
+        begin, end = found.load
+        phases = (Phase("load", begin, (found.origin_wall_s or 0.0) + begin, end),)
+    return RunRecord(
+        manifest=_manifest(found, documents, warnings, told),
+        channels=channels,
+        readings=readings,
+        requests=found.requests,
+        phases=phases,
+        events=tuple({"kind": "warning", "text": text} for text in warnings),
+    )
+
+
+def _whose(found: Recording, metered: bool) -> str:
+    named = " ".join(x for x in (found.tool, found.tool_version) if x)
+    if not found.requests and found.totals and metered:
+        return (
+            f"imported: a summary by {named}: joules are of the meter's file over the run's stated span, with ramp "
+            "and drain; tokens are the totals that it states, and nothing else could be computed anew"
+        )
+    if found.requests:
+        return (
+            f"imported: every time and count is {named}'s; Joulemill computed the figures and measured nothing itself"
+        )
+    return f"imported: a summary by {named}; its figures are shown as stated, and nothing could be computed anew"
+
+
+def _manifest(
+    found: Recording, documents: Sequence[Document], warnings: Sequence[str], told: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "joulemill_version": __version__,
+        "created_wall_s": found.origin_wall_s,
+        "imported": {
+            "tool": found.tool,
+            "tool_version": found.tool_version,
+            "files": [{"name": d.name, "sha256": d.sha256} for d in documents],
+        },
+        "options": dict(found.options),
+        "model": {**found.model, **told.get("model", {})},
+        "server": dict(found.server),
+        "machine": dict(found.hardware),
+        "versions": {"imported from": " ".join(x for x in (found.tool, found.tool_version) if x)},
+        "device": told.get("device"),
+        "expected": expected_counts(told.get("device")),
+        "site": told.get("site"),
+        "stated": [s.document() for s in found.stated],
+        **({"totals": dict(found.totals)} if found.totals else {}),
+        "warnings": list(warnings),
+    }
+
+
+def _metered(found: Recording, meter_file: str, notices: list[str]) -> tuple[tuple[Channel, ...], tuple[Reading, ...]]:
+    origin, load = found.origin_wall_s, found.load
+    if origin is None or load is None:
+        raise InputError(
+            f"--meter-file: {found.tool}'s file has no wall-clock times of requests, so no meter can be joined"
+        )
+    clock = Clock(mono=lambda: _FAR_FUTURE_S - origin, wall=lambda: _FAR_FUTURE_S)
+    meter = open_meter(parse_spec(f"file:{meter_file}"), MeterContext(clock=clock, notice=notices.append))
+    readings = meter.read()
+    begin, end = min(r.t_mono_s for r in readings), max(r.t_mono_s for r in readings)
+    if end < load[0] or begin > load[1]:
+        raise InputError(
+            f"--meter-file {meter_file}: its readings lie {begin:.0f} to {end:.0f} s from the first request, the load "
+            f"0 to {load[1]:.0f} s: not of the same run, or of another time zone (write FILE,tz=UTC)"
+        )
+    return meter.channels(), readings

@@ -1,0 +1,1 @@
+"""Power logs that other tools wrote or are writing."""

@@ -1,0 +1,1 @@
+"""Sensors that answer over the network."""

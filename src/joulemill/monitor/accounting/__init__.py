@@ -1,0 +1,1 @@
+"""From scrapes and readings to the totals of an interval."""

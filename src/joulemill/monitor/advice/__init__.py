@@ -1,0 +1,1 @@
+"""What an interval or a history says should be done."""

@@ -1,0 +1,1 @@
+"""Where the monitor learns of its targets."""

@@ -1,0 +1,1 @@
+"""The history store: what the monitor keeps, and how it is read again."""

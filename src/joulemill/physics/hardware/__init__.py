@@ -1,0 +1,1 @@
+"""What it runs on: device, node, site, the grid's carbon. Pure."""

@@ -1,0 +1,1 @@
+"""The Token Production Function: ceilings, rate, energy, utilization. Pure."""

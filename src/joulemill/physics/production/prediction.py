@@ -1,0 +1,305 @@
+"""The Token Production Function of a deployment: rate, ceilings, energy at each scope, latency, and how sure. Pure.
+
+``predict`` is for one deployment and says everything; ``predict_many`` is for arrays and says the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from joulemill.arrays import Array
+from joulemill.errors import InputError
+from joulemill.figure import Basis, Figure, unknown
+from joulemill.physics.hardware.device import IDLE_RATIO
+from joulemill.physics.hardware.node import node_figure
+from joulemill.physics.hardware.site import ReferencePue, Site, SiteFigures, it_limit_figure, site_figures
+from joulemill.physics.production.ceilings import BindingValue, CeilingValue, binding
+from joulemill.physics.production.predicted_ceilings import Marginal, ceilings_of, least_other, marginals
+from joulemill.physics.production.terms import Term, terms_of
+from joulemill.physics.production.token_production import TwoStave, phi_figure, theta
+from joulemill.physics.production.utilization import Plant, energy_j_tok
+from joulemill.physics.serving.batch import Choice, choose, swept
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
+from joulemill.physics.serving.deployment import Deployment
+from joulemill.physics.serving.shard import UNKNOWN_LINK_BYTE_S, ShardTable, shard
+from joulemill.physics.serving.workload import Workload
+from joulemill.units import say_quantity
+
+LEVEL = 0.8
+#: A cap may be this much above the board's own limit, which data sheets round.
+MOST_CAP_RATIO = 1.001
+#: Half-width of the interval of a quantity, as a logarithm.
+Widths = Callable[[str], float]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a deployment would do. Figures carry 80 % intervals; energy is per output token, prefill's share included.
+
+    rate_tok_s, request_rate_req_s   of all replicas
+    device_*, node_*, site           power and energy by scope
+    batch            requests in flight a replica, and why
+    ceilings, binding, phi   limits at this load, the least, and the share of it that is reached
+    marginals        elasticity and shadow price of each resource
+    two_stave        the source's form; None without a site power limit
+    day_j_tok        node J/tok at utilisation 0.25, 0.5, 0.75, idle energy included
+    cap_slowdown_ratio  time under the power limit over time without it
+    full_node_power_w   power that all the devices would draw at full load, whatever the site delivers; of the devices
+                        alone where the node is not known
+    held_ratio          share of the rate that the site's power and cooling leave; 1 where they do not bind
+    """
+
+    rate_tok_s: Figure
+    request_rate_req_s: Figure
+    device_power_w: Figure
+    node_power_w: Figure
+    device_j_tok: Figure
+    node_j_tok: Figure
+    site: SiteFigures | None
+    ttft_s: Figure
+    tpot_s: Figure
+    itl_s: Figure
+    batch: Choice
+    ceilings: tuple[CeilingValue, ...]
+    binding: BindingValue
+    phi: Figure
+    marginals: tuple[Marginal, ...]
+    two_stave: TwoStave | None
+    day_j_tok: Mapping[float, float]
+    cap_slowdown_ratio: float
+    terms: tuple[Term, ...]
+    notes: tuple[str, ...]
+    full_node_power_w: Figure
+    held_ratio: float
+
+
+def predict(
+    deployment: Deployment,
+    workload: Workload,
+    rates: Rates,
+    widths: Widths,
+    site: Site | None = None,
+    references: tuple[ReferencePue, ...] = (),
+) -> Prediction:
+    """Everything about one deployment under one workload. InputError where it does not fit."""
+    _check_cap(deployment, rates)
+    share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
+    choice = choose(deployment, workload, share, rates)
+    batches = np.array([choice.batch_req])
+    found = swept(deployment, workload, share, rates, batches)
+    used = _used_ratio(deployment, workload, found)
+    free = _figures(deployment, workload, found, widths, used)
+    full = free if used == 1.0 else _figures(deployment, workload, found, widths, 1.0)
+    held = held_ratio(_drawn(free), site)
+    figures = _held(free, held, site) | {
+        "full_tok_s": free["full_tok_s"].scaled(held_ratio(_drawn(full), site), "tok/s"),
+        "full_node_j_tok": full["node_j_tok"],
+    }
+    node_w, node_j = figures["node_power_w"], figures["node_j_tok"]
+    at_site = None
+    if site is not None and node_j.known:
+        at_site = site_figures(node_j, node_w, site, references=references)
+    limits = ceilings_of(deployment, workload, share, found, figures, site=site, rates=rates)
+    bound = binding(limits, figures["rate_tok_s"])
+    return Prediction(
+        figures["rate_tok_s"], figures["request_rate_req_s"], figures["device_power_w"], node_w,
+        figures["device_j_tok"], node_j, at_site, figures["ttft_s"], figures["tpot_s"],
+        figures["itl_s"], choice, limits, bound,
+        _at_most_one(phi_figure(figures["full_tok_s"], least_other(limits))),
+        (*marginals(deployment, workload, share, rates, choice, held=held), *_site_marginal(figures, site, held)),
+        _two_stave(limits, site, figures), _day(deployment, full), float(found.slowdown_ratio[0]),
+        terms_of(share, found), _notes(deployment, choice, used), _drawn(full), held,
+    )  # fmt: skip
+
+
+def _at_most_one(phi: Figure) -> Figure:
+    """Φ with its interval cut at 1: no plant does more than its least ceiling."""
+    if phi.value is None or phi.value > 1.0 + 1e-9:
+        return phi
+    return replace(phi, value=min(phi.value, 1.0), high=None if phi.high is None else min(phi.high, 1.0))
+
+
+def _drawn(figures: Mapping[str, Figure]) -> Figure:
+    """Power at the node; of the devices alone, which is less, where the node is not known."""
+    node = figures["node_power_w"]
+    return node if node.known else figures["device_power_w"]
+
+
+def held_ratio(drawn: Figure, site: Site | None) -> float:
+    """Share of a load that the site's power and cooling leave, as devices that run while the rest stand off; at most 1.
+
+    What runs costs as much a token as before, so power and rate fall alike.
+    """
+    if site is None or not drawn.value:
+        return 1.0
+    limits = (it_limit_figure(site).value, site.cooling_limit_w)
+    return min([1.0, *(limit / drawn.value for limit in limits if limit is not None)])
+
+
+def _held(figures: Mapping[str, Figure], held: float, site: Site | None) -> dict[str, Figure]:
+    """Rate and power under the site's limits; the node's power never above them, its interval included."""
+    if held == 1.0:
+        return dict(figures)
+    names = ("rate_tok_s", "request_rate_req_s", "device_power_w", "node_power_w")
+    less = {n: figures[n].scaled(held, figures[n].unit) for n in names}
+    why = f"{held:.0%} of what all devices would do: the site delivers no more; the rest stand off"
+    less["rate_tok_s"] = replace(less["rate_tok_s"], reason=why)
+    node = less["node_power_w"]
+    if node.known and site is not None:
+        less["node_power_w"] = replace(node, high=node.value, reason=why)
+    return {**figures, **less}
+
+
+def _site_marginal(figures: Mapping[str, Figure], site: Site | None, held: float) -> tuple[Marginal, ...]:
+    """What one watt more from the site buys, where it states what it delivers."""
+    limit, rate = None if site is None else it_limit_figure(site).value, figures["rate_tok_s"].value
+    if limit is None or rate is None or site is None:
+        return ()
+    binds = held < 1.0 and not (site.cooling_limit_w is not None and site.cooling_limit_w < limit)
+    price = Figure(rate / limit if binds else 0.0, "tok/s per W", Basis.MODELLED)
+    return (Marginal("site_power", 1.0 if binds else 0.0, price),)
+
+
+def predict_many(table: ShardTable, demand: Demand, rates: Rates, widths: Widths) -> dict[str, Array]:
+    """Rate, energy, power and latency of each row with 80 % intervals: name → value, ``name_low``, ``name_high``.
+
+    Rows of ``table`` go with elements of ``demand``; ``power_w`` and ``energy_j_tok`` are of all devices of
+    a replica.
+    """
+    found = steady(table, rates, demand)
+    devices = table.tensor_count * table.data_count
+    values = {
+        "rate_tok_s": found.rate_tok_s,
+        "energy_j_tok": found.energy_j_tok,
+        "power_w": found.power_w * devices,
+        "itl_s": found.itl_s,
+        "ttft_s": found.ttft_s,
+        "tpot_s": found.tpot_s,
+    }
+    spread = {}
+    for name, value in values.items():
+        factor = np.exp(widths(name))
+        spread[f"{name}_low"], spread[f"{name}_high"] = value / factor, value * factor
+    return values | spread
+
+
+def spread_figure(value: float, unit: str, half_width: float, source: str, reason: str | None = None) -> Figure:
+    """A modelled figure with its 80 % interval [value·e^−w, value·e^w]."""
+    factor = float(np.exp(half_width))
+    return Figure(value, unit, Basis.MODELLED, value / factor, value * factor, LEVEL, reason, source)
+
+
+def _check_cap(deployment: Deployment, rates: Rates) -> None:
+    """InputError for a power cap whose effect cannot be told, or under which the board could not even wait."""
+    cap_w, device = deployment.power_cap_w, deployment.device
+    if cap_w is None:
+        return
+    said = say_quantity(cap_w, "W")
+    if not device.tdp_w:
+        raise InputError(f"what a power cap does to {device.label} cannot be told: its TDP is not known; leave it out")
+    least_w = rates.power.wait_ratio * device.tdp_w / rates.power.ceiling_ratio
+    if cap_w <= 1.05 * least_w:
+        raise InputError(
+            f"power cap is {said}, but {device.label} draws about {least_w:.0f} W while it waits; give more"
+        )
+    if cap_w > MOST_CAP_RATIO * device.tdp_w:
+        raise InputError(
+            f"power cap is {said}, above the {device.tdp_w:.0f} W that {device.label} draws at most; give less, or "
+            "leave it out"
+        )
+
+
+def _used_ratio(deployment: Deployment, workload: Workload, found: Steady) -> float:
+    """Share of the time that the replicas are busy: below 1 where less is asked than they could do."""
+    if workload.rate_req_s is None:
+        return 1.0
+    full = float(found.rate_tok_s[0]) * deployment.parallelism.replicas
+    return min(1.0, workload.rate_req_s * workload.output_tok / full)
+
+
+def _figures(
+    deployment: Deployment, workload: Workload, found: Steady, widths: Widths, used: float
+) -> dict[str, Figure]:
+    replicas, devices = deployment.parallelism.replicas, deployment.device_count
+    full = float(found.rate_tok_s[0]) * replicas
+    idle = deployment.device.resting_w or np.nan
+    power = devices * (float(found.power_w[0]) * used + idle * (1.0 - used))
+    if not deployment.device.tdp_w:
+        device_w = unknown("W", f"TDP of {deployment.device.label} is not known")
+        device_j = unknown("J/tok", f"TDP of {deployment.device.label} is not known")
+    else:
+        device_w = spread_figure(power, "W", widths("power_w"), "serving model")
+        device_j = spread_figure(power / (full * used), "J/tok", widths("energy_j_tok"), "serving model")
+    figures = {
+        "full_tok_s": spread_figure(full, "tok/s", widths("rate_tok_s"), "serving model"),
+        "rate_tok_s": spread_figure(full * used, "tok/s", widths("rate_tok_s"), "serving model"),
+        "device_power_w": device_w,
+        "device_j_tok": device_j,
+        "ttft_s": spread_figure(float(found.ttft_s[0]), "s", widths("ttft_s"), "serving model, closed loop"),
+        "tpot_s": spread_figure(float(found.tpot_s[0]), "s", widths("tpot_s"), "serving model, closed loop"),
+        "itl_s": spread_figure(float(found.itl_s[0]), "s", widths("itl_s"), "serving model, median step"),
+    }
+    rate = figures["rate_tok_s"]
+    figures["request_rate_req_s"] = rate.scaled(1.0 / workload.output_tok, "req/s")
+    return figures | _node_figures(deployment, device_w, full * used, widths)
+
+
+def _node_figures(deployment: Deployment, device_w: Figure, rate: float, widths: Widths) -> dict[str, Figure]:
+    if deployment.node is None or device_w.value is None:
+        reason = device_w.reason or "no node is catalogued for this device; name one"
+        return {"node_power_w": unknown("W", reason), "node_j_tok": unknown("J/tok", reason)}
+    node_w = node_figure(device_w, deployment.device_count, deployment.node)
+    value = (node_w.value or 0.0) / rate
+    return {
+        "node_power_w": node_w,
+        "node_j_tok": spread_figure(
+            value, "J/tok", widths("node_energy_j_tok"), node_w.source or "node model", node_w.reason
+        ),
+    }
+
+
+def _two_stave(limits: tuple[CeilingValue, ...], site: Site | None, figures: Mapping[str, Figure]) -> TwoStave | None:
+    """The source's two staves, where the site states what power it delivers."""
+    if site is None or figures["node_j_tok"].value is None:
+        return None
+    compute = next(c for c in limits if c.name == "compute")
+    facility, share = site.facility_power_limit_w, theta(site.pue_ratio)
+    if facility is None and site.it_power_limit_w is not None:
+        facility, share = site.it_power_limit_w, 1.0
+    if facility is None or share is None or compute.capacity is None or compute.intensity is None:
+        return None
+    k, c, rate = compute.capacity.value, compute.intensity.value, figures["full_tok_s"].value
+    e = figures["full_node_j_tok"].value
+    if not k or not c or not rate or not e:
+        return None
+    least = min(k / c, share * facility / e)
+    return TwoStave(k, c, facility, e, share, phi_ratio=rate / least)
+
+
+def _day(deployment: Deployment, figures: Mapping[str, Figure]) -> dict[float, float]:
+    node_w, rate = figures["node_power_w"].value, figures["full_tok_s"].value
+    if node_w is None or rate is None or deployment.node is None:
+        return {}
+    idle = deployment.device.resting_w or np.nan
+    resting = node_figure(
+        Figure(idle * deployment.device_count, "W", Basis.DATASHEET), deployment.device_count, deployment.node
+    )
+    plant = Plant(rate, node_w, min(resting.value or 0.0, node_w))
+    return {u: float(energy_j_tok(plant, u)) for u in (0.25, 0.5, 0.75, 1.0)}
+
+
+def _notes(deployment: Deployment, choice: Choice, used: float) -> tuple[str, ...]:
+    device, cut = deployment.device, deployment.parallelism
+    notes = list(deployment.architecture.approximations)
+    if used < 1.0:
+        notes.append(f"devices are busy {used:.0%} of the time at the offered rate; the rest is idle power")
+    if device.idle_w is None and device.tdp_w:
+        notes.append(f"idle power of {device.label} is not known: {IDLE_RATIO:.0%} of its TDP is assumed")
+    if cut.devices > 1 and device.link_bandwidth_byte_s is None:
+        notes.append(f"link bandwidth of {device.label} is not known: {UNKNOWN_LINK_BYTE_S / 1e9:.0f} GB/s assumed")
+    if not choice.meets:
+        notes.append("the latency targets cannot be met on these devices")
+    return tuple(notes)

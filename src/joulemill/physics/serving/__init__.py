@@ -1,0 +1,1 @@
+"""How it is served: deployment, shards, steps, continuous batching, power. Pure."""

@@ -1,0 +1,122 @@
+"""The batch of a replica: how many requests fit, and the most that meet latency targets or the least that
+meet demand.
+
+Every whole batch up to what fits is computed at once and searched; nothing is assumed to be monotonic. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemill.arrays import Array
+from joulemill.errors import InputError
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
+from joulemill.physics.serving.deployment import Deployment
+from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
+from joulemill.physics.serving.workload import Workload
+
+#: Most requests in flight a replica that are searched [req]; engines' own limits lie at 256 to 1,024.
+SEARCH_REQ = 4096
+DEFAULT_LIMIT_REQ = 1024.0
+
+
+class MemoryShort(InputError):
+    """The weights, or one request beside them, do not fit: ``needed_byte`` of a device's ``room_byte``."""
+
+    def __init__(self, message: str, needed_byte: float, room_byte: float) -> None:
+        super().__init__(message)
+        self.needed_byte, self.room_byte = needed_byte, room_byte
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The batch chosen and why; ``most_req`` fit in memory; ``meets`` is False where no batch meets the targets."""
+
+    batch_req: float
+    most_req: float
+    why: str
+    meets: bool = True
+
+
+def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, table: ShardTable) -> Demand:
+    """The same deployment and workload at each of ``batch_req``."""
+    one = np.ones_like(batch_req)
+    w = workload
+    return Demand(
+        batch_req=batch_req,
+        input_tok=one * w.input_tok,
+        computed_tok=one * w.input_tok * (1.0 - w.cached_ratio),
+        output_tok=one * w.output_tok,
+        spread_ratio=one * w.output_spread_ratio,
+        budget_tok=one * deployment.prefill_budget_tok,
+        memory_use_ratio=one * deployment.memory_use_ratio,
+        limit_w=one * (deployment.power_cap_w or table.tdp_w),
+        running=one * 0.0,
+        narrow_ratio=one,
+        crowding_ratio=one * 0.0,
+    )
+
+
+def swept(deployment: Deployment, workload: Workload, share: Shard, rates: Rates, batch_req: Array) -> Steady:
+    """Steady states of one deployment over batches."""
+    table = shard_table([share]).rows(np.zeros(batch_req.size, dtype=np.intp))
+    return steady(table, rates, demand_of(deployment, workload, batch_req, table))
+
+
+def choose(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> Choice:
+    """Batch of one replica: as asked, as demand needs, or the largest that fits and meets the targets.
+
+    InputError where the weights, or one request, do not fit.
+    """
+    most = most_that_fit_req(deployment, workload, share, rates)
+    if workload.batch_req is not None:
+        fits = workload.batch_req <= most
+        return Choice(min(workload.batch_req, most), most, "as asked" if fits else "as asked, but only so many fit")
+    limit = min(most, deployment.batch_limit_req or DEFAULT_LIMIT_REQ, SEARCH_REQ)
+    grid = np.arange(1.0, max(1.0, np.floor(limit)) + 1.0)
+    found = swept(deployment, workload, share, rates, grid)
+    ok = _meets(workload, found)
+    if not ok.any():
+        return Choice(1.0, most, "no batch meets the latency targets; one request is shown", meets=False)
+    if workload.rate_req_s is not None:
+        wanted = workload.rate_req_s / deployment.parallelism.replicas * workload.output_tok
+        enough = ok & (found.rate_tok_s >= wanted)
+        if enough.any():
+            return Choice(float(grid[enough][0]), most, "the least that meets the offered rate")
+    best = float(grid[ok][-1])
+    why = "memory" if best >= np.floor(most) else "the latency targets" if best < grid[-1] else "the engine's limit"
+    return Choice(best, most, f"the most that {why} allow" if why.endswith("s") else f"the most that {why} allows")
+
+
+def _meets(workload: Workload, found: Steady) -> NDArray[np.bool_]:
+    ok = np.ones(found.rate_tok_s.size, dtype=bool)
+    if workload.ttft_limit_s is not None:
+        ok &= found.ttft_s <= workload.ttft_limit_s
+    if workload.tpot_limit_s is not None:
+        ok &= found.tpot_s <= workload.tpot_limit_s
+    return ok
+
+
+def most_that_fit_req(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> float:
+    """Requests in flight that a replica's memory holds beside the weights. MemoryShort where it is not even one."""
+    room = share.memory_byte * deployment.memory_use_ratio
+    if share.weight_byte >= room:
+        raise MemoryShort(
+            f"weights take {share.weight_byte / 1e9:.0f} GB a device, and {room / 1e9:.0f} GB are there; spread the "
+            "model over more devices, or use fewer bits",
+            share.weight_byte,
+            room,
+        )
+    one = swept(deployment, workload, share, rates, np.ones(1))
+    most = float(one.capacity_req[0])
+    if most < 1.0:
+        raise MemoryShort(
+            f"one request of {workload.input_tok:.0f} + {workload.output_tok:.0f} tokens does not fit beside the "
+            "weights; use more devices or fewer bits",
+            share.weight_byte + (room - share.weight_byte) / max(most, 1e-9),
+            room,
+        )
+    return most

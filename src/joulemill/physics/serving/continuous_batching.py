@@ -1,0 +1,287 @@
+"""Continuous batching at steady state: steps of a replica → token rate, latencies, energy. Pure, vectorised.
+
+In flight are B requests a replica, b = B/ranks a rank of data-parallel attention, each with I prompt tokens to compute
+and O to generate. A step ends b/O requests a rank and lets as many in, so prompts arrive in steps as a Poisson count:
+
+    f = max(1 − e^(−λ/c), λ_r·I/budget)    share of steps with a prefill; λ = B/O a step, λ_r a rank; c come together
+    p = λ_r·I/f                            prompt tokens in such a step; the busiest rank has at least one whole prompt
+    T = (1 − f)·t(b, 0) + f·t(b, p)        mean step;  rate = B/T
+    context = I₀ + κ·O(1 + s²)/2           what a decoding request has behind it
+
+Where λ_r·I exceeds the budget, prompts wait: only b = budget/(1 + I/O) decode. Where keys and values of all do not fit,
+the rest waits too (preempted). Latency follows from Little's law: a request stays B/X = TTFT + (O − 1)·TPOT, with
+TTFT from ``first_token``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulemill.arrays import Array
+from joulemill.physics.serving.counts import Load, counts, decode_load, prefill_load, verify_load
+from joulemill.physics.serving.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
+from joulemill.physics.serving.power import PowerRates, limited, step_j
+from joulemill.physics.serving.shard import ShardTable
+from joulemill.physics.serving.step import StepRates, StepTimes, soft_s, times
+
+
+@dataclass(frozen=True, slots=True)
+class HostRates:
+    """Fitted overheads of an engine's host side.
+
+    step_s, sequence_s   time of a step, and of each sequence in it, that devices wait for
+    rank_s               more of it where a step is handed to several processes
+    overlap_ratio        share of that time that runs beside the devices' (asynchronous scheduling)
+    eager_ratio          time to launch a kernel in a step with prompts, outside a captured graph, over that inside one
+    arrivals             how requests come and wait for their first token, see ``first_token``
+    pool_*, wide_*       usual sizes of pools where none are stated: decode workers (``usual_worker_req``), and prefill
+    ranks over those that the load would keep busy all the time
+    crowd_*              more host time where other engines share the host
+    spread_ratio         weight of s² in the context
+    context_ratio        κ above
+    """
+
+    step_s: float
+    sequence_s: float
+    rank_s: float
+    overlap_ratio: float
+    eager_ratio: float
+    arrivals: ArrivalRates
+    context_ratio: float
+    spread_ratio: float
+    crowd_step_s: float
+    crowd_sequence_s: float
+    pool_workers_count: float
+    wide_workers_count: float
+    pool_margin_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """All fitted coefficients of one engine."""
+
+    step: StepRates
+    host: HostRates
+    power: PowerRates
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is asked of each row; arrays that broadcast.
+
+    batch_req  in flight a replica;  input_tok prompt;  computed_tok  of it not cached;  output_tok,
+    spread_ratio  answers
+    budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w
+    board power limit
+    draft_count     tokens drafted a step by the model's own drafting layer (multi-token prediction)
+    poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
+    gateway_ratio   1 where a router stands before the servers
+    lockstep_ratio  1 where all prompts and answers are of one length: requests end, and the next begin, together
+    """
+
+    batch_req: Array
+    input_tok: Array
+    computed_tok: Array
+    output_tok: Array
+    spread_ratio: Array
+    budget_tok: Array
+    memory_use_ratio: Array
+    limit_w: Array
+    running: Array
+    narrow_ratio: Array
+    crowding_ratio: Array
+    lockstep_ratio: Array | float = 0.0
+    draft_count: Array | float = 0.0
+    poll_count: Array | float = 0.0
+    gateway_ratio: Array | float = 0.0
+
+    @property
+    def accepted_tok(self) -> Array:
+        """Tokens that a step yields a sequence: one, and those accepted of k drafted, α(1 + λ + … + λᵏ⁻¹)."""
+        k = np.asarray(self.draft_count, dtype=np.float64)
+        first, later = DRAFT_ACCEPTANCE_RATIO
+        return np.asarray(1.0 + first * (1.0 - later**k) / (1.0 - later))
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """Steady state, an array a field. Power and energy are of one device's board; rates of one replica."""
+
+    rate_tok_s: Array
+    power_w: Array
+    energy_j_tok: Array
+    itl_s: Array
+    ttft_s: Array
+    tpot_s: Array
+    step_s: Array
+    decode_req: Array
+    context_tok: Array
+    capacity_req: Array
+    prefill_ratio: Array
+    slowdown_ratio: Array
+    decode: StepTimes
+    mixed: StepTimes
+    host_s: Array
+    launch_wait_s: Array
+
+
+#: Share of first drafted tokens that are accepted, and of each later one after an accepted one. First: DeepSeek-V3's
+#: drafting layer, 85–90 % over generation topics (arXiv:2412.19437, section 5.4.3). Later, from the same layer run
+#: again: three drafted are 2.16 times as fast as none at batch 1 (TensorRT-LLM, tech blog 2), about 2.6 tokens a step.
+DRAFT_ACCEPTANCE_RATIO = (0.85, 0.58)
+#: Share of the memory that weights leave which keys and values get at least.
+TIGHT_RATIO = 0.4
+
+
+def kv_room_byte(t: ShardTable, memory_use_ratio: Array, reserve_byte: float = 4e9) -> Array:
+    """Memory of a device that KV cache and recurrent state get beside the weights [byte]; below 0 where these do not
+    fit.
+
+    ``reserve_byte``: activations, graphs, communication buffers (assumed 4 GB). Where weights leave little, engines are
+    run with a higher share of memory: never less than 40 % of what the weights leave (assumed).
+    """
+    spare = t.memory_byte - t.weight_byte
+    return np.maximum(t.memory_byte * memory_use_ratio - t.weight_byte - reserve_byte, TIGHT_RATIO * spare)
+
+
+def kv_request_byte(t: ShardTable, context_tok: Array) -> Array:
+    """KV cache and recurrent state of a request at ``context_tok`` on a device [byte]."""
+    seen = np.minimum(context_tok, t.window_tok)
+    return np.asarray(t.kv_store_byte_0 * context_tok + t.kv_store_byte_1 * seen + t.state_byte)
+
+
+def capacity_req(t: ShardTable, d: Demand, context_tok: Array) -> Array:
+    """Requests whose KV cache and state fit a rank's devices beside the weights; 0 where the weights do not."""
+    room = np.maximum(kv_room_byte(t, d.memory_use_ratio), 0.0)
+    return np.asarray(room / np.maximum(kv_request_byte(t, context_tok), 1.0))
+
+
+def mean_context_tok(host: HostRates, d: Demand) -> Array:
+    """What a decoding request has behind it on average [tok]."""
+    spread = 1.0 + host.spread_ratio * d.spread_ratio * d.spread_ratio
+    return np.asarray(d.input_tok + host.context_ratio * 0.5 * d.output_tok * spread)
+
+
+def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
+    """The steady state of each row."""
+    host = rates.host
+    context = mean_context_tok(host, d)
+    offered = d.batch_req / t.data_count
+    capacity = capacity_req(t, d, context)
+    crowding = np.where(d.running > 0.0, np.minimum(capacity / offered, 1.0), 1.0)
+    context = context * np.maximum(crowding, 0.1)
+    capacity = np.where(d.running > 0.0, np.maximum(capacity, offered), capacity)
+    step_tok = 1.0 + np.asarray(d.draft_count) + d.accepted_tok * d.computed_tok / d.output_tok
+    running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / step_tok)
+    arrivals = running * d.accepted_tok / d.output_tok
+    fits = d.budget_tok / d.computed_tok
+    slots = np.maximum(offered, 1.0)
+    shared = np.minimum(slots, np.maximum(fits, 1.0))
+    clump = np.minimum(rates.host.arrivals.together_count(load_of(d, offered, np.zeros_like(offered))), shared)
+    often = np.maximum(-np.expm1(-arrivals * t.data_count / clump), arrivals * d.computed_tok / d.budget_tok)
+    often = np.clip(often, 1e-9, 1.0)
+    prompt = arrivals * d.computed_tok / often
+    busiest = np.maximum(prompt, np.minimum(d.computed_tok, d.budget_tok))
+    past = d.input_tok - 0.5 * d.computed_tok
+    alone = decode_load(running, context, evenness_ratio(rates.step, d))
+    plain = times(counts(t, alone), rates.step)
+    ended = prompt / d.computed_tok
+    few = prefill_load(alone, prompt, (past, d.computed_tok), busiest, ended)
+    mixed = times(counts(t, few), rates.step)
+    packed_tok = np.minimum(shared * d.computed_tok, d.budget_tok)
+    many = prefill_load(alone, packed_tok, (past, d.computed_tok), packed_tok, shared)
+    packed = times(counts(t, many), rates.step)
+    checked = drafted(t, rates.step, d, alone, plain)
+    mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
+    waited_s = host_s(t, host, d, running, plain.device_s)
+    steps = PromptSteps(
+        plain.device_s + waited_s, busiest / d.computed_tok, prompts_s(host, mixed) - plain.device_s,
+        packed_tok / d.computed_tok, prompts_s(host, packed) - plain.device_s, fits,
+    )  # fmt: skip
+    state = (offered, running, context, capacity, often, arrivals)
+    return _timed(t, rates, d, state, (plain, mixed, waited_s), steps)
+
+
+def evenness_ratio(r: StepRates, d: Demand) -> Array:
+    """Shape of the popularity of experts as the requests of ``d`` choose them."""
+    return np.asarray(r.evenness_ratio * d.narrow_ratio)
+
+
+def drafted(t: ShardTable, r: StepRates, d: Demand, alone: Load, plain: StepTimes) -> StepTimes:
+    """``plain`` where tokens are drafted: each sequence has 1 + k checked, and each of the k passes one more layer."""
+    k = np.asarray(d.draft_count, dtype=np.float64)
+    if not np.any(k > 0.0):
+        return plain
+    check = times(counts(t, verify_load(alone, k)), r)
+    return check.scaled(1.0 + k / np.maximum(t.blocks_count, 1.0))
+
+
+def prompts_s(host: HostRates, work: StepTimes) -> Array:
+    """Time on the device of a step with prompts [s]: no shorter than it takes to launch its kernels one by one."""
+    return soft_s(work.device_s, host.eager_ratio * work.launch_s)
+
+
+def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: Array) -> Array:
+    """What devices wait for the host in a step of ``device_s`` [s]: all of its time, or only what is longer than theirs
+    where the engine prepares a step while the one before runs."""
+    several = t.tensor_count * t.data_count > 1.0
+    crowded = d.crowding_ratio * (host.crowd_step_s + host.crowd_sequence_s * running)
+    own_s = host.step_s + host.sequence_s * running + host.rank_s * several + crowded
+    hidden = np.minimum(host.overlap_ratio, 1.0)
+    return np.asarray(hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s)
+
+
+def _timed(
+    t: ShardTable, rates: Rates, d: Demand, state: tuple[Array, ...], work: tuple[StepTimes, StepTimes, Array],
+    steps: PromptSteps,
+) -> Steady:  # fmt: skip
+    offered, running, context, capacity, often, arrivals = state
+    plain, mixed, host_s = work
+    plain_s = steps.plain_s
+    mixed_s = plain_s + steps.few_s
+    free_s = plain_s + often * (mixed_s - plain_s)
+    plain_j, mixed_j = step_j(t, rates.power, plain, plain_s), step_j(t, rates.power, mixed, mixed_s)
+    free_j = plain_j + often * (mixed_j - plain_j)
+    compute_s = plain.compute_s + often * (mixed.compute_s - plain.compute_s)
+    step_energy_j, step_s = limited(t, rates.power, free_j, free_s, compute_s, d.limit_w)
+    slow = step_s / free_s
+    ranks = t.data_count
+    rate = running * d.accepted_tok * ranks / step_s
+    devices = t.tensor_count * ranks
+    itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
+    ttft_s, tpot_s = _latency(rates.host, d, steps, (offered, running, rate / ranks), (step_s, slow))
+    return Steady(
+        rate, step_energy_j / step_s, step_energy_j * devices / (step_s * rate), itl_s, ttft_s, tpot_s, step_s,
+        running * ranks, context, capacity * ranks, often, slow, plain, mixed, host_s,
+        steps.few_s - (mixed.device_s - plain.device_s),
+    )  # fmt: skip
+
+
+def _median_share(arrivals: Array, often: Array) -> Array:
+    """Prompts in the median step over prompts in a step that has any; the median of a Poisson count is about
+    λ − 0.35."""
+    return np.asarray(np.clip((arrivals - 0.35) / np.maximum(arrivals / often, 1e-9), 0.0, 1.0))
+
+
+def _latency(
+    host: HostRates, d: Demand, steps: PromptSteps, loop: tuple[Array, Array, Array], pace: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """TTFT and TPOT [s] of requests in a closed loop: ``loop`` is (requests in flight, of them decoding, tokens a
+    second) of a rank; ``pace`` a mean step [s] and what the power limit stretches steps by. B/X = TTFT + (O − 1)·TPOT,
+    no token sooner than steps without prompts yield it."""
+    offered, running, rank_rate = loop
+    step_s, slow = pace
+    stay_s = offered * d.output_tok / rank_rate
+    own_s = first_token_s(host.arrivals, steps, load_of(d, offered, step_s / slow)) * slow
+    queue_s = (offered - running) * d.output_tok / rank_rate
+    later_count = np.maximum(d.output_tok - 1.0, 1.0)
+    tpot_s = np.maximum((stay_s - own_s - queue_s) / later_count, steps.plain_s * slow / d.accepted_tok)
+    return np.where(d.output_tok > 1.0, stay_s - later_count * tpot_s, stay_s), tpot_s
+
+
+def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
+    """What ``d`` offers a rank with ``batch_req`` slots whose mean step lasts ``step_s``."""
+    lock, polls, gateway = (np.asarray(x) for x in (d.lockstep_ratio, d.poll_count, d.gateway_ratio))
+    return OfferedLoad(batch_req, d.input_tok, d.output_tok / d.accepted_tok, step_s, lock, polls, gateway)

@@ -1,0 +1,116 @@
+"""What runs where: a model in a precision, on so many devices, cut in such a way, by such an engine. Pure values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from joulemill.errors import InputError
+from joulemill.physics.hardware.device import Device
+from joulemill.physics.hardware.node import Node
+from joulemill.physics.model.architecture import Architecture
+from joulemill.physics.model.precision import Precision
+
+#: More devices than any one deployment has; more is a slip of a key.
+MOST_DEVICES = 1_000_000
+#: A model is cut over no more devices than this.
+MOST_CUT = 4096
+ENGINES = ("vllm", "sglang", "trtllm")
+
+
+@dataclass(frozen=True, slots=True)
+class Parallelism:
+    """How one replica is cut over its devices.
+
+    tensor    devices that share each attention head group and dense matrix
+    data      ranks of data-parallel attention, each with its own requests (1: none)
+    expert    devices that routed experts are spread over; the rest of the cut of an expert is tensor-parallel
+    replicas  copies of the whole, each with its own requests and weights
+    """
+
+    tensor: int = 1
+    data: int = 1
+    expert: int = 1
+    replicas: int = 1
+
+    @property
+    def devices(self) -> int:
+        """Devices of one replica."""
+        return self.tensor * self.data
+
+    def __post_init__(self) -> None:
+        for name in ("tensor", "data", "expert", "replicas"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} parallelism is {getattr(self, name)}; it must be at least 1")
+        if self.expert > self.devices:
+            raise InputError(
+                f"experts over {self.expert} devices, but a replica has {self.devices} (tensor × data); lower --ep"
+            )
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment.
+
+    node          the server that holds the devices; None: device scope only
+    batch_limit_req     requests that the engine runs at once in one replica; None: no limit but memory
+    prefill_budget_tok  tokens of one step, decode and prefill together (vLLM max_num_batched_tokens)
+    memory_use_ratio    share of device memory that the engine takes
+    power_cap_w   board power limit in force; None: TDP
+    disaggregated prefill runs on other devices: ``prefill`` says how they are cut; None: in the same steps
+    """
+
+    architecture: Architecture
+    precision: Precision
+    device: Device
+    parallelism: Parallelism = Parallelism()
+    engine: str = "vllm"
+    node: Node | None = None
+    batch_limit_req: float | None = None
+    prefill_budget_tok: float = 8192.0
+    memory_use_ratio: float = 0.9
+    power_cap_w: float | None = None
+    prefill: Parallelism | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise InputError(f"engine {self.engine!r} is not known; use one of {', '.join(ENGINES)}")
+        if not 0.0 < self.memory_use_ratio <= 1.0:
+            raise InputError(f"share of memory used is {self.memory_use_ratio}; it must be above 0 and at most 1")
+        if self.power_cap_w is not None and not self.power_cap_w > 0.0:
+            raise InputError(f"power cap is {self.power_cap_w} W; it must be positive")
+
+    @property
+    def device_count(self) -> int:
+        """Devices of all replicas that decode."""
+        return self.parallelism.devices * self.parallelism.replicas
+
+
+def parallelism_for(
+    architecture: Architecture, devices: int, tensor: int | None, data: int | None, expert: int | None
+) -> Parallelism:
+    """The cut a user means by ``devices`` and what they gave of tp, dp and ep.
+
+    Nothing given: tensor-parallel over all devices, or the most that the heads can be cut over; experts with it, or
+    spread over all ranks of data-parallel attention. Devices beyond tp·dp become further replicas. InputError where the
+    numbers do not divide, or the heads do not.
+    """
+    if not 1 <= devices <= MOST_DEVICES:
+        raise InputError(f"devices is {devices}; it must lie between 1 and {MOST_DEVICES:,}")
+    for name, value in (("tp", tensor), ("dp", data), ("ep", expert)):
+        if value is not None and not 1 <= value <= MOST_CUT:
+            raise InputError(f"--{name} is {value}; it must lie between 1 and {MOST_CUT:,}")
+    if (expert or 1) > 1 and not architecture.is_moe:
+        raise InputError(f"{architecture.name} has no routed experts to spread over {expert} devices; leave --ep out")
+    dp = data or 1
+    most = max(1, devices // dp)
+    fitting = [n for n in range(1, min(most, MOST_CUT) + 1) if most % n == 0 and architecture.divides_over(n)]
+    tp = tensor or fitting[-1]
+    if not architecture.divides_over(tp):
+        can = ", ".join(str(n) for n in range(1, 65) if architecture.divides_over(n))
+        raise InputError(f"the heads of {architecture.name} cannot be cut over --tp {tp} devices; it can be {can}")
+    if devices % (tp * dp):
+        raise InputError(
+            f"{devices} devices cannot be cut in replicas of tp {tp} × dp {dp}; give a multiple of {tp * dp}"
+        )
+    ep = expert or (tp * dp if architecture.is_moe and dp > 1 else 1)
+    return Parallelism(tp, dp, ep, devices // (tp * dp))

@@ -1,0 +1,127 @@
+"""Prompts computed on one pool of devices, answers decoded on another: who waits, how many decode. Pure, vectorised.
+
+A closed loop of N requests. The prefill pool ends at most servers/t_p requests a second, t_p a prompt's share of a
+step; a request stays N/X = TTFT + O·TPOT (Little), so of N
+
+    X = min(servers/t_p, N/(TTFT₀ + O·TPOT(n)))        n = X·O·TPOT(n) decode, N − n wait for their first token
+
+TTFT₀ is that of an idle enough pool (``first_token``, with N/servers slots behind a router, plus a step at the decode
+worker that takes over). Where prompts are the bottleneck, more users wait longer and decode no slower. No more decode
+than have their keys and values in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from joulemill.arrays import Array
+from joulemill.physics.serving.continuous_batching import (
+    Demand,
+    HostRates,
+    Rates,
+    capacity_req,
+    drafted,
+    evenness_ratio,
+    host_s,
+    load_of,
+    mean_context_tok,
+    prompts_s,
+)
+from joulemill.physics.serving.counts import counts, decode_load, prefill_load
+from joulemill.physics.serving.first_token import PromptSteps, first_token_s
+from joulemill.physics.serving.shard import ShardTable
+from joulemill.physics.serving.step import times
+
+
+def usual_worker_req(host: HostRates, in_flight_req: Array, data_count: Array) -> Array:
+    """Requests of a decode worker that operators usually choose for so many in flight, for rows that do not state their
+    pools: a few tensor groups, or fewer wide workers of data-parallel attention."""
+    workers = np.where(data_count > 1.0, host.wide_workers_count, host.pool_workers_count)
+    return np.asarray(in_flight_req / np.minimum(np.maximum(workers, 1.0), np.maximum(in_flight_req, 1.0)))
+
+
+def handed_over(
+    t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, prefill_servers: Array, in_flight_req: Array
+) -> tuple[Array, Array]:
+    """TTFT and TPOT [s] where prompts are computed on other devices (``prefill``, a row a row of ``t``).
+
+    ``prefill_servers`` ranks of the prefill pool (0: as many as the load needs, times a usual margin) take prompts as
+    steps have room; ``d.batch_req`` of the ``in_flight_req`` requests belong to each decode worker.
+    """
+    one = np.ones_like(in_flight_req)
+    zero = np.zeros_like(in_flight_req)
+    fits = d.budget_tok / d.computed_tok
+    slots = in_flight_req / np.maximum(prefill_servers, 1.0)
+    many = np.minimum(np.maximum(slots, 1.0), np.maximum(fits, 1.0))
+    many_s = _prompts_alone_s(prefill, rates, d, many)
+    each_s = many_s / many
+    step_s = _decode_step_s(t, rates, d)
+    full_s = step_s(one)
+    answer_s = d.output_tok / d.accepted_tok
+    matched = np.maximum(rates.host.pool_margin_ratio * in_flight_req * each_s / (answer_s * full_s), 1.0)
+    servers = np.where(prefill_servers > 0.0, prefill_servers, matched)
+    queue = in_flight_req / servers
+    steps = PromptSteps(zero, one, _prompts_alone_s(prefill, rates, d, one), many, many_s, fits)
+    load = replace(load_of(d, queue, full_s), gateway_ratio=one)
+    idle_s = first_token_s(rates.host.arrivals, steps, load)
+    share = decoding_ratio(lambda r: answer_s * step_s(r), full_s + idle_s, queue * each_s)
+    capacity = capacity_req(t, d, mean_context_tok(rates.host, d)) * t.data_count
+    held = np.clip(capacity / d.batch_req, 1e-3, 1.0)
+    share = np.minimum(share, held)
+    mean_s = step_s(share)
+    stay_s = answer_s * mean_s
+    waits_s = np.maximum(queue * each_s - stay_s, stay_s * (1.0 / held - 1.0))
+    return np.maximum(idle_s + mean_s, waits_s), mean_s / d.accepted_tok
+
+
+def decoding_ratio(stay_s: Callable[[Array], Array], first_s: Array, round_s: Array) -> Array:
+    """Share of the requests in flight that decode: r = min(stay(r)/round, stay(r)/(first + stay(r))).
+
+    stay_s   time that a request decodes for [s] when a share of them all does; grows with the share
+    first_s  time to first token where prompts do not wait for each other [s]
+    round_s  time that the prefill pool needs for the prompts of all in flight [s]
+    Two rounds from r = 1 down, then twice the secant, of which one is exact for a stay that is a line.
+    """
+
+    def after(share: Array) -> Array:
+        stay = stay_s(share)
+        return np.asarray(np.minimum(stay / np.maximum(round_s, first_s + stay), 1.0))
+
+    def meeting(x: Array, at_x: Array, z: Array, at_z: Array) -> Array:
+        """Where the line through two points of ``after`` meets the diagonal."""
+        bend = (z - x) - (at_z - at_x)
+        apart = np.abs(bend) > 1e-12
+        limit = at_z + np.where(apart, (at_z - at_x) * (at_z - z) / np.where(apart, bend, 1.0), 0.0)
+        return np.asarray(np.clip(limit, np.minimum(at_z, 1e-3), 1.0))
+
+    one = np.ones_like(round_s)
+    first = after(one)
+    second = after(first)
+    third = meeting(one, first, first, second)
+    return meeting(first, second, third, after(third))
+
+
+def _decode_step_s(t: ShardTable, rates: Rates, d: Demand) -> Callable[[Array], Array]:
+    """Time of a pure decode step [s] by the share of a worker's requests that decode."""
+    context = mean_context_tok(rates.host, d)
+
+    def step_s(share: Array) -> Array:
+        running = share * d.batch_req / t.data_count
+        alone = decode_load(running, context, evenness_ratio(rates.step, d))
+        plain = drafted(t, rates.step, d, alone, times(counts(t, alone), rates.step))
+        return np.asarray(plain.device_s + host_s(t, rates.host, d, running, plain.device_s))
+
+    return step_s
+
+
+def _prompts_alone_s(t: ShardTable, rates: Rates, d: Demand, count: Array) -> Array:
+    """Time of a step that computes ``count`` whole prompts and nothing else [s]."""
+    zero = np.zeros_like(count)
+    tok = count * d.computed_tok
+    past = d.input_tok - 0.5 * d.computed_tok
+    nothing = decode_load(zero, zero, evenness_ratio(rates.step, d))
+    load = prefill_load(nothing, tok, (past, d.computed_tok), tok, count)
+    return prompts_s(rates.host, times(counts(t, load), rates.step)) + rates.host.step_s

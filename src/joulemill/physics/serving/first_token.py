@@ -1,0 +1,113 @@
+"""Time to first token in a closed loop whose requests start together and whose slots refill as answers end. Pure.
+
+Prompts that are there together are computed in order, as many a step as its budget holds. Of k together, g = min(k,
+budget/I) share a step, which lasts t(g); on average they have their first tokens after
+
+    finish(k) = t(g)·(k/g + 1)/2                                     first group after one step, the last after k/g
+
+A share r of all requests is the opening burst of all b (a benchmark of ten answers a slot: r = 0.1). Later ones come as
+answers end, in clumps of 1 + χ(b − 1) and of those that ended between two looks at the queue (polls·b/O more). χ is
+larger where all lengths are equal: those that shared a step end together and come back together, and an engine that
+computes prompts before it decodes on keeps all b together for ever (χ = 1).
+
+    TTFT = ingest (+ gateway) + ½·polls·T + r·finish(b) + (1 − r)·finish(clump) + (b − running)·O/rate
+
+The last term is Little's law for those that wait for memory or for the step's budget. ``tests/physics`` checks the
+form against an event-by-event simulation of such a loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulemill.arrays import Array
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalRates:
+    """Fitted habits of a server's front and of the load generators that measured it.
+
+    ingest_s, ingest_tok_s   before a request's first step: fixed, and a prompt token
+    gateway_s      more of it where a router stands before the servers
+    poll_count     steps between two looks at the queue
+    opening_ratio  r, share of the requests that start together
+    clump_ratio    χ, share of the batch that comes together later, where lengths vary
+    lock_ratio     χ where lengths do not vary
+    """
+
+    ingest_s: float
+    ingest_tok_s: float
+    gateway_s: float
+    poll_count: float
+    opening_ratio: float
+    clump_ratio: float
+    lock_ratio: float
+
+    def together_count(self, load: OfferedLoad) -> Array:
+        """Prompts that come together once the loop runs: a share of the slots, and those that come between two looks
+        at the queue."""
+        locked = np.minimum(self.lock_ratio, 1.0)
+        share = np.asarray(np.where(load.lockstep_ratio > 0.0, locked, np.minimum(self.clump_ratio, 1.0)))
+        slots = np.maximum(load.batch_req, 1.0)
+        between = np.maximum(self.polls_count(load) - 1.0, 0.0) * slots / load.answer_steps
+        return np.asarray(np.minimum(share * (slots - 1.0) + 1.0 + between, slots))
+
+    def polls_count(self, load: OfferedLoad) -> Array:
+        """Steps between two looks at the queue."""
+        return np.asarray(np.where(load.poll_count > 0.0, load.poll_count, self.poll_count))
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSteps:
+    """What prompts cost in steps, row by row [s]: ``plain_s`` a step without any; ``few_count`` prompts add ``few_s``
+    to a step, ``many_count`` add ``many_s``; ``fit_count`` prompts are in a step's budget (below 1: steps a prompt)."""
+
+    plain_s: Array
+    few_count: Array
+    few_s: Array
+    many_count: Array
+    many_s: Array
+    fit_count: Array
+
+    def shared_count(self, together: Array) -> Array:
+        """Prompts that share a step when ``together`` are there."""
+        return np.asarray(np.minimum(together, np.maximum(self.fit_count, 1.0)))
+
+    def finish_s(self, together: Array) -> Array:
+        """Mean time until ``together`` prompts that come at once have their first tokens [s]."""
+        shared = self.shared_count(together)
+        apart = self.many_count - self.few_count
+        wide = apart > 0.01
+        slope_s = np.where(wide, (self.many_s - self.few_s) / np.where(wide, apart, 1.0), self.few_s / self.few_count)
+        added_s = np.maximum(self.few_s + (shared - self.few_count) * slope_s, 0.0)
+        step_s = self.plain_s / np.minimum(self.fit_count, 1.0) + added_s
+        return np.asarray(step_s * (together / shared + 1.0) / 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedLoad:
+    """A closed loop of ``batch_req`` slots with prompts of ``input_tok`` and answers of ``answer_steps`` steps;
+    ``step_s`` is a mean step; ``lockstep_ratio``
+    is 1 where all prompts and answers are of one length; ``poll_count`` 0 where it is the engine's; ``gateway_ratio`` 1
+    where a router stands before the servers."""
+
+    batch_req: Array
+    input_tok: Array
+    answer_steps: Array
+    step_s: Array
+    lockstep_ratio: Array
+    poll_count: Array
+    gateway_ratio: Array | float = 0.0
+
+
+def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
+    """Mean time to first token [s], less the wait for memory."""
+    batch = np.maximum(load.batch_req, 1.0)
+    later = rates.together_count(load)
+    opening = np.minimum(rates.opening_ratio, 1.0)
+    wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
+    poll_s = 0.5 * rates.polls_count(load) * load.step_s
+    ingest_s = rates.ingest_s + rates.ingest_tok_s * load.input_tok + rates.gateway_s * load.gateway_ratio
+    return np.asarray(ingest_s + poll_s + wait_s)

@@ -1,0 +1,69 @@
+"""A prediction as a JSON document."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from joulemill.figure import Basis, unknown
+from joulemill.physics.model.architecture import Architecture
+from joulemill.physics.model.facts import architecture_facts
+from joulemill.physics.model.precision import Precision
+from joulemill.physics.serving.batch import MemoryShort
+from joulemill.prediction.predict import _asked
+from joulemill.prediction.question import Answer, Question
+from joulemill.prediction.shortfall import (
+    short_document,
+)
+
+
+def document(found: Answer) -> dict[str, Any]:
+    """The JSON document. Figures as {value, unit, basis, low, high, level, reason, source}; unknown is null."""
+    q, p = found.question, found.prediction
+    plain = _plain(p)
+    plain.pop("terms")
+    return {
+        "schema_version": "1.0",
+        "meets": found.meets,
+        "short_by": [missed.document() for missed in found.short_by],
+        "deployment": q.document() | {"profile": found.profile, "precision_used": found.deployment.precision.name}
+        | {"cut": asdict(found.deployment.parallelism)},
+        "architecture": architecture_document(found.deployment.architecture, found.deployment.precision),
+        **plain,
+        "terms": _plain(p.terms),
+        "notes": list(found.every_note),
+    }  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """JSON-ready: dataclasses as objects, enums as text, infinities as null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {k: _plain(v) for k, v in vars_of(value).items()}
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Basis) else value
+
+
+def vars_of(value: Any) -> dict[str, Any]:
+    """Fields of a dataclass, slots or not, in order."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def short_document_of(question: Question, fault: MemoryShort) -> dict[str, Any]:
+    """The JSON document of a deployment that does not fit: no rate, no joules, and by how much it is short."""
+    asked = _asked(question)[0]
+    return {
+        "schema_version": "1.0", "meets": False, "short_by": short_document(fault),
+        "deployment": question.document(), "architecture": architecture_document(asked.architecture, asked.precision),
+        "rate_tok_s": _plain(unknown("tok/s", str(fault))),
+    }  # fmt: skip
+
+
+def architecture_document(architecture: Architecture, precision: Precision) -> dict[str, Any]:
+    """The architecture as JSON: counts, cache bytes, kinds of layer, fields not read."""
+    return architecture_facts(architecture, precision)

@@ -1,0 +1,140 @@
+"""From names to a prediction: the catalog resolves them, physics computes, limits that are missed are reported."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from joulemill.catalog.devices import find_device, load_device
+from joulemill.catalog.models import find_model
+from joulemill.catalog.nodes import node_of
+from joulemill.catalog.serving import profile_of, rates
+from joulemill.catalog.sites import reference_pues
+from joulemill.errors import InputError
+from joulemill.figure import Basis, Figure
+from joulemill.physics.hardware.device import Device
+from joulemill.physics.hardware.node import Node
+from joulemill.physics.hardware.site import Site
+from joulemill.physics.production.prediction import Prediction
+from joulemill.physics.production.prediction import predict as predict_values
+from joulemill.physics.serving.batch import MemoryShort, most_that_fit_req
+from joulemill.physics.serving.coefficients import rates_of
+from joulemill.physics.serving.deployment import Deployment, parallelism_for
+from joulemill.physics.serving.shard import shard
+from joulemill.physics.serving.workload import Workload
+from joulemill.prediction.calibration_file import Calibrated, load_calibration
+from joulemill.prediction.precision import precision_named
+from joulemill.prediction.question import Answer, Question
+from joulemill.prediction.shortfall import (
+    does_not_fit,
+    of_latency,
+    of_load,
+    of_site,
+    within_targets,
+)
+from joulemill.prediction.spread import half_width_ratio, widened_ratio
+
+
+def answer(question: Question) -> Answer:
+    """Resolve names in the catalogue and predict, within the limits; ``short_by`` says what is missed.
+
+    InputError says what is unknown or cannot be; MemoryShort what would fit.
+    """
+    found = _answered(question)
+    late = tuple(of_latency(found))
+    if late and question.batch_req is not None:
+        found = _answered(within_targets(question))
+    found = replace(found, question=question)
+    site = question.place()
+    count, each = found.deployment.device_count, found.deployment.parallelism.devices
+    return replace(found, short_by=(*of_site(found.prediction, site, count, each), *late, *of_load(found)))
+
+
+def memory_holds(question: Question) -> bool:
+    """Whether the weights and one request fit. InputError where the deployment cannot be at all."""
+    deployment, workload, profile, _ = _asked(question)
+    share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
+    try:
+        return most_that_fit_req(deployment, workload, share, rates(profile)) >= 1.0
+    except MemoryShort:
+        return False
+
+
+def _answered(q: Question) -> Answer:
+    deployment, workload, profile, notes = _asked(q)
+    calibrated = load_calibration(Path(q.calibration)) if q.calibration else None
+    if calibrated is not None and calibrated.device and calibrated.device != deployment.device.name:
+        raise InputError(
+            f"--calibration {q.calibration} is of {calibrated.device}, and --device is {deployment.device.name}; "
+            "calibrate on runs of this device"
+        )
+    try:
+        prediction = _predicted(deployment, workload, profile, q.place(), calibrated)
+    except MemoryShort as fault:
+        raise does_not_fit(q, fault, memory_holds) from fault
+    return Answer(q, deployment, workload, profile, prediction, notes)
+
+
+def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
+    """Names resolved in the catalogue; what had to be assumed."""
+    model = find_model(q.model, approximate=q.approximate)
+    architecture = model.architecture
+    precision = precision_named(q.model, architecture, model.precision, q.precision or "")
+    if q.kv_dtype:
+        precision = precision.with_kv(q.kv_dtype)
+    device, node, notes = _plant(q.device, q.hardware)
+    cut = parallelism_for(architecture, q.devices, q.tp, q.dp, q.ep)
+    profile = profile_of(q.engine)
+    deployment = Deployment(
+        architecture, precision, device, cut, profile.partition("-")[0], node, q.batch_limit_req,
+        q.prefill_budget_tok, q.memory_use_ratio, q.power_cap_w,
+    )  # fmt: skip
+    workload = Workload(
+        q.input_tok, q.output_tok, q.output_spread_ratio, q.cached_ratio, q.batch_req, q.rate_req_s, q.ttft_limit_s,
+        q.tpot_limit_s,
+    )  # fmt: skip
+    return deployment, workload, profile, (*notes, *model.approximations)
+
+
+def _plant(name: str, own: Device | None = None) -> tuple[Device, Node | None, tuple[str, ...]]:
+    if own is not None or name.endswith(".toml"):
+        return own or load_device(Path(name)), None, ("no node is catalogued for a device of your own",)
+    device = find_device(name)
+    try:
+        return device, node_of(name), ()
+    except InputError as error:
+        return device, None, (str(error),)
+
+
+def _predicted(
+    deployment: Deployment, workload: Workload, profile: str, site: Site | None, calibrated: Calibrated | None
+) -> Prediction:
+    moe = deployment.architecture.is_moe
+
+    def widths(quantity: str) -> float:
+        own = calibrated.widths.get(quantity) if calibrated else None
+        width = own or half_width_ratio(quantity, profile, deployment.device.name, is_moe=moe)
+        return widened_ratio(width, deployment.architecture)
+
+    used = rates_of(calibrated.coefficients) if calibrated else rates(profile)
+    found = predict_values(deployment, workload, used, widths, site, reference_pues())
+    return _as_calibrated(found, calibrated) if calibrated else found
+
+
+#: Figure of a prediction → the quantity whose measurement makes it calibrated.
+_FITTED = {
+    "rate_tok_s": "rate_tok_s", "request_rate_req_s": "rate_tok_s", "device_power_w": "power_w",
+    "device_j_tok": "energy_j_tok", "ttft_s": "ttft_s", "tpot_s": "tpot_s", "itl_s": "tpot_s",
+}  # fmt: skip
+
+
+def _as_calibrated(prediction: Prediction, calibrated: Calibrated) -> Prediction:
+    """Calibrated are only the quantities that the runs measured; the rest stays modelled."""
+    names = [n for n, quantity in _FITTED.items() if quantity in calibrated.widths]
+    figures: dict[str, Any] = {n: _with_basis(getattr(prediction, n)) for n in names}
+    return replace(prediction, **figures)
+
+
+def _with_basis(figure: Figure) -> Figure:
+    return figure if figure.value is None else replace(figure, basis=Basis.CALIBRATED)

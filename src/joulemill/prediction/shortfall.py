@@ -1,0 +1,139 @@
+"""What a deployment falls short of: the site's power and cooling, latency targets, the offered rate, memory.
+
+A limit that is missed is said first; the figures are of what the limits leave. Pure but for the catalogue.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from joulemill.errors import InputError
+from joulemill.physics.hardware.site import Site, it_limit_figure
+from joulemill.physics.production.prediction import Prediction
+from joulemill.physics.serving.batch import MemoryShort
+from joulemill.prediction.question import Answer, Question, Shortfall
+from joulemill.units import say_quantity
+
+#: Rounding of sums; no shortfall.
+NEAR = 1.0 + 1e-6
+#: Cuts that are tried, from few to many, for one that holds the model.
+CUTS = (*range(1, 65), 72, 80, 96, 128, 144, 160, 192, 256)
+FEWER_BITS = ("fp8", "int4")
+#: More devices than this are named in no advice.
+MOST_NAMED = 1_000_000
+
+
+def of_latency(found: Answer) -> Iterator[Shortfall]:
+    """Targets that are missed at the batch that was asked for, or that no batch meets."""
+    q, p = found.question, found.prediction
+    for name, limit_s, figure in (("ttft", q.ttft_limit_s, p.ttft_s), ("tpot", q.tpot_limit_s, p.tpot_s)):
+        took = figure.value
+        if limit_s is None or took is None or took <= limit_s * NEAR:
+            continue
+        what = "to the first token" if name == "ttft" else "a token"
+        how = f"{p.batch.batch_req:g} in flight a replica take" if p.batch.batch_req != 1 else "even one request takes"
+        missed = f"{how} {say_quantity(took, 's')} {what}, the target is {say_quantity(limit_s, 's')}"
+        yield Shortfall(
+            name, "s", limit_s, took, f"--{name} is missed by {say_quantity(took - limit_s, 's')}: {missed}"
+        )
+
+
+def of_load(found: Answer) -> Iterator[Shortfall]:
+    """Requests that were asked for, in flight or a second, and that cannot be."""
+    q, p = found.question, found.prediction
+    asked = q.batch_req
+    if asked is not None and asked > p.batch.most_req * NEAR:
+        most = math.floor(p.batch.most_req)
+        text = (
+            f"--batch {asked:g} does not fit: memory holds {most} requests of this length a replica beside the weights"
+        )
+        yield Shortfall("batch", "req", asked, float(most), text)
+    offered, served = q.rate_req_s, p.request_rate_req_s.value
+    if offered is not None and served is not None and offered > served * NEAR:
+        yield Shortfall("rate", "req/s", offered, served, _rate_text(found, offered, served))
+
+
+def _rate_text(found: Answer, offered: float, served: float) -> str:
+    text = f"--rate is short by {offered - served:.3g} req/s: {offered:g} are asked, {served:.3g} are possible"
+    if found.prediction.held_ratio < 1.0:
+        return f"{text}, since the site delivers no more"
+    each = found.deployment.parallelism.devices
+    replicas = math.ceil(offered / (served / found.deployment.parallelism.replicas))
+    text += f" on {found.deployment.device_count} devices"
+    return text if replicas * each > MOST_NAMED else f"{text}; about {replicas * each:,} would do (--devices)"
+
+
+def of_site(p: Prediction, site: Site | None, devices: int, each: int) -> Iterator[Shortfall]:
+    """Power and cooling of the site, against what all devices would draw at full load."""
+    drawn = p.full_node_power_w.value
+    if site is None or drawn is None:
+        return
+    for name, limit, what in (
+        ("power", it_limit_figure(site).value, "the site delivers"),
+        ("cooling", site.cooling_limit_w, "the site's cooling removes"),
+    ):
+        if limit is None or drawn <= limit * NEAR:
+            continue
+        fitting = math.floor(devices * limit / drawn / each) * each
+        rest = f"about {fitting} devices fit" if fitting else "not even one replica fits"
+        text = (
+            f"short of {name} by {say_quantity(drawn - limit, 'W')}: all {devices} devices at full load draw "
+            f"{say_quantity(drawn, 'W')} at the node, {what} {say_quantity(limit, 'W')}; {rest}"
+        )
+        yield Shortfall(name, "W", drawn, limit, text)
+
+
+def within_targets(question: Question) -> Question:
+    """The same with the batch as a limit, so that the most that meet the latency targets are taken."""
+    return replace(question, batch_req=None, batch_limit_req=question.batch_req)
+
+
+def does_not_fit(question: Question, fault: MemoryShort, holds: Callable[[Question], bool]) -> MemoryShort:
+    """The fault with what would really fit: each number of devices and each precision named was tried by ``holds``."""
+    reason = str(fault).partition("; ")[0]
+    advice = "; ".join(_advice(question, holds)) or (
+        f"no cut over {CUTS[-1]} devices or fewer holds it, in no precision; use a device with more memory"
+    )
+    return MemoryShort(f"{reason}; {advice}", fault.needed_byte, fault.room_byte)
+
+
+def _advice(question: Question, holds: Callable[[Question], bool]) -> Iterator[str]:
+    least = next((n for n in CUTS if n != question.devices and _fits(holds, _over(question, n))), None)
+    if least is not None:
+        several = question.devices // least * least
+        more = f"--devices {several} or {several + least}" if several else f"--devices {least}"
+        yield f"spread the model over {least} devices a replica ({more}{_cut_words(question, least)})"
+    for precision in FEWER_BITS:
+        if _fits(holds, replace(question, precision=precision)):
+            yield f"or --precision {precision}, which fits as asked"
+            return
+    if least is None:
+        for precision in FEWER_BITS:
+            few = next((n for n in CUTS if _fits(holds, replace(_over(question, n), precision=precision))), None)
+            if few is not None:
+                yield f"spread the model over {few} devices a replica with --precision {precision}"
+                return
+
+
+def _over(question: Question, devices: int) -> Question:
+    return replace(question, devices=devices, tp=None, dp=None, ep=None)
+
+
+def _cut_words(question: Question, least: int) -> str:
+    return f", --tp {least} without --dp and --ep" if question.tp or question.dp or question.ep else ""
+
+
+def _fits(holds: Callable[[Question], bool], question: Question) -> bool:
+
+    try:
+        return holds(question)
+    except InputError:
+        return False
+
+
+def short_document(fault: MemoryShort) -> list[dict[str, Any]]:
+    """``short_by`` of a deployment that does not fit at all."""
+    return [Shortfall("memory", "byte", fault.needed_byte, fault.room_byte, str(fault)).document()]

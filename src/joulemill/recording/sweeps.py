@@ -1,0 +1,44 @@
+"""The folder of several runs that belong together: ``sweep.json``, read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from joulemill.errors import InputError
+
+SCHEMA_VERSION = 1
+FILE = "sweep.json"
+#: What ``kind`` of ``sweep.json`` says of a lever experiment, and the lever in it that asks two models.
+KIND = "levers"
+CASCADE = "cascade"
+#: Levers that an experiment measures, by name, as people read them.
+LEVER_LABELS = {
+    "kv-q8": "keys and values in 8 bits (q8_0)",
+    "slots-x2": "twice the slots and requests in flight",
+    "threads-half": "half of the threads",
+    "prefix-cache": "shared beginnings of prompts are kept",
+    "thinking-budget": "answers of half the length",
+    "speculation": "a draft proposes tokens",
+    "small-weights": "a smaller quantization of the same weights",
+    "second-model": "another model, and what cascades of the two could reach",
+    CASCADE: "questions whose answer does not end by itself go on to the second model",
+}
+
+
+def read_sweep(folder: Path) -> dict[str, Any]:
+    """``sweep.json`` of ``folder``. Raises InputError where there is none or it is not one."""
+    try:
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise InputError(f"{folder}: no sweep can be read there ({fault}); give the folder of bench --sweep") from fault
+    if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
+        raise InputError(f"{folder / FILE}: is not a sweep of this version of Joulemill")
+    return found
+
+
+def runs_of(document: dict[str, Any], point: int) -> Sequence[str]:
+    """Folders of the runs of one point that were completed."""
+    return [str(r["folder"]) for r in document["runs"] if r["point"] == point and r["status"] == "complete"]

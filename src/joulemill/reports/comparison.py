@@ -1,0 +1,151 @@
+"""The comparison in the terminal, as Markdown and as one offline HTML page. Pure but for its own template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from joulemill import __version__
+from joulemill.analysis import rows
+from joulemill.analysis.comparison import TOO_FEW, Comparison, Row, Shift, latency_lines
+from joulemill.reports.markdown_latex import cell
+from joulemill.reports.svg import plane
+from joulemill.wording import interval, percent, quantity, title
+
+NOT_COMPARABLE = "NOT COMPARABLE: a difference of joules may come from these conditions, not from what you changed"
+
+
+def shift_text(shift: Shift) -> str:
+    """A shift in one cell: +3.2 % (+1.0 to +5.4), real 98 %."""
+    if shift.ratio is None:
+        return "–"
+    between = "" if shift.low is None or shift.high is None else f" ({100 * shift.low:+.1f} to {100 * shift.high:+.1f})"
+    if shift.method == TOO_FEW:
+        between = " (too few to tell)"
+    real = f"; {real_text(shift.real)}" if shift.real is not None else ""
+    return f"{100 * shift.ratio:+.1f} %{between}{real}"
+
+
+def real_text(real: float) -> str:
+    """The probability that a difference is real, never rounded up to certainty."""
+    return "real >99.9 %" if real > 0.999 else f"real {100 * real:.0f} %"
+
+
+def value_text(row: Row, index: int, *, brief: bool = False) -> str:
+    """One run's figure with its interval; without it where ``brief``."""
+    figure = row.figures[index]
+    if brief:
+        figure = replace(figure, low=None, high=None)
+    if row.name == "accuracy" and figure.value is not None:
+        between = interval(figure.scaled(100.0, "%"))
+        return f"{percent(figure.value)} ({between})" if between else percent(figure.value)
+    said, between = quantity(figure.value, figure.unit), interval(figure)
+    return f"{said} ({between})" if between else said
+
+
+def show(found: Comparison, console: Any) -> None:
+    """Print on a ``rich.console.Console``: conditions first, then figures, then latency."""
+    from rich.markup import escape
+
+    console.print()
+    for run in found.runs:
+        told = f"{rows.headline(run.report)} · {rows.subtitle(run.report)}"
+        console.print(f"[bold]{run.label}[/]  {escape(run.name)}  [dim]{escape(told)}[/]")
+    if found.blocking:
+        console.print(f"\n[bold red]{NOT_COMPARABLE}[/]")
+    for name, values in found.blocking:
+        console.print(f"[red]  {escape(title(name))}: {escape(_sided(found, values))}[/]")
+    for name, values in found.conditions:
+        console.print(f"[dim]  {escape(name)}: {escape(_sided(found, values))}[/]")
+    for name in found.trusted:
+        console.print(f"[yellow]! no run states its {escape(name)}: that it is the same is taken on trust[/]")
+    console.print(_table(_columns(found), [_cells(row, brief=True) for row in found.rows]))
+    heads = ["latency, p50 / p90 / p99 [ms]", *(r.label for r in found.runs)]
+    console.print(_table(heads, [[name, *(" / ".join(c) for c in cells)] for name, cells in found.latencies]))
+    for told in latency_lines(found):
+        console.print(f"[dim]{told}[/]")
+
+
+def _table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in cells:
+        table.add_row(*(escape(c) for c in row))
+    return table
+
+
+def _sided(found: Comparison, values: Sequence[str]) -> str:
+    return " | ".join(f"{r.label} {v}" for r, v in zip(found.runs, values, strict=True))
+
+
+def _columns(found: Comparison) -> list[str]:
+    first, *others = (r.label for r in found.runs)
+    return ["figure", first, *(c for o in others for c in (o, f"{o} against {first}"))]
+
+
+def _cells(row: Row, *, brief: bool = False) -> list[str]:
+    cells = [row.name, value_text(row, 0, brief=brief)]
+    for index, shift in enumerate(row.shifts, 1):
+        cells += [value_text(row, index, brief=brief), shift_text(shift)]
+    return cells
+
+
+def markdown(found: Comparison) -> str:
+    """The comparison as Markdown."""
+    lines = ["# Runs side by side", ""]
+    lines += [f"- **{r.label}** {cell(r.name)}: {cell(rows.headline(r.report))}" for r in found.runs]
+    labels = [r.label for r in found.runs]
+    for heading, pairs in ((f"**{NOT_COMPARABLE}.**", found.blocking), ("Conditions that differ:", found.conditions)):
+        if pairs:
+            lines += ["", heading, "", _line(["condition", *labels]), _rule(len(labels) + 1)]
+            lines += [_line([name, *values]) for name, values in pairs]
+    lines += [f"\n> No run states its {cell(n)}: that it is the same is taken on trust." for n in found.trusted]
+    columns = _columns(found)
+    lines += ["", _line(columns), _rule(len(columns))]
+    lines += [_line(_cells(row)) for row in found.rows]
+    lines += ["", _line(["latency, p50 / p90 / p99 [ms]", *labels]), _rule(len(labels) + 1)]
+    lines += [_line([name, *(" / ".join(c) for c in cells)]) for name, cells in found.latencies]
+    lines += ["", *(f"* {cell(told)}" for told in latency_lines(found))]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell(c) for c in cells) + " |"
+
+
+def _rule(columns: int) -> str:
+    return "|" + "---|" * columns
+
+
+def render(found: Comparison) -> str:
+    """One offline HTML page: no script, nothing fetched, every text from outside escaped."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    view = {
+        "runs": [
+            {"label": r.label, "name": r.name, "headline": rows.headline(r.report), "subtitle": rows.subtitle(r.report)}
+            for r in found.runs
+        ],
+        "labels": [r.label for r in found.runs],
+        "not_comparable": NOT_COMPARABLE,
+        "blocking": [(title(n), v) for n, v in found.blocking],
+        "conditions": found.conditions,
+        "trusted": found.trusted,
+        "planes": [Markup(p) for p in plane.planes(found.runs)],
+        "columns": _columns(found),
+        "figure_rows": [_cells(r) for r in found.rows],
+        "latency_rows": [(n, [" / ".join(c) for c in cells]) for n, cells in found.latencies],
+        "warnings": [f"{r.label}: {w}" for r in found.runs for w in r.report.warnings],
+        "version": __version__,
+    }
+    return environment.get_template("compare.html.j2").render(view)

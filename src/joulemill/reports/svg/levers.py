@@ -1,0 +1,191 @@
+"""Inline SVG pictures of levers: the tornado of ΔJ/token, and combinations in the plane of tok/s and J/token. Pure.
+
+Drawn as the other pictures of the report are: 420 units wide, colours as CSS classes, a title and a description.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from joulemill.decisions.levers.case import Outcome
+from joulemill.decisions.levers.study import Combination, Effect, headline
+from joulemill.figure import Figure
+from joulemill.wording import digits, signed
+
+WIDTH = 420
+LABEL, RIGHT = 112, 352
+#: The plane of combinations.
+LEFT, RIGHT_END, TOP, BOTTOM = 44.0, 408.0, 24.0, 216.0
+#: Largest ÷ smallest value below which an axis tells nothing apart. Assumed.
+LEAST_APART = 1.01
+
+
+def _svg(height: float, name: str, description: str, body: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(name)}">'
+        f"<title>{escape(name)}</title><desc>{escape(description)}</desc>{''.join(body)}</svg>"
+    )
+
+
+def _text(x: float, y: float, words: str, style: str = "tiny", anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{style}">{escape(words)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"/>'
+
+
+def _bounds(change: Figure) -> tuple[float, float, float]:
+    """Logarithms of 1 + change: low, value, high."""
+    value = change.value or 0.0
+    parts = (change.low, value, change.high)
+    low, mid, high = (math.log1p(max(value if p is None else p, -0.99)) for p in parts)
+    return low, mid, high
+
+
+def tornado(effects: Sequence[Effect]) -> str:
+    """Bars of ΔJ/token from the line of no change, ranked, with intervals; log scale: half is as long as double.
+
+    Levers that make answers shorter have ΔJ/request, and say so.
+    """
+    changes = [(e, headline(e)) for e in effects]
+    shown = [(e, change) for e, change in changes if change is not None and change.value]
+    if not shown:
+        return _svg(
+            50,
+            "Levers",
+            "No lever changes J/token.",
+            [_text(WIDTH / 2, 30, "no lever changes J/token", anchor="middle")],
+        )
+    spans = [_bounds(change) for _, change in shown]
+    low, high = min(0.0, *(s[0] for s in spans)), max(0.0, *(s[2] for s in spans))
+
+    def across(log: float) -> float:
+        return LABEL + (RIGHT - LABEL) * (log - low) / max(high - low, 1e-9)
+
+    top, pitch = 18.0, 16.0
+    bottom = top + pitch * len(shown)
+    body: list[str] = []
+    for row, ((e, change), (a, mid, b)) in enumerate(zip(shown, spans, strict=True)):
+        y = top + pitch * row
+        style = "part good" if mid < 0 else "stave binding"
+        left, right = sorted((across(0.0), across(mid)))
+        body += [
+            _text(LABEL - 5, y + 11, e.lever.name, anchor="end"),
+            f'<rect x="{left:.1f}" y="{y + 3:.1f}" width="{right - left:.1f}" height="10" class="{style}"/>',
+            _line(across(a), y + 8, across(b), y + 8, "whisker"),
+            _text(WIDTH, y + 11, f"{signed(change)}{_each(e)}", "small", "end"),
+        ]
+    zero = across(0.0)
+    body += [_line(zero, top - 2, zero, bottom + 2, "level")]
+    body += [_text(zero, 11, "no change", anchor="middle"), _text(WIDTH, 11, "ΔJ/token", anchor="end")]
+    told = "; ".join(f"{e.lever.name} {signed(change, bounds=True)}{_each(e)}" for e, change in shown)
+    return _svg(bottom + 6, "Tornado: change of J/token by lever, with 80 % intervals", told, body)
+
+
+def _each(e: Effect) -> str:
+    return " J/req" if e.lever.family == "length" else ""
+
+
+@dataclass(frozen=True)
+class _Across:
+    """What runs across the plane of combinations, and what the size of a dot says."""
+
+    name: str
+    of: Callable[[Outcome], float]
+    how: str
+    size: Callable[[Outcome], float] | None = None
+
+
+_RATE = _Across(
+    "tok/s", lambda o: o.rate_tok_s, "Right and down is better; a larger dot waits longer for a token.",
+    lambda o: o.tpot_s,
+)  # fmt: skip
+_WAIT = _Across(
+    "ms a token", lambda o: 1000.0 * o.tpot_s,
+    "All serve the same tok/s, so the time that a token takes runs across. Left and down is better.",
+)  # fmt: skip
+
+
+def _across(combinations: Sequence[Combination]) -> _Across | None:
+    """The rate, or, where all serve what is offered, the time a token takes; None where neither tells them apart."""
+    return next((x for x in (_RATE, _WAIT) if _differ([x.of(c.after) for c in combinations])), None)
+
+
+def _differ(values: Sequence[float]) -> bool:
+    return bool(values) and min(values) > 0.0 and max(values) / min(values) > LEAST_APART
+
+
+def front_plane(combinations: Sequence[Combination], front: Sequence[Combination]) -> tuple[str, str]:
+    """Every combination by J/token and what tells them apart (tok/s, else time a token), the front numbered; and how
+    to read it."""
+    across = _across(combinations)
+    if across is None:
+        why = "All have the same tok/s and the same time a token: only J/token tells them apart, as the table does."
+        words = "no picture: tok/s and time a token are the same in all" if combinations else "no combination"
+        return _svg(50, "Combinations", why, [_text(WIDTH / 2, 30, words, anchor="middle")]), why
+    place = _places(combinations, across)
+    slow = max(c.after.tpot_s for c in combinations)
+
+    def radius(c: Combination, least: float) -> float:
+        return least + (1.5 if across.size is None else 4.0 * across.size(c.after) / slow)
+
+    body = [_line(LEFT, BOTTOM, RIGHT_END, BOTTOM, "axis"), _line(LEFT, TOP, LEFT, BOTTOM, "axis")]
+    body += [_dot(place(c), radius(c, 1.5), "stave") for c in combinations]
+    taken: list[tuple[float, float]] = []
+    for number, c in enumerate(front, start=1):
+        spot = place(c)
+        taken.append(_free(spot, taken))
+        body += [_dot(spot, radius(c, 2.0), "part"), _text(*taken[-1], str(number), "strong small", "middle")]
+    body += [*_as_it_is(combinations, place), *_labels(combinations, across)]
+    told = "; ".join(f"{' + '.join(c.names) or 'as it is'}: {digits(c.after.energy_j_tok)} J/tok" for c in front)
+    return _svg(246, f"Combinations of levers: J/token against {across.name}", told, body), across.how
+
+
+def _places(combinations: Sequence[Combination], across: _Across) -> Callable[[Combination], tuple[float, float]]:
+    xs = [math.log(across.of(c.after)) for c in combinations]
+    ys = [math.log(c.after.energy_j_tok) for c in combinations]
+
+    def place(c: Combination) -> tuple[float, float]:
+        x = (math.log(across.of(c.after)) - min(xs)) / max(max(xs) - min(xs), 1e-9)
+        y = (math.log(c.after.energy_j_tok) - min(ys)) / max(max(ys) - min(ys), 1e-9)
+        return LEFT + 10 + (RIGHT_END - LEFT - 20) * x, BOTTOM - 10 - (BOTTOM - TOP - 20) * y
+
+    return place
+
+
+def _as_it_is(
+    combinations: Sequence[Combination], place: Callable[[Combination], tuple[float, float]]
+) -> Sequence[str]:
+    before = next((c for c in combinations if not c.names), None)
+    if before is None:
+        return ()
+    x, y = place(before)
+    beside = x - 8 if x < RIGHT_END - 40 else x - 40
+    ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" class="ring"/>'
+    return ring, _text(beside, y - 12, "as it is", "strong small")
+
+
+def _labels(combinations: Sequence[Combination], across: _Across) -> Sequence[str]:
+    xs = [across.of(c.after) for c in combinations]
+    ys = [c.after.energy_j_tok for c in combinations]
+    return (
+        _text(LEFT, 12, "J/token, log"), _text(RIGHT_END, BOTTOM + 24, f"{across.name}, log", anchor="end"),
+        _text(LEFT + 8, BOTTOM + 12, digits(min(xs))), _text(RIGHT_END, BOTTOM + 12, digits(max(xs)), anchor="end"),
+        _text(LEFT - 4, BOTTOM - 8, digits(min(ys)), anchor="end"),
+        _text(LEFT - 4, TOP + 14, digits(max(ys)), anchor="end"),
+    )  # fmt: skip
+
+
+def _dot(place: tuple[float, float], radius: float, style: str) -> str:
+    return f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="{radius:.1f}" class="{style}"/>'
+
+
+def _free(spot: tuple[float, float], taken: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """A place for a number beside a dot where none stands yet."""
+    around = [(0, -8), (11, 3), (-11, 3), (0, 17), (0, -20), (23, 3), (-23, 3), (0, 29)]
+    places = [(spot[0] + dx, spot[1] + dy) for dx, dy in around]
+    return next((p for p in places if all(abs(p[0] - x) > 12 or abs(p[1] - y) > 10 for x, y in taken)), places[0])

@@ -1,0 +1,61 @@
+"""The gate's verdict and its plan for people and for machines. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from joulemill.analysis.serialization import plain
+from joulemill.decisions.gate.gate import Outcome, Verdict
+from joulemill.decisions.gate.run_length import Plan
+from joulemill.figure import Figure
+from joulemill.wording import say
+
+SCHEMA_VERSION = "1.0"
+EXIT = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.UNDECIDED: 3}
+
+
+def document(verdict: Verdict, plan: Plan | str | None) -> dict[str, Any]:
+    """The verdict as one JSON document."""
+    found = verdict.change
+    change = None if found is None else {**plain(found), "p_real": found.real_ratio}
+    told = plain(verdict) | {"schema_version": SCHEMA_VERSION, "exit_code": EXIT[verdict.outcome], "change": change}
+    if plan is not None:
+        told["plan"] = plan_document(plan)
+    return dict(told)
+
+
+def plan_document(plan: Plan | str) -> dict[str, Any]:
+    """The plan as JSON; where there is none, why."""
+    return {"text": plan, "enough": False} if isinstance(plan, str) else dict(plain(plan))
+
+
+def text(verdict: Verdict) -> str:
+    """The verdict in the terminal: the answer first, then why, then each check."""
+    lines = [f"gate: {verdict.outcome.value.upper()}"]
+    lines += [f"  {r}" for r in verdict.reasons]
+    for check in verdict.checks:
+        lines += ["", f"{check.name}: {check.outcome.value} ({check.limit})"]
+        lines += [
+            f"  base    {_said(check.base)}",
+            f"  new     {_said(check.new)}",
+            f"  change  {_percent(check.change)}",
+        ]
+    if verdict.change is not None:
+        lines.append(f"  probability that the change is real: {verdict.change.real_ratio:.1%}")
+    lines += [f"! {n}" for n in verdict.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _said(figure: Figure) -> str:
+    if figure.unit == "1" and figure.value is not None:
+        between = f" ({figure.low:.1%}–{figure.high:.1%})" if figure.low is not None and figure.high is not None else ""
+        return f"{figure.value:.1%}{between}"
+    return say(figure)
+
+
+def _percent(figure: Figure) -> str:
+    if figure.value is None:
+        return f"unknown ({figure.reason})"
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:+.1%}"
+    return f"{figure.value:+.1%} ({figure.low:+.1%} to {figure.high:+.1%}, {figure.level:.0%})"

@@ -1,0 +1,1 @@
+"""Intervals and repeats: ratios of sums, proportions, lognormal arithmetic. Pure."""

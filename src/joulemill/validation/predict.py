@@ -1,0 +1,110 @@
+"""Measured rows → one table of shards and demands → predicted quantities by name, all rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemill.arrays import Array
+from joulemill.physics.serving.continuous_batching import Demand, Rates, steady
+from joulemill.physics.serving.disaggregation import handed_over, usual_worker_req
+from joulemill.physics.serving.shard import Shard, ShardTable, shard, shard_table
+from joulemill.validation.row import MeasuredRow
+
+
+@dataclass(frozen=True)
+class Plant:
+    """Rows compiled: shards of the serving devices and of the prefill pool, and what is asked of them."""
+
+    table: ShardTable
+    prefill: ShardTable
+    apart: NDArray[np.bool_]
+    pools_known: NDArray[np.bool_]
+    demand: Demand
+    servers_count: Array
+    in_flight_req: Array
+    devices_count: Array
+
+    def asking(self, rows: Sequence[MeasuredRow], facts: Mapping[tuple[str, str], float]) -> Plant:
+        """The same plant with other facts of tasks: (task, ``input_tok`` | ``narrow_ratio`` |
+        ``crowding_ratio``) → value."""
+
+        def column(name: str, usual: Array) -> Array:
+            given = [facts.get((r.groups.get("task", ""), name)) for r in rows]
+            return np.array([u if g is None else g for g, u in zip(given, usual, strict=True)], dtype=np.float64)
+
+        tok = column("input_tok", self.demand.input_tok)
+        crowded = np.where(self.demand.crowding_ratio > 0.0, column("crowding_ratio", self.demand.crowding_ratio), 0.0)
+        narrow = column("narrow_ratio", self.demand.narrow_ratio)
+        demand = replace(self.demand, input_tok=tok, computed_tok=tok, narrow_ratio=narrow, crowding_ratio=crowded)
+        return replace(self, demand=demand)
+
+
+def compiled(rows: Sequence[MeasuredRow]) -> Plant:
+    """Compile ``rows``; equal deployments share one shard."""
+    seen: dict[tuple[object, ...], Shard] = {}
+
+    def of(row: MeasuredRow, pool: bool) -> Shard:
+        cut = row.prefill if pool and row.prefill else row.cut
+        key = (id(row.architecture), row.precision, row.device.name, cut)
+        if key not in seen:
+            seen[key] = shard(row.architecture, row.precision, row.device, cut)
+        return seen[key]
+
+    def column(values: Sequence[float]) -> Array:
+        return np.array(values, dtype=np.float64)
+
+    table = shard_table([of(r, False) for r in rows])
+    tok = column([r.input_tok for r in rows])
+    demand = Demand(
+        batch_req=column([r.batch_req for r in rows]),
+        input_tok=tok,
+        computed_tok=tok,
+        output_tok=column([r.output_tok for r in rows]),
+        spread_ratio=column([r.spread_ratio for r in rows]),
+        budget_tok=column([r.budget_tok for r in rows]),
+        memory_use_ratio=np.full(len(rows), 0.9),
+        limit_w=table.tdp_w * column([r.limit_ratio for r in rows]),
+        running=column([r.running for r in rows]),
+        narrow_ratio=column([r.narrow_ratio for r in rows]),
+        crowding_ratio=column([r.crowding_ratio for r in rows]),
+        lockstep_ratio=column([r.lockstep for r in rows]),
+        gateway_ratio=column([r.gateway for r in rows]),
+        poll_count=column([r.poll_count for r in rows]),
+        draft_count=column([r.draft_count for r in rows]),
+    )
+    return Plant(
+        table,
+        shard_table([of(r, True) for r in rows]),
+        np.array([r.prefill is not None for r in rows]),
+        np.array([r.pools_known for r in rows]),
+        demand,
+        column([r.prefill_servers for r in rows]),
+        column([r.in_flight_req for r in rows]),
+        column([r.cut.devices * r.cut.replicas for r in rows]),
+    )
+
+
+def predicted(plant: Plant, rates: Rates) -> dict[str, Array]:
+    """Quantities by name, one value a row: energy_j_tok, rate_tok_s, power_w (all devices), itl_s, ttft_s, tpot_s."""
+    found = steady(plant.table, rates, plant.demand)
+    ttft_s, tpot_s = found.ttft_s, found.tpot_s
+    if plant.apart.any():
+        worker = usual_worker_req(rates.host, plant.in_flight_req, plant.table.data_count)
+        demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
+        servers = np.where(plant.pools_known, plant.servers_count, 0.0)
+        apart_ttft, apart_tpot = handed_over(plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req)
+        ttft_s = np.where(plant.apart, apart_ttft, ttft_s)
+        tpot_s = np.where(plant.apart, apart_tpot, tpot_s)
+    replicas = plant.devices_count / (plant.table.tensor_count * plant.table.data_count)
+    return {
+        "energy_j_tok": found.energy_j_tok,
+        "rate_tok_s": found.rate_tok_s * replicas,
+        "power_w": found.power_w * plant.devices_count,
+        "itl_s": found.itl_s,
+        "ttft_s": ttft_s,
+        "tpot_s": tpot_s,
+    }

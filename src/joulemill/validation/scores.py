@@ -1,0 +1,186 @@
+"""Prediction against measurement: a table of measured runs → errors, bias and coverage of the intervals.
+
+Errors are relative: |predicted ÷ measured − 1|. Bias is the median of ln(predicted ÷ measured). Coverage is
+the share of
+measured values inside the 80 % interval of their prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemill.arrays import Array
+from joulemill.catalog.nodes import node_of
+from joulemill.catalog.serving import rates
+from joulemill.physics.hardware.node import share_power
+from joulemill.prediction.precision import resolver
+from joulemill.prediction.spread import half_width_ratio
+from joulemill.validation.predict import compiled, predicted
+from joulemill.validation.row import MeasuredRow
+from joulemill.validation.tables import iter_notes, read_table
+
+MOST_SKIPPED_SHOWN = 50
+#: A table of one's own: the least columns, and what helps. One line of names, one row as an example.
+TEMPLATE = (
+    "model_id,gpu_model,num_gpus,weight_precision,max_num_seqs,avg_batch_size,avg_input_len,avg_output_len,"
+    "output_throughput_tokens_per_sec,avg_power_watts,energy_per_token_joules,median_itl_ms\n"
+    "Qwen/Qwen3-8B,H100,1,bfloat16,64,60.5,512,512,2950,610,0.207,19.8\n"
+)
+QUANTITIES = (
+    "energy_j_tok", "rate_tok_s", "power_w", "itl_s", "ttft_s", "tpot_s", "node_power_w", "node_energy_j_tok"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors of one quantity over n rows, as fractions."""
+
+    n: int
+    median: float
+    p90: float
+    bias: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores by quantity; by (column, value, quantity); rows that could not be predicted, and why; what was
+    assumed."""
+
+    dialect: str
+    scores: Mapping[str, Score]
+    by: Mapping[str, Mapping[str, Mapping[str, Score]]]
+    rows: int
+    skipped: Sequence[Mapping[str, object]]
+    notes: Sequence[str]
+
+
+def validate_table(path: Path, models: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> Validation:
+    """Predict every row of ``path`` that can be predicted and compare; ``tell`` hears how far it is.
+
+    InputError where the table cannot be read.
+    """
+    table = read_table(path, resolver(models))
+    tell(f"predicting {len(table.rows):,} rows …")
+    values, widths = predict_rows(table.rows)
+    errors = {q: _error(table.rows, q, values[q]) for q in QUANTITIES if q in values}
+    skipped = list(table.skipped) + _unpredicted(table.rows, errors)
+    columns = list(dict.fromkeys(k for r in table.rows for k in r.groups))
+    by: dict[str, dict[str, dict[str, Score]]] = {}
+    for column in columns:
+        labels = np.array([r.groups.get(column, "not stated") for r in table.rows])
+        by[column] = {str(x): _scores(errors, widths, labels == x) for x in sorted(set(labels))}
+    every = np.ones(len(table.rows), dtype=bool)
+    scores = _scores(errors, widths, every)
+    left = len(table.rows) - (len(skipped) - len(table.skipped))
+    return Validation(table.dialect, scores, by, left, skipped, tuple(iter_notes(table.rows)))
+
+
+def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Predicted values and half-widths (logarithms, 80 %) by quantity, one a row."""
+    values = {q: np.full(len(rows), np.nan) for q in QUANTITIES}
+    widths = {q: np.full(len(rows), np.nan) for q in QUANTITIES}
+    widest = cache(half_width_ratio)
+    for engine in sorted({r.engine for r in rows}):
+        index = np.array([i for i, r in enumerate(rows) if r.engine == engine])
+        mine = [rows[i] for i in index]
+        found = predicted(compiled(mine), rates(engine))
+        found |= _at_node(mine, found)
+        for quantity, value in found.items():
+            values[quantity][index] = value
+            widths[quantity][index] = [
+                widest(quantity, r.engine, r.device.name, is_moe=r.architecture.is_moe, pools=r.stratum) for r in mine
+            ]
+    return values, widths
+
+
+def _at_node(rows: Sequence[MeasuredRow], found: Mapping[str, Array]) -> dict[str, Array]:
+    """Power and energy at the plug of the node that each row's devices sit in, where rows measured that."""
+    if not any("node_power_w" in r.measured for r in rows):
+        return {}
+    watts = np.array([_node_w(w, r) for w, r in zip(found["power_w"], rows, strict=True)])
+    return {"node_power_w": watts, "node_energy_j_tok": watts / found["rate_tok_s"]}
+
+
+def _node_w(devices_w: float, row: MeasuredRow) -> float:
+    """NaN where the devices' power is not known."""
+    if not np.isfinite(devices_w):
+        return np.nan
+    return float(share_power(devices_w, row.cut.devices * row.cut.replicas, node_of(row.device.name)).node_w)
+
+
+def _error(rows: Sequence[MeasuredRow], quantity: str, value: Array) -> Array:
+    measured = np.array([r.measured.get(quantity, np.nan) for r in rows], dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.log(value / measured)
+    return np.where(np.isfinite(error), error, np.nan)
+
+
+def _unpredicted(rows: Sequence[MeasuredRow], errors: Mapping[str, Array]) -> list[dict[str, object]]:
+    found = []
+    for i, row in enumerate(rows):
+        if not row.measured:
+            found.append({"row": row.number, "why": "no measured quantity to compare with"})
+        elif all(np.isnan(e[i]) for e in errors.values()):
+            found.append({"row": row.number, "why": "the prediction is not finite"})
+    return found
+
+
+def _scores(errors: Mapping[str, Array], widths: Mapping[str, Array], mask: NDArray[np.bool_]) -> dict[str, Score]:
+    found = {}
+    for quantity, error in errors.items():
+        keep = mask & np.isfinite(error)
+        if keep.any():
+            e, w = error[keep], widths[quantity][keep]
+            relative = np.abs(np.expm1(e))
+            found[quantity] = Score(
+                int(keep.sum()), float(np.median(relative)), float(np.quantile(relative, 0.9)), float(np.median(e)),
+                float(np.mean(np.abs(e) <= w)),
+            )  # fmt: skip
+    return found
+
+
+def document(validation: Validation) -> dict[str, Any]:
+    """The JSON document: scores at the top level, ``by``, ``skipped``."""
+    top: dict[str, Any] = {q: asdict(s) for q, s in validation.scores.items()}
+    top["by"] = {
+        column: {value: {q: asdict(s) for q, s in scores.items()} for value, scores in values.items()}
+        for column, values in validation.by.items()
+    }
+    top["rows"] = validation.rows
+    top["skipped"] = list(validation.skipped)
+    top["notes"] = list(validation.notes)
+    top["dialect"] = validation.dialect
+    return top
+
+
+def text(validation: Validation) -> str:
+    """The table that people read."""
+    lines = [f"{validation.rows} rows predicted, {len(validation.skipped)} skipped"]
+    lines += _block("all rows", {"all": validation.scores})
+    for column, values in validation.by.items():
+        lines += _block(f"by {column}", values)
+    lines += [f"skipped row {s['row']}: {s['why']}" for s in validation.skipped[:MOST_SKIPPED_SHOWN]]
+    more = len(validation.skipped) - MOST_SKIPPED_SHOWN
+    lines += [f"and {more:,} more skipped rows (--json lists them)"] if more > 0 else []
+    lines += [f"note: {n}" for n in validation.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _block(title: str, groups: Mapping[str, Mapping[str, Score]]) -> Iterable[str]:
+    if not any(groups.values()):
+        return
+    yield ""
+    yield f"{title:<46}{'quantity':<18}{'n':>6}{'median':>9}{'p90':>9}{'bias':>9}{'in 80 %':>9}"
+    for name, scores in groups.items():
+        for quantity, s in scores.items():
+            yield (
+                f"  {name[:43]:<44}{quantity:<18}{s.n:>6}{s.median:>9.1%}{s.p90:>9.1%}{s.bias:>+9.1%}{s.coverage:>9.0%}"
+            )

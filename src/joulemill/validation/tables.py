@@ -1,0 +1,267 @@
+"""Tables of measured serving runs → rows that can be predicted: what ran, what was asked, what was measured.
+
+Three dialects are recognised by their columns: steady-state runs with energy (ML.ENERGY), latency points
+(aiconfigurator),
+node wall power (MLPerf). Missing optional columns take stated defaults; a row that lacks what it cannot do without is
+skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from joulemill.catalog.devices import find_device
+from joulemill.catalog.nodes import node_of
+from joulemill.catalog.serving import tasks
+from joulemill.errors import InputError
+from joulemill.physics.serving.deployment import Parallelism
+from joulemill.physics.serving.shard import shard
+from joulemill.physics.serving.workload import spread_from_percentiles_ratio
+from joulemill.prediction.precision import Resolver
+from joulemill.validation.columns import Row, batch_class, engine_profile, needed, number_in
+from joulemill.validation.duplicates import told_by_copies
+from joulemill.validation.inferencex_launches import matching
+from joulemill.validation.inferencex_loads import DRAWN_NOTE, load_of
+from joulemill.validation.inferencex_pools import Asked, Launch
+from joulemill.validation.inferencex_settings import Launched, Recipe, narrow_keys, recipe_of
+from joulemill.validation.inferencex_speculation import origin_of, with_drafts
+from joulemill.validation.mlperf import (
+    BATCH_REQ,
+    MAX_Q_NOTE,
+    MAX_Q_RATIO,
+    NOTE,
+    SPREAD_RATIO,
+    is_max_q,
+    replicas_of,
+    task_of,
+    weights_word,
+)
+from joulemill.validation.parallelism import Reading, read_cut, runs_cut
+from joulemill.validation.row import MeasuredRow
+
+
+@dataclass
+class Table:
+    """A table's rows that can be predicted, and those that cannot, with why."""
+
+    dialect: str
+    rows: list[MeasuredRow] = field(default_factory=list)
+    skipped: list[dict[str, object]] = field(default_factory=list)
+
+
+def read_table(path: Path, resolve: Resolver) -> Table:
+    """Read ``path``. InputError where it is no CSV of a known dialect; a bad row is skipped and says why."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            rows = list(csv.DictReader(handle))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({getattr(error, 'strerror', None) or error})") from error
+    if not rows:
+        raise InputError(f"{path}: holds no rows")
+    dialect = dialect_of(rows[0])
+    if dialect is None:
+        raise InputError(
+            f"{path}: columns are not known; needed are those of serving runs (model_id, gpu_model, num_gpus, "
+            "avg_batch_size …), latency points (model_path, system, isl, osl …) or node wall power (system, model, "
+            "node_wall_power_w …)"
+        )
+    table = Table(dialect)
+    reader = READERS[dialect]
+    for number, row in enumerate(rows, start=2):
+        try:
+            table.rows.append(reader(number, row, resolve))
+        except (InputError, ValueError, KeyError) as error:
+            table.skipped.append({"row": number, "why": f"{error}"})
+    table.rows = with_drafts(told_by_copies(table.rows))
+    return table
+
+
+def dialect_of(row: Row) -> str | None:
+    """Name of the dialect whose columns ``row`` has, or None."""
+    if {"model_id", "gpu_model"} <= row.keys():
+        return "runs"
+    if {"model_path", "system", "isl", "osl"} <= row.keys():
+        return "latency"
+    if {"node_wall_power_w", "model"} <= row.keys():
+        return "wall"
+    return None
+
+
+def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
+    model = row["model_id"].strip()
+    architecture, precision, notes = resolve(model, row.get("weight_precision") or "", "")
+    device = find_device(row["gpu_model"])
+    devices = int(needed(row, "num_gpus"))
+    output = needed(row, "avg_output_len", "output_len", "outlen_p50")
+    known = tasks()
+    task = known.get(row.get("task") or "")
+    given = number_in(row, "avg_input_len", "input_len", "avg_prompt_len", "input_tok")
+    if given is None and task is None:
+        notes += ("input length is not stated and the task is not known: that of chat is assumed",)
+    typical = task or known["lm-arena-chat"]
+    rate = number_in(row, "output_throughput_tokens_per_sec")
+    watts, joules = number_in(row, "avg_power_watts"), number_in(row, "energy_per_token_joules")
+    itl = number_in(row, "median_itl_ms")
+    measured = {
+        "energy_j_tok": joules, "rate_tok_s": rate, "power_w": watts, "itl_s": itl and itl / 1e3
+    }  # fmt: skip
+    batch = number_in(row, "avg_batch_size")
+    alone = devices == 1 and device.name.startswith("b200")
+    return MeasuredRow(
+        number, model, architecture, precision, device, runs_cut(row, devices, architecture),
+        engine="vllm-0.11",
+        batch_req=batch or needed(row, "max_num_seqs"),
+        input_tok=given or typical.input_tok,
+        output_tok=output,
+        spread_ratio=spread_from_percentiles_ratio(output, number_in(row, "outlen_p50"), number_in(row, "outlen_p90")),
+        narrow_ratio=typical.narrow_ratio,
+        running=batch is not None,
+        crowding_ratio=typical.crowding_ratio if alone else 0.0,
+        budget_tok=number_in(row, "cfg_max_num_batched_tokens") or 8192.0,
+        measured={k: v for k, v in measured.items() if v is not None},
+        groups={
+            "model": model, "device": device.label, "precision": row.get("weight_precision") or precision.name,
+            "batch": batch_class(batch or 0.0), "kind": "moe" if architecture.is_moe else "dense",
+            "task": row.get("task") or "not stated",
+        },
+        notes=notes,
+    )  # fmt: skip
+
+
+def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
+    model = row["model_path"].strip()
+    kind = row.get("gemm_quant_mode") or ""
+    architecture, precision, notes = resolve(model, row.get("precision") or kind, kind)
+    device = find_device(row["system"])
+    weight_byte = shard(architecture, precision, device, Parallelism(1)).weight_byte
+    concurrency = _concurrency(row)
+    found = read_cut(row, architecture, device.memory_byte, weight_byte, concurrency)
+    apart = found.prefill is not None
+    batch, in_flight = _closed_loop(row, found, concurrency)
+    load = load_of(row.get("silicon_data_source") or "")
+    engine = engine_profile(row.get("backend") or "")
+    launched = Launched(
+        engine, model, device.name, row.get("precision") or "", needed(row, "isl"), needed(row, "osl"), in_flight,
+        found.cut.tensor, found.cut.data,
+    )  # fmt: skip
+    recipe = recipe_of(launched) if load.scripted and not apart else Recipe()
+    quantised = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
+    if narrow_keys(launched, quantised=quantised, scripted=load.scripted):
+        precision = precision.with_kv("fp8")
+    ttft, tpot = number_in(row, "silicon_ttft_ms", "ttft_ms"), number_in(row, "silicon_tpot_ms", "tpot_ms")
+    measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}
+    return MeasuredRow(
+        number, model, architecture, precision, device, found.cut,
+        engine=engine,
+        batch_req=batch,
+        input_tok=needed(row, "isl") * load.length_ratio,
+        output_tok=needed(row, "osl") * load.length_ratio,
+        spread_ratio=load.spread_ratio,
+        narrow_ratio=1.0,
+        running=False,
+        crowding_ratio=0.0,
+        budget_tok=recipe.budget_tok,
+        poll_count=recipe.poll_count,
+        measured={k: v for k, v in measured.items() if v is not None},
+        groups={
+            "model": model, "device": device.label, "precision": row.get("precision") or "not stated",
+            "batch": batch_class(batch), "kind": "moe" if architecture.is_moe else "dense",
+            "backend": row.get("backend") or "not stated", "mode": "disaggregated" if apart else "aggregated",
+        },
+        prefill=found.prefill,
+        prefill_servers=found.prefill_servers or 1.0,
+        in_flight_req=in_flight,
+        pools_known=not apart or found.workers is not None,
+        pools_stated=not apart or found.stated,
+        lockstep=load.lockstep,
+        gateway=load.gateway,
+        origin=origin_of(row.get("silicon_data_source") or "", row.get("backend_version") or ""),
+        launches=_launches(row, engine, device.name, in_flight) if load.scripted and apart and not found.stated else (),
+        stated_count=sum(bool((row.get(name) or "").strip()) for name in CUT_COLUMNS),
+        notes=(*notes, DRAWN_NOTE) if load.scripted else notes,
+    )  # fmt: skip
+
+
+def _launches(row: Row, engine: str, device: str, in_flight_req: float) -> tuple[Launch, ...]:
+    lengths = round(needed(row, "isl")), round(needed(row, "osl"))
+    asked = Asked(engine, device, "", (row.get("precision") or "").lower(), *lengths, round(in_flight_req))
+    return matching(asked, row["model_path"], round(number_in(row, "decode_tp_size") or 0.0))
+
+
+#: Columns that say how devices were cut and pools sized.
+CUT_COLUMNS = (
+    "attention_dp_size", "prefill_num_workers", "prefill_attention_dp_size", "decode_num_workers", "decode_batch_size",
+    "decode_attention_dp_size",
+)  # fmt: skip
+
+
+def _concurrency(row: Row) -> float | None:
+    """Requests in flight in the whole loop, where the row or its name states them."""
+    stated = re.search(r"concurrency=(\d+)", row.get("silicon_data_source") or "")
+    found = stated or re.search(r"_c(\d+)_", row.get("id") or "")
+    return number_in(row, "concurrency") or (float(found.group(1)) if found else None)
+
+
+def _closed_loop(row: Row, found: Reading, concurrency: float | None) -> tuple[float, float]:
+    """Requests in flight a replica, and in the whole loop. What the whole loop holds decides where it is stated: a
+    batch a rank is written for different numbers of ranks."""
+    apart = found.prefill is not None
+    rank_batch = number_in(row, "decode_batch_size") if apart else number_in(row, "batch_size")
+    if rank_batch is None and concurrency is None:
+        raise InputError("neither a batch size nor a concurrency is stated")
+    workers = found.workers or 1.0
+    if concurrency is None:
+        batch = (rank_batch or 1.0) * found.cut.data
+        return batch, batch * workers
+    if apart and rank_batch is not None:
+        return min(rank_batch * found.cut.data, max(concurrency / workers, 1.0)), concurrency
+    return max(concurrency / workers, 1.0), concurrency
+
+
+def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
+    """A whole node of MLPerf, see ``measured_wall``."""
+    model = row["model"].strip()
+    asked = task_of(model)
+    device = find_device(row.get("sys_accelerator_model_name") or row["system"])
+    node_of(device.name)  # refuses a device whose node is not catalogued
+    word = weights_word(device)
+    architecture, precision, notes = resolve(asked.model, word, word)
+    cut = replicas_of(architecture, precision, device, int(needed(row, "sys_accelerators_per_node")))
+    quiet = is_max_q(row)
+    measured = {
+        "node_power_w": number_in(row, "node_wall_power_w"),
+        "rate_tok_s": number_in(row, "output_tok_s"),
+        "node_energy_j_tok": number_in(row, "node_energy_j_tok"),
+    }
+    return MeasuredRow(
+        number, model, architecture, precision, device, cut,
+        engine=engine_profile(row.get("sys_framework") or "TensorRT"),
+        batch_req=BATCH_REQ * cut.tensor,
+        input_tok=asked.input_tok,
+        output_tok=asked.output_tok,
+        spread_ratio=SPREAD_RATIO,
+        narrow_ratio=1.0,
+        running=False,
+        crowding_ratio=0.0,
+        budget_tok=8192.0,
+        measured={k: v for k, v in measured.items() if v is not None},
+        groups={"model": model, "device": device.label, "precision": word, "batch": "not stated", "kind": "node"},
+        limit_ratio=MAX_Q_RATIO if quiet else 1.0,
+        notes=(*notes, NOTE, MAX_Q_NOTE) if quiet else (*notes, NOTE),
+    )  # fmt: skip
+
+
+READERS: dict[str, Callable[[int, Row, Resolver], MeasuredRow]] = {
+    "runs": _runs_row,
+    "latency": _latency_row,
+    "wall": _wall_row,
+}
+
+
+def iter_notes(rows: list[MeasuredRow]) -> Iterator[str]:
+    """Distinct notes of all rows, in order."""
+    yield from dict.fromkeys(note for row in rows for note in row.notes)

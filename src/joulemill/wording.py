@@ -1,0 +1,153 @@
+"""How a figure is said to a person: prefixes, digits as the interval allows, basis and interval beside it. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from joulemill.figure import Figure
+
+_PREFIXED = {
+    "J",
+    "W",
+    "FLOP/s",
+    "B/s",
+    "byte/s",
+    "J/tok",
+    "FLOP/tok",
+    "byte/tok",
+    "Wh",
+    "flop/s",
+    "flop/tok",
+    "s",
+    "FLOP",
+    "B",
+}
+_STEPS = [
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "µ"),
+    (1e-9, "n"),
+]
+UNKNOWN = "unknown"
+MILLION, JOULE_PER_KWH = 1e6, 3.6e6
+#: Smaller amounts of a token are said of a million.
+LEAST_PER_TOKEN = 1e-2
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """``value`` with so many significant digits, without an exponent between 1e-4 and 1e6.
+
+    >>> digits(1234.5), digits(0.012345), digits(99.96)
+    ('1,230', '0.0123', '100')
+    """
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{significant}g}")
+    magnitude = math.floor(math.log10(abs(rounded)))
+    if magnitude < -4 or magnitude >= 9:
+        return f"{value:.{significant - 1}e}"
+    return f"{rounded:,.{max(0, significant - 1 - magnitude)}f}"
+
+
+def quantity(value: float | None, unit: str, significant: int = 3) -> str:
+    """A number with its unit, prefixed for people: 0.0123 J/tok → 12.3 mJ/tok; ratios as they are.
+
+    >>> quantity(0.0123, "J/tok"), quantity(1500.0, "W"), quantity(None, "W")
+    ('12.3 mJ/tok', '1.50 kW', 'unknown')
+    >>> quantity(4.97e-8, "EUR/tok"), quantity(3.6e8, "J/year")
+    ('0.0497 EUR per million tokens', '100 kWh/year')
+    """
+    if value is None:
+        return UNKNOWN
+    if unit in ("", "1"):
+        return digits(value, significant)
+    if _per_million(value, unit):
+        return f"{digits(value * MILLION, significant)} {unit.removesuffix('/tok')} per million tokens"
+    if unit == "J/year":
+        return f"{digits(value / JOULE_PER_KWH, significant)} kWh/year"
+    factor, prefix = _scale(value) if unit in _PREFIXED else (1.0, "")
+    return f"{digits(value / factor, significant)} {prefix}{unit}"
+
+
+def _per_million(value: float, unit: str) -> bool:
+    """Money, carbon and water of one token are too small for a person: they are said of a million."""
+    return unit.endswith("/tok") and unit not in _PREFIXED and abs(value) < LEAST_PER_TOKEN
+
+
+def _factor(value: float, unit: str) -> float:
+    """What a value is divided by before it is said in ``unit``."""
+    if _per_million(value, unit):
+        return 1.0 / MILLION
+    if unit == "J/year":
+        return JOULE_PER_KWH
+    return _scale(value)[0] if unit in _PREFIXED else 1.0
+
+
+def _scale(value: float) -> tuple[float, str]:
+    size = abs(value)
+    if size == 0:
+        return 1.0, ""
+    return next(((factor, prefix) for factor, prefix in _STEPS if size >= factor * 0.9995), _STEPS[-1])
+
+
+def interval(figure: Figure, significant: int = 3) -> str:
+    """The interval in the unit that the value is said in, e.g. ``10.1–14.9``; empty where none is claimed."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        return ""
+    factor = _factor(figure.value, figure.unit)
+    return f"{digits(figure.low / factor, significant)}–{digits(figure.high / factor, significant)}"
+
+
+def say(figure: Figure, significant: int = 3) -> str:
+    """One line: value, unit, interval, basis; or unknown and why."""
+    if figure.value is None:
+        return f"{UNKNOWN} ({figure.reason})" if figure.reason else UNKNOWN
+    between = interval(figure, significant)
+    parts = [
+        quantity(figure.value, figure.unit, significant),
+        f"({between})" if between else "",
+        str(figure.basis or ""),
+    ]
+    return " ".join(p for p in parts if p)
+
+
+def percent(value: float | None, decimals: int = 0) -> str:
+    """A ratio as a percentage; unknown stays unknown."""
+    return UNKNOWN if value is None else f"{100 * value:.{decimals}f} %"
+
+
+def title(name: str) -> str:
+    """A name of the schema for people: ``memory_bandwidth`` → ``memory bandwidth``; known abbreviations in capitals."""
+    capital = {
+        "kv": "KV",
+        "cpu": "CPU",
+        "gpu": "GPU",
+        "ttft": "TTFT",
+        "tpot": "TPOT",
+        "itl": "ITL",
+        "pue": "PUE",
+        "slo": "SLO",
+    }
+    return " ".join(capital.get(word, word) for word in name.split("_"))
+
+
+def signed(change: Figure | None, *, bounds: bool = False) -> str:
+    """A relative change for people: −12 % or +30 % (+13 to +56)."""
+    if change is None or change.value is None:
+        return "–"
+    said = _percent(change.value)
+    if bounds and change.low is not None and change.high is not None and change.low != change.high:
+        return f"{said} % ({_percent(change.low)} to {_percent(change.high)})"
+    return f"{said} %"
+
+
+def _percent(ratio: float) -> str:
+    percent = 100.0 * ratio
+    decimals = 1 if abs(percent) < 9.95 else 0
+    rounded = round(percent, decimals) + 0.0
+    return "0" if rounded == 0.0 else f"{rounded:+.{decimals}f}".replace("-", "−")

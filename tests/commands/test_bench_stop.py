@@ -1,0 +1,45 @@
+"""A run that is told to stop keeps and reports what it has, whichever signal it is. How fast is no test's to say on a
+machine that does other work: 2 s were measured, 3 s are promised."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from joulemill.errors import EXIT_INTERRUPTED
+from joulemill.recording.writer import read_run
+from tests.mock_server import MockPlan, mock_process
+
+pytestmark = pytest.mark.apart
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_bench_reports_what_it_measured(number: signal.Signals, tmp_path: Path) -> None:
+    words = ["--quality", "none", "--idle", "0.1s", "--warmup", "0.5s", "--meter", "declared:idle=60W,busy=180W"]
+    with mock_process(MockPlan(ttft_s=0.02, itl_s=0.005)) as url:
+        command = [sys.executable, "-m", "joulemill", "bench", "--url", url, "--out", str(tmp_path / "run"), *words]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ))
+        try:
+            end_s = time.monotonic() + 60.0
+            while not _load_has_answers(tmp_path / "run") and time.monotonic() < end_s:
+                time.sleep(0.2)
+            process.send_signal(number)
+            said, told = (stream.decode() for stream in process.communicate(timeout=60))
+        finally:
+            process.kill()
+    assert process.returncode == EXIT_INTERRUPTED
+    assert "output rate" in said.lower() and "Traceback" not in told
+    assert f"interrupted: stopped by {number.name} in phase load; what was measured is kept" in told
+    record = read_run(tmp_path / "run")
+    assert record.status == "interrupted" and any(r.phase == "load" for r in record.requests)
+
+
+def _load_has_answers(folder: Path) -> bool:
+    file = folder / "requests.jsonl"
+    return file.exists() and b'"phase": "load"' in file.read_bytes()

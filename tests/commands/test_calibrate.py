@@ -1,0 +1,43 @@
+"""`joulemill calibrate` on recorded runs: refuses those of another model or device, and those that are not sound."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from joulemill.cli import main
+from tests.commands.recorded import recorded
+
+
+def calibrate(run: Path, *flags: str, model: str = "Qwen/Qwen3-8B", device: str = "h100") -> int:
+    out = str(run.parent / "c.json")
+    return main(["calibrate", str(run), "--model", model, "--device", device, "--out", out, *flags])
+
+
+def test_a_run_of_the_same_model_and_device_is_taken(tmp_path: Path) -> None:
+    run = recorded(tmp_path / "run", model="qwen3-8b")
+    assert calibrate(run) == 0
+    kept = json.loads((tmp_path / "c.json").read_text())
+    assert kept["device"] == "h100-sxm" and kept["model"] == "Qwen/Qwen3-8B"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "says"),
+    [
+        ({"model": "HuggingFaceTB/SmolLM2-135M-Instruct"}, "the run served HuggingFaceTB/SmolLM2-135M"),
+        ({"model": "house-model"}, "the run served house-model, not Qwen/Qwen3-8B"),
+        ({"device": {"name": "h200", "count": 1}}, "the run was on 1 x h200, not on h100"),
+        ({"device": {"name": "h100", "count": 4}}, "the run was on 4 x h100, not on 1"),
+        ({"device": None, "server": {"embedded": True}}, "this machine's processor"),
+    ],
+)
+def test_a_run_of_another_is_refused(
+    tmp_path: Path, manifest: dict[str, object], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = recorded(tmp_path / "run", **{"model": "Qwen/Qwen3-8B", **manifest})  # type: ignore[arg-type]
+    assert calibrate(run) == 2
+    told = capsys.readouterr().err
+    assert says in told and told.count("\n") == 1 and not (tmp_path / "c.json").exists()
+    assert calibrate(run, "--force") == 0

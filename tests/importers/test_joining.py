@@ -1,0 +1,76 @@
+"""A power file joined by wall time: joules by hand, and files that are not of the run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from joulemill.analysis.run import analyse
+from joulemill.catalog.stated_device import stated_device
+from joulemill.errors import InputError
+from joulemill.figure import Basis
+from joulemill.importers.opening import import_files
+from joulemill.importers.recording import Choice
+from joulemill.ledger.account import account
+from joulemill.ledger.findings import Reason
+from joulemill.ledger.record import Scope
+from tests.importers import samples
+
+
+def test_a_wall_meter_gives_joules_per_token(tmp_path: Path) -> None:
+    """105 W over 42 tok/s is 2.5 J a token; the ends of the window hold the first request's wait."""
+    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    meter = tmp_path / "wall.csv"
+    meter.write_text(samples.power_csv(watts=105.0))
+    record = import_files([results], Choice(), f"{meter},value=watts,unit=W")
+    assert len(record.readings) == 80
+    assert record.readings[10].t_mono_s == pytest.approx(0.0, abs=1e-5), "the origin is the first request's sending"
+    report = analyse(record)
+    assert report.power.node_w.value == pytest.approx(105.0, rel=1e-3)
+    node = report.energy.node_j_tok
+    assert node.basis is Basis.MEASURED
+    assert node.value == pytest.approx(105.0 / (report.output.rate_tok_s.value or 0), rel=1e-3)
+    assert node.value == pytest.approx(2.5, rel=0.05)
+
+
+def test_a_meter_of_another_hour_is_refused(tmp_path: Path) -> None:
+    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    meter = tmp_path / "wall.csv"
+    meter.write_text(samples.power_csv(begin_s=samples.ORIGIN_S + 3600))
+    with pytest.raises(InputError, match="not of the same run, or of another time zone"):
+        import_files([results], Choice(), f"{meter},value=watts,unit=W")
+
+
+def test_a_summary_cannot_be_joined(tmp_path: Path) -> None:
+    summary = samples.write_json(tmp_path / "s", samples.aiperf_summary())
+    meter = tmp_path / "wall.csv"
+    meter.write_text(samples.power_csv())
+    with pytest.raises(InputError, match="no wall-clock times"):
+        import_files([summary], Choice(), f"{meter},value=watts,unit=W")
+
+
+def test_what_the_user_adds_stands_in_the_record(tmp_path: Path) -> None:
+    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    told = {"device": {"name": "h100-sxm", "count": 2}, "model": {"name": "own"}}
+    manifest = import_files([results], Choice(), None, told).manifest
+    assert manifest["device"]["count"] == 2 and manifest["model"]["name"] == "own"
+    assert manifest["created_wall_s"] == samples.ORIGIN_S
+
+
+def test_boards_without_identity_count_only_where_one_is_stated(tmp_path: Path) -> None:
+    """A default of one board is nobody's word: evenly spaced rows may be of two boards that are read in turn."""
+    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    log = tmp_path / "smi.csv"
+    stamps = (datetime.fromtimestamp(samples.ORIGIN_S - 1.0 + n / 10, UTC) for n in range(80))
+    rows = "".join(f"{stamp:%Y/%m/%d %H:%M:%S.%f}"[:-3] + ", 105.00 W\n" for stamp in stamps)
+    log.write_text("timestamp, power.draw [W]\n" + rows)
+    joules = {}
+    for text in ("h100", "h100:1", "h100:2"):
+        record = import_files([results], Choice(), f"{log},tz=UTC", {"device": stated_device(text)})
+        joules[text] = account(record).scopes[Scope.DEVICE]
+    assert joules["h100"].energy.value is None and joules["h100:2"].energy.value is None
+    assert Reason.NO_IDENTITY in {f.code for f in joules["h100"].findings}
+    assert any("--device NAME:1" in (f.detail or "") for f in joules["h100"].findings)
+    assert joules["h100:1"].energy.basis is Basis.MEASURED
