@@ -108,7 +108,7 @@ PREDICT = ["predict", "--model", "Llama-3.1-8B", "--device", "h100"]
         (["bench", "--url", "http://127.0.0.1:9", "--meter", "nvm"], "no meter is called 'nvm'; did you mean nvml?"),
         (["levers", *PREDICT[1:], "--beyond", "lossey"], "--beyond: 'lossey' is not known; there are "),
         (["levers", *PREDICT[1:], "--beyond", "facilty"], "--beyond: 'facilty' is not known; did you mean facility?"),
-        (["histry"], "no verb 'histry'; did you mean history?"),
+        (["histry"], "no command 'histry'; did you mean history?"),
     ],
 )  # fmt: skip
 def test_a_slip_on_the_command_line_is_suggested(
