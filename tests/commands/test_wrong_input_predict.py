@@ -49,7 +49,7 @@ DEPLOYMENT = [
     (["--rate", "1e400"], "--rate: '1e400' is too large"),
     (["--max-num-seqs", "0.5"], "--max-num-seqs: '0.5' cannot be"),
     (["--device", "h1000"], "did you mean"),
-    (["--model", "Qwen/Qwen33-32B"], "nearest: Qwen/Qwen3-32B"),
+    (["--model", "Qwen/Qwen33-32B"], "did you mean Qwen/Qwen3-32B"),
     (["--engine", "vlm"], "vllm"),
     (["--site", "nowhere.toml"], "nowhere.toml"),
     (["--fit-slo"], "--fit-slo needs a target"),
