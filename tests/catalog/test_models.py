@@ -107,7 +107,7 @@ def test_releases_resolve(name: str, found: str, attention: str, experts: str) -
     ],
 )
 def test_near_misses_are_refused_with_suggestions(name: str, nearest: str) -> None:
-    with pytest.raises(InputError, match="not in the catalogue") as caught:
+    with pytest.raises(InputError, match="not in the catalog") as caught:
         find_model(name)
     assert nearest in str(caught.value)
 

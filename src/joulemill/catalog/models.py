@@ -216,7 +216,7 @@ def _unknown(text: str, asked: ReleaseName) -> str:
     )
     names = list(dict.fromkeys((plain.get(c) or stems[c][0][1]).name for c in close))[:4]
     hint = f"; nearest: {', '.join(names)}" if names else ""
-    return f"model {text[:120]!r} is not in the catalogue{hint}. Give its config.json to model it"
+    return f"model {text[:120]!r} is not in the catalog{hint}. Give its config.json to model it"
 
 
 def _entry(row: _Row) -> ModelEntry:
