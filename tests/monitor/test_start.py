@@ -20,6 +20,8 @@ pytest.importorskip("fastapi", reason="the monitor extra is not installed")
 from joulemill.cli import main
 from tests.monitor.fleet import Fleet, Replica, served
 
+pytestmark = pytest.mark.apart
+
 TARGET = """[[target]]
 name = "{name}"
 model = "Qwen/Qwen3-8B"

@@ -32,6 +32,8 @@ from joulemill.physics.model.precision import uniform
 from joulemill.physics.serving.deployment import Deployment, Parallelism
 from joulemill.physics.serving.workload import Workload
 
+pytestmark = pytest.mark.apart
+
 RATES = rates("vllm")
 WIDTHS = {"batch": 0.2, "precision": 0.2}
 
