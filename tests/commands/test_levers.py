@@ -90,5 +90,5 @@ def test_a_run_on_a_known_device_is_studied_at_its_own_load(tmp_path: Path, caps
     write_run(tmp_path / "run", replace(record, manifest=manifest))
     assert main(["levers", str(tmp_path / "run"), "--html", str(tmp_path / "p.html"), "--json"]) == 0
     asked = json.loads(capsys.readouterr().out)["deployment"]
-    assert asked["device"].startswith("NVIDIA H100") and asked["batch_req"] >= 1 and asked["output_tok"] >= 1
+    assert asked["device"].startswith("NVIDIA H100") and asked["concurrency"] >= 1 and asked["output_tokens"] >= 1
     assert "Tornado" in (tmp_path / "p.html").read_text(encoding="utf-8")

@@ -149,4 +149,4 @@ def test_a_rate_beyond_any_fleet_names_no_count_of_devices(capsys: pytest.Captur
     assert main([*PREDICT, "--rate", "1e9"]) == 1
     assert "would do" not in capsys.readouterr().out
     assert main([*PREDICT, "--rate", "100 req/s"]) == 1
-    assert "would do (--devices)" in capsys.readouterr().out
+    assert "devices would do" in capsys.readouterr().out

@@ -200,7 +200,7 @@ def resolve_device_name(name: str) -> str:
             return found
     raise InputError(
         f"device {name[:80]!r} is not in the catalogue{_nearest(name, (*_names(), *index))}; "
-        "a TOML file with its facts works too (--device my.toml)"
+        "a TOML file with its facts works too (`device=my.toml`)"
     )
 
 
