@@ -29,7 +29,7 @@ BOARDS_W, NODE_W = 2 * 150.0, 400.0
 
 def run(out: Path, meters: tuple[str, ...]) -> Any:
     context = MeterContext(environ={**SECRETS, "JOULEMILL_SNMP_COMMUNITY": "s3cret"}, notice=lambda _: None)
-    asked = options(out, meters=meters, duration_s=8.0, idle_s=3.0, sample_period_s=0.2)
+    asked = options(out, meters=meters, duration_s=5.0, idle_s=2.0, sample_period_s=0.2)
     return read_run(run_measure(asked, None, Surroundings(meter_context=context)))
 
 
