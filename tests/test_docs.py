@@ -122,9 +122,7 @@ def test_a_command_line_is_one_that_the_program_takes(where: str, line: str) -> 
 
 def help_texts() -> str:
     """`--help` of every command."""
-    texts = [shown("--help")]
-    texts += [shown(name, "--help") for name in re.findall(r"^    ([a-z][a-z-]+)(?:  |$)", texts[0], re.MULTILINE)]
-    return "\n".join(texts)
+    return "\n".join([shown("--help"), *(shown(*name.split(), "--help") for name in cli.COMMANDS)])
 
 
 def shown(*words: str) -> str:
