@@ -16,7 +16,7 @@ from joulemill.errors import InputError
 from joulemill.recording.reader import read_run
 from joulemill.recording.rows import check_manifest
 from joulemill.recording.writer import write_run
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 #: Members of ``run.json`` as version 0.1.0 wrote them: `bench --site FILE --slo-tpot 50ms` on the embedded server.
 FIRST_VERSION: dict[str, Any] = {

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from simulated.runs import steady_run
 
 from joulemill.cli import main
 from joulemill.recording.writer import write_run
-from tests.ledger.runs import steady_run
 
 ASKED = ["levers", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--concurrency", "16"]
 

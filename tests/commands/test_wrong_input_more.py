@@ -11,8 +11,8 @@ import pytest
 from joulemill.catalog.serving import coefficients
 from joulemill.cli import main
 from joulemill.physics.serving.coefficients import NAMES
-from tests.commands.recorded import recorded
-from tests.commands.test_wrong_input_predict import LEVERS, PREDICT, one_line
+from tests.support.command_lines import LEVERS, PREDICT, one_line
+from tests.support.recorded import recorded
 
 CALIBRATE = ["--model", "Qwen/Qwen3-8B", "--device", "h100"]
 FLAGS = [

@@ -13,7 +13,7 @@ from joulemill.figure import Basis
 from joulemill.ledger.record import Scope
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.surroundings import HandClock, busy_ticks, proc_tree, process_stat
+from tests.support.surroundings import HandClock, busy_ticks, proc_tree, process_stat
 
 HZ = os.sysconf("SC_CLK_TCK")
 

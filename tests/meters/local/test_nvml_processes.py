@@ -6,8 +6,8 @@ import pytest
 
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.fake_nvml import FakeBoard, FakeNvml
-from tests.meters.surroundings import HandClock, put
+from tests.support.fake_nvml import FakeBoard, FakeNvml
+from tests.support.surroundings import HandClock, put
 
 
 def foreign(board: FakeBoard, told: list[str], **context: object) -> float | None:
