@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from simulated.runs import steady_run
 
 from joulemill.cli import main
 from joulemill.recording.writer import write_run
-from tests.ledger.runs import steady_run
 
 ASKED = ["levers", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--concurrency", "16"]
 
@@ -63,7 +63,7 @@ def test_same_outputs_combines_no_lever_that_changes_answers(capsys: pytest.Capt
         ([*ASKED, "--hit", "1.5"], "between 0 and 1"),
         ([*ASKED, "--beyond", "magic"], "not known"),
         ([*ASKED, "--drafted", "0"], "at least 1"),
-        ([*ASKED, "--small", "no-such-model"], "not in the catalogue"),
+        ([*ASKED, "--small", "no-such-model"], "not in the catalog"),
         (["levers", "--model", "Qwen/Qwen3-8B", "--device", "tpu-v6e", "--concurrency", "4"], "TDP of Google TPU v6e"),
     ],
 )
