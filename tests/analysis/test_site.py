@@ -114,7 +114,7 @@ def test_report_and_diagnose_read_it(verb: list[str], tmp_path: Path, capsys: py
 
 def test_compare_and_gate_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = (str(first_version(tmp_path / f"run{n}", seed=n)) for n in (1, 2))
-    assert main(["report", "compare", one, two]) == 0
+    assert main(["compare", one, two]) == 0
     assert main(["gate", one, two]) in (0, 3)
     assert "joulemill" not in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""``joulemill levers --measure``: refusals, and a short experiment on the real embedded server."""
+"""``joulemill levers measure``: refusals, and a short experiment on the real embedded server."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import pytest
 from joulemill.cli import main
 from joulemill.recording.reader import read_run
 
-QUICK = ["--run-duration", "6s", "--warmup", "1s", "--repeats", "1", "--meter", "declared:idle=60W,busy=180W"]
+QUICK = ["--duration", "6s", "--warmup", "1s", "--repeats", "1", "--meter", "declared:idle=60W,busy=180W"]
 RUNS = ("01-as-it-is", "02-prefix-cache")
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--model", "Qwen/Qwen3-8B"], "starts a server of its own"),
+        (["--model", "Qwen/Qwen3-8B"], "unrecognized arguments: --model"),
         (["--only", "magic"], "cannot be measured"),
         (["--gguf", "no.gguf"], "no such file"),
         (["--quality", "no.jsonl"], "cannot be read"),
-        (["--run-duration", "4 apples"], "--run-duration"),
+        (["--duration", "4 apples"], "--duration"),
         (["--repeats", "0"], "--repeats"),
     ],
 )
 def test_refusals(more: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["levers", "--measure", "--out", str(tmp_path / "x"), *more]) == 2
+    assert main(["levers", "measure", "--out", str(tmp_path / "x"), *more]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
 
@@ -38,7 +38,7 @@ def test_refusals(more: list[str], words: str, tmp_path: Path, capsys: pytest.Ca
 )
 def test_a_real_server_with_and_without_a_prefix_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "levers"
-    asked = ["levers", "--measure", "--only", "prefix-cache", "--quality", "none", "--out", str(folder), "--json"]
+    asked = ["levers", "measure", "--only", "prefix-cache", "--quality", "none", "--out", str(folder), "--json"]
     asked += ["--input-tokens", "256", "--output-tokens", "8", "--shared-prefix", "224"]
     ended = main([*asked, *QUICK])
     document = json.loads(capsys.readouterr().out)

@@ -12,7 +12,7 @@ from joulemill.cli import main
 from joulemill.recording.writer import write_run
 from tests.ledger.runs import steady_run
 
-ASKED = ["levers", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--batch", "16"]
+ASKED = ["levers", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--concurrency", "16"]
 
 
 def test_table_names_changes_and_what_does_not_apply(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,12 +59,12 @@ def test_same_outputs_combines_no_lever_that_changes_answers(capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["levers"], "say what to study"),
+        (["levers"], "name what to study"),
         ([*ASKED, "--hit", "1.5"], "between 0 and 1"),
         ([*ASKED, "--beyond", "magic"], "not known"),
         ([*ASKED, "--drafted", "0"], "at least 1"),
         ([*ASKED, "--small", "no-such-model"], "not in the catalogue"),
-        (["levers", "--model", "Qwen/Qwen3-8B", "--device", "tpu-v6e", "--batch", "4"], "TDP of Google TPU v6e"),
+        (["levers", "--model", "Qwen/Qwen3-8B", "--device", "tpu-v6e", "--concurrency", "4"], "TDP of Google TPU v6e"),
     ],
 )
 def test_refusals(more: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

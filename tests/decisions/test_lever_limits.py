@@ -46,7 +46,7 @@ def test_joules_a_token_are_those_without_the_limit(held: LeversAnswer) -> None:
 
 def test_what_is_missed_is_said_first_and_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "s.toml").write_text('pue = 1.2\nit_power_limit = "1 kW"\n')
-    words = ["levers", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2", "--batch", "32"]
+    words = ["levers", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2", "--concurrency", "32"]
     assert main([*words, "--site", str(tmp_path / "s.toml")]) == 1
     assert capsys.readouterr().out.startswith("DOES NOT MEET WHAT IS ASKED: short of power by")
     assert main(["levers", "--model", "llama3.3:70b", "--device", "h100"]) == 1

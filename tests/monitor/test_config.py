@@ -20,7 +20,7 @@ FAULTS = [
     ("perod_s=1\n" + TARGET, "unknown key 'perod_s'; did you mean period_s?"),
     (TARGET + "device='h1000'", "target 'chat-0': device 'h1000' is not in the catalogue; did you mean h100"),
     (TARGET.replace("Qwen3", "Qwen33") + "device='h100'", "target 'chat-0': model 'Qwen/Qwen33-8B' is not"),
-    (TARGET.replace("Qwen3", "Qwen33"), "nearest: Qwen/Qwen3-8B"),
+    (TARGET.replace("Qwen3", "Qwen33"), "did you mean Qwen/Qwen3-8B"),
     (SITE + TARGET + "site='hal-1'", "target 'chat-0': no [[site]] is called 'hal-1'; did you mean 'hall-1'?"),
     ("period_s=inf\n" + TARGET, "period_s must be a finite number"),
     ("meter_period_s=nan\n" + TARGET, "meter_period_s must be"),

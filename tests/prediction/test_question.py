@@ -93,11 +93,11 @@ def test_document_is_json_and_text_names_the_binding() -> None:
 
 def test_exit_is_1_with_a_line_where_no_batch_meets_the_target(capsys: pytest.CaptureFixture[str]) -> None:
     asked_for = ["predict", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2", "--fit-slo"]
-    assert main([*asked_for, "--tpot", "1us", "--json"]) == 1
+    assert main([*asked_for, "--slo-tpot", "1us", "--json"]) == 1
     shown = capsys.readouterr()
     assert "no batch meets the latency targets" in shown.err
     assert json.loads(shown.out)
-    assert main([*asked_for, "--tpot", "1s"]) == 0
+    assert main([*asked_for, "--slo-tpot", "1s"]) == 0
 
 
 def test_the_terms_of_a_step_are_shown_with_their_shares_and_add_up() -> None:

@@ -92,7 +92,7 @@ def test_an_offered_rate_beyond_capacity_says_how_many_devices_would_do() -> Non
 def test_more_in_flight_than_memory_holds_is_said() -> None:
     found = asked(batch_req=5000.0)
     (missed,) = found.short_by
-    assert missed.limit == "batch" and missed.asked == 5000.0 and missed.available < 500
+    assert missed.limit == "concurrency" and missed.asked == 5000.0 and missed.available < 500
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_a_deployment_that_does_not_fit_is_a_document_and_exit_1(capsys: pytest.
 
 def test_the_document_says_what_is_missed_and_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "hall.toml").write_text('pue = 1.2\nit_power_limit = "1 kW"\n')
-    words = [*QWEN, "--devices", "2", "--batch", "64", "--site", str(tmp_path / "hall.toml")]
+    words = [*QWEN, "--devices", "2", "--concurrency", "64", "--site", str(tmp_path / "hall.toml")]
     assert main([*words, "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
     assert said["meets"] is False and [m["limit"] for m in said["short_by"]] == ["power"]
     assert set(said["short_by"][0]) >= {"limit", "unit", "asked", "available", "short_by"}
-    assert main([*QWEN, "--devices", "2", "--batch", "8", "--json"]) == 0
+    assert main([*QWEN, "--devices", "2", "--concurrency", "8", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["meets"] is True and said["short_by"] == []
 

@@ -13,6 +13,7 @@ from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.blocks import LatentAttention
 from joulemill.physics.model.precision import BF16, FORMATS, TENSORS, Format, Precision, Tensor, format_named, uniform
+from joulemill.suggestions import nearest
 
 #: Endings that name a quantization -> our name of it. Longest first; several may follow each other.
 QUANTIZATIONS: dict[str, str] = {
@@ -86,6 +87,11 @@ class ReleaseName:
     stem: str
     dates: tuple[str, ...]
     quantization: str | None
+
+
+def without_slips(name: ReleaseName) -> str:
+    """The stem without what are release words but for a slip (``instuct``), which would draw other models near."""
+    return "-".join(t for t in name.stem.split("-") if len(t) < 4 or not nearest(t, _RELEASE, least_ratio=0.8))
 
 
 def leaves_out_towers(name: ReleaseName) -> bool:

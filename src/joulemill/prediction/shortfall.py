@@ -33,11 +33,15 @@ def of_latency(found: Answer) -> Iterator[Shortfall]:
         took = figure.value
         if limit_s is None or took is None or took <= limit_s * NEAR:
             continue
-        what = "to the first token" if name == "ttft" else "a token"
-        how = f"{p.batch.batch_req:g} in flight a replica take" if p.batch.batch_req != 1 else "even one request takes"
+        what = "to the first token" if name == "ttft" else "per output token"
+        how = (
+            f"{p.batch.batch_req:g} concurrent requests per replica take"
+            if p.batch.batch_req != 1
+            else "even a single request takes"
+        )
         missed = f"{how} {say_quantity(took, 's')} {what}, the target is {say_quantity(limit_s, 's')}"
         yield Shortfall(
-            name, "s", limit_s, took, f"--{name} is missed by {say_quantity(took - limit_s, 's')}: {missed}"
+            name, "s", limit_s, took, f"--slo-{name} is missed by {say_quantity(took - limit_s, 's')}: {missed}"
         )
 
 
@@ -48,9 +52,10 @@ def of_load(found: Answer) -> Iterator[Shortfall]:
     if asked is not None and asked > p.batch.most_req * NEAR:
         most = math.floor(p.batch.most_req)
         text = (
-            f"--batch {asked:g} does not fit: memory holds {most} requests of this length a replica beside the weights"
+            f"--concurrency {asked:g} does not fit: beside the weights, memory holds {most} requests of this length "
+            "per replica"
         )
-        yield Shortfall("batch", "req", asked, float(most), text)
+        yield Shortfall("concurrency", "req", asked, float(most), text)
     offered, served = q.rate_req_s, p.request_rate_req_s.value
     if offered is not None and served is not None and offered > served * NEAR:
         yield Shortfall("rate", "req/s", offered, served, _rate_text(found, offered, served))

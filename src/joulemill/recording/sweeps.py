@@ -33,7 +33,9 @@ def read_sweep(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
-        raise InputError(f"{folder}: no sweep can be read there ({fault}); give the folder of bench --sweep") from fault
+        raise InputError(
+            f"{folder}: no series of runs is there ({fault}); name the folder of a sweep, probe or levers measure"
+        ) from fault
     if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
         raise InputError(f"{folder / FILE}: is not a sweep of this version of Joulemill")
     return found

@@ -2,7 +2,7 @@
 
 Must live here: the NVML calls and their units. Must not: when a limit is changed, and who makes sure that it is put
 back (:mod:`.power_limits`). A power limit is put back to what it was. NVML does not tell whether clocks were
-locked already, so "back" means unlocked; ``--probe-board clock`` says so.
+locked already, so "back" means unlocked; ``--board clock`` says so.
 """
 
 from __future__ import annotations

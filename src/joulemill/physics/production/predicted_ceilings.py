@@ -150,7 +150,7 @@ def _site_ceilings(site: Site | None, node_j_tok: Figure) -> list[CeilingValue]:
 
 def _latency(deployment: Deployment, workload: Workload, share: Shard, rates: Rates, like: Figure) -> CeilingValue:
     if workload.tpot_limit_s is None and workload.ttft_limit_s is None:
-        return CeilingValue("latency", unknown("tok/s", "no latency target is given: --tpot, --ttft"))
+        return CeilingValue("latency", unknown("tok/s", "no latency target is given: --slo-tpot, --slo-ttft"))
     grid = np.unique(np.round(np.geomspace(1.0, 2048.0, 60)))
     found = swept(deployment, workload, share, rates, grid)
     made = []

@@ -45,6 +45,8 @@ UNKNOWN_LINK_BYTE_S = 25e9
 #: 4-bit in hardware; narrow weights unpacked to a wider multiply.
 CLASSES = ("wide", "fp8", "fp8_block", "fp4", "unpacked")
 WIDE, FP8, FP8_BLOCK, FP4, UNPACKED = range(5)
+#: Elements of so many bytes or more multiply in 16 bits or wider.
+WIDE_BYTE = 2.0
 
 
 def arithmetic_class(form: Format, device: Device | None) -> tuple[int, float]:
@@ -54,10 +56,10 @@ def arithmetic_class(form: Format, device: Device | None) -> tuple[int, float]:
     Without a device only the slot is told: 16 bits, or quantised.
     """
     if device is None:
-        return (WIDE if form.element_byte >= 2.0 else UNPACKED), 1.0
+        return (WIDE if form.element_byte >= WIDE_BYTE else UNPACKED), 1.0
     dtype = compute_dtype(device, form.arithmetic)
     peak = device.peak_flop_s[dtype]
-    if form.element_byte >= 2.0:
+    if form.element_byte >= WIDE_BYTE:
         return WIDE, peak
     if dtype == "fp4" and form.activation == "fp8":
         return FP8, device.peak_flop_s[compute_dtype(device, "fp8")]
