@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from joulemill import __version__
+from joulemill.commands.flags import in_flags
 from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError, ServerError
 from joulemill.streams import GuardedStream, guarded, print_json, tell
 from joulemill.suggestions import meant, nearest
@@ -277,7 +278,7 @@ def _kind(fault: JoulemillError) -> str:
 
 def _reported(words: Sequence[str], command: str | None, kind: str, why: str, code: int, out: GuardedStream) -> int:
     """One line on stderr; with ``--json`` the document of the error on stdout, unless one is there."""
-    message = " ".join(why.split())
+    message = in_flags(" ".join(why.split()))
     tell(f"joulemill {command}: {message}" if command in COMMANDS else f"joulemill: {message}")
     if "--json" in words and not out.wrote:
         print_json({"error": {"kind": kind, "message": message, "exit_code": code}})
