@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError, MachineError
 from joulemill.streams import print_json
+from joulemill.suggestions import meant
 
 if TYPE_CHECKING:
     from joulemill.decisions.levers.case import Settings
@@ -114,7 +115,8 @@ def _beyond(text: str) -> frozenset[str]:
         raise InputError(f"--beyond {text}: names nothing; use {', '.join(sorted(BEYOND_TUNING))}")
     unknown = asked - BEYOND_TUNING
     if unknown:
-        raise InputError(f"--beyond: {sorted(unknown)[0]!r} is not known; use {', '.join(sorted(BEYOND_TUNING))}")
+        word = sorted(unknown)[0]
+        raise InputError(f"--beyond: {word!r} is not known; {meant(word, sorted(BEYOND_TUNING))}")
     return asked
 
 
