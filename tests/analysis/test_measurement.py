@@ -12,7 +12,7 @@ from joulemill.analysis.run import analyse, diagnosis_of
 from joulemill.analysis.samples import load_run as load_samples_of
 from joulemill.commands.output import write_page
 from joulemill.recording.reader import read_run
-from tests.reports.html.test_levers_of_run import on_h100
+from tests.support.h100_run import on_h100
 
 
 @pytest.fixture
