@@ -33,7 +33,7 @@ from joulemill.physics.serving.shard import ShardTable, link_time_s, shard, shar
 from joulemill.physics.serving.step import times
 from joulemill.physics.serving.workload import Workload
 
-#: Dynamic power over clock, as an exponent: what ``kernels.capped_slowdown_ratio`` assumes.
+#: Dynamic power over clock, as an exponent: what ``power.capped_slowdown_ratio`` assumes.
 CLOCK_POWER = 2.5
 
 

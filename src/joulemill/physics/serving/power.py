@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulemill.arrays import Array
-from joulemill.physics.kernels import capped_slowdown_ratio
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.step import StepTimes
 
@@ -64,3 +63,19 @@ def limited(
     time_s = step_s + np.minimum(compute_s, step_s) * (slow - 1.0)
     held = np.where(slow > 1.0, np.minimum(cap * time_s, energy_j), energy_j)
     return np.asarray(held), np.asarray(time_s)
+
+
+def capped_slowdown_ratio(
+    demand_w: Array | float, limit_w: Array | float, static_w: Array | float, exponent: float = 2.5
+) -> Array:
+    """Factor ≥ 1 by which compute time grows when the demand ``demand_w`` must fit under ``limit_w``.
+
+    Dynamic power goes as f·V² ~ f^exponent near the top of the clock range (assumed 2.5; 3 where voltage is
+    proportional to clock, 1 where it is at its floor), so f = ((limit − static)/(demand − static))^(1/exponent).
+    Memory time does not depend on the core clock. ``inf`` where the limit is not above static power.
+    """
+    room = np.asarray(limit_w, dtype=np.float64) - static_w
+    wanted = np.maximum(np.asarray(demand_w, dtype=np.float64) - static_w, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(room > 0.0, wanted / np.maximum(room, 1e-30), np.where(wanted > 0, np.inf, 0.0))
+    return np.asarray(np.maximum(ratio, 1.0) ** (1.0 / exponent))
