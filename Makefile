@@ -42,8 +42,10 @@ bench: $(VENV)/.run
 monitor: $(VENV)/.run
 	@$(BIN)/joulemill monitor --demo $(MONITOR)
 
+# Side by side, since most of a test's time is waiting; TEST="-n0 tests/test_units.py" runs one file in this process.
+WORKERS ?= 5
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest $(TEST)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TEST)
 
 # The documentation site, into site/; a link that leads nowhere fails it. Offline once installed.
 docs: $(VENV)/.docs

@@ -16,6 +16,8 @@ from joulemill import cli
 from joulemill.cli import VERBS, main
 from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError, ServerError
 
+pytestmark = pytest.mark.apart
+
 PREDICT = ["predict", "--model", "Qwen/Qwen3-8B", "--device", "h100"]
 COMMAND = [sys.executable, "-m", "joulemill"]
 

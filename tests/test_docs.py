@@ -77,7 +77,6 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in slugs(target), f"{named(page)} links to {path}#{anchor}, which is no heading"
 
 
-@LANDING
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     """Paths in backticks within a known folder exist: in the repository, the package, tests/ or docs/."""
@@ -196,3 +195,10 @@ def test_ci_runs_on_every_python_that_is_promised() -> None:
     for part in re.findall(r"\.ci/run (\w+)", "\n".join(s.get("run", "") for j in jobs.values() for s in j["steps"])):
         assert f"    {part}) " in script
     assert "://" not in text and "://" not in (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("where", "body"), blocks("toml"))
+def test_toml_blocks_are_toml(where: str, body: str) -> None:
+    import tomllib
+
+    assert tomllib.loads(body), where

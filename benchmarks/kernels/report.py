@@ -109,6 +109,11 @@ in `kernels.csv`. Fitted to NVIDIA aiconfigurator's measured kernels (ai-dynamo/
     t   = t_launch + (t_c^p + t_m^p)^(1/p) + B_s/(η_s · bandwidth)
     P   = min(P_limit, P_static + (P_active · t_busy + e_F·F + e_B·(B + B_s)) / t)
 
+F is the FLOP that the mathematics needs, B the bytes that cross memory, B_s bytes of element-wise passes that overlap
+with nothing. x_i and y_j are sizes with which speed saturates (rows, tiles, depth), a_i and b_j their half-speed
+sizes. η are fitted shares of peak and bandwidth, p is the sharpness of the roofline (assumed), t_busy = t − t_launch.
+P_static, P_active, e_F and e_B are fitted watts and joules per FLOP and byte.
+
 All errors are medians of |predicted/measured − 1| on shapes left out: four folds, each leaving whole groups out (every
 m of an (n, k) pair; every batch and context of a head layout; every token count and split of a model's experts).
 *time* is over kernels longer than 50 µs that the device, not the host's launches, paced; *all* has every row, those

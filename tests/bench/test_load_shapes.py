@@ -27,6 +27,8 @@ from joulemill.recording.writer import read_run
 from tests.ledger.runs import request
 from tests.mock_server import MockPlan, MockServer, mock_process
 
+pytestmark = pytest.mark.apart
+
 QUICK: dict[str, Any] = {
     "warmup_s": 0.0, "idle_s": 0.1, "input_tokens": "32", "output_tokens": "4", "quality": None,
     "meters": ("declared:idle=60W,busy=180W",),

@@ -27,6 +27,8 @@ from joulemill.recording.writer import RunWriter, read_run
 from joulemill.servers.client import Ask, Endpoint, ask
 from tests.mock_server import MockPlan, mock_process
 
+pytestmark = pytest.mark.apart
+
 PLAN = MockPlan(ttft_s=0.03, itl_s=0.002)
 METER = "declared:idle=60W,busy=180W"
 

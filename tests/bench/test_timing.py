@@ -11,6 +11,8 @@ from benchmarks.load_timing import ITL_S, TTFT_S, Timing, drive, runner, sleep_o
 from joulemill.bench.machine.quiet import MachineWatch
 from tests.mock_server import MockPlan, mock_process
 
+pytestmark = pytest.mark.apart
+
 #: TTFT 101 ms + 11 %, ITL 20 ms + 2.5 %. The server's 101 ms are a sleep: what it comes late by (on some virtual
 #: machines 5 ms) is the server's, not the engine's.
 TTFT_BAR_S, ITL_BAR_S = 0.112, 0.0205

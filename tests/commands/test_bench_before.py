@@ -14,6 +14,8 @@ from joulemill.bench.preflight import announced
 from joulemill.cli import main
 from tests.mock_server import MockPlan, mock_process
 
+pytestmark = pytest.mark.apart
+
 NOBODY = ["--url", "http://127.0.0.1:9"]
 
 

@@ -16,6 +16,8 @@ from joulemill.errors import EXIT_INTERRUPTED
 from joulemill.recording.writer import read_run
 from tests.mock_server import MockPlan, mock_process
 
+pytestmark = pytest.mark.apart
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_bench_reports_what_it_measured(number: signal.Signals, tmp_path: Path) -> None:

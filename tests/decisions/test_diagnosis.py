@@ -35,6 +35,8 @@ from tests.ledger.runs import steady_run
 from tests.ledger.traces import channel, reading
 from tests.support.paths import SHARED
 
+pytestmark = pytest.mark.apart
+
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_constructed_cases(case: made) -> None:

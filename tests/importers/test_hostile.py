@@ -27,6 +27,8 @@ from tests.importers.test_inference_perf import requests, summary
 from tests.importers.test_summaries import CODECARBON, inferencex, llmd, mlenergy
 from tests.importers.test_vllm_bench import detail
 
+pytestmark = pytest.mark.apart
+
 DOCUMENTS: dict[str, Any] = {
     "guidellm": samples.guidellm(),
     "aiperf": samples.aiperf_summary(),

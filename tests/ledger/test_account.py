@@ -12,7 +12,7 @@ from joulemill.figure import Basis
 from joulemill.ledger.account import account
 from joulemill.ledger.attribution import Rule
 from joulemill.ledger.findings import Reason
-from joulemill.ledger.record import Outcome, RunRecord, Scope
+from joulemill.ledger.record import Outcome, Quantity, RunRecord, Scope
 from tests.ledger.runs import BUSY_W, IDLE_W, request, steady_run
 from tests.ledger.traces import channel, reading
 
@@ -212,3 +212,13 @@ def test_chunks_that_no_usage_counts_make_no_rate_of_zero() -> None:
     a = account(replace(run, requests=cut, server=()))
     assert not a.output_rate.known and "without usage" in (a.output_rate.reason or "")
     assert not a.good_rate.known
+
+
+@pytest.mark.parametrize(("idle_w", "told"), [(300.0, True), (299.9, False)])
+def test_a_gauge_that_shows_under_load_what_it_showed_idle_is_told(idle_w: float, told: bool) -> None:
+    gauge = channel("psu:n:power", meter="redfish", scope=Scope.NODE, quantity=Quantity.POWER, update_period_s=1.0)
+    readings = tuple(reading(gauge.id, float(t), idle_w if t < 22 else 300.0) for t in range(95))
+    node = account(replace(steady_run(), channels=(gauge,), readings=readings)).scopes[Scope.NODE]
+    assert node.power.value == pytest.approx(300.0, rel=1e-3)
+    frozen = [f for f in node.findings if f.code is Reason.DEAD_SENSOR]
+    assert bool(frozen) is told and all("may be frozen" in (f.detail or "") for f in frozen)

@@ -17,6 +17,8 @@ from joulemill.meters.sampler import Sampler
 from tests.meters.fake_nvml import FakeBoard, FakeNvml
 from tests.meters.surroundings import proc_tree, put, rapl_zone
 
+pytestmark = pytest.mark.apart
+
 
 class Drawing(FakeNvml):
     """Boards whose counters run at 300 W of real time, in steps of ``step_s``."""

@@ -103,6 +103,15 @@ def test_a_log_of_one_row_a_poll_without_identity_has_no_name_for_the_ledger(
     assert len(told) == 1 and "counts only where one board is stated" in told[0]
 
 
+def test_an_amd_smi_log_that_says_no_board_is_read_as_such(
+    tmp_path: Path, context: MeterContext, told: list[str]
+) -> None:
+    text = "timestamp,socket_power\n" + "".join(f"{1788250400 + n},300\n" for n in range(5))
+    meter = opened(put(tmp_path / "amd.csv", text), context)
+    assert {identity_of(c.device) for c in meter.channels()} == {Identity.NONE}
+    assert len(told) == 1 and "counts only where one board is stated" in told[0]
+
+
 @pytest.mark.parametrize(
     ("columns", "cells", "device"),
     [

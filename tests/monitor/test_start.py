@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +21,8 @@ pytest.importorskip("fastapi", reason="the monitor extra is not installed")
 
 from joulemill.cli import main
 from tests.monitor.fleet import Fleet, Replica, served
+
+pytestmark = pytest.mark.apart
 
 TARGET = """[[target]]
 name = "{name}"
@@ -87,6 +91,7 @@ def test_what_only_an_answer_needs_is_not_loaded_before_the_page_is_up() -> None
         f"joulemill.{m}" for m in ("monitor.loop", "monitor.history.writer", "monitor.web.app", "commands.monitor")
     )
     heavy = ("scipy", "joulemill.decisions.levers", "joulemill.analysis.run")
+    assert all(importlib.util.find_spec(m) for m in heavy), "a name that is no module is never loaded"
     command = [sys.executable, "-c", f"import sys, {modules}; print([m for m in {heavy!r} if m in sys.modules])"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -161,3 +166,23 @@ def test_check_names_what_is_dead_and_ends_by_it(tmp_path: Path, capsys: pytest.
         assert main(["monitor", "check", str(path)]) == 2
     shown = capsys.readouterr().out
     assert "target 'chat-0': http" in shown and "404" in shown and "target 'chat-1': meter prometheus" in shown
+
+
+def test_check_reads_each_meter_once_and_names_boards_that_are_blank_or_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class OneBlank(Fleet):
+        def boards(self, node: str) -> str:
+            """DCGM's blanks for all that board 7 of n1 has."""
+            page = super().boards(node)
+            return re.sub(r"(?m)^(DCGM.*GPU-n1-7.*) \S+$", r"\1 9223372036854775794", page)
+
+    fleet = OneBlank({"n0": [500.0] * 8, "n1": [500.0] * 8, "n2": [500.0] * 6}, {"a": Replica(1000.0)})
+    with served(fleet) as url:
+        assert main(["monitor", "check", config(tmp_path, url, 3)]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    blank = [line for line in lines if line.startswith("target 'chat-1'")]
+    missing = [line for line in lines if line.startswith("target 'chat-2'")]
+    assert blank and all("GPU-n1-7" in line for line in blank) and any("vendor_blank" in line for line in blank)
+    assert missing and any("6 of 8 expected are metered" in line and "2 missing" in line for line in missing)
+    assert not any(line.startswith("target 'chat-0'") for line in lines)

@@ -30,6 +30,8 @@ from joulemill.ledger.record import (
 from joulemill.recording.writer import FILES, RunWriter, free_folder, read_run, write_run
 from tests.ledger.runs import steady_run
 
+pytestmark = pytest.mark.apart
+
 numbers = st.floats(-1e12, 1e12)
 maybe = st.none() | numbers
 counts = st.none() | st.integers(0, 4_000_000)

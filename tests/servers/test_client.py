@@ -18,6 +18,8 @@ from joulemill.ledger.record import Outcome
 from joulemill.servers.client import Answer, Ask, Endpoint, Transcript, ask, open_session
 from tests.mock_server import MockPlan, MockServer, mock_process
 
+pytestmark = pytest.mark.apart
+
 
 @contextlib.asynccontextmanager
 async def served(plan: MockPlan) -> AsyncIterator[tuple[MockServer, aiohttp.ClientSession, Endpoint]]:

@@ -23,6 +23,8 @@ from joulemill.servers.client import Answer, Ask, _retry_after_s, ask, open_sess
 from joulemill.servers.endpoint import Endpoint, check_endpoint
 from tests.servers.hostile import CHUNK, Hostile, events, honest, last
 
+pytestmark = pytest.mark.apart
+
 KEY = "sk-Very+Secret/123456"
 
 

@@ -34,6 +34,9 @@ class Doubt:
 
 
 NO_DOUBT = Doubt()
+#: A gauge that shows one and the same value at this many reads of the idle phase and of the window each, to the last
+#: digit, may be frozen. Assumed.
+FROZEN_COUNT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,10 @@ def scope_accounts(
     for i, t in all_traces.items():
         resting = idles[i]
         watts = None if resting is None else resting.power_w
-        results[i] = alive(window_energy(t, start, end, idle_power_w=watts), t, float(output_tok.sum()))
+        result = alive(window_energy(t, start, end, idle_power_w=watts), t, float(output_tok.sum()))
+        results[i] = replace(
+            result, findings=(*result.findings, *_frozen(t, (start, end), float(output_tok.sum()), idle))
+        )
     refusals = {i: tuple(f for f in r.findings if f.fatal) for i, r in results.items() if r.energy_j is None}
     composed = compose((t.channel for t in all_traces.values()), refusals, expected)
     given = _Given(all_traces, edges_s, output_tok, holder, doubt)
@@ -112,6 +118,26 @@ def alive(result: EnergyResult, trace: Trace, output_tok: float) -> EnergyResult
     return replace(
         result, energy_j=None, low_j=None, high_j=None, basis=None, findings=(*result.findings, finding)
     )  # fmt: skip
+
+
+def _frozen(trace: Trace, window: tuple[float, float], output_tok: float, idle: Phase | None) -> list[Finding]:
+    """A measured gauge that shows under load what it showed idle: told, for a coarse one may be right in that."""
+    if trace.kind == "counter" or trace.channel.basis is not Basis.MEASURED or output_tok <= 0.0 or not trace.usable:
+        return []
+    if idle is None or idle.end_mono_s is None:
+        return []
+    calm, loaded = (
+        trace.level[(trace.t_s >= start) & (trace.t_s <= end)]
+        for start, end in ((idle.start_mono_s, idle.end_mono_s), window)
+    )
+    few = min(len(calm), len(loaded)) < FROZEN_COUNT
+    if few or np.ptp(np.concatenate((calm, loaded))) > 0.0:
+        return []
+    detail = (
+        f"{loaded[0]:.6g} W at each of {len(calm)} reads idle and of {len(loaded)} under load: it may be frozen, or "
+        "coarser than the load; a second sensor would tell"
+    )
+    return [Finding(Reason.DEAD_SENSOR, trace.channel.id, detail)]
 
 
 def _off_ratio(trace: Trace, result: EnergyResult) -> float:

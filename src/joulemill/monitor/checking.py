@@ -1,17 +1,27 @@
-"""A configuration tried before it is used: every meter is opened and every page read once; what is dead is named."""
+"""A configuration tried before it is used: every meter is opened and read once, and every page; what is dead is named.
+
+A board whose readings are a vendor's blank, and a number of boards other than the one stated, keep a target from being
+metered as surely as a meter that does not answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 
 from joulemill.catalog.server_dialects import dialect
 from joulemill.errors import JoulemillError
+from joulemill.ledger.findings import Finding, Reason
+from joulemill.ledger.record import Quantity, Reading, Scope
+from joulemill.ledger.scopes import compose
+from joulemill.meters.meter import Meter
 from joulemill.monitor.config import MonitorConfig, TargetConfig
-from joulemill.monitor.opening import check_owners, close_all, open_targets
+from joulemill.monitor.opening import AT_ONCE, Opened, check_owners, close_all, open_targets
+from joulemill.servers.boundary import reason_of
 from joulemill.servers.metrics import look
 
 
@@ -24,10 +34,38 @@ def _meters(config: MonitorConfig) -> Iterator[str]:
     results = open_targets(config.target)
     try:
         check_owners({f"target {n!r}": [m.channels() for m in r.meters] for n, r in results.items()})
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            read = list(pool.map(lambda t: _unread(t, results[t.name]), config.target))
     finally:
         close_all(results.values())
     for name, result in results.items():
         yield from (f"target {name!r}: meter {spec}: {why}" for spec, why in result.dead)
+    for target, reasons in zip(config.target, read, strict=True):
+        yield from (f"target {target.name!r}: {why}" for why in reasons)
+
+
+def _unread(target: TargetConfig, opened: Opened) -> list[str]:
+    """Why what one reading of its meters shows could not be summed, by the ledger's rule."""
+    channels = [c for m in opened.meters for c in m.channels() if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
+    failed: dict[str, tuple[Finding, ...]] = {}
+    for r in (r for meter in opened.meters for r in _readings(meter)):
+        if r.value is None:
+            failed[r.channel] = (Finding(Reason.READ_FAILED, r.channel, r.error or "no value", fatal=True),)
+        else:
+            failed.pop(r.channel, None)
+    expected = {} if target.devices_count is None else {Scope.DEVICE: target.devices_count}
+    metered = {c.scope for c in channels}
+    findings = [
+        f for s, made_of in compose(channels, failed, expected).items() if s in metered for f in made_of.findings
+    ]
+    return list(dict.fromkeys(f.text for f in findings if f.fatal))
+
+
+def _readings(meter: Meter) -> tuple[Reading, ...]:
+    try:
+        return tuple(meter.read())
+    except Exception as fault:  # a sensor may fail in any way; the others are still tried
+        return tuple(Reading(c.id, 0.0, 0.0, None, reason_of(fault)) for c in meter.channels())
 
 
 async def _pages(config: MonitorConfig) -> list[str]:

@@ -89,6 +89,7 @@ def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
     deployment = Deployment(
         architecture, precision, device, cut, profile.partition("-")[0], node, q.batch_limit_req,
         q.prefill_budget_tok, q.memory_use_ratio, q.power_cap_w,
+        clock_ratio=q.clock_ratio,
     )  # fmt: skip
     workload = Workload(
         q.input_tok, q.output_tok, q.output_spread_ratio, q.cached_ratio, q.batch_req, q.rate_req_s, q.ttft_limit_s,

@@ -18,6 +18,7 @@ class Question:
     """What is asked, as the command line says it. None: not said.
 
     facility, hardware   a run's own site, after ``site``; a run's own device, before ``device``
+    clock_ratio          locked core clock over the highest
     approximate          whether a model file that is not understood is read as a plain decoder
     """
 
@@ -40,6 +41,7 @@ class Question:
     ttft_limit_s: float | None = None
     tpot_limit_s: float | None = None
     power_cap_w: float | None = None
+    clock_ratio: float = 1.0
     memory_use_ratio: float = 0.9
     prefill_budget_tok: float = 8192.0
     site: str | None = None

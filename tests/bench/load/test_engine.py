@@ -20,6 +20,8 @@ from joulemill.ledger.record import Outcome, RequestRecord
 from joulemill.servers.client import Endpoint, open_session
 from tests.mock_server import MockPlan, MockServer
 
+pytestmark = pytest.mark.apart
+
 Drive = Callable[[Engine], Awaitable[None]]
 
 

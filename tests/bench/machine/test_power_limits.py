@@ -22,6 +22,8 @@ from tests.meters.fake_nvml import FakeBoard, FakeNvml
 from tests.meters.filed_nvml import installed, limits
 from tests.mock_server import MockPlan, mock_process
 
+pytestmark = pytest.mark.apart
+
 NORMAL = (700_000, None)
 
 

@@ -32,6 +32,8 @@ from joulemill.reports.sweep import cells, notes, render, sweep_card
 from tests.ledger.runs import steady_run
 from tests.mock_server import MockPlan, mock_process
 
+pytestmark = pytest.mark.apart
+
 METER = ("declared:idle=60W,busy=180W",)
 
 

@@ -22,6 +22,8 @@ from joulemill.monitor.discovery.prometheus_store import StoreReader, scraped, s
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import TargetState, TokenKind
 
+pytestmark = pytest.mark.apart
+
 
 def answer(*series: dict[str, Any]) -> dict[str, Any]:
     return {"status": "success", "data": {"resultType": "matrix", "result": list(series)}}

@@ -22,6 +22,8 @@ from joulemill.monitor.history.store import DAY_S, History, read_only
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.apart
+
 T0 = 1.7e9 - 1.7e9 % 3600
 FACTS = {n: TargetFacts(n, m, "hall", labels={"tenant": "a"}) for n, m in (("one", "m"), ("two", "m"), ("other", "x"))}
 

@@ -39,6 +39,8 @@ from joulemill.monitor.snapshot import (
 from joulemill.monitor.web import metrics as exposition
 from tests.monitor.history.test_store import FACTS, T0, interval
 
+pytestmark = pytest.mark.apart
+
 
 def at(stamp_s: float, *, length_s: float = 10.0, target: str = "one") -> Interval:
     return replace(interval(target, 0), start_s=stamp_s, end_s=stamp_s + length_s)

@@ -21,7 +21,7 @@ from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady,
 from joulemill.physics.serving.counts import counts, decode_load
 from joulemill.physics.serving.deployment import Deployment, Parallelism, parallelism_for
 from joulemill.physics.serving.disaggregation import decoding_ratio, handed_over, usual_worker_req
-from joulemill.physics.serving.power import limited
+from joulemill.physics.serving.power import StepWork, limited
 from joulemill.physics.serving.shard import FP4, FP8, UNPACKED, Shard, ShardTable, arithmetic_class, shard, shard_table
 from joulemill.physics.serving.step import (
     StepRates,
@@ -140,11 +140,15 @@ def test_a_lower_cap_never_speeds_up_and_is_held(batch: float, cap: float) -> No
     assert capped.power_w <= max(cap, 0.0) + 1e-6
 
 
-def test_cap_below_demand_stretches_only_arithmetic() -> None:
+def test_a_cap_below_what_bytes_need_stretches_time_and_saves_no_joule_of_them() -> None:
+    """10 ms that move 4 J beside a floor of 0.303 × 700 W: at 500 W they take 4/(485 − 212) s, all bytes paid for."""
     table = shard_table([share()])
     p = rates("vllm").power
-    energy, time = limited(table, p, np.array([10.0]), np.array([0.01]), np.array([0.0]), np.array([500.0]))
-    assert time[0] == 0.01 and energy[0] == pytest.approx(500.0 * p.ceiling_ratio * 0.01)
+    zero = np.zeros(1)
+    held = limited(table, p, StepWork(zero + 0.01, zero + 4.0, zero, zero, zero, zero), np.array([500.0]))
+    cap, floor = 500.0 * p.ceiling_ratio, p.wait_ratio * 700.0
+    assert held.time_s[0] == pytest.approx(4.0 / (cap - floor), rel=1e-6)
+    assert held.energy_j[0] == pytest.approx(4.0 + floor * held.time_s[0], rel=1e-9)
 
 
 @pytest.mark.parametrize(("device", "limit"), [("h100", 150.0), ("tpu-v6e", 200.0)])

@@ -61,12 +61,11 @@ class EarlyExit:
 
 @dataclass(frozen=True)
 class Case:
-    """A deployment under a workload at a site; ``clock_ratio`` is the locked core clock over the highest."""
+    """A deployment under a workload at a site."""
 
     deployment: Deployment
     workload: Workload
     site: Site | None = None
-    clock_ratio: float = 1.0
     draft: Draft | None = None
     handover: bool = False
     early_exit: EarlyExit | None = None

@@ -23,11 +23,12 @@ def power_cap(case: Case, settings: Settings) -> Case | str:
 
 def clock_lock(case: Case, settings: Settings) -> Case | str:
     """A locked core clock below the highest."""
-    if case.clock_ratio <= settings.clock_ratio:
-        return f"the clock is locked at {case.clock_ratio:.0%} already"
+    locked = case.deployment.clock_ratio
+    if locked <= settings.clock_ratio:
+        return f"the clock is locked at {locked:.0%} already"
     if case.deployment.device.kind == "cpu":
         return "the effect of a locked clock on this device is not modelled"
-    return replace(case, clock_ratio=settings.clock_ratio)
+    return replace(case, deployment=replace(case.deployment, clock_ratio=settings.clock_ratio))
 
 
 def width(factor: float) -> Deed:

@@ -7,7 +7,7 @@ O tokens an answer, and from the step model t_p, e_p (what a request's prefill a
 
 E tokens a round: 1, or what a draft and its verification make. For a plain round T and J are ``serving.steady``'s.
 A verification is a step with 1 + k queries a sequence: weights and keys are read once, arithmetic is done 1 + k times.
-A locked clock f: arithmetic takes 1/f of the time, dynamic power goes as f^2.5 (as under a power limit), memory stays.
+Under a power limit all of it runs at the highest clock that fits (``serving.power``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from joulemill.arrays import Array
 from joulemill.decisions.levers.case import Case, Draft, EarlyExit, Outcome, Route
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure
@@ -24,26 +23,22 @@ from joulemill.physics.hardware.node import node_figure
 from joulemill.physics.hardware.site import Site, it_limit_figure
 from joulemill.physics.production.prediction import Prediction, held_ratio, predict
 from joulemill.physics.serving.batch import demand_of, swept
+from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, evenness_ratio, prompts_s
 from joulemill.physics.serving.counts import Counts, Load, counts, decode_load, prefill_load, verify_load
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.disaggregation import handed_over
-from joulemill.physics.serving.power import limited, step_j
+from joulemill.physics.serving.power import StepWork, limited, step_work
 from joulemill.physics.serving.shard import ShardTable, link_time_s, shard, shard_table
 from joulemill.physics.serving.step import times
 from joulemill.physics.serving.workload import Workload
 
-#: Dynamic power over clock, as an exponent: what ``power.capped_slowdown_ratio`` assumes.
-CLOCK_POWER = 2.5
-
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """One decode round of a rank: time, arithmetic part of it, joules a device, tokens of a sequence."""
+    """One decode round of a rank: what a device does in it, tokens of a sequence."""
 
-    time_s: Array
-    compute_s: Array
-    energy_j: Array
+    work: StepWork
     tokens_tok: float
     binding: str
 
@@ -58,29 +53,12 @@ def outcome(case: Case, rates: Rates) -> Outcome:
         )
     if case.route is not None:
         return _routed(case, rates, case.route)
-    deployment, own = clocked(case, rates)
-    found = predict(deployment, case.workload, own, lambda _: 0.0, case.site)
+    found = predict(case.deployment, case.workload, rates, lambda _: 0.0, case.site)
     plain = _plain(case, found)
     if case.draft is None and case.early_exit is None and not case.handover:
         return plain
+    deployment, own = at_locked_clock(case.deployment, rates)
     return _changed(replace(case, deployment=deployment), own, found, plain)
-
-
-def clocked(case: Case, rates: Rates) -> tuple[Deployment, Rates]:
-    """The device and the rates at the case's locked clock; both as given where none is locked."""
-    f = case.clock_ratio
-    if f == 1.0:
-        return case.deployment, rates
-    device = case.deployment.device
-    slower = replace(device, peak_flop_s={k: v * f for k, v in device.peak_flop_s.items()})
-    p = rates.power
-    # flop_ratio counts from TDP ÷ peak, and the peak fell by f: energy a flop goes as f^(2.5 − 1), hence f^2.5 here.
-    power = replace(
-        p,
-        busy_ratio=p.busy_ratio * f**CLOCK_POWER,
-        flop_ratio=tuple(x * f**CLOCK_POWER for x in p.flop_ratio),
-    )
-    return replace(case.deployment, device=slower), replace(rates, power=power)
 
 
 def _plain(case: Case, p: Prediction) -> Outcome:
@@ -142,9 +120,9 @@ def _changed(case: Case, rates: Rates, p: Prediction, plain: Outcome) -> Outcome
     extra = _prefill_share(table, rates, found, w)
     apart = _pool(table, rates, demand, found, d) if case.handover else None
     join = b * step.tokens_tok / w.output_tok
-    here = extra if apart is None else (np.zeros(1), np.zeros(1), np.zeros(1))
-    free_s, free_j = step.time_s + join * here[0], step.energy_j + join * here[2]
-    energy_j, time_s = limited(table, rates.power, free_j, free_s, step.compute_s + join * here[1], demand.limit_w)
+    work = step.work if apart is not None else step.work.plus(extra, join)
+    held = limited(table, rates.power, work, demand.limit_w)
+    energy_j, time_s = held.energy_j, held.time_s
     tokens = float((b * step.tokens_tok * table.data_count)[0])
     full = tokens / float(time_s[0]) * d.parallelism.replicas
     joule = float(energy_j[0]) * d.parallelism.devices / tokens
@@ -172,17 +150,17 @@ def _offered(d: Deployment, w: Workload, full_tok_s: float, joule: float) -> tup
 
 def _decode_round(t: ShardTable, rates: Rates, found: Steady) -> _Round:
     time_s = found.decode.device_s + found.host_s
-    joule = step_j(t, rates.power, found.decode, time_s)
-    return _Round(time_s, found.decode.compute_s, joule, 1.0, _tightest(counts(t, _load(t, rates, found))))
+    work = step_work(t, rates.power, found.decode, time_s)
+    return _Round(work, 1.0, _tightest(counts(t, _load(t, rates, found))))
 
 
-def _prefill_share(t: ShardTable, rates: Rates, found: Steady, w: Workload) -> tuple[Array, Array, Array]:
-    """What a request's prefill adds to the steps of a rank: time, arithmetic part, joules a device."""
+def _prefill_share(t: ShardTable, rates: Rates, found: Steady, w: Workload) -> StepWork:
+    """What a request's prefill adds to the steps of a rank, a device."""
     plain_s = found.decode.device_s + found.host_s
     mixed_s = prompts_s(rates.host, found.mixed) + found.host_s
-    more_j = step_j(t, rates.power, found.mixed, mixed_s) - step_j(t, rates.power, found.decode, plain_s)
     often = found.prefill_ratio / (found.decode_req / t.data_count / w.output_tok)
-    return often * (mixed_s - plain_s), often * (found.mixed.compute_s - found.decode.compute_s), often * more_j
+    plain = step_work(t, rates.power, found.decode, plain_s)
+    return step_work(t, rates.power, found.mixed, mixed_s).plus(plain, -1.0).scaled(often)
 
 
 def _load(t: ShardTable, rates: Rates, found: Steady) -> Load:
@@ -197,14 +175,9 @@ def _speculated(d: Deployment, t: ShardTable, rates: Rates, found: Steady, draft
     small = shard_table([shard(draft.model.architecture, draft.model.precision, d.device, d.parallelism)])
     each = times(counts(small, alone), rates.step)
     check_s = check.device_s + found.host_s
-    joule = step_j(t, rates.power, check, check_s) + k * step_j(small, rates.power, each, each.device_s)
-    return _Round(
-        check_s + k * each.device_s,
-        check.compute_s + k * each.compute_s,
-        joule,
-        draft.accepted_tok,
-        _tightest(checks),
-    )
+    drafts = step_work(small, rates.power, each, each.device_s)
+    work = step_work(t, rates.power, check, check_s).plus(drafts, k)
+    return _Round(work, draft.accepted_tok, _tightest(checks))
 
 
 def _early(t: ShardTable, rates: Rates, found: Steady, early: EarlyExit) -> _Round:
@@ -218,9 +191,8 @@ def _early(t: ShardTable, rates: Rates, found: Steady, early: EarlyExit) -> _Rou
     whole = _decode_round(t, rates, found)
     some = np.minimum(left, 1.0)
     behind, before = 1.0 - early.depth_ratio, early.depth_ratio
-    compute_s = before * whole.compute_s + behind * some * late.compute_s
-    joule = before * whole.energy_j + behind * some * step_j(t, rates.power, late, late_s)
-    return _Round(before * whole.time_s + behind * some * late_s, compute_s, joule, 1.0, whole.binding)
+    work = whole.work.scaled(before).plus(step_work(t, rates.power, late, late_s), behind * some)
+    return _Round(work, 1.0, whole.binding)
 
 
 def _pool(t: ShardTable, rates: Rates, demand: Demand, found: Steady, d: Deployment) -> tuple[float, float]:
@@ -232,9 +204,8 @@ def _pool(t: ShardTable, rates: Rates, demand: Demand, found: Steady, d: Deploym
     nothing = decode_load(zero, zero, evenness_ratio(rates.step, demand))
     work = times(counts(t, prefill_load(nothing, tokens, (past, computed), tokens, prompts)), rates.step)
     time_s = prompts_s(rates.host, work) + rates.host.step_s
-    joule, time_s = limited(
-        t, rates.power, step_j(t, rates.power, work, time_s), time_s, work.compute_s, demand.limit_w
-    )
+    held = limited(t, rates.power, step_work(t, rates.power, work, time_s), demand.limit_w)
+    joule, time_s = held.energy_j, held.time_s
     keys = (t.kv_store_byte_0 + t.kv_store_byte_1) * demand.input_tok + t.state_byte
     sent_j = 2.0 * rates.power.link_j_byte * keys
     ranks = float(t.data_count[0])

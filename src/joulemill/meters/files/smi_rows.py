@@ -97,6 +97,8 @@ AMD_SMI = SmiDialect(
     first="xcp",
     hint="amd-smi writes one with --csv -w 1",
 )
+#: Columns that nobody else writes: a log that has them is amd-smi's though it says no board.
+_AMD_ONLY = frozenset(("current_socket_power", "socket_power", "average_socket_power", "total_energy_consumption"))
 
 
 def dialect_of(line: str) -> SmiDialect | None:
@@ -107,7 +109,8 @@ def dialect_of(line: str) -> SmiDialect | None:
         return None
     if "power.draw" in columns or ("timestamp" in columns and columns & NVIDIA_SMI.fields.keys()):
         return NVIDIA_SMI
-    return AMD_SMI if columns & {"gpu", "gpu_id", "bdf"} and columns & AMD_SMI.fields.keys() else None
+    named = bool(columns & {"gpu", "gpu_id", "bdf"} and columns & AMD_SMI.fields.keys())
+    return AMD_SMI if named or ("timestamp" in columns and columns & _AMD_ONLY) else None
 
 
 class SmiRows:

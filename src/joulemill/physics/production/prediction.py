@@ -22,6 +22,7 @@ from joulemill.physics.production.terms import Term, terms_of
 from joulemill.physics.production.token_production import TwoStave, phi_figure, theta
 from joulemill.physics.production.utilization import Plant, energy_j_tok
 from joulemill.physics.serving.batch import Choice, choose, swept
+from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import UNKNOWN_LINK_BYTE_S, ShardTable, shard
@@ -47,6 +48,7 @@ class Prediction:
     two_stave        the source's form; None without a site power limit
     day_j_tok        node J/tok at utilisation 0.25, 0.5, 0.75, idle energy included
     cap_slowdown_ratio  time under the power limit over time without it
+    clock_ratio         core clock over the highest, under the power limit and a locked clock
     full_node_power_w   power that all the devices would draw at full load, whatever the site delivers; of the devices
                         alone where the node is not known
     held_ratio          share of the rate that the site's power and cooling leave; 1 where they do not bind
@@ -70,6 +72,7 @@ class Prediction:
     two_stave: TwoStave | None
     day_j_tok: Mapping[float, float]
     cap_slowdown_ratio: float
+    clock_ratio: float
     terms: tuple[Term, ...]
     notes: tuple[str, ...]
     full_node_power_w: Figure
@@ -86,6 +89,7 @@ def predict(
 ) -> Prediction:
     """Everything about one deployment under one workload. InputError where it does not fit."""
     _check_cap(deployment, rates)
+    deployment, rates = at_locked_clock(deployment, rates)
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
     choice = choose(deployment, workload, share, rates)
     batches = np.array([choice.batch_req])
@@ -111,7 +115,7 @@ def predict(
         _at_most_one(phi_figure(figures["full_tok_s"], least_other(limits))),
         (*marginals(deployment, workload, share, rates, choice, held=held), *_site_marginal(figures, site, held)),
         _two_stave(limits, site, figures), _day(deployment, full), float(found.slowdown_ratio[0]),
-        terms_of(share, found), _notes(deployment, choice, used), _drawn(full), held,
+        float(found.clock_ratio[0]), terms_of(share, found), _notes(deployment, choice, used), _drawn(full), held,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Load, counts, decode_load, prefill_load, verify_load
 from joulemill.physics.serving.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
-from joulemill.physics.serving.power import PowerRates, limited, step_j
+from joulemill.physics.serving.power import PowerRates, limited, step_work
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.step import StepRates, StepTimes, soft_s, times
 
@@ -107,7 +107,10 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """Steady state, an array a field. Power and energy are of one device's board; rates of one replica."""
+    """Steady state, an array a field. Power and energy are of one device's board; rates of one replica.
+
+    slowdown_ratio, clock_ratio   what the power limit stretches steps by, and the clock over the highest that it leaves
+    """
 
     rate_tok_s: Array
     power_w: Array
@@ -121,6 +124,7 @@ class Steady:
     capacity_req: Array
     prefill_ratio: Array
     slowdown_ratio: Array
+    clock_ratio: Array
     decode: StepTimes
     mixed: StepTimes
     host_s: Array
@@ -242,10 +246,10 @@ def _timed(
     plain_s = steps.plain_s
     mixed_s = plain_s + steps.few_s
     free_s = plain_s + often * (mixed_s - plain_s)
-    plain_j, mixed_j = step_j(t, rates.power, plain, plain_s), step_j(t, rates.power, mixed, mixed_s)
-    free_j = plain_j + often * (mixed_j - plain_j)
-    compute_s = plain.compute_s + often * (mixed.compute_s - plain.compute_s)
-    step_energy_j, step_s = limited(t, rates.power, free_j, free_s, compute_s, d.limit_w)
+    without, with_prompts = (step_work(t, rates.power, w, s) for w, s in ((plain, plain_s), (mixed, mixed_s)))
+    mean = without.scaled(1.0 - often).plus(with_prompts, often)
+    held = limited(t, rates.power, mean, d.limit_w)
+    step_energy_j, step_s = held.energy_j, held.time_s
     slow = step_s / free_s
     ranks = t.data_count
     rate = running * d.accepted_tok * ranks / step_s
@@ -254,7 +258,7 @@ def _timed(
     ttft_s, tpot_s = _latency(rates.host, d, steps, (offered, running, rate / ranks), (step_s, slow))
     return Steady(
         rate, step_energy_j / step_s, step_energy_j * devices / (step_s * rate), itl_s, ttft_s, tpot_s, step_s,
-        running * ranks, context, capacity * ranks, often, slow, plain, mixed, host_s,
+        running * ranks, context, capacity * ranks, often, slow, held.clock_ratio, plain, mixed, host_s,
         steps.few_s - (mixed.device_s - plain.device_s),
     )  # fmt: skip
 

@@ -15,6 +15,8 @@ MOST_DEVICES = 1_000_000
 #: A model is cut over no more devices than this.
 MOST_CUT = 4096
 ENGINES = ("vllm", "sglang", "trtllm")
+#: Lowest core clock over the highest: 210 of 1,980 MHz on H100 (``nvidia-smi -q -d SUPPORTED_CLOCKS``).
+LEAST_CLOCK = 0.106
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Deployment:
     prefill_budget_tok  tokens of one step, decode and prefill together (vLLM max_num_batched_tokens)
     memory_use_ratio    share of device memory that the engine takes
     power_cap_w   board power limit in force; None: TDP
+    clock_ratio   locked core clock over the highest
     disaggregated prefill runs on other devices: ``prefill`` says how they are cut; None: in the same steps
     """
 
@@ -70,6 +73,7 @@ class Deployment:
     memory_use_ratio: float = 0.9
     power_cap_w: float | None = None
     prefill: Parallelism | None = None
+    clock_ratio: float = 1.0
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
@@ -78,6 +82,10 @@ class Deployment:
             raise InputError(f"share of memory used is {self.memory_use_ratio}; it must be above 0 and at most 1")
         if self.power_cap_w is not None and not self.power_cap_w > 0.0:
             raise InputError(f"power cap is {self.power_cap_w} W; it must be positive")
+        if not LEAST_CLOCK <= self.clock_ratio <= 1.0:
+            raise InputError(
+                f"the locked clock is {self.clock_ratio:.0%} of the highest; boards take {LEAST_CLOCK:.0%} to 100 %"
+            )
 
     @property
     def device_count(self) -> int:

@@ -1,31 +1,45 @@
-"""Board power of a device that steps and waits: joules from counts, capped by the power limit. Pure, vectorised.
+"""Board power of a device that steps and waits: joules from counts, and what a core clock moves. Pure, vectorized.
 
-    E = s_w·TDP·t + s_b·TDP·t_busy + (TDP/π₁₆)·Σ φ_c·F_c + ε·B + ε_l·B_link
+    E(f) = P₀·t(f) + P_b·t_b(f)·f·v²(f) + e_F·v²(f)·Σ φ_c·F_c + ε·B + ε_l·B_link          f: clock over the highest
 
-Coefficients are shares of what the data sheet says the board was built for (TDP over peak, TDP over bandwidth), so
-that they carry over to a device that was never measured. Above the limit the clock falls: the arithmetic part of the
-step grows by ((E/t − static)/(limit − static))^(1/2.5), and the board draws its limit.
+P₀ = s_w·W is the floor, P_b = s_b·W what processors that hold kernels draw beyond it, e_F = W/π₁₆; W is the board's
+rated power and π₁₆ its 16-bit peak, so that fitted shares carry over to a device that was never measured.
+
+The clock moves arithmetic: its time goes as 1/f, its energy as the voltage squared, v² = max(f, 0.55)^1.5 (assumed:
+dynamic power goes as f^2.5 near the top; below 55 % of the highest clock the voltage no longer falls). It does not move
+the floor, the bytes, nor the bandwidth of the memory, down to the clock at which the core can no longer ask for it all
+(40 %, assumed). A power limit is the highest clock whose mean power fits under it (``limited``). Where even the lowest
+clock draws more, everything waits: time grows, and no joule of floor, bytes and arithmetic is saved.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from joulemill.arrays import Array
+from joulemill.physics.serving.deployment import LEAST_CLOCK
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.step import StepTimes
+
+#: Energy of an operation over clock, as an exponent: 2.5 of dynamic power less 1 of time (assumed).
+VOLTAGE_EXPONENT = 1.5
+#: Clock over the highest below which voltage stays, and below which memory bandwidth falls with it (assumed).
+LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK = 0.55, 0.4
+#: Halvings of the range of clocks: the clock to 1e-8.
+HALVINGS = 27
 
 
 @dataclass(frozen=True, slots=True)
 class PowerRates:
     """Fitted power coefficients; all shares, see the header. Tuples run over ``shard.CLASSES``.
 
-    wait_ratio   board awake and waiting, share of TDP;  busy_ratio  more of it while kernels run
-    flop_ratio   energy of a flop, share of TDP ÷ 16-bit peak;  byte_ratio  of a byte, share of TDP ÷ bandwidth
+    wait_ratio   board awake and waiting, share of rated power;  busy_ratio  more of it while kernels run
+    flop_ratio   energy of a flop, share of rated power ÷ 16-bit peak;  energy_j_byte  of a byte
     link_j_byte  a byte to another device
     ceiling_ratio  what a board holds under load, share of its limit
+    clock_ratio  locked core clock that these rates and the peaks beside them hold at, over the highest
     """
 
     wait_ratio: float
@@ -34,48 +48,119 @@ class PowerRates:
     energy_j_byte: float
     link_j_byte: float
     ceiling_ratio: float
+    clock_ratio: float = 1.0
 
 
-def step_j(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> Array:
-    """Energy [J] of one device over a step of ``step_s`` seconds, before any power limit."""
+@dataclass(frozen=True, slots=True)
+class StepWork:
+    """What a step of ``time_s`` spends on one device, apart by what the clock moves; steps add up.
+
+    moved_j       bytes through memory and to other devices
+    arithmetic_j  operations
+    busy_s        time that kernels hold the processors;  compute_s  of it arithmetic, were it alone
+    exposed_s     Σ c³/s² of arithmetic c within parts of time s: how the step grows with 1/f at the highest clock
+    """
+
+    time_s: Array
+    moved_j: Array
+    arithmetic_j: Array
+    busy_s: Array
+    compute_s: Array
+    exposed_s: Array
+
+    def plus(self, other: StepWork, count: Array | float = 1.0) -> StepWork:
+        """This work and ``count`` times the other."""
+        return StepWork(*(getattr(self, f.name) + count * getattr(other, f.name) for f in fields(self)))
+
+    def scaled(self, factor: Array | float) -> StepWork:
+        """``factor`` times this work."""
+        return StepWork(*(factor * getattr(self, f.name) for f in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A step under a power limit: joules and seconds, and the clock over the highest that it settles at."""
+
+    energy_j: Array
+    time_s: Array
+    clock_ratio: Array
+
+
+def step_work(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> StepWork:
+    """What one device spends in a step that lasts ``step_s``, before any power limit."""
     flop_j = t.tdp_w / t.peak_0_flop_s
-    byte_j = p.energy_j_byte
     share = np.asarray(p.flop_ratio)
     narrow, expert = share[t.matrix_class_count.astype(np.intp)], share[t.expert_class_count.astype(np.intp)]
     arithmetic = flop_j * (
         share[0] * step.executed_0_flop + narrow * step.executed_1_flop + expert * step.executed_expert_flop
     )
-    static = t.tdp_w * (p.wait_ratio * step_s + p.busy_ratio * step.busy_s)
-    return np.asarray(static + arithmetic + byte_j * step.executed_byte + p.link_j_byte * step.executed_link_byte)
+    moved = p.energy_j_byte * step.executed_byte + p.link_j_byte * step.executed_link_byte
+    return StepWork(step_s, moved, arithmetic, step.busy_s, step.compute_s, step.exposed_s)
 
 
-def limited(
-    t: ShardTable, p: PowerRates, energy_j: Array, step_s: Array, compute_s: Array, limit_w: Array
-) -> tuple[Array, Array]:
-    """Energy [J] and time [s] of a step under ``limit_w``: slower where the demand is above it, equal elsewhere.
+def work_j(t: ShardTable, p: PowerRates, work: StepWork) -> Array:
+    """Energy [J] of ``work`` on one device at the clock that the rates hold at."""
+    held_w = t.tdp_w * (p.wait_ratio * work.time_s + p.busy_ratio * work.busy_s)
+    return np.asarray(held_w + work.arithmetic_j + work.moved_j)
 
-    NaN where the limit is no more than the board draws waiting, or where it is given and the TDP is not known.
+
+def voltage_squared_ratio(clock_ratio: Array | float) -> Array:
+    """v²: energy of an operation at a clock over that at the highest."""
+    return np.asarray(np.maximum(clock_ratio, LEAST_VOLTAGE_CLOCK) ** VOLTAGE_EXPONENT)
+
+
+def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Limited:
+    """The step at the highest clock whose mean power is at most ``limit_w``; as it is where it fits.
+
+    NaN where the limit is no more than the floor, or where it is given and the TDP is not known.
     """
-    cap = limit_w * p.ceiling_ratio
-    static_w = p.wait_ratio * t.tdp_w
-    slow = capped_slowdown_ratio(energy_j / step_s, cap, static_w)
-    slow = np.where(np.isinf(slow) | (np.isnan(static_w) & np.isfinite(cap)), np.nan, slow)
-    time_s = step_s + np.minimum(compute_s, step_s) * (slow - 1.0)
-    held = np.where(slow > 1.0, np.minimum(cap * time_s, energy_j), energy_j)
-    return np.asarray(held), np.asarray(time_s)
+    energy_j, time_s = work_j(t, p, work), np.asarray(work.time_s, dtype=np.float64)
+    floor_w = p.wait_ratio * t.tdp_w
+    cap_w = np.broadcast_to(np.asarray(limit_w * p.ceiling_ratio, dtype=np.float64), time_s.shape)
+    floor_w = np.broadcast_to(floor_w, time_s.shape)
+    unknown = (cap_w <= floor_w) | (np.isnan(floor_w) & np.isfinite(cap_w))
+    clock = np.full(time_s.shape, p.clock_ratio)
+    over = (energy_j > cap_w * time_s) & ~unknown
+    if over.any():
+        part = StepWork(*(np.broadcast_to(getattr(work, f.name), time_s.shape)[over] for f in fields(work)))
+        busy_w = np.broadcast_to(p.busy_ratio * t.tdp_w, time_s.shape)[over]
+        energy_j, time_s = energy_j.copy(), time_s.copy()
+        energy_j[over], time_s[over], clock[over] = _held(part, p.clock_ratio, (floor_w[over], busy_w, cap_w[over]))
+    nan = np.where(unknown, np.nan, 1.0)
+    return Limited(energy_j * nan, time_s * nan, clock)
 
 
-def capped_slowdown_ratio(
-    demand_w: Array | float, limit_w: Array | float, static_w: Array | float, exponent: float = 2.5
-) -> Array:
-    """Factor ≥ 1 by which compute time grows when the demand ``demand_w`` must fit under ``limit_w``.
+def _held(work: StepWork, lock: float, watts: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    """Energy, time and clock of steps that draw more than their limit; ``watts``: floor, busy, limit."""
+    floor_w, busy_w, cap_w = watts
+    low = np.full_like(work.time_s, min(LEAST_CLOCK, lock))
+    high = np.full_like(work.time_s, lock)
+    for _ in range(HALVINGS):
+        middle = 0.5 * (low + high)
+        energy_j, time_s = _at_clock(work, middle, lock, floor_w, busy_w)
+        fits = energy_j <= cap_w * time_s
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    energy_j, time_s = _at_clock(work, low, lock, floor_w, busy_w)
+    beyond_j = energy_j - floor_w * time_s
+    # Too much even at the lowest clock: everything waits until the limit is met.
+    time_s = np.maximum(time_s, beyond_j / (cap_w - floor_w))
+    return floor_w * time_s + beyond_j, time_s, low
 
-    Dynamic power goes as f·V² ~ f^exponent near the top of the clock range (assumed 2.5; 3 where voltage is
-    proportional to clock, 1 where it is at its floor), so f = ((limit − static)/(demand − static))^(1/exponent).
-    Memory time does not depend on the core clock. ``inf`` where the limit is not above static power.
+
+def _at_clock(work: StepWork, clock: Array, lock: float, floor_w: Array, busy_w: Array) -> tuple[Array, Array]:
+    """Energy and time at ``clock`` of work that is known at the clock ``lock``.
+
+    Arithmetic beside memory is one soft maximum (M³ + (C/f)³)^⅓, with M such that it grows with 1/f as all parts do.
     """
-    room = np.asarray(limit_w, dtype=np.float64) - static_w
-    wanted = np.maximum(np.asarray(demand_w, dtype=np.float64) - static_w, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(room > 0.0, wanted / np.maximum(room, 1e-30), np.where(wanted > 0, np.inf, 0.0))
-    return np.asarray(np.maximum(ratio, 1.0) ** (1.0 / exponent))
+    slow = lock / clock
+    compute_s = np.maximum(work.compute_s, 0.0)
+    exposed_s = np.clip(work.exposed_s, 0.0, compute_s)
+    both_s = compute_s * np.sqrt(compute_s / np.maximum(exposed_s, 1e-3 * compute_s + 1e-30))
+    beside = np.maximum(both_s**3 - compute_s**3, 0.0)
+    longer_s = np.cbrt(beside + (compute_s * slow) ** 3) - both_s
+    starved = np.maximum(MEMORY_CLOCK / clock, 1.0) / max(MEMORY_CLOCK / lock, 1.0) - 1.0
+    longer_s = longer_s + starved * np.maximum(work.busy_s - exposed_s, 0.0)
+    voltage = voltage_squared_ratio(clock) / voltage_squared_ratio(lock)
+    time_s = work.time_s + longer_s
+    held_j = floor_w * time_s + busy_w * (work.busy_s + longer_s) / slow * voltage
+    return held_j + work.arithmetic_j * voltage + work.moved_j, time_s

@@ -82,6 +82,8 @@ class StepTimes:
     """A step on one device: seconds of each part, and what is executed, which energy goes with.
 
     sampling_ratio  share of the devices that sample; the others wait
+    compute_s       arithmetic alone, were nothing else to do;  exposed_s  Σ c³/s² of arithmetic c within parts of
+                    time s: what a little slower arithmetic lengthens the step by, over how much slower
     executed_*      in 16 bits, in the quantised class, by experts, padding and waiting rows included [flop]; through
                     device memory, and sent to other devices, the sampler's passes included [byte]
     """
@@ -95,6 +97,7 @@ class StepTimes:
     sampling_s: Array
     sampling_ratio: Array
     compute_s: Array
+    exposed_s: Array
     executed_0_flop: Array
     executed_1_flop: Array
     executed_expert_flop: Array
@@ -142,11 +145,12 @@ def times(work: Counts, r: StepRates) -> StepTimes:
     wait_tok = load.decode_tok + load.busiest_tok
     real_tok = load.rows_tok
     routed_tok = real_tok + np.minimum(r.padding_ratio, 1.0) * (wait_tok - real_tok)
-    matrix_s, compute_s = _matrices(t, r, load, wait_tok)
+    matrix_s, compute_s, exposed_s = _matrices(t, r, load, wait_tok)
     expert_s, expert_compute_s, expert_flop, expert_byte = _experts(t, r, routed_tok, load.evenness_ratio)
     attention_flop, attention_byte = work.attention_flop, work.decode_cache_byte
     memory_s = attention_byte / (r.attention_memory_ratio * t.bandwidth_byte_s)
-    attention_s = soft_s(memory_s, attention_flop / (r.latent_attention_ratio * t.peak_0_flop_s))
+    scores_s = attention_flop / (r.latent_attention_ratio * t.peak_0_flop_s)
+    attention_s = soft_s(memory_s, scores_s)
     pairs_flop = _pairs_flop(t, load.past_tok)
     prefill_s = load.busiest_tok * pairs_flop / (r.prefill_attention_ratio * t.peak_0_flop_s)
     scan_tok_s = t.scan_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)
@@ -162,21 +166,32 @@ def times(work: Counts, r: StepRates) -> StepTimes:
     return StepTimes(
         matrix_s=matrix_s, expert_s=expert_s, attention_s=attention_s, prefill_attention_s=prefill_s,
         launch_s=launch_s, collective_s=collective_s, sampling_s=sampling_s, sampling_ratio=one,
-        compute_s=compute_s + expert_compute_s + prefill_s, executed_0_flop=flop_0,
+        compute_s=compute_s + expert_compute_s + prefill_s + scores_s,
+        exposed_s=exposed_s + _exposed_s(expert_compute_s, expert_s) + prefill_s + _exposed_s(scores_s, attention_s),
+        executed_0_flop=flop_0,
         executed_1_flop=t.matrix_flop_1 * wait_tok, executed_expert_flop=expert_flop,
         executed_byte=touched_byte + expert_byte + attention_byte, executed_link_byte=link_byte,
     )  # fmt: skip
 
 
-def _matrices(t: ShardTable, r: StepRates, load: Load, tok: Array) -> tuple[Array, Array]:
+def _exposed_s(compute_s: Array, whole_s: Array) -> Array:
+    """d whole / d ln(slowdown of arithmetic) of a soft maximum: c³/s², 0 where there is nothing to do."""
+    ratio = compute_s / np.maximum(whole_s, 1e-30)
+    return np.asarray(compute_s * ratio * ratio)
+
+
+def _matrices(t: ShardTable, r: StepRates, load: Load, tok: Array) -> tuple[Array, Array, Array]:
+    """Time of the matrices and the head, its arithmetic part, and how much of that is exposed."""
     beta = r.memory_ratio * t.bandwidth_byte_s
     wide = t.peak_0_flop_s * r.compute_ratio[0]
     narrow = t.peak_1_flop_s * _by_class(r.compute_ratio, t.matrix_class_count)
     flow_s = t.act_byte_tok * tok / beta
     compute_0, compute_1 = t.matrix_flop_0 * tok / wide, t.matrix_flop_1 * tok / narrow
-    head_s = soft_s(t.head_byte / beta, t.head_flop * load.head_tok / wide)
-    matrix_s = soft_s(t.matrix_byte_0 / beta, compute_0) + soft_s(t.matrix_byte_1 / beta, compute_1)
-    return matrix_s + head_s + flow_s, compute_0 + compute_1
+    words_s = t.head_flop * load.head_tok / wide
+    head_s = soft_s(t.head_byte / beta, words_s)
+    first_s, second_s = soft_s(t.matrix_byte_0 / beta, compute_0), soft_s(t.matrix_byte_1 / beta, compute_1)
+    exposed_s = _exposed_s(compute_0, first_s) + _exposed_s(compute_1, second_s) + _exposed_s(words_s, head_s)
+    return first_s + second_s + head_s + flow_s, compute_0 + compute_1 + words_s, exposed_s
 
 
 def fitted_touched_count(tok: Array, experts: Array, active: Array, evenness_ratio: Array) -> Array:

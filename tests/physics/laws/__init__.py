@@ -1,0 +1,1 @@
+"""The laws of physics/: each over thousands of random deployments."""

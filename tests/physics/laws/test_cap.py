@@ -1,0 +1,111 @@
+"""A cap conserves: whatever the limit, floor, bytes and arithmetic at the clock it allows are paid for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from joulemill.arrays import Array
+from joulemill.catalog.serving import rates
+from joulemill.decisions.levers.case import Settings
+from joulemill.physics.serving.continuous_batching import Steady, steady
+from joulemill.physics.serving.power import LEAST_CLOCK, PowerRates
+from joulemill.physics.serving.shard import ShardTable
+from joulemill.physics.serving.step import StepTimes
+from joulemill.prediction.levers import levers_answer
+from joulemill.prediction.predict import answer
+from joulemill.prediction.question import Question
+from tests.physics.laws.deployments import sample
+
+RATES = rates("vllm")
+
+
+def arithmetic_j(t: ShardTable, p: PowerRates, step: StepTimes) -> Array:
+    """Joules of the operations of a step at the highest clock, class by class."""
+    each = t.tdp_w / t.peak_0_flop_s * np.asarray(p.flop_ratio)[:, None]
+    rows = np.arange(t.tdp_w.size)
+    narrow, expert = (each[kind.astype(int), rows] for kind in (t.matrix_class_count, t.expert_class_count))
+    return each[0] * step.executed_0_flop + narrow * step.executed_1_flop + expert * step.executed_expert_flop
+
+
+def moved_j(p: PowerRates, step: StepTimes) -> Array:
+    return p.energy_j_byte * step.executed_byte + p.link_j_byte * step.executed_link_byte
+
+
+def least_j(t: ShardTable, p: PowerRates, found: Steady) -> Array:
+    """Floor over the step, its bytes, and its operations at the clock it runs at: v² = f^1.5, flat below 55 %."""
+    f, often = found.clock_ratio, found.prefill_ratio
+    operations = (1.0 - often) * arithmetic_j(t, p, found.decode) + often * arithmetic_j(t, p, found.mixed)
+    bytes_j = (1.0 - often) * moved_j(p, found.decode) + often * moved_j(p, found.mixed)
+    return p.wait_ratio * t.tdp_w * found.step_s + bytes_j + operations * np.maximum(f, 0.55) ** 1.5
+
+
+def test_energy_at_any_cap_pays_for_floor_bytes_and_arithmetic() -> None:
+    at = sample(1)
+    t, p = at.table, RATES.power
+    floor = p.wait_ratio * t.tdp_w
+    cap = at.random.uniform(1.02 * floor / p.ceiling_ratio, t.tdp_w)
+    free, held = (steady(t, RATES, replace(at.demand, limit_w=w)) for w in (np.full(cap.size, np.inf), cap))
+    bound = held.slowdown_ratio > 1.0 + 1e-9
+    assert np.mean(bound) > 0.3
+    energy = held.power_w * held.step_s
+    assert np.all(energy >= least_j(t, p, held) * (1 - 1e-9))
+    assert np.all(held.power_w <= cap * p.ceiling_ratio * (1 + 1e-6))
+    assert np.allclose(held.power_w[bound], (cap * p.ceiling_ratio)[bound], rtol=1e-5)
+    assert np.all(held.rate_tok_s <= free.rate_tok_s * (1 + 1e-9))
+    assert np.all((held.clock_ratio >= LEAST_CLOCK) & (held.clock_ratio <= 1.0))
+    assert np.all(~bound | (held.clock_ratio < 1.0))
+    # Arithmetic is all that a cap can save, and time costs floor.
+    saved = free.power_w * free.step_s - energy
+    operations = arithmetic_j(t, p, free.decode) + arithmetic_j(t, p, free.mixed)
+    assert np.all(saved <= operations + p.busy_ratio * t.tdp_w * free.step_s * (1 + 1e-9))
+
+
+def test_a_lower_cap_never_has_a_higher_rate_or_clock() -> None:
+    at = sample(2, 2000)
+    share = np.linspace(0.35, 1.0, 6)
+    found = [steady(at.table, RATES, replace(at.demand, limit_w=at.table.tdp_w * s)) for s in share]
+    for low, high in pairwise(found):
+        assert np.all(low.rate_tok_s <= high.rate_tok_s * (1 + 1e-9))
+        assert np.all(low.clock_ratio <= high.clock_ratio + 1e-7)
+
+
+def test_a_clock_that_a_cap_settles_at_takes_as_long_when_it_is_locked() -> None:
+    """A cap solves for the clock in closed form; a lock computes every part again at that clock."""
+    question = Question("Qwen/Qwen3-32B", "h100", devices=2, input_tok=2048.0, output_tok=256.0)
+    for batch, cap in ((1.0, 500.0), (32.0, 550.0), (128.0, 450.0), (256.0, 600.0)):
+        capped = answer(replace(question, batch_req=batch, power_cap_w=cap)).prediction
+        locked = answer(replace(question, batch_req=batch, clock_ratio=capped.clock_ratio)).prediction
+        assert capped.clock_ratio < 1.0
+        if capped.clock_ratio > LEAST_CLOCK * 1.01:
+            assert locked.rate_tok_s.value == pytest.approx(capped.rate_tok_s.value, rel=0.05)
+            assert locked.device_j_tok.value == pytest.approx(capped.device_j_tok.value, rel=0.05)
+
+
+def test_70b_at_batch_1_pays_for_its_bytes_under_any_cap() -> None:
+    """Its bytes and the floor alone need more than 500 W a board: a cap of 250 W costs time, and hides no joules."""
+    question = Question("meta-llama/Llama-3.1-70B-Instruct", "h200", devices=2, batch_req=1.0)
+    free = answer(question).prediction
+    held = answer(replace(question, power_cap_w=250.0)).prediction
+    assert held.device_j_tok.value is not None and free.device_j_tok.value is not None
+    assert held.device_j_tok.value >= 0.9 * free.device_j_tok.value
+    assert held.rate_tok_s.value is not None and free.rate_tok_s.value is not None
+    assert held.rate_tok_s.value < 0.5 * free.rate_tok_s.value
+
+
+@pytest.mark.parametrize("batch", [1.0, 4.0, 16.0])
+def test_a_clock_lock_ranks_above_a_cap_for_decode(batch: float) -> None:
+    """Measured: a locked clock dominates a cap for decode, which draws by its bytes (arXiv:2605.11999)."""
+    question = Question("meta-llama/Llama-3.1-70B-Instruct", "h200", devices=2, batch_req=batch, input_tok=16.0)
+    effects = levers_answer(question, {}, Settings(), frozenset(), together=False).study.effects
+    change = {e.lever.name: e.energy_change for e in effects}
+    rate = {e.lever.name: e.rate_change for e in effects}
+    lock, cap = change["clock-lock"], change["power-cap"]
+    assert lock is not None and cap is not None and lock.value is not None and cap.value is not None
+    assert lock.value < 0.0 and lock.value < cap.value
+    slower, held = rate["clock-lock"], rate["power-cap"]
+    assert slower is not None and held is not None and slower.value is not None and held.value is not None
+    assert slower.value > -0.02 and slower.value >= held.value
