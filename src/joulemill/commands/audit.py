@@ -1,4 +1,4 @@
-"""``joulemill check REPORT``: how complete a report is, ours or another tool's; exit 0 complete, 1 incomplete."""
+"""``joulemill audit REPORT``: what a report lacks, ours or another tool's; exit 0 complete, 1 incomplete."""
 
 from __future__ import annotations
 

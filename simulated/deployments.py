@@ -23,8 +23,8 @@ from joulemill.ledger.record import Channel, Phase, Quantity, Reading, RequestRe
 from joulemill.physics.production.prediction import Prediction, predict
 from joulemill.physics.serving.deployment import Deployment, Parallelism
 from joulemill.physics.serving.workload import Workload
-from tests.ledger.runs import request
-from tests.ledger.traces import EPOCH_S, channel, reading
+from simulated.readings import EPOCH_S, channel, reading
+from simulated.runs import request
 
 RATES = rates("vllm")
 PLACES = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from simulated.runs import steady_run
+
 from joulemill.ledger.record import MachineSample, QualityAnswer, RunRecord, ServerSample
-from tests.ledger.runs import steady_run
 
 
 def _ceiling(value: float, unit: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 In this process:      ``async with MockServer(MockPlan(ttft_s=0.1)) as server: … server.url``
 In one of its own:    ``with mock_process(MockPlan(ttft_s=0.1)) as url: …``
-From a shell:         ``python tests/mock_server.py --port 0 --ttft_s 0.1`` (prints its port)
+From a shell:         ``python simulated/mock_server.py --port 0 --ttft_s 0.1`` (prints its port)
 
 Tokens are words: a prompt has as many as ``str.split`` finds, an answer as many as the plan (or ``max_tokens``) says.
 Token i of an answer leaves at  start + ttft_s + i·itl_s,  on absolute deadlines, so that lateness never adds up.

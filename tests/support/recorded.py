@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from simulated.readings import channel
+from simulated.runs import steady_run
 
 from joulemill.ledger.record import QualityAnswer, Reading, RunRecord, Scope
 from joulemill.recording.writer import write_run
-from tests.ledger.runs import steady_run
-from tests.ledger.traces import channel
 
 
 def recorded(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from joulemill.ledger.record import Channel, Outcome, Phase, Reading, RequestRecord, RunRecord, Scope, ServerSample
-from tests.ledger.traces import EPOCH_S, channel, reading
+from simulated.readings import EPOCH_S, channel, reading
 
 IDLE_W, BUSY_W = 80.0, 300.0
 

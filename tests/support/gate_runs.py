@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from benchmarks.interval_coverage import ar1
+from simulated.noise import ar1
 
 from joulemill.decisions.gate.sample import Sample, Share
 from joulemill.figure import Basis, Figure, unknown

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.meters.fake_nvml import FakeBoard, FakeNvml
+from tests.support.fake_nvml import FakeBoard, FakeNvml
 from tests.support.paths import ROOT
 
 KEPT = ("limit_mw", "locked_mhz")
@@ -14,7 +14,7 @@ KEPT = ("limit_mw", "locked_mhz")
 MODULE = """
 import os
 from pathlib import Path
-from tests.meters.filed_nvml import FiledNvml
+from tests.support.filed_nvml import FiledNvml
 _fake = FiledNvml(Path(os.environ["FAKE_NVML"]))
 globals().update({n: getattr(_fake, n) for n in dir(_fake) if n.startswith(("nvml", "NVML"))})
 """
