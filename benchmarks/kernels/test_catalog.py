@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -10,12 +11,11 @@ import pytest
 from benchmarks.kernels.catalog import BOARDS, TABLE, kernel, kernels
 from benchmarks.kernels.law import busy_s
 from benchmarks.kernels.work import decode_attention, gemm
-from tests.support.paths import SHARED
 
 from joulemill.catalog.devices import find_device
 from joulemill.errors import InputError
 
-OPS = SHARED / "data" / "ops"
+OPS = Path(__file__).parents[2].parent / "shared" / "data" / "ops"
 
 
 def facts() -> list[dict[str, str]]:
