@@ -41,8 +41,23 @@ ALLOWED: dict[str, set[str]] = {
     "monitor": {
         *("prediction", "servers", "meters", "decisions", "carbon", "catalog", "ledger", "physics", "formats"),
     },
-    "commands": {
+    "api": {
         *("monitor", "reports", "analysis", "importers", "bench", "carbon", "validation", "prediction", "servers"),
+        *("meters", "recording", "decisions", "catalog", "ledger", "physics", "formats"),
+    },
+    "commands": {
+        *(
+            "api",
+            "monitor",
+            "reports",
+            "analysis",
+            "importers",
+            "bench",
+            "carbon",
+            "validation",
+            "prediction",
+            "servers",
+        ),
         *("meters", "recording", "decisions", "catalog", "ledger", "physics", "formats"),
     },
 }

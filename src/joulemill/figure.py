@@ -41,7 +41,7 @@ def weakest(*bases: Basis | None) -> Basis | None:
     return (Basis.MEASURED, Basis.CALIBRATED, Basis.MODELLED)[max(_RANK[b] for b in known)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Figure:
     """A number as a report states it.
 
@@ -73,6 +73,9 @@ class Figure:
     def __str__(self) -> str:
         """As a person reads it: ``1.09 J/tok (0.79–1.51, modelled)``; or unknown and why."""
         return say(self)
+
+    def __repr__(self) -> str:
+        return f"<Figure {self}>"
 
     @property
     def known(self) -> bool:

@@ -76,6 +76,10 @@ class Question:
 
     def __post_init__(self) -> None:
         _check_numbers(self)
+        for name in (*COUNTS, *BOUNDS):  # an array made of a whole number would round what is put into it
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, int(value) if name in WHOLE else float(value))
         if self.concurrency is not None and self.max_num_seqs is not None and self.concurrency > self.max_num_seqs:
             raise InputError(
                 f"`concurrency` {self.concurrency:g} is above `max_num_seqs` {self.max_num_seqs:g}; give one of them"
