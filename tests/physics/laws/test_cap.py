@@ -25,7 +25,7 @@ RATES = rates("vllm")
 
 def arithmetic_j(t: ShardTable, p: PowerRates, step: StepTimes) -> Array:
     """Joules of the operations of a step at the highest clock, class by class."""
-    each = t.tdp_w / t.peak_0_flop_s * np.asarray(p.flop_ratio)[:, None]
+    each = t.rated_w / t.peak_0_flop_s * np.asarray(p.flop_ratio)[:, None]
     rows = np.arange(t.tdp_w.size)
     narrow, expert = (each[kind.astype(int), rows] for kind in (t.matrix_class_count, t.expert_class_count))
     return each[0] * step.executed_0_flop + narrow * step.executed_1_flop + expert * step.executed_expert_flop
@@ -35,19 +35,23 @@ def moved_j(p: PowerRates, step: StepTimes) -> Array:
     return p.energy_j_byte * step.executed_byte + p.link_j_byte * step.executed_link_byte
 
 
+def floor_w(t: ShardTable, p: PowerRates) -> Array:
+    return np.maximum(p.wait_ratio * t.rated_w, t.resting_w)
+
+
 def least_j(t: ShardTable, p: PowerRates, found: Steady) -> Array:
     """Floor over the step, its bytes, and its operations at the clock it runs at: v² = f^1.5, flat below 55 %."""
     f, often = found.clock_ratio, found.prefill_ratio
     operations = (1.0 - often) * arithmetic_j(t, p, found.decode) + often * arithmetic_j(t, p, found.mixed)
     bytes_j = (1.0 - often) * moved_j(p, found.decode) + often * moved_j(p, found.mixed)
-    return p.wait_ratio * t.tdp_w * found.step_s + bytes_j + operations * np.maximum(f, 0.55) ** 1.5
+    return floor_w(t, p) * found.step_s + bytes_j + operations * np.maximum(f, 0.55) ** 1.5
 
 
 def test_energy_at_any_cap_pays_for_floor_bytes_and_arithmetic() -> None:
     at = sample(1)
     t, p = at.table, RATES.power
-    floor = p.wait_ratio * t.tdp_w
-    cap = at.random.uniform(1.02 * floor / p.ceiling_ratio, t.tdp_w)
+    floor = floor_w(t, p)
+    cap = at.random.uniform(1.02 * floor / p.ceiling_ratio, np.maximum(t.tdp_w, 1.1 * floor))
     free, held = (steady(t, RATES, replace(at.demand, limit_w=w)) for w in (np.full(cap.size, np.inf), cap))
     bound = held.slowdown_ratio > 1.0 + 1e-9
     assert np.mean(bound) > 0.3
@@ -61,7 +65,7 @@ def test_energy_at_any_cap_pays_for_floor_bytes_and_arithmetic() -> None:
     # Arithmetic is all that a cap can save, and time costs floor.
     saved = free.power_w * free.step_s - energy
     operations = arithmetic_j(t, p, free.decode) + arithmetic_j(t, p, free.mixed)
-    assert np.all(saved <= operations + p.busy_ratio * t.tdp_w * free.step_s * (1 + 1e-9))
+    assert np.all(saved <= operations + p.busy_ratio * t.rated_w * free.step_s * (1 + 1e-9))
 
 
 def test_a_lower_cap_never_has_a_higher_rate_or_clock() -> None:
