@@ -44,6 +44,10 @@ def least_j(t: ShardTable, p: PowerRates, found: Steady) -> Array:
     f, often = found.clock_ratio, found.prefill_ratio
     operations = (1.0 - often) * arithmetic_j(t, p, found.decode) + often * arithmetic_j(t, p, found.mixed)
     bytes_j = (1.0 - often) * moved_j(p, found.decode) + often * moved_j(p, found.mixed)
+    # A board streams its memory at full speed within 90 % of its rated power: no more than that is paid for bytes.
+    busy_s = (1.0 - often) * found.decode.busy_s + often * found.mixed.busy_s
+    room_j = (0.9 * t.rated_w - floor_w(t, p)) * found.step_s / found.slowdown_ratio
+    bytes_j = np.minimum(bytes_j, np.maximum(room_j - p.busy_ratio * t.rated_w * busy_s, 0.0))
     return floor_w(t, p) * found.step_s + bytes_j + operations * np.maximum(f, 0.55) ** 1.5
 
 

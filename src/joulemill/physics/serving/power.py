@@ -15,7 +15,7 @@ clock draws more, everything waits: time grows, and no joule of floor, bytes and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from joulemill.physics.serving.step import StepTimes
 VOLTAGE_EXPONENT = 1.5
 #: Clock over the highest below which voltage stays, and below which memory bandwidth falls with it (assumed).
 LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK = 0.55, 0.4
+#: Most of its rated power that a board draws to stream its memory (assumed; kernels that only stream draw 0.79 of it on
+#: H200 and 0.69 on B200: docs/kernels.md).
+STREAM_RATIO = 0.9
 #: Halvings of the range of clocks: the clock to 1e-8.
 HALVINGS = 27
 
@@ -120,6 +123,7 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
 
     NaN where the limit is no more than the floor, or where it is given and the TDP is not known.
     """
+    work = _streamed(t, p, work)
     energy_j, time_s = work_j(t, p, work), np.asarray(work.time_s, dtype=np.float64)
     cap_w = np.broadcast_to(np.asarray(limit_w * p.ceiling_ratio, dtype=np.float64), time_s.shape)
     least_w = np.broadcast_to(floor_w(t, p), time_s.shape)
@@ -133,6 +137,13 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
         energy_j[over], time_s[over], clock[over] = _held(part, p.clock_ratio, (least_w[over], busy_w, cap_w[over]))
     nan = np.where(unknown, np.nan, 1.0)
     return Limited(energy_j * nan, time_s * nan, clock)
+
+
+def _streamed(t: ShardTable, p: PowerRates, work: StepWork) -> StepWork:
+    """The work with bytes that, beside floor and kernels, draw no more than STREAM_RATIO of the rated power: the fitted
+    joules of a byte say more where a step does little else, and boards stream at full speed within their limit."""
+    room_j = (STREAM_RATIO * t.rated_w - floor_w(t, p)) * work.time_s - p.busy_ratio * t.rated_w * work.busy_s
+    return replace(work, moved_j=np.minimum(work.moved_j, np.maximum(room_j, 0.0)))
 
 
 def _held(work: StepWork, lock: float, watts: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
