@@ -1,4 +1,4 @@
-"""Floors are watts of a board: a newer board at equal load and precision does not cost more where memory is the bound."""
+"""Floors are watts of a board: at equal load a newer board costs no more J/token where memory is the bound."""
 
 from __future__ import annotations
 
