@@ -26,7 +26,7 @@ def document(concurrency: int) -> dict[str, Any]:
     """The JSON of ``predict`` at one concurrency."""
     from joulemill.cli import main as joulemill
 
-    words = f"predict --model Qwen/Qwen3-32B --device h100 --devices 2 --batch {concurrency} --json"
+    words = f"predict --model Qwen/Qwen3-32B --device h100 --devices 2 --concurrency {concurrency} --json"
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         joulemill(words.split())

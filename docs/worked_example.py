@@ -167,8 +167,8 @@ def document() -> dict[str, Any]:
     """The same deployment by Joulemill: the JSON of ``predict``."""
     from joulemill.cli import main as joulemill
 
-    words = f"predict --model meta-llama/Llama-3.1-8B-Instruct --device h100 --batch {CONCURRENCY} "
-    words += f"--input {INPUT_TOK} --output {OUTPUT_TOK} --json"
+    words = f"predict --model meta-llama/Llama-3.1-8B-Instruct --device h100 --concurrency {CONCURRENCY} "
+    words += f"--input-tokens {INPUT_TOK} --output-tokens {OUTPUT_TOK} --json"
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         joulemill(words.split())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from joulemill import cli
-from joulemill.cli import VERBS, main
+from joulemill.cli import COMMANDS, main
 from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError, ServerError
 
 pytestmark = pytest.mark.apart
@@ -23,13 +23,13 @@ COMMAND = [sys.executable, "-m", "joulemill"]
 
 #: (arguments, a piece of the one line that says what is wrong)
 WRONG = {
-    "no verb": ([], "required: VERB"),
-    "misspelt verb": (["prdict"], "did you mean predict?"),
-    "unknown verb": (["frobnicate"], "no verb 'frobnicate'"),
+    "no command": ([], "required: COMMAND"),
+    "misspelt command": (["prdict"], "did you mean predict?"),
+    "unknown command": (["frobnicate"], "no command 'frobnicate'"),
     "misspelt flag": ([*PREDICT, "--precison", "fp8"], "did you mean --precision?"),
     "flag without a value": ([*PREDICT, "--tp"], "argument --tp: expected one argument"),
     "no number": ([*PREDICT, "--tp", "two"], "argument --tp: invalid int value: 'two'"),
-    "negative value with a unit": ([*PREDICT, "--tpot", "-5ms"], "cannot be"),
+    "negative value with a unit": ([*PREDICT, "--slo-tpot", "-5ms"], "cannot be"),
     "required flag": (["predict", "--model", "Qwen/Qwen3-8B"], "required: --device"),
     "file that is not there": (["report", "no-such-run"], "no-such-run"),
 }
@@ -50,17 +50,19 @@ def test_wrong_input_is_one_line_and_exit_2(case: str, as_json: bool, capsys: py
 
 
 def test_a_flag_given_twice_is_told_and_the_last_counts(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*PREDICT, "--devices", "2", "--devices", "4", "--batch", "8", "--batch", "8", "--json"]) == 0
+    assert (
+        main([*PREDICT, "--devices", "2", "--devices", "4", "--concurrency", "8", "--concurrency", "8", "--json"]) == 0
+    )
     shown = capsys.readouterr()
     assert shown.err == "joulemill predict: --devices is given as 2 and as 4: the last counts\n"
     assert json.loads(shown.out)["deployment"]["devices"] == 4
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help_on_stdout(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_on_stdout(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        main([verb, "--help"])
-    assert end.value.code == 0 and "usage: joulemill" in capsys.readouterr().out
+        main([*command.split(), "--help"])
+    assert end.value.code == 0 and f"usage: joulemill {command}" in capsys.readouterr().out
 
 
 class Verb:

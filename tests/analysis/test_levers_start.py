@@ -9,7 +9,7 @@ import pytest
 
 from joulemill.cli import main
 from joulemill.wording import quantity
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 
 @pytest.fixture(scope="module")
@@ -41,5 +41,5 @@ def test_figures_after_a_change_are_measured_times_change(run: Path, capsys: pyt
 
 
 def test_a_deployment_that_nobody_ran_has_no_measured_start(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["levers", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--batch", "16", "--json"])
+    main(["levers", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--concurrency", "16", "--json"])
     assert json.loads(capsys.readouterr().out)["measured"] is None

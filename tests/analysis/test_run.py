@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from simulated.runs import BUSY_W, IDLE_W, steady_run
 
 from joulemill.analysis.report import Report
 from joulemill.analysis.run import analyse, run_id
@@ -15,7 +16,6 @@ from joulemill.decisions.diagnosis import CANDIDATES
 from joulemill.figure import Basis
 from joulemill.ledger.record import Outcome, QualityAnswer, RunRecord
 from joulemill.reports.html.run import render
-from tests.ledger.runs import BUSY_W, IDLE_W, steady_run
 
 
 def run_with(**manifest: Any) -> RunRecord:

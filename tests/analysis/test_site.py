@@ -16,7 +16,7 @@ from joulemill.errors import InputError
 from joulemill.recording.reader import read_run
 from joulemill.recording.rows import check_manifest
 from joulemill.recording.writer import write_run
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 #: Members of ``run.json`` as version 0.1.0 wrote them: `bench --site FILE --slo-tpot 50ms` on the embedded server.
 FIRST_VERSION: dict[str, Any] = {
@@ -114,7 +114,7 @@ def test_report_and_diagnose_read_it(verb: list[str], tmp_path: Path, capsys: py
 
 def test_compare_and_gate_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = (str(first_version(tmp_path / f"run{n}", seed=n)) for n in (1, 2))
-    assert main(["report", "compare", one, two]) == 0
+    assert main(["compare", one, two]) == 0
     assert main(["gate", one, two]) in (0, 3)
     assert "joulemill" not in capsys.readouterr().err
 
@@ -149,5 +149,5 @@ def test_bare_facts_of_a_kept_device_are_si() -> None:
 def test_a_run_names_no_file_to_open(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('kind = "gpu"\nmemory = "80 GB"\nmemory_bandwidth = "2 TB/s"\n')
-    with pytest.raises(InputError, match="is not in the catalogue"):
+    with pytest.raises(InputError, match="is not in the catalog"):
         device_in({"name": str(own), "count": 1})

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from simulated.mock_server import MockPlan, MockServer, mock_process
+from simulated.runs import request
 
 from joulemill.bench.load.arrivals import Arrival, read_trace
 from joulemill.bench.load.replay import clipped, replayed
@@ -24,8 +26,6 @@ from joulemill.errors import InputError
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Outcome, RunRecord
 from joulemill.recording.writer import read_run
-from tests.ledger.runs import request
-from tests.mock_server import MockPlan, MockServer, mock_process
 
 pytestmark = pytest.mark.apart
 
@@ -176,13 +176,13 @@ def test_a_search_needs_targets_and_an_open_load() -> None:
         check_search(BenchOptions(slo_ttft_s=1.0, concurrency=4))
 
 
-def test_the_verb_finds_the_rate_that_one_slot_can_serve(
+def test_the_command_finds_the_rate_that_one_slot_can_serve(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One slot that takes 0.25 s an answer serves 4 req/s; a queue breaks a TTFT of 0.6 s well below 8."""
     monkeypatch.setattr("joulemill.bench.series.find_rate.PRECISION_RATIO", 4.1)
     with mock_process(MockPlan(ttft_s=0.05, itl_s=0.05, slots=1)) as url:
-        words = ["bench", "--url", url, "--find-rate", "--slo-ttft", "600ms", "--rate", "2", "--point-duration", "3s"]
+        words = ["find-rate", "--url", url, "--slo-ttft", "600ms", "--rate", "2", "--duration", "3s"]
         words += ["--warmup", "0s", "--idle", "0.1s", "--input-tokens", "32", "--output-tokens", "5", "--json"]
         code = main([*words, "--meter", "declared:idle=60W,busy=180W", "--out", str(tmp_path / "s")])
     found = json.loads(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""`baseline set`/`show`, `report compare`, `report --baseline`, `gate BASELINE NEW`: as a user calls them."""
+"""`baseline set`/`show`, `compare`, `report --baseline`, `gate BASELINE NEW`: as a user calls them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from joulemill.cli import main
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 
 @pytest.fixture(scope="module")
@@ -35,24 +35,24 @@ def test_baseline_is_kept_shown_and_gated_against(
 def test_compare(runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.html"
     names = [str(r) for r in runs]
-    assert main(["report", "compare", *names, "--json", "--html", str(page)]) == 0
+    assert main(["compare", *names, "--json", "--html", str(page)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["comparable"] is True
     shift = found["figures"][0]["shifts"][0]
     assert shift["ratio"] == pytest.approx(0.12, abs=0.01) and shift["real"] > 0.999
     assert page.read_text(encoding="utf-8").count("<svg") == 2
-    assert main(["report", "compare", *names, "--markdown"]) == 0
+    assert main(["compare", *names, "--markdown"]) == 0
     assert "B against A" in capsys.readouterr().out
-    assert main(["report", "compare", *names]) == 0
+    assert main(["compare", *names]) == 0
     assert "latency, p50" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["report", "compare", "a"], "two runs or more"),
-        (["report", "a", "b"], "report compare a b"),
-        (["report", "compare", "a", "b", "--latex"], "compare prints"),
+        (["compare", "a"], "two runs or more"),
+        (["report", "a", "b"], "joulemill compare a b"),
+        (["compare", "a", "b", "--latex"], "unrecognized arguments: --latex"),
         (["baseline", "set"], "give the run"),
         (["baseline", "show", "--file", "no/such.json"], "baseline set RUN"),
         (["baseline", "show", "a"], "takes no run"),

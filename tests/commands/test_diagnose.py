@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from simulated.runs import steady_run
 
 from joulemill.cli import main
 from joulemill.recording.writer import write_run
-from tests.decisions.test_diagnosis import with_lone
-from tests.ledger.runs import steady_run
+from tests.support.lone_requests import with_lone
 
 
 def test_a_decided_run_is_zero_and_names_the_evidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,8 +34,8 @@ def test_an_undecided_run_is_three_and_says_what_would_decide(
 
 
 @pytest.mark.parametrize(
-    "flags", [["--sweep", "speed=1,2"], ["--probe", "--url", "http://127.0.0.1:9"], ["--sweep", "rate=1,2", "--probe"]]
+    "words", [["sweep", "speed=1,2"], ["sweep"], ["probe", "--url", "http://127.0.0.1:9"], ["probe", "--board", "fan"]]
 )
-def test_flags_that_cannot_be(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", *flags]) == 2
+def test_series_that_cannot_be(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -60,7 +60,7 @@ def spread_ln(figure: dict[str, Any]) -> float:
 
 
 def test_predict_approximately_is_wide_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ask = ("predict", "--device", "h100", "--batch", "8", "--model")
+    ask = ("predict", "--device", "h100", "--concurrency", "8", "--model")
     sure = document(capsys, *ask, write(tmp_path, CONFIG))
     wide = document(capsys, *ask, write(tmp_path, ODD, "odd-8B"), "--approximate")
     assert sure["architecture"] | {"name": ""} == {
@@ -82,12 +82,12 @@ def test_predict_approximately_is_wide_and_said(tmp_path: Path, capsys: pytest.C
 
 def test_levers_approximately_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(tmp_path, ODD)
-    question = Question(folder, "h100", batch_req=8.0, approximate=True)
+    question = Question(folder, "h100", concurrency=8.0, approximate=True)
     found = levers_answer(question, {"to": "h200"}, Settings(), frozenset(), same_outputs=True)
     assert levers_view.text(found).startswith("APPROXIMATE (the model is not understood): ")
     assert levers_view.document(found)["architecture"]["approximate"] is True
     assert "APPROXIMATE (the model is not understood)" in page(found)
-    code, _, err = run(capsys, "levers", "--device", "h100", "--batch", "8", "--model", folder)
+    code, _, err = run(capsys, "levers", "--device", "h100", "--concurrency", "8", "--model", folder)
     assert code == 2
     assert "--approximate" in err
 

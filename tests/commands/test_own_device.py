@@ -9,9 +9,9 @@ import pytest
 
 from joulemill.catalog.stated_device import stated_device
 from joulemill.cli import main
-from joulemill.commands.bench import options_of
-from tests.catalog.test_stated_device import OWN
-from tests.commands.recorded import recorded
+from joulemill.commands.bench_options import options_of
+from tests.support.own_device import OWN
+from tests.support.recorded import recorded
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_report_has_the_ceilings_of_the_file(run: Path, capsys: pytest.CaptureFi
 def test_diagnose_compare_and_levers_need_the_file_no_more(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", str(run), "--json"]) in (0, 3)
     other = recorded(run.parent / "other", seed=2, model="HuggingFaceTB/SmolLM2-135M-Instruct")
-    assert main(["report", "compare", str(run), str(other), "--json"]) == 0
+    assert main(["compare", str(run), str(other), "--json"]) == 0
     assert main(["levers", str(run)]) in (0, 1)
     assert "milan-1core" in capsys.readouterr().out
 

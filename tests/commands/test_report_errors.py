@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from joulemill.cli import main
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["report", "list.json"], "list.json: not a report"),
         (["report", "null.json"], "null.json: not a report"),
         (["report", "nowhere"], "nowhere: no such run"),
-        (["report", "compare"], "compare needs two runs or more"),
-        (["report", "compare", "a", "a"], "a is given twice"),
-        (["check", "a", "--part", "7"], "--part 7 is for a tool's file"),
+        (["compare", "a"], "compare needs two runs or more"),
+        (["compare", "a", "a"], "a is given twice"),
+        (["audit", "a", "--part", "7"], "--part 7 is for a tool's file"),
         (["levers", "nowhere"], "nowhere: no such run"),
     ],
 )

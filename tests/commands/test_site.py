@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+from simulated.mock_server import MockPlan, mock_process
+from simulated.runs import steady_run
 
 from joulemill.analysis.run import analyse
 from joulemill.cli import main
 from joulemill.commands.inputs import keep_grid, site_of
 from joulemill.recording.writer import read_run, write_run
 from joulemill.reports.html.run import render
-from tests.ledger.runs import steady_run
-from tests.mock_server import MockPlan, mock_process
 
 LM_EVAL = {
     "results": {"arc": {"alias": "arc", "acc,none": 0.75, "acc_stderr,none": 0.02}},
@@ -102,8 +102,8 @@ def test_accuracy_of_another_tool_after_the_run(run: Path, capsys: pytest.Captur
 def test_each_run_of_a_sweep_keeps_what_the_grid_was(tmp_path: Path) -> None:
     site = site_file(tmp_path, time.time(), kind="average")
     with mock_process(MockPlan(itl_s=0.005)) as url:
-        told = ["bench", "--url", url, "--site", str(site), "--sweep", "concurrency=1,2", "--repeats", "1", "--json"]
-        told += ["--point-duration", "0.8s", "--warmup", "0.2s", "--idle", "0.1s", "--input-tokens", "8"]
+        told = ["sweep", "concurrency=1,2", "--url", url, "--site", str(site), "--repeats", "1", "--json"]
+        told += ["--duration", "0.8s", "--warmup", "0.2s", "--idle", "0.1s", "--input-tokens", "8"]
         told += ["--output-tokens", "8", "--meter", "declared:idle=60W,busy=180W", "--out", str(tmp_path / "s")]
         assert main(told) == 0
     for name in ("01-concurrency-1", "02-concurrency-2"):

@@ -11,31 +11,31 @@ import pytest
 from joulemill.catalog.serving import coefficients
 from joulemill.cli import main
 from joulemill.physics.serving.coefficients import NAMES
-from tests.commands.recorded import recorded
-from tests.commands.test_wrong_input_predict import LEVERS, PREDICT, one_line
+from tests.support.command_lines import LEVERS, PREDICT, one_line
+from tests.support.recorded import recorded
 
 CALIBRATE = ["--model", "Qwen/Qwen3-8B", "--device", "h100"]
 FLAGS = [
     ([*PREDICT, "--devices", "２"], "--devices: invalid int value: '２'"),
     ([*PREDICT, "--devices", "1_000"], "--devices: invalid int value: '1_000'"),
     ([*PREDICT, "--tp", "1_0"], "--tp: invalid int value"),
-    ([*PREDICT, "--batch", "１６"], "--batch: '１６' is not a number"),
-    ([*PREDICT, "--batch", "1600%"], "--batch: '1600%' is not a whole number"),
-    ([*PREDICT, "--tpot", "٥٠ms"], "is not a number with a unit; write it like 20ms, 20s or 20min"),
-    ([*PREDICT, "--batch", "64", "--max-batch", "1"], "--batch 64 is above --max-batch 1"),
+    ([*PREDICT, "--concurrency", "１６"], "--concurrency: '１６' is not a number"),
+    ([*PREDICT, "--concurrency", "1600%"], "--concurrency: '1600%' is not a whole number"),
+    ([*PREDICT, "--slo-tpot", "٥٠ms"], "is not a number with a unit; write it like 20ms, 20s or 20min"),
+    ([*PREDICT, "--concurrency", "64", "--max-num-seqs", "1"], "--concurrency 64 is above --max-num-seqs 1"),
     ([*PREDICT, "--rate", "10%"], "--rate: '10%' has unit '%'; it needs req/s, or none"),
     ([*PREDICT, "--rate", "5 req/min"], "it needs req/s, or none"),
-    ([*PREDICT, "--input", "50%"], "--input: '50%' has unit '%'; it needs tok, or none"),
-    ([*PREDICT, "--input", "1,000"], "has unit ',000'"),
+    ([*PREDICT, "--input-tokens", "50%"], "--input-tokens: '50%' has unit '%'; it needs tok, or none"),
+    ([*PREDICT, "--input-tokens", "1,000"], "has unit ',000'"),
     ([*PREDICT, "--power-cap", "300 w"], "did you mean W?"),
-    ([*PREDICT, "--tpot", "30 MS"], "did you mean ms?"),
+    ([*PREDICT, "--slo-tpot", "30 MS"], "did you mean ms?"),
     ([*PREDICT, "--site", ""], "--site: is empty; give a value, or leave it out"),
     ([*PREDICT, "--precision", ""], "--precision: is empty"),
     ([*PREDICT, "--calibration", ""], "--calibration: is empty"),
-    ([*PREDICT, "--tpot="], "--tpot: is empty"),
+    ([*PREDICT, "--slo-tpot="], "--slo-tpot: is empty"),
     (["predict", "--model", "", "--device", "h100"], "--model: is empty"),
     ([*LEVERS, "--to", ""], "--to: is empty"),
-    ([*LEVERS, "--to", "h100,,"], "device '' is not in the catalogue"),
+    ([*LEVERS, "--to", "h100,,"], "device '' is not in the catalog"),
     ([*LEVERS, "--drafted", "1000000"], "at least 1 and at most 64"),
     ([*LEVERS, "--beyond", ","], "names nothing; use facility, hardware"),
     (["gate", "a", "b", "--max-increase", "５%"], "is not a number; write it like 5% or 0.05"),
@@ -99,7 +99,7 @@ def test_a_calibration_that_no_fit_wrote(
     }  # fmt: skip
     path = tmp_path / "c.json"
     path.write_text(json.dumps(whole))
-    assert main([*PREDICT, "--calibration", str(path), "--batch", "4"]) == 0
+    assert main([*PREDICT, "--calibration", str(path), "--concurrency", "4"]) == 0
     capsys.readouterr()
     merged = {
         k: {**whole[k], **v} if isinstance(whole[k], dict) and isinstance(v, dict) else v for k, v in change.items()
@@ -149,4 +149,4 @@ def test_a_rate_beyond_any_fleet_names_no_count_of_devices(capsys: pytest.Captur
     assert main([*PREDICT, "--rate", "1e9"]) == 1
     assert "would do" not in capsys.readouterr().out
     assert main([*PREDICT, "--rate", "100 req/s"]) == 1
-    assert "would do (--devices)" in capsys.readouterr().out
+    assert "devices would do" in capsys.readouterr().out

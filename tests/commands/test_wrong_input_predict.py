@@ -8,20 +8,19 @@ from pathlib import Path
 import pytest
 
 from joulemill.cli import main
+from tests.support.command_lines import LEVERS, PREDICT, one_line
 
-PREDICT = ["predict", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2"]
-LEVERS = ["levers", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2"]
 BENCH = ["bench", "--url", "http://127.0.0.1:9", "--model", "m"]
 
 #: Flags of a deployment, for predict and levers alike; what the line says.
 DEPLOYMENT = [
-    (["--tpot", "50"], "--tpot: '50' has no unit; write 50ms, 50s or 50min"),
-    (["--ttft", "2"], "--ttft: '2' has no unit"),
-    (["--tpot", "-5ms"], "--tpot: '-5ms' cannot be"),
-    (["--tpot", "0ms"], "--tpot: '0ms' cannot be"),
-    (["--tpot", "9 W"], "has unit 'W'; it needs s, e.g. ms or s"),
-    (["--tpot", "1" * 400 + "s"], "too large a number"),
-    (["--tpot", "nan"], "is not a number with a unit"),
+    (["--slo-tpot", "50"], "--slo-tpot: '50' has no unit; write 50ms, 50s or 50min"),
+    (["--slo-ttft", "2"], "--slo-ttft: '2' has no unit"),
+    (["--slo-tpot", "-5ms"], "--slo-tpot: '-5ms' cannot be"),
+    (["--slo-tpot", "0ms"], "--slo-tpot: '0ms' cannot be"),
+    (["--slo-tpot", "9 W"], "has unit 'W'; it needs s, e.g. ms or s"),
+    (["--slo-tpot", "1" * 400 + "s"], "too large a number"),
+    (["--slo-tpot", "nan"], "is not a number with a unit"),
     (["--power-cap", "500"], "--power-cap: '500' has no unit; write 500W, 500kW or 500MW"),
     (["--power-cap", "500mW"], "--power-cap: '500mW' cannot be; it must lie between 1 W and 20 kW"),
     (["--power-cap", "500kW"], "--power-cap: '500kW' cannot be"),
@@ -33,27 +32,30 @@ DEPLOYMENT = [
     (["--devices", "0"], "--devices 0"),
     (["--devices", "1000000000"], "--devices 1000000000: it must lie between 1 and 1,000,000"),
     (["--tp", "1.5"], "--tp: invalid int value: '1.5'"),
-    (["--batch", "1.5"], "--batch: '1.5' is not a whole number"),
-    (["--batch", "0"], "--batch: '0' cannot be; it must lie between 1 and"),
-    (["--batch", "1e9"], "--batch: '1e9' cannot be"),
-    (["--batch", "8,16"], "--batch 8,16: one value a call"),
-    (["--device", "h100,h200"], "--device h100,h200: one value a call, e.g. --device h100; for several, loop"),
-    (["--output", "0.5"], "--output: '0.5' cannot be; it must lie between 1 tok and"),
-    (["--input", "0"], "--input: '0' cannot be"),
-    (["--input", "many"], "--input: 'many' is not a number"),
+    (["--concurrency", "1.5"], "--concurrency: '1.5' is not a whole number"),
+    (["--concurrency", "0"], "--concurrency: '0' cannot be; it must lie between 1 and"),
+    (["--concurrency", "1e9"], "--concurrency: '1e9' cannot be"),
+    (["--concurrency", "8,16"], "--concurrency 8,16: one value per call"),
+    (["--device", "h100,h200"], "--device h100,h200: one value per call, e.g. --device h100; for several, loop"),
+    (["--output-tokens", "0.5"], "--output-tokens: '0.5' cannot be; it must lie between 1 tok and"),
+    (["--input-tokens", "0"], "--input-tokens: '0' cannot be"),
+    (["--input-tokens", "many"], "--input-tokens: 'many' is not a number"),
     (["--output-spread", "100"], "--output-spread: '100' would be 10,000%; did you mean 100%?"),
     (["--output-spread", "-1"], "--output-spread: '-1' cannot be"),
     (["--cached", "50"], "--cached: '50' would be 5,000%; did you mean 50%?"),
     (["--cached", "-1%"], "--cached: '-1%' cannot be"),
     (["--rate", "-1"], "--rate: '-1' cannot be"),
     (["--rate", "1e400"], "--rate: '1e400' is too large"),
-    (["--max-batch", "0.5"], "--max-batch: '0.5' cannot be"),
+    (["--max-num-seqs", "0.5"], "--max-num-seqs: '0.5' cannot be"),
     (["--device", "h1000"], "did you mean"),
-    (["--model", "Qwen/Qwen33-32B"], "nearest: Qwen/Qwen3-32B"),
+    (["--model", "Qwen/Qwen33-32B"], "did you mean Qwen/Qwen3-32B"),
     (["--engine", "vlm"], "vllm"),
     (["--site", "nowhere.toml"], "nowhere.toml"),
     (["--fit-slo"], "--fit-slo needs a target"),
-    (["--tpt", "5ms"], "--tpot"),
+    (["--slo-tpt", "5ms"], "--slo-tpot"),
+    (["--gpu-memory-utilization", "90"], "--gpu-memory-utilization: '90' would be 9,000%; did you mean 90%?"),
+    (["--gpu-memory-utilization", "1%"], "--gpu-memory-utilization"),
+    (["--max-num-batched-tokens", "0"], "--max-num-batched-tokens: '0' cannot be"),
 ]
 OTHERS = [
     (["gate", "a", "b", "--max-increase", "5"], "did you mean 5%?"),
@@ -69,7 +71,7 @@ OTHERS = [
     ([*LEVERS, "--drafted", "0"], "--drafted"),
     ([*LEVERS, "--beyond", "hardwear"], "hardwear"),
     (["levers", "nofolder"], "nofolder: no such run"),
-    (["levers"], "say what to study"),
+    (["levers"], "name what to study"),
     ([*BENCH, "--slo-tpot", "50"], "--slo-tpot: '50' has no unit; write 50ms, 50s or 50min"),
     ([*BENCH, "--slo-ttft", "1"], "--slo-ttft: '1' has no unit"),
     ([*BENCH, "--duration", "30"], "--duration: '30' has no unit; write 30ms, 30s or 30min"),
@@ -102,13 +104,6 @@ DEVICES = [
 ]
 
 
-def one_line(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 2
-    shown = capsys.readouterr()
-    assert says in shown.err and shown.err.count("\n") == 1 and "Traceback" not in shown.err
-    assert shown.out == ""
-
-
 @pytest.mark.parametrize("verb", [PREDICT, LEVERS], ids=["predict", "levers"])
 @pytest.mark.parametrize(("flags", "says"), DEPLOYMENT, ids=lambda x: " ".join(x)[:40] if isinstance(x, list) else "")
 def test_a_deployment_flag(verb: list[str], flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,6 +133,6 @@ def test_a_device_file(line: str, says: str, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_an_error_is_one_document_with_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*PREDICT, "--tpot", "50", "--json"]) == 2
+    assert main([*PREDICT, "--slo-tpot", "50", "--json"]) == 2
     said = json.loads(capsys.readouterr().out)
     assert said["error"]["exit_code"] == 2 and "50ms" in said["error"]["message"]

@@ -6,7 +6,7 @@ intensities from the architecture at the run's own load, power and cooling from 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,13 @@ from joulemill.ledger.latency import Targets
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.serving_state import Room, overload, room, waiting_ratio
 from joulemill.ledger.window import Loop, load_shape
+from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site, it_limit_figure
+from joulemill.physics.model.precision import FORMATS, Format
 from joulemill.physics.production import ceilings as plant
 from joulemill.physics.production.ceilings import BindingValue, CeilingValue
 from joulemill.physics.production.token_production import phi_figure, utilization_figure
+from joulemill.physics.serving.shard import arithmetic_class
 
 RATE = "tok/s"
 #: A slot counts as kept busy from this share of the window on; below it the load, not the server, set the rate.
@@ -45,11 +48,11 @@ def run_ceilings(
     record: RunRecord, account: Account, cost: Intensity, node_j_tok: Figure, site: Site | None
 ) -> RunCeilings:
     """Every ceiling of the run in tok/s; unknown ones with their reason."""
-    capacity = capacities(record.manifest, cost.arithmetic)
+    capacity = capacities(record.manifest, cost)
     held = room(record, account.window)
     achieved = account.output_rate
     found = (
-        plant.compute_ceiling(capacity["compute"], cost.work_flop_tok, "peak of this dtype ÷ work of an output token"),
+        plant.compute_ceiling(capacity["compute"], cost.work_flop_tok, "peaks of its dtypes ÷ work of an output token"),
         plant.memory_bandwidth_ceiling(
             capacity["memory"], cost.traffic_byte_tok, "read rate ÷ bytes an output token moves"
         ),
@@ -67,14 +70,14 @@ def run_ceilings(
     return RunCeilings(found, bound, phi_figure(full, least), utilization(record, account, full), full)
 
 
-def capacities(manifest: Mapping[str, Any], arithmetic: str | None) -> dict[str, Figure]:
+def capacities(manifest: Mapping[str, Any], cost: Intensity) -> dict[str, Figure]:
     """Compute [FLOP/s] and memory bandwidth [byte/s]: of this machine if measured, else of the device that is named."""
     measured = manifest.get("machine_ceilings")
     if measured:
-        return _measured(measured, arithmetic)
+        return _measured(measured, cost.arithmetic)
     device = manifest.get("device")
     if device:
-        return _datasheet(device, arithmetic)
+        return _datasheet(device, cost.parts)
     why = "the server's hardware is unknown: name it with --device (see `joulemill show device`)"
     return {"compute": unknown("FLOP/s", why), "memory": unknown("byte/s", why)}
 
@@ -91,20 +94,26 @@ def _measured(found: Mapping[str, Any], arithmetic: str | None) -> dict[str, Fig
     }
 
 
-def _datasheet(device: Mapping[str, Any], arithmetic: str | None) -> dict[str, Figure]:
+def _datasheet(device: Mapping[str, Any], parts: Sequence[tuple[Format, float]]) -> dict[str, Figure]:
     from joulemill.catalog.stated_device import count_in, device_in
 
     try:
         found, count = device_in(device), count_in(device)
     except InputError as fault:  # of another version of the catalog, or of a file that the run did not keep
         return {"compute": unknown("FLOP/s", str(fault)), "memory": unknown("byte/s", str(fault))}
-    peak = found.peak_flop_s.get(arithmetic or "bf16") or found.peak_flop_s.get("bf16")
     source = f"{count} x {found.name}, datasheet"
-    compute = unknown("FLOP/s", f"{found.name} has no {arithmetic} peak in the catalogue")
-    if peak:
-        compute = Figure(peak * count, "FLOP/s", Basis.DATASHEET, source=source)
+    try:
+        compute = Figure(_peak_flop_s(found, parts) * count, "FLOP/s", Basis.DATASHEET, source=source)
+    except InputError as fault:  # a device of the user's own without a peak that is wide enough
+        compute = unknown("FLOP/s", str(fault))
     band = found.memory_bandwidth_byte_s
     return {"compute": compute, "memory": Figure(band * count, "byte/s", Basis.DATASHEET, source=source)}
+
+
+def _peak_flop_s(device: Device, parts: Sequence[tuple[Format, float]]) -> float:
+    """Datasheet peak at which the parts of a token multiply, one after another; in 16 bits where no part is known."""
+    used = parts or ((FORMATS["bf16"], 1.0),)
+    return sum(flop for _, flop in used) / sum(flop / arithmetic_class(form, device)[1] for form, flop in used)
 
 
 def _sequences_ceiling(name: str, held: Room | None, cost: Intensity, capacity: Mapping[str, Figure]) -> CeilingValue:

@@ -14,8 +14,8 @@ from typing import Any
 #: Option of the manifest → flag, and the value that the flag has by itself.
 _FLAGS: dict[str, tuple[str, Any]] = {
     "url": ("--url", None), "model": ("--model", None), "api": ("--api", "chat"), "gguf": ("--gguf", None),
-    "threads": ("--threads", None), "slots": ("--slots", None), "context_tok": ("--context", None),
-    "kv_type": ("--kv-type", None), "draft_gguf": ("--draft-gguf", None), "rate_req_s": ("--rate", None),
+    "threads": ("--threads", None), "slots": ("--max-num-seqs", None), "context_tok": ("--context", None),
+    "kv_type": ("--kv-dtype", None), "draft_gguf": ("--draft-gguf", None), "rate_req_s": ("--rate", None),
     "burstiness": ("--burstiness", 1.0), "trace": ("--trace", None), "requests": ("--requests", None),
     "input_tokens": ("--input-tokens", "128"), "output_tokens": ("--output-tokens", "64"),
     "shared_prefix_tok": ("--shared-prefix", 0), "seed": ("--seed", 0), "retries": ("--retries", 2),

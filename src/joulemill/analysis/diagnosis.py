@@ -29,7 +29,7 @@ def modelled_elasticity(record: RunRecord, cost: Intensity) -> Figure:
     twice, byte, flop = cost.twice_byte_tok.value, cost.traffic_byte_tok.value, cost.work_flop_tok.value
     if cost.load is None or not twice or not byte or not flop:
         return unknown("1", "the model's architecture is unknown")
-    capacity = capacities(record.manifest, cost.arithmetic)
+    capacity = capacities(record.manifest, cost)
     speed, bandwidth = capacity["compute"].value, capacity["memory"].value
     if not speed or not bandwidth:
         return unknown("1", capacity["compute"].reason or capacity["memory"].reason or "the hardware is unknown")

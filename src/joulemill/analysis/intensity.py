@@ -1,11 +1,8 @@
 """What one output token of a measured run cost: FLOP, bytes, cache, from the architecture at the run's own load.
 
-    c = F_decode(B, S)/B + F_prefill(P)·(computed prompts ÷ output tokens)          [flop/tok]
-    b = bytes of a decode step ÷ B + (weights ÷ B + other bytes of a prefill) ÷ its output tokens   [byte/tok]
-
-A prefill goes along in a step that the others need anyway, so it reads its share of the weights, not all of them anew.
-B is the mean number of sequences decoding at once (Little's law over the window), S their mean context, both measured.
-Pure: takes values, returns values. Unknown stays unknown with its reason.
+The counts are those that predictions are made of (``token_work``), at B, the mean number of sequences decoding
+at once (Little's law over the window), and S, their mean context, both measured. Pure: takes values, returns values.
+Unknown stays unknown with its reason.
 """
 
 from __future__ import annotations
@@ -15,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from joulemill.arrays import Array
 from joulemill.decisions.evidence import EVEN, Sharing
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
@@ -23,8 +23,10 @@ from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.gguf import architecture_from_gguf, precision_from_gguf
-from joulemill.physics.model.precision import Precision
-from joulemill.physics.work import Work, decode_step, kv_sequence_byte, prefill_step, step_work
+from joulemill.physics.model.precision import FORMATS, Format, Precision
+from joulemill.physics.production.token_work import TokenLoad, TokenWork, decode_counts, token_work
+from joulemill.physics.serving.continuous_batching import kv_request_byte
+from joulemill.physics.serving.shard import WIDE_BYTE, ShardTable, shard_table, whole_model
 
 #: Longer reasons are cut.
 LONGEST_REASON = 400
@@ -35,7 +37,8 @@ class Load:
     """The load as it was in the window: means over it.
 
     sequences_count   sequences decoding at once;  in_flight_count  requests in flight, waiting ones included
-    context_tok       mean context of a decoding sequence;  output_tok  per request;  prompt_tok  computed per request
+    context_tok       mean context of a decoding sequence;  output_tok  per request
+    prompt_tok        of a request's prompt, computed;  cached_tok  of it, served by a prefix cache
     """
 
     sequences_count: float
@@ -43,12 +46,15 @@ class Load:
     context_tok: float
     output_tok: float
     prompt_tok: float
+    cached_tok: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Intensity:
-    """Cost of one output token, prefill's share included; ``arithmetic`` is the dtype that the weights multiply in.
+    """Cost of one output token, prefill's share included.
 
+    arithmetic                          the dtype that most of it is multiplied in, where the device has it
+    parts                               FLOP of a token by the format that they multiply in
     work_flop_tok, traffic_byte_tok     at the run's own load
     lone_flop_tok, lone_byte_tok        of a sequence that has the machine to itself: nothing is shared
     twice_byte_tok                      with twice as many sequences at once
@@ -65,6 +71,7 @@ class Intensity:
     arithmetic: str | None
     load: Load | None
     sharing: Sharing = EVEN
+    parts: tuple[tuple[Format, float], ...] = ()
 
 
 def unknown_intensity(reason: str, load: Load | None = None) -> Intensity:
@@ -91,6 +98,7 @@ def measured_load(record: RunRecord, account: Account) -> Load | None:
         context_tok=sum(c * d for c, d in zip(contexts, decoding, strict=True)) / max(sum(decoding), 1e-12),
         output_tok=sum(r.output_tok or 0 for r in known) / max(len(known), 1),
         prompt_tok=sum((r.prompt_tok or 0) - (r.cached_tok or 0) for r in known) / max(len(known), 1),
+        cached_tok=sum(r.cached_tok or 0 for r in known) / max(len(known), 1),
     )
 
 
@@ -99,47 +107,62 @@ def _inside_s(first: float | None, last: float | None, start: float, end: float)
 
 
 def intensity(model: Architecture, precision: Precision, load: Load, source: str) -> Intensity:
-    """Work of a decode step and of a prefill at ``load``, per output token; closed forms of ``physics.work``."""
-    decode, flop, byte = _per_token(model, precision, load, max(load.sequences_count, 1.0))
-    lone, lone_flop, lone_byte = _per_token(model, precision, load, 1.0)
-    _, _, twice_byte = _per_token(model, precision, load, 2.0 * max(load.sequences_count, 1.0))
-    held = float(kv_sequence_byte(model, precision, load.prompt_tok + load.output_tok))
+    """Work of an output token at ``load``, of one that has the machine to itself, and with twice as many at once."""
+    table = shard_table([whole_model(model, precision)])
+    batch = np.array([1.0, 2.0, 0.0]) * max(load.sequences_count, 1.0) + np.array([0.0, 0.0, 1.0])
+    work = token_work(table, _token_load(load, batch))
+    parts = _parts(model, precision, work)
+    flop, byte = work.flop_tok.tolist(), work.byte_tok.tolist()
+    held = kv_request_byte(table, np.array([load.cached_tok + load.prompt_tok + load.output_tok]))
 
     def figure(value: float, unit: str) -> Figure:
         return Figure(value, unit, Basis.MODELLED, source=source)
 
     return Intensity(
-        figure(flop, "FLOP/tok"),
-        figure(byte, "byte/tok"),
-        figure(lone_flop, "FLOP/tok"),
-        figure(lone_byte, "byte/tok"),
-        figure(twice_byte, "byte/tok"),
-        figure(held, "byte"),
-        figure(float(decode.weight_byte), "byte"),
-        max(decode.linear_flop.items(), key=lambda kv: float(kv[1]))[0],
-        load,
-        _sharing(model, precision, load, float(lone.weight_byte)),
+        work_flop_tok=figure(flop[0], "FLOP/tok"),
+        traffic_byte_tok=figure(byte[0], "byte/tok"),
+        lone_flop_tok=figure(flop[2], "FLOP/tok"),
+        lone_byte_tok=figure(byte[2], "byte/tok"),
+        twice_byte_tok=figure(byte[1], "byte/tok"),
+        sequence_byte=figure(float(held[0]), "byte"),
+        weight_byte=figure(float(_step_weights_byte(table, load, batch)[0]), "byte"),
+        arithmetic=max(parts, key=lambda part: part[1])[0].arithmetic,
+        parts=parts,
+        load=load,
+        sharing=_sharing(table, load),
     )
 
 
-def _sharing(model: Architecture, precision: Precision, load: Load, lone_byte: float) -> Sharing:
+def _token_load(load: Load, batch: Array) -> TokenLoad:
+    return TokenLoad(
+        sequences_count=batch,
+        context_tok=np.full_like(batch, load.context_tok),
+        prompt_tok=np.array(max(load.prompt_tok, 1.0)),
+        cached_tok=np.array(load.cached_tok),
+        output_tok=np.array(max(load.output_tok, 1.0)),
+    )
+
+
+def _step_weights_byte(table: ShardTable, load: Load, batch: Array) -> Array:
+    """Weights that a step which only decodes touches [byte]."""
+    return decode_counts(table, _token_load(load, batch)).weight_byte
+
+
+def _sharing(table: ShardTable, load: Load) -> Sharing:
     """Weights that a step of the run's sequences touches, over those of a lone one, and how they grow: experts."""
     count, step = max(load.sequences_count, 1.0), 1.05
-    low, high = (
-        float(step_work(model, precision, decode_step(count * f, load.context_tok)).weight_byte) / lone_byte
-        for f in (1.0 / step, step)
-    )
-    return Sharing((low * high) ** 0.5, (high - low) / (2.0 * math.log(step)))
+    low, high, lone = _step_weights_byte(table, load, np.array([count / step, count * step, 1.0])).tolist()
+    return Sharing((low * high) ** 0.5 / lone, (high - low) / lone / (2.0 * math.log(step)))
 
 
-def _per_token(model: Architecture, precision: Precision, load: Load, batch: float) -> tuple[Work, float, float]:
-    """A decode step of ``batch`` sequences, and FLOP and bytes of an output token with its share of the prefill."""
-    decode = step_work(model, precision, decode_step(batch, load.context_tok))
-    prefill = step_work(model, precision, prefill_step(max(load.prompt_tok, 1.0)))
-    share = 1.0 / max(load.output_tok, 1.0)
-    flop = float(decode.flop) / batch + float(prefill.flop) * share
-    own_byte = float(prefill.memory_byte) - float(prefill.weight_byte) * (1.0 - 1.0 / batch)
-    return decode, flop, float(decode.memory_byte) / batch + own_byte * share
+def _parts(model: Architecture, precision: Precision, work: TokenWork) -> tuple[tuple[Format, float], ...]:
+    """FLOP of the first load by format: of what is kept wide, of quantized matrices, of routed experts."""
+    formats = [precision.of(x.tensor) for g in model.groups for x in g.linears(model.hidden)]
+    narrow = [f for f in formats if f.element_byte < WIDE_BYTE]
+    wide = precision.dense if precision.dense.element_byte >= WIDE_BYTE else FORMATS["bf16"]
+    flop = [float(x[0]) for x in (work.flop_0_tok, work.flop_1_tok, work.expert_flop_tok)]
+    used = (wide, (narrow or [wide])[-1], precision.experts)
+    return tuple((form, part) for form, part in zip(used, flop, strict=True) if part > 0.0)
 
 
 def model_of(manifest: Mapping[str, Any]) -> tuple[Architecture, Precision, str]:
@@ -197,7 +220,9 @@ def run_intensity(record: RunRecord, account: Account) -> Intensity:
     except InputError as fault:
         return unknown_intensity(f"the model's architecture is unknown: {_cut(str(fault))}", load)
     found = intensity(model, precision, load, f"architecture ({source}) at the measured load")
-    return replace(found, arithmetic="int8") if _quantised(record.manifest) else found
+    if not _quantised(record.manifest):
+        return found
+    return replace(found, arithmetic="int8", parts=((FORMATS["int8"], found.work_flop_tok.value or 0.0),))
 
 
 def _cut(text: str) -> str:

@@ -105,7 +105,7 @@ def experiment(folder: Path) -> Experiment:
     """The result of what is in ``folder``. Raises InputError where the run as it is was not completed once."""
     told = read_sweep(folder)
     if told.get("kind") != KIND:
-        raise InputError(f"{folder}: holds no lever experiment; make one with joulemill levers --measure")
+        raise InputError(f"{folder}: holds no lever experiment; make one with joulemill levers measure")
     every = [[_read(folder / name) for name in runs_of(told, i)] for i in range(len(told["points"]))]
     if not every or not every[0]:
         raise InputError(f"{folder}: no run as it is was completed; the same command with --out {folder} goes on")

@@ -40,8 +40,8 @@ def question_of_run(path: Path, given: Question | None, record: RunRecord | None
     offered = _offered_req_s(record, report)
     question = replace(
         base, model=model, device=device, devices=base.devices if base.devices > 1 else count,
-        input_tok=max(load.prompt_tok, 1.0), output_tok=max(load.output_tok, 1.0),
-        batch_req=None if offered else max(load.in_flight_count, 1.0), rate_req_s=offered,
+        input_tokens=max(load.prompt_tok, 1.0), output_tokens=max(load.output_tok, 1.0),
+        concurrency=None if offered else max(load.in_flight_count, 1.0), rate_req_s=offered,
         facility=run_site(record, counted), hardware=own,
     )  # fmt: skip
     return question, report

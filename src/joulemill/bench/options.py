@@ -252,7 +252,7 @@ class BenchOptions:
             "--slo-ttft": self.slo_ttft_s,
             "--slo-tpot": self.slo_tpot_s,
             "--threads": self.threads,
-            "--slots": self.slots,
+            "--max-num-seqs": self.slots,
             "--context": self.context_tok,
             "--speed": self.trace_speed_ratio,
             "--length-scale": min(self.input_scale_ratio, self.output_scale_ratio),

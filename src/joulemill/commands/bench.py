@@ -1,20 +1,17 @@
-"""``joulemill bench``: drive a server, meter it, find what binds, keep the run, print the report."""
+"""``joulemill bench``: drive a server, meter it, find the active constraint, keep the run, print the report."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from joulemill.commands.find_rate import find_arguments, search_rate
-from joulemill.commands.inputs import api_key, keep_grid, site_of
-from joulemill.commands.sweep import run_several, sweep_arguments
-from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError
+from joulemill.commands.bench_options import options_of, run_arguments
+from joulemill.commands.inputs import api_key, keep_grid
+from joulemill.errors import EXIT_INTERRUPTED, JoulemillError, MachineError
 from joulemill.streams import print_json
-from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
     from joulemill.analysis.baseline import Baseline
@@ -22,107 +19,13 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
-    _server_arguments(parser.add_argument_group("server"))
-    _load_arguments(parser.add_argument_group("load"))
-    _account_arguments(parser.add_argument_group("energy, site, targets"))
-    several = parser.add_argument_group("several runs")
-    sweep_arguments(several)
-    find_arguments(several)
+    """Options of the command."""
+    run_arguments(parser)
     out = parser.add_argument_group("results")
     out.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: a new one under runs/)")
     out.add_argument("--html", type=Path, metavar="FILE", help="also write the offline HTML page")
-    out.add_argument("--baseline", type=Path, metavar="FILE", help="show the run against this baseline too")
+    out.add_argument("--baseline", type=Path, metavar="FILE", help="also compare the run with this baseline")
     out.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
-
-
-def _server_arguments(group: Any) -> None:
-    group.add_argument("--url", help="an OpenAI-compatible server; without it the embedded llama.cpp server is started")
-    group.add_argument("--model", help="model name at --url (default: the only one that it serves)")
-    group.add_argument("--api", choices=("chat", "completions"), default="chat", help="which endpoint (default: chat)")
-    group.add_argument(
-        "--device",
-        metavar="NAME[:COUNT]",
-        help="hardware of --url, for its ceilings: see `joulemill show device`, or a TOML file of its facts",
-    )
-    group.add_argument(
-        "--precision", metavar="FORMAT", help="what --url serves, where it cannot say: fp8, awq, fp32 … (see predict)"
-    )
-    group.add_argument(
-        "--architecture", type=Path, metavar="FILE", help="config.json of the model at --url, for an alias's ceilings"
-    )
-    group.add_argument(
-        "--metrics-url", metavar="URL", help="the server's Prometheus page, where it is not beside --url (a gateway)"
-    )
-    group.add_argument(
-        "--header", action="append", default=[], metavar="NAME=VALUE",
-        help="send this header to --url (repeatable); VALUE env:VARIABLE takes a secret from the environment",
-    )  # fmt: skip
-    group.add_argument("--extra-body", metavar="JSON", help="more fields for each request, e.g. '{\"top_k\": 1}'")
-    group.add_argument(
-        "--server-pid", type=int, metavar="PID", help="process of a server here (default: who listens on its port)"
-    )
-    group.add_argument("--devices", type=int, metavar="N", help="how many of them (default: 1)")
-    group.add_argument("--gguf", type=Path, metavar="FILE", help="model of the embedded server (default: SmolLM2-135M)")
-    group.add_argument("--threads", type=int, metavar="N", help="threads of the embedded server (default: all cores)")
-    group.add_argument("--slots", type=int, metavar="N", help="parallel slots of the embedded server")
-    group.add_argument("--context", type=int, metavar="TOK", help="context of each slot of the embedded server")
-    group.add_argument("--kv-type", choices=("f16", "q8_0", "q4_0"), help="KV-cache type of the embedded server")
-    group.add_argument("--no-prompt-cache", action="store_true", help="the embedded server computes every prompt anew")
-    group.add_argument("--draft-gguf", type=Path, metavar="FILE", help="model that drafts for the embedded server")
-
-
-def _load_arguments(group: Any) -> None:
-    group.add_argument(
-        "--concurrency", type=int, metavar="N", help="closed loop with N requests in flight (default: 4)"
-    )
-    group.add_argument("--rate", metavar="REQ/S", help="open loop: mean requests a second")
-    group.add_argument(
-        "--burstiness", default="1", metavar="X", help="gaps of --rate: 1 Poisson, <1 bursty, inf constant"
-    )
-    group.add_argument("--trace", type=Path, metavar="FILE", help="replay CSV or JSONL: time, input and output tokens")
-    group.add_argument("--speed", default="1", metavar="X", help="replay --trace X times as fast (default: 1)")
-    group.add_argument(
-        "--length-scale", default="1", metavar="X[,Y]", help="factor of the trace's lengths, or of input and output"
-    )
-    group.add_argument("--turns", type=int, default=1, metavar="N", help="conversations of N turns in a closed loop")
-    group.add_argument("--think", default="0s", metavar="TIME", help="between an answer and the next turn")
-    group.add_argument(
-        "--until", metavar="X%", help="end once the rate's 95 %% interval is within X%% (at most --duration, 15 min)"
-    )
-    group.add_argument("--duration", metavar="TIME", help="length of the load, e.g. 90s (default: 60 s)")
-    group.add_argument("--requests", type=int, metavar="N", help="end after N requests")
-    group.add_argument("--warmup", default="8s", metavar="TIME", help="first part of the load, left out (default: 8 s)")
-    group.add_argument("--idle", default="5s", metavar="TIME", help="idle baseline before the load (default: 5 s)")
-    group.add_argument("--input-tokens", default="128", metavar="N", help="'128', '64-256', 'normal:128:32' …")
-    group.add_argument("--output-tokens", default="64", metavar="N", help="likewise (default: 64)")
-    group.add_argument("--shared-prefix", type=int, default=0, metavar="TOK", help="tokens that all prompts begin with")
-    group.add_argument("--timeout", default="300s", metavar="TIME", help="of one request (default: 300 s)")
-    group.add_argument(
-        "--retries", type=int, default=2, metavar="N", help="after 429 or a lost connection (default: 2)"
-    )
-    group.add_argument("--seed", type=int, default=0, help="of arrivals and lengths (default: 0)")
-    group.add_argument(
-        "--salt", metavar="TEXT", help="of the prompts' words: run.json's, to send an earlier run's (default: new)"
-    )
-
-
-def _account_arguments(group: Any) -> None:
-    group.add_argument(
-        "--meter", action="append", metavar="SPEC", help="auto, nvml, rapl, declared:idle=60W,busy=180W …"
-    )
-    group.add_argument("--sample-period", default="0.2s", metavar="TIME", help="how often meters are read")
-    group.add_argument(
-        "--site", type=Path, metavar="FILE", help="TOML: PUE, limits, carbon, price (examples/site.toml)"
-    )
-    group.add_argument("--slo-ttft", metavar="TIME", help="target for the time to first token, e.g. 500ms")
-    group.add_argument("--slo-tpot", metavar="TIME", help="target for the time per output token, e.g. 50ms")
-    group.add_argument(
-        "--quality",
-        default="small",
-        metavar="FILE",
-        help="JSONL questions, 'small' (default), 'none', or lm-eval:FILE, the results of lm-evaluation-harness",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -131,12 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.commands.output import baseline_of
 
     options, baseline = options_of(args), baseline_of(args.baseline)
-    check_before(replace(options, out=None) if _several(args) else options)
+    check_before(options)
     check_page(args.html)
-    if args.find_rate:
-        return search_rate(args, options)
-    if _several(args):
-        return run_several(args, options)
     _import_reports()
     folder = _measure(options)
     try:
@@ -179,13 +78,6 @@ def _import_reports() -> None:
         importlib.import_module(name)
 
 
-def _several(args: argparse.Namespace) -> bool:
-    kinds = [bool(args.sweep), args.probe, args.find_rate]
-    if sum(kinds) > 1:
-        raise InputError("--sweep, --probe and --find-rate are kinds of series; give one of them")
-    return any(kinds)
-
-
 def _measure(options: BenchOptions) -> Path:
     """Measure the machine's ceilings where the server will be ours, then the run."""
     from joulemill.bench.machine.microbenchmark import measure_ceilings
@@ -202,102 +94,3 @@ def _measure(options: BenchOptions) -> Path:
         progress.note(announced(options))
         around = Surroundings(machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key())
         return run_measure(options, progress, around)
-
-
-def options_of(args: argparse.Namespace) -> BenchOptions:
-    """The flags as checked options. Raises InputError for the first that can't be."""
-    from joulemill.bench.options import BenchOptions
-    from joulemill.bench.server_options import check_precision, parse_extra_body, parse_headers, read_architecture
-
-    quality, stated = _quality(args.quality)
-    return BenchOptions(
-        url=args.url,
-        model=args.model,
-        api=args.api,
-        gguf=args.gguf,
-        threads=args.threads,
-        slots=args.slots,
-        context_tok=args.context,
-        kv_type=args.kv_type,
-        cache_prompt=False if args.no_prompt_cache else None,
-        draft_gguf=args.draft_gguf,
-        concurrency=args.concurrency,
-        rate_req_s=None if args.rate is None else parse_quantity(args.rate, "req/s", name="--rate"),
-        burstiness=_burstiness(args.burstiness),
-        trace=args.trace,
-        duration_s=_seconds(args.duration, "--duration"),
-        requests=args.requests,
-        warmup_s=parse_quantity(args.warmup, "s", name="--warmup"),
-        idle_s=parse_quantity(args.idle, "s", name="--idle"),
-        input_tokens=args.input_tokens,
-        output_tokens=args.output_tokens,
-        shared_prefix_tok=args.shared_prefix,
-        seed=args.seed,
-        timeout_s=parse_quantity(args.timeout, "s", name="--timeout"),
-        retries=args.retries,
-        meters=tuple(args.meter or ("auto",)),
-        sample_period_s=parse_quantity(args.sample_period, "s", name="--sample-period"),
-        site_path=args.site,
-        site=site_of(args.site),
-        slo_ttft_s=_seconds(args.slo_ttft, "--slo-ttft"),
-        slo_tpot_s=_seconds(args.slo_tpot, "--slo-tpot"),
-        quality=quality,
-        quality_stated=stated,
-        out=args.out,
-        device=_device(args),
-        **_shape(args),
-        salt=args.salt,
-        metrics_url=args.metrics_url,
-        headers=parse_headers(args.header),
-        extra_body=parse_extra_body(args.extra_body),
-        server_pid=args.server_pid,
-        precision=check_precision(args.precision),
-        architecture_path=args.architecture,
-        architecture=read_architecture(args.architecture),
-    )
-
-
-def _shape(args: argparse.Namespace) -> dict[str, Any]:
-    """How a trace is changed, conversations, and when the load ends by itself."""
-    scales = [parse_quantity(word, "", name="--length-scale") for word in args.length_scale.split(",")]
-    if not 1 <= len(scales) <= 2:
-        raise InputError(f"--length-scale {args.length_scale!r}: write one factor, or two as INPUT,OUTPUT")
-    return {
-        "trace_speed_ratio": parse_quantity(args.speed, "", name="--speed"),
-        "input_scale_ratio": scales[0],
-        "output_scale_ratio": scales[-1],
-        "turns": args.turns,
-        "think_s": parse_quantity(args.think, "s", name="--think"),
-        "until_ratio": None if args.until is None else parse_quantity(args.until, "", name="--until"),
-    }
-
-
-def _seconds(text: str | None, name: str) -> float | None:
-    return None if text is None else parse_quantity(text, "s", name=name)
-
-
-def _quality(given: str) -> tuple[str | None, dict[str, Any] | None]:
-    """What is asked, and the accuracy that a file states instead; read here, so that a wrong file ends it at once."""
-    from joulemill.catalog.question_sets import load_questions
-    from joulemill.importers.lm_eval import PREFIX, load_lm_eval
-
-    if given == "none":
-        return None, None
-    if given.startswith(PREFIX):
-        return given, load_lm_eval(Path(given.removeprefix(PREFIX)))
-    load_questions(given)
-    return given, None
-
-
-def _burstiness(text: str) -> float:
-    return float("inf") if text == "inf" else parse_quantity(text, "", name="--burstiness")
-
-
-def _device(args: argparse.Namespace) -> dict[str, Any] | None:
-    if args.device is None:
-        if args.devices is not None:
-            raise InputError(f"--devices {args.devices} says how many: name them with --device NAME too")
-        return None
-    from joulemill.catalog.stated_device import stated_device
-
-    return stated_device(args.device, args.devices)

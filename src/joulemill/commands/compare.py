@@ -1,4 +1,4 @@
-"""``joulemill report compare A B [C …]``: runs side by side; what differs in conditions comes first."""
+"""``joulemill compare A B [C …]``: runs side by side; conditions that differ come first."""
 
 from __future__ import annotations
 
@@ -10,29 +10,36 @@ from joulemill.errors import InputError
 from joulemill.streams import print_json, results_console
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="two run folders or reports, or more")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    shape.add_argument("--markdown", action="store_true", help="print Markdown on stdout")
+
+
 def run(args: argparse.Namespace) -> int:
-    """Load the runs, print the view. ``args.run`` is the word "compare" and the runs."""
+    """Load the runs, print the view."""
     from joulemill.analysis.comparison import compare, document
     from joulemill.analysis.samples import load_run
     from joulemill.reports import comparison as compare_views
 
-    paths = [Path(p) for p in args.run[1:]]
+    paths: list[Path] = args.runs
     if len(paths) < 2:
-        raise InputError("compare needs two runs or more: joulemill report compare A B [C …]")
-    if args.latex or args.latex_row or args.export or args.schema or args.baseline:
-        raise InputError("compare prints to the terminal, or --json, --markdown, --html FILE")
+        raise InputError("compare needs two runs or more: joulemill compare A B [C …]")
     twice = next((p for i, p in enumerate(paths) if p.resolve() in [q.resolve() for q in paths[:i]]), None)
     if twice is not None:
-        raise InputError(f"{twice} is given twice: a run compared with itself tells nothing; name another one")
-    found = compare([load_run(p) for p in paths])
+        raise InputError(f"{twice} is given twice; name another run to compare it with")
+    comparison = compare([load_run(p) for p in paths])
     if args.html:
         from joulemill.commands.output import write_text
 
-        write_text(compare_views.render(found), args.html)
+        write_text(compare_views.render(comparison), args.html)
     if args.json:
-        print_json(document(found))
+        print_json(document(comparison))
     elif args.markdown:
-        sys.stdout.write(compare_views.markdown(found))
+        sys.stdout.write(compare_views.markdown(comparison))
     else:
-        compare_views.show(found, results_console())
+        compare_views.show(comparison, results_console())
     return 0

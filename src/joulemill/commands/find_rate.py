@@ -1,15 +1,16 @@
-"""``joulemill bench --find-rate``: the highest rate that meets the targets. No verb of its own."""
+"""``joulemill find-rate``: the highest request rate that meets the latency targets."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from joulemill.commands.inputs import keep_grid
+from joulemill.commands.bench_options import options_of, run_arguments, series_arguments
+from joulemill.commands.inputs import api_key, keep_grid
+from joulemill.commands.sweep import series_folder
 from joulemill.errors import EXIT_INTERRUPTED, InputError
 from joulemill.streams import print_json, print_text
 from joulemill.units import parse_quantity
@@ -19,45 +20,42 @@ if TYPE_CHECKING:
     from joulemill.bench.series.find_rate import RateSearch, Trial
 
 
-def find_arguments(group: Any) -> None:
-    """Options of the search."""
-    group.add_argument(
-        "--find-rate",
-        action="store_true",
-        help="runs at rates that end at the highest which meets --slo-ttft and --slo-tpot (from --rate on, or 1 req/s)",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.description = (
+        "Runs at rates from --rate on (default: 1 req/s), up or down by factors of two and then between them, and ends "
+        "at the highest that meets --slo-ttft and --slo-tpot. `--duration` is that of each run (default: 20 s)."
     )
-    group.add_argument(
-        "--attain", default="90%", metavar="X%", help="share of requests that must meet the targets (default: 90%%)"
-    )
+    search = parser.add_argument_group("search")
+    about = "share of requests that must meet the targets (default: 90%%)"
+    search.add_argument("--attain", default="90%", metavar="X%", help=about)
+    series_arguments(search, resumes=False)
+    run_arguments(parser)
 
 
-def search_rate(args: argparse.Namespace, options: BenchOptions) -> int:
-    """Search, print. 0 where a rate meets the targets, 1 where none that was tried does, 130 interrupted."""
+def run(args: argparse.Namespace) -> int:
+    """Search, print. 0 where a rate meets the targets, 1 where no tried rate does, 130 interrupted."""
     from joulemill.bench.progress import ProgressBar
     from joulemill.bench.run import Surroundings, on_own_loop
     from joulemill.bench.series.find_rate import check_search, find_rate
-    from joulemill.commands.inputs import api_key
-    from joulemill.recording.writer import free_folder
 
+    options = options_of(args)
     check_search(options)
     least = parse_quantity(args.attain, "", name="--attain")
     if not 0.0 < least <= 1.0:
         raise InputError(f"--attain {args.attain}: write a share above 0 and up to 100%, such as 90%")
-    point_s = None if args.point_duration is None else parse_quantity(args.point_duration, "s", name="--point-duration")
-    folder = options.out or free_folder(Path("runs"), time.time())
+    folder = series_folder(args, options)
     with ProgressBar() as progress:
         around = Surroundings(api_key=api_key())
-        work = find_rate(
-            options, folder, around, progress, point_s=point_s, least_attained_ratio=least, after=keep_grid
-        )
+        work = find_rate(options, folder, around, progress, least_attained_ratio=least, after=keep_grid)
         search, trials = on_own_loop(work)
-    _told(args, options, folder, search, trials)
+    _show(args, options, folder, search, trials)
     if trials and trials[-1].status == "interrupted":
         return EXIT_INTERRUPTED
     return 0 if search.met_req_s is not None else 1
 
 
-def _told(
+def _show(
     args: argparse.Namespace, options: BenchOptions, folder: Path, search: RateSearch, trials: list[Trial]
 ) -> None:
     from joulemill.commands.output import print_sweep

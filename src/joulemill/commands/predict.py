@@ -1,11 +1,12 @@
-"""``joulemill predict``: what a deployment nobody has run would do."""
+"""``joulemill predict``: rate, J/token, power and latency of a deployment before running it."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from joulemill.commands.flags import in_flags
 from joulemill.errors import InputError
 from joulemill.streams import print_json
 from joulemill.units import parse_count, parse_quantity, parse_ratio
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
 
 
 MOST_DEVICES = 1_000_000
-MOST_BATCH_REQ = 100_000
+MOST_CONCURRENCY_REQ = 100_000
 MOST_SPREAD_RATIO = 5.0
 MOST_CACHED_RATIO = 0.999
 #: Option → (least, most) in SI units. Beyond these it is a slip of a unit.
 BOUNDS = {
-    "input": (1.0, 1e8), "output": (1.0, 1e8), "rate": (1e-6, 1e9), "ttft": (1e-6, 86400.0), "tpot": (1e-6, 3600.0),
-    "power_cap": (1.0, 20e3),
+    "input_tokens": (1.0, 1e8), "output_tokens": (1.0, 1e8), "rate": (1e-6, 1e9), "slo_ttft": (1e-6, 86400.0),
+    "slo_tpot": (1e-6, 3600.0), "power_cap": (1.0, 20e3), "max_num_batched_tokens": (1.0, 1e7),
 }  # fmt: skip
+LEAST_MEMORY_RATIO = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,46 +47,56 @@ def approximate_argument(parser: argparse.ArgumentParser) -> None:
 
 def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Options that describe a deployment, a workload and a site; ``required``: model and device must be named."""
-    add = parser.add_argument
-    add("--model", required=required, metavar="NAME", help="model name, or a config.json or GGUF file")
-    add(
-        "--device",
-        required=required,
-        metavar="NAME",
-        help="device of the catalogue (joulemill show device), or a TOML file",
-    )
-    add("--devices", type=int, default=1, metavar="N", help="devices in all (default 1)")
-    add(
-        "--tp",
-        type=int,
-        metavar="N",
-        help="tensor parallelism (default: as many devices as the heads can be cut over)",
-    )
-    add("--ep", type=int, metavar="N", help="devices that routed experts are spread over")
-    add("--dp", type=int, metavar="N", help="ranks of data-parallel attention in a replica")
-    add("--precision", metavar="FORMAT", help="bf16, fp8, nvfp4, int4 … (default: as released)")
-    add("--kv-dtype", metavar="FORMAT", help="format of the key-value cache (default: as released)")
-    add(
-        "--engine",
-        default="vllm",
-        metavar="NAME",
-        help="vllm (0.11, the one with measured energy), vllm-0.19, sglang, trtllm",
-    )
-    load = parser.add_mutually_exclusive_group()
-    load.add_argument("--batch", metavar="N", help="requests in flight a replica")
-    load.add_argument("--rate", metavar="REQ/S", help="requests offered a second, all replicas together")
-    load.add_argument("--fit-slo", action="store_true", help="the largest batch that meets --ttft and --tpot")
-    add("--ttft", metavar="TIME", help="target of the time to first token, e.g. 500ms")
-    add("--tpot", metavar="TIME", help="target of the time per output token, e.g. 30ms")
-    add("--max-batch", metavar="N", help="the engine's own limit on requests in flight (default 1024)")
-    add("--input", default="512", metavar="TOK", help="prompt tokens (default 512)")
-    add("--output", default="512", metavar="TOK", help="answer tokens (default 512)")
-    add("--output-spread", default="0", metavar="RATIO", help="standard deviation over mean of answer lengths")
-    add("--cached", default="0", metavar="SHARE", help="share of the prompt that a prefix cache serves")
-    add("--power-cap", metavar="POWER", help="power limit of one device, e.g. 500W")
-    add("--site", metavar="FILE", help="site file (TOML): PUE, limits, carbon, price")
+    _deployment(parser.add_argument_group("deployment"), required=required)
+    _engine(parser.add_argument_group("engine"))
+    _workload(parser.add_argument_group("workload and targets"))
+    site = parser.add_argument_group("site and coefficients")
+    site.add_argument("--site", metavar="FILE", help="site file (TOML): PUE, limits, carbon, price")
+    site.add_argument("--calibration", metavar="FILE", help="coefficients fitted by joulemill calibrate")
     approximate_argument(parser)
-    add("--calibration", metavar="FILE", help="coefficients fitted by joulemill calibrate")
+
+
+def _deployment(group: Any, *, required: bool) -> None:
+    add = group.add_argument
+    add("--model", required=required, metavar="NAME", help="model name, or a config.json or GGUF file")
+    about = "device of the catalog (joulemill show device), or a TOML file"
+    add("--device", required=required, metavar="NAME", help=about)
+    add("--devices", type=int, default=1, metavar="N", help="devices in total (default: 1)")
+    about = "tensor parallelism (default: as many devices as the attention heads divide over)"
+    add("--tp", type=int, metavar="N", help=about)
+    add("--dp", type=int, metavar="N", help="data-parallel attention ranks per replica")
+    add("--ep", type=int, metavar="N", help="expert parallelism: devices that share the routed experts")
+    add("--precision", metavar="FORMAT", help="bf16, fp8, nvfp4, int4 … (default: as released)")
+    add("--power-cap", metavar="POWER", help="power limit of one device, e.g. 500W")
+
+
+def _engine(group: Any) -> None:
+    add = group.add_argument
+    about = "vllm (0.11, the one with measured energy), vllm-0.19, sglang, trtllm"
+    add("--engine", default="vllm", metavar="NAME", help=about)
+    add("--kv-dtype", metavar="FORMAT", help="format of the KV cache (default: as released)")
+    add("--max-num-seqs", metavar="N", help="most concurrent requests per replica (default: 1024)")
+    about = "most tokens per step, prefill and decode together (default: 8192)"
+    add("--max-num-batched-tokens", default="8192", metavar="TOK", help=about)
+    about = "share of device memory for weights and KV cache (default: 0.9)"
+    add("--gpu-memory-utilization", default="0.9", metavar="SHARE", help=about)
+
+
+def _workload(group: Any) -> None:
+    load = group.add_mutually_exclusive_group()
+    load.add_argument("--concurrency", metavar="N", help="concurrent requests per replica")
+    load.add_argument("--rate", metavar="REQ/S", help="requests per second offered to all replicas together")
+    about = "the highest concurrency that meets --slo-ttft and --slo-tpot"
+    load.add_argument("--fit-slo", action="store_true", help=about)
+    add = group.add_argument
+    add("--input-tokens", default="512", metavar="TOK", help="prompt tokens (default: 512)")
+    add("--output-tokens", default="512", metavar="TOK", help="output tokens (default: 512)")
+    about = "standard deviation over mean of the output lengths (default: 0)"
+    add("--output-spread", default="0", metavar="RATIO", help=about)
+    about = "share of prompt tokens that a prefix cache serves (default: 0)"
+    add("--cached", default="0", metavar="SHARE", help=about)
+    add("--slo-ttft", metavar="TIME", help="target for the time to first token, e.g. 500ms")
+    add("--slo-tpot", metavar="TIME", help="target for the time per output token, e.g. 30ms")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,20 +117,22 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(text(found, explain=args.explain))
     if not found.prediction.batch.meets:
         sys.stderr.write(
-            "joulemill predict: no batch meets the latency targets, not even one request; relax --ttft or --tpot, or "
-            "use more or faster devices a replica\n"
+            "joulemill predict: no concurrency meets the latency targets, not even a single request; relax --slo-ttft "
+            "or --slo-tpot, or use more or faster devices per replica\n"
         )
     return 0 if found.meets else 1
 
 
 def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) -> int:
     """Say that the devices do not hold the model, and what would fit; the exit code."""
+    from joulemill.physics.serving.batch import MemoryShort
     from joulemill.prediction.document import short_document_of
 
+    in_words = MemoryShort(in_flags(str(fault)), fault.needed_byte, fault.room_byte)
     if as_json:
-        print_json(short_document_of(question, fault))
+        print_json(short_document_of(question, in_words))
     else:
-        sys.stdout.write(f"DOES NOT FIT: {fault}\n")
+        sys.stdout.write(f"DOES NOT FIT: {in_words}\n")
     return 1
 
 
@@ -126,20 +140,41 @@ def question_of(args: argparse.Namespace) -> Question:
     """What the options ask, in SI units. InputError names the option that is wrong."""
     from joulemill.prediction.question import Question
 
-    if args.fit_slo and args.ttft is None and args.tpot is None:
-        raise InputError("--fit-slo needs a target: --ttft, --tpot, or both")
+    if args.fit_slo and args.slo_ttft is None and args.slo_tpot is None:
+        raise InputError("--fit-slo needs a target: --slo-ttft, --slo-tpot, or both")
     _refuse_lists(args)
     _refuse_counts(args)
-    _refuse_batch(args)
+    _refuse_concurrency(args)
     return Question(
-        args.model, args.device, args.devices, args.tp, args.ep, args.dp, args.precision, args.kv_dtype, args.engine,
-        number(args, "input", "tok") or 0.0, number(args, "output", "tok") or 0.0,
-        parse_ratio(args.output_spread, name="--output-spread", most=MOST_SPREAD_RATIO, plain=MOST_SPREAD_RATIO),
-        parse_ratio(args.cached, name="--cached", most=MOST_CACHED_RATIO),
-        whole(args, "batch"), whole(args, "max_batch"), number(args, "rate", "req/s"), number(args, "ttft", "s"),
-        number(args, "tpot", "s"), number(args, "power_cap", "W"), site=args.site, calibration=args.calibration,
+        args.model,
+        args.device,
+        devices=args.devices,
+        tp=args.tp,
+        ep=args.ep,
+        dp=args.dp,
+        precision=args.precision,
+        kv_dtype=args.kv_dtype,
+        engine=args.engine,
+        input_tokens=number(args, "input_tokens", "tok") or 0.0,
+        output_tokens=number(args, "output_tokens", "tok") or 0.0,
+        output_spread_ratio=parse_ratio(
+            args.output_spread, name="--output-spread", most=MOST_SPREAD_RATIO, plain=MOST_SPREAD_RATIO
+        ),
+        cached_ratio=parse_ratio(args.cached, name="--cached", most=MOST_CACHED_RATIO),
+        concurrency=whole(args, "concurrency"),
+        max_num_seqs=whole(args, "max_num_seqs"),
+        rate_req_s=number(args, "rate", "req/s"),
+        slo_ttft_s=number(args, "slo_ttft", "s"),
+        slo_tpot_s=number(args, "slo_tpot", "s"),
+        power_cap_w=number(args, "power_cap", "W"),
+        gpu_memory_utilization=parse_ratio(
+            args.gpu_memory_utilization, name="--gpu-memory-utilization", least=LEAST_MEMORY_RATIO
+        ),
+        max_num_batched_tokens=number(args, "max_num_batched_tokens", "tok") or 0.0,
+        site=args.site,
+        calibration=args.calibration,
         approximate=args.approximate,
-    )  # fmt: skip
+    )
 
 
 def number(args: argparse.Namespace, name: str, unit: str = "") -> float | None:
@@ -156,25 +191,27 @@ def whole(args: argparse.Namespace, name: str) -> float | None:
     stated = getattr(args, name)
     if stated is None:
         return None
-    return float(parse_count(stated, name=f"--{name.replace('_', '-')}", most=MOST_BATCH_REQ))
+    return float(parse_count(stated, name=f"--{name.replace('_', '-')}", most=MOST_CONCURRENCY_REQ))
 
 
 def _refuse_lists(args: argparse.Namespace) -> None:
     """Several values at once, which is a loop over calls."""
-    for name in ("model", "device", "batch", "devices", "precision"):
+    for name in ("model", "device", "concurrency", "devices", "precision"):
         stated = str(getattr(args, name) or "")
         if "," in stated and "/" not in stated:
             first = stated.split(",")[0]
             raise InputError(
-                f"--{name} {stated}: one value a call, e.g. --{name} {first}; for several, loop: "
-                f"for x in {stated.replace(',', ' ')}; do joulemill {args.verb} … --{name} $x --json; done"
+                f"--{name} {stated}: one value per call, e.g. --{name} {first}; for several, loop: "
+                f"for x in {stated.replace(',', ' ')}; do joulemill {args.command} … --{name} $x --json; done"
             )
 
 
-def _refuse_batch(args: argparse.Namespace) -> None:
-    batch, most = whole(args, "batch"), whole(args, "max_batch")
-    if batch is not None and most is not None and batch > most:
-        raise InputError(f"--batch {args.batch} is above --max-batch {args.max_batch}; give one of them")
+def _refuse_concurrency(args: argparse.Namespace) -> None:
+    concurrency, most = whole(args, "concurrency"), whole(args, "max_num_seqs")
+    if concurrency is not None and most is not None and concurrency > most:
+        raise InputError(
+            f"--concurrency {args.concurrency} is above --max-num-seqs {args.max_num_seqs}; give one of them"
+        )
 
 
 def _refuse_counts(args: argparse.Namespace) -> None:

@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument(
-        "run",
-        metavar="RUN",
-        nargs="+",
-        help="a run or sweep folder, or a report as JSON; or: compare A B [C …], side by side",
-    )
+    parser.add_argument("runs", metavar="RUN", nargs="*", help="a run or sweep folder, or a report as JSON")
     parser.add_argument("--baseline", metavar="FILE", type=Path, help="show the run against this baseline too")
     parser.add_argument("--site", metavar="FILE", type=Path, help="at this site instead: TOML, see examples/site.toml")
     parser.add_argument("--quality", metavar="lm-eval:FILE", help="accuracy that lm-evaluation-harness found, instead")
@@ -51,13 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load the run, print the view."""
-    if args.run[0] == "compare" and (len(args.run) > 1 or not Path("compare").exists()):
-        from joulemill.commands import compare
-
-        return compare.run(args)
-    if len(args.run) > 1:
-        raise InputError(f"one run at a time; side by side: joulemill report compare {' '.join(args.run)}")
-    args.run = args.run[0]
     from joulemill.analysis import serialization as serialise
     from joulemill.analysis.load import load_report
     from joulemill.reports import markdown_latex as tables
@@ -65,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.schema:
         print_json(serialise.schema())
         return 0
+    args.run = _one_run(args.runs)
     if args.export:
         from joulemill.reports.exports.writing import export
 
@@ -89,6 +78,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_terminal(report, baseline)
     return 0
+
+
+def _one_run(runs: list[str]) -> str:
+    if not runs:
+        raise InputError("name a run folder or a report: joulemill report RUN")
+    if len(runs) > 1:
+        raise InputError(f"one run at a time; side by side: joulemill compare {' '.join(runs)}")
+    return runs[0]
 
 
 def is_sweep(path: Path) -> bool:

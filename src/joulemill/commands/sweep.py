@@ -1,4 +1,4 @@
-"""``joulemill bench --sweep`` and ``--probe``: several runs, their table and their page. No verb of its own."""
+"""``joulemill sweep KNOB=V,V…``: a run at each value of the load, their table and their page."""
 
 from __future__ import annotations
 
@@ -6,100 +6,74 @@ import argparse
 import asyncio
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.commands.inputs import keep_grid
+from joulemill.commands.bench_options import options_of, run_arguments, series_arguments
+from joulemill.commands.inputs import api_key, keep_grid
 from joulemill.commands.output import print_sweep
-from joulemill.errors import EXIT_INTERRUPTED, InputError
-from joulemill.streams import tell
-from joulemill.units import parse_quantity
+from joulemill.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from joulemill.bench.machine.power_limits import Change, Limits
+    from joulemill.bench.machine.power_limits import Limits
     from joulemill.bench.options import BenchOptions
     from joulemill.bench.series.plan import Plan
 
 
-def sweep_arguments(group: Any) -> None:
-    """Options of several runs that belong together."""
-    group.add_argument("--sweep", metavar="KNOB=V,V…", help="a run at each value of concurrency, rate, input or output")
-    group.add_argument(
-        "--probe", action="store_true", help="change load, slots and threads one at a time (embedded server)"
-    )
-    group.add_argument(
-        "--probe-board",
-        metavar="WHAT",
-        help="power, clock or power,clock: probe also with the NVIDIA boards of this machine lowered to 70 %%, and put "
-        "back after (needs root; clocks end unlocked; only with --url of a server on this machine)",
-    )
-    group.add_argument(
-        "--repeats", type=int, default=2, metavar="N", help="runs of each point, there and back (default: 2)"
-    )
-    group.add_argument("--point-duration", metavar="TIME", help="load of each run (default: --duration, else 20 s)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.description = "Runs the load at each value, interleaved, with `--duration` per run (default: 20 s)."
+    about = "concurrency, rate, input-tokens or output-tokens, with its values: concurrency=1,2,4,8"
+    parser.add_argument("points", metavar="KNOB=V,V…", help=about)
+    series = parser.add_argument_group("sweep")
+    repeats_argument(series)
+    series_arguments(series, resumes=True)
+    run_arguments(parser)
 
 
-def run_several(args: argparse.Namespace, options: BenchOptions) -> int:
-    """Run the plan, print the table, write the page. 0 done, 2 interrupted with what was measured kept."""
+def repeats_argument(group: Any) -> None:
+    """The option that says how often each point is run."""
+    about = "runs per point, in alternating order (default: 2)"
+    group.add_argument("--repeats", type=int, default=2, metavar="N", help=about)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the plan, print the table, write the page. 0 done, 130 interrupted with what was measured kept."""
+    from joulemill.bench.series.plan import sweep_plan
+
+    options = options_of(args)
+    folder = series_folder(args, options)
+    return run_series(args, sweep_plan(options, args.points, args.repeats), folder, options)
+
+
+def series_folder(args: argparse.Namespace, options: BenchOptions) -> Path:
+    """The folder of the series, once all that can be checked before it is right."""
+    from joulemill.bench.preflight import check_before, check_page
     from joulemill.recording.writer import free_folder
 
-    folder = options.out or free_folder(Path("runs"), time.time())
-    with ExitStack() as stack:
-        limits = _limits(args, options, folder)
-        if limits is not None:
-            stack.enter_context(limits)
-        plan = plan_of(args, options, None if limits is None else limits.changes)
-        _measured(plan, folder, options, limits)
+    check_before(replace(options, out=None))
+    check_page(args.html)
+    return options.out or free_folder(Path("runs"), time.time())
+
+
+def run_series(
+    args: argparse.Namespace, plan: Plan, folder: Path, options: BenchOptions, limits: Limits | None = None
+) -> int:
+    """Run ``plan``, print its table, write its page; the exit code."""
+    _measured(plan, folder, options, limits)
     page = args.html or folder / "sweep.html"
-    found = print_sweep(folder, page, as_json=args.json)
+    series = print_sweep(folder, page, as_json=args.json)
     sys.stderr.write(f"\nruns kept in {folder}; page: {page}\n")
-    if found.status == "complete":
+    if series.status == "complete":
         return 0
+    done = sum(p.runs + len(p.left_out) for p in series.points)
     sys.stderr.write(
-        f"joulemill bench: interrupted after {sum(p.runs + len(p.left_out) for p in found.points)} of "
-        f"{len(plan.order)} runs; the same command with --out {folder} goes on with the rest\n"
+        f"joulemill {args.command}: interrupted after {done} of {len(plan.order)} runs; rerun with --out {folder} to "
+        "resume\n"
     )
     return EXIT_INTERRUPTED
-
-
-def _limits(args: argparse.Namespace, options: BenchOptions, folder: Path) -> Limits | None:
-    """The boards that ``--probe-board`` asks for; None where it is not given."""
-    if args.probe_board is None:
-        return None
-    if not args.probe:
-        raise InputError("--probe-board belongs to --probe: give both")
-    from joulemill.bench.facts import serves_here
-    from joulemill.bench.machine.nvml_limits import below_default, metered_boards
-    from joulemill.bench.machine.power_limits import left_behind, open_limits
-    from joulemill.meters.meter import MeterContext
-
-    context = MeterContext(notice=lambda text: _tell(f"probe: {text}"))
-    here = options.url is not None and serves_here(options.url)
-    limits = open_limits(
-        options.url, here, context, lambda: metered_boards(context, options.meters), args.probe_board, folder
-    )
-    for text in (*left_behind(folder.parent), *below_default(context)):
-        context.notice(text)
-    for change in limits.changes:
-        context.notice(f"{change.label} for one run at a time, put back after each")
-    return limits
-
-
-def _tell(text: str) -> None:
-    tell(text)
-
-
-def plan_of(args: argparse.Namespace, options: BenchOptions, changes: tuple[Change, ...] | None = None) -> Plan:
-    """The plan that the flags ask for. Raises InputError for flags that exclude each other or cannot be read."""
-    from joulemill.bench.series.plan import probe_plan, sweep_plan
-
-    if args.sweep and args.probe:
-        raise InputError("--sweep and --probe are two kinds of run; give one of them")
-    point_s = None if args.point_duration is None else parse_quantity(args.point_duration, "s", name="--point-duration")
-    if args.probe:
-        return probe_plan(options, args.repeats, point_s, changes)
-    return sweep_plan(options, args.sweep, args.repeats, point_s)
 
 
 def _measured(plan: Plan, folder: Path, options: BenchOptions, limits: Limits | None) -> None:
@@ -108,7 +82,6 @@ def _measured(plan: Plan, folder: Path, options: BenchOptions, limits: Limits | 
     from joulemill.bench.progress import ProgressBar
     from joulemill.bench.run import Surroundings, on_own_loop
     from joulemill.bench.series.runner import run_plan
-    from joulemill.commands.inputs import api_key
 
     with ProgressBar() as progress:
         ceilings = None

@@ -16,15 +16,15 @@ KIND = "levers"
 CASCADE = "cascade"
 #: Levers that an experiment measures, by name, as people read them.
 LEVER_LABELS = {
-    "kv-q8": "keys and values in 8 bits (q8_0)",
+    "kv-q8": "KV cache in 8 bits (q8_0)",
     "slots-x2": "twice the slots and requests in flight",
     "threads-half": "half of the threads",
-    "prefix-cache": "shared beginnings of prompts are kept",
+    "prefix-cache": "shared beginnings of prompts are cached",
     "thinking-budget": "answers of half the length",
-    "speculation": "a draft proposes tokens",
+    "speculation": "a draft model proposes tokens",
     "small-weights": "a smaller quantization of the same weights",
     "second-model": "another model, and what cascades of the two could reach",
-    CASCADE: "questions whose answer does not end by itself go on to the second model",
+    CASCADE: "questions whose answer does not end by itself are escalated to the second model",
 }
 
 
@@ -33,7 +33,9 @@ def read_sweep(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
-        raise InputError(f"{folder}: no sweep can be read there ({fault}); give the folder of bench --sweep") from fault
+        raise InputError(
+            f"{folder}: no series of runs is there ({fault}); name the folder of a sweep, probe or levers measure"
+        ) from fault
     if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
         raise InputError(f"{folder / FILE}: is not a sweep of this version of Joulemill")
     return found

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated.mock_server import MockPlan, mock_process
 
 from joulemill.bench.machine.power_limits import NOTE, Limits, left_behind, open_limits, read_note, repair, write_note
 from joulemill.cli import main
 from joulemill.errors import InputError, MachineError
 from joulemill.meters.meter import MeterContext
-from tests.meters.fake_nvml import FakeBoard, FakeNvml
-from tests.meters.filed_nvml import installed, limits
-from tests.mock_server import MockPlan, mock_process
+from tests.support.fake_nvml import FakeBoard, FakeNvml
+from tests.support.filed_nvml import installed, limits
 
 pytestmark = pytest.mark.apart
 
@@ -164,12 +164,12 @@ def test_a_probe_of_a_server_on_this_machines_board(number: signal.Signals | Non
     """The whole command; a signal comes in the run with the lowered limit."""
     variables, state = installed(tmp_path)
     with mock_process(MockPlan(itl_s=0.01)) as url:
-        command = [sys.executable, "-m", "joulemill", "bench", "--probe", "--probe-board", "power", "--url", url]
-        command += ["--concurrency", "2", "--repeats", "1", "--point-duration", "1s" if number is None else "20s"]
+        command = [sys.executable, "-m", "joulemill", "probe", "--board", "power", "--url", url]
+        command += ["--concurrency", "2", "--repeats", "1", "--duration", "1s" if number is None else "20s"]
         command += ["--warmup", "0.5s", "--idle", "0.2s", "--input-tokens", "16", "--output-tokens", "16", "--json"]
         command += ["--meter", "declared:idle=60W,busy=180W", "--out", str(tmp_path / "p")]
         if number is not None:
-            command[command.index("--point-duration") + 1] = "3s"
+            command[command.index("--duration") + 1] = "3s"
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
         ) as process:

@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from simulated.mock_server import MockPlan, mock_process
+from simulated.runs import steady_run
 
 from joulemill.analysis.run import analyse, diagnosis_of
 from joulemill.analysis.sweep import Point, SweepResult, sweep_result
@@ -29,8 +31,6 @@ from joulemill.recording.sweeps import read_sweep, runs_of
 from joulemill.recording.writer import write_run
 from joulemill.reports.svg.sweep import panel
 from joulemill.reports.sweep import cells, notes, render, sweep_card
-from tests.ledger.runs import steady_run
-from tests.mock_server import MockPlan, mock_process
 
 pytestmark = pytest.mark.apart
 
@@ -57,7 +57,7 @@ def test_runs_go_there_and_back() -> None:
 
 
 def test_plans_of_each_knob() -> None:
-    for knob, field in (("concurrency", "concurrency"), ("rate", "rate_req_s"), ("input", "input_tokens")):
+    for knob, field in (("concurrency", "concurrency"), ("rate", "rate_req_s"), ("input-tokens", "input_tokens")):
         plan = sweep_plan(options(), f"{knob}=2,8", repeats=3, point_s=7.0)
         assert [float(getattr(s.options, field)) for s in plan.settings] == [2.0, 8.0]
         assert all(s.options.duration_s == 7.0 and s.options.quality is None for s in plan.settings)
@@ -71,7 +71,7 @@ def test_plans_of_each_knob() -> None:
     ["concurrency", "speed=1,2", "concurrency=1", "concurrency=1,1", "concurrency=1.5,2", "rate=0,1", "rate=a,b"],
 )
 def test_sweeps_that_cannot_be(text: str) -> None:
-    with pytest.raises(InputError, match="--sweep"):
+    with pytest.raises(InputError, match=r"^sweep "):
         sweep_plan(options(), text)
 
 
@@ -141,8 +141,8 @@ def test_diagnosis_of_mock_servers(
 # --- what is left ----------------------------------------------------------------------------------------------------
 def test_ctrl_c_keeps_the_runs_that_were_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with mock_process(MockPlan(itl_s=0.01)) as url:
-        command = [sys.executable, "-m", "joulemill", "bench", "--url", url, "--sweep", "concurrency=1,2,4,8"]
-        command += ["--point-duration", "1s", "--warmup", "0.5s", "--idle", "0.2s", "--input-tokens", "16"]
+        command = [sys.executable, "-m", "joulemill", "sweep", "concurrency=1,2,4,8", "--url", url]
+        command += ["--duration", "1s", "--warmup", "0.5s", "--idle", "0.2s", "--input-tokens", "16"]
         command += ["--output-tokens", "16", "--meter", METER[0], "--out", str(tmp_path / "s"), "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             deadline = time.monotonic() + 60
@@ -151,7 +151,7 @@ def test_ctrl_c_keeps_the_runs_that_were_made(tmp_path: Path, capsys: pytest.Cap
             os.kill(process.pid, signal.SIGINT)
             out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert f"--out {tmp_path / 's'} goes on with the rest" in err
+    assert f"rerun with --out {tmp_path / 's'} to resume" in err
     assert json.loads(out)["status"] == "interrupted"
     assert main(["report", str(tmp_path / "s")]) == 0 and "not run" in capsys.readouterr().out
     told = read_sweep(tmp_path / "s")

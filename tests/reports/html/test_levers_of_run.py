@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from simulated.runs import steady_run
 
 from joulemill.cli import main
 from joulemill.errors import ServerError
 from joulemill.recording.writer import write_run
 from joulemill.reports.html import levers_of_run as run_levers
 from joulemill.reports.html.levers_of_run import lever_cards
-from tests.ledger.runs import steady_run
 
 
 def test_what_is_no_folder_has_no_levers(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Must live here: the NVML calls and their units. Must not: when a limit is changed, and who makes sure that it is put
 back (:mod:`.power_limits`). A power limit is put back to what it was. NVML does not tell whether clocks were
-locked already, so "back" means unlocked; ``--probe-board clock`` says so.
+locked already, so "back" means unlocked; ``--board clock`` says so.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def below_default(context: MeterContext) -> list[str]:
             if b.power_limit_w < 0.99 * b.default_w:
                 told.append(
                     f"{b.name} ({uuid}) has a power limit of {b.power_limit_w:g} W, {b.default_w:g} W is its default: "
-                    f"if nobody meant it, sudo nvidia-smi -i {uuid} -pl {b.default_w:g}"
+                    f"unless this is intended, run sudo nvidia-smi -i {uuid} -pl {b.default_w:g}"
                 )
     boards.close()
     return told

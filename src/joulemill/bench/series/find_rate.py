@@ -75,9 +75,9 @@ class RateSearch:
 def check_search(options: BenchOptions) -> None:
     """Raises InputError where there is nothing to search for."""
     if options.slo_ttft_s is None and options.slo_tpot_s is None:
-        raise InputError("--find-rate needs a target to meet: give --slo-ttft TIME, --slo-tpot TIME, or both")
+        raise InputError("find-rate needs a target to meet: give --slo-ttft TIME, --slo-tpot TIME, or both")
     if options.concurrency is not None or options.trace is not None or options.until_ratio is not None:
-        raise InputError("--find-rate sets the load itself: leave out --concurrency, --trace and --until")
+        raise InputError("find-rate sets the load itself: leave out --concurrency, --trace and --until")
 
 
 async def find_rate(

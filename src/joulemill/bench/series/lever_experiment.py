@@ -151,9 +151,9 @@ def _chosen(only: Sequence[str]) -> list[Measured]:
 def _base(options: BenchOptions, run_s: float | None) -> BenchOptions:
     """The run as it is, with everything said that a lever changes."""
     if options.url is not None:
-        raise InputError("--measure starts the embedded server with other settings: it cannot change one at --url")
+        raise InputError("levers measure starts the embedded server with other settings: it cannot change one at --url")
     if not options.closed_loop:
-        raise InputError("--measure needs a closed loop: give --concurrency")
+        raise InputError("levers measure needs a closed loop: give --concurrency")
     return replace(
         options,
         gguf=options.gguf or find_bundled_gguf(),

@@ -14,7 +14,8 @@ from joulemill.bench.machine.power_limits import Change
 from joulemill.bench.options import BenchOptions
 from joulemill.errors import InputError
 
-KNOBS = ("concurrency", "rate", "input", "output")
+#: What may be swept, as the command line names it → as `sweep.json` names it.
+KNOBS = {"concurrency": "concurrency", "rate": "rate", "input-tokens": "input", "output-tokens": "output"}
 DEFAULT_POINT_S = 20.0
 DEFAULT_REPEATS = 2
 
@@ -56,13 +57,14 @@ def there_and_back(points: int, repeats: int) -> tuple[int, ...]:
 
 
 def sweep_plan(options: BenchOptions, text: str, repeats: int = DEFAULT_REPEATS, point_s: float | None = None) -> Plan:
-    """The plan of ``--sweep knob=v1,v2,…``. Raises InputError for a knob or value that cannot be."""
-    knob, _, listed = text.partition("=")
-    if knob not in KNOBS or not listed:
-        raise InputError(f"--sweep {text!r}: write one of {', '.join(KNOBS)} and values, e.g. concurrency=1,2,4,8")
-    values = [_value(knob, word) for word in listed.split(",")]
+    """The plan of ``sweep KNOB=V1,V2,…``. Raises InputError for a knob or value that cannot be."""
+    name, _, listed = text.partition("=")
+    if name not in KNOBS or not listed:
+        raise InputError(f"sweep {text!r}: write one of {', '.join(KNOBS)} and values, e.g. concurrency=1,2,4,8")
+    knob = KNOBS[name]
+    values = [_value(name, word) for word in listed.split(",")]
     if len(values) < 2 or len(set(values)) < len(values):
-        raise InputError(f"--sweep {text!r}: give at least two values, each once")
+        raise InputError(f"sweep {text!r}: give at least two values, each once")
     plain = _point(options, point_s, repeats)
     settings = tuple(Setting(f"{knob}={v:g}", knob, v, _with(plain, knob, v)) for v in values)
     largest = _with(plain, knob, max(values))
@@ -75,17 +77,17 @@ def probe_plan(
     point_s: float | None = None,
     changes: Sequence[Change] | None = None,
 ) -> Plan:
-    """The plan of ``--probe``: the run as it is, with twice the load, and what else may be changed, each alone.
+    """The plan of ``probe``: the run as it is, with twice the load, and what else may be changed, each alone.
 
     That is slots and threads of the embedded server, ``changes`` of boards that serve ``url`` (None: not asked for).
     """
     if options.url is not None and changes is None:
         raise InputError(
-            "--probe restarts the server with other settings, so it needs the embedded one: leave out --url (or, of a "
-            "server on this machine's boards, probe those: --probe-board power,clock)"
+            "probe restarts the server with other settings, so it needs the embedded one: leave out --url (or, for a "
+            "server on this machine's boards, probe those: --board power,clock)"
         )
     if not options.closed_loop:
-        raise InputError("--probe needs a closed loop: give --concurrency instead of --rate or --trace")
+        raise InputError("probe needs a closed loop: give --concurrency instead of --rate or --trace")
     load = options.at_once
     base = replace(_point(options, point_s, repeats), concurrency=load)
     if options.url is None:
@@ -113,14 +115,14 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _value(knob: str, word: str) -> float:
+def _value(name: str, word: str) -> float:
     try:
         value = float(word)
     except ValueError:
-        raise InputError(f"--sweep {knob}: {word!r} is not a number") from None
-    if not 0 < value < 1e9 or (knob != "rate" and value != int(value)):
+        raise InputError(f"sweep {name}: {word!r} is not a number") from None
+    if not 0 < value < 1e9 or (name != "rate" and value != int(value)):
         raise InputError(
-            f"--sweep {knob}: {word!r} must be {'more than 0' if knob == 'rate' else 'a whole number from 1'}"
+            f"sweep {name}: {word!r} must be {'more than 0' if name == 'rate' else 'a whole number from 1'}"
         )
     return value
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulemill.arrays import Array
-from joulemill.physics.serving.counts import Counts, counts, decode_load, prompts_load, verify_load
+from joulemill.physics.serving.counts import Counts, Load, counts, decode_load, prompts_load, verify_load
 from joulemill.physics.serving.shard import ShardTable
 
 #: Shape of the gamma-distributed popularity of experts over mixed requests: between the 1.12 and 1.36 that the measured
@@ -96,11 +96,20 @@ def token_work(table: ShardTable, load: TokenLoad, drafting: ShardTable | None =
     )  # fmt: skip
 
 
+def decode_counts(table: ShardTable, load: TokenLoad) -> Counts:
+    """The counts of a step of ``load`` that only decodes."""
+    return counts(table, _alone(load))
+
+
+def _alone(load: TokenLoad) -> Load:
+    sequences = np.asarray(load.sequences_count, dtype=np.float64)
+    return decode_load(sequences, load.context_tok, np.full_like(sequences, ROUTING_EVENNESS_RATIO))
+
+
 def _steps(table: ShardTable, load: TokenLoad, drafting: ShardTable | None) -> list[tuple[Array | float, Counts]]:
     """Steps that a mean step is made of, each with its weight in it."""
-    sequences = np.asarray(load.sequences_count, dtype=np.float64)
-    alone = decode_load(sequences, load.context_tok, np.full_like(sequences, ROUTING_EVENNESS_RATIO))
-    started = sequences * load.accepted_tok / load.output_tok
+    alone = _alone(load)
+    started = alone.decode_tok * load.accepted_tok / load.output_tok
     often, together = np.minimum(started, 1.0), np.maximum(started, 1.0)
     prompts = prompts_load(alone, together, load.prompt_tok, load.cached_tok)
     steps: list[tuple[Array | float, Counts]] = [(often, counts(table, prompts))]

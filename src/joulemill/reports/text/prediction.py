@@ -30,7 +30,7 @@ def lines(found: Answer, explain: bool) -> Iterator[str]:
     )
     flight = f"{p.batch.batch_req:.0f} in flight a replica: {p.batch.why}"
     yield from architecture_lines(found.deployment.architecture, found.deployment.precision)
-    yield f"{q.input_tok:g} tokens in, {q.output_tok:g} out; {flight}"
+    yield f"{q.input_tokens:g} tokens in, {q.output_tokens:g} out; {flight}"
     yield ""
     yield from _figures(p)
     yield ""
