@@ -98,8 +98,8 @@ def test_the_knee_of_a_server_with_four_slots(tmp_path: Path) -> None:
         found = swept(sweep_plan(options(url), "concurrency=1,2,4,8,16"), tmp_path / "s")
     assert found.status == "complete" and [p.runs + len(p.left_out) for p in found.points] == [2] * 5
     rates = [p.rate_tok_s.value or 0.0 for p in found.points]
-    assert rates[2] / rates[0] == pytest.approx(4.0, rel=0.1)
-    assert rates[4] / rates[2] == pytest.approx(1.0, rel=0.1)
+    assert rates[2] / rates[0] == pytest.approx(4.0, rel=0.25)
+    assert rates[4] / rates[2] == pytest.approx(1.0, rel=0.25)
     assert found.points[4].ttft_s.value > 5 * found.points[0].ttft_s.value  # type: ignore[operator]
     # None: the client was late, or others took the machine's CPUs, on a crowded machine
     bound = [p.binding if p.valid and p.binding != "host_cpu" else None for p in found.points]
