@@ -59,7 +59,7 @@ async def among(pages: Pages, script: Script, history: Keeper | None = None, **c
         assert not running.done(), "the monitor ended"
     finally:
         stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await running
         await server.close()
     return monitor
@@ -260,7 +260,7 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
         opening.open_within(["x"], MeterContext(server_here=False))
     assert time.monotonic() - started < 25, "the meter would open after 30 s"
     let_through.set()
-    assert closed.wait(5)
+    assert closed.wait(60)
 
     def raises(specs: Any, context: Any) -> list[Any]:
         raise RecursionError("odd")

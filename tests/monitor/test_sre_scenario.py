@@ -79,7 +79,7 @@ def process(*command: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         running.terminate()
         try:
-            running.communicate(timeout=10)
+            running.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             running.kill()
             running.communicate()

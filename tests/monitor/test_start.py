@@ -57,10 +57,10 @@ def asked(url: str, since_s: float) -> tuple[dict[str, Any], float]:
     """The page's data and how long after ``since_s`` it came."""
     while True:
         try:
-            with urllib.request.urlopen(f"{url}/api/snapshot", timeout=1) as answer:
+            with urllib.request.urlopen(f"{url}/api/snapshot", timeout=10) as answer:
                 return json.load(answer), time.monotonic() - since_s
         except OSError:
-            assert time.monotonic() - since_s < 30, "no page"
+            assert time.monotonic() - since_s < 120, "no page"
             time.sleep(0.02)
 
 
@@ -108,13 +108,13 @@ def test_sigterm_with_open_streams_ends_without_a_word(tmp_path: Path) -> None:
         process = started(config(tmp_path, url, 1), "--listen", f"127.0.0.1:{port}")
         try:
             asked(f"http://127.0.0.1:{port}", time.monotonic())
-            streams = [urllib.request.urlopen(f"http://127.0.0.1:{port}/events", timeout=30) for _ in range(3)]
+            streams = [urllib.request.urlopen(f"http://127.0.0.1:{port}/events", timeout=90) for _ in range(3)]
             assert all(s.readline().startswith(b"data: {") for s in streams)
             process.send_signal(signal.SIGTERM)
             for stream in streams:
                 stream.read()  # ends as a whole answer does: no IncompleteRead
                 stream.close()
-            _, told = process.communicate(timeout=30)
+            _, told = process.communicate(timeout=90)
         finally:
             process.kill()
             process.communicate()
