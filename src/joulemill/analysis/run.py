@@ -112,13 +112,13 @@ def run_id(record: RunRecord) -> str:
 
 def _weights(cost: Intensity) -> Weights:
     # Attention apart, a prompt token costs the FLOP of an output token; the architecture's own count stands behind it.
-    return replace(EQUAL_WORK, source=f"equal FLOP a token, {cost.work_flop_tok.source}")
+    return replace(EQUAL_WORK, source=f"equal FLOP per token, {cost.work_flop_tok.source}")
 
 
 def _output(counted: Account, limits: RunCeilings) -> doc.Output:
     full, used = limits.full_load_tok_s, limits.utilization
     if full.value is None or used.value is None:
-        adjusted = unknown("tok/s", used.reason or full.reason or "utilisation is unknown")
+        adjusted = unknown("tok/s", used.reason or full.reason or "utilization is unknown")
     else:
         adjusted = full.scaled(used.value, "tok/s", used.basis)
     return doc.Output(counted.output_rate, full, adjusted, counted.good_rate, counted.request_rate)
