@@ -12,7 +12,7 @@ import pytest
 from joulemill.catalog.models import find_model, model_names
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import parameters_count
-from joulemill.physics.work import weight_held_byte
+from joulemill.physics.serving.shard import whole_model
 from tests.support.paths import SHARED
 
 DATA = SHARED / "data"
@@ -217,7 +217,7 @@ def test_a_real_gguf_file_adds_up() -> None:
     file = next(Path(next(iter(spec.submodule_search_locations))).glob("*.gguf"))
     entry = find_model(file)
     assert parameters_count(entry.architecture).total == 134_515_008
-    held = float(weight_held_byte(entry.architecture, entry.precision))
+    held = whole_model(entry.architecture, entry.precision).weight_byte
     assert held == pytest.approx(file.stat().st_size, rel=0.03)
 
 
