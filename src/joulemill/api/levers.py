@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from joulemill.analysis.levers_of_run import question_of_run
 from joulemill.analysis.report import Report
+from joulemill.analysis.run import report_of
 from joulemill.api.frames import frame_of
 from joulemill.decisions.levers.case import Settings
 from joulemill.decisions.levers.study import BEYOND_TUNING, Combination, Effect, by_use
@@ -106,8 +107,8 @@ def levers(of: Predicted | str | Path, **settings: Any) -> LeverStudy:
     Raises InputError for an argument that is not known, or a run whose model or device is not.
     """
     if isinstance(of, (str, Path)):
-        question, report = question_of_run(Path(of), None)
-        return levers_of_question(question, report=report, **settings)
+        question, run = question_of_run(Path(of), None)
+        return levers_of_question(question, report=report_of(run), **settings)
     return levers_of_question(of.answer.question, **settings)
 
 

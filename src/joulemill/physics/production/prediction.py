@@ -13,7 +13,6 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.physics.hardware.device import IDLE_RATIO
 from joulemill.physics.hardware.node import node_figure
 from joulemill.physics.hardware.site import ReferencePue, Site, SiteFigures, it_limit_figure, site_figures
 from joulemill.physics.production.ceilings import BindingValue, CeilingValue, binding
@@ -204,7 +203,8 @@ def _check_cap(deployment: Deployment, rates: Rates) -> None:
     said = say_quantity(cap_w, "W")
     if not device.tdp_w:
         raise InputError(f"what a power cap does to {device.label} cannot be told: its TDP is not known; leave it out")
-    least_w = rates.power.wait_ratio * device.tdp_w / rates.power.ceiling_ratio
+    waiting_w = max(rates.power.wait_ratio * (device.power_scale_w or 0.0), device.resting_w or 0.0)
+    least_w = waiting_w / rates.power.ceiling_ratio
     if cap_w <= 1.05 * least_w:
         raise InputError(
             f"power cap is {said}, but {device.label} draws about {least_w:.0f} W while it waits; give more"
@@ -300,8 +300,8 @@ def _notes(deployment: Deployment, choice: Choice, used: float) -> tuple[str, ..
     notes = list(deployment.architecture.approximations)
     if used < 1.0:
         notes.append(f"devices are busy {used:.0%} of the time at the offered rate; the rest is idle power")
-    if device.idle_w is None and device.tdp_w:
-        notes.append(f"idle power of {device.label} is not known: {IDLE_RATIO:.0%} of its TDP is assumed")
+    if device.loaded_idle_w is None and device.resting_w:
+        notes.append(f"idle power of {device.label} with a model loaded is not known: {device.resting_w:.0f} W assumed")
     if cut.devices > 1 and device.link_bandwidth_byte_s is None:
         notes.append(f"link bandwidth of {device.label} is not known: {UNKNOWN_LINK_BYTE_S / 1e9:.0f} GB/s assumed")
     if not choice.meets:
