@@ -41,7 +41,7 @@ def weakest(*bases: Basis | None) -> Basis | None:
     return (Basis.MEASURED, Basis.CALIBRATED, Basis.MODELLED)[max(_RANK[b] for b in known)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Figure:
     """A number as a report states it.
 
@@ -49,8 +49,8 @@ class Figure:
     unit    SI unit as text, e.g. ``J/tok``, ``W``, ``tok/s``, ``1`` for a ratio
     basis   how it is known; None only where value is None
     low, high   interval (95 % unless ``level`` says otherwise); None where none is claimed
-    reason  why it is unknown, or a caveat that must stand beside it
-    source  where it comes from: a meter's name, a catalogue row, an equation's name
+    reason  why it is unknown, or a caveat that must be shown with it
+    source  where it comes from: a meter's name, a catalog row, an equation's name
     """
 
     value: float | None
@@ -73,6 +73,9 @@ class Figure:
     def __str__(self) -> str:
         """As a person reads it: ``1.09 J/tok (0.79–1.51, modelled)``; or unknown and why."""
         return say(self)
+
+    def __repr__(self) -> str:
+        return f"<Figure {self}>"
 
     @property
     def known(self) -> bool:

@@ -149,5 +149,5 @@ def test_bare_facts_of_a_kept_device_are_si() -> None:
 def test_a_run_names_no_file_to_open(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('kind = "gpu"\nmemory = "80 GB"\nmemory_bandwidth = "2 TB/s"\n')
-    with pytest.raises(InputError, match="is not in the catalogue"):
+    with pytest.raises(InputError, match="is not in the catalog"):
         device_in({"name": str(own), "count": 1})

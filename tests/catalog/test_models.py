@@ -12,7 +12,7 @@ import pytest
 from joulemill.catalog.models import find_model, model_names
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import parameters_count
-from joulemill.physics.work import weight_held_byte
+from joulemill.physics.serving.shard import whole_model
 from tests.support.paths import SHARED
 
 DATA = SHARED / "data"
@@ -137,7 +137,7 @@ def test_releases_resolve(name: str, found: str, attention: str, experts: str) -
     ],
 )
 def test_near_misses_are_refused_with_suggestions(name: str, nearest: str) -> None:
-    with pytest.raises(InputError, match="not in the catalogue") as caught:
+    with pytest.raises(InputError, match="not in the catalog") as caught:
         find_model(name)
     assert nearest in str(caught.value)
 
@@ -217,7 +217,7 @@ def test_a_real_gguf_file_adds_up() -> None:
     file = next(Path(next(iter(spec.submodule_search_locations))).glob("*.gguf"))
     entry = find_model(file)
     assert parameters_count(entry.architecture).total == 134_515_008
-    held = float(weight_held_byte(entry.architecture, entry.precision))
+    held = whole_model(entry.architecture, entry.precision).weight_byte
     assert held == pytest.approx(file.stat().st_size, rel=0.03)
 
 

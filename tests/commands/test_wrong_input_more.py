@@ -35,7 +35,7 @@ FLAGS = [
     ([*PREDICT, "--slo-tpot="], "--slo-tpot: is empty"),
     (["predict", "--model", "", "--device", "h100"], "--model: is empty"),
     ([*LEVERS, "--to", ""], "--to: is empty"),
-    ([*LEVERS, "--to", "h100,,"], "device '' is not in the catalogue"),
+    ([*LEVERS, "--to", "h100,,"], "device '' is not in the catalog"),
     ([*LEVERS, "--drafted", "1000000"], "at least 1 and at most 64"),
     ([*LEVERS, "--beyond", ","], "names nothing; use facility, hardware"),
     (["gate", "a", "b", "--max-increase", "５%"], "is not a number; write it like 5% or 0.05"),

@@ -18,7 +18,7 @@ FAULTS = [
         "target 'chat-0': unknown key 'metric_url'; did you mean metrics_url?",
     ),
     ("perod_s=1\n" + TARGET, "unknown key 'perod_s'; did you mean period_s?"),
-    (TARGET + "device='h1000'", "target 'chat-0': device 'h1000' is not in the catalogue; did you mean h100"),
+    (TARGET + "device='h1000'", "target 'chat-0': device 'h1000' is not in the catalog; did you mean h100"),
     (TARGET.replace("Qwen3", "Qwen33") + "device='h100'", "target 'chat-0': model 'Qwen/Qwen33-8B' is not"),
     (TARGET.replace("Qwen3", "Qwen33"), "did you mean Qwen/Qwen3-8B"),
     (SITE + TARGET + "site='hal-1'", "target 'chat-0': no [[site]] is called 'hal-1'; did you mean 'hall-1'?"),

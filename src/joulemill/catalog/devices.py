@@ -1,7 +1,7 @@
 """The catalogue of devices: ``devices.csv`` (one fact a row) and ``device_names.csv`` → ``Device``.
 
 Names come as people, drivers and clouds write them ("NVIDIA H100 80GB HBM3", "h100_sxm", "H100-SXM5-80GB"); a
-device that is not in the catalogue is described by the user in a TOML file of the same facts.
+device that is not in the catalog is described by the user in a TOML file of the same facts.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "scale_out_bandwidth": ("scale_out_bandwidth_byte_s", "B/s"),
     "tdp": ("tdp_w", "W"),
     "idle": ("idle_w", "W"),
+    "loaded_idle": ("loaded_idle_w", "W"),
+    "rated_power": ("rated_w", "W"),
     "l2": ("l2_byte", "B"),
     "sm": ("sm_count", "count"),
 }
@@ -199,7 +201,7 @@ def resolve_device_name(name: str) -> str:
         if found is not None:
             return found
     raise InputError(
-        f"device {name[:80]!r} is not in the catalogue{_nearest(name, (*_names(), *index))}; "
+        f"device {name[:80]!r} is not in the catalog{_nearest(name, (*_names(), *index))}; "
         "a TOML file with its facts works too (`device=my.toml`)"
     )
 

@@ -218,7 +218,7 @@ def _unknown(text: str, asked: ReleaseName) -> str:
     close = nearest(without_slips(asked), [*stems, *plain], most=8, least_ratio=_NEAR_RATIO)
     names = list(dict.fromkeys((stems[c][0][1] if c in stems else plain[c]).name for c in close))[:4]
     hint = f"; did you mean {', '.join(names)}?" if names else ""
-    return f"model {text[:120]!r} is not in the catalogue{hint or '.'} Give its config.json to model it"
+    return f"model {text[:120]!r} is not in the catalog{hint or '.'} Give its config.json to model it"
 
 
 def _entry(row: _Row) -> ModelEntry:

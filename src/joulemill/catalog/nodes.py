@@ -53,7 +53,7 @@ def find_node(name: str) -> Node:
     row = _names().get(name)
     if row is None:
         hint = meant(name, _names(), most=3) or f"there are {', '.join(_names())}"
-        raise InputError(f"node {name!r} is not in the catalogue; {hint}")
+        raise InputError(f"node {name!r} is not in the catalog; {hint}")
     values = {PARAMETERS[f["parameter"]]: float(f["value"]) for f in node_facts() if f["node"] == name}
     return Node(name, row["label"], int(row["device_count"]), **values)
 
@@ -67,4 +67,4 @@ def node_of(device_name: str) -> Node:
     for name, row in _names().items():
         if canonical in row["devices"].split(";"):
             return find_node(name)
-    raise InputError(f"no node is catalogued for {canonical}; name one of {', '.join(_names())}")
+    raise InputError(f"the catalog has no node for {canonical}; name one of {', '.join(_names())}")

@@ -21,8 +21,8 @@ SHARES = {
     "acceptance": ("acceptance_ratio", "share of drafted tokens that are accepted (default 0.7)"),
     "hit": ("cached_ratio", "share of prompt tokens that a prefix cache would find (default 0.5)"),
     "routed": ("route_ratio", "share of requests that a small model takes (default 0.5)"),
-    "accuracy": ("accuracy_ratio", "share of right answers of the model (for routing and cascades)"),
-    "small-accuracy": ("small_accuracy_ratio", "share of right answers of the small model"),
+    "accuracy": ("accuracy_ratio", "share of correct answers of the model (for routing and cascades)"),
+    "small-accuracy": ("small_accuracy_ratio", "share of correct answers of the small model"),
     "thinking": ("thinking_ratio", "length of answers under a budget, over their length (default 0.5)"),
     "cap": ("cap_ratio", "power limit over TDP (default 0.7)"),
     "clock": ("clock_ratio", "locked clock over the highest (default 0.7)"),
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Study and print; 1 where limits, targets or the offered load are not met as it is."""
     from joulemill.analysis.levers_of_run import question_of_run
+    from joulemill.analysis.run import report_of
     from joulemill.bench.preflight import check_page
     from joulemill.commands.predict import question_of, tell_does_not_fit
     from joulemill.physics.serving.batch import MemoryShort
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     check_page(args.html)
     question, report = question_of(args), None
     if args.run is not None:
-        question, report = question_of_run(args.run, question)
+        question, run = question_of_run(args.run, question)
+        report = report_of(run)
     names = {role: getattr(args, role) for role in ("draft", "small", "alternative", "to")}
     settings, beyond = _settings(args), _beyond(args.beyond)
     try:

@@ -24,7 +24,7 @@ WHOLE = ("devices", "tp", "dp", "ep")
 BOUNDS = {
     "input_tokens": (1.0, 1e8), "output_tokens": (1.0, 1e8), "rate_req_s": (1e-6, 1e9), "slo_ttft_s": (1e-6, 86400.0),
     "slo_tpot_s": (1e-6, 3600.0), "power_cap_w": (1.0, 20e3), "output_spread_ratio": (0.0, 5.0),
-    "cached_ratio": (0.0, 0.999), "gpu_memory_utilization": (0.05, 1.0), "clock_ratio": (0.05, 1.0),
+    "cached_ratio": (0.0, 0.999), "gpu_memory_utilization": (0.05, 1.0), "clock_ratio": (0.106, 1.0),
 }  # fmt: skip
 
 
@@ -76,6 +76,10 @@ class Question:
 
     def __post_init__(self) -> None:
         _check_numbers(self)
+        for name in (*COUNTS, *BOUNDS):  # an array made of a whole number would round what is put into it
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, int(value) if name in WHOLE else float(value))
         if self.concurrency is not None and self.max_num_seqs is not None and self.concurrency > self.max_num_seqs:
             raise InputError(
                 f"`concurrency` {self.concurrency:g} is above `max_num_seqs` {self.max_num_seqs:g}; give one of them"

@@ -72,14 +72,28 @@ def generation(device: Device, node: Node | None) -> Lever:
 
 
 def consolidated(case: Case, settings: Settings) -> Case | str:
-    """Half of the replicas take the offered rate; the others are unloaded and released."""
+    """Half of the replicas take the offered rate; the others are unloaded, and their boards stay powered."""
     cut, w = case.deployment.parallelism, case.workload
     if w.rate_req_s is None:
         return "the replicas are saturated: none idles (--rate states what is offered)"
     if cut.replicas < 2:
         return "there is one replica; nothing to consolidate"
     fewer = replace(cut, replicas=max(1, cut.replicas // 2))
-    return replace(case, deployment=replace(case.deployment, parallelism=fewer))
+    parked = case.parked_count + (cut.replicas - fewer.replicas) * cut.devices
+    return replace(case, deployment=replace(case.deployment, parallelism=fewer), parked_count=parked)
+
+
+def boost_off(case: Case, settings: Settings) -> Case | str:
+    """Boards clock down while no request runs, as a bare one does, though their contexts stay open."""
+    device = case.deployment.device
+    if case.workload.rate_req_s is None:
+        return "the replicas are saturated: none idles (--rate states what is offered)"
+    if device.vendor.lower() != "nvidia" or device.kind != "gpu":
+        return "it is a setting of NVIDIA's driver (CUDA_DISABLE_PERF_BOOST)"
+    if device.bare_w is None or device.resting_w is None or device.resting_w <= device.bare_w:
+        return f"{device.label} idles with a model loaded as it does without"
+    lower = replace(device, loaded_idle_w=device.bare_w)
+    return replace(case, deployment=replace(case.deployment, device=lower))
 
 
 def better_pue(case: Case, settings: Settings) -> Case | str:
@@ -113,19 +127,21 @@ def shifted(what: str) -> Deed:
 
 
 PLANT_LEVERS = (
-    Lever("power-cap", "board power limit at 70 %", "clock", "the clock falls only where the limit binds", "modelled",
-          "tuning", power_cap),
+    Lever("power-cap", "board power limit at 70 %", "clock", "the clock falls only where the limit is reached",
+          "modelled", "tuning", power_cap),
     Lever("clock-lock", "core clock locked at 70 %", "clock",
-          "joules a flop fall with the clock; what memory bounds hardly slows", "modelled", "tuning", clock_lock),
-    Lever("wider", "twice the devices a replica", "width", "weights a device, against sums over devices", "devices",
+          "J per FLOP fall with the clock; memory-bound work hardly slows", "modelled", "tuning", clock_lock),
+    Lever("wider", "twice the devices per replica", "width", "weights per device, against all-reduces", "devices",
           "restart", width(2.0)),
-    Lever("narrower", "half the devices a replica", "width", "sums over devices, against room for keys", "devices",
+    Lever("narrower", "half the devices per replica", "width", "all-reduces, against room for the KV cache", "devices",
           "restart", width(0.5)),
-    Lever("consolidation", "half of the replicas, the others unloaded", "replicas", "utilisation: idle joules", "batch",
-          "operations", consolidated),
-    Lever("pue", "PUE of a good site", "pue", "site joules a node joule", "declared", "facility", better_pue),
+    Lever("consolidation", "half of the replicas, the others unloaded", "replicas",
+          "utilization: of idle joules the share of an open context", "batch", "operations", consolidated),
+    Lever("boost-off", "idle boards clock down (CUDA_DISABLE_PERF_BOOST=1)", "idle",
+          "idle joules: the clocks of an open context", "modelled", "restart", boost_off),
+    Lever("pue", "PUE of a good site", "pue", "site joules per node joule", "declared", "facility", better_pue),
     Lever("carbon-shift", "part of the load where the grid is cleaner", "carbon",
-          "grams a joule, not joules", "declared", "operations", shifted("carbon")),
-    Lever("price-shift", "part of the load when power is cheaper", "price", "price a joule, not joules", "declared",
+          "grams per joule, not joules", "declared", "operations", shifted("carbon")),
+    Lever("price-shift", "part of the load when power is cheaper", "price", "price per joule, not joules", "declared",
           "operations", shifted("price")),
 )  # fmt: skip

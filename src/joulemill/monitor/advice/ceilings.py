@@ -149,7 +149,7 @@ def explained(interval: Interval, facts: TargetFacts, context: Context = ALONE) 
         ),
         **_binds(interval, rate, limits, context),
         phi_ratio=phi[0], phi_low_ratio=phi[1], phi_high_ratio=phi[2], phi_reason=phi_reason,
-        utilisation_ratio=rate / limits.full_tok_s if limits.full_tok_s else None,
+        utilization_ratio=rate / limits.full_tok_s if limits.full_tok_s else None,
     )  # fmt: skip
 
 

@@ -31,11 +31,11 @@ def prometheus(report: Report) -> str:
             "Output token rate over the window",
             about,
             _plain(
-                "kind", (("window", output.rate_tok_s), ("utilisation_adjusted", output.utilization_adjusted_tok_s))
+                "kind", (("window", output.rate_tok_s), ("utilization_adjusted", output.utilization_adjusted_tok_s))
             ),
         ),
         *_family(
-            "joulemill_accuracy_ratio", "Share of right answers", about, _plain("", (("", report.quality.accuracy),))
+            "joulemill_accuracy_ratio", "Share of correct answers", about, _plain("", (("", report.quality.accuracy),))
         ),
         *_family(
             "joulemill_utilization_ratio", "Rate over rate at full load", about, _plain("", (("", report.utilization),))

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import csv
-from importlib.resources import files
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pytest
+from benchmarks.kernels.catalog import BOARDS, TABLE, kernel, kernels
+from benchmarks.kernels.law import busy_s
+from benchmarks.kernels.work import decode_attention, gemm
 
 from joulemill.catalog.devices import find_device
-from joulemill.catalog.kernels import BOARDS, kernel, kernels
 from joulemill.errors import InputError
-from joulemill.physics.kernels import busy_s
-from joulemill.physics.kernels_work import decode_attention, gemm
-from tests.support.paths import SHARED
 
-OPS = SHARED / "data" / "ops"
+OPS = Path(__file__).parents[2].parent / "shared" / "data" / "ops"
 
 
 def facts() -> list[dict[str, str]]:
-    with files("joulemill.catalog").joinpath("data", "kernels.csv").open() as handle:
+    with TABLE.open(encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
 
 

@@ -2,7 +2,7 @@
 
 The board's reading averages over a second or so, and a benchmark's loop that ends sooner is mixed with what the board
 did before: the same kernel reads 160 W and 600 W. How many readings stand behind a row's mean shows in its decimals
-(``kernel_rows.loop_readings``), so the fit takes rows whose loop lasted long enough to settle, and no others. What a
+(``rows.loop_readings``), so the fit takes rows whose loop lasted long enough to settle, and no others. What a
 byte costs is one number a board: the one under which attention, products and experts are told best together. Where a
 kernel's own rows say little, its coefficients lean on those of its family on the same board.
 """
@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from benchmarks.kernels.law import KernelEnergy, cached_share_ratio, rescaled
+from benchmarks.kernels.rows import BOARDS, FOLDS, Rows, fold_of
 from scipy.optimize import nnls
-
-from joulemill.physics.kernels import KernelEnergy, cached_share_ratio, rescaled
-from kernel_rows import BOARDS, FOLDS, Rows, fold_of
 
 #: Readings after which a mean counts as settled: 0.8 s of the board's one-second average.
 SETTLED = 8

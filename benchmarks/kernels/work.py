@@ -7,9 +7,8 @@ All arguments are arrays or numbers and broadcast; results are in flop and byte.
 from __future__ import annotations
 
 import numpy as np
+from benchmarks.kernels.law import Array, KernelWork
 from numpy.typing import ArrayLike
-
-from joulemill.physics.kernels import Array, KernelWork
 
 #: Tile edge that matrix kernels cut their outputs into [count] (assumed; CUTLASS and cuBLAS use 64 to 256).
 TILE_COUNT = 128.0

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-
-from joulemill.physics.kernels import KernelWork
-from joulemill.physics.kernels_work import (
+from benchmarks.kernels.law import KernelWork
+from benchmarks.kernels.work import (
     attended_pairs,
     decode_attention,
     experts_touched,
@@ -22,7 +21,7 @@ from joulemill.physics.kernels_work import (
     windowed_context,
 )
 
-OPS = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "ops"
+OPS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "ops"
 #: Datasheet facts of the two measured boards: dense FLOP/s by dtype, bytes/s, L2 bytes, power limit.
 BOARDS = {
     "h200": {"bf16": 989.4e12, "fp8": 1978.9e12, "byte_s": 4.8e12, "cache": 50e6, "sm": 132, "limit": 700.0},

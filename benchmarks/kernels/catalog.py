@@ -9,13 +9,14 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
+from benchmarks.kernels.law import KernelEnergy, KernelRate
 
 from joulemill.errors import InputError
-from joulemill.physics.kernels import KernelEnergy, KernelRate
 
+TABLE = Path(__file__).with_name("kernels.csv")
 #: Measured boards → their names in the catalogue of devices, and the generation whose kernels they stand for.
 BOARDS = {"h200": "h200-sxm", "b200": "b200"}
 GENERATIONS = {"hopper": "h200", "blackwell": "b200"}
@@ -57,7 +58,7 @@ Key = tuple[str, str, str, str, str]
 def kernels() -> dict[Key, Kernel]:
     """All fitted kernels by (family, dtype, device, framework, variant)."""
     found: dict[Key, dict[str, float]] = {}
-    with files("joulemill.catalog").joinpath("data", "kernels.csv").open() as handle:
+    with TABLE.open(encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
             key = (row["family"], row["dtype"], row["device"], row["framework"], row["variant"])
             found.setdefault(key, {})[row["parameter"]] = float(row["value"])

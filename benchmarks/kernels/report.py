@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-TABLE = ROOT / "src" / "joulemill" / "catalog" / "data" / "kernels.csv"
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = Path(__file__).with_name("kernels.csv")
 PAGE = ROOT / "docs" / "kernels.md"
 FIELDS = (
     "family",
@@ -25,7 +25,7 @@ FIELDS = (
     "basis",
     "source",
 )
-SOURCE = "aiconfigurator 095f58a5 kernel tables, fitted by benchmarks/fit_kernels.py"
+SOURCE = "aiconfigurator 095f58a5 kernel tables, fitted by benchmarks/kernels"
 UNITS = {
     "launch_s": "s",
     "eager_floor_s": "s",
@@ -98,10 +98,11 @@ def write_coefficients(fits: list[Any], energies: dict[tuple[str, ...], Any]) ->
 
 HEAD = """# Kernels: time and energy, with their errors
 
-Written by `benchmarks/fit_kernels.py`; do not edit the table by hand. The law is in
-`src/joulemill/physics/kernels.py`, the work of each kernel in `physics/kernels_work.py`, the coefficients with their
-standard errors in `catalog/data/kernels.csv`. Fitted to
-NVIDIA aiconfigurator's measured kernels (ai-dynamo/aiconfigurator
+Research tooling, not part of the package: predictions are made with coefficients that are fitted to serving runs
+([The model](model.md)); these of single kernels say what devices can do, and are a second opinion on joules per FLOP
+and per byte. Written by `python -m benchmarks.kernels.fit`; do not edit the table by hand. The law is in
+`benchmarks/kernels/law.py`, the work of each kernel in `work.py` beside it, the coefficients with their standard errors
+in `kernels.csv`. Fitted to NVIDIA aiconfigurator's measured kernels (ai-dynamo/aiconfigurator
 095f58a5, Apache-2.0): H200 and B200, vLLM 0.22 and TensorRT-LLM 1.3.
 
     t_c = F · (1 + Σ a_i/x_i) / (η_c · peak)      t_m = B · (1 + Σ b_j/y_j) / (η_m · bandwidth)
@@ -138,7 +139,7 @@ TAIL = """
   570 TFLOP/s on H200, and no column of the table explains which. Falling power with rising speed is
   typical of operands with little toggling (zeros, for example); the law lies between the two, and errs by 15 % there.
 * **Limits.** Coefficients hold for a board at its shipped power limit (H200 700 W, B200 1000 W): large products run
-  at the limit there, and their clock is already lower. A lower cap is a further slowdown (`capped_slowdown_ratio`).
+  at the limit there, and their clock is already lower. A lower cap is a further slowdown.
 * **Launch floors.** `launch_s` is a kernel's floor inside a CUDA graph. Block-FP8 products of vLLM were timed without a
   graph (host floor 50–160 µs); their floor in a graph is assumed to be 4–6 µs. MoE rows hold their routing,
   alignment and sum kernels; module rows (latent, sparse attention) hold norms and rotary embedding in `launch_s`,

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from joulemill.physics.kernels import (
+from benchmarks.kernels.law import (
     KernelEnergy,
     KernelRate,
     KernelWork,
     busy_s,
     cached_share_ratio,
-    capped_slowdown_ratio,
     compute_s,
     dynamic_j,
     memory_s,
@@ -21,7 +17,7 @@ from joulemill.physics.kernels import (
     rescaled,
     soft_max_s,
 )
-from joulemill.physics.kernels_work import (
+from benchmarks.kernels.work import (
     attended_pairs,
     decode_attention,
     experts_touched,
@@ -33,6 +29,8 @@ from joulemill.physics.kernels_work import (
     sparse_attention,
     windowed_context,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 PEAK, BANDWIDTH = 1e15, 4e12
 RATE = KernelRate(0.7, 0.85, 3e-6, (1.0, 1e5, 100.0), (5.0, 5.0))
@@ -116,20 +114,6 @@ def test_energy_adds_up() -> None:
     assert dynamic_j(work, energy, 0.02, 1.0) == pytest.approx(50 * 0.02 + 1.0 + 1.5)
     assert power_w(4.0, 0.02, 100.0) == pytest.approx(300.0)
     assert power_w(4.0, 0.02, 100.0, 250.0) == pytest.approx(250.0)
-
-
-@given(st.floats(100, 2000), st.floats(150, 1000), st.floats(0, 140))
-def test_a_cap_only_slows_and_dynamic_power_then_fits(demand: float, limit: float, static: float) -> None:
-    slow = float(capped_slowdown_ratio(demand, limit, static))
-    assert slow >= 1.0
-    if demand > limit:
-        assert static + (demand - static) * slow**-2.5 == pytest.approx(limit)
-    else:
-        assert slow == pytest.approx(1.0)
-
-
-def test_a_cap_below_static_power_cannot_be_met() -> None:
-    assert capped_slowdown_ratio(300.0, 90.0, 100.0) == np.inf
 
 
 def test_twice_the_power_for_twice_the_peak_costs_the_same_a_flop() -> None:

@@ -1,8 +1,8 @@
 """Fit the kernel law to measured kernels; write the coefficients and the table of errors.
 
-    python benchmarks/fit_kernels.py [--check]
+    python -m benchmarks.kernels.fit [--check]      from the project's root
 
-Reads ``../shared/data/ops`` beside the project; writes ``catalog/data/kernels.csv`` and ``docs/kernels.md``.
+Reads ``../shared/data/ops`` beside the project; writes ``kernels.csv`` here and ``docs/kernels.md``.
 Scores are out of sample: four folds, each leaving whole groups of shapes out (all m of an (n, k) pair, a model's
 experts, a head layout). Deterministic: subsamples come from a seeded generator.
 """
@@ -15,14 +15,13 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+from benchmarks.kernels.energy import EnergyFit, fit_energy, transferred_w
+from benchmarks.kernels.law import KernelRate, busy_s, cached_share_ratio, soft_max_s
+from benchmarks.kernels.modules import latents, linears, sparses
+from benchmarks.kernels.report import Transfer, percent, write_coefficients, write_page
+from benchmarks.kernels.rows import ACT, WEIGHT, Rows, by_tag, decodes, fold_of, gemms, moes, pooled, prefills
+from benchmarks.kernels.work import gemm
 from scipy.optimize import least_squares
-
-from joulemill.physics.kernels import KernelRate, busy_s, cached_share_ratio, soft_max_s
-from joulemill.physics.kernels_work import gemm
-from kernel_energy import EnergyFit, fit_energy, transferred_w
-from kernel_modules import latents, linears, sparses
-from kernel_report import Transfer, percent, write_coefficients, write_page
-from kernel_rows import ACT, WEIGHT, Rows, by_tag, decodes, fold_of, gemms, moes, pooled, prefills
 
 SAMPLE = 6000
 #: Fewest rows worth a fit of their own.

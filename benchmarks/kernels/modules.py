@@ -1,12 +1,12 @@
-"""Measured modules as arrays: latent attention, sparse attention, linear attention. See ``kernel_rows``."""
+"""Measured modules as arrays: latent attention, sparse attention, linear attention. See ``rows``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-
-from joulemill.physics.kernels_work import (
+from benchmarks.kernels.rows import DTYPES, OPS, Rows, codes, origin, rows_of, table
+from benchmarks.kernels.work import (
     attended_pairs,
     latent_decode,
     latent_prefill,
@@ -14,7 +14,6 @@ from joulemill.physics.kernels_work import (
     linear_prefill,
     sparse_attention,
 )
-from kernel_rows import DTYPES, OPS, Rows, codes, origin, rows_of, table
 
 #: DeepSeek V3 and its kin: hidden width, query rank, latent width, rotary width, key and value widths of a head.
 HIDDEN, Q_RANK, LATENT, ROPE, NOPE, VALUE = 7168.0, 1536.0, 512.0, 64.0, 128.0, 128.0

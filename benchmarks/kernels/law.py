@@ -165,22 +165,6 @@ def cached_share_ratio(loop_byte: Array, cache_byte: Array | float, steepness: f
     return np.asarray(1.0 / (1.0 + (loop_byte / np.asarray(cache_byte)) ** steepness))
 
 
-def capped_slowdown_ratio(
-    demand_w: Array | float, limit_w: Array | float, static_w: Array | float, exponent: float = 2.5
-) -> Array:
-    """Factor ≥ 1 by which compute time grows when the demand ``demand_w`` must fit under ``limit_w``.
-
-    Dynamic power goes as f·V² ~ f^exponent near the top of the clock range (assumed 2.5; 3 where voltage is
-    proportional to clock, 1 where it is at its floor), so f = ((limit − static)/(demand − static))^(1/exponent).
-    Memory time does not depend on the core clock. ``inf`` where the limit is not above static power.
-    """
-    room = np.asarray(limit_w, dtype=np.float64) - static_w
-    wanted = np.maximum(np.asarray(demand_w, dtype=np.float64) - static_w, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(room > 0.0, wanted / np.maximum(room, 1e-30), np.where(wanted > 0, np.inf, 0.0))
-    return np.asarray(np.maximum(ratio, 1.0) ** (1.0 / exponent))
-
-
 def rescaled(energy: KernelEnergy, power_ratio: float, peak_ratio: float, spread_ratio: float) -> KernelEnergy:
     """Energy on another device, from data sheets: a first guess with a wider interval.
 
