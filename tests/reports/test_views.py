@@ -64,9 +64,10 @@ def test_terminal_shows_the_four_demands() -> None:
     shown = screen.getvalue()
     for wanted in (
         "420 mJ/tok",
-        "binding: memory bandwidth",
+        "memory bandwidth",
+        "active constraint",
         "108 W",
-        "utilisation-adjusted output",
+        "utilization-adjusted output",
         "TTFT",
         "accuracy",
     ):
