@@ -1,10 +1,10 @@
 """Writes the confusion tables of docs/diagnosis.md: what the diagnosis says of cases whose truth is known.
 
-    python benchmarks/diagnosis_confusion.py            prints them
-    python benchmarks/diagnosis_confusion.py --write    puts them between the markers of docs/diagnosis.md
+    python -m benchmarks.diagnosis_confusion            prints them
+    python -m benchmarks.diagnosis_confusion --write    puts them between the markers of docs/diagnosis.md
 
-The cases stand in tests/decisions/cases.py: a list made by hand, and devices drawn at random whose truth is the
-derivative of their own rate; and in tests/decisions/predicted.py: whole records as the production function would make
+The cases stand in simulated/constraints.py: a list made by hand, and devices drawn at random whose truth is the
+derivative of their own rate; and in simulated/deployments.py: whole records as the production function would make
 them, whose truth is the prediction's own derivatives. None asks the code under test. The seed is fixed.
 """
 
@@ -15,13 +15,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from simulated.constraints import CASES, drawn_cases, made
+from simulated.deployments import answered, drawn_runs
+
+from joulemill.decisions.diagnosis import CANDIDATES, diagnose
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests.decisions.cases import CASES, drawn_cases, made  # noqa: E402
-from tests.decisions.predicted import answered, drawn_runs  # noqa: E402
-
-from joulemill.decisions.diagnosis import CANDIDATES, diagnose  # noqa: E402
 
 DRAWN, PREDICTED, SEED = 2000, 400, 20261123
 START, END = "<!-- tables: benchmarks/diagnosis_confusion.py -->", "<!-- end of tables -->"

@@ -94,8 +94,8 @@ def help_of(*command: str) -> str:
 def commands_page() -> str:
     """The command reference."""
     overview = help_of()
-    names = re.findall(r"^    ([a-z][a-z-]+)(?:  |$)", overview, re.MULTILINE)
+    names = re.findall(r"^    ([a-z][a-z-]+(?: [a-z]+)?)(?:  |$)", overview, re.MULTILINE)
     parts = ["# Commands", "", "The `--help` of the program and of each command.", "", "```text", overview, "```"]
     for name in names:
-        parts += ["", f"## joulemill {name}", "", "```text", help_of(name), "```"]
+        parts += ["", f"## joulemill {name}", "", "```text", help_of(*name.split()), "```"]
     return "\n".join(parts) + "\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from joulemill.cli import main
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 #: Stands in for a server: `bench` copies the next recorded run; every other verb is the real one.

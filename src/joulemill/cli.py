@@ -7,7 +7,6 @@ Only the command that is asked for is imported, so ``--help`` stays instant. An 
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import re
@@ -20,8 +19,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from joulemill import __version__
+from joulemill.commands.flags import in_flags
 from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError, ServerError
 from joulemill.streams import GuardedStream, guarded, print_json, tell
+from joulemill.suggestions import meant, nearest
 
 #: group → command → what it does
 GROUPS: dict[str, dict[str, str]] = {
@@ -81,6 +82,15 @@ class Parser(argparse.ArgumentParser):
         self.register("type", float, _plain(float))
         self.register("action", None, _Store)
         self.register("action", "store", _Store)
+        self._words: Sequence[str] = ()
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse does, with the words kept for messages about them."""
+        self._words = [] if args is None else list(args)
+        parsed: tuple[argparse.Namespace, list[str]] = super().parse_known_args(args, namespace)
+        return parsed
 
     def _get_values(self, action: argparse.Action, words: list[str]) -> Any:
         """No value is empty: it is a variable of the shell that was not set, and would count as not given."""
@@ -95,13 +105,31 @@ class Parser(argparse.ArgumentParser):
     def _suggested(self, message: str) -> str:
         unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
         if unknown:
-            near = difflib.get_close_matches(unknown.group(1), list(self._option_string_actions), 1, 0.6)
-            return message + (f"; did you mean {near[0]}?" if near else "")
-        choice = re.match(r"argument COMMAND: invalid choice: '([^']*)'", message)
+            near = self._flag_meant(unknown.group(1))
+            return message + (f"; did you mean {near}?" if near else "")
+        command = re.match(r"argument COMMAND: invalid choice: '([^']*)'", message)
+        if command:
+            return f"no command {command.group(1)!r}; {meant(command.group(1), COMMANDS)}"
+        choice = re.match(r"(argument [^:]+): invalid choice: '([^']*)' \(choose from (.*)\)", message, re.DOTALL)
         if choice:
-            near = difflib.get_close_matches(choice.group(1), list(COMMANDS), 1, 0.6)
-            return f"no command {choice.group(1)!r}; " + (f"did you mean {near[0]}?" if near else ", ".join(COMMANDS))
+            what, word, listed = choice.groups()
+            return f"{what} cannot be {word!r}; {meant(word, (c.strip(chr(39)) for c in listed.split(', ')))}"
+        if message.startswith("the following arguments are required: "):
+            return self._slip_among(self._words) or message
         return message
+
+    def _flag_meant(self, word: str) -> str | None:
+        """The flag that a word that is none may have meant; dashes at its front are no likeness."""
+        flags = {f.lstrip("-"): f for f in self._option_string_actions if f.startswith("--")}
+        return next((flags[n] for n in nearest(word.lstrip("-"), flags)), None)
+
+    def _slip_among(self, words: Sequence[str]) -> str | None:
+        """A flag that no option is called, where a required one is missing: it was given, with a slip."""
+        for word in (w.partition("=")[0] for w in words if w.startswith("--")):
+            known = any(f.startswith(word) for f in self._option_string_actions)
+            if not known and (near := self._flag_meant(word)):
+                return f"unrecognized argument: {word}; did you mean {near}?"
+        return None
 
 
 class _Store(argparse.Action):
@@ -250,7 +278,7 @@ def _kind(fault: JoulemillError) -> str:
 
 def _reported(words: Sequence[str], command: str | None, kind: str, why: str, code: int, out: GuardedStream) -> int:
     """One line on stderr; with ``--json`` the document of the error on stdout, unless one is there."""
-    message = " ".join(why.split())
+    message = in_flags(" ".join(why.split()))
     tell(f"joulemill {command}: {message}" if command in COMMANDS else f"joulemill: {message}")
     if "--json" in words and not out.wrote:
         print_json({"error": {"kind": kind, "message": message, "exit_code": code}})

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from joulemill.wording import say
+
 
 class Basis(StrEnum):
     """How a number is known, best first. The order is the order of trust."""
@@ -39,7 +41,7 @@ def weakest(*bases: Basis | None) -> Basis | None:
     return (Basis.MEASURED, Basis.CALIBRATED, Basis.MODELLED)[max(_RANK[b] for b in known)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Figure:
     """A number as a report states it.
 
@@ -67,6 +69,13 @@ class Figure:
             raise ValueError(f"a figure must be finite, not {self.value}: state it as unknown with a reason")
         if self.basis is None:
             raise ValueError("a figure with a value needs a basis")
+
+    def __str__(self) -> str:
+        """As a person reads it: ``1.09 J/tok (0.79–1.51, modelled)``; or unknown and why."""
+        return say(self)
+
+    def __repr__(self) -> str:
+        return f"<Figure {self}>"
 
     @property
     def known(self) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-
-from joulemill.figure import Figure
+from typing import Protocol
 
 _PREFIXED = {
     "J",
@@ -37,6 +36,38 @@ UNKNOWN = "unknown"
 MILLION, JOULE_PER_KWH = 1e6, 3.6e6
 #: Smaller amounts of a token are said of a million.
 LEAST_PER_TOKEN = 1e-2
+
+
+class Bounded(Protocol):
+    """A value with its bounds, as a figure has them."""
+
+    @property
+    def value(self) -> float | None:
+        """The number; None where it is not known."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower bound; None where none is claimed."""
+
+    @property
+    def high(self) -> float | None:
+        """Upper bound; None where none is claimed."""
+
+
+class Stated(Bounded, Protocol):
+    """What a figure states: bounds, unit, how it is known, and why it is not."""
+
+    @property
+    def unit(self) -> str:
+        """SI unit as text."""
+
+    @property
+    def basis(self) -> str | None:
+        """How it is known."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is not known, or a caveat."""
 
 
 def digits(value: float, significant: int = 3) -> str:
@@ -95,25 +126,31 @@ def _scale(value: float) -> tuple[float, str]:
     return next(((factor, prefix) for factor, prefix in _STEPS if size >= factor * 0.9995), _STEPS[-1])
 
 
-def interval(figure: Figure, significant: int = 3) -> str:
-    """The interval in the unit that the value is said in, e.g. ``10.1–14.9``; empty where none is claimed."""
+def interval(figure: Stated, significant: int = 3) -> str:
+    """The interval in the unit and to the decimals of the value, e.g. ``10.1–14.9``; empty where none is claimed."""
     if figure.value is None or figure.low is None or figure.high is None:
         return ""
     factor = _factor(figure.value, figure.unit)
-    return f"{digits(figure.low / factor, significant)}–{digits(figure.high / factor, significant)}"
+    value = figure.value / factor
+    return "–".join(_to_the_place_of(value, bound / factor, significant) for bound in (figure.low, figure.high))
 
 
-def say(figure: Figure, significant: int = 3) -> str:
-    """One line: value, unit, interval, basis; or unknown and why."""
+def _to_the_place_of(value: float, bound: float, significant: int) -> str:
+    """``bound`` to the decimals of ``value``; with digits of its own where these would leave nothing of it."""
+    place = significant - 1 - math.floor(math.log10(abs(value))) if value else 0
+    rounded = round(bound, place)
+    if abs(rounded) < 10.0 ** (1 - place) or not -6 <= place <= 6:
+        return digits(bound, significant)
+    return f"{rounded:,.{max(0, place)}f}"
+
+
+def say(figure: Stated, significant: int = 3) -> str:
+    """One line: value, unit, then interval and basis; or unknown and why: ``1.09 J/tok (0.79–1.51, modelled)``."""
     if figure.value is None:
         return f"{UNKNOWN} ({figure.reason})" if figure.reason else UNKNOWN
-    between = interval(figure, significant)
-    parts = [
-        quantity(figure.value, figure.unit, significant),
-        f"({between})" if between else "",
-        str(figure.basis or ""),
-    ]
-    return " ".join(p for p in parts if p)
+    beside = ", ".join(x for x in (interval(figure, significant), str(figure.basis or "")) if x)
+    stated = quantity(figure.value, figure.unit, significant)
+    return f"{stated} ({beside})" if beside else stated
 
 
 def percent(value: float | None, decimals: int = 0) -> str:
@@ -136,7 +173,7 @@ def title(name: str) -> str:
     return " ".join(capital.get(word, word) for word in name.split("_"))
 
 
-def signed(change: Figure | None, *, bounds: bool = False) -> str:
+def signed(change: Bounded | None, *, bounds: bool = False) -> str:
     """A relative change for people: −12 % or +30 % (+13 to +56)."""
     if change is None or change.value is None:
         return "–"

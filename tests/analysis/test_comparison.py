@@ -26,9 +26,9 @@ from joulemill.reports import comparison as compare_views
 from joulemill.reports.comparison import shift_text
 from joulemill.reports.html import run as html
 from joulemill.reports.svg import plane
-from tests.decisions.samples import sample
-from tests.reports.example import HOSTILE, altered, example, fig
-from tests.reports.test_views import Tags
+from tests.support.example_report import HOSTILE, altered, example, fig
+from tests.support.gate_runs import sample
+from tests.support.tags import Tags
 
 
 def altered_energy(j_tok: Figure, **changes: object) -> Report:

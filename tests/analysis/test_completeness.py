@@ -14,26 +14,8 @@ from joulemill.analysis.run import analyse
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
-from joulemill.ledger.record import QualityAnswer
-from tests.importers import samples
-from tests.ledger.runs import steady_run
-
-
-def whole(**manifest: Any) -> Report:
-    """A run on a CPU whose manifest states all that it must."""
-    record = steady_run()
-    told = {
-        **record.manifest,
-        "options": {**record.manifest["options"], "quality": "small"},
-        "server": {"slots": 4, "embedded": True, "kind": "llama.cpp", "version": "b1"},
-        "model": {"name": "m-Q4_1", "sha256": "ab"},
-        "machine": {"cpu": "some CPU"},
-        "machine_ceilings": None,
-        "site": {"pue": 1.3, "it_power_limit": "500 W"},
-        **manifest,
-    }
-    answers = tuple(QualityAnswer(f"q{n}", "t", f"q{n}", "exact", "1", "1", float(n % 2)) for n in range(20))
-    return analyse(dataclasses.replace(record, manifest=told, quality=answers))
+from tests.support import foreign_results
+from tests.support.whole_report import whole
 
 
 def statuses(report: Report) -> dict[str, Status]:
@@ -97,7 +79,7 @@ def test_a_constraint_that_the_client_hid_or_nobody_knows_is_not_one() -> None:
 
 
 def test_an_aiperf_export_names_what_is_missing(tmp_path: Path) -> None:
-    summary = samples.write_json(tmp_path / "s.json", samples.aiperf_summary())
+    summary = foreign_results.write_json(tmp_path / "s.json", foreign_results.aiperf_summary())
     found = statuses(analyse(import_files([summary], Choice())))
     assert found["J/token, device"] is Status.PARTIAL, "stated by AIPerf, without interval"
     assert found["throughput"] is Status.PARTIAL
@@ -107,9 +89,9 @@ def test_an_aiperf_export_names_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_metered_import_fills_energy_and_leaves_the_rest_open(tmp_path: Path) -> None:
-    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     meter = tmp_path / "wall.csv"
-    meter.write_text(samples.power_csv())
+    meter.write_text(foreign_results.power_csv())
     found = statuses(analyse(import_files([results], Choice(), f"{meter},value=watts,unit=W")))
     assert found["J/token, node"] is Status.STATED and found["method and scope"] is Status.STATED
     assert found["PUE and its basis"] is Status.OPEN

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated.readings import EPOCH_S
+from simulated.runs import request, steady_run
 
 from joulemill.analysis.lever_experiment import experiment, is_experiment
 from joulemill.cli import main
@@ -16,8 +18,6 @@ from joulemill.errors import InputError
 from joulemill.ledger.record import MachineSample, Outcome, Phase, QualityAnswer, RunRecord
 from joulemill.recording.writer import write_run
 from joulemill.reports.lever_experiment import page, text
-from tests.ledger.runs import request, steady_run
-from tests.ledger.traces import EPOCH_S
 
 
 def quality(right: int, asked: int = 20, tokens: int = 10, ended: int = 20) -> dict[str, object]:

@@ -9,7 +9,7 @@ import pytest
 
 from joulemill.cli import main
 from joulemill.wording import quantity
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import dataclasses
 from typing import Any
 
 import pytest
+from simulated.readings import channel
+from simulated.runs import BUSY_W, IDLE_W, steady_run
 
 from joulemill.analysis.metering_overhead import metering_j
 from joulemill.figure import Basis
 from joulemill.ledger.account import account
 from joulemill.ledger.record import MachineSample, RunRecord, Scope
-from tests.ledger.runs import BUSY_W, IDLE_W, steady_run
-from tests.ledger.traces import channel
 
 CPUS = 10
 

@@ -7,15 +7,16 @@ import json
 from typing import Any
 
 import pytest
+from simulated.runs import BUSY_W, IDLE_W, steady_run
 
+from joulemill.analysis.measurement import id_of
 from joulemill.analysis.report import Report
-from joulemill.analysis.run import analyse, run_id
+from joulemill.analysis.run import analyse
 from joulemill.analysis.serialization import from_json, plain, to_json
 from joulemill.decisions.diagnosis import CANDIDATES
 from joulemill.figure import Basis
 from joulemill.ledger.record import Outcome, QualityAnswer, RunRecord
 from joulemill.reports.html.run import render
-from tests.ledger.runs import BUSY_W, IDLE_W, steady_run
 
 
 def run_with(**manifest: Any) -> RunRecord:
@@ -96,7 +97,7 @@ def test_same_run_same_bytes_and_reads_back() -> None:
     text = to_json(analyse(record))
     assert to_json(analyse(record)) == text
     assert to_json(from_json(text)) == text
-    assert run_id(record) != run_id(dataclasses.replace(record, readings=record.readings[:-1]))
+    assert id_of(record) != id_of(dataclasses.replace(record, readings=record.readings[:-1]))
 
 
 def test_every_number_of_the_contract_is_there() -> None:

@@ -10,7 +10,7 @@ import pytest
 from joulemill.analysis.report import Report
 from joulemill.analysis.samples import load_run, of_report
 from joulemill.decisions.gate.gate import Outcome, Terms, gate
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from joulemill.errors import InputError
 from joulemill.recording.reader import read_run
 from joulemill.recording.rows import check_manifest
 from joulemill.recording.writer import write_run
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 #: Members of ``run.json`` as version 0.1.0 wrote them: `bench --site FILE --slo-tpot 50ms` on the embedded server.
 FIRST_VERSION: dict[str, Any] = {
@@ -149,5 +149,5 @@ def test_bare_facts_of_a_kept_device_are_si() -> None:
 def test_a_run_names_no_file_to_open(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('kind = "gpu"\nmemory = "80 GB"\nmemory_bandwidth = "2 TB/s"\n')
-    with pytest.raises(InputError, match="is not in the catalogue"):
+    with pytest.raises(InputError, match="is not in the catalog"):
         device_in({"name": str(own), "count": 1})

@@ -31,13 +31,13 @@ CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         pytest.param(
             {"concurrency": 4, "threads": 1}, "host_cpu", marks=pytest.mark.skipif(CPUS < 2, reason="one CPU")
         ),
-        ({"rate_req_s": 0.3}, "demand"),
-        ({"concurrency": 2, "slo_tpot_s": 0.0001}, "latency"),
+        ({"rate_req_s": 0.5, "threads": 1}, "demand"),
+        ({"concurrency": 2, "slo_tpot_s": 0.0001, "threads": 1}, "latency"),
     ],
     ids=["slots", "threads", "load", "latency"],
 )
 def test_starved(starved: dict[str, object], truth: str, tmp_path: Path) -> None:
-    given = {"warmup_s": 2.0, "idle_s": 0.2, "duration_s": 6.0, "quality": None, "input_tokens": "32"}
+    given = {"warmup_s": 1.0, "idle_s": 0.2, "duration_s": 5.0, "quality": None, "input_tokens": "32"}
     options = BenchOptions(**given, output_tokens="24", out=tmp_path / "run", **starved)  # type: ignore[arg-type]
     right_or_undecided(options, truth)
 
@@ -57,8 +57,8 @@ def test_starved_of_context(
     monkeypatch.setattr("joulemill.bench.load.phases.clipped", lambda arrivals, context_tok: (tuple(arrivals), 0))
     trace = tmp_path / "trace.csv"
     trace.write_text("time,input_tokens,output_tokens\n" + "".join(f"{t},{a},{b}\n" for t, a, b in asked))
-    given = {"warmup_s": 2.0, "idle_s": 0.2, "quality": None, "input_tokens": "24", "output_tokens": "16"}
-    options = BenchOptions(**given, trace=trace, slots=4, context_tok=256, out=tmp_path / "run")  # type: ignore[arg-type]
+    given = {"warmup_s": 1.0, "idle_s": 0.2, "quality": None, "input_tokens": "24", "output_tokens": "16"}
+    options = BenchOptions(**given, trace=trace, slots=4, context_tok=256, threads=1, out=tmp_path / "run")  # type: ignore[arg-type]
     found = right_or_undecided(options, "kv_capacity")
     kv = next(c for c in found.candidates if c.name == "kv_capacity")
     if crowded(found):

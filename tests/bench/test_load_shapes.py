@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from simulated.mock_server import MockPlan, MockServer, mock_process
+from simulated.runs import request
 
 from joulemill.bench.load.arrivals import Arrival, read_trace
 from joulemill.bench.load.replay import clipped, replayed
@@ -24,8 +26,6 @@ from joulemill.errors import InputError
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Outcome, RunRecord
 from joulemill.recording.writer import read_run
-from tests.ledger.runs import request
-from tests.mock_server import MockPlan, MockServer, mock_process
 
 pytestmark = pytest.mark.apart
 

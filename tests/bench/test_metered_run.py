@@ -16,28 +16,27 @@ from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Scope
 from joulemill.meters.meter import MeterContext
 from joulemill.recording.writer import read_run
-from tests.bench.test_host import embedded, options
-from tests.meters.network.test_ipmi import SECRETS, bmc  # noqa: F401  (a fixture)
-from tests.meters.network.test_snmp import agent  # noqa: F401  (a fixture)
-from tests.meters.redfish_service import Service
-from tests.meters.test_scopes import bmc as node_of
-from tests.meters.test_scopes import gpus
-from tests.meters.web import serving
+from tests.support.counterparts import SECRETS
+from tests.support.embedded_runs import embedded, options
+from tests.support.node_pages import bmc as node_of
+from tests.support.node_pages import gpus
+from tests.support.redfish_service import Service
+from tests.support.web import serving
 
 BOARDS_W, NODE_W = 2 * 150.0, 400.0
 
 
 def run(out: Path, meters: tuple[str, ...]) -> Any:
     context = MeterContext(environ={**SECRETS, "JOULEMILL_SNMP_COMMUNITY": "s3cret"}, notice=lambda _: None)
-    asked = options(out, meters=meters, duration_s=8.0, idle_s=3.0, sample_period_s=0.2)
+    asked = options(out, meters=meters, duration_s=5.0, idle_s=2.0, sample_period_s=0.2)
     return read_run(run_measure(asked, None, Surroundings(meter_context=context)))
 
 
 @pytest.mark.parametrize("mark", [pytest.param("", marks=embedded)])
 def test_boards_node_outlets_and_a_file_together(
     mark: str,
-    agent: str,  # noqa: F811
-    bmc: str,  # noqa: F811
+    agent: str,
+    bmc: str,
     tmp_path: Path,
 ) -> None:
     analyser = tmp_path / "analyser.csv"

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from simulated.mock_server import MockPlan, mock_process
 
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.workload import Job
@@ -25,7 +26,6 @@ from joulemill.errors import InputError, MachineError, ServerError
 from joulemill.ledger.record import Outcome, RunRecord
 from joulemill.recording.writer import RunWriter, read_run
 from joulemill.servers.client import Ask, Endpoint, ask
-from tests.mock_server import MockPlan, mock_process
 
 pytestmark = pytest.mark.apart
 

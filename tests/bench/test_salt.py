@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from simulated.mock_server import MockPlan, MockServer
 
 from joulemill.analysis.run import analyse
 from joulemill.analysis.samples import of_report
@@ -19,7 +20,6 @@ from joulemill.bench.run import Surroundings, measure
 from joulemill.ledger.account import account
 from joulemill.ledger.record import RunRecord
 from joulemill.recording.writer import read_run
-from tests.mock_server import MockPlan, MockServer
 
 QUICK = {"warmup_s": 0.0, "idle_s": 0.1, "meters": ("declared:idle=60W,busy=180W",), "quality": None}
 

@@ -6,10 +6,10 @@ import asyncio
 import os
 
 import pytest
-from benchmarks.load_timing import ITL_S, TTFT_S, Timing, drive, runner, sleep_overshoot
+from simulated.mock_server import MockPlan, mock_process
+from simulated.streams import ITL_S, TTFT_S, Timing, drive, runner, sleep_overshoot
 
 from joulemill.bench.machine.quiet import MachineWatch
-from tests.mock_server import MockPlan, mock_process
 
 pytestmark = pytest.mark.apart
 

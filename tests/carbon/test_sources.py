@@ -26,7 +26,7 @@ from joulemill.catalog.sites import CarbonSource, carbon_source
 from joulemill.errors import InputError, JoulemillError, ServerError
 from joulemill.formats.untrusted import Part
 from joulemill.physics.hardware.carbon import time_weighted
-from tests.meters.network.test_http import raw_server
+from tests.support.raw_server import raw_server
 
 #: 2026-11-24T02:10:00Z to 02:40:00Z, and a present two hours later.
 START, END, NOW = 1795486200.0, 1795488000.0, 1795495200.0

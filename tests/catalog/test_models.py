@@ -12,7 +12,7 @@ import pytest
 from joulemill.catalog.models import find_model, model_names
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import parameters_count
-from joulemill.physics.work import weight_held_byte
+from joulemill.physics.serving.shard import whole_model
 from tests.support.paths import SHARED
 
 DATA = SHARED / "data"
@@ -40,6 +40,23 @@ def test_breadth() -> None:
         "MiniMax-M2",
         "Nemotron-Nano",
         "SmolLM2",
+        "Llama-3.2-11B-Vision",
+        "gemma-3n",
+        "Falcon-H1",
+        "Jamba-Large",
+        "granite-4.0-h",
+        "mamba2-",
+        "LFM2-",
+        "Ling-1T",
+        "step3",
+        "Step-3.5",
+        "DeepSeek-V4",
+        "ERNIE-4.5",
+        "Hunyuan",
+        "dots.llm1",
+        "Seed-OSS",
+        "Olmo-3",
+        "Phi-4-mini",
     ):
         assert any(family in n for n in names), family
 
@@ -77,6 +94,19 @@ def test_every_row_is_read_without_doubt(name: str) -> None:
         ("moonshotai/Kimi-K2.5", "moonshotai/Kimi-K2-Thinking", "bf16", "int4_g32"),
         ("nvidia/Kimi-K2.5-NVFP4", "moonshotai/Kimi-K2-Thinking", "bf16", "nvfp4"),
         ("zhipuai/GLM-5", "zai-org/GLM-5", "bf16", "bf16"),
+        ("deepseek-ai/DeepSeek-V4-Flash", "deepseek-ai/DeepSeek-V4-Flash", "fp8_block", "mxfp4"),
+        ("nvidia/DeepSeek-V4-Pro-NVFP4", "deepseek-ai/DeepSeek-V4-Pro", "fp8_block", "nvfp4"),
+        ("sgl-project/DeepSeek-V4-Pro-FP8", "deepseek-ai/DeepSeek-V4-Pro", "fp8_block", "fp8_block"),
+        ("meta-llama/Llama-3.2-90B-Vision-Instruct", "meta-llama/Llama-3.2-90B-Vision", "bf16", "bf16"),
+        ("google/gemma-3n-E4B-it", "google/gemma-3n-E4B", "bf16", "bf16"),
+        ("tiiuae/Falcon-H1-1.5B-Deep-Instruct", "tiiuae/Falcon-H1-1.5B-Deep", "bf16", "bf16"),
+        ("ai21labs/AI21-Jamba-Mini-1.7", "ai21labs/AI21-Jamba-Mini-1.5", "bf16", "bf16"),
+        ("ibm-granite/granite-4.0-h-tiny-FP8", "ibm-granite/granite-4.0-h-tiny", "fp8", "fp8"),
+        ("state-spaces/mamba-2.8b-hf", "state-spaces/mamba-2.8b", "bf16", "bf16"),
+        ("LiquidAI/LFM2.5-1.2B-Thinking", "LiquidAI/LFM2-1.2B", "bf16", "bf16"),
+        ("stepfun-ai/Step-3.5-Flash-FP8", "stepfun-ai/Step-3.5-Flash", "fp8", "fp8"),
+        ("baidu/ERNIE-4.5-300B-A47B-Base-PT", "baidu/ERNIE-4.5-300B-A47B", "bf16", "bf16"),
+        ("microsoft/Phi-4-multimodal-instruct", "microsoft/Phi-4-mini", "bf16", "bf16"),
         ("google/gemma-3-27b-it", "google/gemma-3-27b", "bf16", "bf16"),
         ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int4", "Qwen/Qwen2.5-72B", "int4", "int4"),
         ("RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w4a16", "meta-llama/Llama-3.1-8B", "int4", "int4"),
@@ -107,7 +137,7 @@ def test_releases_resolve(name: str, found: str, attention: str, experts: str) -
     ],
 )
 def test_near_misses_are_refused_with_suggestions(name: str, nearest: str) -> None:
-    with pytest.raises(InputError, match="not in the catalogue") as caught:
+    with pytest.raises(InputError, match="not in the catalog") as caught:
         find_model(name)
     assert nearest in str(caught.value)
 
@@ -187,7 +217,7 @@ def test_a_real_gguf_file_adds_up() -> None:
     file = next(Path(next(iter(spec.submodule_search_locations))).glob("*.gguf"))
     entry = find_model(file)
     assert parameters_count(entry.architecture).total == 134_515_008
-    held = float(weight_held_byte(entry.architecture, entry.precision))
+    held = whole_model(entry.architecture, entry.precision).weight_byte
     assert held == pytest.approx(file.stat().st_size, rel=0.03)
 
 

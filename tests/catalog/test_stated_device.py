@@ -9,8 +9,7 @@ import pytest
 
 from joulemill.catalog.stated_device import count_in, device_in, node_in, stated_device
 from joulemill.errors import InputError
-
-OWN = 'name = "milan-1core"\nkind = "cpu"\nmemory = "64 GiB"\nmemory_bandwidth = "20 GB/s"\npeak_fp32 = "60 Gflop/s"\n'
+from tests.support.own_device import OWN
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from simulated.runs import steady_run
 
 from joulemill.analysis.serialization import to_json
 from joulemill.cli import main
 from joulemill.recording.writer import write_run
-from tests.analysis.test_completeness import whole
-from tests.importers import samples
-from tests.ledger.runs import steady_run
+from tests.support import foreign_results
+from tests.support.whole_report import whole
 
 
 def test_complete_is_zero_and_incomplete_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,8 +28,8 @@ def test_complete_is_zero_and_incomplete_is_one(tmp_path: Path, capsys: pytest.C
 
 
 def test_files_of_other_tools_are_graded_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = samples.write_lines(tmp_path / "profile_export.jsonl", samples.aiperf_lines())
-    summary = samples.write_json(tmp_path / "s.json", samples.aiperf_summary())
+    lines = foreign_results.write_lines(tmp_path / "profile_export.jsonl", foreign_results.aiperf_lines())
+    summary = foreign_results.write_json(tmp_path / "s.json", foreign_results.aiperf_summary())
     assert main(["audit", str(lines), str(summary), "--json"]) == 1
     grades = {g["name"]: g for g in json.loads(capsys.readouterr().out)["grades"]}
     assert grades["latency"]["status"] == "stated"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from joulemill.cli import main
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from simulated.mock_server import MockPlan, mock_process
 
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.preflight import announced
 from joulemill.cli import main
-from tests.mock_server import MockPlan, mock_process
 
 pytestmark = pytest.mark.apart
 

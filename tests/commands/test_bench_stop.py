@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from simulated.mock_server import MockPlan, mock_process
 
 from joulemill.errors import EXIT_INTERRUPTED
 from joulemill.recording.writer import read_run
-from tests.mock_server import MockPlan, mock_process
 
 pytestmark = pytest.mark.apart
 

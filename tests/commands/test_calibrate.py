@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from joulemill.cli import main
-from tests.commands.recorded import recorded
+from tests.support.recorded import recorded
 
 
 def calibrate(run: Path, *flags: str, model: str = "Qwen/Qwen3-8B", device: str = "h100") -> int:

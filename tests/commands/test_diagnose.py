@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from simulated.runs import steady_run
 
 from joulemill.cli import main
 from joulemill.recording.writer import write_run
-from tests.decisions.test_diagnosis import with_lone
-from tests.ledger.runs import steady_run
+from tests.support.lone_requests import with_lone
 
 
 def test_a_decided_run_is_zero_and_names_the_evidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from joulemill.cli import main
 from joulemill.monitor.history.store import History
-from tests.monitor.history.test_store import FACTS, T0, interval
+from tests.support.intervals import FACTS, T0, interval
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from joulemill.cli import main
-from tests.importers import samples
+from tests.support import foreign_results
 
 
 def test_run_folder_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     assert main(["import", str(results), "--out", str(tmp_path / "run"), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema_version"].startswith("1.")
@@ -22,9 +22,9 @@ def test_run_folder_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_script_in_a_model_name_is_only_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = samples.guidellm()
+    document = foreign_results.guidellm()
     document["benchmarks"][0]["config"]["backend"]["model"] = "<script>alert('x')</script>[red]"
-    results = samples.write_json(tmp_path / "g.json", document)
+    results = foreign_results.write_json(tmp_path / "g.json", document)
     page = tmp_path / "page.html"
     assert main(["import", str(results), "--out", str(tmp_path / "run"), "--html", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
@@ -42,9 +42,9 @@ def test_one_line_for_what_cannot_be_read(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_a_site_applies_its_pue_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     meter, site = tmp_path / "wall.csv", tmp_path / "site.toml"
-    meter.write_text(samples.power_csv(watts=100.0))
+    meter.write_text(foreign_results.power_csv(watts=100.0))
     site.write_text("pue = 1.25\n")
     words = ["import", str(results), "--out", str(tmp_path / "run"), "--meter-file", f"{meter},value=watts,unit=W"]
     assert main([*words, "--site", str(site), "--json"]) == 0
@@ -54,6 +54,6 @@ def test_a_site_applies_its_pue_once(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_named_device_must_be_in_the_catalogue(tmp_path: Path) -> None:
-    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     assert main(["import", str(results), "--out", str(tmp_path / "r"), "--device", "nothing-like-it"]) == 2
     assert main(["import", str(results), "--out", str(tmp_path / "r"), "--device", "h100-sxm:8", "--json"]) == 0

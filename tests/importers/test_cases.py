@@ -13,7 +13,7 @@ from joulemill.errors import InputError
 from joulemill.formats.documents import parse_document
 from joulemill.importers.opening import import_files, parse_documents
 from joulemill.importers.recording import Choice
-from tests.importers import samples
+from tests.support import foreign_results
 from tests.support.paths import SHARED
 
 CASES = SHARED / "cases"
@@ -102,7 +102,7 @@ def smi(boards: int, seconds: range, watts: float) -> str:
 
 def joined(tmp_path: Path, boards: int, device: str, seconds: range = range(-30, 131), **fields: Any) -> dict[str, Any]:
     wall = {"benchmark_start_time_unix": START_S, "benchmark_end_time_unix": START_S + 100.0}
-    results = samples.write_json(tmp_path / "result.json", vllm(**wall, **fields))
+    results = foreign_results.write_json(tmp_path / "result.json", vllm(**wall, **fields))
     power = tmp_path / "gpu.csv"
     power.write_text(smi(boards, seconds, 650.0))
     words = ["import", str(results), "--meter-file", f"{power},tz=UTC,skew=0.1s", "--device", device]
@@ -191,11 +191,11 @@ def test_genai_perf_with_a_board_that_is_not_known_states_no_sum() -> None:
 # --- nothing is counted twice ---------------------------------------------------------------------------------------
 @pytest.mark.finding("F21")
 def test_requests_that_stand_twice_are_refused() -> None:
-    lines = samples.aiperf_lines()
+    lines = foreign_results.aiperf_lines()
     text = "\n".join(json.dumps(row) for row in [*lines, *lines])
     with pytest.raises(InputError, match="stand in it twice"):
         parsed(text, name="profile_export.jsonl")
-    document = samples.guidellm()
+    document = foreign_results.guidellm()
     done = document["benchmarks"][0]["requests"]["successful"]
     document["benchmarks"][0]["requests"]["successful"] = [*done, done[0]]
     with pytest.raises(InputError, match="stand in it twice"):

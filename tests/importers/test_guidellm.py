@@ -12,7 +12,7 @@ from joulemill.figure import Basis
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
 from joulemill.ledger.record import Outcome
-from tests.importers import samples
+from tests.support import foreign_results
 from tests.support.paths import RECORDINGS
 
 RECORDED = RECORDINGS / "guidellm" / "benchmarks.json"
@@ -43,33 +43,35 @@ def test_real_recording() -> None:
 
 
 def test_made_run_gives_its_known_figures(tmp_path: Path) -> None:
-    report = analyse(import_files([samples.write_json(tmp_path / "x", samples.guidellm())], Choice()))
+    report = analyse(import_files([foreign_results.write_json(tmp_path / "x", foreign_results.guidellm())], Choice()))
     assert report.latency.ttft_s.p50 == pytest.approx(0.1, abs=1e-6)
     assert report.latency.tpot_s.p50 == pytest.approx(0.02, abs=1e-6)
     assert report.latency.e2e_s.p99 == pytest.approx(0.5, abs=1e-6)
-    assert report.requests.ok == samples.REQUESTS
+    assert report.requests.ok == foreign_results.REQUESTS
 
 
 def test_a_sweep_must_be_chosen_from(tmp_path: Path) -> None:
-    document = samples.guidellm()
+    document = foreign_results.guidellm()
     document["benchmarks"] *= 2
-    path = samples.write_json(tmp_path / "sweep.json", document)
+    path = foreign_results.write_json(tmp_path / "sweep.json", document)
     with pytest.raises(InputError, match=r"holds 2 benchmarks; choose one with --part .*synchronous, concurrency 1"):
         import_files([path], Choice())
-    assert len(import_files([path], Choice(part=2)).requests) == samples.REQUESTS
+    assert len(import_files([path], Choice(part=2)).requests) == foreign_results.REQUESTS
     with pytest.raises(InputError, match="--part 3"):
         import_files([path], Choice(part=3))
 
 
 def test_failed_requests_and_missing_counts_are_kept_and_do_not_count(tmp_path: Path) -> None:
-    document = samples.guidellm()
+    document = foreign_results.guidellm()
     groups = document["benchmarks"][0]["requests"]
     groups["errored"] = [groups["successful"].pop()]
     groups["errored"][0]["info"]["error"] = "Timeout while reading"
     groups["incomplete"] = [groups["successful"].pop()]
     groups["successful"][0]["output_tokens"] = None
-    groups["successful"][1]["info"]["timings"]["first_token_iteration"] = samples.ORIGIN_S - 5  # a negative TTFT
-    record = import_files([samples.write_json(tmp_path / "x", document)], Choice())
+    groups["successful"][1]["info"]["timings"]["first_token_iteration"] = (
+        foreign_results.ORIGIN_S - 5
+    )  # a negative TTFT
+    record = import_files([foreign_results.write_json(tmp_path / "x", document)], Choice())
     assert [r.outcome for r in record.requests] == [
         Outcome.NO_USAGE, Outcome.CUT_SHORT, *[Outcome.OK] * 4, Outcome.CANCELLED, Outcome.TIMEOUT,
     ]  # fmt: skip
@@ -79,16 +81,18 @@ def test_failed_requests_and_missing_counts_are_kept_and_do_not_count(tmp_path: 
 
 
 def test_another_report_version_is_refused(tmp_path: Path) -> None:
-    path = samples.write_json(tmp_path / "x", samples.guidellm(metadata={"version": 1, "guidellm_version": "0.3"}))
+    path = foreign_results.write_json(
+        tmp_path / "x", foreign_results.guidellm(metadata={"version": 1, "guidellm_version": "0.3"})
+    )
     with pytest.raises(InputError, match="report version 1; version 2 can be read"):
         import_files([path], Choice())
 
 
 def test_a_closed_loop_is_not_late_by_the_start_of_its_loop(tmp_path: Path) -> None:
     """GuideLLM targets the start of the whole loop for every request of a concurrent strategy."""
-    document = samples.guidellm()
+    document = foreign_results.guidellm()
     for run in document["benchmarks"]:
         for item in run["requests"]["successful"]:
-            item["info"]["timings"]["targeted_start"] = samples.ORIGIN_S
-    report = analyse(import_files([samples.write_json(tmp_path / "x", document)], Choice()))
+            item["info"]["timings"]["targeted_start"] = foreign_results.ORIGIN_S
+    report = analyse(import_files([foreign_results.write_json(tmp_path / "x", document)], Choice()))
     assert report.client.valid and report.binding.name != "client"

@@ -22,16 +22,14 @@ from joulemill.importers.recording import Choice
 from joulemill.ledger.record import RunRecord
 from joulemill.recording.writer import read_run, write_run
 from joulemill.reports.html.run import render
-from tests.importers import samples
-from tests.importers.test_inference_perf import requests, summary
-from tests.importers.test_summaries import CODECARBON, inferencex, llmd, mlenergy
-from tests.importers.test_vllm_bench import detail
+from tests.support import foreign_results
+from tests.support.foreign_results import CODECARBON, detail, inferencex, llmd, mlenergy, requests, summary
 
 pytestmark = pytest.mark.apart
 
 DOCUMENTS: dict[str, Any] = {
-    "guidellm": samples.guidellm(),
-    "aiperf": samples.aiperf_summary(),
+    "guidellm": foreign_results.guidellm(),
+    "aiperf": foreign_results.aiperf_summary(),
     "vllm": detail(),
     "inference-perf": requests(),
     "inference-perf summary": summary(),
@@ -115,7 +113,7 @@ def test_truncated_and_spoilt_bytes(name: str, share: float, more: bytes) -> Non
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 7), VALUES, st.sampled_from(["metadata", "metrics", "error"]))
 def test_broken_lines(row: int, value: Any, member: str) -> None:
-    rows = samples.aiperf_lines()
+    rows = foreign_results.aiperf_lines()
     rows[row][member] = value
     imported("\n".join(json.dumps(r) for r in rows).encode())
 
@@ -140,7 +138,7 @@ def test_nothing_of_it_is_a_result(data: bytes) -> None:
 
 
 def test_negative_tokens_are_named_by_their_place() -> None:
-    document = samples.guidellm()
+    document = foreign_results.guidellm()
     document["benchmarks"][0]["requests"]["successful"][3]["output_tokens"] = -5
     with pytest.raises(InputError, match=r"successful\[3\]\.output_tokens: -5 is below 0"):
         parse_documents([parse_document("g", json.dumps(document).encode())], Choice())
@@ -148,7 +146,7 @@ def test_negative_tokens_are_named_by_their_place() -> None:
 
 @pytest.mark.parametrize("tokens", [5_000_000, 10**12])
 def test_token_counts_that_would_fill_the_memory_are_refused(tokens: int) -> None:
-    document = samples.guidellm()
+    document = foreign_results.guidellm()
     document["benchmarks"][0]["requests"]["successful"][3]["output_tokens"] = tokens
     with pytest.raises(InputError, match=f"a request of {tokens} tokens"):
         parse_documents([parse_document("g", json.dumps(document).encode())], Choice())
@@ -167,7 +165,7 @@ def test_nan_is_unknown_and_never_zero() -> None:
 
 
 def test_hostile_names_survive_as_text_on_disk_and_in_every_view(tmp_path: Path) -> None:
-    document = samples.guidellm()
+    document = foreign_results.guidellm()
     document["benchmarks"][0]["config"]["backend"]["model"] = HOSTILE
     document["metadata"]["guidellm_version"] = HOSTILE
     document["benchmarks"][0]["requests"]["successful"][0]["request_id"] = HOSTILE

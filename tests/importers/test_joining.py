@@ -16,14 +16,14 @@ from joulemill.importers.recording import Choice
 from joulemill.ledger.account import account
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Scope
-from tests.importers import samples
+from tests.support import foreign_results
 
 
 def test_a_wall_meter_gives_joules_per_token(tmp_path: Path) -> None:
     """105 W over 42 tok/s is 2.5 J a token; the ends of the window hold the first request's wait."""
-    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     meter = tmp_path / "wall.csv"
-    meter.write_text(samples.power_csv(watts=105.0))
+    meter.write_text(foreign_results.power_csv(watts=105.0))
     record = import_files([results], Choice(), f"{meter},value=watts,unit=W")
     assert len(record.readings) == 80
     assert record.readings[10].t_mono_s == pytest.approx(0.0, abs=1e-5), "the origin is the first request's sending"
@@ -36,34 +36,34 @@ def test_a_wall_meter_gives_joules_per_token(tmp_path: Path) -> None:
 
 
 def test_a_meter_of_another_hour_is_refused(tmp_path: Path) -> None:
-    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     meter = tmp_path / "wall.csv"
-    meter.write_text(samples.power_csv(begin_s=samples.ORIGIN_S + 3600))
+    meter.write_text(foreign_results.power_csv(begin_s=foreign_results.ORIGIN_S + 3600))
     with pytest.raises(InputError, match="not of the same run, or of another time zone"):
         import_files([results], Choice(), f"{meter},value=watts,unit=W")
 
 
 def test_a_summary_cannot_be_joined(tmp_path: Path) -> None:
-    summary = samples.write_json(tmp_path / "s", samples.aiperf_summary())
+    summary = foreign_results.write_json(tmp_path / "s", foreign_results.aiperf_summary())
     meter = tmp_path / "wall.csv"
-    meter.write_text(samples.power_csv())
+    meter.write_text(foreign_results.power_csv())
     with pytest.raises(InputError, match="no wall-clock times"):
         import_files([summary], Choice(), f"{meter},value=watts,unit=W")
 
 
 def test_what_the_user_adds_stands_in_the_record(tmp_path: Path) -> None:
-    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     told = {"device": {"name": "h100-sxm", "count": 2}, "model": {"name": "own"}}
     manifest = import_files([results], Choice(), None, told).manifest
     assert manifest["device"]["count"] == 2 and manifest["model"]["name"] == "own"
-    assert manifest["created_wall_s"] == samples.ORIGIN_S
+    assert manifest["created_wall_s"] == foreign_results.ORIGIN_S
 
 
 def test_boards_without_identity_count_only_where_one_is_stated(tmp_path: Path) -> None:
     """A default of one board is nobody's word: evenly spaced rows may be of two boards that are read in turn."""
-    results = samples.write_json(tmp_path / "g.json", samples.guidellm())
+    results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     log = tmp_path / "smi.csv"
-    stamps = (datetime.fromtimestamp(samples.ORIGIN_S - 1.0 + n / 10, UTC) for n in range(80))
+    stamps = (datetime.fromtimestamp(foreign_results.ORIGIN_S - 1.0 + n / 10, UTC) for n in range(80))
     rows = "".join(f"{stamp:%Y/%m/%d %H:%M:%S.%f}"[:-3] + ", 105.00 W\n" for stamp in stamps)
     log.write_text("timestamp, power.draw [W]\n" + rows)
     joules = {}

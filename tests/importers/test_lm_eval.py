@@ -13,32 +13,7 @@ from hypothesis import strategies as st
 
 from joulemill.errors import InputError
 from joulemill.importers.lm_eval import load_lm_eval, parse_lm_eval
-
-#: As version 0.4.x lays it out (figures invented): a task, a group with two parts, a metric that is no share.
-RESULTS: dict[str, Any] = {
-    "results": {
-        "gsm8k": {
-            "alias": "gsm8k",
-            "exact_match,strict-match": 0.5,
-            "exact_match_stderr,strict-match": 0.05,
-            "exact_match,flexible-extract": 0.75,
-            "exact_match_stderr,flexible-extract": 0.04,
-        },
-        "mmlu": {"acc,none": 0.6, "acc_stderr,none": 0.02, "alias": "mmlu"},
-        "mmlu_law": {"acc,none": 0.5, "acc_stderr,none": 0.025, "alias": " - law"},
-        "mmlu_logic": {"acc,none": 0.75, "acc_stderr,none": 0.0218, "alias": " - logic"},
-        "wikitext": {"word_perplexity,none": 12.3, "word_perplexity_stderr,none": "N/A"},
-    },
-    "groups": {"mmlu": {"acc,none": 0.6}},
-    "group_subtasks": {"gsm8k": [], "mmlu": ["mmlu_law", "mmlu_logic"], "wikitext": []},
-    "n-samples": {
-        "gsm8k": {"original": 1319, "effective": 100},
-        "mmlu_law": {"original": 400, "effective": 400},
-        "mmlu_logic": {"original": 400, "effective": 400},
-    },
-    "model_name": "org/model",
-    "lm_eval_version": "0.4.9",
-}
+from tests.support.foreign_results import RESULTS
 
 
 def test_tasks_are_weighed_by_their_questions_and_groups_are_not_counted_twice() -> None:

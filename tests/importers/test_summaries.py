@@ -12,23 +12,14 @@ from joulemill.analysis.run import analyse
 from joulemill.errors import InputError
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
-from tests.importers import samples
+from tests.support import foreign_results
+from tests.support.foreign_results import CODECARBON, inferencex, llmd, mlenergy
 
 
 def imported(tmp_path: Path, document: dict[str, Any]) -> tuple[Report, dict[str, float | None]]:
-    report = analyse(import_files([samples.write_json(tmp_path / "x", document)], Choice()))
+    report = analyse(import_files([foreign_results.write_json(tmp_path / "x", document)], Choice()))
     assert report.energy.node_j_tok.value is None and report.energy.device_j_tok.value is None
     return report, {s.name: s.figure.value for s in report.stated}
-
-
-def inferencex(**more: Any) -> dict[str, Any]:
-    """8 GPUs at 600 W for 60 s over 30 000 tokens: 9.6 J a token."""
-    return {
-        "hw": "mi300x", "tp": 8, "conc": 64, "model": "m", "framework": "vllm", "precision": "fp8",
-        "output_tput_per_gpu": 62.5, "mean_ttft": 0.25, "p99_tpot": 0.03, "power_valid": 1,
-        "power_metric_schema_version": 2, "avg_total_gpu_power_w": 4800.0, "total_gpu_energy_j": 288000.0,
-        "joules_per_output_token": 9.6, **more,
-    }  # fmt: skip
 
 
 def test_inferencex_joules_only_where_it_calls_them_valid(tmp_path: Path) -> None:
@@ -39,32 +30,6 @@ def test_inferencex_joules_only_where_it_calls_them_valid(tmp_path: Path) -> Non
     report, stated = imported(tmp_path, inferencex(power_valid=0))
     assert "energy.device_j_tok" not in stated
     assert any("not valid" in w for w in report.warnings)
-
-
-def llmd(**more: Any) -> dict[str, Any]:
-    latency = {
-        "time_to_first_token": {"units": "ms", "mean": 110.0, "p50": 100.0},
-        "time_per_output_token": {"units": "s/token", "mean": 0.02},
-    }
-    rates = {"output_token_rate": {"units": "tokens/s", "mean": 42.0}}
-    engine = {
-        "kind": "inference_engine", "tool": "vllm", "tool_version": "0.11", "role": "replica", "replicas": 1,
-        "model": {"name": "m"}, "accelerator": {"model": "H100", "count": 2, "parallelism": {"tp": 2}},
-    }  # fmt: skip
-    power = {"component_label": "vllm", "aggregate": {"power_consumption": {"units": "Watts", "mean": 900.0}}}
-    return {
-        "version": "0.2",
-        "run": {"uid": "u"},
-        "scenario": {
-            "stack": [{"metadata": {"label": "vllm", "cfg_id": "1"}, "standardized": engine, "native": {}}],
-            "load": {"standardized": {"tool": "guidellm", "tool_version": "0.8", "concurrency": 4}},
-        },
-        "results": {
-            "request_performance": {"aggregate": {"latency": latency, "throughput": rates}},
-            "observability": {"components": [power]},
-        },
-        **more,
-    }
 
 
 def test_llmd_values_by_the_unit_beside_them(tmp_path: Path) -> None:
@@ -81,26 +46,11 @@ def test_llmd_values_by_the_unit_beside_them(tmp_path: Path) -> None:
         imported(tmp_path, llmd(version="0.1"))
 
 
-def mlenergy() -> dict[str, Any]:
-    return {
-        "model_id": "m", "max_num_seqs": 128, "duration": 135.2, "completed": 1024, "steady_state_duration": 100.0,
-        "steady_state_energy": 50000.0, "steady_state_energy_per_token": 0.1, "total_output_tokens": 661234,
-        "output_throughput": 4890.0, "median_itl_ms": 12.0, "request_rate": "inf",
-    }  # fmt: skip
-
-
 def test_mlenergy_joules_of_boards(tmp_path: Path) -> None:
     report, stated = imported(tmp_path, mlenergy())
     assert stated["energy.device_j_tok"] == 0.1 and stated["power.device_w"] == pytest.approx(500.0)
     assert stated["latency.itl_s.p50"] == pytest.approx(0.012)
     assert any("GPU boards" in w for w in report.warnings)
-
-
-CODECARBON = (
-    "timestamp,duration,emissions,cpu_energy,gpu_energy,ram_energy,energy_consumed,cpu_model,gpu_model,"
-    "tracking_mode,codecarbon_version,pue\n"
-    "2026-01-01T00:00:00,100,0.003,0.0012,0.006,0.0048,0.012,c,g,machine,3.3.2,{pue}\n"
-)
 
 
 def test_codecarbon_pue_is_divided_out_and_its_constants_are_told(tmp_path: Path) -> None:

@@ -12,30 +12,12 @@ from joulemill.errors import InputError
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
 from joulemill.ledger.record import Outcome
-from tests.importers import samples
-
-
-def result(**more: Any) -> dict[str, Any]:
-    """One request after the other: 0.1 s to the first of 21 tokens, 20 ms between them; perf_counter times."""
-    return {
-        "date": "20270115-080000", "backend": "vllm", "endpoint_type": "vllm", "model_id": "m",
-        "num_prompts": 8, "request_rate": "inf", "burstiness": 1.0, "max_concurrency": 1,
-        "duration": 4.0, "completed": 8, "failed": 0, "total_input_tokens": 80, "total_output_tokens": 168,
-        "request_throughput": 2.0, "output_throughput": 42.0, "mean_ttft_ms": 100.0, "median_tpot_ms": 20.0,
-        **more,
-    }  # fmt: skip
-
-
-def detail(**more: Any) -> dict[str, Any]:
-    arrays = {
-        "input_lens": [10] * 8, "output_lens": [21] * 8, "ttfts": [0.1] * 8, "itls": [[0.02] * 20] * 8,
-        "start_times": [5000.0 + n / 2 for n in range(8)], "latencies": [0.5] * 8, "errors": [""] * 8,
-    }  # fmt: skip
-    return result(**{**arrays, **more})
+from tests.support import foreign_results
+from tests.support.foreign_results import detail, result
 
 
 def test_detailed_results_give_their_known_figures(tmp_path: Path) -> None:
-    record = import_files([samples.write_json(tmp_path / "v", detail())], Choice())
+    record = import_files([foreign_results.write_json(tmp_path / "v", detail())], Choice())
     assert record.manifest["options"] == {"concurrency": 1}
     report = analyse(record)
     assert report.latency.ttft_s.p50 == pytest.approx(0.1)
@@ -49,13 +31,13 @@ def test_detailed_results_give_their_known_figures(tmp_path: Path) -> None:
 
 def test_a_meter_cannot_be_joined_to_monotonic_times(tmp_path: Path) -> None:
     meter = tmp_path / "m.csv"
-    meter.write_text(samples.power_csv())
+    meter.write_text(foreign_results.power_csv())
     with pytest.raises(InputError, match="no wall-clock times"):
-        import_files([samples.write_json(tmp_path / "v", detail())], Choice(), f"{meter},value=watts,unit=W")
+        import_files([foreign_results.write_json(tmp_path / "v", detail())], Choice(), f"{meter},value=watts,unit=W")
 
 
 def test_a_summary_states_only(tmp_path: Path) -> None:
-    report = analyse(import_files([samples.write_json(tmp_path / "v", result(request_rate=2.5))], Choice()))
+    report = analyse(import_files([foreign_results.write_json(tmp_path / "v", result(request_rate=2.5))], Choice()))
     stated = {s.name: s.figure.value for s in report.stated}
     assert stated["output.rate_tok_s"] == 42.0
     assert stated["latency.ttft_s.mean"] == pytest.approx(0.1) and stated["latency.tpot_s.p50"] == pytest.approx(0.02)
@@ -66,15 +48,15 @@ def test_a_summary_states_only(tmp_path: Path) -> None:
 def test_errors_and_arrays_that_do_not_fit(tmp_path: Path) -> None:
     errors = ["", "503: busy, status"] + [""] * 6
     record = import_files(
-        [samples.write_json(tmp_path / "a", detail(errors=errors, ttfts=[0.1, 0.0] + [0.1] * 6))], Choice()
+        [foreign_results.write_json(tmp_path / "a", detail(errors=errors, ttfts=[0.1, 0.0] + [0.1] * 6))], Choice()
     )
     assert record.requests[1].outcome is Outcome.HTTP_ERROR
     assert record.requests[1].first_token_mono_s is None, "vLLM writes 0 for the time to a first token that never came"
     with pytest.raises(InputError, match="as long as the other arrays"):
-        import_files([samples.write_json(tmp_path / "b", detail(ttfts=[0.1]))], Choice())
+        import_files([foreign_results.write_json(tmp_path / "b", detail(ttfts=[0.1]))], Choice())
     old = detail()
     del old["start_times"]
-    record = import_files([samples.write_json(tmp_path / "c", old)], Choice())
+    record = import_files([foreign_results.write_json(tmp_path / "c", old)], Choice())
     assert not record.requests and any("no start times" in w for w in record.manifest["warnings"])
 
 
@@ -84,14 +66,14 @@ def queued(**more: Any) -> dict[str, Any]:
 
 
 def test_a_wait_at_the_tools_own_limit_is_no_lateness(tmp_path: Path) -> None:
-    report = analyse(import_files([samples.write_json(tmp_path / "v", queued())], Choice()))
+    report = analyse(import_files([foreign_results.write_json(tmp_path / "v", queued())], Choice()))
     assert report.client.valid and not report.client.late and report.binding.name != "client"
     assert report.latency.ttft_from_schedule_s.p99 == pytest.approx(0.1)
     assert not any("late" in w for w in report.warnings)
 
 
 def test_a_rate_with_a_limit_beside_keeps_its_schedule_and_blames_no_client(tmp_path: Path) -> None:
-    record = import_files([samples.write_json(tmp_path / "v", queued(request_rate=8.0))], Choice())
+    record = import_files([foreign_results.write_json(tmp_path / "v", queued(request_rate=8.0))], Choice())
     report = analyse(record)
     assert record.manifest["options"] == {"rate": 8.0, "max_concurrency": 1}
     assert report.latency.ttft_from_schedule_s.p99 > 3.0  # what a user of that schedule would have waited
@@ -99,6 +81,6 @@ def test_a_rate_with_a_limit_beside_keeps_its_schedule_and_blames_no_client(tmp_
 
 
 def test_without_a_limit_the_load_is_all_at_once(tmp_path: Path) -> None:
-    record = import_files([samples.write_json(tmp_path / "v", detail(max_concurrency=None))], Choice())
+    record = import_files([foreign_results.write_json(tmp_path / "v", detail(max_concurrency=None))], Choice())
     text = analyse(record).conditions["load"]["text"]
     assert text.startswith("8 requests at once") and "None" not in text

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated.readings import channel, reading
+from simulated.runs import BUSY_W, IDLE_W, request, steady_run
 
 from joulemill.errors import InputError
 from joulemill.figure import Basis
@@ -13,8 +15,6 @@ from joulemill.ledger.account import account
 from joulemill.ledger.attribution import Rule
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Outcome, Quantity, RunRecord, Scope
-from tests.ledger.runs import BUSY_W, IDLE_W, request, steady_run
-from tests.ledger.traces import channel, reading
 
 
 def test_a_steady_run_is_its_closed_form() -> None:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated.runs import request
 
 from joulemill.ledger.attribution import Rule, Weights, attribute
 from joulemill.ledger.flow import flow
 from joulemill.ledger.record import Outcome
-from tests.ledger.runs import request
 
 EDGES = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
 JOULES = np.array([100.0, 200.0, 300.0, 50.0])

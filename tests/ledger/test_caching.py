@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from simulated.readings import EPOCH_S
+from simulated.runs import request, steady_run
 
 from joulemill.ledger.account import account
 from joulemill.ledger.caching import cached_prompts, counted_between, prefix_tok
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import ServerSample
-from tests.ledger.runs import request, steady_run
-from tests.ledger.traces import EPOCH_S
 
 MANIFEST = {"prompt_line": {"overhead_tok": 20.0, "tok_word": 1.3}, "options": {"shared_prefix_tok": 0}}
 

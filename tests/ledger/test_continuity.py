@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from simulated.readings import EPOCH_S
+from simulated.runs import request, steady_run
+
 from joulemill.analysis.run import analyse
 from joulemill.ledger.continuity import outages
 from joulemill.ledger.record import Outcome, ServerSample
-from tests.ledger.runs import request, steady_run
-from tests.ledger.traces import EPOCH_S
 
 
 def looks(values: dict[int, float | None]) -> tuple[ServerSample, ...]:

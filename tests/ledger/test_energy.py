@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated.readings import channel, counted, reading, readings
 
 from joulemill.figure import Basis
 from joulemill.ledger.energy import sub_window_energy_j, window_energy
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Quantity
 from joulemill.ledger.trace import trace
-from tests.ledger.traces import channel, counted, reading, readings
 
 POWER = {"quantity": Quantity.POWER}
 

@@ -12,6 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from simulated.readings import channel, counted, reading
+from simulated.runs import steady_run
 
 from joulemill.figure import Figure
 from joulemill.ledger.account import account
@@ -24,8 +26,6 @@ from joulemill.ledger.scopes import compose, scope_energy
 from joulemill.ledger.trace import trace
 from joulemill.ledger.unmetered import DeviceHolder
 from joulemill.physics.hardware.node import Node
-from tests.ledger.runs import steady_run
-from tests.ledger.traces import channel, counted, reading
 
 WATTS, START, END = 100.0, 20.0, 80.0
 TRUTH_J = WATTS * (END - START)

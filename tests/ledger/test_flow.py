@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated.runs import closed_loop, request
 
 from joulemill.ledger.flow import flow
 from joulemill.ledger.record import Outcome
-from tests.ledger.runs import closed_loop, request
 
 
 def test_a_request_across_an_edge_counts_with_its_share() -> None:

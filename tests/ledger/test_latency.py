@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from simulated.runs import request
 
 from joulemill.ledger.latency import Targets, latency, met_targets, tpot_s, ttft_s
 from joulemill.ledger.record import Outcome
-from tests.ledger.runs import request
 
 
 def test_definitions_by_hand() -> None:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated.readings import channel, reading
+from simulated.runs import steady_run
 
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.plausibility import (
@@ -21,8 +23,6 @@ from joulemill.ledger.plausibility import (
     token_fault,
 )
 from joulemill.ledger.record import Quantity, Scope
-from tests.ledger.runs import steady_run
-from tests.ledger.traces import channel, reading
 
 POWER, ENERGY, TEMPERATURE = Quantity.POWER, Quantity.ENERGY, Quantity.TEMPERATURE
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from simulated.runs import request, steady_run
 
 from joulemill.ledger.account import account
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.flow import MOST_EVENTS, flow
 from joulemill.ledger.record import RequestRecord, Scope
 from joulemill.ledger.request_checks import sound_requests
-from tests.ledger.runs import request, steady_run
 
 
 def stated(**facts: Any) -> RequestRecord:

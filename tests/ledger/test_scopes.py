@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated.readings import channel
 
 from joulemill.figure import Basis
 from joulemill.ledger.energy import EnergyResult
 from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.ledger.scopes import compose, scope_energy
-from tests.ledger.traces import channel
 
 WINDOW = (0.0, 10.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from simulated.runs import request, steady_run
 
 from joulemill.analysis.run import analyse
 from joulemill.catalog.server_dialects import dialect
@@ -13,7 +14,6 @@ from joulemill.ledger.record import RunRecord, ServerSample
 from joulemill.ledger.serving_state import overload, room, waiting_ratio
 from joulemill.ledger.window import Window
 from joulemill.servers.metrics import canonical, parse_metrics
-from tests.ledger.runs import request, steady_run
 from tests.support.paths import SHARED
 
 RECORDED = SHARED / "data" / "recordings" / "vllm_metrics.txt"

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from simulated.readings import channel, reading
 
 from joulemill.ledger.energy import EnergyResult, window_energy
 from joulemill.ledger.identity import Identity, identity_of
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.ledger.scopes import compose, scope_energy
 from joulemill.ledger.trace import traces
-from tests.ledger.traces import channel, reading
 
 START, END, LONG_S = 10.0, 50.0, 60.0
 TDP_W = 700.0

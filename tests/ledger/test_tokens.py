@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from simulated.readings import EPOCH_S
+from simulated.runs import closed_loop, request
 
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.flow import flow
 from joulemill.ledger.record import Outcome, ServerSample
 from joulemill.ledger.tokens import count_tokens, increase_tok
-from tests.ledger.runs import closed_loop, request
-from tests.ledger.traces import EPOCH_S
 
 WINDOW = (0.0, 100.0)
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated.readings import channel
+from simulated.runs import BUSY_W, IDLE_W, steady_run
 
 from joulemill.catalog.nodes import find_node
 from joulemill.figure import Basis
@@ -15,8 +17,6 @@ from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import RunRecord, Scope
 from joulemill.ledger.unmetered import PACKAGE_SHARES, DeviceHolder, PackageHolder
 from joulemill.physics.hardware.node import share_power
-from tests.ledger.runs import BUSY_W, IDLE_W, steady_run
-from tests.ledger.traces import channel
 
 HOPPER = find_node("hgx-hopper-8")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from simulated.runs import closed_loop, request
 
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Outcome, Phase, RunRecord
@@ -14,7 +15,6 @@ from joulemill.ledger.window import (
     steadiness,
     sub_window_edges_s,
 )
-from tests.ledger.runs import closed_loop, request
 
 CLOSED4 = LoadShape(Loop.CLOSED, 4)
 

@@ -21,9 +21,9 @@ from joulemill.ledger.scopes import compose
 from joulemill.ledger.trace import trace
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.surroundings import HandClock
-from tests.meters.web import Web, serving
 from tests.support.paths import SHARED
+from tests.support.surroundings import HandClock
+from tests.support.web import Web, serving
 
 CASES = SHARED / "cases"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")

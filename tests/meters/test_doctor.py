@@ -14,8 +14,8 @@ from joulemill.meters.doctor import ChannelCheck, DoctorReport, as_document, exa
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
 from joulemill.meters.sampler import Sampler
-from tests.meters.fake_nvml import FakeBoard, FakeNvml
-from tests.meters.surroundings import proc_tree, put, rapl_zone
+from tests.support.fake_nvml import FakeBoard, FakeNvml
+from tests.support.surroundings import proc_tree, put, rapl_zone
 
 pytestmark = pytest.mark.apart
 

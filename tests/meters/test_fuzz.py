@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.meters.parsers import PARSERS, SEEDS, mutated, outcome
+from tests.support.parsers import PARSERS, SEEDS, mutated, outcome
 
 MUTATIONS = 250
 

@@ -9,8 +9,8 @@ import pytest
 from joulemill.errors import InputError, MachineError
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.fake_nvml import FakeBoard, FakeNvml
-from tests.meters.surroundings import HandClock, proc_tree, put, rapl_zone
+from tests.support.fake_nvml import FakeBoard, FakeNvml
+from tests.support.surroundings import HandClock, proc_tree, put, rapl_zone
 
 
 @pytest.fixture

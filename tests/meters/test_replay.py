@@ -12,7 +12,7 @@ from joulemill.ledger.trace import trace
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
 from joulemill.recording.writer import write_run
-from tests.meters.surroundings import HandClock
+from tests.support.surroundings import HandClock
 
 CHANNEL = Channel("nvml:GPU-a:energy", "nvml", "GPU-a", Scope.DEVICE, Quantity.ENERGY, Basis.MEASURED, includes=("x",))
 READINGS = tuple(Reading(CHANNEL.id, 5000 + i * 0.1, 1.6e9 + i * 0.1, 30.0 * i) for i in range(101))

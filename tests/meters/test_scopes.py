@@ -17,24 +17,10 @@ from joulemill.ledger.trace import trace
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.opening import open_meters
 from joulemill.meters.sampler import Sampler
-from tests.meters.redfish_service import ROOT, Service, at, excerpt
-from tests.meters.surroundings import proc_tree, rapl_zone
-from tests.meters.web import Web, serving
-
-
-def gpus(begin: float, watts: float, count: int = 8) -> str:
-    energy_mj = (time.monotonic() - begin) * watts * 1e3
-    boards = [f'gpu="{i}",UUID="GPU-{i}"' for i in range(count)]
-    return "".join(
-        f"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{{{b}}} {energy_mj:.0f}\nDCGM_FI_DEV_POWER_USAGE{{{b}}} {watts}\n"
-        for b in boards
-    )
-
-
-def bmc(service: Service, watts: float) -> None:
-    environment = f"{ROOT}/Chassis/1/EnvironmentMetrics"
-    service.chassis("1", EnvironmentMetrics=at(environment))
-    service.put(environment, {"PowerWatts": excerpt(watts)})
+from tests.support.node_pages import bmc, gpus
+from tests.support.redfish_service import Service
+from tests.support.surroundings import proc_tree, rapl_zone
+from tests.support.web import Web, serving
 
 
 def measured(

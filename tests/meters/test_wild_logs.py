@@ -17,7 +17,7 @@ from joulemill.ledger.trace import trace
 from joulemill.meters.files.text_lines import LineReader, encoding_of
 from joulemill.meters.meter import Clock, Meter, MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.surroundings import HandClock
+from tests.support.surroundings import HandClock
 
 #: 2026-01-31 12:00:00 UTC
 NOON = 1769860800.0

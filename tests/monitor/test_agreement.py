@@ -17,7 +17,7 @@ from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import TokenKind
 from joulemill.recording.writer import read_run
-from joulemill.servers.embedded import EmbeddedServer
+from joulemill.servers.embedded import EmbeddedOptions, EmbeddedServer
 
 METER = "declared:idle=50W,busy=50W"  # of known power, so that both must say the same joules
 
@@ -26,7 +26,7 @@ METER = "declared:idle=50W,busy=50W"  # of known power, so that both must say th
 @pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="the embedded server is not installed")
 def test_totals_agree_with_bench_over_the_same_window(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
-    with EmbeddedServer() as server:
+    with EmbeddedServer(EmbeddedOptions(threads=1)) as server:
         target = TargetConfig(
             name="a", model="m", metrics_url=f"{server.url}/metrics", meters=(METER,), here=True, server_pid=server.pid
         )
@@ -50,11 +50,11 @@ def test_totals_agree_with_bench_over_the_same_window(tmp_path: Path, capsys: py
                 "--concurrency",
                 "2",
                 "--duration",
-                "8s",
+                "4s",
                 "--warmup",
                 "1s",
                 "--idle",
-                "2s",
+                "1s",
             ]
             asked += ["--input-tokens", "24", "--output-tokens", "12", "--quality", "none", "--meter", METER]
             return main([*asked, "--out", str(run), "--json"])

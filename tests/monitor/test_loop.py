@@ -7,52 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from joulemill.errors import InputError
 from joulemill.ledger.record import ServerSample
 from joulemill.monitor.accounting.counters import idle_ratio, token_increases
-from joulemill.monitor.config import MonitorConfig, load_config
+from joulemill.monitor.config import load_config
 from joulemill.monitor.history.writer import Keeper
-from joulemill.monitor.loop import Monitor
-from joulemill.monitor.snapshot import Snapshot, TokenKind
-
-
-class Server:
-    """A page in vLLM's words; ``broken`` answers bytes that are none."""
-
-    def __init__(self) -> None:
-        self.output, self.broken = 1000.0, False
-
-    async def page(self, _: web.Request) -> web.Response:
-        if self.broken:
-            return web.Response(body=b"\xff\xfe\x00<script>{{{" * 1000)
-        text = (
-            f'vllm:generation_tokens_total{{engine="0"}} {self.output}\nvllm:num_requests_running{{engine="0"}} 0\n'
-            f'vllm:prompt_tokens_total{{engine="0"}} {2 * self.output}\n'
-        )
-        return web.Response(text=text)
-
-
-async def watched(server: Server, script: object, history: object = None) -> Snapshot:
-    app = web.Application()
-    app.router.add_get("/metrics", server.page)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/metrics"
-    target = {"name": "a", "model": "m", "metrics_url": url}
-    monitor = Monitor(MonitorConfig.model_validate({"period_s": 0.05, "timeout_s": 1, "target": [target]}), history)
-    stop = asyncio.Event()
-    task = asyncio.create_task(monitor.run(stop))
-    try:
-        await script(server)  # type: ignore[operator]
-    finally:
-        stop.set()
-        await task
-        await runner.cleanup()
-    return monitor.snapshot()
+from joulemill.monitor.snapshot import TokenKind
+from tests.support.watched_server import Server, watched
 
 
 def test_counts_only_what_rose_and_after_a_restart_what_was_made_since() -> None:

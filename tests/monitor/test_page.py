@@ -19,7 +19,7 @@ from playwright import sync_api as playwright
 
 from joulemill.monitor.web.app import create_app
 from joulemill.monitor.web.server import serve
-from tests.monitor.synthetic import Moving
+from tests.support.synthetic import Moving
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (Debian: chromium)")

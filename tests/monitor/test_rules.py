@@ -17,7 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from joulemill.monitor.web.metrics import page
-from tests.monitor.synthetic import fleet
+from tests.support.synthetic import fleet
 
 RULES = ROOT / "rules" / "joulemill.rules.yml"
 DASHBOARD = ROOT / "dashboards" / "joulemill.json"

@@ -27,7 +27,7 @@ import yaml
 
 from joulemill.catalog.nodes import node_of
 from joulemill.physics.hardware.node import node_power
-from tests.monitor.fleet import Fleet, Replica, served
+from tests.support.fleet import Fleet, Replica, served
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = [

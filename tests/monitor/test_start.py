@@ -20,7 +20,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the monitor extra is not installed")
 
 from joulemill.cli import main
-from tests.monitor.fleet import Fleet, Replica, served
+from tests.support.fleet import Fleet, Replica, served
 
 pytestmark = pytest.mark.apart
 

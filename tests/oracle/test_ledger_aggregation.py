@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import pytest
+from simulated.readings import channel, reading
+from simulated.runs import steady_run
 
 from joulemill.ledger.account import account
 from joulemill.ledger.energy import EnergyResult, window_energy
@@ -24,8 +26,6 @@ from joulemill.ledger.plausibility import reading_fault
 from joulemill.ledger.record import Channel, Outcome, Quantity, Reading, RunRecord, Scope
 from joulemill.ledger.scopes import compose, scope_energy
 from joulemill.ledger.trace import traces
-from tests.ledger.runs import steady_run
-from tests.ledger.traces import channel, reading
 
 Rows = list[tuple[float, str, float | None]]
 

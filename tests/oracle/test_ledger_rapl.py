@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from simulated.runs import closed_loop
 
 from joulemill.figure import Basis
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Channel, Quantity, Reading, RunRecord, Scope
-from tests.ledger.runs import closed_loop
 
 #: energy_uj of intel-rapl wraps here on many servers: 262143.328850 J.
 RANGE_J = 262143.328850

@@ -10,13 +10,15 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from joulemill.catalog.models import find_model
 from joulemill.physics.model.architecture import parameters_count
 from joulemill.physics.model.facts import cache_byte_tok
 from joulemill.physics.model.precision import uniform
-from joulemill.physics.work import kv_sequence_byte
+from joulemill.physics.serving.continuous_batching import kv_request_byte
+from joulemill.physics.serving.shard import shard_table, whole_model
 
 Ends = Literal["both", "head", "none"]
 
@@ -174,10 +176,13 @@ def test_cache_bytes_are_the_sum_by_hand(name: str) -> None:
 
 def test_deepseek_v4_holds_what_its_engine_states_at_a_million_tokens() -> None:
     """vLLM's announcement: 9.62 GiB a sequence in bf16, its indexers' keys (of 128) in bf16 as well; ours are FP8."""
-    held = kv_sequence_byte(find_model("deepseek-ai/DeepSeek-V4-Pro").architecture, uniform("bf16"), 2**20)
+    held = kv_request_byte(
+        shard_table([whole_model(find_model("deepseek-ai/DeepSeek-V4-Pro").architecture, uniform("bf16"))]),
+        np.array([2.0**20]),
+    )
     wider = 30 * 2**18 * (2 * 128 - (128 + 4))
     window = 61 * 128 * 1024
-    assert float(held) + wider - window == pytest.approx(9.62 * 2**30, abs=0.005 * 2**30)
+    assert held[0] + wider - window == pytest.approx(9.62 * 2**30, abs=0.005 * 2**30)
 
 
 def test_layers_for_images_are_stored_beside_the_text_model() -> None:

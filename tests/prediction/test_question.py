@@ -20,7 +20,7 @@ from tests.support.screen import on_screen
 
 
 def asked(**change: object) -> Answer:
-    given = {"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "batch_req": 32.0} | change
+    given = {"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "concurrency": 32.0} | change
     return answer(Question(**given))  # type: ignore[arg-type]
 
 
@@ -42,9 +42,9 @@ def test_no_ceiling_is_below_the_rate() -> None:
 
 def test_the_largest_batch_that_meets_the_target_is_found() -> None:
     """At the batch found the target holds; one request more breaks it or does not fit."""
-    p = asked(batch_req=None, tpot_limit_s=0.03).prediction
+    p = asked(concurrency=None, slo_tpot_s=0.03).prediction
     assert p.tpot_s.value <= 0.03
-    assert asked(batch_req=p.batch.batch_req + 1).prediction.tpot_s.value > 0.03
+    assert asked(concurrency=p.batch.batch_req + 1).prediction.tpot_s.value > 0.03
 
 
 def test_two_replicas_do_twice_as_much_for_the_same_joules() -> None:
@@ -54,7 +54,7 @@ def test_two_replicas_do_twice_as_much_for_the_same_joules() -> None:
 
 
 def test_a_low_offered_rate_costs_idle_energy() -> None:
-    low, full = asked(batch_req=None, rate_req_s=0.05).prediction, asked().prediction
+    low, full = asked(concurrency=None, rate_req_s=0.05).prediction, asked().prediction
     assert low.rate_tok_s.value == pytest.approx(0.05 * 512)
     assert low.device_j_tok.value > full.device_j_tok.value
 
@@ -68,7 +68,7 @@ def test_unmeasured_devices_have_wider_intervals() -> None:
 def test_every_device_of_the_catalogue_is_predicted(device: Device) -> None:
     """In each precision; where no TDP is published the rate is known and joules are unknown, never 0."""
     for precision in ("bf16", "fp8", "int4"):
-        found = asked(model="Qwen/Qwen3-0.6B", device=device.name, devices=1, batch_req=4.0, precision=precision)
+        found = asked(model="Qwen/Qwen3-0.6B", device=device.name, devices=1, concurrency=4.0, precision=precision)
         p = found.prediction
         assert p.rate_tok_s.value > 0 and p.ttft_s.value > 0 and p.tpot_s.value > 0
         for figure in (p.device_j_tok, p.device_power_w):
@@ -82,7 +82,7 @@ def test_every_device_of_the_catalogue_is_predicted(device: Device) -> None:
 def test_refusals_say_what_to_do() -> None:
     with pytest.raises(InputError, match="spread the model"):
         asked(devices=1, model="meta-llama/Llama-3.1-70B-Instruct")
-    with pytest.raises(InputError, match="use one of"):
+    with pytest.raises(InputError, match="there are vllm"):
         asked(engine="abacus")
 
 

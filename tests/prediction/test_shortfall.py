@@ -29,9 +29,9 @@ def ceiling(found: Answer, name: str) -> float:
 
 
 def test_a_hall_that_is_too_small_gives_what_its_power_carries() -> None:
-    free = asked(devices=64000, tp=2, batch_req=64.0)
+    free = asked(devices=64000, tp=2, concurrency=64.0)
     drawn = free.prediction.node_power_w.value or 0.0
-    found = asked(devices=64000, tp=2, batch_req=64.0, facility=Site(it_power_limit_w=24e6))
+    found = asked(devices=64000, tp=2, concurrency=64.0, facility=Site(it_power_limit_w=24e6))
     p, (missed,) = found.prediction, found.short_by
     assert not found.meets and missed.limit == "power" and missed.unit == "W"
     assert missed.asked == pytest.approx(drawn) and missed.available == 24e6
@@ -46,8 +46,8 @@ def test_a_hall_that_is_too_small_gives_what_its_power_carries() -> None:
 
 
 def test_a_watt_more_is_priced_where_power_binds_and_devices_are_not() -> None:
-    found = asked(devices=64000, tp=2, batch_req=64.0, facility=Site(it_power_limit_w=24e6))
-    more = asked(devices=64000, tp=2, batch_req=64.0, facility=Site(it_power_limit_w=24.24e6))
+    found = asked(devices=64000, tp=2, concurrency=64.0, facility=Site(it_power_limit_w=24e6))
+    more = asked(devices=64000, tp=2, concurrency=64.0, facility=Site(it_power_limit_w=24.24e6))
     marginals = {m.resource: m for m in found.prediction.marginals}
     gained = (more.prediction.rate_tok_s.value or 0.0) - (found.prediction.rate_tok_s.value or 0.0)
     assert marginals["site_power"].price.value == pytest.approx(gained / 0.24e6)
@@ -56,13 +56,16 @@ def test_a_watt_more_is_priced_where_power_binds_and_devices_are_not() -> None:
 
 @pytest.mark.parametrize("limits", [{"cooling_limit_w": 1000.0}, {"facility_power_limit_w": 1200.0, "pue_ratio": 1.2}])
 def test_cooling_and_a_feed_behind_a_pue_hold_too(limits: dict[str, float]) -> None:
-    found = asked(batch_req=64.0, facility=Site(**limits))  # type: ignore[arg-type]
+    found = asked(concurrency=64.0, facility=Site(**limits))  # type: ignore[arg-type]
     assert [m.limit for m in found.short_by] == ["cooling" if "cooling_limit_w" in limits else "power"]
     assert found.prediction.node_power_w.value == pytest.approx(1000.0)
 
 
 def test_where_no_limit_binds_nothing_changes() -> None:
-    free, site = asked(batch_req=64.0), asked(batch_req=64.0, facility=Site(it_power_limit_w=1e6, cooling_limit_w=1e6))
+    free, site = (
+        asked(concurrency=64.0),
+        asked(concurrency=64.0, facility=Site(it_power_limit_w=1e6, cooling_limit_w=1e6)),
+    )
     assert site.meets and site.short_by == ()
     for name in ("rate_tok_s", "device_j_tok", "node_j_tok", "node_power_w", "ttft_s", "tpot_s"):
         assert getattr(site.prediction, name) == getattr(free.prediction, name)
@@ -70,14 +73,14 @@ def test_where_no_limit_binds_nothing_changes() -> None:
 
 
 def test_a_missed_latency_target_shows_the_most_that_meets_it() -> None:
-    free = asked(batch_req=256.0)
-    found = asked(batch_req=256.0, tpot_limit_s=0.02)
+    free = asked(concurrency=256.0)
+    found = asked(concurrency=256.0, slo_tpot_s=0.02)
     (missed,) = found.short_by
     assert (missed.limit, missed.unit, missed.asked) == ("tpot", "s", 0.02)
     assert missed.available == pytest.approx(free.prediction.tpot_s.value) and missed.available > 0.03
     assert (found.prediction.tpot_s.value or 1.0) <= 0.02
     assert (found.prediction.rate_tok_s.value or 0.0) <= ceiling(found, "latency") * (1 + 1e-9)
-    assert asked(batch_req=found.prediction.batch.batch_req, tpot_limit_s=0.02).meets
+    assert asked(concurrency=found.prediction.batch.batch_req, slo_tpot_s=0.02).meets
 
 
 def test_an_offered_rate_beyond_capacity_says_how_many_devices_would_do() -> None:
@@ -91,7 +94,7 @@ def test_an_offered_rate_beyond_capacity_says_how_many_devices_would_do() -> Non
 
 
 def test_more_in_flight_than_memory_holds_is_said() -> None:
-    found = asked(batch_req=5000.0)
+    found = asked(concurrency=5000.0)
     (missed,) = found.short_by
     assert missed.limit == "concurrency" and missed.asked == 5000.0 and missed.available < 500
 
@@ -108,11 +111,11 @@ def test_more_in_flight_than_memory_holds_is_said() -> None:
 def test_advice_never_circles(model: str, device: str, devices: int) -> None:
     """Every number of devices that is named really holds the model; that which was given is never named."""
     with pytest.raises(MemoryShort, match="spread the model over") as caught:
-        answer(Question(model, device, devices))
-    counts = str(caught.value).split("(--devices ")[1].split(")")[0].split(" or ")
+        answer(Question(model, device, devices=devices))
+    counts = str(caught.value).split("(`devices=")[1].split(")")[0].replace("`", "").split(" or ")
     assert str(devices) not in counts
     for count in counts:
-        assert answer(Question(model, device, int(count))).prediction.rate_tok_s.value
+        assert answer(Question(model, device, devices=int(count))).prediction.rate_tok_s.value
 
 
 def test_a_deployment_that_does_not_fit_is_a_document_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +144,7 @@ def test_the_document_says_what_is_missed_and_exits_1(tmp_path: Path, capsys: py
 def test_money_carbon_and_water_are_said_per_million_tokens() -> None:
     """At 0.36 EUR/kWh = 1e-7 EUR/J, 360 g/kWh = 1e-4 g/J, 3.6 l/kWh = 1e-6 l/J of the node."""
     site = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", carbon_gco2e_j=1e-4, water_l_j=1e-6, name="hall")
-    found = asked(batch_req=16.0, facility=site)
+    found = asked(concurrency=16.0, facility=site)
     at_site, node = found.prediction.site.site_j_tok.value, found.prediction.node_j_tok.value
     shown = on_screen(show, found)
     for label, value, unit in (
@@ -157,6 +160,6 @@ def test_money_carbon_and_water_are_said_per_million_tokens() -> None:
 
 def test_digits_follow_the_interval() -> None:
     """A figure known to ± 20 % is not said with four digits."""
-    line = next(x for x in on_screen(show, asked(batch_req=16.0)).splitlines() if x.strip().startswith("output rate"))
+    line = next(x for x in on_screen(show, asked(concurrency=16.0)).splitlines() if x.strip().startswith("output rate"))
     digits = line.split()[2].replace(",", "").strip("0")
     assert len(digits) <= 2 and line.split()[3] == "tok/s"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from simulated.runs import steady_run
 
 from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.figure import Basis
@@ -28,7 +29,6 @@ from joulemill.ledger.record import (
     ServerSample,
 )
 from joulemill.recording.writer import FILES, RunWriter, free_folder, read_run, write_run
-from tests.ledger.runs import steady_run
 
 pytestmark = pytest.mark.apart
 

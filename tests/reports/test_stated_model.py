@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from simulated.runs import steady_run
 
 from joulemill.analysis.intensity import model_of
 from joulemill.analysis.rows import tokens
 from joulemill.analysis.run import analyse
-from tests.ledger.runs import steady_run
 
 CONFIG = {
     "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from simulated.runs import steady_run
 
 from joulemill.analysis import facts as run_facts
 from joulemill.analysis.samples import load_samples
 from joulemill.figure import Basis
 from joulemill.importers.lm_eval import parse_lm_eval
 from joulemill.ledger.record import RunRecord
-from tests.importers.test_lm_eval import RESULTS
-from tests.ledger.runs import steady_run
+from tests.support.foreign_results import RESULTS
 
 
 def with_stated() -> RunRecord:

@@ -7,11 +7,11 @@ import io
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import jinja2
 import pytest
 from rich.console import Console
+from simulated.runs import steady_run
 
 from joulemill.analysis.report import Waterfall
 from joulemill.analysis.run import analyse
@@ -24,21 +24,8 @@ from joulemill.reports.html import run as html
 from joulemill.reports.html.run import render
 from joulemill.reports.svg import run as pictures
 from joulemill.reports.text import run as terminal
-from tests.ledger.runs import steady_run
-from tests.reports.example import HOSTILE, example
-
-
-class Tags(HTMLParser):
-    """Collects tags and the addresses that a page would fetch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.fetched: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.fetched += [v or "" for k, v in attrs if k in ("src", "href", "data", "action")]
+from tests.support.example_report import HOSTILE, example
+from tests.support.tags import Tags
 
 
 def test_page_is_offline_and_holds_no_script() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from joulemill.errors import ServerError
 from joulemill.servers.boundary import from_source, reason_of
-from tests.meters.programs import free_port
+from tests.support.programs import free_port
 
 
 def test_a_refused_connection_is_said_in_words() -> None:

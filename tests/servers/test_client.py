@@ -13,10 +13,10 @@ from email.utils import format_datetime
 
 import aiohttp
 import pytest
+from simulated.mock_server import MockPlan, MockServer, mock_process
 
 from joulemill.ledger.record import Outcome
 from joulemill.servers.client import Answer, Ask, Endpoint, Transcript, ask, open_session
-from tests.mock_server import MockPlan, MockServer, mock_process
 
 pytestmark = pytest.mark.apart
 

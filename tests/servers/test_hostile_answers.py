@@ -21,7 +21,7 @@ from joulemill.recording.writer import read_run
 from joulemill.servers import bundled
 from joulemill.servers.client import Answer, Ask, _retry_after_s, ask, open_session
 from joulemill.servers.endpoint import Endpoint, check_endpoint
-from tests.servers.hostile import CHUNK, Hostile, events, honest, last
+from tests.support.hostile_server import CHUNK, Hostile, events, honest, last
 
 pytestmark = pytest.mark.apart
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from simulated.mock_server import MockPlan, mock_process
 
 from joulemill.cli import main
 from joulemill.servers.introduction import ahead_s
-from tests.mock_server import MockPlan, mock_process
 
 
 def test_the_clock_is_narrowed_by_looks_at_different_moments() -> None:

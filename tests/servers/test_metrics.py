@@ -12,13 +12,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated.mock_server import MockPlan, MockServer
 
 from joulemill.catalog.server_dialects import dialect, dialects
 from joulemill.ledger.record import ServerSample
 from joulemill.servers.boundary import PARSE_S
 from joulemill.servers.client import Ask, Endpoint, ask, open_session
 from joulemill.servers.metrics import canonical, detect_dialect, parse_metrics, scrape
-from tests.mock_server import MockPlan, MockServer
 from tests.support.paths import SHARED
 
 RECORDINGS = SHARED / "data" / "recordings"

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from benchmarks.interval_coverage import ar1, coverage
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated.noise import ar1, coverage
 
 from joulemill.statistics.ratio import (
     PHI_MOST,

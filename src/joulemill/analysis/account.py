@@ -5,14 +5,13 @@ from __future__ import annotations
 from joulemill.catalog.stated_device import count_in, device_in, node_in
 from joulemill.errors import InputError
 from joulemill.ledger.account import Account, account
-from joulemill.ledger.attribution import EQUAL_WORK, Weights
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.unmetered import DeviceHolder, Holder, PackageHolder
 
 
-def account_of(record: RunRecord, work: Weights = EQUAL_WORK) -> Account:
+def account_of(record: RunRecord) -> Account:
     """``ledger.account``, the unmetered rest of the node modelled where the catalogue knows what holds the devices."""
-    return account(record, work, holder_of(record), board_limit_w(record))
+    return account(record, holder_of(record), board_limit_w(record))
 
 
 def board_limit_w(record: RunRecord) -> float | None:

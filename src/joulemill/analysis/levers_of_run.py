@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from joulemill.analysis.account import account_of
-from joulemill.analysis.intensity import measured_load, model_of
-from joulemill.analysis.report import Report
-from joulemill.analysis.run import analyse
-from joulemill.analysis.site import run_site
+from joulemill.analysis.intensity import model_of
+from joulemill.analysis.measurement import Measurement, measurement_of
 from joulemill.catalog.stated_device import count_in, device_in
 from joulemill.errors import InputError
 from joulemill.ledger.record import RunRecord
@@ -18,41 +15,40 @@ from joulemill.prediction.question import Question
 from joulemill.recording.writer import read_run
 
 
-def question_of_run(path: Path, given: Question | None, record: RunRecord | None = None) -> tuple[Question, Report]:
-    """What a measured run asks: its model, device, load and site, and its report.
+def question_of_run(path: Path, given: Question | None, run: Measurement | None = None) -> tuple[Question, Measurement]:
+    """What the run in the folder ``path`` asks: its model, device, load and site; and the run, measured.
 
-    What ``given`` names of model, device and site comes first; ``record`` stands for the folder's where it was altered.
+    What ``given`` names of model, device and site comes first; ``run`` is the folder's where it was measured before.
     InputError where the run's model or device is not known.
     """
     if not path.exists():
         raise InputError(f"{path}: no such run; give the run folder that `joulemill bench` wrote")
     if not path.is_dir():
         raise InputError(f"{path}: levers need the run folder that `joulemill bench` wrote, not a report")
-    record = record or read_run(path)
+    run = run or measurement_of(read_run(path))
+    record = run.record
     device, count, own = _device_of(record, given)
     model = given.model if given and given.model else _model_of(record)
-    counted = account_of(record)
-    load = measured_load(record, counted)
+    load = run.intensity.load
     if load is None:
         raise InputError(f"{path}: no tokens in the window, so there is no load to predict at")
     base = given or Question(model, device)
-    report = analyse(record)
-    offered = _offered_req_s(record, report)
+    offered = _offered_req_s(run)
     question = replace(
         base, model=model, device=device, devices=base.devices if base.devices > 1 else count,
-        input_tok=max(load.prompt_tok, 1.0), output_tok=max(load.output_tok, 1.0),
-        batch_req=None if offered else max(load.in_flight_count, 1.0), rate_req_s=offered,
-        facility=run_site(record, counted), hardware=own,
+        input_tokens=max(load.prompt_tok, 1.0), output_tokens=max(load.output_tok, 1.0),
+        concurrency=None if offered else max(load.in_flight_count, 1.0), rate_req_s=offered,
+        facility=run.site, hardware=own,
     )  # fmt: skip
-    return question, report
+    return question, run
 
 
-def _offered_req_s(record: RunRecord, report: Report) -> float | None:
+def _offered_req_s(run: Measurement) -> float | None:
     """Requests a second of an open loop, whose demand no lever raises; None for a closed loop."""
-    options = record.manifest.get("options") or {}
+    options = run.record.manifest.get("options") or {}
     if options.get("rate") is None and not options.get("trace"):
         return None
-    return report.output.request_rate_req_s.value or None
+    return run.account.request_rate.value or None
 
 
 def _device_of(record: RunRecord, given: Question | None) -> tuple[str, int, Device | None]:

@@ -89,8 +89,8 @@ def start_lines(start: Start) -> Iterator[str]:
         )
     if not open_question and start.binding != before.binding:
         yield (
-            f"Warning: the run's bottleneck is {title(start.binding)}, the prediction's {title(before.binding)}: a lever "
-            "on the one need not move the other."
+            f"Warning: the run's bottleneck is {title(start.binding)}, the prediction's {title(before.binding)}: a "
+            "lever on the one need not move the other."
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from joulemill.analysis.measurement import Measurement, measurement_of
 from joulemill.analysis.report import Report
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import report_of
 from joulemill.analysis.serialization import from_json
 from joulemill.errors import InputError
 from joulemill.ledger.record import RunRecord
@@ -18,9 +19,15 @@ def load_report(path: Path, altered: Callable[[RunRecord], RunRecord] | None = N
 
     altered   of what a record is analysed instead (at another site); a document holds no record that could be
     """
+    return load_run(path, altered)[0]
+
+
+def load_run(path: Path, altered: Callable[[RunRecord], RunRecord] | None = None) -> tuple[Report, Measurement | None]:
+    """As ``load_report``, with the run, measured, where ``path`` is a run folder."""
     if path.is_dir():
         record = read_run(path)
-        return analyse(altered(record) if altered else record)
+        run = measurement_of(altered(record) if altered else record)
+        return report_of(run), run
     if altered is not None:
         raise InputError(f"{path}: is not a run folder; only a run can be analysed anew, with --site or --quality")
     try:
@@ -32,6 +39,6 @@ def load_report(path: Path, altered: Callable[[RunRecord], RunRecord] | None = N
     if not text.strip():
         raise InputError(f"{path}: is empty; give a run folder or the JSON that `joulemill report RUN --json` prints")
     try:
-        return from_json(text)
+        return from_json(text), None
     except InputError as fault:
         raise InputError(f"{path}: {fault}") from None

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from joulemill.analysis import diagnosis as run_diagnosis
 from joulemill.analysis import energy as run_energy
 from joulemill.analysis import facts as run_facts
 from joulemill.analysis import report as doc
-from joulemill.analysis.account import account_of
-from joulemill.analysis.ceilings import RunCeilings, run_ceilings
+from joulemill.analysis.ceilings import RunCeilings
 from joulemill.analysis.imported_figures import stated
-from joulemill.analysis.intensity import Intensity, run_intensity
-from joulemill.analysis.metering_overhead import metering_j
+from joulemill.analysis.intensity import Intensity
+from joulemill.analysis.measurement import Measurement, measurement_of
 from joulemill.analysis.serialization import plain
-from joulemill.analysis.site import run_site
 from joulemill.analysis.warnings import warnings
-from joulemill.catalog.sites import reference_pues
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
-from joulemill.ledger.attribution import EQUAL_WORK, Weights
-from joulemill.ledger.plausibility import plausible_record
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.impact import impacts
 from joulemill.physics.hardware.site import Site
@@ -35,84 +27,48 @@ from joulemill.physics.production.token_production import theta
 
 def analyse(record: RunRecord) -> doc.Report:
     """Everything that the report says of ``record``. Raises InputError where its manifest cannot be read."""
-    counted = account_of(record)
-    site = run_site(record, counted)
-    cost = run_intensity(record, counted)
-    if cost.work_flop_tok.known:
-        counted = account_of(record, _weights(cost))
-    written, record = run_id(record), plausible_record(record)
-    view = run_energy.site_view(counted, site, reference_pues())
-    quality = run_facts.quality(record)
-    answer = run_facts.tokens_per_correct(record, quality)
-    energy = replace(run_energy.energy(counted, view, answer), metering_j=metering_j(record, counted))
-    limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
-    output = _output(counted, limits)
-    client = run_facts.client(record, counted)
-    found = run_diagnosis.run_diagnosis(record, counted, limits, cost, client)
-    status, status_reason = run_facts.status(record)
-    return doc.Report(
-        schema_version=doc.SCHEMA_VERSION,
-        run_id=written,
-        status=status,
-        status_reason=status_reason,
-        energy=energy,
-        power=run_energy.power(record, counted, view),
-        binding=run_diagnosis.binding(found, limits, client),
-        ceilings=tuple(_ceiling(c, limits, found) for c in limits.ceilings),
-        phi=limits.phi,
-        utilization=limits.utilization,
-        production=_production(limits, cost, energy, site),
-        output=output,
-        tokens=run_facts.tokens(counted),
-        latency=run_facts.latency(counted),
-        quality=quality,
-        client=client,
-        requests=run_facts.requests(counted),
-        window=run_facts.window(record, counted),
-        site=run_energy.site(site, view),
-        waterfall=run_energy.waterfall(counted, view),
-        series=run_facts.series(record, counted),
-        conditions=run_facts.conditions(record, _mean_load(cost)),
-        meters=_meters(record),
-        warnings=warnings(record, counted, client, energy),
-        stated=stated(record),
-        impacts=impacts(view, site or Site(), _rate(output), answer),
-        candidates=found.candidates,
-    )
+    return report_of(measurement_of(record))
 
 
 def diagnosis_of(record: RunRecord) -> Diagnosis:
     """What bound ``record``, with every candidate. Raises InputError where its manifest cannot be read."""
-    counted = account_of(record)
-    record = plausible_record(record)
-    site = run_site(record, counted)
-    cost = run_intensity(record, counted)
-    view = run_energy.site_view(counted, site, reference_pues())
-    quality = run_facts.quality(record)
-    energy = run_energy.energy(counted, view, run_facts.tokens_per_correct(record, quality))
-    energy = replace(energy, metering_j=metering_j(record, counted))
-    limits = run_ceilings(record, counted, cost, energy.node_j_tok, site)
-    return run_diagnosis.run_diagnosis(record, counted, limits, cost, run_facts.client(record, counted))
+    return measurement_of(record).diagnosis
 
 
-def run_id(record: RunRecord) -> str:
-    """Sixteen hex digits of the record's content: the same run has the same id wherever it lies."""
-    parts = (
-        record.manifest,
-        record.channels,
-        record.readings,
-        record.requests,
-        record.server,
-        record.quality,
-        record.status,
+def report_of(run: Measurement) -> doc.Report:
+    """The report document of a run."""
+    record, counted, limits, client = run.record, run.account, run.ceilings, run.client
+    output = _output(counted, limits)
+    status, status_reason = run_facts.status(record)
+    return doc.Report(
+        schema_version=doc.SCHEMA_VERSION,
+        run_id=run.run_id,
+        status=status,
+        status_reason=status_reason,
+        energy=run.energy,
+        power=run_energy.power(record, counted, run.site_view),
+        binding=run_diagnosis.binding(run.diagnosis, limits, client),
+        ceilings=tuple(_ceiling(c, limits, run.diagnosis) for c in limits.ceilings),
+        phi=limits.phi,
+        utilization=limits.utilization,
+        production=_production(limits, run.intensity, run.energy, run.site),
+        output=output,
+        tokens=run_facts.tokens(counted),
+        latency=run_facts.latency(counted),
+        quality=run.quality,
+        client=client,
+        requests=run_facts.requests(counted),
+        window=run_facts.window(record, counted),
+        site=run_energy.site(run.site, run.site_view),
+        waterfall=run_energy.waterfall(counted, run.site_view),
+        series=run_facts.series(record, counted),
+        conditions=run_facts.conditions(record, _mean_load(run.intensity)),
+        meters=_meters(record),
+        warnings=warnings(record, counted, client, run.energy),
+        stated=stated(record),
+        impacts=impacts(run.site_view, run.site or Site(), _rate(output), run.answer),
+        candidates=run.diagnosis.candidates,
     )
-    text = json.dumps(plain(parts), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _weights(cost: Intensity) -> Weights:
-    # Attention apart, a prompt token costs the FLOP of an output token; the architecture's own count stands behind it.
-    return replace(EQUAL_WORK, source=f"equal FLOP a token, {cost.work_flop_tok.source}")
 
 
 def _output(counted: Account, limits: RunCeilings) -> doc.Output:

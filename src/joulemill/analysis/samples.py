@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from joulemill.analysis.account import account_of
 from joulemill.analysis.baseline import read_baseline
 from joulemill.analysis.load import load_report
+from joulemill.analysis.measurement import measurement_of
 from joulemill.analysis.report import Report
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import report_of
 from joulemill.decisions.gate.sample import Sample, Share
 from joulemill.figure import Basis, Figure
 from joulemill.ledger.account import Account
@@ -47,7 +47,8 @@ def load_run(path: Path, metrics: Sequence[str] = METRICS) -> tuple[dict[str, Sa
         report = load_report(path)
         return {m: of_report(report, m, str(path)) for m in metrics}, report
     record = read_run(path)
-    report, counted = analyse(record), account_of(record)
+    run = measurement_of(record)
+    report, counted = report_of(run), run.account
     found = {}
     for metric in metrics:
         sample, series = of_report(report, metric, str(path)), _of_account(record, counted, report, metric)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.analysis import report as doc
-from joulemill.analysis.run import analyse
+from joulemill.analysis.measurement import Measurement, measurement_of
+from joulemill.analysis.run import report_of
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.ledger.account import account
 from joulemill.ledger.plausibility import plausible_record
-from joulemill.ledger.record import Quantity, RunRecord
+from joulemill.ledger.record import Quantity
 from joulemill.recording.reader import read_run
 from joulemill.recording.sweeps import read_sweep, runs_of
 from joulemill.statistics.repeats import combined, elasticity, kept_up, knee
@@ -114,14 +114,15 @@ def _combined(kept: Sequence[Sequence[_Run]], measure: str) -> list[Figure]:
 
 
 def _read(folder: Path, name: str) -> _Run:
-    record = read_run(folder / name)
-    return _Run(name, analyse(record), _clock_hz(record))
+    run = measurement_of(read_run(folder / name))
+    return _Run(name, report_of(run), _clock_hz(run))
 
 
-def _clock_hz(record: RunRecord) -> float | None:
+def _clock_hz(run: Measurement) -> float | None:
     """Mean clock of the boards over the window; None where none is metered."""
+    record = run.record
     channels = {c.id for c in record.channels if c.quantity is Quantity.CLOCK}
-    window = account(record).window if channels else None
+    window = run.account.window if channels else None
     if window is None:
         return None
     record = plausible_record(record)

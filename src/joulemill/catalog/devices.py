@@ -1,13 +1,12 @@
 """The catalogue of devices: ``devices.csv`` (one fact a row) and ``device_names.csv`` → ``Device``.
 
 Names come as people, drivers and clouds write them ("NVIDIA H100 80GB HBM3", "h100_sxm", "H100-SXM5-80GB"); a
-device that is not in the catalogue is described by the user in a TOML file of the same facts.
+device that is not in the catalog is described by the user in a TOML file of the same facts.
 """
 
 from __future__ import annotations
 
 import csv
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -17,8 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from joulemill.catalog.nearby_files import unreadable
 from joulemill.errors import InputError
 from joulemill.physics.hardware.device import KINDS, WIDER, Device
+from joulemill.suggestions import nearest
 from joulemill.units import parse_quantity
 
 #: parameter of the CSV → (field of Device, SI unit that the value is parsed to)
@@ -167,7 +168,7 @@ def load_device(path: Path) -> Device:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"device file {path}: {error.strerror or error}") from None
+        raise InputError(f"device file {path}: {unreadable(path, error)}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"device file {path}: {error}") from None
     return device_of_facts({"name": path.stem, **table}, f"device file {path}")
@@ -198,8 +199,8 @@ def resolve_device_name(name: str) -> str:
         if found is not None:
             return found
     raise InputError(
-        f"device {name[:80]!r} is not in the catalogue{_nearest(name, (*_names(), *index))}; "
-        "a TOML file with its facts works too (--device my.toml)"
+        f"device {name[:80]!r} is not in the catalog{_nearest(name, (*_names(), *index))}; "
+        "a TOML file with its facts works too (`device=my.toml`)"
     )
 
 
@@ -225,8 +226,7 @@ def _compact(name: str) -> str:
 
 
 def _nearest(word: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word.lower(), known, n=4, cutoff=0.5)
-    names = list(dict.fromkeys(_index().get(c, c) for c in close))
+    names = list(dict.fromkeys(_index().get(c, c) for c in nearest(word, known, most=6)))[:4]
     return f"; did you mean {', '.join(names)}?" if names else ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from joulemill.catalog.nearby_files import unreadable
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.hf_config import architecture_from_config
@@ -37,7 +38,7 @@ def read_config(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             data = file.read(MAX_CONFIG_BYTE + 1)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot read {path}: {unreadable(path, error)}") from error
     return parse_config(data, str(path))
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
-from joulemill.physics.model.blocks import LatentAttention
+from joulemill.physics.model.blocks import CompressedAttention, LatentAttention
 from joulemill.physics.model.precision import BF16, FORMATS, TENSORS, Format, Precision, Tensor, format_named, uniform
+from joulemill.suggestions import nearest
 
 #: Endings that name a quantization -> our name of it. Longest first; several may follow each other.
 QUANTIZATIONS: dict[str, str] = {
@@ -88,6 +89,11 @@ class ReleaseName:
     quantization: str | None
 
 
+def without_slips(name: ReleaseName) -> str:
+    """The stem without what are release words but for a slip (``instuct``), which would draw other models near."""
+    return "-".join(t for t in name.stem.split("-") if len(t) < 4 or not nearest(t, _RELEASE, least_ratio=0.8))
+
+
 def leaves_out_towers(name: ReleaseName) -> bool:
     """Whether the name is of a multimodal release of which only the language model is meant here."""
     return bool({"vl", "omni", "vision", "multimodal", "pixtral", "voxtral"} & set(name.full.split("-")))
@@ -152,14 +158,16 @@ def requantized(
     if name in GGUF_BITS:
         mix = Format(name.replace("-", "_"), GGUF_BITS[name] / 8.0, "bf16")
         return _everywhere(mix), (f"GGUF {mix.name}: {GGUF_BITS[name]} bits a weight throughout",)
-    if name == native.name or (name == "fp8" and native.name == "fp8_block"):
+    if name == "fp8" and native.name == "fp8_block":
+        name = "fp8_block"
+    if name == native.name == native.experts.name:
         return native, ()
     if name == "fp8" and publisher in _BLOCK_FP8 and publisher:
         name = "fp8_block"
     if name == "fp8+kv":
         return uniform("fp8").with_kv("fp8"), ()
     if name in ("mxfp4", "nvfp4"):
-        chosen, assumed = _four_bits(architecture, {"mxfp4": "mxfp4_w4a4"}.get(name, name))
+        chosen, assumed = _four_bits(architecture, native, {"mxfp4": "mxfp4_w4a4"}.get(name, name))
     else:
         chosen, assumed = uniform(name), ()
     if publisher == "nvidia" and name in ("fp8", "nvfp4") and chosen.attention is not BF16:
@@ -172,9 +180,12 @@ def _everywhere(form: Format) -> Precision:
     return Precision(name=form.name, **classes)
 
 
-def _four_bits(architecture: Architecture, name: str) -> tuple[Precision, tuple[str, ...]]:
+def _four_bits(architecture: Architecture, native: Precision, name: str) -> tuple[Precision, tuple[str, ...]]:
     """Four-bit floats: publishers leave latent attention alone (ModelOpt's DeepSeek recipes exclude ``self_attn``)."""
     chosen = replace(uniform(name), state=BF16)
+    if any(isinstance(g.mixer, CompressedAttention) for g in architecture.groups):
+        kept = "all but the routed experts is taken to stay as DeepSeek released it, as in NVIDIA's release"
+        return replace(native, name=FORMATS[name].name, experts=FORMATS[name]), (kept,)
     if any(isinstance(g.mixer, LatentAttention) for g in architecture.groups):
         return replace(chosen, attention=BF16), ("latent attention is taken to stay bf16, as in NVIDIA's releases",)
     return replace(chosen, name=FORMATS[name].name), ()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,12 +21,17 @@ from joulemill.catalog.model_names import (
     precision_of_spec,
     release_name,
     requantized,
+    without_slips,
 )
 from joulemill.catalog.model_totals import stored_count, total_warnings
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.hf_config import architecture_from_config
 from joulemill.physics.model.precision import uniform
+from joulemill.suggestions import nearest
+
+#: Likeness from which a model is suggested: names are long, and one of another size is no slip but worth naming.
+_NEAR_RATIO = 0.55
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +215,10 @@ def _is_quantized_release(row: _Row) -> bool:
 
 def _unknown(text: str, asked: ReleaseName) -> str:
     _, plain, stems = _indexes()
-    close = get_close_matches(asked.plain, [*plain, *stems], n=6, cutoff=0.6) or get_close_matches(
-        asked.stem, stems, n=3, cutoff=0.55
-    )
-    names = list(dict.fromkeys((plain.get(c) or stems[c][0][1]).name for c in close))[:4]
-    hint = f"; nearest: {', '.join(names)}" if names else ""
-    return f"model {text[:120]!r} is not in the catalogue{hint}. Give its config.json to model it"
+    close = nearest(without_slips(asked), [*stems, *plain], most=8, least_ratio=_NEAR_RATIO)
+    names = list(dict.fromkeys((stems[c][0][1] if c in stems else plain[c]).name for c in close))[:4]
+    hint = f"; did you mean {', '.join(names)}?" if names else ""
+    return f"model {text[:120]!r} is not in the catalog{hint or '.'} Give its config.json to model it"
 
 
 def _entry(row: _Row) -> ModelEntry:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import difflib
 from functools import cache
 from importlib.resources import files
 
 from joulemill.catalog.devices import resolve_device_name
 from joulemill.errors import InputError
 from joulemill.physics.hardware.node import Node
+from joulemill.suggestions import meant
 
 #: parameter of the CSV → field of Node; all values are SI, so nothing is converted.
 PARAMETERS: dict[str, str] = {
@@ -52,8 +52,8 @@ def find_node(name: str) -> Node:
     """The node called ``name``. Raises InputError with the nearest names."""
     row = _names().get(name)
     if row is None:
-        close = difflib.get_close_matches(name, _names(), n=3, cutoff=0.4)
-        raise InputError(f"node {name!r} is not in the catalogue; use one of {', '.join(close or _names())}")
+        hint = meant(name, _names(), most=3) or f"there are {', '.join(_names())}"
+        raise InputError(f"node {name!r} is not in the catalog; {hint}")
     values = {PARAMETERS[f["parameter"]]: float(f["value"]) for f in node_facts() if f["node"] == name}
     return Node(name, row["label"], int(row["device_count"]), **values)
 
@@ -67,4 +67,4 @@ def node_of(device_name: str) -> Node:
     for name, row in _names().items():
         if canonical in row["devices"].split(";"):
             return find_node(name)
-    raise InputError(f"no node is catalogued for {canonical}; name one of {', '.join(_names())}")
+    raise InputError(f"the catalog has no node for {canonical}; name one of {', '.join(_names())}")

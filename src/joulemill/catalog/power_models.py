@@ -45,7 +45,7 @@ def power_model(cpu_id: str, threads_count: int) -> PowerModel:
     row = next((r for r in cpu_rows() if r["id"] == cpu_id), None)
     if row is None:
         raise InputError(
-            f"no processor {cpu_id!r} in the catalogue; there are {', '.join(r['id'] for r in cpu_rows())}; "
+            f"no processor {cpu_id!r} in the catalog; there are {', '.join(r['id'] for r in cpu_rows())}; "
             "or state the watts: declared:idle=…W,busy=…W"
         )
     tdp_w = row["tdp_w"] * threads_count / row["threads"]

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.suggestions import meant
 
 COUNTERS = (
     "prompt_tok_total", "prompt_computed_tok_total", "prompt_cached_tok_total", "output_tok_total", "preemptions_total",
@@ -94,7 +95,7 @@ def dialect(name: str) -> Dialect:
     for found in dialects():
         if found.name == name:
             return found
-    raise InputError(f"there is no server dialect {name!r}; there are: {', '.join(d.name for d in dialects())}")
+    raise InputError(f"there is no server dialect {name!r}; {meant(name, [d.name for d in dialects()])}")
 
 
 def read_dialect(text: str, origin: str) -> Dialect:

@@ -15,6 +15,7 @@ from importlib.resources import files
 from joulemill.errors import InputError
 from joulemill.physics.serving.coefficients import rates_of
 from joulemill.physics.serving.continuous_batching import Rates
+from joulemill.suggestions import meant
 
 #: Profile of an engine that is asked for by its plain name: the one whose energy was measured.
 ALIASES = {"vllm": "vllm-0.11", "tensorrt-llm": "trtllm", "trt-llm": "trtllm"}
@@ -78,7 +79,7 @@ def profile_of(engine: str) -> str:
     """The profile behind an engine's name. InputError with the known ones."""
     name = ALIASES.get(engine.lower(), engine.lower())
     if name not in engines():
-        raise InputError(f"engine {engine!r} has no fitted profile; use one of {', '.join(engines())}")
+        raise InputError(f"engine {engine!r} has no fitted profile; {meant(engine, engines(), most=3)}")
     return name
 
 

@@ -5,12 +5,12 @@ Values are checked here as people wrote them (40 kW, 350 g a kWh), so that a mes
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.suggestions import nearest
 from joulemill.units import parse_quantity
 
 #: Other spellings that are read: of the monitor's own tables. Spelling → key of the site file.
@@ -83,7 +83,7 @@ def _spelled(table: Mapping[str, Any], key: str) -> list[str]:
 
 
 def _hint(written: str) -> str:
-    close = difflib.get_close_matches(written, (*KEYS, *SPELLINGS), n=1, cutoff=0.5)
+    close = nearest(written, (*KEYS, *SPELLINGS))
     return f"did you mean {close[0]}?" if close else f"it knows {', '.join(KEYS)}"
 
 

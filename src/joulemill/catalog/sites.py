@@ -16,10 +16,12 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from joulemill.catalog.nearby_files import unreadable
 from joulemill.catalog.site_dialect import canonical, is_unknown
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.physics.hardware.site import CARBON_KINDS, ReferencePue, Site
+from joulemill.suggestions import meant
 
 JOULE_PER_KWH = 3.6e6
 SECOND_PER_HOUR = 3600.0
@@ -103,7 +105,7 @@ def _table(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"site file {path}: {error.strerror or error}") from None
+        raise InputError(f"site file {path}: {unreadable(path, error)}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"site file {path}: {error}") from None
 
@@ -123,7 +125,7 @@ def site_file(table: Mapping[str, Any], *, where: str = "site") -> SiteFile:
         raise InputError(f"{where}: carbon names a source and carbon_gco2e_kwh a value; keep one of them")
     for key, choices in (("pue_basis", ("declared", "measured")), ("carbon_kind", CARBON_KINDS)):
         if values.get(key, choices[0]) not in choices:
-            raise InputError(f"{where}: {key} is {values[key]!r}; use one of {', '.join(choices)}")
+            raise InputError(f"{where}: {key} is {values[key]!r}; {meant(str(values[key]), choices)}")
     if "carbon" in values:
         values["carbon"] = _source(values["carbon"], where)
     return SiteFile(**values)
@@ -155,7 +157,8 @@ def _source(stated: Any, where: str) -> CarbonSource:
         first = error.errors()[0]
         key = ".".join(("carbon", *map(str, first["loc"])))
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            raise InputError(f"{where}: unknown key {key}; carbon knows {', '.join(CARBON_FIELDS)}") from None
+            hint = meant(str(first["loc"][-1]), CARBON_FIELDS)
+            raise InputError(f"{where}: unknown key {key}; {hint}") from None
         raise InputError(
             f'{where}: {key}: write it like carbon = {{source = "electricitymaps", zone = "DE"}}'
         ) from None
@@ -165,7 +168,7 @@ def _source(stated: Any, where: str) -> CarbonSource:
 
 def _checked_source(source: CarbonSource) -> CarbonSource:
     if source.source not in CARBON_SOURCES:
-        raise InputError(f"carbon: source is {source.source!r}; use one of {', '.join(CARBON_SOURCES)}")
+        raise InputError(f"carbon: source is {source.source!r}; {meant(source.source, CARBON_SOURCES)}")
     if source.kind is not None and source.kind not in GRID_KINDS:
         raise InputError(f"carbon: kind is {source.kind!r}; use average or marginal: they answer different questions")
     if source.source == "file" and (not source.file or not source.kind):

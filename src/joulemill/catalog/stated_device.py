@@ -62,7 +62,7 @@ def _as_kept(parameter: str, value: Any) -> Any:
 def node_in(table: Mapping[str, Any]) -> Node:
     """The usual node around it. Raises InputError where none is known, as for any device of the user's own."""
     if table.get("facts") is not None:
-        raise InputError("no node is catalogued for a device of your own")
+        raise InputError("the catalog has no node for a device of your own")
     return node_of(str(table.get("name")))
 
 

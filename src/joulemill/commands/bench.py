@@ -54,16 +54,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None) -> int:
     """Analyse and print what was measured; the exit code."""
-    from joulemill.analysis.run import analyse
+    from joulemill.analysis.measurement import measurement_of
+    from joulemill.analysis.run import report_of
     from joulemill.analysis.serialization import plain
     from joulemill.commands.output import print_terminal, write_page
     from joulemill.recording.reader import read_run
 
     if read_run(folder).status != "interrupted":  # who stops a run does not wait for the grid's answer
         keep_grid(folder)
-    report = analyse(read_run(folder))
+    run = measurement_of(read_run(folder))
+    report = report_of(run)
     if args.html:
-        write_page(report, args.html, baseline, folder)
+        write_page(report, args.html, baseline, folder, run)
     if args.json:
         print_json(plain(report))
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
-import difflib
 import io
 import math
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 from joulemill.errors import InputError, MachineError
 from joulemill.streams import csv_cell, print_json
+from joulemill.suggestions import meant
 
 #: What a bill may be by, beside the targets' labels.
 KEYS = ("model", "site", "target", "route")
@@ -137,8 +137,7 @@ def _check_key(by: str, labels: set[str], *, any_target: bool) -> None:
     known = [*KEYS, *sorted(labels)]
     if by in known or not any_target:
         return
-    near = difflib.get_close_matches(by, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    hint = meant(by, known) or f"there are {', '.join(known)}"
     raise InputError(f"--by {by}: no target of this history has such a label; {hint}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError, MachineError
 from joulemill.streams import print_json, results_console
+from joulemill.suggestions import meant
 
 if TYPE_CHECKING:
     from joulemill.decisions.levers.case import Settings
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Study and print; 1 where limits, targets or the offered load are not met as it is."""
     from joulemill.analysis.levers_of_run import question_of_run
+    from joulemill.analysis.run import report_of
     from joulemill.bench.preflight import check_page
     from joulemill.commands.predict import question_of, tell_does_not_fit
     from joulemill.physics.serving.batch import MemoryShort
@@ -71,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
     check_page(args.html)
     question, report = question_of(args), None
     if args.run is not None:
-        question, report = question_of_run(args.run, question)
+        question, run = question_of_run(args.run, question)
+        report = report_of(run)
     names = {role: getattr(args, role) for role in ("draft", "small", "alternative", "to")}
     settings, beyond = _settings(args), _beyond(args.beyond)
     try:
@@ -113,7 +116,8 @@ def _beyond(text: str) -> frozenset[str]:
         raise InputError(f"--beyond {text}: names nothing; use {', '.join(sorted(BEYOND_TUNING))}")
     unknown = asked - BEYOND_TUNING
     if unknown:
-        raise InputError(f"--beyond: {sorted(unknown)[0]!r} is not known; use {', '.join(sorted(BEYOND_TUNING))}")
+        word = sorted(unknown)[0]
+        raise InputError(f"--beyond: {word!r} is not known; {meant(word, sorted(BEYOND_TUNING))}")
     return asked
 
 

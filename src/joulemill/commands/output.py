@@ -12,9 +12,9 @@ from joulemill.streams import print_json, results_console
 if TYPE_CHECKING:
     from joulemill.analysis.baseline import Baseline
     from joulemill.analysis.lever_experiment import Experiment
+    from joulemill.analysis.measurement import Measurement
     from joulemill.analysis.report import Report
     from joulemill.analysis.sweep import SweepResult
-    from joulemill.ledger.record import RunRecord
 
 
 def baseline_of(path: Path | None) -> Baseline | None:
@@ -47,11 +47,11 @@ def write_page(
     path: Path,
     baseline: Baseline | None = None,
     run: Path | None = None,
-    record: RunRecord | None = None,
+    measured: Measurement | None = None,
 ) -> None:
     """The HTML page at ``path``; with the levers, and the sweep, of the folder ``run``, where one is given.
 
-    record   the folder's run as ``report`` shows it, where that is at another site
+    measured   the folder's run, which ``report`` shows
     """
     from joulemill.reports.baseline import card
     from joulemill.reports.html.levers_of_run import lever_cards
@@ -59,7 +59,7 @@ def write_page(
     from joulemill.reports.sweep import sweep_card
 
     extra = [] if baseline is None else [card(baseline, report)]
-    extra += [] if run is None else [*sweep_card(run), *lever_cards(run, record)]
+    extra += [] if run is None else [*sweep_card(run), *lever_cards(run, measured, report)]
     write_text(render(report, extra), path)
 
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from joulemill.commands.flags import in_flags
 from joulemill.errors import InputError
 from joulemill.streams import print_json, results_console
 from joulemill.units import parse_count, parse_quantity, parse_ratio
@@ -124,12 +125,14 @@ def run(args: argparse.Namespace) -> int:
 
 def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) -> int:
     """Say that the devices do not hold the model, and what would fit; the exit code."""
+    from joulemill.physics.serving.batch import MemoryShort
     from joulemill.prediction.document import short_document_of
 
+    in_words = MemoryShort(in_flags(str(fault)), fault.needed_byte, fault.room_byte)
     if as_json:
-        print_json(short_document_of(question, fault))
+        print_json(short_document_of(question, in_words))
     else:
-        sys.stdout.write(f"DOES NOT FIT: {fault}\n")
+        sys.stdout.write(f"DOES NOT FIT: {in_words}\n")
     return 1
 
 
@@ -143,8 +146,8 @@ def question_of(args: argparse.Namespace) -> Question:
     _refuse_counts(args)
     _refuse_concurrency(args)
     return Question(
-        model=args.model,
-        device=args.device,
+        args.model,
+        args.device,
         devices=args.devices,
         tp=args.tp,
         ep=args.ep,
@@ -152,22 +155,22 @@ def question_of(args: argparse.Namespace) -> Question:
         precision=args.precision,
         kv_dtype=args.kv_dtype,
         engine=args.engine,
-        input_tok=number(args, "input_tokens", "tok") or 0.0,
-        output_tok=number(args, "output_tokens", "tok") or 0.0,
+        input_tokens=number(args, "input_tokens", "tok") or 0.0,
+        output_tokens=number(args, "output_tokens", "tok") or 0.0,
         output_spread_ratio=parse_ratio(
             args.output_spread, name="--output-spread", most=MOST_SPREAD_RATIO, plain=MOST_SPREAD_RATIO
         ),
         cached_ratio=parse_ratio(args.cached, name="--cached", most=MOST_CACHED_RATIO),
-        batch_req=whole(args, "concurrency"),
-        batch_limit_req=whole(args, "max_num_seqs"),
+        concurrency=whole(args, "concurrency"),
+        max_num_seqs=whole(args, "max_num_seqs"),
         rate_req_s=number(args, "rate", "req/s"),
-        ttft_limit_s=number(args, "slo_ttft", "s"),
-        tpot_limit_s=number(args, "slo_tpot", "s"),
+        slo_ttft_s=number(args, "slo_ttft", "s"),
+        slo_tpot_s=number(args, "slo_tpot", "s"),
         power_cap_w=number(args, "power_cap", "W"),
-        memory_use_ratio=parse_ratio(
+        gpu_memory_utilization=parse_ratio(
             args.gpu_memory_utilization, name="--gpu-memory-utilization", least=LEAST_MEMORY_RATIO
         ),
-        prefill_budget_tok=number(args, "max_num_batched_tokens", "tok") or 0.0,
+        max_num_batched_tokens=number(args, "max_num_batched_tokens", "tok") or 0.0,
         site=args.site,
         calibration=args.calibration,
         approximate=args.approximate,

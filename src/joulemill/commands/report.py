@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Load the run, print the view."""
     from joulemill.analysis import serialization as serialise
-    from joulemill.analysis.load import load_report
+    from joulemill.analysis.load import load_run
     from joulemill.reports import markdown_latex as tables
 
     if args.schema:
@@ -62,11 +62,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if is_sweep(Path(args.run)):
         return _sweep(args)
-    seen: list[RunRecord] = []
-    shown = kept(altered(args.site, args.quality), seen)
-    report, baseline = load_report(Path(args.run), shown), baseline_of(args.baseline)
+    report, measured = load_run(Path(args.run), altered(args.site, args.quality))
+    baseline = baseline_of(args.baseline)
     if args.html:
-        write_page(report, args.html, baseline, Path(args.run), seen[0] if seen else None)
+        write_page(report, args.html, baseline, Path(args.run), measured)
     views = {
         "json": lambda r: json_text(serialise.plain(r)),
         "markdown": tables.markdown,
@@ -123,19 +122,5 @@ def altered(site: Path | None, quality: str | None) -> Callable[[RunRecord], Run
     def made(record: RunRecord) -> RunRecord:
         there = record if site is None else with_site(record, site)
         return there if quality is None else with_quality(there, quality)
-
-    return made
-
-
-def kept(
-    change: Callable[[RunRecord], RunRecord] | None, seen: list[RunRecord]
-) -> Callable[[RunRecord], RunRecord] | None:
-    """``change`` that also puts the record it made into ``seen``: its site, and what the grid said, are asked once."""
-    if change is None:
-        return None
-
-    def made(record: RunRecord) -> RunRecord:
-        seen.append(change(record))
-        return seen[-1]
 
     return made

@@ -121,7 +121,7 @@ def _limits(cases: dict[str, Case], seen: Evidence, bearing: float) -> None:
     for name, share in held.items():
         if share is not None:
             word = {"power": "its power limit", "cooling": "heat"}[name]
-            cases[name].settle(bearing * _ramp(share, 0.02, 0.15), f"held back by {word} {share:.0%} of the window")
+            cases[name].settle(bearing * _ramp(share, 0.02, 0.15), f"throttled by {word} {share:.0%} of the window")
     if seen.limit_use_ratio is not None:
         text = f"drew {seen.limit_use_ratio:.0%} of the enforced power limit"
         cases["power"].settle(bearing * _ramp(seen.limit_use_ratio, 0.92, 0.97), text)
@@ -176,7 +176,7 @@ def _admission(cases: dict[str, Case], seen: Evidence, answers: float | None) ->
     elastic = 1.0 if answers is None else answers  # want of room costs rate only where more at once would give more
     beside = "" if answers is None else f"; {_elastic(seen)}"
     if seen.preemptions_count:
-        kv.settle(elastic, f"{seen.preemptions_count:.0f} sequences were preempted for want of cache{beside}")
+        kv.settle(elastic, f"{seen.preemptions_count:.0f} sequences were preempted: KV cache full{beside}")
     if seen.cut_ratio:
         text = f"{seen.cut_ratio:.0%} of answers ended early, at the end of the context or of what the server allows"
         kv.settle(_ramp(seen.cut_ratio, 0.02, 0.15), text)
@@ -192,7 +192,7 @@ def _admission(cases: dict[str, Case], seen: Evidence, answers: float | None) ->
     if waits is not None and waits > 0.5:
         demand.argue(0.0, "requests wait before the server")
     elif answers is None:
-        demand.argue(POSSIBLE * 2, "nobody knows whether more requests at once would give more tokens")
+        demand.argue(POSSIBLE * 2, "no evidence whether higher concurrency would raise throughput")
     else:
         demand.argue(CLEAR * 2 * answers * (1.0 - (waits or 0.0)), _elastic(seen))
 
@@ -383,14 +383,14 @@ def _concluded(ranked: tuple[Candidate, ...], seen: Evidence) -> Diagnosis:
     first, second = ranked[0], ranked[1]
     decided = first.probability_ratio >= DECIDED_RATIO
     said = [
-        f"{_words(c.name)} ({c.probability_ratio:.0%}): {'; '.join(c.seen_for) or 'nothing speaks for it'}"
+        f"{_words(c.name)} ({c.probability_ratio:.0%} likely): {'; '.join(c.seen_for) or 'no evidence for it'}"
         for c in ranked
     ]
     if decided:
-        text = f"What bound this run was {said[0]}."
+        text = f"Bottleneck: {said[0]}."
         return Diagnosis(first.name, first.probability_ratio, ranked, text, None)
     some = [t for t, c in zip(said, ranked, strict=True) if c.probability_ratio >= 0.1]
-    text = "The run does not decide what bound it. " + ("Likeliest: " + ". ".join(some) + "." if some else "")
+    text = "The run does not decide the bottleneck. " + ("Most likely: " + ". ".join(some) + "." if some else "")
     return Diagnosis("undecided", first.probability_ratio, ranked, text.strip(), would_decide(first.name, second.name))
 
 

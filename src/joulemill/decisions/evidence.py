@@ -167,7 +167,7 @@ def load_elasticity(
     if len(single) < FEWEST_ALONE or not steps:
         return unknown("1", "too few requests ran alone to know the speed of one")
     if count is None or count < FEWEST_TOGETHER_COUNT:
-        return unknown("1", "too few sequences ran at once to see how the rate answers to load")
+        return unknown("1", "too few sequences ran at once to see whether throughput scales with concurrency")
     lone, together = float(np.median(single)), float(np.mean(steps))
     if max(single) > MOST_SPREAD_RATIO * min(single):
         return unknown("1", "requests that ran alone differ too much: something else held the machine up")

@@ -57,7 +57,7 @@ def parse_lm_eval(raw: Any, origin: str) -> dict[str, Any]:
     scores = [_score(n, r, counts.get(n), origin) for n, r in results.items() if n not in sums and isinstance(r, dict)]
     tasks = [s for s in scores if s is not None]
     if not tasks:
-        raise InputError(f"{origin}: no task has a share of right answers ({', '.join(METRICS)})")
+        raise InputError(f"{origin}: no task has a share of correct answers ({', '.join(METRICS)})")
     questions = sum(t.questions for t in tasks)
     return {
         "tool": "lm-eval",

@@ -95,7 +95,7 @@ def _wall_span(root: Part) -> tuple[float, float] | None:
     if duration and not abs(stop - begin - duration) <= SPAN_S + SPAN_RATIO * duration:
         raise InputError(
             f"{end.where}: the run took {stop - begin:.1f} s by its start and end, {duration:.1f} s by its duration, "
-            "so nobody knows which joules are its own; take benchmark_end_time_unix out to go by the duration"
+            "so its joules cannot be assigned; remove benchmark_end_time_unix to use the duration"
         )
     return begin, stop
 

@@ -90,14 +90,11 @@ class Account:
     findings: tuple[Finding, ...]
 
 
-def account(
-    record: RunRecord, work: Weights = EQUAL_WORK, holder: Holder | None = None, board_w: float | None = None
-) -> Account:
+def account(record: RunRecord, holder: Holder | None = None, board_w: float | None = None) -> Account:
     """Account ``record``.
 
     board_w power limit (TDP) of one device by its data sheet: no sensor of it is believed far beyond
     holder what holds the metered parts where no meter sees the whole node; without it that node is unknown
-    work   FLOP of a prompt and an output token, for work-weighted attribution where the phases cannot be fitted
     Raises InputError where the manifest's expectations cannot be read.
     """
     expected = _expected(record, holder)
@@ -147,7 +144,7 @@ def account(
         prefill_j_tok=fitted[0],
         decode_j_tok=fitted[1],
         phases=phases,
-        attribution={} if main is None else _attributions(scopes[main], tokens_flow, edges, phases, work),
+        attribution={} if main is None else _attributions(scopes[main], tokens_flow, edges, phases),
         series=_series(edges, output, prompt, scopes),
         requests_in_window=tokens_flow.active(window.start_s, window.end_s),
         findings=distinct([*findings, *shared, *sound.findings, *count.findings]),
@@ -343,10 +340,8 @@ def _fitted_figure(fit: PhaseFit, value: float | None, stderr: float | None, bas
     return Figure(value, "J/tok", known, value - half, value + half, LEVEL, None, source)
 
 
-def _attributions(
-    scope: ScopeAccount, tokens: Flow, edges: Array, fit: PhaseFit | None, work: Weights
-) -> dict[Rule, Attribution]:
-    weights = work
+def _attributions(scope: ScopeAccount, tokens: Flow, edges: Array, fit: PhaseFit | None) -> dict[Rule, Attribution]:
+    weights = EQUAL_WORK  # where the phases cannot be fitted
     if fit is not None and fit.prefill_j_tok is not None and fit.decode_j_tok is not None:
         weights = Weights(fit.prefill_j_tok, fit.decode_j_tok, "fitted J per prompt and per output token of this run")
     joules, idle_w = _known_j(scope), scope.idle_power.value

@@ -44,7 +44,7 @@ def room(record: RunRecord, window: Window | None) -> Room | None:
     cache_tok, held = cache_capacity_tok(record), None if window is None else held_tok(load_requests(record), window)
     if cache_tok is None or not held:
         return None
-    source = f"{cache_tok:,.0f} tokens of cache, by the server's own page, at {held:,.0f} tokens a sequence"
+    source = f"{cache_tok:,.0f} tokens of cache, from the server's own metrics, at {held:,.0f} tokens per sequence"
     return Room(cache_tok / held, source)
 
 

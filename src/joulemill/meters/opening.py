@@ -19,6 +19,7 @@ from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.meter import Meter, MeterContext, Spec, parse_spec
 from joulemill.meters.side_by_side import OPENING_S, Late, folded, together
+from joulemill.suggestions import meant, nearest
 
 #: Each family's module; it has ``open_meter(spec, context)`` and is imported when used.
 FAMILIES = {
@@ -123,7 +124,10 @@ def _expanded(text: str) -> list[str]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"--meter {text}: {str(error)[:200]}") from error
     found = table.get("meters")
-    if set(table) != {"meters"} or not isinstance(found, list) or not all(isinstance(s, str) for s in found):
+    other = next((k for k in table if k != "meters"), None)
+    if other is not None and nearest(other, ("meters",)):
+        raise InputError(f"--meter {text}: unknown key {other!r}; did you mean meters?")
+    if other is not None or not isinstance(found, list) or not all(isinstance(s, str) for s in found):
         raise InputError(f'--meter {text}: it must hold one line such as meters = ["nvml", "rapl"]')
     return found
 
@@ -138,7 +142,7 @@ def _family(spec: Spec) -> str:
     module = FAMILIES.get(spec.name)
     if module is None:
         raise InputError(
-            f"--meter {spec.text}: no meter is called {spec.name!r}; there are auto, {', '.join(FAMILIES)}"
+            f"--meter {spec.text}: no meter is called {spec.name!r}; {meant(spec.name, ('auto', *FAMILIES))}"
         )
     return module
 

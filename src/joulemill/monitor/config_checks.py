@@ -5,7 +5,6 @@ Every message names the target or site by its name, never by its place in the fi
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from joulemill.catalog.site_dialect import KEYS as SITE_KEYS
 from joulemill.catalog.site_dialect import SPELLINGS
 from joulemill.catalog.sites import load_site_file, site_file
 from joulemill.errors import InputError
+from joulemill.suggestions import nearest
 
 #: A model's name this near to a catalogued one is a slip (assumed).
 NEAR_RATIO = 0.88
@@ -53,7 +53,7 @@ def keys_checked(table: Mapping[str, Any], known: Iterable[str], where: str) -> 
     keys = list(known)
     for key in table:
         if key not in keys:
-            near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+            near = nearest(key, keys)
             hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(keys)}"
             raise InputError(f"{where}: unknown key {key!r}; {hint}")
 
@@ -101,7 +101,7 @@ def targets_checked(targets: Sequence[Any], sites: Sequence[str]) -> None:
             _known(dialect, t.dialect, where)
         _model(t, where)
         if sites and t.site not in sites and t.site != "default":
-            near = difflib.get_close_matches(t.site, sites, n=1, cutoff=0.4)
+            near = nearest(t.site, sites)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sites)}"
             raise InputError(f"{where}: no [[site]] is called {t.site!r}; {hint}")
     _apart(targets)
@@ -123,7 +123,7 @@ def _model(t: Any, where: str) -> None:
         return
     except InputError as fault:
         reason = str(fault)
-    near = difflib.get_close_matches(t.model.lower(), [n.lower() for n in model_names()], n=1, cutoff=NEAR_RATIO)
+    near = nearest(t.model, model_names(), least_ratio=NEAR_RATIO)
     if t.device is not None or near:
         raise InputError(f"{where}: {reason}; say own_model = true for a model of your own, which has no ceilings")
 

@@ -241,6 +241,7 @@ class Monitor:
                     self._start = lambda w, s: group.create_task(self._watch(w, session, in_flight, s, stop))
                 self._begin(list(self._watched.values()))
                 self._facilities.start()
+                group.create_task(self._quiet(stop))
                 for source, step in self._sources(session):
                     group.create_task(self._always(source, step, stop))
         finally:
@@ -253,6 +254,12 @@ class Monitor:
                 with self._apart(watched.config.name):
                     self._record(watched, watched.finish())
             let_go((w.meters for w in self._watched.values()), CLOSE_S)
+
+    async def _quiet(self, stop: asyncio.Event) -> None:
+        """Once the end has begun, meters read no more: hundreds of threads would hold up what is still to be done."""
+        await stop.wait()
+        for watched in self._watched.values():
+            watched.meters.quiet()
 
     def _sources(self, session: aiohttp.ClientSession) -> list[tuple[str, Callable[[], Awaitable[float]]]]:
         """Everything that is done again and again, beside the targets' own scrapes; each step says when next."""

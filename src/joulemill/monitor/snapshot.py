@@ -93,7 +93,7 @@ class Interval:
     values are of the requests that ended in the interval, from histograms; ``binding`` is the diagnosis's answer
     with its probability, or ``binding_reason`` why there is none; ``phi_ratio`` is the measured rate ÷ the lowest
     hardware ceiling at the interval's load, with its bounds, or ``phi_reason``; it is not cut at 1.
-    ``utilisation_ratio`` is the rate ÷ rate at full load; ``idle_ratio`` the share of the interval with no request
+    ``utilization_ratio`` is the rate ÷ rate at full load; ``idle_ratio`` the share of the interval with no request
     running. ``findings``: what the ledger says of the joules, refusals included.
     ``latency`` has percentiles of ``ttft`` and ``tpot`` where the server has histograms of them.
     ``route_tokens`` splits output tokens by a label that the server itself exposes (tenant, route, adapter).
@@ -116,7 +116,7 @@ class Interval:
     binding: str | None = None
     binding_probability_ratio: float | None = None
     phi_ratio: float | None = None
-    utilisation_ratio: float | None = None
+    utilization_ratio: float | None = None
     route_tokens: Mapping[str, float] = field(default_factory=dict)
     latency: Mapping[str, Percentiles] = field(default_factory=dict)
     binding_reason: str | None = None

@@ -43,7 +43,7 @@ def answer(question: Question) -> Answer:
     """
     found = _answered(question)
     late = tuple(of_latency(found))
-    if late and question.batch_req is not None:
+    if late and question.concurrency is not None:
         found = _answered(within_targets(question))
     found = replace(found, question=question)
     site = question.place()
@@ -66,7 +66,7 @@ def _answered(q: Question) -> Answer:
     calibrated = load_calibration(Path(q.calibration)) if q.calibration else None
     if calibrated is not None and calibrated.device and calibrated.device != deployment.device.name:
         raise InputError(
-            f"--calibration {q.calibration} is of {calibrated.device}, and --device is {deployment.device.name}; "
+            f"`calibration` {q.calibration} is of {calibrated.device}, and `device` is {deployment.device.name}; "
             "calibrate on runs of this device"
         )
     try:
@@ -87,13 +87,15 @@ def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
     cut = parallelism_for(architecture, q.devices, q.tp, q.dp, q.ep)
     profile = profile_of(q.engine)
     deployment = Deployment(
-        architecture, precision, device, cut, profile.partition("-")[0], node, q.batch_limit_req,
-        q.prefill_budget_tok, q.memory_use_ratio, q.power_cap_w,
-        clock_ratio=q.clock_ratio,
+        architecture=architecture, precision=precision, device=device, parallelism=cut,
+        engine=profile.partition("-")[0], node=node, batch_limit_req=q.max_num_seqs,
+        prefill_budget_tok=q.max_num_batched_tokens, memory_use_ratio=q.gpu_memory_utilization,
+        power_cap_w=q.power_cap_w, clock_ratio=q.clock_ratio,
     )  # fmt: skip
     workload = Workload(
-        q.input_tok, q.output_tok, q.output_spread_ratio, q.cached_ratio, q.batch_req, q.rate_req_s, q.ttft_limit_s,
-        q.tpot_limit_s,
+        input_tok=q.input_tokens, output_tok=q.output_tokens, output_spread_ratio=q.output_spread_ratio,
+        cached_ratio=q.cached_ratio, batch_req=q.concurrency, rate_req_s=q.rate_req_s, ttft_limit_s=q.slo_ttft_s,
+        tpot_limit_s=q.slo_tpot_s,
     )  # fmt: skip
     return deployment, workload, profile, (*notes, *model.approximations)
 

@@ -1,62 +1,115 @@
-"""From what a user says about a deployment to its prediction, and from that to text and JSON."""
+"""What is asked of a deployment, and the answer: a prediction, what was assumed, and what it falls short of."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
+from numbers import Real
 from typing import Any
 
 from joulemill.catalog.sites import load_site
+from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
 from joulemill.physics.production.prediction import Prediction
-from joulemill.physics.serving.deployment import Deployment
+from joulemill.physics.serving.deployment import MOST_CUT, Deployment
 from joulemill.physics.serving.workload import Workload
+
+#: Arguments that are counts → the most that is no slip of a key.
+COUNTS = {
+    "devices": 1_000_000, "tp": MOST_CUT, "dp": MOST_CUT, "ep": MOST_CUT, "concurrency": 100_000,
+    "max_num_seqs": 100_000, "max_num_batched_tokens": 10_000_000,
+}  # fmt: skip
+WHOLE = ("devices", "tp", "dp", "ep")
+#: Arguments that are quantities → (least, most) in their unit. Beyond these it is a slip of a unit.
+BOUNDS = {
+    "input_tokens": (1.0, 1e8), "output_tokens": (1.0, 1e8), "rate_req_s": (1e-6, 1e9), "slo_ttft_s": (1e-6, 86400.0),
+    "slo_tpot_s": (1e-6, 3600.0), "power_cap_w": (1.0, 20e3), "output_spread_ratio": (0.0, 5.0),
+    "cached_ratio": (0.0, 0.999), "gpu_memory_utilization": (0.05, 1.0), "clock_ratio": (0.05, 1.0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, as the command line says it. None: not said.
+    """What is asked: the arguments of ``joulemill.predict``, by the same names. None: not stated.
 
-    facility, hardware   a run's own site, after ``site``; a run's own device, before ``device``
-    clock_ratio          locked core clock over the highest
-    approximate          whether a model file that is not understood is read as a plain decoder
+    devices          in all; tp, dp, ep   how a replica is cut over them: tensor, data, expert parallelism
+    concurrency      requests in flight in one replica; None: as many as fit, or as ``rate_req_s`` needs
+    max_num_seqs, max_num_batched_tokens, gpu_memory_utilization   limits of the engine, as vLLM names them
+    rate_req_s       requests offered per second, to all replicas together
+    output_spread_ratio   standard deviation over mean of output lengths
+    cached_ratio     share of the prompt that a prefix cache serves
+    slo_ttft_s, slo_tpot_s   targets of the latencies
+    power_cap_w, clock_ratio   of one device: power limit, locked core clock over the highest
+    site, calibration   paths of files
+    facility, hardware   a site and a device as values: the site after ``site``, the device before ``device``
+    approximate      whether a model file that is not understood is read as a plain decoder
     """
 
     model: str
     device: str
+    _: KW_ONLY
     devices: int = 1
     tp: int | None = None
-    ep: int | None = None
     dp: int | None = None
+    ep: int | None = None
     precision: str | None = None
     kv_dtype: str | None = None
     engine: str = "vllm"
-    input_tok: float = 512.0
-    output_tok: float = 512.0
+    concurrency: float | None = None
+    rate_req_s: float | None = None
+    input_tokens: float = 512.0
+    output_tokens: float = 512.0
     output_spread_ratio: float = 0.0
     cached_ratio: float = 0.0
-    batch_req: float | None = None
-    batch_limit_req: float | None = None
-    rate_req_s: float | None = None
-    ttft_limit_s: float | None = None
-    tpot_limit_s: float | None = None
+    max_num_seqs: float | None = None
+    max_num_batched_tokens: float = 8192.0
+    gpu_memory_utilization: float = 0.9
     power_cap_w: float | None = None
     clock_ratio: float = 1.0
-    memory_use_ratio: float = 0.9
-    prefill_budget_tok: float = 8192.0
+    slo_ttft_s: float | None = None
+    slo_tpot_s: float | None = None
     site: str | None = None
     calibration: str | None = None
     facility: Site | None = None
     hardware: Device | None = None
     approximate: bool = False
 
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+        for name in (*COUNTS, *BOUNDS):  # an array made of a whole number would round what is put into it
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, int(value) if name in WHOLE else float(value))
+        if self.concurrency is not None and self.max_num_seqs is not None and self.concurrency > self.max_num_seqs:
+            raise InputError(
+                f"`concurrency` {self.concurrency:g} is above `max_num_seqs` {self.max_num_seqs:g}; give one of them"
+            )
+
     def place(self) -> Site | None:
         """The site, read. Raises InputError where the file is none."""
         return load_site(self.site) if self.site else self.facility
 
     def document(self) -> dict[str, Any]:
-        """What was said, as JSON."""
+        """What was stated, as JSON."""
         return {k: v for k, v in asdict(self).items() if k not in ("facility", "hardware")}
+
+
+def _check_numbers(question: Question) -> None:
+    """InputError naming the first number that cannot be meant."""
+    for name, most in COUNTS.items():
+        value = getattr(question, name)
+        if value is not None and not (_is_number(value) and 1 <= value <= most):
+            raise InputError(f"`{name}` is {value}; it must lie between 1 and {most:,}")
+        if value is not None and name in WHOLE and value != int(value):
+            raise InputError(f"`{name}` is {value}; it must be a whole number")
+    for name, (least, largest) in BOUNDS.items():
+        value = getattr(question, name)
+        if value is not None and not (_is_number(value) and least <= value <= largest):
+            raise InputError(f"`{name}` is {value}; it must lie between {least:g} and {largest:,g}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -85,11 +138,12 @@ class Answer:
 
 def of_context(found: Answer) -> str | None:
     """A note where a request is longer than the model's context."""
-    most, asked = found.deployment.architecture.max_context, found.question.input_tok + found.question.output_tok
+    most, asked = found.deployment.architecture.max_context, found.question.input_tokens + found.question.output_tokens
     if not most or asked <= most:
         return None
     return (
-        f"{asked:,.0f} tokens a request are more than the model's context of {most:,.0f}: engines refuse it as released"
+        f"{asked:,.0f} tokens per request are more than the model's context of {most:,.0f}; as released, engines "
+        "refuse it"
     )
 
 

@@ -29,7 +29,7 @@ MOST_NAMED = 1_000_000
 def of_latency(found: Answer) -> Iterator[Shortfall]:
     """Targets that are missed at the batch that was asked for, or that no batch meets."""
     q, p = found.question, found.prediction
-    for name, limit_s, figure in (("ttft", q.ttft_limit_s, p.ttft_s), ("tpot", q.tpot_limit_s, p.tpot_s)):
+    for name, limit_s, figure in (("ttft", q.slo_ttft_s, p.ttft_s), ("tpot", q.slo_tpot_s, p.tpot_s)):
         took = figure.value
         if limit_s is None or took is None or took <= limit_s * NEAR:
             continue
@@ -40,19 +40,18 @@ def of_latency(found: Answer) -> Iterator[Shortfall]:
             else "even a single request takes"
         )
         missed = f"{how} {say_quantity(took, 's')} {what}, the target is {say_quantity(limit_s, 's')}"
-        yield Shortfall(
-            name, "s", limit_s, took, f"--slo-{name} is missed by {say_quantity(took - limit_s, 's')}: {missed}"
-        )
+        over = say_quantity(took - limit_s, "s")
+        yield Shortfall(name, "s", limit_s, took, f"the {name.upper()} target is missed by {over}: {missed}")
 
 
 def of_load(found: Answer) -> Iterator[Shortfall]:
     """Requests that were asked for, in flight or a second, and that cannot be."""
     q, p = found.question, found.prediction
-    asked = q.batch_req
+    asked = q.concurrency
     if asked is not None and asked > p.batch.most_req * NEAR:
         most = math.floor(p.batch.most_req)
         text = (
-            f"--concurrency {asked:g} does not fit: beside the weights, memory holds {most} requests of this length "
+            f"a concurrency of {asked:g} does not fit: beside the weights, memory holds {most} requests of this length "
             "per replica"
         )
         yield Shortfall("concurrency", "req", asked, float(most), text)
@@ -62,13 +61,13 @@ def of_load(found: Answer) -> Iterator[Shortfall]:
 
 
 def _rate_text(found: Answer, offered: float, served: float) -> str:
-    text = f"--rate is short by {offered - served:.3g} req/s: {offered:g} are asked, {served:.3g} are possible"
+    text = f"the rate is short by {offered - served:.3g} req/s: {offered:g} are asked, {served:.3g} are possible"
     if found.prediction.held_ratio < 1.0:
         return f"{text}, since the site delivers no more"
     each = found.deployment.parallelism.devices
     replicas = math.ceil(offered / (served / found.deployment.parallelism.replicas))
     text += f" on {found.deployment.device_count} devices"
-    return text if replicas * each > MOST_NAMED else f"{text}; about {replicas * each:,} would do (--devices)"
+    return text if replicas * each > MOST_NAMED else f"{text}; about {replicas * each:,} devices would do"
 
 
 def of_site(p: Prediction, site: Site | None, devices: int, each: int) -> Iterator[Shortfall]:
@@ -93,7 +92,7 @@ def of_site(p: Prediction, site: Site | None, devices: int, each: int) -> Iterat
 
 def within_targets(question: Question) -> Question:
     """The same with the batch as a limit, so that the most that meet the latency targets are taken."""
-    return replace(question, batch_req=None, batch_limit_req=question.batch_req)
+    return replace(question, concurrency=None, max_num_seqs=question.concurrency)
 
 
 def does_not_fit(question: Question, fault: MemoryShort, holds: Callable[[Question], bool]) -> MemoryShort:
@@ -109,17 +108,17 @@ def _advice(question: Question, holds: Callable[[Question], bool]) -> Iterator[s
     least = next((n for n in CUTS if n != question.devices and _fits(holds, _over(question, n))), None)
     if least is not None:
         several = question.devices // least * least
-        more = f"--devices {several} or {several + least}" if several else f"--devices {least}"
-        yield f"spread the model over {least} devices a replica ({more}{_cut_words(question, least)})"
+        more = f"`devices={several}` or {several + least}" if several else f"`devices={least}`"
+        yield f"spread the model over {least} devices per replica ({more}{_cut_words(question, least)})"
     for precision in FEWER_BITS:
         if _fits(holds, replace(question, precision=precision)):
-            yield f"or --precision {precision}, which fits as asked"
+            yield f"or `precision={precision}`, which fits as asked"
             return
     if least is None:
         for precision in FEWER_BITS:
             few = next((n for n in CUTS if _fits(holds, replace(_over(question, n), precision=precision))), None)
             if few is not None:
-                yield f"spread the model over {few} devices a replica with --precision {precision}"
+                yield f"spread the model over {few} devices per replica with `precision={precision}`"
                 return
 
 
@@ -128,7 +127,7 @@ def _over(question: Question, devices: int) -> Question:
 
 
 def _cut_words(question: Question, least: int) -> str:
-    return f", --tp {least} without --dp and --ep" if question.tp or question.dp or question.ep else ""
+    return f", `tp={least}` without `dp` and `ep`" if question.tp or question.dp or question.ep else ""
 
 
 def _fits(holds: Callable[[Question], bool], question: Question) -> bool:

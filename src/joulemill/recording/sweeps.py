@@ -16,15 +16,15 @@ KIND = "levers"
 CASCADE = "cascade"
 #: Levers that an experiment measures, by name, as people read them.
 LEVER_LABELS = {
-    "kv-q8": "keys and values in 8 bits (q8_0)",
+    "kv-q8": "KV cache in 8 bits (q8_0)",
     "slots-x2": "twice the slots and requests in flight",
     "threads-half": "half of the threads",
-    "prefix-cache": "shared beginnings of prompts are kept",
+    "prefix-cache": "shared beginnings of prompts are cached",
     "thinking-budget": "answers of half the length",
-    "speculation": "a draft proposes tokens",
+    "speculation": "a draft model proposes tokens",
     "small-weights": "a smaller quantization of the same weights",
     "second-model": "another model, and what cascades of the two could reach",
-    CASCADE: "questions whose answer does not end by itself go on to the second model",
+    CASCADE: "questions whose answer does not end by itself are escalated to the second model",
 }
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
+from simulated.mock_server import MockPlan, MockServer
 
 from joulemill.bench.lengths import Lengths
 from joulemill.bench.load.arrivals import Arrival
@@ -18,7 +19,6 @@ from joulemill.bench.load.workload import AskRules, Workload
 from joulemill.errors import MachineError, ServerError
 from joulemill.ledger.record import Outcome, RequestRecord
 from joulemill.servers.client import Endpoint, open_session
-from tests.mock_server import MockPlan, MockServer
 
 pytestmark = pytest.mark.apart
 

@@ -7,7 +7,7 @@ import pytest
 from joulemill.bench.machine.nvml_limits import Boards, below_default, by_hand, lowered, metered_boards, put_back
 from joulemill.errors import InputError, MachineError
 from joulemill.meters.meter import MeterContext
-from tests.meters.fake_nvml import FakeBoard, FakeNvml
+from tests.support.fake_nvml import FakeBoard, FakeNvml
 
 
 def context(fake: FakeNvml) -> MeterContext:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulated.mock_server import MockPlan, mock_process
 
 from joulemill.bench.machine.power_limits import NOTE, Limits, left_behind, open_limits, read_note, repair, write_note
 from joulemill.cli import main
 from joulemill.errors import InputError, MachineError
 from joulemill.meters.meter import MeterContext
-from tests.meters.fake_nvml import FakeBoard, FakeNvml
-from tests.meters.filed_nvml import installed, limits
-from tests.mock_server import MockPlan, mock_process
+from tests.support.fake_nvml import FakeBoard, FakeNvml
+from tests.support.filed_nvml import installed, limits
 
 pytestmark = pytest.mark.apart
 

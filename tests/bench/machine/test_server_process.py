@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from simulated.mock_server import MockPlan, mock_process
 
 from joulemill.bench.machine.server_process import server_process
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.run import run_measure
 from joulemill.errors import InputError
 from joulemill.recording.writer import read_run
-from tests.mock_server import MockPlan, mock_process
 
 TABLE = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 

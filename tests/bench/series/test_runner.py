@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from simulated.mock_server import MockPlan, mock_process
+from simulated.runs import steady_run
 
 from joulemill.analysis.run import analyse, diagnosis_of
 from joulemill.analysis.sweep import Point, SweepResult, sweep_result
@@ -29,8 +31,6 @@ from joulemill.recording.sweeps import read_sweep, runs_of
 from joulemill.recording.writer import write_run
 from joulemill.reports.svg.sweep import panel
 from joulemill.reports.sweep import cells, notes, render, sweep_card
-from tests.ledger.runs import steady_run
-from tests.mock_server import MockPlan, mock_process
 
 pytestmark = pytest.mark.apart
 

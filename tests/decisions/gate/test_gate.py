@@ -16,7 +16,7 @@ from joulemill.decisions.gate.gate import Outcome, Terms, _below_p, _lower_p, ga
 from joulemill.decisions.gate.run_length import Plan, plan_length
 from joulemill.decisions.gate.sample import Share
 from joulemill.figure import Basis, Figure
-from tests.decisions.samples import sample, unmetered
+from tests.support.gate_runs import sample, unmetered
 
 TERMS = Terms(0.05)
 

@@ -9,7 +9,7 @@ from joulemill.ledger.record import Quantity
 from joulemill.meters.local.amd import energy_j, socket_power_w
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.surroundings import HandClock
+from tests.support.surroundings import HandClock
 
 
 class Smi:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from joulemill.meters.local.cpu_time import ProcessTime, cpu_count, machine_cpu_s
-from tests.meters.surroundings import HandClock, busy_ticks, proc_tree, process_stat
+from tests.support.surroundings import HandClock, busy_ticks, proc_tree, process_stat
 
 PROC = Path("/proc")
 TICK = 1.0 / os.sysconf("SC_CLK_TCK")

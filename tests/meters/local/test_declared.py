@@ -13,7 +13,7 @@ from joulemill.figure import Basis
 from joulemill.ledger.record import Scope
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.surroundings import HandClock, busy_ticks, proc_tree, process_stat
+from tests.support.surroundings import HandClock, busy_ticks, proc_tree, process_stat
 
 HZ = os.sysconf("SC_CLK_TCK")
 
@@ -114,7 +114,7 @@ def test_a_named_processor_and_a_stated_error(context: MeterContext) -> None:
         ("declared:idle=-1W,busy=60W", "idle=-1W must be a number from 0"),
         ("declared:idle=1W,busy=1e999W", "busy: '1e999W' is too large"),
         ("declared:idle=60W,busy=180J", "needs W"),
-        ("declared:cpu=z80", "no processor 'z80' in the catalogue; there are epyc-7742"),
+        ("declared:cpu=z80", "no processor 'z80' in the catalog; there are epyc-7742"),
         ("declared:idle=1W,busy=2W,error=-5%", "must be a number from 0"),
         ("declared:idle=1W,busy=2W,error=1000%", "must be a share"),
         ("declared:idle=1W,busy=2W,share=process", "needs a server that runs here"),

@@ -8,7 +8,7 @@ from joulemill.errors import MachineError
 from joulemill.ledger.record import Quantity, Scope
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.surroundings import put
+from tests.support.surroundings import put
 
 
 def chip(sysfs: Path, number: int, name: str, **files: str | int) -> None:

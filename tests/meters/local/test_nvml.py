@@ -11,8 +11,8 @@ from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.fake_nvml import FakeBoard, FakeNvml
-from tests.meters.surroundings import HandClock
+from tests.support.fake_nvml import FakeBoard, FakeNvml
+from tests.support.surroundings import HandClock
 
 
 def opened(fake: FakeNvml, spec: str = "nvml", **context: object) -> Meter:

@@ -6,8 +6,8 @@ import pytest
 
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.fake_nvml import FakeBoard, FakeNvml
-from tests.meters.surroundings import HandClock, put
+from tests.support.fake_nvml import FakeBoard, FakeNvml
+from tests.support.surroundings import HandClock, put
 
 
 def foreign(board: FakeBoard, told: list[str], **context: object) -> float | None:
@@ -36,7 +36,7 @@ def test_other_processes_are_told_at_opening_and_their_share_is_read(tmp_path: P
     told: list[str] = []
     board = FakeBoard(processes=2, use={100: 20, 101: 60}, memory={100: 9 << 30, 101: 1 << 30})
     assert foreign(board, told, server_pid=7, proc=tmp_path) == pytest.approx(0.25)
-    assert len(told) == 1 and "process 100 computes there too" in told[0]
+    assert len(told) == 1 and "process 100 also uses it" in told[0]
 
 
 def test_where_the_server_is_unknown_the_largest_process_is_taken_for_it() -> None:

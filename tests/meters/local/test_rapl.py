@@ -14,7 +14,7 @@ from joulemill.ledger.scopes import compose, scope_energy
 from joulemill.ledger.trace import trace
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.surroundings import HandClock, proc_tree, put, rapl_zone
+from tests.support.surroundings import HandClock, proc_tree, put, rapl_zone
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from joulemill.ledger.identity import Identity, identity_of
 from joulemill.meters.meter import Meter, MeterContext, parse_spec
 from joulemill.meters.network.exporter_spec import Asked
 from joulemill.meters.opening import open_meters
-from tests.meters.surroundings import HandClock
-from tests.meters.web import Reply, Request, Web, serving
+from tests.support.surroundings import HandClock
+from tests.support.web import Reply, Request, Web, serving
 
 
 @pytest.fixture

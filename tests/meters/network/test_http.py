@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 
 import pytest
 
@@ -14,36 +11,9 @@ from joulemill.meters.meter import MeterContext
 from joulemill.meters.network import http
 from joulemill.meters.network.http import Answer, HttpError, HttpSource, clock_ahead_s
 from joulemill.meters.opening import open_meters
-from tests.meters.surroundings import HandClock
-from tests.meters.web import serving
-
-Send = Callable[[bytes], None]
-
-
-@contextmanager
-def raw_server(answer: Callable[[Send], None]) -> Iterator[str]:
-    """A server that writes what it likes, as slowly as it likes."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    ended = threading.Event()
-
-    def serve() -> None:
-        while not ended.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection, suppress(OSError):
-                connection.recv(65536)
-                answer(connection.sendall)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/metrics"
-    finally:
-        ended.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+from tests.support.raw_server import Send, raw_server
+from tests.support.surroundings import HandClock
+from tests.support.web import serving
 
 
 @pytest.fixture

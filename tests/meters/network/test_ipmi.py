@@ -1,10 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +10,7 @@ from joulemill.ledger.record import Scope
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.network.ipmi import IpmiError, parse_dcmi, parse_period_s, parse_sensor
 from joulemill.meters.opening import open_meters
-from tests.meters.programs import eventually, free_port, running
+from tests.support.counterparts import SECRETS
 
 #: The layout of ``ipmitool dcmi power reading`` (ipmitool 1.8.19, lib/ipmi_dcmi.c), with numbers of ours.
 DCMI = """
@@ -98,58 +94,6 @@ def test_without_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 # --- against ipmi_sim, OpenIPMI's simulated BMC ------------------------------------------------------------------
-
-LAN = """\
-name "joulemill"
-set_working_mc 0x20
-  startlan 1
-    addr 127.0.0.1 {port}
-    priv_limit admin
-    allowed_auths_admin none md2 md5 straight
-    guid a123456789abcdefa123456789abcdef
-  endlan
-  user 2 true "meter" "s3cret" admin 10 none md2 md5 straight
-"""
-
-
-def sensor_record(name: bytes, watts_a_step: int) -> list[int]:
-    """A full sensor record (IPMI 2.0, 43.1): unsigned watts, linear, M = ``watts_a_step``."""
-    entity, kind, masks, units = [0x15, 1, 0x7F, 0x68], [0x0B, 0x01], [0] * 6, [0x00, 0x06, 0x00]
-    linear = [0, watts_a_step, 0, 0, 0, 0, 0]
-    ranges = [0, 0, 0, 0, 0xFF, 0, *[0] * 6, 0, 0, 0, 0, 0]
-    body = [0x20, 0, 1, *entity, *kind, *masks, *units, *linear, *ranges, 0xC0 | len(name), *name]
-    return [0, 0, 0x51, 0x01, len(body), *body]
-
-
-@pytest.fixture(scope="module")
-def bmc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if shutil.which("ipmi_sim") is None or shutil.which("ipmitool") is None:
-        pytest.skip("needs Debian's openipmi (ipmi_sim) and ipmitool")
-    folder = tmp_path_factory.mktemp("bmc")
-    (folder / "state").mkdir()
-    port = free_port(socket.SOCK_DGRAM)
-    (folder / "lan.conf").write_text(LAN.format(port=port))
-    record = " ".join(f"0x{b:02x}" for b in sensor_record(b"Pwr Consumption", 2))
-    (folder / "commands").write_text(
-        "mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr\n"
-        f"sensor_add 0x20 0 1 0x0b 0x01\nmain_sdr_add 0x20 {record}\nmc_enable 0x20\nsensor_set_value 0x20 0 1 175 0\n"
-    )
-    host = f"127.0.0.1:{port}"
-    with running("ipmi_sim", "-c", "lan.conf", "-f", "commands", "-s", "state", "-n", cwd=str(folder)):
-        raw = ["ipmitool", "-C", "3", "-I", "lanplus", "-H", "127.0.0.1", "-p", str(port), "-U", "meter", "-E",
-                  "raw", "4"]  # fmt: skip
-        environment = {**os.environ, "IPMI_PASSWORD": "s3cret"}
-
-        def scan() -> None:
-            """Switch the sensor's scanning on; the simulator does so and yet answers with an error."""
-            subprocess.run([*raw, "0x28", "1", "0xc0", "0", "0", "0", "0"], env=environment, check=False, timeout=10)
-            subprocess.run([*raw, "0x2d", "1"], env=environment, check=True, timeout=10)
-
-        eventually(scan)
-        yield host
-
-
-SECRETS = {"JOULEMILL_IPMI_USER": "meter", "JOULEMILL_IPMI_PASSWORD": "s3cret"}
 
 
 def test_a_sensor_of_a_simulated_bmc(bmc: str) -> None:

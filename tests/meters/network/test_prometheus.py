@@ -19,9 +19,9 @@ from joulemill.ledger.record import Reading
 from joulemill.ledger.trace import trace
 from joulemill.meters.meter import Clock, MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.programs import eventually, free_port, running
-from tests.meters.surroundings import HandClock, rapl_zone
-from tests.meters.web import Request, Web, serving
+from tests.support.programs import eventually, free_port, running
+from tests.support.surroundings import HandClock, rapl_zone
+from tests.support.web import Request, Web, serving
 
 BOARD = 'gpu="0",UUID="GPU-a",Hostname="gpu1"'
 

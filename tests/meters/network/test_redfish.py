@@ -19,9 +19,9 @@ from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.network.redfish import REL_ERROR
 from joulemill.meters.network.redfish_parts import energy_j, environment_facts, power_facts, supply_facts, supply_powers
 from joulemill.meters.opening import open_meters
-from tests.meters.redfish_service import ROOT, Service, at, collection, excerpt
-from tests.meters.surroundings import HandClock
-from tests.meters.web import Web, serving
+from tests.support.redfish_service import ROOT, Service, at, collection, excerpt
+from tests.support.surroundings import HandClock
+from tests.support.web import Web, serving
 
 CHASSIS = f"{ROOT}/Chassis/1"
 

@@ -3,9 +3,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +13,11 @@ from joulemill.catalog.pdus import pdus
 from joulemill.errors import InputError, MachineError
 from joulemill.formats.snmp import SnmpError, get_request, get_response
 from joulemill.ledger.record import Quantity, Scope
-from joulemill.meters.meter import Meter, MeterContext, parse_spec
+from joulemill.meters.meter import Meter, parse_spec
 from joulemill.meters.network.snmp import address, parse_snmpget
-from joulemill.meters.opening import open_meters
-from tests.meters.programs import eventually, free_port, running
-from tests.meters.surroundings import HandClock
+from tests.support.counterparts import opened, values
+from tests.support.programs import free_port
+from tests.support.surroundings import HandClock
 
 # --- the wire ----------------------------------------------------------------------------------------------------
 
@@ -117,56 +114,6 @@ def test_every_pdu_is_cited_and_in_si() -> None:
 
 
 # --- against snmpsim ---------------------------------------------------------------------------------------------
-
-APC, ST, PX = "1.3.6.1.4.1.318.1.1.26.4.3.1", "1.3.6.1.4.1.1718.4.1.8.3.1", "1.3.6.1.4.1.13742.6"
-RECORDS = [
-    (f"{APC}.5.1", 2, 137), (f"{APC}.9.1", 66, 45678),
-    (f"{ST}.7.1.1.4", 2, 212), (f"{ST}.14.1.1.4", 66, 1000), (f"{ST}.7.1.1.12", 2, 218), (f"{ST}.14.1.1.12", 66, 1100),
-    (f"{PX}.5.4.3.1.4.1.7.5", 66, 3455), (f"{PX}.3.5.4.1.7.1.7.5", 66, 1),
-    (f"{PX}.5.4.3.1.4.1.7.8", 66, 98765), (f"{PX}.3.5.4.1.7.1.7.8", 66, 0),
-    (f"{PX}.5.2.3.1.4.1.1.5", 66, 4200), (f"{PX}.3.3.4.1.7.1.1.5", 66, 0),
-]  # fmt: skip
-
-
-def numeric(record: tuple[str, int, int]) -> list[int]:
-    return [int(x) for x in record[0].split(".")]
-
-
-@pytest.fixture(scope="module")
-def agent() -> Iterator[str]:
-    """A simulated PDU. Its folder is no folder of pytest's: the next pytest of this user that starts makes those
-    private, and an agent that runs as nobody ends then.
-    """
-    if shutil.which("snmpsimd") is None:
-        pytest.skip("needs Debian's snmpsim")
-    with tempfile.TemporaryDirectory(prefix="snmp-") as name:
-        yield from _agent(Path(name))
-
-
-def _agent(folder: Path) -> Iterator[str]:
-    folder.chmod(0o755)
-    (folder / "data").mkdir()
-    lines = [f"{o}|{t}|{v}" for o, t, v in sorted(RECORDS, key=numeric)]
-    (folder / "data" / "s3cret.snmprec").write_text("\n".join(lines) + "\n")
-    (folder / "cache").mkdir()
-    (folder / "cache").chmod(0o777)
-    port = free_port(socket.SOCK_DGRAM)
-    command = ["snmpsimd", f"--data-dir={folder / 'data'}", f"--cache-dir={folder / 'cache'}",
-               f"--agent-udpv4-endpoint=127.0.0.1:{port}"]  # fmt: skip
-    if os.geteuid() == 0:
-        command += ["--process-user=nobody", "--process-group=nogroup"]
-    with running(*command):
-        eventually(lambda: values(opened(f"snmp:127.0.0.1:{port},pdu=apc")))
-        yield f"127.0.0.1:{port}"
-
-
-def opened(spec: str, **context: object) -> Meter:
-    surroundings = MeterContext(environ={"JOULEMILL_SNMP_COMMUNITY": "s3cret"})
-    return open_meters([spec], replace(surroundings, **context))[0]  # type: ignore[arg-type]
-
-
-def values(meter: Meter) -> dict[str, float | None]:
-    return {r.channel.split("/", 1)[1]: r.value for r in meter.read()}
 
 
 def test_apc_hundredths_of_kw_and_tenths_of_kwh(agent: str) -> None:

@@ -6,7 +6,7 @@ from joulemill.errors import InputError, MachineError
 from joulemill.ledger.record import Quantity, Scope
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
-from tests.meters.web import serving
+from tests.support.web import serving
 
 
 def test_the_servers_own_counter() -> None:

@@ -26,7 +26,7 @@ from joulemill.monitor.history.store import History
 from joulemill.monitor.snapshot import SiteFacts
 from joulemill.monitor.target import Watched
 from joulemill.servers.metrics import Look, canonical, parse_metrics
-from tests.monitor.test_loop import watched
+from tests.support.watched_server import watched
 
 VLLM = dialect("vllm")
 INF = math.inf

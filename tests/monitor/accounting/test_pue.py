@@ -55,8 +55,8 @@ def test_a_truth_within_both_intervals_lies_within_the_bounds(
         (joules("site", 13), [joules("node", 9, covered=0.9)], "n0 is not metered all of the time"),
         (joules("site", 13), [joules("node", 9, basis="modelled")], "n0 has a node that is not measured"),
         (joules("site", 13), [None] * 5, "n0, n1, n2 and 2 more"),
-        (joules("site", 13), [joules("node", 0.0)], "cannot be told from 0"),
-        (joules("site", 13), [joules("node", 2.0, 3.0)], "cannot be told from 0"),
+        (joules("site", 13), [joules("node", 0.0)], "cannot be distinguished from 0"),
+        (joules("site", 13), [joules("node", 2.0, 3.0)], "cannot be distinguished from 0"),
         (joules("site", 800.0, 10.0), [joules("node", 1000.0, 10.0)], "does not hold them all"),
     ],
 )

@@ -27,9 +27,8 @@ from joulemill.monitor.history.store import History
 from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import SiteState, Snapshot
-from tests.meters.network.test_snmp import agent as agent
-from tests.monitor.test_loop import Server
 from tests.support.paths import ROOT
+from tests.support.watched_server import Server
 
 RULES = ROOT / "rules" / "joulemill.rules.yml"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from joulemill.monitor.advice.alert_times import AlertTimes
 from joulemill.monitor.advice.alerts import Alert, alerts
-from tests.monitor.synthetic import fleet
+from tests.support.synthetic import fleet
 
 
 def test_an_alert_stands_since_it_was_first_seen_and_begins_anew_when_it_comes_back() -> None:

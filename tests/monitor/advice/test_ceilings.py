@@ -22,7 +22,7 @@ def interval(rate_tok_s: float, running: float | None = 20.0, waiting: float | N
 
 
 def ceiling_tok_s(batch_req: float) -> float:
-    question = Question("Qwen/Qwen3-8B", "h100", 1, input_tok=512, output_tok=256, batch_req=batch_req)
+    question = Question("Qwen/Qwen3-8B", "h100", input_tokens=512, output_tokens=256, concurrency=batch_req)
     hardware = ("compute", "memory_bandwidth", "kv_capacity", "interconnect")
     found = answer(question).prediction.ceilings
     return min(c.rate_tok_s.value for c in found if c.name in hardware and c.rate_tok_s.value)

@@ -17,7 +17,7 @@ from joulemill.formats.prometheus_text import Sample
 from joulemill.monitor.config import load_config
 from joulemill.monitor.discovery.config_sources import Board, Exporter, Named, Page, boards_of, of_pods, of_prometheus
 from joulemill.monitor.discovery.config_text import config_text, metered, modelled
-from tests.monitor.fleet import Fleet, Replica, served
+from tests.support.fleet import Fleet, Replica, served
 
 LINE = 'DCGM_FI_DEV_POWER_USAGE{{gpu="{i}",UUID="GPU-a{i}",modelName="NVIDIA H100 80GB HBM3",Hostname="gpu-1",{of}}} 1'
 

@@ -19,23 +19,11 @@ from joulemill.errors import InputError
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.rows import split
 from joulemill.monitor.history.store import DAY_S, History, read_only
-from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
+from joulemill.monitor.snapshot import Interval, TokenKind
+from tests.support.intervals import FACTS, T0, interval
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.apart
-
-T0 = 1.7e9 - 1.7e9 % 3600
-FACTS = {n: TargetFacts(n, m, "hall", labels={"tenant": "a"}) for n, m in (("one", "m"), ("two", "m"), ("other", "x"))}
-
-
-def interval(target: str, n: int, *, every_s: float = 10.0, joules: float | None = 50.0, gap: bool = False) -> Interval:
-    start = T0 + n * every_s
-    if gap:
-        return Interval(target, start, start + every_s, observed=False, reason="timed out")
-    energy = {} if joules is None else {"node": ScopeEnergy("node", joules, 2.0, "measured", 1.0)}
-    tokens = {TokenKind.OUTPUT: 100.0, TokenKind.PROMPT: 400.0}
-    return Interval(target, start, start + every_s, True, None, tokens, energy, ttft_s=0.2, binding="compute",
-                    route_tokens={"gold": 60.0, "free": 40.0})  # fmt: skip
 
 
 def test_sums_close_over_targets_models_and_steps(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from joulemill.monitor.snapshot import (
     TokenKind,
 )
 from joulemill.monitor.web import metrics as exposition
-from tests.monitor.history.test_store import FACTS, T0, interval
+from tests.support.intervals import FACTS, T0, interval
 
 pytestmark = pytest.mark.apart
 

@@ -19,7 +19,7 @@ from joulemill.monitor.web import access, connections
 from joulemill.monitor.web.access import Guard, Guesses, StreamLimits, client_of, is_loopback
 from joulemill.monitor.web.app import create_app
 from joulemill.monitor.web.server import check_open, listen_address, serve, shown
-from tests.monitor.synthetic import Moving
+from tests.support.synthetic import Moving
 
 PROTECTED = ("/", "/metrics", "/api/snapshot", "/api/series", "/events", "/api/levers?target=x", "/openapi.json")
 #: What other frameworks were fooled by: each says, to a rebuilt address, that the path is an open one.

@@ -18,7 +18,7 @@ import httpx
 from joulemill.monitor.history.store import History
 from joulemill.monitor.web.app import HEADERS, create_app
 from joulemill.monitor.web.server import listen_at, serve_on
-from tests.monitor.synthetic import Moving, fleet
+from tests.support.synthetic import Moving, fleet
 
 HOSTILE = '<script>document.title="taken"</script>'
 

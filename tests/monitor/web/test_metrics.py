@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from joulemill.monitor.snapshot import TokenKind
 from joulemill.monitor.web.metrics import page
-from tests.monitor.synthetic import fleet
+from tests.support.synthetic import fleet
 
 
 def samples(text: bytes) -> dict[tuple[str, str | None], list[tuple[dict[str, str], float]]]:

@@ -11,7 +11,7 @@ pytest.importorskip("opentelemetry.sdk", reason="the otlp extra is not installed
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 
 from joulemill.monitor.web.otlp import start, unit_of
-from tests.monitor.synthetic import Moving
+from tests.support.synthetic import Moving
 
 
 class Kept(MetricExporter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from joulemill.errors import InputError
@@ -13,10 +14,16 @@ from joulemill.physics.model.facts import architecture_facts, layer_counts
 from joulemill.physics.model.hf_config import architecture_from_config
 from joulemill.physics.model.precision import uniform
 from joulemill.physics.model.quantization_config import precision_from_config
-from joulemill.physics.work import decode_step, kv_sequence_byte, step_work, weight_held_byte
+from joulemill.physics.serving.continuous_batching import kv_request_byte
+from joulemill.physics.serving.counts import counts, decode_load
+from joulemill.physics.serving.shard import ShardTable, shard_table, whole_model
 from tests.support.paths import SHARED
 
 CASES = SHARED / "cases"
+
+
+def whole(architecture: Architecture) -> ShardTable:
+    return shard_table([whole_model(architecture, uniform("bf16"))])
 
 
 def marked(chosen: set[int], count: int, one: str, other: str) -> list[str]:
@@ -142,7 +149,7 @@ def test_totals_are_the_published_ones(name: str) -> None:
 @pytest.mark.parametrize("name", ["Zamba2-7B", "Jamba-v0.1", "Mamba-Codestral-7B"])
 def test_weights_held_are_the_parameters_in_bf16(name: str) -> None:
     built = architecture_from_config(RELEASED[name][0])
-    held = float(weight_held_byte(built, uniform("bf16")))
+    held = whole(built).weight_byte[0]
     assert held == pytest.approx(2.0 * parameters_count(built).total, rel=0.002)
 
 
@@ -255,16 +262,16 @@ def test_compressed_attention_is_read_from_names_of_layers_too() -> None:
     assert architecture_from_config(newer).groups == architecture_from_config(COMPRESSED).groups
 
 
-@pytest.mark.parametrize("context", [3.0, 16.0, 20.0, 40.0, 400.0])
+@pytest.mark.parametrize("context", [16.0, 20.0, 40.0, 400.0])
 def test_compressed_attention_holds_and_reads_by_hand(context: float) -> None:
     built = architecture_from_config(COMPRESSED)
     held = min(context, 16) * 4 * 2  # the window, in all layers
     entries = context / 4 * (4 * 2 + 6 + 4) + context / 8 * 4 * 2  # with the indexer's keys of 6 and their scale
-    assert float(kv_sequence_byte(built, uniform("bf16"), context)) == pytest.approx(3 * held + entries)
-    work = step_work(built, uniform("bf16"), decode_step(1, context))
+    assert kv_request_byte(whole(built), np.array([context])) == pytest.approx(3 * held + entries)
+    work = counts(whole(built), decode_load(np.ones(1), np.array([context]), np.ones(1)))
     seen = 3 * min(context, 16) + min(context / 4, 5) + context / 8
-    assert float(work.attention_flop) == pytest.approx(seen * 2 * 4 * (4 + 4) + context / 4 * 2 * 2 * 6)
-    assert float(work.kv_read_byte) == pytest.approx(seen * 4 * 2 + context / 4 * (6 + 4))
+    assert work.attention_flop + work.state_flop == pytest.approx(seen * 2 * 4 * (4 + 4) + context / 4 * 2 * 2 * 6)
+    assert work.decode_cache_byte == pytest.approx((seen + 3) * 4 * 2 + context / 4 * (6 + 4))  # 3 are written
 
 
 def test_layers_that_attend_to_images_are_stored_and_skipped() -> None:
@@ -274,7 +281,7 @@ def test_layers_that_attend_to_images_are_stored_and_skipped() -> None:
     ours, text = parameters_count(built), parameters_count(plain)
     assert (ours.total, ours.active, ours.multiplied) == (text.total + 2 * image, text.active, text.multiplied)
     assert sum(parameters_by_tensor(built).values()) == ours.total
-    held = float(weight_held_byte(built, uniform("bf16")) - weight_held_byte(plain, uniform("bf16")))
+    held = (whole(built).weight_byte - whole(plain).weight_byte)[0]
     assert held == 2.0 * 2 * image
     assert built.layers == 2
 

@@ -188,7 +188,7 @@ def test_bad_workloads_and_cuts_say_why() -> None:
             replace(Workload(10.0, 10.0), **change)
     with pytest.raises(InputError, match="multiple"):
         parallelism_for(LLAMA.architecture, 6, 4, None, None)
-    with pytest.raises(InputError, match="over --tp 3 devices; it can be 1, 2, 4, 8, 16, 32"):
+    with pytest.raises(InputError, match="over `tp=3` devices; it can be 1, 2, 4, 8, 16, 32"):
         parallelism_for(LLAMA.architecture, 3, 3, None, None)
     with pytest.raises(InputError, match="no routed experts"):
         parallelism_for(LLAMA.architecture, 4, 4, None, 4)

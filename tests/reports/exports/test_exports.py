@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+from simulated.runs import steady_run
 
 from joulemill.analysis.report import Report
 from joulemill.cli import main
@@ -24,9 +25,8 @@ from joulemill.reports.exports.huggingface import model_card
 from joulemill.reports.exports.llmd import llmd
 from joulemill.reports.exports.prometheus import prometheus
 from joulemill.reports.exports.sci import sci
-from tests.ledger.runs import steady_run
-from tests.reports.example import HOSTILE, example
 from tests.reports.exports import shapes
+from tests.support.example_report import HOSTILE, example
 
 
 def known() -> Report:

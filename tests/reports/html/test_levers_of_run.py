@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from joulemill.cli import main
 from joulemill.errors import ServerError
-from joulemill.recording.writer import write_run
 from joulemill.reports.html import levers_of_run as run_levers
 from joulemill.reports.html.levers_of_run import lever_cards
-from tests.ledger.runs import steady_run
+from tests.support.h100_run import on_h100
 
 
 def test_what_is_no_folder_has_no_levers(tmp_path: Path) -> None:
@@ -34,13 +32,6 @@ def test_no_fault_of_the_prediction_costs_the_page(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(run_levers, "question_of_run", fails)
     (card,) = lever_cards(tmp_path)
     assert "anything &lt;b&gt;at all&lt;/b&gt;" in card["body"]
-
-
-def on_h100(folder: Path, **more: object) -> Path:
-    record = steady_run()
-    known = {"device": {"name": "NVIDIA H100 80GB HBM3", "count": 1}, "model": {"name": "Qwen/Qwen3-8B"}}
-    write_run(folder, replace(record, manifest={**record.manifest, **known, **more}))
-    return folder
 
 
 def what_each_does(cards: list[dict[str, str]]) -> str:

@@ -156,7 +156,7 @@ def below_default(context: MeterContext) -> list[str]:
             if b.power_limit_w < 0.99 * b.default_w:
                 told.append(
                     f"{b.name} ({uuid}) has a power limit of {b.power_limit_w:g} W, {b.default_w:g} W is its default: "
-                    f"if nobody meant it, sudo nvidia-smi -i {uuid} -pl {b.default_w:g}"
+                    f"unless this is intended, run sudo nvidia-smi -i {uuid} -pl {b.default_w:g}"
                 )
     boards.close()
     return told

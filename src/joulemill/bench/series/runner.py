@@ -105,8 +105,8 @@ class _Runs:
         ours = json.loads(json.dumps(self._document("interrupted"), default=str))
         if any(told.get(name) != ours[name] for name in ("kind", "knob", "points", "order")):
             raise InputError(
-                f"{self.folder}: an interrupted sweep of other points or options is there; the command it was begun "
-                "with goes on with it, or choose another --out"
+                f"{self.folder}: an interrupted sweep of other points or options is there; the command that started it "
+                "resumes it, or choose another --out"
             )
         self.done = list(told["runs"])
         self.teller.note(f"going on after {self._ended()} of {len(self.plan.order)} runs in {self.folder}")

@@ -138,7 +138,7 @@ def _told(
     ends = f"this base has {window_s:.0f} s" + (": enough" if enough else "")
     if not repeated:
         return f"{what}, {length}; {ends}. Spread from run to run is not in it: give three or more base runs for that"
-    counted = f"{runs:.0f} runs a side" if runs is not None else f"more than {MOST_RUNS} runs a side"
-    return f"{what} with the spread seen from run to run, {counted} of {window_s:.0f} s are needed" + (
+    counted = f"{runs:.0f} runs per side" if runs is not None else f"more than {MOST_RUNS} runs per side"
+    return f"{what} with the observed spread from run to run, {counted} of {window_s:.0f} s are needed" + (
         ": enough are given" if enough else ""
     )

@@ -130,7 +130,7 @@ def _within(side: Sequence[Figure]) -> float | None:
 def answer_change(
     base: Sequence[Answered], new: Sequence[Answered], energy: Figure, draws: np.random.Generator
 ) -> Figure:
-    """Change of joules a right answer: joules of the question set ÷ right answers, over questions asked of both.
+    """Change of joules a right answer: joules of the question set ÷ correct answers, over questions asked of both.
 
     energy   change of the joules that the question set took, with its interval
     draws    for the bootstrap over questions: a question is drawn with both of its answers, since an easy one is easy
@@ -150,7 +150,7 @@ def answer_change(
     log = math.log1p(energy.value)
     down = math.hypot(low, 0.0 if energy.low is None else log - math.log1p(max(energy.low, -0.999)))
     up = math.hypot(high, 0.0 if energy.high is None else math.log1p(energy.high) - log)
-    source = f"joules of the question set ÷ right answers; {len(both)} questions, drawn again {RESAMPLES} times"
+    source = f"joules of the question set ÷ correct answers; {len(both)} questions, resampled {RESAMPLES} times"
     low, high = math.expm1(log + value - down), math.expm1(log + value + up)
     return Figure(math.expm1(log + value), "1", energy.basis, low, high, LEVEL, None, source)
 
@@ -185,7 +185,7 @@ def cascades(
         return ()
     judges = {
         "an answer that ended by itself passes": [a.ended for a, _ in pairs],
-        "a right answer passes (the best that any judge could do)": [(a.score_ratio or 0.0) >= 1.0 for a, _ in pairs],
+        "a correct answer passes (the best that any judge could do)": [(a.score_ratio or 0.0) >= 1.0 for a, _ in pairs],
     }
     return tuple(_cascade(judge, kept, pairs, first_j_tok, second_j_tok) for judge, kept in judges.items())
 

@@ -113,19 +113,19 @@ def shifted(what: str) -> Deed:
 
 
 PLANT_LEVERS = (
-    Lever("power-cap", "board power limit at 70 %", "clock", "the clock falls only where the limit binds", "modelled",
-          "tuning", power_cap),
+    Lever("power-cap", "board power limit at 70 %", "clock", "the clock falls only where the limit is reached",
+          "modelled", "tuning", power_cap),
     Lever("clock-lock", "core clock locked at 70 %", "clock",
-          "joules a flop fall with the clock; what memory bounds hardly slows", "modelled", "tuning", clock_lock),
-    Lever("wider", "twice the devices a replica", "width", "weights a device, against sums over devices", "devices",
+          "J per FLOP fall with the clock; memory-bound work hardly slows", "modelled", "tuning", clock_lock),
+    Lever("wider", "twice the devices per replica", "width", "weights per device, against all-reduces", "devices",
           "restart", width(2.0)),
-    Lever("narrower", "half the devices a replica", "width", "sums over devices, against room for keys", "devices",
+    Lever("narrower", "half the devices per replica", "width", "all-reduces, against room for the KV cache", "devices",
           "restart", width(0.5)),
-    Lever("consolidation", "half of the replicas, the others unloaded", "replicas", "utilisation: idle joules", "batch",
+    Lever("consolidation", "half of the replicas, the others unloaded", "replicas", "utilization: idle joules", "batch",
           "operations", consolidated),
-    Lever("pue", "PUE of a good site", "pue", "site joules a node joule", "declared", "facility", better_pue),
+    Lever("pue", "PUE of a good site", "pue", "site joules per node joule", "declared", "facility", better_pue),
     Lever("carbon-shift", "part of the load where the grid is cleaner", "carbon",
-          "grams a joule, not joules", "declared", "operations", shifted("carbon")),
-    Lever("price-shift", "part of the load when power is cheaper", "price", "price a joule, not joules", "declared",
+          "grams per joule, not joules", "declared", "operations", shifted("carbon")),
+    Lever("price-shift", "part of the load when power is cheaper", "price", "price per joule, not joules", "declared",
           "operations", shifted("price")),
 )  # fmt: skip

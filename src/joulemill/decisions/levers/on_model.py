@@ -55,9 +55,9 @@ def kv(name: str) -> Deed:
     def deed(case: Case, settings: Settings) -> Case | str:
         d = case.deployment
         if not any(isinstance(m, GroupedAttention | LatentAttention) for m in _mixers(d.architecture)):
-            return "the model keeps no keys and values that grow with the context"
+            return "the model has no KV cache that grows with the context"
         if d.precision.kv.element_byte <= format_named(name).element_byte * 1.1:
-            return f"keys and values are in {d.precision.kv.name} already"
+            return f"the KV cache is in {d.precision.kv.name} already"
         return _with_precision(case, d.precision.with_kv(name))
 
     return deed
@@ -182,8 +182,10 @@ def alternative(case: Case, settings: Settings) -> Case | str:
     return replace(case, deployment=changed)
 
 
-WEIGHTS = "bytes a weight: memory traffic of decode, room for keys, and the multiply where the device has it"
-KEYS = "bytes of keys and values: decode traffic, and how many requests fit"
+WEIGHTS = (
+    "bytes per weight: memory traffic of decode, room for KV cache, and arithmetic if the device supports the format"
+)
+KEYS = "bytes of KV cache: decode traffic, and how many requests fit"
 MODEL_LEVERS = (
     Lever("fp8-weights", "weights and activations in FP8", "weights", WEIGHTS, "precision", "requantise",
           weights("fp8", "fp8")),
@@ -192,17 +194,17 @@ MODEL_LEVERS = (
     Lever("fp4-weights", "weights in NVFP4", "weights", WEIGHTS, "modelled", "requantise", weights("nvfp4", "fp4")),
     Lever("int4-weights", "weights in INT4, multiplied in 16 bits", "weights", WEIGHTS, "modelled", "requantise",
           weights("int4", None)),
-    Lever("fp8-keys", "keys and values in FP8", "keys", KEYS, "modelled", "restart", kv("fp8")),
-    Lever("int4-keys", "keys and values in INT4", "keys", KEYS, "modelled", "restart", kv("int4")),
-    Lever("latent-attention", "latent keys and values (MLA)", "attention", KEYS, "modelled", "retrain", latent),
-    Lever("grouped-attention", "eight query heads a key–value head (GQA)", "attention", KEYS, "modelled", "retrain",
+    Lever("fp8-keys", "KV cache in FP8", "keys", KEYS, "modelled", "restart", kv("fp8")),
+    Lever("int4-keys", "KV cache in INT4", "keys", KEYS, "modelled", "restart", kv("int4")),
+    Lever("latent-attention", "latent KV cache (MLA)", "attention", KEYS, "modelled", "retrain", latent),
+    Lever("grouped-attention", "eight query heads per KV head (GQA)", "attention", KEYS, "modelled", "retrain",
           grouped),
-    Lever("eviction", "evict keys above a budget", "attention", KEYS, "modelled", "tuning", evicted),
+    Lever("eviction", "evict KV cache above a budget", "attention", KEYS, "modelled", "tuning", evicted),
     Lever("sliding-window", "sliding window in 3 of 4 layers", "attention", KEYS, "modelled", "retrain", windowed),
-    Lever("sparse-attention", "sparse top-2048 attention (DSA)", "sparse", "keys read a token, not keys kept",
+    Lever("sparse-attention", "sparse top-2048 attention (DSA)", "sparse", "KV cache read per token, not its size",
           "modelled", "retrain", sparse),
     Lever("linear-attention", "gated delta rule in 3 of 4 layers", "attention",
-          "keys and values become a state of fixed size", "modelled", "retrain", linear),
-    Lever("other-model", "another model of like size", "model", "weights touched and multiplied a token", "model",
+          "the KV cache becomes a state of fixed size", "modelled", "retrain", linear),
+    Lever("other-model", "another model of similar size", "model", "weights read and multiplied per token", "model",
           "other model", alternative),
 )  # fmt: skip

@@ -164,7 +164,7 @@ def answer_change(requests: Figure | None, accuracy: Figure | None, before_ratio
 
     least = None if requests.low is None else changed_ratio(requests.low, high)
     most = None if requests.high is None else changed_ratio(requests.high, low)
-    source = "J/request ÷ share of right answers"
+    source = "J/request ÷ share of correct answers"
     value = changed_ratio(requests.value, accuracy.value)
     return Figure(value, "1", Basis.MODELLED, least, most, requests.level, source=source)
 

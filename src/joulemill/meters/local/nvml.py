@@ -150,8 +150,8 @@ def _board_probes(library: Any, board: Board, spec: str, scope: str, context: Me
         yield Probe(fact, read, SLOW_S)
     if others := _ask(sharing.others):
         context.notice(
-            f"{board.name} ({board.uuid}): process {', '.join(map(str, others))} computes there too; a board's energy "
-            "has no split by process, so J/token will be told with their share as doubt. Stop them for a clean figure"
+            f"{board.name} ({board.uuid}): process {', '.join(map(str, others))} also uses it; a board's energy "
+            "cannot be split by process, so the interval of J/token includes their share. Stop them for a clean figure"
         )
 
 
@@ -183,7 +183,7 @@ def _slow_facts(library: Any, h: Any) -> list[tuple[str, Quantity, str, Callable
          lambda: lib.nvmlDeviceGetClockInfo(h, lib.NVML_CLOCK_SM) * 1e6),
         ("temperature", Quantity.TEMPERATURE, "nvmlDeviceGetTemperature",
          lambda: lib.nvmlDeviceGetTemperature(h, lib.NVML_TEMPERATURE_GPU)),
-        ("utilization", Quantity.UTILIZATION, "nvmlDeviceGetUtilizationRates: share of time a kernel ran",
+        ("utilization", Quantity.UTILIZATION, "nvmlDeviceGetUtilizationRates: share of time with a kernel running",
          lambda: lib.nvmlDeviceGetUtilizationRates(h).gpu * 1e-2),
         ("throttle-power", Quantity.THROTTLE_POWER, "nvmlDeviceGetViolationStatus POWER",
          lambda: policy(h, lib.NVML_PERF_POLICY_POWER).violationTime * 1e-9),

@@ -75,6 +75,10 @@ class TargetMeters:
         """Begin to sample."""
         self._sampler.start()
 
+    def quiet(self) -> None:
+        """Each meter reads once more, and then no more; ``close`` waits for it."""
+        self._sampler.quiet()
+
     def close(self) -> None:
         """Stop sampling and let go of the sensors."""
         self._sampler.stop(2.0)

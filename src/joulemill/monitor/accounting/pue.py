@@ -68,7 +68,7 @@ def _site_fault(site: ScopeEnergy | None, racks: bool) -> str:
 
 def _it_fault(it: ScopeEnergy, rack: ScopeEnergy | None) -> str:
     if it.energy_j <= (it.half_width_j or 0.0):
-        return "the nodes' joules cannot be told from 0"
+        return "the nodes' joules cannot be distinguished from 0"
     if rack is None or rack.covered_ratio < COMPLETE_RATIO:
         return ""
     most_j = (1.0 + RACK_MARGIN_RATIO) * (it.energy_j + (it.half_width_j or 0.0))

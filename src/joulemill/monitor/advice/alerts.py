@@ -81,7 +81,7 @@ def _joules(t: TargetState, latest: Interval) -> Iterator[Alert]:
     refusals = list(dict.fromkeys(f.text for f in latest.findings if f.refused and f.code not in ROUTINE))
     if latest.tokens.get(TokenKind.OUTPUT, 0.0) > 0 and not latest.energy:
         why = f": {refusals[0]}" if refusals else ""
-        yield Alert("warn", "unmetered", t.facts.target, f"makes tokens, and no joules of it are known{why}")
+        yield Alert("warn", "unmetered", t.facts.target, f"serves tokens but has no energy reading{why}")
     elif refusals:
         yield Alert("warn", "refused", t.facts.target, "; ".join(refusals))
     for finding in latest.findings:

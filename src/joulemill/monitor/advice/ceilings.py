@@ -117,12 +117,12 @@ def predicted(
 ) -> Predicted:
     """The production function's answer; its reason where the catalogue lacks the model or the device."""
     question = Question(
-        model, device, devices, input_tok=load.input_tok, output_tok=load.output_tok, batch_req=load.batch_req,
-        ttft_limit_s=slo_s[0], tpot_limit_s=slo_s[1],
+        model, device, devices=devices, input_tokens=load.input_tok, output_tokens=load.output_tok,
+        concurrency=load.batch_req, slo_ttft_s=slo_s[0], slo_tpot_s=slo_s[1],
     )  # fmt: skip
     try:
         here = answer(question).prediction
-        full = answer(replace(question, batch_req=None)).prediction.rate_tok_s.value
+        full = answer(replace(question, concurrency=None)).prediction.rate_tok_s.value
     except JoulemillError as fault:
         return Predicted(reason=str(fault))
     return Predicted(here.ceilings, full)
@@ -149,7 +149,7 @@ def explained(interval: Interval, facts: TargetFacts, context: Context = ALONE) 
         ),
         **_binds(interval, rate, limits, context),
         phi_ratio=phi[0], phi_low_ratio=phi[1], phi_high_ratio=phi[2], phi_reason=phi_reason,
-        utilisation_ratio=rate / limits.full_tok_s if limits.full_tok_s else None,
+        utilization_ratio=rate / limits.full_tok_s if limits.full_tok_s else None,
     )  # fmt: skip
 
 

@@ -62,8 +62,8 @@ def better_levers(
     ``demand_req_s``: where nothing waits, the offered rate sets how many requests run at once, not the batch.
     """
     question = Question(
-        model, device, devices, input_tok=load.input_tok, output_tok=load.output_tok,
-        batch_req=load.batch_req if demand_req_s is None else None, rate_req_s=demand_req_s,
+        model, device, devices=devices, input_tokens=load.input_tok, output_tokens=load.output_tok,
+        concurrency=load.batch_req if demand_req_s is None else None, rate_req_s=demand_req_s,
     )  # fmt: skip
     study = levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset(), together=False).study
     found = []

@@ -130,7 +130,7 @@ def modelled(text: str | None) -> tuple[str, bool, str | None]:
     for name, comment in ((text, None), (last, f"by the last part of {text}")):
         if _MODEL.fullmatch(name) and ".." not in name and _catalogued(name):
             return name, True, comment
-    return text, False, "the catalogue does not know it: its ceilings stay unknown"
+    return text, False, "it is not in the catalog: its ceilings stay unknown"
 
 
 def _catalogued(name: str) -> bool:

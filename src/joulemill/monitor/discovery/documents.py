@@ -15,6 +15,7 @@ import aiohttp
 from joulemill.errors import InputError
 from joulemill.formats.plain_text import secrets_of
 from joulemill.monitor.config import DiscoverConfig
+from joulemill.monitor.config_checks import keys_checked
 from joulemill.monitor.discovery.targets import Discovery, targets_of
 from joulemill.servers.boundary import body_of, from_source, read_in_thread, read_json
 
@@ -52,13 +53,19 @@ def _file(path: Path) -> Any:
             body = file.read(MOST_BYTE + 1)
         if len(body) > MOST_BYTE:
             raise ValueError(f"it is longer than {MOST_BYTE} bytes")
-        return tomllib.loads(body.decode("utf-8")).get("groups") if path.suffix == ".toml" else read_json(body)
+        return _groups(body, path) if path.suffix == ".toml" else read_json(body)
     except OSError as fault:
         raise InputError(f"{path}: cannot be read: {fault.strerror}") from None
     except RecursionError:
         raise InputError(f"{path}: it is nested too deep") from None
     except ValueError as fault:
         raise InputError(f"{path}: {fault}") from None
+
+
+def _groups(body: bytes, path: Path) -> Any:
+    table = tomllib.loads(body.decode("utf-8"))
+    keys_checked(table, ("groups",), str(path))
+    return table.get("groups")
 
 
 async def _http(asked: DiscoverConfig, session: aiohttp.ClientSession, headers: Mapping[str, str]) -> bytes:

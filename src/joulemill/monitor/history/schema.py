@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS interval (
     id INTEGER PRIMARY KEY, target INTEGER NOT NULL REFERENCES target, start_s REAL NOT NULL, end_s REAL NOT NULL,
     observed INTEGER NOT NULL, reason TEXT, prompt_tok REAL, cached_tok REAL, output_tok REAL,
     running_count REAL, waiting_count REAL, kv_use_ratio REAL, ttft_s REAL, tpot_s REAL, idle_ratio REAL,
-    binding TEXT, binding_probability_ratio REAL, phi_ratio REAL, utilisation_ratio REAL, routes TEXT
+    binding TEXT, binding_probability_ratio REAL, phi_ratio REAL, utilization_ratio REAL, routes TEXT
 );
 CREATE INDEX IF NOT EXISTS interval_time ON interval (end_s);
 CREATE INDEX IF NOT EXISTS interval_target ON interval (target, end_s);

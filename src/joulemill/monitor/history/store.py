@@ -169,7 +169,7 @@ class History:
         values = (
             target, i.start_s, i.end_s, int(i.observed), i.reason, *tokens, i.running_count, i.waiting_count,
             i.kv_use_ratio, i.ttft_s, i.tpot_s, i.idle_ratio, i.binding, i.binding_probability_ratio, i.phi_ratio,
-            i.utilisation_ratio, json.dumps(dict(row.routes)) if row.routes else None,
+            i.utilization_ratio, json.dumps(dict(row.routes)) if row.routes else None,
         )  # fmt: skip
         finite(values)
         finite(x for p in i.latency.values() for x in (p.p50_s, p.p90_s, p.p99_s, p.requests_count))

@@ -92,7 +92,7 @@ class Connections:
                     await send(message)
             except TimeoutError:
                 self._end(peer)
-                raise ConnectionAbortedError("nobody takes the answer") from None
+                raise ConnectionAbortedError("the client does not read the response") from None
 
         self._works(peer)
         try:

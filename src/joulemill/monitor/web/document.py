@@ -123,7 +123,7 @@ def target(t: TargetState) -> dict[str, Any]:
         "phi_high": now.phi_high_ratio if now else None,
         "phi_reason": now.phi_reason if now else None,
         "findings": [] if now is None else [[f.scope, f.code, f.text, f.refused] for f in now.findings],
-        "u": now.utilisation_ratio if now else None,
+        "u": now.utilization_ratio if now else None,
         "ceilings": [] if now is None else [[c.name, c.ceiling_tok_s, c.basis] for c in now.ceilings],
         "routes": dict(now.route_tokens) if now else {},
         "total": {

@@ -29,7 +29,7 @@ LATEST = (
     ("tpot_seconds", "Mean time per output token of requests in the last interval.", "tpot_s"),
     ("idle_ratio", "Share of the last interval with no request running.", "idle_ratio"),
     ("efficiency_ratio", "Phi: measured rate over the lowest hardware ceiling at this load.", "phi_ratio"),
-    ("utilisation_ratio", "U: rate over rate at full load, in the last interval.", "utilisation_ratio"),
+    ("utilization_ratio", "U: rate over rate at full load, in the last interval.", "utilization_ratio"),
 )
 
 
@@ -174,7 +174,7 @@ def _ceilings(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
 def _binding(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
     binds = _gauge("binding_ceiling", "1 for the constraint that binds, 0 for the others.", (*_WHO, "name"))
     sure = _gauge("binding_probability_ratio", "Probability of the constraint that binds.", (*_WHO, "name"))
-    unknown = _gauge("binding_unknown", "1 where what binds is not known.", _WHO)
+    unknown = _gauge("binding_unknown", "1 if the active constraint is not known.", _WHO)
     for t in targets:
         latest = t.latest
         if latest is None or not latest.observed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from joulemill.physics.attention import kv_token_byte, state_held_byte
 from joulemill.physics.model.architecture import Architecture, LayerGroup, parameters_count
 from joulemill.physics.model.blocks import (
     CompressedAttention,
@@ -16,6 +15,7 @@ from joulemill.physics.model.blocks import (
     SelectiveScan,
     StateSpace,
 )
+from joulemill.physics.model.cache import kv_token_byte, state_held_byte
 from joulemill.physics.model.precision import Precision
 
 

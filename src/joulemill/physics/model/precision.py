@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from joulemill.errors import InputError
+from joulemill.suggestions import nearest
 
 #: The classes of tensors that quantizers treat alike.
 Tensor = Literal["attention", "dense", "shared", "experts", "router", "state", "head", "embedding"]
@@ -79,12 +80,18 @@ _ALIASES = {
 }
 
 
+def _formats_meant(key: str) -> str:
+    near = nearest(key, (*FORMATS, *_ALIASES), most=3)
+    known = ", ".join(sorted(FORMATS))
+    return f"did you mean {', '.join(near)}? Known are {known}" if near else f"known are {known}"
+
+
 def format_named(name: str) -> Format:
     """The format called ``name`` (``bf16``, ``bfloat16``, ``fp8``, ``nvfp4`` …). InputError where there is none."""
     key = name.strip().lower()
     found = FORMATS.get(_ALIASES.get(key, key))
     if found is None:
-        raise InputError(f"number format {name!r} is not known; known are {', '.join(sorted(FORMATS))}")
+        raise InputError(f"number format {name[:60]!r} is not known; {_formats_meant(key)}")
     return found
 
 

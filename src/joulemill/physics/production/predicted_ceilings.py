@@ -138,7 +138,7 @@ def _kv_ceiling(deployment: Deployment, workload: Workload, share: Shard, found:
 
 def _site_ceilings(site: Site | None, node_j_tok: Figure) -> list[CeilingValue]:
     if site is None:
-        why = "no site is given: --site FILE states power and cooling"
+        why = "no site is given: a site file states power and cooling"
         return [CeilingValue(name, unknown("tok/s", why)) for name in ("power", "cooling")]
     cooling = (
         unknown("W", "cooling_limit is not stated in the site file")
@@ -150,7 +150,7 @@ def _site_ceilings(site: Site | None, node_j_tok: Figure) -> list[CeilingValue]:
 
 def _latency(deployment: Deployment, workload: Workload, share: Shard, rates: Rates, like: Figure) -> CeilingValue:
     if workload.tpot_limit_s is None and workload.ttft_limit_s is None:
-        return CeilingValue("latency", unknown("tok/s", "no latency target is given: --slo-tpot, --slo-ttft"))
+        return CeilingValue("latency", unknown("tok/s", "no latency target is given"))
     grid = np.unique(np.round(np.geomspace(1.0, 2048.0, 60)))
     found = swept(deployment, workload, share, rates, grid)
     made = []

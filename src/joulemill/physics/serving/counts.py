@@ -138,10 +138,12 @@ class Counts:
 
     @property
     def prompt_flop(self) -> Array:
-        """Attention of the prompts."""
+        """Attention of the prompts, or of drafts under verification, which attend as decoding tokens do."""
         t, load = self.table, self.load
         whole, windowed = _attended_tok(t, load)
-        return load.prefill_tok * (t.prefill_flop_0 * whole + t.prefill_flop_1 * windowed)
+        prompts = t.prefill_flop_0 * whole + t.prefill_flop_1 * windowed
+        drafts = t.kv_flop_0 * whole + t.kv_flop_1 * windowed
+        return load.prefill_tok * np.where(load.prompt_tok > 0.0, prompts, drafts)
 
     @property
     def state_flop(self) -> Array:
@@ -174,7 +176,7 @@ class Counts:
         """KV cache that decoding sequences read; their recurrent state, read and written."""
         t, load = self.table, self.load
         keys = t.kv_byte_0 * load.context_tok + t.kv_byte_1 * keys_seen_tok(t, load.context_tok)
-        return load.decode_tok * (keys + 2.0 * t.state_byte)
+        return load.decode_tok * (keys + t.state_moved_byte)
 
     @property
     def _prompt_cache_byte(self) -> Array:
@@ -182,7 +184,7 @@ class Counts:
         cached_tok = load.past_tok - 0.5 * load.prompt_tok
         windowed_tok = load.prompt_tok + np.minimum(cached_tok, t.window_tok)
         keys = t.kv_byte_0 * (load.prompt_tok + cached_tok) + t.kv_byte_1 * windowed_tok
-        return load.prompts_count * (keys + 2.0 * t.state_byte)
+        return load.prompts_count * (keys + t.state_moved_byte)
 
     @property
     def activation_byte(self) -> Array:

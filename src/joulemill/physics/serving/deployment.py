@@ -45,7 +45,7 @@ class Parallelism:
                 raise InputError(f"{name} parallelism is {getattr(self, name)}; it must be at least 1")
         if self.expert > self.devices:
             raise InputError(
-                f"experts over {self.expert} devices, but a replica has {self.devices} (tensor × data); lower --ep"
+                f"experts over {self.expert} devices, but a replica has {self.devices} (tensor × data); lower `ep`"
             )
 
 
@@ -103,22 +103,22 @@ def parallelism_for(
     numbers do not divide, or the heads do not.
     """
     if not 1 <= devices <= MOST_DEVICES:
-        raise InputError(f"devices is {devices}; it must lie between 1 and {MOST_DEVICES:,}")
+        raise InputError(f"`devices` is {devices}; it must lie between 1 and {MOST_DEVICES:,}")
     for name, value in (("tp", tensor), ("dp", data), ("ep", expert)):
         if value is not None and not 1 <= value <= MOST_CUT:
-            raise InputError(f"--{name} is {value}; it must lie between 1 and {MOST_CUT:,}")
+            raise InputError(f"`{name}` is {value}; it must lie between 1 and {MOST_CUT:,}")
     if (expert or 1) > 1 and not architecture.is_moe:
-        raise InputError(f"{architecture.name} has no routed experts to spread over {expert} devices; leave --ep out")
+        raise InputError(f"{architecture.name} has no routed experts to spread over {expert} devices; leave `ep` out")
     dp = data or 1
     most = max(1, devices // dp)
     fitting = [n for n in range(1, min(most, MOST_CUT) + 1) if most % n == 0 and architecture.divides_over(n)]
     tp = tensor or fitting[-1]
     if not architecture.divides_over(tp):
         can = ", ".join(str(n) for n in range(1, 65) if architecture.divides_over(n))
-        raise InputError(f"the heads of {architecture.name} cannot be cut over --tp {tp} devices; it can be {can}")
+        raise InputError(f"the heads of {architecture.name} cannot be cut over `tp={tp}` devices; it can be {can}")
     if devices % (tp * dp):
         raise InputError(
-            f"{devices} devices cannot be cut in replicas of tp {tp} × dp {dp}; give a multiple of {tp * dp}"
+            f"{devices} devices cannot be cut into replicas of tp {tp} × dp {dp}; give a multiple of {tp * dp}"
         )
     ep = expert or (tp * dp if architecture.is_moe and dp > 1 else 1)
     return Parallelism(tp, dp, ep, devices // (tp * dp))

@@ -12,13 +12,12 @@ window (the widest, where a model has several), each as bytes and flop per token
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulemill.arrays import Array
-from joulemill.physics.attention import index_key_byte
 from joulemill.physics.hardware.device import Device, compute_dtype
 from joulemill.physics.model.architecture import Architecture, LayerGroup
 from joulemill.physics.model.blocks import (
@@ -34,6 +33,7 @@ from joulemill.physics.model.blocks import (
     ShortConvolution,
     StateSpace,
 )
+from joulemill.physics.model.cache import index_key_byte, state_held_byte
 from joulemill.physics.model.precision import Format, Precision
 from joulemill.physics.model.recurrent_blocks import chunked_state_flop, state_flop
 from joulemill.physics.serving.deployment import Parallelism
@@ -47,6 +47,8 @@ CLASSES = ("wide", "fp8", "fp8_block", "fp4", "unpacked")
 WIDE, FP8, FP8_BLOCK, FP4, UNPACKED = range(5)
 #: Elements of so many bytes or more multiply in 16 bits or wider.
 WIDE_BYTE = 2.0
+#: Norms, convolutions and other vectors are held whole on every device, in 16 bits [byte].
+LOOSE_BYTE = 2.0
 
 
 def arithmetic_class(form: Format, device: Device | None) -> tuple[int, float]:
@@ -79,7 +81,8 @@ class Shard:
     head_*                         vocabulary head, run once a sequence and step
     kv_byte_i, kv_flop_i           read and computed per sequence, step and token of context (decode)
     prefill_flop_i                 per query–key pair of a prefill
-    kv_store_byte_i                kept per sequence and token;  state_byte: recurrent state of a sequence
+    kv_store_byte_i                kept per sequence and token
+    state_byte, state_moved_byte   recurrent state of a sequence, kept; read and written in a step
     window_tok, chunked_ratio      keys under a window; 1 where windows are chunks of which a token sees its own
     decode_state_flop_tok, prefill_state_flop_tok   updates of recurrent state a decoded, a prompt token
     scan_flop_tok                  what kernels compute for the latter, masked halves of a chunk included
@@ -115,6 +118,7 @@ class Shard:
     chunked_ratio: float = 0.0
     latent_ratio: float = 0.0
     state_byte: float = 0.0
+    state_moved_byte: float = 0.0
     decode_state_flop_tok: float = 0.0
     prefill_state_flop_tok: float = 0.0
     scan_flop_tok: float = 0.0
@@ -192,6 +196,16 @@ def whole_model(architecture: Architecture, precision: Precision, data: int = 1)
     return shard(architecture, precision, None, Parallelism(1, data, data))
 
 
+def drafting_model(architecture: Architecture, precision: Precision, data: int = 1) -> Shard:
+    """One of the model's own drafting layers, with the matrix that joins its two inputs, and the head: what a drafted
+    token passes. The architecture must have such layers (``mtp``)."""
+    layer = replace(architecture, groups=(replace(architecture.mtp[0], count=1),), mtp=(), skipped=())
+    s = whole_model(layer, precision, data)
+    hidden = architecture.hidden
+    _put_linear(s, Linear("join", "dense", 2 * hidden, whole=hidden), 1, precision, None)
+    return s
+
+
 def shard(architecture: Architecture, precision: Precision, device: Device | None, cut: Parallelism) -> Shard:
     """Compile the share of one device of a replica that is cut as ``cut`` says; None: the share of any device."""
     s = Shard(
@@ -210,6 +224,8 @@ def shard(architecture: Architecture, precision: Precision, device: Device | Non
     embedding = architecture.vocabulary * architecture.hidden * precision.embedding.element_byte / cut.tensor
     s.weight_byte += s.head_byte + (0.0 if architecture.tied else embedding)
     s.weight_byte += architecture.unread_byte(precision) / cut.tensor
+    loose = architecture.loose_parameters + architecture.final_norms * architecture.hidden
+    s.weight_byte += loose * LOOSE_BYTE
     if cut.tensor > 1:
         s.reduce_byte_tok = architecture.hidden * precision.activation.element_byte
     return s
@@ -228,6 +244,7 @@ def _put_device(s: Shard, device: Device) -> None:
 def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precision, device: Device | None) -> None:
     n, t = group.count, s.tensor_count
     held_byte = s.weight_byte
+    s.weight_byte += n * group.loose_parameters(a.hidden) * LOOSE_BYTE
     s.blocks_count += 0 if group.beside else n
     s.kernels_count += n * group.norms
     for linear in group.linears(a.hidden):
@@ -324,7 +341,7 @@ def _put_latent(s: Shard, mixer: LatentAttention, n: int, precision: Precision) 
         return
     index = mixer.indexer
     _put_attention(s, index.top, read, 0.0, flop, flop)
-    keys = n * index.head_dim * 1.03
+    keys = n * index_key_byte(mixer)
     scores = 2.0 * n * index.heads * index.head_dim
     _put_attention(s, None, keys, read + keys, scores, scores)
     s.kernels_count += 6.0 * n
@@ -338,6 +355,7 @@ def _put_compressed(s: Shard, mixer: CompressedAttention, n: int, precision: Pre
     s.attention_count += n
     s.kernels_count += 6.0 * n
     s.state_byte += byte * mixer.window
+    s.state_moved_byte += byte * (mixer.window + 1.0)
     s.decode_state_flop_tok += flop * mixer.window
     s.prefill_state_flop_tok += flop * mixer.window
     s.scan_flop_tok += flop * mixer.window
@@ -359,7 +377,9 @@ def _put_compressed(s: Shard, mixer: CompressedAttention, n: int, precision: Pre
 def _put_recurrent(s: Shard, mixer: Recurrent, n: int, precision: Precision) -> None:
     t = s.tensor_count
     elements = n * mixer.state_elements / t
-    s.state_byte += elements * precision.recurrent.element_byte + n * mixer.conv_channels * 4 / t * 2.0
+    held_byte = n * state_held_byte(mixer, precision) / t
+    s.state_byte += held_byte
+    s.state_moved_byte += 2.0 * held_byte
     s.state_count += n
     s.kernels_count += 4.0 * n
     s.decode_state_flop_tok += n * state_flop(mixer) / t

@@ -31,7 +31,7 @@ def prometheus(report: Report) -> str:
             "Output token rate over the window",
             about,
             _plain(
-                "kind", (("window", output.rate_tok_s), ("utilisation_adjusted", output.utilization_adjusted_tok_s))
+                "kind", (("window", output.rate_tok_s), ("utilization_adjusted", output.utilization_adjusted_tok_s))
             ),
         ),
         *_family(

@@ -18,6 +18,7 @@ from joulemill.prediction.document import architecture_document
 from joulemill.prediction.levers import LeversAnswer
 from joulemill.reports.text.architecture import doubt
 from joulemill.reports.text.page import WIDE, add_row, plain_table, prose
+from joulemill.streams import rendered
 from joulemill.wording import _percent, digits, quantity, signed, title
 
 if TYPE_CHECKING:
@@ -134,6 +135,11 @@ def show(answer: LeversAnswer, console: Console, report: Report | None = None) -
     doubted = doubt(answer.answer.deployment.architecture)
     notes = (*((doubted,) if doubted else ()), PAIRED, *_assumed(answer), *dict.fromkeys(answer.notes))
     prose(console, "", *(f"note: {line}" for line in notes))
+
+
+def text(answer: LeversAnswer, report: Report | None = None, width: int = 120) -> str:
+    """The same as text of that width."""
+    return rendered(lambda console: show(answer, console, report), width)
 
 
 def _before(before: Outcome) -> str:

@@ -47,8 +47,8 @@ def _heading(answer: Answer) -> Iterator[str]:
     )
     yield from architecture_lines(answer.deployment.architecture, answer.deployment.precision)
     yield (
-        f"{q.input_tok:g} input and {q.output_tok:g} output tokens, concurrency {p.batch.batch_req:.0f} per replica "
-        f"({p.batch.why})"
+        f"{q.input_tokens:g} input and {q.output_tokens:g} output tokens, concurrency {p.batch.batch_req:.0f} per "
+        f"replica ({p.batch.why})"
     )
 
 

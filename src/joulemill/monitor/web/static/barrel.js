@@ -1,4 +1,4 @@
-// The barrel: each ceiling a stave on a log scale, the rate the water in it. The shortest stave binds.
+// The barrel picture: each ceiling is a bar on a log scale, the rate is the water level. The lowest ceiling is active.
 import { DASH, digits, words } from "./figures.js";
 
 const WIDTH = 560, TOP = 22, BASE = 178;

@@ -92,7 +92,7 @@ export class Lines {
     }));
   }
 
-  // A step that is missing between two others is time that nobody observed: the line must not cross it.
+  // A step that is missing between two others is unobserved time: the line must not cross it.
   withHoles(l) {
     const out = { t: [], j_tok: [], tok_s: [] };
     l.t.forEach((t, i) => {

@@ -42,7 +42,7 @@ function tiles() {
     tile("PUE-adjusted power", quantity(site.w, "W"), site.basis, site.note),
     tile("idle burn", energies.length ? quantity(sum(idle.map(([, e]) => e.w)), "W") : DASH, weakest(idle.map(([, e]) => e.basis)),
       `${idle.length} targets without a request`),
-    tile("utilisation U", us.length ? percent(sum(us.map((x) => x.u)) / us.length) : DASH, us.length ? "modelled" : null,
+    tile("utilization U", us.length ? percent(sum(us.map((x) => x.u)) / us.length) : DASH, us.length ? "modelled" : null,
       us.length ? `mean of ${us.length} targets` : "no target's full load is known"),
     tile("targets up", `${up} of ${t.length}`, null, now.alerts.length ? `${now.alerts.length} alert${now.alerts.length === 1 ? "" : "s"}` : "no alert"),
   );
@@ -96,7 +96,7 @@ function barrel() {
   if (!t) return;
   $("barrel-of").textContent = t.name;
   const sure = t.binding_p === null ? "" : `, ${percent(t.binding_p)} sure`;
-  const state = t.up ? (t.binding ? `${words(t.binding)} binds${sure}` : `what binds is not known${t.binding_reason ? ` (${t.binding_reason.replaceAll("_", " ")})` : ""}`) : `down: ${t.reason}`;
+  const state = t.up ? (t.binding ? `active constraint: ${words(t.binding)}${sure}` : `active constraint not known${t.binding_reason ? ` (${t.binding_reason.replaceAll("_", " ")})` : ""}`) : `down: ${t.reason}`;
   const e = energyOf(t);
   const joule = e && e.j_tok !== null ? `, ${quantity(e.j_tok, "J/tok")} (${e.scope}, ${e.basis})` : "";
   const at = t.energy.site;

