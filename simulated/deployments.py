@@ -35,7 +35,7 @@ PLACES = (
 )  # fmt: skip
 START_S, LEAST_S = 25.0, 40.0
 #: From here a resource has the rate; below the other, more sequences give nothing worth it.
-CLEAR, FLAT = 0.6, 0.2
+CLEAR, FLAT = 0.6, 0.15
 #: From here a power limit has the rate: what it holds down is the compute that would have it otherwise.
 HELD = 0.3
 

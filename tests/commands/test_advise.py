@@ -55,7 +55,8 @@ def test_advice_with_evidence_interval_and_basis(store: Path, capsys: pytest.Cap
     for a in found:
         assert a["low_j"] <= a["saved_j"] <= a["high_j"] and a["evidence"] and a["basis"]
     night = next(a for a in found if a["kind"] == "unload" and a["subject"] == "a")
-    assert night["saved_j"] == pytest.approx(250 * 61 * 600 - 90 * 700, rel=0.1)
+    # Its H100 stays powered: 121.6 − 70 W come back.
+    assert night["saved_j"] == pytest.approx(51.6 * 61 * 600 - 90 * 700, rel=0.1)
     assert night["carbon_gco2e"] == pytest.approx(night["saved_j"] * 1.2 * 300 / 3.6e6)
     main(["advise", str(store)])
     shown = capsys.readouterr().out

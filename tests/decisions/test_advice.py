@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,9 +34,12 @@ def seen(name: str, hours: list[tuple[float, float]], *, idle_w: float = 200.0, 
 def test_a_replica_that_sleeps_at_night_pays_to_unload() -> None:
     night = seen("a", [(1.0, 0.0)] * 8 + [(0.0, 100.0)] * 16)
     (advice,) = unload([night], reload_s=90.0, longest_idle_s={"a": 8 * HOUR_S})
-    # 200 W for 8 h, less one reload of 90 s at 600 W; break-even 54000 J / 200 W = 270 s.
-    assert advice.saved_j == pytest.approx(200 * 8 * 3600 - 90 * 600)
-    assert "4 min" in advice.text or "5 min" in advice.text
+    # Of 200 W an open context takes 30 % (assumed): 60 W for 8 h, less one reload of 90 s at 600 W; even after 15 min.
+    assert advice.saved_j == pytest.approx(60 * 8 * 3600 - 90 * 600)
+    assert "15 min" in advice.text and "context" in " ".join(advice.assumed)
+    # Of a known board no more comes back than its context: 30 W of the 200 W that it idles at.
+    (known,) = unload([replace(night, context_w=30.0)], reload_s=90.0, longest_idle_s={"a": 8 * HOUR_S})
+    assert known.saved_j == pytest.approx(30 * 8 * 3600 - 90 * 600)
     assert advice.low_j < advice.saved_j < advice.high_j and advice.assumed
 
 
@@ -54,7 +59,7 @@ def test_two_half_empty_replicas_are_one() -> None:
         seen("c", [(0.9, 9.0)] * 24),
     ]
     (advice,) = consolidate(calm)
-    assert advice.text.startswith("2 of 3 replicas") and advice.saved_j == pytest.approx(200 * DAY_S)
+    assert advice.text.startswith("2 of 3 replicas") and advice.saved_j == pytest.approx(60 * DAY_S)
 
 
 def test_replicas_at_other_sites_or_of_other_models_are_not_counted_together() -> None:

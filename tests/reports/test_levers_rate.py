@@ -32,7 +32,7 @@ def spots(picture: str) -> list[tuple[float, float]]:
 def test_the_plane_shows_the_time_a_token_where_all_serve_the_same_rate(offered: LeversAnswer) -> None:
     picture, how = front_plane(offered.study.combinations, offered.study.front)
     across = [x for x, _ in spots(picture)]
-    assert max(across) - min(across) > 300 and "ms a token, log" in picture and "tok/s" not in picture
+    assert max(across) - min(across) > 300 and "TPOT [ms], log" in picture and "tok/s" not in picture
     assert "Left and down is better" in how
 
 
@@ -47,7 +47,7 @@ def test_the_plane_shows_the_rate_where_it_differs(offered: LeversAnswer) -> Non
 
 def test_what_tells_nothing_apart_is_not_drawn_and_says_why(offered: LeversAnswer) -> None:
     picture, why = front_plane([replace(c, after=offered.study.before) for c in offered.study.combinations], ())
-    assert "<circle" not in picture and "only J/token tells them apart" in why
+    assert "<circle" not in picture and "only J/token differs" in why
 
 
 def test_no_two_points_of_front_or_json_are_nearly_one(offered: LeversAnswer) -> None:

@@ -31,6 +31,8 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "scale_out_bandwidth": ("scale_out_bandwidth_byte_s", "B/s"),
     "tdp": ("tdp_w", "W"),
     "idle": ("idle_w", "W"),
+    "loaded_idle": ("loaded_idle_w", "W"),
+    "rated_power": ("rated_w", "W"),
     "l2": ("l2_byte", "B"),
     "sm": ("sm_count", "count"),
 }

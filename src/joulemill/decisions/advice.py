@@ -3,8 +3,10 @@
 Each piece of advice says what it would save a day, between which bounds, how that is known and from what. It is advice:
 nothing here changes anything. Where the history is too short, or nothing pays, that is the answer.
 
-    unload     E_saved = P_idle · t_idle − n · E_reload            per day; it pays from t* = E_reload / P_idle on
-    consolidate  replicas that the busiest hour needs at a stated headroom; the others' idle joules are saved
+    unload     E_saved = P_context · t_idle − n · E_reload         per day; it pays from t* = E_reload / P_context on
+    consolidate  replicas that the busiest hour needs at a stated headroom; the others' contexts are closed
+
+Unloading a model closes its context: boards clock down and idle bare. They stay powered, so no more comes back.
     shift      Σ over hours of flexible joules × (rate of the hour − rate of the cheapest hours that have room)
 """
 
@@ -20,6 +22,8 @@ HOUR_S = 3600.0
 FEWEST_HOURS = 6.0
 #: A reload: so long at the power of load. Assumed; ``--reload-time`` states it.
 RELOAD_S = 90.0
+#: Share of idle power that closing the context returns where the boards are not known (assumed; H100 0.41, A100 0.33).
+CONTEXT_RATIO = 0.3
 #: Share of a replica's best seen rate up to which replicas are filled (assumed).
 FILL_RATIO = 0.7
 #: Share of the load that may wait some hours (assumed), where shifting it is asked about.
@@ -42,7 +46,10 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One target over the history. ``error_ratio`` is the relative half width of its joules; ``basis`` how known."""
+    """One target over the history. ``error_ratio`` is the relative half width of its joules; ``basis`` how known.
+
+    context_w   what its boards draw with a model loaded beyond what they draw bare; None where they are not known
+    """
 
     target: str
     model: str
@@ -51,6 +58,14 @@ class Seen:
     scope: str
     error_ratio: float
     hours: tuple[Hour, ...]
+    context_w: float | None = None
+
+    @property
+    def returned_w(self) -> float | None:
+        """Watts that unloading returns while the boards stay powered; None where it never was idle."""
+        if self.idle_w is None:
+            return None
+        return CONTEXT_RATIO * self.idle_w if self.context_w is None else min(self.context_w, self.idle_w)
 
     @property
     def observed_s(self) -> float:
@@ -123,17 +138,17 @@ def unload(fleet: Sequence[Seen], *, reload_s: float = RELOAD_S, longest_idle_s:
     """Replicas that would better be unloaded while nobody asks. ``longest_idle_s``: longest idle stretch by target."""
     found = []
     for seen in fleet:
-        idle_w, stretch_s = seen.idle_w, longest_idle_s.get(seen.target, 0.0)
-        if not idle_w or seen.observed_s <= 0:
+        idle_w, back_w, stretch_s = seen.idle_w, seen.returned_w, longest_idle_s.get(seen.target, 0.0)
+        if not idle_w or not back_w or seen.observed_s <= 0:
             continue
         reload_j = (seen.busy_w or idle_w) * reload_s
-        pays_s = reload_j / idle_w
+        pays_s = reload_j / back_w
         idle_s_day = math.fsum(h.idle_s for h in seen.hours) / seen.observed_s * DAY_S
         reloads_day = idle_s_day / stretch_s if stretch_s > 0 else math.inf
-        saved = idle_w * idle_s_day - reloads_day * reload_j
+        saved = back_w * idle_s_day - reloads_day * reload_j
         if stretch_s < 2.0 * pays_s or saved <= 0:
             continue
-        half = seen.error_ratio * idle_w * idle_s_day + 0.5 * reloads_day * reload_j
+        half = seen.error_ratio * back_w * idle_s_day + 0.5 * reloads_day * reload_j
         found.append(
             Advice(
                 "unload", seen.target,
@@ -141,12 +156,19 @@ def unload(fleet: Sequence[Seen], *, reload_s: float = RELOAD_S, longest_idle_s:
                 f"loading it again",
                 saved, saved - half, saved + half, seen.basis,
                 (f"{idle_w:.0f} W idle ({seen.scope}), idle {idle_s_day / DAY_S:.0%} of the time",
+                 f"unloading returns {back_w:.0f} W of them: its boards stay powered",
                  f"longest idle stretch {_minutes(stretch_s)}"),
-                assumed=(f"a reload takes {reload_s:g} s at the power of load",),
+                assumed=(f"a reload takes {reload_s:g} s at the power of load", *_context_assumed([seen])),
                 claims=(idle_claim(seen.target),),
             )
         )  # fmt: skip
     return found
+
+
+def _context_assumed(fleet: Sequence[Seen]) -> tuple[str, ...]:
+    """What is assumed of the watts that unloading returns."""
+    known = all(s.context_w is not None for s in fleet)
+    return () if known else (f"an open context takes {CONTEXT_RATIO:.0%} of the idle power",)
 
 
 def consolidate(fleet: Sequence[Seen], *, fill_ratio: float = FILL_RATIO) -> list[Advice]:
@@ -170,19 +192,19 @@ def _fewer(model: str, site: str, group: Sequence[Seen], fill_ratio: float) -> A
     if best <= 0:
         return None
     needed = max(math.ceil(busiest / (fill_ratio * best)), 1)
-    spare = sorted((s for s in group if s.idle_w), key=lambda s: -(s.idle_w or 0.0))[: len(group) - needed]
+    spare = sorted((s for s in group if s.returned_w), key=lambda s: -(s.returned_w or 0.0))[: len(group) - needed]
     if needed >= len(group) or not spare:
         return None
-    saved = math.fsum((s.idle_w or 0.0) * DAY_S for s in spare)
-    half = math.fsum(s.error_ratio * (s.idle_w or 0.0) * DAY_S for s in spare)
+    saved = math.fsum((s.returned_w or 0.0) * DAY_S for s in spare)
+    half = math.fsum(s.error_ratio * (s.returned_w or 0.0) * DAY_S for s in spare)
     names = ", ".join(s.target for s in spare)
     return Advice(
         "consolidate", f"{model} at {site}",
         f"{needed} of {len(group)} replicas carry the busiest hour; take {names} out of service",
         saved, saved - half, saved + half, spare[0].basis,
         (f"busiest hour {busiest:.0f} tok/s, best seen of one replica {best:.0f} tok/s",
-         f"their idle power together {saved / DAY_S:.0f} W; the work itself costs what it costs elsewhere"),
-        assumed=(f"replicas are filled to {fill_ratio:.0%} of the best rate seen",),
+         f"unloading them returns {saved / DAY_S:.0f} W of their idle power; work costs what it costs elsewhere"),
+        assumed=(f"replicas are filled to {fill_ratio:.0%} of the best rate seen", *_context_assumed(spare)),
         claims=tuple(idle_claim(s.target) for s in spare),
     )  # fmt: skip
 

@@ -113,7 +113,7 @@ def _bearing(seen: Evidence) -> float:
     if "compute" in known and "memory_bandwidth" in known:
         slowed = known["compute"].scaled(1.0 / CLOCK_RATIO, known["compute"].unit)
         bearing *= probability_less_ratio(_widened(slowed), _widened(known["memory_bandwidth"]))
-    return bearing if phi is None else bearing * _ramp(phi, 0.08, 0.2)
+    return bearing if phi is None else bearing * _ramp(phi, 0.04, 0.1)
 
 
 def _limits(cases: dict[str, Case], seen: Evidence, bearing: float) -> None:

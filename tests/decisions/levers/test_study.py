@@ -178,8 +178,17 @@ def test_site_levers_move_the_site_only() -> None:
 def test_consolidation_saves_the_idle_joules() -> None:
     idle = case("meta-llama/Llama-3.1-8B-Instruct", tp=1, replicas=4, rate_req_s=1.0)
     idle = replace(idle, workload=replace(idle.workload, batch_req=None))
-    assert gain("consolidation", idle) < -0.2
-    assert "saturated" in (one("consolidation", case()).why_not or "")
+    assert gain("consolidation", idle) < -0.1
+
+
+def test_consolidation_returns_open_contexts_and_a_disabled_boost_returns_them_all() -> None:
+    """Four boards that hardly work idle at 122 W; two of them unloaded at 70 W: at most 21 % comes back."""
+    lone = case("meta-llama/Llama-3.1-8B-Instruct", tp=1, replicas=4, rate_req_s=0.004)
+    lone = changed(replace(lone, workload=replace(lone.workload, batch_req=None)), node=None)
+    assert gain("consolidation", lone) == pytest.approx(-0.5 * (121.6 - 70.0) / 121.6, abs=0.02)
+    assert gain("boost-off", lone) == pytest.approx(-(121.6 - 70.0) / 121.6, abs=0.02)
+    assert "saturated" in (one("boost-off", case()).why_not or "")
+    assert "NVIDIA" in (one("boost-off", changed(lone, device=find_device("mi300x"))).why_not or "")
 
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
@@ -235,6 +244,7 @@ APPLIES: dict[str, tuple[Case, Case | None, str]] = {
     "wider": (case(), case(tp=8), "link domain"),
     "narrower": (case(), case(tp=1), "on one device"),
     "consolidation": (IDLE, case(), "saturated"),
+    "boost-off": (IDLE, case(), "saturated"),
     "pue": (PLACED, case(), "--site FILE"),
     "carbon-shift": (PLACED, replace(case(), site=Site(pue_ratio=1.5)), "carbon is not stated"),
     "price-shift": (PLACED, replace(case(), site=Site(pue_ratio=1.5)), "price is not stated"),

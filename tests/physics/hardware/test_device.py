@@ -50,5 +50,11 @@ def test_an_impossible_device_is_refused() -> None:
 def test_resting_power_is_the_idle_power_or_a_share_of_tdp_or_unknown() -> None:
     bare = Device("d", "D", "V", "gpu", {"bf16": 1.0}, 1.0, 1.0)
     assert bare.resting_w is None
-    assert replace(bare, tdp_w=100.0).resting_w == pytest.approx(12.0)
-    assert replace(bare, tdp_w=100.0, idle_w=7.0).resting_w == 7.0
+    assert replace(bare, tdp_w=100.0).bare_w == pytest.approx(12.0)
+    assert replace(bare, tdp_w=100.0, idle_w=7.0).bare_w == 7.0
+    # With a model loaded a context is open: 7 % of TDP more where it was not measured (assumed), none on a CPU.
+    assert replace(bare, tdp_w=100.0, idle_w=7.0).resting_w == pytest.approx(14.0)
+    assert replace(bare, tdp_w=100.0, idle_w=7.0, kind="cpu").resting_w == 7.0
+    assert replace(bare, tdp_w=100.0, idle_w=7.0, loaded_idle_w=9.0).resting_w == 9.0
+    with pytest.raises(InputError, match="below idle without"):
+        replace(bare, idle_w=7.0, loaded_idle_w=5.0)

@@ -25,7 +25,7 @@ RATES = rates("vllm")
 
 def arithmetic_j(t: ShardTable, p: PowerRates, step: StepTimes) -> Array:
     """Joules of the operations of a step at the highest clock, class by class."""
-    each = t.tdp_w / t.peak_0_flop_s * np.asarray(p.flop_ratio)[:, None]
+    each = t.rated_w / t.peak_0_flop_s * np.asarray(p.flop_ratio)[:, None]
     rows = np.arange(t.tdp_w.size)
     narrow, expert = (each[kind.astype(int), rows] for kind in (t.matrix_class_count, t.expert_class_count))
     return each[0] * step.executed_0_flop + narrow * step.executed_1_flop + expert * step.executed_expert_flop
@@ -35,19 +35,27 @@ def moved_j(p: PowerRates, step: StepTimes) -> Array:
     return p.energy_j_byte * step.executed_byte + p.link_j_byte * step.executed_link_byte
 
 
+def floor_w(t: ShardTable, p: PowerRates) -> Array:
+    return np.maximum(p.wait_ratio * t.rated_w, t.resting_w)
+
+
 def least_j(t: ShardTable, p: PowerRates, found: Steady) -> Array:
     """Floor over the step, its bytes, and its operations at the clock it runs at: v² = f^1.5, flat below 55 %."""
     f, often = found.clock_ratio, found.prefill_ratio
     operations = (1.0 - often) * arithmetic_j(t, p, found.decode) + often * arithmetic_j(t, p, found.mixed)
     bytes_j = (1.0 - often) * moved_j(p, found.decode) + often * moved_j(p, found.mixed)
-    return p.wait_ratio * t.tdp_w * found.step_s + bytes_j + operations * np.maximum(f, 0.55) ** 1.5
+    # A board streams its memory at full speed within 90 % of its rated power: no more than that is paid for bytes.
+    busy_s = (1.0 - often) * found.decode.busy_s + often * found.mixed.busy_s
+    room_j = (0.9 * t.rated_w - floor_w(t, p)) * found.step_s / found.slowdown_ratio
+    bytes_j = np.minimum(bytes_j, np.maximum(room_j - p.busy_ratio * t.rated_w * busy_s, 0.0))
+    return floor_w(t, p) * found.step_s + bytes_j + operations * np.maximum(f, 0.55) ** 1.5
 
 
 def test_energy_at_any_cap_pays_for_floor_bytes_and_arithmetic() -> None:
     at = sample(1)
     t, p = at.table, RATES.power
-    floor = p.wait_ratio * t.tdp_w
-    cap = at.random.uniform(1.02 * floor / p.ceiling_ratio, t.tdp_w)
+    floor = floor_w(t, p)
+    cap = at.random.uniform(1.02 * floor / p.ceiling_ratio, np.maximum(t.tdp_w, 1.1 * floor))
     free, held = (steady(t, RATES, replace(at.demand, limit_w=w)) for w in (np.full(cap.size, np.inf), cap))
     bound = held.slowdown_ratio > 1.0 + 1e-9
     assert np.mean(bound) > 0.3
@@ -61,7 +69,7 @@ def test_energy_at_any_cap_pays_for_floor_bytes_and_arithmetic() -> None:
     # Arithmetic is all that a cap can save, and time costs floor.
     saved = free.power_w * free.step_s - energy
     operations = arithmetic_j(t, p, free.decode) + arithmetic_j(t, p, free.mixed)
-    assert np.all(saved <= operations + p.busy_ratio * t.tdp_w * free.step_s * (1 + 1e-9))
+    assert np.all(saved <= operations + p.busy_ratio * t.rated_w * free.step_s * (1 + 1e-9))
 
 
 def test_a_lower_cap_never_has_a_higher_rate_or_clock() -> None:
@@ -75,10 +83,10 @@ def test_a_lower_cap_never_has_a_higher_rate_or_clock() -> None:
 
 def test_a_clock_that_a_cap_settles_at_takes_as_long_when_it_is_locked() -> None:
     """A cap solves for the clock in closed form; a lock computes every part again at that clock."""
-    question = Question("Qwen/Qwen3-32B", "h100", devices=2, input_tok=2048.0, output_tok=256.0)
+    question = Question("Qwen/Qwen3-32B", "h100", devices=2, input_tokens=2048.0, output_tokens=256.0)
     for batch, cap in ((1.0, 500.0), (32.0, 550.0), (128.0, 450.0), (256.0, 600.0)):
-        capped = answer(replace(question, batch_req=batch, power_cap_w=cap)).prediction
-        locked = answer(replace(question, batch_req=batch, clock_ratio=capped.clock_ratio)).prediction
+        capped = answer(replace(question, concurrency=batch, power_cap_w=cap)).prediction
+        locked = answer(replace(question, concurrency=batch, clock_ratio=capped.clock_ratio)).prediction
         assert capped.clock_ratio < 1.0
         if capped.clock_ratio > LEAST_CLOCK * 1.01:
             assert locked.rate_tok_s.value == pytest.approx(capped.rate_tok_s.value, rel=0.05)
@@ -87,7 +95,7 @@ def test_a_clock_that_a_cap_settles_at_takes_as_long_when_it_is_locked() -> None
 
 def test_70b_at_batch_1_pays_for_its_bytes_under_any_cap() -> None:
     """Its bytes and the floor alone need more than 500 W a board: a cap of 250 W costs time, and hides no joules."""
-    question = Question("meta-llama/Llama-3.1-70B-Instruct", "h200", devices=2, batch_req=1.0)
+    question = Question("meta-llama/Llama-3.1-70B-Instruct", "h200", devices=2, concurrency=1.0)
     free = answer(question).prediction
     held = answer(replace(question, power_cap_w=250.0)).prediction
     assert held.device_j_tok.value is not None and free.device_j_tok.value is not None
@@ -99,7 +107,7 @@ def test_70b_at_batch_1_pays_for_its_bytes_under_any_cap() -> None:
 @pytest.mark.parametrize("batch", [1.0, 4.0, 16.0])
 def test_a_clock_lock_ranks_above_a_cap_for_decode(batch: float) -> None:
     """Measured: a locked clock dominates a cap for decode, which draws by its bytes (arXiv:2605.11999)."""
-    question = Question("meta-llama/Llama-3.1-70B-Instruct", "h200", devices=2, batch_req=batch, input_tok=16.0)
+    question = Question("meta-llama/Llama-3.1-70B-Instruct", "h200", devices=2, concurrency=batch, input_tokens=16.0)
     effects = levers_answer(question, {}, Settings(), frozenset(), together=False).study.effects
     change = {e.lever.name: e.energy_change for e in effects}
     rate = {e.lever.name: e.rate_change for e in effects}

@@ -61,7 +61,7 @@ class EarlyExit:
 
 @dataclass(frozen=True)
 class Case:
-    """A deployment under a workload at a site."""
+    """A deployment under a workload at a site; ``parked_count`` boards stand unloaded beside it and stay powered."""
 
     deployment: Deployment
     workload: Workload
@@ -70,6 +70,7 @@ class Case:
     handover: bool = False
     early_exit: EarlyExit | None = None
     route: Route | None = None
+    parked_count: int = 0
 
 
 @dataclass(frozen=True)

@@ -72,14 +72,28 @@ def generation(device: Device, node: Node | None) -> Lever:
 
 
 def consolidated(case: Case, settings: Settings) -> Case | str:
-    """Half of the replicas take the offered rate; the others are unloaded and released."""
+    """Half of the replicas take the offered rate; the others are unloaded, and their boards stay powered."""
     cut, w = case.deployment.parallelism, case.workload
     if w.rate_req_s is None:
         return "the replicas are saturated: none idles (--rate states what is offered)"
     if cut.replicas < 2:
         return "there is one replica; nothing to consolidate"
     fewer = replace(cut, replicas=max(1, cut.replicas // 2))
-    return replace(case, deployment=replace(case.deployment, parallelism=fewer))
+    parked = case.parked_count + (cut.replicas - fewer.replicas) * cut.devices
+    return replace(case, deployment=replace(case.deployment, parallelism=fewer), parked_count=parked)
+
+
+def boost_off(case: Case, settings: Settings) -> Case | str:
+    """Boards clock down while no request runs, as a bare one does, though their contexts stay open."""
+    device = case.deployment.device
+    if case.workload.rate_req_s is None:
+        return "the replicas are saturated: none idles (--rate states what is offered)"
+    if device.vendor.lower() != "nvidia" or device.kind != "gpu":
+        return "it is a setting of NVIDIA's driver (CUDA_DISABLE_PERF_BOOST)"
+    if device.bare_w is None or device.resting_w is None or device.resting_w <= device.bare_w:
+        return f"{device.label} idles with a model loaded as it does without"
+    lower = replace(device, loaded_idle_w=device.bare_w)
+    return replace(case, deployment=replace(case.deployment, device=lower))
 
 
 def better_pue(case: Case, settings: Settings) -> Case | str:
@@ -121,8 +135,10 @@ PLANT_LEVERS = (
           "restart", width(2.0)),
     Lever("narrower", "half the devices per replica", "width", "all-reduces, against room for the KV cache", "devices",
           "restart", width(0.5)),
-    Lever("consolidation", "half of the replicas, the others unloaded", "replicas", "utilization: idle joules", "batch",
-          "operations", consolidated),
+    Lever("consolidation", "half of the replicas, the others unloaded", "replicas",
+          "utilization: of idle joules the share of an open context", "batch", "operations", consolidated),
+    Lever("boost-off", "idle boards clock down (CUDA_DISABLE_PERF_BOOST=1)", "idle",
+          "idle joules: the clocks of an open context", "modelled", "restart", boost_off),
     Lever("pue", "PUE of a good site", "pue", "site joules per node joule", "declared", "facility", better_pue),
     Lever("carbon-shift", "part of the load where the grid is cleaner", "carbon",
           "grams per joule, not joules", "declared", "operations", shifted("carbon")),

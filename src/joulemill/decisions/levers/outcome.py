@@ -77,10 +77,12 @@ def _settled(
     """From rate and device J/tok to node and site, carbon and cost; the rate is what the site's limits leave."""
     rate, device_j = made
     d, w, site = case.deployment, case.workload, case.site
+    boards = d.device_count + case.parked_count
+    device_j += case.parked_count * (d.device.bare_w or 0.0) / rate
     power = device_j * rate
     energy, scope = device_j, "device"
     if d.node is not None:
-        watts = node_figure(Figure(power, "W", Basis.MODELLED), d.device_count, d.node).value or 0.0
+        watts = node_figure(Figure(power, "W", Basis.MODELLED), boards, d.node).value or 0.0
         energy, scope = watts / rate, "node"
         power = watts
     held = held_ratio(Figure(power, "W", Basis.MODELLED), site)
@@ -95,7 +97,7 @@ def _settled(
     meets = (w.ttft_limit_s is None or ttft <= w.ttft_limit_s) and (w.tpot_limit_s is None or tpot <= w.tpot_limit_s)
     return Outcome(
         rate * held, energy, energy * w.output_tok, scope, device_j, device_j * rate * held, ttft, tpot, batch_req,
-        d.device_count, binding, meets, carbon, cost,
+        boards, binding, meets, carbon, cost,
     )  # fmt: skip
 
 

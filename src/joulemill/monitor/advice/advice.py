@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from joulemill.catalog.devices import catalog_device
 from joulemill.decisions.advice import (
     DAY_S,
     Advice,
@@ -19,7 +20,7 @@ from joulemill.decisions.advice import (
     shift,
     unload,
 )
-from joulemill.errors import JoulemillError
+from joulemill.errors import InputError, JoulemillError
 from joulemill.monitor.advice.ceilings import Load, load_of
 from joulemill.monitor.advice.levers import Better, better_levers
 from joulemill.monitor.config import SiteConfig
@@ -49,6 +50,7 @@ def fleet(reader: Reader, start_s: float, end_s: float) -> list[Seen]:
     }
     rows: dict[str, list[tuple[Hour, float | None]]] = {}
     facts = {}
+    contexts = _contexts_w(reader)
     for r in spent(reader, start_s, end_s):
         observed, idle = times.get((r.target, int(r.start_s)), (0.0, 0.0))
         hour = Hour(r.start_s, observed, idle, r.energy_j, r.idle_j, r.output_tok)
@@ -59,7 +61,23 @@ def fleet(reader: Reader, start_s: float, end_s: float) -> list[Seen]:
         r, joules = facts[name], math.fsum(h.energy_j for h, _ in hours)
         halves = [w for _, w in hours if w is not None]
         error = math.fsum(halves) / joules if joules and len(halves) == len(hours) else 0.5
-        found.append(Seen(name, r.model, r.site, r.basis, r.scope, error, tuple(h for h, _ in hours)))
+        found.append(
+            Seen(name, r.model, r.site, r.basis, r.scope, error, tuple(h for h, _ in hours), contexts.get(name))
+        )
+    return found
+
+
+def _contexts_w(reader: Reader) -> dict[str, float]:
+    """By target whose boards the catalogue knows: what they draw with a model loaded beyond bare idle."""
+    found = {}
+    for name, text in reader.rows("SELECT name, facts FROM target"):
+        told = json.loads(text)
+        try:
+            device = catalog_device(told["device"]) if told["device"] else None
+        except InputError:
+            continue
+        if device is not None and device.resting_w is not None and device.bare_w is not None:
+            found[name] = (device.resting_w - device.bare_w) * int(told["devices_count"] or 1)
     return found
 
 

@@ -7,6 +7,7 @@ unpacked and multiplied in 8 or 16 bits. ``compute_dtype`` says on which.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ WIDER: dict[str, tuple[str, ...]] = {
 
 #: Idle power over TDP where a device's is not known (assumed; those in the catalogue: 10–15 % of data-centre boards).
 IDLE_RATIO = 0.12
+#: What an open context adds to it, over TDP, where it was not measured (assumed; measured: 5–9 % of boards with HBM).
+CONTEXT_RATIO = 0.07
 KINDS = ("gpu", "tpu", "cpu", "accelerator")
 
 
@@ -41,6 +44,9 @@ class Device:
     link_domain_count            devices in that domain
     scale_out_bandwidth_byte_s   to other nodes, per direction [byte/s]
     tdp_w, idle_w   board power limit as sold, and idle board power with no work loaded [W]
+    loaded_idle_w   idle board power with a model loaded: a context is open and the clocks are up [W]
+    rated_w         what shares of power count from: the limit of the board whose silicon and memory it has [W];
+                    None: its own
     l2_byte         last cache before the main memory [byte]
     sm_count        streaming multiprocessors (NVIDIA)
     """
@@ -57,6 +63,8 @@ class Device:
     scale_out_bandwidth_byte_s: float | None = None
     tdp_w: float | None = None
     idle_w: float | None = None
+    loaded_idle_w: float | None = None
+    rated_w: float | None = None
     l2_byte: float | None = None
     sm_count: float | None = None
 
@@ -64,9 +72,25 @@ class Device:
         check_device(self)
 
     @property
-    def resting_w(self) -> float | None:
-        """Idle power [W]; where it is not known 12 % of TDP (assumed), None where that is not known either."""
+    def bare_w(self) -> float | None:
+        """Idle power with nothing loaded [W]; where it is not known 12 % of TDP (assumed), None where that is not."""
         return self.idle_w or (IDLE_RATIO * self.tdp_w if self.tdp_w else None)
+
+    @property
+    def resting_w(self) -> float | None:
+        """Idle power of a board with a model loaded [W]; not measured: that of the bare board and 7 % of TDP (assumed).
+
+        None where neither is known.
+        """
+        if self.loaded_idle_w is not None or self.bare_w is None:
+            return self.loaded_idle_w
+        context_w = CONTEXT_RATIO * self.tdp_w if self.tdp_w and self.kind == "gpu" else 0.0
+        return self.bare_w + context_w
+
+    @property
+    def power_scale_w(self) -> float | None:
+        """What shares of power count from [W]."""
+        return self.rated_w or self.tdp_w
 
 
 def check_device(device: Device) -> None:
@@ -90,6 +114,11 @@ def check_device(device: Device) -> None:
             raise InputError(f"device {device.name}: {name} is {value}; it must be positive and finite")
     if device.tdp_w is not None and device.idle_w is not None and device.tdp_w < device.idle_w:
         raise InputError(f"device {device.name}: TDP {device.tdp_w} W is below idle {device.idle_w} W")
+    if (device.loaded_idle_w or math.inf) < (device.idle_w or 0.0):
+        raise InputError(
+            f"device {device.name}: idle with a model loaded, {device.loaded_idle_w} W, is below idle without, "
+            f"{device.idle_w} W"
+        )
 
 
 def compute_dtype(device: Device, dtype: str) -> str:

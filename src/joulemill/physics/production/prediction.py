@@ -13,7 +13,6 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.physics.hardware.device import IDLE_RATIO
 from joulemill.physics.hardware.node import node_figure
 from joulemill.physics.hardware.site import ReferencePue, Site, SiteFigures, it_limit_figure, site_figures
 from joulemill.physics.production.ceilings import BindingValue, CeilingValue, binding
@@ -203,8 +202,11 @@ def _check_cap(deployment: Deployment, rates: Rates) -> None:
         return
     said = say_quantity(cap_w, "W")
     if not device.tdp_w:
-        raise InputError(f"what a power cap does to {device.label} cannot be told: its TDP is not known; leave it out")
-    least_w = rates.power.wait_ratio * device.tdp_w / rates.power.ceiling_ratio
+        raise InputError(
+            f"the effect of a power cap on {device.label} is unknown, because its TDP is; leave the cap out"
+        )
+    waiting_w = max(rates.power.wait_ratio * (device.power_scale_w or 0.0), device.resting_w or 0.0)
+    least_w = waiting_w / rates.power.ceiling_ratio
     if cap_w <= 1.05 * least_w:
         raise InputError(
             f"power cap is {said}, but {device.label} draws about {least_w:.0f} W while it waits; give more"
@@ -253,7 +255,7 @@ def _figures(
 
 def _node_figures(deployment: Deployment, device_w: Figure, rate: float, widths: Widths) -> dict[str, Figure]:
     if deployment.node is None or device_w.value is None:
-        reason = device_w.reason or "no node is catalogued for this device; name one"
+        reason = device_w.reason or "the catalog has no node for this device"
         return {"node_power_w": unknown("W", reason), "node_j_tok": unknown("J/tok", reason)}
     node_w = node_figure(device_w, deployment.device_count, deployment.node)
     value = (node_w.value or 0.0) / rate
@@ -300,8 +302,8 @@ def _notes(deployment: Deployment, choice: Choice, used: float) -> tuple[str, ..
     notes = list(deployment.architecture.approximations)
     if used < 1.0:
         notes.append(f"devices are busy {used:.0%} of the time at the offered rate; the rest is idle power")
-    if device.idle_w is None and device.tdp_w:
-        notes.append(f"idle power of {device.label} is not known: {IDLE_RATIO:.0%} of its TDP is assumed")
+    if device.loaded_idle_w is None and device.resting_w:
+        notes.append(f"idle power of {device.label} with a model loaded is not known: {device.resting_w:.0f} W assumed")
     if cut.devices > 1 and device.link_bandwidth_byte_s is None:
         notes.append(f"link bandwidth of {device.label} is not known: {UNKNOWN_LINK_BYTE_S / 1e9:.0f} GB/s assumed")
     if not choice.meets:

@@ -2,8 +2,9 @@
 
     E(f) = P₀·t(f) + P_b·t_b(f)·f·v²(f) + e_F·v²(f)·Σ φ_c·F_c + ε·B + ε_l·B_link          f: clock over the highest
 
-P₀ = s_w·W is the floor, P_b = s_b·W what processors that hold kernels draw beyond it, e_F = W/π₁₆; W is the board's
-rated power and π₁₆ its 16-bit peak, so that fitted shares carry over to a device that was never measured.
+P₀ = s_w·W is the floor, P_b = s_b·W what processors that hold kernels draw beyond it, e_F = W/π₁₆. W are the watts of
+the board that the silicon and its memory were measured on, and π₁₆ its 16-bit peak: a board that may draw more than the
+one it was made of has no higher floor. The floor is never below what the board idles at with a model loaded.
 
 The clock moves arithmetic: its time goes as 1/f, its energy as the voltage squared, v² = max(f, 0.55)^1.5 (assumed:
 dynamic power goes as f^2.5 near the top; below 55 % of the highest clock the voltage no longer falls). It does not move
@@ -14,7 +15,7 @@ clock draws more, everything waits: time grows, and no joule of floor, bytes and
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from joulemill.physics.serving.step import StepTimes
 VOLTAGE_EXPONENT = 1.5
 #: Clock over the highest below which voltage stays, and below which memory bandwidth falls with it (assumed).
 LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK = 0.55, 0.4
+#: Most of its rated power that a board draws to stream its memory (assumed; kernels that only stream draw 0.79 of it on
+#: H200 and 0.69 on B200: docs/kernels.md).
+STREAM_RATIO = 0.9
 #: Halvings of the range of clocks: the clock to 1e-8.
 HALVINGS = 27
 
@@ -88,7 +92,7 @@ class Limited:
 
 def step_work(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> StepWork:
     """What one device spends in a step that lasts ``step_s``, before any power limit."""
-    flop_j = t.tdp_w / t.peak_0_flop_s
+    flop_j = t.rated_w / t.peak_0_flop_s
     share = np.asarray(p.flop_ratio)
     narrow, expert = share[t.matrix_class_count.astype(np.intp)], share[t.expert_class_count.astype(np.intp)]
     arithmetic = flop_j * (
@@ -100,8 +104,13 @@ def step_work(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> S
 
 def work_j(t: ShardTable, p: PowerRates, work: StepWork) -> Array:
     """Energy [J] of ``work`` on one device at the clock that the rates hold at."""
-    held_w = t.tdp_w * (p.wait_ratio * work.time_s + p.busy_ratio * work.busy_s)
-    return np.asarray(held_w + work.arithmetic_j + work.moved_j)
+    held_j = floor_w(t, p) * work.time_s + p.busy_ratio * t.rated_w * work.busy_s
+    return np.asarray(held_j + work.arithmetic_j + work.moved_j)
+
+
+def floor_w(t: ShardTable, p: PowerRates) -> Array:
+    """Power [W] of a board between kernels: a share of its rated power, and no less than it idles at when loaded."""
+    return np.maximum(p.wait_ratio * t.rated_w, t.resting_w)
 
 
 def voltage_squared_ratio(clock_ratio: Array | float) -> Array:
@@ -114,40 +123,47 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
 
     NaN where the limit is no more than the floor, or where it is given and the TDP is not known.
     """
+    work = _streamed(t, p, work)
     energy_j, time_s = work_j(t, p, work), np.asarray(work.time_s, dtype=np.float64)
-    floor_w = p.wait_ratio * t.tdp_w
     cap_w = np.broadcast_to(np.asarray(limit_w * p.ceiling_ratio, dtype=np.float64), time_s.shape)
-    floor_w = np.broadcast_to(floor_w, time_s.shape)
-    unknown = (cap_w <= floor_w) | (np.isnan(floor_w) & np.isfinite(cap_w))
+    least_w = np.broadcast_to(floor_w(t, p), time_s.shape)
+    unknown = (cap_w <= least_w) | (np.isnan(least_w) & np.isfinite(cap_w))
     clock = np.full(time_s.shape, p.clock_ratio)
     over = (energy_j > cap_w * time_s) & ~unknown
     if over.any():
         part = StepWork(*(np.broadcast_to(getattr(work, f.name), time_s.shape)[over] for f in fields(work)))
-        busy_w = np.broadcast_to(p.busy_ratio * t.tdp_w, time_s.shape)[over]
+        busy_w = np.broadcast_to(p.busy_ratio * t.rated_w, time_s.shape)[over]
         energy_j, time_s = energy_j.copy(), time_s.copy()
-        energy_j[over], time_s[over], clock[over] = _held(part, p.clock_ratio, (floor_w[over], busy_w, cap_w[over]))
+        energy_j[over], time_s[over], clock[over] = _held(part, p.clock_ratio, (least_w[over], busy_w, cap_w[over]))
     nan = np.where(unknown, np.nan, 1.0)
     return Limited(energy_j * nan, time_s * nan, clock)
 
 
+def _streamed(t: ShardTable, p: PowerRates, work: StepWork) -> StepWork:
+    """The work with bytes that, beside floor and kernels, draw no more than STREAM_RATIO of the rated power: the fitted
+    joules of a byte say more where a step does little else, and boards stream at full speed within their limit."""
+    room_j = (STREAM_RATIO * t.rated_w - floor_w(t, p)) * work.time_s - p.busy_ratio * t.rated_w * work.busy_s
+    return replace(work, moved_j=np.minimum(work.moved_j, np.maximum(room_j, 0.0)))
+
+
 def _held(work: StepWork, lock: float, watts: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
     """Energy, time and clock of steps that draw more than their limit; ``watts``: floor, busy, limit."""
-    floor_w, busy_w, cap_w = watts
+    least_w, busy_w, cap_w = watts
     low = np.full_like(work.time_s, min(LEAST_CLOCK, lock))
     high = np.full_like(work.time_s, lock)
     for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
-        energy_j, time_s = _at_clock(work, middle, lock, floor_w, busy_w)
+        energy_j, time_s = _at_clock(work, middle, lock, least_w, busy_w)
         fits = energy_j <= cap_w * time_s
         low, high = np.where(fits, middle, low), np.where(fits, high, middle)
-    energy_j, time_s = _at_clock(work, low, lock, floor_w, busy_w)
-    beyond_j = energy_j - floor_w * time_s
+    energy_j, time_s = _at_clock(work, low, lock, least_w, busy_w)
+    beyond_j = energy_j - least_w * time_s
     # Too much even at the lowest clock: everything waits until the limit is met.
-    time_s = np.maximum(time_s, beyond_j / (cap_w - floor_w))
-    return floor_w * time_s + beyond_j, time_s, low
+    time_s = np.maximum(time_s, beyond_j / (cap_w - least_w))
+    return least_w * time_s + beyond_j, time_s, low
 
 
-def _at_clock(work: StepWork, clock: Array, lock: float, floor_w: Array, busy_w: Array) -> tuple[Array, Array]:
+def _at_clock(work: StepWork, clock: Array, lock: float, least_w: Array, busy_w: Array) -> tuple[Array, Array]:
     """Energy and time at ``clock`` of work that is known at the clock ``lock``.
 
     Arithmetic beside memory is one soft maximum (M³ + (C/f)³)^⅓, with M such that it grows with 1/f as all parts do.
@@ -162,5 +178,5 @@ def _at_clock(work: StepWork, clock: Array, lock: float, floor_w: Array, busy_w:
     longer_s = longer_s + starved * np.maximum(work.busy_s - exposed_s, 0.0)
     voltage = voltage_squared_ratio(clock) / voltage_squared_ratio(lock)
     time_s = work.time_s + longer_s
-    held_j = floor_w * time_s + busy_w * (work.busy_s + longer_s) / slow * voltage
+    held_j = least_w * time_s + busy_w * (work.busy_s + longer_s) / slow * voltage
     return held_j + work.arithmetic_j * voltage + work.moved_j, time_s

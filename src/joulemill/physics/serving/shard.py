@@ -155,6 +155,8 @@ class Shard:
     memory_byte: float = 0.0
     newest_count: float = 0.0
     tdp_w: float = 1.0
+    rated_w: float = 1.0
+    resting_w: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,7 @@ def _put_device(s: Shard, device: Device) -> None:
     s.domain_count = device.link_domain_count or 1.0
     s.newest_count = float("fp4" in device.peak_flop_s)
     s.tdp_w = math.nan if device.tdp_w is None else device.tdp_w
+    s.rated_w, s.resting_w = device.power_scale_w or math.nan, device.resting_w or 0.0
 
 
 def _put_group(s: Shard, a: Architecture, group: LayerGroup, precision: Precision, device: Device | None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.catalog.devices import device_aliases, device_facts, device_names, find_device
+from joulemill.catalog.idle_states import idle_ladder
 from joulemill.catalog.model_entry import ModelEntry
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.sites import JOULE_PER_KWH, SECOND_PER_HOUR, load_site, reference_pues
@@ -50,20 +51,36 @@ def device_document(name: str) -> Document:
         else [_fact(f.parameter, float(f.value), f.unit, f.basis, f.source, f.note) for f in device_facts(name)]
     )
     known = {f["parameter"] for f in facts}
-    facts += [_fact(p, None, "W", None, "", "not published or not found") for p in ("tdp", "idle") if p not in known]
+    facts += [
+        _fact(p, None, "W", None, "", "not published or not found")
+        for p in ("tdp", "idle", "loaded_idle")
+        if p not in known
+    ]
     widest = next((t for t in ("bf16", "fp16", "fp32") if t in device.peak_flop_s), None)
     if widest is not None:
         balance = balance_flop_byte(device, widest)
         facts.append(_fact(f"balance_{widest}", balance, "flop/byte", "modelled", "peak ÷ memory bandwidth"))
-    facts += [] if own else _node_facts(device, node_of(name))
+    facts += [] if own else [*_idle_facts(name), *_node_facts(device, node_of(name))]
     return {
         "kind": "device",
         "name": device.name,
         "label": f"{device.label} ({device.vendor}, {device.kind})",
         "facts": facts,
         "aliases": [] if own else list(device_aliases(device.name)),
-        "notes": [] if own else [f"also read as: {', '.join(device_aliases(device.name))} (the catalogue's own list)"],
+        "notes": [] if own else [f"also read as: {', '.join(device_aliases(device.name))} (the catalog's own list)"],
     }
+
+
+def _idle_facts(name: str) -> list[dict[str, Any]]:
+    """The rungs of the idle ladder that the device's own facts leave out, and what it takes to wake from them."""
+    rows = []
+    for state in idle_ladder(name):
+        word = state.name.replace("-", "_")
+        if state.name not in ("bare", "loaded"):
+            rows.append(_of_figure(f"idle_{word}", state.power_w))
+        named = (("time", state.wake_s), ("energy", state.wake_j))
+        rows += [_of_figure(f"wake_{what}_{word}", f) for what, f in named if f.value]
+    return rows
 
 
 def device_rows() -> list[dict[str, Any]]:
@@ -120,10 +137,11 @@ def _own_facts(device: Device, path: str) -> list[dict[str, Any]]:
 
 def _node_facts(device: Device, node: Node) -> list[dict[str, Any]]:
     rows = []
-    for parameter, draw_w in (("node_idle", device.idle_w), ("node_at_tdp", device.tdp_w)):
+    drawn = (("node_idle", device.idle_w), ("node_loaded_idle", device.loaded_idle_w), ("node_at_tdp", device.tdp_w))
+    for parameter, draw_w in drawn:
         if draw_w is not None:
             power = share_power(draw_w, 1, node)
-            between = f"{float(power.low_w):.4g} to {float(power.high_w):.4g} W; plug power a device, all alike"
+            between = f"{float(power.low_w):.4g} to {float(power.high_w):.4g} W; plug power per device, all alike"
             rows.append(_fact(parameter, float(power.node_w), "W", "modelled", f"node {node.name}", between))
     return rows
 
