@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from joulemill.api.levers import LeverStudy, levers
+    from joulemill.api.metering import MeteredWindow, Metering, meter
     from joulemill.api.prediction import PredictedDeployment, predict
     from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
     from joulemill.figure import Basis, Figure
@@ -32,10 +33,13 @@ _HOMES = {
     "JoulemillError": "errors",
     "LeverStudy": "api.levers",
     "MachineError": "errors",
+    "MeteredWindow": "api.metering",
+    "Metering": "api.metering",
     "PredictedDeployment": "api.prediction",
     "ServerError": "errors",
     "Site": "physics.hardware.site",
     "levers": "api.levers",
+    "meter": "api.metering",
     "predict": "api.prediction",
 }
 
@@ -47,10 +51,13 @@ __all__ = [
     "JoulemillError",
     "LeverStudy",
     "MachineError",
+    "MeteredWindow",
+    "Metering",
     "PredictedDeployment",
     "ServerError",
     "Site",
     "levers",
+    "meter",
     "predict",
 ]
 

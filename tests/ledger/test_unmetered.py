@@ -31,7 +31,9 @@ def test_boards_alone_are_no_node() -> None:
     assert found.scopes[Scope.DEVICE].power.value == pytest.approx(BUSY_W)
     assert node.energy.value is None and node.j_tok.value is None and node.power.value is None
     assert [f.code for f in node.findings if f.fatal] == [Reason.PARTIAL]
-    assert "fans and conversion missing" in (node.energy.reason or "") and "--device" in (node.energy.reason or "")
+    assert "fans and conversion missing" in (node.energy.reason or "") and "which devices these are" in (
+        node.energy.reason or ""
+    )
     assert found.main is Scope.DEVICE and found.request_j.basis is Basis.MEASURED
 
 

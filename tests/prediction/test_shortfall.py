@@ -141,7 +141,7 @@ def test_more_devices_are_advised_where_the_rate_is_short(devices: int) -> None:
 def test_a_deployment_that_does_not_fit_is_a_document_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["predict", "--model", "llama3.3:70b", "--device", "h100", "--devices", "3"]
     assert main(words) == 1
-    assert capsys.readouterr().out.startswith("DOES NOT FIT: weights take 141 GB a device")
+    assert capsys.readouterr().out.startswith("DOES NOT FIT: weights take 141 GB per device")
     assert main([*words, "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
     assert said["meets"] is False and said["rate_tok_s"]["value"] is None

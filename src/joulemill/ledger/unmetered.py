@@ -104,7 +104,7 @@ def completed(
     if whole is None or holder is None:
         told = (
             f"{coverage}; the parts took {total.energy_j:.4g} J. The node is more: meter it (IPMI, Redfish, a PDU), or "
-            "name what holds them with --device NAME --devices N, and the rest is modelled"
+            "state which devices these are, and the rest is modelled"
         )
         finding = Finding(Reason.PARTIAL, total.subject, told, fatal=True)
         nothing = replace(total, energy_j=None, low_j=None, high_j=None, basis=None)

@@ -45,7 +45,8 @@ class _Lane:
 
     def __init__(self, meter: Meter, period_s: float, deliver: Sink, clock: Clock) -> None:
         self.meter, self.period_s, self.deliver, self.clock = meter, period_s, deliver, clock
-        self.stopping = threading.Event()
+        self.stopping, self.asked, self.answered = threading.Event(), threading.Event(), threading.Event()
+        self._wake = threading.Event()
         self.thread = threading.Thread(target=self._run, name="joulemill-meter", daemon=True)
         self.cpu_s = 0.0
         self.reads = self.missed = 0
@@ -58,8 +59,30 @@ class _Lane:
             due = max(tick + 1, int((time.monotonic() - start) / self.period_s) + 1)
             self.missed += due - tick - 1
             tick = due
-            self.stopping.wait(max(0.0, start + tick * self.period_s - time.monotonic()))
+            self._wait_until(start + tick * self.period_s)
         self._once()
+        self.answered.set()
+
+    def stop(self) -> None:
+        """End after one more read."""
+        self.stopping.set()
+        self._wake.set()
+
+    def ask(self) -> None:
+        """Read once beside the schedule; ``answered`` is set after a read that began later than this call."""
+        self.answered.clear()
+        self.asked.set()
+        self._wake.set()
+
+    def _wait_until(self, due_s: float) -> None:
+        while not self.stopping.is_set():
+            self._wake.wait(max(0.0, due_s - time.monotonic()))
+            self._wake.clear()
+            if not self.asked.is_set():
+                return
+            self.asked.clear()
+            self._once()
+            self.answered.set()
 
     def _once(self) -> None:
         self.deliver(self._readings())
@@ -87,7 +110,7 @@ class Sampler:
         if not 0 < period_s <= LONGEST_S:
             raise InputError(f"a sampling period must be more than 0 s and at most {LONGEST_S:g} s, not {period_s:g}")
         self._sink = sink
-        self._lock = threading.Lock()
+        self._lock, self._asking = threading.Lock(), threading.Lock()
         self._lanes = [_Lane(m, period_s, self._deliver, clock or Clock()) for m in meters]
         self._started_s: float | None = None
         self._stopped_s: float | None = None
@@ -99,10 +122,18 @@ class Sampler:
         for lane in self._lanes:
             lane.thread.start()
 
+    def read_now(self, timeout_s: float = 2.0) -> bool:
+        """Read every meter beside the schedule; whether all had read when ``timeout_s`` were over."""
+        with self._asking:
+            for lane in self._lanes:
+                lane.ask()
+            deadline = time.monotonic() + timeout_s
+            return all([lane.answered.wait(max(0.0, deadline - time.monotonic())) for lane in self._lanes])
+
     def quiet(self) -> None:
         """Begin to end, without waiting: each meter is read once more by its own thread."""
         for lane in self._lanes:
-            lane.stopping.set()
+            lane.stop()
 
     def stop(self, timeout_s: float = 10.0) -> tuple[str, ...]:
         """Read each meter once more and end. Returns names of meters that did not come back within ``timeout_s``."""
@@ -135,4 +166,4 @@ class Sampler:
             except Exception as error:
                 self.failure = error
                 for lane in self._lanes:
-                    lane.stopping.set()
+                    lane.stop()

@@ -104,7 +104,7 @@ def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
 
 def _plant(name: str, own: Device | None = None) -> tuple[Device, Node | None, tuple[str, ...]]:
     if own is not None or name.endswith(".toml"):
-        return own or load_device(Path(name)), None, ("no node is catalogued for a device of your own",)
+        return own or load_device(Path(name)), None, ("the catalog has no node for a device of your own",)
     device = find_device(name)
     try:
         return device, node_of(name), ()
