@@ -69,10 +69,10 @@ def start_lines(start: Start) -> Iterator[str]:
         "energy not measured" if start.energy_j_tok is None
         else f"{quantity(start.energy_j_tok, 'J/tok')} at the {before.scope}",
         "no rate" if start.rate_tok_s is None else f"{digits(start.rate_tok_s)} tok/s",
-        "no time a token" if start.tpot_s is None else f"{quantity(start.tpot_s, 's')} a token",
+        "TPOT unknown" if start.tpot_s is None else f"TPOT {quantity(start.tpot_s, 's')}",
     ]  # fmt: skip
     open_question = start.binding in ("undecided", "unknown")
-    bound = f"what binds is {start.binding}" if open_question else f"{title(start.binding)} binds"
+    bound = f"active constraint {start.binding}" if open_question else f"active constraint {title(start.binding)}"
     yield f"before, as measured: {', '.join(known)}, {bound}"
     yield (
         f"the same load, predicted: {quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, "

@@ -34,14 +34,14 @@ def figures(report: Report) -> list[tuple[str, Figure]]:
         *([("energy per output token, CPU packages", energy.cpu_j_tok)] if energy.cpu_j_tok.known else []),
         ("energy per output token, site", energy.site_j_tok),
         ("energy per output token, node above idle", energy.above_idle_j_tok),
-        (f"energy per output token that met its targets{scope}", energy.good_j_tok),
+        (f"energy per output token that met its SLO{scope}", energy.good_j_tok),
         ("energy per prompt token computed (prefill)", energy.prefill_j_tok),
         ("energy per output token (decode)", energy.decode_j_tok),
         (f"energy per request{scope}", energy.request_j),
         (f"energy per correct answer{scope}", energy.correct_answer_j),
         ("node energy in the window", energy.node_j),
-        ("of it idle", energy.node_idle_j),
-        ("of it metering itself", energy.metering_j),
+        ("of which idle", energy.node_idle_j),
+        ("of which metering overhead", energy.metering_j),
         ("node power", power.node_w),
         ("node power, idle", power.node_idle_w),
         ("device power", power.device_w),
@@ -51,11 +51,11 @@ def figures(report: Report) -> list[tuple[str, Figure]]:
         ("PUE", site.pue),
         ("output rate", output.rate_tok_s),
         ("output rate at full load", output.full_load_tok_s),
-        ("utilisation-adjusted output", output.utilization_adjusted_tok_s),
-        ("output rate that met its targets", output.good_tok_s),
+        ("utilization-adjusted output", output.utilization_adjusted_tok_s),
+        ("output rate that met its SLO", output.good_tok_s),
         ("request rate", output.request_rate_req_s),
         ("system efficiency Φ", report.phi),
-        ("utilisation U", report.utilization),
+        ("utilization U", report.utilization),
         ("accuracy", report.quality.accuracy),
         (
             "output tokens in accepted answers",
@@ -89,7 +89,7 @@ def impact_sources(report: Report) -> str:
     """Whose carbon it is and of which kind, in a sentence."""
     carbon = report.site.carbon_gco2e_kwh
     told = f"Carbon: {carbon.source}. " if carbon.known else f"Carbon is unknown: {carbon.reason}. "
-    return told + "Per year: the run's output rate and utilisation held for 365 d."
+    return told + "Per year: the run's output rate and utilization held for 365 d."
 
 
 IMPACT_COLUMNS = ("per token", "per million tokens", "per accepted answer", "per year", "basis")

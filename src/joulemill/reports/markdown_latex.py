@@ -29,7 +29,7 @@ _BLOCK = re.compile(r"^(\s*)([#+\-=]|\d+[.)])")
 def markdown(report: Report) -> str:
     """The report as Markdown: figures, ceilings, latency, conditions."""
     lines = [f"# {cell(rows.headline(report))}", "", cell(rows.subtitle(report)), ""]
-    lines += [f"> **Mind:** {cell(w)}" for w in report.warnings]
+    lines += [f"> **Warning:** {cell(w)}" for w in report.warnings]
     lines += ["", "| figure | value | 95 % interval | basis |", "|---|--:|---|---|"]
     for name, figure in rows.figures(report):
         said = quantity(figure.value, figure.unit) if figure.known else f"unknown: {figure.reason or ''}"

@@ -27,9 +27,9 @@ PAIRED = (
 
 
 #: Beside a lever that makes answers shorter.
-LENGTH = "fewer tokens a request: ranked by ΔJ/req"
+LENGTH = "fewer tokens per request: ranked by ΔJ/req"
 #: Beside other devices: why published changes are no such ones.
-DEVICES = "published changes load each device as far as the same time a token lets it"
+DEVICES = "published changes load each device as far as the same TPOT allows"
 HELD_RATE = (
     "as many boards at the offered rate as it is, whatever they could serve: a faster device idles longer, and "
     f"its idle watts count; {DEVICES}. Fewer --devices, or no --rate, come nearer to that"
@@ -39,7 +39,7 @@ HELD_BATCH = f"as many boards with as many requests in flight: a larger device i
 
 def said_workload(workload: Workload, batch_req: float) -> str:
     """The load in words."""
-    return f"{workload.input_tok:.0f} tokens in, {workload.output_tok:.0f} out, {batch_req:.0f} in flight a replica"
+    return f"{workload.input_tok:.0f} tokens in, {workload.output_tok:.0f} out, {batch_req:.0f} in flight per replica"
 
 
 def heading(found: LeversAnswer) -> str:
@@ -137,9 +137,9 @@ def _lines(found: LeversAnswer, report: Report | None) -> Iterator[str]:
         yield f"Saved {saved[0].period}, for the same tokens"
         yield from (s.line() for s in saved)
         yield ""
-    yield "Together, ideas that differ (one joint prediction each; in brackets the single effects multiplied)"
+    yield "Together, ideas that differ (one joint prediction each; in brackets the product of the individual effects)"
     yield from (_joint(c, start) for c in distinct(study.combinations, MOST_TOGETHER_SHOWN))
-    yield "No other beats these in J/token, tok/s and time a token at once:"
+    yield "Pareto-optimal combinations (J/token, tok/s, TPOT):"
     yield from (_point(c, start) for c in study.front[:8])
     yield ""
     yield "Do not apply here"
@@ -173,7 +173,7 @@ def routed(e: Effect) -> str:
         return ""
     best = f", {seen.high:.0%} with the best judge" if seen.high is not None and seen.high > seen.value else ""
     answers = signed(e.answer_change, bounds=True)
-    return f"  {e.lever.name}: {seen.value:.0%} right answers (declared){best}; J a right answer {answers}"
+    return f"  {e.lever.name}: {seen.value:.0%} correct answers (declared){best}; J per correct answer {answers}"
 
 
 def after_figures(c: Combination, start: Start | None) -> tuple[str, str, str]:

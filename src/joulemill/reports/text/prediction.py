@@ -28,7 +28,7 @@ def lines(found: Answer, explain: bool) -> Iterator[str]:
         f"{q.model} in {found.deployment.precision.name} on {q.devices} × {found.deployment.device.label} "
         f"(tp {cut.tensor}, dp {cut.data}, ep {cut.expert}, replicas {cut.replicas}), {found.profile}"
     )
-    flight = f"{p.batch.batch_req:.0f} in flight a replica: {p.batch.why}"
+    flight = f"{p.batch.batch_req:.0f} in flight per replica: {p.batch.why}"
     yield from architecture_lines(found.deployment.architecture, found.deployment.precision)
     yield f"{q.input_tokens:g} tokens in, {q.output_tokens:g} out; {flight}"
     yield ""
@@ -48,7 +48,7 @@ def lines(found: Answer, explain: bool) -> Iterator[str]:
 
 def _left(found: Answer) -> str:
     p = found.prediction
-    each = f"{p.batch.batch_req:.0f} in flight a replica"
+    each = f"{p.batch.batch_req:.0f} in flight per replica"
     if p.held_ratio == 1.0:
         return f"{each}."
     return f"{p.held_ratio:.0%} of what all devices would do, as many devices as the site feeds, {each}."

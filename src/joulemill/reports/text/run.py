@@ -127,7 +127,9 @@ def one_line(report: Report) -> str:
     name, energy = rows.main_energy(report)
     said = [
         f"{quantity(energy.value, energy.unit)} {name.rpartition(', ')[2]} {energy.basis or ''}".strip(),
-        "undecided what binds" if report.binding.name in OPEN else f"{title(report.binding.name)} binds",
+        "active constraint undecided"
+        if report.binding.name in OPEN
+        else f"active constraint {title(report.binding.name)}",
         quantity(report.output.rate_tok_s.value, "tok/s"),
         f"accuracy {percent(report.quality.accuracy.value)}",
     ]
