@@ -167,7 +167,7 @@ def _made(folder: Path) -> bool:
 
 
 def test_a_folder_that_is_no_sweep_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no sweep"):
+    with pytest.raises(InputError, match="no series"):
         read_sweep(tmp_path)
     (tmp_path / "sweep.json").write_text("[]")
     with pytest.raises(InputError, match="not a sweep"):

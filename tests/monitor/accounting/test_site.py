@@ -328,7 +328,7 @@ def test_the_alert_on_drift_is_fed_by_what_is_exposed(tmp_path: Path) -> None:
     assert len(series) == 2
     # The declared one jumps too, at day four: nobody measured that, so it must not fire.
     moves = {k: f"{v}x2304 {1.08 * v}x48" if "measured" in k else "1.1x1152 1.9x1200" for k, v in series.items()}
-    summary = "hall: its measured PUE has moved by more than 5 % against the last seven days"
+    summary = "hall: measured PUE differs by more than 5 % from the last seven days"
     labels = {"severity": "warning", "site": "hall", "basis": "measured"}
     fires = [{"exp_labels": labels, "exp_annotations": {"summary": summary}}]
     expected = [
