@@ -49,8 +49,8 @@ class Figure:
     unit    SI unit as text, e.g. ``J/tok``, ``W``, ``tok/s``, ``1`` for a ratio
     basis   how it is known; None only where value is None
     low, high   interval (95 % unless ``level`` says otherwise); None where none is claimed
-    reason  why it is unknown, or a caveat that must stand beside it
-    source  where it comes from: a meter's name, a catalogue row, an equation's name
+    reason  why it is unknown, or a caveat that must be shown with it
+    source  where it comes from: a meter's name, a catalog row, an equation's name
     """
 
     value: float | None

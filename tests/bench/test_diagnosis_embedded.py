@@ -28,7 +28,7 @@ CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 @pytest.mark.parametrize(
     ("starved", "truth"),
     [
-        ({"concurrency": 4, "slots": 1}, "kv_capacity"),
+        ({"concurrency": 3, "slots": 1, "output_tokens": "8"}, "kv_capacity"),
         pytest.param(
             {"concurrency": 4, "threads": 1}, "host_cpu", marks=pytest.mark.skipif(CPUS < 2, reason="one CPU")
         ),
@@ -39,7 +39,7 @@ CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 )
 def test_starved(starved: dict[str, object], truth: str, tmp_path: Path) -> None:
     given = {"warmup_s": 1.0, "idle_s": 0.2, "duration_s": 5.0, "quality": None, "input_tokens": "32"}
-    options = BenchOptions(**given, output_tokens="24", out=tmp_path / "run", **starved)  # type: ignore[arg-type]
+    options = BenchOptions(**{**given, "output_tokens": "24", **starved}, out=tmp_path / "run")  # type: ignore[arg-type]
     right_or_undecided(options, truth)
 
 

@@ -70,6 +70,7 @@ def phis(count: int, seed: int) -> Iterator[tuple[float, str]]:
         yield rate / least, f"{deployment.architecture.name} on {deployment.device.name}, {load}: {limits}"
 
 
+@pytest.mark.slow
 def test_no_deployment_passes_its_least_ceiling() -> None:
     worst, what = max(phis(DRAWN, SEED))
     assert worst <= 1.0 + 1e-9, what

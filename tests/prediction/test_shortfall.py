@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from joulemill.physics.hardware.site import Site
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import Answer, Question
-from joulemill.reports.text.prediction import text
+from joulemill.reports.text.prediction import show
+from tests.support.screen import on_screen
 
 QWEN = ["predict", "--model", "Qwen/Qwen3-32B", "--device", "h100"]
 
@@ -41,7 +44,7 @@ def test_a_hall_that_is_too_small_gives_what_its_power_carries() -> None:
     assert p.phi.value is not None and p.phi.value <= 1.0 and (p.phi.high or 0.0) <= 1.0
     assert p.two_stave is not None and p.two_stave.phi_ratio <= 1.0 + 1e-9
     assert p.node_j_tok.value == pytest.approx(free.prediction.node_j_tok.value)
-    assert text(found).startswith("DOES NOT MEET WHAT IS ASKED: short of power by")
+    assert on_screen(show, found).startswith("DOES NOT MEET WHAT IS ASKED: short of power by")
 
 
 def test_a_watt_more_is_priced_where_power_binds_and_devices_are_not() -> None:
@@ -108,19 +111,38 @@ def test_more_in_flight_than_memory_holds_is_said() -> None:
     ],
 )
 def test_advice_never_circles(model: str, device: str, devices: int) -> None:
-    """Every number of devices that is named really holds the model; that which was given is never named."""
+    """What is named really holds the model, and is not what was given."""
     with pytest.raises(MemoryShort, match="spread the model over") as caught:
         answer(Question(model, device, devices=devices))
-    counts = str(caught.value).split("(`devices=")[1].split(")")[0].replace("`", "").split(" or ")
-    assert str(devices) not in counts
-    for count in counts:
-        assert answer(Question(model, device, devices=int(count))).prediction.rate_tok_s.value
+    named = {k: int(v) for k, v in re.findall(r"`(devices|tp)=(\d+)`", str(caught.value))}
+    assert named["tp"] and named.get("devices", 0) != devices
+    assert answer(replace(Question(model, device, devices=devices), **named)).prediction.rate_tok_s.value
+
+
+def test_advice_of_16_devices_that_hold_a_model_only_together_is_to_say_so() -> None:
+    """Tensor parallelism never leaves the node unasked: two replicas of eight do not hold it, one of sixteen does."""
+    question = Question("meta-llama/Llama-3.1-405B-Instruct", "h100", devices=16)
+    with pytest.raises(MemoryShort, match=r"16 devices per replica \(`tp=16`\)"):
+        answer(question)
+    assert answer(replace(question, tp=16)).deployment.parallelism.tensor == 16
+
+
+@pytest.mark.parametrize("devices", [2, 10, 16])
+def test_more_devices_are_advised_where_the_rate_is_short(devices: int) -> None:
+    found = answer(Question("Qwen/Qwen3-32B", "h100", devices=devices, rate_req_s=500.0))
+    (missed,) = found.short_by
+    assert missed.limit == "rate"
+    named = int(re.findall(r"about ([\d,]+) devices", missed.text)[0].replace(",", ""))
+    assert named > devices
+    more = answer(Question("Qwen/Qwen3-32B", "h100", devices=named, tp=found.deployment.parallelism.tensor,
+                           rate_req_s=500.0))  # fmt: skip
+    assert more.meets
 
 
 def test_a_deployment_that_does_not_fit_is_a_document_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["predict", "--model", "llama3.3:70b", "--device", "h100", "--devices", "3"]
     assert main(words) == 1
-    assert capsys.readouterr().out.startswith("DOES NOT FIT: weights take 141 GB a device")
+    assert capsys.readouterr().out.startswith("DOES NOT FIT: weights take 141 GB per device")
     assert main([*words, "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
     assert said["meets"] is False and said["rate_tok_s"]["value"] is None
@@ -145,11 +167,11 @@ def test_money_carbon_and_water_are_said_per_million_tokens() -> None:
     site = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", carbon_gco2e_j=1e-4, water_l_j=1e-6, name="hall")
     found = asked(concurrency=16.0, facility=site)
     at_site, node = found.prediction.site.site_j_tok.value, found.prediction.node_j_tok.value
-    shown = text(found)
+    shown = on_screen(show, found)
     for label, value, unit in (
-        ("energy cost", at_site * 0.1, "EUR per million tokens"),
-        ("carbon", at_site * 100, "gCO2e per million tokens"),
-        ("water", node, "litres per million tokens"),
+        ("cost per million tokens", at_site * 0.1, "EUR"),
+        ("carbon per million tokens", at_site * 100, "gCO2e"),
+        ("water per million tokens", node, "L"),
     ):
         line = next(x for x in shown.splitlines() if x.strip().startswith(label))
         assert unit in line and float(line.split()[len(label.split())].replace(",", "")) == pytest.approx(
@@ -159,6 +181,6 @@ def test_money_carbon_and_water_are_said_per_million_tokens() -> None:
 
 def test_digits_follow_the_interval() -> None:
     """A figure known to ± 20 % is not said with four digits."""
-    line = next(x for x in text(asked(concurrency=16.0)).splitlines() if x.strip().startswith("token rate"))
+    line = next(x for x in on_screen(show, asked(concurrency=16.0)).splitlines() if x.strip().startswith("output rate"))
     digits = line.split()[2].replace(",", "").strip("0")
     assert len(digits) <= 2 and line.split()[3] == "tok/s"

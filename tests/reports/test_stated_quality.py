@@ -31,7 +31,7 @@ def test_stated_accuracy_is_declared_and_names_its_model() -> None:
     assert accuracy.basis is Basis.DECLARED and accuracy.value == pytest.approx(550 / 900)
     assert accuracy.high - accuracy.value == pytest.approx(1.96 * 0.015754, rel=1e-3)
     assert found.questions == 900 and found.task == "gsm8k, mmlu_law, mmlu_logic"
-    assert "org/model" in accuracy.reason and "user's word" in accuracy.reason
+    assert "org/model" in accuracy.reason and "the user states" in accuracy.reason
     tokens = run_facts.tokens_per_correct(with_stated(), found)
     assert tokens.value is None and "tokens the answers took" in tokens.reason
 

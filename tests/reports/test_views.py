@@ -51,9 +51,10 @@ def test_terminal_shows_the_four_demands() -> None:
     shown = screen.getvalue()
     for wanted in (
         "420 mJ/tok",
-        "binding: memory bandwidth",
+        "memory bandwidth",
+        "active constraint",
         "108 W",
-        "utilisation-adjusted output",
+        "utilization-adjusted output",
         "TTFT",
         "accuracy",
     ):
@@ -116,8 +117,8 @@ def test_gap_breaks_the_line() -> None:
 
 def test_staves_stand_in_order_of_height() -> None:
     picture = pictures.barrel(example().ceilings, "memory_bandwidth", 166.0)
-    heights = {m[1]: float(m[0]) for m in re.findall(r'height="([\d.]+)" class="stave( binding)?"', picture)}
-    every = [float(h) for h in re.findall(r'height="([\d.]+)" class="stave(?: binding)?"', picture)]
+    heights = {m[1]: float(m[0]) for m in re.findall(r'height="([\d.]+)" class="ceiling( binding)?"', picture)}
+    every = [float(h) for h in re.findall(r'height="([\d.]+)" class="ceiling(?: binding)?"', picture)]
     assert every == sorted(every)
     assert heights[" binding"] == min(every)
 

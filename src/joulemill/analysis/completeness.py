@@ -283,7 +283,7 @@ POINTS: tuple[tuple[str, str, Callable[[Report], Found], str], ...] = (
     ),
     (
         "figure",
-        "utilisation-adjusted output",
+        "utilization-adjusted output",
         lambda r: _rate(r.output.utilization_adjusted_tok_s, r, "output.utilization_adjusted_tok_s"),
         "measure the rate at full load too (a closed loop with all slots busy), and state U over the period",
     ),
@@ -308,7 +308,7 @@ POINTS: tuple[tuple[str, str, Callable[[Report], Found], str], ...] = (
     ("condition", "batch or load", _load, "state concurrency, request rate or trace"),
     (
         "condition",
-        "utilisation",
+        "utilization",
         lambda r: _rate(r.utilization, r, "utilization"),
         "state U: the rate of the period over the rate at full load",
     ),

@@ -249,7 +249,7 @@ def _phases(account: Account, node: ScopeAccount) -> list[tuple[str, Figure, str
         rest = (above.value or 0.0) - sum(p.value or 0.0 for p in parts)
         # What the fit gives to neither: power that is drawn as long as anything runs, whatever its tokens.
         steady = Figure(max(rest, 0.0), "J", Basis.MODELLED) if above.known else unknown("J", "no idle baseline")
-        names = ("above idle: prefill", "above idle: decode", "above idle: busy, by neither")
+        names = ("above idle: prefill", "above idle: decode", "above idle, not attributable to prefill or decode")
         return [(n, f, "part", label) for n, f in zip(names, (*parts, steady), strict=True)]
     return [("above idle: prefill and decode together", above, "part", label)]
 

@@ -135,7 +135,7 @@ def _stated_quality(told: Mapping[str, Any]) -> doc.Quality:
     """Accuracy that another tool found, by its own standard error: declared, since nothing here saw it asked."""
     value, half, asked = float(told["accuracy"]), 1.96 * float(told["stderr"]), int(told["questions"])
     whose = f"{told.get('tool')} asked {told.get('model') or 'a model it does not name'}"
-    note = f"{whose}; that it is the model that was served is the user's word"
+    note = f"{whose}; the user states that this is the served model"
     source = f"{told.get('tool')} results {told.get('file')}"
     low, high = max(value - half, 0.0), min(value + half, 1.0)
     figure = Figure(value, "1", Basis.DECLARED, low, high, 0.95, note, source)

@@ -207,7 +207,7 @@ def _stated_architecture(manifest: Mapping[str, Any], name: str) -> tuple[Archit
     from joulemill.catalog.models import find_named_model
 
     entry = find_named_model(name)
-    return entry.architecture, entry.precision, f"catalogue: {entry.name}"
+    return entry.architecture, entry.precision, f"catalog: {entry.name}"
 
 
 def run_intensity(record: RunRecord, account: Account) -> Intensity:

@@ -292,7 +292,7 @@ def _correct(question_j: Figure, accuracy: Figure) -> Figure:
     if not accuracy.value or not accuracy.low or not accuracy.high:
         return unknown("J", "no answer was right")
     spent, basis = question_j.value, question_j.basis
-    source = "joules of the question set ÷ right answers"
+    source = "joules of the question set ÷ correct answers"
     return Figure(spent / accuracy.value, "J", basis, spent / accuracy.high, spent / accuracy.low, 0.95, source=source)
 
 
@@ -318,11 +318,10 @@ def _cascades(base: Sequence[_Run], runs: Sequence[_Run], before: Side, after: S
 def _notes(base: Sequence[_Run], more: Sequence[str]) -> tuple[str, ...]:
     basis = base[0].report.energy.node_j_tok.basis
     lines = [
-        f"Runs went there and back. Joules: {basis or 'not metered'}; the meter's own error is common to both sides "
-        "and cancels in a change. Intervals 95 %, from repeated runs; of right answers, from the number of questions."
+        f"Runs were interleaved (ABBA). Joules: {basis or 'not metered'}; the meter's own error is common "
+        "to both sides "
+        "and cancels in a change. Intervals 95 %, from repeated runs; of correct answers, from the number of questions."
     ]
     if basis not in (Basis.MEASURED, Basis.CALIBRATED):
-        lines.append(
-            "No sensor was at hand: joules follow the CPU time, so a change of power at full load is not seen."
-        )
+        lines.append("No energy sensor: joules follow CPU time, so a change of power at full load is not detected.")
     return (*lines, *more)

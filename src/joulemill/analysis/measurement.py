@@ -108,5 +108,5 @@ def _with_work_source(counted: Account, intensity: Intensity) -> Account:
     weighted = counted.attribution.get(Rule.WORK_WEIGHTED)
     if weighted is None or weighted.source != EQUAL_WORK.source or not intensity.work_flop_tok.known:
         return counted
-    source = f"equal FLOP a token, {intensity.work_flop_tok.source}"
+    source = f"equal FLOP per token, {intensity.work_flop_tok.source}"
     return replace(counted, attribution={**counted.attribution, Rule.WORK_WEIGHTED: replace(weighted, source=source)})

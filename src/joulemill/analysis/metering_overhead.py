@@ -33,7 +33,7 @@ def metering_j(record: RunRecord, account: Account) -> Figure:
     busy_s = _busy_core_s(record, account.window)
     above_j = cpu.energy.value - cpu.idle_energy.value
     if busy_s is None or not busy_s > 0 or not above_j > 0:
-        return unknown("J", "the CPU was no busier under load than idle, or nobody looked")
+        return unknown("J", "no difference in CPU utilization between idle and load was recorded")
     if _others_changed(record, account.window):
         return unknown("J", "other work on the CPUs changed between idle and load: a core-second's cost is not known")
     value = cores * account.window.duration_s * above_j / busy_s

@@ -118,7 +118,7 @@ class Tokens:
 
     ``mismatch_ratio`` is |usage − metrics| ÷ usage of output tokens; None where the server has no counters.
     ``cached_unexplained`` are prompt tokens of the load, warm-up included, that the server had in a cache and that
-    neither the chat template nor a shared prefix nor earlier turns explain; None where nobody can tell.
+    neither the chat template nor a shared prefix nor earlier turns explain; None if it is not known.
     ``cached_unexplained_ratio`` is their share of the load's prompt tokens.
     """
 
@@ -262,7 +262,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Stated:
-    """A figure that an imported file states, as it states it: nobody here has measured or computed it.
+    """A figure that an imported file states, as it states it; Joulemill neither measured nor computed it.
 
     name   this document's own path where the meaning is the same (``latency.ttft_s.p50``), else the tool's name
     """

@@ -74,7 +74,7 @@ def report_of(run: Measurement) -> doc.Report:
 def _output(counted: Account, limits: RunCeilings) -> doc.Output:
     full, used = limits.full_load_tok_s, limits.utilization
     if full.value is None or used.value is None:
-        adjusted = unknown("tok/s", used.reason or full.reason or "utilisation is unknown")
+        adjusted = unknown("tok/s", used.reason or full.reason or "utilization is unknown")
     else:
         adjusted = full.scaled(used.value, "tok/s", used.basis)
     return doc.Output(counted.output_rate, full, adjusted, counted.good_rate, counted.request_rate)

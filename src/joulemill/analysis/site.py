@@ -55,7 +55,9 @@ def _with_grid(site: Site, asked: Mapping[str, Any] | None, window: tuple[float,
     if asked is None:
         return replace(site, carbon_source="the grid was not asked: joulemill report RUN --site FILE asks it")
     if asked.get("error") or window is None:
-        return replace(site, carbon_source=f"the grid's carbon was not had: {asked.get('error') or 'no window'}")
+        return replace(
+            site, carbon_source=f"could not fetch grid carbon intensity: {asked.get('error') or 'no window'}"
+        )
     points = [GridPoint(float(a), float(b), float(g)) for a, b, g in asked.get("points") or ()]
     mean = time_weighted(points, *window)
     named = f"{asked.get('source')} {asked.get('place')}"

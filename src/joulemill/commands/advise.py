@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reload-time", default="90s", metavar="TIME", help="to load a model again (default: 90s, assumed)"
     )
     parser.add_argument("--fill", default="70%", metavar="X", help="how full replicas may be (default: 70%%, assumed)")
-    parser.add_argument("--flexible", default="20%", metavar="X", help="load that may wait (default: 20%%, assumed)")
+    parser.add_argument(
+        "--flexible", default="20%", metavar="X", help="deferrable share of the load (default: 20%%, assumed)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 

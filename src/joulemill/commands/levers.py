@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError, MachineError
-from joulemill.streams import print_json
+from joulemill.streams import print_json, results_console
 from joulemill.suggestions import meant
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ SHARES = {
     "acceptance": ("acceptance_ratio", "share of drafted tokens that are accepted (default 0.7)"),
     "hit": ("cached_ratio", "share of prompt tokens that a prefix cache would find (default 0.5)"),
     "routed": ("route_ratio", "share of requests that a small model takes (default 0.5)"),
-    "accuracy": ("accuracy_ratio", "share of right answers of the model (for routing and cascades)"),
-    "small-accuracy": ("small_accuracy_ratio", "share of right answers of the small model"),
+    "accuracy": ("accuracy_ratio", "share of correct answers of the model (for routing and cascades)"),
+    "small-accuracy": ("small_accuracy_ratio", "share of correct answers of the small model"),
     "thinking": ("thinking_ratio", "length of answers under a budget, over their length (default 0.5)"),
     "cap": ("cap_ratio", "power limit over TDP (default 0.7)"),
     "clock": ("clock_ratio", "locked clock over the highest (default 0.7)"),
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.physics.serving.batch import MemoryShort
     from joulemill.prediction.levers import levers_answer
     from joulemill.reports.html.levers import page
-    from joulemill.reports.text.levers import document, text
+    from joulemill.reports.text.levers import document, show
 
     if args.html and args.html.is_dir():
         raise InputError(f"--html {args.html} is a folder; name a file")
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(document(found, report))
     else:
-        sys.stdout.write(text(found, report))
+        show(found, results_console(), report)
     return 0 if found.meets else 1
 
 

@@ -19,8 +19,8 @@ PERIOD_S = 2.0
 QUESTIONS = (
     "How does a water mill turn a river into flour?",
     "Name three things that a power station and a bakery have in common.",
-    "What is a joule, told to a child?",
-    "Why do barrels leak at their shortest stave?",
+    "How would you explain a joule to a child?",
+    "Why is a chain as strong as its weakest link?",
 )
 
 

@@ -28,7 +28,8 @@ def document(found: Answer) -> dict[str, Any]:
         "meets": found.meets,
         "short_by": [missed.document() for missed in found.short_by],
         "deployment": q.document() | {"profile": found.profile, "precision_used": found.deployment.precision.name}
-        | {"cut": asdict(found.deployment.parallelism)},
+        | {"cut": asdict(found.deployment.parallelism), "cut_stated": q.tp is not None}
+        | {"best_cut": None if found.best_cut is None else asdict(found.best_cut)},
         "architecture": architecture_document(found.deployment.architecture, found.deployment.precision),
         **plain,
         "terms": _plain(p.terms),

@@ -23,6 +23,7 @@ from joulemill.physics.serving.coefficients import rates_of
 from joulemill.physics.serving.deployment import Deployment, parallelism_for
 from joulemill.physics.serving.shard import shard
 from joulemill.physics.serving.workload import Workload
+from joulemill.prediction.alternatives import cuts, domain_count
 from joulemill.prediction.calibration_file import Calibrated, load_calibration
 from joulemill.prediction.precision import precision_named
 from joulemill.prediction.question import Answer, Question
@@ -73,7 +74,8 @@ def _answered(q: Question) -> Answer:
         prediction = _predicted(deployment, workload, profile, q.place(), calibrated)
     except MemoryShort as fault:
         raise does_not_fit(q, fault, memory_holds) from fault
-    return Answer(q, deployment, workload, profile, prediction, notes)
+    own = rates_of(calibrated.coefficients) if calibrated else rates(profile)
+    return Answer(q, deployment, workload, profile, prediction, notes, (), cuts(deployment, workload, prediction, own))
 
 
 def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
@@ -84,7 +86,7 @@ def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
     if q.kv_dtype:
         precision = precision.with_kv(q.kv_dtype)
     device, node, notes = _plant(q.device, q.hardware)
-    cut = parallelism_for(architecture, q.devices, q.tp, q.dp, q.ep)
+    cut = parallelism_for(architecture, q.devices, q.tp, q.dp, q.ep, domain_count(device, node))
     profile = profile_of(q.engine)
     deployment = Deployment(
         architecture=architecture, precision=precision, device=device, parallelism=cut,
@@ -102,7 +104,7 @@ def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
 
 def _plant(name: str, own: Device | None = None) -> tuple[Device, Node | None, tuple[str, ...]]:
     if own is not None or name.endswith(".toml"):
-        return own or load_device(Path(name)), None, ("no node is catalogued for a device of your own",)
+        return own or load_device(Path(name)), None, ("the catalog has no node for a device of your own",)
     device = find_device(name)
     try:
         return device, node_of(name), ()

@@ -11,7 +11,7 @@ from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
 from joulemill.physics.production.prediction import Prediction
-from joulemill.physics.serving.deployment import MOST_CUT, Deployment
+from joulemill.physics.serving.deployment import MOST_CUT, Deployment, Parallelism
 from joulemill.physics.serving.workload import Workload
 
 #: Arguments that are counts → the most that is no slip of a key.
@@ -113,6 +113,41 @@ def _is_number(value: object) -> bool:
 
 
 @dataclass(frozen=True)
+class CutOption:
+    """The same devices cut otherwise, the same requests in flight over all of them: rate and J/token of the devices."""
+
+    parallelism: Parallelism
+    rate_tok_s: float
+    device_j_tok: float
+
+    @property
+    def words(self) -> str:
+        """As people write it."""
+        cut = self.parallelism
+        parts = [f"tp {cut.tensor}", f"dp {cut.data}" * (cut.data > 1), f"ep {cut.expert}" * (cut.expert > 1)]
+        return f"{' × '.join(p for p in parts if p)}, {cut.replicas} replica{'s' * (cut.replicas > 1)}"
+
+
+#: A parallelism is called better from this share of J/token on: less is within what predictions tell apart (assumed).
+BETTER_RATIO = 0.03
+
+
+def of_parallelism(found: Answer) -> str | None:
+    """Which parallelism was taken where none was stated, and which one would cost least."""
+    q, best = found.question, found.best_cut
+    taken = next((c for c in found.cuts if c.parallelism == found.deployment.parallelism), None)
+    if best is None or taken is None:
+        return None
+    default = q.tp is None
+    said = f"parallelism: {taken.words}" + (", taken since none was stated" if default else "")
+    change = best.device_j_tok / taken.device_j_tok - 1.0
+    if change > -BETTER_RATIO:
+        return f"{said}; no other cut of these devices costs less J/token" if default else None
+    faster = best.rate_tok_s / taken.rate_tok_s - 1.0
+    return f"{said}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
+
+
+@dataclass(frozen=True)
 class Answer:
     """A prediction with the deployment and workload that it is of, and what had to be assumed."""
 
@@ -123,6 +158,12 @@ class Answer:
     prediction: Prediction
     notes: tuple[str, ...]
     short_by: tuple[Shortfall, ...] = ()
+    cuts: tuple[CutOption, ...] = ()
+
+    @property
+    def best_cut(self) -> CutOption | None:
+        """The parallelism of the same devices with the least J/token at this load; None where there is no other."""
+        return min(self.cuts, key=lambda c: c.device_j_tok, default=None)
 
     @property
     def meets(self) -> bool:
@@ -132,8 +173,8 @@ class Answer:
     @property
     def every_note(self) -> tuple[str, ...]:
         """What must be read with it, each once."""
-        more = of_context(self)
-        return tuple(dict.fromkeys((*self.notes, *self.prediction.notes, *((more,) if more else ()))))
+        more = (of_context(self), of_parallelism(self))
+        return tuple(dict.fromkeys((*self.notes, *self.prediction.notes, *(m for m in more if m))))
 
 
 def of_context(found: Answer) -> str | None:

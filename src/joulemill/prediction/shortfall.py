@@ -67,7 +67,8 @@ def _rate_text(found: Answer, offered: float, served: float) -> str:
     each = found.deployment.parallelism.devices
     replicas = math.ceil(offered / (served / found.deployment.parallelism.replicas))
     text += f" on {found.deployment.device_count} devices"
-    return text if replicas * each > MOST_NAMED else f"{text}; about {replicas * each:,} devices would do"
+    enough = max(replicas, found.deployment.parallelism.replicas + 1) * each
+    return text if enough > MOST_NAMED else f"{text}; about {enough:,} devices would do"
 
 
 def of_site(p: Prediction, site: Site | None, devices: int, each: int) -> Iterator[Shortfall]:
@@ -105,10 +106,10 @@ def does_not_fit(question: Question, fault: MemoryShort, holds: Callable[[Questi
 
 
 def _advice(question: Question, holds: Callable[[Question], bool]) -> Iterator[str]:
-    least = next((n for n in CUTS if n != question.devices and _fits(holds, _over(question, n))), None)
+    least = next((n for n in CUTS if _fits(holds, _over(question, n))), None)
     if least is not None:
-        several = question.devices // least * least
-        more = f"`devices={several}` or {several + least}" if several else f"`devices={least}`"
+        several = max(question.devices // least, 1) * least
+        more = "" if several == question.devices else f"`devices={several}`, "
         yield f"spread the model over {least} devices per replica ({more}{_cut_words(question, least)})"
     for precision in FEWER_BITS:
         if _fits(holds, replace(question, precision=precision)):
@@ -123,11 +124,11 @@ def _advice(question: Question, holds: Callable[[Question], bool]) -> Iterator[s
 
 
 def _over(question: Question, devices: int) -> Question:
-    return replace(question, devices=devices, tp=None, dp=None, ep=None)
+    return replace(question, devices=devices, tp=devices, dp=None, ep=None)
 
 
 def _cut_words(question: Question, least: int) -> str:
-    return f", `tp={least}` without `dp` and `ep`" if question.tp or question.dp or question.ep else ""
+    return f"`tp={least}` without `dp` and `ep`" if question.dp or question.ep else f"`tp={least}`"
 
 
 def _fits(holds: Callable[[Question], bool], question: Question) -> bool:

@@ -40,7 +40,7 @@ def _lines(found: Experiment) -> Iterator[str]:
     yield headline(found)
     yield f"as it is: {_side(found.before)}"
     yield ""
-    yield f"{'lever':<18}{'':<11}{'ΔJ/token':<24}{'Δtok/s':<24}{'ΔTTFT':>8}{'ΔTPOT':>8}{'ΔJ/right answer':>30}"
+    yield f"{'lever':<18}{'':<11}{'ΔJ/token':<24}{'Δtok/s':<24}{'ΔTTFT':>8}{'ΔTPOT':>8}{'ΔJ/correct answer':>30}"
     for lever in found.levers:
         if lever.after is not None:
             yield from _rows(lever)
@@ -94,7 +94,7 @@ def _side(side: Side) -> str:
         f"{_said(side.node_j_tok)} at the node",
         _said(side.rate_tok_s),
         f"{percent(right)} of the answers right" if right is not None else "answers not asked",
-        f"{_said(side.correct_answer_j)} a right answer",
+        f"{_said(side.correct_answer_j)} per correct answer",
     ]
     return ", ".join(parts)
 
@@ -106,7 +106,9 @@ def _said(figure: Figure) -> str:
 
 
 def _cascade(c: Any) -> str:
-    joules = "no answer was right" if c.correct_answer_j is None else f"{digits(c.correct_answer_j)} J a right answer"
+    joules = (
+        "no answer was correct" if c.correct_answer_j is None else f"{digits(c.correct_answer_j)} J per correct answer"
+    )
     return (
         f"{percent(c.passed_ratio)} go on, {percent(c.accuracy_ratio)} right, {joules} ({c.question_count} questions)"
     )
@@ -151,7 +153,7 @@ def _list(rows: Sequence[tuple[str, str | None]]) -> str:
 
 
 def _table(levers: Sequence[MeasuredLever]) -> str:
-    names = ("lever", "", *(n for n, _, _ in CHANGES), "ΔJ/right answer", "right answers")
+    names = ("lever", "", *(n for n, _, _ in CHANGES), "ΔJ/correct answer", "correct answers")
     head = "".join(f"<th>{h}</th>" for h in names)
     body = "".join(_table_rows(x) for x in levers if x.after is not None)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

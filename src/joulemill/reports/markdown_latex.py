@@ -29,7 +29,7 @@ _BLOCK = re.compile(r"^(\s*)([#+\-=]|\d+[.)])")
 def markdown(report: Report) -> str:
     """The report as Markdown: figures, ceilings, latency, conditions."""
     lines = [f"# {cell(rows.headline(report))}", "", cell(rows.subtitle(report)), ""]
-    lines += [f"> **Mind:** {cell(w)}" for w in report.warnings]
+    lines += [f"> **Warning:** {cell(w)}" for w in report.warnings]
     lines += ["", "| figure | value | 95 % interval | basis |", "|---|--:|---|---|"]
     for name, figure in rows.figures(report):
         said = quantity(figure.value, figure.unit) if figure.known else f"unknown: {figure.reason or ''}"
@@ -42,7 +42,7 @@ def markdown(report: Report) -> str:
         cells = [row[k] for k in ("name", "rate", "capacity", "intensity", "slack", "basis", "evidence")]
         lines.append("| " + " | ".join(cell(c) for c in cells) + " |")
     if effects := rows.impacts(report):
-        lines += ["", f"| effect | {' | '.join(rows.IMPACT_COLUMNS)} |", "|---|--:|--:|--:|--:|---|"]
+        lines += ["", f"| effect | {' | '.join(rows.IMPACT_COLUMNS)} |", "|---|--:|--:|--:|---|"]
         lines += [f"| {cell(name)} | {' | '.join(map(cell, cells))} |" for name, cells in effects]
         lines += ["", cell(rows.impact_sources(report))]
     lines += ["", "| latency [ms] | p50 | p90 | p99 | mean | n |", "|---|--:|--:|--:|--:|--:|"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _HEADS = ("point", "runs", "tok/s", "node J/tok", "TTFT p50", "TPOT p50", "bound by")
-_PROBED = ("rate answers", "J/tok answers")
+_PROBED = ("rate elasticity", "J/tok elasticity")
 
 
 def show(found: SweepResult, console: Console) -> None:
@@ -107,7 +107,7 @@ def notes(found: SweepResult) -> tuple[str, ...]:
     if found.kind == "sweep" and not all(p.valid for p in found.points if p.runs):
         lines.append("Hollow dots: the client was the bottleneck there; the knee does not count them.")
     basis = next((p.node_j_tok.basis for p in found.points if p.node_j_tok.basis), None)
-    lines.append(f"Runs went there and back; intervals 95 %, from repeated runs. Energy: {basis or 'not metered'}.")
+    lines.append(f"Runs were interleaved (ABBA); intervals 95 %, from repeated runs. Energy: {basis or 'not metered'}.")
     return tuple(lines)
 
 

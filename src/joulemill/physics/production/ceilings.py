@@ -217,7 +217,7 @@ def _verdict(
 
 def _explain(name: str, least: CeilingValue, following: CeilingValue | None, missing: tuple[str, ...]) -> str:
     value = least.rate_tok_s.value
-    text = f"The {_words(least.name)} ceiling is the least known, at {value:.4g} tok/s"
+    text = f"The lowest known ceiling is {_words(least.name)}, {value:.4g} tok/s"
     if following is not None:
         text += f"; next is {_words(following.name)} at {following.rate_tok_s.value:.4g} tok/s"
     if name == "undecided":

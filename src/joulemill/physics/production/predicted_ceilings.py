@@ -132,7 +132,7 @@ def _kv_ceiling(deployment: Deployment, workload: Workload, share: Shard, found:
         Figure(room * deployment.device_count, "byte", Basis.DATASHEET),
         _work(each * deployment.parallelism.tensor, "byte"),
         _work(stay, "s/tok"),
-        "at the predicted time a token; more requests in flight would lengthen it",
+        "at the predicted TPOT; more requests in flight would lengthen it",
     )
 
 

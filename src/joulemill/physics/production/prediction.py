@@ -202,7 +202,9 @@ def _check_cap(deployment: Deployment, rates: Rates) -> None:
         return
     said = say_quantity(cap_w, "W")
     if not device.tdp_w:
-        raise InputError(f"what a power cap does to {device.label} cannot be told: its TDP is not known; leave it out")
+        raise InputError(
+            f"the effect of a power cap on {device.label} is unknown, because its TDP is; leave the cap out"
+        )
     waiting_w = max(rates.power.wait_ratio * (device.power_scale_w or 0.0), device.resting_w or 0.0)
     least_w = waiting_w / rates.power.ceiling_ratio
     if cap_w <= 1.05 * least_w:
@@ -253,7 +255,7 @@ def _figures(
 
 def _node_figures(deployment: Deployment, device_w: Figure, rate: float, widths: Widths) -> dict[str, Figure]:
     if deployment.node is None or device_w.value is None:
-        reason = device_w.reason or "no node is catalogued for this device; name one"
+        reason = device_w.reason or "the catalog has no node for this device"
         return {"node_power_w": unknown("W", reason), "node_j_tok": unknown("J/tok", reason)}
     node_w = node_figure(device_w, deployment.device_count, deployment.node)
     value = (node_w.value or 0.0) / rate

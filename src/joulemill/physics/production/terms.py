@@ -30,11 +30,11 @@ def _share_terms(s: Shard) -> list[Term]:
     return [
         Term("device", "weights", s.weight_byte, "byte", "of one device, embedding included"),
         Term("device", "matrices in 16 bits", s.matrix_byte_0, "byte", "read every step"),
-        Term("device", "matrices quantised", s.matrix_byte_1, "byte", f"class {kind}"),
+        Term("device", "quantized matrices", s.matrix_byte_1, "byte", f"class {kind}"),
         Term("device", "experts", s.expert_byte * s.experts_count / s.expert_ranks_count, "byte", "if all are touched"),
         Term("device", "key and value", s.kv_store_byte_0 + s.kv_store_byte_1, "byte/tok", "kept a token of context"),
         Term("device", "kernels", s.kernels_count, "count", "launched a step"),
-        Term("device", "sums over devices", s.reduce_count, "count", "a step"),
+        Term("device", "all-reduces", s.reduce_count, "count", "per step"),
     ]
 
 

@@ -92,5 +92,5 @@ def demand_period(plant: Plant, demand_tok_s: ArrayLike, step_s: float) -> Perio
 def _checked(utilization: ArrayLike) -> Array:
     u = np.asarray(utilization, float)
     if np.any(~((u >= 0) & (u <= 1))):
-        raise InputError("utilisation must lie between 0 and 1")
+        raise InputError("utilization must lie between 0 and 1")
     return u

@@ -105,8 +105,8 @@ def most_that_fit_req(deployment: Deployment, workload: Workload, share: Shard, 
     room = share.memory_byte * deployment.memory_use_ratio
     if share.weight_byte >= room:
         raise MemoryShort(
-            f"weights take {share.weight_byte / 1e9:.0f} GB a device, and {room / 1e9:.0f} GB are there; spread the "
-            "model over more devices, or use fewer bits",
+            f"weights take {share.weight_byte / 1e9:.0f} GB per device, and {room / 1e9:.0f} GB are available; "
+            "spread the model over more devices, or use fewer bits",
             share.weight_byte,
             room,
         )

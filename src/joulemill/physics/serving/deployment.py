@@ -94,13 +94,15 @@ class Deployment:
 
 
 def parallelism_for(
-    architecture: Architecture, devices: int, tensor: int | None, data: int | None, expert: int | None
-) -> Parallelism:
+    architecture: Architecture, devices: int, tensor: int | None, data: int | None, expert: int | None,
+    domain_count: float = MOST_CUT,
+) -> Parallelism:  # fmt: skip
     """The cut a user means by ``devices`` and what they gave of tp, dp and ep.
 
-    Nothing given: tensor-parallel over all devices, or the most that the heads can be cut over; experts with it, or
-    spread over all ranks of data-parallel attention. Devices beyond tp·dp become further replicas. InputError where the
-    numbers do not divide, or the heads do not.
+    Nothing given: tensor-parallel over all devices, or the most of them that the heads can be cut over and that share
+    a link domain (``domain_count``), never across nodes; experts with it, or spread over all ranks of data-parallel
+    attention. Devices beyond tp·dp become further replicas. InputError where the numbers do not divide, or the heads
+    do not.
     """
     if not 1 <= devices <= MOST_DEVICES:
         raise InputError(f"`devices` is {devices}; it must lie between 1 and {MOST_DEVICES:,}")
@@ -111,7 +113,8 @@ def parallelism_for(
         raise InputError(f"{architecture.name} has no routed experts to spread over {expert} devices; leave `ep` out")
     dp = data or 1
     most = max(1, devices // dp)
-    fitting = [n for n in range(1, min(most, MOST_CUT) + 1) if most % n == 0 and architecture.divides_over(n)]
+    widest = int(min(most, MOST_CUT, max(domain_count, 1.0)))
+    fitting = [n for n in range(1, widest + 1) if most % n == 0 and architecture.divides_over(n)]
     tp = tensor or fitting[-1]
     if not architecture.divides_over(tp):
         can = ", ".join(str(n) for n in range(1, 65) if architecture.divides_over(n))

@@ -23,7 +23,7 @@ def model_card(report: Report) -> str:
         ("Energy per correct answer", energy.correct_answer_j),
         ("PUE-adjusted power", power.site_w),
         ("Output rate", output.rate_tok_s),
-        ("Utilisation-adjusted output", output.utilization_adjusted_tok_s),
+        ("Utilization-adjusted output", output.utilization_adjusted_tok_s),
         ("Carbon per output token", energy.carbon_gco2e_tok),
         ("Accuracy", report.quality.accuracy),
     ]

@@ -35,7 +35,7 @@ def prometheus(report: Report) -> str:
             ),
         ),
         *_family(
-            "joulemill_accuracy_ratio", "Share of right answers", about, _plain("", (("", report.quality.accuracy),))
+            "joulemill_accuracy_ratio", "Share of correct answers", about, _plain("", (("", report.quality.accuracy),))
         ),
         *_family(
             "joulemill_utilization_ratio", "Rate over rate at full load", about, _plain("", (("", report.utilization),))

@@ -26,7 +26,7 @@ def render(report: Report, extra_cards: Sequence[Mapping[str, str]] = ()) -> str
         lstrip_blocks=True,
     )
     view = _view(report)
-    for name in ("barrel", "joules", "timeline"):
+    for name in ("ceilings_picture", "joules", "timeline"):
         view[name] = Markup(view[name])
     view["latencies"] = [Markup(p) for p in view["latencies"]]
     view["extra_cards"] = [{**c, "body": Markup(c["body"])} for c in extra_cards]
@@ -87,7 +87,7 @@ def _tiles(report: Report) -> list[dict[str, str]]:
         _tile(*rows.main_energy(report)),
         binding,
         _tile("PUE-adjusted power", report.power.site_w),
-        _tile("utilisation-adjusted output", report.output.utilization_adjusted_tok_s),
+        _tile("utilization-adjusted output", report.output.utilization_adjusted_tok_s),
         _tile("energy per output token, site", report.energy.site_j_tok),
         _tile("output rate", report.output.rate_tok_s),
         speed,
@@ -99,7 +99,7 @@ def _pictures(report: Report) -> dict[str, Any]:
     histograms, slo = report.series.histograms, report.latency.slo
     wanted = (("TTFT", "ttft_s", slo.get("ttft_s")), ("TPOT", "tpot_s", slo.get("tpot_s")))
     return {
-        "barrel": pictures.barrel(report.ceilings, report.binding.name, report.output.rate_tok_s.value),
+        "ceilings_picture": pictures.barrel(report.ceilings, report.binding.name, report.output.rate_tok_s.value),
         "joules": pictures.joules(report.waterfall),
         "timeline": pictures.timeline(report),
         "latencies": [pictures.histogram(name, histograms.get(key, ()), target) for name, key, target in wanted],

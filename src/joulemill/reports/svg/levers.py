@@ -71,7 +71,7 @@ def tornado(effects: Sequence[Effect]) -> str:
     body: list[str] = []
     for row, ((e, change), (a, mid, b)) in enumerate(zip(shown, spans, strict=True)):
         y = top + pitch * row
-        style = "part good" if mid < 0 else "stave binding"
+        style = "part good" if mid < 0 else "ceiling binding"
         left, right = sorted((across(0.0), across(mid)))
         body += [
             _text(LABEL - 5, y + 11, e.lever.name, anchor="end"),
@@ -105,8 +105,8 @@ _RATE = _Across(
     lambda o: o.tpot_s,
 )  # fmt: skip
 _WAIT = _Across(
-    "ms a token", lambda o: 1000.0 * o.tpot_s,
-    "All serve the same tok/s, so the time that a token takes runs across. Left and down is better.",
+    "TPOT [ms]", lambda o: 1000.0 * o.tpot_s,
+    "All serve the same tok/s, so the horizontal axis is TPOT. Left and down is better.",
 )  # fmt: skip
 
 
@@ -124,8 +124,8 @@ def front_plane(combinations: Sequence[Combination], front: Sequence[Combination
     to read it."""
     across = _across(combinations)
     if across is None:
-        why = "All have the same tok/s and the same time a token: only J/token tells them apart, as the table does."
-        words = "no picture: tok/s and time a token are the same in all" if combinations else "no combination"
+        why = "All have the same tok/s and the same TPOT: only J/token differs, see the table."
+        words = "no picture: tok/s and TPOT are the same in all" if combinations else "no combination"
         return _svg(50, "Combinations", why, [_text(WIDTH / 2, 30, words, anchor="middle")]), why
     place = _places(combinations, across)
     slow = max(c.after.tpot_s for c in combinations)
@@ -134,7 +134,7 @@ def front_plane(combinations: Sequence[Combination], front: Sequence[Combination
         return least + (1.5 if across.size is None else 4.0 * across.size(c.after) / slow)
 
     body = [_line(LEFT, BOTTOM, RIGHT_END, BOTTOM, "axis"), _line(LEFT, TOP, LEFT, BOTTOM, "axis")]
-    body += [_dot(place(c), radius(c, 1.5), "stave") for c in combinations]
+    body += [_dot(place(c), radius(c, 1.5), "ceiling") for c in combinations]
     taken: list[tuple[float, float]] = []
     for number, c in enumerate(front, start=1):
         spot = place(c)

@@ -67,7 +67,7 @@ def barrel(ceilings: Sequence[Ceiling], binding: str, achieved_tok_s: float | No
     body.append(f'<line x1="0" x2="{WIDTH}" y1="{bottom}" y2="{bottom}" class="axis"/>')
     body.append(_text(0, 10, "tok/s, log scale", "tiny", "start"))
     told = "; ".join(f"{title(c.name)} {quantity(c.rate_tok_s.value, 'tok/s')}" for c in known)
-    return _svg(258, "Barrel of ceilings, log scale", f"Binding: {title(binding)}. {told}.", body)
+    return _svg(258, "Barrel picture: ceilings on a log scale", f"Active constraint: {title(binding)}. {told}.", body)
 
 
 def _stave(
@@ -80,7 +80,7 @@ def _stave(
     body: list[str] = []
     if rate:
         tall: float = height(rate)
-        style = "stave binding" if binding else "stave"
+        style = "ceiling binding" if binding else "ceiling"
         body.append(_bar(x, bottom - tall, width, tall, style))
         highest = height(ceiling.rate_tok_s.high) if ceiling.rate_tok_s.high else tall
         label = max(bottom - max(tall, highest) - 5, 24.0)
@@ -89,7 +89,7 @@ def _stave(
             y1, y2 = (bottom - height(v) for v in (ceiling.rate_tok_s.low, ceiling.rate_tok_s.high))
             body.append(f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{y1:.1f}" y2="{y2:.1f}" class="whisker"/>')
     else:
-        body.append(_bar(x, bottom - 40, width, 40, "stave unknown"))
+        body.append(_bar(x, bottom - 40, width, 40, "ceiling unknown"))
         body.append(_text(middle, bottom - 16, "?", "small"))
     words = title(ceiling.name).split()
     for line, word in enumerate(words[:3]):

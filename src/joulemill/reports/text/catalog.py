@@ -67,7 +67,7 @@ def device_document(name: str) -> Document:
         "label": f"{device.label} ({device.vendor}, {device.kind})",
         "facts": facts,
         "aliases": [] if own else list(device_aliases(device.name)),
-        "notes": [] if own else [f"also read as: {', '.join(device_aliases(device.name))} (the catalogue's own list)"],
+        "notes": [] if own else [f"also read as: {', '.join(device_aliases(device.name))} (the catalog's own list)"],
     }
 
 
@@ -141,7 +141,7 @@ def _node_facts(device: Device, node: Node) -> list[dict[str, Any]]:
     for parameter, draw_w in drawn:
         if draw_w is not None:
             power = share_power(draw_w, 1, node)
-            between = f"{float(power.low_w):.4g} to {float(power.high_w):.4g} W; plug power a device, all alike"
+            between = f"{float(power.low_w):.4g} to {float(power.high_w):.4g} W; plug power per device, all alike"
             rows.append(_fact(parameter, float(power.node_w), "W", "modelled", f"node {node.name}", between))
     return rows
 

@@ -1,0 +1,63 @@
+"""The same devices under other parallelism: what every cut that fits would do at the same load."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from joulemill.errors import InputError
+from joulemill.physics.hardware.device import Device
+from joulemill.physics.hardware.node import Node
+from joulemill.physics.production.prediction import Prediction
+from joulemill.physics.serving.batch import most_that_fit_req, swept
+from joulemill.physics.serving.clock import at_locked_clock
+from joulemill.physics.serving.continuous_batching import Rates
+from joulemill.physics.serving.deployment import Deployment, Parallelism
+from joulemill.physics.serving.shard import shard
+from joulemill.physics.serving.workload import Workload
+from joulemill.prediction.question import CutOption
+
+#: Devices that share links where neither the device nor a node says how many (assumed: a server of eight).
+USUAL_DOMAIN = 8.0
+
+
+def domain_count(device: Device, node: Node | None) -> float:
+    """Devices that tensor parallelism is taken over where nothing is stated: those of one link domain."""
+    return device.link_domain_count or (float(node.device_count) if node else USUAL_DOMAIN)
+
+
+def cuts(deployment: Deployment, workload: Workload, prediction: Prediction, rates: Rates) -> tuple[CutOption, ...]:
+    """Every tensor-parallel cut of the deployment's devices that shares links and fits, with its own one.
+
+    As many requests are in flight over all devices as are predicted; a replica of a narrower cut has fewer of them.
+    """
+    taken = deployment.parallelism
+    if deployment.device_count == 1 or taken.data > 1:
+        return ()
+    deployment, rates = at_locked_clock(deployment, rates)
+    all_req = prediction.batch.batch_req * taken.replicas
+    domain = domain_count(deployment.device, deployment.node)
+    widths = [n for n in range(1, int(min(deployment.device_count, domain)) + 1) if deployment.device_count % n == 0]
+    options = [Parallelism(n, 1, 1, deployment.device_count // n) for n in widths]
+    different = [o for o in options if (o.tensor, o.replicas) != (taken.tensor, taken.replicas)]
+    made = (_option(replace(deployment, parallelism=cut), workload, all_req, rates) for cut in (taken, *different))
+    return tuple(option for option in made if option is not None)
+
+
+def _option(deployment: Deployment, workload: Workload, all_req: float, rates: Rates) -> CutOption | None:
+    """None where the heads are not divided so, or the model does not fit with so many requests."""
+    cut = deployment.parallelism
+    if not deployment.architecture.divides_over(cut.tensor):
+        return None
+    share = shard(deployment.architecture, deployment.precision, deployment.device, cut)
+    each = max(all_req / cut.replicas, 1.0)
+    try:
+        if each > most_that_fit_req(deployment, workload, share, rates) * (1.0 + 1e-9):
+            return None
+    except InputError:
+        return None
+    found = swept(deployment, workload, share, rates, np.array([each]))
+    rate, joule = float(found.rate_tok_s[0]) * cut.replicas, float(found.energy_j_tok[0])
+    return CutOption(cut, rate, joule) if math.isfinite(rate) and math.isfinite(joule) else None

@@ -1,0 +1,41 @@
+"""Devices are cut into replicas within a link domain: tensor parallelism never leaves a node unasked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from joulemill.catalog.models import find_model
+from joulemill.physics.serving.deployment import parallelism_for
+from joulemill.prediction.predict import answer
+from joulemill.prediction.question import Question
+from joulemill.reports.text.prediction import text
+from tests.physics.laws.deployments import MODELS
+
+
+def test_the_default_cut_uses_all_devices_and_stays_within_a_domain() -> None:
+    random = np.random.default_rng(7)
+    architectures = [find_model(n).architecture for n in MODELS]
+    for _ in range(3000):
+        a = architectures[random.integers(len(architectures))]
+        devices, domain = int(random.integers(1, 513)), int(random.choice([1, 2, 4, 8, 16, 72]))
+        cut = parallelism_for(a, devices, None, None, None, domain)
+        assert cut.devices * cut.replicas == devices
+        assert cut.tensor <= domain and a.divides_over(cut.tensor)
+        wider = [n for n in range(cut.tensor + 1, domain + 1) if devices % n == 0 and a.divides_over(n)]
+        assert not wider
+
+
+def test_sixteen_boards_are_two_replicas_of_a_node_and_the_answer_says_so() -> None:
+    question = Question("meta-llama/Llama-3.1-70B-Instruct", "h100", devices=16, concurrency=32.0)
+    found = answer(question)
+    cut, best = found.deployment.parallelism, found.best_cut
+    assert (cut.tensor, cut.replicas) == (8, 2)
+    assert best is not None
+    assert "parallelism: tp 8, 2 replicas, taken since none was stated" in text(found)
+    # What is called best is what predicting it says, at the same requests in flight over all devices.
+    each = 32.0 * cut.replicas / best.parallelism.replicas
+    own = answer(Question(question.model, "h100", devices=16, tp=best.parallelism.tensor, concurrency=each)).prediction
+    assert own.device_j_tok.value == pytest.approx(best.device_j_tok)
+    assert own.rate_tok_s.value == pytest.approx(best.rate_tok_s)
+    assert best.device_j_tok <= (found.prediction.device_j_tok.value or 0.0) * (1 + 1e-9)
