@@ -142,7 +142,6 @@ def test_flags_that_pages_name_exist() -> None:
                 assert flag in known or not ours, f"{named(page)}: {code}"
 
 
-@pytest.mark.xfail(reason="the public API is landing", strict=False)
 @pytest.mark.parametrize("page", [p for p in PAGES if "```python\n" in p.read_text("utf-8")], ids=named)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All Python blocks of a page, one after another, as a reader would run them."""
