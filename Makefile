@@ -43,7 +43,7 @@ monitor: $(VENV)/.run
 	@$(BIN)/joulemill monitor --demo $(MONITOR)
 
 # Side by side, since most of a test's time is waiting; TEST="-n0 tests/test_units.py" runs one file in this process.
-WORKERS ?= 5
+WORKERS ?= 4
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TEST)
 

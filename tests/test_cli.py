@@ -163,10 +163,10 @@ def test_a_signal_ends_a_verb_that_waits(number: signal.Signals, tmp_path: Path)
         assert process.stderr is not None and process.stderr.readline() == "running\n"
         begun = time.monotonic()
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=55)
     assert process.returncode == EXIT_INTERRUPTED and "Traceback" not in err
     assert json.loads(out)["error"]["kind"] == "interrupted"
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 50, "the verb would wait for 60 s"
 
 
 def test_no_console_is_made_outside_the_boundary() -> None:

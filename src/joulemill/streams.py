@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import codecs
 import errno
+import io
 import json
 import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -93,6 +94,13 @@ def progress_console() -> Console:
     return _console(sys.stderr)
 
 
+def rendered(show: Callable[[Console], None], width: int) -> str:
+    """What ``show`` prints on a console of that width, as text without styles."""
+    screen = io.StringIO()
+    show(_console(screen, width))
+    return "\n".join(line.rstrip() for line in screen.getvalue().splitlines()) + "\n"
+
+
 @contextmanager
 def guarded() -> Iterator[GuardedStream]:
     """``sys.stdout`` and ``sys.stderr`` guarded for as long as the block lasts; the value is the guarded stdout."""
@@ -164,7 +172,7 @@ class GuardedStream:
             raise MachineError(f"the result cannot be written to stdout: {why}") from None
 
 
-def _console(stream: Any) -> Console:
+def _console(stream: Any, width: int | None = None) -> Console:
     from rich.console import Console
     from rich.segment import Segment
 
@@ -176,7 +184,7 @@ def _console(stream: Any) -> Console:
                 yield Segment(text if control else printable(text), style, control)
 
     file: Any = stream.unstyled() if isinstance(stream, GuardedStream) else stream
-    return PrintableConsole(file=file, highlight=False)
+    return PrintableConsole(file=file, highlight=False, width=width)
 
 
 def _finite(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 @pytest.mark.parametrize(
     ("starved", "truth"),
     [
-        ({"concurrency": 4, "slots": 1}, "kv_capacity"),
+        ({"concurrency": 3, "slots": 1, "output_tokens": "8"}, "kv_capacity"),
         pytest.param(
             {"concurrency": 4, "threads": 1}, "host_cpu", marks=pytest.mark.skipif(CPUS < 2, reason="one CPU")
         ),
@@ -38,7 +39,7 @@ CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 )
 def test_starved(starved: dict[str, object], truth: str, tmp_path: Path) -> None:
     given = {"warmup_s": 1.0, "idle_s": 0.2, "duration_s": 5.0, "quality": None, "input_tokens": "32"}
-    options = BenchOptions(**given, output_tokens="24", out=tmp_path / "run", **starved)  # type: ignore[arg-type]
+    options = BenchOptions(**{**given, "output_tokens": "24", **starved}, out=tmp_path / "run")  # type: ignore[arg-type]
     right_or_undecided(options, truth)
 
 
@@ -54,7 +55,9 @@ def test_starved_of_context(
     asked: list[tuple[float, int, int]], evidence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """256 tokens a slot, the least that llama.cpp gives, under a client that does not cut its trace to that."""
-    monkeypatch.setattr("joulemill.bench.load.phases.clipped", lambda arrivals, context_tok: (tuple(arrivals), 0))
+    monkeypatch.setattr(
+        import_module("joulemill.bench.load.phases"), "clipped", lambda arrivals, context_tok: (tuple(arrivals), 0)
+    )
     trace = tmp_path / "trace.csv"
     trace.write_text("time,input_tokens,output_tokens\n" + "".join(f"{t},{a},{b}\n" for t, a, b in asked))
     given = {"warmup_s": 1.0, "idle_s": 0.2, "quality": None, "input_tokens": "24", "output_tokens": "16"}

@@ -41,7 +41,7 @@ def test_page_is_offline_and_has_its_pictures(tmp_path: Path, capsys: pytest.Cap
     assert "no draft is named" in text
 
 
-def test_a_route_with_stated_accuracies_says_joules_a_right_answer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_route_with_stated_accuracies_says_joules_per_correct_answer(capsys: pytest.CaptureFixture[str]) -> None:
     routed = [*ASKED, "--small", "Qwen/Qwen3-0.6B", "--accuracy", "80%", "--small-accuracy", "0.5"]
     assert main(routed) == 0
     assert "routing: 65% correct answers (declared); J per correct answer" in capsys.readouterr().out

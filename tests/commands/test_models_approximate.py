@@ -15,6 +15,7 @@ from joulemill.prediction.levers import levers_answer
 from joulemill.prediction.question import Question
 from joulemill.reports.html.levers import page
 from joulemill.reports.text import levers as levers_view
+from tests.support.screen import on_screen
 
 CONFIG = {
     "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
@@ -84,7 +85,7 @@ def test_levers_approximately_are_said(tmp_path: Path, capsys: pytest.CaptureFix
     folder = write(tmp_path, ODD)
     question = Question(folder, "h100", concurrency=8.0, approximate=True)
     found = levers_answer(question, {"to": "h200"}, Settings(), frozenset(), same_outputs=True)
-    assert levers_view.text(found).startswith("APPROXIMATE (the model is not understood): ")
+    assert on_screen(levers_view.show, found).startswith("APPROXIMATE (the model is not understood): ")
     assert levers_view.document(found)["architecture"]["approximate"] is True
     assert "APPROXIMATE (the model is not understood)" in page(found)
     code, _, err = run(capsys, "levers", "--device", "h100", "--concurrency", "8", "--model", folder)

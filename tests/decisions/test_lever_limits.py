@@ -14,7 +14,8 @@ from joulemill.physics.hardware.site import Site
 from joulemill.prediction.levers import LeversAnswer, levers_answer
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import Question
-from joulemill.reports.text.levers import document, text
+from joulemill.reports.text.levers import document, show
+from tests.support.screen import on_screen
 
 SITE = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", it_power_limit_w=1000.0)
 
@@ -69,7 +70,8 @@ def test_savings_have_their_currency_and_their_period(held: LeversAnswer) -> Non
     for saved in found:
         assert saved.currency == "EUR" and saved.cost_currency == pytest.approx(saved.energy_j * 1e-7)
         assert 0 < saved.energy_j < held.study.before.energy_j_tok * 1e6
-    assert "Saved per million output tokens" in text(held) and " EUR" in text(held)
+    page = on_screen(show, held)
+    assert "Saved per million output tokens" in page and " EUR" in page
 
 
 def test_a_fixed_demand_is_never_exceeded() -> None:

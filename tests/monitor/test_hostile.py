@@ -59,7 +59,7 @@ async def among(pages: Pages, script: Script, history: Keeper | None = None, **c
         assert not running.done(), "the monitor ended"
     finally:
         stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await running
         await server.close()
     return monitor
@@ -69,7 +69,7 @@ def state(monitor: Monitor, name: str) -> TargetState:
     return next(t for t in monitor.snapshot().targets if t.facts.target == name)
 
 
-async def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.02)
@@ -228,7 +228,7 @@ def test_a_meter_that_never_opens_costs_its_own_target_its_joules_and_nobody_els
         await until(
             lambda: any(h.state == "not_open" and "0.5 s" in (h.detail or "") for h in monitor.snapshot().meters)
         )
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 60, "the meter would never open"
 
     try:
         asyncio.run(among(Pages(other="vllm:generation_tokens_total 5\n"), script))
@@ -250,7 +250,7 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
             raise OSError("and it does not even close well")
 
     def opens(specs: Any, context: Any) -> list[Any]:
-        let_through.wait(10)
+        let_through.wait(30)
         return [Late()]
 
     monkeypatch.setattr(opening, "OPEN_S", 0.1)
@@ -258,9 +258,9 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
     started = time.monotonic()
     with pytest.raises(Exception, match=r"did not open within 0.1 s"):
         opening.open_within(["x"], MeterContext(server_here=False))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25, "the meter would open after 30 s"
     let_through.set()
-    assert closed.wait(5)
+    assert closed.wait(60)
 
     def raises(specs: Any, context: Any) -> list[Any]:
         raise RecursionError("odd")

@@ -41,7 +41,7 @@ def served(source: Moving, token: str | None = None) -> Iterator[str]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
     thread.start()
-    ready.wait(10)
+    ready.wait(60)
     try:
         yield f"http://127.0.0.1:{port}/"
     finally:

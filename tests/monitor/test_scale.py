@@ -12,7 +12,9 @@ from tests.support.paths import ROOT
 def test_forty_targets_every_second() -> None:
     script = ROOT / "benchmarks" / "monitor_scale.py"
     asked = ["--targets", "40", "--period", "1", "--seconds", "4", "--days", "2", "--json"]
-    told = subprocess.run([sys.executable, str(script), *asked], capture_output=True, text=True, timeout=60, check=True)
+    told = subprocess.run(
+        [sys.executable, str(script), *asked], capture_output=True, text=True, timeout=300, check=True
+    )
     found = json.loads(told.stdout)
     assert found["token_error_ratio"] < 0.05 and found["kept_count"] > 100
     assert found["lag_p50_s"] < 0.5 and found["cores"] < 1.0 and found["rss_byte"] < 500e6

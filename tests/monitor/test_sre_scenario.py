@@ -28,6 +28,7 @@ import yaml
 from joulemill.catalog.nodes import node_of
 from joulemill.physics.hardware.node import node_power
 from tests.support.fleet import Fleet, Replica, served
+from tests.support.lateness import asked_beside
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = [
@@ -47,7 +48,7 @@ REPLICAS = {
     **{f"c-8b-{i}": ("n3", [i], "Qwen/Qwen3-8B", 2000.0 - 250.0 * i) for i in range(7)},
     "c-8b-7": ("n3", [7], "Qwen/Qwen3-8B", 0.0),
 }  # fmt: skip
-SETTLED_S = 90.0
+SETTLED_S = 240.0
 
 
 def free_port() -> int:
@@ -78,14 +79,14 @@ def process(*command: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         running.terminate()
         try:
-            running.communicate(timeout=10)
+            running.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             running.kill()
             running.communicate()
 
 
 def asked(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=30) as answer:
         return json.load(answer)
 
 
@@ -107,8 +108,12 @@ def until(condition: Any, limit_s: float, what: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """(the monitor's address, Prometheus' address) after both have run for a while."""
+def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, float]]:
+    """(the monitor's address, Prometheus' address) after both have run for a while, and how exact a rate can be.
+
+    A page is dated by its arrival. On a busy machine it arrives late, by as much as the test's own asking beside shows,
+    at each end of the time that a rate is of; that and 1 % is what may be missed.
+    """
     folder = tmp_path_factory.mktemp("sre")
     rules = yaml.safe_load((ROOT / "rules" / "joulemill.rules.yml").read_text())
     for group in rules["groups"]:
@@ -131,8 +136,10 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, st
         with process(*command, "--listen", f"127.0.0.1:{port}"), process(*prometheus):
             here, there = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{prometheus_port}"
             known = "count(count_over_time(target:joulemill_joules_per_output_token:ratio_rate5m[1h]) >= 20)"
-            until(lambda: [r for r in query(there, known) if float(r["value"][1]) >= 10], SETTLED_S, "J/token")
-            yield here, there
+            began_s = time.monotonic()
+            with asked_beside(f"{url}/node/n1") as late:
+                until(lambda: [r for r in query(there, known) if float(r["value"][1]) >= 10], SETTLED_S, "J/token")
+            yield here, there, 0.01 + 2.0 * late.worst_s / (time.monotonic() - began_s)
 
 
 def truth_j_tok(name: str) -> tuple[float, float]:
@@ -144,8 +151,8 @@ def truth_j_tok(name: str) -> tuple[float, float]:
     return own_w / rate, share_w / rate
 
 
-def test_joules_per_token_of_every_target_are_true(scenario: tuple[str, str]) -> None:
-    _, prometheus = scenario
+def test_joules_per_token_of_every_target_are_true(scenario: tuple[str, str, float]) -> None:
+    _, prometheus, missed_ratio = scenario
     found = {
         r["metric"]["target"]: (r["metric"]["scope"], float(r["value"][1]))
         for r in query(prometheus, "target:joulemill_joules_per_output_token:ratio_rate5m")
@@ -154,7 +161,7 @@ def test_joules_per_token_of_every_target_are_true(scenario: tuple[str, str]) ->
     assert set(found) == set(busy)
     assert {scope for scope, _ in found.values()} == {"node"}
     for name in busy:
-        assert found[name][1] == pytest.approx(truth_j_tok(name)[1], rel=0.02), name
+        assert found[name][1] == pytest.approx(truth_j_tok(name)[1], rel=0.01 + missed_ratio), name
     boards = {
         r["metric"]["target"]: float(r["value"][1])
         for r in query(
@@ -164,11 +171,11 @@ def test_joules_per_token_of_every_target_are_true(scenario: tuple[str, str]) ->
         )
     }
     for name in busy:
-        assert boards[name] == pytest.approx(truth_j_tok(name)[0], rel=0.02), name
+        assert boards[name] == pytest.approx(truth_j_tok(name)[0], rel=0.01 + missed_ratio), name
 
 
-def test_no_panel_of_the_dashboard_is_empty(scenario: tuple[str, str]) -> None:
-    _, prometheus = scenario
+def test_no_panel_of_the_dashboard_is_empty(scenario: tuple[str, str, float]) -> None:
+    _, prometheus, _ = scenario
     dashboard = json.loads((ROOT / "dashboards" / "joulemill.json").read_text())
     empty = []
     for panel in dashboard["panels"]:
@@ -180,15 +187,15 @@ def test_no_panel_of_the_dashboard_is_empty(scenario: tuple[str, str]) -> None:
     assert empty == []
 
 
-def test_no_alert_is_raised_by_a_healthy_fleet(scenario: tuple[str, str]) -> None:
-    here, prometheus = scenario
+def test_no_alert_is_raised_by_a_healthy_fleet(scenario: tuple[str, str, float]) -> None:
+    here, prometheus, _ = scenario
     assert query(prometheus, "ALERTS") == []  # pending ones included
     kinds = {a["kind"] for a in asked(f"{here}/api/snapshot")["alerts"]}
     assert kinds <= {"idle"}  # the one that is
 
 
-def test_the_page_knows_what_prometheus_does(scenario: tuple[str, str]) -> None:
-    here, _ = scenario
+def test_the_page_knows_what_prometheus_does(scenario: tuple[str, str, float]) -> None:
+    here, _, missed_ratio = scenario
     now = asked(f"{here}/api/snapshot")
     by_name = {t["name"]: t for t in now["targets"]}
     assert by_name["a-70b-0"]["energy"]["node"]["basis"] == "modelled"
@@ -198,4 +205,4 @@ def test_the_page_knows_what_prometheus_does(scenario: tuple[str, str]) -> None:
     assert len(phis) == 10 and len(set(phis.values())) == 10 and all(0 < x < 1 for x in phis.values())
     hall = now["sites"][0]
     drawn = sum(float(node_power(sum(w), node_of("h100")).node_w) for w in NODES.values())
-    assert hall["it_now"]["w"] == pytest.approx(drawn, rel=0.02) and hall["power_limit_w"] == 40e3
+    assert hall["it_now"]["w"] == pytest.approx(drawn, rel=0.01 + missed_ratio) and hall["power_limit_w"] == 40e3

@@ -57,33 +57,39 @@ def asked(url: str, since_s: float) -> tuple[dict[str, Any], float]:
     """The page's data and how long after ``since_s`` it came."""
     while True:
         try:
-            with urllib.request.urlopen(f"{url}/api/snapshot", timeout=1) as answer:
+            with urllib.request.urlopen(f"{url}/api/snapshot", timeout=10) as answer:
                 return json.load(answer), time.monotonic() - since_s
         except OSError:
-            assert time.monotonic() - since_s < 30, "no page"
+            assert time.monotonic() - since_s < 120, "no page"
             time.sleep(0.02)
 
 
 def test_the_page_answers_while_a_hundred_slow_meters_are_being_opened(tmp_path: Path) -> None:
-    fleet = Fleet({f"n{i}": [300.0] * 8 for i in range(100)}, {"a": Replica(500.0)}, delay_s=12.0)
+    fleet = Fleet({f"n{i}": [300.0] * 8 for i in range(100)}, {"a": Replica(500.0)}, delay_s=30.0)
     with served(fleet) as url:
-        port = free_port()
-        process = started(config(tmp_path, url, 100, 5.0), "--listen", f"127.0.0.1:{port}")
-        try:
-            line = process.stderr.readline()  # said once the modules are there: a busy machine loads them slowly
-            began_s = time.monotonic()
-            now, took_s = asked(f"http://127.0.0.1:{port}", began_s)
-            assert line == "opening 100 meter SPECs of 100 targets …\n"
-            assert took_s < 5.0  # of 24 s that opening takes; 2 s on a quiet machine
-            assert {m["state"] for m in now["meters"]} == {"opening"} and len(now["targets"]) == 100
-            assert now["alerts"] == []
-            began_s = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-            process.wait(12)
-            assert time.monotonic() - began_s < 10.0
-        finally:
-            process.kill()
-            process.communicate()
+        alone_s = page_after_s(tmp_path, url, 1)
+        took_s = page_after_s(tmp_path, url, 100)
+    assert took_s < max(2.0, 4.0 * alone_s)  # 2 s on a quiet machine; beside neighbors, as one target's page or so
+
+
+def page_after_s(folder: Path, url: str, nodes: int) -> float:
+    """From what is said once the modules are loaded until the page answers, all of its meters still being opened."""
+    port = free_port()
+    process = started(config(folder, url, nodes, 5.0), "--listen", f"127.0.0.1:{port}")
+    try:
+        line = process.stderr.readline()  # a busy machine loads modules slowly: the same for any number of targets
+        began_s = time.monotonic()
+        now, took_s = asked(f"http://127.0.0.1:{port}", began_s)
+        assert line == f"opening {nodes} meter SPECs of {nodes} targets …\n"
+        assert {m["state"] for m in now["meters"]} == {"opening"} and len(now["targets"]) == nodes
+        assert now["alerts"] == []
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        assert time.monotonic() - began_s < 30.0, "it waits for no meter that is being opened"
+    finally:
+        process.kill()
+        process.communicate()
+    return took_s
 
 
 def test_what_only_an_answer_needs_is_not_loaded_before_the_page_is_up() -> None:
@@ -102,13 +108,13 @@ def test_sigterm_with_open_streams_ends_without_a_word(tmp_path: Path) -> None:
         process = started(config(tmp_path, url, 1), "--listen", f"127.0.0.1:{port}")
         try:
             asked(f"http://127.0.0.1:{port}", time.monotonic())
-            streams = [urllib.request.urlopen(f"http://127.0.0.1:{port}/events", timeout=30) for _ in range(3)]
+            streams = [urllib.request.urlopen(f"http://127.0.0.1:{port}/events", timeout=90) for _ in range(3)]
             assert all(s.readline().startswith(b"data: {") for s in streams)
             process.send_signal(signal.SIGTERM)
             for stream in streams:
                 stream.read()  # ends as a whole answer does: no IncompleteRead
                 stream.close()
-            _, told = process.communicate(timeout=30)
+            _, told = process.communicate(timeout=90)
         finally:
             process.kill()
             process.communicate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -13,7 +14,9 @@ from joulemill.physics.hardware.device import Device
 from joulemill.prediction.document import document
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import Answer, Question
-from joulemill.reports.text.prediction import text
+from joulemill.reports.text.prediction import show
+from joulemill.wording import title
+from tests.support.screen import on_screen
 
 
 def asked(**change: object) -> Answer:
@@ -73,7 +76,7 @@ def test_every_device_of_the_catalogue_is_predicted(device: Device) -> None:
         power = next(m for m in p.marginals if m.resource == "power_limit")
         assert (power.price.value is None) == (device.tdp_w is None)
         json.dumps(document(found), allow_nan=False)
-        assert ("TDP of" in text(found, explain=False)) == (device.tdp_w is None)
+        assert ("TDP of" in on_screen(show, found)) == (device.tdp_w is None)
 
 
 def test_refusals_say_what_to_do() -> None:
@@ -88,7 +91,7 @@ def test_document_is_json_and_text_names_the_binding() -> None:
     plain = json.loads(json.dumps(document(found), allow_nan=False))
     assert plain["device_j_tok"]["unit"] == "J/tok"
     assert plain["ceilings"] and plain["marginals"]
-    assert found.prediction.binding.name in text(found, explain=True)
+    assert title(found.prediction.binding.name) in on_screen(show, found, explain=True)
 
 
 def test_exit_is_1_with_a_line_where_no_batch_meets_the_target(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,8 +104,10 @@ def test_exit_is_1_with_a_line_where_no_batch_meets_the_target(capsys: pytest.Ca
 
 
 def test_the_terms_of_a_step_are_shown_with_their_shares_and_add_up() -> None:
-    lines = text(asked(), explain=True).split("decode step:")[1].split("step with prefill:")[0].splitlines()[1:]
-    values = [float(line[34:44]) for line in lines if line.strip()]
+    lines = (
+        on_screen(show, asked(), explain=True).split("decode step")[1].split("step with prefill")[0].splitlines()[1:]
+    )
+    values = [float(re.split(r"  +", line.strip())[1]) for line in lines if line.strip()]
     assert sum(values[:-1]) == pytest.approx(values[-1], rel=1e-3)
     shares = [int(line.split("%")[0].split()[-1]) for line in lines if "%" in line]
     assert sum(shares) == pytest.approx(100, abs=4)

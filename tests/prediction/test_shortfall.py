@@ -14,7 +14,8 @@ from joulemill.physics.hardware.site import Site
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import Answer, Question
-from joulemill.reports.text.prediction import text
+from joulemill.reports.text.prediction import show
+from tests.support.screen import on_screen
 
 QWEN = ["predict", "--model", "Qwen/Qwen3-32B", "--device", "h100"]
 
@@ -43,7 +44,7 @@ def test_a_hall_that_is_too_small_gives_what_its_power_carries() -> None:
     assert p.phi.value is not None and p.phi.value <= 1.0 and (p.phi.high or 0.0) <= 1.0
     assert p.two_stave is not None and p.two_stave.phi_ratio <= 1.0 + 1e-9
     assert p.node_j_tok.value == pytest.approx(free.prediction.node_j_tok.value)
-    assert text(found).startswith("DOES NOT MEET WHAT IS ASKED: short of power by")
+    assert on_screen(show, found).startswith("DOES NOT MEET WHAT IS ASKED: short of power by")
 
 
 def test_a_watt_more_is_priced_where_power_binds_and_devices_are_not() -> None:
@@ -166,11 +167,11 @@ def test_money_carbon_and_water_are_said_per_million_tokens() -> None:
     site = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", carbon_gco2e_j=1e-4, water_l_j=1e-6, name="hall")
     found = asked(concurrency=16.0, facility=site)
     at_site, node = found.prediction.site.site_j_tok.value, found.prediction.node_j_tok.value
-    shown = text(found)
+    shown = on_screen(show, found)
     for label, value, unit in (
-        ("energy cost", at_site * 0.1, "EUR per million tokens"),
-        ("carbon", at_site * 100, "gCO2e per million tokens"),
-        ("water", node, "litres per million tokens"),
+        ("cost per million tokens", at_site * 0.1, "EUR"),
+        ("carbon per million tokens", at_site * 100, "gCO2e"),
+        ("water per million tokens", node, "L"),
     ):
         line = next(x for x in shown.splitlines() if x.strip().startswith(label))
         assert unit in line and float(line.split()[len(label.split())].replace(",", "")) == pytest.approx(
@@ -180,6 +181,6 @@ def test_money_carbon_and_water_are_said_per_million_tokens() -> None:
 
 def test_digits_follow_the_interval() -> None:
     """A figure known to ± 20 % is not said with four digits."""
-    line = next(x for x in text(asked(concurrency=16.0)).splitlines() if x.strip().startswith("token rate"))
+    line = next(x for x in on_screen(show, asked(concurrency=16.0)).splitlines() if x.strip().startswith("output rate"))
     digits = line.split()[2].replace(",", "").strip("0")
     assert len(digits) <= 2 and line.split()[3] == "tok/s"

@@ -14,7 +14,8 @@ from joulemill.prediction.levers import LeversAnswer, levers_answer
 from joulemill.prediction.question import Question
 from joulemill.reports.html.levers import cards
 from joulemill.reports.svg.levers import front_plane
-from joulemill.reports.text.levers import document, text
+from joulemill.reports.text.levers import document, show
+from tests.support.screen import on_screen
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,8 @@ def test_of_combinations_that_are_one_point_the_simplest_stays(offered: LeversAn
 
 
 def test_another_device_says_what_is_held_fixed(offered: LeversAnswer) -> None:
-    said = "as many boards at the offered rate"
-    assert said in text(offered)
+    said = "as many boards at the same offered rate"
+    assert said in on_screen(show, offered)
     published = next(c["body"] for c in cards(offered) if "published" in c["title"])
     assert said in published.split("<dt>device-b200</dt>")[1].split("<dt>")[0]
 
@@ -76,7 +77,7 @@ def test_shorter_answers_rank_by_the_request_and_say_so(offered: LeversAnswer) -
     names = [e.lever.name for e in by_use(offered.study.effects) if e.after is not None]
     assert [x["name"] for x in document(offered)["levers"] if x["applies"]] == names
     assert names.index("thinking-budget") < names.index("device-b200")
-    row = next(line for line in text(offered).splitlines() if line.startswith("thinking-budget"))
-    assert row.endswith("(fewer tokens per request: ranked by ΔJ/req)")
+    row = next(line for line in on_screen(show, offered).splitlines() if line.startswith("  thinking-budget:"))
+    assert row.startswith("  thinking-budget: fewer tokens per request: ranked by ΔJ/req (−")
     drawn = cards(offered)[0]["body"]
     assert "J/req" in drawn and "+97" not in drawn

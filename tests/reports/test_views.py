@@ -51,7 +51,8 @@ def test_terminal_shows_the_four_demands() -> None:
     shown = screen.getvalue()
     for wanted in (
         "420 mJ/tok",
-        "binding: memory bandwidth",
+        "memory bandwidth",
+        "active constraint",
         "108 W",
         "utilization-adjusted output",
         "TTFT",

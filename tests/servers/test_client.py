@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from simulated.mock_server import MockPlan, MockServer, mock_process
 
 from joulemill.ledger.record import Outcome
 from joulemill.servers.client import Answer, Ask, Endpoint, Transcript, ask, open_session
+from tests.support.lateness import lateness
 
 pytestmark = pytest.mark.apart
 
@@ -115,7 +115,7 @@ def test_timeout_is_kept_to() -> None:
     start_s = time.monotonic()
     answer = one(MockPlan(fault="hang"), Ask("a", 4, timeout_s=0.2))
     assert answer.outcome is Outcome.TIMEOUT and "0.2 s" in (answer.error or "")
-    assert time.monotonic() - start_s < 5
+    assert time.monotonic() - start_s < 60, "the server would hang for an hour"
 
 
 def test_wrong_model_and_wrong_key() -> None:
@@ -197,19 +197,20 @@ def test_128_streams_are_timed_truly() -> None:
             return [a for answers in await asyncio.gather(*(worker() for _ in range(128))) for a in answers]
 
     tries: list[tuple[float, float]] = []
-    with mock_process(MockPlan(ttft_s=0.101, itl_s=0.02)) as url:
+    with mock_process(MockPlan(ttft_s=0.101, itl_s=0.02)) as url, lateness() as late:
         for _ in range(4):  # others may have the CPU for a while: one undisturbed try shows that the client is true
             answers = asyncio.run(run(url))
             assert {a.outcome for a in answers} == {Outcome.OK}
             ttft_s = statistics.median((a.first_token_mono_s or 0) - a.dispatched_mono_s for a in answers)
             itl_s = statistics.median(((a.last_token_mono_s or 0) - (a.first_token_mono_s or 0)) / 49 for a in answers)
-            assert ttft_s > 0.1005 and itl_s > 0.0195, "never earlier than it was"
+            assert all((a.first_token_mono_s or 0) - a.dispatched_mono_s > 0.1005 for a in answers), "not before it was"
+            assert all((a.last_token_mono_s or 0) - a.dispatched_mono_s > 0.1005 + 49 * 0.02 for a in answers)
             tries.append((ttft_s, itl_s))
             if ttft_s < 0.130 and itl_s < 0.0215:
                 return
-    if os.getloadavg()[0] > 2.0 * (os.cpu_count() or 1):
-        pytest.skip(f"others used this machine through all tries: {tries}")
-    pytest.fail(f"TTFT and ITL of the tries: {tries}")
+    # A busy machine delays the server's sleeps and ours alike: no more than by what a bare sleep beside them came late.
+    ttft_s, itl_s = min(tries)
+    assert ttft_s < 0.130 + late.worst_s and itl_s < 0.0215 + late.worst_s, tries
 
 
 def test_a_question_into_a_closing_connection_is_sent_again() -> None:

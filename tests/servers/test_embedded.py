@@ -40,7 +40,7 @@ def state(pid: int) -> str:
     return "gone" if found in "ZX" else found
 
 
-def wait_gone(pid: int, timeout_s: float = 20.0) -> None:
+def wait_gone(pid: int, timeout_s: float = 120.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while state(pid) != "gone":
         assert time.monotonic() < deadline_s, f"process {pid} is still there"
@@ -143,7 +143,7 @@ def test_a_crash_is_told_with_the_log() -> None:
     with EmbeddedServer(SMALL) as running:
         running.check()
         os.kill(running.pid, signal.SIGKILL)
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + 120
         while running.running and time.monotonic() < deadline_s:
             time.sleep(0.05)
         with pytest.raises(ServerError, match=r"stopped \(status -9\).*its log ends") as caught:
@@ -189,7 +189,7 @@ def test_it_does_not_outlive_its_parent(way: str) -> None:
             parent.kill()
         elif way == "interrupt":
             parent.send_signal(signal.SIGINT)
-        parent.wait(20)
+        parent.wait(120)
     wait_gone(pid)
 
 

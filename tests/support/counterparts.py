@@ -60,8 +60,8 @@ def bmc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
         def scan() -> None:
             """Switch the sensor's scanning on; the simulator does so and yet answers with an error."""
-            subprocess.run([*raw, "0x28", "1", "0xc0", "0", "0", "0", "0"], env=environment, check=False, timeout=10)
-            subprocess.run([*raw, "0x2d", "1"], env=environment, check=True, timeout=10)
+            subprocess.run([*raw, "0x28", "1", "0xc0", "0", "0", "0", "0"], env=environment, check=False, timeout=60)
+            subprocess.run([*raw, "0x2d", "1"], env=environment, check=True, timeout=60)
 
         eventually(scan)
         yield host

@@ -28,13 +28,13 @@ def running(*command: str, cwd: str | None = None) -> Iterator[subprocess.Popen[
     finally:
         process.terminate()
         try:
-            process.wait(5)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(5)
+            process.wait(30)
 
 
-def eventually(act: Callable[[], T], patience_s: float = 30.0) -> T:
+def eventually(act: Callable[[], T], patience_s: float = 120.0) -> T:
     """What ``act`` gives once it no longer raises."""
     deadline = time.monotonic() + patience_s
     while True:

@@ -12,7 +12,7 @@ from joulemill.analysis.levers_start import Start, start_of
 from joulemill.analysis.report import Report
 from joulemill.decisions.levers.study import Effect, first_of_each_idea
 from joulemill.prediction.levers import LeversAnswer
-from joulemill.wording import digits, quantity
+from joulemill.wording import quantity
 
 MOST_SHOWN = 3
 TOK_MILLION = 1e6
@@ -33,11 +33,6 @@ class Saving:
     def document(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self)
-
-    def line(self) -> str:
-        """For people."""
-        money = "" if self.cost_currency is None else f", {digits(self.cost_currency)} {self.currency}"
-        return f"  {self.lever:<22}{quantity(self.energy_j, 'J')}{money}"
 
 
 def savings(found: LeversAnswer, report: Report | None = None) -> tuple[Saving, ...]:

@@ -54,7 +54,7 @@ class Start:
 
 
 def start_of(report: Report | None, before: Outcome) -> Start | None:
-    """The start of a study about a run; None where it is about a deployment that nobody ran."""
+    """The start of a study about a run; None where it is about a deployment that was not run."""
     if report is None:
         return None
     energy = {"node": report.energy.node_j_tok, "device": report.energy.device_j_tok}.get(before.scope)
@@ -63,20 +63,20 @@ def start_of(report: Report | None, before: Outcome) -> Start | None:
 
 
 def start_lines(start: Start) -> Iterator[str]:
-    """The measured start, the prediction beside it, and what follows where they part."""
+    """The measured start, the prediction, and what follows where they differ."""
     before = start.before
     known = [
         "energy not measured" if start.energy_j_tok is None
         else f"{quantity(start.energy_j_tok, 'J/tok')} at the {before.scope}",
         "no rate" if start.rate_tok_s is None else f"{digits(start.rate_tok_s)} tok/s",
-        "TPOT unknown" if start.tpot_s is None else f"TPOT {quantity(start.tpot_s, 's')}",
+        "no TPOT" if start.tpot_s is None else f"TPOT {quantity(start.tpot_s, 's')}",
     ]  # fmt: skip
     open_question = start.binding in ("undecided", "unknown")
-    bound = f"active constraint {start.binding}" if open_question else f"active constraint {title(start.binding)}"
+    bound = f"bottleneck {start.binding if open_question else title(start.binding)}"
     yield f"before, as measured: {', '.join(known)}, {bound}"
     yield (
         f"the same load, predicted: {quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, "
-        f"{digits(before.rate_tok_s)} tok/s, {quantity(before.tpot_s, 's')} a token, {title(before.binding)} binds"
+        f"{digits(before.rate_tok_s)} tok/s, TPOT {quantity(before.tpot_s, 's')}, bottleneck {title(before.binding)}"
     )
     apart = {"rate": start.rate_ratio, "J/token": start.energy_ratio}
     far = [
@@ -84,13 +84,13 @@ def start_lines(start: Start) -> Iterator[str]:
     ]
     if far:
         yield (
-            f"MIND: the run's {' and '.join(far)}. Rank the levers by their relative changes only; figures after a "
+            f"Warning: the run's {' and '.join(far)}. Rank the levers by their relative changes only; figures after a "
             "change are the measured ones × that change. `joulemill calibrate RUN` fits the prediction to the machine."
         )
     if not open_question and start.binding != before.binding:
         yield (
-            f"MIND: {title(start.binding)} bound the run, {title(before.binding)} binds the prediction: a lever on the "
-            "one need not move the other."
+            f"Warning: the run's bottleneck is {title(start.binding)}, the prediction's {title(before.binding)}: a "
+            "lever on the one need not move the other."
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from joulemill.analysis.report import Ceiling, Percentiles, Report, Tokens
 from joulemill.figure import Figure, unknown
-from joulemill.wording import digits, percent, quantity, title
+from joulemill.wording import JOULE_PER_KWH, digits, percent, quantity, title
 
 #: What stands behind figures of the widest scope that is metered as a whole, where that is not the node.
 _SCOPES = {"device": ", devices", "cpu": ", CPU packages", "memory": ", memory"}
@@ -67,16 +67,22 @@ def figures(report: Report) -> list[tuple[str, Figure]]:
     ]
 
 
+def demands(report: Report) -> tuple[tuple[str, Figure], tuple[str, Figure], tuple[str, Figure]]:
+    """What every report must state beside its active constraint: J/token, PUE-adjusted power, adjusted output."""
+    return (
+        main_energy(report),
+        ("PUE-adjusted power (site)", report.power.site_w),
+        ("utilization-adjusted output", report.output.utilization_adjusted_tok_s),
+    )
+
+
 def impacts(report: Report) -> list[tuple[str, list[str]]]:
-    """Effects whose figure per token is known: per token, per million tokens, per accepted answer, per year, basis."""
+    """Effects whose figure per token is known: per million tokens, per accepted answer, per year, basis."""
     return [
         (
             i.name,
             [
-                *(
-                    quantity(f.value, f.unit) if f.known else "–"
-                    for f in (i.per_token, i.per_million_tokens, i.per_accepted_answer, i.per_year)
-                ),
+                *(amount(f.value, f.unit) for f in (i.per_million_tokens, i.per_accepted_answer, i.per_year)),
                 str(i.per_token.basis or ""),
             ],
         )
@@ -85,14 +91,38 @@ def impacts(report: Report) -> list[tuple[str, list[str]]]:
     ]
 
 
+#: Unit of a large amount → its larger units: from which value, what it is divided by, what it is called.
+_LARGER = {
+    "J": ((1e5, JOULE_PER_KWH, "kWh"),),
+    "gCO2e": ((1e6, 1e6, "tCO2e"), (1e3, 1e3, "kgCO2e")),
+}
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A sum over many tokens or a long time, in the unit that bills and inventories use; a dash where unknown.
+
+    The unit's period (``/year``) is left to the heading above it.
+
+    >>> amount(1.13e10, "J/year"), amount(815e3, "J"), amount(1.1e6, "gCO2e/year"), amount(None, "EUR")
+    ('3,140 kWh', '0.226 kWh', '1.10 tCO2e', '–')
+    """
+    if value is None:
+        return "–"
+    unit = unit.removesuffix("/year")
+    for least, divisor, name in _LARGER.get(unit, ()):
+        if abs(value) >= least:
+            return f"{digits(value / divisor)} {name}"
+    return quantity(value, unit)
+
+
 def impact_sources(report: Report) -> str:
     """Whose carbon it is and of which kind, in a sentence."""
     carbon = report.site.carbon_gco2e_kwh
-    told = f"Carbon: {carbon.source}. " if carbon.known else f"Carbon is unknown: {carbon.reason}. "
-    return told + "Per year: the run's output rate and utilization held for 365 d."
+    source = f"Carbon: {carbon.source}. " if carbon.known else f"Carbon is unknown: {carbon.reason}. "
+    return source + "Per year: the run's output rate and utilization held for 365 d."
 
 
-IMPACT_COLUMNS = ("per token", "per million tokens", "per accepted answer", "per year", "basis")
+IMPACT_COLUMNS = ("per million tokens", "per accepted answer", "per year", "basis")
 
 
 def latencies(report: Report) -> list[tuple[str, Percentiles]]:

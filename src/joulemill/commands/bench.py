@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from joulemill.commands.bench_options import options_of, run_arguments
 from joulemill.commands.inputs import api_key, keep_grid
+from joulemill.commands.output import verbose_argument
 from joulemill.errors import EXIT_INTERRUPTED, JoulemillError, MachineError
 from joulemill.streams import print_json
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: a new one under runs/)")
     out.add_argument("--html", type=Path, metavar="FILE", help="also write the offline HTML page")
     out.add_argument("--baseline", type=Path, metavar="FILE", help="also compare the run with this baseline")
+    verbose_argument(out)
     out.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
 
 
@@ -67,7 +69,7 @@ def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None)
     if args.json:
         print_json(plain(report))
     else:
-        print_terminal(report, baseline)
+        print_terminal(report, baseline, verbose=args.verbose)
     if report.status != "complete":
         sys.stderr.write(f"\njoulemill bench: {report.status}: {report.status_reason}; what was measured is kept\n")
     sys.stderr.write(f"\nrun kept in {folder}; see it again: joulemill report {folder} --html report.html\n")

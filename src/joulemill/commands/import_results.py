@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.commands.inputs import keep_grid, site_of, with_quality
+from joulemill.commands.output import verbose_argument
 from joulemill.errors import MachineError
 from joulemill.streams import print_json, tell
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--site", type=Path, metavar="FILE", help="TOML: PUE, limits, carbon, price")
     parser.add_argument("--quality", metavar="lm-eval:FILE", help="accuracy that lm-evaluation-harness found")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page too")
+    verbose_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
 
 
@@ -66,5 +68,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(plain(report))
     else:
-        print_terminal(report)
+        print_terminal(report, verbose=args.verbose)
     return 0

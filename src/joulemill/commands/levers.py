@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError, MachineError
-from joulemill.streams import print_json
+from joulemill.streams import print_json, results_console
 from joulemill.suggestions import meant
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.physics.serving.batch import MemoryShort
     from joulemill.prediction.levers import levers_answer
     from joulemill.reports.html.levers import page
-    from joulemill.reports.text.levers import document, text
+    from joulemill.reports.text.levers import document, show
 
     if args.html and args.html.is_dir():
         raise InputError(f"--html {args.html} is a folder; name a file")
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(document(found, report))
     else:
-        sys.stdout.write(text(found, report))
+        show(found, results_console(), report)
     return 0 if found.meets else 1
 
 

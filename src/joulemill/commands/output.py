@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import MachineError
 from joulemill.streams import print_json, results_console
@@ -26,12 +26,18 @@ def baseline_of(path: Path | None) -> Baseline | None:
     return need_baseline(path)
 
 
-def print_terminal(report: Report, baseline: Baseline | None = None) -> None:
-    """The report for people, on stdout."""
+def verbose_argument(group: Any) -> None:
+    """The option for all that a report holds."""
+    about = "also print every figure, ceiling, latency and meter (default: the summary)"
+    group.add_argument("--verbose", action="store_true", help=about)
+
+
+def print_terminal(report: Report, baseline: Baseline | None = None, *, verbose: bool = False) -> None:
+    """The report for people, on stdout: its summary, or all of it."""
     from joulemill.reports import baseline as baseline_view
     from joulemill.reports.text import run as terminal
 
-    terminal.show(report, results_console())
+    terminal.show(report, results_console(), verbose=verbose)
     if baseline is not None:
         baseline_view.show(baseline, report, results_console())
 
@@ -70,7 +76,6 @@ def print_sweep(folder: Path, page: Path | None, *, as_json: bool) -> SweepResul
     """The table, or JSON, on stdout; the page where one is asked for."""
     from joulemill.analysis.serialization import plain
     from joulemill.analysis.sweep import sweep_result
-    from joulemill.commands.output import write_text
     from joulemill.reports.sweep import render, show
 
     found = sweep_result(folder)
@@ -86,7 +91,6 @@ def print_sweep(folder: Path, page: Path | None, *, as_json: bool) -> SweepResul
 def show(folder: Path, page: Path | None, *, as_json: bool) -> Experiment:
     """The table, or JSON, on stdout; the page where one is asked for."""
     from joulemill.analysis.lever_experiment import experiment
-    from joulemill.commands.output import write_text
     from joulemill.reports.lever_experiment import document, text
     from joulemill.reports.lever_experiment import page as rendered
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from joulemill.commands.flags import in_flags
 from joulemill.errors import InputError
-from joulemill.streams import print_json
+from joulemill.streams import print_json, results_console
 from joulemill.units import parse_count, parse_quantity, parse_ratio
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.physics.serving.batch import MemoryShort
     from joulemill.prediction.document import document
     from joulemill.prediction.predict import answer
-    from joulemill.reports.text.prediction import text
+    from joulemill.reports.text.prediction import show
 
     question = question_of(args)
     try:
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(document(found))
     else:
-        sys.stdout.write(text(found, explain=args.explain))
+        show(found, results_console(), explain=args.explain)
     if not found.prediction.batch.meets:
         sys.stderr.write(
             "joulemill predict: no concurrency meets the latency targets, not even a single request; relax --slo-ttft "

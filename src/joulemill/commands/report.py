@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulemill.commands.output import baseline_of, print_terminal, write_page
+from joulemill.commands.output import baseline_of, print_terminal, verbose_argument, write_page
 from joulemill.errors import InputError
 from joulemill.streams import json_text, print_json
 
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="of --export croissant: license, url, creator …",
     )
+    verbose_argument(parser)
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
     shape.add_argument("--markdown", action="store_true", help="print Markdown on stdout")
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if chosen:
         sys.stdout.write(views[chosen](report))
     else:
-        print_terminal(report, baseline)
+        print_terminal(report, baseline, verbose=args.verbose)
     return 0
 
 

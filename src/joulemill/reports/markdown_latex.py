@@ -42,7 +42,7 @@ def markdown(report: Report) -> str:
         cells = [row[k] for k in ("name", "rate", "capacity", "intensity", "slack", "basis", "evidence")]
         lines.append("| " + " | ".join(cell(c) for c in cells) + " |")
     if effects := rows.impacts(report):
-        lines += ["", f"| effect | {' | '.join(rows.IMPACT_COLUMNS)} |", "|---|--:|--:|--:|--:|---|"]
+        lines += ["", f"| effect | {' | '.join(rows.IMPACT_COLUMNS)} |", "|---|--:|--:|--:|---|"]
         lines += [f"| {cell(name)} | {' | '.join(map(cell, cells))} |" for name, cells in effects]
         lines += ["", cell(rows.impact_sources(report))]
     lines += ["", "| latency [ms] | p50 | p90 | p99 | mean | n |", "|---|--:|--:|--:|--:|--:|"]

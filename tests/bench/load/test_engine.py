@@ -7,6 +7,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 
 import pytest
 from simulated.mock_server import MockPlan, MockServer
@@ -19,6 +20,7 @@ from joulemill.bench.load.workload import AskRules, Workload
 from joulemill.errors import MachineError, ServerError
 from joulemill.ledger.record import Outcome, RequestRecord
 from joulemill.servers.client import Endpoint, open_session
+from tests.support.lateness import lateness
 
 pytestmark = pytest.mark.apart
 
@@ -85,9 +87,10 @@ def test_the_ramp_spreads_the_starts() -> None:
         engine.begin("load", 4)
         await engine.closed_loop(4, ramp_s=0.4)
 
-    records, _, _ = driven(MockPlan(ttft_s=1.0), drive, output_tok=1)
+    with lateness() as late:
+        records, _, _ = driven(MockPlan(ttft_s=1.0), drive, output_tok=1)
     starts = sorted(r.scheduled_mono_s for r in records)
-    assert [b - a for a, b in itertools.pairwise(starts)] == pytest.approx([0.1] * 3, abs=0.01)
+    assert [b - a for a, b in itertools.pairwise(starts)] == pytest.approx([0.1] * 3, abs=0.01 + 2 * late.worst_s)
 
 
 def test_an_open_loop_keeps_its_schedule_whatever_the_server_does() -> None:
@@ -102,7 +105,7 @@ def test_an_open_loop_keeps_its_schedule_whatever_the_server_does() -> None:
     start = records[0].scheduled_mono_s
     assert [r.scheduled_mono_s - start for r in records] == pytest.approx([a.at_s for a in arrivals])
     lags = [(r.dispatched_mono_s or 0.0) - r.scheduled_mono_s for r in records]
-    assert sorted(lags)[5] < 0.05
+    assert sorted(lags)[5] < 0.4, "a request that waited for the one before would leave 0.4 s late, then 0.8 s, …"
     assert [r.asked_prompt_tok for r in records] == [a.input_tok for a in arrivals]
     assert (records[-1].first_token_mono_s or 0.0) - records[
         -1
@@ -153,7 +156,7 @@ def test_a_fault_in_the_middle_is_a_record_and_the_load_goes_on(fault: str, outc
 
 
 def test_a_server_that_only_fails_ends_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("joulemill.bench.load.engine.GIVE_UP_S", 0.3)
+    monkeypatch.setattr(import_module("joulemill.bench.load.engine"), "GIVE_UP_S", 0.3)
     with pytest.raises(ServerError, match=r"failed in the middle of the run.*500") as caught:
         driven(MockPlan(fault="500", fault_after=5), closed(1000))
     assert caught.value.exit_code == 1
@@ -168,7 +171,7 @@ def test_a_failing_server_is_not_hammered() -> None:
         await asyncio.gather(work, return_exceptions=True)
 
     records, _, _ = driven(MockPlan(fault="500"), drive)
-    assert 4 <= len(records) <= 12  # 0.1, 0.2, 0.4, 0.8 s of pause in each of two slots
+    assert 3 <= len(records) <= 12  # 0.1, 0.2, 0.4, 0.8 s of pause in each of two slots; fewer on a busy machine
 
 
 @pytest.mark.parametrize("loop", ["closed", "open"])
@@ -183,9 +186,11 @@ def test_cancelled_requests_are_recorded_with_what_they_had(loop: str) -> None:
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
 
-    records, engine, _ = driven(MockPlan(ttft_s=0.1, itl_s=0.05), drive, output_tok=1000)
+    with lateness() as late:
+        records, engine, _ = driven(MockPlan(ttft_s=0.1, itl_s=0.05), drive, output_tok=1000)
     assert [r.outcome for r in records] == [Outcome.CANCELLED] * 3
-    assert all(2 <= len(r.chunk_mono_s) <= 9 for r in records)
+    apart = late.worst_s / 0.05  # chunks that a machine so late sends or sees too few or too many of
+    assert all(2 - apart <= len(r.chunk_mono_s) <= 9 + apart for r in records)
     assert all(r.output_tok is None for r in records)  # chunks are no count of tokens
     assert engine.tally.cancelled == 3
 
@@ -206,7 +211,7 @@ def test_a_sink_that_fails_ends_the_load(loop: str) -> None:
     start = time.monotonic()
     with pytest.raises(MachineError, match="full"):
         driven(MockPlan(), drive)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60, "of 100 s of arrivals"
 
 
 def test_a_stop_lets_what_runs_end() -> None:

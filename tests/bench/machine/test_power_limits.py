@@ -153,9 +153,9 @@ def test_a_probe_that_is_killed_is_undone_by_its_guard(number: signal.Signals, t
         assert probe.stdout is not None and probe.stdout.readline() == b"lowered\n"
         assert limits(state) == (490_000, [0, 1386])
         probe.send_signal(number)
-        probe.wait(30)
-    assert within(30, lambda: limits(state) == NORMAL), limits(state)
-    assert within(10, lambda: left_behind(tmp_path) == [])
+        probe.wait(120)
+    assert within(120, lambda: limits(state) == NORMAL), limits(state)
+    assert within(120, lambda: left_behind(tmp_path) == [])
 
 
 @pytest.mark.slow
@@ -173,11 +173,11 @@ def test_a_probe_of_a_server_on_this_machines_board(number: signal.Signals | Non
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
         ) as process:
-            assert within(90, lambda: limits(state) == (490_000, None) or process.poll() is not None)
+            assert within(240, lambda: limits(state) == (490_000, None) or process.poll() is not None)
             if number is not None:
                 time.sleep(0.5)
                 process.send_signal(number)
-            out, err = process.communicate(timeout=90)
+            out, err = process.communicate(timeout=240)
     assert limits(state) == NORMAL
     assert process.returncode == (0 if number is None else 130), err
     assert "power limit 700 W to 490 W for one run at a time" in err

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,8 @@ def test_a_sample_is_the_difference_of_two_looks(tmp_path: Path, monkeypatch: py
     proc = Proc(tmp_path)
     ticks = os.sysconf("SC_CLK_TCK")
     now = iter([100.0, 102.0])
-    monkeypatch.setattr("joulemill.bench.machine.quiet.time.monotonic", lambda: next(now))
-    monkeypatch.setattr("joulemill.bench.machine.quiet.os.cpu_count", lambda: 4)
+    monkeypatch.setattr(import_module("joulemill.bench.machine.quiet").time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(import_module("joulemill.bench.machine.quiet").os, "cpu_count", lambda: 4)
     proc.write("cpu 0 0 0 0 0 0 0 0", 0, own=0, server=0, child=0)
     watch = MachineWatch(900, tmp_path)
     proc.write("cpu 50 0 0 40 0 0 0 10", 500_000, own=ticks, server=2 * ticks, child=ticks)
@@ -101,18 +102,21 @@ def test_a_kernel_that_tells_nothing_gives_none(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc on this system")
 def test_a_busy_child_is_seen_as_the_servers() -> None:
-    busy = "import time\nend = time.monotonic() + 5\nwhile time.monotonic() < end: pass"
-    with subprocess.Popen([sys.executable, "-c", busy]) as server:
+    """The child uses half a second of CPU time, however long its neighbors make that take, and then waits."""
+    busy = "import time\nwhile time.process_time() < 0.5: pass\nprint(1, flush=True)\ninput()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", busy], text=True, **pipes) as server:
         try:
-            watch = MachineWatch(server.pid)
-            time.sleep(0.6)
-            sample = watch.sample()
+            watch, began_s = MachineWatch(server.pid), time.monotonic()
+            assert server.stdout is not None and server.stdout.readline() == "1\n"
+            sample, passed_s = watch.sample(), time.monotonic() - began_s
         finally:
             server.kill()
-    share = (sample.server_cpu_ratio or 0.0) * (os.cpu_count() or 1)
-    assert share > 0.15  # a whole core, less what neighbours of this test take
-    assert share < 1.2
-    assert (sample.own_cpu_ratio or 0.0) >= (sample.server_cpu_ratio or 0.0)
+    cpus = os.cpu_count() or 1
+    ticks_s = 3.0 / os.sysconf("SC_CLK_TCK")  # a time of /proc is a whole number of ticks, at each of its ends
+    used_s = (sample.server_cpu_ratio or 0.0) * cpus * passed_s
+    assert 0.4 < used_s < 1.0  # and what its start took; the two clocks are read one after the other
+    assert (sample.own_cpu_ratio or 0.0) * cpus * passed_s >= used_s - ticks_s
 
 
 def test_the_probe_sees_a_blocked_loop() -> None:

@@ -98,8 +98,8 @@ def test_the_knee_of_a_server_with_four_slots(tmp_path: Path) -> None:
         found = swept(sweep_plan(options(url), "concurrency=1,2,4,8,16"), tmp_path / "s")
     assert found.status == "complete" and [p.runs + len(p.left_out) for p in found.points] == [2] * 5
     rates = [p.rate_tok_s.value or 0.0 for p in found.points]
-    assert rates[2] / rates[0] == pytest.approx(4.0, rel=0.1)
-    assert rates[4] / rates[2] == pytest.approx(1.0, rel=0.1)
+    assert rates[2] / rates[0] == pytest.approx(4.0, rel=0.25)
+    assert rates[4] / rates[2] == pytest.approx(1.0, rel=0.25)
     assert found.points[4].ttft_s.value > 5 * found.points[0].ttft_s.value  # type: ignore[operator]
     # None: the client was late, or others took the machine's CPUs, on a crowded machine
     bound = [p.binding if p.valid and p.binding != "host_cpu" else None for p in found.points]
@@ -145,11 +145,11 @@ def test_ctrl_c_keeps_the_runs_that_were_made(tmp_path: Path, capsys: pytest.Cap
         command += ["--duration", "1s", "--warmup", "0.5s", "--idle", "0.2s", "--input-tokens", "16"]
         command += ["--output-tokens", "16", "--meter", METER[0], "--out", str(tmp_path / "s"), "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240
             while time.monotonic() < deadline and not _made(tmp_path / "s"):
                 time.sleep(0.1)
             os.kill(process.pid, signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=240)
     assert process.returncode == 130, err
     assert f"rerun with --out {tmp_path / 's'} to resume" in err
     assert json.loads(out)["status"] == "interrupted"
@@ -167,7 +167,7 @@ def _made(folder: Path) -> bool:
 
 
 def test_a_folder_that_is_no_sweep_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no sweep"):
+    with pytest.raises(InputError, match="no series"):
         read_sweep(tmp_path)
     (tmp_path / "sweep.json").write_text("[]")
     with pytest.raises(InputError, match="not a sweep"):

@@ -50,7 +50,7 @@ async def asked(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await app(scope, receive, send)
     start = next(m for m in sent if m["type"] == "http.response.start")
     told = {bytes(k).decode(): bytes(v).decode() for k, v in start["headers"]}
@@ -249,7 +249,7 @@ async def _served(app: Any, script: Any, host: str = "127.0.0.1") -> None:
 
 
 async def _get(port: int, request: bytes, host: str = "127.0.0.1") -> bytes:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(request)
         found = await reader.read()
@@ -385,7 +385,7 @@ def test_an_answer_that_nobody_takes_ends(monkeypatch: pytest.MonkeyPatch) -> No
     async def script(port: int) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(_request("/x"))
-        await asyncio.wait_for(ended.wait(), 8)
+        await asyncio.wait_for(ended.wait(), 60)
         writer.close()
 
     asyncio.run(_served(endless, script))

@@ -35,13 +35,13 @@ def cards(found: LeversAnswer, report: Report | None = None) -> list[dict[str, s
 
 def _front(front: Sequence[Combination], start: Start | None, how: str) -> str:
     rows = "".join(
-        f"<tr><td>{i}</td><td>{escape(' + '.join(c.names) or 'as it is')}</td>"
+        f"<tr><td>{i}</td><td>{escape(' + '.join(c.names) or 'unchanged')}</td>"
         + "".join(f'<td class="n">{escape(text)}</td>' for text in after_figures(c, start))
         + "</tr>"
         for i, c in enumerate(front, start=1)
     )
-    head = "<tr><th></th><th>levers</th><th>J/token</th><th>tok/s</th><th>a token takes</th></tr>"
-    why = f"{how} The numbered ones are beaten by no other. Each is one joint prediction: effects do not add."
+    head = "<tr><th></th><th>levers</th><th>J/token</th><th>tok/s</th><th>TPOT</th></tr>"
+    why = f"{how} The numbered ones are Pareto-optimal. Each is one joint prediction: effects do not add."
     why += "" if start is None else " " + " ".join(start_lines(start))
     return (
         f'<div class="scroll"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'

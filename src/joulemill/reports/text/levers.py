@@ -1,28 +1,37 @@
-"""Levers as text and as a JSON document."""
+"""Levers in the terminal, and as a JSON document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulemill.analysis.levers_savings import savings
 from joulemill.analysis.levers_start import Start, start_lines, start_of
 from joulemill.analysis.report import Report
+from joulemill.analysis.rows import amount
 from joulemill.analysis.serialization import plain
 from joulemill.catalog.levers import QUALITY, evidence_of
+from joulemill.decisions.levers.case import Outcome
 from joulemill.decisions.levers.study import Combination, Effect, apart, by_use, distinct
 from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.document import architecture_document
 from joulemill.prediction.levers import LeversAnswer
 from joulemill.reports.text.architecture import doubt
-from joulemill.wording import _percent, quantity, signed, title
+from joulemill.reports.text.page import WIDE, add_row, plain_table, prose
+from joulemill.streams import rendered
+from joulemill.wording import _percent, digits, quantity, signed, title
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 #: Ideas that are shown of all combinations.
 MOST_TOGETHER_SHOWN = 5
+MOST_FRONT_SHOWN = 8
 #: How the interval of a change is made; one sentence, on every view.
 PAIRED = (
-    "Changes are of paired predictions: what both have in common cancels. Intervals (80 %) come from measured pairs of "
-    "runs that differ in that kind of lever; where none do, half of the effect is assumed."
+    "Changes compare paired predictions, in which common errors cancel. Intervals (80 %) come from measured pairs of "
+    "runs that differ in that kind of lever; where there are none, half of the effect is assumed."
 )
 
 
@@ -31,24 +40,27 @@ LENGTH = "fewer tokens per request: ranked by ΔJ/req"
 #: Beside other devices: why published changes are no such ones.
 DEVICES = "published changes load each device as far as the same TPOT allows"
 HELD_RATE = (
-    "as many boards at the offered rate as it is, whatever they could serve: a faster device idles longer, and "
-    f"its idle watts count; {DEVICES}. Fewer --devices, or no --rate, come nearer to that"
+    "as many boards at the same offered rate, whatever they could serve: a faster device idles longer, and its idle "
+    f"watts count; {DEVICES}. Fewer --devices, or no --rate, come nearer to that"
 )
-HELD_BATCH = f"as many boards with as many requests in flight: a larger device is filled less; {DEVICES}"
+HELD_BATCH = f"as many boards with the same concurrency: a larger device is filled less; {DEVICES}"
 
 
 def said_workload(workload: Workload, batch_req: float) -> str:
     """The load in words."""
-    return f"{workload.input_tok:.0f} tokens in, {workload.output_tok:.0f} out, {batch_req:.0f} in flight per replica"
+    return (
+        f"{workload.input_tok:.0f} input and {workload.output_tok:.0f} output tokens, concurrency {batch_req:.0f} per "
+        "replica"
+    )
 
 
 def heading(found: LeversAnswer) -> str:
     """The deployment in words."""
-    d, cut = found.answer.deployment, found.answer.deployment.parallelism
+    d, layout = found.answer.deployment, found.answer.deployment.parallelism
     approximate = "APPROXIMATE (the model is not understood): " if d.architecture.doubts else ""
     return (
         f"{approximate}{found.answer.question.model} in {d.precision.name} on {d.device_count} × {d.device.label} "
-        f"(tp {cut.tensor}, dp {cut.data}, replicas {cut.replicas})"
+        f"(tp {layout.tensor}, dp {layout.data}, replicas {layout.replicas})"
     )
 
 
@@ -102,102 +114,130 @@ def _combination(c: Combination) -> dict[str, Any]:
     }  # fmt: skip
 
 
-HEAD = (
-    f"{'lever':<22}{'ΔJ/token (80 %)':<27}{'Δtok/s':>9}{'ΔTTFT':>9}{'ΔTPOT':>9}{'ΔJ/req':>9}  "
-    f"{'binds after':<18}{'quality':<15}cost"
-)
-
-
-def text(found: LeversAnswer, report: Report | None = None) -> str:
-    """The page that people read."""
-    return "\n".join(_lines(found, report)) + "\n"
-
-
-def _lines(found: LeversAnswer, report: Report | None) -> Iterator[str]:
-    study, before = found.study, found.study.before
-    for missed in found.answer.short_by:
-        yield f"DOES NOT MEET WHAT IS ASKED: {missed.text}"
-    yield heading(found)
-    yield f"{said_workload(found.answer.workload, before.batch_req)}; {found.answer.profile}"
+def show(answer: LeversAnswer, console: Console, report: Report | None = None) -> None:
+    """Print the levers: the ranking, what is saved, combinations, and what does not apply."""
+    study, before = answer.study, answer.study.before
+    prose(console, *(f"DOES NOT MEET WHAT IS ASKED: {m.text}" for m in answer.answer.short_by), style="bold red")
+    prose(
+        console, heading(answer), f"{said_workload(answer.answer.workload, before.batch_req)}; {answer.answer.profile}"
+    )
     start = start_of(report, before)
-    if start is not None:
-        yield from start_lines(start)
-    else:
-        yield (
-            f"before: {quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, {before.rate_tok_s:.4g} tok/s, "
-            f"{quantity(before.tpot_s, 's')} a token, {title(before.binding)} binds"
+    prose(console, *(start_lines(start) if start is not None else [_before(before)]), "")
+    console.print(_ranking([e for e in by_use(study.effects) if e.after is not None], wide=console.width >= WIDE))
+    prose(console, *_asides(by_use(study.effects), before.device_count), "")
+    _savings(answer, report, console)
+    prose(console, "Combinations of different ideas: one joint prediction each (in brackets: the effects multiplied)")
+    console.print(_combined(distinct(study.combinations, MOST_TOGETHER_SHOWN), start))
+    prose(console, "", "Pareto-optimal combinations in J/token, tok/s and TPOT")
+    console.print(_combined(study.front[:MOST_FRONT_SHOWN], start))
+    prose(console, "", "Do not apply here")
+    console.print(_inapplicable(study.effects))
+    doubted = doubt(answer.answer.deployment.architecture)
+    notes = (*((doubted,) if doubted else ()), PAIRED, *_assumed(answer), *dict.fromkeys(answer.notes))
+    prose(console, "", *(f"note: {line}" for line in notes))
+
+
+def text(answer: LeversAnswer, report: Report | None = None, width: int = 120) -> str:
+    """The same as text of that width."""
+    return rendered(lambda console: show(answer, console, report), width)
+
+
+def _before(before: Outcome) -> str:
+    return (
+        f"before: {quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, {digits(before.rate_tok_s)} tok/s, "
+        f"TPOT {quantity(before.tpot_s, 's')}, bottleneck {title(before.binding)}"
+    )
+
+
+def _ranking(effects: Sequence[Effect], *, wide: bool) -> Table:
+    """The levers that apply, the strongest first; a narrow terminal leaves out latency, J per request and cost."""
+    columns = ("lever", "ΔJ/token (80 %)", "Δtok/s", "ΔTTFT", "ΔTPOT", "ΔJ/req", "then limited by", "quality", "cost")
+    shown = range(len(columns)) if wide else (0, 1, 2, 4, 6, 7)
+    right = {shown.index(i) for i in (2, 3, 4, 5) if i in shown}
+    table = plain_table(*(columns[i] for i in shown), right=right)
+    table.padding = (0, 2 if wide else 1, 0, 0)
+    for e in effects:
+        cells = (
+            e.lever.name,
+            signed(e.energy_change, bounds=True),
+            *(signed(c) for c in (e.rate_change, e.ttft_change, e.tpot_change, e.request_change)),
+            title(e.after.binding) if e.after else "",
+            _quality(e),
+            e.lever.cost,
         )
-    yield ""
-    yield HEAD
-    yield from (_row(e, before.device_count) for e in by_use(study.effects) if e.after is not None)
-    yield from (routed(e) for e in study.effects if e.accuracy is not None)
-    yield ""
-    saved = savings(found, report)
-    if saved:
-        yield f"Saved {saved[0].period}, for the same tokens"
-        yield from (s.line() for s in saved)
-        yield ""
-    yield "Together, ideas that differ (one joint prediction each; in brackets the product of the individual effects)"
-    yield from (_joint(c, start) for c in distinct(study.combinations, MOST_TOGETHER_SHOWN))
-    yield "Pareto-optimal combinations (J/token, tok/s, TPOT):"
-    yield from (_point(c, start) for c in study.front[:8])
-    yield ""
-    yield "Do not apply here"
-    yield from (f"  {e.lever.name:<22}{e.why_not}" for e in study.effects if e.why_not is not None)
-    yield ""
-    doubted = doubt(found.answer.deployment.architecture)
-    for line in (*((doubted,) if doubted else ()), PAIRED, *_assumed(found), *dict.fromkeys(found.notes)):
-        yield f"note: {line}"
+        add_row(table, *(cells[i] for i in shown))
+    return table
 
 
-def _row(e: Effect, devices: float) -> str:
-    after = e.after
-    binds = title(after.binding) if after else ""
-    more = f" ({after.device_count:.0f} devices)" if after and after.device_count != devices else ""
-    changes = (e.rate_change, e.ttft_change, e.tpot_change, e.request_change)
-    cells = "".join(f"{signed(c):>9}" for c in changes)
-    quality = QUALITY[evidence_of(e.lever.name).quality]
-    shown = e.energy_change
-    if e.lever.family == "length":
-        more = f" ({LENGTH})"
-    if e.lever.family in ("carbon", "price"):
-        other = e.carbon_change if e.lever.family == "carbon" else e.cost_change
-        more = f" ({signed(other)} {'gCO2e' if e.lever.family == 'carbon' else 'energy cost'})"
-    return f"{e.lever.name:<22}{signed(shown, bounds=True):<27}{cells}  {binds:<18}{quality:<15}{e.lever.cost}{more}"
+def _quality(e: Effect) -> str:
+    """What happens to answers, in ten letters."""
+    return QUALITY[evidence_of(e.lever.name).quality].removesuffix(" outputs").replace("not touched", "untouched")
+
+
+def _asides(effects: Sequence[Effect], devices: float) -> Iterator[str]:
+    """What a row of figures leaves out."""
+    for e in (e for e in effects if e.after is not None):
+        if e.after is not None and e.after.device_count != devices:
+            yield f"  {e.lever.name}: {e.after.device_count:.0f} devices"
+        if e.lever.family == "length":
+            yield f"  {e.lever.name}: {LENGTH} ({signed(e.request_change)})"
+        if e.lever.family in ("carbon", "price"):
+            other = e.carbon_change if e.lever.family == "carbon" else e.cost_change
+            yield f"  {e.lever.name}: {signed(other)} {'gCO2e' if e.lever.family == 'carbon' else 'energy cost'}"
+        if e.accuracy is not None:
+            yield routed(e)
+
+
+def _savings(answer: LeversAnswer, report: Report | None, console: Console) -> None:
+    saved = savings(answer, report)
+    if not saved:
+        return
+    prose(console, f"Saved {saved[0].period}, for the same tokens")
+    table = plain_table("", "", "", right={1, 2})
+    for s in saved:
+        money = "" if s.cost_currency is None else f"{digits(s.cost_currency)} {s.currency}"
+        add_row(table, f"  {s.lever}", amount(s.energy_j, "J"), money)
+    console.print(table)
+    prose(console, "")
+
+
+def _combined(combinations: Sequence[Combination], start: Start | None) -> Table:
+    """Combinations with their figures; what they combine may take several lines."""
+    table = plain_table("ΔJ/token", "", "J/token", "tok/s", "TPOT", "levers", right={0, 1, 2, 3, 4}, fold=5)
+    for c in combinations:
+        multiplied = "" if len(c.names) < 2 else f"({_percent(c.multiplied_change_ratio)} %)"
+        change = f"{_percent(c.energy_change_ratio)} %"
+        add_row(table, change, multiplied, *after_figures(c, start), " + ".join(c.names) or "unchanged")
+    return table
+
+
+def _inapplicable(effects: Sequence[Effect]) -> Table:
+    table = plain_table("", "", fold=1)
+    for e in effects:
+        if e.why_not is not None:
+            add_row(table, f"  {e.lever.name}", e.why_not)
+    return table
 
 
 def routed(e: Effect) -> str:
-    """What a route does to answers, and to the joules of a right one."""
-    seen = e.accuracy
-    if seen is None or seen.value is None:
+    """What a route does to answers, and to the joules per correct one."""
+    accuracy = e.accuracy
+    if accuracy is None or accuracy.value is None:
         return ""
-    best = f", {seen.high:.0%} with the best judge" if seen.high is not None and seen.high > seen.value else ""
+    above = accuracy.high is not None and accuracy.high > accuracy.value
+    best = f", {accuracy.high:.0%} with the best judge" if above else ""
     answers = signed(e.answer_change, bounds=True)
-    return f"  {e.lever.name}: {seen.value:.0%} correct answers (declared){best}; J per correct answer {answers}"
+    return f"  {e.lever.name}: {accuracy.value:.0%} correct answers (declared){best}; J per correct answer {answers}"
 
 
 def after_figures(c: Combination, start: Start | None) -> tuple[str, str, str]:
-    """J/token, tok/s and time a token after a combination; of a measured run its own figures × the change."""
+    """J/token, tok/s and TPOT after a combination; of a measured run its own figures × the change."""
     energy, rate, tpot = (1.0, 1.0, 1.0) if start is None else (start.energy_ratio, start.rate_ratio, start.tpot_ratio)
     return (
         quantity(c.after.energy_j_tok * energy, "J/tok"),
-        f"{c.after.rate_tok_s * rate:.4g} tok/s",
+        digits(c.after.rate_tok_s * rate),
         quantity(c.after.tpot_s * tpot, "s"),
     )
-
-
-def _joint(c: Combination, start: Start | None) -> str:
-    energy, rate, tpot = after_figures(c, start)
-    return (
-        f"  {_percent(c.energy_change_ratio)} % ({_percent(c.multiplied_change_ratio)} %)  {' + '.join(c.names)}: "
-        f"{energy}, {rate}, {tpot} a token"
-    )
-
-
-def _point(c: Combination, start: Start | None) -> str:
-    names = " + ".join(c.names) or "as it is"
-    energy, rate, tpot = after_figures(c, start)
-    return f"  {energy:<14}{rate:>15} {tpot:>9} a token  {names}"
 
 
 def held(found: LeversAnswer) -> str:
@@ -209,25 +249,23 @@ def _assumed(found: LeversAnswer) -> Sequence[str]:
     s = found.settings
     applied = {e.lever.name for e in found.study.effects if e.after is not None}
     notes = {
-        "speculation": f"speculation: {s.draft_count} drafted, accepted at {s.acceptance_ratio:.0%} (--acceptance)",
-        "prefix-cache": f"prefix cache: {s.cached_ratio:.0%} of prompt tokens found (--hit)",
+        "speculation": f"speculation: {s.draft_count} draft tokens, {s.acceptance_ratio:.0%} accepted (--acceptance)",
+        "prefix-cache": f"prefix cache: {s.cached_ratio:.0%} of prompt tokens are cache hits (--hit)",
         "routing": f"routing and cascade: {s.route_ratio:.0%} of requests stay with the small model (--routed)",
         "thinking-budget": f"thinking budget: answers of {s.thinking_ratio:.0%} of their length (--thinking)",
-        "clock-lock": "locked clock: dynamic power as clock^2.5, static power and memory as they are (assumed)",
-        "early-exit": f"early exit: {s.exit_token_ratio:.0%} of the tokens leave after half of the layers (assumed)",
+        "clock-lock": "locked clock: dynamic power as clock^2.5; static power and memory unchanged (assumed)",
+        "early-exit": f"early exit: {s.exit_token_ratio:.0%} of the tokens exit after half of the layers (assumed)",
         "carbon-shift": f"shifting: {s.shift_ratio:.0%} at {s.shifted_ratio:.0%} of carbon or price (assumed)",
         "disaggregation": "disaggregation: a fleet large enough for the proportion of pools, of as many devices",
     }  # fmt: skip
     if found.answer.workload.rate_req_s is None and any(name.startswith("batch-") for name in applied):
         notes["batch-most"] = notes["batch-x2"] = (
-            "more in flight needs as many more requests; --rate REQ/S studies a demand that stays as it is"
+            "higher concurrency needs as many more requests; --rate REQ/S studies a demand that stays the same"
         )
-    said = [f"device-…: {held(found)}"] if any(name.startswith("device-") for name in applied) else []
-    said += [text for name, text in notes.items() if name in applied]
+    lines = [f"device-…: {held(found)}"] if any(name.startswith("device-") for name in applied) else []
+    lines += [text for name, text in notes.items() if name in applied]
     differing = {n for c in found.study.front for n in c.names if evidence_of(n).quality not in ("same", "none")}
-    said = list(dict.fromkeys(said))
+    lines = list(dict.fromkeys(lines))
     if differing:
-        said.append(
-            f"quality is to be measured with {', '.join(sorted(differing))} (or --same-outputs leaves them out)"
-        )
-    return said
+        lines.append(f"measure the quality with {', '.join(sorted(differing))} (or --same-outputs leaves them out)")
+    return lines

@@ -1,132 +1,186 @@
-"""A prediction as people read it: what it misses, what it does, what limits it, what more would bring. Pure."""
+"""A prediction as people read it: what it misses, what it does, what limits it, what more would bring."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from joulemill.figure import Figure
 from joulemill.physics.production.prediction import Prediction
 from joulemill.prediction.question import Answer
 from joulemill.reports.text.architecture import architecture_lines
-from joulemill.wording import interval, quantity
+from joulemill.reports.text.page import add_row, plain_table, prose, split_unit
+from joulemill.wording import digits, interval, quantity, title
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 #: Half-width of an interval, as a logarithm, from which two digits say all that is known.
-WIDE = 0.1
+WIDE_INTERVAL = 0.1
 TOK_MILLION = 1e6
 
 
-def lines(found: Answer, explain: bool) -> Iterator[str]:
-    """The page, line by line; what is missed comes first."""
-    q, p, cut = found.question, found.prediction, found.deployment.parallelism
-    for missed in found.short_by:
-        yield f"DOES NOT MEET WHAT IS ASKED: {missed.text}"
-    if found.short_by:
-        yield f"Shown is what the limits leave: {_left(found)}"
-        yield ""
-    yield (
-        f"{q.model} in {found.deployment.precision.name} on {q.devices} × {found.deployment.device.label} "
-        f"(tp {cut.tensor}, dp {cut.data}, ep {cut.expert}, replicas {cut.replicas}), {found.profile}"
-    )
-    flight = f"{p.batch.batch_req:.0f} in flight per replica: {p.batch.why}"
-    yield from architecture_lines(found.deployment.architecture, found.deployment.precision)
-    yield f"{q.input_tokens:g} tokens in, {q.output_tokens:g} out; {flight}"
-    yield ""
-    yield from _figures(p)
-    yield ""
-    yield f"What limits it: {p.binding.explanation}"
-    for c in sorted(p.ceilings, key=lambda c: c.rate_tok_s.value or math.inf):
-        yield f"  {c.name:<22}{said(c.rate_tok_s)}"
-    yield f"  {'Φ, rate ÷ least':<22}{said(p.phi)}"
-    yield ""
-    yield from _more(p)
+def show(answer: Answer, console: Console, *, explain: bool = False) -> None:
+    """Print the prediction: what is missed, the figures, the ceilings, sensitivities; with ``explain`` the terms."""
+    prose(console, *(f"DOES NOT MEET WHAT IS ASKED: {missed.text}" for missed in answer.short_by), style="bold red")
+    if answer.short_by:
+        prose(console, f"Shown is what the limits leave: {_left(answer)}", "")
+    prose(console, *_heading(answer), "")
+    console.print(_figures(answer.prediction))
+    prose(console, "", f"Bottleneck: {answer.prediction.binding.explanation}")
+    console.print(_ceilings(answer.prediction))
+    prose(console, *_unknown_ceilings(answer.prediction), "")
+    console.print(_sensitivities(answer.prediction))
+    prose(console, *_views(answer.prediction))
     if explain:
-        yield from _explained(p)
-    for note in found.every_note:
-        yield f"note: {note}"
+        _explain(answer.prediction, console)
+    prose(console, *(f"note: {note}" for note in answer.every_note))
 
 
-def _left(found: Answer) -> str:
-    p = found.prediction
-    each = f"{p.batch.batch_req:.0f} in flight per replica"
+def _heading(answer: Answer) -> Iterator[str]:
+    q, p, layout = answer.question, answer.prediction, answer.deployment.parallelism
+    yield (
+        f"{q.model} in {answer.deployment.precision.name} on {q.devices} × {answer.deployment.device.label} "
+        f"(tp {layout.tensor}, dp {layout.data}, ep {layout.expert}, replicas {layout.replicas}), {answer.profile}"
+    )
+    yield from architecture_lines(answer.deployment.architecture, answer.deployment.precision)
+    yield (
+        f"{q.input_tokens:g} input and {q.output_tokens:g} output tokens, concurrency {p.batch.batch_req:.0f} per "
+        f"replica ({p.batch.why})"
+    )
+
+
+def _left(answer: Answer) -> str:
+    p = answer.prediction
+    each = f"concurrency {p.batch.batch_req:.0f} per replica"
     if p.held_ratio == 1.0:
         return f"{each}."
     return f"{p.held_ratio:.0%} of what all devices would do, as many devices as the site feeds, {each}."
 
 
-def _figures(p: Prediction) -> Iterator[str]:
+def _figures(p: Prediction) -> Table:
+    """The figures, J per token first; numbers and units in columns of their own."""
+    table = plain_table("", "value", "", "80 % interval", "basis", right={1}, fold=3)
     site = p.site
     for label, figure in (
-        ("token rate", p.rate_tok_s), ("devices", p.device_j_tok), ("node", p.node_j_tok),
-        ("site", site.site_j_tok if site else None), ("devices' power", p.device_power_w),
-        ("node power", p.node_power_w), ("site power", site.site_w if site else None),
-        ("time to first token", p.ttft_s), ("time per token", p.tpot_s), ("median step", p.itl_s),
-    ):  # fmt: skip
+        ("energy per token, node", p.node_j_tok),
+        ("energy per token, devices", p.device_j_tok),
+        ("energy per token, site", site.site_j_tok if site else None),
+        ("node power", p.node_power_w),
+        ("devices' power", p.device_power_w),
+        ("PUE-adjusted power (site)", site.site_w if site else None),
+        ("output rate", p.rate_tok_s),
+        ("TTFT", p.ttft_s),
+        ("TPOT", p.tpot_s),
+        ("median step", p.itl_s),
+        ("Φ, rate ÷ lowest ceiling", p.phi),
+    ):
         if figure is not None:
-            yield f"  {label:<22}{said(figure)}"
+            _add_figure(table, label, figure)
     if site is not None:
+        currency = site.cost_currency_tok.unit.partition("/")[0]
         for label, figure, unit in (
-            ("energy cost", site.cost_currency_tok, site.cost_currency_tok.unit.partition("/")[0]),
-            ("carbon", site.carbon_gco2e_tok, "gCO2e"),
-            ("water", site.water_l_tok, "litres"),
+            ("cost per million tokens", site.cost_currency_tok, currency),
+            ("carbon per million tokens", site.carbon_gco2e_tok, "gCO2e"),
+            ("water per million tokens", site.water_l_tok, "L"),
         ):
-            yield f"  {label:<22}{said(figure.scaled(TOK_MILLION, f'{unit} per million tokens'))}"
+            _add_figure(table, label, figure.scaled(TOK_MILLION, unit))
+    return table
 
 
-def _more(p: Prediction) -> Iterator[str]:
-    yield "One per cent more of …    moves the rate by    shadow price"
+def _add_figure(table: Table, label: str, figure: Figure) -> None:
+    if figure.value is None:
+        add_row(table, label, "unknown", "", figure.reason or "", "", style="dim")
+        return
+    significant = _significant(figure)
+    number, unit = split_unit(quantity(figure.value, figure.unit, significant))
+    add_row(table, label, number, unit, interval(figure, significant), str(figure.basis or ""))
+
+
+def _ceilings(p: Prediction) -> Table:
+    """Known ceilings from the lowest up."""
+    table = plain_table("ceiling", "tok/s", "80 % interval", "basis", right={1})
+    for ceiling in sorted(p.ceilings, key=lambda c: c.rate_tok_s.value or math.inf):
+        rate = ceiling.rate_tok_s
+        if rate.value is not None:
+            significant = _significant(rate)
+            cells = (digits(rate.value, significant), interval(rate, significant), str(rate.basis or ""))
+            add_row(table, title(ceiling.name), *cells)
+    return table
+
+
+def _unknown_ceilings(p: Prediction) -> Iterator[str]:
+    for ceiling in p.ceilings:
+        if ceiling.rate_tok_s.value is None:
+            yield f"{title(ceiling.name)}: unknown: {ceiling.rate_tok_s.reason}"
+
+
+def _sensitivities(p: Prediction) -> Table:
+    """What one per cent more of each resource brings, and its shadow price."""
+    table = plain_table("1 % more of", "rate", "shadow price", right={1}, fold=2)
     for m in p.marginals:
         moved = "unknown" if m.elasticity_ratio is None else f"{m.elasticity_ratio:+.2f} %"
-        price = f"unknown: {m.price.reason}" if m.price.value is None else f"{m.price.value:.3g} {m.price.unit}"
-        yield f"  {m.resource:<24}{moved:>10}          {price}"
+        price = f"unknown: {m.price.reason}" if m.price.value is None else said_price(m.price.value, m.price.unit)
+        add_row(table, title(m.resource), moved, price)
+    return table
+
+
+#: Units that a shadow price is said in multiples of, and how they are written after a prefix.
+_PRICED = {"flop/s": "FLOP/s", "byte/s": "B/s", "byte": "B", "W": "W"}
+
+
+def said_price(value: float, unit: str) -> str:
+    """A shadow price per so large a unit that its number needs no exponent.
+
+    >>> said_price(2.91e-14, "tok/s per flop/s"), said_price(39.1, "tok/s per request in flight")
+    ('0.0291 tok/s per TFLOP/s', '39.1 tok/s per request in flight')
+    """
+    gain, _, each = unit.partition(" per ")
+    if value and each in _PRICED:
+        for factor, prefix in ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P")):
+            if abs(value * factor) >= 0.01 or prefix == "P":
+                return f"{digits(value * factor)} {gain} per {prefix}{_PRICED[each]}"
+    return f"{digits(value)} {unit}"
+
+
+def _views(p: Prediction) -> Iterator[str]:
+    """Compute against power, and J/token by utilization."""
     if p.two_stave is not None:
         compute, power = (quantity(x, "tok/s") for x in (p.two_stave.compute_tok_s, p.two_stave.power_tok_s))
         yield (
             f"Compute against power: compute allows {compute}, the site's power {power}; "
-            f"{p.two_stave.binding} binds; Φ {p.two_stave.phi_ratio:.2f}"
+            f"{p.two_stave.binding} is the lower; Φ {p.two_stave.phi_ratio:.2f}"
         )
     if p.day_j_tok:
-        each = ", ".join(f"{u:.0%} {quantity(e, 'J/tok')}" for u, e in p.day_j_tok.items())
-        yield f"Node J/tok by utilization: {each}"
+        each = ", ".join(f"{quantity(e, 'J/tok')} at {u:.0%}" for u, e in p.day_j_tok.items())
+        yield f"Node J/token by utilization: {each}"
 
 
 #: How people read a size: unit → (least value that is scaled, divisor, unit shown).
 _SHOWN = {"s": (0.0, 1e-3, "ms"), "byte": (1e8, 1e9, "GB"), "byte/tok": (1e3, 1e3, "kB/tok"), "1": (0.0, 1.0, "")}
 
 
-def _explained(p: Prediction) -> Iterator[str]:
+def _explain(p: Prediction, console: Console) -> None:
     """Terms by part; those of a step with their share of it, and the step's total."""
-    yield ""
     for part in dict.fromkeys(t.part for t in p.terms):
         terms = [t for t in p.terms if t.part == part]
         total = sum(t.value for t in terms) if "step" in part else 0.0
-        yield f"{part}:"
+        table = plain_table(part, "value", "", "share" if total else "note", right={1}, fold=3)
         for term in terms:
             least, divisor, unit = _SHOWN.get(term.unit, (0.0, 1.0, term.unit))
             if term.value < least:
                 divisor, unit = 1.0, term.unit
-            note = f"{term.value / total:>5.0%} of it" if total else term.note
-            yield f"  {term.name:<32}{term.value / divisor:>10.4g} {unit:<9}{note}".rstrip()
+            note = f"{term.value / total:>4.0%}" if total else term.note
+            add_row(table, f"  {term.name}", f"{term.value / divisor:.4g}", unit, note)
         if total:
-            yield f"  {'in all':<32}{total / 1e-3:>10.4g} ms"
-
-
-def said(figure: Figure) -> str:
-    """A figure with as many digits as its interval bears out, its interval and basis; or unknown and why."""
-    if figure.value is None:
-        return f"unknown: {figure.reason}"
-    digits = _significant(figure)
-    between = interval(figure, digits)
-    parts = (quantity(figure.value, figure.unit, digits), f"[{between}]" if between else "", str(figure.basis or ""))
-    return "  ".join(p for p in parts if p)
+            add_row(table, "  total", f"{total / 1e-3:.4g}", "ms", "")
+        prose(console, "")
+        console.print(table)
 
 
 def _significant(figure: Figure) -> int:
     if not figure.value or not figure.low or not figure.high or figure.low <= 0.0:
         return 3
-    return 2 if math.log(figure.high / figure.low) / 2 > WIDE else 3
-
-
-def text(found: Answer, *, explain: bool = False) -> str:
-    """The page that people read: what it misses, what it does, its limits, prices; the arithmetic with ``explain``."""
-    return "\n".join(lines(found, explain)) + "\n"
+    return 2 if math.log(figure.high / figure.low) / 2 > WIDE_INTERVAL else 3
