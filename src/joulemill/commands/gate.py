@@ -21,7 +21,7 @@ METRICS = ("node", "site", "device", "request")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.description = (
         "Judge J/token of NEW against BASE under its quality and latency targets. Exit code 0: pass; 1: fail; "
         "3: undecided (the data do not decide, a figure is missing, or the runs are not comparable); 2: bad input. "
@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(gate_view.document(verdict, plan))
     else:
-        told = "" if plan is None else f"plan: {plan if isinstance(plan, str) else plan.text}\n"
-        sys.stdout.write(gate_view.text(verdict) + told)
+        plan_line = "" if plan is None else f"plan: {plan if isinstance(plan, str) else plan.text}\n"
+        sys.stdout.write(gate_view.text(verdict) + plan_line)
     return gate_view.EXIT[verdict.outcome]
 
 

@@ -14,7 +14,7 @@ from joulemill.streams import print_json, tell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="result files of one run of one tool")
     parser.add_argument(
         "--meter-file", metavar="FILE[,OPTIONS]", help="a power file, joined by time; options as in --meter file:FILE"
@@ -47,14 +47,14 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.recording.writer import free_folder, write_run
 
     check_page(args.html)
-    told: dict[str, Any] = {}
+    stated: dict[str, Any] = {}
     if args.model:
-        told["model"] = {"name": args.model}
+        stated["model"] = {"name": args.model}
     if args.device:
-        told["device"] = stated_device(args.device)
+        stated["device"] = stated_device(args.device)
     if args.site:
-        told["site"] = site_of(args.site)
-    record = import_files(args.files, Choice(args.part, args.client_tokens), args.meter_file, told)
+        stated["site"] = site_of(args.site)
+    record = import_files(args.files, Choice(args.part, args.client_tokens), args.meter_file, stated)
     if args.quality:
         record = with_quality(record, args.quality)
     out = args.out or free_folder(Path("runs"), time.time())

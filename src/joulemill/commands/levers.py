@@ -29,7 +29,7 @@ SHARES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     from joulemill.commands.predict import deployment_arguments
 
     parser.add_argument("run", nargs="?", metavar="RUN", type=Path, help="a run folder: its model, device and load")
@@ -78,34 +78,34 @@ def run(args: argparse.Namespace) -> int:
     names = {role: getattr(args, role) for role in ("draft", "small", "alternative", "to")}
     settings, beyond = _settings(args), _beyond(args.beyond)
     try:
-        found = levers_answer(question, names, settings, beyond, same_outputs=args.same_outputs)
+        answered = levers_answer(question, names, settings, beyond, same_outputs=args.same_outputs)
     except MemoryShort as fault:
         return tell_does_not_fit(question, fault, as_json=args.json)
     if args.html:
-        _write(args.html, page(found, report))
+        _write(args.html, page(answered, report))
     if args.json:
-        print_json(document(found, report))
+        print_json(document(answered, report))
     else:
-        show(found, results_console(), report)
-    return 0 if found.meets else 1
+        show(answered, results_console(), report)
+    return 0 if answered.meets else 1
 
 
 def _settings(args: argparse.Namespace) -> Settings:
     from joulemill.decisions.levers.case import Settings
     from joulemill.units import parse_ratio
 
-    given: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for option, (field, _) in SHARES.items():
-        said = getattr(args, option.replace("-", "_"))
-        if said is None:
+        stated = getattr(args, option.replace("-", "_"))
+        if stated is None:
             continue
-        share = parse_ratio(said, name=f"--{option}")
+        share = parse_ratio(stated, name=f"--{option}")
         if not 0.0 < share < 1.0:
             raise InputError(f"--{option} is {share:g}; it must lie between 0 and 1")
-        given[field] = share
+        shares[field] = share
     if not 1 <= args.drafted <= MOST_DRAFTED:
         raise InputError(f"--drafted is {args.drafted}; it must be at least 1 and at most {MOST_DRAFTED}")
-    return Settings(draft_count=args.drafted, **given)  # type: ignore[arg-type]
+    return Settings(draft_count=args.drafted, **shares)  # type: ignore[arg-type]
 
 
 def _beyond(text: str) -> frozenset[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument("runs", metavar="RUN", nargs="*", help="a run or sweep folder, or a report as JSON")
     parser.add_argument("--baseline", metavar="FILE", type=Path, help="also compare the run with this baseline")
     parser.add_argument("--site", metavar="FILE", type=Path, help="at this site instead: TOML (examples/site.toml)")
