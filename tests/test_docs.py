@@ -87,15 +87,6 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
             assert any((r / path).exists() for r in roots), f"{named(page)} names {path}, which is not there"
 
 
-def test_the_design_page_lists_every_package_and_says_which_are_pure() -> None:
-    from tests.test_house import ALLOWED, PURE
-
-    table = (DOCS / "design.md").read_text("utf-8").split("| package in", 1)[1].split("\n\n", 1)[0]
-    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
-    listed = {name: pure.strip() == "yes" for names, pure in rows for name in re.findall(r"`(\w+)`", names)}
-    assert listed == {name: name in PURE for name in ALLOWED}
-
-
 def nav_pages(node: Any) -> list[str]:
     """Pages of a navigation tree."""
     if isinstance(node, str):
