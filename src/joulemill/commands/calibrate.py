@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, metavar="NAME", help="model that was served, or its config.json or GGUF"
     )
     parser.add_argument("--device", required=True, metavar="NAME", help="device of the catalog, or a TOML file")
-    parser.add_argument("--devices", type=int, default=1, metavar="N", help="devices that served it (default 1)")
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="devices that served it (default: 1)")
     parser.add_argument("--precision", metavar="FORMAT", help="format of the weights (default: as released)")
     parser.add_argument("--force", action="store_true", help="fit though a run names another model or device")
     parser.add_argument("--out", type=Path, default=Path("calibration.json"), metavar="FILE", help="where to write it")

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 MOST_DRAFTED = 64
 #: Shares that levers are set to: option → (field of Settings, what it is).
 SHARES = {
-    "acceptance": ("acceptance_ratio", "share of drafted tokens that are accepted (default 0.7)"),
-    "hit": ("cached_ratio", "share of prompt tokens that a prefix cache would find (default 0.5)"),
-    "routed": ("route_ratio", "share of requests that a small model takes (default 0.5)"),
+    "acceptance": ("acceptance_ratio", "acceptance rate of draft tokens (default: 0.7)"),
+    "hit": ("cached_ratio", "hit rate of a prefix cache, by prompt tokens (default: 0.5)"),
+    "routed": ("route_ratio", "share of requests that a small model serves (default: 0.5)"),
     "accuracy": ("accuracy_ratio", "share of correct answers of the model (for routing and cascades)"),
     "small-accuracy": ("small_accuracy_ratio", "share of correct answers of the small model"),
-    "thinking": ("thinking_ratio", "length of answers under a budget, over their length (default 0.5)"),
-    "cap": ("cap_ratio", "power limit over TDP (default 0.7)"),
-    "clock": ("clock_ratio", "locked clock over the highest (default 0.7)"),
+    "thinking": ("thinking_ratio", "length of answers under a thinking budget, as a share (default: 0.5)"),
+    "cap": ("cap_ratio", "power limit over TDP (default: 0.7)"),
+    "clock": ("clock_ratio", "locked clock over the highest (default: 0.7)"),
 }
 
 
@@ -35,20 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", metavar="RUN", type=Path, help="a run folder: its model, device and load")
     deployment_arguments(parser, required=False)
     add = parser.add_argument
-    add("--draft", metavar="MODEL", help="model that drafts tokens for speculation")
-    add("--small", metavar="MODEL", help="model that takes the easy share of requests")
+    add("--draft", metavar="MODEL", help="draft model for speculative decoding")
+    add("--small", metavar="MODEL", help="model that serves the easy share of requests")
     add("--alternative", metavar="MODEL", help="another model of like size, e.g. a mixture of experts")
-    add("--to", metavar="DEVICES", help="devices to compare with, by comma (default: h100,h200,b200,mi300x)")
-    add("--drafted", type=int, default=3, metavar="N", help="tokens drafted a round (default 3)")
+    add("--to", metavar="DEVICES", help="devices to compare with, comma-separated (default: h100,h200,b200,mi300x)")
+    add("--drafted", type=int, default=3, metavar="N", help="draft tokens per step (default: 3)")
     for name, (_, about) in SHARES.items():
         add(f"--{name}", metavar="SHARE", help=about)
     add(
         "--beyond",
         default="",
         metavar="COSTS",
-        help="let combinations use also: retrain, other model, hardware, facility",
+        help="also combine levers that need: retrain, other model, hardware, facility",
     )
-    add("--same-outputs", action="store_true", help="combine only levers that leave every answer as it is")
+    add("--same-outputs", action="store_true", help="combine only levers that do not change any output")
     add("--html", metavar="FILE", type=Path, help="write one offline HTML page")
     add("--json", action="store_true", help="print one JSON document on stdout")
 
