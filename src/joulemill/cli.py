@@ -198,7 +198,7 @@ def _parser(command: str | None) -> tuple[Parser, Parser | None]:
         if name == command:
             chosen = sub
             _module(name).add_arguments(sub)
-            sub.usage = _usage(sub)
+            sub.usage = sub.usage or _usage(sub)
     return parser, chosen
 
 

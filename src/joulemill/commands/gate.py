@@ -22,6 +22,10 @@ METRICS = ("node", "site", "device", "request")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
+    parser.usage = (
+        "joulemill gate BASE NEW [options]\n       joulemill gate --base RUN … --new RUN … [options]\n"
+        "       joulemill gate --plan BASE [options]"
+    )
     parser.description = (
         "Judge J/token of NEW against BASE under its quality and latency targets. Exit code 0: pass; 1: fail; "
         "3: undecided (the data do not decide, a figure is missing, or the runs are not comparable); 2: bad input. "

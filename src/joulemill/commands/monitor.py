@@ -18,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     from joulemill.commands import monitor_config
 
+    parser.usage = (
+        "joulemill monitor CONFIG.toml [options]\n       joulemill monitor check CONFIG.toml\n"
+        "       joulemill monitor config --from-prometheus URL | --from-pods FILE [options]"
+    )
     parser.description = (
         "Watch model servers and their meters: metrics pages are scraped, joules and tokens accounted by interval; "
         "what is not observed is a gap. With --listen it shows a page and /metrics, with --store it keeps a history. "
