@@ -19,7 +19,7 @@ from joulemill.physics.production.prediction import predict_many
 from joulemill.physics.serving.continuous_batching import Demand
 from joulemill.physics.serving.deployment import Parallelism
 from joulemill.physics.serving.shard import shard, shard_table
-from joulemill.prediction.spread import half_width_ratio
+from joulemill.prediction.spread import Kind, half_width_ratio
 
 MODELS = ("meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen3-32B", "openai/gpt-oss-120b")
 DEVICES = ("h100", "h200", "b200")
@@ -45,7 +45,7 @@ def measure(rows: int = 20_000, laps: int = 5) -> tuple[float, float]:
             draw.uniform(1, 512, rows), tok, tok, draw.uniform(50, 2000, rows), one * 0.5, one * 8192.0, one * 0.9,
             picked.tdp_w * 0.9, one * 0.0, one, one * 0.0,
         )  # fmt: skip
-        predict_many(picked, demand, used, lambda q: half_width_ratio(q, "vllm-0.11", "h100-sxm"))
+        predict_many(picked, demand, used, lambda q: half_width_ratio(q, Kind("vllm-0.11", "h100-sxm")))
         return time.perf_counter() - start
 
     best = min(lap() for _ in range(laps))
