@@ -77,7 +77,7 @@ def _saved(a: Advice) -> str:
 
     text = f"{_amounts(a)}, in the {_span(a.period_s)} that were measured"
     if a.period_s > 1.5 * DAY_S:
-        text += f"; {_amounts(a.over(DAY_S))} a day"
+        text += f"; {_amounts(a.over(DAY_S))} per day"
     elif a.period_s < DAY_S / 1.5:
         text += "; too short a time to tell a day's"
     return f"{text} ({a.basis})"

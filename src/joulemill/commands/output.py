@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +90,9 @@ def print_sweep(folder: Path, page: Path | None, *, as_json: bool) -> SweepResul
 def show(folder: Path, page: Path | None, *, as_json: bool) -> Experiment:
     """The table, or JSON, on stdout; the page where one is asked for."""
     from joulemill.analysis.lever_experiment import experiment
-    from joulemill.reports.lever_experiment import document, text
+    from joulemill.reports.lever_experiment import document
     from joulemill.reports.lever_experiment import page as rendered
+    from joulemill.reports.lever_experiment import show as show_experiment
 
     found = experiment(folder)
     if page is not None:
@@ -100,5 +100,5 @@ def show(folder: Path, page: Path | None, *, as_json: bool) -> Experiment:
     if as_json:
         print_json(document(found))
     else:
-        sys.stdout.write(text(found))
+        show_experiment(found, results_console())
     return found
