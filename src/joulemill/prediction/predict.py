@@ -54,7 +54,7 @@ def answer(question: Question) -> Answer:
 
 def memory_holds(question: Question) -> bool:
     """Whether the weights and one request fit. InputError where the deployment cannot be at all."""
-    deployment, workload, profile, _ = _asked(question)
+    deployment, workload, profile, _ = resolved(question)
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
     try:
         return most_that_fit_req(deployment, workload, share, rates(profile)) >= 1.0
@@ -63,7 +63,7 @@ def memory_holds(question: Question) -> bool:
 
 
 def _answered(q: Question) -> Answer:
-    deployment, workload, profile, notes = _asked(q)
+    deployment, workload, profile, notes = resolved(q)
     calibrated = load_calibration(Path(q.calibration)) if q.calibration else None
     if calibrated is not None and calibrated.device and calibrated.device != deployment.device.name:
         raise InputError(
@@ -79,7 +79,7 @@ def _answered(q: Question) -> Answer:
     return Answer(q, deployment, workload, profile, prediction, notes, (), cuts(deployment, workload, prediction, own))
 
 
-def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
+def resolved(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
     """Names resolved in the catalogue; what had to be assumed."""
     model = find_model(q.model, approximate=q.approximate)
     architecture = model.architecture
