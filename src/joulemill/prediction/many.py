@@ -17,12 +17,13 @@ from joulemill.catalog.serving import rates
 from joulemill.physics.hardware.node import share_power
 from joulemill.physics.production.predicted_ceilings import DEVICE_CEILINGS, device_ceiling_rates
 from joulemill.physics.production.prediction import cap_range_w
+from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, capacity_req, mean_context_tok, steady
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, ShardTable, shard, shard_table
 from joulemill.prediction.predict import resolved
 from joulemill.prediction.question import Question
-from joulemill.prediction.spread import half_width_ratio, widened_ratio
+from joulemill.prediction.spread import half_width_ratio, kind_of, widened_ratio
 
 #: Rows of a stretch: some hundred arrays of it fit a core's second-level cache.
 STRETCH = 8192
@@ -71,16 +72,12 @@ class Figures:
 def compiled(question: Question) -> Compiled:
     """Resolve the names of ``question`` and cut the model. InputError as ``predict`` raises it."""
     deployment, _, profile, _ = resolved(question)
-    moe = deployment.architecture.is_moe
-    widths = {
-        name: widened_ratio(
-            half_width_ratio(quantity, profile, deployment.device.name, is_moe=moe), deployment.architecture
-        )
-        for name, quantity in FIGURES.items()
-    }
+    kind, architecture = kind_of(deployment, profile), deployment.architecture
+    widths = {name: widened_ratio(half_width_ratio(quantity, kind), architecture) for name, quantity in FIGURES.items()}
+    deployment, used = at_locked_clock(deployment, rates(profile))
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
     return Compiled(
-        deployment=deployment, share=share, table=shard_table([share]), rates=rates(profile), widths=widths
+        deployment=deployment, share=share, table=shard_table([share]), rates=used, widths=widths
     )  # fmt: skip
 
 

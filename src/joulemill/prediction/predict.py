@@ -34,7 +34,7 @@ from joulemill.prediction.shortfall import (
     of_site,
     within_targets,
 )
-from joulemill.prediction.spread import half_width_ratio, widened_ratio
+from joulemill.prediction.spread import caveats, half_width_ratio, kind_of, widened_ratio
 
 
 def answer(question: Question) -> Answer:
@@ -74,6 +74,7 @@ def _answered(q: Question) -> Answer:
         prediction = _predicted(deployment, workload, profile, q.place(), calibrated)
     except MemoryShort as fault:
         raise does_not_fit(q, fault, memory_holds) from fault
+    notes = (*notes, *caveats(kind_of(deployment, profile), prediction.batch.batch_req))
     own = rates_of(calibrated.coefficients) if calibrated else rates(profile)
     return Answer(q, deployment, workload, profile, prediction, notes, (), cuts(deployment, workload, prediction, own))
 
@@ -115,11 +116,11 @@ def _plant(name: str, own: Device | None = None) -> tuple[Device, Node | None, t
 def _predicted(
     deployment: Deployment, workload: Workload, profile: str, site: Site | None, calibrated: Calibrated | None
 ) -> Prediction:
-    moe = deployment.architecture.is_moe
+    kind = kind_of(deployment, profile)
 
     def widths(quantity: str) -> float:
         own = calibrated.widths.get(quantity) if calibrated else None
-        width = own or half_width_ratio(quantity, profile, deployment.device.name, is_moe=moe)
+        width = own or half_width_ratio(quantity, kind)
         return widened_ratio(width, deployment.architecture)
 
     used = rates_of(calibrated.coefficients) if calibrated else rates(profile)
