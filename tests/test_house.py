@@ -294,3 +294,28 @@ def test_the_design_page_lists_every_package_and_says_which_are_pure() -> None:
     rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
     listed = {name: pure.strip() == "yes" for names, pure in rows for name in re.findall(r"`(\w+)`", names)}
     assert listed == {name: name in PURE for name in ALLOWED}
+
+
+#: Names that say that something was got, and not what it is.
+PLACEHOLDERS = {"found", "told", "seen", "given", "said", "made"}
+
+
+def bound_names(tree: ast.AST) -> set[str]:
+    """Arguments and everything that is assigned, looped over or unpacked into."""
+    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return names | {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+
+
+@pytest.mark.parametrize("path", python_files(), ids=lambda p: str(p.relative_to(SRC)))
+def test_a_local_is_named_for_what_it_is(path: Path) -> None:
+    assert not bound_names(ast.parse(path.read_text())) & PLACEHOLDERS
+
+
+def test_one_class_one_name() -> None:
+    """A name means one thing in the whole package; what a leading underscore hides counts too."""
+    homes: dict[str, list[str]] = {}
+    for path in python_files():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name.lstrip("_"), []).append(module(path))
+    assert not {name: where for name, where in homes.items() if len(where) > 1}
