@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 #: A Markdown link or image: its text with brackets, its path, and its anchor.
 LINK = re.compile(r"(\[[^\]]*\]\()([^)\s#:]+)(#[^)\s]*)?\)")
-HELP_COLUMNS = "100"
+HELP_COLUMNS = "90"
 
 
 def site_path(path: Path) -> str | None:

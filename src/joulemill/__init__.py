@@ -11,12 +11,19 @@ Importing this package loads nothing heavy: each name is imported when it is fir
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from joulemill.api import catalog, physics
+    from joulemill.api.comparing import GateVerdict, RunComparison, compare, gate
     from joulemill.api.levers import LeverStudy, levers
+    from joulemill.api.many import predict_many
     from joulemill.api.metering import MeteredWindow, Metering, meter
     from joulemill.api.prediction import PredictedDeployment, predict
+    from joulemill.api.runs import Run, bench, open_run
+    from joulemill.api.validating import Calibration, PredictionErrors, calibrate, validate
     from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
     from joulemill.figure import Basis, Figure
     from joulemill.physics.hardware.device import Device
@@ -27,8 +34,10 @@ __version__ = "0.1.0"
 #: Public name → the module that has it.
 _HOMES = {
     "Basis": "figure",
+    "Calibration": "api.validating",
     "Device": "physics.hardware.device",
     "Figure": "figure",
+    "GateVerdict": "api.comparing",
     "InputError": "errors",
     "JoulemillError": "errors",
     "LeverStudy": "api.levers",
@@ -36,17 +45,31 @@ _HOMES = {
     "MeteredWindow": "api.metering",
     "Metering": "api.metering",
     "PredictedDeployment": "api.prediction",
+    "PredictionErrors": "api.validating",
+    "Run": "api.runs",
+    "RunComparison": "api.comparing",
     "ServerError": "errors",
     "Site": "physics.hardware.site",
+    "bench": "api.runs",
+    "calibrate": "api.validating",
+    "catalog": "api",
+    "compare": "api.comparing",
+    "gate": "api.comparing",
     "levers": "api.levers",
     "meter": "api.metering",
+    "open_run": "api.runs",
+    "physics": "api",
     "predict": "api.prediction",
+    "predict_many": "api.many",
+    "validate": "api.validating",
 }
 
 __all__ = [
     "Basis",
+    "Calibration",
     "Device",
     "Figure",
+    "GateVerdict",
     "InputError",
     "JoulemillError",
     "LeverStudy",
@@ -54,22 +77,50 @@ __all__ = [
     "MeteredWindow",
     "Metering",
     "PredictedDeployment",
+    "PredictionErrors",
+    "Run",
+    "RunComparison",
     "ServerError",
     "Site",
+    "bench",
+    "calibrate",
+    "catalog",
+    "compare",
+    "gate",
     "levers",
     "meter",
+    "open_run",
+    "physics",
     "predict",
+    "predict_many",
+    "validate",
 ]
+
+
+class _Package(ModuleType):
+    """The package, whose public names stay what they are.
+
+    ``bench``, ``catalog`` and ``physics`` are public names and packages inside this one. When one of these is imported,
+    Python would put it in the public name's place.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType) and value.__name__ == f"{__name__}.{name}"):
+            super().__setattr__(name, value)
 
 
 def __getattr__(name: str) -> object:
     """A public name, imported at its first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+    value: object = getattr(home, name, None) or importlib.import_module(f"{home.__name__}.{name}")
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Package

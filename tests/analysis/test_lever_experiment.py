@@ -17,7 +17,8 @@ from joulemill.cli import main
 from joulemill.errors import InputError
 from joulemill.ledger.record import MachineSample, Outcome, Phase, QualityAnswer, RunRecord
 from joulemill.recording.writer import write_run
-from joulemill.reports.lever_experiment import page, text
+from joulemill.reports.lever_experiment import page, show
+from tests.support.screen import on_screen
 
 
 def quality(right: int, asked: int = 20, tokens: int = 10, ended: int = 20) -> dict[str, object]:
@@ -80,7 +81,7 @@ def test_changes_are_of_the_same_meter_and_answers_count(folder: Path) -> None:
 def test_without_ceilings_nothing_is_predicted_and_it_says_why(folder: Path) -> None:
     second = experiment(folder).levers[0]
     assert second.predicted is None and "ceilings were not measured" in second.unpredicted
-    assert "ceilings were not measured" in text(experiment(folder))
+    assert "ceilings were not measured" in on_screen(show, experiment(folder))
 
 
 def test_views(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +93,7 @@ def test_views(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert document["levers"][0]["energy_change"]["level"] == 0.95
     assert main(["report", str(folder)]) == 0
     told = capsys.readouterr().out
-    assert "4 of 6 runs" in told and "speculation     no draft is named" in told
+    assert "4 of 6 runs" in told and "  speculation  no draft is named" in told
 
 
 def test_a_folder_without_the_run_as_it_is(folder: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_core_second_costs_what_the_load_made_it_cost() -> None:
     ("facts", "reason"),
     [
         ({"events": ()}, "not recorded"),
-        ({"machine": ()}, "no busier"),
+        ({"machine": ()}, "no difference in CPU"),
         ({"manifest": {"machine": {"cpus": CPUS}, "server": {"embedded": False}}}, "may run on another"),
         ({"channels": (), "readings": ()}, "not known"),
     ],

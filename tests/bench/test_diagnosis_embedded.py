@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,9 @@ def test_starved_of_context(
     asked: list[tuple[float, int, int]], evidence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """256 tokens a slot, the least that llama.cpp gives, under a client that does not cut its trace to that."""
-    monkeypatch.setattr("joulemill.bench.load.phases.clipped", lambda arrivals, context_tok: (tuple(arrivals), 0))
+    monkeypatch.setattr(
+        import_module("joulemill.bench.load.phases"), "clipped", lambda arrivals, context_tok: (tuple(arrivals), 0)
+    )
     trace = tmp_path / "trace.csv"
     trace.write_text("time,input_tokens,output_tokens\n" + "".join(f"{t},{a},{b}\n" for t, a, b in asked))
     given = {"warmup_s": 1.0, "idle_s": 0.2, "quality": None, "input_tokens": "24", "output_tokens": "16"}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections import defaultdict
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -150,8 +151,8 @@ def test_a_steady_load_ends_early_and_a_noisy_one_lasts() -> None:
 
 
 def test_a_run_ends_when_its_rate_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("joulemill.bench.load.until.FIRST_LOOK_S", 2.0)
-    monkeypatch.setattr("joulemill.bench.load.until.LEAST_S", 1)
+    monkeypatch.setattr(import_module("joulemill.bench.load.until"), "FIRST_LOOK_S", 2.0)
+    monkeypatch.setattr(import_module("joulemill.bench.load.until"), "LEAST_S", 1)
     with mock_process(MockPlan(ttft_s=0.02, itl_s=0.002)) as url:
         given = {**QUICK, "output_tokens": "20"}
         record = read_run(run_measure(BenchOptions(url=url, until_ratio=0.5, out=tmp_path / "run", **given)))
@@ -180,7 +181,7 @@ def test_the_command_finds_the_rate_that_one_slot_can_serve(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One slot that takes 0.25 s an answer serves 4 req/s; a queue breaks a TTFT of 0.6 s well below 8."""
-    monkeypatch.setattr("joulemill.bench.series.find_rate.PRECISION_RATIO", 4.1)
+    monkeypatch.setattr(import_module("joulemill.bench.series.find_rate"), "PRECISION_RATIO", 4.1)
     with mock_process(MockPlan(ttft_s=0.05, itl_s=0.05, slots=1)) as url:
         words = ["find-rate", "--url", url, "--slo-ttft", "600ms", "--rate", "2", "--duration", "3s"]
         words += ["--warmup", "0s", "--idle", "0.1s", "--input-tokens", "32", "--output-tokens", "5", "--json"]

@@ -15,26 +15,26 @@ from joulemill.errors import InputError
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"rate_req_s": 0.0}, "--rate must be more than 0"),
-        ({"rate_req_s": -3.0}, "--rate"),
-        ({"rate_req_s": math.inf}, "--rate"),
-        ({"concurrency": 0}, "--concurrency must be at least 1"),
-        ({"concurrency": 4, "rate_req_s": 2.0}, "--concurrency and --rate exclude"),
-        ({"rate_req_s": 2.0, "trace": Path("x")}, "--rate and --trace exclude"),
-        ({"duration_s": 0.0}, "--duration"),
-        ({"requests": 0}, "--requests"),
-        ({"burstiness": 0.0}, "--burstiness"),
-        ({"input_tokens": "many"}, "--input-tokens"),
-        ({"output_tokens": "0"}, "--output-tokens"),
-        ({"warmup_s": -1.0}, "--warmup"),
-        ({"slo_ttft_s": 0.0}, "--slo-ttft"),
-        ({"retries": -1}, "--retries"),
-        ({"model": "m"}, "--url"),
-        ({"url": "http://x", "gguf": Path("m.gguf")}, "--gguf"),
-        ({"threads": 0}, "--threads"),
+        ({"rate_req_s": 0.0}, "`rate_req_s` must be more than 0"),
+        ({"rate_req_s": -3.0}, "`rate_req_s`"),
+        ({"rate_req_s": math.inf}, "`rate_req_s`"),
+        ({"concurrency": 0}, "`concurrency` must be at least 1"),
+        ({"concurrency": 4, "rate_req_s": 2.0}, "`concurrency` and `rate_req_s` exclude"),
+        ({"rate_req_s": 2.0, "trace": Path("x")}, "`rate_req_s` and `trace` exclude"),
+        ({"duration_s": 0.0}, "`duration_s`"),
+        ({"requests": 0}, "`requests`"),
+        ({"burstiness": 0.0}, "`burstiness`"),
+        ({"input_tokens": "many"}, "`input_tokens`"),
+        ({"output_tokens": "0"}, "`output_tokens`"),
+        ({"warmup_s": -1.0}, "`warmup_s`"),
+        ({"slo_ttft_s": 0.0}, "`slo_ttft_s`"),
+        ({"retries": -1}, "`retries`"),
+        ({"model": "m"}, "`url`"),
+        ({"url": "http://x", "gguf": Path("m.gguf")}, "`gguf`"),
+        ({"threads": 0}, "`threads`"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_flag(given: dict[str, Any], says: str) -> None:
+def test_what_cannot_be_is_refused_with_its_name(given: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         BenchOptions(**given)
 

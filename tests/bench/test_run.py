@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def test_a_cancelled_caller_is_an_interruption_too(server: str, tmp_path: Path) 
 def test_a_server_that_fails_in_the_middle_is_a_failed_run_that_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("joulemill.bench.load.engine.GIVE_UP_S", 0.3)
+    monkeypatch.setattr(import_module("joulemill.bench.load.engine"), "GIVE_UP_S", 0.3)
     with mock_process(replace(PLAN, fault="500", fault_after=20)) as url:
         record = run(options(url, tmp_path, duration_s=60.0, retries=0))
     assert record.status == "failed"

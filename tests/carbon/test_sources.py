@@ -251,7 +251,7 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path, text: str, message: str) ->
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"source": "guess"}, "use one of file"),
+        ({"source": "guess"}, "there are file"),
         ({"source": "electricitymaps"}, "needs a zone"),
         ({"source": "file", "file": "x.csv"}, "average.*marginal"),
         ({"source": "uk", "kind": "marginal"}, "average carbon only"),

@@ -107,7 +107,7 @@ def test_hostile_pages_fail_alone_and_the_loop_goes_on() -> None:
             lambda: (
                 out(monitor, "good") >= 50 and all(state(monitor, n).reason != "not scraped yet" for n in pages.pages)
             ),
-            30,
+            120,
         )
         ticking.cancel()
         for name in pages.pages:

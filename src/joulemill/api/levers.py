@@ -11,6 +11,7 @@ from joulemill.analysis.levers_of_run import question_of_run
 from joulemill.analysis.report import Report
 from joulemill.analysis.run import report_of
 from joulemill.api.frames import frame_of
+from joulemill.api.results import Result
 from joulemill.decisions.levers.case import Settings
 from joulemill.decisions.levers.study import BEYOND_TUNING, Combination, Effect, by_use
 from joulemill.errors import InputError
@@ -33,7 +34,7 @@ class Predicted(Protocol):
 
 
 @dataclass(frozen=True, repr=False)
-class LeverStudy:
+class LeverStudy(Result):
     """Every lever on one deployment, and combinations, each evaluated jointly."""
 
     answer: LeversAnswer
@@ -88,11 +89,15 @@ class LeverStudy:
     def __str__(self) -> str:
         return text(self.answer, self.report)
 
-    def __repr__(self) -> str:
+    def _line(self) -> str:
         applied = sum(e.after is not None for e in self.effects)
         best = self.best
         first = "" if best is None else f", best {best.lever.label}: J/token {signed(best.energy_change, bounds=True)}"
-        return f"<{applied} levers on {self.answer.answer.question.model}{first}>"
+        return f"{applied} levers on {self.answer.answer.question.model}{first}"
+
+    def _rows(self) -> Iterable[tuple[str, str]]:
+        for e in self.effects:
+            yield e.lever.label, e.why_not or f"J/token {signed(e.energy_change, bounds=True)}"
 
 
 def levers(of: Predicted | str | Path, **settings: Any) -> LeverStudy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from joulemill.api.results import Result
 from joulemill.catalog.devices import find_device
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
 from joulemill.figure import Figure
-from joulemill.ledger.record import Reading, Scope
+from joulemill.ledger.record import Channel, Reading, Scope
 from joulemill.ledger.scope_account import ScopeAccount, scope_accounts
 from joulemill.ledger.trace import traces
 from joulemill.ledger.unmetered import DeviceHolder, Holder, PackageHolder
@@ -82,6 +83,7 @@ class Metering:
     def __init__(self, meters: tuple[str | Meter, ...], period_s: float, metered: _Metered, clock: Clock) -> None:
         self._wanted, self._period_s, self._metered, self._clock = meters, period_s, metered, clock
         self._meters: list[Meter] = []
+        self._channels: tuple[Channel, ...] = ()
         self._readings: list[Reading] = []
         self._sampler: Sampler | None = None
         self._notices: list[str] = []
@@ -148,7 +150,7 @@ class Metering:
         return scope_accounts(cleaned, expected, edges_s, np.zeros(1), None, holder=self._metered.holder)
 
 
-class MeteredWindow:
+class MeteredWindow(Result):
     """Joules between two moments of a metered block; its figures are unknown until it is over.
 
     name, start_s, end_s   the window on the monotonic clock; ``end_s`` is None until it is over
@@ -186,12 +188,16 @@ class MeteredWindow:
             "energy": {scope: _plain(getattr(energy, scope)) for scope in ("device", "cpu", "memory", "node")},
         }
 
-    def __repr__(self) -> str:
+    def _line(self) -> str:
         if self.end_s is None:
-            return f"<window {self.name}, not over yet>"
+            return f"window {self.name}, not over yet"
         known = {s: f for s in ("node", "device", "cpu", "memory") if (f := getattr(self.energy, s)).known}
         said = next((f"{figure} at the {scope}" for scope, figure in known.items()), str(self.energy.node))
-        return f"<window {self.name}, {self.duration_s:.3g} s: {said}>"
+        return f"window {self.name}, {self.duration_s:.3g} s: {said}"
+
+    def _rows(self) -> Iterable[tuple[str, str]]:
+        energy = self.energy
+        return ((scope, str(getattr(energy, scope))) for scope in ("node", "device", "cpu", "memory"))
 
     def _end_s(self) -> float:
         if self.end_s is None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from joulemill.api.frames import frame_of
 from joulemill.api.levers import LeverStudy, levers_of_question
+from joulemill.api.results import Result
 from joulemill.api.scopes import ByScope
 from joulemill.figure import Figure, unknown
 from joulemill.physics.hardware.device import Device
@@ -112,7 +112,7 @@ def predict(
 
 
 @dataclass(frozen=True, repr=False)
-class PredictedDeployment:
+class PredictedDeployment(Result):
     """What a deployment would do. Figures carry 80 % intervals; energy is per output token, prefill's share included.
 
     ``answer`` holds all of it, as the library's own values.
@@ -248,22 +248,16 @@ class PredictedDeployment:
             backend,
         )
 
-    def __repr__(self) -> str:
-        return f"<{self._heading()}: {self._energy_text()}, {self.rate_tok_s}, bottleneck {title(self.bottleneck)}>"
-
-    def _heading(self) -> str:
+    def _line(self) -> str:
+        energy = self.energy
+        joules = f"{energy.node} at the node" if energy.node.known else f"{energy.device} at the devices"
         deployment = self.answer.deployment
         return (
             f"{self.answer.question.model} in {deployment.precision.name} on {deployment.device_count} × "
-            f"{deployment.device.label}"
+            f"{deployment.device.label}: {joules}, {self.rate_tok_s}, bottleneck {title(self.bottleneck)}"
         )
 
-    def _energy_text(self) -> str:
-        energy = self.energy
-        return f"{energy.node} at the node" if energy.node.known else f"{energy.device} at the devices"
-
-    def _repr_html_(self) -> str:
-        shown = [(_LABELS[name], str(figure)) for name, figure in self.figures().items()]
-        shown += [("bottleneck", title(self.bottleneck)), *(("note", note) for note in self.notes)]
-        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in shown)
-        return f"<table><caption>{escape(self._heading())}</caption>{rows}</table>"
+    def _rows(self) -> Iterable[tuple[str, str]]:
+        yield from ((_LABELS[name], str(figure)) for name, figure in self.figures().items())
+        yield "bottleneck", title(self.bottleneck)
+        yield from (("note", note) for note in self.notes)

@@ -121,39 +121,39 @@ class BenchOptions:
         self._check_server()
         if self.url is None and self.model is not None:
             raise InputError(
-                "--model names a model of a running server: give --url too, or --gguf for the embedded one"
+                "`model` names a model of a running server: give `url` too, or `gguf` for the embedded one"
             )
         if self.url is not None and self.gguf is not None:
-            raise InputError("--gguf is for the embedded server and --url for a running one; give one of them")
+            raise InputError("`gguf` is for the embedded server and `url` for a running one; give one of them")
         if self.url is not None and (self.draft_gguf is not None or self.cache_prompt is not None):
-            raise InputError("--draft-gguf and --no-prompt-cache are for the embedded server: leave out --url")
+            raise InputError("`draft_gguf` and `cache_prompt` are for the embedded server: leave out `url`")
         if self.url is None and self.api not in ("chat", "completions"):
             raise InputError(f"api {self.api!r} is unknown; use chat or completions")
         _ = self.input_lengths, self.output_lengths
 
     def _check_server(self) -> None:
         named = {
-            "--metrics-url": self.metrics_url,
-            "--header": self.headers or None,
-            "--server-pid": self.server_pid,
-            "--precision": self.precision,
-            "--architecture": self.architecture_path,
+            "`metrics_url`": self.metrics_url,
+            "`headers`": self.headers or None,
+            "`server_pid`": self.server_pid,
+            "`precision`": self.precision,
+            "`architecture_path`": self.architecture_path,
         }
         stray = next((flag for flag, value in named.items() if value is not None), None)
         if self.url is None and stray is not None:
-            raise InputError(f"{stray} is for a running server: give --url too; the embedded one says it itself")
+            raise InputError(f"{stray} is for a running server: give `url` too; the embedded one says it itself")
         if self.server_pid is not None and self.server_pid < 1:
-            raise InputError(f"--server-pid must be a process number, not {self.server_pid}")
+            raise InputError(f"`server_pid` must be a process number, not {self.server_pid}")
 
     @property
     def input_lengths(self) -> Lengths:
         """Parsed ``input_tokens``."""
-        return parse_lengths(self.input_tokens, "--input-tokens")
+        return parse_lengths(self.input_tokens, "`input_tokens`")
 
     @property
     def output_lengths(self) -> Lengths:
         """Parsed ``output_tokens``."""
-        return parse_lengths(self.output_tokens, "--output-tokens")
+        return parse_lengths(self.output_tokens, "`output_tokens`")
 
     @property
     def closed_loop(self) -> bool:
@@ -191,78 +191,82 @@ class BenchOptions:
         given = [
             flag
             for flag, value in (
-                ("--concurrency", self.concurrency),
-                ("--rate", self.rate_req_s),
-                ("--trace", self.trace),
+                ("`concurrency`", self.concurrency),
+                ("`rate_req_s`", self.rate_req_s),
+                ("`trace`", self.trace),
             )
             if value is not None
         ]
         if len(given) > 1:
             raise InputError(f"{' and '.join(given)} exclude each other: a load is a closed loop, a rate or a trace")
         if self.concurrency is not None and self.concurrency < 1:
-            raise InputError(f"--concurrency must be at least 1, not {self.concurrency}")
+            raise InputError(f"`concurrency` must be at least 1, not {self.concurrency}")
         if self.requests is not None and self.requests < 1:
-            raise InputError(f"--requests must be at least 1, not {self.requests}")
+            raise InputError(f"`requests` must be at least 1, not {self.requests}")
         if self.retries < 0:
-            raise InputError(f"--retries must be 0 or more, not {self.retries}")
+            raise InputError(f"`retries` must be 0 or more, not {self.retries}")
         if self.shared_prefix_tok < 0:
-            raise InputError(f"--shared-prefix must be 0 or more tokens, not {self.shared_prefix_tok}")
+            raise InputError(f"`shared_prefix_tok` must be 0 or more tokens, not {self.shared_prefix_tok}")
 
     def _check_lengths(self) -> None:
         """Loads that could not be read: too many at once, too short to hold a figure."""
         if self.at_once > MOST_AT_ONCE:
             raise InputError(
-                f"--concurrency {self.at_once} is more than {MOST_AT_ONCE}, which one client cannot drive without "
+                f"`concurrency` {self.at_once} is more than {MOST_AT_ONCE}, which one client cannot drive without "
                 "being the bottleneck; run several clients, or give less"
             )
         if self.duration_s is not None and self.duration_s < LEAST_LOAD_S:
             raise InputError(
-                f"--duration must be at least {LEAST_LOAD_S:g} s, not {self.duration_s:g} s: no rate shows"
+                f"`duration_s` must be at least {LEAST_LOAD_S:g} s, not {self.duration_s:g} s: no rate shows"
             )
         self._check_shape()
         if self.duration_s is not None and self.warmup_s > MOST_WARMUP * self.duration_s:
             raise InputError(
-                f"--warmup {self.warmup_s:g} s is more than {MOST_WARMUP:g} times the {self.duration_s:g} s that are "
-                "measured: give a longer --duration or a shorter --warmup"
+                f"`warmup_s` {self.warmup_s:g} s is more than {MOST_WARMUP:g} times the {self.duration_s:g} s that are "
+                "measured: give a longer `duration_s` or a shorter `warmup_s`"
             )
 
     def _check_shape(self) -> None:
         """Turns, traces and stopping rules that do not go together."""
         changed = (self.trace_speed_ratio, self.input_scale_ratio, self.output_scale_ratio) != (1.0, 1.0, 1.0)
         if changed and self.trace is None:
-            raise InputError("--speed and --length-scale change a trace: give --trace FILE")
+            raise InputError("`trace_speed_ratio` and `input_scale_ratio` change a trace: give `trace` FILE")
         if not 1 <= self.turns <= MOST_TURNS:
-            raise InputError(f"--turns must lie between 1 and {MOST_TURNS}, not {self.turns}")
+            raise InputError(f"`turns` must lie between 1 and {MOST_TURNS}, not {self.turns}")
         if self.turns > 1 and (not self.closed_loop or self.api != "chat"):
-            raise InputError("--turns needs a closed loop over the chat API: give --concurrency (a trace has sessions)")
+            raise InputError("`turns` needs a closed loop over the chat API: give `concurrency` (a trace has sessions)")
         if self.think_s and self.turns == 1:
-            raise InputError("--think is the time between the turns of a conversation: give --turns N too")
+            raise InputError("`think_s` is the time between the turns of a conversation: give `turns` N too")
         if self.until_ratio is not None and not (LEAST_UNTIL_RATIO <= self.until_ratio <= 0.5):
-            raise InputError(f"--until must lie between {LEAST_UNTIL_RATIO:.1%} and 50%, not {self.until_ratio:.3%}")
+            raise InputError(
+                f"`until_ratio` must lie between {LEAST_UNTIL_RATIO:.1%} and 50%, not {self.until_ratio:.3%}"
+            )
         if self.until_ratio is not None and (self.requests is not None or self.trace is not None):
-            raise InputError("--until ends a load by itself: leave out --requests and --trace; --duration bounds it")
+            raise InputError(
+                "`until_ratio` ends a load by itself: leave out `requests` and `trace`; `duration_s` bounds it"
+            )
 
     def _check_numbers(self) -> None:
         positive = {
-            "--duration": self.duration_s,
-            "--timeout": self.timeout_s,
-            "--sample-period": self.sample_period_s,
-            "--drain": self.drain_s,
-            "--rate": self.rate_req_s,
-            "--slo-ttft": self.slo_ttft_s,
-            "--slo-tpot": self.slo_tpot_s,
-            "--threads": self.threads,
-            "--max-num-seqs": self.slots,
-            "--context": self.context_tok,
-            "--speed": self.trace_speed_ratio,
-            "--length-scale": min(self.input_scale_ratio, self.output_scale_ratio),
-            "--until": self.until_ratio,
+            "`duration_s`": self.duration_s,
+            "`timeout_s`": self.timeout_s,
+            "`sample_period_s`": self.sample_period_s,
+            "`drain_s`": self.drain_s,
+            "`rate_req_s`": self.rate_req_s,
+            "`slo_ttft_s`": self.slo_ttft_s,
+            "`slo_tpot_s`": self.slo_tpot_s,
+            "`threads`": self.threads,
+            "`slots`": self.slots,
+            "`context_tok`": self.context_tok,
+            "`trace_speed_ratio`": self.trace_speed_ratio,
+            "`input_scale_ratio`": min(self.input_scale_ratio, self.output_scale_ratio),
+            "`until_ratio`": self.until_ratio,
         }
         for flag, value in positive.items():
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise InputError(f"{flag} must be more than 0, not {value:g}")
         if not self.burstiness > 0:
-            raise InputError(f"--burstiness must be more than 0, not {self.burstiness:g}; 1 is Poisson, inf constant")
-        for flag, value in {"--warmup": self.warmup_s, "--idle": self.idle_s, "--think": self.think_s}.items():
+            raise InputError(f"`burstiness` must be more than 0, not {self.burstiness:g}; 1 is Poisson, inf constant")
+        for flag, value in {"`warmup_s`": self.warmup_s, "`idle_s`": self.idle_s, "`think_s`": self.think_s}.items():
             if not (value >= 0 and math.isfinite(value)):
                 raise InputError(f"{flag} must be 0 s or more, not {value:g}")

@@ -11,13 +11,13 @@ from joulemill.streams import print_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="run folders, or reports as JSON")
     parser.add_argument(
         "--model", required=True, metavar="NAME", help="model that was served, or its config.json or GGUF"
     )
     parser.add_argument("--device", required=True, metavar="NAME", help="device of the catalog, or a TOML file")
-    parser.add_argument("--devices", type=int, default=1, metavar="N", help="devices that served it (default 1)")
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="devices that served it (default: 1)")
     parser.add_argument("--precision", metavar="FORMAT", help="format of the weights (default: as released)")
     parser.add_argument("--force", action="store_true", help="fit though a run names another model or device")
     parser.add_argument("--out", type=Path, default=Path("calibration.json"), metavar="FILE", help="where to write it")
@@ -49,17 +49,17 @@ def run(args: argparse.Namespace) -> int:
     _refuse(args)
     if not args.force:
         refuse_other_runs(args.runs, args.model, args.device, args.devices)
-    found = calibrate_runs(args.runs, args.model, args.device, args.devices, args.precision)
+    calibration = calibrate_runs(args.runs, args.model, args.device, args.devices, args.precision)
     try:
-        save_calibration(args.out, found)
+        save_calibration(args.out, calibration)
     except OSError as fault:
         raise MachineError(f"{args.out}: cannot be written ({fault.strerror}); choose another --out FILE") from fault
     if args.json:
-        print_json(asdict(found) | {"file": str(args.out)})
+        print_json(asdict(calibration) | {"file": str(args.out)})
         return 0
-    for name, error in found.stderr.items():
-        sys.stdout.write(f"{name:<20}{found.coefficients[name]:>12.4g}  ± {error:.0%}\n")
-    for name, width in found.widths.items():
+    for name, error in calibration.stderr.items():
+        sys.stdout.write(f"{name:<20}{calibration.coefficients[name]:>12.4g}  ± {error:.0%}\n")
+    for name, width in calibration.widths.items():
         sys.stdout.write(f"{name:<20} 80 % interval ± {width:.0%}\n")
     sys.stdout.write(f"written to {args.out}; use it with joulemill predict --calibration {args.out}\n")
     return 0

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError, MachineError
-from joulemill.streams import csv_cell, print_json
+from joulemill.streams import csv_cell, print_json, results_console
 from joulemill.suggestions import meant
 
 #: What a bill may be by, beside the targets' labels.
 KEYS = ("model", "site", "target", "route")
-DASH = "–"
 COLUMNS = (
     "day_utc", "key", "energy_j", "half_width_j", "energy_kwh", "output_tok", "j_tok", "carbon_g", "cost", "currency",
     "share_ratio", "scope", "basis",
@@ -26,7 +25,7 @@ COLUMNS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument("store", metavar="STORE", type=Path, help="history of `joulemill monitor --store`")
     parser.add_argument(
         "--by", default="model", metavar="KEY", help="model, site, target, route, or a label such as tenant"
@@ -45,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
         print_json({"by": args.by, "rows": rows, "not_billed": missing})
         return 0
     if args.csv is None:
-        sys.stdout.write(_shown(rows, args.by))
+        from joulemill.reports.text.chargeback import show
+
+        show(rows, args.by, results_console())
     else:
         _write(rows, args.csv)
     for m in missing:
@@ -68,41 +69,6 @@ def _write(rows: list[dict[str, Any]], path: Path) -> None:
     sys.stderr.write(f"{len(rows)} rows in {path}\n")
 
 
-def _shown(rows: list[dict[str, Any]], by: str) -> str:
-    """The rows for people: aligned, three digits, a dash for what is not known."""
-    if not rows:
-        return "No joules are known in this time.\n"
-    money = next((r["currency"] for r in rows if r["currency"]), "cost")
-    head = ("day", by, "kWh", "Mtok", "J/tok", "kg CO2e", money, "share", "scope", "basis")
-    lines = [head]
-    for r in rows:
-        cells = (r["energy_kwh"], r["output_tok"] / 1e6, r["j_tok"], _scaled(r["carbon_g"], 1e-3), r["cost"])
-        share = DASH if r["share_ratio"] is None else f"{r['share_ratio']:.1%}"
-        lines.append((r["day_utc"], r["key"], *map(_digits, cells), share, r["scope"], r["basis"]))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    left = (0, 1, 8, 9)
-    return "".join(
-        "  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        .rstrip() + "\n"
-        for line in lines
-    )  # fmt: skip
-
-
-def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
-
-
-def _digits(value: float | None) -> str:
-    """Three digits, and no exponent where people can do without."""
-    if value is None:
-        return DASH
-    if value == 0:
-        return "0"
-    if not 1e-3 <= abs(value) < 1e9:
-        return f"{value:.2e}"
-    return f"{value:,.{max(2 - math.floor(math.log10(abs(value))), 0)}f}"
-
-
 def table(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows, each day's ``total`` row what was metered; and what is not billed since its joules were refused."""
     from joulemill.monitor.config import load_config
@@ -116,13 +82,13 @@ def table(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str
         now_s = time.time()
         span_s = (now_s - args.days * 86_400, now_s + 3600)
         _check_key(args.by, label_names(reader), any_target=bool(reader.targets()))
-        found, missing = spent(reader, *span_s), refusals(reader, *span_s)
+        spending, missing = spent(reader, *span_s), refusals(reader, *span_s)
     sites = load_config(args.config).sites() if args.config else ()
     at: dict[str, Rates] = {s.site: rates(s.pue_ratio, s.carbon_g_kwh, s.price_kwh, s.currency) for s in sites}
     currencies = {s.currency for s in sites if s.currency}
     currency = currencies.pop() if len(currencies) == 1 else None
-    shares = attributed(found, args.by, at, idle_apart=args.idle_apart)
-    totals = attributed(found, "whole", at)
+    shares = attributed(spending, args.by, at, idle_apart=args.idle_apart)
+    totals = attributed(spending, "whole", at)
     rows = []
     for day in sorted({d for d, _ in shares}):
         whole = sum(s.energy_j for (d, _), s in totals.items() if d == day)

@@ -11,6 +11,8 @@ _FLAGS = {
     "output_spread_ratio": "--output-spread",
     "context_tok": "--context",
     "headers": "--header",
+    "slots": "--max-num-seqs",
+    "kv_type": "--kv-dtype",
     "architecture_path": "--architecture",
     "trace_speed_ratio": "--speed",
     "input_scale_ratio": "--length-scale",

@@ -29,7 +29,7 @@ LEAST_MEMORY_RATIO = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     deployment_arguments(parser, required=True)
     parser.epilog = (
         "Exit 1 where the site's limits, the latency targets, the offered load or the devices' memory are not met: "
@@ -108,19 +108,19 @@ def run(args: argparse.Namespace) -> int:
 
     question = question_of(args)
     try:
-        found = answer(question)
+        answered = answer(question)
     except MemoryShort as fault:
         return tell_does_not_fit(question, fault, as_json=args.json)
     if args.json:
-        print_json(document(found))
+        print_json(document(answered))
     else:
-        show(found, results_console(), explain=args.explain)
-    if not found.prediction.batch.meets:
+        show(answered, results_console(), explain=args.explain)
+    if not answered.prediction.batch.meets:
         sys.stderr.write(
             "joulemill predict: no concurrency meets the latency targets, not even a single request; relax --slo-ttft "
             "or --slo-tpot, or use more or faster devices per replica\n"
         )
-    return 0 if found.meets else 1
+    return 0 if answered.meets else 1
 
 
 def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) -> int:

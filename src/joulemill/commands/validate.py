@@ -10,7 +10,7 @@ from joulemill.streams import print_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument(
         "file", nargs="?", metavar="FILE.csv", type=Path, help="measured runs, latency points or node wall power"
     )
@@ -39,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.file}: no such file; name a CSV file")
     if args.file.is_dir():
         raise InputError(f"{args.file} is a folder; name a CSV file")
-    found = validate_table(args.file, args.models, _tell)
+    validation = validate_table(args.file, args.models, _tell)
     if args.json:
-        print_json(document(found))
+        print_json(document(validation))
     else:
-        sys.stdout.write(text(found))
-    return 0 if found.rows else 1
+        sys.stdout.write(text(validation))
+    return 0 if validation.rows else 1
 
 
 def _tell(line: str) -> None:

@@ -61,7 +61,10 @@ def of_load(found: Answer) -> Iterator[Shortfall]:
 
 
 def _rate_text(found: Answer, offered: float, served: float) -> str:
-    text = f"the rate is short by {offered - served:.3g} req/s: {offered:g} are asked, {served:.3g} are possible"
+    text = (
+        f"overload, the rate is short by {offered - served:.3g} req/s: {offered:g} req/s are offered, "
+        f"{served:.3g} req/s are sustainable"
+    )
     if found.prediction.held_ratio < 1.0:
         return f"{text}, since the site delivers no more"
     each = found.deployment.parallelism.devices

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulemill import __version__
 from joulemill.analysis.lever_experiment import Experiment, MeasuredLever, Side
 from joulemill.analysis.serialization import plain
 from joulemill.figure import Figure
 from joulemill.reports.svg.lever_experiment import picture
+from joulemill.reports.text.page import WIDE, add_row, plain_table, prose
 from joulemill.wording import digits, interval, percent, quantity, signed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 CHANGES = (
     ("ΔJ/token", "energy_change", "energy"),
@@ -31,33 +36,54 @@ def headline(found: Experiment) -> str:
     return f"Levers measured on this machine: {found.runs} of {found.planned} runs, {found.status}"
 
 
-def text(found: Experiment) -> str:
-    """The table that people read."""
-    return "\n".join(_lines(found)) + "\n"
-
-
-def _lines(found: Experiment) -> Iterator[str]:
-    yield headline(found)
-    yield f"as it is: {_side(found.before)}"
-    yield ""
-    yield f"{'lever':<18}{'':<11}{'ΔJ/token':<24}{'Δtok/s':<24}{'ΔTTFT':>8}{'ΔTPOT':>8}{'ΔJ/correct answer':>30}"
-    for lever in found.levers:
-        if lever.after is not None:
-            yield from _rows(lever)
-    for lever in found.levers:
-        for c in lever.cascades:
-            yield f"cascade of the two models, {c.judge}: {_cascade(c)}"
-    absent = [x for x in found.levers if x.why_not is not None]
+def show(experiment: Experiment, console: Console) -> None:
+    """Print the table, what was not measured, and notes."""
+    prose(console, headline(experiment), f"base: {_side(experiment.before)}", "")
+    console.print(_screen_table(experiment, wide=console.width >= WIDE))
+    for lever in experiment.levers:
+        prose(console, *(f"cascade of the two models, {c.judge}: {_cascade(c)}" for c in lever.cascades))
+    absent = [lever for lever in experiment.levers if lever.why_not is not None]
     if absent:
-        yield ""
-        yield "Not measured"
-        yield from (f"  {x.name:<16}{x.why_not}" for x in absent)
-    yield ""
-    yield from _unknown(found)
-    yield from found.notes
-    yield from (
-        f"left out: {t}" for x in (found.before, *(v.after for v in found.levers if v.after)) for t in x.left_out
-    )
+        prose(console, "", "Not measured")
+        table = plain_table("", "", fold=1)
+        for lever in absent:
+            add_row(table, f"  {lever.name}", lever.why_not or "")
+        console.print(table)
+    sides = (experiment.before, *(lever.after for lever in experiment.levers if lever.after))
+    left_out = [f"left out: {text}" for side in sides for text in side.left_out]
+    prose(console, "", *_unpredicted(experiment), *_unknown(experiment), *experiment.notes, *left_out)
+
+
+def _screen_table(experiment: Experiment, *, wide: bool) -> Table:
+    """Each lever measured and predicted; a narrow terminal leaves out latency and the rate's interval."""
+    columns = ("lever", "", "ΔJ/token", "Δtok/s", "ΔTTFT", "ΔTPOT", "ΔJ/correct", "accuracy")
+    shown = range(len(columns)) if wide else (0, 1, 2, 3, 6, 7)
+    table = plain_table(*(columns[i] for i in shown), right={k for k, i in enumerate(shown) if i > 2})
+    table.padding = (0, 2 if wide else 1, 0, 0)
+    for lever in experiment.levers:
+        if lever.after is None:
+            continue
+        accuracy = lever.after.accuracy.value
+        cells = (
+            lever.name, "measured", signed(lever.energy_change, bounds=True), signed(lever.rate_change, bounds=wide),
+            signed(lever.ttft_change), signed(lever.tpot_change), signed(lever.answer_change),
+            "–" if accuracy is None else percent(accuracy),
+        )  # fmt: skip
+        add_row(table, *(cells[i] for i in shown))
+        p = lever.predicted
+        if p is not None:
+            cells = (
+                "", "predicted", signed(p.get("energy"), bounds=True), signed(p.get("rate"), bounds=wide),
+                signed(p.get("ttft")), signed(p.get("tpot")), "", "",
+            )  # fmt: skip
+            add_row(table, *(cells[i] for i in shown))
+    return table
+
+
+def _unpredicted(experiment: Experiment) -> Iterator[str]:
+    for lever in experiment.levers:
+        if lever.after is not None and (lever.predicted is None or lever.unpredicted):
+            yield f"{lever.name}, predicted: {lever.unpredicted or 'the model has no term for it'}"
 
 
 def _unknown(found: Experiment) -> Iterator[str]:
@@ -65,27 +91,6 @@ def _unknown(found: Experiment) -> Iterator[str]:
         change = lever.energy_change
         if change is not None and change.value is None:
             yield f"{lever.name}: the change of J/token is unknown: {change.reason}"
-
-
-def _rows(lever: MeasuredLever) -> Iterator[str]:
-    told = (signed(lever.ttft_change), signed(lever.tpot_change), _answers(lever))
-    wide = (signed(lever.energy_change, bounds=True), signed(lever.rate_change, bounds=True))
-    yield f"{lever.name:<18}{'measured':<11}{wide[0]:<24}{wide[1]:<24}{told[0]:>8}{told[1]:>8}{told[2]:>30}"
-    if lever.predicted is None:
-        yield f"{'':<18}{'predicted':<11}{lever.unpredicted or 'the model has no term for it'}"
-        return
-    p = lever.predicted
-    wide = (signed(p.get("energy"), bounds=True), signed(p.get("rate"), bounds=True))
-    why = f"  ({lever.unpredicted})" if lever.unpredicted else ""
-    yield (
-        f"{'':<18}{'predicted':<11}{wide[0]:<24}{wide[1]:<24}{signed(p.get('ttft')):>8}{signed(p.get('tpot')):>8}{why}"
-    )
-
-
-def _answers(lever: MeasuredLever) -> str:
-    if lever.after is None or lever.answer_change is None or lever.answer_change.value is None:
-        return "–"
-    return f"{signed(lever.answer_change)} ({percent(lever.after.accuracy.value)} right)"
 
 
 def _side(side: Side) -> str:
@@ -110,7 +115,8 @@ def _cascade(c: Any) -> str:
         "no answer was correct" if c.correct_answer_j is None else f"{digits(c.correct_answer_j)} J per correct answer"
     )
     return (
-        f"{percent(c.passed_ratio)} go on, {percent(c.accuracy_ratio)} right, {joules} ({c.question_count} questions)"
+        f"{percent(c.passed_ratio)} go to the second model, {percent(c.accuracy_ratio)} correct, {joules} "
+        f"({c.question_count} questions)"
     )
 
 

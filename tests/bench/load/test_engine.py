@@ -7,6 +7,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 
 import pytest
 from simulated.mock_server import MockPlan, MockServer
@@ -155,7 +156,7 @@ def test_a_fault_in_the_middle_is_a_record_and_the_load_goes_on(fault: str, outc
 
 
 def test_a_server_that_only_fails_ends_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("joulemill.bench.load.engine.GIVE_UP_S", 0.3)
+    monkeypatch.setattr(import_module("joulemill.bench.load.engine"), "GIVE_UP_S", 0.3)
     with pytest.raises(ServerError, match=r"failed in the middle of the run.*500") as caught:
         driven(MockPlan(fault="500", fault_after=5), closed(1000))
     assert caught.value.exit_code == 1

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,8 @@ def test_a_sample_is_the_difference_of_two_looks(tmp_path: Path, monkeypatch: py
     proc = Proc(tmp_path)
     ticks = os.sysconf("SC_CLK_TCK")
     now = iter([100.0, 102.0])
-    monkeypatch.setattr("joulemill.bench.machine.quiet.time.monotonic", lambda: next(now))
-    monkeypatch.setattr("joulemill.bench.machine.quiet.os.cpu_count", lambda: 4)
+    monkeypatch.setattr(import_module("joulemill.bench.machine.quiet").time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(import_module("joulemill.bench.machine.quiet").os, "cpu_count", lambda: 4)
     proc.write("cpu 0 0 0 0 0 0 0 0", 0, own=0, server=0, child=0)
     watch = MachineWatch(900, tmp_path)
     proc.write("cpu 50 0 0 40 0 0 0 10", 500_000, own=ticks, server=2 * ticks, child=ticks)

@@ -12,6 +12,7 @@ Under a power limit all of it runs at the highest clock that fits (``serving.pow
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,7 +66,7 @@ def _plain(case: Case, p: Prediction) -> Outcome:
     return _settled(
         case,
         ((p.rate_tok_s.value or 0.0) / p.held_ratio, p.device_j_tok.value or 0.0),
-        (p.ttft_s.value or 0.0, p.tpot_s.value or 0.0),
+        (math.inf if p.ttft_s.value is None else p.ttft_s.value, p.tpot_s.value or 0.0),  # no bound under overload
         p.batch.batch_req,
         p.binding.name,
     )

@@ -171,7 +171,7 @@ def answer_change(requests: Figure | None, accuracy: Figure | None, before_ratio
 
 def change_figure(old: float | None, new: float | None, kind: str, widths: Widths) -> Figure | None:
     """new ÷ old − 1 with its 80 % interval; None where either is unknown. Equal values differ by 0, exactly."""
-    if old is None or new is None or old <= 0.0 or new <= 0.0:
+    if old is None or new is None or not 0.0 < old < math.inf or not 0.0 < new < math.inf:
         return None
     log = math.log(new / old)
     if abs(log) < 1e-9:

@@ -24,6 +24,7 @@ from joulemill.physics.serving.batch import Choice, choose, swept
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
 from joulemill.physics.serving.deployment import Deployment
+from joulemill.physics.serving.first_token import slot_wait_s
 from joulemill.physics.serving.shard import UNKNOWN_LINK_BYTE_S, ShardTable, shard
 from joulemill.physics.serving.workload import Workload
 from joulemill.units import say_quantity
@@ -31,6 +32,8 @@ from joulemill.units import say_quantity
 LEVEL = 0.8
 #: A cap may be this much above the board's own limit, which data sheets round.
 MOST_CAP_RATIO = 1.001
+#: A cap must be this much above what the board draws while it waits.
+CAP_MARGIN_RATIO = 1.05
 #: Half-width of the interval of a quantity, as a logarithm.
 Widths = Callable[[str], float]
 
@@ -51,6 +54,8 @@ class Prediction:
     full_node_power_w   power that all the devices would draw at full load, whatever the site delivers; of the devices
                         alone where the node is not known
     held_ratio          share of the rate that the site's power and cooling leave; 1 where they do not bind
+    sustainable_req_s   the highest offered rate that does not make the queue grow without bound, within limits and
+                        targets; unknown where no rate is offered
     """
 
     rate_tok_s: Figure
@@ -76,6 +81,7 @@ class Prediction:
     notes: tuple[str, ...]
     full_node_power_w: Figure
     held_ratio: float
+    sustainable_req_s: Figure
 
 
 def predict(
@@ -97,6 +103,8 @@ def predict(
     free = _figures(deployment, workload, found, widths, used)
     full = free if used == 1.0 else _figures(deployment, workload, found, widths, 1.0)
     held = held_ratio(_drawn(free), site)
+    sustained = _sustained_req_s(deployment, workload, choice, held_ratio(_drawn(full), site))
+    free = free | _open_latency(deployment, workload, choice, sustained, free, widths)
     figures = _held(free, held, site) | {
         "full_tok_s": free["full_tok_s"].scaled(held_ratio(_drawn(full), site), "tok/s"),
         "full_node_j_tok": full["node_j_tok"],
@@ -115,6 +123,7 @@ def predict(
         (*marginals(deployment, workload, share, rates, choice, held=held), *_site_marginal(figures, site, held)),
         _two_stave(limits, site, figures), _day(deployment, full), float(found.slowdown_ratio[0]),
         float(found.clock_ratio[0]), terms_of(share, found), _notes(deployment, choice, used), _drawn(full), held,
+        _sustained_figure(sustained, workload, widths),
     )  # fmt: skip
 
 
@@ -205,17 +214,25 @@ def _check_cap(deployment: Deployment, rates: Rates) -> None:
         raise InputError(
             f"the effect of a power cap on {device.label} is unknown, because its TDP is; leave the cap out"
         )
-    waiting_w = max(rates.power.wait_ratio * (device.power_scale_w or 0.0), device.resting_w or 0.0)
-    least_w = waiting_w / rates.power.ceiling_ratio
-    if cap_w <= 1.05 * least_w:
+    least_w, most_w = cap_range_w(deployment, rates)
+    if cap_w <= least_w:
         raise InputError(
-            f"power cap is {said}, but {device.label} draws about {least_w:.0f} W while it waits; give more"
+            f"power cap is {said}, but {device.label} draws about {least_w / CAP_MARGIN_RATIO:.0f} W while it waits; "
+            "give more"
         )
-    if cap_w > MOST_CAP_RATIO * device.tdp_w:
+    if cap_w > most_w:
         raise InputError(
             f"power cap is {said}, above the {device.tdp_w:.0f} W that {device.label} draws at most; give less, or "
             "leave it out"
         )
+
+
+def cap_range_w(deployment: Deployment, rates: Rates) -> tuple[float, float]:
+    """Caps that a device can keep: above the first, and up to the second, which is NaN where its TDP is unknown."""
+    device = deployment.device
+    waiting_w = max(rates.power.wait_ratio * (device.power_scale_w or 0.0), device.resting_w or 0.0)
+    tdp_w = np.nan if device.tdp_w is None else device.tdp_w
+    return CAP_MARGIN_RATIO * waiting_w / rates.power.ceiling_ratio, MOST_CAP_RATIO * tdp_w
 
 
 def _used_ratio(deployment: Deployment, workload: Workload, found: Steady) -> float:
@@ -224,6 +241,37 @@ def _used_ratio(deployment: Deployment, workload: Workload, found: Steady) -> fl
         return 1.0
     full = float(found.rate_tok_s[0]) * deployment.parallelism.replicas
     return min(1.0, workload.rate_req_s * workload.output_tok / full)
+
+
+def _sustained_req_s(deployment: Deployment, workload: Workload, choice: Choice, held: float) -> float | None:
+    """Requests per second that all replicas sustain, ``held`` by the site; None where no rate is offered, or no batch
+    meets the targets."""
+    if workload.rate_req_s is None or choice.limit_tok_s is None:
+        return None
+    return held * choice.limit_tok_s * deployment.parallelism.replicas / workload.output_tok
+
+
+def _sustained_figure(sustained: float | None, workload: Workload, widths: Widths) -> Figure:
+    if sustained is None:
+        why = "no rate is offered" if workload.rate_req_s is None else "no batch meets the targets"
+        return unknown("req/s", why)
+    return spread_figure(sustained, "req/s", widths("rate_tok_s"), "serving model")
+
+
+def _open_latency(
+    deployment: Deployment, workload: Workload, choice: Choice, sustained: float | None, free: Mapping[str, Figure],
+    widths: Widths,
+) -> dict[str, Figure]:  # fmt: skip
+    """Time to first token of a steady stream: the wait for a slot is added, and there is none under overload."""
+    offered, ttft = workload.rate_req_s, free["ttft_s"].value
+    if offered is None or sustained is None or choice.limit_req is None or ttft is None:
+        return {}
+    if offered >= sustained:
+        why = f"overload: {offered:g} req/s are offered, {sustained:.3g} req/s are sustainable, so the queue grows"
+        return {"ttft_s": unknown("s", why)}
+    slots, stay_s = choice.limit_req, choice.limit_req * deployment.parallelism.replicas / sustained
+    wait_s = slot_wait_s(np.asarray(offered / sustained), slots, stay_s, workload.output_spread_ratio)
+    return {"ttft_s": spread_figure(ttft + float(wait_s), "s", widths("ttft_s"), "serving model, steady stream")}
 
 
 def _figures(

@@ -33,12 +33,18 @@ class MemoryShort(InputError):
 
 @dataclass(frozen=True)
 class Choice:
-    """The batch chosen and why; ``most_req`` fit in memory; ``meets`` is False where no batch meets the targets."""
+    """The batch chosen and why; ``most_req`` fit in memory; ``meets`` is False where no batch meets the targets.
+
+    limit_req, limit_tok_s   the batch that sustains the highest rate within limits and targets, and that rate of a
+                             replica; None where a batch was asked for, or none meets the targets
+    """
 
     batch_req: float
     most_req: float
     why: str
     meets: bool = True
+    limit_req: float | None = None
+    limit_tok_s: float | None = None
 
 
 def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, table: ShardTable) -> Demand:
@@ -57,6 +63,7 @@ def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, tabl
         running=one * 0.0,
         narrow_ratio=one,
         crowding_ratio=one * 0.0,
+        open_ratio=one * float(w.rate_req_s is not None),
     )
 
 
@@ -81,14 +88,17 @@ def choose(deployment: Deployment, workload: Workload, share: Shard, rates: Rate
     ok = _meets(workload, found)
     if not ok.any():
         return Choice(1.0, most, "no batch meets the latency targets; one request is shown", meets=False)
+    top = int(np.argmax(np.where(ok, found.rate_tok_s, -np.inf)))
+    limits = (float(grid[top]), float(found.rate_tok_s[top]))
     if workload.rate_req_s is not None:
         wanted = workload.rate_req_s / deployment.parallelism.replicas * workload.output_tok
         enough = ok & (found.rate_tok_s >= wanted)
         if enough.any():
-            return Choice(float(grid[enough][0]), most, "the least that meets the offered rate")
+            return Choice(float(grid[enough][0]), most, "the least that meets the offered rate", True, *limits)
     best = float(grid[ok][-1])
     why = "memory" if best >= np.floor(most) else "the latency targets" if best < grid[-1] else "the engine's limit"
-    return Choice(best, most, f"the most that {why} allow" if why.endswith("s") else f"the most that {why} allows")
+    said = f"the most that {why} allow" if why.endswith("s") else f"the most that {why} allows"
+    return Choice(best, most, said, True, *limits)
 
 
 def _meets(workload: Workload, found: Steady) -> NDArray[np.bool_]:

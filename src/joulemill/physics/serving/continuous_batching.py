@@ -78,6 +78,7 @@ class Demand:
     draft_count     tokens drafted a step by the model's own drafting layer (multi-token prediction)
     poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
     gateway_ratio   1 where a router stands before the servers
+    open_ratio      1 where requests come as a steady stream instead of one as another ends
     lockstep_ratio  1 where all prompts and answers are of one length: requests end, and the next begin, together
     """
 
@@ -96,6 +97,7 @@ class Demand:
     draft_count: Array | float = 0.0
     poll_count: Array | float = 0.0
     gateway_ratio: Array | float = 0.0
+    open_ratio: Array | float = 0.0
 
     @property
     def accepted_tok(self) -> Array:
@@ -184,6 +186,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     slots = np.maximum(offered, 1.0)
     shared = np.minimum(slots, np.maximum(fits, 1.0))
     clump = np.minimum(rates.host.arrivals.together_count(load_of(d, offered, np.zeros_like(offered))), shared)
+    clump = np.where(np.asarray(d.open_ratio) > 0.0, 1.0, clump)
     often = np.maximum(-np.expm1(-arrivals * t.data_count / clump), arrivals * d.computed_tok / d.budget_tok)
     often = np.clip(often, 1e-9, 1.0)
     prompt = arrivals * d.computed_tok / often
@@ -198,7 +201,8 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     many = prefill_load(alone, packed_tok, (past, d.computed_tok), packed_tok, shared)
     packed = times(counts(t, many), rates.step)
     checked = drafted(t, rates.step, d, alone, plain)
-    mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
+    if checked is not plain:
+        mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
     waited_s = host_s(t, host, d, running, plain.device_s)
     steps = PromptSteps(
         plain.device_s + waited_s, busiest / d.computed_tok, prompts_s(host, mixed) - plain.device_s,
@@ -288,4 +292,5 @@ def _latency(
 def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
     """What ``d`` offers a rank with ``batch_req`` slots whose mean step lasts ``step_s``."""
     lock, polls, gateway = (np.asarray(x) for x in (d.lockstep_ratio, d.poll_count, d.gateway_ratio))
-    return OfferedLoad(batch_req, d.input_tok, d.output_tok / d.accepted_tok, step_s, lock, polls, gateway)
+    steps = d.output_tok / d.accepted_tok
+    return OfferedLoad(batch_req, d.input_tok, steps, step_s, lock, polls, gateway, np.asarray(d.open_ratio))

@@ -14,6 +14,9 @@ computes prompts before it decodes on keeps all b together for ever (χ = 1).
 
 The last term is Little's law for those that wait for memory or for the step's budget. ``tests/physics`` checks the
 form against an event-by-event simulation of such a loop.
+
+An open loop is a Poisson stream: no burst, no clumps (r = 0, clump = 1), but a queue for the steps that compute
+prompts, M/D/1 with S a prompt's time in full steps and ρ = λ·S, and one for the engine's slots (``slot_wait_s``).
 """
 
 from __future__ import annotations
@@ -91,7 +94,7 @@ class OfferedLoad:
     """A closed loop of ``batch_req`` slots with prompts of ``input_tok`` and answers of ``answer_steps`` steps;
     ``step_s`` is a mean step; ``lockstep_ratio``
     is 1 where all prompts and answers are of one length; ``poll_count`` 0 where it is the engine's; ``gateway_ratio`` 1
-    where a router stands before the servers."""
+    where a router stands before the servers; ``open_ratio`` 1 where requests come as a steady stream."""
 
     batch_req: Array
     input_tok: Array
@@ -100,14 +103,43 @@ class OfferedLoad:
     lockstep_ratio: Array
     poll_count: Array
     gateway_ratio: Array | float = 0.0
+    open_ratio: Array | float = 0.0
 
 
 def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
     """Mean time to first token [s], less the wait for memory."""
     batch = np.maximum(load.batch_req, 1.0)
-    later = rates.together_count(load)
-    opening = np.minimum(rates.opening_ratio, 1.0)
+    stream = np.asarray(load.open_ratio) > 0.0
+    later = np.where(stream, 1.0, rates.together_count(load))
+    opening = np.where(stream, 0.0, np.minimum(rates.opening_ratio, 1.0))
     wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
+    wait_s = wait_s + np.where(stream, _prompt_queue_s(steps, load), 0.0)
     poll_s = 0.5 * rates.polls_count(load) * load.step_s
     ingest_s = rates.ingest_s + rates.ingest_tok_s * load.input_tok + rates.gateway_s * load.gateway_ratio
     return np.asarray(ingest_s + poll_s + wait_s)
+
+
+#: Utilization up to which a queue's wait is computed: at 1 it has no bound.
+FULL_RATIO = 0.995
+
+
+def _prompt_queue_s(steps: PromptSteps, load: OfferedLoad) -> Array:
+    """Mean wait for the steps that compute prompts [s]: M/D/1, ρ·S/2(1 − ρ)."""
+    each_s = (steps.plain_s + np.maximum(steps.many_s, 0.0)) / np.maximum(steps.many_count, 1e-9)
+    stay_s = np.maximum(load.answer_steps * load.step_s, 1e-12)
+    busy = np.minimum(load.batch_req / stay_s * each_s, FULL_RATIO)
+    return np.asarray(0.5 * each_s * busy / (1.0 - busy))
+
+
+def slot_wait_s(
+    used_ratio: Array, slots_count: Array | float, stay_s: Array | float, spread_ratio: Array | float = 0.0
+) -> Array:
+    """Mean wait for one of ``slots_count`` slots that a request keeps for ``stay_s`` [s]; inf from full use on.
+
+    M/G/c by Sakasegawa (1977): (1 + s²)/2 · stay/c · ρ^(√(2(c + 1)) − 1)/(1 − ρ); exact for one slot.
+    """
+    used, slots = np.asarray(used_ratio, dtype=np.float64), np.asarray(slots_count, dtype=np.float64)
+    varied = 0.5 * (1.0 + np.asarray(spread_ratio) ** 2)
+    with np.errstate(divide="ignore"):
+        crowd = used ** (np.sqrt(2.0 * (slots + 1.0)) - 1.0) / np.maximum(1.0 - used, 0.0)
+    return np.asarray(np.where(used < 1.0, varied * stay_s / slots * crowd, np.inf))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Half-width of an interval, as a logarithm, from which two digits say all that is known.
 WIDE_INTERVAL = 0.1
 TOK_MILLION = 1e6
+#: Carbon from which people read it in kg.
+LEAST_KG_GCO2E = 1e4
 
 
 def show(answer: Answer, console: Console, *, explain: bool = False) -> None:
@@ -81,12 +83,12 @@ def _figures(p: Prediction) -> Table:
             _add_figure(table, label, figure)
     if site is not None:
         currency = site.cost_currency_tok.unit.partition("/")[0]
-        for label, figure, unit in (
-            ("cost per million tokens", site.cost_currency_tok, currency),
-            ("carbon per million tokens", site.carbon_gco2e_tok, "gCO2e"),
-            ("water per million tokens", site.water_l_tok, "L"),
-        ):
-            _add_figure(table, label, figure.scaled(TOK_MILLION, unit))
+        carbon = site.carbon_gco2e_tok.scaled(TOK_MILLION, "gCO2e")
+        if carbon.value is not None and carbon.value >= LEAST_KG_GCO2E:
+            carbon = carbon.scaled(1e-3, "kgCO2e")
+        _add_figure(table, "cost per million tokens", site.cost_currency_tok.scaled(TOK_MILLION, currency))
+        _add_figure(table, "carbon per million tokens", carbon)
+        _add_figure(table, "water per million tokens", site.water_l_tok.scaled(TOK_MILLION, "L"))
     return table
 
 
@@ -123,7 +125,7 @@ def _sensitivities(p: Prediction) -> Table:
     for m in p.marginals:
         moved = "unknown" if m.elasticity_ratio is None else f"{m.elasticity_ratio:+.2f} %"
         price = f"unknown: {m.price.reason}" if m.price.value is None else said_price(m.price.value, m.price.unit)
-        add_row(table, title(m.resource), moved, price)
+        add_row(table, "concurrency" if m.resource == "batch" else title(m.resource), moved, price)
     return table
 
 

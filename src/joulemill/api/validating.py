@@ -1,0 +1,137 @@
+"""``joulemill.validate`` and ``joulemill.calibrate``: predictions against measurements, and coefficients from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from joulemill.analysis.calibration import calibrate_runs
+from joulemill.analysis.calibration_match import refuse_other_runs
+from joulemill.api.comparing import Recorded, _path
+from joulemill.api.frames import frame_of
+from joulemill.api.results import Result
+from joulemill.errors import InputError
+from joulemill.physics.hardware.device import Device
+from joulemill.prediction.calibration_file import Calibrated, save_calibration
+from joulemill.validation.scores import Score, Validation, document, text, validate_table
+
+
+@dataclass(frozen=True, repr=False)
+class PredictionErrors(Result):
+    """Errors of predictions against a table of measured runs."""
+
+    validation: Validation
+
+    @property
+    def scores(self) -> Mapping[str, Score]:
+        """Quantity → median and p90 of the relative error, bias, and the share inside the 80 % interval."""
+        return self.validation.scores
+
+    @property
+    def by(self) -> Mapping[str, Mapping[str, Mapping[str, Score]]]:
+        """Column → value → quantity → score."""
+        return self.validation.by
+
+    @property
+    def skipped(self) -> Sequence[Mapping[str, object]]:
+        """Rows that could not be predicted, and why."""
+        return self.validation.skipped
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of ``joulemill validate --json``."""
+        return document(self.validation)
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """One row per quantity: n, median, p90, bias, coverage."""
+        rows = [{"quantity": q, **asdict(s)} for q, s in self.scores.items()]
+        names = ("quantity", *(f for f in Score.__dataclass_fields__))
+        return frame_of({name: [row[name] for row in rows] for name in names}, backend)
+
+    def __str__(self) -> str:
+        return text(self.validation)
+
+    def _line(self) -> str:
+        best = next(iter(self.scores.items()), None)
+        shown = "" if best is None else f": {best[0]} median error {best[1].median:.1%}, {best[1].coverage:.0%} in 80 %"
+        return f"{self.validation.rows} rows predicted, {len(self.skipped)} skipped{shown}"
+
+    def _rows(self) -> Iterable[tuple[str, str]]:
+        for quantity, s in self.scores.items():
+            yield (
+                quantity,
+                f"median {s.median:.1%}, p90 {s.p90:.1%}, bias {s.bias:+.1%}, {s.coverage:.0%} in 80 % ({s.n})",
+            )
+
+
+def validate(path: str | Path, *, models: str | Path | None = None) -> PredictionErrors:
+    """Predict every row of a CSV of measured runs, and compare.
+
+    models   a folder of Hugging Face configs named ``Org--Name.json``, for models that the catalog lacks
+    Raises InputError where the table cannot be read.
+    """
+    if models is not None and not Path(models).is_dir():
+        raise InputError(f"`models` {models} is not a folder")
+    if not Path(path).is_file():
+        raise InputError(f"{path} is no file; name a CSV file")
+    return PredictionErrors(validate_table(Path(path), None if models is None else Path(models)))
+
+
+@dataclass(frozen=True, repr=False)
+class Calibration(Result):
+    """Coefficients of a machine, fitted on its own runs; ``save`` it for ``predict(…, calibration=path)``."""
+
+    calibrated: Calibrated
+
+    @property
+    def coefficients(self) -> Mapping[str, float]:
+        """Every coefficient by name, those that were not fitted included."""
+        return self.calibrated.coefficients
+
+    @property
+    def widths(self) -> Mapping[str, float]:
+        """Half-width of the 80 % interval of each quantity, as a logarithm."""
+        return self.calibrated.widths
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        save_calibration(Path(path), self.calibrated)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of ``joulemill calibrate --json``, but for the file."""
+        return asdict(self.calibrated)
+
+    def _line(self) -> str:
+        fitted = len(self.calibrated.stderr)
+        return f"{fitted} coefficients of {self.calibrated.device} fitted on {len(self.calibrated.runs)} runs"
+
+    def _rows(self) -> Iterable[tuple[str, str]]:
+        for name, error in self.calibrated.stderr.items():
+            yield name, f"{self.coefficients[name]:.4g} ± {error:.0%}"
+        yield from ((name, f"80 % interval ± {width:.0%}") for name, width in self.widths.items())
+
+
+def calibrate(
+    runs: Recorded | Sequence[Recorded],
+    model: str,
+    device: str | Device,
+    *,
+    devices: int = 1,
+    precision: str | None = None,
+    force: bool = False,
+) -> Calibration:
+    """Fit a machine's few free coefficients to its own runs: folders, or report documents.
+
+    force   fit though a run names another model or device, or is not sound
+    Raises InputError where a run cannot serve, and why.
+    """
+    several = [runs] if isinstance(runs, Recorded) else list(runs)
+    paths = [_path(run) for run in several]
+    if not paths or len({p.resolve() for p in paths}) < len(paths):
+        raise InputError("`runs` must name one run or more, each once: a run counts once")
+    if devices < 1:
+        raise InputError(f"`devices` is {devices}; it must be at least 1")
+    if not force and not isinstance(device, Device):
+        refuse_other_runs(paths, model, device, devices)
+    return Calibration(calibrate_runs(paths, model, device, devices, precision))
