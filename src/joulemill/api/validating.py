@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,17 +65,23 @@ class PredictionErrors(Result):
             )
 
 
-def validate(path: str | Path, *, models: str | Path | None = None) -> PredictionErrors:
+def validate(
+    path: str | Path, *, models: str | Path | None = None, progress: Callable[[str], None] | None = None
+) -> PredictionErrors:
     """Predict every row of a CSV of measured runs, and compare.
 
-    models   a folder of Hugging Face configs named ``Org--Name.json``, for models that the catalog lacks
+    models     a folder of Hugging Face configs named ``Org--Name.json``, for models that the catalog lacks
+    progress   hears how far it is
     Raises InputError where the table cannot be read.
     """
     if models is not None and not Path(models).is_dir():
         raise InputError(f"`models` {models} is not a folder")
-    if not Path(path).is_file():
-        raise InputError(f"{path} is no file; name a CSV file")
-    return PredictionErrors(validate_table(Path(path), None if models is None else Path(models)))
+    if Path(path).is_dir():
+        raise InputError(f"{path} is a folder; name a CSV file")
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file; name a CSV file")
+    folder = None if models is None else Path(models)
+    return PredictionErrors(validate_table(Path(path), folder, progress or (lambda _: None)))
 
 
 @dataclass(frozen=True, repr=False)

@@ -23,28 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict each row, compare, print."""
-
+    from joulemill.api.validating import validate
     from joulemill.errors import InputError
-    from joulemill.validation.scores import TEMPLATE, document, text, validate_table
+    from joulemill.validation.scores import TEMPLATE
 
     if args.template:
         sys.stdout.write(TEMPLATE)
         return 0
     if args.file is None:
         raise InputError("name the table, FILE.csv, or print its columns with --template")
-
-    if args.models is not None and not args.models.is_dir():
-        raise InputError(f"--models {args.models} is not a folder")
-    if not args.file.exists():
-        raise InputError(f"{args.file}: no such file; name a CSV file")
-    if args.file.is_dir():
-        raise InputError(f"{args.file} is a folder; name a CSV file")
-    validation = validate_table(args.file, args.models, _tell)
+    errors = validate(args.file, models=args.models, progress=_tell)
     if args.json:
-        print_json(document(validation))
+        print_json(errors.to_dict())
     else:
-        sys.stdout.write(text(validation))
-    return 0 if validation.rows else 1
+        sys.stdout.write(str(errors))
+    return 0 if errors.validation.rows else 1
 
 
 def _tell(line: str) -> None:

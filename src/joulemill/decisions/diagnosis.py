@@ -124,11 +124,11 @@ def _limits(cases: dict[str, Case], seen: Evidence, bearing: float) -> None:
             word = {"power": "its power limit", "cooling": "heat"}[name]
             cases[name].settle(bearing * _ramp(share, 0.02, 0.15), f"throttled by {word} {share:.0%} of the window")
     if seen.limit_use_ratio is not None:
-        # A counter of throttling that stands still: no clock was lowered, and a limit nearly drawn costs no rate.
-        counted = 1.0 if seen.throttle_power_ratio is None else _ramp(seen.throttle_power_ratio, 0.0, 0.02)
+        # A counter that says that the clock was not held outranks a draw that comes near the limit.
+        held_ratio = 1.0 if seen.throttle_power_ratio is None else _ramp(seen.throttle_power_ratio, 0.0, 0.02)
         text = f"drew {seen.limit_use_ratio:.0%} of the enforced power limit"
-        text += "" if counted else ", which never lowered its clock"
-        cases["power"].settle(bearing * counted * _ramp(seen.limit_use_ratio, 0.92, 0.97), text)
+        text += "" if held_ratio else ", which never lowered its clock"
+        cases["power"].settle(bearing * held_ratio * _ramp(seen.limit_use_ratio, 0.92, 0.97), text)
     for name in held:
         use = _use(seen, name)
         if use.value is not None:
