@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "recording": {"ledger"},
     "meters": {"recording", "catalog", "ledger", "formats"},
     "servers": {"catalog", "ledger", "physics", "formats"},
-    "prediction": {"decisions", "catalog", "physics"},
+    "prediction": {"decisions", "catalog", "physics", "statistics"},
     "validation": {"prediction", "catalog", "physics", "statistics"},
     "carbon": {"catalog", "physics", "formats"},
     "bench": {"servers", "meters", "recording", "catalog", "ledger", "physics", "statistics", "formats"},

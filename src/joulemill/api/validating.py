@@ -15,6 +15,7 @@ from joulemill.api.results import Result
 from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.prediction.calibration_file import Calibrated, save_calibration
+from joulemill.validation.calibrated_scores import validate_calibrated
 from joulemill.validation.scores import Score, Validation, document, text, validate_table
 
 
@@ -65,17 +66,25 @@ class PredictionErrors(Result):
             )
 
 
-def validate(path: str | Path, *, models: str | Path | None = None) -> PredictionErrors:
+def validate(
+    path: str | Path, *, models: str | Path | None = None, calibrate_with: int | None = None, seed: int = 0
+) -> PredictionErrors:
     """Predict every row of a CSV of measured runs, and compare.
 
     models   a folder of Hugging Face configs named ``Org--Name.json``, for models that the catalog lacks
+    calibrate_with, seed   so many random rows of each deployment calibrate, and the others are scored
     Raises InputError where the table cannot be read.
     """
+    if calibrate_with is not None and (calibrate_with < 1 or seed < 0):
+        raise InputError(f"`calibrate_with` is {calibrate_with} and `seed` {seed}; they must be at least 1 and 0")
     if models is not None and not Path(models).is_dir():
         raise InputError(f"`models` {models} is not a folder")
     if not Path(path).is_file():
         raise InputError(f"{path} is no file; name a CSV file")
-    return PredictionErrors(validate_table(Path(path), None if models is None else Path(models)))
+    folder = None if models is None else Path(models)
+    if calibrate_with is not None:
+        return PredictionErrors(validate_calibrated(Path(path), calibrate_with, seed, folder))
+    return PredictionErrors(validate_table(Path(path), folder))
 
 
 @dataclass(frozen=True, repr=False)
