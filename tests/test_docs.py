@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from joulemill import cli
+from tests.support.recorded import recorded
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -144,8 +145,10 @@ def test_flags_that_pages_name_exist() -> None:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if "```python\n" in p.read_text("utf-8")], ids=named)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All Python blocks of a page, one after another, as a reader would run them."""
+    """All Python blocks of a page, one after another, as a reader would run them who has two runs."""
     monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("base", "new"), start=1):
+        recorded(tmp_path / "runs" / name, seed=seed)
     scope: dict[str, Any] = {"__name__": "page"}
     for match in BLOCK.finditer(page.read_text("utf-8")):
         if match["info"] == "python":

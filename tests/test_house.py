@@ -286,3 +286,11 @@ def test_tests_and_benchmarks_stay_apart(folder: str) -> None:
             if foreign or of_a_test or (elsewhere and not name.startswith(("tests.fuzz", "tests.lowest"))):
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert not wrong
+
+
+def test_the_design_page_lists_every_package_and_says_which_are_pure() -> None:
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    table = page.split("| package in", 1)[1].split("\n\n", 1)[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
+    listed = {name: pure.strip() == "yes" for names, pure in rows for name in re.findall(r"`(\w+)`", names)}
+    assert listed == {name: name in PURE for name in ALLOWED}

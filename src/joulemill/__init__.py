@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from joulemill.api import catalog, physics
     from joulemill.api.comparing import GateVerdict, RunComparison, compare, gate
     from joulemill.api.levers import LeverStudy, levers
+    from joulemill.api.many import predict_many
     from joulemill.api.metering import MeteredWindow, Metering, meter
     from joulemill.api.prediction import PredictedDeployment, predict
     from joulemill.api.runs import Run, bench, open_run
@@ -59,6 +60,7 @@ _HOMES = {
     "open_run": "api.runs",
     "physics": "api",
     "predict": "api.prediction",
+    "predict_many": "api.many",
     "validate": "api.validating",
 }
 
@@ -90,6 +92,7 @@ __all__ = [
     "open_run",
     "physics",
     "predict",
+    "predict_many",
     "validate",
 ]
 

@@ -198,19 +198,21 @@ def _parser(command: str | None) -> tuple[Parser, Parser | None]:
         if name == command:
             chosen = sub
             _module(name).add_arguments(sub)
-            sub.usage = _usage(sub)
+            sub.usage = sub.usage or _usage(sub)
     return parser, chosen
+
+
+#: How many words a positional takes → how the usage shows it.
+_COUNTED = {"?": "[{}]", "*": "[{} …]", "+": "{} …"}
 
 
 def _usage(parser: argparse.ArgumentParser) -> str:
     """What a command needs, in a line; its options are listed below it."""
     needed = []
     for action in parser._actions:
-        name = action.metavar or action.dest
+        name = action.metavar or "|".join(action.choices or ()) or action.dest
         if not action.option_strings:
-            needed.append(
-                f"[{name}]" if action.nargs in ("?", "*") else f"{name} …" if action.nargs == "+" else f"{name}"
-            )
+            needed.append(_COUNTED.get(str(action.nargs), "{}").format(name))
         elif action.required:
             needed.append(f"{action.option_strings[-1]} {name}")
     return " ".join([parser.prog, *needed, "[options]"])

@@ -22,7 +22,7 @@ def test_errors_of_a_table_are_those_of_the_command(tmp_path: Path, capsys: pyte
     assert json.loads(json.dumps(found.to_dict())) == json.loads(capsys.readouterr().out)
     assert found.to_frame("pyarrow").to_pydict()["quantity"] == list(found.scores)
     assert repr(found).startswith("<1 rows predicted, 0 skipped")
-    with pytest.raises(jm.InputError, match="is no file"):
+    with pytest.raises(jm.InputError, match="no such file"):
         jm.validate(tmp_path / "none.csv")
     with pytest.raises(jm.InputError, match="`models`"):
         jm.validate(tmp_path / "mine.csv", models=tmp_path / "none")

@@ -42,7 +42,7 @@ def from_json(text: str) -> Report:
 
     try:
         raw = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as fault:
+    except (ValueError, RecursionError) as fault:
         raise InputError(f"not a report: {fault}; give the JSON that `joulemill report RUN --json` prints") from fault
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version is None:

@@ -50,7 +50,7 @@ def parse_questions(text: str, origin: str) -> tuple[Question, ...]:
 def _question(line: str, where: str, task: str, number: int) -> Question:
     try:
         row: Any = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as fault:
+    except (ValueError, RecursionError) as fault:
         raise InputError(f"{where}: not a JSON object ({fault})") from fault
     if not isinstance(row, dict) or not isinstance(row.get("prompt"), str) or "answer" not in row:
         raise InputError(f"{where}: needs at least a text 'prompt' and an 'answer'")

@@ -130,6 +130,22 @@ def tasks() -> dict[str, Task]:
 
 
 @cache
+def _group_costs() -> dict[tuple[str, str], float]:
+    return {(r["quantity"], r["group"]): float(r["added"]) for r in _rows("serving_groups.csv")}
+
+
+def group_cost_ratio(quantity: str, group: str) -> float:
+    """Half-width [ln, 80 %] that leaving a whole ``group`` ("device", "format", "engine") out of the fit adds.
+
+    Where it was not measured for ``quantity``: that of the time a token takes, which joules and rate follow.
+    """
+    for name in (quantity, "tpot_s", "itl_s"):
+        if (name, group) in _group_costs():
+            return _group_costs()[name, group]
+    raise InputError(f"what leaving out a {group} costs is not in the catalog")
+
+
+@cache
 def spreads() -> dict[tuple[str, str], Spread]:
     """Errors on left-out families by (quantity, stratum), e.g. ("energy_j_tok", "moe")."""
     return {

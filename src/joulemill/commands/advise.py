@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.description = (
         "Proposes from the history: unload or consolidate idle replicas (with the break-even time), power caps, clocks "
         "and batch for busy pools, load moved to hours of low carbon or price. Every saving has its interval, basis "
@@ -53,15 +53,15 @@ def run(args: argparse.Namespace) -> int:
     }
     now_s = time.time()
     with reading(args.store) as reader:
-        found, why = advice(
+        proposals, why = advice(
             reader, (now_s - args.days * 86_400, now_s + 3600), sites, config.site if config else (),
             reload_s=parse_quantity(args.reload_time, "s", name="--reload-time"),
             fill_ratio=_share(args.fill, "--fill"), flexible_ratio=_share(args.flexible, "--flexible"),
         )  # fmt: skip
     if args.json:
-        print_json({"advice": [asdict(a) for a in found], "reason": why})
+        print_json({"advice": [asdict(a) for a in proposals], "reason": why})
         return 0
-    for n, a in enumerate(found, start=1):
+    for n, a in enumerate(proposals, start=1):
         sys.stdout.write(f"{n}. {a.kind}: {a.subject}: {a.text}\n   saves {_saved(a)}\n")
         sys.stdout.write(
             "".join(f"   - {e}\n" for e in a.evidence) + "".join(f"   - assumed: {e}\n" for e in a.assumed)

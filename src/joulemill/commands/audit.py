@@ -17,7 +17,7 @@ _MARKS = {"stated": "✓", "open": "○", "not applicable": "–", "partial": "�
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument(
         "report", metavar="REPORT", nargs="+", help="a run folder, a report as JSON, or files of a tool"
     )
@@ -29,12 +29,12 @@ def run(args: argparse.Namespace) -> int:
     """Grade it, print every point."""
     from joulemill.analysis.completeness import grade
 
-    found = grade(read_any([Path(p) for p in args.report], args.part))
+    grades = grade(read_any([Path(p) for p in args.report], args.part))
     if args.json:
-        print_json(as_json(found))
+        print_json(as_json(grades))
     else:
-        _print(found)
-    return 0 if found.complete else 1
+        _print(grades)
+    return 0 if grades.complete else 1
 
 
 def read_any(paths: list[Path], part: int | None = None) -> Report:
@@ -57,17 +57,17 @@ def read_any(paths: list[Path], part: int | None = None) -> Report:
     return analyse(import_files(paths, Choice(part)))
 
 
-def as_json(found: Completeness) -> dict[str, Any]:
+def as_json(grades: Completeness) -> dict[str, Any]:
     """The grades as one document."""
-    good, every = found.counts
+    good, every = grades.counts
     points = [
         {"name": p.name, "group": p.group, "status": p.status.value, "found": p.found, "fill": p.fill}
-        for p in found.points
+        for p in grades.points
     ]
-    return {"complete": found.complete, "points_in_order": good, "points": every, "grades": points}
+    return {"complete": grades.complete, "points_in_order": good, "points": every, "grades": points}
 
 
-def _print(found: Completeness) -> None:
+def _print(grades: Completeness) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -75,11 +75,11 @@ def _print(found: Completeness) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("", "point", "status", "found"):
         table.add_column(column, overflow="fold")
-    for point in found.points:
+    for point in grades.points:
         table.add_row(_MARKS[point.status], point.name, point.status.value, escape(point.found))
     console.print(table)
-    for point in found.points:
+    for point in grades.points:
         if point.fill:
             console.print(f"[bold]{point.name}[/]: {escape(point.fill)}")
-    good, every = found.counts
-    console.print(f"{'complete' if found.complete else 'incomplete'}: {good} of {every} points are in order")
+    good, every = grades.counts
+    console.print(f"{'complete' if grades.complete else 'incomplete'}: {good} of {every} points are in order")

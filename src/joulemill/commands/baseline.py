@@ -12,7 +12,7 @@ DEFAULT_FILE = Path("joulemill-baseline.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument("action", choices=("set", "show"), help="set: keep runs as the baseline; show: print it")
     parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, help="run folders or reports; several are repeats")
     parser.add_argument("--name", help="name of the baseline (default: the first run's folder)")
@@ -48,13 +48,13 @@ def _show(args: argparse.Namespace) -> int:
     from joulemill.analysis.serialization import plain
     from joulemill.reports.text.run import one_line
 
-    found = need_baseline(args.file)
+    kept = need_baseline(args.file)
     if args.json:
-        document = {"name": found.name, "file": str(args.file), "reports": [plain(r) for r in found.reports]}
+        document = {"name": kept.name, "file": str(args.file), "reports": [plain(r) for r in kept.reports]}
         print_json(document)
         return 0
-    print_text(f"baseline {found.name} ({args.file})")
-    for report in found.reports:
+    print_text(f"baseline {kept.name} ({args.file})")
+    for report in kept.reports:
         started = report.conditions.get("started") or "start unknown"
         print_text(f"  {report.run_id}  {started}  {one_line(report)}")
     return 0

@@ -39,13 +39,13 @@ def _server_arguments(group: Any) -> None:
         help="hardware of --url, for its ceilings: see `joulemill show device`, or a TOML file of its facts",
     )
     group.add_argument(
-        "--precision", metavar="FORMAT", help="what --url serves, where it cannot say: fp8, awq, fp32 … (see predict)"
+        "--precision", metavar="FORMAT", help="what --url serves, where the server does not report it: fp8, awq, fp32 …"
     )
     group.add_argument(
         "--architecture", type=Path, metavar="FILE", help="config.json of the model at --url, for an alias's ceilings"
     )
     group.add_argument(
-        "--metrics-url", metavar="URL", help="the server's Prometheus page, where it is not beside --url (a gateway)"
+        "--metrics-url", metavar="URL", help="the server's Prometheus page, where it is at another address (gateway)"
     )
     group.add_argument(
         "--header", action="append", default=[], metavar="NAME=VALUE",
@@ -53,9 +53,12 @@ def _server_arguments(group: Any) -> None:
     )  # fmt: skip
     group.add_argument("--extra-body", metavar="JSON", help="more fields for each request, e.g. '{\"top_k\": 1}'")
     group.add_argument(
-        "--server-pid", type=int, metavar="PID", help="process of a server here (default: who listens on its port)"
+        "--server-pid",
+        type=int,
+        metavar="PID",
+        help="server process on this machine (default: the one that listens on its port)",
     )
-    group.add_argument("--devices", type=int, metavar="N", help="how many of them (default: 1)")
+    group.add_argument("--devices", type=int, metavar="N", help="number of devices (default: 1)")
     group.add_argument("--gguf", type=Path, metavar="FILE", help="model of the embedded server (default: SmolLM2-135M)")
     group.add_argument("--threads", type=int, metavar="N", help="threads of the embedded server (default: all cores)")
     group.add_argument(
@@ -63,15 +66,15 @@ def _server_arguments(group: Any) -> None:
     )
     group.add_argument("--context", type=int, metavar="TOK", help="context of each slot of the embedded server")
     group.add_argument("--kv-dtype", choices=("f16", "q8_0", "q4_0"), help="KV-cache type of the embedded server")
-    group.add_argument("--no-prompt-cache", action="store_true", help="the embedded server computes every prompt anew")
-    group.add_argument("--draft-gguf", type=Path, metavar="FILE", help="model that drafts for the embedded server")
+    group.add_argument("--no-prompt-cache", action="store_true", help="disable the embedded server's prompt cache")
+    group.add_argument("--draft-gguf", type=Path, metavar="FILE", help="draft model for speculative decoding")
 
 
 def _load_arguments(group: Any) -> None:
     group.add_argument(
-        "--concurrency", type=int, metavar="N", help="closed loop with N requests in flight (default: 4)"
+        "--concurrency", type=int, metavar="N", help="closed loop with N concurrent requests (default: 4)"
     )
-    group.add_argument("--rate", metavar="REQ/S", help="open loop: mean requests a second")
+    group.add_argument("--rate", metavar="REQ/S", help="open loop: mean requests per second")
     group.add_argument(
         "--burstiness", default="1", metavar="X", help="gaps of --rate: 1 Poisson, <1 bursty, inf constant"
     )
@@ -81,7 +84,9 @@ def _load_arguments(group: Any) -> None:
         "--length-scale", default="1", metavar="X[,Y]", help="factor of the trace's lengths, or of input and output"
     )
     group.add_argument("--turns", type=int, default=1, metavar="N", help="conversations of N turns in a closed loop")
-    group.add_argument("--think", default="0s", metavar="TIME", help="between an answer and the next turn")
+    group.add_argument(
+        "--think", default="0s", metavar="TIME", help="pause between an answer and the next turn (default: 0 s)"
+    )
     group.add_argument(
         "--until", metavar="X%", help="end once the rate's 95 %% interval is within X%% (at most --duration, 15 min)"
     )
@@ -89,16 +94,20 @@ def _load_arguments(group: Any) -> None:
     group.add_argument("--requests", type=int, metavar="N", help="end after N requests")
     group.add_argument("--warmup", default="8s", metavar="TIME", help="first part of the load, left out (default: 8 s)")
     group.add_argument("--idle", default="5s", metavar="TIME", help="idle baseline before the load (default: 5 s)")
-    group.add_argument("--input-tokens", default="128", metavar="N", help="'128', '64-256', 'normal:128:32' …")
-    group.add_argument("--output-tokens", default="64", metavar="N", help="likewise (default: 64)")
-    group.add_argument("--shared-prefix", type=int, default=0, metavar="TOK", help="tokens that all prompts begin with")
-    group.add_argument("--timeout", default="300s", metavar="TIME", help="of one request (default: 300 s)")
     group.add_argument(
-        "--retries", type=int, default=2, metavar="N", help="after 429 or a lost connection (default: 2)"
+        "--input-tokens", default="128", metavar="N", help="'128', '64-256', 'normal:128:32' … (default: 128)"
     )
-    group.add_argument("--seed", type=int, default=0, help="of arrivals and lengths (default: 0)")
+    group.add_argument("--output-tokens", default="64", metavar="N", help="the same for output tokens (default: 64)")
+    group.add_argument("--shared-prefix", type=int, default=0, metavar="TOK", help="tokens that all prompts begin with")
+    group.add_argument("--timeout", default="300s", metavar="TIME", help="time limit of one request (default: 300 s)")
     group.add_argument(
-        "--salt", metavar="TEXT", help="of the prompts' words: run.json's, to send an earlier run's (default: new)"
+        "--retries", type=int, default=2, metavar="N", help="retries after HTTP 429 or a lost connection (default: 2)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="seed of arrivals and lengths (default: 0)")
+    group.add_argument(
+        "--salt",
+        metavar="TEXT",
+        help="salt of the prompts' words; that of an earlier run.json repeats its prompts (default: new)",
     )
 
 
@@ -106,7 +115,9 @@ def _account_arguments(group: Any) -> None:
     group.add_argument(
         "--meter", action="append", metavar="SPEC", help="auto, nvml, rapl, declared:idle=60W,busy=180W …"
     )
-    group.add_argument("--sample-period", default="0.2s", metavar="TIME", help="how often meters are read")
+    group.add_argument(
+        "--sample-period", default="0.2s", metavar="TIME", help="interval between meter readings (default: 0.2 s)"
+    )
     group.add_argument(
         "--site", type=Path, metavar="FILE", help="TOML: PUE, limits, carbon, price (examples/site.toml)"
     )

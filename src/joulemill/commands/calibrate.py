@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument(
         "runs", nargs="+", metavar="ROWS.csv|RUN", type=Path,
         help="a table of measured rows (its columns: validate --template), or run folders, or reports as JSON",
     )  # fmt: skip
     parser.add_argument("--model", metavar="NAME", help="of runs: model that was served, or its config.json or GGUF")
     parser.add_argument("--device", metavar="NAME", help="of runs: device of the catalog, or a TOML file")
-    parser.add_argument("--devices", type=int, default=1, metavar="N", help="of runs: devices that served (default 1)")
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help="of runs: devices that served (default: 1)")
     parser.add_argument("--precision", metavar="FORMAT", help="of runs: format of the weights (default: as released)")
     parser.add_argument(
         "--models", metavar="DIR", type=Path, help="of a table: folder of Hugging Face configs named Org--Name.json"
@@ -126,14 +126,14 @@ def _coefficients(args: argparse.Namespace) -> int:
     from joulemill.prediction.calibration_file import save_calibration
 
     _match(args)
-    found = calibrate_runs(args.runs, args.model, args.device, args.devices, args.precision)
-    _write(args.out, lambda: save_calibration(args.out, found))
+    calibration = calibrate_runs(args.runs, args.model, args.device, args.devices, args.precision)
+    _write(args.out, lambda: save_calibration(args.out, calibration))
     if args.json:
-        print_json(asdict(found) | {"file": str(args.out)})
+        print_json(asdict(calibration) | {"file": str(args.out)})
         return 0
-    for name, error in found.stderr.items():
-        sys.stdout.write(f"{name:<20}{found.coefficients[name]:>12.4g}  ± {error:.0%}\n")
-    for name, width in found.widths.items():
+    for name, error in calibration.stderr.items():
+        sys.stdout.write(f"{name:<20}{calibration.coefficients[name]:>12.4g}  ± {error:.0%}\n")
+    for name, width in calibration.widths.items():
         sys.stdout.write(f"{name:<20} 80 % interval ± {width:.0%}\n")
     _say_written(args.out)
     return 0

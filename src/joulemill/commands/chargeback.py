@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument("store", metavar="STORE", type=Path, help="history of `joulemill monitor --store`")
     parser.add_argument(
         "--by", default="model", metavar="KEY", help="model, site, target, route, or a label such as tenant"
@@ -82,13 +82,13 @@ def table(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str
         now_s = time.time()
         span_s = (now_s - args.days * 86_400, now_s + 3600)
         _check_key(args.by, label_names(reader), any_target=bool(reader.targets()))
-        found, missing = spent(reader, *span_s), refusals(reader, *span_s)
+        spending, missing = spent(reader, *span_s), refusals(reader, *span_s)
     sites = load_config(args.config).sites() if args.config else ()
     at: dict[str, Rates] = {s.site: rates(s.pue_ratio, s.carbon_g_kwh, s.price_kwh, s.currency) for s in sites}
     currencies = {s.currency for s in sites if s.currency}
     currency = currencies.pop() if len(currencies) == 1 else None
-    shares = attributed(found, args.by, at, idle_apart=args.idle_apart)
-    totals = attributed(found, "whole", at)
+    shares = attributed(spending, args.by, at, idle_apart=args.idle_apart)
+    totals = attributed(spending, "whole", at)
     rows = []
     for day in sorted({d for d, _ in shares}):
         whole = sum(s.energy_j for (d, _), s in totals.items() if d == day)

@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from joulemill.errors import InputError
 from joulemill.streams import print_json, results_console
 
 
@@ -21,25 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load the runs, print the view."""
-    from joulemill.analysis.comparison import compare, document
-    from joulemill.analysis.samples import load_run
+    from joulemill.api.comparing import compare
     from joulemill.reports import comparison as compare_views
 
-    paths: list[Path] = args.runs
-    if len(paths) < 2:
-        raise InputError("compare needs two runs or more: joulemill compare A B [C …]")
-    twice = next((p for i, p in enumerate(paths) if p.resolve() in [q.resolve() for q in paths[:i]]), None)
-    if twice is not None:
-        raise InputError(f"{twice} is given twice; name another run to compare it with")
-    comparison = compare([load_run(p) for p in paths])
+    found = compare(*args.runs)
     if args.html:
         from joulemill.commands.output import write_text
 
-        write_text(compare_views.render(comparison), args.html)
+        write_text(compare_views.render(found.comparison), args.html)
     if args.json:
-        print_json(document(comparison))
+        print_json(found.to_dict())
     elif args.markdown:
-        sys.stdout.write(compare_views.markdown(comparison))
+        sys.stdout.write(str(found))
     else:
-        compare_views.show(comparison, results_console())
+        compare_views.show(found.comparison, results_console())
     return 0

@@ -15,7 +15,7 @@ EXIT_UNDECIDED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument("run", metavar="RUN", help="a run folder")
     parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON on stdout")
 
@@ -26,28 +26,28 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.analysis.serialization import plain
     from joulemill.recording.reader import read_run
 
-    found = diagnosis_of(read_run(Path(args.run)))
+    diagnosis = diagnosis_of(read_run(Path(args.run)))
     if args.json:
-        print_json(plain(found))
+        print_json(plain(diagnosis))
     else:
-        show(found)
-    return EXIT_UNDECIDED if found.name == "undecided" else 0
+        show(diagnosis)
+    return EXIT_UNDECIDED if diagnosis.name == "undecided" else 0
 
 
-def show(found: Diagnosis) -> None:
-    """The candidates on stdout; those that nothing speaks for in one line."""
+def show(diagnosis: Diagnosis) -> None:
+    """The candidates on stdout; those without evidence in one line."""
     from joulemill.analysis.diagnosis import evidence_line
     from joulemill.wording import percent, title
 
     console = results_console()
-    console.print(found.explanation, markup=False)
-    if found.would_decide:
-        console.print(f"What would decide: {found.would_decide}", markup=False)
-    for candidate in (c for c in found.candidates if c.probability_ratio >= 0.005):
+    console.print(diagnosis.explanation, markup=False)
+    if diagnosis.would_decide:
+        console.print(f"What would decide: {diagnosis.would_decide}", markup=False)
+    for candidate in (c for c in diagnosis.candidates if c.probability_ratio >= 0.005):
         use = "ceiling unknown" if candidate.use.value is None else f"{percent(candidate.use.value)} of its ceiling"
         console.print(f"\n{title(candidate.name)}: {percent(candidate.probability_ratio)}, {use}", style="bold")
-        console.print(f"  seen: {evidence_line(candidate) or 'nothing'}", markup=False)
-        console.print(f"  overturned by: {candidate.overturned_by}", markup=False)
-    rest = ", ".join(title(c.name) for c in found.candidates if c.probability_ratio < 0.005)
+        console.print(f"  evidence: {evidence_line(candidate) or 'none'}", markup=False)
+        console.print(f"  would be overturned by: {candidate.overturned_by}", markup=False)
+    rest = ", ".join(title(c.name) for c in diagnosis.candidates if c.probability_ratio < 0.005)
     if rest:
-        console.print(f"\nNothing speaks for: {rest}", markup=False)
+        console.print(f"\nNo evidence for: {rest}", markup=False)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument(
         "--meter", action="append", metavar="SPEC", default=[], help="also check this meter (repeatable)"
     )

@@ -88,7 +88,7 @@ def sentence(search: RateSearch, trials: list[Trial]) -> str:
         return f"{rate_req_s:.4g} req/s ({'unknown share' if share is None else f'{share:.0%}'} within the targets)"
 
     if search.met_req_s is None:
-        lowest = "no run was whole" if search.missed_req_s is None else f"even {said(search.missed_req_s)} does not"
+        lowest = "no run completed" if search.missed_req_s is None else f"even {said(search.missed_req_s)} does not"
         return f"no rate that was tried meets the targets: {lowest}"
     if search.missed_req_s is None:
         return f"at least {said(search.met_req_s)} meets the targets; no rate that was tried misses them"

@@ -21,10 +21,14 @@ METRICS = ("node", "site", "device", "request")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
+    parser.usage = (
+        "joulemill gate BASE NEW [options]\n       joulemill gate --base RUN … --new RUN … [options]\n"
+        "       joulemill gate --plan BASE [options]"
+    )
     parser.description = (
         "Judge J/token of NEW against BASE under its quality and latency targets. Exit code 0: pass; 1: fail; "
-        "3: undecided (the data do not tell, a figure is missing, or the runs are not comparable); 2: bad input. "
+        "3: undecided (the data do not decide, a figure is missing, or the runs are not comparable); 2: bad input. "
         "A run is a folder that `joulemill bench` wrote, a report as JSON, or a baseline file."
     )
     parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, help="BASE NEW; with --plan also BASE alone")
@@ -35,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-increase", default="5%", metavar="X", help="allowed rise of J/token (default: 5%%)")
     parser.add_argument("--metric", choices=METRICS, default="node", help="what is judged (default: node J/token)")
     parser.add_argument("--min-quality", metavar="X", help="q*: least accuracy (default: the base's)")
-    parser.add_argument("--without-quality", action="store_true", help="pass though no accuracy is known")
+    parser.add_argument("--without-quality", action="store_true", help="allow a pass without a known accuracy")
     parser.add_argument("--min-attained", metavar="X", help="least share of requests within targets (default: base's)")
     parser.add_argument(
         "--run-noise", default="0", metavar="X", help="run-to-run deviation, where single runs cannot show it"
     )
-    parser.add_argument("--force", action="store_true", help="judge runs whose conditions differ")
-    parser.add_argument("--plan", action="store_true", help="how long, or how many, runs must be to decide")
+    parser.add_argument("--force", action="store_true", help="compare runs although their conditions differ")
+    parser.add_argument("--plan", action="store_true", help="print how long, or how many, runs must be to decide")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
@@ -60,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(gate_view.document(verdict, plan))
     else:
-        told = "" if plan is None else f"plan: {plan if isinstance(plan, str) else plan.text}\n"
-        sys.stdout.write(gate_view.text(verdict) + told)
+        plan_line = "" if plan is None else f"plan: {plan if isinstance(plan, str) else plan.text}\n"
+        sys.stdout.write(gate_view.text(verdict) + plan_line)
     return gate_view.EXIT[verdict.outcome]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.description = (
         "Reads the history of the monitor, also while it is written. Without an option: its tables and targets. "
         "Columns end in their unit; docs/monitor.md says what the tables hold."

@@ -14,7 +14,7 @@ from joulemill.streams import print_json, tell
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="result files of one run of one tool")
     parser.add_argument(
         "--meter-file", metavar="FILE[,OPTIONS]", help="a power file, joined by time; options as in --meter file:FILE"
@@ -22,13 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, help="the run folder to write (default: a new one in runs/)")
     parser.add_argument("--part", type=int, metavar="N", help="which benchmark of a file that holds several, from 1")
     parser.add_argument(
-        "--client-tokens", action="store_true", help="count by the tool's own tokenizer where the server's usage lacks"
+        "--client-tokens", action="store_true", help="use the tool's own token counts where the server reported none"
     )
-    parser.add_argument("--device", metavar="NAME[:COUNT]", help="the hardware, which no such file tells for sure")
-    parser.add_argument("--model", metavar="NAME", help="the model, where the file's name of it is not the usual one")
+    parser.add_argument(
+        "--device", metavar="NAME[:COUNT]", help="the hardware, which result files do not state reliably"
+    )
+    parser.add_argument("--model", metavar="NAME", help="the model, where the file uses an unusual name")
     parser.add_argument("--site", type=Path, metavar="FILE", help="TOML: PUE, limits, carbon, price")
-    parser.add_argument("--quality", metavar="lm-eval:FILE", help="accuracy that lm-evaluation-harness found")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page too")
+    parser.add_argument("--quality", metavar="lm-eval:FILE", help="accuracy measured by lm-evaluation-harness")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="also write one offline HTML page")
     verbose_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
 
@@ -45,14 +47,14 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.recording.writer import free_folder, write_run
 
     check_page(args.html)
-    told: dict[str, Any] = {}
+    stated: dict[str, Any] = {}
     if args.model:
-        told["model"] = {"name": args.model}
+        stated["model"] = {"name": args.model}
     if args.device:
-        told["device"] = stated_device(args.device)
+        stated["device"] = stated_device(args.device)
     if args.site:
-        told["site"] = site_of(args.site)
-    record = import_files(args.files, Choice(args.part, args.client_tokens), args.meter_file, told)
+        stated["site"] = site_of(args.site)
+    record = import_files(args.files, Choice(args.part, args.client_tokens), args.meter_file, stated)
     if args.quality:
         record = with_quality(record, args.quality)
     out = args.out or free_folder(Path("runs"), time.time())

@@ -42,7 +42,7 @@ def site_of(path: Path | None) -> dict[str, Any] | None:
 
 
 def ask_grid(record: RunRecord) -> dict[str, Any] | None:
-    """The event that tells what the grid of the record's site was in its window; None where no source is named.
+    """The event that says what the grid of the record's site was in its window; None where no source is named.
 
     A service that fails costs no run: the event then says why.
     """
@@ -55,14 +55,14 @@ def ask_grid(record: RunRecord) -> dict[str, Any] | None:
     window = wall_window(record, account(record)) if source is not None else None
     if source is None or window is None:
         return None
-    told: dict[str, Any] = {"kind": EVENT, "source": source.source, "asked_wall_s": time.time()}
+    event: dict[str, Any] = {"kind": EVENT, "source": source.source, "asked_wall_s": time.time()}
     try:
         signal = fetch(source, *window, now_s=time.time(), environment=os.environ)
     except (InputError, ServerError) as fault:
-        return {**told, "error": str(fault)}
+        return {**event, "error": str(fault)}
     near = [p for p in signal.points if p.end_s > window[0] and p.start_s < window[1]]
     return {
-        **told,
+        **event,
         "place": signal.place,
         "signal_kind": signal.kind,
         "notes": list(signal.notes),

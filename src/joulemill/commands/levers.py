@@ -17,38 +17,38 @@ if TYPE_CHECKING:
 MOST_DRAFTED = 64
 #: Shares that levers are set to: option → (field of Settings, what it is).
 SHARES = {
-    "acceptance": ("acceptance_ratio", "share of drafted tokens that are accepted (default 0.7)"),
-    "hit": ("cached_ratio", "share of prompt tokens that a prefix cache would find (default 0.5)"),
-    "routed": ("route_ratio", "share of requests that a small model takes (default 0.5)"),
+    "acceptance": ("acceptance_ratio", "acceptance rate of draft tokens (default: 0.7)"),
+    "hit": ("cached_ratio", "hit rate of a prefix cache, by prompt tokens (default: 0.5)"),
+    "routed": ("route_ratio", "share of requests that a small model serves (default: 0.5)"),
     "accuracy": ("accuracy_ratio", "share of correct answers of the model (for routing and cascades)"),
     "small-accuracy": ("small_accuracy_ratio", "share of correct answers of the small model"),
-    "thinking": ("thinking_ratio", "length of answers under a budget, over their length (default 0.5)"),
-    "cap": ("cap_ratio", "power limit over TDP (default 0.7)"),
-    "clock": ("clock_ratio", "locked clock over the highest (default 0.7)"),
+    "thinking": ("thinking_ratio", "length of answers under a thinking budget, as a share (default: 0.5)"),
+    "cap": ("cap_ratio", "power limit over TDP (default: 0.7)"),
+    "clock": ("clock_ratio", "locked clock over the highest (default: 0.7)"),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     from joulemill.commands.predict import deployment_arguments
 
     parser.add_argument("run", nargs="?", metavar="RUN", type=Path, help="a run folder: its model, device and load")
     deployment_arguments(parser, required=False)
     add = parser.add_argument
-    add("--draft", metavar="MODEL", help="model that drafts tokens for speculation")
-    add("--small", metavar="MODEL", help="model that takes the easy share of requests")
+    add("--draft", metavar="MODEL", help="draft model for speculative decoding")
+    add("--small", metavar="MODEL", help="model that serves the easy share of requests")
     add("--alternative", metavar="MODEL", help="another model of like size, e.g. a mixture of experts")
-    add("--to", metavar="DEVICES", help="devices to compare with, by comma (default: h100,h200,b200,mi300x)")
-    add("--drafted", type=int, default=3, metavar="N", help="tokens drafted a round (default 3)")
+    add("--to", metavar="DEVICES", help="devices to compare with, comma-separated (default: h100,h200,b200,mi300x)")
+    add("--drafted", type=int, default=3, metavar="N", help="draft tokens per step (default: 3)")
     for name, (_, about) in SHARES.items():
         add(f"--{name}", metavar="SHARE", help=about)
     add(
         "--beyond",
         default="",
         metavar="COSTS",
-        help="let combinations use also: retrain, other model, hardware, facility",
+        help="also combine levers that need: retrain, other model, hardware, facility",
     )
-    add("--same-outputs", action="store_true", help="combine only levers that leave every answer as it is")
+    add("--same-outputs", action="store_true", help="combine only levers that do not change any output")
     add("--html", metavar="FILE", type=Path, help="write one offline HTML page")
     add("--json", action="store_true", help="print one JSON document on stdout")
 
@@ -78,34 +78,34 @@ def run(args: argparse.Namespace) -> int:
     names = {role: getattr(args, role) for role in ("draft", "small", "alternative", "to")}
     settings, beyond = _settings(args), _beyond(args.beyond)
     try:
-        found = levers_answer(question, names, settings, beyond, same_outputs=args.same_outputs)
+        answered = levers_answer(question, names, settings, beyond, same_outputs=args.same_outputs)
     except MemoryShort as fault:
         return tell_does_not_fit(question, fault, as_json=args.json)
     if args.html:
-        _write(args.html, page(found, report))
+        _write(args.html, page(answered, report))
     if args.json:
-        print_json(document(found, report))
+        print_json(document(answered, report))
     else:
-        show(found, results_console(), report)
-    return 0 if found.meets else 1
+        show(answered, results_console(), report)
+    return 0 if answered.meets else 1
 
 
 def _settings(args: argparse.Namespace) -> Settings:
     from joulemill.decisions.levers.case import Settings
     from joulemill.units import parse_ratio
 
-    given: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for option, (field, _) in SHARES.items():
-        said = getattr(args, option.replace("-", "_"))
-        if said is None:
+        stated = getattr(args, option.replace("-", "_"))
+        if stated is None:
             continue
-        share = parse_ratio(said, name=f"--{option}")
+        share = parse_ratio(stated, name=f"--{option}")
         if not 0.0 < share < 1.0:
             raise InputError(f"--{option} is {share:g}; it must lie between 0 and 1")
-        given[field] = share
+        shares[field] = share
     if not 1 <= args.drafted <= MOST_DRAFTED:
         raise InputError(f"--drafted is {args.drafted}; it must be at least 1 and at most {MOST_DRAFTED}")
-    return Settings(draft_count=args.drafted, **given)  # type: ignore[arg-type]
+    return Settings(draft_count=args.drafted, **shares)  # type: ignore[arg-type]
 
 
 def _beyond(text: str) -> frozenset[str]:

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     from joulemill.commands import monitor_config
 
+    parser.usage = (
+        "joulemill monitor CONFIG.toml [options]\n       joulemill monitor check CONFIG.toml\n"
+        "       joulemill monitor config --from-prometheus URL | --from-pods FILE [options]"
+    )
     parser.description = (
         "Watch model servers and their meters: metrics pages are scraped, joules and tokens accounted by interval; "
         "what is not observed is a gap. With --listen it shows a page and /metrics, with --store it keeps a history. "
@@ -26,17 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG.toml", nargs="?", type=Path, help="targets, meters and sites")
     parser.add_argument(
         "checked", metavar="CONFIG.toml", nargs="?", type=Path,
-        help="after the word check: try this configuration once and name what is dead",
+        help="with `monitor check CONFIG.toml`: try it once and list what does not answer",
     )  # fmt: skip
     parser.add_argument("--demo", action="store_true", help="watch the embedded server under a light load instead")
     parser.add_argument("--listen", metavar="HOST:PORT", help="show the page and /metrics there, e.g. 127.0.0.1:9477")
-    parser.add_argument("--token-env", metavar="NAME", help="environment variable with the token that the page wants")
+    parser.add_argument("--token-env", metavar="NAME", help="environment variable that holds the page's access token")
     parser.add_argument("--store", metavar="FILE", type=Path, help="keep the history in this SQLite file")
     parser.add_argument("--store-max", metavar="SIZE", default="2 GB", help="the file's bound (default: 2 GB)")
-    parser.add_argument("--raw-days", metavar="N", type=float, default=1.0, help="keep single intervals so long")
+    parser.add_argument(
+        "--raw-days", metavar="N", type=float, default=1.0, help="keep individual intervals for N days (default: 1)"
+    )
     parser.add_argument(
         "--takeover", action="store_true",
-        help="keep the history also where another monitor does; that one then keeps nothing any more",
+        help="take over a history that another monitor writes; that one then stops writing",
     )  # fmt: skip
     parser.add_argument("--otlp", action="store_true", help="also export by OTLP (OTEL_EXPORTER_OTLP_ENDPOINT)")
     parser.add_argument("--for", dest="duration", metavar="TIME", help="end after this time, e.g. 60s (default: never)")

@@ -27,12 +27,13 @@ def tell(now: Snapshot, as_json: bool) -> None:
 
 
 def _target(t: TargetState) -> Iterator[str]:
+    from joulemill.analysis.rows import amount
     from joulemill.monitor.snapshot import TokenKind
 
     output = t.tokens.get(TokenKind.OUTPUT)
     yield "up" if t.up else f"down: {t.reason}"
     yield f"output unknown{_why_unknown(t)}" if output is None else f"{output:.0f} output tokens"
-    joules = ", ".join(f"{j:.1f} J {scope} ({basis})" for (scope, _, basis), j in t.energy_j.items())
+    joules = ", ".join(f"{amount(j, 'J')} {scope} ({basis})" for (scope, _, basis), j in t.energy_j.items())
     yield joules or "no joules known"
     yield from _now(t)
     latest = t.latest
@@ -68,16 +69,16 @@ def _site(s: SiteState) -> str:
     """A metered site in one line."""
     from joulemill.monitor.accounting.pue import power_of, pue_now
 
-    told = []
+    parts = []
     for e in s.latest.energy.values() if s.latest is not None else ():
         watts, half = power_of(e, s.latest.duration_s if s.latest else 0.0)
         if watts is not None:
-            told.append(f"{watts:.1f} W {e.scope} ({e.basis}{'' if half is None else f', ± {half:.1f} W'})")
+            parts.append(f"{watts:.1f} W {e.scope} ({e.basis}{'' if half is None else f', ± {half:.1f} W'})")
     pue = pue_now(s)
     if pue is None or pue.value is None:
-        return "; ".join([*told, f"PUE unknown: {'not metered' if pue is None else pue.reason}"])
+        return "; ".join([*parts, f"PUE unknown: {'not metered' if pue is None else pue.reason}"])
     bounds = "" if pue.low is None or pue.high is None else f", {pue.low:.3f} to {pue.high:.3f}"
-    return "; ".join([*told, f"PUE {pue.value:.3f} ({pue.basis}{bounds})"])
+    return "; ".join([*parts, f"PUE {pue.value:.3f} ({pue.basis}{bounds})"])
 
 
 def _document(now: object) -> object:

@@ -77,14 +77,14 @@ def print_sweep(folder: Path, page: Path | None, *, as_json: bool) -> SweepResul
     from joulemill.analysis.sweep import sweep_result
     from joulemill.reports.sweep import render, show
 
-    found = sweep_result(folder)
+    series = sweep_result(folder)
     if page is not None:
-        write_text(render(found), page)
+        write_text(render(series), page)
     if as_json:
-        print_json(plain(found))
+        print_json(plain(series))
     else:
-        show(found, results_console())
-    return found
+        show(series, results_console())
+    return series
 
 
 def show(folder: Path, page: Path | None, *, as_json: bool) -> Experiment:
@@ -94,11 +94,11 @@ def show(folder: Path, page: Path | None, *, as_json: bool) -> Experiment:
     from joulemill.reports.lever_experiment import page as rendered
     from joulemill.reports.lever_experiment import show as show_experiment
 
-    found = experiment(folder)
+    measured = experiment(folder)
     if page is not None:
-        write_text(rendered(found), page)
+        write_text(rendered(measured), page)
     if as_json:
-        print_json(document(found))
+        print_json(document(measured))
     else:
-        show_experiment(found, results_console())
-    return found
+        show_experiment(measured, results_console())
+    return measured

@@ -29,7 +29,7 @@ LEAST_MEMORY_RATIO = 0.05
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     deployment_arguments(parser, required=True)
     parser.epilog = (
         "Exit 1 where the site's limits, the latency targets, the offered load or the devices' memory are not met: "
@@ -101,26 +101,26 @@ def _workload(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict and print, what is missed first; 1 where limits, targets or the offered load are not met."""
+    from joulemill.api.prediction import predict
     from joulemill.physics.serving.batch import MemoryShort
-    from joulemill.prediction.document import document
-    from joulemill.prediction.predict import answer
+    from joulemill.prediction.question import Question
     from joulemill.reports.text.prediction import show
 
-    question = question_of(args)
+    asked = arguments_of(args)
     try:
-        found = answer(question)
+        predicted = predict(**asked)
     except MemoryShort as fault:
-        return tell_does_not_fit(question, fault, as_json=args.json)
+        return tell_does_not_fit(Question(**asked), fault, as_json=args.json)
     if args.json:
-        print_json(document(found))
+        print_json(predicted.to_dict())
     else:
-        show(found, results_console(), explain=args.explain)
-    if not found.prediction.batch.meets:
+        show(predicted.answer, results_console(), explain=args.explain)
+    if not predicted.answer.prediction.batch.meets:
         sys.stderr.write(
             "joulemill predict: no concurrency meets the latency targets, not even a single request; relax --slo-ttft "
             "or --slo-tpot, or use more or faster devices per replica\n"
         )
-    return 0 if found.meets else 1
+    return 0 if predicted.meets else 1
 
 
 def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) -> int:
@@ -137,17 +137,22 @@ def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) 
 
 
 def question_of(args: argparse.Namespace) -> Question:
-    """What the options ask, in SI units. InputError names the option that is wrong."""
+    """What the options ask, as a question."""
     from joulemill.prediction.question import Question
 
+    return Question(**arguments_of(args))
+
+
+def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as arguments of ``joulemill.predict``, in SI units. InputError names the option that is wrong."""
     if args.fit_slo and args.slo_ttft is None and args.slo_tpot is None:
         raise InputError("--fit-slo needs a target: --slo-ttft, --slo-tpot, or both")
     _refuse_lists(args)
     _refuse_counts(args)
     _refuse_concurrency(args)
-    return Question(
-        args.model,
-        args.device,
+    return dict(
+        model=args.model,
+        device=args.device,
         devices=args.devices,
         tp=args.tp,
         ep=args.ep,

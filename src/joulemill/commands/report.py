@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.add_argument("runs", metavar="RUN", nargs="*", help="a run or sweep folder, or a report as JSON")
-    parser.add_argument("--baseline", metavar="FILE", type=Path, help="show the run against this baseline too")
-    parser.add_argument("--site", metavar="FILE", type=Path, help="at this site instead: TOML, see examples/site.toml")
-    parser.add_argument("--quality", metavar="lm-eval:FILE", help="accuracy that lm-evaluation-harness found, instead")
+    parser.add_argument("--baseline", metavar="FILE", type=Path, help="also compare the run with this baseline")
+    parser.add_argument("--site", metavar="FILE", type=Path, help="at this site instead: TOML (examples/site.toml)")
+    parser.add_argument("--quality", metavar="lm-eval:FILE", help="accuracy measured by lm-evaluation-harness, instead")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page")
     parser.add_argument(
         "--about",
         metavar="KEY=TEXT",
         action="append",
         default=[],
-        help="of --export croissant: license, url, creator …",
+        help="metadata for --export croissant: license, url, creator …",
     )
     verbose_argument(parser)
     shape = parser.add_mutually_exclusive_group()
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape.add_argument(
         "--export",
         choices=("hf", "cyclonedx", "sci", "llm-d", "croissant", "prometheus"),
-        help="print it in a form that others read (docs/report.md)",
+        help="print it in another tool's format (docs/report.md)",
     )
     shape.add_argument("--schema", action="store_true", help="print the JSON Schema of the document on stdout")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from joulemill.streams import print_json, print_text
+from joulemill.streams import print_json, print_text, results_console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the verb."""
+    """Options of the command."""
     parser.description = (
         "Prints what Joulemill knows of a device, a model or a site: every fact with unit, basis and source. Without a "
         "name it lists the devices (with memory and TDP) or the models of the catalog."
@@ -30,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts of one thing, or the names of all."""
-    from joulemill.reports.text import catalog as show
+    from joulemill.reports.text import catalog as view
 
     if args.name is None:
         return _list(args)
@@ -38,34 +37,36 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(document)
     else:
-        sys.stdout.write(show.as_text(document) + "\n")
+        view.show(document, results_console())
     return 0
 
 
 def _list(args: argparse.Namespace) -> int:
     """All names; of devices with their memory and power limit."""
-    from joulemill.reports.text import catalog as show
+    from joulemill.reports.text import catalog as view
 
     names = _names(args.kind)
-    rows = show.device_rows() if args.kind == "device" else None
+    rows = view.device_rows() if args.kind == "device" else None
     if args.json:
         print_json({"kind": args.kind, "names": names} | ({"devices": rows} if rows else {}))
+    elif rows:
+        view.show_devices(rows, results_console())
     else:
-        print_text(show.devices_text(rows) if rows else "\n".join(names))
+        print_text("\n".join(names))
     return 0
 
 
 def _document(args: argparse.Namespace) -> dict[str, object]:
-    from joulemill.reports.text import catalog as show
+    from joulemill.reports.text import catalog as view
 
     if args.kind == "device":
-        return show.device_document(args.name)
+        return view.device_document(args.name)
     if args.kind == "site":
-        return show.site_document(args.name)
+        return view.site_document(args.name)
     from joulemill.catalog.models import find_model
 
     entry = find_model(args.name, approximate=args.approximate)
-    return show.model_document(entry)
+    return view.model_document(entry)
 
 
 def _names(kind: str) -> list[str]:

@@ -124,7 +124,9 @@ def _limits(cases: dict[str, Case], seen: Evidence, bearing: float) -> None:
             cases[name].settle(bearing * _ramp(share, 0.02, 0.15), f"throttled by {word} {share:.0%} of the window")
     if seen.limit_use_ratio is not None:
         text = f"drew {seen.limit_use_ratio:.0%} of the enforced power limit"
-        cases["power"].settle(bearing * _ramp(seen.limit_use_ratio, 0.92, 0.97), text)
+        # A counter that says that the clock was not held outranks a draw that comes near the limit.
+        held_ratio = 1.0 if seen.throttle_power_ratio is None else _ramp(seen.throttle_power_ratio, 0.0, 0.02)
+        cases["power"].settle(bearing * held_ratio * _ramp(seen.limit_use_ratio, 0.92, 0.97), text)
     for name in held:
         use = _use(seen, name)
         if use.value is not None:

@@ -11,7 +11,7 @@ from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.facts import architecture_facts
 from joulemill.physics.model.precision import Precision
 from joulemill.physics.serving.batch import MemoryShort
-from joulemill.prediction.predict import _asked
+from joulemill.prediction.predict import resolved
 from joulemill.prediction.question import Answer, Question
 from joulemill.prediction.shortfall import (
     short_document,
@@ -57,7 +57,7 @@ def vars_of(value: Any) -> dict[str, Any]:
 
 def short_document_of(question: Question, fault: MemoryShort) -> dict[str, Any]:
     """The JSON document of a deployment that does not fit: no rate, no joules, and by how much it is short."""
-    asked = _asked(question)[0]
+    asked = resolved(question)[0]
     return {
         "schema_version": "1.0", "meets": False, "short_by": short_document(fault),
         "deployment": question.document(), "architecture": architecture_document(asked.architecture, asked.precision),

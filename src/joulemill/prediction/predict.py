@@ -39,7 +39,7 @@ from joulemill.prediction.shortfall import (
     of_site,
     within_targets,
 )
-from joulemill.prediction.spread import NODE, half_width_ratio, widened_ratio
+from joulemill.prediction.spread import NODE, caveats, half_width_ratio, kind_of, widened_ratio
 
 
 def answer(question: Question) -> Answer:
@@ -59,7 +59,7 @@ def answer(question: Question) -> Answer:
 
 def memory_holds(question: Question) -> bool:
     """Whether the weights and one request fit. InputError where the deployment cannot be at all."""
-    deployment, workload, profile, _ = _asked(question)
+    deployment, workload, profile, _ = resolved(question)
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
     try:
         return most_that_fit_req(deployment, workload, share, rates(profile)) >= 1.0
@@ -68,7 +68,7 @@ def memory_holds(question: Question) -> bool:
 
 
 def _answered(q: Question) -> Answer:
-    deployment, workload, profile, notes = _asked(q)
+    deployment, workload, profile, notes = resolved(q)
     path = Path(q.calibration) if q.calibration else None
     scales: Scales = {}
     if path is not None and is_scale_file(path):
@@ -83,11 +83,12 @@ def _answered(q: Question) -> Answer:
         prediction = _predicted(deployment, workload, profile, q.place(), calibrated or scales)
     except MemoryShort as fault:
         raise does_not_fit(q, fault, memory_holds) from fault
+    notes = (*notes, *caveats(kind_of(deployment, profile), prediction.batch.batch_req))
     own = rates_of(calibrated.coefficients) if calibrated else rates(profile)
     return Answer(q, deployment, workload, profile, prediction, notes, (), cuts(deployment, workload, prediction, own))
 
 
-def _asked(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
+def resolved(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
     """Names resolved in the catalogue; what had to be assumed."""
     model = find_model(q.model, approximate=q.approximate)
     architecture = model.architecture
@@ -126,11 +127,11 @@ def _predicted(
 ) -> Prediction:
     calibrated = own if isinstance(own, Calibrated) else None
     scales = {} if isinstance(own, Calibrated) else own
-    moe = deployment.architecture.is_moe
+    kind = kind_of(deployment, profile)
 
     def widths(quantity: str) -> float:
         fitted = calibrated.widths.get(quantity) if calibrated else None
-        width = fitted or half_width_ratio(quantity, profile, deployment.device.name, is_moe=moe)
+        width = fitted or half_width_ratio(quantity, kind)
         return widened_ratio(width, deployment.architecture)
 
     used = rates_of(calibrated.coefficients) if calibrated else rates(profile)

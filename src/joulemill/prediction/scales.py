@@ -17,7 +17,7 @@ from joulemill.catalog.models import find_model
 from joulemill.catalog.serving import Variance, variance_of
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
-from joulemill.prediction.spread import half_width_ratio, widened_ratio
+from joulemill.prediction.spread import Kind, half_width_ratio, widened_ratio
 from joulemill.statistics.shrinkage import Shrunk, Variances, shrunk
 
 #: Standard deviations in the half-width of an 80 % interval of a normal error.
@@ -71,12 +71,10 @@ class Prior:
     z_80: float
 
 
-def prior_of(quantity: str, cell: Cell, architecture: Architecture) -> Prior:
+def prior_of(quantity: str, kind: Kind, architecture: Architecture) -> Prior:
     """Variances of the published runs that the cell is like, wider where its prediction is less sure."""
-    pools = "" if cell.kind == "aggregated" else cell.kind
-    width = half_width_ratio(quantity, cell.engine, cell.device, is_moe=architecture.is_moe, pools=pools)
-    width = widened_ratio(width, architecture)
-    stratum = cell.kind if pools else ("moe" if architecture.is_moe else "dense")
+    width = widened_ratio(half_width_ratio(quantity, kind), architecture)
+    stratum = kind.pools or ("moe" if kind.is_moe else "dense")
     known: Variance = variance_of(quantity, stratum)
     within = known.within_sd_ln**2
     between = max(known.between_sd_ln**2, (width / Z_80) ** 2 - within)

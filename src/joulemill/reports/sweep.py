@@ -17,7 +17,7 @@ from joulemill.wording import digits, interval, quantity, title
 if TYPE_CHECKING:
     from rich.console import Console
 
-_HEADS = ("point", "runs", "tok/s", "node J/tok", "TTFT p50", "TPOT p50", "bound by")
+_HEADS = ("point", "runs", "tok/s", "node J/tok", "TTFT p50", "TPOT p50", "bottleneck")
 _PROBED = ("rate elasticity", "J/tok elasticity")
 
 

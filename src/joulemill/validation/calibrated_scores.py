@@ -17,7 +17,7 @@ from joulemill.errors import InputError
 from joulemill.prediction.precision import resolver
 from joulemill.prediction.scales import QUANTITIES, Cell, Scales, figure_factor, figure_width, prior_of, scale_of
 from joulemill.validation.row import MeasuredRow
-from joulemill.validation.scores import Calibrating, Validation, predict_rows, validation_of
+from joulemill.validation.scores import Calibrating, Validation, kind_of_row, predict_rows, validation_of
 from joulemill.validation.tables import Table, read_table
 
 IN_SAMPLE_NOTE = (
@@ -118,6 +118,6 @@ def scales_of(rows: Sequence[MeasuredRow], values: Mapping[str, Array]) -> Scale
             errors = np.log(measured / values[quantity])
         known = [i for i in range(len(rows)) if np.isfinite(errors[i])]
         if known:
-            prior = prior_of(quantity, cell_of(rows[0]), rows[0].architecture)
+            prior = prior_of(quantity, kind_of_row(rows[0]), rows[0].architecture)
             found[quantity] = scale_of([rows[i].batch_req for i in known], [float(errors[i]) for i in known], prior)
     return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import rates
 from joulemill.physics.hardware.node import share_power
 from joulemill.prediction.precision import resolver
-from joulemill.prediction.spread import half_width_ratio
+from joulemill.prediction.spread import Kind, half_width_ratio
 from joulemill.validation.predict import compiled, predicted
 from joulemill.validation.row import MeasuredRow
 from joulemill.validation.tables import Table, iter_notes, read_table
@@ -108,18 +107,24 @@ def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[st
     """Predicted values and half-widths (logarithms, 80 %) by quantity, one a row."""
     values = {q: np.full(len(rows), np.nan) for q in QUANTITIES}
     widths = {q: np.full(len(rows), np.nan) for q in QUANTITIES}
-    widest = cache(half_width_ratio)
     for engine in sorted({r.engine for r in rows}):
         index = np.array([i for i, r in enumerate(rows) if r.engine == engine])
         mine = [rows[i] for i in index]
+        kinds = [kind_of_row(r) for r in mine]
         found = predicted(compiled(mine), rates(engine))
         found |= _at_node(mine, found)
         for quantity, value in found.items():
             values[quantity][index] = value
-            widths[quantity][index] = [
-                widest(quantity, r.engine, r.device.name, is_moe=r.architecture.is_moe, pools=r.stratum) for r in mine
-            ]
+            widths[quantity][index] = [half_width_ratio(quantity, kind) for kind in kinds]
     return values, widths
+
+
+def kind_of_row(row: MeasuredRow) -> Kind:
+    """What the width of a row's interval depends on."""
+    precision, moe = row.precision, row.architecture.is_moe
+    tensors = (precision.attention, precision.dense, *((precision.experts,) if moe else ()))
+    formats = tuple(sorted({f.name for f in tensors}))
+    return Kind(row.engine, row.device.name, row.device.vendor, formats, moe, row.stratum)
 
 
 def _at_node(rows: Sequence[MeasuredRow], found: Mapping[str, Array]) -> dict[str, Array]:

@@ -9,7 +9,6 @@ from joulemill.catalog.models import find_model
 from joulemill.physics.serving.deployment import parallelism_for
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import Question
-from joulemill.reports.text.prediction import text
 from tests.physics.laws.deployments import MODELS
 
 
@@ -32,7 +31,7 @@ def test_sixteen_boards_are_two_replicas_of_a_node_and_the_answer_says_so() -> N
     cut, best = found.deployment.parallelism, found.best_cut
     assert (cut.tensor, cut.replicas) == (8, 2)
     assert best is not None
-    assert "parallelism: tp 8, 2 replicas, taken since none was stated" in text(found)
+    assert "parallelism: tp 8, 2 replicas, taken since none was stated" in " ".join(found.every_note)
     # What is called best is what predicting it says, at the same requests in flight over all devices.
     each = 32.0 * cut.replicas / best.parallelism.replicas
     own = answer(Question(question.model, "h100", devices=16, tp=best.parallelism.tensor, concurrency=each)).prediction

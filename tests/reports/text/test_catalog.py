@@ -12,8 +12,9 @@ from joulemill.catalog.model_entry import ModelEntry
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.precision import uniform
-from joulemill.reports.text.catalog import as_text, device_document, model_document, site_document
+from joulemill.reports.text.catalog import device_document, model_document, show, site_document
 from tests.support.paths import ROOT
+from tests.support.screen import on_screen
 
 EXAMPLE = ROOT / "examples" / "site.toml"
 
@@ -25,11 +26,11 @@ def test_every_fact_of_every_device_is_accounted_for(name: str) -> None:
         assert fact["unit"]
         assert (fact["source"] and fact["basis"]) if fact["value"] is not None else fact["note"]
     assert json.loads(json.dumps(document)) == document
-    assert document["name"] == name and as_text(document).startswith(f"{name}: ")
+    assert document["name"] == name and on_screen(show, document, 200).startswith(f"{name}: ")
 
 
 def test_h200_reads_as_its_sheet() -> None:
-    text = as_text(device_document("h200"))
+    text = on_screen(show, device_document("h200"), 200)
     line = next(x for x in text.splitlines() if "memory_bandwidth" in x)
     assert line.split()[:4] == ["memory_bandwidth", "4800", "GB/s", "datasheet"]
     node = next(f for f in device_document("h200")["facts"] if f["parameter"] == "node_idle")
@@ -39,7 +40,9 @@ def test_h200_reads_as_its_sheet() -> None:
 def test_a_tpu_has_no_published_tdp() -> None:
     tdp = next(f for f in device_document("tpu-v6e")["facts"] if f["parameter"] == "tdp")
     assert tdp["value"] is None and tdp["basis"] is None
-    assert any(line.split()[:2] == ["tdp", "unknown"] for line in as_text(device_document("tpu-v6e")).splitlines())
+    assert any(
+        line.split()[:2] == ["tdp", "unknown"] for line in on_screen(show, device_document("tpu-v6e"), 200).splitlines()
+    )
 
 
 def test_a_users_device_is_declared(tmp_path: Path) -> None:
@@ -58,7 +61,7 @@ def test_a_site_in_the_units_it_was_written_in(tmp_path: Path) -> None:
     empty.write_text('pue = "unknown"\n')
     document = site_document(empty)
     assert document["facts"][0]["value"] is None and any("1.54" in n for n in document["notes"])
-    assert "survey mean" in as_text(document)
+    assert "survey mean" in on_screen(show, document, 200)
 
 
 def test_a_model_counts_its_parameters() -> None:
@@ -67,7 +70,7 @@ def test_a_model_counts_its_parameters() -> None:
     document = model_document(ModelEntry("toy", toy, uniform("bf16")))
     facts = {f["parameter"]: f["value"] for f in document["facts"]}
     assert facts["parameters"] == 84 and facts["parameters_multiplied"] == 40 and facts["max_context"] is None
-    assert "unknown" in as_text(document)
+    assert "unknown" in on_screen(show, document, 200)
 
 
 def test_an_unknown_device() -> None:
@@ -94,4 +97,8 @@ def test_the_list_of_devices_has_memory_and_power_with_their_sources(capsys: pyt
 
 def test_a_device_names_its_aliases() -> None:
     document = device_document("h100-sxm")
-    assert "h100" in document["aliases"] and "also read as: " in as_text(document) and "h100" in as_text(document)
+    assert (
+        "h100" in document["aliases"]
+        and "also read as: " in on_screen(show, document, 200)
+        and "h100" in on_screen(show, document, 200)
+    )

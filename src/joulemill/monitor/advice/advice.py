@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from joulemill.catalog.devices import catalog_device
 from joulemill.decisions.advice import (
     DAY_S,
     Advice,
@@ -20,8 +19,9 @@ from joulemill.decisions.advice import (
     shift,
     unload,
 )
-from joulemill.errors import InputError, JoulemillError
+from joulemill.errors import JoulemillError
 from joulemill.monitor.advice.ceilings import Load, load_of
+from joulemill.monitor.advice.contexts import open_context_w
 from joulemill.monitor.advice.levers import Better, better_levers
 from joulemill.monitor.config import SiteConfig
 from joulemill.monitor.history.chargeback import J_KWH, Rates
@@ -72,12 +72,9 @@ def _contexts_w(reader: Reader) -> dict[str, float]:
     found = {}
     for name, text in reader.rows("SELECT name, facts FROM target"):
         told = json.loads(text)
-        try:
-            device = catalog_device(told["device"]) if told["device"] else None
-        except InputError:
-            continue
-        if device is not None and device.resting_w is not None and device.bare_w is not None:
-            found[name] = (device.resting_w - device.bare_w) * int(told["devices_count"] or 1)
+        context_w = open_context_w(told["device"], told["devices_count"])
+        if context_w is not None:
+            found[name] = context_w
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from joulemill.monitor.accounting.pue import pue_now
+from joulemill.monitor.advice.contexts import open_context_w
 from joulemill.monitor.findings import TELLING
 from joulemill.monitor.snapshot import NOT_YET, ROUTINE, Interval, Snapshot, TargetState, TokenKind
 
@@ -73,7 +74,11 @@ def _latest(t: TargetState) -> Iterator[Alert]:
     node = latest.energy.get("node") or latest.energy.get("device")
     if node is not None and latest.idle_ratio is not None and latest.idle_ratio >= IDLE_RATIO:
         watts = node.energy_j / latest.duration_s
-        yield Alert("info", "idle", t.facts.target, f"idle, and draws {watts:.0f} W ({node.scope}, {node.basis})")
+        text = f"idle, and draws {watts:.0f} W ({node.scope}, {node.basis})"
+        context_w = open_context_w(t.facts.device, t.facts.devices_count)
+        if context_w is not None and 0.0 < context_w < watts:
+            text += f"; unloading would return about {context_w:.0f} W of them, its boards stay powered"
+        yield Alert("info", "idle", t.facts.target, text)
 
 
 def _joules(t: TargetState, latest: Interval) -> Iterator[Alert]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from joulemill.arrays import Array
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.hardware.site import Site, it_limit_figure
 from joulemill.physics.production.ceilings import (
@@ -27,7 +28,7 @@ from joulemill.physics.production.ceilings import (
 )
 from joulemill.physics.production.token_work import TokenLoad, token_work
 from joulemill.physics.serving.batch import Choice, demand_of, swept
-from joulemill.physics.serving.continuous_batching import Rates, Steady, kv_request_byte, kv_room_byte, steady
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, kv_request_byte, kv_room_byte, steady
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, link_time_s, shard_table, whole_model
 from joulemill.physics.serving.workload import Workload
@@ -88,6 +89,42 @@ def _device_ceilings(deployment: Deployment, workload: Workload, share: Shard, f
         ),
     ]
     return made if cut.devices == 1 else [*made, *_interconnect(share, load, count)]
+
+
+#: The ceilings of the hardware, in the order of ``device_ceiling_rates``.
+DEVICE_CEILINGS = ("compute", "memory_bandwidth", "interconnect", "kv_capacity")
+
+
+def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, found: Steady) -> Array:
+    """Token rates [tok/s] that ``DEVICE_CEILINGS`` allow [4, rows], as ``ceilings_of`` has them; inf where one is none.
+
+    One deployment; ``demand`` and ``found`` of many rows.
+    """
+    cut, count, table = deployment.parallelism, deployment.device_count, shard_table([share])
+    load = TokenLoad(
+        sequences_count=found.decode_req / cut.data,
+        context_tok=found.context_tok,
+        prompt_tok=demand.computed_tok,
+        cached_tok=demand.input_tok - demand.computed_tok,
+        output_tok=demand.output_tok,
+    )
+    work = token_work(shard_table([whole_model(deployment.architecture, deployment.precision, cut.data)]), load)
+    flop_s = (
+        work.flop_0_tok / share.peak_0_flop_s
+        + work.flop_1_tok / share.peak_1_flop_s
+        + work.expert_flop_tok / share.expert_peak_flop_s
+    )
+    held_byte = kv_request_byte(table, found.context_tok) * cut.tensor
+    stay_s = (found.ttft_s + np.maximum(demand.output_tok - 1.0, 0.0) * found.tpot_s) / demand.output_tok
+    limits = [count / flop_s, share.bandwidth_byte_s * count / work.byte_tok]
+    if cut.devices > 1:
+        sent = token_work(table, load)
+        link_s = link_time_s(table, sent.reduce_byte_tok, sent.exchange_byte_tok)
+        limits.append(count / np.maximum(link_s, 1e-300))
+    else:
+        limits.append(np.full_like(flop_s, np.inf))
+    limits.append(kv_room_byte(table, demand.memory_use_ratio) * count / (held_byte * stay_s))
+    return np.stack(np.broadcast_arrays(*limits))
 
 
 def _interconnect(share: Shard, load: TokenLoad, count: int) -> list[CeilingValue]:

@@ -33,6 +33,8 @@ from joulemill.units import say_quantity
 LEVEL = 0.8
 #: A cap may be this much above the board's own limit, which data sheets round.
 MOST_CAP_RATIO = 1.001
+#: A cap must be this much above what the board draws while it waits.
+CAP_MARGIN_RATIO = 1.05
 #: Half-width of the interval of a quantity, as a logarithm.
 Widths = Callable[[str], float]
 
@@ -251,17 +253,25 @@ def _check_cap(deployment: Deployment, rates: Rates) -> None:
         raise InputError(
             f"the effect of a power cap on {device.label} is unknown, because its TDP is; leave the cap out"
         )
-    waiting_w = max(rates.power.wait_ratio * (device.power_scale_w or 0.0), device.resting_w or 0.0)
-    least_w = waiting_w / rates.power.ceiling_ratio
-    if cap_w <= 1.05 * least_w:
+    least_w, most_w = cap_range_w(deployment, rates)
+    if cap_w <= least_w:
         raise InputError(
-            f"power cap is {said}, but {device.label} draws about {least_w:.0f} W while it waits; give more"
+            f"power cap is {said}, but {device.label} draws about {least_w / CAP_MARGIN_RATIO:.0f} W while it waits; "
+            "give more"
         )
-    if cap_w > MOST_CAP_RATIO * device.tdp_w:
+    if cap_w > most_w:
         raise InputError(
             f"power cap is {said}, above the {device.tdp_w:.0f} W that {device.label} draws at most; give less, or "
             "leave it out"
         )
+
+
+def cap_range_w(deployment: Deployment, rates: Rates) -> tuple[float, float]:
+    """Caps that a device can keep: above the first, and up to the second, which is NaN where its TDP is unknown."""
+    device = deployment.device
+    waiting_w = max(rates.power.wait_ratio * (device.power_scale_w or 0.0), device.resting_w or 0.0)
+    tdp_w = np.nan if device.tdp_w is None else device.tdp_w
+    return CAP_MARGIN_RATIO * waiting_w / rates.power.ceiling_ratio, MOST_CAP_RATIO * tdp_w
 
 
 def _used_ratio(deployment: Deployment, workload: Workload, found: Steady) -> float:

@@ -201,7 +201,8 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     many = prefill_load(alone, packed_tok, (past, d.computed_tok), packed_tok, shared)
     packed = times(counts(t, many), rates.step)
     checked = drafted(t, rates.step, d, alone, plain)
-    mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
+    if checked is not plain:
+        mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
     waited_s = host_s(t, host, d, running, plain.device_s)
     steps = PromptSteps(
         plain.device_s + waited_s, busiest / d.computed_tok, prompts_s(host, mixed) - plain.device_s,

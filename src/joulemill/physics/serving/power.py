@@ -15,6 +15,7 @@ clock draws more, everything waits: time grows, and no joule of floor, bytes and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -24,15 +25,13 @@ from joulemill.physics.serving.deployment import LEAST_CLOCK
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.step import StepTimes
 
-#: Energy of an operation over clock, as an exponent: 2.5 of dynamic power less 1 of time (assumed).
-VOLTAGE_EXPONENT = 1.5
 #: Clock over the highest below which voltage stays, and below which memory bandwidth falls with it (assumed).
 LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK = 0.55, 0.4
 #: Most of its rated power that a board draws to stream its memory (assumed; kernels that only stream draw 0.79 of it on
 #: H200 and 0.69 on B200: docs/kernels.md).
 STREAM_RATIO = 0.9
-#: Halvings of the range of clocks: the clock to 1e-8.
-HALVINGS = 27
+#: Steps towards the clock at which a limit is met: halvings of its range, then lines through what is left of it.
+HALVINGS, SECANTS = 14, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,8 @@ def floor_w(t: ShardTable, p: PowerRates) -> Array:
 
 def voltage_squared_ratio(clock_ratio: Array | float) -> Array:
     """v²: energy of an operation at a clock over that at the highest."""
-    return np.asarray(np.maximum(clock_ratio, LEAST_VOLTAGE_CLOCK) ** VOLTAGE_EXPONENT)
+    above = np.maximum(clock_ratio, LEAST_VOLTAGE_CLOCK)
+    return np.asarray(above * np.sqrt(above))
 
 
 def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Limited:
@@ -147,36 +147,56 @@ def _streamed(t: ShardTable, p: PowerRates, work: StepWork) -> StepWork:
 
 
 def _held(work: StepWork, lock: float, watts: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-    """Energy, time and clock of steps that draw more than their limit; ``watts``: floor, busy, limit."""
+    """Energy, time and clock of steps that draw more than their limit; ``watts``: floor, busy, limit.
+
+    The root of energy − limit · time, which is above 0 at the clock ``lock`` and has kinks, as voltage and memory do.
+    """
     least_w, busy_w, cap_w = watts
-    low = np.full_like(work.time_s, min(LEAST_CLOCK, lock))
-    high = np.full_like(work.time_s, lock)
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        energy_j, time_s = _at_clock(work, middle, lock, least_w, busy_w)
-        fits = energy_j <= cap_w * time_s
-        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
-    energy_j, time_s = _at_clock(work, low, lock, least_w, busy_w)
+    spent = _spent(work, lock, least_w, busy_w)
+
+    def excess_j(clock: Array) -> Array:
+        energy_j, time_s = spent(clock)
+        return energy_j - cap_w * time_s
+
+    low, high = np.full_like(work.time_s, min(LEAST_CLOCK, lock)), np.full_like(work.time_s, lock)
+    below, above = excess_j(low), excess_j(high)
+    never = below > 0.0
+    for step in range(HALVINGS + SECANTS):
+        share = 0.5 if step < HALVINGS else below / np.minimum(below - above, -1e-300)
+        clock = np.clip(low + (high - low) * share, low, high)
+        here = excess_j(clock)
+        fits = here <= 0.0
+        below, above = np.where(fits, here, below), np.where(fits, above, here)
+        low, high = np.where(fits, clock, low), np.where(fits, high, clock)
+    clock = np.where(never, min(LEAST_CLOCK, lock), np.where(-below < above, low, high))
+    energy_j, time_s = spent(clock)
     beyond_j = energy_j - least_w * time_s
     # Too much even at the lowest clock: everything waits until the limit is met.
     time_s = np.maximum(time_s, beyond_j / (cap_w - least_w))
-    return least_w * time_s + beyond_j, time_s, low
+    return least_w * time_s + beyond_j, time_s, clock
 
 
-def _at_clock(work: StepWork, clock: Array, lock: float, least_w: Array, busy_w: Array) -> tuple[Array, Array]:
-    """Energy and time at ``clock`` of work that is known at the clock ``lock``.
+def _spent(work: StepWork, lock: float, least_w: Array, busy_w: Array) -> Callable[[Array], tuple[Array, Array]]:
+    """Energy and time by clock of work that is known at the clock ``lock``.
 
     Arithmetic beside memory is one soft maximum (M³ + (C/f)³)^⅓, with M such that it grows with 1/f as all parts do.
     """
-    slow = lock / clock
     compute_s = np.maximum(work.compute_s, 0.0)
     exposed_s = np.clip(work.exposed_s, 0.0, compute_s)
     both_s = compute_s * np.sqrt(compute_s / np.maximum(exposed_s, 1e-3 * compute_s + 1e-30))
-    beside = np.maximum(both_s**3 - compute_s**3, 0.0)
-    longer_s = np.cbrt(beside + (compute_s * slow) ** 3) - both_s
-    starved = np.maximum(MEMORY_CLOCK / clock, 1.0) / max(MEMORY_CLOCK / lock, 1.0) - 1.0
-    longer_s = longer_s + starved * np.maximum(work.busy_s - exposed_s, 0.0)
-    voltage = voltage_squared_ratio(clock) / voltage_squared_ratio(lock)
-    time_s = work.time_s + longer_s
-    held_j = least_w * time_s + busy_w * (work.busy_s + longer_s) / slow * voltage
-    return held_j + work.arithmetic_j * voltage + work.moved_j, time_s
+    cubed = compute_s * compute_s * compute_s
+    beside = np.maximum(both_s * both_s * both_s - cubed, 0.0)
+    starving_s = np.maximum(work.busy_s - exposed_s, 0.0)
+    fed = max(MEMORY_CLOCK / lock, 1.0)
+    at_lock = voltage_squared_ratio(lock)
+
+    def spent(clock: Array) -> tuple[Array, Array]:
+        slow = lock / clock
+        longer_s = np.cbrt(beside + cubed * (slow * slow * slow)) - both_s
+        longer_s = longer_s + (np.maximum(MEMORY_CLOCK / clock, 1.0) / fed - 1.0) * starving_s
+        voltage = voltage_squared_ratio(clock) / at_lock
+        time_s = work.time_s + longer_s
+        held_j = least_w * time_s + busy_w * (work.busy_s + longer_s) / slow * voltage
+        return held_j + work.arithmetic_j * voltage + work.moved_j, time_s
+
+    return spent

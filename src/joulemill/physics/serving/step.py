@@ -217,6 +217,9 @@ def _largest(ranks: Array) -> Array:
 
 def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> tuple[Array, Array, Array, Array]:
     """Time, its arithmetic part, flop and byte of the routed experts; time is that of the slowest rank."""
+    if not np.any(t.expert_byte):
+        none = np.zeros_like(tok)
+        return none, none, none, none
     tok, ranks = tok * t.data_count, t.expert_ranks_count
     local = t.experts_count / ranks
     touched = fitted_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks

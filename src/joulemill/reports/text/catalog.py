@@ -1,6 +1,6 @@
 """What the catalogue knows of a device, a model or a site, every fact with unit, basis and source.
 
-Each function returns a document (JSON-able: kind, name, label, facts, notes); ``as_text`` renders any of them.
+Each function returns a document (JSON-able: kind, name, label, facts, notes); ``show`` prints any of them.
 A fact is {parameter, value, unit, basis, source, note}; an unknown one has value None and says why in its note.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulemill.catalog.devices import device_aliases, device_facts, device_names, find_device
 from joulemill.catalog.idle_states import idle_ladder
@@ -22,7 +22,11 @@ from joulemill.physics.hardware.node import Node, share_power
 from joulemill.physics.hardware.site import Site, it_limit_figure
 from joulemill.physics.model.facts import architecture_facts
 from joulemill.reports.text.architecture import doubt
+from joulemill.reports.text.page import add_row, plain_table, prose
 from joulemill.units import parse_quantity
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Document = dict[str, Any]
 #: Of one device in the list of all.
@@ -101,17 +105,14 @@ def _device_row(name: str) -> dict[str, Any]:
     return {**row, "aliases": list(device_aliases(name))}
 
 
-def devices_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """``device_rows`` as aligned columns, the name first."""
-    told = [("name", "kind", "memory", "TDP", "also read as")]
-    told += [
-        (r["name"], r["kind"], _gib(r["memory"]), _amount(r["tdp"]), ", ".join(r["aliases"][:MOST_ALIASES]))
-        for r in rows
-    ]
-    widths = [max(len(row[i]) for row in told) for i in range(4)]
-    lines = [f"{n:<{widths[0]}}  {k:<{widths[1]}}  {m:>{widths[2]}}  {p:>{widths[3]}}  {a}" for n, k, m, p, a in told]
-    lines += ["", "Sources and all other facts: joulemill show device NAME"]
-    return "\n".join(line.rstrip() for line in lines)
+def show_devices(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print ``device_rows``, the name first."""
+    table = plain_table("name", "kind", "memory", "TDP", "also read as", right={2, 3}, fold=4)
+    for r in rows:
+        aliases = ", ".join(r["aliases"][:MOST_ALIASES])
+        add_row(table, r["name"], r["kind"], _gib(r["memory"]), _amount(r["tdp"]), aliases)
+    console.print(table)
+    prose(console, "", "Sources and all other facts: joulemill show device NAME")
 
 
 def _gib(fact: Mapping[str, Any]) -> str:
@@ -219,28 +220,21 @@ def _stated(parameter: str, value: float | None, unit: str, source: str) -> dict
     return _fact(parameter, value, unit, "declared", source)
 
 
-def as_text(document: Document) -> str:
-    """The document as aligned lines: parameter, value and unit, basis, source, note."""
+def show(document: Document, console: Console) -> None:
+    """Print the document as a table: parameter, value and unit, basis, source and note."""
     if not document.get("facts"):
         raise InputError(f"nothing is known of {document.get('name')}")
-    rows = [
-        (
-            f["parameter"],
-            "unknown"
-            if f["value"] is None
-            else f"{f['value']:,}"
-            if isinstance(f["value"], int)
-            else f"{f['value']:g}",
-            f["unit"],
-            f["basis"] or "-",
-            "; ".join(x for x in (f["source"], f["note"]) if x),
-        )
-        for f in document["facts"]
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = [f"{document['name']}: {document['label']}", ""]
-    for name, value, unit, basis, about in rows:
-        line = f"  {name:<{widths[0]}}  {value:>{widths[1]}} {unit:<{widths[2]}}  {basis:<{widths[3]}}  {about}"
-        lines.append(line.rstrip())
-    lines += ["", *document["notes"]] if document.get("notes") else []
-    return "\n".join(lines)
+    prose(console, f"{document['name']}: {document['label']}", "")
+    table = plain_table("", "", "", "", "", right={1}, fold=4)
+    for f in document["facts"]:
+        about = "; ".join(x for x in (f["source"], f["note"]) if x)
+        add_row(table, f"  {f['parameter']}", _number(f["value"]), f["unit"], f["basis"] or "-", about)
+    console.print(table)
+    if document.get("notes"):
+        prose(console, "", *document["notes"])
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

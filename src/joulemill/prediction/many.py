@@ -1,0 +1,175 @@
+"""Many deployments at once: one compiled deployment, arrays of workloads in, arrays of figures out.
+
+The numbers are those of ``prediction.predict``: the same limits, the same intervals. Rows are taken in stretches whose
+arrays stay in a core's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemill.arrays import Array
+from joulemill.catalog.serving import rates
+from joulemill.physics.hardware.node import share_power
+from joulemill.physics.production.predicted_ceilings import DEVICE_CEILINGS, device_ceiling_rates
+from joulemill.physics.production.prediction import cap_range_w
+from joulemill.physics.serving.clock import at_locked_clock
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, capacity_req, mean_context_tok, steady
+from joulemill.physics.serving.deployment import Deployment
+from joulemill.physics.serving.shard import Shard, ShardTable, shard, shard_table
+from joulemill.prediction.predict import resolved
+from joulemill.prediction.question import Question
+from joulemill.prediction.spread import half_width_ratio, kind_of, widened_ratio
+
+#: Rows of a stretch: some hundred arrays of it fit a core's second-level cache.
+STRETCH = 8192
+#: Figure of a row → the quantity whose half-width it has.
+FIGURES = {
+    "rate_tok_s": "rate_tok_s", "device_j_tok": "energy_j_tok", "node_j_tok": "node_energy_j_tok",
+    "device_power_w": "power_w", "node_power_w": "node_power_w", "ttft_s": "ttft_s", "tpot_s": "tpot_s",
+}  # fmt: skip
+#: What may differ from row to row of one compiled deployment.
+NUMBERS = (
+    "concurrency", "input_tokens", "output_tokens", "output_spread_ratio", "cached_ratio", "max_num_batched_tokens",
+    "gpu_memory_utilization", "power_cap_w",
+)  # fmt: skip
+Numbers = Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Compiled:
+    """A deployment with all that does not depend on its workload."""
+
+    deployment: Deployment
+    share: Shard
+    table: ShardTable
+    rates: Rates
+    widths: Mapping[str, float]
+
+    @property
+    def ranks(self) -> int:
+        """Ranks of data-parallel attention in a replica."""
+        return self.deployment.parallelism.data
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """Figures of rows by name, each with ``…_low`` and ``…_high``; NaN where unknown.
+
+    bottleneck   index in ``DEVICE_CEILINGS``; None where it was not asked for
+    faults       argument at fault, in words → the rows that have it; these have no figures
+    """
+
+    values: Mapping[str, Array]
+    bottleneck: NDArray[np.intp] | None
+    faults: Mapping[str, NDArray[np.bool_]]
+
+
+def compiled(question: Question) -> Compiled:
+    """Resolve the names of ``question`` and cut the model. InputError as ``predict`` raises it."""
+    deployment, _, profile, _ = resolved(question)
+    kind, architecture = kind_of(deployment, profile), deployment.architecture
+    widths = {name: widened_ratio(half_width_ratio(quantity, kind), architecture) for name, quantity in FIGURES.items()}
+    deployment, used = at_locked_clock(deployment, rates(profile))
+    share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
+    return Compiled(
+        deployment=deployment, share=share, table=shard_table([share]), rates=used, widths=widths
+    )  # fmt: skip
+
+
+def predicted(plant: Compiled, numbers: Numbers, count: int, *, bottleneck: bool) -> Iterator[tuple[slice, Figures]]:
+    """Figures of ``count`` rows, stretch by stretch. ``numbers`` [count] or [1] by the names in ``NUMBERS``."""
+    for start in range(0, count, STRETCH):
+        rows = slice(start, min(start + STRETCH, count))
+        here = {name: values[rows] if values.size > 1 else values for name, values in numbers.items()}
+        yield rows, _stretch(plant, here, rows.stop - rows.start, bottleneck)
+
+
+def _stretch(plant: Compiled, numbers: Numbers, count: int, bottleneck: bool) -> Figures:
+    demand = _demand(plant, numbers)
+    most = capacity_req(plant.table, demand, mean_context_tok(plant.rates.host, demand)) * plant.ranks
+    faults = {text: np.broadcast_to(rows, count) for text, rows in _faults(plant, numbers, demand, most)}
+    batch = np.minimum(demand.batch_req, most)
+    bad = np.any(list(faults.values()), axis=0) if faults else None
+    found = steady(
+        plant.table, plant.rates, replace(demand, batch_req=batch if bad is None else np.where(bad, 1, batch))
+    )
+    values = _values(plant, found)
+    if bad is not None:
+        values = {name: np.where(bad, np.nan, value) for name, value in values.items()}
+    least = None
+    if bottleneck:
+        heights = device_ceiling_rates(plant.deployment, plant.share, demand, found)
+        least = np.broadcast_to(np.argmin(heights, axis=0), count)
+    return Figures(values, least, faults)
+
+
+def _demand(plant: Compiled, numbers: Numbers) -> Demand:
+    one, none, cap = np.ones(1), np.zeros(1), numbers["power_cap_w"]
+    return Demand(
+        batch_req=numbers["concurrency"],
+        input_tok=numbers["input_tokens"],
+        computed_tok=numbers["input_tokens"] * (1.0 - numbers["cached_ratio"]),
+        output_tok=numbers["output_tokens"],
+        spread_ratio=numbers["output_spread_ratio"],
+        budget_tok=numbers["max_num_batched_tokens"],
+        memory_use_ratio=numbers["gpu_memory_utilization"],
+        limit_w=np.where(np.isnan(cap), plant.table.tdp_w, cap),
+        running=none,
+        narrow_ratio=one,
+        crowding_ratio=none,
+    )
+
+
+def _faults(plant: Compiled, numbers: Numbers, demand: Demand, most: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    room = plant.table.memory_byte * demand.memory_use_ratio
+    short = (plant.table.weight_byte >= room) | (most < 1.0)
+    if short.any():
+        yield "the weights and one request of this length do not fit; use more `devices`, or fewer bits", short
+    cap = numbers["power_cap_w"]
+    if np.isnan(cap).all():
+        return
+    least_w, most_w = cap_range_w(plant.deployment, plant.rates)
+    wrong = ~(np.isnan(cap) | ((cap > least_w) & (cap <= most_w)))
+    if wrong.any():
+        yield f"`power_cap_w` must lie between {least_w:.0f} and {most_w:.0f} W on this device", wrong
+
+
+def _values(plant: Compiled, found: Steady) -> dict[str, Array]:
+    deployment = plant.deployment
+    rate = found.rate_tok_s * deployment.parallelism.replicas
+    watts = found.power_w * deployment.device_count
+    values = {"rate_tok_s": rate, "device_j_tok": watts / rate, "device_power_w": watts}
+    values |= {"ttft_s": found.ttft_s, "tpot_s": found.tpot_s}
+    bounds: dict[str, Array] = {}
+    for name, value in values.items():
+        factor = np.exp(plant.widths[name])
+        bounds[f"{name}_low"], bounds[f"{name}_high"] = value / factor, value * factor
+    return values | bounds | _node_values(plant, values, bounds)
+
+
+def _node_values(plant: Compiled, values: Numbers, bounds: Numbers) -> dict[str, Array]:
+    node, watts, rate = plant.deployment.node, values["device_power_w"], values["rate_tok_s"]
+    unknown = ~np.isfinite(watts)
+    if node is None or unknown.all():
+        nothing = np.full_like(rate, np.nan)
+        return {f"{name}{end}": nothing for name in ("node_j_tok", "node_power_w") for end in ("", "_low", "_high")}
+    some = unknown.any()
+    whole, low, high = (
+        share_power(np.where(unknown, 0.0, w) if some else w, plant.deployment.device_count, node)
+        for w in (watts, bounds["device_power_w_low"], bounds["device_power_w_high"])
+    )
+    factor = np.exp(plant.widths["node_j_tok"])
+    each = whole.node_w / rate
+    found = {
+        "node_j_tok": each, "node_j_tok_low": each / factor, "node_j_tok_high": each * factor,
+        "node_power_w": whole.node_w, "node_power_w_low": low.low_w, "node_power_w_high": high.high_w,
+    }  # fmt: skip
+    return {name: np.where(unknown, np.nan, value) for name, value in found.items()} if some else found
+
+
+__all__ = ["DEVICE_CEILINGS", "FIGURES", "NUMBERS", "Compiled", "Figures", "compiled", "predicted"]
