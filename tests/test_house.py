@@ -198,6 +198,8 @@ UNIT_BESIDE = {
     "score",
     "stderr",
     "parse_quantity",
+    # Moments of whatever quantity is shrunk, in its own unit.
+    *("between", "within", "slope", "center", "mean", "mean_variance", "slope_variance", "within_variance"),
 }
 
 

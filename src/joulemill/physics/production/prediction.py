@@ -113,15 +113,15 @@ def predict(
     choice = choose(deployment, workload, share, rates)
     batches = np.array([choice.batch_req])
     plain = found = swept(deployment, workload, share, rates, batches)
-    faster = 1.0
+    faster_ratio = 1.0
     if scaling is not None:
-        found, widths = scaled(plain, scaling, choice.batch_req), partial(_width_at, scaling, choice.batch_req)
-        faster = scaling.factor("rate_tok_s", choice.batch_req)
+        found, widths = scaled(plain, scaling, choice.batch_req), partial(_width_ratio, scaling, choice.batch_req)
+        faster_ratio = scaling.factor("rate_tok_s", choice.batch_req)
     used = _used_ratio(deployment, workload, found)
     free = _figures(deployment, workload, found, widths, used)
     full = free if used == 1.0 else _figures(deployment, workload, found, widths, 1.0)
     held = held_ratio(_drawn(free), site)
-    sustained = _sustained_req_s(deployment, workload, choice, faster * held_ratio(_drawn(full), site))
+    sustained = _sustained_req_s(deployment, workload, choice, faster_ratio * held_ratio(_drawn(full), site))
     free = free | _open_latency(deployment, workload, choice, sustained, free, widths)
     figures = _held(free, held, site) | {
         "full_tok_s": free["full_tok_s"].scaled(held_ratio(_drawn(full), site), "tok/s"),
@@ -148,21 +148,21 @@ def predict(
 def scaled(found: Steady, scaling: Scaling, batch_req: float) -> Steady:
     """A steady state corrected by what was measured; power is J/token × rate, before as after."""
 
-    def of(quantity: str) -> float:
+    def by_ratio(quantity: str) -> float:
         return scaling.factor(quantity, batch_req)
 
     return replace(
         found,
-        rate_tok_s=found.rate_tok_s * of("rate_tok_s"),
-        power_w=found.power_w * of("power_w"),
-        energy_j_tok=found.energy_j_tok * of("energy_j_tok"),
-        ttft_s=found.ttft_s * of("ttft_s"),
-        tpot_s=found.tpot_s * of("tpot_s"),
-        itl_s=found.itl_s * of("itl_s"),
+        rate_tok_s=found.rate_tok_s * by_ratio("rate_tok_s"),
+        power_w=found.power_w * by_ratio("power_w"),
+        energy_j_tok=found.energy_j_tok * by_ratio("energy_j_tok"),
+        ttft_s=found.ttft_s * by_ratio("ttft_s"),
+        tpot_s=found.tpot_s * by_ratio("tpot_s"),
+        itl_s=found.itl_s * by_ratio("itl_s"),
     )
 
 
-def _width_at(scaling: Scaling, batch_req: float, quantity: str) -> float:
+def _width_ratio(scaling: Scaling, batch_req: float, quantity: str) -> float:
     return scaling.width(quantity, batch_req)
 
 
