@@ -8,6 +8,7 @@ which the diagnosis never sees: it gets the record alone, through the same analy
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,10 +35,14 @@ PLACES = (
     ("Qwen/Qwen3-8B", "b200", 1), ("Qwen/Qwen3-14B", "a100", 8),
 )  # fmt: skip
 START_S, LEAST_S = 25.0, 40.0
+#: Limits of a board over its TDP, which is the highest that a driver takes; most boards run at it.
+CAP_RATIOS = (1.0, 1.0, 1.0, 0.6, 0.45)
 #: From here a resource has the rate; below the other, more sequences give nothing worth it.
 CLEAR, FLAT = 0.6, 0.15
 #: From here a power limit has the rate: what it holds down is the compute that would have it otherwise.
 HELD = 0.3
+#: A clock below this part of the highest is one that a counter of throttling counts.
+THROTTLED_CLOCK = 0.99
 
 
 @dataclass(frozen=True)
@@ -51,27 +56,32 @@ class Made:
 
 
 def drawn_runs(count: int, seed: int) -> Iterator[Made]:
-    """``count`` of them, the same for the same seed. Deployments that do not fit are passed over."""
-    rng = np.random.default_rng(seed)
-    made = 0
-    while made < count:
-        name, device, tensor = PLACES[rng.integers(len(PLACES))]
-        entry, found = find_model(name), find_device(device)
-        cap = float(rng.choice([1.6, 1.6, 1.0, 0.6, 0.45])) * (found.tdp_w or 0.0)
-        if tensor > 1 and rng.random() < 0.5:  # badly joined: what crosses has to go through the host
-            found = replace(found, link_bandwidth_byte_s=(found.link_bandwidth_byte_s or 0.0) / 60.0)
-        deployment = Deployment(
-            entry.architecture, entry.precision, found, Parallelism(tensor), node=node_of(device), power_cap_w=cap
-        )
-        load = Workload(
-            float(rng.choice([64, 512, 4000, 16000])), float(rng.choice([32, 128, 512])),
-            batch_req=float(round(2 ** rng.uniform(0, 8.5))),
-        )  # fmt: skip
-        try:
+    """``count`` draws, the same for the same seed, less those that do not fit.
+
+    Each draw has a generator of its own: a change of the physics changes the record of a draw, never which others are
+    drawn, so that tables before and after are of the same deployments.
+    """
+    for k in range(count):
+        rng = np.random.default_rng((seed, k))
+        name, deployment, load = _drawn(rng)
+        with suppress(InputError):
             yield _made(name, deployment, load, bool(rng.random() < 0.4), rng)
-        except InputError:
-            continue
-        made += 1
+
+
+def _drawn(rng: np.random.Generator) -> tuple[str, Deployment, Workload]:
+    name, device, tensor = PLACES[rng.integers(len(PLACES))]
+    entry, board = find_model(name), find_device(device)
+    cap_w = float(rng.choice(CAP_RATIOS)) * (board.tdp_w or 0.0)
+    if rng.random() < 0.5 and tensor > 1:  # badly joined: what crosses has to go through the host
+        board = replace(board, link_bandwidth_byte_s=(board.link_bandwidth_byte_s or 0.0) / 60.0)
+    deployment = Deployment(
+        entry.architecture, entry.precision, board, Parallelism(tensor), node=node_of(device), power_cap_w=cap_w
+    )
+    load = Workload(
+        float(rng.choice([64, 512, 4000, 16000])), float(rng.choice([32, 128, 512])),
+        batch_req=float(round(2 ** rng.uniform(0, 8.5))),
+    )  # fmt: skip
+    return name, deployment, load
 
 
 def _made(name: str, deployment: Deployment, load: Workload, queued: bool, rng: np.random.Generator) -> Made:
@@ -91,10 +101,12 @@ def _truth(seen: Prediction, waits: bool) -> tuple[str | None, dict[str, float]]
     more = max(bent["batch"], bent["kv_capacity"])
     found["kv_capacity" if waits else "demand"] = more
     found["power"] = bent["power_limit"]
+    # Under a deep cap even bytes wait for joules: more sequences share them, and more watts give more as well.
     if more >= CLEAR:
-        return ("kv_capacity" if waits else "demand"), found
-    if more <= FLAT and bent["power_limit"] >= HELD:
-        return "power", found
+        return (("kv_capacity" if waits else "demand") if found["power"] < HELD else None), found
+    if found["power"] >= HELD:
+        most = max(found["memory_bandwidth"], found["interconnect"])
+        return ("power" if more <= FLAT and found["power"] > most else None), found
     machine = max(("compute", "memory_bandwidth", "interconnect", "host_cpu"), key=lambda n: found[n])
     return (machine if more <= FLAT and found[machine] >= CLEAR else None), found
 
@@ -156,17 +168,17 @@ def _loop(
 
 
 def _meters(deployment: Deployment, seen: Prediction, end_s: float) -> tuple[tuple[Channel, ...], tuple[Reading, ...]]:
-    """Each board's energy counter, its limit, and how long the limit held it back."""
+    """Each board's energy counter, its limit, and the time that the limit held its clock below the highest."""
     count, tdp = int(deployment.device_count), deployment.power_cap_w or 0.0
     power = (seen.device_power_w.value or 0.0) / count
-    slower = 1.0 - 1.0 / seen.cap_slowdown_ratio
+    throttled = float(seen.clock_ratio < THROTTLED_CLOCK)
     t = np.arange(0.0, end_s + 1.0, 0.5)
     busy = np.clip(t - START_S, 0.0, None)
     channels, rows = [], []
     for k in range(count):
         kinds = (
             ("energy", Quantity.ENERGY, 80.0 * t + (power - 80.0) * busy), ("limit", Quantity.POWER_LIMIT, 0 * t + tdp),
-            ("throttle", Quantity.THROTTLE_POWER, busy * min(1.0, 4.0 * slower)),
+            ("throttle", Quantity.THROTTLE_POWER, busy * throttled),
         )  # fmt: skip
         for what, quantity, values in kinds:
             c = channel(f"nvml:{k}:{what}", device=f"GPU-{k}", quantity=quantity)

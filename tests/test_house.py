@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "recording": {"ledger"},
     "meters": {"recording", "catalog", "ledger", "formats"},
     "servers": {"catalog", "ledger", "physics", "formats"},
-    "prediction": {"decisions", "catalog", "physics"},
+    "prediction": {"decisions", "catalog", "physics", "statistics"},
     "validation": {"prediction", "catalog", "physics", "statistics"},
     "carbon": {"catalog", "physics", "formats"},
     "bench": {"servers", "meters", "recording", "catalog", "ledger", "physics", "statistics", "formats"},
@@ -198,6 +198,8 @@ UNIT_BESIDE = {
     "score",
     "stderr",
     "parse_quantity",
+    # Moments of whatever quantity is shrunk, in its own unit.
+    *("between", "within", "slope", "center", "mean", "mean_variance", "slope_variance", "within_variance"),
 }
 
 

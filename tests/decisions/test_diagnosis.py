@@ -260,6 +260,48 @@ def test_predicted_runs_by_the_predictions_own_derivatives() -> None:
         assert all(u is None or u < 1.05 for u in uses.values()), (m.label, uses)
 
 
+def test_a_draw_of_records_depends_on_no_other_draw() -> None:
+    """So that a change of the physics leaves the deployments of the tables; a driver takes every drawn limit."""
+    few, more = list(drawn_runs(4, 3)), list(drawn_runs(8, 3))
+    assert [m.record for m in few] == [m.record for m in more][: len(few)]
+    assert len(more) >= 7
+
+
+def test_truths_of_records_are_the_largest_elasticity() -> None:
+    """Counters count where a limit holds the clock down. Watts that would give more leave no truth to sequences."""
+    for m in drawn_runs(40, 5):
+        power = m.elasticity["power"]
+        if m.truth == "power":
+            assert power > max(m.elasticity["memory_bandwidth"], m.elasticity["interconnect"])
+        elif m.truth is not None:
+            assert power < 0.3
+        throttled_s = max(r.value or 0.0 for r in m.record.readings if r.channel.endswith(":throttle"))
+        load_s = max(r.end_mono_s or 0.0 for r in m.record.requests) - 25.0
+        assert throttled_s == 0.0 or throttled_s == pytest.approx(load_s, abs=2.0)
+        assert throttled_s > 0.0 or power < 0.05
+
+
+@pytest.mark.parametrize(("throttled_ratio", "answer"), [(None, "power"), (0.9, "power"), (0.0, "compute")])
+def test_a_limit_that_is_drawn_and_never_throttles_costs_no_rate(throttled_ratio: float | None, answer: str) -> None:
+    """The counter is direct; the draw is a sign, where no counter is. A compute-bound board draws nearly its limit."""
+    ceilings = (CeilingValue("compute", known(200.0)), CeilingValue("memory_bandwidth", known(1000.0)))
+    flat = Figure(0.02, "1", Basis.MEASURED)
+    seen = Evidence(known(100.0), ceilings, load_elasticity=flat, limit_use_ratio=0.968)
+    found = diagnose(replace(seen, throttle_power_ratio=throttled_ratio))
+    assert found.name == answer, found.explanation
+    power = next(c for c in found.candidates if c.name == "power")
+    assert any("never lowered its clock" in t for t in power.seen_against) == (throttled_ratio == 0.0)
+
+
+@pytest.mark.parametrize(("phi", "answer"), [(0.11, "power"), (0.02, "host_cpu")])
+def test_the_lower_clock_itself_puts_ceilings_farther(phi: float, answer: str) -> None:
+    """A limit that halves the clock halves the share of a ceiling that is reached: a tenth is near; 2 % is not."""
+    ceilings = (CeilingValue("compute", known(100.0 / phi)), CeilingValue("memory_bandwidth", known(300.0 / phi)))
+    flat = Figure(0.02, "1", Basis.MEASURED)
+    seen = Evidence(known(100.0), ceilings, load_elasticity=flat, limit_use_ratio=0.99, throttle_power_ratio=0.9)
+    assert diagnose(seen).name == answer
+
+
 @given(st.floats(0.0, 1.0), st.floats(2.0, 200.0), st.floats(8.0, 256.0))
 def test_answer_to_load_where_more_sequences_touch_more_experts(
     alone_share: float, count: float, experts: float

@@ -31,7 +31,7 @@ def calibrate_runs(
     runs: Sequence[Path], model: str, device: str | Device, devices: int, precision: str | None
 ) -> Calibrated:
     """Fit to ``runs``, each a run folder or a report. InputError where a run cannot serve, and why."""
-    rows = [_row(path, model, device, devices, precision) for path in runs]
+    rows = [row_of_run(path, model, device, devices, precision) for path in runs]
     plant = compiled(rows)
     prior = {c.name: c.value for c in coefficients(PROFILE)}
     measured = {q: np.array([r.measured.get(q, np.nan) for r in rows], dtype=np.float64) for q in QUANTITIES}
@@ -50,7 +50,8 @@ def calibrate_runs(
     )  # fmt: skip
 
 
-def _row(path: Path, model: str, device: str | Device, devices: int, precision: str | None) -> MeasuredRow:
+def row_of_run(path: Path, model: str, device: str | Device, devices: int, precision: str | None) -> MeasuredRow:
+    """A run as a row that can be predicted. InputError where it delivered nothing, or its batch is not known."""
     report: Report = load_report(path)
     found = find_model(model)
     used = precision_named(model, found.architecture, found.precision, precision or "")

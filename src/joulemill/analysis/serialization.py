@@ -13,11 +13,17 @@ from joulemill.analysis.report import SCHEMA_VERSION, Report
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure
 
+#: What JSON has as it stands; asked first, because a run folder holds millions of them.
+_AS_IS = frozenset({str, int, bool, type(None)})
 _FIGURE = {f.name for f in dataclasses.fields(Figure)}
 
 
 def plain(value: Any) -> Any:
     """``value`` as JSON types. NaN and infinities become null: JSON has neither, and unknown is null."""
+    if type(value) in _AS_IS:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -26,8 +32,6 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
     return value
 
 

@@ -15,7 +15,11 @@ from joulemill.api.results import Result
 from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.prediction.calibration_file import Calibrated, save_calibration
+from joulemill.validation.calibrated_scores import validate_calibrated
 from joulemill.validation.scores import Score, Validation, document, text, validate_table
+
+#: More rows than this to calibrate on are a slip.
+MOST_CALIBRATING = 1_000_000
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,22 +70,34 @@ class PredictionErrors(Result):
 
 
 def validate(
-    path: str | Path, *, models: str | Path | None = None, progress: Callable[[str], None] | None = None
+    path: str | Path,
+    *,
+    models: str | Path | None = None,
+    calibrate_with: int | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> PredictionErrors:
     """Predict every row of a CSV of measured runs, and compare.
 
     models     a folder of Hugging Face configs named ``Org--Name.json``, for models that the catalog lacks
+    calibrate_with, seed   so many random rows of each deployment calibrate, and the others are scored
     progress   hears how far it is
     Raises InputError where the table cannot be read.
     """
+    if calibrate_with is not None and not 1 <= calibrate_with <= MOST_CALIBRATING:
+        raise InputError(f"`calibrate_with` is {calibrate_with}; it must lie between 1 and {MOST_CALIBRATING:,}")
+    if seed < 0:
+        raise InputError(f"`seed` is {seed}; it must be 0 or more")
     if models is not None and not Path(models).is_dir():
         raise InputError(f"`models` {models} is not a folder")
     if Path(path).is_dir():
         raise InputError(f"{path} is a folder; name a CSV file")
     if not Path(path).exists():
         raise InputError(f"{path}: no such file; name a CSV file")
-    folder = None if models is None else Path(models)
-    return PredictionErrors(validate_table(Path(path), folder, progress or (lambda _: None)))
+    folder, tell = None if models is None else Path(models), progress or (lambda _: None)
+    if calibrate_with is not None:
+        return PredictionErrors(validate_calibrated(Path(path), calibrate_with, seed, folder, tell))
+    return PredictionErrors(validate_table(Path(path), folder, tell))
 
 
 @dataclass(frozen=True, repr=False)

@@ -58,6 +58,17 @@ class Spread:
     n: int
 
 
+@dataclass(frozen=True)
+class Variance:
+    """How the error ln(measured ÷ predicted) of a quantity varies: standard deviations between cells, between rows of a
+    cell, and of the slope in ln(batch) between cells; ``z_80``: half-width (80 %) per standard deviation."""
+
+    between_sd_ln: float
+    within_sd_ln: float
+    slope_sd_ln: float
+    z_80: float
+
+
 @cache
 def _rows(name: str) -> tuple[dict[str, str], ...]:
     text = files("joulemill.catalog").joinpath("data", name).read_text(encoding="utf-8")
@@ -141,3 +152,22 @@ def spreads() -> dict[tuple[str, str], Spread]:
         (r["quantity"], r["stratum"]): Spread(float(r["median"]), float(r["p90"]), float(r["half_width"]), int(r["n"]))
         for r in _rows("serving_errors.csv")
     }
+
+
+@cache
+def variances() -> dict[tuple[str, str], Variance]:
+    """Variances of errors by (quantity, stratum); written by ``benchmarks/fit_variances.py``."""
+    names = ("between_sd", "within_sd", "slope_sd", "z_80")
+    return {
+        (r["quantity"], r["stratum"]): Variance(*(float(r[n]) for n in names)) for r in _rows("serving_variances.csv")
+    }
+
+
+def variance_of(quantity: str, stratum: str) -> Variance:
+    """Of the stratum, else of all rows; TPOT of energy runs is their median ITL. InputError for other quantities."""
+    known = variances()
+    name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
+    for key in ((name, stratum), (name, "all")):
+        if key in known:
+            return known[key]
+    raise InputError(f"no variance of {quantity} is known")

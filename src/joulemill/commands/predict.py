@@ -52,7 +52,7 @@ def deployment_arguments(parser: argparse.ArgumentParser, *, required: bool) -> 
     _workload(parser.add_argument_group("workload and targets"))
     site = parser.add_argument_group("site and coefficients")
     site.add_argument("--site", metavar="FILE", help="site file (TOML): PUE, limits, carbon, price")
-    site.add_argument("--calibration", metavar="FILE", help="coefficients fitted by joulemill calibrate")
+    site.add_argument("--calibration", metavar="FILE", help="scales or coefficients that joulemill calibrate wrote")
     approximate_argument(parser)
 
 

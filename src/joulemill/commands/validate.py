@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from joulemill.errors import InputError
 from joulemill.streams import print_json
 
 
@@ -17,6 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models", metavar="DIR", type=Path, help="folder of Hugging Face configs named Org--Name.json"
     )
+    parser.add_argument(
+        "--calibrate-with",
+        type=int,
+        metavar="K",
+        help="K random rows of each deployment calibrate, the others are scored",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of --calibrate-with: which rows are drawn (default: 0)")
     parser.add_argument("--template", action="store_true", help="print the columns of a table of your own, and a row")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
@@ -24,15 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict each row, compare, print."""
     from joulemill.api.validating import validate
-    from joulemill.errors import InputError
     from joulemill.validation.scores import TEMPLATE
 
     if args.template:
         sys.stdout.write(TEMPLATE)
         return 0
+    if args.seed is not None and args.calibrate_with is None:
+        raise InputError("--seed draws the rows of --calibrate-with; give both")
     if args.file is None:
         raise InputError("name the table, FILE.csv, or print its columns with --template")
-    errors = validate(args.file, models=args.models, progress=_tell)
+    errors = validate(
+        args.file, models=args.models, calibrate_with=args.calibrate_with, seed=args.seed or 0, progress=_tell
+    )
     if args.json:
         print_json(errors.to_dict())
     else:

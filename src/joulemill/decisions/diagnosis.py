@@ -105,7 +105,8 @@ def _bearing(seen: Evidence) -> float:
     """How far a lower clock can cost rate: 1 fully, 0 not. Only arithmetic runs on that clock, memory and links do not.
 
     So a device at its limit wants more sequences, and not more watts, where the rate answers to load; and no watts
-    either where memory is what is waited for, or where all of its ceilings are far.
+    either where memory is what is waited for, or where all of its ceilings are far: farther than the lower clock itself
+    puts them.
     """
     answer, phi = seen.load_elasticity.value, _phi(seen)
     bearing = 1.0 if answer is None else 1.0 - _ramp(answer, 0.1, 0.4)
@@ -113,7 +114,7 @@ def _bearing(seen: Evidence) -> float:
     if "compute" in known and "memory_bandwidth" in known:
         slowed = known["compute"].scaled(1.0 / CLOCK_RATIO, known["compute"].unit)
         bearing *= probability_less_ratio(_widened(slowed), _widened(known["memory_bandwidth"]))
-    return bearing if phi is None else bearing * _ramp(phi, 0.04, 0.1)
+    return bearing if phi is None else bearing * _ramp(CLOCK_RATIO * phi, 0.08, 0.2)
 
 
 def _limits(cases: dict[str, Case], seen: Evidence, bearing: float) -> None:
@@ -123,9 +124,10 @@ def _limits(cases: dict[str, Case], seen: Evidence, bearing: float) -> None:
             word = {"power": "its power limit", "cooling": "heat"}[name]
             cases[name].settle(bearing * _ramp(share, 0.02, 0.15), f"throttled by {word} {share:.0%} of the window")
     if seen.limit_use_ratio is not None:
-        text = f"drew {seen.limit_use_ratio:.0%} of the enforced power limit"
         # A counter that says that the clock was not held outranks a draw that comes near the limit.
         held_ratio = 1.0 if seen.throttle_power_ratio is None else _ramp(seen.throttle_power_ratio, 0.0, 0.02)
+        text = f"drew {seen.limit_use_ratio:.0%} of the enforced power limit"
+        text += "" if held_ratio else ", which never lowered its clock"
         cases["power"].settle(bearing * held_ratio * _ramp(seen.limit_use_ratio, 0.92, 0.97), text)
     for name in held:
         use = _use(seen, name)

@@ -21,6 +21,7 @@ from joulemill.prediction.calibration_file import load_calibration
 from joulemill.prediction.precision import precision_named
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import Answer, Question
+from joulemill.prediction.scale_file import is_scale_file
 from joulemill.prediction.spread import widened_ratio
 
 #: Number formats that weights may be brought to.
@@ -59,6 +60,11 @@ def levers_answer(
     ``together``: combinations are studied too, which takes three times as long as the levers alone.
     InputError says what is unknown or cannot be.
     """
+    if question.calibration and is_scale_file(Path(question.calibration)):
+        raise InputError(
+            f"`calibration` {question.calibration} holds scales of one deployment, and levers make others of it; "
+            "leave it out, or give coefficients fitted to runs (joulemill calibrate RUN --out FILE.json)"
+        )
     found = answer(question)
     architecture = found.deployment.architecture
     native = find_model(question.model, approximate=question.approximate).precision

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from joulemill.figure import Basis, Figure
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
 from joulemill.physics.hardware.site import Site
-from joulemill.physics.production.prediction import Prediction
+from joulemill.physics.production.prediction import Prediction, Scaling
 from joulemill.physics.production.prediction import predict as predict_values
 from joulemill.physics.serving.batch import MemoryShort, most_that_fit_req
 from joulemill.physics.serving.coefficients import rates_of
@@ -27,6 +30,8 @@ from joulemill.prediction.alternatives import cuts, domain_count
 from joulemill.prediction.calibration_file import Calibrated, load_calibration
 from joulemill.prediction.precision import precision_named
 from joulemill.prediction.question import Answer, Question
+from joulemill.prediction.scale_file import is_scale_file, load_scales
+from joulemill.prediction.scales import Cell, Scales, canonical_model, figure_factor, figure_width, matching, told_by
 from joulemill.prediction.shortfall import (
     does_not_fit,
     of_latency,
@@ -34,7 +39,7 @@ from joulemill.prediction.shortfall import (
     of_site,
     within_targets,
 )
-from joulemill.prediction.spread import caveats, half_width_ratio, kind_of, widened_ratio
+from joulemill.prediction.spread import NODE, caveats, half_width_ratio, kind_of, widened_ratio
 
 
 def answer(question: Question) -> Answer:
@@ -64,14 +69,18 @@ def memory_holds(question: Question) -> bool:
 
 def _answered(q: Question) -> Answer:
     deployment, workload, profile, notes = resolved(q)
-    calibrated = load_calibration(Path(q.calibration)) if q.calibration else None
+    path = Path(q.calibration) if q.calibration else None
+    scales: Scales = {}
+    if path is not None and is_scale_file(path):
+        scales, path = matching(load_scales(path).cells, _cell(q, deployment, profile), str(path)), None
+    calibrated = load_calibration(path) if path else None
     if calibrated is not None and calibrated.device and calibrated.device != deployment.device.name:
         raise InputError(
             f"`calibration` {q.calibration} is of {calibrated.device}, and `device` is {deployment.device.name}; "
             "calibrate on runs of this device"
         )
     try:
-        prediction = _predicted(deployment, workload, profile, q.place(), calibrated)
+        prediction = _predicted(deployment, workload, profile, q.place(), calibrated or scales)
     except MemoryShort as fault:
         raise does_not_fit(q, fault, memory_holds) from fault
     notes = (*notes, *caveats(kind_of(deployment, profile), prediction.batch.batch_req))
@@ -114,18 +123,44 @@ def _plant(name: str, own: Device | None = None) -> tuple[Device, Node | None, t
 
 
 def _predicted(
-    deployment: Deployment, workload: Workload, profile: str, site: Site | None, calibrated: Calibrated | None
+    deployment: Deployment, workload: Workload, profile: str, site: Site | None, own: Calibrated | Scales
 ) -> Prediction:
+    calibrated = own if isinstance(own, Calibrated) else None
+    scales = {} if isinstance(own, Calibrated) else own
     kind = kind_of(deployment, profile)
 
     def widths(quantity: str) -> float:
-        own = calibrated.widths.get(quantity) if calibrated else None
-        width = own or half_width_ratio(quantity, kind)
+        fitted = calibrated.widths.get(quantity) if calibrated else None
+        width = fitted or half_width_ratio(quantity, kind)
         return widened_ratio(width, deployment.architecture)
 
     used = rates_of(calibrated.coefficients) if calibrated else rates(profile)
-    found = predict_values(deployment, workload, used, widths, site, reference_pues())
-    return _as_calibrated(found, calibrated) if calibrated else found
+    found = predict_values(
+        deployment, workload, used, widths, site, reference_pues(), scaling=_scaling(scales, widths) if scales else None
+    )
+    return _as_calibrated(found, calibrated.widths.keys() if calibrated else told_by(scales))
+
+
+def _cell(q: Question, deployment: Deployment, profile: str) -> Cell:
+    """What a scale must be of to hold for this deployment."""
+    model, devices = canonical_model(q.model), deployment.device_count
+    return Cell(model, deployment.device.name, devices, deployment.precision.name, profile, "aggregated")
+
+
+def _scaling(scales: Scales, usual: Callable[[str], float]) -> Scaling:
+    """Factors and half-widths by quantity and batch; what no row tells keeps its ``usual`` width."""
+
+    def width(quantity: str, batch_req: float) -> float:
+        at_devices = _AT_DEVICES.get(quantity, quantity)
+        told = figure_width(scales, at_devices, batch_req)
+        if told is None:
+            return usual(quantity)
+        return told if at_devices == quantity else math.hypot(told, NODE)
+
+    return Scaling(partial(figure_factor, scales), width)
+
+
+_AT_DEVICES = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}
 
 
 #: Figure of a prediction → the quantity whose measurement makes it calibrated.
@@ -135,9 +170,9 @@ _FITTED = {
 }  # fmt: skip
 
 
-def _as_calibrated(prediction: Prediction, calibrated: Calibrated) -> Prediction:
+def _as_calibrated(prediction: Prediction, measured: Collection[str]) -> Prediction:
     """Calibrated are only the quantities that the runs measured; the rest stays modelled."""
-    names = [n for n, quantity in _FITTED.items() if quantity in calibrated.widths]
+    names = [n for n, quantity in _FITTED.items() if quantity in measured]
     figures: dict[str, Any] = {n: _with_basis(getattr(prediction, n)) for n in names}
     return replace(prediction, **figures)
 

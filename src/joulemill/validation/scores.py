@@ -23,7 +23,7 @@ from joulemill.prediction.precision import resolver
 from joulemill.prediction.spread import Kind, half_width_ratio
 from joulemill.validation.predict import compiled, predicted
 from joulemill.validation.row import MeasuredRow
-from joulemill.validation.tables import iter_notes, read_table
+from joulemill.validation.tables import Table, iter_notes, read_table
 
 MOST_SKIPPED_SHOWN = 50
 #: A table of one's own: the least columns, and what helps. One line of names, one row as an example.
@@ -49,9 +49,21 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Calibrating:
+    """How rows were drawn to calibrate on: ``count`` a cell, from ``seed``; cells that had more, rows that calibrated,
+    and rows that were not scored, those included."""
+
+    count: int
+    seed: int
+    cells: int
+    rows: int
+    not_scored: int
+
+
+@dataclass(frozen=True)
 class Validation:
     """Scores by quantity; by (column, value, quantity); rows that could not be predicted, and why; what was
-    assumed."""
+    assumed; how rows calibrated, if they did."""
 
     dialect: str
     scores: Mapping[str, Score]
@@ -59,6 +71,7 @@ class Validation:
     rows: int
     skipped: Sequence[Mapping[str, object]]
     notes: Sequence[str]
+    calibrating: Calibrating | None = None
 
 
 def validate_table(path: Path, models: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> Validation:
@@ -68,7 +81,14 @@ def validate_table(path: Path, models: Path | None = None, tell: Callable[[str],
     """
     table = read_table(path, resolver(models))
     tell(f"predicting {len(table.rows):,} rows …")
-    values, widths = predict_rows(table.rows)
+    return validation_of(table, *predict_rows(table.rows))
+
+
+def validation_of(
+    table: Table, values: Mapping[str, Array], widths: Mapping[str, Array], calibrating: Calibrating | None = None,
+    notes: tuple[str, ...] = (),
+) -> Validation:  # fmt: skip
+    """Scores of predicted ``values`` with half-widths (quantity → one a row of ``table``)."""
     errors = {q: _error(table.rows, q, values[q]) for q in QUANTITIES if q in values}
     skipped = list(table.skipped) + _unpredicted(table.rows, errors)
     columns = list(dict.fromkeys(k for r in table.rows for k in r.groups))
@@ -79,7 +99,8 @@ def validate_table(path: Path, models: Path | None = None, tell: Callable[[str],
     every = np.ones(len(table.rows), dtype=bool)
     scores = _scores(errors, widths, every)
     left = len(table.rows) - (len(skipped) - len(table.skipped))
-    return Validation(table.dialect, scores, by, left, skipped, tuple(iter_notes(table.rows)))
+    said = (*iter_notes(table.rows), *notes)
+    return Validation(table.dialect, scores, by, left, skipped, said, calibrating)
 
 
 def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -89,7 +110,7 @@ def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[st
     for engine in sorted({r.engine for r in rows}):
         index = np.array([i for i, r in enumerate(rows) if r.engine == engine])
         mine = [rows[i] for i in index]
-        kinds = [_kind(r) for r in mine]
+        kinds = [kind_of_row(r) for r in mine]
         found = predicted(compiled(mine), rates(engine))
         found |= _at_node(mine, found)
         for quantity, value in found.items():
@@ -98,7 +119,8 @@ def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[st
     return values, widths
 
 
-def _kind(row: MeasuredRow) -> Kind:
+def kind_of_row(row: MeasuredRow) -> Kind:
+    """What the width of a row's interval depends on."""
     precision, moe = row.precision, row.architecture.is_moe
     tensors = (precision.attention, precision.dense, *((precision.experts,) if moe else ()))
     formats = tuple(sorted({f.name for f in tensors}))
@@ -162,12 +184,20 @@ def document(validation: Validation) -> dict[str, Any]:
     top["skipped"] = list(validation.skipped)
     top["notes"] = list(validation.notes)
     top["dialect"] = validation.dialect
+    if validation.calibrating is not None:
+        top["calibrating"] = asdict(validation.calibrating)
     return top
 
 
 def text(validation: Validation) -> str:
     """The table that people read."""
     lines = [f"{validation.rows} rows predicted, {len(validation.skipped)} skipped"]
+    used = validation.calibrating
+    if used is not None:
+        lines.append(
+            f"calibrated with {used.count} random rows in each of {used.cells} cells (seed {used.seed}); "
+            f"{used.not_scored} rows calibrated, repeat others, or are in smaller cells: not scored"
+        )
     lines += _block("all rows", {"all": validation.scores})
     for column, values in validation.by.items():
         lines += _block(f"by {column}", values)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -36,6 +37,14 @@ MOST_CAP_RATIO = 1.001
 CAP_MARGIN_RATIO = 1.05
 #: Half-width of the interval of a quantity, as a logarithm.
 Widths = Callable[[str], float]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What measurements of this deployment correct a prediction by, at a batch: factor and half-width of a quantity."""
+
+    factor: Callable[[str, float], float]
+    width: Callable[[str, float], float]
 
 
 @dataclass(frozen=True)
@@ -91,19 +100,28 @@ def predict(
     widths: Widths,
     site: Site | None = None,
     references: tuple[ReferencePue, ...] = (),
+    *,
+    scaling: Scaling | None = None,
 ) -> Prediction:
-    """Everything about one deployment under one workload. InputError where it does not fit."""
+    """Everything about one deployment under one workload. InputError where it does not fit.
+
+    ``scaling`` corrects rate, power, energy and latency at the batch that the model chooses; ceilings stay the model's.
+    """
     _check_cap(deployment, rates)
     deployment, rates = at_locked_clock(deployment, rates)
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
     choice = choose(deployment, workload, share, rates)
     batches = np.array([choice.batch_req])
-    found = swept(deployment, workload, share, rates, batches)
+    plain = found = swept(deployment, workload, share, rates, batches)
+    faster_ratio = 1.0
+    if scaling is not None:
+        found, widths = scaled(plain, scaling, choice.batch_req), partial(_width_ratio, scaling, choice.batch_req)
+        faster_ratio = scaling.factor("rate_tok_s", choice.batch_req)
     used = _used_ratio(deployment, workload, found)
     free = _figures(deployment, workload, found, widths, used)
     full = free if used == 1.0 else _figures(deployment, workload, found, widths, 1.0)
     held = held_ratio(_drawn(free), site)
-    sustained = _sustained_req_s(deployment, workload, choice, held_ratio(_drawn(full), site))
+    sustained = _sustained_req_s(deployment, workload, choice, faster_ratio * held_ratio(_drawn(full), site))
     free = free | _open_latency(deployment, workload, choice, sustained, free, widths)
     figures = _held(free, held, site) | {
         "full_tok_s": free["full_tok_s"].scaled(held_ratio(_drawn(full), site), "tok/s"),
@@ -113,7 +131,7 @@ def predict(
     at_site = None
     if site is not None and node_j.known:
         at_site = site_figures(node_j, node_w, site, references=references)
-    limits = ceilings_of(deployment, workload, share, found, figures, site=site, rates=rates)
+    limits = ceilings_of(deployment, workload, share, plain, figures, site=site, rates=rates)
     bound = binding(limits, figures["rate_tok_s"])
     return Prediction(
         figures["rate_tok_s"], figures["request_rate_req_s"], figures["device_power_w"], node_w,
@@ -125,6 +143,27 @@ def predict(
         float(found.clock_ratio[0]), terms_of(share, found), _notes(deployment, choice, used), _drawn(full), held,
         _sustained_figure(sustained, workload, widths),
     )  # fmt: skip
+
+
+def scaled(found: Steady, scaling: Scaling, batch_req: float) -> Steady:
+    """A steady state corrected by what was measured; power is J/token × rate, before as after."""
+
+    def by_ratio(quantity: str) -> float:
+        return scaling.factor(quantity, batch_req)
+
+    return replace(
+        found,
+        rate_tok_s=found.rate_tok_s * by_ratio("rate_tok_s"),
+        power_w=found.power_w * by_ratio("power_w"),
+        energy_j_tok=found.energy_j_tok * by_ratio("energy_j_tok"),
+        ttft_s=found.ttft_s * by_ratio("ttft_s"),
+        tpot_s=found.tpot_s * by_ratio("tpot_s"),
+        itl_s=found.itl_s * by_ratio("itl_s"),
+    )
+
+
+def _width_ratio(scaling: Scaling, batch_req: float, quantity: str) -> float:
+    return scaling.width(quantity, batch_req)
 
 
 def _at_most_one(phi: Figure) -> Figure:
