@@ -14,7 +14,7 @@ from scipy.optimize import least_squares
 from joulemill.catalog.serving import priors
 from joulemill.physics.serving.coefficients import POWER_NAMES, rates_of
 from joulemill.prediction.precision import resolver
-from joulemill.validation.predict import Plant, compiled, predicted
+from joulemill.validation.predict import CompiledRows, compiled, predicted
 from joulemill.validation.row import MeasuredRow
 from joulemill.validation.tables import read_table
 
@@ -39,7 +39,7 @@ class Problem:
     """Rows to fit: ``measured`` [quantity, row] in logarithms, weights by quantity, priors by name."""
 
     rows: list[MeasuredRow]
-    plant: Plant
+    plant: CompiledRows
     quantities: tuple[str, ...]
     weights: np.ndarray
     measured: np.ndarray

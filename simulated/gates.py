@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulemill.decisions.gate.gate import Terms, gate
-from joulemill.decisions.gate.run_length import Plan, plan_length
+from joulemill.decisions.gate.run_length import LengthPlan, plan_length
 from joulemill.decisions.gate.sample import Sample
 from joulemill.figure import Basis, Figure
 from joulemill.statistics.ratio import ratio_interval
@@ -60,7 +60,7 @@ def planned(rng: np.random.Generator, runs: int, system: tuple[float, float], ri
     lengths = []
     for _ in range(runs):
         plan = plan_length([simulated(rng, 120.0, *system)], ALLOWED)
-        if not isinstance(plan, Plan) or plan.window_s is None:
+        if not isinstance(plan, LengthPlan) or plan.window_s is None:
             raise SystemExit(f"no plan from a pilot run: {plan}")
         lengths.append(plan.window_s)
         counts += judged(rng, 1, plan.window_s, system, rise)

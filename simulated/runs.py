@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from joulemill.ledger.record import Channel, Outcome, Phase, Reading, RequestRecord, RunRecord, Scope, ServerSample
+from joulemill.ledger.record import (
+    Channel,
+    Phase,
+    Reading,
+    RequestOutcome,
+    RequestRecord,
+    RunRecord,
+    Scope,
+    ServerSample,
+)
 from simulated.readings import EPOCH_S, channel, reading
 
 IDLE_W, BUSY_W = 80.0, 300.0
@@ -24,7 +33,7 @@ def request(
     chunks = tuple(float(t) for t in np.linspace(first_s, last_s, max((output_tok or 20) // 2, 1)))
     given: dict[str, Any] = {
         "phase": "load", "scheduled_mono_s": sent_s, "dispatched_mono_s": sent_s, "first_byte_mono_s": first_s,
-        "first_token_mono_s": first_s, "last_token_mono_s": last_s, "end_mono_s": last_s, "outcome": Outcome.OK,
+        "first_token_mono_s": first_s, "last_token_mono_s": last_s, "end_mono_s": last_s, "outcome": RequestOutcome.OK,
         "prompt_tok": prompt_tok, "cached_tok": 0, "output_tok": output_tok, "chunk_mono_s": chunks,
     }  # fmt: skip
     return RequestRecord(f"r{n:04d}", **{**given, **facts})

@@ -11,8 +11,8 @@ import numpy as np
 from joulemill.bench.lengths import Lengths
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.prompts import PromptMill
-from joulemill.bench.load.workload import AskRules, Workload
-from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.bench.load.workload import AskRules, RequestSource
+from joulemill.ledger.record import RequestOutcome, RequestRecord
 from joulemill.servers.client import Endpoint, open_session
 
 TTFT_S, ITL_S, TOKENS = 0.101, 0.020, 50
@@ -35,7 +35,7 @@ async def drive(url: str, concurrency: int, rounds: int = 4, ramp_s: float | Non
     """``rounds`` × concurrency requests in a closed loop after a warm-up of one round."""
     records: list[RequestRecord] = []
     whole_s = TTFT_S + ITL_S * (TOKENS - 1)
-    workload = Workload(PromptMill(1), Lengths("fixed", 32), Lengths("fixed", TOKENS), AskRules(60.0))
+    workload = RequestSource(PromptMill(1), Lengths("fixed", 32), Lengths("fixed", TOKENS), AskRules(60.0))
     async with open_session(concurrency) as session:
         engine = Engine(session, Endpoint(url, "mock-model"), workload, records.append)
         engine.begin("warmup")
@@ -46,7 +46,7 @@ async def drive(url: str, concurrency: int, rounds: int = 4, ramp_s: float | Non
         await load
         wall_s, cpu_s = time.monotonic() - start_s, time.process_time() - start_cpu_s
     steady = [r for r in records if r.phase == "load"]
-    bad = [r.error for r in steady if r.outcome is not Outcome.OK]
+    bad = [r.error for r in steady if r.outcome is not RequestOutcome.OK]
     if bad:
         raise SystemExit(f"{len(bad)} requests failed: {bad[0]}")
     ttft = [r.first_token_mono_s - r.dispatched_mono_s for r in steady]  # type: ignore[operator]

@@ -70,7 +70,7 @@ COMPILED = {re.compile(p if p.startswith("(?-i") else f"(?i:{p})"): better for p
 #: Packages (or single files) of src whose strings and templates are held to the list; "" would be all of src.
 CHECKED: tuple[str, ...] = ("", "rules", "dashboards", "examples", "schema")
 #: Keys of data files, which are no prose.
-KEYS = {"quantise"}
+KEYS = {"quantize"}
 #: Files outside docs/ and src/ that users read.
 BESIDE = ("rules/*.yml", "dashboards/*.json", "examples/**/*.*", "schema/*.json")
 

@@ -54,7 +54,7 @@ class Bounded(Protocol):
         """Upper bound; None where none is claimed."""
 
 
-class Stated(Bounded, Protocol):
+class StatedFigure(Bounded, Protocol):
     """What a figure states: bounds, unit, how it is known, and why it is not."""
 
     @property
@@ -126,7 +126,7 @@ def _scale(value: float) -> tuple[float, str]:
     return next(((factor, prefix) for factor, prefix in _STEPS if size >= factor * 0.9995), _STEPS[-1])
 
 
-def interval(figure: Stated, significant: int = 3) -> str:
+def interval(figure: StatedFigure, significant: int = 3) -> str:
     """The interval in the unit and to the decimals of the value, e.g. ``10.1–14.9``; empty where none is claimed."""
     if figure.value is None or figure.low is None or figure.high is None:
         return ""
@@ -144,7 +144,7 @@ def _to_the_place_of(value: float, bound: float, significant: int) -> str:
     return f"{rounded:,.{max(0, place)}f}"
 
 
-def say(figure: Stated, significant: int = 3) -> str:
+def say(figure: StatedFigure, significant: int = 3) -> str:
     """One line: value, unit, then interval and basis; or unknown and why: ``1.09 J/tok (0.79–1.51, modelled)``."""
     if figure.value is None:
         return f"{UNKNOWN} ({figure.reason})" if figure.reason else UNKNOWN
@@ -177,10 +177,10 @@ def signed(change: Bounded | None, *, bounds: bool = False) -> str:
     """A relative change for people: −12 % or +30 % (+13 to +56)."""
     if change is None or change.value is None:
         return "–"
-    said = _percent(change.value)
+    text = _percent(change.value)
     if bounds and change.low is not None and change.high is not None and change.low != change.high:
-        return f"{said} % ({_percent(change.low)} to {_percent(change.high)})"
-    return f"{said} %"
+        return f"{text} % ({_percent(change.low)} to {_percent(change.high)})"
+    return f"{text} %"
 
 
 def _percent(ratio: float) -> str:

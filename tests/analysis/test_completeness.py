@@ -10,7 +10,7 @@ import pytest
 
 from joulemill.analysis.completeness import GOOD, POINTS, Status, grade
 from joulemill.analysis.report import Report
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
@@ -80,7 +80,7 @@ def test_a_constraint_that_the_client_hid_or_nobody_knows_is_not_one() -> None:
 
 def test_an_aiperf_export_names_what_is_missing(tmp_path: Path) -> None:
     summary = foreign_results.write_json(tmp_path / "s.json", foreign_results.aiperf_summary())
-    found = statuses(analyse(import_files([summary], Choice())))
+    found = statuses(analyze(import_files([summary], Choice())))
     assert found["J/token, device"] is Status.PARTIAL, "stated by AIPerf, without interval"
     assert found["throughput"] is Status.PARTIAL
     for name in ("J/token, node", "active constraint", "quality", "hardware", "precision", "model revision", "window"):
@@ -92,7 +92,7 @@ def test_a_metered_import_fills_energy_and_leaves_the_rest_open(tmp_path: Path) 
     results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     meter = tmp_path / "wall.csv"
     meter.write_text(foreign_results.power_csv())
-    found = statuses(analyse(import_files([results], Choice(), f"{meter},value=watts,unit=W")))
+    found = statuses(analyze(import_files([results], Choice(), f"{meter},value=watts,unit=W")))
     assert found["J/token, node"] is Status.STATED and found["method and scope"] is Status.STATED
     assert found["PUE and its basis"] is Status.OPEN
     assert found["J/token, device"] is Status.MISSING, "a server of unknown hardware may well have an accelerator"

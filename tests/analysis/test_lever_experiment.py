@@ -15,7 +15,7 @@ from simulated.runs import request, steady_run
 from joulemill.analysis.lever_experiment import experiment, is_experiment
 from joulemill.cli import main
 from joulemill.errors import InputError
-from joulemill.ledger.record import MachineSample, Outcome, Phase, QualityAnswer, RunRecord
+from joulemill.ledger.record import MachineSample, Phase, QualityAnswer, RequestOutcome, RunRecord
 from joulemill.recording.writer import write_run
 from joulemill.reports.lever_experiment import page, show
 from tests.support.screen import on_screen
@@ -25,7 +25,7 @@ def quality(right: int, asked: int = 20, tokens: int = 10, ended: int = 20) -> d
     """``asked`` questions, ``right`` of them answered well, of ``tokens`` each."""
     requests, answers = [], []
     for n in range(asked):
-        facts = {"phase": "quality", "outcome": Outcome.OK, "finish_reason": "stop" if n < ended else "length"}
+        facts = {"phase": "quality", "outcome": RequestOutcome.OK, "finish_reason": "stop" if n < ended else "length"}
         requests.append(replace(request(n, 92.0, 92.1, 92.5, tokens), id=f"quality:q{n}", **facts))
         answers.append(QualityAnswer(f"quality:q{n}", "t", f"q{n}", "exact", "x", "x", float(n < right)))
     return {"asked": requests, "answers": tuple(answers)}

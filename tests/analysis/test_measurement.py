@@ -8,7 +8,7 @@ import pytest
 
 from joulemill.analysis import measurement
 from joulemill.analysis.load import load_run
-from joulemill.analysis.run import analyse, diagnosis_of
+from joulemill.analysis.run import analyze, diagnosis_of
 from joulemill.analysis.samples import load_run as load_samples_of
 from joulemill.commands.output import write_page
 from joulemill.recording.reader import read_run
@@ -44,4 +44,4 @@ def test_samples_of_the_gate_account_the_run_once(tmp_path: Path, accounts: list
 
 def test_report_and_diagnosis_are_of_one_measurement(tmp_path: Path) -> None:
     record = read_run(on_h100(tmp_path / "run"))
-    assert analyse(record).candidates == diagnosis_of(record).candidates
+    assert analyze(record).candidates == diagnosis_of(record).candidates

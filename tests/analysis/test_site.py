@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from joulemill.analysis.report import Report
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.catalog.stated_device import device_in
 from joulemill.cli import main
 from joulemill.errors import InputError
@@ -96,7 +96,7 @@ def power_limit_w(report: Report) -> float | None:
 
 
 def test_its_bare_powers_are_watts(tmp_path: Path) -> None:
-    report = analyse(read_run(first_version(tmp_path / "run")))
+    report = analyze(read_run(first_version(tmp_path / "run")))
     assert power_limit_w(report) == 400.0
     cooling = next(c for c in report.ceilings if c.name == "cooling")
     assert cooling.capacity is not None and cooling.capacity.value == 600.0
@@ -121,7 +121,7 @@ def test_compare_and_gate_read_it(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_what_cannot_be_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"pue = 120 cannot be.*joulemill report RUN --site FILE"):
-        analyse(read_run(first_version(tmp_path / "run", pue=120)))
+        analyze(read_run(first_version(tmp_path / "run", pue=120)))
 
 
 def test_a_users_file_with_a_bare_power_is_refused_all_the_same(

@@ -11,7 +11,7 @@ import pytest
 
 import joulemill as jm
 from joulemill.cli import main
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 
 QWEN: dict[str, Any] = {"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "concurrency": 32}
 
@@ -48,9 +48,9 @@ def test_the_document_is_the_command_s(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_the_arguments_are_those_of_a_question() -> None:
     inner = {"facility", "hardware"}  # a Site and a Device, which the API takes as `site` and `device`
-    assert {f.name for f in fields(Question)} - inner == set(inspect.signature(jm.predict).parameters)
+    assert {f.name for f in fields(PredictionRequest)} - inner == set(inspect.signature(jm.predict).parameters)
     usual = {n: p.default for n, p in inspect.signature(jm.predict).parameters.items() if p.default is not p.empty}
-    assert usual == {f.name: f.default for f in fields(Question) if f.name in usual}
+    assert usual == {f.name: f.default for f in fields(PredictionRequest) if f.name in usual}
 
 
 @pytest.mark.parametrize(

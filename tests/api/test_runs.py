@@ -11,7 +11,7 @@ from simulated.mock_server import MockPlan, mock_process
 
 import joulemill as jm
 from joulemill.cli import main
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 from tests.support.h100_run import on_h100
 from tests.support.recorded import recorded
 
@@ -122,7 +122,7 @@ def test_bench_drives_a_server_and_returns_the_run(tmp_path: Path) -> None:
         )  # fmt: skip
     assert run.status == "complete" and run.path == tmp_path / "run"
     assert run.record.manifest["options"]["concurrency"] == 3
-    good = [r for r in run.record.requests if r.outcome is Outcome.OK]
+    good = [r for r in run.record.requests if r.outcome is RequestOutcome.OK]
     assert good and all(r.output_tok == 16 for r in good if r.phase == "load")
     # 60 W whatever the CPU does: joules per token are 60 W over the rate
     assert run.energy.node.value == pytest.approx(60.0 / (run.rate_tok_s.value or 0.0), rel=0.02)

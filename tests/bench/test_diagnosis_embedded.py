@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.analysis.run import analyse, diagnosis_of
+from joulemill.analysis.run import analyze, diagnosis_of
 from joulemill.bench.machine.microbenchmark import measure_ceilings
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.run import Surroundings, run_measure
@@ -80,7 +80,7 @@ def right_or_undecided(options: BenchOptions, truth: str) -> Diagnosis:
     record = read_run(run_measure(options, around=around))
     found = diagnosis_of(record)
     allowed = {truth, "undecided"}
-    client = analyse(record).client
+    client = analyze(record).client
     if not client.valid:  # a crowded machine is told as such
         allowed = {"client"}
     elif crowded(found) or client.late:

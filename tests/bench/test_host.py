@@ -15,7 +15,7 @@ from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
 from joulemill.bench.run import run_measure
 from joulemill.errors import InputError
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 from joulemill.recording.writer import read_run
 from tests.support.embedded_runs import embedded, options
 
@@ -72,7 +72,7 @@ class TestReal:
         record = read_run(run_measure(options(tmp_path)))
         assert record.status == "complete"
         load = [r for r in record.requests if r.phase == "load"]
-        assert {r.outcome for r in load} == {Outcome.OK}
+        assert {r.outcome for r in load} == {RequestOutcome.OK}
         assert {r.output_tok for r in load} == {12}
         asked = [abs((r.prompt_tok or 0) - 48) / 48 for r in load]
         assert sum(asked) / len(asked) < 0.12

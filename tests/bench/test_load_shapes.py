@@ -26,7 +26,7 @@ from joulemill.cli import main
 from joulemill.commands.flags import in_flags
 from joulemill.errors import InputError
 from joulemill.ledger.account import account
-from joulemill.ledger.record import Outcome, RunRecord
+from joulemill.ledger.record import RequestOutcome, RunRecord
 from joulemill.recording.writer import read_run
 
 pytestmark = pytest.mark.apart
@@ -93,7 +93,7 @@ def test_turns_send_all_that_was_said_before_and_their_history_is_explained(tmp_
     for turns in said.values():
         assert turns == [["user", *["assistant", "user"] * k] for k in range(len(turns))]
     load = [r for r in record.requests if r.phase == "load"]
-    assert {r.outcome for r in load} == {Outcome.OK}
+    assert {r.outcome for r in load} == {RequestOutcome.OK}
     later = [r for r in load if r.history_tok]
     assert len(later) >= 7 and all((r.asked_prompt_tok or 0) == (r.history_tok or 0) + 32 for r in later)
     third = next(b for b in bodies if len(b["messages"]) == 5)
@@ -115,7 +115,7 @@ def test_sessions_of_a_trace_keep_their_order(tmp_path: Path) -> None:
     assert sorted(len(t) for t in said.values()) == [3, 3]
     for turns in said.values():
         assert [len(t) for t in turns] == [1, 3, 5]
-    assert all(r.outcome is Outcome.OK for r in record.requests)
+    assert all(r.outcome is RequestOutcome.OK for r in record.requests)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.bench.run import Surroundings, run_measure
 from joulemill.figure import Basis
 from joulemill.ledger.account import account
@@ -65,6 +65,6 @@ def test_boards_node_outlets_and_a_file_together(
     # Four meters say what the node draws (400, 430, 350, 440 W): one of them is believed, none is added to another.
     assert any(node_w == pytest.approx(w, rel=0.05) for w in (NODE_W, 430.0, 350.0, NODE_W * 1.1))
     assert Reason.OVERLAP in {f.code for f in scopes[Scope.NODE].findings}
-    report = analyse(record)
+    report = analyze(record)
     assert report.energy.node_j_tok.basis is Basis.MEASURED
     assert report.energy.device_j_tok.value < report.energy.node_j_tok.value

@@ -9,7 +9,7 @@ import pytest
 from joulemill.bench import quality
 from joulemill.bench.options import BenchOptions
 from joulemill.ledger.quality import Question
-from joulemill.ledger.record import Outcome, QualityAnswer, RequestRecord
+from joulemill.ledger.record import QualityAnswer, RequestOutcome, RequestRecord
 from joulemill.servers.client import Answer, Ask, Endpoint
 
 FIRST, SECOND = Endpoint("http://first", "one"), Endpoint("http://second", "two")
@@ -38,7 +38,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
         rambles = endpoint is FIRST and what.text == "hard"
         text = "well" if rambles else {"easy": "5", "hard": "7"}[what.text]
         reason = "length" if rambles else "stop"
-        return Answer(Outcome.OK, 1.0, 1.1, 1.1, 1.2, 1.2, (1.1,), text, 9, 0, 3, None, reason, 200, None, None)
+        return Answer(RequestOutcome.OK, 1.0, 1.1, 1.1, 1.2, 1.2, (1.1,), text, 9, 0, 3, None, reason, 200, None, None)
 
     monkeypatch.setattr(quality, "ask", ask)
     return seen

@@ -24,7 +24,7 @@ from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
 from joulemill.bench.run import Surroundings, run_measure
 from joulemill.errors import InputError, MachineError, ServerError
-from joulemill.ledger.record import Outcome, RunRecord
+from joulemill.ledger.record import RequestOutcome, RunRecord
 from joulemill.recording.writer import RunWriter, read_run
 from joulemill.servers.client import Ask, Endpoint, ask
 
@@ -78,7 +78,7 @@ class Interrupter(Silence):
 async def ask_three(session: aiohttp.ClientSession, endpoint: Endpoint, writer: RunWriter, second: object) -> None:
     for word in ("one", "two", "three"):
         answer = await ask(session, endpoint, Ask(word, 4))
-        assert answer.outcome is Outcome.OK
+        assert answer.outcome is RequestOutcome.OK
         writer.event("asked", word=word)
 
 
@@ -90,7 +90,7 @@ def test_a_complete_run_keeps_everything(server: str, tmp_path: Path) -> None:
         assert before.end_mono_s is not None
         assert before.end_mono_s <= after.start_mono_s
     load = [r for r in record.requests if r.phase == "load"]
-    assert {r.outcome for r in record.requests} == {Outcome.OK}
+    assert {r.outcome for r in record.requests} == {RequestOutcome.OK}
     assert {(r.output_tok, r.asked_output_tok) for r in load} == {(16, 16)}
     assert {r.prompt_tok for r in load} == {32}  # the mock counts words, and the line was learnt from it
     assert [e["word"] for e in record.events if e["kind"] == "asked"] == ["one", "two", "three"]
@@ -168,9 +168,9 @@ def test_an_interruption_in_each_phase_keeps_what_was_seen(phase: str, number: s
     assert record.manifest["server"]["kind"] == "vllm"
     outcomes = Counter(r.outcome for r in record.requests)
     if phase in ("calibrate", "load", "drain"):
-        assert outcomes[Outcome.CANCELLED] >= 1
+        assert outcomes[RequestOutcome.CANCELLED] >= 1
     if phase == "quality":
-        assert outcomes[Outcome.OK] >= 3
+        assert outcomes[RequestOutcome.OK] >= 3
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -199,8 +199,8 @@ def test_a_server_that_fails_in_the_middle_is_a_failed_run_that_is_kept(
     assert record.status == "failed"
     assert "failed in the middle" in (record.status_reason or "")
     outcomes = Counter(r.outcome for r in record.requests)
-    assert outcomes[Outcome.OK] == 20
-    assert outcomes[Outcome.HTTP_ERROR] >= 10
+    assert outcomes[RequestOutcome.OK] == 20
+    assert outcomes[RequestOutcome.HTTP_ERROR] >= 10
     assert record.readings
 
 
@@ -208,7 +208,7 @@ def test_faults_in_the_middle_do_not_end_the_run(tmp_path: Path) -> None:
     with mock_process(replace(PLAN, fault="cut", fault_after=10, fault_count=3)) as url:
         record = run(options(url, tmp_path))
     assert record.status == "complete"
-    assert Counter(r.outcome for r in record.requests)[Outcome.CUT_SHORT] == 3
+    assert Counter(r.outcome for r in record.requests)[RequestOutcome.CUT_SHORT] == 3
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_what_nobody_foresaw_ends_the_run_with_what_was_measured(
     record = run(options(server, tmp_path, duration_s=60.0))
     assert record.status == "failed"
     assert "an error inside Joulemill (OverflowError: intermediate overflow" in (record.status_reason or "")
-    assert sum(r.outcome is Outcome.OK for r in record.requests) >= 5
+    assert sum(r.outcome is RequestOutcome.OK for r in record.requests) >= 5
     assert any(e["kind"] == "traceback" and "surprised" in e["text"] for e in record.events)
 
 

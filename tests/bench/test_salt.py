@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from simulated.mock_server import MockPlan, MockServer
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.analysis.samples import of_report
 from joulemill.bench.host import hosted
 from joulemill.bench.load.prompts import PromptMill, prompt_text
@@ -78,7 +78,7 @@ def test_unexplained_hits_of_a_server_that_tells_them_are_first_in_the_report(tm
             )
             return read_run(await measure(options))
 
-    report = analyse(asyncio.run(run()))
+    report = analyze(asyncio.run(run()))
     assert any("came from a cache" in fault for fault in of_report(report, "node", "it").faults)
     assert "met a cache of its own prompts" in report.warnings[0]
     assert report.tokens.cached_unexplained == pytest.approx(6 * 82, abs=12)

@@ -14,7 +14,7 @@ import joulemill
 from joulemill.bench.options import BenchOptions
 from joulemill.commands import bench, predict
 from joulemill.commands.flags import flag_of, in_flags
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 
 SRC = Path(joulemill.__file__).parent
 #: Arguments of the library alone.
@@ -27,7 +27,7 @@ def flags(command: object) -> set[str]:
     return set(parser._option_string_actions)
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Question) if f.name not in NO_FLAG])
+@pytest.mark.parametrize("name", [f.name for f in fields(PredictionRequest) if f.name not in NO_FLAG])
 def test_every_argument_of_predict_has_its_flag(name: str) -> None:
     assert flag_of(name) in flags(predict)
 

@@ -12,7 +12,7 @@ import pytest
 from joulemill.cli import main
 from joulemill.decisions.levers.case import Settings
 from joulemill.prediction.levers import levers_answer
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 from joulemill.reports.html.levers import page
 from joulemill.reports.text import levers as levers_view
 from tests.support.screen import on_screen
@@ -83,7 +83,7 @@ def test_predict_approximately_is_wide_and_said(tmp_path: Path, capsys: pytest.C
 
 def test_levers_approximately_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(tmp_path, ODD)
-    question = Question(folder, "h100", concurrency=8.0, approximate=True)
+    question = PredictionRequest(folder, "h100", concurrency=8.0, approximate=True)
     found = levers_answer(question, {"to": "h200"}, Settings(), frozenset(), same_outputs=True)
     assert on_screen(levers_view.show, found).startswith("APPROXIMATE (the model is not understood): ")
     assert levers_view.document(found)["architecture"]["approximate"] is True

@@ -11,7 +11,7 @@ import pytest
 from simulated.mock_server import MockPlan, mock_process
 from simulated.runs import steady_run
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.cli import main
 from joulemill.commands.inputs import keep_grid, site_of
 from joulemill.recording.writer import read_run, write_run
@@ -68,7 +68,7 @@ def test_what_the_grid_was_is_kept_with_the_run(tmp_path: Path) -> None:
     write_run(folder, dataclasses.replace(record, manifest={**record.manifest, "site": site}))
     keep_grid(folder)
     (tmp_path / "grid.csv").unlink()
-    report = analyse(read_run(folder))
+    report = analyze(read_run(folder))
     assert report.site.carbon_gco2e_kwh.value == pytest.approx(360.0) and report.site.carbon_kind == "location"
     assert "Environment and money" in render(report)
 

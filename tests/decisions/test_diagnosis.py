@@ -29,7 +29,7 @@ from joulemill.decisions.evidence import (
 from joulemill.decisions.next_measurement import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import account
-from joulemill.ledger.record import Outcome, Quantity
+from joulemill.ledger.record import Quantity, RequestOutcome
 from joulemill.ledger.window import Window, load_requests
 from joulemill.physics.production.ceilings import CeilingValue
 from joulemill.servers.metrics import canonical, parse_metrics
@@ -117,9 +117,9 @@ def test_refusals_are_a_share_of_what_is_under_way_not_of_what_ends() -> None:
     """On an overloaded server the refused end at once and the others do not end in the window."""
     record = steady_run()
     rows = [
-        replace(r, end_mono_s=None, last_token_mono_s=None, outcome=Outcome.CANCELLED)
+        replace(r, end_mono_s=None, last_token_mono_s=None, outcome=RequestOutcome.CANCELLED)
         if i % 8
-        else replace(r, outcome=Outcome.HTTP_ERROR, http_status=429, output_tok=None)
+        else replace(r, outcome=RequestOutcome.HTTP_ERROR, http_status=429, output_tok=None)
         for i, r in enumerate(record.requests)
     ]
     window = Window(40.0, 60.0, "")
@@ -197,7 +197,7 @@ def test_cut_answers_and_preemptions_by_hand() -> None:
 def test_refused_requests_by_hand(status: int, error: str, refused: bool) -> None:
     record = steady_run()
     half = [
-        replace(r, outcome=Outcome.HTTP_ERROR, http_status=status, error=error, output_tok=None) if i % 2 else r
+        replace(r, outcome=RequestOutcome.HTTP_ERROR, http_status=status, error=error, output_tok=None) if i % 2 else r
         for i, r in enumerate(record.requests)
     ]
     manifest = {**record.manifest, "options": {"rate_req_s": 4.0, "concurrency": None, "loop": "open"}}
@@ -211,7 +211,7 @@ def test_refused_requests_by_hand(status: int, error: str, refused: bool) -> Non
 
 def test_a_failed_request_is_no_evidence_of_speed() -> None:
     record = with_lone(0.01)
-    failed = tuple(replace(r, outcome=Outcome.TIMEOUT) if r.phase == "calibrate" else r for r in record.requests)
+    failed = tuple(replace(r, outcome=RequestOutcome.TIMEOUT) if r.phase == "calibrate" else r for r in record.requests)
     assert gather(record, account(record), (), unknown("1", "no")).load_elasticity.known
     assert not gather(replace(record, requests=failed), account(record), (), unknown("1", "no")).load_elasticity.known
 

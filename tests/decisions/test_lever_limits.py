@@ -13,7 +13,7 @@ from joulemill.decisions.levers.study import _alike, distinct
 from joulemill.physics.hardware.site import Site
 from joulemill.prediction.levers import LeversAnswer, levers_answer
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 from joulemill.reports.text.levers import document, show
 from tests.support.screen import on_screen
 
@@ -21,7 +21,9 @@ SITE = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", it_power_limit
 
 
 def studied(**change: object) -> LeversAnswer:
-    question = Question(**{"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "concurrency": 32.0, **change})  # type: ignore[arg-type]
+    question = PredictionRequest(
+        **{"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "concurrency": 32.0, **change}
+    )  # type: ignore[arg-type]
     return levers_answer(question, {"to": "h200"}, Settings(), frozenset())
 
 
@@ -41,7 +43,9 @@ def test_every_outcome_stays_inside_the_sites_power(held: LeversAnswer) -> None:
 
 
 def test_joules_a_token_are_those_without_the_limit(held: LeversAnswer) -> None:
-    free = answer(Question("Qwen/Qwen3-32B", "h100", devices=2, concurrency=32.0, facility=Site(pue_ratio=1.2)))
+    free = answer(
+        PredictionRequest("Qwen/Qwen3-32B", "h100", devices=2, concurrency=32.0, facility=Site(pue_ratio=1.2))
+    )
     assert held.study.before.energy_j_tok == pytest.approx(free.prediction.site.site_j_tok.value)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.formats.prometheus_text import Sample, parse_exposition
+from joulemill.formats.prometheus_text import TextSample, parse_exposition
 
 
 def test_what_the_format_allows() -> None:
@@ -19,8 +19,8 @@ om{le="0.5"} 3 1395066363.5 # {trace="x"} 0.1 1395066363
   spaced   {a="b"}   4
 """
     samples = parse_exposition(page.replace("spaced   {", "spaced{"))
-    assert samples[0] == Sample("a", {}, 1.0)
-    assert samples[1] == Sample("a:b", {"x": "1", "y": "two words, and } brace"}, 0.0025)
+    assert samples[0] == TextSample("a", {}, 1.0)
+    assert samples[1] == TextSample("a:b", {"x": "1", "y": "two words, and } brace"}, 0.0025)
     assert samples[2].labels == {"p": 'C:\\dir"q"\nnext'} and samples[2].value != samples[2].value
     assert samples[3].value == float("inf") and samples[3].t_wall_s == 1395066363.0
     assert samples[4].t_wall_s == 1395066363.5
@@ -47,8 +47,8 @@ def test_what_is_not_of_the_format_is_refused_with_its_line(line: str) -> None:
 @pytest.mark.parametrize("end", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c"])
 def test_only_a_newline_ends_a_line(end: str) -> None:
     assert parse_exposition(f'a{{x="1{end}2"}} 3\r\nb 4\r\n') == [
-        Sample("a", {"x": f"1{end}2"}, 3.0),
-        Sample("b", {}, 4.0),
+        TextSample("a", {"x": f"1{end}2"}, 3.0),
+        TextSample("b", {}, 4.0),
     ]
 
 
@@ -67,7 +67,7 @@ def test_a_hostile_line_costs_no_time() -> None:
 
 def test_names_that_nobody_asked_for_are_not_looked_at() -> None:
     page = 'go_gc{quantile="0"} 1\nbroken{a= 1\npower{gpu="0"} 300\n'
-    assert parse_exposition(page, {"power"}.__contains__) == [Sample("power", {"gpu": "0"}, 300.0)]
+    assert parse_exposition(page, {"power"}.__contains__) == [TextSample("power", {"gpu": "0"}, 300.0)]
     for bad in ("power{gpu= 1\n", "<html>\n"):
         with pytest.raises(ValueError, match="line 1"):
             parse_exposition(bad, {"power"}.__contains__)

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.errors import InputError
 from joulemill.formats.documents import parse_document
 from joulemill.formats.yaml_text import load_yaml
@@ -22,7 +22,7 @@ def test_an_llmd_report_says_the_same_in_yaml_and_in_json(tmp_path: Path) -> Non
     as_yaml = tmp_path / "report.yaml"
     as_yaml.write_text(yaml.safe_dump(llmd()), encoding="utf-8")
     both = [import_files([p], Choice()) for p in (as_yaml, foreign_results.write_json(tmp_path / "x", llmd()))]
-    one, other = (analyse(record) for record in both)
+    one, other = (analyze(record) for record in both)
     assert one.stated and [(s.name, s.figure.value) for s in one.stated] == [
         (s.name, s.figure.value) for s in other.stated
     ]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 from tests.support import foreign_results
 from tests.support.paths import RECORDINGS
 
@@ -28,7 +28,7 @@ def test_real_recording_counts_by_the_servers_usage() -> None:
     assert first.first_token_mono_s == pytest.approx(0.119149274, abs=1e-9)
     assert len(first.chunk_mono_s) == 50
     assert first.last_token_mono_s == pytest.approx(1.095519934, abs=1e-6)
-    report = analyse(record)
+    report = analyze(record)
     # (1095.52 - 119.15) / 49 = 19.926 ms for the first; AIPerf itself says 9.86 ms, over its 100 tokens.
     assert report.latency.tpot_s.p50 == pytest.approx(0.01999, rel=2e-3)
     assert report.tokens.output == 200
@@ -41,14 +41,14 @@ def test_real_recording_counts_by_the_servers_usage() -> None:
 
 @recorded
 def test_real_summary_alone_states_and_computes_nothing() -> None:
-    report = analyse(import_files([RECORDED / "profile_export_aiperf.json"], Choice()))
+    report = analyze(import_files([RECORDED / "profile_export_aiperf.json"], Choice()))
     assert report.energy.node_j_tok.value is None and report.output.rate_tok_s.value is None
     assert {s.name for s in report.stated} >= {"output.rate_tok_s", "latency.ttft_s.p99", "tokens.output_by_server"}
     assert any("give profile_export.jsonl" in w for w in report.warnings)
 
 
 def test_energy_is_told_in_joules_and_as_declared(tmp_path: Path) -> None:
-    report = analyse(
+    report = analyze(
         import_files([foreign_results.write_json(tmp_path / "s", foreign_results.aiperf_summary())], Choice())
     )
     stated = {s.name: s.figure for s in report.stated}
@@ -67,7 +67,7 @@ def test_unknown_units_are_refused(tmp_path: Path) -> None:
 def test_without_usage_tokens_are_unknown_unless_the_user_takes_the_tools(tmp_path: Path) -> None:
     path = foreign_results.write_lines(tmp_path / "x", foreign_results.aiperf_lines(usage=False))
     strict = import_files([path], Choice())
-    assert {r.outcome for r in strict.requests} == {Outcome.NO_USAGE}
+    assert {r.outcome for r in strict.requests} == {RequestOutcome.NO_USAGE}
     assert any("--client-tokens" in w for w in strict.manifest["warnings"])
     lenient = import_files([path], Choice(client_tokens=True))
     assert [r.output_tok for r in lenient.requests] == [foreign_results.TOKENS] * foreign_results.REQUESTS
@@ -80,7 +80,7 @@ def test_errors_cancellations_and_warm_up(tmp_path: Path) -> None:
     rows[2]["metadata"]["was_cancelled"] = True
     record = import_files([foreign_results.write_lines(tmp_path / "x", rows)], Choice())
     assert [r.phase for r in record.requests][:2] == ["warmup", "load"]
-    assert [r.outcome for r in record.requests][1:3] == [Outcome.HTTP_ERROR, Outcome.CANCELLED]
+    assert [r.outcome for r in record.requests][1:3] == [RequestOutcome.HTTP_ERROR, RequestOutcome.CANCELLED]
     assert record.requests[1].error == "busy"
 
 
@@ -101,7 +101,7 @@ def test_telemetry_beside_the_requests_becomes_the_meter(tmp_path: Path) -> None
     ]  # fmt: skip
     requests = foreign_results.write_lines(tmp_path / "r", foreign_results.aiperf_lines())
     telemetry = foreign_results.write_lines(tmp_path / "t", rows)
-    report = analyse(import_files([requests, telemetry], Choice()))
+    report = analyze(import_files([requests, telemetry], Choice()))
     assert report.energy.device_j_tok.value == pytest.approx(2.0, rel=0.03)
     assert report.energy.device_j_tok.basis is Basis.MEASURED
     with pytest.raises(InputError, match="is a meter's file"):

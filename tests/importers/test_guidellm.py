@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 from tests.support import foreign_results
 from tests.support.paths import RECORDINGS
 
@@ -23,13 +23,13 @@ def test_real_recording() -> None:
     record = import_files([RECORDED], Choice())
     assert record.manifest["imported"]["tool_version"] == "0.8.1"
     assert [r.output_tok for r in record.requests] == [50] * 4
-    assert [r.outcome for r in record.requests] == [Outcome.OK] * 4
+    assert [r.outcome for r in record.requests] == [RequestOutcome.OK] * 4
     first = record.requests[0]
     # From the file: request_start …45.780865, first token …45.884797, last …46.8644123.
     assert first.dispatched_mono_s == 0.0
     assert first.first_token_mono_s == pytest.approx(0.103932, abs=1e-6)
     assert first.last_token_mono_s == pytest.approx(1.0835473, abs=1e-6)
-    report = analyse(record)
+    report = analyze(record)
     # TPOT by hand for the first request: (1.0835473 - 0.103932) / 49 = 19.992 ms, GuideLLM's inter-token latency.
     assert report.latency.tpot_s.p50 == pytest.approx(0.02, rel=2e-3)
     assert report.tokens.output == 200
@@ -43,7 +43,7 @@ def test_real_recording() -> None:
 
 
 def test_made_run_gives_its_known_figures(tmp_path: Path) -> None:
-    report = analyse(import_files([foreign_results.write_json(tmp_path / "x", foreign_results.guidellm())], Choice()))
+    report = analyze(import_files([foreign_results.write_json(tmp_path / "x", foreign_results.guidellm())], Choice()))
     assert report.latency.ttft_s.p50 == pytest.approx(0.1, abs=1e-6)
     assert report.latency.tpot_s.p50 == pytest.approx(0.02, abs=1e-6)
     assert report.latency.e2e_s.p99 == pytest.approx(0.5, abs=1e-6)
@@ -73,7 +73,8 @@ def test_failed_requests_and_missing_counts_are_kept_and_do_not_count(tmp_path: 
     )  # a negative TTFT
     record = import_files([foreign_results.write_json(tmp_path / "x", document)], Choice())
     assert [r.outcome for r in record.requests] == [
-        Outcome.NO_USAGE, Outcome.CUT_SHORT, *[Outcome.OK] * 4, Outcome.CANCELLED, Outcome.TIMEOUT,
+        RequestOutcome.NO_USAGE, RequestOutcome.CUT_SHORT, *[RequestOutcome.OK] * 4, RequestOutcome.CANCELLED,
+        RequestOutcome.TIMEOUT,
     ]  # fmt: skip
     told = " ".join(record.manifest["warnings"])
     assert "1 requests have times that are not in order" in told
@@ -94,5 +95,5 @@ def test_a_closed_loop_is_not_late_by_the_start_of_its_loop(tmp_path: Path) -> N
     for run in document["benchmarks"]:
         for item in run["requests"]["successful"]:
             item["info"]["timings"]["targeted_start"] = foreign_results.ORIGIN_S
-    report = analyse(import_files([foreign_results.write_json(tmp_path / "x", document)], Choice()))
+    report = analyze(import_files([foreign_results.write_json(tmp_path / "x", document)], Choice()))
     assert report.client.valid and report.binding.name != "client"

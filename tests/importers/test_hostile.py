@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.analysis.serialization import from_json, to_json
 from joulemill.errors import InputError
 from joulemill.formats.documents import parse_document
@@ -98,7 +98,7 @@ def broken(draw: st.DrawFn) -> bytes:
 def test_broken_members_give_a_report_or_one_clear_error(data: bytes, tokens: bool) -> None:
     record = imported(data, tokens)
     if record is not None:
-        report = analyse(record)
+        report = analyze(record)
         assert "<script" not in render(report)
         assert from_json(to_json(report)).run_id == report.run_id
 
@@ -174,7 +174,7 @@ def test_hostile_names_survive_as_text_on_disk_and_in_every_view(tmp_path: Path)
     write_run(tmp_path / "run", record)
     again = read_run(tmp_path / "run")
     assert again == record
-    page = render(analyse(again))
+    page = render(analyze(again))
     assert "<script" not in page and "\x1b" not in page and "\x00" not in page
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.catalog.stated_device import stated_device
 from joulemill.errors import InputError
 from joulemill.figure import Basis
@@ -27,7 +27,7 @@ def test_a_wall_meter_gives_joules_per_token(tmp_path: Path) -> None:
     record = import_files([results], Choice(), f"{meter},value=watts,unit=W")
     assert len(record.readings) == 80
     assert record.readings[10].t_mono_s == pytest.approx(0.0, abs=1e-5), "the origin is the first request's sending"
-    report = analyse(record)
+    report = analyze(record)
     assert report.power.node_w.value == pytest.approx(105.0, rel=1e-3)
     node = report.energy.node_j_tok
     assert node.basis is Basis.MEASURED

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from joulemill.analysis.report import Report
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.errors import InputError
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
@@ -17,7 +17,7 @@ from tests.support.foreign_results import CODECARBON, inferencex, llmd, mlenergy
 
 
 def imported(tmp_path: Path, document: dict[str, Any]) -> tuple[Report, dict[str, float | None]]:
-    report = analyse(import_files([foreign_results.write_json(tmp_path / "x", document)], Choice()))
+    report = analyze(import_files([foreign_results.write_json(tmp_path / "x", document)], Choice()))
     assert report.energy.node_j_tok.value is None and report.energy.device_j_tok.value is None
     return report, {s.name: s.figure.value for s in report.stated}
 
@@ -57,7 +57,7 @@ def test_codecarbon_pue_is_divided_out_and_its_constants_are_told(tmp_path: Path
     """0.012 kWh with PUE 1.2 is 36 kJ at the node, in 100 s 360 W; 40 % of it is RAM."""
     path = tmp_path / "emissions.csv"
     path.write_text(CODECARBON.format(pue="1.2"))
-    report = analyse(import_files([path], Choice()))
+    report = analyze(import_files([path], Choice()))
     stated = {s.name: s.figure for s in report.stated}
     assert stated["energy.node_j"].value == pytest.approx(0.012 * 3.6e6 / 1.2)
     assert stated["power.node_w"].value == pytest.approx(360.0)

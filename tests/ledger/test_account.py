@@ -14,7 +14,7 @@ from joulemill.figure import Basis
 from joulemill.ledger.account import account
 from joulemill.ledger.attribution import Rule
 from joulemill.ledger.findings import Reason
-from joulemill.ledger.record import Outcome, Quantity, RunRecord, Scope
+from joulemill.ledger.record import Quantity, RequestOutcome, RunRecord, Scope
 
 
 def test_a_steady_run_is_its_closed_form() -> None:
@@ -102,7 +102,12 @@ def test_an_interrupted_run_is_accounted_as_far_as_it_goes() -> None:
     for r in run.requests:
         if r.dispatched_mono_s < cut:
             cancelled = r.end_mono_s > cut
-            lost = {"outcome": Outcome.CANCELLED, "end_mono_s": cut, "last_token_mono_s": None, "output_tok": None}
+            lost = {
+                "outcome": RequestOutcome.CANCELLED,
+                "end_mono_s": cut,
+                "last_token_mono_s": None,
+                "output_tok": None,
+            }
             requests.append(replace(r, **lost, chunk_mono_s=()) if cancelled else r)
     phases = (*run.phases[:2], replace(run.phases[2], end_mono_s=None))
     readings = tuple(r for r in run.readings if r.t_mono_s <= cut)
@@ -116,7 +121,9 @@ def test_a_run_without_load_or_tokens() -> None:
     nothing = account(RunRecord(manifest={}))
     assert nothing.window is None and nothing.good_j_tok.value is None and Reason.NO_LOAD in nothing.good_j_tok.reason
     run = steady_run()
-    failed = tuple(replace(r, outcome=Outcome.HTTP_ERROR, output_tok=None, chunk_mono_s=()) for r in run.requests)
+    failed = tuple(
+        replace(r, outcome=RequestOutcome.HTTP_ERROR, output_tok=None, chunk_mono_s=()) for r in run.requests
+    )
     a = account(replace(run, requests=failed))
     assert a.scopes[Scope.NODE].energy.value is not None
     assert a.scopes[Scope.NODE].j_tok.value is None and Reason.NO_TOKENS in a.scopes[Scope.NODE].j_tok.reason
@@ -203,7 +210,7 @@ def test_chunks_that_no_usage_counts_make_no_rate_of_zero() -> None:
     cut = tuple(
         replace(
             r,
-            outcome=Outcome.CANCELLED,
+            outcome=RequestOutcome.CANCELLED,
             output_tok=None,
             chunk_mono_s=tuple(np.linspace(r.first_token_mono_s or 0.0, r.end_mono_s or 0.0, 5)),
         )

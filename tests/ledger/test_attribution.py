@@ -10,7 +10,7 @@ from simulated.runs import request
 
 from joulemill.ledger.attribution import Rule, Weights, attribute
 from joulemill.ledger.flow import flow
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 
 EDGES = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
 JOULES = np.array([100.0, 200.0, 300.0, 50.0])
@@ -46,7 +46,7 @@ def test_a_time_without_tokens_is_shared_by_time_in_flight() -> None:
 
 
 def test_failed_requests_and_nobody() -> None:
-    failed = flow([request(0, 0.0, 0.5, 3.9, outcome=Outcome.TIMEOUT)])
+    failed = flow([request(0, 0.0, 0.5, 3.9, outcome=RequestOutcome.TIMEOUT)])
     assert attribute(Rule.OUTPUT_TOKEN_SHARE, failed, EDGES, JOULES).energy_j == (650.0,)
     rows = attribute(Rule.OUTPUT_TOKEN_SHARE, flow([]), EDGES, JOULES)
     assert rows.energy_j == () and rows.unattributed_idle_j == 650.0

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from joulemill.ledger.client_check import client_verdict, quiet_verdict
-from joulemill.ledger.record import MachineSample, Outcome, RequestRecord
+from joulemill.ledger.record import MachineSample, RequestOutcome, RequestRecord
 
 CALM = MachineSample(0.0, 0.0, 0.5, 0.9, 0.0, 0.88, 0.85, 0.0, 0.002, 0.10)
 
 
 def request(lag_s: float = 0.001, ttft_s: float = 0.1) -> RequestRecord:
-    return RequestRecord("r", "load", 10.0, 10.0 + lag_s, None, 10.0 + lag_s + ttft_s, 11.0, 11.0, Outcome.OK)
+    return RequestRecord("r", "load", 10.0, 10.0 + lag_s, None, 10.0 + lag_s + ttft_s, 11.0, 11.0, RequestOutcome.OK)
 
 
 def test_a_calm_client_is_valid_with_its_figures() -> None:
@@ -74,7 +74,7 @@ def test_a_server_that_is_not_ours_is_not_taken_for_a_neighbour() -> None:
 def row(lag_s: float, n: int = 0, whole_s: float = 1.0, gap_s: float = 0.5) -> RequestRecord:
     at = 10.0 + n * gap_s
     return RequestRecord(
-        f"r{n}", "load", at, at + lag_s, None, at + lag_s + whole_s / 10, at + whole_s, at + whole_s, Outcome.OK
+        f"r{n}", "load", at, at + lag_s, None, at + lag_s + whole_s / 10, at + whole_s, at + whole_s, RequestOutcome.OK
     )
 
 

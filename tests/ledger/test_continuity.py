@@ -7,9 +7,9 @@ from dataclasses import replace
 from simulated.readings import EPOCH_S
 from simulated.runs import request, steady_run
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.ledger.continuity import outages
-from joulemill.ledger.record import Outcome, ServerSample
+from joulemill.ledger.record import RequestOutcome, ServerSample
 
 
 def looks(values: dict[int, float | None]) -> tuple[ServerSample, ...]:
@@ -36,7 +36,7 @@ def test_a_restart_and_the_time_away_are_found_and_told_first() -> None:
         ("restarted", 14, 27),
         ("unreachable", 15, 27),
     ]
-    first = analyse(run(looks(values))).warnings[0]
+    first = analyze(run(looks(values))).warnings[0]
     assert "restarted before 27 s" in first and "did not answer for 12 s from 15 s" in first
 
 
@@ -52,7 +52,7 @@ def test_an_outage_to_the_end_says_so() -> None:
 
 def test_a_server_that_hangs_without_counters_is_silent() -> None:
     good = [request(n, 25.0 + n, 25.1 + n, 25.9 + n) for n in range(20)]
-    hung = request(99, 45.0, 90.0, 90.5, outcome=Outcome.CANCELLED, output_tok=None)
+    hung = request(99, 45.0, 90.0, 90.5, outcome=RequestOutcome.CANCELLED, output_tok=None)
     hung = replace(hung, first_byte_mono_s=None, first_token_mono_s=None, last_token_mono_s=None, chunk_mono_s=())
     (found,) = outages(run(requests=[*good, hung]))
     assert (found.kind, round(found.start_s), round(found.end_s)) == ("silent", 20, 66)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from simulated.runs import closed_loop, request
 
 from joulemill.ledger.flow import flow
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 
 
 def test_a_request_across_an_edge_counts_with_its_share() -> None:
@@ -30,7 +30,7 @@ def test_without_chunks_tokens_are_spread_from_first_to_last() -> None:
 
 
 def test_what_failed_delivers_nothing_and_its_chunks_are_told() -> None:
-    f = flow([request(0, 0.0, 1.0, 4.0, outcome=Outcome.CUT_SHORT)])
+    f = flow([request(0, 0.0, 1.0, 4.0, outcome=RequestOutcome.CUT_SHORT)])
     assert f.output_weight_tok.sum() == 0 and len(f.prompt_s) == 0 and len(f.uncounted_s) == 10
     assert f.active(0.5, 0.6) == 1 and f.active(5.0, 6.0) == 0
 

@@ -5,7 +5,7 @@ import pytest
 from simulated.runs import request
 
 from joulemill.ledger.latency import Targets, latency, met_targets, tpot_s, ttft_s
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 
 
 def test_definitions_by_hand() -> None:
@@ -27,8 +27,8 @@ def test_failed_requests_are_counted_and_meet_nothing() -> None:
     requests = [
         request(0, 0.0, 0.1, 1.0),
         request(1, 0.0, 0.3, 1.0, retries=2),
-        request(2, 0.0, 0.1, 1.0, outcome=Outcome.HTTP_ERROR),
-        request(3, 0.0, 0.1, 1.0, dispatched_mono_s=None, outcome=Outcome.CANCELLED),
+        request(2, 0.0, 0.1, 1.0, outcome=RequestOutcome.HTTP_ERROR),
+        request(3, 0.0, 0.1, 1.0, dispatched_mono_s=None, outcome=RequestOutcome.CANCELLED),
     ]
     found = latency(requests, Targets(ttft_s=0.2))
     assert (found.sent, found.failed, found.retries) == (3, 1, 2)

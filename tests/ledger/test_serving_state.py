@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from simulated.runs import request, steady_run
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.catalog.server_dialects import dialect
 from joulemill.ledger.account import account
 from joulemill.ledger.record import RunRecord, ServerSample
@@ -37,7 +37,7 @@ def test_a_cache_in_tokens_is_room_for_sequences(text: str, name: str) -> None:
     held = room(run, account(run).window)
     assert held is not None and held.sequences_count == pytest.approx(432 / 110)
     assert "432 tokens of cache" in held.source
-    report = analyse(run)
+    report = analyze(run)
     assert report.output.full_load_tok_s.value == pytest.approx(80.0, rel=0.01)
     assert report.utilization.value is not None and report.output.utilization_adjusted_tok_s.known
     ceiling = next(c for c in report.ceilings if c.name == "kv_capacity")
@@ -49,7 +49,7 @@ def test_a_recorded_page_of_vllm_says_its_room() -> None:
     run = paged(RECORDED.read_text(), "vllm")
     held = room(run, account(run).window)
     assert held is not None and held.sequences_count == pytest.approx(728 * 128 / 110)
-    reason = analyse(run).output.full_load_tok_s.reason or ""
+    reason = analyze(run).output.full_load_tok_s.reason or ""
     assert "0% of 847 sequences" in reason and "93,184 tokens" in reason
 
 
@@ -64,9 +64,9 @@ def test_slots_come_before_the_cache_and_a_page_without_either_says_nothing() ->
 def test_requests_that_always_wait_are_full_load_whatever_the_cache() -> None:
     run = paged(VLLM.replace("27.0", "2700"), "vllm", waiting_req=3.0)
     assert waiting_ratio(run, account(run).window) == 1.0  # type: ignore[arg-type]
-    assert analyse(run).output.full_load_tok_s.known
+    assert analyze(run).output.full_load_tok_s.known
     calm = paged(VLLM.replace("27.0", "2700"), "vllm", waiting_req=0.0)
-    assert "only 1% of 393 sequences" in (analyse(calm).output.full_load_tok_s.reason or "")
+    assert "only 1% of 393 sequences" in (analyze(calm).output.full_load_tok_s.reason or "")
 
 
 # --- restarts ------------------------------------------------------------------------------------------------------
@@ -81,19 +81,19 @@ def looked(counts: list[float | None]) -> RunRecord:
 
 def test_a_restart_fails_the_run_and_is_told_first() -> None:
     run = looked([*(5000.0 + 80 * n for n in range(20)), *([None] * 8), *(80.0 * n for n in range(20))])
-    report = analyse(run)
+    report = analyze(run)
     assert report.status == "failed" and "restarted before 28 s" in (report.status_reason or "")
     assert report.warnings[0].startswith("The run failed: the server failed: it was restarted")
 
 
 def test_pages_that_take_turns_and_a_look_that_failed_are_no_failure() -> None:
     turns = looked([5000.0, 4600.0, 5080.0, 4680.0, 5160.0, 4760.0, 5240.0, 4840.0])  # of two servers
-    assert analyse(turns).status == "complete"
-    assert analyse(looked([5000.0, None, 5080.0])).status == "complete"
+    assert analyze(turns).status == "complete"
+    assert analyze(looked([5000.0, None, 5080.0])).status == "complete"
 
 
 def test_a_silent_page_is_told_and_the_run_stands_where_tokens_came() -> None:
-    report = analyse(looked([5000.0, *([None] * 12), 6000.0]))
+    report = analyze(looked([5000.0, *([None] * 12), 6000.0]))
     assert report.status == "complete" and "did not answer" in report.warnings[0]
 
 
@@ -113,7 +113,7 @@ def open_run(every_s: float, served_s: float) -> RunRecord:
 
 
 def test_overload_is_called_so_and_shows_the_full_load() -> None:
-    report = analyse(open_run(1.0, 2.0))
+    report = analyze(open_run(1.0, 2.0))
     assert report.output.full_load_tok_s.value == pytest.approx(10.0, rel=0.1)
     assert any("were due and 0." in w and "overloaded" in w for w in report.warnings)
     assert "below saturation" not in str(report)
@@ -123,5 +123,5 @@ def test_overload_is_called_so_and_shows_the_full_load() -> None:
 def test_a_load_that_is_kept_up_with_is_no_overload() -> None:
     run = open_run(1.0, 0.5)
     assert overload(run, account(run).window) is None
-    assert "keeps up with" in (analyse(run).output.full_load_tok_s.reason or "")
+    assert "keeps up with" in (analyze(run).output.full_load_tok_s.reason or "")
     assert overload(steady_run(), Window(30.0, 60.0, "")) is None

@@ -6,7 +6,7 @@ from simulated.runs import closed_loop, request
 
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.flow import flow
-from joulemill.ledger.record import Outcome, ServerSample
+from joulemill.ledger.record import RequestOutcome, ServerSample
 from joulemill.ledger.tokens import count_tokens, increase_tok
 
 WINDOW = (0.0, 100.0)
@@ -35,7 +35,7 @@ def test_a_mismatch_is_told_with_what_may_explain_it() -> None:
     found = counted(requests, samples)
     assert found.mismatch_ratio == pytest.approx(1.0)
     assert found.findings[0].code is Reason.TOKENS_DISAGREE and "another client" in found.findings[0].detail
-    failed = [*requests[:-1], request(19, 19.0, 19.1, 20.0, outcome=Outcome.CUT_SHORT, output_tok=None)]
+    failed = [*requests[:-1], request(19, 19.0, 19.1, 20.0, outcome=RequestOutcome.CUT_SHORT, output_tok=None)]
     assert "failed" in counted(failed, samples).findings[0].detail
 
 
@@ -70,7 +70,7 @@ def test_cached_and_computed_only_where_the_server_says() -> None:
 
 
 def test_tokens_that_nobody_counted_are_told() -> None:
-    found = counted([request(0, 0.0, 1.0, 2.0), request(1, 0.0, 1.0, 2.0, outcome=Outcome.CANCELLED)])
+    found = counted([request(0, 0.0, 1.0, 2.0), request(1, 0.0, 1.0, 2.0, outcome=RequestOutcome.CANCELLED)])
     assert found.uncounted_chunk_count == 10
     assert [f.code for f in found.findings] == [Reason.UNCOUNTED_TOKENS]
 

@@ -5,7 +5,7 @@ import pytest
 from simulated.runs import closed_loop, request
 
 from joulemill.ledger.findings import Reason
-from joulemill.ledger.record import Outcome, Phase, RunRecord
+from joulemill.ledger.record import Phase, RequestOutcome, RunRecord
 from joulemill.ledger.window import (
     LoadShape,
     Loop,
@@ -47,7 +47,7 @@ def test_fewer_requests_than_slots_have_no_steady_state() -> None:
 def test_a_failed_request_still_fills_its_slot() -> None:
     requests = [
         *closed_loop(1, 10, 0.0),
-        request(90, 0.0, 0.2, 5.0, outcome=Outcome.HTTP_ERROR, output_tok=None),
+        request(90, 0.0, 0.2, 5.0, outcome=RequestOutcome.HTTP_ERROR, output_tok=None),
         request(91, 5.0, 5.2, 9.5),
     ]
     assert find_window(run(requests), LoadShape(Loop.CLOSED, 2), None).end_s == pytest.approx(9.5)
@@ -67,7 +67,7 @@ def test_no_request_no_window() -> None:
     assert find_window(run([]), CLOSED4, None) is None
     warm = [request(0, 0.0, 0.1, 1.0, phase="warmup")]
     assert find_window(run(warm), CLOSED4, None) is None
-    unsent = [request(0, 0.0, 0.1, 1.0, dispatched_mono_s=None, outcome=Outcome.CANCELLED)]
+    unsent = [request(0, 0.0, 0.1, 1.0, dispatched_mono_s=None, outcome=RequestOutcome.CANCELLED)]
     assert find_window(run(unsent), CLOSED4, None) is None
 
 

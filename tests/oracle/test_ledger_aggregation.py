@@ -23,7 +23,7 @@ from joulemill.ledger.account import account
 from joulemill.ledger.energy import EnergyResult, window_energy
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.plausibility import reading_fault
-from joulemill.ledger.record import Channel, Outcome, Quantity, Reading, RunRecord, Scope
+from joulemill.ledger.record import Channel, Quantity, Reading, RequestOutcome, RunRecord, Scope
 from joulemill.ledger.scopes import compose, scope_energy
 from joulemill.ledger.trace import traces
 
@@ -408,7 +408,7 @@ def test_a_run_that_made_no_tokens_or_ended_no_request_has_no_ratio() -> None:
     run = run_of()
     silent = account(replace(run, requests=tuple(replace(r, output_tok=0) for r in run.requests)))
     assert silent.scopes[Scope.DEVICE].j_tok.value is None and silent.scopes[Scope.DEVICE].j_tok.reason
-    failed = account(replace(run, requests=tuple(replace(r, outcome=Outcome.CUT_SHORT) for r in run.requests)))
+    failed = account(replace(run, requests=tuple(replace(r, outcome=RequestOutcome.CUT_SHORT) for r in run.requests)))
     assert failed.request_j.value is None and failed.scopes[Scope.DEVICE].j_tok.value is None
 
 

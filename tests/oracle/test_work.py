@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulemill.analysis.intensity import Load as MeasuredLoad
+from joulemill.analysis.intensity import MeasuredLoad as MeasuredLoad
 from joulemill.analysis.intensity import intensity
 from joulemill.catalog.devices import find_device
 from joulemill.catalog.models import find_model, model_names

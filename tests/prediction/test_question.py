@@ -13,15 +13,15 @@ from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.prediction.document import document
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import Answer, Question
+from joulemill.prediction.question import PredictionRequest, PredictionResult
 from joulemill.reports.text.prediction import show
 from joulemill.wording import title
 from tests.support.screen import on_screen
 
 
-def asked(**change: object) -> Answer:
+def asked(**change: object) -> PredictionResult:
     given = {"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "concurrency": 32.0} | change
-    return answer(Question(**given))  # type: ignore[arg-type]
+    return answer(PredictionRequest(**given))  # type: ignore[arg-type]
 
 
 def test_joules_are_watts_over_rate_and_scopes_nest() -> None:

@@ -13,18 +13,18 @@ from joulemill.cli import main
 from joulemill.physics.hardware.site import Site
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import Answer, Question
+from joulemill.prediction.question import PredictionRequest, PredictionResult
 from joulemill.reports.text.prediction import show
 from tests.support.screen import on_screen
 
 QWEN = ["predict", "--model", "Qwen/Qwen3-32B", "--device", "h100"]
 
 
-def asked(**change: object) -> Answer:
-    return answer(Question(**{"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, **change}))  # type: ignore[arg-type]
+def asked(**change: object) -> PredictionResult:
+    return answer(PredictionRequest(**{"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, **change}))  # type: ignore[arg-type]
 
 
-def ceiling(found: Answer, name: str) -> float:
+def ceiling(found: PredictionResult, name: str) -> float:
     value = next(c.rate_tok_s.value for c in found.prediction.ceilings if c.name == name)
     assert value is not None
     return value
@@ -113,15 +113,15 @@ def test_more_in_flight_than_memory_holds_is_said() -> None:
 def test_advice_never_circles(model: str, device: str, devices: int) -> None:
     """What is named really holds the model, and is not what was given."""
     with pytest.raises(MemoryShort, match="spread the model over") as caught:
-        answer(Question(model, device, devices=devices))
+        answer(PredictionRequest(model, device, devices=devices))
     named = {k: int(v) for k, v in re.findall(r"`(devices|tp)=(\d+)`", str(caught.value))}
     assert named["tp"] and named.get("devices", 0) != devices
-    assert answer(replace(Question(model, device, devices=devices), **named)).prediction.rate_tok_s.value
+    assert answer(replace(PredictionRequest(model, device, devices=devices), **named)).prediction.rate_tok_s.value
 
 
 def test_advice_of_16_devices_that_hold_a_model_only_together_is_to_say_so() -> None:
     """Tensor parallelism never leaves the node unasked: two replicas of eight do not hold it, one of sixteen does."""
-    question = Question("meta-llama/Llama-3.1-405B-Instruct", "h100", devices=16)
+    question = PredictionRequest("meta-llama/Llama-3.1-405B-Instruct", "h100", devices=16)
     with pytest.raises(MemoryShort, match=r"16 devices per replica \(`tp=16`\)"):
         answer(question)
     assert answer(replace(question, tp=16)).deployment.parallelism.tensor == 16
@@ -129,12 +129,12 @@ def test_advice_of_16_devices_that_hold_a_model_only_together_is_to_say_so() -> 
 
 @pytest.mark.parametrize("devices", [2, 10, 16])
 def test_more_devices_are_advised_where_the_rate_is_short(devices: int) -> None:
-    found = answer(Question("Qwen/Qwen3-32B", "h100", devices=devices, rate_req_s=500.0))
+    found = answer(PredictionRequest("Qwen/Qwen3-32B", "h100", devices=devices, rate_req_s=500.0))
     (missed,) = found.short_by
     assert missed.limit == "rate"
     named = int(re.findall(r"about ([\d,]+) devices", missed.text)[0].replace(",", ""))
     assert named > devices
-    more = answer(Question("Qwen/Qwen3-32B", "h100", devices=named, tp=found.deployment.parallelism.tensor,
+    more = answer(PredictionRequest("Qwen/Qwen3-32B", "h100", devices=named, tp=found.deployment.parallelism.tensor,
                            rate_req_s=500.0))  # fmt: skip
     assert more.meets
 

@@ -23,7 +23,7 @@ import pytest
 
 from joulemill.ledger.account import account
 from joulemill.ledger.latency import ttft_s
-from joulemill.ledger.record import Outcome, RequestRecord, RunRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord, RunRecord
 from joulemill.recording.writer import read_run
 from joulemill.servers.bundled import find_bundled_gguf
 from tests.real_servers.conftest import VARIABLE
@@ -139,7 +139,7 @@ def test_the_same_command_twice_agrees_within_its_intervals_and_meets_no_cache(
 
 def test_tokens_are_those_of_its_counters(twice: list[tuple[RunRecord, dict[str, float]]]) -> None:
     for record, grown in twice:
-        asked = [r for r in record.requests if r.outcome is Outcome.OK]
+        asked = [r for r in record.requests if r.outcome is RequestOutcome.OK]
         if len(asked) < len(record.requests):
             pytest.skip("requests were cut at the drain's end: the machine is too busy for this comparison")
         assert sum(r.output_tok or 0 for r in asked) == grown["vllm:generation_tokens_total"]
@@ -156,7 +156,7 @@ def _tpot_s(r: RequestRecord) -> float:
 
 def test_latencies_are_those_of_its_histograms(twice: list[tuple[RunRecord, dict[str, float]]]) -> None:
     for record, grown in twice:
-        asked = [r for r in record.requests if r.outcome is Outcome.OK]
+        asked = [r for r in record.requests if r.outcome is RequestOutcome.OK]
         if len(asked) < len(record.requests):
             pytest.skip("requests were cut at the drain's end: the machine is too busy for this comparison")
         ours = {

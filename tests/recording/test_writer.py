@@ -18,11 +18,11 @@ from joulemill.figure import Basis
 from joulemill.ledger.record import (
     Channel,
     MachineSample,
-    Outcome,
     Phase,
     QualityAnswer,
     Quantity,
     Reading,
+    RequestOutcome,
     RequestRecord,
     RunRecord,
     Scope,
@@ -45,7 +45,7 @@ channels = st.builds(
 readings = st.builds(Reading, text, numbers, numbers, maybe, st.none() | text)
 requests = st.builds(
     RequestRecord, id=text, phase=text, scheduled_mono_s=numbers, dispatched_mono_s=maybe, first_byte_mono_s=maybe,
-    first_token_mono_s=maybe, last_token_mono_s=maybe, end_mono_s=maybe, outcome=st.sampled_from(Outcome),
+    first_token_mono_s=maybe, last_token_mono_s=maybe, end_mono_s=maybe, outcome=st.sampled_from(RequestOutcome),
     prompt_tok=counts, cached_tok=counts, output_tok=counts, chunk_mono_s=st.lists(numbers, max_size=3).map(tuple),
     retries=st.integers(0, 9), error=st.none() | text,
 )  # fmt: skip
@@ -159,7 +159,7 @@ def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path: Path) -> None:
     writer._files["requests"].close()
     writer._files["requests"] = open("/dev/full", "w")  # noqa: SIM115  every flush of it is ENOSPC
     for number in range(3):
-        writer.request(RequestRecord(str(number), "load", 0.0, None, None, None, None, None, Outcome.OK))
+        writer.request(RequestRecord(str(number), "load", 0.0, None, None, None, None, None, RequestOutcome.OK))
     with pytest.raises(MachineError, match=r"disk .* is full.*kept there"):
         writer.close()
     assert read_run(path).readings == (Reading("c", 1.0, 1.0, 5.0),)
@@ -263,7 +263,7 @@ BAD_VALUES = [None, True, "x", [], {}, -1, 1.5, float("nan"), float("inf"), 10**
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_a_folder_holds_it_is_read_or_refused(seed: int, tmp_path: Path) -> None:
     """Mutations of every file: a field of another kind, bytes cut, lines swapped."""
-    from joulemill.analysis.run import analyse
+    from joulemill.analysis.run import analyze
 
     path = whole(tmp_path / "r")
     intact = {p.name: p.read_bytes() for p in path.iterdir()}
@@ -272,7 +272,7 @@ def test_whatever_a_folder_holds_it_is_read_or_refused(seed: int, tmp_path: Path
         name = chance.choice(sorted(intact))
         (path / name).write_bytes(mutated(intact[name], chance))
         with suppress(JoulemillError):
-            analyse(read_run(path))
+            analyze(read_run(path))
         (path / name).write_bytes(intact[name])
 
 

@@ -11,7 +11,7 @@ import pytest
 from joulemill.decisions.levers.case import Settings
 from joulemill.decisions.levers.study import NEAR_RATIO, Combination, apart, by_use
 from joulemill.prediction.levers import LeversAnswer, levers_answer
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 from joulemill.reports.html.levers import cards
 from joulemill.reports.svg.levers import front_plane
 from joulemill.reports.text.levers import document, show
@@ -21,7 +21,7 @@ from tests.support.screen import on_screen
 @pytest.fixture(scope="module")
 def offered() -> LeversAnswer:
     """Eight boards that serve less than they could."""
-    asked = Question("Qwen/Qwen3-8B", "h100", devices=8, concurrency=None, rate_req_s=10.0)
+    asked = PredictionRequest("Qwen/Qwen3-8B", "h100", devices=8, concurrency=None, rate_req_s=10.0)
     return levers_answer(asked, {"to": "b200"}, Settings(), frozenset())
 
 

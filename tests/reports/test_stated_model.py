@@ -10,7 +10,7 @@ from simulated.runs import steady_run
 
 from joulemill.analysis.intensity import model_of
 from joulemill.analysis.rows import tokens
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 
 CONFIG = {
     "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
@@ -22,7 +22,7 @@ CONFIG = {
 def weight_byte(**manifest: Any) -> float:
     run = steady_run()
     told = {**run.manifest, "model": {"name": "Qwen/Qwen3-8B"}, "device": {"name": "h100", "count": 1}, **manifest}
-    report = analyse(replace(run, manifest=told))
+    report = analyze(replace(run, manifest=told))
     return next(c for c in report.ceilings if c.name == "memory_bandwidth").intensity.value  # type: ignore[union-attr, return-value]
 
 
@@ -39,7 +39,7 @@ def test_a_stated_config_gives_an_alias_its_ceilings() -> None:
 
 
 def test_counters_that_hold_other_requests_are_not_called_absent() -> None:
-    report = analyse(steady_run())
+    report = analyze(steady_run())
     straddled = replace(report, tokens=replace(report.tokens, mismatch_ratio=None))
     assert "not compared" in dict(tokens(straddled))["usage against server counters"]
     none = replace(report, tokens=replace(report.tokens, mismatch_ratio=None, by_metrics={}))

@@ -14,7 +14,7 @@ from rich.console import Console
 from simulated.runs import steady_run
 
 from joulemill.analysis.report import Waterfall
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.analysis.serialization import from_json, schema, to_json
 from joulemill.errors import InputError
 from joulemill.figure import unknown
@@ -163,6 +163,6 @@ def test_a_name_is_bounded_in_every_view() -> None:
     run = steady_run()
     model = {"name": "m" * 200_000}
     server = {"models": [f"model {n}" for n in range(100_000)], "version": "v" * 200_000}
-    report = analyse(replace(run, manifest={**run.manifest, "model": model, "server": server}))
+    report = analyze(replace(run, manifest={**run.manifest, "model": model, "server": server}))
     assert max(map(len, (tables.markdown(report), render(report), to_json(report)))) < 300_000
     assert len(tables.latex_row(report)) < 2_000

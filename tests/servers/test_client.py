@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from simulated.mock_server import MockPlan, MockServer, mock_process
 
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 from joulemill.servers.client import Answer, Ask, Endpoint, Transcript, ask, open_session
 from tests.support.lateness import lateness
 
@@ -39,7 +39,7 @@ def one(plan: MockPlan, question: Ask | None = None, api: str = "chat") -> Answe
 @pytest.mark.parametrize("api", ["chat", "completions"])
 def test_a_good_answer(api: str) -> None:
     answer = one(MockPlan(ttft_s=0.05, itl_s=0.01, cached_tok=2), api=api)
-    assert (answer.outcome, answer.error, answer.http_status) == (Outcome.OK, None, 200)
+    assert (answer.outcome, answer.error, answer.http_status) == (RequestOutcome.OK, None, 200)
     assert (answer.prompt_tok, answer.cached_tok, answer.output_tok) == (3, 2, 5)
     assert answer.text == " w0 w1 w2 w3 w4" and answer.finish_reason == "length"
     assert answer.first_byte_mono_s is not None and answer.first_token_mono_s is not None
@@ -72,17 +72,17 @@ def test_what_is_sent() -> None:
 
 
 FAULTS = {
-    "401": (Outcome.HTTP_ERROR, "HTTP 401"),
-    "429": (Outcome.HTTP_ERROR, "HTTP 429: fault 429"),
-    "500": (Outcome.HTTP_ERROR, "HTTP 500"),
-    "cut": (Outcome.CUT_SHORT, "without [DONE]"),
-    "reset": (Outcome.CUT_SHORT, ""),
-    "no_usage": (Outcome.NO_USAGE, "no usage"),
-    "no_tokens": (Outcome.NO_TOKENS, "without a single token"),
-    "error_event": (Outcome.HTTP_ERROR, "out of memory"),
-    "huge_line": (Outcome.CUT_SHORT, "longer than"),
-    "malformed": (Outcome.CUT_SHORT, "not a JSON object"),
-    "not_stream": (Outcome.HTTP_ERROR, "without streaming"),
+    "401": (RequestOutcome.HTTP_ERROR, "HTTP 401"),
+    "429": (RequestOutcome.HTTP_ERROR, "HTTP 429: fault 429"),
+    "500": (RequestOutcome.HTTP_ERROR, "HTTP 500"),
+    "cut": (RequestOutcome.CUT_SHORT, "without [DONE]"),
+    "reset": (RequestOutcome.CUT_SHORT, ""),
+    "no_usage": (RequestOutcome.NO_USAGE, "no usage"),
+    "no_tokens": (RequestOutcome.NO_TOKENS, "without a single token"),
+    "error_event": (RequestOutcome.HTTP_ERROR, "out of memory"),
+    "huge_line": (RequestOutcome.CUT_SHORT, "longer than"),
+    "malformed": (RequestOutcome.CUT_SHORT, "not a JSON object"),
+    "not_stream": (RequestOutcome.HTTP_ERROR, "without streaming"),
 }
 
 
@@ -96,7 +96,7 @@ def test_faults_become_outcomes(fault: str) -> None:
 
 
 def test_a_missing_done_is_forgiven_when_the_answer_finished() -> None:
-    assert one(MockPlan(fault="no_done")).outcome is Outcome.OK
+    assert one(MockPlan(fault="no_done")).outcome is RequestOutcome.OK
 
 
 def test_what_came_before_the_cut_is_kept() -> None:
@@ -115,7 +115,7 @@ def test_retry_after(date: bool) -> None:
 def test_timeout_is_kept_to() -> None:
     start_s = time.monotonic()
     answer = one(MockPlan(fault="hang"), Ask("a", 4, timeout_s=0.2))
-    assert answer.outcome is Outcome.TIMEOUT and "0.2 s" in (answer.error or "")
+    assert answer.outcome is RequestOutcome.TIMEOUT and "0.2 s" in (answer.error or "")
     assert time.monotonic() - start_s < 60, "the server would hang for an hour"
 
 
@@ -138,7 +138,7 @@ def test_nobody_listens() -> None:
             return await ask(session, Endpoint(url, "m"), Ask("a", 1))
 
     answer = asyncio.run(run())
-    assert (answer.outcome, answer.http_status) == (Outcome.CONNECTION_ERROR, None)
+    assert (answer.outcome, answer.http_status) == (RequestOutcome.CONNECTION_ERROR, None)
 
 
 def test_a_server_that_speaks_something_else() -> None:
@@ -152,7 +152,7 @@ def test_a_server_that_speaks_something_else() -> None:
             port = server.sockets[0].getsockname()[1]
             return await ask(session, Endpoint(f"http://127.0.0.1:{port}", "m"), Ask("a", 1))
 
-    assert asyncio.run(run()).outcome is Outcome.CONNECTION_ERROR
+    assert asyncio.run(run()).outcome is RequestOutcome.CONNECTION_ERROR
 
 
 def test_cancellation_passes_and_loses_nothing() -> None:
@@ -168,7 +168,7 @@ def test_cancellation_passes_and_loses_nothing() -> None:
             return transcript.answer()
 
     answer = asyncio.run(run())
-    assert answer.outcome is Outcome.CANCELLED
+    assert answer.outcome is RequestOutcome.CANCELLED
     assert answer.text.startswith(" w0 w1") and len(answer.chunk_mono_s) >= 2
 
 
@@ -178,7 +178,7 @@ def test_connections_are_used_again() -> None:
         async with served(MockPlan()) as (_, session, endpoint):
             assert session.connector is not None
             for _ in range(5):
-                assert (await ask(session, endpoint, Ask("a", 2))).outcome is Outcome.OK
+                assert (await ask(session, endpoint, Ask("a", 2))).outcome is RequestOutcome.OK
                 opened = max(opened, sum(map(len, session.connector._conns.values())))  # type: ignore[attr-defined]
         return opened
 
@@ -201,7 +201,7 @@ def test_128_streams_are_timed_truly() -> None:
     with mock_process(MockPlan(ttft_s=0.101, itl_s=0.02)) as url, lateness() as late:
         for _ in range(4):  # others may have the CPU for a while: one undisturbed try shows that the client is true
             answers = asyncio.run(run(url))
-            assert {a.outcome for a in answers} == {Outcome.OK}
+            assert {a.outcome for a in answers} == {RequestOutcome.OK}
             ttft_s = statistics.median((a.first_token_mono_s or 0) - a.dispatched_mono_s for a in answers)
             itl_s = statistics.median(((a.last_token_mono_s or 0) - (a.first_token_mono_s or 0)) / 49 for a in answers)
             assert all((a.first_token_mono_s or 0) - a.dispatched_mono_s > 0.1005 for a in answers), "not before it was"
@@ -243,7 +243,7 @@ def test_a_question_into_a_closing_connection_is_sent_again() -> None:
             return found
 
     answers = asyncio.run(run())
-    assert {a.outcome for a in answers} == {Outcome.OK}
+    assert {a.outcome for a in answers} == {RequestOutcome.OK}
     assert len(taken) == 40  # none was read twice
 
 
@@ -258,4 +258,4 @@ def test_a_fresh_connection_that_is_closed_is_the_servers_fault() -> None:
         async with server, open_session(1) as session:
             return await ask(session, Endpoint(f"http://127.0.0.1:{port}", "m"), Ask("x", 1, timeout_s=5))
 
-    assert asyncio.run(run()).outcome is Outcome.CONNECTION_ERROR
+    assert asyncio.run(run()).outcome is RequestOutcome.CONNECTION_ERROR

@@ -17,7 +17,7 @@ import pytest
 
 from joulemill.catalog.server_dialects import dialect
 from joulemill.errors import InputError, MachineError, ServerError
-from joulemill.ledger.record import Outcome, ServerSample
+from joulemill.ledger.record import RequestOutcome, ServerSample
 from joulemill.servers import bundled
 from joulemill.servers.bundled import find_bundled_gguf
 from joulemill.servers.client import Answer, Ask, Endpoint, EndpointFacts, ask, check_endpoint, open_session
@@ -90,7 +90,7 @@ def test_usage_agrees_with_its_own_counters(server: EmbeddedServer, api: str) ->
 def test_the_same_question_twice_gives_the_same_text(server: EmbeddedServer) -> None:
     question = [Ask("Count: one two three", 8, temperature=0.0, seed=1, cache_prompt=False)]
     first, second = (serve(server.url, question)[1][0] for _ in range(2))
-    assert first.outcome is Outcome.OK and first.text == second.text != ""
+    assert first.outcome is RequestOutcome.OK and first.text == second.text != ""
     assert first.cached_tok == second.cached_tok == 0
 
 
@@ -98,7 +98,7 @@ def test_the_same_question_twice_gives_the_same_text(server: EmbeddedServer) -> 
 @needs_server
 def test_a_prompt_beyond_the_slots_context_is_an_outcome(server: EmbeddedServer) -> None:
     (answer,) = serve(server.url, [Ask("sea " * 2000, 4)])[1]
-    assert answer.outcome is Outcome.HTTP_ERROR and answer.http_status == 400
+    assert answer.outcome is RequestOutcome.HTTP_ERROR and answer.http_status == 400
     assert "context" in (answer.error or "")
 
 
@@ -278,7 +278,7 @@ def test_a_second_model_is_served_beside_the_first_by_one_process() -> None:
         assert server.second_url.startswith("http://127.0.0.1:") and server.second_url != server.url
         question = Ask("What is the capital of France?", max_tok=8, timeout_s=60.0, ignore_eos=False)
         first, second = (serve(url, [question])[1][0] for url in (server.url, server.second_url))
-        assert first.outcome is second.outcome is Outcome.OK
+        assert first.outcome is second.outcome is RequestOutcome.OK
         assert first.text == second.text  # the same weights, asked greedily
         pid = server.pid
     wait_gone(pid)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
 from joulemill.bench.run import Surroundings, measure
 from joulemill.errors import JoulemillError, ServerError
 from joulemill.formats.plain_text import plain_text, secrets_of
-from joulemill.ledger.record import Outcome, RunRecord
+from joulemill.ledger.record import RequestOutcome, RunRecord
 from joulemill.recording.writer import read_run
 from joulemill.servers import bundled
 from joulemill.servers.client import Answer, Ask, _retry_after_s, ask, open_session
@@ -54,16 +54,16 @@ def ran(server: Hostile, out: Path, teller: Silence | None = None, **given: Any)
 @pytest.mark.parametrize("count", [1e8, 1e9, 2**40, 2**53 - 1, 1000])
 def test_tokens_that_neither_were_asked_nor_arrived_are_not_believed(count: float) -> None:
     answer = answered(events(last(output_tok=count)))
-    assert (answer.outcome, answer.output_tok) == (Outcome.NO_USAGE, None)
+    assert (answer.outcome, answer.output_tok) == (RequestOutcome.NO_USAGE, None)
     assert "8 were asked and 0 chunks came" in (answer.error or "")
 
 
 @pytest.mark.finding("F14")
 def test_a_server_that_runs_over_is_believed_as_far_as_it_sent() -> None:
     answer = answered(events(*[CHUNK] * 300, last(output_tok=300)))
-    assert (answer.outcome, answer.output_tok) == (Outcome.OK, 300)
-    assert answered(events(*[CHUNK] * 3, last(output_tok=10**7))).outcome is Outcome.NO_USAGE
-    assert answered(events(CHUNK, last(output_tok=16))).outcome is Outcome.OK  # many tokens in one chunk
+    assert (answer.outcome, answer.output_tok) == (RequestOutcome.OK, 300)
+    assert answered(events(*[CHUNK] * 3, last(output_tok=10**7))).outcome is RequestOutcome.NO_USAGE
+    assert answered(events(CHUNK, last(output_tok=16))).outcome is RequestOutcome.OK  # many tokens in one chunk
 
 
 @pytest.mark.finding("F14")
@@ -87,7 +87,7 @@ def test_a_run_of_such_answers_is_refused_and_small(tmp_path: Path) -> None:
 
     record = ran(Hostile(answer), tmp_path)
     assert {r.output_tok for r in record.requests} == {4, None}
-    assert "no_usage" in "".join(analyse(record).warnings)
+    assert "no_usage" in "".join(analyze(record).warnings)
 
 
 ECHOES: dict[str, Callable[[str], bytes]] = {
@@ -187,7 +187,7 @@ def test_half_characters_cost_no_request(tmp_path: Path) -> None:
     record = ran(server, tmp_path, requests=20)
     assert len(record.requests) == len(server.asked)
     assert not [e for e in record.events if e["kind"] == "unwritable"]
-    assert analyse(record).requests.ok == 20
+    assert analyze(record).requests.ok == 20
 
 
 @pytest.mark.finding("F23")

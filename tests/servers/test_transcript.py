@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 from joulemill.servers.transcript import Transcript, error_text
 
 
@@ -45,7 +45,7 @@ def test_times_counts_and_text() -> None:
         (4.0, chunk({"content": " wor"}) + chunk({"content": "ld"})),
         (5.0, chunk({}, "length") + USAGE + DONE),
     ).answer()
-    assert answer.outcome is Outcome.OK and answer.error is None
+    assert answer.outcome is RequestOutcome.OK and answer.error is None
     assert answer.text == "Hello world"
     assert (answer.first_token_mono_s, answer.last_token_mono_s, answer.chunk_mono_s) == (3.0, 4.0, (3.0, 4.0, 4.0))
     assert (answer.prompt_tok, answer.cached_tok, answer.output_tok) == (7, 2, 4)  # 3 chunks, 4 tokens
@@ -63,7 +63,7 @@ def test_completions_have_text_and_llamacpp_timings_have_the_cache() -> None:
     stream = b'data: {"choices":[{"text":" a","finish_reason":null}]}\n\n'
     last = b'data: {"choices":[{"text":"","finish_reason":"length"}],"timings":{"cache_n":5}}\n\n'
     answer = read((3.0, stream), (4.0, last + usage() + DONE)).answer()
-    assert (answer.outcome, answer.text, answer.cached_tok) == (Outcome.OK, " a", 5)
+    assert (answer.outcome, answer.text, answer.cached_tok) == (RequestOutcome.OK, " a", 5)
 
 
 def test_the_last_usage_wins_where_every_chunk_has_one() -> None:
@@ -75,20 +75,23 @@ def test_the_last_usage_wins_where_every_chunk_has_one() -> None:
 
 
 CASES = {
-    "cut": ([chunk({"content": "a"})], Outcome.CUT_SHORT),
-    "finish_without_done": ([chunk({"content": "a"}, "stop"), USAGE], Outcome.OK),
-    "done_without_finish": ([chunk({"content": "a"}), USAGE, DONE], Outcome.OK),
-    "no_usage": ([chunk({"content": "a"}, "stop"), DONE], Outcome.NO_USAGE),
-    "null_usage": ([chunk({"content": "a"}, "stop", usage=None), DONE], Outcome.NO_USAGE),
-    "no_tokens": ([chunk({}, "stop"), DONE], Outcome.NO_TOKENS),
-    "error": ([chunk({"content": "a"}), b'data: {"error": {"message": "CUDA error"}}\n\n', DONE], Outcome.HTTP_ERROR),
-    "old_llamacpp_error": ([b'error: {"code":500,"message":"slot failed"}\n\n'], Outcome.HTTP_ERROR),
-    "not_json": ([b"data: <html>\n\n", DONE], Outcome.CUT_SHORT),
-    "a_list": ([b"data: [1, 2]\n\n", DONE], Outcome.CUT_SHORT),
-    "empty": ([b""], Outcome.CUT_SHORT),
+    "cut": ([chunk({"content": "a"})], RequestOutcome.CUT_SHORT),
+    "finish_without_done": ([chunk({"content": "a"}, "stop"), USAGE], RequestOutcome.OK),
+    "done_without_finish": ([chunk({"content": "a"}), USAGE, DONE], RequestOutcome.OK),
+    "no_usage": ([chunk({"content": "a"}, "stop"), DONE], RequestOutcome.NO_USAGE),
+    "null_usage": ([chunk({"content": "a"}, "stop", usage=None), DONE], RequestOutcome.NO_USAGE),
+    "no_tokens": ([chunk({}, "stop"), DONE], RequestOutcome.NO_TOKENS),
+    "error": (
+        [chunk({"content": "a"}), b'data: {"error": {"message": "CUDA error"}}\n\n', DONE],
+        RequestOutcome.HTTP_ERROR,
+    ),
+    "old_llamacpp_error": ([b'error: {"code":500,"message":"slot failed"}\n\n'], RequestOutcome.HTTP_ERROR),
+    "not_json": ([b"data: <html>\n\n", DONE], RequestOutcome.CUT_SHORT),
+    "a_list": ([b"data: [1, 2]\n\n", DONE], RequestOutcome.CUT_SHORT),
+    "empty": ([b""], RequestOutcome.CUT_SHORT),
     "negative_usage": (
         [chunk({"content": "a"}, "stop", usage={"prompt_tokens": 1, "completion_tokens": -4}), DONE],
-        Outcome.NO_USAGE,
+        RequestOutcome.NO_USAGE,
     ),
 }
 
@@ -98,27 +101,27 @@ def test_outcomes(name: str) -> None:
     stream, outcome = CASES[name]
     answer = read((2.0, b"".join(stream))).answer()
     assert answer.outcome is outcome
-    assert (answer.error is None) == (outcome is Outcome.OK)
+    assert (answer.error is None) == (outcome is RequestOutcome.OK)
 
 
 def test_tokens_that_show_no_text_still_count() -> None:
     answer = read((2.0, chunk({}, "length") + USAGE + DONE)).answer()
-    assert (answer.outcome, answer.output_tok, answer.first_token_mono_s) == (Outcome.OK, 4, None)
+    assert (answer.outcome, answer.output_tok, answer.first_token_mono_s) == (RequestOutcome.OK, 4, None)
 
 
 def test_a_cancelled_request_keeps_what_had_come() -> None:
     answer = read((3.0, chunk({"content": "Hel"})), (4.0, chunk({"content": "lo"})), ended=False).answer()
-    assert answer.outcome is Outcome.CANCELLED
+    assert answer.outcome is RequestOutcome.CANCELLED
     assert (answer.text, answer.chunk_mono_s, answer.end_mono_s) == ("Hello", (3.0, 4.0), None)
 
 
 def test_a_fault_after_a_whole_answer_is_none_of_it() -> None:
     raw = read((3.0, chunk({"content": "a"}, "stop") + USAGE + DONE))
-    raw.fail(Outcome.TIMEOUT, "the end of the body never came")
-    assert raw.answer().outcome is Outcome.OK
+    raw.fail(RequestOutcome.TIMEOUT, "the end of the body never came")
+    assert raw.answer().outcome is RequestOutcome.OK
     raw = read((3.0, chunk({"content": "a"}, "stop")))
-    raw.fail(Outcome.TIMEOUT, "no complete answer within 1 s")
-    assert raw.answer().outcome is Outcome.TIMEOUT
+    raw.fail(RequestOutcome.TIMEOUT, "no complete answer within 1 s")
+    assert raw.answer().outcome is RequestOutcome.TIMEOUT
 
 
 shapes = st.recursive(
@@ -141,7 +144,7 @@ def test_any_json_is_survived(message: dict[str, object]) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_survived(junk: bytes) -> None:
-    assert read((2.0, junk)).answer().outcome is not Outcome.OK
+    assert read((2.0, junk)).answer().outcome is not RequestOutcome.OK
 
 
 def test_pieces_give_the_same_answer_and_pause() -> None:

@@ -18,10 +18,10 @@ from joulemill.analysis.report import (
     Report,
     Requests,
     Series,
-    Site,
+    SiteReport,
     Tokens,
     Waterfall,
-    Window,
+    WindowReport,
 )
 from joulemill.figure import Basis, Figure, unknown
 
@@ -125,8 +125,8 @@ def example() -> Report:
         quality=Quality(fig(0.55, "1", Basis.MEASURED), "small", 36, 20.0),
         client=Client(True, (), 0.002, 0.003, 0.2, True),
         requests=Requests(210, 208, 190, 1, {"ok": 208, "timeout": 2}),
-        window=Window(5.0, 35.0, 30.0, "all slots busy", True),
-        site=Site(
+        window=WindowReport(5.0, 35.0, 30.0, "all slots busy", True),
+        site=SiteReport(
             "mill",
             measured(1.54, "1"),
             unknown("g/kWh", "none"),

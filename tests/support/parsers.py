@@ -21,8 +21,8 @@ from joulemill.formats.snmp import SnmpError, get_response
 from joulemill.meters.files.logs import open_meter as open_file
 from joulemill.meters.meter import Clock, MeterContext, parse_spec
 from joulemill.meters.network import snmp
-from joulemill.meters.network.exporter_spec import Asked, unknown_devices
-from joulemill.meters.network.http import Answer, clock_ahead_s
+from joulemill.meters.network.exporter_spec import ExporterQuery, unknown_devices
+from joulemill.meters.network.http import HttpReply, clock_ahead_s
 from joulemill.meters.network.ipmi import IpmiError, parse_dcmi, parse_period_s, parse_sensor
 from joulemill.meters.network.prometheus import PageMeter
 from joulemill.meters.network.prometheus_server import ServerMeter, is_api
@@ -89,8 +89,8 @@ class _Source:
         self._body = body
         self.headers: dict[str, str] = {}
 
-    def get(self, path: str) -> Answer:
-        return Answer(200, {}, self._body(path))
+    def get(self, path: str) -> HttpReply:
+        return HttpReply(200, {}, self._body(path))
 
     def close(self) -> None: ...
 
@@ -107,7 +107,7 @@ def _opened(build: Callable[[], Any]) -> object:
 def exporter_page(data: bytes) -> object:
     """An exporter's page, opened and read."""
     source: Any = _Source(lambda _: data)
-    asked = Asked.of(parse_spec("prometheus:http://h/metrics"), "h")
+    asked = ExporterQuery.of(parse_spec("prometheus:http://h/metrics"), "h")
     return _opened(lambda: PageMeter(source, asked, _CONTEXT))
 
 
@@ -123,7 +123,7 @@ def prometheus_api(data: bytes) -> object:
     """A Prometheus server's answer to a range query, opened and read."""
     scalar = json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [WALL_S, str(WALL_S)]}})
     source: Any = _Source(lambda path: scalar.encode() if "time%28%29" in path else data)
-    asked = Asked.of(parse_spec("prometheus:http://h"), "h")
+    asked = ExporterQuery.of(parse_spec("prometheus:http://h"), "h")
     is_api(data)
     return _opened(lambda: ServerMeter(source, asked, _CONTEXT, ""))
 
@@ -180,7 +180,7 @@ def ipmitool_text(data: bytes) -> object:
 
 def http_date(data: bytes) -> object:
     """An HTTP Date."""
-    return clock_ahead_s(Answer(200, {"date": data.decode("latin-1")}, b""), 0.0)
+    return clock_ahead_s(HttpReply(200, {"date": data.decode("latin-1")}, b""), 0.0)
 
 
 def spec(data: bytes) -> object:
@@ -190,7 +190,7 @@ def spec(data: bytes) -> object:
     parsed.quantity("skew", "s")
     if parsed.name == "snmp":
         return snmp.address(parsed)
-    return unknown_devices(Asked.of(parsed, "h").select([]).values())
+    return unknown_devices(ExporterQuery.of(parsed, "h").select([]).values())
 
 
 PARSERS: dict[str, Parser] = {

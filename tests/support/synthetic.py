@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.monitor.snapshot import (
-    Ceiling,
+    CeilingState,
+    HistogramPercentiles,
     Interval,
     MeterFinding,
     MeterHealth,
-    Percentiles,
     ScopeEnergy,
     SiteFacts,
     SiteState,
@@ -69,13 +69,14 @@ def _state(i: int, tick: int, hostile: str | None) -> TargetState:
     energy = {"node": ScopeEnergy("node", 10 * watts, 300.0, "modelled" if i % 3 else "measured", 1.0)} if i % 5 else {}
     end = T0 + 10.0 * tick
     names = (("memory bandwidth", 3.1), ("KV capacity", 2.2), ("compute", 7.5), ("power", 5.0))
-    ceilings = tuple(Ceiling(n, (900.0 + 20 * i % 300) * f, "modelled") for n, f in names)
+    ceilings = tuple(CeilingState(n, (900.0 + 20 * i % 300) * f, "modelled") for n, f in names)
     latest = Interval(
         facts.target, end - 10.0, end, True, None, {TokenKind.OUTPUT: 10 * rate, TokenKind.PROMPT: 30 * rate}, energy,
         8.0 if busy else 0.0, float(i % 3), 0.3 + 0.05 * (i % 10), 0.21, 0.018, 0.0 if busy else 1.0,
-        (*ceilings, Ceiling("interconnect", None, "datasheet")), BINDING[i % 4] if busy else "demand", 0.83, 0.41,
+        (*ceilings, CeilingState("interconnect", None, "datasheet")), BINDING[i % 4] if busy else "demand", 0.83, 0.41,
         0.62 if busy else 0.0, {"gold": 6 * rate, "free": 4 * rate},
-        {"ttft": Percentiles(0.18, 0.42, None, 40.0), "tpot": Percentiles(0.017, 0.021, 0.03, 40.0)} if busy else {},
+        {"ttft": HistogramPercentiles(0.18, 0.42, None, 40.0), "tpot": HistogramPercentiles(0.017, 0.021, 0.03, 40.0)}
+        if busy else {},
         phi_low_ratio=0.35, phi_high_ratio=0.5,
         findings=(MeterFinding("device", "missing_device", "device: 7 of 8 expected are metered: GPU-1, GPU-2", True),)
         if i % 9 == 4 else (),

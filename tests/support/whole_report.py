@@ -8,7 +8,7 @@ from typing import Any
 from simulated.runs import steady_run
 
 from joulemill.analysis.report import Report
-from joulemill.analysis.run import analyse
+from joulemill.analysis.run import analyze
 from joulemill.ledger.record import QualityAnswer
 
 
@@ -26,4 +26,4 @@ def whole(**manifest: Any) -> Report:
         **manifest,
     }
     answers = tuple(QualityAnswer(f"q{n}", "t", f"q{n}", "exact", "1", "1", float(n % 2)) for n in range(20))
-    return analyse(dataclasses.replace(record, manifest=told, quality=answers))
+    return analyze(dataclasses.replace(record, manifest=told, quality=answers))

@@ -150,7 +150,7 @@ def test_settings_are_those_of_the_published_scripts(
 
 
 @pytest.mark.parametrize(
-    ("change", "quantised", "scripted", "narrow"),
+    ("change", "quantized", "scripted", "narrow"),
     [
         ({}, True, True, True),
         ({}, True, False, False),
@@ -164,9 +164,9 @@ def test_settings_are_those_of_the_published_scripts(
     ],
 )
 def test_keys_are_in_8_bits_where_scripts_or_checkpoints_say_so(
-    change: dict[str, object], quantised: bool, scripted: bool, narrow: bool
+    change: dict[str, object], quantized: bool, scripted: bool, narrow: bool
 ) -> None:
-    assert narrow_keys(launched(**change), quantised=quantised, scripted=scripted) is narrow
+    assert narrow_keys(launched(**change), quantized=quantized, scripted=scripted) is narrow
 
 
 def at(in_flight: int, **more: str) -> dict[str, str]:

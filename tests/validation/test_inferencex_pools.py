@@ -9,9 +9,9 @@ import pytest
 
 from joulemill.catalog.devices import find_device
 from joulemill.physics.serving.deployment import Parallelism
-from joulemill.validation.inferencex_pools import Asked, Launch, Pool, drafts_listed, launches, pool_named
+from joulemill.validation.inferencex_pools import Launch, LaunchQuery, Pool, drafts_listed, launches, pool_named
 
-ASKED = Asked("trtllm", "gb200", "DeepSeek-R1", "fp4", 8192, 1024, 666)
+ASKED = LaunchQuery("trtllm", "gb200", "DeepSeek-R1", "fp4", 8192, 1024, 666)
 
 
 def rows() -> list[dict[str, str]]:
@@ -32,7 +32,7 @@ def test_pools_by_hand() -> None:
 def test_a_point_finds_its_configuration() -> None:
     """Its recipe is gb200-fp4/8k1k/mtp/ctx8_gen1_dep32_batch16_eplb0_mtp3: 8 prefill workers, 1 decode worker of 32."""
     assert launches(ASKED) == (Launch(Pool(8, Parallelism(1, 4, 4)), Pool(1, Parallelism(1, 32, 32)), 3),)
-    assert launches(Asked("trtllm", "gb200", "DeepSeek-R1", "fp4", 8192, 1024, 667)) == ()
+    assert launches(LaunchQuery("trtllm", "gb200", "DeepSeek-R1", "fp4", 8192, 1024, 667)) == ()
 
 
 def test_whether_a_deployment_is_ever_drafted_is_told() -> None:

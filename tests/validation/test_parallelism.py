@@ -7,7 +7,7 @@ import pytest
 from joulemill.catalog.models import find_model
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.serving.deployment import Parallelism
-from joulemill.validation.parallelism import Reading, read_cut
+from joulemill.validation.parallelism import ParallelismReading, read_cut
 
 B200_BYTE, DEEPSEEK_BYTE = 180e9, 690e9
 
@@ -17,7 +17,9 @@ def deepseek() -> Architecture:
     return find_model("deepseek-ai/DeepSeek-R1").architecture
 
 
-def agg(a: Architecture, columns: tuple[str, str, str, str], batch: str = "", loop: float | None = 64) -> Reading:
+def agg(
+    a: Architecture, columns: tuple[str, str, str, str], batch: str = "", loop: float | None = 64
+) -> ParallelismReading:
     tp, dp, wide, spread = columns
     row = {
         "mode": "agg", "tp_size": tp, "attention_dp_size": dp, "moe_tp_size": wide, "moe_ep_size": spread,
@@ -40,7 +42,7 @@ def agg(a: Architecture, columns: tuple[str, str, str, str], batch: str = "", lo
     ],
 )
 def test_aggregated_points(deepseek: Architecture, columns: tuple[str, str, str, str], cut: Parallelism) -> None:
-    assert agg(deepseek, columns) == Reading(cut)
+    assert agg(deepseek, columns) == ParallelismReading(cut)
 
 
 def test_a_batch_a_rank_tells_ranks_that_are_not_stated(deepseek: Architecture) -> None:
@@ -58,7 +60,7 @@ def test_heads_that_cannot_be_cut_are_all_devices_of_both_pools(
     assert found.prefill is not None and found.prefill_servers == prompts
 
 
-def pools(a: Architecture, tp: str, loop: float, prompt_tok: str = "8192") -> Reading:
+def pools(a: Architecture, tp: str, loop: float, prompt_tok: str = "8192") -> ParallelismReading:
     row = {
         "mode": "disagg", "isl": prompt_tok, "osl": "1024", "prefill_tp_size": tp, "decode_tp_size": tp,
         "decode_moe_tp_size": "1", "decode_moe_ep_size": tp,
@@ -84,4 +86,4 @@ def test_pools_that_are_stated_are_taken_as_they_are(deepseek: Architecture) -> 
         "decode_num_workers": "3", "decode_tp_size": "1", "decode_attention_dp_size": "8", "decode_moe_ep_size": "8",
     }  # fmt: skip
     found = read_cut(row, deepseek, B200_BYTE, DEEPSEEK_BYTE, 192.0)
-    assert found == Reading(Parallelism(1, 8, 8), Parallelism(1, 8, 8), 3, 16)
+    assert found == ParallelismReading(Parallelism(1, 8, 8), Parallelism(1, 8, 8), 3, 16)

@@ -44,10 +44,10 @@ def read_baseline(path: Path) -> Baseline | None:
 
 def need_baseline(path: Path) -> Baseline:
     """The baseline in ``path``. Raises InputError where there is none."""
-    found = read_baseline(path)
-    if found is None:
+    baseline = read_baseline(path)
+    if baseline is None:
         raise InputError(f"{path}: is no baseline; make one with `joulemill baseline set RUN --file {path}`")
-    return found
+    return baseline
 
 
 def write_baseline(path: Path, name: str, reports: Sequence[Report]) -> None:

@@ -53,8 +53,8 @@ def calibrate_runs(
 def row_of_run(path: Path, model: str, device: str | Device, devices: int, precision: str | None) -> MeasuredRow:
     """A run as a row that can be predicted. InputError where it delivered nothing, or its batch is not known."""
     report: Report = load_report(path)
-    found = find_model(model)
-    used = precision_named(model, found.architecture, found.precision, precision or "")
+    entry = find_model(model)
+    used = precision_named(model, entry.architecture, entry.precision, precision or "")
     requests = report.requests.in_window or report.requests.ok
     rate = report.output.rate_tok_s.value
     if not requests or not rate or not report.tokens.output:
@@ -73,9 +73,9 @@ def row_of_run(path: Path, model: str, device: str | Device, devices: int, preci
         "ttft_s": report.latency.ttft_s.p50,
         "power_w": report.power.device_w.value if report.power.device_w.basis == "measured" else None,
     }
-    made = device if isinstance(device, Device) else find_device(device)
+    hardware = device if isinstance(device, Device) else find_device(device)
     return MeasuredRow(
-        0, model, found.architecture, used, made, Parallelism(devices),
+        0, model, entry.architecture, used, hardware, Parallelism(devices),
         engine=PROFILE,
         batch_req=max(load.get("mean requests in flight") or rate / out_tok * stay, 1.0),
         input_tok=in_tok,

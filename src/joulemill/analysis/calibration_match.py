@@ -38,9 +38,9 @@ def _part(report: Report, name: str) -> dict[str, Any]:
     return dict(report.conditions.get(name) or {})
 
 
-def _other_model(told: dict[str, Any], asked: str) -> str | None:
+def _other_model(model_table: dict[str, Any], asked: str) -> str | None:
     """What the run says where its model is not the one that was asked for."""
-    names = [str(told[k]) for k in ("name", "path", "file") if told.get(k)]
+    names = [str(model_table[k]) for k in ("name", "path", "file") if model_table.get(k)]
     if not names or any(_same_name(n, asked) for n in names):
         return None
     served = next((m for n in names if (m := _architecture(n)) is not None), None)
@@ -66,20 +66,22 @@ def _architecture(name: str) -> Any:
         return None
 
 
-def _other_device(report: Report, told: object, asked: str, devices: int) -> str | None:
+def _other_device(report: Report, device_table: object, asked: str, devices: int) -> str | None:
     """What the run says where its device, or how many there were, is not what was asked for."""
-    if not told:
+    if not device_table:
         return None
-    count, _, name = str(told).partition(" x ")
+    count, _, name = str(device_table).partition(" x ")
     if not name:
         embedded = bool(_part(report, "server").get("embedded"))
         return (
-            f"the run was on this machine's processor ({told}), not on {asked}" if embedded and _is_gpu(asked) else None
+            f"the run was on this machine's processor ({device_table}), not on {asked}"
+            if embedded and _is_gpu(asked)
+            else None
         )
     wanted = find_device(asked)
     if _canonical(name) != wanted.name:
-        return f"the run was on {told}, not on {asked}"
-    return f"the run was on {told}, not on {devices}" if count.isdigit() and int(count) != devices else None
+        return f"the run was on {device_table}, not on {asked}"
+    return f"the run was on {device_table}, not on {devices}" if count.isdigit() and int(count) != devices else None
 
 
 def _canonical(name: str) -> str:

@@ -51,7 +51,7 @@ def run_ceilings(
     capacity = capacities(record.manifest, cost)
     held = room(record, account.window)
     achieved = account.output_rate
-    found = (
+    ceilings = (
         plant.compute_ceiling(capacity["compute"], cost.work_flop_tok, "peaks of its dtypes ÷ work of an output token"),
         plant.memory_bandwidth_ceiling(
             capacity["memory"], cost.traffic_byte_tok, "read rate ÷ bytes an output token moves"
@@ -63,11 +63,11 @@ def run_ceilings(
         _latency_ceiling(account, achieved),
         _demand_ceiling(record, account, cost, capacity),
     )
-    bound = plant.binding(found, achieved)
+    bound = plant.binding(ceilings, achieved)
     full = full_load(record, account, cost, held)
-    ideal = [c.rate_tok_s for c in found if c.name in IDEAL and c.rate_tok_s.value is not None]
+    ideal = [c.rate_tok_s for c in ceilings if c.name in IDEAL and c.rate_tok_s.value is not None]
     least = min(ideal, key=lambda f: f.value or 0.0) if ideal else unknown(RATE, "no ceiling of the hardware is known")
-    return RunCeilings(found, bound, phi_figure(full, least), utilization(record, account, full), full)
+    return RunCeilings(ceilings, bound, phi_figure(full, least), utilization(record, account, full), full)
 
 
 def capacities(manifest: Mapping[str, Any], cost: Intensity) -> dict[str, Figure]:
@@ -82,11 +82,11 @@ def capacities(manifest: Mapping[str, Any], cost: Intensity) -> dict[str, Figure
     return {"compute": unknown("FLOP/s", why), "memory": unknown("byte/s", why)}
 
 
-def _measured(found: Mapping[str, Any], arithmetic: str | None) -> dict[str, Figure]:
+def _measured(machine_ceilings: Mapping[str, Any], arithmetic: str | None) -> dict[str, Figure]:
     from joulemill.physics.hardware.machine import ceiling_figures
 
-    figures = ceiling_figures(found)
-    # GGUF's quantised weights are multiplied as int8 blocks; full-precision weights as float32 products.
+    figures = ceiling_figures(machine_ceilings)
+    # GGUF's quantized weights are multiplied as int8 blocks; full-precision weights as float32 products.
     name = "compute_flop_s" if arithmetic in ("fp32", "bf16") else "compute_int8_flop_s"
     return {
         "compute": figures[name].scaled(1.0, "FLOP/s"),
@@ -98,15 +98,15 @@ def _datasheet(device: Mapping[str, Any], parts: Sequence[tuple[Format, float]])
     from joulemill.catalog.stated_device import count_in, device_in
 
     try:
-        found, count = device_in(device), count_in(device)
+        sheet, count = device_in(device), count_in(device)
     except InputError as fault:  # of another version of the catalog, or of a file that the run did not keep
         return {"compute": unknown("FLOP/s", str(fault)), "memory": unknown("byte/s", str(fault))}
-    source = f"{count} x {found.name}, datasheet"
+    source = f"{count} x {sheet.name}, datasheet"
     try:
-        compute = Figure(_peak_flop_s(found, parts) * count, "FLOP/s", Basis.DATASHEET, source=source)
+        compute = Figure(_peak_flop_s(sheet, parts) * count, "FLOP/s", Basis.DATASHEET, source=source)
     except InputError as fault:  # a device of the user's own without a peak that is wide enough
         compute = unknown("FLOP/s", str(fault))
-    band = found.memory_bandwidth_byte_s
+    band = sheet.memory_bandwidth_byte_s
     return {"compute": compute, "memory": Figure(band * count, "byte/s", Basis.DATASHEET, source=source)}
 
 

@@ -51,7 +51,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)
-class Run:
+class ComparedRun:
     """One of the runs: its report and its samples by metric. ``label`` is a letter."""
 
     label: str
@@ -85,7 +85,7 @@ class Row:
 class Comparison:
     """Runs side by side. ``blocking``: conditions that forbid comparing joules; ``conditions``: all that differ."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[ComparedRun, ...]
     blocking: tuple[tuple[str, tuple[str, ...]], ...]
     conditions: tuple[tuple[str, tuple[str, ...]], ...]
     trusted: tuple[str, ...]
@@ -103,9 +103,11 @@ def label(index: int) -> str:
     return _LETTERS[index % 26] + (str(index // 26 + 1) if index >= 26 else "")
 
 
-def compare(found: Sequence[tuple[Mapping[str, Sample], Report]]) -> Comparison:
+def compare(loaded_runs: Sequence[tuple[Mapping[str, Sample], Report]]) -> Comparison:
     """Compare the runs, each with its samples by metric, against the first of them."""
-    runs = tuple(Run(label(i), samples["node"].name, report, samples) for i, (samples, report) in enumerate(found))
+    runs = tuple(
+        ComparedRun(label(i), samples["node"].name, report, samples) for i, (samples, report) in enumerate(loaded_runs)
+    )
     nodes = [r.samples["node"] for r in runs]
     blocking = tuple((d.name, d.values) for d in differences(nodes))
     return Comparison(
@@ -118,17 +120,17 @@ def compare(found: Sequence[tuple[Mapping[str, Sample], Report]]) -> Comparison:
     )
 
 
-def _other_conditions(runs: Sequence[Run]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    told = [dict(rows.conditions(r.report)) for r in runs]
-    names = dict.fromkeys(n for t in told for n in t)
-    every = [(n, tuple(t.get(n, "–") for t in told)) for n in names]
+def _other_conditions(runs: Sequence[ComparedRun]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    conditions = [dict(rows.conditions(r.report)) for r in runs]
+    names = dict.fromkeys(n for t in conditions for n in t)
+    every = [(n, tuple(t.get(n, "–") for t in conditions)) for n in names]
     quality = ("question set", tuple(r.report.quality.task or "none" for r in runs))
     return tuple((n, v) for n, v in [*every, quality] if len(set(v)) > 1)
 
 
-def _rows(runs: Sequence[Run]) -> list[Row]:
+def _rows(runs: Sequence[ComparedRun]) -> list[Row]:
     columns = [rows.figures(r.report) for r in runs]
-    found = []
+    table = []
     for places in zip(*columns, strict=True):
         name, figures = places[0][0], tuple(f for _, f in places)
         if not any(f.known for f in figures):
@@ -136,19 +138,19 @@ def _rows(runs: Sequence[Run]) -> list[Row]:
         shifts = tuple(
             _shift(name, runs[0], run, (figures[0], f)) for run, f in zip(runs[1:], figures[1:], strict=True)
         )
-        found.append(Row(name, figures[0].unit, figures, shifts))
-    return found
+        table.append(Row(name, figures[0].unit, figures, shifts))
+    return table
 
 
-def _shift(name: str, first: Run, other: Run, figures: tuple[Figure, Figure]) -> Shift:
+def _shift(name: str, first: ComparedRun, other: ComparedRun, figures: tuple[Figure, Figure]) -> Shift:
     metric = _BY_METRIC.get(name) or _POWERS.get(name)
     if metric is not None:
         pair = [r.samples[metric] for r in (first, other)]
         if name in _POWERS:
             pair = [_over_time(s, f) for s, f in zip(pair, figures, strict=True)]
-        found = change(pair[:1], pair[1:], same_sensor=same_sensor(pair))
-        if isinstance(found, Change):
-            return of_change(found)
+        shift_change = change(pair[:1], pair[1:], same_sensor=same_sensor(pair))
+        if isinstance(shift_change, Change):
+            return of_change(shift_change)
     return _by_intervals(*figures, sampled=name in _SAMPLED or (name in _BY_METRIC and metric != "request"))
 
 
@@ -159,12 +161,12 @@ def _over_time(sample: Sample, power: Figure) -> Sample:
     return replace(sample, figure=replace(power, low=None, high=None), amount_count=widths)
 
 
-def of_change(found: Change) -> Shift:
+def of_change(difference: Change) -> Shift:
     """A change of J/token as a shift with its two-sided 95 % interval."""
-    low, high = found.bound_ratio(0.025), found.bound_ratio(0.975)
-    if not found.telling:
-        return Shift(found.increase_ratio, None, None, found.real_ratio, TOO_FEW)
-    return Shift(found.increase_ratio, low, high, found.real_ratio, "sub-windows")
+    low, high = difference.bound_ratio(0.025), difference.bound_ratio(0.975)
+    if not difference.telling:
+        return Shift(difference.increase_ratio, None, None, difference.real_ratio, TOO_FEW)
+    return Shift(difference.increase_ratio, low, high, difference.real_ratio, "sub-windows")
 
 
 def _by_intervals(a: Figure, b: Figure, *, sampled: bool) -> Shift:
@@ -206,7 +208,7 @@ def _stderr(figure: Figure) -> float | None:
     return (figure.high - figure.low) / 2 / float(ndtri(0.5 + (figure.level or 0.95) / 2))
 
 
-def _latencies(runs: Sequence[Run]) -> list[tuple[str, tuple[tuple[str, ...], ...]]]:
+def _latencies(runs: Sequence[ComparedRun]) -> list[tuple[str, tuple[tuple[str, ...], ...]]]:
     """Name, and p50, p90, p99 in ms of each run."""
     columns = [rows.latencies(r.report) for r in runs]
     return [
@@ -215,28 +217,28 @@ def _latencies(runs: Sequence[Run]) -> list[tuple[str, tuple[tuple[str, ...], ..
     ]
 
 
-def latency_shifts(found: Comparison) -> list[dict[str, Any]]:
+def latency_shifts(comparison: Comparison) -> list[dict[str, Any]]:
     """Each percentile of each run against the first's, over all requests of the load; null where too few tell."""
-    first, told = found.runs[0], []
-    for key, q, other in product(_LATENCIES, PERCENTILES, found.runs[1:]):
+    first, documents = comparison.runs[0], []
+    for key, q, other in product(_LATENCIES, PERCENTILES, comparison.runs[1:]):
         values = [r.report.series.histograms.get(key) or () for r in (first, other)]
         shift = real_ratio(values[0], values[1], q)
         ratio, real = shift if shift is not None else (None, None)
-        told.append({"latency": key, "percentile": q, "run": other.label, "ratio": ratio, "real": real})
-    return told
+        documents.append({"latency": key, "percentile": q, "run": other.label, "ratio": ratio, "real": real})
+    return documents
 
 
-def latency_lines(found: Comparison) -> list[str]:
+def latency_lines(comparison: Comparison) -> list[str]:
     """The same for people, of those that can be told."""
     return [
         f"{s['latency'].removesuffix('_s').upper()} p{s['percentile'] * 100:g}, {s['run']} against "
-        f"{found.runs[0].label}: {s['ratio']:+.1%}, {s['real']:.1%} likely to be real"
-        for s in latency_shifts(found)
+        f"{comparison.runs[0].label}: {s['ratio']:+.1%}, {s['real']:.1%} likely to be real"
+        for s in latency_shifts(comparison)
         if s["ratio"] is not None
     ]
 
 
-def document(found: Comparison) -> dict[str, Any]:
+def document(comparison: Comparison) -> dict[str, Any]:
     """The comparison as JSON."""
 
     def differing(pairs: Sequence[tuple[str, tuple[str, ...]]]) -> list[dict[str, Any]]:
@@ -245,13 +247,15 @@ def document(found: Comparison) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "joulemill-comparison",
-        "comparable": found.comparable,
-        "not_comparable": differing(found.blocking),
-        "conditions": differing(found.conditions),
-        "taken_on_trust": list(found.trusted),
-        "runs": [{"label": r.label, "name": r.name, "run_id": r.report.run_id} for r in found.runs],
-        "figures": [plain(r) for r in found.rows],
-        "latency_s": {n: [plain(dict(rows.latencies(r.report))[n]) for r in found.runs] for n, _ in found.latencies},
-        "latency_shifts": latency_shifts(found),
-        "warnings": {r.label: list(r.report.warnings) for r in found.runs if r.report.warnings},
+        "comparable": comparison.comparable,
+        "not_comparable": differing(comparison.blocking),
+        "conditions": differing(comparison.conditions),
+        "taken_on_trust": list(comparison.trusted),
+        "runs": [{"label": r.label, "name": r.name, "run_id": r.report.run_id} for r in comparison.runs],
+        "figures": [plain(r) for r in comparison.rows],
+        "latency_s": {
+            n: [plain(dict(rows.latencies(r.report))[n]) for r in comparison.runs] for n, _ in comparison.latencies
+        },
+        "latency_shifts": latency_shifts(comparison),
+        "warnings": {r.label: list(r.report.warnings) for r in comparison.runs if r.report.warnings},
     }

@@ -34,7 +34,7 @@ GOOD = (Status.STATED, Status.OPEN, Status.NOT_APPLICABLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class AuditPoint:
     """One point of the standard: what was found, and how to fill the hole (None where there is none)."""
 
     name: str
@@ -48,7 +48,7 @@ class Point:
 class Completeness:
     """All points of one report."""
 
-    points: tuple[Point, ...]
+    points: tuple[AuditPoint, ...]
 
     @property
     def complete(self) -> bool:
@@ -70,8 +70,8 @@ def grade(report: Report) -> Completeness:
     """Grade ``report`` against every point of the standard."""
     points = []
     for group, name, look, fill in POINTS:
-        status, found = look(report)
-        points.append(Point(name, group, status, found, None if status in GOOD else fill))
+        status, aspects = look(report)
+        points.append(AuditPoint(name, group, status, aspects, None if status in GOOD else fill))
     return Completeness(tuple(points))
 
 
@@ -82,18 +82,19 @@ def _figure(figure: Figure, report: Report, *stated_names: str) -> Found:
         if figure.low is None or figure.high is None:
             return Status.PARTIAL, f"{text}, without an interval"
         return Status.STATED, text
-    told = value_of(report.stated, *stated_names)
-    if told is not None:
-        text = f"{quantity(told.value, told.unit)} as {told.source} states it: no interval, no basis"
-        return Status.PARTIAL, f"{text}; {told.reason}" if told.reason else text
+    stated_value = value_of(report.stated, *stated_names)
+    if stated_value is not None:
+        value = quantity(stated_value.value, stated_value.unit)
+        text = f"{value} as {stated_value.source} states it: no interval, no basis"
+        return Status.PARTIAL, f"{text}; {stated_value.reason}" if stated_value.reason else text
     return Status.MISSING, figure.reason or "unknown, and no reason given"
 
 
 def _device(report: Report) -> Found:
-    found = _figure(report.energy.device_j_tok, report, "energy.device_j_tok")
-    if found[0] is Status.MISSING and not _accelerated(report) and report.energy.node_j_tok.known:
+    metered = _figure(report.energy.device_j_tok, report, "energy.device_j_tok")
+    if metered[0] is Status.MISSING and not _accelerated(report) and report.energy.node_j_tok.known:
         return Status.NOT_APPLICABLE, "no accelerator: the node is what computes"
-    return found
+    return metered
 
 
 def _accelerated(report: Report) -> bool:
@@ -110,19 +111,19 @@ def _node(report: Report) -> Found:
 
 def _at_reference(report: Report, figure: Figure, *stated_names: str) -> Found:
     """A site figure; where only the PUE is unknown, its effect at cited references counts."""
-    found = _figure(figure, report, *stated_names)
-    if found[0] is Status.MISSING and report.site.at_reference and report.energy.node_j_tok.known:
+    base_finding = _figure(figure, report, *stated_names)
+    if base_finding[0] is Status.MISSING and report.site.at_reference and report.energy.node_j_tok.known:
         return Status.OPEN, "PUE unknown, and said so; shown at " + "; ".join(report.site.at_reference)
-    return found
+    return base_finding
 
 
 def _pue(report: Report) -> Found:
     pue = report.site.pue
     if pue.value is not None:
         return Status.STATED, f"{pue.value:g} ({pue.basis})"
-    told = value_of(report.stated, "site.pue")
-    if told is not None:
-        return Status.PARTIAL, f"{told.value:g} as {told.source} states it"
+    stated_pue = value_of(report.stated, "site.pue")
+    if stated_pue is not None:
+        return Status.PARTIAL, f"{stated_pue.value:g} as {stated_pue.source} states it"
     return _at_reference(report, pue)
 
 
@@ -164,27 +165,27 @@ def _latency(report: Report) -> Found:
     known = [n for n, p in wanted if p.p50 is not None and p.p99 is not None]
     if len(known) == len(wanted):
         return Status.STATED, f"TTFT, TPOT, end to end with percentiles, of {report.latency.e2e_s.n} requests"
-    told = [
+    missing = [
         n for n, _ in wanted if value_of(report.stated, *(f"latency.{n}_s.{k}" for k in ("p50", "mean"))) is not None
     ]
-    if known or told:
-        return Status.PARTIAL, f"computed: {', '.join(known) or 'none'}; only stated: {', '.join(told) or 'none'}"
+    if known or missing:
+        return Status.PARTIAL, f"computed: {', '.join(known) or 'none'}; only stated: {', '.join(missing) or 'none'}"
     return Status.MISSING, "no latency is given"
 
 
 def _text(report: Report, *keys: str) -> str | None:
-    found: Any = report.conditions
+    node: Any = report.conditions
     for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return None if found in (None, "", [], {}) else str(found)
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return None if node in (None, "", [], {}) else str(node)
 
 
 def _said(*places: tuple[str, ...]) -> Callable[[Report], Found]:
     """A condition that stands in one of ``places``."""
 
     def look(report: Report) -> Found:
-        found = next((t for p in places if (t := _text(report, *p)) is not None), None)
-        return (Status.MISSING, "not said") if found is None else (Status.STATED, found)
+        text = next((t for p in places if (t := _text(report, *p)) is not None), None)
+        return (Status.MISSING, "not said") if text is None else (Status.STATED, text)
 
     return look
 
@@ -202,9 +203,9 @@ def _hardware(report: Report) -> Found:
 
 def _precision(report: Report) -> Found:
     keys = ("precision", "dtype", "quantization", "quant", "file_type", "weight_type")
-    found = next((t for k in keys if (t := _text(report, "model", k))), None)
-    if found:
-        return Status.STATED, found
+    text = next((t for k in keys if (t := _text(report, "model", k))), None)
+    if text:
+        return Status.STATED, text
     match = _FORMAT.search(_text(report, "model", "name") or "") or _FORMAT.search(_text(report, "model", "file") or "")
     return (Status.STATED, f"{match.group(0)} (in the name)") if match else (Status.MISSING, "not said")
 
@@ -214,10 +215,10 @@ def _lengths(report: Report) -> Found:
     means = [load.get("mean output [tok]"), load.get("mean prompt computed [tok]")]
     if report.requests.ok and report.tokens.output and report.tokens.prompt:
         return Status.STATED, f"{report.tokens.prompt} prompt and {report.tokens.output} output tokens in the window"
-    told = [value_of(report.stated, f"tokens.{n}", f"tokens.{n}_mean") for n in ("prompt", "output")]
-    if all(told) or all(m is not None for m in means):
+    stated_counts = [value_of(report.stated, f"tokens.{n}", f"tokens.{n}_mean") for n in ("prompt", "output")]
+    if all(stated_counts) or all(m is not None for m in means):
         return Status.STATED, "mean lengths"
-    return (Status.PARTIAL, "one of the two") if any(told) else (Status.MISSING, "not said")
+    return (Status.PARTIAL, "one of the two") if any(stated_counts) else (Status.MISSING, "not said")
 
 
 def _load(report: Report) -> Found:

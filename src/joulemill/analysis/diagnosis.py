@@ -19,9 +19,9 @@ def run_diagnosis(
     record: RunRecord, counted: Account, limits: RunCeilings, cost: Intensity, client: doc.Client
 ) -> Diagnosis:
     """What bound the run. ``client`` is the report's own verdict, so that the two never differ."""
-    seen = gather(record, counted, limits.ceilings, modelled_elasticity(record, cost), cost.sharing)
+    evidence = gather(record, counted, limits.ceilings, modelled_elasticity(record, cost), cost.sharing)
     reasons = () if client.valid else client.reasons or ("the client was late",)
-    return diagnose(replace(seen, client_reasons=reasons, client_late=client.late))
+    return diagnose(replace(evidence, client_reasons=reasons, client_late=client.late))
 
 
 def modelled_elasticity(record: RunRecord, cost: Intensity) -> Figure:
@@ -40,24 +40,26 @@ def modelled_elasticity(record: RunRecord, cost: Intensity) -> Figure:
     )
 
 
-def binding(found: Diagnosis, limits: RunCeilings, client: doc.Client) -> doc.Binding:
+def binding(diagnosis: Diagnosis, limits: RunCeilings, client: doc.Client) -> doc.Binding:
     """The report's active constraint: the diagnosis' name and words, the ceilings' figures."""
     least = limits.binding
-    ceiling = next((c for c in limits.ceilings if c.name == found.name and c.rate_tok_s.known), None)
+    ceiling = next((c for c in limits.ceilings if c.name == diagnosis.name and c.rate_tok_s.known), None)
     rate = ceiling.rate_tok_s if ceiling else least.rate_tok_s
     if not client.valid:
         why = "The client itself was the bottleneck: " + "; ".join(client.reasons) + "."
         more = "a faster client, or less load from this one"
         return doc.Binding("client", least.rate_tok_s, least.margin_ratio, least.name, why, least.unknown, more)
-    text = f"{found.explanation} {least.explanation}"
+    text = f"{diagnosis.explanation} {least.explanation}"
     if limits.phi.value is not None and limits.phi.value < 1:
         text += f" The run reached {limits.phi.value:.0%} of the least ceiling of the hardware (Φ)."
-    return doc.Binding(found.name, rate, least.margin_ratio, found.next_name, text, least.unknown, found.would_decide)
+    return doc.Binding(
+        diagnosis.name, rate, least.margin_ratio, diagnosis.next_name, text, least.unknown, diagnosis.would_decide
+    )
 
 
-def evidence_of(name: str, found: Diagnosis) -> str | None:
+def evidence_of(name: str, diagnosis: Diagnosis) -> str | None:
     """What was seen for and against one constraint, as one line."""
-    candidate = next((c for c in found.candidates if c.name == name), None)
+    candidate = next((c for c in diagnosis.candidates if c.name == name), None)
     return None if candidate is None else evidence_line(candidate)
 
 

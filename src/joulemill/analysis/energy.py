@@ -75,8 +75,8 @@ def _beside_reference(figure: Figure, view: SiteFigures, name: str) -> Figure:
 
 
 def _scope(account: Account, scope: Scope) -> ScopeAccount | None:
-    found = account.scopes.get(scope)
-    return found if found is not None and found.composition.channels else None
+    scope_account = account.scopes.get(scope)
+    return scope_account if scope_account is not None and scope_account.composition.channels else None
 
 
 def _no(account: Account, scope: Scope) -> str:
@@ -103,22 +103,22 @@ def correct_answer_j(main: ScopeAccount | None, tokens_per_correct: Figure) -> F
 
 def attribution(account: Account) -> Mapping[str, Any]:
     """Both rules: their spread over requests, and that they close."""
-    told: dict[str, Any] = {"scope": str(account.main) if account.main else None}
+    attribution_table: dict[str, Any] = {"scope": str(account.main) if account.main else None}
     for rule in Rule:
-        found = account.attribution.get(rule)
-        if found is None:
+        rule_shares = account.attribution.get(rule)
+        if rule_shares is None:
             continue
-        joules = sorted(found.energy_j)
-        told[str(rule)] = {
+        joules = sorted(rule_shares.energy_j)
+        attribution_table[str(rule)] = {
             "requests": len(joules),
-            "total_j": found.total_j,
+            "total_j": rule_shares.total_j,
             "requests_j": sum(joules),
-            "unattributed_idle_j": found.unattributed_idle_j,
-            "closure_ratio": found.closure_ratio,
+            "unattributed_idle_j": rule_shares.unattributed_idle_j,
+            "closure_ratio": rule_shares.closure_ratio,
             "median_request_j": joules[len(joules) // 2] if joules else None,
-            "source": found.source,
+            "source": rule_shares.source,
         }
-    return told
+    return attribution_table
 
 
 def power(record: RunRecord, account: Account, view: SiteFigures) -> doc.Power:
@@ -155,21 +155,21 @@ def _throttled(record: RunRecord, account: Account) -> Figure:
         return unknown("1", "no meter reads throttling")
     shares = []
     for channel in wanted:
-        seen = [
+        samples = [
             (r.t_mono_s, r.value)
             for r in record.readings
             if r.channel == channel and r.value is not None and window.start_s <= r.t_mono_s <= window.end_s
         ]
-        if len(seen) >= 2 and seen[-1][0] > seen[0][0] and seen[-1][1] >= seen[0][1]:
-            shares.append((seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0]))
+        if len(samples) >= 2 and samples[-1][0] > samples[0][0] and samples[-1][1] >= samples[0][1]:
+            shares.append((samples[-1][1] - samples[0][1]) / (samples[-1][0] - samples[0][0]))
     if not shares:
         return unknown("1", "too few readings of throttling in the window")
     return Figure(min(max(shares), 1.0), "1", Basis.MEASURED, source="throttle time counters")
 
 
-def site(stated: Site | None, view: SiteFigures) -> doc.Site:
+def site(stated: Site | None, view: SiteFigures) -> doc.SiteReport:
     """The site as stated, in the units that people use (per kWh)."""
-    found = stated or Site()
+    known_site = stated or Site()
 
     def per_kwh(value: float | None, unit: str, what: str) -> Figure:
         if value is None:
@@ -191,17 +191,19 @@ def site(stated: Site | None, view: SiteFigures) -> doc.Site:
         }
         for r in view.at_reference
     }
-    return doc.Site(
-        name=found.name if stated else None,
-        pue=pue_figure(found),
-        carbon_gco2e_kwh=_carbon(found) or per_kwh(None, "gCO2e/kWh", "grid carbon"),
-        price_currency_kwh=per_kwh(found.price_currency_j, f"{found.currency or 'currency'}/kWh", "electricity price"),
-        currency=found.currency,
-        water_l_kwh=per_kwh(found.water_l_j, "l/kWh", "water use"),
-        it_power_limit_w=watts(found.it_power_limit_w, "IT power limit"),
-        cooling_limit_w=watts(found.cooling_limit_w, "cooling limit"),
+    return doc.SiteReport(
+        name=known_site.name if stated else None,
+        pue=pue_figure(known_site),
+        carbon_gco2e_kwh=_carbon(known_site) or per_kwh(None, "gCO2e/kWh", "grid carbon"),
+        price_currency_kwh=per_kwh(
+            known_site.price_currency_j, f"{known_site.currency or 'currency'}/kWh", "electricity price"
+        ),
+        currency=known_site.currency,
+        water_l_kwh=per_kwh(known_site.water_l_j, "l/kWh", "water use"),
+        it_power_limit_w=watts(known_site.it_power_limit_w, "IT power limit"),
+        cooling_limit_w=watts(known_site.cooling_limit_w, "cooling limit"),
         at_reference=reference,
-        carbon_kind=found.carbon_kind if found.carbon_gco2e_j is not None else None,
+        carbon_kind=known_site.carbon_kind if known_site.carbon_gco2e_j is not None else None,
     )
 
 

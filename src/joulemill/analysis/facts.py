@@ -30,26 +30,28 @@ MOST_RESTARTS = 3
 PASS_SCORE = 1.0
 
 
-def percentiles(found: seen.Distribution) -> doc.Percentiles:
+def percentiles(distribution: seen.Distribution) -> doc.Percentiles:
     """A distribution in the report's shape."""
-    return doc.Percentiles(found.p50_s, found.p90_s, found.p99_s, found.mean_s, found.n)
+    return doc.Percentiles(
+        distribution.p50_s, distribution.p90_s, distribution.p99_s, distribution.mean_s, distribution.n
+    )
 
 
 def latency(account: Account) -> doc.Latency:
     """Latencies of the requests sent in the window (of all the load's, where the window is too short for any)."""
-    found = account.latency if account.latency.ttft.n else account.load_latency
+    latencies = account.latency if account.latency.ttft.n else account.load_latency
     slo = {
-        "ttft_s": found.targets.ttft_s,
-        "tpot_s": found.targets.tpot_s,
-        "attained_ratio": found.attained_ratio,
-        "met": len(found.met),
+        "ttft_s": latencies.targets.ttft_s,
+        "tpot_s": latencies.targets.tpot_s,
+        "attained_ratio": latencies.attained_ratio,
+        "met": len(latencies.met),
     }
     return doc.Latency(
-        percentiles(found.ttft),
-        percentiles(found.ttft_from_schedule),
-        percentiles(found.tpot),
-        percentiles(found.itl),
-        percentiles(found.e2e),
+        percentiles(latencies.ttft),
+        percentiles(latencies.ttft_from_schedule),
+        percentiles(latencies.tpot),
+        percentiles(latencies.itl),
+        percentiles(latencies.e2e),
         slo,
     )
 
@@ -88,17 +90,19 @@ def status(record: RunRecord) -> tuple[str, str | None]:
 
 def requests(account: Account) -> doc.Requests:
     """How the load's requests ended."""
-    found = account.load_latency
-    outcomes = {str(k): v for k, v in found.by_outcome.items()}
-    return doc.Requests(found.sent, found.sent - found.failed, account.requests_in_window, found.retries, outcomes)
+    latencies = account.load_latency
+    outcomes = {str(k): v for k, v in latencies.by_outcome.items()}
+    return doc.Requests(
+        latencies.sent, latencies.sent - latencies.failed, account.requests_in_window, latencies.retries, outcomes
+    )
 
 
 def quality(record: RunRecord) -> doc.Quality:
     """Accuracy with a Wilson interval; unanswered questions are counted apart and score nothing either way."""
     scored = [a for a in record.quality if a.score is not None]
-    told = (record.manifest.get("options") or {}).get("quality_stated")
-    if told and not record.quality:
-        return _stated_quality(told)
+    stated_quality = (record.manifest.get("options") or {}).get("quality_stated")
+    if stated_quality and not record.quality:
+        return _stated_quality(stated_quality)
     if not scored:
         name = (record.manifest.get("options") or {}).get("quality")
         asked = any(r.phase == "quality" for r in record.requests) or record.phase("quality") is not None
@@ -131,15 +135,19 @@ def _accepted_tokens(record: RunRecord) -> Figure:
     return Figure(kept / total, "1", Basis.MEASURED, source=f"output tokens of answers that score {PASS_SCORE:g}")
 
 
-def _stated_quality(told: Mapping[str, Any]) -> doc.Quality:
+def _stated_quality(stated_quality: Mapping[str, Any]) -> doc.Quality:
     """Accuracy that another tool found, by its own standard error: declared, since nothing here saw it asked."""
-    value, half, asked = float(told["accuracy"]), 1.96 * float(told["stderr"]), int(told["questions"])
-    whose = f"{told.get('tool')} asked {told.get('model') or 'a model it does not name'}"
+    value, half, asked = (
+        float(stated_quality["accuracy"]),
+        1.96 * float(stated_quality["stderr"]),
+        int(stated_quality["questions"]),
+    )
+    whose = f"{stated_quality.get('tool')} asked {stated_quality.get('model') or 'a model it does not name'}"
     note = f"{whose}; the user states that this is the served model"
-    source = f"{told.get('tool')} results {told.get('file')}"
+    source = f"{stated_quality.get('tool')} results {stated_quality.get('file')}"
     low, high = max(value - half, 0.0), min(value + half, 1.0)
     figure = Figure(value, "1", Basis.DECLARED, low, high, 0.95, note, source)
-    tasks = {str(k): dict(v) for k, v in (told.get("tasks") or {}).items()}
+    tasks = {str(k): dict(v) for k, v in (stated_quality.get("tasks") or {}).items()}
     return doc.Quality(figure, ", ".join(tasks), asked, value * asked, tasks)
 
 
@@ -182,40 +190,45 @@ def client(record: RunRecord, account: Account) -> doc.Client:
     )
 
 
-def window(record: RunRecord, account: Account) -> doc.Window:
+def window(record: RunRecord, account: Account) -> doc.WindowReport:
     """The window, counted from the start of the load."""
-    found, load = account.window, record.phase("load")
-    if found is None:
-        return doc.Window(0.0, 0.0, 0.0, "no window: no load was sent", False)
-    zero = load.start_mono_s if load else found.start_s
-    return doc.Window(
-        found.start_s - zero, found.end_s - zero, found.duration_s, found.rule, bool(found.steady), found.note
+    steady_window, load = account.window, record.phase("load")
+    if steady_window is None:
+        return doc.WindowReport(0.0, 0.0, 0.0, "no window: no load was sent", False)
+    zero = load.start_mono_s if load else steady_window.start_s
+    return doc.WindowReport(
+        steady_window.start_s - zero,
+        steady_window.end_s - zero,
+        steady_window.duration_s,
+        steady_window.rule,
+        bool(steady_window.steady),
+        steady_window.note,
     )
 
 
 def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any]:
     """What the figures depend on, as the manifest tells it: model, hardware, server, load, software, time."""
-    told = record.manifest
-    model, server = dict(told.get("model") or {}), dict(told.get("server") or {})
+    manifest = record.manifest
+    model, server = dict(manifest.get("model") or {}), dict(manifest.get("server") or {})
     header = model.pop("gguf", None)
     if header:
         model |= {"file": header.get("file"), "weight_byte": header.get("weight_byte")}
     if server.get("embedded"):
         server["version"] = model.pop("served_by", None) or server.get("version")
-    if told.get("precision"):
-        model["precision"] = told["precision"]
-    created = told.get("created_wall_s")
-    named = {"start": start_text(record), "command": command_line(told)}
+    if manifest.get("precision"):
+        model["precision"] = manifest["precision"]
+    created = manifest.get("created_wall_s")
+    named = {"start": start_text(record), "command": command_line(manifest)}
     start = {k: v for k, v in named.items() if v}
-    found = {
+    conditions_table = {
         "model": model,
-        "hardware": {"device": hardware_name(told), **_flat(told.get("machine") or {})},
+        "hardware": {"device": hardware_name(manifest), **_flat(manifest.get("machine") or {})},
         "server": server,
         "load": {"text": load_text(record), **start, **mean_load},
-        "software": {"joulemill": told.get("joulemill_version"), **(told.get("versions") or {})},
+        "software": {"joulemill": manifest.get("joulemill_version"), **(manifest.get("versions") or {})},
         "started": None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"),
     }
-    bounded: dict[str, Any] = _bounded(found)
+    bounded: dict[str, Any] = _bounded(conditions_table)
     return bounded
 
 
@@ -231,14 +244,14 @@ def _bounded(value: Any) -> Any:
     return value
 
 
-def hardware_name(told: Mapping[str, Any]) -> str | None:
+def hardware_name(manifest: Mapping[str, Any]) -> str | None:
     """The accelerator that was named, else this machine's CPU where the server was our own."""
-    device = told.get("device")
+    device = manifest.get("device")
     if device:
         return f"{device.get('count') or 1} x {device.get('name') or 'a device without a name'}"
-    if (told.get("server") or {}).get("embedded"):
-        machine = told.get("machine") or {}
-        threads = (told.get("model") or {}).get("threads")
+    if (manifest.get("server") or {}).get("embedded"):
+        machine = manifest.get("machine") or {}
+        threads = (manifest.get("model") or {}).get("threads")
         return f"{machine.get('cpu') or 'CPU'}" + (f", {threads} threads" if threads else "")
     return None
 
@@ -249,13 +262,13 @@ def _flat(machine: Mapping[str, Any]) -> dict[str, Any]:
 
 def series(record: RunRecord, account: Account) -> doc.Series:
     """Power and tokens of the sub-windows, and the latencies behind the histograms."""
-    found, load = account.series, record.phase("load")
+    sub_windows, load = account.series, record.phase("load")
     histograms = {
         "ttft_s": _values(seen.ttft_s(r) for r in load_requests(record)),
         "tpot_s": _values(seen.tpot_s(r) for r in load_requests(record)),
         "e2e_s": _values(seen.e2e_s(r) for r in load_requests(record)),
     }
-    zero = load.start_mono_s if load else (found.edges_s[0] if found else 0.0)
+    zero = load.start_mono_s if load else (sub_windows.edges_s[0] if sub_windows else 0.0)
     phases = tuple(
         {
             "name": p.name,
@@ -264,14 +277,14 @@ def series(record: RunRecord, account: Account) -> doc.Series:
         }
         for p in record.phases
     )
-    if found is None:
+    if sub_windows is None:
         return doc.Series((), (), (), None, phases, histograms)
-    edges = np.asarray(found.edges_s)
-    joules = found.energy_j.get(account.main) if account.main else None
+    edges = np.asarray(sub_windows.edges_s)
+    joules = sub_windows.energy_j.get(account.main) if account.main else None
     return doc.Series(
         t_s=tuple(float(t) for t in (edges[:-1] + edges[1:]) / 2 - zero),
         power_w=_watts(joules, edges),
-        rate_tok_s=tuple(float(t / w) for t, w in zip(found.output_tok, np.diff(edges), strict=True)),
+        rate_tok_s=tuple(float(t / w) for t, w in zip(sub_windows.output_tok, np.diff(edges), strict=True)),
         power_basis=str(account.scopes[account.main].energy.basis) if account.main else None,
         phases=phases,
         histograms=histograms,
@@ -285,8 +298,8 @@ def _watts(joules: Sequence[float | None] | None, edges: Any) -> tuple[float | N
     return tuple(None if j is None else float(j / w) for j, w in zip(joules, width, strict=True))
 
 
-def _values(found: Any) -> tuple[float, ...]:
-    known: Sequence[float] = [v for v in found if v is not None]
+def _values(raw_values: Any) -> tuple[float, ...]:
+    known: Sequence[float] = [v for v in raw_values if v is not None]
     if len(known) <= POINTS:
         return tuple(known)
     # A quantile grid keeps the shape of the distribution in a bounded file.

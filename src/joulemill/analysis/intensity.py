@@ -33,7 +33,7 @@ LONGEST_REASON = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class MeasuredLoad:
     """The load as it was in the window: means over it.
 
     sequences_count   sequences decoding at once;  in_flight_count  requests in flight, waiting ones included
@@ -69,18 +69,18 @@ class Intensity:
     sequence_byte: Figure
     weight_byte: Figure
     arithmetic: str | None
-    load: Load | None
+    load: MeasuredLoad | None
     sharing: Sharing = EVEN
     parts: tuple[tuple[Format, float], ...] = ()
 
 
-def unknown_intensity(reason: str, load: Load | None = None) -> Intensity:
+def unknown_intensity(reason: str, load: MeasuredLoad | None = None) -> Intensity:
     """An intensity of which nothing is known, and why."""
     flop, byte, held = (unknown(u, reason) for u in ("FLOP/tok", "byte/tok", "byte"))
     return Intensity(flop, byte, flop, byte, byte, held, held, None, load)
 
 
-def measured_load(record: RunRecord, account: Account) -> Load | None:
+def measured_load(record: RunRecord, account: Account) -> MeasuredLoad | None:
     """Means over the window; None where no request delivered tokens in it."""
     if account.window is None or account.tokens is None or account.tokens.output_tok <= 0:
         return None
@@ -92,7 +92,7 @@ def measured_load(record: RunRecord, account: Account) -> Load | None:
     flying = [_inside_s(r.dispatched_mono_s, r.end_mono_s, start, end) for r in load_requests(record)]
     contexts = [(r.prompt_tok or 0) + (r.output_tok or 0) / 2 for r in rows]
     known = [r for r in rows if r.output_tok]
-    return Load(
+    return MeasuredLoad(
         sequences_count=sum(decoding) / (end - start),
         in_flight_count=sum(flying) / (end - start),
         context_tok=sum(c * d for c, d in zip(contexts, decoding, strict=True)) / max(sum(decoding), 1e-12),
@@ -106,7 +106,7 @@ def _inside_s(first: float | None, last: float | None, start: float, end: float)
     return 0.0 if first is None or last is None else max(0.0, min(last, end) - max(first, start))
 
 
-def intensity(model: Architecture, precision: Precision, load: Load, source: str) -> Intensity:
+def intensity(model: Architecture, precision: Precision, load: MeasuredLoad, source: str) -> Intensity:
     """Work of an output token at ``load``, of one that has the machine to itself, and with twice as many at once."""
     table = shard_table([whole_model(model, precision)])
     batch = np.array([1.0, 2.0, 0.0]) * max(load.sequences_count, 1.0) + np.array([0.0, 0.0, 1.0])
@@ -133,7 +133,7 @@ def intensity(model: Architecture, precision: Precision, load: Load, source: str
     )
 
 
-def _token_load(load: Load, batch: Array) -> TokenLoad:
+def _token_load(load: MeasuredLoad, batch: Array) -> TokenLoad:
     return TokenLoad(
         sequences_count=batch,
         context_tok=np.full_like(batch, load.context_tok),
@@ -143,12 +143,12 @@ def _token_load(load: Load, batch: Array) -> TokenLoad:
     )
 
 
-def _step_weights_byte(table: ShardTable, load: Load, batch: Array) -> Array:
+def _step_weights_byte(table: ShardTable, load: MeasuredLoad, batch: Array) -> Array:
     """Weights that a step which only decodes touches [byte]."""
     return decode_counts(table, _token_load(load, batch)).weight_byte
 
 
-def _sharing(table: ShardTable, load: Load) -> Sharing:
+def _sharing(table: ShardTable, load: MeasuredLoad) -> Sharing:
     """Weights that a step of the run's sequences touches, over those of a lone one, and how they grow: experts."""
     count, step = max(load.sequences_count, 1.0), 1.05
     low, high, lone = _step_weights_byte(table, load, np.array([count / step, count * step, 1.0])).tolist()
@@ -170,13 +170,15 @@ def model_of(manifest: Mapping[str, Any]) -> tuple[Architecture, Precision, str]
 
     Raises InputError where none of them tells.
     """
-    told = manifest.get("model") or {}
-    if told.get("gguf"):
-        header = told["gguf"]
+    model_table = manifest.get("model") or {}
+    if model_table.get("gguf"):
+        header = model_table["gguf"]
         tensors: Sequence[Any] = [tuple(t) for t in header.get("tensors") or ()]
-        kv = {"f16": "fp16", "f32": "fp32"}.get(str(told.get("kv_type") or "f16"), str(told.get("kv_type")))
+        kv = {"f16": "fp16", "f32": "fp32"}.get(
+            str(model_table.get("kv_type") or "f16"), str(model_table.get("kv_type"))
+        )
         return architecture_from_gguf(header["metadata"], tensors), precision_from_gguf(tensors, kv), "GGUF header"
-    name = str(told.get("architecture") or told.get("name") or "")
+    name = str(model_table.get("architecture") or model_table.get("name") or "")
     architecture, native, source = _stated_architecture(manifest, name)
     stated = manifest.get("precision")
     if not stated:
@@ -219,10 +221,10 @@ def run_intensity(record: RunRecord, account: Account) -> Intensity:
         model, precision, source = model_of(record.manifest)
     except InputError as fault:
         return unknown_intensity(f"the model's architecture is unknown: {_cut(str(fault))}", load)
-    found = intensity(model, precision, load, f"architecture ({source}) at the measured load")
-    if not _quantised(record.manifest):
-        return found
-    return replace(found, arithmetic="int8", parts=((FORMATS["int8"], found.work_flop_tok.value or 0.0),))
+    token_cost = intensity(model, precision, load, f"architecture ({source}) at the measured load")
+    if not _quantized(record.manifest):
+        return token_cost
+    return replace(token_cost, arithmetic="int8", parts=((FORMATS["int8"], token_cost.work_flop_tok.value or 0.0),))
 
 
 def _cut(text: str) -> str:
@@ -230,8 +232,8 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 
 
-def _quantised(manifest: Mapping[str, Any]) -> bool:
-    """Whether most of a GGUF's bytes are quantised: llama.cpp then multiplies blocks of int8, whatever they hold."""
+def _quantized(manifest: Mapping[str, Any]) -> bool:
+    """Whether most of a GGUF's bytes are quantized: llama.cpp then multiplies blocks of int8, whatever they hold."""
     tensors = ((manifest.get("model") or {}).get("gguf") or {}).get("tensors") or ()
     whole = sum(int(t[3]) for t in tensors)
     packed = sum(int(t[3]) for t in tensors if not str(t[2]).upper().startswith(("F", "BF")))

@@ -38,10 +38,10 @@ def quantile_interval(values_s: Sequence[float], q_ratio: float) -> tuple[float,
 
 def real_ratio(a_s: Sequence[float], b_s: Sequence[float], q_ratio: float) -> tuple[float, float] | None:
     """(b ÷ a − 1, probability that the difference has this sign); None where either percentile has no interval."""
-    found = [quantile_interval(v, q_ratio) for v in (a_s, b_s)]
-    if found[0] is None or found[1] is None or min(found[0][0], found[1][0]) <= 0.0:
+    bounds = [quantile_interval(v, q_ratio) for v in (a_s, b_s)]
+    if bounds[0] is None or bounds[1] is None or min(bounds[0][0], bounds[1][0]) <= 0.0:
         return None
-    (a_low, a, a_high), (b_low, b, b_high) = found[0], found[1]
+    (a_low, a, a_high), (b_low, b, b_high) = bounds[0], bounds[1]
     error = math.hypot(math.log(a_high / a_low), math.log(b_high / b_low)) / (2 * Z_95)
     gap = abs(math.log(b / a))
     if error == 0.0:

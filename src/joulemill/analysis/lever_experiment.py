@@ -18,7 +18,7 @@ from joulemill.decisions.gate.sample import Sample
 from joulemill.decisions.levers.measured import (
     Answered,
     Cascade,
-    Spread,
+    RepeatSpread,
     answer_change,
     cascades,
     change_of,
@@ -86,7 +86,7 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _ExperimentRun:
     name: str
     report: doc.Report
     samples: Mapping[str, Sample]
@@ -103,24 +103,28 @@ def is_experiment(folder: Path) -> bool:
 
 def experiment(folder: Path) -> Experiment:
     """The result of what is in ``folder``. Raises InputError where the run as it is was not completed once."""
-    told = read_sweep(folder)
-    if told.get("kind") != KIND:
+    sweep_document = read_sweep(folder)
+    if sweep_document.get("kind") != KIND:
         raise InputError(f"{folder}: holds no lever experiment; make one with joulemill levers measure")
-    every = [[_read(folder / name) for name in runs_of(told, i)] for i in range(len(told["points"]))]
+    every = [
+        [_read(folder / name) for name in runs_of(sweep_document, i)] for i in range(len(sweep_document["points"]))
+    ]
     if not every or not every[0]:
         raise InputError(f"{folder}: no run as it is was completed; the same command with --out {folder} goes on")
     kept = [_sound(runs) for runs in every]
     base = kept[0]
-    levers = [i for i, p in enumerate(told["points"]) if i and p["knob"] != "calibrate"]
+    levers = [i for i, p in enumerate(sweep_document["points"]) if i and p["knob"] != "calibrate"]
     plain_runs = [r for i, runs in enumerate(kept) if i not in levers for r in runs]
     forecast = predicted_changes(
-        [folder / r.name for r in plain_runs], told["points"][0], [told["points"][i] for i in levers]
+        [folder / r.name for r in plain_runs],
+        sweep_document["points"][0],
+        [sweep_document["points"][i] for i in levers],
     )
     calm = [[r for r in runs if _fault(r) is None] for runs in kept]
     spreads = {name: pooled([[get(r) for r in runs] for runs in calm]) for name, get in MEASURES.items()}
     measured = [
         _lever(
-            str(told["points"][i]["label"]),
+            str(sweep_document["points"][i]["label"]),
             (calm[0], calm[i]),
             _left_out(every[i], calm[i]),
             forecast,
@@ -128,18 +132,19 @@ def experiment(folder: Path) -> Experiment:
         )
         for i in levers
     ]
-    absent = [MeasuredLever(n, LEVER_LABELS.get(n, n), why) for n, why in (told.get("absent") or {}).items()]
+    absent = [MeasuredLever(n, LEVER_LABELS.get(n, n), why) for n, why in (sweep_document.get("absent") or {}).items()]
     ranked = sorted(measured, key=_rank)
     return Experiment(
-        str(told["status"]), sum(len(r) for r in every), len(told["order"]), _side(base, _left_out(every[0], base)),
+        str(sweep_document["status"]), sum(len(r) for r in every), len(sweep_document["order"]),
+        _side(base, _left_out(every[0], base)),
         (*ranked, *absent), dict(base[0].report.conditions), _notes(base, forecast.notes),
     )  # fmt: skip
 
 
-def _read(path: Path) -> _Run:
+def _read(path: Path) -> _ExperimentRun:
     samples, report = load_run(path, ("node", "request"))
     record = read_run(path)
-    return _Run(path.name, report, samples, record, _question_j(record))
+    return _ExperimentRun(path.name, report, samples, record, _question_j(record))
 
 
 def _question_j(record: RunRecord) -> Figure:
@@ -147,13 +152,13 @@ def _question_j(record: RunRecord) -> Figure:
     asked = len({a.question_id for a in record.quality})
     if not asked:
         return unknown("J", "no quality set was asked")
-    found = phase_energy(record, "quality", holder_of(record))
-    if found is None or found.energy_j is None:
-        return unknown("J", why(found.findings) if found is not None else "nothing metered the questions")
-    return Figure(found.energy_j / asked, "J", found.basis)
+    phase_joules = phase_energy(record, "quality", holder_of(record))
+    if phase_joules is None or phase_joules.energy_j is None:
+        return unknown("J", why(phase_joules.findings) if phase_joules is not None else "nothing metered the questions")
+    return Figure(phase_joules.energy_j / asked, "J", phase_joules.basis)
 
 
-def _fault(run: _Run) -> str | None:
+def _fault(run: _ExperimentRun) -> str | None:
     """Why a run's speed is not the lever's doing; None where it is."""
     client = run.report.client
     if not client.valid:
@@ -161,35 +166,35 @@ def _fault(run: _Run) -> str | None:
     return "something else ran on the machine" if client.machine_quiet is False else None
 
 
-def _sound(runs: Sequence[_Run]) -> Sequence[_Run]:
+def _sound(runs: Sequence[_ExperimentRun]) -> Sequence[_ExperimentRun]:
     """The runs without fault; where there are none, those whose client was no bottleneck; else all."""
     return [r for r in runs if _fault(r) is None] or [r for r in runs if r.report.client.valid] or runs
 
 
-def _left_out(every: Sequence[_Run], kept: Sequence[_Run]) -> tuple[str, ...]:
+def _left_out(every: Sequence[_ExperimentRun], kept: Sequence[_ExperimentRun]) -> tuple[str, ...]:
     return tuple(f"{r.name}: {_fault(r)}" for r in every if r not in kept)
 
 
 def _rank(lever: MeasuredLever) -> tuple[bool, float]:
-    found = lever.energy_change
-    return (found is None or found.value is None, 0.0 if found is None else found.value or 0.0)
+    change = lever.energy_change
+    return (change is None or change.value is None, 0.0 if change is None else change.value or 0.0)
 
 
 def _lever(
     name: str,
-    sides: tuple[Sequence[_Run], Sequence[_Run]],
+    sides: tuple[Sequence[_ExperimentRun], Sequence[_ExperimentRun]],
     left_out: tuple[str, ...],
     forecast: Forecast,
-    spreads: Mapping[str, Spread | None],
+    spreads: Mapping[str, RepeatSpread | None],
 ) -> MeasuredLever:
     base, runs = sides
-    made = MeasuredLever(
+    measured_lever = MeasuredLever(
         name, LEVER_LABELS.get(name, name), predicted=forecast.changes.get(name), unpredicted=forecast.why.get(name)
     )
     if not runs or not base:
         what = "of its runs" if not runs else "run as it is"
         why = f"not one {what} was completed on a quiet machine; measure it again"
-        return replace(made, why_not="; ".join((why, *left_out)))
+        return replace(measured_lever, why_not="; ".join((why, *left_out)))
 
     def of(measure: str) -> Figure:
         get = MEASURES[measure]
@@ -200,12 +205,12 @@ def _lever(
     if name == CASCADE:
         no = unknown("1", "the load goes to the first model alone; the questions are routed")
         return replace(
-            made, after=after, answer_change=answers, predicted=None, unpredicted=UNROUTED,
+            measured_lever, after=after, answer_change=answers, predicted=None, unpredicted=UNROUTED,
             energy_change=no, rate_change=no, request_change=no, ttft_change=no, tpot_change=no,
         )  # fmt: skip
     energy = _energy(base, runs, "node", spreads)
     return replace(
-        made,
+        measured_lever,
         after=after,
         energy_change=energy,
         request_change=_energy(base, runs, "request", spreads),
@@ -217,20 +222,25 @@ def _lever(
     )
 
 
-def _energy(base: Sequence[_Run], runs: Sequence[_Run], metric: str, spreads: Mapping[str, Spread | None]) -> Figure:
+def _energy(
+    base: Sequence[_ExperimentRun],
+    runs: Sequence[_ExperimentRun],
+    metric: str,
+    spreads: Mapping[str, RepeatSpread | None],
+) -> Figure:
     sides = [[r.samples[metric] for r in side] for side in (base, runs)]
     basis = weakest(*(s.figure.basis for side in sides for s in side))
     return figure_of(change(sides[0], sides[1]), basis, spreads[metric], (len(base), len(runs)))
 
 
-def _median(seen: doc.Percentiles) -> Figure:
-    if seen.p50 is None:
+def _median(latencies: doc.Percentiles) -> Figure:
+    if latencies.p50 is None:
         return unknown("s", "no request of the window had it")
-    return Figure(seen.p50, "s", Basis.MEASURED)
+    return Figure(latencies.p50, "s", Basis.MEASURED)
 
 
 #: What is compared of a run, by name.
-MEASURES: Mapping[str, Callable[[_Run], Figure]] = {
+MEASURES: Mapping[str, Callable[[_ExperimentRun], Figure]] = {
     "node": lambda r: r.samples["node"].figure,
     "request": lambda r: r.samples["request"].figure,
     "rate": lambda r: r.report.output.rate_tok_s,
@@ -240,13 +250,13 @@ MEASURES: Mapping[str, Callable[[_Run], Figure]] = {
 }
 
 
-def _answers(base: Sequence[_Run], runs: Sequence[_Run], energy: Figure) -> Figure:
+def _answers(base: Sequence[_ExperimentRun], runs: Sequence[_ExperimentRun], energy: Figure) -> Figure:
     """Change of joules a right answer; few questions decide it, and its interval holds that."""
     sides = [[a for r in side for a in _answered(r.record)] for side in (base, runs)]
     return answer_change(sides[0], sides[1], energy, np.random.default_rng(0))
 
 
-def _side(runs: Sequence[_Run], left_out: tuple[str, ...]) -> Side:
+def _side(runs: Sequence[_ExperimentRun], left_out: tuple[str, ...]) -> Side:
     rates = [r.report.output.rate_tok_s for r in runs]
     joules = [r.report.energy.node_j_tok for r in runs]
     accuracy = _accuracy(runs)
@@ -271,13 +281,13 @@ def _mean(figures: Sequence[Figure]) -> Figure:
     return Figure(value, known[0].unit, basis, low, high, 0.95)
 
 
-def _accuracy(runs: Sequence[_Run]) -> Figure:
+def _accuracy(runs: Sequence[_ExperimentRun]) -> Figure:
     """Share of right answers over all runs. Repeats ask the same questions: they count once."""
-    seen = [r.report.quality for r in runs if r.report.quality.accuracy.value is not None]
-    if not seen:
+    qualities = [r.report.quality for r in runs if r.report.quality.accuracy.value is not None]
+    if not qualities:
         return unknown("1", "no quality set was asked")
-    value = sum(q.accuracy.value or 0.0 for q in seen) / len(seen)
-    asked = max(q.questions or 0 for q in seen)
+    value = sum(q.accuracy.value or 0.0 for q in qualities) / len(qualities)
+    asked = max(q.questions or 0 for q in qualities)
     low, high = wilson(value * asked, asked) or (None, None)
     return Figure(value, "1", Basis.MEASURED, low, high, 0.95, source=f"{asked} questions; Wilson interval")
 
@@ -298,15 +308,17 @@ def _correct(question_j: Figure, accuracy: Figure) -> Figure:
 
 def _answered(record: RunRecord) -> list[Answered]:
     requests = {r.id: r for r in record.requests if r.phase == "quality"}
-    found = []
+    answers = []
     for a in record.quality:
         r = requests.get(a.request_id)
         if r is not None:
-            found.append(Answered(a.question_id, r.output_tok or 0, a.score, r.finish_reason == "stop"))
-    return found
+            answers.append(Answered(a.question_id, r.output_tok or 0, a.score, r.finish_reason == "stop"))
+    return answers
 
 
-def _cascades(base: Sequence[_Run], runs: Sequence[_Run], before: Side, after: Side) -> tuple[Cascade, ...]:
+def _cascades(
+    base: Sequence[_ExperimentRun], runs: Sequence[_ExperimentRun], before: Side, after: Side
+) -> tuple[Cascade, ...]:
     """Cascades of the run's model and the second one, the one with fewer joules a token first."""
     if before.node_j_tok.value is None or after.node_j_tok.value is None:
         return ()
@@ -315,7 +327,7 @@ def _cascades(base: Sequence[_Run], runs: Sequence[_Run], before: Side, after: S
     return cascades(_answered(first[0].record), _answered(second[0].record), first_j, second_j)
 
 
-def _notes(base: Sequence[_Run], more: Sequence[str]) -> tuple[str, ...]:
+def _notes(base: Sequence[_ExperimentRun], more: Sequence[str]) -> tuple[str, ...]:
     basis = base[0].report.energy.node_j_tok.basis
     lines = [
         f"Runs were interleaved (ABBA). Joules: {basis or 'not metered'}; the meter's own error is common "

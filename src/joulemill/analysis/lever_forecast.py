@@ -74,14 +74,14 @@ def predicted_changes(
 
 
 @dataclass(frozen=True)
-class _Plant:
+class _FittedCase:
     case: Case
     rates: Rates
     base: Mapping[str, Any]
     notes: tuple[str, ...]
 
 
-def _plant(plain_runs: Sequence[Path], base: Mapping[str, Any]) -> _Plant:
+def _plant(plain_runs: Sequence[Path], base: Mapping[str, Any]) -> _FittedCase:
     record = read_run(plain_runs[0])
     counted = account_of(record)
     power_w = None if counted.main is None else counted.scopes[counted.main].power.value
@@ -96,7 +96,7 @@ def _plant(plain_runs: Sequence[Path], base: Mapping[str, Any]) -> _Plant:
         "are; power is taken to be the same with the lever. Its 80 % intervals come from pairs of runs on "
         "accelerators: on a CPU, whose kernels are fast in one format and slow in another, they do not hold."
     )
-    return _Plant(Case(_deployment(model, device, base), workload), rates_of(fitted.coefficients), base, (note,))
+    return _FittedCase(Case(_deployment(model, device, base), workload), rates_of(fitted.coefficients), base, (note,))
 
 
 def device_of(record: RunRecord, power_w: float) -> Device:
@@ -104,15 +104,15 @@ def device_of(record: RunRecord, power_w: float) -> Device:
 
     Raises InputError where it measured nothing.
     """
-    told = record.manifest.get("machine_ceilings") or {}
-    flop = (told.get("compute_flop_s") or {}).get("value")
-    bandwidth = (told.get("memory_bandwidth_byte_s") or {}).get("value")
-    memory = (told.get("machine") or {}).get("memory_byte")
+    machine_ceilings = record.manifest.get("machine_ceilings") or {}
+    flop = (machine_ceilings.get("compute_flop_s") or {}).get("value")
+    bandwidth = (machine_ceilings.get("memory_bandwidth_byte_s") or {}).get("value")
+    memory = (machine_ceilings.get("machine") or {}).get("memory_byte")
     if not flop or not bandwidth or not memory:
         raise InputError("the machine's ceilings were not measured, so nothing can be predicted for it")
-    whole = (told.get("compute_int8_flop_s") or {}).get("value") or flop
+    whole = (machine_ceilings.get("compute_int8_flop_s") or {}).get("value") or flop
     peaks = {"fp32": flop, "bf16": flop, "fp16": flop, "int8": whole}
-    label = str((told.get("machine") or {}).get("cpu") or "this machine")
+    label = str((machine_ceilings.get("machine") or {}).get("cpu") or "this machine")
     return Device("this-machine", label, "unknown", "cpu", peaks, float(memory), float(bandwidth), tdp_w=power_w)
 
 
@@ -124,7 +124,7 @@ def _deployment(model: str, device: Device, options: Mapping[str, Any]) -> Deplo
     return Deployment(entry.architecture, precision, device)
 
 
-def _changes(name: str, plant: _Plant, options: Mapping[str, Any]) -> Mapping[str, Figure | None]:
+def _changes(name: str, plant: _FittedCase, options: Mapping[str, Any]) -> Mapping[str, Figure | None]:
     before, after = outcome(plant.case, plant.rates), outcome(_changed(plant, options), plant.rates)
     kind, widths = KINDS.get(name, "modelled"), {k: e.half_width_ratio for k, e in paired_errors().items()}
 
@@ -139,7 +139,7 @@ def _changes(name: str, plant: _Plant, options: Mapping[str, Any]) -> Mapping[st
     }
 
 
-def _changed(plant: _Plant, options: Mapping[str, Any]) -> Case:
+def _changed(plant: _FittedCase, options: Mapping[str, Any]) -> Case:
     """The case under the lever's options."""
     case, base = plant.case, plant.base
     device = case.deployment.device

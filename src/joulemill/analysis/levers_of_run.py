@@ -11,11 +11,13 @@ from joulemill.catalog.stated_device import count_in, device_in
 from joulemill.errors import InputError
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.device import Device
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 from joulemill.recording.writer import read_run
 
 
-def question_of_run(path: Path, given: Question | None, run: Measurement | None = None) -> tuple[Question, Measurement]:
+def question_of_run(
+    path: Path, base_question: PredictionRequest | None, run: Measurement | None = None
+) -> tuple[PredictionRequest, Measurement]:
     """What the run in the folder ``path`` asks: its model, device, load and site; and the run, measured.
 
     What ``given`` names of model, device and site comes first; ``run`` is the folder's where it was measured before.
@@ -27,12 +29,12 @@ def question_of_run(path: Path, given: Question | None, run: Measurement | None 
         raise InputError(f"{path}: levers need the run folder that `joulemill bench` wrote, not a report")
     run = run or measurement_of(read_run(path))
     record = run.record
-    device, count, own = _device_of(record, given)
-    model = given.model if given and given.model else _model_of(record)
+    device, count, own = _device_of(record, base_question)
+    model = base_question.model if base_question and base_question.model else _model_of(record)
     load = run.intensity.load
     if load is None:
         raise InputError(f"{path}: no tokens in the window, so there is no load to predict at")
-    base = given or Question(model, device)
+    base = base_question or PredictionRequest(model, device)
     offered = _offered_req_s(run)
     question = replace(
         base, model=model, device=device, devices=base.devices if base.devices > 1 else count,
@@ -51,11 +53,11 @@ def _offered_req_s(run: Measurement) -> float | None:
     return run.account.request_rate.value or None
 
 
-def _device_of(record: RunRecord, given: Question | None) -> tuple[str, int, Device | None]:
+def _device_of(record: RunRecord, base_question: PredictionRequest | None) -> tuple[str, int, Device | None]:
     """Name, how many, and the device itself where it is the user's own and the run keeps its facts."""
     table = record.manifest.get("device") or {}
-    if given and given.device:
-        return given.device, count_in(table), None
+    if base_question and base_question.device:
+        return base_question.device, count_in(table), None
     name = str(table.get("name") or "")
     if not name:
         raise InputError(
@@ -66,8 +68,8 @@ def _device_of(record: RunRecord, given: Question | None) -> tuple[str, int, Dev
 
 
 def _model_of(record: RunRecord) -> str:
-    told = record.manifest.get("model") or {}
-    if told.get("gguf"):
+    model_table = record.manifest.get("model") or {}
+    if model_table.get("gguf"):
         raise InputError("the run's model is a GGUF file: name it with --model FILE.gguf")
     model_of(record.manifest)
-    return str(told.get("architecture") or told.get("name"))
+    return str(model_table.get("architecture") or model_table.get("name"))

@@ -35,12 +35,12 @@ class Saving:
         return asdict(self)
 
 
-def savings(found: LeversAnswer, report: Report | None = None) -> tuple[Saving, ...]:
+def savings(levers_answer: LeversAnswer, report: Report | None = None) -> tuple[Saving, ...]:
     """The strongest levers that apply, with what each saves on its own."""
     tokens, period = _tokens(report)
-    helping = first_of_each_idea([e for e in found.study.effects if _saves(e)])[:MOST_SHOWN]
-    start = start_of(report, found.study.before)
-    each = (_saving(found, e, start, (tokens, period)) for e in helping)
+    helping = first_of_each_idea([e for e in levers_answer.study.effects if _saves(e)])[:MOST_SHOWN]
+    start = start_of(report, levers_answer.study.before)
+    each = (_saving(levers_answer, e, start, (tokens, period)) for e in helping)
     return tuple(s for s in each if s is not None)
 
 
@@ -56,12 +56,12 @@ def _tokens(report: Report | None) -> tuple[float, str]:
     return float(report.tokens.output), measured
 
 
-def _saving(found: LeversAnswer, e: Effect, start: Start | None, over: tuple[float, str]) -> Saving | None:
-    before, after, (tokens, period) = found.study.before, e.after, over
+def _saving(levers_answer: LeversAnswer, e: Effect, start: Start | None, over: tuple[float, str]) -> Saving | None:
+    before, after, (tokens, period) = levers_answer.study.before, e.after, over
     if after is None:
         return None
     tokens *= 1.0 if start is None else start.energy_ratio  # measured joules × the change that is predicted
-    site = found.answer.question.place()
+    site = levers_answer.answer.question.place()
     money = None
     if before.cost_currency_tok is not None and after.cost_currency_tok is not None:
         money = (before.cost_currency_tok - after.cost_currency_tok) * tokens

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from joulemill.analysis.report import Report
-from joulemill.decisions.levers.case import Outcome
+from joulemill.decisions.levers.case import LeverOutcome
 from joulemill.wording import digits, quantity, title
 
 #: Prediction and run that differ by more than this factor are of two machines, for all that the levers know. Assumed.
@@ -27,7 +27,7 @@ class Start:
     rate_tok_s: float | None
     tpot_s: float | None
     binding: str
-    before: Outcome
+    before: LeverOutcome
 
     @property
     def energy_ratio(self) -> float:
@@ -53,7 +53,7 @@ class Start:
         }  # fmt: skip
 
 
-def start_of(report: Report | None, before: Outcome) -> Start | None:
+def start_of(report: Report | None, before: LeverOutcome) -> Start | None:
     """The start of a study about a run; None where it is about a deployment that was not run."""
     if report is None:
         return None

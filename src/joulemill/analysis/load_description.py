@@ -50,11 +50,11 @@ def _number(value: Any) -> float | None:
 def _lengths(options: Mapping[str, Any], requests: Sequence[RequestRecord]) -> str:
     """Lengths as asked; of a trace, whose requests have their own, and of a file that does not say them: the means."""
     asked = [None if options.get("trace") else options.get(k) for k in ("input_tokens", "output_tokens")]
-    seen = (_mean(r.prompt_tok for r in requests), _mean(r.output_tok for r in requests))
+    means = (_mean(r.prompt_tok for r in requests), _mean(r.output_tok for r in requests))
     parts = [
-        f"{name} {given}" if given is not None else f"mean {name} {mean:.0f}"
-        for name, given, mean in zip(("input", "output"), asked, seen, strict=True)
-        if given is not None or mean is not None
+        f"{name} {setting}" if setting is not None else f"mean {name} {mean:.0f}"
+        for name, setting, mean in zip(("input", "output"), asked, means, strict=True)
+        if setting is not None or mean is not None
     ]
     return f", {', '.join(parts)} tokens" if parts else ""
 

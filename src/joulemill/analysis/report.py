@@ -200,7 +200,7 @@ class Client:
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowReport:
     """The steady-state window that every figure above is computed in; offsets from the start of the load."""
 
     start_s: float
@@ -223,7 +223,7 @@ class Requests:
 
 
 @dataclass(frozen=True)
-class Site:
+class SiteReport:
     """Facility, as the user states it. Unknown stays so; ``at_reference`` shows the effect at a cited PUE."""
 
     name: str | None
@@ -296,8 +296,8 @@ class Report:
     quality: Quality
     client: Client
     requests: Requests
-    window: Window
-    site: Site
+    window: WindowReport
+    site: SiteReport
     waterfall: Waterfall
     series: Series
     conditions: Mapping[str, Any]

@@ -127,13 +127,13 @@ IMPACT_COLUMNS = ("per million tokens", "per accepted answer", "per year", "basi
 
 def latencies(report: Report) -> list[tuple[str, Percentiles]]:
     """The latency distributions by name."""
-    seen = report.latency
+    latency = report.latency
     return [
-        ("TTFT", seen.ttft_s),
-        ("TTFT from schedule", seen.ttft_from_schedule_s),
-        ("TPOT", seen.tpot_s),
-        ("ITL (chunks)", seen.itl_s),
-        ("end to end", seen.e2e_s),
+        ("TTFT", latency.ttft_s),
+        ("TTFT from schedule", latency.ttft_from_schedule_s),
+        ("TPOT", latency.tpot_s),
+        ("ITL (chunks)", latency.itl_s),
+        ("end to end", latency.e2e_s),
     ]
 
 
@@ -183,26 +183,26 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 def tokens(report: Report) -> list[tuple[str, str]]:
     """Tokens and requests as text."""
-    seen, asked = report.tokens, report.requests
-    mismatch = _mismatch(report) if seen.mismatch_ratio is None else percent(seen.mismatch_ratio, 2)
+    counts, asked = report.tokens, report.requests
+    mismatch = _mismatch(report) if counts.mismatch_ratio is None else percent(counts.mismatch_ratio, 2)
     ends = ", ".join(f"{name} {count}" for name, count in asked.by_outcome.items()) or "–"
     return [
-        ("output tokens in the window", f"{seen.output:,}"),
-        ("prompt tokens served", f"{seen.prompt:,}"),
-        ("prompt tokens from cache", _cached(seen)),
-        ("prompt tokens computed", "unknown" if seen.prompt_computed is None else f"{seen.prompt_computed:,}"),
+        ("output tokens in the window", f"{counts.output:,}"),
+        ("prompt tokens served", f"{counts.prompt:,}"),
+        ("prompt tokens from cache", _cached(counts)),
+        ("prompt tokens computed", "unknown" if counts.prompt_computed is None else f"{counts.prompt_computed:,}"),
         ("usage against server counters", mismatch),
-        ("note", seen.note or "–"),
+        ("note", counts.note or "–"),
         ("requests sent, ok, retried", f"{asked.sent}, {asked.ok}, {asked.retries}"),
         ("how they ended", ends),
     ]
 
 
-def _cached(seen: Tokens) -> str:
-    if seen.prompt_cached is None:
+def _cached(counts: Tokens) -> str:
+    if counts.prompt_cached is None:
         return "unknown"
-    beyond = f" ({seen.cached_unexplained:,} over the load unexplained)" if seen.cached_unexplained else ""
-    return f"{seen.prompt_cached:,}{beyond}"
+    beyond = f" ({counts.cached_unexplained:,} over the load unexplained)" if counts.cached_unexplained else ""
+    return f"{counts.prompt_cached:,}{beyond}"
 
 
 def headline(report: Report) -> str:
@@ -214,12 +214,12 @@ def headline(report: Report) -> str:
 
 def subtitle(report: Report) -> str:
     """Server, load and date in one line."""
-    told = report.conditions
-    server, load = told.get("server") or {}, told.get("load") or {}
+    conditions_table = report.conditions
+    server, load = conditions_table.get("server") or {}, conditions_table.get("load") or {}
     parts = [
         " ".join(str(server[k]) for k in ("kind", "version") if server.get(k)),
         str(load.get("text") or ""),
-        str(told.get("started") or ""),
+        str(conditions_table.get("started") or ""),
         "" if report.status == "complete" else f"run {report.status}: {report.status_reason or ''}",
     ]
     return " · ".join(p for p in parts if p)

@@ -25,7 +25,7 @@ from joulemill.physics.production.ceilings import CeilingValue
 from joulemill.physics.production.token_production import theta
 
 
-def analyse(record: RunRecord) -> doc.Report:
+def analyze(record: RunRecord) -> doc.Report:
     """Everything that the report says of ``record``. Raises InputError where its manifest cannot be read."""
     return report_of(measurement_of(record))
 
@@ -86,16 +86,18 @@ def _rate(output: doc.Output) -> Figure:
     return adjusted if adjusted.known else output.rate_tok_s
 
 
-def _ceiling(ceiling: CeilingValue, limits: RunCeilings, found: Diagnosis) -> doc.Ceiling:
+def _ceiling(ceiling: CeilingValue, limits: RunCeilings, diagnosis: Diagnosis) -> doc.Ceiling:
     slack = dict(limits.binding.slack).get(ceiling.name)
     elasticity = None
-    if ceiling.rate_tok_s.value is not None and found.name != "undecided":
+    if ceiling.rate_tok_s.value is not None and diagnosis.name != "undecided":
         # In fixed proportions 1 % more of the binding capacity gives 1 % more tokens, of any other none.
-        binds = 1.0 if found.name == ceiling.name else 0.0
+        binds = 1.0 if diagnosis.name == ceiling.name else 0.0
         elasticity = Figure(binds, "1", Basis.MODELLED, source="fixed proportions (Leontief)")
-    seen = run_diagnosis.evidence_of(ceiling.name, found)
-    told = "; ".join(t for t in (ceiling.evidence, seen) if t) or None
-    return doc.Ceiling(ceiling.name, ceiling.rate_tok_s, ceiling.capacity, ceiling.intensity, slack, elasticity, told)
+    evidence_text = run_diagnosis.evidence_of(ceiling.name, diagnosis)
+    evidence_line = "; ".join(t for t in (ceiling.evidence, evidence_text) if t) or None
+    return doc.Ceiling(
+        ceiling.name, ceiling.rate_tok_s, ceiling.capacity, ceiling.intensity, slack, elasticity, evidence_line
+    )
 
 
 def _production(limits: RunCeilings, cost: Intensity, energy: doc.Energy, site: Site | None) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from joulemill.decisions.gate.sample import Sample, Share
 from joulemill.figure import Basis, Figure
 from joulemill.ledger.account import Account
 from joulemill.ledger.caching import UNEXPLAINED_RATIO
-from joulemill.ledger.record import Outcome, RunRecord, Scope
+from joulemill.ledger.record import RequestOutcome, RunRecord, Scope
 from joulemill.ledger.window import load_requests
 from joulemill.recording.writer import read_run
 
@@ -49,11 +49,11 @@ def load_run(path: Path, metrics: Sequence[str] = METRICS) -> tuple[dict[str, Sa
     record = read_run(path)
     run = measurement_of(record)
     report, counted = report_of(run), run.account
-    found = {}
+    samples = {}
     for metric in metrics:
         sample, series = of_report(report, metric, str(path)), _of_account(record, counted, report, metric)
-        found[metric] = sample if series is None else replace(sample, energy_j=series[0], amount_count=series[1])
-    return found, report
+        samples[metric] = sample if series is None else replace(sample, energy_j=series[0], amount_count=series[1])
+    return samples, report
 
 
 def of_report(report: Report, metric: str, name: str) -> Sample:
@@ -114,30 +114,30 @@ def _site_factor(report: Report) -> float | None:
 
 
 def _of_account(record: RunRecord, counted: Account, report: Report, metric: str) -> _Series | None:
-    found = counted.series
-    if found is None or counted.main is None:
+    sub_windows = counted.series
+    if sub_windows is None or counted.main is None:
         return None
     scope = counted.main if metric == "request" else Scope(metric)
-    joules, factor = found.energy_j.get(scope), 1.0
+    joules, factor = sub_windows.energy_j.get(scope), 1.0
     if joules is None and metric == "site":
-        joules, factor = found.energy_j.get(Scope.NODE), _site_factor(report) or 0.0
+        joules, factor = sub_windows.energy_j.get(Scope.NODE), _site_factor(report) or 0.0
     if joules is None or not factor or any(j is None for j in joules):
         return None
-    amounts = found.output_tok if metric != "request" else _ended(record, found.edges_s)
+    amounts = sub_windows.output_tok if metric != "request" else _ended(record, sub_windows.edges_s)
     return tuple(factor * j for j in joules if j is not None), amounts
 
 
 def _ended(record: RunRecord, edges_s: tuple[float, ...]) -> tuple[float, ...]:
-    ends = [r.end_mono_s for r in load_requests(record) if r.outcome is Outcome.OK and r.end_mono_s is not None]
+    ends = [r.end_mono_s for r in load_requests(record) if r.outcome is RequestOutcome.OK and r.end_mono_s is not None]
     return tuple(float(n) for n in np.histogram(ends, edges_s)[0])
 
 
 def _accuracy(report: Report) -> Share | None:
-    seen = report.quality
-    if seen.accuracy.value is None or not seen.questions:
+    quality = report.quality
+    if quality.accuracy.value is None or not quality.questions:
         return None
-    right = seen.correct if seen.correct is not None else seen.accuracy.value * seen.questions
-    return Share(right, seen.questions, of=seen.task or "")
+    right = quality.correct if quality.correct is not None else quality.accuracy.value * quality.questions
+    return Share(right, quality.questions, of=quality.task or "")
 
 
 def _attained(report: Report) -> Share | None:
@@ -151,19 +151,19 @@ def _attained(report: Report) -> Share | None:
 
 
 def _conditions(report: Report, metric: str) -> dict[str, str | float | None]:
-    told = report.conditions
-    model, server = told.get("model") or {}, told.get("server") or {}
-    hardware, load = told.get("hardware") or {}, told.get("load") or {}
-    found: dict[str, str | float | None] = {"model": _plain(model.get("name"))}
-    found |= {f"model {k}": _plain(model[k]) for k in _MODEL_FACTS if model.get(k) is not None}
-    found["hardware"] = _plain(hardware.get("device"))
+    conditions_table = report.conditions
+    model, server = conditions_table.get("model") or {}, conditions_table.get("server") or {}
+    hardware, load = conditions_table.get("hardware") or {}, conditions_table.get("load") or {}
+    conditions_by_name: dict[str, str | float | None] = {"model": _plain(model.get("name"))}
+    conditions_by_name |= {f"model {k}": _plain(model[k]) for k in _MODEL_FACTS if model.get(k) is not None}
+    conditions_by_name["hardware"] = _plain(hardware.get("device"))
     if server.get("embedded"):
-        found["processor"] = _plain(hardware.get("cpu"))
-    found["load"] = _plain(load.get("text"))
-    found |= {name: _plain(load[key]) for name, key in _MEAN_LENGTHS.items() if load.get(key) is not None}
+        conditions_by_name["processor"] = _plain(hardware.get("cpu"))
+    conditions_by_name["load"] = _plain(load.get("text"))
+    conditions_by_name |= {name: _plain(load[key]) for name, key in _MEAN_LENGTHS.items() if load.get(key) is not None}
     if metric == "site":
-        found["PUE"] = report.site.pue.value
-    return found
+        conditions_by_name["PUE"] = report.site.pue.value
+    return conditions_by_name
 
 
 def _plain(value: Any) -> str | float | None:
@@ -193,37 +193,41 @@ def _sensor(meter: Mapping[str, Any]) -> str:
 
 def faults_of(report: Report) -> tuple[str, ...]:
     """Why nothing can be decided on a run: broken, invalid, drifting or too short."""
-    found = []
+    faults = []
     if report.status != "complete":
-        found.append(f"the run was {report.status} ({report.status_reason or 'no reason given'})")
+        faults.append(f"the run was {report.status} ({report.status_reason or 'no reason given'})")
     if not report.client.valid:
-        found.append("the client was the bottleneck: " + "; ".join(report.client.reasons))
+        faults.append("the client was the bottleneck: " + "; ".join(report.client.reasons))
     if (report.tokens.cached_unexplained_ratio or 0.0) > UNEXPLAINED_RATIO:
-        found.append(
+        faults.append(
             f"{report.tokens.cached_unexplained} of its prompt tokens came from a cache that had met them before the "
             "run: this is no measurement of computing them"
         )
     if report.window.duration_s > 0.0:
-        found += _window_faults(report)
-    return tuple(found)
+        faults += _window_faults(report)
+    return tuple(faults)
 
 
 def _window_faults(report: Report) -> list[str]:
     window, ended = report.window, report.requests.in_window
-    found = []
+    faults = []
     if not window.steady:
-        found.append(f"the window was not steady ({window.note or window.rule}); run longer, or leave out more warm-up")
+        faults.append(
+            f"the window was not steady ({window.note or window.rule}); run longer, or leave out more warm-up"
+        )
     if window.duration_s < SHORTEST_WINDOW_S:
-        found.append(f"the window is too short: {window.duration_s:.1f} s, at least {SHORTEST_WINDOW_S:g} s are needed")
+        faults.append(
+            f"the window is too short: {window.duration_s:.1f} s, at least {SHORTEST_WINDOW_S:g} s are needed"
+        )
     if ended < FEWEST_REQUESTS_COUNT:
-        found.append(f"too few requests ended in the window: {ended}, at least {FEWEST_REQUESTS_COUNT} are needed")
-    return found
+        faults.append(f"too few requests ended in the window: {ended}, at least {FEWEST_REQUESTS_COUNT} are needed")
+    return faults
 
 
 def _notes(report: Report) -> tuple[str, ...]:
-    found = []
+    notes = []
     if report.client.late:
-        found.append("the client was late: " + "; ".join(report.client.reasons))
+        notes.append("the client was late: " + "; ".join(report.client.reasons))
     if report.client.machine_quiet is False:
-        found.append("the machine was not quiet")
-    return tuple(found)
+        notes.append("the machine was not quiet")
+    return tuple(notes)

@@ -84,7 +84,7 @@ def schema() -> dict[str, Any]:
     """The JSON Schema of the report document."""
     from pydantic import TypeAdapter
 
-    made = TypeAdapter(Report).json_schema()
-    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    made["title"] = f"Joulemill energy-to-token report {SCHEMA_VERSION}"
-    return made
+    schema_document = TypeAdapter(Report).json_schema()
+    schema_document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema_document["title"] = f"Joulemill energy-to-token report {SCHEMA_VERSION}"
+    return schema_document

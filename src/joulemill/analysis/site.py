@@ -25,19 +25,19 @@ _KINDS = {"average": "location", "marginal": "marginal"}
 
 def run_site(record: RunRecord, counted: Account) -> Site | None:
     """The site; None where none is stated. Raises InputError where the manifest's table is no site."""
-    told = record.manifest.get("site")
-    if not told:
+    site_table = record.manifest.get("site")
+    if not site_table:
         return None
-    site = _kept_site(told)
-    if carbon_source(dict(told)) is None:
+    site = _kept_site(site_table)
+    if carbon_source(dict(site_table)) is None:
         return site
     asked = next((e for e in reversed(record.events) if e.get("kind") == EVENT), None)
     return _with_grid(site, asked, wall_window(record, counted))
 
 
-def _kept_site(told: Mapping[str, Any]) -> Site:
+def _kept_site(site_table: Mapping[str, Any]) -> Site:
     try:
-        return parse_site(as_kept(told), where="site of the run")
+        return parse_site(as_kept(site_table), where="site of the run")
     except InputError as error:  # an older version let through what cannot be
         raise InputError(f"{error}; state the site anew: joulemill report RUN --site FILE") from None
 
@@ -63,8 +63,8 @@ def _with_grid(site: Site, asked: Mapping[str, Any] | None, window: tuple[float,
     named = f"{asked.get('source')} {asked.get('place')}"
     if mean is None:
         return replace(site, carbon_source=f"{named} has no values for the time of the run yet; ask again later")
-    said = [named, str(asked.get("signal_kind")), "time-weighted over the window", *asked.get("notes", ())]
+    sources = [named, str(asked.get("signal_kind")), "time-weighted over the window", *asked.get("notes", ())]
     if mean.covered_ratio < 0.999:
-        said.append(f"values for {mean.covered_ratio:.0%} of it")
+        sources.append(f"values for {mean.covered_ratio:.0%} of it")
     kind = _KINDS.get(str(asked.get("signal_kind")))
-    return replace(site, carbon_gco2e_j=mean.carbon_gco2e_j, carbon_kind=kind, carbon_source=", ".join(said))
+    return replace(site, carbon_gco2e_j=mean.carbon_gco2e_j, carbon_kind=kind, carbon_source=", ".join(sources))

@@ -63,7 +63,7 @@ class SweepResult:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _SweepRun:
     """One run that was completed: its folder's name, its report, the mean clock of its boards where they tell it."""
 
     name: str
@@ -82,30 +82,35 @@ class _Run:
 
 def sweep_result(folder: Path) -> SweepResult:
     """The result of what is in ``folder``. Raises InputError where not one run was completed."""
-    told = read_sweep(folder)
-    every = [[_read(folder, name) for name in runs_of(told, i)] for i in range(len(told["points"]))]
+    sweep_document = read_sweep(folder)
+    every = [[_read(folder, name) for name in runs_of(sweep_document, i)] for i in range(len(sweep_document["points"]))]
     if not any(every):
         raise InputError(f"{folder}: not one run was completed; run the sweep again, shorter or with fewer points")
     kept = [_sound(runs) for runs in every]
     measures = [_combined(kept, m) for m in (*MEASURES, "request_rate_req_s")]
     points = tuple(
         _point(about, runs, [m[i] for m in measures], every[i])
-        for i, (about, runs) in enumerate(zip(told["points"], kept, strict=True))
+        for i, (about, runs) in enumerate(zip(sweep_document["points"], kept, strict=True))
     )
-    if told["kind"] == "probe":
-        points = tuple(_probed(p, points[0], _factor(told, i, kept)) for i, p in enumerate(points))
+    if sweep_document["kind"] == "probe":
+        points = tuple(_probed(p, points[0], _factor(sweep_document, i, kept)) for i, p in enumerate(points))
     first = next(runs[0].report for runs in every if runs)
     return SweepResult(
-        told["kind"], told["knob"], told["status"], points, _knee(told["knob"], points), dict(first.conditions)
+        sweep_document["kind"],
+        sweep_document["knob"],
+        sweep_document["status"],
+        points,
+        _knee(sweep_document["knob"], points),
+        dict(first.conditions),
     )
 
 
-def _sound(runs: Sequence[_Run]) -> Sequence[_Run]:
+def _sound(runs: Sequence[_SweepRun]) -> Sequence[_SweepRun]:
     """The runs without fault; where there are none, those that were steady at least; else all."""
     return [r for r in runs if r.fault is None] or [r for r in runs if r.report.window.steady] or runs
 
 
-def _combined(kept: Sequence[Sequence[_Run]], measure: str) -> list[Figure]:
+def _combined(kept: Sequence[Sequence[_SweepRun]], measure: str) -> list[Figure]:
     """A figure a point. The spread of runs that are not sound tells nothing of the other points."""
     figures = [[_figure(r.report, measure) for r in runs] for runs in kept]
     sound = [all(r.fault is None for r in runs) for runs in kept]
@@ -113,9 +118,9 @@ def _combined(kept: Sequence[Sequence[_Run]], measure: str) -> list[Figure]:
     return [p if good else combined([f])[0] for p, f, good in zip(pooled, figures, sound, strict=True)]
 
 
-def _read(folder: Path, name: str) -> _Run:
+def _read(folder: Path, name: str) -> _SweepRun:
     run = measurement_of(read_run(folder / name))
-    return _Run(name, report_of(run), _clock_hz(run))
+    return _SweepRun(name, report_of(run), _clock_hz(run))
 
 
 def _clock_hz(run: Measurement) -> float | None:
@@ -126,15 +131,17 @@ def _clock_hz(run: Measurement) -> float | None:
     if window is None:
         return None
     record = plausible_record(record)
-    seen = [
+    clocks = [
         r.value
         for r in record.readings
         if r.channel in channels and r.value is not None and window.start_s <= r.t_mono_s <= window.end_s
     ]
-    return sum(seen) / len(seen) if seen else None
+    return sum(clocks) / len(clocks) if clocks else None
 
 
-def _point(about: dict[str, object], runs: Sequence[_Run], figures: Sequence[Figure], every: Sequence[_Run]) -> Point:
+def _point(
+    about: dict[str, object], runs: Sequence[_SweepRun], figures: Sequence[Figure], every: Sequence[_SweepRun]
+) -> Point:
     x = about["x"] if isinstance(about["x"], (int, float)) else None
     names = Counter(r.report.binding.name for r in runs)
     rate, joules, ttft, tpot, requests = figures
@@ -144,17 +151,17 @@ def _point(about: dict[str, object], runs: Sequence[_Run], figures: Sequence[Fig
     return Point(str(about["label"]), x, len(runs), rate, joules, ttft, tpot, requests, bound, valid, left_out=out)
 
 
-def _factor(told: dict[str, Any], index: int, kept: Sequence[Sequence[_Run]]) -> float | None:
+def _factor(sweep_document: dict[str, Any], index: int, kept: Sequence[Sequence[_SweepRun]]) -> float | None:
     """By what factor the point's capacity differs from the base's: as set, of a clock as metered where it is."""
-    point = told["points"][index]
+    point = sweep_document["points"][index]
     x = point["x"] if isinstance(point["x"], (int, float)) else None
     if x is None or point["knob"] != "clock":
         return x
     base, here = ([r.clock_hz for r in kept[i] if r.clock_hz] for i in (0, index))
     if not base or not here:
         return x
-    found = (sum(here) / len(here)) / (sum(base) / len(base))
-    return found if abs(math.log(found)) > LEAST_STEP else 1.0  # 1: the board never ran as fast as the lock allows
+    factor = (sum(here) / len(here)) / (sum(base) / len(base))
+    return factor if abs(math.log(factor)) > LEAST_STEP else 1.0  # 1: the board never ran as fast as the lock allows
 
 
 def _probed(point: Point, base: Point, factor: float | None) -> Point:
@@ -172,10 +179,10 @@ def _figure(report: doc.Report, name: str) -> Figure:
         return report.output.request_rate_req_s
     if name == "node_j_tok":
         return report.energy.node_j_tok
-    seen: doc.Percentiles = getattr(report.latency, name)
-    if seen.p50 is None:
+    percentiles: doc.Percentiles = getattr(report.latency, name)
+    if percentiles.p50 is None:
         return unknown("s", "no request of the window had it")
-    return Figure(seen.p50, "s", Basis.MEASURED, source=f"median of {seen.n} requests")
+    return Figure(percentiles.p50, "s", Basis.MEASURED, source=f"median of {percentiles.n} requests")
 
 
 def _knee(knob: str, points: Sequence[Point]) -> Figure:

@@ -10,7 +10,7 @@ from joulemill.figure import Basis
 from joulemill.ledger.account import Account
 from joulemill.ledger.client_check import is_closed
 from joulemill.ledger.continuity import outages
-from joulemill.ledger.record import Outcome, RunRecord
+from joulemill.ledger.record import RequestOutcome, RunRecord
 from joulemill.ledger.serving_state import overload
 
 #: Usage and the server's own counters may part by this much before it is told (requests that straddle a scrape).
@@ -26,13 +26,13 @@ METERING_CORE_RATIO = 0.01
 
 def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: doc.Energy) -> tuple[str, ...]:
     """Every caveat of the run, the gravest first."""
-    said = (*_of_run(record, counted), *_of_client(client), *_of_energy(energy), *_of_tokens(counted), *_told(record))
-    return tuple(dict.fromkeys(text for text in said if not _again(text, said)))
+    texts = (*_of_run(record, counted), *_of_client(client), *_of_energy(energy), *_of_tokens(counted), *_told(record))
+    return tuple(dict.fromkeys(text for text in texts if not _again(text, texts)))
 
 
-def _again(text: str, said: tuple[str, ...]) -> bool:
+def _again(text: str, texts: tuple[str, ...]) -> bool:
     """Whether a notice of the meters only repeats that no sensor measured the node."""
-    return text.startswith(NO_SENSOR_NOTICE) and any(t.startswith("No sensor measured") for t in said)
+    return text.startswith(NO_SENSOR_NOTICE) and any(t.startswith("No sensor measured") for t in texts)
 
 
 def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
@@ -43,11 +43,11 @@ def _of_run(record: RunRecord, counted: Account) -> Iterator[str]:
     broken = outages(record)
     if broken and status == record.status:
         yield f"The server was not one and the same all the time: {'; '.join(o.text for o in broken)}."
-    told = counted.tokens.caching.finding() if counted.tokens and counted.tokens.caching else None
-    if told is not None:
-        yield f"The load met a cache of its own prompts: {told.detail}."
+    caching_finding = counted.tokens.caching.finding() if counted.tokens and counted.tokens.caching else None
+    if caching_finding is not None:
+        yield f"The load met a cache of its own prompts: {caching_finding.detail}."
     yield from _of_load(record, counted)
-    failed = {k: v for k, v in counted.load_latency.by_outcome.items() if k != Outcome.OK and v}
+    failed = {k: v for k, v in counted.load_latency.by_outcome.items() if k != RequestOutcome.OK and v}
     if failed:
         yield "Some requests failed: " + ", ".join(f"{v} {k}" for k, v in failed.items()) + "."
     if counted.window is not None and counted.window.steady is False:
@@ -74,13 +74,13 @@ def _of_load(record: RunRecord, counted: Account) -> Iterator[str]:
 
 
 def _of_client(client: doc.Client) -> Iterator[str]:
-    said = "; ".join(client.reasons)
+    reasons = "; ".join(client.reasons)
     if not client.valid:
-        yield f"The client was the bottleneck; rate and latencies are not the server's: {said}."
+        yield f"The client was the bottleneck; rate and latencies are not the server's: {reasons}."
     elif client.late:
-        said = "; ".join(client.late)
+        reasons = "; ".join(client.late)
         share = "" if client.lateness_ratio is None else f" ({client.lateness_ratio:.1%} of a request's time)"
-        yield f"The client was late, so latencies hold some of its own time; the rate is the server's{share}: {said}."
+        yield f"The client was late, so latencies hold some of its time; the rate is the server's{share}: {reasons}."
     if client.machine_quiet is False:
         yield "The machine was not quiet: " + "; ".join(client.quiet_notes) + ". A CPU server can slow down many-fold."
 

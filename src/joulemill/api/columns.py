@@ -27,7 +27,7 @@ class Table(ABC):
         """The column as it is kept."""
 
     @abstractmethod
-    def with_columns(self, found: Mapping[str, Any]) -> Any:
+    def with_columns(self, columns: Mapping[str, Any]) -> Any:
         """The table with ``found`` beside its own columns, of the same kind as it came."""
 
     @abstractmethod
@@ -64,9 +64,9 @@ class Columns(Table):
         """The column as it is kept."""
         return self._columns[name]
 
-    def with_columns(self, found: Mapping[str, Any]) -> dict[str, Any]:
+    def with_columns(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """The mapping with ``found``."""
-        return {**self._columns, **found}
+        return {**self._columns, **columns}
 
     def codes(self, name: str) -> tuple[list[Any], NDArray[np.intp]]:
         """By a dictionary, or by sorting where the column is an array."""
@@ -97,14 +97,14 @@ class Frame(Table):
         """The column as it is kept."""
         return self._frame[name]
 
-    def with_columns(self, found: Mapping[str, Any]) -> Any:
+    def with_columns(self, columns: Mapping[str, Any]) -> Any:
         """The dataframe with ``found``; a column of its own of the same name is replaced. Unknown is null."""
         import narwhals as nw
 
         new = nw.from_dict(
-            {n: _nulled(v) for n, v in found.items()}, backend=nw.get_native_namespace(self._frame)
+            {n: _nulled(v) for n, v in columns.items()}, backend=nw.get_native_namespace(self._frame)
         )  # fmt: skip
-        kept = self._frame.drop([n for n in self._frame.columns if n in found])
+        kept = self._frame.drop([n for n in self._frame.columns if n in columns])
         index = nw.maybe_get_index(kept)
         if index is not None:  # of pandas and its kin, which would join by it
             native = new.to_native()

@@ -48,16 +48,16 @@ class RunComparison(Result):
 
     def to_frame(self, backend: str | None = None) -> Any:
         """One row per figure and run: name, unit, run, value, and the change against the first run with its bounds."""
-        found: list[dict[str, Any]] = []
+        table: list[dict[str, Any]] = []
         for row in self.comparison.rows:
             for i, (run, figure) in enumerate(zip(self.comparison.runs, row.figures, strict=True)):
                 shift = row.shifts[i - 1] if i else None
-                found.append({
+                table.append({
                     "figure": row.name, "unit": row.unit, "run": run.name, "value": figure.value,
                     "change": shift and shift.ratio, "change_low": shift and shift.low,
                     "change_high": shift and shift.high, "probability": shift and shift.real,
                 })  # fmt: skip
-        return frame_of({name: [each[name] for each in found] for name in found[0]}, backend)
+        return frame_of({name: [each[name] for each in table] for name in table[0]}, backend)
 
     def __str__(self) -> str:
         return markdown(self.comparison)

@@ -16,7 +16,7 @@ from joulemill.decisions.levers.case import Settings
 from joulemill.decisions.levers.study import BEYOND_TUNING, Combination, Effect, by_use
 from joulemill.errors import InputError
 from joulemill.prediction.levers import LeversAnswer, levers_answer
-from joulemill.prediction.question import Answer, Question
+from joulemill.prediction.question import PredictionRequest, PredictionResult
 from joulemill.reports.html.levers import page
 from joulemill.reports.text.levers import document, text
 from joulemill.wording import signed
@@ -29,7 +29,7 @@ class Predicted(Protocol):
     """A prediction, with the answer that it is of."""
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> PredictionResult:
         """The answer, with its question."""
 
 
@@ -118,7 +118,7 @@ def levers(of: Predicted | str | Path, **settings: Any) -> LeverStudy:
 
 
 def levers_of_question(
-    question: Question,
+    question: PredictionRequest,
     *,
     draft: str | None = None,
     small: str | None = None,
@@ -132,25 +132,25 @@ def levers_of_question(
     """The study of the deployment that ``question`` asks about; the arguments are those of ``levers``."""
     names = {"draft": draft, "small": small, "alternative": alternative}
     compared = to if to is None or isinstance(to, str) else ",".join(to)
-    found = levers_answer(
+    answer = levers_answer(
         question, {**names, "to": compared}, _settings(settings), _beyond(beyond), same_outputs=same_outputs
     )
-    return LeverStudy(found, report)
+    return LeverStudy(answer, report)
 
 
-def _settings(given: dict[str, Any]) -> Settings:
-    stray = next((name for name in given if name not in SETTINGS), None)
+def _settings(arguments: dict[str, Any]) -> Settings:
+    stray = next((name for name in arguments if name not in SETTINGS), None)
     if stray is not None:
         raise InputError(f"levers have no setting {stray!r}; there are {', '.join(SETTINGS)}")
-    for name, value in given.items():
+    for name, value in arguments.items():
         least = 1.0 if name.endswith(("_count", "_tok")) else 0.0
         if not (isinstance(value, (int, float)) and value >= least and (least or value <= 1.0 or name == "pue_ratio")):
             raise InputError(f"`{name}` is {value}; it must be {'at least 1' if least else 'between 0 and 1'}")
-    return Settings(**given)
+    return Settings(**arguments)
 
 
-def _beyond(given: Iterable[str]) -> frozenset[str]:
-    asked = frozenset({given} if isinstance(given, str) else given)
+def _beyond(exceptions: Iterable[str]) -> frozenset[str]:
+    asked = frozenset({exceptions} if isinstance(exceptions, str) else exceptions)
     stray = sorted(asked - BEYOND_TUNING)
     if stray:
         raise InputError(f"`beyond` names {stray[0]!r}; use {', '.join(sorted(BEYOND_TUNING))}")

@@ -15,13 +15,13 @@ from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.prediction.many import DEVICE_CEILINGS, FIGURES, NUMBERS, compiled, predicted
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import BOUNDS, COUNTS, Question
+from joulemill.prediction.question import BOUNDS, COUNTS, PredictionRequest
 from joulemill.suggestions import meant, nearest
 
-ARGUMENTS = tuple(f.name for f in fields(Question) if f.name not in ("facility", "hardware"))
+ARGUMENTS = tuple(f.name for f in fields(PredictionRequest) if f.name not in ("facility", "hardware"))
 #: Numbers that need a search, or a site: such rows are predicted one by one.
 SEARCHED = ("rate_req_s", "slo_ttft_s", "slo_tpot_s", "max_num_seqs", "clock_ratio", "site", "calibration")
-DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Question) if f.name not in ("model", "device")}
+DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(PredictionRequest) if f.name not in ("model", "device")}
 #: Arguments that name a deployment: rows that agree in them are predicted together.
 NAMES = tuple(a for a in ARGUMENTS if a not in NUMBERS and a not in SEARCHED)
 OUTPUTS = tuple(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high"))
@@ -56,7 +56,7 @@ def _check_names(table: Table, common: Mapping[str, Any]) -> None:
         if name not in ARGUMENTS:
             raise InputError(f"predict_many has no argument {name!r}; {meant(name, ARGUMENTS)}")
     near = {name: nearest(name, ARGUMENTS) for name in table.names if name not in ARGUMENTS}
-    wrong = next((name for name, found in near.items() if found and found[0] not in table.names), None)
+    wrong = next((name for name, near_name in near.items() if near_name and near_name[0] not in table.names), None)
     if wrong is not None:
         raise InputError(f"column {wrong!r} is no argument of predict; did you mean {near[wrong][0]}?")
     missing = next((n for n in ("model", "device") if n not in table.names and n not in common), None)
@@ -153,7 +153,7 @@ class _Work:
     def _together(self, group: _Group, numbers: Mapping[str, Array]) -> None:
         count = self.table.count if isinstance(group.rows, slice) else len(group.rows)
         try:
-            plant = compiled(Question(**_given(group.arguments)))
+            plant = compiled(PredictionRequest(**_given(group.arguments)))
         except InputError as fault:
             self._refuse(_index(group.rows, self.table.count), str(fault))
             self._blank(group.rows)
@@ -175,18 +175,18 @@ class _Work:
         for row in _index(group.rows, self.table.count).tolist():
             stated = {n: v[row if v.size > 1 else 0] for n, v in numbers.items()}
             more = {n: self.table.value(n, row) if n in self.table.names else self.common.get(n) for n in SEARCHED}
-            given = {**group.arguments} | {n: float(v) for n, v in stated.items() if not np.isnan(v)} | more
+            arguments = {**group.arguments} | {n: float(v) for n, v in stated.items() if not np.isnan(v)} | more
             try:
-                found = answer(Question(**_given(given))).prediction
+                result = answer(PredictionRequest(**_given(arguments))).prediction
             except InputError as fault:
                 self._refuse(np.array([row]), str(fault))
                 self._blank(np.array([row]))
                 continue
             for name in FIGURES:
-                figure = getattr(found, name)
+                figure = getattr(result, name)
                 for end, value in (("", figure.value), ("_low", figure.low), ("_high", figure.high)):
                     self.out[f"{name}{end}"][row] = np.nan if value is None else value
-            self.binding[row] = names.index(found.binding.name)
+            self.binding[row] = names.index(result.binding.name)
 
     def _refuse(self, rows: NDArray[np.intp], text: str) -> None:
         if self.raising:

@@ -71,10 +71,10 @@ class _Metered:
             raise InputError(f"`devices` is {count}; it must be at least 1")
         if device is None:
             return cls()
-        found = find_device(device)
-        if found.kind == "cpu":
+        hardware = find_device(device)
+        if hardware.kind == "cpu":
             return cls(PackageHolder())
-        return cls(DeviceHolder(node_of(device), count), count, found.tdp_w)
+        return cls(DeviceHolder(node_of(device), count), count, hardware.tdp_w)
 
 
 class Metering:
@@ -192,8 +192,8 @@ class MeteredWindow(Result):
         if self.end_s is None:
             return f"window {self.name}, not over yet"
         known = {s: f for s in ("node", "device", "cpu", "memory") if (f := getattr(self.energy, s)).known}
-        said = next((f"{figure} at the {scope}" for scope, figure in known.items()), str(self.energy.node))
-        return f"window {self.name}, {self.duration_s:.3g} s: {said}"
+        energy_text = next((f"{figure} at the {scope}" for scope, figure in known.items()), str(self.energy.node))
+        return f"window {self.name}, {self.duration_s:.3g} s: {energy_text}"
 
     def _rows(self) -> Iterable[tuple[str, str]]:
         energy = self.energy

@@ -16,7 +16,7 @@ from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
 from joulemill.prediction.document import document
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import Answer, Question, Shortfall
+from joulemill.prediction.question import PredictionRequest, PredictionResult, Shortfall
 from joulemill.wording import title
 
 _NO_SITE = "no site is given"
@@ -79,7 +79,7 @@ def predict(
     do not hold the model, with what would fit.
     """
     own = device if isinstance(device, Device) else None
-    question = Question(
+    question = PredictionRequest(
         str(model),
         own.name if own else str(device),
         devices=devices,
@@ -118,7 +118,7 @@ class PredictedDeployment(Result):
     ``answer`` holds all of it, as the library's own values.
     """
 
-    answer: Answer
+    answer: PredictionResult
 
     @property
     def energy(self) -> ByScope:

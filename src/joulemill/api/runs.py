@@ -203,12 +203,12 @@ def bench(
     return open_run(run_measure(asked, progress, around))
 
 
-def _as_options(given: dict[str, Any]) -> dict[str, Any]:
+def _as_options(arguments: dict[str, Any]) -> dict[str, Any]:
     """Paths and headers in the form that the options have."""
-    found = {name: Path(v) if name in _PATHS and v is not None else v for name, v in given.items()}
-    if isinstance(headers := found.get("headers"), Mapping):
-        found["headers"] = tuple(headers.items())
-    return found
+    options = {name: Path(v) if name in _PATHS and v is not None else v for name, v in arguments.items()}
+    if isinstance(headers := options.get("headers"), Mapping):
+        options["headers"] = tuple(headers.items())
+    return options
 
 
 def _refuse_unknown(options: dict[str, Any]) -> None:

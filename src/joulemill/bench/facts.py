@@ -60,7 +60,7 @@ def version_facts() -> dict[str, str]:
 
 def server_facts(endpoint: Endpoint, facts: EndpointFacts, *, embedded: bool, slots: int | None) -> dict[str, Any]:
     """What the server says of itself. ``slots``: of the embedded server; else what llama.cpp tells."""
-    told = facts.props.get("total_slots")
+    slot_count = facts.props.get("total_slots")
     return {
         "url": endpoint.url,
         "api": endpoint.api,
@@ -71,7 +71,7 @@ def server_facts(endpoint: Endpoint, facts: EndpointFacts, *, embedded: bool, sl
         "models": list(facts.models),
         "max_context_tok": facts.max_context_tok,
         "metrics_url": facts.metrics_url,
-        "slots": slots or (told if isinstance(told, int) else None),
+        "slots": slots or (slot_count if isinstance(slot_count, int) else None),
         "ignore_eos": facts.takes_ignore_eos,
     }
 

@@ -106,13 +106,13 @@ async def _started(server: EmbeddedServer) -> None:
 def embedded_options(options: BenchOptions) -> EmbeddedOptions:
     """Slots for all that runs at once, and context for the longest request that can come."""
     names = ("gguf", "threads", "kv_type", "cache_prompt", "draft_gguf", "draft_tok", "second_gguf")
-    given: dict[str, Any] = {name: getattr(options, name) for name in names}
+    settings: dict[str, Any] = {name: getattr(options, name) for name in names}
     slots = options.slots or options.at_once
     return EmbeddedOptions(
         slots=slots,
         context_tok=options.context_tok or _context_tok(options),
         http_threads=max(192, options.at_once + slots + 16),
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in settings.items() if value is not None},
     )
 
 

@@ -176,19 +176,19 @@ class BenchOptions:
 
     def manifest(self) -> dict[str, Any]:
         """The options as JSON, resolved. ``site`` stands apart in the manifest. An infinite burstiness is null."""
-        found = asdict(self)
-        del found["site"], found["device"], found["architecture"]
-        found["headers"] = [name for name, _ in self.headers]  # values may be secrets
-        found["concurrency"] = self.at_once if self.closed_loop else None
-        found["load_s"] = self.load_s if math.isfinite(self.load_s) else None
-        found["loop"] = "closed" if self.closed_loop else "trace" if self.trace else "open"
+        document = asdict(self)
+        del document["site"], document["device"], document["architecture"]
+        document["headers"] = [name for name, _ in self.headers]  # values may be secrets
+        document["concurrency"] = self.at_once if self.closed_loop else None
+        document["load_s"] = self.load_s if math.isfinite(self.load_s) else None
+        document["loop"] = "closed" if self.closed_loop else "trace" if self.trace else "open"
         # A trace is replayed from its first line on, after a warm-up phase of its own: nothing of it is left out.
-        found["warmup_s"] = None if self.trace else self.warmup_s
-        found["burstiness"] = self.burstiness if math.isfinite(self.burstiness) else None
-        return {k: str(v) if isinstance(v, Path) else v for k, v in found.items()}
+        document["warmup_s"] = None if self.trace else self.warmup_s
+        document["burstiness"] = self.burstiness if math.isfinite(self.burstiness) else None
+        return {k: str(v) if isinstance(v, Path) else v for k, v in document.items()}
 
     def _check_load(self) -> None:
-        given = [
+        load_flags = [
             flag
             for flag, value in (
                 ("`concurrency`", self.concurrency),
@@ -197,8 +197,10 @@ class BenchOptions:
             )
             if value is not None
         ]
-        if len(given) > 1:
-            raise InputError(f"{' and '.join(given)} exclude each other: a load is a closed loop, a rate or a trace")
+        if len(load_flags) > 1:
+            raise InputError(
+                f"{' and '.join(load_flags)} exclude each other: a load is a closed loop, a rate or a trace"
+            )
         if self.concurrency is not None and self.concurrency < 1:
             raise InputError(f"`concurrency` must be at least 1, not {self.concurrency}")
         if self.requests is not None and self.requests < 1:

@@ -29,7 +29,7 @@ from joulemill.bench.host import Host, hosted
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.phases import calibrate, drive
 from joulemill.bench.load.prompts import PromptMill, fresh_salt
-from joulemill.bench.load.workload import AskRules, Workload
+from joulemill.bench.load.workload import AskRules, RequestSource
 from joulemill.bench.machine.server_process import ServerProcess, server_process
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence, Teller
@@ -86,10 +86,10 @@ async def measure(options: BenchOptions, teller: Teller | None = None, around: S
     say; what was measured until then is kept too.
     """
     out = options.out or free_folder(Path("runs"), time.time())
-    return await _Run(options, teller or Silence(), around or Surroundings(), RunWriter(out)).whole()
+    return await _MeasuredRun(options, teller or Silence(), around or Surroundings(), RunWriter(out)).whole()
 
 
-class _Run:
+class _MeasuredRun:
     """One run: what ``measure`` does, with its state."""
 
     def __init__(self, options: BenchOptions, teller: Teller, around: Surroundings, writer: RunWriter) -> None:
@@ -283,7 +283,7 @@ class _Run:
         options = self.options
         rules = AskRules(options.timeout_s, ignore_eos=options.ignore_eos and facts.takes_ignore_eos)
         mill = PromptMill(options.seed, shared_prefix_tok=options.shared_prefix_tok, salt=self.salt)
-        workload = Workload(mill, options.input_lengths, options.output_lengths, rules)
+        workload = RequestSource(mill, options.input_lengths, options.output_lengths, rules)
         return Engine(session, endpoint, workload, self.writer.request, retries=options.retries, note=self._notice)
 
     def _doing(self) -> str:

@@ -76,20 +76,20 @@ def united_kingdom(reply: Part, region: str) -> Signal:
     points, forecast = [], False
     for row in rows.each():
         intensity = row["intensity"]
-        found = intensity.first("actual", "forecast")
-        if not found.known:
+        value_part = intensity.first("actual", "forecast")
+        if not value_part.known:
             continue
         forecast |= not intensity["actual"].known
-        points.append(GridPoint(_time(row["from"]), _time(row["to"]), _kwh(found)))
+        points.append(GridPoint(_time(row["from"]), _time(row["to"]), _kwh(value_part)))
     return Signal(tuple(points), "average", region, ("some values are forecasts",) if forecast else ())
 
 
 def of_file(rows: Iterable[Part], kind: str, place: str) -> Signal:
     """Rows of ``time`` (ISO 8601 with zone, or Unix seconds), ``carbon_gco2e_kwh`` and, optional, ``end``."""
-    given = list(rows)
-    if given and not given[0].has("time", "carbon_gco2e_kwh"):
-        raise given[0].wrong("a row with time and carbon_gco2e_kwh")
-    known = [r for r in given if r["carbon_gco2e_kwh"].number() is not None]
+    row_list = list(rows)
+    if row_list and not row_list[0].has("time", "carbon_gco2e_kwh"):
+        raise row_list[0].wrong("a row with time and carbon_gco2e_kwh")
+    known = [r for r in row_list if r["carbon_gco2e_kwh"].number() is not None]
     if all(r["end"].text() for r in known):
         return Signal(_ended(known), kind, place)
     return Signal(_spaced([(_time(r["time"]), _kwh(r["carbon_gco2e_kwh"])) for r in known], None), kind, place)
@@ -139,7 +139,7 @@ def _time(part: Part) -> float:
 
 
 def _iso(text: str) -> float:
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
         raise ValueError("no time zone")
-    return found.astimezone(UTC).timestamp()
+    return moment.astimezone(UTC).timestamp()

@@ -101,10 +101,10 @@ def _watttime(source: CarbonSource, times: tuple[float, float, float], environme
     if not token:
         pair = f"{environment['WATTTIME_USER']}:{environment['WATTTIME_PASSWORD']}".encode()
         reply = _get(f"{base}/login", {"Authorization": f"Basic {base64.b64encode(pair).decode()}"})
-        given = reply["token"].value
-        if not isinstance(given, str) or not given.isascii() or not given.isprintable():
+        reply_token = reply["token"].value
+        if not isinstance(reply_token, str) or not reply_token.isascii() or not reply_token.isprintable():
             raise ServerError(f"{base}/login: gave no token")
-        token = given
+        token = reply_token
     asked = {
         "region": region,
         "start": _stamp(_floor(start, 300.0)),
@@ -129,9 +129,9 @@ def _uk(source: CarbonSource, times: tuple[float, float, float], _: Mapping[str,
 def _get(url: str, headers: Mapping[str, str]) -> Part:
     """The JSON at ``url``. Its query is not told in errors, and a token only leaves over HTTPS or to this machine."""
     split = _plain(url)
-    told = f"{split.scheme}://{split.netloc}{split.path}"
+    address = f"{split.scheme}://{split.netloc}{split.path}"
     if split.scheme != "https" and split.hostname not in _LOCAL:
-        raise InputError(f"{told}: the carbon url must be https")
+        raise InputError(f"{address}: the carbon url must be https")
     request = urllib.request.Request(url, headers={**headers, "Accept": "application/json"})
     try:
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S) as answer:
@@ -139,15 +139,15 @@ def _get(url: str, headers: Mapping[str, str]) -> Part:
             if answer.length and len(data) <= MOST_BYTES:  # what was promised and did not come
                 raise http.client.IncompleteRead(b"", answer.length)
     except urllib.error.HTTPError as fault:
-        raise _refused(told, fault, headers) from None
+        raise _refused(address, fault, headers) from None
     except http.client.HTTPException as fault:  # its text may repeat a token
-        raise ServerError(f"{told}: the answer is not HTTP, or cut off ({type(fault).__name__})") from None
+        raise ServerError(f"{address}: the answer is not HTTP, or cut off ({type(fault).__name__})") from None
     except (OSError, ValueError) as fault:
-        raise ServerError(f"{told}: cannot be reached ({clean(str(getattr(fault, 'reason', fault)))})") from None
+        raise ServerError(f"{address}: cannot be reached ({clean(str(getattr(fault, 'reason', fault)))})") from None
     if len(data) > MOST_BYTES:
-        raise ServerError(f"{told}: answers with more than {MOST_BYTES >> 20} MiB")
+        raise ServerError(f"{address}: answers with more than {MOST_BYTES >> 20} MiB")
     try:
-        return parse_document(told, data).root
+        return parse_document(address, data).root
     except InputError as fault:
         raise ServerError(str(fault)) from None
 
@@ -166,25 +166,27 @@ def _plain(url: str) -> SplitResult:
     return split
 
 
-def _refused(told: str, fault: urllib.error.HTTPError, headers: Mapping[str, str]) -> InputError | ServerError:
+def _refused(address: str, fault: urllib.error.HTTPError, headers: Mapping[str, str]) -> InputError | ServerError:
     try:
-        said = json.dumps(json.loads(fault.read(4000)))
+        answer_text = json.dumps(json.loads(fault.read(4000)))
     except (ValueError, OSError, RecursionError):
-        said = str(fault.reason)
-    said = clean(_without_credentials(said, headers))
+        answer_text = str(fault.reason)
+    answer_text = clean(_without_credentials(answer_text, headers))
     if fault.code in (401, 403):
-        return InputError(f"{told}: the credentials are refused, or do not reach this zone ({fault.code} {said})")
+        return InputError(
+            f"{address}: the credentials are refused, or do not reach this zone ({fault.code} {answer_text})"
+        )
     if fault.code in (400, 404, 422):
-        return InputError(f"{told}: refuses the zone or the time ({fault.code} {said})")
-    return ServerError(f"{told}: answers {fault.code} {said}; try later: joulemill report RUN --site FILE")
+        return InputError(f"{address}: refuses the zone or the time ({fault.code} {answer_text})")
+    return ServerError(f"{address}: answers {fault.code} {answer_text}; try later: joulemill report RUN --site FILE")
 
 
-def _without_credentials(said: str, headers: Mapping[str, str]) -> str:
+def _without_credentials(answer_text: str, headers: Mapping[str, str]) -> str:
     """What a service says, without what it was told: it may repeat a token."""
     words = [w for value in headers.values() for w in value.split()]
     for word in [w for text in words for w in (text, *_pair(text))]:
-        said = said.replace(word, "[key]") if len(word) >= LEAST_SECRET_CHARS else said
-    return said
+        answer_text = answer_text.replace(word, "[key]") if len(word) >= LEAST_SECRET_CHARS else answer_text
+    return answer_text
 
 
 def _pair(word: str) -> list[str]:

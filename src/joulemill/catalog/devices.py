@@ -197,9 +197,9 @@ def resolve_device_name(name: str) -> str:
     words = _words(name)
     without_size = [w for w in words if not re.fullmatch(r"\d+(gb|gib|g)", w)]
     for candidate in (name, " ".join(words), " ".join(without_size)):
-        found = index.get(_compact(candidate))
-        if found is not None:
-            return found
+        canonical = index.get(_compact(candidate))
+        if canonical is not None:
+            return canonical
     raise InputError(
         f"device {name[:80]!r} is not in the catalog{_nearest(name, (*_names(), *index))}; "
         "a TOML file with its facts works too (`device=my.toml`)"

@@ -70,10 +70,10 @@ def exporter_dialects() -> tuple[ExporterDialect, ...]:
 
 def exporter_dialect(name: str) -> ExporterDialect:
     """The dialect ``name``. Raises InputError that names those there are."""
-    found = next((d for d in exporter_dialects() if d.name == name), None)
-    if found is None:
+    match = next((d for d in exporter_dialects() if d.name == name), None)
+    if match is None:
         raise InputError(f"no exporter dialect {name!r}; there are {', '.join(d.name for d in exporter_dialects())}")
-    return found
+    return match
 
 
 def _dialect(table: dict[str, Any]) -> ExporterDialect:

@@ -46,6 +46,6 @@ def read_gguf_head(path: Path) -> tuple[Mapping[str, Any], list[GgufTensor]]:
 
 
 def _head(header: GgufHeader) -> tuple[Mapping[str, Any], list[GgufTensor]]:
-    told = {k: list(v) if isinstance(v, tuple) else v for k, v in header.metadata.items()}
-    short = {k: v for k, v in told.items() if not isinstance(v, gguf_header.SkippedArray)}
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in header.metadata.items()}
+    short = {k: v for k, v in values.items() if not isinstance(v, gguf_header.SkippedArray)}
     return short, [(t.name, t.shape, t.type_name, t.size_byte) for t in header.tensors]

@@ -46,13 +46,13 @@ def _number(header: GgufHeader, key: str, path: Path) -> int:
 
 def _shard(path: Path, number: int, wanted: int, count: int) -> GgufHeader:
     """The header of another shard, found beside the one given."""
-    said = f"{path}: is shard {number + 1} of {count}"
+    subject = f"{path}: is shard {number + 1} of {count}"
     match = _NAME.fullmatch(path.name)
     if match is None:
-        raise InputError(f"{said}; name the shards …-00001-of-{count:05d}.gguf and keep them in one folder")
+        raise InputError(f"{subject}; name the shards …-00001-of-{count:05d}.gguf and keep them in one folder")
     other = path.with_name(f"{match[1]}{wanted + 1:05d}-of-{match[3]}{match[4]}")
     if not other.is_file():
-        raise InputError(f"{said}; give also {other.name}, in the same folder")
+        raise InputError(f"{subject}; give also {other.name}, in the same folder")
     header = read_gguf(other)
     if (_number(header, "split.no", other), _number(header, "split.count", other)) != (wanted, count):
         raise InputError(f"{other}: does not say that it is shard {wanted + 1} of {count}; download it again")

@@ -35,7 +35,7 @@ class IdleState:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _StateRow:
     value: float | None
     unit: str
     basis: str
@@ -50,10 +50,10 @@ class _Row:
 
 
 @cache
-def _rows() -> dict[tuple[str, str, str], _Row]:
+def _rows() -> dict[tuple[str, str, str], _StateRow]:
     with (files("joulemill.catalog") / "data" / "idle_states.csv").open(encoding="utf-8") as lines:
         return {
-            (r["device"], r["state"], r["parameter"]): _Row(
+            (r["device"], r["state"], r["parameter"]): _StateRow(
                 float(r["value"]) if r["value"] else None, r["unit"], r["basis"], r["source"], r["note"]
             )
             for r in csv.DictReader(lines)
@@ -81,10 +81,10 @@ def idle_ladder(name: str) -> tuple[IdleState, ...]:
 
 
 def _fact(value: str, basis: str, source: str, note: str) -> Figure:
-    return _Row(float(value), "W", basis, source, note).figure()
+    return _StateRow(float(value), "W", basis, source, note).figure()
 
 
-def _row(device: str, state: str, parameter: str) -> _Row | None:
+def _row(device: str, state: str, parameter: str) -> _StateRow | None:
     return _rows().get((device, state, parameter)) or _rows().get(("any", state, parameter))
 
 

@@ -14,7 +14,7 @@ _SHARED = {"batch-x4": "batch-x2", "batch-most": "batch-x2", "narrower": "wider"
 
 
 @dataclass(frozen=True)
-class Evidence:
+class LeverEvidence:
     """What is published about a lever: effect, conditions, source; effect on quality; what it takes to do it."""
 
     effect: str
@@ -39,12 +39,12 @@ def _table() -> dict[str, Any]:
 
 
 @cache
-def evidence() -> dict[str, Evidence]:
+def evidence() -> dict[str, LeverEvidence]:
     """All evidence by lever; ``device`` stands for every ``device-…``."""
-    return {name: Evidence(**row) for name, row in _table()["lever"].items()}
+    return {name: LeverEvidence(**row) for name, row in _table()["lever"].items()}
 
 
-def evidence_of(lever: str) -> Evidence:
+def evidence_of(lever: str) -> LeverEvidence:
     """Evidence of one lever."""
     return evidence()["device" if lever.startswith("device-") else _SHARED.get(lever, lever)]
 

@@ -112,23 +112,23 @@ def release_name(text: str) -> ReleaseName:
 
 
 def _without_quantization(full: str, text: str) -> tuple[str, str | None]:
-    found: str | None = None
+    ending_format: str | None = None
     rest = full
     names = sorted((*QUANTIZATIONS, *GGUF_BITS), key=len, reverse=True)
     gguf = rest.endswith("-gguf")
     rest = rest.removesuffix("-gguf")
     while (ending := next((n for n in names if rest.endswith("-" + n)), None)) is not None:
-        found = found or QUANTIZATIONS.get(ending, ending)
+        ending_format = ending_format or QUANTIZATIONS.get(ending, ending)
         rest = rest[: -len(ending) - 1]
-    if (gguf or rest.endswith("-gguf")) and found is None:
+    if (gguf or rest.endswith("-gguf")) and ending_format is None:
         raise InputError(f"{text!r} does not say which GGUF quantization; add it, as in {text}:Q4_K_M")
     rest = rest.removesuffix("-gguf")
     # A quantization inside the name, before a release word or date (…-FP8-Instruct, -AWQ-2507).
     for name in names:
         head, mark, tail = rest.partition(f"-{name}-")
         if mark and all(t in _RELEASE or _DATE.match(t) for t in tail.split("-")):
-            return f"{head}-{tail}", found or QUANTIZATIONS.get(name, name)
-    return rest, found
+            return f"{head}-{tail}", ending_format or QUANTIZATIONS.get(name, name)
+    return rest, ending_format
 
 
 def precision_of_spec(spec: str) -> Precision:

@@ -29,13 +29,13 @@ def total_warnings(
 ) -> tuple[str, ...]:
     """What speaks against the parameters as read: the name, the publisher's total, the stored weights."""
     count = parameters_count(architecture)
-    said = [*_name_warnings(name, count)]
+    texts = [*_name_warnings(name, count)]
     for total, source in ((published, f"the catalog has for {name}"), (stored, "the stored weights have")):
         if total and not _within(count, total, STATED_RATIO):
-            said.append(
+            texts.append(
                 f"{_billions(count.total)} parameters as read, but {source} {_billions(total)}: check the config"
             )
-    return tuple(said)
+    return tuple(texts)
 
 
 def _name_warnings(name: str, count: ParameterCount) -> Iterator[str]:

@@ -35,7 +35,7 @@ _NEAR_RATIO = 0.55
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _ModelRow:
     """One model of the catalogue before its architecture is built."""
 
     name: str
@@ -125,23 +125,23 @@ def _published(name: str) -> int | None:
 
 
 @cache
-def _rows() -> tuple[_Row, ...]:
-    found: list[_Row] = []
+def _rows() -> tuple[_ModelRow, ...]:
+    rows: list[_ModelRow] = []
     folder = files("joulemill.catalog") / "data" / "models"
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if file.name.endswith(".toml"):
-            found += _rows_of(tomllib.loads(file.read_text(encoding="utf-8")))
-    return tuple(found)
+            rows += _rows_of(tomllib.loads(file.read_text(encoding="utf-8")))
+    return tuple(rows)
 
 
-def _rows_of(table: Mapping[str, Any]) -> list[_Row]:
-    rows: list[_Row] = []
+def _rows_of(table: Mapping[str, Any]) -> list[_ModelRow]:
+    rows: list[_ModelRow] = []
     for model in table["model"]:
         config = {**table.get("config", {}), **model["config"]}
         if "block_runs" in model:
             config["block_configs"] = _blocks(model["block_runs"])
         note, source = model.get("parameters_note"), model.get("source", table["source"])
-        row = _Row(
+        row = _ModelRow(
             model["name"],
             tuple(model.get("aliases", ())),
             config,
@@ -155,32 +155,32 @@ def _rows_of(table: Mapping[str, Any]) -> list[_Row]:
     return rows
 
 
-def _release(row: _Row, given: Mapping[str, Any]) -> _Row:
+def _release(row: _ModelRow, release: Mapping[str, Any]) -> _ModelRow:
     return replace(
         row,
-        name=given["name"],
-        aliases=tuple(given.get("aliases", ())),
-        precision=given["precision"],
-        approximations=(*row.approximations, *given.get("approximations", ())),
+        name=release["name"],
+        aliases=tuple(release.get("aliases", ())),
+        precision=release["precision"],
+        approximations=(*row.approximations, *release.get("approximations", ())),
         release_of=row.name,
     )
 
 
 def _blocks(runs: list[list[int]]) -> list[dict[str, Any]]:
     """Layers of Nemotron NAS models from runs of [count, queries per key head or 0 for none, feed-forward width]."""
-    made: list[dict[str, Any]] = []
+    blocks: list[dict[str, Any]] = []
     for count, share, width in runs:
         attention = {"n_heads_in_group": share, "no_op": not share}
-        made += [{"attention": attention, "ffn": {"intermediate_size": width, "no_op": not width}}] * count
-    return made
+        blocks += [{"attention": attention, "ffn": {"intermediate_size": width, "no_op": not width}}] * count
+    return blocks
 
 
 @cache
-def _indexes() -> tuple[dict[str, _Row], dict[str, _Row], dict[str, list[tuple[ReleaseName, _Row]]]]:
+def _indexes() -> tuple[dict[str, _ModelRow], dict[str, _ModelRow], dict[str, list[tuple[ReleaseName, _ModelRow]]]]:
     """By publisher and full name (quantized releases), by name, by stem."""
-    owned: dict[str, _Row] = {}
-    plain: dict[str, _Row] = {}
-    stems: dict[str, list[tuple[ReleaseName, _Row]]] = {}
+    owned: dict[str, _ModelRow] = {}
+    plain: dict[str, _ModelRow] = {}
+    stems: dict[str, list[tuple[ReleaseName, _ModelRow]]] = {}
     for row in _rows():
         for alias in (row.name, *row.aliases):
             name = release_name(alias)
@@ -194,7 +194,7 @@ def _indexes() -> tuple[dict[str, _Row], dict[str, _Row], dict[str, list[tuple[R
     return owned, plain, stems
 
 
-def _row(asked: ReleaseName) -> _Row | None:
+def _row(asked: ReleaseName) -> _ModelRow | None:
     owned, plain, stems = _indexes()
     exact = owned.get(f"{asked.publisher}/{asked.full}") or plain.get(asked.full) or plain.get(asked.plain)
     if exact is not None:
@@ -209,7 +209,7 @@ def _row(asked: ReleaseName) -> _Row | None:
     return next(iter(distinct.values())) if len(distinct) == 1 else None
 
 
-def _is_quantized_release(row: _Row) -> bool:
+def _is_quantized_release(row: _ModelRow) -> bool:
     return row.release_of is not None and release_name(row.name).quantization is not None
 
 
@@ -221,7 +221,7 @@ def _unknown(text: str, asked: ReleaseName) -> str:
     return f"model {text[:120]!r} is not in the catalog{hint or '.'} Give its config.json to model it"
 
 
-def _entry(row: _Row) -> ModelEntry:
+def _entry(row: _ModelRow) -> ModelEntry:
     architecture = _architecture(row.release_of or row.name)
     precision = uniform("bf16") if row.precision == "bf16" else precision_of_spec(row.precision)
     return ModelEntry(

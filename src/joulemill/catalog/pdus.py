@@ -47,10 +47,10 @@ def pdus() -> tuple[Pdu, ...]:
 
 def pdu_named(name: str) -> Pdu:
     """The PDU ``name``. Raises InputError that names those there are."""
-    found = next((p for p in pdus() if p.name == name), None)
-    if found is None:
+    match = next((p for p in pdus() if p.name == name), None)
+    if match is None:
         raise InputError(f"no PDU {name!r}; say pdu= one of {', '.join(p.name for p in pdus())}")
-    return found
+    return match
 
 
 def _pdu(row: dict[str, Any]) -> Pdu:

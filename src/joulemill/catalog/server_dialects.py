@@ -28,7 +28,7 @@ _TERM = re.compile(r"^(?P<series>[a-zA-Z_]\w*)(?:\{(?P<label>\w+)=(?P<value>[^{}
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class DialectTerm:
     """One series: its name without prefix and ``_total``; a label that must hold a value; a label to read instead."""
 
     series: str
@@ -45,11 +45,11 @@ class Way:
     """
 
     operation: str
-    terms: tuple[Term, ...]
+    terms: tuple[DialectTerm, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
+class DialectQuantity:
     """One canonical name, whether it counts up or goes up and down, and the ways to get it, best first."""
 
     name: str
@@ -68,7 +68,7 @@ class Dialect:
     name: str
     prefix: str
     source: str
-    quantities: tuple[Quantity, ...]
+    quantities: tuple[DialectQuantity, ...]
     keep: Mapping[str, str] = field(default_factory=dict)
     start: str | None = None
 
@@ -92,9 +92,9 @@ def dialects() -> tuple[Dialect, ...]:
 
 def dialect(name: str) -> Dialect:
     """The dialect called ``name``. Raises InputError naming those that there are."""
-    for found in dialects():
-        if found.name == name:
-            return found
+    for entry in dialects():
+        if entry.name == name:
+            return entry
     raise InputError(f"there is no server dialect {name!r}; {meant(name, [d.name for d in dialects()])}")
 
 
@@ -102,7 +102,7 @@ def read_dialect(text: str, origin: str) -> Dialect:
     """A dialect from TOML. Raises InputError that names ``origin`` and what is wrong in it."""
     try:
         table = tomllib.loads(text)
-        found = Dialect(
+        parsed = Dialect(
             name=table["name"],
             prefix=table["prefix"],
             source=table["source"],
@@ -113,16 +113,16 @@ def read_dialect(text: str, origin: str) -> Dialect:
         raise InputError(f"{origin}: not TOML: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{origin}: lacks or garbles {error}; see the other files in dialects/") from None
-    return found
+    return parsed
 
 
-def _quantity(row: Mapping[str, Any], origin: str) -> Quantity:
+def _quantity(row: Mapping[str, Any], origin: str) -> DialectQuantity:
     name, kind = row["name"], row["kind"]
     if (kind == "counter" and name not in COUNTERS) or (kind == "gauge" and name not in GAUGES):
         raise InputError(f"{origin}: {name!r} is no {kind} of ours; counters: {COUNTERS}, gauges: {GAUGES}")
     if kind not in ("counter", "gauge"):
         raise InputError(f"{origin}: {name}: kind {kind!r} is neither 'counter' nor 'gauge'")
-    return Quantity(name, kind, tuple(_way(way, f"{origin}: {name}") for way in row["ways"]))
+    return DialectQuantity(name, kind, tuple(_way(way, f"{origin}: {name}") for way in row["ways"]))
 
 
 def _way(row: Mapping[str, Any], origin: str) -> Way:
@@ -132,8 +132,8 @@ def _way(row: Mapping[str, Any], origin: str) -> Way:
     return Way(operation, tuple(_term(term, origin) for term in terms))
 
 
-def _term(text: str, origin: str) -> Term:
+def _term(text: str, origin: str) -> DialectTerm:
     match = _TERM.match(text)
     if match is None:
         raise InputError(f"{origin}: {text!r} is no term; write series, series{{label=value}} or series@label")
-    return Term(**match.groupdict())
+    return DialectTerm(**match.groupdict())

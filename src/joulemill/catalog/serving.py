@@ -119,13 +119,13 @@ def rates(engine: str) -> Rates:
 @cache
 def tasks() -> dict[str, Task]:
     """Workload facts of benchmark tasks by name."""
-    found: dict[str, dict[str, float]] = {}
+    facts: dict[str, dict[str, float]] = {}
     for row in _rows("serving.csv"):
         if row["engine"] == "task":
             name, _, fact = row["parameter"].partition(":")
-            found.setdefault(name, {})[fact] = float(row["value"])
+            facts.setdefault(name, {})[fact] = float(row["value"])
     return {
-        n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0), f.get("crowding_ratio", 1.0)) for n, f in found.items()
+        n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0), f.get("crowding_ratio", 1.0)) for n, f in facts.items()
     }
 
 

@@ -105,10 +105,10 @@ def _checked(written: str, key: str, value: Any, where: str) -> Any:
 
 def _number(written: str, key: str, value: Any, where: str) -> float:
     least, most, what, usual = NUMBERS[key]
-    said = f"{where}: {written} = {_said(value)}"
+    subject = f"{where}: {written} = {_said(value)}"
     number = _float(value)
     if number is None:
-        raise InputError(f'{said} is not a number; write {what}, or "unknown" where you do not know it')
+        raise InputError(f'{subject} is not a number; write {what}, or "unknown" where you do not know it')
     if key == "pue" and number < 1:
         raise InputError(
             f"{where}: {written} is {number:g}; PUE is facility energy ÷ IT energy, so it is at least 1 ({usual}). "
@@ -116,7 +116,7 @@ def _number(written: str, key: str, value: Any, where: str) -> float:
         )
     if not least <= number <= most:
         bound = f"{least:g} or more" if number < least else f"at most {most:,.0f}"
-        raise InputError(f"{said} cannot be: it is in {what} ({usual}), and must be {bound}")
+        raise InputError(f"{subject} cannot be: it is in {what} ({usual}), and must be {bound}")
     return number
 
 

@@ -33,10 +33,10 @@ def stated_device(text: str, count: int | None = None) -> dict[str, Any]:
     if number < 1:
         raise InputError(f"--device {text}: the number of devices must be at least 1, not {number}")
     device = find_device(name)
-    found: dict[str, Any] = {"name": device.name, "kind": device.kind, "count": number}
+    table: dict[str, Any] = {"name": device.name, "kind": device.kind, "count": number}
     if within is None and count is None:
-        found["count_assumed"] = True
-    return {**found, "facts": _table(Path(name))} if name.endswith(".toml") else found
+        table["count_assumed"] = True
+    return {**table, "facts": _table(Path(name))} if name.endswith(".toml") else table
 
 
 def _table(path: Path) -> dict[str, Any]:

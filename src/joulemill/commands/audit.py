@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 def read_any(paths: list[Path], part: int | None = None) -> Report:
     """A report of ours, or one computed from another tool's files. Raises InputError where it is neither."""
     from joulemill.analysis.load import load_report
-    from joulemill.analysis.run import analyse
+    from joulemill.analysis.run import analyze
     from joulemill.files import read_bytes
     from joulemill.formats.documents import parse_document
     from joulemill.importers.opening import import_files
@@ -54,7 +54,7 @@ def read_any(paths: list[Path], part: int | None = None) -> Report:
         if part is not None:
             raise InputError(f"--part {part} is for a tool's file of several benchmarks; {first} is one run")
         return load_report(first)
-    return analyse(import_files(paths, Choice(part)))
+    return analyze(import_files(paths, Choice(part)))
 
 
 def as_json(grades: Completeness) -> dict[str, Any]:

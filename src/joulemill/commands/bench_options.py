@@ -203,17 +203,17 @@ def _seconds(text: str | None, name: str) -> float | None:
     return None if text is None else parse_quantity(text, "s", name=name)
 
 
-def _quality(given: str) -> tuple[str | None, dict[str, Any] | None]:
+def _quality(text: str) -> tuple[str | None, dict[str, Any] | None]:
     """What is asked, and the accuracy that a file states instead; read here, so that a wrong file ends it at once."""
     from joulemill.catalog.question_sets import load_questions
     from joulemill.importers.lm_eval import PREFIX, load_lm_eval
 
-    if given == "none":
+    if text == "none":
         return None, None
-    if given.startswith(PREFIX):
-        return given, load_lm_eval(Path(given.removeprefix(PREFIX)))
-    load_questions(given)
-    return given, None
+    if text.startswith(PREFIX):
+        return text, load_lm_eval(Path(text.removeprefix(PREFIX)))
+    load_questions(text)
+    return text, None
 
 
 def _burstiness(text: str) -> float:

@@ -50,12 +50,12 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.prediction.scale_file import save_scales
 
     if table is not None:
-        made = scales_of_table(table, args.models)
+        scale_file = scales_of_table(table, args.models)
     else:
         _match(args)
-        made = scales_of_runs(args.runs, args.model, args.device, args.devices, args.precision)
-    _write(args.out, lambda: save_scales(args.out, made))
-    _say_scales(args, made)
+        scale_file = scales_of_runs(args.runs, args.model, args.device, args.devices, args.precision)
+    _write(args.out, lambda: save_scales(args.out, scale_file))
+    _say_scales(args, scale_file)
     return 0
 
 
@@ -139,17 +139,17 @@ def _coefficients(args: argparse.Namespace) -> int:
     return 0
 
 
-def _say_scales(args: argparse.Namespace, made: ScaleFile) -> None:
+def _say_scales(args: argparse.Namespace, scale_file: ScaleFile) -> None:
     from joulemill.prediction.scale_file import scale_table
 
     if args.json:
         cells = [
             cell._asdict() | {"scales": {q: scale_table(s) for q, s in scales.items()}}
-            for cell, scales in made.cells.items()
+            for cell, scales in scale_file.cells.items()
         ]
-        print_json({"cells": cells, "made_from": list(made.made_from), "file": str(args.out)})
+        print_json({"cells": cells, "made_from": list(scale_file.made_from), "file": str(args.out)})
         return
-    for cell, scales in made.cells.items():
+    for cell, scales in scale_file.cells.items():
         sys.stdout.write(f"{cell}\n")
         for quantity, scale in scales.items():
             table, center = scale_table(scale), scale_table(scale)["batch_req"]

@@ -72,7 +72,7 @@ def _write(rows: list[dict[str, Any]], path: Path) -> None:
 def table(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows, each day's ``total`` row what was metered; and what is not billed since its joules were refused."""
     from joulemill.monitor.config import load_config
-    from joulemill.monitor.history.chargeback import Rates, attributed, rates
+    from joulemill.monitor.history.chargeback import SiteRates, attributed, rates
     from joulemill.monitor.history.reader import reading
     from joulemill.monitor.history.spending import label_names, refusals, spent
 
@@ -84,7 +84,7 @@ def table(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str
         _check_key(args.by, label_names(reader), any_target=bool(reader.targets()))
         spending, missing = spent(reader, *span_s), refusals(reader, *span_s)
     sites = load_config(args.config).sites() if args.config else ()
-    at: dict[str, Rates] = {s.site: rates(s.pue_ratio, s.carbon_g_kwh, s.price_kwh, s.currency) for s in sites}
+    at: dict[str, SiteRates] = {s.site: rates(s.pue_ratio, s.carbon_g_kwh, s.price_kwh, s.currency) for s in sites}
     currencies = {s.currency for s in sites if s.currency}
     currency = currencies.pop() if len(currencies) == 1 else None
     shares = attributed(spending, args.by, at, idle_apart=args.idle_apart)

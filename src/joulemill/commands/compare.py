@@ -23,15 +23,15 @@ def run(args: argparse.Namespace) -> int:
     from joulemill.api.comparing import compare
     from joulemill.reports import comparison as compare_views
 
-    found = compare(*args.runs)
+    comparison = compare(*args.runs)
     if args.html:
         from joulemill.commands.output import write_text
 
-        write_text(compare_views.render(found.comparison), args.html)
+        write_text(compare_views.render(comparison.comparison), args.html)
     if args.json:
-        print_json(found.to_dict())
+        print_json(comparison.to_dict())
     elif args.markdown:
-        sys.stdout.write(str(found))
+        sys.stdout.write(str(comparison))
     else:
-        compare_views.show(found.comparison, results_console())
+        compare_views.show(comparison.comparison, results_console())
     return 0

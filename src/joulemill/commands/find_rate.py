@@ -83,13 +83,16 @@ def sentence(search: RateSearch, trials: list[Trial]) -> str:
     """The answer in a line."""
     shares = {t.rate_req_s: t.attained_ratio for t in trials}
 
-    def said(rate_req_s: float) -> str:
+    def rate_text(rate_req_s: float) -> str:
         share = shares.get(rate_req_s)
         return f"{rate_req_s:.4g} req/s ({'unknown share' if share is None else f'{share:.0%}'} within the targets)"
 
     if search.met_req_s is None:
-        lowest = "no run completed" if search.missed_req_s is None else f"even {said(search.missed_req_s)} does not"
+        lowest = (
+            "no run completed" if search.missed_req_s is None else f"even {rate_text(search.missed_req_s)} does not"
+        )
         return f"no rate that was tried meets the targets: {lowest}"
     if search.missed_req_s is None:
-        return f"at least {said(search.met_req_s)} meets the targets; no rate that was tried misses them"
-    return f"highest rate that meets the targets: {said(search.met_req_s)}; {said(search.missed_req_s)} misses them"
+        return f"at least {rate_text(search.met_req_s)} meets the targets; no rate that was tried misses them"
+    met, missed = rate_text(search.met_req_s), rate_text(search.missed_req_s)
+    return f"highest rate that meets the targets: {met}; {missed} misses them"

@@ -91,19 +91,19 @@ def with_site(record: RunRecord, path: Path) -> RunRecord:
     return record if event is None else replace(record, events=(*record.events, event))
 
 
-def stated_quality(given: str) -> dict[str, Any]:
+def stated_quality(text: str) -> dict[str, Any]:
     """What ``lm-eval:FILE`` states. Raises InputError for anything else: a run that is over answers nothing."""
     from joulemill.importers.lm_eval import PREFIX, load_lm_eval
 
-    if not given.startswith(PREFIX):
-        raise InputError(f"--quality {given}: the run is over; give {PREFIX}FILE, results of lm-evaluation-harness")
-    return load_lm_eval(Path(given.removeprefix(PREFIX)))
+    if not text.startswith(PREFIX):
+        raise InputError(f"--quality {text}: the run is over; give {PREFIX}FILE, results of lm-evaluation-harness")
+    return load_lm_eval(Path(text.removeprefix(PREFIX)))
 
 
-def with_quality(record: RunRecord, given: str) -> RunRecord:
+def with_quality(record: RunRecord, text: str) -> RunRecord:
     """``record`` with that accuracy. Raises InputError where the run has answers of its own: measured beats stated."""
-    stated = stated_quality(given)
+    stated = stated_quality(text)
     if record.quality:
-        raise InputError(f"--quality {given}: the run was asked questions itself; its own accuracy stands")
-    options = {**(record.manifest.get("options") or {}), "quality": given, "quality_stated": stated}
+        raise InputError(f"--quality {text}: the run was asked questions itself; its own accuracy stands")
+    options = {**(record.manifest.get("options") or {}), "quality": text, "quality_stated": stated}
     return replace(record, manifest={**record.manifest, "options": options})

@@ -120,7 +120,7 @@ def _files(args: argparse.Namespace, options: BenchOptions, folder: Path, only: 
 
 
 def _smaller(options: BenchOptions, folder: Path) -> Path | None:
-    from joulemill.bench.series.requantize import installed, requantise
+    from joulemill.bench.series.requantize import installed, requantize
     from joulemill.servers.bundled import find_bundled_gguf
 
     target = folder / "models" / "smaller-Q4_0.gguf"
@@ -130,7 +130,7 @@ def _smaller(options: BenchOptions, folder: Path) -> Path | None:
         return None
     sys.stderr.write("writing the same weights as Q4_0 …\n")
     target.parent.mkdir(parents=True, exist_ok=True)
-    changed = requantise(options.gguf or find_bundled_gguf(), target)
+    changed = requantize(options.gguf or find_bundled_gguf(), target)
     return target if changed else None
 
 

@@ -184,10 +184,10 @@ async def _monitored(
     duration_s, once = until
     if duration_s is not None:
         loop.call_later(duration_s, stop.set)
-    seen = asyncio.ensure_future(_until_each_was_seen(monitor, stop)) if once else None
+    first_look = asyncio.ensure_future(_until_each_was_seen(monitor, stop)) if once else None
     await monitor.run(stop)
-    if seen is not None:
-        await seen
+    if first_look is not None:
+        await first_look
 
 
 def _shown(where: str) -> None:

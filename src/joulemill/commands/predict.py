@@ -13,7 +13,7 @@ from joulemill.units import parse_count, parse_quantity, parse_ratio
 
 if TYPE_CHECKING:
     from joulemill.physics.serving.batch import MemoryShort
-    from joulemill.prediction.question import Question
+    from joulemill.prediction.question import PredictionRequest
 
 
 MOST_DEVICES = 1_000_000
@@ -103,14 +103,14 @@ def run(args: argparse.Namespace) -> int:
     """Predict and print, what is missed first; 1 where limits, targets or the offered load are not met."""
     from joulemill.api.prediction import predict
     from joulemill.physics.serving.batch import MemoryShort
-    from joulemill.prediction.question import Question
+    from joulemill.prediction.question import PredictionRequest
     from joulemill.reports.text.prediction import show
 
     asked = arguments_of(args)
     try:
         predicted = predict(**asked)
     except MemoryShort as fault:
-        return tell_does_not_fit(Question(**asked), fault, as_json=args.json)
+        return tell_does_not_fit(PredictionRequest(**asked), fault, as_json=args.json)
     if args.json:
         print_json(predicted.to_dict())
     else:
@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if predicted.meets else 1
 
 
-def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) -> int:
+def tell_does_not_fit(question: PredictionRequest, fault: MemoryShort, *, as_json: bool) -> int:
     """Say that the devices do not hold the model, and what would fit; the exit code."""
     from joulemill.physics.serving.batch import MemoryShort
     from joulemill.prediction.document import short_document_of
@@ -136,11 +136,11 @@ def tell_does_not_fit(question: Question, fault: MemoryShort, *, as_json: bool) 
     return 1
 
 
-def question_of(args: argparse.Namespace) -> Question:
+def question_of(args: argparse.Namespace) -> PredictionRequest:
     """What the options ask, as a question."""
-    from joulemill.prediction.question import Question
+    from joulemill.prediction.question import PredictionRequest
 
-    return Question(**arguments_of(args))
+    return PredictionRequest(**arguments_of(args))
 
 
 def arguments_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -119,8 +119,8 @@ def altered(site: Path | None, quality: str | None) -> Callable[[RunRecord], Run
         return None
     from joulemill.commands.inputs import with_quality, with_site
 
-    def made(record: RunRecord) -> RunRecord:
+    def changed_record(record: RunRecord) -> RunRecord:
         there = record if site is None else with_site(record, site)
         return there if quality is None else with_quality(there, quality)
 
-    return made
+    return changed_record

@@ -45,7 +45,7 @@ class Hour:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TargetHistory:
     """One target over the history. ``error_ratio`` is the relative half width of its joules; ``basis`` how known.
 
     context_w   what its boards draw with a model loaded beyond what they draw bare; None where they are not known
@@ -129,57 +129,59 @@ def busy_claim(target: str) -> str:
     return f"{target} busy"
 
 
-def enough(fleet: Sequence[Seen]) -> bool:
+def enough(fleet: Sequence[TargetHistory]) -> bool:
     """Whether there is a history to advise on."""
     return sum(s.observed_s for s in fleet) >= FEWEST_HOURS * HOUR_S
 
 
-def unload(fleet: Sequence[Seen], *, reload_s: float = RELOAD_S, longest_idle_s: Mapping[str, float]) -> list[Advice]:
+def unload(
+    fleet: Sequence[TargetHistory], *, reload_s: float = RELOAD_S, longest_idle_s: Mapping[str, float]
+) -> list[Advice]:
     """Replicas that would better be unloaded while nobody asks. ``longest_idle_s``: longest idle stretch by target."""
-    found = []
-    for seen in fleet:
-        idle_w, back_w, stretch_s = seen.idle_w, seen.returned_w, longest_idle_s.get(seen.target, 0.0)
-        if not idle_w or not back_w or seen.observed_s <= 0:
+    advice_list = []
+    for target in fleet:
+        idle_w, back_w, stretch_s = target.idle_w, target.returned_w, longest_idle_s.get(target.target, 0.0)
+        if not idle_w or not back_w or target.observed_s <= 0:
             continue
-        reload_j = (seen.busy_w or idle_w) * reload_s
+        reload_j = (target.busy_w or idle_w) * reload_s
         pays_s = reload_j / back_w
-        idle_s_day = math.fsum(h.idle_s for h in seen.hours) / seen.observed_s * DAY_S
+        idle_s_day = math.fsum(h.idle_s for h in target.hours) / target.observed_s * DAY_S
         reloads_day = idle_s_day / stretch_s if stretch_s > 0 else math.inf
         saved = back_w * idle_s_day - reloads_day * reload_j
         if stretch_s < 2.0 * pays_s or saved <= 0:
             continue
-        half = seen.error_ratio * back_w * idle_s_day + 0.5 * reloads_day * reload_j
-        found.append(
+        half = target.error_ratio * back_w * idle_s_day + 0.5 * reloads_day * reload_j
+        advice_list.append(
             Advice(
-                "unload", seen.target,
+                "unload", target.target,
                 f"unload it after {_minutes(pays_s)} without a request; from then on keeping it loaded costs more than "
                 f"loading it again",
-                saved, saved - half, saved + half, seen.basis,
-                (f"{idle_w:.0f} W idle ({seen.scope}), idle {idle_s_day / DAY_S:.0%} of the time",
+                saved, saved - half, saved + half, target.basis,
+                (f"{idle_w:.0f} W idle ({target.scope}), idle {idle_s_day / DAY_S:.0%} of the time",
                  f"unloading returns {back_w:.0f} W of them: its boards stay powered",
                  f"longest idle stretch {_minutes(stretch_s)}"),
-                assumed=(f"a reload takes {reload_s:g} s at the power of load", *_context_assumed([seen])),
-                claims=(idle_claim(seen.target),),
+                assumed=(f"a reload takes {reload_s:g} s at the power of load", *_context_assumed([target])),
+                claims=(idle_claim(target.target),),
             )
         )  # fmt: skip
-    return found
+    return advice_list
 
 
-def _context_assumed(fleet: Sequence[Seen]) -> tuple[str, ...]:
+def _context_assumed(fleet: Sequence[TargetHistory]) -> tuple[str, ...]:
     """What is assumed of the watts that unloading returns."""
     known = all(s.context_w is not None for s in fleet)
     return () if known else (f"an open context takes {CONTEXT_RATIO:.0%} of the idle power",)
 
 
-def consolidate(fleet: Sequence[Seen], *, fill_ratio: float = FILL_RATIO) -> list[Advice]:
+def consolidate(fleet: Sequence[TargetHistory], *, fill_ratio: float = FILL_RATIO) -> list[Advice]:
     """Models at a site that fewer replicas would serve, also in their busiest hour."""
-    groups: dict[tuple[str, str], list[Seen]] = {}
-    for seen in fleet:
-        groups.setdefault((seen.model, seen.site), []).append(seen)
+    groups: dict[tuple[str, str], list[TargetHistory]] = {}
+    for target in fleet:
+        groups.setdefault((target.model, target.site), []).append(target)
     return [a for (model, site), group in sorted(groups.items()) if (a := _fewer(model, site, group, fill_ratio))]
 
 
-def _fewer(model: str, site: str, group: Sequence[Seen], fill_ratio: float) -> Advice | None:
+def _fewer(model: str, site: str, group: Sequence[TargetHistory], fill_ratio: float) -> Advice | None:
     if len(group) < 2:
         return None
     best = max((h.output_tok / h.observed_s for s in group for h in s.hours if h.observed_s > 0), default=0.0)
@@ -210,10 +212,14 @@ def _fewer(model: str, site: str, group: Sequence[Seen], fill_ratio: float) -> A
 
 
 def shift(
-    fleet: Sequence[Seen], rates_j: Mapping[str, Sequence[float]], what: str, *, flexible_ratio: float = FLEXIBLE_RATIO
+    fleet: Sequence[TargetHistory],
+    rates_j: Mapping[str, Sequence[float]],
+    what: str,
+    *,
+    flexible_ratio: float = FLEXIBLE_RATIO,
 ) -> list[Advice]:
     """Load that may wait, moved to the cheapest hours. ``rates_j``: by site, 24 rates per joule (UTC), PUE included."""
-    found = []
+    advice_list = []
     for site, rate in sorted(rates_j.items()):
         mine = [s for s in fleet if s.site == site]
         days = max((s.observed_s for s in mine), default=0.0) / DAY_S
@@ -231,7 +237,7 @@ def shift(
         whole = math.fsum(j * r for j, r in zip(by_hour, rate, strict=True))
         error = max(s.error_ratio for s in mine)
         cheap = min(range(24), key=lambda i: rate[i])
-        found.append(
+        advice_list.append(
             Advice(
                 f"shift by {what}", site,
                 f"let {flexible_ratio:.0%} of the load wait for cheap hours (cheapest: {cheap:02d}:00 UTC): "
@@ -242,7 +248,7 @@ def shift(
                 assumed=(f"{flexible_ratio:.0%} of the load may wait up to a day",),
             )
         )  # fmt: skip
-    return found
+    return advice_list
 
 
 def _moved(moved: Sequence[float], by_hour: Sequence[float], rate: Sequence[float], top: float) -> tuple[float, float]:
@@ -260,12 +266,12 @@ def _moved(moved: Sequence[float], by_hour: Sequence[float], rate: Sequence[floa
     return saved, joules
 
 
-def ranked(found: Sequence[Advice], fleet: Sequence[Seen]) -> list[Advice]:
+def ranked(advice_list: Sequence[Advice], fleet: Sequence[TargetHistory]) -> list[Advice]:
     """Worth a line, largest saving first; what saves carbon or money alone comes last. No joule is saved twice."""
     whole = math.fsum(h.energy_j for s in fleet for h in s.hours)
     days = max((s.observed_s for s in fleet), default=0.0) / DAY_S
     least = LEAST_RATIO * whole / days if days > 0 else 0.0
-    kept = [a for a in found if a.saved_j > least or a.carbon_gco2e or a.cost_currency]
+    kept = [a for a in advice_list if a.saved_j > least or a.carbon_gco2e or a.cost_currency]
     return _apart(sorted(kept, key=lambda a: -a.saved_j))
 
 

@@ -9,7 +9,7 @@ SETTLED = 0.96
 
 
 @dataclass(slots=True)
-class Case:
+class ConstraintCase:
     """One candidate as it is argued: how far a counter settles it, and its weight in what that leaves."""
 
     settled_ratio: float = 0.0

@@ -24,7 +24,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from joulemill.decisions.case import Case
+from joulemill.decisions.case import ConstraintCase
 from joulemill.decisions.evidence import Evidence, keeps_up
 from joulemill.decisions.next_measurement import OVERTURNED_BY, would_decide
 from joulemill.figure import Basis, Figure, unknown
@@ -75,25 +75,25 @@ class Diagnosis:
         return after[0].name if after else None
 
 
-def diagnose(seen: Evidence) -> Diagnosis:
+def diagnose(evidence: Evidence) -> Diagnosis:
     """Which constraint bound the run that ``seen`` is of."""
-    cases = {name: Case() for name in CANDIDATES}
-    if not seen.achieved_tok_s.known:
-        why = seen.achieved_tok_s.reason or "no rate was measured"
-        ranked = _ranked(cases, seen, UNSEEN)
+    cases = {name: ConstraintCase() for name in CANDIDATES}
+    if not evidence.achieved_tok_s.known:
+        why = evidence.achieved_tok_s.reason or "no rate was measured"
+        ranked = _ranked(cases, evidence, UNSEEN)
         return Diagnosis("undecided", 0.0, ranked, f"Nothing can be said: {why}.", "a run with load")
-    for reason in seen.client_reasons:
+    for reason in evidence.client_reasons:
         cases["client"].settle(1.0, reason)
-    if not seen.client_reasons:
-        late = f"{'; '.join(seen.client_late)}: too little of a request's time to hold the rate up"
-        cases["client"].argue(0.0, late if seen.client_late else "on time by every signal that was seen")
-    answers = _answers(seen)
-    _limits(cases, seen, _bearing(seen))
-    _neighbours(cases["host_cpu"], seen)
-    _latency(cases["latency"], seen)
-    _admission(cases, seen, answers)
-    unlisted = _machine(cases, seen, answers)
-    return _concluded(_ranked(cases, seen, UNSEEN + unlisted), seen)
+    if not evidence.client_reasons:
+        late = f"{'; '.join(evidence.client_late)}: too little of a request's time to hold the rate up"
+        cases["client"].argue(0.0, late if evidence.client_late else "on time by every signal that was seen")
+    answers = _answers(evidence)
+    _limits(cases, evidence, _bearing(evidence))
+    _neighbors(cases["host_cpu"], evidence)
+    _latency(cases["latency"], evidence)
+    _admission(cases, evidence, answers)
+    unlisted = _machine(cases, evidence, answers)
+    return _concluded(_ranked(cases, evidence, UNSEEN + unlisted), evidence)
 
 
 def _ramp(value: float, low: float, high: float) -> float:
@@ -101,178 +101,188 @@ def _ramp(value: float, low: float, high: float) -> float:
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
-def _bearing(seen: Evidence) -> float:
+def _bearing(evidence: Evidence) -> float:
     """How far a lower clock can cost rate: 1 fully, 0 not. Only arithmetic runs on that clock, memory and links do not.
 
     So a device at its limit wants more sequences, and not more watts, where the rate answers to load; and no watts
     either where memory is what is waited for, or where all of its ceilings are far: farther than the lower clock itself
     puts them.
     """
-    answer, phi = seen.load_elasticity.value, _phi(seen)
+    answer, phi = evidence.load_elasticity.value, _phi(evidence)
     bearing = 1.0 if answer is None else 1.0 - _ramp(answer, 0.1, 0.4)
-    known = {c.name: c.rate_tok_s for c in seen.ceilings if c.rate_tok_s.value}
+    known = {c.name: c.rate_tok_s for c in evidence.ceilings if c.rate_tok_s.value}
     if "compute" in known and "memory_bandwidth" in known:
         slowed = known["compute"].scaled(1.0 / CLOCK_RATIO, known["compute"].unit)
         bearing *= probability_less_ratio(_widened(slowed), _widened(known["memory_bandwidth"]))
     return bearing if phi is None else bearing * _ramp(CLOCK_RATIO * phi, 0.08, 0.2)
 
 
-def _limits(cases: dict[str, Case], seen: Evidence, bearing: float) -> None:
-    held = {"power": seen.throttle_power_ratio, "cooling": seen.throttle_thermal_ratio}
+def _limits(cases: dict[str, ConstraintCase], evidence: Evidence, bearing: float) -> None:
+    held = {"power": evidence.throttle_power_ratio, "cooling": evidence.throttle_thermal_ratio}
     for name, share in held.items():
         if share is not None:
             word = {"power": "its power limit", "cooling": "heat"}[name]
             cases[name].settle(bearing * _ramp(share, 0.02, 0.15), f"throttled by {word} {share:.0%} of the window")
-    if seen.limit_use_ratio is not None:
+    if evidence.limit_use_ratio is not None:
         # A counter that says that the clock was not held outranks a draw that comes near the limit.
-        held_ratio = 1.0 if seen.throttle_power_ratio is None else _ramp(seen.throttle_power_ratio, 0.0, 0.02)
-        text = f"drew {seen.limit_use_ratio:.0%} of the enforced power limit"
+        held_ratio = 1.0 if evidence.throttle_power_ratio is None else _ramp(evidence.throttle_power_ratio, 0.0, 0.02)
+        text = f"drew {evidence.limit_use_ratio:.0%} of the enforced power limit"
         text += "" if held_ratio else ", which never lowered its clock"
-        cases["power"].settle(bearing * held_ratio * _ramp(seen.limit_use_ratio, 0.92, 0.97), text)
+        cases["power"].settle(bearing * held_ratio * _ramp(evidence.limit_use_ratio, 0.92, 0.97), text)
     for name in held:
-        use = _use(seen, name)
+        use = _use(evidence, name)
         if use.value is not None:
             text = f"drew {use.value:.0%} of what the site states for it"
             cases[name].settle(_ramp(use.value, 0.90, 0.97), text)
 
 
-def _neighbours(case: Case, seen: Evidence) -> None:
+def _neighbors(case: ConstraintCase, evidence: Evidence) -> None:
     """A server of our own on this machine loses to its neighbours, unless it has time to spare all the same."""
-    if seen.threads_count is not None and seen.others_ratio is not None and seen.others_ratio > 0.1:
-        text = f"other processes took {seen.others_ratio:.0%} of the CPUs that the server computes on"
-        case.settle(_ramp(seen.others_ratio, 0.1, 0.4) * (1.0 - _spare(seen)), text)
+    if evidence.threads_count is not None and evidence.others_ratio is not None and evidence.others_ratio > 0.1:
+        text = f"other processes took {evidence.others_ratio:.0%} of the CPUs that the server computes on"
+        case.settle(_ramp(evidence.others_ratio, 0.1, 0.4) * (1.0 - _spare(evidence)), text)
 
 
-def _spare(seen: Evidence) -> float:
+def _spare(evidence: Evidence) -> float:
     """How surely an open loop leaves its server time to spare: where it stands empty, only a request can end that."""
-    return 0.0 if seen.closed or seen.empty_ratio is None else _ramp(seen.empty_ratio, 0.05, 0.25)
+    return 0.0 if evidence.closed or evidence.empty_ratio is None else _ramp(evidence.empty_ratio, 0.05, 0.25)
 
 
-def _latency(case: Case, seen: Evidence) -> None:
-    if seen.attained_ratio is not None:
-        text = f"{seen.attained_ratio:.1%} of requests met the stated targets"
-        case.settle(_ramp(1.0 - seen.attained_ratio, 0.03, 0.15), text)
+def _latency(case: ConstraintCase, evidence: Evidence) -> None:
+    if evidence.attained_ratio is not None:
+        text = f"{evidence.attained_ratio:.1%} of requests met the stated targets"
+        case.settle(_ramp(1.0 - evidence.attained_ratio, 0.03, 0.15), text)
 
 
-def _answers(seen: Evidence) -> float | None:
+def _answers(evidence: Evidence) -> float | None:
     """How surely the rate answers to more sequences at once: 1 yes, 0 no, ½ open; None where nothing tells."""
-    found, phi = seen.load_elasticity, _phi(seen)
-    if found.value is None:
+    elasticity, phi = evidence.load_elasticity, _phi(evidence)
+    if elasticity.value is None:
         return None
-    ends = [found.value] if found.low is None or found.high is None else [found.low, found.value, found.high]
+    ends = (
+        [elasticity.value]
+        if elasticity.low is None or elasticity.high is None
+        else [elasticity.low, elasticity.value, elasticity.high]
+    )
     answer = sum(_ramp(e, 0.25, 0.55) for e in ends) / len(ends)
-    if found.basis is not Basis.MODELLED or phi is None:
+    if elasticity.basis is not Basis.MODELLED or phi is None:
         return answer
     # What a machine far below its ceilings waits for is not in the architecture, so neither is its answer.
     trust = _ramp(phi, 0.15, 0.4)
     return trust * answer + (1.0 - trust) * 0.5
 
 
-def _elastic(seen: Evidence) -> str:
-    value = seen.load_elasticity.value
-    source = seen.load_elasticity.source or "by the architecture"
+def _elastic(evidence: Evidence) -> str:
+    value = evidence.load_elasticity.value
+    source = evidence.load_elasticity.source or "by the architecture"
     return f"1 % more sequences at once give {value:.2f} % more tokens ({source})" if value is not None else ""
 
 
-def _admission(cases: dict[str, Case], seen: Evidence, answers: float | None) -> None:
+def _admission(cases: dict[str, ConstraintCase], evidence: Evidence, answers: float | None) -> None:
     kv, demand = cases["kv_capacity"], cases["demand"]
-    waits = _waits(seen)
+    waits = _waits(evidence)
     elastic = 1.0 if answers is None else answers  # want of room costs rate only where more at once would give more
-    beside = "" if answers is None else f"; {_elastic(seen)}"
-    if seen.preemptions_count:
-        kv.settle(elastic, f"{seen.preemptions_count:.0f} sequences were preempted: KV cache full{beside}")
-    if seen.cut_ratio:
-        text = f"{seen.cut_ratio:.0%} of answers ended early, at the end of the context or of what the server allows"
-        kv.settle(_ramp(seen.cut_ratio, 0.02, 0.15), text)
-    if seen.refused_ratio:
-        text = f"{seen.refused_ratio:.0%} of requests were refused: longer than the context, or too many at once"
-        weight = 1.0 if keeps_up(seen, waits) else elastic
-        kv.settle(weight * _ramp(seen.refused_ratio, 0.02, 0.15), text + (beside if weight < 1.0 else ""))
+    beside = "" if answers is None else f"; {_elastic(evidence)}"
+    if evidence.preemptions_count:
+        kv.settle(elastic, f"{evidence.preemptions_count:.0f} sequences were preempted: KV cache full{beside}")
+    if evidence.cut_ratio:
+        text = (
+            f"{evidence.cut_ratio:.0%} of answers ended early, at the end of the context or of what the server allows"
+        )
+        kv.settle(_ramp(evidence.cut_ratio, 0.02, 0.15), text)
+    if evidence.refused_ratio:
+        text = f"{evidence.refused_ratio:.0%} of requests were refused: longer than the context, or too many at once"
+        weight = 1.0 if keeps_up(evidence, waits) else elastic
+        kv.settle(weight * _ramp(evidence.refused_ratio, 0.02, 0.15), text + (beside if weight < 1.0 else ""))
     if waits is not None:
-        kv.argue(waits * _fullness(seen) * elastic, _queue(seen))
-    if not seen.closed:
-        _offered(demand, seen, waits)
+        kv.argue(waits * _fullness(evidence) * elastic, _queue(evidence))
+    if not evidence.closed:
+        _offered(demand, evidence, waits)
         return
     if waits is not None and waits > 0.5:
         demand.argue(0.0, "requests wait before the server")
     elif answers is None:
         demand.argue(POSSIBLE * 2, "no evidence whether higher concurrency would raise throughput")
     else:
-        demand.argue(CLEAR * 2 * answers * (1.0 - (waits or 0.0)), _elastic(seen))
+        demand.argue(CLEAR * 2 * answers * (1.0 - (waits or 0.0)), _elastic(evidence))
 
 
-def _offered(demand: Case, seen: Evidence, waits: float | None) -> None:
+def _offered(demand: ConstraintCase, evidence: Evidence, waits: float | None) -> None:
     """An open loop: the load binds where the server keeps up with it."""
-    if _spare(seen) > 0.0:
-        demand.argue(CLEAR * 3 * _spare(seen), f"no request was in flight {seen.empty_ratio:.0%} of the time")
-    served = seen.served_ratio
+    if _spare(evidence) > 0.0:
+        demand.argue(CLEAR * 3 * _spare(evidence), f"no request was in flight {evidence.empty_ratio:.0%} of the time")
+    served = evidence.served_ratio
     if served is None:
         return
     text = f"{min(served, 1.0):.0%} of the requests that were due were served in the window"
     if waits is not None:
         text += f", and some waited {waits:.0%} of the time"
     keeps_up = _ramp(served, 0.80, 0.93)
-    if seen.due_count is not None and (1.0 - served) * seen.due_count < 1.5:
+    if evidence.due_count is not None and (1.0 - served) * evidence.due_count < 1.5:
         keeps_up = max(keeps_up, OPEN_ENDED)
     demand.argue(CLEAR * 3 * keeps_up * (1.0 - _ramp(waits or 0.0, 0.3, 0.9)), text)
 
 
-def _waits(seen: Evidence) -> float | None:
+def _waits(evidence: Evidence) -> float | None:
     """Share of the time in which requests waited: by the server's gauge, else by its slots and what was in flight."""
-    if seen.waiting_ratio is not None:
-        return seen.waiting_ratio
-    if seen.slots_count is not None and seen.in_flight_count is not None:
-        return _ramp(seen.in_flight_count / seen.slots_count, 1.05, 1.5)
+    if evidence.waiting_ratio is not None:
+        return evidence.waiting_ratio
+    if evidence.slots_count is not None and evidence.in_flight_count is not None:
+        return _ramp(evidence.in_flight_count / evidence.slots_count, 1.05, 1.5)
     return None
 
 
-def _queue(seen: Evidence) -> str:
+def _queue(evidence: Evidence) -> str:
     parts = []
-    if seen.waiting_ratio is not None:
-        often, many = seen.waiting_ratio, seen.waiting_count or 0
+    if evidence.waiting_ratio is not None:
+        often, many = evidence.waiting_ratio, evidence.waiting_count or 0
         parts.append(f"requests waited in {often:.0%} of the samples, {many:.1f} on average")
-    if seen.slots_count is not None:
-        parts.append(f"{seen.in_flight_count or 0:.1f} were in flight for {seen.slots_count:.3g} that the server holds")
-    if seen.kv_use_ratio is not None:
-        parts.append(f"{seen.kv_use_ratio:.0%} of the cache was in use")
+    if evidence.slots_count is not None:
+        parts.append(
+            f"{evidence.in_flight_count or 0:.1f} were in flight for {evidence.slots_count:.3g} that the server holds"
+        )
+    if evidence.kv_use_ratio is not None:
+        parts.append(f"{evidence.kv_use_ratio:.0%} of the cache was in use")
     return ", ".join(parts)
 
 
-def _fullness(seen: Evidence) -> float:
+def _fullness(evidence: Evidence) -> float:
     """Weight of a queue as a sign of full slots or a full cache; a queue alone may also wait for prefill."""
-    if seen.kv_use_ratio is not None and seen.kv_use_ratio >= 0.9:
+    if evidence.kv_use_ratio is not None and evidence.kv_use_ratio >= 0.9:
         return CLEAR * 4
-    running = seen.running_count if seen.running_count is not None else seen.decoding_count
-    if seen.slots_count is not None and running is not None and running >= 0.85 * seen.slots_count:
+    running = evidence.running_count if evidence.running_count is not None else evidence.decoding_count
+    if evidence.slots_count is not None and running is not None and running >= 0.85 * evidence.slots_count:
         return CLEAR * 2
     return POSSIBLE * 2
 
 
-def _machine(cases: dict[str, Case], seen: Evidence, answers: float | None) -> float:
+def _machine(cases: dict[str, ConstraintCase], evidence: Evidence, answers: float | None) -> float:
     """What is left where the rate does not answer to load, shared among the parts of the machine.
 
     Returns the weight of what nobody has listed: a machine far below all of its ceilings waits for something else.
     """
-    phi = _phi(seen)
-    keeps_up = not seen.closed and cases["demand"].weight_ratio >= CLEAR
+    phi = _phi(evidence)
+    keeps_up = not evidence.closed and cases["demand"].weight_ratio >= CLEAR
     if keeps_up:
         rest = 0.0
     elif answers is not None:
         rest = CLEAR * 2 * (1.0 - answers)
     else:
         rest = POSSIBLE * 2 if phi is None else max(CLEAR * _ramp(phi, 0.35, 0.7), POSSIBLE)
-    rest = _host_part(cases["host_cpu"], seen, rest)
-    lost = _below_ceilings(cases, seen, rest, phi if answers is not None or seen.threads_count is not None else None)
-    for name, share, text in _shares(seen):
+    rest = _host_part(cases["host_cpu"], evidence, rest)
+    lost = _below_ceilings(
+        cases, evidence, rest, phi if answers is not None or evidence.threads_count is not None else None
+    )
+    for name, share, text in _shares(evidence):
         cases[name].argue((rest - lost) * share, text)
-    return lost if seen.threads_count is not None else 0.0
+    return lost if evidence.threads_count is not None else 0.0
 
 
-def _below_ceilings(cases: dict[str, Case], seen: Evidence, rest: float, phi: float | None) -> float:
+def _below_ceilings(cases: dict[str, ConstraintCase], evidence: Evidence, rest: float, phi: float | None) -> float:
     """What of ``rest`` cannot be a ceiling's, because too little of each is reached; argued for what it may be."""
     if phi is None:
         return 0.0
-    if seen.threads_count is not None:
+    if evidence.threads_count is not None:
         # A server on the CPU has no second machine to wait for: its kernels are then below their ceilings, though not
         # by any factor.
         return rest * (1.0 - _ramp(phi, 0.05, 0.15))
@@ -281,36 +291,36 @@ def _below_ceilings(cases: dict[str, Case], seen: Evidence, rest: float, phi: fl
     if lost > 0.0:
         text = f"saturated at {phi:.0%} of the least ceiling of the hardware that is known"
         cases["host_cpu"].argue(lost * 0.5, text)
-        if (seen.devices_count or 1.0) > 1.0 and not _use(seen, "interconnect").known:
+        if (evidence.devices_count or 1.0) > 1.0 and not _use(evidence, "interconnect").known:
             # several devices wait for each other, or for the host: one looks like the other from here
             cases["interconnect"].argue(lost * 0.5, f"{text}; what crosses the links is not metered")
     return lost
 
 
-def _host_part(case: Case, seen: Evidence, rest: float) -> float:
+def _host_part(case: ConstraintCase, evidence: Evidence, rest: float) -> float:
     """Gives the host's CPU what of ``rest`` it explains, and returns the remainder."""
     part, texts = 0.0, []
-    if seen.others_ratio is not None:
-        part = max(part, _ramp(seen.others_ratio, 0.08, 0.25))
-        texts.append(f"other processes took {seen.others_ratio:.0%} of all CPUs")
-    if seen.steal_ratio is not None and seen.steal_ratio > 0.02:
-        part = max(part, _ramp(seen.steal_ratio, 0.02, 0.12))
-        texts.append(f"the hypervisor withheld {seen.steal_ratio:.0%}")
-    idle, text = _idle_cores(seen)
+    if evidence.others_ratio is not None:
+        part = max(part, _ramp(evidence.others_ratio, 0.08, 0.25))
+        texts.append(f"other processes took {evidence.others_ratio:.0%} of all CPUs")
+    if evidence.steal_ratio is not None and evidence.steal_ratio > 0.02:
+        part = max(part, _ramp(evidence.steal_ratio, 0.02, 0.12))
+        texts.append(f"the hypervisor withheld {evidence.steal_ratio:.0%}")
+    idle, text = _idle_cores(evidence)
     if text:
         part = max(part, idle)
         texts.append(text)
-    if seen.utilization_ratio is not None:
-        part = max(part, 1.0 - _ramp(seen.utilization_ratio, 0.4, 0.75))
-        texts.append(f"a device was busy {seen.utilization_ratio:.0%} of the time")
+    if evidence.utilization_ratio is not None:
+        part = max(part, 1.0 - _ramp(evidence.utilization_ratio, 0.4, 0.75))
+        texts.append(f"a device was busy {evidence.utilization_ratio:.0%} of the time")
     if texts:
         case.argue(rest * part, "; ".join(texts))
     return rest * (1.0 - part)
 
 
-def _idle_cores(seen: Evidence) -> tuple[float, str]:
+def _idle_cores(evidence: Evidence) -> tuple[float, str]:
     """The server has fewer threads than the machine has CPUs, and keeps all of them busy."""
-    threads, cpus, used = seen.threads_count, seen.cpus_count, seen.server_cpu_ratio
+    threads, cpus, used = evidence.threads_count, evidence.cpus_count, evidence.server_cpu_ratio
     if threads is None or cpus is None or used is None:
         return 0.0, ""
     busy = used * cpus / threads
@@ -318,17 +328,17 @@ def _idle_cores(seen: Evidence) -> tuple[float, str]:
     return (_ramp(busy, 0.6, 0.85) if threads < cpus else 0.0), text
 
 
-def _shares(seen: Evidence) -> Iterator[tuple[str, float, str]]:
+def _shares(evidence: Evidence) -> Iterator[tuple[str, float, str]]:
     """Each part of the machine with its probability to be the least, as far as the ceilings tell."""
-    known = {c.name: c for c in seen.ceilings if c.name in HARDWARE and c.rate_tok_s.value}
+    known = {c.name: c for c in evidence.ceilings if c.name in HARDWARE and c.rate_tok_s.value}
     if len(known) < 2:  # one ceiling alone is no comparison: the other may be lower
         for name in ("compute", "memory_bandwidth"):
-            yield name, 0.5, _ceiling_text(seen, name)
+            yield name, 0.5, _ceiling_text(evidence, name)
         return
     least = {n: min(_less(c, o) for m, o in known.items() if m != n) for n, c in known.items()}
     total = sum(least.values())
     for name, value in least.items():
-        yield name, value / total, _ceiling_text(seen, name)
+        yield name, value / total, _ceiling_text(evidence, name)
 
 
 def _less(a: CeilingValue, b: CeilingValue) -> float:
@@ -341,29 +351,29 @@ def _widened(rate: Figure) -> Figure:
     return replace(rate, low=min(low, value) / MODEL_RATIO, high=max(high, value) * MODEL_RATIO)
 
 
-def _ceiling_text(seen: Evidence, name: str) -> str:
-    use = _use(seen, name)
+def _ceiling_text(evidence: Evidence, name: str) -> str:
+    use = _use(evidence, name)
     if use.value is None:
         return f"its ceiling is unknown ({use.reason})"
     return f"{use.value:.0%} of its ceiling was reached"
 
 
-def _use(seen: Evidence, name: str) -> Figure:
+def _use(evidence: Evidence, name: str) -> Figure:
     """Achieved ÷ ceiling."""
-    found = next((c.rate_tok_s for c in seen.ceilings if c.name == name), None)
-    if found is None:
+    ceiling = next((c.rate_tok_s for c in evidence.ceilings if c.name == name), None)
+    if ceiling is None:
         return unknown("1", "no ceiling is stated")
-    if found.value == 0:
+    if ceiling.value == 0:
         return unknown("1", "its ceiling is 0")
-    return quotient(seen.achieved_tok_s, found, "1", "achieved ÷ ceiling")
+    return quotient(evidence.achieved_tok_s, ceiling, "1", "achieved ÷ ceiling")
 
 
-def _phi(seen: Evidence) -> float | None:
-    uses = [u.value for u in (_use(seen, n) for n in HARDWARE) if u.value is not None]
+def _phi(evidence: Evidence) -> float | None:
+    uses = [u.value for u in (_use(evidence, n) for n in HARDWARE) if u.value is not None]
     return max(uses) if len(uses) > 1 else None
 
 
-def _ranked(cases: dict[str, Case], seen: Evidence, unseen: float) -> tuple[Candidate, ...]:
+def _ranked(cases: dict[str, ConstraintCase], evidence: Evidence, unseen: float) -> tuple[Candidate, ...]:
     shares = dict.fromkeys(cases, 0.0)
     left = 1.0
     # A throttled machine misses its targets for that reason, and a late client sees none of this: in this order.
@@ -374,26 +384,31 @@ def _ranked(cases: dict[str, Case], seen: Evidence, unseen: float) -> tuple[Cand
             shares[name] = left * taken * strength / (sum(strengths.values()) or 1.0)
         left *= 1.0 - taken
     total = sum(c.weight_ratio for c in cases.values()) + unseen
-    found = [
+    candidates = [
         Candidate(
-            n, shares[n] + left * c.weight_ratio / total, _use(seen, n), c.seen_for, c.seen_against, OVERTURNED_BY[n]
+            n,
+            shares[n] + left * c.weight_ratio / total,
+            _use(evidence, n),
+            c.seen_for,
+            c.seen_against,
+            OVERTURNED_BY[n],
         )
         for n, c in cases.items()
     ]
-    return tuple(sorted(found, key=lambda c: -c.probability_ratio))
+    return tuple(sorted(candidates, key=lambda c: -c.probability_ratio))
 
 
-def _concluded(ranked: tuple[Candidate, ...], seen: Evidence) -> Diagnosis:
+def _concluded(ranked: tuple[Candidate, ...], evidence: Evidence) -> Diagnosis:
     first, second = ranked[0], ranked[1]
     decided = first.probability_ratio >= DECIDED_RATIO
-    said = [
+    sentences = [
         f"{_words(c.name)} ({c.probability_ratio:.0%} likely): {'; '.join(c.seen_for) or 'no evidence for it'}"
         for c in ranked
     ]
     if decided:
-        text = f"Bottleneck: {said[0]}."
+        text = f"Bottleneck: {sentences[0]}."
         return Diagnosis(first.name, first.probability_ratio, ranked, text, None)
-    some = [t for t, c in zip(said, ranked, strict=True) if c.probability_ratio >= 0.1]
+    some = [t for t, c in zip(sentences, ranked, strict=True) if c.probability_ratio >= 0.1]
     text = "The run does not decide the bottleneck. " + ("Most likely: " + ". ".join(some) + "." if some else "")
     return Diagnosis("undecided", first.probability_ratio, ranked, text.strip(), would_decide(first.name, second.name))
 

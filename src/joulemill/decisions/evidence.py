@@ -25,7 +25,7 @@ from joulemill.ledger.client_check import client_verdict, is_closed, judged_requ
 from joulemill.ledger.clock_offset import busy_spans
 from joulemill.ledger.latency import tpot_s
 from joulemill.ledger.plausibility import LIMIT_MARGIN_RATIO
-from joulemill.ledger.record import Outcome, Quantity, RequestRecord, RunRecord
+from joulemill.ledger.record import Quantity, RequestOutcome, RequestRecord, RunRecord
 from joulemill.ledger.serving_state import room
 from joulemill.ledger.window import Loop, Window, load_requests, load_shape
 from joulemill.physics.production.ceilings import CeilingValue
@@ -119,9 +119,9 @@ def gather(
 ) -> Evidence:
     """The evidence of ``record``. ``modelled``: the architecture's answer to load, where the run shows none itself."""
     shape, window = load_shape(record.manifest), account.window
-    given: dict[str, Any] = {"closed": shape.loop is Loop.CLOSED, "concurrency_count": shape.concurrency}
+    facts: dict[str, Any] = {"closed": shape.loop is Loop.CLOSED, "concurrency_count": shape.concurrency}
     if window is None:
-        return Evidence(account.output_rate, tuple(ceilings), **given)
+        return Evidence(account.output_rate, tuple(ceilings), **facts)
     load = load_requests(record)
     held, server = room(record, window), _server(record, window)
     shown = load_elasticity(record.requests, load, window, sharing, server["preemptions_count"] or 0.0)
@@ -139,7 +139,7 @@ def gather(
         cut_ratio=_cut(load, window),
         devices_count=float((record.manifest.get("device") or {}).get("count") or 1),
         refused_ratio=_refused(load, window),
-        **given,
+        **facts,
         **server,
         **_devices(record, window),
         **_machine(record, window),
@@ -190,12 +190,12 @@ def answer_to_load_ratio(slower_ratio: float, together_count: float, sharing: Sh
     return min(max((1.0 - share) * (grown - sharing.slope_ratio) / step, 0.0), 1.0)
 
 
-def _error(seen: Sequence[float], middle: float) -> float:
-    return float(np.std(seen, ddof=1)) / middle / len(seen) ** 0.5 if len(seen) > 1 else 0.1
+def _error(values: Sequence[float], middle: float) -> float:
+    return float(np.std(values, ddof=1)) / middle / len(values) ** 0.5 if len(values) > 1 else 0.1
 
 
 def _step_s(r: RequestRecord) -> float | None:
-    return tpot_s(r) if r.outcome is Outcome.OK and (r.output_tok or 0) >= FEWEST_ALONE_TOK else None
+    return tpot_s(r) if r.outcome is RequestOutcome.OK and (r.output_tok or 0) >= FEWEST_ALONE_TOK else None
 
 
 def _together(rows: Sequence[RequestRecord], window: Window, first: str, last: str) -> float | None:
@@ -221,12 +221,12 @@ def _empty(every: Sequence[RequestRecord], window: Window) -> float | None:
 def _served(load: Sequence[RequestRecord], window: Window) -> float | None:
     """Requests that ended well in the window ÷ those that were due as much earlier as the fastest one took."""
     due = _due_count(load, window)
-    ended = sum(r.outcome is Outcome.OK for r in _ended(load, window))
+    ended = sum(r.outcome is RequestOutcome.OK for r in _ended(load, window))
     return ended / due if due else None
 
 
 def _due_count(load: Sequence[RequestRecord], window: Window) -> int:
-    well = [r for r in load if r.outcome is Outcome.OK and r.end_mono_s is not None]
+    well = [r for r in load if r.outcome is RequestOutcome.OK and r.end_mono_s is not None]
     least_s = min((r.end_mono_s - r.scheduled_mono_s for r in well if r.end_mono_s is not None), default=0.0)
     return sum(window.start_s <= r.scheduled_mono_s + least_s < window.end_s for r in load)
 
@@ -244,7 +244,7 @@ def _refused(load: Sequence[RequestRecord], window: Window) -> float | None:
         and r.dispatched_mono_s < window.end_s
         and (r.end_mono_s is None or r.end_mono_s >= window.start_s)
     ]
-    refused = [r for r in under_way if r.outcome is Outcome.HTTP_ERROR and _for_want_of_room(r)]
+    refused = [r for r in under_way if r.outcome is RequestOutcome.HTTP_ERROR and _for_want_of_room(r)]
     return len(refused) / len(under_way) if under_way else None
 
 
@@ -261,14 +261,14 @@ def _cut(load: Sequence[RequestRecord], window: Window) -> float | None:
 
 
 def _server(record: RunRecord, window: Window) -> dict[str, Any]:
-    seen = [s.values for s in record.server if window.start_s <= s.t_mono_s < window.end_s and s.values]
-    waiting = [v["waiting_req"] for v in seen if "waiting_req" in v]
-    preempted = [v["preemptions_total"] for v in seen if "preemptions_total" in v]
+    samples = [s.values for s in record.server if window.start_s <= s.t_mono_s < window.end_s and s.values]
+    waiting = [v["waiting_req"] for v in samples if "waiting_req" in v]
+    preempted = [v["preemptions_total"] for v in samples if "preemptions_total" in v]
     return {
         "waiting_ratio": _mean(float(w > 0) for w in waiting),
         "waiting_count": _mean(waiting),
-        "running_count": _mean(v["running_req"] for v in seen if "running_req" in v),
-        "kv_use_ratio": _mean(v["kv_use_ratio"] for v in seen if "kv_use_ratio" in v),
+        "running_count": _mean(v["running_req"] for v in samples if "running_req" in v),
+        "kv_use_ratio": _mean(v["kv_use_ratio"] for v in samples if "kv_use_ratio" in v),
         "preemptions_count": max(preempted[-1] - preempted[0], 0.0) if len(preempted) > 1 else None,
     }
 
@@ -311,14 +311,14 @@ def _machine(record: RunRecord, window: Window) -> dict[str, Any]:
     samples = [m for m in record.machine if window.start_s <= m.t_mono_s < window.end_s]
     client = client_verdict(judged_requests(record, window), samples, closed=is_closed(record))
     quiet = quiet_verdict(samples, loaded=True)
-    told = record.manifest
-    threads = (told.get("model") or {}).get("threads") if (told.get("server") or {}).get("embedded") else None
+    manifest = record.manifest
+    threads = (manifest.get("model") or {}).get("threads") if (manifest.get("server") or {}).get("embedded") else None
     return {
         "client_reasons": client.reasons if client.binds else (),
         "client_late": () if client.binds else client.reasons,
         "server_cpu_ratio": _mean(m.server_cpu_ratio for m in samples if m.server_cpu_ratio is not None),
         "threads_count": float(threads) if threads else None,
-        "cpus_count": (told.get("machine") or {}).get("cpus"),
+        "cpus_count": (manifest.get("machine") or {}).get("cpus"),
         "others_ratio": quiet.others_ratio,
         "steal_ratio": quiet.steal_ratio,
     }
@@ -329,11 +329,11 @@ def _mean(numbers: Iterable[float]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def keeps_up(seen: Evidence, waits: float | None) -> bool:
+def keeps_up(evidence: Evidence, waits: float | None) -> bool:
     """Whether the server serves all that it did not refuse: then nothing but the want of room lost those requests.
 
     waits   share of the time in which requests waited; None unknown
     """
     if waits is not None:
         return waits <= 0.3
-    return seen.served_ratio is not None and seen.served_ratio + (seen.refused_ratio or 0.0) >= 0.85
+    return evidence.served_ratio is not None and evidence.served_ratio + (evidence.refused_ratio or 0.0) >= 0.85

@@ -118,7 +118,7 @@ def parse_gguf(data: bytes | mmap.mmap, file_size_byte: int) -> GgufHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _HeaderRow:
     name: str
     shape: tuple[int, ...]
     type_id: int
@@ -147,10 +147,10 @@ class _Cursor:
         return struct.unpack_from(form, self.data, self._advance(struct.calcsize(form)))[0]
 
     def count(self, limit: int, what: str) -> int:
-        found: int = self.scalar("Q")
-        if found > limit:
-            raise BrokenHeaderError(f"claims {found} {what}, more than {limit}; it is damaged or not meant as a model")
-        return found
+        number: int = self.scalar("Q")
+        if number > limit:
+            raise BrokenHeaderError(f"claims {number} {what}, more than {limit}; it is damaged or not meant as a model")
+        return number
 
     def string(self) -> str:
         length: int = self.scalar("Q")
@@ -186,12 +186,12 @@ class _Cursor:
                 self.value(type_id, depth + 1)
         return SkippedArray(count)
 
-    def tensor(self) -> _Row:
+    def tensor(self) -> _HeaderRow:
         name, dimensions = self.string(), self.scalar("I")
         if dimensions > MAX_DIMENSIONS:
             raise BrokenHeaderError(f"has a tensor {name[:60]!r} of {dimensions} dimensions; it is damaged")
         shape = tuple(self.scalar("Q") for _ in range(dimensions))
-        return _Row(name, shape, self.scalar("I"), self.scalar("Q"))
+        return _HeaderRow(name, shape, self.scalar("I"), self.scalar("Q"))
 
 
 def _aligned(position: int, alignment: Any) -> int:
@@ -200,7 +200,7 @@ def _aligned(position: int, alignment: Any) -> int:
     return -(-position // alignment) * alignment
 
 
-def _sized(rows: list[_Row], available_byte: int) -> tuple[TensorInfo, ...]:
+def _sized(rows: list[_HeaderRow], available_byte: int) -> tuple[TensorInfo, ...]:
     """Each tensor's bytes: from its type, or, where the type is newer than this table, from where the next begins."""
     bounds = sorted({r.offset_byte for r in rows} | {available_byte})
     following = dict(pairwise(bounds))

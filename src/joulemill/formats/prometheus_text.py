@@ -23,7 +23,7 @@ MAX_SAMPLES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TextSample:
     """One line: a metric's name, its labels, its value, and the time that the exporter put to it (None: now)."""
 
     name: str
@@ -32,7 +32,7 @@ class Sample:
     t_wall_s: float | None = None
 
 
-def parse_exposition(text: str, wanted: Callable[[str], bool] | None = None) -> list[Sample]:
+def parse_exposition(text: str, wanted: Callable[[str], bool] | None = None) -> list[TextSample]:
     """Every sample of an exporter's page. Raises ValueError, with the line, for text that is not of the format.
 
     A timestamp above 1e11 is milliseconds (Prometheus), below it seconds (OpenMetrics).
@@ -40,7 +40,7 @@ def parse_exposition(text: str, wanted: Callable[[str], bool] | None = None) -> 
     wanted   by its name, whether a sample is; the others' labels and values are not looked at, and a value of one that
              is no number is NaN: it is unknown, and the others of the page are none the worse
     """
-    samples: list[Sample] = []
+    samples: list[TextSample] = []
     for number, line in enumerate(text.split("\n"), 1):  # a label may hold whatever else ends a line for Unicode
         stripped = line.strip(" \t\r")
         if not stripped or stripped.startswith("#"):
@@ -54,14 +54,14 @@ def parse_exposition(text: str, wanted: Callable[[str], bool] | None = None) -> 
     return samples
 
 
-def _sample(line: str, number: int, *, strict: bool) -> Sample:
+def _sample(line: str, number: int, *, strict: bool) -> TextSample:
     match = _LINE.match(line) if len(line) <= MAX_LINE else None
     if match is None:
         raise ValueError(f"line {number} is not of the Prometheus text format: {line[:80]!r}")
     name, labels, value, moment = match.groups()
     try:
         t = None if moment is None else _number(moment) * (1e-3 if abs(_number(moment)) > 1e11 else 1.0)
-        return Sample(name, parse_labels(labels or ""), _number(value, strict=strict), t)
+        return TextSample(name, parse_labels(labels or ""), _number(value, strict=strict), t)
     except ValueError as error:
         raise ValueError(f"line {number}: {error}") from error
 

@@ -51,14 +51,14 @@ def get_response(packet: bytes, request_id: int) -> dict[str, int | str]:
 
 
 def _values(bindings: bytes) -> dict[str, int | str]:
-    found: dict[str, int | str] = {}
+    values: dict[str, int | str] = {}
     at = 0
     while at < len(bindings):
         _, binding, at = _split(bindings, at)
         _, name, after = _split(binding, 0)
         kind, raw, _ = _split(binding, after)
-        found[_oid_text(name)] = _value(kind, raw)
-    return found
+        values[_oid_text(name)] = _value(kind, raw)
+    return values
 
 
 def _value(kind: int, raw: bytes) -> int | str:

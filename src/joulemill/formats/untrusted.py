@@ -113,19 +113,19 @@ class Part:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.wrong("a number")
         try:
-            found = float(value)
+            number = float(value)
         except OverflowError:
             raise self.wrong("a number of a sensible size") from None
-        return found if math.isfinite(found) else None
+        return number if math.isfinite(number) else None
 
     def _cell(self, text: str) -> float | None:
         if text.strip().lower() in ("", "none", "null", "nan", "inf", "-inf", "infinity", "n/a", "na"):
             return None
         try:
-            found = float(text)
+            number = float(text)
         except ValueError:
             raise self.wrong("a number") from None
-        return found if math.isfinite(found) else None
+        return number if math.isfinite(number) else None
 
     def count(self) -> int | None:
         """A whole number from 0; None where unknown. Raises InputError for anything else."""

@@ -33,5 +33,5 @@ def load_yaml(name: str, text: str) -> Any:
     except RecursionError:
         raise InputError(f"{name}: is nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError, OverflowError) as fault:
-        told = " ".join(str(fault).split())[:120]
-        raise InputError(f"{name}: is not YAML ({''.join(c for c in told if c.isprintable())})") from None
+        problem = " ".join(str(fault).split())[:120]
+        raise InputError(f"{name}: is not YAML ({''.join(c for c in problem if c.isprintable())})") from None

@@ -16,7 +16,7 @@ from joulemill.errors import InputError
 from joulemill.formats.documents import Document
 from joulemill.formats.untrusted import Part
 from joulemill.importers.recording import Choice, Recording, Statements, checked, delivered, failed
-from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord
 
 TOOL = "AIPerf"
 _KEYS = {"mean": "avg", "p50": "p50", "p90": "p90", "p99": "p99"}
@@ -28,7 +28,7 @@ _SERVER = "by the server's usage, as AIPerf was asked to count (use_server_token
 _ALIKE = 0.02
 
 
-def recognises(document: Document) -> bool:
+def recognizes(document: Document) -> bool:
     """Whether ``document`` is AIPerf's summary or per-request export."""
     return _is_summary(document) or _is_requests(document)
 
@@ -48,13 +48,13 @@ def parse(documents: Sequence[Document], choice: Choice) -> Recording:
     exports = [d for d in documents if not _is_summary(d)]
     if len(summaries) > 1 or len(exports) > 1:
         raise InputError("two AIPerf files of one kind: name the files of one run (profile_export.jsonl and its .json)")
-    found = _summary(summaries[0].root) if summaries else Recording(TOOL)
+    recording = _summary(summaries[0].root) if summaries else Recording(TOOL)
     if summaries and _counts_usage(summaries[0].root):
         choice = replace(choice, client_tokens=True)  # what AIPerf calls its count is then the server's usage
     if not exports:
-        told = "the summary holds no single requests: give profile_export.jsonl of the same run beside it"
-        return replace(found, warnings=(*found.warnings, told))
-    return _with_requests(found, exports[0], choice)
+        advice = "the summary holds no single requests: give profile_export.jsonl of the same run beside it"
+        return replace(recording, warnings=(*recording.warnings, advice))
+    return _with_requests(recording, exports[0], choice)
 
 
 def _summary(root: Part) -> Recording:
@@ -116,9 +116,9 @@ def _count_warnings(by_server: float | None, by_client: float | None) -> tuple[s
 
 
 def _stated(root: Part) -> Statements:
-    found, whose = Statements(TOOL), _SERVER if _counts_usage(root) else _CLIENT
-    found.add("output.rate_tok_s", root["output_token_throughput"]["avg"], "tok/s", reason=whose)
-    found.add("output.request_rate_req_s", root["request_throughput"]["avg"], "req/s")
+    statements, whose = Statements(TOOL), _SERVER if _counts_usage(root) else _CLIENT
+    statements.add("output.rate_tok_s", root["output_token_throughput"]["avg"], "tok/s", reason=whose)
+    statements.add("output.request_rate_req_s", root["request_throughput"]["avg"], "req/s")
     for ours, theirs, why in (
         ("latency.ttft_s", "time_to_first_token", None),
         ("latency.tpot_s", "inter_token_latency", f"AIPerf's inter-token latency, tokens {whose}"),
@@ -126,12 +126,12 @@ def _stated(root: Part) -> Statements:
         ("latency.e2e_s", "request_latency", None),
     ):
         part = root[theirs]
-        found.percentiles(ours, part, _KEYS, _time_factor(part), why)
-    found.add("tokens.output", root["total_output_tokens"]["avg"], "tok", reason=whose)
-    found.add("tokens.output_by_server", root["total_usage_completion_tokens"]["avg"], "tok")
+        statements.percentiles(ours, part, _KEYS, _time_factor(part), why)
+    statements.add("tokens.output", root["total_output_tokens"]["avg"], "tok", reason=whose)
+    statements.add("tokens.output_by_server", root["total_usage_completion_tokens"]["avg"], "tok")
     for prefix in ("nvidia_", "amd_", ""):
-        _energy(found, root, prefix, whose)
-    return found
+        _energy(statements, root, prefix, whose)
+    return statements
 
 
 def _time_factor(part: Part) -> float:
@@ -141,17 +141,17 @@ def _time_factor(part: Part) -> float:
     return _FACTORS.get(unit or "ms", 1e-3)
 
 
-def _energy(found: Statements, root: Part, prefix: str, whose: str) -> None:
+def _energy(statements: Statements, root: Part, prefix: str, whose: str) -> None:
     token = root[f"{prefix}energy_per_output_token"]
     factor = {"mJ/token": 1e-3, "J/token": 1.0}.get(token["unit"].text() or "mJ/token")
     if factor is None:
         raise token["unit"].wrong("mJ/token or J/token")
-    found.add("energy.device_j_tok", token["avg"], "J/tok", factor, f"{_ENERGY}; tokens {whose}")
-    found.add("energy.device_j", root[f"{prefix}total_gpu_energy"]["avg"], "J", reason=_ENERGY)
-    found.add("power.device_w", root[f"{prefix}average_gpu_power"]["avg"], "W", reason=_ENERGY)
+    statements.add("energy.device_j_tok", token["avg"], "J/tok", factor, f"{_ENERGY}; tokens {whose}")
+    statements.add("energy.device_j", root[f"{prefix}total_gpu_energy"]["avg"], "J", reason=_ENERGY)
+    statements.add("power.device_w", root[f"{prefix}average_gpu_power"]["avg"], "W", reason=_ENERGY)
 
 
-def _with_requests(found: Recording, document: Document, choice: Choice) -> Recording:
+def _with_requests(recording: Recording, document: Document, choice: Choice) -> Recording:
     rows = list(document.root.each())
     starts = [n for row in rows if (n := row.at("metadata", "request_start_ns").count()) is not None]
     if not starts:
@@ -165,11 +165,15 @@ def _with_requests(found: Recording, document: Document, choice: Choice) -> Reco
     counted = _count_warnings(sum(a for a, _ in pairs), sum(b for _, b in pairs)) if pairs else ()
     ends = [r.end_mono_s for r in requests if r.phase == "load" and r.end_mono_s is not None]
     return replace(
-        found,
+        recording,
         requests=requests,
         origin_wall_s=origin_ns * 1e-9,
         load=(min(r.scheduled_mono_s for r in requests if r.phase == "load"), max(ends)) if ends else None,
-        warnings=(*found.warnings, *(() if any("tokenizer" in w for w in found.warnings) else counted), *warnings),
+        warnings=(
+            *recording.warnings,
+            *(() if any("tokenizer" in w for w in recording.warnings) else counted),
+            *warnings,
+        ),
     )
 
 
@@ -192,9 +196,9 @@ def _request(row: Part, origin_ns: int, choice: Choice) -> RequestRecord:
     if output is None and choice.client_tokens:
         output = _own_count(metrics)
     error = row["error"]
-    told = error.first("message", "type").text() if error.known else None
+    message = error.first("message", "type").text() if error.known else None
     cancelled = meta["was_cancelled"].flag()
-    outcome = failed(told, error["code"].count()) if error.known else delivered(output)
+    outcome = failed(message, error["code"].count()) if error.known else delivered(output)
     issued, latency = since("credit_issued_ns"), _seconds(metrics["request_latency"])
     last = chunks[-1] if chunks else None
     if last is None and sent is not None and latency is not None and not error.known:
@@ -208,14 +212,14 @@ def _request(row: Part, origin_ns: int, choice: Choice) -> RequestRecord:
         first_token_mono_s=first,
         last_token_mono_s=last,
         end_mono_s=_end(since("request_end_ns"), last),
-        outcome=Outcome.CANCELLED if cancelled else outcome,
+        outcome=RequestOutcome.CANCELLED if cancelled else outcome,
         prompt_tok=metrics.at("usage_prompt_tokens", "value").count(),
         cached_tok=metrics.at("usage_prompt_cache_read_tokens", "value").count(),
         output_tok=output,
         reasoning_tok=metrics.at("usage_reasoning_tokens", "value").count(),
         chunk_mono_s=chunks,
         asked_prompt_tok=metrics.at("input_sequence_length", "value").count(),
-        error=told,
+        error=message,
     )
 
 

@@ -18,7 +18,7 @@ _SCOPES = (("gpu_energy", "energy.device_j"), ("cpu_energy", "energy.cpu_j"), ("
 _MAYBE = "CodeCarbon does not say whether it was a sensor or a constant"
 
 
-def recognises(document: Document) -> bool:
+def recognizes(document: Document) -> bool:
     """Whether ``document`` is an ``emissions.csv``."""
     return document.form == "csv" and document.head.has("duration", "emissions", "energy_consumed")
 
@@ -48,35 +48,35 @@ def parse(document: Document, choice: Choice) -> Recording:
     )
 
 
-def _stated(row: Part, pue: float, told: bool) -> Statements:
-    found = Statements(TOOL)
+def _stated(row: Part, pue: float, is_measured: bool) -> Statements:
+    statements = Statements(TOOL)
     duration = row["duration"].number(least=0.0)
-    found.add("window.duration_s", row["duration"], "s")
+    statements.add("window.duration_s", row["duration"], "s")
     for name, ours in _SCOPES:
-        found.add(ours, row[name], "J", JOULE_PER_KWH / pue, _MAYBE)
+        statements.add(ours, row[name], "J", JOULE_PER_KWH / pue, _MAYBE)
     node = row["energy_consumed"]
-    found.add("energy.node_j", node, "J", JOULE_PER_KWH / pue, f"sum of GPU, CPU and RAM; {_MAYBE}")
+    statements.add("energy.node_j", node, "J", JOULE_PER_KWH / pue, f"sum of GPU, CPU and RAM; {_MAYBE}")
     if duration:
-        found.add("power.node_w", node, "W", JOULE_PER_KWH / pue / duration, f"energy over duration; {_MAYBE}")
-    if told:
-        found.add("site.pue", row["pue"], "1", reason="CodeCarbon's default is 1")
+        statements.add("power.node_w", node, "W", JOULE_PER_KWH / pue / duration, f"energy over duration; {_MAYBE}")
+    if is_measured:
+        statements.add("site.pue", row["pue"], "1", reason="CodeCarbon's default is 1")
         if duration:
-            found.add("power.site_w", node, "W", JOULE_PER_KWH / duration, _MAYBE)
-    found.add("energy.carbon_gco2e", row["emissions"], "gCO2e", 1e3, "average grid of the place")
-    return found
+            statements.add("power.site_w", node, "W", JOULE_PER_KWH / duration, _MAYBE)
+    statements.add("energy.carbon_gco2e", row["emissions"], "gCO2e", 1e3, "average grid of the place")
+    return statements
 
 
 def _warnings(row: Part, pue: float | None) -> tuple[str, ...]:
-    told = ["CodeCarbon's file tells no tokens: joules per token are unknown"]
+    texts = ["CodeCarbon's file tells no tokens: joules per token are unknown"]
     ram, whole = row["ram_energy"].number(), row["energy_consumed"].number()
     if ram and whole and 0 < ram <= whole:
-        told.append(f"{ram / whole:.0%} of its energy is RAM, which CodeCarbon takes from a constant per module or GB")
+        texts.append(f"{ram / whole:.0%} of its energy is RAM, which CodeCarbon takes from a constant per module or GB")
     if pue is None:
-        told.append("the row has no PUE column (CodeCarbon before 2.2): taken as 1")
+        texts.append("the row has no PUE column (CodeCarbon before 2.2): taken as 1")
     elif pue == 1.0:
-        told.append("PUE 1 is CodeCarbon's default, not a statement about a site")
+        texts.append("PUE 1 is CodeCarbon's default, not a statement about a site")
     else:
-        told.append(f"its energy columns hold a PUE of {pue:g}, its power columns do not; it is divided out here")
+        texts.append(f"its energy columns hold a PUE of {pue:g}, its power columns do not; it is divided out here")
     if (row["tracking_mode"].text() or "machine") == "machine":
-        told.append("tracked in mode machine: other processes of the machine are in it")
-    return tuple(told)
+        texts.append("tracked in mode machine: other processes of the machine are in it")
+    return tuple(texts)

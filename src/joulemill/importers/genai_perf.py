@@ -21,23 +21,23 @@ _CLIENT = "tokens by GenAI-Perf's own tokenizer"
 _POWER = "sum over the boards that reported, whose number GenAI-Perf does not check"
 
 
-def recognises(document: Document) -> bool:
+def recognizes(document: Document) -> bool:
     """Whether ``document`` is a summary by GenAI-Perf: its input section names perf_analyzer or its subcommand."""
     head = document.head
     if document.form != "json" or head.has("aiperf_version"):
         return False
-    told = head["input_config"].has("perf_analyzer") or head["input_config"].has("subcommand")
-    return head.has("request_latency") and (told or head.has("telemetry_stats"))
+    has_input_config = head["input_config"].has("perf_analyzer") or head["input_config"].has("subcommand")
+    return head.has("request_latency") and (has_input_config or head.has("telemetry_stats"))
 
 
 def parse(document: Document, choice: Choice) -> Recording:
     """What the summary states; its boards' watts from the telemetry."""
     root = document.root
     config = root["input_config"]
-    found = _stated(root)
+    statements = _stated(root)
     power = root.at("telemetry_stats", "gpu_power_usage")
     boards = [(name, part) for name, part in _objects(power) if name.startswith("gpu")]
-    _state_power(found, power, boards)
+    _state_power(statements, power, boards)
     models = [m.text() for m in config["model_names"].each()] if isinstance(config["model_names"].value, list) else []
     endpoint = config["endpoint"]
     return Recording(
@@ -46,8 +46,8 @@ def parse(document: Document, choice: Choice) -> Recording:
         model={"name": models[0] if models else config.first("model", "model_name").text()},
         server={"kind": endpoint["backend"].text(), "url": endpoint["url"].text()},
         hardware={"stated_devices": len(boards) or None},
-        stated=found.found,
-        warnings=(*found.left_out, *_warnings(boards)),
+        stated=statements.found,
+        warnings=(*statements.left_out, *_warnings(boards)),
     )
 
 
@@ -58,23 +58,23 @@ def _objects(part: Part) -> list[tuple[str, Part]]:
     return [(name, member) for name, member in part.members() if isinstance(member.value, dict)]
 
 
-def _state_power(found: Statements, power: Part, boards: list[tuple[str, Part]]) -> None:
+def _state_power(statements: Statements, power: Part, boards: list[tuple[str, Part]]) -> None:
     """Watts of each board, and their sum where every one is known."""
     factor = _POWER_FACTORS.get(power["unit"].text() or "W")
     if factor is None:
         raise power["unit"].wrong("one of " + ", ".join(_POWER_FACTORS))
     for name, part in boards:
-        found.add(f"genai_perf.power_w.{name}", part["avg"], "W", factor, "mean of the board over the run")
+        statements.add(f"genai_perf.power_w.{name}", part["avg"], "W", factor, "mean of the board over the run")
     watts = [part["avg"].option() for _, part in boards]
     known = [w for w in watts if w is not None]
     if boards and len(known) == len(boards):
-        found.add("power.device_w", Part(sum(known), f"{power.where} (sum of avg)"), "W", factor, _POWER)
+        statements.add("power.device_w", Part(sum(known), f"{power.where} (sum of avg)"), "W", factor, _POWER)
 
 
 def _stated(root: Part) -> Statements:
-    found = Statements(TOOL)
-    found.add("output.rate_tok_s", root["output_token_throughput"]["avg"], "tok/s", reason=_CLIENT)
-    found.add("output.request_rate_req_s", root["request_throughput"]["avg"], "req/s")
+    statements = Statements(TOOL)
+    statements.add("output.rate_tok_s", root["output_token_throughput"]["avg"], "tok/s", reason=_CLIENT)
+    statements.add("output.request_rate_req_s", root["request_throughput"]["avg"], "req/s")
     for ours, theirs, why in (
         ("latency.ttft_s", "time_to_first_token", None),
         ("latency.tpot_s", "inter_token_latency", f"GenAI-Perf's inter-token latency, {_CLIENT}"),
@@ -84,10 +84,10 @@ def _stated(root: Part) -> Statements:
         factor = _TIME_FACTORS.get(part["unit"].text() or "ms")
         if factor is None:
             raise part["unit"].wrong("one of " + ", ".join(_TIME_FACTORS))
-        found.percentiles(ours, part, _KEYS, factor, why)
-    found.add("tokens.output_mean", root["output_sequence_length"]["avg"], "tok", reason=_CLIENT)
-    found.add("tokens.prompt_mean", root["input_sequence_length"]["avg"], "tok", reason=_CLIENT)
-    return found
+        statements.percentiles(ours, part, _KEYS, factor, why)
+    statements.add("tokens.output_mean", root["output_sequence_length"]["avg"], "tok", reason=_CLIENT)
+    statements.add("tokens.prompt_mean", root["input_sequence_length"]["avg"], "tok", reason=_CLIENT)
+    return statements
 
 
 def _options(config: Part) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from joulemill.errors import InputError
 from joulemill.formats.documents import Document
 from joulemill.formats.untrusted import Part
 from joulemill.importers.recording import Choice, Recording, Statements, checked, chosen_part, delivered, failed
-from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord
 
 TOOL = "GuideLLM"
 REPORT_VERSION = 2
@@ -25,7 +25,7 @@ _COUNTS = (
 )
 
 
-def recognises(document: Document) -> bool:
+def recognizes(document: Document) -> bool:
     """Whether ``document`` is GuideLLM's."""
     head = document.head
     return head.has("benchmarks") and (head["metadata"].has("guidellm_version") or _old(head))
@@ -122,13 +122,13 @@ def _request(item: Part, group: str, origin: float | None, *, scheduled: bool) -
     timings = item.at("info", "timings")
 
     def since(*parts: Part) -> float | None:
-        found = next((t for t in (p.unix_s() for p in parts) if t is not None), None)
-        return None if found is None or origin is None else found - origin
+        first_time_s = next((t for t in (p.unix_s() for p in parts) if t is not None), None)
+        return None if first_time_s is None or origin is None else first_time_s - origin
 
     sent = since(timings["request_start"], item["request_start_time"])
     output = item["output_tokens"].count()
     error = item.at("info", "error").text()
-    outcome = {"successful": delivered(output), "errored": failed(error)}.get(group, Outcome.CANCELLED)
+    outcome = {"successful": delivered(output), "errored": failed(error)}.get(group, RequestOutcome.CANCELLED)
     planned = since(timings["targeted_start"]) if scheduled else None
     return RequestRecord(
         id=item["request_id"].text() or item.where,
@@ -148,17 +148,19 @@ def _request(item: Part, group: str, origin: float | None, *, scheduled: bool) -
 
 
 def _stated(metrics: Part) -> Statements:
-    found = Statements(TOOL)
+    statements = Statements(TOOL)
 
     def of(name: str) -> Part:
         return metrics.at(name, "successful")
 
-    found.add("output.rate_tok_s", of("output_tokens_per_second")["mean"], "tok/s")
-    found.add("output.request_rate_req_s", of("requests_per_second")["mean"], "req/s")
-    found.percentiles("latency.ttft_s", of("time_to_first_token_ms"), _KEYS, 1e-3)
-    found.percentiles("latency.tpot_s", of("inter_token_latency_ms"), _KEYS, 1e-3, "GuideLLM's inter-token latency")
-    found.percentiles("latency.e2e_s", of("request_latency"), _KEYS, 1.0)
-    found.percentiles("guidellm.time_per_output_token_s", of("time_per_output_token_ms"), _KEYS, 1e-3, _TPOT)
-    found.add("tokens.prompt_mean", of("prompt_token_count")["mean"], "tok")
-    found.add("tokens.output_mean", of("output_token_count")["mean"], "tok")
-    return found
+    statements.add("output.rate_tok_s", of("output_tokens_per_second")["mean"], "tok/s")
+    statements.add("output.request_rate_req_s", of("requests_per_second")["mean"], "req/s")
+    statements.percentiles("latency.ttft_s", of("time_to_first_token_ms"), _KEYS, 1e-3)
+    statements.percentiles(
+        "latency.tpot_s", of("inter_token_latency_ms"), _KEYS, 1e-3, "GuideLLM's inter-token latency"
+    )
+    statements.percentiles("latency.e2e_s", of("request_latency"), _KEYS, 1.0)
+    statements.percentiles("guidellm.time_per_output_token_s", of("time_per_output_token_ms"), _KEYS, 1e-3, _TPOT)
+    statements.add("tokens.prompt_mean", of("prompt_token_count")["mean"], "tok")
+    statements.add("tokens.output_mean", of("output_token_count")["mean"], "tok")
+    return statements

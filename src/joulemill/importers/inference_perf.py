@@ -22,7 +22,7 @@ _KEYS = {"mean": "mean", "p50": "median", "p90": "p90", "p99": "p99"}
 _NO_WALL = "its times are of a monotonic clock: no meter can be joined by time"
 
 
-def recognises(document: Document) -> bool:
+def recognizes(document: Document) -> bool:
     """Whether ``document`` is one of inference-perf's lifecycle reports."""
     return _is_summary(document) or _is_requests(document)
 
@@ -44,16 +44,18 @@ def parse(documents: Sequence[Document], choice: Choice) -> Recording:
     exports = [d for d in documents if not _is_summary(d)]
     if len(summaries) > 1 or len(exports) > 1:
         raise InputError("two inference-perf files of one kind: name the summary and the requests of one run")
-    found = Recording(TOOL)
+    recording = Recording(TOOL)
     if summaries:
         stated = _stated(summaries[0].root)
-        found = replace(found, stated=stated.found, warnings=stated.left_out, options=_options(summaries[0].root))
+        recording = replace(
+            recording, stated=stated.found, warnings=stated.left_out, options=_options(summaries[0].root)
+        )
     if not exports:
-        told = (
+        advice = (
             "a summary only: give per_request_lifecycle_metrics.json beside it (report.request_lifecycle.per_request)"
         )
-        return replace(found, warnings=(*found.warnings, told))
-    return _with_requests(found, exports[0], choice)
+        return replace(recording, warnings=(*recording.warnings, advice))
+    return _with_requests(recording, exports[0], choice)
 
 
 def _options(root: Part) -> dict[str, Any]:
@@ -65,9 +67,9 @@ def _options(root: Part) -> dict[str, Any]:
 
 def _stated(root: Part) -> Statements:
     good = root["successes"]
-    found = Statements(TOOL)
-    found.add("output.rate_tok_s", good.at("throughput", "output_tokens_per_sec"), "tok/s")
-    found.add("output.request_rate_req_s", good.at("throughput", "requests_per_sec"), "req/s")
+    statements = Statements(TOOL)
+    statements.add("output.rate_tok_s", good.at("throughput", "output_tokens_per_sec"), "tok/s")
+    statements.add("output.request_rate_req_s", good.at("throughput", "requests_per_sec"), "req/s")
     for ours, theirs in (
         ("latency.ttft_s", "time_to_first_token"),
         ("latency.tpot_s", "time_per_output_token"),
@@ -76,13 +78,15 @@ def _stated(root: Part) -> Statements:
         ("inference_perf.normalized_time_per_output_token_s", "normalized_time_per_output_token"),
     ):
         why = "includes the first token" if "normalized" in theirs else None
-        found.percentiles(ours, good.at("latency", theirs), _KEYS, 1.0, why)
-    found.add("tokens.prompt_mean", good.at("prompt_tokens").first("mean"), "tok")
-    found.add("tokens.output_mean", good["output_tokens" if good.has("output_tokens") else "output_len"]["mean"], "tok")
-    return found
+        statements.percentiles(ours, good.at("latency", theirs), _KEYS, 1.0, why)
+    statements.add("tokens.prompt_mean", good.at("prompt_tokens").first("mean"), "tok")
+    statements.add(
+        "tokens.output_mean", good["output_tokens" if good.has("output_tokens") else "output_len"]["mean"], "tok"
+    )
+    return statements
 
 
-def _with_requests(found: Recording, document: Document, choice: Choice) -> Recording:
+def _with_requests(recording: Recording, document: Document, choice: Choice) -> Recording:
     rows = list(document.root.each())
     starts = [s for row in rows if (s := row["start_time"].number()) is not None]
     if not starts:
@@ -92,11 +96,11 @@ def _with_requests(found: Recording, document: Document, choice: Choice) -> Reco
     ends = [r.end_mono_s for r in requests if r.end_mono_s is not None]
     wall = origin if UNIX_SECONDS[0] <= origin < UNIX_SECONDS[1] else None
     return replace(
-        found,
+        recording,
         requests=requests,
         origin_wall_s=wall,
         load=(0.0, max(ends)) if ends else None,
-        warnings=(*found.warnings, *warnings, *(() if wall else (_NO_WALL,))),
+        warnings=(*recording.warnings, *warnings, *(() if wall else (_NO_WALL,))),
     )
 
 
@@ -113,7 +117,7 @@ def _request(row: Part, origin: float, choice: Choice) -> RequestRecord:
         output = answer["output_tokens"].count()
     times = [t - origin for t in (p.number() for p in answer["output_token_times"].each()) if t is not None]
     error = row["error"]
-    told = error.first("error_msg", "error_type").text() if isinstance(error.value, dict) else error.text()
+    message = error.first("error_msg", "error_type").text() if isinstance(error.value, dict) else error.text()
     sent, planned = since("start_time"), since("scheduled_time")
     return RequestRecord(
         id=row.where.rsplit("[", 1)[-1].rstrip("]"),
@@ -124,11 +128,11 @@ def _request(row: Part, origin: float, choice: Choice) -> RequestRecord:
         first_token_mono_s=times[0] if times else None,
         last_token_mono_s=times[-1] if times else None,
         end_mono_s=since("end_time"),
-        outcome=failed(told) if error.known else delivered(output),
+        outcome=failed(message) if error.known else delivered(output),
         prompt_tok=usage["prompt_tokens"].count(),
         cached_tok=usage.at("prompt_tokens_details", "cached_tokens").count(),
         output_tok=output,
         chunk_mono_s=tuple(times),
         retries=info["retries_attempted"].count() or 0,
-        error=told,
+        error=message,
     )

@@ -20,7 +20,7 @@ _FAR_FUTURE_S = 1e10
 
 
 def to_record(
-    found: Recording, documents: Sequence[Document], meter_file: str | None, told: Mapping[str, Any]
+    recording: Recording, documents: Sequence[Document], meter_file: str | None, manifest_part: Mapping[str, Any]
 ) -> RunRecord:
     """The record of ``found``; ``meter_file`` is a path with options as in ``--meter file:``.
 
@@ -28,30 +28,30 @@ def to_record(
     Raises InputError where the meter's file cannot be joined to the requests.
     """
     notices: list[str] = []
-    channels, readings = _metered(found, meter_file, notices) if meter_file else ((), ())
-    warnings = [_whose(found, bool(readings)), *found.warnings, *notices]
+    channels, readings = _metered(recording, meter_file, notices) if meter_file else ((), ())
+    warnings = [_whose(recording, bool(readings)), *recording.warnings, *notices]
     phases: tuple[Phase, ...] = ()
-    if found.load is not None:
-        begin, end = found.load
-        phases = (Phase("load", begin, (found.origin_wall_s or 0.0) + begin, end),)
+    if recording.load is not None:
+        begin, end = recording.load
+        phases = (Phase("load", begin, (recording.origin_wall_s or 0.0) + begin, end),)
     return RunRecord(
-        manifest=_manifest(found, documents, warnings, told),
+        manifest=_manifest(recording, documents, warnings, manifest_part),
         channels=channels,
         readings=readings,
-        requests=found.requests,
+        requests=recording.requests,
         phases=phases,
         events=tuple({"kind": "warning", "text": text} for text in warnings),
     )
 
 
-def _whose(found: Recording, metered: bool) -> str:
-    named = " ".join(x for x in (found.tool, found.tool_version) if x)
-    if not found.requests and found.totals and metered:
+def _whose(recording: Recording, metered: bool) -> str:
+    named = " ".join(x for x in (recording.tool, recording.tool_version) if x)
+    if not recording.requests and recording.totals and metered:
         return (
             f"imported: a summary by {named}: joules are of the meter's file over the run's stated span, with ramp "
             "and drain; tokens are the totals that it states, and nothing else could be computed anew"
         )
-    if found.requests:
+    if recording.requests:
         return (
             f"imported: every time and count is {named}'s; Joulemill computed the figures and measured nothing itself"
         )
@@ -59,36 +59,38 @@ def _whose(found: Recording, metered: bool) -> str:
 
 
 def _manifest(
-    found: Recording, documents: Sequence[Document], warnings: Sequence[str], told: Mapping[str, Any]
+    recording: Recording, documents: Sequence[Document], warnings: Sequence[str], manifest_part: Mapping[str, Any]
 ) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "joulemill_version": __version__,
-        "created_wall_s": found.origin_wall_s,
+        "created_wall_s": recording.origin_wall_s,
         "imported": {
-            "tool": found.tool,
-            "tool_version": found.tool_version,
+            "tool": recording.tool,
+            "tool_version": recording.tool_version,
             "files": [{"name": d.name, "sha256": d.sha256} for d in documents],
         },
-        "options": dict(found.options),
-        "model": {**found.model, **told.get("model", {})},
-        "server": dict(found.server),
-        "machine": dict(found.hardware),
-        "versions": {"imported from": " ".join(x for x in (found.tool, found.tool_version) if x)},
-        "device": told.get("device"),
-        "expected": expected_counts(told.get("device")),
-        "site": told.get("site"),
-        "stated": [s.document() for s in found.stated],
-        **({"totals": dict(found.totals)} if found.totals else {}),
+        "options": dict(recording.options),
+        "model": {**recording.model, **manifest_part.get("model", {})},
+        "server": dict(recording.server),
+        "machine": dict(recording.hardware),
+        "versions": {"imported from": " ".join(x for x in (recording.tool, recording.tool_version) if x)},
+        "device": manifest_part.get("device"),
+        "expected": expected_counts(manifest_part.get("device")),
+        "site": manifest_part.get("site"),
+        "stated": [s.document() for s in recording.stated],
+        **({"totals": dict(recording.totals)} if recording.totals else {}),
         "warnings": list(warnings),
     }
 
 
-def _metered(found: Recording, meter_file: str, notices: list[str]) -> tuple[tuple[Channel, ...], tuple[Reading, ...]]:
-    origin, load = found.origin_wall_s, found.load
+def _metered(
+    recording: Recording, meter_file: str, notices: list[str]
+) -> tuple[tuple[Channel, ...], tuple[Reading, ...]]:
+    origin, load = recording.origin_wall_s, recording.load
     if origin is None or load is None:
         raise InputError(
-            f"--meter-file: {found.tool}'s file has no wall-clock times of requests, so no meter can be joined"
+            f"--meter-file: {recording.tool}'s file has no wall-clock times of requests, so no meter can be joined"
         )
     clock = Clock(mono=lambda: _FAR_FUTURE_S - origin, wall=lambda: _FAR_FUTURE_S)
     meter = open_meter(parse_spec(f"file:{meter_file}"), MeterContext(clock=clock, notice=notices.append))

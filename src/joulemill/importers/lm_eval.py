@@ -77,8 +77,8 @@ def parse_lm_eval(raw: Any, origin: str) -> dict[str, Any]:
 
 
 def _object(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = raw.get(key)
-    return found if isinstance(found, dict) else {}
+    value = raw.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str | None:
@@ -113,8 +113,8 @@ def _of_metric(name: str, row: Mapping[str, Any], key: str, counted: Any, origin
 
 
 def _questions(counted: Any) -> int | None:
-    found = counted.get("effective", counted.get("original")) if isinstance(counted, dict) else counted
-    return found if isinstance(found, int) and not isinstance(found, bool) and 0 < found < MOST_QUESTIONS else None
+    count = counted.get("effective", counted.get("original")) if isinstance(counted, dict) else counted
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 < count < MOST_QUESTIONS else None
 
 
 def _number(value: Any) -> float | None:

@@ -20,7 +20,7 @@ class Tool(NamedTuple):
     """A tool whose files can be read; ``parse`` takes the documents of one run."""
 
     name: str
-    recognises: Callable[[Document], bool]
+    recognizes: Callable[[Document], bool]
     parse: Callable[[Sequence[Document], Choice], Recording]
 
 
@@ -34,21 +34,21 @@ def _single(name: str, parse: Callable[[Document, Choice], Recording]) -> Callab
 
 
 TOOLS = (
-    Tool("GuideLLM", guidellm.recognises, _single("GuideLLM", guidellm.parse)),
+    Tool("GuideLLM", guidellm.recognizes, _single("GuideLLM", guidellm.parse)),
     # GenAI-Perf first: its summary has the fields by which an old AIPerf summary is known.
-    Tool("GenAI-Perf", genai_perf.recognises, _single("GenAI-Perf", genai_perf.parse)),
-    Tool("AIPerf", aiperf.recognises, aiperf.parse),
-    Tool("inference-perf", inference_perf.recognises, inference_perf.parse),
+    Tool("GenAI-Perf", genai_perf.recognizes, _single("GenAI-Perf", genai_perf.parse)),
+    Tool("AIPerf", aiperf.recognizes, aiperf.parse),
+    Tool("inference-perf", inference_perf.recognizes, inference_perf.parse),
     Tool("ML.ENERGY", summaries.is_mlenergy, _single("ML.ENERGY", summaries.parse_mlenergy)),
     Tool("InferenceX", summaries.is_inferencex, _single("InferenceX", summaries.parse_inferencex)),
     Tool("llm-d Benchmark Report", summaries.is_llmd, _single("llm-d", summaries.parse_llmd)),
-    Tool("vllm bench serve", vllm_bench.recognises, _single("vllm bench serve", vllm_bench.parse)),
-    Tool("CodeCarbon", codecarbon.recognises, _single("CodeCarbon", codecarbon.parse)),
+    Tool("vllm bench serve", vllm_bench.recognizes, _single("vllm bench serve", vllm_bench.parse)),
+    Tool("CodeCarbon", codecarbon.recognizes, _single("CodeCarbon", codecarbon.parse)),
 )
 
 
 def import_files(
-    paths: Sequence[Path], choice: Choice, meter_file: str | None = None, told: Mapping[str, Any] | None = None
+    paths: Sequence[Path], choice: Choice, meter_file: str | None = None, manifest_part: Mapping[str, Any] | None = None
 ) -> RunRecord:
     """The record of the run that ``paths`` (files of one run, of one tool) tell of. Raises InputError."""
     documents = [parse_document(p.name, read_bytes(p)) for p in paths]
@@ -58,7 +58,7 @@ def import_files(
         meter_file = str(telemetry[0])
     if not results:
         raise InputError(f"{paths[0]}: is a meter's file; give it as --meter-file beside a file with requests")
-    return to_record(parse_documents(results, choice), results, meter_file, told or {})
+    return to_record(parse_documents(results, choice), results, meter_file, manifest_part or {})
 
 
 def parse_documents(documents: Sequence[Document], choice: Choice) -> Recording:
@@ -73,11 +73,11 @@ def parse_documents(documents: Sequence[Document], choice: Choice) -> Recording:
 
 def tool_of(document: Document) -> Tool:
     """The tool that wrote ``document``. Raises InputError where none is known to write such a file."""
-    found = next((t for t in TOOLS if t.recognises(document)), None)
-    if found is None:
+    tool = next((t for t in TOOLS if t.recognizes(document)), None)
+    if tool is None:
         known = ", ".join(t.name for t in TOOLS)
         raise InputError(f"{document.name}: not a result file that is known; there are readers for {known}")
-    return found
+    return tool
 
 
 def _is_telemetry(document: Document) -> bool:

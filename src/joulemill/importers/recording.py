@@ -15,12 +15,12 @@ from typing import Any
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.formats.untrusted import MAX_NUMBER, Part
-from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord
 from joulemill.recording.rows import refuse_copies
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
+class StatedFigures:
     """One figure as a file states it.
 
     name    the report's own name of it where the meaning is the same (``latency.ttft_s.p50``), else the tool's
@@ -70,7 +70,7 @@ class Recording:
     model: Mapping[str, Any] = field(default_factory=dict)
     server: Mapping[str, Any] = field(default_factory=dict)
     hardware: Mapping[str, Any] = field(default_factory=dict)
-    stated: tuple[Stated, ...] = ()
+    stated: tuple[StatedFigures, ...] = ()
     warnings: tuple[str, ...] = ()
     totals: Mapping[str, float] = field(default_factory=dict)
 
@@ -80,7 +80,7 @@ class Statements:
 
     def __init__(self, tool: str) -> None:
         self._tool = tool
-        self._found: list[Stated] = []
+        self._found: list[StatedFigures] = []
         self._left_out: list[str] = []
 
     def add(self, name: str, part: Part, unit: str, factor: float = 1.0, reason: str | None = None) -> None:
@@ -99,7 +99,7 @@ class Statements:
             self._left_out.append(f"{name} is left out: {part.where}: {value:.3g} gives no finite figure")
             return
         field_name = part.where.split(": ", 1)[-1]
-        self._found.append(Stated(name, value * factor, unit, f"{self._tool}: {field_name}", reason))
+        self._found.append(StatedFigures(name, value * factor, unit, f"{self._tool}: {field_name}", reason))
 
     def percentiles(
         self, name: str, part: Part, keys: Mapping[str, str], factor: float, why: str | None = None
@@ -109,7 +109,7 @@ class Statements:
             self.add(f"{name}.{ours}", part.at(*theirs.split(".")), "s", factor, why)
 
     @property
-    def found(self) -> tuple[Stated, ...]:
+    def found(self) -> tuple[StatedFigures, ...]:
         """All of them, in the order stated."""
         return tuple(self._found)
 
@@ -152,21 +152,21 @@ def chosen_part(name: str, parts: Sequence[Part], choice: Choice, what: str, loa
     return parts[0]
 
 
-def delivered(output_tok: int | None) -> Outcome:
+def delivered(output_tok: int | None) -> RequestOutcome:
     """How a request ended that the tool counts as good: only with tokens counted is it ``ok``."""
     if output_tok is None:
-        return Outcome.NO_USAGE
-    return Outcome.OK if output_tok else Outcome.NO_TOKENS
+        return RequestOutcome.NO_USAGE
+    return RequestOutcome.OK if output_tok else RequestOutcome.NO_TOKENS
 
 
-def failed(error: str | None, status: int | None = None) -> Outcome:
+def failed(error: str | None, status: int | None = None) -> RequestOutcome:
     """How a failed request ended, by the tool's words for it."""
     words = (error or "").lower()
     if status is not None or "http" in words or "status" in words:
-        return Outcome.HTTP_ERROR
+        return RequestOutcome.HTTP_ERROR
     if "timeout" in words or "timed out" in words:
-        return Outcome.TIMEOUT
-    return Outcome.CANCELLED if "cancel" in words else Outcome.CONNECTION_ERROR
+        return RequestOutcome.TIMEOUT
+    return RequestOutcome.CANCELLED if "cancel" in words else RequestOutcome.CONNECTION_ERROR
 
 
 def in_order(request: RequestRecord) -> RequestRecord:
@@ -174,16 +174,17 @@ def in_order(request: RequestRecord) -> RequestRecord:
     if request.dispatched_mono_s is None:
         return replace(
             request, first_byte_mono_s=None, first_token_mono_s=None, last_token_mono_s=None, end_mono_s=None,
-            chunk_mono_s=(), outcome=Outcome.CANCELLED if request.outcome is Outcome.OK else request.outcome,
+            chunk_mono_s=(),
+            outcome=RequestOutcome.CANCELLED if request.outcome is RequestOutcome.OK else request.outcome,
         )  # fmt: skip
     times = (request.dispatched_mono_s, request.first_token_mono_s, request.last_token_mono_s, request.end_mono_s)
     known = [t for t in times if t is not None]
     if all(a <= b for a, b in pairwise(known)):
         return request
-    told = "its times in the file are not in order"
+    reason = "its times in the file are not in order"
     end = max(known)
     return replace(
-        request, outcome=Outcome.CUT_SHORT, error=told, first_byte_mono_s=None, first_token_mono_s=None,
+        request, outcome=RequestOutcome.CUT_SHORT, error=reason, first_byte_mono_s=None, first_token_mono_s=None,
         last_token_mono_s=None, end_mono_s=end, chunk_mono_s=(),
     )  # fmt: skip
 
@@ -200,7 +201,7 @@ def checked(requests: Sequence[RequestRecord]) -> tuple[tuple[RequestRecord, ...
     sound.sort(key=lambda r: (r.scheduled_mono_s, r.id))
     if len({r.id for r in sound}) < len(sound):
         sound = [replace(r, id=f"{n}:{r.id}") for n, r in enumerate(sound)]
-    uncounted = sum(r.outcome is Outcome.NO_USAGE for r in sound)
+    uncounted = sum(r.outcome is RequestOutcome.NO_USAGE for r in sound)
     warnings = []
     if spoilt:
         warnings.append(f"{spoilt} requests have times that are not in order; their tokens are not counted")

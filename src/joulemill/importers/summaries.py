@@ -34,9 +34,9 @@ def is_inferencex(document: Document) -> bool:
 def parse_inferencex(document: Document, choice: Choice) -> Recording:
     """What the aggregate states; joules only where it says itself that its power is valid."""
     root, tool = document.root, "InferenceX"
-    found = Statements(tool)
-    _inferencex_latency(found, root)
-    found.add("inferencex.output_rate_device_tok_s", root["output_tput_per_gpu"], "tok/s", reason="per GPU")
+    statements = Statements(tool)
+    _inferencex_latency(statements, root)
+    statements.add("inferencex.output_rate_device_tok_s", root["output_tput_per_gpu"], "tok/s", reason="per GPU")
     version = root["power_metric_schema_version"].text()
     warnings = ["InferenceX's joules are of GPU boards: no host, no fans, no conversion"]
     if root["joules_per_output_token"].known and version != POWER_SCHEMA_VERSION:
@@ -45,9 +45,11 @@ def parse_inferencex(document: Document, choice: Choice) -> Recording:
             "joules are of the whole deployment: its joules are left out"
         )
     elif root["power_valid"].value in (1, True):
-        found.add("energy.device_j_tok", root["joules_per_output_token"], "J/tok", reason="validated by InferenceX")
-        found.add("energy.device_j", root["total_gpu_energy_j"], "J")
-        found.add("power.device_w", root["avg_total_gpu_power_w"], "W")
+        statements.add(
+            "energy.device_j_tok", root["joules_per_output_token"], "J/tok", reason="validated by InferenceX"
+        )
+        statements.add("energy.device_j", root["total_gpu_energy_j"], "J")
+        statements.add("power.device_w", root["avg_total_gpu_power_w"], "W")
     elif root["joules_per_output_token"].known:
         warnings.append("InferenceX marks its power as not valid: its joules are left out")
     return Recording(
@@ -57,16 +59,16 @@ def parse_inferencex(document: Document, choice: Choice) -> Recording:
         model={"name": root.first("model", "model_id").text(), "precision": root["precision"].text()},
         server={"kind": root["framework"].text(), "version": root["image"].text()},
         hardware={"stated_device": root["hw"].text(), "stated_tensor_parallel": root["tp"].count()},
-        stated=found.found,
-        warnings=(*warnings, *found.left_out),
+        stated=statements.found,
+        warnings=(*warnings, *statements.left_out),
     )
 
 
-def _inferencex_latency(found: Statements, root: Part) -> None:
+def _inferencex_latency(statements: Statements, root: Part) -> None:
     """``mean_ttft`` and the like are in seconds."""
     for ours, theirs in (("ttft", "ttft"), ("tpot", "tpot"), ("itl", "itl"), ("e2e", "e2el")):
         for statistic, name in (("mean", "mean"), ("p50", "median"), ("p90", "p90"), ("p99", "p99")):
-            found.add(f"latency.{ours}_s.{statistic}", root[f"{name}_{theirs}"], "s")
+            statements.add(f"latency.{ours}_s.{statistic}", root[f"{name}_{theirs}"], "s")
 
 
 def is_llmd(document: Document) -> bool:
@@ -80,7 +82,7 @@ def parse_llmd(document: Document, choice: Choice) -> Recording:
     version = root["version"].text()
     if version not in _LLMD_VERSIONS:
         raise InputError(f"{document.name}: llm-d report version {version}; {' and '.join(_LLMD_VERSIONS)} can be read")
-    found = Statements(tool)
+    statements = Statements(tool)
     aggregate = root.at("results", "request_performance", "aggregate")
     for ours, theirs in (
         ("latency.ttft_s", "time_to_first_token"),
@@ -91,26 +93,28 @@ def parse_llmd(document: Document, choice: Choice) -> Recording:
     ):
         part = aggregate.at("latency", theirs)
         for statistic in _LLMD_STATISTICS:
-            found.add(f"{ours}.{statistic}", part[statistic], "s", _llmd_factor(part))
+            statements.add(f"{ours}.{statistic}", part[statistic], "s", _llmd_factor(part))
     for ours, theirs, unit in (
         ("output.rate_tok_s", "output_token_rate", "tok/s"),
         ("output.request_rate_req_s", "request_rate", "req/s"),
     ):
         part = aggregate.at("throughput", theirs)
-        found.add(ours, part["mean"], unit, _llmd_factor(part))
+        statements.add(ours, part["mean"], unit, _llmd_factor(part))
     for part in root.at("results", "observability", "components").each():
         power = part.at("aggregate", "power_consumption")
         label = part["component_label"].text()
-        found.add(f"llmd.power_w.{label}", power["mean"], "W", _llmd_factor(power), "as the component's exporter says")
+        statements.add(
+            f"llmd.power_w.{label}", power["mean"], "W", _llmd_factor(power), "as the component's exporter says"
+        )
     for ours, theirs in (("tokens.prompt_mean", "input_length"), ("tokens.output_mean", "output_length")):
-        found.add(ours, aggregate.at("requests", theirs)["mean"], "tok")
+        statements.add(ours, aggregate.at("requests", theirs)["mean"], "tok")
     load = root.at("scenario", "load", "standardized")
     return Recording(
         tool=tool,
         tool_version=version,
         options=_llmd_options(load),
-        stated=found.found,
-        warnings=("an llm-d report has no energy: joules are unknown", *_generator(load), *found.left_out),
+        stated=statements.found,
+        warnings=("an llm-d report has no energy: joules are unknown", *_generator(load), *statements.left_out),
         **_llmd_stack(root),
     )
 
@@ -154,25 +158,25 @@ def is_mlenergy(document: Document) -> bool:
 def parse_mlenergy(document: Document, choice: Choice) -> Recording:
     """What the benchmark states: GPU joules of its steady state, and the latencies of all requests."""
     root, tool = document.root, "ML.ENERGY"
-    found = stated_of(root, tool)
+    statements = stated_of(root, tool)
     why = "GPU boards, over ML.ENERGY's steady state"
-    found.add("energy.device_j_tok", root["steady_state_energy_per_token"], "J/tok", reason=why)
-    found.add("energy.device_j", root["steady_state_energy"], "J", reason=why)
+    statements.add("energy.device_j_tok", root["steady_state_energy_per_token"], "J/tok", reason=why)
+    statements.add("energy.device_j", root["steady_state_energy"], "J", reason=why)
     energy, duration = root["steady_state_energy"].option(), root["steady_state_duration"].option()
     if energy is not None and duration:
         power = Part(energy / duration, f"{document.name}: steady_state_energy / steady_state_duration")
-        found.add("power.device_w", power, "W", reason=why)
+        statements.add("power.device_w", power, "W", reason=why)
     return Recording(
         tool=tool,
         options={**options_of(root), **_slots(root)},
         model={"name": root["model_id"].text()},
         server={"kind": "vllm"},
         hardware={"stated_device": root["gpu_model"].text(), "stated_devices": root["num_gpus"].count()},
-        stated=found.found,
+        stated=statements.found,
         warnings=(
             "ML.ENERGY's joules are of GPU boards: no host, no fans, no conversion",
             "its requests have no start times: no window can be found, its summary only",
-            *found.left_out,
+            *statements.left_out,
         ),
     )
 

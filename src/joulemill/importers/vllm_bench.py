@@ -30,7 +30,7 @@ _NO_WALL = "its start times are of a monotonic clock: no meter can be joined by 
 SPAN_S, SPAN_RATIO = 5.0, 0.1
 
 
-def recognises(document: Document) -> bool:
+def recognizes(document: Document) -> bool:
     """Whether ``document`` is a result of ``vllm bench serve``."""
     head = document.head
     return document.form in ("json", "jsonl") and head.has(
@@ -124,22 +124,22 @@ def options_of(root: Part) -> dict[str, float]:
     """
     rate, limit = root["request_rate"].option(), int(root["max_concurrency"].option() or 0)
     all_at_once = None if rate or limit else int(root["num_prompts"].option() or 0)
-    found = {"rate": rate, "max_concurrency": limit} if rate else {"concurrency": limit, "at_once": all_at_once}
-    return {k: v for k, v in found.items() if v}
+    options = {"rate": rate, "max_concurrency": limit} if rate else {"concurrency": limit, "at_once": all_at_once}
+    return {k: v for k, v in options.items() if v}
 
 
 def stated_of(root: Part, tool: str) -> Statements:
     """What the file's own summary says."""
-    found = Statements(tool)
-    found.add("output.rate_tok_s", root["output_throughput"], "tok/s")
-    found.add("output.request_rate_req_s", root["request_throughput"], "req/s")
-    found.add("tokens.output", root["total_output_tokens"], "tok")
-    found.add("tokens.prompt", root["total_input_tokens"], "tok")
+    statements = Statements(tool)
+    statements.add("output.rate_tok_s", root["output_throughput"], "tok/s")
+    statements.add("output.request_rate_req_s", root["request_throughput"], "req/s")
+    statements.add("tokens.output", root["total_output_tokens"], "tok")
+    statements.add("tokens.prompt", root["total_input_tokens"], "tok")
     for ours, theirs in (("ttft", ("ttft",)), ("tpot", ("tpot",)), ("itl", ("itl",)), ("e2e", ("e2el", "e2e_latency"))):
         for statistic, name in (("mean", "mean"), ("p50", "median"), ("p90", "p90"), ("p99", "p99")):
             part = root.first(*(f"{name}_{t}_ms" for t in theirs))
-            found.add(f"latency.{ours}_s.{statistic}", part, "s", 1e-3)
-    return found
+            statements.add(f"latency.{ours}_s.{statistic}", part, "s", 1e-3)
+    return statements
 
 
 def _requests(root: Part, choice: Choice) -> tuple[tuple[RequestRecord, ...], tuple[str, ...]]:
@@ -151,13 +151,13 @@ def _requests(root: Part, choice: Choice) -> tuple[tuple[RequestRecord, ...], tu
         raise root["ttfts"].wrong("as long as the other arrays of requests")
     starts = [p.number() for p in columns["start_times"]]
     if not starts or any(s is None for s in starts):
-        told = "the file holds no start times (vLLM before 0.11): no window can be found, its summary only"
-        return (), (told,)
+        advice = "the file holds no start times (vLLM before 0.11): no window can be found, its summary only"
+        return (), (advice,)
     first = min(s for s in starts if s is not None)
     rows = range(lengths.pop() if lengths else 0)
     scheduled = bool(root["request_rate"].number(least=0.0))
-    made = [request_at(columns, n, (starts[n] or 0.0) - first, scheduled=scheduled) for n in rows]
-    return checked(made)
+    requests = [request_at(columns, n, (starts[n] or 0.0) - first, scheduled=scheduled) for n in rows]
+    return checked(requests)
 
 
 def request_at(columns: dict[str, list[Part]], n: int, sent: float, *, scheduled: bool = False) -> RequestRecord:

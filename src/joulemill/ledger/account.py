@@ -26,9 +26,9 @@ from joulemill.ledger.energy import EnergyResult
 from joulemill.ledger.findings import Finding, Reason, distinct
 from joulemill.ledger.flow import Flow, flow
 from joulemill.ledger.identity import unnamed_findings
-from joulemill.ledger.latency import Latency, Targets, latency, met_targets
+from joulemill.ledger.latency import LatencySummary, Targets, latency, met_targets
 from joulemill.ledger.phases import PhaseFit, fit_phases, half_width_j_tok, merged_edges_s, refused_fit
-from joulemill.ledger.record import Channel, Outcome, RequestRecord, RunRecord, Scope
+from joulemill.ledger.record import Channel, RequestOutcome, RequestRecord, RunRecord, Scope
 from joulemill.ledger.request_checks import sound_requests
 from joulemill.ledger.scope_account import Doubt, ScopeAccount, energy_per_token, scope_accounts
 from joulemill.ledger.scopes import compose
@@ -45,7 +45,7 @@ MAIN_SCOPES = (Scope.NODE, Scope.DEVICE, Scope.CPU)
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class SubWindows:
     """Sub-windows of the window for pictures and later fits: edges [k+1], the rest [k], on the monotonic clock."""
 
     edges_s: tuple[float, ...]
@@ -74,8 +74,8 @@ class Account:
     scopes: Mapping[Scope, ScopeAccount]
     main: Scope | None
     tokens: TokenCount | None
-    latency: Latency
-    load_latency: Latency
+    latency: LatencySummary
+    load_latency: LatencySummary
     output_rate: Figure
     good_rate: Figure
     request_rate: Figure
@@ -85,7 +85,7 @@ class Account:
     decode_j_tok: Figure
     phases: PhaseFit | None
     attribution: Mapping[Rule, Attribution]
-    series: Series | None
+    series: SubWindows | None
     requests_in_window: int
     findings: tuple[Finding, ...]
 
@@ -199,12 +199,12 @@ def _main(scopes: Mapping[Scope, ScopeAccount]) -> Scope | None:
 
 def expectations(record: RunRecord) -> dict[Scope, int]:
     """``manifest["expected"]`` as counts by scope. Raises InputError for an unknown scope or a count below 0."""
-    found: dict[Scope, int] = {}
+    counts: dict[Scope, int] = {}
     for name, count in (record.manifest.get("expected") or {}).items():
         if name not in set(Scope) or not isinstance(count, int) or count < 0:
             raise InputError(f"expected {name!r}: {count!r}; write a count by scope, one of {', '.join(Scope)}")
-        found[Scope(name)] = count
-    return found
+        counts[Scope(name)] = count
+    return counts
 
 
 def _expected(record: RunRecord, holder: Holder | None) -> dict[Scope, int]:
@@ -243,10 +243,10 @@ def _resolution_s(used: Sequence[Trace]) -> float:
 
 
 def _steady(window: Window, output: Array, edges: Array) -> Window:
-    steady, told = steadiness(output, edges)
+    steady, reason = steadiness(output, edges)
     steady = steady and not any(f.code is Reason.NOT_STEADY for f in window.findings)
-    findings = window.findings if steady else (*window.findings, Finding(Reason.NOT_STEADY, "window", told))
-    return Window(window.start_s, window.end_s, window.rule, steady, told, distinct(findings))
+    findings = window.findings if steady else (*window.findings, Finding(Reason.NOT_STEADY, "window", reason))
+    return Window(window.start_s, window.end_s, window.rule, steady, reason, distinct(findings))
 
 
 def _sent_within(r: RequestRecord, window: Window) -> bool:
@@ -254,19 +254,21 @@ def _sent_within(r: RequestRecord, window: Window) -> bool:
 
 
 def _ended_well(r: RequestRecord, window: Window) -> bool:
-    return r.outcome is Outcome.OK and r.end_mono_s is not None and window.start_s <= r.end_mono_s < window.end_s
+    return r.outcome is RequestOutcome.OK and r.end_mono_s is not None and window.start_s <= r.end_mono_s < window.end_s
 
 
 def _rate(tokens: Array, edges: Array, uncounted_chunk_count: int) -> Figure:
     """Tokens a second; unknown where chunks came and none of their tokens was counted, for that is no rate of 0."""
     if uncounted_chunk_count and not tokens.sum() > 0.0:
-        told = f"no request of the window was counted, and {uncounted_chunk_count} chunks came of others without usage"
-        return unknown("tok/s", told)
-    found = ratio_interval(tokens, np.diff(edges))
-    if found is None:
+        reason = (
+            f"no request of the window was counted, and {uncounted_chunk_count} chunks came of others without usage"
+        )
+        return unknown("tok/s", reason)
+    interval = ratio_interval(tokens, np.diff(edges))
+    if interval is None:
         return unknown("tok/s", "no time in the window")
-    low = None if found.low is None else max(found.low, 0.0)
-    return Figure(found.value, "tok/s", Basis.MEASURED, low, found.high, LEVEL)
+    low = None if interval.low is None else max(interval.low, 0.0)
+    return Figure(interval.value, "tok/s", Basis.MEASURED, low, interval.high, LEVEL)
 
 
 def _known_j(scope: ScopeAccount) -> Array:
@@ -317,7 +319,7 @@ def _phases(scope: ScopeAccount, tokens: Flow, edges: Array, apart_s: float) -> 
     return fit_phases(joules - idle_w * duration, prompt, output, duration)
 
 
-def _apart_s(used: Sequence[Trace], load: Latency) -> float:
+def _apart_s(used: Sequence[Trace], load: LatencySummary) -> float:
     """How far a token's work and its joules may be apart: a first token's time, and the meter's."""
     return (load.ttft.p50_s or 0.0) + max((t.lag_s for t in used), default=0.0)
 
@@ -348,9 +350,9 @@ def _attributions(scope: ScopeAccount, tokens: Flow, edges: Array, fit: PhaseFit
     return {rule: attribute(rule, tokens, edges, joules, idle_w, weights) for rule in Rule}
 
 
-def _series(edges: Array, output: Array, prompt: Array, scopes: Mapping[Scope, ScopeAccount]) -> Series:
+def _series(edges: Array, output: Array, prompt: Array, scopes: Mapping[Scope, ScopeAccount]) -> SubWindows:
     joules = {s: a.sub_window_j for s, a in scopes.items() if a.composition.channels}
-    return Series(_floats(edges), _floats(output), _floats(prompt), joules)
+    return SubWindows(_floats(edges), _floats(output), _floats(prompt), joules)
 
 
 def _floats(x: Array) -> tuple[float, ...]:

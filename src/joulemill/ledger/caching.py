@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from joulemill.ledger.findings import Finding, Reason
-from joulemill.ledger.record import Outcome, RequestRecord, ServerSample
+from joulemill.ledger.record import RequestOutcome, RequestRecord, ServerSample
 
 #: What a prompt may share by chance and by the doubt of the template's length [tok], and the doubt of a shared
 #: prefix, whose words are sized by the mean word. Assumed.
@@ -74,7 +74,7 @@ def cached_prompts(
     requests      those that lived inside the span;  counters  increases over it, by our names
     allowed_tok   ``prefix_tok``; None: nothing can be said
     """
-    good = [r for r in requests if r.outcome is Outcome.OK]
+    good = [r for r in requests if r.outcome is RequestOutcome.OK]
     if allowed_tok is None or not good:
         return None
     prompt_tok = float(sum(r.prompt_tok or 0 for r in good))

@@ -167,8 +167,8 @@ def quiet_verdict(samples: Sequence[MachineSample], *, loaded: bool) -> QuietVer
         notes.append(f"the hypervisor withheld {steal_ratio:.1%} of CPU time {when}")
     if not loaded and pressure_ratio is not None and pressure_ratio > PRESSURE_LIMIT_RATIO:
         notes.append(f"tasks waited for a CPU {pressure_ratio:.0%} of the time {when}")
-    seen = others_ratio is not None or steal_ratio is not None or pressure_ratio is not None
-    return QuietVerdict((not notes) if seen else None, tuple(notes), others_ratio, steal_ratio, pressure_ratio)
+    observed = others_ratio is not None or steal_ratio is not None or pressure_ratio is not None
+    return QuietVerdict((not notes) if observed else None, tuple(notes), others_ratio, steal_ratio, pressure_ratio)
 
 
 def _ttft_s(requests: Sequence[RequestRecord]) -> float | None:

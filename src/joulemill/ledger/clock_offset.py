@@ -118,18 +118,18 @@ def _residuals(share: Array, power: Array, weight: Array) -> tuple[Array, float]
     return total - gained, total
 
 
-def _widened(trace: Trace, found: ClockOffset | None) -> Trace:
+def _widened(trace: Trace, offset: ClockOffset | None) -> Trace:
     known_s = trace.channel.clock_skew_s
-    if found is None:
+    if offset is None:
         return trace if known_s is not None else replace(trace, findings=(*trace.findings, _unknown(trace)))
-    bound_s = abs(found.offset_s) + found.half_width_s
+    bound_s = abs(offset.offset_s) + offset.half_width_s
     bounded = replace(trace, channel=replace(trace.channel, clock_skew_s=bound_s))
-    explained_s = (known_s or 0.0) + trace.lag_s + trace.period_s + found.half_width_s
-    if abs(found.offset_s) <= explained_s:
+    explained_s = (known_s or 0.0) + trace.lag_s + trace.period_s + offset.half_width_s
+    if abs(offset.offset_s) <= explained_s:
         return trace if known_s is not None else bounded
-    way = "late" if found.offset_s > 0 else "early"
+    way = "late" if offset.offset_s > 0 else "early"
     detail = (
-        f"shows the load {abs(found.offset_s):.2g} s {way} (±{found.half_width_s:.2g} s): its clock is off or it "
+        f"shows the load {abs(offset.offset_s):.2g} s {way} (±{offset.half_width_s:.2g} s): its clock is off or it "
         "averages; that is in the interval. Set the clocks by NTP, or state it with skew="
     )
     finding = Finding(Reason.CLOCK_OFFSET, trace.channel.id, detail)

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from joulemill.ledger.flow import last_seen_s
-from joulemill.ledger.record import Outcome, RequestRecord, RunRecord, ServerSample
+from joulemill.ledger.record import RequestOutcome, RequestRecord, RunRecord, ServerSample
 
 #: Looks at the counters that fail one after another before it is an outage, and for how long: one slow look is none.
 LEAST_FAILED_LOOKS = 3
@@ -57,8 +57,8 @@ def outages(record: RunRecord) -> tuple[Outage, ...]:
     end_s = max(t for t in (last_seen_s(r) for r in load) if t is not None)
     looks = sorted((s for s in record.server if s.t_mono_s >= start_s - 2.0), key=lambda s: s.t_mono_s)
     looks = [s for s in looks if s.t_mono_s <= end_s + 2.0]
-    found = [*_away(looks), *_restarts(looks), *_silences(load, start_s, end_s)]
-    shifted = [Outage(o.kind, max(0.0, o.start_s - start_s), max(0.0, o.end_s - start_s), o.whole) for o in found]
+    silences = [*_away(looks), *_restarts(looks), *_silences(load, start_s, end_s)]
+    shifted = [Outage(o.kind, max(0.0, o.start_s - start_s), max(0.0, o.end_s - start_s), o.whole) for o in silences]
     return tuple(sorted(shifted, key=lambda o: (o.start_s, o.kind)))
 
 
@@ -91,7 +91,7 @@ def _silences(load: Sequence[RequestRecord], start_s: float, end_s: float) -> It
     waits = [
         r.first_token_mono_s - r.dispatched_mono_s
         for r in load
-        if r.outcome is Outcome.OK and r.first_token_mono_s is not None and r.dispatched_mono_s is not None
+        if r.outcome is RequestOutcome.OK and r.first_token_mono_s is not None and r.dispatched_mono_s is not None
     ]
     least_s = max(LEAST_SILENT_S, SILENT_TTFT_RATIO * float(np.median(waits)) if waits else 0.0)
     heard = [t for r in load for t in (*r.chunk_mono_s, r.first_byte_mono_s, r.end_mono_s) if t is not None]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulemill.arrays import Array
-from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord
 
 Ints = NDArray[np.intp]
 
@@ -66,10 +66,10 @@ def flow(requests: Sequence[RequestRecord]) -> Flow:
     sizes = np.array([len(a) for a in arrivals], dtype=np.intp)
     counts = np.array([float(r.output_tok or 0) for r in requests])
     each = np.divide(counts, sizes, out=np.zeros(len(requests)), where=sizes > 0)
-    first = [i for i, r in enumerate(requests) if r.outcome is Outcome.OK and _first_s(r) is not None]
+    first = [i for i, r in enumerate(requests) if r.outcome is RequestOutcome.OK and _first_s(r) is not None]
     served = np.array([float(requests[i].prompt_tok or 0) for i in first])
     cached = np.array([_or_nan(requests[i].cached_tok) for i in first])
-    uncounted = [np.asarray(r.chunk_mono_s) for r in requests if r.outcome is not Outcome.OK or not r.output_tok]
+    uncounted = [np.asarray(r.chunk_mono_s) for r in requests if r.outcome is not RequestOutcome.OK or not r.output_tok]
     return Flow(
         ids=tuple(r.id for r in requests),
         output_s=np.concatenate([np.zeros(0), *arrivals]),
@@ -103,7 +103,7 @@ def _first_s(r: RequestRecord) -> float | None:
 
 def _arrivals_s(r: RequestRecord) -> Array:
     """When the tokens of a good request came: its chunks; without them evenly from first to last token."""
-    if r.outcome is not Outcome.OK or not r.output_tok:
+    if r.outcome is not RequestOutcome.OK or not r.output_tok:
         return np.zeros(0)
     if r.chunk_mono_s:
         return np.asarray(r.chunk_mono_s, dtype=float)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
+class LatencySummary:
     """Distributions over requests, and how many met their targets.
 
     met             ids of requests that met every stated target (all good ones where none is stated)
@@ -66,12 +66,12 @@ class Latency:
     by_outcome: Mapping[str, int]
 
 
-def latency(requests: Sequence[RequestRecord], targets: Targets) -> Latency:
+def latency(requests: Sequence[RequestRecord], targets: Targets) -> LatencySummary:
     """Distributions of ``requests`` that were sent, and which of them met ``targets``."""
     sent = [r for r in requests if r.dispatched_mono_s is not None]
-    good = [r for r in sent if r.outcome is Outcome.OK]
+    good = [r for r in sent if r.outcome is RequestOutcome.OK]
     met = frozenset(r.id for r in good if met_targets(r, targets))
-    return Latency(
+    return LatencySummary(
         ttft=_of([ttft_s(r) for r in good]),
         ttft_from_schedule=_of([ttft_s(r, from_schedule=True) for r in good]),
         tpot=_of([tpot_s(r) for r in good]),
@@ -107,7 +107,7 @@ def e2e_s(r: RequestRecord) -> float | None:
 
 def met_targets(r: RequestRecord, targets: Targets) -> bool:
     """Whether a request ended well and within every stated target. One token has no TPOT and cannot miss it."""
-    if r.outcome is not Outcome.OK:
+    if r.outcome is not RequestOutcome.OK:
         return False
     first, each = ttft_s(r, from_schedule=True), tpot_s(r)
     if targets.ttft_s is not None and (first is None or first > targets.ttft_s):

@@ -45,15 +45,15 @@ def _contains(answer: str, expected: str) -> bool:
 
 
 def _choice(answer: str, expected: str) -> bool:
-    found = _LETTER.search(answer)
-    return found is not None and found.group(1) == expected.strip().upper()
+    match = _LETTER.search(answer)
+    return match is not None and match.group(1) == expected.strip().upper()
 
 
 def _numeric(answer: str, expected: str) -> bool:
-    found = _NUMBER.search(answer)
-    if found is None:
+    match = _NUMBER.search(answer)
+    if match is None:
         return False
-    got, want = float(found.group().replace(",", "")), float(expected.replace(",", ""))
+    got, want = float(match.group().replace(",", "")), float(expected.replace(",", ""))
     return abs(got - want) <= 1e-6 * max(1.0, abs(want))
 
 

@@ -95,7 +95,7 @@ class Reading:
     error: str | None = None
 
 
-class Outcome(StrEnum):
+class RequestOutcome(StrEnum):
     """How a request ended. Only ``ok`` delivers tokens that count."""
 
     OK = "ok"
@@ -129,7 +129,7 @@ class RequestRecord:
     first_token_mono_s: float | None
     last_token_mono_s: float | None
     end_mono_s: float | None
-    outcome: Outcome
+    outcome: RequestOutcome
     prompt_tok: int | None = None
     cached_tok: int | None = None
     output_tok: int | None = None
@@ -233,5 +233,5 @@ class RunRecord:
 
     def phase(self, name: str) -> Phase | None:
         """The last phase called ``name``, or None."""
-        found = [p for p in self.phases if p.name == name]
-        return found[-1] if found else None
+        matching = [p for p in self.phases if p.name == name]
+        return matching[-1] if matching else None

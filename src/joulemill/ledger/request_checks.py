@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from joulemill.ledger.findings import Finding, Reason
-from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord
 
 #: Output tokens of one request may exceed what was asked (max_tokens) by this factor and number: engines that end a
 #: step late, tokens of reasoning counted beside. Assumed.
@@ -83,7 +83,7 @@ def _never_sent(r: RequestRecord) -> RequestRecord:
         last_token_mono_s=None,
         end_mono_s=None,
         chunk_mono_s=(),
-        outcome=Outcome.CANCELLED,
+        outcome=RequestOutcome.CANCELLED,
     )
 
 

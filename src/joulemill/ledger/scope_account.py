@@ -95,8 +95,8 @@ def scope_accounts(
         )
     refusals = {i: tuple(f for f in r.findings if f.fatal) for i, r in results.items() if r.energy_j is None}
     composed = compose((t.channel for t in all_traces.values()), refusals, expected)
-    given = _Given(all_traces, edges_s, output_tok, holder, doubt)
-    return {s: _account(c, given, results, idles) for s, c in composed.items()}
+    setting = _Given(all_traces, edges_s, output_tok, holder, doubt)
+    return {s: _account(c, setting, results, idles) for s, c in composed.items()}
 
 
 def alive(result: EnergyResult, trace: Trace, output_tok: float) -> EnergyResult:
@@ -168,27 +168,27 @@ def _idle_result(trace: Trace, idle: Phase | None) -> EnergyResult | None:
 
 def _account(
     composition: Composition,
-    given: _Given,
+    setting: _Given,
     results: Mapping[str, EnergyResult],
     idles: Mapping[str, EnergyResult | None],
 ) -> ScopeAccount:
-    edges_s = given.edges_s
+    edges_s = setting.edges_s
     span = (float(edges_s[0]), float(edges_s[-1]))
     window = scope_energy(composition, results, span)
     idle = _scope_idle(composition, idles, span)
     joules = np.full(len(edges_s) - 1, np.nan)
     if window.energy_j is not None:
-        parts = (sub_window_energy_j(given.traces[i], edges_s) for i in composition.channels)
+        parts = (sub_window_energy_j(setting.traces[i], edges_s) for i in composition.channels)
         joules = sum(parts, np.zeros_like(joules))
     if incomplete(composition):
         metered_j = window.energy_j
-        window = _whole(window, composition, given, results)
-        idle = None if idle is None else _whole(idle, composition, given, idles)
+        window = _whole(window, composition, setting, results)
+        idle = None if idle is None else _whole(idle, composition, setting, idles)
         joules = (
             joules * (window.energy_j / metered_j) if window.energy_j and metered_j else np.full_like(joules, np.nan)
         )
     idle_power = _idle_power(idle)
-    figures = _token_figures(window, idle, joules, given)
+    figures = _token_figures(window, idle, joules, setting)
     return ScopeAccount(
         scope=composition.scope,
         composition=composition,
@@ -207,7 +207,7 @@ def _account(
 def _whole(
     total: EnergyResult,
     composition: Composition,
-    given: _Given,
+    setting: _Given,
     results: Mapping[str, EnergyResult | None],
 ) -> EnergyResult:
     """The node of which ``total`` are the metered parts."""
@@ -215,9 +215,9 @@ def _whole(
     for i in composition.channels:
         part = results.get(i)
         if part is not None and part.power_w is not None:
-            scope = given.traces[i].channel.scope
+            scope = setting.traces[i].channel.scope
             shares[scope] = shares.get(scope, 0.0) + part.power_w * total.duration_s
-    return completed(total, shares, composition.coverage, given.holder)
+    return completed(total, shares, composition.coverage, setting.holder)
 
 
 def _scope_idle(
@@ -256,10 +256,10 @@ def _idle_power(idle: EnergyResult | None) -> Figure:
 
 
 def _token_figures(
-    window: EnergyResult, idle: EnergyResult | None, joules: Array, given: _Given
+    window: EnergyResult, idle: EnergyResult | None, joules: Array, setting: _Given
 ) -> tuple[Figure, Figure]:
     """J/tok, and J/tok above idle."""
-    output_tok, doubt = given.output_tok, given.doubt
+    output_tok, doubt = setting.output_tok, setting.doubt
     whole = energy_per_token(window, joules, output_tok, doubt)
     if window.energy_j is None or idle is None or idle.power_w is None:
         missing = _idle_power(idle).reason if window.energy_j is not None else why(window.findings)
@@ -267,7 +267,7 @@ def _token_figures(
     half = _above_idle_half_j(window, _stretched(idle, (window.start_s, window.end_s)))
     low, high = window.energy_j - half, window.energy_j + half
     widened = replace(window, low_j=low, high_j=high)
-    return whole, energy_per_token(widened, joules - idle.power_w * np.diff(given.edges_s), output_tok, doubt)
+    return whole, energy_per_token(widened, joules - idle.power_w * np.diff(setting.edges_s), output_tok, doubt)
 
 
 def _above_idle_half_j(window: EnergyResult, idle: EnergyResult) -> float:
@@ -290,12 +290,12 @@ def energy_per_token(window: EnergyResult, joules: Array, tokens_tok: Array, dou
     if window.energy_j is None:
         return unknown("J/tok", why(window.findings))
     half_j = math.hypot(window.half_width_j or 0.0, doubt.token_ratio * window.energy_j)
-    found = ratio_interval(joules, tokens_tok, half_j)
-    if found is None:
+    interval = ratio_interval(joules, tokens_tok, half_j)
+    if interval is None:
         return unknown("J/tok", f"{Reason.NO_TOKENS.value}: no token that counts in the window")
-    few = f"{Reason.TOO_FEW_WINDOWS.value}: {found.n} sub-windows, {FEWEST} needed for an interval; run longer"
-    reason = few if found.low is None else None
-    low = None if found.low is None else found.low - doubt.foreign_ratio * max(found.value, 0.0)
+    few = f"{Reason.TOO_FEW_WINDOWS.value}: {interval.n} sub-windows, {FEWEST} needed for an interval; run longer"
+    reason = few if interval.low is None else None
+    low = None if interval.low is None else interval.low - doubt.foreign_ratio * max(interval.value, 0.0)
     if low is not None and not (joules < 0.0).any():  # few windows reach far: what is never negative ends at 0
         low = max(low, 0.0)
-    return Figure(found.value, "J/tok", window.basis, low, found.high, LEVEL, reason, "Σ J ÷ Σ output tok")
+    return Figure(interval.value, "J/tok", window.basis, low, interval.high, LEVEL, reason, "Σ J ÷ Σ output tok")

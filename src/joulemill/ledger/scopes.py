@@ -88,10 +88,10 @@ def compose(
     metering = [c for c in channels if c.quantity in (Quantity.ENERGY, Quantity.POWER)]
     wanted = expected or {}
     inside = _inside(metering)
-    found = {s: _scope(s, metering, refusals, wanted.get(s), inside) for s in Scope}
-    if not found[Scope.NODE].channels or refused(found[Scope.NODE].findings):
-        found[Scope.NODE] = _node_of_parts(found, metering, inside, wanted)
-    return found
+    compositions = {s: _scope(s, metering, refusals, wanted.get(s), inside) for s in Scope}
+    if not compositions[Scope.NODE].channels or refused(compositions[Scope.NODE].findings):
+        compositions[Scope.NODE] = _node_of_parts(compositions, metering, inside, wanted)
+    return compositions
 
 
 def _inside(channels: list[Channel]) -> dict[Thing, frozenset[Thing]]:
@@ -102,14 +102,14 @@ def _inside(channels: list[Channel]) -> dict[Thing, frozenset[Thing]]:
         direct[thing[c.id]] |= {thing[i] for i in c.includes if i in thing and thing[i] != thing[c.id]}
     deep: dict[Thing, frozenset[Thing]] = {}
     for start in direct:
-        seen: set[Thing] = set()
+        counted: set[Thing] = set()
         todo = list(direct[start])
         while todo:
             t = todo.pop()
-            if t not in seen:
-                seen.add(t)
+            if t not in counted:
+                counted.add(t)
                 todo += direct[t]
-        deep[start] = frozenset(seen - {start})
+        deep[start] = frozenset(counted - {start})
     return deep
 
 
@@ -169,36 +169,36 @@ def _outermost(
 
 
 def _node_of_parts(
-    found: Mapping[Scope, Composition],
+    compositions: Mapping[Scope, Composition],
     metering: list[Channel],
     inside: Mapping[Thing, frozenset[Thing]],
     expected: Mapping[Scope, int],
 ) -> Composition:
     """The node as the sum of its metered parts. Falls back to it, telling so, where the node meter is refused."""
-    meter = found[Scope.NODE]
+    meter = compositions[Scope.NODE]
     if expected.get(Scope.NODE, 1) > 1:
         return meter
     by_id = {c.id: c for c in metering}
-    held = {t for s in PARTS for i in found[s].channels for t in inside[(by_id[i].scope, by_id[i].device)]}
-    ids = [i for s in PARTS for i in found[s].channels if (by_id[i].scope, by_id[i].device) not in held]
+    held = {t for s in PARTS for i in compositions[s].channels for t in inside[(by_id[i].scope, by_id[i].device)]}
+    ids = [i for s in PARTS for i in compositions[s].channels if (by_id[i].scope, by_id[i].device) not in held]
     if not ids:
         return meter
-    findings = [f for s in PARTS if found[s].channels for f in found[s].findings]
+    findings = [f for s in PARTS if compositions[s].channels for f in compositions[s].findings]
     if meter.channels:
         detail = f"the node meter {', '.join(meter.channels)} cannot be used ({meter.findings[-1].text}); parts summed"
         findings.append(Finding(Reason.FELL_BACK, Scope.NODE.value, detail))
     held_scopes = {scope for scope, _ in held}
-    covered = [s for s in PARTS if found[s].channels]
+    covered = [s for s in PARTS if compositions[s].channels]
     missing = [PART_NAME[s] for s in PARTS if s not in covered and s not in held_scopes and expected.get(s) != 0]
     missing.append(NEVER_IN_PARTS)
     basis = weakest(*(by_id[i].basis for i in ids))
     names = tuple(PART_NAME[s] for s in covered)
-    rivals = tuple(pair for s in covered for pair in found[s].rivals if pair[0] in ids)
+    rivals = tuple(pair for s in covered for pair in compositions[s].rivals if pair[0] in ids)
     node = Composition(
         Scope.NODE, tuple(sorted(ids)), basis, names, tuple(missing), rivals=rivals, findings=distinct(findings)
     )  # fmt: skip
-    told = Finding(Reason.PARTIAL, Scope.NODE.value, node.coverage)
-    return replace(node, findings=distinct([*findings, told]))
+    partial = Finding(Reason.PARTIAL, Scope.NODE.value, node.coverage)
+    return replace(node, findings=distinct([*findings, partial]))
 
 
 def scope_energy(composition: Composition, results: Results, window: tuple[float, float]) -> EnergyResult:
@@ -259,21 +259,21 @@ def _disagreements(
     composition: Composition, results: Results, energy_j: float, half_j: float
 ) -> tuple[list[Finding], float]:
     """What other meters of the scope say against it, and how far the farthest measured one is [J]."""
-    found, farthest = [], 0.0
+    findings, farthest = [], 0.0
     for ids in composition.alternatives:
         parts = [results[i] for i in ids]
         joules = [p.energy_j for p in parts if p.energy_j is not None]
         if len(joules) < len(parts) or not parts:
             continue
         other, width = math.fsum(joules), sum(p.half_width_j or 0.0 for p in parts)
-        told = f"{'+'.join(ids)} says {other:.6g} J, {'+'.join(composition.channels)} {energy_j:.6g} J"
+        disagreement = f"{'+'.join(ids)} says {other:.6g} J, {'+'.join(composition.channels)} {energy_j:.6g} J"
         if abs(other - energy_j) > half_j + width + math.fsum(p.stale_j for p in parts):
             ratio = f"{100 * (other / energy_j - 1):+.1f} %" if energy_j else "against none"
-            detail = f"{told} ({ratio}), beyond both intervals"
+            detail = f"{disagreement} ({ratio}), beyond both intervals"
             measured = all(p.basis is Basis.MEASURED for p in parts)
             boards = measured and composition.scope is Scope.DEVICE
             fatal = boards and abs(other - energy_j) > RIVALS_APART_RATIO * max(other, energy_j)
-            found.append(Finding(Reason.DISAGREEMENT, composition.scope.value, detail, fatal))
+            findings.append(Finding(Reason.DISAGREEMENT, composition.scope.value, detail, fatal))
             if measured:
                 farthest = max(farthest, abs(other - energy_j))
-    return found, farthest
+    return findings, farthest

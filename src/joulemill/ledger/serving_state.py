@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulemill.ledger.record import Outcome, RequestRecord, RunRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord, RunRecord
 from joulemill.ledger.window import Loop, Window, load_requests, load_shape
 
 #: An open loop is overloaded where less than this share of what is due ends, and in flight grows so much. Assumed.
@@ -89,7 +89,7 @@ def overload(record: RunRecord, window: Window | None) -> Overload | None:
     load = load_requests(record)
     due = sum(window.start_s <= r.scheduled_mono_s < window.end_s for r in load)
     ended = sum(
-        r.outcome is Outcome.OK and r.end_mono_s is not None and window.start_s <= r.end_mono_s < window.end_s
+        r.outcome is RequestOutcome.OK and r.end_mono_s is not None and window.start_s <= r.end_mono_s < window.end_s
         for r in load
     )
     if not due or ended >= SERVED_RATIO * due:

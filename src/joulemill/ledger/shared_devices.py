@@ -18,12 +18,12 @@ def foreign_use(record: RunRecord, start_s: float, end_s: float) -> tuple[float,
     The mean over the devices that say so, each with its mean over the window. One that does not say counts as ours.
     """
     device_of = {c.id: c.device for c in record.channels if c.quantity is Quantity.FOREIGN_USE}
-    seen: dict[str, list[float]] = {device: [] for device in device_of.values()}
+    values_of_device: dict[str, list[float]] = {device: [] for device in device_of.values()}
     for r in record.readings:
         known = r.channel in device_of and r.value is not None and math.isfinite(r.value)
         if known and start_s <= r.t_mono_s <= end_s:
-            seen[device_of[r.channel]].append(min(max(r.value or 0.0, 0.0), 1.0))
-    shares = {device: fmean(values) if values else 0.0 for device, values in seen.items()}
+            values_of_device[device_of[r.channel]].append(min(max(r.value or 0.0, 0.0), 1.0))
+    shares = {device: fmean(values) if values else 0.0 for device, values in values_of_device.items()}
     findings = tuple(
         Finding(
             Reason.SHARED_DEVICE,

@@ -72,13 +72,15 @@ def summary_figures(summary: Summary, accounts: Callable[[Array, Array], dict[Sc
     """The fields of an account that a summary can fill; ``accounts`` makes the scopes' of edges [2] and tokens [1]."""
     scopes = accounts(summary.edges_s, np.array([summary.output_tok]))
     scopes = {s: replace(a, j_tok=_bounded(a, summary.output_tok)) for s, a in scopes.items()}
-    told = Finding(Reason.NOT_STEADY, "window", "only the totals of the run are stated: ramp and drain are in them")
+    not_steady = Finding(
+        Reason.NOT_STEADY, "window", "only the totals of the run are stated: ramp and drain are in them"
+    )
     nothing = dict.fromkeys(COUNTERS.values())
     source = "tokens ÷ duration, both as the file states them"
     requests = summary.request_count
     return {
         "scopes": scopes,
-        "window": Window(summary.load.start_mono_s, summary.end_s, RULE, steady=None, findings=(told,)),
+        "window": Window(summary.load.start_mono_s, summary.end_s, RULE, steady=None, findings=(not_steady,)),
         "tokens": TokenCount(
             summary.output_tok, summary.prompt_tok or 0.0, None, None, None, nothing, nothing, None, 0
         ),
@@ -88,5 +90,5 @@ def summary_figures(summary: Summary, accounts: Callable[[Array, Array], dict[Sc
             if requests is None
             else {"request_rate": Figure(requests / summary.duration_s, "req/s", Basis.DECLARED, source=source)}
         ),
-        "findings": (told, *(f for s in scopes.values() if s.composition.channels for f in s.findings)),
+        "findings": (not_steady, *(f for s in scopes.values() if s.composition.channels for f in s.findings)),
     }

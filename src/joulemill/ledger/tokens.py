@@ -16,7 +16,7 @@ from joulemill.ledger.caching import CachedPrompts, cached_prompts, counted_betw
 from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.flow import Flow, last_seen_s
 from joulemill.ledger.plausibility import token_fault
-from joulemill.ledger.record import Outcome, RequestRecord, ServerSample
+from joulemill.ledger.record import RequestOutcome, RequestRecord, ServerSample
 
 Bools = NDArray[np.bool_]
 #: Output tokens of usage and of the server's counter that differ by more than this are told. Assumed.
@@ -62,8 +62,8 @@ class TokenCount:
         ``TOLERANCE_RATIO``, and chunks that no usage counted. Joules of such tokens are in the joules."""
         apart = self.mismatch_ratio or 0.0
         missed = self.uncounted_chunk_count * (self.chunk_tok or 1.0)
-        seen = self.output_tok + missed
-        return max(apart if apart > TOLERANCE_RATIO else 0.0, missed / seen if seen else 0.0)
+        total_tok = self.output_tok + missed
+        return max(apart if apart > TOLERANCE_RATIO else 0.0, missed / total_tok if total_tok else 0.0)
 
 
 def count_tokens(
@@ -87,9 +87,9 @@ def count_tokens(
     reasoning = [r.reasoning_tok for r in ended if r.reasoning_tok is not None]
     usage, metrics, mismatch, findings, within = _checked(mine, requests, samples)
     caching = cached_prompts(within or mine, metrics, allowed_tok)
-    told = caching.finding() if caching is not None else None
-    if told is not None:
-        findings.append(told)
+    caching_finding = caching.finding() if caching is not None else None
+    if caching_finding is not None:
+        findings.append(caching_finding)
     if uncounted:
         detail = f"{uncounted} chunks in the window belong to requests without usage; their tokens are not counted"
         findings.append(Finding(Reason.UNCOUNTED_TOKENS, "tokens", detail))
@@ -163,7 +163,7 @@ def _checked(load: Sequence[RequestRecord], every: Sequence[RequestRecord], samp
 
 
 def _explained(served: float, counted: float, inside: Sequence[RequestRecord]) -> str:
-    failed = sum(r.outcome is not Outcome.OK for r in inside)
+    failed = sum(r.outcome is not RequestOutcome.OK for r in inside)
     who = f"; {failed} failed requests got tokens without usage" if failed and counted > served else ""
     other = "; another client may use the server" if counted > served and not failed else ""
     return f"usage says {served:.0f} output tokens over the load, the server's counter {counted:.0f}{who}{other}"
@@ -181,7 +181,7 @@ def _span(load: Sequence[RequestRecord], samples: Sequence[ServerSample]) -> tup
 
 
 def _usage(requests: Sequence[RequestRecord]) -> dict[str, float | None]:
-    good = [r for r in requests if r.outcome is Outcome.OK]
+    good = [r for r in requests if r.outcome is RequestOutcome.OK]
     prompt = float(sum(r.prompt_tok or 0 for r in good))
     cached = [r.cached_tok for r in good]
     hits = float(sum(c for c in cached if c is not None)) if good and None not in cached else None

@@ -148,8 +148,8 @@ class _Clean:
     def without(self, dropped: NDArray[np.bool_]) -> _Clean:
         """The same with the reads that ``dropped`` marks taken for impossible."""
         more = tuple((float(t), Reason.IMPLAUSIBLE) for t in self.t_s[dropped])
-        told = {Reason.IMPLAUSIBLE: "out of the counter's line, and back", **self.examples}
-        examples = told if more else self.examples
+        shown_examples = {Reason.IMPLAUSIBLE: "out of the counter's line, and back", **self.examples}
+        examples = shown_examples if more else self.examples
         failed = tuple(sorted((*self.failed, *more)))
         return replace(self, t_s=self.t_s[~dropped], value=self.value[~dropped], failed=failed, examples=examples)
 
@@ -283,9 +283,9 @@ def _counter(channel: Channel, clean: _Clean) -> Trace:
         return _nothing(channel, clean, Finding(Reason.STALE, channel.id, detail, fatal=True), lag)
     kt, ke = t[knots], total[knots]
     segment = np.diff(ke) / np.diff(kt)
-    seen = float(np.median(np.diff(kt))) if len(step) < len(t) - 1 else 0.0
-    period = max(channel.update_period_s or 0.0, seen)
-    broken = (*line.broken, *standstills(channel, t, kt, segment, seen))
+    median_step_s = float(np.median(np.diff(kt))) if len(step) < len(t) - 1 else 0.0
+    period = max(channel.update_period_s or 0.0, median_step_s)
+    broken = (*line.broken, *standstills(channel, t, kt, segment, median_step_s))
     findings = (*clean.findings, *line.findings)
     return Trace(
         channel, "counter", kt, ke - ke[0], ke - ke[0], segment, t, *_failures(clean), lag, period, broken, findings,

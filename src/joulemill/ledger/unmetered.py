@@ -102,11 +102,11 @@ def completed(
     parts_w = {s: j / total.duration_s for s, j in parts_j.items()}
     whole = None if holder is None else holder.whole(parts_w)
     if whole is None or holder is None:
-        told = (
+        reason = (
             f"{coverage}; the parts took {total.energy_j:.4g} J. The node is more: meter it (IPMI, Redfish, a PDU), or "
             "state which devices these are, and the rest is modelled"
         )
-        finding = Finding(Reason.PARTIAL, total.subject, told, fatal=True)
+        finding = Finding(Reason.PARTIAL, total.subject, reason, fatal=True)
         nothing = replace(total, energy_j=None, low_j=None, high_j=None, basis=None)
         return replace(nothing, findings=distinct([*kept, finding]))
     energy = whole.node_w * total.duration_s
@@ -115,12 +115,12 @@ def completed(
     rest = max(whole.high_w - whole.node_w, whole.node_w - whole.low_w) * total.duration_s
     half = math.hypot(metered, rest)
     low = max(energy - half, (total.low_j or 0.0))
-    told = f"{coverage}; {total.energy_j:.4g} J are metered, the rest is modelled as {holder.label}"
+    reason = f"{coverage}; {total.energy_j:.4g} J are metered, the rest is modelled as {holder.label}"
     return replace(
         total,
         energy_j=energy,
         low_j=low,
         high_j=energy + half,
         basis=weakest(total.basis, Basis.MODELLED),
-        findings=distinct([*kept, Finding(Reason.PARTIAL, total.subject, told)]),
+        findings=distinct([*kept, Finding(Reason.PARTIAL, total.subject, reason)]),
     )

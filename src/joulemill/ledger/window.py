@@ -18,7 +18,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.flow import last_seen_s
-from joulemill.ledger.record import Outcome, RequestRecord, RunRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord, RunRecord
 
 #: Readings may cut the window to this share of itself; if they would leave less, joules are refused instead. Assumed.
 LEAST_COVERED = 0.5
@@ -118,8 +118,8 @@ def _closed(requests: Sequence[RequestRecord], shape: LoadShape) -> tuple[float,
             rule = f"closed loop: all {slots} slots busy, each with its first token, until the first stays empty"
             return start, drain, rule, []
     detail = f"{slots} slots were never all busy with {len(requests)} requests; send more, or fewer at once"
-    found = Finding(Reason.NOT_STEADY, "window", detail)
-    return first_sent, last_seen, "closed loop: the whole load, ramp and drain included", [found]
+    not_steady = Finding(Reason.NOT_STEADY, "window", detail)
+    return first_sent, last_seen, "closed loop: the whole load, ramp and drain included", [not_steady]
 
 
 def _usual_in_flight(requests: Sequence[RequestRecord]) -> int:
@@ -143,7 +143,8 @@ def _open(
     spacing = (last_sent - first_sent) / max(len(requests) - 1, 1)
     end = min(end, last_sent + spacing)  # after the last arrival and its turn the server drains
     times = [r.end_mono_s - r.dispatched_mono_s for r in requests
-             if r.outcome is Outcome.OK and r.end_mono_s is not None and r.dispatched_mono_s is not None]  # fmt: skip
+             if r.outcome is RequestOutcome.OK and r.end_mono_s is not None
+             and r.dispatched_mono_s is not None]  # fmt: skip
     if shape.warmup_s is not None:
         ramp, what = shape.warmup_s, "the stated warm-up"
     else:
@@ -191,9 +192,9 @@ def steadiness(output_tok: Array, edges_s: Array) -> tuple[bool, str]:
     quarters = np.array([q.mean() for q in np.array_split(rate, 4)])
     cov = float(quarters.std(ddof=1)) / mean
     drift, t = _drift(rate)
-    told = f"quarters vary by {100 * cov:.1f} %, drift {100 * drift / mean:+.1f} % across the window (t = {t:.1f})"
+    reason = f"quarters vary by {100 * cov:.1f} %, drift {100 * drift / mean:+.1f} % across the window (t = {t:.1f})"
     steady = cov <= STEADY_COV and not (abs(drift) > STEADY_COV * mean and abs(t) > STEADY_T)
-    return steady, told
+    return steady, reason
 
 
 def _drift(rate: Array) -> tuple[float, float]:

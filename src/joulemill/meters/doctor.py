@@ -111,20 +111,20 @@ def examine(
     Raises InputError only for a SPEC that cannot be; a sensor that is not there is a finding, not an error.
     """
     notices: list[str] = []
-    told = replace(context, notice=notices.append)
-    meters, missing = _opened(tuple(specs) or candidates(told), told)
+    quiet_context = replace(context, notice=notices.append)
+    meters, missing = _opened(tuple(specs) or candidates(quiet_context), quiet_context)
     if not meters and not specs:
-        meters, more = _opened(("declared",), told)
+        meters, more = _opened(("declared",), quiet_context)
         missing += more
     readings: list[Reading] = []
-    sampler = Sampler(meters, period_s, readings.extend, told.clock)
-    drift_s = told.clock.wall() - told.clock.mono()
+    sampler = Sampler(meters, period_s, readings.extend, quiet_context.clock)
+    drift_s = quiet_context.clock.wall() - quiet_context.clock.mono()
     sampler.start()
     if meters:
         begun(len(meters))
-        told.clock.sleep(duration_s)
+        quiet_context.clock.sleep(duration_s)
     hung = sampler.stop()
-    step_s = told.clock.wall() - told.clock.mono() - drift_s
+    step_s = quiet_context.clock.wall() - quiet_context.clock.mono() - drift_s
     notices += [f"{name} did not answer in time and was left waiting" for name in hung]
     channels = [c for m in meters for c in m.channels()]
     for meter in meters:
@@ -133,7 +133,7 @@ def examine(
         duration_s=duration_s,
         channels=tuple(_checked(c, [r for r in readings if r.channel == c.id], period_s) for c in channels),
         coverage=_coverage(channels),
-        missing=tuple(missing + _uncovered(channels, told)),
+        missing=tuple(missing + _uncovered(channels, quiet_context)),
         notices=tuple(dict.fromkeys(notices)),
         core_ratio=sampler.cost().core_ratio,
         clock_step_s=step_s if abs(step_s) > STEP_S else 0.0,
@@ -160,13 +160,13 @@ def _opened(specs: Sequence[str], context: MeterContext) -> tuple[list[Meter], l
 
 def _missing(spec: str, text: str) -> Missing:
     """An opening's error as what is wrong and what to do: it says one, then ";" or ":", then the other."""
-    told = text.removeprefix(f"--meter {spec}").lstrip(" :")
+    reason = text.removeprefix(f"--meter {spec}").lstrip(" :")
     depth = 0
-    for i, (character, after) in enumerate(pairwise(told)):
+    for i, (character, after) in enumerate(pairwise(reason)):
         depth += (character == "(") - (character == ")")
         if depth == 0 and character in ";:" and after.isspace():
-            return Missing(spec, told[:i], told[i + 1 :].strip())
-    return Missing(spec, told, "see the meter's line in docs/measuring.md")
+            return Missing(spec, reason[:i], reason[i + 1 :].strip())
+    return Missing(spec, reason, "see the meter's line in docs/measuring.md")
 
 
 def _checked(channel: Channel, readings: list[Reading], polled_s: float) -> ChannelCheck:
@@ -220,10 +220,10 @@ def _uncovered(channels: Sequence[Channel], context: MeterContext) -> list[Missi
     scopes = {
         c.scope for c in channels if c.quantity in (Quantity.ENERGY, Quantity.POWER) and c.basis.value != "declared"
     }
-    found = []
+    missing = []
     gpus = pci_gpus(context)
     if gpus and Scope.DEVICE not in scopes:
-        found.append(
+        missing.append(
             Missing(
                 "GPU boards",
                 f"{gpus} on the PCI bus, none metered",
@@ -231,7 +231,7 @@ def _uncovered(channels: Sequence[Channel], context: MeterContext) -> list[Missi
             )
         )
     if Scope.NODE not in scopes:
-        found.append(
+        missing.append(
             Missing(
                 "whole node (fans, conversion, memory, network)",
                 "no meter of the node's scope",
@@ -239,7 +239,7 @@ def _uncovered(channels: Sequence[Channel], context: MeterContext) -> list[Missi
                 "file with --meter file:PATH",
             )
         )
-    return found
+    return missing
 
 
 def summary(report: DoctorReport) -> list[str]:

@@ -123,13 +123,13 @@ def _expanded(text: str) -> list[str]:
         raise InputError(f"--meter {text}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"--meter {text}: {str(error)[:200]}") from error
-    found = table.get("meters")
+    meters = table.get("meters")
     other = next((k for k in table if k != "meters"), None)
     if other is not None and nearest(other, ("meters",)):
         raise InputError(f"--meter {text}: unknown key {other!r}; did you mean meters?")
-    if other is not None or not isinstance(found, list) or not all(isinstance(s, str) for s in found):
+    if other is not None or not isinstance(meters, list) or not all(isinstance(s, str) for s in meters):
         raise InputError(f'--meter {text}: it must hold one line such as meters = ["nvml", "rapl"]')
-    return found
+    return meters
 
 
 def _open(spec: Spec, context: MeterContext) -> Meter:
@@ -156,20 +156,20 @@ def _automatic(spec: Spec, context: MeterContext) -> list[Meter]:
             "meter, e.g. --meter prometheus:http://HOST:9400/metrics or --meter redfish:https://BMC"
         )
         return []
-    found: list[Meter] = []
+    meters: list[Meter] = []
     reasons: dict[str, str] = {}
     for text in candidates(context):
-        if text == "rapl" and any(_covers_host(c) for m in found for c in m.channels()):
+        if text == "rapl" and any(_covers_host(c) for m in meters for c in m.channels()):
             context.notice("RAPL is left out: the GPU module's counter holds the CPU's energy already")
             continue
         try:
-            found.append(_open(parse_spec(text), context))
+            meters.append(_open(parse_spec(text), context))
         except MachineError as error:
             reasons[text] = str(error)
-    _tell_missing(reasons, context, measured=bool(found))
-    if not found and context.server_pid is not None and context.server_embedded:
-        found.append(_open(parse_spec("declared"), context))
-    return found
+    _tell_missing(reasons, context, measured=bool(meters))
+    if not meters and context.server_pid is not None and context.server_embedded:
+        meters.append(_open(parse_spec("declared"), context))
+    return meters
 
 
 def candidates(context: MeterContext) -> tuple[str, ...]:

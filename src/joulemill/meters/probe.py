@@ -40,14 +40,14 @@ class ProbeMeter:
 
     def read(self) -> tuple[Reading, ...]:
         """The probes that are due."""
-        found: list[Reading] = []
+        readings: list[Reading] = []
         for i, probe in enumerate(self._probes):
             now = self._context.clock.mono()
             if now >= self._due[i]:
                 # 0.9: a slow probe on a tick that comes a little early is not put off for a whole tick more
                 self._due[i] = now + 0.9 * probe.every_s
-                found.append(self._once(probe, now))
-        return tuple(found)
+                readings.append(self._once(probe, now))
+        return tuple(readings)
 
     def close(self) -> None:
         """Let go of the sensor, once."""

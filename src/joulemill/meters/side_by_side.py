@@ -28,7 +28,7 @@ class Late(Exception):
     """A job did not end in time."""
 
 
-class _Job(Generic[Result]):
+class _OpeningJob(Generic[Result]):
     """One job in a thread of its own. Whoever comes second, its end or the end of patience, gives way."""
 
     def __init__(
@@ -79,14 +79,14 @@ def together(
     too_late  takes a result that came after all, to let go of it
     """
     waiting = deque(jobs.items())
-    running: dict[Key, _Job[Result]] = {}
+    running: dict[Key, _OpeningJob[Result]] = {}
     outcomes: dict[Key, Result | Exception] = {}
     ended: queue.SimpleQueue[Key] = queue.SimpleQueue()
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
                 key, work = waiting.popleft()
-                running[key] = _Job(work, lambda key=key: ended.put(key), too_late)  # type: ignore[misc]
+                running[key] = _OpeningJob(work, lambda key=key: ended.put(key), too_late)  # type: ignore[misc]
                 running[key].start(bound_s)
             for key in _over(running, ended):
                 outcome = running.pop(key).outcome
@@ -97,7 +97,7 @@ def together(
     return {key: outcomes[key] for key in jobs}
 
 
-def _over(running: Mapping[Key, _Job[Result]], ended: queue.SimpleQueue[Key]) -> list[Key]:
+def _over(running: Mapping[Key, _OpeningJob[Result]], ended: queue.SimpleQueue[Key]) -> list[Key]:
     """Jobs that have ended, or whose time is up; waits for the first of them."""
     first_s = min(job.until_s for job in running.values())
     try:

@@ -190,8 +190,8 @@ class DiscoverConfig(BaseModel):
 
     @model_validator(mode="after")
     def _one(self) -> DiscoverConfig:
-        given = [x for x in (self.file, self.http_sd_url, self.kubernetes_url) if x is not None]
-        if len(given) != 1:
+        sources = [x for x in (self.file, self.http_sd_url, self.kubernetes_url) if x is not None]
+        if len(sources) != 1:
             raise ValueError("name one of file, http_sd_url and kubernetes_url")
         return self
 
@@ -249,9 +249,9 @@ class MonitorConfig(BaseModel):
 
     def sites(self, targets: Sequence[TargetConfig] | None = None) -> tuple[SiteFacts, ...]:
         """Every site that is described or that one of ``targets`` (default: those named here) is at."""
-        told = {s.name: s.facts() for s in self.site}
+        facts_of_site = {s.name: s.facts() for s in self.site}
         used = {t.site for t in (self.target if targets is None else targets)}
-        return tuple(told.get(n, SiteFacts(n)) for n in sorted({*told, *used}))
+        return tuple(facts_of_site.get(n, SiteFacts(n)) for n in sorted({*facts_of_site, *used}))
 
 
 def load_config(path: Path) -> MonitorConfig:

@@ -66,10 +66,10 @@ def named(kind: str, table: Any, place: int) -> str:
 
 def entries(tables: Mapping[str, Any], kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(how it is called, entry) of every ``[[kind]]``. Raises InputError where it is no list of tables."""
-    found = tables.get(kind, ())
-    if not isinstance(found, list | tuple) or not all(isinstance(x, Mapping) for x in found):
+    table = tables.get(kind, ())
+    if not isinstance(table, list | tuple) or not all(isinstance(x, Mapping) for x in table):
         raise InputError(f"{kind}: write each as a table of its own, under [[{kind}]]")
-    for place, entry in enumerate(found):
+    for place, entry in enumerate(table):
         yield named(kind, entry, place), entry
 
 

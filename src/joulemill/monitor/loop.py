@@ -31,7 +31,7 @@ from joulemill.monitor.discovery.documents import discovered
 from joulemill.monitor.discovery.prometheus_store import Scraped, StoreReader, target_of
 from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, let_go, open_targets
 from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, StoredSite, StoredTotals
-from joulemill.monitor.steps import History, Plan, beside, health_of, stopped, unless_stopped
+from joulemill.monitor.steps import IntervalSink, WatchPlan, beside, health_of, stopped, unless_stopped
 from joulemill.monitor.target import Watched
 from joulemill.servers.boundary import from_source, reason_of
 
@@ -50,7 +50,8 @@ class Monitor:
     """Watches ``config``'s targets; ``history`` keeps the intervals. Opening its meters may raise InputError."""
 
     def __init__(
-        self, config: MonitorConfig, history: History | None = None, restored: Mapping[str, StoredTotals] | None = None,
+        self, config: MonitorConfig, history: IntervalSink | None = None,
+        restored: Mapping[str, StoredTotals] | None = None,
         restored_sites: Mapping[str, StoredSite] | None = None,
     ) -> None:  # fmt: skip
         self._config, self._history = config, history
@@ -82,16 +83,16 @@ class Monitor:
             self._faults[source] = text
             _LOG.warning("%s", text)
 
-    def _plan(self, targets: Sequence[TargetConfig], config: MonitorConfig | None = None) -> Plan:
+    def _plan(self, targets: Sequence[TargetConfig], config: MonitorConfig | None = None) -> WatchPlan:
         config = config or self._config
         wanted: dict[str, TargetConfig] = {}
         for target in targets:
             wanted.setdefault(target.name, target)  # whoever had a name first keeps it
         sites = {s.site: s for s in config.sites(tuple(wanted.values()))}
         kept = {n: w for n, w in self._watched.items() if wanted.get(n) == w.config and sites[w.config.site] == w.site}
-        return Plan(wanted, sites, kept)
+        return WatchPlan(wanted, sites, kept)
 
-    def _opened(self, config: MonitorConfig, plan: Plan) -> tuple[dict[str, Facility], dict[str, Opened]]:
+    def _opened(self, config: MonitorConfig, plan: WatchPlan) -> tuple[dict[str, Facility], dict[str, Opened]]:
         """The meters that a plan needs; may take a while. Raises InputError, and opens none."""
         metered = self._facilities.opened(config)
         try:
@@ -100,7 +101,7 @@ class Monitor:
             self._facilities.give_up(metered)
             raise
 
-    def _go_on(self, plan: Plan, metered: dict[str, Facility], results: Mapping[str, Opened]) -> None:
+    def _go_on(self, plan: WatchPlan, metered: dict[str, Facility], results: Mapping[str, Opened]) -> None:
         """Watch what is planned and nothing else; those that are watched as they stand go on. All or none."""
         fresh: dict[str, Watched] = {}
         try:
@@ -317,15 +318,15 @@ class Monitor:
         if index >= len(self._config.discover):
             return MAX_BACK_OFF_PERIODS * self._config.period_s
         asked = self._config.discover[index]
-        told = await discovered(asked, session)
-        if list(told.targets) != self._found.get(index):
-            before, self._found[index] = self._found.get(index), list(told.targets)
+        outcome = await discovered(asked, session)
+        if list(outcome.targets) != self._found.get(index):
+            before, self._found[index] = self._found.get(index), list(outcome.targets)
             try:
                 await self._take(lambda: [*self._config.target, *self._discovered(self._config)])
             except JoulemillError:
                 self._found[index] = before or []
                 raise
-        self.fault(f"discover {index}", told.told(asked.where))
+        self.fault(f"discover {index}", outcome.told(asked.where))
         return asked.refresh_s
 
     async def _read_store(self, reader: StoreReader, session: aiohttp.ClientSession) -> float:
@@ -335,8 +336,8 @@ class Monitor:
         await self._name_new(scraped, reader)
         for target in scraped:
             watched = self._watched[target.instance]
-            for seen in reader.looks(target):
-                self._step(watched, lambda w=watched, s=seen: w.stored(s))  # type: ignore[misc]
+            for scrape in reader.looks(target):
+                self._step(watched, lambda w=watched, s=scrape: w.stored(s))  # type: ignore[misc]
         return 0.0 if scraped and reader.behind(time.time()) else self._config.period_s
 
     async def _name_new(self, scraped: Sequence[Scraped], reader: StoreReader) -> None:
@@ -380,11 +381,11 @@ class Monitor:
 
     def _record(self, watched: Watched, intervals: Sequence[Interval]) -> None:
         ratio = used_pue(watched.site, self._facilities.pue(watched.site.site, time.monotonic()))
-        told = [at_site(believable(i), ratio) for i in intervals]
-        for interval in told:
+        believed = [at_site(believable(i), ratio) for i in intervals]
+        for interval in believed:
             watched.totals.add(interval)
-        if told and self._history is not None:
-            self._history.append(told, {watched.config.name: watched.totals.facts})
+        if believed and self._history is not None:
+            self._history.append(believed, {watched.config.name: watched.totals.facts})
 
     def _wait_s(self, failures: int) -> float:
         if failures < 2:

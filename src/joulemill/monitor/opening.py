@@ -43,7 +43,7 @@ class Opened:
     fault: InputError | None = None
 
 
-class _Opening:
+class _TargetOpening:
     """Some SPECs on their way, in a thread of its own that nobody need wait for."""
 
     def __init__(self, specs: Sequence[str], context: MeterContext) -> None:
@@ -81,10 +81,10 @@ class _Opening:
 
 def open_within(specs: Sequence[str], context: MeterContext) -> list[Meter]:
     """``open_meters`` within ``OPEN_S``. Raises InputError or MachineError."""
-    return _Opening(specs, context).meters(time.monotonic() + OPEN_S)
+    return _TargetOpening(specs, context).meters(time.monotonic() + OPEN_S)
 
 
-def _opened(target: TargetConfig, result: Opened, opening: _Opening, until_s: float) -> None:
+def _opened(target: TargetConfig, result: Opened, opening: _TargetOpening, until_s: float) -> None:
     """Every meter of ``target`` or none of them: a part of its meters would pass for all of it."""
     try:
         result.meters = opening.meters(until_s)
@@ -100,7 +100,7 @@ def open_targets(targets: Collection[TargetConfig]) -> dict[str, Opened]:
     results = {t.name: Opened() for t in targets}
     for first in range(0, len(metered), AT_ONCE):
         part = metered[first : first + AT_ONCE]
-        openings = [_Opening(t.meters, _context(t, results[t.name])) for t in part]
+        openings = [_TargetOpening(t.meters, _context(t, results[t.name])) for t in part]
         until_s = time.monotonic() + OPEN_S
         for target, opening in zip(part, openings, strict=True):
             _opened(target, results[target.name], opening, until_s)

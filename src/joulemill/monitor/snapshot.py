@@ -67,7 +67,7 @@ class MeterFinding:
 
 
 @dataclass(frozen=True, slots=True)
-class Ceiling:
+class CeilingState:
     """One stave of the barrel: output tokens a second that this resource would allow, and how it is known."""
 
     name: str
@@ -76,7 +76,7 @@ class Ceiling:
 
 
 @dataclass(frozen=True, slots=True)
-class Percentiles:
+class HistogramPercentiles:
     """Of the requests of an interval, from histogram buckets; None where one lies beyond the last finite bound."""
 
     p50_s: float | None
@@ -112,13 +112,13 @@ class Interval:
     ttft_s: float | None = None
     tpot_s: float | None = None
     idle_ratio: float | None = None
-    ceilings: tuple[Ceiling, ...] = ()
+    ceilings: tuple[CeilingState, ...] = ()
     binding: str | None = None
     binding_probability_ratio: float | None = None
     phi_ratio: float | None = None
     utilization_ratio: float | None = None
     route_tokens: Mapping[str, float] = field(default_factory=dict)
-    latency: Mapping[str, Percentiles] = field(default_factory=dict)
+    latency: Mapping[str, HistogramPercentiles] = field(default_factory=dict)
     binding_reason: str | None = None
     phi_low_ratio: float | None = None
     phi_high_ratio: float | None = None

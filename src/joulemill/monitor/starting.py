@@ -26,28 +26,28 @@ class Starting:
     async def opened(self, stop: asyncio.Event) -> Monitor | None:
         """Make the monitor beside the loop; None where ``stop`` came first. Raises what making it raises."""
         loop = asyncio.get_running_loop()
-        made: asyncio.Future[Monitor] = loop.create_future()
+        opening: asyncio.Future[Monitor] = loop.create_future()
         either = asyncio.Event()
-        thread = threading.Thread(target=self._thread, args=(loop, made), name="joulemill opening", daemon=True)
+        thread = threading.Thread(target=self._thread, args=(loop, opening), name="joulemill opening", daemon=True)
         thread.start()
-        made.add_done_callback(lambda _: either.set())
+        opening.add_done_callback(lambda _: either.set())
         stopping = asyncio.ensure_future(stop.wait())
         stopping.add_done_callback(lambda _: either.set())
         await either.wait()
         stopping.cancel()
-        if not made.done():
+        if not opening.done():
             return None
-        self.monitor = made.result()
+        self.monitor = opening.result()
         return self.monitor
 
-    def _thread(self, loop: asyncio.AbstractEventLoop, made: asyncio.Future[Monitor]) -> None:
+    def _thread(self, loop: asyncio.AbstractEventLoop, opening: asyncio.Future[Monitor]) -> None:
         outcome: Monitor | BaseException
         try:
             outcome = self._make()
         except BaseException as fault:
             outcome = fault
         with suppress(RuntimeError):  # the loop may be over: it was told to stop
-            loop.call_soon_threadsafe(_settle, made, outcome)
+            loop.call_soon_threadsafe(_settle, opening, outcome)
 
     def snapshot(self) -> Snapshot:
         """What is known now: while meters are opened, the targets' names."""
@@ -68,10 +68,10 @@ class Starting:
             yield now
 
 
-def _settle(made: asyncio.Future[Monitor], outcome: Monitor | BaseException) -> None:
-    if made.cancelled():
+def _settle(opening: asyncio.Future[Monitor], outcome: Monitor | BaseException) -> None:
+    if opening.cancelled():
         return
     if isinstance(outcome, BaseException):
-        made.set_exception(outcome)
+        opening.set_exception(outcome)
     else:
-        made.set_result(outcome)
+        opening.set_result(outcome)

@@ -20,7 +20,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger("joulemill.monitor")
 
 
-class History(Protocol):
+class IntervalSink(Protocol):
     """Where intervals are kept: takes them without delay."""
 
     def state(self) -> KeptState:
@@ -34,7 +34,7 @@ class History(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WatchPlan:
     """What is to be watched: every target wanted, their sites, and those that go on as they stand."""
 
     wanted: Mapping[str, TargetConfig]
@@ -66,7 +66,7 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T
             await asyncio.gather(doing, return_exceptions=True)
 
 
-async def beside(work: Callable[..., T], *given: object) -> T:
+async def beside(work: Callable[..., T], *arguments: object) -> T:
     """``work(*given)`` in a thread of its own, which nobody waits for where this is given up."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -82,7 +82,7 @@ async def beside(work: Callable[..., T], *given: object) -> T:
         result: T | None = None
         fault: BaseException | None = None
         try:
-            result = work(*given)
+            result = work(*arguments)
         except BaseException as raised:
             fault = raised
         with suppress(RuntimeError):  # the loop has ended

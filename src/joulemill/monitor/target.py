@@ -24,9 +24,17 @@ from joulemill.monitor.accounting.restarts import PROCESS_START, CounterSeries, 
 from joulemill.monitor.accounting.totals import Totals, away_s, gap, observed
 from joulemill.monitor.advice.ceilings import Context, explained, prepared
 from joulemill.monitor.config import TargetConfig
-from joulemill.monitor.snapshot import NOT_YET, Interval, Percentiles, SiteFacts, StoredTotals, TargetState, TokenKind
+from joulemill.monitor.snapshot import (
+    NOT_YET,
+    HistogramPercentiles,
+    Interval,
+    SiteFacts,
+    StoredTotals,
+    TargetState,
+    TokenKind,
+)
 from joulemill.servers.boundary import read_in_thread
-from joulemill.servers.metrics import Look, canonical, look
+from joulemill.servers.metrics import Scrape, canonical, look
 
 #: A store's looks further apart than this many of its usual spacings leave a gap (assumed: two scrapes may fail).
 GAP_SPACINGS = 3.5
@@ -90,11 +98,11 @@ class Watched:
         token = os.environ.get(self.config.token_env or "")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         asked_s = time.monotonic()
-        seen = await look(
+        scrape = await look(
             session, self.config.metrics_url, self.dialect, headers=headers, timeout_s=timeout_s, also=also
         )
         self.scrape_s = time.monotonic() - asked_s
-        return await read_in_thread(self.followed, seen)
+        return await read_in_thread(self.followed, scrape)
 
     def failed(self, reason: str) -> ServerSample:
         """A look that raised ``reason``: none at all."""
@@ -110,24 +118,24 @@ class Watched:
         self.reason, self.since_mono_s, self.failures = reason, sample.t_mono_s, self.failures + 1
         return [gap(self.config.name, since_s, sample)] if sample.t_mono_s > since_s else []
 
-    def followed(self, seen: Look) -> ServerSample:
+    def followed(self, scrape: Scrape) -> ServerSample:
         """``seen`` with counters that never fall; what else it told is kept until it is accounted."""
-        sample = seen.sample
+        sample = scrape.sample
         self._fresh = Pages()
-        if sample.error is not None or seen.page is None or seen.dialect is None:
+        if sample.error is not None or scrape.page is None or scrape.dialect is None:
             return sample
-        if self._series is None or self.dialect is not seen.dialect:
-            self.dialect, self._series = seen.dialect, CounterSeries(seen.dialect)
-        unrolled = self._series.take(seen.page, sample.t_wall_s)
+        if self._series is None or self.dialect is not scrape.dialect:
+            self.dialect, self._series = scrape.dialect, CounterSeries(scrape.dialect)
+        unrolled = self._series.take(scrape.page, sample.t_wall_s)
         label = self.config.route_label
-        routes = by_route(unrolled.page, seen.dialect, label) if label else {}
-        of_latency = {what: buckets(unrolled.page, seen.dialect, what) for what in LATENCIES}
+        routes = by_route(unrolled.page, scrape.dialect, label) if label else {}
+        of_latency = {what: buckets(unrolled.page, scrape.dialect, what) for what in LATENCIES}
         self._fresh = Pages(unrolled.restarted, unrolled.comparable, routes, of_latency)
-        return replace(sample, values=canonical(unrolled.page, seen.dialect))
+        return replace(sample, values=canonical(unrolled.page, scrape.dialect))
 
-    def stored(self, seen: Look) -> list[Interval]:
+    def stored(self, scrape: Scrape) -> list[Interval]:
         """The intervals that end with a look that a store kept; a hole between its looks is a gap, not an interval."""
-        sample = self.followed(seen)
+        sample = self.followed(scrape)
         self.since_mono_s = min(self.since_mono_s, sample.t_mono_s)
         if self.before is not None:
             apart_s = sample.t_mono_s - self.before.t_mono_s
@@ -149,9 +157,9 @@ class Watched:
             return
         interval = observed(self.config.name, before, after)
         context = self._context(before, after)
-        made = asyncio.wrap_future(_PREDICTING.submit(prepared, interval, self.totals.facts, context))
+        prediction = asyncio.wrap_future(_PREDICTING.submit(prepared, interval, self.totals.facts, context))
         stopping = asyncio.ensure_future(stop.wait())
-        waiting: list[asyncio.Future[Any]] = [made, stopping]
+        waiting: list[asyncio.Future[Any]] = [prediction, stopping]
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -186,15 +194,15 @@ class Watched:
         return self._complete(lambda _: True)
 
     def _complete(self, settled: Callable[[float], bool]) -> list[Interval]:
-        found = []
+        intervals = []
         while self._waiting and (not self._waiting[0][0].observed or settled(self._waiting[0][2])):
             interval, start_s, end_s = self._waiting.popleft()
             output_tok = interval.tokens.get(TokenKind.OUTPUT, 0.0)
             energy, findings = (
                 self.meters.account(start_s, end_s, output_tok=output_tok) if interval.observed else ({}, ())
             )
-            found.append(replace(interval, energy=energy, findings=findings))
-        return found
+            intervals.append(replace(interval, energy=energy, findings=findings))
+        return intervals
 
     def _interval(self, after: ServerSample) -> Interval | None:
         """What ends with ``after``; None for a first good scrape with no time before it to tell of."""
@@ -202,15 +210,15 @@ class Watched:
         self.reason, self.since_mono_s = after.error, after.t_mono_s
         self.failures = self.failures + 1 if after.error else 0
         self.before = None if after.error else after
-        told, self._told = self._told, self._fresh
+        pages_before, self._told = self._told, self._fresh
         if after.error is None and before is not None and self._told.comparable:
-            found = observed(self.config.name, before, after)
+            observed_interval = observed(self.config.name, before, after)
             why = RESTARTED if self._told.restarted else None
-            found = replace(
-                found, reason=why, route_tokens=route_increases(told.routes, self._told.routes),
-                latency=_latency(told, self._told),
+            observed_interval = replace(
+                observed_interval, reason=why, route_tokens=route_increases(pages_before.routes, self._told.routes),
+                latency=_latency(pages_before, self._told),
             )  # fmt: skip
-            return self.explained(found, before, after)
+            return self.explained(observed_interval, before, after)
         if after.t_mono_s <= since:
             return None
         interval = gap(self.config.name, since, after)
@@ -219,6 +227,6 @@ class Watched:
         return replace(interval, reason=FIRST if before is None else OTHER_SERVER)
 
 
-def _latency(before: Pages, after: Pages) -> dict[str, Percentiles]:
-    found = {w: percentiles(before.buckets.get(w, {}), after.buckets.get(w, {})) for w in LATENCIES}
-    return {what: p for what, p in found.items() if p is not None}
+def _latency(before: Pages, after: Pages) -> dict[str, HistogramPercentiles]:
+    percentiles_of = {w: percentiles(before.buckets.get(w, {}), after.buckets.get(w, {})) for w in LATENCIES}
+    return {what: p for what, p in percentiles_of.items() if p is not None}

@@ -42,8 +42,10 @@ def cuts(deployment: Deployment, workload: Workload, prediction: Prediction, rat
     widths = [n for n in range(1, int(min(deployment.device_count, domain)) + 1) if deployment.device_count % n == 0]
     options = [Parallelism(n, 1, 1, deployment.device_count // n) for n in widths]
     different = [o for o in options if (o.tensor, o.replicas) != (taken.tensor, taken.replicas)]
-    made = (_option(replace(deployment, parallelism=cut), workload, all_req, rates) for cut in (taken, *different))
-    return tuple(option for option in made if option is not None)
+    options_tried = (
+        _option(replace(deployment, parallelism=cut), workload, all_req, rates) for cut in (taken, *different)
+    )
+    return tuple(option for option in options_tried if option is not None)
 
 
 def _option(deployment: Deployment, workload: Workload, all_req: float, rates: Rates) -> CutOption | None:
@@ -58,6 +60,6 @@ def _option(deployment: Deployment, workload: Workload, all_req: float, rates: R
             return None
     except InputError:
         return None
-    found = swept(deployment, workload, share, rates, np.array([each]))
-    rate, joule = float(found.rate_tok_s[0]) * cut.replicas, float(found.energy_j_tok[0])
+    steady_state = swept(deployment, workload, share, rates, np.array([each]))
+    rate, joule = float(steady_state.rate_tok_s[0]) * cut.replicas, float(steady_state.energy_j_tok[0])
     return CutOption(cut, rate, joule) if math.isfinite(rate) and math.isfinite(joule) else None

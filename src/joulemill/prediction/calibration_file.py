@@ -31,9 +31,9 @@ class Calibrated:
     model: str = ""
 
 
-def save_calibration(path: Path, found: Calibrated) -> None:
+def save_calibration(path: Path, calibrated: Calibrated) -> None:
     """Write as JSON."""
-    path.write_text(json.dumps({"schema": SCHEMA, **asdict(found)}, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({"schema": SCHEMA, **asdict(calibrated)}, indent=2) + "\n", encoding="utf-8")
 
 
 def load_calibration(path: Path) -> Calibrated:

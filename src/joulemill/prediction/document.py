@@ -12,28 +12,28 @@ from joulemill.physics.model.facts import architecture_facts
 from joulemill.physics.model.precision import Precision
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.predict import resolved
-from joulemill.prediction.question import Answer, Question
+from joulemill.prediction.question import PredictionRequest, PredictionResult
 from joulemill.prediction.shortfall import (
     short_document,
 )
 
 
-def document(found: Answer) -> dict[str, Any]:
+def document(result: PredictionResult) -> dict[str, Any]:
     """The JSON document. Figures as {value, unit, basis, low, high, level, reason, source}; unknown is null."""
-    q, p = found.question, found.prediction
+    q, p = result.question, result.prediction
     plain = _plain(p)
     plain.pop("terms")
     return {
         "schema_version": "1.0",
-        "meets": found.meets,
-        "short_by": [missed.document() for missed in found.short_by],
-        "deployment": q.document() | {"profile": found.profile, "precision_used": found.deployment.precision.name}
-        | {"cut": asdict(found.deployment.parallelism), "cut_stated": q.tp is not None}
-        | {"best_cut": None if found.best_cut is None else asdict(found.best_cut)},
-        "architecture": architecture_document(found.deployment.architecture, found.deployment.precision),
+        "meets": result.meets,
+        "short_by": [missed.document() for missed in result.short_by],
+        "deployment": q.document() | {"profile": result.profile, "precision_used": result.deployment.precision.name}
+        | {"cut": asdict(result.deployment.parallelism), "cut_stated": q.tp is not None}
+        | {"best_cut": None if result.best_cut is None else asdict(result.best_cut)},
+        "architecture": architecture_document(result.deployment.architecture, result.deployment.precision),
         **plain,
         "terms": _plain(p.terms),
-        "notes": list(found.every_note),
+        "notes": list(result.every_note),
     }  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def vars_of(value: Any) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
-def short_document_of(question: Question, fault: MemoryShort) -> dict[str, Any]:
+def short_document_of(question: PredictionRequest, fault: MemoryShort) -> dict[str, Any]:
     """The JSON document of a deployment that does not fit: no rate, no joules, and by how much it is short."""
     asked = resolved(question)[0]
     return {

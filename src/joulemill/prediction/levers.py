@@ -20,7 +20,7 @@ from joulemill.physics.serving.coefficients import rates_of
 from joulemill.prediction.calibration_file import load_calibration
 from joulemill.prediction.precision import precision_named
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import Answer, Question
+from joulemill.prediction.question import PredictionRequest, PredictionResult
 from joulemill.prediction.scale_file import is_scale_file
 from joulemill.prediction.spread import widened_ratio
 
@@ -34,7 +34,7 @@ GENERATIONS = ("h100", "h200", "b200", "mi300x")
 class LeversAnswer:
     """A study with the question it answers."""
 
-    answer: Answer
+    answer: PredictionResult
     study: Study
     settings: Settings
     notes: tuple[str, ...]
@@ -46,7 +46,7 @@ class LeversAnswer:
 
 
 def levers_answer(
-    question: Question,
+    question: PredictionRequest,
     names: dict[str, str | None],
     settings: Settings,
     beyond: frozenset[str],
@@ -65,8 +65,8 @@ def levers_answer(
             f"`calibration` {question.calibration} holds scales of one deployment, and levers make others of it; "
             "leave it out, or give coefficients fitted to runs (joulemill calibrate RUN --out FILE.json)"
         )
-    found = answer(question)
-    architecture = found.deployment.architecture
+    result = answer(question)
+    architecture = result.deployment.architecture
     native = find_model(question.model, approximate=question.approximate).precision
     weights: dict[str, Precision] = {
         word: precision_named(question.model, architecture, native, word) for word in FORMATS
@@ -75,12 +75,12 @@ def levers_answer(
     devices = _devices(names.get("to"))
     chosen = replace(settings, weights=weights, devices=devices, draft=draft, small=small, alternative=other)
     calibration = load_calibration(Path(question.calibration)) if question.calibration else None
-    used = rates_of(calibration.coefficients) if calibration else rates(found.profile)
+    used = rates_of(calibration.coefficients) if calibration else rates(result.profile)
     widths = {k: widened_ratio(e.half_width_ratio, architecture) for k, e in paired_errors().items()}
-    case = Case(found.deployment, found.workload, question.place())
+    case = Case(result.deployment, result.workload, question.place())
     barred = _barred(chosen, same_outputs, together)
-    made = study(case, chosen, used, widths, beyond=beyond, barred=barred)
-    return LeversAnswer(found, made, chosen, found.notes)
+    lever_study = study(case, chosen, used, widths, beyond=beyond, barred=barred)
+    return LeversAnswer(result, lever_study, chosen, result.notes)
 
 
 def _barred(settings: Settings, same_outputs: bool, together: bool) -> frozenset[str]:
@@ -101,11 +101,11 @@ def named_model(name: str | None) -> Model | None:
 
 
 def _devices(names: str | None) -> tuple[tuple[Device, Node | None], ...]:
-    found: list[tuple[Device, Node | None]] = []
+    targets: list[tuple[Device, Node | None]] = []
     for name in names.split(",") if names else GENERATIONS:
         device = find_device(name.strip())
         try:
-            found.append((device, node_of(device.name)))
+            targets.append((device, node_of(device.name)))
         except InputError:
-            found.append((device, None))
-    return tuple(found)
+            targets.append((device, None))
+    return tuple(targets)

@@ -22,7 +22,7 @@ from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady,
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, ShardTable, shard, shard_table
 from joulemill.prediction.predict import resolved
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 from joulemill.prediction.spread import half_width_ratio, kind_of, widened_ratio
 
 #: Rows of a stretch: some hundred arrays of it fit a core's second-level cache.
@@ -69,7 +69,7 @@ class Figures:
     faults: Mapping[str, NDArray[np.bool_]]
 
 
-def compiled(question: Question) -> Compiled:
+def compiled(question: PredictionRequest) -> Compiled:
     """Resolve the names of ``question`` and cut the model. InputError as ``predict`` raises it."""
     deployment, _, profile, _ = resolved(question)
     kind, architecture = kind_of(deployment, profile), deployment.architecture
@@ -95,15 +95,15 @@ def _stretch(plant: Compiled, numbers: Numbers, count: int, bottleneck: bool) ->
     faults = {text: np.broadcast_to(rows, count) for text, rows in _faults(plant, numbers, demand, most)}
     batch = np.minimum(demand.batch_req, most)
     bad = np.any(list(faults.values()), axis=0) if faults else None
-    found = steady(
+    steady_state = steady(
         plant.table, plant.rates, replace(demand, batch_req=batch if bad is None else np.where(bad, 1, batch))
     )
-    values = _values(plant, found)
+    values = _values(plant, steady_state)
     if bad is not None:
         values = {name: np.where(bad, np.nan, value) for name, value in values.items()}
     least = None
     if bottleneck:
-        heights = device_ceiling_rates(plant.deployment, plant.share, demand, found)
+        heights = device_ceiling_rates(plant.deployment, plant.share, demand, steady_state)
         least = np.broadcast_to(np.argmin(heights, axis=0), count)
     return Figures(values, least, faults)
 
@@ -139,12 +139,12 @@ def _faults(plant: Compiled, numbers: Numbers, demand: Demand, most: Array) -> I
         yield f"`power_cap_w` must lie between {least_w:.0f} and {most_w:.0f} W on this device", wrong
 
 
-def _values(plant: Compiled, found: Steady) -> dict[str, Array]:
+def _values(plant: Compiled, steady_state: Steady) -> dict[str, Array]:
     deployment = plant.deployment
-    rate = found.rate_tok_s * deployment.parallelism.replicas
-    watts = found.power_w * deployment.device_count
+    rate = steady_state.rate_tok_s * deployment.parallelism.replicas
+    watts = steady_state.power_w * deployment.device_count
     values = {"rate_tok_s": rate, "device_j_tok": watts / rate, "device_power_w": watts}
-    values |= {"ttft_s": found.ttft_s, "tpot_s": found.tpot_s}
+    values |= {"ttft_s": steady_state.ttft_s, "tpot_s": steady_state.tpot_s}
     bounds: dict[str, Array] = {}
     for name, value in values.items():
         factor = np.exp(plant.widths[name])
@@ -165,11 +165,11 @@ def _node_values(plant: Compiled, values: Numbers, bounds: Numbers) -> dict[str,
     )
     factor = np.exp(plant.widths["node_j_tok"])
     each = whole.node_w / rate
-    found = {
+    node_values = {
         "node_j_tok": each, "node_j_tok_low": each / factor, "node_j_tok_high": each * factor,
         "node_power_w": whole.node_w, "node_power_w_low": low.low_w, "node_power_w_high": high.high_w,
     }  # fmt: skip
-    return {name: np.where(unknown, np.nan, value) for name, value in found.items()} if some else found
+    return {name: np.where(unknown, np.nan, value) for name, value in node_values.items()} if some else node_values
 
 
 __all__ = ["DEVICE_CEILINGS", "FIGURES", "NUMBERS", "Compiled", "Figures", "compiled", "predicted"]

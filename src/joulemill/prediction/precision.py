@@ -29,8 +29,8 @@ def resolver(models: Path | None = None) -> Resolver:
 
     @cache
     def base(name: str) -> Found:
-        found = None if models is None else _in_directory(models, name)
-        return found or _in_catalogue(name)
+        local_model = None if models is None else _in_directory(models, name)
+        return local_model or _in_catalog(name)
 
     @cache
     def resolve(name: str, precision: str, kind: str) -> Found:
@@ -54,7 +54,7 @@ def load_config(path: Path) -> Found:
     return architecture, precision, architecture.approximations
 
 
-def _in_catalogue(name: str) -> Found:
+def _in_catalog(name: str) -> Found:
     from joulemill.catalog.models import find_model
 
     model = find_model(name)

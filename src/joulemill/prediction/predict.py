@@ -29,7 +29,7 @@ from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.alternatives import cuts, domain_count
 from joulemill.prediction.calibration_file import Calibrated, load_calibration
 from joulemill.prediction.precision import precision_named
-from joulemill.prediction.question import Answer, Question
+from joulemill.prediction.question import PredictionRequest, PredictionResult
 from joulemill.prediction.scale_file import is_scale_file, load_scales
 from joulemill.prediction.scales import Cell, Scales, canonical_model, figure_factor, figure_width, matching, told_by
 from joulemill.prediction.shortfall import (
@@ -42,22 +42,22 @@ from joulemill.prediction.shortfall import (
 from joulemill.prediction.spread import NODE, caveats, half_width_ratio, kind_of, widened_ratio
 
 
-def answer(question: Question) -> Answer:
+def answer(question: PredictionRequest) -> PredictionResult:
     """Resolve names in the catalogue and predict, within the limits; ``short_by`` says what is missed.
 
     InputError says what is unknown or cannot be; MemoryShort what would fit.
     """
-    found = _answered(question)
-    late = tuple(of_latency(found))
+    result = _answered(question)
+    late = tuple(of_latency(result))
     if late and question.concurrency is not None:
-        found = _answered(within_targets(question))
-    found = replace(found, question=question)
+        result = _answered(within_targets(question))
+    result = replace(result, question=question)
     site = question.place()
-    count, each = found.deployment.device_count, found.deployment.parallelism.devices
-    return replace(found, short_by=(*of_site(found.prediction, site, count, each), *late, *of_load(found)))
+    count, each = result.deployment.device_count, result.deployment.parallelism.devices
+    return replace(result, short_by=(*of_site(result.prediction, site, count, each), *late, *of_load(result)))
 
 
-def memory_holds(question: Question) -> bool:
+def memory_holds(question: PredictionRequest) -> bool:
     """Whether the weights and one request fit. InputError where the deployment cannot be at all."""
     deployment, workload, profile, _ = resolved(question)
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
@@ -67,7 +67,7 @@ def memory_holds(question: Question) -> bool:
         return False
 
 
-def _answered(q: Question) -> Answer:
+def _answered(q: PredictionRequest) -> PredictionResult:
     deployment, workload, profile, notes = resolved(q)
     path = Path(q.calibration) if q.calibration else None
     scales: Scales = {}
@@ -85,10 +85,12 @@ def _answered(q: Question) -> Answer:
         raise does_not_fit(q, fault, memory_holds) from fault
     notes = (*notes, *caveats(kind_of(deployment, profile), prediction.batch.batch_req))
     own = rates_of(calibrated.coefficients) if calibrated else rates(profile)
-    return Answer(q, deployment, workload, profile, prediction, notes, (), cuts(deployment, workload, prediction, own))
+    return PredictionResult(
+        q, deployment, workload, profile, prediction, notes, (), cuts(deployment, workload, prediction, own)
+    )
 
 
-def resolved(q: Question) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
+def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
     """Names resolved in the catalogue; what had to be assumed."""
     model = find_model(q.model, approximate=q.approximate)
     architecture = model.architecture
@@ -135,13 +137,13 @@ def _predicted(
         return widened_ratio(width, deployment.architecture)
 
     used = rates_of(calibrated.coefficients) if calibrated else rates(profile)
-    found = predict_values(
+    prediction = predict_values(
         deployment, workload, used, widths, site, reference_pues(), scaling=_scaling(scales, widths) if scales else None
     )
-    return _as_calibrated(found, calibrated.widths.keys() if calibrated else told_by(scales))
+    return _as_calibrated(prediction, calibrated.widths.keys() if calibrated else told_by(scales))
 
 
-def _cell(q: Question, deployment: Deployment, profile: str) -> Cell:
+def _cell(q: PredictionRequest, deployment: Deployment, profile: str) -> Cell:
     """What a scale must be of to hold for this deployment."""
     model, devices = canonical_model(q.model), deployment.device_count
     return Cell(model, deployment.device.name, devices, deployment.precision.name, profile, "aggregated")
@@ -152,10 +154,10 @@ def _scaling(scales: Scales, usual: Callable[[str], float]) -> Scaling:
 
     def width(quantity: str, batch_req: float) -> float:
         at_devices = _AT_DEVICES.get(quantity, quantity)
-        told = figure_width(scales, at_devices, batch_req)
-        if told is None:
+        band = figure_width(scales, at_devices, batch_req)
+        if band is None:
             return usual(quantity)
-        return told if at_devices == quantity else math.hypot(told, NODE)
+        return band if at_devices == quantity else math.hypot(band, NODE)
 
     return Scaling(partial(figure_factor, scales), width)
 

@@ -29,7 +29,7 @@ BOUNDS = {
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictionRequest:
     """What is asked: the arguments of ``joulemill.predict``, by the same names. None: not stated.
 
     devices          in all; tp, dp, ep   how a replica is cut over them: tensor, data, expert parallelism
@@ -94,7 +94,7 @@ class Question:
         return {k: v for k, v in asdict(self).items() if k not in ("facility", "hardware")}
 
 
-def _check_numbers(question: Question) -> None:
+def _check_numbers(question: PredictionRequest) -> None:
     """InputError naming the first number that cannot be meant."""
     for name, most in COUNTS.items():
         value = getattr(question, name)
@@ -132,26 +132,26 @@ class CutOption:
 BETTER_RATIO = 0.03
 
 
-def of_parallelism(found: Answer) -> str | None:
+def of_parallelism(result: PredictionResult) -> str | None:
     """Which parallelism was taken where none was stated, and which one would cost least."""
-    q, best = found.question, found.best_cut
-    taken = next((c for c in found.cuts if c.parallelism == found.deployment.parallelism), None)
+    q, best = result.question, result.best_cut
+    taken = next((c for c in result.cuts if c.parallelism == result.deployment.parallelism), None)
     if best is None or taken is None:
         return None
     default = q.tp is None
-    said = f"parallelism: {taken.words}" + (", taken since none was stated" if default else "")
+    cut_text = f"parallelism: {taken.words}" + (", taken since none was stated" if default else "")
     change = best.device_j_tok / taken.device_j_tok - 1.0
     if change > -BETTER_RATIO:
-        return f"{said}; no other cut of these devices costs less J/token" if default else None
+        return f"{cut_text}; no other cut of these devices costs less J/token" if default else None
     faster = best.rate_tok_s / taken.rate_tok_s - 1.0
-    return f"{said}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
+    return f"{cut_text}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
 
 
 @dataclass(frozen=True)
-class Answer:
+class PredictionResult:
     """A prediction with the deployment and workload that it is of, and what had to be assumed."""
 
-    question: Question
+    question: PredictionRequest
     deployment: Deployment
     workload: Workload
     profile: str
@@ -177,9 +177,12 @@ class Answer:
         return tuple(dict.fromkeys((*self.notes, *self.prediction.notes, *(m for m in more if m))))
 
 
-def of_context(found: Answer) -> str | None:
+def of_context(result: PredictionResult) -> str | None:
     """A note where a request is longer than the model's context."""
-    most, asked = found.deployment.architecture.max_context, found.question.input_tokens + found.question.output_tokens
+    most, asked = (
+        result.deployment.architecture.max_context,
+        result.question.input_tokens + result.question.output_tokens,
+    )
     if not most or asked <= most:
         return None
     return (

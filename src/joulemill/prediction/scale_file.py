@@ -37,9 +37,9 @@ def is_scale_file(path: Path) -> bool:
     return path.suffix.lower() == SUFFIX
 
 
-def save_scales(path: Path, made: ScaleFile) -> None:
+def save_scales(path: Path, scale_file: ScaleFile) -> None:
     """Write as TOML."""
-    path.write_text("\n".join(_lines(made)) + "\n", encoding="utf-8")
+    path.write_text("\n".join(_lines(scale_file)) + "\n", encoding="utf-8")
 
 
 def scale_table(scale: Scale) -> dict[str, float]:
@@ -52,10 +52,10 @@ def scale_table(scale: Scale) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _lines(made: ScaleFile) -> Iterable[str]:
+def _lines(scale_file: ScaleFile) -> Iterable[str]:
     yield f'schema = "{SCHEMA}"'
-    yield f"made_from = {json.dumps(list(made.made_from))}"
-    for cell, scales in made.cells.items():
+    yield f"made_from = {json.dumps(list(scale_file.made_from))}"
+    for cell, scales in scale_file.cells.items():
         yield "\n[[cell]]"
         yield from (f"{name} = {json.dumps(value)}" for name, value in cell._asdict().items())
         for quantity, scale in scales.items():

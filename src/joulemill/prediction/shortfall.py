@@ -14,7 +14,7 @@ from joulemill.errors import InputError
 from joulemill.physics.hardware.site import Site, it_limit_figure
 from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import MemoryShort
-from joulemill.prediction.question import Answer, Question, Shortfall
+from joulemill.prediction.question import PredictionRequest, PredictionResult, Shortfall
 from joulemill.units import say_quantity
 
 #: Rounding of sums; no shortfall.
@@ -26,9 +26,9 @@ FEWER_BITS = ("fp8", "int4")
 MOST_NAMED = 1_000_000
 
 
-def of_latency(found: Answer) -> Iterator[Shortfall]:
+def of_latency(result: PredictionResult) -> Iterator[Shortfall]:
     """Targets that are missed at the batch that was asked for, or that no batch meets."""
-    q, p = found.question, found.prediction
+    q, p = result.question, result.prediction
     for name, limit_s, figure in (("ttft", q.slo_ttft_s, p.ttft_s), ("tpot", q.slo_tpot_s, p.tpot_s)):
         took = figure.value
         if limit_s is None or took is None or took <= limit_s * NEAR:
@@ -44,9 +44,9 @@ def of_latency(found: Answer) -> Iterator[Shortfall]:
         yield Shortfall(name, "s", limit_s, took, f"the {name.upper()} target is missed by {over}: {missed}")
 
 
-def of_load(found: Answer) -> Iterator[Shortfall]:
+def of_load(result: PredictionResult) -> Iterator[Shortfall]:
     """Requests that were asked for, in flight or a second, and that cannot be."""
-    q, p = found.question, found.prediction
+    q, p = result.question, result.prediction
     asked = q.concurrency
     if asked is not None and asked > p.batch.most_req * NEAR:
         most = math.floor(p.batch.most_req)
@@ -57,20 +57,20 @@ def of_load(found: Answer) -> Iterator[Shortfall]:
         yield Shortfall("concurrency", "req", asked, float(most), text)
     offered, served = q.rate_req_s, p.request_rate_req_s.value
     if offered is not None and served is not None and offered > served * NEAR:
-        yield Shortfall("rate", "req/s", offered, served, _rate_text(found, offered, served))
+        yield Shortfall("rate", "req/s", offered, served, _rate_text(result, offered, served))
 
 
-def _rate_text(found: Answer, offered: float, served: float) -> str:
+def _rate_text(result: PredictionResult, offered: float, served: float) -> str:
     text = (
         f"overload, the rate is short by {offered - served:.3g} req/s: {offered:g} req/s are offered, "
         f"{served:.3g} req/s are sustainable"
     )
-    if found.prediction.held_ratio < 1.0:
+    if result.prediction.held_ratio < 1.0:
         return f"{text}, since the site delivers no more"
-    each = found.deployment.parallelism.devices
-    replicas = math.ceil(offered / (served / found.deployment.parallelism.replicas))
-    text += f" on {found.deployment.device_count} devices"
-    enough = max(replicas, found.deployment.parallelism.replicas + 1) * each
+    each = result.deployment.parallelism.devices
+    replicas = math.ceil(offered / (served / result.deployment.parallelism.replicas))
+    text += f" on {result.deployment.device_count} devices"
+    enough = max(replicas, result.deployment.parallelism.replicas + 1) * each
     return text if enough > MOST_NAMED else f"{text}; about {enough:,} devices would do"
 
 
@@ -94,12 +94,14 @@ def of_site(p: Prediction, site: Site | None, devices: int, each: int) -> Iterat
         yield Shortfall(name, "W", drawn, limit, text)
 
 
-def within_targets(question: Question) -> Question:
+def within_targets(question: PredictionRequest) -> PredictionRequest:
     """The same with the batch as a limit, so that the most that meet the latency targets are taken."""
     return replace(question, concurrency=None, max_num_seqs=question.concurrency)
 
 
-def does_not_fit(question: Question, fault: MemoryShort, holds: Callable[[Question], bool]) -> MemoryShort:
+def does_not_fit(
+    question: PredictionRequest, fault: MemoryShort, holds: Callable[[PredictionRequest], bool]
+) -> MemoryShort:
     """The fault with what would really fit: each number of devices and each precision named was tried by ``holds``."""
     reason = str(fault).partition("; ")[0]
     advice = "; ".join(_advice(question, holds)) or (
@@ -108,7 +110,7 @@ def does_not_fit(question: Question, fault: MemoryShort, holds: Callable[[Questi
     return MemoryShort(f"{reason}; {advice}", fault.needed_byte, fault.room_byte)
 
 
-def _advice(question: Question, holds: Callable[[Question], bool]) -> Iterator[str]:
+def _advice(question: PredictionRequest, holds: Callable[[PredictionRequest], bool]) -> Iterator[str]:
     least = next((n for n in CUTS if _fits(holds, _over(question, n))), None)
     if least is not None:
         several = max(question.devices // least, 1) * least
@@ -126,15 +128,15 @@ def _advice(question: Question, holds: Callable[[Question], bool]) -> Iterator[s
                 return
 
 
-def _over(question: Question, devices: int) -> Question:
+def _over(question: PredictionRequest, devices: int) -> PredictionRequest:
     return replace(question, devices=devices, tp=devices, dp=None, ep=None)
 
 
-def _cut_words(question: Question, least: int) -> str:
+def _cut_words(question: PredictionRequest, least: int) -> str:
     return f"`tp={least}` without `dp` and `ep`" if question.dp or question.ep else f"`tp={least}`"
 
 
-def _fits(holds: Callable[[Question], bool], question: Question) -> bool:
+def _fits(holds: Callable[[PredictionRequest], bool], question: PredictionRequest) -> bool:
 
     try:
         return holds(question)

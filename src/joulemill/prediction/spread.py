@@ -96,37 +96,37 @@ def _ratio(group: str, kind: Kind) -> float:
 def caveats(kind: Kind, batch_req: float) -> tuple[str, ...]:
     """What must be said of a prediction for a kind that nobody measured, and of weight-only formats at few requests."""
     groups = unmeasured("energy_j_tok", kind)
-    said = []
+    texts = []
     if "vendor" in groups:
-        said.append(
+        texts.append(
             f"no run of {kind.vendor}'s devices was measured: what share of its peaks {kind.device} reaches is taken "
             "from NVIDIA's kernels, and the interval is wider"
         )
     elif "device" in groups:
-        said.append(
+        texts.append(
             f"no energy was measured on {kind.device}: the interval is wider by what leaving a device out costs"
         )
     if "format" in groups:
         new = ", ".join(f for f in kind.formats if f not in SEEN_FORMATS)
-        said.append(f"no energy was measured in {new}: the interval is wider by what leaving a format out costs")
+        texts.append(f"no energy was measured in {new}: the interval is wider by what leaving a format out costs")
     if batch_req <= SMALL_BATCH_REQ and any(f in WEIGHT_ONLY for f in kind.formats):
-        said.append(
+        texts.append(
             "weight-only formats can cost more at small batch, which is not modelled: LLM.int8() +17 to +33 % J/token "
             "at batch 1, NF4 +25 to +55 % below 5 billion parameters and −11 to −23 % from 6 billion on (RTX 4090D, "
             "bitsandbytes documentation)"
         )
-    return tuple(said)
+    return tuple(texts)
 
 
 def _base(quantity: str, engine: str, kind: str, is_moe: bool) -> float:
-    found = spreads()
+    widths = spreads()
     name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
-    if (engine == "vllm-0.11" and quantity == "tpot_s") or (name, "all") in found:
+    if (engine == "vllm-0.11" and quantity == "tpot_s") or (name, "all") in widths:
         name = "itl_s" if quantity == "tpot_s" else name
-        return found[name, "moe" if is_moe else "dense"].half_width_ratio
+        return widths[name, "moe" if is_moe else "dense"].half_width_ratio
     for stratum in (f"{engine} {kind}", f"latency {kind}", "latency"):
-        if (name, stratum) in found:
-            return found[name, stratum].half_width_ratio
+        if (name, stratum) in widths:
+            return widths[name, stratum].half_width_ratio
     return 0.7
 
 

@@ -126,7 +126,7 @@ class GgufTable(TypedDict, total=False):
     tensors: list[Any] | None
 
 
-class Ceiling(TypedDict):
+class StoredCeiling(TypedDict):
     """One measured limit of the machine, as a figure."""
 
     value: Number
@@ -142,12 +142,12 @@ class Ceiling(TypedDict):
 class Ceilings(TypedDict):
     """The machine's measured limits."""
 
-    compute_flop_s: Ceiling
-    compute_int8_flop_s: Ceiling
-    memory_bandwidth_byte_s: Ceiling
+    compute_flop_s: StoredCeiling
+    compute_int8_flop_s: StoredCeiling
+    memory_bandwidth_byte_s: StoredCeiling
 
 
-class Totals(TypedDict, total=False):
+class SummaryTotals(TypedDict, total=False):
     """Tokens and requests of a run without single requests."""
 
     output_tok: Amount | None
@@ -169,7 +169,7 @@ class ManifestTable(TypedDict, total=False):
     site: Table | None
     expected: dict[str, Count] | None
     machine_ceilings: Ceilings | None
-    totals: Totals | None
+    totals: SummaryTotals | None
     prompt_line: Table | None
     stated: list[Table] | None
     warnings: list[Text] | None

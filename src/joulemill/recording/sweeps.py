@@ -34,17 +34,17 @@ _OF_RUN = {"folder", "point", "status"}
 def read_sweep(folder: Path) -> dict[str, Any]:
     """``sweep.json`` of ``folder``. Raises InputError where there is none or it is not one."""
     try:
-        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        document = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as fault:
         raise InputError(
             f"{folder}: no series of runs is there ({fault}); name the folder of a sweep, probe or levers measure"
         ) from fault
-    if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
+    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         raise InputError(f"{folder / FILE}: is not a sweep of this version of Joulemill")
-    runs = found.get("runs")
+    runs = document.get("runs")
     if not isinstance(runs, list) or not all(isinstance(r, dict) and r.keys() >= _OF_RUN for r in runs):
         raise InputError(f"{folder / FILE}: its list of runs is damaged; each has {', '.join(sorted(_OF_RUN))}")
-    return found
+    return document
 
 
 def runs_of(document: dict[str, Any], point: int) -> Sequence[str]:

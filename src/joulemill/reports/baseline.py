@@ -39,18 +39,18 @@ def against(baseline: Baseline, report: Report) -> tuple[list[str], list[Baselin
 def _energy_row(baseline: Baseline, report: Report, metric: str) -> BaselineRow:
     base = [of_report(r, metric, "baseline") for r in baseline.reports]
     mine = of_report(report, metric, "this run")
-    found = change(base, [mine], same_sensor=same_sensor([*base, mine]))
-    told = shift_text(of_change(found)) if isinstance(found, Change) else "unknown"
+    energy_change = change(base, [mine], same_sensor=same_sensor([*base, mine]))
+    change_text = shift_text(of_change(energy_change)) if isinstance(energy_change, Change) else "unknown"
     name = f"energy per output token, {metric}"
-    return (name, _mean_text([s.figure for s in base]), quantity(mine.figure.value, mine.figure.unit), told)
+    return (name, _mean_text([s.figure for s in base]), quantity(mine.figure.value, mine.figure.unit), change_text)
 
 
 def _figure_row(name: str, base: Sequence[Figure], mine: Figure) -> BaselineRow:
     values = [f.value for f in base if f.value is not None]
-    told = "unknown"
+    change_text = "unknown"
     if len(values) == len(base) and mine.value is not None and math.fsum(values) > 0:
-        told = f"{100 * (mine.value * len(values) / math.fsum(values) - 1):+.1f} %"
-    return (name, _mean_text(base), quantity(mine.value, mine.unit), told)
+        change_text = f"{100 * (mine.value * len(values) / math.fsum(values) - 1):+.1f} %"
+    return (name, _mean_text(base), quantity(mine.value, mine.unit), change_text)
 
 
 def _mean_text(figures: Sequence[Figure]) -> str:

@@ -40,31 +40,31 @@ def value_text(row: Row, index: int, *, brief: bool = False) -> str:
     if row.name == "accuracy" and figure.value is not None:
         between = interval(figure.scaled(100.0, "%"))
         return f"{percent(figure.value)} ({between})" if between else percent(figure.value)
-    said, between = quantity(figure.value, figure.unit), interval(figure)
-    return f"{said} ({between})" if between else said
+    text, between = quantity(figure.value, figure.unit), interval(figure)
+    return f"{text} ({between})" if between else text
 
 
-def show(found: Comparison, console: Any) -> None:
+def show(comparison: Comparison, console: Any) -> None:
     """Print on a ``rich.console.Console``: conditions first, then figures, then latency."""
     from rich.markup import escape
 
     console.print()
-    for run in found.runs:
-        told = f"{rows.headline(run.report)} · {rows.subtitle(run.report)}"
-        console.print(f"[bold]{run.label}[/]  {escape(run.name)}  [dim]{escape(told)}[/]")
-    if found.blocking:
+    for run in comparison.runs:
+        line = f"{rows.headline(run.report)} · {rows.subtitle(run.report)}"
+        console.print(f"[bold]{run.label}[/]  {escape(run.name)}  [dim]{escape(line)}[/]")
+    if comparison.blocking:
         console.print(f"\n[bold red]{NOT_COMPARABLE}[/]")
-    for name, values in found.blocking:
-        console.print(f"[red]  {escape(title(name))}: {escape(_sided(found, values))}[/]")
-    for name, values in found.conditions:
-        console.print(f"[dim]  {escape(name)}: {escape(_sided(found, values))}[/]")
-    for name in found.trusted:
+    for name, values in comparison.blocking:
+        console.print(f"[red]  {escape(title(name))}: {escape(_sided(comparison, values))}[/]")
+    for name, values in comparison.conditions:
+        console.print(f"[dim]  {escape(name)}: {escape(_sided(comparison, values))}[/]")
+    for name in comparison.trusted:
         console.print(f"[yellow]! no run states its {escape(name)}: that it is the same is taken on trust[/]")
-    console.print(_table(_columns(found), [_cells(row, brief=True) for row in found.rows]))
-    heads = ["latency, p50 / p90 / p99 [ms]", *(r.label for r in found.runs)]
-    console.print(_table(heads, [[name, *(" / ".join(c) for c in cells)] for name, cells in found.latencies]))
-    for told in latency_lines(found):
-        console.print(f"[dim]{told}[/]")
+    console.print(_table(_columns(comparison), [_cells(row, brief=True) for row in comparison.rows]))
+    heads = ["latency, p50 / p90 / p99 [ms]", *(r.label for r in comparison.runs)]
+    console.print(_table(heads, [[name, *(" / ".join(c) for c in cells)] for name, cells in comparison.latencies]))
+    for line in latency_lines(comparison):
+        console.print(f"[dim]{line}[/]")
 
 
 def _table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
@@ -79,12 +79,12 @@ def _table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
     return table
 
 
-def _sided(found: Comparison, values: Sequence[str]) -> str:
-    return " | ".join(f"{r.label} {v}" for r, v in zip(found.runs, values, strict=True))
+def _sided(comparison: Comparison, values: Sequence[str]) -> str:
+    return " | ".join(f"{r.label} {v}" for r, v in zip(comparison.runs, values, strict=True))
 
 
-def _columns(found: Comparison) -> list[str]:
-    first, *others = (r.label for r in found.runs)
+def _columns(comparison: Comparison) -> list[str]:
+    first, *others = (r.label for r in comparison.runs)
     return ["figure", first, *(c for o in others for c in (o, f"{o} against {first}"))]
 
 
@@ -95,22 +95,25 @@ def _cells(row: Row, *, brief: bool = False) -> list[str]:
     return cells
 
 
-def markdown(found: Comparison) -> str:
+def markdown(comparison: Comparison) -> str:
     """The comparison as Markdown."""
     lines = ["# Runs side by side", ""]
-    lines += [f"- **{r.label}** {cell(r.name)}: {cell(rows.headline(r.report))}" for r in found.runs]
-    labels = [r.label for r in found.runs]
-    for heading, pairs in ((f"**{NOT_COMPARABLE}.**", found.blocking), ("Conditions that differ:", found.conditions)):
+    lines += [f"- **{r.label}** {cell(r.name)}: {cell(rows.headline(r.report))}" for r in comparison.runs]
+    labels = [r.label for r in comparison.runs]
+    for heading, pairs in (
+        (f"**{NOT_COMPARABLE}.**", comparison.blocking),
+        ("Conditions that differ:", comparison.conditions),
+    ):
         if pairs:
             lines += ["", heading, "", _line(["condition", *labels]), _rule(len(labels) + 1)]
             lines += [_line([name, *values]) for name, values in pairs]
-    lines += [f"\n> No run states its {cell(n)}: that it is the same is taken on trust." for n in found.trusted]
-    columns = _columns(found)
+    lines += [f"\n> No run states its {cell(n)}: that it is the same is taken on trust." for n in comparison.trusted]
+    columns = _columns(comparison)
     lines += ["", _line(columns), _rule(len(columns))]
-    lines += [_line(_cells(row)) for row in found.rows]
+    lines += [_line(_cells(row)) for row in comparison.rows]
     lines += ["", _line(["latency, p50 / p90 / p99 [ms]", *labels]), _rule(len(labels) + 1)]
-    lines += [_line([name, *(" / ".join(c) for c in cells)]) for name, cells in found.latencies]
-    lines += ["", *(f"* {cell(told)}" for told in latency_lines(found))]
+    lines += [_line([name, *(" / ".join(c) for c in cells)]) for name, cells in comparison.latencies]
+    lines += ["", *(f"* {cell(line)}" for line in latency_lines(comparison))]
     return "\n".join(lines) + "\n"
 
 
@@ -122,7 +125,7 @@ def _rule(columns: int) -> str:
     return "|" + "---|" * columns
 
 
-def render(found: Comparison) -> str:
+def render(comparison: Comparison) -> str:
     """One offline HTML page: no script, nothing fetched, every text from outside escaped."""
     import jinja2
     from markupsafe import Markup
@@ -134,18 +137,18 @@ def render(found: Comparison) -> str:
     view = {
         "runs": [
             {"label": r.label, "name": r.name, "headline": rows.headline(r.report), "subtitle": rows.subtitle(r.report)}
-            for r in found.runs
+            for r in comparison.runs
         ],
-        "labels": [r.label for r in found.runs],
+        "labels": [r.label for r in comparison.runs],
         "not_comparable": NOT_COMPARABLE,
-        "blocking": [(title(n), v) for n, v in found.blocking],
-        "conditions": found.conditions,
-        "trusted": found.trusted,
-        "planes": [Markup(p) for p in plane.planes(found.runs)],
-        "columns": _columns(found),
-        "figure_rows": [_cells(r) for r in found.rows],
-        "latency_rows": [(n, [" / ".join(c) for c in cells]) for n, cells in found.latencies],
-        "warnings": [f"{r.label}: {w}" for r in found.runs for w in r.report.warnings],
+        "blocking": [(title(n), v) for n, v in comparison.blocking],
+        "conditions": comparison.conditions,
+        "trusted": comparison.trusted,
+        "planes": [Markup(p) for p in plane.planes(comparison.runs)],
+        "columns": _columns(comparison),
+        "figure_rows": [_cells(r) for r in comparison.rows],
+        "latency_rows": [(n, [" / ".join(c) for c in cells]) for n, cells in comparison.latencies],
+        "warnings": [f"{r.label}: {w}" for r in comparison.runs for w in r.report.warnings],
         "version": __version__,
     }
     return environment.get_template("compare.html.j2").render(view)

@@ -26,14 +26,14 @@ CHANGES = (
 )
 
 
-def document(found: Experiment) -> dict[str, Any]:
+def document(experiment: Experiment) -> dict[str, Any]:
     """The JSON document; changes are ratios, unknown is null."""
-    return {"schema_version": "1.0", **plain(found)}
+    return {"schema_version": "1.0", **plain(experiment)}
 
 
-def headline(found: Experiment) -> str:
+def headline(experiment: Experiment) -> str:
     """What it is, and whether it is whole."""
-    return f"Levers measured on this machine: {found.runs} of {found.planned} runs, {found.status}"
+    return f"Levers measured on this machine: {experiment.runs} of {experiment.planned} runs, {experiment.status}"
 
 
 def show(experiment: Experiment, console: Console) -> None:
@@ -86,8 +86,8 @@ def _unpredicted(experiment: Experiment) -> Iterator[str]:
             yield f"{lever.name}, predicted: {lever.unpredicted or 'the model has no term for it'}"
 
 
-def _unknown(found: Experiment) -> Iterator[str]:
-    for lever in found.levers:
+def _unknown(experiment: Experiment) -> Iterator[str]:
+    for lever in experiment.levers:
         change = lever.energy_change
         if change is not None and change.value is None:
             yield f"{lever.name}: the change of J/token is unknown: {change.reason}"
@@ -120,35 +120,36 @@ def _cascade(c: Any) -> str:
     )
 
 
-def page(found: Experiment) -> str:
+def page(experiment: Experiment) -> str:
     """A page of its own: the picture, the table, what was not measured; nothing fetched, no script."""
     import jinja2
 
     environment = jinja2.Environment(loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True)
     style = environment.get_template("style.html.j2").render()
     cards = [
-        ("Change of energy per token", picture(found.levers, "energy_change", "energy")),
-        ("Change of tokens a second", picture(found.levers, "rate_change", "rate")),
-        ("What each lever did", _table(found.levers)),
+        ("Change of energy per token", picture(experiment.levers, "energy_change", "energy")),
+        ("Change of tokens a second", picture(experiment.levers, "rate_change", "rate")),
+        ("What each lever did", _table(experiment.levers)),
     ]
-    rows = [c for x in found.levers for c in x.cascades]
+    rows = [c for x in experiment.levers for c in x.cascades]
     if rows:
-        told = "".join(f"<p><b>{escape(c.judge)}</b><br>{escape(_cascade(c))}</p>" for c in rows)
-        cards.append(("Cascades of the two models", told))
-    absent = [(x.name, x.why_not) for x in found.levers if x.why_not is not None]
+        cascades = "".join(f"<p><b>{escape(c.judge)}</b><br>{escape(_cascade(c))}</p>" for c in rows)
+        cards.append(("Cascades of the two models", cascades))
+    absent = [(x.name, x.why_not) for x in experiment.levers if x.why_not is not None]
     if absent:
         cards.append(("Not measured", _list(absent)))
     body = "".join(
         f'<div class="card{" wide" if t == "What each lever did" else ""}"><h2>{escape(t)}</h2>{b}</div>'
         for t, b in cards
     )
-    notes = "".join(f'<p class="quiet wrap">{escape(n)}</p>' for n in (*_unknown(found), *found.notes))
+    notes = "".join(f'<p class="quiet wrap">{escape(n)}</p>' for n in (*_unknown(experiment), *experiment.notes))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>Levers, measured · Joulemill</title>{style}</head><body><main><header>"
-        f'<h1>{escape(headline(found))}</h1><p class="quiet wrap">As it is: {escape(_side(found.before))}</p></header>'
+        f"<h1>{escape(headline(experiment))}</h1>"
+        f'<p class="quiet wrap">As it is: {escape(_side(experiment.before))}</p></header>'
         f'<section class="cards">{body}</section>'
         f"{notes}<footer><p>Joulemill {__version__}</p></footer></main></body></html>"
     )
@@ -175,9 +176,9 @@ def _table_rows(lever: MeasuredLever) -> str:
     if lever.predicted is None:
         why = escape(lever.unpredicted or "the model has no term for it")
         return f'{first}<tr><td>predicted</td><td colspan="6">{why}</td></tr>'
-    told = "".join(_cell(signed(lever.predicted.get(key), bounds=True)) for _, _, key in CHANGES)
+    predicted_cells = "".join(_cell(signed(lever.predicted.get(key), bounds=True)) for _, _, key in CHANGES)
     why = f'<td colspan="2" class="quiet">{escape(lever.unpredicted or "")}</td>'
-    return f"{first}<tr><td>predicted</td>{told}{why}</tr>"
+    return f"{first}<tr><td>predicted</td>{predicted_cells}{why}</tr>"
 
 
 def _cell(words: str) -> str:

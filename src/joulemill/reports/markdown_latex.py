@@ -32,8 +32,8 @@ def markdown(report: Report) -> str:
     lines += [f"> **Warning:** {cell(w)}" for w in report.warnings]
     lines += ["", "| figure | value | 95 % interval | basis |", "|---|--:|---|---|"]
     for name, figure in rows.figures(report):
-        said = quantity(figure.value, figure.unit) if figure.known else f"unknown: {figure.reason or ''}"
-        lines.append(f"| {name} | {cell(said)} | {interval(figure)} | {figure.basis or '–'} |")
+        text = quantity(figure.value, figure.unit) if figure.known else f"unknown: {figure.reason or ''}"
+        lines.append(f"| {name} | {cell(text)} | {interval(figure)} | {figure.basis or '–'} |")
     binding = report.binding
     lines += ["", f"**Active constraint: {title(binding.name)}.** {cell(binding.explanation)}", ""]
     lines += ["| ceiling | tok/s | capacity | intensity | slack | basis | evidence |", "|---|--:|--:|--:|--:|---|---|"]
@@ -48,8 +48,8 @@ def markdown(report: Report) -> str:
     lines += ["", "| latency [ms] | p50 | p90 | p99 | mean | n |", "|---|--:|--:|--:|--:|--:|"]
     lines += [f"| {n} | {' | '.join(rows.milliseconds(p))} |" for n, p in rows.latencies(report)]
     lines += ["", cell(rows.slo_text(report)), "", "| condition | value |", "|---|---|"]
-    told = [*rows.conditions(report), *rows.tokens(report), *rows.meters(report)]
-    lines += [f"| {cell(k)} | {cell(v)} |" for k, v in told]
+    details = [*rows.conditions(report), *rows.tokens(report), *rows.meters(report)]
+    lines += [f"| {cell(k)} | {cell(v)} |" for k, v in details]
     if report.stated:
         lines += [
             "",

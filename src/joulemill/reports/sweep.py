@@ -21,19 +21,19 @@ _HEADS = ("point", "runs", "tok/s", "node J/tok", "TTFT p50", "TPOT p50", "bottl
 _PROBED = ("rate elasticity", "J/tok elasticity")
 
 
-def show(found: SweepResult, console: Console) -> None:
+def show(sweep: SweepResult, console: Console) -> None:
     """The points as a table, and the knee."""
     from rich.table import Table
 
-    console.print(headline(found), style="bold", markup=False)
+    console.print(headline(sweep), style="bold", markup=False)
     # A terminal has no room for every column of a probe: latencies are on the page, and in --json.
-    shown = [i for i, _ in enumerate(heads(found)) if found.kind != "probe" or i not in (4, 5)]
-    table = Table(*(heads(found)[i] for i in shown), box=None, pad_edge=False)
-    for point in found.points:
-        row = cells(found, point)
+    shown = [i for i, _ in enumerate(heads(sweep)) if sweep.kind != "probe" or i not in (4, 5)]
+    table = Table(*(heads(sweep)[i] for i in shown), box=None, pad_edge=False)
+    for point in sweep.points:
+        row = cells(sweep, point)
         table.add_row(*(_stacked(row[i]) for i in shown))
     console.print(table)
-    for line in notes(found):
+    for line in notes(sweep):
         console.print(line, markup=False)
 
 
@@ -45,26 +45,26 @@ def _stacked(words: str) -> str:
     return f"{value}\n{rest}" if value and "–" in rest else words
 
 
-def headline(found: SweepResult) -> str:
+def headline(sweep: SweepResult) -> str:
     """What it is, and whether it is whole."""
-    done = sum(p.runs + len(p.left_out) for p in found.points)
-    what = "Probe, one setting at a time" if found.kind == "probe" else f"Sweep of {found.knob}"
-    return f"{what}: {done} runs, {found.status}"
+    done = sum(p.runs + len(p.left_out) for p in sweep.points)
+    what = "Probe, one setting at a time" if sweep.kind == "probe" else f"Sweep of {sweep.knob}"
+    return f"{what}: {done} runs, {sweep.status}"
 
 
-def heads(found: SweepResult) -> tuple[str, ...]:
+def heads(sweep: SweepResult) -> tuple[str, ...]:
     """Column heads of the table."""
-    return (*_HEADS, *_PROBED) if found.kind == "probe" else (found.knob, *_HEADS[1:])
+    return (*_HEADS, *_PROBED) if sweep.kind == "probe" else (sweep.knob, *_HEADS[1:])
 
 
-def cells(found: SweepResult, point: Point) -> tuple[str, ...]:
+def cells(sweep: SweepResult, point: Point) -> tuple[str, ...]:
     """One row of the table."""
-    name = point.label if found.kind == "probe" or point.x is None else f"{point.x:g}"
+    name = point.label if sweep.kind == "probe" or point.x is None else f"{point.x:g}"
     if not point.runs:
-        return (name, "0", "not run", *[""] * (len(heads(found)) - 3))
+        return (name, "0", "not run", *[""] * (len(heads(sweep)) - 3))
     bound = title(point.binding) if point.valid else "client: not valid"
     row = (name, str(point.runs), *(_said(get(point)) for _, get in PANELS), bound)
-    if found.kind != "probe":
+    if sweep.kind != "probe":
         return row
     energy = point.energy_elasticity
     return (*row, _proved(point.elasticity), "" if energy is None else _said(energy))
@@ -91,46 +91,46 @@ def _too_few(figure: Figure) -> bool:
     return figure.low is None and (figure.reason or "").startswith("too few runs")
 
 
-def notes(found: SweepResult) -> tuple[str, ...]:
+def notes(sweep: SweepResult) -> tuple[str, ...]:
     """The knee, and what the figures rest on."""
     lines = []
-    if found.kind == "sweep" and found.knob in ("concurrency", "rate"):
-        lines.append(f"Knee: {knee_text(found)}")
-    if found.kind == "probe":
+    if sweep.kind == "sweep" and sweep.knob in ("concurrency", "rate"):
+        lines.append(f"Knee: {knee_text(sweep)}")
+    if sweep.kind == "probe":
         lines.append("1: the rate follows what was changed, so it binds. 0: it does not. The interval says how sure.")
-        if any(p.energy_elasticity is not None for p in found.points):
+        if any(p.energy_elasticity is not None for p in sweep.points):
             lines.append("J/tok: by how many per cent it changes for 1 % more of what was changed.")
-    few = next((f for p in found.points for _, get in PANELS if _too_few(f := get(p))), None)
+    few = next((f for p in sweep.points for _, get in PANELS if _too_few(f := get(p))), None)
     if few is not None:
         lines.append(f"Where no interval stands: {few.reason}.")
-    lines += [f"Left out: {text}." for p in found.points for text in p.left_out]
-    if found.kind == "sweep" and not all(p.valid for p in found.points if p.runs):
+    lines += [f"Left out: {text}." for p in sweep.points for text in p.left_out]
+    if sweep.kind == "sweep" and not all(p.valid for p in sweep.points if p.runs):
         lines.append("Hollow dots: the client was the bottleneck there; the knee does not count them.")
-    basis = next((p.node_j_tok.basis for p in found.points if p.node_j_tok.basis), None)
+    basis = next((p.node_j_tok.basis for p in sweep.points if p.node_j_tok.basis), None)
     lines.append(f"Runs were interleaved (ABBA); intervals 95 %, from repeated runs. Energy: {basis or 'not metered'}.")
     return tuple(lines)
 
 
-def knee_text(found: SweepResult) -> str:
+def knee_text(sweep: SweepResult) -> str:
     """Where more load begins to give less than half as many more tokens, or what the server keeps up with."""
-    if found.knee.value is None:
-        return found.knee.reason or "unknown"
-    text = f"{found.knob} {digits(found.knee.value)} {interval(found.knee)}"
-    if found.knob == "rate":
+    if sweep.knee.value is None:
+        return sweep.knee.reason or "unknown"
+    text = f"{sweep.knob} {digits(sweep.knee.value)} {interval(sweep.knee)}"
+    if sweep.knob == "rate":
         return f"{text}; up to there the server keeps up with what is asked"
     text += "; beyond it 1 % more requests at once give less than half a per cent more tokens"
-    return f"{text} ({found.knee.reason})" if found.knee.reason else text
+    return f"{text} ({sweep.knee.reason})" if sweep.knee.reason else text
 
 
-def body(found: SweepResult, here: str | None = None) -> str:
+def body(sweep: SweepResult, here: str | None = None) -> str:
     """Pictures, what they say, and the table, as safe markup. ``here``: label of the point of this page's run."""
-    head = "".join(f"<th>{escape(h)}</th>" for h in heads(found))
-    rows = "".join("<tr>" + "".join(_cell(c) for c in cells(found, p)) + "</tr>" for p in found.points)
-    pictures = "".join(f"<div>{p}</div>" for p in _pictures(found, here))
-    told = "".join(f"<p>{escape(line)}</p>" for line in notes(found))
-    ringed = '<p class="quiet">The ringed point is that of this run.</p>' if here and found.kind == "sweep" else ""
+    head = "".join(f"<th>{escape(h)}</th>" for h in heads(sweep))
+    rows = "".join("<tr>" + "".join(_cell(c) for c in cells(sweep, p)) + "</tr>" for p in sweep.points)
+    pictures = "".join(f"<div>{p}</div>" for p in _pictures(sweep, here))
+    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in notes(sweep))
+    ringed = '<p class="quiet">The ringed point is that of this run.</p>' if here and sweep.kind == "sweep" else ""
     return (
-        f'<div class="panels">{pictures}</div>{ringed}{told}'
+        f'<div class="panels">{pictures}</div>{ringed}{paragraphs}'
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
@@ -143,25 +143,25 @@ def _cell(words: str) -> str:
     return f"<td>{escape(words)}</td>"
 
 
-def _pictures(found: SweepResult, here: str | None) -> list[str]:
-    if found.kind == "probe":
-        return [p for p in [elasticities(found)] if p]
-    return [panel(found, name, get, here) for name, get in PANELS]
+def _pictures(sweep: SweepResult, here: str | None) -> list[str]:
+    if sweep.kind == "probe":
+        return [p for p in [elasticities(sweep)] if p]
+    return [panel(sweep, name, get, here) for name, get in PANELS]
 
 
 def sweep_card(run: Path) -> list[dict[str, str]]:
     """The {title, body} card of the sweep or probe that the run in folder ``run`` is part of; [] where of none."""
     try:
-        told = _sweep_of(run)
-        if told is None:
+        sweep_name = _sweep_of(run)
+        if sweep_name is None:
             return []
-        index = next((r["point"] for r in told["runs"] if r["folder"] == run.name), None)
+        index = next((r["point"] for r in sweep_name["runs"] if r["folder"] == run.name), None)
         if index is None:
             return []
-        found = sweep_result(run.parent)
+        sweep = sweep_result(run.parent)
     except JoulemillError as fault:  # the page of a run never fails for what stands beside it
         return [{"title": "Sweep", "body": f"<p>{escape(f'Its sweep cannot be shown: {fault}.')}</p>"}]
-    return [{"title": headline(found), "body": body(found, str(told["points"][index]["label"])), "wide": "yes"}]
+    return [{"title": headline(sweep), "body": body(sweep, str(sweep_name["points"][index]["label"])), "wide": "yes"}]
 
 
 def _sweep_of(run: Path) -> dict[str, Any] | None:
@@ -172,19 +172,19 @@ def _sweep_of(run: Path) -> dict[str, Any] | None:
         return None
 
 
-def render(found: SweepResult) -> str:
+def render(sweep: SweepResult) -> str:
     """The whole page: nothing is fetched, every text is escaped."""
     import jinja2
 
     environment = jinja2.Environment(loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True)
     style = environment.get_template("style.html.j2").render()
-    where = "; ".join(f"{k}: {_flat(v)}" for k, v in found.conditions.items() if v)
+    where = "; ".join(f"{k}: {_flat(v)}" for k, v in sweep.conditions.items() if v)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(headline(found))} · Joulemill</title>"
+        f"<title>{escape(headline(sweep))} · Joulemill</title>"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark">{style}</head><body><main><header>'
-        f'<h1>{escape(headline(found))}</h1></header><section class="cards"><div class="card wide">{body(found)}</div>'
+        f'<h1>{escape(headline(sweep))}</h1></header><section class="cards"><div class="card wide">{body(sweep)}</div>'
         f'<div class="card wide"><h2>Conditions</h2><p class="quiet wrap">{escape(where)}</p></div></section>'
         f"<footer><p>Joulemill {__version__}</p></footer></main></body></html>\n"
     )

@@ -59,10 +59,10 @@ async def from_source(
     try:
         return await _from_source(where, work, within_s)
     except JoulemillError as fault:
-        told = plain_text(str(fault), secrets)
-        if told == str(fault):
+        reason = plain_text(str(fault), secrets)
+        if reason == str(fault):
             raise
-    raise ServerError(told)
+    raise ServerError(reason)
 
 
 async def _from_source(where: str, work: Awaitable[T], within_s: float | None) -> T:
@@ -78,9 +78,9 @@ async def _from_source(where: str, work: Awaitable[T], within_s: float | None) -
         raise ServerError(f"{where}: {reason_of(fault)}") from fault
 
 
-async def read_in_thread(reader: Callable[..., T], *given: object) -> T:
+async def read_in_thread(reader: Callable[..., T], *arguments: object) -> T:
     """``reader(*given)`` in one of the threads for that."""
-    return await asyncio.get_running_loop().run_in_executor(_readers(), reader, *given)
+    return await asyncio.get_running_loop().run_in_executor(_readers(), reader, *arguments)
 
 
 @cache

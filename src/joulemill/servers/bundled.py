@@ -29,10 +29,10 @@ def find_bundled_gguf() -> Path:
     path = Path(spec.origin).parent / FILE
     if not path.is_file():
         raise MachineError(f"{path} is missing; {_INSTALL} --force-reinstall, or give --gguf FILE")
-    found = remembered_sha256(path)
-    if found != SHA256:
+    digest = remembered_sha256(path)
+    if digest != SHA256:
         raise MachineError(
-            f"{path} is not the model that is known (sha256 {found[:12]}…, not {SHA256[:12]}…);"
+            f"{path} is not the model that is known (sha256 {digest[:12]}…, not {SHA256[:12]}…);"
             f" {_INSTALL} --force-reinstall"
         )
     return path
@@ -49,15 +49,15 @@ def remembered_sha256(path: Path) -> str:
         if known["mark"] == mark:
             return str(known["sha256"])
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     with contextlib.suppress(OSError):  # a read-only home only costs the next check
         memory.parent.mkdir(parents=True, exist_ok=True)
         fresh = memory.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps({"mark": mark, "sha256": found}))
+        fresh.write_text(json.dumps({"mark": mark, "sha256": digest}))
         fresh.replace(memory)
-    return found
+    return digest
 
 
 def _cache_folder() -> Path:
-    given = os.environ.get("XDG_CACHE_HOME")
-    return (Path(given) if given else Path.home() / ".cache") / "joulemill"
+    folder = os.environ.get("XDG_CACHE_HOME")
+    return (Path(folder) if folder else Path.home() / ".cache") / "joulemill"

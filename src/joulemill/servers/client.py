@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 
 from joulemill.formats.plain_text import plain_text
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 from joulemill.servers.endpoint import Endpoint, EndpointFacts, check_endpoint
 from joulemill.servers.transcript import Answer, Transcript, error_text
 
@@ -134,9 +134,9 @@ async def ask(
             while await _closed_before(session, endpoint, question, raw, limit):
                 pass
     except TimeoutError:
-        raw.fail(Outcome.TIMEOUT, f"no complete answer within {question.timeout_s:g} s")
+        raw.fail(RequestOutcome.TIMEOUT, f"no complete answer within {question.timeout_s:g} s")
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        broken = Outcome.CONNECTION_ERROR if raw.first_byte_mono_s is None else Outcome.CUT_SHORT
+        broken = RequestOutcome.CONNECTION_ERROR if raw.first_byte_mono_s is None else RequestOutcome.CUT_SHORT
         raw.fail(broken, plain_text(f"{type(error).__name__}: {error}", raw.secrets, 300))
     if raw.end_mono_s is None:
         raw.end_mono_s = time.monotonic()
@@ -193,13 +193,13 @@ async def _follow(content: aiohttp.StreamReader, raw: Transcript, limit: asyncio
         raw.arrivals.append((now_mono_s, data))
         size_byte += len(data)
         if size_byte > MAX_STREAM_BYTE:
-            raw.fail(Outcome.CUT_SHORT, f"the answer is longer than {MAX_STREAM_BYTE} bytes; gave up reading it")
+            raw.fail(RequestOutcome.CUT_SHORT, f"the answer is longer than {MAX_STREAM_BYTE} bytes; gave up reading it")
             return
-        seen = tail + data
-        if raw.end_mono_s is None and any(mark in seen for mark in _DONE):
+        received = tail + data
+        if raw.end_mono_s is None and any(mark in received for mark in _DONE):
             raw.end_mono_s = now_mono_s
             limit.reschedule(asyncio.get_running_loop().time() + GRACE_S)
-        tail = seen[-_TAIL:]
+        tail = received[-_TAIL:]
     if raw.end_mono_s is None:
         raw.end_mono_s = time.monotonic()
 
@@ -209,10 +209,12 @@ async def _refused(response: aiohttp.ClientResponse, raw: Transcript) -> None:
     body = await response.content.read(MAX_ERROR_BYTE)
     raw.end_mono_s = time.monotonic()
     if response.status == 200:
-        raw.fail(Outcome.HTTP_ERROR, f"the server answered without streaming (content type {response.content_type})")
+        raw.fail(
+            RequestOutcome.HTTP_ERROR, f"the server answered without streaming (content type {response.content_type})"
+        )
     else:
-        said = error_text(body, secrets=raw.secrets)
-        raw.fail(Outcome.HTTP_ERROR, f"HTTP {response.status}{': ' + said if said else ''}")
+        reason = error_text(body, secrets=raw.secrets)
+        raw.fail(RequestOutcome.HTTP_ERROR, f"HTTP {response.status}{': ' + reason if reason else ''}")
 
 
 def _retry_after_s(value: str | None) -> float | None:

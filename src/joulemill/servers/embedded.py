@@ -124,8 +124,8 @@ class EmbeddedServer:
         self._log = tempfile.TemporaryFile(prefix="joulemill-server-")  # noqa: SIM115  it lives as long as the server
         try:
             self._launch()
-            told = self._announced(deadline_s)
-            self.url, self.second_url = told["url"], told.get("second_url", "")
+            announcement = self._announced(deadline_s)
+            self.url, self.second_url = announcement["url"], announcement.get("second_url", "")
             self._wait_healthy(deadline_s)
         except BaseException:
             self.stop()
@@ -138,14 +138,14 @@ class EmbeddedServer:
         )
 
     def _arguments(self) -> dict[str, Any]:
-        given = asdict(self.options) | {"threads": self.options.thread_count, "model_name": self.model_name}
-        given["gguf"] = str(self.gguf.resolve())
+        settings = asdict(self.options) | {"threads": self.options.thread_count, "model_name": self.model_name}
+        settings["gguf"] = str(self.gguf.resolve())
         for name in ("draft_gguf", "second_gguf"):
-            path: Path | None = given[name]
-            given[name] = str(path.resolve()) if path else None
+            path: Path | None = settings[name]
+            settings[name] = str(path.resolve()) if path else None
         # The kernel's "parent died" signal follows the thread that started the child, so only the main one will do.
-        given["parent_pid"] = os.getpid() if threading.current_thread() is threading.main_thread() else None
-        return given
+        settings["parent_pid"] = os.getpid() if threading.current_thread() is threading.main_thread() else None
+        return settings
 
     def _announced(self, deadline_s: float) -> dict[str, str]:
         """The addresses, which the process prints when the models are loaded."""

@@ -111,11 +111,11 @@ async def check_endpoint(session: aiohttp.ClientSession, endpoint: Endpoint) -> 
         )
     )
     kind = _kind(str(row.get("owned_by", ""))[:MAX_NAME_CHARS], props, info, about, ollama)
-    said = {"llama.cpp": props.get("build_info"), "tgi": info.get("version"), "sglang": about.get("version")}
-    found = said.get(kind) or (ollama if kind == "ollama" else version).get("version")
+    version_of_kind = {"llama.cpp": props.get("build_info"), "tgi": info.get("version"), "sglang": about.get("version")}
+    version_text = version_of_kind.get(kind) or (ollama if kind == "ollama" else version).get("version")
     return EndpointFacts(
         kind=kind,
-        version=plain_name(found, endpoint.secrets),
+        version=plain_name(version_text, endpoint.secrets),
         model=str(row["id"]),
         models=tuple(plain_name(r["id"], endpoint.secrets) or "" for r in rows[:MOST_NAMES]),
         max_context_tok=_context_tok(row, props, info),
@@ -145,9 +145,10 @@ async def _models(session: aiohttp.ClientSession, endpoint: Endpoint) -> list[di
     if endpoint.model:  # some servers answer questions and list nothing: the first question will tell
         return [{"id": endpoint.model}]
     if status != 200:
-        said = error_text(body, 120, endpoint.secrets)
+        error_line = error_text(body, 120, endpoint.secrets)
         raise ServerError(
-            f"{url} answered {status} ({said}); is --url an OpenAI-compatible API? One that lists no models needs "
+            f"{url} answered {status} ({error_line}); is --url an OpenAI-compatible API? "
+            "One that lists no models needs "
             "--model NAME",
             usage=True,
         )
@@ -197,7 +198,7 @@ def _kind(
         ("sglang", "internal_states" in about or "tp_size" in about),
         ("ollama", "version" in ollama),
     )
-    return next((kind for kind, seen in signs if seen), "unknown")
+    return next((kind for kind, is_there in signs if is_there), "unknown")
 
 
 def _context_tok(row: Mapping[str, Any], props: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
@@ -230,8 +231,10 @@ async def _stated_metrics(session: aiohttp.ClientSession, endpoint: Endpoint, ur
     try:
         status, body = await _get(session, endpoint, url)
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as fault:
-        said = plain_text(str(fault) or type(fault).__name__, endpoint.secrets, MAX_SHOWN_CHARS)
-        raise ServerError(f"{wrong}: nothing answers there ({said}); correct it or leave it out", usage=True) from None
+        reason = plain_text(str(fault) or type(fault).__name__, endpoint.secrets, MAX_SHOWN_CHARS)
+        raise ServerError(
+            f"{wrong}: nothing answers there ({reason}); correct it or leave it out", usage=True
+        ) from None
     if status != 200 or body.lstrip()[:1] in (b"{", b"[", b"<", b""):
         raise ServerError(f"{wrong}: answered {status} without Prometheus text; correct it or leave it out", usage=True)
     return url
@@ -258,10 +261,10 @@ async def _get(session: aiohttp.ClientSession, endpoint: Endpoint, url: str) -> 
 
 def _json(body: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(body)
+        document = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

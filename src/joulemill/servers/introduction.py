@@ -19,7 +19,7 @@ from joulemill.errors import ServerError
 from joulemill.formats.plain_text import plain_text
 from joulemill.servers.client import open_session
 from joulemill.servers.endpoint import Endpoint, EndpointFacts, check_endpoint
-from joulemill.servers.metrics import Look, look
+from joulemill.servers.metrics import Scrape, look
 
 #: A ``Date`` may be this far behind the server's clock: whole seconds, and made up to a second before [s].
 STALE_S = 2.0
@@ -84,10 +84,10 @@ async def _introduced(endpoint: Endpoint, here: bool) -> Introduction:
             facts = await check_endpoint(session, endpoint)
         except ServerError as fault:
             return Introduction(endpoint.url, error=str(fault))
-        seen = await _counters(session, endpoint, facts)
+        counters = await _counters(session, endpoint, facts)
         clock = (0.0, 0.0) if here else ahead_s(await _dates(session, endpoint))
-    values = seen.sample.values if seen else {}
-    error = seen.sample.error if seen else None
+    values = counters.sample.values if counters else {}
+    error = counters.sample.error if counters else None
     return Introduction(
         url=endpoint.url,
         kind=facts.kind,
@@ -96,7 +96,7 @@ async def _introduced(endpoint: Endpoint, here: bool) -> Introduction:
         models=facts.models,
         context_tok=facts.max_context_tok,
         metrics_url=facts.metrics_url,
-        dialect=seen.dialect.name if seen and seen.dialect else None,
+        dialect=counters.dialect.name if counters and counters.dialect else None,
         quantities=tuple(sorted(values)),
         metrics_error=None if error is None else plain_text(error, endpoint.secrets),
         clock_ahead_s=clock[0] if clock else None,
@@ -104,14 +104,14 @@ async def _introduced(endpoint: Endpoint, here: bool) -> Introduction:
     )
 
 
-async def _counters(session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts) -> Look | None:
+async def _counters(session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts) -> Scrape | None:
     url = facts.metrics_url
     return None if url is None else await look(session, url, None, headers=endpoint.headers(url))
 
 
 async def _dates(session: aiohttp.ClientSession, endpoint: Endpoint) -> list[tuple[float, float, float]]:
     """Looks at the server's ``Date``: when it was asked and had answered by our clock, and what it said."""
-    found = []
+    dates = []
     for _ in range(LOOKS):
         asked_s = time.time()
         try:
@@ -120,11 +120,11 @@ async def _dates(session: aiohttp.ClientSession, endpoint: Endpoint) -> list[tup
                     endpoint.url + "/models", headers=endpoint.headers(), allow_redirects=False
                 ) as answer:
                     text, heard_s = answer.headers.get("Date", ""), time.time()
-            found.append((asked_s, heard_s, parsedate_to_datetime(text[:64]).timestamp()))
+            dates.append((asked_s, heard_s, parsedate_to_datetime(text[:64]).timestamp()))
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError, TypeError, OverflowError):
             pass
         await asyncio.sleep(APART_S)
-    return found
+    return dates
 
 
 def ahead_s(looks: Sequence[tuple[float, float, float]]) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from joulemill.catalog.server_dialects import Dialect, Quantity, Term, Way, dialects
+from joulemill.catalog.server_dialects import Dialect, DialectQuantity, DialectTerm, Way, dialects
 from joulemill.errors import JoulemillError
 from joulemill.formats.plain_text import secrets_of
 from joulemill.ledger.record import ServerSample
@@ -142,13 +142,13 @@ def _most(page: MetricsPage, candidates: Iterable[Dialect]) -> Dialect | None:
 def _foreign(page: MetricsPage) -> list[Dialect]:
     """Dialects behind another prefix, where their counter of output tokens is on the page."""
     names = {s.name.removesuffix("_total") for s in page.samples}
-    found: list[Dialect] = []
+    foreign_dialects: list[Dialect] = []
     for d in dialects():
         quantity = next((q for q in d.quantities if q.name == "output_tok_total"), None)
         counters = {w.terms[0].series for w in quantity.ways if w.operation == "sum"} if quantity else set()
         starts = {n.removesuffix(c) for n in names for c in counters if n.endswith(c)}
-        found += [replace(d, start=start) for start in sorted(starts) if start == "" or start[-1] in ":_"]
-    return found
+        foreign_dialects += [replace(d, start=start) for start in sorted(starts) if start == "" or start[-1] in ":_"]
+    return foreign_dialects
 
 
 def canonical(page: MetricsPage, dialect: Dialect) -> dict[str, float]:
@@ -162,17 +162,21 @@ def canonical(page: MetricsPage, dialect: Dialect) -> dict[str, float]:
     return {name: value for name, value in values if value is not None}
 
 
-def _quantity(quantity: Quantity, series: Mapping[str, list[MetricSample]], types: Mapping[str, str]) -> float | None:
+def _quantity(
+    quantity: DialectQuantity, series: Mapping[str, list[MetricSample]], types: Mapping[str, str]
+) -> float | None:
     for way in quantity.ways:
-        found = [_term(term, quantity.kind, series, types) for term in way.terms]
-        if all(found):
-            value = _combine(way, found)
+        values = [_term(term, quantity.kind, series, types) for term in way.terms]
+        if all(values):
+            value = _combine(way, values)
             if 0 <= value <= MOST_COUNT:  # neither NaN nor infinite
                 return value
     return None
 
 
-def _term(term: Term, kind: str, series: Mapping[str, list[MetricSample]], types: Mapping[str, str]) -> list[float]:
+def _term(
+    term: DialectTerm, kind: str, series: Mapping[str, list[MetricSample]], types: Mapping[str, str]
+) -> list[float]:
     samples = series.get(term.series + "_total") or series.get(term.series) or []
     if kind == "counter":
         samples = [
@@ -186,16 +190,16 @@ def _term(term: Term, kind: str, series: Mapping[str, list[MetricSample]], types
 _NOT_COUNTERS = ("gauge", "histogram", "summary", "info")
 
 
-def _combine(way: Way, found: list[list[float]]) -> float:
+def _combine(way: Way, term_values: list[list[float]]) -> float:
     """NaN where a value cannot be believed: a sum of huge ones is none."""
-    if not all(abs(value) <= MOST_COUNT for values in found for value in values):
+    if not all(abs(value) <= MOST_COUNT for values in term_values for value in values):
         return math.nan
-    sums = [math.fsum(values) for values in found]
+    sums = [math.fsum(values) for values in term_values]
     if way.operation == "difference":
         return sums[0] - math.fsum(sums[1:])
     if way.operation == "product":
-        return sums[0] * math.prod(max(values) for values in found[1:])
-    return math.fsum(sums) / (sum(map(len, found)) if way.operation == "mean" else 1)
+        return sums[0] * math.prod(max(values) for values in term_values[1:])
+    return math.fsum(sums) / (sum(map(len, term_values)) if way.operation == "mean" else 1)
 
 
 def _number(text: str | None) -> float:
@@ -206,7 +210,7 @@ def _number(text: str | None) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Scrape:
     """One look at a server: the sample made of it, and the page and dialect that it was made with, where there are."""
 
     sample: ServerSample
@@ -234,7 +238,7 @@ async def look(
     headers: Mapping[str, str] | None = None,
     timeout_s: float = 5.0,
     also: tuple[str, ...] = (),
-) -> Look:
+) -> Scrape:
     """``scrape`` with the page itself: of it the dialect's series alone, and the lines that start with ``also``.
 
     The time is the middle between asking and hearing: the server read its counters somewhere between.
@@ -254,9 +258,9 @@ async def look(
         )
     except JoulemillError as fault:
         half_s = ((time.monotonic() if math.isnan(heard_mono_s) else heard_mono_s) - asked_mono_s) / 2
-        return Look(ServerSample(asked_mono_s + half_s, asked_wall_s + half_s, {}, str(fault)))
+        return Scrape(ServerSample(asked_mono_s + half_s, asked_wall_s + half_s, {}, str(fault)))
     half_s = (heard_mono_s - asked_mono_s) / 2
-    return Look(ServerSample(asked_mono_s + half_s, asked_wall_s + half_s, values, error), page, dialect)
+    return Scrape(ServerSample(asked_mono_s + half_s, asked_wall_s + half_s, values, error), page, dialect)
 
 
 def _read(

@@ -15,7 +15,7 @@ from typing import Any
 
 from joulemill.formats.plain_text import plain_text
 from joulemill.formats.sse import EventTooLongError, SseEvent, SseParser
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 
 #: Bounds on what is kept of an answer's texts, and on what a usage may claim (assumed): a tokenizer makes at most one
 #: token of a byte; templates, tools and system prompts that a gateway adds; tokens that a server may run over.
@@ -35,7 +35,7 @@ class Answer:
     (content or reasoning); ``chunk_mono_s`` the arrivals of all such chunks. Token counts are the server's usage.
     """
 
-    outcome: Outcome
+    outcome: RequestOutcome
     dispatched_mono_s: float
     first_byte_mono_s: float | None
     first_token_mono_s: float | None
@@ -65,7 +65,7 @@ class Transcript:
     end_mono_s: float | None = None
     http_status: int | None = None
     retry_after_s: float | None = None
-    outcome: Outcome | None = None
+    outcome: RequestOutcome | None = None
     error: str | None = None
     arrivals: list[tuple[float, bytes]] = field(default_factory=list)
     reused: bool = False  # the connection had carried a question before
@@ -73,27 +73,27 @@ class Transcript:
     max_tok: int | None = None
     secrets: tuple[str, ...] = ()  # what the server was told and must not be kept
 
-    def fail(self, outcome: Outcome, error: str) -> None:
+    def fail(self, outcome: RequestOutcome, error: str) -> None:
         """Note the first thing that went wrong; later ones are its consequences."""
         if self.outcome is None:
             self.outcome, self.error = outcome, error
 
     def answer(self) -> Answer:
         """Read everything now. Without an end this is a cancelled request, with what had come until then."""
-        reading = _Reading(self.secrets)
+        reading = _AnswerReading(self.secrets)
         for _ in reading.pieces(self.arrivals):
             pass
         return reading.answer(self)
 
     def read_pieces(self) -> Iterator[Answer | None]:
         """None after each piece of work, the Answer last."""
-        reading = _Reading(self.secrets)
+        reading = _AnswerReading(self.secrets)
         for _ in reading.pieces(self.arrivals):
             yield None
         yield reading.answer(self)
 
 
-class _Reading:
+class _AnswerReading:
     """Accumulates what the events of one stream say."""
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
@@ -105,7 +105,7 @@ class _Reading:
         self.timings: dict[str, Any] = {}
         self.finish_reason: str | None = None
         self.done = False
-        self.fault: tuple[Outcome, str] | None = None
+        self.fault: tuple[RequestOutcome, str] | None = None
 
     def pieces(self, arrivals: list[tuple[float, bytes]]) -> Iterator[None]:
         try:
@@ -117,7 +117,7 @@ class _Reading:
             for event in self.parser.finish():
                 self.take(arrivals[-1][0], event)
         except EventTooLongError as error:
-            self.fault = self.fault or (Outcome.CUT_SHORT, str(error))
+            self.fault = self.fault or (RequestOutcome.CUT_SHORT, str(error))
 
     def take(self, t_mono_s: float, event: SseEvent) -> None:
         if event.data.strip() == b"[DONE]":
@@ -128,14 +128,14 @@ class _Reading:
         except (ValueError, RecursionError):
             message = None
         if event.kind == b"error" or (isinstance(message, dict) and message.get("error")):
-            said = error_text(event.data, secrets=self.secrets)
-            self.fault = self.fault or (Outcome.HTTP_ERROR, f"error in the stream: {said}")
+            reason = error_text(event.data, secrets=self.secrets)
+            self.fault = self.fault or (RequestOutcome.HTTP_ERROR, f"error in the stream: {reason}")
         elif isinstance(message, dict):
             self._message(t_mono_s, message)
         elif not self.done:
             shown = plain_text(event.data[:4096].decode("utf-8", "replace"), self.secrets)[:60]
             self.fault = self.fault or (
-                Outcome.CUT_SHORT,
+                RequestOutcome.CUT_SHORT,
                 f"the stream has an event that is not a JSON object: {shown!r}",
             )
 
@@ -177,7 +177,7 @@ class _Reading:
             retry_after_s=raw.retry_after_s,
         )
 
-    def _verdict(self, raw: Transcript, count: _Counts) -> tuple[Outcome, str | None]:
+    def _verdict(self, raw: Transcript, count: _UsageCounts) -> tuple[RequestOutcome, str | None]:
         """The first cause wins. A transport fault after a whole answer is no fault of the answer."""
         whole = self.done or (self.finish_reason is not None and raw.outcome is None)
         if self.fault is not None:
@@ -185,23 +185,23 @@ class _Reading:
         if raw.outcome is not None and not whole:
             return raw.outcome, raw.error
         if raw.end_mono_s is None:
-            return Outcome.CANCELLED, "cancelled by the client"
+            return RequestOutcome.CANCELLED, "cancelled by the client"
         if not whole:
-            return Outcome.CUT_SHORT, "the stream ended without [DONE] or a finish_reason"
+            return RequestOutcome.CUT_SHORT, "the stream ended without [DONE] or a finish_reason"
         return self._counted(count)
 
-    def _counted(self, count: _Counts) -> tuple[Outcome, str | None]:
+    def _counted(self, count: _UsageCounts) -> tuple[RequestOutcome, str | None]:
         if count.doubt is not None:
-            return Outcome.NO_USAGE, count.doubt
+            return RequestOutcome.NO_USAGE, count.doubt
         if count.output_tok == 0 or (count.output_tok is None and not self.chunk_mono_s):
-            return Outcome.NO_TOKENS, "the server ended the answer without a single token"
+            return RequestOutcome.NO_TOKENS, "the server ended the answer without a single token"
         if count.output_tok is None or count.prompt_tok is None:
-            return Outcome.NO_USAGE, "the stream carried no usage counts, so its tokens cannot be counted"
-        return Outcome.OK, None
+            return RequestOutcome.NO_USAGE, "the stream carried no usage counts, so its tokens cannot be counted"
+        return RequestOutcome.OK, None
 
 
 @dataclass(frozen=True, slots=True)
-class _Counts:
+class _UsageCounts:
     """Tokens as the server counted them, where that can be; ``doubt`` says what cannot be."""
 
     prompt_tok: int | None
@@ -211,7 +211,7 @@ class _Counts:
     doubt: str | None = None
 
 
-def _believed(usage: dict[str, Any], timings: dict[str, Any], raw: Transcript, chunks: int) -> _Counts:
+def _believed(usage: dict[str, Any], timings: dict[str, Any], raw: Transcript, chunks: int) -> _UsageCounts:
     """The usage, bounded by what was asked and by what arrived: no number of a server may size anything of ours."""
     output_tok, prompt_tok = _count(usage.get("completion_tokens")), _count(usage.get("prompt_tokens"))
     cached_tok = _count(_mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
@@ -227,7 +227,9 @@ def _believed(usage: dict[str, Any], timings: dict[str, Any], raw: Transcript, c
     if prompt_tok is not None and raw.prompt_byte is not None and prompt_tok > raw.prompt_byte + MOST_TEMPLATE_TOK:
         doubt = doubt or f"usage says {prompt_tok:.4g} prompt tokens for a prompt of {raw.prompt_byte} bytes"
         prompt_tok = None
-    return _Counts(prompt_tok, _within(cached_tok, prompt_tok), output_tok, _within(reasoning_tok, output_tok), doubt)
+    return _UsageCounts(
+        prompt_tok, _within(cached_tok, prompt_tok), output_tok, _within(reasoning_tok, output_tok), doubt
+    )
 
 
 def _arrived_tok(raw: Transcript, chunks: int) -> int:
@@ -267,11 +269,11 @@ def error_text(body: bytes, limit: int = 300, secrets: tuple[str, ...] = ()) -> 
     """The server's own words from an error body (OpenAI's, FastAPI's or plain text), on one line, without secrets."""
     text = body[: 64 * limit].decode("utf-8", "replace")
     try:
-        found: Any = json.loads(text)
+        value: Any = json.loads(text)
     except (ValueError, RecursionError):
-        found = text
+        value = text
     for key in ("error", "detail", "message"):
-        if isinstance(found, dict) and found.get(key):
-            found = found[key]
-    line = " ".join((found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)).split())
+        if isinstance(value, dict) and value.get(key):
+            value = value[key]
+    line = " ".join((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split())
     return plain_text(line, secrets, limit)  # blanked before it is cut: half a key is one too

@@ -160,9 +160,9 @@ def wilson(correct: float, questions: int, level: float = LEVEL) -> tuple[float,
     if questions == 0:
         return None
     z, n, p = _normal(level), questions, correct / questions
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (0.0 if correct == 0.0 else centre - half, 1.0 if correct == questions else centre + half)
+    return (0.0 if correct == 0.0 else center - half, 1.0 if correct == questions else center + half)
 
 
 def _normal(level: float) -> float:

@@ -66,8 +66,8 @@ def shrunk(x: Sequence[float], e: Sequence[float], variances: Variances) -> Shru
     share = count * between / (count * between + within)
     away = places - center
     sxx = float(away @ away) if count >= SLOPE_FROM_COUNT else 0.0
-    told = steep * sxx + within
+    spread = steep * sxx + within
     return Shrunk(
         count, center, share * float(values.mean()), between * within / (count * between + within),
-        steep * float(away @ values) / told if sxx else 0.0, steep * within / told, within,
+        steep * float(away @ values) / spread if sxx else 0.0, steep * within / spread, within,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from joulemill.prediction.precision import resolver
 from joulemill.prediction.scales import QUANTITIES, Cell, Scales, figure_factor, figure_width, prior_of, scale_of
 from joulemill.validation.row import MeasuredRow
 from joulemill.validation.scores import Calibrating, Validation, kind_of_row, predict_rows, validation_of
-from joulemill.validation.tables import Table, read_table
+from joulemill.validation.tables import MeasuredTable, read_table
 
 IN_SAMPLE_NOTE = (
     "predictions are of the shipped coefficients, whose fit has seen the published tables: on those, errors are in "
@@ -58,7 +58,7 @@ def validate_calibrated(
 
 
 def scored_with(
-    rows: Sequence[MeasuredRow], values: Mapping[str, Array], count: int, seed: int, table: Table | None = None
+    rows: Sequence[MeasuredRow], values: Mapping[str, Array], count: int, seed: int, table: MeasuredTable | None = None
 ) -> Validation:
     """Scores of predicted ``values`` (quantity → one a row) after ``count`` rows of each cell have scaled them."""
     drawn = _drawn(rows, count, seed)
@@ -73,7 +73,7 @@ def scored_with(
                 if quantity in values and width is not None:
                     scaled[quantity][i] = values[quantity][i] * figure_factor(scales, quantity, rows[i].batch_req)
                     widths[quantity][i] = width
-    chosen = Table(
+    chosen = MeasuredTable(
         table.dialect if table else "runs", [rows[i] for i in kept], list(table.skipped) if table else [],
     )  # fmt: skip
     about = Calibrating(count, seed, len(drawn), sum(len(m) for m, _ in drawn), len(rows) - len(kept))
@@ -98,18 +98,18 @@ def draw(rows: Sequence[MeasuredRow], count: int, seed: int) -> list[tuple[tuple
     for i, row in enumerate(rows):
         if row.measured and row.fullest:
             cells.setdefault(cell_name(row), []).append(i)
-    found = []
+    draws = []
     for name, index in sorted(cells.items()):
         if len(index) > count:
             random = np.random.default_rng([seed, *name.encode()])
             order = [index[j] for j in random.permutation(len(index))]
-            found.append((tuple(order[:count]), tuple(order[count:])))
-    return found
+            draws.append((tuple(order[:count]), tuple(order[count:])))
+    return draws
 
 
 def scales_of(rows: Sequence[MeasuredRow], values: Mapping[str, Array]) -> Scales:
     """Scales by quantity from the rows of one cell and what is predicted of them; nothing of what none measured."""
-    found = {}
+    scales = {}
     for quantity in QUANTITIES:
         if quantity not in values:
             continue
@@ -119,5 +119,5 @@ def scales_of(rows: Sequence[MeasuredRow], values: Mapping[str, Array]) -> Scale
         known = [i for i in range(len(rows)) if np.isfinite(errors[i])]
         if known:
             prior = prior_of(quantity, kind_of_row(rows[0]), rows[0].architecture)
-            found[quantity] = scale_of([rows[i].batch_req for i in known], [float(errors[i]) for i in known], prior)
-    return found
+            scales[quantity] = scale_of([rows[i].batch_req for i in known], [float(errors[i]) for i in known], prior)
+    return scales

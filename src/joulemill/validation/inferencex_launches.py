@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from joulemill.validation.inferencex_pools import Asked, Launch, drafts_listed, launches
+from joulemill.validation.inferencex_pools import Launch, LaunchQuery, drafts_listed, launches
 from joulemill.validation.row import MeasuredRow
 
 NOTE = "pools that no column states are those of InferenceX's configuration for these lengths and requests in flight"
@@ -18,10 +18,10 @@ AMBIGUOUS_NOTE = f"{NOTE}; of several that fit, the first"
 FAMILIES = {"DeepSeek-R1": "DeepSeek-R1", "DeepSeek-V3": "DeepSeek-R1", "gpt-oss-120b": "gpt-oss-120b"}
 
 
-def matching(asked: Asked, model: str, decode_devices: int) -> tuple[Launch, ...]:
+def matching(asked: LaunchQuery, model: str, decode_devices: int) -> tuple[Launch, ...]:
     """Launches of ``model`` whose decode workers have ``decode_devices``."""
-    found = launches(replace(asked, model=_family(model)))
-    return tuple(x for x in found if x.decode.cut.devices == decode_devices)
+    candidates = launches(replace(asked, model=_family(model)))
+    return tuple(x for x in candidates if x.decode.cut.devices == decode_devices)
 
 
 def never_drafts(row: MeasuredRow) -> bool:

@@ -41,7 +41,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LaunchQuery:
     """What a configuration was launched for. ``model`` is its family (``DeepSeek-R1``), lengths are as stated."""
 
     engine: str
@@ -53,7 +53,7 @@ class Asked:
     in_flight_req: int
 
 
-def launches(asked: Asked) -> tuple[Launch, ...]:
+def launches(asked: LaunchQuery) -> tuple[Launch, ...]:
     """Configurations that InferenceX launched for this; empty where it lists none."""
     return tuple(_launches().get(asked, ()))
 
@@ -61,21 +61,23 @@ def launches(asked: Asked) -> tuple[Launch, ...]:
 def drafts_listed(engine: str, device: str, model: str, precision: str) -> bool | None:
     """Whether InferenceX lists configurations that draft for this; None where it lists none at all."""
     kind = (engine, device, model, precision)
-    mine = [x for a, found in _launches().items() if (a.engine, a.device, a.model, a.precision) == kind for x in found]
+    mine = [
+        x for a, listed in _launches().items() if (a.engine, a.device, a.model, a.precision) == kind for x in listed
+    ]
     return any(x.draft_count for x in mine) if mine else None
 
 
 @cache
-def _launches() -> dict[Asked, list[Launch]]:
-    found: dict[Asked, list[Launch]] = defaultdict(list)
+def _launches() -> dict[LaunchQuery, list[Launch]]:
+    launches_of: dict[LaunchQuery, list[Launch]] = defaultdict(list)
     text = files("joulemill.catalog").joinpath("data", "inferencex_pools.csv").read_text(encoding="utf-8")
     for row in csv.DictReader(text.splitlines()):
         launch = Launch(pool_named(row["prefill"]), pool_named(row["decode"]), int(row["draft_count"]))
         lengths = int(row["input_tok"]), int(row["output_tok"])
         for count in row["in_flight_req"].split():
-            key = Asked(row["engine"], row["device"], row["model"], row["precision"], *lengths, int(count))
-            found[key].append(launch)
-    return found
+            key = LaunchQuery(row["engine"], row["device"], row["model"], row["precision"], *lengths, int(count))
+            launches_of[key].append(launch)
+    return launches_of
 
 
 def pool_named(text: str) -> Pool:

@@ -49,16 +49,16 @@ def recipe_of(run: Launched) -> Recipe:
     return Recipe()
 
 
-def narrow_keys(run: Launched, *, quantised: bool, scripted: bool) -> bool:
+def narrow_keys(run: Launched, *, quantized: bool, scripted: bool) -> bool:
     """Whether keys and values were kept in 8 bits; engines keep them in the model's format where nothing says so.
 
-    ``quantised``: the weights are. TensorRT-LLM's quantised checkpoints state 8-bit keys, and its scripts set them, but
+    ``quantized``: the weights are. TensorRT-LLM's quantized checkpoints state 8-bit keys, and its scripts set them, but
     for gpt-oss on Hopper. vLLM's scripts set them for Llama, and for gpt-oss on Blackwell; SGLang's on Blackwell, and
     for Qwen3.5. No other devices are told of.
     """
     hopper, blackwell = run.device.startswith(HOPPER), run.device.startswith(BLACKWELL)
     if run.engine == "trtllm":
-        return quantised and not ("gpt-oss" in run.model and hopper)
+        return quantized and not ("gpt-oss" in run.model and hopper)
     if run.engine == "sglang":
         return scripted and (blackwell or "Qwen3.5" in run.model)
     return scripted and ("Llama" in run.model or ("gpt-oss" in run.model and blackwell))

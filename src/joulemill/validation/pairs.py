@@ -70,13 +70,13 @@ def measured_pairs(rows: Sequence[MeasuredRow]) -> list[Pair]:
     predicted = np.log(values["energy_j_tok"])
     measured = np.log([r.measured["energy_j_tok"] for r in known])
     sizes = np.log([parameters_count(r.architecture).total for r in known])
-    found = []
+    pairs = []
     for i, j in combinations(range(len(known)), 2):
         a, b = known[i], known[j]
         lever = _lever(a, b, abs(float(sizes[i] - sizes[j])))
         if lever is not None:
-            found.append(Pair(lever, a, b, float(measured[j] - measured[i]), float(predicted[j] - predicted[i])))
-    return found
+            pairs.append(Pair(lever, a, b, float(measured[j] - measured[i]), float(predicted[j] - predicted[i])))
+    return pairs
 
 
 def _lever(a: MeasuredRow, b: MeasuredRow, size_log: float) -> str | None:

@@ -35,7 +35,7 @@ def runs_cut(row: Row, devices: int, architecture: Architecture) -> Parallelism:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ParallelismReading:
     """How a latency point ran: cut of a (decode) worker, cut of a prefill worker or None, and how many workers and
     prefill ranks there were; None where the table does not say. ``stated``: the pools are in columns, not inferred.
     """
@@ -52,29 +52,37 @@ class Reading:
 WIDEST_WORKER, WIDE_CONTEXT_TOK = 32, 1.1e6
 
 
-def read_cut(row: Row, a: Architecture, memory_byte: float, weight_byte: float, concurrency: float | None) -> Reading:
+def read_cut(
+    row: Row, a: Architecture, memory_byte: float, weight_byte: float, concurrency: float | None
+) -> ParallelismReading:
     """Cut and pools of a latency point. ``weight_byte`` is that of the whole model, ``memory_byte`` of one device."""
     apart = (row.get("mode") or "agg").startswith("disagg")
     if not apart:
         cut = _aggregated(row, a, concurrency)
-        return Reading(cut) if cut.data > 1 or a.divides_over(cut.tensor) else _all_devices(cut.tensor)
+        return ParallelismReading(cut) if cut.data > 1 or a.divides_over(cut.tensor) else _all_devices(cut.tensor)
     if (row.get("decode_num_workers") or row.get("decode_batch_size") or "").strip():
         prefill = _cut(
             row, "prefill_tp_size", "prefill_attention_dp_size", "prefill_moe_tp_size", "prefill_moe_ep_size"
         )
         cut = _cut(row, "decode_tp_size", "decode_attention_dp_size", "decode_moe_tp_size", "decode_moe_ep_size")
-        return Reading(cut, prefill, whole(row, "decode_num_workers"), whole(row, "prefill_num_workers") * prefill.data)
+        return ParallelismReading(
+            cut, prefill, whole(row, "decode_num_workers"), whole(row, "prefill_num_workers") * prefill.data
+        )
     return _unstated(row, a, memory_byte, weight_byte, concurrency or 1.0)
 
 
-def _all_devices(devices: int) -> Reading:
+def _all_devices(devices: int) -> ParallelismReading:
     """A number of devices that no tensor group can have is that of both pools: the decode worker is the largest power
     of two that leaves some for prompts, no wider than any that is stated."""
     decode = min(2 ** int(math.log2(max(devices - 1, 1))), WIDEST_WORKER)
-    return Reading(Parallelism(1, decode, decode), Parallelism(1, 4, 4), 1.0, float(devices - decode), stated=False)
+    return ParallelismReading(
+        Parallelism(1, decode, decode), Parallelism(1, 4, 4), 1.0, float(devices - decode), stated=False
+    )
 
 
-def _unstated(row: Row, a: Architecture, memory_byte: float, weight_byte: float, concurrency: float) -> Reading:
+def _unstated(
+    row: Row, a: Architecture, memory_byte: float, weight_byte: float, concurrency: float
+) -> ParallelismReading:
     prompts, tensor = whole(row, "prefill_tp_size"), whole(row, "decode_tp_size")
     spread = whole(row, "decode_moe_ep_size") > 1
     if tensor == prompts > 1 and not a.divides_over(tensor):
@@ -91,7 +99,7 @@ def _unstated(row: Row, a: Architecture, memory_byte: float, weight_byte: float,
         cut = Parallelism(tensor, 1, tensor if a.is_moe and spread else 1)
     prompts = max(prompts, fits)
     prefill = Parallelism(prompts, 1, prompts if a.is_moe and spread else 1)
-    return Reading(cut, prefill, stated=False)
+    return ParallelismReading(cut, prefill, stated=False)
 
 
 def number(row: Row, name: str) -> float:

@@ -16,7 +16,7 @@ from joulemill.validation.row import MeasuredRow
 
 
 @dataclass(frozen=True)
-class Plant:
+class CompiledRows:
     """Rows compiled: shards of the serving devices and of the prefill pool, and what is asked of them."""
 
     table: ShardTable
@@ -28,13 +28,13 @@ class Plant:
     in_flight_req: Array
     devices_count: Array
 
-    def asking(self, rows: Sequence[MeasuredRow], facts: Mapping[tuple[str, str], float]) -> Plant:
+    def asking(self, rows: Sequence[MeasuredRow], facts: Mapping[tuple[str, str], float]) -> CompiledRows:
         """The same plant with other facts of tasks: (task, ``input_tok`` | ``narrow_ratio`` |
         ``crowding_ratio``) → value."""
 
         def column(name: str, usual: Array) -> Array:
-            given = [facts.get((r.groups.get("task", ""), name)) for r in rows]
-            return np.array([u if g is None else g for g, u in zip(given, usual, strict=True)], dtype=np.float64)
+            facts_of_row = [facts.get((r.groups.get("task", ""), name)) for r in rows]
+            return np.array([u if g is None else g for g, u in zip(facts_of_row, usual, strict=True)], dtype=np.float64)
 
         tok = column("input_tok", self.demand.input_tok)
         crowded = np.where(self.demand.crowding_ratio > 0.0, column("crowding_ratio", self.demand.crowding_ratio), 0.0)
@@ -43,16 +43,16 @@ class Plant:
         return replace(self, demand=demand)
 
 
-def compiled(rows: Sequence[MeasuredRow]) -> Plant:
+def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
     """Compile ``rows``; equal deployments share one shard."""
-    seen: dict[tuple[object, ...], Shard] = {}
+    shards: dict[tuple[object, ...], Shard] = {}
 
     def of(row: MeasuredRow, pool: bool) -> Shard:
         cut = row.prefill if pool and row.prefill else row.cut
         key = (id(row.architecture), row.precision, row.device.name, cut)
-        if key not in seen:
-            seen[key] = shard(row.architecture, row.precision, row.device, cut)
-        return seen[key]
+        if key not in shards:
+            shards[key] = shard(row.architecture, row.precision, row.device, cut)
+        return shards[key]
 
     def column(values: Sequence[float]) -> Array:
         return np.array(values, dtype=np.float64)
@@ -76,7 +76,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> Plant:
         poll_count=column([r.poll_count for r in rows]),
         draft_count=column([r.draft_count for r in rows]),
     )
-    return Plant(
+    return CompiledRows(
         table,
         shard_table([of(r, True) for r in rows]),
         np.array([r.prefill is not None for r in rows]),
@@ -88,10 +88,10 @@ def compiled(rows: Sequence[MeasuredRow]) -> Plant:
     )
 
 
-def predicted(plant: Plant, rates: Rates) -> dict[str, Array]:
+def predicted(plant: CompiledRows, rates: Rates) -> dict[str, Array]:
     """Quantities by name, one value a row: energy_j_tok, rate_tok_s, power_w (all devices), itl_s, ttft_s, tpot_s."""
-    found = steady(plant.table, rates, plant.demand)
-    ttft_s, tpot_s = found.ttft_s, found.tpot_s
+    steady_state = steady(plant.table, rates, plant.demand)
+    ttft_s, tpot_s = steady_state.ttft_s, steady_state.tpot_s
     if plant.apart.any():
         worker = usual_worker_req(rates.host, plant.in_flight_req, plant.table.data_count)
         demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
@@ -101,10 +101,10 @@ def predicted(plant: Plant, rates: Rates) -> dict[str, Array]:
         tpot_s = np.where(plant.apart, apart_tpot, tpot_s)
     replicas = plant.devices_count / (plant.table.tensor_count * plant.table.data_count)
     return {
-        "energy_j_tok": found.energy_j_tok,
-        "rate_tok_s": found.rate_tok_s * replicas,
-        "power_w": found.power_w * plant.devices_count,
-        "itl_s": found.itl_s,
+        "energy_j_tok": steady_state.energy_j_tok,
+        "rate_tok_s": steady_state.rate_tok_s * replicas,
+        "power_w": steady_state.power_w * plant.devices_count,
+        "itl_s": steady_state.itl_s,
         "ttft_s": ttft_s,
         "tpot_s": tpot_s,
     }

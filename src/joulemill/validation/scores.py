@@ -23,7 +23,7 @@ from joulemill.prediction.precision import resolver
 from joulemill.prediction.spread import Kind, half_width_ratio
 from joulemill.validation.predict import compiled, predicted
 from joulemill.validation.row import MeasuredRow
-from joulemill.validation.tables import Table, iter_notes, read_table
+from joulemill.validation.tables import MeasuredTable, iter_notes, read_table
 
 MOST_SKIPPED_SHOWN = 50
 #: A table of one's own: the least columns, and what helps. One line of names, one row as an example.
@@ -85,7 +85,8 @@ def validate_table(path: Path, models: Path | None = None, tell: Callable[[str],
 
 
 def validation_of(
-    table: Table, values: Mapping[str, Array], widths: Mapping[str, Array], calibrating: Calibrating | None = None,
+    table: MeasuredTable, values: Mapping[str, Array], widths: Mapping[str, Array],
+    calibrating: Calibrating | None = None,
     notes: tuple[str, ...] = (),
 ) -> Validation:  # fmt: skip
     """Scores of predicted ``values`` with half-widths (quantity → one a row of ``table``)."""
@@ -99,8 +100,8 @@ def validation_of(
     every = np.ones(len(table.rows), dtype=bool)
     scores = _scores(errors, widths, every)
     left = len(table.rows) - (len(skipped) - len(table.skipped))
-    said = (*iter_notes(table.rows), *notes)
-    return Validation(table.dialect, scores, by, left, skipped, said, calibrating)
+    all_notes = (*iter_notes(table.rows), *notes)
+    return Validation(table.dialect, scores, by, left, skipped, all_notes, calibrating)
 
 
 def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -111,9 +112,9 @@ def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[st
         index = np.array([i for i, r in enumerate(rows) if r.engine == engine])
         mine = [rows[i] for i in index]
         kinds = [kind_of_row(r) for r in mine]
-        found = predicted(compiled(mine), rates(engine))
-        found |= _at_node(mine, found)
-        for quantity, value in found.items():
+        quantities = predicted(compiled(mine), rates(engine))
+        quantities |= _at_node(mine, quantities)
+        for quantity, value in quantities.items():
             values[quantity][index] = value
             widths[quantity][index] = [half_width_ratio(quantity, kind) for kind in kinds]
     return values, widths
@@ -127,12 +128,12 @@ def kind_of_row(row: MeasuredRow) -> Kind:
     return Kind(row.engine, row.device.name, row.device.vendor, formats, moe, row.stratum)
 
 
-def _at_node(rows: Sequence[MeasuredRow], found: Mapping[str, Array]) -> dict[str, Array]:
+def _at_node(rows: Sequence[MeasuredRow], quantities: Mapping[str, Array]) -> dict[str, Array]:
     """Power and energy at the plug of the node that each row's devices sit in, where rows measured that."""
     if not any("node_power_w" in r.measured for r in rows):
         return {}
-    watts = np.array([_node_w(w, r) for w, r in zip(found["power_w"], rows, strict=True)])
-    return {"node_power_w": watts, "node_energy_j_tok": watts / found["rate_tok_s"]}
+    watts = np.array([_node_w(w, r) for w, r in zip(quantities["power_w"], rows, strict=True)])
+    return {"node_power_w": watts, "node_energy_j_tok": watts / quantities["rate_tok_s"]}
 
 
 def _node_w(devices_w: float, row: MeasuredRow) -> float:
@@ -150,27 +151,27 @@ def _error(rows: Sequence[MeasuredRow], quantity: str, value: Array) -> Array:
 
 
 def _unpredicted(rows: Sequence[MeasuredRow], errors: Mapping[str, Array]) -> list[dict[str, object]]:
-    found = []
+    unpredicted = []
     for i, row in enumerate(rows):
         if not row.measured:
-            found.append({"row": row.number, "why": "no measured quantity to compare with"})
+            unpredicted.append({"row": row.number, "why": "no measured quantity to compare with"})
         elif all(np.isnan(e[i]) for e in errors.values()):
-            found.append({"row": row.number, "why": "the prediction is not finite"})
-    return found
+            unpredicted.append({"row": row.number, "why": "the prediction is not finite"})
+    return unpredicted
 
 
 def _scores(errors: Mapping[str, Array], widths: Mapping[str, Array], mask: NDArray[np.bool_]) -> dict[str, Score]:
-    found = {}
+    scores = {}
     for quantity, error in errors.items():
         keep = mask & np.isfinite(error)
         if keep.any():
             e, w = error[keep], widths[quantity][keep]
             relative = np.abs(np.expm1(e))
-            found[quantity] = Score(
+            scores[quantity] = Score(
                 int(keep.sum()), float(np.median(relative)), float(np.quantile(relative, 0.9)), float(np.median(e)),
                 float(np.mean(np.abs(e) <= w)),
             )  # fmt: skip
-    return found
+    return scores
 
 
 def document(validation: Validation) -> dict[str, Any]:

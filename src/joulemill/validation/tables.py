@@ -26,7 +26,7 @@ from joulemill.validation.columns import Row, batch_class, engine_profile, neede
 from joulemill.validation.duplicates import told_by_copies
 from joulemill.validation.inferencex_launches import matching
 from joulemill.validation.inferencex_loads import DRAWN_NOTE, load_of
-from joulemill.validation.inferencex_pools import Asked, Launch
+from joulemill.validation.inferencex_pools import Launch, LaunchQuery
 from joulemill.validation.inferencex_settings import Launched, Recipe, narrow_keys, recipe_of
 from joulemill.validation.inferencex_speculation import origin_of, with_drafts
 from joulemill.validation.mlperf import (
@@ -40,12 +40,12 @@ from joulemill.validation.mlperf import (
     task_of,
     weights_word,
 )
-from joulemill.validation.parallelism import Reading, read_cut, runs_cut
+from joulemill.validation.parallelism import ParallelismReading, read_cut, runs_cut
 from joulemill.validation.row import MeasuredRow
 
 
 @dataclass
-class Table:
+class MeasuredTable:
     """A table's rows that can be predicted, and those that cannot, with why."""
 
     dialect: str
@@ -53,7 +53,7 @@ class Table:
     skipped: list[dict[str, object]] = field(default_factory=list)
 
 
-def read_table(path: Path, resolve: Resolver) -> Table:
+def read_table(path: Path, resolve: Resolver) -> MeasuredTable:
     """Read ``path``. InputError where it is no CSV of a known dialect; a bad row is skipped and says why."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
@@ -69,7 +69,7 @@ def read_table(path: Path, resolve: Resolver) -> Table:
             "avg_batch_size …), latency points (model_path, system, isl, osl …) or node wall power (system, model, "
             "node_wall_power_w …)"
         )
-    table = Table(dialect)
+    table = MeasuredTable(dialect)
     reader = READERS[dialect]
     for number, row in enumerate(rows, start=2):
         try:
@@ -99,8 +99,8 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     output = needed(row, "avg_output_len", "output_len", "outlen_p50")
     known = tasks()
     task = known.get(row.get("task") or "")
-    given = number_in(row, "avg_input_len", "input_len", "avg_prompt_len", "input_tok")
-    if given is None and task is None:
+    stated_tok = number_in(row, "avg_input_len", "input_len", "avg_prompt_len", "input_tok")
+    if stated_tok is None and task is None:
         notes += ("input length is not stated and the task is not known: that of chat is assumed",)
     typical = task or known["lm-arena-chat"]
     rate = number_in(row, "output_throughput_tokens_per_sec")
@@ -115,7 +115,7 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         number, model, architecture, precision, device, runs_cut(row, devices, architecture),
         engine="vllm-0.11",
         batch_req=batch or needed(row, "max_num_seqs"),
-        input_tok=given or typical.input_tok,
+        input_tok=stated_tok or typical.input_tok,
         output_tok=output,
         spread_ratio=spread_from_percentiles_ratio(output, number_in(row, "outlen_p50"), number_in(row, "outlen_p90")),
         narrow_ratio=typical.narrow_ratio,
@@ -139,23 +139,23 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     device = find_device(row["system"])
     weight_byte = shard(architecture, precision, device, Parallelism(1)).weight_byte
     concurrency = _concurrency(row)
-    found = read_cut(row, architecture, device.memory_byte, weight_byte, concurrency)
-    apart = found.prefill is not None
-    batch, in_flight = _closed_loop(row, found, concurrency)
+    reading = read_cut(row, architecture, device.memory_byte, weight_byte, concurrency)
+    apart = reading.prefill is not None
+    batch, in_flight = _closed_loop(row, reading, concurrency)
     load = load_of(row.get("silicon_data_source") or "")
     engine = engine_profile(row.get("backend") or "")
     launched = Launched(
         engine, model, device.name, row.get("precision") or "", needed(row, "isl"), needed(row, "osl"), in_flight,
-        found.cut.tensor, found.cut.data,
+        reading.cut.tensor, reading.cut.data,
     )  # fmt: skip
     recipe = recipe_of(launched) if load.scripted and not apart else Recipe()
-    quantised = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
-    if narrow_keys(launched, quantised=quantised, scripted=load.scripted):
+    quantized = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
+    if narrow_keys(launched, quantized=quantized, scripted=load.scripted):
         precision = precision.with_kv("fp8")
     ttft, tpot = number_in(row, "silicon_ttft_ms", "ttft_ms"), number_in(row, "silicon_tpot_ms", "tpot_ms")
     measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}
     return MeasuredRow(
-        number, model, architecture, precision, device, found.cut,
+        number, model, architecture, precision, device, reading.cut,
         engine=engine,
         batch_req=batch,
         input_tok=needed(row, "isl") * load.length_ratio,
@@ -172,15 +172,17 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
             "batch": batch_class(batch), "kind": "moe" if architecture.is_moe else "dense",
             "backend": row.get("backend") or "not stated", "mode": "disaggregated" if apart else "aggregated",
         },
-        prefill=found.prefill,
-        prefill_servers=found.prefill_servers or 1.0,
+        prefill=reading.prefill,
+        prefill_servers=reading.prefill_servers or 1.0,
         in_flight_req=in_flight,
-        pools_known=not apart or found.workers is not None,
-        pools_stated=not apart or found.stated,
+        pools_known=not apart or reading.workers is not None,
+        pools_stated=not apart or reading.stated,
         lockstep=load.lockstep,
         gateway=load.gateway,
         origin=origin_of(row.get("silicon_data_source") or "", row.get("backend_version") or ""),
-        launches=_launches(row, engine, device.name, in_flight) if load.scripted and apart and not found.stated else (),
+        launches=_launches(row, engine, device.name, in_flight)
+        if load.scripted and apart and not reading.stated
+        else (),
         stated_count=sum(bool((row.get(name) or "").strip()) for name in CUT_COLUMNS),
         notes=(*notes, DRAWN_NOTE) if load.scripted else notes,
     )  # fmt: skip
@@ -188,7 +190,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
 
 def _launches(row: Row, engine: str, device: str, in_flight_req: float) -> tuple[Launch, ...]:
     lengths = round(needed(row, "isl")), round(needed(row, "osl"))
-    asked = Asked(engine, device, "", (row.get("precision") or "").lower(), *lengths, round(in_flight_req))
+    asked = LaunchQuery(engine, device, "", (row.get("precision") or "").lower(), *lengths, round(in_flight_req))
     return matching(asked, row["model_path"], round(number_in(row, "decode_tp_size") or 0.0))
 
 
@@ -202,23 +204,23 @@ CUT_COLUMNS = (
 def _concurrency(row: Row) -> float | None:
     """Requests in flight in the whole loop, where the row or its name states them."""
     stated = re.search(r"concurrency=(\d+)", row.get("silicon_data_source") or "")
-    found = stated or re.search(r"_c(\d+)_", row.get("id") or "")
-    return number_in(row, "concurrency") or (float(found.group(1)) if found else None)
+    match = stated or re.search(r"_c(\d+)_", row.get("id") or "")
+    return number_in(row, "concurrency") or (float(match.group(1)) if match else None)
 
 
-def _closed_loop(row: Row, found: Reading, concurrency: float | None) -> tuple[float, float]:
+def _closed_loop(row: Row, reading: ParallelismReading, concurrency: float | None) -> tuple[float, float]:
     """Requests in flight a replica, and in the whole loop. What the whole loop holds decides where it is stated: a
     batch a rank is written for different numbers of ranks."""
-    apart = found.prefill is not None
+    apart = reading.prefill is not None
     rank_batch = number_in(row, "decode_batch_size") if apart else number_in(row, "batch_size")
     if rank_batch is None and concurrency is None:
         raise InputError("neither a batch size nor a concurrency is stated")
-    workers = found.workers or 1.0
+    workers = reading.workers or 1.0
     if concurrency is None:
-        batch = (rank_batch or 1.0) * found.cut.data
+        batch = (rank_batch or 1.0) * reading.cut.data
         return batch, batch * workers
     if apart and rank_batch is not None:
-        return min(rank_batch * found.cut.data, max(concurrency / workers, 1.0)), concurrency
+        return min(rank_batch * reading.cut.data, max(concurrency / workers, 1.0)), concurrency
     return max(concurrency / workers, 1.0), concurrency
 
 

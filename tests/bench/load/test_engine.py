@@ -16,9 +16,9 @@ from joulemill.bench.lengths import Lengths
 from joulemill.bench.load.arrivals import Arrival
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.prompts import PromptMill
-from joulemill.bench.load.workload import AskRules, Workload
+from joulemill.bench.load.workload import AskRules, RequestSource
 from joulemill.errors import MachineError, ServerError
-from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord
 from joulemill.servers.client import Endpoint, open_session
 from tests.support.lateness import lateness
 
@@ -36,7 +36,7 @@ def driven(
         async with MockServer(plan) as server, open_session(8) as session:
             mill = PromptMill(1)
             mill.calibrate([(10, 10), (100, 100)])
-            workload = Workload(mill, Lengths("fixed", 20), Lengths("fixed", output_tok), AskRules(timeout_s))
+            workload = RequestSource(mill, Lengths("fixed", 20), Lengths("fixed", output_tok), AskRules(timeout_s))
             engine = Engine(session, Endpoint(server.url, "mock-model"), workload, records.append, retries=retries)
             await drive(engine)
             return records, engine, server
@@ -116,7 +116,7 @@ def test_refusals_are_retried_and_counted() -> None:
     records, engine, server = driven(
         MockPlan(fault="429", fault_count=3, retry_after="0"), closed(6, concurrency=1), retries=3
     )
-    assert [r.outcome for r in records] == [Outcome.OK] * 6
+    assert [r.outcome for r in records] == [RequestOutcome.OK] * 6
     assert sum(r.retries for r in records) == engine.tally.retries == 3
     assert server.truth.requests == 9
 
@@ -130,7 +130,7 @@ def test_the_wait_for_a_retry_is_in_the_latency() -> None:
 
 def test_without_retries_a_refusal_is_a_failure_with_its_status() -> None:
     records, engine, _ = driven(MockPlan(fault="429", fault_count=2), closed(5, concurrency=1))
-    assert Counter(r.outcome for r in records) == {Outcome.HTTP_ERROR: 2, Outcome.OK: 3}
+    assert Counter(r.outcome for r in records) == {RequestOutcome.HTTP_ERROR: 2, RequestOutcome.OK: 3}
     assert records[0].http_status == 429
     assert (engine.tally.failed, engine.tally.ok) == (2, 3)
 
@@ -138,20 +138,20 @@ def test_without_retries_a_refusal_is_a_failure_with_its_status() -> None:
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [
-        ("500", Outcome.HTTP_ERROR),
-        ("cut", Outcome.CUT_SHORT),
-        ("reset", Outcome.CUT_SHORT),
-        ("no_usage", Outcome.NO_USAGE),
-        ("no_tokens", Outcome.NO_TOKENS),
-        ("hang", Outcome.TIMEOUT),
+        ("500", RequestOutcome.HTTP_ERROR),
+        ("cut", RequestOutcome.CUT_SHORT),
+        ("reset", RequestOutcome.CUT_SHORT),
+        ("no_usage", RequestOutcome.NO_USAGE),
+        ("no_tokens", RequestOutcome.NO_TOKENS),
+        ("hang", RequestOutcome.TIMEOUT),
     ],
 )
-def test_a_fault_in_the_middle_is_a_record_and_the_load_goes_on(fault: str, outcome: Outcome) -> None:
+def test_a_fault_in_the_middle_is_a_record_and_the_load_goes_on(fault: str, outcome: RequestOutcome) -> None:
     records, engine, _ = driven(
         MockPlan(fault=fault, fault_after=3, fault_count=2), closed(10, concurrency=2), retries=2, timeout_s=0.5
     )
-    assert Counter(r.outcome for r in records) == {Outcome.OK: 8, outcome: 2}
-    assert all(r.error for r in records if r.outcome is not Outcome.OK)
+    assert Counter(r.outcome for r in records) == {RequestOutcome.OK: 8, outcome: 2}
+    assert all(r.error for r in records if r.outcome is not RequestOutcome.OK)
     assert engine.tally.failed == 2
 
 
@@ -188,7 +188,7 @@ def test_cancelled_requests_are_recorded_with_what_they_had(loop: str) -> None:
 
     with lateness() as late:
         records, engine, _ = driven(MockPlan(ttft_s=0.1, itl_s=0.05), drive, output_tok=1000)
-    assert [r.outcome for r in records] == [Outcome.CANCELLED] * 3
+    assert [r.outcome for r in records] == [RequestOutcome.CANCELLED] * 3
     apart = late.worst_s / 0.05  # chunks that a machine so late sends or sees too few or too many of
     assert all(2 - apart <= len(r.chunk_mono_s) <= 9 + apart for r in records)
     assert all(r.output_tok is None for r in records)  # chunks are no count of tokens
@@ -223,13 +223,13 @@ def test_a_stop_lets_what_runs_end() -> None:
         await work
 
     records, engine, server = driven(MockPlan(ttft_s=0.1, itl_s=0.01), drive)
-    assert {r.outcome for r in records} == {Outcome.OK}
+    assert {r.outcome for r in records} == {RequestOutcome.OK}
     assert len(records) == engine.tally.sent == server.truth.requests
 
 
 def test_the_same_seed_asks_the_same_questions() -> None:
     mills = [PromptMill(seed) for seed in (4, 4, 5)]
-    loads = [Workload(m, Lengths("uniform", 10, 90), Lengths("uniform", 1, 50), AskRules()) for m in mills]
+    loads = [RequestSource(m, Lengths("uniform", 10, 90), Lengths("uniform", 1, 50), AskRules()) for m in mills]
     first, again, other = ([load.job(i) for i in range(50)] for load in loads)
     assert first == again
     assert first != other

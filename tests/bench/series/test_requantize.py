@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from joulemill.bench.series.requantize import installed, requantise
+from joulemill.bench.series.requantize import installed, requantize
 from joulemill.catalog.gguf_shards import read_gguf
 from joulemill.errors import MachineError
 
@@ -34,7 +34,7 @@ def model(tmp_path: Path) -> Path:
 
 def test_matrices_are_packed_and_all_else_is_as_it_was(model: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.gguf"
-    assert installed() and requantise(model, small) == 1
+    assert installed() and requantize(model, small) == 1
     before, after = gguf.GGUFReader(str(model)), gguf.GGUFReader(str(small))
     kinds = {t.name: t.tensor_type.name for t in after.tensors}
     assert kinds == {"blk.0.ffn_up.weight": "Q4_0", "blk.0.attn_norm.weight": "F32", "odd.weight": "F16"}
@@ -50,13 +50,13 @@ def test_matrices_are_packed_and_all_else_is_as_it_was(model: Path, tmp_path: Pa
 
 def test_our_reader_and_a_second_time(model: Path, tmp_path: Path) -> None:
     small, again = tmp_path / "small.gguf", tmp_path / "again.gguf"
-    requantise(model, small)
+    requantize(model, small)
     assert read_gguf(small) is not None
-    assert requantise(small, again) == 0  # nothing is left to pack
+    assert requantize(small, again) == 0  # nothing is left to pack
 
 
 def test_what_is_no_model_is_told(tmp_path: Path) -> None:
     (tmp_path / "no.gguf").write_bytes(b"GGUX" + bytes(64))
     with pytest.raises(MachineError, match="--small-gguf"):
-        requantise(tmp_path / "no.gguf", tmp_path / "small.gguf")
+        requantize(tmp_path / "no.gguf", tmp_path / "small.gguf")
     assert not (tmp_path / "small.gguf").exists()

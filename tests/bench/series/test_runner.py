@@ -16,7 +16,7 @@ import pytest
 from simulated.mock_server import MockPlan, mock_process
 from simulated.runs import steady_run
 
-from joulemill.analysis.run import analyse, diagnosis_of
+from joulemill.analysis.run import analyze, diagnosis_of
 from joulemill.analysis.sweep import Point, SweepResult, sweep_result
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
@@ -133,7 +133,7 @@ def test_diagnosis_of_mock_servers(
     found = diagnosis_of(record)
     if found.name == "host_cpu" and "other processes" in found.explanation:
         pytest.skip("other processes took the machine, and the diagnosis says so")
-    if analyse(record).client.valid:  # on a crowded machine the client is late, and the diagnosis says so
+    if analyze(record).client.valid:  # on a crowded machine the client is late, and the diagnosis says so
         assert found.name in (right, "undecided"), found.explanation
         assert found.candidates[0].name == right or right is None
         assert found.name not in wrong

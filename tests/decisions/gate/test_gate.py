@@ -13,7 +13,7 @@ from scipy import stats
 
 from joulemill.decisions.gate.change import Change, change, noise
 from joulemill.decisions.gate.gate import Outcome, Terms, _below_p, _lower_p, gate
-from joulemill.decisions.gate.run_length import Plan, plan_length
+from joulemill.decisions.gate.run_length import LengthPlan, plan_length
 from joulemill.decisions.gate.sample import Share
 from joulemill.figure import Basis, Figure
 from tests.support.gate_runs import sample, unmetered
@@ -196,7 +196,7 @@ def test_bare_figures_bring_their_interval_as_noise() -> None:
 
 def test_the_plan_follows_the_noise() -> None:
     quiet, loud = (plan_length([sample(noise=x, seed=3)], 0.05) for x in (0.02, 0.04))
-    assert isinstance(quiet, Plan) and isinstance(loud, Plan)
+    assert isinstance(quiet, LengthPlan) and isinstance(loud, LengthPlan)
     assert loud.window_s / quiet.window_s == pytest.approx(4.0, rel=0.35)
     tight = plan_length([sample(noise=0.02, seed=3)], 0.01)
     assert tight.window_s > 10 * quiet.window_s
@@ -205,7 +205,7 @@ def test_the_plan_follows_the_noise() -> None:
 
 def test_the_plan_for_repeats_counts_runs() -> None:
     found = plan_length([sample(v, noise=0.001, seed=i) for i, v in enumerate((0.5, 0.51, 0.495, 0.505))], 0.05)
-    assert isinstance(found, Plan) and found.runs_count is not None and found.runs_count >= 2
+    assert isinstance(found, LengthPlan) and found.runs_count is not None and found.runs_count >= 2
     assert found.spread_ratio == pytest.approx(np.std(np.log((0.5, 0.51, 0.495, 0.505)), ddof=1), rel=0.02)
 
 

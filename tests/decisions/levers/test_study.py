@@ -15,7 +15,7 @@ from joulemill.catalog.levers import evidence_of
 from joulemill.catalog.models import find_model
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import rates
-from joulemill.decisions.levers.case import Case, Draft, EarlyExit, Lever, Model, Outcome, Route, Settings
+from joulemill.decisions.levers.case import Case, Draft, EarlyExit, Lever, LeverOutcome, Model, Route, Settings
 from joulemill.decisions.levers.outcome import outcome
 from joulemill.decisions.levers.study import (
     Combination,
@@ -344,7 +344,7 @@ points = st.lists(st.tuples(st.floats(0.1, 9), st.floats(1, 99), st.floats(0.01,
 
 @given(points)
 def test_the_front_holds_what_no_other_beats(values: list[tuple[float, float, float]]) -> None:
-    blank = Outcome(1.0, 1.0, 1.0, "node", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, "compute", True)
+    blank = LeverOutcome(1.0, 1.0, 1.0, "node", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, "compute", True)
     made = [
         Combination((str(i),), replace(blank, energy_j_tok=j, rate_tok_s=r, tpot_s=t), 0.0, 0.0)
         for i, (j, r, t) in enumerate(values)

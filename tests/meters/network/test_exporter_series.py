@@ -6,7 +6,7 @@ from joulemill.catalog.exporter_dialects import exporter_dialect, exporter_diale
 from joulemill.errors import InputError
 from joulemill.formats.prometheus_text import parse_exposition
 from joulemill.ledger.record import Channel, Quantity, Scope
-from joulemill.meters.network.exporter_series import Choice, Found, channel_of, name_pattern, select
+from joulemill.meters.network.exporter_series import Found, SeriesChoice, channel_of, name_pattern, select
 
 
 def found(name: str, page: str) -> dict[str, Found]:
@@ -184,7 +184,7 @@ def test_two_hosts_have_devices_of_their_own_unless_the_name_is_unique() -> None
 
 def test_the_users_labels_choose() -> None:
     page = "".join(f'ipmi_dcmi_power_consumption_watts{{instance="{h}"}} 350\n' for h in ("a", "b"))
-    chosen = select([exporter_dialect("ipmi")], parse_exposition(page), "x", choice=Choice({"instance": ("b",)}))
+    chosen = select([exporter_dialect("ipmi")], parse_exposition(page), "x", choice=SeriesChoice({"instance": ("b",)}))
     assert set(chosen) == {"ipmi:bmc:power"}
 
 

@@ -15,7 +15,7 @@ import pytest
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.identity import Identity, identity_of
 from joulemill.meters.meter import Meter, MeterContext, parse_spec
-from joulemill.meters.network.exporter_spec import Asked
+from joulemill.meters.network.exporter_spec import ExporterQuery
 from joulemill.meters.opening import open_meters
 from tests.support.surroundings import HandClock
 from tests.support.web import Reply, Request, Web, serving
@@ -117,10 +117,10 @@ def test_amds_exporter_too_in_any_case(web: Web, context: MeterContext) -> None:
 
 
 def test_a_label_of_any_value_is_a_regular_expression_that_a_server_understands() -> None:
-    asked = Asked.of(parse_spec('prometheus:http://h,where=instance:a.b:1+instance:c"d+job:x|y'), "h")
+    asked = ExporterQuery.of(parse_spec('prometheus:http://h,where=instance:a.b:1+instance:c"d+job:x|y'), "h")
     assert asked.matchers() == r',instance=~"a\\.b:1|c\"d",job=~"x\\|y"'
     for text in ("a.b:1", 'c"d', "x|y", "(", "[a]", "\\", "^$", "a{2}", "+"):
-        value = Asked.of(parse_spec("prometheus:http://h"), "h")
+        value = ExporterQuery.of(parse_spec("prometheus:http://h"), "h")
         value = replace(value, choice=replace(value.choice, where={"l": (text,)}))
         pattern = json.loads(value.matchers().partition("=~")[2])
         assert re.fullmatch(pattern, text)

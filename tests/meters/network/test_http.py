@@ -9,7 +9,7 @@ from joulemill.errors import InputError, MachineError
 from joulemill.formats.json_text import loads
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.network import http
-from joulemill.meters.network.http import Answer, HttpError, HttpSource, clock_ahead_s
+from joulemill.meters.network.http import HttpError, HttpReply, HttpSource, clock_ahead_s
 from joulemill.meters.opening import open_meters
 from tests.support.raw_server import Send, raw_server
 from tests.support.surroundings import HandClock
@@ -140,7 +140,7 @@ def test_an_address_that_cannot_be_asked_is_an_error_of_the_source(url: str) -> 
     "date", ["", "yesterday", "Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 99 Foo 2026 99:00:00 GMT"]
 )
 def test_a_date_that_is_none_tells_nothing(date: str) -> None:
-    assert clock_ahead_s(Answer(200, {"date": date} if date else {}, b""), 0.0) is None
+    assert clock_ahead_s(HttpReply(200, {"date": date} if date else {}, b""), 0.0) is None
 
 
 @pytest.mark.finding("F32")

@@ -25,7 +25,7 @@ from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.store import History
 from joulemill.monitor.snapshot import SiteFacts
 from joulemill.monitor.target import Watched
-from joulemill.servers.metrics import Look, canonical, parse_metrics
+from joulemill.servers.metrics import Scrape, canonical, parse_metrics
 from tests.support.watched_server import watched
 
 VLLM = dialect("vllm")
@@ -95,9 +95,9 @@ def page(counts: tuple[int, int, int], start_s: float = 0.0) -> str:
     return "\n".join(lines)
 
 
-def looked(text: str, at_s: float) -> Look:
+def looked(text: str, at_s: float) -> Scrape:
     parsed = parse_metrics(text)
-    return Look(ServerSample(at_s, 1e9 + at_s, canonical(parsed, VLLM)), parsed, VLLM)
+    return Scrape(ServerSample(at_s, 1e9 + at_s, canonical(parsed, VLLM)), parsed, VLLM)
 
 
 def test_engines_add_up_and_a_restart_counts_what_came_since() -> None:

@@ -10,7 +10,7 @@ import pytest
 from joulemill.monitor.advice.ceilings import Context, explained
 from joulemill.monitor.snapshot import Interval, TargetFacts, TokenKind
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 
 FACTS = TargetFacts("a", "Qwen/Qwen3-8B", "s", "h100", 1)
 KNOWN = Context((512.0, 256.0), running_before=20.0)
@@ -22,7 +22,7 @@ def interval(rate_tok_s: float, running: float | None = 20.0, waiting: float | N
 
 
 def ceiling_tok_s(batch_req: float) -> float:
-    question = Question("Qwen/Qwen3-8B", "h100", input_tokens=512, output_tokens=256, concurrency=batch_req)
+    question = PredictionRequest("Qwen/Qwen3-8B", "h100", input_tokens=512, output_tokens=256, concurrency=batch_req)
     hardware = ("compute", "memory_bandwidth", "kv_capacity", "interconnect")
     found = answer(question).prediction.ceilings
     return min(c.rate_tok_s.value for c in found if c.name in hardware and c.rate_tok_s.value)

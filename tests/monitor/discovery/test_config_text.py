@@ -13,9 +13,17 @@ from hypothesis import strategies as st
 
 from joulemill.cli import main
 from joulemill.errors import InputError
-from joulemill.formats.prometheus_text import Sample
+from joulemill.formats.prometheus_text import TextSample
 from joulemill.monitor.config import load_config
-from joulemill.monitor.discovery.config_sources import Board, Exporter, Named, Page, boards_of, of_pods, of_prometheus
+from joulemill.monitor.discovery.config_sources import (
+    Exporter,
+    ListedBoard,
+    Named,
+    Page,
+    boards_of,
+    of_pods,
+    of_prometheus,
+)
 from joulemill.monitor.discovery.config_text import config_text, metered, modelled
 from tests.support.fleet import Fleet, Replica, served
 
@@ -83,7 +91,8 @@ def test_without_boards_nothing_is_metered_that_may_be_anothers() -> None:
 
 def test_a_board_of_two_pods_meters_neither() -> None:
     samples = [
-        Sample("DCGM_FI_DEV_POWER_USAGE", {"UUID": "GPU-a0", "namespace": "llm", "pod": p}, 300.0) for p in ("a", "b")
+        TextSample("DCGM_FI_DEV_POWER_USAGE", {"UUID": "GPU-a0", "namespace": "llm", "pod": p}, 300.0)
+        for p in ("a", "b")
     ]
     boards = boards_of([*samples, *samples], "http://x:9400/metrics")
     assert len(boards) == 2
@@ -92,7 +101,10 @@ def test_a_board_of_two_pods_meters_neither() -> None:
 
 
 def test_an_exporter_that_nobody_names_is_left_to_be_filled_in() -> None:
-    page, board = Page("llm/a", "http://a/metrics", None, "llm", "a"), Board("GPU-a0", None, "n", "llm", "a", None)
+    page, board = (
+        Page("llm/a", "http://a/metrics", None, "llm", "a"),
+        ListedBoard("GPU-a0", None, "n", "llm", "a", None),
+    )
     assert metered(page, [board], ()).spec is None
     assert metered(page, [board], [Exporter("http://e:9400/metrics", frozenset({"n"}))]).spec == (
         "prometheus:http://e:9400/metrics,gpus=GPU-a0"

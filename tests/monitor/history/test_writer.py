@@ -27,8 +27,8 @@ from joulemill.monitor.history.rows import split
 from joulemill.monitor.history.store import DAY_S, History
 from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.snapshot import (
+    HistogramPercentiles,
     Interval,
-    Percentiles,
     ScopeEnergy,
     SiteStretch,
     Snapshot,
@@ -132,7 +132,7 @@ POISON: list[Any] = [
     replace(interval("one", 1), route_tokens={"\udfff": 1.0}),
     replace(interval("one", 1), running_count=INF),
     replace(interval("one", 1), ttft_s=NAN),
-    replace(interval("one", 1), latency={"ttft": Percentiles(INF, None, None, 1.0)}),
+    replace(interval("one", 1), latency={"ttft": HistogramPercentiles(INF, None, None, 1.0)}),
     replace(interval("one", 1), running_count=10**40),
     replace(interval("one", 1), binding=object()),
 ]

@@ -13,11 +13,11 @@ from joulemill.cli import main
 from joulemill.physics.serving.continuous_batching import steady
 from joulemill.physics.serving.first_token import slot_wait_s
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 from tests.physics.laws.deployments import sample
 
 RATES = rates("vllm")
-LLAMA = Question("meta-llama/Llama-3.1-8B-Instruct", "h100", input_tokens=512.0, output_tokens=512.0)
+LLAMA = PredictionRequest("meta-llama/Llama-3.1-8B-Instruct", "h100", input_tokens=512.0, output_tokens=512.0)
 
 
 def erlang_wait_s(used: float, slots: int, stay_s: float) -> float:

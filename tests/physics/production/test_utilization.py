@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemill.errors import InputError
-from joulemill.physics.production.utilization import Plant, demand_period, energy_j_tok, mean_power_w, period_of
+from joulemill.physics.production.utilization import PartLoad, demand_period, energy_j_tok, mean_power_w, period_of
 
-PLANT = Plant(full_tok_s=10e3, full_w=6e3, idle_w=2e3)
+PLANT = PartLoad(full_tok_s=10e3, full_w=6e3, idle_w=2e3)
 
 
 def test_by_hand() -> None:
@@ -28,7 +28,7 @@ def test_a_day_sums_joules_and_tokens(u: list[float], k: float) -> None:
     assert busy == pytest.approx(PLANT.full_j_tok * day.output_tok, rel=1e-9, abs=1e-6)
     if day.utilization_ratio > 1e-6:
         assert day.energy_j_tok == pytest.approx(float(energy_j_tok(PLANT, day.utilization_ratio)), rel=1e-6)
-    scaled = period_of(Plant(10e3, 6e3 * k, 2e3 * k), u, 3600.0)
+    scaled = period_of(PartLoad(10e3, 6e3 * k, 2e3 * k), u, 3600.0)
     assert scaled.energy_j == pytest.approx(k * day.energy_j)
 
 
@@ -50,7 +50,7 @@ def test_bad_input() -> None:
         lambda: period_of(PLANT, [], 1.0),
         lambda: period_of(PLANT, [0.5], 0.0),
         lambda: demand_period(PLANT, [-1.0], 1.0),
-        lambda: Plant(1.0, 1.0, 2.0),
+        lambda: PartLoad(1.0, 1.0, 2.0),
     ):
         with pytest.raises(InputError):
             call()

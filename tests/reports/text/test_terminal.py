@@ -13,13 +13,13 @@ from joulemill.figure import Basis, Figure
 from joulemill.physics.hardware.site import Site
 from joulemill.prediction.levers import levers_answer
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 from joulemill.reports.text import levers, prediction, run
 from tests.support.example_report import altered, example
 from tests.support.screen import on_screen
 
 SITE = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", carbon_gco2e_j=1e-4)
-QUESTION = Question("Qwen/Qwen3-32B", "h100", devices=2, concurrency=32.0, facility=SITE)
+QUESTION = PredictionRequest("Qwen/Qwen3-32B", "h100", devices=2, concurrency=32.0, facility=SITE)
 EXPONENT = re.compile(r"\d[eE][+-]?\d")
 
 

@@ -85,11 +85,11 @@ def _read(path: Path, size_byte: int, changed_ns: int) -> tuple[Arrival, ...]:
     """The trace, read once for all who ask while the file stays as it is."""
     text = path.read_text(encoding="utf-8-sig")
     rows = _jsonl(text, path) if text.lstrip().startswith("{") else _csv(text, path)
-    found = sorted((_arrival(row, f"--trace {path}, line {number}") for number, row in rows), key=lambda a: a.at_s)
-    if not found:
+    arrivals = sorted((_arrival(row, f"--trace {path}, line {number}") for number, row in rows), key=lambda a: a.at_s)
+    if not arrivals:
         raise InputError(f"--trace {path}: holds no request; each line needs a time, input and output tokens")
-    start_s = found[0].at_s
-    return tuple(replace(a, at_s=a.at_s - start_s) for a in found)
+    start_s = arrivals[0].at_s
+    return tuple(replace(a, at_s=a.at_s - start_s) for a in arrivals)
 
 
 def _jsonl(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:

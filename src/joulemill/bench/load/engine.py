@@ -25,9 +25,9 @@ import aiohttp
 from joulemill.bench.load.arrivals import Arrival
 from joulemill.bench.load.conversation import Conversation
 from joulemill.bench.load.records import record_of_answer
-from joulemill.bench.load.workload import Job, Workload
+from joulemill.bench.load.workload import Job, RequestSource
 from joulemill.errors import ServerError
-from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord
 from joulemill.servers.client import Answer, Endpoint, Transcript, ask
 
 Sink = Callable[[RequestRecord], None]
@@ -63,7 +63,7 @@ class Engine:
         self,
         session: aiohttp.ClientSession,
         endpoint: Endpoint,
-        workload: Workload,
+        workload: RequestSource,
         sink: Sink,
         *,
         retries: int = 0,
@@ -141,8 +141,8 @@ class Engine:
                 transcript = Transcript()
         except asyncio.CancelledError:
             answer = transcript.answer()
-            if answer.outcome is not Outcome.OK:  # it may have been whole, and only not been read yet
-                answer = replace(answer, outcome=Outcome.CANCELLED, error="cancelled by the client")
+            if answer.outcome is not RequestOutcome.OK:  # it may have been whole, and only not been read yet
+                answer = replace(answer, outcome=RequestOutcome.CANCELLED, error="cancelled by the client")
             self._keep(job, phase, scheduled_mono_s, answer, first_dispatch_s, tries)
             raise
         return self._keep(job, phase, scheduled_mono_s, answer, first_dispatch_s, tries), answer
@@ -154,7 +154,7 @@ class Engine:
         while self._may_send():
             job = self._next_job(None, talk)
             record, answer = await self.one(job, scheduled_s)
-            if record.outcome is Outcome.OK:
+            if record.outcome is RequestOutcome.OK:
                 pause_s = _PAUSE_S[0]
                 scheduled_s = record.end_mono_s or time.monotonic()
                 talk = _carried(talk, turns, job, answer)
@@ -196,7 +196,7 @@ class Engine:
             waited_s = time.monotonic() - came_s
             job = self._next_job(arrival, talk)
             record, answer = await self.one(job, due_mono_s + waited_s)
-            if record.outcome is Outcome.OK:
+            if record.outcome is RequestOutcome.OK:
                 talk.said(job.ask.text, answer)
         return record
 
@@ -259,9 +259,9 @@ class Engine:
         for sink in (self.sink, *self._others):
             sink(record)
         self.tally.retries += tries
-        if record.outcome is Outcome.CANCELLED:
+        if record.outcome is RequestOutcome.CANCELLED:
             self.tally.cancelled += 1
-        elif record.outcome is Outcome.OK:
+        elif record.outcome is RequestOutcome.OK:
             self._succeeded(job, answer)
         else:
             self._failed(record)
@@ -317,7 +317,7 @@ def _comes_later(answer: Answer) -> bool:
     """Whether the same question may be answered soon: not where the server asks to wait longer than a run can."""
     if (answer.retry_after_s or 0.0) > _LONGEST_RETRY_S:
         return False
-    return answer.outcome is Outcome.CONNECTION_ERROR or answer.http_status in LATER
+    return answer.outcome is RequestOutcome.CONNECTION_ERROR or answer.http_status in LATER
 
 
 async def _until(mono_s: float) -> None:

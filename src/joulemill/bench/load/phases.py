@@ -18,7 +18,7 @@ from joulemill.bench.load.workload import Job
 from joulemill.bench.options import DEFAULT_CONCURRENCY, BenchOptions
 from joulemill.bench.watch import Watch
 from joulemill.errors import ServerError
-from joulemill.ledger.record import Outcome
+from joulemill.ledger.record import RequestOutcome
 from joulemill.servers.client import Ask
 
 #: Output tokens of a calibration question: enough to see that the server streams and counts.
@@ -27,32 +27,32 @@ CALIBRATION_TOK = 8
 _RAMP_RATIO, _RAMP_S = 0.5, 10.0
 _LOOK_S = 0.5
 _MEANT = {
-    Outcome.NO_USAGE: "it streams no usage counts, and tokens are never guessed; serve with usage in the stream",
-    Outcome.NO_TOKENS: "it answered without a token; is the model one that generates text?",
-    Outcome.TIMEOUT: "it did not answer in time; raise --timeout or look at its log",
+    RequestOutcome.NO_USAGE: "it streams no usage counts, and tokens are never guessed; serve with usage in the stream",
+    RequestOutcome.NO_TOKENS: "it answered without a token; is the model one that generates text?",
+    RequestOutcome.TIMEOUT: "it did not answer in time; raise --timeout or look at its log",
 }
 
 
 async def calibrate(engine: Engine, max_context_tok: int | None) -> LengthLine:
     """Size the prompts by the server's counts. Raises ServerError(usage=True) where it answers nothing usable."""
     engine.begin("calibrate")
-    seen: list[tuple[int, int]] = []
+    samples: list[tuple[int, int]] = []
     rules = engine.workload.rules
     mill = engine.workload.mill
     for index, words in enumerate(CALIBRATION_WORDS):
-        if seen and max_context_tok is not None and words * 2 + CALIBRATION_TOK > max_context_tok:
+        if samples and max_context_tok is not None and words * 2 + CALIBRATION_TOK > max_context_tok:
             break
         text = mill.text(-1 - index, words)
         ask = Ask(text, CALIBRATION_TOK, rules.timeout_s, rules.temperature, ignore_eos=rules.ignore_eos)
         job = Job(index, ask, round(mill.line.tok_word * words), CALIBRATION_TOK, words)
         record, answer = await engine.one(job, time.monotonic(), retries=max(1, engine.retries))
-        if record.outcome is not Outcome.OK or answer.prompt_tok is None:
+        if record.outcome is not RequestOutcome.OK or answer.prompt_tok is None:
             raise ServerError(_unusable(record.outcome, record.error), usage=True)
-        seen.append((words, answer.prompt_tok))
-    return mill.calibrate(seen)
+        samples.append((words, answer.prompt_tok))
+    return mill.calibrate(samples)
 
 
-def _unusable(outcome: Outcome, error: str | None) -> str:
+def _unusable(outcome: RequestOutcome, error: str | None) -> str:
     meaning = _MEANT.get(outcome, "look at its log, and check --model and the key")
     return f"the server answers nothing usable ({outcome.value}: {error}): {meaning}"
 
@@ -126,8 +126,10 @@ async def _measured(engine: Engine, options: BenchOptions, watch: Watch, arrival
     finally:
         await _ended(work)
     if engine.tally.ok == ok_before:
-        said = engine.tally.last_error
-        why = f"the last said: {said}" if said else "none had ended when the load was over: give it more time"
+        last_error = engine.tally.last_error
+        why = (
+            f"the last said: {last_error}" if last_error else "none had ended when the load was over: give it more time"
+        )
         raise ServerError(f"no request of the load succeeded; {why}")
 
 

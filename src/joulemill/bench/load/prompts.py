@@ -76,17 +76,17 @@ class LengthLine:
         return max(1, round((asked_tok - self.overhead_tok) / self.tok_word))
 
 
-def fitted(seen: Sequence[tuple[int, int]], *, overhead_tok: float | None = None) -> LengthLine:
+def fitted(samples: Sequence[tuple[int, int]], *, overhead_tok: float | None = None) -> LengthLine:
     """Least-squares line through (words, tokens) pairs; the slope alone where the overhead is known or the words agree.
 
     Raises ServerError where no line with a positive slope goes through them: the server's counts do not follow the
     prompt's length.
     """
-    n = len(seen)
-    mean_words, mean_tok = sum(w for w, _ in seen) / n, sum(t for _, t in seen) / n
-    spread = sum((w - mean_words) ** 2 for w, _ in seen)
+    n = len(samples)
+    mean_words, mean_tok = sum(w for w, _ in samples) / n, sum(t for _, t in samples) / n
+    spread = sum((w - mean_words) ** 2 for w, _ in samples)
     if overhead_tok is None and spread > 0:
-        slope = sum((w - mean_words) * (t - mean_tok) for w, t in seen) / spread
+        slope = sum((w - mean_words) * (t - mean_tok) for w, t in samples) / spread
         overhead = mean_tok - slope * mean_words
     else:
         overhead = overhead_tok or 0.0
@@ -120,9 +120,9 @@ class PromptMill:
         """Prompt ``index`` of this run, of ``words`` words."""
         return prompt_text(self.seed, index, words, shared_words=shared_words, salt=self.salt)
 
-    def calibrate(self, seen: Sequence[tuple[int, int]]) -> LengthLine:
+    def calibrate(self, samples: Sequence[tuple[int, int]]) -> LengthLine:
         """Take the line from calibration replies, (words, prompt tokens) each."""
-        self.line = self._calibrated = fitted(seen)
+        self.line = self._calibrated = fitted(samples)
         self._recent.clear()
         self._errors.clear()
         return self.line

@@ -12,7 +12,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from joulemill.ledger.record import Outcome, RequestRecord
+from joulemill.ledger.record import RequestOutcome, RequestRecord
 from joulemill.statistics.ratio import ratio_interval
 
 #: The first look comes after so many seconds, and each later one after half as much again (assumed).
@@ -36,7 +36,7 @@ class NarrowEnough:
     def add(self, record: RequestRecord) -> None:
         """One request has ended."""
         chunks = record.chunk_mono_s
-        if record.outcome is not Outcome.OK or not chunks or not record.output_tok:
+        if record.outcome is not RequestOutcome.OK or not chunks or not record.output_tok:
             return
         each = record.output_tok / len(chunks)
         for second, count in zip(

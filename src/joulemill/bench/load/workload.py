@@ -39,7 +39,7 @@ class AskRules:
     temperature: float = 0.0
 
 
-class Workload:
+class RequestSource:
     """Makes jobs; lengths are drawn in blocks beforehand, as a draw for each request would cost the event loop."""
 
     def __init__(self, mill: PromptMill, prompt: Lengths, output: Lengths, rules: AskRules) -> None:

@@ -54,17 +54,17 @@ def measure_ceilings(threads: int | None = None, *, refresh: bool = False, cache
         raise InputError(f"threads is {threads}; it must be between 1 and 4096")
     machine = machine_identity()
     path = (cache or cache_folder()) / f"{_key(machine, threads)}.json"
-    found = None if refresh else _read(path)
-    if found is not None and _was_quiet(found):
-        return found | {"cached": True}
+    ceilings = None if refresh else _read(path)
+    if ceilings is not None and _was_quiet(ceilings):
+        return ceilings | {"cached": True}
     result = _measure(machine, threads)
     _write(path, result)
     return result | {"cached": False}
 
 
-def _was_quiet(found: Mapping[str, Any]) -> bool:
+def _was_quiet(result: Mapping[str, Any]) -> bool:
     """Whether a kept result was taken on a quiet machine: else it reads low and is retaken."""
-    load1 = found.get("load1")
+    load1 = result.get("load1")
     return load1 is None or float(load1) <= QUIET_LOAD_RATIO * (os.cpu_count() or 1)
 
 
@@ -193,10 +193,10 @@ def _key(machine: Mapping[str, Any], threads: int) -> str:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("schema") == SCHEMA else None
+    return document if isinstance(document, dict) and document.get("schema") == SCHEMA else None
 
 
 def _write(path: Path, result: Mapping[str, Any]) -> None:

@@ -44,12 +44,12 @@ class Boards:
             self.library.nvmlInit()
         except Exception as error:  # NVMLError has no fixed class where the library itself did not load
             raise MachineError(f"no NVIDIA board to probe here ({error}): 'nvidia-smi' must work") from error
-        found = {b.uuid: b for b in find_boards(self.library)}
-        missing = [u for u in uuids if u not in found]
-        if missing or not found:
+        board_of_uuid = {b.uuid: b for b in find_boards(self.library)}
+        missing = [u for u in uuids if u not in board_of_uuid]
+        if missing or not board_of_uuid:
             self.close()
             raise MachineError(f"NVML shows no board {', '.join(missing)}; see 'nvidia-smi -L'".replace("  ", " "))
-        self.boards = {u: found[u] for u in uuids or found}
+        self.boards = {u: board_of_uuid[u] for u in uuids or board_of_uuid}
 
     def close(self) -> None:
         """Let go of the driver."""
@@ -111,10 +111,10 @@ def _mw(power_w: float) -> int:
     return round(power_w * 1e3)
 
 
-def put_back(boards: Boards, found: Sequence[BoardLimit], touched: Mapping[str, Sequence[str]]) -> list[str]:
+def put_back(boards: Boards, limits_before: Sequence[BoardLimit], touched: Mapping[str, Sequence[str]]) -> list[str]:
     """Put back what ``touched`` names (board → knobs), each by itself; what could not be, as commands to do by hand."""
     left: list[str] = []
-    for board in found:
+    for board in limits_before:
         for knob in touched.get(board.uuid, ()):
             try:
                 if knob == "power":
@@ -149,17 +149,17 @@ def below_default(context: MeterContext) -> list[str]:
         boards = Boards(context)
     except MachineError:
         return []
-    told = []
+    texts = []
     for uuid in boards.boards:
         with suppress(MachineError):
             b = boards.limit(uuid)
             if b.power_limit_w < 0.99 * b.default_w:
-                told.append(
+                texts.append(
                     f"{b.name} ({uuid}) has a power limit of {b.power_limit_w:g} W, {b.default_w:g} W is its default: "
                     f"unless this is intended, run sudo nvidia-smi -i {uuid} -pl {b.default_w:g}"
                 )
     boards.close()
-    return told
+    return texts
 
 
 def metered_boards(context: MeterContext, specs: Sequence[str]) -> tuple[str, ...]:
@@ -167,9 +167,9 @@ def metered_boards(context: MeterContext, specs: Sequence[str]) -> tuple[str, ..
     chosen = [w for s in map(parse_spec, specs) if s.name == "nvml" for w in s.option("gpus", "").split("+") if w]
     boards = Boards(context)
     try:
-        found = [b for b in boards.boards.values() if not chosen or {str(b.index), b.uuid} & set(chosen)]
+        chosen_boards = [b for b in boards.boards.values() if not chosen or {str(b.index), b.uuid} & set(chosen)]
     finally:
         boards.close()
-    if not found:
+    if not chosen_boards:
         raise InputError(f"no board {'+'.join(chosen)} to probe; see 'nvidia-smi -L'")
-    return tuple(b.uuid for b in found)
+    return tuple(b.uuid for b in chosen_boards)

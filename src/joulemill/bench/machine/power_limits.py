@@ -34,7 +34,7 @@ GUARD_END_S = 20.0
 
 
 @dataclass(frozen=True)
-class Change:
+class LimitChange:
     """What a probe does to boards: ``values`` by UUID in W or Hz; ``x`` is the factor against what they had."""
 
     knob: str
@@ -62,7 +62,7 @@ class Limits:
         self._guard: subprocess.Popen[bytes] | None = None
         self._touched: dict[str, list[str]] = {b.uuid: [] for b in self.found}
 
-    def _change(self, knob: str) -> Change | None:
+    def _change(self, knob: str) -> LimitChange | None:
         """The change of one knob on all boards; None, and a notice, where one of them does not allow it."""
         values = {b.uuid: lowered(b, knob, SHARE) for b in self.found}
         known = {uuid: v for uuid, v in values.items() if v is not None}
@@ -81,7 +81,7 @@ class Limits:
             return None
         before = {b.uuid: b.power_limit_w if knob == "power" else b.clock_hz or 0.0 for b in self.found}
         share = math.exp(sum(math.log(v / before[u]) for u, v in known.items()) / len(known))
-        return Change(knob, f"{name} {_said(knob, before)} to {_said(knob, known)}", share, known)
+        return LimitChange(knob, f"{name} {_said(knob, before)} to {_said(knob, known)}", share, known)
 
     def __enter__(self) -> Limits:
         return self
@@ -94,7 +94,7 @@ class Limits:
         self.boards.close()
 
     @contextmanager
-    def at(self, change: Change | None) -> Iterator[None]:
+    def at(self, change: LimitChange | None) -> Iterator[None]:
         """Hold ``change`` for the body; None changes nothing. The note is on the disk before the first change."""
         if change is None:
             yield
@@ -110,7 +110,7 @@ class Limits:
         finally:
             self._put_back(change)
 
-    def _put_back(self, change: Change) -> None:
+    def _put_back(self, change: LimitChange) -> None:
         left = put_back(self.boards, self.found, dict.fromkeys(change.values, (change.knob,)))
         if left:
             self.context.notice(f"could not be put back, do it by hand: {'; '.join(left)}")
@@ -155,11 +155,13 @@ def open_limits(
     return limits
 
 
-def write_note(folder: Path, found: Sequence[BoardLimit], touched: Mapping[str, Sequence[str]], status: str) -> None:
+def write_note(
+    folder: Path, limits_before: Sequence[BoardLimit], touched: Mapping[str, Sequence[str]], status: str
+) -> None:
     """``limits.json``, on the disk when this returns. ``status``: changed, restored."""
     document = {
         "schema_version": SCHEMA_VERSION, "status": status, "host": socket.gethostname(), "pid": os.getpid(),
-        "boards": [asdict(b) for b in found], "touched": {u: list(k) for u, k in touched.items()},
+        "boards": [asdict(b) for b in limits_before], "touched": {u: list(k) for u, k in touched.items()},
     }  # fmt: skip
     try:
         private_folder(folder)
@@ -176,24 +178,28 @@ def write_note(folder: Path, found: Sequence[BoardLimit], touched: Mapping[str, 
 def read_note(path: Path) -> tuple[str, tuple[BoardLimit, ...], dict[str, list[str]]] | None:
     """Status, boards as they were, what was touched; None where there is no such note, or of another machine."""
     try:
-        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if told["host"] != socket.gethostname():
+        note_table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if note_table["host"] != socket.gethostname():
             return None
-        return str(told["status"]), tuple(BoardLimit(**b) for b in told["boards"]), dict(told["touched"])
+        return (
+            str(note_table["status"]),
+            tuple(BoardLimit(**b) for b in note_table["boards"]),
+            dict(note_table["touched"]),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def left_behind(root: Path) -> list[str]:
     """A sentence for each probe in a folder of ``root`` that ended without putting back what it changed."""
-    told = []
+    texts = []
     for path in sorted(root.glob(f"*/{NOTE}")):
         note = read_note(path)
         if note is None or note[0] == "restored":
             continue
         steps = [by_hand(b, knob) for b in note[1] for knob in note[2].get(b.uuid, ())]
-        told.append(f"{path.parent}: a probe was killed with limits changed; unless done since: {'; '.join(steps)}")
-    return told
+        texts.append(f"{path.parent}: a probe was killed with limits changed; unless done since: {'; '.join(steps)}")
+    return texts
 
 
 def repair(path: Path, context: MeterContext) -> None:
@@ -201,13 +207,13 @@ def repair(path: Path, context: MeterContext) -> None:
     note = read_note(path)
     if note is None or note[0] == "restored":
         return
-    _, found, touched = note
-    boards = Boards(context, [b.uuid for b in found])
+    _, limits_before, touched = note
+    boards = Boards(context, [b.uuid for b in limits_before])
     try:
-        left = put_back(boards, found, touched)
+        left = put_back(boards, limits_before, touched)
     finally:
         boards.close()
-    write_note(path.parent, found, touched, "changed" if left else "restored")
+    write_note(path.parent, limits_before, touched, "changed" if left else "restored")
 
 
 if __name__ == "__main__":

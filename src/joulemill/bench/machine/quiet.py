@@ -74,7 +74,7 @@ def parse_load(text: str) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _MachineLook:
     mono_s: float
     cpu: CpuTicks | None
     pressure_us: int | None
@@ -117,9 +117,9 @@ class MachineWatch:
             client_cpu_ratio=client_s / elapsed_s,
         )
 
-    def _look(self) -> _Look:
+    def _look(self) -> _MachineLook:
         pids = {os.getpid()} | ({self.server_pid} if self.server_pid else set())
-        return _Look(
+        return _MachineLook(
             time.monotonic(),
             parse_stat(self._text("stat")),
             parse_pressure(self._text("pressure/cpu")),
@@ -131,16 +131,16 @@ class MachineWatch:
     def _family_ticks(self, roots: set[int]) -> int | None:
         """CPU ticks of processes, their living descendants, and the children they have reaped."""
         ticks: int | None = None
-        waiting, seen = list(roots), set(roots)
+        waiting, visited = list(roots), set(roots)
         while waiting:
             pid = waiting.pop()
             times = parse_process(self._text(f"{pid}/stat"))
             if times is None:
                 continue
             ticks = (ticks or 0) + times.ticks + times.reaped_ticks
-            children = self._children(pid) - seen
+            children = self._children(pid) - visited
             waiting += children
-            seen |= children
+            visited |= children
         return ticks
 
     def _children(self, pid: int) -> set[int]:

@@ -127,8 +127,8 @@ def judged(path: Path, rate_req_s: float, least_attained_ratio: float) -> Trial:
     """What the run at ``path`` says of its rate."""
     record = read_run(path)
     counted = account(record)
-    seen = counted.latency if counted.latency.sent else counted.load_latency
-    attained = seen.attained_ratio
+    latencies = counted.latency if counted.latency.sent else counted.load_latency
+    attained = latencies.attained_ratio
     met = record.status == "complete" and attained is not None and attained >= least_attained_ratio
     return Trial(rate_req_s, attained, met, path.name, record.status)
 

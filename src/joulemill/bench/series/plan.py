@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from joulemill.bench.machine.power_limits import Change
+from joulemill.bench.machine.power_limits import LimitChange
 from joulemill.bench.options import BenchOptions
 from joulemill.errors import InputError
 
@@ -28,7 +28,7 @@ class Setting:
     knob: str
     x: float | None
     options: BenchOptions
-    change: Change | None = None
+    change: LimitChange | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def probe_plan(
     options: BenchOptions,
     repeats: int = DEFAULT_REPEATS,
     point_s: float | None = None,
-    changes: Sequence[Change] | None = None,
+    changes: Sequence[LimitChange] | None = None,
 ) -> Plan:
     """The plan of ``probe``: the run as it is, with twice the load, and what else may be changed, each alone.
 
@@ -103,12 +103,12 @@ def probe_plan(
 def _restarts(base: BenchOptions) -> list[Setting]:
     """What the embedded server is started anew for."""
     slots, threads, cpus = base.slots or 1, base.threads or 1, _cpus()
-    found = [Setting(f"slots {slots} to {slots * 2}", "slots", 2.0, replace(base, slots=slots * 2))]
+    settings = [Setting(f"slots {slots} to {slots * 2}", "slots", 2.0, replace(base, slots=slots * 2))]
     other = threads * 2 if threads * 2 <= cpus else threads // 2
     if other:
         changed = replace(base, threads=other)
-        found.append(Setting(f"threads {threads} to {other}", "threads", other / threads, changed))
-    return found
+        settings.append(Setting(f"threads {threads} to {other}", "threads", other / threads, changed))
+    return settings
 
 
 def _cpus() -> int:

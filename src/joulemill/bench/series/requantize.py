@@ -24,7 +24,7 @@ def installed() -> bool:
     return True
 
 
-def requantise(source: Path, target: Path) -> int:
+def requantize(source: Path, target: Path) -> int:
     """Write ``source`` as Q4_0 to ``target``; how many tensors were packed anew. Raises MachineError.
 
     ``target`` appears only when it is whole.

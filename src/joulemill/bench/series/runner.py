@@ -99,16 +99,16 @@ class _Runs:
         """What an interrupted sweep of the same plan left in the folder."""
         if not (self.folder / FILE).exists():
             return
-        told = read_sweep(self.folder)
-        if told["status"] == "complete":
+        sweep_document = read_sweep(self.folder)
+        if sweep_document["status"] == "complete":
             raise InputError(f"{self.folder}: a sweep is there already; choose another --out")
         ours = json.loads(json.dumps(self._document("interrupted"), default=str))
-        if any(told.get(name) != ours[name] for name in ("kind", "knob", "points", "order")):
+        if any(sweep_document.get(name) != ours[name] for name in ("kind", "knob", "points", "order")):
             raise InputError(
                 f"{self.folder}: an interrupted sweep of other points or options is there; the command that started it "
                 "resumes it, or choose another --out"
             )
-        self.done = list(told["runs"])
+        self.done = list(sweep_document["runs"])
         self.teller.note(f"going on after {self._ended()} of {len(self.plan.order)} runs in {self.folder}")
 
     def _ended(self) -> int:
@@ -118,12 +118,12 @@ class _Runs:
         """One run; False where it was the last that can be made."""
         index = self.plan.order[position]
         setting = self.plan.settings[index]
-        told = _Prefixed(self.teller, f"{position + 1}/{len(self.plan.order)} {setting.label}", self.noted)
+        progress = _Prefixed(self.teller, f"{position + 1}/{len(self.plan.order)} {setting.label}", self.noted)
         out = self._free(f"{position + 1:02d}-{setting.label.replace(' ', '-').replace('=', '-').replace('/', '-')}")
         try:
             with self.limits.at(setting.change) if self.limits is not None else nullcontext():
                 asks = replace(around, ask_quality=asker(setting.options))
-                path = await measure(replace(setting.options, out=out), told, asks)
+                path = await measure(replace(setting.options, out=out), progress, asks)
             status = read_run(path).status
             self.done.append({"point": index, "folder": path.name, "status": status})
             self._write("interrupted")

@@ -85,19 +85,19 @@ class Change:
 
 def noise(sample: Sample) -> Noise | None:
     """Statistical noise of one run from its sub-windows, else from its figure's interval; None where neither is."""
-    found = ratio_interval(np.array(sample.energy_j), np.array(sample.amount_count)) if sample.energy_j else None
-    if found is not None and found.stat_ratio is not None:
-        return _of_windows(found, found.stat_ratio)
+    interval = ratio_interval(np.array(sample.energy_j), np.array(sample.amount_count)) if sample.energy_j else None
+    if interval is not None and interval.stat_ratio is not None:
+        return _of_windows(interval, interval.stat_ratio)
     half = _half_ratio(sample.figure)
-    if found is not None or half is None:
+    if interval is not None or half is None:
         return None
     # The interval holds the meter's error too, so this says too much rather than too little.
     return Noise(half / _TWO_SIDED, BARE_FREEDOM_COUNT, 0, 0.0)
 
 
-def _of_windows(found: RatioInterval, stat_ratio: float) -> Noise:
-    quantile: float = stdtrit(found.freedom_count, 0.5 + found.level / 2)
-    return Noise(stat_ratio / float(quantile), found.freedom_count, found.n, found.phi_ratio)
+def _of_windows(interval: RatioInterval, stat_ratio: float) -> Noise:
+    quantile: float = stdtrit(interval.freedom_count, 0.5 + interval.level / 2)
+    return Noise(stat_ratio / float(quantile), interval.freedom_count, interval.n, interval.phi_ratio)
 
 
 def _half_ratio(figure: Figure) -> float | None:
@@ -161,10 +161,10 @@ def _welch(noises: Sequence[Noise]) -> float:
 
 def _meter_stderr(side: Sequence[Sample], noises: Sequence[Noise | None]) -> float:
     """What a figure's interval holds beyond its sub-windows: the meter. Runs of one side share it."""
-    found = []
+    variances = []
     for sample, known in zip(side, noises, strict=True):
         half = _half_ratio(sample.figure)
         quantile = 0.0 if known is None else float(stdtrit(known.freedom_count, 0.5 + LEVEL / 2))
         stat = 0.0 if known is None or not known.window_count else quantile * known.stderr_ratio
-        found.append(math.sqrt(max((half or 0.0) ** 2 - stat**2, 0.0)) / _TWO_SIDED)
-    return max(found)
+        variances.append(math.sqrt(max((half or 0.0) ** 2 - stat**2, 0.0)) / _TWO_SIDED)
+    return max(variances)

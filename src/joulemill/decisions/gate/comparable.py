@@ -28,13 +28,15 @@ class Difference:
 def differences(samples: Sequence[Sample]) -> tuple[Difference, ...]:
     """Conditions that forbid a comparison of joules: those known in some runs and not the same in all."""
     names = dict.fromkeys(n for s in samples for n in s.conditions)
-    found = [Difference(n, tuple(_text(s.conditions.get(n)) for s in samples)) for n in names if not _same(samples, n)]
+    differing = [
+        Difference(n, tuple(_text(s.conditions.get(n)) for s in samples)) for n in names if not _same(samples, n)
+    ]
     every = {
         "latency targets": tuple(_targets(s) for s in samples),
         "basis of the joules": tuple(str(s.figure.basis) for s in samples if s.figure.known),
         "meters": tuple(", ".join(sorted(s.meters)) or "none" for s in samples if s.figure.known),
     }
-    return (*found, *(Difference(n, v) for n, v in every.items() if len(set(v)) > 1))
+    return (*differing, *(Difference(n, v) for n, v in every.items() if len(set(v)) > 1))
 
 
 def unstated(samples: Sequence[Sample]) -> tuple[str, ...]:

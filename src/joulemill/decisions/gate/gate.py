@@ -86,10 +86,10 @@ def gate(base: Sequence[Sample], new: Sequence[Sample], terms: Terms) -> Verdict
     every = (*base, *new)
     apart = tuple(d.text for d in differences(every))
     common = same_sensor(every) and not any(d.startswith(("meters", "basis")) for d in apart)
-    found = change(base, new, same_sensor=common, run_spread_ratio=terms.run_spread_ratio)
+    energy_change = change(base, new, same_sensor=common, run_spread_ratio=terms.run_spread_ratio)
     quality, attained = _quality_asked(terms), _attained_asked(every, terms)
     share = FALSE_RATIO / (1 + quality + attained)
-    checks = [_energy(base, new, found, terms, share)]
+    checks = [_energy(base, new, energy_change, terms, share)]
     if quality:
         limit = "the base's" if terms.min_quality_ratio is None else f"q* = {terms.min_quality_ratio:g}"
         checks.append(_share_check("accuracy", base, new, terms.min_quality_ratio, limit, share))
@@ -100,7 +100,7 @@ def gate(base: Sequence[Sample], new: Sequence[Sample], terms: Terms) -> Verdict
     blocked = faults if terms.force else (*faults, *(f"not comparable: {d}" for d in apart))
     outcome = Outcome.UNDECIDED if blocked else _worst([c.outcome for c in checks])
     reasons = (*blocked, *(c.text for c in checks if c.outcome is outcome or blocked))
-    known = found if isinstance(found, Change) else None
+    known = energy_change if isinstance(energy_change, Change) else None
     return Verdict(
         outcome, tuple(checks), reasons, apart, _notes(base, new, terms, known, common), not apart, known
     )  # fmt: skip
@@ -119,31 +119,33 @@ def _worst(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _energy(
-    base: Sequence[Sample], new: Sequence[Sample], found: Change | str, terms: Terms, false_ratio: float
+    base: Sequence[Sample], new: Sequence[Sample], energy_change: Change | str, terms: Terms, false_ratio: float
 ) -> Check:
     unit = base[0].figure.unit
     sides = _mean_figure(base), _mean_figure(new)
     limit = f"at most {_rise(terms)}"
-    if isinstance(found, str):
-        nothing = Figure(None, "1", reason=found)
-        return Check(f"energy [{unit}]", Outcome.UNDECIDED, *sides, nothing, limit, f"energy: {found}")
-    low, high = found.bound_ratio(false_ratio), found.bound_ratio(1.0 - FALSE_RATIO)
+    if isinstance(energy_change, str):
+        nothing = Figure(None, "1", reason=energy_change)
+        return Check(f"energy [{unit}]", Outcome.UNDECIDED, *sides, nothing, limit, f"energy: {energy_change}")
+    low, high = energy_change.bound_ratio(false_ratio), energy_change.bound_ratio(1.0 - FALSE_RATIO)
     if low > terms.max_increase_ratio:
-        outcome, said = Outcome.FAIL, f"beyond the allowed {_rise(terms)}, and beyond the noise"
+        outcome, verdict_text = Outcome.FAIL, f"beyond the allowed {_rise(terms)}, and beyond the noise"
     elif high <= terms.max_increase_ratio:
-        outcome, said = Outcome.PASS, f"within the allowed {_rise(terms)}, the noise included"
+        outcome, verdict_text = Outcome.PASS, f"within the allowed {_rise(terms)}, the noise included"
     else:
-        outcome, said = Outcome.UNDECIDED, f"the noise is too large to tell it from the allowed {_rise(terms)}"
+        outcome, verdict_text = Outcome.UNDECIDED, f"the noise is too large to tell it from the allowed {_rise(terms)}"
     basis = sides[1].basis or Basis.MODELLED
-    if not found.telling:
-        figure = Figure(found.increase_ratio, "1", basis, reason="too few sub-windows or runs for an interval")
-        text = f"energy {found.increase_ratio:+.1%} (too few sub-windows or runs for an interval): {said}"
+    if not energy_change.telling:
+        figure = Figure(energy_change.increase_ratio, "1", basis, reason="too few sub-windows or runs for an interval")
+        text = (
+            f"energy {energy_change.increase_ratio:+.1%} (too few sub-windows or runs for an interval): {verdict_text}"
+        )
         return Check(f"energy [{unit}]", outcome, *sides, figure, limit, text)
     figure = Figure(
-        found.increase_ratio, "1", basis, found.bound_ratio(FALSE_RATIO), high, 1 - 2 * FALSE_RATIO,
+        energy_change.increase_ratio, "1", basis, energy_change.bound_ratio(FALSE_RATIO), high, 1 - 2 * FALSE_RATIO,
         source="ln(new ÷ base), t-quantile",
     )  # fmt: skip
-    text = f"energy {found.increase_ratio:+.1%} ({figure.low or 0:+.1%} to {high:+.1%}): {said}"
+    text = f"energy {energy_change.increase_ratio:+.1%} ({figure.low or 0:+.1%} to {high:+.1%}): {verdict_text}"
     return Check(f"energy [{unit}]", outcome, *sides, figure, limit, text)
 
 
@@ -173,13 +175,13 @@ def _attained_asked(every: Sequence[Sample], terms: Terms) -> bool:
 
 def _shares(side: Sequence[Sample], name: str) -> Share | str:
     """The runs of a side taken together, or why they can't be."""
-    found = [s.accuracy if name == "accuracy" else s.attained for s in side]
-    gone = next((s for s, f in zip(side, found, strict=True) if f is None), None)
+    shares = [s.accuracy if name == "accuracy" else s.attained for s in side]
+    gone = next((s for s, f in zip(side, shares, strict=True) if f is None), None)
     if gone is not None:
         reason = gone.accuracy_reason if name == "accuracy" else "no request's attainment is known"
         more = "; --without-quality gates on energy and latency alone" if name == "accuracy" else ""
         return f"{name} of {gone.name} is unknown ({reason or 'not measured'}){more}"
-    known = [f for f in found if f is not None]
+    known = [f for f in shares if f is not None]
     asked = sum(f.asked for f in known)
     return Share(sum(f.met_count for f in known), asked, asked / sum(f.effective_count for f in known), known[0].of)
 
@@ -200,8 +202,8 @@ def _share_check(
     p_value = _below_p(now, reference) if against is None else _lower_p(against, now)
     worse = p_value < false_ratio
     difference = Figure(now.value_ratio - reference, "1", Basis.MEASURED)
-    said = "significantly below" if worse else "not significantly below"
-    text = f"{name} {now.value_ratio:.1%} of {now.asked}: {said} {limit} ({reference:.1%})"
+    relation = "significantly below" if worse else "not significantly below"
+    text = f"{name} {now.value_ratio:.1%} of {now.asked}: {relation} {limit} ({reference:.1%})"
     return Check(name, Outcome.FAIL if worse else Outcome.PASS, *sides, difference, limit, text)
 
 
@@ -230,7 +232,7 @@ def _lower_p(base: Share, new: Share) -> float:
 
 
 def _notes(
-    base: Sequence[Sample], new: Sequence[Sample], terms: Terms, found: Change | None, common: bool
+    base: Sequence[Sample], new: Sequence[Sample], terms: Terms, energy_change: Change | None, common: bool
 ) -> tuple[str, ...]:
     every = (*base, *new)
     notes = [f"{s.name}: {n}" for s in every for n in s.notes]
@@ -240,19 +242,23 @@ def _notes(
     notes += [f"no run states its {n}: that it is the same is taken on trust" for n in unstated(every)]
     if terms.without_quality:
         notes.append("quality was not looked at (--without-quality): fewer joules may be worse answers")
-    if found is None:
+    if energy_change is None:
         return tuple(dict.fromkeys(notes))
-    if found.run_spread_ratio is None and not terms.run_spread_ratio:
+    if energy_change.run_spread_ratio is None and not terms.run_spread_ratio:
         notes.append("one run a side: what differs from run to run is not seen; repeat runs, or state --run-noise")
-    notes.append(_meter_note(every, found, common))
-    if found.exceeds_p_ratio() < FALSE_RATIO and found.bound_ratio(1.0 - FALSE_RATIO) <= terms.max_increase_ratio:
-        notes.append(f"the rise of {found.increase_ratio:.1%} is real, though allowed")
+    notes.append(_meter_note(every, energy_change, common))
+    if (
+        energy_change.exceeds_p_ratio() < FALSE_RATIO
+        and energy_change.bound_ratio(1.0 - FALSE_RATIO) <= terms.max_increase_ratio
+    ):
+        notes.append(f"the rise of {energy_change.increase_ratio:.1%} is real, though allowed")
     return tuple(dict.fromkeys(notes))
 
 
-def _meter_note(every: Sequence[Sample], found: Change, common: bool) -> str:
+def _meter_note(every: Sequence[Sample], energy_change: Change, common: bool) -> str:
     if not common:
-        return f"the runs' sensors are not the same: their own errors ({found.meter_stderr_ratio:.1%}) are in the noise"
+        error = f"{energy_change.meter_stderr_ratio:.1%}"
+        return f"the runs' sensors are not the same: their own errors ({error}) are in the noise"
     bases = {s.figure.basis for s in every}
     if bases <= {Basis.MEASURED, Basis.CALIBRATED}:
         return "one sensor for all runs: its systematic error cancels in the change, not in the figures"

@@ -28,7 +28,7 @@ MOST_RUNS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LengthPlan:
     """What would do.
 
     window_s          length of the steady window that base and new each need with one run a side; None: no length does
@@ -50,7 +50,7 @@ class Plan:
     text: str
 
 
-def plan_length(base: Sequence[Sample], max_increase_ratio: float, *, checks_count: int = 1) -> Plan | str:
+def plan_length(base: Sequence[Sample], max_increase_ratio: float, *, checks_count: int = 1) -> LengthPlan | str:
     """The plan for an allowance, or why there is none. ``checks_count``: checks that share the false failures."""
     noises = [noise(s) for s in base]
     known = [n for n in noises if n is not None]
@@ -71,10 +71,10 @@ def plan_length(base: Sequence[Sample], max_increase_ratio: float, *, checks_cou
     )
     now = _detects_ratio(math.sqrt(2.0 * variance), 2.0 * per_run, level)
     enough = (runs is not None and runs <= len(base)) if spread else needed is not None and needed <= window_s
-    told = _told(max_increase_ratio, needed, runs, window_s, spread is not None, enough)
-    return Plan(
+    text = _told(max_increase_ratio, needed, runs, window_s, spread is not None, enough)
+    return LengthPlan(
         max_increase_ratio, needed, runs, window_s, now, math.sqrt(variance),
-        None if spread is None else spread[0], enough, told,
+        None if spread is None else spread[0], enough, text,
     )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LeverOutcome:
     """What a case does; energy per output token, prefill's share included.
 
     energy_j_tok   of the widest scope that is known in all that is compared: ``scope`` is device, node or site

@@ -52,7 +52,7 @@ class Cascade:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class RepeatSpread:
     """Standard deviation of a logarithm from run to run, pooled over points, with its degrees of freedom."""
 
     log_ratio: float
@@ -64,17 +64,19 @@ class Spread:
         return float(quantile) * self.log_ratio * math.sqrt(sum(1.0 / n for n in counts))
 
 
-def pooled(points: Sequence[Sequence[Figure]]) -> Spread | None:
+def pooled(points: Sequence[Sequence[Figure]]) -> RepeatSpread | None:
     """The spread over all ``points``, each its repeated runs' figures; None without repeats."""
     logs = [np.array([math.log(f.value) for f in runs if f.value is not None and f.value > 0.0]) for runs in points]
     freedom = sum(max(len(x) - 1, 0) for x in logs)
     if not freedom:
         return None
     total = sum(float(((x - x.mean()) ** 2).sum()) for x in logs if len(x))
-    return Spread(math.sqrt(total / freedom), freedom)
+    return RepeatSpread(math.sqrt(total / freedom), freedom)
 
 
-def figure_of(change: Change | str, basis: Basis | None, spread: Spread | None, counts: tuple[int, int]) -> Figure:
+def figure_of(
+    change: Change | str, basis: Basis | None, spread: RepeatSpread | None, counts: tuple[int, int]
+) -> Figure:
     """The change of a ratio of sums as a figure, of ``counts`` runs a side; unknown with its reason."""
     if isinstance(change, str):
         return unknown("1", change)
@@ -89,7 +91,7 @@ def figure_of(change: Change | str, basis: Basis | None, spread: Spread | None, 
     return Figure(change.increase_ratio, "1", basis or Basis.MEASURED, low, high, LEVEL, source=source)
 
 
-def change_of(base: Sequence[Figure], new: Sequence[Figure], spread: Spread | None = None) -> Figure:
+def change_of(base: Sequence[Figure], new: Sequence[Figure], spread: RepeatSpread | None = None) -> Figure:
     """new ÷ base − 1 of two sets of repeated runs' figures, with its interval; unknown where a side is.
 
     spread   from run to run; None: that of the two sides. Without repeats the interval is that of the figures
@@ -108,7 +110,7 @@ def change_of(base: Sequence[Figure], new: Sequence[Figure], spread: Spread | No
     return Figure(math.expm1(value), "1", basis, math.expm1(value - half), math.expm1(value + half), LEVEL)
 
 
-def _half(sides: Sequence[Sequence[Figure]], spread: Spread | None) -> float | None:
+def _half(sides: Sequence[Sequence[Figure]], spread: RepeatSpread | None) -> float | None:
     """Half width of the logarithm's interval: the runs' spread, never less than what their own intervals say."""
     within = [_within(side) for side in sides]
     known = None if None in within else _Z * math.hypot(*(w or 0.0 for w in within))
@@ -157,10 +159,10 @@ def answer_change(
 
 def _scores(answers: Sequence[Answered]) -> dict[str, float]:
     """Score of each question, the mean over its repeats."""
-    found: dict[str, list[float]] = {}
+    scores_of_question: dict[str, list[float]] = {}
     for a in answers:
-        found.setdefault(a.question, []).append(a.score_ratio or 0.0)
-    return {q: sum(scores) / len(scores) for q, scores in found.items()}
+        scores_of_question.setdefault(a.question, []).append(a.score_ratio or 0.0)
+    return {q: sum(scores) / len(scores) for q, scores in scores_of_question.items()}
 
 
 def _fewer(right: np.ndarray) -> float:

@@ -37,8 +37,8 @@ def weights(name: str, needs: str | None) -> Deed:
         d = case.deployment
         form = format_named(name)
         if needs is not None and needs not in d.device.peak_flop_s:
-            told = f"{d.device.label} has no {needs.upper()} units"
-            return f"{told}; weights would be unpacked to 16 bits for every multiply: see the weight-only levers"
+            reason = f"{d.device.label} has no {needs.upper()} units"
+            return f"{reason}; weights would be unpacked to 16 bits for every multiply: see the weight-only levers"
         if _narrowest_byte(d.architecture, d.precision) <= form.element_byte * 1.1:
             return f"the weights are in {d.precision.name} already"
         chosen = settings.weights.get(name)
@@ -147,10 +147,10 @@ def _split(case: Case, settings: Settings, what: str, change: Callable[[GroupedA
 def sparse(case: Case, settings: Settings) -> Case | str:
     """An indexer chooses the keys that latent attention reads (DSA)."""
     a = case.deployment.architecture
-    found = [m for m in _mixers(a) if isinstance(m, LatentAttention)]
-    if not found:
+    latent_mixers = [m for m in _mixers(a) if isinstance(m, LatentAttention)]
+    if not latent_mixers:
         return "its indexer is trained on latent keys: the model needs latent attention first (latent-attention)"
-    if all(m.indexer is not None for m in found):
+    if all(m.indexer is not None for m in latent_mixers):
         return "the model has sparse attention already"
     return _with_architecture(
         case, _remixed(a, lambda m: replace(m, indexer=INDEXER) if isinstance(m, LatentAttention) else m)
@@ -187,12 +187,12 @@ WEIGHTS = (
 )
 KEYS = "bytes of KV cache: decode traffic, and how many requests fit"
 MODEL_LEVERS = (
-    Lever("fp8-weights", "weights and activations in FP8", "weights", WEIGHTS, "precision", "requantise",
+    Lever("fp8-weights", "weights and activations in FP8", "weights", WEIGHTS, "precision", "requantize",
           weights("fp8", "fp8")),
-    Lever("int8-weights", "weights and activations in INT8", "weights", WEIGHTS, "modelled", "requantise",
+    Lever("int8-weights", "weights and activations in INT8", "weights", WEIGHTS, "modelled", "requantize",
           weights("int8", "int8")),
-    Lever("fp4-weights", "weights in NVFP4", "weights", WEIGHTS, "modelled", "requantise", weights("nvfp4", "fp4")),
-    Lever("int4-weights", "weights in INT4, multiplied in 16 bits", "weights", WEIGHTS, "modelled", "requantise",
+    Lever("fp4-weights", "weights in NVFP4", "weights", WEIGHTS, "modelled", "requantize", weights("nvfp4", "fp4")),
+    Lever("int4-weights", "weights in INT4, multiplied in 16 bits", "weights", WEIGHTS, "modelled", "requantize",
           weights("int4", None)),
     Lever("fp8-keys", "KV cache in FP8", "keys", KEYS, "modelled", "restart", kv("fp8")),
     Lever("int4-keys", "KV cache in INT4", "keys", KEYS, "modelled", "restart", kv("int4")),

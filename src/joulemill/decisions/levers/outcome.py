@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from joulemill.decisions.levers.case import Case, Draft, EarlyExit, Outcome, Route
+from joulemill.decisions.levers.case import Case, Draft, EarlyExit, LeverOutcome, Route
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure
 from joulemill.physics.hardware.node import node_figure
@@ -26,7 +26,7 @@ from joulemill.physics.production.prediction import Prediction, held_ratio, pred
 from joulemill.physics.serving.batch import demand_of, swept
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, evenness_ratio, prompts_s
-from joulemill.physics.serving.counts import Counts, Load, counts, decode_load, prefill_load, verify_load
+from joulemill.physics.serving.counts import Counts, StepLoad, counts, decode_load, prefill_load, verify_load
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.disaggregation import handed_over
 from joulemill.physics.serving.power import StepWork, limited, step_work
@@ -44,7 +44,7 @@ class _Round:
     binding: str
 
 
-def outcome(case: Case, rates: Rates) -> Outcome:
+def outcome(case: Case, rates: Rates) -> LeverOutcome:
     """What ``case`` does. InputError where it does not fit the devices, or their joules are unknown."""
     device = case.deployment.device
     if device.tdp_w is None:
@@ -54,15 +54,15 @@ def outcome(case: Case, rates: Rates) -> Outcome:
         )
     if case.route is not None:
         return _routed(case, rates, case.route)
-    found = predict(case.deployment, case.workload, rates, lambda _: 0.0, case.site)
-    plain = _plain(case, found)
+    prediction = predict(case.deployment, case.workload, rates, lambda _: 0.0, case.site)
+    plain = _plain(case, prediction)
     if case.draft is None and case.early_exit is None and not case.handover:
         return plain
     deployment, own = at_locked_clock(case.deployment, rates)
-    return _changed(replace(case, deployment=deployment), own, found, plain)
+    return _changed(replace(case, deployment=deployment), own, prediction, plain)
 
 
-def _plain(case: Case, p: Prediction) -> Outcome:
+def _plain(case: Case, p: Prediction) -> LeverOutcome:
     return _settled(
         case,
         ((p.rate_tok_s.value or 0.0) / p.held_ratio, p.device_j_tok.value or 0.0),
@@ -73,10 +73,10 @@ def _plain(case: Case, p: Prediction) -> Outcome:
 
 
 def _settled(
-    case: Case, made: tuple[float, float], latency: tuple[float, float], batch_req: float, binding: str
-) -> Outcome:
+    case: Case, rate_and_energy: tuple[float, float], latency: tuple[float, float], batch_req: float, binding: str
+) -> LeverOutcome:
     """From rate and device J/tok to node and site, carbon and cost; the rate is what the site's limits leave."""
-    rate, device_j = made
+    rate, device_j = rate_and_energy
     d, w, site = case.deployment, case.workload, case.site
     boards = d.device_count + case.parked_count
     device_j += case.parked_count * (d.device.bare_w or 0.0) / rate
@@ -96,7 +96,7 @@ def _settled(
         cost = None if site.price_currency_j is None else energy * site.price_currency_j
     ttft, tpot = latency
     meets = (w.ttft_limit_s is None or ttft <= w.ttft_limit_s) and (w.tpot_limit_s is None or tpot <= w.tpot_limit_s)
-    return Outcome(
+    return LeverOutcome(
         rate * held, energy, energy * w.output_tok, scope, device_j, device_j * rate * held, ttft, tpot, batch_req,
         boards, binding, meets, carbon, cost,
     )  # fmt: skip
@@ -108,20 +108,20 @@ def _site_binding(site: Site) -> str:
     return "cooling" if power is None or (cooling is not None and cooling < power) else "power"
 
 
-def _changed(case: Case, rates: Rates, p: Prediction, plain: Outcome) -> Outcome:
+def _changed(case: Case, rates: Rates, p: Prediction, plain: LeverOutcome) -> LeverOutcome:
     d, w = case.deployment, case.workload
     share = shard(d.architecture, d.precision, d.device, d.parallelism)
     table = shard_table([share])
-    found = swept(d, w, share, rates, np.array([p.batch.batch_req]))
+    steady_state = swept(d, w, share, rates, np.array([p.batch.batch_req]))
     demand = demand_of(d, w, np.array([p.batch.batch_req]), table)
-    b = found.decode_req / table.data_count
-    step = _decode_round(table, rates, found)
+    b = steady_state.decode_req / table.data_count
+    step = _decode_round(table, rates, steady_state)
     if case.early_exit is not None:
-        step = _early(table, rates, found, case.early_exit)
+        step = _early(table, rates, steady_state, case.early_exit)
     if case.draft is not None:
-        step = _speculated(case.deployment, table, rates, found, case.draft)
-    extra = _prefill_share(table, rates, found, w)
-    apart = _pool(table, rates, demand, found, d) if case.handover else None
+        step = _speculated(case.deployment, table, rates, steady_state, case.draft)
+    extra = _prefill_share(table, rates, steady_state, w)
+    apart = _pool(table, rates, demand, steady_state, d) if case.handover else None
     join = b * step.tokens_tok / w.output_tok
     work = step.work if apart is not None else step.work.plus(extra, join)
     held = limited(table, rates.power, work, demand.limit_w)
@@ -129,7 +129,7 @@ def _changed(case: Case, rates: Rates, p: Prediction, plain: Outcome) -> Outcome
     tokens = float((b * step.tokens_tok * table.data_count)[0])
     full = tokens / float(time_s[0]) * d.parallelism.replicas
     joule = float(energy_j[0]) * d.parallelism.devices / tokens
-    tpot = plain.tpot_s * float(time_s[0] / found.step_s[0]) / step.tokens_tok
+    tpot = plain.tpot_s * float(time_s[0] / steady_state.step_s[0]) / step.tokens_tok
     ttft = plain.ttft_s
     if apart is not None:
         prompt_s, prompt_j = apart
@@ -151,54 +151,56 @@ def _offered(d: Deployment, w: Workload, full_tok_s: float, joule: float) -> tup
     return full_tok_s * used, joule + idle * d.device_count * (1.0 - used) / (full_tok_s * used)
 
 
-def _decode_round(t: ShardTable, rates: Rates, found: Steady) -> _Round:
-    time_s = found.decode.device_s + found.host_s
-    work = step_work(t, rates.power, found.decode, time_s)
-    return _Round(work, 1.0, _tightest(counts(t, _load(t, rates, found))))
+def _decode_round(t: ShardTable, rates: Rates, steady_state: Steady) -> _Round:
+    time_s = steady_state.decode.device_s + steady_state.host_s
+    work = step_work(t, rates.power, steady_state.decode, time_s)
+    return _Round(work, 1.0, _tightest(counts(t, _load(t, rates, steady_state))))
 
 
-def _prefill_share(t: ShardTable, rates: Rates, found: Steady, w: Workload) -> StepWork:
+def _prefill_share(t: ShardTable, rates: Rates, steady_state: Steady, w: Workload) -> StepWork:
     """What a request's prefill adds to the steps of a rank, a device."""
-    plain_s = found.decode.device_s + found.host_s
-    mixed_s = prompts_s(rates.host, found.mixed) + found.host_s
-    often = found.prefill_ratio / (found.decode_req / t.data_count / w.output_tok)
-    plain = step_work(t, rates.power, found.decode, plain_s)
-    return step_work(t, rates.power, found.mixed, mixed_s).plus(plain, -1.0).scaled(often)
+    plain_s = steady_state.decode.device_s + steady_state.host_s
+    mixed_s = prompts_s(rates.host, steady_state.mixed) + steady_state.host_s
+    often = steady_state.prefill_ratio / (steady_state.decode_req / t.data_count / w.output_tok)
+    plain = step_work(t, rates.power, steady_state.decode, plain_s)
+    return step_work(t, rates.power, steady_state.mixed, mixed_s).plus(plain, -1.0).scaled(often)
 
 
-def _load(t: ShardTable, rates: Rates, found: Steady) -> Load:
+def _load(t: ShardTable, rates: Rates, steady_state: Steady) -> StepLoad:
     """A step that decodes what is in flight."""
-    return decode_load(found.decode_req / t.data_count, found.context_tok, np.array([rates.step.evenness_ratio]))
+    return decode_load(
+        steady_state.decode_req / t.data_count, steady_state.context_tok, np.array([rates.step.evenness_ratio])
+    )
 
 
-def _speculated(d: Deployment, t: ShardTable, rates: Rates, found: Steady, draft: Draft) -> _Round:
-    k, alone = float(draft.draft_count), _load(t, rates, found)
+def _speculated(d: Deployment, t: ShardTable, rates: Rates, steady_state: Steady, draft: Draft) -> _Round:
+    k, alone = float(draft.draft_count), _load(t, rates, steady_state)
     checks = counts(t, verify_load(alone, k))
     check = times(checks, rates.step)
     small = shard_table([shard(draft.model.architecture, draft.model.precision, d.device, d.parallelism)])
     each = times(counts(small, alone), rates.step)
-    check_s = check.device_s + found.host_s
+    check_s = check.device_s + steady_state.host_s
     drafts = step_work(small, rates.power, each, each.device_s)
     work = step_work(t, rates.power, check, check_s).plus(drafts, k)
     return _Round(work, draft.accepted_tok, _tightest(checks))
 
 
-def _early(t: ShardTable, rates: Rates, found: Steady, early: EarlyExit) -> _Round:
+def _early(t: ShardTable, rates: Rates, steady_state: Steady, early: EarlyExit) -> _Round:
     """The layers behind the exit see fewer sequences; a layer is read as long as one sequence still needs it."""
-    b = found.decode_req / t.data_count
+    b = steady_state.decode_req / t.data_count
     left = b * (1.0 - early.token_ratio)
-    alone = _load(t, rates, found)
+    alone = _load(t, rates, steady_state)
     few = decode_load(np.maximum(left, 1.0), alone.context_tok, alone.evenness_ratio)
     late = times(counts(t, few), rates.step)
-    late_s = late.device_s + found.host_s
-    whole = _decode_round(t, rates, found)
+    late_s = late.device_s + steady_state.host_s
+    whole = _decode_round(t, rates, steady_state)
     some = np.minimum(left, 1.0)
     behind, before = 1.0 - early.depth_ratio, early.depth_ratio
     work = whole.work.scaled(before).plus(step_work(t, rates.power, late, late_s), behind * some)
     return _Round(work, 1.0, whole.binding)
 
 
-def _pool(t: ShardTable, rates: Rates, demand: Demand, found: Steady, d: Deployment) -> tuple[float, float]:
+def _pool(t: ShardTable, rates: Rates, demand: Demand, steady_state: Steady, d: Deployment) -> tuple[float, float]:
     """Time a request on a prefill replica [s], joules a device [J]: full steps of whole prompts, keys sent on."""
     computed = demand.computed_tok
     prompts = np.maximum(np.floor(demand.budget_tok / computed), 1.0)
@@ -227,7 +229,7 @@ def _tightest(work: Counts) -> str:
     return max(seconds, key=lambda k: seconds[k])
 
 
-def _routed(case: Case, rates: Rates, route: Route) -> Outcome:
+def _routed(case: Case, rates: Rates, route: Route) -> LeverOutcome:
     """Two models on one pool of devices, each on the share of it that keeps both busy."""
     large = outcome(replace(case, route=None), rates)
     small_case = replace(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from joulemill.decisions.levers.case import Case, Lever, Outcome, Route, Settings
+from joulemill.decisions.levers.case import Case, Lever, LeverOutcome, Route, Settings
 from joulemill.decisions.levers.on_hardware import PLANT_LEVERS, generation
 from joulemill.decisions.levers.on_model import MODEL_LEVERS
 from joulemill.decisions.levers.on_serving import SERVING_LEVERS
@@ -44,7 +44,7 @@ class Effect:
 
     lever: Lever
     why_not: str | None = None
-    after: Outcome | None = None
+    after: LeverOutcome | None = None
     energy_change: Figure | None = None
     rate_change: Figure | None = None
     request_change: Figure | None = None
@@ -61,7 +61,7 @@ class Combination:
     """Levers together: the outcome of one prediction, and what J/token the single effects multiplied would give."""
 
     names: tuple[str, ...]
-    after: Outcome
+    after: LeverOutcome
     energy_change_ratio: float
     multiplied_change_ratio: float
 
@@ -73,7 +73,7 @@ class Study:
     Of points of the front that are nearly one, the front has one (``apart``).
     """
 
-    before: Outcome
+    before: LeverOutcome
     effects: tuple[Effect, ...]
     combinations: tuple[Combination, ...]
     front: tuple[Combination, ...]
@@ -107,12 +107,12 @@ def study(
     return Study(before, tuple(ranked), together, apart(pareto(together)))
 
 
-def _rank(found: Effect) -> tuple[bool, float]:
-    change = found.energy_change
-    return found.after is None, 0.0 if change is None or change.value is None else change.value
+def _rank(effect: Effect) -> tuple[bool, float]:
+    change = effect.energy_change
+    return effect.after is None, 0.0 if change is None or change.value is None else change.value
 
 
-def effect(lever: Lever, case: Case, settings: Settings, before: Outcome, rates: Rates, widths: Widths) -> Effect:
+def effect(lever: Lever, case: Case, settings: Settings, before: LeverOutcome, rates: Rates, widths: Widths) -> Effect:
     """One lever on one case."""
     changed = lever.deed(case, settings)
     if isinstance(changed, str):
@@ -124,7 +124,7 @@ def effect(lever: Lever, case: Case, settings: Settings, before: Outcome, rates:
     if after.scope != before.scope:
         return Effect(lever, f"energy is known at the {after.scope} only, not at the {before.scope} as before")
 
-    def change(of: Callable[[Outcome], float | None]) -> Figure | None:
+    def change(of: Callable[[LeverOutcome], float | None]) -> Figure | None:
         return change_figure(of(before), of(after), lever.kind, widths)
 
     requests = change(lambda o: o.energy_j_req)
@@ -189,7 +189,7 @@ def change_figure(old: float | None, new: float | None, kind: str, widths: Width
 
 
 def combined(
-    case: Case, settings: Settings, rates: Rates, before: Outcome, effects: Sequence[Effect]
+    case: Case, settings: Settings, rates: Rates, before: LeverOutcome, effects: Sequence[Effect]
 ) -> tuple[Combination, ...]:
     """Combinations of up to MOST_TOGETHER levers that lower J/token or raise the rate, one of a family, best first.
 
@@ -200,18 +200,18 @@ def combined(
     single = {e.lever.name: _gain(e) for e in chosen}
     order = [lever.name for lever in all_levers(settings)]
     chosen.sort(key=lambda e: order.index(e.lever.name))
-    found = [Combination((), before, 0.0, 0.0)]
+    combinations = [Combination((), before, 0.0, 0.0)]
     for levers in _sets([e.lever for e in chosen]):
         after = _together(levers, case, settings, rates)
         if after is None or (not after.meets and before.meets):
             continue
         names = tuple(lever.name for lever in levers)
         product = math.prod(single[n] for n in names) - 1.0
-        found.append(Combination(names, after, after.energy_j_tok / before.energy_j_tok - 1.0, product))
-    return tuple(sorted(found, key=lambda c: c.after.energy_j_tok))
+        combinations.append(Combination(names, after, after.energy_j_tok / before.energy_j_tok - 1.0, product))
+    return tuple(sorted(combinations, key=lambda c: c.after.energy_j_tok))
 
 
-def _helps(e: Effect, before: Outcome) -> bool:
+def _helps(e: Effect, before: LeverOutcome) -> bool:
     after = e.after
     if after is None or (before.meets and not after.meets) or e.lever.family == "length":
         return False
@@ -224,11 +224,11 @@ def _gain(e: Effect) -> float:
 
 def _strongest(useful: Sequence[Effect]) -> list[Effect]:
     """The strongest of each family first, then the next ones, MOST_COMBINED in all."""
-    seen: dict[str, int] = {}
+    count_of_family: dict[str, int] = {}
     marked = []
     for e in sorted(useful, key=_gain):
-        seen[e.lever.family] = seen.get(e.lever.family, 0) + 1
-        marked.append((seen[e.lever.family], _gain(e), e.lever.name, e))
+        count_of_family[e.lever.family] = count_of_family.get(e.lever.family, 0) + 1
+        marked.append((count_of_family[e.lever.family], _gain(e), e.lever.name, e))
     return [m[3] for m in sorted(marked, key=lambda m: m[:3])[:MOST_COMBINED]]
 
 
@@ -239,7 +239,7 @@ def _sets(levers: Sequence[Lever]) -> Iterator[tuple[Lever, ...]]:
                 yield chosen
 
 
-def _together(levers: Sequence[Lever], case: Case, settings: Settings, rates: Rates) -> Outcome | None:
+def _together(levers: Sequence[Lever], case: Case, settings: Settings, rates: Rates) -> LeverOutcome | None:
     """The outcome with all of ``levers``; None where one does not apply after another, or it does not fit."""
     for lever in levers:
         changed = lever.deed(case, settings)
@@ -252,9 +252,9 @@ def _together(levers: Sequence[Lever], case: Case, settings: Settings, rates: Ra
         return None
 
 
-def pareto(found: Sequence[Combination]) -> tuple[Combination, ...]:
+def pareto(combinations: Sequence[Combination]) -> tuple[Combination, ...]:
     """Those that no other one equals or beats in J/token, tok/s and TPOT at once, by J/token."""
-    values = [(c.after.energy_j_tok, -c.after.rate_tok_s, c.after.tpot_s) for c in found]
+    values = [(c.after.energy_j_tok, -c.after.rate_tok_s, c.after.tpot_s) for c in combinations]
     kept = []
     for i, mine in enumerate(values):
         beaten = any(
@@ -263,14 +263,14 @@ def pareto(found: Sequence[Combination]) -> tuple[Combination, ...]:
             if j != i
         )
         if not beaten:
-            kept.append(found[i])
+            kept.append(combinations[i])
     return tuple(kept)
 
 
-def distinct(found: Sequence[Combination], most_count: int) -> tuple[Combination, ...]:
+def distinct(combinations: Sequence[Combination], most_count: int) -> tuple[Combination, ...]:
     """The best combinations that are different ideas: none shares half of its levers with a better one."""
     kept: list[Combination] = []
-    for c in found:
+    for c in combinations:
         if c.names and not any(_alike(set(c.names), set(k.names)) for k in kept):
             kept.append(c)
         if len(kept) == most_count:
@@ -278,13 +278,13 @@ def distinct(found: Sequence[Combination], most_count: int) -> tuple[Combination
     return tuple(kept)
 
 
-def apart(found: Sequence[Combination]) -> tuple[Combination, ...]:
+def apart(combinations: Sequence[Combination]) -> tuple[Combination, ...]:
     """``found`` without those that are one point with an earlier one: within NEAR_RATIO of it in every figure.
 
     The one with the fewest levers stands for them.
     """
     kept: list[Combination] = []
-    for c in found:
+    for c in combinations:
         near = next((i for i, k in enumerate(kept) if _near(c, k)), None)
         if near is None:
             kept.append(c)

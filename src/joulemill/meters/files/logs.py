@@ -20,7 +20,16 @@ from joulemill.formats.timestamps import unix_s, zone
 from joulemill.ledger.identity import interleaved, listed
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.files.foreign_logs import foreign
-from joulemill.meters.files.rows import NO_NAME, AiperfTelemetry, Boards, DeclaredCsv, Parser, Point, PtDaemon, Series
+from joulemill.meters.files.rows import (
+    NO_NAME,
+    AiperfTelemetry,
+    DeclaredCsv,
+    LogBoards,
+    LogParser,
+    LogPoint,
+    LogSeries,
+    PtDaemon,
+)
 from joulemill.meters.files.smi_rows import AMD_SMI, NVIDIA_SMI, SmiRows, dialect_of
 from joulemill.meters.files.text_lines import MAX_LINE, LineReader, first_lines
 from joulemill.meters.meter import Meter, MeterContext, Spec
@@ -47,7 +56,7 @@ STILL_S = 60.0
 class FileMeter:
     """Follows one file. Channels are the series that stood in it when it was opened."""
 
-    def __init__(self, path: Path, parser: Parser, spec: Spec, context: MeterContext) -> None:
+    def __init__(self, path: Path, parser: LogParser, spec: Spec, context: MeterContext) -> None:
         self._path, self._parser, self._spec, self._context = path, parser, spec, context
         self._skew_s = spec.quantity("skew", "s")
         self._mono_of_wall = context.clock.mono() - context.clock.wall()
@@ -84,8 +93,8 @@ class FileMeter:
     def close(self) -> None:
         """Nothing is held open between reads."""
 
-    def _points(self) -> list[Point]:
-        points: list[Point] = []
+    def _points(self) -> list[LogPoint]:
+        points: list[LogPoint] = []
         for number, line in self._lines():
             try:
                 if line is None:
@@ -173,7 +182,7 @@ class FileMeter:
             )
         self._context.notice(f"{self._path}: {what}, so it counts only where one board is stated (--device NAME:1)")
 
-    def _known(self, point: Point) -> bool:
+    def _known(self, point: LogPoint) -> bool:
         if (known := _id(point.series)) in self._ids:
             return True
         if known not in self._late:
@@ -181,7 +190,7 @@ class FileMeter:
             self._context.notice(f"{self._path}: {known} appeared after the meter was opened and is not counted")
         return False
 
-    def _reading(self, point: Point) -> Reading:
+    def _reading(self, point: LogPoint) -> Reading:
         t = point.t_wall_s
         return Reading(_id(point.series), t + self._mono_of_wall, t, point.value, point.error)
 
@@ -193,7 +202,7 @@ class FileMeter:
                 "if its times have another zone, say tz=UTC, else set the clocks right"
             )
 
-    def _channel(self, name: str, series: Series) -> Channel:
+    def _channel(self, name: str, series: LogSeries) -> Channel:
         return Channel(
             id=name,
             meter=self._spec.text,
@@ -274,7 +283,7 @@ def _old(path: Path, context: MeterContext) -> bool:
     return abs(context.clock.wall() - path.stat().st_mtime) > STILL_S
 
 
-def _id(series: Series) -> str:
+def _id(series: LogSeries) -> str:
     return f"file:{series.device}:{series.name}"
 
 
@@ -291,7 +300,7 @@ def _guess(head: list[str]) -> str:
     return "csv"
 
 
-def _parser(form: str, spec: Spec) -> Parser:
+def _parser(form: str, spec: Spec) -> LogParser:
     where = zone(spec.option("tz", ""))
     if form == "csv":
         return _declared(spec)
@@ -299,13 +308,13 @@ def _parser(form: str, spec: Spec) -> Parser:
         spec.only("format", "tz", "skew")
         return PtDaemon(where)
     spec.only("format", "tz", "skew", "gpus", "count")
-    boards = Boards(spec.several("gpus"))
+    boards = LogBoards(spec.several("gpus"))
     if form == "aiperf":
         return AiperfTelemetry(boards)
     return SmiRows(AMD_SMI if form == "amd-smi" else NVIDIA_SMI, where, boards)
 
 
-def _declared(spec: Spec) -> Parser:
+def _declared(spec: Spec) -> LogParser:
     keys = ("value", "unit", "time", "time_unit", "scope", "device", "error")
     spec.only("format", "tz", "skew", *keys)
     if not {"value", "unit"} <= set(spec.options):
@@ -320,7 +329,7 @@ def _declared(spec: Spec) -> Parser:
     quantity = _quantity(unit)
     name = f"{spec.options['value']}-{'energy' if quantity is Quantity.ENERGY else 'power'}"
     device = spec.option("device", scope.value)
-    series = Series(device, name, quantity, scope, f"column {spec.options['value']} in {unit}", error)
+    series = LogSeries(device, name, quantity, scope, f"column {spec.options['value']} in {unit}", error)
 
     def moment(text: str) -> float:
         return unix_s(text, where, time_unit)

@@ -27,7 +27,7 @@ MAX_BOARDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class LogSeries:
     """What one column or field is: of which device, which quantity, at which scope.
 
     rel_error, skew_s   of the source where its maker or its rules state them
@@ -46,24 +46,24 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class LogPoint:
     """One value of a series; ``value`` None with ``error`` where the file says that there is none."""
 
-    series: Series
+    series: LogSeries
     t_wall_s: float
     value: float | None
     error: str | None = None
 
 
-def point(series: Series, t_wall_s: float, value: float) -> Point:
+def point(series: LogSeries, t_wall_s: float, value: float) -> LogPoint:
     """A point of ``value``, or of none where no reading of this quantity can be that, with the reason."""
     fault = reading_fault(series.quantity, value, scope=series.scope)
     if fault is not None:
-        return Point(series, t_wall_s, None, f"{fault.value}: {value:.6g}")
-    return Point(series, t_wall_s, value)
+        return LogPoint(series, t_wall_s, None, f"{fault.value}: {value:.6g}")
+    return LogPoint(series, t_wall_s, value)
 
 
-class Boards:
+class LogBoards:
     """Which boards of a log the user wants, by index or UUID (none: all), and which there are.
 
     there   what each board may be called, by the name that it has here
@@ -85,10 +85,10 @@ class Boards:
         return sorted(w for w in self._wanted if w not in named)
 
 
-class Parser(Protocol):
+class LogParser(Protocol):
     """Takes a file line by line."""
 
-    def feed(self, line: str) -> list[Point]:
+    def feed(self, line: str) -> list[LogPoint]:
         """Points of one line. Raises ValueError, saying what is wrong, for a line that cannot be read.
 
         Raises InputError where no other line of the file will do either (a column that is not there).
@@ -106,7 +106,7 @@ class PtDaemon:
     Accepted analysers are within 1 %. MLPerf's checker wants the clocks within 0.2 s; of another run nobody checked.
     """
 
-    SERIES = Series(
+    SERIES = LogSeries(
         "wall", "power", Quantity.POWER, Scope.NODE, "PTDaemon wall analyser; 1 % is SPEC's limit for analysers",
         rel_error=0.01,
     )  # fmt: skip
@@ -114,7 +114,7 @@ class PtDaemon:
     def __init__(self, where: tzinfo | None) -> None:
         self._where = where
 
-    def feed(self, line: str) -> list[Point]:
+    def feed(self, line: str) -> list[LogPoint]:
         """Lines that do not begin with ``Time`` are PTDaemon's own talk."""
         row = self._pairs(line)
         if row is None:
@@ -147,10 +147,10 @@ class AiperfTelemetry:
         "power_violation": ("throttle-power", Quantity.THROTTLE_POWER, 1e-6, ()),
     }
 
-    def __init__(self, boards: Boards | None = None) -> None:
-        self.boards = boards or Boards()
+    def __init__(self, boards: LogBoards | None = None) -> None:
+        self.boards = boards or LogBoards()
 
-    def feed(self, line: str) -> list[Point]:
+    def feed(self, line: str) -> list[LogPoint]:
         """One JSON object a line."""
         record = loads(line)
         if not isinstance(record, dict) or not isinstance(data := record.get("telemetry_data"), dict):
@@ -171,12 +171,12 @@ class AiperfTelemetry:
         except ValueError:
             return False
 
-    def _point(self, device: str, t: float, field: str, value: Any, url: str) -> Point:
+    def _point(self, device: str, t: float, field: str, value: Any, url: str) -> LogPoint:
         name, quantity, factor, inside = self.FIELDS[field]
         error = 0.05 if quantity in (Quantity.ENERGY, Quantity.POWER) else None
-        series = Series(device, name, quantity, Scope.DEVICE, f"AIPerf {field} from {url}", error, inside=inside)
+        series = LogSeries(device, name, quantity, Scope.DEVICE, f"AIPerf {field} from {url}", error, inside=inside)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            return Point(series, t, None, f"AIPerf recorded {'null' if value is None else str(value)[:40]}")
+            return LogPoint(series, t, None, f"AIPerf recorded {'null' if value is None else str(value)[:40]}")
         return point(series, t, value * factor)
 
 
@@ -194,13 +194,15 @@ def _board(record: Mapping[str, Any]) -> str:
 class DeclaredCsv:
     """Any CSV with a header, whose time column, value column, unit, scope and device the user states."""
 
-    def __init__(self, series: Series, value: str, unit: str, moment: Callable[[str], float], time: str = "") -> None:
+    def __init__(
+        self, series: LogSeries, value: str, unit: str, moment: Callable[[str], float], time: str = ""
+    ) -> None:
         self._series, self._value, self._unit, self._moment, self._time = series, value, unit, moment, time
         self._factor = parse_quantity(f"1 {unit}", "J" if series.quantity is Quantity.ENERGY else "W")
         self._header: Header | None = None
         self._before: list[str] = []
 
-    def feed(self, line: str) -> list[Point]:
+    def feed(self, line: str) -> list[LogPoint]:
         """Points of one line; the first is the header, which may come again. Comma, semicolon or tab divide."""
         if self._header is None:
             self._header = self._headed(line)
@@ -209,9 +211,9 @@ class DeclaredCsv:
             return []
         cells = self._row(line)
         row = dict(zip(self._header.columns, cells, strict=True))
-        made = self._point(self._moment(row[self._time]), row[self._value])
+        point = self._point(self._moment(row[self._time]), row[self._value])
         self._before = cells
-        return [made]
+        return [point]
 
     def whole(self, line: str) -> bool:
         """By what the row before ended in."""
@@ -221,14 +223,14 @@ class DeclaredCsv:
             return False
         return bool(self._before) and last is not None and last == ending(self._before[-1])
 
-    def _point(self, t: float, cell: str) -> Point:
+    def _point(self, t: float, cell: str) -> LogPoint:
         try:
             value, unit = number(cell)
         except ValueError as error:
-            told = str(error) if any(c.isdigit() for c in cell) else f"the file says {cell[:40] or 'nothing'}"
-            return Point(self._series, t, None, told)
+            reason = str(error) if any(c.isdigit() for c in cell) else f"the file says {cell[:40] or 'nothing'}"
+            return LogPoint(self._series, t, None, reason)
         if unit not in ("", self._unit):
-            return Point(self._series, t, None, f"{shown(cell)} where {self._unit} was stated")
+            return LogPoint(self._series, t, None, f"{shown(cell)} where {self._unit} was stated")
         return point(self._series, t, value * self._factor)
 
     def _row(self, line: str) -> list[str]:

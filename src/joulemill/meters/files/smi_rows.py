@@ -14,7 +14,7 @@ from datetime import tzinfo
 from joulemill.formats.cells import Header, ending, number
 from joulemill.formats.timestamps import unix_s
 from joulemill.ledger.record import Quantity, Scope
-from joulemill.meters.files.rows import NO_NAME, Boards, Point, Series, point
+from joulemill.meters.files.rows import NO_NAME, LogBoards, LogPoint, LogSeries, point
 
 _UNIT = re.compile(r"\s?[\[(]([^\[\]()]{0,20})[\])]$")
 #: Headers that are remembered.
@@ -116,16 +116,16 @@ def dialect_of(line: str) -> SmiDialect | None:
 class SmiRows:
     """Parses one program's log. A header may come again, with other columns too."""
 
-    def __init__(self, dialect: SmiDialect, where: tzinfo | None, boards: Boards | None = None) -> None:
+    def __init__(self, dialect: SmiDialect, where: tzinfo | None, boards: LogBoards | None = None) -> None:
         self._dialect, self._where = dialect, where
-        self.boards = boards or Boards()
-        self._headers: list[_Columns] = []
+        self.boards = boards or LogBoards()
+        self._headers: list[_SmiColumns] = []
         self._before: list[str] = []
         self._units: dict[str, str] = {}
 
-    def feed(self, line: str) -> list[Point]:
+    def feed(self, line: str) -> list[LogPoint]:
         """Points of one line. Raises ValueError for one that cannot be read."""
-        if "timestamp" in line.lower() and (columns := _Columns.of(line)) is not None:
+        if "timestamp" in line.lower() and (columns := _SmiColumns.of(line)) is not None:
             self._headers = [columns, *(h for h in self._headers if h != columns)][:MAX_HEADERS]
             return []
         columns, cells = self._row(line)
@@ -148,7 +148,7 @@ class SmiRows:
         last = ending(cells[-1])
         return bool(self._before) and last is not None and last == ending(self._before[-1])
 
-    def _row(self, line: str) -> tuple[_Columns, list[str]]:
+    def _row(self, line: str) -> tuple[_SmiColumns, list[str]]:
         """``line`` under the latest header that it fits: one that was cut must not take the rows after it along."""
         if not self._headers:
             raise ValueError(f"no header with a 'timestamp' column; {self._dialect.hint}")
@@ -160,7 +160,7 @@ class SmiRows:
                 faults.append(error)
         raise faults[-1]
 
-    def _taken(self, columns: _Columns) -> list[str]:
+    def _taken(self, columns: _SmiColumns) -> list[str]:
         fields = self._dialect.fields
         named = {fields[f][0]: f for f in reversed(list(fields)) if f in columns.units}
         return list(named.values())
@@ -174,11 +174,11 @@ class SmiRows:
             raise ValueError(f"its {asked[0]} is {row[asked[0]][:40] or 'empty'}: it does not say which board it is of")
         return name
 
-    def _point(self, device: str, t: float, field: str, cell: str, headed: str) -> Point:
+    def _point(self, device: str, t: float, field: str, cell: str, headed: str) -> LogPoint:
         name, quantity = self._dialect.fields[field]
         averaged = name == self._dialect.averaged
         note = "a one-second average from Ampere on" if averaged and self._dialect is NVIDIA_SMI else "as it gives it"
-        series = Series(device, name, quantity, Scope.DEVICE, f"{self._dialect.program} {field}: {note}")
+        series = LogSeries(device, name, quantity, Scope.DEVICE, f"{self._dialect.program} {field}: {note}")
         if quantity in (Quantity.POWER, Quantity.ENERGY):
             inside = self._dialect.inside.get(name, ())
             series = replace(series, rel_error=0.05, period_s=1.0 if averaged else None, inside=inside)
@@ -187,7 +187,7 @@ class SmiRows:
             return point(series, t, value * self._factor(field, quantity, unit, headed))
         except ValueError as error:
             text = str(error) if any(c.isdigit() for c in cell) else cell[:40] or "empty"
-            return Point(series, t, None, f"{self._dialect.program}: {text}")
+            return LogPoint(series, t, None, f"{self._dialect.program}: {text}")
 
     def _factor(self, field: str, quantity: Quantity, unit: str, headed: str) -> float:
         """To SI, by the cell's own unit, else the header's. Raises ValueError where the end of the cell is missing."""
@@ -206,7 +206,7 @@ class SmiRows:
 
 
 @dataclass(frozen=True)
-class _Columns:
+class _SmiColumns:
     """A header: its columns' names in lower case without units, and each one's unit ("" where it states none)."""
 
     header: Header
@@ -214,13 +214,13 @@ class _Columns:
     units: Mapping[str, str]
 
     @staticmethod
-    def of(line: str) -> _Columns | None:
+    def of(line: str) -> _SmiColumns | None:
         """The header in ``line``; None where it has no time."""
         header = Header.of(line)
         names = tuple(_name(c) for c in header.columns)
         stated = [_UNIT.search(c) for c in header.columns]
         units = {n: m.group(1) if m else "" for n, m in zip(names, stated, strict=True)}
-        return _Columns(header, names, units) if "timestamp" in names else None
+        return _SmiColumns(header, names, units) if "timestamp" in names else None
 
 
 def _name(heading: str) -> str:

@@ -85,9 +85,11 @@ def _stated(spec: Spec) -> PowerModel:
     idle_w, busy_w = spec.quantity("idle", "W") or 0.0, spec.quantity("busy", "W") or 0.0
     if busy_w <= 0 or busy_w < idle_w:
         raise InputError(f"--meter {spec.text}: 0 ≤ idle ≤ busy and busy > 0 must hold")
-    given = "error" in spec.options
+    has_error = "error" in spec.options
     error = _rel_error(spec, assumed("stated_rel_error_ratio"))
-    return PowerModel("stated", idle_w, busy_w, error, f"stated by the user, error {'stated' if given else 'assumed'}")
+    return PowerModel(
+        "stated", idle_w, busy_w, error, f"stated by the user, error {'stated' if has_error else 'assumed'}"
+    )
 
 
 def _rel_error(spec: Spec, default: float) -> float:

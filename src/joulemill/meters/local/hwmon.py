@@ -52,7 +52,7 @@ class Sensor:
 
 def find_sensors(sysfs: Path) -> tuple[Sensor, ...]:
     """Every power (µW) and energy (µJ) attribute; of one sensor the average before the instant."""
-    found: list[Sensor] = []
+    sensors: list[Sensor] = []
     for chip in sorted((sysfs / "class" / "hwmon").glob("hwmon*")):
         numbers = {m.group(1) for p in chip.glob("power*_*") if (m := re.match(r"power(\d+)_(average|input)$", p.name))}
         files = [(_first(chip, f"power{n}_average", f"power{n}_input"), f"power{n}", Quantity.POWER) for n in numbers]
@@ -61,8 +61,8 @@ def find_sensors(sysfs: Path) -> tuple[Sensor, ...]:
         device = (chip / "device").resolve().name if (chip / "device").exists() else chip.name
         for path, stem, quantity in sorted(files):
             label = _text(chip / f"{stem}_label") or _text(chip / f"{stem}_oem_info")
-            found.append(Sensor(path, driver, label, quantity, f"{driver}-{device}"))
-    return tuple(found)
+            sensors.append(Sensor(path, driver, label, quantity, f"{driver}-{device}"))
+    return tuple(sensors)
 
 
 def open_meter(spec: Spec, context: MeterContext) -> Meter:
@@ -75,9 +75,9 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     usable = [(s, Scope(stated) if stated else s.scope) for s in chosen]
     probes = [_probe(s, scope, spec.text) for s, scope in usable if scope is not None]
     if not probes:
-        seen = ", ".join(sorted({f"{s.driver} {s.label}".strip() for s in everything})) or "none at all"
+        sensor_names = ", ".join(sorted({f"{s.driver} {s.label}".strip() for s in everything})) or "none at all"
         raise MachineError(
-            f"--meter {spec.text}: no power sensor of known scope under /sys/class/hwmon (there are: {seen}); "
+            f"--meter {spec.text}: no power sensor of known scope under /sys/class/hwmon (there are: {sensor_names}); "
             "say what one covers with name=DRIVER,label=TEXT,scope=node"
         )
     for probe in probes:

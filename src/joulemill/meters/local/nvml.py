@@ -19,7 +19,7 @@ from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.cadence import infer_update_period
 from joulemill.meters.local.nvidia_sensor import sampled_ratio
-from joulemill.meters.local.nvml_processes import Sharing
+from joulemill.meters.local.nvml_processes import BoardSharing
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.meters.probe import Probe, ProbeMeter
 
@@ -71,7 +71,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
 
 def find_boards(library: Any) -> tuple[Board, ...]:
     """Each physical board once, by UUID."""
-    found: dict[str, Board] = {}
+    boards: dict[str, Board] = {}
     for index in range(library.nvmlDeviceGetCount()):
         handle = library.nvmlDeviceGetHandleByIndex(index)
         uuid, name = _str(library.nvmlDeviceGetUUID(handle)), _str(library.nvmlDeviceGetName(handle))
@@ -80,8 +80,8 @@ def find_boards(library: Any) -> tuple[Board, ...]:
         modern = (_ask(library.nvmlDeviceGetArchitecture, handle) or 0) >= _AMPERE
         averaged = modern and not any(chip in name for chip in _GA100)
         module = c2c is not None and bool(c2c.isC2cEnabled)
-        found.setdefault(uuid, Board(handle, index, uuid, name, module, mig is not None and mig[0] == 1, averaged))
-    return tuple(found.values())
+        boards.setdefault(uuid, Board(handle, index, uuid, name, module, mig is not None and mig[0] == 1, averaged))
+    return tuple(boards.values())
 
 
 def _library(context: MeterContext) -> Any:
@@ -144,7 +144,7 @@ def _board_probes(library: Any, board: Board, spec: str, scope: str, context: Me
     yield Probe(field, lambda: _field(library, h, instant) * 1e-3)
     yield Probe(*_average_power(library, board, power_scope, channel))
     shared = ("foreign-use", Quantity.FOREIGN_USE, "nvmlDeviceGetProcessUtilization: share of other processes")
-    sharing = Sharing(library, h, context)
+    sharing = BoardSharing(library, h, context)
     for name, quantity, source, read in [*_slow_facts(library, h), (*shared, sharing.foreign_ratio)]:
         fact = replace(channel(name, quantity, source), rel_error=None, resolution=None, sampled_ratio=None)
         yield Probe(fact, read, SLOW_S)
@@ -162,11 +162,11 @@ def _average_power(
     period_s = 1.0 if board.averaged else None
     if board.module:
         average = (library.NVML_FI_DEV_POWER_AVERAGE, power_scope)
-        found = channel("power-average", Quantity.POWER, "field 185, POWER_AVERAGE, one-second average")
-        return replace(found, update_period_s=period_s), lambda: _field(library, h, average) * 1e-3
+        power_channel = channel("power-average", Quantity.POWER, "field 185, POWER_AVERAGE, one-second average")
+        return replace(power_channel, update_period_s=period_s), lambda: _field(library, h, average) * 1e-3
     source = "nvmlDeviceGetPowerUsage, " + ("one-second average" if board.averaged else "instantaneous")
-    found = channel("power-average", Quantity.POWER, source)
-    return replace(found, update_period_s=period_s), lambda: library.nvmlDeviceGetPowerUsage(h) * 1e-3
+    power_channel = channel("power-average", Quantity.POWER, source)
+    return replace(power_channel, update_period_s=period_s), lambda: library.nvmlDeviceGetPowerUsage(h) * 1e-3
 
 
 def _slow_facts(library: Any, h: Any) -> list[tuple[str, Quantity, str, Callable[[], float]]]:
@@ -223,12 +223,12 @@ def _watched_period(probes: list[Probe], context: MeterContext) -> float | None:
         return None
     clock = context.clock
     end = clock.mono() + WATCH_S
-    seen: list[Reading] = []
+    readings: list[Reading] = []
     while clock.mono() < end:
         value = _ask(counter.read)
-        seen.append(Reading(counter.channel.id, clock.mono(), clock.wall(), value))
+        readings.append(Reading(counter.channel.id, clock.mono(), clock.wall(), value))
         clock.sleep(WATCH_STEP_S)
-    return infer_update_period(seen)
+    return infer_update_period(readings)
 
 
 def _with_period(probe: Probe, period_s: float | None) -> Probe:

@@ -14,7 +14,7 @@ from joulemill.meters.local.cpu_time import process_tree
 from joulemill.meters.meter import MeterContext
 
 
-class Sharing:
+class BoardSharing:
     """The processes of one board."""
 
     def __init__(self, library: Any, handle: Any, context: MeterContext) -> None:
@@ -23,8 +23,8 @@ class Sharing:
 
     def others(self) -> tuple[int, ...]:
         """Process ids that compute on the board and are not the server's."""
-        found = self._library.nvmlDeviceGetComputeRunningProcesses(self._handle)
-        memory = {p.pid: p.usedGpuMemory or 0 for p in found}
+        processes = self._library.nvmlDeviceGetComputeRunningProcesses(self._handle)
+        memory = {p.pid: p.usedGpuMemory or 0 for p in processes}
         return tuple(sorted(set(memory) - self._own(memory)))
 
     def foreign_ratio(self) -> float:

@@ -64,7 +64,7 @@ class Zone:
 
 def find_zones(sysfs: Path) -> tuple[Zone, ...]:
     """Every zone of a known kind, once: a zone that MMIO shows again is taken from the MSR interface."""
-    found: dict[str, Zone] = {}
+    zones: dict[str, Zone] = {}
     root = sysfs / "class" / "powercap"
     paths = [*root.glob("intel-rapl:*"), *root.glob("intel-rapl:*/intel-rapl:*")]
     paths += [*root.glob("intel-rapl-mmio:*"), *root.glob("intel-rapl-mmio:*/intel-rapl-mmio:*")]
@@ -75,8 +75,8 @@ def find_zones(sysfs: Path) -> tuple[Zone, ...]:
         parent = names.get(f"{prefix}:{numbers[0]}") if len(numbers) > 1 else None
         zone = Zone(path, name or "", parent)
         if name and zone.scope is not None:
-            found.setdefault(zone.label, zone)
-    return tuple(found.values())
+            zones.setdefault(zone.label, zone)
+    return tuple(zones.values())
 
 
 def open_meter(spec: Spec, context: MeterContext) -> Meter:

@@ -90,15 +90,15 @@ def _gpus(library: Any, spec: Spec) -> list[Probe]:
 
 def _cpus(library: Any, spec: Spec) -> list[Probe]:
     cpus = library.get_cpus()
-    found: list[Probe] = []
+    probes: list[Probe] = []
     for i in range(len(cpus)):
         fields = {"cpu_mj": Scope.CPU}
         if cpus.supports_get_dram_energy_consumption(i):
             fields["dram_mj"] = Scope.MEMORY
         for field, scope in fields.items():
             name = f"package-{i}" if scope is Scope.CPU else f"package-{i}/dram"
-            found.append(Probe(_channel(_id(name), name, scope, spec), _package_reader(cpus, i, field)))
-    return found
+            probes.append(Probe(_channel(_id(name), name, scope, spec), _package_reader(cpus, i, field)))
+    return probes
 
 
 def _reader(ask: Callable[[], Any], field: str) -> Callable[[], float]:

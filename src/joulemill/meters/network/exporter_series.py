@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from joulemill.catalog.exporter_dialects import ExporterDialect, ExporterMetric
 from joulemill.figure import Basis
-from joulemill.formats.prometheus_text import Sample
+from joulemill.formats.prometheus_text import TextSample
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.plausibility import reading_fault
 from joulemill.ledger.record import Channel, Quantity, Scope
@@ -34,7 +34,7 @@ class Found:
     dialect: ExporterDialect
     metric: ExporterMetric
     device: str
-    sample: Sample
+    sample: TextSample
     value: float | None
     error: str | None = None
 
@@ -43,13 +43,13 @@ class Found:
         """The channel's id."""
         return f"{self.dialect.name}:{self.device}:{self.metric.name}"
 
-    def at(self, sample: Sample) -> Found:
+    def at(self, sample: TextSample) -> Found:
         """The same channel in another sample of the same series."""
         return _found(self.dialect, self.metric, self.device, sample)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SeriesChoice:
     """Which samples the user wants.
 
     where   label → values, any of which a sample must have
@@ -59,18 +59,18 @@ class Choice:
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     boards: tuple[str, ...] = ()
 
-    def takes(self, sample: Sample) -> bool:
+    def takes(self, sample: TextSample) -> bool:
         """Whether ``sample`` has the labels."""
         return all(sample.labels.get(label, "") in values for label, values in self.where.items())
 
-    def takes_board(self, dialect: ExporterDialect, metric: ExporterMetric, sample: Sample) -> bool:
+    def takes_board(self, dialect: ExporterDialect, metric: ExporterMetric, sample: TextSample) -> bool:
         """Whether ``sample`` is of a board that is wanted."""
         return not self.boards or (
             metric.scope == Scope.DEVICE and bool(set(names(dialect, sample)) & set(self.boards))
         )
 
 
-def names(dialect: ExporterDialect, sample: Sample) -> tuple[str, ...]:
+def names(dialect: ExporterDialect, sample: TextSample) -> tuple[str, ...]:
     """What a user may call the board of ``sample``: its index first."""
     labels = _labels(dialect, sample)
     wanted = [b.lower() for b in dialect.boards] if dialect.any_case else dialect.boards
@@ -79,10 +79,10 @@ def names(dialect: ExporterDialect, sample: Sample) -> tuple[str, ...]:
 
 def select(
     dialects: Iterable[ExporterDialect],
-    samples: Sequence[Sample],
+    samples: Sequence[TextSample],
     host: str,
     *,
-    choice: Choice | None = None,
+    choice: SeriesChoice | None = None,
     several: bool | None = None,
 ) -> dict[str, Found]:
     """What ``dialects`` make of ``samples``, by channel id; of several samples of one channel the first is taken.
@@ -92,9 +92,9 @@ def select(
     choice  which of them the user wants
     several whether more than one host answers, so that devices need their host's name; None: look
     """
-    wants = choice or Choice()
+    wants = choice or SeriesChoice()
     wanted = [s for s in samples if wants.takes(s)]
-    found: dict[str, Found] = {}
+    series_of_channel: dict[str, Found] = {}
     for dialect in dialects:
         every = ((m, s) for m in dialect.metrics for s in _ranked(dialect, m, wanted))
         ours = [(m, s) for m, s in every if wants.takes_board(dialect, m, s)]
@@ -103,8 +103,10 @@ def select(
             device = _device(dialect, metric, sample, host, several=len(hosts) > 1 if several is None else several)
             if device is not None:
                 one = _found(dialect, metric, device, sample)
-                found[one.channel] = _of_both(found[one.channel], one) if one.channel in found else one
-    return found
+                series_of_channel[one.channel] = (
+                    _of_both(series_of_channel[one.channel], one) if one.channel in series_of_channel else one
+                )
+    return series_of_channel
 
 
 def _of_both(first: Found, again: Found) -> Found:
@@ -123,19 +125,19 @@ def _of_both(first: Found, again: Found) -> Found:
     return replace(first, value=None, error=f"{Reason.CONFLICT.value}: {why}")
 
 
-def meter_of(found: Found, spec: str, everything: Iterable[Found]) -> str:
+def meter_of(series: Found, spec: str, everything: Iterable[Found]) -> str:
     """The meter's name: two exporters behind one address are two meters, for what they show may overlap."""
-    return f"{spec}#{found.dialect.name}" if len({f.dialect.name for f in everything}) > 1 else spec
+    return f"{spec}#{series.dialect.name}" if len({f.dialect.name for f in everything}) > 1 else spec
 
 
-def channel_of(found: Found, spec: str, *, update_period_s: float | None, clock_skew_s: float | None) -> Channel:
+def channel_of(series: Found, spec: str, *, update_period_s: float | None, clock_skew_s: float | None) -> Channel:
     """The channel of a sample that was found."""
-    metric = found.metric
+    metric = series.metric
     energetic = metric.quantity in (Quantity.ENERGY, Quantity.POWER)
     return Channel(
-        id=found.channel,
+        id=series.channel,
         meter=spec,
-        device=found.device,
+        device=series.device,
         scope=Scope(metric.scope),
         quantity=Quantity(metric.quantity),
         basis=Basis.MEASURED,
@@ -143,9 +145,9 @@ def channel_of(found: Found, spec: str, *, update_period_s: float | None, clock_
         update_period_s=update_period_s,
         rel_error=metric.rel_error,
         clock_skew_s=clock_skew_s,
-        includes=tuple(f"{found.dialect.name}:{found.device}:{n}" for n in metric.inside),
-        source=f"{found.sample.name}; {found.dialect.source}",
-        sampled_ratio=sampled_ratio(found.sample.labels.get("modelName", "")) if energetic else None,
+        includes=tuple(f"{series.dialect.name}:{series.device}:{n}" for n in metric.inside),
+        source=f"{series.sample.name}; {series.dialect.source}",
+        sampled_ratio=sampled_ratio(series.sample.labels.get("modelName", "")) if energetic else None,
     )
 
 
@@ -158,13 +160,13 @@ def name_pattern(dialects: Iterable[ExporterDialect], prefix: str = "") -> str:
     return "|".join(dict.fromkeys(names))
 
 
-def _ranked(dialect: ExporterDialect, metric: ExporterMetric, samples: Sequence[Sample]) -> list[Sample]:
+def _ranked(dialect: ExporterDialect, metric: ExporterMetric, samples: Sequence[TextSample]) -> list[TextSample]:
     """Samples of ``metric``, the preferred spelling first."""
     ranked = [(r, s) for s in samples if (r := _rank(dialect, metric, s)) is not None]
     return [s for _, s in sorted(ranked, key=lambda pair: pair[0])]
 
 
-def _rank(dialect: ExporterDialect, metric: ExporterMetric, sample: Sample) -> int | None:
+def _rank(dialect: ExporterDialect, metric: ExporterMetric, sample: TextSample) -> int | None:
     name = sample.name.lower() if dialect.any_case else sample.name
     for rank, wanted in enumerate(metric.names):
         if name == wanted:
@@ -174,12 +176,12 @@ def _rank(dialect: ExporterDialect, metric: ExporterMetric, sample: Sample) -> i
     return None
 
 
-def _labels(dialect: ExporterDialect, sample: Sample) -> Mapping[str, str]:
+def _labels(dialect: ExporterDialect, sample: TextSample) -> Mapping[str, str]:
     return {k.lower(): v for k, v in sample.labels.items()} if dialect.any_case else sample.labels
 
 
 def _device(
-    dialect: ExporterDialect, metric: ExporterMetric, sample: Sample, host: str, *, several: bool
+    dialect: ExporterDialect, metric: ExporterMetric, sample: TextSample, host: str, *, several: bool
 ) -> str | None:
     labels = {k: v for k, v in _labels(dialect, sample).items() if v}
     for template in metric.devices:
@@ -191,7 +193,7 @@ def _device(
     return None
 
 
-def _found(dialect: ExporterDialect, metric: ExporterMetric, device: str, sample: Sample) -> Found:
+def _found(dialect: ExporterDialect, metric: ExporterMetric, device: str, sample: TextSample) -> Found:
     value = sample.value * metric.factor
     error: str | None = None
     if not math.isfinite(sample.value):

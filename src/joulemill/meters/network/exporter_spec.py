@@ -12,41 +12,41 @@ from dataclasses import dataclass, replace
 
 from joulemill.catalog.exporter_dialects import ExporterDialect, exporter_dialect, exporter_dialects
 from joulemill.errors import InputError, MachineError
-from joulemill.formats.prometheus_text import Sample
+from joulemill.formats.prometheus_text import TextSample
 from joulemill.ledger.identity import listed
 from joulemill.ledger.record import Quantity, Scope
 from joulemill.meters.meter import Spec
-from joulemill.meters.network.exporter_series import Choice, Found, names, select
+from joulemill.meters.network.exporter_series import Found, SeriesChoice, names, select
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Asked:
+class ExporterQuery:
     """What the user's SPEC asks for; ``several`` once it is known whether more than one host answers."""
 
     spec: Spec
     dialects: tuple[ExporterDialect, ...]
-    choice: Choice
+    choice: SeriesChoice
     prefix: str
     host: str
     several: bool | None = None
 
     @staticmethod
-    def of(spec: Spec, host: str) -> Asked:
+    def of(spec: Spec, host: str) -> ExporterQuery:
         """What ``spec`` asks of ``host``. Raises InputError for what cannot be asked."""
         wanted, prefix = spec.option("dialect", ""), spec.option("prefix", "")
         if prefix and not _NAME.fullmatch(prefix):
             raise InputError(f"--meter {spec.text}: prefix={prefix} cannot begin a metric's name")
         dialects = (exporter_dialect(wanted),) if wanted else exporter_dialects()
-        return Asked(spec, dialects, Choice(_where(spec), spec.several("gpus")), prefix, host)
+        return ExporterQuery(spec, dialects, SeriesChoice(_where(spec), spec.several("gpus")), prefix, host)
 
-    def select(self, samples: Sequence[Sample]) -> dict[str, Found]:
+    def select(self, samples: Sequence[TextSample]) -> dict[str, Found]:
         """The channels in ``samples``."""
         return select(self.dialects, self.named(samples), self.host, choice=self.choice, several=self.several)
 
-    def named(self, samples: Sequence[Sample]) -> list[Sample]:
+    def named(self, samples: Sequence[TextSample]) -> list[TextSample]:
         """``samples`` without the site's prefix, and without those that lack it."""
         if not self.prefix:
             return list(samples)
@@ -64,7 +64,7 @@ class Asked:
         """The labels as PromQL writes them, a comma before each."""
         return "".join(f',{label}=~"{_any_of(values)}"' for label, values in self.choice.where.items())
 
-    def check(self, samples: Sequence[Sample], channels: Mapping[str, Found]) -> None:
+    def check(self, samples: Sequence[TextSample], channels: Mapping[str, Found]) -> None:
         """Raise where what is asked for is not among ``samples``, or not as often as expected.
 
         InputError for a label or board that nothing has, MachineError for another number of boards, or no power at all.
@@ -114,8 +114,8 @@ def unknown_devices(channels: Iterable[Found]) -> list[str]:
     ]
 
 
-def _energetic(found: Found) -> bool:
-    return found.metric.quantity in (Quantity.ENERGY, Quantity.POWER)
+def _energetic(series: Found) -> bool:
+    return series.metric.quantity in (Quantity.ENERGY, Quantity.POWER)
 
 
 def _any_of(values: tuple[str, ...]) -> str:

@@ -31,7 +31,7 @@ _CHUNK_BYTE = 2**16
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpReply:
     """An HTTP answer with status 2xx; ``sized`` where its length was stated, so that it is known to be whole."""
 
     status: int
@@ -48,12 +48,12 @@ class Answer:
 DATE_HALF_S = 0.5
 
 
-def date_half_s(answer: Answer) -> float:
+def date_half_s(answer: HttpReply) -> float:
     """Half of what a ``Date`` leaves open: its whole second, and one more where the server makes it once a second."""
     return 2 * DATE_HALF_S if "uvicorn" in answer.headers.get("server", "").lower() else DATE_HALF_S
 
 
-def clock_ahead_s(answer: Answer, wall_s: float) -> float | None:
+def clock_ahead_s(answer: HttpReply, wall_s: float) -> float | None:
     """How far the server's clock is ahead of ``wall_s`` by its ``Date``, to ``date_half_s``; None without one."""
     try:
         return parsedate_to_datetime(answer.headers["date"]).timestamp() + date_half_s(answer) - wall_s
@@ -113,7 +113,7 @@ class _Timed:
     def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
         """What an answer is read from."""
         self._readers += 1
-        return io.BufferedReader(_Reader(self), _CHUNK_BYTE)
+        return io.BufferedReader(_BoundedReader(self), _CHUNK_BYTE)
 
     def let_go(self) -> None:
         """A reader has ended."""
@@ -128,7 +128,7 @@ class _Timed:
             self._socket.close()
 
 
-class _Reader(io.RawIOBase):
+class _BoundedReader(io.RawIOBase):
     def __init__(self, timed: _Timed) -> None:
         super().__init__()
         self._timed = timed
@@ -205,11 +205,11 @@ class HttpSource:
         self._connection: _Connection | None = None
         self._lock = threading.Lock()
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> HttpReply:
         """GET ``path``. Raises OSError (HttpError for any status but 2xx)."""
         return self.ask("GET", path)
 
-    def ask(self, method: str, path: str, body: Any = None) -> Answer:
+    def ask(self, method: str, path: str, body: Any = None) -> HttpReply:
         """One exchange; a kept connection that the server has closed meanwhile is opened once more."""
         payload = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "*/*", **self.headers} | ({"Content-Type": "application/json"} if payload else {})
@@ -239,7 +239,7 @@ class HttpSource:
 
     def _exchange(
         self, method: str, path: str, payload: bytes | None, headers: dict[str, str], until_s: float
-    ) -> Answer:
+    ) -> HttpReply:
         if self._connection is None:
             self._connection = _Connection(*self._where, self._context)
         self._connection.begin(until_s)
@@ -249,7 +249,7 @@ class HttpSource:
         data = _bounded(response)
         if not 200 <= response.status < 300:
             raise HttpError(f"{method} {self.shown}{_short(path)}: HTTP {_status(response.status)}", response.status)
-        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, data, sized)
+        return HttpReply(response.status, {k.lower(): v for k, v in response.getheaders()}, data, sized)
 
     def _drop(self) -> None:
         if self._connection is not None:

@@ -17,11 +17,11 @@ import math
 from collections.abc import Mapping
 
 from joulemill.errors import InputError, MachineError
-from joulemill.formats.prometheus_text import Sample, parse_exposition
+from joulemill.formats.prometheus_text import TextSample, parse_exposition
 from joulemill.ledger.record import Channel, Quantity, Reading
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.meters.network.exporter_series import Found, channel_of, meter_of
-from joulemill.meters.network.exporter_spec import Asked, unknown_devices
+from joulemill.meters.network.exporter_spec import ExporterQuery, unknown_devices
 from joulemill.meters.network.http import DATE_HALF_S, Credentials, HttpSource, clock_ahead_s, date_half_s, unreachable
 from joulemill.meters.network.prometheus_server import ServerMeter, is_api
 
@@ -35,7 +35,7 @@ CREDENTIALS = "JOULEMILL_PROMETHEUS_TOKEN, or JOULEMILL_PROMETHEUS_USER and JOUL
 class PageMeter:
     """Scrapes one exporter's page."""
 
-    def __init__(self, source: HttpSource, asked: Asked, context: MeterContext) -> None:
+    def __init__(self, source: HttpSource, asked: ExporterQuery, context: MeterContext) -> None:
         self._source, self._asked, self._context = source, asked, context
         path = source.path if source.path not in ("", "/") else "/metrics"
         self._path, self._wanted = path, asked.wanted()
@@ -75,11 +75,11 @@ class PageMeter:
         clock = self._context.clock
         began_s = clock.mono()
         try:
-            found, took_s = self._scrape()
+            page, took_s = self._scrape()
         except (OSError, ValueError) as error:
             return tuple(self._context.reading(c.id, None, str(error)) for c in self._channels)
         mono, wall = began_s + took_s / 2, clock.wall() - took_s / 2
-        each = (self._reading(c, found.get(c.id), mono, wall) for c in self._channels)
+        each = (self._reading(c, page.get(c.id), mono, wall) for c in self._channels)
         return tuple(r for r in each if r is not None)
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class PageMeter:
         samples, took_s = self._samples()
         return self._asked.select(samples), took_s
 
-    def _samples(self) -> tuple[list[Sample], float]:
+    def _samples(self) -> tuple[list[TextSample], float]:
         clock = self._context.clock
         began_s = clock.mono()
         answer = self._source.get(self._path)
@@ -102,26 +102,26 @@ class PageMeter:
             self._half_s = date_half_s(answer)
         return parse_exposition(answer.body.decode("utf-8", "replace"), self._wanted), took_s
 
-    def _skew_s(self, found: Found, took_s: float) -> float | None:
+    def _skew_s(self, page: Found, took_s: float) -> float | None:
         """Bound on the error of a sample's time: of our own clock's, or of the exporter's, which its Date tells."""
-        if found.sample.t_wall_s is None:
+        if page.sample.t_wall_s is None:
             return took_s / 2
         return None if self._ahead_s is None else self._half_s + took_s / 2
 
-    def _reading(self, channel: Channel, found: Found | None, mono: float, wall: float) -> Reading | None:
+    def _reading(self, channel: Channel, series: Found | None, mono: float, wall: float) -> Reading | None:
         """A sample as a reading on our clocks; None for one that was read already."""
-        if found is None:
+        if series is None:
             return Reading(channel.id, mono, wall, None, "the page no longer shows it")
-        t = found.sample.t_wall_s
+        t = series.sample.t_wall_s
         if t is None:
-            return Reading(channel.id, mono, wall, found.value, found.error)
+            return Reading(channel.id, mono, wall, series.value, series.error)
         ours = t - (self._ahead_s or 0.0)
         if not abs(ours - wall) <= FAR_S:
             return Reading(channel.id, mono, wall, None, f"its exporter dates it {ours - wall:+.3g} s from now")
-        if t <= self._latest.get(found.channel, -math.inf):
+        if t <= self._latest.get(series.channel, -math.inf):
             return None
-        self._latest[found.channel] = t
-        return Reading(channel.id, mono + ours - wall, ours, found.value, found.error)
+        self._latest[series.channel] = t
+        return Reading(channel.id, mono + ours - wall, ours, series.value, series.error)
 
     def _watched(self, first: Mapping[str, Found]) -> float | None:
         """The exporter's default collect interval where its values stand still while we watch, else None."""
@@ -150,7 +150,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     headers = Credentials.of(context.environ, "prometheus").headers()
     source = HttpSource(spec.target, headers, ca=spec.option("ca", ""), verify=verify)
     try:
-        asked = Asked.of(spec, source.host)
+        asked = ExporterQuery.of(spec, source.host)
         base = _api_base(source, spec)
         return PageMeter(source, asked, context) if base is None else ServerMeter(source, asked, context, base)
     except (OSError, ValueError) as error:
@@ -176,5 +176,5 @@ def _api_base(source: HttpSource, spec: Spec) -> str | None:
         return None
 
 
-def _of_power(found: Found, period_s: float | None) -> float | None:
-    return period_s if found.metric.quantity in (Quantity.ENERGY, Quantity.POWER) else None
+def _of_power(series: Found, period_s: float | None) -> float | None:
+    return period_s if series.metric.quantity in (Quantity.ENERGY, Quantity.POWER) else None

@@ -16,12 +16,12 @@ from urllib.parse import quote
 from pydantic import Field, TypeAdapter, ValidationError
 
 from joulemill.errors import MachineError
-from joulemill.formats.prometheus_text import Sample
+from joulemill.formats.prometheus_text import TextSample
 from joulemill.formats.timestamps import sensible_s
 from joulemill.ledger.record import Channel, Quantity, Reading
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.network.exporter_series import channel_of, meter_of, name_pattern
-from joulemill.meters.network.exporter_spec import Asked, unknown_devices
+from joulemill.meters.network.exporter_spec import ExporterQuery, unknown_devices
 from joulemill.meters.network.http import HttpSource
 
 #: A Prometheus server is asked no more often, and over at least this range, so that nothing falls between two asks.
@@ -35,14 +35,14 @@ Value = tuple[Finite, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _SeriesRow:
     metric: dict[str, str] = field(default_factory=dict)
     values: list[Value] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Matrix:
-    result: list[_Row]
+    result: list[_SeriesRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class _ScalarAnswer:
 _MATRIX, _SCALAR = TypeAdapter(_MatrixAnswer), TypeAdapter(_ScalarAnswer)
 
 
-def parse_matrix(body: bytes) -> list[list[Sample]]:
+def parse_matrix(body: bytes) -> list[list[TextSample]]:
     """The series of a range query's answer, each oldest first; empty ones are left out. Raises ValueError."""
     try:
         rows = _MATRIX.validate_json(body).data.result
@@ -90,10 +90,10 @@ def is_api(body: bytes) -> bool:
         return False
 
 
-def _samples(row: _Row) -> list[Sample]:
+def _samples(row: _SeriesRow) -> list[TextSample]:
     labels = dict(row.metric)
     name = labels.pop("__name__", "")
-    return [Sample(name, labels, float(value), sensible_s(t)) for t, value in row.values]
+    return [TextSample(name, labels, float(value), sensible_s(t)) for t, value in row.values]
 
 
 def _not_of_the_api(error: ValidationError) -> ValueError:
@@ -105,33 +105,33 @@ def _not_of_the_api(error: ValidationError) -> ValueError:
 class ServerMeter:
     """Asks a Prometheus server for the raw samples of the last while and hands out those that are new."""
 
-    def __init__(self, source: HttpSource, asked: Asked, context: MeterContext, base: str) -> None:
+    def __init__(self, source: HttpSource, asked: ExporterQuery, context: MeterContext, base: str) -> None:
         self._source, self._asked, self._context, self._base = source, asked, context, base
         self._ahead_s, skew_s = self._compare_clocks()
         series = self._ask(OPENING_RANGE_S)
         latest = [samples[-1] for samples in series]
-        found = asked.select(latest)
-        asked.check(latest, found)
-        if not any(f.metric.quantity in (Quantity.ENERGY, Quantity.POWER) for f in found.values()):
+        chosen = asked.select(latest)
+        asked.check(latest, chosen)
+        if not any(f.metric.quantity in (Quantity.ENERGY, Quantity.POWER) for f in chosen.values()):
             names = ", ".join(d.name for d in asked.dialects)
             raise MachineError(
                 f"--meter {asked.spec.text}: this Prometheus has no power or energy series of the last "
                 f"{OPENING_RANGE_S:g} s ({names} known); does it scrape the exporter, and does where= fit?"
             )
-        hosts = {f.sample.labels.get("instance", asked.host) for f in found.values()}
+        hosts = {f.sample.labels.get("instance", asked.host) for f in chosen.values()}
         self._asked = replace(asked, several=len(hosts) > 1)  # a host that appears later must not rename the others
         if len(hosts) > 1:
             names = ", ".join(sorted(hosts))
             context.notice(f"{len(hosts)} hosts are metered together ({names}); where=instance:HOST chooses one")
-        found = self._asked.select(latest)
-        for text in unknown_devices(found.values()):
+        chosen = self._asked.select(latest)
+        for text in unknown_devices(chosen.values()):
             context.notice(f"{source.shown}: {text}")
         period_s = _scrape_interval(series)
         self._channels = tuple(
-            channel_of(f, meter_of(f, asked.spec.text, found.values()), update_period_s=period_s, clock_skew_s=skew_s)
-            for f in found.values()
+            channel_of(f, meter_of(f, asked.spec.text, chosen.values()), update_period_s=period_s, clock_skew_s=skew_s)
+            for f in chosen.values()
         )
-        self._latest = dict.fromkeys(found, context.clock.wall() + self._ahead_s - ASK_RANGE_S)
+        self._latest = dict.fromkeys(chosen, context.clock.wall() + self._ahead_s - ASK_RANGE_S)
         self._due_s = float("-inf")
 
     def channels(self) -> tuple[Channel, ...]:
@@ -155,22 +155,24 @@ class ServerMeter:
         """End the connection."""
         self._source.close()
 
-    def _fresh(self, series: list[list[Sample]], mono_of_theirs: float) -> list[Reading]:
+    def _fresh(self, series: list[list[TextSample]], mono_of_theirs: float) -> list[Reading]:
         chosen = self._asked.select([samples[-1] for samples in series]).values()
         channel_of_series = {_key(f.sample): f for f in chosen if f.channel in self._latest}
         fresh: list[Reading] = []
         for samples in map(self._asked.named, series):
-            found = channel_of_series.get(_key(samples[0])) if samples else None
-            if found is None:
+            live_series = channel_of_series.get(_key(samples[0])) if samples else None
+            if live_series is None:
                 continue
             for sample in samples:
-                t, one = sample.t_wall_s or 0.0, found.at(sample)
-                if t > self._latest[found.channel]:
-                    self._latest[found.channel] = t
-                    fresh.append(Reading(found.channel, t + mono_of_theirs, t - self._ahead_s, one.value, one.error))
+                t, one = sample.t_wall_s or 0.0, live_series.at(sample)
+                if t > self._latest[live_series.channel]:
+                    self._latest[live_series.channel] = t
+                    fresh.append(
+                        Reading(live_series.channel, t + mono_of_theirs, t - self._ahead_s, one.value, one.error)
+                    )
         return fresh
 
-    def _ask(self, range_s: float) -> list[list[Sample]]:
+    def _ask(self, range_s: float) -> list[list[TextSample]]:
         """Raw samples of the last ``range_s`` seconds, a list for each series, oldest first."""
         names = name_pattern(self._asked.dialects, self._asked.prefix)
         series = parse_matrix(self._query(f'{{__name__=~"{names}"{self._asked.matchers()}}}[{round(range_s)}s]'))
@@ -196,11 +198,11 @@ class ServerMeter:
         return best
 
 
-def _scrape_interval(series: Sequence[Sequence[Sample]]) -> float | None:
+def _scrape_interval(series: Sequence[Sequence[TextSample]]) -> float | None:
     gaps = [b.t_wall_s - a.t_wall_s for s in series for a, b in pairwise(s) if a.t_wall_s and b.t_wall_s]
     return median(gaps) if gaps else None
 
 
-def _key(sample: Sample) -> tuple[str, frozenset[tuple[str, str]]]:
+def _key(sample: TextSample) -> tuple[str, frozenset[tuple[str, str]]]:
     """Which series a sample is of."""
     return sample.name, frozenset(sample.labels.items())

@@ -26,7 +26,7 @@ from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.meters.network.http import Credentials, HttpSource, unreachable
 from joulemill.meters.network.redfish_parts import (
-    Fact,
+    RedfishFact,
     coolant_facts,
     environment_facts,
     lacking,
@@ -46,11 +46,11 @@ REL_ERROR = 0.05
 ASK_EVERY_S = 2.0
 SCOPES = ("node", "rack", "device")
 CREDENTIALS = "JOULEMILL_REDFISH_USER and JOULEMILL_REDFISH_PASSWORD"
-Parse = Callable[[Sequence[Resource]], Iterator[Fact]]
+Parse = Callable[[Sequence[Resource]], Iterator[RedfishFact]]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RedfishPart:
     """What is read together: resources, what they mean, the thing's name, and another name for some facts' thing.
 
     scope    where this part counts; None: as the user said
@@ -76,7 +76,7 @@ class Part:
 class RedfishMeter:
     """Reads its parts one after the other; each reading is stamped with the middle of its own exchange."""
 
-    def __init__(self, session: Session, parts: Sequence[Part], spec: Spec, context: MeterContext) -> None:
+    def __init__(self, session: Session, parts: Sequence[RedfishPart], spec: Spec, context: MeterContext) -> None:
         self._session, self._parts, self._context = session, tuple(parts), context
         self._due_s = float("-inf")
         scope = self._scope = Scope(spec.option("scope", "node", SCOPES))
@@ -107,7 +107,7 @@ class RedfishMeter:
         """Log out."""
         self._session.end()
 
-    def _of_part(self, part: Part, ids: Sequence[str]) -> list[Reading]:
+    def _of_part(self, part: RedfishPart, ids: Sequence[str]) -> list[Reading]:
         clock = self._context.clock
         began_s, error = clock.mono(), "the service no longer gives it"
         values: dict[str, float] = {}
@@ -121,10 +121,10 @@ class RedfishMeter:
             error = str(failure)
         half_s = (clock.mono() - began_s) / 2
         mono, wall = began_s + half_s, clock.wall() - half_s
-        told = {i: f"{fault.value}: no reading can be that" for i, fault in faults.items() if fault is not None}
-        return [Reading(i, mono, wall, values.get(i), None if i in values else told.get(i, error)) for i in ids]
+        reasons = {i: f"{fault.value}: no reading can be that" for i, fault in faults.items() if fault is not None}
+        return [Reading(i, mono, wall, values.get(i), None if i in values else reasons.get(i, error)) for i in ids]
 
-    def _accurate(self, fact: Fact) -> Fact:
+    def _accurate(self, fact: RedfishFact) -> RedfishFact:
         """``fact`` with what its sensor resource says of itself; a sensor that cannot be read changes nothing."""
         if fact.sensor is None:
             return fact
@@ -133,7 +133,7 @@ class RedfishMeter:
         except (OSError, ValueError):
             return fact
 
-    def _facts(self, part: Part) -> Iterator[Fact]:
+    def _facts(self, part: RedfishPart) -> Iterator[RedfishFact]:
         return part.parse([self._session.get(p) for p in part.paths])
 
 
@@ -163,7 +163,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         raise
 
 
-def find_parts(get: Callable[[str], Resource], spec: Spec) -> Iterator[Part]:
+def find_parts(get: Callable[[str], Resource], spec: Spec) -> Iterator[RedfishPart]:
     """The parts of the chassis that ``spec`` means."""
     root = get("/redfish/v1/")
     get = forgiving(get)
@@ -205,7 +205,7 @@ def _chosen(
 
 def _lacks(get: Callable[[str], Resource], spec: Spec) -> str:
     """What the chosen chassis have in place of power, to tell their owner."""
-    told = []
+    reasons = []
     get = forgiving(get)
     with suppress(OSError, ValueError, JoulemillError):
         every = {_name(p): get(p) for p in members(get(_needed(get("/redfish/v1/"), "Chassis")))}
@@ -213,12 +213,12 @@ def _lacks(get: Callable[[str], Resource], spec: Spec) -> str:
             environment, power = link(chassis, "EnvironmentMetrics"), link(chassis, "Power")
             supplies = len(_supplies(get, chassis))
             lack = lacking(get(environment) if environment else None, get(power) if power else None, supplies)
-            told.append(f"chassis {name[:80]}: {lack}")
-    why = f"({'; '.join(told[:3])})" if told else "there"
+            reasons.append(f"chassis {name[:80]}: {lack}")
+    why = f"({'; '.join(reasons[:3])})" if reasons else "there"
     return f"{why}; update its firmware, or meter the node by ipmi:HOST or at its outlet (snmp:PDU)"
 
 
-def processor_parts(get: Callable[[str], Resource], root: Resource, *, accelerators: bool) -> Iterator[Part]:
+def processor_parts(get: Callable[[str], Resource], root: Resource, *, accelerators: bool) -> Iterator[RedfishPart]:
     """Every processor of every system that has power or energy of its own: CPUs at their scope, the others as devices.
 
     accelerators   leave the CPUs out
@@ -234,7 +234,7 @@ def processor_parts(get: Callable[[str], Resource], root: Resource, *, accelerat
                 continue
             if any(_energetic(f.quantity) for f in environment_facts(get(metrics))):
                 name = f"{_name(system)}/{_name(path)}"
-                yield Part((metrics,), lambda r: environment_facts(r[0]), name, scope=scope)
+                yield RedfishPart((metrics,), lambda r: environment_facts(r[0]), name, scope=scope)
 
 
 def containers(name: str, chassis: Mapping[str, Resource]) -> frozenset[str]:
@@ -246,36 +246,36 @@ def containers(name: str, chassis: Mapping[str, Resource]) -> frozenset[str]:
         links = resource.get("Links")
         for path in members(links, "Contains") if isinstance(links, Mapping) else ():
             up.setdefault(_name(path), set()).add(n)
-    found: set[str] = set()
+    names: set[str] = set()
     more = set(up.get(name, ()))
     while more:
-        found |= more
-        more = {o for n in more for o in up.get(n, ())} - found
-    return frozenset(found - {name})
+        names |= more
+        more = {o for n in more for o in up.get(n, ())} - names
+    return frozenset(names - {name})
 
 
 def _name(path: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _chassis_parts(get: Callable[[str], Resource], name: str, chassis: Resource) -> Iterator[Part]:
+def _chassis_parts(get: Callable[[str], Resource], name: str, chassis: Resource) -> Iterator[RedfishPart]:
     environment, power = link(chassis, "EnvironmentMetrics"), link(chassis, "Power")
     if environment is not None and any(_energetic(f.quantity) for f in environment_facts(get(environment))):
-        yield Part((environment,), lambda r: environment_facts(r[0]), name)
+        yield RedfishPart((environment,), lambda r: environment_facts(r[0]), name)
     elif power is not None:
-        yield Part((power,), lambda r: power_facts(r[0]), name)
+        yield RedfishPart((power,), lambda r: power_facts(r[0]), name)
     after = {"supply-output": f"{name}/supply-output"}  # what is left behind the supplies is another thing
     supplies = _supplies(get, chassis)
     paths = [p for s in supplies if (p := link(s, "Metrics")) is not None]
     if paths and len(paths) == len(supplies):  # one that does not tell is missing in every sum
-        yield Part(tuple(paths), lambda r: supply_facts([supply_powers(x) for x in r]), name, after)
+        yield RedfishPart(tuple(paths), lambda r: supply_facts([supply_powers(x) for x in r]), name, after)
     elif not supplies and power is not None and get(power).get("PowerSupplies"):
-        yield Part((power,), _older_supplies, name, after)
+        yield RedfishPart((power,), _older_supplies, name, after)
     thermal = link(chassis, "ThermalSubsystem")
     connectors = link(get(thermal), "CoolantConnectors") if thermal is not None else None
     for path in members(get(connectors)) if connectors is not None else ():
         device = f"{name}/coolant-{_name(path)}"
-        yield Part((path,), lambda r: coolant_facts(r[0]), device)
+        yield RedfishPart((path,), lambda r: coolant_facts(r[0]), device)
 
 
 def _supplies(get: Callable[[str], Resource], chassis: Resource) -> list[Resource]:
@@ -286,7 +286,7 @@ def _supplies(get: Callable[[str], Resource], chassis: Resource) -> list[Resourc
     return [s for s in every if present(s)]
 
 
-def _older_supplies(resources: Sequence[Resource]) -> Iterator[Fact]:
+def _older_supplies(resources: Sequence[Resource]) -> Iterator[RedfishFact]:
     rows = resources[0].get("PowerSupplies")
     there = [r for r in rows if isinstance(r, Mapping) and present(r)] if isinstance(rows, list) else []
     return supply_facts([supply_powers(r) for r in there])
@@ -297,10 +297,10 @@ def _energetic(quantity: Quantity) -> bool:
 
 
 def _needed(resource: Resource, name: str) -> str:
-    found = link(resource, name)
-    if found is None:
+    address = link(resource, name)
+    if address is None:
         raise ValueError(f"the service has no {name}")
-    return found
+    return address
 
 
 def _holding(channel: Channel, channels: Sequence[Channel], within: Mapping[str, frozenset[str]]) -> Channel:
@@ -313,7 +313,7 @@ def _holding(channel: Channel, channels: Sequence[Channel], within: Mapping[str,
     return replace(channel, includes=(*behind, *inside))
 
 
-def _channel(part: Part, fact: Fact, spec: Spec, scope: Scope, half_s: float) -> Channel:
+def _channel(part: RedfishPart, fact: RedfishFact, spec: Spec, scope: Scope, half_s: float) -> Channel:
     energetic = _energetic(fact.quantity)
     return Channel(
         id=part.id(fact.name),

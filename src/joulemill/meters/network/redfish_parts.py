@@ -21,7 +21,7 @@ MAX_MEMBERS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class RedfishFact:
     """One number: its name, its quantity, its value in SI, how often it is renewed where that is said.
 
     ``sensor`` is the resource that it is an excerpt of, ``rel_error`` the half width that this one states.
@@ -45,7 +45,7 @@ def reading(resource: Mapping[str, Any], name: str, member: str = "Reading") -> 
     return number if math.isfinite(number) else None
 
 
-def environment_facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
+def environment_facts(resource: Mapping[str, Any]) -> Iterator[RedfishFact]:
     """EnvironmentMetrics: watts now, joules since a reset, the limit, the temperature.
 
     Energy comes from ``EnergyJoules``, else ``EnergykWh``; the lifetime reading before the one that a user may reset.
@@ -62,11 +62,11 @@ def environment_facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
 def source_uri(resource: Mapping[str, Any], name: str) -> str | None:
     """The sensor that an excerpt is of."""
     part = resource.get(name)
-    found = part.get("DataSourceUri") if isinstance(part, Mapping) else None
-    return found if isinstance(found, str) and found.startswith("/") else None
+    address = part.get("DataSourceUri") if isinstance(part, Mapping) else None
+    return address if isinstance(address, str) and address.startswith("/") else None
 
 
-def with_sensor(fact: Fact, sensor: Mapping[str, Any]) -> Fact:
+def with_sensor(fact: RedfishFact, sensor: Mapping[str, Any]) -> RedfishFact:
     """``fact`` with its Sensor resource's ``Accuracy`` (% of it) and ``SensingInterval`` (ISO 8601 seconds)."""
     percent = reading(sensor, "Accuracy")
     text = sensor.get("SensingInterval")
@@ -88,7 +88,7 @@ def energy_j(resource: Mapping[str, Any]) -> float | None:
     return None
 
 
-def power_facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
+def power_facts(resource: Mapping[str, Any]) -> Iterator[RedfishFact]:
     """Power (older BMCs): ``PowerControl[0]`` is the whole chassis; further members are parts of it and left out."""
     controls = resource.get("PowerControl")
     if not isinstance(controls, list) or not controls or not isinstance(controls[0], Mapping):
@@ -116,17 +116,17 @@ def supply_powers(resource: Mapping[str, Any]) -> tuple[float | None, float | No
     return into, out
 
 
-def supply_facts(supplies: Sequence[tuple[float | None, float | None]]) -> Iterator[Fact]:
+def supply_facts(supplies: Sequence[tuple[float | None, float | None]]) -> Iterator[RedfishFact]:
     """All supplies together; a sum with a missing part is no sum."""
     into = [i for i, _ in supplies if i is not None]
     out = [o for _, o in supplies if o is not None]
     if supplies and len(into) == len(supplies):
-        yield Fact("supply-input", Quantity.POWER, sum(into))
+        yield RedfishFact("supply-input", Quantity.POWER, sum(into))
     if supplies and len(out) == len(supplies):
-        yield Fact("supply-output", Quantity.POWER, sum(out))
+        yield RedfishFact("supply-output", Quantity.POWER, sum(out))
 
 
-def coolant_facts(resource: Mapping[str, Any]) -> Iterator[Fact]:
+def coolant_facts(resource: Mapping[str, Any]) -> Iterator[RedfishFact]:
     """CoolantConnector: heat that the loop carries away, and its two temperatures."""
     heat_kw = reading(resource, "HeatRemovedkW")
     yield from _one("heat-removed", Quantity.HEAT_REMOVED, None if heat_kw is None else heat_kw * 1e3)
@@ -140,8 +140,8 @@ def link(resource: Mapping[str, Any], *names: str) -> str | None:
     part: Any = resource
     for name in names:
         part = part.get(name) if isinstance(part, Mapping) else None
-    found = part.get("@odata.id") if isinstance(part, Mapping) else None
-    return found if isinstance(found, str) else None
+    address = part.get("@odata.id") if isinstance(part, Mapping) else None
+    return address if isinstance(address, str) else None
 
 
 def members(resource: Mapping[str, Any], name: str = "Members") -> tuple[str, ...]:
@@ -176,6 +176,6 @@ def lacking(environment: Mapping[str, Any] | None, power: Mapping[str, Any] | No
     return "; ".join(parts) or "it has neither EnvironmentMetrics nor Power nor power supplies"
 
 
-def _one(name: str, quantity: Quantity, value: float | None, period_s: float | None = None) -> Iterator[Fact]:
+def _one(name: str, quantity: Quantity, value: float | None, period_s: float | None = None) -> Iterator[RedfishFact]:
     if value is not None:
-        yield Fact(name, quantity, value, period_s)
+        yield RedfishFact(name, quantity, value, period_s)

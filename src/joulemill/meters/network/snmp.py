@@ -210,9 +210,9 @@ def _by_snmpget(spec: Spec, host: str, port: int) -> Get:
             )
         except subprocess.TimeoutExpired as error:
             raise SnmpError(f"snmpget {host} did not end in time") from error
-        said = (done.stderr or done.stdout).decode("utf-8", "replace")
+        output = (done.stderr or done.stdout).decode("utf-8", "replace")
         if done.returncode:
-            raise SnmpError(f"snmpget {host}: {_first_line(said)}")
+            raise SnmpError(f"snmpget {host}: {_first_line(output)}")
         return parse_snmpget(done.stdout.decode("utf-8", "replace"))
 
     return get
@@ -225,12 +225,12 @@ def _first_line(text: str) -> str:
 
 def parse_snmpget(text: str) -> dict[str, int | str]:
     """Numbers by identifier in what ``snmpget -On`` prints; a text where there is none."""
-    found: dict[str, int | str] = {}
+    values: dict[str, int | str] = {}
     for line in text.split("\n"):
         match = _LINE.match(line)
         if match:
-            found[match.group(1)] = int(match.group(2))
+            values[match.group(1)] = int(match.group(2))
         elif " = " in line:
             oid, _, rest = line.partition(" = ")
-            found[oid.strip().lstrip(".")[:500]] = rest.strip()[:200]
-    return found
+            values[oid.strip().lstrip(".")[:500]] = rest.strip()[:200]
+    return values

@@ -22,15 +22,15 @@ def increase_count(before: Mapping[str, float], after: Mapping[str, float], name
 
 def token_increases(before: ServerSample, after: ServerSample) -> dict[TokenKind, float]:
     """Tokens by kind between two good scrapes; a kind that the server does not count is absent."""
-    found = {kind: increase_count(before.values, after.values, name) for kind, name in _KINDS.items()}
-    return {kind: value for kind, value in found.items() if value is not None}
+    increases = {kind: increase_count(before.values, after.values, name) for kind, name in _KINDS.items()}
+    return {kind: value for kind, value in increases.items() if value is not None}
 
 
 def idle_ratio(before: ServerSample, after: ServerSample) -> float | None:
     """1 where no request runs at either end and no token was made between; else gauges alone cannot tell: None."""
     running = [s.values.get("running_req") for s in (before, after)]
-    made = increase_count(before.values, after.values, "output_tok_total")
-    return 1.0 if running == [0.0, 0.0] and made == 0 else None
+    output_tok = increase_count(before.values, after.values, "output_tok_total")
+    return 1.0 if running == [0.0, 0.0] and output_tok == 0 else None
 
 
 def mean_s(before: ServerSample, after: ServerSample, what: str) -> float | None:

@@ -96,15 +96,15 @@ class TargetMeters:
 
     def _traces(self, old_s: float = 0.0) -> dict[str, Trace]:
         """The traces of what is kept; a look that is at most ``old_s`` old will do."""
-        taken, at_s, found = self._looked
+        taken, at_s, trace_of_channel = self._looked
         now_s = time.monotonic()
         if taken == self._taken or now_s - at_s < old_s:
-            return found
+            return trace_of_channel
         with self._lock:
             taken, kept = self._taken, tuple(self._readings)
-        found = traces(self._everything, kept, None if self.chassis is None else self.chassis.board_w)
-        self._looked = (taken, now_s, found)
-        return found
+        trace_of_channel = traces(self._everything, kept, None if self.chassis is None else self.chassis.board_w)
+        self._looked = (taken, now_s, trace_of_channel)
+        return trace_of_channel
 
     def settled(self, end_mono_s: float, now_mono_s: float) -> bool:
         """Whether no reading that is still to come would say more of the time before ``end_mono_s``."""
@@ -144,8 +144,8 @@ class TargetMeters:
         for scope, made_of in compose(self._channels, refusals, self._expected).items():
             if scope not in scopes or not self._metered(scope):
                 continue
-            energy, told = self._scope(made_of, everything, known, window)
-            findings += said(scope.value, told, boards=self._boards(), refused=energy is None)
+            energy, scope_findings = self._scope(made_of, everything, known, window)
+            findings += said(scope.value, scope_findings, boards=self._boards(), refused=energy is None)
             if energy is not None:
                 joules[scope.value] = energy
         return joules, tuple(findings)
@@ -155,7 +155,7 @@ class TargetMeters:
     ) -> dict[str, tuple[Finding, ...]]:
         """Boards' and nodes' sensors that stand at nothing while their server makes tokens."""
         board_w = None if self.chassis is None else self.chassis.board_w
-        found: dict[str, tuple[Finding, ...]] = {}
+        findings_of_device: dict[str, tuple[Finding, ...]] = {}
         for i, stretches in known.items():
             channel = everything[i].channel
             if channel.scope not in (Scope.DEVICE, Scope.NODE) or not stretches:
@@ -165,8 +165,8 @@ class TargetMeters:
             limit_w = board_w if channel.scope is Scope.DEVICE else None
             if dead_sensor(joules, output_tok, length_s, limit_w=limit_w, resolution_j=channel.resolution or 0.0):
                 said_w = f"{joules / length_s:.3g} W while its server makes tokens: a dead sensor"
-                found[i] = (Finding(Reason.DEAD_SENSOR, channel.device, said_w, fatal=True),)
-        return found
+                findings_of_device[i] = (Finding(Reason.DEAD_SENSOR, channel.device, said_w, fatal=True),)
+        return findings_of_device
 
     def boards(self, start_s: float, end_s: float) -> tuple[float, int] | None:
         """Mean power of the boards [W] over the part of a window that is known, and how many they are."""
@@ -239,12 +239,12 @@ class TargetMeters:
     def health(self, target: str | None, site: str) -> list[MeterHealth]:
         """Each channel's state: ``ok`` or the ledger's first reason that refuses its newest readings."""
         now_s = time.monotonic()
-        found = [MeterHealth(spec, target, site, "", "not_open", None, why) for spec, why in self.unopened]
+        states = [MeterHealth(spec, target, site, "", "not_open", None, why) for spec, why in self.unopened]
         for channel, trace in zip(self._channels, self._traces(LOOK_S).values(), strict=False):
             age = now_s - float(trace.read_s[-1]) if len(trace.read_s) else None
             code = _state(trace)
-            found.append(MeterHealth(channel.id, target, site, channel.scope.value, code, age))
-        return found
+            states.append(MeterHealth(channel.id, target, site, channel.scope.value, code, age))
+        return states
 
 
 def _state(trace: Trace) -> str:
@@ -291,22 +291,22 @@ def _covered(trace: Trace, start_s: float, end_s: float) -> list[Stretch]:
     if trace.kind != "counter":
         apart = np.flatnonzero(np.diff(trace.t_s) > allowed_gap_s(trace))
         holes += [(float(trace.t_s[i]), float(trace.t_s[i + 1])) for i in apart]
-    found, at = [], max(start_s, float(trace.t_s[0]))
+    stretches, at = [], max(start_s, float(trace.t_s[0]))
     last = min(end_s, _known_until_s(trace))
     for low, high in sorted(holes):
         if at < min(low, last):
-            found.append((at, min(low, last)))
+            stretches.append((at, min(low, last)))
         at = max(at, high)
-    return [*found, (at, last)] if at < last else found
+    return [*stretches, (at, last)] if at < last else stretches
 
 
 def _common(covers: Iterable[Sequence[Stretch]]) -> list[Stretch]:
     """What all of ``covers`` hold."""
-    found: list[Stretch] = [(-math.inf, math.inf)]
+    stretches: list[Stretch] = [(-math.inf, math.inf)]
     for cover in covers:
-        both = [(max(a, c), min(b, d)) for a, b in found for c, d in cover]
-        found = [(low, high) for low, high in both if low < high]
-    return found
+        both = [(max(a, c), min(b, d)) for a, b in stretches for c, d in cover]
+        stretches = [(low, high) for low, high in both if low < high]
+    return stretches
 
 
 def _joined(made_of: Composition, totals: Sequence[EnergyResult]) -> EnergyResult:
@@ -321,11 +321,11 @@ def _joined(made_of: Composition, totals: Sequence[EnergyResult]) -> EnergyResul
     )
 
 
-def _results(found: Mapping[str, Trace], start_s: float, end_s: float) -> dict[str, EnergyResult]:
+def _results(trace_of_channel: Mapping[str, Trace], start_s: float, end_s: float) -> dict[str, EnergyResult]:
     """Each channel over one covered stretch. Gaps and slow updates are dealt with: stretches are added up again."""
     return {
         i: window_energy(t, start_s, end_s, max_gap_s=math.inf, least_periods=0.0) if t.usable else _none(t)
-        for i, t in found.items()
+        for i, t in trace_of_channel.items()
     }
 
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 
 from joulemill.catalog.server_dialects import Dialect
-from joulemill.monitor.snapshot import Percentiles
+from joulemill.monitor.snapshot import HistogramPercentiles
 from joulemill.servers.metrics import MetricsPage
 
 #: What has percentiles, as in a dialect's ``ttft_s_total``.
@@ -42,14 +42,14 @@ def buckets(page: MetricsPage, dialect: Dialect, what: str) -> dict[float, float
     """Cumulative counts by bound, over all engines and models; empty where the page has no such histogram."""
     for series in bucket_series(dialect, what):
         names = {f"{start}{series}" for start in dialect.starts}
-        found: dict[float, float] = {}
+        count_of_bound: dict[float, float] = {}
         for sample in page.samples:
             if sample.name in names and all(sample.labels.get(k, v) == v for k, v in dialect.keep.items()):
                 bound = _bound_s(sample.labels.get("le"))
                 if bound is not None and math.isfinite(sample.value) and sample.value >= 0:
-                    found[bound] = found.get(bound, 0.0) + sample.value
-        if found:
-            return found
+                    count_of_bound[bound] = count_of_bound.get(bound, 0.0) + sample.value
+        if count_of_bound:
+            return count_of_bound
     return {}
 
 
@@ -61,13 +61,13 @@ def _bound_s(text: str | None) -> float | None:
     return None if math.isnan(bound) else bound
 
 
-def percentiles(before: Buckets, after: Buckets) -> Percentiles | None:
+def percentiles(before: Buckets, after: Buckets) -> HistogramPercentiles | None:
     """Of the requests that were counted between two pages; None where none was, or there is no histogram."""
     risen = {bound: max(count - before.get(bound, 0.0), 0.0) for bound, count in after.items()}
     count = risen.get(math.inf, 0.0)
     if count <= 0 or len(risen) < 2:
         return None
-    return Percentiles(quantile_s(risen, 0.5), quantile_s(risen, 0.9), quantile_s(risen, 0.99), count)
+    return HistogramPercentiles(quantile_s(risen, 0.5), quantile_s(risen, 0.9), quantile_s(risen, 0.99), count)
 
 
 def quantile_s(cumulative: Buckets, q: float) -> float | None:

@@ -28,7 +28,7 @@ from joulemill.physics.hardware.node import Node, share_power
 Others = Callable[[float, float], Sequence[tuple[float, int]]]
 
 
-class Boards(Protocol):
+class NodeBoards(Protocol):
     """A target's meters, as those that share its node see them."""
 
     def boards(self, start_s: float, end_s: float) -> tuple[float, int] | None:
@@ -37,7 +37,7 @@ class Boards(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class NodeShare:
     """A target's part of a node in one window: its ``boards_count`` of the boards, beside ``others`` (W, boards)."""
 
     node: Node
@@ -85,7 +85,7 @@ class Chassis:
         """The target's part of it in a window."""
         if self.node is None:
             return self.holder
-        return Share(self.node, boards_count, () if self.others is None else self.others(start_s, end_s))
+        return NodeShare(self.node, boards_count, () if self.others is None else self.others(start_s, end_s))
 
 
 NOT_STATED = "state this target's device and devices_count, and the node that holds its boards is modelled"
@@ -96,24 +96,24 @@ def chassis_of(device: str | None) -> Chassis:
     if device is None:
         return Chassis(None, NOT_STATED)
     try:
-        found = find_device(device)
+        hardware = find_device(device)
     except InputError as fault:
         return Chassis(None, str(fault))
-    if found.kind == "cpu":
+    if hardware.kind == "cpu":
         return Chassis(None, holder=PackageHolder())
     try:
-        return Chassis(node_of(device), board_w=found.tdp_w)
+        return Chassis(node_of(device), board_w=hardware.tdp_w)
     except InputError as fault:
-        return Chassis(None, str(fault), board_w=found.tdp_w)
+        return Chassis(None, str(fault), board_w=hardware.tdp_w)
 
 
 class Nodes:
     """Who is on which node: targets of one key share it."""
 
     def __init__(self) -> None:
-        self._members: dict[str, dict[str, Boards]] = {}
+        self._members: dict[str, dict[str, NodeBoards]] = {}
 
-    def join(self, key: str, target: str, boards: Boards) -> None:
+    def join(self, key: str, target: str, boards: NodeBoards) -> None:
         """``target``, metered by ``boards``, is on the node ``key`` from now on."""
         self.leave(target)
         self._members.setdefault(key, {})[target] = boards

@@ -28,14 +28,14 @@ def it_energy(nodes: Mapping[str, ScopeEnergy | None]) -> tuple[ScopeEnergy | No
     """Joules of all ``nodes`` (by target) together, or None and why they are not known."""
     if not nodes:
         return None, "no target is at this site, so its IT energy is not known"
-    for fault, found in (
+    for fault, names in (
         ("has no meter of its whole node", [n for n, e in nodes.items() if e is None]),
         ("is not metered all of the time", [n for n, e in nodes.items() if e and e.covered_ratio < COMPLETE_RATIO]),
         ("has a node that is not measured", [n for n, e in nodes.items() if e and e.basis != Basis.MEASURED]),
     ):
-        if found:
-            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-            return None, f"its IT energy is not known: {', '.join(found[:NAMED])}{more} {fault}"
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            return None, f"its IT energy is not known: {', '.join(names[:NAMED])}{more} {fault}"
     known = [e for e in nodes.values() if e is not None]
     halves = [e.half_width_j for e in known if e.half_width_j is not None]
     half = math.fsum(halves) if len(halves) == len(known) else None

@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from joulemill.catalog.server_dialects import Dialect, Quantity
+from joulemill.catalog.server_dialects import Dialect, DialectQuantity
 from joulemill.monitor.accounting.histograms import bucket_names
 from joulemill.servers.metrics import MetricSample, MetricsPage
 
@@ -75,16 +75,16 @@ class CounterSeries:
             comparable = True
         anew = moved_s > SAME_START_S
         fresh = first or anew or (start_s is not None and last_s is not None and start_s > last_s)
-        samples, restarted, seen = [], anew, set()
+        samples, restarted, series_keys = [], anew, set()
         for sample in page.samples:
             if sample.name not in self._names or not (math.isfinite(sample.value) and sample.value >= 0):
                 samples.append(sample)
                 continue
             key = (sample.name, frozenset(sample.labels.items()))
-            seen.add(key)
+            series_keys.add(key)
             restarted |= self._follow(key, sample, anew=anew, fresh=fresh)
             samples.append(MetricSample(sample.name, sample.labels, self._total(key)))
-        gone = [MetricSample(k[0], f.labels, self._total(k)) for k, f in self._series.items() if k not in seen]
+        gone = [MetricSample(k[0], f.labels, self._total(k)) for k, f in self._series.items() if k not in series_keys]
         return Unrolled(MetricsPage((*samples, *gone), page.types, page.malformed_count), restarted, comparable)
 
     def _follow(self, key: _Key, sample: MetricSample, *, anew: bool, fresh: bool) -> bool:
@@ -106,8 +106,8 @@ class CounterSeries:
 
 def _process_start_s(page: MetricsPage) -> float | None:
     """When the page's process began, UNIX time; None where it does not say, or several do."""
-    found = [s.value for s in page.samples if s.name == PROCESS_START and math.isfinite(s.value)]
-    return found[0] if len(found) == 1 else None
+    starts = [s.value for s in page.samples if s.name == PROCESS_START and math.isfinite(s.value)]
+    return starts[0] if len(starts) == 1 else None
 
 
 def counter_names(dialect: Dialect) -> frozenset[str]:
@@ -119,21 +119,21 @@ def counter_names(dialect: Dialect) -> frozenset[str]:
 
 def by_route(page: MetricsPage, dialect: Dialect, label: str) -> dict[str, float]:
     """Output tokens by the values of ``label``; empty where the server's output series do not have it."""
-    found: dict[str, float] = {}
+    tokens_of_route: dict[str, float] = {}
     for name in _output_names(dialect):
         for sample in page.samples:
             if sample.name == name and label in sample.labels and math.isfinite(sample.value):
                 route = sample.labels[label]
-                if route not in found and len(found) >= MAX_ROUTES:
+                if route not in tokens_of_route and len(tokens_of_route) >= MAX_ROUTES:
                     route = OTHER_ROUTES
-                found[route] = found.get(route, 0.0) + sample.value
-        if found:
+                tokens_of_route[route] = tokens_of_route.get(route, 0.0) + sample.value
+        if tokens_of_route:
             break
-    return found
+    return tokens_of_route
 
 
 def _output_names(dialect: Dialect) -> tuple[str, ...]:
-    quantity: Quantity | None = next((q for q in dialect.quantities if q.name == "output_tok_total"), None)
+    quantity: DialectQuantity | None = next((q for q in dialect.quantities if q.name == "output_tok_total"), None)
     ways = () if quantity is None else quantity.ways
     series = [w.terms[0].series for w in ways if w.operation == "sum"]
     return tuple(f"{start}{s}{end}" for s in series for end in ("_total", "") for start in dialect.starts)

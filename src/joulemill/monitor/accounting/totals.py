@@ -14,9 +14,9 @@ from joulemill.ledger.plausibility import rise_fault, token_fault
 from joulemill.ledger.record import Scope, ServerSample
 from joulemill.monitor.accounting.counters import idle_ratio, mean_s, token_increases
 from joulemill.monitor.snapshot import (
+    HistogramPercentiles,
     Interval,
     MeterFinding,
-    Percentiles,
     ScopeEnergy,
     SiteFacts,
     SiteStretch,
@@ -90,13 +90,13 @@ def _energy_faults(energy: Mapping[str, ScopeEnergy], length_s: float) -> dict[s
 def _finite(interval: Interval) -> Interval:
     """Without gauges and latencies that are no numbers."""
     gone = {n: None for n in _PLAIN if (v := getattr(interval, n)) is not None and not math.isfinite(v)}
-    latency: Mapping[str, Percentiles] = {w: p for w, p in interval.latency.items() if _whole(p)}
+    latency: Mapping[str, HistogramPercentiles] = {w: p for w, p in interval.latency.items() if _whole(p)}
     if not gone and len(latency) == len(interval.latency):
         return interval
     return replace(interval, latency=latency, **gone)  # type: ignore[arg-type]
 
 
-def _whole(p: Percentiles) -> bool:
+def _whole(p: HistogramPercentiles) -> bool:
     return all(x is None or math.isfinite(x) for x in (p.p50_s, p.p90_s, p.p99_s, p.requests_count))
 
 

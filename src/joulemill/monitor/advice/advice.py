@@ -11,7 +11,7 @@ from joulemill.decisions.advice import (
     DAY_S,
     Advice,
     Hour,
-    Seen,
+    TargetHistory,
     busy_claim,
     consolidate,
     enough,
@@ -20,11 +20,11 @@ from joulemill.decisions.advice import (
     unload,
 )
 from joulemill.errors import JoulemillError
-from joulemill.monitor.advice.ceilings import Load, load_of
+from joulemill.monitor.advice.ceilings import IntervalLoad, load_of
 from joulemill.monitor.advice.contexts import open_context_w
-from joulemill.monitor.advice.levers import Better, better_levers
+from joulemill.monitor.advice.levers import BetterLever, better_levers
 from joulemill.monitor.config import SiteConfig
-from joulemill.monitor.history.chargeback import J_KWH, Rates
+from joulemill.monitor.history.chargeback import J_KWH, SiteRates
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.spending import HOUR_S, spent
 from joulemill.monitor.snapshot import Interval
@@ -39,7 +39,7 @@ QUEUED_RATIO = 0.5
 SHOWN = 2
 
 
-def fleet(reader: Reader, start_s: float, end_s: float) -> list[Seen]:
+def fleet(reader: Reader, start_s: float, end_s: float) -> list[TargetHistory]:
     """Every target whose joules are known, hour by hour."""
     inside = f"length_s = {HOUR_S} AND of > 0 AND start_s >= {float(start_s)} AND start_s < {float(end_s)}"
     times = {
@@ -56,26 +56,28 @@ def fleet(reader: Reader, start_s: float, end_s: float) -> list[Seen]:
         hour = Hour(r.start_s, observed, idle, r.energy_j, r.idle_j, r.output_tok)
         rows.setdefault(r.target, []).append((hour, r.half_width_j))
         facts[r.target] = r
-    found = []
+    targets = []
     for name, hours in rows.items():
         r, joules = facts[name], math.fsum(h.energy_j for h, _ in hours)
         halves = [w for _, w in hours if w is not None]
         error = math.fsum(halves) / joules if joules and len(halves) == len(hours) else 0.5
-        found.append(
-            Seen(name, r.model, r.site, r.basis, r.scope, error, tuple(h for h, _ in hours), contexts.get(name))
+        targets.append(
+            TargetHistory(
+                name, r.model, r.site, r.basis, r.scope, error, tuple(h for h, _ in hours), contexts.get(name)
+            )
         )
-    return found
+    return targets
 
 
 def _contexts_w(reader: Reader) -> dict[str, float]:
     """By target whose boards the catalogue knows: what they draw with a model loaded beyond bare idle."""
-    found = {}
+    watts_of_target = {}
     for name, text in reader.rows("SELECT name, facts FROM target"):
-        told = json.loads(text)
-        context_w = open_context_w(told["device"], told["devices_count"])
+        facts_table = json.loads(text)
+        context_w = open_context_w(facts_table["device"], facts_table["devices_count"])
         if context_w is not None:
-            found[name] = context_w
-    return found
+            watts_of_target[name] = context_w
+    return watts_of_target
 
 
 def longest_idle_s(reader: Reader) -> dict[str, float]:
@@ -93,42 +95,42 @@ def longest_idle_s(reader: Reader) -> dict[str, float]:
 
 
 def advice(
-    reader: Reader, span_s: tuple[float, float], sites: Mapping[str, Rates], described: Sequence[SiteConfig], *,
+    reader: Reader, span_s: tuple[float, float], sites: Mapping[str, SiteRates], described: Sequence[SiteConfig], *,
     reload_s: float, fill_ratio: float, flexible_ratio: float,
 ) -> tuple[list[Advice], str | None]:  # fmt: skip
     """Everything that the history advises, best first; and why nothing, where that is so."""
-    seen = fleet(reader, *span_s)
-    if not enough(seen):
-        hours = sum(s.observed_s for s in seen) / HOUR_S
+    targets = fleet(reader, *span_s)
+    if not enough(targets):
+        hours = sum(s.observed_s for s in targets) / HOUR_S
         return [], f"the history holds {hours:.1f} metered hours of targets; let the monitor run for some more"
-    found = [*unload(seen, reload_s=reload_s, longest_idle_s=longest_idle_s(reader))]
-    found += consolidate(seen, fill_ratio=fill_ratio)
-    found += _levers(reader, seen)
-    found = [_priced(a, seen, sites) for a in found]
-    nodes = [s for s in seen if s.scope == "node"]
+    advice_list = [*unload(targets, reload_s=reload_s, longest_idle_s=longest_idle_s(reader))]
+    advice_list += consolidate(targets, fill_ratio=fill_ratio)
+    advice_list += _levers(reader, targets)
+    advice_list = [_priced(a, targets, sites) for a in advice_list]
+    nodes = [s for s in targets if s.scope == "node"]
     currencies = {s.name: s.currency for s in described}
     for what, rates_j in (("carbon", _hourly(described, "carbon")), ("cost", _hourly(described, "price"))):
         moved = shift(nodes, rates_j, what, flexible_ratio=flexible_ratio)
-        found += [replace(a, currency=currencies.get(a.subject)) for a in moved]
-    period_s = max(s.observed_s for s in seen)
-    best = [a.over(period_s) for a in ranked(found, seen)]
+        advice_list += [replace(a, currency=currencies.get(a.subject)) for a in moved]
+    period_s = max(s.observed_s for s in targets)
+    best = [a.over(period_s) for a in ranked(advice_list, targets)]
     return best, None if best else "nothing that would save joules was found in this history"
 
 
 def _hourly(described: Sequence[SiteConfig], what: str) -> dict[str, list[float]]:
     """Rates per joule by hour of the day, PUE included, of the sites that state them."""
-    found = {}
+    cost_of_site = {}
     for site in described:
         hours = site.carbon_by_hour_g_kwh if what == "carbon" else site.price_by_hour_kwh
         if hours is not None and site.pue_ratio is not None:
-            found[site.name] = [site.pue_ratio * x / J_KWH for x in hours]
-    return found
+            cost_of_site[site.name] = [site.pue_ratio * x / J_KWH for x in hours]
+    return cost_of_site
 
 
-def _priced(a: Advice, seen: Sequence[Seen], sites: Mapping[str, Rates]) -> Advice:
-    site = next((s.site for s in seen if a.subject in (s.target, f"{s.model} at {s.site}")), None)
-    at = sites.get(site or "", Rates())
-    own = [s for s in seen if a.subject in (s.target, f"{s.model} at {s.site}")]
+def _priced(a: Advice, targets: Sequence[TargetHistory], sites: Mapping[str, SiteRates]) -> Advice:
+    site = next((s.site for s in targets if a.subject in (s.target, f"{s.model} at {s.site}")), None)
+    at = sites.get(site or "", SiteRates())
+    own = [s for s in targets if a.subject in (s.target, f"{s.model} at {s.site}")]
     if any(s.scope != "node" for s in own):  # boards alone are no node: what their joules cost is not known
         return a
     return replace(
@@ -139,15 +141,17 @@ def _priced(a: Advice, seen: Sequence[Seen], sites: Mapping[str, Rates]) -> Advi
     )
 
 
-def _levers(reader: Reader, seen: Sequence[Seen]) -> list[Advice]:
+def _levers(reader: Reader, targets: Sequence[TargetHistory]) -> list[Advice]:
     """Power, clock and batch levers of pools whose device and model the catalogue knows, at their latest busy load."""
-    pools: dict[tuple[str, str, str, int], list[Seen]] = {}
+    pools: dict[tuple[str, str, str, int], list[TargetHistory]] = {}
     facts = {row["name"]: row for row in reader.targets()}
-    for s in seen:
-        told = json.loads(facts[s.target]["facts"])
-        if told["device"]:
-            pools.setdefault((s.model, s.site, told["device"], int(told["devices_count"] or 1)), []).append(s)
-    found = []
+    for s in targets:
+        facts_table = json.loads(facts[s.target]["facts"])
+        if facts_table["device"]:
+            pools.setdefault(
+                (s.model, s.site, facts_table["device"], int(facts_table["devices_count"] or 1)), []
+            ).append(s)
+    advice_list = []
     for (model, site, device, count), group in pools.items():
         load = _latest_load(reader, [s.target for s in group])
         if load is None:
@@ -159,7 +163,7 @@ def _levers(reader: Reader, seen: Sequence[Seen]) -> list[Advice]:
         for lever in _tuned(model, device, count, load, demand):
             saved = [-x * joules_day for x in (lever.change, lever.high, lever.low)]
             asked = "the demand that was seen" if demand else "a queue, so that more requests at once are there"
-            found.append(
+            advice_list.append(
                 Advice(
                     "tune", f"{model} at {site}", f"{lever.label}: {lever.moves}", saved[0], saved[1], saved[2],
                     "modelled",
@@ -170,17 +174,17 @@ def _levers(reader: Reader, seen: Sequence[Seen]) -> list[Advice]:
                     claims=tuple(busy_claim(s.target) for s in group),
                 )
             )  # fmt: skip
-    return found
+    return advice_list
 
 
-def _demand(group: Sequence[Seen], load: _Latest) -> float | None:
+def _demand(group: Sequence[TargetHistory], load: _Latest) -> float | None:
     """Requests a second of one replica while it is busy: what is asked for, however many could run at once."""
     busy_s = math.fsum(h.observed_s - h.idle_s for s in group for h in s.hours)
     tokens = math.fsum(h.output_tok for s in group for h in s.hours)
     return tokens / busy_s / load.load.output_tok if busy_s > 0 and tokens > 0 else None
 
 
-def _tuned(model: str, device: str, count: int, latest: _Latest, demand_req_s: float | None) -> list[Better]:
+def _tuned(model: str, device: str, count: int, latest: _Latest, demand_req_s: float | None) -> list[BetterLever]:
     """Levers at the load. Where nothing waits, they are judged at the demand: no more requests at once exist."""
     try:
         better = better_levers(model, device, count, latest.load, demand_req_s)
@@ -194,7 +198,7 @@ def _tuned(model: str, device: str, count: int, latest: _Latest, demand_req_s: f
 class _Latest:
     """The latest busy load, and whether requests waited in it."""
 
-    load: Load
+    load: IntervalLoad
     queued: bool
 
 

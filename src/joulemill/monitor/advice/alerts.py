@@ -34,9 +34,9 @@ class Alert:
 def alerts(now: Snapshot) -> list[Alert]:
     """Every alert of ``now``, the gravest first."""
     order = {"page": 0, "warn": 1, "info": 2}
-    found = [*_config(now), *_history(now), *_targets(now), *_meters(now), *_power(now), *_pue(now)]
+    alert_list = [*_config(now), *_history(now), *_targets(now), *_meters(now), *_power(now), *_pue(now)]
     since_s = now.alert_since_s
-    dated = [replace(a, since_s=since_s.get((a.kind, a.subject))) for a in found]
+    dated = [replace(a, since_s=since_s.get((a.kind, a.subject))) for a in alert_list]
     return sorted(dated, key=lambda a: (order[a.severity], a.kind, a.subject))
 
 

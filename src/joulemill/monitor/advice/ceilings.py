@@ -17,10 +17,10 @@ from joulemill.decisions.diagnosis import diagnose
 from joulemill.decisions.evidence import Evidence
 from joulemill.errors import JoulemillError
 from joulemill.figure import Basis, Figure
-from joulemill.monitor.snapshot import Ceiling, Interval, TargetFacts, TokenKind
+from joulemill.monitor.snapshot import CeilingState, Interval, TargetFacts, TokenKind
 from joulemill.physics.production.ceilings import CeilingValue
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 
 #: Loads within this factor of each other share a prediction (assumed): ceilings move far less than that.
 STEP_RATIO = 1.25
@@ -38,7 +38,7 @@ NO_DEVICE = "state this target's device and devices_count in the configuration"
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class IntervalLoad:
     """An interval's load, rounded so that alike ones share a prediction."""
 
     input_tok: float
@@ -65,10 +65,10 @@ class Context:
 ALONE = Context()
 
 
-def limits_of(facts: TargetFacts, load: Load, batch_req: float, context: Context) -> Predicted:
+def limits_of(facts: TargetFacts, load: IntervalLoad, batch_req: float, context: Context) -> TargetPrediction:
     """Ceilings at ``batch_req`` requests at once: between those of the two rounded batches around it, by logarithms."""
     if facts.device is None:
-        return Predicted(reason=NO_DEVICE)
+        return TargetPrediction(reason=NO_DEVICE)
     step = math.log(max(batch_req, 1.0)) / math.log(STEP_RATIO)
     low, share = math.floor(step), step - math.floor(step)
     ends = [
@@ -92,10 +92,10 @@ def _between(c: CeilingValue, above_tok_s: float | None, share: float) -> Ceilin
     return replace(c, rate_tok_s=here.scaled((above_tok_s / here.value) ** share, here.unit))
 
 
-def load_of(interval: Interval, lengths: tuple[float | None, float | None]) -> Load:
+def load_of(interval: Interval, lengths: tuple[float | None, float | None]) -> IntervalLoad:
     """The load of ``interval`` with its mean input and output ``lengths``; the usual ones where they are unknown."""
     known = [x or usual for x, usual in zip(lengths, USUAL_TOK, strict=True)]
-    return Load(_rounded(known[0]), _rounded(known[1]), _rounded(interval.running_count or 1.0))
+    return IntervalLoad(_rounded(known[0]), _rounded(known[1]), _rounded(interval.running_count or 1.0))
 
 
 def _rounded(x: float) -> float:
@@ -103,7 +103,7 @@ def _rounded(x: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Predicted:
+class TargetPrediction:
     """Ceilings at a load, and the rate that the deployment would reach with as many requests as fit; or why not."""
 
     ceilings: tuple[CeilingValue, ...] = ()
@@ -113,10 +113,10 @@ class Predicted:
 
 @lru_cache(REMEMBERED)
 def predicted(
-    model: str, device: str, devices: int, load: Load, slo_s: tuple[float | None, float | None] = (None, None)
-) -> Predicted:
+    model: str, device: str, devices: int, load: IntervalLoad, slo_s: tuple[float | None, float | None] = (None, None)
+) -> TargetPrediction:
     """The production function's answer; its reason where the catalogue lacks the model or the device."""
-    question = Question(
+    question = PredictionRequest(
         model, device, devices=devices, input_tokens=load.input_tok, output_tokens=load.output_tok,
         concurrency=load.batch_req, slo_ttft_s=slo_s[0], slo_tpot_s=slo_s[1],
     )  # fmt: skip
@@ -124,8 +124,8 @@ def predicted(
         here = answer(question).prediction
         full = answer(replace(question, concurrency=None)).prediction.rate_tok_s.value
     except JoulemillError as fault:
-        return Predicted(reason=str(fault))
-    return Predicted(here.ceilings, full)
+        return TargetPrediction(reason=str(fault))
+    return TargetPrediction(here.ceilings, full)
 
 
 def explained(interval: Interval, facts: TargetFacts, context: Context = ALONE) -> Interval:
@@ -145,7 +145,7 @@ def explained(interval: Interval, facts: TargetFacts, context: Context = ALONE) 
     return replace(
         interval,
         ceilings=tuple(
-            Ceiling(c.name, c.rate_tok_s.value, str(c.rate_tok_s.basis or Basis.MODELLED)) for c in limits.ceilings
+            CeilingState(c.name, c.rate_tok_s.value, str(c.rate_tok_s.basis or Basis.MODELLED)) for c in limits.ceilings
         ),
         **_binds(interval, rate, limits, context),
         phi_ratio=phi[0], phi_low_ratio=phi[1], phi_high_ratio=phi[2], phi_reason=phi_reason,
@@ -160,7 +160,7 @@ def prepared(interval: Interval, facts: TargetFacts, context: Context) -> None:
 
 
 def _phi(
-    i: Interval, rate: float, limits: Sequence[Predicted], context: Context
+    i: Interval, rate: float, limits: Sequence[TargetPrediction], context: Context
 ) -> tuple[tuple[float | None, float | None, float | None], str | None]:
     """Φ with its bounds: the measured rate ÷ the lowest hardware ceiling at this load; and why it is not known.
 
@@ -182,12 +182,12 @@ def _phi(
     return (value, low, high), above
 
 
-def _least(limits: Predicted) -> float | None:
+def _least(limits: TargetPrediction) -> float | None:
     known = [c.rate_tok_s.value for c in limits.ceilings if c.name in HARDWARE and c.rate_tok_s.value]
     return min(known, default=None)
 
 
-def _binds(i: Interval, rate: float, limits: Predicted, context: Context) -> dict[str, Any]:
+def _binds(i: Interval, rate: float, limits: TargetPrediction, context: Context) -> dict[str, Any]:
     """What binds and how surely, or why that is not known."""
     if rate <= 0:
         idle = i.idle_ratio == 1.0

@@ -9,10 +9,10 @@ from typing import Any
 from joulemill.catalog.levers import QUALITY, evidence_of
 from joulemill.decisions.levers.case import Settings
 from joulemill.errors import JoulemillError
-from joulemill.monitor.advice.ceilings import Load, load_of
+from joulemill.monitor.advice.ceilings import IntervalLoad, load_of
 from joulemill.monitor.snapshot import Snapshot, rate_tok_s
 from joulemill.prediction.levers import levers_answer
-from joulemill.prediction.question import Question
+from joulemill.prediction.question import PredictionRequest
 from joulemill.wording import signed
 
 #: As many as anyone reads.
@@ -40,7 +40,7 @@ def levers_of(now: Snapshot, name: str) -> Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Better:
+class BetterLever:
     """A lever that is predicted to lower J/token by ``change`` (−0.1: a tenth less), between ``low`` and ``high``."""
 
     family: str
@@ -55,18 +55,18 @@ class Better:
 
 @lru_cache(256)
 def better_levers(
-    model: str, device: str, devices: int, load: Load, demand_req_s: float | None = None
-) -> tuple[Better, ...]:
+    model: str, device: str, devices: int, load: IntervalLoad, demand_req_s: float | None = None
+) -> tuple[BetterLever, ...]:
     """Levers that lower J/token of the deployment at ``load``, best first. Raises JoulemillError as levers do.
 
     ``demand_req_s``: where nothing waits, the offered rate sets how many requests run at once, not the batch.
     """
-    question = Question(
+    question = PredictionRequest(
         model, device, devices=devices, input_tokens=load.input_tok, output_tokens=load.output_tok,
         concurrency=load.batch_req if demand_req_s is None else None, rate_req_s=demand_req_s,
     )  # fmt: skip
     study = levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset(), together=False).study
-    found = []
+    levers = []
     for e in study.effects:
         change = e.energy_change
         if change is None or change.value is None or change.value >= 0:
@@ -74,11 +74,13 @@ def better_levers(
         low, high = (change.value if x is None else x for x in (change.low, change.high))
         effect = f"J/token {signed(change, bounds=True)}, tok/s {signed(e.rate_change)}"
         quality = QUALITY[evidence_of(e.lever.name).quality]
-        found.append(Better(e.lever.family, e.lever.label, e.lever.moves, change.value, low, high, effect, quality))
-    return tuple(sorted(found, key=lambda b: b.change))
+        levers.append(
+            BetterLever(e.lever.family, e.lever.label, e.lever.moves, change.value, low, high, effect, quality)
+        )
+    return tuple(sorted(levers, key=lambda b: b.change))
 
 
-def _levers(model: str, device: str, devices: int, load: Load, demand_req_s: float | None) -> Found:
+def _levers(model: str, device: str, devices: int, load: IntervalLoad, demand_req_s: float | None) -> Found:
     demand = None if demand_req_s is None else float(f"{demand_req_s:.2g}")  # alike ones share a prediction
     try:
         better = better_levers(model, device, devices, load, demand)
@@ -89,8 +91,8 @@ def _levers(model: str, device: str, devices: int, load: Load, demand_req_s: flo
         for b in better[:SHOWN]
     ]
     at = f"{load.batch_req:.0f} requests at once" if demand is None else f"{demand:g} requests a second, all that come"
-    said = f"Predicted for about {at}; nothing is changed by looking."
-    return {"levers": shown, "reason": said if shown else "No lever is predicted to lower J/token at this load."}
+    basis_text = f"Predicted for about {at}; nothing is changed by looking."
+    return {"levers": shown, "reason": basis_text if shown else "No lever is predicted to lower J/token at this load."}
 
 
 def _none(reason: str) -> Found:

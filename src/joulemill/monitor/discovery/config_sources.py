@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from joulemill.errors import InputError
-from joulemill.formats.prometheus_text import Sample
+from joulemill.formats.prometheus_text import TextSample
 from joulemill.monitor.discovery.pod_arguments import model_of, port_of
 
 #: Pages that one document may name (assumed), and characters that a name keeps.
@@ -68,7 +68,7 @@ class Exporter:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class ListedBoard:
     """One board as an exporter shows it; ``url`` of that page where it was asked by address."""
 
     uuid: str
@@ -154,8 +154,8 @@ def _groups(groups: list[Any], where: str) -> Iterator[tuple[Any, Mapping[str, A
 def _active(target: Any) -> tuple[Any, Mapping[str, Any]]:
     table = _table(target)
     node = _table(table.get("discoveredLabels")).get("__meta_kubernetes_pod_node_name")
-    told = {} if node is None else {"node": node}
-    return table.get("scrapeUrl"), {**told, **_table(table.get("labels")), "__pool__": table.get("scrapePool")}
+    extra_labels = {} if node is None else {"node": node}
+    return table.get("scrapeUrl"), {**extra_labels, **_table(table.get("labels")), "__pool__": table.get("scrapePool")}
 
 
 def _sorted_out(entries: Iterable[tuple[Any, Mapping[str, Any]]], every: bool) -> Named:
@@ -163,12 +163,14 @@ def _sorted_out(entries: Iterable[tuple[Any, Mapping[str, Any]]], every: bool) -
     pages, exporters, passed = [], [], []
     for address, labels in entries:
         url = plain_url(address)
-        told = " ".join(safe(labels.get(k)) for k in ("job", "__pool__", "container", "app", "service", "pod"))
+        words = " ".join(safe(labels.get(k)) for k in ("job", "__pool__", "container", "app", "service", "pod"))
         if url is None:
             passed.append(f"{safe(address) or 'an entry without an address'}: no plain http address")
-        elif EXPORTERS.search(told) or urlsplit(url).port == EXPORTER_PORT:
+        elif EXPORTERS.search(words) or urlsplit(url).port == EXPORTER_PORT:
             exporters.append(Exporter(url, _hosts(url, labels)))
-        elif every or "model" in labels or "model_name" in labels or (SERVERS.search(told) and not OTHERS.search(told)):
+        elif (
+            every or "model" in labels or "model_name" in labels or (SERVERS.search(words) and not OTHERS.search(words))
+        ):
             pages.append(_page(url, labels))
         else:
             passed.append(f"{url} (job {safe(labels.get('job')) or 'unknown'}): no sign of a model server")
@@ -265,15 +267,15 @@ def _boards_count(containers: Iterable[Mapping[str, Any]]) -> int | None:
 # --- dcgm-exporter -----------------------------------------------------------------------------------------------
 
 
-def boards_of(samples: Iterable[Sample], url: str | None) -> tuple[Board, ...]:
+def boards_of(samples: Iterable[TextSample], url: str | None) -> tuple[ListedBoard, ...]:
     """The boards of an exporter's page, each once, with the pod that has it; a board of several pods is several."""
-    found: dict[tuple[str, str | None, str | None], Board] = {}
+    board_of_key: dict[tuple[str, str | None, str | None], ListedBoard] = {}
     for s in samples:
         uuid = s.labels.get("UUID") or s.labels.get("uuid") or ""
         if _UUID.fullmatch(uuid):
             namespace, pod = _first(s.labels, _NAMESPACE), _first(s.labels, _POD)
-            board = Board(
+            board = ListedBoard(
                 uuid, _first(s.labels, ("modelName", "model_name")), _first(s.labels, _NODE), namespace, pod, url
             )
-            found.setdefault((uuid, namespace, pod), board)
-    return tuple(found.values())
+            board_of_key.setdefault((uuid, namespace, pod), board)
+    return tuple(board_of_key.values())

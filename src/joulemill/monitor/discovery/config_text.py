@@ -17,7 +17,7 @@ from joulemill.catalog.models import find_model
 from joulemill.errors import InputError
 from joulemill.monitor.config import MonitorConfig, TargetConfig, first_fault
 from joulemill.monitor.config_checks import targets_checked
-from joulemill.monitor.discovery.config_sources import Board, Exporter, Named, Page
+from joulemill.monitor.discovery.config_sources import Exporter, ListedBoard, Named, Page
 
 #: Lines of what was passed over (assumed).
 MOST_PASSED = 20
@@ -26,7 +26,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Metering:
+class TargetMetering:
     """What meters a page: its SPEC and its boards' device; or a comment that says what is missing."""
 
     spec: str | None = None
@@ -35,7 +35,7 @@ class Metering:
     comment: str | None = None
 
 
-def config_text(named: Named, boards: Sequence[Board], source: str) -> str:
+def config_text(named: Named, boards: Sequence[ListedBoard], source: str) -> str:
     """The configuration. Raises InputError where there is no server page in it."""
     pages = list(_once(named.pages))
     whole = [p for p in pages if p.url is not None]
@@ -56,8 +56,8 @@ def config_text(named: Named, boards: Sequence[Board], source: str) -> str:
 
 
 def _why(named: Named, pages: Sequence[Page]) -> str:
-    told = [f"{p.name}: {', '.join(p.notes)}" for p in pages if p.notes] or list(named.passed)
-    return f" ({'; '.join(told[:3])}{' …' if len(told) > 3 else ''})" if told else ""
+    notes = [f"{p.name}: {', '.join(p.notes)}" for p in pages if p.notes] or list(named.passed)
+    return f" ({'; '.join(notes[:3])}{' …' if len(notes) > 3 else ''})" if notes else ""
 
 
 def _count(n: int, what: str) -> str:
@@ -82,13 +82,15 @@ def _once(pages: Iterable[Page]) -> Iterator[Page]:
         yield replace(page, name=name)
 
 
-def _target(page: Page, boards: Sequence[Board], exporters: Sequence[Exporter], pages: Sequence[Page]) -> list[str]:
+def _target(
+    page: Page, boards: Sequence[ListedBoard], exporters: Sequence[Exporter], pages: Sequence[Page]
+) -> list[str]:
     """The lines of one page's ``[[target]]``; all of them comments where it cannot be one."""
     metering = metered(page, boards, exporters, pages)
-    model, catalogued, comment = modelled(page.model)
+    model, cataloged, comment = modelled(page.model)
     count = page.boards_count or metering.boards_count
     keys: dict[str, object] = {
-        "name": page.name, "model": model, "own_model": None if catalogued else True, "metrics_url": page.url,
+        "name": page.name, "model": model, "own_model": None if cataloged else True, "metrics_url": page.url,
         "device": metering.device, "devices_count": count, "node": page.node,
         "meters": None if metering.spec is None else [metering.spec], "labels": dict(page.labels) or None,
     }  # fmt: skip
@@ -128,12 +130,12 @@ def modelled(text: str | None) -> tuple[str, bool, str | None]:
         return "unknown", False, "…: nothing says which model it serves"
     last = text.rstrip("/").rpartition("/")[2]
     for name, comment in ((text, None), (last, f"by the last part of {text}")):
-        if _MODEL.fullmatch(name) and ".." not in name and _catalogued(name):
+        if _MODEL.fullmatch(name) and ".." not in name and _cataloged(name):
             return name, True, comment
     return text, False, "it is not in the catalog: its ceilings stay unknown"
 
 
-def _catalogued(name: str) -> bool:
+def _cataloged(name: str) -> bool:
     try:
         find_model(name)
     except InputError:
@@ -141,7 +143,9 @@ def _catalogued(name: str) -> bool:
     return True
 
 
-def metered(page: Page, boards: Sequence[Board], exporters: Sequence[Exporter], pages: Sequence[Page] = ()) -> Metering:
+def metered(
+    page: Page, boards: Sequence[ListedBoard], exporters: Sequence[Exporter], pages: Sequence[Page] = ()
+) -> TargetMetering:
     """The SPEC with the boards of the page's pod, or why there is none."""
     own = [b for b in boards if page.pod and b.pod == page.pod and page.namespace in (None, b.namespace)]
     if not own:
@@ -151,34 +155,38 @@ def metered(page: Page, boards: Sequence[Board], exporters: Sequence[Exporter], 
     shared = sorted({b.uuid for b in own} & {b.uuid for b in boards if b not in own})
     if shared:
         why = f"meters = …: another pod has {shared[0]} as well, so its joules are not this server's alone"
-        return Metering(device=device, boards_count=len(own), comment=why)
+        return TargetMetering(device=device, boards_count=len(own), comment=why)
     uuids = "+".join(b.uuid for b in own)
     urls = {b.url or _exporter(exporters, b.host, page.node, page.host) for b in own}
     if len(urls) != 1 or None in urls:
         why = f'meters = ["prometheus:http://…:9400/metrics,gpus={uuids}"]   # …: the address of its exporter'
-        return Metering(device=device, boards_count=len(own), comment=why)
-    return Metering(f"prometheus:{urls.pop()},gpus={uuids}", device, len(own))
+        return TargetMetering(device=device, boards_count=len(own), comment=why)
+    return TargetMetering(f"prometheus:{urls.pop()},gpus={uuids}", device, len(own))
 
 
 def _without_boards(
-    page: Page, boards: Sequence[Board], exporters: Sequence[Exporter], pages: Sequence[Page]
-) -> Metering:
+    page: Page, boards: Sequence[ListedBoard], exporters: Sequence[Exporter], pages: Sequence[Page]
+) -> TargetMetering:
     """Nothing names the page's boards. Where it has its exporter to itself, all of that one's boards are meant."""
     url = _exporter(exporters, page.node, page.host)
     if url is None:
         where = "no exporter of its boards is named" if not boards else "no board says that this pod has it"
-        return Metering(comment=f'meters = ["prometheus:http://…:9400/metrics,gpus=…"]   # …: {where} (--dcgm)')
+        return TargetMetering(comment=f'meters = ["prometheus:http://…:9400/metrics,gpus=…"]   # …: {where} (--dcgm)')
     there = [p for p in pages if (p.node or p.host) == (page.node or page.host)]
     alone = there == [page] and page.boards_count is not None and not boards
     if alone:  # of more or fewer boards than it asks for the joules are refused, so nothing is guessed
-        return Metering(f"prometheus:{url}", comment="all boards of its exporter, which must be as many as it asks for")
-    return Metering(comment=f'meters = ["prometheus:{url},gpus=…"]   # …: which boards are its own (--dcgm may tell)')
+        return TargetMetering(
+            f"prometheus:{url}", comment="all boards of its exporter, which must be as many as it asks for"
+        )
+    return TargetMetering(
+        comment=f'meters = ["prometheus:{url},gpus=…"]   # …: which boards are its own (--dcgm may tell)'
+    )
 
 
 def _exporter(exporters: Sequence[Exporter], *hosts: str | None) -> str | None:
     """The one exporter on a machine of one of ``hosts``."""
-    found = {e.url for e in exporters if any(h in e.hosts for h in hosts if h)}
-    return found.pop() if len(found) == 1 else None
+    addresses = {e.url for e in exporters if any(h in e.hosts for h in hosts if h)}
+    return addresses.pop() if len(addresses) == 1 else None
 
 
 def _device(name: str | None) -> str | None:
@@ -206,5 +214,5 @@ def _checked(text: str, source: str) -> None:
         config = MonitorConfig.model_validate(tomllib.loads(text))
         targets_checked(config.target, ())
     except (ValueError, InputError) as fault:
-        told = str(fault) if isinstance(fault, InputError) else first_fault(fault)
-        raise InputError(f"{source}: no configuration can be made of it: {told}") from None
+        problem = str(fault) if isinstance(fault, InputError) else first_fault(fault)
+        raise InputError(f"{source}: no configuration can be made of it: {problem}") from None

@@ -54,28 +54,30 @@ def model_of(containers: Containers) -> str | None:
         served = [
             words[i + 1] for i in range(len(words) - 1) if words[i] == "serve" and words[i + 1][:1] not in ("-", "")
         ]
-        found = option(words, MODEL_OPTIONS) or (served[0] if served else None) or _variable(c)
-        if found:
-            return found
+        model = option(words, MODEL_OPTIONS) or (served[0] if served else None) or _variable(c)
+        if model:
+            return model
     return None
 
 
 def _variable(container: Mapping[str, Any]) -> str | None:
     env = container.get("env")
-    told = {e.get("name"): e.get("value") for e in (env if isinstance(env, list) else ()) if isinstance(e, Mapping)}
-    return next((v for n in MODEL_VARIABLES if isinstance(v := told.get(n), str) and v), None)
+    variables = {
+        e.get("name"): e.get("value") for e in (env if isinstance(env, list) else ()) if isinstance(e, Mapping)
+    }
+    return next((v for n in MODEL_VARIABLES if isinstance(v := variables.get(n), str) and v), None)
 
 
 def port_of(containers: Containers) -> int | None:
     """The port with the metrics: as it is told to listen, the one called metrics or http, the only one, the usual."""
     every = list(containers)
-    told = next((p for c in every if (p := _port(option(words_of(c), ("--port",))))), None)
+    stated_port = next((p for c in every if (p := _port(option(words_of(c), ("--port",))))), None)
     declared = [p for c in every for p in _declared(c)]
     named = next((n for wanted in ("metrics", "http") for name, n in declared if name.startswith(wanted)), None)
     only = declared[0][1] if len(declared) == 1 else None
     images = " ".join(str(c.get("image", "")) for c in every).lower()
     usual = next((port for word, port in USUAL_PORTS if word in images), None)
-    return told or named or only or usual
+    return stated_port or named or only or usual
 
 
 def _declared(container: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

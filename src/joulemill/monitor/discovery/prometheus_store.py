@@ -25,7 +25,7 @@ from joulemill.ledger.record import ServerSample
 from joulemill.monitor.accounting.histograms import LATENCIES, bucket_series
 from joulemill.monitor.config import StoreConfig, TargetConfig, fit
 from joulemill.servers.boundary import body_of, from_source, read_in_thread, read_json, reason_of
-from joulemill.servers.metrics import Look, MetricSample, MetricsPage, canonical, detect_dialect
+from joulemill.servers.metrics import MetricSample, MetricsPage, Scrape, canonical, detect_dialect
 
 #: The year 5138 [s]: no sample is from after it.
 MOST_TIME_S = 1e11
@@ -104,11 +104,11 @@ def scraped(
         except Exception as fault:
             why = str(fault) if isinstance(fault, InputError) else f"is not of its form ({type(fault).__name__})"
             faults[why] = faults.get(why, 0) + 1
-    made = tuple(
+    targets = tuple(
         Scraped(name, i.model, tuple((t, MetricsPage(tuple(s), {})) for t, s in sorted(i.pages.items())))
         for name, i in sorted(instances.items())
     )
-    return StoreAnswer(made, tuple(f"{n} series: {why}" for why, n in list(faults.items())[:5]))
+    return StoreAnswer(targets, tuple(f"{n} series: {why}" for why, n in list(faults.items())[:5]))
 
 
 def _take(
@@ -139,20 +139,20 @@ def _text(text: Any) -> str:
     return fit(text)
 
 
-def looks(target: Scraped, mono_of_wall_s: float) -> Iterable[Look]:
+def looks(target: Scraped, mono_of_wall_s: float) -> Iterable[Scrape]:
     """Each page as a look; ``mono_of_wall_s`` brings the store's times to our monotonic clock."""
     for at_s, page in target.pages:
         dialect = detect_dialect(page)
         values = canonical(page, dialect) if dialect else {}
         error = None if values else "the store has none of the names that we know at this time"
-        yield Look(ServerSample(at_s + mono_of_wall_s, at_s, values, error), page, dialect)
+        yield Scrape(ServerSample(at_s + mono_of_wall_s, at_s, values, error), page, dialect)
 
 
-def target_of(found: Scraped, asked: StoreConfig) -> TargetConfig:
+def target_of(target: Scraped, asked: StoreConfig) -> TargetConfig:
     """A target for an instance that the configuration does not name."""
-    model = found.model or asked.model
+    model = target.model or asked.model
     return TargetConfig(
-        name=found.instance, model=model, site=asked.site, metrics_url=f"http://{found.instance}/metrics"
+        name=target.instance, model=model, site=asked.site, metrics_url=f"http://{target.instance}/metrics"
     )
 
 
@@ -196,7 +196,7 @@ class StoreReader:
         """Whether there is more to read than one question takes."""
         return now_s - self._since_s > MOST_SPAN_S
 
-    def looks(self, target: Scraped) -> Iterable[Look]:
+    def looks(self, target: Scraped) -> Iterable[Scrape]:
         """``looks`` on this process's clock."""
         return looks(target, self._mono_of_wall_s)
 
@@ -204,13 +204,13 @@ class StoreReader:
         token = os.environ.get(self.asked.token_env or "")
         return {"Authorization": f"Bearer {token}"} if token else {}
 
-    async def _ask(self, session: aiohttp.ClientSession, given: Mapping[str, str]) -> bytes:
+    async def _ask(self, session: aiohttp.ClientSession, parameters: Mapping[str, str]) -> bytes:
         url = f"{self.asked.url.rstrip('/')}/api/v1/query"
-        async with session.post(url, data=dict(given), headers=self._headers(), allow_redirects=False) as answer:
+        async with session.post(url, data=dict(parameters), headers=self._headers(), allow_redirects=False) as answer:
             if answer.status != 200:
                 body = (await body_of(answer, MOST_BYTE))[:4000].decode("utf-8", "replace")
-                said = plain_text(body, secrets_of(None, self._headers().items()), 200)
-                raise InputError(reason_of(InputError(f"{url}: answered {answer.status}: {said}")))
+                reason = plain_text(body, secrets_of(None, self._headers().items()), 200)
+                raise InputError(reason_of(InputError(f"{url}: answered {answer.status}: {reason}")))
             return await body_of(answer, MOST_BYTE)
 
 

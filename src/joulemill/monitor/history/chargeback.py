@@ -42,7 +42,7 @@ class Spent:
 
 
 @dataclass(slots=True)
-class Share:
+class SpentShare:
     """One key's part: joules and tokens add up over keys to those of the whole; half widths add up too (worst case)."""
 
     energy_j: float = 0.0
@@ -55,7 +55,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class SiteRates:
     """What a node's joule costs, PUE included: g/J and money/J; None where the site does not state it.
 
     ``*_site_j``: the same of a joule that was carried to the site already.
@@ -70,28 +70,28 @@ class Rates:
 
 def rates(
     pue_ratio: float | None, carbon_g_kwh: float | None, price_kwh: float | None, currency: str | None = None
-) -> Rates:
+) -> SiteRates:
     """Rates of a site. Without a PUE a node's joule has none: it is not the site's."""
     carbon, cost = (None if x is None else x / J_KWH for x in (carbon_g_kwh, price_kwh))
     node_carbon, node_cost = (None if x is None or pue_ratio is None else pue_ratio * x for x in (carbon, cost))
-    return Rates(node_carbon, node_cost, carbon, cost, currency)
+    return SiteRates(node_carbon, node_cost, carbon, cost, currency)
 
 
 def attributed(
-    rows: Iterable[Spent], by: str, sites: Mapping[str, Rates], *, idle_apart: bool = False
-) -> dict[tuple[int, str], Share]:
+    rows: Iterable[Spent], by: str, sites: Mapping[str, SiteRates], *, idle_apart: bool = False
+) -> dict[tuple[int, str], SpentShare]:
     """Shares by (UTC day number, key). ``by``: model, site, target, route, or the name of a label."""
-    found: dict[tuple[int, str], Share] = {}
+    shares: dict[tuple[int, str], SpentShare] = {}
     for row in rows:
-        at = sites.get(row.site, Rates())
+        at = sites.get(row.site, SiteRates())
         day = int(row.start_s // 86_400)
         busy_j = row.energy_j - row.idle_j if idle_apart else row.energy_j
         parts = [(key, busy_j * share, row.output_tok * share) for key, share in keys(row, by)]
         if idle_apart and row.idle_j:
             parts.append((IDLE, row.idle_j, 0.0))
         for key, joules, tokens in parts:
-            _add(found.setdefault((day, key), Share()), row, joules, tokens, at)
-    return found
+            _add(shares.setdefault((day, key), SpentShare()), row, joules, tokens, at)
+    return shares
 
 
 def keys(row: Spent, by: str) -> list[tuple[str, float]]:
@@ -100,8 +100,8 @@ def keys(row: Spent, by: str) -> list[tuple[str, float]]:
         return [(str(getattr(row, by)), 1.0)]
     if by != "route":
         return [(row.labels.get(by) or f"(no {by})", 1.0)]
-    told = math.fsum(row.route_tok.values())
-    whole = max(row.output_tok, told)
+    total_tok = math.fsum(row.route_tok.values())
+    whole = max(row.output_tok, total_tok)
     if whole <= 0:
         return [(NO_ROUTE, 1.0)]
     shares = [(route, tokens / whole) for route, tokens in row.route_tok.items() if tokens > 0]
@@ -109,7 +109,7 @@ def keys(row: Spent, by: str) -> list[tuple[str, float]]:
     return [*shares, (NO_ROUTE, rest)] if rest > 1e-12 else shares
 
 
-def _add(share: Share, row: Spent, joules: float, tokens: float, at: Rates) -> None:
+def _add(share: SpentShare, row: Spent, joules: float, tokens: float, at: SiteRates) -> None:
     share.energy_j += joules
     share.output_tok += tokens
     share.bases.add(row.basis)

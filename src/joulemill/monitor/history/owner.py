@@ -35,7 +35,7 @@ class TakenOver(MachineError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _OwnerRow:
     instance: str
     host: str
     pid: int
@@ -73,11 +73,11 @@ class Owner:
         """Be the owner no longer."""
         self._db.execute("DELETE FROM owner WHERE instance = ?", (self.instance,))
 
-    def _row(self) -> _Row | None:
+    def _row(self) -> _OwnerRow | None:
         row = self._db.execute("SELECT instance, host, pid, process, beat FROM owner").fetchone()
-        return None if row is None else _Row(*row)
+        return None if row is None else _OwnerRow(*row)
 
-    def _beats(self, known: _Row) -> bool:
+    def _beats(self, known: _OwnerRow) -> bool:
         """Whether the owner's beat moves within ``SILENT_S``, or its row goes (then nobody owns it)."""
         for _ in range(int(SILENT_S / LOOK_S)):
             self._wait(LOOK_S)
@@ -99,7 +99,7 @@ def _process(pid: int) -> str:
         return ""
 
 
-def _ended(known: _Row) -> bool:
+def _ended(known: _OwnerRow) -> bool:
     """Whether the owner was a process of this machine, as seen from here, and is no more."""
     mine = _process(os.getpid())
     same_machine = bool(mine) and known.process.split(" ")[:2] == mine.split(" ")[:2]

@@ -21,7 +21,7 @@ MOST_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class HistoryColumns:
     """Sums by step: ``start_s`` [n]; all else [n] too. A step that nobody observed is absent, not zero.
 
     energy_j   by (scope, basis); None in a step where that was not known
@@ -71,7 +71,7 @@ class Reader:
         model: str | None = None,
         site: str | None = None,
         target: str | None = None,
-    ) -> Columns:
+    ) -> HistoryColumns:
         """Sums over ``[start_s, end_s)`` by steps of at least ``step_s``, of a target, a model, a site, or of all."""
         step = max(step_s, (end_s - start_s) / MOST_POINTS)
         length = max((b for b in BUCKETS_S if b <= step), default=BUCKETS_S[0])
@@ -86,26 +86,26 @@ class Reader:
         where = " AND ".join(f"{k} = :{k}" for k, v in wanted.items() if v is not None) or "1"
         return [-r[0] for r in self._db.execute(f"SELECT id FROM model_group WHERE {where}", wanted)]
 
-    def _summed(self, length: int, step: float, members: Sequence[int], span: tuple[float, float]) -> Columns:
-        found = Columns(step, sums={c: [] for c in SUMS})
+    def _summed(self, length: int, step: float, members: Sequence[int], span: tuple[float, float]) -> HistoryColumns:
+        columns = HistoryColumns(step, sums={c: [] for c in SUMS})
         if not members:
-            return found
+            return columns
         inside = f"length_s = ? AND of IN ({', '.join('?' * len(members))}) AND start_s >= ? AND start_s < ?"
-        given = (length, *members, span[0] - span[0] % length, span[1])
+        parameters = (length, *members, span[0] - span[0] % length, span[1])
         at = f"CAST(start_s / {step} AS INTEGER)"
         query = f"SELECT {at}, {', '.join(f'sum({c})' for c in SUMS)} FROM bucket WHERE {inside} GROUP BY 1 ORDER BY 1"
         index: dict[int, int] = {}
-        for n, *sums in self._db.execute(query, given):
-            index[n] = len(found.start_s)
-            found.start_s.append(n * step)
+        for n, *sums in self._db.execute(query, parameters):
+            index[n] = len(columns.start_s)
+            columns.start_s.append(n * step)
             for name, value in zip(SUMS, sums, strict=True):
-                found.sums[name].append(value)
+                columns.sums[name].append(value)
         energy = f"SELECT {at}, scope, basis, sum(energy_j), sum(output_tok) FROM bucket_energy WHERE {inside}"
-        for n, scope, basis, joules, tokens in self._db.execute(f"{energy} GROUP BY 1, 2, 3", given):
+        for n, scope, basis, joules, tokens in self._db.execute(f"{energy} GROUP BY 1, 2, 3", parameters):
             if n in index:
-                for column, value in ((found.energy_j, joules), (found.metered_tok, tokens)):
-                    column.setdefault((scope, basis), [None] * len(found.start_s))[index[n]] = value
-        return found
+                for column, value in ((columns.energy_j, joules), (columns.metered_tok, tokens)):
+                    column.setdefault((scope, basis), [None] * len(columns.start_s))[index[n]] = value
+        return columns
 
     def sql(self, query: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Column names and rows of ``query``, which can neither write nor open a file. Raises InputError."""
@@ -127,8 +127,10 @@ class Reader:
 
     def tables(self) -> dict[str, int]:
         """Every table and how many rows it has."""
-        found = self.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1")
-        return {name: self.rows(f"SELECT count(*) FROM {name}")[0][0] for (name,) in found}
+        table_rows = self.rows(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1"
+        )
+        return {name: self.rows(f"SELECT count(*) FROM {name}")[0][0] for (name,) in table_rows}
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
@@ -150,8 +152,8 @@ class Reader:
         if table not in known:
             raise InputError(f"there is no table {table!r} in the history; there are {', '.join(sorted(known))}")
         kinds = {"INTEGER": pa.int64(), "REAL": pa.float64()}
-        told = self._db.execute(f"PRAGMA table_info({table})").fetchall()
-        schema = pa.schema([(c[1], kinds.get(c[2].upper(), pa.string())) for c in told])
+        table_columns = self._db.execute(f"PRAGMA table_info({table})").fetchall()
+        schema = pa.schema([(c[1], kinds.get(c[2].upper(), pa.string())) for c in table_columns])
         cursor, count = self._db.execute(f"SELECT * FROM {table}"), 0
         with pq.ParquetWriter(path, schema) as writer:
             while rows := cursor.fetchmany(50_000):

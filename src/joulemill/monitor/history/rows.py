@@ -29,7 +29,7 @@ def finite(values: Iterable[object]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class HistoryRow:
     """What of an interval adds up.
 
     sums      in the order of ``history_schema.SUMS``
@@ -47,14 +47,14 @@ class Row:
     findings: tuple[tuple[str, str, int, str, float], ...] = ()
 
 
-def rows_of(i: Interval) -> Row:
+def rows_of(i: Interval) -> HistoryRow:
     """``i`` as sums. Latencies are weighted by the time they were seen in;"""
     length = i.duration_s
-    seen = length if i.observed else 0.0
-    latency = [(value, seen) if value is not None else (0.0, 0.0) for value in (i.ttft_s, i.tpot_s)]
+    observed_s = length if i.observed else 0.0
+    latency = [(value, observed_s) if value is not None else (0.0, 0.0) for value in (i.ttft_s, i.tpot_s)]
     sums = (
-        seen, length - seen,
-        (i.idle_ratio or 0.0) * seen, seen if i.idle_ratio is not None else 0.0,
+        observed_s, length - observed_s,
+        (i.idle_ratio or 0.0) * observed_s, observed_s if i.idle_ratio is not None else 0.0,
         i.tokens.get(TokenKind.PROMPT, 0.0), i.tokens.get(TokenKind.CACHED, 0.0), i.tokens.get(TokenKind.OUTPUT, 0.0),
         *(x for value, known in latency for x in (value * known, known)),
     )  # fmt: skip
@@ -65,7 +65,9 @@ def rows_of(i: Interval) -> Row:
         for e in i.energy.values()
     )  # fmt: skip
     findings = tuple((f.scope, f.code, int(f.refused), f.text, length) for f in i.findings)
-    return Row(sums, energy, (i.binding, seen) if i.binding else None, tuple(i.route_tokens.items()), findings)
+    return HistoryRow(
+        sums, energy, (i.binding, observed_s) if i.binding else None, tuple(i.route_tokens.items()), findings
+    )
 
 
 def split(start_s: float, end_s: float, length_s: int) -> Iterator[tuple[int, float]]:

@@ -25,7 +25,7 @@ from joulemill.errors import InputError
 from joulemill.monitor.history.age import drop_old, drop_oldest
 from joulemill.monitor.history.file import file_at, opened
 from joulemill.monitor.history.owner import BEAT_S, Owner
-from joulemill.monitor.history.rows import DAY_S, Row, checked, finite, rows_of, split
+from joulemill.monitor.history.rows import DAY_S, HistoryRow, checked, finite, rows_of, split
 from joulemill.monitor.history.schema import ADD_FINDING, BUCKETS_S, SUMS, adding
 from joulemill.monitor.history.sites import add_stretch, note_time, site_totals
 from joulemill.monitor.snapshot import Interval, SiteStretch, StoredSite, StoredTotals, TargetFacts, TokenKind
@@ -153,7 +153,7 @@ class History:
             self._db, BUCKETS_S[0], int(interval.end_s // BUCKETS_S[0]) * BUCKETS_S[0]
         )  # where raw ones are found
 
-    def _sum(self, key: tuple[int, int, int], row: Row, share: float) -> None:
+    def _sum(self, key: tuple[int, int, int], row: HistoryRow, share: float) -> None:
         self._db.execute(_ADD_BUCKET, (*key, *(share * x for x in row.sums)))
         for scope, basis, *amounts in row.energy:
             self._db.execute(_ADD_ENERGY, (*key, scope, basis, *(None if x is None else share * x for x in amounts)))
@@ -164,7 +164,7 @@ class History:
         for route, tokens in row.routes:
             self._db.execute(_ADD_ROUTE, (*key, route, share * tokens))
 
-    def _raw(self, target: int, i: Interval, row: Row) -> None:
+    def _raw(self, target: int, i: Interval, row: HistoryRow) -> None:
         tokens = [i.tokens.get(k) for k in (TokenKind.PROMPT, TokenKind.CACHED, TokenKind.OUTPUT)]
         values = (
             target, i.start_s, i.end_s, int(i.observed), i.reason, *tokens, i.running_count, i.waiting_count,
@@ -188,8 +188,13 @@ class History:
 
     def _numbers(self, interval: Interval, facts: TargetFacts) -> tuple[int, int]:
         """The target's number and its group's; both are made where they are new, facts brought up to date."""
-        told = {"model": facts.model, "site": facts.site, "device": facts.device, "devices_count": facts.devices_count}
-        text = json.dumps({**told, "labels": dict(facts.labels)}, sort_keys=True)
+        fact_values = {
+            "model": facts.model,
+            "site": facts.site,
+            "device": facts.device,
+            "devices_count": facts.devices_count,
+        }
+        text = json.dumps({**fact_values, "labels": dict(facts.labels)}, sort_keys=True)
         known = self._targets.get(facts.target)
         if known is not None and known[2] == text:
             return known[0], known[1]
@@ -238,7 +243,7 @@ class History:
             ):
                 energy.setdefault(target, {})[scope, "", basis] = joules
                 metered.setdefault(target, {})[scope, "", basis] = made_tok
-            found = self._db.execute(
+            stored_rows = self._db.execute(
                 "SELECT t.name, t.id, t.since_s, t.last_end_s, s.unobserved_s, s.prompt_tok, s.cached_tok, "
                 "s.output_tok FROM target t JOIN total s ON s.target = t.id"
             ).fetchall()
@@ -252,7 +257,7 @@ class History:
                 energy.get(number, {}),
                 metered.get(number, {}),
             )
-            for name, number, since, last, unobserved, *tokens in found
+            for name, number, since, last, unobserved, *tokens in stored_rows
         }
 
     def site_totals(self) -> dict[str, StoredSite]:

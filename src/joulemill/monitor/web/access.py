@@ -169,19 +169,19 @@ class Guard:
         path = scope["path"]
         if path in OPEN_PATHS or path.startswith(OPEN_BELOW) or self._has_session(scope):
             return None
-        given = _bearer(scope)
-        if given is None:
+        token = _bearer(scope)
+        if token is None:
             return _unknown(path)
-        return await self._checked(given, client_of(scope))
+        return await self._checked(token, client_of(scope))
 
     def _has_session(self, scope: Scope) -> bool:
         mine = session(self._token or "", self._key)
         return any(hmac.compare_digest(cookie, mine) for cookie in _cookies(scope))
 
-    async def _checked(self, given: bytes, client: str) -> tuple[int, str, dict[str, str]] | None:
+    async def _checked(self, token: bytes, client: str) -> tuple[int, str, dict[str, str]] | None:
         if wait_s := self._guesses.wait_s(client):
             return 429, "too many wrong tokens; wait", {"retry-after": str(int(wait_s) + 1)}
-        if hmac.compare_digest(given, (self._token or "").encode()):
+        if hmac.compare_digest(token, (self._token or "").encode()):
             return None
         self._guesses.wrong(client)
         await asyncio.sleep(GUESS_DELAY_S)
@@ -216,9 +216,9 @@ def _loopback_name(scope: Scope) -> bool:
 
 def _bearer(scope: Scope) -> bytes | None:
     for value in _headers(scope, b"authorization"):
-        kind, _, given = value.partition(b" ")
+        kind, _, token = value.partition(b" ")
         if kind.lower() == b"bearer":
-            return given.strip()
+            return token.strip()
     return None
 
 
@@ -230,12 +230,12 @@ def _cookies(scope: Scope) -> list[bytes]:
 
 async def _answer(send: Send, status: int, error: str, headers: dict[str, str]) -> None:
     body = b"" if status == HTTPStatus.SEE_OTHER else json.dumps({"error": error}).encode()
-    told = {"content-type": "application/json", "content-length": str(len(body)), **headers}
+    head = {"content-type": "application/json", "content-length": str(len(body)), **headers}
     await send(
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [(k.encode(), v.encode("latin-1")) for k, v in told.items()],
+            "headers": [(k.encode(), v.encode("latin-1")) for k, v in head.items()],
         }
     )
     await send({"type": "http.response.body", "body": body})

@@ -118,10 +118,10 @@ def _sign_in(app: FastAPI, token: str | None, key: bytes, guesses: Guesses) -> N
     @app.post("/signin")
     async def signin(request: Request) -> Response:
         client = client_of(request.scope)
-        given = await _sent_token(request)
+        sent_token = await _sent_token(request)
         if wait_s := guesses.wait_s(client):
             raise HTTPException(429, "too many wrong tokens; wait", {"retry-after": str(int(wait_s) + 1)})
-        if token is None or not hmac.compare_digest(given.encode(), token.encode()):
+        if token is None or not hmac.compare_digest(sent_token.encode(), token.encode()):
             guesses.wrong(client)
             await asyncio.sleep(GUESS_DELAY_S)
             return RedirectResponse("/signin#wrong", 303)
@@ -161,12 +161,12 @@ class _Newest:
         self._made: tuple[float, str] | None = None
 
     async def text(self) -> str:
-        made = self._made
-        if made is None or time.monotonic() - made[0] > FRESH_S:
+        cached = self._made
+        if cached is None or time.monotonic() - cached[0] > FRESH_S:
             now = self._source.snapshot()
             text = await asyncio.to_thread(lambda: json.dumps(document(now), allow_nan=False))
-            made = self._made = (time.monotonic(), text)
-        return made[1]
+            cached = self._made = (time.monotonic(), text)
+        return cached[1]
 
     async def events(self) -> AsyncIterator[str]:
         yield f"data: {await self.text()}\n\n"

@@ -147,8 +147,12 @@ def _latencies(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
         family = _gauge(f"{what}_percentile_seconds", f"{text}: of the last interval's requests, from histograms.",
                         (*_WHO, "percentile"))  # fmt: skip
         for t in targets:
-            seen = t.latest.latency.get(what) if t.latest is not None and t.latest.observed else None
-            named = (("50", seen.p50_s), ("90", seen.p90_s), ("99", seen.p99_s)) if seen is not None else ()
+            percentiles = t.latest.latency.get(what) if t.latest is not None and t.latest.observed else None
+            named = (
+                (("50", percentiles.p50_s), ("90", percentiles.p90_s), ("99", percentiles.p99_s))
+                if percentiles is not None
+                else ()
+            )
             for percentile, value in named:
                 if value is not None:
                     family.add_metric((*_who(t), percentile), value)

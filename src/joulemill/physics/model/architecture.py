@@ -208,18 +208,18 @@ def parameters_by_tensor(architecture: Architecture) -> dict[Tensor, int]:
     Sums to ``parameters_count(...).total``. A tied head counts as embedding.
     """
     a = architecture
-    found: dict[Tensor, int] = dict.fromkeys(TENSORS, 0)
+    counts: dict[Tensor, int] = dict.fromkeys(TENSORS, 0)
     for group, linear in _all_linears(a):
-        found[linear.tensor] += group.stored_count * linear.parameters
+        counts[linear.tensor] += group.stored_count * linear.parameters
     for group in (*a.groups, *a.skipped):
         ff = group.feed_forward
         if isinstance(ff, ExpertFeedForward):
-            found["experts"] += group.stored_count * ff.experts * ff.expert_parameters(a.hidden)
-        found["router"] += group.stored_count * group.loose_parameters(a.hidden)
-    found["embedding"] += a.vocabulary * a.hidden + a.lookup_parameters
-    found["head"] += 0 if a.tied else a.vocabulary * a.hidden
-    found["router"] += a.final_norms * a.hidden + a.loose_parameters
-    return found
+            counts["experts"] += group.stored_count * ff.experts * ff.expert_parameters(a.hidden)
+        counts["router"] += group.stored_count * group.loose_parameters(a.hidden)
+    counts["embedding"] += a.vocabulary * a.hidden + a.lookup_parameters
+    counts["head"] += 0 if a.tied else a.vocabulary * a.hidden
+    counts["router"] += a.final_norms * a.hidden + a.loose_parameters
+    return counts
 
 
 def _all_linears(a: Architecture) -> Iterator[tuple[LayerGroup, Linear]]:

@@ -70,13 +70,13 @@ def _dense(
 
 
 def _dense_widths(fields: Fields, family: Family, layers: int, hidden: int) -> list[int]:
-    given = _width_given(fields, family, hidden)
-    if isinstance(given, (list, tuple)):
-        if len(given) != layers:
-            raise InputError(f"intermediate_size lists {len(given)} widths for {layers} layers")
-        widths = [whole(w, "intermediate_size") for w in given]
+    width = _width_given(fields, family, hidden)
+    if isinstance(width, (list, tuple)):
+        if len(width) != layers:
+            raise InputError(f"intermediate_size lists {len(width)} widths for {layers} layers")
+        widths = [whole(w, "intermediate_size") for w in width]
     else:
-        widths = [whole(given, "intermediate_size")] * layers
+        widths = [whole(width, "intermediate_size")] * layers
     if fields.model_type == "lfm2" and fields.flag("block_auto_adjust_ff_dim", default=True):
         widths = [_adjusted(w, fields) for w in widths]
     if fields.model_type == "qwen":
@@ -88,7 +88,7 @@ def _width_given(fields: Fields, family: Family, hidden: int) -> Any:
     if family.feed == "shared":
         fields.get("intermediate_size")
         return fields.positive(*_SHARED)
-    given = fields.get(
+    width = fields.get(
         "intermediate_size_mlp",
         "dense_intermediate_size",
         "prefix_dense_intermediate_size",
@@ -99,9 +99,9 @@ def _width_given(fields: Fields, family: Family, hidden: int) -> Any:
         "ffn_dim",
         "hidden_dim",
     )
-    if given is not None:
+    if width is not None:
         fields.get("mlp_expansion_factor", "expansion_ratio")
-        return given
+        return width
     if not family.plain_width:
         raise InputError("the model config has no 'intermediate_size' (nor another name for it)")
     return int(hidden * fields.number_ratio("expansion_ratio", "ffn_mult", default=4.0))

@@ -49,8 +49,8 @@ def architecture_from_gguf(
     _settle_tensors(config, metadata, shapes)
     built = architecture_from_config(config, approximate=True)
     unread = tuple(sorted({*(_key_of(f, kind) for f in built.unread), *_unknown_keys(metadata, kind)}))
-    found = replace(built, unread=unread, unknown_type=None if model_type else kind or "not given")
-    return found if approximate else refuse_doubts(found)
+    architecture = replace(built, unread=unread, unknown_type=None if model_type else kind or "not given")
+    return architecture if approximate else refuse_doubts(architecture)
 
 
 def _shape(tensor: GgufTensor) -> tuple[int, ...]:
@@ -197,7 +197,7 @@ def _lacks_values(shapes: Shapes) -> bool:
 
 def tensor_class(name: str) -> Tensor:
     """The class that a GGUF tensor's name says it is of."""
-    for mark, found in (
+    for mark, tensor in (
         ("token_embd", "embedding"),
         ("per_layer", "embedding"),
         ("output.weight", "head"),
@@ -212,7 +212,7 @@ def tensor_class(name: str) -> Tensor:
         ("ffn_", "dense"),
     ):
         if mark in name and not (mark == "output.weight" and "attn" in name):
-            return found  # type: ignore[return-value]
+            return tensor  # type: ignore[return-value]
     return "router"
 
 

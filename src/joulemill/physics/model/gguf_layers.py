@@ -17,9 +17,9 @@ def settle_layers(config: dict[str, Any], kind: str, shapes: Mapping[str, tuple[
     """Make per-layer lists what the family's config says. InputError where they do not fit the number of layers."""
     layers = whole(config.get("num_hidden_layers") or 0, f"{kind}.block_count", MOST_LAYERS)
     lists = {n: _numbers(config[n], n, kind, layers) for n in _LISTED if isinstance(config.get(n), (list, tuple))}
-    made = _MAKERS.get(kind)
-    if made is not None and lists:
-        made(config, kind, _full(config, lists, layers, kind))
+    maker = _MAKERS.get(kind)
+    if maker is not None and lists:
+        maker(config, kind, _full(config, lists, layers, kind))
         return
     for name, values in lists.items():
         _settle_list(config, name, values, kind)

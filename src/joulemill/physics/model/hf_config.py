@@ -166,14 +166,14 @@ def _layers(fields: Fields, family: Family, hidden: int) -> _Layers:
 
 def _stack(fields: Fields, family: Family, hidden: int, kinds: list[Kind]) -> list[LayerGroup]:
     """One mixer and one feed-forward block a layer; sizes may differ by layer."""
-    made: dict[tuple[Any, ...], Mixer | None] = {}
+    mixer_of_key: dict[tuple[Any, ...], Mixer | None] = {}
     mixers = []
     for kind, values in zip(kinds, values_by_layer(fields, len(kinds)), strict=True):
         key = (kind, *((n, repr(v)) for n, v in values.items()))
-        if key not in made:
+        if key not in mixer_of_key:
             own = fields.layer({k: v for k, v in values.items() if v or kind != "linear"})
-            made[key] = mixer_of(kind, own, family, hidden)
-        mixers.append(made[key])
+            mixer_of_key[key] = mixer_of(kind, own, family, hidden)
+        mixers.append(mixer_of_key[key])
     _pass_over(fields, family, kinds)
     feeds = feed_forwards(fields, family, len(kinds), hidden)
     return [LayerGroup(m, f, 1, family.norms) for m, f in zip(mixers, feeds, strict=True)]

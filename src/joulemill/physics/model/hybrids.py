@@ -26,8 +26,8 @@ def pattern_layers(fields: Fields, family: Family, hidden: int, pattern: str) ->
         "num_experts_per_tok", "n_shared_experts", "moe_shared_expert_intermediate_size", "moe_latent_size",
         "mamba_expand", "block_types", "layer_types", "layers_block_type", "attention_head_dim", "head_dim",
     )  # fmt: skip
-    made = {letter: _letter_layer(letter, fields, family, hidden) for letter in sorted(set(letters))}
-    return [made[x] for x in letters]
+    layer_of_letter = {letter: _letter_layer(letter, fields, family, hidden) for letter in sorted(set(letters))}
+    return [layer_of_letter[x] for x in letters]
 
 
 def _letter_layer(letter: str, fields: Fields, family: Family, hidden: int) -> LayerGroup:

@@ -74,10 +74,10 @@ def layer_kinds(fields: Fields, family: Family, layers: int) -> list[Kind]:
         uses = fields.flag("use_sliding_window") or fields.model_type == "dots1"
         first = fields.integer("max_window_layers", default=0) if uses else 0
         return ["full" if i < first else "sliding" for i in range(layers)]
-    given = fields.get(
+    pattern = fields.get(
         "sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers", "layer_switch"
     )
-    return _alternating(given, family.pattern, layers)
+    return _alternating(pattern, family.pattern, layers)
 
 
 def kind_named(name: object) -> Kind | None:
@@ -96,12 +96,12 @@ def window_of(fields: Fields, family: Family) -> int | None:
     return (whole(value, "sliding_window") or None) if value is not None and value != -1 else None
 
 
-def _alternating(given: Any, default: int | str, layers: int) -> list[Kind]:
-    if isinstance(given, str) and given:
-        return ["sliding" if given[i % len(given)].upper() == "L" else "full" for i in range(layers)]
-    if isinstance(given, (list, tuple)) and given:
-        return ["sliding" if given[i % len(given)] else "full" for i in range(layers)]
-    every = whole(given, "sliding_window_pattern", 1 << 16) if given else default
+def _alternating(pattern: Any, default: int | str, layers: int) -> list[Kind]:
+    if isinstance(pattern, str) and pattern:
+        return ["sliding" if pattern[i % len(pattern)].upper() == "L" else "full" for i in range(layers)]
+    if isinstance(pattern, (list, tuple)) and pattern:
+        return ["sliding" if pattern[i % len(pattern)] else "full" for i in range(layers)]
+    every = whole(pattern, "sliding_window_pattern", 1 << 16) if pattern else default
     return ["full" if (i + 1) % int(every) == 0 else "sliding" for i in range(layers)]
 
 
@@ -192,11 +192,11 @@ def values_by_layer(fields: Fields, layers: int) -> list[Mapping[str, Any]]:
 
 def spread_by_layer(flat: dict[str, Any]) -> dict[str, Any]:
     """Overrides by layer (``per_layer_config: {"5": {"head_dim": 512}}``) as lists, where readers know the field."""
-    given, layers = flat.get("per_layer_config"), flat.get("num_hidden_layers")
-    if not isinstance(given, Mapping) or not isinstance(layers, int) or not 0 < layers <= MOST_LAYERS:
+    per_layer, layers = flat.get("per_layer_config"), flat.get("num_hidden_layers")
+    if not isinstance(per_layer, Mapping) or not isinstance(layers, int) or not 0 < layers <= MOST_LAYERS:
         return flat
-    rows = {int(i): v for i, v in given.items() if str(i).isascii() and str(i).isdigit() and len(str(i)) < 6}
-    if len(rows) != len(given) or not all(isinstance(v, Mapping) for v in rows.values()):
+    rows = {int(i): v for i, v in per_layer.items() if str(i).isascii() and str(i).isdigit() and len(str(i)) < 6}
+    if len(rows) != len(per_layer) or not all(isinstance(v, Mapping) for v in rows.values()):
         return flat
     names = {n for row in rows.values() for n in row}
     if not names <= {*_BY_LAYER, "intermediate_size"}:

@@ -247,8 +247,8 @@ def _state_head_dim(fields: Fields, family: Family, hidden: int, heads: int) -> 
     expand = fields.number_ratio("mamba_expand", "expand", default=2.0)
     widths = ("mamba_d_ssm", "mamba_intermediate_size", *family.own("intermediate_size"))
     inner = fields.integer(*widths, default=int(hidden * expand))
-    given = fields.get("mamba_head_dim", "mamba_d_head", "mamba_headdim", *family.own("head_dim"))
-    if given is None or given == "auto":
+    head_dim = fields.get("mamba_head_dim", "mamba_d_head", "mamba_headdim", *family.own("head_dim"))
+    if head_dim is None or head_dim == "auto":
         if inner % heads or not inner:
             raise InputError(f"the state space's width {inner} does not divide into {heads} heads")
         return inner // heads

@@ -89,10 +89,10 @@ def _formats_meant(key: str) -> str:
 def format_named(name: str) -> Format:
     """The format called ``name`` (``bf16``, ``bfloat16``, ``fp8``, ``nvfp4`` …). InputError where there is none."""
     key = name.strip().lower()
-    found = FORMATS.get(_ALIASES.get(key, key))
-    if found is None:
+    known_format = FORMATS.get(_ALIASES.get(key, key))
+    if known_format is None:
         raise InputError(f"number format {name[:60]!r} is not known; {_formats_meant(key)}")
-    return found
+    return known_format
 
 
 BF16 = FORMATS["bf16"]
@@ -122,8 +122,8 @@ class Precision:
 
     def of(self, tensor: Tensor) -> Format:
         """The format of one class of tensors."""
-        found: Format = getattr(self, tensor)
-        return found
+        tensor_format: Format = getattr(self, tensor)
+        return tensor_format
 
     def with_kv(self, name: str) -> Precision:
         """The same weights with another KV cache format."""

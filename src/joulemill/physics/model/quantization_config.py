@@ -67,18 +67,18 @@ def _quantization(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     for part in (config, config.get("text_config"), config.get("language_config")):
         if isinstance(part, Mapping):
             for name in ("quantization_config", "compression_config", "quantization"):
-                found = part.get(name)
-                if isinstance(found, Mapping) and found:
-                    return found
+                section = part.get(name)
+                if isinstance(section, Mapping) and section:
+                    return section
     return None
 
 
 def _layers(config: Mapping[str, Any]) -> int:
     for part in (config.get("text_config"), config):
         if isinstance(part, Mapping):
-            found = part.get("num_hidden_layers") or part.get("n_layer")
-            if isinstance(found, int) and 0 <= found <= MOST_LAYERS:
-                return found
+            count = part.get("num_hidden_layers") or part.get("n_layer")
+            if isinstance(count, int) and 0 <= count <= MOST_LAYERS:
+                return count
     return 0
 
 
@@ -162,7 +162,7 @@ def _quark(quant: Mapping[str, Any]) -> Format:
 
 
 def _ignored(quant: Mapping[str, Any]) -> list[str]:
-    found: list[str] = []
+    patterns: list[str] = []
     for name in (
         "modules_to_not_convert",
         "ignore",
@@ -173,8 +173,8 @@ def _ignored(quant: Mapping[str, Any]) -> list[str]:
     ):
         value = quant.get(name)
         if isinstance(value, list):
-            found += [v[:_LONGEST_NAME] for v in value if isinstance(v, str)]
-    return found
+            patterns += [v[:_LONGEST_NAME] for v in value if isinstance(v, str)]
+    return patterns
 
 
 def _object(value: Any) -> Mapping[str, Any]:

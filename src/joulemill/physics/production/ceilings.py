@@ -132,8 +132,8 @@ def latency_ceiling(points: Sequence[tuple[float, float]], target_s: float, like
     while met < len(ordered) and ordered[met][1] <= target_s:
         met += 1
     if met == len(ordered):
-        seen = f"met at every load seen, up to {ordered[-1][0]:.4g} tok/s" if ordered else "not seen at any load"
-        return CeilingValue("latency", unknown(RATE, f"the latency target of {target_s:g} s was {seen}"))
+        text = f"met at every load seen, up to {ordered[-1][0]:.4g} tok/s" if ordered else "not seen at any load"
+        return CeilingValue("latency", unknown(RATE, f"the latency target of {target_s:g} s was {text}"))
     high, latency = ordered[met]
     if met == 0:
         evidence = f"the target of {target_s:g} s is missed even at the lowest load seen; the ceiling is an upper bound"

@@ -27,7 +27,7 @@ from joulemill.physics.production.ceilings import (
     power_ceiling,
 )
 from joulemill.physics.production.token_work import TokenLoad, token_work
-from joulemill.physics.serving.batch import Choice, demand_of, swept
+from joulemill.physics.serving.batch import BatchChoice, demand_of, swept
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, kv_request_byte, kv_room_byte, steady
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, link_time_s, shard_table, whole_model
@@ -54,14 +54,17 @@ def ceilings_of(
     deployment: Deployment,
     workload: Workload,
     share: Shard,
-    found: Steady,
+    steady_state: Steady,
     figures: Mapping[str, Figure],
     *,
     site: Site | None,
     rates: Rates,
 ) -> tuple[CeilingValue, ...]:
     """All ceilings at the predicted load."""
-    limits = [*_device_ceilings(deployment, workload, share, found), _kv_ceiling(deployment, workload, share, found)]
+    limits = [
+        *_device_ceilings(deployment, workload, share, steady_state),
+        _kv_ceiling(deployment, workload, share, steady_state),
+    ]
     limits += _site_ceilings(site, figures["full_node_j_tok"])
     limits.append(_latency(deployment, workload, share, rates, figures["full_tok_s"]))
     if workload.rate_req_s is not None:
@@ -70,9 +73,11 @@ def ceilings_of(
     return tuple(limits)
 
 
-def _device_ceilings(deployment: Deployment, workload: Workload, share: Shard, found: Steady) -> list[CeilingValue]:
+def _device_ceilings(
+    deployment: Deployment, workload: Workload, share: Shard, steady_state: Steady
+) -> list[CeilingValue]:
     cut, count = deployment.parallelism, deployment.device_count
-    load = _token_load(workload, cut.data, found)
+    load = _token_load(workload, cut.data, steady_state)
     model = whole_model(deployment.architecture, deployment.precision, cut.data)
     work = token_work(shard_table([model]), load)
     parts = (
@@ -82,28 +87,28 @@ def _device_ceilings(deployment: Deployment, workload: Workload, share: Shard, f
     )
     flop = sum(f for f, _ in parts)
     peak = flop / sum(f / p for f, p in parts)
-    made = [
+    ceilings = [
         compute_ceiling(_sheet(peak * count, "flop/s"), _work(flop, "flop/tok"), "dense peaks, by dtype"),
         memory_bandwidth_ceiling(
             _sheet(share.bandwidth_byte_s * count, "byte/s"), _work(float(work.byte_tok[0]), "byte/tok")
         ),
     ]
-    return made if cut.devices == 1 else [*made, *_interconnect(share, load, count)]
+    return ceilings if cut.devices == 1 else [*ceilings, *_interconnect(share, load, count)]
 
 
 #: The ceilings of the hardware, in the order of ``device_ceiling_rates``.
 DEVICE_CEILINGS = ("compute", "memory_bandwidth", "interconnect", "kv_capacity")
 
 
-def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, found: Steady) -> Array:
+def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, steady_state: Steady) -> Array:
     """Token rates [tok/s] that ``DEVICE_CEILINGS`` allow [4, rows], as ``ceilings_of`` has them; inf where one is none.
 
     One deployment; ``demand`` and ``found`` of many rows.
     """
     cut, count, table = deployment.parallelism, deployment.device_count, shard_table([share])
     load = TokenLoad(
-        sequences_count=found.decode_req / cut.data,
-        context_tok=found.context_tok,
+        sequences_count=steady_state.decode_req / cut.data,
+        context_tok=steady_state.context_tok,
         prompt_tok=demand.computed_tok,
         cached_tok=demand.input_tok - demand.computed_tok,
         output_tok=demand.output_tok,
@@ -114,8 +119,8 @@ def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, f
         + work.flop_1_tok / share.peak_1_flop_s
         + work.expert_flop_tok / share.expert_peak_flop_s
     )
-    held_byte = kv_request_byte(table, found.context_tok) * cut.tensor
-    stay_s = (found.ttft_s + np.maximum(demand.output_tok - 1.0, 0.0) * found.tpot_s) / demand.output_tok
+    held_byte = kv_request_byte(table, steady_state.context_tok) * cut.tensor
+    stay_s = (steady_state.ttft_s + np.maximum(demand.output_tok - 1.0, 0.0) * steady_state.tpot_s) / demand.output_tok
     limits = [count / flop_s, share.bandwidth_byte_s * count / work.byte_tok]
     if cut.devices > 1:
         sent = token_work(table, load)
@@ -138,12 +143,12 @@ def _interconnect(share: Shard, load: TokenLoad, count: int) -> list[CeilingValu
     return [interconnect_ceiling(_sheet(link * count, "byte/s"), _work(sent, "byte/tok"))]
 
 
-def _token_load(workload: Workload, data: int, found: Steady) -> TokenLoad:
+def _token_load(workload: Workload, data: int, steady_state: Steady) -> TokenLoad:
     """The load of one rank at the predicted steady state."""
     cached = workload.input_tok * workload.cached_ratio
     return TokenLoad(
-        sequences_count=found.decode_req / data,
-        context_tok=found.context_tok,
+        sequences_count=steady_state.decode_req / data,
+        context_tok=steady_state.context_tok,
         prompt_tok=np.array([workload.input_tok - cached]),
         cached_tok=np.array([cached]),
         output_tok=np.array([workload.output_tok]),
@@ -158,13 +163,13 @@ def _work(value: float, unit: str) -> Figure:
     return Figure(value, unit, Basis.MODELLED)
 
 
-def _kv_ceiling(deployment: Deployment, workload: Workload, share: Shard, found: Steady) -> CeilingValue:
+def _kv_ceiling(deployment: Deployment, workload: Workload, share: Shard, steady_state: Steady) -> CeilingValue:
     """Little's law at these latencies: each of the requests that fit stays TTFT + (O − 1)·TPOT for its O tokens."""
     table = shard_table([share])
     room = float(kv_room_byte(table, np.array([deployment.memory_use_ratio]))[0])
-    each = float(kv_request_byte(table, found.context_tok)[0])
+    each = float(kv_request_byte(table, steady_state.context_tok)[0])
     later = max(workload.output_tok - 1.0, 0.0)
-    stay = (float(found.ttft_s[0]) + later * float(found.tpot_s[0])) / workload.output_tok
+    stay = (float(steady_state.ttft_s[0]) + later * float(steady_state.tpot_s[0])) / workload.output_tok
     return kv_capacity_ceiling(
         Figure(room * deployment.device_count, "byte", Basis.DATASHEET),
         _work(each * deployment.parallelism.tensor, "byte"),
@@ -189,13 +194,16 @@ def _latency(deployment: Deployment, workload: Workload, share: Shard, rates: Ra
     if workload.tpot_limit_s is None and workload.ttft_limit_s is None:
         return CeilingValue("latency", unknown("tok/s", "no latency target is given"))
     grid = np.unique(np.round(np.geomspace(1.0, 2048.0, 60)))
-    found = swept(deployment, workload, share, rates, grid)
-    made = []
-    for limit, latency in ((workload.tpot_limit_s, found.tpot_s), (workload.ttft_limit_s, found.ttft_s)):
+    steady_states = swept(deployment, workload, share, rates, grid)
+    points = []
+    for limit, latency in (
+        (workload.tpot_limit_s, steady_states.tpot_s),
+        (workload.ttft_limit_s, steady_states.ttft_s),
+    ):
         if limit is not None:
-            rate = found.rate_tok_s * deployment.parallelism.replicas
-            made.append(latency_ceiling(list(zip(rate.tolist(), latency.tolist(), strict=True)), limit, like))
-    return min(made, key=lambda c: np.inf if c.rate_tok_s.value is None else c.rate_tok_s.value)
+            rate = steady_states.rate_tok_s * deployment.parallelism.replicas
+            points.append(latency_ceiling(list(zip(rate.tolist(), latency.tolist(), strict=True)), limit, like))
+    return min(points, key=lambda c: np.inf if c.rate_tok_s.value is None else c.rate_tok_s.value)
 
 
 #: resource → (columns of the shard that grow with it, unit of its shadow price, column that holds its size)
@@ -211,7 +219,7 @@ def marginals(
     workload: Workload,
     share: Shard,
     rates: Rates,
-    choice: Choice,
+    choice: BatchChoice,
     step: float = 0.01,
     *,
     held: float = 1.0,
@@ -240,11 +248,13 @@ def marginals(
     moved = 1.0 / state.energy_j_tok if held < 1.0 else rate
     elastic = np.log(moved[1:] / moved[0]) / np.log1p(step)
     total = float(rate[0]) * deployment.parallelism.replicas * held
-    found = [_marginal(n, float(e), total, deployment, share, choice) for n, e in zip(names, elastic, strict=True)]
+    sensitivities = [
+        _marginal(n, float(e), total, deployment, share, choice) for n, e in zip(names, elastic, strict=True)
+    ]
     replica = Figure(total / deployment.device_count, "tok/s per device", Basis.MODELLED, reason="in whole replicas")
     if held < 1.0:
         replica = Figure(0.0, "tok/s per device", Basis.MODELLED, reason="the site delivers no more power")
-    return (*found, Marginal("devices", 0.0 if held < 1.0 else 1.0, replica))
+    return (*sensitivities, Marginal("devices", 0.0 if held < 1.0 else 1.0, replica))
 
 
 def _room_byte(deployment: Deployment, share: Shard) -> float:
@@ -259,7 +269,7 @@ def _more_memory_byte(deployment: Deployment, share: Shard, step: float) -> floa
 
 
 def _marginal(
-    name: str, elastic: float, total: float, deployment: Deployment, share: Shard, choice: Choice
+    name: str, elastic: float, total: float, deployment: Deployment, share: Shard, choice: BatchChoice
 ) -> Marginal:
     count = deployment.device_count
     if name in RESOURCES:

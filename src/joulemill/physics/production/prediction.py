@@ -20,8 +20,8 @@ from joulemill.physics.production.ceilings import BindingValue, CeilingValue, bi
 from joulemill.physics.production.predicted_ceilings import Marginal, ceilings_of, least_other, marginals
 from joulemill.physics.production.terms import Term, terms_of
 from joulemill.physics.production.token_production import TwoStave, phi_figure, theta
-from joulemill.physics.production.utilization import Plant, energy_j_tok
-from joulemill.physics.serving.batch import Choice, choose, swept
+from joulemill.physics.production.utilization import PartLoad, energy_j_tok
+from joulemill.physics.serving.batch import BatchChoice, choose, swept
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
 from joulemill.physics.serving.deployment import Deployment
@@ -77,7 +77,7 @@ class Prediction:
     ttft_s: Figure
     tpot_s: Figure
     itl_s: Figure
-    batch: Choice
+    batch: BatchChoice
     ceilings: tuple[CeilingValue, ...]
     binding: BindingValue
     phi: Figure
@@ -112,14 +112,17 @@ def predict(
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
     choice = choose(deployment, workload, share, rates)
     batches = np.array([choice.batch_req])
-    plain = found = swept(deployment, workload, share, rates, batches)
+    plain = steady_state = swept(deployment, workload, share, rates, batches)
     faster_ratio = 1.0
     if scaling is not None:
-        found, widths = scaled(plain, scaling, choice.batch_req), partial(_width_ratio, scaling, choice.batch_req)
+        steady_state, widths = (
+            scaled(plain, scaling, choice.batch_req),
+            partial(_width_ratio, scaling, choice.batch_req),
+        )
         faster_ratio = scaling.factor("rate_tok_s", choice.batch_req)
-    used = _used_ratio(deployment, workload, found)
-    free = _figures(deployment, workload, found, widths, used)
-    full = free if used == 1.0 else _figures(deployment, workload, found, widths, 1.0)
+    used = _used_ratio(deployment, workload, steady_state)
+    free = _figures(deployment, workload, steady_state, widths, used)
+    full = free if used == 1.0 else _figures(deployment, workload, steady_state, widths, 1.0)
     held = held_ratio(_drawn(free), site)
     sustained = _sustained_req_s(deployment, workload, choice, faster_ratio * held_ratio(_drawn(full), site))
     free = free | _open_latency(deployment, workload, choice, sustained, free, widths)
@@ -139,26 +142,27 @@ def predict(
         figures["itl_s"], choice, limits, bound,
         _at_most_one(phi_figure(figures["full_tok_s"], least_other(limits))),
         (*marginals(deployment, workload, share, rates, choice, held=held), *_site_marginal(figures, site, held)),
-        _two_stave(limits, site, figures), _day(deployment, full), float(found.slowdown_ratio[0]),
-        float(found.clock_ratio[0]), terms_of(share, found), _notes(deployment, choice, used), _drawn(full), held,
+        _two_stave(limits, site, figures), _day(deployment, full), float(steady_state.slowdown_ratio[0]),
+        float(steady_state.clock_ratio[0]), terms_of(share, steady_state), _notes(deployment, choice, used),
+        _drawn(full), held,
         _sustained_figure(sustained, workload, widths),
     )  # fmt: skip
 
 
-def scaled(found: Steady, scaling: Scaling, batch_req: float) -> Steady:
+def scaled(steady_state: Steady, scaling: Scaling, batch_req: float) -> Steady:
     """A steady state corrected by what was measured; power is J/token × rate, before as after."""
 
     def by_ratio(quantity: str) -> float:
         return scaling.factor(quantity, batch_req)
 
     return replace(
-        found,
-        rate_tok_s=found.rate_tok_s * by_ratio("rate_tok_s"),
-        power_w=found.power_w * by_ratio("power_w"),
-        energy_j_tok=found.energy_j_tok * by_ratio("energy_j_tok"),
-        ttft_s=found.ttft_s * by_ratio("ttft_s"),
-        tpot_s=found.tpot_s * by_ratio("tpot_s"),
-        itl_s=found.itl_s * by_ratio("itl_s"),
+        steady_state,
+        rate_tok_s=steady_state.rate_tok_s * by_ratio("rate_tok_s"),
+        power_w=steady_state.power_w * by_ratio("power_w"),
+        energy_j_tok=steady_state.energy_j_tok * by_ratio("energy_j_tok"),
+        ttft_s=steady_state.ttft_s * by_ratio("ttft_s"),
+        tpot_s=steady_state.tpot_s * by_ratio("tpot_s"),
+        itl_s=steady_state.itl_s * by_ratio("itl_s"),
     )
 
 
@@ -220,15 +224,15 @@ def predict_many(table: ShardTable, demand: Demand, rates: Rates, widths: Widths
     Rows of ``table`` go with elements of ``demand``; ``power_w`` and ``energy_j_tok`` are of all devices of
     a replica.
     """
-    found = steady(table, rates, demand)
+    steady_state = steady(table, rates, demand)
     devices = table.tensor_count * table.data_count
     values = {
-        "rate_tok_s": found.rate_tok_s,
-        "energy_j_tok": found.energy_j_tok,
-        "power_w": found.power_w * devices,
-        "itl_s": found.itl_s,
-        "ttft_s": found.ttft_s,
-        "tpot_s": found.tpot_s,
+        "rate_tok_s": steady_state.rate_tok_s,
+        "energy_j_tok": steady_state.energy_j_tok,
+        "power_w": steady_state.power_w * devices,
+        "itl_s": steady_state.itl_s,
+        "ttft_s": steady_state.ttft_s,
+        "tpot_s": steady_state.tpot_s,
     }
     spread = {}
     for name, value in values.items():
@@ -248,7 +252,7 @@ def _check_cap(deployment: Deployment, rates: Rates) -> None:
     cap_w, device = deployment.power_cap_w, deployment.device
     if cap_w is None:
         return
-    said = say_quantity(cap_w, "W")
+    cap_text = say_quantity(cap_w, "W")
     if not device.tdp_w:
         raise InputError(
             f"the effect of a power cap on {device.label} is unknown, because its TDP is; leave the cap out"
@@ -256,12 +260,13 @@ def _check_cap(deployment: Deployment, rates: Rates) -> None:
     least_w, most_w = cap_range_w(deployment, rates)
     if cap_w <= least_w:
         raise InputError(
-            f"power cap is {said}, but {device.label} draws about {least_w / CAP_MARGIN_RATIO:.0f} W while it waits; "
+            f"power cap is {cap_text}, but {device.label} draws about {least_w / CAP_MARGIN_RATIO:.0f} W "
+            "while it waits; "
             "give more"
         )
     if cap_w > most_w:
         raise InputError(
-            f"power cap is {said}, above the {device.tdp_w:.0f} W that {device.label} draws at most; give less, or "
+            f"power cap is {cap_text}, above the {device.tdp_w:.0f} W that {device.label} draws at most; give less, or "
             "leave it out"
         )
 
@@ -274,15 +279,15 @@ def cap_range_w(deployment: Deployment, rates: Rates) -> tuple[float, float]:
     return CAP_MARGIN_RATIO * waiting_w / rates.power.ceiling_ratio, MOST_CAP_RATIO * tdp_w
 
 
-def _used_ratio(deployment: Deployment, workload: Workload, found: Steady) -> float:
+def _used_ratio(deployment: Deployment, workload: Workload, steady_state: Steady) -> float:
     """Share of the time that the replicas are busy: below 1 where less is asked than they could do."""
     if workload.rate_req_s is None:
         return 1.0
-    full = float(found.rate_tok_s[0]) * deployment.parallelism.replicas
+    full = float(steady_state.rate_tok_s[0]) * deployment.parallelism.replicas
     return min(1.0, workload.rate_req_s * workload.output_tok / full)
 
 
-def _sustained_req_s(deployment: Deployment, workload: Workload, choice: Choice, held: float) -> float | None:
+def _sustained_req_s(deployment: Deployment, workload: Workload, choice: BatchChoice, held: float) -> float | None:
     """Requests per second that all replicas sustain, ``held`` by the site; None where no rate is offered, or no batch
     meets the targets."""
     if workload.rate_req_s is None or choice.limit_tok_s is None:
@@ -298,7 +303,8 @@ def _sustained_figure(sustained: float | None, workload: Workload, widths: Width
 
 
 def _open_latency(
-    deployment: Deployment, workload: Workload, choice: Choice, sustained: float | None, free: Mapping[str, Figure],
+    deployment: Deployment, workload: Workload, choice: BatchChoice, sustained: float | None,
+    free: Mapping[str, Figure],
     widths: Widths,
 ) -> dict[str, Figure]:  # fmt: skip
     """Time to first token of a steady stream: the wait for a slot is added, and there is none under overload."""
@@ -314,12 +320,12 @@ def _open_latency(
 
 
 def _figures(
-    deployment: Deployment, workload: Workload, found: Steady, widths: Widths, used: float
+    deployment: Deployment, workload: Workload, steady_state: Steady, widths: Widths, used: float
 ) -> dict[str, Figure]:
     replicas, devices = deployment.parallelism.replicas, deployment.device_count
-    full = float(found.rate_tok_s[0]) * replicas
+    full = float(steady_state.rate_tok_s[0]) * replicas
     idle = deployment.device.resting_w or np.nan
-    power = devices * (float(found.power_w[0]) * used + idle * (1.0 - used))
+    power = devices * (float(steady_state.power_w[0]) * used + idle * (1.0 - used))
     if not deployment.device.tdp_w:
         device_w = unknown("W", f"TDP of {deployment.device.label} is not known")
         device_j = unknown("J/tok", f"TDP of {deployment.device.label} is not known")
@@ -331,9 +337,9 @@ def _figures(
         "rate_tok_s": spread_figure(full * used, "tok/s", widths("rate_tok_s"), "serving model"),
         "device_power_w": device_w,
         "device_j_tok": device_j,
-        "ttft_s": spread_figure(float(found.ttft_s[0]), "s", widths("ttft_s"), "serving model, closed loop"),
-        "tpot_s": spread_figure(float(found.tpot_s[0]), "s", widths("tpot_s"), "serving model, closed loop"),
-        "itl_s": spread_figure(float(found.itl_s[0]), "s", widths("itl_s"), "serving model, median step"),
+        "ttft_s": spread_figure(float(steady_state.ttft_s[0]), "s", widths("ttft_s"), "serving model, closed loop"),
+        "tpot_s": spread_figure(float(steady_state.tpot_s[0]), "s", widths("tpot_s"), "serving model, closed loop"),
+        "itl_s": spread_figure(float(steady_state.itl_s[0]), "s", widths("itl_s"), "serving model, median step"),
     }
     rate = figures["rate_tok_s"]
     figures["request_rate_req_s"] = rate.scaled(1.0 / workload.output_tok, "req/s")
@@ -380,11 +386,11 @@ def _day(deployment: Deployment, figures: Mapping[str, Figure]) -> dict[float, f
     resting = node_figure(
         Figure(idle * deployment.device_count, "W", Basis.DATASHEET), deployment.device_count, deployment.node
     )
-    plant = Plant(rate, node_w, min(resting.value or 0.0, node_w))
+    plant = PartLoad(rate, node_w, min(resting.value or 0.0, node_w))
     return {u: float(energy_j_tok(plant, u)) for u in (0.25, 0.5, 0.75, 1.0)}
 
 
-def _notes(deployment: Deployment, choice: Choice, used: float) -> tuple[str, ...]:
+def _notes(deployment: Deployment, choice: BatchChoice, used: float) -> tuple[str, ...]:
     device, cut = deployment.device, deployment.parallelism
     notes = list(deployment.architecture.approximations)
     if used < 1.0:

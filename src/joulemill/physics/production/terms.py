@@ -19,10 +19,10 @@ class Term:
     note: str = ""
 
 
-def terms_of(share: Shard, found: Steady) -> tuple[Term, ...]:
+def terms_of(share: Shard, steady_state: Steady) -> tuple[Term, ...]:
     """Terms of the first row of ``found``: the share of a device, a pure decode step, a step with prefill,
     the mean."""
-    return (*_share_terms(share), *_step_terms(found), *_mean_terms(found))
+    return (*_share_terms(share), *_step_terms(steady_state), *_mean_terms(steady_state))
 
 
 def _share_terms(s: Shard) -> list[Term]:
@@ -38,31 +38,31 @@ def _share_terms(s: Shard) -> list[Term]:
     ]
 
 
-def _step_terms(found: Steady) -> list[Term]:
+def _step_terms(steady_state: Steady) -> list[Term]:
     terms = []
-    for name, work in (("decode step", found.decode), ("step with prefill", found.mixed)):
+    for name, work in (("decode step", steady_state.decode), ("step with prefill", steady_state.mixed)):
         parts = {
             "matrices": work.matrix_s, "experts": work.expert_s, "decode attention": work.attention_s,
             "prefill attention": work.prefill_attention_s, "launches": work.launch_s, "collectives": work.collective_s,
             "sampling": work.sampling_s,
-            "host": found.host_s,
+            "host": steady_state.host_s,
         }  # fmt: skip
-        if work is found.mixed:
-            parts["waiting for launches"] = found.launch_wait_s
+        if work is steady_state.mixed:
+            parts["waiting for launches"] = steady_state.launch_wait_s
         terms += [Term(name, part, float(value.flat[0]), "s") for part, value in parts.items()]
     return terms
 
 
-def _mean_terms(found: Steady) -> list[Term]:
+def _mean_terms(steady_state: Steady) -> list[Term]:
     def first_count(values: object) -> float:
         return float(values.flat[0])  # type: ignore[attr-defined]
 
     return [
-        Term("mean", "steps with prefill", first_count(found.prefill_ratio), "1", "share of all steps"),
-        Term("mean", "context of a decoding request", first_count(found.context_tok), "tok"),
-        Term("mean", "requests decoding", first_count(found.decode_req), "req", "a replica"),
-        Term("mean", "requests that fit", first_count(found.capacity_req), "req", "a replica"),
-        Term("mean", "step", first_count(found.step_s), "s", "after the power limit"),
-        Term("mean", "slowdown by the power limit", first_count(found.slowdown_ratio), "1"),
-        Term("mean", "board power", first_count(found.power_w), "W", "of one device"),
+        Term("mean", "steps with prefill", first_count(steady_state.prefill_ratio), "1", "share of all steps"),
+        Term("mean", "context of a decoding request", first_count(steady_state.context_tok), "tok"),
+        Term("mean", "requests decoding", first_count(steady_state.decode_req), "req", "a replica"),
+        Term("mean", "requests that fit", first_count(steady_state.capacity_req), "req", "a replica"),
+        Term("mean", "step", first_count(steady_state.step_s), "s", "after the power limit"),
+        Term("mean", "slowdown by the power limit", first_count(steady_state.slowdown_ratio), "1"),
+        Term("mean", "board power", first_count(steady_state.power_w), "W", "of one device"),
     ]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulemill.arrays import Array
-from joulemill.physics.serving.counts import Counts, Load, counts, decode_load, prompts_load, verify_load
+from joulemill.physics.serving.counts import Counts, StepLoad, counts, decode_load, prompts_load, verify_load
 from joulemill.physics.serving.shard import ShardTable
 
 #: Shape of the gamma-distributed popularity of experts over mixed requests: between the 1.12 and 1.36 that the measured
@@ -49,7 +49,7 @@ class TokenLoad:
 class TokenWork:
     """Useful work of one output token over all devices of a replica.
 
-    flop_0_tok, flop_1_tok, expert_flop_tok   in 16 bits, in the quantised class, by experts [flop/tok]
+    flop_0_tok, flop_1_tok, expert_flop_tok   in 16 bits, in the quantized class, by experts [flop/tok]
     weight_byte_tok, cache_byte_tok, activation_byte_tok   through device memory [byte/tok]
     reduce_byte_tok, exchange_byte_tok   over links, within a tensor group and between data-parallel ranks [byte/tok]
     """
@@ -101,7 +101,7 @@ def decode_counts(table: ShardTable, load: TokenLoad) -> Counts:
     return counts(table, _alone(load))
 
 
-def _alone(load: TokenLoad) -> Load:
+def _alone(load: TokenLoad) -> StepLoad:
     sequences = np.asarray(load.sequences_count, dtype=np.float64)
     return decode_load(sequences, load.context_tok, np.full_like(sequences, ROUTING_EVENNESS_RATIO))
 

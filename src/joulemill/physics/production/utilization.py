@@ -20,7 +20,7 @@ from joulemill.errors import InputError
 
 
 @dataclass(frozen=True)
-class Plant:
+class PartLoad:
     """What a deployment does at full load and at idle; scope of the powers as the caller states (node or site)."""
 
     full_tok_s: float
@@ -53,13 +53,13 @@ class Period:
         return self.energy_j / self.output_tok if self.output_tok > 0 else None
 
 
-def mean_power_w(plant: Plant, utilization: ArrayLike) -> Array:
+def mean_power_w(plant: PartLoad, utilization: ArrayLike) -> Array:
     """P(U) [W]; U between 0 and 1, any shape."""
     u = _checked(utilization)
     return np.asarray(plant.idle_w + (plant.full_w - plant.idle_w) * u)
 
 
-def energy_j_tok(plant: Plant, utilization: ArrayLike) -> Array:
+def energy_j_tok(plant: PartLoad, utilization: ArrayLike) -> Array:
     """e(U) [J/tok], idle energy included; inf at U = 0 where the plant idles above 0 W."""
     u = _checked(utilization)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -67,7 +67,7 @@ def energy_j_tok(plant: Plant, utilization: ArrayLike) -> Array:
     return np.asarray(plant.full_j_tok + idle)
 
 
-def period_of(plant: Plant, utilization: ArrayLike, step_s: float) -> Period:
+def period_of(plant: PartLoad, utilization: ArrayLike, step_s: float) -> Period:
     """A period made of equal steps of ``step_s`` [s] at the given utilisations, e.g. 24 hours of a day."""
     u = _checked(utilization).ravel()
     if not u.size or not step_s > 0:
@@ -81,7 +81,7 @@ def period_of(plant: Plant, utilization: ArrayLike, step_s: float) -> Period:
     )
 
 
-def demand_period(plant: Plant, demand_tok_s: ArrayLike, step_s: float) -> Period:
+def demand_period(plant: PartLoad, demand_tok_s: ArrayLike, step_s: float) -> Period:
     """As ``period_of``, from demand [tok/s] in each step; what exceeds the full-load rate is not served."""
     demand = np.asarray(demand_tok_s, float)
     if np.any(~(demand >= 0)):

@@ -32,7 +32,7 @@ class MemoryShort(InputError):
 
 
 @dataclass(frozen=True)
-class Choice:
+class BatchChoice:
     """The batch chosen and why; ``most_req`` fit in memory; ``meets`` is False where no batch meets the targets.
 
     limit_req, limit_tok_s   the batch that sustains the highest rate within limits and targets, and that rate of a
@@ -73,7 +73,7 @@ def swept(deployment: Deployment, workload: Workload, share: Shard, rates: Rates
     return steady(table, rates, demand_of(deployment, workload, batch_req, table))
 
 
-def choose(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> Choice:
+def choose(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> BatchChoice:
     """Batch of one replica: as asked, as demand needs, or the largest that fits and meets the targets.
 
     InputError where the weights, or one request, do not fit.
@@ -81,32 +81,34 @@ def choose(deployment: Deployment, workload: Workload, share: Shard, rates: Rate
     most = most_that_fit_req(deployment, workload, share, rates)
     if workload.batch_req is not None:
         fits = workload.batch_req <= most
-        return Choice(min(workload.batch_req, most), most, "as asked" if fits else "as asked, but only so many fit")
+        return BatchChoice(
+            min(workload.batch_req, most), most, "as asked" if fits else "as asked, but only so many fit"
+        )
     limit = min(most, deployment.batch_limit_req or DEFAULT_LIMIT_REQ, SEARCH_REQ)
     grid = np.arange(1.0, max(1.0, np.floor(limit)) + 1.0)
-    found = swept(deployment, workload, share, rates, grid)
-    ok = _meets(workload, found)
+    steady_states = swept(deployment, workload, share, rates, grid)
+    ok = _meets(workload, steady_states)
     if not ok.any():
-        return Choice(1.0, most, "no batch meets the latency targets; one request is shown", meets=False)
-    top = int(np.argmax(np.where(ok, found.rate_tok_s, -np.inf)))
-    limits = (float(grid[top]), float(found.rate_tok_s[top]))
+        return BatchChoice(1.0, most, "no batch meets the latency targets; one request is shown", meets=False)
+    top = int(np.argmax(np.where(ok, steady_states.rate_tok_s, -np.inf)))
+    limits = (float(grid[top]), float(steady_states.rate_tok_s[top]))
     if workload.rate_req_s is not None:
         wanted = workload.rate_req_s / deployment.parallelism.replicas * workload.output_tok
-        enough = ok & (found.rate_tok_s >= wanted)
+        enough = ok & (steady_states.rate_tok_s >= wanted)
         if enough.any():
-            return Choice(float(grid[enough][0]), most, "the least that meets the offered rate", True, *limits)
+            return BatchChoice(float(grid[enough][0]), most, "the least that meets the offered rate", True, *limits)
     best = float(grid[ok][-1])
     why = "memory" if best >= np.floor(most) else "the latency targets" if best < grid[-1] else "the engine's limit"
-    said = f"the most that {why} allow" if why.endswith("s") else f"the most that {why} allows"
-    return Choice(best, most, said, True, *limits)
+    limit_text = f"the most that {why} allow" if why.endswith("s") else f"the most that {why} allows"
+    return BatchChoice(best, most, limit_text, True, *limits)
 
 
-def _meets(workload: Workload, found: Steady) -> NDArray[np.bool_]:
-    ok = np.ones(found.rate_tok_s.size, dtype=bool)
+def _meets(workload: Workload, steady_states: Steady) -> NDArray[np.bool_]:
+    ok = np.ones(steady_states.rate_tok_s.size, dtype=bool)
     if workload.ttft_limit_s is not None:
-        ok &= found.ttft_s <= workload.ttft_limit_s
+        ok &= steady_states.ttft_s <= workload.ttft_limit_s
     if workload.tpot_limit_s is not None:
-        ok &= found.tpot_s <= workload.tpot_limit_s
+        ok &= steady_states.tpot_s <= workload.tpot_limit_s
     return ok
 
 

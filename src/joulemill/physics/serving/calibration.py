@@ -52,13 +52,13 @@ def fit_machine(
         raise InputError("the runs hold no measured rate, latency or power to fit to")
 
     def errors(x: Array) -> dict[str, Array]:
-        found = predicted({**prior, **dict(zip(names, np.exp(x), strict=True))})
-        return {q: np.log(found[q][k] / measured[q][k]) for q, k in known.items()}
+        predictions = predicted({**prior, **dict(zip(names, np.exp(x), strict=True))})
+        return {q: np.log(predictions[q][k] / measured[q][k]) for q, k in known.items()}
 
     def residuals(x: Array) -> Array:
         return np.concatenate([*(e / NOISE_RATIO for e in errors(x).values()), (x - start) / spread])
 
-    found = least_squares(residuals, start, x_scale=spread, max_nfev=100)
-    error = np.sqrt(np.diag(np.linalg.inv(found.jac.T @ found.jac)))
-    values = {**prior, **{n: float(np.exp(v)) for n, v in zip(names, found.x, strict=True)}}
-    return Fit(values, {n: float(e) for n, e in zip(names, error, strict=True)}, errors(found.x))
+    fit = least_squares(residuals, start, x_scale=spread, max_nfev=100)
+    error = np.sqrt(np.diag(np.linalg.inv(fit.jac.T @ fit.jac)))
+    values = {**prior, **{n: float(np.exp(v)) for n, v in zip(names, fit.x, strict=True)}}
+    return Fit(values, {n: float(e) for n, e in zip(names, error, strict=True)}, errors(fit.x))

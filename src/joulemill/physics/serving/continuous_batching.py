@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulemill.arrays import Array
-from joulemill.physics.serving.counts import Load, counts, decode_load, prefill_load, verify_load
+from joulemill.physics.serving.counts import StepLoad, counts, decode_load, prefill_load, verify_load
 from joulemill.physics.serving.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
 from joulemill.physics.serving.power import PowerRates, limited, step_work
 from joulemill.physics.serving.shard import ShardTable
@@ -154,8 +154,8 @@ def kv_room_byte(t: ShardTable, memory_use_ratio: Array, reserve_byte: float = 4
 
 def kv_request_byte(t: ShardTable, context_tok: Array) -> Array:
     """KV cache and recurrent state of a request at ``context_tok`` on a device [byte]."""
-    seen = np.minimum(context_tok, t.window_tok)
-    return np.asarray(t.kv_store_byte_0 * context_tok + t.kv_store_byte_1 * seen + t.state_byte)
+    kept_tok = np.minimum(context_tok, t.window_tok)
+    return np.asarray(t.kv_store_byte_0 * context_tok + t.kv_store_byte_1 * kept_tok + t.state_byte)
 
 
 def capacity_req(t: ShardTable, d: Demand, context_tok: Array) -> Array:
@@ -217,7 +217,7 @@ def evenness_ratio(r: StepRates, d: Demand) -> Array:
     return np.asarray(r.evenness_ratio * d.narrow_ratio)
 
 
-def drafted(t: ShardTable, r: StepRates, d: Demand, alone: Load, plain: StepTimes) -> StepTimes:
+def drafted(t: ShardTable, r: StepRates, d: Demand, alone: StepLoad, plain: StepTimes) -> StepTimes:
     """``plain`` where tokens are drafted: each sequence has 1 + k checked, and each of the k passes one more layer."""
     k = np.asarray(d.draft_count, dtype=np.float64)
     if not np.any(k > 0.0):

@@ -28,7 +28,7 @@ from joulemill.physics.serving.shard import ShardTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class StepLoad:
     """What one step carries, a rank of data-parallel attention. Arrays that broadcast with the table's rows.
 
     decode_tok, context_tok  sequences decoding and their mean context
@@ -60,40 +60,40 @@ class Load:
         return np.asarray(np.where(whole, self.prefill_tok / np.where(whole, self.prompt_tok, 1.0), 0.0))
 
 
-def decode_load(decode_tok: Array, context_tok: Array, evenness_ratio: Array) -> Load:
+def decode_load(decode_tok: Array, context_tok: Array, evenness_ratio: Array) -> StepLoad:
     """A step that only decodes."""
     zero = np.zeros_like(decode_tok)
-    return Load(
+    return StepLoad(
         decode_tok=decode_tok, context_tok=context_tok, prefill_tok=zero, past_tok=zero, prompt_tok=zero,
         busiest_tok=zero, head_tok=decode_tok, evenness_ratio=evenness_ratio,
     )  # fmt: skip
 
 
-def prompts_load(plain: Load, count: Array, computed_tok: Array, cached_tok: Array) -> Load:
+def prompts_load(plain: StepLoad, count: Array, computed_tok: Array, cached_tok: Array) -> StepLoad:
     """``plain`` with ``count`` whole prompts, each of ``computed_tok`` behind ``cached_tok``."""
     tok = count * computed_tok
     return prefill_load(plain, tok, (cached_tok + 0.5 * computed_tok, computed_tok), tok, count)
 
 
 def prefill_load(
-    plain: Load, prefill_tok: Array, prompt: tuple[Array, Array], busiest_tok: Array, ended_count: Array
-) -> Load:
+    plain: StepLoad, prefill_tok: Array, prompt: tuple[Array, Array], busiest_tok: Array, ended_count: Array
+) -> StepLoad:
     """``plain`` with ``prefill_tok`` tokens of prompts, of which ``ended_count`` end and pass the head.
 
     prompt   of one prompt: what its tokens have before them on average, and how many of them are computed
     """
     past_tok, prompt_tok = prompt
-    return Load(
+    return StepLoad(
         decode_tok=plain.decode_tok, context_tok=plain.context_tok, prefill_tok=prefill_tok, past_tok=past_tok,
         prompt_tok=prompt_tok, busiest_tok=busiest_tok, head_tok=plain.decode_tok + ended_count,
         evenness_ratio=plain.evenness_ratio,
     )  # fmt: skip
 
 
-def verify_load(plain: Load, draft_count: Array | float) -> Load:
+def verify_load(plain: StepLoad, draft_count: Array | float) -> StepLoad:
     """``plain`` where each sequence has ``draft_count`` drafted tokens to verify beside its own."""
     more = plain.decode_tok * draft_count
-    return Load(
+    return StepLoad(
         decode_tok=plain.decode_tok, context_tok=plain.context_tok, prefill_tok=more, past_tok=plain.context_tok,
         prompt_tok=np.zeros_like(more), busiest_tok=more, head_tok=plain.decode_tok + more,
         evenness_ratio=plain.evenness_ratio,
@@ -105,7 +105,7 @@ class Counts:
     """Useful work of a step on one device of ``table`` under ``load``, by part; FLOP [flop], bytes [byte]."""
 
     table: ShardTable
-    load: Load
+    load: StepLoad
 
     @property
     def flop(self) -> Array:
@@ -121,7 +121,7 @@ class Counts:
 
     @property
     def flop_1(self) -> Array:
-        """In the class of the quantised matrices."""
+        """In the class of the quantized matrices."""
         return self.table.matrix_flop_1 * self.load.rows_tok
 
     @property
@@ -207,7 +207,7 @@ class Counts:
         return t.exchange_byte_tok * (t.data_count - 1.0) * away * self.load.rows_tok
 
 
-def counts(table: ShardTable, load: Load) -> Counts:
+def counts(table: ShardTable, load: StepLoad) -> Counts:
     """The useful work of a step, row by row of the table; parts are computed as they are asked for."""
     return Counts(table, load)
 
@@ -241,7 +241,7 @@ def attended_pairs_count(new: Array, past: Array, window: Array) -> Array:
     return np.asarray(growing * (past + 0.5 * (growing + 1.0)) + rest)
 
 
-def _attended_tok(t: ShardTable, load: Load) -> tuple[Array, Array]:
+def _attended_tok(t: ShardTable, load: StepLoad) -> tuple[Array, Array]:
     """Tokens that one of a prompt attends to on average, itself included: of all, and of those under the window."""
     single = load.prompt_tok <= 0.0
     new, past = np.where(single, 1.0, load.prompt_tok), load.past_tok - 0.5 * load.prompt_tok

@@ -4,7 +4,7 @@ A deployment is compiled once to a ``Shard``; a table of shards is a ``ShardTabl
 energy of any step are a few dozen array operations (``step.py``). Nothing here knows a measured speed. Pure.
 
 Matrices are summed by the class of arithmetic they run in. Two slots suffice for a released model: slot 0 what stayed
-in 16 bits, slot 1 what was quantised. Attention has two slots as well: 0 keys that grow with the context, 1
+in 16 bits, slot 1 what was quantized. Attention has two slots as well: 0 keys that grow with the context, 1
 keys under a
 window (the widest, where a model has several), each as bytes and flop per token of context.
 """
@@ -55,7 +55,7 @@ def arithmetic_class(form: Format, device: Device | None) -> tuple[int, float]:
     """Index in ``CLASSES`` and dense peak [flop/s] of a matrix stored in ``form`` on ``device``.
 
     Operands of unlike width multiply at the rate of the wider one: 4-bit weights under 8-bit activations run in 8 bits.
-    Without a device only the slot is told: 16 bits, or quantised.
+    Without a device only the slot is told: 16 bits, or quantized.
     """
     if device is None:
         return (WIDE if form.element_byte >= WIDE_BYTE else UNPACKED), 1.0
@@ -74,7 +74,7 @@ def arithmetic_class(form: Format, device: Device | None) -> tuple[int, float]:
 
 @dataclass(slots=True)
 class Shard:
-    """The share of one device; all floats. ``_i`` is the slot (0: 16 bit, 1: quantised; attention 0:
+    """The share of one device; all floats. ``_i`` is the slot (0: 16 bit, 1: quantized; attention 0:
     growing, 1: windowed).
 
     matrix_byte, matrix_flop_tok   all matrices but head and routed experts: bytes read a step, flop a token
@@ -102,7 +102,7 @@ class Shard:
     matrix_flop_1: float = 0.0
     matrix_class_count: float = 0.0
     matrix_count: float = 0.0
-    quantised_count: float = 0.0
+    quantized_count: float = 0.0
     head_byte: float = 0.0
     head_flop: float = 0.0
     act_byte_tok: float = 0.0
@@ -293,7 +293,7 @@ def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, dev
     s.matrix_flop_1 += 2.0 * parameters
     s.matrix_class_count, s.peak_1_flop_s = kind, peak
     if kind != UNPACKED:
-        s.quantised_count += layers
+        s.quantized_count += layers
 
 
 def _cut_parameters(linear: Linear, tensor: int) -> float:

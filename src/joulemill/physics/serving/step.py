@@ -7,7 +7,7 @@ no work: padding, rows that wait for the busiest rank, launches, collectives. On
     experts    softmax( E(m)·w/(η_x·β), f·(c + g·E(m))/(η_xc·π) )    E(m) experts touched, c rows that land here,
                                                              g rows that each touched expert is padded by
     attention  B·S·b/(η_a·β) ∨ flop;  prefill: pairs·flop/(η_p·π);  recurrent state read and written once
-    launches   kernels·τ + quantised matrices·τ_q
+    launches   kernels·τ + quantized matrices·τ_q
     sums       n·min(τ + (r − 1)·bytes/(η_l·link), 2τ + 2(r − 1)/r·bytes/(η_l·link)), τ = τ_r·(log2 r)^γ of r ranks
     exchanges  of data-parallel ranks: n·τ_x + bytes/(η_l·link)         latencies grow by a hop where ranks span nodes
 
@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from joulemill.arrays import Array
-from joulemill.physics.serving.counts import Counts, Load
+from joulemill.physics.serving.counts import Counts, StepLoad
 from joulemill.physics.serving.shard import FP8_BLOCK, ShardTable, link_rate_byte_s
 
 #: Share of the 16-bit peak that the scan of a recurrent layer's prompt reaches (assumed; not fitted).
@@ -37,7 +37,7 @@ class StepRates:
     compute_ratio, expert_compute_ratio   share of the dense peak reached, by class
     expert_grain_count  rows of padding that each touched expert costs, by class
     prefill_attention_ratio, latent_attention_ratio   share of the 16-bit peak that attention reaches
-    kernel_s, quantise_s   fixed time of a kernel, of quantising a matrix's inputs
+    kernel_s, quantize_s   fixed time of a kernel, of quantizing a matrix's inputs
     state_s, routing_s     fixed time of a recurrent block; of choosing, sorting and gathering experts in a layer
     sampling_byte  moved by the sampler per vocabulary entry and sequence, on one device of a tensor group [byte]
     reduce_s, link_ratio, exchange_s   latency of a sum over two ranks; share of link bandwidth;
@@ -61,7 +61,7 @@ class StepRates:
     prefill_attention_ratio: float
     latent_attention_ratio: float
     kernel_s: float
-    quantise_s: float
+    quantize_s: float
     state_s: float
     routing_s: float
     sampling_byte: float
@@ -84,7 +84,7 @@ class StepTimes:
     sampling_ratio  share of the devices that sample; the others wait
     compute_s       arithmetic alone, were nothing else to do;  exposed_s  Σ c³/s² of arithmetic c within parts of
                     time s: what a little slower arithmetic lengthens the step by, over how much slower
-    executed_*      in 16 bits, in the quantised class, by experts, padding and waiting rows included [flop]; through
+    executed_*      in 16 bits, in the quantized class, by experts, padding and waiting rows included [flop]; through
                     device memory, and sent to other devices, the sampler's passes included [byte]
     """
 
@@ -156,7 +156,7 @@ def times(work: Counts, r: StepRates) -> StepTimes:
     scan_tok_s = t.scan_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)
     prefill_s = prefill_s + load.busiest_tok * scan_tok_s
     collective_s, link_byte = _collectives(t, r, wait_tok)
-    launch_s = t.kernels_count * r.kernel_s + t.quantised_count * r.quantise_s + t.state_count * r.state_s
+    launch_s = t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s + t.state_count * r.state_s
     launch_s = launch_s + t.moe_layers_count * r.routing_s
     sampled = load.head_tok * t.vocabulary_count * r.sampling_byte
     sampling_s = sampled / (r.memory_ratio * t.bandwidth_byte_s)
@@ -180,7 +180,7 @@ def _exposed_s(compute_s: Array, whole_s: Array) -> Array:
     return np.asarray(compute_s * ratio * ratio)
 
 
-def _matrices(t: ShardTable, r: StepRates, load: Load, tok: Array) -> tuple[Array, Array, Array]:
+def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[Array, Array, Array]:
     """Time of the matrices and the head, its arithmetic part, and how much of that is exposed."""
     beta = r.memory_ratio * t.bandwidth_byte_s
     wide = t.peak_0_flop_s * r.compute_ratio[0]
@@ -235,8 +235,8 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     compute_s = late_flop / (t.expert_peak_flop_s * _by_class(r.expert_compute_ratio, t.expert_class_count))
     share = r.expert_memory_ratio * np.where(t.newest_count > 0.0, r.expert_newest_ratio, 1.0)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
-    seen = 1.0 / t.data_count + np.minimum(r.gathered_ratio, 1.0) * (1.0 - 1.0 / t.data_count)
-    flow_byte = t.choice_byte_tok * tok * seen
+    visible_ratio = 1.0 / t.data_count + np.minimum(r.gathered_ratio, 1.0) * (1.0 - 1.0 / t.data_count)
+    flow_byte = t.choice_byte_tok * tok * visible_ratio
     flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s)
     return soft_s(memory_s, compute_s) + flow_s, compute_s, flop, t.expert_byte * touched + flow_byte
 

@@ -60,7 +60,7 @@ def cyclonedx(report: Report) -> str:
 def _properties(report: Report) -> list[dict[str, str]]:
     energy = widest_energy(report)
     figure = energy.figure
-    said = {
+    properties = {
         "joulemill:run": report.run_id,
         "joulemill:schema": report.schema_version,
         "joulemill:scope": energy.scope,
@@ -75,4 +75,4 @@ def _properties(report: Report) -> list[dict[str, str]]:
         "joulemill:load": text_of(report, "load", "text"),
         "joulemill:pue": report.site.pue.value,
     }
-    return [{"name": k, "value": str(v)} for k, v in said.items() if v is not None]
+    return [{"name": k, "value": str(v)} for k, v in properties.items() if v is not None]

@@ -40,10 +40,10 @@ def widest_energy(report: Report) -> TokenEnergy:
 
 def text_of(report: Report, *keys: str) -> str | None:
     """A condition by its path, as text; None where it is not said."""
-    found: Any = report.conditions
+    node: Any = report.conditions
     for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return None if found in (None, "") else str(found)
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return None if node in (None, "") else str(node)
 
 
 def model_name(report: Report) -> str:

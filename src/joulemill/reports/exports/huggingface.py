@@ -30,8 +30,8 @@ def model_card(report: Report) -> str:
     lines = ["## Energy of inference", "", f"{cell(rows.headline(report))}. {cell(rows.subtitle(report))}", ""]
     lines += ["| figure | value | 95 % interval | basis |", "|---|--:|---|---|"]
     for name, figure in table:
-        said = quantity(figure.value, figure.unit) if figure.known else f"unknown: {figure.reason or 'not said'}"
-        lines.append(f"| {name} | {cell(said)} | {interval(figure) or '–'} | {figure.basis or '–'} |")
+        text = quantity(figure.value, figure.unit) if figure.known else f"unknown: {figure.reason or 'not text'}"
+        lines.append(f"| {name} | {cell(text)} | {interval(figure) or '–'} | {figure.basis or '–'} |")
     ttft, tpot = (rows.milliseconds(p) for p in (report.latency.ttft_s, report.latency.tpot_s))
     lines += ["", f"Latency, p50 / p99: TTFT {ttft[0]} / {ttft[2]} ms, TPOT {tpot[0]} / {tpot[2]} ms."]
     lines += [f"Active constraint: {title(report.binding.name)}. {cell(report.binding.explanation)}", ""]

@@ -67,14 +67,22 @@ def _energy(report: Report) -> dict[str, Any]:
         "node_power": report.power.node_w,
         "site_power": report.power.site_w,
     }
-    told = {name: plain(figure) for name, figure in figures.items()}
-    return {"schema": f"joulemill report {report.schema_version}", "joulemill_version": __version__, **told}
+    figures_table = {name: plain(figure) for name, figure in figures.items()}
+    return {"schema": f"joulemill report {report.schema_version}", "joulemill_version": __version__, **figures_table}
 
 
-def _statistics(found: Percentiles, units: str) -> dict[str, Any] | None:
-    if found.mean is None:
+def _statistics(percentiles: Percentiles, units: str) -> dict[str, Any] | None:
+    if percentiles.mean is None:
         return None
-    return _known({"units": units, "mean": found.mean, "p50": found.p50, "p90": found.p90, "p99": found.p99})
+    return _known(
+        {
+            "units": units,
+            "mean": percentiles.mean,
+            "p50": percentiles.p50,
+            "p90": percentiles.p90,
+            "p99": percentiles.p99,
+        }
+    )
 
 
 def _mean(figure: Figure, units: str) -> dict[str, Any] | None:

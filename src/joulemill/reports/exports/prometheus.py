@@ -49,12 +49,12 @@ def prometheus(report: Report) -> str:
 
 
 def _ends(scopes: tuple[tuple[str, Figure], ...]) -> list[Sample]:
-    found: list[Sample] = []
+    samples: list[Sample] = []
     for scope, figure in scopes:
         for end, value in (("value", figure.value), ("low", figure.low), ("high", figure.high)):
             if value is not None:
-                found.append(({"scope": scope, "basis": str(figure.basis), "end": end}, value))
-    return found
+                samples.append(({"scope": scope, "basis": str(figure.basis), "end": end}, value))
+    return samples
 
 
 def _plain(label: str, figures: tuple[tuple[str, Figure], ...]) -> list[Sample]:
@@ -65,8 +65,8 @@ def _plain(label: str, figures: tuple[tuple[str, Figure], ...]) -> list[Sample]:
     ]
 
 
-def _quantiles(found: Percentiles) -> list[Sample]:
-    points = (("0.5", found.p50), ("0.9", found.p90), ("0.99", found.p99))
+def _quantiles(percentiles: Percentiles) -> list[Sample]:
+    points = (("0.5", percentiles.p50), ("0.9", percentiles.p90), ("0.99", percentiles.p99))
     return [({"quantile": q}, v) for q, v in points if v is not None]
 
 

@@ -39,15 +39,15 @@ def export(
         return OF_A_REPORT[name](load_report(path, altered))
     if altered is not None:
         raise InputError("croissant describes run folders as they lie: leave --site and --quality out")
-    told = dict(entry.partition("=")[::2] for entry in about)
+    entries = dict(entry.partition("=")[::2] for entry in about)
     files = published_files(path)
     newest_s = max((path / f.path).stat().st_mtime for f in files)
-    told.setdefault("name", path.resolve().name)
-    told.setdefault(
+    entries.setdefault("name", path.resolve().name)
+    entries.setdefault(
         "description", "Runs of LLM servers with energy, recorded by Joulemill: requests, readings, events."
     )
-    told.setdefault("datePublished", time.strftime("%Y-%m-%d", time.gmtime(newest_s)))
-    return croissant(told, files)
+    entries.setdefault("datePublished", time.strftime("%Y-%m-%d", time.gmtime(newest_s)))
+    return croissant(entries, files)
 
 
 def published_files(path: Path) -> list[PublishedFile]:
@@ -55,9 +55,9 @@ def published_files(path: Path) -> list[PublishedFile]:
     runs = [path] if (path / "run.json").is_file() else sorted(p.parent for p in path.glob("*/run.json"))
     if not runs:
         raise InputError(f"{path}: holds no run folder; Croissant describes a run folder, or a folder of them")
-    found = []
+    files = []
     for file in (f for run in runs for f in sorted(run.iterdir()) if f.suffix in (".json", ".jsonl")):
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        found.append(PublishedFile(file.relative_to(path).as_posix(), file.stat().st_size, digest))
-    return found
+        files.append(PublishedFile(file.relative_to(path).as_posix(), file.stat().st_size, digest))
+    return files

@@ -18,9 +18,9 @@ from joulemill.wording import quantity, signed, title
 _RING = "<style>.ring{fill:none; stroke:var(--bind); stroke-width:1.6}</style>"
 
 
-def cards(found: LeversAnswer, report: Report | None = None) -> list[dict[str, str]]:
+def cards(levers_answer: LeversAnswer, report: Report | None = None) -> list[dict[str, str]]:
     """{title, body} cards, their markup safe: the tornado, the front, the table."""
-    study, start = found.study, start_of(report, found.study.before)
+    study, start = levers_answer.study, start_of(report, levers_answer.study.before)
     effects = f'{tornado(by_use(study.effects))}<p class="quiet">{escape(PAIRED)}</p>'
     picture, how = front_plane(study.combinations, study.front)
     plane = _RING + picture + _front(study.front, start, how)
@@ -28,7 +28,10 @@ def cards(found: LeversAnswer, report: Report | None = None) -> list[dict[str, s
         {"title": "Levers: change of energy per token", "body": effects},
         {"title": "Levers together", "body": plane},
         {"title": "What each lever does", "body": _table(by_use(study.effects)), "wide": "yes"},
-        {"title": "What each lever moves, and what is published", "body": _published(study.effects, held(found))},
+        {
+            "title": "What each lever moves, and what is published",
+            "body": _published(study.effects, held(levers_answer)),
+        },
         {"title": "Levers that do not apply here", "body": _absent(study.effects)},
     ]
 
@@ -92,24 +95,24 @@ def _absent(effects: Sequence[Effect]) -> str:
     return f"<dl>{items}</dl>"
 
 
-def page(found: LeversAnswer, report: Report | None = None) -> str:
+def page(levers_answer: LeversAnswer, report: Report | None = None) -> str:
     """A page of its own, for a deployment that nobody has run; of a run, its report with the cards."""
     if report is not None:
         from joulemill.reports.html.run import render
 
-        return render(report, cards(found, report))
+        return render(report, cards(levers_answer, report))
     import jinja2
 
     environment = jinja2.Environment(loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True)
     style = environment.get_template("style.html.j2").render()
-    before = found.study.before
-    made: list[Mapping[str, str]] = [*cards(found)]
+    before = levers_answer.study.before
+    card_list: list[Mapping[str, str]] = [*cards(levers_answer)]
     body = "".join(
         f'<div class="card"{_SPAN if c.get("wide") else ""}><h2>{escape(c["title"])}</h2>{c["body"]}</div>'
-        for c in made
+        for c in card_list
     )
     now = (
-        f"{said_workload(found.answer.workload, before.batch_req)}. As it is: "
+        f"{said_workload(levers_answer.answer.workload, before.batch_req)}. As it is: "
         f"{quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, "
         f"{before.rate_tok_s:.4g} tok/s; {title(before.binding)} binds. Modelled."
     )
@@ -117,7 +120,7 @@ def page(found: LeversAnswer, report: Report | None = None) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>Levers · Joulemill</title>{style}</head><body><main><header><h1>{escape(heading(found))}</h1>"
+        f"<title>Levers · Joulemill</title>{style}</head><body><main><header><h1>{escape(heading(levers_answer))}</h1>"
         f'<p class="quiet wrap">{escape(now)}</p></header><section class="cards">{body}</section>'
         f"<footer><p>Joulemill {__version__}</p></footer></main></body></html>"
     )

@@ -28,5 +28,5 @@ def lever_cards(path: Path, run: Measurement | None = None, report: Report | Non
         question, run = question_of_run(path, None, run)
         return cards(levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()), report or report_of(run))
     except JoulemillError as fault:  # the page of a run never fails for what is only predicted beside it
-        told = f"No levers could be predicted for this run: {fault}. `joulemill levers RUN` takes these options."
-        return [{"title": "Levers", "body": f"<p>{escape(told)}</p>"}]
+        reason = f"No levers could be predicted for this run: {fault}. `joulemill levers RUN` takes these options."
+        return [{"title": "Levers", "body": f"<p>{escape(reason)}</p>"}]

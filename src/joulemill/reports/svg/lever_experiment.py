@@ -35,13 +35,13 @@ def picture(levers: Sequence[MeasuredLever], measured: str, predicted: str) -> s
         body.append(_text(WIDTH, y + 1, signed(m), "strong small", "end"))
         if p is not None and p.value is not None:
             body += [*_mark(p, across, y + 9, filled=False), _text(WIDTH, y + 13, signed(p), "tiny", "end")]
-    told = "; ".join(
+    description = "; ".join(
         f"{x.name} measured {signed(m, bounds=True)}, predicted {signed(p, bounds=True)}" for x, m, p in rows
     )
     name = "Levers: measured and predicted"
     return (
         f'<svg viewBox="0 0 {WIDTH:.0f} {bottom + 6:.0f}" role="img" aria-label="{name}">'
-        f"<title>{name}</title><desc>{escape(told)}</desc>{''.join(body)}</svg>"
+        f"<title>{name}</title><desc>{escape(description)}</desc>{''.join(body)}</svg>"
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from joulemill.decisions.levers.case import Outcome
+from joulemill.decisions.levers.case import LeverOutcome
 from joulemill.decisions.levers.study import Combination, Effect, headline
 from joulemill.figure import Figure
 from joulemill.wording import digits, signed
@@ -82,8 +82,8 @@ def tornado(effects: Sequence[Effect]) -> str:
     zero = across(0.0)
     body += [_line(zero, top - 2, zero, bottom + 2, "level")]
     body += [_text(zero, 11, "no change", anchor="middle"), _text(WIDTH, 11, "ΔJ/token", anchor="end")]
-    told = "; ".join(f"{e.lever.name} {signed(change, bounds=True)}{_each(e)}" for e, change in shown)
-    return _svg(bottom + 6, "Tornado: change of J/token by lever, with 80 % intervals", told, body)
+    description = "; ".join(f"{e.lever.name} {signed(change, bounds=True)}{_each(e)}" for e, change in shown)
+    return _svg(bottom + 6, "Tornado: change of J/token by lever, with 80 % intervals", description, body)
 
 
 def _each(e: Effect) -> str:
@@ -95,9 +95,9 @@ class _Across:
     """What runs across the plane of combinations, and what the size of a dot says."""
 
     name: str
-    of: Callable[[Outcome], float]
+    of: Callable[[LeverOutcome], float]
     how: str
-    size: Callable[[Outcome], float] | None = None
+    size: Callable[[LeverOutcome], float] | None = None
 
 
 _RATE = _Across(
@@ -141,8 +141,8 @@ def front_plane(combinations: Sequence[Combination], front: Sequence[Combination
         taken.append(_free(spot, taken))
         body += [_dot(spot, radius(c, 2.0), "part"), _text(*taken[-1], str(number), "strong small", "middle")]
     body += [*_as_it_is(combinations, place), *_labels(combinations, across)]
-    told = "; ".join(f"{' + '.join(c.names) or 'as it is'}: {digits(c.after.energy_j_tok)} J/tok" for c in front)
-    return _svg(246, f"Combinations of levers: J/token against {across.name}", told, body), across.how
+    description = "; ".join(f"{' + '.join(c.names) or 'as it is'}: {digits(c.after.energy_j_tok)} J/tok" for c in front)
+    return _svg(246, f"Combinations of levers: J/token against {across.name}", description, body), across.how
 
 
 def _places(combinations: Sequence[Combination], across: _Across) -> Callable[[Combination], tuple[float, float]]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from joulemill.analysis.comparison import Run
+from joulemill.analysis.comparison import ComparedRun
 from joulemill.analysis.report import Percentiles
 from joulemill.figure import Figure
 from joulemill.reports.svg.run import WIDTH, _svg, _text
@@ -39,7 +39,7 @@ class _Axis:
         return [k * step for k in range(first, first + 12) if k * step <= self.most * (1 + 1e-9)]
 
 
-def planes(runs: Sequence[Run]) -> list[str]:
+def planes(runs: Sequence[ComparedRun]) -> list[str]:
     """Two pictures: against the time to first token and against the time per output token."""
     return [
         plane(runs, "TTFT", lambda r: r.report.latency.ttft_s),
@@ -47,33 +47,33 @@ def planes(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def plane(runs: Sequence[Run], name: str, latency_of: Callable[[Run], Percentiles]) -> str:
+def plane(runs: Sequence[ComparedRun], name: str, latency_of: Callable[[ComparedRun], Percentiles]) -> str:
     """One picture of node J/token against a latency."""
     heading = f"Energy, {name} and quality"
-    found = [(r, r.report.energy.node_j_tok, latency_of(r)) for r in runs]
-    drawn = [(r, e, p) for r, e, p in found if e.value is not None and p.p50 is not None]
-    missing = [r.label for r, e, p in found if e.value is None or p.p50 is None]
+    points = [(r, r.report.energy.node_j_tok, latency_of(r)) for r in runs]
+    drawn = [(r, e, p) for r, e, p in points if e.value is not None and p.p50 is not None]
+    missing = [r.label for r, e, p in points if e.value is None or p.p50 is None]
     if not drawn:
         return _svg(60, heading, "Nothing to draw.", [_text(WIDTH / 2, 35, f"no run has both energy and {name}")])
     across = _axis([v for _, e, _ in drawn for v in (e.value, e.low, e.high)], LEFT, RIGHT)
     upward = _axis([1000 * v for _, _, p in drawn for v in (p.p50, p.p99) if v is not None], BOTTOM, TOP)
     body = _frame(across, upward, name)
-    centres = [(across.place(e.value or 0.0), upward.place(1000 * (p.p50 or 0.0))) for _, e, p in drawn]
-    taken = [(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in centres]
-    for (run, energy, percentiles), centre in zip(drawn, centres, strict=True):
-        body += _disc(run, (energy, percentiles), (across, upward), centre)
-        said = f"{run.label} {percent(run.report.quality.accuracy.value)}"
-        place, box = _free(centre, said, taken)
+    centers = [(across.place(e.value or 0.0), upward.place(1000 * (p.p50 or 0.0))) for _, e, p in drawn]
+    taken = [(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in centers]
+    for (run, energy, percentiles), center in zip(drawn, centers, strict=True):
+        body += _disc(run, (energy, percentiles), (across, upward), center)
+        label = f"{run.label} {percent(run.report.quality.accuracy.value)}"
+        place, box = _free(center, label, taken)
         taken.append(box)
-        body.append(_text(*place, said, "strong", "start"))
+        body.append(_text(*place, label, "strong", "start"))
     if missing:
         body.append(_text(WIDTH, 252, f"not drawn, unknown: {', '.join(missing)}", "tiny", "end"))
-    told = "; ".join(
+    description = "; ".join(
         f"{r.label}: {quantity(e.value, 'J/tok')}, {name} {digits(1000 * (p.p50 or 0))} ms, "
         f"accuracy {percent(r.report.quality.accuracy.value)}"
         for r, e, p in drawn
     )
-    return _svg(258, heading, told, body)
+    return _svg(258, heading, description, body)
 
 
 def _axis(values: Sequence[float | None], start: float, end: float) -> _Axis:
@@ -110,10 +110,10 @@ def _frame(across: _Axis, upward: _Axis, name: str) -> list[str]:
 _Box = tuple[float, float, float, float]
 
 
-def _free(centre: tuple[float, float], said: str, taken: Sequence[_Box]) -> tuple[tuple[float, float], _Box]:
+def _free(center: tuple[float, float], label: str, taken: Sequence[_Box]) -> tuple[tuple[float, float], _Box]:
     """Where a label beside ``centre`` covers neither a disc nor another label: its place, and the box it takes."""
-    x, y = centre
-    wide, gap = 6.4 * len(said), RADIUS + 4
+    x, y = center
+    wide, gap = 6.4 * len(label), RADIUS + 4
     places = [
         (x + side * gap - (wide if side < 0 else 0.0), y + drop)
         for drop in (-RADIUS, RADIUS + 8, -2 * RADIUS - 4, 2 * RADIUS + 12)
@@ -132,10 +132,10 @@ def _overlap(a: _Box, b: _Box) -> bool:
 
 
 def _disc(
-    run: Run, at: tuple[Figure, Percentiles], axes: tuple[_Axis, _Axis], centre: tuple[float, float]
+    run: ComparedRun, at: tuple[Figure, Percentiles], axes: tuple[_Axis, _Axis], center: tuple[float, float]
 ) -> list[str]:
     energy, percentiles = at
-    x, y = centre
+    x, y = center
     body = []
     if energy.low is not None and energy.high is not None:
         x1, x2 = axes[0].place(energy.low), axes[0].place(energy.high)

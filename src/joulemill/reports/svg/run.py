@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from joulemill.analysis.report import Ceiling, Report, Waterfall, Window
+from joulemill.analysis.report import Ceiling, Report, Waterfall, WindowReport
 from joulemill.wording import digits, quantity, title
 
 WIDTH = 420
@@ -66,8 +66,10 @@ def barrel(ceilings: Sequence[Ceiling], binding: str, achieved_tok_s: float | No
         )
     body.append(f'<line x1="0" x2="{WIDTH}" y1="{bottom}" y2="{bottom}" class="axis"/>')
     body.append(_text(0, 10, "tok/s, log scale", "tiny", "start"))
-    told = "; ".join(f"{title(c.name)} {quantity(c.rate_tok_s.value, 'tok/s')}" for c in known)
-    return _svg(258, "Barrel picture: ceilings on a log scale", f"Active constraint: {title(binding)}. {told}.", body)
+    description = "; ".join(f"{title(c.name)} {quantity(c.rate_tok_s.value, 'tok/s')}" for c in known)
+    return _svg(
+        258, "Barrel picture: ceilings on a log scale", f"Active constraint: {title(binding)}. {description}.", body
+    )
 
 
 def _stave(
@@ -109,14 +111,14 @@ def joules(waterfall: Waterfall) -> str:
     y = 4.0
     for name, figure, kind in rows:
         body.append(_text(0, y + 11, name, "tiny", "start"))
-        said = quantity(figure.value, "J") + (f" · {figure.basis}" if figure.basis else "")
-        body.append(_text(WIDTH, y + 11, said, "tiny", "end"))
+        label = quantity(figure.value, "J") + (f" · {figure.basis}" if figure.basis else "")
+        body.append(_text(WIDTH, y + 11, label, "tiny", "end"))
         share = 0.0 if figure.value is None else figure.value / most
         body.append(_bar(0, y + 15, WIDTH, 9, "track"))
         body.append(_bar(0, y + 15, WIDTH * share, 9, f"part {kind}"))
         y += 31
-    told = "; ".join(f"{n} {quantity(f.value, 'J')}" for n, f, _ in known)
-    return _svg(int(y), "Where the joules went", told, body)
+    description = "; ".join(f"{n} {quantity(f.value, 'J')}" for n, f, _ in known)
+    return _svg(int(y), "Where the joules went", description, body)
 
 
 def _path(points: Sequence[tuple[float, float | None]]) -> str:
@@ -147,12 +149,12 @@ def timeline(report: Report) -> str:
     for share in (0.0, 0.5, 1.0):
         anchor = ("start", "middle", "end")[int(share * 2)]
         body.append(_text(share * WIDTH, 232, f"{first + share * (last - first):.0f} s", "tiny", anchor))
-    told = f"Window from {report.window.start_s:.0f} s to {report.window.end_s:.0f} s, shaded."
-    return _svg(238, "Power and tokens over time", told, body)
+    description = f"Window from {report.window.start_s:.0f} s to {report.window.end_s:.0f} s, shaded."
+    return _svg(238, "Power and tokens over time", description, body)
 
 
 def _panel(
-    times: Sequence[float], values: Sequence[float | None], span: tuple[float, float], name: str, window: Window
+    times: Sequence[float], values: Sequence[float | None], span: tuple[float, float], name: str, window: WindowReport
 ) -> list[str]:
     top, bottom = span
     start, stop = times[0], times[-1]
@@ -193,14 +195,14 @@ def _mark(label: str, x: float, span: tuple[float, float]) -> list[str]:
 
 def histogram(name: str, values_s: Sequence[float], target_s: float | None = None) -> str:
     """A distribution of latencies in ms with its median and 99th percentile, and the target where there is one."""
-    seen = sorted(v for v in values_s if v is not None)
-    if len(seen) < 2:
+    values = sorted(v for v in values_s if v is not None)
+    if len(values) < 2:
         return _svg(50, name, "Too few values.", [_text(WIDTH / 2, 30, f"{name}: too few values")])
     top, bottom, bins = 30.0, 92.0, 42
-    low, high = seen[0], max(seen[-1], target_s or 0.0)
+    low, high = values[0], max(values[-1], target_s or 0.0)
     step = max(high - low, 1e-9) / bins
     counts = [0] * bins
-    for value in seen:
+    for value in values:
         counts[min(int((value - low) / step), bins - 1)] += 1
     pitch = WIDTH / bins
     tallest = max(counts)
@@ -209,13 +211,13 @@ def histogram(name: str, values_s: Sequence[float], target_s: float | None = Non
         for i, c in enumerate(counts)
         if c
     ]
-    marks = [("p50", seen[len(seen) // 2]), ("p99", seen[min(int(len(seen) * 0.99), len(seen) - 1)])]
+    marks = [("p50", values[len(values) // 2]), ("p99", values[min(int(len(values) * 0.99), len(values) - 1)])]
     places = [(label, WIDTH * (v - low) / max(high - low, 1e-9)) for label, v in marks]
     body += _marks(places, (top, bottom))
     if target_s:
         body += _mark("target", WIDTH * (target_s - low) / max(high - low, 1e-9), (top, bottom))
     body.append(f'<line x1="0" x2="{WIDTH}" y1="{bottom}" y2="{bottom}" class="axis"/>')
-    body.append(_text(0, 10, f"{name} of {len(seen)} requests of the load", "tiny", "start"))
+    body.append(_text(0, 10, f"{name} of {len(values)} requests of the load", "tiny", "start"))
     for anchor, x, value in (("start", 0.0, low), ("end", float(WIDTH), high)):
         body.append(_text(x, bottom + 13, f"{digits(value * 1000)} ms", "tiny", anchor))
     return _svg(110, name, f"From {low * 1000:.1f} to {high * 1000:.1f} ms.", body)

@@ -47,11 +47,11 @@ def _unit(figures: Sequence[Figure]) -> tuple[float, str]:
     return 1.0, unit
 
 
-def panel(found: SweepResult, name: str, get: Callable[[Point], Figure], here: str | None = None) -> str:
+def panel(sweep: SweepResult, name: str, get: Callable[[Point], Figure], here: str | None = None) -> str:
     """One quantity against the load, both axes logarithmic. ``here``: label of the point to ring, this run's own."""
-    rows = sorted(((p, get(p)) for p in found.points if p.x and get(p).value), key=lambda row: row[0].x or 0.0)
+    rows = sorted(((p, get(p)) for p in sweep.points if p.x and get(p).value), key=lambda row: row[0].x or 0.0)
     if not rows:
-        why = next((get(p).reason for p in found.points if get(p).reason), None) or "unknown at every point"
+        why = next((get(p).reason for p in sweep.points if get(p).reason), None) or "unknown at every point"
         return _svg(70, name, why, [_text(0, 12, name, "strong small", "start"), _text(0, 40, why, anchor="start")])
     factor, unit = _unit([f for _, f in rows])
     xs = [p.x or 1.0 for p, _ in rows]
@@ -61,12 +61,12 @@ def panel(found: SweepResult, name: str, get: Callable[[Point], Figure], here: s
     body = [
         _text(0, 12, f"{name} [{unit}]", "strong small", "start"),
         _line(LEFT, BOTTOM, WIDTH, BOTTOM, "axis"),
-        _text(WIDTH, BOTTOM + 30, f"{_NAMES.get(found.knob, found.knob)}, both axes logarithmic", anchor="end"),
-        *_knee(found, across, min(xs), max(xs)),
+        _text(WIDTH, BOTTOM + 30, f"{_NAMES.get(sweep.knob, sweep.knob)}, both axes logarithmic", anchor="end"),
+        *_knee(sweep, across, min(xs), max(xs)),
         *_dots(rows, across, up, factor, here),
     ]
-    told = "; ".join(f"{p.label}: {quantity(f.value, f.unit)} {interval(f)}" for p, f in rows)
-    return _svg(BOTTOM + 36, f"{name} against {found.knob}", told, body)
+    description = "; ".join(f"{p.label}: {quantity(f.value, f.unit)} {interval(f)}" for p, f in rows)
+    return _svg(BOTTOM + 36, f"{name} against {sweep.knob}", description, body)
 
 
 _NAMES = {
@@ -75,9 +75,9 @@ _NAMES = {
 }  # fmt: skip
 
 
-def _knee(found: SweepResult, across: Callable[[float], float], least: float, most: float) -> list[str]:
+def _knee(sweep: SweepResult, across: Callable[[float], float], least: float, most: float) -> list[str]:
     """The knee as a line with its name, its interval as a band behind."""
-    at = found.knee
+    at = sweep.knee
     if at.value is None or not least <= at.value <= most:
         return []
     body = []
@@ -128,9 +128,9 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
     return lambda v: start + (end - start) * math.log(v / low) / span
 
 
-def elasticities(found: SweepResult) -> str:
+def elasticities(sweep: SweepResult) -> str:
     """What the rate did for each setting that a probe changed: from 0, no answer, to 1, in proportion."""
-    rows = [p for p in found.points if p.elasticity is not None and p.elasticity.value is not None]
+    rows = [p for p in sweep.points if p.elasticity is not None and p.elasticity.value is not None]
     if not rows:
         return ""
     label, right, pitch, top = 150.0, 392.0, 26.0, 30.0
@@ -153,5 +153,5 @@ def elasticities(found: SweepResult) -> str:
             body.append(_line(across(figure.low), y, across(figure.high), y, "whisker"))
         body.append(f'<circle cx="{across(figure.value):.1f}" cy="{y:.1f}" r="4" class="part"/>')
         body.append(_text(across(figure.value), y - 6, f"{figure.value:.2f}".replace("-0.00", "0.00"), "tiny"))
-    told = "; ".join(f"{p.label}: {p.elasticity.value:.2f}" for p in rows if p.elasticity and p.elasticity.known)
-    return _svg(bottom + 4, "Probe: answer of the rate to each setting", told, body)
+    description = "; ".join(f"{p.label}: {p.elasticity.value:.2f}" for p in rows if p.elasticity and p.elasticity.known)
+    return _svg(bottom + 4, "Probe: answer of the rate to each setting", description, body)

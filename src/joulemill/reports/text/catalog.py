@@ -163,8 +163,8 @@ def model_document(entry: ModelEntry) -> Document:
     ]
     label = f"{architecture.name}{', mixture of experts' if architecture.is_moe else ''}"
     line = doubt(architecture)
-    told = (f"source: {entry.source}",) if entry.source else ()
-    notes = list(dict.fromkeys((*((line,) if line else ()), *entry.approximations, *told)))
+    sources = (f"source: {entry.source}",) if entry.source else ()
+    notes = list(dict.fromkeys((*((line,) if line else ()), *entry.approximations, *sources)))
     return {
         "kind": "model", "name": entry.name, "label": label, "architecture": facts, "facts": rows, "notes": notes,
     }  # fmt: skip

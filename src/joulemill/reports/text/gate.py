@@ -6,7 +6,7 @@ from typing import Any
 
 from joulemill.analysis.serialization import plain
 from joulemill.decisions.gate.gate import Outcome, Verdict
-from joulemill.decisions.gate.run_length import Plan
+from joulemill.decisions.gate.run_length import LengthPlan
 from joulemill.figure import Figure
 from joulemill.wording import say
 
@@ -14,17 +14,21 @@ SCHEMA_VERSION = "1.0"
 EXIT = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.UNDECIDED: 3}
 
 
-def document(verdict: Verdict, plan: Plan | str | None) -> dict[str, Any]:
+def document(verdict: Verdict, plan: LengthPlan | str | None) -> dict[str, Any]:
     """The verdict as one JSON document."""
-    found = verdict.change
-    change = None if found is None else {**plain(found), "p_real": found.real_ratio}
-    told = plain(verdict) | {"schema_version": SCHEMA_VERSION, "exit_code": EXIT[verdict.outcome], "change": change}
+    change_made = verdict.change
+    change = None if change_made is None else {**plain(change_made), "p_real": change_made.real_ratio}
+    document_table = plain(verdict) | {
+        "schema_version": SCHEMA_VERSION,
+        "exit_code": EXIT[verdict.outcome],
+        "change": change,
+    }
     if plan is not None:
-        told["plan"] = plan_document(plan)
-    return dict(told)
+        document_table["plan"] = plan_document(plan)
+    return dict(document_table)
 
 
-def plan_document(plan: Plan | str) -> dict[str, Any]:
+def plan_document(plan: LengthPlan | str) -> dict[str, Any]:
     """The plan as JSON; where there is none, why."""
     return {"text": plan, "enough": False} if isinstance(plan, str) else dict(plain(plan))
 

@@ -11,7 +11,7 @@ from joulemill.analysis.report import Report
 from joulemill.analysis.rows import amount
 from joulemill.analysis.serialization import plain
 from joulemill.catalog.levers import QUALITY, evidence_of
-from joulemill.decisions.levers.case import Outcome
+from joulemill.decisions.levers.case import LeverOutcome
 from joulemill.decisions.levers.study import Combination, Effect, apart, by_use, distinct
 from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.document import architecture_document
@@ -54,40 +54,43 @@ def said_workload(workload: Workload, batch_req: float) -> str:
     )
 
 
-def heading(found: LeversAnswer) -> str:
+def heading(levers_answer: LeversAnswer) -> str:
     """The deployment in words."""
-    d, layout = found.answer.deployment, found.answer.deployment.parallelism
+    d, layout = levers_answer.answer.deployment, levers_answer.answer.deployment.parallelism
     approximate = "APPROXIMATE (the model is not understood): " if d.architecture.doubts else ""
     return (
-        f"{approximate}{found.answer.question.model} in {d.precision.name} on {d.device_count} × {d.device.label} "
+        f"{approximate}{levers_answer.answer.question.model} "
+        f"in {d.precision.name} on {d.device_count} × {d.device.label} "
         f"(tp {layout.tensor}, dp {layout.data}, replicas {layout.replicas})"
     )
 
 
-def document(found: LeversAnswer, report: Report | None = None) -> dict[str, Any]:
+def document(levers_answer: LeversAnswer, report: Report | None = None) -> dict[str, Any]:
     """The JSON document; changes are ratios, unknown is null."""
-    study = found.study
+    study = levers_answer.study
     return {
         "schema_version": "1.0",
-        "meets": found.meets,
-        "short_by": [missed.document() for missed in found.answer.short_by],
-        "deployment": found.answer.question.document() | {"profile": found.answer.profile},
-        "architecture": architecture_document(found.answer.deployment.architecture, found.answer.deployment.precision),
-        "settings": _settings(found),
+        "meets": levers_answer.meets,
+        "short_by": [missed.document() for missed in levers_answer.answer.short_by],
+        "deployment": levers_answer.answer.question.document() | {"profile": levers_answer.answer.profile},
+        "architecture": architecture_document(
+            levers_answer.answer.deployment.architecture, levers_answer.answer.deployment.precision
+        ),
+        "settings": _settings(levers_answer),
         "before": plain(study.before),
         "measured": None if (start := start_of(report, study.before)) is None else start.document(),
         "levers": [_lever(e) for e in by_use(study.effects)],
         "combinations": [_combination(c) for c in apart(study.combinations)[:25]],
         "distinct": [_combination(c) for c in distinct(study.combinations, MOST_TOGETHER_SHOWN)],
-        "savings": [saved.document() for saved in savings(found, report)],
+        "savings": [saved.document() for saved in savings(levers_answer, report)],
         "front": [_combination(c) for c in study.front],
         "interval": PAIRED,
-        "notes": list(found.notes),
+        "notes": list(levers_answer.notes),
     }
 
 
-def _settings(found: LeversAnswer) -> dict[str, Any]:
-    s = found.settings
+def _settings(levers_answer: LeversAnswer) -> dict[str, Any]:
+    s = levers_answer.settings
     values = {k: v for k, v in vars(s).items() if isinstance(v, (int, float))}
     models = {k: getattr(s, k).name if getattr(s, k) else None for k in ("draft", "small", "alternative")}
     return values | models | {"devices": [d.name for d, _ in s.devices]}
@@ -142,7 +145,7 @@ def text(answer: LeversAnswer, report: Report | None = None, width: int = 120) -
     return rendered(lambda console: show(answer, console, report), width)
 
 
-def _before(before: Outcome) -> str:
+def _before(before: LeverOutcome) -> str:
     return (
         f"before: {quantity(before.energy_j_tok, 'J/tok')} at the {before.scope}, {digits(before.rate_tok_s)} tok/s, "
         f"TPOT {quantity(before.tpot_s, 's')}, bottleneck {title(before.binding)}"
@@ -240,14 +243,14 @@ def after_figures(c: Combination, start: Start | None) -> tuple[str, str, str]:
     )
 
 
-def held(found: LeversAnswer) -> str:
+def held(levers_answer: LeversAnswer) -> str:
     """What is held fixed where a lever changes the device, so that published changes differ from ours."""
-    return HELD_BATCH if found.answer.workload.rate_req_s is None else HELD_RATE
+    return HELD_BATCH if levers_answer.answer.workload.rate_req_s is None else HELD_RATE
 
 
-def _assumed(found: LeversAnswer) -> Sequence[str]:
-    s = found.settings
-    applied = {e.lever.name for e in found.study.effects if e.after is not None}
+def _assumed(levers_answer: LeversAnswer) -> Sequence[str]:
+    s = levers_answer.settings
+    applied = {e.lever.name for e in levers_answer.study.effects if e.after is not None}
     notes = {
         "speculation": f"speculation: {s.draft_count} draft tokens, {s.acceptance_ratio:.0%} accepted (--acceptance)",
         "prefix-cache": f"prefix cache: {s.cached_ratio:.0%} of prompt tokens are cache hits (--hit)",
@@ -258,13 +261,15 @@ def _assumed(found: LeversAnswer) -> Sequence[str]:
         "carbon-shift": f"shifting: {s.shift_ratio:.0%} at {s.shifted_ratio:.0%} of carbon or price (assumed)",
         "disaggregation": "disaggregation: a fleet large enough for the proportion of pools, of as many devices",
     }  # fmt: skip
-    if found.answer.workload.rate_req_s is None and any(name.startswith("batch-") for name in applied):
+    if levers_answer.answer.workload.rate_req_s is None and any(name.startswith("batch-") for name in applied):
         notes["batch-most"] = notes["batch-x2"] = (
             "higher concurrency needs as many more requests; --rate REQ/S studies a demand that stays the same"
         )
-    lines = [f"device-…: {held(found)}"] if any(name.startswith("device-") for name in applied) else []
+    lines = [f"device-…: {held(levers_answer)}"] if any(name.startswith("device-") for name in applied) else []
     lines += [text for name, text in notes.items() if name in applied]
-    differing = {n for c in found.study.front for n in c.names if evidence_of(n).quality not in ("same", "none")}
+    differing = {
+        n for c in levers_answer.study.front for n in c.names if evidence_of(n).quality not in ("same", "none")
+    }
     lines = list(dict.fromkeys(lines))
     if differing:
         lines.append(f"measure the quality with {', '.join(sorted(differing))} (or --same-outputs leaves them out)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from joulemill.figure import Figure
 from joulemill.physics.production.prediction import Prediction
-from joulemill.prediction.question import Answer
+from joulemill.prediction.question import PredictionResult
 from joulemill.reports.text.architecture import architecture_lines
 from joulemill.reports.text.page import add_row, plain_table, prose, split_unit
 from joulemill.wording import digits, interval, quantity, title
@@ -24,7 +24,7 @@ TOK_MILLION = 1e6
 LEAST_KG_GCO2E = 1e4
 
 
-def show(answer: Answer, console: Console, *, explain: bool = False) -> None:
+def show(answer: PredictionResult, console: Console, *, explain: bool = False) -> None:
     """Print the prediction: what is missed, the figures, the ceilings, sensitivities; with ``explain`` the terms."""
     prose(console, *(f"DOES NOT MEET WHAT IS ASKED: {missed.text}" for missed in answer.short_by), style="bold red")
     if answer.short_by:
@@ -41,7 +41,7 @@ def show(answer: Answer, console: Console, *, explain: bool = False) -> None:
     prose(console, *(f"note: {note}" for note in answer.every_note))
 
 
-def _heading(answer: Answer) -> Iterator[str]:
+def _heading(answer: PredictionResult) -> Iterator[str]:
     q, p, layout = answer.question, answer.prediction, answer.deployment.parallelism
     yield (
         f"{q.model} in {answer.deployment.precision.name} on {q.devices} × {answer.deployment.device.label} "
@@ -54,7 +54,7 @@ def _heading(answer: Answer) -> Iterator[str]:
     )
 
 
-def _left(answer: Answer) -> str:
+def _left(answer: PredictionResult) -> str:
     p = answer.prediction
     each = f"concurrency {p.batch.batch_req:.0f} per replica"
     if p.held_ratio == 1.0:

@@ -11,7 +11,7 @@ from joulemill.analysis.report import OPEN, Report
 from joulemill.figure import Figure
 from joulemill.wording import JOULE_PER_KWH, MILLION, digits, interval, percent, quantity, title
 
-_COLOUR = {"measured": "green", "calibrated": "cyan", "modelled": "yellow", "datasheet": "blue", "declared": "magenta"}
+_COLOR = {"measured": "green", "calibrated": "cyan", "modelled": "yellow", "datasheet": "blue", "declared": "magenta"}
 
 
 #: Columns of a narrow terminal, and how long the longest bar is in it and in a wide one.
@@ -80,7 +80,7 @@ def _summary(report: Report) -> Any:
     for name in ("name", "value", "interval", "basis"):
         table.add_column(name, justify="right" if name == "value" else "left", no_wrap=name != "interval")
     for name, value, between, basis in summary(report):
-        coloured = f"[{_COLOUR[basis]}]{basis}[/]" if basis in _COLOUR else basis
+        coloured = f"[{_COLOR[basis]}]{basis}[/]" if basis in _COLOR else basis
         table.add_row(escape(name), f"[bold]{escape(value)}[/]", escape(between), coloured)
     return table
 
@@ -152,7 +152,7 @@ def _stated(report: Report, console: Any) -> None:
 
 
 def _basis(figure: Figure) -> str:
-    return f"[{_COLOUR[figure.basis]}]{figure.basis}[/]" if figure.basis else "[dim]–[/]"
+    return f"[{_COLOR[figure.basis]}]{figure.basis}[/]" if figure.basis else "[dim]–[/]"
 
 
 def _figures(report: Report) -> Any:
