@@ -303,9 +303,11 @@ PLACEHOLDERS = {"found", "told", "seen", "given", "said", "made"}
 
 
 def bound_names(tree: ast.AST) -> set[str]:
-    """Arguments and everything that is assigned, looped over or unpacked into."""
-    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return names | {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+    """Arguments and whatever a function assigns, loops over or unpacks into."""
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)]
+    inside = [n for f in functions for n in ast.walk(f)]
+    names = {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return names | {n.arg for n in inside if isinstance(n, ast.arg)}
 
 
 @pytest.mark.parametrize("path", python_files(), ids=lambda p: str(p.relative_to(SRC)))
