@@ -45,7 +45,7 @@ monitor: $(VENV)/.run
 # Side by side, since most of a test's time is waiting; TEST="-n0 tests/test_units.py" runs one file in this process.
 WORKERS ?= 4
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(TEST)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TEST)
 
 # The documentation site, into site/; a link that leads nowhere fails it. Offline once installed.
 docs: $(VENV)/.docs

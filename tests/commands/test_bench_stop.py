@@ -34,7 +34,7 @@ def test_a_stopped_bench_reports_what_it_measured(number: signal.Signals, tmp_pa
         finally:
             process.kill()
     assert process.returncode == EXIT_INTERRUPTED
-    assert "joules per token" in said.lower() and "Traceback" not in told
+    assert "utilization-adjusted output" in said.lower() and "Traceback" not in told
     assert f"interrupted: stopped by {number.name} in phase load; what was measured is kept" in told
     record = read_run(tmp_path / "run")
     assert record.status == "interrupted" and any(r.phase == "load" for r in record.requests)
