@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from simulated.readings import channel, reading
 
@@ -265,6 +265,8 @@ times = st.one_of(st.floats(0.0, 60.0), st.floats(allow_nan=True, allow_infinity
 
 @pytest.mark.finding("F29")
 @FEW
+@example([(0.0, 0.0), (8.98846567431158e303, 0.0)], Quantity.ENERGY)
+@example([(0.0, 1176.0), (3.0547037125952692e305, 1.0)], Quantity.POWER)
 @given(st.lists(st.tuples(times, values), max_size=60), st.sampled_from([Quantity.ENERGY, Quantity.POWER]))
 def test_whatever_is_read_totals_are_finite(rows: list[tuple[float, float | None]], quantity: Quantity) -> None:
     c = channel("m:GPU-1:x", device="GPU-1", quantity=quantity, rel_error=0.05)

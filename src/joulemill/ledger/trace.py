@@ -156,6 +156,7 @@ class _Clean:
 
 def _clean(channel: Channel, readings: Sequence[Reading], limit_w: float | None) -> _Clean:
     t = numbers(r.t_mono_s for r in readings)
+    t = np.where(np.abs(t) <= MOST_FACT, t, np.nan)  # no clock tells such a time, and sums over it would overflow
     v = numbers(r.value for r in readings)
     good = np.isfinite(t)
     failed: list[tuple[float, Reason]] = []
