@@ -71,7 +71,7 @@ class StatedFigure(Bounded, Protocol):
 
 
 def digits(value: float, significant: int = 3) -> str:
-    """``value`` with so many significant digits, without an exponent between 1e-4 and 1e6.
+    """``value`` with so many significant digits, without an exponent between 1e-4 and 1e9.
 
     >>> digits(1234.5), digits(0.012345), digits(99.96)
     ('1,230', '0.0123', '100')

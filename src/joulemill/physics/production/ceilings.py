@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from joulemill.figure import Figure, unknown
 from joulemill.statistics.lognormal import probability_less_ratio, product, quotient
+from joulemill.wording import quantity
 
 RATE = "tok/s"
 #: Below this probability that the least ceiling really is the least, the order counts as not decided.
@@ -216,13 +217,17 @@ def _verdict(
 
 
 def _explain(name: str, least: CeilingValue, following: CeilingValue | None, missing: tuple[str, ...]) -> str:
-    value = least.rate_tok_s.value
-    text = f"The lowest known ceiling is {_words(least.name)}, {value:.4g} tok/s"
+    text = f"The lowest known ceiling is {_words(least.name)}, {_rate_text(least)}"
     if following is not None:
-        text += f"; next is {_words(following.name)} at {following.rate_tok_s.value:.4g} tok/s"
+        text += f"; next is {_words(following.name)} at {_rate_text(following)}"
     if name == "undecided":
         text += "; the data do not decide"
     return text + (f". Unknown: {', '.join(_words(m) for m in missing)}." if missing else ".")
+
+
+def _rate_text(ceiling: CeilingValue) -> str:
+    """Its rate as tables of ceilings print it."""
+    return quantity(ceiling.rate_tok_s.value, RATE)
 
 
 def _words(name: str) -> str:
