@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.counterparts import agent as agent  # fixtures of many files, made where they are asked for
 from tests.support.counterparts import bmc as bmc
+from tests.support.web import web as web
 
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")

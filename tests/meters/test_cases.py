@@ -6,7 +6,6 @@ They are read from ../shared/cases, which not every checkout has; inputs of the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,10 @@ from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
 from tests.support.paths import SHARED
 from tests.support.surroundings import HandClock
-from tests.support.web import Web, serving
+from tests.support.web import Web
 
 CASES = SHARED / "cases"
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
 
 class Request:
     def __init__(self, handler: BaseHTTPRequestHandler) -> None:
@@ -72,3 +74,10 @@ def serving(tls: Any = None) -> Iterator[Web]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A page server of its own for each test."""
+    with serving() as server:
+        yield server

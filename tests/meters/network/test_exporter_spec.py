@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,13 +17,7 @@ from joulemill.meters.meter import Meter, MeterContext, parse_spec
 from joulemill.meters.network.exporter_spec import ExporterQuery
 from joulemill.meters.opening import open_meters
 from tests.support.surroundings import HandClock
-from tests.support.web import Reply, Request, Web, serving
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with serving() as server:
-        yield server
+from tests.support.web import Reply, Request, Web
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
@@ -22,15 +21,9 @@ from joulemill.meters.opening import open_meters
 from tests.support.lateness import asked_beside
 from tests.support.programs import eventually, free_port, running
 from tests.support.surroundings import HandClock, rapl_zone
-from tests.support.web import Request, Web, serving
+from tests.support.web import Request, Web
 
 BOARD = 'gpu="0",UUID="GPU-a",Hostname="gpu1"'
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

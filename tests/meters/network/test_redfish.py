@@ -3,7 +3,6 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +23,6 @@ from tests.support.surroundings import HandClock
 from tests.support.web import Web, serving
 
 CHASSIS = f"{ROOT}/Chassis/1"
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture
