@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,8 +76,11 @@ def check(path: Path) -> int:
     """Try a configuration once: 0 where every target and meter answers, 2 where one does not."""
     from joulemill.monitor.checking import faults
     from joulemill.monitor.config import load_config
+    from joulemill.monitor.config_checks import notices
 
     config = load_config(path)
+    for line in notices(config, os.environ):
+        sys.stderr.write(f"{line}\n")
     dead = faults(config)
     meters = sum(len(t.meters) for t in config.target)
     sys.stdout.write("".join(f"{line}\n" for line in dead))

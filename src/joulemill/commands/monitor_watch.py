@@ -9,8 +9,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError, JoulemillError
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from joulemill.monitor.history.store import History
     from joulemill.monitor.loop import Monitor
     from joulemill.monitor.starting import Starting
-if TYPE_CHECKING:
-    pass
 
 
 def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], MonitorConfig] | None = None) -> int:
@@ -55,6 +53,10 @@ def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], M
 
 
 def _announce(config: MonitorConfig, args: argparse.Namespace) -> None:
+    from joulemill.monitor.config_checks import notices
+
+    for line in notices(config, os.environ):
+        sys.stderr.write(f"{line}\n")
     specs = sum(len(t.meters) for t in config.target)
     if specs:
         sys.stderr.write(f"opening {specs} meter SPECs of {sum(bool(t.meters) for t in config.target)} targets …\n")
@@ -150,8 +152,6 @@ async def _watch(
     """Serve the page from the start, open the meters beside it, then watch."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     early = asyncio.Event()
     if again is not None:  # one that comes while meters are opened is done after that
         loop.add_signal_handler(signal.SIGHUP, early.set)
@@ -162,11 +162,28 @@ async def _watch(
 
         tasks.append(serve_on(app, listener, stop, _shown))
     try:
-        async with asyncio.TaskGroup() as group:
-            for task in tasks:
-                group.create_task(_ending(task, stop))
+        with _ended_by_signals(loop, stop, source):
+            async with asyncio.TaskGroup() as group:
+                for task in tasks:
+                    group.create_task(_ending(task, stop))
     except* JoulemillError as faults:
         raise faults.exceptions[0] from None
+
+
+@contextmanager
+def _ended_by_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, source: Starting) -> Iterator[None]:
+    """SIGINT and SIGTERM set ``stop``; not by the loop's own handlers, which wait for its turn: under load that is long."""
+
+    def end(_number: int, _frame: object) -> None:
+        source.hurry()
+        loop.call_soon_threadsafe(stop.set)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _monitored(
