@@ -46,7 +46,7 @@ def arrival_times(
     Gaps are Gamma(``burstiness``, 1/(rate·burstiness)), the first gap before the first arrival; with infinite
     burstiness the k-th arrival is at k/rate. Raises InputError for a rate, burstiness or duration that is not positive.
     """
-    for name, number in (("--rate", rate_req_s), ("burstiness", burstiness), ("--duration", duration_s)):
+    for name, number in (("`rate_req_s`", rate_req_s), ("burstiness", burstiness), ("`duration_s`", duration_s)):
         if not number > 0 or (math.isinf(number) and name != "burstiness"):
             raise InputError(f"{name} must be a positive number, not {number:g}")
     if math.isinf(burstiness):
@@ -77,7 +77,7 @@ def read_trace(path: Path) -> tuple[Arrival, ...]:
         stat = path.stat()
         return _read(path, stat.st_size, stat.st_mtime_ns)
     except (OSError, UnicodeDecodeError) as fault:
-        raise InputError(f"--trace {path}: cannot be read ({fault}); give a CSV or JSONL file") from fault
+        raise InputError(f"`trace` {path}: cannot be read ({fault}); give a CSV or JSONL file") from fault
 
 
 @lru_cache(maxsize=2)
@@ -85,9 +85,9 @@ def _read(path: Path, size_byte: int, changed_ns: int) -> tuple[Arrival, ...]:
     """The trace, read once for all who ask while the file stays as it is."""
     text = path.read_text(encoding="utf-8-sig")
     rows = _jsonl(text, path) if text.lstrip().startswith("{") else _csv(text, path)
-    arrivals = sorted((_arrival(row, f"--trace {path}, line {number}") for number, row in rows), key=lambda a: a.at_s)
+    arrivals = sorted((_arrival(row, f"`trace` {path}, line {number}") for number, row in rows), key=lambda a: a.at_s)
     if not arrivals:
-        raise InputError(f"--trace {path}: holds no request; each line needs a time, input and output tokens")
+        raise InputError(f"`trace` {path}: holds no request; each line needs a time, input and output tokens")
     start_s = arrivals[0].at_s
     return tuple(replace(a, at_s=a.at_s - start_s) for a in arrivals)
 
@@ -99,9 +99,9 @@ def _jsonl(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as fault:
-            raise InputError(f"--trace {path}, line {number}: is not JSON ({fault})") from None
+            raise InputError(f"`trace` {path}, line {number}: is not JSON ({fault})") from None
         if not isinstance(row, dict):
-            raise InputError(f"--trace {path}, line {number}: is not a JSON object")
+            raise InputError(f"`trace` {path}, line {number}: is not a JSON object")
         yield number, row
 
 
@@ -109,7 +109,7 @@ def _csv(text: str, path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
     for row in _rows(reader, path):
         if None in row or None in row.values():
-            raise InputError(f"--trace {path}, line {reader.line_num}: has not as many fields as the header")
+            raise InputError(f"`trace` {path}, line {reader.line_num}: has not as many fields as the header")
         yield reader.line_num, row
 
 
@@ -121,7 +121,7 @@ def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, object]
         for row in reader:
             yield dict(row)
     except csv.Error as fault:
-        raise InputError(f"--trace {path}, line {reader.line_num}: is no CSV ({fault})") from None
+        raise InputError(f"`trace` {path}, line {reader.line_num}: is no CSV ({fault})") from None
 
 
 _INPUT = ("input_tokens", "input_tok", "ContextTokens", "input_length")
