@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from joulemill.api.auditing import Audit, audit
     from joulemill.api.benching import bench
     from joulemill.api.comparing import GatePlan, GateVerdict, RunComparison, compare, gate, gate_plan
+    from joulemill.api.history import KeptHistory, open_history
     from joulemill.api.levers import LeverStudy, levers
     from joulemill.api.machine import Examination, doctor
     from joulemill.api.many import predict_many
     from joulemill.api.metering import MeteredWindow, Metering, meter
+    from joulemill.api.monitoring import Watched, watch
     from joulemill.api.prediction import MemoryShort, PredictedDeployment, predict
     from joulemill.api.runs import Baseline, Run, import_run, open_baseline, open_run, save_baseline
     from joulemill.api.series import (
@@ -57,6 +59,7 @@ _HOMES = {
     "GateVerdict": "api.comparing",
     "InputError": "errors",
     "JoulemillError": "errors",
+    "KeptHistory": "api.history",
     "LeverExperiment": "api.series",
     "LeverStudy": "api.levers",
     "MachineError": "errors",
@@ -72,6 +75,7 @@ _HOMES = {
     "ServerError": "errors",
     "Site": "physics.hardware.site",
     "Sweep": "api.series",
+    "Watched": "api.monitoring",
     "audit": "api.auditing",
     "bench": "api.benching",
     "calibrate": "api.validating",
@@ -87,6 +91,7 @@ _HOMES = {
     "measure_levers": "api.series",
     "meter": "api.metering",
     "open_baseline": "api.runs",
+    "open_history": "api.history",
     "open_run": "api.runs",
     "open_series": "api.series",
     "physics": "api",
@@ -96,6 +101,7 @@ _HOMES = {
     "save_baseline": "api.runs",
     "sweep": "api.series",
     "validate": "api.validating",
+    "watch": "api.monitoring",
 }
 
 __all__ = [
@@ -110,6 +116,7 @@ __all__ = [
     "GateVerdict",
     "InputError",
     "JoulemillError",
+    "KeptHistory",
     "LeverExperiment",
     "LeverStudy",
     "MachineError",
@@ -125,6 +132,7 @@ __all__ = [
     "ServerError",
     "Site",
     "Sweep",
+    "Watched",
     "audit",
     "bench",
     "calibrate",
@@ -140,6 +148,7 @@ __all__ = [
     "measure_levers",
     "meter",
     "open_baseline",
+    "open_history",
     "open_run",
     "open_series",
     "physics",
@@ -149,6 +158,7 @@ __all__ = [
     "save_baseline",
     "sweep",
     "validate",
+    "watch",
 ]
 
 

@@ -15,7 +15,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from joulemill.commands.monitor_watch import _reload
 from joulemill.errors import InputError
 from joulemill.meters.meter import MeterContext
 from joulemill.monitor import opening
@@ -26,6 +25,7 @@ from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import TargetState, TokenKind
 from joulemill.monitor.target import Watched
+from joulemill.monitor.watching import _reload
 
 Script = Callable[[Monitor], Awaitable[Any]]
 
