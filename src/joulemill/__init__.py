@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from joulemill.api.machine import Examination, doctor
     from joulemill.api.many import predict_many
     from joulemill.api.metering import MeteredWindow, Metering, meter
-    from joulemill.api.monitoring import Watched, watch
+    from joulemill.api.monitoring import MonitorResult, watch
     from joulemill.api.prediction import MemoryShort, PredictedDeployment, predict
     from joulemill.api.runs import Baseline, Run, import_run, open_baseline, open_run, save_baseline
     from joulemill.api.series import (
@@ -75,7 +75,7 @@ _HOMES = {
     "ServerError": "errors",
     "Site": "physics.hardware.site",
     "Sweep": "api.series",
-    "Watched": "api.monitoring",
+    "MonitorResult": "api.monitoring",
     "audit": "api.auditing",
     "bench": "api.benching",
     "calibrate": "api.validating",
@@ -123,6 +123,7 @@ __all__ = [
     "MemoryShort",
     "MeteredWindow",
     "Metering",
+    "MonitorResult",
     "PredictedDeployment",
     "PredictionErrors",
     "RateSearched",
@@ -132,7 +133,6 @@ __all__ = [
     "ServerError",
     "Site",
     "Sweep",
-    "Watched",
     "audit",
     "bench",
     "calibrate",

@@ -24,7 +24,8 @@ from joulemill.reports.text.levers import document, text
 from joulemill.suggestions import meant
 from joulemill.wording import signed
 
-#: What levers are set to: settings that are numbers.
+#: What combinations may use beside tuning; what levers are set to: settings that are numbers.
+BEYOND = tuple(sorted(BEYOND_TUNING))
 SETTINGS = tuple(f.name for f in fields(Settings) if str(f.type).startswith(("int", "float")))
 
 
@@ -182,5 +183,5 @@ def _beyond(exceptions: Iterable[str]) -> frozenset[str]:
     asked = frozenset({exceptions} if isinstance(exceptions, str) else exceptions)
     stray = sorted(asked - BEYOND_TUNING)
     if stray:
-        raise InputError(f"`beyond`: {stray[0]!r} is not known; {meant(stray[0], sorted(BEYOND_TUNING))}")
+        raise InputError(f"`beyond`: {stray[0]!r} is not known; {meant(stray[0], BEYOND)}")
     return asked

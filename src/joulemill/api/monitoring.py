@@ -19,7 +19,7 @@ from joulemill.monitor.watching import watch as watched
 
 
 @dataclass(frozen=True, repr=False)
-class Watched(Result):
+class MonitorResult(Result):
     """What is known of every target, meter and site when the watching ended."""
 
     snapshot: Snapshot
@@ -57,7 +57,7 @@ class ConfigCheck:
     faults: tuple[str, ...]
 
 
-def watch(config: str | Path | MonitorConfig, **options: Any) -> Watched:
+def watch(config: str | Path | MonitorConfig, **options: Any) -> MonitorResult:
     """Scrape servers and read meters, account joules and tokens by interval, until told to end (SIGINT, SIGTERM).
 
     config     a TOML file, read again at SIGHUP; or a ``MonitorConfig``
@@ -68,15 +68,15 @@ def watch(config: str | Path | MonitorConfig, **options: Any) -> Watched:
     tell       hears what a user must see
     """
     if isinstance(config, MonitorConfig):
-        return Watched(watched(config, WatchOptions(**options)))
+        return MonitorResult(watched(config, WatchOptions(**options)))
     path = Path(config)
-    return Watched(watched(load_config(path), WatchOptions(**options), lambda: load_config(path)))
+    return MonitorResult(watched(load_config(path), WatchOptions(**options), lambda: load_config(path)))
 
 
-def watch_demo(**options: Any) -> Watched:
+def watch_demo(**options: Any) -> MonitorResult:
     """Watch the embedded server under a light load; the arguments are those of ``watch``."""
     with demo() as config:
-        return Watched(watched(config, WatchOptions(**options)))
+        return MonitorResult(watched(config, WatchOptions(**options)))
 
 
 def check_config(path: str | Path) -> ConfigCheck:

@@ -97,5 +97,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--drafted is {args.drafted}; it must be at least 1 and at most {MOST_DRAFTED}")
     beyond = [w.strip() for w in args.beyond.split(",") if w.strip()]
     if args.beyond and not beyond:
-        raise InputError(f"--beyond {args.beyond}: names nothing; write what may be used, such as hardware")
+        from joulemill.api.levers import BEYOND
+
+        raise InputError(f"--beyond {args.beyond}: names nothing; use {', '.join(BEYOND)}")
     return settings | {"draft_count": args.drafted, "beyond": beyond, "same_outputs": args.same_outputs}

@@ -14,7 +14,7 @@ from joulemill.streams import print_json, print_text, tell
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
-    from joulemill.api.monitoring import Watched
+    from joulemill.api.monitoring import MonitorResult
 
 DEMO_ADDRESS, DEMO_STORE = "127.0.0.1:9477", Path("monitor-demo.db")
 #: A smaller history would hold next to nothing (assumed).
@@ -104,7 +104,7 @@ def _arguments(args: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def _shown(args: argparse.Namespace, watched: Watched) -> int:
+def _shown(args: argparse.Namespace, watched: MonitorResult) -> int:
     if args.json:
         print_json(watched.to_dict())
     else:
