@@ -148,7 +148,7 @@ def test_the_published_traces_are_read_whole(name: str) -> None:
 def test_hostile_traces_are_refused_in_a_line(text: str, tmp_path: Path) -> None:
     file = tmp_path / "trace"
     file.write_bytes(text.encode())
-    with pytest.raises(InputError, match="--trace"):
+    with pytest.raises(InputError, match="`trace`"):
         read_trace(file)
 
 
