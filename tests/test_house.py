@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "validation": {"prediction", "catalog", "physics", "statistics"},
     "carbon": {"catalog", "physics", "formats"},
     "bench": {"servers", "meters", "recording", "catalog", "ledger", "physics", "statistics", "formats"},
-    "importers": {"meters", "recording", "catalog", "ledger", "formats"},
+    "importers": {"simulation", "meters", "recording", "catalog", "ledger", "formats", "statistics"},
     "analysis": {
         *("validation", "prediction", "recording", "decisions", "catalog", "ledger", "physics", "statistics"),
     },
