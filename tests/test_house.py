@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "catalog": {"formats", "ledger", "physics"},
     "decisions": {"ledger", "physics", "statistics"},
     "planning": set(),
+    "simulation": {"physics", "statistics"},
     "recording": {"ledger"},
     "meters": {"recording", "catalog", "ledger", "formats"},
     "servers": {"catalog", "ledger", "physics", "formats"},
@@ -35,20 +36,21 @@ ALLOWED: dict[str, set[str]] = {
     "validation": {"prediction", "catalog", "physics", "statistics"},
     "carbon": {"catalog", "physics", "formats"},
     "bench": {"servers", "meters", "recording", "catalog", "ledger", "physics", "statistics", "formats"},
-    "importers": {"meters", "recording", "catalog", "ledger", "formats"},
+    "importers": {"simulation", "meters", "recording", "catalog", "ledger", "formats", "statistics"},
     "analysis": {
         *("validation", "prediction", "recording", "decisions", "catalog", "ledger", "physics", "statistics"),
     },
     "reports": {
-        *("analysis", "validation", "fleet", "prediction", "planning", "recording", "decisions", "catalog"),
-        *("ledger", "physics"),
+        *("analysis", "validation", "fleet", "prediction", "recording", "simulation", "planning", "decisions"),
+        *("catalog", "ledger", "physics"),
     },
     "monitor": {
         *("prediction", "servers", "meters", "decisions", "carbon", "catalog", "ledger", "physics", "formats"),
     },
     "api": {
         *("monitor", "reports", "analysis", "importers", "bench", "carbon", "validation", "fleet", "prediction"),
-        *("servers", "meters", "recording", "decisions", "planning", "catalog", "ledger", "physics", "formats"),
+        *("servers", "meters", "recording", "simulation", "planning", "decisions", "catalog", "ledger"),
+        *("physics", "formats"),
     },
     "commands": {
         *(
@@ -64,7 +66,8 @@ ALLOWED: dict[str, set[str]] = {
             "prediction",
             "servers",
         ),
-        *("meters", "recording", "decisions", "planning", "catalog", "ledger", "physics", "formats"),
+        *("meters", "recording", "simulation", "planning", "decisions", "catalog", "ledger", "physics"),
+        *("formats",),
     },
 }
 #: Files that stand beside the packages.

@@ -65,6 +65,7 @@ def test_a_kink_has_the_price_of_one_more() -> None:
 
 def test_least_energy_takes_the_frugal_point_until_devices_run_out() -> None:
     """90,000 tok/s is 37.5 capped replicas; 135,000 needs mixing: x uncapped of 50, 3 x + 2.4 (50 − x) = 135."""
+
     def asked(rate: float) -> FleetProblem:
         return problem(TWO, demands=[DemandClass(name="chat", rate_tok_s=np.array([rate]))], serve_all=True)
 

@@ -13,8 +13,8 @@ from joulemill.planning.building import fleet_program
 from joulemill.planning.prices import at_bound, limit_prices
 from joulemill.planning.problem import DemandClass, FleetProblem
 from joulemill.planning.pruning import efficient, on_front, on_hull
-from joulemill.planning.robustness import SCENARIOS, losses
 from joulemill.planning.readout import plan_use
+from joulemill.planning.robustness import SCENARIOS, losses
 from joulemill.planning.solving import Goal, optimize
 from tests.support.fleets import ENERGY, TOKENS, best, drawn, problem, site
 
@@ -61,7 +61,10 @@ def test_prices_are_differences(goal: Goal) -> None:
                 continue
             raised = solver.solve(at_bound(optimum.priced, limit.row, (limit.value + step) / limit.unit_value))
             gain = goal.sign * raised.value - value
-            assert gain == pytest.approx((price.shadow_price or 0.0) * step, rel=1e-6, abs=1e-9 * abs(value)), (seed, limit)
+            assert gain == pytest.approx((price.shadow_price or 0.0) * step, rel=1e-6, abs=1e-9 * abs(value)), (
+                seed,
+                limit,
+            )
             checked += abs(price.shadow_price or 0.0) > 0.0
     assert checked >= 30
 
@@ -78,7 +81,9 @@ def by_linprog(p: FleetProblem, goal: str) -> float:
     equal: list[tuple[dict[int, float], float]] = []
     for h in range(hours):
         for s, where in enumerate(p.sites):
-            drawn_w = {var("x", i, h): points.power_w[i] for i in range(points.count) if p.pools[points.pool[i]].site == s}
+            drawn_w = {
+                var("x", i, h): points.power_w[i] for i in range(points.count) if p.pools[points.pool[i]].site == s
+            }
             for k, pool in enumerate(p.pools):
                 if pool.site == s:
                     drawn_w |= {var("idle", k, name, h): watts for name, watts in pool.idle_states}
@@ -95,7 +100,12 @@ def by_linprog(p: FleetProblem, goal: str) -> float:
             made = {var("x", i, h): -points.rate_tok_s[i] for i in range(points.count) if points.demand[i] == d}
             upper.append((made | {var("served", d, h): 1.0}, 0.0))
             (equal if p.serve_all else upper).append(({var("served", d, h): 1.0}, float(demand.rate_tok_s[h])))
-    upper.append(({var("bought", k): pool.price_currency or 0.0 for k, pool in enumerate(p.pools)}, float(p.budget_currency or 0.0)))
+    upper.append(
+        (
+            {var("bought", k): pool.price_currency or 0.0 for k, pool in enumerate(p.pools)},
+            float(p.budget_currency or 0.0),
+        )
+    )
     cost = np.zeros(len(names))
     for h in range(hours):
         for s, where in enumerate(p.sites):
@@ -131,6 +141,7 @@ def test_an_independent_program_has_the_same_optimum(goal: Goal) -> None:
 
 def scaled(p: FleetProblem, factor: float) -> FleetProblem:
     """All limits and demands times ``factor``; the facility's fixed power too."""
+
     def times(x: float | None) -> float | None:
         return None if x is None else factor * x
 

@@ -34,7 +34,9 @@ class ScipySolver:
             return Solved(status=STATUS[answer.status], values=np.empty(0), row_price=np.empty(0), value=float("nan"))
         price = np.empty(0) if whole else scale * _prices(program, answer)
         gap = float(answer.mip_gap) if whole else 0.0
-        return Solved(status="optimal", values=answer.x, row_price=price, value=scale * float(answer.fun), gap_ratio=gap)
+        return Solved(
+            status="optimal", values=answer.x, row_price=price, value=scale * float(answer.fun), gap_ratio=gap
+        )
 
     def ranges(self, rows: Sequence[int]) -> Sequence[tuple[float | None, float | None]]:
         """Not known: scipy has none. The caller finds them by solving at other bounds."""
