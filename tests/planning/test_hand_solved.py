@@ -32,7 +32,7 @@ def prices_of(p: FleetProblem, goal: Goal = TOKENS, solver: Solver | None = None
 
 @pytest.mark.parametrize("solver", [HighsSolver, ScipySolver])
 def test_power_bound_then_device_bound(solver: type) -> None:
-    """100 devices need 225 kW. Below, a watt is worth 3,000 / 4,500 tok/s; above, a device 1,500 tok/s and a watt nothing."""
+    """100 devices need 225 kW. Below, a watt is worth 3,000 / 4,500 tok/s; above, nothing, and a device 1,500."""
     short = prices_of(problem(ONE, sites=[site(it_limit_w=100e3)]), solver=solver())
     assert short["it_power"].shadow_price == pytest.approx(3000 / 4500) and short["it_power"].active
     assert short["it_power"].valid_from == 0.0 and short["it_power"].valid_to == pytest.approx(225e3, rel=1e-5)
@@ -45,7 +45,7 @@ def test_power_bound_then_device_bound(solver: type) -> None:
 
 
 def test_between_two_points_both_limits_have_a_price() -> None:
-    """150 kW: 50 replicas, x of them uncapped: 4.5 x + 2.7 (50 − x) = 150. Prices solve 2 d + 4.5 w = 3, 2 d + 2.7 w = 2.4."""
+    """150 kW, 50 replicas, x uncapped: 4.5 x + 2.7 (50 − x) = 150. Prices: 2 d + 4.5 w = 3, 2 d + 2.7 w = 2.4."""
     p = problem(TWO, sites=[site(it_limit_w=150e3)])
     prices, plan = prices_of(p), plan_use(fleet_program(p), best(fleet_program(p)).plan)
     uncapped = (150 - 135) / 1.8
@@ -79,7 +79,7 @@ def test_least_energy_takes_the_frugal_point_until_devices_run_out() -> None:
 
 
 def test_pue_curve_and_feed() -> None:
-    """Facility power is the higher of 1.1 · IT + 20 kW and 1.3 · IT; a feed of 152 kW gives 120 kW of IT by the first."""
+    """Facility power is the higher of 1.1 · IT + 20 kW and 1.3 · IT; a feed of 152 kW gives the lesser IT power."""
     lines = ((1.1, 20e3), (1.3, 0.0))
     p = problem(ONE, sites=[site(feed_limit_w=152e3, facility_lines=lines)])
     plan = plan_use(fleet_program(p), best(fleet_program(p)).plan)

@@ -74,8 +74,9 @@ def drawn(seed: int, *, serve_all: bool) -> FleetProblem:
     ]  # fmt: skip
     where = [
         site(
-            f"site-{s}", hours, it_limit_w=float(rng.uniform(1.0, 3.0)) * 2e5, cooling_limit_w=float(rng.uniform(2e5, 5e5)),
-            feed_limit_w=float(rng.uniform(3e5, 9e5)), facility_lines=((1.1, 1000.0), (1.3, 0.0)),
+            f"site-{s}", hours, it_limit_w=float(rng.uniform(2e5, 6e5)),
+            cooling_limit_w=float(rng.uniform(2e5, 5e5)), feed_limit_w=float(rng.uniform(3e5, 9e5)),
+            facility_lines=((1.1, 1000.0), (1.3, 0.0)),
             carbon_gco2e_j=rng.uniform(1e-5, 2e-4, hours), price_currency_j=rng.uniform(1e-8, 1e-7, hours),
         )
         for s in range(sites)

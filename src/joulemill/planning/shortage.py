@@ -1,8 +1,8 @@
 """What is short where no plan can be: the least that is missing, and the smallest set that cannot hold. Pure.
 
 Each stated limit has a shortfall variable. Let loose at a cost relative to its limit, they say how much is missing in
-all; one alone let loose says how much of that one would do. The conflicting set is what is left when every limit without
-which there is still no plan has been dropped.
+all; one alone let loose says how much of that one would do. The conflicting set is what is left when every limit has
+been dropped without which there is still no plan.
 """
 
 from __future__ import annotations
