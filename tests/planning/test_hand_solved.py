@@ -50,7 +50,7 @@ def test_between_two_points_both_limits_have_a_price() -> None:
     prices, plan = prices_of(p), plan_use(fleet_program(p), best(fleet_program(p)).plan)
     uncapped = (150 - 135) / 1.8
     assert plan.rate_tok_s == pytest.approx(3000 * uncapped + 2400 * (50 - uncapped))
-    assert [u.count for u in plan.deployments] == pytest.approx([uncapped, 50 - uncapped])
+    assert [u.replica_count for u in plan.deployments] == pytest.approx([uncapped, 50 - uncapped])
     assert prices["it_power"].shadow_price == pytest.approx(0.6 / 1.8)
     assert prices["devices"].shadow_price == pytest.approx((3000 - 4500 * 0.6 / 1.8) / 2)
     assert prices["it_power"].valid_from == pytest.approx(135e3) and prices["it_power"].valid_to == pytest.approx(225e3)

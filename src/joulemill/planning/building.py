@@ -156,9 +156,9 @@ def _demand_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
     """What is made, served, shifted and asked for."""
     points, hours = problem.points, problem.hour_count
     serving = np.flatnonzero(points.demand != WAITING)
-    made = a.rows(at.served.shape, 0.0, np.inf)
-    a.put(made, at.served, -1.0)
-    a.put(made[points.demand[serving]], at.points[serving], points.rate_tok_s[serving, None] / KILO)
+    making = a.rows(at.served.shape, 0.0, np.inf)
+    a.put(making, at.served, -1.0)
+    a.put(making[points.demand[serving]], at.points[serving], points.rate_tok_s[serving, None] / KILO)
     for d, demand in enumerate(problem.demands):
         if not np.isfinite(demand.rate_tok_s).all():
             continue
@@ -188,7 +188,7 @@ def _demand_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
 
 
 def _home_rows(a: Assembly, problem: FleetProblem, at: Layout, d: int, level: Index) -> None:
-    """Tokens of a class that has a home: at most the movable share is made elsewhere."""
+    """Tokens of a class that has a home: at most the movable share is making elsewhere."""
     demand, points = problem.demands[d], problem.points
     if demand.home is None or demand.move_ratio >= 1.0:
         return

@@ -20,8 +20,8 @@ DUST_COUNT = 1e-7
 class DeploymentUse:
     """How a deployment of a pool is used.
 
-    count           replicas in the hour that has most;  count_by_hour  in each
-    concurrency     requests in flight in one replica, mean over its replicas and hours
+    replica_count   replicas in the hour that has most;  count_by_hour  in each
+    batch_req       requests in flight in one replica, mean over its replicas and hours
     rate_tok_s, power_w   of all its replicas, mean over the span
     rate_by_class_tok_s   [classes] what it makes for each
     points, point_count   its points that are used, and the replicas at each in its fullest hour
@@ -29,9 +29,9 @@ class DeploymentUse:
 
     group: int
     pool: int
-    count: float
+    replica_count: float
     count_by_hour: Array
-    concurrency: float
+    batch_req: float
     rate_tok_s: float
     power_w: float
     rate_by_class_tok_s: Array
@@ -111,16 +111,16 @@ def _deployments(fleet: FleetProgram, running: Array, share: Array) -> Sequence[
         here = running[rows]
         by_hour = here.sum(axis=0)
         serving = rows[points.demand[rows] != WAITING]
-        made = points.rate_tok_s[rows, None] * here
+        making = points.rate_tok_s[rows, None] * here
         by_class = np.zeros(classes)
         np.add.at(
             by_class, points.demand[serving], (points.rate_tok_s[serving, None] * running[serving] * share).sum(1)
         )
         uses.append(
             DeploymentUse(
-                group=group, pool=int(points.pool[rows[0]]), count=float(by_hour.max()), count_by_hour=by_hour,
-                concurrency=float((points.concurrency[rows, None] * here).sum() / here.sum()),
-                rate_tok_s=float((made * share).sum()),
+                group=group, pool=int(points.pool[rows[0]]), replica_count=float(by_hour.max()), count_by_hour=by_hour,
+                batch_req=float((points.concurrency[rows, None] * here).sum() / here.sum()),
+                rate_tok_s=float((making * share).sum()),
                 power_w=float((points.power_w[rows, None] * here * share).sum()),
                 rate_by_class_tok_s=by_class, points=rows, point_count=here[:, int(by_hour.argmax())],
             )

@@ -20,7 +20,7 @@ NOTHING_RATIO = 1e-7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Missing:
+class ShortLimit:
     """A limit of the conflicting set. ``amount``: how much more of it alone would do; None where it alone cannot.
 
     For a demand, ``amount`` is how much less of it.
@@ -34,7 +34,7 @@ class Missing:
     sense: int
 
 
-def shortage(fleet: FleetProgram, solver: Solver) -> tuple[Missing, ...]:
+def shortage(fleet: FleetProgram, solver: Solver) -> tuple[ShortLimit, ...]:
     """The smallest set of limits that conflict, each with what of it alone would do. Empty where a plan can be."""
     weights = np.array([1.0 / max(abs(x.value) / x.unit_value, 1e-9) for x in fleet.limits])
     loose = _missing(fleet, solver, list(range(len(fleet.limits))), weights)
@@ -77,10 +77,10 @@ def _irreducible(fleet: FleetProgram, solver: Solver, suspects: Sequence[int]) -
     return kept
 
 
-def _alone(fleet: FleetProgram, solver: Solver, i: int, weights: np.ndarray) -> Missing:
+def _alone(fleet: FleetProgram, solver: Solver, i: int, weights: np.ndarray) -> ShortLimit:
     limit = fleet.limits[i]
     answer = _missing(fleet, solver, [i], weights)
     amount = None if answer is None else float(answer[0][i]) * limit.unit_value
-    return Missing(
+    return ShortLimit(
         name=limit.name, subject=limit.subject, unit=limit.unit, value=limit.value, amount=amount, sense=limit.sense
     )  # fmt: skip
