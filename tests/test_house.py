@@ -45,8 +45,10 @@ ALLOWED: dict[str, set[str]] = {
         *("monitor", "reports", "analysis", "importers", "bench", "carbon", "validation", "prediction", "servers"),
         *("meters", "recording", "decisions", "catalog", "ledger", "physics", "formats"),
     },
+    "explorer": {"api", "monitor", "validation", "prediction", "catalog", "physics"},
     "commands": {
         *(
+            "explorer",
             "api",
             "monitor",
             "reports",
