@@ -141,7 +141,7 @@ def to_unbind(p: PredictedDeployment) -> list[str]:
 
 
 def _of_power(q: Prediction, bound: str, ratio: float) -> list[str]:
-    """What would unbind power or cooling: more of it, less J/token, or nothing, where the devices do not draw it all."""
+    """What would unbind power or cooling; where the devices do not draw it all, nothing has to."""
     full = q.full_node_power_w.value
     drawn = "" if not full else f"; all devices at full load draw {full / 1e3:,.4g} kW at the nodes"
     if q.held_ratio == 1.0:

@@ -22,7 +22,7 @@ export function pointValue(points, name, i, end = "") {
   return at(name);
 }
 
-// Points that no other beats in both axes; `more`: whether more is better.
+// The Pareto-optimal points of two axes; `more`: whether more is better.
 export function pareto(points, moreX, moreY) {
   const sorted = [...points].sort((a, b) => (moreX ? b.x - a.x : a.x - b.x) || (moreY ? b.y - a.y : a.y - b.y));
   let best = null;
