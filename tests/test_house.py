@@ -52,8 +52,10 @@ ALLOWED: dict[str, set[str]] = {
         *("servers", "meters", "recording", "simulation", "planning", "decisions", "catalog", "ledger"),
         *("physics", "formats"),
     },
+    "explorer": {"api", "monitor", "validation", "prediction", "catalog", "physics"},
     "commands": {
         *(
+            "explorer",
             "api",
             "monitor",
             "reports",
