@@ -11,7 +11,7 @@ from joulemill.catalog.nodes import find_node
 from joulemill.errors import InputError
 from joulemill.physics.hardware.node import share_power
 from joulemill.simulation.bins import Bins, bins_of
-from joulemill.simulation.facility import Facility
+from joulemill.simulation.facility import FacilityModel
 from joulemill.simulation.plant import Plant, closure_j, device_parts_j, plant_power
 from joulemill.simulation.power_statistics import headroom, power_statistics, quantile_w
 from joulemill.simulation.schedule import Schedule, by_hour, constant
@@ -60,7 +60,7 @@ def test_energy_is_spread_into_bins_by_hand() -> None:
 
 
 def test_a_node_follows_its_devices_and_is_off_with_all_of_them() -> None:
-    plant = Plant(devices_count=8, replicas_count=2, node=NODE, facility=Facility(pue_ratio=1.25))
+    plant = Plant(devices_count=8, replicas_count=2, node=NODE, facility=FacilityModel(pue_ratio=1.25))
     power = plant_power(BUSY, plant)
     node_w, site_w = power.power_w("node"), power.power_w("site")
     assert node_w is not None and site_w is not None
@@ -98,7 +98,7 @@ def random_timeline(seed: int, replicas: int = 3) -> Timeline:
 def test_energy_closes_exactly_at_every_scope(seed: int) -> None:
     line = random_timeline(seed)
     outdoor = Schedule(np.array([0.0, 13.3]), np.array([15.0, 38.0]))
-    for node, facility in ((None, None), (NODE, None), (NODE, Facility(pue_ratio=1.3, outdoor_c=outdoor))):
+    for node, facility in ((None, None), (NODE, None), (NODE, FacilityModel(pue_ratio=1.3, outdoor_c=outdoor))):
         power = plant_power(line, Plant(devices_count=3, replicas_count=3, node=node, facility=facility))
         parts = device_parts_j(line)
         metered = float((power.site_j if facility else power.node_j if node else power.device_j).sum())
@@ -108,7 +108,7 @@ def test_energy_closes_exactly_at_every_scope(seed: int) -> None:
 
 
 def test_series_of_any_resolution_are_the_same_power() -> None:
-    plant = Plant(devices_count=4, replicas_count=3, node=NODE, facility=Facility(pue_ratio=1.2))
+    plant = Plant(devices_count=4, replicas_count=3, node=NODE, facility=FacilityModel(pue_ratio=1.2))
     fine = plant_power(random_timeline(1), plant)
     for width in (0.5, 1.0, 7.0, 60.0):
         coarse = fine.coarser(width)
@@ -123,22 +123,22 @@ def test_series_of_any_resolution_are_the_same_power() -> None:
 def test_the_facility_follows_load_and_weather_by_its_equation() -> None:
     edges = np.array([0.0, 10.0, 20.0])
     warm = Schedule(np.array([0.0, 10.0]), np.array([12.0, 30.0]))
-    facility = Facility(pue_ratio=1.4, fixed_ratio=0.25, design_w=1000.0, outdoor_c=warm)
+    facility = FacilityModel(pue_ratio=1.4, fixed_ratio=0.25, design_w=1000.0, outdoor_c=warm)
     # Below 20 °C: 0.4·(0.25·1000 + 0.75·P); at 30 °C times 1 + 0.03·10.
     assert facility.overhead_w(np.array([1000.0, 1000.0]), edges) == pytest.approx([400.0, 520.0])
     assert facility.overhead_w(np.zeros(2), edges) == pytest.approx([100.0, 130.0])
     site = facility.overhead_w(np.array([700.0, 300.0]), edges) + np.array([700.0, 300.0])
     assert facility.node_limit_w(site, edges) == pytest.approx([700.0, 300.0])
-    stated = Facility(pue_ratio=1.4, stated_pue=Schedule(np.array([0.0, 10.0]), np.array([np.nan, 1.6])))
+    stated = FacilityModel(pue_ratio=1.4, stated_pue=Schedule(np.array([0.0, 10.0]), np.array([np.nan, 1.6])))
     assert stated.overhead_w(np.array([100.0, 100.0]), edges) == pytest.approx([40.0, 60.0])
 
 
 def test_a_pue_of_one_costs_nothing_and_below_cannot_be() -> None:
-    assert Facility(pue_ratio=1.0).overhead_w(np.ones(1), np.array([0.0, 1.0])) == pytest.approx([0.0])
+    assert FacilityModel(pue_ratio=1.0).overhead_w(np.ones(1), np.array([0.0, 1.0])) == pytest.approx([0.0])
     with pytest.raises(InputError):
-        Facility(pue_ratio=0.9)
+        FacilityModel(pue_ratio=0.9)
     with pytest.raises(InputError, match="design power"):
-        Facility(pue_ratio=1.2, fixed_ratio=0.5)
+        FacilityModel(pue_ratio=1.2, fixed_ratio=0.5)
 
 
 def test_means_of_a_schedule_are_its_integral() -> None:

@@ -10,7 +10,7 @@ from joulemill.errors import InputError
 from joulemill.physics.hardware.node import share_power
 from joulemill.simulation.controls import Controls, uncontrolled
 from joulemill.simulation.events import SiteEvent, SiteEvents, facility_under, limits_under, traffic_under
-from joulemill.simulation.facility import Facility
+from joulemill.simulation.facility import FacilityModel
 from joulemill.simulation.plant import Plant
 from joulemill.simulation.policies import (
     POLICIES,
@@ -79,7 +79,7 @@ def test_a_limit_below_idle_leaves_nothing_and_one_above_all() -> None:
 
 def test_a_site_limit_reaches_the_devices_through_pue_and_node() -> None:
     node = find_node("hgx-hopper-8")
-    plant = Plant(devices_count=4, replicas_count=4, node=node, facility=Facility(pue_ratio=1.25))
+    plant = Plant(devices_count=4, replicas_count=4, node=node, facility=FacilityModel(pue_ratio=1.25))
     limit = device_limit_w(plant, EVENT, 10_000.0)
     assert float(share_power(limit, 16, node).node_w) == pytest.approx(8000.0, rel=1e-9)
     cooled = SiteEvent(name="heat", start_s=0.0, end_s=9.0, cooling_limit_w=7000.0)
@@ -114,7 +114,7 @@ def test_events_move_limits_weather_and_traffic() -> None:
     stated = SiteEvent(name="pue", start_s=30.0, end_s=40.0, pue_ratio=1.5)
     events = SiteEvents(events=(heat, stated))
     edges = np.array([0.0, 10.0, 20.0, 30.0, 40.0, 50.0])
-    overhead = facility_under(Facility(pue_ratio=1.2), events, None).overhead_w(np.full(5, 1000.0), edges)
+    overhead = facility_under(FacilityModel(pue_ratio=1.2), events, None).overhead_w(np.full(5, 1000.0), edges)
     assert overhead == pytest.approx([200.0, 200.0 * 1.45, 200.0, 500.0, 200.0])
     limit = limits_under(9e3, events, "site_limit_w")
     assert limit is not None

@@ -12,7 +12,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.figure import Figure, unknown
 from joulemill.simulation.columns import Whole
-from joulemill.simulation.latencies import LatencySummary, doubts_of_queue, summary
+from joulemill.simulation.latencies import SimulatedLatency, doubts_of_queue, summary
 from joulemill.simulation.outcomes import REASONS
 from joulemill.simulation.power_statistics import VIOLATION_RATIO, headroom, power_statistics
 from joulemill.simulation.run import SCOPES, PlayedTraffic
@@ -170,7 +170,7 @@ def latency_part(run: PlayedTraffic) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _latency(of: LatencySummary, run: PlayedTraffic) -> dict[str, Any]:
+def _latency(of: SimulatedLatency, run: PlayedTraffic) -> dict[str, Any]:
     return {
         "mean": _number(of.mean_s), "p50": _number(of.p50_s), "p90": _number(of.p90_s), "p99": _number(of.p99_s),
         "n": of.requests, "mean_half_width": _number(of.mean_half_s), "basis": str(run.around.basis),

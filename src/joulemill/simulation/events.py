@@ -11,7 +11,7 @@ import numpy as np
 
 from joulemill.errors import InputError
 from joulemill.simulation.assembly import parts_of
-from joulemill.simulation.facility import Facility
+from joulemill.simulation.facility import FacilityModel
 from joulemill.simulation.schedule import Schedule, constant
 from joulemill.simulation.traffic import Traffic
 
@@ -76,7 +76,7 @@ class SiteEvents:
         return tuple(e for e in self.events if e.limits_power)
 
 
-def facility_under(facility: Facility, events: SiteEvents, design_w: float | None) -> Facility:
+def facility_under(facility: FacilityModel, events: SiteEvents, design_w: float | None) -> FacilityModel:
     """``facility`` with the weather and the stated PUE of the events."""
     outdoor, stated = events.outdoor_c, None
     for event in events.events:

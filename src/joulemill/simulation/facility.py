@@ -27,7 +27,7 @@ PER_DEGREE_RATIO = 0.03
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Facility:
+class FacilityModel:
     """Symbols as in the header of this file; ``design_w`` is needed only where ``fixed_ratio`` is above 0."""
 
     pue_ratio: float

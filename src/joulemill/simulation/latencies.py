@@ -24,7 +24,7 @@ UNSTABLE_RATIO, BACKLOG_RATIO = 0.25, 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LatencySummary:
+class SimulatedLatency:
     """One latency over requests: mean, percentiles, and of how many; NaN where there are none.
 
     mean_half_s   half-width of the mean's 95 % interval from batches; NaN with fewer than two requests a batch
@@ -65,14 +65,14 @@ def _between(start_ns: Whole, end_ns: Whole, known: Flags) -> Array:
     return np.where(known, (end_ns - start_ns) / NS_IN_S, np.nan)
 
 
-def summary(values_s: Array) -> LatencySummary:
+def summary(values_s: Array) -> SimulatedLatency:
     """Summary of ``values_s``, in the order of arrival; NaN left out."""
     known = values_s[~np.isnan(values_s)]
     if not len(known):
-        return LatencySummary(mean_s=math.nan, p50_s=math.nan, p90_s=math.nan, p99_s=math.nan, requests=0,
+        return SimulatedLatency(mean_s=math.nan, p50_s=math.nan, p90_s=math.nan, p99_s=math.nan, requests=0,
                               mean_half_s=math.nan)  # fmt: skip
     p50, p90, p99 = (float(q) for q in np.quantile(known, (0.5, 0.9, 0.99)))
-    return LatencySummary(
+    return SimulatedLatency(
         mean_s=float(known.mean()), p50_s=p50, p90_s=p90, p99_s=p99, requests=len(known),
         mean_half_s=_half_width_s(known),
     )  # fmt: skip

@@ -19,7 +19,7 @@ from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.physics.hardware.node import Node, share_power
 from joulemill.simulation.bins import FINEST_S, MOST_BINS, Bins, Spreader, bins_of, rows_of_replicas
-from joulemill.simulation.facility import Facility
+from joulemill.simulation.facility import FacilityModel
 from joulemill.simulation.timeline import ReplicaState, Timeline
 
 
@@ -33,7 +33,7 @@ class Plant:
     devices_count: int
     replicas_count: int
     node: Node | None = None
-    facility: Facility | None = None
+    facility: FacilityModel | None = None
 
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """Replicas that share a node, or have nodes of their own, in their order."""

@@ -20,7 +20,7 @@ from joulemill.simulation.latencies import Latencies, good, latencies
 from joulemill.simulation.outcomes import Outcomes
 from joulemill.simulation.plant import Plant, PlantPower, closure_j, device_parts_j
 from joulemill.simulation.schedule import Schedule
-from joulemill.simulation.series import Limits
+from joulemill.simulation.series import ReplicaLimits
 from joulemill.simulation.timeline import Timeline
 from joulemill.simulation.traffic import NS_IN_S, Traffic
 
@@ -42,7 +42,7 @@ class Widths:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
+class RunSetting:
     """What a run stands in: the plant, its limits and signals, targets of the latencies.
 
     why_no_node, why_no_site   reasons where these are unknown
@@ -52,7 +52,7 @@ class Surroundings:
     """
 
     plant: Plant
-    limits: Limits
+    limits: ReplicaLimits
     widths: Widths
     basis: Basis = Basis.MODELLED
     why_no_node: str = ""
@@ -76,7 +76,7 @@ class PlayedTraffic:
     timeline: Timeline
     power: PlantPower
     controls: Controls
-    around: Surroundings
+    around: RunSetting
     notes: tuple[str, ...] = field(default=())
 
     @property

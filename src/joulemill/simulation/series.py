@@ -26,7 +26,7 @@ QUEUE_REQ = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class ReplicaLimits:
     """Limits of one replica that a bin is compared with; None: not known."""
 
     max_running_req: float
@@ -54,7 +54,7 @@ def timeline_columns(timeline: Timeline, bins: Bins) -> dict[str, Array]:
 
 
 def series_columns(
-    timeline: Timeline, outcomes: Outcomes, power: PlantPower, limits: Limits, controls: Controls
+    timeline: Timeline, outcomes: Outcomes, power: PlantPower, limits: ReplicaLimits, controls: Controls
 ) -> dict[str, Array]:
     """The series in the bins of ``power``: one column a quantity, its unit in its name."""
     bins = power.bins
@@ -99,7 +99,7 @@ def _capped(controls: Controls, bins: Bins) -> Flags:
     return np.asarray(means > 0.5)
 
 
-def _constraint(sums: Mapping[str, Array], lengths: Array, limits: Limits, capped: Flags) -> Whole:
+def _constraint(sums: Mapping[str, Array], lengths: Array, limits: ReplicaLimits, capped: Flags) -> Whole:
     """Code of what limited each bin: nothing waits → demand; else the limit that is reached, else the step itself."""
     code = CONSTRAINTS.index
     serving_s = np.maximum(sums["serving_s"], 1e-12)
