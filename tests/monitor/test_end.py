@@ -14,7 +14,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from joulemill.commands.monitor_watch import _ended_by_signals
 from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope, ServerSample
 from joulemill.monitor.accounting.energy import TargetMeters
@@ -22,6 +21,7 @@ from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import Interval, SiteFacts, TokenKind
 from joulemill.monitor.target import ENDED, Watched
+from joulemill.monitor.watching import _ended_by_signals
 
 TARGET = TargetConfig(name="a", model="m", metrics_url="http://127.0.0.1:9/")
 
