@@ -34,9 +34,10 @@ def measure(rows: int = 1_000_000, laps: int = 3, *, mixed: bool = False, bottle
     names: dict[str, Any] = {"model": MODELS[1], "device": "h100", "devices": 2}
     if mixed:
         names = {
-            "model": draw.choice(MODELS, rows), "device": draw.choice(DEVICES, rows),
+            "model": draw.choice(MODELS, rows),
+            "device": draw.choice(DEVICES, rows),
             "devices": draw.choice([2, 8], rows),
-        }  # fmt: skip
+        }
     table = names | workloads(rows, draw)
     return rows / min(_timed(lambda: jm.predict_many(table, bottleneck=bottleneck)) for _ in range(laps))
 

@@ -54,10 +54,14 @@ def run(args: argparse.Namespace) -> int:
     now_s = time.time()
     with reading(args.store) as reader:
         proposals, why = advice(
-            reader, (now_s - args.days * 86_400, now_s + 3600), sites, config.site if config else (),
+            reader,
+            (now_s - args.days * 86_400, now_s + 3600),
+            sites,
+            config.site if config else (),
             reload_s=parse_quantity(args.reload_time, "s", name="--reload-time"),
-            fill_ratio=_share(args.fill, "--fill"), flexible_ratio=_share(args.flexible, "--flexible"),
-        )  # fmt: skip
+            fill_ratio=_share(args.fill, "--fill"),
+            flexible_ratio=_share(args.flexible, "--flexible"),
+        )
     if args.json:
         print_json({"advice": [asdict(a) for a in proposals], "reason": why})
         return 0

@@ -19,9 +19,20 @@ from joulemill.suggestions import meant
 #: What a bill may be by, beside the targets' labels.
 KEYS = ("model", "site", "target", "route")
 COLUMNS = (
-    "day_utc", "key", "energy_j", "half_width_j", "energy_kwh", "output_tok", "j_tok", "carbon_g", "cost", "currency",
-    "share_ratio", "scope", "basis",
-)  # fmt: skip
+    "day_utc",
+    "key",
+    "energy_j",
+    "half_width_j",
+    "energy_kwh",
+    "output_tok",
+    "j_tok",
+    "carbon_g",
+    "cost",
+    "currency",
+    "share_ratio",
+    "scope",
+    "basis",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

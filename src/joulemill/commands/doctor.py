@@ -62,5 +62,5 @@ def _introduced(args: argparse.Namespace) -> Introduction | None:
     from joulemill.servers.endpoint import Endpoint
     from joulemill.servers.introduction import introduce
 
-    endpoint = Endpoint(args.url, args.model or "", api_key(), metrics=args.metrics_url)
+    endpoint = Endpoint(url=args.url, model=args.model or "", api_key=api_key(), metrics=args.metrics_url)
     return introduce(endpoint, here=serves_here(endpoint.url))

@@ -170,9 +170,12 @@ async def _watch(
 
 
 async def _monitored(
-    source: Starting, until: tuple[float | None, bool], stop: asyncio.Event,
-    again: Callable[[], MonitorConfig] | None, early: asyncio.Event,
-) -> None:  # fmt: skip
+    source: Starting,
+    until: tuple[float | None, bool],
+    stop: asyncio.Event,
+    again: Callable[[], MonitorConfig] | None,
+    early: asyncio.Event,
+) -> None:
     monitor = await source.opened(stop)
     if monitor is None:
         return

@@ -29,14 +29,25 @@ from joulemill.prediction.spread import half_width_ratio, kind_of, widened_ratio
 STRETCH = 8192
 #: Figure of a row → the quantity whose half-width it has.
 FIGURES = {
-    "rate_tok_s": "rate_tok_s", "device_j_tok": "energy_j_tok", "node_j_tok": "node_energy_j_tok",
-    "device_power_w": "power_w", "node_power_w": "node_power_w", "ttft_s": "ttft_s", "tpot_s": "tpot_s",
-}  # fmt: skip
+    "rate_tok_s": "rate_tok_s",
+    "device_j_tok": "energy_j_tok",
+    "node_j_tok": "node_energy_j_tok",
+    "device_power_w": "power_w",
+    "node_power_w": "node_power_w",
+    "ttft_s": "ttft_s",
+    "tpot_s": "tpot_s",
+}
 #: What may differ from row to row of one compiled deployment.
 NUMBERS = (
-    "concurrency", "input_tokens", "output_tokens", "output_spread_ratio", "cached_ratio", "max_num_batched_tokens",
-    "gpu_memory_utilization", "power_cap_w",
-)  # fmt: skip
+    "concurrency",
+    "input_tokens",
+    "output_tokens",
+    "output_spread_ratio",
+    "cached_ratio",
+    "max_num_batched_tokens",
+    "gpu_memory_utilization",
+    "power_cap_w",
+)
 Numbers = Mapping[str, Array]
 
 
@@ -76,9 +87,7 @@ def compiled(question: PredictionRequest) -> Compiled:
     widths = {name: widened_ratio(half_width_ratio(quantity, kind), architecture) for name, quantity in FIGURES.items()}
     deployment, used = at_locked_clock(deployment, rates(profile))
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
-    return Compiled(
-        deployment=deployment, share=share, table=shard_table([share]), rates=used, widths=widths
-    )  # fmt: skip
+    return Compiled(deployment=deployment, share=share, table=shard_table([share]), rates=used, widths=widths)
 
 
 def predicted(plant: Compiled, numbers: Numbers, count: int, *, bottleneck: bool) -> Iterator[tuple[slice, Figures]]:
@@ -166,9 +175,13 @@ def _node_values(plant: Compiled, values: Numbers, bounds: Numbers) -> dict[str,
     factor = np.exp(plant.widths["node_j_tok"])
     each = whole.node_w / rate
     node_values = {
-        "node_j_tok": each, "node_j_tok_low": each / factor, "node_j_tok_high": each * factor,
-        "node_power_w": whole.node_w, "node_power_w_low": low.low_w, "node_power_w_high": high.high_w,
-    }  # fmt: skip
+        "node_j_tok": each,
+        "node_j_tok_low": each / factor,
+        "node_j_tok_high": each * factor,
+        "node_power_w": whole.node_w,
+        "node_power_w_low": low.low_w,
+        "node_power_w_high": high.high_w,
+    }
     return {name: np.where(unknown, np.nan, value) for name, value in node_values.items()} if some else node_values
 
 

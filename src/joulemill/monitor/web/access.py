@@ -116,9 +116,15 @@ class Guard:
     """
 
     def __init__(
-        self, app: App, token: str | None, key: bytes, guesses: Guesses, limits: StreamLimits | None = None,
-        *, ending: asyncio.Event | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        app: App,
+        token: str | None,
+        key: bytes,
+        guesses: Guesses,
+        limits: StreamLimits | None = None,
+        *,
+        ending: asyncio.Event | None = None,
+    ) -> None:
         self._app, self._token, self._key = app, token, key
         self._guesses, self.limits = guesses, limits or StreamLimits()
         self.ending = ending or asyncio.Event()

@@ -34,7 +34,7 @@ STREAM_RATIO = 0.9
 HALVINGS, SECANTS = 14, 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PowerRates:
     """Fitted power coefficients; all shares, see the header. Tuples run over ``shard.CLASSES``.
 

@@ -29,7 +29,7 @@ from joulemill.physics.serving.shard import FP8_BLOCK, ShardTable, link_rate_byt
 STATE_COMPUTE_RATIO = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRates:
     """Fitted speeds of one engine's kernels. Tuples run over ``shard.CLASSES``.
 
@@ -115,9 +115,14 @@ class StepTimes:
     def device_s(self) -> Array:
         """Time of the step on the device [s]."""
         return (
-            self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s
-            + self.launch_s + self.collective_s + self.sampling_s
-        )  # fmt: skip
+            self.matrix_s
+            + self.expert_s
+            + self.attention_s
+            + self.prefill_attention_s
+            + self.launch_s
+            + self.collective_s
+            + self.sampling_s
+        )
 
     def changed(self, added: StepTimes, removed: StepTimes) -> StepTimes:
         """This step with the work of ``added`` instead of that of ``removed`` within it."""
@@ -164,14 +169,22 @@ def times(work: Counts, r: StepRates) -> StepTimes:
     touched_byte = sampled * one + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
     flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention_flop + load.prefill_tok * pairs_flop
     return StepTimes(
-        matrix_s=matrix_s, expert_s=expert_s, attention_s=attention_s, prefill_attention_s=prefill_s,
-        launch_s=launch_s, collective_s=collective_s, sampling_s=sampling_s, sampling_ratio=one,
+        matrix_s=matrix_s,
+        expert_s=expert_s,
+        attention_s=attention_s,
+        prefill_attention_s=prefill_s,
+        launch_s=launch_s,
+        collective_s=collective_s,
+        sampling_s=sampling_s,
+        sampling_ratio=one,
         compute_s=compute_s + expert_compute_s + prefill_s + scores_s,
         exposed_s=exposed_s + _exposed_s(expert_compute_s, expert_s) + prefill_s + _exposed_s(scores_s, attention_s),
         executed_0_flop=flop_0,
-        executed_1_flop=t.matrix_flop_1 * wait_tok, executed_expert_flop=expert_flop,
-        executed_byte=touched_byte + expert_byte + attention_byte, executed_link_byte=link_byte,
-    )  # fmt: skip
+        executed_1_flop=t.matrix_flop_1 * wait_tok,
+        executed_expert_flop=expert_flop,
+        executed_byte=touched_byte + expert_byte + attention_byte,
+        executed_link_byte=link_byte,
+    )
 
 
 def _exposed_s(compute_s: Array, whole_s: Array) -> Array:
