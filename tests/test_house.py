@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "ledger": {"physics", "statistics"},
     "catalog": {"formats", "ledger", "physics"},
     "decisions": {"ledger", "physics", "statistics"},
+    "simulation": {"physics", "statistics"},
     "recording": {"ledger"},
     "meters": {"recording", "catalog", "ledger", "formats"},
     "servers": {"catalog", "ledger", "physics", "formats"},
@@ -35,17 +36,20 @@ ALLOWED: dict[str, set[str]] = {
     "validation": {"prediction", "catalog", "physics", "statistics"},
     "carbon": {"catalog", "physics", "formats"},
     "bench": {"servers", "meters", "recording", "catalog", "ledger", "physics", "statistics", "formats"},
-    "importers": {"meters", "recording", "catalog", "ledger", "formats"},
+    "importers": {"simulation", "meters", "recording", "catalog", "ledger", "formats", "statistics"},
     "analysis": {
         *("validation", "prediction", "recording", "decisions", "catalog", "ledger", "physics", "statistics"),
     },
-    "reports": {"analysis", "validation", "prediction", "recording", "decisions", "catalog", "ledger", "physics"},
+    "reports": {
+        *("analysis", "validation", "prediction", "recording", "simulation", "decisions", "catalog", "ledger"),
+        *("physics",),
+    },
     "monitor": {
         *("prediction", "servers", "meters", "decisions", "carbon", "catalog", "ledger", "physics", "formats"),
     },
     "api": {
         *("monitor", "reports", "analysis", "importers", "bench", "carbon", "validation", "prediction", "servers"),
-        *("meters", "recording", "decisions", "catalog", "ledger", "physics", "formats"),
+        *("meters", "recording", "simulation", "decisions", "catalog", "ledger", "physics", "formats"),
     },
     "commands": {
         *(
@@ -60,7 +64,7 @@ ALLOWED: dict[str, set[str]] = {
             "prediction",
             "servers",
         ),
-        *("meters", "recording", "decisions", "catalog", "ledger", "physics", "formats"),
+        *("meters", "recording", "simulation", "decisions", "catalog", "ledger", "physics", "formats"),
     },
 }
 #: Files that stand beside the packages.

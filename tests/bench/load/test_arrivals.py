@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.bench.load.arrivals import arrival_times, read_trace
+from joulemill.bench.load.arrivals import read_trace
 from joulemill.errors import InputError
+from joulemill.statistics.arrivals import arrival_times
 from tests.support.paths import SHARED
 
 TRACES = SHARED / "data" / "traces"
