@@ -29,7 +29,6 @@ from joulemill.prediction.spread import half_width_ratio, kind_of, widened_ratio
 STRETCH = 16384
 #: Figure of a row → the quantity whose half-width it has.
 FIGURES = {
-<<<<<<< HEAD
     "rate_tok_s": "rate_tok_s",
     "device_j_tok": "energy_j_tok",
     "node_j_tok": "node_energy_j_tok",
@@ -38,13 +37,8 @@ FIGURES = {
     "ttft_s": "ttft_s",
     "tpot_s": "tpot_s",
 }
-=======
-    "rate_tok_s": "rate_tok_s", "device_j_tok": "energy_j_tok", "node_j_tok": "node_energy_j_tok",
-    "device_power_w": "power_w", "node_power_w": "node_power_w", "ttft_s": "ttft_s", "tpot_s": "tpot_s",
-}  # fmt: skip
 #: Figures with their bounds: what a row is told.
 OUTPUTS = tuple(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high"))
->>>>>>> main
 #: What may differ from row to row of one compiled deployment.
 NUMBERS = (
     "concurrency",
@@ -185,26 +179,6 @@ def _fill_node(plant: Compiled, figures: Numbers) -> None:
     watts = tuple(figures[name] for name in names)
     unknown = ~np.isfinite(watts[0])
     if node is None or unknown.all():
-<<<<<<< HEAD
-        nothing = np.full_like(rate, np.nan)
-        return {f"{name}{end}": nothing for name in ("node_j_tok", "node_power_w") for end in ("", "_low", "_high")}
-    some = unknown.any()
-    whole, low, high = (
-        share_power(np.where(unknown, 0.0, w) if some else w, plant.deployment.device_count, node)
-        for w in (watts, bounds["device_power_w_low"], bounds["device_power_w_high"])
-    )
-    factor = np.exp(plant.widths["node_j_tok"])
-    each = whole.node_w / rate
-    node_values = {
-        "node_j_tok": each,
-        "node_j_tok_low": each / factor,
-        "node_j_tok_high": each * factor,
-        "node_power_w": whole.node_w,
-        "node_power_w_low": low.low_w,
-        "node_power_w_high": high.high_w,
-    }
-    return {name: np.where(unknown, np.nan, value) for name, value in node_values.items()} if some else node_values
-=======
         for name in OUTPUTS:
             if name.startswith("node"):
                 figures[name][:] = np.nan
@@ -215,7 +189,6 @@ def _fill_node(plant: Compiled, figures: Numbers) -> None:
         figures[f"node_power_w{end}"][:] = np.where(unknown, np.nan, value) if drawn is not watts else value
     np.divide(figures["node_power_w"], figures["rate_tok_s"], out=figures["node_j_tok"])
     _bound(plant, figures, "node_j_tok")
->>>>>>> main
 
 
 __all__ = ["DEVICE_CEILINGS", "FIGURES", "NUMBERS", "OUTPUTS", "Compiled", "Remarks", "compiled", "predicted"]

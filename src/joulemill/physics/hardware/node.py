@@ -112,14 +112,8 @@ def node_power(device_w: ArrayLike, node: Node) -> NodePower:
     device = np.asarray(device_w, float)
     if not np.all(np.isfinite(device)) or np.any(device < 0):
         raise InputError("device power must be finite and not negative")
-<<<<<<< HEAD
-    host = host_power_w(device, node)
-    fan = fan_power_w(device + host, node)
-    loss = conversion_loss_w(device + host + fan, node)
-    total = device + host + fan + loss
-    half = np.sqrt(
-        (node.host_spread_ratio * host) ** 2 + (node.fan_spread_ratio * fan) ** 2 + (node.loss_spread_ratio * loss) ** 2
-    )
+    total, (host, fan, loss) = _at_plug_w(device, node)
+    half = _half_width_w((host, fan, loss), node)
     return NodePower(
         node_w=total,
         low_w=np.maximum(device, total - half),
@@ -129,11 +123,6 @@ def node_power(device_w: ArrayLike, node: Node) -> NodePower:
         fan_w=fan,
         loss_w=loss,
     )
-=======
-    total, (host, fan, loss) = _at_plug_w(device, node)
-    half = _half_width_w((host, fan, loss), node)
-    return NodePower(total, np.maximum(device, total - half), total + half, device, host, fan, loss)
->>>>>>> main
 
 
 def _at_plug_w(device_w: Array, node: Node) -> tuple[Array, tuple[Array, Array, Array]]:

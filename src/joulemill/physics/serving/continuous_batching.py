@@ -209,19 +209,13 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     waited_s = host_s(t, host, d, running, plain_s)
     eager_s = host.eager_ratio * mixed.launch_s
     steps = PromptSteps(
-<<<<<<< HEAD
-        plain.device_s + waited_s,
+        plain_s + waited_s,
         busiest / d.computed_tok,
-        prompts_s(host, mixed) - plain.device_s,
+        soft_s(mixed.device_s, eager_s) - plain_s,
         packed_tok / d.computed_tok,
-        prompts_s(host, packed) - plain.device_s,
+        soft_s(packed_s, eager_s) - plain_s,
         fits,
     )
-=======
-        plain_s + waited_s, busiest / d.computed_tok, soft_s(mixed.device_s, eager_s) - plain_s,
-        packed_tok / d.computed_tok, soft_s(packed_s, eager_s) - plain_s, fits,
-    )  # fmt: skip
->>>>>>> main
     state = (offered, running, context, capacity, often, arrivals)
     return _timed(t, rates, d, state, (plain, mixed, waited_s), steps)
 

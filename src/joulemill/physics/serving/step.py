@@ -140,58 +140,7 @@ def soft_s(a_s: Array, b_s: Array) -> Array:
     return np.asarray(np.cbrt(a_s * a_s * a_s + b_s * b_s * b_s))
 
 
-<<<<<<< HEAD
-def _by_class(values: tuple[float, ...], kind: Array) -> Array:
-    return np.asarray(values)[kind.astype(np.intp)]
-
-
-def times(work: Counts, r: StepRates) -> StepTimes:
-    """Time of a step that has ``work`` to do, row by row of its table; arrays in, arrays out."""
-    t, load = work.table, work.load
-    wait_tok = load.decode_tok + load.busiest_tok
-    real_tok = load.rows_tok
-    routed_tok = real_tok + np.minimum(r.padding_ratio, 1.0) * (wait_tok - real_tok)
-    matrix_s, compute_s, exposed_s = _matrices(t, r, load, wait_tok)
-    expert_s, expert_compute_s, expert_flop, expert_byte = _experts(t, r, routed_tok, load.evenness_ratio)
-    attention_flop, attention_byte = work.attention_flop, work.decode_cache_byte
-    memory_s = attention_byte / (r.attention_memory_ratio * t.bandwidth_byte_s)
-    scores_s = attention_flop / (r.latent_attention_ratio * t.peak_0_flop_s)
-    attention_s = soft_s(memory_s, scores_s)
-    pairs_flop = _pairs_flop(t, load.past_tok)
-    prefill_s = load.busiest_tok * pairs_flop / (r.prefill_attention_ratio * t.peak_0_flop_s)
-    scan_tok_s = t.scan_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)
-    prefill_s = prefill_s + load.busiest_tok * scan_tok_s
-    collective_s, link_byte = _collectives(t, r, wait_tok)
-    launch_s = t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s + t.state_count * r.state_s
-    launch_s = launch_s + t.moe_layers_count * r.routing_s
-    sampled = load.head_tok * t.vocabulary_count * r.sampling_byte
-    sampling_s = sampled / (r.memory_ratio * t.bandwidth_byte_s)
-    one = 1.0 / t.tensor_count
-    touched_byte = sampled * one + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
-    flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention_flop + load.prefill_tok * pairs_flop
-    return StepTimes(
-        matrix_s=matrix_s,
-        expert_s=expert_s,
-        attention_s=attention_s,
-        prefill_attention_s=prefill_s,
-        launch_s=launch_s,
-        collective_s=collective_s,
-        sampling_s=sampling_s,
-        sampling_ratio=one,
-        compute_s=compute_s + expert_compute_s + prefill_s + scores_s,
-        exposed_s=exposed_s + _exposed_s(expert_compute_s, expert_s) + prefill_s + _exposed_s(scores_s, attention_s),
-        executed_0_flop=flop_0,
-        executed_1_flop=t.matrix_flop_1 * wait_tok,
-        executed_expert_flop=expert_flop,
-        executed_byte=touched_byte + expert_byte + attention_byte,
-        executed_link_byte=link_byte,
-    )
-
-
-def _exposed_s(compute_s: Array, whole_s: Array) -> Array:
-=======
 def exposed_s(compute_s: Array, whole_s: Array) -> Array:
->>>>>>> main
     """d whole / d ln(slowdown of arithmetic) of a soft maximum: c³/s², 0 where there is nothing to do."""
     ratio = compute_s / np.maximum(whole_s, 1e-30)
     return np.asarray(compute_s * ratio * ratio)
@@ -253,16 +202,24 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
     flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs_flop
     hidden_s = [exposed_s(m.compute_s, s) for m, s in zip(matrices, wholes, strict=True)]
     return StepTimes(
-        matrix_s=sum(wholes[1:], wholes[0]) + flow_s, expert_s=expert_both_s + experts.part.more_s,
-        attention_s=attention.whole_s, prefill_attention_s=prefill_s, launch_s=_launch_s(t, r),
-        collective_s=collective_s, sampling_s=sampled_byte / (r.memory_ratio * t.bandwidth_byte_s), sampling_ratio=one,
+        matrix_s=sum(wholes[1:], wholes[0]) + flow_s,
+        expert_s=expert_both_s + experts.part.more_s,
+        attention_s=attention.whole_s,
+        prefill_attention_s=prefill_s,
+        launch_s=_launch_s(t, r),
+        collective_s=collective_s,
+        sampling_s=sampled_byte / (r.memory_ratio * t.bandwidth_byte_s),
+        sampling_ratio=one,
         compute_s=sum((m.compute_s for m in matrices), experts.part.compute_s + prefill_s) + attention.scores_s,
         exposed_s=sum(hidden_s, exposed_s(experts.part.compute_s, expert_both_s + experts.part.more_s))
-        + prefill_s + exposed_s(attention.scores_s, attention.whole_s),
+        + prefill_s
+        + exposed_s(attention.scores_s, attention.whole_s),
         executed_0_flop=flop_0,
-        executed_1_flop=t.matrix_flop_1 * wait_tok, executed_expert_flop=experts.flop,
-        executed_byte=touched_byte + experts.byte + attention.byte, executed_link_byte=link_byte,
-    )  # fmt: skip
+        executed_1_flop=t.matrix_flop_1 * wait_tok,
+        executed_expert_flop=experts.flop,
+        executed_byte=touched_byte + experts.byte + attention.byte,
+        executed_link_byte=link_byte,
+    )
 
 
 def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:
