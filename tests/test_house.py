@@ -55,24 +55,9 @@ ALLOWED: dict[str, set[str]] = {
         *("physics", "formats"),
     },
     "explorer": {"api", "monitor", "validation", "prediction", "catalog", "physics"},
-    "commands": {
-        *(
-            "explorer",
-            "api",
-            "monitor",
-            "reports",
-            "analysis",
-            "importers",
-            "bench",
-            "carbon",
-            "validation",
-            "fleet",
-            "prediction",
-            "servers",
-        ),
-        *("meters", "recording", "simulation", "planning", "decisions", "catalog", "ledger", "physics"),
-        *("formats",),
-    },
+    # Commands parse flags, call the public API and print. Beside it they may import the views of text and pages
+    # (reports) and the page over the API that one of them serves (explorer).
+    "commands": {"explorer", "api", "reports"},
 }
 #: Files that stand beside the packages.
 LOOSE = {"__init__", "__main__", "cli", *GROUND}

@@ -92,7 +92,7 @@ def _by_token(run: PlayedTraffic) -> dict[str, Figure]:
             0.0,
             "J/tok",
             run.around.basis,
-            reason="no step computes a cached token; its keys and values are read in the steps that attend to it",
+            reason="no step computes a cached token; its KV cache is read in the steps that attend to it",
         )
         if cached
         else unknown("J/tok", "no prompt token came from the prefix cache"),

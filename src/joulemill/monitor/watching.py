@@ -2,88 +2,110 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import math
-import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError, JoulemillError
-from joulemill.units import parse_quantity
+from joulemill.monitor.config import MonitorConfig
+from joulemill.monitor.history.writer import Keeper
+from joulemill.monitor.loop import Monitor
+from joulemill.monitor.snapshot import Snapshot
+from joulemill.monitor.starting import Starting
+from joulemill.servers.boundary import reason_of
 
 if TYPE_CHECKING:
-    from joulemill.monitor.config import MonitorConfig
     from joulemill.monitor.history.store import History
-    from joulemill.monitor.loop import Monitor
-    from joulemill.monitor.starting import Starting
-if TYPE_CHECKING:
-    pass
+
+#: How often ``once`` looks whether every target has had its interval [s].
+LOOK_EVERY_S = 0.2
+#: A smaller history would hold next to nothing (assumed).
+LEAST_STORE_BYTE = 1e6
 
 
-def watch(config: MonitorConfig, args: argparse.Namespace, again: Callable[[], MonitorConfig] | None = None) -> int:
-    """Watch what ``config`` names, as the options ask; on SIGHUP go on with what ``again`` reads."""
-    from joulemill.commands.monitor_text import tell
-    from joulemill.monitor.history.writer import Keeper
-    from joulemill.monitor.loop import Monitor
-    from joulemill.monitor.starting import Starting
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions:
+    """How to watch, beside what.
 
-    duration_s = parse_quantity(args.duration, "s", name="--for") if args.duration else None
-    page = _address(args)
+    listen, token     HOST:PORT of the page and /metrics, and the token that they ask for
+    store             SQLite file of the history, ``store_max_byte`` long at most; single intervals for ``raw_days``
+    takeover          take over a history that another monitor writes
+    otlp              also export by OTLP
+    duration_s, once  end after this time; end when each target was scraped twice
+    tell              hears what a user must see
+    """
+
+    listen: str | None = None
+    token: str | None = None
+    store: Path | None = None
+    store_max_byte: float = 2e9
+    raw_days: float = 1.0
+    takeover: bool = False
+    otlp: bool = False
+    duration_s: float | None = None
+    once: bool = False
+    tell: Callable[[str], None] = lambda text: None
+
+    def __post_init__(self) -> None:
+        if not LEAST_STORE_BYTE <= self.store_max_byte < float("inf"):
+            raise InputError(f"`store_max` is {self.store_max_byte:g} byte; it must be at least 1 MB, e.g. 2 GB")
+        if not 0 < self.raw_days < float("inf"):
+            raise InputError(f"`raw_days` is {self.raw_days:g}; it must be a number of days, more than 0")
+
+
+def watch(config: MonitorConfig, options: WatchOptions, again: Callable[[], MonitorConfig] | None = None) -> Snapshot:
+    """Watch what ``config`` names; on SIGHUP go on with what ``again`` reads. What is known at the end."""
+    page = _address(options)
     with ExitStack() as ending:
         listener = None if page is None else _bound(page, ending)
         history = keeper = None
-        if args.store is not None:
-            history = _history(args)
+        if options.store is not None:
+            history = _history(options.store, options)
             ending.callback(history.close)
             keeper = Keeper(history)
             ending.callback(keeper.close)
         kept = (history.totals(), history.site_totals()) if history else (None, None)
         source = Starting(config, lambda: Monitor(config, keeper, *kept))
-        if args.otlp:
+        if options.otlp:
             ending.callback(_exported(source, config.period_s))
-        app = None if page is None else _app(source, history, page[2])
-        _announce(config, args)
-        asyncio.run(_watch(source, (duration_s, args.once), (app, listener), again))
-    now = source.snapshot()
-    tell(now, args.json)
-    return 0 if any(t.up for t in now.targets) else 1
+        app = None if page is None else _app(source, history, options.token)
+        _announce(config, options)
+        asyncio.run(_watch(source, options, (app, listener), again))
+    return source.snapshot()
 
 
-def _announce(config: MonitorConfig, args: argparse.Namespace) -> None:
+def _announce(config: MonitorConfig, options: WatchOptions) -> None:
     specs = sum(len(t.meters) for t in config.target)
     if specs:
-        sys.stderr.write(f"opening {specs} meter SPECs of {sum(bool(t.meters) for t in config.target)} targets …\n")
-    if args.once:
-        sys.stderr.write(f"two scrapes of each target, {config.period_s:g} s apart, and its meters' readings of them\n")
+        options.tell(f"opening {specs} meter SPECs of {sum(bool(t.meters) for t in config.target)} targets …")
+    if options.once:
+        options.tell(f"two scrapes of each target, {config.period_s:g} s apart, and its meters' readings of them")
 
 
-def _bound(page: tuple[str, int, str | None], ending: ExitStack) -> socket.socket:
+def _bound(page: tuple[str, int], ending: ExitStack) -> socket.socket:
     """The page's address, taken before anything else is opened."""
     from joulemill.monitor.web.server import listen_at
 
-    listener = listen_at(page[0], page[1])
+    listener = listen_at(*page)
     ending.callback(listener.close)
     return listener
 
 
-def _address(args: argparse.Namespace) -> tuple[str, int, str | None] | None:
-    if args.listen is None:
+def _address(options: WatchOptions) -> tuple[str, int] | None:
+    if options.listen is None:
         return None
     from joulemill.monitor.extra import needed
     from joulemill.monitor.web.server import check_open, listen_address
 
-    host, port = listen_address(args.listen)
-    token = os.environ.get(args.token_env) if args.token_env else None
-    if args.token_env and not token:
-        raise InputError(f"--token-env {args.token_env}: the environment has no such variable, or it is empty")
-    check_open(host, token)
+    host, port = listen_address(options.listen)
+    check_open(host, options.token)
     needed()
-    return host, port, token
+    return host, port
 
 
 def _exported(monitor: Starting, period_s: float) -> Callable[[], None]:
@@ -95,15 +117,12 @@ def _exported(monitor: Starting, period_s: float) -> Callable[[], None]:
     return start(monitor, exporter(), period_s)
 
 
-def _history(args: argparse.Namespace) -> History:
+def _history(store: Path, options: WatchOptions) -> History:
     from joulemill.monitor.history.store import History
 
-    most = parse_quantity(args.store_max, "B", name="--store-max")
-    if not LEAST_STORE_BYTE <= most < math.inf:
-        raise InputError(f"--store-max {args.store_max}: it must be at least 1 MB, e.g. 2 GB")
-    if not 0 < args.raw_days < math.inf:
-        raise InputError(f"--raw-days {args.raw_days:g}: it must be a number of days, more than 0")
-    return History.open(args.store, max_bytes=int(most), raw_days=args.raw_days, takeover=args.takeover)
+    return History.open(
+        store, max_bytes=int(options.store_max_byte), raw_days=options.raw_days, takeover=options.takeover
+    )
 
 
 def _app(monitor: Starting, history: History | None, token: str | None) -> Any:
@@ -117,16 +136,16 @@ def _app(monitor: Starting, history: History | None, token: str | None) -> Any:
     return create_app(monitor, history, token, levers)
 
 
-async def _reload(monitor: Monitor, again: Callable[[], MonitorConfig]) -> None:
+async def _reload(
+    monitor: Monitor, again: Callable[[], MonitorConfig], tell: Callable[[str], None] = lambda text: None
+) -> None:
     """A faulty configuration changes nothing and is told; the page and /metrics show it too."""
-    from joulemill.servers.boundary import reason_of
-
     try:
         await monitor.reload(await asyncio.to_thread(again))
-        sys.stderr.write("configuration read again\n")
+        tell("configuration read again")
     except Exception as fault:
         monitor.fault("configuration", reason_of(fault))
-        sys.stderr.write(f"{reason_of(fault)}; the configuration before it stands\n")
+        tell(f"{reason_of(fault)}; the configuration before it stands")
 
 
 def _on_hangup(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -143,7 +162,7 @@ def _on_hangup(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any
 
 async def _watch(
     source: Starting,
-    until: tuple[float | None, bool],
+    options: WatchOptions,
     served: tuple[Any, socket.socket | None],
     again: Callable[[], MonitorConfig] | None,
 ) -> None:
@@ -155,12 +174,12 @@ async def _watch(
     early = asyncio.Event()
     if again is not None:  # one that comes while meters are opened is done after that
         loop.add_signal_handler(signal.SIGHUP, early.set)
-    tasks = [_monitored(source, until, stop, again, early)]
+    tasks = [_monitored(source, options, stop, again, early)]
     app, listener = served
     if listener is not None:
         from joulemill.monitor.web.server import serve_on
 
-        tasks.append(serve_on(app, listener, stop, _shown))
+        tasks.append(serve_on(app, listener, stop, lambda at: options.tell(f"page: {at}/   metrics: {at}/metrics")))
     try:
         async with asyncio.TaskGroup() as group:
             for task in tasks:
@@ -171,7 +190,7 @@ async def _watch(
 
 async def _monitored(
     source: Starting,
-    until: tuple[float | None, bool],
+    options: WatchOptions,
     stop: asyncio.Event,
     again: Callable[[], MonitorConfig] | None,
     early: asyncio.Event,
@@ -181,20 +200,15 @@ async def _monitored(
         return
     loop = asyncio.get_running_loop()
     if again is not None:
-        _on_hangup(loop, lambda: _reload(monitor, again))
+        _on_hangup(loop, lambda: _reload(monitor, again, options.tell))
         if early.is_set():
-            await _reload(monitor, again)
-    duration_s, once = until
-    if duration_s is not None:
-        loop.call_later(duration_s, stop.set)
-    first_look = asyncio.ensure_future(_until_each_was_seen(monitor, stop)) if once else None
+            await _reload(monitor, again, options.tell)
+    if options.duration_s is not None:
+        loop.call_later(options.duration_s, stop.set)
+    first_look = asyncio.ensure_future(_until_each_was_seen(monitor, stop)) if options.once else None
     await monitor.run(stop)
     if first_look is not None:
         await first_look
-
-
-def _shown(where: str) -> None:
-    sys.stderr.write(f"page: {where}/   metrics: {where}/metrics\n")
 
 
 async def _ending(task: Any, stop: asyncio.Event) -> None:
@@ -215,11 +229,3 @@ async def _until_each_was_seen(monitor: Monitor, stop: asyncio.Event) -> None:
             break
         await asyncio.sleep(LOOK_EVERY_S)
     stop.set()
-
-
-#: How often --once looks whether every target has had its interval [s].
-LOOK_EVERY_S = 0.2
-
-
-#: A smaller history would hold next to nothing (assumed).
-LEAST_STORE_BYTE = 1e6
