@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from joulemill.api.results import Result
 from joulemill.monitor.checking import faults
 from joulemill.monitor.config import MonitorConfig, load_config
+from joulemill.monitor.config_checks import notices
 from joulemill.monitor.demo import demo
 from joulemill.monitor.discovery.config_reading import config_from
 from joulemill.monitor.snapshot import Snapshot
@@ -49,12 +51,16 @@ class MonitorResult(Result):
 
 @dataclass(frozen=True)
 class ConfigCheck:
-    """A configuration tried once: how much it names, and a line for each target and meter that does not answer."""
+    """A configuration tried once: how much it names, and a line for each target and meter that does not answer.
+
+    ``notices``: what it names and nothing describes, so that figures that need it stay unknown.
+    """
 
     targets: int
     meters: int
     sites: int
     faults: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
 
 def watch(config: str | Path | MonitorConfig, **options: Any) -> MonitorResult:
@@ -83,7 +89,9 @@ def check_config(path: str | Path) -> ConfigCheck:
     """Try a configuration once. Raises InputError where it is none."""
     config = load_config(Path(path))
     meters = sum(len(t.meters) for t in config.target)
-    return ConfigCheck(len(config.target), meters, len(config.site), tuple(faults(config)))
+    return ConfigCheck(
+        len(config.target), meters, len(config.site), tuple(faults(config)), tuple(notices(config, os.environ))
+    )
 
 
 def monitor_config(*, prometheus: str | None = None, pods: str | None = None, dcgm: Sequence[str] = ()) -> str:

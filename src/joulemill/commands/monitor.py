@@ -121,6 +121,8 @@ def check(path: Path) -> int:
     from joulemill.api.monitoring import check_config
 
     checked = check_config(path)
+    for line in checked.notices:
+        tell(line)
     sys.stdout.write("".join(f"{line}\n" for line in checked.faults))
     faults = len(checked.faults)
     verdict = "every one answers" if not faults else f"{faults} do not answer or offer nothing"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError, JoulemillError
 from joulemill.monitor.config import MonitorConfig
+from joulemill.monitor.config_checks import notices
 from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import Snapshot
@@ -80,6 +83,8 @@ def watch(config: MonitorConfig, options: WatchOptions, again: Callable[[], Moni
 
 
 def _announce(config: MonitorConfig, options: WatchOptions) -> None:
+    for line in notices(config, os.environ):
+        options.tell(line)
     specs = sum(len(t.meters) for t in config.target)
     if specs:
         options.tell(f"opening {specs} meter SPECs of {sum(bool(t.meters) for t in config.target)} targets …")
@@ -169,8 +174,6 @@ async def _watch(
     """Serve the page from the start, open the meters beside it, then watch."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     early = asyncio.Event()
     if again is not None:  # one that comes while meters are opened is done after that
         loop.add_signal_handler(signal.SIGHUP, early.set)
@@ -181,11 +184,34 @@ async def _watch(
 
         tasks.append(serve_on(app, listener, stop, lambda at: options.tell(f"page: {at}/   metrics: {at}/metrics")))
     try:
-        async with asyncio.TaskGroup() as group:
-            for task in tasks:
-                group.create_task(_ending(task, stop))
+        with _ended_by_signals(loop, stop, source):
+            async with asyncio.TaskGroup() as group:
+                for task in tasks:
+                    group.create_task(_ending(task, stop))
     except* JoulemillError as faults:
         raise faults.exceptions[0] from None
+
+
+@contextmanager
+def _ended_by_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, source: Starting) -> Iterator[None]:
+    """SIGINT and SIGTERM set ``stop``, where this is the main thread.
+
+    Not by the loop's own handlers: those wait for its turn, which on a busy machine is long.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: object) -> None:
+        source.hurry()
+        loop.call_soon_threadsafe(stop.set)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _monitored(
