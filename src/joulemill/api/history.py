@@ -10,19 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulemill.api.frames import frame_of
-from joulemill.decisions.advice import Advice
 from joulemill.errors import InputError, MachineError
-from joulemill.monitor.advice.advice import advice
 from joulemill.monitor.config import MonitorConfig, load_config
 from joulemill.monitor.history.chargeback import SiteRates, SpentShare, attributed, rates
 from joulemill.monitor.history.reader import MOST_ROWS, Reader, reading
 from joulemill.monitor.history.spending import label_names, refusals, spent
 from joulemill.suggestions import meant
 
-__all__ = ["KEYS", "MOST_ROWS", "Advice", "Bill", "KeptHistory", "Proposals", "open_history"]
+if TYPE_CHECKING:
+    from joulemill.decisions.advice import Advice as Advice
+
+__all__ = ["KEYS", "MOST_ROWS", "Bill", "KeptHistory", "Proposals", "open_history"]
 
 DAY_S, HOUR_S, JOULE_PER_KWH = 86_400.0, 3600.0, 3.6e6
 #: What a bill may be by, beside the targets' labels.
@@ -129,6 +130,8 @@ class KeptHistory:
         reload_s         to load a model again;  fill_ratio   how full replicas may be;  flexible_ratio   share of the
                          load that may wait: all assumed
         """
+        from joulemill.monitor.advice.advice import advice  # loads the catalog and the prediction
+
         span_s = _span(days)
         monitored: MonitorConfig | None = None if config is None else load_config(Path(config))
         sites = {
@@ -136,9 +139,14 @@ class KeptHistory:
             for s in (() if monitored is None else monitored.sites())
         }
         proposals, why = advice(
-            self._reader, span_s, sites, () if monitored is None else monitored.site,
-            reload_s=reload_s, fill_ratio=fill_ratio, flexible_ratio=flexible_ratio,
-        )  # fmt: skip
+            self._reader,
+            span_s,
+            sites,
+            () if monitored is None else monitored.site,
+            reload_s=reload_s,
+            fill_ratio=fill_ratio,
+            flexible_ratio=flexible_ratio,
+        )
         return Proposals(proposals, why)
 
 

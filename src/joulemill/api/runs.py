@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulemill.analysis.baseline import Baseline, need_baseline, write_baseline
 from joulemill.analysis.load import load_run
@@ -15,7 +15,6 @@ from joulemill.analysis.report import Report
 from joulemill.analysis.serialization import plain, schema
 from joulemill.api.frames import frame_of
 from joulemill.api.inputs import altered_by, keep_grid, site_of, with_quality
-from joulemill.api.levers import LeverStudy, levers
 from joulemill.api.results import Result
 from joulemill.api.scopes import ByScope
 from joulemill.catalog.stated_device import stated_device
@@ -24,16 +23,22 @@ from joulemill.errors import InputError, MachineError
 from joulemill.figure import Figure
 from joulemill.ledger.record import RequestRecord, RunRecord
 from joulemill.recording.writer import free_folder, write_run
-from joulemill.reports.baseline import card
-from joulemill.reports.html.levers_of_run import lever_cards
-from joulemill.reports.html.run import render
-from joulemill.reports.sweep import sweep_card
 from joulemill.wording import title
 
+if TYPE_CHECKING:
+    from joulemill.api.levers import LeverStudy
+
 __all__ = [
-    "Baseline", "Report", "Run", "baseline_document", "import_run", "open_baseline", "open_run", "report_schema",
+    "Baseline",
+    "Report",
+    "Run",
+    "baseline_document",
+    "import_run",
+    "open_baseline",
+    "open_run",
+    "report_schema",
     "save_baseline",
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,6 +91,8 @@ class Run(Result):
 
     def levers(self, **settings: Any) -> LeverStudy:
         """What would lower its joules per token; the arguments are those of ``joulemill.levers``."""
+        from joulemill.api.levers import levers
+
         self._measured()
         return levers(self.path, **settings)
 
@@ -100,6 +107,11 @@ class Run(Result):
 
     def page(self, baseline: Baseline | None = None) -> str:
         """The offline page as text: the report, its levers, the sweep that the run belongs to."""
+        from joulemill.reports.baseline import card
+        from joulemill.reports.html.levers_of_run import lever_cards
+        from joulemill.reports.html.run import render
+        from joulemill.reports.sweep import sweep_card
+
         cards = [] if baseline is None else [card(baseline, self.report)]
         if self.measurement is not None:
             cards += [*sweep_card(self.path), *lever_cards(self.path, self.measurement, self.report)]

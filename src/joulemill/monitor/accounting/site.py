@@ -73,7 +73,13 @@ class Facility:
             it, why = None, "its IT energy is not known: targets came or went"
         wall_s = time.time() - time.monotonic()
         return SiteStretch(
-            self.config.name, wall_s + start_s, wall_s + end_s, energy, it, pue(energy, it, why), len(nodes)
+            site=self.config.name,
+            start_s=wall_s + start_s,
+            end_s=wall_s + end_s,
+            energy=energy,
+            it=it,
+            pue=pue(energy, it, why),
+            targets_count=len(nodes),
         )
 
     def _known_until_s(self, now_s: float, nodes: Mapping[str, TargetMeters]) -> float:
