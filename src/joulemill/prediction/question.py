@@ -32,7 +32,7 @@ BOUNDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictionRequest:
     """What is asked: the arguments of ``joulemill.predict``, by the same names. None: not stated.
 
@@ -172,7 +172,7 @@ def of_parallelism(result: PredictionResult) -> str | None:
     return f"{cut_text}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictionResult:
     """A prediction with the deployment and workload that it is of, and what had to be assumed."""
 

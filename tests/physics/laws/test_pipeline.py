@@ -41,7 +41,12 @@ def tables(stages: int, count: int = 2000) -> tuple[ShardTable, ShardTable, np.r
                 if not entry.architecture.divides_over(tensor):
                     continue
                 roomy = replace(device, memory_byte=ENDLESS_BYTE)
-                one = Deployment(entry.architecture, entry.precision, roomy, Parallelism(tensor))
+                one = Deployment(
+                    architecture=entry.architecture,
+                    precision=entry.precision,
+                    device=roomy,
+                    parallelism=Parallelism(tensor),
+                )
                 pairs.append((shard_of(one), shard_of(one, Parallelism(tensor, pipeline=stages))))
     chosen = [pairs[i] for i in random.integers(len(pairs), size=count)]
     return shard_table([a for a, _ in chosen]), shard_table([b for _, b in chosen]), random
@@ -60,7 +65,9 @@ def test_the_work_of_all_stages_is_the_work_of_the_model(stages: int) -> None:
 
 
 def test_one_stage_is_what_it_was() -> None:
-    question = PredictionRequest("meta-llama/Llama-3.1-70B-Instruct", "h100", devices=8, tp=4, concurrency=32.0)
+    question = PredictionRequest(
+        model="meta-llama/Llama-3.1-70B-Instruct", device="h100", devices=8, tp=4, concurrency=32.0
+    )
     assert answer(replace(question, pp=1)).prediction == answer(question).prediction
 
 
@@ -95,7 +102,12 @@ def test_bubbles_are_filled_one_request_after_another() -> None:
 def test_memory_of_a_stage_by_hand() -> None:
     """Llama 3.1 70B has 80 layers and 70.55 B parameters, of which 128,256 × 8,192 embed and as many are the head."""
     entry, device = find_model("meta-llama/Llama-3.1-70B-Instruct"), find_device("h100")
-    half = Deployment(entry.architecture, entry.precision, device, Parallelism(1, pipeline=2))
+    half = Deployment(
+        architecture=entry.architecture,
+        precision=entry.precision,
+        device=device,
+        parallelism=Parallelism(1, pipeline=2),
+    )
     ends = 128_256 * 8_192
     assert shard_of(half).weight_byte == pytest.approx(2 * ((70.554e9 - 2 * ends) / 2 + ends), rel=1e-3)
     third = shard_of(half, Parallelism(1, pipeline=3))
@@ -105,13 +117,15 @@ def test_memory_of_a_stage_by_hand() -> None:
 
 def test_more_stages_than_layers_are_refused() -> None:
     with pytest.raises(InputError, match=r"32 layers.*pp=64"):
-        answer(PredictionRequest("meta-llama/Llama-3.1-8B-Instruct", "h100", devices=64, tp=1, pp=64))
+        answer(PredictionRequest(model="meta-llama/Llama-3.1-8B-Instruct", device="h100", devices=64, tp=1, pp=64))
 
 
 def test_a_stage_is_no_new_column_that_nobody_divides() -> None:
     """Every column that grows with layers is divided: those that are not are the device's, the cut's or a row's."""
     entry, device = find_model("deepseek-ai/DeepSeek-R1"), find_device("h200")
-    whole = Deployment(entry.architecture, entry.precision, device, Parallelism(8))
+    whole = Deployment(
+        architecture=entry.architecture, precision=entry.precision, device=device, parallelism=Parallelism(8)
+    )
     a, b = shard_of(whole), shard_of(whole, Parallelism(8, pipeline=2))
     same = {f.name for f in fields(a) if getattr(a, f.name) == getattr(b, f.name)}
     counted = {n for n in same if n.endswith(("_flop", "_byte")) and getattr(a, n)}

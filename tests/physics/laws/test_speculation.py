@@ -84,7 +84,9 @@ def test_no_more_than_the_tokens_of_a_step(drawn: Sample) -> None:
 
 def test_it_saves_joules_at_few_requests_and_costs_some_at_many() -> None:
     """Measured: it saves at batch 16 and below, and costs a quarter more at 128 (arXiv:2504.17674)."""
-    question = PredictionRequest("meta-llama/Llama-3.1-70B-Instruct", "h100", devices=8, engine="vllm-0.11")
+    question = PredictionRequest(
+        model="meta-llama/Llama-3.1-70B-Instruct", device="h100", devices=8, engine="vllm-0.11"
+    )
     change = {}
     for batch in (4.0, 16.0, 128.0):
         plain = replace(question, concurrency=batch)
@@ -95,13 +97,15 @@ def test_it_saves_joules_at_few_requests_and_costs_some_at_many() -> None:
 
 
 def test_who_drafts_must_be_known() -> None:
-    question = PredictionRequest("meta-llama/Llama-3.1-8B-Instruct", "h100", concurrency=8.0, speculative_tokens=3)
+    question = PredictionRequest(
+        model="meta-llama/Llama-3.1-8B-Instruct", device="h100", concurrency=8.0, speculative_tokens=3
+    )
     with pytest.raises(InputError, match="no layers that draft"):
         answer(question)
     with pytest.raises(InputError, match="acceptance_rate"):
         answer(replace(question, draft_model="ngram"))
     with pytest.raises(InputError, match="speculative_tokens"):
         replace(question, speculative_tokens=0, acceptance_rate=0.5)
-    own = PredictionRequest("deepseek-ai/DeepSeek-V3", "h200", devices=8, concurrency=16.0)
+    own = PredictionRequest(model="deepseek-ai/DeepSeek-V3", device="h200", devices=8, concurrency=16.0)
     faster = answer(replace(own, speculative_tokens=1)).prediction.rate_tok_s
     assert (faster.value or 0.0) > (answer(own).prediction.rate_tok_s.value or 0.0)

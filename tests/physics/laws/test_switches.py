@@ -17,7 +17,9 @@ from joulemill.prediction.question import PredictionRequest
 from tests.physics.laws.deployments import sample
 
 RATES = rates("vllm-0.19")
-QUESTION = PredictionRequest("Qwen/Qwen3-32B", "h100", devices=4, tp=2, concurrency=32.0, engine="vllm-0.11")
+QUESTION = PredictionRequest(
+    model="Qwen/Qwen3-32B", device="h100", devices=4, tp=2, concurrency=32.0, engine="vllm-0.11"
+)
 
 
 def test_prompts_of_their_own_and_uncaptured_graphs_are_no_faster() -> None:

@@ -36,7 +36,7 @@ from joulemill.physics.serving.speculation import accepted_tok
 from joulemill.physics.serving.step import StepRates, StepTimes, decode_attention, device_time_s, soft_s, times
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostRates:
     """Fitted overheads of an engine's host side.
 
@@ -76,7 +76,7 @@ class Rates:
     power: PowerRates
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
     """What is asked of each row; arrays that broadcast.
 
@@ -125,7 +125,7 @@ class Demand:
         return np.minimum(accepted_tok(self.draft_count, self.acceptance_ratio), np.maximum(self.output_tok, 1.0))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Steady:
     """Steady state, an array a field. Power and energy are of one device's board; rates of one replica.
 
@@ -344,11 +344,25 @@ def _timed(
         rates.host, d, steps.scaled(stages) if staged else steps, (offered, running, rank_rate), (period_s, slow)
     )
     return Steady(
-        rate, power_w, power_w * (t.tensor_count * ranks * stages) / rate, itl_s * stages if staged else itl_s,
-        ttft_s, tpot_s, period_s,
-        running * ranks * batches, context, capacity * ranks * batches, often, slow, held.clock_ratio, plain, mixed,
-        host_s, steps.few_s - (mixed.device_s - plain.device_s), running,
-    )  # fmt: skip
+        rate_tok_s=rate,
+        power_w=power_w,
+        energy_j_tok=power_w * (t.tensor_count * ranks * stages) / rate,
+        itl_s=itl_s * stages if staged else itl_s,
+        ttft_s=ttft_s,
+        tpot_s=tpot_s,
+        step_s=period_s,
+        decode_req=running * ranks * batches,
+        context_tok=context,
+        capacity_req=capacity * ranks * batches,
+        prefill_ratio=often,
+        slowdown_ratio=slow,
+        clock_ratio=held.clock_ratio,
+        decode=plain,
+        mixed=mixed,
+        host_s=host_s,
+        launch_wait_s=steps.few_s - (mixed.device_s - plain.device_s),
+        step_req=running,
+    )
 
 
 def _median_share(arrivals: Array, often: Array) -> Array:
@@ -377,4 +391,13 @@ def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
     """What ``d`` offers a rank with ``batch_req`` slots whose mean step lasts ``step_s``."""
     lock, polls, gateway = (np.asarray(x) for x in (d.lockstep_ratio, d.poll_count, d.gateway_ratio))
     steps = d.output_tok / d.accepted_tok
-    return OfferedLoad(batch_req, d.input_tok, steps, step_s, lock, polls, gateway, np.asarray(d.open_ratio))
+    return OfferedLoad(
+        batch_req=batch_req,
+        input_tok=d.input_tok,
+        answer_steps=steps,
+        step_s=step_s,
+        lockstep_ratio=lock,
+        poll_count=polls,
+        gateway_ratio=gateway,
+        open_ratio=np.asarray(d.open_ratio),
+    )

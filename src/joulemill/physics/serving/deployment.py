@@ -59,7 +59,7 @@ class Parallelism:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Deployment:
     """A deployment.
 

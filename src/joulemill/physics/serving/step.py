@@ -33,7 +33,7 @@ from joulemill.physics.serving.shard import FP8_BLOCK, ShardTable, link_rate_byt
 STATE_COMPUTE_RATIO = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRates:
     """Fitted speeds of one engine's kernels. Tuples run over ``shard.CLASSES``.
 
@@ -119,9 +119,14 @@ class StepTimes:
     def device_s(self) -> Array:
         """Time of the step on the device [s]."""
         return (
-            self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s
-            + self.launch_s + self.collective_s + self.sampling_s
-        )  # fmt: skip
+            self.matrix_s
+            + self.expert_s
+            + self.attention_s
+            + self.prefill_attention_s
+            + self.launch_s
+            + self.collective_s
+            + self.sampling_s
+        )
 
     def changed(self, added: StepTimes, removed: StepTimes) -> StepTimes:
         """This step with the work of ``added`` instead of that of ``removed`` within it."""
@@ -207,7 +212,8 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
         collective_s=collective_s, sampling_s=sampling_s, sampling_ratio=one,
         compute_s=sum((m.compute_s for m in matrices), experts.part.compute_s + prefill_s) + attention.scores_s,
         exposed_s=sum(hidden_s, exposed_s(experts.part.compute_s, expert_both_s + experts.part.more_s))
-        + prefill_s + exposed_s(attention.scores_s, attention.whole_s),
+        + prefill_s
+        + exposed_s(attention.scores_s, attention.whole_s),
         executed_0_flop=flop_0,
         executed_1_flop=t.matrix_flop_1 * wait_tok, executed_expert_flop=experts.flop,
         executed_byte=touched_byte + experts.byte + attention.byte, executed_link_byte=link_byte,
