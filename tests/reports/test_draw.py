@@ -1,4 +1,4 @@
-"""What pictures and pages are drawn with: one module of SVG, one of markup, and nothing that writes tags beside them."""
+"""What pictures and pages are drawn with: one module of SVG, templates of markup, and no tags beside them."""
 
 from __future__ import annotations
 
