@@ -67,11 +67,16 @@ def _published(effects: Sequence[Effect], fixed: str) -> str:
         if e.after is None:
             continue
         about = evidence_of(e.lever.name)
-        items.append({
-            "name": e.lever.name, "moves": e.lever.moves, "effect": about.effect, "quality": about.quality_text,
-            "source": "; ".join(p for p in (about.conditions, about.source) if p),
-            "ours": f" Here: {fixed}." if e.lever.family == "device" else "",
-        })  # fmt: skip
+        items.append(
+            {
+                "name": e.lever.name,
+                "moves": e.lever.moves,
+                "effect": about.effect,
+                "quality": about.quality_text,
+                "source": "; ".join(p for p in (about.conditions, about.source) if p),
+                "ours": f" Here: {fixed}." if e.lever.family == "device" else "",
+            }
+        )
     return part("published", items)
 
 

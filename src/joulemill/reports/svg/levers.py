@@ -66,13 +66,16 @@ class _Across:
 
 
 _RATE = _Across(
-    "tok/s", lambda o: o.rate_tok_s, "Right and down is better; a larger dot waits longer for a token.",
+    "tok/s",
+    lambda o: o.rate_tok_s,
+    "Right and down is better; a larger dot waits longer for a token.",
     lambda o: o.tpot_s,
-)  # fmt: skip
+)
 _WAIT = _Across(
-    "TPOT [ms]", lambda o: 1000.0 * o.tpot_s,
+    "TPOT [ms]",
+    lambda o: 1000.0 * o.tpot_s,
     "All serve the same tok/s, so the horizontal axis is TPOT. Left and down is better.",
-)  # fmt: skip
+)
 
 
 def _across(combinations: Sequence[Combination]) -> _Across | None:
@@ -137,10 +140,13 @@ def _labels(combinations: Sequence[Combination], across: _Across) -> Sequence[st
     xs = [across.of(c.after) for c in combinations]
     ys = [c.after.energy_j_tok for c in combinations]
     places = (
-        (LEFT, 12, "J/token, log", "start"), (RIGHT_END, BOTTOM + 24, f"{across.name}, log", "end"),
-        (LEFT + 8, BOTTOM + 12, digits(min(xs)), "start"), (RIGHT_END, BOTTOM + 12, digits(max(xs)), "end"),
-        (LEFT - 4, BOTTOM - 8, digits(min(ys)), "end"), (LEFT - 4, TOP + 14, digits(max(ys)), "end"),
-    )  # fmt: skip
+        (LEFT, 12, "J/token, log", "start"),
+        (RIGHT_END, BOTTOM + 24, f"{across.name}, log", "end"),
+        (LEFT + 8, BOTTOM + 12, digits(min(xs)), "start"),
+        (RIGHT_END, BOTTOM + 12, digits(max(xs)), "end"),
+        (LEFT - 4, BOTTOM - 8, digits(min(ys)), "end"),
+        (LEFT - 4, TOP + 14, digits(max(ys)), "end"),
+    )
     return [text(x, y, words, anchor=anchor) for x, y, words, anchor in places]
 
 
