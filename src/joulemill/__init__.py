@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from joulemill.api.levers import LeverStudy, levers
     from joulemill.api.many import predict_many
     from joulemill.api.metering import MeteredWindow, Metering, meter
+    from joulemill.api.planning import FleetPlan, plan
     from joulemill.api.prediction import PredictedDeployment, predict
     from joulemill.api.runs import Run, bench, open_run
     from joulemill.api.validating import Calibration, PredictionErrors, calibrate, validate
@@ -37,6 +38,7 @@ _HOMES = {
     "Calibration": "api.validating",
     "Device": "physics.hardware.device",
     "Figure": "figure",
+    "FleetPlan": "api.planning",
     "GateVerdict": "api.comparing",
     "InputError": "errors",
     "JoulemillError": "errors",
@@ -59,6 +61,7 @@ _HOMES = {
     "meter": "api.metering",
     "open_run": "api.runs",
     "physics": "api",
+    "plan": "api.planning",
     "predict": "api.prediction",
     "predict_many": "api.many",
     "validate": "api.validating",
@@ -69,6 +72,7 @@ __all__ = [
     "Calibration",
     "Device",
     "Figure",
+    "FleetPlan",
     "GateVerdict",
     "InputError",
     "JoulemillError",
@@ -91,6 +95,7 @@ __all__ = [
     "meter",
     "open_run",
     "physics",
+    "plan",
     "predict",
     "predict_many",
     "validate",
