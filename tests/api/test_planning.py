@@ -39,8 +39,9 @@ def test_what_if_is_the_plan_of_the_changed_file_and_quick(plan: jm.FleetPlan, t
     faster = plan.what_if("demand.chat.slo_tpot=20 ms")
     assert faster.study.columns is not plan.study.columns and faster.value < plan.value
     assert faster.what_if("site.lab.it_power_limit=7 kW").notes[:2] == (
-        "set: demand chat: slo_tpot = 20 ms", "set: site lab: it_power_limit = 7 kW",
-    )  # fmt: skip
+        "set: demand chat: slo_tpot = 20 ms",
+        "set: site lab: it_power_limit = 7 kW",
+    )
 
 
 def test_tables_and_dataframes(plan: jm.FleetPlan) -> None:

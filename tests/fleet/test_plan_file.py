@@ -29,9 +29,9 @@ WRONG = [
     ('rate = "unlimited"\n', "", ("demand 'chat'", "needs one of rate")),
     ('"40 ms"', "40", ("line 31", "slo_tpot", "has no unit; write 40ms")),
     ("[[demand]]", "[[demnd]]", ("line 25", "unknown key 'demnd'", "did you mean demand?")),
-    ('tp = [2]', 'tp = ["two"]', ("line 22", "model 'Qwen/Qwen3-32B'", "whole number")),
+    ("tp = [2]", 'tp = ["two"]', ("line 22", "model 'Qwen/Qwen3-32B'", "whole number")),
     ("pue = 1.3", "carbon_by_hour_gco2e_kwh = [1, 2]", ("line 6", "24 or 8,760 numbers", "not 2")),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("before", "after", "parts"), WRONG, ids=lambda v: v if isinstance(v, str) else "")
@@ -68,9 +68,11 @@ def test_set_replaces_one_value(tmp_path: Path) -> None:
     model = load_plan(path, ["model.Qwen/Qwen3-32B.tp=[4]"])
     assert model.tables.model[0].tp == (4,)
     for text, part in (
-        ("site.lap.pue=1.2", "did you mean lab?"), ("site.lab.peu=1.2", "did you mean pue?"), ("pue=2", "--set pue=2"),
+        ("site.lap.pue=1.2", "did you mean lab?"),
+        ("site.lab.peu=1.2", "did you mean pue?"),
+        ("pue=2", "--set pue=2"),
         ("site.lab.pue=0.5", "at least 1"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(InputError, match=part):
             load_plan(path, [text])
 

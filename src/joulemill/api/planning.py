@@ -92,9 +92,12 @@ class FleetPlan(Result):
     def rows(self, table: Table = "replicas") -> Sequence[Mapping[str, Any]]:
         """The rows of a table, numbers and texts only."""
         of: dict[str, Callable[[PlanStudy], list[dict[str, Any]]]] = {
-            "replicas": replica_rows, "power": power_rows, "constraints": constraint_rows, "hours": site_hours,
+            "replicas": replica_rows,
+            "power": power_rows,
+            "constraints": constraint_rows,
+            "hours": site_hours,
             "frontier": lambda study: [vars(p) for p in study.frontier],
-        }  # fmt: skip
+        }
         if table not in of:
             raise InputError(f"`table` is {table!r}; use one of {', '.join(TABLES)}")
         return [{k: v for k, v in row.items() if not isinstance(v, (list, dict))} for row in of[table](self.study)]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from joulemill.commands.output import check_page
 from joulemill.errors import InputError, MachineError
 from joulemill.streams import csv_cell, print_json, progress_console, results_console
 
@@ -39,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plan and print; 1 where something is short, or time ran out before any plan."""
     from joulemill.api.planning import plan
-    from joulemill.bench.preflight import check_page
     from joulemill.reports.text.plan import show
 
     for path in (args.csv, args.parquet):

@@ -11,7 +11,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.files import read_bytes
-from joulemill.fleet.tables import DemandTable, ModelTable, PlanTables
+from joulemill.fleet.tables import DemandTable, ModelOffer, PlanTables
 from joulemill.formats.traces.table import parse_trace
 
 HOUR_S = 3600.0
@@ -27,7 +27,7 @@ class ServedClass:
 
     index: int
     name: str
-    models: Sequence[ModelTable]
+    models: Sequence[ModelOffer]
     sites: frozenset[str]
     input_tok: float
     output_tok: float
@@ -38,7 +38,7 @@ class ServedClass:
     quality_target: float | None
     rate_tok_s: Array
 
-    def accepts(self, model: ModelTable, precision: str) -> bool:
+    def accepts(self, model: ModelOffer, precision: str) -> bool:
         """Whether a model in a format is good enough for the class."""
         if not any(m.name == model.name for m in self.models):
             return False
@@ -84,11 +84,19 @@ def _class(index: int, d: DemandTable, tables: PlanTables, folder: Path, hours: 
     if d.by_hour_ratio is not None:
         rate = rate * np.array(d.by_hour_ratio)
     return ServedClass(
-        index=index, name=d.name, models=models, sites=frozenset(d.sites or [s.name for s in tables.site]),
-        input_tok=lengths[0], output_tok=lengths[1], output_spread_ratio=d.output_spread_ratio,
-        cached_ratio=d.cached_ratio, ttft_s=d.slo_ttft, tpot_s=d.slo_tpot, quality_target=d.quality_target,
+        index=index,
+        name=d.name,
+        models=models,
+        sites=frozenset(d.sites or [s.name for s in tables.site]),
+        input_tok=lengths[0],
+        output_tok=lengths[1],
+        output_spread_ratio=d.output_spread_ratio,
+        cached_ratio=d.cached_ratio,
+        ttft_s=d.slo_ttft,
+        tpot_s=d.slo_tpot,
+        quality_target=d.quality_target,
         rate_tok_s=np.array(rate, float),
-    )  # fmt: skip
+    )
 
 
 def _of_trace(path: Path) -> tuple[Array, tuple[float, float]]:

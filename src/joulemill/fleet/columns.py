@@ -18,7 +18,7 @@ from joulemill.arrays import Array
 from joulemill.catalog.nodes import find_node
 from joulemill.errors import InputError
 from joulemill.fleet.classes import ServedClass
-from joulemill.fleet.tables import ModelTable, PlanTables, PoolTable
+from joulemill.fleet.tables import ModelOffer, PlanTables, PoolTable
 from joulemill.physics.hardware.node import share_power
 from joulemill.planning.problem import WAITING, OperatingPoints
 from joulemill.prediction.many import OUTPUTS, Compiled, compiled, predicted
@@ -30,10 +30,15 @@ CONCURRENCY = np.unique(np.round(np.geomspace(1, 1024, 96)))
 TP = (1, 2, 4, 8)
 #: Figure of ``prediction.many`` → field of the points.
 FIELDS = {
-    "rate_tok_s": "rate_tok_s", "node_power_w": "power_w", "ttft_s": "ttft_s", "tpot_s": "tpot_s",
-    "rate_tok_s_low": "rate_low_tok_s", "node_power_w_high": "power_high_w", "ttft_s_high": "ttft_high_s",
+    "rate_tok_s": "rate_tok_s",
+    "node_power_w": "power_w",
+    "ttft_s": "ttft_s",
+    "tpot_s": "tpot_s",
+    "rate_tok_s_low": "rate_low_tok_s",
+    "node_power_w_high": "power_high_w",
+    "ttft_s_high": "ttft_high_s",
     "tpot_s_high": "tpot_high_s",
-}  # fmt: skip
+}
 #: Seconds until a started replica serves, where nothing is stated: loading weights (assumed; docs/planning.md).
 START_S = 100.0
 
@@ -63,7 +68,7 @@ class DeploymentOption:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Columns:
+class PlanColumns:
     """All points that meet the targets, and the deployments that they are of (by ``points.group``).
 
     missed    class → target → how the best point misses it, (name, limit, best), where no point of a class meets them
@@ -83,7 +88,7 @@ class Columns:
 
 def plan_columns(
     tables: PlanTables, classes: Sequence[ServedClass], folder: Path, tell: Callable[[float], None] | None = None
-) -> Columns:
+) -> PlanColumns:
     """The points of a plan. Raises InputError where no device of the plan holds any of a class's models."""
     options: list[DeploymentOption] = []
     parts: list[dict[str, Array]] = []
@@ -107,18 +112,20 @@ def plan_columns(
     points = _joined(parts, options)
     served = {classes[d].name for d in np.unique(points.demand) if d != WAITING}
     absent = [c for c in classes if c.name not in served]
-    return Columns(
-        points=points, options=options, missed={c.name: missed.get(c.name, {}) for c in absent},
+    return PlanColumns(
+        points=points,
+        options=options,
+        missed={c.name: missed.get(c.name, {}) for c in absent},
         refused={
             c.name: next((faults[x.name] for x in c.models if x.name in faults), "no pool stands at its sites")
             for c in absent
             if not missed.get(c.name)
         },
-    )  # fmt: skip
+    )
 
 
 def _options(
-    pool: PoolTable, model: ModelTable, folder: Path, faults: dict[str, str]
+    pool: PoolTable, model: ModelOffer, folder: Path, faults: dict[str, str]
 ) -> Iterator[tuple[DeploymentOption, Compiled]]:
     """Every deployment of a model on a pool's devices, those without levers first."""
     name = _path(model.name, folder)
@@ -129,11 +136,17 @@ def _options(
                 try:
                     plant = _compiled(
                         PredictionRequest(
-                            name, device, devices=devices, tp=devices, precision=precision or None,
-                            kv_dtype=kv_dtype or None, engine=model.engine, approximate=model.approximate,
+                            model=name,
+                            device=device,
+                            devices=devices,
+                            tp=devices,
+                            precision=precision or None,
+                            kv_dtype=kv_dtype or None,
+                            engine=model.engine,
+                            approximate=model.approximate,
                         ),
                         pool.node,
-                    )  # fmt: skip
+                    )
                 except InputError as fault:
                     faults.setdefault(model.name, str(fault))
                     continue
@@ -141,7 +154,7 @@ def _options(
 
 
 def _levers(
-    pool: PoolTable, model: ModelTable, plant: Compiled, formats: tuple[str, str]
+    pool: PoolTable, model: ModelOffer, plant: Compiled, formats: tuple[str, str]
 ) -> Iterator[tuple[DeploymentOption, Compiled]]:
     """The same deployment with each power cap, with and without a prefix cache."""
     precision, kv_dtype = formats
@@ -156,11 +169,21 @@ def _levers(
             used += [f"kv_{kv_dtype}"] if model.kv_dtypes and kv_dtype != model.kv_dtypes[0] else []
             used += ["power_cap"] if cap is not None else []
             used += ["prefix_cache"] if cached else []
-            yield DeploymentOption(
-                pool=pool.name, model=model.name, device=plant.deployment.device.name,
-                devices=plant.deployment.device_count, precision=precision or plant.deployment.precision.name,
-                kv_dtype=kv_dtype, power_cap_w=cap_w, engine=model.engine, cached_ratio=cached, levers=tuple(used),
-            ), plant  # fmt: skip
+            yield (
+                DeploymentOption(
+                    pool=pool.name,
+                    model=model.name,
+                    device=plant.deployment.device.name,
+                    devices=plant.deployment.device_count,
+                    precision=precision or plant.deployment.precision.name,
+                    kv_dtype=kv_dtype,
+                    power_cap_w=cap_w,
+                    engine=model.engine,
+                    cached_ratio=cached,
+                    levers=tuple(used),
+                ),
+                plant,
+            )
 
 
 @lru_cache(maxsize=4096)
@@ -180,12 +203,15 @@ def _class_points(
     """The points of one deployment for a class that meet its targets; ``missed`` learns the best of each target."""
     concurrency = np.array(c.concurrency(option.model), float) if c.concurrency(option.model) else CONCURRENCY
     numbers = {
-        "concurrency": concurrency, "input_tokens": np.array([c.input_tok]), "output_tokens": np.array([c.output_tok]),
+        "concurrency": concurrency,
+        "input_tokens": np.array([c.input_tok]),
+        "output_tokens": np.array([c.output_tok]),
         "output_spread_ratio": np.array([c.output_spread_ratio]),
         "cached_ratio": np.array([max(c.cached_ratio, option.cached_ratio)]),
-        "max_num_batched_tokens": np.array([8192.0]), "gpu_memory_utilization": np.array([0.9]),
+        "max_num_batched_tokens": np.array([8192.0]),
+        "gpu_memory_utilization": np.array([0.9]),
         "power_cap_w": np.array([np.nan if option.power_cap_w is None else option.power_cap_w]),
-    }  # fmt: skip
+    }
     figures = {name: np.empty(concurrency.size) for name in OUTPUTS}
     for _ in predicted(plant, numbers, figures, bottleneck=False):
         pass
@@ -225,9 +251,12 @@ def _rows(columns: Mapping[str, Array], option: DeploymentOption, at: tuple[int,
     pool, demand, group = at
     size = columns["concurrency"].size
     return {
-        **columns, "pool": np.full(size, pool), "demand": np.full(size, demand), "group": np.full(size, group),
+        **columns,
+        "pool": np.full(size, pool),
+        "demand": np.full(size, demand),
+        "group": np.full(size, group),
         "device_count": np.full(size, float(option.devices)),
-    }  # fmt: skip
+    }
 
 
 def _joined(parts: Sequence[Mapping[str, Array]], options: Sequence[DeploymentOption]) -> OperatingPoints:

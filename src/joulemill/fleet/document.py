@@ -15,9 +15,12 @@ from joulemill.planning.readout import DeploymentUse
 
 #: Goal's value → its name in the document; means over the plan's span.
 VALUES = {
-    "tokens": "rate_tok_s", "energy": "site_power_w", "carbon": "carbon_gco2e_s", "cost": "cost_currency_s",
+    "tokens": "rate_tok_s",
+    "energy": "site_power_w",
+    "carbon": "carbon_gco2e_s",
+    "cost": "cost_currency_s",
     "devices": "devices_count",
-}  # fmt: skip
+}
 
 
 def plan_document(plan: PlanStudy) -> dict[str, Any]:
@@ -88,22 +91,36 @@ def _replica(plan: PlanStudy, d: DeploymentUse) -> dict[str, Any]:
     site = plan.problem.sites[plan.problem.pools[d.pool].site].name
     names = [c.name for c in plan.problem.demands]
     return {
-        "site": site, "pool": option.pool, "model": option.model, "deployment": option.label, "count": d.replica_count,
-        "concurrency": d.batch_req, "power_cap_w": option.power_cap_w, "rate_tok_s": d.rate_tok_s, "power_w": d.power_w,
-        "device": option.device, "devices_per_replica": option.devices, "precision": option.precision,
-        "kv_dtype": option.kv_dtype or None, "engine": option.engine, "levers": list(option.levers),
+        "site": site,
+        "pool": option.pool,
+        "model": option.model,
+        "deployment": option.label,
+        "count": d.replica_count,
+        "concurrency": d.batch_req,
+        "power_cap_w": option.power_cap_w,
+        "rate_tok_s": d.rate_tok_s,
+        "power_w": d.power_w,
+        "device": option.device,
+        "devices_per_replica": option.devices,
+        "precision": option.precision,
+        "kv_dtype": option.kv_dtype or None,
+        "engine": option.engine,
+        "levers": list(option.levers),
         "count_by_hour": _listed(d.count_by_hour),
         "classes": {n: float(v) for n, v in zip(names, d.rate_by_class_tok_s, strict=True) if v > 0.0},
         "points": [
             {
                 "class": None if points.demand[i] == WAITING else names[int(points.demand[i])],
-                "concurrency": float(points.concurrency[i]), "count": float(n),
-                "rate_tok_s": float(points.rate_tok_s[i]), "power_w": float(points.power_w[i]),
-                "ttft_s": _known(points.ttft_s[i]), "tpot_s": _known(points.tpot_s[i]),
+                "concurrency": float(points.concurrency[i]),
+                "count": float(n),
+                "rate_tok_s": float(points.rate_tok_s[i]),
+                "power_w": float(points.power_w[i]),
+                "ttft_s": _known(points.ttft_s[i]),
+                "tpot_s": _known(points.tpot_s[i]),
             }
             for i, n in zip(d.points.tolist(), d.point_count.tolist(), strict=True)
         ],
-    }  # fmt: skip
+    }
 
 
 def _output(plan: PlanStudy) -> dict[str, Any]:
@@ -114,13 +131,15 @@ def _output(plan: PlanStudy) -> dict[str, Any]:
         "rate_tok_s": plan.use.rate_tok_s,
         "classes": [
             {
-                "name": c.name, "served_tok_s": float((c.served_tok_s * share).sum()),
+                "name": c.name,
+                "served_tok_s": float((c.served_tok_s * share).sum()),
                 "asked_tok_s": _known(float((c.asked_tok_s * share).sum())),
-                "served_by_hour_tok_s": _listed(c.served_tok_s), "asked_by_hour_tok_s": _listed(c.asked_tok_s),
+                "served_by_hour_tok_s": _listed(c.served_tok_s),
+                "asked_by_hour_tok_s": _listed(c.asked_tok_s),
             }
             for c in plan.use.classes
         ],
-    }  # fmt: skip
+    }
 
 
 def power_rows(plan: PlanStudy) -> list[dict[str, Any]]:
@@ -129,12 +148,15 @@ def power_rows(plan: PlanStudy) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "site": s.name, "it_w": float(s.it_w.max()), "facility_w": float(s.facility_w.max()) if known else None,
-            "limit_w": s.limit_w, "it_by_hour_w": _listed(s.it_w),
+            "site": s.name,
+            "it_w": float(s.it_w.max()),
+            "facility_w": float(s.facility_w.max()) if known else None,
+            "limit_w": s.limit_w,
+            "it_by_hour_w": _listed(s.it_w),
             "facility_by_hour_w": _listed(s.facility_w) if known else None,
         }
         for s, known in zip(plan.use.sites, pue_stated(plan), strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _pools(plan: PlanStudy) -> list[dict[str, Any]]:
@@ -145,13 +167,16 @@ def _pools(plan: PlanStudy) -> list[dict[str, Any]]:
         price = stated.price_currency
         rows.append(
             {
-                "pool": pool.name, "site": plan.problem.sites[stated.site].name, "owned_count": pool.owned_count,
+                "pool": pool.name,
+                "site": plan.problem.sites[stated.site].name,
+                "owned_count": pool.owned_count,
                 "bought_count": pool.bought_count,
                 "cost_currency": None if price is None else price * pool.bought_count,
-                "busy_count": float(pool.busy_count.max()), "busy_by_hour_count": _listed(pool.busy_count),
+                "busy_count": float(pool.busy_count.max()),
+                "busy_by_hour_count": _listed(pool.busy_count),
                 "unused": {name: _listed(count) for name, count in pool.idle_count},
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -161,13 +186,21 @@ def constraint_rows(plan: PlanStudy) -> list[dict[str, Any]]:
     sites = {s.name for s in plan.problem.sites}
     return [
         {
-            "name": p.name, "site": p.subject if p.subject in sites else at.get(p.subject), "subject": p.subject,
-            "value": p.value, "active": p.active, "slack": p.slack, "unit": p.unit, "shadow_price": p.shadow_price,
-            "price_unit": p.price_unit, "valid_from": p.valid_from, "valid_to": p.valid_to,
+            "name": p.name,
+            "site": p.subject if p.subject in sites else at.get(p.subject),
+            "subject": p.subject,
+            "value": p.value,
+            "active": p.active,
+            "slack": p.slack,
+            "unit": p.unit,
+            "shadow_price": p.shadow_price,
+            "price_unit": p.price_unit,
+            "valid_from": p.valid_from,
+            "valid_to": p.valid_to,
             "replicas_held": p.held_whole,
         }
         for p in plan.prices
-    ]  # fmt: skip
+    ]
 
 
 def lever_rows(plan: PlanStudy) -> list[dict[str, Any]]:

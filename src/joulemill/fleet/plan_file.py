@@ -21,7 +21,7 @@ from joulemill.files import read_bytes
 from joulemill.fleet.tables import (
     GOALS,
     DemandTable,
-    ModelTable,
+    ModelOffer,
     ObjectiveTable,
     PlanTables,
     PoolTable,
@@ -31,22 +31,36 @@ from joulemill.fleet.toml_lines import Lines, key_lines
 from joulemill.suggestions import meant
 
 KINDS: dict[str, type[BaseModel]] = {
-    "site": SiteTable, "pool": PoolTable, "model": ModelTable, "demand": DemandTable, "objective": ObjectiveTable,
-}  # fmt: skip
+    "site": SiteTable,
+    "pool": PoolTable,
+    "model": ModelOffer,
+    "demand": DemandTable,
+    "objective": ObjectiveTable,
+}
 #: Raises InputError at a key of an entry, with a text.
 Refuse = Callable[[str, str], None]
 LISTED = ("site", "pool", "model", "demand")
 #: pydantic's kinds of faults in plain words.
 PLAIN = {
-    "missing": "is missing", "string_type": "must be text", "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number", "float_type": "must be a number", "float_parsing": "must be a number",
-    "int_parsing": "must be a whole number", "bool_type": "must be true or false",
+    "missing": "is missing",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "int_parsing": "must be a whole number",
+    "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
-    "finite_number": "must be a finite number", "tuple_type": "must be a list", "dict_type": "must be a table",
-    "greater_than": "must be more than {gt:g}", "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be less than {lt:g}", "less_than_equal": "must be at most {le:g}",
-    "string_too_short": "must not be empty", "too_short": "needs at least one",
-}  # fmt: skip
+    "finite_number": "must be a finite number",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "string_too_short": "must not be empty",
+    "too_short": "needs at least one",
+}
 #: The largest plan that is read; a list of 8,760 hours is some 60 kB.
 MOST_BYTE = 64 << 20
 
@@ -80,9 +94,13 @@ def load_plan(path: Path, changes: Sequence[str] = ()) -> PlanFile:
 
 
 def plan_of(
-    tables: Mapping[str, Any], *, folder: Path, source: str = "plan", lines: Lines | None = None,
+    tables: Mapping[str, Any],
+    *,
+    folder: Path,
+    source: str = "plan",
+    lines: Lines | None = None,
     changes: Sequence[str] = (),
-) -> PlanFile:  # fmt: skip
+) -> PlanFile:
     """The same of tables as they come out of a TOML file. Raises InputError."""
     own = {k: _copied(v) for k, v in tables.items()}
     changed = tuple(_change(own, text) for text in changes)
@@ -225,9 +243,11 @@ def _check_pool(pool: PoolTable, sites: Sequence[str], refuse: Refuse) -> None:
 def _check_demand(demand: DemandTable, tables: PlanTables, refuse: Refuse) -> None:
     models, sites = [m.name for m in tables.model], [s.name for s in tables.site]
     for key, names, known in (
-        ("model", (demand.model,), models), ("models", demand.models, models), ("home", (demand.home,), sites),
+        ("model", (demand.model,), models),
+        ("models", demand.models, models),
+        ("home", (demand.home,), sites),
         ("sites", demand.sites, sites),
-    ):  # fmt: skip
+    ):
         for name in names:
             if name is not None:
                 _known(name, known, key, refuse)
@@ -238,7 +258,7 @@ def _check_demand(demand: DemandTable, tables: PlanTables, refuse: Refuse) -> No
         refuse("quality_target", f"no model meets the quality target {target:g}; {text}")
 
 
-def best_quality(model: ModelTable) -> float:
+def best_quality(model: ModelOffer) -> float:
     """A model's highest stated score; minus infinity where none is stated."""
     stated = model.quality.values() if isinstance(model.quality, dict) else [model.quality]
     return max((q for q in stated if q is not None), default=float("-inf"))

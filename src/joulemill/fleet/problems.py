@@ -19,7 +19,7 @@ from joulemill.catalog.sites import JOULE_PER_KWH
 from joulemill.errors import InputError
 from joulemill.files import read_bytes
 from joulemill.fleet.classes import HOUR_S, ServedClass
-from joulemill.fleet.columns import Columns, DeploymentOption
+from joulemill.fleet.columns import DeploymentOption, PlanColumns
 from joulemill.fleet.quantities import YEAR_S
 from joulemill.fleet.tables import DemandTable, PlanTables, PoolTable, SiteTable
 from joulemill.physics.hardware.node import Node, share_power
@@ -31,9 +31,12 @@ DAY_S = 86400.0
 TONNE_G = 1e6
 #: Goal as people write it → name of its value.
 GOALS = {
-    "most_tokens": "tokens", "least_energy": "energy", "least_carbon": "carbon", "least_cost": "cost",
+    "most_tokens": "tokens",
+    "least_energy": "energy",
+    "least_carbon": "carbon",
+    "least_cost": "cost",
     "least_devices": "devices",
-}  # fmt: skip
+}
 #: Goals that need the PUE, because they count joules at the feed.
 AT_FEED = ("energy", "carbon", "cost")
 
@@ -58,7 +61,7 @@ def goal_names(tables: PlanTables) -> Sequence[str]:
 
 
 def fleet_problem(
-    tables: PlanTables, classes: Sequence[ServedClass], columns: Columns, hours: int, folder: Path
+    tables: PlanTables, classes: Sequence[ServedClass], columns: PlanColumns, hours: int, folder: Path
 ) -> FleetProblem:
     """The problem, with all points; ``pruned`` leaves the efficient ones."""
     objective = tables.objective
@@ -79,10 +82,14 @@ def fleet_problem(
         sites=[_site(s, hours, days) for s in tables.site],
         pools=[_pool(p, tables, folder) for p in tables.pool],
         demands=[_demand(d, c, tables) for d, c in zip(tables.demand, classes, strict=True)],
-        points=points, hour_s=hour_s, whole=objective.whole, serve_all=goal.name != "tokens",
+        points=points,
+        hour_s=hour_s,
+        whole=objective.whole,
+        serve_all=goal.name != "tokens",
         budget_currency=objective.budget_currency,
-        carbon_limit_gco2e=None if carbon is None else carbon * TONNE_G * days, start_count=started,
-    )  # fmt: skip
+        carbon_limit_gco2e=None if carbon is None else carbon * TONNE_G * days,
+        start_count=started,
+    )
 
 
 def pruned(problem: FleetProblem) -> FleetProblem:
@@ -95,12 +102,18 @@ def _site(s: SiteTable, hours: int, days: float) -> FacilityLimits:
     shape = np.ones(hours) if s.power_by_hour_ratio is None else np.array(s.power_by_hour_ratio)
     limit = s.carbon_limit_tco2e_day
     return FacilityLimits(
-        name=s.name, it_limit_w=s.it_power_limit, feed_limit_w=s.facility_power_limit, cooling_limit_w=s.cooling_limit,
-        carbon_limit_gco2e=None if limit is None else limit * TONNE_G * days, racks_count=s.racks_count,
-        facility_lines=_lines(s), shape_ratio=shape, carbon_gco2e_j=_series(s, "carbon", hours),
+        name=s.name,
+        it_limit_w=s.it_power_limit,
+        feed_limit_w=s.facility_power_limit,
+        cooling_limit_w=s.cooling_limit,
+        carbon_limit_gco2e=None if limit is None else limit * TONNE_G * days,
+        racks_count=s.racks_count,
+        facility_lines=_lines(s),
+        shape_ratio=shape,
+        carbon_gco2e_j=_series(s, "carbon", hours),
         price_currency_j=_series(s, "price", hours),
         water_l_j=None if s.water_l_kwh is None else s.water_l_kwh / JOULE_PER_KWH,
-    )  # fmt: skip
+    )
 
 
 def _series(s: SiteTable, what: str, hours: int) -> Array | None:
@@ -164,11 +177,15 @@ def _pool(p: PoolTable, tables: PlanTables, folder: Path) -> DevicePool:
     horizon, lead, price = tables.objective.horizon, p.lead_time or 0.0, p.price_currency_device
     late = horizon is not None and lead > horizon
     return DevicePool(
-        name=p.name, site=next(i for i, s in enumerate(tables.site) if s.name == p.site), owned_count=p.owned_count,
-        purchasable_count=0 if late else p.purchasable_count, price_currency=p.price_currency_device,
+        name=p.name,
+        site=next(i for i, s in enumerate(tables.site) if s.name == p.site),
+        owned_count=p.owned_count,
+        purchasable_count=0 if late else p.purchasable_count,
+        price_currency=p.price_currency_device,
         capital_currency_s=None if price is None else price / (p.life_years * YEAR_S),
-        per_rack_count=p.devices_per_rack, idle_states=_idle_states(p, folder),
-    )  # fmt: skip
+        per_rack_count=p.devices_per_rack,
+        idle_states=_idle_states(p, folder),
+    )
 
 
 def _idle_states(p: PoolTable, folder: Path) -> Sequence[tuple[str, float]]:
@@ -205,9 +222,14 @@ def _board_w(p: PoolTable, folder: Path) -> dict[str, float | None]:
 def _demand(d: DemandTable, c: ServedClass, tables: PlanTables) -> DemandClass:
     home = None if d.home is None else next(i for i, s in enumerate(tables.site) if s.name == d.home)
     return DemandClass(
-        name=d.name, rate_tok_s=c.rate_tok_s, shift_ratio=d.shift_ratio, home=home, move_ratio=d.move_ratio,
-        least_ratio=d.least_ratio, weight_ratio=d.weight_ratio,
-    )  # fmt: skip
+        name=d.name,
+        rate_tok_s=c.rate_tok_s,
+        shift_ratio=d.shift_ratio,
+        home=home,
+        move_ratio=d.move_ratio,
+        least_ratio=d.least_ratio,
+        weight_ratio=d.weight_ratio,
+    )
 
 
 INVENTORY = ("pool", "model", "deployment", "count")
@@ -235,7 +257,7 @@ def _inventory(path: Path, options: Sequence[DeploymentOption]) -> Array:
     return running
 
 
-def _starts(tables: PlanTables, columns: Columns) -> tuple[Array, Array]:
+def _starts(tables: PlanTables, columns: PlanColumns) -> tuple[Array, Array]:
     """Seconds and joules of a start of each deployment: as stated, or the load at the loaded replica's idle draw."""
     objective, points = tables.objective, columns.points
     seconds = np.full(len(columns.options), objective.start_time) if objective.start_time else points.start_s

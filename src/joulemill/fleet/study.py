@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from joulemill.fleet.classes import ServedClass, hour_count, served_classes
-from joulemill.fleet.columns import Columns, DeploymentOption, plan_columns
+from joulemill.fleet.columns import DeploymentOption, PlanColumns, plan_columns
 from joulemill.fleet.highs import HighsSolver, is_installed
 from joulemill.fleet.plan_file import PlanFile
 from joulemill.fleet.problems import fleet_problem, goals_of, pruned
@@ -66,7 +66,7 @@ class PlanStudy:
 
     file: PlanFile
     classes: Sequence[ServedClass]
-    columns: Columns
+    columns: PlanColumns
     problem: FleetProblem
     fleet: FleetProgram
     goals: Sequence[Goal]
@@ -100,9 +100,13 @@ def solver_here() -> Solver:
 
 
 def study(
-    file: PlanFile, *, extras: bool = True, tell: Tell | None = None, columns: Columns | None = None,
+    file: PlanFile,
+    *,
+    extras: bool = True,
+    tell: Tell | None = None,
+    columns: PlanColumns | None = None,
     solver: Solver | None = None,
-) -> PlanStudy:  # fmt: skip
+) -> PlanStudy:
     """Make the plan; ``extras``: with its frontier, levers, worse cases and latency prices. InputError for nonsense.
 
     columns   of an earlier plan that differs in limits and demands only
@@ -119,9 +123,16 @@ def study(
     problem = pruned(nominal if caution is None else in_scenario(nominal, caution))
     fleet = fleet_program(problem)
     plan = PlanStudy(
-        file=file, classes=classes, columns=columns, problem=problem, fleet=fleet, goals=goals, status="shortage",
-        notes=_notes(file, columns), solver=used,
-    )  # fmt: skip
+        file=file,
+        classes=classes,
+        columns=columns,
+        problem=problem,
+        fleet=fleet,
+        goals=goals,
+        status="shortage",
+        notes=_notes(file, columns),
+        solver=used,
+    )
     unserved = _unserved(plan)
     if unserved and (problem.serve_all or len(unserved) == len({c.name for c in classes})):
         return replace(plan, shortages=unserved)
@@ -131,9 +142,14 @@ def study(
         return replace(plan, status="shortage" if short else optimum.status, shortages=[*unserved, *short])
     prices = limit_prices(fleet, optimum, goals[0], used)
     plan = replace(
-        plan, status="optimal", optimum=optimum, use=plan_use(fleet, optimum.plan), prices=prices,
-        shortages=unserved, notes=[*plan.notes, *_notes_of(plan, optimum)],
-    )  # fmt: skip
+        plan,
+        status="optimal",
+        optimum=optimum,
+        use=plan_use(fleet, optimum.plan),
+        prices=prices,
+        shortages=unserved,
+        notes=[*plan.notes, *_notes_of(plan, optimum)],
+    )
     say("solving", 1.0)
     return _with_extras(plan, nominal, caution, say) if extras else plan
 
@@ -145,7 +161,7 @@ def _caution(file: PlanFile) -> Scenario | None:
     worst = ", prediction at its worst" if robust.at_worst else ""
     return Scenario(
         name=f"{robust.demand_ratio:g} × demand{worst}", demand_ratio=robust.demand_ratio, at_worst=robust.at_worst
-    )  # fmt: skip
+    )
 
 
 def _unserved(plan: PlanStudy) -> Sequence[Shortage]:
@@ -167,12 +183,10 @@ def _unserved(plan: PlanStudy) -> Sequence[Shortage]:
 
 
 def _short(m: ShortLimit) -> Shortage:
-    return Shortage(
-        name=m.name, subject=m.subject, unit=m.unit, value=m.value, amount=m.amount, less=m.sense < 0
-    )  # fmt: skip
+    return Shortage(name=m.name, subject=m.subject, unit=m.unit, value=m.value, amount=m.amount, less=m.sense < 0)
 
 
-def _notes(file: PlanFile, columns: Columns) -> list[str]:
+def _notes(file: PlanFile, columns: PlanColumns) -> list[str]:
     notes = [*(f"set: {change}" for change in file.changed), *columns.notes]
     notes += [f"demand {name!r}: {why}" for name, why in columns.refused.items()]
     horizon = file.tables.objective.horizon
@@ -226,7 +240,7 @@ def _with_extras(plan: PlanStudy, nominal: FleetProblem, caution: Scenario | Non
     return replace(plan, frontier=frontier, steps=steps, losses=lost, targets=targets, robust_from=before)
 
 
-def _masks(columns: Columns, levers: Sequence[str]) -> np.ndarray:
+def _masks(columns: PlanColumns, levers: Sequence[str]) -> np.ndarray:
     """[points] the levers that each uses, as bits."""
     bit = {name: 1 << i for i, name in enumerate(levers)}
     group = np.array([sum(bit[name] for name in o.levers) for o in columns.options], dtype=np.int64)
@@ -254,10 +268,15 @@ def _target_prices(plan: PlanStudy, say: Tell) -> Sequence[TargetPrice]:
             gain, step_s = again.value - plan.value, limit_s * LOOSER_RATIO
             prices.append(
                 TargetPrice(
-                    name=key, subject=demand.name, value_s=limit_s, step_s=step_s, gain=gain, price=gain / step_s,
+                    name=key,
+                    subject=demand.name,
+                    value_s=limit_s,
+                    step_s=step_s,
+                    gain=gain,
+                    price=gain / step_s,
                     price_unit=f"{goal.unit}/s",
                 )
-            )  # fmt: skip
+            )
         say("latency targets", done / len(targets))
     return prices
 
@@ -276,7 +295,7 @@ _OF_COLUMNS = {
         *("model", "models", "quality_target", "trace", "input_tokens", "output_tokens", "output_spread_ratio"),
         *("cached_ratio", "slo_ttft", "slo_tpot", "sites"),
     ),
-}  # fmt: skip
+}
 
 
 def _same_columns(before: PlanFile, now: PlanFile) -> bool:
@@ -288,4 +307,4 @@ def _same_columns(before: PlanFile, now: PlanFile) -> bool:
         [[getattr(e, k) for k in keys] for e in getattr(before.tables, kind)]
         == [[getattr(e, k) for k in keys] for e in getattr(now.tables, kind)]
         for kind, keys in _OF_COLUMNS.items()
-    )  # fmt: skip
+    )

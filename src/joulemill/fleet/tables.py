@@ -14,11 +14,11 @@ GoalName = Literal["most_tokens", "least_energy", "least_carbon", "least_cost", 
 GoalNames = Annotated[tuple[GoalName, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 
 
-class _Table(BaseModel):
+class _PlanEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class SiteTable(_Table):
+class SiteTable(_PlanEntry):
     """A site: the keys of a site file, and what only a plan needs.
 
     pue_curve    [[share of the IT power limit, PUE there], …] in place of ``pue``
@@ -43,7 +43,7 @@ class SiteTable(_Table):
     racks_count: int | None = Field(default=None, ge=0)
 
 
-class PoolTable(_Table):
+class PoolTable(_PlanEntry):
     """Devices of one kind at one site. ``unused``: the states that an unused device may be in."""
 
     name: str = Field(min_length=1)
@@ -65,7 +65,7 @@ class PoolTable(_Table):
         return self
 
 
-class ModelTable(_Table):
+class ModelOffer(_PlanEntry):
     """A model, and the levers that it may be run with; the first of each list is how it runs without levers.
 
     quality      score on the task that ``quality_target`` is of; by precision where it is a table
@@ -86,7 +86,7 @@ class ModelTable(_Table):
     approximate: bool = False
 
 
-class DemandTable(_Table):
+class DemandTable(_PlanEntry):
     """A class of requests. ``model``, ``models`` or ``quality_target`` say what may serve it; ``trace`` gives rate and
     lengths by the hour of the day."""
 
@@ -122,14 +122,14 @@ class DemandTable(_Table):
         return self
 
 
-class RobustTable(_Table):
+class RobustTable(_PlanEntry):
     """A plan that holds when demand is so much more, and with every rate, power and latency at its unfavourable end."""
 
     demand_ratio: float = Field(default=1.0, ge=1.0, le=10.0)
     at_worst: bool = False
 
 
-class ObjectiveTable(_Table):
+class ObjectiveTable(_PlanEntry):
     """What is sought: one goal, several in order, or ``weights`` over goals' values in W, gCO2e/s, currency/s, tok/s.
     Nothing stated: most tokens, and of the plans with as many the one of least energy.
 
@@ -149,12 +149,12 @@ class ObjectiveTable(_Table):
     start_energy_kwh: float | None = Field(default=None, ge=0.0)
 
 
-class PlanTables(_Table):
+class PlanTables(_PlanEntry):
     """A plan's file."""
 
     name: str = "plan"
     site: tuple[SiteTable, ...] = Field(min_length=1)
     pool: tuple[PoolTable, ...] = Field(min_length=1)
-    model: tuple[ModelTable, ...] = Field(min_length=1)
+    model: tuple[ModelOffer, ...] = Field(min_length=1)
     demand: tuple[DemandTable, ...] = Field(min_length=1)
     objective: ObjectiveTable = ObjectiveTable()

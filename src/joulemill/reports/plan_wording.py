@@ -1,4 +1,4 @@
-"""What a plan's figures are called and how its prices are said: for the terminal and the page alike. Pure."""
+"""What a plan's figures are called and how its prices are words: for the terminal and the page alike. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,26 @@ from joulemill.wording import digits
 
 #: Goal's value → (unit that people read, factor to it).
 SAID = {
-    "tok/s": ("tok/s", 1.0), "W": ("W", 1.0), "gCO2e/s": ("kg CO2e/h", 3.6), "currency/s": ("/h", 3600.0),
-    "devices": ("devices", 1.0), "weighted": ("", 1.0),
-}  # fmt: skip
+    "tok/s": ("tok/s", 1.0),
+    "W": ("W", 1.0),
+    "gCO2e/s": ("kg CO2e/h", 3.6),
+    "currency/s": ("/h", 3600.0),
+    "devices": ("devices", 1.0),
+    "weighted": ("", 1.0),
+}
 LIMITS = {
-    "it_power": "IT power", "facility_power": "feed power", "cooling": "cooling", "devices": "devices",
-    "demand": "demand", "carbon": "carbon", "budget": "budget", "racks": "racks", "slo_ttft": "time to first token",
-    "slo_tpot": "time per output token", "deployment": "devices that hold the model",
-}  # fmt: skip
+    "it_power": "IT power",
+    "facility_power": "feed power",
+    "cooling": "cooling",
+    "devices": "devices",
+    "demand": "demand",
+    "carbon": "carbon",
+    "budget": "budget",
+    "racks": "racks",
+    "slo_ttft": "time to first token",
+    "slo_tpot": "time per output token",
+    "deployment": "devices that hold the model",
+}
 _STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -61,10 +73,10 @@ def step_of(price: LimitPrice) -> float:
 
 def where(name: str, subject: str) -> str:
     """A limit and whose it is."""
-    said = LIMITS.get(name, name)
+    words = LIMITS.get(name, name)
     if not subject:
-        return said
-    return f"{said} of {subject}" if name in ("demand", "slo_ttft", "slo_tpot") else f"{said} at {subject}"
+        return words
+    return f"{words} of {subject}" if name in ("demand", "slo_ttft", "slo_tpot") else f"{words} at {subject}"
 
 
 def price_sentence(price: LimitPrice, goal_unit: str) -> str:

@@ -29,8 +29,12 @@ from joulemill.wording import digits, percent, quantity
 MOST_LINES = 4
 #: What the tile of the goal's value is called.
 _SOUGHT = {
-    "tokens": "tokens", "energy": "power at the feed", "carbon": "carbon", "cost": "cost", "devices": "devices in use",
-}  # fmt: skip
+    "tokens": "tokens",
+    "energy": "power at the feed",
+    "carbon": "carbon",
+    "cost": "cost",
+    "devices": "devices in use",
+}
 
 
 def page(plan: PlanStudy) -> str:
@@ -107,9 +111,10 @@ def _tiles(plan: PlanStudy) -> str:
     tiles = [(_SOUGHT.get(plan.goals[0].name, "objective"), goal_text(plan.value, plan.goals[0].unit))]
     tiles += [] if plan.goals[0].name == "tokens" else [("tokens", prefixed(plan.use.rate_tok_s, "tok/s"))]
     named = (
-        ("energy at the feed", "site_j_tok", "J/tok"), ("carbon", "carbon_gco2e_tok", "gCO2e/tok"),
+        ("energy at the feed", "site_j_tok", "J/tok"),
+        ("carbon", "carbon_gco2e_tok", "gCO2e/tok"),
         ("energy and purchases", "cost_currency_tok", f"{currency(plan)}/tok"),
-    )  # fmt: skip
+    )
     tiles += [(name, quantity(value, unit)) for name, key, unit in named if (value := mean[key]) is not None]
     bought = sum(p.bought_count for p in plan.use.pools)
     tiles += [("devices to buy", count(bought))] if bought > 0.0 else []

@@ -43,11 +43,11 @@ def flow(sites: Sequence[tuple[str, Sequence[tuple[str, float]], float]]) -> str
             body.append(_box(at, y + 15, width, 13, style))
             at += width
         body.append(_text(at + 5, y + 25, prefixed(total, "W"), "small"))
-    said = "; ".join(
+    words = "; ".join(
         f"{site}: " + ", ".join(f"{name} {prefixed(w, 'W')}" for name, w in parts) + f", {prefixed(rate, 'tok/s')}"
         for site, parts, rate in sites
     )
-    return _svg(top + pitch * len(sites), "From feed to tokens", said, body)
+    return _svg(top + pitch * len(sites), "From feed to tokens", words, body)
 
 
 def frontier(points: Sequence[FrontierPoint], here_w: float | None) -> str:
@@ -68,8 +68,8 @@ def frontier(points: Sequence[FrontierPoint], here_w: float | None) -> str:
     best = max(y for _, y in known)
     body += [_text(RIGHT, up(best) - 6, prefixed(best, "tok/s"), "strong small", "end")]
     body += [_text(LEFT, BOTTOM + 14, "0"), _text(RIGHT, BOTTOM + 14, prefixed(known[-1][0], "W"), "tiny", "end")]
-    said = "; ".join(f"{prefixed(x, 'W')}: {prefixed(y, 'tok/s')}" for x, y in known)
-    return _svg(BOTTOM + 20, "Tokens against power", said, body)
+    words = "; ".join(f"{prefixed(x, 'W')}: {prefixed(y, 'tok/s')}" for x, y in known)
+    return _svg(BOTTOM + 20, "Tokens against power", words, body)
 
 
 def hours(series: Sequence[tuple[str, Array]], unit: str, name: str, limit: float | None = None) -> str:
@@ -89,10 +89,10 @@ def hours(series: Sequence[tuple[str, Array]], unit: str, name: str, limit: floa
     body += [
         _text(across(float(h)), BOTTOM + 14, str(h), "tiny", "middle") for h in range(0, count, max(count // 8, 1))
     ]
-    said = "; ".join(
+    words = "; ".join(
         f"{label} {prefixed(float(v.min()), unit)} to {prefixed(float(v.max()), unit)}" for label, v in series
     )
-    return _svg(BOTTOM + 20, name, said, body)
+    return _svg(BOTTOM + 20, name, words, body)
 
 
 def abatement(steps: Sequence[AbatementStep]) -> str:
@@ -109,8 +109,8 @@ def abatement(steps: Sequence[AbatementStep]) -> str:
             _box(96, y, across(value) - 96.0, 14, "part good" if row else "part"),
         ]
         body.append(_text(across(value) + 5, y + 11, quantity(value, "J/tok"), "small"))
-    said = "; ".join(f"{name}: {quantity(v, 'J/tok')}" for name, v in known)
-    return _svg(14.0 + 24.0 * len(known), "Joules per token after each lever", said, body)
+    words = "; ".join(f"{name}: {quantity(v, 'J/tok')}" for name, v in known)
+    return _svg(14.0 + 24.0 * len(known), "Joules per token after each lever", words, body)
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:

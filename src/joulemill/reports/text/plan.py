@@ -48,10 +48,9 @@ def _replicas(plan: PlanStudy, console: Console) -> None:
         "pool", "model", "deployment", "replicas", "requests", "rate", "power", right={3, 4, 5, 6}, fold=1
     )
     for row in replica_rows(plan):
-        add_row(
-            table, row["pool"], row["model"].rpartition("/")[2], row["deployment"], count(row["count"]),
-            digits(row["concurrency"], 2), prefixed(row["rate_tok_s"], "tok/s"), prefixed(row["power_w"], "W"),
-        )  # fmt: skip
+        name, rate = row["model"].rpartition("/")[2], prefixed(row["rate_tok_s"], "tok/s")
+        cells = (row["pool"], name, row["deployment"], count(row["count"]), digits(row["concurrency"], 2))
+        add_row(table, *cells, rate, prefixed(row["power_w"], "W"))
     prose(console, "")
     console.print(table)
 
@@ -65,13 +64,13 @@ def _sites(plan: PlanStudy, console: Console) -> None:
     prose(console, "")
     console.print(table)
     mean = means(plan)
-    said = [
+    words = [
         quantity(mean["site_j_tok"], "J/tok") if mean["site_j_tok"] is not None else "",
         quantity(mean["carbon_gco2e_tok"], "gCO2e/tok") if mean["carbon_gco2e_tok"] is not None else "",
         quantity(mean["cost_currency_tok"], f"{currency(plan)}/tok") if mean["cost_currency_tok"] is not None else "",
     ]
-    if any(said):
-        prose(console, f"at the feed: {', '.join(x for x in said if x)}")
+    if any(words):
+        prose(console, f"at the feed: {', '.join(x for x in words if x)}")
     for pool in plan.use.pools if plan.use else ():
         if pool.bought_count > 0.0:
             prose(console, f"buy {count(pool.bought_count)} devices for {pool.name}")
