@@ -36,7 +36,7 @@ def test_scales_reach_their_ends_and_halve_as_they_double() -> None:
     assert (log(1.0), log(4.0), log(16.0)) == pytest.approx((100.0, 50.0, 0.0))
     assert (lin(1.0), lin(8.5), lin(16.0)) == pytest.approx((0.0, 15.0, 30.0))
     assert draw.logarithmic(3.0, 3.0, 0.0, 10.0)(3.0) == 5.0
-    half, double = (Figure(v, "1", Basis.MODELLED, v, v) for v in (-0.5, 1.0))
+    half, double = (Figure(v, "1", Basis.MODELLED, low=v, high=v) for v in (-0.5, 1.0))
     assert draw.log_change(half)[1] == pytest.approx(-draw.log_change(double)[1]) == pytest.approx(-math.log(2.0))
 
 
@@ -48,9 +48,12 @@ def test_words_are_pressed_into_their_room() -> None:
 def test_parts_and_pages_escape_texts_and_keep_markup() -> None:
     cells = (HOSTILE, numbered(HOSTILE), stacked(HOSTILE, HOSTILE, bold=True))
     bodies = [
-        part("table", (HOSTILE,), [cells]), part("definitions", [(HOSTILE, HOSTILE)]), part("notes", [HOSTILE]),
-        part("warnings", HOSTILE, [HOSTILE]), part("paragraphs", [HOSTILE]),
-    ]  # fmt: skip
+        part("table", (HOSTILE,), [cells]),
+        part("definitions", [(HOSTILE, HOSTILE)]),
+        part("notes", [HOSTILE]),
+        part("warnings", HOSTILE, [HOSTILE]),
+        part("paragraphs", [HOSTILE]),
+    ]
     cards = [{"title": HOSTILE, "body": body} for body in bodies]
     page = cards_page(HOSTILE, HOSTILE, HOSTILE, cards, [HOSTILE])
     assert "<script" not in page and page.count("&lt;script&gt;") == 5 + 4 + (5 + 2 + 1 + 2 + 1)  # titles, page, parts
