@@ -38,7 +38,7 @@ WEIGHT_ONLY = ("int4", "int4_g32", "nf4", "int8_weight_only", "fp8_weight_only")
 SMALL_BATCH_REQ = 16.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """What an interval's width depends on beside the quantity: where it runs, and in which number formats."""
 
@@ -61,9 +61,15 @@ def kind_of(deployment: Deployment, profile: str, engine: str | None = None) -> 
     drafts = deployment.speculation is not None and deployment.speculation.draft_count > 0
     pools = "disaggregated" if deployment.prefill else "drafted" if drafts else ""
     return Kind(
-        profile, deployment.device.name, deployment.device.vendor, formats, moe, pools, untried_of(deployment),
-        (engine or profile).lower() != "vllm",
-    )  # fmt: skip
+        engine=profile,
+        device=deployment.device.name,
+        vendor=deployment.device.vendor,
+        formats=formats,
+        is_moe=moe,
+        pools=pools,
+        untried=untried_of(deployment),
+        release_stated=(engine or profile).lower() != "vllm",
+    )
 
 
 #: What no run was measured with → what it is called. Each widens the interval by what leaving a number format out costs
