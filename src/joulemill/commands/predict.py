@@ -24,9 +24,14 @@ MOST_CACHED_RATIO = 0.999
 MOST_DRAFTED = 64
 #: Option → (least, most) in SI units. Beyond these it is a slip of a unit.
 BOUNDS = {
-    "input_tokens": (1.0, 1e8), "output_tokens": (1.0, 1e8), "rate": (1e-6, 1e9), "slo_ttft": (1e-6, 86400.0),
-    "slo_tpot": (1e-6, 3600.0), "power_cap": (1.0, 20e3), "max_num_batched_tokens": (1.0, 1e7),
-}  # fmt: skip
+    "input_tokens": (1.0, 1e8),
+    "output_tokens": (1.0, 1e8),
+    "rate": (1e-6, 1e9),
+    "slo_ttft": (1e-6, 86400.0),
+    "slo_tpot": (1e-6, 3600.0),
+    "power_cap": (1.0, 20e3),
+    "max_num_batched_tokens": (1.0, 1e7),
+}
 LEAST_MEMORY_RATIO = 0.05
 
 

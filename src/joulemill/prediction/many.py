@@ -92,9 +92,13 @@ def compiled(question: PredictionRequest) -> Compiled:
     deployment, used = at_locked_clock(deployment, rates(profile))
     share = shard_of(deployment)
     return Compiled(
-        deployment=deployment, share=share, table=shard_table([share]), rates=used, widths=widths,
+        deployment=deployment,
+        share=share,
+        table=shard_table([share]),
+        rates=used,
+        widths=widths,
         terms=engine_terms(deployment),
-    )  # fmt: skip
+    )
 
 
 def predicted(

@@ -114,12 +114,21 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
     cut = parallelism_for(architecture, q.devices, stated, domain_count(device, node))
     profile = profile_of(q.engine)
     deployment = Deployment(
-        architecture=architecture, precision=precision, device=device, parallelism=cut,
-        engine=profile.partition("-")[0], node=node, batch_limit_req=q.max_num_seqs,
-        prefill_budget_tok=q.max_num_batched_tokens, memory_use_ratio=q.gpu_memory_utilization,
-        power_cap_w=q.power_cap_w, clock_ratio=q.clock_ratio, speculation=_speculation(q),
-        chunked_prefill=q.chunked_prefill, eager=q.enforce_eager,
-    )  # fmt: skip
+        architecture=architecture,
+        precision=precision,
+        device=device,
+        parallelism=cut,
+        engine=profile.partition("-")[0],
+        node=node,
+        batch_limit_req=q.max_num_seqs,
+        prefill_budget_tok=q.max_num_batched_tokens,
+        memory_use_ratio=q.gpu_memory_utilization,
+        power_cap_w=q.power_cap_w,
+        clock_ratio=q.clock_ratio,
+        speculation=_speculation(q),
+        chunked_prefill=q.chunked_prefill,
+        eager=q.enforce_eager,
+    )
     workload = Workload(
         input_tok=q.input_tokens,
         output_tok=q.output_tokens,

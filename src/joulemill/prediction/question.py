@@ -17,19 +17,33 @@ from joulemill.physics.serving.workload import Workload
 
 #: Arguments that are counts → the most that is no slip of a key.
 COUNTS = {
-    "devices": 1_000_000, "tp": MOST_CUT, "dp": MOST_CUT, "ep": MOST_CUT, "pp": MOST_CUT, "concurrency": 100_000,
-    "max_num_seqs": 100_000, "max_num_batched_tokens": 10_000_000, "speculative_tokens": MOST_DRAFTED,
-}  # fmt: skip
+    "devices": 1_000_000,
+    "tp": MOST_CUT,
+    "dp": MOST_CUT,
+    "ep": MOST_CUT,
+    "pp": MOST_CUT,
+    "concurrency": 100_000,
+    "max_num_seqs": 100_000,
+    "max_num_batched_tokens": 10_000_000,
+    "speculative_tokens": MOST_DRAFTED,
+}
 WHOLE = ("devices", "tp", "dp", "ep", "pp", "speculative_tokens")
 #: Arguments that are counts and may be 0: what they count is then left out.
 FROM_ZERO = ("speculative_tokens",)
 #: Arguments that are quantities → (least, most) in their unit. Beyond these it is a slip of a unit.
 BOUNDS = {
-    "input_tokens": (1.0, 1e8), "output_tokens": (1.0, 1e8), "rate_req_s": (1e-6, 1e9), "slo_ttft_s": (1e-6, 86400.0),
-    "slo_tpot_s": (1e-6, 3600.0), "power_cap_w": (1.0, 20e3), "output_spread_ratio": (0.0, 5.0),
-    "cached_ratio": (0.0, 0.999), "gpu_memory_utilization": (0.05, 1.0), "clock_ratio": (0.106, 1.0),
+    "input_tokens": (1.0, 1e8),
+    "output_tokens": (1.0, 1e8),
+    "rate_req_s": (1e-6, 1e9),
+    "slo_ttft_s": (1e-6, 86400.0),
+    "slo_tpot_s": (1e-6, 3600.0),
+    "power_cap_w": (1.0, 20e3),
+    "output_spread_ratio": (0.0, 5.0),
+    "cached_ratio": (0.0, 0.999),
+    "gpu_memory_utilization": (0.05, 1.0),
+    "clock_ratio": (0.106, 1.0),
     "acceptance_rate": (0.0, 1.0),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, kw_only=True)

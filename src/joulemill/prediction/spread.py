@@ -86,8 +86,13 @@ LATENCY_TRIED = ("disaggregated", "drafted")
 #: Half-width [ln, 80 %] that a release not stated adds, by quantity: the median distance of the two fitted releases of
 #: vLLM, 0.11 and 0.19, over 240 deployments (modelled).
 RELEASE_LN = {
-    "rate_tok_s": 0.34, "tpot_s": 0.34, "itl_s": 0.34, "energy_j_tok": 0.20, "power_w": 0.12, "ttft_s": 0.25,
-}  # fmt: skip
+    "rate_tok_s": 0.34,
+    "tpot_s": 0.34,
+    "itl_s": 0.34,
+    "energy_j_tok": 0.20,
+    "power_w": 0.12,
+    "ttft_s": 0.25,
+}
 
 
 def untried_of(deployment: Deployment) -> tuple[str, ...]:

@@ -26,8 +26,13 @@ RATES = rates("vllm-0.19")
 #: So much memory that nothing has to wait for it.
 ENDLESS_BYTE = 1e15
 PER_LAYER = (
-    "flop", "weight_byte", "decode_cache_byte", "activation_byte", "reduce_byte", "exchange_byte",
-)  # fmt: skip
+    "flop",
+    "weight_byte",
+    "decode_cache_byte",
+    "activation_byte",
+    "reduce_byte",
+    "exchange_byte",
+)
 
 
 def tables(stages: int, count: int = 2000) -> tuple[ShardTable, ShardTable, np.random.Generator]:

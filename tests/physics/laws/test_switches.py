@@ -38,10 +38,13 @@ def test_prompts_of_their_own_and_uncaptured_graphs_are_no_faster() -> None:
 @pytest.mark.parametrize(
     "switches",
     [
-        {"pp": 2}, {"chunked_prefill": False}, {"enforce_eager": True},
-        {"speculative_tokens": 2, "draft_model": "ngram", "acceptance_rate": 0.5}, {"engine": "vllm"},
+        {"pp": 2},
+        {"chunked_prefill": False},
+        {"enforce_eager": True},
+        {"speculative_tokens": 2, "draft_model": "ngram", "acceptance_rate": 0.5},
+        {"engine": "vllm"},
     ],
-)  # fmt: skip
+)
 def test_what_no_run_was_measured_with_is_less_sure_and_said(switches: dict[str, Any]) -> None:
     plain, switched = answer(QUESTION), answer(replace(QUESTION, **switches))
     for name in ("rate_tok_s", "device_j_tok", "node_j_tok"):
@@ -58,11 +61,17 @@ def test_a_release_that_was_not_fitted_is_refused() -> None:
 
 def test_tables_take_the_same_switches() -> None:
     rows = {
-        "model": "meta-llama/Llama-3.1-70B-Instruct", "device": "h100", "devices": 8, "concurrency": [16.0] * 5,
-        "pp": [1, 2, 1, 1, 1], "speculative_tokens": [0, 0, 3, 0, 0], "draft_model": [None, None, "ngram", None, None],
-        "acceptance_rate": [None, None, 0.5, None, None], "enforce_eager": [False, False, False, True, False],
+        "model": "meta-llama/Llama-3.1-70B-Instruct",
+        "device": "h100",
+        "devices": 8,
+        "concurrency": [16.0] * 5,
+        "pp": [1, 2, 1, 1, 1],
+        "speculative_tokens": [0, 0, 3, 0, 0],
+        "draft_model": [None, None, "ngram", None, None],
+        "acceptance_rate": [None, None, 0.5, None, None],
+        "enforce_eager": [False, False, False, True, False],
         "chunked_prefill": [True, True, True, True, False],
-    }  # fmt: skip
+    }
     many = jm.predict_many(rows)
     for i in range(5):
         one = {k: v if not isinstance(v, list) else v[i] for k, v in rows.items()}

@@ -250,9 +250,13 @@ def _step_variants(
         plain_s = np.where(np.asarray(d.eager_ratio) > 0.0, soft_s(plain_s, host.eager_ratio * plain.launch_s), plain_s)
     waited_s = host_s(t, host, d, alone.decode_tok, plain.device_s)
     steps = PromptSteps(
-        plain_s + waited_s, busiest / d.computed_tok, soft_s(mixed.device_s, eager_s) - plain_s,
-        packed_tok / d.computed_tok, soft_s(packed_s, eager_s) - plain_s, d.budget_tok / d.computed_tok,
-    )  # fmt: skip
+        plain_s + waited_s,
+        busiest / d.computed_tok,
+        soft_s(mixed.device_s, eager_s) - plain_s,
+        packed_tok / d.computed_tok,
+        soft_s(packed_s, eager_s) - plain_s,
+        d.budget_tok / d.computed_tok,
+    )
     return (plain, mixed, waited_s), steps
 
 
@@ -315,9 +319,13 @@ def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: 
 
 
 def _timed(
-    t: ShardTable, rates: Rates, d: Demand, state: tuple[Array, ...], work: tuple[StepTimes, StepTimes, Array],
+    t: ShardTable,
+    rates: Rates,
+    d: Demand,
+    state: tuple[Array, ...],
+    work: tuple[StepTimes, StepTimes, Array],
     variants: tuple[PromptSteps, Array | float],
-) -> Steady:  # fmt: skip
+) -> Steady:
     offered, running, context, capacity, often, arrivals = state
     plain, mixed, host_s = work
     steps, batches = variants

@@ -76,9 +76,7 @@ class PromptSteps:
 
     def scaled(self, factor: Array | float) -> PromptSteps:
         """The same where every step lasts ``factor`` times as long."""
-        return replace(
-            self, plain_s=self.plain_s * factor, few_s=self.few_s * factor, many_s=self.many_s * factor
-        )  # fmt: skip
+        return replace(self, plain_s=self.plain_s * factor, few_s=self.few_s * factor, many_s=self.many_s * factor)
 
     def shared_count(self, together: Array) -> Array:
         """Prompts that share a step when ``together`` are there."""

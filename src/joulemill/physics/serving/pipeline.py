@@ -26,13 +26,40 @@ from joulemill.physics.serving.shard import Shard, ShardTable, link_rate_byte_s
 
 #: Columns of a shard that stages divide among them.
 DIVIDED = (
-    "matrix_byte_0", "matrix_byte_1", "matrix_flop_0", "matrix_flop_1", "matrix_count", "quantized_count", "head_byte",
-    "head_flop", "act_byte_tok", "kv_byte_0", "kv_byte_1", "kv_flop_0", "kv_flop_1", "prefill_flop_0", "prefill_flop_1",
-    "kv_store_byte_0", "kv_store_byte_1", "state_byte", "state_moved_byte", "decode_state_flop_tok",
-    "prefill_state_flop_tok", "scan_flop_tok", "state_count", "expert_byte", "expert_flop", "choice_byte_tok",
-    "moe_layers_count", "kernels_count", "attention_count", "reduce_count", "exchange_byte_tok", "exchange_count",
+    "matrix_byte_0",
+    "matrix_byte_1",
+    "matrix_flop_0",
+    "matrix_flop_1",
+    "matrix_count",
+    "quantized_count",
+    "head_byte",
+    "head_flop",
+    "act_byte_tok",
+    "kv_byte_0",
+    "kv_byte_1",
+    "kv_flop_0",
+    "kv_flop_1",
+    "prefill_flop_0",
+    "prefill_flop_1",
+    "kv_store_byte_0",
+    "kv_store_byte_1",
+    "state_byte",
+    "state_moved_byte",
+    "decode_state_flop_tok",
+    "prefill_state_flop_tok",
+    "scan_flop_tok",
+    "state_count",
+    "expert_byte",
+    "expert_flop",
+    "choice_byte_tok",
+    "moe_layers_count",
+    "kernels_count",
+    "attention_count",
+    "reduce_count",
+    "exchange_byte_tok",
+    "exchange_count",
     "vocabulary_count",
-)  # fmt: skip
+)
 
 
 def staged(s: Shard, architecture: Architecture, precision: Precision, stages: int) -> Shard:

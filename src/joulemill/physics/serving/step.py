@@ -207,17 +207,24 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
     flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs_flop
     hidden_s = [exposed_s(m.compute_s, s) for m, s in zip(matrices, wholes, strict=True)]
     step = StepTimes(
-        matrix_s=sum(wholes[1:], wholes[0]) + flow_s, expert_s=expert_both_s + experts.part.more_s,
-        attention_s=attention.whole_s, prefill_attention_s=prefill_s, launch_s=_launch_s(t, r),
-        collective_s=collective_s, sampling_s=sampling_s, sampling_ratio=one,
+        matrix_s=sum(wholes[1:], wholes[0]) + flow_s,
+        expert_s=expert_both_s + experts.part.more_s,
+        attention_s=attention.whole_s,
+        prefill_attention_s=prefill_s,
+        launch_s=_launch_s(t, r),
+        collective_s=collective_s,
+        sampling_s=sampling_s,
+        sampling_ratio=one,
         compute_s=sum((m.compute_s for m in matrices), experts.part.compute_s + prefill_s) + attention.scores_s,
         exposed_s=sum(hidden_s, exposed_s(experts.part.compute_s, expert_both_s + experts.part.more_s))
         + prefill_s
         + exposed_s(attention.scores_s, attention.whole_s),
         executed_0_flop=flop_0,
-        executed_1_flop=t.matrix_flop_1 * wait_tok, executed_expert_flop=experts.flop,
-        executed_byte=touched_byte + experts.byte + attention.byte, executed_link_byte=link_byte,
-    )  # fmt: skip
+        executed_1_flop=t.matrix_flop_1 * wait_tok,
+        executed_expert_flop=experts.flop,
+        executed_byte=touched_byte + experts.byte + attention.byte,
+        executed_link_byte=link_byte,
+    )
     if not np.any(t.pipeline_count > 1.0):
         return step
     between_s = _between_stages_s(t, r, wait_tok, (step.device_s, wholes[0] + sampling_s))
