@@ -52,17 +52,9 @@ def _replicas(plan: PlanStudy, console: Console) -> None:
     table = plain_table(*shown, right=set(range(3, len(shown))), fold=1)
     for row in replica_rows(plan):
         name, rate = row["model"].rpartition("/")[2], prefixed(row["rate_tok_s"], "tok/s")
-        requests = [] if narrow else [digits(row["concurrency"], 2)]
-        add_row(
-            table,
-            row["pool"],
-            name,
-            row["deployment"],
-            count(row["count"]),
-            *requests,
-            rate,
-            prefixed(row["power_w"], "W"),
-        )
+        cells = [row["pool"], name, row["deployment"], count(row["count"])]
+        cells += [] if narrow else [digits(row["concurrency"], 2)]
+        add_row(table, *cells, rate, prefixed(row["power_w"], "W"))
     prose(console, "")
     console.print(table)
 
