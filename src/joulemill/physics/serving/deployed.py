@@ -11,6 +11,7 @@ from joulemill.errors import InputError
 from joulemill.physics.serving.deployment import Deployment, Parallelism
 from joulemill.physics.serving.pipeline import staged
 from joulemill.physics.serving.shard import Shard, ShardTable, drafting_model, shard, shard_table, whole_model
+from joulemill.physics.serving.wide_experts import spread_wide
 
 #: Columns of a shard that are of its device alone: those of a draft model and of a prefill pool are the verifier's.
 OF_THE_DEVICE = ("bandwidth_byte_s", "link_byte_s", "scale_out_byte_s")
@@ -23,7 +24,8 @@ def shard_of(deployment: Deployment, cut: Parallelism | None = None) -> Shard:
     cannot be cut so."""
     d, cut = deployment, cut or deployment.parallelism
     whole = shard(d.architecture, d.precision, d.device, cut)
-    return staged(whole, d.architecture, d.precision, cut.pipeline)
+    wide = spread_wide(whole, d.architecture, d.precision, d.traffic if cut.expert > 1 else None)
+    return staged(wide, d.architecture, d.precision, cut.pipeline)
 
 
 def draft_shard_of(deployment: Deployment) -> Shard | None:
