@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from joulemill.api.metering import MeteredWindow, Metering, meter
     from joulemill.api.prediction import PredictedDeployment, predict
     from joulemill.api.runs import Run, bench, open_run
+    from joulemill.api.simulation import SimulatedDeployment, simulate
     from joulemill.api.validating import Calibration, PredictionErrors, calibrate, validate
     from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
     from joulemill.figure import Basis, Figure
@@ -49,6 +50,7 @@ _HOMES = {
     "Run": "api.runs",
     "RunComparison": "api.comparing",
     "ServerError": "errors",
+    "SimulatedDeployment": "api.simulation",
     "Site": "physics.hardware.site",
     "bench": "api.runs",
     "calibrate": "api.validating",
@@ -61,6 +63,7 @@ _HOMES = {
     "physics": "api",
     "predict": "api.prediction",
     "predict_many": "api.many",
+    "simulate": "api.simulation",
     "validate": "api.validating",
 }
 
@@ -81,6 +84,7 @@ __all__ = [
     "Run",
     "RunComparison",
     "ServerError",
+    "SimulatedDeployment",
     "Site",
     "bench",
     "calibrate",
@@ -93,6 +97,7 @@ __all__ = [
     "physics",
     "predict",
     "predict_many",
+    "simulate",
     "validate",
 ]
 

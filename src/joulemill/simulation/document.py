@@ -90,7 +90,7 @@ def _by_token(run: PlayedTraffic) -> dict[str, Figure]:
         else unknown("J/tok", "no prompt token was computed"),
         "cached_j_tok": Figure(
             0.0, "J/tok", run.around.basis,
-            reason="no step computes a cached token; its keys and values are read in the steps that attend to it",
+            reason="no step computes a cached token; its KV cache is read in the steps that attend to it",
         )
         if cached
         else unknown("J/tok", "no prompt token came from the prefix cache"),
@@ -134,9 +134,12 @@ def power_part(run: PlayedTraffic, violation_ratio: float) -> dict[str, Any]:
             "mean_low": s.mean_w * down, "mean_high": s.mean_w * up, "level": 0.8, "basis": str(run.around.basis),
         }  # fmt: skip
     widest = power.power_w(run.widest_scope)
-    if run.around.nameplate_w is not None and widest is not None:
+    if widest is None:
+        return part
+    if run.around.nameplate_w is not None:
         room = headroom(widest, power.bins.lengths_s, run.around.nameplate_w, violation_ratio)
         part["headroom"] = asdict(room) | {"scope": run.widest_scope}
+    part["duration_w"] = power_statistics(widest, power.bins.lengths_s, power.bins.width_s).duration_w
     return part | {"limits": limits_part(run)}
 
 
