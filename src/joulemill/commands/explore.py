@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError
+from joulemill.streams import tell
 
 if TYPE_CHECKING:
     from joulemill.explorer.app import PageSetting
@@ -19,9 +18,13 @@ if TYPE_CHECKING:
 DEFAULT_ADDRESS = "127.0.0.1:9478"
 #: What an atlas holds where nothing is named.
 MODELS = (
-    "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.3-70B-Instruct", "Qwen/Qwen3-32B", "Qwen/Qwen3-30B-A3B",
-    "openai/gpt-oss-120b", "deepseek-ai/DeepSeek-V3",
-)  # fmt: skip
+    "meta-llama/Llama-3.1-8B-Instruct",
+    "meta-llama/Llama-3.3-70B-Instruct",
+    "Qwen/Qwen3-32B",
+    "Qwen/Qwen3-30B-A3B",
+    "openai/gpt-oss-120b",
+    "deepseek-ai/DeepSeek-V3",
+)
 DEVICES = ("h100", "h200", "b200", "a100", "l40s", "mi300x")
 
 
@@ -79,38 +82,19 @@ def _lengths(text: str) -> tuple[int, int]:
 
 def serve(args: argparse.Namespace) -> int:
     """Serve the page until told to end."""
-    from joulemill.explorer.app import create_app
-    from joulemill.monitor.extra import needed
-    from joulemill.monitor.web.server import check_open, listen_address, listen_at, serve_on
+    from joulemill.explorer.serving import serve as serve_page
 
-    host, port = listen_address(args.listen)
     token = os.environ.get(args.token_env) if args.token_env else None
     if args.token_env and not token:
         raise InputError(f"--token-env {args.token_env}: the environment has no such variable, or it is empty")
-    check_open(host, token)
-    needed()
-    app = create_app(setting_of(args.site, args.measured, reader(args.parser_class)), token)
-    listener = listen_at(host, port)
-
-    def opened(url: str) -> None:
-        sys.stderr.write(f"open {url} (Ctrl-C ends)\n")
-
-    async def serving() -> None:
-        stop = asyncio.Event()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(each, stop.set)
-        await serve_on(app, listener, stop, opened)
-
-    try:
-        asyncio.run(serving())
-    finally:
-        listener.close()
+    setting = setting_of(args.site, args.measured, reader(args.parser_class))
+    serve_page(setting, args.listen, token, lambda url: tell(f"open {url} (Ctrl-C ends)"))
     return 0
 
 
 def setting_of(site: Path | None, measured: list[Path], read: Read) -> PageSetting:
     """What the page begins with. Raises InputError for a file that cannot be read."""
-    from joulemill.catalog.sites import load_site
+    from joulemill.api.catalog import site as load_site
     from joulemill.explorer.app import PageSetting
     from joulemill.explorer.measured import points_of_file
 

@@ -63,18 +63,26 @@ def limit_prices(fleet: FleetProgram, optimum: Optimum, goal: Goal, solver: Solv
         per, unit = goal.sign / limit.unit_value, limit.unit_value
         prices.append(
             LimitPrice(
-                name=limit.name, subject=limit.subject, unit=limit.unit, value=limit.value, slack=max(slack, 0.0),
-                active=active, shadow_price=price * per + 0.0, price_unit=price_unit(goal, limit),
-                valid_from=None if low is None else low * unit, valid_to=None if high is None else high * unit,
+                name=limit.name,
+                subject=limit.subject,
+                unit=limit.unit,
+                value=limit.value,
+                slack=max(slack, 0.0),
+                active=active,
+                shadow_price=price * per + 0.0,
+                price_unit=price_unit(goal, limit),
+                valid_from=None if low is None else low * unit,
+                valid_to=None if high is None else high * unit,
                 held_whole=optimum.held_whole,
             )
-        )  # fmt: skip
+        )
     return tuple(_without_range_below(p) for p in prices)
 
 
 def price_unit(goal: Goal, limit: LimitRow) -> str:
     """Unit of a price: of the goal over that of the limit."""
-    return f"{goal.unit}/{limit.unit}" if "/" not in limit.unit else f"{goal.unit}/({limit.unit})"
+    one = limit.unit.removesuffix("s") if limit.unit in ("devices", "racks") else limit.unit
+    return f"{goal.unit}/{one}" if "/" not in one else f"{goal.unit}/({one})"
 
 
 def slack_of(fleet: FleetProgram, limit: LimitRow, activity: np.ndarray, values: np.ndarray) -> float:

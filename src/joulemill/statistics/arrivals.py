@@ -28,7 +28,7 @@ def arrival_times(
     Gaps are Gamma(``burstiness``, 1/(rate·burstiness)), the first gap before the first arrival; with infinite
     burstiness the k-th arrival is at k/rate. Raises InputError for a rate, burstiness or duration that is not positive.
     """
-    for name, number in (("--rate", rate_req_s), ("burstiness", burstiness), ("--duration", duration_s)):
+    for name, number in (("`rate_req_s`", rate_req_s), ("burstiness", burstiness), ("`duration_s`", duration_s)):
         if not number > 0 or (math.isinf(number) and name != "burstiness"):
             raise InputError(f"{name} must be a positive number, not {number:g}")
     if math.isinf(burstiness):

@@ -40,12 +40,12 @@ def read_trace(path: Path) -> tuple[Arrival, ...]:
         stat = path.stat()
         return _read(path, stat.st_size, stat.st_mtime_ns)
     except (OSError, UnicodeDecodeError) as fault:
-        raise InputError(f"--trace {path}: cannot be read ({fault}); give a CSV or JSONL file") from fault
+        raise InputError(f"`trace` {path}: cannot be read ({fault}); give a CSV or JSONL file") from fault
 
 
 @lru_cache(maxsize=2)
 def _read(path: Path, size_byte: int, changed_ns: int) -> tuple[Arrival, ...]:
     """The trace, read once for all who ask while the file stays as it is."""
-    table = parse_trace(f"--trace {path}", path.read_text(encoding="utf-8-sig"))
+    table = parse_trace(f"`trace` {path}", path.read_text(encoding="utf-8-sig"))
     columns = (table.at_s.tolist(), table.input_tok.tolist(), table.output_tok.tolist(), table.session)
     return tuple(Arrival(*row) for row in zip(*columns, strict=True))
