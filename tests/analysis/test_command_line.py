@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from joulemill.analysis.command_line import command_line
+from joulemill.api.benching import bench_options
 from joulemill.bench.options import BenchOptions
 from joulemill.catalog.stated_device import stated_device
 from joulemill.commands import bench
@@ -21,14 +22,14 @@ from joulemill.commands import bench
         BenchOptions(url="http://h:1", rate_req_s=1.5, burstiness=2.0, requests=30, meters=("nvml", "rapl")),
         BenchOptions(url="http://h:1", input_tokens="64-256", warmup_s=2.0, device=stated_device("h100:8")),
     ],
-)  # fmt: skip
+)
 def test_parsed_again_it_is_the_same_run(options: BenchOptions) -> None:
     told = {"options": options.manifest(), "device": options.device}
     words = shlex.split(command_line(told) or "")
     assert words[:2] == ["joulemill", "bench"]
     parser = argparse.ArgumentParser()
     bench.add_arguments(parser)
-    again = bench.options_of(parser.parse_args(words[2:]))
+    again = bench_options(**bench.arguments_of(parser.parse_args(words[2:])))
     assert again.manifest() == options.manifest() and again.device == options.device
 
 

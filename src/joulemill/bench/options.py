@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from joulemill.bench.lengths import Lengths, parse_lengths
 from joulemill.errors import InputError
+from joulemill.statistics.lengths import Lengths, parse_lengths
 
 #: The default load fits two cores and a model of a hundred million parameters (assumed): about 100 tok/s.
 DEFAULT_CONCURRENCY = 4
@@ -24,7 +24,7 @@ LEAST_UNTIL_RATIO = 0.002
 LONGEST_UNTIL_S = 900.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchOptions:
     """All that ``joulemill bench`` takes, resolved; a field's default is the flag's.
 

@@ -42,7 +42,7 @@ def load_lm_eval(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: too large for a results file of lm-eval; give results_*.json, not the samples")
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as fault:
-        raise InputError(f"--quality {PREFIX}{path}: cannot be read ({fault})") from fault
+        raise InputError(f"`quality` {PREFIX}{path}: cannot be read ({fault})") from fault
     return parse_lm_eval(raw, path.name)
 
 
@@ -69,11 +69,14 @@ def parse_lm_eval(raw: Any, origin: str) -> dict[str, Any]:
         "questions": questions,
         "tasks": {
             t.name: {
-                "accuracy": t.accuracy, "stderr": t.stderr, "questions": t.questions, "metric": t.metric,
+                "accuracy": t.accuracy,
+                "stderr": t.stderr,
+                "questions": t.questions,
+                "metric": t.metric,
             }
             for t in tasks
         },
-    }  # fmt: skip
+    }
 
 
 def _object(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ import aiohttp
 
 from joulemill.errors import JoulemillError
 from joulemill.ledger.record import Scope
+from joulemill.meters.closing import let_go
 from joulemill.monitor.accounting.energy import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.accounting.nodes import Nodes, chassis_of, node_key
 from joulemill.monitor.accounting.pue import at_site, used_pue
@@ -29,7 +30,7 @@ from joulemill.monitor.advice.alerts import alerts
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.discovery.documents import discovered
 from joulemill.monitor.discovery.prometheus_store import Scraped, StoreReader, target_of
-from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, let_go, open_targets
+from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, open_targets
 from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, StoredSite, StoredTotals
 from joulemill.monitor.steps import IntervalSink, WatchPlan, beside, health_of, stopped, unless_stopped
 from joulemill.monitor.target import Watched
@@ -42,6 +43,8 @@ ALERTS_S = 10.0
 MAX_BACK_OFF_PERIODS = 8
 #: Scrapes in flight at once (assumed).
 MAX_IN_FLIGHT = 100
+#: Once the end has begun, intervals are summed so long [s] (assumed); what is left has tokens and no joules.
+ENDING_S = 0.7
 #: Targets that went and are remembered at most (assumed).
 MOST_REMEMBERED = 50_000
 
@@ -50,10 +53,12 @@ class Monitor:
     """Watches ``config``'s targets; ``history`` keeps the intervals. Opening its meters may raise InputError."""
 
     def __init__(
-        self, config: MonitorConfig, history: IntervalSink | None = None,
+        self,
+        config: MonitorConfig,
+        history: IntervalSink | None = None,
         restored: Mapping[str, StoredTotals] | None = None,
         restored_sites: Mapping[str, StoredSite] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._config, self._history = config, history
         self._before = dict(restored or {})
         self._left_s: dict[str, float] = {}
@@ -67,6 +72,8 @@ class Monitor:
         self._faults: dict[str, str] = {}
         self._taking = asyncio.Lock()
         self._alert_times = AlertTimes()
+        self._until_s = math.inf
+        self._summing = asyncio.Lock()
         plan = self._plan(config.target)
         self._go_on(plan, *self._opened(config, plan))
 
@@ -207,15 +214,15 @@ class Monitor:
         kept = None if self._history is None else self._history.state()
         metered = tuple(f.state() for f in self._facilities)
         return Snapshot(
-            time.time(),
-            tuple(w.state() for w in every),
-            tuple(health),
-            sites,
-            self.config_error,
-            None if kept is None else kept.error,
-            metered,
-            kept,
-            self._alert_times.since_s,
+            at_s=time.time(),
+            targets=tuple(w.state() for w in every),
+            meters=tuple(health),
+            sites=sites,
+            config_error=self.config_error,
+            history_error=None if kept is None else kept.error,
+            metered=metered,
+            kept=kept,
+            alert_since_s=self._alert_times.since_s,
         )
 
     async def subscribe(self) -> AsyncIterator[Snapshot]:
@@ -249,24 +256,39 @@ class Monitor:
             self._start = None
             for facility in self._facilities:
                 with self._apart(f"site {facility.config.name}"):
-                    self._record_site(facility, facility.next(time.monotonic(), self._nodes(facility), at_once=True))
-            self._facilities.close()
+                    if time.monotonic() < self._until_s:
+                        self._record_site(
+                            facility, facility.next(time.monotonic(), self._nodes(facility), at_once=True)
+                        )
             for watched in self._watched.values():
                 with self._apart(watched.config.name):
                     self._record(watched, watched.finish())
-            let_go((w.meters for w in self._watched.values()), CLOSE_S)
+            let_go((holder.meters for holder in (*self._watched.values(), *self._facilities)), CLOSE_S)
 
     async def _quiet(self, stop: asyncio.Event) -> None:
         """Once the end has begun, meters read no more: hundreds of threads would hold up what is still to be done."""
         await stop.wait()
-        for watched in self._watched.values():
+        self.hurry()
+
+    def hurry(self) -> None:
+        """The end has begun: little time is left for sums. A signal's handler may call it, wherever the loop is.
+
+        Once: a handler that came in the middle of the first call would wait for locks that this very thread holds.
+        """
+        if math.isfinite(self._until_s):
+            return
+        self._until_s = time.monotonic() + ENDING_S
+        for watched in tuple(self._watched.values()):
+            watched.until_s = self._until_s
             watched.meters.quiet()
 
     def _sources(self, session: aiohttp.ClientSession) -> list[tuple[str, Callable[[], Awaitable[float]]]]:
         """Everything that is done again and again, beside the targets' own scrapes; each step says when next."""
         steps: list[tuple[str, Callable[[], Awaitable[float]]]] = [
-            ("sites", self._meter_sites), ("listeners", self._tell), ("meters", self._reopen),
-        ]  # fmt: skip
+            ("sites", self._meter_sites),
+            ("listeners", self._tell),
+            ("meters", self._reopen),
+        ]
         if self._config.store is not None:
             for watched in self._watched.values():
                 watched.meters.start()
@@ -360,13 +382,18 @@ class Monitor:
             try:
                 async with in_flight:
                     watched.lag_s = max(time.monotonic() - due_s, 0.0)
-                    sample = await watched.sample(session, self._config.timeout_s)
+                    scraped = await unless_stopped(stop, watched.sample(session, self._config.timeout_s))
+                if scraped is None:
+                    return
+                sample = scraped
             except Exception as fault:
                 sample = watched.failed(reason_of(fault))
             settled_s = time.monotonic() + (watched.meters.settle_s if sample.error is None else 0.0)
             await watched.prepared(sample, stop)
             await stopped(stop, settled_s - time.monotonic())
-            self._step(watched, lambda: watched.account(sample))  # noqa: B023
+            async with self._summing:  # one in each turn of the loop, so that the page and a signal wait for one alone
+                self._step(watched, lambda: watched.account(sample))  # noqa: B023
+                await asyncio.sleep(0)
             due_s = max(due_s + self._wait_s(watched.failures), time.monotonic())
 
     def _step(self, watched: Watched, work: Callable[[], Sequence[Interval]]) -> None:

@@ -34,7 +34,7 @@ STOP_S = 1.0
 LOG_TAIL_BYTE = 32 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedOptions:
     """How to run the server. ``gguf`` None: the bundled model; ``threads`` None: the CPUs that this process may use.
 
@@ -117,7 +117,7 @@ class EmbeddedServer:
         if self.running:
             return
         if importlib.util.find_spec("xllamacpp") is None:
-            raise MachineError("the embedded server is not installed; pip install 'joulemill[embedded]', or give --url")
+            raise MachineError("the embedded server is not installed; pip install 'joulemill[embedded]', or give `url`")
         for path in filter(None, (self.gguf, self.options.draft_gguf, self.options.second_gguf)):
             read_gguf(path)
         deadline_s = time.monotonic() + self.options.start_timeout_s

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from joulemill.bench.load.arrivals import Arrival, arrival_times
+from joulemill.bench.load.arrivals import Arrival
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.prompts import CALIBRATION_WORDS, LengthLine
 from joulemill.bench.load.replay import clipped, replayed
@@ -20,6 +20,7 @@ from joulemill.bench.watch import Watch
 from joulemill.errors import ServerError
 from joulemill.ledger.record import RequestOutcome
 from joulemill.servers.client import Ask
+from joulemill.statistics.arrivals import arrival_times
 
 #: Output tokens of a calibration question: enough to see that the server streams and counts.
 CALIBRATION_TOK = 8
@@ -43,7 +44,13 @@ async def calibrate(engine: Engine, max_context_tok: int | None) -> LengthLine:
         if samples and max_context_tok is not None and words * 2 + CALIBRATION_TOK > max_context_tok:
             break
         text = mill.text(-1 - index, words)
-        ask = Ask(text, CALIBRATION_TOK, rules.timeout_s, rules.temperature, ignore_eos=rules.ignore_eos)
+        ask = Ask(
+            text=text,
+            max_tok=CALIBRATION_TOK,
+            timeout_s=rules.timeout_s,
+            temperature=rules.temperature,
+            ignore_eos=rules.ignore_eos,
+        )
         job = Job(index, ask, round(mill.line.tok_word * words), CALIBRATION_TOK, words)
         record, answer = await engine.one(job, time.monotonic(), retries=max(1, engine.retries))
         if record.outcome is not RequestOutcome.OK or answer.prompt_tok is None:

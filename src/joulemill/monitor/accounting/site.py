@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from joulemill.errors import InputError, MachineError
 from joulemill.figure import Figure, unknown
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
+from joulemill.meters.closing import let_go
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.accounting.pue import NO_STRETCH, it_energy, pue
 from joulemill.monitor.config import MonitorConfig, SiteConfig
-from joulemill.monitor.opening import close_meters, let_go, open_within
+from joulemill.monitor.opening import close_meters, open_within
 from joulemill.monitor.snapshot import MeterHealth, SiteState, SiteStretch
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ STANDS_STRETCHES = 5.0
 #: Readings are kept so many stretches back (assumed): a slow meter's last reading comes late.
 KEPT_STRETCHES = 5.0
 #: Meters get this long to end when the monitor does [s] (assumed).
-CLOSE_S = 3.0
+CLOSE_S = 1.0
 
 
 class Facility:
@@ -72,7 +73,13 @@ class Facility:
             it, why = None, "its IT energy is not known: targets came or went"
         wall_s = time.time() - time.monotonic()
         return SiteStretch(
-            self.config.name, wall_s + start_s, wall_s + end_s, energy, it, pue(energy, it, why), len(nodes)
+            site=self.config.name,
+            start_s=wall_s + start_s,
+            end_s=wall_s + end_s,
+            energy=energy,
+            it=it,
+            pue=pue(energy, it, why),
+            targets_count=len(nodes),
         )
 
     def _known_until_s(self, now_s: float, nodes: Mapping[str, TargetMeters]) -> float:
@@ -155,10 +162,6 @@ class Facilities:
         self._started = True
         for facility in self:
             facility.meters.start()
-
-    def close(self) -> None:
-        """Stop sampling."""
-        let_go((f.meters for f in self), CLOSE_S)
 
     def pue(self, site: str, now_s: float) -> Figure | None:
         """The measured PUE of ``site`` that stands now; None for a site without meters."""
