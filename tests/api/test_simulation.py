@@ -24,7 +24,7 @@ def simulated() -> SimulatedDeployment:
     return jm.simulate(
         "Qwen/Qwen3-8B", "h100", rate_req_s=4, duration_s=60, input_tokens="lognormal:300:p90=600", output_tokens=64,
         site=EXAMPLES / "site.toml", slo_ttft_s=1.0, slo_tpot_s=0.05, seed=3, **SMALL,
-    )  # fmt: skip
+    )
 
 
 def test_scopes_nest_and_the_meter_is_the_sum_of_its_parts(simulated: SimulatedDeployment) -> None:
@@ -81,7 +81,7 @@ def test_the_document_is_json_and_the_same_again(simulated: SimulatedDeployment)
     again = jm.simulate(
         "Qwen/Qwen3-8B", "h100", rate_req_s=4, duration_s=60, input_tokens="lognormal:300:p90=600", output_tokens=64,
         site=EXAMPLES / "site.toml", slo_ttft_s=1.0, slo_tpot_s=0.05, seed=3, **SMALL,
-    )  # fmt: skip
+    )
     first, second = simulated.to_dict(), again.to_dict()
     for document in (first, second):
         document.pop("simulation")
@@ -135,7 +135,7 @@ def test_a_trace_is_scaled_and_cut(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("time_s,input_tokens,output_tokens\n" + "\n".join(f"{i},100,10" for i in range(60)))
     asked = asked_traffic(TrafficOptions(trace=path, speed_ratio=2.0, input_scale_ratio=0.5, duration_s=10.0),
-                          context_tok=None)  # fmt: skip
+                          context_tok=None)
     assert asked.traffic.requests_count == 20
     assert set(asked.traffic.input_tok) == {50}
     doubled = asked_traffic(TrafficOptions(trace=path, volume_ratio=2.0), context_tok=None).traffic

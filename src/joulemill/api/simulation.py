@@ -105,7 +105,7 @@ def simulate(
         gpu_memory_utilization=gpu_memory_utilization, power_cap_w=power_cap_w, clock_ratio=clock_ratio,
         slo_ttft_s=slo_ttft_s, slo_tpot_s=slo_tpot_s, calibration=str(calibration) if calibration else None,
         facility=site if isinstance(site, Site) else None, hardware=own, approximate=approximate,
-    )  # fmt: skip
+    )
     if not 1 <= replicas <= 100_000:
         raise InputError(f"`replicas` is {replicas}; it must lie between 1 and 100,000")
     options = TrafficOptions(
@@ -113,13 +113,13 @@ def simulate(
         duration_s=duration_s, requests=requests, arrivals=arrivals, shared_prefix_tok=shared_prefix_tok,
         prefix_groups=prefix_groups, speed_ratio=speed_ratio, volume_ratio=volume_ratio,
         input_scale_ratio=input_scale_ratio, output_scale_ratio=output_scale_ratio, time_unit=time_unit, seed=seed,
-    )  # fmt: skip
+    )
     context = find_model(str(model), approximate=approximate).architecture.max_context
     asked = asked_traffic(options, context_tok=context, start_s=happening.start_s)
     scene = Scene(
         question=question, traffic=asked.traffic, copies=replicas, router=router, rest=rest, events=happening,
         site_path=str(site) if isinstance(site, (str, Path)) else None, until_s=asked.duration_s, seed=seed,
-    )  # fmt: skip
+    )
     runs = compare_policies(scene, progress=progress)
     count = scenarios if scenarios is not None else _scenarios(scene)
     spread = play_scenarios(scene, count, progress) if count else None
@@ -251,7 +251,7 @@ class SimulatedDeployment(Result):
             "replicas": self.scene.plant.replicas_count, "devices": self.scene.plant.replicas_count
             * self.scene.plant.devices_count, "precision_used": d.precision.name, "profile": self.scene.played.profile,
             "router": self.scene.router, "rest": self.scene.rest, "seed": self.scene.seed,
-        }  # fmt: skip
+        }
         document["policies"] = plain(self.policies) if len(self.runs) > 1 else []
         document["policy"] = self.shown.policy
         document["resolution_s"] = self.resolution_s
@@ -262,7 +262,7 @@ class SimulatedDeployment(Result):
         document["limits"] = {
             "kv_tok": self.run.around.limits.kv_tok, "max_num_seqs": self.run.around.limits.max_running_req,
             "full_load_tok_s": self.run.around.limits.full_load_tok_s,
-        }  # fmt: skip
+        }
         return document
 
     def _events(self) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ KEYS = ("start", "policies", "deferrable", "site", "event")
 SITE_KEYS = ("outdoor_c", "carbon_gco2e_kwh", "price_currency_kwh", "fixed_share")
 EVENT_KEYS = (
     "name", "start", "duration", "cut", "site_limit", "cooling_limit", "pue", "outdoor_c", "load",
-)  # fmt: skip
+)
 JOULE_PER_KWH = 3.6e6
 #: Signals by the hour are laid out over this long, more than any simulation (assumed).
 LONGEST_S = 32 * 86400.0
@@ -44,7 +44,7 @@ LONGEST_S = 32 * 86400.0
 BOUNDS = {
     "outdoor_c": (-60.0, 60.0), "carbon_gco2e_kwh": (0.0, 3000.0), "price_currency_kwh": (-1e6, 1e6),
     "pue": (1.0, 10.0),
-}  # fmt: skip
+}
 
 
 def load_events(path: Path | str) -> SiteEvents:

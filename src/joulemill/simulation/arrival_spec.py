@@ -91,7 +91,7 @@ _ARGUMENTS = {
     "spike": (3, 3, ":TIMES:AT:LENGTH, e.g. spike:5:10min:60s"),
     "stages": (1, 1, ":RATExTIME,…, e.g. stages:2x60s,5x60s"),
     "agents": (2, 3, ":TURNS:WAIT[:ADDED], e.g. agents:12:3s:400"),
-}  # fmt: skip
+}
 
 
 def parse_arrivals(text: str) -> ArrivalSpec:

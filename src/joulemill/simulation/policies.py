@@ -48,7 +48,7 @@ RESTS: dict[str, tuple[ReplicaState, float]] = {
     "loaded": (ReplicaState.LOADED_IDLE, 0.0), "boost-off": (ReplicaState.LOADED_IDLE, 0.0),
     "sleep-1": (ReplicaState.SLEEP_1, 60.0), "sleep-2": (ReplicaState.SLEEP_2, 60.0),
     "unload": (ReplicaState.BARE, 600.0),
-}  # fmt: skip
+}
 LEAST_CLOCK_RATIO = 0.2
 #: A cap is kept this far above what a board draws between kernels: no board holds a lower one (assumed).
 ABOVE_FLOOR_RATIO = 1.05

@@ -27,4 +27,4 @@ def request_columns(run: PlayedTraffic) -> dict[str, NDArray[Any]]:
         "cached_tok": o.cached_tok, "output_tok": o.generated_tok, "ttft_s": lat.ttft_s, "tpot_s": lat.tpot_s,
         "e2e_s": lat.e2e_s, "replica": o.replica, "preemptions": o.preemptions_count, "rejected": o.rejected,
         "active_device_j": o.energy_j,
-    }  # fmt: skip
+    }

@@ -32,7 +32,7 @@ def scene(rate_req_s: float = 6.0, **more: object) -> Scene:
         question=PredictionRequest("Qwen/Qwen3-8B", "h100", devices=2, tp=1, max_num_seqs=64),
         traffic=traffic_of(demand, np.random.default_rng(7)), site_path=str(EXAMPLES / "site.toml"),
         **(defaults | more),  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_watts_of_rest_come_from_the_catalog() -> None:
     bare = unload.states[ReplicaState.BARE]
     assert (bare.power_w, bare.wake_s, bare.wake_j) == (
         ladder["bare"].power_w.value, ladder["bare"].wake_s.value, ladder["bare"].wake_j.value,
-    )  # fmt: skip
+    )
     with pytest.raises(InputError, match="rest"):
         rest_policy(deployment, "hibernate")
 

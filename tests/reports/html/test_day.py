@@ -28,7 +28,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     day = jm.simulate(
         "Qwen/Qwen3-8B", "h100", rate_req_s=4, duration_s=60, output_tokens=16, max_num_seqs=32, scenarios=0,
         site=EXAMPLES / "site.toml", events=events,
-    )  # fmt: skip
+    )
     path = tmp_path_factory.mktemp("day") / "day.html"
     path.write_text(render(day.to_dict(), day.all_series(), day.headline), encoding="utf-8")
     return path

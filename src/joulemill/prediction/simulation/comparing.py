@@ -138,7 +138,7 @@ def _under(scene: Scene, policy: str, free: PlayedTraffic) -> _Play:
     return lambda until_s: PolicyRun(
         policy=policy, timed=run_scene(scene, controls, traffic=traffic, until_s=until_s), deferred_req=moved,
         deferred_s=waited_s,
-    )  # fmt: skip
+    )
 
 
 def _tuned(scene: Scene, policy: str, event: SiteEvent, limit_w: float, free: PlayedTraffic) -> float:

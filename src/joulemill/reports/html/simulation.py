@@ -21,16 +21,16 @@ from joulemill.wording import digits, interval, percent, quantity, title
 DRAWN = (
     "t_s", "device_w", "node_w", "site_w", "output_tok_s", "prefill_tok_s", "cached_tok_s", "decode_req", "waiting_req",
     "utilization",
-)  # fmt: skip
+)
 PLOTS = (
     ("power", "Power, W"), ("tokens", "Tokens, tok/s"), ("requests", "Requests"),
     ("state", "Use and active constraint"),
-)  # fmt: skip
+)
 #: Constraint → its color in the stripe.
 COLORS = {
     "idle": "--line", "demand": "--measured", "max_num_seqs": "--declared", "kv_capacity": "--calibrated",
     "power": "--bind", "replicas": "--datasheet", "throughput": "--modelled",
-}  # fmt: skip
+}
 
 
 def render(document: Mapping[str, Any], series: Mapping[str, Mapping[str, Any]], headline: str) -> str:
@@ -101,7 +101,7 @@ def _tiles(document: Mapping[str, Any]) -> list[dict[str, str]]:
         _tile("carbon", quantity(grid.value, grid.unit), interval(grid) or (grid.reason or ""), str(grid.basis or "")),
         _tile("energy cost", quantity(money.value, money.unit), interval(money) or (money.reason or ""),
               str(money.basis or "")),
-    ]  # fmt: skip
+    ]
 
 
 def _u(document: Mapping[str, Any]) -> str:

@@ -110,14 +110,14 @@ def _policies(policies: Sequence[Document]) -> Any:
     table = plain_table(
         "policy", "power", "kept", "tokens", "TTFT p99", "TPOT p99", "energy", "CO2e", "cost",
         right={1, 3, 4, 5, 6, 7, 8},
-    )  # fmt: skip
+    )
     for row in policies:
         add_row(
             table, row["policy"], quantity(row["window_w"], "W") if row["window_w"] is not None else "–",
             {True: "yes", False: "NO", None: "–"}[row["kept"]], change(row["output_tok"], first["output_tok"]),
             _seconds(row["ttft_p99_s"]), _seconds(row["tpot_p99_s"]), change(row["energy_j"], first["energy_j"]),
             change(row["carbon_gco2e"], first["carbon_gco2e"]), change(row["cost_currency"], first["cost_currency"]),
-        )  # fmt: skip
+        )
     return table
 
 
