@@ -39,10 +39,19 @@ def rendered(template: str, view: Mapping[str, Any]) -> str:
     return printable(_environment().get_template(template).render({**view, "version": __version__}))
 
 
-def cards_page(title: str, heading: str, subtitle: str, cards: Sequence[Card], notes: Sequence[str] = ()) -> str:
-    """A page of cards."""
-    view = {"title": title, "heading": heading, "subtitle": subtitle, "cards": safe_cards(cards), "notes": notes}
-    return rendered("cards.html.j2", view)
+def cards_page(
+    title: str,
+    heading: str,
+    subtitle: str,
+    cards: Sequence[Card],
+    notes: Sequence[str] = (),
+    *,
+    alert: tuple[str, Sequence[str]] | None = None,
+    tiles: Sequence[tuple[str, str]] = (),
+) -> str:
+    """A page of cards. ``alert``: what is said first, and its lines; ``tiles``: names and figures before the cards."""
+    view = {"title": title, "heading": heading, "subtitle": subtitle, "alert": alert, "tiles": tiles}
+    return rendered("cards.html.j2", {**view, "cards": safe_cards(cards), "notes": notes})
 
 
 def safe_cards(cards: Sequence[Card]) -> list[Card]:

@@ -51,15 +51,24 @@ def dot(x: float, y: float, radius: float, style: str) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" class="{style}"/>'
 
 
-def path(points: Sequence[tuple[float, float | None]], style: str = "line") -> str:
-    """A line through the points; a None breaks it, so that a gap is seen as a gap."""
+def pie(x: float, y: float, radius: float, share: float, style: str) -> str:
+    """The first ``share`` of a disc, clockwise from its top."""
+    angle = 2 * math.pi * share
+    ex, ey = x + radius * math.sin(angle), y - radius * math.cos(angle)
+    arc = f"A{radius} {radius} 0 {int(share > 0.5)} 1 {ex:.1f} {ey:.1f}"
+    return f'<path d="M{x:.1f} {y:.1f}L{x:.1f} {y - radius:.1f}{arc}Z" class="{style}"/>'
+
+
+def path(points: Sequence[tuple[float, float | None]], style: str = "line", dash: str = "") -> str:
+    """A line through the points; a None breaks it, so that a gap is seen as a gap. ``dash``: lengths of strokes."""
     parts: list[str] = []
     pen_up = True
     for x, y in points:
         if y is not None:
             parts.append(f"{'M' if pen_up else 'L'}{x:.1f} {y:.1f}")
         pen_up = y is None
-    return f'<path d="{"".join(parts)}" class="{style}"/>'
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<path d="{"".join(parts)}" class="{style}"{dashed}/>'
 
 
 def linear(low: float, high: float, start: float, end: float) -> Callable[[float], float]:

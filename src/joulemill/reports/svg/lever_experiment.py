@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from joulemill.analysis.lever_experiment import MeasuredLever
 from joulemill.figure import Figure
-from joulemill.reports.svg.draw import WIDTH, dot, line, linear, log_change, svg, text
+from joulemill.reports.svg.draw import WIDTH, dot, empty, line, linear, log_change, svg, text
 from joulemill.wording import signed
 
 LEFT, RIGHT, TOP, PITCH = 112.0, 340.0, 30.0, 30.0
@@ -17,7 +17,7 @@ def picture(levers: Sequence[MeasuredLever], measured: str, predicted: str) -> s
     shown = [(x, getattr(x, measured), (x.predicted or {}).get(predicted)) for x in levers if x.after is not None]
     rows = [(x, m, p) for x, m, p in shown if m is not None and m.value is not None]
     if not rows:
-        return '<p class="quiet">unknown for every lever</p>'
+        return empty(50, "Levers: measured and predicted", "unknown for every lever")
     spans = [log_change(f) for _, m, p in rows for f in (m, p) if f is not None and f.value is not None]
     low, high = min(0.0, *(s[0] for s in spans)), max(0.0, *(s[2] for s in spans))
 

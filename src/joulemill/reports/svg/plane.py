@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from joulemill.analysis.comparison import ComparedRun
 from joulemill.analysis.report import Percentiles
 from joulemill.figure import Figure
-from joulemill.reports.svg.draw import WIDTH, dot, empty, line, svg, text
+from joulemill.reports.svg.draw import WIDTH, dot, empty, line, pie, svg, text
 from joulemill.wording import digits, percent, quantity
 
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 400.0, 18.0, 206.0
@@ -153,12 +153,4 @@ def _pie(x: float, y: float, share: float | None) -> list[str]:
     body = [dot(x, y, RADIUS, "disc")]
     if share >= 1.0:
         return [*body, dot(x, y, RADIUS, "part")]
-    if share > 0.0:
-        angle = 2 * math.pi * share
-        ex, ey = x + RADIUS * math.sin(angle), y - RADIUS * math.cos(angle)
-        large = int(share > 0.5)
-        body.append(
-            f'<path d="M{x:.1f} {y:.1f}L{x:.1f} {y - RADIUS:.1f}A{RADIUS} {RADIUS} 0 {large} 1 {ex:.1f} {ey:.1f}Z" '
-            'class="part"/>'
-        )
-    return body
+    return [*body, pie(x, y, RADIUS, share, "part")] if share > 0.0 else body
