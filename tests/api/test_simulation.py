@@ -22,8 +22,17 @@ SMALL = {"devices": 1, "max_num_seqs": 64, "scenarios": 0}
 @pytest.fixture(scope="module")
 def simulated() -> SimulatedDeployment:
     return jm.simulate(
-        "Qwen/Qwen3-8B", "h100", rate_req_s=4, duration_s=60, input_tokens="lognormal:300:p90=600", output_tokens=64,
-        site=EXAMPLES / "site.toml", slo_ttft_s=1.0, slo_tpot_s=0.05, seed=3, **SMALL,
+        "Qwen/Qwen3-8B",
+        "h100",
+        rate_req_s=4,
+        duration_s=60,
+        input_tokens="lognormal:300:p90=600",
+        output_tokens=64,
+        site=EXAMPLES / "site.toml",
+        slo_ttft_s=1.0,
+        slo_tpot_s=0.05,
+        seed=3,
+        **SMALL,
     )
 
 
@@ -79,8 +88,17 @@ def test_series_integrate_to_the_totals(simulated: SimulatedDeployment) -> None:
 
 def test_the_document_is_json_and_the_same_again(simulated: SimulatedDeployment) -> None:
     again = jm.simulate(
-        "Qwen/Qwen3-8B", "h100", rate_req_s=4, duration_s=60, input_tokens="lognormal:300:p90=600", output_tokens=64,
-        site=EXAMPLES / "site.toml", slo_ttft_s=1.0, slo_tpot_s=0.05, seed=3, **SMALL,
+        "Qwen/Qwen3-8B",
+        "h100",
+        rate_req_s=4,
+        duration_s=60,
+        input_tokens="lognormal:300:p90=600",
+        output_tokens=64,
+        site=EXAMPLES / "site.toml",
+        slo_ttft_s=1.0,
+        slo_tpot_s=0.05,
+        seed=3,
+        **SMALL,
     )
     first, second = simulated.to_dict(), again.to_dict()
     for document in (first, second):
@@ -134,8 +152,9 @@ def test_lengths_can_be_a_sample_and_are_clipped_to_the_context_aloud() -> None:
 def test_a_trace_is_scaled_and_cut(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("time_s,input_tokens,output_tokens\n" + "\n".join(f"{i},100,10" for i in range(60)))
-    asked = asked_traffic(TrafficOptions(trace=path, speed_ratio=2.0, input_scale_ratio=0.5, duration_s=10.0),
-                          context_tok=None)
+    asked = asked_traffic(
+        TrafficOptions(trace=path, speed_ratio=2.0, input_scale_ratio=0.5, duration_s=10.0), context_tok=None
+    )
     assert asked.traffic.requests_count == 20
     assert set(asked.traffic.input_tok) == {50}
     doubled = asked_traffic(TrafficOptions(trace=path, volume_ratio=2.0), context_tok=None).traffic

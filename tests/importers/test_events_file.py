@@ -17,15 +17,22 @@ EVENT = {"start": "12:00", "duration": "3h", "cut": "25%"}
 def test_times_of_day_count_from_the_start_and_durations_from_nothing() -> None:
     events = parse_events({"start": "06:30", "event": [EVENT, EVENT | {"start": "4h"}, EVENT | {"start": "05:30"}]})
     assert [(e.start_s, e.end_s) for e in events.events] == [
-        (5.5 * 3600, 8.5 * 3600), (4 * 3600, 7 * 3600), (23 * 3600, 26 * 3600),
+        (5.5 * 3600, 8.5 * 3600),
+        (4 * 3600, 7 * 3600),
+        (23 * 3600, 26 * 3600),
     ]
 
 
 def test_every_key_arrives_in_si_units() -> None:
     table = {
-        "policies": ["cap", "shift"], "deferrable": "30%",
-        "site": {"carbon_gco2e_kwh": 360, "price_currency_kwh": [0.36] * 24, "outdoor_c": list(range(24)),
-                 "fixed_share": 0.2},
+        "policies": ["cap", "shift"],
+        "deferrable": "30%",
+        "site": {
+            "carbon_gco2e_kwh": 360,
+            "price_currency_kwh": [0.36] * 24,
+            "outdoor_c": list(range(24)),
+            "fixed_share": 0.2,
+        },
         "event": [EVENT | {"site_limit": "30 kW", "cooling_limit": "25 kW", "pue": 1.5, "outdoor_c": 38, "load": "5%"}],
     }
     events = parse_events(table)

@@ -33,6 +33,11 @@ from joulemill.simulation.traffic import Traffic
 
 #: Scenarios that intervals of latencies come from where none are stated, and requests up to which they are played.
 SCENARIOS, SCENARIO_REQUESTS = 5, 20_000
+#: Arguments that are those of ``joulemill.predict``.
+DEPLOYMENT = (
+    *("model", "device", "devices", "tp", "dp", "ep", "precision", "kv_dtype", "engine", "max_num_seqs"),
+    *("max_num_batched_tokens", "gpu_memory_utilization", "power_cap_w", "calibration", "approximate"),
+)
 #: Resolutions [s] that are chosen from where none is stated, and points that a series then has at most.
 RESOLUTIONS_S, SERIES_POINTS = (0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0), 3600
 
@@ -100,25 +105,58 @@ def simulate(
     own = device if isinstance(device, Device) else None
     happening = load_events(events) if isinstance(events, (str, Path)) else events or SiteEvents()
     question = PredictionRequest(
-        str(model), own.name if own else str(device), devices=devices, tp=tp, dp=dp, ep=ep, precision=precision,
-        kv_dtype=kv_dtype, engine=engine, max_num_seqs=max_num_seqs, max_num_batched_tokens=max_num_batched_tokens,
-        gpu_memory_utilization=gpu_memory_utilization, power_cap_w=power_cap_w, clock_ratio=clock_ratio,
-        slo_ttft_s=slo_ttft_s, slo_tpot_s=slo_tpot_s, calibration=str(calibration) if calibration else None,
-        facility=site if isinstance(site, Site) else None, hardware=own, approximate=approximate,
+        model=str(model),
+        device=own.name if own else str(device),
+        devices=devices,
+        tp=tp,
+        dp=dp,
+        ep=ep,
+        precision=precision,
+        kv_dtype=kv_dtype,
+        engine=engine,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        gpu_memory_utilization=gpu_memory_utilization,
+        power_cap_w=power_cap_w,
+        clock_ratio=clock_ratio,
+        slo_ttft_s=slo_ttft_s,
+        slo_tpot_s=slo_tpot_s,
+        calibration=str(calibration) if calibration else None,
+        facility=site if isinstance(site, Site) else None,
+        hardware=own,
+        approximate=approximate,
     )
     if not 1 <= replicas <= 100_000:
         raise InputError(f"`replicas` is {replicas}; it must lie between 1 and 100,000")
     options = TrafficOptions(
-        trace=trace, rate_req_s=rate_req_s, input_tokens=input_tokens, output_tokens=output_tokens,
-        duration_s=duration_s, requests=requests, arrivals=arrivals, shared_prefix_tok=shared_prefix_tok,
-        prefix_groups=prefix_groups, speed_ratio=speed_ratio, volume_ratio=volume_ratio,
-        input_scale_ratio=input_scale_ratio, output_scale_ratio=output_scale_ratio, time_unit=time_unit, seed=seed,
+        trace=trace,
+        rate_req_s=rate_req_s,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        duration_s=duration_s,
+        requests=requests,
+        arrivals=arrivals,
+        shared_prefix_tok=shared_prefix_tok,
+        prefix_groups=prefix_groups,
+        speed_ratio=speed_ratio,
+        volume_ratio=volume_ratio,
+        input_scale_ratio=input_scale_ratio,
+        output_scale_ratio=output_scale_ratio,
+        time_unit=time_unit,
+        seed=seed,
     )
     context = find_model(str(model), approximate=approximate).architecture.max_context
     asked = asked_traffic(options, context_tok=context, start_s=happening.start_s)
     scene = Scene(
-        question=question, traffic=asked.traffic, copies=replicas, router=router, rest=rest, events=happening,
-        site_path=str(site) if isinstance(site, (str, Path)) else None, until_s=asked.duration_s, seed=seed,
+        question=question,
+        traffic=asked.traffic,
+        copies=replicas,
+        router=router,
+        rest=rest,
+        events=happening,
+        site_path=str(site) if isinstance(site, (str, Path)) else None,
+        until_s=asked.duration_s,
+        seed=seed,
     )
     runs = compare_policies(scene, progress=progress)
     count = scenarios if scenarios is not None else _scenarios(scene)
@@ -248,9 +286,13 @@ class SimulatedDeployment(Result):
         document["notes"] = list(self.notes)
         document["simulation"] = plain(self.shown.timed.document())
         document["deployment"] = plain(q.document()) | {
-            "replicas": self.scene.plant.replicas_count, "devices": self.scene.plant.replicas_count
-            * self.scene.plant.devices_count, "precision_used": d.precision.name, "profile": self.scene.played.profile,
-            "router": self.scene.router, "rest": self.scene.rest, "seed": self.scene.seed,
+            "replicas": self.scene.plant.replicas_count,
+            "devices": self.scene.plant.replicas_count * self.scene.plant.devices_count,
+            "precision_used": d.precision.name,
+            "profile": self.scene.played.profile,
+            "router": self.scene.router,
+            "rest": self.scene.rest,
+            "seed": self.scene.seed,
         }
         document["policies"] = plain(self.policies) if len(self.runs) > 1 else []
         document["policy"] = self.shown.policy
@@ -260,7 +302,8 @@ class SimulatedDeployment(Result):
         document["start_s"] = self.scene.events.start_s
         document["events"] = plain(self._events())
         document["limits"] = {
-            "kv_tok": self.run.around.limits.kv_tok, "max_num_seqs": self.run.around.limits.max_running_req,
+            "kv_tok": self.run.around.limits.kv_tok,
+            "max_num_seqs": self.run.around.limits.max_running_req,
             "full_load_tok_s": self.run.around.limits.full_load_tok_s,
         }
         return document

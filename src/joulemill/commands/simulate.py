@@ -35,12 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _scaling(parser.add_argument_group("scaling a trace"))
     _site(parser.add_argument_group("targets, site and events"))
     _results(parser.add_argument_group("results"))
+    _sweep(parser.add_argument_group("a design space"))
 
 
 def _deployment(group: Any) -> None:
     add = group.add_argument
-    add("--model", required=True, metavar="NAME", help="model name, or a config.json or GGUF file")
-    add("--device", required=True, metavar="NAME", help="device of the catalog (joulemill show device), or a TOML file")
+    add("--model", metavar="NAME", help="model name, or a config.json or GGUF file")
+    add("--device", metavar="NAME", help="device of the catalog (joulemill show device), or a TOML file")
     add("--devices", type=int, default=1, metavar="N", help="devices of a copy (default: 1)")
     add("--replicas", type=int, default=1, metavar="N", help="copies of the whole (default: 1)")
     about = "tensor parallelism (default: as many devices as the attention heads divide over)"
@@ -130,22 +131,66 @@ def _results(group: Any) -> None:
     add("--json", action="store_true", help="print one JSON document on stdout")
 
 
+def _sweep(group: Any) -> None:
+    add = group.add_argument
+    about = "simulate every point of a TOML file instead: fixed, axes, ranges; an interrupted one goes on in --out DIR"
+    add("--sweep", type=Path, metavar="SPEC.toml", help=about)
+    add("--workers", metavar="N", help="processes (default: one a core; 1: serial)")
+    add("--ray", action="store_true", help="workers of a local Ray (pip install 'joulemill[ray]')")
+    add("--address", metavar="HOST:PORT", help="workers of a Ray cluster, e.g. auto")
+    add("--chunk", metavar="N", default="50", help="points that a worker takes at once (default: 50)")
+
+
 def run(args: argparse.Namespace) -> int:
-    """Simulate, write the tables, print; 0."""
-    from joulemill.api.simulation import simulate
+    """Simulate, write the tables, print; 0. A sweep of which no point could be simulated: 1."""
+    if args.sweep is not None:
+        return _run_sweep(args)
+    for name in ("workers", "address"):
+        if getattr(args, name) is not None or args.ray:
+            raise InputError(f"--{name if not args.ray else 'ray'} is of --sweep; give both")
+    if args.model is None or args.device is None:
+        raise InputError("name the deployment: --model and --device; or a design space: --sweep SPEC.toml")
+    return _run_one(args)
+
+
+def _run_sweep(args: argparse.Namespace) -> int:
+    from joulemill.api.simulation_sweep import simulate_sweep
+    from joulemill.reports.text.simulation import show_sweep
+
+    if args.model is not None or args.device is not None:
+        raise InputError("--sweep names the deployments in its file; leave --model and --device out")
+    if args.out is None:
+        raise InputError("--sweep needs --out DIR, where finished points are kept")
+    ray = args.address if args.address is not None else "" if args.ray else None
+    with _Bar() as tell_progress:
+        swept = simulate_sweep(
+            args.sweep,
+            args.out,
+            workers=_count(args, "workers"),
+            ray=ray,
+            chunk_points=_count(args, "chunk") or 1,
+            form=args.format,
+            progress=lambda done, count: tell_progress(f"{done:,} of {count:,} points"),
+        )
+    document = swept.to_dict()
+    if args.json:
+        print_json(document)
+    else:
+        show_sweep(document, results_console())
+    return 0 if document["failed"] < document["points"] else 1
+
+
+def _run_one(args: argparse.Namespace) -> int:
+    from joulemill.api.prediction import MemoryShort
+    from joulemill.api.simulation import DEPLOYMENT, simulate
     from joulemill.commands.predict import tell_does_not_fit
-    from joulemill.physics.serving.batch import MemoryShort
-    from joulemill.prediction.question import PredictionRequest
 
     asked = arguments_of(args)
     try:
         with _progress() as progress:
             simulated = simulate(**asked, progress=progress)
     except MemoryShort as fault:
-        names = set(PredictionRequest.__dataclass_fields__) & asked.keys()
-        lengths = {"input_tokens": 512.0, "output_tokens": 512.0, "rate_req_s": None}
-        question = PredictionRequest(**{n: asked[n] for n in names} | lengths)
-        return tell_does_not_fit(question, fault, as_json=args.json)
+        return tell_does_not_fit({name: asked[name] for name in DEPLOYMENT}, fault, as_json=args.json)
     _written(simulated, args)
     return 0
 

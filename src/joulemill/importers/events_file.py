@@ -35,14 +35,24 @@ from joulemill.units import parse_quantity, parse_ratio
 KEYS = ("start", "policies", "deferrable", "site", "event")
 SITE_KEYS = ("outdoor_c", "carbon_gco2e_kwh", "price_currency_kwh", "fixed_share")
 EVENT_KEYS = (
-    "name", "start", "duration", "cut", "site_limit", "cooling_limit", "pue", "outdoor_c", "load",
+    "name",
+    "start",
+    "duration",
+    "cut",
+    "site_limit",
+    "cooling_limit",
+    "pue",
+    "outdoor_c",
+    "load",
 )
 JOULE_PER_KWH = 3.6e6
 #: Signals by the hour are laid out over this long, more than any simulation (assumed).
 LONGEST_S = 32 * 86400.0
 #: What a signal can be: (least, most). Beyond these it is a slip of a unit.
 BOUNDS = {
-    "outdoor_c": (-60.0, 60.0), "carbon_gco2e_kwh": (0.0, 3000.0), "price_currency_kwh": (-1e6, 1e6),
+    "outdoor_c": (-60.0, 60.0),
+    "carbon_gco2e_kwh": (0.0, 3000.0),
+    "price_currency_kwh": (-1e6, 1e6),
     "pue": (1.0, 10.0),
 }
 

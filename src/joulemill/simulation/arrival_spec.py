@@ -86,8 +86,11 @@ class ArrivalSpec:
 
 #: Kind → (least, most) arguments, and how they are written.
 _ARGUMENTS = {
-    "constant": (0, 0, ""), "poisson": (0, 0, ""), "gamma": (1, 1, ":SHAPE, e.g. gamma:0.5"),
-    "diurnal": (1, 2, ":SWING[:PEAK], e.g. diurnal:60%:14h"), "ramp": (2, 2, ":FROM:TO, e.g. ramp:0.5:2"),
+    "constant": (0, 0, ""),
+    "poisson": (0, 0, ""),
+    "gamma": (1, 1, ":SHAPE, e.g. gamma:0.5"),
+    "diurnal": (1, 2, ":SWING[:PEAK], e.g. diurnal:60%:14h"),
+    "ramp": (2, 2, ":FROM:TO, e.g. ramp:0.5:2"),
     "spike": (3, 3, ":TIMES:AT:LENGTH, e.g. spike:5:10min:60s"),
     "stages": (1, 1, ":RATExTIME,…, e.g. stages:2x60s,5x60s"),
     "agents": (2, 3, ":TURNS:WAIT[:ADDED], e.g. agents:12:3s:400"),

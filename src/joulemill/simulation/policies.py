@@ -45,8 +45,10 @@ POLICIES = {
 }
 #: Rest of an idle replica → state, and the seconds of idleness until it goes there where none are stated (assumed).
 RESTS: dict[str, tuple[ReplicaState, float]] = {
-    "loaded": (ReplicaState.LOADED_IDLE, 0.0), "boost-off": (ReplicaState.LOADED_IDLE, 0.0),
-    "sleep-1": (ReplicaState.SLEEP_1, 60.0), "sleep-2": (ReplicaState.SLEEP_2, 60.0),
+    "loaded": (ReplicaState.LOADED_IDLE, 0.0),
+    "boost-off": (ReplicaState.LOADED_IDLE, 0.0),
+    "sleep-1": (ReplicaState.SLEEP_1, 60.0),
+    "sleep-2": (ReplicaState.SLEEP_2, 60.0),
     "unload": (ReplicaState.BARE, 600.0),
 }
 LEAST_CLOCK_RATIO = 0.2

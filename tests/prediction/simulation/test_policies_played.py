@@ -29,8 +29,9 @@ def scene(rate_req_s: float = 6.0, **more: object) -> Scene:
     demand = TrafficDemand(ramp(rate_req_s, rate_req_s, 90.0), Lengths("fixed", 256), Lengths("fixed", 32))
     defaults = {"events": SiteEvents(events=(CUT,), policies=POLICIES, deferrable_ratio=0.9)}
     return Scene(
-        question=PredictionRequest("Qwen/Qwen3-8B", "h100", devices=2, tp=1, max_num_seqs=64),
-        traffic=traffic_of(demand, np.random.default_rng(7)), site_path=str(EXAMPLES / "site.toml"),
+        question=PredictionRequest(model="Qwen/Qwen3-8B", device="h100", devices=2, tp=1, max_num_seqs=64),
+        traffic=traffic_of(demand, np.random.default_rng(7)),
+        site_path=str(EXAMPLES / "site.toml"),
         **(defaults | more),  # type: ignore[arg-type]
     )
 
@@ -108,7 +109,9 @@ def test_watts_of_rest_come_from_the_catalog() -> None:
     assert unload.ladder[-1] == (600.0, ReplicaState.BARE)
     bare = unload.states[ReplicaState.BARE]
     assert (bare.power_w, bare.wake_s, bare.wake_j) == (
-        ladder["bare"].power_w.value, ladder["bare"].wake_s.value, ladder["bare"].wake_j.value,
+        ladder["bare"].power_w.value,
+        ladder["bare"].wake_s.value,
+        ladder["bare"].wake_j.value,
     )
     with pytest.raises(InputError, match="rest"):
         rest_policy(deployment, "hibernate")

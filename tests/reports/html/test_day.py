@@ -26,8 +26,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     event = SiteEvent(name="cut </script><b>", start_s=20.0, end_s=40.0, cut_ratio=0.25)
     events = SiteEvents(events=(event,), policies=("cap", "admission"), carbon_gco2e=constant(1e-4))
     day = jm.simulate(
-        "Qwen/Qwen3-8B", "h100", rate_req_s=4, duration_s=60, output_tokens=16, max_num_seqs=32, scenarios=0,
-        site=EXAMPLES / "site.toml", events=events,
+        "Qwen/Qwen3-8B",
+        "h100",
+        rate_req_s=4,
+        duration_s=60,
+        output_tokens=16,
+        max_num_seqs=32,
+        scenarios=0,
+        site=EXAMPLES / "site.toml",
+        events=events,
     )
     path = tmp_path_factory.mktemp("day") / "day.html"
     path.write_text(render(day.to_dict(), day.all_series(), day.headline), encoding="utf-8")

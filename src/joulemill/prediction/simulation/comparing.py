@@ -136,7 +136,9 @@ def _under(scene: Scene, policy: str, free: PlayedTraffic) -> _Play:
             waited_s = (waited_s * moved + delay_s * count) / max(moved + count, 1.0)
             moved += count
     return lambda until_s: PolicyRun(
-        policy=policy, timed=run_scene(scene, controls, traffic=traffic, until_s=until_s), deferred_req=moved,
+        policy=policy,
+        timed=run_scene(scene, controls, traffic=traffic, until_s=until_s),
+        deferred_req=moved,
         deferred_s=waited_s,
     )
 

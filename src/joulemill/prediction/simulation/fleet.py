@@ -40,7 +40,7 @@ BOOST_W = 46.0
 _LADDER_NAMES = {"sleep-1": "sleep-1", "sleep-2": "sleep-2", "unload": "bare"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ResolvedScene:
     """Names resolved: the deployment of one copy, its coefficients, what measured rows correct it by."""
 
@@ -74,15 +74,29 @@ def resolve(question: PredictionRequest) -> ResolvedScene:
             own, active = rates_of(calibrated.coefficients), calibrated.widths.get("energy_j_tok", active)
         basis = Basis.CALIBRATED
     widths = Widths(active_ratio=active, node_ratio=NODE)
-    return ResolvedScene(question, deployment, own, profile, basis, time_ratio, energy_ratio, widths, notes)
+    return ResolvedScene(
+        question=question,
+        deployment=deployment,
+        rates=own,
+        profile=profile,
+        basis=basis,
+        time_ratio=time_ratio,
+        energy_ratio=energy_ratio,
+        widths=widths,
+        notes=notes,
+    )
 
 
 def _scaled(path: Path, q: PredictionRequest, deployment: Deployment, profile: str) -> tuple[float, float]:
     """Factors of a step's time and joules from measured rows, at the concurrency that is asked, or at 32."""
     cell = Cell(
-        canonical_model(q.model), deployment.device.name, deployment.device_count, deployment.precision.name, profile,
+        canonical_model(q.model),
+        deployment.device.name,
+        deployment.device_count,
+        deployment.precision.name,
+        profile,
         "aggregated",
-    )  # fmt: skip
+    )
     scales = matching(load_scales(path).cells, cell, str(path))
     batch_req = q.concurrency or 32.0
     rate = figure_factor(scales, "rate_tok_s", batch_req)
@@ -102,10 +116,13 @@ def costs_of(
         key = (-1.0 if math.isnan(cap_w) else cap_w, clock_ratio)
         if key not in costs:
             costs[key] = step_cost(
-                at_setting(played.deployment, cap_w, clock_ratio), played.rates, max_num_seqs=limits.max_num_seqs,
+                at_setting(played.deployment, cap_w, clock_ratio),
+                played.rates,
+                max_num_seqs=limits.max_num_seqs,
                 most_context_tok=max(min(longest_tok, float(limits.kv_tok)), 2.0),
-                time_ratio=played.time_ratio * errors[0], energy_ratio=played.energy_ratio * errors[1],
-            )  # fmt: skip
+                time_ratio=played.time_ratio * errors[0],
+                energy_ratio=played.energy_ratio * errors[1],
+            )
         return costs[key]
 
     return cost_at
@@ -180,6 +197,13 @@ def _rung(name: str, state: str) -> IdleState | None:
 def asked_of(question: PredictionRequest, traffic: Traffic) -> PredictionRequest:
     """The question whose steady state is full load of this traffic: its mean lengths, as many requests as fit."""
     return replace(
-        question, input_tokens=float(traffic.input_tok.mean()), output_tokens=float(traffic.output_tok.mean()),
-        concurrency=None, rate_req_s=None, slo_ttft_s=None, slo_tpot_s=None, site=None, facility=None,
-    )  # fmt: skip
+        question,
+        input_tokens=float(traffic.input_tok.mean()),
+        output_tokens=float(traffic.output_tok.mean()),
+        concurrency=None,
+        rate_req_s=None,
+        slo_ttft_s=None,
+        slo_tpot_s=None,
+        site=None,
+        facility=None,
+    )

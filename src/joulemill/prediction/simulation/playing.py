@@ -182,13 +182,21 @@ class TimedRun:
         """Speed of the simulation."""
         requests = self.run.traffic.requests_count
         return {
-            "requests_per_s": requests / max(self.wall_s, 1e-9), "events": self.events, "wall_s": self.wall_s,
+            "requests_per_s": requests / max(self.wall_s, 1e-9),
+            "events": self.events,
+            "wall_s": self.wall_s,
         }
 
 
 def run_scene(
-    scene: Scene, controls: Controls | None = None, *, traffic: Traffic | None = None, rest: str | None = None,
-    router: str | None = None, errors: tuple[float, float] = (1.0, 1.0), until_s: float | None = None,
+    scene: Scene,
+    controls: Controls | None = None,
+    *,
+    traffic: Traffic | None = None,
+    rest: str | None = None,
+    router: str | None = None,
+    errors: tuple[float, float] = (1.0, 1.0),
+    until_s: float | None = None,
 ) -> TimedRun:
     """Play the scene once, under ``controls``, or with another traffic, rest, router, or end."""
     asked = scene.traffic_seen if traffic is None else traffic

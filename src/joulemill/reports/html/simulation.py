@@ -6,52 +6,58 @@ Plots are drawn by uPlot (MIT), which the monitor's page brings, and which is wr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from joulemill import __version__
+from joulemill.reports.html.page import rendered, safe
+from joulemill.reports.svg.simulation import duration_curve
 from joulemill.reports.text.simulation import change, figure_of, requests_line, rows
-from joulemill.streams import printable
 from joulemill.wording import digits, interval, percent, quantity, title
 
 #: Columns of a series that the page draws.
 DRAWN = (
-    "t_s", "device_w", "node_w", "site_w", "output_tok_s", "prefill_tok_s", "cached_tok_s", "decode_req", "waiting_req",
+    "t_s",
+    "device_w",
+    "node_w",
+    "site_w",
+    "output_tok_s",
+    "prefill_tok_s",
+    "cached_tok_s",
+    "decode_req",
+    "waiting_req",
     "utilization",
 )
 PLOTS = (
-    ("power", "Power, W"), ("tokens", "Tokens, tok/s"), ("requests", "Requests"),
+    ("power", "Power, W"),
+    ("tokens", "Tokens, tok/s"),
+    ("requests", "Requests"),
     ("state", "Use and active constraint"),
 )
 #: Constraint → its color in the stripe.
 COLORS = {
-    "idle": "--line", "demand": "--measured", "max_num_seqs": "--declared", "kv_capacity": "--calibrated",
-    "power": "--bind", "replicas": "--datasheet", "throughput": "--modelled",
+    "idle": "--line",
+    "demand": "--measured",
+    "max_num_seqs": "--declared",
+    "kv_capacity": "--calibrated",
+    "power": "--bind",
+    "replicas": "--datasheet",
+    "throughput": "--modelled",
 }
 
 
 def render(document: Mapping[str, Any], series: Mapping[str, Mapping[str, Any]], headline: str) -> str:
     """The whole page of ``document``; ``series``: policy → columns over time."""
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("joulemill.reports", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     vendor = files("joulemill") / "monitor" / "web" / "static" / "vendor"
     view = _view(document, headline) | {
-        "data": Markup(_data(document, series)),
-        "plot_js": Markup((vendor / "uPlot.iife.min.js").read_text("utf-8")),
-        "plot_css": Markup((vendor / "uPlot.min.css").read_text("utf-8")),
-        "duration_picture": Markup(_duration_picture(document)),
+        "data": safe(_data(document, series)),
+        "plot_js": safe((vendor / "uPlot.iife.min.js").read_text("utf-8")),
+        "plot_css": safe((vendor / "uPlot.min.css").read_text("utf-8")),
+        "duration_picture": safe(duration_curve(document["power"]["duration_w"])),
     }
-    return printable(environment.get_template("day.html.j2").render(view))
+    return rendered("day.html.j2", view)
 
 
 def _view(document: Mapping[str, Any], headline: str) -> dict[str, Any]:
@@ -72,7 +78,6 @@ def _view(document: Mapping[str, Any], headline: str) -> dict[str, Any]:
         "requests": requests_line(document),
         "notes": document["notes"],
         "widest": f"{document['energy']['scope']} scope",
-        "version": __version__,
     }
 
 
@@ -99,8 +104,12 @@ def _tiles(document: Mapping[str, Any]) -> list[dict[str, str]]:
         _tile("TTFT p50", quantity(ttft["p50"], "s"), f"p99 {quantity(ttft['p99'], 's')}", basis),
         _tile("TPOT p50", quantity(tpot["p50"], "s"), f"p99 {quantity(tpot['p99'], 's')}", basis),
         _tile("carbon", quantity(grid.value, grid.unit), interval(grid) or (grid.reason or ""), str(grid.basis or "")),
-        _tile("energy cost", quantity(money.value, money.unit), interval(money) or (money.reason or ""),
-              str(money.basis or "")),
+        _tile(
+            "energy cost",
+            quantity(money.value, money.unit),
+            interval(money) or (money.reason or ""),
+            str(money.basis or ""),
+        ),
     ]
 
 
@@ -162,24 +171,6 @@ def _latencies(document: Mapping[str, Any]) -> list[list[str]]:
         between = f"{quantity(bounds[0], 's')}–{quantity(bounds[1], 's')}" if bounds else ""
         cells.append([label, *(quantity(of[p], "s") for p in ("mean", "p50", "p90", "p99")), between])
     return cells
-
-
-def _duration_picture(document: Mapping[str, Any]) -> str:
-    """The load-duration curve, as SVG."""
-    curve: Sequence[float] = document["power"]["duration_w"]
-    top = max(curve) or 1.0
-    points = " ".join(f"{40 + 380 * i / (len(curve) - 1):.1f},{150 - 130 * w / top:.1f}" for i, w in enumerate(curve))
-    ticks = "".join(
-        f'<text x="{40 + 380 * share:.0f}" y="166" text-anchor="middle" class="tiny">{share:.0%}</text>'
-        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
-    )
-    labels = f'<text x="36" y="24" text-anchor="end" class="tiny">{quantity(top, "W", 2)}</text>'
-    return (
-        '<svg viewBox="0 0 440 172" role="img" aria-label="power by share of the time">'
-        '<line x1="40" y1="150" x2="420" y2="150" class="axis"/><line x1="40" y1="20" x2="40" y2="150" class="axis"/>'
-        f'<polyline points="{points}" class="line"/>{ticks}{labels}'
-        '<text x="36" y="153" text-anchor="end" class="tiny">0</text></svg>'
-    )
 
 
 def _data(document: Mapping[str, Any], series: Mapping[str, Mapping[str, Any]]) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Document = Mapping[str, Any]
 _SCOPES = (("device", "devices"), ("node", "nodes"), ("site", "site"))
+#: Rows of a Pareto front that are printed.
+MOST_FRONT = 20
 _LATENCIES = (("ttft_s", "TTFT"), ("tpot_s", "TPOT"), ("e2e_s", "end to end"), ("queue_s", "wait for a place"))
 
 
@@ -108,17 +110,29 @@ def requests_line(document: Document) -> str:
 def _policies(policies: Sequence[Document]) -> Any:
     first = policies[0]
     table = plain_table(
-        "policy", "power", "kept", "tokens", "TTFT p99", "TPOT p99", "energy", "CO2e", "cost",
+        "policy",
+        "power",
+        "kept",
+        "tokens",
+        "TTFT p99",
+        "TPOT p99",
+        "energy",
+        "CO2e",
+        "cost",
         right={1, 3, 4, 5, 6, 7, 8},
     )
     for row in policies:
-        add_row(
-            table, row["policy"], quantity(row["window_w"], "W") if row["window_w"] is not None else "–",
-            {True: "yes", False: "NO", None: "–"}[row["kept"]], change(row["output_tok"], first["output_tok"]),
-            _seconds(row["ttft_p99_s"]), _seconds(row["tpot_p99_s"]), change(row["energy_j"], first["energy_j"]),
-            change(row["carbon_gco2e"], first["carbon_gco2e"]), change(row["cost_currency"], first["cost_currency"]),
-        )
+        add_row(table, *_policy_cells(row, first))
     return table
+
+
+def _policy_cells(row: Document, first: Document) -> Iterator[str]:
+    yield row["policy"]
+    yield quantity(row["window_w"], "W") if row["window_w"] is not None else "–"
+    yield {True: "yes", False: "NO", None: "–"}[row["kept"]]
+    yield change(row["output_tok"], first["output_tok"])
+    yield from (_seconds(row[name]) for name in ("ttft_p99_s", "tpot_p99_s"))
+    yield from (change(row[name], first[name]) for name in ("energy_j", "carbon_gco2e", "cost_currency"))
 
 
 def change(value: float | None, of: float | None) -> str:
@@ -133,3 +147,24 @@ def change(value: float | None, of: float | None) -> str:
         return "="
     percent_change = 100.0 * (value / of - 1.0)
     return f"{percent_change:+.{0 if abs(percent_change) >= 9.95 else 1}f} %".replace("-", "−")
+
+
+def show_sweep(document: Document, console: Console) -> None:
+    """Print a sweep: how many points, the Pareto front, which input moves the result most, and where the table is."""
+    goals, inputs = document["pareto"]["goals"], document["inputs"]
+    failed = f", {document['failed']:,} could not be simulated" if document["failed"] else ""
+    front = document["pareto"]["rows"]
+    prose(
+        console, f"{document['points']:,} points{failed}; {len(front):,} are Pareto-optimal in {' and '.join(goals)}:"
+    )
+    table = plain_table(*inputs, *goals, right=set(range(len(inputs), len(inputs) + len(goals))))
+    for row in front[:MOST_FRONT]:
+        add_row(table, *(str(row[name]) for name in inputs), *(digits(row[goal]) for goal in goals))
+    console.print(table)
+    if len(front) > MOST_FRONT:
+        prose(console, f"… and {len(front) - MOST_FRONT:,} more")
+    shares = {name: share for name, share in document["effects"]["shares"].items() if share is not None}
+    ranked = sorted(shares, key=lambda name: -shares[name])
+    texts = ", ".join(f"{name} {percent(shares[name])}" for name in ranked)
+    prose(console, f"what moves {document['effects']['of']} (share of its variance): {texts or 'nothing that varies'}")
+    prose(console, f"table: {document['table']}")
