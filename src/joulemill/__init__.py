@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from joulemill.api.many import predict_many
     from joulemill.api.metering import MeteredWindow, Metering, meter
     from joulemill.api.monitoring import MonitorResult, watch
+    from joulemill.api.planning import FleetPlan, plan
     from joulemill.api.prediction import MemoryShort, PredictedDeployment, predict
     from joulemill.api.runs import Baseline, Run, import_run, open_baseline, open_run, save_baseline
     from joulemill.api.series import (
@@ -55,6 +56,7 @@ _HOMES = {
     "Device": "physics.hardware.device",
     "Examination": "api.machine",
     "Figure": "figure",
+    "FleetPlan": "api.planning",
     "GatePlan": "api.comparing",
     "GateVerdict": "api.comparing",
     "InputError": "errors",
@@ -95,6 +97,7 @@ _HOMES = {
     "open_run": "api.runs",
     "open_series": "api.series",
     "physics": "api",
+    "plan": "api.planning",
     "predict": "api.prediction",
     "predict_many": "api.many",
     "probe": "api.series",
@@ -112,6 +115,7 @@ __all__ = [
     "Device",
     "Examination",
     "Figure",
+    "FleetPlan",
     "GatePlan",
     "GateVerdict",
     "InputError",
@@ -152,6 +156,7 @@ __all__ = [
     "open_run",
     "open_series",
     "physics",
+    "plan",
     "predict",
     "predict_many",
     "probe",

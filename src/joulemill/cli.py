@@ -41,6 +41,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "levers measure": "measure levers in A/B runs on the embedded server",
         "explore": "a local page to compare deployments on, live; --export writes it as a static site",
     },
+    "plan": {
+        "plan": "what to buy and run where under power, cooling, carbon and latency; shadow prices",
+    },
     "check predictions": {
         "validate": "prediction error against a table of measured runs",
         "calibrate": "fit this machine's coefficients from a few of its own runs",
