@@ -11,7 +11,7 @@ from joulemill.simulation.cost import TICKS, StepCost
 from joulemill.simulation.traffic import Traffic
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Job:
     """A request."""
 
@@ -48,7 +48,7 @@ class Loop:
     def play(self, traffic: Traffic) -> list[Job]:
         """Serve all of it."""
         columns = (traffic.arrival_ns.tolist(), traffic.input_tok.tolist(), traffic.output_tok.tolist())
-        self.jobs = [Job(*values) for values in zip(*columns, strict=True)]
+        self.jobs = [Job(at=at, prompt=tok, answer=out) for at, tok, out in zip(*columns, strict=True)]
         self.waiting: list[Job] = []
         self.running: list[Job] = []
         self.chunks: list[tuple[Job, int]] | None = None
