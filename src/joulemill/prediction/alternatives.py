@@ -14,8 +14,8 @@ from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import most_that_fit_req, swept
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Rates
+from joulemill.physics.serving.deployed import shard_of
 from joulemill.physics.serving.deployment import Deployment, Parallelism
-from joulemill.physics.serving.shard import shard
 from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.question import CutOption
 
@@ -34,7 +34,7 @@ def cuts(deployment: Deployment, workload: Workload, prediction: Prediction, rat
     As many requests are in flight over all devices as are predicted; a replica of a narrower cut has fewer of them.
     """
     taken = deployment.parallelism
-    if deployment.device_count == 1 or taken.data > 1:
+    if deployment.device_count == 1 or taken.data > 1 or taken.pipeline > 1 or deployment.prefill:
         return ()
     deployment, rates = at_locked_clock(deployment, rates)
     all_req = prediction.batch.batch_req * taken.replicas
@@ -53,7 +53,7 @@ def _option(deployment: Deployment, workload: Workload, all_req: float, rates: R
     cut = deployment.parallelism
     if not deployment.architecture.divides_over(cut.tensor):
         return None
-    share = shard(deployment.architecture, deployment.precision, deployment.device, cut)
+    share = shard_of(deployment)
     each = max(all_req / cut.replicas, 1.0)
     try:
         if each > most_that_fit_req(deployment, workload, share, rates) * (1.0 + 1e-9):

@@ -23,6 +23,7 @@ def document(result: PredictionResult) -> dict[str, Any]:
     q, p = result.question, result.prediction
     plain = _plain(p)
     plain.pop("terms")
+    pool = result.deployment.prefill
     return {
         "schema_version": "1.0",
         "meets": result.meets,
@@ -30,6 +31,7 @@ def document(result: PredictionResult) -> dict[str, Any]:
         "deployment": q.document()
         | {"profile": result.profile, "precision_used": result.deployment.precision.name}
         | {"cut": asdict(result.deployment.parallelism), "cut_stated": q.tp is not None}
+        | {"prefill_cut": None if pool is None else asdict(pool)}
         | {"best_cut": None if result.best_cut is None else asdict(result.best_cut)},
         "architecture": architecture_document(result.deployment.architecture, result.deployment.precision),
         **plain,

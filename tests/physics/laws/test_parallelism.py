@@ -18,7 +18,7 @@ def test_the_default_cut_uses_all_devices_and_stays_within_a_domain() -> None:
     for _ in range(3000):
         a = architectures[random.integers(len(architectures))]
         devices, domain = int(random.integers(1, 513)), int(random.choice([1, 2, 4, 8, 16, 72]))
-        cut = parallelism_for(a, devices, None, None, None, domain)
+        cut = parallelism_for(a, devices, {}, domain)
         assert cut.devices * cut.replicas == devices
         assert cut.tensor <= domain and a.divides_over(cut.tensor)
         wider = [n for n in range(cut.tensor + 1, domain + 1) if devices % n == 0 and a.divides_over(n)]

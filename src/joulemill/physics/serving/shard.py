@@ -94,6 +94,8 @@ class Shard:
     kernels_count, blocks_count    kernels launched a step; layers
     reduce_count, reduce_byte_tok  sums over devices in a step; bytes of each a token
     exchange_byte_tok              bytes a token that data-parallel ranks exchange for experts, all layers
+    pipeline_count                 stages that the layers are cut into (``pipeline``); fullest_ratio, last_ratio: layers
+                                   of the fullest and of the last stage over the mean; handover_byte_tok  sent on a row
     """
 
     matrix_byte_0: float = 0.0
@@ -141,6 +143,10 @@ class Shard:
     exchange_count: float = 0.0
     tensor_count: float = 1.0
     data_count: float = 1.0
+    pipeline_count: float = 1.0
+    fullest_ratio: float = 1.0
+    last_ratio: float = 1.0
+    handover_byte_tok: float = 0.0
     expert_ranks_count: float = 1.0
     weight_byte: float = 0.0
     hidden_count: float = 0.0
@@ -170,6 +176,10 @@ class ShardTable:
             return self.columns[name]
         except KeyError:
             raise AttributeError(name) from None
+
+    def replaced(self, name: str, column: Array) -> ShardTable:
+        """The table with another column ``name``."""
+        return ShardTable({**self.columns, name: column})
 
     def rows(self, index: NDArray[np.intp]) -> ShardTable:
         """The rows at ``index``, repeated as given."""
