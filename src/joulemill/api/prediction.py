@@ -70,7 +70,7 @@ def predict(
     """Predict token rate, energy, power, latency and the active constraint of a deployment at full load.
 
     model, device      names of the catalog, or files: a ``config.json`` or GGUF file, a TOML file of a device
-    devices            in all; ``tp``, ``dp``, ``ep`` say how one replica is cut over them (default: tensor parallelism)
+    devices            in all; ``tp``, ``dp``, ``ep`` are the parallelism of a replica (default: tensor parallelism)
     precision, kv_dtype   bf16, fp8, nvfp4, int4 …; default: as released
     engine             vllm (0.11, the one with measured energy), vllm-0.19, sglang, trtllm
     concurrency        requests in flight per replica; default: as many as fit and meet the targets, or as

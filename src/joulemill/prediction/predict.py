@@ -26,7 +26,7 @@ from joulemill.physics.serving.coefficients import rates_of
 from joulemill.physics.serving.deployment import Deployment, parallelism_for
 from joulemill.physics.serving.shard import shard
 from joulemill.physics.serving.workload import Workload
-from joulemill.prediction.alternatives import cuts, domain_count
+from joulemill.prediction.alternatives import alternatives, domain_count
 from joulemill.prediction.calibration_file import Calibrated, load_calibration
 from joulemill.prediction.precision import precision_named
 from joulemill.prediction.question import PredictionRequest, PredictionResult
@@ -93,7 +93,7 @@ def _answered(q: PredictionRequest) -> PredictionResult:
         prediction=prediction,
         notes=notes,
         short_by=(),
-        cuts=cuts(deployment, workload, prediction, own),
+        alternatives=alternatives(deployment, workload, prediction, own),
     )
 
 
@@ -105,13 +105,13 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
     if q.kv_dtype:
         precision = precision.with_kv(q.kv_dtype)
     device, node, notes = _plant(q.device, q.hardware)
-    cut = parallelism_for(architecture, q.devices, q.tp, q.dp, q.ep, domain_count(device, node))
+    parallelism = parallelism_for(architecture, q.devices, q.tp, q.dp, q.ep, domain_count(device, node))
     profile = profile_of(q.engine)
     deployment = Deployment(
         architecture=architecture,
         precision=precision,
         device=device,
-        parallelism=cut,
+        parallelism=parallelism,
         engine=profile.partition("-")[0],
         node=node,
         batch_limit_req=q.max_num_seqs,

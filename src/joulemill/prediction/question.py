@@ -11,15 +11,15 @@ from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
 from joulemill.physics.production.prediction import Prediction
-from joulemill.physics.serving.deployment import MOST_CUT, Deployment, Parallelism
+from joulemill.physics.serving.deployment import MOST_PARALLEL, Deployment, Parallelism
 from joulemill.physics.serving.workload import Workload
 
 #: Arguments that are counts → the most that is no slip of a key.
 COUNTS = {
     "devices": 1_000_000,
-    "tp": MOST_CUT,
-    "dp": MOST_CUT,
-    "ep": MOST_CUT,
+    "tp": MOST_PARALLEL,
+    "dp": MOST_PARALLEL,
+    "ep": MOST_PARALLEL,
     "concurrency": 100_000,
     "max_num_seqs": 100_000,
     "max_num_batched_tokens": 10_000_000,
@@ -37,7 +37,7 @@ BOUNDS = {
 class PredictionRequest:
     """What is asked: the arguments of ``joulemill.predict``, by the same names. None: not stated.
 
-    devices          in all; tp, dp, ep   how a replica is cut over them: tensor, data, expert parallelism
+    devices          in all; tp, dp, ep   a replica's parallelism: tensor, data, expert parallelism
     concurrency      requests in flight in one replica; None: as many as fit, or as ``rate_req_s`` needs
     max_num_seqs, max_num_batched_tokens, gpu_memory_utilization   limits of the engine, as vLLM names them
     rate_req_s       requests offered per second, to all replicas together
@@ -118,8 +118,8 @@ def _is_number(value: object) -> bool:
 
 
 @dataclass(frozen=True)
-class CutOption:
-    """The same devices cut otherwise, the same requests in flight over all of them: rate and J/token of the devices."""
+class ParallelismOption:
+    """The same devices under other parallelism, as many requests in flight over all: rate, and J/token of the devices."""
 
     parallelism: Parallelism
     rate_tok_s: float
@@ -128,9 +128,13 @@ class CutOption:
     @property
     def words(self) -> str:
         """As people write it."""
-        cut = self.parallelism
-        parts = [f"tp {cut.tensor}", f"dp {cut.data}" * (cut.data > 1), f"ep {cut.expert}" * (cut.expert > 1)]
-        return f"{' × '.join(p for p in parts if p)}, {cut.replicas} replica{'s' * (cut.replicas > 1)}"
+        parallelism = self.parallelism
+        parts = [
+            f"tp {parallelism.tensor}",
+            f"dp {parallelism.data}" * (parallelism.data > 1),
+            f"ep {parallelism.expert}" * (parallelism.expert > 1),
+        ]
+        return f"{' × '.join(p for p in parts if p)}, {parallelism.replicas} replica{'s' * (parallelism.replicas > 1)}"
 
 
 #: A parallelism is called better from this share of J/token on: less is within what predictions tell apart (assumed).
@@ -139,17 +143,17 @@ BETTER_RATIO = 0.03
 
 def of_parallelism(result: PredictionResult) -> str | None:
     """Which parallelism was taken where none was stated, and which one would cost least."""
-    q, best = result.question, result.best_cut
-    taken = next((c for c in result.cuts if c.parallelism == result.deployment.parallelism), None)
+    q, best = result.question, result.best_parallelism
+    taken = next((c for c in result.alternatives if c.parallelism == result.deployment.parallelism), None)
     if best is None or taken is None:
         return None
     default = q.tp is None
-    cut_text = f"parallelism: {taken.words}" + (", taken since none was stated" if default else "")
+    parallelism_text = f"parallelism: {taken.words}" + (", taken since none was stated" if default else "")
     change = best.device_j_tok / taken.device_j_tok - 1.0
     if change > -BETTER_RATIO:
-        return f"{cut_text}; no other cut of these devices costs less J/token" if default else None
+        return f"{parallelism_text}; no other parallelism of these devices costs less J/token" if default else None
     faster = best.rate_tok_s / taken.rate_tok_s - 1.0
-    return f"{cut_text}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
+    return f"{parallelism_text}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,12 +167,12 @@ class PredictionResult:
     prediction: Prediction
     notes: tuple[str, ...]
     short_by: tuple[Shortfall, ...] = ()
-    cuts: tuple[CutOption, ...] = ()
+    alternatives: tuple[ParallelismOption, ...] = ()
 
     @property
-    def best_cut(self) -> CutOption | None:
+    def best_parallelism(self) -> ParallelismOption | None:
         """The parallelism of the same devices with the least J/token at this load; None where there is no other."""
-        return min(self.cuts, key=lambda c: c.device_j_tok, default=None)
+        return min(self.alternatives, key=lambda c: c.device_j_tok, default=None)
 
     @property
     def meets(self) -> bool:

@@ -22,7 +22,7 @@ class Linear:
     kv: int = 0
     kv_heads: int = 1
     whole: int = 0
-    cut_inputs: bool = False
+    row_parallel: bool = False
     bias: bool = False
 
     @property

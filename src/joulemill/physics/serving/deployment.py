@@ -12,8 +12,8 @@ from joulemill.physics.model.precision import Precision
 
 #: More devices than any one deployment has; more is a slip of a key.
 MOST_DEVICES = 1_000_000
-#: A model is cut over no more devices than this.
-MOST_CUT = 4096
+#: A model is split over no more devices than this.
+MOST_PARALLEL = 4096
 ENGINES = ("vllm", "sglang", "trtllm")
 #: Lowest core clock over the highest: 210 of 1,980 MHz on H100 (``nvidia-smi -q -d SUPPORTED_CLOCKS``).
 LEAST_CLOCK = 0.106
@@ -21,7 +21,7 @@ LEAST_CLOCK = 0.106
 
 @dataclass(frozen=True, slots=True)
 class Parallelism:
-    """How one replica is cut over its devices.
+    """The parallelism of one replica.
 
     tensor    devices that share each attention head group and dense matrix
     data      ranks of data-parallel attention, each with its own requests (1: none)
@@ -99,11 +99,11 @@ def parallelism_for(
     tensor: int | None,
     data: int | None,
     expert: int | None,
-    domain_count: float = MOST_CUT,
+    domain_count: float = MOST_PARALLEL,
 ) -> Parallelism:
     """The cut a user means by ``devices`` and what they gave of tp, dp and ep.
 
-    Nothing given: tensor-parallel over all devices, or the most of them that the heads can be cut over and that share
+    Nothing given: tensor-parallel over all devices, or the most of them that the heads can be split over and that share
     a link domain (``domain_count``), never across nodes; experts with it, or spread over all ranks of data-parallel
     attention. Devices beyond tp·dp become further replicas. InputError where the numbers do not divide, or the heads
     do not.
@@ -111,21 +111,21 @@ def parallelism_for(
     if not 1 <= devices <= MOST_DEVICES:
         raise InputError(f"`devices` is {devices}; it must lie between 1 and {MOST_DEVICES:,}")
     for name, value in (("tp", tensor), ("dp", data), ("ep", expert)):
-        if value is not None and not 1 <= value <= MOST_CUT:
-            raise InputError(f"`{name}` is {value}; it must lie between 1 and {MOST_CUT:,}")
+        if value is not None and not 1 <= value <= MOST_PARALLEL:
+            raise InputError(f"`{name}` is {value}; it must lie between 1 and {MOST_PARALLEL:,}")
     if (expert or 1) > 1 and not architecture.is_moe:
         raise InputError(f"{architecture.name} has no routed experts to spread over {expert} devices; leave `ep` out")
     dp = data or 1
     most = max(1, devices // dp)
-    widest = int(min(most, MOST_CUT, max(domain_count, 1.0)))
+    widest = int(min(most, MOST_PARALLEL, max(domain_count, 1.0)))
     fitting = [n for n in range(1, widest + 1) if most % n == 0 and architecture.divides_over(n)]
     tp = tensor or fitting[-1]
     if not architecture.divides_over(tp):
         can = ", ".join(str(n) for n in range(1, 65) if architecture.divides_over(n))
-        raise InputError(f"the heads of {architecture.name} cannot be cut over `tp={tp}` devices; it can be {can}")
+        raise InputError(f"the heads of {architecture.name} cannot be split over `tp={tp}` devices; it can be {can}")
     if devices % (tp * dp):
         raise InputError(
-            f"{devices} devices cannot be cut into replicas of tp {tp} × dp {dp}; give a multiple of {tp * dp}"
+            f"{devices} devices cannot be divided into replicas of tp {tp} × dp {dp}; give a multiple of {tp * dp}"
         )
     ep = expert or (tp * dp if architecture.is_moe and dp > 1 else 1)
     return Parallelism(tp, dp, ep, devices // (tp * dp))
