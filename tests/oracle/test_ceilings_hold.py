@@ -33,7 +33,7 @@ def drawn(rng: np.random.Generator) -> tuple[Deployment, Shard]:
     entry = entry if wanted == "native" else entry.with_precision(wanted)
     device = find_device(str(rng.choice(device_names())))
     data = int(rng.choice([1, 1, 1, 2, 8]))
-    parallelism = parallelism_for(entry.architecture, int(rng.choice([1, 2, 4, 8])) * data, None, data, None)
+    parallelism = parallelism_for(entry.architecture, int(rng.choice([1, 2, 4, 8])) * data, {"dp": data})
     use = float(rng.uniform(0.7, 1.0))
     deployment = Deployment(
         architecture=entry.architecture,

@@ -27,6 +27,8 @@ from joulemill.planning.solving import Goal, Optimum, optimize
 
 #: Share by which a latency target is loosened to see what that brings.
 LOOSER_RATIO = 0.1
+#: Share of the goal below which a gain is the solver's dust.
+DUST_RATIO = 1e-7
 Tell = Callable[[str, float], None]
 
 
@@ -212,6 +214,8 @@ def _notes_of(plan: PlanStudy, optimum: Optimum) -> Sequence[str]:
     caution = _caution(plan.file)
     if caution is not None:
         notes.append(f"planned for {caution.name}: rates and powers are of that case")
+    if len({d.weight_ratio for d in plan.problem.demands}) > 1:
+        notes.append("the objective and its prices count each class's tokens by its weight_ratio")
     if plan.problem.hour_count == 1:
         notes.append("one steady hour: state hourly values for a day")
     return notes
@@ -222,11 +226,11 @@ def _with_extras(plan: PlanStudy, nominal: FleetProblem, caution: Scenario | Non
     if use is None:
         return plan
     solver, goal = plan.solver, plan.goals[0]
-    frontier = power_frontier(plan.fleet, solver, tell=lambda done: say("frontier", done))
+    frontier = power_frontier(plan.problem, solver, tell=lambda done: say("frontier", done))
     levers = plan.columns.levers()
     masks = _masks(plan.columns, levers)
     base = nominal if caution is None else in_scenario(nominal, caution)
-    steps = abatement(base, masks, levers, goal, solver, lambda done: say("levers", done)) if levers else ()
+    steps = abatement(base, masks, levers, plan.goals, solver, lambda done: say("levers", done)) if levers else ()
     used = np.isin(nominal.points.group, [d.group for d in use.deployments])
     limited = any(np.isfinite(d.rate_tok_s).all() for d in nominal.demands)
     held = replace(nominal, points=nominal.points.taken(used))
@@ -266,6 +270,7 @@ def _target_prices(plan: PlanStudy, say: Tell) -> Sequence[TargetPrice]:
         again = study(file, extras=False, solver=plan.solver)
         if again.value is not None and plan.value is not None:
             gain, step_s = again.value - plan.value, limit_s * LOOSER_RATIO
+            gain = gain if abs(gain) > DUST_RATIO * abs(plan.value) else 0.0
             prices.append(
                 TargetPrice(
                     name=key,

@@ -93,6 +93,8 @@ def slack_of(fleet: FleetProgram, limit: LimitRow, activity: np.ndarray, values:
         return float(values[fleet.at.idle[pool]].sum(axis=0).min())
     if limit.users == (limit.row,):
         return float(program.row_high[limit.row] - activity[limit.row]) * limit.unit_value
+    if limit.name == "least_demand":
+        return float(activity[list(limit.users)].min()) * limit.unit_value
     if limit.sense < 0:
         return 0.0
     share = np.array([_share(fleet, limit, i) for i in range(len(limit.users))])

@@ -14,8 +14,8 @@ from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import most_that_fit_req, swept
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Rates
+from joulemill.physics.serving.deployed import shard_of
 from joulemill.physics.serving.deployment import Deployment, Parallelism
-from joulemill.physics.serving.shard import shard
 from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.question import ParallelismOption
 
@@ -36,7 +36,7 @@ def alternatives(
     As many requests are in flight over all devices as are predicted; a replica over fewer devices has fewer of them.
     """
     taken = deployment.parallelism
-    if deployment.device_count == 1 or taken.data > 1:
+    if deployment.device_count == 1 or taken.data > 1 or taken.pipeline > 1 or deployment.prefill:
         return ()
     deployment, rates = at_locked_clock(deployment, rates)
     all_req = prediction.batch.batch_req * taken.replicas
@@ -56,7 +56,7 @@ def _option(deployment: Deployment, workload: Workload, all_req: float, rates: R
     parallelism = deployment.parallelism
     if not deployment.architecture.divides_over(parallelism.tensor):
         return None
-    share = shard(deployment.architecture, deployment.precision, deployment.device, parallelism)
+    share = shard_of(deployment)
     each = max(all_req / parallelism.replicas, 1.0)
     try:
         if each > most_that_fit_req(deployment, workload, share, rates) * (1.0 + 1e-9):

@@ -12,6 +12,7 @@ from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
 from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.deployment import MOST_PARALLEL, Deployment, Parallelism
+from joulemill.physics.serving.speculation import MOST_DRAFTED
 from joulemill.physics.serving.workload import Workload
 
 #: Arguments that are counts → the most that is no slip of a key.
@@ -20,26 +21,41 @@ COUNTS = {
     "tp": MOST_PARALLEL,
     "dp": MOST_PARALLEL,
     "ep": MOST_PARALLEL,
+    "pp": MOST_PARALLEL,
     "concurrency": 100_000,
     "max_num_seqs": 100_000,
     "max_num_batched_tokens": 10_000_000,
+    "speculative_tokens": MOST_DRAFTED,
 }
-WHOLE = ("devices", "tp", "dp", "ep")
+WHOLE = ("devices", "tp", "dp", "ep", "pp", "speculative_tokens")
+#: Arguments that are counts and may be 0: what they count is then left out.
+FROM_ZERO = ("speculative_tokens",)
 #: Arguments that are quantities → (least, most) in their unit. Beyond these it is a slip of a unit.
 BOUNDS = {
-    "input_tokens": (1.0, 1e8), "output_tokens": (1.0, 1e8), "rate_req_s": (1e-6, 1e9), "slo_ttft_s": (1e-6, 86400.0),
-    "slo_tpot_s": (1e-6, 3600.0), "power_cap_w": (1.0, 20e3), "output_spread_ratio": (0.0, 5.0),
-    "cached_ratio": (0.0, 0.999), "gpu_memory_utilization": (0.05, 1.0), "clock_ratio": (0.106, 1.0),
-}  # fmt: skip
+    "input_tokens": (1.0, 1e8),
+    "output_tokens": (1.0, 1e8),
+    "rate_req_s": (1e-6, 1e9),
+    "slo_ttft_s": (1e-6, 86400.0),
+    "slo_tpot_s": (1e-6, 3600.0),
+    "power_cap_w": (1.0, 20e3),
+    "output_spread_ratio": (0.0, 5.0),
+    "cached_ratio": (0.0, 0.999),
+    "gpu_memory_utilization": (0.05, 1.0),
+    "clock_ratio": (0.106, 1.0),
+    "acceptance_rate": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionRequest:
     """What is asked: the arguments of ``joulemill.predict``, by the same names. None: not stated.
 
-    devices          in all; tp, dp, ep   a replica's parallelism: tensor, data, expert parallelism
+    devices          in all; tp, dp, ep, pp   a replica's parallelism: tensor, data, expert, pipeline parallelism
     concurrency      requests in flight in one replica; None: as many as fit, or as ``rate_req_s`` needs
     max_num_seqs, max_num_batched_tokens, gpu_memory_utilization   limits of the engine, as vLLM names them
+    chunked_prefill, enforce_eager   whether prompts are computed in parts beside decoding; without captured graphs
+    speculative_tokens, acceptance_rate, draft_model   tokens drafted a step, each accepted so often, by this model
+                     ("ngram": looked up in the prompt; None: the model's own drafting layers)
     rate_req_s       requests offered per second, to all replicas together
     output_spread_ratio   standard deviation over mean of output lengths
     cached_ratio     share of the prompt that a prefix cache serves
@@ -57,6 +73,7 @@ class PredictionRequest:
     tp: int | None = None
     dp: int | None = None
     ep: int | None = None
+    pp: int | None = None
     precision: str | None = None
     kv_dtype: str | None = None
     engine: str = "vllm"
@@ -69,6 +86,11 @@ class PredictionRequest:
     max_num_seqs: float | None = None
     max_num_batched_tokens: float = 8192.0
     gpu_memory_utilization: float = 0.9
+    chunked_prefill: bool = True
+    enforce_eager: bool = False
+    speculative_tokens: int = 0
+    acceptance_rate: float | None = None
+    draft_model: str | None = None
     power_cap_w: float | None = None
     clock_ratio: float = 1.0
     slo_ttft_s: float | None = None
@@ -81,6 +103,7 @@ class PredictionRequest:
 
     def __post_init__(self) -> None:
         _check_numbers(self)
+        _check_drafts(self)
         for name in (*COUNTS, *BOUNDS):  # an array made of a whole number would round what is put into it
             value = getattr(self, name)
             if value is not None:
@@ -103,8 +126,9 @@ def _check_numbers(question: PredictionRequest) -> None:
     """InputError naming the first number that cannot be meant."""
     for name, most in COUNTS.items():
         value = getattr(question, name)
-        if value is not None and not (_is_number(value) and 1 <= value <= most):
-            raise InputError(f"`{name}` is {value}; it must lie between 1 and {most:,}")
+        least_count = 0 if name in FROM_ZERO else 1
+        if value is not None and not (_is_number(value) and least_count <= value <= most):
+            raise InputError(f"`{name}` is {value}; it must lie between {least_count} and {most:,}")
         if value is not None and name in WHOLE and value != int(value):
             raise InputError(f"`{name}` is {value}; it must be a whole number")
     for name, (least, largest) in BOUNDS.items():
@@ -113,13 +137,22 @@ def _check_numbers(question: PredictionRequest) -> None:
             raise InputError(f"`{name}` is {value}; it must lie between {least:g} and {largest:,g}")
 
 
+def _check_drafts(question: PredictionRequest) -> None:
+    """InputError for what speaks of drafts where none are made."""
+    if question.speculative_tokens:
+        return
+    for name in ("acceptance_rate", "draft_model"):
+        if getattr(question, name) is not None:
+            raise InputError(f"`{name}` is stated, but no tokens are drafted; give `speculative_tokens=3`, say")
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
 class ParallelismOption:
-    """The same devices under other parallelism, as many requests in flight over all: rate, and J/token of the devices."""
+    """The same devices under other parallelism, as many requests in flight: rate, J/token of the devices."""
 
     parallelism: Parallelism
     rate_tok_s: float
@@ -134,6 +167,7 @@ class ParallelismOption:
             f"dp {parallelism.data}" * (parallelism.data > 1),
             f"ep {parallelism.expert}" * (parallelism.expert > 1),
         ]
+        parts.append(f"pp {parallelism.pipeline}" * (parallelism.pipeline > 1))
         return f"{' × '.join(p for p in parts if p)}, {parallelism.replicas} replica{'s' * (parallelism.replicas > 1)}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from joulemill.fleet.study import PlanStudy, Shortage, TargetPrice
 from joulemill.planning.prices import LimitPrice
 from joulemill.wording import digits
@@ -21,6 +23,7 @@ LIMITS = {
     "cooling": "cooling",
     "devices": "devices",
     "demand": "demand",
+    "least_demand": "demand that must be served",
     "carbon": "carbon",
     "budget": "budget",
     "racks": "racks",
@@ -76,7 +79,11 @@ def where(name: str, subject: str) -> str:
     words = LIMITS.get(name, name)
     if not subject:
         return words
-    return f"{words} of {subject}" if name in ("demand", "slo_ttft", "slo_tpot") else f"{words} at {subject}"
+    return (
+        f"{words} of {subject}"
+        if name in ("demand", "least_demand", "slo_ttft", "slo_tpot")
+        else f"{words} at {subject}"
+    )
 
 
 def price_sentence(price: LimitPrice, goal_unit: str) -> str:
@@ -87,8 +94,15 @@ def price_sentence(price: LimitPrice, goal_unit: str) -> str:
         return f"{more}: 0 ({prefixed(price.slack, price.unit)} left)"
     if price.shadow_price is None:
         return f"{more}: unknown"
+    if not price.shadow_price:
+        return f"{more}: 0 (none left, but alone it brings nothing: another limit binds as well)"
     change = goal_text(price.shadow_price * step, goal_unit, sign=True)
     return f"{more}: {change}{_range(price)}"
+
+
+def worth_saying(prices: Sequence[LimitPrice]) -> list[LimitPrice]:
+    """The prices without those of floors under a demand that is the whole demand, and costs nothing."""
+    return [p for p in prices if p.name != "least_demand" or p.shadow_price]
 
 
 def _more(price: LimitPrice, step: float) -> str:
@@ -148,5 +162,8 @@ def headline(plan: PlanStudy) -> str:
     watts = sum(float(s.it_w.max()) for s in plan.use.sites)
     goal = goal_text(plan.value, plan.goals[0].unit)
     devices = sum(float(p.busy_count.max()) for p in plan.use.pools)
-    rate = "" if plan.goals[0].name == "tokens" else f" for {prefixed(plan.use.rate_tok_s, 'tok/s')}"
+    made_rate = prefixed(plan.use.rate_tok_s, "tok/s")
+    rate = "" if goal == made_rate else f" for {made_rate}"
+    if plan.goals[0].name == "tokens" and rate:
+        goal, rate = made_rate, f" (worth {goal})"
     return f"{plan.file.tables.name}: {goal}{rate} on {devices:,.0f} devices at {prefixed(watts, 'W')} of IT power"

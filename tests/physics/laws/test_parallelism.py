@@ -18,7 +18,7 @@ def test_the_default_cut_uses_all_devices_and_stays_within_a_domain() -> None:
     for _ in range(3000):
         a = architectures[random.integers(len(architectures))]
         devices, domain = int(random.integers(1, 513)), int(random.choice([1, 2, 4, 8, 16, 72]))
-        parallelism = parallelism_for(a, devices, None, None, None, domain)
+        parallelism = parallelism_for(a, devices, {}, domain)
         assert parallelism.devices * parallelism.replicas == devices
         assert parallelism.tensor <= domain and a.divides_over(parallelism.tensor)
         wider = [n for n in range(parallelism.tensor + 1, domain + 1) if devices % n == 0 and a.divides_over(n)]

@@ -29,8 +29,10 @@ from joulemill.physics.production.ceilings import (
 from joulemill.physics.production.token_work import TokenLoad, sent_byte_tok, token_work
 from joulemill.physics.serving.batch import BatchChoice, demand_of, swept
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, kv_request_byte, kv_room_byte, steady
+from joulemill.physics.serving.deployed import drafting_table
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, link_time_s, shard_table, whole_model
+from joulemill.physics.serving.speculation import accepted_tok
 from joulemill.physics.serving.workload import Workload
 
 
@@ -77,9 +79,9 @@ def _device_ceilings(
     deployment: Deployment, workload: Workload, share: Shard, steady_state: Steady
 ) -> list[CeilingValue]:
     parallelism, count = deployment.parallelism, deployment.device_count
-    load = _token_load(workload, parallelism.data, steady_state)
+    load = _token_load(deployment, workload, steady_state)
     model = whole_model(deployment.architecture, deployment.precision, parallelism.data)
-    work = token_work(shard_table([model]), load)
+    work = token_work(shard_table([model]), load, drafting_table(deployment))
     parts = (
         (float(work.flop_0_tok[0]), share.peak_0_flop_s),
         (float(work.flop_1_tok[0]), share.peak_1_flop_s),
@@ -107,19 +109,22 @@ def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, s
     """
     parallelism, count, table = deployment.parallelism, deployment.device_count, shard_table([share])
     load = TokenLoad(
-        sequences_count=steady_state.decode_req / parallelism.data,
+        sequences_count=steady_state.step_req,
         context_tok=steady_state.context_tok,
         prompt_tok=demand.computed_tok,
         cached_tok=demand.input_tok - demand.computed_tok,
         output_tok=demand.output_tok,
+        draft_count=demand.draft_count,
+        accepted_tok=demand.accepted_tok,
     )
-    work = token_work(shard_table([whole_model(deployment.architecture, deployment.precision, parallelism.data)]), load)
+    model = shard_table([whole_model(deployment.architecture, deployment.precision, parallelism.data)])
+    work = token_work(model, load, drafting_table(deployment))
     flop_s = (
         work.flop_0_tok / share.peak_0_flop_s
         + work.flop_1_tok / share.peak_1_flop_s
         + work.expert_flop_tok / share.expert_peak_flop_s
     )
-    held_byte = kv_request_byte(table, steady_state.context_tok) * parallelism.tensor
+    held_byte = kv_request_byte(table, steady_state.context_tok) * (parallelism.tensor * parallelism.pipeline)
     stay_s = (steady_state.ttft_s + np.maximum(demand.output_tok - 1.0, 0.0) * steady_state.tpot_s) / demand.output_tok
     limits = [count / flop_s, share.bandwidth_byte_s * count / work.byte_tok]
     if parallelism.devices > 1:
@@ -142,15 +147,20 @@ def _interconnect(share: Shard, load: TokenLoad, count: int) -> list[CeilingValu
     return [interconnect_ceiling(_sheet(link * count, "byte/s"), _work(sent, "byte/tok"))]
 
 
-def _token_load(workload: Workload, data: int, steady_state: Steady) -> TokenLoad:
+def _token_load(deployment: Deployment, workload: Workload, steady_state: Steady) -> TokenLoad:
     """The load of one rank at the predicted steady state."""
+    how = deployment.speculation
+    drafts = 0.0 if how is None else float(how.draft_count)
+    accepted = accepted_tok(drafts, np.nan if how is None else how.accepting_ratio)
     cached = workload.input_tok * workload.cached_ratio
     return TokenLoad(
-        sequences_count=steady_state.decode_req / data,
+        sequences_count=steady_state.step_req,
         context_tok=steady_state.context_tok,
         prompt_tok=np.array([workload.input_tok - cached]),
         cached_tok=np.array([cached]),
         output_tok=np.array([workload.output_tok]),
+        draft_count=drafts,
+        accepted_tok=np.minimum(accepted, max(workload.output_tok, 1.0)),
     )
 
 
@@ -171,7 +181,7 @@ def _kv_ceiling(deployment: Deployment, workload: Workload, share: Shard, steady
     stay = (float(steady_state.ttft_s[0]) + later * float(steady_state.tpot_s[0])) / workload.output_tok
     return kv_capacity_ceiling(
         Figure(room * deployment.device_count, "byte", Basis.DATASHEET),
-        _work(each * deployment.parallelism.tensor, "byte"),
+        _work(each * deployment.parallelism.tensor * deployment.parallelism.pipeline, "byte"),
         _work(stay, "s/tok"),
         "at the predicted TPOT; more requests in flight would lengthen it",
     )

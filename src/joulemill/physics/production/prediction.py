@@ -24,9 +24,10 @@ from joulemill.physics.production.utilization import PartLoad, energy_j_tok
 from joulemill.physics.serving.batch import BatchChoice, choose, swept
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
+from joulemill.physics.serving.deployed import shard_of
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.first_token import slot_wait_s
-from joulemill.physics.serving.shard import UNKNOWN_LINK_BYTE_S, ShardTable, shard
+from joulemill.physics.serving.shard import UNKNOWN_LINK_BYTE_S, ShardTable
 from joulemill.physics.serving.workload import Workload
 from joulemill.units import say_quantity
 
@@ -109,7 +110,7 @@ def predict(
     """
     _check_cap(deployment, rates)
     deployment, rates = at_locked_clock(deployment, rates)
-    share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
+    share = shard_of(deployment)
     choice = choose(deployment, workload, share, rates)
     batches = np.array([choice.batch_req])
     plain = steady_state = swept(deployment, workload, share, rates, batches)
@@ -243,7 +244,7 @@ def predict_many(table: ShardTable, demand: Demand, rates: Rates, widths: Widths
     a replica.
     """
     steady_state = steady(table, rates, demand)
-    devices = table.tensor_count * table.data_count
+    devices = table.tensor_count * table.data_count * table.pipeline_count
     values = {
         "rate_tok_s": steady_state.rate_tok_s,
         "energy_j_tok": steady_state.energy_j_tok,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
+from joulemill.physics.serving.deployed import draft_shard_of, engine_terms
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
 from joulemill.physics.serving.workload import Workload
@@ -47,6 +48,12 @@ class BatchChoice:
     limit_tok_s: float | None = None
 
 
+def step_budget_tok(deployment: Deployment, prompt_tok: float) -> float:
+    """Tokens of a step; where prompts are not computed in parts, a step takes a whole one however long."""
+    budget_tok = deployment.prefill_budget_tok
+    return budget_tok if deployment.chunked_prefill else max(budget_tok, prompt_tok)
+
+
 def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, table: ShardTable) -> Demand:
     """The same deployment and workload at each of ``batch_req``."""
     one = np.ones_like(batch_req)
@@ -57,13 +64,14 @@ def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, tabl
         computed_tok=one * w.input_tok * (1.0 - w.cached_ratio),
         output_tok=one * w.output_tok,
         spread_ratio=one * w.output_spread_ratio,
-        budget_tok=one * deployment.prefill_budget_tok,
+        budget_tok=one * step_budget_tok(deployment, w.input_tok * (1.0 - w.cached_ratio)),
         memory_use_ratio=one * deployment.memory_use_ratio,
         limit_w=one * (deployment.power_cap_w or table.tdp_w),
         running=one * 0.0,
         narrow_ratio=one,
         crowding_ratio=one * 0.0,
         open_ratio=one * float(w.rate_req_s is not None),
+        **engine_terms(deployment, table),
     )
 
 
@@ -115,11 +123,13 @@ def _meets(workload: Workload, steady_states: Steady) -> NDArray[np.bool_]:
 def most_that_fit_req(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> float:
     """Requests in flight that a replica's memory holds beside the weights. MemoryShort where it is not even one."""
     room = share.memory_byte * deployment.memory_use_ratio
-    if share.weight_byte >= room:
+    drafts = draft_shard_of(deployment)
+    weight_byte = share.weight_byte + (drafts.weight_byte if drafts else 0.0)
+    if weight_byte >= room:
         raise MemoryShort(
-            f"weights take {share.weight_byte / 1e9:.0f} GB per device, and {room / 1e9:.0f} GB are available; "
+            f"weights take {weight_byte / 1e9:.0f} GB per device, and {room / 1e9:.0f} GB are available; "
             "spread the model over more devices, or use fewer bits",
-            share.weight_byte,
+            weight_byte,
             room,
         )
     one = swept(deployment, workload, share, rates, np.ones(1))
@@ -128,7 +138,7 @@ def most_that_fit_req(deployment: Deployment, workload: Workload, share: Shard, 
         raise MemoryShort(
             f"one request of {workload.input_tok:.0f} + {workload.output_tok:.0f} tokens does not fit beside the "
             "weights; use more devices or fewer bits",
-            share.weight_byte + (room - share.weight_byte) / max(most, 1e-9),
+            weight_byte + (room - weight_byte) / max(most, 1e-9),
             room,
         )
     return most

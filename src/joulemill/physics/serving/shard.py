@@ -86,7 +86,7 @@ class Shard:
     window_tok, chunked_ratio      keys under a window; 1 where windows are chunks of which a token sees its own
     decode_state_flop_tok, prefill_state_flop_tok   updates of recurrent state a decoded, a prompt token
     scan_flop_tok                  what kernels compute for the latter, masked halves of a chunk included
-    expert_byte, expert_flop       one routed expert of all layers (this device's cut): bytes; flop per token
+    expert_byte, expert_flop       one routed expert of all layers (this device's part): bytes; flop per token
     that chooses it
     choice_byte_tok                gathering a token's rows for its experts, activating and summing them: on
     every device,
@@ -94,6 +94,8 @@ class Shard:
     kernels_count, blocks_count    kernels launched a step; layers
     reduce_count, reduce_byte_tok  sums over devices in a step; bytes of each a token
     exchange_byte_tok              bytes a token that data-parallel ranks exchange for experts, all layers
+    pipeline_count                 stages that the layers are split into (``pipeline``); fullest_ratio, last_ratio: layers
+                                   of the fullest and of the last stage over the mean; handover_byte_tok  sent on a row
     """
 
     matrix_byte_0: float = 0.0
@@ -141,6 +143,10 @@ class Shard:
     exchange_count: float = 0.0
     tensor_count: float = 1.0
     data_count: float = 1.0
+    pipeline_count: float = 1.0
+    fullest_ratio: float = 1.0
+    last_ratio: float = 1.0
+    handover_byte_tok: float = 0.0
     expert_ranks_count: float = 1.0
     weight_byte: float = 0.0
     hidden_count: float = 0.0
@@ -171,6 +177,10 @@ class ShardTable:
         except KeyError:
             raise AttributeError(name) from None
 
+    def replaced(self, name: str, column: Array) -> ShardTable:
+        """The table with another column ``name``."""
+        return ShardTable({**self.columns, name: column})
+
     def rows(self, index: NDArray[np.intp]) -> ShardTable:
         """The rows at ``index``, repeated as given."""
         return ShardTable({k: v[index] for k, v in self.columns.items()})
@@ -193,7 +203,7 @@ def link_time_s(t: ShardTable, reduce_byte: Array, exchange_byte: Array) -> Arra
 
 
 def whole_model(architecture: Architecture, precision: Precision, data: int = 1) -> Shard:
-    """The model itself, of no device and not cut: what its work is counted on. ``data`` ranks have requests of their
+    """The model itself, of no device and not sharded: what its work is counted on. ``data`` ranks have requests of their
     own, each with its copy of all but the routed experts."""
     return shard(architecture, precision, None, Parallelism(1, data, data))
 
@@ -209,7 +219,7 @@ def drafting_model(architecture: Architecture, precision: Precision, data: int =
 
 
 def shard(architecture: Architecture, precision: Precision, device: Device | None, parallelism: Parallelism) -> Shard:
-    """Compile the share of one device of a replica that is cut as ``cut`` says; None: the share of any device."""
+    """Compile the share of one device of a replica under ``parallelism``; None: the share of any device."""
     s = Shard(
         tensor_count=parallelism.tensor,
         data_count=parallelism.data,

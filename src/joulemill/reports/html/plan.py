@@ -19,6 +19,7 @@ from joulemill.reports.plan_wording import (
     price_sentence,
     shortage_sentence,
     target_sentence,
+    worth_saying,
 )
 from joulemill.reports.svg.plan import abatement, flow, frontier, hours
 from joulemill.reports.text.plan import count
@@ -28,7 +29,7 @@ from joulemill.wording import digits, percent, quantity
 MOST_LINES = 4
 #: What the tile of the goal's value is called.
 _SOUGHT = {
-    "tokens": "tokens",
+    "tokens": "tokens by their worth",
     "energy": "power at the feed",
     "carbon": "carbon",
     "cost": "cost",
@@ -88,8 +89,10 @@ def _tiles(plan: PlanStudy) -> list[tuple[str, str]]:
     if plan.use is None:
         return []
     mean = means(plan)
-    tiles = [(_SOUGHT.get(plan.goals[0].name, "objective"), goal_text(plan.value, plan.goals[0].unit))]
-    tiles += [] if plan.goals[0].name == "tokens" else [("tokens", prefixed(plan.use.rate_tok_s, "tok/s"))]
+    sought = goal_text(plan.value, plan.goals[0].unit)
+    alike = plan.goals[0].name == "tokens" and sought == prefixed(plan.use.rate_tok_s, "tok/s")
+    tiles = [] if alike else [(_SOUGHT.get(plan.goals[0].name, "objective"), sought)]
+    tiles += [("tokens", prefixed(plan.use.rate_tok_s, "tok/s"))]
     named = (
         ("energy at the feed", "site_j_tok", "J/tok"),
         ("carbon", "carbon_gco2e_tok", "gCO2e/tok"),
@@ -121,10 +124,10 @@ def _flows(plan: PlanStudy) -> Sequence[tuple[str, Sequence[tuple[str, float]], 
 def _prices(plan: PlanStudy) -> str:
     unit = plan.goals[0].unit
     first = active(plan.prices)
-    rest = [price_sentence(p, unit) for p in plan.prices if p not in first]
+    rest = [price_sentence(p, unit) for p in worth_saying([x for x in plan.prices if x not in first])]
     late = [target_sentence(t, unit) for t in plan.targets]
     held = ["Prices are those with the replicas held."] if any(p.held_whole for p in plan.prices) else []
-    return part("items", [*rest, *late], [price_sentence(p, unit) for p in first]) + part("notes", held)
+    return part("items", [*rest, *late], [price_sentence(p, unit) for p in worth_saying(first)]) + part("notes", held)
 
 
 def _levers(plan: PlanStudy) -> str:

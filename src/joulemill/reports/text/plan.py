@@ -16,6 +16,7 @@ from joulemill.reports.plan_wording import (
     price_sentence,
     shortage_sentence,
     target_sentence,
+    worth_saying,
 )
 from joulemill.reports.text.page import add_row, plain_table, prose
 from joulemill.wording import digits, percent, quantity
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Replicas that are no whole number are shown to this many digits.
 _DIGITS = 4
+#: Below this width the requests in flight have no room in the table.
+_NARROW = 92
 
 
 def show(plan: PlanStudy, console: Console) -> None:
@@ -44,12 +47,13 @@ def show(plan: PlanStudy, console: Console) -> None:
 
 
 def _replicas(plan: PlanStudy, console: Console) -> None:
-    table = plain_table(
-        "pool", "model", "deployment", "replicas", "requests", "rate", "power", right={3, 4, 5, 6}, fold=1
-    )
+    narrow = console.width < _NARROW
+    shown = ["pool", "model", "deployment", "replicas", *([] if narrow else ["requests"]), "rate", "power"]
+    table = plain_table(*shown, right=set(range(3, len(shown))), fold=1)
     for row in replica_rows(plan):
         name, rate = row["model"].rpartition("/")[2], prefixed(row["rate_tok_s"], "tok/s")
-        cells = (row["pool"], name, row["deployment"], count(row["count"]), digits(row["concurrency"], 2))
+        cells = [row["pool"], name, row["deployment"], count(row["count"])]
+        cells += [] if narrow else [digits(row["concurrency"], 2)]
         add_row(table, *cells, rate, prefixed(row["power_w"], "W"))
     prose(console, "")
     console.print(table)
@@ -79,10 +83,10 @@ def _sites(plan: PlanStudy, console: Console) -> None:
 def _prices(plan: PlanStudy, console: Console) -> None:
     unit = plan.goals[0].unit
     first = active(plan.prices)
-    rest = [p for p in plan.prices if p not in first]
+    shown = worth_saying([*first, *(p for p in plan.prices if p not in first)])
     held = " (replicas held)" if any(p.held_whole for p in plan.prices) else ""
     prose(console, "", f"what one more is worth{held}:")
-    prose(console, *(f"  {price_sentence(p, unit)}" for p in (*first, *rest)))
+    prose(console, *(f"  {price_sentence(p, unit)}" for p in shown))
     prose(console, *(f"  {target_sentence(t, unit)}" for t in plan.targets))
 
 

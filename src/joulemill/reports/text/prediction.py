@@ -43,9 +43,11 @@ def show(answer: PredictionResult, console: Console, *, explain: bool = False) -
 
 def _heading(answer: PredictionResult) -> Iterator[str]:
     q, p, layout = answer.question, answer.prediction, answer.deployment.parallelism
+    stages = f", pp {layout.pipeline}" if layout.pipeline > 1 else ""
     yield (
         f"{q.model} in {answer.deployment.precision.name} on {q.devices} × {answer.deployment.device.label} "
-        f"(tp {layout.tensor}, dp {layout.data}, ep {layout.expert}, replicas {layout.replicas}), {answer.profile}"
+        f"(tp {layout.tensor}, dp {layout.data}, ep {layout.expert}{stages}, replicas {layout.replicas}), "
+        f"{answer.profile}"
     )
     yield from architecture_lines(answer.deployment.architecture, answer.deployment.precision)
     yield (
