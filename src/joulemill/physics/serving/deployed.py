@@ -17,8 +17,8 @@ OF_THE_DEVICE = ("bandwidth_byte_s", "link_byte_s", "scale_out_byte_s")
 
 
 def shard_of(deployment: Deployment, parallelism: Parallelism | None = None) -> Shard:
-    """The share of one device of a deployment, or of the same one under other ``parallelism``. InputError where the layers
-    cannot be split so."""
+    """The share of one device of a deployment, or of the same one under other ``parallelism``. InputError where the
+    layers cannot be split so."""
     d, parallelism = deployment, parallelism or deployment.parallelism
     whole = shard(d.architecture, d.precision, d.device, parallelism)
     return staged(whole, d.architecture, d.precision, parallelism.pipeline)

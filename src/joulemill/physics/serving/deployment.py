@@ -1,4 +1,4 @@
-"""What runs where: a model in a precision, on so many devices, under such parallelism, by such an engine. Pure values."""
+"""What runs where: a model in a precision, on so many devices, their parallelism, the engine. Pure values."""
 
 from __future__ import annotations
 

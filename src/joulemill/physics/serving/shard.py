@@ -94,8 +94,8 @@ class Shard:
     kernels_count, blocks_count    kernels launched a step; layers
     reduce_count, reduce_byte_tok  sums over devices in a step; bytes of each a token
     exchange_byte_tok              bytes a token that data-parallel ranks exchange for experts, all layers
-    pipeline_count                 stages that the layers are split into (``pipeline``); fullest_ratio, last_ratio: layers
-                                   of the fullest and of the last stage over the mean; handover_byte_tok  sent on a row
+    pipeline_count                 stages that the layers are split into (``pipeline``); fullest_ratio, last_ratio:
+                                   layers of the fullest and of the last stage over the mean; handover_byte_tok  sent on a row
     """
 
     matrix_byte_0: float = 0.0
@@ -203,8 +203,8 @@ def link_time_s(t: ShardTable, reduce_byte: Array, exchange_byte: Array) -> Arra
 
 
 def whole_model(architecture: Architecture, precision: Precision, data: int = 1) -> Shard:
-    """The model itself, of no device and not sharded: what its work is counted on. ``data`` ranks have requests of their
-    own, each with its copy of all but the routed experts."""
+    """The model itself, of no device and not sharded: what its work is counted on. ``data`` ranks have requests of
+    their own, each with its copy of all but the routed experts."""
     return shard(architecture, precision, None, Parallelism(1, data, data))
 
 
