@@ -48,6 +48,10 @@ def predict(
     dp: int | None = None,
     ep: int | None = None,
     pp: int | None = None,
+    prefill_devices: int | None = None,
+    prefill_tp: int | None = None,
+    prefill_dp: int | None = None,
+    prefill_ep: int | None = None,
     precision: str | None = None,
     kv_dtype: str | None = None,
     engine: str = "vllm",
@@ -78,6 +82,8 @@ def predict(
     model, device      names of the catalog, or files: a ``config.json`` or GGUF file, a TOML file of a device
     devices            in all; ``tp``, ``dp``, ``ep``, ``pp`` are a replica's parallelism: tensor, data,
                        expert, pipeline parallelism (default: tensor parallelism)
+    prefill_devices    compute prompts, beside ``devices``, which then decode alone (disaggregated serving);
+                       ``prefill_tp``, ``prefill_dp``, ``prefill_ep`` are their parallelism
     precision, kv_dtype   bf16, fp8, nvfp4, int4 …; default: as released
     engine             vllm-0.11 (the one with measured energy), vllm-0.19, sglang, trtllm; vllm: the first of these,
                        with a wider interval
@@ -108,6 +114,10 @@ def predict(
         dp=dp,
         ep=ep,
         pp=pp,
+        prefill_devices=prefill_devices,
+        prefill_tp=prefill_tp,
+        prefill_dp=prefill_dp,
+        prefill_ep=prefill_ep,
         precision=precision,
         kv_dtype=kv_dtype,
         engine=engine,

@@ -22,6 +22,7 @@ MOST_CONCURRENCY_REQ = 100_000
 MOST_SPREAD_RATIO = 5.0
 MOST_CACHED_RATIO = 0.999
 MOST_DRAFTED = 64
+POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
 #: Option → (least, most) in SI units. Beyond these it is a slip of a unit.
 BOUNDS = {
     "input_tokens": (1.0, 1e8),
@@ -73,7 +74,11 @@ def _deployment(group: Any, *, required: bool) -> None:
     add("--tp", type=int, metavar="N", help=about)
     add("--dp", type=int, metavar="N", help="data-parallel attention ranks per replica")
     add("--ep", type=int, metavar="N", help="expert parallelism: devices that share the routed experts")
-    add("--pp", type=int, metavar="N", help="pipeline parallelism: stages that the layers are cut into")
+    add("--pp", type=int, metavar="N", help="pipeline parallelism: stages that the layers are split into")
+    about = "devices that compute prompts, beside those that then decode alone (disaggregated serving)"
+    add("--prefill-devices", type=int, metavar="N", help=about)
+    for name, what in (("tp", "tensor parallelism"), ("dp", "data-parallel ranks"), ("ep", "expert parallelism")):
+        add(f"--prefill-{name}", type=int, metavar="N", help=f"{what} of the prefill pool")
     add("--precision", metavar="FORMAT", help="bf16, fp8, nvfp4, int4 … (default: as released)")
     add("--power-cap", metavar="POWER", help="power limit of one device, e.g. 500W")
 
@@ -166,6 +171,7 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
         ep=args.ep,
         dp=args.dp,
         pp=args.pp,
+        **{name: getattr(args, name) for name in POOL},
         precision=args.precision,
         kv_dtype=args.kv_dtype,
         engine=args.engine,
@@ -243,7 +249,7 @@ def _refuse_concurrency(args: argparse.Namespace) -> None:
 
 
 def _refuse_counts(args: argparse.Namespace) -> None:
-    for name in ("devices", "tp", "ep", "dp", "pp"):
+    for name in ("devices", "tp", "ep", "dp", "pp", *POOL):
         value = getattr(args, name)
         if value is not None and not 1 <= value <= MOST_DEVICES:
-            raise InputError(f"--{name} {value}: it must lie between 1 and {MOST_DEVICES:,}")
+            raise InputError(f"--{name.replace('_', '-')} {value}: it must lie between 1 and {MOST_DEVICES:,}")

@@ -18,9 +18,10 @@ from joulemill.catalog.serving import rates
 from joulemill.physics.hardware.node import share_bounds_w
 from joulemill.physics.production.predicted_ceilings import DEVICE_CEILINGS, device_ceiling_rates
 from joulemill.physics.production.prediction import cap_range_w
+from joulemill.physics.serving.batch import settled
 from joulemill.physics.serving.clock import at_locked_clock
-from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, capacity_req, mean_context_tok, steady
-from joulemill.physics.serving.deployed import engine_terms, shard_of
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, capacity_req, mean_context_tok
+from joulemill.physics.serving.deployed import engine_terms, prefill_table, shard_of
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
 from joulemill.prediction.predict import resolved
@@ -119,9 +120,8 @@ def _stretch(plant: Compiled, numbers: Numbers, figures: Numbers, bottleneck: bo
     faults = {text: np.broadcast_to(rows, count) for text, rows in _faults(plant, numbers, demand, most)}
     batch = np.minimum(demand.batch_req, most)
     bad = np.any(list(faults.values()), axis=0) if faults else None
-    steady_state = steady(
-        plant.table, plant.rates, replace(demand, batch_req=batch if bad is None else np.where(bad, 1, batch))
-    )
+    asked = replace(demand, batch_req=batch if bad is None else np.where(bad, 1, batch))
+    steady_state = settled(plant.deployment, plant.table, plant.rates, asked)
     _fill(plant, steady_state, figures)
     if bad is not None:
         for values in figures.values():
@@ -157,6 +157,8 @@ def _faults(plant: Compiled, numbers: Numbers, demand: Demand, most: Array) -> I
     room = plant.table.memory_byte * demand.memory_use_ratio
     drafts = plant.terms.get("draft")
     weight_byte = plant.table.weight_byte + (0.0 if drafts is None else drafts.weight_byte)
+    if plant.deployment.prefill is not None:
+        weight_byte = np.maximum(weight_byte, prefill_table(plant.deployment, plant.table).weight_byte)
     short = (weight_byte >= room) | (most < 1.0)
     if short.any():
         yield "the weights and one request of this length do not fit; use more `devices`, or fewer bits", short

@@ -19,12 +19,13 @@ from joulemill.figure import Basis, Figure
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
 from joulemill.physics.hardware.site import Site
+from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.production.prediction import Prediction, Scaling
 from joulemill.physics.production.prediction import predict as predict_values
 from joulemill.physics.serving.batch import MemoryShort, most_that_fit_req
 from joulemill.physics.serving.coefficients import rates_of
 from joulemill.physics.serving.deployed import shard_of
-from joulemill.physics.serving.deployment import Deployment, parallelism_for
+from joulemill.physics.serving.deployment import Deployment, Parallelism, parallelism_for
 from joulemill.physics.serving.speculation import Speculation
 from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.alternatives import alternatives, domain_count
@@ -57,7 +58,8 @@ def answer(question: PredictionRequest) -> PredictionResult:
         result = _answered(within_targets(question))
     result = replace(result, question=question)
     site = question.place()
-    count, each = result.deployment.device_count, result.deployment.parallelism.devices
+    count = result.deployment.device_count
+    each = max(1, count // result.deployment.parallelism.replicas)
     return replace(result, short_by=(*of_site(result.prediction, site, count, each), *late, *of_load(result)))
 
 
@@ -114,6 +116,7 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
     parallelism = parallelism_for(architecture, q.devices, stated, domain_count(device, node))
     profile = profile_of(q.engine)
     deployment = Deployment(
+        prefill=_prefill_pool(q, architecture, domain_count(device, node)),
         architecture=architecture,
         precision=precision,
         device=device,
@@ -140,6 +143,17 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
         tpot_limit_s=q.slo_tpot_s,
     )
     return deployment, workload, profile, (*notes, *model.approximations)
+
+
+def _prefill_pool(q: PredictionRequest, architecture: Architecture, domain: float) -> Parallelism | None:
+    """The parallelism of the devices that compute prompts; None where these are the same."""
+    if q.prefill_devices is None:
+        return None
+    stated = {"tp": q.prefill_tp, "dp": q.prefill_dp, "ep": q.prefill_ep}
+    try:
+        return parallelism_for(architecture, q.prefill_devices, stated, domain)
+    except InputError as fault:
+        raise InputError(f"the prefill pool, `prefill_devices={q.prefill_devices}`: {fault}") from fault
 
 
 def _speculation(q: PredictionRequest) -> Speculation | None:

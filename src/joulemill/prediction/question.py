@@ -26,8 +26,13 @@ COUNTS = {
     "max_num_seqs": 100_000,
     "max_num_batched_tokens": 10_000_000,
     "speculative_tokens": MOST_DRAFTED,
+    "prefill_devices": 1_000_000,
+    "prefill_tp": MOST_PARALLEL,
+    "prefill_dp": MOST_PARALLEL,
+    "prefill_ep": MOST_PARALLEL,
 }
-WHOLE = ("devices", "tp", "dp", "ep", "pp", "speculative_tokens")
+POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
+WHOLE = ("devices", "tp", "dp", "ep", "pp", *POOL, "speculative_tokens")
 #: Arguments that are counts and may be 0: what they count is then left out.
 FROM_ZERO = ("speculative_tokens",)
 #: Arguments that are quantities → (least, most) in their unit. Beyond these it is a slip of a unit.
@@ -50,7 +55,8 @@ BOUNDS = {
 class PredictionRequest:
     """What is asked: the arguments of ``joulemill.predict``, by the same names. None: not stated.
 
-    devices          in all; tp, dp, ep, pp   a replica's parallelism: tensor, data, expert, pipeline parallelism
+    devices          in all; tp, dp, ep, pp   a replica's parallelism: tensor, data, expert, pipeline
+    prefill_devices  compute prompts, beside ``devices``, which decode (disaggregated); prefill_tp, _dp, _ep: theirs
     concurrency      requests in flight in one replica; None: as many as fit, or as ``rate_req_s`` needs
     max_num_seqs, max_num_batched_tokens, gpu_memory_utilization   limits of the engine, as vLLM names them
     chunked_prefill, enforce_eager   whether prompts are computed in parts beside decoding; without captured graphs
@@ -74,6 +80,10 @@ class PredictionRequest:
     dp: int | None = None
     ep: int | None = None
     pp: int | None = None
+    prefill_devices: int | None = None
+    prefill_tp: int | None = None
+    prefill_dp: int | None = None
+    prefill_ep: int | None = None
     precision: str | None = None
     kv_dtype: str | None = None
     engine: str = "vllm"
@@ -104,6 +114,7 @@ class PredictionRequest:
     def __post_init__(self) -> None:
         _check_numbers(self)
         _check_drafts(self)
+        _check_pool(self)
         for name in (*COUNTS, *BOUNDS):  # an array made of a whole number would round what is put into it
             value = getattr(self, name)
             if value is not None:
@@ -144,6 +155,13 @@ def _check_drafts(question: PredictionRequest) -> None:
     for name in ("acceptance_rate", "draft_model"):
         if getattr(question, name) is not None:
             raise InputError(f"`{name}` is stated, but no tokens are drafted; give `speculative_tokens=3`, say")
+
+
+def _check_pool(question: PredictionRequest) -> None:
+    """InputError for the parallelism of a prefill pool that is not there."""
+    stray = next((name for name in POOL if getattr(question, name) is not None), None)
+    if stray is not None and question.prefill_devices is None:
+        raise InputError(f"`{stray}` is stated, but no devices compute prompts alone; give `prefill_devices`")
 
 
 def _is_number(value: object) -> bool:

@@ -67,7 +67,7 @@ def _rate_text(result: PredictionResult, offered: float, served: float) -> str:
     )
     if result.prediction.held_ratio < 1.0:
         return f"{text}, since the site delivers no more"
-    each = result.deployment.parallelism.devices
+    each = max(1, result.deployment.device_count // result.deployment.parallelism.replicas)
     replicas = math.ceil(offered / (served / result.deployment.parallelism.replicas))
     text += f" on {result.deployment.device_count} devices"
     enough = max(replicas, result.deployment.parallelism.replicas + 1) * each

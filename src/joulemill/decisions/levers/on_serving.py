@@ -28,7 +28,7 @@ def batch(factor: float | None) -> Transform:
 def small_chunks(case: Case, settings: Settings) -> Case | str:
     """Prompts are computed in smaller pieces."""
     d = case.deployment
-    if case.handover:
+    if case.handover or d.prefill is not None:
         return "prompts are computed on other devices"
     if d.prefill_budget_tok <= SMALL_BUDGET_TOK:
         return f"a step holds {d.prefill_budget_tok:.0f} tokens already"
@@ -47,13 +47,17 @@ def disaggregated(case: Case, settings: Settings) -> Case | str:
     """Prompts on devices of their own, in the proportion that keeps both pools busy."""
     if case.handover or case.deployment.prefill is not None:
         return "prompts are computed on other devices already"
+    if case.deployment.parallelism.pipeline > 1 or case.deployment.speculation is not None:
+        return "pools are not computed together with pipeline stages or drafts"
     return replace(case, handover=True)
 
 
 def speculation(case: Case, settings: Settings) -> Case | str:
     """A draft proposes tokens and the model verifies them in one step."""
-    if case.draft is not None:
+    if case.draft is not None or case.deployment.speculation is not None:
         return "the deployment speculates already"
+    if case.deployment.prefill is not None or case.deployment.parallelism.pipeline > 1:
+        return "drafts are not computed together with pools or pipeline stages"
     named = settings.draft or drafting_layers(case.deployment)
     if named is None:
         return "no draft is named (--draft MODEL), and the model has no layers that draft tokens"
@@ -97,8 +101,11 @@ def thinking(case: Case, settings: Settings) -> Case | str:
 
 def early_exit(case: Case, settings: Settings) -> Case | str:
     """A share of the tokens leaves the model early."""
+    d = case.deployment
     if case.early_exit is not None:
         return "tokens leave early already"
+    if d.prefill is not None or d.parallelism.pipeline > 1 or d.speculation is not None:
+        return "an early exit is not computed together with pools, pipeline stages or drafts"
     if case.draft is not None:
         return "a draft's tokens must be verified by all layers"
     return replace(case, early_exit=EarlyExit(settings.exit_token_ratio, settings.exit_depth_ratio))

@@ -27,8 +27,8 @@ from joulemill.physics.production.ceilings import (
     power_ceiling,
 )
 from joulemill.physics.production.token_work import TokenLoad, sent_byte_tok, token_work
-from joulemill.physics.serving.batch import BatchChoice, demand_of, swept
-from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, kv_request_byte, kv_room_byte, steady
+from joulemill.physics.serving.batch import BatchChoice, demand_of, settled, swept
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, kv_request_byte, kv_room_byte
 from joulemill.physics.serving.deployed import drafting_table
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, link_time_s, shard_table, whole_model
@@ -132,7 +132,7 @@ def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, s
         limits.append(count / np.maximum(link_s, 1e-300))
     else:
         limits.append(np.full_like(flop_s, np.inf))
-    limits.append(kv_room_byte(table, demand.memory_use_ratio) * count / (held_byte * stay_s))
+    limits.append(kv_room_byte(table, demand.memory_use_ratio) * deployment.decode_device_count / (held_byte * stay_s))
     return np.stack(np.broadcast_arrays(*limits))
 
 
@@ -180,7 +180,7 @@ def _kv_ceiling(deployment: Deployment, workload: Workload, share: Shard, steady
     later = max(workload.output_tok - 1.0, 0.0)
     stay = (float(steady_state.ttft_s[0]) + later * float(steady_state.tpot_s[0])) / workload.output_tok
     return kv_capacity_ceiling(
-        Figure(room * deployment.device_count, "byte", Basis.DATASHEET),
+        Figure(room * deployment.decode_device_count, "byte", Basis.DATASHEET),
         _work(each * deployment.parallelism.tensor * deployment.parallelism.pipeline, "byte"),
         _work(stay, "s/tok"),
         "at the predicted TPOT; more requests in flight would lengthen it",
@@ -252,7 +252,7 @@ def marginals(
         row = names.index("kv_capacity") + 1
         table.columns["memory_byte"][row] += _more_memory_byte(deployment, share, step)
         demand.batch_req[row] *= 1.0 + step
-    state = steady(table, rates, demand)
+    state = settled(deployment, table, rates, demand)
     rate = state.rate_tok_s
     moved = 1.0 / state.energy_j_tok if held < 1.0 else rate
     elastic = np.log(moved[1:] / moved[0]) / np.log1p(step)

@@ -64,6 +64,7 @@ class Prediction:
     full_node_power_w   power that all the devices would draw at full load, whatever the site delivers; of the devices
                         alone where the node is not known
     held_ratio          share of the rate that the site's power and cooling leave; 1 where they do not bind
+    prefill_busy_ratio  share of steps that compute prompts; of two pools, of its time that the prefill pool is busy
     sustainable_req_s   the highest offered rate that does not make the queue grow without bound, within limits and
                         targets; unknown where no rate is offered
     """
@@ -92,6 +93,7 @@ class Prediction:
     full_node_power_w: Figure
     held_ratio: float
     sustainable_req_s: Figure
+    prefill_busy_ratio: float
 
 
 def predict(
@@ -165,6 +167,7 @@ def predict(
         full_node_power_w=_drawn(full),
         held_ratio=held,
         sustainable_req_s=_sustained_figure(sustained, workload, widths),
+        prefill_busy_ratio=used * float(np.broadcast_to(steady_state.prefill_ratio, 1)[0]),
     )
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
-from joulemill.physics.serving.deployed import draft_shard_of, engine_terms
+from joulemill.physics.serving.deployed import draft_shard_of, engine_terms, prefill_table, shard_of
 from joulemill.physics.serving.deployment import Deployment
+from joulemill.physics.serving.disaggregation import steady_pools
 from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
 from joulemill.physics.serving.workload import Workload
 
@@ -78,7 +79,18 @@ def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, tabl
 def swept(deployment: Deployment, workload: Workload, share: Shard, rates: Rates, batch_req: Array) -> Steady:
     """Steady states of one deployment over batches."""
     table = shard_table([share]).rows(np.zeros(batch_req.size, dtype=np.intp))
-    return steady(table, rates, demand_of(deployment, workload, batch_req, table))
+    return settled(deployment, table, rates, demand_of(deployment, workload, batch_req, table))
+
+
+def settled(deployment: Deployment, table: ShardTable, rates: Rates, demand: Demand) -> Steady:
+    """The steady state of a replica; where prompts are computed on devices of their own, with its share of these.
+
+    ``table``: rows of the deployment's shard, whose device may differ from row to row.
+    """
+    if deployment.prefill is None:
+        return steady(table, rates, demand)
+    pools = (deployment.parallelism.replicas, deployment.prefill.replicas)
+    return steady_pools(table, prefill_table(deployment, table), rates, demand, pools)
 
 
 def choose(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> BatchChoice:
@@ -132,6 +144,8 @@ def most_that_fit_req(deployment: Deployment, workload: Workload, share: Shard, 
             weight_byte,
             room,
         )
+    if deployment.prefill is not None:
+        _check_prefill_pool(shard_of(deployment, deployment.prefill), room)
     one = swept(deployment, workload, share, rates, np.ones(1))
     most = float(one.capacity_req[0])
     if most < 1.0:
@@ -142,3 +156,14 @@ def most_that_fit_req(deployment: Deployment, workload: Workload, share: Shard, 
             room,
         )
     return most
+
+
+def _check_prefill_pool(share: Shard, room: float) -> None:
+    """MemoryShort where the devices that compute prompts do not hold the model."""
+    if share.weight_byte >= room:
+        raise MemoryShort(
+            f"weights take {share.weight_byte / 1e9:.0f} GB per device of the prefill pool, and {room / 1e9:.0f} GB "
+            "are available; spread it over more devices with `prefill_tp`",
+            share.weight_byte,
+            room,
+        )

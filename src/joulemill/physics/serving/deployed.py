@@ -12,8 +12,10 @@ from joulemill.physics.serving.deployment import Deployment, Parallelism
 from joulemill.physics.serving.pipeline import staged
 from joulemill.physics.serving.shard import Shard, ShardTable, drafting_model, shard, shard_table, whole_model
 
-#: Columns of a shard that are of its device: those of a draft model are its verifier's.
+#: Columns of a shard that are of its device alone: those of a draft model and of a prefill pool are the verifier's.
 OF_THE_DEVICE = ("bandwidth_byte_s", "link_byte_s", "scale_out_byte_s")
+#: Those that are of its device in the formats of one model.
+OF_THE_MODEL_ON_IT = ("peak_0_flop_s", "peak_1_flop_s", "expert_peak_flop_s", "memory_byte")
 
 
 def shard_of(deployment: Deployment, parallelism: Parallelism | None = None) -> Shard:
@@ -37,6 +39,14 @@ def draft_shard_of(deployment: Deployment) -> Shard | None:
     experts = parallelism.expert if how.architecture.is_moe else 1
     narrow = replace(parallelism, tensor=tensor, expert=min(experts, tensor * parallelism.data), pipeline=1)
     return shard(how.architecture, how.precision or d.precision, d.device, narrow)
+
+
+def prefill_table(deployment: Deployment, table: ShardTable) -> ShardTable:
+    """Rows of the shard of a device that computes prompts, a row a row of ``table``, on the same devices."""
+    prompts = shard_table([shard_of(deployment, deployment.prefill)])
+    prompts = prompts.rows(np.zeros(table.bandwidth_byte_s.size, dtype=np.intp))
+    prompts.columns.update({name: table.columns[name] for name in (*OF_THE_DEVICE, *OF_THE_MODEL_ON_IT)})
+    return prompts
 
 
 def engine_terms(deployment: Deployment, table: ShardTable | None = None) -> dict[str, Any]:

@@ -98,6 +98,10 @@ class Deployment:
             raise InputError(f"share of memory used is {self.memory_use_ratio}; it must be above 0 and at most 1")
         if self.power_cap_w is not None and not self.power_cap_w > 0.0:
             raise InputError(f"power cap is {self.power_cap_w} W; it must be positive")
+        if self.prefill is not None and (self.parallelism.pipeline > 1 or self.prefill.pipeline > 1):
+            raise InputError(
+                "pipeline stages and pools of their own for prompts are not computed together; leave `pp` out"
+            )
         if not LEAST_CLOCK <= self.clock_ratio <= 1.0:
             raise InputError(
                 f"the locked clock is {self.clock_ratio:.0%} of the highest; boards take {LEAST_CLOCK:.0%} to 100 %"
@@ -105,6 +109,12 @@ class Deployment:
 
     @property
     def device_count(self) -> int:
+        """Devices of all replicas, and of those that compute prompts for them."""
+        prefill = self.prefill
+        return self.decode_device_count + (prefill.devices * prefill.replicas if prefill else 0)
+
+    @property
+    def decode_device_count(self) -> int:
         """Devices of all replicas that decode."""
         return self.parallelism.devices * self.parallelism.replicas
 

@@ -95,7 +95,8 @@ class Shard:
     reduce_count, reduce_byte_tok  sums over devices in a step; bytes of each a token
     exchange_byte_tok              bytes a token that data-parallel ranks exchange for experts, all layers
     pipeline_count                 stages that the layers are split into (``pipeline``); fullest_ratio, last_ratio:
-                                   layers of the fullest and of the last stage over the mean; handover_byte_tok  sent on a row
+                                   layers of the fullest and of the last stage over the mean;
+    handover_byte_tok              sent on a row
     """
 
     matrix_byte_0: float = 0.0
