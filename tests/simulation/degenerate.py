@@ -30,13 +30,26 @@ def cost_of(time_s: Callable[[Array, Array, Array], Array], most_req: int, most_
 
 
 def fleet_of(
-    cost: StepCost, slots: int, *, replicas: int = 1, policy: SchedulerPolicy = VLLM_SYNCHRONOUS,
-    budget: int = 4096, kv_tok: int = 10**9, router: str = "least-load", fast: bool = True,
-    rest: RestPolicy | None = None, interval_ns: int = 0,
-) -> Fleet:  # fmt: skip
+    cost: StepCost,
+    slots: int,
+    *,
+    replicas: int = 1,
+    policy: SchedulerPolicy = VLLM_SYNCHRONOUS,
+    budget: int = 4096,
+    kv_tok: int = 10**9,
+    router: str = "least-load",
+    fast: bool = True,
+    rest: RestPolicy | None = None,
+    interval_ns: int = 0,
+) -> Fleet:
     """A fleet of such servers."""
     limits = EngineLimits(policy=policy, max_num_seqs=slots, max_num_batched_tokens=budget, kv_tok=kv_tok)
     return Fleet(
-        limits=limits, cost_at=lambda cap, clock: cost, rest=rest or always_loaded(IDLE_W), replicas_count=replicas,
-        router=router, fast_forward=fast, least_interval_ns=interval_ns,
-    )  # fmt: skip
+        limits=limits,
+        cost_at=lambda cap, clock: cost,
+        rest=rest or always_loaded(IDLE_W),
+        replicas_count=replicas,
+        router=router,
+        fast_forward=fast,
+        least_interval_ns=interval_ns,
+    )

@@ -30,9 +30,10 @@ def random_traffic(seed: int, n: int = 120, rate: float = 6.0) -> Traffic:
     rng = np.random.default_rng(seed)
     gaps = rng.exponential(1.0 / rate, n)
     return Traffic(
-        arrival_ns=(np.cumsum(gaps) * NS_IN_S).astype(np.int64), input_tok=rng.integers(1, 700, n),
+        arrival_ns=(np.cumsum(gaps) * NS_IN_S).astype(np.int64),
+        input_tok=rng.integers(1, 700, n),
         output_tok=rng.integers(1, 300, n),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(("policy", "kv_tok"), MODES, ids=lambda v: str(getattr(v, "name", v)))
@@ -94,9 +95,7 @@ def test_energy_tokens_and_requests_are_conserved(policy: SchedulerPolicy, repli
 
 def test_a_request_alone_is_the_closed_form() -> None:
     """One prompt step, then O − 1 decode steps whose context grows by one."""
-    traffic = Traffic(
-        arrival_ns=np.array([5 * NS_IN_S]), input_tok=np.array([300]), output_tok=np.array([200])
-    )  # fmt: skip
+    traffic = Traffic(arrival_ns=np.array([5 * NS_IN_S]), input_tok=np.array([300]), output_tok=np.array([200]))
     out = play(traffic, fleet_of(COST, 4)).outcomes
     first_s = 0.01 + 4e-5 * 300
     rest_s = sum(0.01 + 2e-5 + 5e-8 * (300 + j) for j in range(199))
@@ -107,7 +106,7 @@ def test_a_request_alone_is_the_closed_form() -> None:
 def test_what_can_never_fit_is_refused_with_the_reason() -> None:
     traffic = Traffic(
         arrival_ns=np.array([0, 1, 2]), input_tok=np.array([500, 90, 500]), output_tok=np.array([10, 900, 10])
-    )  # fmt: skip
+    )
     out = play(traffic, fleet_of(COST, 4, kv_tok=800, budget=256)).outcomes
     assert out.rejected.tolist() == [False, True, False]
     assert out.rejected_for.tolist() == [0, 1, 0]

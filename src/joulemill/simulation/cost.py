@@ -161,11 +161,16 @@ def tabulated(plain: PlainStep, mixed: MixedStep, knots: Knots) -> StepCost:
     slope_s, slope_j = (np.maximum(np.diff(x, axis=1), 0.0) / np.diff(grains) / busy for x in (time_s, energy_j))
     level_s, level_j = (x[:, :-1] - s * busy * grains[:-1] for x, s in ((time_s, slope_s), (energy_j, slope_j)))
     return StepCost(
-        grain_count=knots.grain_count, time_ticks=_ticks(level_s), time_ticks_grain=_ticks(slope_s),
-        energy_j=level_j.tolist(), energy_grain_j=slope_j.tolist(), context_grains=grains.astype(np.int64).tolist(),
+        grain_count=knots.grain_count,
+        time_ticks=_ticks(level_s),
+        time_ticks_grain=_ticks(slope_s),
+        energy_j=level_j.tolist(),
+        energy_grain_j=slope_j.tolist(),
+        context_grains=grains.astype(np.int64).tolist(),
         mixed_knots=(grid[0].tolist(), grid[1].tolist(), grid[2].tolist(), grid[3].tolist()),
-        mixed_s=mixed_s.tolist(), mixed_j=mixed_j.tolist(),
-    )  # fmt: skip
+        mixed_s=mixed_s.tolist(),
+        mixed_j=mixed_j.tolist(),
+    )
 
 
 def _ticks(time_s: Array) -> list[list[int]]:

@@ -85,11 +85,15 @@ class _Play:
         first = next(iter(self.costs.values()))
         self.replicas = [
             Replica(
-                i, self.table, fleet.limits, first, least_interval_ns=fleet.least_interval_ns,
+                i,
+                self.table,
+                fleet.limits,
+                first,
+                least_interval_ns=fleet.least_interval_ns,
                 fast_forward=fleet.fast_forward,
             )
             for i in range(fleet.replicas_count)
-        ]  # fmt: skip
+        ]
         self.rests = [_Rest() for _ in self.replicas]
         self.events: list[tuple[int, int, int]] = []
         self.admission = 1.0
@@ -115,9 +119,7 @@ class _Play:
 
     def run(self, until_ns: int) -> Played:
         waits = set(self.after.values())
-        first = sorted(
-            (self._visible(i, t), i) for i, t in enumerate(self.table.arrival_ns) if i not in waits
-        )  # fmt: skip
+        first = sorted((self._visible(i, t), i) for i, t in enumerate(self.table.arrival_ns) if i not in waits)
         for i in waits:
             self.table.arrival_ns[i] = -1
         for k, at_ns in enumerate(self.controls.at_ns.tolist()):
@@ -128,9 +130,10 @@ class _Play:
             r.intervals.flush()
             self.fleet.rest.write(r.intervals, end_ns, self.fleet.devices_count, rest.active)
         return Played(
-            outcomes=self.table.outcomes(), timeline=timeline_of([r.intervals for r in self.replicas]),
+            outcomes=self.table.outcomes(),
+            timeline=timeline_of([r.intervals for r in self.replicas]),
             events_count=sum(r.events_count for r in self.replicas),
-        )  # fmt: skip
+        )
 
     def _loop(self, first: list[tuple[int, int]]) -> None:
         events, count, at = self.events, len(first), 0
@@ -175,9 +178,7 @@ class _Play:
         turn = self.after.get(i)
         if turn is None or self.traffic.think_ns is None:
             return
-        arrival_ns = max(
-            self.table.finish_ns[i] + int(self.traffic.think_ns[turn]), int(self.traffic.arrival_ns[turn])
-        )  # fmt: skip
+        arrival_ns = max(self.table.finish_ns[i] + int(self.traffic.think_ns[turn]), int(self.traffic.arrival_ns[turn]))
         self.table.arrival_ns[turn] = arrival_ns
         heappush(self.events, (self._visible(turn, arrival_ns), _ARRIVAL, turn))
 

@@ -71,9 +71,12 @@ class Intervals:
         self._put(state, (0, 0, 0), (0.0, waiting_req, 0.0), joules)
 
     def _put(
-        self, state: ReplicaState, tokens: tuple[int, int, int], means: tuple[float, float, float],
+        self,
+        state: ReplicaState,
+        tokens: tuple[int, int, int],
+        means: tuple[float, float, float],
         joules: tuple[float, float, float, float],
-    ) -> None:  # fmt: skip
+    ) -> None:
         values = (self._start_ns, self._end_ns, int(state), *tokens, *means, *joules)
         for column, value in zip(self._columns.values(), values, strict=True):
             column.append(value)

@@ -32,9 +32,15 @@ class Replica:
     """
 
     def __init__(
-        self, index: int, table: RequestTable, limits: EngineLimits, cost: StepCost, *, least_interval_ns: int = 0,
+        self,
+        index: int,
+        table: RequestTable,
+        limits: EngineLimits,
+        cost: StepCost,
+        *,
+        least_interval_ns: int = 0,
         fast_forward: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.index, self.table, self.limits, self.cost = index, table, limits, cost
         policy = limits.policy
         self.max_running_req = limits.max_num_seqs

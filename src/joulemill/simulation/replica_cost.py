@@ -68,9 +68,7 @@ class ReplicaPhysics:
         time_s, energy_j = self._spent(t, work, work.device_s + waited_s)
         return time_s.reshape(shape), energy_j.reshape(shape)
 
-    def mixed(
-        self, rows_tok: Array, decode_req: Array, context_tok: Array, past_tok: Array
-    ) -> tuple[Array, Array]:  # fmt: skip
+    def mixed(self, rows_tok: Array, decode_req: Array, context_tok: Array, past_tok: Array) -> tuple[Array, Array]:
         """Time and energy of steps with prompts on one rank, see ``cost.MixedStep``; the knots go with all sequences
         of the replica, and prompts with the rank that computes them."""
         t, demand = self._rows(rows_tok.size), self._demand(rows_tok.size)
@@ -104,40 +102,65 @@ class ReplicaPhysics:
         """What ``steady``'s parts ask of a demand besides lengths: how tokens choose experts, drafts."""
         one, zero = np.ones(size), np.zeros(size)
         return Demand(
-            batch_req=one, input_tok=one, computed_tok=one, output_tok=one, spread_ratio=zero, budget_tok=one,
-            memory_use_ratio=one, limit_w=one, running=zero, narrow_ratio=one, crowding_ratio=zero,
+            batch_req=one,
+            input_tok=one,
+            computed_tok=one,
+            output_tok=one,
+            spread_ratio=zero,
+            budget_tok=one,
+            memory_use_ratio=one,
+            limit_w=one,
+            running=zero,
+            narrow_ratio=one,
+            crowding_ratio=zero,
             draft_count=one * self.draft_count,
-        )  # fmt: skip
+        )
 
 
 def replica_physics(
-    deployment: Deployment, rates: Rates, *, draft_count: float = 0.0, time_ratio: float = 1.0,
+    deployment: Deployment,
+    rates: Rates,
+    *,
+    draft_count: float = 0.0,
+    time_ratio: float = 1.0,
     energy_ratio: float = 1.0,
-) -> ReplicaPhysics:  # fmt: skip
+) -> ReplicaPhysics:
     """One replica of ``deployment``, under its power cap and its locked clock."""
     deployment, rates = at_locked_clock(deployment, rates)
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
     table = shard_table([share])
     cap_w = deployment.power_cap_w or float(table.tdp_w[0])
     return ReplicaPhysics(
-        table=table, rates=rates, cap_w=np.inf if np.isnan(cap_w) else cap_w, draft_count=draft_count,
-        time_ratio=time_ratio, energy_ratio=energy_ratio,
-    )  # fmt: skip
+        table=table,
+        rates=rates,
+        cap_w=np.inf if np.isnan(cap_w) else cap_w,
+        draft_count=draft_count,
+        time_ratio=time_ratio,
+        energy_ratio=energy_ratio,
+    )
 
 
 def step_cost(
-    deployment: Deployment, rates: Rates, *, max_num_seqs: int, most_context_tok: float,
-    draft_count: float = 0.0, time_ratio: float = 1.0, energy_ratio: float = 1.0,
-) -> StepCost:  # fmt: skip
+    deployment: Deployment,
+    rates: Rates,
+    *,
+    max_num_seqs: int,
+    most_context_tok: float,
+    draft_count: float = 0.0,
+    time_ratio: float = 1.0,
+    energy_ratio: float = 1.0,
+) -> StepCost:
     """Tables of one replica's steps under the cap and the clock that ``deployment`` has."""
     physics = replica_physics(
         deployment, rates, draft_count=draft_count, time_ratio=time_ratio, energy_ratio=energy_ratio
     )
     window_tok = float(physics.table.window_tok[0])
     knots = Knots(
-        most_req=max_num_seqs, most_rows_tok=deployment.prefill_budget_tok * physics.ranks_count,
-        most_context_tok=most_context_tok, bend_tok=(window_tok,),
-    )  # fmt: skip
+        most_req=max_num_seqs,
+        most_rows_tok=deployment.prefill_budget_tok * physics.ranks_count,
+        most_context_tok=most_context_tok,
+        bend_tok=(window_tok,),
+    )
     return tabulated(physics.plain, physics.mixed, knots)
 
 

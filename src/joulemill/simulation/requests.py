@@ -51,13 +51,22 @@ class RequestTable:
         columns = {
             name: np.array(getattr(self, name), dtype=np.int64)
             for name in (
-                "arrival_ns", "admitted_ns", "first_token_ns", "finish_ns", "cached_tok", "preemptions_count", "replica"
+                "arrival_ns",
+                "admitted_ns",
+                "first_token_ns",
+                "finish_ns",
+                "cached_tok",
+                "preemptions_count",
+                "replica",
             )
-        }  # fmt: skip
+        }
         return Outcomes(
-            **columns, generated_tok=np.array(self.answered_tok, dtype=np.int64), rejected=rejected_for > 0,
-            rejected_for=rejected_for, energy_j=np.maximum(np.array(self.energy_j), 0.0),
-        )  # fmt: skip
+            **columns,
+            generated_tok=np.array(self.answered_tok, dtype=np.int64),
+            rejected=rejected_for > 0,
+            rejected_for=rejected_for,
+            energy_j=np.maximum(np.array(self.energy_j), 0.0),
+        )
 
 
 def _column(size: int, value: int = 0) -> list[int]:

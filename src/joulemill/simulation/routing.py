@@ -62,8 +62,11 @@ def power_aware() -> Router:
 
 
 ROUTERS: dict[str, Callable[[], Router]] = {
-    "round-robin": round_robin, "least-load": least_load, "prefix-aware": prefix_aware, "power-aware": power_aware,
-}  # fmt: skip
+    "round-robin": round_robin,
+    "least-load": least_load,
+    "prefix-aware": prefix_aware,
+    "power-aware": power_aware,
+}
 
 
 def router_named(name: str) -> Router:

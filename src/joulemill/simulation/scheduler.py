@@ -37,9 +37,7 @@ VLLM_SYNCHRONOUS = SchedulerPolicy(name="vllm-synchronous", lookahead=False)
 #: SGLang: prompts before decoding, in steps of their own (``--enable-mixed-chunk`` is off); a request is admitted where
 #: its prompt and 0.7 of its answer fit (``init_new_token_ratio``, whose later decay is left out); pages of one token;
 #: overlap scheduling.
-SGLANG = SchedulerPolicy(
-    name="sglang", lookahead=True, mixed_steps=False, reserve_output_ratio=0.7, block_tok=1
-)  # fmt: skip
+SGLANG = SchedulerPolicy(name="sglang", lookahead=True, mixed_steps=False, reserve_output_ratio=0.7, block_tok=1)
 #: TensorRT-LLM: GUARANTEED_NO_EVICT admits what fits to its last token, so nothing is preempted; whole prompts
 #: (``enable_chunked_prefill`` is off); blocks of 32 tokens; overlap scheduler.
 TENSORRT_LLM = SchedulerPolicy(name="trtllm", lookahead=True, chunked=False, reserve_output_ratio=1.0, block_tok=32)
@@ -70,9 +68,11 @@ class EngineLimits:
 
     def __post_init__(self) -> None:
         counts = {
-            "max_num_seqs": self.max_num_seqs, "max_num_batched_tokens": self.max_num_batched_tokens,
-            "kv_tok": self.kv_tok, "ranks_count": self.ranks_count,
-        }  # fmt: skip
+            "max_num_seqs": self.max_num_seqs,
+            "max_num_batched_tokens": self.max_num_batched_tokens,
+            "kv_tok": self.kv_tok,
+            "ranks_count": self.ranks_count,
+        }
         for name, value in counts.items():
             if value < 1:
                 raise InputError(f"{name} is {value}; it must be at least 1")
