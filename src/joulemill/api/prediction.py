@@ -82,10 +82,10 @@ def predict(
     """Predict token rate, energy, power, latency and the active constraint of a deployment at full load.
 
     model, device      names of the catalog, or files: a ``config.json`` or GGUF file, a TOML file of a device
-    devices            in all; ``tp``, ``dp``, ``ep``, ``pp`` say how one replica is cut over them: tensor, data,
+    devices            in all; ``tp``, ``dp``, ``ep``, ``pp`` are a replica's parallelism: tensor, data,
                        expert, pipeline parallelism (default: tensor parallelism)
     prefill_devices    compute prompts, beside ``devices``, which then decode alone (disaggregated serving);
-                       ``prefill_tp``, ``prefill_dp``, ``prefill_ep`` say how they are cut
+                       ``prefill_tp``, ``prefill_dp``, ``prefill_ep`` are their parallelism
     precision, kv_dtype   bf16, fp8, nvfp4, int4 …; default: as released
     engine             vllm-0.11 (the one with measured energy), vllm-0.19, sglang, trtllm; vllm: the first of these,
                        with a wider interval

@@ -74,7 +74,7 @@ def _deployment(group: Any, *, required: bool) -> None:
     add("--tp", type=int, metavar="N", help=about)
     add("--dp", type=int, metavar="N", help="data-parallel attention ranks per replica")
     add("--ep", type=int, metavar="N", help="expert parallelism: devices that share the routed experts")
-    add("--pp", type=int, metavar="N", help="pipeline parallelism: stages that the layers are cut into")
+    add("--pp", type=int, metavar="N", help="pipeline parallelism: stages that the layers are split into")
     about = "devices that compute prompts, beside those that then decode alone (disaggregated serving)"
     add("--prefill-devices", type=int, metavar="N", help=about)
     for name, what in (("tp", "tensor parallelism"), ("dp", "data-parallel ranks"), ("ep", "expert parallelism")):

@@ -86,7 +86,7 @@ class Remarks:
 
 
 def compiled(question: PredictionRequest) -> Compiled:
-    """Resolve the names of ``question`` and cut the model. InputError as ``predict`` raises it."""
+    """Resolve the names of ``question`` and shard the model. InputError as ``predict`` raises it."""
     deployment, _, profile, _ = resolved(question)
     kind, architecture = kind_of(deployment, profile, question.engine), deployment.architecture
     widths = {name: widened_ratio(half_width_ratio(quantity, kind), architecture) for name, quantity in FIGURES.items()}

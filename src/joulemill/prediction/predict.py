@@ -28,7 +28,7 @@ from joulemill.physics.serving.deployed import shard_of
 from joulemill.physics.serving.deployment import WIDE_RANKS, Deployment, ExpertTraffic, Parallelism, parallelism_for
 from joulemill.physics.serving.speculation import Speculation
 from joulemill.physics.serving.workload import Workload
-from joulemill.prediction.alternatives import cuts, domain_count
+from joulemill.prediction.alternatives import alternatives, domain_count
 from joulemill.prediction.calibration_file import Calibrated, load_calibration
 from joulemill.prediction.precision import precision_named
 from joulemill.prediction.question import PredictionRequest, PredictionResult
@@ -100,7 +100,7 @@ def _answered(q: PredictionRequest) -> PredictionResult:
         prediction=prediction,
         notes=notes,
         short_by=(),
-        cuts=cuts(deployment, workload, prediction, own),
+        alternatives=alternatives(deployment, workload, prediction, own),
     )
 
 
@@ -113,16 +113,16 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
         precision = precision.with_kv(q.kv_dtype)
     device, node, notes = _plant(q.device, q.hardware)
     stated = {"tp": q.tp, "dp": q.dp, "ep": q.ep, "pp": q.pp}
-    cut = parallelism_for(architecture, q.devices, stated, domain_count(device, node))
+    parallelism = parallelism_for(architecture, q.devices, stated, domain_count(device, node))
     profile = profile_of(q.engine)
     pool = _prefill_pool(q, architecture, domain_count(device, node))
     deployment = Deployment(
         prefill=pool,
-        traffic=_traffic(q, cut, pool),
+        traffic=_traffic(q, parallelism, pool),
         architecture=architecture,
         precision=precision,
         device=device,
-        parallelism=cut,
+        parallelism=parallelism,
         engine=profile.partition("-")[0],
         node=node,
         batch_limit_req=q.max_num_seqs,
@@ -148,7 +148,7 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
 
 
 def _prefill_pool(q: PredictionRequest, architecture: Architecture, domain: float) -> Parallelism | None:
-    """How the devices that compute prompts are cut; None where these are the same."""
+    """The parallelism of the devices that compute prompts; None where these are the same."""
     if q.prefill_devices is None:
         return None
     stated = {"tp": q.prefill_tp, "dp": q.prefill_dp, "ep": q.prefill_ep}

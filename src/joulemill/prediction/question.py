@@ -11,25 +11,25 @@ from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
 from joulemill.physics.production.prediction import Prediction
-from joulemill.physics.serving.deployment import MOST_CUT, Deployment, Parallelism
+from joulemill.physics.serving.deployment import MOST_PARALLEL, Deployment, Parallelism
 from joulemill.physics.serving.speculation import MOST_DRAFTED
 from joulemill.physics.serving.workload import Workload
 
 #: Arguments that are counts → the most that is no slip of a key.
 COUNTS = {
     "devices": 1_000_000,
-    "tp": MOST_CUT,
-    "dp": MOST_CUT,
-    "ep": MOST_CUT,
-    "pp": MOST_CUT,
+    "tp": MOST_PARALLEL,
+    "dp": MOST_PARALLEL,
+    "ep": MOST_PARALLEL,
+    "pp": MOST_PARALLEL,
     "concurrency": 100_000,
     "max_num_seqs": 100_000,
     "max_num_batched_tokens": 10_000_000,
     "speculative_tokens": MOST_DRAFTED,
     "prefill_devices": 1_000_000,
-    "prefill_tp": MOST_CUT,
-    "prefill_dp": MOST_CUT,
-    "prefill_ep": MOST_CUT,
+    "prefill_tp": MOST_PARALLEL,
+    "prefill_dp": MOST_PARALLEL,
+    "prefill_ep": MOST_PARALLEL,
 }
 POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
 WHOLE = ("devices", "tp", "dp", "ep", "pp", *POOL, "speculative_tokens")
@@ -55,8 +55,8 @@ BOUNDS = {
 class PredictionRequest:
     """What is asked: the arguments of ``joulemill.predict``, by the same names. None: not stated.
 
-    devices          in all; tp, dp, ep, pp   how a replica is cut over them: tensor, data, expert, pipeline parallelism
-    prefill_devices  compute prompts, beside ``devices``, which decode (disaggregated); prefill_tp, _dp, _ep: their cut
+    devices          in all; tp, dp, ep, pp   a replica's parallelism: tensor, data, expert, pipeline
+    prefill_devices  compute prompts, beside ``devices``, which decode (disaggregated); prefill_tp, _dp, _ep: theirs
     concurrency      requests in flight in one replica; None: as many as fit, or as ``rate_req_s`` needs
     max_num_seqs, max_num_batched_tokens, gpu_memory_utilization   limits of the engine, as vLLM names them
     chunked_prefill, enforce_eager   whether prompts are computed in parts beside decoding; without captured graphs
@@ -162,7 +162,7 @@ def _check_drafts(question: PredictionRequest) -> None:
 
 
 def _check_pool(question: PredictionRequest) -> None:
-    """InputError for a cut of a prefill pool that is not there."""
+    """InputError for the parallelism of a prefill pool that is not there."""
     stray = next((name for name in POOL if getattr(question, name) is not None), None)
     if stray is not None and question.prefill_devices is None:
         raise InputError(f"`{stray}` is stated, but no devices compute prompts alone; give `prefill_devices`")
@@ -173,8 +173,8 @@ def _is_number(value: object) -> bool:
 
 
 @dataclass(frozen=True)
-class CutOption:
-    """The same devices cut otherwise, the same requests in flight over all of them: rate and J/token of the devices."""
+class ParallelismOption:
+    """The same devices under other parallelism, as many requests in flight: rate, J/token of the devices."""
 
     parallelism: Parallelism
     rate_tok_s: float
@@ -183,10 +183,14 @@ class CutOption:
     @property
     def words(self) -> str:
         """As people write it."""
-        cut = self.parallelism
-        parts = [f"tp {cut.tensor}", f"dp {cut.data}" * (cut.data > 1), f"ep {cut.expert}" * (cut.expert > 1)]
-        parts.append(f"pp {cut.pipeline}" * (cut.pipeline > 1))
-        return f"{' × '.join(p for p in parts if p)}, {cut.replicas} replica{'s' * (cut.replicas > 1)}"
+        parallelism = self.parallelism
+        parts = [
+            f"tp {parallelism.tensor}",
+            f"dp {parallelism.data}" * (parallelism.data > 1),
+            f"ep {parallelism.expert}" * (parallelism.expert > 1),
+        ]
+        parts.append(f"pp {parallelism.pipeline}" * (parallelism.pipeline > 1))
+        return f"{' × '.join(p for p in parts if p)}, {parallelism.replicas} replica{'s' * (parallelism.replicas > 1)}"
 
 
 #: A parallelism is called better from this share of J/token on: less is within what predictions tell apart (assumed).
@@ -195,17 +199,17 @@ BETTER_RATIO = 0.03
 
 def of_parallelism(result: PredictionResult) -> str | None:
     """Which parallelism was taken where none was stated, and which one would cost least."""
-    q, best = result.question, result.best_cut
-    taken = next((c for c in result.cuts if c.parallelism == result.deployment.parallelism), None)
+    q, best = result.question, result.best_parallelism
+    taken = next((c for c in result.alternatives if c.parallelism == result.deployment.parallelism), None)
     if best is None or taken is None:
         return None
     default = q.tp is None
-    cut_text = f"parallelism: {taken.words}" + (", taken since none was stated" if default else "")
+    parallelism_text = f"parallelism: {taken.words}" + (", taken since none was stated" if default else "")
     change = best.device_j_tok / taken.device_j_tok - 1.0
     if change > -BETTER_RATIO:
-        return f"{cut_text}; no other cut of these devices costs less J/token" if default else None
+        return f"{parallelism_text}; no other parallelism of these devices costs less J/token" if default else None
     faster = best.rate_tok_s / taken.rate_tok_s - 1.0
-    return f"{cut_text}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
+    return f"{parallelism_text}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,12 +223,12 @@ class PredictionResult:
     prediction: Prediction
     notes: tuple[str, ...]
     short_by: tuple[Shortfall, ...] = ()
-    cuts: tuple[CutOption, ...] = ()
+    alternatives: tuple[ParallelismOption, ...] = ()
 
     @property
-    def best_cut(self) -> CutOption | None:
+    def best_parallelism(self) -> ParallelismOption | None:
         """The parallelism of the same devices with the least J/token at this load; None where there is no other."""
-        return min(self.cuts, key=lambda c: c.device_j_tok, default=None)
+        return min(self.alternatives, key=lambda c: c.device_j_tok, default=None)
 
     @property
     def meets(self) -> bool:

@@ -155,7 +155,9 @@ def _node_w(devices_w: float, row: MeasuredRow) -> float:
     """NaN where the devices' power is not known."""
     if not np.isfinite(devices_w):
         return np.nan
-    return float(share_power(devices_w, row.cut.devices * row.cut.replicas, node_of(row.device.name)).node_w)
+    return float(
+        share_power(devices_w, row.parallelism.devices * row.parallelism.replicas, node_of(row.device.name)).node_w
+    )
 
 
 def _error(rows: Sequence[MeasuredRow], quantity: str, value: Array) -> Array:

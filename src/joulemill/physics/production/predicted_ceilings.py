@@ -78,9 +78,9 @@ def ceilings_of(
 def _device_ceilings(
     deployment: Deployment, workload: Workload, share: Shard, steady_state: Steady
 ) -> list[CeilingValue]:
-    cut, count = deployment.parallelism, deployment.device_count
+    parallelism, count = deployment.parallelism, deployment.device_count
     load = _token_load(deployment, workload, steady_state)
-    model = whole_model(deployment.architecture, deployment.precision, cut.data)
+    model = whole_model(deployment.architecture, deployment.precision, parallelism.data)
     work = token_work(shard_table([model]), load, drafting_table(deployment))
     parts = (
         (float(work.flop_0_tok[0]), share.peak_0_flop_s),
@@ -95,7 +95,7 @@ def _device_ceilings(
             _sheet(share.bandwidth_byte_s * count, "byte/s"), _work(float(work.byte_tok[0]), "byte/tok")
         ),
     ]
-    return ceilings if cut.devices == 1 else [*ceilings, *_interconnect(share, load, count)]
+    return ceilings if parallelism.devices == 1 else [*ceilings, *_interconnect(share, load, count)]
 
 
 #: The ceilings of the hardware, in the order of ``device_ceiling_rates``.
@@ -107,7 +107,7 @@ def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, s
 
     One deployment; ``demand`` and ``found`` of many rows.
     """
-    cut, count, table = deployment.parallelism, deployment.device_count, shard_table([share])
+    parallelism, count, table = deployment.parallelism, deployment.device_count, shard_table([share])
     load = TokenLoad(
         sequences_count=steady_state.step_req,
         context_tok=steady_state.context_tok,
@@ -117,17 +117,17 @@ def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, s
         draft_count=demand.draft_count,
         accepted_tok=demand.accepted_tok,
     )
-    model = shard_table([whole_model(deployment.architecture, deployment.precision, cut.data)])
+    model = shard_table([whole_model(deployment.architecture, deployment.precision, parallelism.data)])
     work = token_work(model, load, drafting_table(deployment))
     flop_s = (
         work.flop_0_tok / share.peak_0_flop_s
         + work.flop_1_tok / share.peak_1_flop_s
         + work.expert_flop_tok / share.expert_peak_flop_s
     )
-    held_byte = kv_request_byte(table, steady_state.context_tok) * (cut.tensor * cut.pipeline)
+    held_byte = kv_request_byte(table, steady_state.context_tok) * (parallelism.tensor * parallelism.pipeline)
     stay_s = (steady_state.ttft_s + np.maximum(demand.output_tok - 1.0, 0.0) * steady_state.tpot_s) / demand.output_tok
     limits = [count / flop_s, share.bandwidth_byte_s * count / work.byte_tok]
-    if cut.devices > 1:
+    if parallelism.devices > 1:
         link_s = link_time_s(table, *sent_byte_tok(table, load))
         limits.append(count / np.maximum(link_s, 1e-300))
     else:

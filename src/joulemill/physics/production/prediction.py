@@ -425,13 +425,13 @@ def _day(deployment: Deployment, figures: Mapping[str, Figure]) -> dict[float, f
 
 
 def _notes(deployment: Deployment, choice: BatchChoice, used: float) -> tuple[str, ...]:
-    device, cut = deployment.device, deployment.parallelism
+    device, parallelism = deployment.device, deployment.parallelism
     notes = list(deployment.architecture.approximations)
     if used < 1.0:
         notes.append(f"devices are busy {used:.0%} of the time at the offered rate; the rest is idle power")
     if device.loaded_idle_w is None and device.resting_w:
         notes.append(f"idle power of {device.label} with a model loaded is not known: {device.resting_w:.0f} W assumed")
-    if cut.devices > 1 and device.link_bandwidth_byte_s is None:
+    if parallelism.devices > 1 and device.link_bandwidth_byte_s is None:
         notes.append(f"link bandwidth of {device.label} is not known: {UNKNOWN_LINK_BYTE_S / 1e9:.0f} GB/s assumed")
     if not choice.meets:
         notes.append("the latency targets cannot be met on these devices")

@@ -19,25 +19,28 @@ OF_THE_DEVICE = ("bandwidth_byte_s", "link_byte_s", "scale_out_byte_s")
 OF_THE_MODEL_ON_IT = ("peak_0_flop_s", "peak_1_flop_s", "expert_peak_flop_s", "memory_byte")
 
 
-def shard_of(deployment: Deployment, cut: Parallelism | None = None) -> Shard:
-    """The share of one device of a deployment, or of the same one under another ``cut``. InputError where the layers
-    cannot be cut so."""
-    d, cut = deployment, cut or deployment.parallelism
-    whole = shard(d.architecture, d.precision, d.device, cut)
-    wide = spread_wide(whole, d.architecture, d.precision, d.traffic if cut.expert > 1 else None)
-    return staged(wide, d.architecture, d.precision, cut.pipeline)
+def shard_of(deployment: Deployment, parallelism: Parallelism | None = None) -> Shard:
+    """The share of one device of a deployment, or of the same one under other ``parallelism``. InputError where the
+    layers cannot be split so."""
+    d, parallelism = deployment, parallelism or deployment.parallelism
+    whole = shard(d.architecture, d.precision, d.device, parallelism)
+    traffic = d.traffic if parallelism.expert > 1 else None
+    wide = spread_wide(whole, d.architecture, d.precision, traffic)
+    return staged(wide, d.architecture, d.precision, parallelism.pipeline)
 
 
 def draft_shard_of(deployment: Deployment) -> Shard | None:
-    """The share of one device of the draft model, cut as its verifier; None without one. It has no stages: it runs
+    """The share of one device of the draft model, split as its verifier; None without one. It has no stages: it runs
     whole on the devices of one."""
     d, how = deployment, deployment.speculation
     if how is None or how.draft_count == 0 or how.architecture is None:
         return None
-    cut = d.parallelism
-    tensor = max(n for n in range(1, cut.tensor + 1) if cut.tensor % n == 0 and how.architecture.divides_over(n))
-    experts = cut.expert if how.architecture.is_moe else 1
-    narrow = replace(cut, tensor=tensor, expert=min(experts, tensor * cut.data), pipeline=1)
+    parallelism = d.parallelism
+    tensor = max(
+        n for n in range(1, parallelism.tensor + 1) if parallelism.tensor % n == 0 and how.architecture.divides_over(n)
+    )
+    experts = parallelism.expert if how.architecture.is_moe else 1
+    narrow = replace(parallelism, tensor=tensor, expert=min(experts, tensor * parallelism.data), pipeline=1)
     return shard(how.architecture, how.precision or d.precision, d.device, narrow)
 
 
@@ -81,7 +84,7 @@ def engine_terms(deployment: Deployment, table: ShardTable | None = None) -> dic
 
 
 def drafting_table(deployment: Deployment) -> ShardTable | None:
-    """What a drafted token passes, of no device and not cut; None where nothing drafts, or n-grams do."""
+    """What a drafted token passes, of no device and not sharded; None where nothing drafts, or n-grams do."""
     d, how = deployment, deployment.speculation
     if how is None or how.draft_count == 0 or how.ngram:
         return None

@@ -1,4 +1,4 @@
-"""What runs where: a model in a precision, on so many devices, cut in such a way, by such an engine. Pure values."""
+"""What runs where: a model in a precision, on so many devices, their parallelism, the engine. Pure values."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from joulemill.physics.serving.speculation import Speculation
 
 #: More devices than any one deployment has; more is a slip of a key.
 MOST_DEVICES = 1_000_000
-#: A model is cut over no more devices than this.
-MOST_CUT = 4096
+#: A model is split over no more devices than this.
+MOST_PARALLEL = 4096
 ENGINES = ("vllm", "sglang", "trtllm")
 #: Lowest core clock over the highest: 210 of 1,980 MHz on H100 (``nvidia-smi -q -d SUPPORTED_CLOCKS``).
 LEAST_CLOCK = 0.106
@@ -23,13 +23,13 @@ LEAST_CLOCK = 0.106
 
 @dataclass(frozen=True, slots=True)
 class Parallelism:
-    """How one replica is cut over its devices.
+    """The parallelism of one replica.
 
     tensor    devices that share each attention head group and dense matrix
     data      ranks of data-parallel attention, each with its own requests (1: none)
-    expert    devices that routed experts are spread over; the rest of the cut of an expert is tensor-parallel
+    expert    devices that routed experts are spread over; the rest of the split of an expert is tensor-parallel
     replicas  copies of the whole, each with its own requests and weights
-    pipeline  stages that the layers are cut into, each on tensor × data devices
+    pipeline  stages that the layers are split into, each on tensor × data devices
     """
 
     tensor: int = 1
@@ -82,7 +82,7 @@ class Deployment:
     memory_use_ratio    share of device memory that the engine takes
     power_cap_w   board power limit in force; None: TDP
     clock_ratio   locked core clock over the highest
-    prefill       prompts are computed on other devices, which are cut so (disaggregated); None: in the same steps
+    prefill       prompts are computed on other devices, under this parallelism (disaggregated); None: in the same steps
     speculation   how tokens are drafted; None: they are not
     chunked_prefill     prompts go into steps in parts beside decoding sequences; else whole, in steps of their own
     traffic       experts are spread wide, and rows sent to them alone; None: gathered as engines do within a node
@@ -135,11 +135,11 @@ class Deployment:
 
 
 def parallelism_for(
-    architecture: Architecture, devices: int, stated: Mapping[str, int | None], domain_count: float = MOST_CUT
+    architecture: Architecture, devices: int, stated: Mapping[str, int | None], domain_count: float = MOST_PARALLEL
 ) -> Parallelism:
-    """The cut a user means by ``devices`` and what they ``stated`` of tp, dp, ep and pp.
+    """The parallelism that a user means by ``devices`` and what they ``stated`` of tp, dp, ep and pp.
 
-    Nothing stated: tensor-parallel over all devices, or the most of them that the heads can be cut over and that share
+    Nothing stated: tensor-parallel over all devices, or the most of them that the heads split over and that share
     a link domain (``domain_count``), never across nodes; experts with it, or spread over all ranks of data-parallel
     attention. Devices beyond tp·dp·pp become further replicas. InputError where the numbers do not divide, or the heads
     do not.
@@ -147,26 +147,26 @@ def parallelism_for(
     if not 1 <= devices <= MOST_DEVICES:
         raise InputError(f"`devices` is {devices}; it must lie between 1 and {MOST_DEVICES:,}")
     for name, value in stated.items():
-        if value is not None and not 1 <= value <= MOST_CUT:
-            raise InputError(f"`{name}` is {value}; it must lie between 1 and {MOST_CUT:,}")
+        if value is not None and not 1 <= value <= MOST_PARALLEL:
+            raise InputError(f"`{name}` is {value}; it must lie between 1 and {MOST_PARALLEL:,}")
     expert, dp, pp = stated.get("ep"), stated.get("dp") or 1, stated.get("pp") or 1
     if (expert or 1) > 1 and not architecture.is_moe:
         raise InputError(f"{architecture.name} has no routed experts to spread over {expert} devices; leave `ep` out")
     tp = stated.get("tp") or _widest(architecture, max(1, devices // (dp * pp)), domain_count)
     if not architecture.divides_over(tp):
         can = ", ".join(str(n) for n in range(1, 65) if architecture.divides_over(n))
-        raise InputError(f"the heads of {architecture.name} cannot be cut over `tp={tp}` devices; it can be {can}")
+        raise InputError(f"the heads of {architecture.name} cannot be split over `tp={tp}` devices; it can be {can}")
     each = tp * dp * pp
     if devices % each:
         stages = f" × pp {pp}" if pp > 1 else ""
         raise InputError(
-            f"{devices} devices cannot be cut into replicas of tp {tp} × dp {dp}{stages}; give a multiple of {each}"
+            f"{devices} devices cannot be divided into replicas of tp {tp} × dp {dp}{stages}; give a multiple of {each}"
         )
     ep = expert or (tp * dp if architecture.is_moe and dp > 1 else 1)
     return Parallelism(tp, dp, ep, devices // each, pp)
 
 
 def _widest(architecture: Architecture, most: int, domain_count: float) -> int:
-    """Most of ``most`` devices that the heads can be cut over and that share links."""
-    widest = int(min(most, MOST_CUT, max(domain_count, 1.0)))
+    """Most of ``most`` devices that the heads can be split over and that share links."""
+    widest = int(min(most, MOST_PARALLEL, max(domain_count, 1.0)))
     return [n for n in range(1, widest + 1) if most % n == 0 and architecture.divides_over(n)][-1]

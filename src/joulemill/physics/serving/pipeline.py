@@ -68,7 +68,7 @@ def staged(s: Shard, architecture: Architecture, precision: Precision, stages: i
         return s
     layers = int(s.blocks_count)
     if stages > layers:
-        raise InputError(f"{architecture.name} has {layers} layers, which cannot be cut into `pp={stages}` stages")
+        raise InputError(f"{architecture.name} has {layers} layers, which cannot be split into `pp={stages}` stages")
     fullest = math.ceil(layers / stages)
     embedding_byte = architecture.vocabulary * architecture.hidden * precision.embedding.element_byte / s.tensor_count
     ends_byte = s.head_byte + (0.0 if architecture.tied else embedding_byte)
