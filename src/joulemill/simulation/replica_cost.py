@@ -32,6 +32,7 @@ from joulemill.physics.serving.deployed import engine_terms, shard_of
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.power import limited, step_work
 from joulemill.physics.serving.shard import ShardTable, shard_table
+from joulemill.physics.serving.speculation import accepted_tok
 from joulemill.physics.serving.step import StepTimes, decode_attention, soft_s, times
 from joulemill.simulation.cost import Knots, StepCost, tabulated
 
@@ -157,11 +158,10 @@ def replica_physics(
 
 def step_yield_tok(deployment: Deployment) -> float:
     """Tokens that a step yields a sequence: one, and those of its drafts that are accepted."""
-    terms = {name: value for name, value in engine_terms(deployment).items() if name != "draft"}
-    many = np.full(1, 1e9)
-    nothing = dict.fromkeys(("computed_tok", "spread_ratio", "budget_tok", "memory_use_ratio", "limit_w"), many)
-    others = dict.fromkeys(("batch_req", "input_tok", "output_tok", "running", "narrow_ratio", "crowding_ratio"), many)
-    return float(np.asarray(Demand(**nothing, **others, **terms).accepted_tok).ravel()[0])
+    terms = engine_terms(deployment)
+    if not terms.get("draft_count"):
+        return 1.0
+    return float(accepted_tok(terms["draft_count"], terms["acceptance_ratio"]))
 
 
 def step_cost(
