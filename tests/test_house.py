@@ -17,9 +17,9 @@ from joulemill.units import SUFFIXES
 
 SRC = Path(__file__).parent.parent / "src" / "joulemill"
 PURE = ("formats", "statistics", "physics", "ledger", "decisions", "simulation", "planning")
-PURE_FILES = ("arrays.py", "figure.py", "suggestions.py", "units.py", "errors.py", "wording.py")
+PURE_FILES = ("arrays.py", "figure.py", "jsonable.py", "suggestions.py", "units.py", "errors.py", "wording.py")
 #: What every package may import: the ground.
-GROUND = {"arrays", "errors", "figure", "files", "streams", "suggestions", "units", "wording"}
+GROUND = {"arrays", "errors", "figure", "files", "jsonable", "streams", "suggestions", "units", "wording"}
 #: The packages from the ground up; what each may import of Joulemill beside the ground. Arrows point down only.
 ALLOWED: dict[str, set[str]] = {
     "formats": set(),
