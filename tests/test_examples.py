@@ -141,9 +141,15 @@ def test_recipe_by_pytest(project: Path, tmp_path: Path) -> None:
     ],
 )
 def test_recipe(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kind: str, undecided: str,
-    ends: type[BaseException], said: str,
-) -> None:  # fmt: skip
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    kind: str,
+    undecided: str,
+    ends: type[BaseException],
+    said: str,
+) -> None:
     """What pytest calls, called."""
     file, asked = recipe(project, tmp_path, kind, undecided)
     for name, value in asked.items():
