@@ -141,12 +141,14 @@ class _Play:
             tick = first[at][0] if at < count else events[0][0]
             if events and events[0][0] <= tick:
                 tick = events[0][0]
-            self._apply(tick)
+                self._apply(tick)
             while at < count and first[at][0] == tick:
                 self._arrive(first[at][1], tick)
                 at += 1
-            self._apply(tick)
-            self._begin(tick)
+            if events and events[0][0] == tick:
+                self._apply(tick)
+            if self.touched:
+                self._begin(tick)
 
     def _apply(self, tick: int) -> None:
         """All events of this tick."""
