@@ -10,13 +10,14 @@ import pytest
 from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.simulation.controls import Controls, uncontrolled
-from joulemill.simulation.fleet import play
-from joulemill.simulation.resting import RestPolicy, RestState
+from joulemill.simulation.cost import Knots, tabulated
+from joulemill.simulation.fleet import Fleet, PrefillPool, play
+from joulemill.simulation.resting import RestPolicy, RestState, always_loaded
 from joulemill.simulation.routing import ROUTERS
 from joulemill.simulation.scheduler import VLLM
 from joulemill.simulation.timeline import ReplicaState
 from joulemill.simulation.traffic import NS_IN_S, Traffic
-from tests.simulation.degenerate import STEP_J, cost_of, fleet_of
+from tests.simulation.degenerate import IDLE_W, STEP_J, cost_of, fleet_of
 
 
 def line_s(sequences: Array, context: Array, prompt: Array) -> Array:
@@ -192,3 +193,67 @@ def test_replicas_are_scaled_away_and_back() -> None:
     assert line.duration_s[moving].sum() == pytest.approx(30.0)
     first_s = out.first_token_ns[(out.replica == 1) & (out.arrival_ns >= 100 * NS_IN_S)].min() / NS_IN_S
     assert first_s >= 130.0
+
+
+def two_pools(handover_s: float = 0.0) -> Fleet:
+    """Two replicas compute prompts, one decodes."""
+    fleet = fleet_of(COST, 16, rest=ladder())
+    pool = PrefillPool(
+        limits=fleet.limits,
+        cost_at=fleet.cost_at,
+        rest=always_loaded(IDLE_W),
+        replicas_count=2,
+        handover_s=handover_s,
+        handover_j_tok=0.001,
+    )
+    return replace(fleet, prefill=pool)
+
+
+def test_prompts_are_computed_in_one_pool_and_decoded_in_the_other() -> None:
+    """Alone: prompt of 100 in 20 ms, half a second on the way, nine steps of 10.1 ms."""
+    played = play(at([1], [100], [10]), two_pools(0.5))
+    out, line = played.outcomes, played.timeline
+    assert (out.first_token_ns[0] - out.arrival_ns[0]) / NS_IN_S == pytest.approx(0.02, rel=1e-3)
+    assert (out.finish_ns[0] - out.first_token_ns[0]) / NS_IN_S == pytest.approx(0.5 + 9 * 0.0101, rel=1e-3)
+    assert line.prefill_tok[line.replica == 0].sum() == 0
+    assert line.prefill_tok.sum() == 100
+    assert line.output_tok.sum() == 10
+    assert out.energy_j[0] == pytest.approx(10 * STEP_J + 100 * 0.001)
+
+
+def test_two_pools_conserve_and_decode_without_stalls() -> None:
+    rng = np.random.default_rng(6)
+    n = 300
+    traffic = at(np.cumsum(rng.exponential(0.06, n)).tolist(), rng.integers(1, 900, n).tolist(), [50] * n)
+    apart, together = (play(traffic, f) for f in (two_pools(), fleet_of(COST, 16, replicas=3)))
+    for played in (apart, together):
+        out, line = played.outcomes, played.timeline
+        assert out.completed.all()
+        assert line.output_tok.sum() == traffic.output_tok.sum()
+        assert out.energy_j.sum() == pytest.approx((line.prefill_j + line.decode_j).sum(), rel=1e-9)
+    # No prompt ever lengthens a step of decoding.
+    longest_s = 0.01 + 16e-4
+    late = (apart.outcomes.finish_ns - apart.outcomes.first_token_ns) / NS_IN_S
+    assert np.percentile(late, 10) <= 50 * longest_s
+    step_by_step = play(traffic, replace(two_pools(), fast_forward=False))
+    assert np.array_equal(step_by_step.outcomes.finish_ns, apart.outcomes.finish_ns)
+
+
+def test_a_step_that_yields_more_than_a_token_takes_as_many_fewer() -> None:
+    """2.5 tokens a step: 100 tokens after the first in 40 steps; step by step the same."""
+    knots = Knots(most_req=8, most_rows_tok=512, most_context_tok=4096, grain_count=64)
+    cost = tabulated(
+        lambda b, c: (line_s(b, c, 0.0 * b * c), np.full(np.broadcast_shapes(b.shape, c.shape), STEP_J)),
+        lambda m, b, c, d: (line_s(b, c, m - b), np.full(m.shape, STEP_J)),
+        knots,
+    )
+    fleet = replace(fleet_of(COST, 8, policy=VLLM), cost_at=lambda cap, clock: cost)
+    fleet = replace(fleet, limits=replace(fleet.limits, step_yield_tok=2.5, kv_tok=480))
+    out = play(at([0], [20], [101]), fleet).outcomes
+    assert (out.finish_ns[0] - out.first_token_ns[0]) / NS_IN_S == pytest.approx(40 * 0.0101, rel=1e-4)
+    rng = np.random.default_rng(8)
+    traffic = at(np.cumsum(rng.exponential(0.2, 80)).tolist(), [60] * 80, rng.integers(1, 200, 80).tolist())
+    fast, slow = (play(traffic, replace(fleet, fast_forward=f)) for f in (True, False))
+    assert fast.outcomes.preemptions_count.sum() > 0
+    assert np.array_equal(fast.outcomes.finish_ns, slow.outcomes.finish_ns)
+    assert fast.timeline.output_tok.sum() == traffic.output_tok.sum() == fast.outcomes.generated_tok.sum()

@@ -74,6 +74,7 @@ class Replica:
         self._start = self._count = self._first = self._slope = 0
         self._taken_count = 0
         self._held_back = False
+        self._moved_j = 0.0
         self._spent_j = (0.0, 0.0, 0.0)
         self._share = (0.0, 0.0, 0.0)
 
@@ -88,16 +89,6 @@ class Replica:
     def kv_ratio(self) -> float:
         """Share of the KV cache in use."""
         return self.blocks.used_count / max(self.blocks.total_count, 1)
-
-    def refusal(self, i: int) -> int:
-        """Why request ``i`` can never be served here, an index of ``outcomes.REASONS``; 0: it can."""
-        limits, table = self.limits, self.table
-        whole_tok = table.input_tok[i] + table.output_tok[i]
-        if limits.max_model_len_tok is not None and whole_tok > limits.max_model_len_tok:
-            return 2
-        if -(-whole_tok // self.block_tok) > self.blocks.total_count:
-            return 1
-        return 5 if not limits.policy.chunked and table.input_tok[i] > limits.step_tok else 0
 
     def accept(self, i: int, tick: int) -> None:
         """Request ``i`` comes at ``tick``: it waits, and steps that begin later see it."""
@@ -396,7 +387,7 @@ class Replica:
         self._watch(end)
         self.finished = []
         tokens = 0
-        decode_j = 0.0
+        decode_j, self._moved_j = self._moved_j, 0.0
         kv_tok = self._prompt_kv_tok + self._grains / self._grain
         if count:
             if count > 1:
@@ -404,7 +395,7 @@ class Replica:
             self._taken_count = 0
             tokens = b * self._moved_tok(count)
             kv_tok += b * 0.5 * (count - 1) * self._grow / self._grain
-            decode_j = self._decoded(count)
+            decode_j += self._decoded(count)
         prefill_j = self._spent_j[0] if self._chunks else 0.0
         end_ns = end // TICKS
         if count and self._ends[0] < (self._steps + 1) * self._size:
