@@ -124,7 +124,7 @@ class Knots:
     @property
     def contexts(self) -> Array:
         """Contexts of a decode step."""
-        return np.rint(self._with_bends(doubling(64.0, self.most_context_tok, 2.0)))
+        return np.unique(np.rint(self._with_bends(doubling(64.0, self.most_context_tok, 2.0**0.5))))
 
     @property
     def mixed(self) -> tuple[Array, Array, Array, Array]:
