@@ -54,8 +54,9 @@ def test_tables_hold_what_they_are_made_of(which: tuple[str, str, int, float | N
     rows = zip(b.tolist(), s.tolist(), p.tolist(), past.tolist(), strict=True)
     ours = np.array([cost.mixed(i, i * j, k, x) for i, j, k, x in rows]).T
     apart = np.abs(np.array([ours[0] / (TICKS * 1e9), ours[1]]) / mixed - 1.0)
-    assert apart.mean() < 0.004
-    assert apart.max() < 0.03
+    # Where a cap begins to bind, costs bend between knots.
+    assert apart.mean() < (0.003 if which[3] is None else 0.006)
+    assert apart.max() < (0.02 if which[3] is None else 0.06)
 
 
 @pytest.mark.parametrize("which", CASES, ids=lambda c: c[0])
