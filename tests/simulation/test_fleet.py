@@ -9,6 +9,7 @@ import pytest
 
 from joulemill.arrays import Array
 from joulemill.errors import InputError
+from joulemill.simulation.autoscale import Autoscale
 from joulemill.simulation.controls import Controls, uncontrolled
 from joulemill.simulation.cost import Knots, tabulated
 from joulemill.simulation.fleet import Fleet, PrefillPool, play
@@ -257,3 +258,23 @@ def test_a_step_that_yields_more_than_a_token_takes_as_many_fewer() -> None:
     assert fast.outcomes.preemptions_count.sum() > 0
     assert np.array_equal(fast.outcomes.finish_ns, slow.outcomes.finish_ns)
     assert fast.timeline.output_tok.sum() == traffic.output_tok.sum() == fast.outcomes.generated_tok.sum()
+
+
+def test_an_autoscaler_follows_the_load_and_pays_for_it() -> None:
+    """Quiet, then 100 s of a load for three, then quiet: replicas load for 30 s at 2,500 J, and rest after 60 s."""
+    busy = np.arange(150, 250, 0.02)
+    when = np.sort(np.concatenate([np.arange(0, 600, 5.0), busy])).tolist()
+    traffic = at(when, [4] * len(when), [40] * len(when))
+    rule = Autoscale(target_req=10, period_s=5, patience_s=60)
+    fleet = replace(fleet_of(COST, 16, replicas=4, rest=ladder()), autoscale=rule)
+    played, all_on = play(traffic, fleet), play(traffic, replace(fleet, autoscale=None))
+    out, line = played.outcomes, played.timeline
+    assert out.completed.all()
+    assert set(out.replica[out.arrival_ns < 140 * NS_IN_S]) <= {0, 1, 2, 3}
+    assert set(out.replica[(out.arrival_ns > 80 * NS_IN_S) & (out.arrival_ns < 150 * NS_IN_S)]) == {0}
+    assert set(out.replica[(out.arrival_ns > 200 * NS_IN_S) & (out.arrival_ns < 250 * NS_IN_S)]) >= {0, 1, 2}
+    assert set(out.replica[out.arrival_ns > 450 * NS_IN_S]) == {0}
+    assert line.transition_j.sum() >= 2 * 2500.0
+    assert line.idle_j.sum() < 0.7 * all_on.timeline.idle_j.sum()
+    late = (out.first_token_ns - out.arrival_ns)[(out.arrival_ns > 150 * NS_IN_S) & (out.arrival_ns < 180 * NS_IN_S)]
+    assert late.mean() > (all_on.outcomes.first_token_ns - all_on.outcomes.arrival_ns).mean()

@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from joulemill.errors import InputError
+from joulemill.simulation.autoscale import Autoscale, Scaler
 from joulemill.simulation.controls import Controls, uncontrolled
 from joulemill.simulation.cost import TICKS, StepCost
 from joulemill.simulation.intervals import timeline_of
@@ -26,7 +27,7 @@ from joulemill.simulation.scheduler import EngineLimits
 from joulemill.simulation.timeline import ReplicaState, Timeline
 from joulemill.simulation.traffic import NS_IN_S, Traffic
 
-_END, _ARRIVAL, _SETTING, _READY, _HANDED = range(5)
+_END, _ARRIVAL, _SETTING, _READY, _HANDED, _LOOK = range(6)
 _SHED, _NONE_ON = REASONS.index("shed by a control"), REASONS.index("no replica on")
 
 
@@ -56,6 +57,7 @@ class Fleet:
     least_interval_ns   steps are put together in the timeline until they last so long
     fast_forward  whether alike steps are taken at once; the results are the same
     prefill       prompts are computed there (disaggregated serving); None: in the same steps
+    autoscale     how many replicas serve, by their load; None: all that the controls let
     """
 
     limits: EngineLimits
@@ -67,6 +69,7 @@ class Fleet:
     least_interval_ns: int = 100_000_000
     fast_forward: bool = True
     prefill: PrefillPool | None = None
+    autoscale: Autoscale | None = None
 
     def __post_init__(self) -> None:
         if self.replicas_count < 1 or self.devices_count < 1:
@@ -114,6 +117,9 @@ class _Play:
         self.credit = 0.0
         self.touched: list[int] = []
         self.after = self._following()
+        self.scaler = None if fleet.autoscale is None else Scaler(fleet.autoscale, fleet.replicas_count)
+        self.allowed = fleet.replicas_count
+        self.coming = 0
 
     def _replica(self, i: int) -> Replica:
         plan, fleet = self.plans[i], self.fleet
@@ -151,6 +157,8 @@ class _Play:
             self.table.arrival_ns[i] = -1
         for k, at_ns in enumerate(self.controls.at_ns.tolist()):
             heappush(self.events, (at_ns * TICKS, _SETTING, k))
+        if self.scaler is not None:
+            heappush(self.events, (0, _LOOK, 0))
         self._loop(first)
         end_ns = max([until_ns, *(r.intervals.end_ns for r in self.replicas)])
         for r, rest in zip(self.replicas, self.rests, strict=True):
@@ -165,6 +173,7 @@ class _Play:
 
     def _loop(self, first: list[tuple[int, int]]) -> None:
         events, count, at = self.events, len(first), 0
+        self.coming = count
         while events or at < count:
             tick = first[at][0] if at < count else events[0][0]
             if events and events[0][0] <= tick:
@@ -173,6 +182,7 @@ class _Play:
             while at < count and first[at][0] == tick:
                 self._arrive(first[at][1], tick)
                 at += 1
+                self.coming -= 1
             if events and events[0][0] == tick:
                 self._apply(tick)
             if self.touched:
@@ -191,6 +201,8 @@ class _Play:
                 self._set(index, tick)
             elif kind == _HANDED:
                 self._take_over(index, tick)
+            elif kind == _LOOK:
+                self._look(tick)
             else:
                 self.touched.append(index)
 
@@ -268,6 +280,7 @@ class _Play:
         cap = float(c.power_cap_w[k])
         key = (cap if cap == cap else np.nan, float(c.clock_ratio[k]))
         active = int(c.replicas_active[k])
+        self.allowed = self.fleet.replicas_count if active < 0 else active
         for r in self.replicas:
             end = r.end
             r.cut(tick)
@@ -277,9 +290,24 @@ class _Play:
             r.cost = self.costs[id(plan), key]
             limit = int(c.max_running_req[k])
             r.max_running_req = plan.limits.max_num_seqs if limit < 0 else limit
-            if plan is self.fleet:
-                self._activate(r, active < 0 or r.index < active, tick)
             self.touched.append(r.index)
+        self._scale(tick)
+
+    def _look(self, tick: int) -> None:
+        """The autoscaler looks, and looks again as long as anything is to come."""
+        if self.scaler is None:
+            return
+        self.scaler.look(sum(r.load_req for r in self.replicas))
+        self._scale(tick)
+        if self.events or self.coming or any(r.load_req for r in self.replicas):
+            next_tick = tick + round(self.scaler.rule.period_s * NS_IN_S) * TICKS
+            heappush(self.events, (next_tick, _LOOK, 0))
+
+    def _scale(self, tick: int) -> None:
+        """As many replicas serve as the controls and the autoscaler let."""
+        count = self.allowed if self.scaler is None else min(self.allowed, self.scaler.count)
+        for r in self.replicas[: self.fleet.replicas_count]:
+            self._activate(r, r.index < count, tick)
 
     def _activate(self, r: Replica, active: bool, tick: int) -> None:
         """Let a replica serve, or let it drain and then rest."""
