@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         probe,
         sweep,
     )
+    from joulemill.api.simulation import SimulatedDeployment, simulate
     from joulemill.api.validating import Calibration, PredictionErrors, Scales, calibrate, fit_scales, validate
     from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
     from joulemill.figure import Basis, Figure
@@ -75,6 +76,7 @@ _HOMES = {
     "RunComparison": "api.comparing",
     "Scales": "api.validating",
     "ServerError": "errors",
+    "SimulatedDeployment": "api.simulation",
     "Site": "physics.hardware.site",
     "Sweep": "api.series",
     "MonitorResult": "api.monitoring",
@@ -102,6 +104,7 @@ _HOMES = {
     "predict_many": "api.many",
     "probe": "api.series",
     "save_baseline": "api.runs",
+    "simulate": "api.simulation",
     "sweep": "api.series",
     "validate": "api.validating",
     "watch": "api.monitoring",
@@ -135,6 +138,7 @@ __all__ = [
     "RunComparison",
     "Scales",
     "ServerError",
+    "SimulatedDeployment",
     "Site",
     "Sweep",
     "audit",
@@ -161,6 +165,7 @@ __all__ = [
     "predict_many",
     "probe",
     "save_baseline",
+    "simulate",
     "sweep",
     "validate",
     "watch",
