@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         *("servers", "meters", "recording", "simulation", "planning", "decisions", "catalog", "ledger"),
         *("physics", "formats"),
     },
-    "explorer": {"api", "monitor", "validation", "prediction", "catalog", "physics"},
+    "explorer": {"api", "monitor", "validation", "prediction", "simulation", "catalog", "physics"},
     # Commands parse flags, call the public API and print. Beside it they may import the views of text and pages
     # (reports) and the page over the API that one of them serves (explorer).
     "commands": {"explorer", "api", "reports"},
