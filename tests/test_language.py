@@ -167,6 +167,7 @@ def test_docstrings_and_comments_use_us_spelling_and_standard_terms() -> None:
     wrong = [
         f"{named(path)}:{line}: {match.group()!r}"
         for path in sorted(SRC.rglob("*.py"))
+        if any(pattern.search(path.read_text("utf-8")) for pattern in held)  # few have one anywhere
         for line, text in remarks(path)
         for pattern in held
         for match in pattern.finditer(text.replace("\n", " "))
