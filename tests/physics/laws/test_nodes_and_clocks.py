@@ -86,9 +86,13 @@ def test_a_clock_in_hertz_is_its_share_of_the_highest() -> None:
 
 def test_tables_take_nodes_and_clocks() -> None:
     rows = {
-        "model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "concurrency": [32.0] * 3,
-        "node": [None, "hgx-hopper-8-liquid", None], "clock_hz": [None, None, 1.2e9],
-    }  # fmt: skip
+        "model": "Qwen/Qwen3-32B",
+        "device": "h100",
+        "devices": 2,
+        "concurrency": [32.0] * 3,
+        "node": [None, "hgx-hopper-8-liquid", None],
+        "clock_hz": [None, None, 1.2e9],
+    }
     many = jm.predict_many(rows)
     for i in range(3):
         one = {k: v if not isinstance(v, list) else v[i] for k, v in rows.items()}
