@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from joulemill.catalog.serving import priors
-from joulemill.physics.serving.coefficients import POWER_NAMES, rates_of
+from joulemill.physics.serving.coefficients import POWER_NAMES, unchecked_rates_of
 from joulemill.prediction.precision import resolver
 from joulemill.validation.predict import CompiledRows, compiled, predicted
 from joulemill.validation.row import MeasuredRow
@@ -20,6 +20,8 @@ from joulemill.validation.tables import read_table
 
 ENERGY = POWER_NAMES
 TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 3500.0}
+#: Step of the finite differences that a Jacobian is made of [ln].
+STEP_LN = 1e-6
 RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
 #: Residuals of a row weigh as the size of its family to the power −BALANCE.
 BALANCE = 0.15
@@ -79,11 +81,32 @@ class Problem:
 
     def logs(self, x: np.ndarray) -> np.ndarray:
         """Predicted logarithms [quantity, row]."""
-        values = dict(zip(self.names, np.exp(x), strict=True)) | self.fixed
-        facts = {(n.partition(":")[0], n.partition(":")[2]): v for n, v in values.items() if ":" in n}
-        found = predicted(self.plant.asking(self.rows, facts), rates_of(values))
-        with np.errstate(divide="ignore"):
-            return np.log(np.stack([found[q] for q in self.quantities]))
+        return self.many_logs(x[None, :])[:, 0, :]
+
+    def many_logs(self, points: np.ndarray) -> np.ndarray:
+        """Predicted logarithms [quantity, point, row] at each of ``points`` [point, coefficient], all at once."""
+        values = {n: np.exp(points[:, i : i + 1]) for i, n in enumerate(self.names)}
+        values |= {n: np.array([[v]]) for n, v in self.fixed.items()}
+        found = predicted(self.asking(values), unchecked_rates_of(values))
+        shape = (len(points), len(self.rows))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(np.stack([np.broadcast_to(found[q], shape) for q in self.quantities]))
+
+    def asking(self, values: dict[str, np.ndarray]) -> CompiledRows:
+        """The plant with facts of tasks at ``values`` (``task:fact`` → a column)."""
+        demand = self.plant.demand
+        for name, value in values.items():
+            task, _, fact = name.partition(":")
+            if fact:
+                mine = self.of_task(task)
+                if fact == "crowding_ratio":
+                    mine = mine & (demand.crowding_ratio > 0.0)
+                demand = replace(demand, **{fact: np.where(mine, value, getattr(demand, fact))})
+        return replace(self.plant, demand=replace(demand, computed_tok=demand.input_tok))
+
+    def of_task(self, task: str) -> np.ndarray:
+        """Which rows are of ``task``."""
+        return np.array([r.groups.get("task") == task for r in self.rows])
 
 
 def family(row: MeasuredRow) -> str:
@@ -158,13 +181,23 @@ def fit(problem: Problem, start: np.ndarray | None = None) -> tuple[np.ndarray, 
 
     row_weight = evenly(problem.rows)
 
-    def residuals(x: np.ndarray) -> np.ndarray:
-        e = (problem.logs(x) - problem.measured) * problem.weights / problem.scale
+    def all_residuals(points: np.ndarray) -> np.ndarray:
+        e = (problem.many_logs(points) - problem.measured[:, None, :]) * problem.weights[:, None] / problem.scale
         e = np.where(np.isfinite(e), e, 0.0)
         e = np.sign(e) * np.sqrt(2.0 * (np.sqrt(1.0 + e * e) - 1.0)) * problem.share * row_weight
-        return np.concatenate([e.ravel(), 2.0 * (x - problem.prior) / problem.spread])
+        own = 2.0 * (points - problem.prior) / problem.spread
+        return np.concatenate([np.moveaxis(e, 1, 0).reshape(len(points), -1), own], axis=1)
 
-    found = least_squares(residuals, problem.prior if start is None else start, max_nfev=50, x_scale=problem.spread)
+    def residuals(x: np.ndarray) -> np.ndarray:
+        return all_residuals(x[None, :])[0]
+
+    def jacobian(x: np.ndarray) -> np.ndarray:
+        points = np.concatenate([x[None, :], x[None, :] + STEP_LN * np.eye(x.size)])
+        r = all_residuals(points)
+        return (r[1:] - r[0]).T / STEP_LN
+
+    begin = problem.prior if start is None else start
+    found = least_squares(residuals, begin, jacobian, max_nfev=50, x_scale=problem.spread)
     covariance = np.linalg.inv(found.jac.T @ found.jac)
     degrees = max(1, found.fun.size - found.x.size)
     return found.x, np.sqrt(np.diag(covariance) * max(1.0, 2.0 * found.cost / degrees))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from joulemill.errors import InputError
 from joulemill.physics.serving.continuous_batching import HostRates, Rates
@@ -35,10 +36,16 @@ def rates_of(c: Mapping[str, float]) -> Rates:
     for name in NAMES:
         if not (name in c and math.isfinite(c[name]) and c[name] > 0):
             raise InputError(f"coefficient {name!r} is {c.get(name)}; it must be a positive number")
+    return unchecked_rates_of(c)
+
+
+def unchecked_rates_of(c: Mapping[str, Any]) -> Rates:
+    """As ``rates_of``, of values that a fit keeps positive: numbers, or columns [n, 1] that stand for n sets of rates
+    at once and make every result [n, row]."""
     return Rates(_step(c), _host(c), _power(c))
 
 
-def _step(c: Mapping[str, float]) -> StepRates:
+def _step(c: Mapping[str, Any]) -> StepRates:
     wide = c["wide_compute"]
     fp8 = wide * c["fp8_compute"]
     block = fp8 * c["fp8_block_compute"]
@@ -73,7 +80,7 @@ def _step(c: Mapping[str, float]) -> StepRates:
     )
 
 
-def _host(c: Mapping[str, float]) -> HostRates:
+def _host(c: Mapping[str, Any]) -> HostRates:
     return HostRates(
         step_s=c["step"],
         sequence_s=c["sequence"],
@@ -99,7 +106,7 @@ def _host(c: Mapping[str, float]) -> HostRates:
     )
 
 
-def _power(c: Mapping[str, float]) -> PowerRates:
+def _power(c: Mapping[str, Any]) -> PowerRates:
     flop = c["flop_energy"]
     fp8 = flop * c["flop_energy_fp8"]
     by_class = (

@@ -23,7 +23,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.physics.serving.deployment import LEAST_CLOCK
 from joulemill.physics.serving.shard import ShardTable
-from joulemill.physics.serving.step import StepTimes
+from joulemill.physics.serving.step import StepTimes, by_class
 
 #: Clock over the highest below which voltage stays, and below which memory bandwidth falls with it (assumed).
 LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK = 0.55, 0.4
@@ -92,8 +92,8 @@ class Limited:
 def step_work(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> StepWork:
     """What one device spends in a step that lasts ``step_s``, before any power limit."""
     flop_j = t.rated_w / t.peak_0_flop_s
-    share = np.asarray(p.flop_ratio)
-    narrow, expert = share[t.matrix_class_count.astype(np.intp)], share[t.expert_class_count.astype(np.intp)]
+    share = p.flop_ratio
+    narrow, expert = by_class(share, t.matrix_class_count), by_class(share, t.expert_class_count)
     arithmetic = flop_j * (
         share[0] * step.executed_0_flop + narrow * step.executed_1_flop + expert * step.executed_expert_flop
     )

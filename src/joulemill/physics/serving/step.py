@@ -135,7 +135,10 @@ def soft_s(a_s: Array, b_s: Array) -> Array:
     return np.asarray(np.cbrt(a_s * a_s * a_s + b_s * b_s * b_s))
 
 
-def _by_class(values: tuple[float, ...], kind: Array) -> Array:
+def by_class(values: tuple[float, ...], kind: Array) -> Array:
+    """Of each row the value of its class of arithmetic."""
+    if isinstance(values[0], np.ndarray):  # a column of rates to compute with at once
+        return np.choose(kind.astype(np.intp), values)
     return np.asarray(values)[kind.astype(np.intp)]
 
 
@@ -184,7 +187,7 @@ def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[
     """Time of the matrices and the head, its arithmetic part, and how much of that is exposed."""
     beta = r.memory_ratio * t.bandwidth_byte_s
     wide = t.peak_0_flop_s * r.compute_ratio[0]
-    narrow = t.peak_1_flop_s * _by_class(r.compute_ratio, t.matrix_class_count)
+    narrow = t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class_count)
     flow_s = t.act_byte_tok * tok / beta
     compute_0, compute_1 = t.matrix_flop_0 * tok / wide, t.matrix_flop_1 * tok / narrow
     words_s = t.head_flop * load.head_tok / wide
@@ -228,11 +231,11 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     above = r.imbalance_ratio * _largest(ranks)
     late_touched = np.minimum(touched + above * np.sqrt(touched * np.maximum(1.0 - touched / local, 0.0)), local)
     late_rows = np.minimum(rows + above * np.sqrt(local * (x + x * x / evenness_ratio)), rows * ranks)
-    grain = _by_class(r.expert_grain_count, t.expert_class_count)
+    grain = by_class(r.expert_grain_count, t.expert_class_count)
     aligned = t.expert_class_count == FP8_BLOCK
     flop = t.expert_flop * (rows + np.where(aligned, local, touched) * grain)
     late_flop = t.expert_flop * (late_rows + np.where(aligned, local, late_touched) * grain)
-    compute_s = late_flop / (t.expert_peak_flop_s * _by_class(r.expert_compute_ratio, t.expert_class_count))
+    compute_s = late_flop / (t.expert_peak_flop_s * by_class(r.expert_compute_ratio, t.expert_class_count))
     share = r.expert_memory_ratio * np.where(t.newest_count > 0.0, r.expert_newest_ratio, 1.0)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
     visible_ratio = 1.0 / t.data_count + np.minimum(r.gathered_ratio, 1.0) * (1.0 - 1.0 / t.data_count)
