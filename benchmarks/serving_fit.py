@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from joulemill.catalog.serving import priors
 from joulemill.physics.serving.coefficients import POWER_NAMES, unchecked_rates_of
@@ -22,6 +21,10 @@ ENERGY = POWER_NAMES
 TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 3500.0}
 #: Step of the finite differences that a Jacobian is made of [ln].
 STEP_LN = 1e-6
+#: Share of the runs on a shared host that are crowded, and how many times slower such a run may be (assumed).
+CROWD_SHARE, CROWD_MOST = 0.3, 5.0
+#: Steps of a fit, and the relative change of its loss at which it ends.
+MOST_STEPS, FIRST_DAMPING, SETTLED = 40, 1e-2, 1e-4
 RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
 #: Residuals of a row weigh as the size of its family to the power −BALANCE.
 BALANCE = 0.15
@@ -99,10 +102,13 @@ class Problem:
             task, _, fact = name.partition(":")
             if fact:
                 mine = self.of_task(task)
-                if fact == "crowding_ratio":
-                    mine = mine & (demand.crowding_ratio > 0.0)
                 demand = replace(demand, **{fact: np.where(mine, value, getattr(demand, fact))})
         return replace(self.plant, demand=replace(demand, computed_tok=demand.input_tok))
+
+    @property
+    def shared(self) -> np.ndarray:
+        """Rows of one device of a node, whose other devices others may have used meanwhile."""
+        return np.array(["rate_tok_s" in r.measured and r.cut.devices * r.cut.replicas == 1 for r in self.rows])
 
     def of_task(self, task: str) -> np.ndarray:
         """Which rows are of ``task``."""
@@ -143,8 +149,7 @@ def runs_problem(data: Path) -> Problem:
         known[f"{task}:input_tok"] = (tok, 0.4)
         names.append(f"{task}:input_tok")
     known["gpqa:narrow_ratio"] = (0.6, 0.5)
-    known["gpqa:crowding_ratio"] = (2.0, 1.0)
-    names += ["gpqa:narrow_ratio", "gpqa:crowding_ratio"]
+    names += ["gpqa:narrow_ratio"]
     return Problem(
         rows, compiled(rows), quantities, np.array([[1.0], [0.5], [1.5], [1.0]]), measured, tuple(names),
         np.log([known[n][0] for n in names]), np.array([known[n][1] for n in names]), {}, RUN_SCALE, 1.0,
@@ -177,30 +182,64 @@ def evenly(rows: list[MeasuredRow]) -> np.ndarray:
 
 
 def fit(problem: Problem, start: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of the coefficients and their standard errors."""
+    """Logarithms of the coefficients and their standard errors.
 
+    Damped Gauss–Newton steps on a robust loss (soft L1). Whether a row with one device ran on a crowded host is
+    decided by the row itself, anew at each step (``quiet_probability``).
+    """
     row_weight = evenly(problem.rows)
+    shared = problem.shared
 
-    def all_residuals(points: np.ndarray) -> np.ndarray:
-        e = (problem.many_logs(points) - problem.measured[:, None, :]) * problem.weights[:, None] / problem.scale
-        e = np.where(np.isfinite(e), e, 0.0)
-        e = np.sign(e) * np.sqrt(2.0 * (np.sqrt(1.0 + e * e) - 1.0)) * problem.share * row_weight
-        own = 2.0 * (points - problem.prior) / problem.spread
-        return np.concatenate([np.moveaxis(e, 1, 0).reshape(len(points), -1), own], axis=1)
-
-    def residuals(x: np.ndarray) -> np.ndarray:
-        return all_residuals(x[None, :])[0]
-
-    def jacobian(x: np.ndarray) -> np.ndarray:
+    def linearized(x: np.ndarray, quiet: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Residuals, their Jacobian, and errors [quantity, row] at ``x``: all perturbed points in one call."""
         points = np.concatenate([x[None, :], x[None, :] + STEP_LN * np.eye(x.size)])
-        r = all_residuals(points)
-        return (r[1:] - r[0]).T / STEP_LN
+        errors = problem.many_logs(points) - problem.measured[:, None, :]
+        r = soft(errors * problem.weights[:, None] / problem.scale) * problem.share * row_weight * np.sqrt(quiet)
+        own = 2.0 * (points - problem.prior) / problem.spread
+        r = np.concatenate([np.moveaxis(r, 1, 0).reshape(len(points), -1), own], axis=1)
+        return r[0], (r[1:] - r[0]).T / STEP_LN, errors[:, 0]
 
-    begin = problem.prior if start is None else start
-    found = least_squares(residuals, begin, jacobian, max_nfev=50, x_scale=problem.spread)
-    covariance = np.linalg.inv(found.jac.T @ found.jac)
-    degrees = max(1, found.fun.size - found.x.size)
-    return found.x, np.sqrt(np.diag(covariance) * max(1.0, 2.0 * found.cost / degrees))
+    x = problem.prior if start is None else start
+    quiet = np.ones(len(problem.rows))
+    r, jacobian, error = linearized(x, quiet)
+    damping = FIRST_DAMPING
+    for _ in range(MOST_STEPS):
+        square = jacobian.T @ jacobian
+        step = np.linalg.solve(square + damping * np.diag(problem.spread**-2.0), -jacobian.T @ r)
+        tried = linearized(x + step, quiet)
+        gain = (r @ r - tried[0] @ tried[0]) / (r @ r)
+        if gain < 0.0:
+            damping *= 10.0
+        else:
+            x, (r, jacobian, error), damping = x + step, tried, 0.1 * damping
+        if abs(gain) < SETTLED:
+            break
+        if shared.any() and gain >= 0.0:
+            before, quiet = quiet, quiet_probability(problem, error)
+            change = np.sqrt(np.maximum(quiet, 1e-9) / np.maximum(before, 1e-9))
+            change = np.concatenate([np.tile(change, len(problem.quantities)), np.ones(x.size)])
+            r, jacobian = r * change, jacobian * change[:, None]
+    degrees = max(1, r.size - x.size)
+    covariance = np.linalg.inv(jacobian.T @ jacobian)
+    return x, np.sqrt(np.diag(covariance) * max(1.0, float(r @ r) / degrees))
+
+
+def soft(z: np.ndarray) -> np.ndarray:
+    """Residuals whose squares are the soft L1 loss of ``z``; 0 where nothing was measured."""
+    z = np.where(np.isfinite(z), z, 0.0)
+    return np.sign(z) * np.sqrt(2.0 * (np.sqrt(1.0 + z * z) - 1.0))
+
+
+def quiet_probability(problem: Problem, error: np.ndarray) -> np.ndarray:
+    """Of each row, that nothing else held up its host. Rows that share one are quiet, with errors as all rows have
+    them, or crowded, and then any number of times slower up to CROWD_MOST."""
+    by_name = dict(zip(problem.quantities, error, strict=True))
+    rate, itl = by_name["rate_tok_s"], by_name["itl_s"]
+    late = 0.5 * (rate - np.where(np.isfinite(itl), itl, -rate))
+    z = late / problem.scale
+    quiet = (1.0 - CROWD_SHARE) * np.exp(-0.5 * z * z) / (problem.scale * np.sqrt(2.0 * np.pi))
+    crowded = CROWD_SHARE / np.log(CROWD_MOST)
+    return np.where(problem.shared & (late > 0.0), quiet / (quiet + crowded), 1.0)
 
 
 def leave_out(problem: Problem, start: np.ndarray, key: Callable[[MeasuredRow], str]) -> np.ndarray:

@@ -38,14 +38,12 @@ class Coefficient:
 class Task:
     """What a named benchmark task asks, where its publisher did not say: fitted.
 
-    crowding_ratio  how much more other engines on the same host cost than in mixed chat
     narrow_ratio  evenness of routing over that of mixed chat: a narrow domain touches fewer experts
     """
 
     name: str
     input_tok: float
     narrow_ratio: float
-    crowding_ratio: float
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def tasks() -> dict[str, Task]:
             name, _, fact = row["parameter"].partition(":")
             facts.setdefault(name, {})[fact] = float(row["value"])
     return {
-        n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0), f.get("crowding_ratio", 1.0)) for n, f in facts.items()
+        n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0)) for n, f in facts.items()
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,20 +27,6 @@ class CompiledRows:
     servers_count: Array
     in_flight_req: Array
     devices_count: Array
-
-    def asking(self, rows: Sequence[MeasuredRow], facts: Mapping[tuple[str, str], float]) -> CompiledRows:
-        """The same plant with other facts of tasks: (task, ``input_tok`` | ``narrow_ratio`` |
-        ``crowding_ratio``) → value."""
-
-        def column(name: str, usual: Array) -> Array:
-            facts_of_row = [facts.get((r.groups.get("task", ""), name)) for r in rows]
-            return np.array([u if g is None else g for g, u in zip(facts_of_row, usual, strict=True)], dtype=np.float64)
-
-        tok = column("input_tok", self.demand.input_tok)
-        crowded = np.where(self.demand.crowding_ratio > 0.0, column("crowding_ratio", self.demand.crowding_ratio), 0.0)
-        narrow = column("narrow_ratio", self.demand.narrow_ratio)
-        demand = replace(self.demand, input_tok=tok, computed_tok=tok, narrow_ratio=narrow, crowding_ratio=crowded)
-        return replace(self, demand=demand)
 
 
 def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
@@ -70,7 +56,6 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         limit_w=table.tdp_w * column([r.limit_ratio for r in rows]),
         running=column([r.running for r in rows]),
         narrow_ratio=column([r.narrow_ratio for r in rows]),
-        crowding_ratio=column([r.crowding_ratio for r in rows]),
         lockstep_ratio=column([r.lockstep for r in rows]),
         gateway_ratio=column([r.gateway for r in rows]),
         poll_count=column([r.poll_count for r in rows]),

@@ -38,7 +38,7 @@ class HostRates:
     arrivals             how requests come and wait for their first token, see ``first_token``
     pool_*, wide_*       usual sizes of pools where none are stated: decode workers (``usual_worker_req``), and prefill
     ranks over those that the load would keep busy all the time
-    crowd_*              more host time where other engines share the host
+    front_s              time that the process in front of the engine needs for a token, beside the steps
     spread_ratio         weight of s² in the context
     context_ratio        κ above
     """
@@ -51,8 +51,7 @@ class HostRates:
     arrivals: ArrivalRates
     context_ratio: float
     spread_ratio: float
-    crowd_step_s: float
-    crowd_sequence_s: float
+    front_s: float
     pool_workers_count: float
     wide_workers_count: float
     pool_margin_ratio: float
@@ -92,7 +91,6 @@ class Demand:
     limit_w: Array
     running: Array
     narrow_ratio: Array
-    crowding_ratio: Array
     lockstep_ratio: Array | float = 0.0
     draft_count: Array | float = 0.0
     poll_count: Array | float = 0.0
@@ -235,10 +233,11 @@ def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: 
     """What devices wait for the host in a step of ``device_s`` [s]: all of its time, or only what is longer than theirs
     where the engine prepares a step while the one before runs."""
     several = t.tensor_count * t.data_count > 1.0
-    crowded = d.crowding_ratio * (host.crowd_step_s + host.crowd_sequence_s * running)
-    own_s = host.step_s + host.sequence_s * running + host.rank_s * several + crowded
+    own_s = host.step_s + host.sequence_s * running + host.rank_s * several
     hidden = np.minimum(host.overlap_ratio, 1.0)
-    return np.asarray(hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s)
+    waited_s = hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s
+    front_s = host.front_s * running * t.data_count * d.accepted_tok
+    return np.asarray(soft_s(device_s + waited_s, front_s) - device_s)
 
 
 def _timed(

@@ -22,8 +22,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from joulemill.arrays import Array
-from joulemill.physics.serving.counts import Counts, StepLoad
-from joulemill.physics.serving.shard import FP8_BLOCK, ShardTable, link_rate_byte_s
+from joulemill.physics.serving.counts import Counts, StepLoad, experts_touched_count
+from joulemill.physics.serving.shard import FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
 
 #: Share of the 16-bit peak that the scan of a recurrent layer's prompt reaches (assumed; not fitted).
 STATE_COMPUTE_RATIO = 0.1
@@ -73,6 +73,8 @@ class StepRates:
     evenness_ratio: float
     imbalance_ratio: float
     expert_newest_ratio: float
+    expert_tile_ratio: float
+    expert_block_s: float
     padding_ratio: float
     gathered_ratio: float
 
@@ -81,7 +83,6 @@ class StepRates:
 class StepTimes:
     """A step on one device: seconds of each part, and what is executed, which energy goes with.
 
-    sampling_ratio  share of the devices that sample; the others wait
     compute_s       arithmetic alone, were nothing else to do;  exposed_s  Σ c³/s² of arithmetic c within parts of
                     time s: what a little slower arithmetic lengthens the step by, over how much slower
     executed_*      in 16 bits, in the quantized class, by experts, padding and waiting rows included [flop]; through
@@ -95,7 +96,6 @@ class StepTimes:
     launch_s: Array
     collective_s: Array
     sampling_s: Array
-    sampling_ratio: Array
     compute_s: Array
     exposed_s: Array
     executed_0_flop: Array
@@ -108,8 +108,7 @@ class StepTimes:
     def busy_s(self) -> Array:
         """Time that arithmetic units or device memory work [s]: the step less launches and waiting for other
         devices."""
-        sampling = self.sampling_s * self.sampling_ratio
-        return self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s + sampling
+        return self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s + self.sampling_s
 
     @property
     def device_s(self) -> Array:
@@ -121,12 +120,12 @@ class StepTimes:
 
     def changed(self, added: StepTimes, removed: StepTimes) -> StepTimes:
         """This step with the work of ``added`` instead of that of ``removed`` within it."""
-        names = [f.name for f in fields(self) if f.name != "sampling_ratio"]
+        names = [f.name for f in fields(self)]
         return replace(self, **{n: getattr(self, n) + getattr(added, n) - getattr(removed, n) for n in names})
 
     def scaled(self, factor: Array) -> StepTimes:
         """All time and work times ``factor``."""
-        names = [f.name for f in fields(self) if f.name != "sampling_ratio"]
+        names = [f.name for f in fields(self)]
         return replace(self, **{n: getattr(self, n) * factor for n in names})
 
 
@@ -151,7 +150,9 @@ def times(work: Counts, r: StepRates) -> StepTimes:
     matrix_s, compute_s, exposed_s = _matrices(t, r, load, wait_tok)
     expert_s, expert_compute_s, expert_flop, expert_byte = _experts(t, r, routed_tok, load.evenness_ratio)
     attention_flop, attention_byte = work.attention_flop, work.decode_cache_byte
-    memory_s = attention_byte / (r.attention_memory_ratio * t.bandwidth_byte_s)
+    state_byte = load.decode_tok * t.state_moved_byte
+    keys_s = (attention_byte - state_byte) / (r.attention_memory_ratio * t.bandwidth_byte_s)
+    memory_s = keys_s + state_byte / (r.memory_ratio * t.bandwidth_byte_s)
     scores_s = attention_flop / (r.latent_attention_ratio * t.peak_0_flop_s)
     attention_s = soft_s(memory_s, scores_s)
     pairs_flop = _pairs_flop(t, load.past_tok)
@@ -160,15 +161,14 @@ def times(work: Counts, r: StepRates) -> StepTimes:
     prefill_s = prefill_s + load.busiest_tok * scan_tok_s
     collective_s, link_byte = _collectives(t, r, wait_tok)
     launch_s = t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s + t.state_count * r.state_s
-    launch_s = launch_s + t.moe_layers_count * r.routing_s
+    launch_s = launch_s + t.moe_layers_count * (r.routing_s + r.expert_block_s * (t.expert_class_count == FP8_BLOCK))
     sampled = load.head_tok * t.vocabulary_count * r.sampling_byte
     sampling_s = sampled / (r.memory_ratio * t.bandwidth_byte_s)
-    one = 1.0 / t.tensor_count
-    touched_byte = sampled * one + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
+    touched_byte = sampled + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
     flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention_flop + load.prefill_tok * pairs_flop
     return StepTimes(
         matrix_s=matrix_s, expert_s=expert_s, attention_s=attention_s, prefill_attention_s=prefill_s,
-        launch_s=launch_s, collective_s=collective_s, sampling_s=sampling_s, sampling_ratio=one,
+        launch_s=launch_s, collective_s=collective_s, sampling_s=sampling_s,
         compute_s=compute_s + expert_compute_s + prefill_s + scores_s,
         exposed_s=exposed_s + _exposed_s(expert_compute_s, expert_s) + prefill_s + _exposed_s(scores_s, attention_s),
         executed_0_flop=flop_0,
@@ -197,18 +197,6 @@ def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[
     return first_s + second_s + head_s + flow_s, compute_0 + compute_1 + words_s, exposed_s
 
 
-def fitted_touched_count(tok: Array, experts: Array, active: Array, evenness_ratio: Array) -> Array:
-    """Experts whose weights a step streams, in the form that the rates were fitted with: E(1 − (1 + x/a)^−a),
-    x = tok·k/E, of Poisson instead of whole tokens.
-
-    For a lone token it lies below k by 2 % where k is far below E, and by 18 % for two of eight; the fitted share of
-    bandwidth makes up for it. The next fit can take ``counts.experts_touched_count`` instead.
-    """
-    x = tok * active / experts
-    spread = experts * -np.expm1(-evenness_ratio * np.log1p(x / evenness_ratio))
-    return np.asarray(np.minimum(spread, tok * active))
-
-
 #: Expected largest of n standard normals minus their mean, n = 1, 2, 4, 8 …: 0, 0.56, 1.03, 1.42, 1.77,
 #: 2.07, 2.34 (Harter 1961).
 _LARGEST = np.array([0.0, 0.5642, 1.0294, 1.4236, 1.7660, 2.0697, 2.3437, 2.5946])
@@ -225,18 +213,19 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
         return none, none, none, none
     tok, ranks = tok * t.data_count, t.expert_ranks_count
     local = t.experts_count / ranks
-    touched = fitted_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
+    touched = experts_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
     x = tok * t.active_count / t.experts_count
     rows = x * local
     above = r.imbalance_ratio * _largest(ranks)
     late_touched = np.minimum(touched + above * np.sqrt(touched * np.maximum(1.0 - touched / local, 0.0)), local)
     late_rows = np.minimum(rows + above * np.sqrt(local * (x + x * x / evenness_ratio)), rows * ranks)
     grain = by_class(r.expert_grain_count, t.expert_class_count)
-    aligned = t.expert_class_count == FP8_BLOCK
-    flop = t.expert_flop * (rows + np.where(aligned, local, touched) * grain)
-    late_flop = t.expert_flop * (late_rows + np.where(aligned, local, late_touched) * grain)
+    flop = t.expert_flop * (rows + touched * grain)
+    late_flop = t.expert_flop * (late_rows + late_touched * grain)
     compute_s = late_flop / (t.expert_peak_flop_s * by_class(r.expert_compute_ratio, t.expert_class_count))
     share = r.expert_memory_ratio * np.where(t.newest_count > 0.0, r.expert_newest_ratio, 1.0)
+    untuned = (tok > local) & (ranks > 1.0) & (t.expert_class_count == WIDE)
+    share = share * np.where(untuned, r.expert_tile_ratio, 1.0)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
     visible_ratio = 1.0 / t.data_count + np.minimum(r.gathered_ratio, 1.0) * (1.0 - 1.0 / t.data_count)
     flow_byte = t.choice_byte_tok * tok * visible_ratio
