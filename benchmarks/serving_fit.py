@@ -18,7 +18,7 @@ from joulemill.validation.row import MeasuredRow
 from joulemill.validation.tables import read_table
 
 ENERGY = POWER_NAMES
-TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 3500.0}
+TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 2000.0}
 #: Step of the finite differences that a Jacobian is made of [ln].
 STEP_LN = 1e-6
 #: Share of the runs on a shared host that are crowded, and how many times slower such a run may be (assumed).
@@ -35,6 +35,10 @@ POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
 DOCUMENTED = {"sglang": {"lock": (1.0, 0.3), "gathered": (0.05, 1.0)}, "trtllm": {"gathered": (0.05, 1.0)}}
 #: vLLM 0.11 schedules a step after the one before has ended, unless told otherwise.
 NOT_ASYNCHRONOUS = (0.02, 1.0)
+#: vLLM 0.11 runs steps of up to 512 tokens from captured graphs, with prompts too, and chat prompts are shorter.
+SHORT_PROMPTS = (5.0, 0.7)
+#: Its data-parallel ranks all compute as many rows as the busiest has.
+PADS_TO_BUSIEST = (1.0, 0.1)
 #: Coefficients of one engine: no other engine tells them.
 HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered")
 
@@ -144,6 +148,7 @@ def runs_problem(data: Path) -> Problem:
     rows, measured = _problem(data, "serving_runs.csv", quantities, [])
     known = dict(priors())
     known["overlap"] = NOT_ASYNCHRONOUS
+    known["eager"], known["padding"] = SHORT_PROMPTS, PADS_TO_BUSIEST
     names = list(known)
     for task, tok in TASKS.items():
         known[f"{task}:input_tok"] = (tok, 0.4)

@@ -24,7 +24,7 @@ from joulemill.physics.serving.counts import StepLoad, counts, decode_load, pref
 from joulemill.physics.serving.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
 from joulemill.physics.serving.power import PowerRates, limited, step_work
 from joulemill.physics.serving.shard import ShardTable
-from joulemill.physics.serving.step import StepRates, StepTimes, soft_s, times
+from joulemill.physics.serving.step import StepRates, StepTimes, largest_of, soft_s, times
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,8 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     often = np.maximum(-np.expm1(-arrivals * t.data_count / clump), arrivals * d.computed_tok / d.budget_tok)
     often = np.clip(often, 1e-9, 1.0)
     prompt = arrivals * d.computed_tok / often
-    busiest = np.maximum(prompt, np.minimum(d.computed_tok, d.budget_tok))
+    busiest = np.minimum(d.computed_tok * busiest_prompts_count(t, prompt / d.computed_tok), d.budget_tok)
+    busiest = np.maximum(busiest, prompt)
     past = d.input_tok - 0.5 * d.computed_tok
     alone = decode_load(running, context, evenness_ratio(rates.step, d))
     plain = times(counts(t, alone), rates.step)
@@ -208,6 +209,13 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     )  # fmt: skip
     state = (offered, running, context, capacity, often, arrivals)
     return _timed(t, rates, d, state, (plain, mixed, waited_s), steps)
+
+
+def busiest_prompts_count(t: ShardTable, mean_count: Array) -> Array:
+    """Prompts in a step of the busiest of the data-parallel ranks, which take ``mean_count`` each: one at least, and
+    the expected largest of so many Poisson counts."""
+    spread = largest_of(t.data_count) * np.sqrt(mean_count)
+    return np.asarray(np.maximum(mean_count + spread, 1.0))
 
 
 def evenness_ratio(r: StepRates, d: Demand) -> Array:

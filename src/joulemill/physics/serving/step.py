@@ -73,6 +73,8 @@ class StepRates:
     evenness_ratio: float
     imbalance_ratio: float
     expert_newest_ratio: float
+    newest_ratio: float
+    expert_block_newest_ratio: float
     expert_tile_ratio: float
     expert_block_s: float
     padding_ratio: float
@@ -161,7 +163,7 @@ def times(work: Counts, r: StepRates) -> StepTimes:
     prefill_s = prefill_s + load.busiest_tok * scan_tok_s
     collective_s, link_byte = _collectives(t, r, wait_tok)
     launch_s = t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s + t.state_count * r.state_s
-    launch_s = launch_s + t.moe_layers_count * (r.routing_s + r.expert_block_s * (t.expert_class_count == FP8_BLOCK))
+    launch_s = launch_s + t.moe_layers_count * r.routing_s
     sampled = load.head_tok * t.vocabulary_count * r.sampling_byte
     sampling_s = sampled / (r.memory_ratio * t.bandwidth_byte_s)
     touched_byte = sampled + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
@@ -185,9 +187,10 @@ def _exposed_s(compute_s: Array, whole_s: Array) -> Array:
 
 def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[Array, Array, Array]:
     """Time of the matrices and the head, its arithmetic part, and how much of that is exposed."""
-    beta = r.memory_ratio * t.bandwidth_byte_s
-    wide = t.peak_0_flop_s * r.compute_ratio[0]
-    narrow = t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class_count)
+    newest = np.where(t.newest_count > 0.0, r.newest_ratio, 1.0)
+    beta = newest * r.memory_ratio * t.bandwidth_byte_s
+    wide = newest * t.peak_0_flop_s * r.compute_ratio[0]
+    narrow = newest * t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class_count)
     flow_s = t.act_byte_tok * tok / beta
     compute_0, compute_1 = t.matrix_flop_0 * tok / wide, t.matrix_flop_1 * tok / narrow
     words_s = t.head_flop * load.head_tok / wide
@@ -202,7 +205,8 @@ def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[
 _LARGEST = np.array([0.0, 0.5642, 1.0294, 1.4236, 1.7660, 2.0697, 2.3437, 2.5946])
 
 
-def _largest(ranks: Array) -> Array:
+def largest_of(ranks: Array) -> Array:
+    """Expected largest of so many standard normals."""
     return np.asarray(np.interp(np.log2(np.maximum(ranks, 1.0)), np.arange(_LARGEST.size), _LARGEST))
 
 
@@ -216,21 +220,25 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     touched = experts_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
     x = tok * t.active_count / t.experts_count
     rows = x * local
-    above = r.imbalance_ratio * _largest(ranks)
+    above = r.imbalance_ratio * largest_of(ranks)
     late_touched = np.minimum(touched + above * np.sqrt(touched * np.maximum(1.0 - touched / local, 0.0)), local)
     late_rows = np.minimum(rows + above * np.sqrt(local * (x + x * x / evenness_ratio)), rows * ranks)
     grain = by_class(r.expert_grain_count, t.expert_class_count)
     flop = t.expert_flop * (rows + touched * grain)
     late_flop = t.expert_flop * (late_rows + late_touched * grain)
-    compute_s = late_flop / (t.expert_peak_flop_s * by_class(r.expert_compute_ratio, t.expert_class_count))
-    share = r.expert_memory_ratio * np.where(t.newest_count > 0.0, r.expert_newest_ratio, 1.0)
+    newest = t.newest_count > 0.0
+    reached = np.where(newest, r.newest_ratio, 1.0) * by_class(r.expert_compute_ratio, t.expert_class_count)
+    reached = reached * np.where(newest & (t.expert_class_count == FP8_BLOCK), r.expert_block_newest_ratio, 1.0)
+    compute_s = late_flop / (t.expert_peak_flop_s * reached)
+    share = r.expert_memory_ratio * np.where(newest, r.expert_newest_ratio, 1.0)
     untuned = (tok > local) & (ranks > 1.0) & (t.expert_class_count == WIDE)
     share = share * np.where(untuned, r.expert_tile_ratio, 1.0)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
     visible_ratio = 1.0 / t.data_count + np.minimum(r.gathered_ratio, 1.0) * (1.0 - 1.0 / t.data_count)
     flow_byte = t.choice_byte_tok * tok * visible_ratio
     flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s)
-    return soft_s(memory_s, compute_s) + flow_s, compute_s, flop, t.expert_byte * touched + flow_byte
+    block_s = t.moe_layers_count * r.expert_block_s * (t.expert_class_count == FP8_BLOCK)
+    return soft_s(memory_s, compute_s) + flow_s + block_s, compute_s, flop, t.expert_byte * touched + flow_byte
 
 
 def _pairs_flop(t: ShardTable, past_tok: Array) -> Array:
