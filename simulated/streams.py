@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulemill.bench.lengths import Lengths
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.prompts import PromptMill
 from joulemill.bench.load.workload import AskRules, RequestSource
 from joulemill.ledger.record import RequestOutcome, RequestRecord
 from joulemill.servers.client import Endpoint, open_session
+from joulemill.statistics.lengths import Lengths
 
 TTFT_S, ITL_S, TOKENS = 0.101, 0.020, 50
 

@@ -17,13 +17,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from joulemill.api import catalog, physics
-    from joulemill.api.comparing import GateVerdict, RunComparison, compare, gate
+    from joulemill.api.auditing import Audit, audit
+    from joulemill.api.benching import bench
+    from joulemill.api.comparing import GatePlan, GateVerdict, RunComparison, compare, gate, gate_plan
+    from joulemill.api.history import KeptHistory, open_history
     from joulemill.api.levers import LeverStudy, levers
+    from joulemill.api.machine import Examination, doctor
     from joulemill.api.many import predict_many
     from joulemill.api.metering import MeteredWindow, Metering, meter
-    from joulemill.api.prediction import PredictedDeployment, predict
-    from joulemill.api.runs import Run, bench, open_run
-    from joulemill.api.validating import Calibration, PredictionErrors, calibrate, validate
+    from joulemill.api.monitoring import MonitorResult, watch
+    from joulemill.api.prediction import MemoryShort, PredictedDeployment, predict
+    from joulemill.api.runs import Baseline, Run, import_run, open_baseline, open_run, save_baseline
+    from joulemill.api.series import (
+        LeverExperiment,
+        RateSearched,
+        Sweep,
+        find_rate,
+        measure_levers,
+        open_series,
+        probe,
+        sweep,
+    )
+    from joulemill.api.validating import Calibration, PredictionErrors, Scales, calibrate, fit_scales, validate
     from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
     from joulemill.figure import Basis, Figure
     from joulemill.physics.hardware.device import Device
@@ -33,67 +48,117 @@ __version__ = "0.1.0"
 
 #: Public name → the module that has it.
 _HOMES = {
+    "Audit": "api.auditing",
+    "Baseline": "api.runs",
     "Basis": "figure",
     "Calibration": "api.validating",
     "Device": "physics.hardware.device",
+    "Examination": "api.machine",
     "Figure": "figure",
+    "GatePlan": "api.comparing",
     "GateVerdict": "api.comparing",
     "InputError": "errors",
     "JoulemillError": "errors",
+    "KeptHistory": "api.history",
+    "LeverExperiment": "api.series",
     "LeverStudy": "api.levers",
     "MachineError": "errors",
+    "MemoryShort": "api.prediction",
     "MeteredWindow": "api.metering",
     "Metering": "api.metering",
     "PredictedDeployment": "api.prediction",
     "PredictionErrors": "api.validating",
+    "RateSearched": "api.series",
     "Run": "api.runs",
     "RunComparison": "api.comparing",
+    "Scales": "api.validating",
     "ServerError": "errors",
     "Site": "physics.hardware.site",
-    "bench": "api.runs",
+    "Sweep": "api.series",
+    "MonitorResult": "api.monitoring",
+    "audit": "api.auditing",
+    "bench": "api.benching",
     "calibrate": "api.validating",
     "catalog": "api",
     "compare": "api.comparing",
+    "doctor": "api.machine",
+    "find_rate": "api.series",
+    "fit_scales": "api.validating",
     "gate": "api.comparing",
+    "gate_plan": "api.comparing",
+    "import_run": "api.runs",
     "levers": "api.levers",
+    "measure_levers": "api.series",
     "meter": "api.metering",
+    "open_baseline": "api.runs",
+    "open_history": "api.history",
     "open_run": "api.runs",
+    "open_series": "api.series",
     "physics": "api",
     "predict": "api.prediction",
     "predict_many": "api.many",
+    "probe": "api.series",
+    "save_baseline": "api.runs",
+    "sweep": "api.series",
     "validate": "api.validating",
+    "watch": "api.monitoring",
 }
 
 __all__ = [
+    "Audit",
+    "Baseline",
     "Basis",
     "Calibration",
     "Device",
+    "Examination",
     "Figure",
+    "GatePlan",
     "GateVerdict",
     "InputError",
     "JoulemillError",
+    "KeptHistory",
+    "LeverExperiment",
     "LeverStudy",
     "MachineError",
+    "MemoryShort",
     "MeteredWindow",
     "Metering",
+    "MonitorResult",
     "PredictedDeployment",
     "PredictionErrors",
+    "RateSearched",
     "Run",
     "RunComparison",
+    "Scales",
     "ServerError",
     "Site",
+    "Sweep",
+    "audit",
     "bench",
     "calibrate",
     "catalog",
     "compare",
+    "doctor",
+    "find_rate",
+    "fit_scales",
     "gate",
+    "gate_plan",
+    "import_run",
     "levers",
+    "measure_levers",
     "meter",
+    "open_baseline",
+    "open_history",
     "open_run",
+    "open_series",
     "physics",
     "predict",
     "predict_many",
+    "probe",
+    "save_baseline",
+    "sweep",
     "validate",
+    "watch",
 ]
 
 

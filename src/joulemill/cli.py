@@ -38,6 +38,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "predict": "rate, J/token, power, latency and bottleneck of a deployment before running it",
         "levers": "rank what would lower the joules per token of a deployment or a measured run",
         "levers measure": "measure levers in A/B runs on the embedded server",
+        "explore": "a local page to compare deployments on, live; --export writes it as a static site",
     },
     "check predictions": {
         "validate": "prediction error against a table of measured runs",

@@ -188,3 +188,27 @@ def _percent(ratio: float) -> str:
     decimals = 1 if abs(percent) < 9.95 else 0
     rounded = round(percent, decimals) + 0.0
     return "0" if rounded == 0.0 else f"{rounded:+.{decimals}f}".replace("-", "−")
+
+
+#: Unit of a large amount → its larger units: from which value, what it is divided by, what it is called.
+_LARGER = {
+    "J": ((1e5, JOULE_PER_KWH, "kWh"),),
+    "gCO2e": ((1e6, 1e6, "tCO2e"), (1e3, 1e3, "kgCO2e")),
+}
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A sum over many tokens or a long time, in the unit that bills and inventories use; a dash where unknown.
+
+    The unit's period (``/year``) is left to the heading above it.
+
+    >>> amount(1.13e10, "J/year"), amount(815e3, "J"), amount(1.1e6, "gCO2e/year"), amount(None, "EUR")
+    ('3,140 kWh', '0.226 kWh', '1.10 tCO2e', '–')
+    """
+    if value is None:
+        return "–"
+    unit = unit.removesuffix("/year")
+    for least, divisor, name in _LARGER.get(unit, ()):
+        if abs(value) >= least:
+            return f"{digits(value / divisor)} {name}"
+    return quantity(value, unit)

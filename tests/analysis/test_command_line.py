@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from joulemill.analysis.command_line import command_line
+from joulemill.api.benching import bench_options
 from joulemill.bench.options import BenchOptions
 from joulemill.catalog.stated_device import stated_device
 from joulemill.commands import bench
@@ -28,7 +29,7 @@ def test_parsed_again_it_is_the_same_run(options: BenchOptions) -> None:
     assert words[:2] == ["joulemill", "bench"]
     parser = argparse.ArgumentParser()
     bench.add_arguments(parser)
-    again = bench.options_of(parser.parse_args(words[2:]))
+    again = bench_options(**bench.arguments_of(parser.parse_args(words[2:])))
     assert again.manifest() == options.manifest() and again.device == options.device
 
 

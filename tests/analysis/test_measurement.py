@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from joulemill.analysis import measurement
-from joulemill.analysis.load import load_run
 from joulemill.analysis.run import analyze, diagnosis_of
 from joulemill.analysis.samples import load_run as load_samples_of
-from joulemill.commands.output import write_page
+from joulemill.api.runs import open_run
 from joulemill.recording.reader import read_run
 from tests.support.h100_run import on_h100
 
@@ -31,8 +30,7 @@ def accounts(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def test_a_page_with_its_levers_accounts_the_run_once(tmp_path: Path, accounts: list[object]) -> None:
     folder = on_h100(tmp_path / "run")
-    report, run = load_run(folder)
-    write_page(report, tmp_path / "page.html", run=folder, measured=run)
+    open_run(folder).to_html(tmp_path / "page.html")
     assert "Levers: change of energy per token" in (tmp_path / "page.html").read_text()
     assert len(accounts) == 1
 

@@ -140,7 +140,7 @@ def test_levers_of_a_prediction_lower_its_joules() -> None:
     [
         ({"acceptence_ratio": 0.5}, "levers have no setting 'acceptence_ratio'"),
         ({"acceptance_ratio": 1.5}, "`acceptance_ratio` is 1.5"),
-        ({"beyond": ["magic"]}, "`beyond` names 'magic'"),
+        ({"beyond": ["magic"]}, "`beyond`: 'magic' is not known"),
     ],
 )
 def test_settings_of_levers_are_checked(settings: dict[str, Any], named: str) -> None:

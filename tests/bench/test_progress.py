@@ -4,7 +4,8 @@ import io
 
 from rich.console import Console
 
-from joulemill.bench.progress import MOST_BARS, ProgressBar, Silence, Teller
+from joulemill.bench.progress import Silence, Teller
+from joulemill.commands.progress import MOST_BARS, ProgressBar
 
 
 def told(terminal: bool) -> str:

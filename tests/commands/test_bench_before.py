@@ -105,7 +105,8 @@ def test_a_folder_that_may_not_be_written(capsys: pytest.CaptureFixture[str], el
 def test_what_a_server_serves_is_checked_and_kept(elsewhere: Path) -> None:
     from argparse import ArgumentParser
 
-    from joulemill.commands.bench import add_arguments, options_of
+    from joulemill.api.benching import bench_options
+    from joulemill.commands.bench import add_arguments, arguments_of
 
     config = {
         "model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,
@@ -115,7 +116,7 @@ def test_what_a_server_serves_is_checked_and_kept(elsewhere: Path) -> None:
     (elsewhere / "config.json").write_text(json.dumps(config))
     parser = ArgumentParser()
     add_arguments(parser)
-    options = options_of(parser.parse_args([*NOBODY, "--architecture", ".", "--precision", "awq"]))
+    options = bench_options(**arguments_of(parser.parse_args([*NOBODY, "--architecture", ".", "--precision", "awq"])))
     assert options.precision == "awq" and options.architecture == config
     assert options.manifest()["architecture_path"] == "." and "architecture" not in options.manifest()
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from joulemill.api.benching import bench_options
 from joulemill.catalog.stated_device import stated_device
 from joulemill.cli import main
-from joulemill.commands.bench_options import options_of
+from joulemill.commands.bench_options import arguments_of
 from tests.support.own_device import OWN
 from tests.support.recorded import recorded
 
@@ -70,5 +71,6 @@ def test_the_spelling_that_check_advises_is_taken() -> None:
 
     parser = argparse.ArgumentParser()
     bench.add_arguments(parser)
-    options = options_of(parser.parse_args(["--url", "http://127.0.0.1:9", "--device", "epyc-9654:1"]))
+    words = ["--url", "http://127.0.0.1:9", "--device", "epyc-9654:1"]
+    options = bench_options(**arguments_of(parser.parse_args(words)))
     assert options.device is not None and options.device["count"] == 1

@@ -12,8 +12,8 @@ from simulated.mock_server import MockPlan, mock_process
 from simulated.runs import steady_run
 
 from joulemill.analysis.run import analyze
+from joulemill.api.inputs import keep_grid, site_of
 from joulemill.cli import main
-from joulemill.commands.inputs import keep_grid, site_of
 from joulemill.recording.writer import read_run, write_run
 from joulemill.reports.html.run import render
 

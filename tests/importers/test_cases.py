@@ -82,7 +82,7 @@ def test_a_stated_figure_that_is_not_finite_is_left_out(tmp_path: Path) -> None:
 # --- several results in one file -----------------------------------------------------------------------------------
 def test_appended_results_ask_which_one() -> None:
     lines = "\n".join(json.dumps(sglang(max_concurrency=c, output_throughput=10.0 * c)) for c in (1, 2, 4)) + "\n"
-    with pytest.raises(InputError, match=r"holds 3 results; choose one with --part \(1: concurrency 1"):
+    with pytest.raises(InputError, match=r"holds 3 results; choose one with `part` \(1: concurrency 1"):
         parsed(lines, name="results.jsonl")
     found = parsed(lines, part=3, name="results.jsonl")
     assert found.options["concurrency"] == 4 and found.stated[0].value == 40.0

@@ -54,10 +54,10 @@ def test_a_sweep_must_be_chosen_from(tmp_path: Path) -> None:
     document = foreign_results.guidellm()
     document["benchmarks"] *= 2
     path = foreign_results.write_json(tmp_path / "sweep.json", document)
-    with pytest.raises(InputError, match=r"holds 2 benchmarks; choose one with --part .*synchronous, concurrency 1"):
+    with pytest.raises(InputError, match=r"holds 2 benchmarks; choose one with `part` .*synchronous, concurrency 1"):
         import_files([path], Choice())
     assert len(import_files([path], Choice(part=2)).requests) == foreign_results.REQUESTS
-    with pytest.raises(InputError, match="--part 3"):
+    with pytest.raises(InputError, match="`part` 3"):
         import_files([path], Choice(part=3))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from joulemill.cli import main
 from joulemill.errors import InputError
-from joulemill.monitor.config import load_config
+from joulemill.monitor.config import MonitorConfig, load_config
+from joulemill.monitor.config_checks import notices
 
 TARGET = "[[target]]\nname='chat-0'\nmodel='Qwen/Qwen3-8B'\nmetrics_url='http://x/'\n"
 SITE = "[[site]]\nname='hall-1'\n"
@@ -27,6 +29,10 @@ FAULTS = [
     ("period_s=1e9\n" + TARGET, "period_s must be at most 86400"),
     (TARGET + "devices_count=0", "target 'chat-0': devices_count must be at least 1"),
     (TARGET + "slo_ttft='5'", "target 'chat-0': slo_ttft: '5' has no unit"),
+    (TARGET + "slo_tpot=200", 'target \'chat-0\': slo_tpot = 200 has no unit; write "200 ms" or "200 s"'),
+    (TARGET + "devices_count=2000000000", "target 'chat-0': devices_count must be at most 1e+06"),
+    ("period_s=true\n" + TARGET, "period_s must not be true"),
+    (TARGET + "devices_count=true", "target 'chat-0': devices_count must not be true"),
     (SITE + "carbon_by_hour_g_kwh=[1,2]\n" + TARGET, "site 'hall-1': carbon_by_hour_g_kwh takes a list of 24"),
     ("[[site]]\nsite_file='none.toml'\n" + TARGET, "none.toml"),
     ("[[site]]\npue=120\nname='x'\n" + TARGET, "site 'x': pue"),
@@ -72,3 +78,24 @@ def test_a_model_of_ones_own_is_taken_where_it_is_said_or_unlike_any(tmp_path: P
     for text in (TARGET.replace("Qwen3", "Qwen33") + "own_model=true", TARGET.replace("Qwen/Qwen3-8B", "m")):
         (tmp_path / "c.toml").write_text(text)
         assert load_config(tmp_path / "c.toml").target[0].device is None
+
+
+def test_what_is_named_and_described_nowhere_is_told_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CHAT_TOKEN", raising=False)
+    (tmp_path / "c.toml").write_text(
+        TARGET.replace("http://x/", "http://127.0.0.1:9/") + "site='hal-1'\ntoken_env='CHAT_TOKEN'\n"
+    )
+    assert main(["monitor", "check", str(tmp_path / "c.toml")]) == 2
+    told = capsys.readouterr().err
+    assert "target 'chat-0': no [[site]] is called 'hal-1': its PUE, carbon and cost stay unknown" in told
+    assert "target 'chat-0': token_env: the environment has no CHAT_TOKEN" in told
+    monkeypatch.setenv("CHAT_TOKEN", "secret")
+    described = load_config_of(tmp_path, SITE + TARGET + "site='hall-1'\ntoken_env='CHAT_TOKEN'\n")
+    assert notices(described, os.environ) == []
+
+
+def load_config_of(folder: Path, text: str) -> MonitorConfig:
+    (folder / "c.toml").write_text(text)
+    return load_config(folder / "c.toml")

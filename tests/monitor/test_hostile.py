@@ -15,7 +15,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from joulemill.commands.monitor_watch import _reload
 from joulemill.errors import InputError
 from joulemill.meters.meter import MeterContext
 from joulemill.monitor import opening
@@ -26,6 +25,7 @@ from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import TargetState, TokenKind
 from joulemill.monitor.target import Watched
+from joulemill.monitor.watching import _reload
 
 Script = Callable[[Monitor], Awaitable[Any]]
 
@@ -281,17 +281,17 @@ def test_a_configuration_that_is_nested_too_deep_is_one_line(tmp_path: Path, tex
 
 
 @pytest.mark.finding("F34")
-def test_a_hangup_with_a_hostile_configuration_changes_nothing_and_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_hangup_with_a_hostile_configuration_changes_nothing_and_is_told(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("a = " + "[" * 100_000)
 
+    heard: list[str] = []
+
     async def script(monitor: Monitor) -> None:
-        await _reload(monitor, lambda: load_config(tmp_path / "c.toml"))
+        await _reload(monitor, lambda: load_config(tmp_path / "c.toml"), heard.append)
         assert "c.toml" in (monitor.config_error or "")
         await until(lambda: out(monitor, "good") > 30)
-        await _reload(monitor, lambda: monitor._config)
+        await _reload(monitor, lambda: monitor._config, heard.append)
         assert monitor.config_error is None
 
     asyncio.run(among(Pages(), script))
-    assert "the configuration before it stands" in capsys.readouterr().err
+    assert "the configuration before it stands" in heard[0] and heard[1:] == ["configuration read again"]

@@ -168,7 +168,7 @@ def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path: Path) -> None:
 def test_after_a_fault_every_call_says_so(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "r")
     writer._fault = OSError(errno.EROFS, "Read-only file system")
-    with pytest.raises(MachineError, match="--out"):
+    with pytest.raises(MachineError, match="`out`"):
         writer.event("note", text="x")
     with pytest.raises(MachineError):
         writer.close()

@@ -29,7 +29,7 @@ def load_run(path: Path, altered: Callable[[RunRecord], RunRecord] | None = None
         run = measurement_of(altered(record) if altered else record)
         return report_of(run), run
     if altered is not None:
-        raise InputError(f"{path}: is not a run folder; only a run can be analysed anew, with --site or --quality")
+        raise InputError(f"{path}: is not a run folder; only a run can be analysed anew, with `site` or `quality`")
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -7,7 +7,7 @@ from typing import Any
 
 from joulemill.analysis.report import Ceiling, Percentiles, Report, Tokens
 from joulemill.figure import Figure, unknown
-from joulemill.wording import JOULE_PER_KWH, digits, percent, quantity, title
+from joulemill.wording import amount, digits, percent, quantity, title
 
 #: What stands behind figures of the widest scope that is metered as a whole, where that is not the node.
 _SCOPES = {"device": ", devices", "cpu": ", CPU packages", "memory": ", memory"}
@@ -89,30 +89,6 @@ def impacts(report: Report) -> list[tuple[str, list[str]]]:
         for i in report.impacts
         if i.per_token.known
     ]
-
-
-#: Unit of a large amount → its larger units: from which value, what it is divided by, what it is called.
-_LARGER = {
-    "J": ((1e5, JOULE_PER_KWH, "kWh"),),
-    "gCO2e": ((1e6, 1e6, "tCO2e"), (1e3, 1e3, "kgCO2e")),
-}
-
-
-def amount(value: float | None, unit: str) -> str:
-    """A sum over many tokens or a long time, in the unit that bills and inventories use; a dash where unknown.
-
-    The unit's period (``/year``) is left to the heading above it.
-
-    >>> amount(1.13e10, "J/year"), amount(815e3, "J"), amount(1.1e6, "gCO2e/year"), amount(None, "EUR")
-    ('3,140 kWh', '0.226 kWh', '1.10 tCO2e', '–')
-    """
-    if value is None:
-        return "–"
-    unit = unit.removesuffix("/year")
-    for least, divisor, name in _LARGER.get(unit, ()):
-        if abs(value) >= least:
-            return f"{digits(value / divisor)} {name}"
-    return quantity(value, unit)
 
 
 def impact_sources(report: Report) -> str:

@@ -152,9 +152,29 @@ def tabled(frame: Any) -> Table:
 
 def coded(column: Any) -> tuple[list[Any], NDArray[np.intp]]:
     """Different values in order of appearance, None where null, and the code of each row."""
-    cells = [_known(v) for v in (column.tolist() if isinstance(column, np.ndarray) else column)]
-    index = {value: code for code, value in enumerate(dict.fromkeys(cells))}
-    return list(index), np.fromiter(map(index.__getitem__, cells), dtype=np.intp, count=len(cells))
+    few = _coded_array(column) if isinstance(column, np.ndarray) and column.dtype.kind in "USiufb" else None
+    if few is not None:
+        return few
+    cells = column.tolist() if isinstance(column, np.ndarray) else column
+    distinct = {cell: _known(cell) for cell in cells}
+    index = {value: code for code, value in enumerate(dict.fromkeys(distinct.values()))}
+    of_cell = {cell: index[value] for cell, value in distinct.items()}
+    return list(index), np.fromiter(map(of_cell.__getitem__, cells), dtype=np.intp, count=len(cells))
+
+
+def _coded_array(column: NDArray[Any]) -> tuple[list[Any], NDArray[np.intp]] | None:
+    """``coded`` of an array, by comparison with each of its values; None where these are many."""
+    codes = np.full(column.size, -1, dtype=np.intp)
+    values: list[Any] = []
+    first = 0
+    while column.size and codes[first] < 0:
+        if len(values) == FEW:
+            return None
+        value = column[first]
+        codes[column == value if value == value else np.isnan(column)] = len(values)
+        values.append(_known(value.item()))
+        first = int(np.argmax(codes < 0))
+    return values, codes
 
 
 def as_numbers(name: str, column: Any) -> Array:

@@ -15,9 +15,11 @@ from joulemill.api.results import Result
 from joulemill.api.runs import Run
 from joulemill.decisions.gate.gate import Check, Outcome, Terms, Verdict
 from joulemill.decisions.gate.gate import gate as gated
+from joulemill.decisions.gate.run_length import LengthPlan, plan_length
 from joulemill.decisions.gate.sample import Sample
 from joulemill.errors import InputError
 from joulemill.reports.comparison import markdown, real_text, render, shift_text, value_text
+from joulemill.reports.text.gate import EXIT, plan_document
 from joulemill.reports.text.gate import document as gate_document
 from joulemill.reports.text.gate import text as gate_text
 
@@ -89,10 +91,39 @@ def compare(*runs: Recorded) -> RunComparison:
 
 
 @dataclass(frozen=True, repr=False)
+class GatePlan(Result):
+    """How long, or how many, runs must be for the gate to decide. ``plan``: or why there is none."""
+
+    plan: LengthPlan | str
+
+    @property
+    def decides(self) -> bool:
+        """Whether there is one."""
+        return not isinstance(self.plan, str)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ``plan`` of the document of ``joulemill gate --plan --json``."""
+        return plan_document(self.plan)
+
+    def __str__(self) -> str:
+        return f"plan: {self.plan if isinstance(self.plan, str) else self.plan.text}"
+
+    def _line(self) -> str:
+        return str(self)
+
+    def _rows(self) -> Iterable[tuple[str, str]]:
+        return ((name, str(value)) for name, value in self.to_dict().items())
+
+
+@dataclass(frozen=True, repr=False)
 class GateVerdict(Result):
-    """The gate's answer. ``outcome``: "pass", "fail" or "undecided"; an unknown figure is never a pass."""
+    """The gate's answer. ``outcome``: "pass", "fail" or "undecided"; an unknown figure is never a pass.
+
+    plan   how long, or how many, runs must be to decide; None where it was not asked for
+    """
 
     verdict: Verdict
+    plan: GatePlan | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -109,12 +140,17 @@ class GateVerdict(Result):
         """Each thing that was looked at, with its figures and change."""
         return self.verdict.checks
 
+    @property
+    def exit_code(self) -> int:
+        """That of the command: 0 pass, 1 fail, 3 undecided."""
+        return EXIT[self.outcome]
+
     def to_dict(self) -> dict[str, Any]:
         """The document of ``joulemill gate --json``."""
-        return gate_document(self.verdict, None)
+        return gate_document(self.verdict, None if self.plan is None else self.plan.plan)
 
     def __str__(self) -> str:
-        return gate_text(self.verdict)
+        return gate_text(self.verdict) + ("" if self.plan is None else f"{self.plan}\n")
 
     def _line(self) -> str:
         return f"gate {self.outcome.value}: {'; '.join(self.reasons)}"
@@ -134,6 +170,7 @@ def gate(
     without_quality: bool = False,
     run_noise: float = 0.0,
     force: bool = False,
+    plan: bool = False,
 ) -> GateVerdict:
     """Has J/token of ``new`` risen by more than ``max_increase`` against ``base``, at its quality and latency?
 
@@ -142,14 +179,12 @@ def gate(
     min_quality, min_attained   least accuracy, least share of requests within targets (default: those of the base)
     without_quality  pass though no accuracy is known;  force   judge runs whose conditions differ
     run_noise        run-to-run standard deviation as a share, where single runs cannot show it
+    plan             also say how long, or how many, runs must be to decide
     """
-    if not 0.0 < max_increase <= MOST_INCREASE_RATIO:
-        raise InputError(f"`max_increase` is {max_increase}; it must be above 0 and at most {MOST_INCREASE_RATIO:g}")
-    if metric not in METRICS:
-        raise InputError(f"`metric` {metric!r} is not known; use one of {', '.join(METRICS)}")
     for name, share in (("min_quality", min_quality), ("min_attained", min_attained), ("run_noise", run_noise)):
         if share is not None and not 0.0 <= share <= 1.0:
             raise InputError(f"`{name}` is {share}; it must be a share between 0 and 1")
+    _check_gate(max_increase, metric)
     terms = Terms(
         max_increase_ratio=max_increase,
         min_quality_ratio=min_quality,
@@ -158,7 +193,37 @@ def gate(
         force=force,
         run_spread_ratio=run_noise,
     )
-    return GateVerdict(gated(_samples(base, metric), _samples(new, metric), terms))
+    bases, news = _samples(base, metric), _samples(new, metric)
+    verdict = gated(bases, news, terms)
+    return GateVerdict(verdict, _planned(bases, max_increase, len(verdict.checks)) if plan else None)
+
+
+def gate_plan(
+    base: Recorded | Sequence[Recorded],
+    *,
+    max_increase: float = 0.05,
+    metric: str = "node",
+    without_quality: bool = False,
+) -> GatePlan:
+    """How long, or how many, runs must be for the gate to decide, from base runs alone; arguments as of ``gate``."""
+    _check_gate(max_increase, metric)
+    bases = _samples(base, metric)
+    checks = 1 + (not without_quality) + any(t is not None for t in bases[0].targets_s)
+    return _planned(bases, max_increase, checks)
+
+
+def _check_gate(max_increase: float, metric: str) -> None:
+    if not 0.0 < max_increase <= MOST_INCREASE_RATIO:
+        raise InputError(f"`max_increase` is {max_increase}; it must be above 0 and at most {MOST_INCREASE_RATIO:g}")
+    if metric not in METRICS:
+        raise InputError(f"`metric` {metric!r} is not known; use one of {', '.join(METRICS)}")
+
+
+def _planned(base: list[Sample], max_increase: float, checks: int) -> GatePlan:
+    faults = [f"{s.name}: {f}" for s in base for f in s.faults]
+    if faults:
+        return GatePlan(f"no plan is made from a base that is not sound: {'; '.join(faults)}")
+    return GatePlan(plan_length(base, max_increase, checks_count=checks))
 
 
 def _samples(runs: Recorded | Sequence[Recorded], metric: str) -> list[Sample]:

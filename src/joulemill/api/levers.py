@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,13 +15,17 @@ from joulemill.api.results import Result
 from joulemill.decisions.levers.case import Settings
 from joulemill.decisions.levers.study import BEYOND_TUNING, Combination, Effect, by_use
 from joulemill.errors import InputError
+from joulemill.physics.serving.batch import MemoryShort
+from joulemill.prediction.document import short_document_of
 from joulemill.prediction.levers import LeversAnswer, levers_answer
 from joulemill.prediction.question import PredictionRequest, PredictionResult
 from joulemill.reports.html.levers import page
 from joulemill.reports.text.levers import document, text
+from joulemill.suggestions import meant
 from joulemill.wording import signed
 
-#: What levers are set to: settings that are numbers.
+#: What combinations may use beside tuning; what levers are set to: settings that are numbers.
+BEYOND = tuple(sorted(BEYOND_TUNING))
 SETTINGS = tuple(f.name for f in fields(Settings) if str(f.type).startswith(("int", "float")))
 
 
@@ -46,6 +50,11 @@ class LeverStudy(Result):
         return tuple(by_use(self.answer.study.effects))
 
     @property
+    def meets(self) -> bool:
+        """Whether all that was asked of the deployment is met as it is: latency, load, what the site delivers."""
+        return self.answer.meets
+
+    @property
     def best(self) -> Effect | None:
         """The lever that lowers J/token most; None where none does."""
         first = next((e for e in self.effects if e.energy_change is not None), None)
@@ -68,7 +77,11 @@ class LeverStudy(Result):
 
     def to_html(self, path: str | Path) -> None:
         """Write one offline page."""
-        Path(path).write_text(page(self.answer, self.report), encoding="utf-8")
+        Path(path).write_text(self.page(), encoding="utf-8")
+
+    def page(self) -> str:
+        """The offline page as text."""
+        return page(self.answer, self.report)
 
     def to_frame(self, backend: str | None = None) -> Any:
         """One row per lever that applies: its changes (new ÷ old − 1) of J/token with bounds, of tok/s and of TPOT."""
@@ -100,21 +113,38 @@ class LeverStudy(Result):
             yield e.lever.label, e.why_not or f"J/token {signed(e.energy_change, bounds=True)}"
 
 
-def levers(of: Predicted | str | Path, **settings: Any) -> LeverStudy:
-    """Study every lever on a prediction, or on a measured run by the path of its folder.
+def levers(
+    of: Predicted | Mapping[str, Any] | str | Path, *, deployment: Mapping[str, Any] | None = None, **settings: Any
+) -> LeverStudy:
+    """Study every lever on a prediction, on arguments of ``predict``, or on a measured run by the path of its folder.
 
+    deployment       of a run: arguments of ``predict`` that say more than it records; a model or device comes first
     draft, small, alternative   models that drafts tokens, takes a share of the requests, replaces this one
     to               devices to compare with; default: h100, h200, b200, mi300x
     beyond           what combinations may use beside tuning: "retrain", "other model", "hardware", "facility"
     same_outputs     combine only levers that leave every answer as it is
     …_ratio, …_tok, draft_count   what levers are set to, by the names of ``Settings``
 
-    Raises InputError for an argument that is not known, or a run whose model or device is not.
+    Raises InputError for an argument that is not known, or a run whose model or device is not; MemoryShort, one of
+    these, where the devices do not hold the model.
     """
     if isinstance(of, (str, Path)):
-        question, run = question_of_run(Path(of), None)
+        question, run = question_of_run(Path(of), None if deployment is None else PredictionRequest(**deployment))
         return levers_of_question(question, report=report_of(run), **settings)
+    if isinstance(of, Mapping):
+        return levers_of_question(PredictionRequest(**of), **settings)
     return levers_of_question(of.answer.question, **settings)
+
+
+def memory_short_document(
+    deployment: Mapping[str, Any], fault: MemoryShort, run: str | Path | None = None
+) -> dict[str, Any]:
+    """The document of ``joulemill predict --json`` where the devices do not hold the model.
+
+    deployment   arguments of ``predict``;  run   the folder of the run that they say more of
+    """
+    question = PredictionRequest(**deployment)
+    return short_document_of(question if run is None else question_of_run(Path(run), question)[0], fault)
 
 
 def levers_of_question(
@@ -153,5 +183,5 @@ def _beyond(exceptions: Iterable[str]) -> frozenset[str]:
     asked = frozenset({exceptions} if isinstance(exceptions, str) else exceptions)
     stray = sorted(asked - BEYOND_TUNING)
     if stray:
-        raise InputError(f"`beyond` names {stray[0]!r}; use {', '.join(sorted(BEYOND_TUNING))}")
+        raise InputError(f"`beyond`: {stray[0]!r} is not known; {meant(stray[0], BEYOND)}")
     return asked

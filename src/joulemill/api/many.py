@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from joulemill.api.columns import Table, mapped, tabled
 from joulemill.arrays import Array
 from joulemill.errors import InputError
-from joulemill.prediction.many import DEVICE_CEILINGS, FIGURES, NUMBERS, compiled, predicted
+from joulemill.prediction.many import DEVICE_CEILINGS, FIGURES, NUMBERS, OUTPUTS, compiled, predicted
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import BOUNDS, COUNTS, PredictionRequest
 from joulemill.suggestions import meant, nearest
@@ -24,7 +24,6 @@ SEARCHED = ("rate_req_s", "slo_ttft_s", "slo_tpot_s", "max_num_seqs", "clock_rat
 DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(PredictionRequest) if f.name not in ("model", "device")}
 #: Arguments that name a deployment: rows that agree in them are predicted together.
 NAMES = tuple(a for a in ARGUMENTS if a not in NUMBERS and a not in SEARCHED)
-OUTPUTS = tuple(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high"))
 
 
 def predict_many(
@@ -159,15 +158,18 @@ class _Work:
             self._blank(group.rows)
             return
         mine = {n: v[group.rows] if v.size > 1 else v for n, v in numbers.items()}
-        for part, figures in predicted(plant, mine, count, bottleneck=self.bottleneck):
+        whole = isinstance(group.rows, slice)
+        figures = self.out if whole else {name: np.empty(count) for name in OUTPUTS}
+        for part, remarks in predicted(plant, mine, figures, bottleneck=self.bottleneck):
             rows = part if isinstance(group.rows, slice) else group.rows[part]
-            for name, values in figures.values.items():
-                self.out[name][rows] = values
-            if figures.bottleneck is not None:
-                self.binding[rows] = figures.bottleneck
-            for text, wrong in figures.faults.items():
+            if remarks.bottleneck is not None:
+                self.binding[rows] = remarks.bottleneck
+            for text, wrong in remarks.faults.items():
                 at = np.flatnonzero(wrong) + part.start
                 self._refuse(at if isinstance(group.rows, slice) else group.rows[at], text)
+        if not whole:
+            for name, values in figures.items():
+                self.out[name][group.rows] = values
         self._blank_refused()
 
     def _one_by_one(self, group: _Group, numbers: Mapping[str, Array]) -> None:

@@ -14,10 +14,13 @@ from joulemill.api.scopes import ByScope
 from joulemill.figure import Figure, unknown
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
+from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.document import document
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import PredictionRequest, PredictionResult, Shortfall
 from joulemill.wording import title
+
+__all__ = ["MemoryShort", "PredictedDeployment", "predict"]
 
 _NO_SITE = "no site is given"
 #: Name of a figure → what a page calls it.

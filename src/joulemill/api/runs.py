@@ -1,44 +1,37 @@
-"""Measured runs: ``joulemill.bench`` makes one, ``joulemill.open_run`` opens it again."""
+"""Measured runs, opened: ``joulemill.open_run``, and ``joulemill.import_run`` for those of another tool."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from joulemill.analysis.baseline import Baseline, need_baseline, write_baseline
 from joulemill.analysis.load import load_run
 from joulemill.analysis.measurement import Measurement
 from joulemill.analysis.report import Report
-from joulemill.analysis.serialization import plain
+from joulemill.analysis.serialization import plain, schema
 from joulemill.api.frames import frame_of
-from joulemill.api.levers import LeverStudy, levers
+from joulemill.api.inputs import altered_by, keep_grid, site_of, with_quality
 from joulemill.api.results import Result
 from joulemill.api.scopes import ByScope
-from joulemill.bench.machine.microbenchmark import measure_ceilings
-from joulemill.bench.options import BenchOptions
-from joulemill.bench.preflight import check_before
-from joulemill.bench.progress import Teller
-from joulemill.bench.quality import asker
-from joulemill.bench.run import Surroundings, run_measure
-from joulemill.bench.server_options import check_precision, read_architecture
-from joulemill.catalog.sites import site_table
 from joulemill.catalog.stated_device import stated_device
 from joulemill.decisions.diagnosis import Diagnosis
-from joulemill.errors import InputError
+from joulemill.errors import InputError, MachineError
 from joulemill.figure import Figure
 from joulemill.ledger.record import RequestRecord, RunRecord
-from joulemill.reports.html.levers_of_run import lever_cards
-from joulemill.reports.html.run import render
-from joulemill.suggestions import meant
+from joulemill.recording.writer import free_folder, write_run
 from joulemill.wording import title
 
-#: A key comes from the environment or from the caller, never from a run folder.
-KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
-#: Fields of the options that ``bench`` fills itself, from arguments of other names or forms.
-_PATHS = frozenset({"trace", "gguf", "draft_gguf", "second_gguf"})
-_DERIVED = frozenset({"site_path", "quality_stated", "architecture_path"})
+if TYPE_CHECKING:
+    from joulemill.api.levers import LeverStudy
+
+__all__ = [
+    "Baseline", "Report", "Run", "baseline_document", "import_run", "open_baseline", "open_run", "report_schema",
+    "save_baseline",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,6 +84,8 @@ class Run(Result):
 
     def levers(self, **settings: Any) -> LeverStudy:
         """What would lower its joules per token; the arguments are those of ``joulemill.levers``."""
+        from joulemill.api.levers import levers
+
         self._measured()
         return levers(self.path, **settings)
 
@@ -99,10 +94,21 @@ class Run(Result):
         document: dict[str, Any] = plain(self.report)
         return document
 
-    def to_html(self, path: str | Path) -> None:
-        """Write the report as one offline page."""
-        cards = [] if self.measurement is None else lever_cards(self.path, self.measurement, self.report)
-        Path(path).write_text(render(self.report, cards), encoding="utf-8")
+    def to_html(self, path: str | Path, baseline: Baseline | None = None) -> None:
+        """Write the report as one offline page, beside ``baseline`` where one is given."""
+        Path(path).write_text(self.page(baseline), encoding="utf-8")
+
+    def page(self, baseline: Baseline | None = None) -> str:
+        """The offline page as text: the report, its levers, the sweep that the run belongs to."""
+        from joulemill.reports.baseline import card
+        from joulemill.reports.html.levers_of_run import lever_cards
+        from joulemill.reports.html.run import render
+        from joulemill.reports.sweep import sweep_card
+
+        cards = [] if baseline is None else [card(baseline, self.report)]
+        if self.measurement is not None:
+            cards += [*sweep_card(self.path), *lever_cards(self.path, self.measurement, self.report)]
+        return render(self.report, cards)
 
     def to_frame(self, backend: str | None = None) -> Any:
         """One row per request: id, phase, outcome, times on the client's clock [s], tokens."""
@@ -129,93 +135,85 @@ class Run(Result):
         yield from (("warning", warning) for warning in self.report.warnings)
 
 
-def open_run(path: str | Path) -> Run:
+def open_run(path: str | Path, *, site: str | Path | None = None, quality: str | None = None) -> Run:
     """The run in the folder ``path``, analyzed anew; or a report document that was kept as JSON.
 
-    Raises InputError where it is neither.
+    site      at this site instead (a TOML file);  quality   "lm-eval:FILE": accuracy that lm-evaluation-harness found
+    Raises InputError where it is neither, or where a document is to be changed.
     """
-    report, measurement = load_run(Path(path))
+    report, measurement = load_run(Path(path), altered_by(site, quality))
     return Run(Path(path), report, measurement)
 
 
-def bench(
-    *,
-    url: str | None = None,
-    model: str | None = None,
-    concurrency: int | None = None,
-    rate_req_s: float | None = None,
-    duration_s: float | None = None,
-    input_tokens: int | str = 128,
-    output_tokens: int | str = 64,
-    meters: Sequence[str] = ("auto",),
+def import_run(
+    *files: str | Path,
+    meter_file: str | None = None,
+    part: int | None = None,
+    client_tokens: bool = False,
     device: str | None = None,
-    devices: int | None = None,
+    model: str | None = None,
     site: str | Path | None = None,
-    quality: str | None = "small",
+    quality: str | None = None,
     out: str | Path | None = None,
-    api_key: str | None = None,
-    progress: Teller | None = None,
-    **options: Any,
 ) -> Run:
-    """Drive a server, meter it, find the active constraint; the run is kept in a folder and returned.
+    """Another tool's results as a run: they are kept as a run folder, which is opened.
 
-    url, model       an OpenAI-compatible server; without ``url`` the embedded llama.cpp server is started
-    concurrency      requests in flight of a closed loop (default 4); ``rate_req_s`` makes it an open loop
-    duration_s       length of the load after its warm-up (default 60)
-    input_tokens, output_tokens   a number, or a distribution: "64-256", "normal:128:32" …
-    meters           SPECs of meters;  device, devices   hardware of the server, for its ceilings
-    site             a site file (TOML): PUE, limits, carbon, price
-    quality          "small", a JSONL file of questions, or None: not asked
-    out              run folder (default: a new one under ``runs/``)
-    api_key          of the server (default: from JOULEMILL_API_KEY or OPENAI_API_KEY); it is never written down
-    progress         hears how the run goes on
-    …                any other field of ``BenchOptions``: warmup_s, idle_s, requests, trace, slo_ttft_s, slo_tpot_s,
-                     seed, precision …
-
-    Raises InputError for what cannot be asked, ServerError where the server was never usable, MachineError for what
-    this machine lacks. A server that fails in the middle ends the run early: see ``status``.
+    files          result files of one run of one tool;  part   which benchmark of a file that holds several, from 1
+    meter_file     a power file, joined by time: "FILE[,OPTIONS]", as the meter ``file:FILE`` takes them
+    client_tokens  use the tool's own token counts where the server reported none
+    device, model  the hardware ("h100:8"), and the model where the file calls it by an unusual name
+    site, quality  as of ``open_run``;  out   the run folder (default: a new one under ``runs/``)
     """
-    _refuse_unknown(options)
-    architecture = options.pop("architecture", None)
-    asked = BenchOptions(
-        url=url,
-        model=model,
-        concurrency=concurrency,
-        rate_req_s=rate_req_s,
-        duration_s=duration_s,
-        input_tokens=str(input_tokens),
-        output_tokens=str(output_tokens),
-        meters=(meters,) if isinstance(meters, str) else tuple(meters),
-        device=None if device is None else stated_device(device, devices),
-        site_path=None if site is None else Path(site),
-        site=None if site is None else site_table(site),
-        quality=quality,
-        out=None if out is None else Path(out),
-        precision=check_precision(options.pop("precision", None)),
-        architecture_path=None if architecture is None else Path(architecture),
-        architecture=read_architecture(None if architecture is None else Path(architecture)),
-        **_as_options(options),
-    )
-    check_before(asked)
-    key = api_key or next((os.environ[k] for k in KEY_VARIABLES if os.environ.get(k)), None)
-    ceilings = measure_ceilings(asked.threads) if asked.url is None else None
-    around = Surroundings(machine_ceilings=ceilings, ask_quality=asker(asked), api_key=key)
-    return open_run(run_measure(asked, progress, around))
+    from joulemill.importers.opening import import_files
+    from joulemill.importers.recording import Choice
+
+    stated: dict[str, Any] = {}
+    if model:
+        stated["model"] = {"name": model}
+    if device:
+        stated["device"] = stated_device(device)
+    if site is not None:
+        stated["site"] = site_of(Path(site))
+    record = import_files([Path(f) for f in files], Choice(part, client_tokens), meter_file, stated)
+    if quality:
+        record = with_quality(record, quality)
+    folder = free_folder(Path("runs"), time.time()) if out is None else Path(out)
+    try:
+        write_run(folder, record)
+    except OSError as fault:
+        raise MachineError(f"`out` {folder}: cannot be written ({fault.strerror})") from fault
+    keep_grid(folder)
+    return open_run(folder)
 
 
-def _as_options(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Paths and headers in the form that the options have."""
-    options = {name: Path(v) if name in _PATHS and v is not None else v for name, v in arguments.items()}
-    if isinstance(headers := options.get("headers"), Mapping):
-        options["headers"] = tuple(headers.items())
-    return options
+def open_baseline(path: str | Path) -> Baseline:
+    """The baseline in the file ``path``: its name and the reports of its runs. InputError where there is none."""
+    return need_baseline(Path(path))
 
 
-def _refuse_unknown(options: dict[str, Any]) -> None:
-    known = {f.name for f in fields(BenchOptions)} - _DERIVED
-    stray = next((name for name in options if name not in known), None)
-    if stray is not None:
-        raise InputError(f"bench has no argument {stray!r}; {meant(stray, sorted(known))}")
+def save_baseline(path: str | Path, runs: Sequence[Run | str | Path], name: str | None = None) -> Baseline:
+    """Keep runs, several being repeats of one configuration, as the baseline that later ones are compared with.
+
+    Raises InputError for none, or for one that did not complete.
+    """
+    if not runs:
+        raise InputError("`runs` is empty: give the run to keep")
+    opened = [run if isinstance(run, Run) else open_run(run) for run in runs]
+    broken = next((run.path for run in opened if run.status != "complete"), None)
+    if broken is not None:
+        raise InputError(f"{broken}: the run did not complete, so nothing should be measured against it; run it again")
+    write_baseline(Path(path), name or opened[0].path.resolve().stem, [run.report for run in opened])
+    return open_baseline(path)
+
+
+def baseline_document(baseline: Baseline, path: str | Path) -> dict[str, Any]:
+    """The document of ``joulemill baseline show --json``; ``path`` is where the baseline is kept."""
+    return {"name": baseline.name, "file": str(path), "reports": [plain(r) for r in baseline.reports]}
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema of the report document."""
+    return schema()
 
 
 def _cell(value: Any) -> Any:

@@ -9,14 +9,16 @@ from typing import Any
 
 from joulemill.analysis.calibration import calibrate_runs
 from joulemill.analysis.calibration_match import refuse_other_runs
+from joulemill.analysis.calibration_scales import scales_of_runs, scales_of_table
 from joulemill.api.comparing import Recorded, _path
 from joulemill.api.frames import frame_of
 from joulemill.api.results import Result
 from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.prediction.calibration_file import Calibrated, save_calibration
+from joulemill.prediction.scale_file import ScaleFile, save_scales, scale_table
 from joulemill.validation.calibrated_scores import validate_calibrated
-from joulemill.validation.scores import Score, Validation, document, text, validate_table
+from joulemill.validation.scores import TEMPLATE, Score, Validation, document, text, validate_table
 
 #: More rows than this to calibrate on are a slip.
 MOST_CALIBRATING = 1_000_000
@@ -148,6 +150,79 @@ def calibrate(
     force   fit though a run names another model or device, or is not sound
     Raises InputError where a run cannot serve, and why.
     """
+    paths = _served(runs, model, device, devices, force=force)
+    return Calibration(calibrate_runs(paths, model, device, devices, precision))
+
+
+@dataclass(frozen=True, repr=False)
+class Scales(Result):
+    """What measurements of one's own say of the prediction's errors, of each deployment that was measured.
+
+    ``save`` them as TOML for ``predict(…, calibration=path)``.
+    """
+
+    file: ScaleFile
+
+    def save(self, path: str | Path) -> None:
+        """Write them as TOML."""
+        save_scales(Path(path), self.file)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of ``joulemill calibrate --json``, but for the file."""
+        cells = [
+            cell._asdict() | {"scales": {q: scale_table(s) for q, s in scales.items()}}
+            for cell, scales in self.file.cells.items()
+        ]
+        return {"cells": cells, "made_from": list(self.file.made_from)}
+
+    def __str__(self) -> str:
+        lines = []
+        for cell, scales in self.file.cells.items():
+            lines.append(f"{cell}\n")
+            for quantity, scale in scales.items():
+                table, center = scale_table(scale), scale_table(scale)["batch_req"]
+                lines.append(
+                    f"  {quantity:<16}× {table['scale']:.3f}  ± {table['stderr_ln']:.1%}, slope {table['slope']:+.3f} "
+                    f"per ln(batch), 80 % interval ± {scale.half_width_ratio(center):.0%} at batch {center:.3g} "
+                    f"({table['rows']} row{'s' if table['rows'] > 1 else ''})\n"
+                )
+        return "".join(lines)
+
+    def _line(self) -> str:
+        return f"scales of {len(self.file.cells)} deployments"
+
+    def _rows(self) -> Iterable[tuple[str, str]]:
+        for cell, scales in self.file.cells.items():
+            yield str(cell), ", ".join(f"{q} × {scale_table(s)['scale']:.3f}" for q, s in scales.items())
+
+
+def fit_scales(
+    measured: Recorded | Sequence[Recorded],
+    model: str | None = None,
+    device: str | None = None,
+    *,
+    devices: int = 1,
+    precision: str | None = None,
+    models: str | Path | None = None,
+    force: bool = False,
+) -> Scales:
+    """Scales of each deployment, from one row on: of a CSV table of measured rows, or of runs.
+
+    model, device, devices, precision, force   of runs, as of ``calibrate``
+    models   of a table: a folder of Hugging Face configs named ``Org--Name.json``
+    """
+    if isinstance(measured, str | Path) and Path(measured).suffix.lower() == ".csv":
+        return Scales(scales_of_table(Path(measured), None if models is None else Path(models)))
+    if not model or not device:
+        raise InputError(f"`{'device' if model else 'model'}` is needed: runs do not always name it")
+    paths = _served(measured, model, device, devices, force=force)
+    return Scales(scales_of_runs(paths, model, device, devices, precision))
+
+
+def _served(
+    runs: Recorded | Sequence[Recorded], model: str, device: str | Device, devices: int, *, force: bool
+) -> list[Path]:
+    """The paths of ``runs``, which served ``model`` on ``device``. InputError where they cannot serve."""
     several = [runs] if isinstance(runs, Recorded) else list(runs)
     paths = [_path(run) for run in several]
     if not paths or len({p.resolve() for p in paths}) < len(paths):
@@ -156,4 +231,9 @@ def calibrate(
         raise InputError(f"`devices` is {devices}; it must be at least 1")
     if not force and not isinstance(device, Device):
         refuse_other_runs(paths, model, device, devices)
-    return Calibration(calibrate_runs(paths, model, device, devices, precision))
+    return paths
+
+
+def table_template() -> str:
+    """The columns of a table of one's own measurements, and a row, as CSV."""
+    return TEMPLATE

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from joulemill.bench.lengths import Lengths, parse_lengths
 from joulemill.errors import InputError
+from joulemill.statistics.lengths import Lengths, parse_lengths
 
 #: The default load fits two cores and a model of a hundred million parameters (assumed): about 100 tok/s.
 DEFAULT_CONCURRENCY = 4

@@ -64,7 +64,7 @@ def _reason(check: Callable[[], object]) -> str | None:
 def _package() -> None:
     if importlib.util.find_spec("xllamacpp") is None:
         raise MachineError(
-            "the embedded server is not installed; pip install 'joulemill[embedded]', or give --url of a running server"
+            "the embedded server is not installed; pip install 'joulemill[embedded]', or give `url` of a running server"
         )
 
 
@@ -74,29 +74,16 @@ def _file(path: Path) -> None:
 
 
 def check_out(out: Path | None) -> None:
-    """``--out``: a folder that may be written, without a run in it. Raises InputError, MachineError."""
+    """``out``: a folder that may be written, without a run in it. Raises InputError, MachineError."""
     if out is None:
         out = Path("runs")
     elif out.is_dir() and any((out / name).exists() for name in ("run.json", *(f"{n}.jsonl" for n in FILES))):
-        raise InputError(f"--out {out}: holds a run already; name a new folder, as runs are never overwritten")
+        raise InputError(f"`out` {out}: holds a run already; name a new folder, as runs are never overwritten")
     standing = next(p for p in (out.absolute(), *out.absolute().parents) if os.path.lexists(p))
     if not standing.is_dir():
-        raise InputError(f"--out {out}: {standing} is no folder; name another")
+        raise InputError(f"`out` {out}: {standing} is no folder; name another")
     if not os.access(standing, os.W_OK | os.X_OK):
-        raise MachineError(f"--out {out}: {standing} may not be written; name another folder")
-
-
-def check_page(page: Path | None, flag: str = "--html") -> None:
-    """A page that is to be written at the end. Raises InputError, MachineError where it cannot be."""
-    if page is None:
-        return
-    if page.is_dir():
-        raise InputError(f"{flag} {page}: is a folder; name a file in it, such as {page / 'report.html'}")
-    standing = next(p for p in page.absolute().parents if os.path.lexists(p))
-    if not standing.is_dir():
-        raise InputError(f"{flag} {page}: {standing} is no folder; name another file")
-    if not os.access(page if page.exists() else standing, os.W_OK):
-        raise MachineError(f"{flag} {page}: may not be written; name another file")
+        raise MachineError(f"`out` {out}: {standing} may not be written; name another folder")
 
 
 def announced(options: BenchOptions, runs: int = 1) -> str:

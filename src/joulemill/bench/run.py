@@ -232,7 +232,7 @@ class _MeasuredRun:
         if self.options.trace is None and facts.max_context_tok is not None and longest > facts.max_context_tok:
             raise InputError(
                 f"a request may need {longest} tokens and the server's context for one is {facts.max_context_tok}: "
-                "ask for less with --input-tokens and --output-tokens, or serve with more context"
+                "ask for less with `input_tokens` and `output_tokens`, or serve with more context"
             )
 
     def _process(self, host: Host) -> ServerProcess | None:

@@ -28,35 +28,35 @@ MAX_BODY_CHARS = 64 << 10
 
 
 def parse_headers(texts: Sequence[str], environ: Mapping[str, str] = os.environ) -> tuple[tuple[str, str], ...]:
-    """``--header NAME=VALUE`` as pairs; a VALUE ``env:VARIABLE`` is taken from the environment. Raises InputError."""
+    """``NAME=VALUE`` texts as pairs; a VALUE ``env:VARIABLE`` is taken from the environment. Raises InputError."""
     return tuple(_header(text, environ) for text in texts)
 
 
 def _header(text: str, environ: Mapping[str, str]) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not _TOKEN.fullmatch(name):
-        raise InputError("--header: write NAME=VALUE, e.g. --header X-Tenant=lab, or X-Key=env:VARIABLE for a secret")
+        raise InputError("`headers`: write NAME=VALUE, e.g. `headers` X-Tenant=lab, or X-Key=env:VARIABLE for a secret")
     if name.lower() in _OURS:
-        raise InputError(f"--header {name}: the client sets this one itself; leave it out")
+        raise InputError(f"`headers` {name}: the client sets this one itself; leave it out")
     if name.lower() == "authorization":
-        raise InputError("--header Authorization: put the key into JOULEMILL_API_KEY; flags end in process lists")
+        raise InputError("`headers` Authorization: put the key into JOULEMILL_API_KEY; flags end in process lists")
     if value.startswith(FROM_ENVIRONMENT):
         variable = value.removeprefix(FROM_ENVIRONMENT)
         value = environ.get(variable, "")
         if not value:
-            raise InputError(f"--header {name}: the environment has no {variable!r}, or it is empty")
+            raise InputError(f"`headers` {name}: the environment has no {variable!r}, or it is empty")
     if not _VALUE.fullmatch(value):
-        raise InputError(f"--header {name}: its value must be printable ASCII on one line, and not empty")
+        raise InputError(f"`headers` {name}: its value must be printable ASCII on one line, and not empty")
     return name, value
 
 
 def parse_extra_body(text: str | None) -> dict[str, Any]:
-    """``--extra-body`` as fields for each request's JSON. Raises InputError for what is not an object, or is ours."""
+    """A JSON text as fields for each request's JSON. Raises InputError for what is not an object, or is ours."""
     if text is None:
         return {}
-    wrong = "--extra-body: write a JSON object, e.g. '{\"top_k\": 1}'"
+    wrong = "`extra_body`: write a JSON object, e.g. '{\"top_k\": 1}'"
     if len(text) > MAX_BODY_CHARS:
-        raise InputError(f"--extra-body: is longer than {MAX_BODY_CHARS} characters")
+        raise InputError(f"`extra_body`: is longer than {MAX_BODY_CHARS} characters")
     try:
         body = json.loads(text, parse_constant=_no_number)
         json.dumps(body, allow_nan=False).encode()
@@ -68,7 +68,7 @@ def parse_extra_body(text: str | None) -> dict[str, Any]:
         raise InputError(wrong)
     ours = sorted(_FIELDS & body.keys())
     if ours:
-        raise InputError(f"--extra-body: {', '.join(ours)} is set by the load itself; leave it out")
+        raise InputError(f"`extra_body`: {', '.join(ours)} is set by the load itself; leave it out")
     return body
 
 
@@ -87,23 +87,23 @@ def read_architecture(path: Path | None) -> dict[str, Any] | None:
 
     file = path / "config.json" if path.is_dir() else path
     if file.suffix == ".gguf":
-        raise InputError(f"--architecture {path}: give the model's config.json; a GGUF is for --gguf")
+        raise InputError(f"`architecture` {path}: give the model's config.json; a GGUF is for `gguf`")
     if not file.is_file():
-        raise InputError(f"--architecture {path}: there is no such file; give the model's config.json")
+        raise InputError(f"`architecture` {path}: there is no such file; give the model's config.json")
     find_model(path)
     config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return config
 
 
 def check_precision(text: str | None) -> str | None:
-    """``--precision`` as it was stated, once it is known to mean something. Raises InputError."""
+    """``text`` as it was stated, once it is known to mean something. Raises InputError."""
     if text is None:
         return None
     from joulemill.catalog.model_names import GGUF_BITS, QUANTIZATIONS, precision_of_spec
 
     word = text.strip().lower().replace("_", "-")
     if not word:
-        raise InputError("--precision: write what is served, e.g. bf16, fp8, awq or 'bf16 experts=mxfp4'")
+        raise InputError("`precision`: write what is served, e.g. bf16, fp8, awq or 'bf16 experts=mxfp4'")
     if word not in QUANTIZATIONS and word not in GGUF_BITS:
         precision_of_spec(text)
     return text

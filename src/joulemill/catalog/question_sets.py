@@ -28,7 +28,7 @@ def load_questions(name_or_path: str) -> tuple[Question, ...]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
         raise InputError(
-            f"--quality {name_or_path}: cannot be read ({fault}); give a JSONL file of questions, or 'small'"
+            f"`quality` {name_or_path}: cannot be read ({fault}); give a JSONL file of questions, or 'small'"
         ) from fault
     return parse_questions(text, path.name)
 

@@ -28,10 +28,10 @@ def stated_device(text: str, count: int | None = None) -> dict[str, Any]:
     head, _, tail = text.rpartition(":")
     name, within = (head, int(tail)) if head and tail.isascii() and tail.isdigit() else (text, None)
     if within is not None and count is not None and within != count:
-        raise InputError(f"--device {text}: states {within} devices, --devices {count}; give one of them")
+        raise InputError(f"`device` {text}: states {within} devices, `devices` {count}; give one of them")
     number = within if within is not None else 1 if count is None else count
     if number < 1:
-        raise InputError(f"--device {text}: the number of devices must be at least 1, not {number}")
+        raise InputError(f"`device` {text}: the number of devices must be at least 1, not {number}")
     device = find_device(name)
     table: dict[str, Any] = {"name": device.name, "kind": device.kind, "count": number}
     if within is None and count is None:

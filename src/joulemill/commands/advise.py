@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +12,9 @@ from joulemill.streams import print_json
 from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
-    from joulemill.decisions.advice import Advice
+    from joulemill.api.history import Advice
+
+DAY_S = 86_400.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,41 +39,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Advise and print; 0 also where there is nothing to advise."""
-    from joulemill.monitor.advice.advice import advice
-    from joulemill.monitor.config import load_config
-    from joulemill.monitor.history.chargeback import rates
-    from joulemill.monitor.history.reader import reading
+    from joulemill.api.history import open_history
 
-    if not 0 < args.days < math.inf:
-        raise InputError(f"--days {args.days:g}: it must be a number of days, more than 0")
-    config = load_config(args.config) if args.config else None
-    sites = {
-        s.site: rates(s.pue_ratio, s.carbon_g_kwh, s.price_kwh, s.currency) for s in (config.sites() if config else ())
-    }
-    now_s = time.time()
-    with reading(args.store) as reader:
-        proposals, why = advice(
-            reader, (now_s - args.days * 86_400, now_s + 3600), sites, config.site if config else (),
+    with open_history(args.store) as history:
+        proposals = history.advise(
+            days=args.days,
+            config=args.config,
             reload_s=parse_quantity(args.reload_time, "s", name="--reload-time"),
-            fill_ratio=_share(args.fill, "--fill"), flexible_ratio=_share(args.flexible, "--flexible"),
-        )  # fmt: skip
+            fill_ratio=_share(args.fill, "--fill"),
+            flexible_ratio=_share(args.flexible, "--flexible"),
+        )
     if args.json:
-        print_json({"advice": [asdict(a) for a in proposals], "reason": why})
+        print_json(proposals.to_dict())
         return 0
-    for n, a in enumerate(proposals, start=1):
+    for n, a in enumerate(proposals.advice, start=1):
         sys.stdout.write(f"{n}. {a.kind}: {a.subject}: {a.text}\n   saves {_saved(a)}\n")
         sys.stdout.write(
             "".join(f"   - {e}\n" for e in a.evidence) + "".join(f"   - assumed: {e}\n" for e in a.assumed)
         )
-    if why:
-        sys.stdout.write(f"No advice: {why}.\n")
+    if proposals.reason:
+        sys.stdout.write(f"No advice: {proposals.reason}.\n")
     return 0
 
 
 def _saved(a: Advice) -> str:
     """The saving over the measured time, and a day's where at least a day was measured."""
-    from joulemill.decisions.advice import DAY_S
-
     text = f"{_amounts(a)}, in the {_span(a.period_s)} that were measured"
     if a.period_s > 1.5 * DAY_S:
         text += f"; {_amounts(a.over(DAY_S))} per day"

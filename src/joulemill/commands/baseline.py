@@ -30,28 +30,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _keep(args: argparse.Namespace) -> None:
-    from joulemill.analysis.baseline import write_baseline
-    from joulemill.analysis.load import load_report
+    from joulemill.api.runs import save_baseline
 
     if not args.runs:
         raise InputError("give the run to keep: joulemill baseline set RUN")
-    reports = [load_report(p) for p in args.runs]
-    broken = next((p for p, r in zip(args.runs, reports, strict=True) if r.status != "complete"), None)
-    if broken is not None:
-        raise InputError(f"{broken}: the run did not complete, so nothing should be measured against it; run it again")
-    write_baseline(args.file, args.name or args.runs[0].resolve().stem, reports)
+    save_baseline(args.file, args.runs, args.name)
     tell(f"baseline kept in {args.file}; use it: joulemill gate {args.file} NEW")
 
 
 def _show(args: argparse.Namespace) -> int:
-    from joulemill.analysis.baseline import need_baseline
-    from joulemill.analysis.serialization import plain
+    from joulemill.api.runs import baseline_document, open_baseline
     from joulemill.reports.text.run import one_line
 
-    kept = need_baseline(args.file)
+    kept = open_baseline(args.file)
     if args.json:
-        document = {"name": kept.name, "file": str(args.file), "reports": [plain(r) for r in kept.reports]}
-        print_json(document)
+        print_json(baseline_document(kept, args.file))
         return 0
     print_text(f"baseline {kept.name} ({args.file})")
     for report in kept.reports:

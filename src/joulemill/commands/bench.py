@@ -8,15 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulemill.commands.bench_options import options_of, run_arguments
-from joulemill.commands.inputs import api_key, keep_grid
-from joulemill.commands.output import verbose_argument
+from joulemill.commands.bench_options import arguments_of, run_arguments
+from joulemill.commands.output import check_page, verbose_argument
 from joulemill.errors import EXIT_INTERRUPTED, JoulemillError, MachineError
 from joulemill.streams import print_json
 
 if TYPE_CHECKING:
-    from joulemill.analysis.baseline import Baseline
-    from joulemill.bench.options import BenchOptions
+    from joulemill.api.runs import Baseline
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,14 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, analyse, print. 0 done, 1 the server failed in the run, 130 interrupted, with what was measured kept."""
-    from joulemill.bench.preflight import check_before, check_page
+    from joulemill.api.benching import bench_options, measure
     from joulemill.commands.output import baseline_of
+    from joulemill.commands.progress import ProgressBar
 
-    options, baseline = options_of(args), baseline_of(args.baseline)
-    check_before(options)
+    options, baseline = bench_options(**arguments_of(args)), baseline_of(args.baseline)
     check_page(args.html)
     _import_reports()
-    folder = _measure(options)
+    with ProgressBar() as progress:
+        folder = measure(options, progress)
     try:
         return _reported(args, folder, baseline)
     except JoulemillError:
@@ -54,47 +53,25 @@ def run(args: argparse.Namespace) -> int:
 
 def _reported(args: argparse.Namespace, folder: Path, baseline: Baseline | None) -> int:
     """Analyse and print what was measured; the exit code."""
-    from joulemill.analysis.measurement import measurement_of
-    from joulemill.analysis.run import report_of
-    from joulemill.analysis.serialization import plain
-    from joulemill.commands.output import print_terminal, write_page
-    from joulemill.recording.reader import read_run
+    from joulemill.api.benching import grid_kept
+    from joulemill.api.runs import open_run
+    from joulemill.commands.output import print_terminal, write_text
 
-    if read_run(folder).status != "interrupted":  # who stops a run does not wait for the grid's answer
-        keep_grid(folder)
-    run = measurement_of(read_run(folder))
-    report = report_of(run)
+    grid_kept(folder)
+    run = open_run(folder)
     if args.html:
-        write_page(report, args.html, baseline, folder, run)
+        write_text(run.page(baseline), args.html)
     if args.json:
-        print_json(plain(report))
+        print_json(run.to_dict())
     else:
-        print_terminal(report, baseline, verbose=args.verbose)
-    if report.status != "complete":
-        sys.stderr.write(f"\njoulemill bench: {report.status}: {report.status_reason}; what was measured is kept\n")
+        print_terminal(run.report, baseline, verbose=args.verbose)
+    if run.status != "complete":
+        sys.stderr.write(f"\njoulemill bench: {run.status}: {run.report.status_reason}; what was measured is kept\n")
     sys.stderr.write(f"\nrun kept in {folder}; see it again: joulemill report {folder} --html report.html\n")
-    return {"complete": 0, "failed": 1}.get(report.status, EXIT_INTERRUPTED)
+    return {"complete": 0, "failed": 1}.get(run.status, EXIT_INTERRUPTED)
 
 
 def _import_reports() -> None:
     """What the report needs, imported before the load: a run that is stopped ends within seconds, report and all."""
-    for name in ("joulemill.recording.reader", "joulemill.analysis.run", "joulemill.reports.text.run", "rich.table"):
+    for name in ("joulemill.api.runs", "joulemill.reports.text.run", "rich.table"):
         importlib.import_module(name)
-
-
-def _measure(options: BenchOptions) -> Path:
-    """Measure the machine's ceilings where the server will be ours, then the run."""
-    from joulemill.bench.machine.microbenchmark import measure_ceilings
-    from joulemill.bench.preflight import announced
-    from joulemill.bench.progress import ProgressBar
-    from joulemill.bench.quality import asker
-    from joulemill.bench.run import Surroundings, run_measure
-
-    with ProgressBar() as progress:
-        ceilings = None
-        if options.url is None:
-            progress.phase("ceilings", None)
-            ceilings = measure_ceilings(options.threads)
-        progress.note(announced(options))
-        around = Surroundings(machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key())
-        return run_measure(options, progress, around)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from joulemill.commands.inputs import site_of
 from joulemill.errors import InputError
 from joulemill.units import parse_quantity
-
-if TYPE_CHECKING:
-    from joulemill.bench.options import BenchOptions
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -131,13 +127,9 @@ def _account_arguments(group: Any) -> None:
     )
 
 
-def options_of(args: argparse.Namespace) -> BenchOptions:
-    """The flags as checked options. Raises InputError for the first that can't be."""
-    from joulemill.bench.options import BenchOptions
-    from joulemill.bench.server_options import check_precision, parse_extra_body, parse_headers, read_architecture
-
-    quality, stated = _quality(args.quality)
-    return BenchOptions(
+def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The flags as arguments of ``joulemill.bench``, in SI units. Raises InputError for the first that can't be."""
+    return dict(
         url=args.url,
         model=args.model,
         api=args.api,
@@ -164,23 +156,21 @@ def options_of(args: argparse.Namespace) -> BenchOptions:
         retries=args.retries,
         meters=tuple(args.meter or ("auto",)),
         sample_period_s=parse_quantity(args.sample_period, "s", name="--sample-period"),
-        site_path=args.site,
-        site=site_of(args.site),
+        site=args.site,
         slo_ttft_s=_seconds(args.slo_ttft, "--slo-ttft"),
         slo_tpot_s=_seconds(args.slo_tpot, "--slo-tpot"),
-        quality=quality,
-        quality_stated=stated,
+        quality=None if args.quality == "none" else args.quality,
         out=args.out,
-        device=_device(args),
+        device=args.device,
+        devices=args.devices,
         **_shape(args),
         salt=args.salt,
         metrics_url=args.metrics_url,
-        headers=parse_headers(args.header),
-        extra_body=parse_extra_body(args.extra_body),
+        headers=args.header,
+        extra_body=args.extra_body,
         server_pid=args.server_pid,
-        precision=check_precision(args.precision),
-        architecture_path=args.architecture,
-        architecture=read_architecture(args.architecture),
+        precision=args.precision,
+        architecture=args.architecture,
     )
 
 
@@ -203,28 +193,5 @@ def _seconds(text: str | None, name: str) -> float | None:
     return None if text is None else parse_quantity(text, "s", name=name)
 
 
-def _quality(text: str) -> tuple[str | None, dict[str, Any] | None]:
-    """What is asked, and the accuracy that a file states instead; read here, so that a wrong file ends it at once."""
-    from joulemill.catalog.question_sets import load_questions
-    from joulemill.importers.lm_eval import PREFIX, load_lm_eval
-
-    if text == "none":
-        return None, None
-    if text.startswith(PREFIX):
-        return text, load_lm_eval(Path(text.removeprefix(PREFIX)))
-    load_questions(text)
-    return text, None
-
-
 def _burstiness(text: str) -> float:
     return float("inf") if text == "inf" else parse_quantity(text, "", name="--burstiness")
-
-
-def _device(args: argparse.Namespace) -> dict[str, Any] | None:
-    if args.device is None:
-        if args.devices is not None:
-            raise InputError(f"--devices {args.devices} says how many: name them with --device NAME too")
-        return None
-    from joulemill.catalog.stated_device import stated_device
-
-    return stated_device(args.device, args.devices)

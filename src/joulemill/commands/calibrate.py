@@ -10,13 +10,9 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError, MachineError
 from joulemill.streams import print_json
-
-if TYPE_CHECKING:
-    from joulemill.prediction.scale_file import ScaleFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,16 +42,20 @@ def run(args: argparse.Namespace) -> int:
     _refuse(args, table)
     if args.out.suffix.lower() == ".json":
         return _coefficients(args)
-    from joulemill.analysis.calibration_scales import scales_of_runs, scales_of_table
-    from joulemill.prediction.scale_file import save_scales
+    from joulemill.api.validating import fit_scales
 
     if table is not None:
-        scale_file = scales_of_table(table, args.models)
+        scales = fit_scales(table, models=args.models)
     else:
-        _match(args)
-        scale_file = scales_of_runs(args.runs, args.model, args.device, args.devices, args.precision)
-    _write(args.out, lambda: save_scales(args.out, scale_file))
-    _say_scales(args, scale_file)
+        scales = fit_scales(
+            args.runs, args.model, args.device, devices=args.devices, precision=args.precision, force=args.force
+        )
+    _write(args.out, scales.save)
+    if args.json:
+        print_json(scales.to_dict() | {"file": str(args.out)})
+    else:
+        sys.stdout.write(str(scales))
+        _say_written(args.out)
     return 0
 
 
@@ -105,60 +105,29 @@ def _refuse_mixture(args: argparse.Namespace, table: Path | None) -> None:
         raise InputError(f"--out {args.out}: a table makes scales, not coefficients; name a .toml file")
 
 
-def _match(args: argparse.Namespace) -> None:
-    from joulemill.analysis.calibration_match import refuse_other_runs
-
-    if not args.force:
-        refuse_other_runs(args.runs, args.model, args.device, args.devices)
-
-
-def _write(out: Path, save: Callable[[], None]) -> None:
+def _write(out: Path, save: Callable[[Path], None]) -> None:
     try:
-        save()
+        save(out)
     except OSError as fault:
         raise MachineError(f"{out}: cannot be written ({fault.strerror}); choose another --out FILE") from fault
 
 
 def _coefficients(args: argparse.Namespace) -> int:
-    from dataclasses import asdict
+    from joulemill.api.validating import calibrate
 
-    from joulemill.analysis.calibration import calibrate_runs
-    from joulemill.prediction.calibration_file import save_calibration
-
-    _match(args)
-    calibration = calibrate_runs(args.runs, args.model, args.device, args.devices, args.precision)
-    _write(args.out, lambda: save_calibration(args.out, calibration))
+    calibration = calibrate(
+        args.runs, args.model, args.device, devices=args.devices, precision=args.precision, force=args.force
+    )
+    _write(args.out, calibration.save)
     if args.json:
-        print_json(asdict(calibration) | {"file": str(args.out)})
+        print_json(calibration.to_dict() | {"file": str(args.out)})
         return 0
-    for name, error in calibration.stderr.items():
+    for name, error in calibration.calibrated.stderr.items():
         sys.stdout.write(f"{name:<20}{calibration.coefficients[name]:>12.4g}  ± {error:.0%}\n")
     for name, width in calibration.widths.items():
         sys.stdout.write(f"{name:<20} 80 % interval ± {width:.0%}\n")
     _say_written(args.out)
     return 0
-
-
-def _say_scales(args: argparse.Namespace, scale_file: ScaleFile) -> None:
-    from joulemill.prediction.scale_file import scale_table
-
-    if args.json:
-        cells = [
-            cell._asdict() | {"scales": {q: scale_table(s) for q, s in scales.items()}}
-            for cell, scales in scale_file.cells.items()
-        ]
-        print_json({"cells": cells, "made_from": list(scale_file.made_from), "file": str(args.out)})
-        return
-    for cell, scales in scale_file.cells.items():
-        sys.stdout.write(f"{cell}\n")
-        for quantity, scale in scales.items():
-            table, center = scale_table(scale), scale_table(scale)["batch_req"]
-            sys.stdout.write(
-                f"  {quantity:<16}× {table['scale']:.3f}  ± {table['stderr_ln']:.1%}, slope {table['slope']:+.3f} "
-                f"per ln(batch), 80 % interval ± {scale.half_width_ratio(center):.0%} at batch {center:.3g} "
-                f"({table['rows']} row{'s' if table['rows'] > 1 else ''})\n"
-            )
-    _say_written(args.out)
 
 
 def _say_written(out: Path) -> None:

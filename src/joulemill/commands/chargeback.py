@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 import csv
-import datetime
 import io
-import math
 import sys
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from joulemill.errors import InputError, MachineError
+from joulemill.errors import MachineError
 from joulemill.streams import csv_cell, print_json, results_console
-from joulemill.suggestions import meant
 
-#: What a bill may be by, beside the targets' labels.
-KEYS = ("model", "site", "target", "route")
 COLUMNS = (
     "day_utc", "key", "energy_j", "half_width_j", "energy_kwh", "output_tok", "j_tok", "carbon_g", "cost", "currency",
     "share_ratio", "scope", "basis",
@@ -39,22 +34,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Attribute and print."""
-    rows, missing = table(args)
+    from joulemill.api.history import open_history
+
+    with open_history(args.store) as history:
+        bill = history.chargeback(args.by, days=args.days, config=args.config, idle_apart=args.idle_apart)
     if args.json:
-        print_json({"by": args.by, "rows": rows, "not_billed": missing})
+        print_json(bill.to_dict())
         return 0
     if args.csv is None:
         from joulemill.reports.text.chargeback import show
 
-        show(rows, args.by, results_console())
+        show(bill.rows, args.by, results_console())
     else:
-        _write(rows, args.csv)
-    for m in missing:
+        _write(bill.rows, args.csv)
+    for m in bill.not_billed:
         sys.stderr.write(f"not billed: {m['target']}, {m['refused_s'] / 3600:.2g} h of its {m['scope']}: {m['text']}\n")
     return 0
 
 
-def _write(rows: list[dict[str, Any]], path: Path) -> None:
+def _write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -67,66 +65,3 @@ def _write(rows: list[dict[str, Any]], path: Path) -> None:
     except OSError as fault:
         raise MachineError(f"{path}: cannot be written ({fault.strerror}); choose another --csv FILE") from fault
     sys.stderr.write(f"{len(rows)} rows in {path}\n")
-
-
-def table(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows, each day's ``total`` row what was metered; and what is not billed since its joules were refused."""
-    from joulemill.monitor.config import load_config
-    from joulemill.monitor.history.chargeback import SiteRates, attributed, rates
-    from joulemill.monitor.history.reader import reading
-    from joulemill.monitor.history.spending import label_names, refusals, spent
-
-    if not 0 < args.days < math.inf:
-        raise InputError(f"--days {args.days:g}: it must be a number of days, more than 0")
-    with reading(args.store) as reader:
-        now_s = time.time()
-        span_s = (now_s - args.days * 86_400, now_s + 3600)
-        _check_key(args.by, label_names(reader), any_target=bool(reader.targets()))
-        spending, missing = spent(reader, *span_s), refusals(reader, *span_s)
-    sites = load_config(args.config).sites() if args.config else ()
-    at: dict[str, SiteRates] = {s.site: rates(s.pue_ratio, s.carbon_g_kwh, s.price_kwh, s.currency) for s in sites}
-    currencies = {s.currency for s in sites if s.currency}
-    currency = currencies.pop() if len(currencies) == 1 else None
-    shares = attributed(spending, args.by, at, idle_apart=args.idle_apart)
-    totals = attributed(spending, "whole", at)
-    rows = []
-    for day in sorted({d for d, _ in shares}):
-        whole = sum(s.energy_j for (d, _), s in totals.items() if d == day)
-        parts = sorted(((k, s) for (d, k), s in shares.items() if d == day), key=lambda p: -p[1].energy_j)
-        closing = [("total", s) for (d, _), s in totals.items() if d == day]
-        rows += [_row(day, key, share, whole, currency) for key, share in [*parts, *closing]]
-    return rows, missing
-
-
-def _check_key(by: str, labels: set[str], *, any_target: bool) -> None:
-    """Raises InputError for a key that no target has, with the nearest one."""
-    known = [*KEYS, *sorted(labels)]
-    if by in known or not any_target:
-        return
-    hint = meant(by, known) or f"there are {', '.join(known)}"
-    raise InputError(f"--by {by}: no target of this history has such a label; {hint}")
-
-
-def _row(day: int, key: str, share: Any, whole_j: float, currency: str | None) -> dict[str, Any]:
-    date = datetime.datetime.fromtimestamp(day * 86_400, datetime.UTC).date().isoformat()
-    joules, tokens = share.energy_j, share.output_tok
-    return {
-        "day_utc": date,
-        "key": key,
-        "energy_j": round(joules, 3),
-        "half_width_j": None if share.half_width_j is None else round(share.half_width_j, 3),
-        "energy_kwh": _rounded(joules / 3.6e6),
-        "output_tok": round(tokens, 1),
-        "j_tok": _rounded(joules / tokens) if tokens else None,
-        "carbon_g": _rounded(share.carbon_g),
-        "cost": _rounded(share.cost),
-        "currency": currency if share.cost is not None else None,
-        "share_ratio": _rounded(joules / whole_j) if whole_j else None,
-        "scope": "+".join(sorted(share.scopes)),
-        "basis": "+".join(sorted(share.bases)),
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    """To six digits: more than any meter tells."""
-    return None if value is None else float(f"{value:.6g}")

@@ -20,6 +20,8 @@ _FLAGS = {
     "cache_prompt": "--no-prompt-cache",
     "until_ratio": "--until",
     "cached_ratio": "--cached",
+    "meters": "--meter",
+    "least_attained": "--attain",
 }
 #: Units that an argument's name ends in, and a flag's does not.
 _UNITS = ("_req_s", "_s", "_w", "_tok")

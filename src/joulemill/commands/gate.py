@@ -5,18 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from joulemill.errors import InputError
 from joulemill.streams import print_json
 from joulemill.units import parse_ratio
 
-if TYPE_CHECKING:
-    from joulemill.decisions.gate.gate import Terms
-    from joulemill.decisions.gate.sample import Sample
-
 #: A rise that is allowed on purpose; more is no gate.
 MOST_INCREASE_RATIO = 10.0
+EXIT_UNDECIDED = 3
 METRICS = ("node", "site", "device", "request")
 
 
@@ -51,22 +48,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, judge, print."""
+    from joulemill.api.comparing import gate, gate_plan
+
     base, new = sides(args)
     terms = _terms(args)
     if args.plan and not new:
-        return _plan_alone(_samples(base, args.metric), terms, args)
-    from joulemill.decisions.gate.gate import gate
-    from joulemill.reports.text import gate as gate_view
-
-    bases, news = _samples(base, args.metric), _samples(new, args.metric)
-    verdict = gate(bases, news, terms)
-    plan = _plan(bases, terms, len(verdict.checks)) if args.plan else None
+        common = {name: terms[name] for name in ("max_increase", "without_quality")}
+        plan = gate_plan(base, metric=args.metric, **common)
+        if args.json:
+            print_json({"plan": plan.to_dict()})
+        else:
+            sys.stdout.write(f"{plan}\n")
+        return 0 if plan.decides else EXIT_UNDECIDED
+    verdict = gate(base, new, metric=args.metric, plan=args.plan, **terms)
     if args.json:
-        print_json(gate_view.document(verdict, plan))
+        print_json(verdict.to_dict())
     else:
-        plan_line = "" if plan is None else f"plan: {plan if isinstance(plan, str) else plan.text}\n"
-        sys.stdout.write(gate_view.text(verdict) + plan_line)
-    return gate_view.EXIT[verdict.outcome]
+        sys.stdout.write(str(verdict))
+    return verdict.exit_code
 
 
 def sides(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
@@ -81,50 +80,20 @@ def sides(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     return base, new
 
 
-def _terms(args: argparse.Namespace) -> Terms:
-    from joulemill.decisions.gate.gate import Terms
-
+def _terms(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as arguments of ``joulemill.gate``. InputError names the option that is wrong."""
     allowed = parse_ratio(args.max_increase, name="--max-increase", least=-1.0, most=MOST_INCREASE_RATIO)
     if not allowed > 0.0:
         raise InputError(f"--max-increase {args.max_increase}: write a share above 0, such as 5%")
-    return Terms(
-        allowed,
-        _share(args.min_quality, "--min-quality"),
-        _share(args.min_attained, "--min-attained"),
-        args.without_quality,
-        args.force,
-        _share(args.run_noise, "--run-noise") or 0.0,
-    )
+    return {
+        "max_increase": allowed,
+        "min_quality": _share(args.min_quality, "--min-quality"),
+        "min_attained": _share(args.min_attained, "--min-attained"),
+        "without_quality": args.without_quality,
+        "force": args.force,
+        "run_noise": _share(args.run_noise, "--run-noise") or 0.0,
+    }
 
 
 def _share(text: str | None, name: str) -> float | None:
     return None if text is None else parse_ratio(text, name=name)
-
-
-def _samples(paths: list[Path], metric: str) -> list[Sample]:
-    from joulemill.analysis.samples import load_samples
-
-    if not paths:
-        raise InputError("no base run is given")
-    return [s for p in paths for s in load_samples(p, metric)]
-
-
-def _plan(base: list[Sample], terms: Terms, checks: int) -> Any:
-    from joulemill.decisions.gate.run_length import plan_length
-
-    faults = [f"{s.name}: {f}" for s in base for f in s.faults]
-    if faults:
-        return f"no plan is made from a base that is not sound: {'; '.join(faults)}"
-    return plan_length(base, terms.max_increase_ratio, checks_count=checks)
-
-
-def _plan_alone(base: list[Sample], terms: Terms, args: argparse.Namespace) -> int:
-    """The plan from base runs alone; exit 3 where there is none."""
-    from joulemill.reports.text.gate import plan_document
-
-    plan = _plan(base, terms, 1 + (not args.without_quality) + any(t is not None for t in base[0].targets_s))
-    if args.json:
-        print_json({"plan": plan_document(plan)})
-    else:
-        sys.stdout.write(f"plan: {plan if isinstance(plan, str) else plan.text}\n")
-    return 3 if isinstance(plan, str) else 0

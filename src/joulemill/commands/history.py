@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulemill.errors import InputError, MachineError
+from joulemill.errors import InputError
 from joulemill.streams import csv_cell, print_json
 
 if TYPE_CHECKING:
-    from joulemill.monitor.history.reader import Reader
+    from joulemill.api.history import KeptHistory
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,29 +32,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read and print or write."""
-    from joulemill.monitor.history.reader import reading
+    from joulemill.api.history import open_history
 
     if args.table and args.parquet is None:
         raise InputError("--table names what --parquet DIR writes; add --parquet DIR, or ask with --sql")
-    with reading(args.store) as reader:
+    with open_history(args.store) as history:
         if args.parquet is not None:
-            _export(reader, args.parquet, args.table, args.json)
+            _export(history, args.parquet, args.table, args.json)
         elif args.sql is not None:
-            _ask(reader, args.sql, args.json)
+            _ask(history, args.sql, args.json)
         else:
-            _overview(reader, args.json)
+            _overview(history, args.json)
     return 0
 
 
-def _export(reader: Reader, folder: Path, tables: list[str] | None, as_json: bool) -> None:
-    """All tables as they were at one moment, whatever is written meanwhile."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # as private as the store is
-        with reader.one_moment():
-            names = list(dict.fromkeys(tables or reader.tables()))
-            counts = {n: reader.export_parquet(folder / f"{n}.parquet", n) for n in names}
-    except OSError as fault:
-        raise MachineError(f"{folder}: cannot be written ({fault.strerror or fault}); choose another DIR") from fault
+def _export(history: KeptHistory, folder: Path, tables: list[str] | None, as_json: bool) -> None:
+    counts = history.to_parquet(folder, tables)
     if as_json:
         print_json({"folder": str(folder), "rows": counts})
         return
@@ -63,10 +55,10 @@ def _export(reader: Reader, folder: Path, tables: list[str] | None, as_json: boo
         sys.stdout.write(f"{folder / name}.parquet: {count} rows\n")
 
 
-def _ask(reader: Reader, query: str, as_json: bool) -> None:
-    from joulemill.monitor.history.reader import MOST_ROWS
+def _ask(history: KeptHistory, query: str, as_json: bool) -> None:
+    from joulemill.api.history import MOST_ROWS
 
-    names, rows = reader.sql(query)
+    names, rows = history.sql(query)
     if as_json:
         print_json({"columns": names, "rows": [[v.hex() if isinstance(v, bytes) else v for v in row] for row in rows]})
     else:
@@ -77,17 +69,16 @@ def _ask(reader: Reader, query: str, as_json: bool) -> None:
         sys.stderr.write(f"the first {MOST_ROWS} rows; there may be more: use LIMIT and OFFSET, or --parquet\n")
 
 
-def _overview(reader: Reader, as_json: bool) -> None:
-    targets, counts = reader.targets(), reader.tables()
+def _overview(history: KeptHistory, as_json: bool) -> None:
+    targets, counts = history.targets(), history.tables()
     if as_json:
-        print_json({"tables": counts, "targets": [{**t, "facts": json.loads(t["facts"])} for t in targets]})
+        print_json({"tables": counts, "targets": targets})
         return
     for name, count in counts.items():
         sys.stdout.write(f"{name}: {count} rows\n")
     for t in targets:
-        facts = json.loads(t["facts"])
         since, until = (_date(t[k]) for k in ("since_s", "last_end_s"))
-        sys.stdout.write(f"{t['name']}: {facts['model']} at {facts['site']}, from {since} to {until}\n")
+        sys.stdout.write(f"{t['name']}: {t['facts']['model']} at {t['facts']['site']}, from {since} to {until}\n")
 
 
 def _date(at_s: float | None) -> str:

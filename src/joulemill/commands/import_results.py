@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
-from typing import Any
 
-from joulemill.commands.inputs import keep_grid, site_of, with_quality
-from joulemill.commands.output import verbose_argument
-from joulemill.errors import MachineError
+from joulemill.commands.output import check_page, print_terminal, verbose_argument, write_text
 from joulemill.streams import print_json, tell
 
 
@@ -37,38 +33,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, write the run folder, print the report."""
-    from joulemill.analysis.load import load_report
-    from joulemill.analysis.serialization import plain
-    from joulemill.bench.preflight import check_page
-    from joulemill.catalog.stated_device import stated_device
-    from joulemill.commands.output import print_terminal, write_page
-    from joulemill.importers.opening import import_files
-    from joulemill.importers.recording import Choice
-    from joulemill.recording.writer import free_folder, write_run
+    from joulemill.api.runs import import_run
 
     check_page(args.html)
-    stated: dict[str, Any] = {}
-    if args.model:
-        stated["model"] = {"name": args.model}
-    if args.device:
-        stated["device"] = stated_device(args.device)
-    if args.site:
-        stated["site"] = site_of(args.site)
-    record = import_files(args.files, Choice(args.part, args.client_tokens), args.meter_file, stated)
-    if args.quality:
-        record = with_quality(record, args.quality)
-    out = args.out or free_folder(Path("runs"), time.time())
-    try:
-        write_run(out, record)
-    except OSError as fault:
-        raise MachineError(f"--out {out}: cannot be written ({fault.strerror})") from fault
-    keep_grid(out)
-    tell(f"run folder: {out}")
-    report = load_report(out)
+    imported = import_run(
+        *args.files,
+        meter_file=args.meter_file,
+        part=args.part,
+        client_tokens=args.client_tokens,
+        device=args.device,
+        model=args.model,
+        site=args.site,
+        quality=args.quality,
+        out=args.out,
+    )
+    tell(f"run folder: {imported.path}")
     if args.html:
-        write_page(report, args.html)
+        write_text(imported.page(), args.html)
     if args.json:
-        print_json(plain(report))
+        print_json(imported.to_dict())
     else:
-        print_terminal(report, verbose=args.verbose)
+        print_terminal(imported.report, verbose=args.verbose)
     return 0

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from joulemill.errors import InputError, MachineError
+from joulemill.commands.output import check_page, write_text
+from joulemill.errors import InputError
 from joulemill.streams import print_json, results_console
-from joulemill.suggestions import meant
-
-if TYPE_CHECKING:
-    from joulemill.decisions.levers.case import Settings
+from joulemill.units import parse_ratio
 
 #: Tokens drafted a round; more are never accepted in a row.
 MOST_DRAFTED = 64
@@ -55,14 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Study and print; 1 where limits, targets or the offered load are not met as it is."""
-    from joulemill.analysis.levers_of_run import question_of_run
-    from joulemill.analysis.run import report_of
-    from joulemill.bench.preflight import check_page
-    from joulemill.commands.predict import question_of, tell_does_not_fit
-    from joulemill.physics.serving.batch import MemoryShort
-    from joulemill.prediction.levers import levers_answer
-    from joulemill.reports.html.levers import page
-    from joulemill.reports.text.levers import document, show
+    from joulemill.api.levers import levers
+    from joulemill.api.prediction import MemoryShort
+    from joulemill.commands.predict import arguments_of, tell_does_not_fit
+    from joulemill.reports.text.levers import show
 
     if args.html and args.html.is_dir():
         raise InputError(f"--html {args.html} is a folder; name a file")
@@ -71,30 +65,26 @@ def run(args: argparse.Namespace) -> int:
             "name what to study: a RUN folder, or --model and --device (real runs: joulemill levers measure)"
         )
     check_page(args.html)
-    question, report = question_of(args), None
-    if args.run is not None:
-        question, run = question_of_run(args.run, question)
-        report = report_of(run)
-    names = {role: getattr(args, role) for role in ("draft", "small", "alternative", "to")}
-    settings, beyond = _settings(args), _beyond(args.beyond)
+    deployment, settings = arguments_of(args), _settings(args)
     try:
-        answered = levers_answer(question, names, settings, beyond, same_outputs=args.same_outputs)
+        if args.run is None:
+            study = levers(deployment, **settings)
+        else:
+            study = levers(args.run, deployment=deployment, **settings)
     except MemoryShort as fault:
-        return tell_does_not_fit(question, fault, as_json=args.json)
+        return tell_does_not_fit(deployment, fault, as_json=args.json, run=args.run)
     if args.html:
-        _write(args.html, page(answered, report))
+        write_text(study.page(), args.html)
     if args.json:
-        print_json(document(answered, report))
+        print_json(study.to_dict())
     else:
-        show(answered, results_console(), report)
-    return 0 if answered.meets else 1
+        show(study.answer, results_console(), study.report)
+    return 0 if study.meets else 1
 
 
-def _settings(args: argparse.Namespace) -> Settings:
-    from joulemill.decisions.levers.case import Settings
-    from joulemill.units import parse_ratio
-
-    shares: dict[str, float] = {}
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as settings of ``joulemill.levers``. InputError names the option that is wrong."""
+    settings: dict[str, Any] = {role: getattr(args, role) for role in ("draft", "small", "alternative", "to")}
     for option, (field, _) in SHARES.items():
         stated = getattr(args, option.replace("-", "_"))
         if stated is None:
@@ -102,28 +92,12 @@ def _settings(args: argparse.Namespace) -> Settings:
         share = parse_ratio(stated, name=f"--{option}")
         if not 0.0 < share < 1.0:
             raise InputError(f"--{option} is {share:g}; it must lie between 0 and 1")
-        shares[field] = share
+        settings[field] = share
     if not 1 <= args.drafted <= MOST_DRAFTED:
         raise InputError(f"--drafted is {args.drafted}; it must be at least 1 and at most {MOST_DRAFTED}")
-    return Settings(draft_count=args.drafted, **shares)  # type: ignore[arg-type]
+    beyond = [w.strip() for w in args.beyond.split(",") if w.strip()]
+    if args.beyond and not beyond:
+        from joulemill.api.levers import BEYOND
 
-
-def _beyond(text: str) -> frozenset[str]:
-    from joulemill.decisions.levers.study import BEYOND_TUNING
-
-    asked = frozenset(w.strip() for w in text.split(",") if w.strip())
-    if text and not asked:
-        raise InputError(f"--beyond {text}: names nothing; use {', '.join(sorted(BEYOND_TUNING))}")
-    unknown = asked - BEYOND_TUNING
-    if unknown:
-        word = sorted(unknown)[0]
-        raise InputError(f"--beyond: {word!r} is not known; {meant(word, sorted(BEYOND_TUNING))}")
-    return asked
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as fault:
-        raise MachineError(f"{path}: cannot be written ({fault.strerror}); choose another --html FILE") from fault
+        raise InputError(f"--beyond {args.beyond}: names nothing; use {', '.join(BEYOND)}")
+    return settings | {"draft_count": args.drafted, "beyond": beyond, "same_outputs": args.same_outputs}

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from joulemill.commands.monitor_watch import watch
 from joulemill.errors import InputError
+from joulemill.streams import print_json, print_text, tell
+from joulemill.units import parse_quantity
 
 if TYPE_CHECKING:
-    pass
+    from joulemill.api.monitoring import MonitorResult
+
+DEMO_ADDRESS, DEMO_STORE = "127.0.0.1:9477", Path("monitor-demo.db")
+#: A smaller history would hold next to nothing (assumed).
+LEAST_STORE_BYTE = 1e6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,36 +59,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch until told to end."""
+    """Watch until told to end; 1 where at the end no target could be scraped."""
+    from joulemill.api.monitoring import watch, watch_demo
     from joulemill.commands import monitor_config
-    from joulemill.monitor.config import load_config
 
     if monitor_config.asked(args):
         return monitor_config.run(args)
     if args.demo and args.config is None:
-        from joulemill.commands import monitor_demo
-
-        return monitor_demo.run(args)
+        args.listen = args.listen or DEMO_ADDRESS
+        args.store = args.store or DEMO_STORE
+        arguments = _arguments(args)
+        tell("starting the embedded server with its bundled model …")
+        return _shown(args, watch_demo(**arguments))
     if args.config == Path("check") and args.checked is not None:
         return check(args.checked)
     if args.checked is not None:
         raise InputError(f"{args.checked}: one CONFIG.toml is watched; `monitor check CONFIG.toml` tries one")
     if args.config is None or args.demo:
         raise InputError("name a CONFIG.toml (examples/monitor.toml shows one), or say --demo")
-    return watch(load_config(args.config), args, lambda: load_config(args.config))
+    return _shown(args, watch(args.config, **_arguments(args)))
+
+
+def _arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """The options as arguments of ``joulemill.watch``. InputError names the option that is wrong."""
+    token = os.environ.get(args.token_env) if args.token_env else None
+    if args.listen and args.token_env and not token:
+        raise InputError(f"--token-env {args.token_env}: the environment has no such variable, or it is empty")
+    most = parse_quantity(args.store_max, "B", name="--store-max")
+    if args.store is not None and not LEAST_STORE_BYTE <= most < math.inf:
+        raise InputError(f"--store-max {args.store_max}: it must be at least 1 MB, e.g. 2 GB")
+    if args.store is not None and not 0 < args.raw_days < math.inf:
+        raise InputError(f"--raw-days {args.raw_days:g}: it must be a number of days, more than 0")
+    kept = {} if args.store is None else {"store_max_byte": most, "raw_days": args.raw_days}
+    return dict(
+        listen=args.listen,
+        token=token,
+        store=args.store,
+        takeover=args.takeover,
+        otlp=args.otlp,
+        duration_s=parse_quantity(args.duration, "s", name="--for") if args.duration else None,
+        once=args.once,
+        tell=tell,
+        **kept,
+    )
+
+
+def _shown(args: argparse.Namespace, watched: MonitorResult) -> int:
+    if args.json:
+        print_json(watched.to_dict())
+    else:
+        print_text(str(watched))
+    return 0 if watched.any_up else 1
 
 
 def check(path: Path) -> int:
     """Try a configuration once: 0 where every target and meter answers, 2 where one does not."""
-    from joulemill.monitor.checking import faults
-    from joulemill.monitor.config import load_config
+    from joulemill.api.monitoring import check_config
 
-    config = load_config(path)
-    dead = faults(config)
-    meters = sum(len(t.meters) for t in config.target)
-    sys.stdout.write("".join(f"{line}\n" for line in dead))
-    verdict = "every one answers" if not dead else f"{len(dead)} do not answer or offer nothing"
+    checked = check_config(path)
+    for line in checked.notices:
+        tell(line)
+    sys.stdout.write("".join(f"{line}\n" for line in checked.faults))
+    faults = len(checked.faults)
+    verdict = "every one answers" if not faults else f"{faults} do not answer or offer nothing"
     sys.stdout.write(
-        f"{path}: {len(config.target)} targets, {meters} meter SPECs, {len(config.site)} sites: {verdict}\n"
+        f"{path}: {checked.targets} targets, {checked.meters} meter SPECs, {checked.sites} sites: {verdict}\n"
     )
-    return 2 if dead else 0
+    return 2 if faults else 0

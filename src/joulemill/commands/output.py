@@ -1,28 +1,39 @@
-"""What commands have in common on the way out: stdout, pages, baselines."""
+"""What commands have in common on the way out: stdout, pages, the files that they write."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill.errors import MachineError
+from joulemill.errors import InputError, MachineError
 from joulemill.streams import print_json, results_console
 
 if TYPE_CHECKING:
-    from joulemill.analysis.baseline import Baseline
-    from joulemill.analysis.lever_experiment import Experiment
-    from joulemill.analysis.measurement import Measurement
-    from joulemill.analysis.report import Report
-    from joulemill.analysis.sweep import SweepResult
+    from joulemill.api.runs import Baseline, Report
+    from joulemill.api.series import LeverExperiment, Sweep
+
+
+def check_page(page: Path | None, flag: str = "--html") -> None:
+    """A page that is to be written at the end. Raises InputError, MachineError where it cannot be."""
+    if page is None:
+        return
+    if page.is_dir():
+        raise InputError(f"{flag} {page}: is a folder; name a file in it, such as {page / 'report.html'}")
+    standing = next(p for p in page.absolute().parents if os.path.lexists(p))
+    if not standing.is_dir():
+        raise InputError(f"{flag} {page}: {standing} is no folder; name another file")
+    if not os.access(page if page.exists() else standing, os.W_OK):
+        raise MachineError(f"{flag} {page}: may not be written; name another file")
 
 
 def baseline_of(path: Path | None) -> Baseline | None:
     """The baseline of ``--baseline``; None where none is asked for."""
     if path is None:
         return None
-    from joulemill.analysis.baseline import need_baseline
+    from joulemill.api.runs import open_baseline
 
-    return need_baseline(path)
+    return open_baseline(path)
 
 
 def verbose_argument(group: Any) -> None:
@@ -41,27 +52,6 @@ def print_terminal(report: Report, baseline: Baseline | None = None, *, verbose:
         baseline_view.show(baseline, report, results_console())
 
 
-def write_page(
-    report: Report,
-    path: Path,
-    baseline: Baseline | None = None,
-    run: Path | None = None,
-    measured: Measurement | None = None,
-) -> None:
-    """The HTML page at ``path``; with the levers, and the sweep, of the folder ``run``, where one is given.
-
-    measured   the folder's run, which ``report`` shows
-    """
-    from joulemill.reports.baseline import card
-    from joulemill.reports.html.levers_of_run import lever_cards
-    from joulemill.reports.html.run import render
-    from joulemill.reports.sweep import sweep_card
-
-    extra = [] if baseline is None else [card(baseline, report)]
-    extra += [] if run is None else [*sweep_card(run), *lever_cards(run, measured, report)]
-    write_text(render(report, extra), path)
-
-
 def write_text(text: str, path: Path) -> None:
     """A page at ``path``. Raises MachineError where it cannot be written."""
     try:
@@ -71,34 +61,16 @@ def write_text(text: str, path: Path) -> None:
         raise MachineError(f"{path}: cannot be written ({fault.strerror}); choose another --html FILE") from fault
 
 
-def print_sweep(folder: Path, page: Path | None, *, as_json: bool) -> SweepResult:
+def print_series(series: Sweep | LeverExperiment, page: Path | None, *, as_json: bool) -> None:
     """The table, or JSON, on stdout; the page where one is asked for."""
-    from joulemill.analysis.serialization import plain
-    from joulemill.analysis.sweep import sweep_result
-    from joulemill.reports.sweep import render, show
+    from joulemill.api.series import Sweep
+    from joulemill.reports import lever_experiment, sweep
 
-    series = sweep_result(folder)
     if page is not None:
-        write_text(render(series), page)
+        write_text(series.page(), page)
     if as_json:
-        print_json(plain(series))
+        print_json(series.to_dict())
+    elif isinstance(series, Sweep):
+        sweep.show(series.result, results_console())
     else:
-        show(series, results_console())
-    return series
-
-
-def show(folder: Path, page: Path | None, *, as_json: bool) -> Experiment:
-    """The table, or JSON, on stdout; the page where one is asked for."""
-    from joulemill.analysis.lever_experiment import experiment
-    from joulemill.reports.lever_experiment import document
-    from joulemill.reports.lever_experiment import page as rendered
-    from joulemill.reports.lever_experiment import show as show_experiment
-
-    measured = experiment(folder)
-    if page is not None:
-        write_text(rendered(measured), page)
-    if as_json:
-        print_json(document(measured))
-    else:
-        show_experiment(measured, results_console())
-    return measured
+        lever_experiment.show(series.result, results_console())

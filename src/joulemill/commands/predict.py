@@ -12,8 +12,9 @@ from joulemill.streams import print_json, results_console
 from joulemill.units import parse_count, parse_quantity, parse_ratio
 
 if TYPE_CHECKING:
-    from joulemill.physics.serving.batch import MemoryShort
-    from joulemill.prediction.question import PredictionRequest
+    from pathlib import Path
+
+    from joulemill.api.prediction import MemoryShort
 
 
 MOST_DEVICES = 1_000_000
@@ -101,16 +102,14 @@ def _workload(group: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict and print, what is missed first; 1 where limits, targets or the offered load are not met."""
-    from joulemill.api.prediction import predict
-    from joulemill.physics.serving.batch import MemoryShort
-    from joulemill.prediction.question import PredictionRequest
+    from joulemill.api.prediction import MemoryShort, predict
     from joulemill.reports.text.prediction import show
 
     asked = arguments_of(args)
     try:
         predicted = predict(**asked)
     except MemoryShort as fault:
-        return tell_does_not_fit(PredictionRequest(**asked), fault, as_json=args.json)
+        return tell_does_not_fit(asked, fault, as_json=args.json)
     if args.json:
         print_json(predicted.to_dict())
     else:
@@ -123,24 +122,17 @@ def run(args: argparse.Namespace) -> int:
     return 0 if predicted.meets else 1
 
 
-def tell_does_not_fit(question: PredictionRequest, fault: MemoryShort, *, as_json: bool) -> int:
+def tell_does_not_fit(arguments: dict[str, Any], fault: MemoryShort, *, as_json: bool, run: Path | None = None) -> int:
     """Say that the devices do not hold the model, and what would fit; the exit code."""
-    from joulemill.physics.serving.batch import MemoryShort
-    from joulemill.prediction.document import short_document_of
+    from joulemill.api.levers import memory_short_document
+    from joulemill.api.prediction import MemoryShort
 
     in_words = MemoryShort(in_flags(str(fault)), fault.needed_byte, fault.room_byte)
     if as_json:
-        print_json(short_document_of(question, in_words))
+        print_json(memory_short_document(arguments, in_words, run))
     else:
         sys.stdout.write(f"DOES NOT FIT: {in_words}\n")
     return 1
-
-
-def question_of(args: argparse.Namespace) -> PredictionRequest:
-    """What the options ask, as a question."""
-    from joulemill.prediction.question import PredictionRequest
-
-    return PredictionRequest(**arguments_of(args))
 
 
 def arguments_of(args: argparse.Namespace) -> dict[str, Any]:

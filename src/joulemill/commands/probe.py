@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from joulemill.commands.bench_options import options_of, run_arguments, series_arguments
-from joulemill.commands.sweep import repeats_argument, run_series, series_folder
+from joulemill.commands.bench_options import arguments_of, run_arguments, series_arguments
+from joulemill.commands.output import check_page
+from joulemill.commands.sweep import repeats_argument, show
 from joulemill.streams import tell
-
-if TYPE_CHECKING:
-    from joulemill.bench.machine.power_limits import Limits
-    from joulemill.bench.options import BenchOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,34 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the plan, print the table, write the page. 0 done, 130 interrupted with what was measured kept."""
-    from joulemill.bench.series.plan import probe_plan
+    from joulemill.api.series import probe
+    from joulemill.commands.progress import ProgressBar
 
-    options = options_of(args)
-    folder = series_folder(args, options)
-    with ExitStack() as stack:
-        limits = _limits(args, options, folder)
-        if limits is not None:
-            stack.enter_context(limits)
-        plan = probe_plan(options, args.repeats, None, None if limits is None else limits.changes)
-        return run_series(args, plan, folder, options, limits)
-
-
-def _limits(args: argparse.Namespace, options: BenchOptions, folder: Path) -> Limits | None:
-    """The boards that ``--board`` names; None where it is not given."""
-    if args.board is None:
-        return None
-    from joulemill.bench.facts import serves_here
-    from joulemill.bench.machine.nvml_limits import below_default, metered_boards
-    from joulemill.bench.machine.power_limits import left_behind, open_limits
-    from joulemill.meters.meter import MeterContext
-
-    context = MeterContext(notice=lambda text: tell(f"probe: {text}"))
-    here = options.url is not None and serves_here(options.url)
-    limits = open_limits(
-        options.url, here, context, lambda: metered_boards(context, options.meters), args.board, folder
-    )
-    for text in (*left_behind(folder.parent), *below_default(context)):
-        context.notice(text)
-    for change in limits.changes:
-        context.notice(f"{change.label} for one run at a time, put back after each")
-    return limits
+    arguments = arguments_of(args)
+    check_page(args.html)
+    with ProgressBar() as progress:
+        series = probe(
+            board=args.board, repeats=args.repeats, progress=progress, notice=lambda text: tell(f"probe: {text}"),
+            **arguments,
+        )  # fmt: skip
+    return show(args, series)

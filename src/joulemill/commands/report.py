@@ -7,14 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulemill.commands.output import baseline_of, print_terminal, verbose_argument, write_page
+from joulemill.commands.output import baseline_of, print_series, print_terminal, verbose_argument, write_text
 from joulemill.errors import InputError
 from joulemill.streams import json_text, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from joulemill.ledger.record import RunRecord
+    from joulemill.api.series import LeverExperiment, Sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,37 +45,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load the run, print the view."""
-    from joulemill.analysis import serialization as serialise
-    from joulemill.analysis.load import load_run
-    from joulemill.reports import markdown_latex as tables
+    from joulemill.api.runs import open_run, report_schema
 
     if args.schema:
-        print_json(serialise.schema())
+        print_json(report_schema())
         return 0
-    args.run = _one_run(args.runs)
+    path = Path(_one_run(args.runs))
     if args.export:
-        from joulemill.reports.exports.writing import export
-
-        sys.stdout.write(export(args.export, Path(args.run), args.about, altered(args.site, args.quality)))
+        sys.stdout.write(_exported(args, path))
         return 0
-    if is_sweep(Path(args.run)):
-        return _sweep(args)
-    report, measured = load_run(Path(args.run), altered(args.site, args.quality))
+    if (path / "sweep.json").is_file():
+        from joulemill.api.series import open_series
+
+        series = open_series(path)
+        if series is not None:
+            return _series(args, series)
+    opened = open_run(path, site=args.site, quality=args.quality)
     baseline = baseline_of(args.baseline)
     if args.html:
-        write_page(report, args.html, baseline, Path(args.run), measured)
-    views = {
-        "json": lambda r: json_text(serialise.plain(r)),
-        "markdown": tables.markdown,
-        "latex": tables.latex,
-        "latex_row": tables.latex_row,
-    }
-    chosen = next((name for name in views if getattr(args, name)), None)
-    if chosen:
-        sys.stdout.write(views[chosen](report))
+        write_text(opened.page(baseline), args.html)
+    if args.json:
+        sys.stdout.write(json_text(opened.to_dict()))
+    elif args.markdown or args.latex or args.latex_row:
+        from joulemill.reports import markdown_latex as tables
+
+        view = tables.markdown if args.markdown else tables.latex if args.latex else tables.latex_row
+        sys.stdout.write(view(opened.report))
     else:
-        print_terminal(report, baseline, verbose=args.verbose)
+        print_terminal(opened.report, baseline, verbose=args.verbose)
     return 0
+
+
+def _exported(args: argparse.Namespace, path: Path) -> str:
+    from joulemill.api.runs import open_run
+    from joulemill.reports.exports.writing import export, export_folder
+
+    if args.export != "croissant":
+        return export(args.export, open_run(path, site=args.site, quality=args.quality).report)
+    if args.site is not None or args.quality is not None:
+        raise InputError("croissant describes run folders as they lie: leave --site and --quality out")
+    return export_folder(path, args.about)
 
 
 def _one_run(runs: list[str]) -> str:
@@ -88,39 +95,12 @@ def _one_run(runs: list[str]) -> str:
     return runs[0]
 
 
-def is_sweep(path: Path) -> bool:
-    """Whether the folder holds a sweep or a probe: several runs."""
-    return (path / "sweep.json").is_file() and not (path / "run.json").exists()
-
-
-def _sweep(args: argparse.Namespace) -> int:
-    """A sweep's table, page or JSON; what is asked of one run only is refused."""
-    from joulemill.commands.output import print_sweep
-
+def _series(args: argparse.Namespace, series: Sweep | LeverExperiment) -> int:
+    """The table, page or JSON of several runs; what is asked of one run only is refused."""
     one = next((n for n in ("baseline", "site", "quality", "markdown", "latex", "latex_row") if getattr(args, n)), None)
     if one is not None:
         raise InputError(
-            f"--{one.replace('_', '-')} is for one run; {args.run} is a sweep: name one of its run folders"
+            f"--{one.replace('_', '-')} is for one run; {series.folder} is a sweep: name one of its run folders"
         )
-    from joulemill.analysis.lever_experiment import is_experiment
-
-    if is_experiment(Path(args.run)):
-        from joulemill.commands.output import show
-
-        show(Path(args.run), args.html, as_json=args.json)
-        return 0
-    print_sweep(Path(args.run), args.html, as_json=args.json)
+    print_series(series, args.html, as_json=args.json)
     return 0
-
-
-def altered(site: Path | None, quality: str | None) -> Callable[[RunRecord], RunRecord] | None:
-    """What makes of a record the one at ``site`` with ``quality``; None where neither is asked for."""
-    if site is None and quality is None:
-        return None
-    from joulemill.commands.inputs import with_quality, with_site
-
-    def changed_record(record: RunRecord) -> RunRecord:
-        there = record if site is None else with_site(record, site)
-        return there if quality is None else with_quality(there, quality)
-
-    return changed_record

@@ -63,21 +63,15 @@ def _document(args: argparse.Namespace) -> dict[str, object]:
         return view.device_document(args.name)
     if args.kind == "site":
         return view.site_document(args.name)
-    from joulemill.catalog.models import find_model
+    from joulemill.api.catalog import model
 
-    entry = find_model(args.name, approximate=args.approximate)
-    return view.model_document(entry)
+    return view.model_document(model(args.name, approximate=args.approximate))
 
 
 def _names(kind: str) -> list[str]:
+    from joulemill.api.catalog import devices, models
     from joulemill.errors import InputError
 
-    if kind == "device":
-        from joulemill.catalog.devices import device_names
-
-        return list(device_names())
-    if kind == "model":
-        from joulemill.catalog.models import model_names
-
-        return list(model_names())
-    raise InputError("a site is a file: give the path of a TOML file (examples/site.toml shows one)")
+    if kind == "site":
+        raise InputError("a site is a file: give the path of a TOML file (examples/site.toml shows one)")
+    return list(devices() if kind == "device" else models())

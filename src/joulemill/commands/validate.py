@@ -31,11 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict each row, compare, print."""
-    from joulemill.api.validating import validate
-    from joulemill.validation.scores import TEMPLATE
+    from joulemill.api.validating import table_template, validate
 
     if args.template:
-        sys.stdout.write(TEMPLATE)
+        sys.stdout.write(table_template())
         return 0
     if args.seed is not None and args.calibrate_with is None:
         raise InputError("--seed draws the rows of --calibrate-with; give both")

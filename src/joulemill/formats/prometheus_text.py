@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*+")
 _LINE = re.compile(
-    r"^([a-zA-Z_:][a-zA-Z0-9_:]*+)"  # name
-    r'(?:\{((?:[^"}]++|"(?:[^"\\]++|\\.)*+")*+)\})?'  # labels; a value may hold a bracket
-    r"\s+(\S+)(?:\s+(-?[\d.eE+]+))?(?:\s+#.*)?$"  # value, timestamp, exemplar
+    r"([a-zA-Z_:][a-zA-Z0-9_:]*+)\s*+"  # name
+    r'(?:\{((?:[^"}]++|"(?:[^"\\]++|\\.)*+")*+)\}\s*+)?'  # labels; a value may hold a bracket
+    r"([^\s#{]\S*+)(?:\s++(-?[\d.eE+]++))?\s*+(?:#.*)?$"  # value, timestamp, exemplar
 )
 _LABEL = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*+)\s*=\s*"((?:[^"\\]++|\\.)*+)"\s*(?:,|$)')
 _BLANK = re.compile(r"\s*$")
+_ESCAPE = re.compile(r"\\(.)")
 _ESCAPES = {"n": "\n", '"': '"', "\\": "\\"}
 #: Bounds of a page (assumed): a name with its labels, labels of a sample, samples that are wanted.
 MAX_LINE = 65_536
@@ -48,22 +49,26 @@ def parse_exposition(text: str, wanted: Callable[[str], bool] | None = None) -> 
         name = _NAME.match(stripped)
         if wanted is not None and name is not None and not wanted(name.group()):
             continue
-        samples.append(_sample(stripped, number, strict=wanted is None))
+        try:
+            samples.append(parse_line(stripped, strict=wanted is None))
+        except ValueError as fault:
+            raise ValueError(f"line {number}: {fault}") from None
         if len(samples) > MAX_SAMPLES:
             raise ValueError(f"line {number}: more than {MAX_SAMPLES:,} samples")
     return samples
 
 
-def _sample(line: str, number: int, *, strict: bool) -> TextSample:
+def parse_line(line: str, *, strict: bool = True) -> TextSample:
+    """The sample of one line. Raises ValueError for what is none.
+
+    strict   refuse a value that is no number; else it is NaN
+    """
     match = _LINE.match(line) if len(line) <= MAX_LINE else None
     if match is None:
-        raise ValueError(f"line {number} is not of the Prometheus text format: {line[:80]!r}")
+        raise ValueError(f"not of the Prometheus text format: {line[:80]!r}")
     name, labels, value, moment = match.groups()
-    try:
-        t = None if moment is None else _number(moment) * (1e-3 if abs(_number(moment)) > 1e11 else 1.0)
-        return TextSample(name, parse_labels(labels or ""), _number(value, strict=strict), t)
-    except ValueError as error:
-        raise ValueError(f"line {number}: {error}") from error
+    t = None if moment is None else _number(moment) * (1e-3 if abs(_number(moment)) > 1e11 else 1.0)
+    return TextSample(name, parse_labels(labels or ""), _number(value, strict=strict), t)
 
 
 def _number(text: str, *, strict: bool = True) -> float:
@@ -78,13 +83,14 @@ def _number(text: str, *, strict: bool = True) -> float:
 
 
 def parse_labels(text: str) -> dict[str, str]:
-    """``a="x",b="y"`` as a mapping. Raises ValueError."""
+    """``a="x",b="y"`` as a mapping. Raises ValueError, also for a label that stands twice."""
     labels: dict[str, str] = {}
     at = 0
     while _BLANK.match(text, at) is None:
         match = _LABEL.match(text, at)
-        if match is None or len(labels) >= MAX_LABELS:
+        if match is None or match[1] in labels or len(labels) >= MAX_LABELS:
             raise ValueError(f"labels {text[at : at + 60]!r} cannot be read")
-        labels[match.group(1)] = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m.group(1), m.group(0)), match.group(2))
+        value = match[2]
+        labels[match[1]] = _ESCAPE.sub(lambda m: _ESCAPES.get(m[1], m[0]), value) if "\\" in value else value
         at = match.end()
     return labels

@@ -27,9 +27,9 @@ def parse(document: Document, choice: Choice) -> Recording:
     """The chosen row. Raises InputError where there are several and none is chosen."""
     rows = list(document.root.each())
     if choice.part is not None and not 1 <= choice.part <= len(rows):
-        raise InputError(f"--part {choice.part}: {document.name} holds {len(rows)} rows")
+        raise InputError(f"`part` {choice.part}: {document.name} holds {len(rows)} rows")
     if choice.part is None and len(rows) > 1:
-        raise InputError(f"{document.name}: holds {len(rows)} runs; choose a row with --part, from 1 to {len(rows)}")
+        raise InputError(f"{document.name}: holds {len(rows)} runs; choose a row with `part`, from 1 to {len(rows)}")
     row = rows[(choice.part or 1) - 1]
     pue = row["pue"].number()
     if pue is not None and pue < 1:

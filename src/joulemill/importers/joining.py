@@ -90,7 +90,7 @@ def _metered(
     origin, load = recording.origin_wall_s, recording.load
     if origin is None or load is None:
         raise InputError(
-            f"--meter-file: {recording.tool}'s file has no wall-clock times of requests, so no meter can be joined"
+            f"`meter_file`: {recording.tool}'s file has no wall-clock times of requests, so no meter can be joined"
         )
     clock = Clock(mono=lambda: _FAR_FUTURE_S - origin, wall=lambda: _FAR_FUTURE_S)
     meter = open_meter(parse_spec(f"file:{meter_file}"), MeterContext(clock=clock, notice=notices.append))
@@ -98,7 +98,7 @@ def _metered(
     begin, end = min(r.t_mono_s for r in readings), max(r.t_mono_s for r in readings)
     if end < load[0] or begin > load[1]:
         raise InputError(
-            f"--meter-file {meter_file}: its readings lie {begin:.0f} to {end:.0f} s from the first request, the load "
+            f"`meter_file` {meter_file}: its readings lie {begin:.0f} to {end:.0f} s from the first request, the load "
             f"0 to {load[1]:.0f} s: not of the same run, or of another time zone (write FILE,tz=UTC)"
         )
     return meter.channels(), readings

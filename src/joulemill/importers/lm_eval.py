@@ -42,7 +42,7 @@ def load_lm_eval(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: too large for a results file of lm-eval; give results_*.json, not the samples")
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as fault:
-        raise InputError(f"--quality {PREFIX}{path}: cannot be read ({fault})") from fault
+        raise InputError(f"`quality` {PREFIX}{path}: cannot be read ({fault})") from fault
     return parse_lm_eval(raw, path.name)
 
 

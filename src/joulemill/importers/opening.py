@@ -57,7 +57,7 @@ def import_files(
     if telemetry and meter_file is None:
         meter_file = str(telemetry[0])
     if not results:
-        raise InputError(f"{paths[0]}: is a meter's file; give it as --meter-file beside a file with requests")
+        raise InputError(f"{paths[0]}: is a meter's file; give it as `meter_file` beside a file with requests")
     return to_record(parse_documents(results, choice), results, meter_file, manifest_part or {})
 
 

@@ -144,11 +144,11 @@ def chosen_part(name: str, parts: Sequence[Part], choice: Choice, what: str, loa
     """The one of ``parts`` (at least one) that ``--part`` names; ``what`` calls them, ``load`` says each one's load."""
     if choice.part is not None:
         if not 1 <= choice.part <= len(parts):
-            raise InputError(f"--part {choice.part}: {name} holds {len(parts)} {what}")
+            raise InputError(f"`part` {choice.part}: {name} holds {len(parts)} {what}")
         return parts[choice.part - 1]
     if len(parts) > 1:
         listed = "; ".join(f"{n}: {load(part)}" for n, part in enumerate(parts[:20], 1))
-        raise InputError(f"{name}: holds {len(parts)} {what}; choose one with --part ({listed})")
+        raise InputError(f"{name}: holds {len(parts)} {what}; choose one with `part` ({listed})")
     return parts[0]
 
 

@@ -165,7 +165,8 @@ def _clean(channel: Channel, readings: Sequence[Reading], limit_w: float | None)
         for i in (int(x) for x in np.flatnonzero(mask & np.isfinite(t))):
             why = Reason.READ_FAILED if readings[i].value is None else reason
             failed.append((float(t[i]), why))
-            examples.setdefault(why, _example(channel, readings[i], why, limit_w))
+            if why not in examples:
+                examples[why] = _example(channel, readings[i], why, limit_w)
         good &= ~mask
     findings = _untimed(channel, t)
     t, v = t[good], v[good]

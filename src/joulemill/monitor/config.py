@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from joulemill.errors import InputError
-from joulemill.monitor.config_checks import entries, keys_checked, plain, site_values, targets_checked
+from joulemill.monitor.config_checks import entries, fields_checked, plain, site_values, targets_checked
 from joulemill.monitor.snapshot import SiteFacts, TargetFacts
 from joulemill.units import parse_quantity
 
@@ -27,6 +27,8 @@ SITE_FIELDS = {
 #: A period beyond a day is a slip (assumed).
 MOST_S = 86_400.0
 
+#: More boards than any deployment has (assumed); the command line's bound too.
+MOST_DEVICES = 1_000_000
 #: A target's labels, and characters of a name (assumed): Kubernetes allows 253 for its names.
 MOST_LABELS, MOST_NAME_CHARS = 128, 400
 
@@ -104,7 +106,7 @@ class TargetConfig(BaseModel):
     dialect: str | None = None
     meters: tuple[str, ...] = ()
     device: str | None = None
-    devices_count: int | None = Field(default=None, ge=1)
+    devices_count: int | None = Field(default=None, ge=1, le=MOST_DEVICES)
     node: str | None = Field(default=None, min_length=1)
     token_env: str | None = None
     here: bool = False
@@ -133,6 +135,13 @@ class TargetConfig(BaseModel):
         if len(labels) > MOST_LABELS:
             raise ValueError(f"{len(labels)} labels, at most {MOST_LABELS} are taken")
         return {fit(k): fit(v) for k, v in labels.items()}
+
+    @field_validator("slo_ttft", "slo_tpot", mode="before")
+    @classmethod
+    def _unit(cls, limit: object) -> object:
+        if isinstance(limit, int | float):  # 200 ms and 200 s are both written so
+            raise ValueError(f'= {limit:g} has no unit; write "{limit:g} ms" or "{limit:g} s"')
+        return limit
 
     @model_validator(mode="after")
     def _targets(self) -> TargetConfig:
@@ -269,12 +278,12 @@ def load_config(path: Path) -> MonitorConfig:
 
 
 def _config(tables: Mapping[str, Any], folder: Path) -> MonitorConfig:
-    keys_checked(tables, MonitorConfig.model_fields, "the file")
+    fields_checked(tables, MonitorConfig, "the file")
     for kind, model in (("target", TargetConfig), ("discover", DiscoverConfig)):
         for where, entry in entries(tables, kind):
-            keys_checked(entry, model.model_fields, where)
+            fields_checked(entry, model, where)
     if isinstance(tables.get("store"), Mapping):
-        keys_checked(tables["store"], StoreConfig.model_fields, "[store]")
+        fields_checked(tables["store"], StoreConfig, "[store]")
     sites = tuple(SiteConfig.read(entry, where, folder) for where, entry in entries(tables, "site"))
     config = MonitorConfig.model_validate({**tables, "site": sites})
     targets_checked(config.target, [s.name for s in sites])

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from joulemill.catalog.devices import find_device
 from joulemill.catalog.models import find_model, model_names
@@ -56,6 +56,33 @@ def keys_checked(table: Mapping[str, Any], known: Iterable[str], where: str) -> 
             near = nearest(key, keys)
             hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(keys)}"
             raise InputError(f"{where}: unknown key {key!r}; {hint}")
+
+
+def fields_checked(table: Mapping[str, Any], model: type[BaseModel], where: str) -> None:
+    """Raise InputError for a key of ``table`` that ``model`` lacks, and for true or false where it has no switch."""
+    keys_checked(table, model.model_fields, where)
+    for key, value in table.items():
+        if isinstance(value, bool) and model.model_fields[key].annotation is not bool:
+            raise InputError(f"{where}: {key} must not be {str(value).lower()}: it is no switch")
+
+
+def notices(config: Any, environment: Mapping[str, str]) -> list[str]:
+    """What ``config`` names and nothing describes: told at the start, since the figures that need it stay unknown."""
+    described = {s.name for s in config.site}
+    lines = [
+        f"target {t.name!r}: no [[site]] is called {t.site!r}: its PUE, carbon and cost stay unknown"
+        for t in config.target
+        if t.site not in described and t.site != "default"
+    ]
+    owners: list[tuple[str, Any, tuple[str, ...]]] = [(f"target {t.name!r}", t, ("token_env",)) for t in config.target]
+    owners += [(f"[[discover]] {d.where}", d, ("token_env", "source_token_env")) for d in config.discover]
+    owners += [] if config.store is None else [("[store]", config.store, ("token_env",))]
+    for where, owner, keys in owners:
+        for key in keys:
+            variable = getattr(owner, key)
+            if variable is not None and not environment.get(variable):
+                lines.append(f"{where}: {key}: the environment has no {variable}, so no token is sent")
+    return lines
 
 
 def named(kind: str, table: Any, place: int) -> str:

@@ -42,6 +42,8 @@ ALERTS_S = 10.0
 MAX_BACK_OFF_PERIODS = 8
 #: Scrapes in flight at once (assumed).
 MAX_IN_FLIGHT = 100
+#: Once the end has begun, intervals are summed so long [s] (assumed); what is left has tokens and no joules.
+ENDING_S = 0.7
 #: Targets that went and are remembered at most (assumed).
 MOST_REMEMBERED = 50_000
 
@@ -67,6 +69,8 @@ class Monitor:
         self._faults: dict[str, str] = {}
         self._taking = asyncio.Lock()
         self._alert_times = AlertTimes()
+        self._until_s = math.inf
+        self._summing = asyncio.Lock()
         plan = self._plan(config.target)
         self._go_on(plan, *self._opened(config, plan))
 
@@ -249,17 +253,30 @@ class Monitor:
             self._start = None
             for facility in self._facilities:
                 with self._apart(f"site {facility.config.name}"):
-                    self._record_site(facility, facility.next(time.monotonic(), self._nodes(facility), at_once=True))
-            self._facilities.close()
+                    if time.monotonic() < self._until_s:
+                        self._record_site(
+                            facility, facility.next(time.monotonic(), self._nodes(facility), at_once=True)
+                        )
             for watched in self._watched.values():
                 with self._apart(watched.config.name):
                     self._record(watched, watched.finish())
-            let_go((w.meters for w in self._watched.values()), CLOSE_S)
+            let_go((holder.meters for holder in (*self._watched.values(), *self._facilities)), CLOSE_S)
 
     async def _quiet(self, stop: asyncio.Event) -> None:
         """Once the end has begun, meters read no more: hundreds of threads would hold up what is still to be done."""
         await stop.wait()
-        for watched in self._watched.values():
+        self.hurry()
+
+    def hurry(self) -> None:
+        """The end has begun: little time is left for sums. A signal's handler may call it, wherever the loop is.
+
+        Once: a handler that came in the middle of the first call would wait for locks that this very thread holds.
+        """
+        if math.isfinite(self._until_s):
+            return
+        self._until_s = time.monotonic() + ENDING_S
+        for watched in tuple(self._watched.values()):
+            watched.until_s = self._until_s
             watched.meters.quiet()
 
     def _sources(self, session: aiohttp.ClientSession) -> list[tuple[str, Callable[[], Awaitable[float]]]]:
@@ -360,13 +377,18 @@ class Monitor:
             try:
                 async with in_flight:
                     watched.lag_s = max(time.monotonic() - due_s, 0.0)
-                    sample = await watched.sample(session, self._config.timeout_s)
+                    scraped = await unless_stopped(stop, watched.sample(session, self._config.timeout_s))
+                if scraped is None:
+                    return
+                sample = scraped
             except Exception as fault:
                 sample = watched.failed(reason_of(fault))
             settled_s = time.monotonic() + (watched.meters.settle_s if sample.error is None else 0.0)
             await watched.prepared(sample, stop)
             await stopped(stop, settled_s - time.monotonic())
-            self._step(watched, lambda: watched.account(sample))  # noqa: B023
+            async with self._summing:  # one in each turn of the loop, so that the page and a signal wait for one alone
+                self._step(watched, lambda: watched.account(sample))  # noqa: B023
+                await asyncio.sleep(0)
             due_s = max(due_s + self._wait_s(watched.failures), time.monotonic())
 
     def _step(self, watched: Watched, work: Callable[[], Sequence[Interval]]) -> None:

@@ -49,6 +49,11 @@ class Starting:
         with suppress(RuntimeError):  # the loop may be over: it was told to stop
             loop.call_soon_threadsafe(_settle, opening, outcome)
 
+    def hurry(self) -> None:
+        """The end has begun."""
+        if self.monitor is not None:
+            self.monitor.hurry()
+
     def snapshot(self) -> Snapshot:
         """What is known now: while meters are opened, the targets' names."""
         if self.monitor is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from joulemill.catalog.server_dialects import Dialect, dialect
+from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import ServerSample
 from joulemill.monitor.accounting.counters import increase_count, mean_tok
 from joulemill.monitor.accounting.energy import TargetMeters
@@ -28,6 +29,8 @@ from joulemill.monitor.snapshot import (
     NOT_YET,
     HistogramPercentiles,
     Interval,
+    MeterFinding,
+    ScopeEnergy,
     SiteFacts,
     StoredTotals,
     TargetState,
@@ -42,6 +45,7 @@ GAP_SPACINGS = 3.5
 _PREDICTING = ThreadPoolExecutor(1, thread_name_prefix="joulemill predict")
 RESTARTED = "a counter began anew: what it shows since is counted"
 FIRST = "no scrape before to compare with"
+ENDED = "the monitor was ended before this interval was summed"
 OTHER_SERVER = "the page is of another process than before: one address for several servers"
 
 
@@ -58,7 +62,7 @@ class Pages:
 
 
 class Watched:
-    """One target as the loop goes."""
+    """One target as the loop goes. ``until_s``: from then on (monotonic) nothing that takes long is begun."""
 
     def __init__(self, config: TargetConfig, meters: TargetMeters, site: SiteFacts) -> None:
         self.config, self.meters, self.site = config, meters, site
@@ -70,6 +74,7 @@ class Watched:
         self.failures = 0
         self.scrape_s: float | None = None
         self.lag_s: float | None = None
+        self.until_s = math.inf
         self._spacing_s = math.inf
         self._series: CounterSeries | None = None
         self._fresh = self._told = Pages()
@@ -168,6 +173,8 @@ class Watched:
 
     def explained(self, interval: Interval, before: ServerSample, after: ServerSample) -> Interval:
         """``interval`` with its limits; where they cannot be told it says why."""
+        if time.monotonic() > self.until_s:
+            return replace(interval, binding_reason=ENDED, phi_reason=ENDED)
         return explained(interval, self.totals.facts, self._context(before, after))
 
     def _context(self, before: ServerSample, after: ServerSample) -> Context:
@@ -197,12 +204,19 @@ class Watched:
         intervals = []
         while self._waiting and (not self._waiting[0][0].observed or settled(self._waiting[0][2])):
             interval, start_s, end_s = self._waiting.popleft()
-            output_tok = interval.tokens.get(TokenKind.OUTPUT, 0.0)
-            energy, findings = (
-                self.meters.account(start_s, end_s, output_tok=output_tok) if interval.observed else ({}, ())
-            )
+            energy, findings = self._joules(interval, start_s, end_s)
             intervals.append(replace(interval, energy=energy, findings=findings))
         return intervals
+
+    def _joules(
+        self, interval: Interval, start_s: float, end_s: float
+    ) -> tuple[dict[str, ScopeEnergy], tuple[MeterFinding, ...]]:
+        """An interval's joules and what was found of them; none where it was not observed, or no time is left."""
+        if not interval.observed:
+            return {}, ()
+        if time.monotonic() > self.until_s and self.meters.opened:
+            return {}, (MeterFinding("device", Reason.NOT_BRACKETED.value, ENDED, refused=True),)
+        return self.meters.account(start_s, end_s, output_tok=interval.tokens.get(TokenKind.OUTPUT, 0.0))
 
     def _interval(self, after: ServerSample) -> Interval | None:
         """What ends with ``after``; None for a first good scrape with no time before it to tell of."""

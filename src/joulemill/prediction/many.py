@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from joulemill.arrays import Array
 from joulemill.catalog.serving import rates
-from joulemill.physics.hardware.node import share_power
+from joulemill.physics.hardware.node import share_bounds_w
 from joulemill.physics.production.predicted_ceilings import DEVICE_CEILINGS, device_ceiling_rates
 from joulemill.physics.production.prediction import cap_range_w
 from joulemill.physics.serving.clock import at_locked_clock
@@ -26,12 +26,14 @@ from joulemill.prediction.question import PredictionRequest
 from joulemill.prediction.spread import half_width_ratio, kind_of, widened_ratio
 
 #: Rows of a stretch: some hundred arrays of it fit a core's second-level cache.
-STRETCH = 8192
+STRETCH = 16384
 #: Figure of a row → the quantity whose half-width it has.
 FIGURES = {
     "rate_tok_s": "rate_tok_s", "device_j_tok": "energy_j_tok", "node_j_tok": "node_energy_j_tok",
     "device_power_w": "power_w", "node_power_w": "node_power_w", "ttft_s": "ttft_s", "tpot_s": "tpot_s",
 }  # fmt: skip
+#: Figures with their bounds: what a row is told.
+OUTPUTS = tuple(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high"))
 #: What may differ from row to row of one compiled deployment.
 NUMBERS = (
     "concurrency", "input_tokens", "output_tokens", "output_spread_ratio", "cached_ratio", "max_num_batched_tokens",
@@ -57,14 +59,13 @@ class Compiled:
 
 
 @dataclass(frozen=True, eq=False)
-class Figures:
-    """Figures of rows by name, each with ``…_low`` and ``…_high``; NaN where unknown.
+class Remarks:
+    """What is told of rows beside their figures.
 
     bottleneck   index in ``DEVICE_CEILINGS``; None where it was not asked for
     faults       argument at fault, in words → the rows that have it; these have no figures
     """
 
-    values: Mapping[str, Array]
     bottleneck: NDArray[np.intp] | None
     faults: Mapping[str, NDArray[np.bool_]]
 
@@ -81,16 +82,20 @@ def compiled(question: PredictionRequest) -> Compiled:
     )  # fmt: skip
 
 
-def predicted(plant: Compiled, numbers: Numbers, count: int, *, bottleneck: bool) -> Iterator[tuple[slice, Figures]]:
-    """Figures of ``count`` rows, stretch by stretch. ``numbers`` [count] or [1] by the names in ``NUMBERS``."""
+def predicted(
+    plant: Compiled, numbers: Numbers, figures: Numbers, *, bottleneck: bool
+) -> Iterator[tuple[slice, Remarks]]:
+    """Predict rows, stretch by stretch. ``numbers`` [count] or [1] by the names in ``NUMBERS``; ``figures`` [count] by
+    those in ``OUTPUTS`` are filled, with NaN where unknown."""
+    count = next(iter(figures.values())).size
     for start in range(0, count, STRETCH):
         rows = slice(start, min(start + STRETCH, count))
         here = {name: values[rows] if values.size > 1 else values for name, values in numbers.items()}
-        yield rows, _stretch(plant, here, rows.stop - rows.start, bottleneck)
+        yield rows, _stretch(plant, here, {name: values[rows] for name, values in figures.items()}, bottleneck)
 
 
-def _stretch(plant: Compiled, numbers: Numbers, count: int, bottleneck: bool) -> Figures:
-    demand = _demand(plant, numbers)
+def _stretch(plant: Compiled, numbers: Numbers, figures: Numbers, bottleneck: bool) -> Remarks:
+    count, demand = figures["rate_tok_s"].size, _demand(plant, numbers)
     most = capacity_req(plant.table, demand, mean_context_tok(plant.rates.host, demand)) * plant.ranks
     faults = {text: np.broadcast_to(rows, count) for text, rows in _faults(plant, numbers, demand, most)}
     batch = np.minimum(demand.batch_req, most)
@@ -98,14 +103,15 @@ def _stretch(plant: Compiled, numbers: Numbers, count: int, bottleneck: bool) ->
     steady_state = steady(
         plant.table, plant.rates, replace(demand, batch_req=batch if bad is None else np.where(bad, 1, batch))
     )
-    values = _values(plant, steady_state)
+    _fill(plant, steady_state, figures)
     if bad is not None:
-        values = {name: np.where(bad, np.nan, value) for name, value in values.items()}
+        for values in figures.values():
+            values[bad] = np.nan
     least = None
     if bottleneck:
         heights = device_ceiling_rates(plant.deployment, plant.share, demand, steady_state)
         least = np.broadcast_to(np.argmin(heights, axis=0), count)
-    return Figures(values, least, faults)
+    return Remarks(least, faults)
 
 
 def _demand(plant: Compiled, numbers: Numbers) -> Demand:
@@ -138,37 +144,41 @@ def _faults(plant: Compiled, numbers: Numbers, demand: Demand, most: Array) -> I
         yield f"`power_cap_w` must lie between {least_w:.0f} and {most_w:.0f} W on this device", wrong
 
 
-def _values(plant: Compiled, steady_state: Steady) -> dict[str, Array]:
+def _fill(plant: Compiled, steady_state: Steady, figures: Numbers) -> None:
     deployment = plant.deployment
-    rate = steady_state.rate_tok_s * deployment.parallelism.replicas
-    watts = steady_state.power_w * deployment.device_count
-    values = {"rate_tok_s": rate, "device_j_tok": watts / rate, "device_power_w": watts}
-    values |= {"ttft_s": steady_state.ttft_s, "tpot_s": steady_state.tpot_s}
-    bounds: dict[str, Array] = {}
-    for name, value in values.items():
-        factor = np.exp(plant.widths[name])
-        bounds[f"{name}_low"], bounds[f"{name}_high"] = value / factor, value * factor
-    return values | bounds | _node_values(plant, values, bounds)
+    rate, watts = figures["rate_tok_s"], figures["device_power_w"]
+    np.multiply(steady_state.rate_tok_s, deployment.parallelism.replicas, out=rate)
+    np.multiply(steady_state.power_w, deployment.device_count, out=watts)
+    np.divide(watts, rate, out=figures["device_j_tok"])
+    figures["ttft_s"][:] = steady_state.ttft_s
+    figures["tpot_s"][:] = steady_state.tpot_s
+    for name in ("rate_tok_s", "device_j_tok", "device_power_w", "ttft_s", "tpot_s"):
+        _bound(plant, figures, name)
+    _fill_node(plant, figures)
 
 
-def _node_values(plant: Compiled, values: Numbers, bounds: Numbers) -> dict[str, Array]:
-    node, watts, rate = plant.deployment.node, values["device_power_w"], values["rate_tok_s"]
-    unknown = ~np.isfinite(watts)
+def _bound(plant: Compiled, figures: Numbers, name: str) -> None:
+    """The interval around a figure."""
+    factor = np.exp(plant.widths[name])
+    np.multiply(figures[name], 1.0 / factor, out=figures[f"{name}_low"])
+    np.multiply(figures[name], factor, out=figures[f"{name}_high"])
+
+
+def _fill_node(plant: Compiled, figures: Numbers) -> None:
+    node, names = plant.deployment.node, ("device_power_w", "device_power_w_low", "device_power_w_high")
+    watts = tuple(figures[name] for name in names)
+    unknown = ~np.isfinite(watts[0])
     if node is None or unknown.all():
-        nothing = np.full_like(rate, np.nan)
-        return {f"{name}{end}": nothing for name in ("node_j_tok", "node_power_w") for end in ("", "_low", "_high")}
-    some = unknown.any()
-    whole, low, high = (
-        share_power(np.where(unknown, 0.0, w) if some else w, plant.deployment.device_count, node)
-        for w in (watts, bounds["device_power_w_low"], bounds["device_power_w_high"])
-    )
-    factor = np.exp(plant.widths["node_j_tok"])
-    each = whole.node_w / rate
-    node_values = {
-        "node_j_tok": each, "node_j_tok_low": each / factor, "node_j_tok_high": each * factor,
-        "node_power_w": whole.node_w, "node_power_w_low": low.low_w, "node_power_w_high": high.high_w,
-    }  # fmt: skip
-    return {name: np.where(unknown, np.nan, value) for name, value in node_values.items()} if some else node_values
+        for name in OUTPUTS:
+            if name.startswith("node"):
+                figures[name][:] = np.nan
+        return
+    drawn = tuple(np.where(unknown, 0.0, w) for w in watts) if unknown.any() else watts
+    bounds = share_bounds_w((drawn[0], drawn[1], drawn[2]), plant.deployment.device_count, node)
+    for end, value in zip(("", "_low", "_high"), bounds, strict=True):
+        figures[f"node_power_w{end}"][:] = np.where(unknown, np.nan, value) if drawn is not watts else value
+    np.divide(figures["node_power_w"], figures["rate_tok_s"], out=figures["node_j_tok"])
+    _bound(plant, figures, "node_j_tok")
 
 
-__all__ = ["DEVICE_CEILINGS", "FIGURES", "NUMBERS", "Compiled", "Figures", "compiled", "predicted"]
+__all__ = ["DEVICE_CEILINGS", "FIGURES", "NUMBERS", "OUTPUTS", "Compiled", "Remarks", "compiled", "predicted"]

@@ -50,3 +50,10 @@ def read_sweep(folder: Path) -> dict[str, Any]:
 def runs_of(document: dict[str, Any], point: int) -> Sequence[str]:
     """Folders of the runs of one point that were completed."""
     return [str(r["folder"]) for r in document["runs"] if r["point"] == point and r["status"] == "complete"]
+
+
+def planned_runs(folder: Path) -> int:
+    """How many runs the series in ``folder`` has when it is whole. Raises InputError as ``read_sweep``."""
+    document = read_sweep(folder)
+    order = document.get("order")
+    return len(order) if isinstance(order, list) else len(document["runs"])

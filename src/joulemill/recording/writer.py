@@ -95,7 +95,7 @@ class RunWriter:
         try:
             private_folder(path)
             if any((path / f"{name}.jsonl").exists() for name in FILES) or (path / "run.json").exists():
-                raise InputError(f"--out {path}: holds a run already; name a new folder, as runs are never overwritten")
+                raise InputError(f"`out` {path}: holds a run already; name a new folder, as runs are never overwritten")
             self._files: dict[str, IO[str]] = {name: open_private(path / f"{name}.jsonl", "a") for name in FILES}
         except OSError as fault:
             raise self._explained(fault) from fault
@@ -221,9 +221,9 @@ class RunWriter:
         if fault.errno in (errno.ENOSPC, errno.EDQUOT):
             return MachineError(
                 f"the disk under {self.path} is full; what was measured until now is kept there: "
-                "make room or point --out at another disk"
+                "make room or point `out` at another disk"
             )
-        return MachineError(f"cannot write {self.path}: {fault.strerror or fault}; point --out where you may write")
+        return MachineError(f"cannot write {self.path}: {fault.strerror or fault}; point `out` where you may write")
 
 
 def write_run(path: Path, record: RunRecord) -> None:

@@ -25,10 +25,10 @@ def find_bundled_gguf() -> Path:
     """The model's file. Raises MachineError with the command that mends it when absent or not the one we know."""
     spec = importlib.util.find_spec(MODULE)  # of a top-level package: nothing is imported
     if spec is None or spec.origin is None:
-        raise MachineError(f"the bundled model is not installed; {_INSTALL}, or give --gguf FILE")
+        raise MachineError(f"the bundled model is not installed; {_INSTALL}, or give `gguf`")
     path = Path(spec.origin).parent / FILE
     if not path.is_file():
-        raise MachineError(f"{path} is missing; {_INSTALL} --force-reinstall, or give --gguf FILE")
+        raise MachineError(f"{path} is missing; {_INSTALL} --force-reinstall, or give `gguf`")
     digest = remembered_sha256(path)
     if digest != SHA256:
         raise MachineError(

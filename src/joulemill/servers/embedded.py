@@ -117,7 +117,7 @@ class EmbeddedServer:
         if self.running:
             return
         if importlib.util.find_spec("xllamacpp") is None:
-            raise MachineError("the embedded server is not installed; pip install 'joulemill[embedded]', or give --url")
+            raise MachineError("the embedded server is not installed; pip install 'joulemill[embedded]', or give `url`")
         for path in filter(None, (self.gguf, self.options.draft_gguf, self.options.second_gguf)):
             read_gguf(path)
         deadline_s = time.monotonic() + self.options.start_timeout_s

@@ -20,43 +20,26 @@ import aiohttp
 from joulemill.catalog.server_dialects import Dialect, DialectQuantity, DialectTerm, Way, dialects
 from joulemill.errors import JoulemillError
 from joulemill.formats.plain_text import secrets_of
+from joulemill.formats.prometheus_text import MAX_LINE, TextSample, parse_line
 from joulemill.ledger.record import ServerSample
 from joulemill.servers.boundary import Budget, body_of, from_source, read_in_thread
 
 #: Bounds (assumed): a busy vLLM page is 0.2 MB, 3,000 lines of a dozen labels.
 MAX_PAGE_BYTE = 16 << 20
-MAX_LINE_CHARS = 64 << 10
 MAX_LINES = 400_000
 MAX_SAMPLES = 50_000
-MAX_LABELS = 64
 #: A reader that waits for a thread is given up after this time [s] (assumed).
 READ_S = 20.0
 #: Beyond this a float cannot count by ones: no counter of a server that counts gets there.
 MOST_COUNT = 2.0**53
-_NAME = r"[a-zA-Z_:][\w:]*+"
-_LABEL = re.compile(r'\s*+([a-zA-Z_]\w*+)\s*+=\s*+"((?:[^"\\]++|\\.)*+)"\s*+(?:,\s*+|$)')
-_SAMPLE = re.compile(
-    rf'({_NAME})\s*+(?:\{{((?:[^"}}]++|"(?:[^"\\]++|\\.)*+")*+)\}})?\s*+([^\s_#]\S*+)(?:\s++-?\d++(?:\.\d*+)?)?\s*+(?:#.*)?$'
-)
-_TYPE = re.compile(rf"#\s*TYPE\s+({_NAME})\s+(\w+)\s*$")
-_ESCAPE = re.compile(r"\\(.)")
-_ESCAPED = {"n": "\n", "\\": "\\", '"': '"'}
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSample:
-    """One line: a series' name, labels and value (which may be NaN or infinite)."""
-
-    name: str
-    labels: Mapping[str, str]
-    value: float
+_TYPE = re.compile(r"#\s*TYPE\s+([a-zA-Z_:][\w:]*+)\s+(\w+)\s*$")
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsPage:
     """A parsed page. ``types``: family name → counter, gauge, histogram …; ``malformed_count``: lines passed over."""
 
-    samples: tuple[MetricSample, ...]
+    samples: tuple[TextSample, ...]
     types: Mapping[str, str]
     malformed_count: int = 0
 
@@ -67,7 +50,7 @@ def parse_metrics(text: str, wanted: Callable[[str], bool] | None = None) -> Met
     ``wanted`` is asked for each line before it is parsed, so that a long page costs little. Of two lines for the same
     series the first counts, the second is malformed. Raises ValueError for a page beyond the bounds.
     """
-    samples: dict[tuple[str, frozenset[tuple[str, str]]], MetricSample] = {}
+    samples: dict[tuple[str, frozenset[tuple[str, str]]], TextSample] = {}
     types: dict[str, str] = {}
     malformed_count = 0
     if (lines_count := text.count("\n")) > MAX_LINES:
@@ -82,7 +65,7 @@ def parse_metrics(text: str, wanted: Callable[[str], bool] | None = None) -> Met
             continue
         if not line or (wanted is not None and not wanted(line)):
             continue
-        sample = _sample(line) if len(line) <= MAX_LINE_CHARS and line.count('="') <= MAX_LABELS else None
+        sample = _sample(line)
         key = (sample.name, frozenset(sample.labels.items())) if sample else None
         if sample is None or key is None or key in samples:
             malformed_count += 1
@@ -94,33 +77,16 @@ def parse_metrics(text: str, wanted: Callable[[str], bool] | None = None) -> Met
 
 
 def _note_type(types: dict[str, str], line: str) -> None:
-    match = _TYPE.match(line[:MAX_LINE_CHARS]) if len(types) < MAX_SAMPLES else None
+    match = _TYPE.match(line[:MAX_LINE]) if len(types) < MAX_SAMPLES else None
     if match:
         types[match[1]] = match[2].lower()
 
 
-def _sample(line: str) -> MetricSample | None:
-    match = _SAMPLE.match(line)
-    if match is None or "_" in match[3]:  # float() would take 1_000
-        return None
-    labels = _labels(match[2] or "")
+def _sample(line: str) -> TextSample | None:
     try:
-        return MetricSample(match[1], labels, float(match[3])) if labels is not None else None
+        return parse_line(line)
     except ValueError:
         return None
-
-
-def _labels(text: str) -> dict[str, str] | None:
-    labels: dict[str, str] = {}
-    text, position = text.strip(), 0
-    while position < len(text):
-        match = _LABEL.match(text, position)
-        if match is None or match[1] in labels:
-            return None
-        value = match[2]
-        labels[match[1]] = _ESCAPE.sub(lambda m: _ESCAPED.get(m[1], m[0]), value) if "\\" in value else value
-        position = match.end()
-    return labels
 
 
 def detect_dialect(page: MetricsPage) -> Dialect | None:
@@ -153,7 +119,7 @@ def _foreign(page: MetricsPage) -> list[Dialect]:
 
 def canonical(page: MetricsPage, dialect: Dialect) -> dict[str, float]:
     """The page's quantities under our names (``ledger.record.ServerSample``); what is not there is absent."""
-    series: dict[str, list[MetricSample]] = {}
+    series: dict[str, list[TextSample]] = {}
     for sample in page.samples:
         start = next((s for s in dialect.starts if sample.name.startswith(s)), None)
         if start is not None and all(sample.labels.get(label, v) == v for label, v in dialect.keep.items()):
@@ -163,7 +129,7 @@ def canonical(page: MetricsPage, dialect: Dialect) -> dict[str, float]:
 
 
 def _quantity(
-    quantity: DialectQuantity, series: Mapping[str, list[MetricSample]], types: Mapping[str, str]
+    quantity: DialectQuantity, series: Mapping[str, list[TextSample]], types: Mapping[str, str]
 ) -> float | None:
     for way in quantity.ways:
         values = [_term(term, quantity.kind, series, types) for term in way.terms]
@@ -175,7 +141,7 @@ def _quantity(
 
 
 def _term(
-    term: DialectTerm, kind: str, series: Mapping[str, list[MetricSample]], types: Mapping[str, str]
+    term: DialectTerm, kind: str, series: Mapping[str, list[TextSample]], types: Mapping[str, str]
 ) -> list[float]:
     samples = series.get(term.series + "_total") or series.get(term.series) or []
     if kind == "counter":

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.bench.load.arrivals import arrival_times, read_trace
+from joulemill.bench.load.arrivals import read_trace
 from joulemill.errors import InputError
+from joulemill.statistics.arrivals import arrival_times
 from tests.support.paths import SHARED
 
 TRACES = SHARED / "data" / "traces"
@@ -62,14 +63,14 @@ def test_times_ascend_inside_the_duration_and_repeat_by_seed(
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
 def test_a_rate_that_cannot_be_is_refused(rate: float) -> None:
-    with pytest.raises(InputError, match="--rate"):
+    with pytest.raises(InputError, match="`rate_req_s`"):
         arrival_times(rng(), rate, duration_s=1.0)
 
 
 def test_burstiness_and_duration_are_checked_too() -> None:
     with pytest.raises(InputError, match="burstiness"):
         arrival_times(rng(), 1.0, burstiness=0.0, duration_s=1.0)
-    with pytest.raises(InputError, match="--duration"):
+    with pytest.raises(InputError, match="`duration_s`"):
         arrival_times(rng(), 1.0, duration_s=-2.0)
 
 
@@ -148,7 +149,7 @@ def test_the_published_traces_are_read_whole(name: str) -> None:
 def test_hostile_traces_are_refused_in_a_line(text: str, tmp_path: Path) -> None:
     file = tmp_path / "trace"
     file.write_bytes(text.encode())
-    with pytest.raises(InputError, match="--trace"):
+    with pytest.raises(InputError, match="`trace`"):
         read_trace(file)
 
 

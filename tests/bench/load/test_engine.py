@@ -12,7 +12,6 @@ from importlib import import_module
 import pytest
 from simulated.mock_server import MockPlan, MockServer
 
-from joulemill.bench.lengths import Lengths
 from joulemill.bench.load.arrivals import Arrival
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.prompts import PromptMill
@@ -20,6 +19,7 @@ from joulemill.bench.load.workload import AskRules, RequestSource
 from joulemill.errors import MachineError, ServerError
 from joulemill.ledger.record import RequestOutcome, RequestRecord
 from joulemill.servers.client import Endpoint, open_session
+from joulemill.statistics.lengths import Lengths
 from tests.support.lateness import lateness
 
 pytestmark = pytest.mark.apart

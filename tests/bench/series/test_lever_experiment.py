@@ -67,7 +67,7 @@ def test_what_does_not_apply_says_why() -> None:
         ({"url": "http://127.0.0.1:9", "gguf": None}, (), 2, "embedded server"),
         ({"rate_req_s": 2.0, "concurrency": None}, (), 2, "closed loop"),
         ({}, ("magic",), 2, "cannot be measured; use kv-q8"),
-        ({}, ("kv-q8",), 0, "--repeats"),
+        ({}, ("kv-q8",), 0, "`repeats`"),
         ({}, ("speculation",), 2, "no lever can be measured here: speculation: no draft"),
     ],
 )

@@ -57,6 +57,6 @@ def test_our_reader_and_a_second_time(model: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_model_is_told(tmp_path: Path) -> None:
     (tmp_path / "no.gguf").write_bytes(b"GGUX" + bytes(64))
-    with pytest.raises(MachineError, match="--small-gguf"):
+    with pytest.raises(MachineError, match="`small_gguf`"):
         requantize(tmp_path / "no.gguf", tmp_path / "small.gguf")
     assert not (tmp_path / "small.gguf").exists()

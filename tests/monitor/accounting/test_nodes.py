@@ -94,6 +94,8 @@ def test_one_dead_board_refuses_the_sum_and_its_name_is_told() -> None:
 
 @pytest.mark.parametrize(("stated", "specs", "key"), [
     (None, ["prometheus:http://n1:9400/metrics,gpus=0+1"], "n1:9400"),
+    (None, ["prometheus:http://n1:9400,gpus=0+1"], "n1:9400"),
+    (None, ["prometheus:https://gateway/n1/metrics,gpus=0+1"], "gateway/n1/metrics"),
     (None, ["prometheus:http://prom:9090,via=api,where=Hostname:n1"], "target a"),
     ("rack3-7", ["prometheus:http://prom:9090,via=api"], "node rack3-7"),
     (None, ["nvml:gpus=0+1"], "this machine"),

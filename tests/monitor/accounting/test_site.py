@@ -26,6 +26,7 @@ from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.store import History
 from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
+from joulemill.monitor.opening import let_go
 from joulemill.monitor.snapshot import SiteState, Snapshot
 from tests.support.paths import ROOT
 from tests.support.watched_server import Server
@@ -245,7 +246,7 @@ def test_feeds_add_up_where_it_is_said_and_racks_always(tmp_path: Path) -> None:
             time.sleep(0.1)
             end = time.monotonic() - 1.0
             found = {s: (e.energy_j or 0.0) / 0.5 for s, e in hall.meters.energy(end - 0.5, end).items()}
-        every.close()
+        let_go(f.meters for f in every)
     assert found == expected
     assert every.opened(_hall(tmp_path, meters=meters, feeds_count=2)) == {"hall": hall}  # as it stands, it goes on
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from joulemill.bench.load.arrivals import Arrival, arrival_times
+from joulemill.bench.load.arrivals import Arrival
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.prompts import CALIBRATION_WORDS, LengthLine
 from joulemill.bench.load.replay import clipped, replayed
@@ -20,6 +20,7 @@ from joulemill.bench.watch import Watch
 from joulemill.errors import ServerError
 from joulemill.ledger.record import RequestOutcome
 from joulemill.servers.client import Ask
+from joulemill.statistics.arrivals import arrival_times
 
 #: Output tokens of a calibration question: enough to see that the server streams and counts.
 CALIBRATION_TOK = 8

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulemill.bench.lengths import Lengths
 from joulemill.bench.load.arrivals import Arrival
 from joulemill.bench.load.conversation import Conversation
 from joulemill.bench.load.prompts import PromptMill
 from joulemill.servers.client import Answer, Ask
+from joulemill.statistics.lengths import Lengths
 
 _BLOCK = 1024
 

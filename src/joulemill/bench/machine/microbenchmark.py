@@ -129,10 +129,10 @@ def run_probe(args: Sequence[str], blas_threads: int) -> dict[str, Any]:
         return result
     except subprocess.CalledProcessError as error:
         tail = (error.stderr or "").strip().splitlines()[-1:] or [f"exit {error.returncode}"]
-        raise MachineError(f"the {args[0]} micro-benchmark failed: {tail[0]}; give the ceilings by --device") from None
+        raise MachineError(f"the {args[0]} micro-benchmark failed: {tail[0]}; give the ceilings by `device`") from None
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         raise MachineError(
-            f"the {args[0]} micro-benchmark did not finish: {error}; give the ceilings by --device"
+            f"the {args[0]} micro-benchmark did not finish: {error}; give the ceilings by `device`"
         ) from None
 
 

@@ -50,7 +50,7 @@ class Limits:
         """Finds what may be changed: ``changes``. What may not is told by ``context.notice``, with the step."""
         unknown = [k for k in knobs if k not in KNOBS]
         if unknown:
-            raise InputError(f"--board: {unknown[0]!r} is not known; use {' or '.join(KNOBS)}, or power,clock")
+            raise InputError(f"`board`: {unknown[0]!r} is not known; use {' or '.join(KNOBS)}, or power,clock")
         self.folder, self.context = folder, context
         self.boards = Boards(context, uuids)
         try:
@@ -141,11 +141,11 @@ def open_limits(
     """The limits that ``--board`` asks for. Raises InputError where no board of this machine serves ``url``."""
     if url is None:
         raise InputError(
-            "--board changes GPU boards, and the embedded server computes on the CPU: give --url of a server on "
+            "`board` changes GPU boards, and the embedded server computes on the CPU: give `url` of a server on "
             "this machine's boards"
         )
     if not here:
-        raise InputError(f"--board: {url} is another machine, whose boards are not touched; run the probe there")
+        raise InputError(f"`board`: {url} is another machine, whose boards are not touched; run the probe there")
     limits = Limits(context, uuids(), [k for k in knobs.split(",") if k], folder)
     if limits.changes and not any(limits.boards.serves(b.uuid) for b in limits.found):
         context.notice(

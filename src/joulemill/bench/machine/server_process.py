@@ -41,9 +41,9 @@ def server_process(
         return ServerProcess(embedded_pid, _name(proc, embedded_pid), "started by this run")
     if stated_pid is not None:
         if not serves_here(url):
-            raise InputError(f"--server-pid {stated_pid}: {url} is another machine, whose processes cannot be seen")
+            raise InputError(f"`server_pid` {stated_pid}: {url} is another machine, whose processes cannot be seen")
         if not (proc / str(stated_pid)).is_dir():
-            raise InputError(f"--server-pid {stated_pid}: there is no such process on this machine")
+            raise InputError(f"`server_pid` {stated_pid}: there is no such process on this machine")
         return ServerProcess(stated_pid, _name(proc, stated_pid), "--server-pid")
     parts = urlsplit(url)
     port = parts.port or {"https": 443}.get(parts.scheme, 80)

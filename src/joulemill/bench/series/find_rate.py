@@ -75,9 +75,9 @@ class RateSearch:
 def check_search(options: BenchOptions) -> None:
     """Raises InputError where there is nothing to search for."""
     if options.slo_ttft_s is None and options.slo_tpot_s is None:
-        raise InputError("find-rate needs a target to meet: give --slo-ttft TIME, --slo-tpot TIME, or both")
+        raise InputError("find-rate needs a target to meet: give `slo_ttft_s`, `slo_tpot_s`, or both")
     if options.concurrency is not None or options.trace is not None or options.until_ratio is not None:
-        raise InputError("find-rate sets the load itself: leave out --concurrency, --trace and --until")
+        raise InputError("find-rate sets the load itself: leave out `concurrency`, `trace` and `until_ratio`")
 
 
 async def find_rate(
@@ -162,4 +162,4 @@ def _write(folder: Path, options: BenchOptions, trials: list[Trial], status: str
         write_private(part, json.dumps(document, indent=2, default=str) + "\n")
         part.replace(folder / FILE)
     except OSError as fault:
-        raise MachineError(f"{folder}: cannot be written ({fault.strerror}); choose another --out") from fault
+        raise MachineError(f"{folder}: cannot be written ({fault.strerror}); choose another `out`") from fault

@@ -124,7 +124,7 @@ def experiment_plan(
     """The runs of ``only`` (none: every lever). Raises InputError for a lever that is not known, or if none applies."""
     chosen = _chosen(only)
     if repeats < 1:
-        raise InputError(f"--repeats must be at least 1, not {repeats}")
+        raise InputError(f"`repeats` must be at least 1, not {repeats}")
     base = _base(options, run_s)
     settings = [Setting(BASE, "base", None, base)]
     absent: dict[str, str] = {}
@@ -144,16 +144,16 @@ def _chosen(only: Sequence[str]) -> list[Measured]:
     by_name: Mapping[str, Measured] = {lever.name: lever for lever in LEVERS}
     unknown = [name for name in only if name not in by_name]
     if unknown:
-        raise InputError(f"--only: {unknown[0]!r} cannot be measured; use {', '.join(by_name)}")
+        raise InputError(f"`only`: {unknown[0]!r} cannot be measured; use {', '.join(by_name)}")
     return [by_name[name] for name in dict.fromkeys(only)] or list(LEVERS)
 
 
 def _base(options: BenchOptions, run_s: float | None) -> BenchOptions:
     """The run as it is, with everything said that a lever changes."""
     if options.url is not None:
-        raise InputError("levers measure starts the embedded server with other settings: it cannot change one at --url")
+        raise InputError("levers measure starts the embedded server with other settings: it cannot change one at `url`")
     if not options.closed_loop:
-        raise InputError("levers measure needs a closed loop: give --concurrency")
+        raise InputError("levers measure needs a closed loop: give `concurrency`")
     return replace(
         options,
         gguf=options.gguf or find_bundled_gguf(),

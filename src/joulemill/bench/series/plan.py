@@ -83,11 +83,11 @@ def probe_plan(
     """
     if options.url is not None and changes is None:
         raise InputError(
-            "probe restarts the server with other settings, so it needs the embedded one: leave out --url (or, for a "
-            "server on this machine's boards, probe those: --board power,clock)"
+            "probe restarts the server with other settings, so it needs the embedded one: leave out `url` (or, for a "
+            "server on this machine's boards, probe those: `board` power,clock)"
         )
     if not options.closed_loop:
-        raise InputError("probe needs a closed loop: give --concurrency instead of --rate or --trace")
+        raise InputError("probe needs a closed loop: give `concurrency` instead of `rate_req_s` or `trace`")
     load = options.at_once
     base = replace(_point(options, point_s, repeats), concurrency=load)
     if options.url is None:
@@ -130,9 +130,9 @@ def _value(name: str, word: str) -> float:
 def _point(options: BenchOptions, point_s: float | None, repeats: int) -> BenchOptions:
     """What all points share: their length, and no quality set, which would be asked again at each."""
     if options.trace is not None:
-        raise InputError("--trace has one load only; leave it out of a sweep")
+        raise InputError("`trace` has one load only; leave it out of a sweep")
     if repeats < 1:
-        raise InputError(f"--repeats must be at least 1, not {repeats}")
+        raise InputError(f"`repeats` must be at least 1, not {repeats}")
     return replace(options, duration_s=point_s or options.duration_s or DEFAULT_POINT_S, quality=None, out=None)
 
 

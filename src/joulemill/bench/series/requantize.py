@@ -42,7 +42,7 @@ def requantize(source: Path, target: Path) -> int:
         writer.close()
         part.replace(target)
     except (OSError, ValueError, KeyError, NotImplementedError) as fault:
-        raise MachineError(f"{source.name} cannot be written as Q4_0 ({fault}); give --small-gguf FILE") from fault
+        raise MachineError(f"{source.name} cannot be written as Q4_0 ({fault}); give `small_gguf`") from fault
     return changed
 
 

@@ -101,12 +101,12 @@ class _Runs:
             return
         sweep_document = read_sweep(self.folder)
         if sweep_document["status"] == "complete":
-            raise InputError(f"{self.folder}: a sweep is there already; choose another --out")
+            raise InputError(f"{self.folder}: a sweep is there already; choose another `out`")
         ours = json.loads(json.dumps(self._document("interrupted"), default=str))
         if any(sweep_document.get(name) != ours[name] for name in ("kind", "knob", "points", "order")):
             raise InputError(
                 f"{self.folder}: an interrupted sweep of other points or options is there; the command that started it "
-                "resumes it, or choose another --out"
+                "resumes it, or choose another `out`"
             )
         self.done = list(sweep_document["runs"])
         self.teller.note(f"going on after {self._ended()} of {len(self.plan.order)} runs in {self.folder}")
@@ -157,7 +157,7 @@ class _Runs:
             write_private(part, json.dumps(self._document(status), indent=2, default=str) + "\n")
             part.replace(self.folder / FILE)
         except OSError as fault:
-            raise MachineError(f"{self.folder}: cannot be written ({fault.strerror}); choose another --out") from fault
+            raise MachineError(f"{self.folder}: cannot be written ({fault.strerror}); choose another `out`") from fault
 
 
 class _Prefixed:

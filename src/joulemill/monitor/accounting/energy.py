@@ -106,9 +106,15 @@ class TargetMeters:
         self._looked = (taken, now_s, trace_of_channel)
         return trace_of_channel
 
+    def _traces_until(self, end_s: float) -> dict[str, Trace]:
+        """The traces up to ``end_s``: the last ones looked at, where they reach so far, since E(t) then stands."""
+        last = self._looked[2]
+        reach = bool(last) and all(t.usable and _known_until_s(t) >= end_s for t in last.values())
+        return last if reach else self._traces()
+
     def settled(self, end_mono_s: float, now_mono_s: float) -> bool:
         """Whether no reading that is still to come would say more of the time before ``end_mono_s``."""
-        usable = [t for t in self._traces().values() if t.usable]
+        usable = [t for t in self._traces_until(end_mono_s).values() if t.usable]
         waiting = [t for t in usable if _known_until_s(t) < end_mono_s and not _stands_still(t)]
         slowest_s = max((_usual_s(t) for t in waiting), default=0.0)
         hold_s = max(HOLD_UPDATES * slowest_s, HOLD_READS * self._period_s)
@@ -132,7 +138,7 @@ class TargetMeters:
         if not self._channels or end_mono_s <= start_mono_s:
             return {}, ()
         window = (start_mono_s, end_mono_s)
-        everything = self._traces()
+        everything = self._traces_until(end_mono_s)
         known = {i: _covered(t, *window) for i, t in everything.items()}
         refusals: dict[str, tuple[Finding, ...]] = {
             i: (_unread(everything[i]),) for i, stretches in known.items() if not stretches

@@ -88,6 +88,8 @@ class Chassis:
         return NodeShare(self.node, boards_count, () if self.others is None else self.others(start_s, end_s))
 
 
+#: Where exporters show their page by themselves; another path is a gateway's.
+USUAL_PATHS = ("", "/", "/metrics")
 NOT_STATED = "state this target's device and devices_count, and the node that holds its boards is modelled"
 
 
@@ -142,8 +144,12 @@ def node_name(stated: str | None, meters: Sequence[str]) -> str | None:
 def node_key(stated: str | None, meters: Sequence[str], target: str) -> str:
     """What tells nodes apart: the stated name, else the address of the exporter, else the target is alone on it.
 
+    A path of its own tells exporters of one address apart: a gateway shows many nodes.
+
     >>> node_key(None, ["prometheus:http://n1:9400/metrics,where=gpu:0"], "a")
     'n1:9400'
+    >>> node_key(None, ["prometheus:https://gateway/n1/metrics"], "a")
+    'gateway/n1/metrics'
     """
     if stated:
         return f"node {stated}"
@@ -153,7 +159,8 @@ def node_key(stated: str | None, meters: Sequence[str], target: str) -> str:
         except InputError:
             continue
         if spec.name == "prometheus" and spec.option("via", "") != "api":
-            return urlsplit(spec.target).netloc or target
+            page = urlsplit(spec.target)
+            return f"{page.netloc}{'' if page.path in USUAL_PATHS else page.path}" or target
         if spec.name in ("nvml", "amd", "auto"):
             return "this machine"
     return f"target {target}"

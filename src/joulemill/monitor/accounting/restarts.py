@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from joulemill.catalog.server_dialects import Dialect, DialectQuantity
+from joulemill.formats.prometheus_text import TextSample
 from joulemill.monitor.accounting.histograms import bucket_names
-from joulemill.servers.metrics import MetricSample, MetricsPage
+from joulemill.servers.metrics import MetricsPage
 
 PROCESS_START = "process_start_time_seconds"
 #: More series than this are not followed (assumed): a page whose labels never come twice must not fill the memory.
@@ -83,11 +84,11 @@ class CounterSeries:
             key = (sample.name, frozenset(sample.labels.items()))
             series_keys.add(key)
             restarted |= self._follow(key, sample, anew=anew, fresh=fresh)
-            samples.append(MetricSample(sample.name, sample.labels, self._total(key)))
-        gone = [MetricSample(k[0], f.labels, self._total(k)) for k, f in self._series.items() if k not in series_keys]
+            samples.append(TextSample(sample.name, sample.labels, self._total(key)))
+        gone = [TextSample(k[0], f.labels, self._total(k)) for k, f in self._series.items() if k not in series_keys]
         return Unrolled(MetricsPage((*samples, *gone), page.types, page.malformed_count), restarted, comparable)
 
-    def _follow(self, key: _Key, sample: MetricSample, *, anew: bool, fresh: bool) -> bool:
+    def _follow(self, key: _Key, sample: TextSample, *, anew: bool, fresh: bool) -> bool:
         """Take one series' value in; whether it began anew."""
         known = self._series.get(key)
         if known is None:

@@ -29,7 +29,7 @@ STANDS_STRETCHES = 5.0
 #: Readings are kept so many stretches back (assumed): a slow meter's last reading comes late.
 KEPT_STRETCHES = 5.0
 #: Meters get this long to end when the monitor does [s] (assumed).
-CLOSE_S = 3.0
+CLOSE_S = 1.0
 
 
 class Facility:
@@ -155,10 +155,6 @@ class Facilities:
         self._started = True
         for facility in self:
             facility.meters.start()
-
-    def close(self) -> None:
-        """Stop sampling."""
-        let_go((f.meters for f in self), CLOSE_S)
 
     def pue(self, site: str, now_s: float) -> Figure | None:
         """The measured PUE of ``site`` that stands now; None for a site without meters."""

@@ -21,11 +21,12 @@ import aiohttp
 from joulemill.catalog.server_dialects import Dialect, dialects
 from joulemill.errors import InputError, JoulemillError
 from joulemill.formats.plain_text import plain_text, secrets_of
+from joulemill.formats.prometheus_text import TextSample
 from joulemill.ledger.record import ServerSample
 from joulemill.monitor.accounting.histograms import LATENCIES, bucket_series
 from joulemill.monitor.config import StoreConfig, TargetConfig, fit
 from joulemill.servers.boundary import body_of, from_source, read_in_thread, read_json, reason_of
-from joulemill.servers.metrics import MetricSample, MetricsPage, Scrape, canonical, detect_dialect
+from joulemill.servers.metrics import MetricsPage, Scrape, canonical, detect_dialect
 
 #: The year 5138 [s]: no sample is from after it.
 MOST_TIME_S = 1e11
@@ -80,7 +81,7 @@ class StoreAnswer:
 @dataclass(slots=True)
 class _Instance:
     model: str | None = None
-    pages: dict[float, list[MetricSample]] = field(default_factory=dict)
+    pages: dict[float, list[TextSample]] = field(default_factory=dict)
 
 
 def scraped(
@@ -130,7 +131,7 @@ def _take(
     mine.model = labels.get("model_name", mine.model)
     for at, value in samples:
         if at > least_s:
-            mine.pages.setdefault(round(at, 3), []).append(MetricSample(name, own, value))
+            mine.pages.setdefault(round(at, 3), []).append(TextSample(name, own, value))
 
 
 def _text(text: Any) -> str:

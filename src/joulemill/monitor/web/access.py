@@ -117,9 +117,10 @@ class Guard:
 
     def __init__(
         self, app: App, token: str | None, key: bytes, guesses: Guesses, limits: StreamLimits | None = None,
-        *, ending: asyncio.Event | None = None,
+        *, ending: asyncio.Event | None = None, most_body_byte: int = MOST_BODY_BYTE,
     ) -> None:  # fmt: skip
         self._app, self._token, self._key = app, token, key
+        self._most_body_byte = most_body_byte
         self._guesses, self.limits = guesses, limits or StreamLimits()
         self.ending = ending or asyncio.Event()
         self._streams: dict[str, int] = {}
@@ -160,7 +161,7 @@ class Guard:
                 del self._streams[client]
 
     async def _refusal(self, scope: Scope) -> tuple[int, str, dict[str, str]] | None:
-        if _stated_byte(scope) > MOST_BODY_BYTE:
+        if _stated_byte(scope) > self._most_body_byte:
             return 413, "nothing so long is taken here", {"connection": "close"}
         if self._token is None:
             if not _loopback_name(scope):

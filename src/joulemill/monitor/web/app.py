@@ -63,7 +63,7 @@ def create_app(
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     _pages(app, source)
     _data(app, _Newest(source, ending), history, levers)
-    _sign_in(app, token, key, guesses)
+    add_sign_in(app, token, key, guesses)
     return Guard(app, token, key, guesses, ending=ending)
 
 
@@ -110,7 +110,9 @@ def _data(app: FastAPI, newest: _Newest, history: History | None, levers: Levers
             return JSONResponse(await beside(levers, target))
 
 
-def _sign_in(app: FastAPI, token: str | None, key: bytes, guesses: Guesses) -> None:
+def add_sign_in(app: FastAPI, token: str | None, key: bytes, guesses: Guesses) -> None:
+    """The sign-in of a page behind ``Guard``: its form, and what takes the token."""
+
     @app.get("/signin")
     async def form() -> FileResponse:
         return FileResponse(STATIC / "signin.html")

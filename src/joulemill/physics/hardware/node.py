@@ -16,7 +16,7 @@ The interval takes the host's, the fans' and the conversion's uncertainties as i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -94,14 +94,14 @@ def fan_power_w(heat_w: ArrayLike, node: Node) -> Array:
     """Fan power [W] for ``heat_w`` [W] of devices and host: fan_max · speed³, speed linear in the heat."""
     load = np.minimum(1.0, np.asarray(heat_w, float) / node.full_load_w)
     speed = node.fan_floor_ratio + (node.fan_full_ratio - node.fan_floor_ratio) * load
-    return np.asarray(node.fan_max_w * speed**3)
+    return np.asarray(node.fan_max_w * speed * speed * speed)
 
 
 def conversion_loss_w(load_w: ArrayLike, node: Node) -> Array:
     """Loss [W] of the supplies that deliver ``load_w`` [W]: a·S + b·L + c·L²/S, with S the sum of their ratings."""
     load = np.asarray(load_w, float)
     fixed = node.loss_fixed_ratio * node.supply_w
-    return np.asarray(fixed + node.loss_linear_ratio * load + node.loss_square_ratio * load**2 / node.supply_w)
+    return np.asarray(fixed + node.loss_linear_ratio * load + (node.loss_square_ratio / node.supply_w) * load * load)
 
 
 def node_power(device_w: ArrayLike, node: Node) -> NodePower:
@@ -112,14 +112,34 @@ def node_power(device_w: ArrayLike, node: Node) -> NodePower:
     device = np.asarray(device_w, float)
     if not np.all(np.isfinite(device)) or np.any(device < 0):
         raise InputError("device power must be finite and not negative")
-    host = host_power_w(device, node)
-    fan = fan_power_w(device + host, node)
-    loss = conversion_loss_w(device + host + fan, node)
-    total = device + host + fan + loss
-    half = np.sqrt(
-        (node.host_spread_ratio * host) ** 2 + (node.fan_spread_ratio * fan) ** 2 + (node.loss_spread_ratio * loss) ** 2
-    )
+    total, (host, fan, loss) = _at_plug_w(device, node)
+    half = _half_width_w((host, fan, loss), node)
     return NodePower(total, np.maximum(device, total - half), total + half, device, host, fan, loss)
+
+
+def _at_plug_w(device_w: Array, node: Node) -> tuple[Array, tuple[Array, Array, Array]]:
+    """Power at the plug; of it host, fans and conversion loss."""
+    host = host_power_w(device_w, node)
+    heat = device_w + host
+    fan = fan_power_w(heat, node)
+    load = heat + fan
+    loss = conversion_loss_w(load, node)
+    return load + loss, (host, fan, loss)
+
+
+def _half_width_w(parts_w: tuple[Array, Array, Array], node: Node) -> Array:
+    spreads = (node.host_spread_ratio, node.fan_spread_ratio, node.loss_spread_ratio)
+    host, fan, loss = (part * spread for part, spread in zip(parts_w, spreads, strict=True))
+    return np.sqrt(host * host + fan * fan + loss * loss)
+
+
+def part_of(node: Node, devices: int) -> Node:
+    """A node with host, fans and supplies for so many devices: a share of ``node``, or several of it."""
+    if devices < 1:
+        raise InputError(f"devices is {devices}; it must be 1 or more")
+    nodes = devices / node.device_count
+    sizes = ("host_idle_w", "fan_max_w", "full_load_w", "supply_w")
+    return replace(node, device_count=devices, **{name: getattr(node, name) * nodes for name in sizes})
 
 
 def share_power(device_w: ArrayLike, devices: int, node: Node) -> NodePower:
@@ -128,10 +148,18 @@ def share_power(device_w: ArrayLike, devices: int, node: Node) -> NodePower:
     Nodes are taken as filled with the same load: fewer devices than a node holds carry their share of its host,
     fans and loss; more devices take several nodes. Device draws scale by devices ÷ device_count.
     """
-    if devices < 1:
-        raise InputError(f"devices is {devices}; it must be 1 or more")
-    nodes = devices / node.device_count
-    return node_power(np.asarray(device_w, float) / nodes, node).scaled(nodes)
+    return node_power(device_w, part_of(node, devices))
+
+
+def share_bounds_w(device_w: tuple[Array, Array, Array], devices: int, node: Node) -> tuple[Array, Array, Array]:
+    """Of ``share_power`` the power [W] at the first of three draws of the devices, the lower bound at the second, and
+    the upper bound at the third."""
+    part = part_of(node, devices)
+    middle, low, high = device_w
+    total, _ = _at_plug_w(middle, part)
+    least, low_parts = _at_plug_w(low, part)
+    most, high_parts = _at_plug_w(high, part)
+    return total, np.maximum(low, least - _half_width_w(low_parts, part)), most + _half_width_w(high_parts, part)
 
 
 def node_figure(device: Figure, devices: int, node: Node) -> Figure:

@@ -26,7 +26,7 @@ from joulemill.physics.production.ceilings import (
     memory_bandwidth_ceiling,
     power_ceiling,
 )
-from joulemill.physics.production.token_work import TokenLoad, token_work
+from joulemill.physics.production.token_work import TokenLoad, sent_byte_tok, token_work
 from joulemill.physics.serving.batch import BatchChoice, demand_of, swept
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, kv_request_byte, kv_room_byte, steady
 from joulemill.physics.serving.deployment import Deployment
@@ -123,8 +123,7 @@ def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, s
     stay_s = (steady_state.ttft_s + np.maximum(demand.output_tok - 1.0, 0.0) * steady_state.tpot_s) / demand.output_tok
     limits = [count / flop_s, share.bandwidth_byte_s * count / work.byte_tok]
     if cut.devices > 1:
-        sent = token_work(table, load)
-        link_s = link_time_s(table, sent.reduce_byte_tok, sent.exchange_byte_tok)
+        link_s = link_time_s(table, *sent_byte_tok(table, load))
         limits.append(count / np.maximum(link_s, 1e-300))
     else:
         limits.append(np.full_like(flop_s, np.inf))
@@ -135,11 +134,11 @@ def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, s
 def _interconnect(share: Shard, load: TokenLoad, count: int) -> list[CeilingValue]:
     """None where nothing crosses a link: replicas of a dense model beside each other."""
     table = shard_table([share])
-    work = token_work(table, load)
-    sent = float((work.reduce_byte_tok + work.exchange_byte_tok)[0])
+    reduce_byte_tok, exchange_byte_tok = sent_byte_tok(table, load)
+    sent = float((reduce_byte_tok + exchange_byte_tok)[0])
     if sent <= 0.0:
         return []
-    link = sent / float(link_time_s(table, work.reduce_byte_tok, work.exchange_byte_tok)[0])
+    link = sent / float(link_time_s(table, reduce_byte_tok, exchange_byte_tok)[0])
     return [interconnect_ceiling(_sheet(link * count, "byte/s"), _work(sent, "byte/tok"))]
 
 

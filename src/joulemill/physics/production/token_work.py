@@ -13,6 +13,7 @@ that it has; nothing here depends on an engine, a device or a fitted rate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,23 @@ def token_work(table: ShardTable, load: TokenLoad, drafting: ShardTable | None =
 
     drafting   the layers that draft (``shard.whole_model`` of ``Architecture.drafting``): passed once a drafted token
     """
+    mean = _mean(table, load, drafting)
+    return TokenWork(
+        flop_0_tok=mean("flop_0"), flop_1_tok=mean("flop_1"), expert_flop_tok=mean("expert_flop"),
+        weight_byte_tok=mean("weight_byte"), cache_byte_tok=mean("cache_byte"),
+        activation_byte_tok=mean("activation_byte"), reduce_byte_tok=mean("reduce_byte"),
+        exchange_byte_tok=mean("exchange_byte"),
+    )  # fmt: skip
+
+
+def sent_byte_tok(table: ShardTable, load: TokenLoad) -> tuple[Array, Array]:
+    """Of ``token_work`` the bytes over links alone: within a tensor group, and between data-parallel ranks."""
+    mean = _mean(table, load, None)
+    return mean("reduce_byte"), mean("exchange_byte")
+
+
+def _mean(table: ShardTable, load: TokenLoad, drafting: ShardTable | None) -> Callable[[str], Array]:
+    """A part of the counts of a mean step, per token."""
     steps = _steps(table, load, drafting)
     per_tok = table.tensor_count / (load.sequences_count * load.accepted_tok)
 
@@ -88,12 +106,7 @@ def token_work(table: ShardTable, load: TokenLoad, drafting: ShardTable | None =
             total = total + weight * getattr(step, part)
         return np.asarray(total * per_tok)
 
-    return TokenWork(
-        flop_0_tok=mean("flop_0"), flop_1_tok=mean("flop_1"), expert_flop_tok=mean("expert_flop"),
-        weight_byte_tok=mean("weight_byte"), cache_byte_tok=mean("cache_byte"),
-        activation_byte_tok=mean("activation_byte"), reduce_byte_tok=mean("reduce_byte"),
-        exchange_byte_tok=mean("exchange_byte"),
-    )  # fmt: skip
+    return mean
 
 
 def decode_counts(table: ShardTable, load: TokenLoad) -> Counts:

@@ -27,6 +27,7 @@ NAMES = (
     "padding", "gathered", "pool_workers", "wide_workers", "pool_margin",
     "wait_power", "busy_power", "flop_energy", "flop_energy_fp8", "flop_energy_fp8_block",
     "flop_energy_fp4", "flop_energy_unpacked", "byte_energy", "link_energy", "power_ceiling",
+    "newest_wait", "newest_busy", "newest_flop",
 )  # fmt: skip
 POWER_NAMES = NAMES[NAMES.index("wait_power") :]
 
@@ -120,5 +121,6 @@ def _power(c: Mapping[str, Any]) -> PowerRates:
         flop * c["flop_energy_unpacked"],
     )
     return PowerRates(
-        c["wait_power"], c["busy_power"], by_class, c["byte_energy"], c["link_energy"], c["power_ceiling"]
+        c["wait_power"], c["busy_power"], by_class, c["byte_energy"], c["link_energy"], c["power_ceiling"],
+        c["newest_wait"], c["newest_busy"], c["newest_flop"],
     )

@@ -24,7 +24,15 @@ from joulemill.physics.serving.counts import StepLoad, counts, decode_load, pref
 from joulemill.physics.serving.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
 from joulemill.physics.serving.power import PowerRates, limited, step_work
 from joulemill.physics.serving.shard import ShardTable
-from joulemill.physics.serving.step import StepRates, StepTimes, largest_of, soft_s, times
+from joulemill.physics.serving.step import (
+    StepRates,
+    StepTimes,
+    decode_attention,
+    device_time_s,
+    largest_of,
+    soft_s,
+    times,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,20 +200,24 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     busiest = np.maximum(busiest, prompt)
     past = d.input_tok - 0.5 * d.computed_tok
     alone = decode_load(running, context, evenness_ratio(rates.step, d))
-    plain = times(counts(t, alone), rates.step)
+    attention = decode_attention(counts(t, alone), rates.step)
+    plain = times(counts(t, alone), rates.step, attention)
     ended = prompt / d.computed_tok
     few = prefill_load(alone, prompt, (past, d.computed_tok), busiest, ended)
-    mixed = times(counts(t, few), rates.step)
+    mixed = times(counts(t, few), rates.step, attention)
     packed_tok = np.minimum(shared * d.computed_tok, d.budget_tok)
     many = prefill_load(alone, packed_tok, (past, d.computed_tok), packed_tok, shared)
-    packed = times(counts(t, many), rates.step)
+    packed_s = device_time_s(counts(t, many), rates.step, attention)
     checked = drafted(t, rates.step, d, alone, plain)
     if checked is not plain:
-        mixed, packed, plain = mixed.changed(checked, plain), packed.changed(checked, plain), checked
-    waited_s = host_s(t, host, d, running, plain.device_s)
+        packed_s = packed_s + checked.device_s - plain.device_s
+        mixed, plain = mixed.changed(checked, plain), checked
+    plain_s = plain.device_s
+    waited_s = host_s(t, host, d, running, plain_s)
+    eager_s = host.eager_ratio * mixed.launch_s
     steps = PromptSteps(
-        plain.device_s + waited_s, busiest / d.computed_tok, prompts_s(host, mixed) - plain.device_s,
-        packed_tok / d.computed_tok, prompts_s(host, packed) - plain.device_s, fits,
+        plain_s + waited_s, busiest / d.computed_tok, soft_s(mixed.device_s, eager_s) - plain_s,
+        packed_tok / d.computed_tok, soft_s(packed_s, eager_s) - plain_s, fits,
     )  # fmt: skip
     state = (offered, running, context, capacity, often, arrivals)
     return _timed(t, rates, d, state, (plain, mixed, waited_s), steps)

@@ -30,8 +30,8 @@ LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK = 0.55, 0.4
 #: Most of its rated power that a board draws to stream its memory (assumed; kernels that only stream draw 0.79 of it on
 #: H200 and 0.69 on B200: docs/kernels.md).
 STREAM_RATIO = 0.9
-#: Steps towards the clock at which a limit is met: halvings of its range, then lines through what is left of it.
-HALVINGS, SECANTS = 14, 2
+#: The clock at which a limit is met is found so nearly, in at most so many steps; eight do at a hundred million draws.
+CLOCK_TOLERANCE, MOST_SECANTS = 1e-12, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class PowerRates:
     flop_ratio   energy of a flop, share of rated power ÷ 16-bit peak;  energy_j_byte  of a byte
     link_j_byte  a byte to another device
     ceiling_ratio  what a board holds under load, share of its limit
+    newest_*     the same share on devices with 4-bit units over that on older ones
     clock_ratio  locked core clock that these rates and the peaks beside them hold at, over the highest
     """
 
@@ -51,6 +52,9 @@ class PowerRates:
     energy_j_byte: float
     link_j_byte: float
     ceiling_ratio: float
+    newest_wait_ratio: float
+    newest_busy_ratio: float
+    newest_flop_ratio: float
     clock_ratio: float = 1.0
 
 
@@ -91,7 +95,7 @@ class Limited:
 
 def step_work(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> StepWork:
     """What one device spends in a step that lasts ``step_s``, before any power limit."""
-    flop_j = t.rated_w / t.peak_0_flop_s
+    flop_j = _newest(t, p.newest_flop_ratio) * t.rated_w / t.peak_0_flop_s
     share = p.flop_ratio
     narrow, expert = by_class(share, t.matrix_class_count), by_class(share, t.expert_class_count)
     arithmetic = flop_j * (
@@ -101,15 +105,18 @@ def step_work(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> S
     return StepWork(step_s, moved, arithmetic, step.busy_s, step.compute_s, step.exposed_s)
 
 
-def work_j(t: ShardTable, p: PowerRates, work: StepWork) -> Array:
-    """Energy [J] of ``work`` on one device at the clock that the rates hold at."""
-    held_j = floor_w(t, p) * work.time_s + p.busy_ratio * t.rated_w * work.busy_s
-    return np.asarray(held_j + work.arithmetic_j + work.moved_j)
-
-
 def floor_w(t: ShardTable, p: PowerRates) -> Array:
     """Power [W] of a board between kernels: a share of its rated power, and no less than it idles at when loaded."""
-    return np.maximum(p.wait_ratio * t.rated_w, t.resting_w)
+    return np.maximum(p.wait_ratio * _newest(t, p.newest_wait_ratio) * t.rated_w, t.resting_w)
+
+
+def busy_w(t: ShardTable, p: PowerRates) -> Array:
+    """Power [W] that a board draws beyond its floor while kernels hold its processors."""
+    return np.asarray(p.busy_ratio * _newest(t, p.newest_busy_ratio) * t.rated_w)
+
+
+def _newest(t: ShardTable, ratio: float) -> Array:
+    return np.where(t.newest_count > 0.0, ratio, 1.0)
 
 
 def voltage_squared_ratio(clock_ratio: Array | float) -> Array:
@@ -123,57 +130,100 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
 
     NaN where the limit is no more than the floor, or where it is given and the TDP is not known.
     """
-    work = _streamed(t, p, work)
-    energy_j, time_s = work_j(t, p, work), np.asarray(work.time_s, dtype=np.float64)
-    cap_w = np.broadcast_to(np.asarray(limit_w * p.ceiling_ratio, dtype=np.float64), time_s.shape)
-    least_w = np.broadcast_to(floor_w(t, p), time_s.shape)
+    least_w, kernels_w = floor_w(t, p), busy_w(t, p)
+    held_j = least_w * work.time_s + kernels_w * work.busy_s
+    work = replace(work, moved_j=_streamed_j(t, work, held_j))
+    energy_j, time_s = held_j + work.arithmetic_j + work.moved_j, np.asarray(work.time_s, dtype=np.float64)
+    cap_w = np.asarray(limit_w * p.ceiling_ratio, dtype=np.float64)
     unknown = (cap_w <= least_w) | (np.isnan(least_w) & np.isfinite(cap_w))
     clock = np.full(time_s.shape, p.clock_ratio)
-    over = (energy_j > cap_w * time_s) & ~unknown
-    if over.any():
-        part = StepWork(*(np.broadcast_to(getattr(work, f.name), time_s.shape)[over] for f in fields(work)))
-        busy_w = np.broadcast_to(p.busy_ratio * t.rated_w, time_s.shape)[over]
-        energy_j, time_s = energy_j.copy(), time_s.copy()
-        energy_j[over], time_s[over], clock[over] = _held(part, p.clock_ratio, (least_w[over], busy_w, cap_w[over]))
-    nan = np.where(unknown, np.nan, 1.0)
-    return Limited(energy_j * nan, time_s * nan, clock)
+    over = np.nonzero((energy_j > cap_w * time_s) & ~unknown)
+    if over[0].size:
+
+        def of_those(values: Array) -> Array:
+            return np.broadcast_to(values, time_s.shape)[over]
+
+        part = StepWork(*(of_those(getattr(work, f.name)) for f in fields(work)))
+        watts = (of_those(least_w), of_those(kernels_w), of_those(cap_w))
+        time_s = time_s.copy()
+        energy_j[over], time_s[over], clock[over] = _held(part, p.clock_ratio, watts)
+    if unknown.any():
+        energy_j, time_s = np.where(unknown, np.nan, energy_j), np.where(unknown, np.nan, time_s)
+    return Limited(energy_j, time_s, clock)
 
 
-def _streamed(t: ShardTable, p: PowerRates, work: StepWork) -> StepWork:
-    """The work with bytes that, beside floor and kernels, draw no more than STREAM_RATIO of the rated power: the fitted
+def _streamed_j(t: ShardTable, work: StepWork, held_j: Array) -> Array:
+    """Joules of bytes that, beside floor and kernels, draw no more than STREAM_RATIO of the rated power: the fitted
     joules of a byte say more where a step does little else, and boards stream at full speed within their limit."""
-    room_j = (STREAM_RATIO * t.rated_w - floor_w(t, p)) * work.time_s - p.busy_ratio * t.rated_w * work.busy_s
-    return replace(work, moved_j=np.minimum(work.moved_j, np.maximum(room_j, 0.0)))
+    room_j = (STREAM_RATIO * t.rated_w) * work.time_s - held_j
+    return np.minimum(work.moved_j, np.maximum(room_j, 0.0))
 
 
 def _held(work: StepWork, lock: float, watts: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
     """Energy, time and clock of steps that draw more than their limit; ``watts``: floor, busy, limit.
 
-    The root of energy − limit · time, which is above 0 at the clock ``lock`` and has kinks, as voltage and memory do.
+    The root of energy − limit · time, which is above 0 at the clock ``lock``.
     """
     least_w, busy_w, cap_w = watts
-    spent = _spent(work, lock, least_w, busy_w)
+    spent, least = _spent(work, lock, least_w, busy_w), min(LEAST_CLOCK, lock)
 
     def excess_j(clock: Array) -> Array:
         energy_j, time_s = spent(clock)
         return energy_j - cap_w * time_s
 
-    low, high = np.full_like(work.time_s, min(LEAST_CLOCK, lock)), np.full_like(work.time_s, lock)
-    below, above = excess_j(low), excess_j(high)
-    never = below > 0.0
-    for step in range(HALVINGS + SECANTS):
-        share = 0.5 if step < HALVINGS else below / np.minimum(below - above, -1e-300)
-        clock = np.clip(low + (high - low) * share, low, high)
-        here = excess_j(clock)
-        fits = here <= 0.0
-        below, above = np.where(fits, here, below), np.where(fits, above, here)
-        low, high = np.where(fits, clock, low), np.where(fits, high, clock)
-    clock = np.where(never, min(LEAST_CLOCK, lock), np.where(-below < above, low, high))
+    bracket = _smooth_part(excess_j, np.full_like(work.time_s, lock), least)
+    never = bracket.below_j > 0.0
+    clock = _root(excess_j, bracket)
+    clock = np.where(never, least, clock)
     energy_j, time_s = spent(clock)
     beyond_j = energy_j - least_w * time_s
     # Too much even at the lowest clock: everything waits until the limit is met.
     time_s = np.maximum(time_s, beyond_j / (cap_w - least_w))
     return least_w * time_s + beyond_j, time_s, clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Bracket:
+    """Two clocks that a root lies between, and the excess [J] at each: at most 0 below, above 0 above."""
+
+    low_ratio: Array
+    below_j: Array
+    high_ratio: Array
+    above_j: Array
+
+
+def _smooth_part(excess_j: Callable[[Array], Array], lock: Array, least: float) -> _Bracket:
+    """The stretch of clocks with the root in it and no kink: voltage and memory have one each."""
+    low = high = lock
+    below = above = excess_j(lock)
+    for stop in (LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK, least):
+        further = (below > 0.0) & (low > stop)
+        if further.any():
+            high, above = np.where(further, low, high), np.where(further, below, above)
+            low = np.where(further, stop, low)
+            below = np.where(further, excess_j(low), below)
+    return _Bracket(low, below, high, above)
+
+
+def _root(excess_j: Callable[[Array], Array], bracket: _Bracket) -> Array:
+    """The clock where a smooth excess is 0: the secant of a bracket, whose lasting end is weighed less (Anderson and
+    Björck, 1973)."""
+    low, below, high, above = bracket.low_ratio, bracket.below_j, bracket.high_ratio, bracket.above_j
+    clock, fitted = high, np.zeros(low.shape, dtype=bool)
+    for step in range(MOST_SECANTS):
+        before, clock = clock, np.clip(low - below * (high - low) / np.maximum(above - below, 1e-300), low, high)
+        if np.max(np.abs(clock - before), initial=0.0) < CLOCK_TOLERANCE:
+            break
+        here = excess_j(clock)
+        fits = here <= 0.0
+        if step:
+            less = 1.0 - here / np.where(fits, np.minimum(below, -1e-300), np.maximum(above, 1e-300))
+            less = np.where(fits == fitted, np.where(less > 0.0, less, 0.5), 1.0)
+            below, above = np.where(fits, here, below * less), np.where(fits, above * less, here)
+        else:
+            below, above = np.where(fits, here, below), np.where(fits, above, here)
+        low, high, fitted = np.where(fits, clock, low), np.where(fits, high, clock), fits
+    return clock
 
 
 def _spent(work: StepWork, lock: float, least_w: Array, busy_w: Array) -> Callable[[Array], tuple[Array, Array]]:

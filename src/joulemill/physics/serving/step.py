@@ -136,6 +136,12 @@ def soft_s(a_s: Array, b_s: Array) -> Array:
     return np.asarray(np.cbrt(a_s * a_s * a_s + b_s * b_s * b_s))
 
 
+def exposed_s(compute_s: Array, whole_s: Array) -> Array:
+    """d whole / d ln(slowdown of arithmetic) of a soft maximum: c³/s², 0 where there is nothing to do."""
+    ratio = compute_s / np.maximum(whole_s, 1e-30)
+    return np.asarray(compute_s * ratio * ratio)
+
+
 def by_class(values: tuple[float, ...], kind: Array) -> Array:
     """Of each row the value of its class of arithmetic."""
     if isinstance(values[0], np.ndarray):  # a column of rates to compute with at once
@@ -143,61 +149,120 @@ def by_class(values: tuple[float, ...], kind: Array) -> Array:
     return np.asarray(values)[kind.astype(np.intp)]
 
 
-def times(work: Counts, r: StepRates) -> StepTimes:
-    """Time of a step that has ``work`` to do, row by row of its table; arrays in, arrays out."""
+@dataclass(frozen=True, slots=True)
+class _RooflinePart:
+    """Work that memory and arithmetic share: their times [s] were each alone, and what comes on top of both."""
+
+    memory_s: Array
+    compute_s: Array
+    more_s: Array | float = 0.0
+
+    @property
+    def both_s(self) -> Array:
+        """Memory and arithmetic beside each other."""
+        return soft_s(self.memory_s, self.compute_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Attention of the sequences that decode: what steps of the same sequences share, whatever prompts join them."""
+
+    flop: Array
+    byte: Array
+    scores_s: Array
+    whole_s: Array
+
+
+def decode_attention(work: Counts, r: StepRates) -> Attention:
+    """Of the sequences that decode in a step that has ``work`` to do."""
+    t, flop, byte = work.table, work.attention_flop, work.decode_cache_byte
+    state_byte = work.load.decode_tok * t.state_moved_byte
+    reached_byte = (byte - state_byte) / r.attention_memory_ratio + state_byte / r.memory_ratio
+    memory_s = reached_byte / t.bandwidth_byte_s
+    scores_s = flop / (r.latent_attention_ratio * t.peak_0_flop_s)
+    return Attention(flop, byte, scores_s, soft_s(memory_s, scores_s))
+
+
+def times(work: Counts, r: StepRates, attention: Attention | None = None) -> StepTimes:
+    """Time of a step that has ``work`` to do, row by row of its table; arrays in, arrays out.
+
+    ``attention``: that of its sequences, where it is computed already.
+    """
     t, load = work.table, work.load
+    attention = attention or decode_attention(work, r)
     wait_tok = load.decode_tok + load.busiest_tok
-    real_tok = load.rows_tok
-    routed_tok = real_tok + np.minimum(r.padding_ratio, 1.0) * (wait_tok - real_tok)
-    matrix_s, compute_s, exposed_s = _matrices(t, r, load, wait_tok)
-    expert_s, expert_compute_s, expert_flop, expert_byte = _experts(t, r, routed_tok, load.evenness_ratio)
-    attention_flop, attention_byte = work.attention_flop, work.decode_cache_byte
-    state_byte = load.decode_tok * t.state_moved_byte
-    keys_s = (attention_byte - state_byte) / (r.attention_memory_ratio * t.bandwidth_byte_s)
-    memory_s = keys_s + state_byte / (r.memory_ratio * t.bandwidth_byte_s)
-    scores_s = attention_flop / (r.latent_attention_ratio * t.peak_0_flop_s)
-    attention_s = soft_s(memory_s, scores_s)
+    matrices, flow_s = _matrices(t, r, load, wait_tok)
+    wholes = [m.both_s for m in matrices]
+    experts = _experts(t, r, _routed_tok(r, load, wait_tok), load.evenness_ratio)
+    expert_both_s = experts.part.both_s
     pairs_flop = _pairs_flop(t, load.past_tok)
-    prefill_s = load.busiest_tok * pairs_flop / (r.prefill_attention_ratio * t.peak_0_flop_s)
-    scan_tok_s = t.scan_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)
-    prefill_s = prefill_s + load.busiest_tok * scan_tok_s
+    prefill_s = _prefill_s(t, r, load, pairs_flop)
     collective_s, link_byte = _collectives(t, r, wait_tok)
-    launch_s = t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s + t.state_count * r.state_s
-    launch_s = launch_s + t.moe_layers_count * r.routing_s
-    sampled = load.head_tok * t.vocabulary_count * r.sampling_byte
-    sampling_s = sampled / (r.memory_ratio * t.bandwidth_byte_s)
-    touched_byte = sampled + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
-    flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention_flop + load.prefill_tok * pairs_flop
+    sampled_byte = _sampled_byte(t, r, load)
+    touched_byte = sampled_byte + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
+    flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs_flop
+    hidden_s = [exposed_s(m.compute_s, s) for m, s in zip(matrices, wholes, strict=True)]
     return StepTimes(
-        matrix_s=matrix_s, expert_s=expert_s, attention_s=attention_s, prefill_attention_s=prefill_s,
-        launch_s=launch_s, collective_s=collective_s, sampling_s=sampling_s,
-        compute_s=compute_s + expert_compute_s + prefill_s + scores_s,
-        exposed_s=exposed_s + _exposed_s(expert_compute_s, expert_s) + prefill_s + _exposed_s(scores_s, attention_s),
+        matrix_s=sum(wholes[1:], wholes[0]) + flow_s, expert_s=expert_both_s + experts.part.more_s,
+        attention_s=attention.whole_s, prefill_attention_s=prefill_s, launch_s=_launch_s(t, r),
+        collective_s=collective_s, sampling_s=sampled_byte / (r.memory_ratio * t.bandwidth_byte_s),
+        compute_s=sum((m.compute_s for m in matrices), experts.part.compute_s + prefill_s) + attention.scores_s,
+        exposed_s=sum(hidden_s, exposed_s(experts.part.compute_s, expert_both_s + experts.part.more_s))
+        + prefill_s + exposed_s(attention.scores_s, attention.whole_s),
         executed_0_flop=flop_0,
-        executed_1_flop=t.matrix_flop_1 * wait_tok, executed_expert_flop=expert_flop,
-        executed_byte=touched_byte + expert_byte + attention_byte, executed_link_byte=link_byte,
+        executed_1_flop=t.matrix_flop_1 * wait_tok, executed_expert_flop=experts.flop,
+        executed_byte=touched_byte + experts.byte + attention.byte, executed_link_byte=link_byte,
     )  # fmt: skip
 
 
-def _exposed_s(compute_s: Array, whole_s: Array) -> Array:
-    """d whole / d ln(slowdown of arithmetic) of a soft maximum: c³/s², 0 where there is nothing to do."""
-    ratio = compute_s / np.maximum(whole_s, 1e-30)
-    return np.asarray(compute_s * ratio * ratio)
+def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:
+    """``times(…).device_s`` alone [s], for a step whose energy nobody asks for."""
+    t, load = work.table, work.load
+    wait_tok = load.decode_tok + load.busiest_tok
+    matrices, flow_s = _matrices(t, r, load, wait_tok)
+    sampling_s = _sampled_byte(t, r, load) / (r.memory_ratio * t.bandwidth_byte_s)
+    total_s = attention.whole_s + _prefill_s(t, r, load, _pairs_flop(t, load.past_tok)) + flow_s + sampling_s
+    total_s = sum((m.both_s for m in matrices), total_s + _launch_s(t, r)) + _collectives(t, r, wait_tok)[0]
+    if not np.any(t.expert_byte):
+        return np.asarray(total_s)
+    part = _experts(t, r, _routed_tok(r, load, wait_tok), load.evenness_ratio).part
+    return np.asarray(total_s + part.both_s + part.more_s)
 
 
-def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[Array, Array, Array]:
-    """Time of the matrices and the head, its arithmetic part, and how much of that is exposed."""
-    newest = np.where(t.newest_count > 0.0, r.newest_ratio, 1.0)
+def _routed_tok(r: StepRates, load: StepLoad, wait_tok: Array) -> Array:
+    """Rows that pass the experts, those that are computed as padding included."""
+    real_tok = load.rows_tok
+    return np.asarray(real_tok + np.minimum(r.padding_ratio, 1.0) * (wait_tok - real_tok))
+
+
+def _launch_s(t: ShardTable, r: StepRates) -> Array:
+    launch_s = t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s + t.state_count * r.state_s
+    return np.asarray(launch_s + t.moe_layers_count * r.routing_s)
+
+
+def _sampled_byte(t: ShardTable, r: StepRates, load: StepLoad) -> Array:
+    return np.asarray(load.head_tok * (t.vocabulary_count * r.sampling_byte))
+
+
+def _prefill_s(t: ShardTable, r: StepRates, load: StepLoad, pairs_flop: Array) -> Array:
+    """Attention of prompts, and the scan of recurrent layers over them [s]."""
+    token_s = pairs_flop / (r.prefill_attention_ratio * t.peak_0_flop_s)
+    return np.asarray(load.busiest_tok * (token_s + t.scan_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)))
+
+
+def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[list[_RooflinePart], Array]:
+    """The matrices of each class and the head; and the time that activations between them take."""
+    newest = _newest_ratio(t, r)
     beta = newest * r.memory_ratio * t.bandwidth_byte_s
     wide = newest * t.peak_0_flop_s * r.compute_ratio[0]
-    narrow = newest * t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class_count)
-    flow_s = t.act_byte_tok * tok / beta
-    compute_0, compute_1 = t.matrix_flop_0 * tok / wide, t.matrix_flop_1 * tok / narrow
-    words_s = t.head_flop * load.head_tok / wide
-    head_s = soft_s(t.head_byte / beta, words_s)
-    first_s, second_s = soft_s(t.matrix_byte_0 / beta, compute_0), soft_s(t.matrix_byte_1 / beta, compute_1)
-    exposed_s = _exposed_s(compute_0, first_s) + _exposed_s(compute_1, second_s) + _exposed_s(words_s, head_s)
-    return first_s + second_s + head_s + flow_s, compute_0 + compute_1 + words_s, exposed_s
+    parts = [
+        _RooflinePart(t.head_byte / beta, load.head_tok * (t.head_flop / wide)),
+        _RooflinePart(t.matrix_byte_0 / beta, tok * (t.matrix_flop_0 / wide)),
+    ]
+    if np.any(t.matrix_byte_1):
+        narrow = newest * t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class_count)
+        parts.append(_RooflinePart(t.matrix_byte_1 / beta, tok * (t.matrix_flop_1 / narrow)))
+    return parts, np.asarray(tok * (t.act_byte_tok / beta))
 
 
 #: Expected largest of n standard normals minus their mean, n = 1, 2, 4, 8 …: 0, 0.56, 1.03, 1.42, 1.77,
@@ -210,11 +275,19 @@ def largest_of(ranks: Array) -> Array:
     return np.asarray(np.interp(np.log2(np.maximum(ranks, 1.0)), np.arange(_LARGEST.size), _LARGEST))
 
 
-def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> tuple[Array, Array, Array, Array]:
-    """Time, its arithmetic part, flop and byte of the routed experts; time is that of the slowest rank."""
+@dataclass(frozen=True, slots=True)
+class _Experts:
+    """The routed experts: time of the slowest rank, and what is executed on each."""
+
+    part: _RooflinePart
+    flop: Array
+    byte: Array
+
+
+def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> _Experts:
     if not np.any(t.expert_byte):
-        none = np.zeros_like(tok)
-        return none, none, none, none
+        none = np.zeros_like(t.expert_byte)
+        return _Experts(_RooflinePart(none, none), none, none)
     tok, ranks = tok * t.data_count, t.expert_ranks_count
     local = t.experts_count / ranks
     touched = experts_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
@@ -226,19 +299,28 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     grain = by_class(r.expert_grain_count, t.expert_class_count)
     flop = t.expert_flop * (rows + touched * grain)
     late_flop = t.expert_flop * (late_rows + late_touched * grain)
-    newest = t.newest_count > 0.0
-    reached = np.where(newest, r.newest_ratio, 1.0) * by_class(r.expert_compute_ratio, t.expert_class_count)
-    reached = reached * np.where(newest & (t.expert_class_count == FP8_BLOCK), r.expert_block_newest_ratio, 1.0)
+    reached, share = _expert_ratios(t, r, tok > local)
     compute_s = late_flop / (t.expert_peak_flop_s * reached)
-    share = r.expert_memory_ratio * np.where(newest, r.expert_newest_ratio, 1.0)
-    untuned = (tok > local) & (ranks > 1.0) & (t.expert_class_count == WIDE)
-    share = share * np.where(untuned, r.expert_tile_ratio, 1.0)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
     visible_ratio = 1.0 / t.data_count + np.minimum(r.gathered_ratio, 1.0) * (1.0 - 1.0 / t.data_count)
     flow_byte = t.choice_byte_tok * tok * visible_ratio
-    flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s)
     block_s = t.moe_layers_count * r.expert_block_s * (t.expert_class_count == FP8_BLOCK)
-    return soft_s(memory_s, compute_s) + flow_s + block_s, compute_s, flop, t.expert_byte * touched + flow_byte
+    flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s) + block_s
+    return _Experts(_RooflinePart(memory_s, compute_s, flow_s), flop, t.expert_byte * touched + flow_byte)
+
+
+def _expert_ratios(t: ShardTable, r: StepRates, many: Array) -> tuple[Array, Array]:
+    """Shares of peak and of bandwidth that the routed experts reach; ``many``: more tokens than a rank has experts."""
+    newest, kind = t.newest_count > 0.0, t.expert_class_count
+    reached = _newest_ratio(t, r) * by_class(r.expert_compute_ratio, kind)
+    reached = reached * np.where(newest & (kind == FP8_BLOCK), r.expert_block_newest_ratio, 1.0)
+    share = r.expert_memory_ratio * np.where(newest, r.expert_newest_ratio, 1.0)
+    untuned = many & (t.expert_ranks_count > 1.0) & (kind == WIDE)
+    return reached, share * np.where(untuned, r.expert_tile_ratio, 1.0)
+
+
+def _newest_ratio(t: ShardTable, r: StepRates) -> Array:
+    return np.where(t.newest_count > 0.0, r.newest_ratio, 1.0)
 
 
 def _pairs_flop(t: ShardTable, past_tok: Array) -> Array:
@@ -247,19 +329,30 @@ def _pairs_flop(t: ShardTable, past_tok: Array) -> Array:
 
 def _collectives(t: ShardTable, r: StepRates, wait_tok: Array) -> tuple[Array, Array]:
     """Time [s], and bytes that a device sends, of sums over a tensor group and of exchanges between ranks of data."""
-    ranks = t.tensor_count
-    devices = t.tensor_count * t.data_count
-    link, hop = _links(t, r, ranks)
-    message_byte = t.reduce_byte_tok * wait_tok
-    latency_s = r.reduce_s * hop * np.log2(np.maximum(ranks, 2.0)) ** r.reduce_growth_ratio
-    at_once_s = latency_s + (ranks - 1.0) * message_byte / link
-    in_turn_s = 2.0 * latency_s + 2.0 * (ranks - 1.0) / ranks * message_byte / link
-    sent_ratio = (ranks - 1.0) * np.where(at_once_s < in_turn_s, 1.0, 2.0 / ranks)
-    sums_s = t.reduce_count * np.minimum(at_once_s, in_turn_s) * (ranks > 1.0)
+    sums_s, sent_byte = _sums(t, r, wait_tok)
+    if not np.any(t.exchange_byte_tok):
+        return sums_s, sent_byte
     exchange_byte_tok = t.exchange_byte_tok * np.minimum(t.active_count, t.data_count)
-    link, hop = _links(t, r, devices)
-    exchanges_s = t.exchange_count * r.exchange_s * hop + exchange_byte_tok * wait_tok / link
-    return sums_s + exchanges_s, (t.reduce_count * t.reduce_byte_tok * sent_ratio + exchange_byte_tok) * wait_tok
+    link, hop = _links(t, r, t.tensor_count * t.data_count)
+    exchanges_s = t.exchange_count * r.exchange_s * hop + wait_tok * (exchange_byte_tok / link)
+    return np.asarray(sums_s + exchanges_s), np.asarray(sent_byte + wait_tok * exchange_byte_tok)
+
+
+def _sums(t: ShardTable, r: StepRates, wait_tok: Array) -> tuple[Array, Array]:
+    """Sums over a tensor group, each the faster of two ways: every rank sends all of a message to all others at once,
+    or its parts in turn."""
+    ranks = t.tensor_count
+    if not np.any(t.reduce_count):
+        return t.reduce_count, t.reduce_count
+    link, hop = _links(t, r, ranks)
+    latency_s = r.reduce_s * hop * np.log2(np.maximum(ranks, 2.0)) ** r.reduce_growth_ratio
+    at_once_s = latency_s + wait_tok * (t.reduce_byte_tok * (ranks - 1.0) / link)
+    in_turn_s = 2.0 * latency_s + wait_tok * (t.reduce_byte_tok * 2.0 * (ranks - 1.0) / ranks / link)
+    sent_byte_tok = np.where(at_once_s < in_turn_s, 1.0, 2.0 / ranks) * (
+        t.reduce_count * t.reduce_byte_tok * (ranks - 1.0)
+    )
+    sums_s = np.minimum(at_once_s, in_turn_s) * np.where(ranks > 1.0, t.reduce_count, 0.0)
+    return sums_s, sent_byte_tok * wait_tok
 
 
 def _links(t: ShardTable, r: StepRates, devices: Array) -> tuple[Array, Array]:

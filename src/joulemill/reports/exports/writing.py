@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from joulemill.analysis.load import load_report
 from joulemill.analysis.report import Report
 from joulemill.errors import InputError
-from joulemill.ledger.record import RunRecord
 from joulemill.reports.exports.croissant import PublishedFile, croissant
 from joulemill.reports.exports.cyclonedx import cyclonedx
 from joulemill.reports.exports.huggingface import model_card
@@ -28,17 +26,13 @@ OF_A_REPORT: Mapping[str, Callable[[Report], str]] = {
 NAMES = (*OF_A_REPORT, "croissant")
 
 
-def export(
-    name: str, path: Path, about: Sequence[str] = (), altered: Callable[[RunRecord], RunRecord] | None = None
-) -> str:
-    """Export ``name`` of the run, report or (Croissant) folder of runs at ``path``. Raises InputError.
+def export(name: str, report: Report) -> str:
+    """``report`` in the format ``name``."""
+    return OF_A_REPORT[name](report)
 
-    altered   as of ``load_report``; files as they lie, which Croissant describes, cannot be
-    """
-    if name != "croissant":
-        return OF_A_REPORT[name](load_report(path, altered))
-    if altered is not None:
-        raise InputError("croissant describes run folders as they lie: leave --site and --quality out")
+
+def export_folder(path: Path, about: Sequence[str] = ()) -> str:
+    """The folder of a run, or of several, as Croissant describes files. Raises InputError where there is none."""
     entries = dict(entry.partition("=")[::2] for entry in about)
     files = published_files(path)
     newest_s = max((path / f.path).stat().st_mtime for f in files)

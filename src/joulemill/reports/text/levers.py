@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from joulemill.analysis.levers_savings import savings
 from joulemill.analysis.levers_start import Start, start_lines, start_of
 from joulemill.analysis.report import Report
-from joulemill.analysis.rows import amount
 from joulemill.analysis.serialization import plain
 from joulemill.catalog.levers import QUALITY, evidence_of
 from joulemill.decisions.levers.case import LeverOutcome
@@ -19,7 +18,7 @@ from joulemill.prediction.levers import LeversAnswer
 from joulemill.reports.text.architecture import doubt
 from joulemill.reports.text.page import WIDE, add_row, plain_table, prose
 from joulemill.streams import rendered
-from joulemill.wording import _percent, digits, quantity, signed, title
+from joulemill.wording import _percent, amount, digits, quantity, signed, title
 
 if TYPE_CHECKING:
     from rich.console import Console

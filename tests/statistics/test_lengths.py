@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from joulemill.bench.lengths import parse_lengths
 from joulemill.errors import InputError
+from joulemill.statistics.lengths import parse_lengths, sample_lengths
 
 
 def drawn(text: str, count: int = 20_000) -> np.ndarray:
@@ -50,3 +50,25 @@ def test_lengths_stay_between_one_and_their_bound(mean: float, deviation: float,
 def test_what_cannot_be_is_refused_with_the_flags_name(text: str) -> None:
     with pytest.raises(InputError, match="--input-tokens"):
         parse_lengths(text, "--input-tokens")
+
+
+def test_a_lognormal_by_mean_and_p90_has_both() -> None:
+    got = drawn("lognormal:400:p90=800", 50_000)
+    assert got.mean() == pytest.approx(400, rel=0.02)
+    assert np.quantile(got, 0.9) == pytest.approx(800, rel=0.02)
+
+
+@pytest.mark.parametrize("text", ["lognormal:400:p90=300", "lognormal:400:p90=1000", "normal:400:p90=500"])
+def test_a_p90_that_no_lognormal_has_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--x"):
+        parse_lengths(text, "--x")
+
+
+def test_a_sample_is_drawn_from_itself() -> None:
+    lengths = sample_lengths([5, 7, 7, 900])
+    got = lengths.draw(np.random.default_rng(1), 20_000)
+    assert set(got.tolist()) == {5, 7, 900}
+    assert np.mean(got == 7) == pytest.approx(0.5, abs=0.02)
+    assert (lengths.bound_tok, lengths.mean_tok) == (900, 229.75)
+    with pytest.raises(InputError):
+        sample_lengths([0, 3])

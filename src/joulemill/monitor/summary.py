@@ -1,34 +1,34 @@
-"""What ``joulemill monitor`` says at its end: a line for each target and metered site, or one JSON document."""
+"""What the monitor knows at its end, as text: a line for each target and metered site; or one JSON document. Pure."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING
 
-from joulemill.streams import print_json
+from joulemill.monitor.accounting.pue import power_of, pue_now
+from joulemill.monitor.advice.alerts import power_w
+from joulemill.monitor.snapshot import SiteState, Snapshot, TargetState, TokenKind, rate_tok_s
+from joulemill.wording import amount
 
-if TYPE_CHECKING:
-    from joulemill.monitor.snapshot import SiteState, Snapshot, TargetState
+
+def lines(now: Snapshot) -> Iterator[str]:
+    """A line for each target and metered site, and each meter that is not open."""
+    yield from (f"{t.facts.target}: {'; '.join(_target(t))}" for t in now.targets)
+    yield from (f"{s.site}: {_site(s)}" for s in now.metered)
+    dead = (m for m in now.meters if m.state == "not_open")
+    yield from (f"meter {m.meter} ({m.target or m.site}): not open: {m.detail}" for m in dead)
 
 
-def tell(now: Snapshot, as_json: bool) -> None:
-    """Print ``now``."""
-    if as_json:
-        print_json(_document(now))
-        return
-    for t in now.targets:
-        sys.stdout.write(f"{t.facts.target}: {'; '.join(_target(t))}\n")
-    for s in now.metered:
-        sys.stdout.write(f"{s.site}: {_site(s)}\n")
-    dead = [m for m in now.meters if m.state == "not_open"]
-    sys.stdout.write("".join(f"meter {m.meter} ({m.target or m.site}): not open: {m.detail}\n" for m in dead))
+def document(now: object) -> object:
+    """``now`` as JSON types; keys of several parts are joined by a slash."""
+    if is_dataclass(now):
+        return {f.name: document(getattr(now, f.name)) for f in fields(now)}
+    if isinstance(now, Mapping):
+        return {"/".join(k) if isinstance(k, tuple) else str(k): document(v) for k, v in now.items()}
+    return [document(v) for v in now] if isinstance(now, (tuple, list)) else now
 
 
 def _target(t: TargetState) -> Iterator[str]:
-    from joulemill.analysis.rows import amount
-    from joulemill.monitor.snapshot import TokenKind
 
     output = t.tokens.get(TokenKind.OUTPUT)
     yield "up" if t.up else f"down: {t.reason}"
@@ -50,8 +50,6 @@ def _why_unknown(t: TargetState) -> str:
 
 def _now(t: TargetState) -> Iterator[str]:
     """Rate, power and J/token of the latest interval."""
-    from joulemill.monitor.advice.alerts import power_w
-    from joulemill.monitor.snapshot import rate_tok_s
 
     rate = rate_tok_s(t)
     if rate is None:
@@ -67,7 +65,6 @@ def _now(t: TargetState) -> Iterator[str]:
 
 def _site(s: SiteState) -> str:
     """A metered site in one line."""
-    from joulemill.monitor.accounting.pue import power_of, pue_now
 
     parts = []
     for e in s.latest.energy.values() if s.latest is not None else ():
@@ -79,11 +76,3 @@ def _site(s: SiteState) -> str:
         return "; ".join([*parts, f"PUE unknown: {'not metered' if pue is None else pue.reason}"])
     bounds = "" if pue.low is None or pue.high is None else f", {pue.low:.3f} to {pue.high:.3f}"
     return "; ".join([*parts, f"PUE {pue.value:.3f} ({pue.basis}{bounds})"])
-
-
-def _document(now: object) -> object:
-    if is_dataclass(now):
-        return {f.name: _document(getattr(now, f.name)) for f in fields(now)}
-    if isinstance(now, Mapping):
-        return {"/".join(k) if isinstance(k, tuple) else str(k): _document(v) for k, v in now.items()}
-    return [_document(v) for v in now] if isinstance(now, (tuple, list)) else now

@@ -1,10 +1,11 @@
-"""What commands have in common on the way in: keys, sites, accuracy that another tool measured."""
+"""What a run takes from outside: the server's key, its site with the grid asked, accuracy of another tool."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,9 @@ from joulemill.errors import InputError, MachineError, ServerError
 
 if TYPE_CHECKING:
     from joulemill.ledger.record import RunRecord
-if TYPE_CHECKING:
-    pass
 
-
-#: A key comes from the environment only, never from a flag: flags end in shell histories and process lists.
+#: A key comes from the environment or from the caller, never from a flag: flags end in shell histories and process
+#: lists. It is never written down.
 KEY_VARIABLES = ("JOULEMILL_API_KEY", "OPENAI_API_KEY")
 
 
@@ -96,7 +95,7 @@ def stated_quality(text: str) -> dict[str, Any]:
     from joulemill.importers.lm_eval import PREFIX, load_lm_eval
 
     if not text.startswith(PREFIX):
-        raise InputError(f"--quality {text}: the run is over; give {PREFIX}FILE, results of lm-evaluation-harness")
+        raise InputError(f"`quality` {text}: the run is over; give {PREFIX}FILE, results of lm-evaluation-harness")
     return load_lm_eval(Path(text.removeprefix(PREFIX)))
 
 
@@ -104,6 +103,18 @@ def with_quality(record: RunRecord, text: str) -> RunRecord:
     """``record`` with that accuracy. Raises InputError where the run has answers of its own: measured beats stated."""
     stated = stated_quality(text)
     if record.quality:
-        raise InputError(f"--quality {text}: the run was asked questions itself; its own accuracy stands")
+        raise InputError(f"`quality` {text}: the run was asked questions itself; its own accuracy stands")
     options = {**(record.manifest.get("options") or {}), "quality": text, "quality_stated": stated}
     return replace(record, manifest={**record.manifest, "options": options})
+
+
+def altered_by(site: str | Path | None, quality: str | None) -> Callable[[RunRecord], RunRecord] | None:
+    """What makes of a record the one at ``site`` with ``quality``; None where neither is asked for."""
+    if site is None and quality is None:
+        return None
+
+    def changed_record(record: RunRecord) -> RunRecord:
+        there = record if site is None else with_site(record, Path(site))
+        return there if quality is None else with_quality(there, quality)
+
+    return changed_record

@@ -1,16 +1,16 @@
-"""``joulemill monitor --demo``: the embedded server under a light load, and the monitor on it."""
+"""A server to watch where there is none: the embedded one under a light load."""
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
-import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from joulemill.monitor.config import MonitorConfig, SiteConfig, TargetConfig
+from joulemill.servers.embedded import EmbeddedServer
 
 #: The load: so many tokens an answer, then a pause; a modest share of two cores.
 ANSWER_TOK = 48
@@ -24,23 +24,16 @@ QUESTIONS = (
 )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Start the server and its load, and watch both until told to end."""
-    from joulemill.commands.monitor_watch import watch
-    from joulemill.monitor.config import MonitorConfig, SiteConfig, TargetConfig
-    from joulemill.servers.embedded import EmbeddedServer
-
-    args.listen = args.listen or "127.0.0.1:9477"
-    args.store = args.store or Path("monitor-demo.db")
-    sys.stderr.write("starting the embedded server with its bundled model …\n")
+@contextmanager
+def demo() -> Iterator[MonitorConfig]:
+    """What to watch: the embedded server with its bundled model, under a light load for as long as the block lasts."""
     with EmbeddedServer() as server, load(server.url, server.model_name):
         target = TargetConfig(
             name="demo", model=server.model_name, metrics_url=f"{server.url}/metrics", site="here", meters=("auto",),
             here=True, server_pid=server.pid, output_tok=ANSWER_TOK, labels={"tenant": "demo"},
         )  # fmt: skip
         site = SiteConfig(name="here", pue_ratio=1.2, carbon_g_kwh=300.0, price_kwh=0.15, currency="EUR")
-        config = MonitorConfig(period_s=PERIOD_S, meter_period_s=0.5, site=(site,), target=(target,))
-        return watch(config, args)
+        yield MonitorConfig(period_s=PERIOD_S, meter_period_s=0.5, site=(site,), target=(target,))
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from typing import cast
 
 import pytest
 
-from joulemill.commands.monitor_text import _target
 from joulemill.monitor.snapshot import TargetState
+from joulemill.monitor.summary import _target
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""``joulemill explore``: every number that a prediction can give, live, on one local page."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from joulemill.errors import InputError
+from joulemill.streams import tell
+
+if TYPE_CHECKING:
+    from joulemill.explorer.app import PageSetting
+    from joulemill.explorer.asking import Read
+
+DEFAULT_ADDRESS = "127.0.0.1:9478"
+#: What an atlas holds where nothing is named.
+MODELS = (
+    "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.3-70B-Instruct", "Qwen/Qwen3-32B", "Qwen/Qwen3-30B-A3B",
+    "openai/gpt-oss-120b", "deepseek-ai/DeepSeek-V3",
+)  # fmt: skip
+DEVICES = ("h100", "h200", "b200", "a100", "l40s", "mi300x")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    about = f"where the page is (default: {DEFAULT_ADDRESS})"
+    parser.add_argument("--listen", metavar="HOST:PORT", default=DEFAULT_ADDRESS, help=about)
+    about = "environment variable that holds the page's access token; needed to listen beyond this machine"
+    parser.add_argument("--token-env", metavar="NAME", help=about)
+    about = "site file (TOML) that the page begins with: PUE, limits, carbon, price"
+    parser.add_argument("--site", metavar="FILE", type=Path, help=about)
+    about = "table of measured runs to show beside the curves"
+    parser.add_argument("--measured", metavar="CSV", type=Path, nargs="+", default=[], help=about)
+    parser.set_defaults(parser_class=type(parser))
+    atlas = parser.add_argument_group("atlas: a page that needs no server")
+    about = "write DIR/index.html instead of serving: every model × device × precision × lengths"
+    atlas.add_argument("--export", metavar="DIR", type=Path, help=about)
+    atlas.add_argument("--models", metavar="NAME", nargs="+", default=list(MODELS), help="models of the atlas")
+    atlas.add_argument("--devices", metavar="NAME", nargs="+", default=list(DEVICES), help="devices of the atlas")
+    about = "formats of the weights; 'released' is as released (default: released fp8)"
+    atlas.add_argument("--precisions", metavar="FORMAT", nargs="+", default=["released", "fp8"], help=about)
+    about = "input and output tokens, e.g. 512x512 8192x256 (the default)"
+    atlas.add_argument("--lengths", metavar="INxOUT", nargs="+", default=["512x512", "8192x256"], help=about)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page until told to end, or write an atlas."""
+    return export(args) if args.export else serve(args)
+
+
+def export(args: argparse.Namespace) -> int:
+    """Write the atlas, with a bar that shows how far it is."""
+    from rich.progress import Progress
+
+    from joulemill.explorer.atlas import Selection
+    from joulemill.explorer.atlas import export as write
+    from joulemill.streams import progress_console
+
+    precisions = [None if p == "released" else p for p in args.precisions]
+    selection = Selection(args.models, args.devices, precisions, [_lengths(text) for text in args.lengths])
+    with Progress(console=progress_console(), transient=True) as bar:
+        task = bar.add_task("predicting", total=selection.count)
+        counts = write(args.export, selection, lambda done: bar.update(task, completed=done))
+    left_out = f"; {counts['left_out']} cannot be predicted, each with its reason" if counts["left_out"] else ""
+    sys.stdout.write(f"{args.export / 'index.html'}: {counts['deployments']} deployments{left_out}\n")
+    return 0
+
+
+def _lengths(text: str) -> tuple[int, int]:
+    first, _, second = text.lower().partition("x")
+    if not (first.isdigit() and second.isdigit() and int(first) and int(second)):
+        raise InputError(f"--lengths {text}: write input and output tokens as 512x512")
+    return int(first), int(second)
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Serve the page until told to end."""
+    from joulemill.explorer.serving import serve as serve_page
+
+    token = os.environ.get(args.token_env) if args.token_env else None
+    if args.token_env and not token:
+        raise InputError(f"--token-env {args.token_env}: the environment has no such variable, or it is empty")
+    setting = setting_of(args.site, args.measured, reader(args.parser_class))
+    serve_page(setting, args.listen, token, lambda url: tell(f"open {url} (Ctrl-C ends)"))
+    return 0
+
+
+def setting_of(site: Path | None, measured: list[Path], read: Read) -> PageSetting:
+    """What the page begins with. Raises InputError for a file that cannot be read."""
+    from joulemill.api.catalog import site as load_site
+    from joulemill.explorer.app import PageSetting
+    from joulemill.explorer.measured import points_of_file
+
+    place = None if site is None else load_site(site)
+    return PageSetting(read=read, site=place, measured=tuple(points_of_file(path) for path in measured))
+
+
+def reader(parser_class: type[argparse.ArgumentParser]) -> Read:
+    """Reads texts by the names of ``predict``'s flags as the command does: arguments of ``joulemill.predict``.
+
+    What it returns raises InputError, which names the flag.
+    """
+    from joulemill.commands.predict import add_arguments as predict_arguments
+    from joulemill.commands.predict import arguments_of
+
+    parser = parser_class(prog="joulemill predict", add_help=False)
+    predict_arguments(parser)
+    return lambda flags: arguments_of(parser.parse_args([f"--{name}={text}" for name, text in flags.items()]))

@@ -1,0 +1,165 @@
+"""The explorer's web face: one static page and its answers as JSON, each computed once, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+
+from joulemill.api import catalog
+from joulemill.api.prediction import PredictedDeployment
+from joulemill.errors import InputError
+from joulemill.explorer.answering import answer, curve, predicted
+from joulemill.explorer.asking import FIELDS, SITE_KEYS, Asked, FieldError, Read, arguments, asked
+from joulemill.explorer.measured import points_of_text
+from joulemill.explorer.sensitivity import sensitivity
+from joulemill.monitor.web.access import Guard, Guesses
+from joulemill.monitor.web.app import add_sign_in
+from joulemill.physics.hardware.site import Site
+
+STATIC = Path(str(files("joulemill.explorer") / "static"))
+#: Drawing and figures that the monitor's page has as well.
+SHARED = Path(str(files("joulemill.monitor.web") / "static"))
+#: A dropped table is no longer.
+MOST_BODY_BYTE = 4_000_000
+#: Answers kept, the last asked for longest.
+MOST_KEPT = 2000
+#: Answers computed at a time.
+AT_A_TIME = 2
+_BAD_INPUT = 422
+Answer = Callable[[Asked, Mapping[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageSetting:
+    """What the page was started with: how texts are read, a site, measured points to show from the start."""
+
+    read: Read
+    site: Site | None = None
+    measured: tuple[Mapping[str, Any], ...] = ()
+
+
+def create_app(setting: PageSetting, token: str | None = None) -> Guard:
+    """The application behind its guard: without a token loopback names alone are answered."""
+    app = FastAPI(title="Joulemill explorer", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/shared", StaticFiles(directory=SHARED), name="shared")
+    answers = Answers(setting)
+    _pages(app, setting)
+    for name, compute in ANSWERS.items():
+        _route(app, f"/api/{name}", answers, compute)
+    _measured(app)
+    key, guesses = secrets.token_bytes(32), Guesses()
+    add_sign_in(app, token, key, guesses)
+    return Guard(app, token, key, guesses, most_body_byte=MOST_BODY_BYTE)
+
+
+def levers_of(question: Asked, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of ``levers --json``."""
+    deployment: PredictedDeployment = predicted(stated)
+    return deployment.levers().to_dict()
+
+
+#: Path → what it computes.
+ANSWERS: dict[str, Answer] = {
+    "prediction": answer,
+    "curve": lambda _, stated: curve(stated),
+    "sensitivity": lambda _, stated: sensitivity(stated),
+    "levers": levers_of,
+}
+
+
+class Answers:
+    """Computes answers beside the event loop, a few at a time, and keeps them."""
+
+    def __init__(self, setting: PageSetting) -> None:
+        self._setting = setting
+        self._kept: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], bytes] = OrderedDict()
+        self._slots = asyncio.Semaphore(AT_A_TIME)
+
+    async def text(self, path: str, compute: Answer, pairs: Mapping[str, str]) -> bytes:
+        """The answer as JSON. Raises FieldError."""
+        question = asked(pairs)
+        key = (path, question.key)
+        if (kept := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return kept
+        async with self._slots:
+            text = await asyncio.to_thread(self._computed, compute, question)
+        self._kept[key] = text
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return text
+
+    def _computed(self, compute: Answer, question: Asked) -> bytes:
+        stated = arguments(question, self._setting.read, self._setting.site)
+        return json.dumps(compute(question, stated), allow_nan=False).encode()
+
+
+def _pages(app: FastAPI, setting: PageSetting) -> None:
+    options = json.dumps(options_of(setting), allow_nan=False).encode()
+
+    @app.get("/")
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/api/options")
+    async def choices() -> Response:
+        return Response(options, media_type="application/json")
+
+
+def options_of(setting: PageSetting) -> dict[str, Any]:
+    """What the fields offer, and what the page begins with."""
+    site = setting.site
+    return {
+        "models": list(catalog.models()),
+        "devices": list(catalog.devices()),
+        "engines": list(catalog.engines()),
+        "fields": list(FIELDS),
+        "site_keys": list(SITE_KEYS),
+        "site": None if site is None else site.name,
+        "measured": list(setting.measured),
+    }
+
+
+def _route(app: FastAPI, path: str, answers: Answers, compute: Answer) -> None:
+    @app.get(path, name=path)
+    async def computed(request: Request) -> Response:
+        pairs = dict(request.query_params.multi_items())
+        try:
+            return Response(await answers.text(path, compute, pairs), media_type="application/json")
+        except InputError as fault:
+            return _refusal(fault)
+
+
+def _measured(app: FastAPI) -> None:
+    @app.post("/api/measured")
+    async def dropped(request: Request, name: str = "dropped table") -> Response:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > MOST_BODY_BYTE:
+                return _refusal(InputError(f"more than {MOST_BODY_BYTE / 1e6:g} MB; use joulemill validate"))
+        try:
+            return JSONResponse(await asyncio.to_thread(points_of_text, body.decode("utf-8", "replace"), name[:80]))
+        except InputError as fault:
+            return _refusal(fault)
+
+
+def _refusal(fault: InputError) -> JSONResponse:
+    field = fault.field if isinstance(fault, FieldError) else ""
+    return JSONResponse({"error": {"message": str(fault), "field": field}}, _BAD_INPUT)

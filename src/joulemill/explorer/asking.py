@@ -1,0 +1,171 @@
+"""What the page asks about: texts by the names of ``predict``'s flags, and of a site file's keys behind ``site.``.
+
+They are read by the command line's own parser, which the command hands in, so that a text means the same in both.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from joulemill.api.catalog import device, model
+from joulemill.api.prediction import predict
+from joulemill.catalog.sites import parse_site
+from joulemill.errors import InputError
+from joulemill.physics.hardware.site import Site
+from joulemill.suggestions import meant
+
+#: Flags of ``predict`` that the page has fields for; what names files is not among them.
+FIELDS = (
+    "model", "device", "devices", "tp", "dp", "ep", "precision", "kv-dtype", "engine", "concurrency", "rate",
+    "input-tokens", "output-tokens", "output-spread", "cached", "max-num-seqs", "max-num-batched-tokens",
+    "gpu-memory-utilization", "power-cap", "slo-ttft", "slo-tpot",
+)  # fmt: skip
+#: Keys of a site file that the page has fields for.
+SITE_KEYS = (
+    "pue", "it_power_limit", "facility_power_limit", "cooling_limit", "carbon_gco2e_kwh", "price_currency_kwh",
+    "currency", "water_l_kwh",
+)  # fmt: skip
+SITE = "site."
+#: Keys whose values are numbers in a site file; the others are texts with a unit.
+_NUMBERS = ("pue", "carbon_gco2e_kwh", "price_currency_kwh", "water_l_kwh")
+#: No field of a page is longer.
+MOST_TEXT = 200
+#: Flags → arguments of ``joulemill.predict``. InputError names the flag that is wrong.
+Read = Callable[[Mapping[str, str]], dict[str, Any]]
+
+
+class FieldError(InputError):
+    """What is wrong, and the field of the page that it stands beside; ``field`` is empty where it is none alone."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One deployment as the page states it: texts of flags and of site keys, empty ones left out."""
+
+    flags: Mapping[str, str]
+    site: Mapping[str, str]
+
+    @property
+    def key(self) -> tuple[tuple[str, str], ...]:
+        """What tells it from others."""
+        return tuple(sorted({**self.flags, **{SITE + k: v for k, v in self.site.items()}}.items()))
+
+
+def asked(pairs: Mapping[str, str]) -> Asked:
+    """The texts of one deployment, checked for what a page may state. Raises FieldError."""
+    flags: dict[str, str] = {}
+    site: dict[str, str] = {}
+    for name, value in pairs.items():
+        known = (SITE + k for k in SITE_KEYS) if name.startswith(SITE) else FIELDS
+        if name not in known:
+            raise FieldError(f"no field {name[:MOST_TEXT]!r}; {meant(name[:MOST_TEXT], FIELDS)}")
+        text = value.strip()
+        if len(text) > MOST_TEXT or not text.isprintable():
+            raise FieldError(f"longer than {MOST_TEXT} characters, or not printable", name)
+        if text and name.startswith(SITE):
+            site[name.removeprefix(SITE)] = text
+        elif text:
+            flags[name] = text
+    for name in ("model", "device"):
+        if name not in flags:
+            raise FieldError(f"name a {name}", name)
+    return Asked(flags, site)
+
+
+def arguments(question: Asked, read: Read, base: Site | None = None) -> dict[str, Any]:
+    """Arguments of ``joulemill.predict``. Raises FieldError.
+
+    ``base`` is the site that the page was started with; the page's own keys stand above it.
+    """
+    _check_names(question)
+    try:
+        stated = read(question.flags)
+    except InputError as fault:
+        raise FieldError(str(fault), field_named(str(fault))) from None
+    return stated | {"site": _site(question.site, base)}
+
+
+def _check_names(question: Asked) -> None:
+    """A model and a device are of the catalog: a page must not make the server open files."""
+    for name, find in (("model", model), ("device", device)):
+        text = question.flags[name]
+        is_path = text.count("/") > 1 or text.startswith((".", "/", "~", "\\")) or ":" in text
+        if is_path or text.lower().endswith((".json", ".gguf", ".toml")):
+            raise FieldError(f"{text!r} names a file; the page takes names of the catalog", name)
+        try:
+            find(text)
+        except InputError as fault:
+            raise FieldError(str(fault), name) from None
+
+
+def _site(stated: Mapping[str, str], base: Site | None) -> Site | None:
+    if not stated:
+        return base
+    table: dict[str, Any] = {}
+    for key, text in stated.items():
+        table[key] = _number(key, text) if key in _NUMBERS else text
+    try:
+        own = parse_site(table)
+    except InputError as fault:
+        raise FieldError(str(fault), SITE + next((k for k in stated if k in str(fault)), next(iter(stated)))) from None
+    return own if base is None else _above(own, base)
+
+
+def _above(own: Site, base: Site) -> Site:
+    """``base`` with what the page states above it."""
+    stated = {k: v for k, v in vars(own).items() if v is not None and k not in ("name", "pue_basis")}
+    if own.pue_ratio is not None:
+        stated["pue_basis"] = own.pue_basis
+    return Site(**{**vars(base), **stated})
+
+
+def _number(key: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise FieldError(f"{text!r} is not a number", SITE + key) from None
+
+
+def field_named(message: str) -> str:
+    """The field that a message of the command line names first; empty where it names none."""
+    places = {f: message.find(f"--{f}") for f in FIELDS}
+    named = [(at, -len(f), f) for f, at in places.items() if at >= 0]
+    return min(named)[2] if named else ""
+
+
+def command_line(question: Asked) -> str:
+    """The same question on a shell: the site's keys in a file, then ``joulemill predict``."""
+    words = ["joulemill", "predict"]
+    for name in FIELDS:
+        if name in question.flags:
+            words += [f"--{name}", question.flags[name]]
+    line = shlex.join(words)
+    if not question.site:
+        return line
+    keys = "\n".join(f"{k} = {v if k in _NUMBERS else _quoted(v)}" for k, v in question.site.items())
+    return f"cat > site.toml <<'END'\n{keys}\nEND\n{line} --site site.toml"
+
+
+def python_call(stated: Mapping[str, Any]) -> str:
+    """The same question in Python."""
+    defaults = {name: p.default for name, p in inspect.signature(predict).parameters.items()}
+    words = [f"{name}={value!r}" for name, value in stated.items() if name != "site" and value != defaults[name]]
+    words = [text for text in words if not text.startswith(("model=", "device="))]
+    site = stated.get("site")
+    if isinstance(site, Site):
+        fields = {k: v for k, v in vars(site).items() if v is not None and k != "pue_basis"}
+        words.append("site=jm.Site(" + ", ".join(f"{k}={v!r}" for k, v in fields.items()) + ")")
+    names = [repr(stated["model"]), repr(stated["device"])]
+    return "import joulemill as jm\n\njm.predict(\n    " + ",\n    ".join([*names, *words]) + ",\n)"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,1 @@
+"""Traces of requests as the wild has them: CSV or JSON Lines, under many names → columns in SI units. Pure."""

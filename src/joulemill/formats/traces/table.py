@@ -1,0 +1,242 @@
+"""A trace as columns in SI units, in the order of time: what every reader of traces ends in."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulemill.arrays import Array
+from joulemill.errors import InputError
+from joulemill.formats.traces import names
+from joulemill.formats.traces.clock import Place, read_clock, time_column
+
+Whole = NDArray[np.int64]
+#: More tokens than any context holds (assumed).
+MOST_TOK = 10_000_000
+MAX_SESSION_CHARS = 200
+#: Blocks that a list of hashes may be of, where the file does not say [tok].
+BLOCK_TOKS = (512, 16, 32, 64, 128, 256, 1024, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceTable:
+    """Requests in the order of their time, from 0 s on.
+
+    at_s         arrival; of a later turn that only says its wait: that of the turn before
+    input_tok    prompt as the file says it: of a turn of a session, what the turn adds
+    session      name of the conversation, or None;  wait_s   from the end of the turn before; 0 where not stated
+    hashes       ids of the prompt's blocks of ``block_tok`` tokens, the same id meaning the same prefix; empty: none
+    notes        how what the file leaves open was decided
+    """
+
+    at_s: Array
+    input_tok: Whole
+    output_tok: Whole
+    session: tuple[str | None, ...]
+    wait_s: Array
+    hashes: tuple[tuple[int, ...], ...]
+    block_tok: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _WrittenColumns:
+    """Columns as they are written, with the line of each row; ``name``: the file's, for messages."""
+
+    name: str
+    lines: Sequence[int]
+    columns: Mapping[str, Sequence[object]]
+
+    def place(self, index: int) -> str:
+        return f"{self.name}, line {self.lines[index]}"
+
+
+def parse_trace(name: str, text: str, *, time_unit: str = "") -> TraceTable:
+    """The trace in ``text``, CSV with a header or JSON Lines; ``name`` begins every message.
+
+    Raises InputError naming the line at fault, and where nothing tells the unit of the times.
+    """
+    raw = _jsonl(name, text) if text.lstrip().startswith("{") else _csv(name, text)
+    if not raw.lines:
+        raise InputError(f"{name}: holds no request; each line needs a time, input and output tokens")
+    return table_of(raw.name, raw.lines, raw.columns, time_unit=time_unit)
+
+
+def table_of(
+    name: str, lines: Sequence[int], columns: Mapping[str, Sequence[object]], *, time_unit: str = ""
+) -> TraceTable:
+    """A table from ``columns`` as another program wrote them. Raises InputError as ``parse_trace`` does."""
+    raw = _WrittenColumns(name, lines, columns)
+    timed = time_column(list(columns))
+    if timed is None:
+        raise InputError(f"{raw.place(0)}: has no time; name the column time_s (or use the Azure or Mooncake names)")
+    clock = read_clock(columns[timed], timed, list(columns), raw.place, time_unit)
+    input_tok, output_tok = (_tokens(raw, wanted) for wanted in (names.INPUT, names.OUTPUT))
+    sessions, waits = _sessions(raw), _waits(raw)
+    at_s = _followed(clock.at_s, sessions, raw.place)
+    hashes, block_tok, notes = _hashes(raw, input_tok)
+    order = np.argsort(at_s, kind="stable")
+    return TraceTable(
+        at_s[order] - at_s[order[0]],
+        input_tok[order],
+        output_tok[order],
+        tuple(sessions[i] for i in order),
+        waits[order],
+        tuple(hashes[i] for i in order) if hashes else (),
+        block_tok,
+        (clock.note, *notes),
+    )
+
+
+def _jsonl(name: str, text: str) -> _WrittenColumns:
+    rows: list[Mapping[str, object]] = []
+    lines: list[int] = []
+    for number, line in enumerate(text.split("\n"), 1):  # U+2028 in a text ends no line
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as fault:
+            raise InputError(f"{name}, line {number}: is not JSON ({str(fault)[:120]})") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{name}, line {number}: is not a JSON object")
+        rows.append(row)
+        lines.append(number)
+    keys = dict.fromkeys(k for row in rows for k in row)
+    return _WrittenColumns(name, lines, {k: [row.get(k) for row in rows] for k in keys})
+
+
+def _csv(name: str, text: str) -> _WrittenColumns:
+    first = text.split("\n", 1)[0]
+    delimiter = next((d for d in ",;\t" if d in first), ",")
+    reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        header = [h.strip() for h in next(reader, [])]
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise InputError(f"{name}, line {reader.line_num}: has not as many fields as the header")
+            rows.append(row)
+            lines.append(reader.line_num)
+    except csv.Error as fault:
+        raise InputError(f"{name}, line {reader.line_num}: is no CSV ({fault})") from None
+    return _WrittenColumns(name, lines, dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {})
+
+
+def _tokens(raw: _WrittenColumns, wanted: Sequence[str]) -> Whole:
+    """A column of token counts; 0 is taken as 1, as a request has at least one of each."""
+    column = names.column_of(raw.columns, wanted)
+    if column is None:
+        shown = "input_tokens" if wanted is names.INPUT else "output_tokens"
+        raise InputError(f"{raw.place(0)}: has no {shown}")
+    values = raw.columns[column]
+    try:
+        numbers = np.array([float(v) for v in values])  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        numbers = np.array([_number(v) for v in values])
+    wrong = ~((numbers >= 0) & (numbers <= MOST_TOK) & (numbers == np.rint(numbers)))
+    if wrong.any():
+        index = int(np.flatnonzero(wrong)[0])
+        raise InputError(
+            f"{raw.place(index)}: {column} is {str(values[index])[:60]!r}; it must be a whole number of tokens, "
+            f"1 to {MOST_TOK:,}"
+        )
+    return np.maximum(numbers.astype(np.int64), 1)
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _sessions(raw: _WrittenColumns) -> list[str | None]:
+    column = names.column_of(raw.columns, names.SESSION)
+    if column is None:
+        return [None] * len(raw.lines)
+    sessions: list[str | None] = []
+    for index, value in enumerate(raw.columns[column]):
+        if value is not None and not isinstance(value, str | int):
+            raise InputError(f"{raw.place(index)}: {column} is {str(value)[:60]!r}; it must be a name or a number")
+        sessions.append(None if value in (None, "") else str(value)[:MAX_SESSION_CHARS])
+    return sessions
+
+
+def _waits(raw: _WrittenColumns) -> Array:
+    column = names.column_of(raw.columns, names.WAIT)
+    if column is None:
+        return np.zeros(len(raw.lines))
+    factor = names.WAIT[names.plain_name(column)]
+    waits = np.array([0.0 if v in (None, "") else _number(v) for v in raw.columns[column]]) * factor
+    wrong = np.flatnonzero(~((waits >= 0) & np.isfinite(waits)))
+    if len(wrong):
+        stated = raw.columns[column][wrong[0]]
+        raise InputError(f"{raw.place(int(wrong[0]))}: {column} is {str(stated)[:60]!r}, not a wait of 0 or more")
+    return waits
+
+
+def _followed(at_s: Array, sessions: Sequence[str | None], place: Place) -> Array:
+    """Times where every one is known: a turn without one comes after the turn before, whose time it takes."""
+    at_s = at_s.copy()
+    last: dict[str, float] = {}
+    for index, session in enumerate(sessions):
+        if math.isnan(at_s[index]):
+            if session is None or session not in last:
+                raise InputError(f"{place(index)}: has no time, and is no later turn of a session")
+            at_s[index] = last[session]
+        if session is not None:
+            last[session] = float(at_s[index])
+    return at_s
+
+
+def _hashes(raw: _WrittenColumns, input_tok: Whole) -> tuple[list[tuple[int, ...]], int, tuple[str, ...]]:
+    """Ids of blocks by row, tokens of a block, and how these are known."""
+    column = names.column_of(raw.columns, names.HASHES)
+    if column is None:
+        return [], 0, ()
+    ids: dict[object, int] = {}
+    read = partial(_ids, ids=ids, column=column)
+    hashes = [read(value, place=raw.place(index)) for index, value in enumerate(raw.columns[column])]
+    if not any(hashes):
+        return [], 0, ()
+    counts = np.array([len(h) for h in hashes])
+    stated = names.column_of(raw.columns, names.BLOCK)
+    if stated is not None:
+        block_tok = int(_number(raw.columns[stated][0]) or 0)
+        if block_tok >= 1:
+            return hashes, block_tok, (f"{column}: blocks of {block_tok} tokens, as {stated} says",)
+    block_tok = next((b for b in BLOCK_TOKS if _fits(counts, input_tok, b)), 0)
+    if not block_tok:
+        raise InputError(
+            f"{raw.place(0)}: nothing tells how many tokens a block of {column} has; add a column block_size"
+        )
+    return hashes, block_tok, (f"{column}: blocks of {block_tok} tokens, by their number",)
+
+
+def _fits(counts: Whole, input_tok: Whole, block_tok: int) -> bool:
+    """Whether almost all prompts have the blocks that they would, whole ones alone or a last part too."""
+    some = counts > 0
+    whole, ceiling = input_tok[some] // block_tok, -(-input_tok[some] // block_tok)
+    return bool(np.mean((counts[some] == whole) | (counts[some] == ceiling)) >= 0.95)
+
+
+def _ids(value: object, *, ids: dict[object, int], column: str, place: str) -> tuple[int, ...]:
+    """The ids of one prompt's blocks as small numbers, the same for the same id."""
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str):
+        value = value.strip("[] ").replace(",", " ").split()
+    if not isinstance(value, list) or not all(isinstance(v, int | str) for v in value):
+        raise InputError(f"{place}: {column} is no list of ids")
+    return tuple(ids.setdefault(v, len(ids)) for v in value)

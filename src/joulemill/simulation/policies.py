@@ -1,0 +1,176 @@
+"""How a deployment draws less: caps, clocks, fewer requests, fewer replicas, later requests → ``Controls``. Pure.
+
+A site limit P over a time becomes a limit of the nodes (``facility``), then of each device, all alike (``node``). A
+policy is one way to keep it, sized by what the run without it drew then:
+
+    cap         every device gets that limit
+    clock       the highest core clock at which devices that do the same work draw the needed share of their power
+    admission   a share of the arrivals is refused: power above idle goes as the work
+    batch       fewer sequences run at once, the others wait
+    shed        whole replicas stop, and rest
+    shift       a share of the requests comes after the time, as far as they can wait
+
+The share is what is left of the power above idle, (P − P_idle) ÷ (P_drawn − P_idle); a policy that cannot reach it does
+what it can, and the run says how far. Left out: how fast a policy takes hold beyond what engine and boards do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from joulemill.arrays import Array
+from joulemill.errors import InputError
+from joulemill.physics.hardware.node import share_power
+from joulemill.simulation.assembly import parts_of
+from joulemill.simulation.columns import Whole
+from joulemill.simulation.controls import UNSET, Controls
+from joulemill.simulation.events import SiteEvent
+from joulemill.simulation.plant import Plant
+from joulemill.simulation.traffic import NS_IN_S, Traffic
+from joulemill.suggestions import meant
+
+#: Name → what it does, for people.
+POLICIES = {
+    "none": "the limit is not kept",
+    "cap": "every device is capped alike",
+    "clock": "the core clock is lowered",
+    "admission": "a share of the requests is refused",
+    "batch": "fewer sequences run at once",
+    "shed": "replicas stop and rest",
+    "shift": "deferrable requests come later",
+}
+LEAST_CLOCK_RATIO = 0.2
+#: A cap is kept this far above what a board draws between kernels: no board holds a lower one (assumed).
+ABOVE_FLOOR_RATIO = 1.15
+HALVINGS = 60
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizing:
+    """What a policy is sized by.
+
+    drawn_w, idle_w   the devices' mean power in the time of the event without a policy, and when nothing runs
+    rated_w           of a device;  clock_power   share of its power that a device draws at a clock, the work the same
+    batch_req         sequences that ran on average in a replica while it worked
+    """
+
+    plant: Plant
+    drawn_w: float
+    idle_w: float
+    rated_w: float
+    batch_req: float
+    clock_power: Callable[[float], float]
+    deferrable_ratio: float = 0.0
+
+
+def need_policy(name: str) -> str:
+    """``name`` where it is a policy's. Raises InputError."""
+    if name not in POLICIES:
+        raise InputError(f"policy {name!r} is not known; {meant(name, POLICIES)}")
+    return name
+
+
+def device_limit_w(plant: Plant, event: SiteEvent, site_w: float) -> float:
+    """What all devices may draw together where the site may draw ``site_w`` and its nodes what cooling removes."""
+    node_w = site_w
+    if plant.facility is not None and np.isfinite(site_w):
+        edges = np.array([event.start_s, event.end_s])
+        node_w = float(plant.facility.node_limit_w(np.array([site_w]), edges)[0])
+    if event.cooling_limit_w is not None:
+        node_w = min(node_w, event.cooling_limit_w)
+    if plant.node is None or not np.isfinite(node_w):
+        return node_w
+    devices = plant.devices_count * plant.replicas_count
+    low, high = 0.0, node_w
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2.0
+        fits = float(share_power(middle, devices, plant.node).node_w) <= node_w
+        low, high = (middle, high) if fits else (low, middle)
+    return low
+
+
+def left_ratio(sizing: Sizing, limit_w: float) -> float:
+    """Share of the power above idle that ``limit_w`` of all devices leaves, between 0 and 1."""
+    above = sizing.drawn_w - sizing.idle_w
+    return float(np.clip((limit_w - sizing.idle_w) / above, 0.0, 1.0)) if above > 0 else 1.0
+
+
+def controls_under(policy: str, event: SiteEvent, limit_w: float, sizing: Sizing, before: Controls) -> Controls:
+    """``before`` with ``policy`` in force during ``event``, for ``limit_w`` of all devices together."""
+    devices = sizing.plant.devices_count * sizing.plant.replicas_count
+    share = left_ratio(sizing, limit_w)
+    if policy == "cap":
+        each = max(limit_w / devices, ABOVE_FLOOR_RATIO * sizing.idle_w / devices)
+        return set_within(before, event, power_cap_w=min(each, sizing.rated_w))
+    if policy == "clock":
+        return set_within(before, event, clock_ratio=_clock(sizing, limit_w))
+    if policy == "admission":
+        return set_within(before, event, admission_ratio=share)
+    if policy == "batch":
+        return set_within(before, event, max_running_req=max(1, int(sizing.batch_req * share)))
+    if policy == "shed":
+        if sizing.plant.replicas_count < 2:
+            raise InputError("policy shed needs two replicas or more: one that stops would serve nothing")
+        return set_within(before, event, replicas_active=max(1, int(sizing.plant.replicas_count * share)))
+    return before
+
+
+def _clock(sizing: Sizing, limit_w: float) -> float:
+    """The highest clock whose power is at most what is left of the drawn one; the lowest where none is."""
+    wanted = limit_w / sizing.drawn_w if sizing.drawn_w > 0 else 1.0
+    low, high = LEAST_CLOCK_RATIO, 1.0
+    if sizing.clock_power(high) <= wanted:
+        return 1.0
+    for _ in range(20):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if sizing.clock_power(middle) <= wanted else (low, middle)
+    return low
+
+
+def set_within(
+    controls: Controls, event: SiteEvent, *, power_cap_w: float | None = None, clock_ratio: float | None = None,
+    admission_ratio: float | None = None, max_running_req: int | None = None, replicas_active: int | None = None,
+) -> Controls:  # fmt: skip
+    """``controls`` with what is stated in force during ``event``; what holds already stays where it is tighter."""
+    start, end = (round(t * NS_IN_S) for t in (event.start_s, event.end_s))
+    at = np.union1d(controls.at_ns, np.array([start, end], dtype=np.int64))
+    row = np.searchsorted(controls.at_ns, at, side="right") - 1
+    inside = (at >= start) & (at < end)
+
+    def tighter(column: Array | Whole, value: float | None, unset: float) -> Array:
+        spread = column[row].astype(np.float64)
+        if value is None:
+            return spread
+        free = np.isnan(spread) if np.isnan(unset) else spread == unset
+        return np.asarray(np.where(inside, np.where(free, value, np.minimum(spread, value)), spread))
+
+    return Controls(
+        at_ns=at,
+        power_cap_w=tighter(controls.power_cap_w, power_cap_w, np.nan),
+        clock_ratio=tighter(controls.clock_ratio, clock_ratio, 1.0),
+        admission_ratio=tighter(controls.admission_ratio, admission_ratio, 1.0),
+        max_running_req=tighter(controls.max_running_req, max_running_req, UNSET).astype(np.int64),
+        replicas_active=tighter(controls.replicas_active, replicas_active, UNSET).astype(np.int64),
+    )
+
+
+def deferred(
+    traffic: Traffic, event: SiteEvent, share: float, rng: np.random.Generator
+) -> tuple[Traffic, float, float]:
+    """``traffic`` with ``share`` of the requests of the event's time coming after it, evenly over as long again.
+
+    Also how many were moved, and their mean delay [s]. Only requests that wait for no other, and that no other waits
+    for, are moved.
+    """
+    requests = parts_of(traffic)
+    inside = (requests.at_ns >= event.start_s * NS_IN_S) & (requests.at_ns < event.end_s * NS_IN_S)
+    inside &= requests.session < 0
+    moved = inside & (rng.random(len(inside)) < share)
+    length_ns = (event.end_s - event.start_s) * NS_IN_S
+    later = event.end_s * NS_IN_S + rng.random(len(inside)) * length_ns
+    at_ns = np.where(moved, later, requests.at_ns).astype(np.int64)
+    delay_s = float((at_ns - requests.at_ns)[moved].mean()) / NS_IN_S if moved.any() else 0.0
+    return replace(requests, at_ns=at_ns).in_order(), float(moved.sum()), delay_s

@@ -1,0 +1,110 @@
+"""What follows from a prediction on the page: totals, curves, what would unbind, what moves J/token."""
+
+from __future__ import annotations
+
+import pytest
+
+import joulemill as jm
+from joulemill.explorer.answering import answer, concurrencies, curve
+from joulemill.explorer.asking import FieldError, arguments, asked
+from joulemill.explorer.measured import points_of_text
+from joulemill.explorer.sensitivity import sensitivity
+from joulemill.physics.hardware.site import Site
+from tests.support.explorer import PLAIN, READ, RUNS
+
+ASKED = asked(PLAIN | {"site.pue": "1.25", "site.carbon_gco2e_kwh": "300", "site.price_currency_kwh": "0.2"})
+STATED = arguments(ASKED, READ)
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, object]:
+    return answer(ASKED, STATED)
+
+
+def test_totals_are_the_predictions_joules_times_tokens(shown: dict) -> None:
+    site_j_tok = shown["prediction"]["site"]["site_j_tok"]
+    totals = shown["totals"]
+    assert totals["scope"] == "site"
+    wh = totals["million_tokens"]["energy_wh"]
+    assert wh["value"] == pytest.approx(site_j_tok["value"] * 1e6 / 3600)
+    assert wh["low"] == pytest.approx(site_j_tok["low"] * 1e6 / 3600)
+    per_thousand = totals["thousand_requests"]
+    assert per_thousand["energy_wh"]["value"] == pytest.approx(wh["value"] * 0.512)  # 512 output tokens a request
+    assert per_thousand["carbon_gco2e"]["value"] == pytest.approx(per_thousand["energy_wh"]["value"] / 1e3 * 300)
+    assert per_thousand["cost"]["value"] == pytest.approx(per_thousand["energy_wh"]["value"] / 1e3 * 0.2)
+    rate = totals["tok_s_mw"]
+    assert rate["value"] * site_j_tok["value"] == pytest.approx(1e6)
+    assert rate["low"] * site_j_tok["high"] == pytest.approx(1e6)
+
+
+def test_without_a_site_money_and_carbon_are_unknown_and_say_why() -> None:
+    plain = asked(PLAIN)
+    totals = answer(plain, arguments(plain, READ))["totals"]
+    assert totals["scope"] == "node"
+    assert totals["million_tokens"]["cost"]["value"] is None and totals["million_tokens"]["cost"]["reason"]
+
+
+def test_a_curve_is_the_same_prediction_at_each_concurrency() -> None:
+    drawn = curve(STATED)
+    points = drawn["points"]
+    for i in (0, len(points["concurrency"]) // 2, len(points["concurrency"]) - 1):
+        one = jm.predict(**{**STATED, "concurrency": points["concurrency"][i]})
+        assert points["node_j_tok"][i] == pytest.approx(one.energy.node.value, rel=1e-6)
+        assert points["node_j_tok_high"][i] == pytest.approx(one.energy.node.high, rel=1e-6)
+        assert points["tpot_s"][i] == pytest.approx(one.tpot_s.value, rel=1e-6)
+    assert drawn["chosen"] == 32.0 and 32.0 in points["concurrency"]
+
+
+@pytest.mark.parametrize(("most", "chosen"), [(1.0, 1.0), (5.5, 3.0), (413.9, 32.0), (1024.0, 1024.0)])
+def test_a_curve_has_few_whole_points_in_order(most: float, chosen: float) -> None:
+    grid = concurrencies(most, chosen)
+    assert grid == sorted(set(grid)) and chosen in grid and len(grid) <= 41
+    assert grid[0] == 1.0 and grid[-1] == int(most) and all(c == int(c) for c in grid)
+
+
+def test_what_does_not_fit_is_said_beside_the_devices() -> None:
+    large = asked(PLAIN | {"model": "deepseek-ai/DeepSeek-V3", "devices": "1"})
+    with pytest.raises(FieldError) as caught:
+        answer(large, arguments(large, READ))
+    assert caught.value.field == "devices" and "GB" in str(caught.value)
+
+
+def test_where_power_binds_the_page_says_how_much_more_would_unbind_it() -> None:
+    question = asked(PLAIN | {"devices": "64", "concurrency": "64", "site.pue": "1.2", "site.it_power_limit": "20 kW"})
+    document = answer(question, arguments(question, READ))
+    assert document["prediction"]["binding"]["name"] == "power"
+    held = document["prediction"]["held_ratio"]
+    assert held < 1.0 and f"holds the rate at {held:.0%}" in " ".join(document["unbind"])
+    ceilings = {c["name"]: c["rate_tok_s"]["value"] for c in document["prediction"]["ceilings"]}
+    least_other = min(v for n, v in ceilings.items() if v and n != "power")
+    assert f"{least_other / ceilings['power']:.2f} ×" in " ".join(document["unbind"])
+
+
+def test_power_that_is_not_drawn_is_not_said_to_hold_anything_back() -> None:
+    question = asked(PLAIN | {"devices": "64", "site.pue": "1.2", "site.it_power_limit": "120 kW"})
+    document = answer(question, arguments(question, READ))
+    if document["prediction"]["binding"]["name"] == "power":
+        assert "buys nothing now" in " ".join(document["unbind"])
+    assert document["prediction"]["held_ratio"] == 1.0
+
+
+def test_sensitivity_is_the_ratio_of_two_predictions() -> None:
+    rows = {(r["name"], r["to"]): r for r in sensitivity(STATED)["rows"]}
+    before = jm.predict(**STATED)
+    doubled = jm.predict(**{**STATED, "concurrency": 64})
+    row = rows["concurrency", "64"]
+    assert row["energy_change"] == pytest.approx(doubled.energy.site.value / before.energy.site.value - 1)
+    assert row["rate_change"] == pytest.approx(doubled.rate_tok_s.value / before.rate_tok_s.value - 1)
+    site = STATED["site"]
+    assert isinstance(site, Site)
+    assert rows["PUE", "1.1"]["energy_change"] == pytest.approx(1.1 / 1.25 - 1)
+
+
+def test_measured_rows_are_points_in_si_units_and_bad_ones_say_why() -> None:
+    table = points_of_text(RUNS, "mine.csv")
+    assert table["name"] == "mine.csv" and table["skipped_count"] == 1 and table["skipped"][0]["row"] == 3
+    (point,) = table["points"]
+    assert (point["device_j_tok"], point["rate_tok_s"], point["concurrency"]) == (0.207, 2950.0, 60.5)
+    assert point["tpot_s"] == pytest.approx(0.0198) and point["node_j_tok"] is None
+    with pytest.raises(jm.InputError, match=r"^mine\.csv: columns are not known"):
+        points_of_text("a,b\n1,2\n", "mine.csv")

@@ -1,0 +1,85 @@
+"""The explorer's answers over HTTP: the CLI's figures, faults beside fields, bounded and guarded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the monitor extra is not installed")
+import httpx
+
+from joulemill.cli import main
+from joulemill.explorer.app import MOST_BODY_BYTE, PageSetting, create_app
+from joulemill.monitor.web.access import HEADERS
+from tests.support.explorer import PLAIN, READ, RUNS
+
+HOSTILE = '<img src=x onerror="document.title=1">'
+
+
+@pytest.fixture
+def app() -> Any:
+    return create_app(PageSetting(read=READ))
+
+
+def asks(app: Any, *requests: tuple[str, str, dict[str, Any]], base: str = "http://127.0.0.1:9478") -> list[Any]:
+    """The responses of requests made side by side."""
+
+    async def all_of_them() -> list[Any]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base) as http:
+            return await asyncio.gather(*(http.request(method, path, **more) for method, path, more in requests))
+
+    return asyncio.run(all_of_them())
+
+
+def test_the_pages_figures_are_the_commands(app: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    (answer,) = asks(app, ("GET", "/api/prediction", {"params": PLAIN}))
+    assert main(["predict", *[w for k, v in PLAIN.items() for w in (f"--{k}", v)], "--json"]) == 0
+    assert answer.json()["prediction"] == json.loads(capsys.readouterr().out)
+    assert answer.headers["content-security-policy"] == HEADERS["content-security-policy"]
+
+
+def test_a_bad_value_is_explained_beside_its_field(app: Any) -> None:
+    bad, path, hostile = asks(
+        app,
+        ("GET", "/api/prediction", {"params": PLAIN | {"power-cap": "5000"}}),
+        ("GET", "/api/curve", {"params": PLAIN | {"model": "/etc/passwd"}}),
+        ("GET", "/api/sensitivity", {"params": PLAIN | {"model": HOSTILE}}),
+    )
+    assert bad.status_code == path.status_code == hostile.status_code == 422
+    assert bad.json()["error"]["field"] == "power-cap" and "unit" in bad.json()["error"]["message"]
+    assert path.json()["error"]["field"] == "model" == hostile.json()["error"]["field"]
+
+
+def test_two_hundred_clients_are_answered(app: Any) -> None:
+    params = [PLAIN | {"concurrency": str(1 + i % 20)} for i in range(200)]
+    answers = asks(app, *(("GET", "/api/prediction", {"params": p}) for p in params))
+    assert [a.status_code for a in answers] == [200] * 200
+    values = {a.json()["prediction"]["batch"]["batch_req"] for a in answers}
+    assert values == {float(c) for c in range(1, 21)}
+
+
+def test_a_dropped_table_is_bounded_and_read(app: Any) -> None:
+    read, wrong, large = asks(
+        app,
+        ("POST", "/api/measured?name=mine.csv", {"content": RUNS}),
+        ("POST", "/api/measured?name=mine.csv", {"content": "a,b\n1,2\n"}),
+        ("POST", "/api/measured", {"content": b"x" * (MOST_BODY_BYTE + 1)}),
+    )
+    assert len(read.json()["points"]) == 1
+    assert wrong.status_code == 422 and wrong.json()["error"]["message"].startswith("mine.csv")
+    assert large.status_code == 413
+
+
+def test_only_this_machines_names_are_answered_and_a_token_opens(app: Any) -> None:
+    (refused,) = asks(app, ("GET", "/api/options", {}), base="http://elsewhere.example")
+    assert refused.status_code == 403
+    closed = create_app(PageSetting(read=READ), "open sesame")
+    without, with_it = asks(
+        closed,
+        ("GET", "/api/options", {}),
+        ("GET", "/api/options", {"headers": {"authorization": "Bearer open sesame"}}),
+    )
+    assert without.status_code == 401 and "h100-sxm" in " ".join(with_it.json()["devices"])
