@@ -157,7 +157,7 @@ def runs_problem(data: Path) -> Problem:
     known["gpqa:narrow_ratio"] = (0.6, 0.5)
     names += ["gpqa:narrow_ratio"]
     return Problem(
-        rows, compiled(rows), quantities, np.array([[1.0], [0.5], [1.5], [1.0]]), measured, tuple(names),
+        rows, compiled(rows), quantities, np.array([[1.0], [0.5], [1.5], [2.0]]), measured, tuple(names),
         np.log([known[n][0] for n in names]), np.array([known[n][1] for n in names]), {}, RUN_SCALE, 1.0,
     )  # fmt: skip
 

@@ -312,9 +312,9 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
 def _expert_ratios(t: ShardTable, r: StepRates, many: Array) -> tuple[Array, Array]:
     """Shares of peak and of bandwidth that the routed experts reach; ``many``: more tokens than a rank has experts."""
     newest, kind = t.newest_count > 0.0, t.expert_class_count
-    reached = _newest_ratio(t, r) * by_class(r.expert_compute_ratio, kind)
+    reached = by_class(r.expert_compute_ratio, kind)
     reached = reached * np.where(newest & (kind == FP8_BLOCK), r.expert_block_newest_ratio, 1.0)
-    share = r.expert_memory_ratio * np.where(newest, r.expert_newest_ratio, 1.0)
+    share = r.expert_memory_ratio * np.where(newest & (kind <= FP8_BLOCK), r.expert_newest_ratio, 1.0)
     untuned = many & (t.expert_ranks_count > 1.0) & (kind == WIDE)
     return reached, share * np.where(untuned, r.expert_tile_ratio, 1.0)
 
