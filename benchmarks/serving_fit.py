@@ -33,7 +33,11 @@ BALANCE = 0.15
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
 #: What is documented of one engine. SGLang computes waiting prompts before it decodes on: all requests stay together.
 #: It and TensorRT-LLM send rows to the ranks of their experts alone (all-to-all), where vLLM gathers all on every rank.
-DOCUMENTED = {"sglang": {"lock": (1.0, 0.3), "gathered": (0.05, 1.0)}, "trtllm": {"gathered": (0.05, 1.0)}}
+#: TensorRT-LLM's kernels for experts do not depend on a table of tuned shapes.
+DOCUMENTED = {
+    "sglang": {"lock": (1.0, 0.3), "gathered": (0.05, 1.0)},
+    "trtllm": {"gathered": (0.05, 1.0), "expert_tile": (1.0, 0.05)},
+}
 #: vLLM 0.11 schedules a step after the one before has ended, unless told otherwise.
 NOT_ASYNCHRONOUS = (0.02, 1.0)
 #: vLLM 0.11 runs steps of up to 512 tokens from captured graphs, with prompts too, and chat prompts are shorter.
@@ -41,7 +45,7 @@ SHORT_PROMPTS = (5.0, 0.7)
 #: Its data-parallel ranks all compute as many rows as the busiest has.
 PADS_TO_BUSIEST = (1.0, 0.1)
 #: Coefficients of one engine: no other engine tells them.
-HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered")
+HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered", "expert_tile", "front")
 
 
 @dataclass
@@ -157,7 +161,7 @@ def runs_problem(data: Path) -> Problem:
     known["gpqa:narrow_ratio"] = (0.6, 0.5)
     names += ["gpqa:narrow_ratio"]
     return Problem(
-        rows, compiled(rows), quantities, np.array([[1.0], [0.5], [1.5], [2.0]]), measured, tuple(names),
+        rows, compiled(rows), quantities, np.array([[1.0], [0.5], [2.0], [3.0]]), measured, tuple(names),
         np.log([known[n][0] for n in names]), np.array([known[n][1] for n in names]), {}, RUN_SCALE, 1.0,
     )  # fmt: skip
 
@@ -259,31 +263,45 @@ def leave_out(problem: Problem, start: np.ndarray, key: Callable[[MeasuredRow], 
     return logs
 
 
-def pooled(parts: list[Problem], held: str | None = None) -> np.ndarray:
+def pooled(parts: list[Problem], held: str | None = None, start: np.ndarray | None = None) -> np.ndarray:
     """Logarithms of the coefficients fitted on all engines together, without the family ``held``: kernels and habits
     that engines share are learnt where one engine alone has too few families."""
     kept = []
     for part in parts:
         index = np.flatnonzero([family(r) != held for r in part.rows])
         kept.append(part.part(index))
-    return fit(Problem.merged(kept))[0]
+    return fit(Problem.merged(kept), start)[0]
 
 
-def leave_out_pooled(parts: list[Problem], asked: list[Problem] | None = None) -> list[np.ndarray]:
-    """As ``leave_out`` by family, for each of ``parts``; a family is left out of the pooled prior too. ``asked``: the
-    same rows read otherwise, to be predicted instead; families of which none is read otherwise are left NaN."""
-    asked = asked or parts
+def pooled_fits(parts: list[Problem]) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """The joint fit of all engines, and with it as prior that of each: coefficients and standard errors."""
+    prior = pooled(parts)
+    return prior, [fit(part.believing(prior), prior) for part in parts]
+
+
+def fits_without(parts: list[Problem], prior: np.ndarray, starts: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """Coefficients of each of ``parts`` by fits that have not seen a family, by its name; a family is left out of the
+    pooled prior too."""
+    fits: dict[str, list[np.ndarray]] = {}
+    for name in sorted({family(r) for p in parts for r in p.rows}):
+        own = pooled(parts, name, prior)
+        fits[name] = []
+        for part, start in zip(parts, starts, strict=True):
+            rest = np.flatnonzero([family(r) != name for r in part.rows])
+            seen = rest.size < len(part.rows)
+            fits[name].append(fit(part.part(rest).believing(own), start)[0] if seen else start)
+        print("left out:", name, flush=True)
+    return fits
+
+
+def without_family(fits: dict[str, list[np.ndarray]], parts: list[Problem]) -> list[np.ndarray]:
+    """Predicted logarithms of each row of ``parts`` by the fit that has not seen its family."""
     logs = [np.full_like(p.measured, np.nan) for p in parts]
-    changed = {
-        family(r) for p, q in zip(parts, asked, strict=True) for r, s in zip(p.rows, q.rows, strict=True) if r is not s
-    }
-    for name in sorted(changed or {family(r) for p in parts for r in p.rows}):
-        prior = pooled(parts, name)
-        for part, other, out in zip(parts, asked, logs, strict=True):
-            mine = np.array([family(r) == name for r in part.rows])
-            if mine.any():
-                x, _ = fit(part.part(np.flatnonzero(~mine)).believing(prior), prior)
-                out[:, mine] = other.part(np.flatnonzero(mine)).logs(x)
+    for i, part in enumerate(parts):
+        families = np.array([family(r) for r in part.rows])
+        for name in sorted(set(families)):
+            index = np.flatnonzero(families == name)
+            logs[i][:, index] = part.part(index).logs(fits[name][i])
     return logs
 
 

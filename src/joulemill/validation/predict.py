@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,15 @@ class CompiledRows:
     servers_count: Array
     in_flight_req: Array
     devices_count: Array
+
+    def rows(self, index: NDArray[np.intp]) -> CompiledRows:
+        """The rows at ``index``."""
+        asked = {f.name: np.asarray(getattr(self.demand, f.name)) for f in fields(Demand)}
+        demand = Demand(**{n: v[..., index] if v.ndim else v for n, v in asked.items()})
+        return CompiledRows(
+            self.table.rows(index), self.prefill.rows(index), self.apart[index], self.pools_known[index], demand,
+            self.servers_count[index], self.in_flight_req[index], self.devices_count[index],
+        )  # fmt: skip
 
 
 def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
@@ -73,17 +82,22 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
     )
 
 
+def _handed_over(plant: CompiledRows, rates: Rates) -> tuple[Array, Array]:
+    """TTFT and TPOT of rows whose prompts are computed on other devices [s]."""
+    worker = usual_worker_req(rates.host, plant.in_flight_req, plant.table.data_count)
+    demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
+    servers = np.where(plant.pools_known, plant.servers_count, 0.0)
+    return handed_over(plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req)
+
+
 def predicted(plant: CompiledRows, rates: Rates) -> dict[str, Array]:
     """Quantities by name, one value a row: energy_j_tok, rate_tok_s, power_w (all devices), itl_s, ttft_s, tpot_s."""
     steady_state = steady(plant.table, rates, plant.demand)
     ttft_s, tpot_s = steady_state.ttft_s, steady_state.tpot_s
     if plant.apart.any():
-        worker = usual_worker_req(rates.host, plant.in_flight_req, plant.table.data_count)
-        demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
-        servers = np.where(plant.pools_known, plant.servers_count, 0.0)
-        apart_ttft, apart_tpot = handed_over(plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req)
-        ttft_s = np.where(plant.apart, apart_ttft, ttft_s)
-        tpot_s = np.where(plant.apart, apart_tpot, tpot_s)
+        index = np.flatnonzero(plant.apart)
+        ttft_s, tpot_s = ttft_s.copy(), tpot_s.copy()
+        ttft_s[..., index], tpot_s[..., index] = _handed_over(plant.rows(index), rates)
     replicas = plant.devices_count / (plant.table.tensor_count * plant.table.data_count)
     return {
         "energy_j_tok": steady_state.energy_j_tok,

@@ -27,6 +27,8 @@ from joulemill.physics.serving.shard import FP8_BLOCK, WIDE, ShardTable, link_ra
 
 #: Share of the 16-bit peak that the scan of a recurrent layer's prompt reaches (assumed; not fitted).
 STATE_COMPUTE_RATIO = 0.1
+#: Bytes an operation below which weights are in 4 bits: kernels for those were written for devices with 4-bit units.
+NATIVE_BYTE_FLOP = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +316,8 @@ def _expert_ratios(t: ShardTable, r: StepRates, many: Array) -> tuple[Array, Arr
     newest, kind = t.newest_count > 0.0, t.expert_class_count
     reached = by_class(r.expert_compute_ratio, kind)
     reached = reached * np.where(newest & (kind == FP8_BLOCK), r.expert_block_newest_ratio, 1.0)
-    share = r.expert_memory_ratio * np.where(newest & (kind <= FP8_BLOCK), r.expert_newest_ratio, 1.0)
+    wider = t.expert_byte > NATIVE_BYTE_FLOP * t.expert_flop
+    share = r.expert_memory_ratio * np.where(newest & wider, r.expert_newest_ratio, 1.0)
     untuned = many & (t.expert_ranks_count > 1.0) & (kind == WIDE)
     return reached, share * np.where(untuned, r.expert_tile_ratio, 1.0)
 
