@@ -96,17 +96,36 @@ class Process:
     ) -> None:
         self.listen, self.store = free_port(), folder / "h.db"
         config = folder / f"c{self.listen}.toml"
-        config.write_text("period_s = 0.5\n" + "".join(
-            f'[[target]]\nname = "t{n}"\nmodel = "m"\nmetrics_url = "http://127.0.0.1:{port}/t{n}/metrics"\n'
-            for n in range(targets)
-        ))  # fmt: skip
-        command = [sys.executable, "-m", "joulemill", "monitor", str(config), "--listen", f"127.0.0.1:{self.listen}",
-                   "--token-env", "CHAOS", "--store", str(self.store), *more]  # fmt: skip
+        config.write_text(
+            "period_s = 0.5\n"
+            + "".join(
+                f'[[target]]\nname = "t{n}"\nmodel = "m"\nmetrics_url = "http://127.0.0.1:{port}/t{n}/metrics"\n'
+                for n in range(targets)
+            )
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "joulemill",
+            "monitor",
+            str(config),
+            "--listen",
+            f"127.0.0.1:{self.listen}",
+            "--token-env",
+            "CHAOS",
+            "--store",
+            str(self.store),
+            *more,
+        ]
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))) if files else None
         self.process = subprocess.Popen(
-            command, env={**os.environ, "CHAOS": TOKEN}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+            command,
+            env={**os.environ, "CHAOS": TOKEN},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
             preexec_fn=limit,
-        )  # fmt: skip
+        )
 
     async def answer_s(self, session: aiohttp.ClientSession, path: str = "/api/snapshot") -> tuple[float, Any]:
         began = time.monotonic()
@@ -202,10 +221,13 @@ async def kill(scale: float) -> None:
                 before = tokens
             db = sqlite3.connect(monitor.store)
             whole = db.execute("PRAGMA integrity_check").fetchone()[0]
-            raw, buckets = (db.execute(q).fetchone()[0] for q in (
-                "SELECT sum(output_tok) FROM interval",
-                "SELECT sum(output_tok) FROM bucket WHERE length_s = 300 AND of > 0",
-            ))  # fmt: skip
+            raw, buckets = (
+                db.execute(q).fetchone()[0]
+                for q in (
+                    "SELECT sum(output_tok) FROM interval",
+                    "SELECT sum(output_tok) FROM bucket WHERE length_s = 300 AND of > 0",
+                )
+            )
             db.close()
         true = sum(made - 1010 for made in servers.made.values())
         right = whole == "ok" and not fell and abs(raw - buckets) < 1 and abs(raw - before) < 1 and 0 < before <= true
@@ -350,8 +372,12 @@ async def clocks(scale: float) -> None:
 async def meter(scale: float) -> None:
     servers = Servers()
     async with servers.serving() as port:
-        target = {"name": "t", "model": "m", "metrics_url": f"http://127.0.0.1:{port}/t/metrics",
-                  "meters": [f"prometheus:http://127.0.0.1:{port}/exporter/metrics"]}  # fmt: skip
+        target = {
+            "name": "t",
+            "model": "m",
+            "metrics_url": f"http://127.0.0.1:{port}/t/metrics",
+            "meters": [f"prometheus:http://127.0.0.1:{port}/exporter/metrics"],
+        }
         config = {"period_s": 0.5, "meter_period_s": 0.2, "target": [target]}
         monitor = await asyncio.to_thread(Monitor, MonitorConfig.model_validate(config))
         stop = asyncio.Event()
@@ -375,8 +401,14 @@ async def meter(scale: float) -> None:
 
 
 PARTS: dict[str, Callable[[float], Any]] = {
-    "loris": loris, "streams": streams, "kill": kill, "two": two, "clocks": clocks, "meter": meter, "disk": disk
-}  # fmt: skip
+    "loris": loris,
+    "streams": streams,
+    "kill": kill,
+    "two": two,
+    "clocks": clocks,
+    "meter": meter,
+    "disk": disk,
+}
 
 
 def main() -> int:

@@ -50,8 +50,11 @@ def counted(counts: Counter[tuple[str, str]]) -> str:
     total = sum(counts.values())
     right = sum(n for (t, a), n in counts.items() if t == a)
     open_ = sum(n for (t, a), n in counts.items() if a == "undecided" and t != a)
-    lines += ["", f"{total} cases: {right / total:.1%} right, {open_ / total:.1%} undecided, "
-              f"{(total - right - open_) / total:.1%} wrong."]  # fmt: skip
+    lines += [
+        "",
+        f"{total} cases: {right / total:.1%} right, {open_ / total:.1%} undecided, "
+        f"{(total - right - open_) / total:.1%} wrong.",
+    ]
     return "\n".join(lines)
 
 

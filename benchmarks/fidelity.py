@@ -128,9 +128,12 @@ def latency_lines(data: Path, energy: dict[str, float]) -> list[str]:
     drafted = np.array([r.draft_count > 0 for r in rows])
     once = np.array([r.fullest for r in rows])
     for name, mask in (
-        ("aggregated", ~apart), ("without speculative decoding", ~drafted), ("speculative", drafted),
-        ("each measurement once", once), ("all", apart | ~apart),
-    ):  # fmt: skip
+        ("aggregated", ~apart),
+        ("without speculative decoding", ~drafted),
+        ("speculative", drafted),
+        ("each measurement once", once),
+        ("all", apart | ~apart),
+    ):
         lines.append(f"| all | {name} | {mask.sum()} | {cells(error[0, mask])} | {cells(error[1, mask])} |")
     plain = np.concatenate(leave_out_pooled(problems, [undrafted(p) for p in problems]), axis=1)
     measured = np.concatenate([p.measured for p in problems], axis=1)
@@ -146,11 +149,12 @@ def kinds_of_rows(rows: list[MeasuredRow]) -> dict[str, np.ndarray]:
     kinds = np.array([r.stratum for r in rows])
     apart = np.array([r.prefill is not None for r in rows])
     return {
-        "aggregated": kinds == "", "aggregated, speculative": (kinds == "drafted") & ~apart,
+        "aggregated": kinds == "",
+        "aggregated, speculative": (kinds == "drafted") & ~apart,
         "disaggregated, pools stated": kinds == "disaggregated",
         "disaggregated, pools not stated": kinds == "unstated pools",
         "disaggregated, speculative": (kinds == "drafted") & apart,
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -162,21 +166,35 @@ def main() -> None:
     held = leave_out(problem, x, family)
     energy = {k: v for k, v in zip(problem.names, np.exp(x), strict=True) if k in ENERGY}
     page = [
-        "# How wrong the model is", "",
+        "# How wrong the model is",
+        "",
         "Written by `benchmarks/fidelity.py`. Every row is predicted by a fit that has not seen its model family.",
-        "Errors are |predicted ÷ measured − 1|; bias is the median of ln(predicted ÷ measured).", "",
-        "## Energy runs (vLLM 0.11, H100 and B200), one family left out", "", *runs_lines(problem, held), "",
-        "## One device generation left out", "", *transfer_lines(problem), "",
-        "## Simple rules on the same rows", "", *baseline_lines(problem), "",
-        "## Latency points, one family left out", "",
+        "Errors are |predicted ÷ measured − 1|; bias is the median of ln(predicted ÷ measured).",
+        "",
+        "## Energy runs (vLLM 0.11, H100 and B200), one family left out",
+        "",
+        *runs_lines(problem, held),
+        "",
+        "## One device generation left out",
+        "",
+        *transfer_lines(problem),
+        "",
+        "## Simple rules on the same rows",
+        "",
+        *baseline_lines(problem),
+        "",
+        "## Latency points, one family left out",
+        "",
         "A family is left out of all engines at once, the pooled prior included. How a row's columns are read (which",
         "ranks, which pools, whether speculative decoding ran) was settled on rows that state both, DeepSeek's among",
         "them; that reading has seen the family. Pools and draft tokens come from a row's columns, from InferenceX's",
         "configuration of the point, or from which table contains it, in this order, never from what was measured",
         "(docs/validate.md). The number of tokens per step of speculative decoding is published, not fitted",
-        "(docs/model.md).", "",
-        *latency_lines(data, energy), "",
-    ]  # fmt: skip
+        "(docs/model.md).",
+        "",
+        *latency_lines(data, energy),
+        "",
+    ]
     PAGE.write_text("\n".join(page), encoding="utf-8")
     print("\n".join(page[:24]))
 

@@ -53,10 +53,14 @@ def rows_of(problem: Problem, kind: str, held: np.ndarray) -> list[dict[str, obj
         added = float(np.sqrt(max(outside**2 - inside**2, 0.0)))
         made.append(
             {
-                "quantity": quantity, "group": kind, "n": int(known.sum()), "half_width": f"{outside:.4f}",
-                "half_width_seen": f"{inside:.4f}", "added": f"{added:.4f}",
+                "quantity": quantity,
+                "group": kind,
+                "n": int(known.sum()),
+                "half_width": f"{outside:.4f}",
+                "half_width_seen": f"{inside:.4f}",
+                "added": f"{added:.4f}",
             }
-        )  # fmt: skip
+        )
         print(made[-1], flush=True)
     return made
 
@@ -75,11 +79,14 @@ def engines(data: Path) -> list[dict[str, object]]:
         outside = half_width(np.concatenate([e[i] for e in other]))
         made.append(
             {
-                "quantity": quantity, "group": "engine", "n": sum(e.shape[1] for e in own),
-                "half_width": f"{outside:.4f}", "half_width_seen": f"{inside:.4f}",
+                "quantity": quantity,
+                "group": "engine",
+                "n": sum(e.shape[1] for e in own),
+                "half_width": f"{outside:.4f}",
+                "half_width_seen": f"{inside:.4f}",
                 "added": f"{np.sqrt(max(outside**2 - inside**2, 0.0)):.4f}",
             }
-        )  # fmt: skip
+        )
         print(made[-1], flush=True)
     return made
 

@@ -37,9 +37,19 @@ from serving_fit import Problem, family, leave_out, runs_problem
 
 OUT = Path(__file__).parents[1] / "src" / "joulemill" / "catalog" / "data" / "serving_variances.csv"
 HEADER = [
-    "quantity", "stratum", "cells", "rows", "between_sd", "between_stderr", "within_sd", "within_stderr", "slope_sd",
-    "slope_stderr", "z_80", "source",
-]  # fmt: skip
+    "quantity",
+    "stratum",
+    "cells",
+    "rows",
+    "between_sd",
+    "between_stderr",
+    "within_sd",
+    "within_stderr",
+    "slope_sd",
+    "slope_stderr",
+    "z_80",
+    "source",
+]
 SOURCES = {"runs": "ML.ENERGY Leaderboard v3, families left out", "latency": "aiconfigurator sample, in sample"}
 LEAST_ROWS, LEAST_SD = 20, 1e-3
 DRAWS = 20

@@ -37,26 +37,80 @@ def rows(runs: int, seed: int = 7) -> list[Row]:
         for length_s in (20.0, 120.0):
             same = judged(rng, runs, length_s, system, 0.0)
             told = f"{length_s:.0f} s; passed {same[Outcome.PASS] / runs:.0%}"
-            found.append(Row("A identical, fails", name, same[Outcome.FAIL] / runs, 0, 0.05, runs, told))
+            found.append(
+                Row(
+                    case="A identical, fails",
+                    system=name,
+                    share=same[Outcome.FAIL] / runs,
+                    least=0,
+                    most=0.05,
+                    runs=runs,
+                    more=told,
+                )
+            )
             edge = judged(rng, runs, length_s, system, ALLOWED)
             found.append(
-                Row("B at the limit, fails", name, edge[Outcome.FAIL] / runs, 0, 0.05, runs, f"{length_s:.0f} s")
+                Row(
+                    case="B at the limit, fails",
+                    system=name,
+                    share=edge[Outcome.FAIL] / runs,
+                    least=0,
+                    most=0.05,
+                    runs=runs,
+                    more=f"{length_s:.0f} s",
+                )
             )
         risen, length_s = planned(rng, runs, system, 0.10)
         told = f"plan: {length_s:.0f} s; passed {risen[Outcome.PASS] / runs:.1%}"
-        found.append(Row("C +10 %, found", name, risen[Outcome.FAIL] / runs, 0.90, 1, runs, told))
+        found.append(
+            Row(
+                case="C +10 %, found",
+                system=name,
+                share=risen[Outcome.FAIL] / runs,
+                least=0.90,
+                most=1,
+                runs=runs,
+                more=told,
+            )
+        )
         same, length_s = planned(rng, runs, system, 0.0)
         found.append(
-            Row("D identical, passes", name, same[Outcome.PASS] / runs, 0.90, 1, runs, f"plan: {length_s:.0f} s")
+            Row(
+                case="D identical, passes",
+                system=name,
+                share=same[Outcome.PASS] / runs,
+                least=0.90,
+                most=1,
+                runs=runs,
+                more=f"plan: {length_s:.0f} s",
+            )
         )
     for phi, n in COVERAGE_CASES:
         seen = coverage(phi, n, runs)
-        found.append(Row("E interval covers", f"phi {phi:.1f}, {n} windows", seen.covered, 0.93, 0.97, runs))
+        found.append(
+            Row(
+                case="E interval covers",
+                system=f"phi {phi:.1f}, {n} windows",
+                share=seen.covered,
+                least=0.93,
+                most=0.97,
+                runs=runs,
+            )
+        )
     for spread in (0.01, 0.04):
         for each in (2, 4):
             for case, rise in (("F identical, fails", 0.0), ("F at the limit, fails", ALLOWED)):
                 share = repeated(rng, runs, each, spread, rise)[Outcome.FAIL] / runs
-                found.append(Row(case, f"{each}+{each} runs, {spread:.0%} apart", share, 0, 0.05, runs))
+                found.append(
+                    Row(
+                        case=case,
+                        system=f"{each}+{each} runs, {spread:.0%} apart",
+                        share=share,
+                        least=0,
+                        most=0.05,
+                        runs=runs,
+                    )
+                )
     return found
 
 

@@ -79,10 +79,17 @@ def long_history(path: Path, days: int, targets: int) -> dict[str, float]:
     for hour in range(days * 24):
         start = now - (days * 24 - hour) * 3600
         rows = [
-            Interval(f"t{n}", start, start + 3600, True, None, {TokenKind.OUTPUT: 1e6},
-                     {"node": ScopeEnergy("node", 2e6, 5e4, "measured", 1.0)})
+            Interval(
+                target=f"t{n}",
+                start_s=start,
+                end_s=start + 3600,
+                observed=True,
+                reason=None,
+                tokens={TokenKind.OUTPUT: 1e6},
+                energy={"node": ScopeEnergy("node", 2e6, 5e4, "measured", 1.0)},
+            )
             for n in range(targets)
-        ]  # fmt: skip
+        ]
         kept.append(rows, {f"t{n}": TargetFacts(f"t{n}", f"m{n % 20}", "hall") for n in range(targets)})
     kept.prune()
     written_s = time.perf_counter() - began

@@ -38,14 +38,34 @@ def sqlite(folder: Path, targets: int, minutes: int, days: int) -> dict[str, flo
     node = {"node": ScopeEnergy("node", 5e3, 50.0, "measured", 1.0)}
     count, began = 0, time.perf_counter()
     for batch in batches(targets, minutes):
-        rows = [Interval(f"t{n}", t - 10, t, True, None, {TokenKind.OUTPUT: 5e3}, node) for n, t in batch]
+        rows = [
+            Interval(
+                target=f"t{n}",
+                start_s=t - 10,
+                end_s=t,
+                observed=True,
+                reason=None,
+                tokens={TokenKind.OUTPUT: 5e3},
+                energy=node,
+            )
+            for n, t in batch
+        ]
         kept.append(rows, facts)
         count += len(rows)
     wrote_s, size = time.perf_counter() - began, kept.size_byte()
     for hour in range(days * 24):
         at = 1e6 + hour * 3600.0
         rows = [
-            Interval(f"t{n}", at, at + 3600, True, None, {TokenKind.OUTPUT: 1e6}, node) for n in range(0, targets, 10)
+            Interval(
+                target=f"t{n}",
+                start_s=at,
+                end_s=at + 3600,
+                observed=True,
+                reason=None,
+                tokens={TokenKind.OUTPUT: 1e6},
+                energy=node,
+            )
+            for n in range(0, targets, 10)
         ]
         kept.append(rows, facts)
     kept.close()

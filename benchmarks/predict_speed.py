@@ -36,9 +36,10 @@ def measure(
     names: dict[str, Any] = {"model": MODELS[1], "device": "h100", "devices": 2}
     if mixed:
         names = {
-            "model": draw.choice(MODELS, rows), "device": draw.choice(DEVICES, rows),
+            "model": draw.choice(MODELS, rows),
+            "device": draw.choice(DEVICES, rows),
             "devices": draw.choice([2, 8], rows),
-        }  # fmt: skip
+        }
     table = names | workloads(rows, draw)
     timed = [_timed(lambda: jm.predict_many(table, bottleneck=bottleneck)) for _ in range(laps)]
     return rows / min(cpu_s for cpu_s, _ in timed), rows / min(wall_s for _, wall_s in timed)

@@ -48,7 +48,7 @@ PADS_TO_BUSIEST = (1.0, 0.1)
 HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered", "expert_tile", "front")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Problem:
     """Rows to fit: ``measured`` [quantity, row] in logarithms, weights by quantity, priors by name."""
 
@@ -67,10 +67,18 @@ class Problem:
     def part(self, index: np.ndarray) -> Problem:
         rows = [self.rows[i] for i in index]
         return Problem(
-            rows, compiled(rows), self.quantities, self.weights, self.measured[:, index], self.names,
-            self.prior, self.spread,
-            self.fixed, self.scale, self.share,
-        )  # fmt: skip
+            rows=rows,
+            plant=compiled(rows),
+            quantities=self.quantities,
+            weights=self.weights,
+            measured=self.measured[:, index],
+            names=self.names,
+            prior=self.prior,
+            spread=self.spread,
+            fixed=self.fixed,
+            scale=self.scale,
+            share=self.share,
+        )
 
     @staticmethod
     def merged(parts: list[Problem]) -> Problem:
@@ -79,10 +87,18 @@ class Problem:
         measured = np.concatenate([p.measured for p in parts], axis=1)
         known = [priors()[n] for n in first.names]  # what is documented of one engine does not hold for all
         return Problem(
-            rows, compiled(rows), first.quantities, first.weights, measured, first.names,
-            np.log([k[0] for k in known]), np.array([k[1] for k in known]), first.fixed, first.scale,
-            float(np.sqrt(POOLED_ROWS / len(rows))),
-        )  # fmt: skip
+            rows=rows,
+            plant=compiled(rows),
+            quantities=first.quantities,
+            weights=first.weights,
+            measured=measured,
+            names=first.names,
+            prior=np.log([k[0] for k in known]),
+            spread=np.array([k[1] for k in known]),
+            fixed=first.fixed,
+            scale=first.scale,
+            share=float(np.sqrt(POOLED_ROWS / len(rows))),
+        )
 
     def believing(self, prior: np.ndarray) -> Problem:
         """The same rows with another prior, held more firmly: what engines on the same devices share. Habits of a
@@ -161,9 +177,18 @@ def runs_problem(data: Path) -> Problem:
     known["gpqa:narrow_ratio"] = (0.6, 0.5)
     names += ["gpqa:narrow_ratio"]
     return Problem(
-        rows, compiled(rows), quantities, np.array([[1.0], [0.5], [2.0], [3.0]]), measured, tuple(names),
-        np.log([known[n][0] for n in names]), np.array([known[n][1] for n in names]), {}, RUN_SCALE, 1.0,
-    )  # fmt: skip
+        rows=rows,
+        plant=compiled(rows),
+        quantities=quantities,
+        weights=np.array([[1.0], [0.5], [2.0], [3.0]]),
+        measured=measured,
+        names=tuple(names),
+        prior=np.log([known[n][0] for n in names]),
+        spread=np.array([known[n][1] for n in names]),
+        fixed={},
+        scale=RUN_SCALE,
+        share=1.0,
+    )
 
 
 def latency_problem(data: Path, engine: str, fixed: dict[str, float]) -> Problem:
@@ -174,10 +199,18 @@ def latency_problem(data: Path, engine: str, fixed: dict[str, float]) -> Problem
     known = {k: v for k, v in (priors() | DOCUMENTED.get(engine, {})).items() if k not in fixed}
     names = tuple(known)
     return Problem(
-        rows, compiled(rows), quantities, np.array([[1.0], [0.8]]), measured[:, keep], names,
-        np.log([known[n][0] for n in names]), np.array([known[n][1] for n in names]), fixed, LATENCY_SCALE,
-        float(np.sqrt(300 / len(rows))),
-    )  # fmt: skip
+        rows=rows,
+        plant=compiled(rows),
+        quantities=quantities,
+        weights=np.array([[1.0], [0.8]]),
+        measured=measured[:, keep],
+        names=names,
+        prior=np.log([known[n][0] for n in names]),
+        spread=np.array([known[n][1] for n in names]),
+        fixed=fixed,
+        scale=LATENCY_SCALE,
+        share=float(np.sqrt(300 / len(rows))),
+    )
 
 
 def evenly(rows: list[MeasuredRow]) -> np.ndarray:

@@ -34,7 +34,7 @@ def document(concurrency: int) -> dict[str, Any]:
     return answer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Panel:
     """A plot with logarithmic axes, ``left`` and ``top`` in pixels."""
 
@@ -106,8 +106,8 @@ def ceiling(documents: Sequence[dict[str, Any]], name: str) -> list[Point]:
 def figure() -> str:
     """The SVG."""
     documents = [document(c) for c in CONCURRENCIES]
-    energy = Panel(58, "energy per output token [J]", 0.1, 30)
-    rate = Panel(450, "token rate and its ceilings [tok/s]", 20, 60000)
+    energy = Panel(left=58, title="energy per output token [J]", low=0.1, high=30)
+    rate = Panel(left=450, title="token rate and its ceilings [tok/s]", low=20, high=60000)
     node, device = series(documents, "node_j_tok"), series(documents, "device_j_tok")
     rates, memory = series(documents, "rate_tok_s"), ceiling(documents, "memory_bandwidth")
     compute, kv = ceiling(documents, "compute"), ceiling(documents, "kv_capacity")
@@ -120,16 +120,22 @@ def figure() -> str:
         *energy.frame((0.1, 0.3, 1, 3, 10, 30)),
         energy.band(series(documents, "node_j_tok", "low"), series(documents, "node_j_tok", "high"), BLUE),
         energy.band(series(documents, "device_j_tok", "low"), series(documents, "device_j_tok", "high"), TEAL),
-        *energy.line(node, BLUE), *energy.line(device, TEAL),
-        energy.label(node[4], "node, at the plug", BLUE, -12), energy.label(device[2], "devices", TEAL, 16, end=True),
+        *energy.line(node, BLUE),
+        *energy.line(device, TEAL),
+        energy.label(node[4], "node, at the plug", BLUE, -12),
+        energy.label(device[2], "devices", TEAL, 16, end=True),
         *rate.frame((30, 100, 300, 1000, 3000, 10000, 30000)),
         rate.band(series(documents, "rate_tok_s", "low"), series(documents, "rate_tok_s", "high"), RUST),
-        *rate.line(compute, GREY, dashed=True, dots=False), *rate.line(kv, SAND, dashed=True, dots=False),
-        *rate.line(memory, BLUE, dashed=True, dots=False), *rate.line(rates, RUST),
-        rate.label(compute[0], "compute", GREY, 15), rate.label(kv[2], "KV capacity", SAND, -7),
-        rate.label(memory[4], "memory bandwidth", BLUE, -6, end=True), rate.label(rates[4], "token rate", RUST, 24),
+        *rate.line(compute, GREY, dashed=True, dots=False),
+        *rate.line(kv, SAND, dashed=True, dots=False),
+        *rate.line(memory, BLUE, dashed=True, dots=False),
+        *rate.line(rates, RUST),
+        rate.label(compute[0], "compute", GREY, 15),
+        rate.label(kv[2], "KV capacity", SAND, -7),
+        rate.label(memory[4], "memory bandwidth", BLUE, -6, end=True),
+        rate.label(rates[4], "token rate", RUST, 24),
         "</svg>",
-    ]  # fmt: skip
+    ]
     return "\n".join(out) + "\n"
 
 

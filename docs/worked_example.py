@@ -45,7 +45,7 @@ def soft_max(a: float, b: float) -> float:
     return float((a**3 + b**3) ** (1 / 3))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One step: seconds of its parts, and the counts that energy follows."""
 
@@ -154,13 +154,32 @@ def by_hand() -> dict[str, float]:
     ceiling = min(PEAK_FLOP_S / c_tok, BANDWIDTH_BYTE_S / b_tok)
     return {
         "weights": 2.0 * (LAYERS * layer_parameters() + HIDDEN * VOCABULARY),
-        "kv": kv_byte_tok(), "context": context, "matrices": plain.matrices_s, "attention": plain.attention_s,
-        "launches": plain.launches_s, "sampling": plain.sampling_s, "host": exposed_s, "plain": plain_s,
-        "arrivals": arrivals, "prefill_share": prefill_share, "prompt": prompt, "mixed": mixed_s, "step": step_s,
-        "rate": rate, "floor_j": floor_j, "busy_j": busy_j, "flop_j": flop_j, "byte_j": byte_j,
-        "power": step_j / step_s, "device_j_tok": step_j / CONCURRENCY, "c_tok": c_tok, "b_tok": b_tok,
-        "compute": PEAK_FLOP_S / c_tok, "bandwidth": BANDWIDTH_BYTE_S / b_tok, "phi": rate / ceiling,
-    }  # fmt: skip
+        "kv": kv_byte_tok(),
+        "context": context,
+        "matrices": plain.matrices_s,
+        "attention": plain.attention_s,
+        "launches": plain.launches_s,
+        "sampling": plain.sampling_s,
+        "host": exposed_s,
+        "plain": plain_s,
+        "arrivals": arrivals,
+        "prefill_share": prefill_share,
+        "prompt": prompt,
+        "mixed": mixed_s,
+        "step": step_s,
+        "rate": rate,
+        "floor_j": floor_j,
+        "busy_j": busy_j,
+        "flop_j": flop_j,
+        "byte_j": byte_j,
+        "power": step_j / step_s,
+        "device_j_tok": step_j / CONCURRENCY,
+        "c_tok": c_tok,
+        "b_tok": b_tok,
+        "compute": PEAK_FLOP_S / c_tok,
+        "bandwidth": BANDWIDTH_BYTE_S / b_tok,
+        "phi": rate / ceiling,
+    }
 
 
 def document() -> dict[str, Any]:
@@ -225,7 +244,7 @@ ROWS: tuple[tuple[str, str, str, float, str, int], ...] = (
     ("compute", "compute ceiling", "π/c", 1, "tok/s", 0),
     ("bandwidth", "**memory bandwidth ceiling**", "β ÷ bytes per token", 1, "tok/s", 0),
     ("phi", "**Φ**", "rate ÷ lowest ceiling", 1, "", 3),
-)  # fmt: skip
+)
 
 
 def table() -> str:
@@ -268,12 +287,25 @@ def figure() -> str:
     """The example as one SVG: where the time of a decode step goes, where the joules go, rate below its ceilings."""
     h, node_j = by_hand(), by_joulemill()["node_j_tok"]
     blue, teal, sand, grey, rust = "#2f6f9f", "#2a8c82", "#b08b4f", "#7d8791", "#b3543a"
-    ms = [(n, h[k] * 1e3, c) for n, k, c in (
-        ("matrices", "matrices", blue), ("attention", "attention", teal), ("launches", "launches", sand),
-        ("sampling", "sampling", rust), ("host", "host", grey))]  # fmt: skip
-    mj = [(n, h[k] / CONCURRENCY * 1e3, c) for n, k, c in (
-        ("floor", "floor_j", grey), ("busy", "busy_j", sand), ("arithmetic", "flop_j", rust),
-        ("memory", "byte_j", blue))]  # fmt: skip
+    ms = [
+        (n, h[k] * 1e3, c)
+        for n, k, c in (
+            ("matrices", "matrices", blue),
+            ("attention", "attention", teal),
+            ("launches", "launches", sand),
+            ("sampling", "sampling", rust),
+            ("host", "host", grey),
+        )
+    ]
+    mj = [
+        (n, h[k] / CONCURRENCY * 1e3, c)
+        for n, k, c in (
+            ("floor", "floor_j", grey),
+            ("busy", "busy_j", sand),
+            ("arithmetic", "flop_j", rust),
+            ("memory", "byte_j", blue),
+        )
+    ]
     mj.append(("host, fans, loss", (node_j - h["device_j_tok"]) * 1e3, "#9aa7b1"))
     out = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 820 330" font-family="system-ui, sans-serif" '
@@ -287,7 +319,7 @@ def figure() -> str:
         '<text x="10" y="130" class="row">energy per token</text>',
         '<text x="10" y="145" class="row">at the node [mJ]</text>',
         *bar(112, mj, sum(v for _, v, _ in mj), "mJ", 0),
-    ]  # fmt: skip
+    ]
     return "\n".join([*out, *ceilings_of(h), "</svg>"]) + "\n"
 
 

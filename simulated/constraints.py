@@ -19,7 +19,7 @@ H = 0.08  # half width of a ceiling's interval, relative
 
 
 def known(value: float, half_ratio: float = H) -> Figure:
-    return Figure(value, "tok/s", Basis.MODELLED, value * (1 - half_ratio), value * (1 + half_ratio))
+    return Figure(value, "tok/s", Basis.MODELLED, low=value * (1 - half_ratio), high=value * (1 + half_ratio))
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class made:
     may: tuple[str, ...] = ("undecided",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """A device: FLOP/s, byte/s of memory, byte/s of links; and what a token costs it."""
 
@@ -63,12 +63,17 @@ def run_of(machine: Machine, batch: float, efficiency: float = 0.7, **facts: Any
     ceilings = tuple(CeilingValue(n, known(v)) for n, v in machine.ceilings_tok_s(batch).items())
     lift = 1.01
     slope = np.log(machine.rate_tok_s(batch * lift) / machine.rate_tok_s(batch / lift)) / np.log(lift**2)
-    answer = Figure(float(slope), "1", Basis.MEASURED, max(float(slope) - 0.1, 0.0), min(float(slope) + 0.1, 1.0))
+    answer = Figure(
+        float(slope), "1", Basis.MEASURED, low=max(float(slope) - 0.1, 0.0), high=min(float(slope) + 0.1, 1.0)
+    )
     given: dict[str, Any] = {
-        "concurrency_count": batch, "in_flight_count": batch, "decoding_count": batch, "load_elasticity": answer,
-    }  # fmt: skip
+        "concurrency_count": batch,
+        "in_flight_count": batch,
+        "decoding_count": batch,
+        "load_elasticity": answer,
+    }
     rate = Figure(efficiency * machine.rate_tok_s(batch), "tok/s", Basis.MEASURED)
-    return Evidence(rate, ceilings, **{**given, **facts})
+    return Evidence(achieved_tok_s=rate, ceilings=ceilings, **{**given, **facts})
 
 
 LONG = Machine(own_byte=4e9)  # long contexts: each sequence's own cache is most of the traffic
@@ -83,7 +88,7 @@ def _cases() -> list[made]:
         alone = run_of(PLAIN, batch).load_elasticity
         if batch == 1.0:  # nothing ran together, so only the architecture tells, and less surely
             slope = alone.value or 0.0
-            alone = Figure(slope, "1", Basis.MODELLED, max(slope - 0.25, 0.0), min(slope + 0.25, 1.0))
+            alone = Figure(slope, "1", Basis.MODELLED, low=max(slope - 0.25, 0.0), high=min(slope + 0.25, 1.0))
         seen = run_of(PLAIN, batch, 0.7, load_elasticity=alone, slots_count=64.0, waiting_ratio=0.0)
         found.append(made(f"few requests: {batch:.0f} in flight", "demand", seen))
         queue: dict[str, Any] = {"waiting_ratio": 1.0, "waiting_count": batch * 3, "running_count": batch}
@@ -129,7 +134,9 @@ def _cases() -> list[made]:
     for name in ("power", "cooling"):
         limit = CeilingValue(name, known(rate * 1.01))
         found.append(made(f"the site's {name}", name, replace(site, ceilings=(*site.ceilings, limit))))
-    blind = Evidence(known(100.0), concurrency_count=8.0, load_elasticity=Figure(0.02, "1", Basis.MEASURED))
+    blind = Evidence(
+        achieved_tok_s=known(100.0), concurrency_count=8.0, load_elasticity=Figure(0.02, "1", Basis.MEASURED)
+    )
     found.append(made("saturated server, hardware unknown", "undecided", blind))
     idle = replace(run_of(DENSE, 256.0, 0.3), utilization_ratio=0.3, waiting_ratio=0.9)
     found.append(made("device idle while requests wait", "host_cpu", idle))
@@ -163,11 +170,14 @@ def drawn(rng: np.random.Generator) -> tuple[made, bool]:
     """
     links = rng.random() < 0.4
     machine = Machine(
-        flop_s=10 ** rng.uniform(13.5, 15.5), byte_s=10 ** rng.uniform(11.5, 13.0),
-        link_byte_s=10 ** rng.uniform(9.5, 11.5) if links else float("inf"), weight_byte=10 ** rng.uniform(8.5, 11.0),
-        own_byte=10 ** rng.uniform(6.0, 9.5), flop_tok=10 ** rng.uniform(8.8, 11.5),
+        flop_s=10 ** rng.uniform(13.5, 15.5),
+        byte_s=10 ** rng.uniform(11.5, 13.0),
+        link_byte_s=10 ** rng.uniform(9.5, 11.5) if links else float("inf"),
+        weight_byte=10 ** rng.uniform(8.5, 11.0),
+        own_byte=10 ** rng.uniform(6.0, 9.5),
+        flop_tok=10 ** rng.uniform(8.8, 11.5),
         link_byte_tok=10 ** rng.uniform(6.0, 8.5) if links else 0.0,
-    )  # fmt: skip
+    )
     batch = float(round(10 ** rng.uniform(0.31, 2.5)))
     bent = slopes(machine, batch)
     hardware = max((n for n in bent if n != "load"), key=lambda n: bent[n])
@@ -176,7 +186,7 @@ def drawn(rng: np.random.Generator) -> tuple[made, bool]:
     queue = rng.random() < 0.5
     seen = run_of(machine, batch, rng.uniform(0.4, 0.9), **(_queued(batch, rng) if queue else {"waiting_ratio": 0.0}))
     slope = float(np.clip((seen.load_elasticity.value or 0.0) + rng.normal(0, 0.1), 0, 1))
-    answer = Figure(slope, "1", Basis.MEASURED, max(slope - 0.2, 0.0), min(slope + 0.2, 1.0))
+    answer = Figure(slope, "1", Basis.MEASURED, low=max(slope - 0.2, 0.0), high=min(slope + 0.2, 1.0))
     ceilings = tuple(
         replace(c, rate_tok_s=known((c.rate_tok_s.value or 0.0) * float(np.exp(rng.normal(0, 0.1)))))
         for c in seen.ceilings
@@ -189,9 +199,13 @@ def _queued(batch: float, rng: np.random.Generator) -> dict[str, Any]:
     """Twice to eight times the sequences that fit are asked for."""
     many = batch * rng.uniform(2.0, 8.0)
     return {
-        "slots_count": batch, "in_flight_count": many, "concurrency_count": many, "running_count": batch,
-        "waiting_ratio": float(rng.uniform(0.9, 1.0)), "waiting_count": many - batch,
-    }  # fmt: skip
+        "slots_count": batch,
+        "in_flight_count": many,
+        "concurrency_count": many,
+        "running_count": batch,
+        "waiting_ratio": float(rng.uniform(0.9, 1.0)),
+        "waiting_count": many - batch,
+    }
 
 
 def drawn_cases(count: int, seed: int, *, clear: bool) -> list[made]:

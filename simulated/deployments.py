@@ -29,11 +29,16 @@ from simulated.runs import request
 
 RATES = rates("vllm")
 PLACES = (
-    ("meta-llama/Llama-3.1-8B-Instruct", "h100", 1), ("meta-llama/Llama-3.1-8B-Instruct", "b200", 1),
-    ("meta-llama/Llama-3.1-8B-Instruct", "a100", 2), ("meta-llama/Llama-3.1-70B-Instruct", "h100", 4),
-    ("Qwen/Qwen3-32B", "h100", 2), ("Qwen/Qwen3-32B", "h200", 1), ("Qwen/Qwen3-30B-A3B", "h100", 1),
-    ("Qwen/Qwen3-8B", "b200", 1), ("Qwen/Qwen3-14B", "a100", 8),
-)  # fmt: skip
+    ("meta-llama/Llama-3.1-8B-Instruct", "h100", 1),
+    ("meta-llama/Llama-3.1-8B-Instruct", "b200", 1),
+    ("meta-llama/Llama-3.1-8B-Instruct", "a100", 2),
+    ("meta-llama/Llama-3.1-70B-Instruct", "h100", 4),
+    ("Qwen/Qwen3-32B", "h100", 2),
+    ("Qwen/Qwen3-32B", "h200", 1),
+    ("Qwen/Qwen3-30B-A3B", "h100", 1),
+    ("Qwen/Qwen3-8B", "b200", 1),
+    ("Qwen/Qwen3-14B", "a100", 8),
+)
 START_S, LEAST_S = 25.0, 40.0
 #: Limits of a board over its TDP, which is the highest that a driver takes; most boards run at it.
 CAP_RATIOS = (1.0, 1.0, 1.0, 0.6, 0.45)
@@ -75,12 +80,18 @@ def _drawn(rng: np.random.Generator) -> tuple[str, Deployment, Workload]:
     if rng.random() < 0.5 and tensor > 1:  # badly joined: what crosses has to go through the host
         board = replace(board, link_bandwidth_byte_s=(board.link_bandwidth_byte_s or 0.0) / 60.0)
     deployment = Deployment(
-        entry.architecture, entry.precision, board, Parallelism(tensor), node=node_of(device), power_cap_w=cap_w
+        architecture=entry.architecture,
+        precision=entry.precision,
+        device=board,
+        parallelism=Parallelism(tensor),
+        node=node_of(device),
+        power_cap_w=cap_w,
     )
     load = Workload(
-        float(rng.choice([64, 512, 4000, 16000])), float(rng.choice([32, 128, 512])),
+        input_tok=float(rng.choice([64, 512, 4000, 16000])),
+        output_tok=float(rng.choice([32, 128, 512])),
         batch_req=float(round(2 ** rng.uniform(0, 8.5))),
-    )  # fmt: skip
+    )
     return name, deployment, load
 
 
@@ -132,24 +143,30 @@ def _record(
     calibrated = [
         replace(
             request(k, 20.0 + k, 20.1 + k, 20.1 + k + alone_s * float(rng.normal(1, 0.01)), tokens, prompt),
-            id=f"c{k}", phase="calibrate",
+            id=f"c{k}",
+            phase="calibrate",
         )
         for k in range(3)
-    ]  # fmt: skip
+    ]
     channels, rows = _meters(deployment, seen, end_s)
     page = {
-        "waiting_req": float(round(waiting)), "running_req": float(running),
-        "kv_use_ratio": min(running / max(seen.batch.most_req, 1.0), 1.0), "preemptions_total": 0.0,
-    }  # fmt: skip
+        "waiting_req": float(round(waiting)),
+        "running_req": float(running),
+        "kv_use_ratio": min(running / max(seen.batch.most_req, 1.0), 1.0),
+        "preemptions_total": 0.0,
+    }
     return RunRecord(
         manifest={
-            "options": {"concurrency": running + round(waiting), "loop": "closed"}, "model": {"name": name},
+            "options": {"concurrency": running + round(waiting), "loop": "closed"},
+            "model": {"name": name},
             "device": {"name": deployment.device.name, "kind": "gpu", "count": int(deployment.device_count)},
         },
-        channels=channels, readings=rows, requests=(*calibrated, *requests),
+        channels=channels,
+        readings=rows,
+        requests=(*calibrated, *requests),
         phases=tuple(Phase(n, a, EPOCH_S + a, b) for n, a, b in (("idle", 0.0, 19.0), ("load", START_S, end_s))),
         server=tuple(ServerSample(t, EPOCH_S + t, page) for t in np.arange(START_S, end_s, max(1.0, whole_s / 4))),
-    )  # fmt: skip
+    )
 
 
 def _loop(
@@ -177,9 +194,10 @@ def _meters(deployment: Deployment, seen: Prediction, end_s: float) -> tuple[tup
     channels, rows = [], []
     for k in range(count):
         kinds = (
-            ("energy", Quantity.ENERGY, 80.0 * t + (power - 80.0) * busy), ("limit", Quantity.POWER_LIMIT, 0 * t + tdp),
+            ("energy", Quantity.ENERGY, 80.0 * t + (power - 80.0) * busy),
+            ("limit", Quantity.POWER_LIMIT, 0 * t + tdp),
             ("throttle", Quantity.THROTTLE_POWER, busy * throttled),
-        )  # fmt: skip
+        )
         for what, quantity, values in kinds:
             c = channel(f"nvml:{k}:{what}", device=f"GPU-{k}", quantity=quantity)
             channels.append(c)

@@ -36,8 +36,10 @@ def simulated(
     found = ratio_interval(joules, tokens)
     if found is None:
         raise SystemExit("the simulation made a run without tokens")
-    figure = Figure(found.value, "J/tok", Basis.MEASURED, found.low, found.high, 0.95)
-    return Sample("run", figure, tuple(joules), tuple(tokens), seconds * WINDOW_S)
+    figure = Figure(found.value, "J/tok", Basis.MEASURED, low=found.low, high=found.high, level=0.95)
+    return Sample(
+        name="run", figure=figure, energy_j=tuple(joules), amount_count=tuple(tokens), window_s=seconds * WINDOW_S
+    )
 
 
 def _merged(x: np.ndarray) -> np.ndarray:
@@ -78,7 +80,7 @@ def repeated(rng: np.random.Generator, runs: int, each: int, spread: float, rise
     return counts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of the table: a share of ``runs``, and the range that it must lie in."""
 

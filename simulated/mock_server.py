@@ -39,7 +39,7 @@ FAULTS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MockPlan:
     """What the server is like. ``fault``: one of FAULTS, or an HTTP status such as "429"; it strikes requests
     number fault_after … fault_after + fault_count - 1 (counted from 0)."""
@@ -66,7 +66,7 @@ class MockPlan:
     retry_after: str = ""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Truth:
     """What really happened, for tests to compare with."""
 

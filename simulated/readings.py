@@ -20,7 +20,7 @@ def channel(id: str = "meter:a:energy", **facts: object) -> Channel:
         "quantity": Quantity.ENERGY,
         "basis": Basis.MEASURED,
     }
-    return Channel(id, **{**given, **facts})  # type: ignore[arg-type]
+    return Channel(id=id, **{**given, **facts})  # type: ignore[arg-type]
 
 
 def reading(id: str, t_s: float, value: float | None, error: str | None = None) -> Reading:

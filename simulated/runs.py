@@ -32,11 +32,20 @@ def request(
 ) -> RequestRecord:
     chunks = tuple(float(t) for t in np.linspace(first_s, last_s, max((output_tok or 20) // 2, 1)))
     given: dict[str, Any] = {
-        "phase": "load", "scheduled_mono_s": sent_s, "dispatched_mono_s": sent_s, "first_byte_mono_s": first_s,
-        "first_token_mono_s": first_s, "last_token_mono_s": last_s, "end_mono_s": last_s, "outcome": RequestOutcome.OK,
-        "prompt_tok": prompt_tok, "cached_tok": 0, "output_tok": output_tok, "chunk_mono_s": chunks,
-    }  # fmt: skip
-    return RequestRecord(f"r{n:04d}", **{**given, **facts})
+        "phase": "load",
+        "scheduled_mono_s": sent_s,
+        "dispatched_mono_s": sent_s,
+        "first_byte_mono_s": first_s,
+        "first_token_mono_s": first_s,
+        "last_token_mono_s": last_s,
+        "end_mono_s": last_s,
+        "outcome": RequestOutcome.OK,
+        "prompt_tok": prompt_tok,
+        "cached_tok": 0,
+        "output_tok": output_tok,
+        "chunk_mono_s": chunks,
+    }
+    return RequestRecord(id=f"r{n:04d}", **{**given, **facts})
 
 
 def closed_loop(
@@ -74,12 +83,15 @@ def steady_run(
     phases = tuple(
         Phase(n, a + shift_s, EPOCH_S + a + shift_s, b + shift_s)
         for n, a, b in (("idle", 0.0, 20.0), ("warmup", 20.0, 25.0), ("load", 25.0, end - shift_s))
-    )  # fmt: skip
+    )
     total = float(sum(r.output_tok or 0 for r in requests))
     served = [(start - 1.0, 500.0), (start + 30.0, 500.0 + total / 2), (end + 1.0, 500.0 + total)]
     given: dict[str, Any] = {
         "manifest": {"options": {"concurrency": 4, "slo_ttft_s": 0.2, "slo_tpot_s": 0.1}},
-        "channels": mine, "readings": tuple(raw), "requests": tuple(requests), "phases": phases,
+        "channels": mine,
+        "readings": tuple(raw),
+        "requests": tuple(requests),
+        "phases": phases,
         "server": tuple(ServerSample(t, EPOCH_S + t, {"output_tok_total": v}) for t, v in served),
-    }  # fmt: skip
+    }
     return RunRecord(**{**given, **facts})

@@ -18,7 +18,7 @@ from joulemill.statistics.lengths import Lengths
 TTFT_S, ITL_S, TOKENS = 0.101, 0.020, 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Timing:
     concurrency: int
     requests: int
@@ -37,7 +37,7 @@ async def drive(url: str, concurrency: int, rounds: int = 4, ramp_s: float | Non
     whole_s = TTFT_S + ITL_S * (TOKENS - 1)
     workload = RequestSource(PromptMill(1), Lengths("fixed", 32), Lengths("fixed", TOKENS), AskRules(60.0))
     async with open_session(concurrency) as session:
-        engine = Engine(session, Endpoint(url, "mock-model"), workload, records.append)
+        engine = Engine(session, Endpoint(url=url, model="mock-model"), workload, records.append)
         engine.begin("warmup")
         start_s, start_cpu_s = time.monotonic(), time.process_time()
         load = asyncio.create_task(engine.closed_loop(concurrency, ramp_s=whole_s if ramp_s is None else ramp_s))
@@ -55,15 +55,15 @@ async def drive(url: str, concurrency: int, rounds: int = 4, ramp_s: float | Non
     scheduled = [r.first_token_mono_s - r.scheduled_mono_s for r in steady]  # type: ignore[operator]
     p50, p95 = np.percentile(ttft, [50, 95])
     return Timing(
-        concurrency,
-        len(steady),
-        float(p50),
-        float(p95),
-        float(np.median(scheduled)),
-        float(np.median(itl)),
-        float(np.percentile(lag, 99)),
-        cpu_s,
-        wall_s,
+        concurrency=concurrency,
+        requests=len(steady),
+        ttft_p50_s=float(p50),
+        ttft_p95_s=float(p95),
+        scheduled_p50_s=float(np.median(scheduled)),
+        itl_p50_s=float(np.median(itl)),
+        lag_p99_s=float(np.percentile(lag, 99)),
+        client_cpu_s=cpu_s,
+        wall_s=wall_s,
     )
 
 

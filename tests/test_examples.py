@@ -76,9 +76,13 @@ def run_step(text: str, project: Path, kind: str, **more: str) -> subprocess.Com
     """One step as the runner does it: ``bash -e -o pipefail``, in the project, with the job's environment."""
     job = env_of((EXAMPLES / "gate.github.yml").read_text(encoding="utf-8"))
     env = {
-        **os.environ, **job, "RECORDED": str(project / kind), "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
-        "GITHUB_STEP_SUMMARY": str(project / "summary.md"), **more,
-    }  # fmt: skip
+        **os.environ,
+        **job,
+        "RECORDED": str(project / kind),
+        "PATH": f"{project / 'bin'}:{os.environ['PATH']}",
+        "GITHUB_STEP_SUMMARY": str(project / "summary.md"),
+        **more,
+    }
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text]
     return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
 
@@ -109,15 +113,21 @@ def test_workflow(project: Path, kind: str, code: int, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "undecided", "code", "said"),
-    [("same", "", 0, "1 passed"), ("worse", "", 1, "energy gate: fail"), ("unmetered", "", 1, "energy gate: undecided"),
-     ("unmetered", "skip", 0, "1 skipped")],
-)  # fmt: skip
+    [
+        ("same", "", 0, "1 passed"),
+        ("worse", "", 1, "energy gate: fail"),
+        ("unmetered", "", 1, "energy gate: undecided"),
+        ("unmetered", "skip", 0, "1 skipped"),
+    ],
+)
 def test_recipe(project: Path, tmp_path: Path, kind: str, undecided: str, code: int, said: str) -> None:
     shutil.copy(EXAMPLES / "test_energy_gate.py", tmp_path)
     env = {
-        **os.environ, "ENERGY_BASELINE": str(project / "joulemill-baseline.json"),
-        "ENERGY_RUNS": str(project / kind), "ENERGY_UNDECIDED": undecided,
-    }  # fmt: skip
+        **os.environ,
+        "ENERGY_BASELINE": str(project / "joulemill-baseline.json"),
+        "ENERGY_RUNS": str(project / kind),
+        "ENERGY_UNDECIDED": undecided,
+    }
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout

@@ -53,7 +53,7 @@ def test_a_value_needs_a_basis() -> None:
 
 @given(st.floats(0, 1e9), st.floats(1e-6, 1e6))
 def test_scaling_scales_the_interval(value: float, factor: float) -> None:
-    figure = Figure(value, "W", Basis.MEASURED, value * 0.9, value * 1.1).scaled(factor, "kW", Basis.DECLARED)
+    figure = Figure(value, "W", Basis.MEASURED, low=value * 0.9, high=value * 1.1).scaled(factor, "kW", Basis.DECLARED)
     assert figure.basis is Basis.MODELLED
     assert figure.value == value * factor
     assert figure.low is not None and figure.high is not None

@@ -7,6 +7,8 @@ import re
 import resource
 import subprocess
 import sys
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -321,3 +323,93 @@ def test_one_class_one_name() -> None:
             if isinstance(node, ast.ClassDef):
                 homes.setdefault(node.name.lstrip("_"), []).append(module(path))
     assert not {name: where for name, where in homes.items() if len(where) > 1}
+
+
+#: Code whose dataclasses and calls of them are held to the same rule.
+OTHER_CODE = sorted(p for folder in ("tests", "benchmarks", "simulated") for p in (ROOT / folder).rglob("*.py"))
+#: Values, arguments of a call: more than this at once say nothing by their place.
+MOST_POSITIONAL = 6
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the rules of size look at in one file.
+
+    wide_classes   dataclasses of which too many fields may be given by their place
+    long_calls     calls with too many arguments by their place; of other code only those that make a value
+    body_lines     lines of each function's body, docstrings left out
+    """
+
+    wide_classes: list[str]
+    long_calls: list[str]
+    body_lines: list[int]
+
+
+@cache
+def shape(path: Path) -> Shape:
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    classes = {n.name: positional_fields(n) for n in nodes if isinstance(n, ast.ClassDef)}
+    calls = [n for n in nodes if isinstance(n, ast.Call) and len(n.args) > MOST_POSITIONAL]
+    # A list of texts (names to try in turn, words of a command) is one argument written out.
+    calls = [n for n in calls if not all(isinstance(a, ast.Constant) and isinstance(a.value, str) for a in n.args)]
+    if path in OTHER_CODE:
+        calls = [n for n in calls if ast.unparse(n.func).rpartition(".")[2].lstrip("_")[:1].isupper()]
+    name = path.relative_to(ROOT)
+    return Shape(
+        [f"{name}: {n} has {count} fields" for n, count in classes.items() if count > MOST_POSITIONAL],
+        [f"{name}, line {n.lineno}: {len(n.args)} arguments" for n in calls],
+        [body_lines(n) for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)],
+    )
+
+
+def positional_fields(node: ast.ClassDef) -> int:
+    """How many fields of a dataclass may be given by their place, those that it inherits left out."""
+    decorators = [ast.unparse(d) for d in node.decorator_list]
+    decorator = next((d for d in decorators if d.partition("(")[0].rpartition(".")[2] == "dataclass"), None)
+    if decorator is None or "kw_only=True" in decorator:
+        return 0
+    annotated = [s for s in node.body if isinstance(s, ast.AnnAssign) and not ast.unparse(s).endswith("init=False)")]
+    names = [ast.unparse(s.annotation) for s in annotated]
+    return names.index("KW_ONLY") if "KW_ONLY" in names else sum(not n.startswith("ClassVar") for n in names)
+
+
+def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_values_of_many_parts_are_given_by_name() -> None:
+    """A dataclass of over six fields takes them by keyword (a figure: all but value, unit and basis)."""
+    assert not [c for p in (*python_files(), *OTHER_CODE) for c in shape(p).wide_classes]
+
+
+def test_no_call_has_more_than_six_positional_arguments() -> None:
+    """Everywhere in the package, and wherever tests and benchmarks make a value."""
+    assert not [c for p in (*python_files(), *OTHER_CODE) for c in shape(p).long_calls]
+
+
+def test_functions_stay_small() -> None:
+    """Half of all functions have at most 8 lines, nine of ten at most 25 (the admired projects: 5 to 8, and 30)."""
+    lines = sorted(n for p in python_files() for n in shape(p).body_lines)
+    assert lines[len(lines) // 2] <= 8
+    assert lines[len(lines) * 9 // 10] <= 25
+
+
+def numbers_share(node: ast.stmt) -> float:
+    """The share of numbers among the values that a statement writes out."""
+    keys = {id(k) for n in ast.walk(node) if isinstance(n, ast.Dict) for k in n.keys}
+    values = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and id(n) not in keys]
+    return sum(isinstance(v, int | float) for v in values) / len(values) if values else 0.0
+
+
+def test_only_tables_of_numbers_are_laid_out_by_hand() -> None:
+    assert not [f"{p.relative_to(ROOT)}: {t}" for p in (*python_files(), *OTHER_CODE) for t in wordy_tables(p)]
+
+
+def wordy_tables(path: Path) -> list[str]:
+    """Statements kept from the formatter that hold more texts than numbers."""
+    text = path.read_text("utf-8")
+    ends = [n for n, line in enumerate(text.splitlines(), 1) if line.endswith("# fmt: " + "skip")]
+    statements = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.stmt)] if ends else []
+    tables = {n: max((s for s in statements if s.lineno <= n), key=lambda s: s.lineno) for n in ends}
+    return [f"line {n}" for n, table in tables.items() if numbers_share(table) < 0.5]

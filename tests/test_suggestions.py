@@ -110,7 +110,7 @@ PREDICT = ["predict", "--model", "Llama-3.1-8B", "--device", "h100"]
         (["levers", *PREDICT[1:], "--beyond", "facilty"], "--beyond: 'facilty' is not known; did you mean facility?"),
         (["histry"], "no command 'histry'; did you mean history?"),
     ],
-)  # fmt: skip
+)
 def test_a_slip_on_the_command_line_is_suggested(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

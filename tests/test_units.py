@@ -99,9 +99,14 @@ def test_counts_are_whole_and_bounded() -> None:
 @pytest.mark.parametrize(
     ("value", "unit", "said"),
     [
-        (24e6, "W", "24 MW"), (0.02, "s", "20 ms"), (90.0, "s", "90 s"), (0.0, "W", "0 W"), (1e6, "", "1,000,000"),
-        (700.0, "W", "700 W"), (989e12, "flop/s", "989 Tflop/s"),
+        (24e6, "W", "24 MW"),
+        (0.02, "s", "20 ms"),
+        (90.0, "s", "90 s"),
+        (0.0, "W", "0 W"),
+        (1e6, "", "1,000,000"),
+        (700.0, "W", "700 W"),
+        (989e12, "flop/s", "989 Tflop/s"),
     ],
-)  # fmt: skip
+)
 def test_quantities_are_said_with_a_prefix(value: float, unit: str, said: str) -> None:
     assert say_quantity(value, unit) == said

@@ -44,7 +44,7 @@ def test_quantity(value: float | None, unit: str, text: str) -> None:
 
 
 def test_interval_is_said_in_the_unit_of_its_value() -> None:
-    figure = Figure(0.5, "J/tok", Basis.MODELLED, 0.25, 1.5)
+    figure = Figure(0.5, "J/tok", Basis.MODELLED, low=0.25, high=1.5)
     assert interval(figure) == "250–1,500"
     assert say(figure) == "500 mJ/tok (250–1,500, modelled)"
 
@@ -64,7 +64,7 @@ def test_digits_keep_three_significant(value: float) -> None:
 
 
 def test_money_of_a_token_is_said_of_a_million_and_years_in_kilowatt_hours() -> None:
-    cost = Figure(4.97e-8, "EUR/tok", Basis.MODELLED, 4e-8, 6e-8, 0.95)
+    cost = Figure(4.97e-8, "EUR/tok", Basis.MODELLED, low=4e-8, high=6e-8, level=0.95)
     assert say(cost) == "0.0497 EUR per million tokens (0.0400–0.0600, modelled)"
-    year = Figure(3.17e8, "J/year", Basis.MODELLED, 3.0e8, 3.4e8, 0.95)
+    year = Figure(3.17e8, "J/year", Basis.MODELLED, low=3.0e8, high=3.4e8, level=0.95)
     assert say(year) == "88.1 kWh/year (83.3–94.4, modelled)"

@@ -48,9 +48,16 @@ def test_the_page_shows_todays_numbers(example: ModuleType) -> None:
     shown = shown.replace("<sub>", "_").replace("</sub>", "")
     c = example.coefficients()
     for text in (
-        f"η_mem = {c['memory']:.3f}", f"η_att = {c['attention_memory']:.3f}", f"η_mat = {c['wide_compute']:.3f}",
-        f"τ_kernel = {c['kernel'] * 1e6:.1f} µs", f"σ = {c['sampling']:.0f} byte", f"τ_step = {c['step'] * 1e3:.2f} ms",
-        f"τ_seq = {c['sequence'] * 1e6:.1f} µs", f"s_floor = {c['wait_power']:.3f}", f"s_busy = {c['busy_power']:.3f}",
-        f"s_flop = {c['flop_energy']:.2f}", f"ε_byte = {c['byte_energy'] * 1e12:.0f} pJ",
-    ):  # fmt: skip
+        f"η_mem = {c['memory']:.3f}",
+        f"η_att = {c['attention_memory']:.3f}",
+        f"η_mat = {c['wide_compute']:.3f}",
+        f"τ_kernel = {c['kernel'] * 1e6:.1f} µs",
+        f"σ = {c['sampling']:.0f} byte",
+        f"τ_step = {c['step'] * 1e3:.2f} ms",
+        f"τ_seq = {c['sequence'] * 1e6:.1f} µs",
+        f"s_floor = {c['wait_power']:.3f}",
+        f"s_busy = {c['busy_power']:.3f}",
+        f"s_flop = {c['flop_energy']:.2f}",
+        f"ε_byte = {c['byte_energy'] * 1e12:.0f} pJ",
+    ):
         assert text in " ".join(shown.split()), f"the page states another coefficient than {text}"

@@ -29,7 +29,7 @@ WEIGHT_ONLY = {"hopper": ("nvfp4", "mxfp4"), "blackwell": ()}
 WIDENING = {"device": 0.4, "dtype": 0.2, "framework": 0.1, "variant": 0.1}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
     """A fitted kernel.
 
@@ -71,22 +71,33 @@ def _series(values: dict[str, float], name: str) -> tuple[float, ...]:
 
 def _kernel(key: Key, v: dict[str, float]) -> Kernel:
     rate = KernelRate(
-        v["compute_ratio"],
-        v["memory_ratio"],
-        v["launch_s"],
-        _series(v, "compute_grain_count"),
-        _series(v, "memory_grain_count"),
-        v["sharpness_ratio"],
-        v.get("cache_ratio", 1.0),
-        v.get("pass_ratio", 0.7),
-        v["spread_ratio"],
+        compute_ratio=v["compute_ratio"],
+        memory_ratio=v["memory_ratio"],
+        launch_s=v["launch_s"],
+        compute_grain_count=_series(v, "compute_grain_count"),
+        memory_grain_count=_series(v, "memory_grain_count"),
+        sharpness_ratio=v["sharpness_ratio"],
+        cache_ratio=v.get("cache_ratio", 1.0),
+        pass_ratio=v.get("pass_ratio", 0.7),
+        spread_ratio=v["spread_ratio"],
     )
     energy = None
     if "static_w" in v:
         names = ("static_w", "active_w", "energy_j_flop", "energy_j_byte", "energy_cache_ratio", "power_spread_ratio")
         energy = KernelEnergy(*(v[n] for n in names))
-    errors = (v.get("latency_error_ratio"), v.get("power_error_ratio"), v.get("eager_floor_s"))
-    return Kernel(*key, rate, energy, *errors)
+    family, dtype, device, framework, variant = key
+    return Kernel(
+        family=family,
+        dtype=dtype,
+        device=device,
+        framework=framework,
+        variant=variant,
+        rate=rate,
+        energy=energy,
+        latency_error_ratio=v.get("latency_error_ratio"),
+        power_error_ratio=v.get("power_error_ratio"),
+        eager_floor_s=v.get("eager_floor_s"),
+    )
 
 
 def kernel(

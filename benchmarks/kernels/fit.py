@@ -86,9 +86,14 @@ def rate_of(spec: Spec, ln: np.ndarray) -> KernelRate:
     more = {"pass_ratio": float(x[3 + c + m])} if spec.passes else {}
     more |= {"cache_ratio": float(x[-1])} if spec.cache else {}
     return KernelRate(
-        float(x[0]), float(x[1]), float(x[2]), tuple(map(float, x[3 : 3 + c])), tuple(map(float, x[3 + c : 3 + c + m])),
-        spec.sharpness, **more,
-    )  # fmt: skip
+        compute_ratio=float(x[0]),
+        memory_ratio=float(x[1]),
+        launch_s=float(x[2]),
+        compute_grain_count=tuple(map(float, x[3 : 3 + c])),
+        memory_grain_count=tuple(map(float, x[3 + c : 3 + c + m])),
+        sharpness_ratio=spec.sharpness,
+        **more,
+    )
 
 
 def names_of(spec: Spec) -> list[str]:

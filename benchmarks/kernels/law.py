@@ -42,7 +42,7 @@ class KernelWork:
     pass_byte: Array | float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KernelRate:
     """Fitted speed of one family of kernels with one dtype on one device generation.
 

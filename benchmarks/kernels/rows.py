@@ -37,25 +37,42 @@ BOARDS = {
 }
 #: Bytes of a weight and of an activation, scales included; and the unit that multiplies them.
 WEIGHT = {
-    "bf16": 2.0, "fp8": 1.0, "fp8_block": 1.0002, "nvfp4": 0.5625, "int4": 0.516, "mxfp4": 0.53125, "w4a8": 0.53125,
-}  # fmt: skip
+    "bf16": 2.0,
+    "fp8": 1.0,
+    "fp8_block": 1.0002,
+    "nvfp4": 0.5625,
+    "int4": 0.516,
+    "mxfp4": 0.53125,
+    "w4a8": 0.53125,
+}
 ACT = {"bf16": 2.0, "fp8": 1.0, "fp8_block": 1.03, "nvfp4": 0.5625, "int4": 2.0, "mxfp4": 2.0, "w4a8": 1.03}
 PEAK = {
-    "bf16": "bf16", "fp8": "fp8", "fp8_block": "fp8", "nvfp4": "fp4", "int4": "bf16", "mxfp4": "bf16", "w4a8": "fp8",
+    "bf16": "bf16",
+    "fp8": "fp8",
+    "fp8_block": "fp8",
+    "nvfp4": "fp4",
+    "int4": "bf16",
+    "mxfp4": "bf16",
+    "w4a8": "fp8",
     "bf16_kv8": "bf16",
-}  # fmt: skip
+}
 #: Decode attention under this many cached tokens costs as much as one block of them; left out.
 SHORTEST = 64
 #: More readings than this in one mean are not looked for.
 MOST_READINGS = 40
 HEADS = ("num_heads", "num_key_value_heads", "head_dim")
 DTYPES = {
-    "bfloat16": "bf16", "fp8": "fp8", "fp8_block": "fp8_block", "nvfp4": "nvfp4",
-    "int4_wo": "int4", "w4a16_mxfp4": "mxfp4", "w4a8_mxfp4_mxfp8": "w4a8",
-}  # fmt: skip
+    "bfloat16": "bf16",
+    "fp8": "fp8",
+    "fp8_block": "fp8_block",
+    "nvfp4": "nvfp4",
+    "int4_wo": "int4",
+    "w4a16_mxfp4": "mxfp4",
+    "w4a8_mxfp4_mxfp8": "w4a8",
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rows:
     """Rows of one kernel: (family, dtype, device, framework, variant); every array has the same length.
 
@@ -97,9 +114,12 @@ class Rows:
 def picked(work: KernelWork, keep: np.ndarray) -> KernelWork:
     """The work of some rows."""
     return KernelWork(
-        work.flop[keep], work.byte[keep], tuple(x[keep] for x in work.compute_measures),
-        tuple(x[keep] for x in work.memory_measures), np.asarray(work.pass_byte)[keep],
-    )  # fmt: skip
+        work.flop[keep],
+        work.byte[keep],
+        tuple(x[keep] for x in work.compute_measures),
+        tuple(x[keep] for x in work.memory_measures),
+        np.asarray(work.pass_byte)[keep],
+    )
 
 
 def table(path: Path) -> dict[str, np.ndarray]:
@@ -159,14 +179,27 @@ def rows_of(key, t, keep, work, group, order, **more) -> Rows:
     """Rows of table ``t`` where ``keep``, with their work."""
     n = int(keep.sum())
     full = KernelWork(
-        wide(work.flop, n), wide(work.byte, n), tuple(wide(x, n) for x in work.compute_measures),
-        tuple(wide(x, n) for x in work.memory_measures), wide(work.pass_byte, n),
-    )  # fmt: skip
+        wide(work.flop, n),
+        wide(work.byte, n),
+        tuple(wide(x, n) for x in work.compute_measures),
+        tuple(wide(x, n) for x in work.memory_measures),
+        wide(work.pass_byte, n),
+    )
     return Rows(
-        key, t["latency"][keep] * 1e-3, t["power"][keep].astype(float), full, group, np.asarray(order, float),
-        more.get("tag", np.zeros(n)), more.get("floor_s", np.zeros(n)), t["read_count"][keep],
-        np.zeros(n), np.zeros(n), np.zeros(n), more.get("gemms", ()),
-    )  # fmt: skip
+        key=key,
+        latency_s=t["latency"][keep] * 1e-3,
+        power_w=t["power"][keep].astype(float),
+        work=full,
+        group=group,
+        order=np.asarray(order, float),
+        tag=more.get("tag", np.zeros(n)),
+        floor_s=more.get("floor_s", np.zeros(n)),
+        read_count=t["read_count"][keep],
+        base_s=np.zeros(n),
+        base_flop=np.zeros(n),
+        base_byte=np.zeros(n),
+        gemms=more.get("gemms", ()),
+    )
 
 
 def origin(path: Path) -> tuple[str, str]:
@@ -323,13 +356,15 @@ def _joined(rows: list[Rows]) -> Rows:
 
     first = works[0]
     work = KernelWork(
-        joined(lambda w: w.flop), joined(lambda w: w.byte),
+        joined(lambda w: w.flop),
+        joined(lambda w: w.byte),
         tuple(joined(lambda w, i=i: w.compute_measures[i]) for i in range(len(first.compute_measures))),
         tuple(joined(lambda w, i=i: w.memory_measures[i]) for i in range(len(first.memory_measures))),
         joined(lambda w: np.asarray(w.pass_byte)),
-    )  # fmt: skip
+    )
     arrays = {
         f.name: np.concatenate([getattr(r, f.name) for r in rows])
-        for f in fields(rows[0]) if f.name not in ("key", "work", "gemms")
-    }  # fmt: skip
+        for f in fields(rows[0])
+        if f.name not in ("key", "work", "gemms")
+    }
     return replace(rows[0], work=work, gemms=(), **arrays)

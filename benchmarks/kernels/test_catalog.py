@@ -122,8 +122,10 @@ def test_products_agree_with_the_measured_ones(name: str, file: str) -> None:
 def test_decode_attention_agrees_with_the_measured_ones() -> None:
     time_s, t = measured(
         "h200_sxm__attention__vllm-0.22.0__generation_attention_perf.parquet",
-        head_dim=128, kv_cache_dtype="bfloat16", window_size=0,
-    )  # fmt: skip
+        head_dim=128,
+        kv_cache_dtype="bfloat16",
+        window_size=0,
+    )
     k = kernel("decode_attention", "bf16", head_dim=128)
     work = decode_attention(t["batch_size"], t["step"] + 1.0, t["num_heads"], t["num_key_value_heads"], 128.0, 2.0)
     predicted = k.rate.launch_s + busy_s(work, k.rate, *peaks("h200"))

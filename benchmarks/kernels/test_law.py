@@ -33,7 +33,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 PEAK, BANDWIDTH = 1e15, 4e12
-RATE = KernelRate(0.7, 0.85, 3e-6, (1.0, 1e5, 100.0), (5.0, 5.0))
+RATE = KernelRate(
+    compute_ratio=0.7,
+    memory_ratio=0.85,
+    launch_s=3e-6,
+    compute_grain_count=(1.0, 1e5, 100.0),
+    memory_grain_count=(5.0, 5.0),
+)
 sizes = st.integers(1, 65536).map(float)
 
 
@@ -74,7 +80,7 @@ def test_one_row_is_bound_by_the_weights() -> None:
 
 def test_a_kernel_of_the_half_speed_size_runs_at_half_speed() -> None:
     work = KernelWork(np.array(1e12), np.array(0.0), (np.array(64.0),))
-    rate = KernelRate(1.0, 1.0, 0.0, (64.0,))
+    rate = KernelRate(compute_ratio=1.0, memory_ratio=1.0, launch_s=0.0, compute_grain_count=(64.0,))
     assert compute_s(work, rate, PEAK) == pytest.approx(2 * 1e12 / PEAK)
 
 
@@ -93,7 +99,7 @@ def test_soft_maximum_closed_form() -> None:
 
 def test_cached_bytes_take_their_share() -> None:
     work = KernelWork(np.array(0.0), np.array(4e9))
-    rate = KernelRate(1.0, 1.0, 0.0, cache_ratio=0.25)
+    rate = KernelRate(compute_ratio=1.0, memory_ratio=1.0, launch_s=0.0, cache_ratio=0.25)
     assert memory_s(work, rate, BANDWIDTH, 0.0) == pytest.approx(1e-3)
     assert memory_s(work, rate, BANDWIDTH, 1.0) == pytest.approx(0.25e-3)
     assert cached_share_ratio(np.array(50e6), 50e6) == pytest.approx(0.5)
@@ -102,7 +108,7 @@ def test_cached_bytes_take_their_share() -> None:
 def test_passes_overlap_with_nothing() -> None:
     alone = KernelWork(np.array(1e12), np.array(0.0))
     passed = KernelWork(np.array(1e12), np.array(0.0), pass_byte=np.array(4e9))
-    rate = KernelRate(1.0, 1.0, 0.0, pass_ratio=0.5)
+    rate = KernelRate(compute_ratio=1.0, memory_ratio=1.0, launch_s=0.0, pass_ratio=0.5)
     gap = busy_s(passed, rate, PEAK, BANDWIDTH) - busy_s(alone, rate, PEAK, BANDWIDTH)
     assert gap == pytest.approx(4e9 / (0.5 * BANDWIDTH))
 

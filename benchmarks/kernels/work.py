@@ -66,9 +66,16 @@ def attended_pairs(new: ArrayLike, past: ArrayLike = 0.0, window: ArrayLike = np
 
 
 def prefill_attention(
-    batch: ArrayLike, new: ArrayLike, pairs: ArrayLike, heads: ArrayLike, kv_heads: ArrayLike, head_dim: ArrayLike,
-    *, kv_byte: ArrayLike = 2.0, past: ArrayLike = 0.0,
-) -> KernelWork:  # fmt: skip
+    batch: ArrayLike,
+    new: ArrayLike,
+    pairs: ArrayLike,
+    heads: ArrayLike,
+    kv_heads: ArrayLike,
+    head_dim: ArrayLike,
+    *,
+    kv_byte: ArrayLike = 2.0,
+    past: ArrayLike = 0.0,
+) -> KernelWork:
     """Causal attention of ``batch`` sequences of ``new`` tokens; ``pairs`` a sequence from :func:`attended_pairs`.
 
     Measures: compute (keys a query sees on average, batch·heads·new), memory ().

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 
 from joulemill.wording import say
@@ -56,6 +56,7 @@ class Figure:
     value: float | None
     unit: str
     basis: Basis | None = None
+    _: KW_ONLY
     low: float | None = None
     high: float | None = None
     level: float | None = None
@@ -94,11 +95,11 @@ class Figure:
             increasing(self.value),
             unit,
             weakest(self.basis, basis),
-            None if self.low is None else increasing(self.low),
-            None if self.high is None else increasing(self.high),
-            self.level,
-            self.reason,
-            self.source,
+            low=None if self.low is None else increasing(self.low),
+            high=None if self.high is None else increasing(self.high),
+            level=self.level,
+            reason=self.reason,
+            source=self.source,
         )
 
 

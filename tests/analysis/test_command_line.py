@@ -22,7 +22,7 @@ from joulemill.commands import bench
         BenchOptions(url="http://h:1", rate_req_s=1.5, burstiness=2.0, requests=30, meters=("nvml", "rapl")),
         BenchOptions(url="http://h:1", input_tokens="64-256", warmup_s=2.0, device=stated_device("h100:8")),
     ],
-)  # fmt: skip
+)
 def test_parsed_again_it_is_the_same_run(options: BenchOptions) -> None:
     told = {"options": options.manifest(), "device": options.device}
     words = shlex.split(command_line(told) or "")

@@ -65,7 +65,7 @@ def test_conditions_that_differ_come_first_and_loud() -> None:
 
 def test_probability_is_that_of_the_sign() -> None:
     """Two normal estimates: P(b > a) = Φ(d ÷ √(s² + s²))."""
-    a, b = (Figure(v, "1", Basis.MEASURED, v - 0.196, v + 0.196, 0.95) for v in (1.0, 1.1))
+    a, b = (Figure(v, "1", Basis.MEASURED, low=v - 0.196, high=v + 0.196, level=0.95) for v in (1.0, 1.1))
     found = _by_intervals(a, b, sampled=True)
     assert found.real == pytest.approx(stats.norm.cdf(0.1 / (0.1 * math.sqrt(2))), abs=1e-4)
     half = math.hypot(math.log(1.196 / 0.804) / 2, math.log(1.296 / 0.904) / 2)
@@ -180,7 +180,9 @@ def test_a_report_is_no_baseline_and_a_missing_file_says_what_to_do(tmp_path: Pa
 )
 def test_an_interval_of_a_ratio_never_falls_below_minus_one(width: float, method: str) -> None:
     """Two figures of 1.0 and 0.3, each known to ± ``width``: in logarithms the change stays above −100 %."""
-    a, b = (Figure(v, "J/tok", Basis.MEASURED, v * (1 - width), v * (1 + width), 0.95) for v in (1.0, 0.3))
+    a, b = (
+        Figure(v, "J/tok", Basis.MEASURED, low=v * (1 - width), high=v * (1 + width), level=0.95) for v in (1.0, 0.3)
+    )
     shift = _by_intervals(a, b, sampled=True)
     assert shift.method == method and shift.ratio == pytest.approx(-0.7)
     assert (shift.low is None) == (method == TOO_FEW)

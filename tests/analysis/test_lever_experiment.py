@@ -27,7 +27,17 @@ def quality(right: int, asked: int = 20, tokens: int = 10, ended: int = 20) -> d
     for n in range(asked):
         facts = {"phase": "quality", "outcome": RequestOutcome.OK, "finish_reason": "stop" if n < ended else "length"}
         requests.append(replace(request(n, 92.0, 92.1, 92.5, tokens), id=f"quality:q{n}", **facts))
-        answers.append(QualityAnswer(f"quality:q{n}", "t", f"q{n}", "exact", "x", "x", float(n < right)))
+        answers.append(
+            QualityAnswer(
+                request_id=f"quality:q{n}",
+                task="t",
+                question_id=f"q{n}",
+                scorer="exact",
+                expected="x",
+                answer="x",
+                score=float(n < right),
+            )
+        )
     return {"asked": requests, "answers": tuple(answers)}
 
 
@@ -53,8 +63,16 @@ def folder(tmp_path: Path) -> Path:
     for name, factor, answers in zip("abcd", factors, seen, strict=True):
         write_run(tmp_path / name, run(factor, answers))
     runs = [{"point": p, "folder": n, "status": "complete"} for n, p in zip("abcd", (0, 0, 1, 1), strict=True)]
-    told = {"schema_version": 1, "kind": "levers", "knob": "lever", "status": "complete", "points": points,
-            "order": [0, 1, 2, 2, 1, 0], "runs": runs, "absent": {"speculation": "no draft is named"}}  # fmt: skip
+    told = {
+        "schema_version": 1,
+        "kind": "levers",
+        "knob": "lever",
+        "status": "complete",
+        "points": points,
+        "order": [0, 1, 2, 2, 1, 0],
+        "runs": runs,
+        "absent": {"speculation": "no draft is named"},
+    }
     (tmp_path / "sweep.json").write_text(json.dumps(told))
     return tmp_path
 
@@ -112,7 +130,18 @@ def test_a_crowded_machine_measures_nothing(folder: Path) -> None:
         record = run(1.2, quality(15))
         load = record.phase("load")
         busy = tuple(
-            MachineSample(t, EPOCH_S + t, 8.0, 1.0, 0.0, 0.2, 0.1, 0.6, 0.0, 0.1)
+            MachineSample(
+                t_mono_s=t,
+                t_wall_s=EPOCH_S + t,
+                load1=8.0,
+                cpu_busy_ratio=1.0,
+                steal_ratio=0.0,
+                own_cpu_ratio=0.2,
+                server_cpu_ratio=0.1,
+                psi_some_ratio=0.6,
+                loop_lag_s=0.0,
+                client_cpu_ratio=0.1,
+            )
             for t in np.arange(load.start_mono_s, load.end_mono_s, 1.0)
         )
         shutil.rmtree(folder / name)

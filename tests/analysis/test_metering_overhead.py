@@ -16,7 +16,18 @@ CPUS = 10
 
 
 def looked(t_s: float, busy: float) -> MachineSample:
-    return MachineSample(t_s, t_s, None, busy, None, None, None, None, None, None)
+    return MachineSample(
+        t_mono_s=t_s,
+        t_wall_s=t_s,
+        load1=None,
+        cpu_busy_ratio=busy,
+        steal_ratio=None,
+        own_cpu_ratio=None,
+        server_cpu_ratio=None,
+        psi_some_ratio=None,
+        loop_lag_s=None,
+        client_cpu_ratio=None,
+    )
 
 
 def metered(scope: Scope = Scope.CPU, **facts: Any) -> RunRecord:

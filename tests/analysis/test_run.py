@@ -146,7 +146,10 @@ def test_empty_record_has_no_figures_and_still_renders() -> None:
 
 def test_quality_counts_unanswered_apart() -> None:
     answers = tuple(
-        QualityAnswer(f"q{i}", "sum", str(i), "exact", "1", "1", s) for i, s in enumerate((1.0, 1.0, 0.0, None))
+        QualityAnswer(
+            request_id=f"q{i}", task="sum", question_id=str(i), scorer="exact", expected="1", answer="1", score=s
+        )
+        for i, s in enumerate((1.0, 1.0, 0.0, None))
     )
     report = analyze(dataclasses.replace(run_with(), quality=answers))
     assert report.quality.accuracy.value == pytest.approx(2 / 3)

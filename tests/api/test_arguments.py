@@ -96,9 +96,14 @@ def test_a_history_bills_by_a_label_and_closes(tmp_path: Path) -> None:
     start = time.time() // 86_400 * 86_400 - 7200
     for name, joules in (("one", 50.0), ("two", 30.0)):
         interval = Interval(
-            name, start, start + 10, True, None, {TokenKind.OUTPUT: 100.0},
-            {"node": ScopeEnergy("node", joules, 1.0, "measured", 1.0)},
-        )  # fmt: skip
+            target=name,
+            start_s=start,
+            end_s=start + 10,
+            observed=True,
+            reason=None,
+            tokens={TokenKind.OUTPUT: 100.0},
+            energy={"node": ScopeEnergy("node", joules, 1.0, "measured", 1.0)},
+        )
         kept.append([interval], {name: TargetFacts(name, "m", "hall", labels={"tenant": name})})
     kept.close()
     with jm.open_history(tmp_path / "h.db") as history:

@@ -49,10 +49,13 @@ def test_random_workloads_of_one_deployment_agree_too() -> None:
     draw = np.random.default_rng(3)
     n = 12
     table: dict[str, Any] = {
-        "concurrency": draw.uniform(1, 600, n).round(), "input_tokens": draw.uniform(1, 8000, n),
-        "output_tokens": draw.uniform(1, 2000, n), "cached_ratio": draw.uniform(0, 0.9, n),
-        "output_spread_ratio": draw.uniform(0, 1, n), "gpu_memory_utilization": draw.uniform(0.8, 0.95, n),
-    }  # fmt: skip
+        "concurrency": draw.uniform(1, 600, n).round(),
+        "input_tokens": draw.uniform(1, 8000, n),
+        "output_tokens": draw.uniform(1, 2000, n),
+        "cached_ratio": draw.uniform(0, 0.9, n),
+        "output_spread_ratio": draw.uniform(0, 1, n),
+        "gpu_memory_utilization": draw.uniform(0.8, 0.95, n),
+    }
     found = jm.predict_many(table, model="Qwen/Qwen3-8B", device="h100")
     for row in range(n):
         given = {k: float(v[row]) for k, v in table.items()}
@@ -61,9 +64,12 @@ def test_random_workloads_of_one_deployment_agree_too() -> None:
 
 def test_rows_that_need_a_search_are_predicted_alike() -> None:
     rows: dict[str, Any] = {
-        "model": "Qwen/Qwen3-8B", "device": "h100", "concurrency": [None, 16.0, 8.0, None],
-        "slo_tpot_s": [0.02, None, None, None], "rate_req_s": [None, None, None, 2.0],
-    }  # fmt: skip
+        "model": "Qwen/Qwen3-8B",
+        "device": "h100",
+        "concurrency": [None, 16.0, 8.0, None],
+        "slo_tpot_s": [0.02, None, None, None],
+        "rate_req_s": [None, None, None, 2.0],
+    }
     found = jm.predict_many(rows)
     for row, given in enumerate(({"slo_tpot_s": 0.02}, {"concurrency": 16}, {"concurrency": 8}, {"rate_req_s": 2.0})):
         agrees(found, row, jm.predict("Qwen/Qwen3-8B", "h100", **given))  # type: ignore[arg-type]

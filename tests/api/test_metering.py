@@ -22,11 +22,18 @@ class Source:
     def channels(self) -> tuple[Channel, ...]:
         return tuple(
             Channel(
-                f"fake:{s}", "fake", f"{s}-0", s, Quantity.ENERGY, jm.Basis.MEASURED,
-                resolution=1e-6, update_period_s=0.001, rel_error=self.rel_error,
+                id=f"fake:{s}",
+                meter="fake",
+                device=f"{s}-0",
+                scope=s,
+                quantity=Quantity.ENERGY,
+                basis=jm.Basis.MEASURED,
+                resolution=1e-6,
+                update_period_s=0.001,
+                rel_error=self.rel_error,
             )
             for s in self.watts
-        )  # fmt: skip
+        )
 
     def read(self) -> tuple[Reading, ...]:
         now = self.time.mono()

@@ -117,9 +117,18 @@ def test_levers_of_a_run_start_from_its_own_load(tmp_path: Path) -> None:
 def test_bench_drives_a_server_and_returns_the_run(tmp_path: Path) -> None:
     with mock_process(MockPlan(ttft_s=0.03, itl_s=0.002)) as url:
         run = jm.bench(
-            url=url, concurrency=3, duration_s=1.5, warmup_s=0.4, idle_s=0.3, input_tokens=32, output_tokens=16,
-            meters="declared:idle=60W,busy=60W,error=5%", sample_period_s=0.05, quality=None, out=tmp_path / "run",
-        )  # fmt: skip
+            url=url,
+            concurrency=3,
+            duration_s=1.5,
+            warmup_s=0.4,
+            idle_s=0.3,
+            input_tokens=32,
+            output_tokens=16,
+            meters="declared:idle=60W,busy=60W,error=5%",
+            sample_period_s=0.05,
+            quality=None,
+            out=tmp_path / "run",
+        )
     assert run.status == "complete" and run.path == tmp_path / "run"
     assert run.record.manifest["options"]["concurrency"] == 3
     good = [r for r in run.record.requests if r.outcome is RequestOutcome.OK]

@@ -32,9 +32,13 @@ from joulemill.recording.writer import read_run
 pytestmark = pytest.mark.apart
 
 QUICK: dict[str, Any] = {
-    "warmup_s": 0.0, "idle_s": 0.1, "input_tokens": "32", "output_tokens": "4", "quality": None,
+    "warmup_s": 0.0,
+    "idle_s": 0.1,
+    "input_tokens": "32",
+    "output_tokens": "4",
+    "quality": None,
     "meters": ("declared:idle=60W,busy=180W",),
-}  # fmt: skip
+}
 
 
 def trace_file(folder: Path, *rows: dict[str, Any]) -> Path:
@@ -121,12 +125,17 @@ def test_sessions_of_a_trace_keep_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"turns": 0}, "--turns"), ({"turns": 10**9}, "--turns"), ({"turns": 2, "rate_req_s": 1.0}, "closed loop"),
-        ({"think_s": 1.0}, "--think"), ({"until_ratio": 0.9}, "--until"), ({"until_ratio": 0.0001}, "--until"),
-        ({"until_ratio": 0.03, "requests": 5}, "--until"), ({"trace_speed_ratio": 2.0}, "--trace"),
+        ({"turns": 0}, "--turns"),
+        ({"turns": 10**9}, "--turns"),
+        ({"turns": 2, "rate_req_s": 1.0}, "closed loop"),
+        ({"think_s": 1.0}, "--think"),
+        ({"until_ratio": 0.9}, "--until"),
+        ({"until_ratio": 0.0001}, "--until"),
+        ({"until_ratio": 0.03, "requests": 5}, "--until"),
+        ({"trace_speed_ratio": 2.0}, "--trace"),
         ({"input_scale_ratio": 0.0, "trace": Path("t")}, "--length-scale"),
     ],
-)  # fmt: skip
+)
 def test_shapes_that_cannot_be(given: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError) as refused:
         BenchOptions(**given)

@@ -12,7 +12,7 @@ from joulemill.ledger.quality import Question
 from joulemill.ledger.record import QualityAnswer, RequestOutcome, RequestRecord
 from joulemill.servers.client import Answer, Ask, Endpoint
 
-FIRST, SECOND = Endpoint("http://first", "one"), Endpoint("http://second", "two")
+FIRST, SECOND = Endpoint(url="http://first", model="one"), Endpoint(url="http://second", model="two")
 QUESTIONS = (Question("a", "t", "easy", "5", "exact", 20), Question("b", "t", "hard", "7", "exact", 21))
 
 
@@ -38,7 +38,24 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
         rambles = endpoint is FIRST and what.text == "hard"
         text = "well" if rambles else {"easy": "5", "hard": "7"}[what.text]
         reason = "length" if rambles else "stop"
-        return Answer(RequestOutcome.OK, 1.0, 1.1, 1.1, 1.2, 1.2, (1.1,), text, 9, 0, 3, None, reason, 200, None, None)
+        return Answer(
+            outcome=RequestOutcome.OK,
+            dispatched_mono_s=1.0,
+            first_byte_mono_s=1.1,
+            first_token_mono_s=1.1,
+            last_token_mono_s=1.2,
+            end_mono_s=1.2,
+            chunk_mono_s=(1.1,),
+            text=text,
+            prompt_tok=9,
+            cached_tok=0,
+            output_tok=3,
+            reasoning_tok=None,
+            finish_reason=reason,
+            http_status=200,
+            error=None,
+            retry_after_s=None,
+        )
 
     monkeypatch.setattr(quality, "ask", ask)
     return seen

@@ -36,12 +36,20 @@ METER = "declared:idle=60W,busy=180W"
 #: As the probe of this machine would tell them.
 CEILINGS = {
     name: {
-        "value": 1e9, "low": None, "high": None, "unit": unit, "basis": "measured", "source": "a test", "when": "now"
+        "value": 1e9,
+        "low": None,
+        "high": None,
+        "unit": unit,
+        "basis": "measured",
+        "source": "a test",
+        "when": "now",
     }
     for name, unit in (
-        ("compute_flop_s", "flop/s"), ("compute_int8_flop_s", "flop/s"), ("memory_bandwidth_byte_s", "byte/s")
+        ("compute_flop_s", "flop/s"),
+        ("compute_int8_flop_s", "flop/s"),
+        ("memory_bandwidth_byte_s", "byte/s"),
     )
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +60,18 @@ def server() -> Iterator[str]:
 
 def options(url: str, out: Path, **given: Any) -> BenchOptions:
     short: dict[str, Any] = {
-        "duration_s": 1.0, "warmup_s": 0.4, "idle_s": 0.3, "drain_s": 5.0, "concurrency": 3, "input_tokens": "32",
-        "output_tokens": "16", "meters": (METER,), "sample_period_s": 0.05, "machine_period_s": 0.1, "timeout_s": 10.0,
-    }  # fmt: skip
+        "duration_s": 1.0,
+        "warmup_s": 0.4,
+        "idle_s": 0.3,
+        "drain_s": 5.0,
+        "concurrency": 3,
+        "input_tokens": "32",
+        "output_tokens": "16",
+        "meters": (METER,),
+        "sample_period_s": 0.05,
+        "machine_period_s": 0.1,
+        "timeout_s": 10.0,
+    }
     return BenchOptions(url=url, out=out / "run", **{**short, **given})
 
 
@@ -77,7 +94,7 @@ class Interrupter(Silence):
 
 async def ask_three(session: aiohttp.ClientSession, endpoint: Endpoint, writer: RunWriter, second: object) -> None:
     for word in ("one", "two", "three"):
-        answer = await ask(session, endpoint, Ask(word, 4))
+        answer = await ask(session, endpoint, Ask(text=word, max_tok=4))
         assert answer.outcome is RequestOutcome.OK
         writer.event("asked", word=word)
 
@@ -145,7 +162,10 @@ def test_a_rate_and_a_trace(server: str, tmp_path: Path) -> None:
     trace = run(options(server, tmp_path / "b", concurrency=None, trace=file, duration_s=None))
     load = [r for r in trace.requests if r.phase == "load"]
     assert [(r.prompt_tok, r.output_tok) for r in sorted(load, key=lambda r: r.scheduled_mono_s)] == [
-        (20, 3), (40, 5), (60, 7)]  # fmt: skip
+        (20, 3),
+        (40, 5),
+        (60, 7),
+    ]
     assert any(r.phase == "warmup" for r in trace.requests)
     assert trace.manifest["options"]["warmup_s"] is None
 

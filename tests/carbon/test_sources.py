@@ -32,24 +32,48 @@ from tests.support.raw_server import raw_server
 START, END, NOW = 1795486200.0, 1795488000.0, 1795495200.0
 KWH = 3.6e6
 MAPS = [
-    {"zone": "DE", "carbonIntensity": 302, "datetime": "2026-11-24T02:00:00.000Z", "emissionFactorType": "lifecycle",
-     "isEstimated": False, "updatedAt": "2026-11-24T03:00:00.000Z", "createdAt": "2026-11-21T02:00:00.000Z"},
-    {"zone": "DE", "carbonIntensity": 310, "datetime": "2026-11-24T03:00:00.000Z", "emissionFactorType": "lifecycle",
-     "isEstimated": True, "estimationMethod": "TIME_SLICER_AVERAGE"},
-]  # fmt: skip
+    {
+        "zone": "DE",
+        "carbonIntensity": 302,
+        "datetime": "2026-11-24T02:00:00.000Z",
+        "emissionFactorType": "lifecycle",
+        "isEstimated": False,
+        "updatedAt": "2026-11-24T03:00:00.000Z",
+        "createdAt": "2026-11-21T02:00:00.000Z",
+    },
+    {
+        "zone": "DE",
+        "carbonIntensity": 310,
+        "datetime": "2026-11-24T03:00:00.000Z",
+        "emissionFactorType": "lifecycle",
+        "isEstimated": True,
+        "estimationMethod": "TIME_SLICER_AVERAGE",
+    },
+]
 WATTTIME = {
-    "meta": {"region": "CAISO_NORTH", "signal_type": "co2_moer", "units": "lbs_co2_per_mwh",
-             "data_point_period_seconds": 300, "model": {"date": "2026-03-01"}},
+    "meta": {
+        "region": "CAISO_NORTH",
+        "signal_type": "co2_moer",
+        "units": "lbs_co2_per_mwh",
+        "data_point_period_seconds": 300,
+        "model": {"date": "2026-03-01"},
+    },
     "data": [{"point_time": f"2026-11-24T02:{m:02d}:00+00:00", "value": 900.0 + m} for m in range(5, 45, 5)],
-}  # fmt: skip
+}
 UK = {
     "data": [
-        {"from": "2026-11-24T02:00Z", "to": "2026-11-24T02:30Z",
-         "intensity": {"forecast": 140, "actual": 146, "index": "low"}},
-        {"from": "2026-11-24T02:30Z", "to": "2026-11-24T03:00Z",
-         "intensity": {"forecast": 176, "actual": None, "index": "moderate"}},
+        {
+            "from": "2026-11-24T02:00Z",
+            "to": "2026-11-24T02:30Z",
+            "intensity": {"forecast": 140, "actual": 146, "index": "low"},
+        },
+        {
+            "from": "2026-11-24T02:30Z",
+            "to": "2026-11-24T03:00Z",
+            "intensity": {"forecast": 176, "actual": None, "index": "moderate"},
+        },
     ]
-}  # fmt: skip
+}
 SECRETS = {"ELECTRICITYMAPS_TOKEN": "tok", "WATTTIME_USER": "me", "WATTTIME_PASSWORD": "pw"}
 
 
@@ -267,11 +291,29 @@ def test_bad_sources_in_a_site_file(table: dict[str, Any], message: str) -> None
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers(-(10**20), 10**20) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
-        ["data", "history", "zone", "carbonIntensity", "datetime", "meta", "units", "value", "intensity", "from"]
-    ), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "data",
+                    "history",
+                    "zone",
+                    "carbonIntensity",
+                    "datetime",
+                    "meta",
+                    "units",
+                    "value",
+                    "intensity",
+                    "from",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=150, deadline=None)

@@ -24,10 +24,40 @@ from tests.support.gguf_files import FIRST, LLAMA, REST, write
 from tests.support.model_configs import CONFIGS, LLAMA_CONFIG
 
 ODD: list[Any] = [
-    None, float("nan"), float("inf"), -1, 0, 1, 2, 10**9, 2**62, 10**400, 1e308, 0.5, "", "many", "4", True, False, [],
-    [1], [None], [float("nan")] * 4, ["full_attention"], ["x"] * 4, [[]], {}, {"a": 1}, {"num_heads": "x"}, [2**62] * 4,
-    "3,4,x", "M" * 3000, [1] * 5000, "auto", {"5": {"head_dim": 8}},
-]  # fmt: skip
+    None,
+    float("nan"),
+    float("inf"),
+    -1,
+    0,
+    1,
+    2,
+    10**9,
+    2**62,
+    10**400,
+    1e308,
+    0.5,
+    "",
+    "many",
+    "4",
+    True,
+    False,
+    [],
+    [1],
+    [None],
+    [float("nan")] * 4,
+    ["full_attention"],
+    ["x"] * 4,
+    [[]],
+    {},
+    {"a": 1},
+    {"num_heads": "x"},
+    [2**62] * 4,
+    "3,4,x",
+    "M" * 3000,
+    [1] * 5000,
+    "auto",
+    {"5": {"head_dim": 8}},
+]
 
 
 def drive(config: object) -> None:

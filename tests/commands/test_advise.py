@@ -38,8 +38,19 @@ def store(tmp_path: Path) -> Path:
         for name, busy in (("a", n % 144 > 60), ("b", n % 144 > 130)):
             watts, tokens = (700.0, 60_000.0) if busy else (250.0, 0.0)
             node = {"node": ScopeEnergy("node", 600 * watts, 20 * watts, "measured", 1.0)}
-            rows.append(Interval(name, start, start + 600, True, None, {TokenKind.OUTPUT: tokens}, node,
-                                 8.0 if busy else 0.0, idle_ratio=float(not busy)))  # fmt: skip
+            rows.append(
+                Interval(
+                    target=name,
+                    start_s=start,
+                    end_s=start + 600,
+                    observed=True,
+                    reason=None,
+                    tokens={TokenKind.OUTPUT: tokens},
+                    energy=node,
+                    running_count=8.0 if busy else 0.0,
+                    idle_ratio=float(not busy),
+                )
+            )
     facts = TargetFacts("a", "meta-llama/Llama-3.1-8B-Instruct", "hall", "h100", 1)
     kept.append(rows, {n: TargetFacts(n, facts.model, "hall", "h100", 1) for n in ("a", "b")})
     kept.close()

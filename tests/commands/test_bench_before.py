@@ -109,10 +109,16 @@ def test_what_a_server_serves_is_checked_and_kept(elsewhere: Path) -> None:
     from joulemill.commands.bench import add_arguments, arguments_of
 
     config = {
-        "model_type": "llama", "hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9,
-        "num_key_value_heads": 3, "intermediate_size": 1536, "tie_word_embeddings": True, "vocab_size": 49152,
+        "model_type": "llama",
+        "hidden_size": 576,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "intermediate_size": 1536,
+        "tie_word_embeddings": True,
+        "vocab_size": 49152,
         "architectures": ["LlamaForCausalLM"],
-    }  # fmt: skip
+    }
     (elsewhere / "config.json").write_text(json.dumps(config))
     parser = ArgumentParser()
     add_arguments(parser)

@@ -35,9 +35,11 @@ def test_every_argument_of_predict_has_its_flag(name: str) -> None:
 def named(*files: str) -> set[str]:
     """Arguments that messages of these files name."""
     texts = [
-        n.value for f in files for n in ast.walk(ast.parse((SRC / f).read_text()))
+        n.value
+        for f in files
+        for n in ast.walk(ast.parse((SRC / f).read_text()))
         if isinstance(n, ast.Constant) and isinstance(n.value, str) and "\n" not in n.value
-    ]  # fmt: skip
+    ]
     return {m for t in texts for m in re.findall(r"`([a-z][a-z0-9_]*)[`=]", t)}
 
 

@@ -33,8 +33,11 @@ def test_parquet_files_hold_the_joules_that_were_kept(store: Path, capsys: pytes
     assert set(files) >= {"target", "interval", "interval_energy", "bucket", "bucket_energy", "total_energy"}
     assert sorted(files["target"]["name"]) == sorted(FACTS)
     assert sum(files["interval_energy"]["energy_j"]) == sum(files["total_energy"]["energy_j"]) == 3 * 49 * 50.0
-    hourly = [j for j, n, of in zip(*(files["bucket_energy"][k] for k in ("energy_j", "length_s", "of")), strict=True)
-              if n == 3600 and of > 0]  # fmt: skip
+    hourly = [
+        j
+        for j, n, of in zip(*(files["bucket_energy"][k] for k in ("energy_j", "length_s", "of")), strict=True)
+        if n == 3600 and of > 0
+    ]
     assert sum(hourly) == pytest.approx(3 * 49 * 50.0)
     gaps = [r for r, o in zip(files["interval"]["reason"], files["interval"]["observed"], strict=True) if not o]
     assert gaps == ["timed out"] * 3
@@ -111,11 +114,16 @@ def test_a_folder_that_cannot_be_written_is_told(store: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE target SET facts = 'x'", "UPDATE target SET facts = '[1]'", "UPDATE target SET facts = '{}'",
-        "UPDATE target SET since_s = 1e300", "UPDATE target SET since_s = 'soon'", "UPDATE target SET name = x'ff00'",
-        "UPDATE target SET facts = '{\"labels\": 5, \"model\": 1, \"site\": null}'", 'CREATE TABLE "a; b" (c)',
+        "UPDATE target SET facts = 'x'",
+        "UPDATE target SET facts = '[1]'",
+        "UPDATE target SET facts = '{}'",
+        "UPDATE target SET since_s = 1e300",
+        "UPDATE target SET since_s = 'soon'",
+        "UPDATE target SET name = x'ff00'",
+        'UPDATE target SET facts = \'{"labels": 5, "model": 1, "site": null}\'',
+        'CREATE TABLE "a; b" (c)',
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize(
     "asked", [["history"], ["history", "--json"], ["chargeback", "--days", "9999", "--by", "team"]]
 )

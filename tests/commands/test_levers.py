@@ -85,8 +85,10 @@ def test_a_run_on_a_machine_without_accelerator_says_what_would_help(
 def test_a_run_on_a_known_device_is_studied_at_its_own_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = steady_run()
     manifest = {
-        **record.manifest, "device": {"name": "NVIDIA H100 80GB HBM3", "count": 1}, "model": {"name": "Qwen/Qwen3-8B"}
-    }  # fmt: skip
+        **record.manifest,
+        "device": {"name": "NVIDIA H100 80GB HBM3", "count": 1},
+        "model": {"name": "Qwen/Qwen3-8B"},
+    }
     write_run(tmp_path / "run", replace(record, manifest=manifest))
     assert main(["levers", str(tmp_path / "run"), "--html", str(tmp_path / "p.html"), "--json"]) == 0
     asked = json.loads(capsys.readouterr().out)["deployment"]

@@ -18,9 +18,14 @@ from joulemill.reports.text import levers as levers_view
 from tests.support.screen import on_screen
 
 CONFIG = {
-    "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
-    "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+}
 ODD = {**CONFIG, "memory_setting": {"num_heads": 4}, "block_pattern": "AAB"}
 
 
@@ -65,12 +70,20 @@ def test_predict_approximately_is_wide_and_said(tmp_path: Path, capsys: pytest.C
     sure = document(capsys, *ask, write(tmp_path, CONFIG))
     wide = document(capsys, *ask, write(tmp_path, ODD, "odd-8B"), "--approximate")
     assert sure["architecture"] | {"name": ""} == {
-        "name": "", "parameters_count": 8_030_261_248, "active_parameters_count": 8_030_261_248,
-        "multiplied_parameters_count": sure["architecture"]["multiplied_parameters_count"], "mtp_parameters_count": 0,
-        "kv_byte_tok": 131_072.0, "state_byte_req": 0.0, "layers_count": 32,
-        "layer_kinds": {"full_attention": 32, "dense": 32}, "max_context_tok": None, "fields_not_read": [],
-        "approximate": False, "doubts": [],
-    }  # fmt: skip
+        "name": "",
+        "parameters_count": 8_030_261_248,
+        "active_parameters_count": 8_030_261_248,
+        "multiplied_parameters_count": sure["architecture"]["multiplied_parameters_count"],
+        "mtp_parameters_count": 0,
+        "kv_byte_tok": 131_072.0,
+        "state_byte_req": 0.0,
+        "layers_count": 32,
+        "layer_kinds": {"full_attention": 32, "dense": 32},
+        "max_context_tok": None,
+        "fields_not_read": [],
+        "approximate": False,
+        "doubts": [],
+    }
     assert wide["architecture"]["approximate"] is True
     assert wide["architecture"]["fields_not_read"] == ["block_pattern", "memory_setting"]
     for name in ("rate_tok_s", "device_j_tok", "node_j_tok", "ttft_s", "tpot_s"):
@@ -83,7 +96,7 @@ def test_predict_approximately_is_wide_and_said(tmp_path: Path, capsys: pytest.C
 
 def test_levers_approximately_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(tmp_path, ODD)
-    question = PredictionRequest(folder, "h100", concurrency=8.0, approximate=True)
+    question = PredictionRequest(model=folder, device="h100", concurrency=8.0, approximate=True)
     found = levers_answer(question, {"to": "h200"}, Settings(), frozenset(), same_outputs=True)
     assert on_screen(levers_view.show, found).startswith("APPROXIMATE (the model is not understood): ")
     assert levers_view.document(found)["architecture"]["approximate"] is True

@@ -94,9 +94,13 @@ def test_a_calibration_that_no_fit_wrote(
 ) -> None:
     usual = {c.name: c.value for c in coefficients("vllm-0.11") if c.name in NAMES}
     whole: dict[str, Any] = {
-        "schema": "joulemill-calibration-1", "coefficients": usual, "stderr": {}, "widths": {}, "runs": ["a"],
+        "schema": "joulemill-calibration-1",
+        "coefficients": usual,
+        "stderr": {},
+        "widths": {},
+        "runs": ["a"],
         "profile": "vllm-0.11",
-    }  # fmt: skip
+    }
     path = tmp_path / "c.json"
     path.write_text(json.dumps(whole))
     assert main([*PREDICT, "--calibration", str(path), "--concurrency", "4"]) == 0

@@ -24,11 +24,19 @@ from joulemill.decisions.advice import (
 def seen(name: str, hours: list[tuple[float, float]], *, idle_w: float = 200.0, busy_w: float = 600.0) -> TargetHistory:
     """``hours``: (share idle, tok/s while busy) of consecutive hours from midnight on."""
     made = [
-        Hour(n * HOUR_S, HOUR_S, idle * HOUR_S, HOUR_S * (idle * idle_w + (1 - idle) * busy_w), HOUR_S * idle * idle_w,
-             HOUR_S * (1 - idle) * rate)
+        Hour(
+            n * HOUR_S,
+            HOUR_S,
+            idle * HOUR_S,
+            HOUR_S * (idle * idle_w + (1 - idle) * busy_w),
+            HOUR_S * idle * idle_w,
+            HOUR_S * (1 - idle) * rate,
+        )
         for n, (idle, rate) in enumerate(hours)
-    ]  # fmt: skip
-    return TargetHistory(name, "m", "hall", "measured", "node", 0.05, tuple(made))
+    ]
+    return TargetHistory(
+        target=name, model="m", site="hall", basis="measured", scope="node", error_ratio=0.05, hours=tuple(made)
+    )
 
 
 def test_a_replica_that_sleeps_at_night_pays_to_unload() -> None:
@@ -75,7 +83,9 @@ def test_shifting_by_hand() -> None:
     cheap = [1.0] * 12 + [3.0] * 12  # the second half of the day costs three times as much, and is as full
     assert shift([flat], {"hall": cheap}, "carbon") == []  # no cheap hour has room: all draw 600 W
     day = [Hour(n * HOUR_S, HOUR_S, 0.0, 1000.0 if n < 12 else 2000.0, 0.0, 1.0) for n in range(24)]
-    uneven = TargetHistory("a", "m", "hall", "measured", "node", 0.0, tuple(day))
+    uneven = TargetHistory(
+        target="a", model="m", site="hall", basis="measured", scope="node", error_ratio=0.0, hours=tuple(day)
+    )
     (advice,) = shift([uneven], {"hall": cheap}, "carbon", flexible_ratio=0.5)
     # 12 hours give 1000 J each; each cheap hour has room for 1000 J: all moves, 2 saved a joule.
     assert advice.carbon_gco2e == pytest.approx(12 * 1000 * 2.0) and advice.saved_j == 0.0
@@ -84,8 +94,9 @@ def test_shifting_by_hand() -> None:
 
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.floats(0, 500)), min_size=24, max_size=24),
-    st.lists(st.floats(0.1, 10), min_size=24, max_size=24), st.floats(0.01, 1),
-)  # fmt: skip
+    st.lists(st.floats(0.1, 10), min_size=24, max_size=24),
+    st.floats(0.01, 1),
+)
 def test_no_advice_saves_more_than_there_is(hours, rates, flexible: float) -> None:
     fleet = [seen("a", hours), seen("b", list(reversed(hours)))]
     idle_j_day = sum(h.idle_j for s in fleet for h in s.hours)

@@ -66,9 +66,9 @@ def test_probabilities_are_ranked_and_leave_room_for_the_unseen() -> None:
 
 
 def test_nothing_seen_is_undecided_with_a_measurement() -> None:
-    found = diagnose(Evidence(known(100.0)))
+    found = diagnose(Evidence(achieved_tok_s=known(100.0)))
     assert found.name == "undecided" and found.would_decide
-    silent = diagnose(Evidence(unknown("tok/s", "no load was sent")))
+    silent = diagnose(Evidence(achieved_tok_s=unknown("tok/s", "no load was sent")))
     assert silent.name == "undecided" and "no load was sent" in silent.explanation
 
 
@@ -79,7 +79,9 @@ def test_a_late_client_comes_before_everything() -> None:
 
 def test_ceilings_that_overlap_do_not_decide() -> None:
     near = (CeilingValue("compute", known(100.0)), CeilingValue("memory_bandwidth", known(103.0)))
-    found = diagnose(Evidence(known(80.0), near, load_elasticity=Figure(0.02, "1", Basis.MEASURED)))
+    found = diagnose(
+        Evidence(achieved_tok_s=known(80.0), ceilings=near, load_elasticity=Figure(0.02, "1", Basis.MEASURED))
+    )
     assert found.name == "undecided"
     assert {found.candidates[0].name, found.candidates[1].name} == {"compute", "memory_bandwidth"}
 
@@ -99,15 +101,19 @@ def test_answer_to_load_is_the_slope_of_its_model(alone_share: float, count: flo
 
 def test_preemption_and_refusals_weigh_as_far_as_the_rate_answers_to_load() -> None:
     """Ten sequences fit where sixteen are offered, and 1.6 times as many give 15 % more: the machine has the rest."""
-    slow = Figure(0.3, "1", Basis.MEASURED, 0.2, 0.4)
-    base = Evidence(known(50.0), preemptions_count=13.0, kv_use_ratio=0.97, waiting_ratio=0.9, load_elasticity=slow)
+    slow = Figure(0.3, "1", Basis.MEASURED, low=0.2, high=0.4)
+    base = Evidence(
+        achieved_tok_s=known(50.0), preemptions_count=13.0, kv_use_ratio=0.97, waiting_ratio=0.9, load_elasticity=slow
+    )
     found = diagnose(base)
     kv = next(c for c in found.candidates if c.name == "kv_capacity")
     assert found.name != "kv_capacity" and kv.probability_ratio < 0.5
     assert any("13 sequences were preempted" in t and "0.30 % more tokens" in t for t in kv.seen_for)
-    hungry = replace(base, load_elasticity=Figure(0.8, "1", Basis.MEASURED, 0.7, 0.9))
+    hungry = replace(base, load_elasticity=Figure(0.8, "1", Basis.MEASURED, low=0.7, high=0.9))
     assert diagnose(hungry).name == "kv_capacity"
-    refused = Evidence(known(50.0), closed=False, served_ratio=0.3, refused_ratio=0.4, load_elasticity=slow)
+    refused = Evidence(
+        achieved_tok_s=known(50.0), closed=False, served_ratio=0.3, refused_ratio=0.4, load_elasticity=slow
+    )
     assert diagnose(refused).name != "kv_capacity"
     light = replace(refused, served_ratio=0.6)
     assert diagnose(light).name == "kv_capacity", "all that it took it served: the refused wanted room alone"
@@ -286,7 +292,7 @@ def test_a_limit_that_is_drawn_and_never_throttles_costs_no_rate(throttled_ratio
     """The counter is direct; the draw is a sign, where no counter is. A compute-bound board draws nearly its limit."""
     ceilings = (CeilingValue("compute", known(200.0)), CeilingValue("memory_bandwidth", known(1000.0)))
     flat = Figure(0.02, "1", Basis.MEASURED)
-    seen = Evidence(known(100.0), ceilings, load_elasticity=flat, limit_use_ratio=0.968)
+    seen = Evidence(achieved_tok_s=known(100.0), ceilings=ceilings, load_elasticity=flat, limit_use_ratio=0.968)
     found = diagnose(replace(seen, throttle_power_ratio=throttled_ratio))
     assert found.name == answer, found.explanation
     power = next(c for c in found.candidates if c.name == "power")
@@ -298,7 +304,13 @@ def test_the_lower_clock_itself_puts_ceilings_farther(phi: float, answer: str) -
     """A limit that halves the clock halves the share of a ceiling that is reached: a tenth is near; 2 % is not."""
     ceilings = (CeilingValue("compute", known(100.0 / phi)), CeilingValue("memory_bandwidth", known(300.0 / phi)))
     flat = Figure(0.02, "1", Basis.MEASURED)
-    seen = Evidence(known(100.0), ceilings, load_elasticity=flat, limit_use_ratio=0.99, throttle_power_ratio=0.9)
+    seen = Evidence(
+        achieved_tok_s=known(100.0),
+        ceilings=ceilings,
+        load_elasticity=flat,
+        limit_use_ratio=0.99,
+        throttle_power_ratio=0.9,
+    )
     assert diagnose(seen).name == answer
 
 
@@ -325,7 +337,9 @@ def test_answer_to_load_where_more_sequences_touch_more_experts(
 
 def test_a_device_at_its_limit_wants_sequences_where_the_rate_answers_to_them() -> None:
     """Memory-bound decode draws the limit and hardly slows: a limit that is active is not yet one that binds."""
-    base = Evidence(known(100.0), slots_count=64.0, waiting_ratio=0.0, limit_use_ratio=0.99, throttle_power_ratio=0.9)
+    base = Evidence(
+        achieved_tok_s=known(100.0), slots_count=64.0, waiting_ratio=0.0, limit_use_ratio=0.99, throttle_power_ratio=0.9
+    )
     answers = {e: diagnose(replace(base, load_elasticity=Figure(e, "1", Basis.MEASURED))).name for e in (0.02, 0.9)}
     assert answers == {0.02: "power", 0.9: "demand"}
 
@@ -333,17 +347,20 @@ def test_a_device_at_its_limit_wants_sequences_where_the_rate_answers_to_them() 
 def test_devices_that_wait_for_each_other_or_for_the_host_are_undecided() -> None:
     far = (CeilingValue("compute", known(5000.0)), CeilingValue("memory_bandwidth", known(8000.0)))
     flat = Figure(0.02, "1", Basis.MEASURED)
-    found = diagnose(Evidence(known(100.0), far, load_elasticity=flat, devices_count=8.0))
+    found = diagnose(Evidence(achieved_tok_s=known(100.0), ceilings=far, load_elasticity=flat, devices_count=8.0))
     assert found.name == "undecided" and "links" in (found.would_decide or "")
-    assert diagnose(Evidence(known(100.0), far, load_elasticity=flat, devices_count=1.0)).name == "host_cpu"
+    assert (
+        diagnose(Evidence(achieved_tok_s=known(100.0), ceilings=far, load_elasticity=flat, devices_count=1.0)).name
+        == "host_cpu"
+    )
 
 
 def test_an_answer_by_the_architecture_is_open_far_below_the_ceilings() -> None:
     """Seen on a CPU: one slot, requests waiting, a fifth of every ceiling; twice the slots gave no more tokens."""
-    said = Figure(0.95, "1", Basis.MODELLED, 0.7, 1.0)
+    said = Figure(0.95, "1", Basis.MODELLED, low=0.7, high=1.0)
     waits = {"slots_count": 1.0, "running_count": 1.0, "waiting_ratio": 1.0, "in_flight_count": 4.0}
     ceilings = (CeilingValue("compute", known(1000.0)), CeilingValue("memory_bandwidth", known(1000.0)))
-    seen = Evidence(known(900.0), ceilings, load_elasticity=said, **waits)  # type: ignore[arg-type]
+    seen = Evidence(achieved_tok_s=known(900.0), ceilings=ceilings, load_elasticity=said, **waits)  # type: ignore[arg-type]
     assert diagnose(seen).name == "kv_capacity"
     far = diagnose(replace(seen, achieved_tok_s=known(150.0)))
     assert far.name == "undecided" and "twice the slots" in (far.would_decide or "")
@@ -355,10 +372,22 @@ def test_a_request_that_was_due_just_before_the_end_is_not_held_against_the_serv
     """Two requests, the second at the window's very end: a server that keeps up has served all that could be served."""
     record = steady_run()
     first = record.requests[0]
-    second = replace(first, id="b", **{
-        f: getattr(first, f) + 3.0 for f in ("scheduled_mono_s", "dispatched_mono_s", "first_byte_mono_s",
-                                             "first_token_mono_s", "last_token_mono_s", "end_mono_s")
-    }, chunk_mono_s=tuple(t + 3.0 for t in first.chunk_mono_s))  # fmt: skip
+    second = replace(
+        first,
+        id="b",
+        **{
+            f: getattr(first, f) + 3.0
+            for f in (
+                "scheduled_mono_s",
+                "dispatched_mono_s",
+                "first_byte_mono_s",
+                "first_token_mono_s",
+                "last_token_mono_s",
+                "end_mono_s",
+            )
+        },
+        chunk_mono_s=tuple(t + 3.0 for t in first.chunk_mono_s),
+    )
     start = first.scheduled_mono_s - 0.5
     window = Window(start, second.scheduled_mono_s + 0.1, "by hand")
     assert _served([first, second], window) == pytest.approx(1.0)
@@ -369,11 +398,20 @@ def test_a_request_that_was_due_just_before_the_end_is_not_held_against_the_serv
 #: An embedded server on two CPUs at 0.3 requests a second: of the two that were due in the window one had ended, and
 #: 3 % of the bandwidth's ceiling was reached.
 SPARSE = Evidence(
-    known(3.0), (CeilingValue("compute", known(4000.0)), CeilingValue("memory_bandwidth", known(100.0))),
-    closed=False, served_ratio=0.5, due_count=2.0, slots_count=4.0, in_flight_count=0.4, decoding_count=0.3,
-    server_cpu_ratio=0.4, threads_count=2.0, cpus_count=2.0, others_ratio=0.05,
-    load_elasticity=Figure(0.95, "1", Basis.MODELLED, 0.7, 1.0),
-)  # fmt: skip
+    achieved_tok_s=known(3.0),
+    ceilings=(CeilingValue("compute", known(4000.0)), CeilingValue("memory_bandwidth", known(100.0))),
+    closed=False,
+    served_ratio=0.5,
+    due_count=2.0,
+    slots_count=4.0,
+    in_flight_count=0.4,
+    decoding_count=0.3,
+    server_cpu_ratio=0.4,
+    threads_count=2.0,
+    cpus_count=2.0,
+    others_ratio=0.05,
+    load_elasticity=Figure(0.95, "1", Basis.MODELLED, low=0.7, high=1.0),
+)
 
 
 def test_a_server_that_stands_empty_waits_for_its_load() -> None:
@@ -390,7 +428,7 @@ def test_a_server_that_stands_empty_waits_for_its_load() -> None:
 @given(reached=st.floats(0.001, 0.05), elastic=st.floats(0.0, 0.2), batch=st.sampled_from([1.0, 8.0, 64.0]))
 def test_a_few_per_cent_of_a_ceiling_do_not_make_it_bind(reached: float, elastic: float, batch: float) -> None:
     """On a device something without a ceiling binds then; on a CPU nothing that is listed."""
-    slow = Figure(elastic, "1", Basis.MEASURED, max(elastic - 0.1, 0.0), elastic + 0.1)
+    slow = Figure(elastic, "1", Basis.MEASURED, low=max(elastic - 0.1, 0.0), high=elastic + 0.1)
     seen = run_of(LONG, batch, reached, load_elasticity=slow)
     for facts in ({}, {"threads_count": 2.0, "cpus_count": 2.0, "server_cpu_ratio": 0.98}):
         found = diagnose(replace(seen, **facts))

@@ -32,4 +32,4 @@ def test_repeats_that_differ_from_run_to_run_rarely_fail() -> None:
 
 @pytest.mark.parametrize(("share", "sound"), [(0.05, True), (0.08, False), (0.0, True)])
 def test_a_row_is_judged_with_the_noise_of_the_simulation(share: float, sound: bool) -> None:
-    assert Row("A", "", share, 0.0, 0.05, 1000).sound is sound
+    assert Row(case="A", system="", share=share, least=0.0, most=0.05, runs=1000).sound is sound

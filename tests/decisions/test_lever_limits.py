@@ -44,7 +44,9 @@ def test_every_outcome_stays_inside_the_sites_power(held: LeversAnswer) -> None:
 
 def test_joules_a_token_are_those_without_the_limit(held: LeversAnswer) -> None:
     free = answer(
-        PredictionRequest("Qwen/Qwen3-32B", "h100", devices=2, concurrency=32.0, facility=Site(pue_ratio=1.2))
+        PredictionRequest(
+            model="Qwen/Qwen3-32B", device="h100", devices=2, concurrency=32.0, facility=Site(pue_ratio=1.2)
+        )
     )
     assert held.study.before.energy_j_tok == pytest.approx(free.prediction.site.site_j_tok.value)
 

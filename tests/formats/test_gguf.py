@@ -66,13 +66,22 @@ def test_a_handmade_file(version: int) -> None:
     header = parse(build(PAIRS, TENSORS, 11648, version))
     assert header.version == version
     assert dict(header.metadata) == {
-        "general.architecture": "llama", "llama.block_count": 30, "scale": 0.5, "flag": True, "big": 1 << 40,
-        "heads": (1, 2, 3), "names": ("a", "bc"), "tokens": SkippedArray(5000), "scores": SkippedArray(5000),
+        "general.architecture": "llama",
+        "llama.block_count": 30,
+        "scale": 0.5,
+        "flag": True,
+        "big": 1 << 40,
+        "heads": (1, 2, 3),
+        "names": ("a", "bc"),
+        "tokens": SkippedArray(5000),
+        "scores": SkippedArray(5000),
         "nested": ((7, 8),),
-    }  # fmt: skip
+    }
     assert [(t.name, t.shape, t.type_name, t.size_byte) for t in header.tensors] == [
-        ("a", (64, 32), "F32", 8192), ("b", (64, 32), "Q4_1", 1280), ("c", (64, 32), "Q8_0", 2176),
-    ]  # fmt: skip
+        ("a", (64, 32), "F32", 8192),
+        ("b", (64, 32), "Q4_1", 1280),
+        ("c", (64, 32), "Q8_0", 2176),
+    ]
     assert (header.weight_byte, header.weight_count) == (11648, 3 * 2048)
 
 

@@ -19,11 +19,13 @@ def events(pieces: list[bytes]) -> list[SseEvent]:
 #: From the WHATWG standard's own examples (HTML, 9.2.6 "Interpreting an event stream").
 EXAMPLES = [
     (b"data: YHOO\ndata: +2\ndata: 10\n\n", [b"YHOO\n+2\n10"]),
-    (b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
-     [b"first event", b"second event", b" third event"]),
+    (
+        b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
+        [b"first event", b"second event", b" third event"],
+    ),
     (b"data:test\n\ndata: test\n\n", [b"test", b"test"]),
     (b"data\n\ndata\ndata\n\n", [b"", b"\n"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("stream", "expected"), EXAMPLES)

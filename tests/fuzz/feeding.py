@@ -24,7 +24,7 @@ MOST_RSS_BYTE = 500e6
 KEPT = 5
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Tally:
     """What came of one parser's inputs."""
 

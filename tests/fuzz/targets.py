@@ -80,9 +80,15 @@ def sse(data: bytes) -> object:
     """A streamed answer, in two pieces."""
     half = len(data) // 2
     transcript = Transcript(
-        dispatched_mono_s=1.0, first_byte_mono_s=1.5, end_mono_s=9.0, http_status=200,
-        arrivals=[(2.0, data[:half]), (3.0, data[half:])], prompt_byte=400, max_tok=64, secrets=("sk-secret",),
-    )  # fmt: skip
+        dispatched_mono_s=1.0,
+        first_byte_mono_s=1.5,
+        end_mono_s=9.0,
+        http_status=200,
+        arrivals=[(2.0, data[:half]), (3.0, data[half:])],
+        prompt_byte=400,
+        max_tok=64,
+        secrets=("sk-secret",),
+    )
     answer = transcript.answer()
     assert "sk-secret" not in repr(answer)
     assert answer.output_tok is None or 0 <= answer.output_tok <= 10_000
@@ -227,9 +233,10 @@ def _discovered() -> tuple[bytes, ...]:
         "spec": {"containers": [{"ports": [{"containerPort": 8000, "name": "http"}]}]},
     }
     piece = {
-        "metadata": {"name": "s", "namespace": "n"}, "ports": [{"port": 8000, "name": "http"}],
+        "metadata": {"name": "s", "namespace": "n"},
+        "ports": [{"port": 8000, "name": "http"}],
         "endpoints": [{"addresses": ["10.0.0.8"], "conditions": {"ready": True}}],
-    }  # fmt: skip
+    }
     return _json(
         [{"targets": ["10.0.0.1:8000"], "labels": {"model": "m", "site": "s", "__metrics_path__": "/metrics"}}],
         {"kind": "PodList", "items": [pod]},
@@ -239,14 +246,18 @@ def _discovered() -> tuple[bytes, ...]:
 
 def _config_sources() -> tuple[bytes, ...]:
     container = {
-        "image": "vllm/vllm-openai", "args": ["--model", "Qwen/Qwen3-8B", "--port=8001"],
-        "resources": {"limits": {"nvidia.com/gpu": "2"}}, "env": [{"name": "MODEL", "value": "m"}],
+        "image": "vllm/vllm-openai",
+        "args": ["--model", "Qwen/Qwen3-8B", "--port=8001"],
+        "resources": {"limits": {"nvidia.com/gpu": "2"}},
+        "env": [{"name": "MODEL", "value": "m"}],
         "ports": [{"containerPort": 8001, "name": "http"}],
-    }  # fmt: skip
+    }
     pod = {
-        "kind": "Pod", "metadata": {"name": "p", "namespace": "n", "annotations": {"prometheus.io/port": "8001"}},
-        "spec": {"nodeName": "gpu-1", "containers": [container]}, "status": {"podIP": "10.0.0.7", "phase": "Running"},
-    }  # fmt: skip
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "n", "annotations": {"prometheus.io/port": "8001"}},
+        "spec": {"nodeName": "gpu-1", "containers": [container]},
+        "status": {"podIP": "10.0.0.7", "phase": "Running"},
+    }
     page = {"scrapePool": "vllm", "scrapeUrl": "http://10.0.0.7:8000/metrics", "labels": {"job": "vllm", "pod": "p"}}
     exporter = {"scrapePool": "dcgm", "scrapeUrl": "http://10.0.0.7:9400/metrics", "labels": {"node": "gpu-1"}}
     return _json({"items": [pod, pod]}, {"data": {"activeTargets": [page, exporter]}})
@@ -273,11 +284,26 @@ def _results() -> tuple[bytes, ...]:
         b"timestamp,project_name,duration,emissions,energy_consumed,gpu_energy,cpu_energy,ram_energy,pue,tracking_mode\n"
         b"2026-01-01T00:00:00,x,100.0,0.1,0.012,0.01,0.001,0.001,1.2,machine\n"
     )
-    inferencex = {"hw": "b200", "tp": 8, "conc": 64, "tput_per_gpu": 100.0, "output_tput_per_gpu": 50.0,
-                  "power_valid": 1, "power_metric_schema_version": 2, "joules_per_output_token": 0.7,
-                  "mean_ttft": 0.1, "framework": "vllm"}  # fmt: skip
-    mlenergy = {"steady_state_energy_per_token": 0.3, "steady_state_duration": 60.0, "steady_state_energy": 3e4,
-                "model_id": "m", "num_gpus": 1, "output_throughput": 1600.0}  # fmt: skip
+    inferencex = {
+        "hw": "b200",
+        "tp": 8,
+        "conc": 64,
+        "tput_per_gpu": 100.0,
+        "output_tput_per_gpu": 50.0,
+        "power_valid": 1,
+        "power_metric_schema_version": 2,
+        "joules_per_output_token": 0.7,
+        "mean_ttft": 0.1,
+        "framework": "vllm",
+    }
+    mlenergy = {
+        "steady_state_energy_per_token": 0.3,
+        "steady_state_duration": 60.0,
+        "steady_state_energy": 3e4,
+        "model_id": "m",
+        "num_gpus": 1,
+        "output_throughput": 1600.0,
+    }
     documents = (foreign_results.guidellm(), foreign_results.aiperf_summary(), vllm, inferencex, mlenergy)
     return (*(b".json\n" + d for d in _json(*documents)), b".jsonl\n" + lines, b".csv\n" + codecarbon)
 
@@ -303,8 +329,11 @@ def _monitor_toml() -> tuple[bytes, ...]:
 def _own() -> dict[str, tuple[bytes, ...]]:
     files = _run()[1]
     questions = {"id": "q", "task": "t", "prompt": "2+2?", "answer": "4", "scorer": "contains", "max_tokens": 8}
-    lm_eval = {"results": {"gsm8k": {"exact_match,none": 0.5, "exact_match_stderr,none": 0.05}},
-               "n-samples": {"gsm8k": {"effective": 100}}, "group_subtasks": {"gsm8k": []}}  # fmt: skip
+    lm_eval = {
+        "results": {"gsm8k": {"exact_match,none": 0.5, "exact_match_stderr,none": 0.05}},
+        "n-samples": {"gsm8k": {"effective": 100}},
+        "group_subtasks": {"gsm8k": []},
+    }
     device = b'kind = "gpu"\nmemory = "80 GiB"\nmemory_bandwidth = "2 TB/s"\npeak_bf16 = "989 Tflop/s"\ntdp = "700 W"\n'
     return {
         "config_json": _json(*CONFIGS),

@@ -94,11 +94,13 @@ def test_telemetry_beside_the_requests_becomes_the_meter(tmp_path: Path) -> None
     """A board at 84 W over a load of 42 tok/s: 2 J a token."""
     rows = [
         {
-            "timestamp_ns": int((foreign_results.ORIGIN_S + n / 10 - 1) * 1e9), "dcgm_url": "u", "gpu_uuid": "GPU-1",
+            "timestamp_ns": int((foreign_results.ORIGIN_S + n / 10 - 1) * 1e9),
+            "dcgm_url": "u",
+            "gpu_uuid": "GPU-1",
             "telemetry_data": {"gpu_power_usage": 84.0},
         }
         for n in range(80)
-    ]  # fmt: skip
+    ]
     requests = foreign_results.write_lines(tmp_path / "r", foreign_results.aiperf_lines())
     telemetry = foreign_results.write_lines(tmp_path / "t", rows)
     report = analyze(import_files([requests, telemetry], Choice()))

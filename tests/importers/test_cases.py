@@ -23,10 +23,19 @@ START_S = 1_788_250_400.0
 def vllm(**changes: Any) -> dict[str, Any]:
     """A summary as ``vllm bench serve`` writes it."""
     return {
-        "backend": "vllm", "model_id": "openai/gpt-oss-120b", "request_rate": "inf", "max_concurrency": 64,
-        "duration": 100.0, "completed": 640, "total_input_tokens": 5_242_880, "total_output_tokens": 655_360,
-        "request_throughput": 6.4, "output_throughput": 6553.6, "mean_ttft_ms": 800.0, **changes,
-    }  # fmt: skip
+        "backend": "vllm",
+        "model_id": "openai/gpt-oss-120b",
+        "request_rate": "inf",
+        "max_concurrency": 64,
+        "duration": 100.0,
+        "completed": 640,
+        "total_input_tokens": 5_242_880,
+        "total_output_tokens": 655_360,
+        "request_throughput": 6.4,
+        "output_throughput": 6553.6,
+        "mean_ttft_ms": 800.0,
+        **changes,
+    }
 
 
 def sglang(**changes: Any) -> dict[str, Any]:
@@ -168,10 +177,12 @@ def genai_perf(boards: int = 2) -> dict[str, Any]:
         "output_token_throughput": {"unit": "tokens/sec", "avg": 1049.6},
         "telemetry_stats": {"gpu_power_usage": {"unit": "W", **power}},
         "input_config": {
-            "model_names": ["Qwen/Qwen3-1.7B-FP8"], "subcommand": "profile",
-            "endpoint": {"backend": "tensorrtllm"}, "perf_analyzer": {"stimulus": {"concurrency": 8}},
+            "model_names": ["Qwen/Qwen3-1.7B-FP8"],
+            "subcommand": "profile",
+            "endpoint": {"backend": "tensorrtllm"},
+            "perf_analyzer": {"stimulus": {"concurrency": 8}},
         },
-    }  # fmt: skip
+    }
 
 
 def test_genai_perf_is_named_and_its_telemetry_read() -> None:
@@ -207,9 +218,14 @@ def test_requests_that_stand_twice_are_refused() -> None:
 @pytest.mark.parametrize("version", [None, 1, 3, "2b"])
 def test_joules_of_another_schema_version_are_left_out(version: object) -> None:
     document = {
-        "hw": "b200", "tp": 8, "conc": 64, "tput_per_gpu": 100.0, "power_valid": 1, "joules_per_output_token": 0.7,
+        "hw": "b200",
+        "tp": 8,
+        "conc": 64,
+        "tput_per_gpu": 100.0,
+        "power_valid": 1,
+        "joules_per_output_token": 0.7,
         "power_metric_schema_version": version,
-    }  # fmt: skip
+    }
     found = parsed(document)
     assert not any(s.name.startswith("energy") for s in found.stated)
     assert any("schema version" in w for w in found.warnings)

@@ -73,9 +73,12 @@ def test_failed_requests_and_missing_counts_are_kept_and_do_not_count(tmp_path: 
     )  # a negative TTFT
     record = import_files([foreign_results.write_json(tmp_path / "x", document)], Choice())
     assert [r.outcome for r in record.requests] == [
-        RequestOutcome.NO_USAGE, RequestOutcome.CUT_SHORT, *[RequestOutcome.OK] * 4, RequestOutcome.CANCELLED,
+        RequestOutcome.NO_USAGE,
+        RequestOutcome.CUT_SHORT,
+        *[RequestOutcome.OK] * 4,
+        RequestOutcome.CANCELLED,
         RequestOutcome.TIMEOUT,
-    ]  # fmt: skip
+    ]
     told = " ".join(record.manifest["warnings"])
     assert "1 requests have times that are not in order" in told
     assert "1 requests carry no token count" in told

@@ -128,11 +128,22 @@ def test_any_text(text: str) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b" \n ", b"\xff\xfe\x00", b"null", b"1", b"[]", b"{}", b'"text"', b"[" * 100_000,
-        b'{"a":' * 50_000, b"{" + b"9" * 10_000, b'{"benchmarks": ' + b"9" * 5000 + b"}", b"a,b\n\x00,1\n",
+        b"",
+        b" \n ",
+        b"\xff\xfe\x00",
+        b"null",
+        b"1",
+        b"[]",
+        b"{}",
+        b'"text"',
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"{" + b"9" * 10_000,
+        b'{"benchmarks": ' + b"9" * 5000 + b"}",
+        b"a,b\n\x00,1\n",
     ],
     ids=lambda d: ascii(d[:12]),
-)  # fmt: skip
+)
 def test_nothing_of_it_is_a_result(data: bytes) -> None:
     assert imported(data) is None
 

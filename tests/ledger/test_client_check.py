@@ -7,11 +7,32 @@ import pytest
 from joulemill.ledger.client_check import client_verdict, quiet_verdict
 from joulemill.ledger.record import MachineSample, RequestOutcome, RequestRecord
 
-CALM = MachineSample(0.0, 0.0, 0.5, 0.9, 0.0, 0.88, 0.85, 0.0, 0.002, 0.10)
+CALM = MachineSample(
+    t_mono_s=0.0,
+    t_wall_s=0.0,
+    load1=0.5,
+    cpu_busy_ratio=0.9,
+    steal_ratio=0.0,
+    own_cpu_ratio=0.88,
+    server_cpu_ratio=0.85,
+    psi_some_ratio=0.0,
+    loop_lag_s=0.002,
+    client_cpu_ratio=0.10,
+)
 
 
 def request(lag_s: float = 0.001, ttft_s: float = 0.1) -> RequestRecord:
-    return RequestRecord("r", "load", 10.0, 10.0 + lag_s, None, 10.0 + lag_s + ttft_s, 11.0, 11.0, RequestOutcome.OK)
+    return RequestRecord(
+        id="r",
+        phase="load",
+        scheduled_mono_s=10.0,
+        dispatched_mono_s=10.0 + lag_s,
+        first_byte_mono_s=None,
+        first_token_mono_s=10.0 + lag_s + ttft_s,
+        last_token_mono_s=11.0,
+        end_mono_s=11.0,
+        outcome=RequestOutcome.OK,
+    )
 
 
 def test_a_calm_client_is_valid_with_its_figures() -> None:
@@ -74,7 +95,15 @@ def test_a_server_that_is_not_ours_is_not_taken_for_a_neighbour() -> None:
 def row(lag_s: float, n: int = 0, whole_s: float = 1.0, gap_s: float = 0.5) -> RequestRecord:
     at = 10.0 + n * gap_s
     return RequestRecord(
-        f"r{n}", "load", at, at + lag_s, None, at + lag_s + whole_s / 10, at + whole_s, at + whole_s, RequestOutcome.OK
+        id=f"r{n}",
+        phase="load",
+        scheduled_mono_s=at,
+        dispatched_mono_s=at + lag_s,
+        first_byte_mono_s=None,
+        first_token_mono_s=at + lag_s + whole_s / 10,
+        last_token_mono_s=at + whole_s,
+        end_mono_s=at + whole_s,
+        outcome=RequestOutcome.OK,
     )
 
 

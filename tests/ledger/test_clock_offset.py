@@ -21,7 +21,15 @@ def metered(late_s: float, *, period_s: float = 0.5, noise_w: float = 5.0, swing
     t = np.arange(0.0, 110.0, period_s)
     share = _busy_share(np.append(t, t[-1] + period_s) - late_s - period_s / 2, BUSY)
     watts = IDLE_W + swing_w * share + rng.normal(0.0, noise_w, len(t))
-    channel = Channel("m", "file:x", "node", Scope.NODE, Quantity.POWER, Basis.MEASURED, update_period_s=period_s)
+    channel = Channel(
+        id="m",
+        meter="file:x",
+        device="node",
+        scope=Scope.NODE,
+        quantity=Quantity.POWER,
+        basis=Basis.MEASURED,
+        update_period_s=period_s,
+    )
     return trace(channel, [Reading("m", float(a), float(a), float(w)) for a, w in zip(t, watts, strict=True)])
 
 

@@ -198,7 +198,7 @@ def parts_of_a_node() -> Seen:
     loss = dict(loss_fixed_ratio=0.0, loss_linear_ratio=0.0, loss_square_ratio=0.0, loss_spread_ratio=0.0)
     fans = dict(fan_max_w=0.0, fan_floor_ratio=0.0, fan_full_ratio=0.0, fan_spread_ratio=0.0)
     host = dict(host_idle_w=50.0, host_share_ratio=0.0, host_spread_ratio=0.4)
-    node = Node("n", "n", 1, full_load_w=500.0, supply_w=1000.0, **host, **fans, **loss)
+    node = Node(name="n", label="n", device_count=1, full_load_w=500.0, supply_w=1000.0, **host, **fans, **loss)
     whole, alone = account(run, holder=DeviceHolder(node, 1)), account(run)
     assert alone.scopes[Scope.NODE].energy.value is None  # refused without a model
     made = whole.scopes[Scope.NODE].window

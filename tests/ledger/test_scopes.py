@@ -25,10 +25,20 @@ def gpu(n: int, **facts: object) -> Channel:
 
 
 def result(c: Channel, energy_j: float | None, half_j: float = 0.0) -> EnergyResult:
-    if energy_j is None:
-        gone = (Finding(Reason.NO_READINGS, c.id, "gone", fatal=True),)
-        return EnergyResult(c.id, *WINDOW, None, None, None, None, "counter", 0, gone)
-    return EnergyResult(c.id, *WINDOW, energy_j, energy_j - half_j, energy_j + half_j, c.basis, "counter", 20)
+    gone = (Finding(Reason.NO_READINGS, c.id, "gone", fatal=True),)
+    refused = energy_j is None
+    return EnergyResult(
+        subject=c.id,
+        start_s=WINDOW[0],
+        end_s=WINDOW[1],
+        energy_j=energy_j,
+        low_j=None if energy_j is None else energy_j - half_j,
+        high_j=None if energy_j is None else energy_j + half_j,
+        basis=None if refused else c.basis,
+        kind="counter",
+        reading_count=0 if refused else 20,
+        findings=gone if refused else (),
+    )
 
 
 def scopes(joules: dict[Channel, float | None], expected: dict[Scope, int] | None = None, half_j: float = 0.0):

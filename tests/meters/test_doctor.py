@@ -179,7 +179,7 @@ def test_metering_costs_less_than_one_percent_of_a_core(context: MeterContext) -
     for i in (0, 1):
         rapl_zone(context.sysfs, f"intel-rapl:{i}", f"package-{i}", 1.0)
         rapl_zone(context.sysfs, f"intel-rapl:{i}:0", "dram", 1.0)
-    boards = [FakeBoard(f"GPU-{i}") for i in range(8)]
+    boards = [FakeBoard(uuid=f"GPU-{i}") for i in range(8)]
     meters = open_meters(["nvml", "rapl"], with_boards(context, FakeNvml(*boards)))
     readings: list[object] = []
     sampler = Sampler(meters, 0.1, readings.extend)

@@ -11,8 +11,10 @@ from joulemill.meters.meter import MeterContext, parse_spec
 def test_a_spec_is_taken_apart() -> None:
     spec = parse_spec("prometheus:http://h:9400/metrics?a=b,dialect=dcgm")
     assert (spec.name, spec.target, spec.options) == (
-        "prometheus", "http://h:9400/metrics?a=b", {"dialect": "dcgm"},
-    )  # fmt: skip
+        "prometheus",
+        "http://h:9400/metrics?a=b",
+        {"dialect": "dcgm"},
+    )
 
 
 def test_a_comma_in_a_path_stays() -> None:

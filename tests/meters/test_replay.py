@@ -14,12 +14,20 @@ from joulemill.meters.opening import open_meters
 from joulemill.recording.writer import write_run
 from tests.support.surroundings import HandClock
 
-CHANNEL = Channel("nvml:GPU-a:energy", "nvml", "GPU-a", Scope.DEVICE, Quantity.ENERGY, Basis.MEASURED, includes=("x",))
+CHANNEL = Channel(
+    id="nvml:GPU-a:energy",
+    meter="nvml",
+    device="GPU-a",
+    scope=Scope.DEVICE,
+    quantity=Quantity.ENERGY,
+    basis=Basis.MEASURED,
+    includes=("x",),
+)
 READINGS = tuple(Reading(CHANNEL.id, 5000 + i * 0.1, 1.6e9 + i * 0.1, 30.0 * i) for i in range(101))
 
 
 def recorded(path: Path, readings: tuple[Reading, ...] = READINGS) -> Path:
-    write_run(path, RunRecord({"options": {}}, (CHANNEL,), readings))
+    write_run(path, RunRecord(manifest={"options": {}}, channels=(CHANNEL,), readings=readings))
     return path
 
 

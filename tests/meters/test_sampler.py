@@ -22,8 +22,22 @@ class Scripted:
         self.context = MeterContext()
 
     def channels(self) -> tuple[Channel, ...]:
-        one = Channel(f"{self.name}:e", self.name, "d", Scope.NODE, Quantity.ENERGY, Basis.MEASURED)
-        two = Channel(f"{self.name}:p", self.name, "d", Scope.NODE, Quantity.POWER, Basis.MEASURED)
+        one = Channel(
+            id=f"{self.name}:e",
+            meter=self.name,
+            device="d",
+            scope=Scope.NODE,
+            quantity=Quantity.ENERGY,
+            basis=Basis.MEASURED,
+        )
+        two = Channel(
+            id=f"{self.name}:p",
+            meter=self.name,
+            device="d",
+            scope=Scope.NODE,
+            quantity=Quantity.POWER,
+            basis=Basis.MEASURED,
+        )
         return (one, two)
 
     def read(self) -> tuple[Reading, ...]:

@@ -396,11 +396,14 @@ def test_a_table_of_ones_own_with_a_column_power(tmp_path: Path, context: MeterC
 # --- values that cannot be ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "cell",
-    ["140737488355328 W", "2147483632.00 W", "-300.00 W", "32767 W", "1e9 W", "9e307 W", "1e400 W", "9" * 400 + " W",
-     "[N/A]", "[Unknown Error]", "ERR!", "", "nan", "inf", "300.00 MHz", "300.00 %", "3x.00 W", "\u0663\u0660\u0660 W"],
-)  # fmt: skip
+#: Powers that no board draws, and cells that are no power.
+IMPOSSIBLE_CELLS = (
+    "140737488355328 W|2147483632.00 W|-300.00 W|32767 W|1e9 W|9e307 W|1e400 W|[N/A]|[Unknown Error]|ERR!||nan|inf|"
+    "300.00 MHz|300.00 %|3x.00 W|\u0663\u0660\u0660 W"
+)
+
+
+@pytest.mark.parametrize("cell", [*IMPOSSIBLE_CELLS.split("|"), "9" * 400 + " W"])
 def test_an_impossible_cell_is_unknown_and_the_rest_stays(
     tmp_path: Path, context: MeterContext, told: list[str], cell: str
 ) -> None:

@@ -65,8 +65,9 @@ def test_a_site_file_and_a_site_table_are_one_dialect(tmp_path: Path) -> None:
     )
     (tmp_path / "c.toml").write_text(
         "[[site]]\nsite_file='site.toml'\n[[site]]\nsite_file='site.toml'\nname='near'\npue_ratio=1.4\n"
-        + TARGET + "site='far'\nslo_tpot='50 ms'\n"
-    )  # fmt: skip
+        + TARGET
+        + "site='far'\nslo_tpot='50 ms'\n"
+    )
     config = load_config(tmp_path / "c.toml")
     far, near = config.sites()
     assert (far.site, far.pue_ratio, far.power_limit_w, far.carbon_g_kwh) == ("far", 1.2, 30e6, pytest.approx(100))

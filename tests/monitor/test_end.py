@@ -30,7 +30,11 @@ class OneBoard:
     """A board of 300 W, read by the test."""
 
     def channels(self) -> tuple[Channel, ...]:
-        return (Channel("b:e", "b", "GPU-0", Scope.DEVICE, Quantity.ENERGY, Basis.MEASURED),)
+        return (
+            Channel(
+                id="b:e", meter="b", device="GPU-0", scope=Scope.DEVICE, quantity=Quantity.ENERGY, basis=Basis.MEASURED
+            ),
+        )
 
     def read(self) -> tuple[Reading, ...]:
         return ()
@@ -41,7 +45,7 @@ class OneBoard:
 
 def _watched() -> Watched:
     meters = TargetMeters([OneBoard()], 1.0, 1000.0, {Scope.DEVICE: 1})
-    watched = Watched(TARGET, meters, SiteFacts("default"))
+    watched = Watched(TARGET, meters, SiteFacts(site="default"))
     start_s = time.monotonic()
     meters.take([Reading("b:e", start_s - 50 + t, t, 300.0 * t) for t in range(100)])
     watched.since_mono_s = start_s

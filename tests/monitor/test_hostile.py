@@ -87,10 +87,14 @@ LABELS = ",".join(f'l{n}="v"' for n in range(7000))
 @pytest.mark.finding("F19")
 def test_hostile_pages_fail_alone_and_the_loop_goes_on() -> None:
     pages = Pages(
-        huge=HUGE, series="".join(f'vllm:generation_tokens_total{{x="{n}"}} 1\n' for n in range(120_000)),
-        labels=f"vllm:generation_tokens_total{{{LABELS}}} 1\n" * 100, lines="\n" * 2_000_000, nothing="",
-        odd="\x00\ud7ff\u202e{{{{", inf="vllm:generation_tokens_total +Inf\n",
-    )  # fmt: skip
+        huge=HUGE,
+        series="".join(f'vllm:generation_tokens_total{{x="{n}"}} 1\n' for n in range(120_000)),
+        labels=f"vllm:generation_tokens_total{{{LABELS}}} 1\n" * 100,
+        lines="\n" * 2_000_000,
+        nothing="",
+        odd="\x00\ud7ff\u202e{{{{",
+        inf="vllm:generation_tokens_total +Inf\n",
+    )
     latest = [0.0]
 
     async def script(monitor: Monitor) -> None:

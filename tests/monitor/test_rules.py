@@ -77,9 +77,15 @@ def test_every_label_that_is_asked_for_exists() -> None:
 def test_each_alert_that_is_asked_for_is_there() -> None:
     alerts = {r["alert"] for g in yaml.safe_load(RULES.read_text())["groups"] for r in g["rules"] if "alert" in r}
     assert alerts >= {
-        "JoulesPerTokenRegression", "BindingConstraintChanged", "IdleBurn", "PowerHeadroomShort",
-        "ThermalOrPowerThrottling", "PueDrift", "MeterDead", "TokensWithoutJoules",
-    }  # fmt: skip
+        "JoulesPerTokenRegression",
+        "BindingConstraintChanged",
+        "IdleBurn",
+        "PowerHeadroomShort",
+        "ThermalOrPowerThrottling",
+        "PueDrift",
+        "MeterDead",
+        "TokensWithoutJoules",
+    }
 
 
 def test_the_dashboard_has_no_two_panels_in_one_place() -> None:

@@ -137,18 +137,26 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scenario]:
     (folder / "rules.yml").write_text(yaml.safe_dump(rules))
     port, prometheus_port = free_port(), free_port()
     scrape = {"job_name": "joulemill", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
-    (folder / "prometheus.yml").write_text(yaml.safe_dump({
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": ["rules.yml"], "scrape_configs": [scrape],
-    }))  # fmt: skip
+    (folder / "prometheus.yml").write_text(
+        yaml.safe_dump(
+            {
+                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                "rule_files": ["rules.yml"],
+                "scrape_configs": [scrape],
+            }
+        )
+    )
     fleet = Fleet(NODES, {name: Replica(rate) for name, (_, _, _, rate) in REPLICAS.items()})
     with served(fleet) as url:
         (folder / "monitor.toml").write_text(configuration(url))
         command = (sys.executable, "-m", "joulemill", "monitor", str(folder / "monitor.toml"))
         prometheus = (
-            str(PROMETHEUS), f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{prometheus_port}", "--log.level=error",
-        )  # fmt: skip
+            str(PROMETHEUS),
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{prometheus_port}",
+            "--log.level=error",
+        )
         with process(*command, "--listen", f"127.0.0.1:{port}"), process(*prometheus):
             here, there = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{prometheus_port}"
             known = "count(count_over_time(target:joulemill_joules_per_output_token:ratio_rate5m[1h]) >= 20)"

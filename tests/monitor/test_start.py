@@ -149,10 +149,16 @@ def test_a_dead_meter_is_listed_and_the_rest_is_watched(tmp_path: Path, capsys: 
     assert first["latest"]["energy"]["node"]["basis"] == "modelled" and second["latest"]["energy"] == {}
 
 
-@pytest.mark.parametrize(("option", "value", "says"), [
-    ("--store-max", "1", "at least 1 MB"), ("--store-max", "1 B", "at least 1 MB"), ("--raw-days", "nan", "days"),
-    ("--raw-days", "inf", "days"), ("--raw-days", "0", "days"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--store-max", "1", "at least 1 MB"),
+        ("--store-max", "1 B", "at least 1 MB"),
+        ("--raw-days", "nan", "days"),
+        ("--raw-days", "inf", "days"),
+        ("--raw-days", "0", "days"),
+    ],
+)
 def test_bounds_that_cannot_be_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, says: str
 ) -> None:

@@ -35,7 +35,9 @@ def drawn(rng: np.random.Generator) -> tuple[Deployment, Shard]:
     data = int(rng.choice([1, 1, 1, 2, 8]))
     cut = parallelism_for(entry.architecture, int(rng.choice([1, 2, 4, 8])) * data, None, data, None)
     use = float(rng.uniform(0.7, 1.0))
-    deployment = Deployment(entry.architecture, entry.precision, device, cut, memory_use_ratio=use)
+    deployment = Deployment(
+        architecture=entry.architecture, precision=entry.precision, device=device, parallelism=cut, memory_use_ratio=use
+    )
     share = shard(entry.architecture, entry.precision, device, cut)
     if rng.random() < 0.5:
         tight = replace(device, memory_byte=share.weight_byte / use / float(rng.uniform(0.9, 0.9999)))
@@ -46,7 +48,12 @@ def drawn(rng: np.random.Generator) -> tuple[Deployment, Shard]:
 def loaded(rng: np.random.Generator, deployment: Deployment, share: Shard, used: Rates) -> Workload:
     """As many requests as fit, or fewer."""
     tok, out = (float(round(2 ** rng.uniform(a, b))) for a, b in ((0, 15), (0, 12)))
-    load = Workload(tok, out, float(rng.choice([0.0, 0.6])), float(rng.choice([0.0, 0.0, 0.7])))
+    load = Workload(
+        input_tok=tok,
+        output_tok=out,
+        output_spread_ratio=float(rng.choice([0.0, 0.6])),
+        cached_ratio=float(rng.choice([0.0, 0.0, 0.7])),
+    )
     most = most_that_fit_req(deployment, load, share, used)
     return replace(load, batch_req=most if rng.random() < 0.3 else min(most, float(round(2 ** rng.uniform(0, 10)))))
 
@@ -81,16 +88,25 @@ def test_one_sequence_of_a_mixture_of_experts_is_never_bound_by_compute() -> Non
         entry = find_model(name)
         roomy = replace(find_device("h200"), memory_byte=4e12)
         for cut in (Parallelism(), Parallelism(2), Parallelism(1, 2, 2)):
-            deployment = Deployment(entry.architecture, entry.precision, roomy, cut)
-            p = predict(deployment, Workload(512.0, 512.0, batch_req=1.0), rates("vllm"), lambda _: 0.1)
+            deployment = Deployment(
+                architecture=entry.architecture, precision=entry.precision, device=roomy, parallelism=cut
+            )
+            p = predict(
+                deployment, Workload(input_tok=512.0, output_tok=512.0, batch_req=1.0), rates("vllm"), lambda _: 0.1
+            )
             assert p.binding.name not in ("compute", "undecided"), (name, cut, p.binding)
 
 
 def test_deepseek_v3_needs_two_flop_a_token_and_active_parameter() -> None:
     """37 B active (arXiv:2412.19437), 2 FLOP each, and 61 layers × 128 heads × 2·(2·512 + 64) a token of context."""
     entry = find_model("deepseek-ai/DeepSeek-V3")
-    deployment = Deployment(entry.architecture, entry.precision, find_device("h200"), Parallelism(8))
-    load = Workload(8.0, 512.0, batch_req=1.0)
+    deployment = Deployment(
+        architecture=entry.architecture,
+        precision=entry.precision,
+        device=find_device("h200"),
+        parallelism=Parallelism(8),
+    )
+    load = Workload(input_tok=8.0, output_tok=512.0, batch_req=1.0)
     p = predict(deployment, load, rates("vllm"), lambda _: 0.1)
     work = next(c.intensity for c in p.ceilings if c.name == "compute")
     assert work is not None

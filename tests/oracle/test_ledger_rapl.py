@@ -23,9 +23,18 @@ JOULES = {"package-0": 100.0, "core-0": 70.0, "dram-0": 10.0, "psys": 160.0}
 def zone(name: str, scope: Scope, includes: tuple[str, ...] = ()) -> Channel:
     inside = tuple(f"rapl:{i}" for i in includes)
     return Channel(
-        f"rapl:{name}", "rapl", name, scope, Quantity.ENERGY, Basis.MEASURED,
-        resolution=6.1e-5, update_period_s=1e-3, max_range=RANGE_J, rel_error=0.02, includes=inside,
-    )  # fmt: skip
+        id=f"rapl:{name}",
+        meter="rapl",
+        device=name,
+        scope=scope,
+        quantity=Quantity.ENERGY,
+        basis=Basis.MEASURED,
+        resolution=6.1e-5,
+        update_period_s=1e-3,
+        max_range=RANGE_J,
+        rel_error=0.02,
+        includes=inside,
+    )
 
 
 PACKAGE = zone("package-0", Scope.CPU, ("core-0",))
@@ -45,7 +54,9 @@ def readings(c: Channel) -> list[Reading]:
 def energies(*channels: Channel):
     requests = tuple(closed_loop(4, 60, 25.0))
     raw = tuple(r for c in channels for r in readings(c))
-    return account(RunRecord({"options": {"concurrency": 4}}, channels, raw, requests)).scopes
+    return account(
+        RunRecord(manifest={"options": {"concurrency": 4}}, channels=channels, readings=raw, requests=requests)
+    ).scopes
 
 
 def test_a_platform_meter_is_the_node() -> None:

@@ -69,7 +69,7 @@ ACTIVE: dict[str, tuple[str, str, Ends, str]] = {
     "LiquidAI/LFM2-8B-A1B": ("8.3", "1.5", "both", "model card"),
     "stepfun-ai/step3": ("316", "38", "both", "Step-3 report (arXiv 2507.19427), language model"),
     "stepfun-ai/Step-3.5-Flash": ("196", "11", "none", "model card"),
-}  # fmt: skip
+}
 
 #: Name -> total and active as printed without the tables for input and output, and whether drafting layers are in.
 WITHOUT_ENDS: dict[str, tuple[str, str, bool, str]] = {
@@ -81,7 +81,7 @@ WITHOUT_ENDS: dict[str, tuple[str, str, bool, str]] = {
     "baidu/ERNIE-4.5-300B-A47B": ("300", "47", False, "ERNIE 4.5 report"),
     "inclusionAI/Ling-mini-2.0": ("16", "0.789", False, "model card"),
     "inclusionAI/Ling-flash-2.0": ("1E+2", "4.8", False, "model card"),
-}  # fmt: skip
+}
 
 
 def fits(count: float, printed: str) -> bool:

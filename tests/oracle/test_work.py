@@ -32,13 +32,23 @@ from joulemill.physics.serving.workload import Workload
 BF16 = uniform("bf16")
 EVEN = np.array([1e12])
 DENSE: dict[str, Any] = {
-    "model_type": "qwen3", "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 8,
-    "num_key_value_heads": 8, "head_dim": 16, "intermediate_size": 128, "vocab_size": 256,
-}  # fmt: skip
+    "model_type": "qwen3",
+    "hidden_size": 64,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+    "head_dim": 16,
+    "intermediate_size": 128,
+    "vocab_size": 256,
+}
 GROUPED: dict[str, Any] = {**DENSE, "num_key_value_heads": 2}
 MOE: dict[str, Any] = {
-    **DENSE, "model_type": "qwen3_moe", "num_experts": 16, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
-}  # fmt: skip
+    **DENSE,
+    "model_type": "qwen3_moe",
+    "num_experts": 16,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+}
 WINDOWED: dict[str, Any] = {**DENSE, "model_type": "gemma3_text", "sliding_window": 32, "sliding_window_pattern": 2}
 LATENT: dict[str, Any] = {
     **DENSE, "model_type": "deepseek_v3", "q_lora_rank": 32, "kv_lora_rank": 16, "qk_nope_head_dim": 8,
@@ -46,16 +56,30 @@ LATENT: dict[str, Any] = {
     "moe_intermediate_size": 32, "first_k_dense_replace": 1, "num_nextn_predict_layers": 1,
 }  # fmt: skip
 SPARSE: dict[str, Any] = {
-    **LATENT, "model_type": "deepseek_v32", "index_topk": 24, "index_n_heads": 2, "index_head_dim": 8,
-}  # fmt: skip
+    **LATENT,
+    "model_type": "deepseek_v32",
+    "index_topk": 24,
+    "index_n_heads": 2,
+    "index_head_dim": 8,
+}
 LINEAR: dict[str, Any] = {
-    **DENSE, "model_type": "qwen3_next", "full_attention_interval": 4, "linear_num_key_heads": 4,
-    "linear_num_value_heads": 8, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
-}  # fmt: skip
+    **DENSE,
+    "model_type": "qwen3_next",
+    "full_attention_interval": 4,
+    "linear_num_key_heads": 4,
+    "linear_num_value_heads": 8,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+}
 ALL = {
-    "dense": DENSE, "grouped": GROUPED, "moe": MOE, "windowed": WINDOWED, "latent": LATENT, "sparse": SPARSE,
+    "dense": DENSE,
+    "grouped": GROUPED,
+    "moe": MOE,
+    "windowed": WINDOWED,
+    "latent": LATENT,
+    "sparse": SPARSE,
     "linear": LINEAR,
-}  # fmt: skip
+}
 MODELS = Path(__file__).parents[2].parent / "shared" / "data" / "models"
 kinds = st.sampled_from(sorted(ALL))
 
@@ -78,7 +102,9 @@ def prompt(model: dict[str, Any] | Architecture, new: float, past: float = 0.0, 
 
 
 def stack(mixer: Any, layers: int = 2) -> Architecture:
-    return Architecture("by hand", 64, 256, (LayerGroup(mixer, DenseFeedForward(128), layers),))
+    return Architecture(
+        name="by hand", hidden=64, vocabulary=256, groups=(LayerGroup(mixer, DenseFeedForward(128), layers),)
+    )
 
 
 def shared_model(name: str) -> Architecture:
@@ -136,7 +162,7 @@ def test_a_sliding_window_by_hand() -> None:
 
 def test_chunked_attention_by_hand() -> None:
     """Chunks of 32: a token sees its own chunk up to itself, 16.5 on average; 100 = 3 chunks and 4."""
-    model = stack(GroupedAttention(8, 8, 16, 16, window=32, chunked=True))
+    model = stack(GroupedAttention(heads=8, kv_heads=8, head_dim=16, value_dim=16, window=32, chunked=True))
     pair = 2 * 2 * 8 * 16 * 2
     assert decode(model, 3, 1000).attention_flop == pytest.approx(pair * 3 * 16.5)
     assert prompt(model, 100).prompt_flop == pytest.approx(pair * (3 * 32 * 33 / 2 + 4 * 5 / 2))
@@ -179,7 +205,7 @@ def test_a_delta_rule_by_hand() -> None:
 
 def test_mamba_2_by_hand() -> None:
     """Four heads of 16 with a state of 32, one group, a convolution of 4 over 64 + 2·32 channels, chunks of 8."""
-    model = stack(StateSpace(4, 16, 32, 1, 4, chunk=8))
+    model = stack(StateSpace(heads=4, head_dim=16, state_dim=32, groups=1, kernel=4, chunk=8))
     work = decode(model, 5, 777)
     state = 2 * (4 * 16 * 32 * 4 + 3 * 128 * 2)
     assert work.cache_byte == pytest.approx(5 * 2 * state)
@@ -224,9 +250,14 @@ def test_drafting_by_hand() -> None:
     a = architecture_from_config(LATENT)
     count, ones = parameters_count(a), np.ones(1)
     load = TokenLoad(
-        sequences_count=ones * 2, context_tok=ones * 100, prompt_tok=ones, cached_tok=ones * 0, output_tok=ones * 1e9,
-        draft_count=1.0, accepted_tok=1.85,
-    )  # fmt: skip
+        sequences_count=ones * 2,
+        context_tok=ones * 100,
+        prompt_tok=ones,
+        cached_tok=ones * 0,
+        output_tok=ones * 1e9,
+        draft_count=1.0,
+        accepted_tok=1.85,
+    )
     work = token_work(whole(LATENT), load, shard_table([drafting_model(a, BF16)]))
     layer = count.mtp - a.mtp[0].loose_parameters(64) - (16 - 2) * 3 * 64 * 32  # a row passes 2 of 16 experts
     attention = 2 * 100 * 8 * (2 * 16 + 4)
@@ -239,10 +270,18 @@ def test_drafting_by_hand() -> None:
 
 def test_a_token_is_a_decode_step_and_its_share_of_a_prompt() -> None:
     """Eight sequences of 16 tokens: in half of the steps a prompt of 20 behind 10 cached tokens goes along."""
-    load = TokenLoad(**{
-        n: np.array([float(x)]) for n, x in
-        {"sequences_count": 8, "context_tok": 38, "prompt_tok": 20, "cached_tok": 10, "output_tok": 16}.items()
-    })  # fmt: skip
+    load = TokenLoad(
+        **{
+            n: np.array([float(x)])
+            for n, x in {
+                "sequences_count": 8,
+                "context_tok": 38,
+                "prompt_tok": 20,
+                "cached_tok": 10,
+                "output_tok": 16,
+            }.items()
+        }
+    )
     work = token_work(whole(DENSE), load)
     layers, head, key = 4 * 7 * 64 * 128, 64 * 256, 4 * 2 * 8 * 16 * 2
     pairs = 20 * 10 + 20 * 21 / 2
@@ -365,9 +404,14 @@ ROOMY = replace(find_device("h200"), memory_byte=1e14)
 @pytest.mark.parametrize("batch", [1.0, 64.0])
 def test_a_measured_run_and_a_prediction_cost_the_same(name: str, batch: float) -> None:
     """At the same load the FLOP and bytes of a token are the same numbers, however the prediction's devices are cut."""
-    entry, load = find_model(name), Workload(700.0, 300.0, 0.5, 0.25, batch_req=batch)
+    entry, load = (
+        find_model(name),
+        Workload(input_tok=700.0, output_tok=300.0, output_spread_ratio=0.5, cached_ratio=0.25, batch_req=batch),
+    )
     for tp in (1, 8):
-        deployment = Deployment(entry.architecture, entry.precision, ROOMY, Parallelism(tp))
+        deployment = Deployment(
+            architecture=entry.architecture, precision=entry.precision, device=ROOMY, parallelism=Parallelism(tp)
+        )
         p = predict(deployment, load, rates("vllm"), lambda _: 0.1)
         measured = intensity(entry.architecture, entry.precision, load_of(p, load), "test")
         predicted = {c.name: c.intensity for c in p.ceilings}
@@ -381,6 +425,10 @@ def load_of(p: Prediction, load: Workload) -> MeasuredLoad:
     terms = {t.name: t.value for t in p.terms}
     cached = load.input_tok * load.cached_ratio
     return MeasuredLoad(
-        terms["requests decoding"], load.batch_req or 0.0, terms["context of a decoding request"], load.output_tok,
-        load.input_tok - cached, cached,
-    )  # fmt: skip
+        terms["requests decoding"],
+        load.batch_req or 0.0,
+        terms["context of a decoding request"],
+        load.output_tok,
+        load.input_tok - cached,
+        cached,
+    )

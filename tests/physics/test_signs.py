@@ -37,14 +37,18 @@ SCOUT, L70 = "meta-llama/Llama-4-Scout-17B-16E-Instruct", "meta-llama/Llama-3.1-
 #: The first of each pair was measured to cost more joules a token.
 PAIRS = {
     "fp8 costs more than bf16 at small batch": (
-        (Q235 + "-FP8", "h100", 8, 16, CHAT), ("Qwen/Qwen3-235B-A22B-Thinking-2507", "h100", 8, 16, HARD)),
+        (Q235 + "-FP8", "h100", 8, 16, CHAT),
+        ("Qwen/Qwen3-235B-A22B-Thinking-2507", "h100", 8, 16, HARD),
+    ),
     "fp8 costs less than bf16 at large batch": ((Q235, "h100", 8, 128, CHAT), (Q235 + "-FP8", "h100", 8, 128, CHAT)),
     "a sparse model costs less than a dense one of its size": ((Q32, "h100", 2, 64, CHAT), (Q30, "h100", 2, 64, CHAT)),
     "a large sparse model costs more than a dense one of more active parameters": (
-        (Q235, "h100", 8, 64, CHAT), (Q32, "h100", 2, 64, CHAT)),
+        (Q235, "h100", 8, 64, CHAT),
+        (Q32, "h100", 2, 64, CHAT),
+    ),
     "more devices cost more at one batch": ((SCOUT, "h100", 8, 16, CHAT), (SCOUT, "h100", 4, 16, CHAT)),
     "b200 costs less than h100 at large batch": ((L70, "h100", 4, 512, CHAT), (L70, "b200", 2, 512, CHAT)),
-}  # fmt: skip
+}
 
 
 @needs_data

@@ -33,14 +33,23 @@ def best_s(act: object, laps: int = 5) -> float:
 def test_the_array_call_is_a_hundred_times_faster_a_deployment_than_the_single_call() -> None:
     model, device, cut = find_model("Qwen/Qwen3-32B"), find_device("h100"), Parallelism(2)
     used = rates("vllm")
-    deployment = Deployment(model.architecture, model.precision, device, cut)
-    workload = Workload(512.0, 512.0, batch_req=32.0)
+    deployment = Deployment(architecture=model.architecture, precision=model.precision, device=device, parallelism=cut)
+    workload = Workload(input_tok=512.0, output_tok=512.0, batch_req=32.0)
     table = shard_table([shard(model.architecture, model.precision, device, cut)])
     one, index = np.ones(ROWS), np.zeros(ROWS, dtype=np.intp)
     demand = Demand(
-        np.linspace(1, 256, ROWS), one * 512, one * 512, one * 512, one * 0, one * 8192, one * 0.9,
-        one * (device.tdp_w or 0.0), one * 0, one, one * 0,
-    )  # fmt: skip
+        batch_req=np.linspace(1, 256, ROWS),
+        input_tok=one * 512,
+        computed_tok=one * 512,
+        output_tok=one * 512,
+        spread_ratio=one * 0,
+        budget_tok=one * 8192,
+        memory_use_ratio=one * 0.9,
+        limit_w=one * (device.tdp_w or 0.0),
+        running=one * 0,
+        narrow_ratio=one,
+        crowding_ratio=one * 0,
+    )
     single_s = best_s(lambda: predict(deployment, workload, used, lambda q: 0.2))
     many_s = best_s(lambda: predict_many(table.rows(index), demand, used, lambda q: 0.2)) / ROWS
     assert single_s / many_s > AT_LEAST

@@ -46,7 +46,7 @@ class DenseFleet:
         ]
         answer = optimize.linprog(
             cost / size, *self._dense(self.upper), *self._dense(self.equal), bounds, method="highs"
-        )  # fmt: skip
+        )
         assert answer.status == 0
         return size * float(answer.fun)
 

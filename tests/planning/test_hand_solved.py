@@ -98,16 +98,16 @@ def test_cooling_binds_before_power() -> None:
 def test_unused_devices_draw_what_their_state_draws() -> None:
     """98 of 100 devices idle at 50 W: 2 busy."""
     p = problem(
-        ONE, pools=[DevicePool(name="h100", site=0, owned_count=100, idle_states=(("bare", 50.0),))],
-        demands=[DemandClass(name="chat", rate_tok_s=np.array([3000.0]))], serve_all=True,
-    )  # fmt: skip
+        ONE,
+        pools=[DevicePool(name="h100", site=0, owned_count=100, idle_states=(("bare", 50.0),))],
+        demands=[DemandClass(name="chat", rate_tok_s=np.array([3000.0]))],
+        serve_all=True,
+    )
     assert best(fleet_program(p), ENERGY).values["energy"] == pytest.approx(4500 + 98 * 50)
 
 
 def test_purchases_stop_at_budget_and_at_racks() -> None:
-    pool = DevicePool(
-        name="h100", site=0, owned_count=10, purchasable_count=90, price_currency=30e3, per_rack_count=8
-    )  # fmt: skip
+    pool = DevicePool(name="h100", site=0, owned_count=10, purchasable_count=90, price_currency=30e3, per_rack_count=8)
     money = prices_of(problem(ONE, pools=[pool], budget_currency=600e3))
     assert money["budget"].shadow_price == pytest.approx(1500 / 30e3)
     assert money["budget"].valid_to == pytest.approx(2.7e6)
@@ -120,8 +120,12 @@ def test_shifting_to_the_clean_hour() -> None:
     grams = np.array([10.0, 100.0]) / 3.6e6
     demand = DemandClass(name="batch", rate_tok_s=np.full(2, 60e3), shift_ratio=0.4)
     p = problem(
-        ONE, 2, sites=[site(hours=2, carbon_gco2e_j=grams)], demands=[demand], serve_all=True,
-    )  # fmt: skip
+        ONE,
+        2,
+        sites=[site(hours=2, carbon_gco2e_j=grams)],
+        demands=[demand],
+        serve_all=True,
+    )
     optimum = best(fleet_program(p), Goal({"carbon": 1.0}))
     watts = 4500 / 3000 * np.array([84e3, 36e3])
     assert optimum.values["carbon"] == pytest.approx(float((watts * grams).mean()))
@@ -159,9 +163,11 @@ def test_goals_in_order() -> None:
 def test_what_is_short_in_its_own_unit() -> None:
     """300,000 tok/s are 100 replicas: 200 devices and 450 kW, where 100 and 300 kW are there. Cooling is ample."""
     p = problem(
-        ONE, sites=[site(it_limit_w=300e3, cooling_limit_w=1e6)], serve_all=True,
+        ONE,
+        sites=[site(it_limit_w=300e3, cooling_limit_w=1e6)],
+        serve_all=True,
         demands=[DemandClass(name="chat", rate_tok_s=np.array([300e3]))],
-    )  # fmt: skip
+    )
     missing = {m.name: m for m in shortage(fleet_program(p), HighsSolver())}
     assert set(missing) in ({"devices", "demand"}, {"it_power", "demand"})  # either pair alone has no plan
     only_power = replace(p, pools=[DevicePool(name="h100", site=0, owned_count=400)])
@@ -177,15 +183,18 @@ def test_whole_replicas_by_trying_all(kilowatts: float) -> None:
     """Three deployments of 1, 2 and 4 devices on 12 devices: every number of replicas is tried."""
     rows = [(0, 0, 0, 1, 900.0, 2000.0), (0, 0, 1, 2, 2300.0, 4700.0), (0, 0, 2, 4, 5200.0, 9600.0)]
     p = problem(
-        rows, sites=[site(it_limit_w=kilowatts * 1e3)], whole=True,
+        rows,
+        sites=[site(it_limit_w=kilowatts * 1e3)],
+        whole=True,
         pools=[DevicePool(name="h100", site=0, owned_count=12)],
-    )  # fmt: skip
+    )
     # A point at no load draws its watts too: replicas run at their point or not at all.
     feasible = [
-        n for n in product(range(13), range(7), range(4))
+        n
+        for n in product(range(13), range(7), range(4))
         if sum(k * r[3] for k, r in zip(n, rows, strict=True)) <= 12
         and sum(k * r[5] for k, r in zip(n, rows, strict=True)) <= kilowatts * 1e3
-    ]  # fmt: skip
+    ]
     most = max(sum(k * r[4] for k, r in zip(n, rows, strict=True)) for n in feasible)
     for solver in (HighsSolver(), ScipySolver()):
         optimum = best(fleet_program(p), TOKENS, solver)

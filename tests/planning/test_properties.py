@@ -86,12 +86,14 @@ def scaled(p: FleetProblem, factor: float) -> FleetProblem:
 
     sites = [
         replace(
-            s, it_limit_w=times(s.it_limit_w), feed_limit_w=times(s.feed_limit_w),
+            s,
+            it_limit_w=times(s.it_limit_w),
+            feed_limit_w=times(s.feed_limit_w),
             cooling_limit_w=times(s.cooling_limit_w),
             facility_lines=[(a, factor * b) for a, b in s.facility_lines],
         )
         for s in p.sites
-    ]  # fmt: skip
+    ]
     pools = [
         replace(x, owned_count=factor * x.owned_count, purchasable_count=factor * x.purchasable_count) for x in p.pools
     ]
@@ -147,9 +149,11 @@ def test_the_nominal_plan_loses_in_worse_cases_what_was_not_kept_for_them() -> N
     them: 40,000 of 60,000 tok/s.
     """
     p = problem(
-        [(0, 0, 0, 2, 3000.0, 4500.0)], sites=[site(it_limit_w=90e3)], serve_all=True,
+        [(0, 0, 0, 2, 3000.0, 4500.0)],
+        sites=[site(it_limit_w=90e3)],
+        serve_all=True,
         demands=[DemandClass(name="chat", rate_tok_s=np.array([60e3]))],
-    )  # fmt: skip
+    )
     plan = plan_use(fleet_program(p), best(fleet_program(p), ENERGY).plan)
     lost = {x.scenario.name: x.lost_ratio for x in losses(p, plan, HighsSolver(), SCENARIOS)}
     assert lost["as predicted"] == pytest.approx(0.0, abs=1e-6)

@@ -113,15 +113,17 @@ def test_more_in_flight_than_memory_holds_is_said() -> None:
 def test_advice_never_circles(model: str, device: str, devices: int) -> None:
     """What is named really holds the model, and is not what was given."""
     with pytest.raises(MemoryShort, match="spread the model over") as caught:
-        answer(PredictionRequest(model, device, devices=devices))
+        answer(PredictionRequest(model=model, device=device, devices=devices))
     named = {k: int(v) for k, v in re.findall(r"`(devices|tp)=(\d+)`", str(caught.value))}
     assert named["tp"] and named.get("devices", 0) != devices
-    assert answer(replace(PredictionRequest(model, device, devices=devices), **named)).prediction.rate_tok_s.value
+    assert answer(
+        replace(PredictionRequest(model=model, device=device, devices=devices), **named)
+    ).prediction.rate_tok_s.value
 
 
 def test_advice_of_16_devices_that_hold_a_model_only_together_is_to_say_so() -> None:
     """Tensor parallelism never leaves the node unasked: two replicas of eight do not hold it, one of sixteen does."""
-    question = PredictionRequest("meta-llama/Llama-3.1-405B-Instruct", "h100", devices=16)
+    question = PredictionRequest(model="meta-llama/Llama-3.1-405B-Instruct", device="h100", devices=16)
     with pytest.raises(MemoryShort, match=r"16 devices per replica \(`tp=16`\)"):
         answer(question)
     assert answer(replace(question, tp=16)).deployment.parallelism.tensor == 16
@@ -129,13 +131,20 @@ def test_advice_of_16_devices_that_hold_a_model_only_together_is_to_say_so() -> 
 
 @pytest.mark.parametrize("devices", [2, 10, 16])
 def test_more_devices_are_advised_where_the_rate_is_short(devices: int) -> None:
-    found = answer(PredictionRequest("Qwen/Qwen3-32B", "h100", devices=devices, rate_req_s=500.0))
+    found = answer(PredictionRequest(model="Qwen/Qwen3-32B", device="h100", devices=devices, rate_req_s=500.0))
     (missed,) = found.short_by
     assert missed.limit == "rate"
     named = int(re.findall(r"about ([\d,]+) devices", missed.text)[0].replace(",", ""))
     assert named > devices
-    more = answer(PredictionRequest("Qwen/Qwen3-32B", "h100", devices=named, tp=found.deployment.parallelism.tensor,
-                           rate_req_s=500.0))  # fmt: skip
+    more = answer(
+        PredictionRequest(
+            model="Qwen/Qwen3-32B",
+            device="h100",
+            devices=named,
+            tp=found.deployment.parallelism.tensor,
+            rate_req_s=500.0,
+        )
+    )
     assert more.meets
 
 

@@ -5,7 +5,7 @@ import json
 import math
 import random
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -38,17 +38,57 @@ counts = st.none() | st.integers(0, 4_000_000)
 text = st.text(max_size=12)
 
 channels = st.builds(
-    Channel, id=text, meter=text, device=text, scope=st.sampled_from(Scope), quantity=st.sampled_from(Quantity),
-    basis=st.sampled_from(Basis), resolution=maybe, update_period_s=maybe, max_range=maybe, rel_error=maybe,
-    clock_skew_s=maybe, sampled_ratio=maybe, includes=st.lists(text, max_size=2).map(tuple), source=st.none() | text,
-)  # fmt: skip
+    Channel,
+    id=text,
+    meter=text,
+    device=text,
+    scope=st.sampled_from(Scope),
+    quantity=st.sampled_from(Quantity),
+    basis=st.sampled_from(Basis),
+    resolution=maybe,
+    update_period_s=maybe,
+    max_range=maybe,
+    rel_error=maybe,
+    clock_skew_s=maybe,
+    sampled_ratio=maybe,
+    includes=st.lists(text, max_size=2).map(tuple),
+    source=st.none() | text,
+)
 readings = st.builds(Reading, text, numbers, numbers, maybe, st.none() | text)
 requests = st.builds(
-    RequestRecord, id=text, phase=text, scheduled_mono_s=numbers, dispatched_mono_s=maybe, first_byte_mono_s=maybe,
-    first_token_mono_s=maybe, last_token_mono_s=maybe, end_mono_s=maybe, outcome=st.sampled_from(RequestOutcome),
-    prompt_tok=counts, cached_tok=counts, output_tok=counts, chunk_mono_s=st.lists(numbers, max_size=3).map(tuple),
-    retries=st.integers(0, 9), error=st.none() | text,
-)  # fmt: skip
+    RequestRecord,
+    id=text,
+    phase=text,
+    scheduled_mono_s=numbers,
+    dispatched_mono_s=maybe,
+    first_byte_mono_s=maybe,
+    first_token_mono_s=maybe,
+    last_token_mono_s=maybe,
+    end_mono_s=maybe,
+    outcome=st.sampled_from(RequestOutcome),
+    prompt_tok=counts,
+    cached_tok=counts,
+    output_tok=counts,
+    chunk_mono_s=st.lists(numbers, max_size=3).map(tuple),
+    retries=st.integers(0, 9),
+    error=st.none() | text,
+)
+machine_samples = st.builds(
+    MachineSample,
+    t_mono_s=numbers,
+    t_wall_s=numbers,
+    **{f.name: maybe for f in fields(MachineSample) if not f.name.startswith("t_")},
+)
+answers = st.builds(
+    QualityAnswer,
+    request_id=text,
+    task=text,
+    question_id=text,
+    scorer=text,
+    expected=text,
+    answer=st.none() | text,
+    score=maybe,
+)
 phases = st.builds(Phase, st.sampled_from(["idle", "load", "drain"]), numbers, numbers, maybe)
 records = st.builds(
     RunRecord,
@@ -59,11 +99,9 @@ records = st.builds(
     server=st.lists(
         st.builds(ServerSample, numbers, numbers, st.dictionaries(text, numbers, max_size=2)), max_size=2
     ).map(tuple),
-    machine=st.lists(st.builds(MachineSample, numbers, numbers, *[maybe] * 8), max_size=2).map(tuple),
+    machine=st.lists(machine_samples, max_size=2).map(tuple),
     phases=st.lists(phases, max_size=3, unique_by=lambda p: p.name).map(tuple),
-    quality=st.lists(st.builds(QualityAnswer, text, text, text, text, text, st.none() | text, maybe), max_size=2).map(
-        tuple
-    ),
+    quality=st.lists(answers, max_size=2).map(tuple),
     events=st.lists(st.fixed_dictionaries({"kind": st.just("note"), "text": text}), max_size=2).map(tuple),
     status=st.sampled_from(["complete", "interrupted", "failed"]),
     status_reason=st.none() | text,
@@ -159,7 +197,19 @@ def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path: Path) -> None:
     writer._files["requests"].close()
     writer._files["requests"] = open("/dev/full", "w")  # noqa: SIM115  every flush of it is ENOSPC
     for number in range(3):
-        writer.request(RequestRecord(str(number), "load", 0.0, None, None, None, None, None, RequestOutcome.OK))
+        writer.request(
+            RequestRecord(
+                id=str(number),
+                phase="load",
+                scheduled_mono_s=0.0,
+                dispatched_mono_s=None,
+                first_byte_mono_s=None,
+                first_token_mono_s=None,
+                last_token_mono_s=None,
+                end_mono_s=None,
+                outcome=RequestOutcome.OK,
+            )
+        )
     with pytest.raises(MachineError, match=r"disk .* is full.*kept there"):
         writer.close()
     assert read_run(path).readings == (Reading("c", 1.0, 1.0, 5.0),)
@@ -181,7 +231,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_what_json_cannot_hold_is_kept_as_a_note(tmp_path: Path) -> None:
-    record = replace(RunRecord({"schema_version": 1}), readings=(Reading("c", 1.0, 1.0, math.nan),))
+    record = replace(RunRecord(manifest={"schema_version": 1}), readings=(Reading("c", 1.0, 1.0, math.nan),))
     write_run(tmp_path / "r", record)
     found = read_run(tmp_path / "r")
     assert found.readings == ()

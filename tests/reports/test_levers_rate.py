@@ -21,7 +21,7 @@ from tests.support.screen import on_screen
 @pytest.fixture(scope="module")
 def offered() -> LeversAnswer:
     """Eight boards that serve less than they could."""
-    asked = PredictionRequest("Qwen/Qwen3-8B", "h100", devices=8, concurrency=None, rate_req_s=10.0)
+    asked = PredictionRequest(model="Qwen/Qwen3-8B", device="h100", devices=8, concurrency=None, rate_req_s=10.0)
     return levers_answer(asked, {"to": "b200"}, Settings(), frozenset())
 
 

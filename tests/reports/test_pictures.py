@@ -26,10 +26,17 @@ def labels(picture: str) -> list[tuple[str, float, float]]:
     return places
 
 
-@pytest.mark.parametrize("values_s", [
-    [0.010, 0.58, 0.59, 0.59], [0.1, 0.1, 0.101, 5.0], [0.1, 0.2, 0.3, 0.9], [0.5, 0.95, 0.97, 1.0],
-    [1.0, 1.0, 1.0], [0.0, 0.9, 0.93, 0.94, 1.0],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "values_s",
+    [
+        [0.010, 0.58, 0.59, 0.59],
+        [0.1, 0.1, 0.101, 5.0],
+        [0.1, 0.2, 0.3, 0.9],
+        [0.5, 0.95, 0.97, 1.0],
+        [1.0, 1.0, 1.0],
+        [0.0, 0.9, 0.93, 0.94, 1.0],
+    ],
+)
 def test_labels_of_percentiles_never_cover_each_other_or_leave_the_picture(values_s: list[float]) -> None:
     places = sorted(labels(histogram("TTFT", values_s)), key=lambda place: place[1])
     assert ", ".join(words for words, _, _ in places) == "p50, p99"
@@ -42,5 +49,5 @@ def test_a_histogram_says_of_how_many_requests_it_is() -> None:
 
 
 def test_the_barrel_says_that_its_scale_is_a_logarithm() -> None:
-    ceilings = [Ceiling("compute", Figure(1000.0, "tok/s", Basis.MODELLED, 900.0, 1100.0))]
+    ceilings = [Ceiling(name="compute", rate_tok_s=Figure(1000.0, "tok/s", Basis.MODELLED, low=900.0, high=1100.0))]
     assert ">tok/s, log scale<" in barrel(ceilings, "compute", 46.0)

@@ -13,10 +13,16 @@ from joulemill.analysis.rows import tokens
 from joulemill.analysis.run import analyze
 
 CONFIG = {
-    "model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
-    "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152, "tie_word_embeddings": True,
+    "model_type": "llama",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "vocab_size": 49152,
+    "tie_word_embeddings": True,
     "torch_dtype": "bfloat16",
-}  # fmt: skip
+}
 
 
 def weight_byte(**manifest: Any) -> float:

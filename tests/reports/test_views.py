@@ -138,8 +138,23 @@ def test_hostile_names_are_text() -> None:
 
 
 # --- names of others in Markdown and LaTeX ---------------------------------------------------------------------------
-LIVE = ["![i](http://evil/x.png)", "[x](javascript:alert(1))", "<b>x</b>", "# head", "*x*", "~~x~~", "a|b", "x\n# y",
-        "$x$", "www.evil.example", "\x1b]0;PWNED\x07", "a\u202eb", "- item", "1. item", "a\\|b"]  # fmt: skip
+LIVE = [
+    "![i](http://evil/x.png)",
+    "[x](javascript:alert(1))",
+    "<b>x</b>",
+    "# head",
+    "*x*",
+    "~~x~~",
+    "a|b",
+    "x\n# y",
+    "$x$",
+    "www.evil.example",
+    "\x1b]0;PWNED\x07",
+    "a\u202eb",
+    "- item",
+    "1. item",
+    "a\\|b",
+]
 
 
 @pytest.mark.finding("F43")

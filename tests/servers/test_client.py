@@ -24,14 +24,14 @@ pytestmark = pytest.mark.apart
 @contextlib.asynccontextmanager
 async def served(plan: MockPlan) -> AsyncIterator[tuple[MockServer, aiohttp.ClientSession, Endpoint]]:
     async with MockServer(plan) as server, open_session(8) as session:
-        yield server, session, Endpoint(server.url, "mock-model", plan.api_key or None)
+        yield server, session, Endpoint(url=server.url, model="mock-model", api_key=plan.api_key or None)
 
 
 def one(plan: MockPlan, question: Ask | None = None, api: str = "chat") -> Answer:
     async def run() -> Answer:
         async with served(plan) as (_, session, endpoint):
-            asked = Endpoint(endpoint.url, endpoint.model, endpoint.api_key, api)
-            return await ask(session, asked, question or Ask("one two three", 5))
+            asked = Endpoint(url=endpoint.url, model=endpoint.model, api_key=endpoint.api_key, api=api)
+            return await ask(session, asked, question or Ask(text="one two three", max_tok=5))
 
     return asyncio.run(run())
 
@@ -52,16 +52,22 @@ def test_a_good_answer(api: str) -> None:
 
 
 def test_chunks_are_not_tokens() -> None:
-    answer = one(MockPlan(chunk_tok=4), Ask("a", 10))
+    answer = one(MockPlan(chunk_tok=4), Ask(text="a", max_tok=10))
     assert (len(answer.chunk_mono_s), answer.output_tok) == (3, 10)
 
 
 def test_what_is_sent() -> None:
     async def run() -> list[dict[str, object]]:
         async with served(MockPlan()) as (server, session, endpoint):
-            full = Ask("hi", 3, seed=7, stop=("\n",), cache_prompt=False, temperature=0.5, extra={"min_p": 0.1})
+            full = Ask(
+                text="hi", max_tok=3, seed=7, stop=("\n",), cache_prompt=False, temperature=0.5, extra={"min_p": 0.1}
+            )
             await ask(session, endpoint, full)
-            await ask(session, Endpoint(server.url, "mock-model", api="completions"), Ask("hi", 3, ignore_eos=False))
+            await ask(
+                session,
+                Endpoint(url=server.url, model="mock-model", api="completions"),
+                Ask(text="hi", max_tok=3, ignore_eos=False),
+            )
             return server.truth.bodies
 
     chat, plain = asyncio.run(run())
@@ -89,7 +95,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_become_outcomes(fault: str) -> None:
     outcome, words = FAULTS[fault]
-    answer = one(MockPlan(fault=fault), Ask("a b", 8))
+    answer = one(MockPlan(fault=fault), Ask(text="a b", max_tok=8))
     assert answer.outcome is outcome
     assert answer.error and words in answer.error and "\n" not in answer.error
     assert answer.end_mono_s is not None and answer.end_mono_s >= answer.dispatched_mono_s
@@ -100,7 +106,7 @@ def test_a_missing_done_is_forgiven_when_the_answer_finished() -> None:
 
 
 def test_what_came_before_the_cut_is_kept() -> None:
-    answer = one(MockPlan(fault="cut", fault_tok=3), Ask("a", 8))
+    answer = one(MockPlan(fault="cut", fault_tok=3), Ask(text="a", max_tok=8))
     assert (answer.text, len(answer.chunk_mono_s), answer.output_tok) == (" w0 w1 w2", 3, None)
 
 
@@ -114,7 +120,7 @@ def test_retry_after(date: bool) -> None:
 
 def test_timeout_is_kept_to() -> None:
     start_s = time.monotonic()
-    answer = one(MockPlan(fault="hang"), Ask("a", 4, timeout_s=0.2))
+    answer = one(MockPlan(fault="hang"), Ask(text="a", max_tok=4, timeout_s=0.2))
     assert answer.outcome is RequestOutcome.TIMEOUT and "0.2 s" in (answer.error or "")
     assert time.monotonic() - start_s < 60, "the server would hang for an hour"
 
@@ -122,8 +128,14 @@ def test_timeout_is_kept_to() -> None:
 def test_wrong_model_and_wrong_key() -> None:
     async def run() -> tuple[Answer, Answer]:
         async with served(MockPlan(api_key="right")) as (server, session, _):
-            wrong_key = await ask(session, Endpoint(server.url, "mock-model", "sk-wrong-secret"), Ask("a", 2))
-            return wrong_key, await ask(session, Endpoint(server.url, "other", "right"), Ask("a", 2))
+            wrong_key = await ask(
+                session,
+                Endpoint(url=server.url, model="mock-model", api_key="sk-wrong-secret"),
+                Ask(text="a", max_tok=2),
+            )
+            return wrong_key, await ask(
+                session, Endpoint(url=server.url, model="other", api_key="right"), Ask(text="a", max_tok=2)
+            )
 
     wrong_key, wrong_model = asyncio.run(run())
     assert wrong_key.http_status == 401 and "secret" not in (wrong_key.error or "")
@@ -135,7 +147,7 @@ def test_nobody_listens() -> None:
         async with MockServer() as gone:
             url = gone.url
         async with open_session(1) as session:
-            return await ask(session, Endpoint(url, "m"), Ask("a", 1))
+            return await ask(session, Endpoint(url=url, model="m"), Ask(text="a", max_tok=1))
 
     answer = asyncio.run(run())
     assert (answer.outcome, answer.http_status) == (RequestOutcome.CONNECTION_ERROR, None)
@@ -150,7 +162,7 @@ def test_a_server_that_speaks_something_else() -> None:
         server = await asyncio.start_server(reply, "127.0.0.1", 0)
         async with server, open_session(1) as session:
             port = server.sockets[0].getsockname()[1]
-            return await ask(session, Endpoint(f"http://127.0.0.1:{port}", "m"), Ask("a", 1))
+            return await ask(session, Endpoint(url=f"http://127.0.0.1:{port}", model="m"), Ask(text="a", max_tok=1))
 
     assert asyncio.run(run()).outcome is RequestOutcome.CONNECTION_ERROR
 
@@ -159,7 +171,7 @@ def test_cancellation_passes_and_loses_nothing() -> None:
     async def run() -> Answer:
         async with served(MockPlan(ttft_s=0.01, itl_s=0.02)) as (_, session, endpoint):
             transcript = Transcript()
-            task = asyncio.create_task(ask(session, endpoint, Ask("a", 1000), transcript))
+            task = asyncio.create_task(ask(session, endpoint, Ask(text="a", max_tok=1000), transcript))
             while len(transcript.arrivals) < 3:
                 await asyncio.sleep(0.005)
             task.cancel()
@@ -178,7 +190,7 @@ def test_connections_are_used_again() -> None:
         async with served(MockPlan()) as (_, session, endpoint):
             assert session.connector is not None
             for _ in range(5):
-                assert (await ask(session, endpoint, Ask("a", 2))).outcome is RequestOutcome.OK
+                assert (await ask(session, endpoint, Ask(text="a", max_tok=2))).outcome is RequestOutcome.OK
                 opened = max(opened, sum(map(len, session.connector._conns.values())))  # type: ignore[attr-defined]
         return opened
 
@@ -193,7 +205,10 @@ def test_128_streams_are_timed_truly() -> None:
         async with open_session(128) as session:
 
             async def worker() -> list[Answer]:
-                return [await ask(session, Endpoint(url, "mock-model"), Ask("a " * 100, 50)) for _ in range(2)]
+                return [
+                    await ask(session, Endpoint(url=url, model="mock-model"), Ask(text="a " * 100, max_tok=50))
+                    for _ in range(2)
+                ]
 
             return [a for answers in await asyncio.gather(*(worker() for _ in range(128))) for a in answers]
 
@@ -237,8 +252,8 @@ def test_a_question_into_a_closing_connection_is_sent_again() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with server, open_session(1) as session:
-            endpoint = Endpoint(f"http://127.0.0.1:{port}", "m")
-            found = [await ask(session, endpoint, Ask(str(i), 1, timeout_s=5)) for i in range(40)]
+            endpoint = Endpoint(url=f"http://127.0.0.1:{port}", model="m")
+            found = [await ask(session, endpoint, Ask(text=str(i), max_tok=1, timeout_s=5)) for i in range(40)]
             await asyncio.sleep(0.05)  # the last connection's own end
             return found
 
@@ -256,6 +271,8 @@ def test_a_fresh_connection_that_is_closed_is_the_servers_fault() -> None:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with server, open_session(1) as session:
-            return await ask(session, Endpoint(f"http://127.0.0.1:{port}", "m"), Ask("x", 1, timeout_s=5))
+            return await ask(
+                session, Endpoint(url=f"http://127.0.0.1:{port}", model="m"), Ask(text="x", max_tok=1, timeout_s=5)
+            )
 
     assert asyncio.run(run()).outcome is RequestOutcome.CONNECTION_ERROR

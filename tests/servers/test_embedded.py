@@ -53,10 +53,10 @@ Served = tuple[EndpointFacts, list[Answer], ServerSample, ServerSample]
 def serve(url: str, questions: list[Ask], api: str = "chat") -> Served:
     async def run() -> Served:
         async with open_session(8) as session:
-            facts = await check_endpoint(session, Endpoint(url, ""))
+            facts = await check_endpoint(session, Endpoint(url=url, model=""))
             assert facts.metrics_url is not None
             before = await scrape(session, facts.metrics_url, dialect("llamacpp"))
-            endpoint = Endpoint(url, facts.model, api=api)
+            endpoint = Endpoint(url=url, model=facts.model, api=api)
             answers = await asyncio.gather(*(ask(session, endpoint, q) for q in questions))
             return facts, answers, before, await scrape(session, facts.metrics_url, dialect("llamacpp"))
 
@@ -73,7 +73,7 @@ def server() -> Iterator[EmbeddedServer]:
 @needs_server
 @pytest.mark.parametrize("api", ["chat", "completions"])
 def test_usage_agrees_with_its_own_counters(server: EmbeddedServer, api: str) -> None:
-    questions = [Ask("Tell me of the sea. " * (i + 1), 6, seed=i) for i in range(4)]
+    questions = [Ask(text="Tell me of the sea. " * (i + 1), max_tok=6, seed=i) for i in range(4)]
     facts, answers, before, after = serve(server.url, questions, api)
     assert (facts.kind, facts.model, facts.max_context_tok) == ("llama.cpp", server.model_name, 512)
     assert [a.error for a in answers] == [None] * 4
@@ -88,7 +88,7 @@ def test_usage_agrees_with_its_own_counters(server: EmbeddedServer, api: str) ->
 @embedded
 @needs_server
 def test_the_same_question_twice_gives_the_same_text(server: EmbeddedServer) -> None:
-    question = [Ask("Count: one two three", 8, temperature=0.0, seed=1, cache_prompt=False)]
+    question = [Ask(text="Count: one two three", max_tok=8, temperature=0.0, seed=1, cache_prompt=False)]
     first, second = (serve(server.url, question)[1][0] for _ in range(2))
     assert first.outcome is RequestOutcome.OK and first.text == second.text != ""
     assert first.cached_tok == second.cached_tok == 0
@@ -97,7 +97,7 @@ def test_the_same_question_twice_gives_the_same_text(server: EmbeddedServer) -> 
 @embedded
 @needs_server
 def test_a_prompt_beyond_the_slots_context_is_an_outcome(server: EmbeddedServer) -> None:
-    (answer,) = serve(server.url, [Ask("sea " * 2000, 4)])[1]
+    (answer,) = serve(server.url, [Ask(text="sea " * 2000, max_tok=4)])[1]
     assert answer.outcome is RequestOutcome.HTTP_ERROR and answer.http_status == 400
     assert "context" in (answer.error or "")
 
@@ -107,7 +107,7 @@ def test_a_prompt_beyond_the_slots_context_is_an_outcome(server: EmbeddedServer)
 @pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
 def test_other_kv_types_and_a_slot_each_of_the_asked_context(kv_type: str) -> None:
     with EmbeddedServer(EmbeddedOptions(slots=3, context_tok=256, kv_type=kv_type, threads=1)) as running:
-        facts, answers, _, _ = serve(running.url, [Ask("Hello", 4)])
+        facts, answers, _, _ = serve(running.url, [Ask(text="Hello", max_tok=4)])
     assert (facts.max_context_tok, facts.props["total_slots"]) == (256, 3)
     assert answers[0].output_tok == 4
 
@@ -117,7 +117,7 @@ def test_other_kv_types_and_a_slot_each_of_the_asked_context(kv_type: str) -> No
 def test_a_draft_model_is_counted() -> None:
     options = EmbeddedOptions(slots=1, context_tok=256, threads=1, draft_gguf=find_bundled_gguf(), draft_tok=3)
     with EmbeddedServer(options) as running:
-        _, answers, _, after = serve(running.url, [Ask("Hello", 8)])
+        _, answers, _, after = serve(running.url, [Ask(text="Hello", max_tok=8)])
     assert answers[0].output_tok == 8
     assert 0 < after.values["spec_accepted_tok_total"] <= after.values["spec_draft_tok_total"]
 
@@ -276,7 +276,7 @@ def test_the_wheels_version_is_known() -> None:
 def test_a_second_model_is_served_beside_the_first_by_one_process() -> None:
     with EmbeddedServer(replace(SMALL, second_gguf=find_bundled_gguf())) as server:
         assert server.second_url.startswith("http://127.0.0.1:") and server.second_url != server.url
-        question = Ask("What is the capital of France?", max_tok=8, timeout_s=60.0, ignore_eos=False)
+        question = Ask(text="What is the capital of France?", max_tok=8, timeout_s=60.0, ignore_eos=False)
         first, second = (serve(url, [question])[1][0] for url in (server.url, server.second_url))
         assert first.outcome is second.outcome is RequestOutcome.OK
         assert first.text == second.text  # the same weights, asked greedily

@@ -16,7 +16,7 @@ from joulemill.servers.client import Endpoint, EndpointFacts, check_endpoint, op
 def facts(plan: MockPlan, model: str = "", key: str | None = None) -> EndpointFacts:
     async def run() -> EndpointFacts:
         async with MockServer(plan) as server, open_session(1) as session:
-            return await check_endpoint(session, Endpoint(server.url, model, key))
+            return await check_endpoint(session, Endpoint(url=server.url, model=model, api_key=key))
 
     return asyncio.run(run())
 
@@ -41,9 +41,9 @@ def refusal(make: Callable[[], object]) -> str:
     ],
 )
 def test_addresses(given: str, kept: str, root: str) -> None:
-    endpoint = Endpoint(given, "m")
+    endpoint = Endpoint(url=given, model="m")
     assert (endpoint.url, endpoint.root_url) == (kept, root)
-    assert Endpoint(kept, "m") == endpoint
+    assert Endpoint(url=kept, model="m") == endpoint
     assert endpoint.ask_url == kept + "/chat/completions"
 
 
@@ -52,11 +52,11 @@ def test_addresses(given: str, kept: str, root: str) -> None:
 )
 def test_addresses_that_cannot_be(url: str) -> None:
     with pytest.raises(InputError):
-        Endpoint(url, "m")
+        Endpoint(url=url, model="m")
 
 
 def test_a_key_is_never_shown() -> None:
-    assert "secret" not in repr(Endpoint("http://h", "m", "secret"))
+    assert "secret" not in repr(Endpoint(url="http://h", model="m", api_key="secret"))
 
 
 def test_facts_of_vllm_and_llamacpp() -> None:
@@ -106,7 +106,9 @@ def check_app(routes: dict[str, tuple[int, str]]) -> EndpointFacts:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         try:
             async with open_session(1) as session:
-                return await check_endpoint(session, Endpoint(f"http://127.0.0.1:{runner.addresses[0][1]}", ""))
+                return await check_endpoint(
+                    session, Endpoint(url=f"http://127.0.0.1:{runner.addresses[0][1]}", model="")
+                )
         finally:
             await runner.cleanup()
 
@@ -146,6 +148,6 @@ def test_unreachable() -> None:
         async with MockServer() as gone:
             url = gone.url
         async with open_session(1) as session:
-            await check_endpoint(session, Endpoint(url, "m"))
+            await check_endpoint(session, Endpoint(url=url, model="m"))
 
     assert "no server answers" in refusal(lambda: asyncio.run(run()))

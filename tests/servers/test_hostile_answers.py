@@ -30,17 +30,26 @@ KEY = "sk-Very+Secret/123456"
 
 def answered(stream: bytes, question: Ask | None = None) -> Answer:
     async def run() -> Answer:
-        async with Hostile(lambda n, body: stream).up() as url, open_session(1) as session:
-            return await ask(session, Endpoint(url, "m", KEY), question or Ask("one two", 8))
+        async with Hostile(answer=lambda n, body: stream).up() as url, open_session(1) as session:
+            return await ask(
+                session, Endpoint(url=url, model="m", api_key=KEY), question or Ask(text="one two", max_tok=8)
+            )
 
     return asyncio.run(run())
 
 
 def ran(server: Hostile, out: Path, teller: Silence | None = None, **given: Any) -> RunRecord:
     short: dict[str, Any] = {
-        "requests": 8, "warmup_s": 0.0, "idle_s": 0.1, "concurrency": 2, "input_tokens": "40", "output_tokens": "4",
-        "meters": ("declared:idle=60W,busy=180W",), "timeout_s": 5.0, "retries": 1,
-    }  # fmt: skip
+        "requests": 8,
+        "warmup_s": 0.0,
+        "idle_s": 0.1,
+        "concurrency": 2,
+        "input_tokens": "40",
+        "output_tokens": "4",
+        "meters": ("declared:idle=60W,busy=180W",),
+        "timeout_s": 5.0,
+        "retries": 1,
+    }
 
     async def run() -> Path:
         async with server.up() as url:
@@ -85,7 +94,7 @@ def test_a_run_of_such_answers_is_refused_and_small(tmp_path: Path) -> None:
     def answer(number: int, body: dict[str, Any]) -> bytes:
         return honest(number, body) if number < 5 or number % 2 else events(last(output_tok=2**40))
 
-    record = ran(Hostile(answer), tmp_path)
+    record = ran(Hostile(answer=answer), tmp_path)
     assert {r.output_tok for r in record.requests} == {4, None}
     assert "no_usage" in "".join(analyze(record).warnings)
 
@@ -123,7 +132,7 @@ def test_a_run_keeps_and_tells_no_key(echo: str, tmp_path: Path) -> None:
         return honest(number, body) if number < 4 else ECHOES[echo](KEY)
 
     ear, said = Ear(), ""
-    server = Hostile(answer, version=f"1.0 {KEY}", metrics="# nothing")
+    server = Hostile(answer=answer, version=f"1.0 {KEY}", metrics="# nothing")
     try:
         record = ran(server, tmp_path, ear, headers=(("X-Tenant-Key", KEY + "2"),))
         said = str(record.status_reason)
@@ -142,7 +151,7 @@ def test_secrets_are_blanked_as_json_and_urls_spell_them() -> None:
 
 
 def test_headers_and_key_go_to_the_servers_own_address_alone() -> None:
-    endpoint = Endpoint("http://a:8000", "m", KEY, extra_headers=(("X-T", "secret-1"),))
+    endpoint = Endpoint(url="http://a:8000", model="m", api_key=KEY, extra_headers=(("X-T", "secret-1"),))
     assert set(endpoint.headers("http://a:8000/metrics")) == {"Authorization", "X-T"}
     for url in ("http://a:8001/metrics", "https://a:8000/metrics", "http://b:8000/metrics", "http://a.evil:8000/"):
         assert endpoint.headers(url) == {}
@@ -154,12 +163,23 @@ def test_headers_and_key_go_to_the_servers_own_address_alone() -> None:
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
-        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None), ("Mon, 01 Jan 9999 00:00:00 GMT", 1e9), ("7", 7.0),
-        ("99999999999", 1e9), ("9" * 5000, 1e9), ("-5", None), ("inf", None), ("nan", None), ("٣", None), ("²", None),
-        ("", None), ("Mon, 01 Jan 1990 00:00:00 GMT", 0.0), ("Mon, 99 Jan 2030 99:99:99 GMT", None), ("\ud800", None),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 9999 00:00:00 GMT", 1e9),
+        ("7", 7.0),
+        ("99999999999", 1e9),
+        ("9" * 5000, 1e9),
+        ("-5", None),
+        ("inf", None),
+        ("nan", None),
+        ("٣", None),
+        ("²", None),
+        ("", None),
+        ("Mon, 01 Jan 1990 00:00:00 GMT", 0.0),
+        ("Mon, 99 Jan 2030 99:99:99 GMT", None),
+        ("\ud800", None),
         ("Mon, 01 Jan 2999 00:00:00 -9999", None),
     ],
-)  # fmt: skip
+)
 def test_any_retry_after_is_a_bounded_number_or_nothing(value: str, seconds: float | None) -> None:
     got = _retry_after_s(value)
     assert got == seconds or (seconds is None and got is not None and 0.0 <= got <= 1e9)
@@ -173,7 +193,7 @@ def test_a_server_that_asks_to_wait_for_ever_ends_the_run_at_once_and_it_is_told
     teller = Silence()
     teller.note = notes.append  # type: ignore[method-assign]
     with pytest.raises(ServerError, match="429"):
-        ran(Hostile(honest, refusal=(429, {"Retry-After": value})), tmp_path, teller)
+        ran(Hostile(answer=honest, refusal=(429, {"Retry-After": value})), tmp_path, teller)
     assert any("asks to wait (Retry-After: for years)" in n for n in notes)
 
 
@@ -183,7 +203,7 @@ def test_half_characters_cost_no_request(tmp_path: Path) -> None:
         words = len(body["messages"][-1]["content"].split())
         return events(*[CHUNK] * 4, last("\ud800" if number % 2 else "length", prompt_tok=words))
 
-    server = Hostile(answer)
+    server = Hostile(answer=answer)
     record = ran(server, tmp_path, requests=20)
     assert len(record.requests) == len(server.asked)
     assert not [e for e in record.events if e["kind"] == "unwritable"]
@@ -195,7 +215,7 @@ def test_half_characters_cost_no_request(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["m\ud800", "n" * 200_000, f"m-{KEY}"])
 def test_a_models_name_that_cannot_be_kept_is_refused_in_a_short_line(name: str, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="cannot be kept") as caught:
-        ran(Hostile(honest, models={"data": [{"id": name}]}), tmp_path)
+        ran(Hostile(answer=honest, models={"data": [{"id": name}]}), tmp_path)
     str(caught.value).encode()
     assert caught.value.usage and len(str(caught.value)) < 400 and KEY not in str(caught.value)
 
@@ -204,10 +224,10 @@ def test_a_models_name_that_cannot_be_kept_is_refused_in_a_short_line(name: str,
 def test_names_that_are_listed_are_bounded(tmp_path: Path) -> None:
     many = {"data": [{"id": f"{i}" + "x" * 10_000} for i in range(700)]}
     with pytest.raises(ServerError, match="700 models") as caught:
-        ran(Hostile(honest, models=many), tmp_path)
+        ran(Hostile(answer=honest, models=many), tmp_path)
     assert len(str(caught.value)) < 1000
     named = {"data": [{"id": "m"}, *({"id": "y" * 10_000} for _ in range(700))]}
-    record = ran(Hostile(honest, models=named, version="v" * 100_000), tmp_path, model="m")
+    record = ran(Hostile(answer=honest, models=named, version="v" * 100_000), tmp_path, model="m")
     assert len(str(record.manifest["server"])) < 100_000 and len(record.manifest["server"]["version"]) <= 256
 
 
@@ -215,24 +235,34 @@ def test_names_that_are_listed_are_bounded(tmp_path: Path) -> None:
 def test_a_server_that_lists_nothing_is_driven_where_the_model_is_named(
     status: int, models: Any, tmp_path: Path
 ) -> None:
-    server = Hostile(honest, models=models, models_status=status)
+    server = Hostile(answer=honest, models=models, models_status=status)
     assert ran(server, tmp_path, model="mine").status == "complete"
     assert {body["model"] for body in server.asked} == {"mine"}
     with pytest.raises(ServerError, match="--model NAME"):
-        ran(Hostile(honest, models=models, models_status=status), tmp_path / "b")
+        ran(Hostile(answer=honest, models=models, models_status=status), tmp_path / "b")
 
 
 def test_extra_fields_headers_and_another_metrics_page_reach_the_server(tmp_path: Path) -> None:
     page = "# TYPE vllm:generation_tokens_total counter\nvllm:generation_tokens_total 5\n"
-    server, elsewhere = Hostile(honest), Hostile(honest, metrics=page)
+    server, elsewhere = Hostile(answer=honest), Hostile(answer=honest, metrics=page)
 
     async def run() -> RunRecord:
         async with server.up() as url, elsewhere.up() as metrics:
             options = BenchOptions(
-                url=url, out=tmp_path / "run", requests=3, warmup_s=0.0, idle_s=0.2, input_tokens="30", quality=None,
-                output_tokens="4", meters=("declared:idle=60W,busy=180W",), machine_period_s=0.1,
-                extra_body={"top_k": 1}, headers=(("X-Tenant", "secret-lab"),), metrics_url=f"{metrics}/metrics",
-            )  # fmt: skip
+                url=url,
+                out=tmp_path / "run",
+                requests=3,
+                warmup_s=0.0,
+                idle_s=0.2,
+                input_tokens="30",
+                quality=None,
+                output_tokens="4",
+                meters=("declared:idle=60W,busy=180W",),
+                machine_period_s=0.1,
+                extra_body={"top_k": 1},
+                headers=(("X-Tenant", "secret-lab"),),
+                metrics_url=f"{metrics}/metrics",
+            )
             return read_run(await measure(options, None, Surroundings(api_key=KEY)))
 
     record = asyncio.run(run())
@@ -246,8 +276,8 @@ def test_extra_fields_headers_and_another_metrics_page_reach_the_server(tmp_path
 
 def test_a_metrics_address_that_does_not_answer_is_refused_before_the_run() -> None:
     async def run() -> None:
-        async with Hostile(honest).up() as url, open_session(1) as session:
-            await check_endpoint(session, Endpoint(url, "m", metrics=f"{url}/metrics"))
+        async with Hostile(answer=honest).up() as url, open_session(1) as session:
+            await check_endpoint(session, Endpoint(url=url, model="m", metrics=f"{url}/metrics"))
 
     with pytest.raises(ServerError, match=r"--metrics-url .* answered 404"):
         asyncio.run(run())

@@ -233,7 +233,7 @@ def test_counters_agree_with_what_was_served(name: str, told: bool) -> None:
             known = dialect(name) if told else None
             before = await scrape(session, server.url + "/metrics", known)
             for _ in range(3):
-                await ask(session, Endpoint(server.url, "mock-model"), Ask("a b c d e", 7))
+                await ask(session, Endpoint(url=server.url, model="mock-model"), Ask(text="a b c d e", max_tok=7))
             return before, await scrape(session, server.url + "/metrics", known)
 
     before, after = asyncio.run(run())
@@ -280,15 +280,13 @@ def test_numbers_that_no_server_counts_to_are_absent_however_they_add_up(value: 
 LABELS = ",".join(f'l{n}="v"' for n in range(7000))
 HEAVY = {
     "labels": f"vllm:generation_tokens_total{{{LABELS}}} 1\n" * 200,
-    "some labels": "".join(
-        f'vllm:generation_tokens_total{{x="{n}",{LABELS[:1200]}}} 1\n' for n in range(12_000)
-    ),
+    "some labels": "".join(f'vllm:generation_tokens_total{{x="{n}",{LABELS[:1200]}}} 1\n' for n in range(12_000)),
     "series": "".join(f'vllm:generation_tokens_total{{x="{n}"}} 1\n' for n in range(270_000)),
     "lines": "\n" * (16 << 20),
     "types": "".join(f"# TYPE a{n} counter\n" for n in range(500_000)),
     "no end": "vllm:a{" + "b=" * 9000 + "!\n",
     "quotes": 'vllm:a{b="' + '\\"' * 9000 + "\n",
-}  # fmt: skip
+}
 
 
 @pytest.mark.finding("F19")

@@ -50,9 +50,12 @@ def test_the_same_seed_gives_the_same_traffic_and_another_another() -> None:
 def test_turns_send_all_that_was_said_and_share_its_blocks() -> None:
     # Session 0: prompts 100, 100+10+50=160, 160+10+50=220. Session 1 has one turn; −1 is nobody's.
     traffic = turns_traffic(
-        np.array([0, 0, 0, 2, 1]) * S, np.array([0, 0, 0, 1, -1]), np.array([100, 50, 50, 64, 30]),
-        np.full(5, 10), np.array([9.0, 1.5, 2.0, 9.0, 9.0]),
-    )  # fmt: skip
+        np.array([0, 0, 0, 2, 1]) * S,
+        np.array([0, 0, 0, 1, -1]),
+        np.array([100, 50, 50, 64, 30]),
+        np.full(5, 10),
+        np.array([9.0, 1.5, 2.0, 9.0, 9.0]),
+    )
     assert traffic.input_tok.tolist() == [100, 160, 220, 30, 64]
     assert traffic.previous is not None and traffic.think_ns is not None
     assert traffic.previous.tolist() == [-1, 0, 1, -1, -1]
@@ -86,9 +89,11 @@ def test_prompts_of_a_group_share_their_prefix_and_no_more() -> None:
 @pytest.fixture(scope="module")
 def sessions() -> Traffic:
     demand = TrafficDemand(
-        ramp(2.0, 2.0, 200.0), Lengths("uniform", 50, 900), Lengths("uniform", 1, 300),
+        ramp(2.0, 2.0, 200.0),
+        Lengths("uniform", 50, 900),
+        Lengths("uniform", 1, 300),
         sessions=Sessions(Lengths("uniform", 1, 5), fixed(64), 2.0),
-    )  # fmt: skip
+    )
     return traffic_of(demand, rng(9))
 
 
@@ -131,8 +136,12 @@ def test_clipping_says_how_many_and_keeps_the_answer() -> None:
 
 
 def test_what_cannot_be_is_refused(sessions: Traffic) -> None:
-    for wrong in (lambda: in_time(sessions, 0.0), lambda: in_volume(sessions, -1.0, rng()),
-                  lambda: in_length(sessions, 1.0, 0.0), lambda: in_volume(sessions, 1e9, rng()),
-                  lambda: traffic_of(TrafficDemand(ramp(1e9, 1e9, 1e6), fixed(1), fixed(1)), rng())):  # fmt: skip
+    for wrong in (
+        lambda: in_time(sessions, 0.0),
+        lambda: in_volume(sessions, -1.0, rng()),
+        lambda: in_length(sessions, 1.0, 0.0),
+        lambda: in_volume(sessions, 1e9, rng()),
+        lambda: traffic_of(TrafficDemand(ramp(1e9, 1e9, 1e6), fixed(1), fixed(1)), rng()),
+    ):
         with pytest.raises(InputError):
             wrong()

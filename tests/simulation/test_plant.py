@@ -28,12 +28,21 @@ def timeline(*rows: tuple[int, float, float, ReplicaState, float, float]) -> Tim
     n, zero = len(rows), np.zeros(len(rows))
     moving = np.array(columns[3]) == ReplicaState.TRANSITION
     return Timeline(
-        replica=np.array(columns[0]), start_ns=np.rint(np.array(columns[1]) * NS).astype(np.int64),
-        end_ns=np.rint(np.array(columns[2]) * NS).astype(np.int64), state=np.array([int(s) for s in columns[3]]),
-        decode_req=zero, waiting_req=zero, kv_tok=zero, prefill_tok=np.zeros(n, int), cached_tok=np.zeros(n, int),
-        output_tok=np.zeros(n, int), prefill_j=active / 4, decode_j=active * 3 / 4,
-        idle_j=np.where(moving, 0.0, idle), transition_j=np.where(moving, idle, 0.0),
-    )  # fmt: skip
+        replica=np.array(columns[0]),
+        start_ns=np.rint(np.array(columns[1]) * NS).astype(np.int64),
+        end_ns=np.rint(np.array(columns[2]) * NS).astype(np.int64),
+        state=np.array([int(s) for s in columns[3]]),
+        decode_req=zero,
+        waiting_req=zero,
+        kv_tok=zero,
+        prefill_tok=np.zeros(n, int),
+        cached_tok=np.zeros(n, int),
+        output_tok=np.zeros(n, int),
+        prefill_j=active / 4,
+        decode_j=active * 3 / 4,
+        idle_j=np.where(moving, 0.0, idle),
+        transition_j=np.where(moving, idle, 0.0),
+    )
 
 
 BUSY = timeline(

@@ -100,8 +100,14 @@ def test_deferred_requests_come_later_and_none_is_lost() -> None:
 
 
 def test_shedding_the_only_replica_is_refused_and_so_is_an_unknown_policy() -> None:
-    alone = Sizing(plant=Plant(devices_count=8, replicas_count=1), drawn_w=2.0, idle_w=1.0, rated_w=1.0, batch_req=1.0,
-                   clock_power=lambda f: f)  # fmt: skip
+    alone = Sizing(
+        plant=Plant(devices_count=8, replicas_count=1),
+        drawn_w=2.0,
+        idle_w=1.0,
+        rated_w=1.0,
+        batch_req=1.0,
+        clock_power=lambda f: f,
+    )
     with pytest.raises(InputError, match="two replicas"):
         controls_under("shed", EVENT, 1.0, alone, uncontrolled())
     with pytest.raises(InputError, match="did you mean cap"):

@@ -44,9 +44,23 @@ def test_lengths_stay_between_one_and_their_bound(mean: float, deviation: float,
     assert got.max() <= lengths.bound_tok
 
 
-@pytest.mark.parametrize("text", ["0", "", "12.5", "-3", "9-3", "0-4", "normal:128", "normal:x:1", "gauss:1:1",
-                                  "normal:0:1",
-                                  "lognormal:nan:1", "normal:5:-1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "",
+        "12.5",
+        "-3",
+        "9-3",
+        "0-4",
+        "normal:128",
+        "normal:x:1",
+        "gauss:1:1",
+        "normal:0:1",
+        "lognormal:nan:1",
+        "normal:5:-1",
+    ],
+)
 def test_what_cannot_be_is_refused_with_the_flags_name(text: str) -> None:
     with pytest.raises(InputError, match="--input-tokens"):
         parse_lengths(text, "--input-tokens")

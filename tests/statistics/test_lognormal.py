@@ -14,7 +14,7 @@ from joulemill.statistics.lognormal import probability_less_ratio, product, quot
 
 
 def spread(value: float, factor: float) -> Figure:
-    return Figure(value, "u", Basis.MEASURED, value / factor, value * factor)
+    return Figure(value, "u", Basis.MEASURED, low=value / factor, high=value * factor)
 
 
 def test_against_drawn_numbers() -> None:
@@ -42,7 +42,7 @@ def test_laws(a: float, b: float, fa: float, fb: float, k: float) -> None:
 
 def test_the_half_that_faces_the_other_counts() -> None:
     """A quotient's upper end takes the divisor's lower one."""
-    lopsided = Figure(1.0, "u", Basis.MEASURED, 0.5, 1.0)
+    lopsided = Figure(1.0, "u", Basis.MEASURED, low=0.5, high=1.0)
     result = quotient(Figure(1.0, "u", Basis.MEASURED), lopsided, "1")
     assert (result.low, result.high) == (pytest.approx(1.0), pytest.approx(2.0))
 
@@ -54,4 +54,4 @@ def test_exact_unknown_and_zero() -> None:
     assert quotient(one, zero, "u").value is None and quotient(zero, one, "u").value == 0.0
     assert product(zero, one, "u").value == 0.0
     assert (probability_less_ratio(one, one), probability_less_ratio(zero, one)) == (0.5, 1.0)
-    assert product(Figure(1.0, "u", Basis.MEASURED, 0.0, 2.0), one, "u").low == 0.0
+    assert product(Figure(1.0, "u", Basis.MEASURED, low=0.0, high=2.0), one, "u").low == 0.0

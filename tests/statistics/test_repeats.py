@@ -14,7 +14,7 @@ from joulemill.statistics.repeats import combined, elasticity, kept_up, knee
 def rate(value: float, half: float | None = None) -> Figure:
     if half is None:
         return Figure(value, "tok/s", Basis.MEASURED)
-    return Figure(value, "tok/s", Basis.MEASURED, value * math.exp(-half), value * math.exp(half), 0.95)
+    return Figure(value, "tok/s", Basis.MEASURED, low=value * math.exp(-half), high=value * math.exp(half), level=0.95)
 
 
 def test_mean_and_interval_by_hand() -> None:

@@ -68,9 +68,10 @@ def test_more_rows_narrow_the_interval_and_reach_the_cells_mean(
 
 
 @given(
-    e=st.lists(st.floats(-3.0, 3.0), min_size=3, max_size=8), v=st.tuples(positive, positive, positive),
+    e=st.lists(st.floats(-3.0, 3.0), min_size=3, max_size=8),
+    v=st.tuples(positive, positive, positive),
     unit=st.floats(0.1, 10.0),
-)  # fmt: skip
+)
 def test_a_change_of_units_changes_nothing_else(e: list[float], v: tuple[float, float, float], unit: float) -> None:
     """Errors in another unit, and variances in its square: the same shares."""
     x = [float(i) for i in range(len(e))]

@@ -54,8 +54,22 @@ def bmc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     host = f"127.0.0.1:{port}"
     with running("ipmi_sim", "-c", "lan.conf", "-f", "commands", "-s", "state", "-n", cwd=str(folder)):
-        raw = ["ipmitool", "-C", "3", "-I", "lanplus", "-H", "127.0.0.1", "-p", str(port), "-U", "meter", "-E",
-                  "raw", "4"]  # fmt: skip
+        raw = [
+            "ipmitool",
+            "-C",
+            "3",
+            "-I",
+            "lanplus",
+            "-H",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-U",
+            "meter",
+            "-E",
+            "raw",
+            "4",
+        ]
         environment = {**os.environ, "IPMI_PASSWORD": "s3cret"}
 
         def scan() -> None:
@@ -103,8 +117,12 @@ def _agent(folder: Path) -> Iterator[str]:
     (folder / "cache").mkdir()
     (folder / "cache").chmod(0o777)
     port = free_port(socket.SOCK_DGRAM)
-    command = ["snmpsimd", f"--data-dir={folder / 'data'}", f"--cache-dir={folder / 'cache'}",
-               f"--agent-udpv4-endpoint=127.0.0.1:{port}"]  # fmt: skip
+    command = [
+        "snmpsimd",
+        f"--data-dir={folder / 'data'}",
+        f"--cache-dir={folder / 'cache'}",
+        f"--agent-udpv4-endpoint=127.0.0.1:{port}",
+    ]
     if os.geteuid() == 0:
         command += ["--process-user=nobody", "--process-group=nogroup"]
     with running(*command):

@@ -21,7 +21,13 @@ embedded = [
 
 def options(out: Path, **given: Any) -> BenchOptions:
     short: dict[str, Any] = {
-        "duration_s": 3.0, "warmup_s": 1.0, "idle_s": 0.3, "concurrency": 2, "input_tokens": "48",
-        "output_tokens": "12", "threads": 1, "meters": ("declared:idle=60W,busy=180W",),
-    }  # fmt: skip
+        "duration_s": 3.0,
+        "warmup_s": 1.0,
+        "idle_s": 0.3,
+        "concurrency": 2,
+        "input_tokens": "48",
+        "output_tokens": "12",
+        "threads": 1,
+        "meters": ("declared:idle=60W,busy=180W",),
+    }
     return BenchOptions(out=out / "run", **{**short, **given})

@@ -29,7 +29,7 @@ HOSTILE = '<script>alert("x")</script> & co | 50%'
 
 
 def fig(value: float, unit: str, basis: Basis = Basis.MODELLED, spread: float = 0.1) -> Figure:
-    return Figure(value, unit, basis, value * (1 - spread), value * (1 + spread), 0.95)
+    return Figure(value, unit, basis, low=value * (1 - spread), high=value * (1 + spread), level=0.95)
 
 
 def measured(value: float, unit: str) -> Figure:
@@ -63,12 +63,18 @@ def energy() -> Energy:
 
 def ceilings() -> tuple[Ceiling, ...]:
     return (
-        Ceiling("compute", fig(950.0, "tok/s"), fig(3e11, "FLOP/s"), measured(2.7e8, "FLOP/tok"), measured(4.6, "1")),
-        Ceiling("memory_bandwidth", fig(170.0, "tok/s"), evidence=f"achieved 98 % {HOSTILE}"),
-        Ceiling("kv_capacity", fig(700.0, "tok/s")),
-        Ceiling("latency", unknown("tok/s", "no target stated")),
-        Ceiling("demand", fig(400.0, "tok/s", Basis.MEASURED)),
-        Ceiling("interconnect", unknown("tok/s", "one device")),
+        Ceiling(
+            name="compute",
+            rate_tok_s=fig(950.0, "tok/s"),
+            capacity=fig(3e11, "FLOP/s"),
+            intensity=measured(2.7e8, "FLOP/tok"),
+            slack_ratio=measured(4.6, "1"),
+        ),
+        Ceiling(name="memory_bandwidth", rate_tok_s=fig(170.0, "tok/s"), evidence=f"achieved 98 % {HOSTILE}"),
+        Ceiling(name="kv_capacity", rate_tok_s=fig(700.0, "tok/s")),
+        Ceiling(name="latency", rate_tok_s=unknown("tok/s", "no target stated")),
+        Ceiling(name="demand", rate_tok_s=fig(400.0, "tok/s", Basis.MEASURED)),
+        Ceiling(name="interconnect", rate_tok_s=unknown("tok/s", "one device")),
     )
 
 
@@ -102,12 +108,12 @@ def example() -> Report:
             unknown("1", "none"),
         ),
         binding=Binding(
-            "memory_bandwidth",
-            fig(170.0, "tok/s"),
-            fig(1.35, "1"),
-            "demand",
-            "It is the least ceiling.",
-            ("interconnect",),
+            name="memory_bandwidth",
+            rate_tok_s=fig(170.0, "tok/s"),
+            margin_ratio=fig(1.35, "1"),
+            next_name="demand",
+            explanation="It is the least ceiling.",
+            unknown=("interconnect",),
         ),
         ceilings=ceilings(),
         phi=fig(0.97, "1"),
@@ -118,23 +124,38 @@ def example() -> Report:
             fig(160.0, "tok/s", Basis.MEASURED),
             measured(2.6, "req/s"),
         ),
-        tokens=Tokens(10_000, 20_000, 0, 20_000, None, {"output": 10_003.0}, 0.0003),
+        tokens=Tokens(
+            output=10_000,
+            prompt=20_000,
+            prompt_cached=0,
+            prompt_computed=20_000,
+            reasoning=None,
+            by_metrics={"output": 10_003.0},
+            mismatch_ratio=0.0003,
+        ),
         latency=Latency(
             *(percentiles(p) for p in (0.1, 0.11, 0.02, 0.02, 1.4)), slo={"ttft_s": 0.2, "attained_ratio": 0.98}
         ),
-        quality=Quality(fig(0.55, "1", Basis.MEASURED), "small", 36, 20.0),
-        client=Client(True, (), 0.002, 0.003, 0.2, True),
+        quality=Quality(accuracy=fig(0.55, "1", Basis.MEASURED), task="small", questions=36, correct=20.0),
+        client=Client(
+            valid=True,
+            reasons=(),
+            dispatch_lag_p99_s=0.002,
+            loop_lag_p99_s=0.003,
+            cpu_ratio_max=0.2,
+            machine_quiet=True,
+        ),
         requests=Requests(210, 208, 190, 1, {"ok": 208, "timeout": 2}),
         window=WindowReport(5.0, 35.0, 30.0, "all slots busy", True),
         site=SiteReport(
-            "mill",
-            measured(1.54, "1"),
-            unknown("g/kWh", "none"),
-            unknown("EUR/kWh", "none"),
-            "EUR",
-            unknown("L/kWh", "none"),
-            unknown("W", "none"),
-            unknown("W", "none"),
+            name="mill",
+            pue=measured(1.54, "1"),
+            carbon_gco2e_kwh=unknown("g/kWh", "none"),
+            price_currency_kwh=unknown("EUR/kWh", "none"),
+            currency="EUR",
+            water_l_kwh=unknown("L/kWh", "none"),
+            it_power_limit_w=unknown("W", "none"),
+            cooling_limit_w=unknown("W", "none"),
         ),
         waterfall=waterfall(),
         series=Series(

@@ -24,7 +24,7 @@ class NVMLError(Exception):
         self.value = value
 
 
-@dataclass
+@dataclass(kw_only=True)
 class FakeBoard:
     uuid: str = "GPU-3f5c"
     name: str = "NVIDIA H100 80GB HBM3"

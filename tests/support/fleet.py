@@ -30,13 +30,16 @@ class Replica:
         requests = output / 256.0
         running = self.running if self.rate_tok_s else 0
         lines = [
-            "# TYPE vllm:num_requests_running gauge", f"vllm:num_requests_running{label} {running}",
-            f"vllm:num_requests_waiting{label} {self.waiting}", f"vllm:kv_cache_usage_perc{label} 0.3",
+            "# TYPE vllm:num_requests_running gauge",
+            f"vllm:num_requests_running{label} {running}",
+            f"vllm:num_requests_waiting{label} {self.waiting}",
+            f"vllm:kv_cache_usage_perc{label} 0.3",
             "# TYPE vllm:prompt_tokens_total counter",
             f"vllm:prompt_tokens_total{label} {self.prompt_ratio * output!r}",
-            "# TYPE vllm:generation_tokens_total counter", f"vllm:generation_tokens_total{label} {output!r}",
+            "# TYPE vllm:generation_tokens_total counter",
+            f"vllm:generation_tokens_total{label} {output!r}",
             f'vllm:request_success_total{{engine="0",model_name="m",finished_reason="stop"}} {requests!r}',
-        ]  # fmt: skip
+        ]
         for name, typical_s in (("time_to_first_token_seconds", 0.2), ("time_per_output_token_seconds", 0.02)):
             count = requests if name.startswith("time_to") else output
             lines += [f"# TYPE vllm:{name} histogram"]

@@ -71,9 +71,12 @@ def _aiperf_record(n: int, own_tokens: int, usage: bool) -> dict[str, Any]:
         metrics["usage_completion_tokens"] = {"value": TOKENS, "unit": "tokens"}
         metrics["usage_prompt_tokens"] = {"value": 10, "unit": "tokens"}
     meta = {
-        "x_request_id": f"r{n}", "request_start_ns": start, "request_end_ns": start + 500_000_000,
-        "credit_issued_ns": start, "benchmark_phase": "profiling",
-    }  # fmt: skip
+        "x_request_id": f"r{n}",
+        "request_start_ns": start,
+        "request_end_ns": start + 500_000_000,
+        "credit_issued_ns": start,
+        "benchmark_phase": "profiling",
+    }
     return {"metadata": meta, "metrics": metrics}
 
 
@@ -164,9 +167,14 @@ def llmd(**more: Any) -> dict[str, Any]:
     }
     rates = {"output_token_rate": {"units": "tokens/s", "mean": 42.0}}
     engine = {
-        "kind": "inference_engine", "tool": "vllm", "tool_version": "0.11", "role": "replica", "replicas": 1,
-        "model": {"name": "m"}, "accelerator": {"model": "H100", "count": 2, "parallelism": {"tp": 2}},
-    }  # fmt: skip
+        "kind": "inference_engine",
+        "tool": "vllm",
+        "tool_version": "0.11",
+        "role": "replica",
+        "replicas": 1,
+        "model": {"name": "m"},
+        "accelerator": {"model": "H100", "count": 2, "parallelism": {"tp": 2}},
+    }
     power = {"component_label": "vllm", "aggregate": {"power_consumption": {"units": "Watts", "mean": 900.0}}}
     return {
         "version": "0.2",
@@ -185,10 +193,18 @@ def llmd(**more: Any) -> dict[str, Any]:
 
 def mlenergy() -> dict[str, Any]:
     return {
-        "model_id": "m", "max_num_seqs": 128, "duration": 135.2, "completed": 1024, "steady_state_duration": 100.0,
-        "steady_state_energy": 50000.0, "steady_state_energy_per_token": 0.1, "total_output_tokens": 661234,
-        "output_throughput": 4890.0, "median_itl_ms": 12.0, "request_rate": "inf",
-    }  # fmt: skip
+        "model_id": "m",
+        "max_num_seqs": 128,
+        "duration": 135.2,
+        "completed": 1024,
+        "steady_state_duration": 100.0,
+        "steady_state_energy": 50000.0,
+        "steady_state_energy_per_token": 0.1,
+        "total_output_tokens": 661234,
+        "output_throughput": 4890.0,
+        "median_itl_ms": 12.0,
+        "request_rate": "inf",
+    }
 
 
 CODECARBON = (
@@ -211,9 +227,14 @@ def result(**more: Any) -> dict[str, Any]:
 
 def detail(**more: Any) -> dict[str, Any]:
     arrays = {
-        "input_lens": [10] * 8, "output_lens": [21] * 8, "ttfts": [0.1] * 8, "itls": [[0.02] * 20] * 8,
-        "start_times": [5000.0 + n / 2 for n in range(8)], "latencies": [0.5] * 8, "errors": [""] * 8,
-    }  # fmt: skip
+        "input_lens": [10] * 8,
+        "output_lens": [21] * 8,
+        "ttfts": [0.1] * 8,
+        "itls": [[0.02] * 20] * 8,
+        "start_times": [5000.0 + n / 2 for n in range(8)],
+        "latencies": [0.5] * 8,
+        "errors": [""] * 8,
+    }
     return result(**{**arrays, **more})
 
 

@@ -22,12 +22,18 @@ def sample(
     joules = 900 * j_tok * (1 + noise * ar1(rng, phi, 1, windows)[0])
     tokens = np.full(windows, 900.0)
     found = ratio_interval(joules, tokens, 0.02 * float(joules.sum()))
-    figure = Figure(found.value, "J/tok", Basis.MEASURED, found.low, found.high, 0.95)
+    figure = Figure(found.value, "J/tok", Basis.MEASURED, low=found.low, high=found.high, level=0.95)
     given: dict[str, Any] = {
-        "name": f"run{seed}", "figure": figure, "energy_j": tuple(joules), "amount_count": tuple(tokens),
-        "window_s": float(windows), "accuracy": Share(30, 36, of="small"), "conditions": CONDITIONS,
-        "meters": frozenset({"nvml"}), "sensors": frozenset({"nvml GPU-0"}),
-    }  # fmt: skip
+        "name": f"run{seed}",
+        "figure": figure,
+        "energy_j": tuple(joules),
+        "amount_count": tuple(tokens),
+        "window_s": float(windows),
+        "accuracy": Share(30, 36, of="small"),
+        "conditions": CONDITIONS,
+        "meters": frozenset({"nvml"}),
+        "sensors": frozenset({"nvml GPU-0"}),
+    }
     return Sample(**{**given, **facts})
 
 

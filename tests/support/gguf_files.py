@@ -30,9 +30,13 @@ def write(path: Path, metadata: dict[str, Any], tensors: list[tuple[str, tuple[i
 
 #: 2 layers of width 8: q, o 8x8; k, v 8x4; three matrices 8x16; two norms; embedding 12x8; last norm; tied.
 LLAMA = {
-    "general.architecture": "llama", "llama.block_count": 2, "llama.embedding_length": 8,
-    "llama.feed_forward_length": 16, "llama.attention.head_count": 2, "llama.attention.head_count_kv": 1,
-}  # fmt: skip
+    "general.architecture": "llama",
+    "llama.block_count": 2,
+    "llama.embedding_length": 8,
+    "llama.feed_forward_length": 16,
+    "llama.attention.head_count": 2,
+    "llama.attention.head_count_kv": 1,
+}
 
 
 FIRST = [("token_embd.weight", (8, 12)), ("output_norm.weight", (8,))]

@@ -26,7 +26,7 @@ def last(finish: str = "length", prompt_tok: float = 40, output_tok: float = 4, 
     }
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Hostile:
     """``answer(n, body)`` makes the bytes of stream number n; ``refusal`` is a status and headers in its place."""
 

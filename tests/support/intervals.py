@@ -13,8 +13,18 @@ FACTS = {n: TargetFacts(n, m, "hall", labels={"tenant": "a"}) for n, m in (("one
 def interval(target: str, n: int, *, every_s: float = 10.0, joules: float | None = 50.0, gap: bool = False) -> Interval:
     start = T0 + n * every_s
     if gap:
-        return Interval(target, start, start + every_s, observed=False, reason="timed out")
+        return Interval(target=target, start_s=start, end_s=start + every_s, observed=False, reason="timed out")
     energy = {} if joules is None else {"node": ScopeEnergy("node", joules, 2.0, "measured", 1.0)}
     tokens = {TokenKind.OUTPUT: 100.0, TokenKind.PROMPT: 400.0}
-    return Interval(target, start, start + every_s, True, None, tokens, energy, ttft_s=0.2, binding="compute",
-                    route_tokens={"gold": 60.0, "free": 40.0})  # fmt: skip
+    return Interval(
+        target=target,
+        start_s=start,
+        end_s=start + every_s,
+        observed=True,
+        reason=None,
+        tokens=tokens,
+        energy=energy,
+        ttft_s=0.2,
+        binding="compute",
+        route_tokens={"gold": 60.0, "free": 40.0},
+    )

@@ -196,10 +196,23 @@ def spec(data: bytes) -> object:
 PARSERS: dict[str, Parser] = {
     f.__name__: f
     for f in (
-        nvidia_smi, amd_smi, ptdaemon, aiperf, declared_csv, any_file, exporter_page, exposition, prometheus_api,
-        redfish_tree, snmp_packet, snmpget_text, ipmitool_text, http_date, spec,
+        nvidia_smi,
+        amd_smi,
+        ptdaemon,
+        aiperf,
+        declared_csv,
+        any_file,
+        exporter_page,
+        exposition,
+        prometheus_api,
+        redfish_tree,
+        snmp_packet,
+        snmpget_text,
+        ipmitool_text,
+        http_date,
+        spec,
     )
-}  # fmt: skip
+}
 
 _SMI = "timestamp, index, power.draw [W], utilization.gpu [%]\n" + "".join(
     f"2026/01/31 12:00:0{s}.100, {b}, 300.25 W, 97 %\n" for s in range(3) for b in range(2)
@@ -213,14 +226,33 @@ _PAGE = (
     f"# TYPE x gauge\nDCGM_FI_DEV_POWER_USAGE{_BOARD} 300.5 {WALL_S * 1e3:.0f}\n"
     f"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{_BOARD} 5e6\n"
 )
-_API = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": [
-    {"metric": {"__name__": "DCGM_FI_DEV_POWER_USAGE", "gpu": "0", "UUID": "GPU-a"},
-     "values": [[WALL_S + i, str(300 + i)] for i in range(4)]}]}})  # fmt: skip
+_API = json.dumps(
+    {
+        "status": "success",
+        "data": {
+            "resultType": "matrix",
+            "result": [
+                {
+                    "metric": {"__name__": "DCGM_FI_DEV_POWER_USAGE", "gpu": "0", "UUID": "GPU-a"},
+                    "values": [[WALL_S + i, str(300 + i)] for i in range(4)],
+                }
+            ],
+        },
+    }
+)
 _AIPERF = "".join(
-    json.dumps({"timestamp_ns": int((WALL_S + i) * 1e9), "dcgm_url": "http://h:9400/metrics", "gpu_index": 0,
-                "gpu_uuid": "GPU-a", "telemetry_data": {"gpu_power_usage": 300.0, "energy_consumption": 1.5}}) + "\n"
+    json.dumps(
+        {
+            "timestamp_ns": int((WALL_S + i) * 1e9),
+            "dcgm_url": "http://h:9400/metrics",
+            "gpu_index": 0,
+            "gpu_uuid": "GPU-a",
+            "telemetry_data": {"gpu_power_usage": 300.0, "energy_consumption": 1.5},
+        }
+    )
+    + "\n"
     for i in range(3)
-)  # fmt: skip
+)
 
 
 def _at(path: str) -> dict[str, str]:
@@ -228,29 +260,45 @@ def _at(path: str) -> dict[str, str]:
 
 
 _C = "/redfish/v1/Chassis"
-_TREE = json.dumps({
-    "/redfish/v1": {"Chassis": _at(_C), "Systems": _at("/redfish/v1/Systems")},
-    _C: {"Members": [_at(f"{_C}/1")]},
-    f"{_C}/1": {"EnvironmentMetrics": _at(f"{_C}/1/E"), "PowerSubsystem": _at(f"{_C}/1/S"), "Power": _at(f"{_C}/1/P"),
-                "Links": {"Contains": [_at(f"{_C}/2")], "ContainedBy": _at(f"{_C}/3")}},
-    f"{_C}/1/E": {"PowerWatts": {"Reading": 620.5, "DataSourceUri": f"{_C}/1/X"}, "EnergykWh": {"Reading": 10},
-                  "PowerLimitWatts": {"SetPoint": 900}, "TemperatureCelsius": 24},
-    f"{_C}/1/X": {"Accuracy": 2.5, "SensingInterval": "PT1.5S"},
-    f"{_C}/1/P": {"PowerControl": [{"PowerConsumedWatts": 600, "PowerMetrics": {"IntervalInMin": 1}}],
-                  "PowerSupplies": [{"PowerInputWatts": 700}]},
-    f"{_C}/1/S": {"PowerSupplies": _at(f"{_C}/1/Q")},
-    f"{_C}/1/Q": {"Members": [_at(f"{_C}/1/Q/0")]},
-    f"{_C}/1/Q/0": {"Metrics": _at(f"{_C}/1/Q/0/M"), "Status": {"State": "Enabled"}},
-    f"{_C}/1/Q/0/M": {"InputPowerWatts": {"Reading": 700}, "OutputPowerWatts": {"Reading": 640}},
-    "/redfish/v1/Systems": {"Members": []},
-})  # fmt: skip
+_TREE = json.dumps(
+    {
+        "/redfish/v1": {"Chassis": _at(_C), "Systems": _at("/redfish/v1/Systems")},
+        _C: {"Members": [_at(f"{_C}/1")]},
+        f"{_C}/1": {
+            "EnvironmentMetrics": _at(f"{_C}/1/E"),
+            "PowerSubsystem": _at(f"{_C}/1/S"),
+            "Power": _at(f"{_C}/1/P"),
+            "Links": {"Contains": [_at(f"{_C}/2")], "ContainedBy": _at(f"{_C}/3")},
+        },
+        f"{_C}/1/E": {
+            "PowerWatts": {"Reading": 620.5, "DataSourceUri": f"{_C}/1/X"},
+            "EnergykWh": {"Reading": 10},
+            "PowerLimitWatts": {"SetPoint": 900},
+            "TemperatureCelsius": 24,
+        },
+        f"{_C}/1/X": {"Accuracy": 2.5, "SensingInterval": "PT1.5S"},
+        f"{_C}/1/P": {
+            "PowerControl": [{"PowerConsumedWatts": 600, "PowerMetrics": {"IntervalInMin": 1}}],
+            "PowerSupplies": [{"PowerInputWatts": 700}],
+        },
+        f"{_C}/1/S": {"PowerSupplies": _at(f"{_C}/1/Q")},
+        f"{_C}/1/Q": {"Members": [_at(f"{_C}/1/Q/0")]},
+        f"{_C}/1/Q/0": {"Metrics": _at(f"{_C}/1/Q/0/M"), "Status": {"State": "Enabled"}},
+        f"{_C}/1/Q/0/M": {"InputPowerWatts": {"Reading": 700}, "OutputPowerWatts": {"Reading": 640}},
+        "/redfish/v1/Systems": {"Members": []},
+    }
+)
 _SNMPGET = """\
 .1.3.6.1.4.1.13742.6.5.4.3.1.4.1.7.5 = Gauge32: 3455
 .1.3.6.1.4.1.13742.6.3.5.4.1.7.1.7.5 = INTEGER: 1
 """
 _VALUE = wire._tlv(0x30, wire._oid("1.3.6.1.4.1.318.1") + wire._tlv(0x42, b"\x05\x0a"))
-_PACKET = wire._tlv(0x30, wire._integer(1) + wire._tlv(4, b"public") + wire._tlv(
-    0xA2, wire._integer(1) + wire._integer(0) * 2 + wire._tlv(0x30, _VALUE)))  # fmt: skip
+_PACKET = wire._tlv(
+    0x30,
+    wire._integer(1)
+    + wire._tlv(4, b"public")
+    + wire._tlv(0xA2, wire._integer(1) + wire._integer(0) * 2 + wire._tlv(0x30, _VALUE)),
+)
 _DCMI = "    Instantaneous power reading:                   350 Watts\n    Sampling period: 00000005 Seconds.\n"
 
 SEEDS: dict[str, tuple[bytes, ...]] = {
@@ -276,11 +324,45 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
 
 #: Pieces that break what takes numbers, texts and lists for granted.
 PIECES = (
-    b"1" * 400, b"1e400", b"-1e400", b"NaN", b"-1", b"0", b"null", b"true", b"[]", b"{}", b'"x"', b"[" * 2000,
-    b'{"a":' * 2000, b"\r", b"\n", b"\0", b"\x1b[2J", "\u2028".encode(), "\u202e".encode(), b"\xff\xfe", b",", b";",
-    b'"', b"'", b"\\", b"{", b"}", b"140737488355328", b"9223372036854775792", b"32767", b"1970", b"99999999999",
-    b"0x10", "\u0663".encode(), b"+", b"-", b".", b"=",
-)  # fmt: skip
+    b"1" * 400,
+    b"1e400",
+    b"-1e400",
+    b"NaN",
+    b"-1",
+    b"0",
+    b"null",
+    b"true",
+    b"[]",
+    b"{}",
+    b'"x"',
+    b"[" * 2000,
+    b'{"a":' * 2000,
+    b"\r",
+    b"\n",
+    b"\0",
+    b"\x1b[2J",
+    "\u2028".encode(),
+    "\u202e".encode(),
+    b"\xff\xfe",
+    b",",
+    b";",
+    b'"',
+    b"'",
+    b"\\",
+    b"{",
+    b"}",
+    b"140737488355328",
+    b"9223372036854775792",
+    b"32767",
+    b"1970",
+    b"99999999999",
+    b"0x10",
+    "\u0663".encode(),
+    b"+",
+    b"-",
+    b".",
+    b"=",
+)
 
 
 def mutated(seed: bytes, dice: Any) -> bytes:

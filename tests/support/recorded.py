@@ -29,10 +29,22 @@ def recorded(
     """A steady run of 3.75 × ``factor`` J/tok whose power between readings varies by ``noise``."""
     run = steady_run(factor=factor, channels=(channel("meter:a:energy", scope=scope, update_period_s=0.01),))
     told = {
-        "model": {"name": model}, "device": {"name": "h100", "count": 1}, "created_wall_s": 1.7e9 + seed, **manifest,
-    }  # fmt: skip
+        "model": {"name": model},
+        "device": {"name": "h100", "count": 1},
+        "created_wall_s": 1.7e9 + seed,
+        **manifest,
+    }
     answers = tuple(
-        QualityAnswer(f"quality:{i}", "small", str(i), "exact", "a", "a", float(i < right)) for i in range(36)
+        QualityAnswer(
+            request_id=f"quality:{i}",
+            task="small",
+            question_id=str(i),
+            scorer="exact",
+            expected="a",
+            answer="a",
+            score=float(i < right),
+        )
+        for i in range(36)
     )
     readings = noisy(run, noise, seed) if metered else ()
     channels = run.channels if metered else ()

@@ -32,16 +32,34 @@ def fleet(count: int = 12, tick: int = 0, hostile: str | None = None) -> Snapsho
     """``count`` targets at moment ``tick``: every seventh is idle, every eleventh down, every fifth unmetered."""
     states = tuple(_state(i, tick, hostile if i == 1 else None) for i in range(count))
     meters = tuple(
-        MeterHealth(f"nvml:{i}", s.facts.target, s.facts.site, "node", "stale_counter" if i % 25 == 3 else "ok", 0.4)
+        MeterHealth(
+            meter=f"nvml:{i}",
+            target=s.facts.target,
+            site=s.facts.site,
+            scope="node",
+            state="stale_counter" if i % 25 == 3 else "ok",
+            age_s=0.4,
+        )
         for i, s in enumerate(states)
         if i % 5
     )
     sites = (
-        SiteFacts("hall-1", 1.3, "declared", 320.0, 0.11, "EUR", 1.5e6), SiteFacts("hall-2", 1.4, "declared"),
-        SiteFacts("lab"),
-    )  # fmt: skip
+        SiteFacts(
+            site="hall-1",
+            pue_ratio=1.3,
+            pue_basis="declared",
+            carbon_g_kwh=320.0,
+            price_kwh=0.11,
+            currency="EUR",
+            power_limit_w=1.5e6,
+        ),
+        SiteFacts(site="hall-2", pue_ratio=1.4, pue_basis="declared"),
+        SiteFacts(site="lab"),
+    )
     since_s = {("down", "chat-10"): T0 - 300.0}
-    return Snapshot(T0 + 10.0 * tick, states, meters, sites, metered=metered(tick), alert_since_s=since_s)
+    return Snapshot(
+        at_s=T0 + 10.0 * tick, targets=states, meters=meters, sites=sites, metered=metered(tick), alert_since_s=since_s
+    )
 
 
 def metered(tick: int) -> tuple[SiteState, ...]:
@@ -50,9 +68,19 @@ def metered(tick: int) -> tuple[SiteState, ...]:
     it = ScopeEnergy("node", 6.0e5, 6.0e3, "measured", 1.0)
     whole = ScopeEnergy("site", 7.26e5, 7.26e3, "measured", 1.0)
     half = ScopeEnergy("site", 3.0e5, 3.0e3, "measured", 0.5)
-    pue = Figure(1.21, "1", Basis.MEASURED, 1.186, 1.234)
-    first = SiteStretch("hall-1", end - 60, end, {"site": whole}, it, pue, 4)
-    second = SiteStretch("hall-2", end - 60, end, {"site": half}, None, unknown("1", "the site's meter covers 50 %"), 4)
+    pue = Figure(1.21, "1", Basis.MEASURED, low=1.186, high=1.234)
+    first = SiteStretch(
+        site="hall-1", start_s=end - 60, end_s=end, energy={"site": whole}, it=it, pue=pue, targets_count=4
+    )
+    second = SiteStretch(
+        site="hall-2",
+        start_s=end - 60,
+        end_s=end,
+        energy={"site": half},
+        it=None,
+        pue=unknown("1", "the site's meter covers 50 %"),
+        targets_count=4,
+    )
     return (
         SiteState("hall-1", T0, first, {("site", "measured"): 7.26e5 * (tick + 1)}),
         SiteState("hall-2", T0, second, {("site", "measured"): 3.0e5 * (tick + 1)}),
@@ -71,25 +99,59 @@ def _state(i: int, tick: int, hostile: str | None) -> TargetState:
     names = (("memory bandwidth", 3.1), ("KV capacity", 2.2), ("compute", 7.5), ("power", 5.0))
     ceilings = tuple(CeilingState(n, (900.0 + 20 * i % 300) * f, "modelled") for n, f in names)
     latest = Interval(
-        facts.target, end - 10.0, end, True, None, {TokenKind.OUTPUT: 10 * rate, TokenKind.PROMPT: 30 * rate}, energy,
-        8.0 if busy else 0.0, float(i % 3), 0.3 + 0.05 * (i % 10), 0.21, 0.018, 0.0 if busy else 1.0,
-        (*ceilings, CeilingState("interconnect", None, "datasheet")), BINDING[i % 4] if busy else "demand", 0.83, 0.41,
-        0.62 if busy else 0.0, {"gold": 6 * rate, "free": 4 * rate},
-        {"ttft": HistogramPercentiles(0.18, 0.42, None, 40.0), "tpot": HistogramPercentiles(0.017, 0.021, 0.03, 40.0)}
-        if busy else {},
-        phi_low_ratio=0.35, phi_high_ratio=0.5,
+        target=facts.target,
+        start_s=end - 10.0,
+        end_s=end,
+        observed=True,
+        reason=None,
+        tokens={TokenKind.OUTPUT: 10 * rate, TokenKind.PROMPT: 30 * rate},
+        energy=energy,
+        running_count=8.0 if busy else 0.0,
+        waiting_count=float(i % 3),
+        kv_use_ratio=0.3 + 0.05 * (i % 10),
+        ttft_s=0.21,
+        tpot_s=0.018,
+        idle_ratio=0.0 if busy else 1.0,
+        ceilings=(*ceilings, CeilingState("interconnect", None, "datasheet")),
+        binding=BINDING[i % 4] if busy else "demand",
+        binding_probability_ratio=0.83,
+        phi_ratio=0.41,
+        utilization_ratio=0.62 if busy else 0.0,
+        route_tokens={"gold": 6 * rate, "free": 4 * rate},
+        latency={
+            "ttft": HistogramPercentiles(0.18, 0.42, None, 40.0),
+            "tpot": HistogramPercentiles(0.017, 0.021, 0.03, 40.0),
+        }
+        if busy
+        else {},
+        phi_low_ratio=0.35,
+        phi_high_ratio=0.5,
         findings=(MeterFinding("device", "missing_device", "device: 7 of 8 expected are metered: GPU-1, GPU-2", True),)
-        if i % 9 == 4 else (),
-    )  # fmt: skip
+        if i % 9 == 4
+        else (),
+    )
     done = 10.0 * rate * (tick + 1)
     joules = {("node", "", e.basis): e.energy_j * (tick + 1) for e in energy.values()}
     up = i % 11 != 10
     return TargetState(
-        facts, up, None if up else "connection refused", latest if up else Interval(facts.target, end - 10, end, False,
-        "connection refused"), T0, 0.0 if up else 10.0 * tick, {TokenKind.OUTPUT: done, TokenKind.PROMPT: 3 * done},
-        joules, 12.5 * tick if joules else None, 0.01 * tick if joules else None, "EUR", 0.012, 0.003,
-        metered_tok=dict.fromkeys(joules, done), node=f"n{i // 4}" if i < 12 else None,
-    )  # fmt: skip
+        facts=facts,
+        up=up,
+        reason=None if up else "connection refused",
+        latest=latest
+        if up
+        else Interval(target=facts.target, start_s=end - 10, end_s=end, observed=False, reason="connection refused"),
+        since_s=T0,
+        unobserved_s=0.0 if up else 10.0 * tick,
+        tokens={TokenKind.OUTPUT: done, TokenKind.PROMPT: 3 * done},
+        energy_j=joules,
+        carbon_g=12.5 * tick if joules else None,
+        cost=0.01 * tick if joules else None,
+        currency="EUR",
+        scrape_s=0.012,
+        lag_s=0.003,
+        metered_tok=dict.fromkeys(joules, done),
+        node=f"n{i // 4}" if i < 12 else None,
+    )
 
 
 class Moving:

@@ -25,5 +25,16 @@ def whole(**manifest: Any) -> Report:
         "site": {"pue": 1.3, "it_power_limit": "500 W"},
         **manifest,
     }
-    answers = tuple(QualityAnswer(f"q{n}", "t", f"q{n}", "exact", "1", "1", float(n % 2)) for n in range(20))
+    answers = tuple(
+        QualityAnswer(
+            request_id=f"q{n}",
+            task="t",
+            question_id=f"q{n}",
+            scorer="exact",
+            expected="1",
+            answer="1",
+            score=float(n % 2),
+        )
+        for n in range(20)
+    )
     return analyze(dataclasses.replace(record, manifest=told, quality=answers))

@@ -13,27 +13,70 @@ from joulemill.validation.row import MeasuredRow
 from joulemill.validation.tables import read_table
 
 COLUMNS = [
-    "id", "silicon_data_source", "backend", "backend_version", "model_path", "system", "precision", "mode",
-    "isl", "osl", "gemm_quant_mode", "batch_size", "tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size",
-    "prefill_num_workers", "prefill_tp_size", "prefill_attention_dp_size", "prefill_moe_tp_size",
-    "prefill_moe_ep_size", "decode_batch_size", "decode_num_workers", "decode_tp_size",
-    "decode_attention_dp_size", "decode_moe_tp_size", "decode_moe_ep_size", "silicon_ttft_ms",
+    "id",
+    "silicon_data_source",
+    "backend",
+    "backend_version",
+    "model_path",
+    "system",
+    "precision",
+    "mode",
+    "isl",
+    "osl",
+    "gemm_quant_mode",
+    "batch_size",
+    "tp_size",
+    "attention_dp_size",
+    "moe_tp_size",
+    "moe_ep_size",
+    "prefill_num_workers",
+    "prefill_tp_size",
+    "prefill_attention_dp_size",
+    "prefill_moe_tp_size",
+    "prefill_moe_ep_size",
+    "decode_batch_size",
+    "decode_num_workers",
+    "decode_tp_size",
+    "decode_attention_dp_size",
+    "decode_moe_tp_size",
+    "decode_moe_ep_size",
+    "silicon_ttft_ms",
     "silicon_tpot_ms",
-]  # fmt: skip
+]
 AGGREGATED = {"mode": "agg", "batch_size": "16", "tp_size": "8", "moe_tp_size": "8", "moe_ep_size": "1"}
-APART = {"mode": "disagg", "prefill_tp_size": "8", "decode_tp_size": "8", "prefill_moe_ep_size": "8",
-         "prefill_moe_tp_size": "1", "decode_moe_tp_size": "1", "decode_moe_ep_size": "8"}  # fmt: skip
-POOLS = {"prefill_num_workers": "3", "prefill_attention_dp_size": "1", "decode_batch_size": "16",
-         "decode_num_workers": "4", "decode_attention_dp_size": "1"}  # fmt: skip
+APART = {
+    "mode": "disagg",
+    "prefill_tp_size": "8",
+    "decode_tp_size": "8",
+    "prefill_moe_ep_size": "8",
+    "prefill_moe_tp_size": "1",
+    "decode_moe_tp_size": "1",
+    "decode_moe_ep_size": "8",
+}
+POOLS = {
+    "prefill_num_workers": "3",
+    "prefill_attention_dp_size": "1",
+    "decode_batch_size": "16",
+    "decode_num_workers": "4",
+    "decode_attention_dp_size": "1",
+}
 
 
 def dumped(day: str, **more: str) -> dict[str, str]:
     source = f"source_file=2026-04-06.csv; silicon_concurrency=64; measured={day}T00:00:00Z"
     base = {
-        "silicon_data_source": source, "backend": "trtllm", "backend_version": "1.2", "precision": "fp8",
-        "model_path": "deepseek-ai/DeepSeek-R1", "system": "h200_sxm", "isl": "1024", "osl": "1024",
-        "gemm_quant_mode": "fp8_block", "silicon_ttft_ms": "812.25", "silicon_tpot_ms": "16.125",
-    }  # fmt: skip
+        "silicon_data_source": source,
+        "backend": "trtllm",
+        "backend_version": "1.2",
+        "precision": "fp8",
+        "model_path": "deepseek-ai/DeepSeek-R1",
+        "system": "h200_sxm",
+        "isl": "1024",
+        "osl": "1024",
+        "gemm_quant_mode": "fp8_block",
+        "silicon_ttft_ms": "812.25",
+        "silicon_tpot_ms": "16.125",
+    }
     return base | more
 
 
@@ -120,9 +163,16 @@ def test_lengths_of_a_table_are_what_its_load_generator_made_of_them(tmp_path: P
 
 def launched(**change: object) -> Launched:
     base: dict[str, object] = {
-        "engine": "sglang", "model": "deepseek-ai/DeepSeek-R1", "device": "b200", "precision": "fp8",
-        "prompt_tok": 1024.0, "answer_tok": 1024.0, "in_flight_req": 64.0, "tensor_count": 8, "data_count": 1,
-    }  # fmt: skip
+        "engine": "sglang",
+        "model": "deepseek-ai/DeepSeek-R1",
+        "device": "b200",
+        "precision": "fp8",
+        "prompt_tok": 1024.0,
+        "answer_tok": 1024.0,
+        "in_flight_req": 64.0,
+        "tensor_count": 8,
+        "data_count": 1,
+    }
     return Launched(**(base | change))  # type: ignore[arg-type]
 
 
@@ -172,8 +222,9 @@ def test_keys_are_in_8_bits_where_scripts_or_checkpoints_say_so(
 def at(in_flight: int, **more: str) -> dict[str, str]:
     return {
         "silicon_data_source": f"source_file=2026-04-06.csv; silicon_concurrency={in_flight}; measured=2026-02-09",
-        **APART, **more,
-    }  # fmt: skip
+        **APART,
+        **more,
+    }
 
 
 def test_pools_are_those_of_the_configuration_that_a_point_was_launched_with(tmp_path: Path) -> None:

@@ -11,7 +11,15 @@ from joulemill.catalog.devices import find_device
 from joulemill.physics.serving.deployment import Parallelism
 from joulemill.validation.inferencex_pools import Launch, LaunchQuery, Pool, drafts_listed, launches, pool_named
 
-ASKED = LaunchQuery("trtllm", "gb200", "DeepSeek-R1", "fp4", 8192, 1024, 666)
+ASKED = LaunchQuery(
+    engine="trtllm",
+    device="gb200",
+    model="DeepSeek-R1",
+    precision="fp4",
+    input_tok=8192,
+    output_tok=1024,
+    in_flight_req=666,
+)
 
 
 def rows() -> list[dict[str, str]]:
@@ -32,7 +40,20 @@ def test_pools_by_hand() -> None:
 def test_a_point_finds_its_configuration() -> None:
     """Its recipe is gb200-fp4/8k1k/mtp/ctx8_gen1_dep32_batch16_eplb0_mtp3: 8 prefill workers, 1 decode worker of 32."""
     assert launches(ASKED) == (Launch(Pool(8, Parallelism(1, 4, 4)), Pool(1, Parallelism(1, 32, 32)), 3),)
-    assert launches(LaunchQuery("trtllm", "gb200", "DeepSeek-R1", "fp4", 8192, 1024, 667)) == ()
+    assert (
+        launches(
+            LaunchQuery(
+                engine="trtllm",
+                device="gb200",
+                model="DeepSeek-R1",
+                precision="fp4",
+                input_tok=8192,
+                output_tok=1024,
+                in_flight_req=667,
+            )
+        )
+        == ()
+    )
 
 
 def test_whether_a_deployment_is_ever_drafted_is_told() -> None:

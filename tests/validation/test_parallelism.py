@@ -22,9 +22,13 @@ def agg(
 ) -> ParallelismReading:
     tp, dp, wide, spread = columns
     row = {
-        "mode": "agg", "tp_size": tp, "attention_dp_size": dp, "moe_tp_size": wide, "moe_ep_size": spread,
+        "mode": "agg",
+        "tp_size": tp,
+        "attention_dp_size": dp,
+        "moe_tp_size": wide,
+        "moe_ep_size": spread,
         "batch_size": batch,
-    }  # fmt: skip
+    }
     return read_cut(row, a, B200_BYTE, DEEPSEEK_BYTE, loop)
 
 
@@ -62,9 +66,14 @@ def test_heads_that_cannot_be_cut_are_all_devices_of_both_pools(
 
 def pools(a: Architecture, tp: str, loop: float, prompt_tok: str = "8192") -> ParallelismReading:
     row = {
-        "mode": "disagg", "isl": prompt_tok, "osl": "1024", "prefill_tp_size": tp, "decode_tp_size": tp,
-        "decode_moe_tp_size": "1", "decode_moe_ep_size": tp,
-    }  # fmt: skip
+        "mode": "disagg",
+        "isl": prompt_tok,
+        "osl": "1024",
+        "prefill_tp_size": tp,
+        "decode_tp_size": tp,
+        "decode_moe_tp_size": "1",
+        "decode_moe_ep_size": tp,
+    }
     return read_cut(row, a, B200_BYTE, DEEPSEEK_BYTE, loop)
 
 
@@ -81,9 +90,18 @@ def test_one_device_that_cannot_hold_the_weights_is_read_as_ranks_that_do(deepse
 
 def test_pools_that_are_stated_are_taken_as_they_are(deepseek: Architecture) -> None:
     row = {
-        "mode": "disagg", "isl": "8192", "osl": "1024", "prefill_num_workers": "2", "prefill_tp_size": "1",
-        "prefill_attention_dp_size": "8", "prefill_moe_ep_size": "8", "decode_batch_size": "8",
-        "decode_num_workers": "3", "decode_tp_size": "1", "decode_attention_dp_size": "8", "decode_moe_ep_size": "8",
-    }  # fmt: skip
+        "mode": "disagg",
+        "isl": "8192",
+        "osl": "1024",
+        "prefill_num_workers": "2",
+        "prefill_tp_size": "1",
+        "prefill_attention_dp_size": "8",
+        "prefill_moe_ep_size": "8",
+        "decode_batch_size": "8",
+        "decode_num_workers": "3",
+        "decode_tp_size": "1",
+        "decode_attention_dp_size": "8",
+        "decode_moe_ep_size": "8",
+    }
     found = read_cut(row, deepseek, B200_BYTE, DEEPSEEK_BYTE, 192.0)
     assert found == ParallelismReading(Parallelism(1, 8, 8), Parallelism(1, 8, 8), 3, 16)

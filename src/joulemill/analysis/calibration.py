@@ -45,9 +45,14 @@ def calibrate_runs(
     except ValueError as fault:
         raise InputError(f"the runs cannot be fitted ({fault}); calibrate on longer ones") from fault
     return Calibrated(
-        fit.coefficients, _informed(fit), _widths(fit, len(rows)), tuple(str(r) for r in runs), PROFILE,
-        rows[0].device.name, model,
-    )  # fmt: skip
+        coefficients=fit.coefficients,
+        stderr=_informed(fit),
+        widths=_widths(fit, len(rows)),
+        runs=tuple(str(r) for r in runs),
+        profile=PROFILE,
+        device=rows[0].device.name,
+        model=model,
+    )
 
 
 def row_of_run(path: Path, model: str, device: str | Device, devices: int, precision: str | None) -> MeasuredRow:
@@ -75,7 +80,12 @@ def row_of_run(path: Path, model: str, device: str | Device, devices: int, preci
     }
     hardware = device if isinstance(device, Device) else find_device(device)
     return MeasuredRow(
-        0, model, entry.architecture, used, hardware, Parallelism(devices),
+        number=0,
+        model=model,
+        architecture=entry.architecture,
+        precision=used,
+        device=hardware,
+        cut=Parallelism(devices),
         engine=PROFILE,
         batch_req=max(load.get("mean requests in flight") or rate / out_tok * stay, 1.0),
         input_tok=in_tok,
@@ -86,7 +96,7 @@ def row_of_run(path: Path, model: str, device: str | Device, devices: int, preci
         budget_tok=8192.0,
         measured={k: float(v) for k, v in measured.items() if v},
         groups={},
-    )  # fmt: skip
+    )
 
 
 def _informed(fit: Fit) -> dict[str, float]:

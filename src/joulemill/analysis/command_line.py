@@ -13,20 +13,40 @@ from typing import Any
 
 #: Option of the manifest → flag, and the value that the flag has by itself.
 _FLAGS: dict[str, tuple[str, Any]] = {
-    "url": ("--url", None), "model": ("--model", None), "api": ("--api", "chat"), "gguf": ("--gguf", None),
-    "threads": ("--threads", None), "slots": ("--max-num-seqs", None), "context_tok": ("--context", None),
-    "kv_type": ("--kv-dtype", None), "draft_gguf": ("--draft-gguf", None), "rate_req_s": ("--rate", None),
-    "burstiness": ("--burstiness", 1.0), "trace": ("--trace", None), "requests": ("--requests", None),
-    "input_tokens": ("--input-tokens", "128"), "output_tokens": ("--output-tokens", "64"),
-    "shared_prefix_tok": ("--shared-prefix", 0), "seed": ("--seed", 0), "retries": ("--retries", 2),
-    "site_path": ("--site", None), "quality": ("--quality", "small"), "metrics_url": ("--metrics-url", None),
-    "precision": ("--precision", None), "architecture_path": ("--architecture", None), "turns": ("--turns", 1),
-}  # fmt: skip
+    "url": ("--url", None),
+    "model": ("--model", None),
+    "api": ("--api", "chat"),
+    "gguf": ("--gguf", None),
+    "threads": ("--threads", None),
+    "slots": ("--max-num-seqs", None),
+    "context_tok": ("--context", None),
+    "kv_type": ("--kv-dtype", None),
+    "draft_gguf": ("--draft-gguf", None),
+    "rate_req_s": ("--rate", None),
+    "burstiness": ("--burstiness", 1.0),
+    "trace": ("--trace", None),
+    "requests": ("--requests", None),
+    "input_tokens": ("--input-tokens", "128"),
+    "output_tokens": ("--output-tokens", "64"),
+    "shared_prefix_tok": ("--shared-prefix", 0),
+    "seed": ("--seed", 0),
+    "retries": ("--retries", 2),
+    "site_path": ("--site", None),
+    "quality": ("--quality", "small"),
+    "metrics_url": ("--metrics-url", None),
+    "precision": ("--precision", None),
+    "architecture_path": ("--architecture", None),
+    "turns": ("--turns", 1),
+}
 _TIMES: dict[str, tuple[str, Any]] = {
-    "duration_s": ("--duration", None), "warmup_s": ("--warmup", 8.0), "idle_s": ("--idle", 5.0),
-    "timeout_s": ("--timeout", 300.0), "sample_period_s": ("--sample-period", 0.2), "slo_ttft_s": ("--slo-ttft", None),
+    "duration_s": ("--duration", None),
+    "warmup_s": ("--warmup", 8.0),
+    "idle_s": ("--idle", 5.0),
+    "timeout_s": ("--timeout", 300.0),
+    "sample_period_s": ("--sample-period", 0.2),
+    "slo_ttft_s": ("--slo-ttft", None),
     "slo_tpot_s": ("--slo-tpot", None),
-}  # fmt: skip
+}
 _USER = re.compile(r"(?<=//)[^/@\s]+@")
 
 

@@ -36,7 +36,12 @@ def modelled_elasticity(record: RunRecord, cost: Intensity) -> Figure:
     gain = min(speed / flop, bandwidth / twice) / min(speed / flop, bandwidth / byte)
     value = min(max(math.log2(gain), 0.0), 1.0)
     return Figure(
-        value, "1", Basis.MODELLED, max(value - 0.25, 0.0), min(value + 0.25, 1.0), source="by the architecture"
+        value,
+        "1",
+        Basis.MODELLED,
+        low=max(value - 0.25, 0.0),
+        high=min(value + 0.25, 1.0),
+        source="by the architecture",
     )
 
 
@@ -48,12 +53,26 @@ def binding(diagnosis: Diagnosis, limits: RunCeilings, client: doc.Client) -> do
     if not client.valid:
         why = "The client itself was the bottleneck: " + "; ".join(client.reasons) + "."
         more = "a faster client, or less load from this one"
-        return doc.Binding("client", least.rate_tok_s, least.margin_ratio, least.name, why, least.unknown, more)
+        return doc.Binding(
+            name="client",
+            rate_tok_s=least.rate_tok_s,
+            margin_ratio=least.margin_ratio,
+            next_name=least.name,
+            explanation=why,
+            unknown=least.unknown,
+            would_decide=more,
+        )
     text = f"{diagnosis.explanation} {least.explanation}"
     if limits.phi.value is not None and limits.phi.value < 1:
         text += f" The run reached {limits.phi.value:.0%} of the least ceiling of the hardware (Φ)."
     return doc.Binding(
-        diagnosis.name, rate, least.margin_ratio, diagnosis.next_name, text, least.unknown, diagnosis.would_decide
+        name=diagnosis.name,
+        rate_tok_s=rate,
+        margin_ratio=least.margin_ratio,
+        next_name=diagnosis.next_name,
+        explanation=text,
+        unknown=least.unknown,
+        would_decide=diagnosis.would_decide,
     )
 
 

@@ -98,7 +98,9 @@ def correct_answer_j(main: ScopeAccount | None, tokens_per_correct: Figure) -> F
         else main.j_tok.high * tokens_per_correct.high
     )
     source = "J/tok of the load × output tokens of the quality set ÷ correct answers"
-    return Figure(main.j_tok.value * tokens_per_correct.value, "J", Basis.MODELLED, low, high, 0.95, source=source)
+    return Figure(
+        main.j_tok.value * tokens_per_correct.value, "J", Basis.MODELLED, low=low, high=high, level=0.95, source=source
+    )
 
 
 def attribution(account: Account) -> Mapping[str, Any]:

@@ -60,7 +60,16 @@ def tokens(account: Account) -> doc.Tokens:
     """Token counts of the window. Requests that straddle an edge count with their share, rounded to whole tokens."""
     count = account.tokens
     if count is None:
-        return doc.Tokens(0, 0, None, None, None, {}, None, note="no tokens were delivered in a window")
+        return doc.Tokens(
+            output=0,
+            prompt=0,
+            prompt_cached=None,
+            prompt_computed=None,
+            reasoning=None,
+            by_metrics={},
+            mismatch_ratio=None,
+            note="no tokens were delivered in a window",
+        )
     notes = list(dict.fromkeys(f.detail for f in count.findings))
     if count.uncounted_chunk_count:
         notes.append(f"{count.uncounted_chunk_count} chunks came from requests whose usage the server never gave")
@@ -109,7 +118,7 @@ def quality(record: RunRecord) -> doc.Quality:
         why = "no question was answered" if record.quality or asked else "no quality set was asked"
         if name and not record.quality and not asked:
             why = f"the quality set {str(name)[:80]!r} was to be asked, and no answer is in the run folder"
-        return doc.Quality(unknown("1", why), None, len(record.quality), None)
+        return doc.Quality(accuracy=unknown("1", why), task=None, questions=len(record.quality), correct=None)
     right = sum(a.score or 0.0 for a in scored)
     low, high = wilson(right, len(scored)) or (None, None)
     lost = len(record.quality) - len(scored)
@@ -118,10 +127,20 @@ def quality(record: RunRecord) -> doc.Quality:
         scores = [a.score or 0.0 for a in scored if a.task == task]
         tasks[task] = {"questions": len(scores), "correct": sum(scores), "accuracy": sum(scores) / len(scores)}
     note = f"{lost} questions went unanswered and are left out" if lost else None
-    figure = Figure(right / len(scored), "1", Basis.MEASURED, low, high, 0.95, note, "Wilson interval")
+    figure = Figure(
+        right / len(scored), "1", Basis.MEASURED, low=low, high=high, level=0.95, reason=note, source="Wilson interval"
+    )
     name = (record.manifest.get("options") or {}).get("quality")
     accepted = _accepted_tokens(record)
-    return doc.Quality(figure, str(name) if name else ", ".join(tasks), len(scored), right, tasks, PASS_SCORE, accepted)
+    return doc.Quality(
+        accuracy=figure,
+        task=str(name) if name else ", ".join(tasks),
+        questions=len(scored),
+        correct=right,
+        by_task=tasks,
+        pass_score=PASS_SCORE,
+        accepted_token_ratio=accepted,
+    )
 
 
 def _accepted_tokens(record: RunRecord) -> Figure:
@@ -146,9 +165,9 @@ def _stated_quality(stated_quality: Mapping[str, Any]) -> doc.Quality:
     note = f"{whose}; the user states that this is the served model"
     source = f"{stated_quality.get('tool')} results {stated_quality.get('file')}"
     low, high = max(value - half, 0.0), min(value + half, 1.0)
-    figure = Figure(value, "1", Basis.DECLARED, low, high, 0.95, note, source)
+    figure = Figure(value, "1", Basis.DECLARED, low=low, high=high, level=0.95, reason=note, source=source)
     tasks = {str(k): dict(v) for k, v in (stated_quality.get("tasks") or {}).items()}
-    return doc.Quality(figure, ", ".join(tasks), asked, value * asked, tasks)
+    return doc.Quality(accuracy=figure, task=", ".join(tasks), questions=asked, correct=value * asked, by_task=tasks)
 
 
 def tokens_per_correct(record: RunRecord, accuracy: doc.Quality) -> Figure:
@@ -164,7 +183,7 @@ def tokens_per_correct(record: RunRecord, accuracy: doc.Quality) -> Figure:
     each = spent / accuracy.questions
     low = each / figure.high if figure.high else None
     high = each / figure.low if figure.low else None
-    return Figure(each / figure.value, "tok", Basis.MEASURED, low, high, 0.95)
+    return Figure(each / figure.value, "tok", Basis.MEASURED, low=low, high=high, level=0.95)
 
 
 def client(record: RunRecord, account: Account) -> doc.Client:

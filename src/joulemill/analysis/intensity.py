@@ -49,7 +49,7 @@ class MeasuredLoad:
     cached_tok: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intensity:
     """Cost of one output token, prefill's share included.
 
@@ -77,7 +77,17 @@ class Intensity:
 def unknown_intensity(reason: str, load: MeasuredLoad | None = None) -> Intensity:
     """An intensity of which nothing is known, and why."""
     flop, byte, held = (unknown(u, reason) for u in ("FLOP/tok", "byte/tok", "byte"))
-    return Intensity(flop, byte, flop, byte, byte, held, held, None, load)
+    return Intensity(
+        work_flop_tok=flop,
+        traffic_byte_tok=byte,
+        lone_flop_tok=flop,
+        lone_byte_tok=byte,
+        twice_byte_tok=byte,
+        sequence_byte=held,
+        weight_byte=held,
+        arithmetic=None,
+        load=load,
+    )
 
 
 def measured_load(record: RunRecord, account: Account) -> MeasuredLoad | None:

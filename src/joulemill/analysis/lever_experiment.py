@@ -50,7 +50,7 @@ class Side:
     left_out: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasuredLever:
     """One lever: changes are new ÷ old − 1, measured, and as predicted (None: the model has no term for it).
 
@@ -72,7 +72,7 @@ class MeasuredLever:
     cascades: tuple[Cascade, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """``status`` complete or interrupted; ``before`` the runs as they are; levers in the order of their effect."""
 
@@ -132,13 +132,20 @@ def experiment(folder: Path) -> Experiment:
         )
         for i in levers
     ]
-    absent = [MeasuredLever(n, LEVER_LABELS.get(n, n), why) for n, why in (sweep_document.get("absent") or {}).items()]
+    absent = [
+        MeasuredLever(name=n, label=LEVER_LABELS.get(n, n), why_not=why)
+        for n, why in (sweep_document.get("absent") or {}).items()
+    ]
     ranked = sorted(measured, key=_rank)
     return Experiment(
-        str(sweep_document["status"]), sum(len(r) for r in every), len(sweep_document["order"]),
-        _side(base, _left_out(every[0], base)),
-        (*ranked, *absent), dict(base[0].report.conditions), _notes(base, forecast.notes),
-    )  # fmt: skip
+        status=str(sweep_document["status"]),
+        runs=sum(len(r) for r in every),
+        planned=len(sweep_document["order"]),
+        before=_side(base, _left_out(every[0], base)),
+        levers=(*ranked, *absent),
+        conditions=dict(base[0].report.conditions),
+        notes=_notes(base, forecast.notes),
+    )
 
 
 def _read(path: Path) -> _ExperimentRun:
@@ -189,7 +196,10 @@ def _lever(
 ) -> MeasuredLever:
     base, runs = sides
     measured_lever = MeasuredLever(
-        name, LEVER_LABELS.get(name, name), predicted=forecast.changes.get(name), unpredicted=forecast.why.get(name)
+        name=name,
+        label=LEVER_LABELS.get(name, name),
+        predicted=forecast.changes.get(name),
+        unpredicted=forecast.why.get(name),
     )
     if not runs or not base:
         what = "of its runs" if not runs else "run as it is"
@@ -205,9 +215,17 @@ def _lever(
     if name == CASCADE:
         no = unknown("1", "the load goes to the first model alone; the questions are routed")
         return replace(
-            measured_lever, after=after, answer_change=answers, predicted=None, unpredicted=UNROUTED,
-            energy_change=no, rate_change=no, request_change=no, ttft_change=no, tpot_change=no,
-        )  # fmt: skip
+            measured_lever,
+            after=after,
+            answer_change=answers,
+            predicted=None,
+            unpredicted=UNROUTED,
+            energy_change=no,
+            rate_change=no,
+            request_change=no,
+            ttft_change=no,
+            tpot_change=no,
+        )
     energy = _energy(base, runs, "node", spreads)
     return replace(
         measured_lever,
@@ -278,7 +296,7 @@ def _mean(figures: Sequence[Figure]) -> Figure:
         return Figure(value, known[0].unit, basis)
     low = value * min((f.low or 0.0) / (f.value or 1.0) for f in bounded)
     high = value * max((f.high or 0.0) / (f.value or 1.0) for f in bounded)
-    return Figure(value, known[0].unit, basis, low, high, 0.95)
+    return Figure(value, known[0].unit, basis, low=low, high=high, level=0.95)
 
 
 def _accuracy(runs: Sequence[_ExperimentRun]) -> Figure:
@@ -289,7 +307,9 @@ def _accuracy(runs: Sequence[_ExperimentRun]) -> Figure:
     value = sum(q.accuracy.value or 0.0 for q in qualities) / len(qualities)
     asked = max(q.questions or 0 for q in qualities)
     low, high = wilson(value * asked, asked) or (None, None)
-    return Figure(value, "1", Basis.MEASURED, low, high, 0.95, source=f"{asked} questions; Wilson interval")
+    return Figure(
+        value, "1", Basis.MEASURED, low=low, high=high, level=0.95, source=f"{asked} questions; Wilson interval"
+    )
 
 
 def _correct(question_j: Figure, accuracy: Figure) -> Figure:
@@ -303,7 +323,15 @@ def _correct(question_j: Figure, accuracy: Figure) -> Figure:
         return unknown("J", "no answer was right")
     spent, basis = question_j.value, question_j.basis
     source = "joules of the question set ÷ correct answers"
-    return Figure(spent / accuracy.value, "J", basis, spent / accuracy.high, spent / accuracy.low, 0.95, source=source)
+    return Figure(
+        spent / accuracy.value,
+        "J",
+        basis,
+        low=spent / accuracy.high,
+        high=spent / accuracy.low,
+        level=0.95,
+        source=source,
+    )
 
 
 def _answered(record: RunRecord) -> list[Answered]:

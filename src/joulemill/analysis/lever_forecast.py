@@ -90,13 +90,22 @@ def _plant(plain_runs: Sequence[Path], base: Mapping[str, Any]) -> _FittedCase:
     load = measured_load(record, counted)
     if load is None:
         raise InputError("the run as it is delivered no tokens in its window")
-    workload = Workload(max(load.prompt_tok, 1.0), max(load.output_tok, 1.0), batch_req=max(load.in_flight_count, 1.0))
+    workload = Workload(
+        input_tok=max(load.prompt_tok, 1.0),
+        output_tok=max(load.output_tok, 1.0),
+        batch_req=max(load.in_flight_count, 1.0),
+    )
     note = (
         "Predicted: the model with this machine's measured peaks, its free coefficients fitted to the runs as they "
         "are; power is taken to be the same with the lever. Its 80 % intervals come from pairs of runs on "
         "accelerators: on a CPU, whose kernels are fast in one format and slow in another, they do not hold."
     )
-    return _FittedCase(Case(_deployment(model, device, base), workload), rates_of(fitted.coefficients), base, (note,))
+    return _FittedCase(
+        Case(deployment=_deployment(model, device, base), workload=workload),
+        rates_of(fitted.coefficients),
+        base,
+        (note,),
+    )
 
 
 def device_of(record: RunRecord, power_w: float) -> Device:
@@ -113,7 +122,16 @@ def device_of(record: RunRecord, power_w: float) -> Device:
     whole = (machine_ceilings.get("compute_int8_flop_s") or {}).get("value") or flop
     peaks = {"fp32": flop, "bf16": flop, "fp16": flop, "int8": whole}
     label = str((machine_ceilings.get("machine") or {}).get("cpu") or "this machine")
-    return Device("this-machine", label, "unknown", "cpu", peaks, float(memory), float(bandwidth), tdp_w=power_w)
+    return Device(
+        name="this-machine",
+        label=label,
+        vendor="unknown",
+        kind="cpu",
+        peak_flop_s=peaks,
+        memory_byte=float(memory),
+        memory_bandwidth_byte_s=float(bandwidth),
+        tdp_w=power_w,
+    )
 
 
 def _deployment(model: str, device: Device, options: Mapping[str, Any]) -> Deployment:
@@ -121,7 +139,7 @@ def _deployment(model: str, device: Device, options: Mapping[str, Any]) -> Deplo
     precision = precision_named(model, entry.architecture, entry.precision, "")
     if options.get("kv_type") in ("q8_0", "q4_0"):
         precision = precision.with_kv("int8" if options["kv_type"] == "q8_0" else "int4")
-    return Deployment(entry.architecture, precision, device)
+    return Deployment(architecture=entry.architecture, precision=precision, device=device)
 
 
 def _changes(name: str, plant: _FittedCase, options: Mapping[str, Any]) -> Mapping[str, Figure | None]:

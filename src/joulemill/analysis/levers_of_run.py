@@ -34,14 +34,20 @@ def question_of_run(
     load = run.intensity.load
     if load is None:
         raise InputError(f"{path}: no tokens in the window, so there is no load to predict at")
-    base = base_question or PredictionRequest(model, device)
+    base = base_question or PredictionRequest(model=model, device=device)
     offered = _offered_req_s(run)
     question = replace(
-        base, model=model, device=device, devices=base.devices if base.devices > 1 else count,
-        input_tokens=max(load.prompt_tok, 1.0), output_tokens=max(load.output_tok, 1.0),
-        concurrency=None if offered else max(load.in_flight_count, 1.0), rate_req_s=offered,
-        facility=run.site, hardware=own,
-    )  # fmt: skip
+        base,
+        model=model,
+        device=device,
+        devices=base.devices if base.devices > 1 else count,
+        input_tokens=max(load.prompt_tok, 1.0),
+        output_tokens=max(load.output_tok, 1.0),
+        concurrency=None if offered else max(load.in_flight_count, 1.0),
+        rate_req_s=offered,
+        facility=run.site,
+        hardware=own,
+    )
     return question, run
 
 

@@ -47,10 +47,15 @@ class Start:
     def document(self) -> dict[str, Any]:
         """As JSON."""
         return {
-            "scope": self.before.scope, "energy_j_tok": self.energy_j_tok, "rate_tok_s": self.rate_tok_s,
-            "tpot_s": self.tpot_s, "binding": self.binding, "energy_measured_over_predicted": self.energy_ratio,
-            "rate_measured_over_predicted": self.rate_ratio, "tpot_measured_over_predicted": self.tpot_ratio,
-        }  # fmt: skip
+            "scope": self.before.scope,
+            "energy_j_tok": self.energy_j_tok,
+            "rate_tok_s": self.rate_tok_s,
+            "tpot_s": self.tpot_s,
+            "binding": self.binding,
+            "energy_measured_over_predicted": self.energy_ratio,
+            "rate_measured_over_predicted": self.rate_ratio,
+            "tpot_measured_over_predicted": self.tpot_ratio,
+        }
 
 
 def start_of(report: Report | None, before: LeverOutcome) -> Start | None:
@@ -66,11 +71,12 @@ def start_lines(start: Start) -> Iterator[str]:
     """The measured start, the prediction, and what follows where they differ."""
     before = start.before
     known = [
-        "energy not measured" if start.energy_j_tok is None
+        "energy not measured"
+        if start.energy_j_tok is None
         else f"{quantity(start.energy_j_tok, 'J/tok')} at the {before.scope}",
         "no rate" if start.rate_tok_s is None else f"{digits(start.rate_tok_s)} tok/s",
         "no TPOT" if start.tpot_s is None else f"TPOT {quantity(start.tpot_s, 's')}",
-    ]  # fmt: skip
+    ]
     open_question = start.binding in ("undecided", "unknown")
     bound = f"bottleneck {start.binding if open_question else title(start.binding)}"
     yield f"before, as measured: {', '.join(known)}, {bound}"

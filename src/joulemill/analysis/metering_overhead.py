@@ -40,7 +40,7 @@ def metering_j(record: RunRecord, account: Account) -> Figure:
     source = (
         f"metering's CPU time × {above_j / busy_s:.3g} J of a busy core-second above idle; factor {FACTOR:g} assumed"
     )
-    return Figure(value, "J", Basis.MODELLED, value / FACTOR, value * FACTOR, source=source)
+    return Figure(value, "J", Basis.MODELLED, low=value / FACTOR, high=value * FACTOR, source=source)
 
 
 def _boards(account: Account) -> bool:

@@ -18,7 +18,7 @@ from joulemill.physics.hardware.impact import Impact
 SCHEMA_VERSION = "1.0"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Energy:
     """Joules. ``*_j_tok`` is Σ J ÷ Σ output tokens in the window; scopes nest and are never added.
 
@@ -63,7 +63,7 @@ class Power:
     throttled_ratio: Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ceiling:
     """One limit on the token rate: capacity ÷ intensity, in output tok/s.
 
@@ -88,7 +88,7 @@ class Ceiling:
 OPEN = ("undecided", "unknown")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Binding:
     """The active constraint. ``name`` is "undecided" where the data do not decide; ``would_decide`` says what would."""
 
@@ -112,7 +112,7 @@ class Output:
     request_rate_req_s: Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tokens:
     """Exact counts in the window, by the server's own usage; ``by_metrics`` what its /metrics counters say.
 
@@ -162,7 +162,7 @@ class Latency:
     slo: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quality:
     """Accuracy on a named verifiable set, with a Wilson interval; by task.
 
@@ -179,7 +179,7 @@ class Quality:
     accepted_token_ratio: Figure | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Client:
     """Whether the latencies are the server's, whether the client held the rate up, and whether the machine was quiet.
 
@@ -222,7 +222,7 @@ class Requests:
     by_outcome: Mapping[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SiteReport:
     """Facility, as the user states it. Unknown stays so; ``at_reference`` shows the effect at a cited PUE."""
 
@@ -271,7 +271,7 @@ class Stated:
     figure: Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """One run, analysed. ``run_id`` is a hash of the record, so the same run gives the same bytes.
 

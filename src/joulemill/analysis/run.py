@@ -96,7 +96,13 @@ def _ceiling(ceiling: CeilingValue, limits: RunCeilings, diagnosis: Diagnosis) -
     evidence_text = run_diagnosis.evidence_of(ceiling.name, diagnosis)
     evidence_line = "; ".join(t for t in (ceiling.evidence, evidence_text) if t) or None
     return doc.Ceiling(
-        ceiling.name, ceiling.rate_tok_s, ceiling.capacity, ceiling.intensity, slack, elasticity, evidence_line
+        name=ceiling.name,
+        rate_tok_s=ceiling.rate_tok_s,
+        capacity=ceiling.capacity,
+        intensity=ceiling.intensity,
+        slack_ratio=slack,
+        elasticity=elasticity,
+        evidence=evidence_line,
     )
 
 

@@ -25,7 +25,7 @@ LEAST_STEP = 0.02
 MEASURES = ("rate_tok_s", "node_j_tok", "ttft_s", "tpot_s")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """One setting: figures over its runs. ``x`` is its load, or by what factor the probe changed the capacity.
 
@@ -148,7 +148,19 @@ def _point(
     bound = names.most_common(1)[0][0] if names else "unknown"
     valid = all(r.report.client.valid for r in runs)
     out = tuple(f"{r.name}: {r.fault}" for r in every if r not in runs)
-    return Point(str(about["label"]), x, len(runs), rate, joules, ttft, tpot, requests, bound, valid, left_out=out)
+    return Point(
+        label=str(about["label"]),
+        x=x,
+        runs=len(runs),
+        rate_tok_s=rate,
+        node_j_tok=joules,
+        ttft_s=ttft,
+        tpot_s=tpot,
+        request_rate_req_s=requests,
+        binding=bound,
+        valid=valid,
+        left_out=out,
+    )
 
 
 def _factor(sweep_document: dict[str, Any], index: int, kept: Sequence[Sequence[_SweepRun]]) -> float | None:

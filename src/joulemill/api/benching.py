@@ -122,7 +122,7 @@ def measure(options: BenchOptions, progress: Teller | None = None, api_key: str 
     teller.note(announced(options))
     around = Surroundings(
         machine_ceilings=ceilings, ask_quality=asker(options), api_key=api_key or key_of_environment()
-    )  # fmt: skip
+    )
     return run_measure(options, teller, around)
 
 

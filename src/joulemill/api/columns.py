@@ -101,9 +101,7 @@ class Frame(Table):
         """The dataframe with ``found``; a column of its own of the same name is replaced. Unknown is null."""
         import narwhals as nw
 
-        new = nw.from_dict(
-            {n: _nulled(v) for n, v in columns.items()}, backend=nw.get_native_namespace(self._frame)
-        )  # fmt: skip
+        new = nw.from_dict({n: _nulled(v) for n, v in columns.items()}, backend=nw.get_native_namespace(self._frame))
         kept = self._frame.drop([n for n in self._frame.columns if n in columns])
         index = nw.maybe_get_index(kept)
         if index is not None:  # of pandas and its kin, which would join by it

@@ -54,11 +54,18 @@ class RunComparison(Result):
         for row in self.comparison.rows:
             for i, (run, figure) in enumerate(zip(self.comparison.runs, row.figures, strict=True)):
                 shift = row.shifts[i - 1] if i else None
-                table.append({
-                    "figure": row.name, "unit": row.unit, "run": run.name, "value": figure.value,
-                    "change": shift and shift.ratio, "change_low": shift and shift.low,
-                    "change_high": shift and shift.high, "probability": shift and shift.real,
-                })  # fmt: skip
+                table.append(
+                    {
+                        "figure": row.name,
+                        "unit": row.unit,
+                        "run": run.name,
+                        "value": figure.value,
+                        "change": shift and shift.ratio,
+                        "change_low": shift and shift.low,
+                        "change_high": shift and shift.high,
+                        "probability": shift and shift.real,
+                    }
+                )
         return frame_of({name: [each[name] for each in table] for name in table[0]}, backend)
 
     def __str__(self) -> str:

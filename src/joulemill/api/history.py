@@ -139,9 +139,14 @@ class KeptHistory:
             for s in (() if monitored is None else monitored.sites())
         }
         proposals, why = advice(
-            self._reader, span_s, sites, () if monitored is None else monitored.site,
-            reload_s=reload_s, fill_ratio=fill_ratio, flexible_ratio=flexible_ratio,
-        )  # fmt: skip
+            self._reader,
+            span_s,
+            sites,
+            () if monitored is None else monitored.site,
+            reload_s=reload_s,
+            fill_ratio=fill_ratio,
+            flexible_ratio=flexible_ratio,
+        )
         return Proposals(proposals, why)
 
 

@@ -78,5 +78,5 @@ def _introduced(url: str | None, model: str | None, metrics_url: str | None) -> 
         if model is not None or metrics_url is not None:
             raise InputError("`model` and `metrics_url` belong to `url`: give it too")
         return None
-    endpoint = Endpoint(url, model or "", api_key(), metrics=metrics_url)
+    endpoint = Endpoint(url=url, model=model or "", api_key=api_key(), metrics=metrics_url)
     return introduce(endpoint, here=serves_here(endpoint.url))

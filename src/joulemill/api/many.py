@@ -211,9 +211,7 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     stated = {n: v for n, v in arguments.items() if v is not None and not (isinstance(v, float) and np.isnan(v))}
     whole = ("devices", "tp", "dp", "ep")
     paths = ("model", "device", "site", "calibration")
-    return {
-        n: int(v) if n in whole and v == int(v) else str(v) if n in paths else v for n, v in stated.items()
-    }  # fmt: skip
+    return {n: int(v) if n in whole and v == int(v) else str(v) if n in paths else v for n, v in stated.items()}
 
 
 def _parted(codes: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:

@@ -25,11 +25,18 @@ __all__ = ["MemoryShort", "PredictedDeployment", "predict"]
 _NO_SITE = "no site is given"
 #: Name of a figure → what a page calls it.
 _LABELS = {
-    "rate_tok_s": "token rate", "request_rate_req_s": "request rate", "device_j_tok": "energy, devices",
-    "node_j_tok": "energy, nodes", "site_j_tok": "energy, site", "device_power_w": "power, devices",
-    "node_power_w": "power, nodes", "site_power_w": "power, site", "ttft_s": "time to first token",
-    "tpot_s": "time per output token", "phi": "Φ, rate over the lowest ceiling",
-}  # fmt: skip
+    "rate_tok_s": "token rate",
+    "request_rate_req_s": "request rate",
+    "device_j_tok": "energy, devices",
+    "node_j_tok": "energy, nodes",
+    "site_j_tok": "energy, site",
+    "device_power_w": "power, devices",
+    "node_power_w": "power, nodes",
+    "site_power_w": "power, site",
+    "ttft_s": "time to first token",
+    "tpot_s": "time per output token",
+    "phi": "Φ, rate over the lowest ceiling",
+}
 
 
 def predict(
@@ -83,8 +90,8 @@ def predict(
     """
     own = device if isinstance(device, Device) else None
     question = PredictionRequest(
-        str(model),
-        own.name if own else str(device),
+        model=str(model),
+        device=own.name if own else str(device),
         devices=devices,
         tp=tp,
         dp=dp,
@@ -230,11 +237,18 @@ class PredictedDeployment(Result):
     def figures(self) -> Mapping[str, Figure]:
         """Name → figure: rate, energy and power at each scope, latencies, Φ."""
         return {
-            "rate_tok_s": self.rate_tok_s, "request_rate_req_s": self.request_rate_req_s,
-            "device_j_tok": self.energy.device, "node_j_tok": self.energy.node, "site_j_tok": self.energy.site,
-            "device_power_w": self.power.device, "node_power_w": self.power.node, "site_power_w": self.power.site,
-            "ttft_s": self.ttft_s, "tpot_s": self.tpot_s, "phi": self.phi,
-        }  # fmt: skip
+            "rate_tok_s": self.rate_tok_s,
+            "request_rate_req_s": self.request_rate_req_s,
+            "device_j_tok": self.energy.device,
+            "node_j_tok": self.energy.node,
+            "site_j_tok": self.energy.site,
+            "device_power_w": self.power.device,
+            "node_power_w": self.power.node,
+            "site_power_w": self.power.site,
+            "ttft_s": self.ttft_s,
+            "tpot_s": self.tpot_s,
+            "phi": self.phi,
+        }
 
     def to_frame(self, backend: str | None = None) -> Any:
         """``figures()`` as a dataframe, one row per figure: name, value, low, high, unit, basis.

@@ -29,9 +29,16 @@ if TYPE_CHECKING:
     from joulemill.api.levers import LeverStudy
 
 __all__ = [
-    "Baseline", "Report", "Run", "baseline_document", "import_run", "open_baseline", "open_run", "report_schema",
+    "Baseline",
+    "Report",
+    "Run",
+    "baseline_document",
+    "import_run",
+    "open_baseline",
+    "open_run",
+    "report_schema",
     "save_baseline",
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True, repr=False)

@@ -203,9 +203,13 @@ def find_rate(*, least_attained: float = 0.9, progress: Teller | None = None, **
         raise InputError(f"`least_attained` is {least_attained}; it must be a share above 0 and at most 1")
     folder = _folder(options)
     work = searching.find_rate(
-        options, folder, Surroundings(api_key=api_key()), progress or Silence(), least_attained_ratio=least_attained,
+        options,
+        folder,
+        Surroundings(api_key=api_key()),
+        progress or Silence(),
+        least_attained_ratio=least_attained,
         after=keep_grid,
-    )  # fmt: skip
+    )
     search, trials = on_own_loop(work)
     return RateSearched(
         folder, search.met_req_s, search.missed_req_s, options.slo_ttft_s, options.slo_tpot_s, tuple(trials)

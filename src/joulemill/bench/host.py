@@ -22,7 +22,7 @@ LEAST_CONTEXT_TOK = 2048
 _SPARE = (1.25, 64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Host:
     """Where the load goes. ``pid``, ``slots``, ``gguf``, ``model`` are the embedded server's, None and {} of another.
 
@@ -43,7 +43,7 @@ class Host:
 async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[Host]:
     """The server that ``options`` ask for, for as long as the run needs it."""
     if options.url is not None:
-        yield Host(asked_endpoint(options, api_key))
+        yield Host(endpoint=asked_endpoint(options, api_key))
         return
     embedded = embedded_options(options)
     server = EmbeddedServer(embedded)
@@ -51,13 +51,15 @@ async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[Ho
         await _started(server)
         about = await asyncio.to_thread(_model_facts, server.gguf, embedded)
         yield Host(
-            Endpoint(server.url, server.model_name, None, options.api),
-            server.pid,
-            embedded.slots,
-            server.gguf,
-            about,
-            server.check,
-            Endpoint(server.second_url, "second", None, options.api) if server.second_url else None,
+            endpoint=Endpoint(url=server.url, model=server.model_name, api_key=None, api=options.api),
+            pid=server.pid,
+            slots=embedded.slots,
+            gguf=server.gguf,
+            model=about,
+            check=server.check,
+            second=Endpoint(url=server.second_url, model="second", api_key=None, api=options.api)
+            if server.second_url
+            else None,
         )
     finally:
         server.stop()
@@ -66,10 +68,10 @@ async def hosted(options: BenchOptions, api_key: str | None) -> AsyncIterator[Ho
 def asked_endpoint(options: BenchOptions, api_key: str | None) -> Endpoint:
     """The server at ``options.url`` with all that goes along with each question to it."""
     return Endpoint(
-        options.url or "",
-        options.model or "",
-        api_key,
-        options.api,
+        url=options.url or "",
+        model=options.model or "",
+        api_key=api_key,
+        api=options.api,
         extra_headers=options.headers,
         extra_body=options.extra_body,
         metrics=options.metrics_url,

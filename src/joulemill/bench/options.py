@@ -24,7 +24,7 @@ LEAST_UNTIL_RATIO = 0.002
 LONGEST_UNTIL_S = 900.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchOptions:
     """All that ``joulemill bench`` takes, resolved; a field's default is the flag's.
 

@@ -24,9 +24,14 @@ def asker(options: BenchOptions) -> Callable[[object, Endpoint, Notebook, Endpoi
 
     def asked(session: object, endpoint: Endpoint, notebook: Notebook, second: Endpoint | None) -> Awaitable[int]:
         return ask_questions(
-            session, endpoint, questions, notebook,
-            concurrency=options.at_once, limit_ratio=options.answer_ratio, second=second,
-        )  # fmt: skip
+            session,
+            endpoint,
+            questions,
+            notebook,
+            concurrency=options.at_once,
+            limit_ratio=options.answer_ratio,
+            second=second,
+        )
 
     return asked
 
@@ -67,7 +72,7 @@ async def ask_questions(
         nonlocal right
         async with gate:
             most_tok = max(1, math.ceil(limit_ratio * question.max_tok))
-            asked = Ask(question.prompt, max_tok=most_tok, timeout_s=timeout_s, ignore_eos=False)
+            asked = Ask(text=question.prompt, max_tok=most_tok, timeout_s=timeout_s, ignore_eos=False)
             answer = await ask(session, endpoint, asked)  # type: ignore[arg-type]
             if second is not None and answer.finish_reason != "stop":
                 notebook.request(replace(_record(question, answer), id=f"quality:{question.id}:first"))

@@ -48,13 +48,44 @@ BOUNDS: dict[str, tuple[float, float]] = {
 BASES = ("datasheet", "measured", "modelled", "assumed")
 #: Words that tell nothing apart in a device's name.
 NOISE = {
-    "nvidia", "amd", "intel", "google", "aws", "apple", "geforce", "tesla", "instinct", "quadro", "gpu", "tensor",
-    "core", "oam", "hbm", "hbm2", "hbm2e", "hbm3", "hbm3e", "gddr6", "processor", "r", "tm", "server", "workstation",
-    "edition", "max", "q", "generation", "accelerator", "habana", "cloud", "ac", "platinum",
-}  # fmt: skip
+    "nvidia",
+    "amd",
+    "intel",
+    "google",
+    "aws",
+    "apple",
+    "geforce",
+    "tesla",
+    "instinct",
+    "quadro",
+    "gpu",
+    "tensor",
+    "core",
+    "oam",
+    "hbm",
+    "hbm2",
+    "hbm2e",
+    "hbm3",
+    "hbm3e",
+    "gddr6",
+    "processor",
+    "r",
+    "tm",
+    "server",
+    "workstation",
+    "edition",
+    "max",
+    "q",
+    "generation",
+    "accelerator",
+    "habana",
+    "cloud",
+    "ac",
+    "platinum",
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fact:
     """One row of ``devices.csv``: a number with its unit, how it is known, and from where."""
 
@@ -140,7 +171,7 @@ def _build(name: str, label: str, vendor: str, kind: str, stated: Mapping[str, s
         raise InputError(
             f'device {name}: {" and ".join(missing)} missing; state it with its unit, e.g. memory = "80 GiB"'
         )
-    return Device(name, label, vendor, kind, peaks, **values)
+    return Device(name=name, label=label, vendor=vendor, kind=kind, peak_flop_s=peaks, **values)
 
 
 def _refuse_unknown(name: str, stated: Mapping[str, str]) -> None:

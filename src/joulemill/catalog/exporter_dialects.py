@@ -15,7 +15,7 @@ from typing import Any
 from joulemill.errors import InputError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExporterMetric:
     """One quantity of one kind of device.
 
@@ -41,7 +41,7 @@ class ExporterMetric:
     zero_unknown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExporterDialect:
     """One exporter.
 

@@ -37,7 +37,7 @@ def model_of_header(header: GgufHeader, path: Path, *, approximate: bool = False
         raise InputError(f"{path}: {error}") from None
     name = str(metadata.get("general.name") or path.stem)
     notes = (*architecture.approximations, *total_warnings(path.stem, architecture, None, header.weight_count))
-    return ModelEntry(name, architecture, precision, source=str(path), approximations=notes)
+    return ModelEntry(name=name, architecture=architecture, precision=precision, source=str(path), approximations=notes)
 
 
 def read_gguf_head(path: Path) -> tuple[Mapping[str, Any], list[GgufTensor]]:

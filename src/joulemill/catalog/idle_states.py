@@ -14,9 +14,12 @@ from joulemill.figure import Basis, Figure, unknown
 STATES = ("off", "bare", "boost-off", "sleep-2", "sleep-1", "context", "loaded")
 #: Basis of a fact of the catalogue → basis of a figure.
 BASES = {
-    "assumed": Basis.MODELLED, "modelled": Basis.MODELLED, "measured": Basis.MEASURED, "declared": Basis.DECLARED,
+    "assumed": Basis.MODELLED,
+    "modelled": Basis.MODELLED,
+    "measured": Basis.MEASURED,
+    "declared": Basis.DECLARED,
     "datasheet": Basis.DATASHEET,
-}  # fmt: skip
+}
 NOT_PUBLISHED = "not published or not found"
 
 

@@ -57,6 +57,9 @@ def paired_errors() -> dict[str, PairedError]:
 
 
 QUALITY = {
-    "same": "same outputs", "small": "small loss", "unknown": "unknown", "changes": "another model",
+    "same": "same outputs",
+    "small": "small loss",
+    "unknown": "unknown",
+    "changes": "another model",
     "none": "not touched",
-}  # fmt: skip
+}

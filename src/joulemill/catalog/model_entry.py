@@ -13,7 +13,7 @@ from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.precision import Precision
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
     """A model as found.
 

@@ -34,7 +34,7 @@ from joulemill.suggestions import nearest
 _NEAR_RATIO = 0.55
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _ModelRow:
     """One model of the catalogue before its architecture is built."""
 
@@ -105,7 +105,15 @@ def _from_path(path: Path, *, approximate: bool) -> ModelEntry:
     name = _name_of(path)
     published = _published(name)
     notes = (*architecture.approximations, *total_warnings(name, architecture, published, stored_count(file.parent)))
-    return ModelEntry(name, architecture, precision, (), published, str(file), notes)
+    return ModelEntry(
+        name=name,
+        architecture=architecture,
+        precision=precision,
+        aliases=(),
+        published_parameters=published,
+        source=str(file),
+        approximations=notes,
+    )
 
 
 def _name_of(path: Path) -> str:
@@ -142,13 +150,13 @@ def _rows_of(table: Mapping[str, Any]) -> list[_ModelRow]:
             config["block_configs"] = _blocks(model["block_runs"])
         note, source = model.get("parameters_note"), model.get("source", table["source"])
         row = _ModelRow(
-            model["name"],
-            tuple(model.get("aliases", ())),
-            config,
-            model.get("precision", "bf16"),
-            model.get("parameters"),
-            f"{source}{f'; {note}' if note else ''}",
-            tuple(model.get("approximations", ())),
+            name=model["name"],
+            aliases=tuple(model.get("aliases", ())),
+            config=config,
+            precision=model.get("precision", "bf16"),
+            parameters=model.get("parameters"),
+            source=f"{source}{f'; {note}' if note else ''}",
+            approximations=tuple(model.get("approximations", ())),
         )
         rows.append(row)
         rows += [_release(row, r) for r in model.get("release", ())]
@@ -225,13 +233,13 @@ def _entry(row: _ModelRow) -> ModelEntry:
     architecture = _architecture(row.release_of or row.name)
     precision = uniform("bf16") if row.precision == "bf16" else precision_of_spec(row.precision)
     return ModelEntry(
-        row.name,
-        architecture,
-        precision,
-        row.aliases,
-        row.parameters,
-        row.source,
-        (*architecture.approximations, *row.approximations),
+        name=row.name,
+        architecture=architecture,
+        precision=precision,
+        aliases=row.aliases,
+        published_parameters=row.parameters,
+        source=row.source,
+        approximations=(*architecture.approximations, *row.approximations),
     )
 
 

@@ -55,7 +55,7 @@ def find_node(name: str) -> Node:
         hint = meant(name, _names(), most=3) or f"there are {', '.join(_names())}"
         raise InputError(f"node {name!r} is not in the catalog; {hint}")
     values = {PARAMETERS[f["parameter"]]: float(f["value"]) for f in node_facts() if f["node"] == name}
-    return Node(name, row["label"], int(row["device_count"]), **values)
+    return Node(name=name, label=row["label"], device_count=int(row["device_count"]), **values)
 
 
 def node_of(device_name: str) -> Node:

@@ -18,10 +18,21 @@ from joulemill.errors import InputError
 from joulemill.suggestions import meant
 
 COUNTERS = (
-    "prompt_tok_total", "prompt_computed_tok_total", "prompt_cached_tok_total", "output_tok_total", "preemptions_total",
-    "spec_draft_tok_total", "spec_accepted_tok_total", "prefill_s_total", "decode_s_total", "requests_total",
-    "ttft_s_total", "ttft_count_total", "tpot_s_total", "tpot_count_total",
-)  # fmt: skip
+    "prompt_tok_total",
+    "prompt_computed_tok_total",
+    "prompt_cached_tok_total",
+    "output_tok_total",
+    "preemptions_total",
+    "spec_draft_tok_total",
+    "spec_accepted_tok_total",
+    "prefill_s_total",
+    "decode_s_total",
+    "requests_total",
+    "ttft_s_total",
+    "ttft_count_total",
+    "tpot_s_total",
+    "tpot_count_total",
+)
 GAUGES = ("running_req", "waiting_req", "kv_use_ratio", "kv_capacity_tok")
 OPERATIONS = ("sum", "mean", "difference", "product")
 _TERM = re.compile(r"^(?P<series>[a-zA-Z_]\w*)(?:\{(?P<label>\w+)=(?P<value>[^{}]+)\})?(?:@(?P<read>\w+))?$")

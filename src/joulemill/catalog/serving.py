@@ -21,7 +21,7 @@ from joulemill.suggestions import meant
 ALIASES = {"vllm": "vllm-0.11", "tensorrt-llm": "trtllm", "trt-llm": "trtllm"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Coefficient:
     """One fitted coefficient: value, standard error of its logarithm, and what it is."""
 
@@ -99,13 +99,17 @@ def coefficients(engine: str) -> tuple[Coefficient, ...]:
     profile = profile_of(engine)
     return tuple(
         Coefficient(
-            r["parameter"], float(r["value"]), float(r["stderr"]), about[r["parameter"]]["unit"], r["basis"],
-            r["source"],
-            about[r["parameter"]]["meaning"],
+            name=r["parameter"],
+            value=float(r["value"]),
+            stderr=float(r["stderr"]),
+            unit=about[r["parameter"]]["unit"],
+            basis=r["basis"],
+            source=r["source"],
+            meaning=about[r["parameter"]]["meaning"],
         )
         for r in _rows("serving.csv")
         if r["engine"] == profile
-    )  # fmt: skip
+    )
 
 
 @cache

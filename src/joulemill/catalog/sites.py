@@ -52,7 +52,7 @@ class CarbonSource:
 CARBON_FIELDS = tuple(f.name for f in fields(CarbonSource))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SiteFile:
     """A site as people write it: per kWh and per hour; powers in W. Converted to SI once, by ``to_site``.
 

@@ -44,9 +44,12 @@ def _server_arguments(group: Any) -> None:
         "--metrics-url", metavar="URL", help="the server's Prometheus page, where it is at another address (gateway)"
     )
     group.add_argument(
-        "--header", action="append", default=[], metavar="NAME=VALUE",
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
         help="send this header to --url (repeatable); VALUE env:VARIABLE takes a secret from the environment",
-    )  # fmt: skip
+    )
     group.add_argument("--extra-body", metavar="JSON", help="more fields for each request, e.g. '{\"top_k\": 1}'")
     group.add_argument(
         "--server-pid",

@@ -18,9 +18,12 @@ from joulemill.streams import print_json
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument(
-        "runs", nargs="+", metavar="ROWS.csv|RUN", type=Path,
+        "runs",
+        nargs="+",
+        metavar="ROWS.csv|RUN",
+        type=Path,
         help="a table of measured rows (its columns: validate --template), or run folders, or reports as JSON",
-    )  # fmt: skip
+    )
     parser.add_argument("--model", metavar="NAME", help="of runs: model that was served, or its config.json or GGUF")
     parser.add_argument("--device", metavar="NAME", help="of runs: device of the catalog, or a TOML file")
     parser.add_argument("--devices", type=int, default=1, metavar="N", help="of runs: devices that served (default: 1)")
@@ -30,9 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="calibrate though a run names another model or device")
     parser.add_argument(
-        "--out", type=Path, default=Path("calibration.toml"), metavar="FILE",
+        "--out",
+        type=Path,
+        default=Path("calibration.toml"),
+        metavar="FILE",
         help="where to write: .toml takes scales of each deployment, .json coefficients fitted to runs of a machine",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 

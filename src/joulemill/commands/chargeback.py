@@ -14,9 +14,20 @@ from joulemill.errors import MachineError
 from joulemill.streams import csv_cell, print_json, results_console
 
 COLUMNS = (
-    "day_utc", "key", "energy_j", "half_width_j", "energy_kwh", "output_tok", "j_tok", "carbon_g", "cost", "currency",
-    "share_ratio", "scope", "basis",
-)  # fmt: skip
+    "day_utc",
+    "key",
+    "energy_j",
+    "half_width_j",
+    "energy_kwh",
+    "output_tok",
+    "j_tok",
+    "carbon_g",
+    "cost",
+    "currency",
+    "share_ratio",
+    "scope",
+    "basis",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

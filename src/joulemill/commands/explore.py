@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 DEFAULT_ADDRESS = "127.0.0.1:9478"
 #: What an atlas holds where nothing is named.
 MODELS = (
-    "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.3-70B-Instruct", "Qwen/Qwen3-32B", "Qwen/Qwen3-30B-A3B",
-    "openai/gpt-oss-120b", "deepseek-ai/DeepSeek-V3",
-)  # fmt: skip
+    "meta-llama/Llama-3.1-8B-Instruct",
+    "meta-llama/Llama-3.3-70B-Instruct",
+    "Qwen/Qwen3-32B",
+    "Qwen/Qwen3-30B-A3B",
+    "openai/gpt-oss-120b",
+    "deepseek-ai/DeepSeek-V3",
+)
 DEVICES = ("h100", "h200", "b200", "a100", "l40s", "mi300x")
 
 

@@ -36,9 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("config", metavar="CONFIG.toml", nargs="?", type=Path, help="targets, meters and sites")
     parser.add_argument(
-        "checked", metavar="CONFIG.toml", nargs="?", type=Path,
+        "checked",
+        metavar="CONFIG.toml",
+        nargs="?",
+        type=Path,
         help="with `monitor check CONFIG.toml`: try it once and list what does not answer",
-    )  # fmt: skip
+    )
     parser.add_argument("--demo", action="store_true", help="watch the embedded server under a light load instead")
     parser.add_argument("--listen", metavar="HOST:PORT", help="show the page and /metrics there, e.g. 127.0.0.1:9477")
     parser.add_argument("--token-env", metavar="NAME", help="environment variable that holds the page's access token")
@@ -48,9 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--raw-days", metavar="N", type=float, default=1.0, help="keep individual intervals for N days (default: 1)"
     )
     parser.add_argument(
-        "--takeover", action="store_true",
+        "--takeover",
+        action="store_true",
         help="take over a history that another monitor writes; that one then stops writing",
-    )  # fmt: skip
+    )
     parser.add_argument("--otlp", action="store_true", help="also export by OTLP (OTEL_EXPORTER_OTLP_ENDPOINT)")
     parser.add_argument("--for", dest="duration", metavar="TIME", help="end after this time, e.g. 60s (default: never)")
     parser.add_argument("--once", action="store_true", help="end when each target was scraped twice, and show it")

@@ -17,9 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--from-pods", metavar="FILE|-", help="what `kubectl get pods -A -o json` writes")
     group.add_argument(
-        "--dcgm", metavar="URL|FILE", action="append", default=[],
+        "--dcgm",
+        metavar="URL|FILE",
+        action="append",
+        default=[],
         help="a dcgm-exporter's page: which pod has which boards; may be named several times",
-    )  # fmt: skip
+    )
 
 
 def asked(args: argparse.Namespace) -> bool:

@@ -36,7 +36,10 @@ def run(args: argparse.Namespace) -> int:
     check_page(args.html)
     with ProgressBar() as progress:
         series = probe(
-            board=args.board, repeats=args.repeats, progress=progress, notice=lambda text: tell(f"probe: {text}"),
+            board=args.board,
+            repeats=args.repeats,
+            progress=progress,
+            notice=lambda text: tell(f"probe: {text}"),
             **arguments,
-        )  # fmt: skip
+        )
     return show(args, series)

@@ -44,7 +44,7 @@ class Hour:
     output_tok: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHistory:
     """One target over the history. ``error_ratio`` is the relative half width of its joules; ``basis`` how known.
 
@@ -85,7 +85,7 @@ class TargetHistory:
         return math.fsum(h.energy_j - h.idle_j for h in self.hours) / busy_s if busy_s > 0 else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """One proposal. Savings are of the metered scope; carbon and money with the site's PUE where known.
 
@@ -114,9 +114,14 @@ class Advice:
         carbon, cost = (None if x is None else k * x for x in (self.carbon_gco2e, self.cost_currency))
         saved = (k * self.saved_j, k * self.low_j, k * self.high_j)
         return replace(
-            self, saved_j=saved[0], low_j=saved[1], high_j=saved[2], carbon_gco2e=carbon, cost_currency=cost,
+            self,
+            saved_j=saved[0],
+            low_j=saved[1],
+            high_j=saved[2],
+            carbon_gco2e=carbon,
+            cost_currency=cost,
             period_s=period_s,
-        )  # fmt: skip
+        )
 
 
 def idle_claim(target: str) -> str:
@@ -153,17 +158,23 @@ def unload(
         half = target.error_ratio * back_w * idle_s_day + 0.5 * reloads_day * reload_j
         advice_list.append(
             Advice(
-                "unload", target.target,
-                f"unload it after {_minutes(pays_s)} without a request; from then on keeping it loaded costs more than "
-                f"loading it again",
-                saved, saved - half, saved + half, target.basis,
-                (f"{idle_w:.0f} W idle ({target.scope}), idle {idle_s_day / DAY_S:.0%} of the time",
-                 f"unloading returns {back_w:.0f} W of them: its boards stay powered",
-                 f"longest idle stretch {_minutes(stretch_s)}"),
+                kind="unload",
+                subject=target.target,
+                text=f"unload it after {_minutes(pays_s)} without a request; from then on keeping it "
+                "loaded costs more than loading it again",
+                saved_j=saved,
+                low_j=saved - half,
+                high_j=saved + half,
+                basis=target.basis,
+                evidence=(
+                    f"{idle_w:.0f} W idle ({target.scope}), idle {idle_s_day / DAY_S:.0%} of the time",
+                    f"unloading returns {back_w:.0f} W of them: its boards stay powered",
+                    f"longest idle stretch {_minutes(stretch_s)}",
+                ),
                 assumed=(f"a reload takes {reload_s:g} s at the power of load", *_context_assumed([target])),
                 claims=(idle_claim(target.target),),
             )
-        )  # fmt: skip
+        )
     return advice_list
 
 
@@ -201,14 +212,20 @@ def _fewer(model: str, site: str, group: Sequence[TargetHistory], fill_ratio: fl
     half = math.fsum(s.error_ratio * (s.returned_w or 0.0) * DAY_S for s in spare)
     names = ", ".join(s.target for s in spare)
     return Advice(
-        "consolidate", f"{model} at {site}",
-        f"{needed} of {len(group)} replicas carry the busiest hour; take {names} out of service",
-        saved, saved - half, saved + half, spare[0].basis,
-        (f"busiest hour {busiest:.0f} tok/s, best seen of one replica {best:.0f} tok/s",
-         f"unloading them returns {saved / DAY_S:.0f} W of their idle power; work costs what it costs elsewhere"),
+        kind="consolidate",
+        subject=f"{model} at {site}",
+        text=f"{needed} of {len(group)} replicas carry the busiest hour; take {names} out of service",
+        saved_j=saved,
+        low_j=saved - half,
+        high_j=saved + half,
+        basis=spare[0].basis,
+        evidence=(
+            f"busiest hour {busiest:.0f} tok/s, best seen of one replica {best:.0f} tok/s",
+            f"unloading them returns {saved / DAY_S:.0f} W of their idle power; work costs what it costs elsewhere",
+        ),
         assumed=(f"replicas are filled to {fill_ratio:.0%} of the best rate seen", *_context_assumed(spare)),
         claims=tuple(idle_claim(s.target) for s in spare),
-    )  # fmt: skip
+    )
 
 
 def shift(
@@ -239,15 +256,20 @@ def shift(
         cheap = min(range(24), key=lambda i: rate[i])
         advice_list.append(
             Advice(
-                f"shift by {what}", site,
-                f"let {flexible_ratio:.0%} of the load wait for cheap hours (cheapest: {cheap:02d}:00 UTC): "
+                kind=f"shift by {what}",
+                subject=site,
+                text=f"let {flexible_ratio:.0%} of the load wait for cheap hours (cheapest: {cheap:02d}:00 UTC): "
                 f"{saved / whole:.1%} less {what}",
-                0.0, 0.0, 0.0, mine[0].basis,
-                (f"{_kwh(joules)} kWh a day moved, no hour beyond the busiest seen", f"joules ± {error:.0%}"),
-                carbon_gco2e=saved if what == "carbon" else None, cost_currency=saved if what == "cost" else None,
+                saved_j=0.0,
+                low_j=0.0,
+                high_j=0.0,
+                basis=mine[0].basis,
+                evidence=(f"{_kwh(joules)} kWh a day moved, no hour beyond the busiest seen", f"joules ± {error:.0%}"),
+                carbon_gco2e=saved if what == "carbon" else None,
+                cost_currency=saved if what == "cost" else None,
                 assumed=(f"{flexible_ratio:.0%} of the load may wait up to a day",),
             )
-        )  # fmt: skip
+        )
     return advice_list
 
 

@@ -54,7 +54,7 @@ class Sharing:
 EVEN = Sharing(1.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """A run's evidence; ``*_ratio`` are shares of the window unless said.
 
@@ -121,7 +121,7 @@ def gather(
     shape, window = load_shape(record.manifest), account.window
     facts: dict[str, Any] = {"closed": shape.loop is Loop.CLOSED, "concurrency_count": shape.concurrency}
     if window is None:
-        return Evidence(account.output_rate, tuple(ceilings), **facts)
+        return Evidence(achieved_tok_s=account.output_rate, ceilings=tuple(ceilings), **facts)
     load = load_requests(record)
     held, server = room(record, window), _server(record, window)
     shown = load_elasticity(record.requests, load, window, sharing, server["preemptions_count"] or 0.0)
@@ -179,7 +179,7 @@ def load_elasticity(
         answer_to_load_ratio(slower * float(np.exp(sign * 1.96 * error)), count, sharing) for sign in (0.0, 1.0, -1.0)
     ]
     source = f"steps of {count:.1f} sequences {slower:.2f} times as long as of a lone one"
-    return Figure(values[0], "1", Basis.MEASURED, min(values), max(values), 0.95, source=source)
+    return Figure(values[0], "1", Basis.MEASURED, low=min(values), high=max(values), level=0.95, source=source)
 
 
 def answer_to_load_ratio(slower_ratio: float, together_count: float, sharing: Sharing = EVEN) -> float:

@@ -83,7 +83,9 @@ def _per_megawatt(joules: Figure) -> Figure:
         return unknown("tok/s/MW", joules.reason or "energy per token is not known")
     low = None if not joules.high else 1e6 / joules.high
     high = None if not joules.low else 1e6 / joules.low
-    return Figure(1e6 / joules.value, "tok/s/MW", joules.basis, low, high, joules.level, joules.reason)
+    return Figure(
+        1e6 / joules.value, "tok/s/MW", joules.basis, low=low, high=high, level=joules.level, reason=joules.reason
+    )
 
 
 def figure_document(figure: Figure) -> dict[str, Any]:

@@ -20,15 +20,39 @@ from joulemill.suggestions import meant
 
 #: Flags of ``predict`` that the page has fields for; what names files is not among them.
 FIELDS = (
-    "model", "device", "devices", "tp", "dp", "ep", "precision", "kv-dtype", "engine", "concurrency", "rate",
-    "input-tokens", "output-tokens", "output-spread", "cached", "max-num-seqs", "max-num-batched-tokens",
-    "gpu-memory-utilization", "power-cap", "slo-ttft", "slo-tpot",
-)  # fmt: skip
+    "model",
+    "device",
+    "devices",
+    "tp",
+    "dp",
+    "ep",
+    "precision",
+    "kv-dtype",
+    "engine",
+    "concurrency",
+    "rate",
+    "input-tokens",
+    "output-tokens",
+    "output-spread",
+    "cached",
+    "max-num-seqs",
+    "max-num-batched-tokens",
+    "gpu-memory-utilization",
+    "power-cap",
+    "slo-ttft",
+    "slo-tpot",
+)
 #: Keys of a site file that the page has fields for.
 SITE_KEYS = (
-    "pue", "it_power_limit", "facility_power_limit", "cooling_limit", "carbon_gco2e_kwh", "price_currency_kwh",
-    "currency", "water_l_kwh",
-)  # fmt: skip
+    "pue",
+    "it_power_limit",
+    "facility_power_limit",
+    "cooling_limit",
+    "carbon_gco2e_kwh",
+    "price_currency_kwh",
+    "currency",
+    "water_l_kwh",
+)
 SITE = "site."
 #: Keys whose values are numbers in a site file; the others are texts with a unit.
 _NUMBERS = ("pue", "carbon_gco2e_kwh", "price_currency_kwh", "water_l_kwh")

@@ -57,9 +57,12 @@ class HighsSolver:
         if not values.size or not np.isfinite(info.objective_function_value):
             return Solved(status="stopped", values=np.empty(0), row_price=np.empty(0), value=float("nan"))
         return Solved(
-            status="optimal", values=values, row_price=price, value=scale * float(info.objective_function_value),
+            status="optimal",
+            values=values,
+            row_price=price,
+            value=scale * float(info.objective_function_value),
             gap_ratio=float(info.mip_gap) if whole else 0.0,
-        )  # fmt: skip
+        )
 
     def ranges(self, rows: Sequence[int]) -> Sequence[tuple[float | None, float | None]]:
         """By HiGHS's ranging of the right-hand sides."""
@@ -70,9 +73,12 @@ class HighsSolver:
     def _status(self) -> str:
         status, kinds = self._highs.getModelStatus(), self._module.HighsModelStatus
         names = {
-            kinds.kOptimal: "optimal", kinds.kInfeasible: "infeasible", kinds.kUnbounded: "unbounded",
-            kinds.kUnboundedOrInfeasible: "infeasible", kinds.kTimeLimit: "stopped",
-        }  # fmt: skip
+            kinds.kOptimal: "optimal",
+            kinds.kInfeasible: "infeasible",
+            kinds.kUnbounded: "unbounded",
+            kinds.kUnboundedOrInfeasible: "infeasible",
+            kinds.kTimeLimit: "stopped",
+        }
         if status not in names:
             raise MachineError(f"HiGHS ended with {self._highs.modelStatusToString(status)}")
         return names[status]

@@ -44,10 +44,12 @@ class ScipySolver:
 
     def _whole(self, program: LinearProgram) -> optimize.OptimizeResult:
         return optimize.milp(
-            program.cost, integrality=program.whole.astype(int), bounds=optimize.Bounds(program.low, program.high),
+            program.cost,
+            integrality=program.whole.astype(int),
+            bounds=optimize.Bounds(program.low, program.high),
             constraints=optimize.LinearConstraint(program.matrix, program.row_low, program.row_high),
             options=self._options,
-        )  # fmt: skip
+        )
 
 
 def _continuous(program: LinearProgram) -> optimize.OptimizeResult:
@@ -55,11 +57,15 @@ def _continuous(program: LinearProgram) -> optimize.OptimizeResult:
     equal = program.row_low == program.row_high
     above, below = ~equal & np.isfinite(program.row_high), ~equal & np.isfinite(program.row_low)
     return optimize.linprog(
-        program.cost, A_ub=sparse.vstack([rows[above], -rows[below]]),
+        program.cost,
+        A_ub=sparse.vstack([rows[above], -rows[below]]),
         b_ub=np.concatenate([program.row_high[above], -program.row_low[below]]),
-        A_eq=rows[equal], b_eq=program.row_low[equal], bounds=np.column_stack([program.low, program.high]),
-        method="highs-ds", options={"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9},
-    )  # fmt: skip
+        A_eq=rows[equal],
+        b_eq=program.row_low[equal],
+        bounds=np.column_stack([program.low, program.high]),
+        method="highs-ds",
+        options={"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9},
+    )
 
 
 def _prices(program: LinearProgram, answer: optimize.OptimizeResult) -> Array:

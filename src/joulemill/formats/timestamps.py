@@ -16,9 +16,13 @@ _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _NUMBER = re.compile(r"^\d{1,30}(\.\d{1,30})?([eE][+]?\d{1,3})?$", re.ASCII)
 _SLASHES = re.compile(r"^\d{4}/\d\d/\d\d[ T]\d\d:\d\d:\d\d", re.ASCII)
 _FORMATS = (
-    "%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S", "%m-%d-%Y %H:%M:%S.%f", "%m-%d-%Y %H:%M:%S",
-    "%d.%m.%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S",
-)  # fmt: skip
+    "%Y/%m/%d %H:%M:%S.%f",
+    "%Y/%m/%d %H:%M:%S",
+    "%m-%d-%Y %H:%M:%S.%f",
+    "%m-%d-%Y %H:%M:%S",
+    "%d.%m.%Y %H:%M:%S.%f",
+    "%d.%m.%Y %H:%M:%S",
+)
 #: No time has more characters.
 LONGEST = 80
 #: 2001-09-09 to 2286-11-20: what a count of seconds since 1970, and the time of a reading, can sensibly be.

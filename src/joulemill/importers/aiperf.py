@@ -48,7 +48,7 @@ def parse(documents: Sequence[Document], choice: Choice) -> Recording:
     exports = [d for d in documents if not _is_summary(d)]
     if len(summaries) > 1 or len(exports) > 1:
         raise InputError("two AIPerf files of one kind: name the files of one run (profile_export.jsonl and its .json)")
-    recording = _summary(summaries[0].root) if summaries else Recording(TOOL)
+    recording = _summary(summaries[0].root) if summaries else Recording(tool=TOOL)
     if summaries and _counts_usage(summaries[0].root):
         choice = replace(choice, client_tokens=True)  # what AIPerf calls its count is then the server's usage
     if not exports:

@@ -44,7 +44,7 @@ def parse(documents: Sequence[Document], choice: Choice) -> Recording:
     exports = [d for d in documents if not _is_summary(d)]
     if len(summaries) > 1 or len(exports) > 1:
         raise InputError("two inference-perf files of one kind: name the summary and the requests of one run")
-    recording = Recording(TOOL)
+    recording = Recording(tool=TOOL)
     if summaries:
         stated = _stated(summaries[0].root)
         recording = replace(

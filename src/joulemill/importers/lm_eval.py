@@ -69,11 +69,14 @@ def parse_lm_eval(raw: Any, origin: str) -> dict[str, Any]:
         "questions": questions,
         "tasks": {
             t.name: {
-                "accuracy": t.accuracy, "stderr": t.stderr, "questions": t.questions, "metric": t.metric,
+                "accuracy": t.accuracy,
+                "stderr": t.stderr,
+                "questions": t.questions,
+                "metric": t.metric,
             }
             for t in tasks
         },
-    }  # fmt: skip
+    }
 
 
 def _object(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:

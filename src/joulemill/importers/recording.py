@@ -37,9 +37,13 @@ class StatedFigures:
         """As JSON, for the manifest."""
         basis = Basis.DECLARED.value
         return {
-            "name": self.name, "value": self.value, "unit": self.unit, "basis": basis,
-            "source": self.source, "reason": self.reason,
-        }  # fmt: skip
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "basis": basis,
+            "source": self.source,
+            "reason": self.reason,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Choice:
     client_tokens: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """A parsed file. ``load`` spans the load in seconds since the origin; None where the file does not tell.
 
@@ -173,10 +177,14 @@ def in_order(request: RequestRecord) -> RequestRecord:
     """``request``, or what is left of it where its times contradict each other: its tokens then do not count."""
     if request.dispatched_mono_s is None:
         return replace(
-            request, first_byte_mono_s=None, first_token_mono_s=None, last_token_mono_s=None, end_mono_s=None,
+            request,
+            first_byte_mono_s=None,
+            first_token_mono_s=None,
+            last_token_mono_s=None,
+            end_mono_s=None,
             chunk_mono_s=(),
             outcome=RequestOutcome.CANCELLED if request.outcome is RequestOutcome.OK else request.outcome,
-        )  # fmt: skip
+        )
     times = (request.dispatched_mono_s, request.first_token_mono_s, request.last_token_mono_s, request.end_mono_s)
     known = [t for t in times if t is not None]
     if all(a <= b for a, b in pairwise(known)):
@@ -184,9 +192,15 @@ def in_order(request: RequestRecord) -> RequestRecord:
     reason = "its times in the file are not in order"
     end = max(known)
     return replace(
-        request, outcome=RequestOutcome.CUT_SHORT, error=reason, first_byte_mono_s=None, first_token_mono_s=None,
-        last_token_mono_s=None, end_mono_s=end, chunk_mono_s=(),
-    )  # fmt: skip
+        request,
+        outcome=RequestOutcome.CUT_SHORT,
+        error=reason,
+        first_byte_mono_s=None,
+        first_token_mono_s=None,
+        last_token_mono_s=None,
+        end_mono_s=end,
+        chunk_mono_s=(),
+    )
 
 
 def checked(requests: Sequence[RequestRecord]) -> tuple[tuple[RequestRecord, ...], tuple[str, ...]]:

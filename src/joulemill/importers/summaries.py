@@ -19,9 +19,15 @@ from joulemill.importers.vllm_bench import options_of, stated_of
 POWER_SCHEMA_VERSION = "2"
 _LLMD_VERSIONS = ("0.2", "0.2.1")
 _LLMD_FACTORS = {
-    "s": 1.0, "ms": 1e-3, "s/token": 1.0, "ms/token": 1e-3, "tokens/s": 1.0, "queries/s": 1.0, "Watts": 1.0,
+    "s": 1.0,
+    "ms": 1e-3,
+    "s/token": 1.0,
+    "ms/token": 1e-3,
+    "tokens/s": 1.0,
+    "queries/s": 1.0,
+    "Watts": 1.0,
     "count": 1.0,
-}  # fmt: skip
+}
 _LLMD_STATISTICS = ("mean", "p50", "p90", "p99")
 
 

@@ -56,10 +56,13 @@ def traffic_of_table(table: TraceTable) -> Traffic:
     hashes = list(_kept(table))
     counts = np.array([len(h) for h in hashes], dtype=np.int64)
     return Traffic(
-        arrival_ns=at_ns, input_tok=table.input_tok, output_tok=table.output_tok, block_tok=table.block_tok,
+        arrival_ns=at_ns,
+        input_tok=table.input_tok,
+        output_tok=table.output_tok,
+        block_tok=table.block_tok,
         block_hash=np.array([i for h in hashes for i in h], dtype=np.int64),
         block_offset=np.concatenate([[0], np.cumsum(counts)]),
-    )  # fmt: skip
+    )
 
 
 def _kept(table: TraceTable) -> Iterator[tuple[int, ...]]:

@@ -54,7 +54,7 @@ class SubWindows:
     energy_j: Mapping[Scope, tuple[float | None, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """A run accounted.
 
@@ -268,7 +268,7 @@ def _rate(tokens: Array, edges: Array, uncounted_chunk_count: int) -> Figure:
     if interval is None:
         return unknown("tok/s", "no time in the window")
     low = None if interval.low is None else max(interval.low, 0.0)
-    return Figure(interval.value, "tok/s", Basis.MEASURED, low, interval.high, LEVEL)
+    return Figure(interval.value, "tok/s", Basis.MEASURED, low=low, high=interval.high, level=LEVEL)
 
 
 def _known_j(scope: ScopeAccount) -> Array:
@@ -339,7 +339,7 @@ def _fitted_figure(fit: PhaseFit, value: float | None, stderr: float | None, bas
     half = half_width_j_tok(stderr, fit.freedom_count)
     known = weakest(Basis.CALIBRATED, basis)
     source = f"least squares over {fit.window_count} sub-windows"
-    return Figure(value, "J/tok", known, value - half, value + half, LEVEL, None, source)
+    return Figure(value, "J/tok", known, low=value - half, high=value + half, level=LEVEL, reason=None, source=source)
 
 
 def _attributions(scope: ScopeAccount, tokens: Flow, edges: Array, fit: PhaseFit | None) -> dict[Rule, Attribution]:
@@ -391,6 +391,24 @@ def _nothing(record: RunRecord, load: tuple[RequestRecord, ...], targets: Target
     per_tok, rate = unknown("J/tok", finding.text), unknown("tok/s", finding.text)
     request_rate, request_j = unknown("req/s", finding.text), unknown("J/req", finding.text)
     return Account(
-        record.status, record.status_reason, None, {}, None, None, none, none, rate, rate, request_rate, per_tok,
-        request_j, per_tok, per_tok, None, {}, None, 0, (finding,),
-    )  # fmt: skip
+        status=record.status,
+        status_reason=record.status_reason,
+        window=None,
+        scopes={},
+        main=None,
+        tokens=None,
+        latency=none,
+        load_latency=none,
+        output_rate=rate,
+        good_rate=rate,
+        request_rate=request_rate,
+        good_j_tok=per_tok,
+        request_j=request_j,
+        prefill_j_tok=per_tok,
+        decode_j_tok=per_tok,
+        phases=None,
+        attribution={},
+        series=None,
+        requests_in_window=0,
+        findings=(finding,),
+    )

@@ -41,7 +41,7 @@ class Weights:
 EQUAL_WORK = Weights(1.0, 1.0, "equal FLOP for a prompt and an output token (no fit, attention left out)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attribution:
     """Joules by request over a window.
 
@@ -87,7 +87,15 @@ def attribute(
     total = math.fsum(joules)
     rows = _closed([float(x) for x in energy[present]], orphan, total)
     source = weights.source if rule is Rule.WORK_WEIGHTED else "output tokens of the server's usage"
-    return Attribution(rule, tuple(flow.ids[i] for i in present), rows, above, orphan, total, source)
+    return Attribution(
+        rule=rule,
+        ids=tuple(flow.ids[i] for i in present),
+        energy_j=rows,
+        above_idle_j=above,
+        unattributed_idle_j=orphan,
+        total_j=total,
+        source=source,
+    )
 
 
 def _shares(rule: Rule, flow: Flow, edges_s: Array, weights: Weights) -> tuple[Ints, Ints, Array]:

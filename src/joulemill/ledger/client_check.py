@@ -38,7 +38,7 @@ STEAL_LIMIT_RATIO = 0.02
 PRESSURE_LIMIT_RATIO = 0.10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientVerdict:
     """Whether the latencies are the server's, and whether the rate is.
 
@@ -97,7 +97,16 @@ def client_verdict(
         reasons.append(f"the client used {cpu_ratio:.0%} of one core, more than {CPU_LIMIT_RATIO:.0%}")
     lost = _lateness_ratio(requests, loop_s or 0.0) if closed else _slowed_ratio(requests)
     binds = bool(reasons) and lost is not None and lost > BIND_RATIO
-    return ClientVerdict(not reasons, tuple(reasons), lag_s, loop_s, cpu_ratio, max(cpu, default=None), binds, lost)
+    return ClientVerdict(
+        valid=not reasons,
+        reasons=tuple(reasons),
+        dispatch_lag_p99_s=lag_s,
+        loop_lag_p99_s=loop_s,
+        cpu_ratio=cpu_ratio,
+        cpu_max_ratio=max(cpu, default=None),
+        binds=binds,
+        lateness_ratio=lost,
+    )
 
 
 def judged_requests(record: RunRecord, window: Window | None) -> list[RequestRecord]:

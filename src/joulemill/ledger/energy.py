@@ -40,7 +40,7 @@ STAIRCASE_READS = 3.0
 __all__ = ["EnergyResult", "allowed_gap_s", "sub_window_energy_j", "window_energy"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyResult:
     """Joules of one channel or one scope over a window.
 
@@ -109,9 +109,18 @@ def window_energy(
         return _refusal(trace, start_s, end_s, inside, findings)
     low, high = max(energy - half, 0.0), energy + half
     return EnergyResult(
-        trace.channel.id, start_s, end_s, energy, low, high, trace.channel.basis, trace.kind, inside, tuple(findings),
-        _stale_j(trace, start_s, end_s),
-    )  # fmt: skip
+        subject=trace.channel.id,
+        start_s=start_s,
+        end_s=end_s,
+        energy_j=energy,
+        low_j=low,
+        high_j=high,
+        basis=trace.channel.basis,
+        kind=trace.kind,
+        reading_count=inside,
+        findings=tuple(findings),
+        stale_j=_stale_j(trace, start_s, end_s),
+    )
 
 
 def _stale_j(trace: Trace, start_s: float, end_s: float) -> float:
@@ -140,8 +149,17 @@ def sub_window_energy_j(trace: Trace, edges_s: Array) -> Array:
 
 def _refusal(trace: Trace, start_s: float, end_s: float, inside: int, findings: list[Finding]) -> EnergyResult:
     return EnergyResult(
-        trace.channel.id, start_s, end_s, None, None, None, None, trace.kind, inside, tuple(findings)
-    )  # fmt: skip
+        subject=trace.channel.id,
+        start_s=start_s,
+        end_s=end_s,
+        energy_j=None,
+        low_j=None,
+        high_j=None,
+        basis=None,
+        kind=trace.kind,
+        reading_count=inside,
+        findings=tuple(findings),
+    )
 
 
 def _half_width_j(trace: Trace, start_s: float, end_s: float, energy_j: float, idle_w: float | None) -> float:

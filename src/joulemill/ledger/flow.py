@@ -22,7 +22,7 @@ Ints = NDArray[np.intp]
 MOST_EVENTS = 1024
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Flow:
     """Token events of n requests.
 

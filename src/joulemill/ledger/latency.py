@@ -43,7 +43,7 @@ class Targets:
         return self.ttft_s is not None or self.tpot_s is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatencySummary:
     """Distributions over requests, and how many met their targets.
 

@@ -28,7 +28,7 @@ ALIGNED_RATIO = 10.0
 ALIGNED_LEAST_RATIO = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseFit:
     """Energy of the phases, above idle. Values None where refused; then ``finding`` says why.
 
@@ -102,12 +102,29 @@ def fit_phases(above_idle_j: Array, prompt_tok: Array, output_tok: Array, durati
         return refused_fit(k, Reason.INSIGNIFICANT, f"{' and '.join(weak)} not above zero (t = {t}); run longer")
     (e_p, e_d), (s_p, s_d) = solved.coefficients[:2], solved.stderr[:2]
     freedom = k - len(solved.coefficients)
-    return PhaseFit(float(e_p), float(e_d), float(s_p), float(s_d), constant, k, freedom)
+    return PhaseFit(
+        prefill_j_tok=float(e_p),
+        decode_j_tok=float(e_d),
+        prefill_stderr_j_tok=float(s_p),
+        decode_stderr_j_tok=float(s_d),
+        constant_w=constant,
+        window_count=k,
+        freedom_count=freedom,
+    )
 
 
 def refused_fit(k: int, code: Reason, detail: str) -> PhaseFit:
     """No split, and why."""
-    return PhaseFit(None, None, None, None, None, k, 0, Finding(code, "phases", detail, fatal=True))
+    return PhaseFit(
+        prefill_j_tok=None,
+        decode_j_tok=None,
+        prefill_stderr_j_tok=None,
+        decode_stderr_j_tok=None,
+        constant_w=None,
+        window_count=k,
+        freedom_count=0,
+        finding=Finding(code, "phases", detail, fatal=True),
+    )
 
 
 def _solve(x: Array, y: Array) -> _Solution:

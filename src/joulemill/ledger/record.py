@@ -48,7 +48,7 @@ class Quantity(StrEnum):
     FOREIGN_USE = "foreign_use_ratio"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
     """One thing that a meter reads: one counter or gauge of one device.
 
@@ -108,7 +108,7 @@ class RequestOutcome(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRecord:
     """One request as the client saw it. Times are on the monotonic clock; None where it never came to that.
 
@@ -163,7 +163,7 @@ class ServerSample:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSample:
     """How busy the client's machine was: shares of all CPUs since the sample before, and pressure.
 
@@ -197,7 +197,7 @@ class Phase:
     end_mono_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QualityAnswer:
     """One question of the quality set and how the answer scored (0–1)."""
 
@@ -210,7 +210,7 @@ class QualityAnswer:
     score: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
     """A whole run.
 

@@ -39,7 +39,7 @@ NO_DOUBT = Doubt()
 FROZEN_COUNT = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeAccount:
     """Joules of one scope. Every figure is unknown with its reason where it cannot be known.
 
@@ -108,16 +108,18 @@ def alive(result: EnergyResult, trace: Trace, output_tok: float) -> EnergyResult
         return result
     step_j = trace.channel.resolution or 0.0
     dead = dead_sensor(
-        result.energy_j, output_tok, result.duration_s, scope=trace.channel.scope, limit_w=trace.limit_w,
+        result.energy_j,
+        output_tok,
+        result.duration_s,
+        scope=trace.channel.scope,
+        limit_w=trace.limit_w,
         resolution_j=step_j,
-    )  # fmt: skip
+    )
     if not dead and not (output_tok > 0.0 and _off_ratio(trace, result) > FAILED_MOST_RATIO):
         return result
     detail = f"{result.energy_j:.4g} J while its server made {output_tok:.0f} tokens: dead, or its unit is off"
     finding = Finding(Reason.DEAD_SENSOR, result.subject, detail, fatal=True)
-    return replace(
-        result, energy_j=None, low_j=None, high_j=None, basis=None, findings=(*result.findings, finding)
-    )  # fmt: skip
+    return replace(result, energy_j=None, low_j=None, high_j=None, basis=None, findings=(*result.findings, finding))
 
 
 def _frozen(trace: Trace, window: tuple[float, float], output_tok: float, idle: Phase | None) -> list[Finding]:
@@ -246,7 +248,7 @@ def _energy_figure(e: EnergyResult) -> Figure:
     if e.energy_j is None:
         return unknown("J", why(e.findings))
     caveats = "; ".join(f.text for f in distinct(e.findings)) or None
-    return Figure(e.energy_j, "J", e.basis, e.low_j, e.high_j, LEVEL, caveats, e.kind)
+    return Figure(e.energy_j, "J", e.basis, low=e.low_j, high=e.high_j, level=LEVEL, reason=caveats, source=e.kind)
 
 
 def _idle_power(idle: EnergyResult | None) -> Figure:
@@ -298,4 +300,13 @@ def energy_per_token(window: EnergyResult, joules: Array, tokens_tok: Array, dou
     low = None if interval.low is None else interval.low - doubt.foreign_ratio * max(interval.value, 0.0)
     if low is not None and not (joules < 0.0).any():  # few windows reach far: what is never negative ends at 0
         low = max(low, 0.0)
-    return Figure(interval.value, "J/tok", window.basis, low, interval.high, LEVEL, reason, "Σ J ÷ Σ output tok")
+    return Figure(
+        interval.value,
+        "J/tok",
+        window.basis,
+        low=low,
+        high=interval.high,
+        level=LEVEL,
+        reason=reason,
+        source="Σ J ÷ Σ output tok",
+    )

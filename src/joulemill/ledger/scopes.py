@@ -40,7 +40,7 @@ RIVALS_APART_RATIO = 0.25
 RIVALS_ALIKE_RATIO = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Composition:
     """What makes up a scope.
 
@@ -122,7 +122,7 @@ def _scope(
 ) -> Composition:
     views = decided(scope, [c for c in metering if c.scope is scope], refusals, expected)
     if not views.best.chosen:
-        return Composition(scope, (), None, findings=_absent(scope, expected))
+        return Composition(scope=scope, channels=(), basis=None, findings=_absent(scope, expected))
     chosen, overlap = _outermost(views.best.chosen, inside, refusals)
     devices = [c.device for c in chosen.values()]
     findings = [*views.best.findings, *overlap, *count_findings(scope.value, devices, expected), *views.findings]
@@ -195,8 +195,14 @@ def _node_of_parts(
     names = tuple(PART_NAME[s] for s in covered)
     rivals = tuple(pair for s in covered for pair in compositions[s].rivals if pair[0] in ids)
     node = Composition(
-        Scope.NODE, tuple(sorted(ids)), basis, names, tuple(missing), rivals=rivals, findings=distinct(findings)
-    )  # fmt: skip
+        scope=Scope.NODE,
+        channels=tuple(sorted(ids)),
+        basis=basis,
+        parts=names,
+        missing=tuple(missing),
+        rivals=rivals,
+        findings=distinct(findings),
+    )
     partial = Finding(Reason.PARTIAL, Scope.NODE.value, node.coverage)
     return replace(node, findings=distinct([*findings, partial]))
 
@@ -214,12 +220,21 @@ def scope_energy(composition: Composition, results: Results, window: tuple[float
     if not parts:
         detail = "nothing meters it; see `joulemill doctor`"
         findings.append(Finding(Reason.NO_METER, name, detail, fatal=True))
-    reads = min((p.reading_count for p in parts), default=0)
     kinds = {p.kind for p in parts}
-    kind = kinds.pop() if len(kinds) == 1 else "mixed"
+    result = EnergyResult(
+        subject=name,
+        start_s=window[0],
+        end_s=window[1],
+        energy_j=None,
+        low_j=None,
+        high_j=None,
+        basis=None,
+        kind=kinds.pop() if len(kinds) == 1 else "mixed",
+        reading_count=min((p.reading_count for p in parts), default=0),
+    )
     joules = [p.energy_j for p in parts if p.energy_j is not None]
     if refused(findings) or len(joules) < len(parts):
-        return EnergyResult(name, *window, None, None, None, None, kind, reads, distinct(findings))
+        return replace(result, findings=distinct(findings))
     energy = math.fsum(joules)
     by_meter: dict[str, float] = {}
     for p in parts:
@@ -231,9 +246,15 @@ def scope_energy(composition: Composition, results: Results, window: tuple[float
     findings += disagreements + rivals
     half = max(half, apart_j, rivals_j)
     if refused([*disagreements, *rivals]) or not math.isfinite(energy + half):
-        return EnergyResult(name, *window, None, None, None, None, kind, reads, distinct(findings))
-    low, high = max(energy - half, 0.0), energy + half
-    return EnergyResult(name, *window, energy, low, high, composition.basis, kind, reads, distinct(findings))
+        return replace(result, findings=distinct(findings))
+    return replace(
+        result,
+        energy_j=energy,
+        low_j=max(energy - half, 0.0),
+        high_j=energy + half,
+        basis=composition.basis,
+        findings=distinct(findings),
+    )
 
 
 def _rivals(composition: Composition, results: Results) -> tuple[list[Finding], float]:

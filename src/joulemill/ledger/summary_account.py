@@ -82,7 +82,15 @@ def summary_figures(summary: Summary, accounts: Callable[[Array, Array], dict[Sc
         "scopes": scopes,
         "window": Window(summary.load.start_mono_s, summary.end_s, RULE, steady=None, findings=(not_steady,)),
         "tokens": TokenCount(
-            summary.output_tok, summary.prompt_tok or 0.0, None, None, None, nothing, nothing, None, 0
+            output_tok=summary.output_tok,
+            prompt_tok=summary.prompt_tok or 0.0,
+            cached_tok=None,
+            computed_tok=None,
+            reasoning_tok=None,
+            by_usage=nothing,
+            by_metrics=nothing,
+            mismatch_ratio=None,
+            uncounted_chunk_count=0,
         ),
         "output_rate": Figure(summary.output_tok / summary.duration_s, "tok/s", Basis.DECLARED, source=source),
         **(

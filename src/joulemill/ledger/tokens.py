@@ -29,7 +29,7 @@ COUNTERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCount:
     """Tokens in the window, and the check against the server over the load.
 

@@ -36,7 +36,7 @@ _FACTS = ("resolution", "update_period_s", "max_range", "rel_error", "clock_skew
 _UNIT = {Quantity.ENERGY: "J", Quantity.POWER: "W"}
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Trace:
     """Cleaned readings of one channel. Arrays are float64, times ascending.
 
@@ -254,10 +254,24 @@ def _nothing(channel: Channel, clean: _Clean, why: Finding, lag_s: float = 0.0) 
     none = np.zeros(0)
     kind = "counter" if channel.quantity is Quantity.ENERGY else "integrated"
     findings = (*clean.findings, *_failed_findings(channel, clean), why)
+    failed_s, failed_why = _failures(clean)
     return Trace(
-        channel, kind, none, none, none, none, clean.t_s, *_failures(clean), lag_s, 0.0, (), findings,
-        clean.examples, clean.limit_w,
-    )  # fmt: skip
+        channel=channel,
+        kind=kind,
+        t_s=none,
+        level=none,
+        energy_j=none,
+        segment_w=none,
+        read_s=clean.t_s,
+        failed_s=failed_s,
+        failed_why=failed_why,
+        lag_s=lag_s,
+        period_s=0.0,
+        broken=(),
+        findings=findings,
+        examples=clean.examples,
+        limit_w=clean.limit_w,
+    )
 
 
 def _integrated(channel: Channel, clean: _Clean) -> Trace:
@@ -265,10 +279,24 @@ def _integrated(channel: Channel, clean: _Clean) -> Trace:
     energy = np.concatenate(([0.0], np.cumsum(0.5 * (v[1:] + v[:-1]) * np.diff(t))))
     period = channel.update_period_s or 0.0
     segment = np.diff(energy) / np.diff(t)
+    failed_s, failed_why = _failures(clean)
     return Trace(
-        channel, "integrated", t, v, energy, segment, t, *_failures(clean), period, period, (), clean.findings,
-        clean.examples, clean.limit_w,
-    )  # fmt: skip
+        channel=channel,
+        kind="integrated",
+        t_s=t,
+        level=v,
+        energy_j=energy,
+        segment_w=segment,
+        read_s=t,
+        failed_s=failed_s,
+        failed_why=failed_why,
+        lag_s=period,
+        period_s=period,
+        broken=(),
+        findings=clean.findings,
+        examples=clean.examples,
+        limit_w=clean.limit_w,
+    )
 
 
 def _counter(channel: Channel, clean: _Clean) -> Trace:
@@ -289,10 +317,24 @@ def _counter(channel: Channel, clean: _Clean) -> Trace:
     period = max(channel.update_period_s or 0.0, median_step_s)
     broken = (*line.broken, *standstills(channel, t, kt, segment, median_step_s))
     findings = (*clean.findings, *line.findings)
+    failed_s, failed_why = _failures(clean)
     return Trace(
-        channel, "counter", kt, ke - ke[0], ke - ke[0], segment, t, *_failures(clean), lag, period, broken, findings,
-        clean.examples, clean.limit_w,
-    )  # fmt: skip
+        channel=channel,
+        kind="counter",
+        t_s=kt,
+        level=ke - ke[0],
+        energy_j=ke - ke[0],
+        segment_w=segment,
+        read_s=t,
+        failed_s=failed_s,
+        failed_why=failed_why,
+        lag_s=lag,
+        period_s=period,
+        broken=broken,
+        findings=findings,
+        examples=clean.examples,
+        limit_w=clean.limit_w,
+    )
 
 
 def usable(all_traces: Mapping[str, Trace]) -> frozenset[str]:

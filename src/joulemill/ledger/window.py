@@ -142,9 +142,11 @@ def _open(
     last_sent = max(r.dispatched_mono_s for r in requests if r.dispatched_mono_s is not None)
     spacing = (last_sent - first_sent) / max(len(requests) - 1, 1)
     end = min(end, last_sent + spacing)  # after the last arrival and its turn the server drains
-    times = [r.end_mono_s - r.dispatched_mono_s for r in requests
-             if r.outcome is RequestOutcome.OK and r.end_mono_s is not None
-             and r.dispatched_mono_s is not None]  # fmt: skip
+    times = [
+        r.end_mono_s - r.dispatched_mono_s
+        for r in requests
+        if r.outcome is RequestOutcome.OK and r.end_mono_s is not None and r.dispatched_mono_s is not None
+    ]
     if shape.warmup_s is not None:
         ramp, what = shape.warmup_s, "the stated warm-up"
     else:

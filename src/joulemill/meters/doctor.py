@@ -33,7 +33,7 @@ STEP_S = 0.01
 SENSED = (Basis.MEASURED, Basis.CALIBRATED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelCheck:
     """One channel after the live check.
 
@@ -67,7 +67,7 @@ class Missing:
     step: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorReport:
     """What ``examine`` found.
 

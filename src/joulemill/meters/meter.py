@@ -58,7 +58,7 @@ def log_notice(text: str) -> None:
     logging.getLogger("joulemill.meters").warning("%s", text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeterContext:
     """The surroundings of a meter, all of which a test may replace.
 

@@ -260,7 +260,7 @@ class MonitorConfig(BaseModel):
         """Every site that is described or that one of ``targets`` (default: those named here) is at."""
         facts_of_site = {s.name: s.facts() for s in self.site}
         used = {t.site for t in (self.target if targets is None else targets)}
-        return tuple(facts_of_site.get(n, SiteFacts(n)) for n in sorted({*facts_of_site, *used}))
+        return tuple(facts_of_site.get(n, SiteFacts(site=n)) for n in sorted({*facts_of_site, *used}))
 
 
 def load_config(path: Path) -> MonitorConfig:

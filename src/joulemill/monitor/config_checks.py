@@ -34,7 +34,7 @@ PLAIN = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
-    "dict_type": "must be a table such as {{ tenant = \"research\" }}",
+    "dict_type": 'must be a table such as {{ tenant = "research" }}',
     "tuple_type": "must be a list",
     "greater_than": "must be more than {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
@@ -45,7 +45,7 @@ PLAIN = {
     "string_too_short": "must not be empty",
     "string_pattern_mismatch": "must be a http:// or https:// address without a password",
     "model_type": "must be a table",
-}  # fmt: skip
+}
 
 
 def keys_checked(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:

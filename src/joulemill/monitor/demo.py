@@ -29,9 +29,16 @@ def demo() -> Iterator[MonitorConfig]:
     """What to watch: the embedded server with its bundled model, under a light load for as long as the block lasts."""
     with EmbeddedServer() as server, load(server.url, server.model_name):
         target = TargetConfig(
-            name="demo", model=server.model_name, metrics_url=f"{server.url}/metrics", site="here", meters=("auto",),
-            here=True, server_pid=server.pid, output_tok=ANSWER_TOK, labels={"tenant": "demo"},
-        )  # fmt: skip
+            name="demo",
+            model=server.model_name,
+            metrics_url=f"{server.url}/metrics",
+            site="here",
+            meters=("auto",),
+            here=True,
+            server_pid=server.pid,
+            output_tok=ANSWER_TOK,
+            labels={"tenant": "demo"},
+        )
         site = SiteConfig(name="here", pue_ratio=1.2, carbon_g_kwh=300.0, price_kwh=0.15, currency="EUR")
         yield MonitorConfig(period_s=PERIOD_S, meter_period_s=0.5, site=(site,), target=(target,))
 

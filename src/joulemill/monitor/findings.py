@@ -12,9 +12,7 @@ NAMED = 4
 #: Codes that count things, so that the text says which are there.
 COUNTED = (Reason.MISSING_DEVICE, Reason.UNEXPECTED_DEVICE)
 #: What is told beside a figure that stands, on the page and in alerts; any other caveat has widened the interval.
-TELLING = frozenset(
-    r.value for r in (Reason.DISAGREEMENT, Reason.AMBIGUOUS_DEVICES, Reason.FELL_BACK, Reason.CONFLICT)
-)  # fmt: skip
+TELLING = frozenset(r.value for r in (Reason.DISAGREEMENT, Reason.AMBIGUOUS_DEVICES, Reason.FELL_BACK, Reason.CONFLICT))
 
 
 def said(scope: str, findings: Sequence[Finding], *, boards: Sequence[str], refused: bool) -> list[MeterFinding]:

@@ -19,6 +19,7 @@ import aiohttp
 
 from joulemill.errors import JoulemillError
 from joulemill.ledger.record import Scope
+from joulemill.meters.closing import let_go
 from joulemill.monitor.accounting.energy import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.accounting.nodes import Nodes, chassis_of, node_key
 from joulemill.monitor.accounting.pue import at_site, used_pue
@@ -29,7 +30,7 @@ from joulemill.monitor.advice.alerts import alerts
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.discovery.documents import discovered
 from joulemill.monitor.discovery.prometheus_store import Scraped, StoreReader, target_of
-from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, let_go, open_targets
+from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, open_targets
 from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, StoredSite, StoredTotals
 from joulemill.monitor.steps import IntervalSink, WatchPlan, beside, health_of, stopped, unless_stopped
 from joulemill.monitor.target import Watched
@@ -52,10 +53,12 @@ class Monitor:
     """Watches ``config``'s targets; ``history`` keeps the intervals. Opening its meters may raise InputError."""
 
     def __init__(
-        self, config: MonitorConfig, history: IntervalSink | None = None,
+        self,
+        config: MonitorConfig,
+        history: IntervalSink | None = None,
         restored: Mapping[str, StoredTotals] | None = None,
         restored_sites: Mapping[str, StoredSite] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._config, self._history = config, history
         self._before = dict(restored or {})
         self._left_s: dict[str, float] = {}
@@ -211,15 +214,15 @@ class Monitor:
         kept = None if self._history is None else self._history.state()
         metered = tuple(f.state() for f in self._facilities)
         return Snapshot(
-            time.time(),
-            tuple(w.state() for w in every),
-            tuple(health),
-            sites,
-            self.config_error,
-            None if kept is None else kept.error,
-            metered,
-            kept,
-            self._alert_times.since_s,
+            at_s=time.time(),
+            targets=tuple(w.state() for w in every),
+            meters=tuple(health),
+            sites=sites,
+            config_error=self.config_error,
+            history_error=None if kept is None else kept.error,
+            metered=metered,
+            kept=kept,
+            alert_since_s=self._alert_times.since_s,
         )
 
     async def subscribe(self) -> AsyncIterator[Snapshot]:
@@ -282,8 +285,10 @@ class Monitor:
     def _sources(self, session: aiohttp.ClientSession) -> list[tuple[str, Callable[[], Awaitable[float]]]]:
         """Everything that is done again and again, beside the targets' own scrapes; each step says when next."""
         steps: list[tuple[str, Callable[[], Awaitable[float]]]] = [
-            ("sites", self._meter_sites), ("listeners", self._tell), ("meters", self._reopen),
-        ]  # fmt: skip
+            ("sites", self._meter_sites),
+            ("listeners", self._tell),
+            ("meters", self._reopen),
+        ]
         if self._config.store is not None:
             for watched in self._watched.values():
                 watched.meters.start()

@@ -85,7 +85,7 @@ class HistogramPercentiles:
     requests_count: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
     """What one target did between two scrapes; a gap has ``observed=False`` and nothing but its span and reason.
 
@@ -131,7 +131,7 @@ class Interval:
         return self.end_s - self.start_s
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeterHealth:
     """One meter of one target or site: ``state`` is ``ok``, a reason code of the ledger (``stale_counter`` …) or
     ``not_open``; ``detail`` says more where there is more.
@@ -146,7 +146,7 @@ class MeterHealth:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetState:
     """One target now: its facts, its latest interval, and its totals since the monitor first saw it.
 
@@ -172,7 +172,7 @@ class TargetState:
     node: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteFacts:
     """What a site states: PUE with its basis, carbon and price; None where unknown."""
 
@@ -185,7 +185,7 @@ class SiteFacts:
     power_limit_w: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SiteStretch:
     """What a site's own meters say of one stretch of time, and its PUE over it.
 
@@ -232,7 +232,7 @@ class KeptState:
     restarts_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything the monitor knows at one moment ``at_s`` (UNIX time). ``metered``: sites that have meters.
 

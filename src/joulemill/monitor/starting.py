@@ -58,11 +58,16 @@ class Starting:
         """What is known now: while meters are opened, the targets' names."""
         if self.monitor is not None:
             return self.monitor.snapshot()
-        states = tuple(TargetState(t.facts(), False, NOT_YET, None, self._since_s) for t in self._config.target)
-        opening = tuple(
-            MeterHealth(spec, t.name, t.site, "", "opening", None) for t in self._config.target for spec in t.meters
+        states = tuple(
+            TargetState(facts=t.facts(), up=False, reason=NOT_YET, latest=None, since_s=self._since_s)
+            for t in self._config.target
         )
-        return Snapshot(time.time(), states, opening, self._config.sites())
+        opening = tuple(
+            MeterHealth(meter=spec, target=t.name, site=t.site, scope="", state="opening", age_s=None)
+            for t in self._config.target
+            for spec in t.meters
+        )
+        return Snapshot(at_s=time.time(), targets=states, meters=opening, sites=self._config.sites())
 
     async def subscribe(self) -> AsyncIterator[Snapshot]:
         """The newest snapshot once a period."""

@@ -98,4 +98,14 @@ def health_of(meters: TargetMeters, target: str | None, site: str) -> list[Meter
         return meters.health(target, site)
     except Exception as fault:
         _LOG.exception("the meters of %s tell no health", target or site)
-        return [MeterHealth("all", target, site, "", "read_failed", None, reason_of(fault))]
+        return [
+            MeterHealth(
+                meter="all",
+                target=target,
+                site=site,
+                scope="",
+                state="read_failed",
+                age_s=None,
+                detail=reason_of(fault),
+            )
+        ]

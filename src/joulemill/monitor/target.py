@@ -66,7 +66,7 @@ class Watched:
 
     def __init__(self, config: TargetConfig, meters: TargetMeters, site: SiteFacts) -> None:
         self.config, self.meters, self.site = config, meters, site
-        self.totals = Totals(config.facts(), time.time())
+        self.totals = Totals(facts=config.facts(), since_s=time.time())
         self.dialect: Dialect | None = dialect(config.dialect) if config.dialect else None
         self.before: ServerSample | None = None
         self.since_mono_s = time.monotonic()
@@ -229,9 +229,11 @@ class Watched:
             observed_interval = observed(self.config.name, before, after)
             why = RESTARTED if self._told.restarted else None
             observed_interval = replace(
-                observed_interval, reason=why, route_tokens=route_increases(pages_before.routes, self._told.routes),
+                observed_interval,
+                reason=why,
+                route_tokens=route_increases(pages_before.routes, self._told.routes),
                 latency=_latency(pages_before, self._told),
-            )  # fmt: skip
+            )
             return self.explained(observed_interval, before, after)
         if after.t_mono_s <= since:
             return None

@@ -127,7 +127,7 @@ def _history(store: Path, options: WatchOptions) -> History:
 
     return History.open(
         store, max_bytes=int(options.store_max_byte), raw_days=options.raw_days, takeover=options.takeover
-    )  # fmt: skip
+    )
 
 
 def _app(monitor: Starting, history: History | None, token: str | None) -> Any:
@@ -215,9 +215,12 @@ def _ended_by_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, sour
 
 
 async def _monitored(
-    source: Starting, options: WatchOptions, stop: asyncio.Event,
-    again: Callable[[], MonitorConfig] | None, early: asyncio.Event,
-) -> None:  # fmt: skip
+    source: Starting,
+    options: WatchOptions,
+    stop: asyncio.Event,
+    again: Callable[[], MonitorConfig] | None,
+    early: asyncio.Event,
+) -> None:
     monitor = await source.opened(stop)
     if monitor is None:
         return

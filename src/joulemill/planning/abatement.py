@@ -34,9 +34,13 @@ class AbatementStep:
 
 
 def abatement(
-    problem: FleetProblem, point_levers: NDArray[np.int64], levers: Sequence[str], goal: Goal, solver: Solver,
+    problem: FleetProblem,
+    point_levers: NDArray[np.int64],
+    levers: Sequence[str],
+    goal: Goal,
+    solver: Solver,
     tell: Callable[[float], None] | None = None,
-) -> Sequence[AbatementStep]:  # fmt: skip
+) -> Sequence[AbatementStep]:
     """Steps from no lever to all of ``levers``. ``point_levers`` [points]: bit i is set where a point uses lever i.
 
     Whole numbers are left out: a step is to show the lever and not the rounding.

@@ -66,9 +66,13 @@ def fleet_program(problem: FleetProblem) -> FleetProgram:
         a.put(limit.row, variable, -float(limit.sense))
     goal_rows = {name: _goal_row(a, problem, at, name) for name in GOAL_UNITS}
     return FleetProgram(
-        problem=problem, program=a.program(), at=at, limits=tuple(a.limits), shortfalls=shortfalls,
+        problem=problem,
+        program=a.program(),
+        at=at,
+        limits=tuple(a.limits),
+        shortfalls=shortfalls,
         goal_rows={name: row for name, row in goal_rows.items() if row is not None},
-    )  # fmt: skip
+    )
 
 
 def _variables(a: Assembly, problem: FleetProblem) -> Layout:
@@ -166,9 +170,14 @@ def _demand_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
         profile = demand.rate_tok_s / peak if peak > 0.0 else np.zeros(hours)
         asked = a.rows((hours,), 0.0 if problem.serve_all else -np.inf, 0.0)
         level = a.limit(
-            peak, name="demand", subject=demand.name, unit="tok/s", users=tuple(asked.tolist()), unit_value=KILO,
+            peak,
+            name="demand",
+            subject=demand.name,
+            unit="tok/s",
+            users=tuple(asked.tolist()),
+            unit_value=KILO,
             sense=-1 if problem.serve_all else 1,
-        )  # fmt: skip
+        )
         a.put(asked, at.served[d], 1.0)
         a.put(asked, at.later[d], 1.0)
         a.put(asked, at.sooner[d], -1.0)
@@ -253,8 +262,12 @@ def _racks(a: Assembly, racks: float, standing: float, bought: Index, each: np.n
 
 #: Goal → unit of its value; all are means over the plan's span, and tokens alone are to be many.
 GOAL_UNITS = {
-    "tokens": "tok/s", "energy": "W", "carbon": "gCO2e/s", "cost": "currency/s", "devices": "devices",
-}  # fmt: skip
+    "tokens": "tok/s",
+    "energy": "W",
+    "carbon": "gCO2e/s",
+    "cost": "currency/s",
+    "devices": "devices",
+}
 
 
 def _goal_row(a: Assembly, problem: FleetProblem, at: Layout, goal: str) -> int | None:

@@ -60,7 +60,7 @@ def power_frontier(
             FrontierPoint(
                 share_ratio=share, limit_w=stated_w * share, power_w=power_w, rate_tok_s=rate, price_tok_j=price
             )
-        )  # fmt: skip
+        )
         if tell is not None:
             tell(done / len(shares))
     return points

@@ -63,12 +63,19 @@ def limit_prices(fleet: FleetProgram, optimum: Optimum, goal: Goal, solver: Solv
         per, unit = goal.sign / limit.unit_value, limit.unit_value
         prices.append(
             LimitPrice(
-                name=limit.name, subject=limit.subject, unit=limit.unit, value=limit.value, slack=max(slack, 0.0),
-                active=active, shadow_price=price * per + 0.0, price_unit=price_unit(goal, limit),
-                valid_from=None if low is None else low * unit, valid_to=None if high is None else high * unit,
+                name=limit.name,
+                subject=limit.subject,
+                unit=limit.unit,
+                value=limit.value,
+                slack=max(slack, 0.0),
+                active=active,
+                shadow_price=price * per + 0.0,
+                price_unit=price_unit(goal, limit),
+                valid_from=None if low is None else low * unit,
+                valid_to=None if high is None else high * unit,
                 held_whole=optimum.held_whole,
             )
-        )  # fmt: skip
+        )
     return tuple(_without_range_below(p) for p in prices)
 
 

@@ -135,9 +135,12 @@ class OperatingPoints:
     def at_worst(self) -> OperatingPoints:
         """Every point at the unfavourable ends of its interval: rate low, power and latencies high."""
         return replace(
-            self, rate_tok_s=self.rate_low_tok_s, power_w=self.power_high_w, ttft_s=self.ttft_high_s,
+            self,
+            rate_tok_s=self.rate_low_tok_s,
+            power_w=self.power_high_w,
+            ttft_s=self.ttft_high_s,
             tpot_s=self.tpot_high_s,
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -104,7 +104,7 @@ class LimitRow:
         return f"{self.name} of {self.subject}" if self.subject else self.name
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Assembly:
     """Variables, rows and coefficients as they are added, in blocks."""
 
@@ -158,7 +158,11 @@ class Assembly:
         rows, columns, values = (np.concatenate(p) for p in zip(*self.parts, strict=True))
         matrix = sparse.csc_matrix((values, (rows, columns)), shape=(self.row_count, self.column_count))
         return LinearProgram(
-            matrix=matrix, cost=np.zeros(self.column_count) if cost is None else np.asarray(cost, float),
-            row_low=np.concatenate(self.row_low), row_high=np.concatenate(self.row_high),
-            low=np.concatenate(self.low), high=np.concatenate(self.high), whole=np.concatenate(self.whole),
-        )  # fmt: skip
+            matrix=matrix,
+            cost=np.zeros(self.column_count) if cost is None else np.asarray(cost, float),
+            row_low=np.concatenate(self.row_low),
+            row_high=np.concatenate(self.row_high),
+            low=np.concatenate(self.low),
+            high=np.concatenate(self.high),
+            whole=np.concatenate(self.whole),
+        )

@@ -118,13 +118,18 @@ def _deployments(fleet: FleetProgram, running: Array, share: Array) -> Sequence[
         )
         uses.append(
             DeploymentUse(
-                group=group, pool=int(points.pool[rows[0]]), replica_count=float(by_hour.max()), count_by_hour=by_hour,
+                group=group,
+                pool=int(points.pool[rows[0]]),
+                replica_count=float(by_hour.max()),
+                count_by_hour=by_hour,
                 batch_req=float((points.concurrency[rows, None] * here).sum() / here.sum()),
                 rate_tok_s=float((making * share).sum()),
                 power_w=float((points.power_w[rows, None] * here * share).sum()),
-                rate_by_class_tok_s=by_class, points=rows, point_count=here[:, int(by_hour.argmax())],
+                rate_by_class_tok_s=by_class,
+                points=rows,
+                point_count=here[:, int(by_hour.argmax())],
             )
-        )  # fmt: skip
+        )
     return uses
 
 
@@ -146,9 +151,11 @@ def _pools(fleet: FleetProgram, values: Array) -> Sequence[PoolUse]:
     at = fleet.at
     return [
         PoolUse(
-            name=pool.name, owned_count=pool.owned_count, bought_count=float(values[at.bought[p]]),
+            name=pool.name,
+            owned_count=pool.owned_count,
+            bought_count=float(values[at.bought[p]]),
             busy_count=values[at.busy[p]],
             idle_count=[(state, values[at.idle[p][i]]) for i, (state, _) in enumerate(pool.idle_states)],
         )
         for p, pool in enumerate(fleet.problem.pools)
-    ]  # fmt: skip
+    ]

@@ -68,10 +68,14 @@ def losses(
     """What ``plan`` of ``problem`` serves in each scenario."""
     most = plan.replica_count * (1.0 + ROUNDING_RATIO) + ROUNDING_RATIO
     held = replace(
-        problem, most_replicas=most, whole=False, serve_all=False, start_count=None,
+        problem,
+        most_replicas=most,
+        whole=False,
+        serve_all=False,
+        start_count=None,
         demands=[replace(d, least_ratio=0.0) for d in problem.demands],
         bought_count=np.array([p.bought_count for p in plan.pools]),
-    )  # fmt: skip
+    )
     return [_loss(in_scenario(held, s), s, solver) for s in scenarios]
 
 

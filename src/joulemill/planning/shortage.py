@@ -83,4 +83,4 @@ def _alone(fleet: FleetProgram, solver: Solver, i: int, weights: np.ndarray) -> 
     amount = None if answer is None else float(answer[0][i]) * limit.unit_value
     return ShortLimit(
         name=limit.name, subject=limit.subject, unit=limit.unit, value=limit.value, amount=amount, sense=limit.sense
-    )  # fmt: skip
+    )

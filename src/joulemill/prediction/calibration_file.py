@@ -17,7 +17,7 @@ SCHEMA = "joulemill-calibration-1"
 MOST_FACTOR, MOST_WIDTH = 1e6, 20.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Calibrated:
     """Coefficients by name; standard errors of the fitted ones' logarithms; half-widths (80 %) by quantity;
     what it came from. ``device``: what it is of; "" in files of before."""
@@ -43,13 +43,13 @@ def load_calibration(path: Path) -> Calibrated:
         if raw.get("schema") != SCHEMA:
             raise InputError(f"{path}: not a calibration file; write one with joulemill calibrate RUN… --out FILE")
         return Calibrated(
-            _coefficients(_numbers(raw["coefficients"], path), str(raw["profile"]), path),
-            _numbers(raw["stderr"], path),
-            _numbers(raw["widths"], path, MOST_WIDTH),
-            tuple(raw["runs"]),
-            str(raw["profile"]),
-            str(raw.get("device") or ""),
-            str(raw.get("model") or ""),
+            coefficients=_coefficients(_numbers(raw["coefficients"], path), str(raw["profile"]), path),
+            stderr=_numbers(raw["stderr"], path),
+            widths=_numbers(raw["widths"], path, MOST_WIDTH),
+            runs=tuple(raw["runs"]),
+            profile=str(raw["profile"]),
+            device=str(raw.get("device") or ""),
+            model=str(raw.get("model") or ""),
         )
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error

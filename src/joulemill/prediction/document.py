@@ -27,14 +27,15 @@ def document(result: PredictionResult) -> dict[str, Any]:
         "schema_version": "1.0",
         "meets": result.meets,
         "short_by": [missed.document() for missed in result.short_by],
-        "deployment": q.document() | {"profile": result.profile, "precision_used": result.deployment.precision.name}
+        "deployment": q.document()
+        | {"profile": result.profile, "precision_used": result.deployment.precision.name}
         | {"cut": asdict(result.deployment.parallelism), "cut_stated": q.tp is not None}
         | {"best_cut": None if result.best_cut is None else asdict(result.best_cut)},
         "architecture": architecture_document(result.deployment.architecture, result.deployment.precision),
         **plain,
         "terms": _plain(p.terms),
         "notes": list(result.every_note),
-    }  # fmt: skip
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -59,10 +60,13 @@ def short_document_of(question: PredictionRequest, fault: MemoryShort) -> dict[s
     """The JSON document of a deployment that does not fit: no rate, no joules, and by how much it is short."""
     asked = resolved(question)[0]
     return {
-        "schema_version": "1.0", "meets": False, "short_by": short_document(fault),
-        "deployment": question.document(), "architecture": architecture_document(asked.architecture, asked.precision),
+        "schema_version": "1.0",
+        "meets": False,
+        "short_by": short_document(fault),
+        "deployment": question.document(),
+        "architecture": architecture_document(asked.architecture, asked.precision),
         "rate_tok_s": _plain(unknown("tok/s", str(fault))),
-    }  # fmt: skip
+    }
 
 
 def architecture_document(architecture: Architecture, precision: Precision) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def levers_answer(
     calibration = load_calibration(Path(question.calibration)) if question.calibration else None
     used = rates_of(calibration.coefficients) if calibration else rates(result.profile)
     widths = {k: widened_ratio(e.half_width_ratio, architecture) for k, e in paired_errors().items()}
-    case = Case(result.deployment, result.workload, question.place())
+    case = Case(deployment=result.deployment, workload=result.workload, site=question.place())
     barred = _barred(chosen, same_outputs, together)
     lever_study = study(case, chosen, used, widths, beyond=beyond, barred=barred)
     return LeversAnswer(result, lever_study, chosen, result.notes)

@@ -29,16 +29,27 @@ from joulemill.prediction.spread import half_width_ratio, kind_of, widened_ratio
 STRETCH = 16384
 #: Figure of a row → the quantity whose half-width it has.
 FIGURES = {
-    "rate_tok_s": "rate_tok_s", "device_j_tok": "energy_j_tok", "node_j_tok": "node_energy_j_tok",
-    "device_power_w": "power_w", "node_power_w": "node_power_w", "ttft_s": "ttft_s", "tpot_s": "tpot_s",
-}  # fmt: skip
+    "rate_tok_s": "rate_tok_s",
+    "device_j_tok": "energy_j_tok",
+    "node_j_tok": "node_energy_j_tok",
+    "device_power_w": "power_w",
+    "node_power_w": "node_power_w",
+    "ttft_s": "ttft_s",
+    "tpot_s": "tpot_s",
+}
 #: Figures with their bounds: what a row is told.
 OUTPUTS = tuple(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high"))
 #: What may differ from row to row of one compiled deployment.
 NUMBERS = (
-    "concurrency", "input_tokens", "output_tokens", "output_spread_ratio", "cached_ratio", "max_num_batched_tokens",
-    "gpu_memory_utilization", "power_cap_w",
-)  # fmt: skip
+    "concurrency",
+    "input_tokens",
+    "output_tokens",
+    "output_spread_ratio",
+    "cached_ratio",
+    "max_num_batched_tokens",
+    "gpu_memory_utilization",
+    "power_cap_w",
+)
 Numbers = Mapping[str, Array]
 
 
@@ -77,9 +88,7 @@ def compiled(question: PredictionRequest) -> Compiled:
     widths = {name: widened_ratio(half_width_ratio(quantity, kind), architecture) for name, quantity in FIGURES.items()}
     deployment, used = at_locked_clock(deployment, rates(profile))
     share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
-    return Compiled(
-        deployment=deployment, share=share, table=shard_table([share]), rates=used, widths=widths
-    )  # fmt: skip
+    return Compiled(deployment=deployment, share=share, table=shard_table([share]), rates=used, widths=widths)
 
 
 def predicted(

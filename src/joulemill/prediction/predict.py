@@ -86,7 +86,14 @@ def _answered(q: PredictionRequest) -> PredictionResult:
     notes = (*notes, *caveats(kind_of(deployment, profile), prediction.batch.batch_req))
     own = rates_of(calibrated.coefficients) if calibrated else rates(profile)
     return PredictionResult(
-        q, deployment, workload, profile, prediction, notes, (), cuts(deployment, workload, prediction, own)
+        question=q,
+        deployment=deployment,
+        workload=workload,
+        profile=profile,
+        prediction=prediction,
+        notes=notes,
+        short_by=(),
+        cuts=cuts(deployment, workload, prediction, own),
     )
 
 
@@ -101,16 +108,28 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
     cut = parallelism_for(architecture, q.devices, q.tp, q.dp, q.ep, domain_count(device, node))
     profile = profile_of(q.engine)
     deployment = Deployment(
-        architecture=architecture, precision=precision, device=device, parallelism=cut,
-        engine=profile.partition("-")[0], node=node, batch_limit_req=q.max_num_seqs,
-        prefill_budget_tok=q.max_num_batched_tokens, memory_use_ratio=q.gpu_memory_utilization,
-        power_cap_w=q.power_cap_w, clock_ratio=q.clock_ratio,
-    )  # fmt: skip
+        architecture=architecture,
+        precision=precision,
+        device=device,
+        parallelism=cut,
+        engine=profile.partition("-")[0],
+        node=node,
+        batch_limit_req=q.max_num_seqs,
+        prefill_budget_tok=q.max_num_batched_tokens,
+        memory_use_ratio=q.gpu_memory_utilization,
+        power_cap_w=q.power_cap_w,
+        clock_ratio=q.clock_ratio,
+    )
     workload = Workload(
-        input_tok=q.input_tokens, output_tok=q.output_tokens, output_spread_ratio=q.output_spread_ratio,
-        cached_ratio=q.cached_ratio, batch_req=q.concurrency, rate_req_s=q.rate_req_s, ttft_limit_s=q.slo_ttft_s,
+        input_tok=q.input_tokens,
+        output_tok=q.output_tokens,
+        output_spread_ratio=q.output_spread_ratio,
+        cached_ratio=q.cached_ratio,
+        batch_req=q.concurrency,
+        rate_req_s=q.rate_req_s,
+        ttft_limit_s=q.slo_ttft_s,
         tpot_limit_s=q.slo_tpot_s,
-    )  # fmt: skip
+    )
     return deployment, workload, profile, (*notes, *model.approximations)
 
 
@@ -167,9 +186,14 @@ _AT_DEVICES = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}
 
 #: Figure of a prediction → the quantity whose measurement makes it calibrated.
 _FITTED = {
-    "rate_tok_s": "rate_tok_s", "request_rate_req_s": "rate_tok_s", "device_power_w": "power_w",
-    "device_j_tok": "energy_j_tok", "ttft_s": "ttft_s", "tpot_s": "tpot_s", "itl_s": "tpot_s",
-}  # fmt: skip
+    "rate_tok_s": "rate_tok_s",
+    "request_rate_req_s": "rate_tok_s",
+    "device_power_w": "power_w",
+    "device_j_tok": "energy_j_tok",
+    "ttft_s": "ttft_s",
+    "tpot_s": "tpot_s",
+    "itl_s": "tpot_s",
+}
 
 
 def _as_calibrated(prediction: Prediction, measured: Collection[str]) -> Prediction:

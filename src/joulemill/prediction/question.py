@@ -16,9 +16,14 @@ from joulemill.physics.serving.workload import Workload
 
 #: Arguments that are counts → the most that is no slip of a key.
 COUNTS = {
-    "devices": 1_000_000, "tp": MOST_CUT, "dp": MOST_CUT, "ep": MOST_CUT, "concurrency": 100_000,
-    "max_num_seqs": 100_000, "max_num_batched_tokens": 10_000_000,
-}  # fmt: skip
+    "devices": 1_000_000,
+    "tp": MOST_CUT,
+    "dp": MOST_CUT,
+    "ep": MOST_CUT,
+    "concurrency": 100_000,
+    "max_num_seqs": 100_000,
+    "max_num_batched_tokens": 10_000_000,
+}
 WHOLE = ("devices", "tp", "dp", "ep")
 #: Arguments that are quantities → (least, most) in their unit. Beyond these it is a slip of a unit.
 BOUNDS = {
@@ -28,7 +33,7 @@ BOUNDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictionRequest:
     """What is asked: the arguments of ``joulemill.predict``, by the same names. None: not stated.
 
@@ -147,7 +152,7 @@ def of_parallelism(result: PredictionResult) -> str | None:
     return f"{cut_text}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictionResult:
     """A prediction with the deployment and workload that it is of, and what had to be assumed."""
 

@@ -46,10 +46,15 @@ def scale_table(scale: Scale) -> dict[str, float]:
     """A quantity's scale as it is written: measured ÷ predicted at ``batch_req``, standard errors of logarithms."""
     p = scale.posterior
     return {
-        "rows": p.count, "batch_req": math.exp(p.center), "scale": math.exp(p.mean),
-        "stderr_ln": math.sqrt(p.mean_variance), "slope": p.slope, "slope_stderr": math.sqrt(p.slope_variance),
-        "within_ln": math.sqrt(p.within_variance), "z_80": scale.z_80,
-    }  # fmt: skip
+        "rows": p.count,
+        "batch_req": math.exp(p.center),
+        "scale": math.exp(p.mean),
+        "stderr_ln": math.sqrt(p.mean_variance),
+        "slope": p.slope,
+        "slope_stderr": math.sqrt(p.slope_variance),
+        "within_ln": math.sqrt(p.within_variance),
+        "z_80": scale.z_80,
+    }
 
 
 def _lines(scale_file: ScaleFile) -> Iterable[str]:
@@ -108,9 +113,14 @@ def _scale(raw: object, quantity: str, path: Path) -> Scale:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
             raise InputError(f"{path}: {name!r} of {quantity} is {value!r}; it must lie between {least:g} and {most:g}")
     posterior = Shrunk(
-        int(raw["rows"]), math.log(raw["batch_req"]), math.log(raw["scale"]), raw["stderr_ln"] ** 2,
-        float(raw["slope"]), raw["slope_stderr"] ** 2, raw["within_ln"] ** 2,
-    )  # fmt: skip
+        count=int(raw["rows"]),
+        center=math.log(raw["batch_req"]),
+        mean=math.log(raw["scale"]),
+        mean_variance=raw["stderr_ln"] ** 2,
+        slope=float(raw["slope"]),
+        slope_variance=raw["slope_stderr"] ** 2,
+        within_variance=raw["within_ln"] ** 2,
+    )
     return Scale(posterior, float(raw["z_80"]))
 
 

@@ -131,9 +131,11 @@ def render(comparison: Comparison) -> str:
     from markupsafe import Markup
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True, trim_blocks=True,
+        loader=jinja2.PackageLoader("joulemill.reports", "templates"),
+        autoescape=True,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     view = {
         "runs": [
             {"label": r.label, "name": r.name, "headline": rows.headline(r.report), "subtitle": rows.subtitle(r.report)}

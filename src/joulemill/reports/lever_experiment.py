@@ -65,17 +65,28 @@ def _screen_table(experiment: Experiment, *, wide: bool) -> Table:
             continue
         accuracy = lever.after.accuracy.value
         cells = (
-            lever.name, "measured", signed(lever.energy_change, bounds=True), signed(lever.rate_change, bounds=wide),
-            signed(lever.ttft_change), signed(lever.tpot_change), signed(lever.answer_change),
+            lever.name,
+            "measured",
+            signed(lever.energy_change, bounds=True),
+            signed(lever.rate_change, bounds=wide),
+            signed(lever.ttft_change),
+            signed(lever.tpot_change),
+            signed(lever.answer_change),
             "–" if accuracy is None else percent(accuracy),
-        )  # fmt: skip
+        )
         add_row(table, *(cells[i] for i in shown))
         p = lever.predicted
         if p is not None:
             cells = (
-                "", "predicted", signed(p.get("energy"), bounds=True), signed(p.get("rate"), bounds=wide),
-                signed(p.get("ttft")), signed(p.get("tpot")), "", "",
-            )  # fmt: skip
+                "",
+                "predicted",
+                signed(p.get("energy"), bounds=True),
+                signed(p.get("rate"), bounds=wide),
+                signed(p.get("ttft")),
+                signed(p.get("tpot")),
+                "",
+                "",
+            )
             add_row(table, *(cells[i] for i in shown))
     return table
 

@@ -10,10 +10,25 @@ from joulemill.streams import printable
 from joulemill.wording import digits, interval, percent, quantity, title
 
 _LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "Φ": r"$\Phi$", "µ": r"$\mu$", "≤": r"$\leq$",
-    "\n": " ", "\r": " ", "\t": " ", "\ufffd": "?",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "–": "--",
+    "Φ": r"$\Phi$",
+    "µ": r"$\mu$",
+    "≤": r"$\leq$",
+    "\n": " ",
+    "\r": " ",
+    "\t": " ",
+    "\ufffd": "?",
+}
 #: Whatever is markup in CommonMark or in GitHub's and Hugging Face's dialects of it: emphasis, links, images, tables,
 #: HTML, code, struck-out text, formulas; and characters that end a line.
 _MARKDOWN = str.maketrans(
@@ -95,9 +110,17 @@ def latex(report: Report) -> str:
 
 #: What stands in the columns of ``latex_row``.
 LATEX_COLUMNS = (
-    "Model", "Hardware", "J/token, node", "J/token, site", "Constraint", "Site power", "Output", "Accuracy",
-    "TTFT, p50", "TPOT, p50",
-)  # fmt: skip
+    "Model",
+    "Hardware",
+    "J/token, node",
+    "J/token, site",
+    "Constraint",
+    "Site power",
+    "Output",
+    "Accuracy",
+    "TTFT, p50",
+    "TPOT, p50",
+)
 
 
 def latex_row(report: Report) -> str:

@@ -40,7 +40,7 @@ _DONE = (b"\ndata: [DONE]", b"\ndata:[DONE]", b"\rdata: [DONE]", b"\rdata:[DONE]
 _TAIL = max(map(len, _DONE)) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One question. ``text`` is the user's message (chat) or the prompt (completions).
 

@@ -34,7 +34,7 @@ STOP_S = 1.0
 LOG_TAIL_BYTE = 32 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedOptions:
     """How to run the server. ``gguf`` None: the bundled model; ``threads`` None: the CPUs that this process may use.
 

@@ -30,7 +30,7 @@ _ASKED = re.compile(r"/(chat/completions|completions|models)$")
 _VERSION = re.compile(r"/v\d+$")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """An OpenAI-compatible API. ``url`` may be given with or without ``/v1``; it is kept with it.
 
@@ -77,7 +77,7 @@ class Endpoint:
         return secrets_of(self.api_key, self.extra_headers)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointFacts:
     """What the server says of itself. ``kind``: llama.cpp, vllm, sglang, trtllm, tgi, ollama or unknown.
 

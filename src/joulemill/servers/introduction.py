@@ -27,7 +27,7 @@ LOOKS, APART_S = 6, 0.19
 LOOK_TIMEOUT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Introduction:
     """What a server says of itself. None where it does not; ``error`` says why it cannot be driven.
 
@@ -83,7 +83,7 @@ async def _introduced(endpoint: Endpoint, here: bool) -> Introduction:
         try:
             facts = await check_endpoint(session, endpoint)
         except ServerError as fault:
-            return Introduction(endpoint.url, error=str(fault))
+            return Introduction(url=endpoint.url, error=str(fault))
         counters = await _counters(session, endpoint, facts)
         clock = (0.0, 0.0) if here else ahead_s(await _dates(session, endpoint))
     values = counters.sample.values if counters else {}

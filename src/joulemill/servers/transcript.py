@@ -27,7 +27,7 @@ _OVER = (1.25, 64)
 PIECE_COUNT = 32
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """How one question went. Times are on the monotonic clock; None where it never came to that.
 
@@ -53,7 +53,7 @@ class Answer:
     retry_after_s: float | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Transcript:
     """The raw side of one exchange, filled while it runs; after a cancellation the caller still holds it.
 

@@ -43,22 +43,31 @@ class LooseRequests:
         starts = (np.cumsum(self.block_count) - self.block_count)[kept]
         source = np.repeat(starts - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
         return LooseRequests(
-            at_ns=self.at_ns[kept], input_tok=self.input_tok[kept], output_tok=self.output_tok[kept],
-            block_hash=self.block_hash[source], block_count=count, block_tok=self.block_tok,
-            session=self.session[kept], previous=place[self.previous[kept]], think_ns=self.think_ns[kept],
-        )  # fmt: skip
+            at_ns=self.at_ns[kept],
+            input_tok=self.input_tok[kept],
+            output_tok=self.output_tok[kept],
+            block_hash=self.block_hash[source],
+            block_count=count,
+            block_tok=self.block_tok,
+            session=self.session[kept],
+            previous=place[self.previous[kept]],
+            think_ns=self.think_ns[kept],
+        )
 
     def in_order(self) -> Traffic:
         """As traffic, in the order of time; columns that say nothing are left out."""
         r = self.picked(np.argsort(self.at_ns, kind="stable"))
         return Traffic(
-            arrival_ns=r.at_ns, input_tok=r.input_tok, output_tok=r.output_tok, block_tok=r.block_tok,
+            arrival_ns=r.at_ns,
+            input_tok=r.input_tok,
+            output_tok=r.output_tok,
+            block_tok=r.block_tok,
             block_hash=r.block_hash if len(r.block_hash) else None,
             block_offset=np.concatenate([[0], np.cumsum(r.block_count)]) if len(r.block_hash) else None,
             session=r.session if np.any(r.session >= 0) else None,
             previous=r.previous if np.any(r.previous >= 0) else None,
             think_ns=r.think_ns if np.any(r.previous >= 0) else None,
-        )  # fmt: skip
+        )
 
     @property
     def owner(self) -> Whole:
@@ -73,13 +82,16 @@ def parts_of(traffic: Traffic) -> LooseRequests:
     none, zero = np.full(n, -1, dtype=np.int64), np.zeros(n, dtype=np.int64)
     offset = traffic.block_offset
     return LooseRequests(
-        at_ns=traffic.arrival_ns, input_tok=traffic.input_tok, output_tok=traffic.output_tok,
+        at_ns=traffic.arrival_ns,
+        input_tok=traffic.input_tok,
+        output_tok=traffic.output_tok,
         block_hash=zero[:0] if traffic.block_hash is None else traffic.block_hash,
-        block_count=zero if offset is None else np.diff(offset), block_tok=traffic.block_tok,
+        block_count=zero if offset is None else np.diff(offset),
+        block_tok=traffic.block_tok,
         session=none if traffic.session is None else traffic.session,
         previous=none if traffic.previous is None else traffic.previous,
         think_ns=zero if traffic.think_ns is None else traffic.think_ns,
-    )  # fmt: skip
+    )
 
 
 def joined(parts: Sequence[LooseRequests]) -> LooseRequests:
@@ -91,9 +103,12 @@ def joined(parts: Sequence[LooseRequests]) -> LooseRequests:
         for name in ("at_ns", "input_tok", "output_tok", "block_count", "think_ns")
     }
     return LooseRequests(
-        **whole, block_tok=parts[0].block_tok, previous=np.concatenate(previous),
-        session=_apart([p.session for p in parts]), block_hash=_apart([p.block_hash for p in parts]),
-    )  # fmt: skip
+        **whole,
+        block_tok=parts[0].block_tok,
+        previous=np.concatenate(previous),
+        session=_apart([p.session for p in parts]),
+        block_hash=_apart([p.block_hash for p in parts]),
+    )
 
 
 def _apart(columns: Sequence[Whole]) -> Whole:

@@ -60,6 +60,10 @@ def uncontrolled() -> Controls:
     one = np.ones(1)
     unset = np.array([UNSET])
     return Controls(
-        at_ns=np.zeros(1, dtype=np.int64), power_cap_w=one * np.nan, clock_ratio=one, admission_ratio=one,
-        max_running_req=unset, replicas_active=unset,
-    )  # fmt: skip
+        at_ns=np.zeros(1, dtype=np.int64),
+        power_cap_w=one * np.nan,
+        clock_ratio=one,
+        admission_ratio=one,
+        max_running_req=unset,
+        replicas_active=unset,
+    )

@@ -82,10 +82,13 @@ def _single(demand: TrafficDemand, at_ns: Whole, rng: np.random.Generator) -> Tr
     group = rng.integers(0, demand.prefix.groups_count, len(at_ns))
     count = np.full(len(at_ns), demand.prefix.length_tok // BLOCK_TOK)
     return Traffic(
-        arrival_ns=at_ns, input_tok=np.maximum(prompts, demand.prefix.length_tok + 1), output_tok=answers,
-        block_hash=numbered_blocks(group, count), block_offset=np.concatenate([[0], np.cumsum(count)]),
+        arrival_ns=at_ns,
+        input_tok=np.maximum(prompts, demand.prefix.length_tok + 1),
+        output_tok=answers,
+        block_hash=numbered_blocks(group, count),
+        block_offset=np.concatenate([[0], np.cumsum(count)]),
         block_tok=BLOCK_TOK,
-    )  # fmt: skip
+    )
 
 
 def _turns(demand: TrafficDemand, sessions: Sessions, at_ns: Whole, rng: np.random.Generator) -> Traffic:
@@ -112,8 +115,13 @@ def turns_traffic(at_ns: Whole, session: Whole, added_tok: Whole, output_tok: Wh
     prompts = before - np.maximum.accumulate(np.where(begins, before, 0)) + added
     count = np.where(session < 0, 0, prompts // BLOCK_TOK)
     return LooseRequests(
-        at_ns=at_ns[order], input_tok=prompts, output_tok=answers, block_tok=BLOCK_TOK, session=session,
-        block_hash=numbered_blocks(session, count), block_count=count,
+        at_ns=at_ns[order],
+        input_tok=prompts,
+        output_tok=answers,
+        block_tok=BLOCK_TOK,
+        session=session,
+        block_hash=numbered_blocks(session, count),
+        block_count=count,
         previous=np.where(begins, -1, np.arange(len(session)) - 1),
         think_ns=np.where(begins, 0, np.rint(wait_s[order] * NS_IN_S)).astype(np.int64),
-    ).in_order()  # fmt: skip
+    ).in_order()

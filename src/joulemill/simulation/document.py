@@ -89,13 +89,15 @@ def _by_token(run: PlayedTraffic) -> dict[str, Figure]:
         if computed
         else unknown("J/tok", "no prompt token was computed"),
         "cached_j_tok": Figure(
-            0.0, "J/tok", run.around.basis,
+            0.0,
+            "J/tok",
+            run.around.basis,
             reason="no step computes a cached token; its KV cache is read in the steps that attend to it",
         )
         if cached
         else unknown("J/tok", "no prompt token came from the prefix cache"),
         "output_j_tok": _stage(run, parts["decode"], run.output_tok),
-    }  # fmt: skip
+    }
 
 
 def _shares(energies_j: Array | Whole) -> dict[str, float | None]:
@@ -127,12 +129,20 @@ def power_part(run: PlayedTraffic, violation_ratio: float) -> dict[str, Any]:
         s = power_statistics(watts, power.bins.lengths_s, power.bins.width_s)
         down, up = run.bounds(scope)
         part[f"{scope}_w"] = {
-            "mean": s.mean_w, "peak": s.peak_w, "p50": s.p50_w, "p95": s.p95_w, "p99": s.p99_w,
-            "peak_900s": s.peak_900_w, "load_factor": s.load_factor_ratio,
+            "mean": s.mean_w,
+            "peak": s.peak_w,
+            "p50": s.p50_w,
+            "p95": s.p95_w,
+            "p99": s.p99_w,
+            "peak_900s": s.peak_900_w,
+            "load_factor": s.load_factor_ratio,
             "ramp_up": {f"{tau:g}s": w for tau, w in s.up_w.items()},
             "ramp_down": {f"{tau:g}s": w for tau, w in s.down_w.items()},
-            "mean_low": s.mean_w * down, "mean_high": s.mean_w * up, "level": 0.8, "basis": str(run.around.basis),
-        }  # fmt: skip
+            "mean_low": s.mean_w * down,
+            "mean_high": s.mean_w * up,
+            "level": 0.8,
+            "basis": str(run.around.basis),
+        }
     widest = power.power_w(run.widest_scope)
     if run.around.nameplate_w is not None and widest is not None:
         room = headroom(widest, power.bins.lengths_s, run.around.nameplate_w, violation_ratio)
@@ -164,18 +174,24 @@ def latency_part(run: PlayedTraffic) -> dict[str, Any]:
     return {
         **{name: _latency(summary(getattr(of, name)), run) for name in ("ttft_s", "tpot_s", "e2e_s", "queue_s")},
         "slo": {
-            "ttft_s": around.ttft_limit_s, "tpot_s": around.tpot_limit_s,
+            "ttft_s": around.ttft_limit_s,
+            "tpot_s": around.tpot_limit_s,
             "attained_ratio": float(run.good.sum() / max(run.traffic.requests_count, 1)),
         },
-    }  # fmt: skip
+    }
 
 
 def _latency(of: SimulatedLatency, run: PlayedTraffic) -> dict[str, Any]:
     return {
-        "mean": _number(of.mean_s), "p50": _number(of.p50_s), "p90": _number(of.p90_s), "p99": _number(of.p99_s),
-        "n": of.requests, "mean_half_width": _number(of.mean_half_s), "basis": str(run.around.basis),
+        "mean": _number(of.mean_s),
+        "p50": _number(of.p50_s),
+        "p90": _number(of.p90_s),
+        "p99": _number(of.p99_s),
+        "n": of.requests,
+        "mean_half_width": _number(of.mean_half_s),
+        "basis": str(run.around.basis),
         "reason": None if of.requests else "no request came to it",
-    }  # fmt: skip
+    }
 
 
 def _number(value: float) -> float | None:
@@ -213,9 +229,13 @@ def carbon_part(run: PlayedTraffic) -> dict[str, Any]:
     part: dict[str, Any] = {}
     stated = (
         ("gco2e", "gCO2e", run.around.carbon_gco2e, "grid carbon is not stated in the site or events file"),
-        ("cost_currency", run.around.currency or "currency", run.around.price_currency,
-         "electricity price is not stated in the site or events file"),
-    )  # fmt: skip
+        (
+            "cost_currency",
+            run.around.currency or "currency",
+            run.around.price_currency,
+            "electricity price is not stated in the site or events file",
+        ),
+    )
     for name, unit, schedule, reason in stated:
         total = run.priced(schedule)
         if total is None:

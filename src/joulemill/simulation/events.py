@@ -85,9 +85,12 @@ def facility_under(facility: FacilityModel, events: SiteEvents, design_w: float 
         if event.pue_ratio is not None:
             stated = (stated or constant(np.nan)).within(event.start_s, event.end_s, event.pue_ratio)
     return replace(
-        facility, fixed_ratio=events.fixed_ratio, design_w=design_w or facility.design_w, outdoor_c=outdoor,
+        facility,
+        fixed_ratio=events.fixed_ratio,
+        design_w=design_w or facility.design_w,
+        outdoor_c=outdoor,
         stated_pue=stated,
-    )  # fmt: skip
+    )
 
 
 def limits_under(limit_w: float | None, events: SiteEvents, field_name: str) -> Schedule | None:

@@ -58,7 +58,7 @@ def latencies(outcomes: Outcomes) -> Latencies:
         / np.maximum(outcomes.generated_tok - 1, 1),
         e2e_s=_between(outcomes.arrival_ns, outcomes.finish_ns, finish),
         queue_s=_between(outcomes.arrival_ns, outcomes.admitted_ns, outcomes.admitted_ns >= 0),
-    )  # fmt: skip
+    )
 
 
 def _between(start_ns: Whole, end_ns: Whole, known: Flags) -> Array:
@@ -69,13 +69,18 @@ def summary(values_s: Array) -> SimulatedLatency:
     """Summary of ``values_s``, in the order of arrival; NaN left out."""
     known = values_s[~np.isnan(values_s)]
     if not len(known):
-        return SimulatedLatency(mean_s=math.nan, p50_s=math.nan, p90_s=math.nan, p99_s=math.nan, requests=0,
-                              mean_half_s=math.nan)  # fmt: skip
+        return SimulatedLatency(
+            mean_s=math.nan, p50_s=math.nan, p90_s=math.nan, p99_s=math.nan, requests=0, mean_half_s=math.nan
+        )
     p50, p90, p99 = (float(q) for q in np.quantile(known, (0.5, 0.9, 0.99)))
     return SimulatedLatency(
-        mean_s=float(known.mean()), p50_s=p50, p90_s=p90, p99_s=p99, requests=len(known),
+        mean_s=float(known.mean()),
+        p50_s=p50,
+        p90_s=p90,
+        p99_s=p99,
+        requests=len(known),
         mean_half_s=_half_width_s(known),
-    )  # fmt: skip
+    )
 
 
 def _half_width_s(values: Array) -> float:

@@ -142,9 +142,11 @@ def device_parts_j(timeline: Timeline) -> Mapping[str, float]:
         if np.any(timeline.idle_j[timeline.state == state] != 0.0)
     }
     return {
-        "prefill": float(timeline.prefill_j.sum()), "decode": float(timeline.decode_j.sum()), **idle,
+        "prefill": float(timeline.prefill_j.sum()),
+        "decode": float(timeline.decode_j.sum()),
+        **idle,
         "transition": float(timeline.transition_j.sum()),
-    }  # fmt: skip
+    }
 
 
 def closure_j(parts: Mapping[str, float], power: PlantPower) -> float:

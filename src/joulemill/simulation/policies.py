@@ -131,9 +131,15 @@ def _clock(sizing: Sizing, limit_w: float) -> float:
 
 
 def set_within(
-    controls: Controls, event: SiteEvent, *, power_cap_w: float | None = None, clock_ratio: float | None = None,
-    admission_ratio: float | None = None, max_running_req: int | None = None, replicas_active: int | None = None,
-) -> Controls:  # fmt: skip
+    controls: Controls,
+    event: SiteEvent,
+    *,
+    power_cap_w: float | None = None,
+    clock_ratio: float | None = None,
+    admission_ratio: float | None = None,
+    max_running_req: int | None = None,
+    replicas_active: int | None = None,
+) -> Controls:
     """``controls`` with what is stated in force during ``event``; what holds already stays where it is tighter."""
     start, end = (round(t * NS_IN_S) for t in (event.start_s, event.end_s))
     at = np.union1d(controls.at_ns, np.array([start, end], dtype=np.int64))

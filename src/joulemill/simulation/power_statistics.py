@@ -67,16 +67,19 @@ def power_statistics(power_w: Array, lengths_s: Array, width_s: float) -> PowerS
     ramps = {tau: _ramp(energy_j, lengths_s, max(1, round(tau / width_s))) for tau in RAMPS_S}
     quarter = _means(energy_j, lengths_s, max(1, round(900.0 / width_s)))
     return PowerStatistics(
-        mean_w=mean_w, peak_w=peak_w,
-        p50_w=quantile_w(power_w, lengths_s, 0.5), p95_w=quantile_w(power_w, lengths_s, 0.95),
+        mean_w=mean_w,
+        peak_w=peak_w,
+        p50_w=quantile_w(power_w, lengths_s, 0.5),
+        p95_w=quantile_w(power_w, lengths_s, 0.95),
         p99_w=quantile_w(power_w, lengths_s, 0.99),
         peak_900_w=float(quarter.max()) if len(quarter) else None,
         load_factor_ratio=mean_w / peak_w if peak_w > 0 else 1.0,
-        up_w={tau: up for tau, (up, _) in ramps.items()}, down_w={tau: down for tau, (_, down) in ramps.items()},
+        up_w={tau: up for tau, (up, _) in ramps.items()},
+        down_w={tau: down for tau, (_, down) in ramps.items()},
         duration_w=tuple(
             quantile_w(power_w, lengths_s, 1.0 - share) for share in np.linspace(0.0, 1.0, CURVE_POINTS).tolist()
         ),
-    )  # fmt: skip
+    )
 
 
 def quantile_w(power_w: Array, lengths_s: Array, share: float) -> float:

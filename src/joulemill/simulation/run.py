@@ -107,8 +107,12 @@ class PlayedTraffic:
     @cached_property
     def parts_j(self) -> Mapping[str, float]:
         """Energy by what it was spent on: the devices', then host, fans, loss and facility where known."""
-        beyond = {"host": self.power.host_j, "fans": self.power.fan_j, "conversion": self.power.loss_j,
-                  "facility": self.power.facility_j}  # fmt: skip
+        beyond = {
+            "host": self.power.host_j,
+            "fans": self.power.fan_j,
+            "conversion": self.power.loss_j,
+            "facility": self.power.facility_j,
+        }
         parts = {name: float(part.sum()) for name, part in beyond.items() if part is not None}
         return {**device_parts_j(self.timeline), **parts}
 
@@ -130,7 +134,7 @@ class PlayedTraffic:
     def figure(self, value: float, unit: str, scope: str, source: str = "simulation") -> Figure:
         """``value``, which is energy at ``scope`` over something that is known, with its interval."""
         down, up = self.bounds(scope)
-        return Figure(value, unit, self.around.basis, value * down, value * up, LEVEL, source=source)
+        return Figure(value, unit, self.around.basis, low=value * down, high=value * up, level=LEVEL, source=source)
 
     def bounds(self, scope: str) -> tuple[float, float]:
         """Factors from the energy at a scope to the ends of its interval: work and rest err each their own way."""

@@ -38,13 +38,19 @@ def timeline_columns(timeline: Timeline, bins: Bins) -> dict[str, Array]:
     """Sums over all replicas in each bin, of energies by stage, tokens, and request-seconds."""
     idle = (timeline.state == ReplicaState.LOADED_IDLE) | (timeline.state == ReplicaState.ACTIVE)
     quantities = {
-        "prefill_j": timeline.prefill_j, "decode_j": timeline.decode_j, "transition_j": timeline.transition_j,
-        "idle_j": timeline.idle_j, "prefill_tok": timeline.prefill_tok, "cached_tok": timeline.cached_tok,
-        "output_tok": timeline.output_tok, "decode_req_s": timeline.decode_req * timeline.duration_s,
-        "waiting_req_s": timeline.waiting_req * timeline.duration_s, "kv_tok_s": timeline.kv_tok * timeline.duration_s,
+        "prefill_j": timeline.prefill_j,
+        "decode_j": timeline.decode_j,
+        "transition_j": timeline.transition_j,
+        "idle_j": timeline.idle_j,
+        "prefill_tok": timeline.prefill_tok,
+        "cached_tok": timeline.cached_tok,
+        "output_tok": timeline.output_tok,
+        "decode_req_s": timeline.decode_req * timeline.duration_s,
+        "waiting_req_s": timeline.waiting_req * timeline.duration_s,
+        "kv_tok_s": timeline.kv_tok * timeline.duration_s,
         "active_s": timeline.duration_s * (timeline.state == ReplicaState.ACTIVE),
         "serving_s": timeline.duration_s * idle,
-    }  # fmt: skip
+    }
     columns = {name: np.zeros(bins.bins_count) for name in quantities}
     for rows in rows_of_replicas(timeline):
         spread = Spreader(timeline.start_ns[rows], timeline.end_ns[rows], bins)

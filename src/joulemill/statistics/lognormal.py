@@ -74,11 +74,11 @@ def _spread(value: float, down: float, up: float, about: tuple[Figure, Figure, s
         value,
         unit,
         weakest(a.basis, b.basis),
-        None if exact else value * math.exp(-down),
-        None if exact else value * math.exp(up),
-        a.level if a.level is not None else b.level,
-        a.reason or b.reason,
-        source,
+        low=None if exact else value * math.exp(-down),
+        high=None if exact else value * math.exp(up),
+        level=a.level if a.level is not None else b.level,
+        reason=a.reason or b.reason,
+        source=source,
     )
 
 

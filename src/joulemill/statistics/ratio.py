@@ -31,7 +31,7 @@ PHI_MOST = 0.9
 _CHUNK_BYTES = 8_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RatioInterval:
     """A ratio of sums with its interval at ``level``.
 
@@ -66,15 +66,36 @@ def ratio_interval(
     value, n = float(x.sum()) / total, len(x)
     sensor = sensor_half / total * _normal(level) / _normal(LEVEL)
     if n < FEWEST:
-        return RatioInterval(value, None, None, level, None, _share(sensor, value), n, 1, 0.0, 0.0)
+        return RatioInterval(
+            value=value,
+            low=None,
+            high=None,
+            level=level,
+            stat_ratio=None,
+            sensor_ratio=_share(sensor, value),
+            n=n,
+            block=1,
+            phi_ratio=0.0,
+            freedom_count=0.0,
+        )
     phi = autocorrelation_ratio(x - value * y)
     block = block_length(phi, n)
     error = _bootstrap_error(x, y, block, generator(y)) / math.sqrt(_caught_ratio(phi, n, block))
     freedom = _freedom_count(phi, n, block)
     stat = _student(freedom, level) * error
     half = math.hypot(stat, sensor)
-    parts = _share(stat, value), _share(sensor, value)
-    return RatioInterval(value, value - half, value + half, level, *parts, n, block, phi, freedom)
+    return RatioInterval(
+        value=value,
+        low=value - half,
+        high=value + half,
+        level=level,
+        stat_ratio=_share(stat, value),
+        sensor_ratio=_share(sensor, value),
+        n=n,
+        block=block,
+        phi_ratio=phi,
+        freedom_count=freedom,
+    )
 
 
 def _share(half: float, value: float) -> float | None:

@@ -47,7 +47,7 @@ def _one(
         half = max(half, float(quantile) * spread / math.sqrt(len(known)))
     if 2.0 * half > math.log(TELLING_FACTOR):
         return Figure(value, known[0].unit, basis, reason=_too_few(logs))
-    return Figure(value, known[0].unit, basis, value * math.exp(-half), value * math.exp(half), LEVEL)
+    return Figure(value, known[0].unit, basis, low=value * math.exp(-half), high=value * math.exp(half), level=LEVEL)
 
 
 def _too_few(logs: np.ndarray) -> str:
@@ -79,7 +79,7 @@ def elasticity(base: Figure, other: Figure, step_ratio: float) -> Figure:
     if any(h is None for h in halves):
         return Figure(value, "1", Basis.MEASURED, reason="no interval: repeat the runs")
     half = math.hypot(*(h or 0.0 for h in halves)) / abs(step)
-    return Figure(value, "1", Basis.MEASURED, value - half, value + half, LEVEL)
+    return Figure(value, "1", Basis.MEASURED, low=value - half, high=value + half, level=LEVEL)
 
 
 def knee(loads: Sequence[float], rates: Sequence[Figure]) -> Figure:
@@ -110,7 +110,16 @@ def knee(loads: Sequence[float], rates: Sequence[Figure]) -> Figure:
     value = float(a / b)
     note = None if x.min() <= value <= x.max() else "outside the loads of the sweep: extrapolated"
     low, high = value * math.exp(-_Z * spread), value * math.exp(_Z * spread)
-    return Figure(value, "sequences", Basis.CALIBRATED, low, high, LEVEL, note, "t = a + b·load, knee a/b")
+    return Figure(
+        value,
+        "sequences",
+        Basis.CALIBRATED,
+        low=low,
+        high=high,
+        level=LEVEL,
+        reason=note,
+        source="t = a + b·load, knee a/b",
+    )
 
 
 def kept_up(offered_req_s: Sequence[float], served: Sequence[Figure]) -> Figure:
@@ -125,4 +134,6 @@ def kept_up(offered_req_s: Sequence[float], served: Sequence[Figure]) -> Figure:
             "req/s", "the server kept up with no rate of the sweep" if not kept else "rates beyond a lost one were kept"
         )
     low, high = max(kept), min(lost)
-    return Figure(math.sqrt(low * high), "req/s", Basis.MEASURED, low, high, source="last rate kept up with, next one")
+    return Figure(
+        math.sqrt(low * high), "req/s", Basis.MEASURED, low=low, high=high, source="last rate kept up with, next one"
+    )

@@ -37,7 +37,7 @@ class Variances:
             raise ValueError("variances must not be negative, and within a cell there is some")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shrunk:
     """What is known of a cell after its observations: mean at ``center`` and slope, their variances, and σ²."""
 
@@ -68,6 +68,11 @@ def shrunk(x: Sequence[float], e: Sequence[float], variances: Variances) -> Shru
     sxx = float(away @ away) if count >= SLOPE_FROM_COUNT else 0.0
     spread = steep * sxx + within
     return Shrunk(
-        count, center, share * float(values.mean()), between * within / (count * between + within),
-        steep * float(away @ values) / spread if sxx else 0.0, steep * within / spread, within,
-    )  # fmt: skip
+        count=count,
+        center=center,
+        mean=share * float(values.mean()),
+        mean_variance=between * within / (count * between + within),
+        slope=steep * float(away @ values) / spread if sxx else 0.0,
+        slope_variance=steep * within / spread,
+        within_variance=within,
+    )

@@ -74,8 +74,10 @@ def scored_with(
                     scaled[quantity][i] = values[quantity][i] * figure_factor(scales, quantity, rows[i].batch_req)
                     widths[quantity][i] = width
     chosen = MeasuredTable(
-        table.dialect if table else "runs", [rows[i] for i in kept], list(table.skipped) if table else [],
-    )  # fmt: skip
+        table.dialect if table else "runs",
+        [rows[i] for i in kept],
+        list(table.skipped) if table else [],
+    )
     about = Calibrating(count, seed, len(drawn), sum(len(m) for m, _ in drawn), len(rows) - len(kept))
     picked = ({q: v[kept] for q, v in scaled.items()}, {q: v[kept] for q, v in widths.items()})
     return validation_of(chosen, *picked, about, (IN_SAMPLE_NOTE,) if table else ())

@@ -36,9 +36,14 @@ def _listed(row: MeasuredRow, listed: bool) -> MeasuredRow:
 def _measurement(row: MeasuredRow) -> tuple[object, ...]:
     a = row.architecture
     asked = (
-        row.device.name, row.engine, a.hidden, sum(g.count for g in a.groups), row.groups["precision"],
-        row.input_tok, row.output_tok,
-    )  # fmt: skip
+        row.device.name,
+        row.engine,
+        a.hidden,
+        sum(g.count for g in a.groups),
+        row.groups["precision"],
+        row.input_tok,
+        row.output_tok,
+    )
     if len(row.measured) < 2:  # one number may agree by chance
         return (*asked, row.number)
     return (*asked, row.prefill is not None, *sorted(row.measured.items()))

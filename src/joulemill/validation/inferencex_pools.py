@@ -40,7 +40,7 @@ class Launch:
     draft_count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchQuery:
     """What a configuration was launched for. ``model`` is its family (``DeepSeek-R1``), lengths are as stated."""
 
@@ -73,9 +73,16 @@ def _launches() -> dict[LaunchQuery, list[Launch]]:
     text = files("joulemill.catalog").joinpath("data", "inferencex_pools.csv").read_text(encoding="utf-8")
     for row in csv.DictReader(text.splitlines()):
         launch = Launch(pool_named(row["prefill"]), pool_named(row["decode"]), int(row["draft_count"]))
-        lengths = int(row["input_tok"]), int(row["output_tok"])
         for count in row["in_flight_req"].split():
-            key = LaunchQuery(row["engine"], row["device"], row["model"], row["precision"], *lengths, int(count))
+            key = LaunchQuery(
+                engine=row["engine"],
+                device=row["device"],
+                model=row["model"],
+                precision=row["precision"],
+                input_tok=int(row["input_tok"]),
+                output_tok=int(row["output_tok"]),
+                in_flight_req=int(count),
+            )
             launches_of[key].append(launch)
     return launches_of
 
@@ -86,7 +93,7 @@ def pool_named(text: str) -> Pool:
     if parts is None:
         raise ValueError(f"pool {text!r} is not written as workers x T, E or D and devices")
     workers, kind, devices = int(parts.group(1)), parts.group(2), int(parts.group(3))
-    cut = {
-        "T": Parallelism(devices), "E": Parallelism(devices, 1, devices), "D": Parallelism(1, devices, devices)
-    }[kind]  # fmt: skip
+    cut = {"T": Parallelism(devices), "E": Parallelism(devices, 1, devices), "D": Parallelism(1, devices, devices)}[
+        kind
+    ]
     return Pool(workers, cut)

@@ -25,7 +25,7 @@ class Recipe:
     poll_count: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
     """What a script chooses its settings by."""
 

@@ -15,7 +15,7 @@ from joulemill.physics.serving.shard import Shard, ShardTable, shard, shard_tabl
 from joulemill.validation.row import MeasuredRow
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompiledRows:
     """Rows compiled: shards of the serving devices and of the prefill pool, and what is asked of them."""
 
@@ -71,14 +71,14 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         draft_count=column([r.draft_count for r in rows]),
     )
     return CompiledRows(
-        table,
-        shard_table([of(r, True) for r in rows]),
-        np.array([r.prefill is not None for r in rows]),
-        np.array([r.pools_known for r in rows]),
-        demand,
-        column([r.prefill_servers for r in rows]),
-        column([r.in_flight_req for r in rows]),
-        column([r.cut.devices * r.cut.replicas for r in rows]),
+        table=table,
+        prefill=shard_table([of(r, True) for r in rows]),
+        apart=np.array([r.prefill is not None for r in rows]),
+        pools_known=np.array([r.pools_known for r in rows]),
+        demand=demand,
+        servers_count=column([r.prefill_servers for r in rows]),
+        in_flight_req=column([r.in_flight_req for r in rows]),
+        devices_count=column([r.cut.devices * r.cut.replicas for r in rows]),
     )
 
 

@@ -23,7 +23,7 @@ class Origin:
     mixed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MeasuredRow:
     """One row, ready to predict. ``measured`` holds what was measured in SI units; ``groups`` what to break
     errors down by.

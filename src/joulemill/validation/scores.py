@@ -32,9 +32,7 @@ TEMPLATE = (
     "output_throughput_tokens_per_sec,avg_power_watts,energy_per_token_joules,median_itl_ms\n"
     "Qwen/Qwen3-8B,H100,1,bfloat16,64,60.5,512,512,2950,610,0.207,19.8\n"
 )
-QUANTITIES = (
-    "energy_j_tok", "rate_tok_s", "power_w", "itl_s", "ttft_s", "tpot_s", "node_power_w", "node_energy_j_tok"
-)  # fmt: skip
+QUANTITIES = ("energy_j_tok", "rate_tok_s", "power_w", "itl_s", "ttft_s", "tpot_s", "node_power_w", "node_energy_j_tok")
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Calibrating:
     not_scored: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Validation:
     """Scores by quantity; by (column, value, quantity); rows that could not be predicted, and why; what was
     assumed; how rows calibrated, if they did."""
@@ -85,10 +83,12 @@ def validate_table(path: Path, models: Path | None = None, tell: Callable[[str],
 
 
 def validation_of(
-    table: MeasuredTable, values: Mapping[str, Array], widths: Mapping[str, Array],
+    table: MeasuredTable,
+    values: Mapping[str, Array],
+    widths: Mapping[str, Array],
     calibrating: Calibrating | None = None,
     notes: tuple[str, ...] = (),
-) -> Validation:  # fmt: skip
+) -> Validation:
     """Scores of predicted ``values`` with half-widths (quantity → one a row of ``table``)."""
     errors = {q: _error(table.rows, q, values[q]) for q in QUANTITIES if q in values}
     skipped = list(table.skipped) + _unpredicted(table.rows, errors)
@@ -101,7 +101,15 @@ def validation_of(
     scores = _scores(errors, widths, every)
     left = len(table.rows) - (len(skipped) - len(table.skipped))
     all_notes = (*iter_notes(table.rows), *notes)
-    return Validation(table.dialect, scores, by, left, skipped, all_notes, calibrating)
+    return Validation(
+        dialect=table.dialect,
+        scores=scores,
+        by=by,
+        rows=left,
+        skipped=skipped,
+        notes=all_notes,
+        calibrating=calibrating,
+    )
 
 
 def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -168,9 +176,12 @@ def _scores(errors: Mapping[str, Array], widths: Mapping[str, Array], mask: NDAr
             e, w = error[keep], widths[quantity][keep]
             relative = np.abs(np.expm1(e))
             scores[quantity] = Score(
-                int(keep.sum()), float(np.median(relative)), float(np.quantile(relative, 0.9)), float(np.median(e)),
+                int(keep.sum()),
+                float(np.median(relative)),
+                float(np.quantile(relative, 0.9)),
+                float(np.median(e)),
                 float(np.mean(np.abs(e) <= w)),
-            )  # fmt: skip
+            )
     return scores
 
 

@@ -106,13 +106,16 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     rate = number_in(row, "output_throughput_tokens_per_sec")
     watts, joules = number_in(row, "avg_power_watts"), number_in(row, "energy_per_token_joules")
     itl = number_in(row, "median_itl_ms")
-    measured = {
-        "energy_j_tok": joules, "rate_tok_s": rate, "power_w": watts, "itl_s": itl and itl / 1e3
-    }  # fmt: skip
+    measured = {"energy_j_tok": joules, "rate_tok_s": rate, "power_w": watts, "itl_s": itl and itl / 1e3}
     batch = number_in(row, "avg_batch_size")
     alone = devices == 1 and device.name.startswith("b200")
     return MeasuredRow(
-        number, model, architecture, precision, device, runs_cut(row, devices, architecture),
+        number=number,
+        model=model,
+        architecture=architecture,
+        precision=precision,
+        device=device,
+        cut=runs_cut(row, devices, architecture),
         engine="vllm-0.11",
         batch_req=batch or needed(row, "max_num_seqs"),
         input_tok=stated_tok or typical.input_tok,
@@ -123,13 +126,16 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         budget_tok=number_in(row, "cfg_max_num_batched_tokens") or 8192.0,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={
-            "model": model, "device": device.label, "precision": row.get("weight_precision") or precision.name,
-            "batch": batch_class(batch or 0.0), "kind": "moe" if architecture.is_moe else "dense",
+            "model": model,
+            "device": device.label,
+            "precision": row.get("weight_precision") or precision.name,
+            "batch": batch_class(batch or 0.0),
+            "kind": "moe" if architecture.is_moe else "dense",
             "task": row.get("task") or "not stated",
         },
         shared_host=alone,
         notes=notes,
-    )  # fmt: skip
+    )
 
 
 def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
@@ -145,9 +151,16 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     load = load_of(row.get("silicon_data_source") or "")
     engine = engine_profile(row.get("backend") or "")
     launched = Launched(
-        engine, model, device.name, row.get("precision") or "", needed(row, "isl"), needed(row, "osl"), in_flight,
-        reading.cut.tensor, reading.cut.data,
-    )  # fmt: skip
+        engine=engine,
+        model=model,
+        device=device.name,
+        precision=row.get("precision") or "",
+        prompt_tok=needed(row, "isl"),
+        answer_tok=needed(row, "osl"),
+        in_flight_req=in_flight,
+        tensor_count=reading.cut.tensor,
+        data_count=reading.cut.data,
+    )
     recipe = recipe_of(launched) if load.scripted and not apart else Recipe()
     quantized = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
     if narrow_keys(launched, quantized=quantized, scripted=load.scripted):
@@ -155,7 +168,12 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     ttft, tpot = number_in(row, "silicon_ttft_ms", "ttft_ms"), number_in(row, "silicon_tpot_ms", "tpot_ms")
     measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}
     return MeasuredRow(
-        number, model, architecture, precision, device, reading.cut,
+        number=number,
+        model=model,
+        architecture=architecture,
+        precision=precision,
+        device=device,
+        cut=reading.cut,
         engine=engine,
         batch_req=batch,
         input_tok=needed(row, "isl") * load.length_ratio,
@@ -167,9 +185,13 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         poll_count=recipe.poll_count,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={
-            "model": model, "device": device.label, "precision": row.get("precision") or "not stated",
-            "batch": batch_class(batch), "kind": "moe" if architecture.is_moe else "dense",
-            "backend": row.get("backend") or "not stated", "mode": "disaggregated" if apart else "aggregated",
+            "model": model,
+            "device": device.label,
+            "precision": row.get("precision") or "not stated",
+            "batch": batch_class(batch),
+            "kind": "moe" if architecture.is_moe else "dense",
+            "backend": row.get("backend") or "not stated",
+            "mode": "disaggregated" if apart else "aggregated",
         },
         prefill=reading.prefill,
         prefill_servers=reading.prefill_servers or 1.0,
@@ -184,20 +206,31 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         else (),
         stated_count=sum(bool((row.get(name) or "").strip()) for name in CUT_COLUMNS),
         notes=(*notes, DRAWN_NOTE) if load.scripted else notes,
-    )  # fmt: skip
+    )
 
 
 def _launches(row: Row, engine: str, device: str, in_flight_req: float) -> tuple[Launch, ...]:
-    lengths = round(needed(row, "isl")), round(needed(row, "osl"))
-    asked = LaunchQuery(engine, device, "", (row.get("precision") or "").lower(), *lengths, round(in_flight_req))
+    asked = LaunchQuery(
+        engine=engine,
+        device=device,
+        model="",
+        precision=(row.get("precision") or "").lower(),
+        input_tok=round(needed(row, "isl")),
+        output_tok=round(needed(row, "osl")),
+        in_flight_req=round(in_flight_req),
+    )
     return matching(asked, row["model_path"], round(number_in(row, "decode_tp_size") or 0.0))
 
 
 #: Columns that say how devices were cut and pools sized.
 CUT_COLUMNS = (
-    "attention_dp_size", "prefill_num_workers", "prefill_attention_dp_size", "decode_num_workers", "decode_batch_size",
+    "attention_dp_size",
+    "prefill_num_workers",
+    "prefill_attention_dp_size",
+    "decode_num_workers",
+    "decode_batch_size",
     "decode_attention_dp_size",
-)  # fmt: skip
+)
 
 
 def _concurrency(row: Row) -> float | None:
@@ -239,7 +272,12 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         "node_energy_j_tok": number_in(row, "node_energy_j_tok"),
     }
     return MeasuredRow(
-        number, model, architecture, precision, device, cut,
+        number=number,
+        model=model,
+        architecture=architecture,
+        precision=precision,
+        device=device,
+        cut=cut,
         engine=engine_profile(row.get("sys_framework") or "TensorRT"),
         batch_req=BATCH_REQ * cut.tensor,
         input_tok=asked.input_tok,
@@ -252,7 +290,7 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         groups={"model": model, "device": device.label, "precision": word, "batch": "not stated", "kind": "node"},
         limit_ratio=MAX_Q_RATIO if quiet else 1.0,
         notes=(*notes, NOTE, MAX_Q_NOTE) if quiet else (*notes, NOTE),
-    )  # fmt: skip
+    )
 
 
 READERS: dict[str, Callable[[int, Row, Resolver], MeasuredRow]] = {

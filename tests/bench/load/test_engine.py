@@ -37,7 +37,9 @@ def driven(
             mill = PromptMill(1)
             mill.calibrate([(10, 10), (100, 100)])
             workload = RequestSource(mill, Lengths("fixed", 20), Lengths("fixed", output_tok), AskRules(timeout_s))
-            engine = Engine(session, Endpoint(server.url, "mock-model"), workload, records.append, retries=retries)
+            engine = Engine(
+                session, Endpoint(url=server.url, model="mock-model"), workload, records.append, retries=retries
+            )
             await drive(engine)
             return records, engine, server
 

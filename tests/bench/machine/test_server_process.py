@@ -66,9 +66,18 @@ def test_a_stated_process_is_taken_where_it_can_be(tmp_path: Path) -> None:
 def test_a_local_servers_time_is_its_own_in_a_run(meter: str, tmp_path: Path) -> None:
     with mock_process(MockPlan(ttft_s=0.01)) as url:
         options = BenchOptions(
-            url=url, requests=20, warmup_s=0.0, idle_s=0.3, concurrency=2, input_tokens="32", output_tokens="4",
-            meters=(meter,), quality=None, machine_period_s=0.1, out=tmp_path / "run",
-        )  # fmt: skip
+            url=url,
+            requests=20,
+            warmup_s=0.0,
+            idle_s=0.3,
+            concurrency=2,
+            input_tokens="32",
+            output_tokens="4",
+            meters=(meter,),
+            quality=None,
+            machine_period_s=0.1,
+            out=tmp_path / "run",
+        )
         record = read_run(run_measure(options))
     process = record.manifest["server"]["process"]
     assert "python" in process["name"] and "listens on port" in process["known"]

@@ -14,11 +14,16 @@ from joulemill.errors import InputError
 FILES = Files(Path("draft.gguf"), Path("small.gguf"), Path("second.gguf"))
 #: What each lever may change of the run as it is.
 CHANGES = {
-    "kv-q8": {"kv_type"}, "slots-x2": {"slots", "concurrency"}, "threads-half": {"threads"},
-    "prefix-cache": {"cache_prompt"}, "thinking-budget": {"output_tokens", "answer_ratio"},
-    "speculation": {"draft_gguf", "draft_tok"}, "small-weights": {"gguf"}, "second-model": {"gguf"},
+    "kv-q8": {"kv_type"},
+    "slots-x2": {"slots", "concurrency"},
+    "threads-half": {"threads"},
+    "prefix-cache": {"cache_prompt"},
+    "thinking-budget": {"output_tokens", "answer_ratio"},
+    "speculation": {"draft_gguf", "draft_tok"},
+    "small-weights": {"gguf"},
+    "second-model": {"gguf"},
     "cascade": {"second_gguf"},
-}  # fmt: skip
+}
 
 
 def options(**facts: object) -> BenchOptions:
@@ -53,9 +58,14 @@ def test_what_does_not_apply_says_why() -> None:
     plan = experiment_plan(options(threads=1, shared_prefix_tok=0, output_tokens="16-64"), Files())
     assert {s.label for s in plan.settings} == {BASE, "kv-q8", "slots-x2", ALONE}
     assert set(plan.absent) == set(CHANGES) - {"kv-q8", "slots-x2"}
-    for name, words in {"speculation": "--draft-gguf", "prefix-cache": "--shared-prefix", "threads-half": "one thread",
-                        "small-weights": "--small-gguf", "second-model": "--second-gguf",
-                        "cascade": "--second-gguf"}.items():  # fmt: skip
+    for name, words in {
+        "speculation": "--draft-gguf",
+        "prefix-cache": "--shared-prefix",
+        "threads-half": "one thread",
+        "small-weights": "--small-gguf",
+        "second-model": "--second-gguf",
+        "cascade": "--second-gguf",
+    }.items():
         assert words in plan.absent[name]
     silent = experiment_plan(options(quality=None), FILES, ["cascade", "kv-q8"])
     assert "--quality none" in silent.absent["cascade"]

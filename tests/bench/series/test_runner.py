@@ -39,9 +39,15 @@ METER = ("declared:idle=60W,busy=180W",)
 
 def options(url: str | None = "http://127.0.0.1:9", **facts: object) -> BenchOptions:
     given: dict[str, object] = {
-        "url": url, "warmup_s": 0.6, "idle_s": 0.2, "duration_s": 1.5, "quality": None, "meters": METER,
-        "input_tokens": "16", "output_tokens": "24",
-    }  # fmt: skip
+        "url": url,
+        "warmup_s": 0.6,
+        "idle_s": 0.2,
+        "duration_s": 1.5,
+        "quality": None,
+        "meters": METER,
+        "input_tokens": "16",
+        "output_tokens": "24",
+    }
     return BenchOptions(**{**given, **facts})  # type: ignore[arg-type]
 
 
@@ -181,9 +187,21 @@ def test_a_folder_that_is_no_sweep_is_told(tmp_path: Path) -> None:
     ("low", "high", "word"), [(0.8, 1.1, ": binds"), (-0.1, 0.3, ": does not bind"), (-2.0, 3.0, ": undecided")]
 )
 def test_a_probe_says_what_its_intervals_prove(low: float, high: float, word: str) -> None:
-    rate = Figure(10.0, "tok/s", Basis.MEASURED, 9.0, 11.0)
-    answer = Figure((low + high) / 2, "1", Basis.MEASURED, low, high)
-    point = Point("slots 1 to 2", 2.0, 2, rate, rate, rate, rate, rate, "kv_capacity", True, answer)
+    rate = Figure(10.0, "tok/s", Basis.MEASURED, low=9.0, high=11.0)
+    answer = Figure((low + high) / 2, "1", Basis.MEASURED, low=low, high=high)
+    point = Point(
+        label="slots 1 to 2",
+        x=2.0,
+        runs=2,
+        rate_tok_s=rate,
+        node_j_tok=rate,
+        ttft_s=rate,
+        tpot_s=rate,
+        request_rate_req_s=rate,
+        binding="kv_capacity",
+        valid=True,
+        elasticity=answer,
+    )
     found = SweepResult("probe", "setting", "complete", (point,), unknown("1", "none"), {"model": {"name": "<b>"}})
     assert cells(found, point)[-2].endswith(word)
     page = render(found)
@@ -244,16 +262,26 @@ def test_a_file_of_that_name_that_is_no_sweep_costs_no_page(tmp_path: Path) -> N
 
 
 def made(label: str, x: float, rate: Figure, **facts: object) -> Point:
-    ttft = Figure(0.05, "s", Basis.MEASURED, 0.04, 0.06)
-    energy = Figure(0.5, "J/tok", Basis.MODELLED, 0.4, 0.6)
+    ttft = Figure(0.05, "s", Basis.MEASURED, low=0.04, high=0.06)
+    energy = Figure(0.5, "J/tok", Basis.MODELLED, low=0.4, high=0.6)
     given: dict[str, object] = {"binding": "demand", "valid": True, **facts}
-    return Point(label, x, 2, rate, energy, ttft, ttft, rate, **given)  # type: ignore[arg-type]
+    return Point(
+        label=label,
+        x=x,
+        runs=2,
+        rate_tok_s=rate,
+        node_j_tok=energy,
+        ttft_s=ttft,
+        tpot_s=ttft,
+        request_rate_req_s=rate,
+        **given,
+    )  # type: ignore[arg-type]
 
 
 def test_a_panel_says_each_value_and_the_knee(tmp_path: Path) -> None:
-    rates = [Figure(v, "tok/s", Basis.MEASURED, v * 0.9, v * 1.1) for v in (100.0, 180.0, 300.0)]
+    rates = [Figure(v, "tok/s", Basis.MEASURED, low=v * 0.9, high=v * 1.1) for v in (100.0, 180.0, 300.0)]
     points = tuple(made(f"concurrency={c}", c, f) for c, f in zip((1.0, 2.0, 4.0), rates, strict=True))
-    at = Figure(3.0, "sequences", Basis.CALIBRATED, 2.5, 3.6)
+    at = Figure(3.0, "sequences", Basis.CALIBRATED, low=2.5, high=3.6)
     found = SweepResult("sweep", "concurrency", "complete", points, at, {})
     picture = panel(found, "output rate", lambda p: p.rate_tok_s)
     for text in (">100<", ">180<", ">300<", "knee 3.00 (2.50–3.60)", "output rate [tok/s]", "requests at once"):

@@ -189,7 +189,9 @@ def test_shares_are_tested_as_textbooks_do() -> None:
 
 
 def test_bare_figures_bring_their_interval_as_noise() -> None:
-    bare = sample(energy_j=(), amount_count=(), figure=Figure(0.5, "J/tok", Basis.MEASURED, 0.49, 0.51, 0.95))
+    bare = sample(
+        energy_j=(), amount_count=(), figure=Figure(0.5, "J/tok", Basis.MEASURED, low=0.49, high=0.51, level=0.95)
+    )
     assert noise(bare).stderr_ratio == pytest.approx(0.02 / 1.96, rel=1e-3)
     assert noise(unmetered()) is None
 

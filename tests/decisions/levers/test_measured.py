@@ -18,7 +18,7 @@ def figures(values: list[float], half_ratio: float | None = None) -> list[Figure
     if half_ratio is None:
         return [Figure(v, "tok/s", Basis.MEASURED) for v in values]
     h = math.exp(half_ratio)
-    return [Figure(v, "tok/s", Basis.MEASURED, v / h, v * h, 0.95) for v in values]
+    return [Figure(v, "tok/s", Basis.MEASURED, low=v / h, high=v * h, level=0.95) for v in values]
 
 
 def test_repeats_give_the_interval_of_a_t_test_of_logarithms() -> None:
@@ -85,12 +85,12 @@ def asked(right: int, of: int) -> list[Answered]:
     return [Answered(str(n), 10, float(n < right), True) for n in range(of)]
 
 
-SAME = Figure(0.0, "1", Basis.MEASURED, 0.0, 0.0, 0.95)
+SAME = Figure(0.0, "1", Basis.MEASURED, low=0.0, high=0.0, level=0.95)
 
 
 def test_joules_a_right_answer_by_hand_and_questions_are_drawn_together() -> None:
     draws = np.random.default_rng(1)
-    better = Figure(-0.2, "1", Basis.MEASURED, -0.25, -0.15, 0.95)
+    better = Figure(-0.2, "1", Basis.MEASURED, low=-0.25, high=-0.15, level=0.95)
     found = answer_change(asked(20, 40), asked(25, 40), better, draws)
     assert 1 + found.value == pytest.approx(0.8 * 20 / 25)
     assert found.low < found.value < found.high and found.basis is Basis.MEASURED

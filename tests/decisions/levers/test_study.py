@@ -46,9 +46,16 @@ def model(name: str) -> Model:
 def case(name: str = "Qwen/Qwen3-32B", device: str = "h100", tp: int = 2, replicas: int = 1, **load: float) -> Case:
     m = model(name)
     deployment = Deployment(
-        m.architecture, m.precision, find_device(device), Parallelism(tp, replicas=replicas), node=node_of(device)
+        architecture=m.architecture,
+        precision=m.precision,
+        device=find_device(device),
+        parallelism=Parallelism(tp, replicas=replicas),
+        node=node_of(device),
     )
-    return Case(deployment, Workload(**({"input_tok": 512.0, "output_tok": 512.0, "batch_req": 32.0} | load)))
+    return Case(
+        deployment=deployment,
+        workload=Workload(**({"input_tok": 512.0, "output_tok": 512.0, "batch_req": 32.0} | load)),
+    )
 
 
 def given_settings(**more: object) -> Settings:
@@ -196,11 +203,13 @@ DEEPSEEK = case("deepseek-ai/DeepSeek-V3", "h200", 8)
 LONG = case(LLAMA, tp=1, input_tok=6000.0)
 SITE = Site(pue_ratio=1.5, carbon_gco2e_j=1e-4, price_currency_j=3e-8)
 PLACED = replace(case(), site=SITE)
-IDLE = replace(case(LLAMA, tp=1, replicas=4), workload=Workload(512.0, 512.0, rate_req_s=1.0))
+IDLE = replace(case(LLAMA, tp=1, replicas=4), workload=Workload(input_tok=512.0, output_tok=512.0, rate_req_s=1.0))
 CHOSEN = given_settings(
-    draft=model("Qwen/Qwen3-0.6B"), small=model("Qwen/Qwen3-1.7B"), alternative=model("Qwen/Qwen3-30B-A3B"),
+    draft=model("Qwen/Qwen3-0.6B"),
+    small=model("Qwen/Qwen3-1.7B"),
+    alternative=model("Qwen/Qwen3-30B-A3B"),
     devices=((find_device("b200"), node_of("b200")),),
-)  # fmt: skip
+)
 
 
 def changed(at: Case, **facts: object) -> Case:
@@ -344,7 +353,20 @@ points = st.lists(st.tuples(st.floats(0.1, 9), st.floats(1, 99), st.floats(0.01,
 
 @given(points)
 def test_the_front_holds_what_no_other_beats(values: list[tuple[float, float, float]]) -> None:
-    blank = LeverOutcome(1.0, 1.0, 1.0, "node", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, "compute", True)
+    blank = LeverOutcome(
+        rate_tok_s=1.0,
+        energy_j_tok=1.0,
+        energy_j_req=1.0,
+        scope="node",
+        device_j_tok=1.0,
+        power_w=1.0,
+        ttft_s=1.0,
+        tpot_s=1.0,
+        batch_req=1.0,
+        device_count=1.0,
+        binding="compute",
+        meets=True,
+    )
     made = [
         Combination((str(i),), replace(blank, energy_j_tok=j, rate_tok_s=r, tpot_s=t), 0.0, 0.0)
         for i, (j, r, t) in enumerate(values)

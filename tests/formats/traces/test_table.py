@@ -28,10 +28,13 @@ def csv_of(time: str, *times: str) -> str:
         (csv_of("timestamp", "1700000000000000000", "1700000001500000000"), "in ns since 1970"),
         (csv_of("timestamp", "2026-01-01T00:00:00Z", "2026-01-01T01:00:01.5+01:00"), "dates"),
         (csv_of("Timestamp", "12.5", "14"), "fractions"),
-        ('{"timestamp": 3000, "input_length": 10, "output_length": 20}\n'
-         '{"timestamp": 4500, "input_length": 10, "output_length": 20}', "Mooncake"),
+        (
+            '{"timestamp": 3000, "input_length": 10, "output_length": 20}\n'
+            '{"timestamp": 4500, "input_length": 10, "output_length": 20}',
+            "Mooncake",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_unit_of_time_is_known_by_name_or_evidence_and_said(text: str, says: str) -> None:
     table = parse_trace("t", text)
     assert table.at_s.tolist() == pytest.approx([0.0, 2.0 if "custom" in says else 1.5], abs=1e-6)
@@ -44,15 +47,23 @@ def test_the_unit_of_time_is_known_by_name_or_evidence_and_said(text: str, says:
 def test_a_unit_that_nothing_tells_is_refused_with_the_names_that_would(text: str) -> None:
     with pytest.raises(InputError, match=r"line 2: nothing tells the unit.*_ms"):
         parse_trace("t", text)
-    assert parse_trace("t", text, time_unit="ms").at_s[-1] == pytest.approx(float(text.split("\n")[2].split(",")[0]
-                                                                            ) / 1e3, rel=0.6)  # fmt: skip
+    assert parse_trace("t", text, time_unit="ms").at_s[-1] == pytest.approx(
+        float(text.split("\n")[2].split(",")[0]) / 1e3, rel=0.6
+    )
 
 
 @pytest.mark.parametrize(
     "names",
-    ["ContextTokens,GeneratedTokens", "input_toks,output_toks", "prompt_tokens,completion_tokens", "ISL,OSL",
-     "Request tokens,Response tokens", "num_prefill_tokens,num_decode_tokens", "prompt_len,output_len"],
-)  # fmt: skip
+    [
+        "ContextTokens,GeneratedTokens",
+        "input_toks,output_toks",
+        "prompt_tokens,completion_tokens",
+        "ISL,OSL",
+        "Request tokens,Response tokens",
+        "num_prefill_tokens,num_decode_tokens",
+        "prompt_len,output_len",
+    ],
+)
 def test_lengths_are_known_by_the_names_of_many_tools(names: str) -> None:
     table = parse_trace("t", f"time_s,{names}\n0,10,20\n1,11,0\n")
     assert (table.input_tok.tolist(), table.output_tok.tolist()) == ([10, 11], [20, 1])

@@ -105,9 +105,15 @@ def test_ptdaemon_is_recognised(tmp_path: Path, context: MeterContext) -> None:
 
 def aiperf(second: int, **data: float | None) -> str:
     return json.dumps(
-        {"timestamp_ns": int((NOON + second) * 1e9), "dcgm_url": "http://h:9401/metrics", "gpu_index": 0,
-         "gpu_uuid": "GPU-a", "gpu_model_name": "x", "telemetry_data": data}
-    )  # fmt: skip
+        {
+            "timestamp_ns": int((NOON + second) * 1e9),
+            "dcgm_url": "http://h:9401/metrics",
+            "gpu_index": 0,
+            "gpu_uuid": "GPU-a",
+            "gpu_model_name": "x",
+            "telemetry_data": data,
+        }
+    )
 
 
 def test_aiperfs_megajoules_and_microseconds(tmp_path: Path, context: MeterContext) -> None:

@@ -38,8 +38,9 @@ def test_graces_parts_are_not_added_to_their_whole(context: MeterContext) -> Non
         chip(context.sysfs, i, "power_meter", power1_average=(400 - i * 100) * 1_000_000, power1_oem_info=label)
     meter = open_meters(["hwmon"], context)[0]
     assert {c.scope: c.device.split("/")[1] for c in meter.channels()} == {
-        Scope.NODE: labels[0], Scope.CPU: labels[1],
-    }  # fmt: skip
+        Scope.NODE: labels[0],
+        Scope.CPU: labels[1],
+    }
 
 
 def test_average_before_instant_and_energy_with_its_power(context: MeterContext) -> None:

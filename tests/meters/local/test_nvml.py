@@ -43,8 +43,15 @@ def test_the_real_answer_to_a_field_has_the_members_that_are_read() -> None:
     names = {name for name, *_ in pynvml.c_nvmlFieldValue_t._fields_}
     assert {"nvmlReturn", "valueType", "value"} <= names
     members = [name for name, *_ in pynvml.c_nvmlValue_t._fields_]
-    order = {"DOUBLE": "dVal", "UNSIGNED_INT": "uiVal", "UNSIGNED_LONG": "ulVal", "UNSIGNED_LONG_LONG": "ullVal",
-             "SIGNED_LONG_LONG": "sllVal", "SIGNED_INT": "siVal", "UNSIGNED_SHORT": "usVal"}  # fmt: skip
+    order = {
+        "DOUBLE": "dVal",
+        "UNSIGNED_INT": "uiVal",
+        "UNSIGNED_LONG": "ulVal",
+        "UNSIGNED_LONG_LONG": "ullVal",
+        "SIGNED_LONG_LONG": "sllVal",
+        "SIGNED_INT": "siVal",
+        "UNSIGNED_SHORT": "usVal",
+    }
     for kind, member in order.items():
         assert members[getattr(pynvml, f"NVML_VALUE_TYPE_{kind}")] == member
 
@@ -109,8 +116,9 @@ def test_a_superchips_module_counter_is_marked() -> None:
     fake = FakeNvml(FakeBoard(name="NVIDIA GH200 480GB", c2c=True, module_mw=560_000))
     meter = opened(fake)
     assert channel(meter, "module-energy").includes == (
-        "nvml:GPU-3f5c:module-power-instant", "nvml:GPU-3f5c:module-power-average",
-    )  # fmt: skip
+        "nvml:GPU-3f5c:module-power-instant",
+        "nvml:GPU-3f5c:module-power-average",
+    )
     assert values(meter)["module-power-instant"] == 560.0
     assert "CPU, GPU and memory" in (channel(meter, "module-energy").source or "")
 
@@ -124,7 +132,7 @@ def test_a_superchips_gpu_alone_has_power_but_no_counter() -> None:
 
 
 def test_a_gpu_that_vanishes_is_an_error_on_its_channels_alone() -> None:
-    here, gone = FakeBoard("GPU-a"), FakeBoard("GPU-b")
+    here, gone = FakeBoard(uuid="GPU-a"), FakeBoard(uuid="GPU-b")
     meter = opened(FakeNvml(here, gone))
     gone.lost = True
     readings = meter.read()
@@ -158,7 +166,7 @@ def test_the_counters_update_period_is_learnt_at_opening() -> None:
 
 
 def test_a_subset_and_an_expected_count() -> None:
-    fake = FakeNvml(FakeBoard("GPU-a"), FakeBoard("GPU-b"), FakeBoard("GPU-c"))
+    fake = FakeNvml(FakeBoard(uuid="GPU-a"), FakeBoard(uuid="GPU-b"), FakeBoard(uuid="GPU-c"))
     assert {c.device for c in opened(fake, "nvml:gpus=0+GPU-c").channels()} == {"GPU-a", "GPU-c"}
     assert len({c.device for c in opened(fake, "nvml:count=3").channels()}) == 3
     with pytest.raises(MachineError, match="8 GPUs expected, NVML shows 3"):
@@ -169,7 +177,7 @@ def test_a_subset_and_an_expected_count() -> None:
 
 def test_a_visible_subset_is_told() -> None:
     told: list[str] = []
-    fake = FakeNvml(FakeBoard("GPU-a"), FakeBoard("GPU-b"))
+    fake = FakeNvml(FakeBoard(uuid="GPU-a"), FakeBoard(uuid="GPU-b"))
     opened(fake, environ={"CUDA_VISIBLE_DEVICES": "1"}, notice=told.append)
     assert len(told) == 1
     assert "nvml:gpus=1" in told[0]

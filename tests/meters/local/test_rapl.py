@@ -76,8 +76,11 @@ def test_scopes_and_facts(context: MeterContext) -> None:
     platform(context)
     by_device = {c.device: c for c in open_meters(["rapl:scope=psys"], context)[0].channels()}
     assert {d: c.scope for d, c in by_device.items()} == {
-        "package-0": Scope.CPU, "package-0/core": Scope.CPU, "package-0/dram": Scope.MEMORY, "psys": Scope.NODE,
-    }  # fmt: skip
+        "package-0": Scope.CPU,
+        "package-0/core": Scope.CPU,
+        "package-0/dram": Scope.MEMORY,
+        "psys": Scope.NODE,
+    }
     package = by_device["package-0"]
     assert package.max_range == pytest.approx(262143.32885)
     assert (package.basis, package.rel_error) == (Basis.MEASURED, 0.05)
@@ -97,8 +100,10 @@ def test_two_packages_and_mmio_copies(context: MeterContext) -> None:
     rapl_zone(context.sysfs, "intel-rapl-mmio:0", "package-0", 99.0)
     meter = open_meters(["rapl"], context)[0]
     assert {r.channel: r.value for r in meter.read()} == {
-        "rapl:package-0:energy": 1.0, "rapl:package-1:energy": 2.0, "rapl:package-1/dram:energy": 3.0,
-    }  # fmt: skip
+        "rapl:package-0:energy": 1.0,
+        "rapl:package-1:energy": 2.0,
+        "rapl:package-1/dram:energy": 3.0,
+    }
 
 
 def test_mmio_stands_in_where_there_is_nothing_else(context: MeterContext) -> None:

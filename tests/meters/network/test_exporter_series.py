@@ -45,9 +45,11 @@ def test_dcgm_old_names_and_millijoules() -> None:
     page = f"DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{{{BOARD}}} 5000250\nDCGM_FI_DEV_POWER_USAGE{{{BOARD}}} 310.5\n"
     page += f"DCGM_FI_DEV_SM_CLOCK{{{BOARD}}} 1980\nDCGM_FI_DEV_GPU_TEMP{{{BOARD}}} 60\n"
     assert values("dcgm", page) == {
-        "dcgm:GPU-a:energy": 5000.25, "dcgm:GPU-a:power": 310.5, "dcgm:GPU-a:clock-sm": 1.98e9,
+        "dcgm:GPU-a:energy": 5000.25,
+        "dcgm:GPU-a:power": 310.5,
+        "dcgm:GPU-a:clock-sm": 1.98e9,
         "dcgm:GPU-a:temperature": 60.0,
-    }  # fmt: skip
+    }
     energy = channel(found("dcgm", page)["dcgm:GPU-a:energy"])
     assert energy.device == "GPU-a" and energy.scope is Scope.DEVICE
     assert "dcgm:GPU-a:power" in energy.includes
@@ -59,9 +61,12 @@ def test_dcgm_4_6_names_and_the_newer_one_wins() -> None:
     page += f"DCGM_FI_DEV_BOARD_POWER_LIMIT_ENFORCED_WATTS{{{BOARD}}} 700\n"
     page += f"DCGM_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP_NS{{{BOARD}}} 2500000000\n"
     assert values("dcgm", page) == {
-        "dcgm:GPU-a:power": 310.0, "dcgm:GPU-a:power-instant": 333.0, "dcgm:GPU-a:temperature": 60.0,
-        "dcgm:GPU-a:power-limit": 700.0, "dcgm:GPU-a:throttle-power-cap": 2.5,
-    }  # fmt: skip
+        "dcgm:GPU-a:power": 310.0,
+        "dcgm:GPU-a:power-instant": 333.0,
+        "dcgm:GPU-a:temperature": 60.0,
+        "dcgm:GPU-a:power-limit": 700.0,
+        "dcgm:GPU-a:throttle-power-cap": 2.5,
+    }
 
 
 def test_dcgm_mig_slices_of_one_board_are_counted_once() -> None:
@@ -133,13 +138,17 @@ node_hwmon_power_average_watt{chip="0000:03:00_0",sensor="power1"} 33
 """
     got = found("node", page)
     assert {i: f.value for i, f in got.items()} == {
-        "node:package-0:energy": 100.0, "node:package-1:energy": 90.0, "node:package-0/dram:energy": 10.0,
+        "node:package-0:energy": 100.0,
+        "node:package-1:energy": 90.0,
+        "node:package-0/dram:energy": 10.0,
         "node:acpi-power-meter:power": 410.0,
-    }  # fmt: skip
+    }
     assert {i: channel(f).scope for i, f in got.items()} == {
-        "node:package-0:energy": Scope.CPU, "node:package-1:energy": Scope.CPU,
-        "node:package-0/dram:energy": Scope.MEMORY, "node:acpi-power-meter:power": Scope.NODE,
-    }  # fmt: skip
+        "node:package-0:energy": Scope.CPU,
+        "node:package-1:energy": Scope.CPU,
+        "node:package-0/dram:energy": Scope.MEMORY,
+        "node:acpi-power-meter:power": Scope.NODE,
+    }
 
 
 @pytest.mark.parametrize("name", ["ipmi_dcmi_power_consumption_watts", "ipmi_dcmi_power_consumption_current_watts"])
@@ -151,8 +160,9 @@ def test_ipmi_both_spellings_and_negative_is_unavailable(name: str) -> None:
 
 def test_scaphandre_micro_and_its_zero_in_a_vm() -> None:
     assert values("scaphandre", "scaph_host_energy_microjoules 7e6\nscaph_host_power_microwatts 45000000\n") == {
-        "scaphandre:rapl:energy": 7.0, "scaphandre:rapl:power": 45.0,
-    }  # fmt: skip
+        "scaphandre:rapl:energy": 7.0,
+        "scaphandre:rapl:power": 45.0,
+    }
     assert values("scaphandre", "scaph_host_power_microwatts 0\n") == {"scaphandre:rapl:power": None}
 
 
@@ -163,9 +173,11 @@ def test_otel_hardware_metrics_by_type_and_energy_before_power() -> None:
     page += 'hw_host_energy_joules_total{hw_id="bmc"} 900\n'
     shown = found("otel", page)
     assert {i: f.value for i, f in shown.items()} == {
-        "otel:gpu-0:gpu-energy": 500.0, "otel:gpu-0:gpu-power": 300.0, "otel:cpu-0:cpu-energy": 70.0,
+        "otel:gpu-0:gpu-energy": 500.0,
+        "otel:gpu-0:gpu-power": 300.0,
+        "otel:cpu-0:cpu-energy": 70.0,
         "otel:bmc:energy": 900.0,
-    }  # fmt: skip
+    }
     assert "otel:gpu-0:gpu-power" in channel(shown["otel:gpu-0:gpu-energy"]).includes
     scopes = {i.split(":")[1]: channel(f).scope for i, f in shown.items()}
     assert scopes == {"gpu-0": Scope.DEVICE, "cpu-0": Scope.CPU, "bmc": Scope.NODE}

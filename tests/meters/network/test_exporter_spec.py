@@ -138,11 +138,23 @@ def test_indices_of_two_hosts_are_no_one_board(web: Web, context: MeterContext) 
     ("name", "value"),
     [
         ("DCGM_FI_DEV_POWER_USAGE", v)
-        for v in ("140737488355328", "140737488355329", "2147483632", "9223372036854775792", "1.8446744073709552e+19",
-                  "32767", "65535", "1e9", "-5", "NaN", "+Inf", "1e308")
+        for v in (
+            "140737488355328",
+            "140737488355329",
+            "2147483632",
+            "9223372036854775792",
+            "1.8446744073709552e+19",
+            "32767",
+            "65535",
+            "1e9",
+            "-5",
+            "NaN",
+            "+Inf",
+            "1e308",
+        )
     ]
     + [("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", v) for v in ("9223372036854775794", "140737488355328", "-1", "1e300")],
-)  # fmt: skip
+)
 def test_a_blank_or_impossible_board_is_unknown_and_said_so(
     web: Web, context: MeterContext, told: list[str], name: str, value: str
 ) -> None:
@@ -225,10 +237,21 @@ def test_boards_are_chosen_of_a_server_too(web: Web, live: MeterContext) -> None
 @pytest.mark.parametrize(
     "matrix",
     [
-        None, 5, [], {}, {"result": None}, {"result": 5}, {"result": [None]}, {"result": [[]]}, {"result": [{}]},
-        {"result": [{"metric": 5, "values": []}]}, {"result": [{"metric": {"a": 1}, "values": []}]},
-        {"result": [{"metric": {}, "values": 5}]}, {"result": [{"metric": {}, "values": [5]}]},
-        {"result": [{"metric": {}, "values": [[1]]}]}, {"result": [{"metric": {}, "values": [["x", "1"]]}]},
+        None,
+        5,
+        [],
+        {},
+        {"result": None},
+        {"result": 5},
+        {"result": [None]},
+        {"result": [[]]},
+        {"result": [{}]},
+        {"result": [{"metric": 5, "values": []}]},
+        {"result": [{"metric": {"a": 1}, "values": []}]},
+        {"result": [{"metric": {}, "values": 5}]},
+        {"result": [{"metric": {}, "values": [5]}]},
+        {"result": [{"metric": {}, "values": [[1]]}]},
+        {"result": [{"metric": {}, "values": [["x", "1"]]}]},
         {"result": [{**series(gpu="0"), "values": [[1e300, "1"]]}]},
         {"result": [{**series(gpu="0"), "values": [[1e12, "1"]]}]},
         {"result": [{**series(gpu="0"), "values": [[1.5e9, "1"]]}]},
@@ -236,7 +259,7 @@ def test_boards_are_chosen_of_a_server_too(web: Web, live: MeterContext) -> None
         {"result": [{**series(gpu="0"), "values": [[time.time(), None]]}]},
         {"result": [{**series(gpu="0"), "values": [[10**400, "1"]]}]},
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_is_none_of_prometheus_is_a_meter_that_does_not_open(
     web: Web, live: MeterContext, matrix: Any
 ) -> None:

@@ -224,10 +224,12 @@ class FakeServer:
         range_s = int(query.rsplit("[", 1)[1].rstrip("s]"))
         times = [t for t in range(int(now) - range_s, int(now) + 1) if t > now - range_s]
         rows = [
-            {"metric": {"__name__": "ipmi_dcmi_power_consumption_watts", "instance": h, "job": "bmc"},
-             "values": [[t, str(watt + t % 10)] for t in times]}
+            {
+                "metric": {"__name__": "ipmi_dcmi_power_consumption_watts", "instance": h, "job": "bmc"},
+                "values": [[t, str(watt + t % 10)] for t in times],
+            }
             for h, watt in (("a:9290", 300), ("b:9290", 500))
-        ]  # fmt: skip
+        ]
         return self._ok(rows if query.startswith("{__name__=~") else [])
 
     @staticmethod
@@ -298,11 +300,16 @@ def test_against_the_real_node_exporter(tmp_path: Path, context: MeterContext) -
 def test_against_a_real_prometheus_server(web: Web, tmp_path: Path, context: MeterContext) -> None:
     """It scrapes our exporter page, whose counter runs at 300 W; we ask it and the ledger finds 300 W."""
     begin = time.monotonic()
-    web.pages["/metrics"] = lambda _: (200, {"Content-Type": "text/plain; version=0.0.4"},
-                                       dcgm(300 * (time.monotonic() - begin), 300.0))  # fmt: skip
+    web.pages["/metrics"] = lambda _: (
+        200,
+        {"Content-Type": "text/plain; version=0.0.4"},
+        dcgm(300 * (time.monotonic() - begin), 300.0),
+    )
     target = web.url.removeprefix("http://")
-    config = {"global": {"scrape_interval": "500ms", "scrape_timeout": "400ms"},
-              "scrape_configs": [{"job_name": "gpu", "static_configs": [{"targets": [target]}]}]}  # fmt: skip
+    config = {
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "400ms"},
+        "scrape_configs": [{"job_name": "gpu", "static_configs": [{"targets": [target]}]}],
+    }
     (tmp_path / "prometheus.yml").write_text(json.dumps(config))
     port = free_port()
     arguments = (f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'data'}")

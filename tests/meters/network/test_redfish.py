@@ -45,11 +45,15 @@ def modern(service: Service, watts: float = 620.0, kwh: float | None = 100.0) ->
         PowerSubsystem=at(f"{CHASSIS}/PowerSubsystem"),
         ThermalSubsystem=at(f"{CHASSIS}/ThermalSubsystem"),
     )
-    service.put(f"{CHASSIS}/EnvironmentMetrics", {
-        "PowerWatts": excerpt(watts), "EnergykWh": excerpt(kwh, LifetimeReading=None),
-        "TemperatureCelsius": excerpt(24),
-        "PowerLimitWatts": {"SetPoint": 900, "ControlMode": "Automatic"},
-    })  # fmt: skip
+    service.put(
+        f"{CHASSIS}/EnvironmentMetrics",
+        {
+            "PowerWatts": excerpt(watts),
+            "EnergykWh": excerpt(kwh, LifetimeReading=None),
+            "TemperatureCelsius": excerpt(24),
+            "PowerLimitWatts": {"SetPoint": 900, "ControlMode": "Automatic"},
+        },
+    )
     service.put(f"{CHASSIS}/PowerSubsystem", {"PowerSupplies": at(f"{CHASSIS}/PowerSubsystem/PowerSupplies")})
     service.put(
         f"{CHASSIS}/ThermalSubsystem", {"CoolantConnectors": at(f"{CHASSIS}/ThermalSubsystem/CoolantConnectors")}
@@ -63,8 +67,15 @@ def modern(service: Service, watts: float = 620.0, kwh: float | None = 100.0) ->
         )
     connector = f"{CHASSIS}/ThermalSubsystem/CoolantConnectors/Primary"
     service.put(f"{CHASSIS}/ThermalSubsystem/CoolantConnectors", collection(connector))
-    service.put(connector, {"HeatRemovedkW": excerpt(0.45), "SupplyTemperatureCelsius": excerpt(32),
-                            "ReturnTemperatureCelsius": excerpt(41), "FlowLitersPerMinute": excerpt(1.2)})  # fmt: skip
+    service.put(
+        connector,
+        {
+            "HeatRemovedkW": excerpt(0.45),
+            "SupplyTemperatureCelsius": excerpt(32),
+            "ReturnTemperatureCelsius": excerpt(41),
+            "FlowLitersPerMinute": excerpt(1.2),
+        },
+    )
 
 
 def older(service: Service) -> None:
@@ -87,11 +98,16 @@ def test_environment_supplies_and_coolant(web: Web, context: MeterContext) -> No
     modern(Service(web))
     meter = opened(web, context)
     assert values(meter) == {
-        "1:power": 620.0, "1:energy": 3.6e8, "1:power-limit": 900.0, "1:temperature": 24.0,
-        "1:supply-input": 620.0, "1/supply-output:supply-output": pytest.approx(582.8),
+        "1:power": 620.0,
+        "1:energy": 3.6e8,
+        "1:power-limit": 900.0,
+        "1:temperature": 24.0,
+        "1:supply-input": 620.0,
+        "1/supply-output:supply-output": pytest.approx(582.8),
         "1/coolant-Primary:heat-removed": 450.0,
-        "1/coolant-Primary:supply-temperature": 32.0, "1/coolant-Primary:return-temperature": 41.0,
-    }  # fmt: skip
+        "1/coolant-Primary:supply-temperature": 32.0,
+        "1/coolant-Primary:return-temperature": 41.0,
+    }
     heat = next(c for c in meter.channels() if c.quantity is Quantity.HEAT_REMOVED)
     assert heat.scope is Scope.NODE and heat.rel_error is None
     meter.close()
@@ -111,10 +127,12 @@ def test_the_older_power_resource(web: Web, context: MeterContext) -> None:
     older(Service(web))
     meter = opened(web, context)
     assert values(meter) == {
-        "System.Embedded.1:power": 418.0, "System.Embedded.1:power-average": 402.0,
-        "System.Embedded.1:power-limit": 800.0, "System.Embedded.1:supply-input": 424.0,
+        "System.Embedded.1:power": 418.0,
+        "System.Embedded.1:power-average": 402.0,
+        "System.Embedded.1:power-limit": 800.0,
+        "System.Embedded.1:supply-input": 424.0,
         "System.Embedded.1/supply-output:supply-output": 396.0,
-    }  # fmt: skip
+    }
     periods = {c.id.rsplit(":", 1)[1]: c.update_period_s for c in meter.channels()}
     assert periods["power-average"] == 60.0
 
@@ -318,8 +336,24 @@ def test_what_is_no_redfish_service(web: Web, context: MeterContext) -> None:
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 def test_tls_is_verified_unless_told_otherwise(tmp_path: Path, context: MeterContext) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
-               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]  # fmt: skip
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=127.0.0.1",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        str(key),
+        "-out",
+        str(cert),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(cert, key)
@@ -414,11 +448,15 @@ def test_watts_that_no_node_draws_are_unknown(web: Web, context: MeterContext, w
 @pytest.mark.parametrize(
     "change",
     [
-        {"Links": 5}, {"Links": {"Contains": 5, "ContainedBy": []}}, {"Links": {"Contains": "abc"}},
-        {"EnvironmentMetrics": {"@odata.id": "no/path"}}, {"EnvironmentMetrics": {"@odata.id": "/redfish/v1\r\nX: y"}},
-        {"PowerSubsystem": {"@odata.id": CHASSIS}}, {"Power": 5, "EnvironmentMetrics": None},
+        {"Links": 5},
+        {"Links": {"Contains": 5, "ContainedBy": []}},
+        {"Links": {"Contains": "abc"}},
+        {"EnvironmentMetrics": {"@odata.id": "no/path"}},
+        {"EnvironmentMetrics": {"@odata.id": "/redfish/v1\r\nX: y"}},
+        {"PowerSubsystem": {"@odata.id": CHASSIS}},
+        {"Power": 5, "EnvironmentMetrics": None},
     ],
-)  # fmt: skip
+)
 def test_a_tree_of_nonsense_is_an_error_with_its_place(
     web: Web, context: MeterContext, change: dict[str, object]
 ) -> None:

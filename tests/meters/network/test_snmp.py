@@ -22,9 +22,7 @@ from tests.support.surroundings import HandClock
 # --- the wire ----------------------------------------------------------------------------------------------------
 
 #: A GET of 1.3.6.1.2.1.1.3.0, community "public", request 1, laid out by hand after RFC 3416 and X.690.
-BY_HAND = bytes.fromhex(
-    "3026" "020101" "04067075626c6963" "a019" "020101" "020100" "020100" "300e" "300c" "06082b06010201010300" "0500"
-)  # fmt: skip
+BY_HAND = bytes.fromhex("302602010104067075626c6963a019020101020100020100300e300c06082b060102010103000500")
 
 
 def test_a_request_is_what_the_standard_says() -> None:
@@ -97,9 +95,12 @@ def test_what_snmpget_prints() -> None:
         ".1.3.6.1.4.1.318.1.9.2 = No Such Instance currently exists at this OID\n"
     )
     assert parse_snmpget(text) == {
-        "1.3.6.1.4.1.318.1.5.1": 137, "1.3.6.1.4.1.318.1.9.1": 45678, "1.3.6.1.2.1.1.3.0": 123456, "1.3.6.1.9": 1,
+        "1.3.6.1.4.1.318.1.5.1": 137,
+        "1.3.6.1.4.1.318.1.9.1": 45678,
+        "1.3.6.1.2.1.1.3.0": 123456,
+        "1.3.6.1.9": 1,
         "1.3.6.1.4.1.318.1.9.2": "No Such Instance currently exists at this OID",
-    }  # fmt: skip
+    }
 
 
 # --- the catalogue -----------------------------------------------------------------------------------------------
@@ -127,16 +128,19 @@ def test_apc_hundredths_of_kw_and_tenths_of_kwh(agent: str) -> None:
 def test_servertech_outlets_of_two_supplies(agent: str) -> None:
     meter = opened(f"snmp:{agent},pdu=servertech,outlet=1.1.4+1.1.12")
     assert values(meter) == {
-        "outlet-1.1.4:power": 212.0, "outlet-1.1.4:energy": 3.6e6,
-        "outlet-1.1.12:power": 218.0, "outlet-1.1.12:energy": pytest.approx(1100 * 3600),
-    }  # fmt: skip
+        "outlet-1.1.4:power": 212.0,
+        "outlet-1.1.4:energy": 3.6e6,
+        "outlet-1.1.12:power": 218.0,
+        "outlet-1.1.12:energy": pytest.approx(1100 * 3600),
+    }
     assert {c.scope for c in meter.channels()} == {Scope.NODE}
 
 
 def test_raritans_decimal_digits(agent: str) -> None:
     assert values(opened(f"snmp:{agent},pdu=raritan,outlet=7")) == {
-        "outlet-7:power": pytest.approx(345.5), "outlet-7:energy": pytest.approx(98765 * 3600.0),
-    }  # fmt: skip
+        "outlet-7:power": pytest.approx(345.5),
+        "outlet-7:energy": pytest.approx(98765 * 3600.0),
+    }
     inlet = opened(f"snmp:{agent},pdu=raritan,inlet=1")
     assert values(inlet) == {"inlet-1:power": 4200.0}
     assert inlet.channels()[0].scope is Scope.RACK

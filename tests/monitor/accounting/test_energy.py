@@ -27,8 +27,16 @@ class Sensor:
 
     def channels(self) -> tuple[Channel, ...]:
         return (
-            Channel("x:e", "x", "N-1", self.scope, self.quantity, Basis.MEASURED, update_period_s=self.update_s),
-        )  # fmt: skip
+            Channel(
+                id="x:e",
+                meter="x",
+                device="N-1",
+                scope=self.scope,
+                quantity=self.quantity,
+                basis=Basis.MEASURED,
+                update_period_s=self.update_s,
+            ),
+        )
 
     def read(self) -> tuple[Reading, ...]:
         return ()

@@ -102,7 +102,7 @@ def looked(text: str, at_s: float) -> Scrape:
 
 def test_engines_add_up_and_a_restart_counts_what_came_since() -> None:
     target = Watched(
-        TargetConfig(name="a", model="m", metrics_url="http://x/"), TargetMeters([], 1.0, 9.0), SiteFacts("s")
+        TargetConfig(name="a", model="m", metrics_url="http://x/"), TargetMeters([], 1.0, 9.0), SiteFacts(site="s")
     )
     told = []
     for at, text in enumerate(

@@ -25,7 +25,15 @@ class Boards:
 
     def channels(self) -> tuple[Channel, ...]:
         return tuple(
-            Channel(f"dcgm:{n}:energy", "dcgm", n, Scope.DEVICE, Quantity.ENERGY, Basis.MEASURED) for n in self.names
+            Channel(
+                id=f"dcgm:{n}:energy",
+                meter="dcgm",
+                device=n,
+                scope=Scope.DEVICE,
+                quantity=Quantity.ENERGY,
+                basis=Basis.MEASURED,
+            )
+            for n in self.names
         )
 
     def read(self) -> tuple[Reading, ...]:
@@ -64,9 +72,14 @@ def test_a_target_alone_on_half_a_node_carries_half_of_it() -> None:
     assert alone.energy_j / 30 == pytest.approx(float(node_power(3200.0, node_of("h100")).node_w) / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize(("numbers", "count", "code"), [
-    (range(8), 4, "unexpected_device"), (range(2), 4, "missing_device"), ((0,), 4, "missing_device"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("numbers", "count", "code"),
+    [
+        (range(8), 4, "unexpected_device"),
+        (range(2), 4, "missing_device"),
+        ((0,), 4, "missing_device"),
+    ],
+)
 def test_fewer_or_more_boards_than_stated_refuse_the_sum_and_are_named(
     numbers: Sequence[int], count: int, code: str
 ) -> None:
@@ -92,15 +105,18 @@ def test_one_dead_board_refuses_the_sum_and_its_name_is_told() -> None:
     assert joules == {} and any("GPU-3" in f.text and f.refused for f in findings)
 
 
-@pytest.mark.parametrize(("stated", "specs", "key"), [
-    (None, ["prometheus:http://n1:9400/metrics,gpus=0+1"], "n1:9400"),
-    (None, ["prometheus:http://n1:9400,gpus=0+1"], "n1:9400"),
-    (None, ["prometheus:https://gateway/n1/metrics,gpus=0+1"], "gateway/n1/metrics"),
-    (None, ["prometheus:http://prom:9090,via=api,where=Hostname:n1"], "target a"),
-    ("rack3-7", ["prometheus:http://prom:9090,via=api"], "node rack3-7"),
-    (None, ["nvml:gpus=0+1"], "this machine"),
-    (None, [], "target a"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stated", "specs", "key"),
+    [
+        (None, ["prometheus:http://n1:9400/metrics,gpus=0+1"], "n1:9400"),
+        (None, ["prometheus:http://n1:9400,gpus=0+1"], "n1:9400"),
+        (None, ["prometheus:https://gateway/n1/metrics,gpus=0+1"], "gateway/n1/metrics"),
+        (None, ["prometheus:http://prom:9090,via=api,where=Hostname:n1"], "target a"),
+        ("rack3-7", ["prometheus:http://prom:9090,via=api"], "node rack3-7"),
+        (None, ["nvml:gpus=0+1"], "this machine"),
+        (None, [], "target a"),
+    ],
+)
 def test_who_shares_a_node(stated: str | None, specs: Sequence[str], key: str) -> None:
     assert node_key(stated, specs, "a") == key
 

@@ -75,36 +75,40 @@ def test_racks_tell_of_it_that_nobody_watches() -> None:
 
 
 def test_a_measured_pue_stands_before_a_declared_one() -> None:
-    facts, measured = SiteFacts("s", 1.3), Figure(1.21, "1", Basis.MEASURED, 1.2, 1.22)
+    facts, measured = SiteFacts(site="s", pue_ratio=1.3), Figure(1.21, "1", Basis.MEASURED, low=1.2, high=1.22)
     assert used_pue(facts, measured) is measured
     fallen = used_pue(facts, unknown("1", "a hole"))
     assert (fallen.value, fallen.basis, fallen.reason) == (1.3, Basis.DECLARED, "a hole")
-    assert used_pue(SiteFacts("s"), unknown("1", "a hole")).value is None
-    assert used_pue(SiteFacts("s"), None).reason == "neither metered nor declared"
+    assert used_pue(SiteFacts(site="s"), unknown("1", "a hole")).value is None
+    assert used_pue(SiteFacts(site="s"), None).reason == "neither metered nor declared"
 
 
 def test_node_joules_at_the_site_with_both_errors_and_the_weaker_basis() -> None:
-    seen = Interval("a", 0.0, 10.0, True, energy={"node": joules("node", 1000.0, 30.0, covered=0.8)})
-    site = at_site(seen, Figure(1.25, "1", Basis.MEASURED, 1.2, 1.3)).energy["site"]
+    seen = Interval(
+        target="a", start_s=0.0, end_s=10.0, observed=True, energy={"node": joules("node", 1000.0, 30.0, covered=0.8)}
+    )
+    site = at_site(seen, Figure(1.25, "1", Basis.MEASURED, low=1.2, high=1.3)).energy["site"]
     assert (site.energy_j, site.basis, site.covered_ratio) == (1250.0, "measured", 0.8)
     assert site.half_width_j == pytest.approx(1250 * (0.03**2 + 0.04**2) ** 0.5)
     declared = at_site(seen, Figure(1.25, "1", Basis.DECLARED)).energy["site"]
     assert (declared.basis, declared.half_width_j) == ("modelled", None)  # nobody knows how far off a declared one is
     assert at_site(seen, unknown("1", "?")).energy == seen.energy
-    own = Interval("a", 0.0, 10.0, True, energy={**seen.energy, "site": joules("site", 7.0)})
+    own = Interval(
+        target="a", start_s=0.0, end_s=10.0, observed=True, energy={**seen.energy, "site": joules("site", 7.0)}
+    )
     assert at_site(own, Figure(1.25, "1", Basis.MEASURED)) is own
 
 
 def test_carbon_is_of_each_time_s_own_pue() -> None:
-    totals = Totals(TargetFacts("a", "m", "s"), 0.0)
-    site = SiteFacts("s", 1.5, carbon_g_kwh=360.0, price_kwh=0.36, currency="EUR")
-    seen = Interval("a", 0.0, 10.0, True, energy={"node": joules("node", 1e6)})
+    totals = Totals(facts=TargetFacts("a", "m", "s"), since_s=0.0)
+    site = SiteFacts(site="s", pue_ratio=1.5, carbon_g_kwh=360.0, price_kwh=0.36, currency="EUR")
+    seen = Interval(target="a", start_s=0.0, end_s=10.0, observed=True, energy={"node": joules("node", 1e6)})
     for ratio in (Figure(1.2, "1", Basis.MEASURED), Figure(1.5, "1", Basis.DECLARED)):
         totals.add(at_site(seen, ratio))
     state = totals.state(site, up=True, reason=None)
     assert state.carbon_g == pytest.approx(2.7e6 / 3.6e6 * 360) and state.cost == pytest.approx(0.27)
     assert state.energy_j["site", "", "measured"] == pytest.approx(1.2e6)
-    alone = Totals(TargetFacts("a", "m", "s"), 0.0)
+    alone = Totals(facts=TargetFacts("a", "m", "s"), since_s=0.0)
     alone.add(seen)
     assert alone.state(site, up=True, reason=None).carbon_g is None  # no PUE stood: unknown, not the node's alone
 

@@ -73,9 +73,10 @@ def test_a_value_that_is_none_and_gauges_pass_as_they_are() -> None:
 @given(
     st.lists(
         st.tuples(st.lists(st.integers(0, 500), min_size=3, max_size=3), st.sets(st.integers(0, 2))),
-        min_size=1, max_size=15,
+        min_size=1,
+        max_size=15,
     )
-)  # fmt: skip
+)
 def test_what_is_told_is_at_most_what_was_made_and_lacks_only_what_lay_before_a_restart(
     steps: list[tuple[list[int], set[int]]],
 ) -> None:

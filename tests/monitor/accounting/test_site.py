@@ -19,6 +19,7 @@ from joulemill.cli import main
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
+from joulemill.meters.closing import let_go
 from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.accounting.site import Facilities, Facility
 from joulemill.monitor.config import MonitorConfig, SiteConfig
@@ -26,7 +27,6 @@ from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.store import History
 from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
-from joulemill.monitor.opening import let_go
 from joulemill.monitor.snapshot import SiteState, Snapshot
 from tests.support.paths import ROOT
 from tests.support.watched_server import Server
@@ -36,7 +36,15 @@ RULES = ROOT / "rules" / "joulemill.rules.yml"
 
 class Counter:
     def __init__(self, scope: Scope, device: str = "X") -> None:
-        self.channel = Channel(f"{device}:e", device, device, scope, Quantity.ENERGY, Basis.MEASURED, rel_error=0.01)
+        self.channel = Channel(
+            id=f"{device}:e",
+            meter=device,
+            device=device,
+            scope=scope,
+            quantity=Quantity.ENERGY,
+            basis=Basis.MEASURED,
+            rel_error=0.01,
+        )
 
     def channels(self) -> tuple[Channel, ...]:
         return (self.channel,)
@@ -146,8 +154,10 @@ def spec(folder: Path, name: str, scope: str) -> str:
 
 def config(folder: Path, url: str, site: list[str], nodes: list[str], **more: object) -> MonitorConfig:
     hall = {"name": "hall", "pue_ratio": 1.5, "carbon_g_kwh": 360.0, "meters": site, **more}
-    targets = [{"name": n, "model": "m", "site": "hall", "metrics_url": url, "meters": [spec(folder, n, "node")]}
-               for n in nodes]  # fmt: skip
+    targets = [
+        {"name": n, "model": "m", "site": "hall", "metrics_url": url, "meters": [spec(folder, n, "node")]}
+        for n in nodes
+    ]
     return MonitorConfig.model_validate(
         {"period_s": 0.3, "meter_period_s": 0.1, "site_period_s": 1.5, "site": [hall], "target": targets}
     )
@@ -272,8 +282,9 @@ def exposed(now: Snapshot) -> dict[str, float]:
 
     return {
         f"{s.name}{{{named(s.labels)}}}": s.value
-        for family in text_string_to_metric_families(page(now).decode()) for s in family.samples
-    }  # fmt: skip
+        for family in text_string_to_metric_families(page(now).decode())
+        for s in family.samples
+    }
 
 
 def test_a_target_that_nobody_meters_leaves_the_declared_pue_standing(tmp_path: Path) -> None:
@@ -324,7 +335,11 @@ def test_the_alert_on_drift_is_fed_by_what_is_exposed(tmp_path: Path) -> None:
     site.add(stretch)
     from joulemill.monitor.snapshot import SiteFacts
 
-    page = exposed(Snapshot(0.0, (), (), (SiteFacts("hall", 1.1),), metered=(site.state(),)))
+    page = exposed(
+        Snapshot(
+            at_s=0.0, targets=(), meters=(), sites=(SiteFacts(site="hall", pue_ratio=1.1),), metered=(site.state(),)
+        )
+    )
     series = {k: v for k, v in page.items() if k.startswith("joulemill_site_pue_ratio")}
     assert len(series) == 2
     # The declared one jumps too, at day four: nobody measured that, so it must not fire.

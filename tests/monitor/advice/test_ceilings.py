@@ -18,11 +18,22 @@ KNOWN = Context((512.0, 256.0), running_before=20.0)
 
 def interval(rate_tok_s: float, running: float | None = 20.0, waiting: float | None = 0.0, **more: Any) -> Interval:
     tokens = {TokenKind.OUTPUT: 10 * rate_tok_s}
-    return Interval("a", 0.0, 10.0, True, tokens=tokens, running_count=running, waiting_count=waiting, **more)
+    return Interval(
+        target="a",
+        start_s=0.0,
+        end_s=10.0,
+        observed=True,
+        tokens=tokens,
+        running_count=running,
+        waiting_count=waiting,
+        **more,
+    )
 
 
 def ceiling_tok_s(batch_req: float) -> float:
-    question = PredictionRequest("Qwen/Qwen3-8B", "h100", input_tokens=512, output_tokens=256, concurrency=batch_req)
+    question = PredictionRequest(
+        model="Qwen/Qwen3-8B", device="h100", input_tokens=512, output_tokens=256, concurrency=batch_req
+    )
     hardware = ("compute", "memory_bandwidth", "kv_capacity", "interconnect")
     found = answer(question).prediction.ceilings
     return min(c.rate_tok_s.value for c in found if c.name in hardware and c.rate_tok_s.value)
@@ -47,15 +58,18 @@ def test_a_load_that_moved_widens_phi() -> None:
     assert width[1] > 1.5 * width[0]
 
 
-@pytest.mark.parametrize(("i", "facts", "context", "says"), [
-    (interval(0.0, 0.0, idle_ratio=1.0), FACTS, KNOWN, "idle"),
-    (interval(500.0), replace(FACTS, device=None), KNOWN, "state this target's device"),
-    (interval(500.0), replace(FACTS, model="none-such"), KNOWN, "none-such"),
-    (interval(500.0, None), FACTS, KNOWN, "does not say how many requests it runs"),
-    (interval(500.0, 0.0), FACTS, KNOWN, "did not run all of the interval"),
-    (interval(500.0), FACTS, replace(KNOWN, running_before=0.0), "did not run all of the interval"),
-    (replace(interval(1.0), tokens={}), FACTS, KNOWN, "no counter of output tokens"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("i", "facts", "context", "says"),
+    [
+        (interval(0.0, 0.0, idle_ratio=1.0), FACTS, KNOWN, "idle"),
+        (interval(500.0), replace(FACTS, device=None), KNOWN, "state this target's device"),
+        (interval(500.0), replace(FACTS, model="none-such"), KNOWN, "none-such"),
+        (interval(500.0, None), FACTS, KNOWN, "does not say how many requests it runs"),
+        (interval(500.0, 0.0), FACTS, KNOWN, "did not run all of the interval"),
+        (interval(500.0), FACTS, replace(KNOWN, running_before=0.0), "did not run all of the interval"),
+        (replace(interval(1.0), tokens={}), FACTS, KNOWN, "no counter of output tokens"),
+    ],
+)
 def test_where_phi_is_not_known_it_says_why(i: Interval, facts: TargetFacts, context: Context, says: str) -> None:
     found = explained(i, facts, context)
     assert found.phi_ratio is None and found.phi_low_ratio is None and says in (found.phi_reason or "")

@@ -36,9 +36,11 @@ def pod(
     limits = {} if boards is None else {"nvidia.com/gpu": str(boards)}
     container = {"image": image, "args": list(args), "resources": {"limits": limits}}
     return {
-        "kind": "Pod", "metadata": {"name": name, "namespace": "llm"}, "status": {"phase": "Running", "podIP": ip},
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "llm"},
+        "status": {"phase": "Running", "podIP": ip},
         "spec": {"nodeName": "gpu-1", "containers": [container]},
-    }  # fmt: skip
+    }
 
 
 DCGM = pod("dcgm-x", "10.0.0.9", boards=None, image="nvcr.io/nvidia/k8s/dcgm-exporter:4")
@@ -72,10 +74,15 @@ def test_pods_joined_with_the_boards_that_dcgm_says_they_have(
         tmp_path, capsys, "--from-pods", str(tmp_path / "pods.json"), "--dcgm", str(tmp_path / "dcgm.prom")
     )
     assert targets["llm/qwen-0"] == {
-        "name": "llm/qwen-0", "model": "Qwen/Qwen3-8B", "metrics_url": "http://10.0.0.7:8001/metrics",
-        "device": "h100-sxm", "devices_count": 2, "node": "gpu-1", "labels": {"namespace": "llm", "pod": "qwen-0"},
+        "name": "llm/qwen-0",
+        "model": "Qwen/Qwen3-8B",
+        "metrics_url": "http://10.0.0.7:8001/metrics",
+        "device": "h100-sxm",
+        "devices_count": 2,
+        "node": "gpu-1",
+        "labels": {"namespace": "llm", "pod": "qwen-0"},
         "meters": ["prometheus:http://10.0.0.9:9400/metrics,gpus=GPU-a0+GPU-a1"],
-    }  # fmt: skip
+    }
     ours = targets["llm/ours-0"]
     assert ours["own_model"] and ours["meters"] == ["prometheus:http://10.0.0.9:9400/metrics,gpus=GPU-a2+GPU-a3"]
     assert ours["metrics_url"] == "http://10.0.0.8:8000/metrics" and "pod llm/web: asks for no board" in text
@@ -96,13 +103,13 @@ def test_a_board_of_two_pods_meters_neither() -> None:
     ]
     boards = boards_of([*samples, *samples], "http://x:9400/metrics")
     assert len(boards) == 2
-    told = metered(Page("llm/a", "http://a/metrics", None, "llm", "a"), boards, ())
+    told = metered(Page(name="llm/a", url="http://a/metrics", model=None, namespace="llm", pod="a"), boards, ())
     assert told.spec is None and "another pod has GPU-a0" in (told.comment or "")
 
 
 def test_an_exporter_that_nobody_names_is_left_to_be_filled_in() -> None:
     page, board = (
-        Page("llm/a", "http://a/metrics", None, "llm", "a"),
+        Page(name="llm/a", url="http://a/metrics", model=None, namespace="llm", pod="a"),
         ListedBoard("GPU-a0", None, "n", "llm", "a", None),
     )
     assert metered(page, [board], ()).spec is None
@@ -112,11 +119,14 @@ def test_an_exporter_that_nobody_names_is_left_to_be_filled_in() -> None:
 
 
 ACTIVE = [
-    {"scrapePool": "vllm", "scrapeUrl": "http://10.0.0.7:8000/metrics",
-     "labels": {"job": "vllm", "instance": "a", "model_name": "Qwen/Qwen3-8B", "namespace": "llm", "pod": "qwen-0"}},
+    {
+        "scrapePool": "vllm",
+        "scrapeUrl": "http://10.0.0.7:8000/metrics",
+        "labels": {"job": "vllm", "instance": "a", "model_name": "Qwen/Qwen3-8B", "namespace": "llm", "pod": "qwen-0"},
+    },
     {"scrapePool": "dcgm", "scrapeUrl": "http://10.0.0.9:9400/metrics", "labels": {"job": "dcgm", "node": "gpu-1"}},
     {"scrapePool": "node", "scrapeUrl": "http://10.0.0.9:9100/metrics", "labels": {"job": "node-exporter"}},
-]  # fmt: skip
+]
 
 
 def test_prometheus_targets_and_service_discovery(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,10 +148,12 @@ def test_what_is_written_of_pages_that_answer_passes_the_check(
     fleet = Fleet({"n0": [500.0] * 4}, {"a": Replica(500.0), "b": Replica(300.0)}, pods={"n0": ["a", "b", "b", "b"]})
     with served(fleet) as url:
         groups = [
-            {"targets": [url.removeprefix("http://")],
-             "labels": {"__metrics_path__": f"/vllm/{p}", "namespace": "llm", "pod": p, "model": "Qwen/Qwen3-8B"}}
+            {
+                "targets": [url.removeprefix("http://")],
+                "labels": {"__metrics_path__": f"/vllm/{p}", "namespace": "llm", "pod": p, "model": "Qwen/Qwen3-8B"},
+            }
             for p in "ab"
-        ]  # fmt: skip
+        ]
         (tmp_path / "sd.json").write_text(json.dumps(groups))
         targets, _ = made(tmp_path, capsys, "--from-prometheus", str(tmp_path / "sd.json"), "--dcgm", f"{url}/node/n0")
         assert [(t["devices_count"], t["device"]) for t in targets.values()] == [(1, "h100-sxm"), (3, "h100-sxm")]
@@ -152,12 +164,16 @@ def test_what_is_written_of_pages_that_answer_passes_the_check(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "no JSON document"), ("{}", "neither Prometheus's"), ("[1]", "entry 0 is no group"), ("7", "neither"),
-        ("[" * 100_000, "no JSON document"), ("[]", "names no model server"),
+        ("", "no JSON document"),
+        ("{}", "neither Prometheus's"),
+        ("[1]", "entry 0 is no group"),
+        ("7", "neither"),
+        ("[" * 100_000, "no JSON document"),
+        ("[]", "names no model server"),
         ('{"data": {"activeTargets": [7, null, {"scrapeUrl": 5}]}}', "names no model server"),
         ('[{"targets": ["u:p@h:80", "h:80,ca=/etc/passwd", "h:99999999", "javascript:x"]}]', "names no model server"),
     ],
-)  # fmt: skip
+)
 def test_a_document_that_is_none_is_one_error(
     text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,11 +186,13 @@ def test_a_document_that_is_none_is_one_error(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "say --from-prometheus"), (["--dcgm", "x"], "say --from-prometheus"),
-        (["--from-pods", "/nothing"], "cannot be read"), (["--from-prometheus", "http://127.0.0.1:9"], "refused"),
+        ([], "say --from-prometheus"),
+        (["--dcgm", "x"], "say --from-prometheus"),
+        (["--from-pods", "/nothing"], "cannot be read"),
+        (["--from-prometheus", "http://127.0.0.1:9"], "refused"),
         (["--from-prometheus", "http://u:p@127.0.0.1:9"], "holds a password"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_asked(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["monitor", "config", *arguments]) == 2
     assert told in capsys.readouterr().err
@@ -205,9 +223,25 @@ def test_hostile_names_stay_text_in_their_place() -> None:
 
 
 KEYS = [
-    "items", "data", "activeTargets", "targets", "labels", "metadata", "spec", "status", "containers", "resources",
-    "limits", "args", "env", "ports", "scrapeUrl", "kind", "podIP", "name",
-]  # fmt: skip
+    "items",
+    "data",
+    "activeTargets",
+    "targets",
+    "labels",
+    "metadata",
+    "spec",
+    "status",
+    "containers",
+    "resources",
+    "limits",
+    "args",
+    "env",
+    "ports",
+    "scrapeUrl",
+    "kind",
+    "podIP",
+    "name",
+]
 junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=12),
     lambda x: st.lists(x, max_size=3) | st.dictionaries(st.sampled_from(KEYS), x, max_size=5),

@@ -41,8 +41,9 @@ def test_raw_samples_become_pages_and_what_was_read_is_not_read_again() -> None:
     (found,) = scraped(told, {}).targets
     assert (found.instance, found.model) == ("h:1", "m") and [t for t, _ in found.pages] == [10.0, 20.0]
     assert {s.name: s.value for s in found.pages[1][1].samples} == {
-        "vllm:generation_tokens_total": 9.0, "vllm:num_requests_running": 2.0,
-    }  # fmt: skip
+        "vllm:generation_tokens_total": 9.0,
+        "vllm:num_requests_running": 2.0,
+    }
     assert [t for t, _ in scraped(told, {"h:1": 10.0}).targets[0].pages] == [20.0]
     for faulty in ({"status": "error"}, [], {"status": "success", "data": {"resultType": "vector"}}):
         with pytest.raises(InputError, match="no range"):
@@ -72,10 +73,16 @@ class Store:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            ["prometheus", f"--config.file={self.folder}/prometheus.yml", f"--storage.tsdb.path={self.folder}/data",
-             f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=error"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [
+                "prometheus",
+                f"--config.file={self.folder}/prometheus.yml",
+                f"--storage.tsdb.path={self.folder}/data",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+                "--log.level=error",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def stop(self) -> None:
         if self.process is not None:
@@ -257,10 +264,19 @@ def test_a_series_that_cannot_be_read_is_passed_over_and_told(series: Any) -> No
 @pytest.mark.finding("F3")
 @pytest.mark.parametrize(
     "document",
-    [None, 5, [], "x", {}, {"status": "success"}, {"status": "success", "data": []}, {"status": "success", "data": {}},
-     {"status": "success", "data": {"resultType": "matrix", "result": 5}},
-     {"status": "success", "data": {"resultType": "matrix", "result": {"a": 1}}}],
-)  # fmt: skip
+    [
+        None,
+        5,
+        [],
+        "x",
+        {},
+        {"status": "success"},
+        {"status": "success", "data": []},
+        {"status": "success", "data": {}},
+        {"status": "success", "data": {"resultType": "matrix", "result": 5}},
+        {"status": "success", "data": {"resultType": "matrix", "result": {"a": 1}}},
+    ],
+)
 def test_what_is_no_answer_says_so(document: Any) -> None:
     with pytest.raises(InputError, match="the store answered"):
         scraped(document, {})
@@ -291,10 +307,16 @@ async def against(body: bytes | str, seconds: float = 0.5) -> tuple[Monitor, boo
 @pytest.mark.finding("F3")
 @pytest.mark.parametrize(
     "body",
-    [b"[" * 200_000, b"null", b"\xff", b'{"status":"success","data":{"resultType":"matrix","result":[null]}}',
-     b'{"a":' * 100_000, b"[" + b"{}," * 9_000_000 + b"{}]"],
+    [
+        b"[" * 200_000,
+        b"null",
+        b"\xff",
+        b'{"status":"success","data":{"resultType":"matrix","result":[null]}}',
+        b'{"a":' * 100_000,
+        b"[" + b"{}," * 9_000_000 + b"{}]",
+    ],
     ids=range(6),
-)  # fmt: skip
+)
 def test_a_hostile_store_is_told_and_ends_nothing(body: bytes) -> None:
     monitor, going = asyncio.run(against(body))
     assert going and "127.0.0.1" in (monitor.config_error or "")
@@ -303,11 +325,13 @@ def test_a_hostile_store_is_told_and_ends_nothing(body: bytes) -> None:
 @pytest.mark.finding("F6")
 def test_a_store_of_far_times_is_told_and_the_rest_is_taken() -> None:
     now = time.time() - 5
-    text = json.dumps(answer(
-        line("vllm:generation_tokens_total", [(now, "5"), (now + 1, "9")]),
-        line("vllm:generation_tokens_total", [(1e300, "5")], instance="far"),
-        line("vllm:generation_tokens_total", [(1000 * now, "5")], instance="ms"),
-    ))  # fmt: skip
+    text = json.dumps(
+        answer(
+            line("vllm:generation_tokens_total", [(now, "5"), (now + 1, "9")]),
+            line("vllm:generation_tokens_total", [(1e300, "5")], instance="far"),
+            line("vllm:generation_tokens_total", [(1000 * now, "5")], instance="ms"),
+        )
+    )
     monitor, going = asyncio.run(against(text))
     assert going and "times that were not asked for" in (monitor.config_error or "")
     assert [t.facts.target for t in monitor.snapshot().targets] == ["h:1"]

@@ -29,11 +29,22 @@ def named(document: Any, asked: DiscoverConfig = ASKED) -> dict[str, Any]:
 
 
 def test_prometheus_documents() -> None:
-    found = named([
-        {"targets": ["10.0.0.7:8000", "10.0.0.8:8000"], "labels": {"model": "qwen3-8b", "tenant": "shop"}},
-        {"targets": ["h:1"], "labels": {"__scheme__": "https", "__metrics_path__": "/x", "name": "n", "device": "h100",
-                                        "devices_count": "4", "__meta_y": "z"}},
-    ])  # fmt: skip
+    found = named(
+        [
+            {"targets": ["10.0.0.7:8000", "10.0.0.8:8000"], "labels": {"model": "qwen3-8b", "tenant": "shop"}},
+            {
+                "targets": ["h:1"],
+                "labels": {
+                    "__scheme__": "https",
+                    "__metrics_path__": "/x",
+                    "name": "n",
+                    "device": "h100",
+                    "devices_count": "4",
+                    "__meta_y": "z",
+                },
+            },
+        ]
+    )
     one, n = found["10.0.0.7:8000"], found["n"]
     assert (one.metrics_url, one.model, one.site) == ("http://10.0.0.7:8000/metrics", "qwen3-8b", "hall")
     assert one.labels == {"tenant": "shop"} and n.labels == {}
@@ -41,9 +52,20 @@ def test_prometheus_documents() -> None:
     assert len(named([{"targets": ["a:1", "a:1"]}])) == 1
 
 
-@pytest.mark.parametrize("document", [{"targets": []}, "text", None, 5, {"kind": "NodeList", "items": []},
-                                      {"kind": "PodList", "items": 5}, {"kind": ["PodList"], "items": []},
-                                      {"items": [{}]}, [{"targets": ["a:1"] * 20_001}]])  # fmt: skip
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"targets": []},
+        "text",
+        None,
+        5,
+        {"kind": "NodeList", "items": []},
+        {"kind": "PodList", "items": 5},
+        {"kind": ["PodList"], "items": []},
+        {"items": [{}]},
+        [{"targets": ["a:1"] * 20_001}],
+    ],
+)
 def test_what_is_no_document_says_so(document: Any) -> None:
     with pytest.raises(InputError, match=r"neither a list|PodList, EndpointSliceList|at most"):
         targets_of(document, ASKED)
@@ -98,7 +120,7 @@ def test_kubernetes_lists() -> None:
             {"addresses": ["10.1.0.4"], "conditions": {"ready": True}, "targetRef": {"name": "p"}},
             {"addresses": ["10.1.0.5"], "conditions": {"ready": False}},
         ],
-    }  # fmt: skip
+    }
     assert set(named({"kind": "EndpointSliceList", "items": [part]})) == {"10.1.0.4:9"}
     ends = {"subsets": [{"addresses": [{"ip": "10.1.0.6"}], "ports": [{"port": 8000}]}, {"addresses": None}]}
     assert set(named({"kind": "EndpointsList", "items": [ends]})) == {"10.1.0.6:8000"}
@@ -199,8 +221,11 @@ def test_a_document_names_no_meter_and_the_configuration_does() -> None:
         asked,
     )
     assert {t.name: t.meters for t in told.targets} == {
-        "a:1": ("ipmi:a",), "b:1": (), "h:1": ("ipmi:h",), "n": ("ipmi:n",)
-    }  # fmt: skip
+        "a:1": ("ipmi:a",),
+        "b:1": (),
+        "h:1": ("ipmi:h",),
+        "n": ("ipmi:n",),
+    }
     assert all("meters" not in t.labels for t in told.targets) and "[discover.meters]" in (told.told("x") or "")
 
 
@@ -208,10 +233,18 @@ def test_a_document_names_no_meter_and_the_configuration_does() -> None:
 def test_a_pod_cannot_take_anothers_name_nor_say_where_it_stands() -> None:
     victim, thief = pod("p1"), pod("p2", podIP="10.6.6.6")
     thief["metadata"]["labels"] = {
-        "name": "llm/p1", "site": "other", "namespace": "shop", "pod": "p1", "meters": "file:/x", "token_env": "K",
-        "__scheme__": "https", "__metrics_path__": "/evil", "metrics_url": "http://evil/", "here": "true",
+        "name": "llm/p1",
+        "site": "other",
+        "namespace": "shop",
+        "pod": "p1",
+        "meters": "file:/x",
+        "token_env": "K",
+        "__scheme__": "https",
+        "__metrics_path__": "/evil",
+        "metrics_url": "http://evil/",
+        "here": "true",
         "model": "m2",
-    }  # fmt: skip
+    }
     for order in ([victim, thief], [thief, victim]):
         told = {t.name: t for t in targets_of({"kind": "PodList", "items": order}, ASKED).targets}
         assert set(told) == {"llm/p1", "llm/p2"}
@@ -225,11 +258,15 @@ def test_a_pod_cannot_take_anothers_name_nor_say_where_it_stands() -> None:
 @pytest.mark.parametrize(
     "note",
     [
-        {"prometheus.io/scheme": "http://attacker/x?"}, {"prometheus.io/scheme": "file"},
-        {"prometheus.io/scheme": "https://attacker/#"}, {"prometheus.io/port": "80@attacker:1"},
-        {"prometheus.io/port": "1/@attacker"}, {"prometheus.io/port": "x"}, {"prometheus.io/path": "\n/x"},
+        {"prometheus.io/scheme": "http://attacker/x?"},
+        {"prometheus.io/scheme": "file"},
+        {"prometheus.io/scheme": "https://attacker/#"},
+        {"prometheus.io/port": "80@attacker:1"},
+        {"prometheus.io/port": "1/@attacker"},
+        {"prometheus.io/port": "x"},
+        {"prometheus.io/path": "\n/x"},
     ],
-)  # fmt: skip
+)
 def test_no_annotation_leads_to_another_host(note: dict[str, str]) -> None:
     bad = pod("bad")
     bad["metadata"]["annotations"] |= note
@@ -275,14 +312,44 @@ def test_a_credential_goes_to_hosts_that_the_configuration_names_alone(monkeypat
 
 
 @pytest.mark.finding("F3")
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(["kind", "items", "metadata", "status", "targets", "labels", "podIP", "phase", "annotations",
-                         "ports", "port", "name", "endpoints", "addresses", "ip", "subsets", "conditions", "targetRef",
-                         "namespace", "prometheus.io/port"]), inner, max_size=6),
-    max_leaves=20,
-), st.sampled_from(["PodList", "EndpointSliceList", "EndpointsList", None]))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "kind",
+                        "items",
+                        "metadata",
+                        "status",
+                        "targets",
+                        "labels",
+                        "podIP",
+                        "phase",
+                        "annotations",
+                        "ports",
+                        "port",
+                        "name",
+                        "endpoints",
+                        "addresses",
+                        "ip",
+                        "subsets",
+                        "conditions",
+                        "targetRef",
+                        "namespace",
+                        "prometheus.io/port",
+                    ]
+                ),
+                inner,
+                max_size=6,
+            )
+        ),
+        max_leaves=20,
+    ),
+    st.sampled_from(["PodList", "EndpointSliceList", "EndpointsList", None]),
+)
 def test_whatever_a_document_is_it_is_read_or_refused(document: Any, kind: str | None) -> None:
     if kind is not None:
         document = {"kind": kind, "items": document}
@@ -297,13 +364,21 @@ def test_whatever_a_document_is_it_is_read_or_refused(document: Any, kind: str |
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"kind":"PodList","items":[null]}', b'{"kind":"PodList","items":5}', b"[" * 200_000, b"{" * 9, b"\xff\xfe",
-        b'{"kind":"PodList","items":[{"metadata":[1]}]}', b'[{"targets":["a:1"],"labels":5}]', b"null", b"",
+        b'{"kind":"PodList","items":[null]}',
+        b'{"kind":"PodList","items":5}',
+        b"[" * 200_000,
+        b"{" * 9,
+        b"\xff\xfe",
+        b'{"kind":"PodList","items":[{"metadata":[1]}]}',
+        b'[{"targets":["a:1"],"labels":5}]',
+        b"null",
+        b"",
         b'{"kind":"EndpointsList","items":[{"subsets":[{"ports":[{"port":"x"}],"addresses":[{"ip":"1.1.1.1"}]}]}]}',
-        b"[" + b"{}," * 3_000_000 + b"{}]", b'{"a":' * 100_000,
+        b"[" + b"{}," * 3_000_000 + b"{}]",
+        b'{"a":' * 100_000,
     ],
     ids=range(12),
-)  # fmt: skip
+)
 @pytest.mark.finding("F34")
 def test_a_faulty_document_is_told_and_hurts_nobody(body: bytes) -> None:
     async def run() -> None:

@@ -19,13 +19,27 @@ from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, Token
 names = st.sampled_from(["a", "b", "c"])
 rows = st.builds(
     lambda target, day, joules, idle, tokens, routes, tenant: Spent(
-        target, f"m-{target}", "hall" if target != "c" else "lab", day * 86_400.0, joules, idle * joules, tokens,
-        "measured", "node", 0.05 * joules, {"tenant": tenant} if tenant else {},
-        {r: share * tokens / len(routes) for r, share in routes.items()} if routes else {},
+        target=target,
+        model=f"m-{target}",
+        site="hall" if target != "c" else "lab",
+        start_s=day * 86_400.0,
+        energy_j=joules,
+        idle_j=idle * joules,
+        output_tok=tokens,
+        basis="measured",
+        scope="node",
+        half_width_j=0.05 * joules,
+        labels={"tenant": tenant} if tenant else {},
+        route_tok={r: share * tokens / len(routes) for r, share in routes.items()} if routes else {},
     ),
-    names, st.integers(0, 3), st.floats(0, 1e6), st.floats(0, 1), st.floats(0, 1e6),
-    st.dictionaries(st.sampled_from(["gold", "free"]), st.floats(0, 1)), st.sampled_from(["", "x", "y"]),
-)  # fmt: skip
+    names,
+    st.integers(0, 3),
+    st.floats(0, 1e6),
+    st.floats(0, 1),
+    st.floats(0, 1e6),
+    st.dictionaries(st.sampled_from(["gold", "free"]), st.floats(0, 1)),
+    st.sampled_from(["", "x", "y"]),
+)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -52,19 +66,43 @@ def test_parts_close_to_the_whole(spent: list[Spent], by: str, idle_apart: bool)
 
 def test_by_hand() -> None:
     row = Spent(
-        "t", "m", "hall", 0.0, 1000.0, 100.0, 400.0, "modelled", "node", 50.0, {}, {"gold": 100.0, "free": 200.0}
+        target="t",
+        model="m",
+        site="hall",
+        start_s=0.0,
+        energy_j=1000.0,
+        idle_j=100.0,
+        output_tok=400.0,
+        basis="modelled",
+        scope="node",
+        half_width_j=50.0,
+        labels={},
+        route_tok={"gold": 100.0, "free": 200.0},
     )
     found = attributed([row], "route", {"hall": rates(1.5, 360.0, None)}, idle_apart=True)
     assert {k: s.energy_j for (_, k), s in found.items()} == {
-        "gold": pytest.approx(225.0), "free": pytest.approx(450.0), NO_ROUTE: pytest.approx(225.0), IDLE: 100.0,
-    }  # fmt: skip
+        "gold": pytest.approx(225.0),
+        "free": pytest.approx(450.0),
+        NO_ROUTE: pytest.approx(225.0),
+        IDLE: 100.0,
+    }
     gold = found[0, "gold"]
     assert gold.carbon_g == pytest.approx(225.0 * 1.5 * 360.0 / 3.6e6) and gold.cost is None
     assert gold.half_width_j == pytest.approx(11.25) and gold.output_tok == pytest.approx(100.0)
 
 
 def test_without_a_pue_carbon_and_money_are_unknown() -> None:
-    row = Spent("t", "m", "hall", 0.0, 1000.0, 0.0, 400.0, "measured", "node")
+    row = Spent(
+        target="t",
+        model="m",
+        site="hall",
+        start_s=0.0,
+        energy_j=1000.0,
+        idle_j=0.0,
+        output_tok=400.0,
+        basis="measured",
+        scope="node",
+    )
     share = attributed([row], "model", {"hall": rates(None, 300.0, 0.1)})[0, "m"]
     assert share.carbon_g is None and share.cost is None and share.half_width_j is None
 
@@ -79,9 +117,21 @@ def store(tmp_path: Path) -> Path:
             node = ScopeEnergy("node", joules, 1.0, "measured", 1.0)
             device = ScopeEnergy("device", 0.7 * joules, 1.0, "measured", 1.0)
             busy = n % 2
-            kept.append([Interval(name, start, start + 10, True, None, {TokenKind.OUTPUT: 100.0 * busy},
-                                  {"node": node, "device": device}, idle_ratio=float(not busy))],
-                        {name: TargetFacts(name, "m", "hall", labels={"tenant": name})})  # fmt: skip
+            kept.append(
+                [
+                    Interval(
+                        target=name,
+                        start_s=start,
+                        end_s=start + 10,
+                        observed=True,
+                        reason=None,
+                        tokens={TokenKind.OUTPUT: 100.0 * busy},
+                        energy={"node": node, "device": device},
+                        idle_ratio=float(not busy),
+                    )
+                ],
+                {name: TargetFacts(name, "m", "hall", labels={"tenant": name})},
+            )
     kept.close()
     (tmp_path / "c.toml").write_text(
         '[[site]]\nname = "hall"\npue_ratio = 1.25\ncarbon_g_kwh = 400\nprice_kwh = 0.2\ncurrency = "EUR"\n'
@@ -105,9 +155,21 @@ def test_the_csv_closes_and_counts_no_scope_twice(store: Path, tmp_path: Path) -
 def test_a_label_that_others_write_is_no_formula_of_the_bill(tmp_path: Path) -> None:
     tenant, now = "=cmd|' /C calc'!A0", time.time()
     kept = History.open(tmp_path / "h.db")
-    kept.append([Interval("one", now - 20, now - 10, True, None, {TokenKind.OUTPUT: 100.0},
-                          {"node": ScopeEnergy("node", 300.0, 1.0, "measured", 10.0)}, idle_ratio=0.0)],
-                {"one": TargetFacts("one", "m", "hall", labels={"tenant": tenant})})  # fmt: skip
+    kept.append(
+        [
+            Interval(
+                target="one",
+                start_s=now - 20,
+                end_s=now - 10,
+                observed=True,
+                reason=None,
+                tokens={TokenKind.OUTPUT: 100.0},
+                energy={"node": ScopeEnergy("node", 300.0, 1.0, "measured", 10.0)},
+                idle_ratio=0.0,
+            )
+        ],
+        {"one": TargetFacts("one", "m", "hall", labels={"tenant": tenant})},
+    )
     kept.close()
     assert main(["chargeback", str(tmp_path / "h.db"), "--by", "tenant", "--csv", str(tmp_path / "out.csv")]) == 0
     lines = list(csv.DictReader((tmp_path / "out.csv").open()))
@@ -147,12 +209,33 @@ def test_the_table_is_for_people(store: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_boards_alone_are_billed_as_boards_and_cost_nothing_that_is_known() -> None:
-    row = Spent("t", "m", "hall", 0.0, 1000.0, 0.0, 400.0, "measured", "device")
+    row = Spent(
+        target="t",
+        model="m",
+        site="hall",
+        start_s=0.0,
+        energy_j=1000.0,
+        idle_j=0.0,
+        output_tok=400.0,
+        basis="measured",
+        scope="device",
+    )
     share = attributed([row], "model", {"hall": rates(1.3, 300.0, 0.1)})[0, "m"]
     assert share.carbon_g is None and share.cost is None and share.scopes == {"device"} and share.energy_j == 1000.0
 
 
 def test_what_was_carried_to_the_site_is_billed_as_it_was() -> None:
-    row = Spent("t", "m", "hall", 0.0, 1000.0, 0.0, 400.0, "measured", "node", site_j=1210.0)
+    row = Spent(
+        target="t",
+        model="m",
+        site="hall",
+        start_s=0.0,
+        energy_j=1000.0,
+        idle_j=0.0,
+        output_tok=400.0,
+        basis="measured",
+        scope="node",
+        site_j=1210.0,
+    )
     share = attributed([row], "model", {"hall": rates(1.5, 360.0, 0.1)})[0, "m"]
     assert share.carbon_g == pytest.approx(1210.0 * 360.0 / 3.6e6)

@@ -79,7 +79,20 @@ def test_totals_are_the_sum_of_what_was_appended_also_after_a_restart(
     for length, joules, gap in rows:
         kept = History.open(path)  # a restart before each
         base = interval("one", 0, joules=joules, gap=gap)
-        kept.append([Interval("one", at, at + length, not gap, None, base.tokens, base.energy)], FACTS)
+        kept.append(
+            [
+                Interval(
+                    target="one",
+                    start_s=at,
+                    end_s=at + length,
+                    observed=not gap,
+                    reason=None,
+                    tokens=base.tokens,
+                    energy=base.energy,
+                )
+            ],
+            FACTS,
+        )
         kept.close()
         at, energy = at + length, energy + (0.0 if gap else joules)
         tokens, lost = tokens + (0.0 if gap else 100.0), lost + (length if gap else 0.0)

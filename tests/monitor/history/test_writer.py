@@ -95,7 +95,7 @@ def test_a_gap_of_years_is_a_bounded_number_of_sums(tmp_path: Path) -> None:
         assert sum(1 for _ in split(1e6, 1e6 + length_s, 3600)) <= 400 * 24 + 1
     kept = History.open(tmp_path / "h.db")
     started_s = time.thread_time()
-    kept.append([Interval("one", 86_400.0, T0, observed=False, reason="clock")], FACTS)
+    kept.append([Interval(target="one", start_s=86_400.0, end_s=T0, observed=False, reason="clock")], FACTS)
     assert time.thread_time() - started_s < 5.0 and counted(kept, "bucket") < 30_000
     assert kept.totals()["one"].unobserved_s == pytest.approx(T0 - 86_400.0)
 
@@ -104,11 +104,18 @@ def test_a_gap_of_years_is_a_bounded_number_of_sums(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("last_s", "now_s", "expected_s"),
     [
-        (T0, T0 + 100, 100.0), (86_400.0 + 8, T0, 0.0), (T0, 86_400.0, 0.0), (T0 + 3600, T0, 0.0),
-        (T0, T0 + 500 * DAY_S, 0.0), (T0 + 500 * DAY_S, T0, 0.0), (T0, T0 + MOST_AWAY_S, MOST_AWAY_S),
-        (math.nan, T0, 0.0), (-math.inf, T0, 0.0), (1e300, T0, 0.0),
+        (T0, T0 + 100, 100.0),
+        (86_400.0 + 8, T0, 0.0),
+        (T0, 86_400.0, 0.0),
+        (T0 + 3600, T0, 0.0),
+        (T0, T0 + 500 * DAY_S, 0.0),
+        (T0 + 500 * DAY_S, T0, 0.0),
+        (T0, T0 + MOST_AWAY_S, MOST_AWAY_S),
+        (math.nan, T0, 0.0),
+        (-math.inf, T0, 0.0),
+        (1e300, T0, 0.0),
     ],
-)  # fmt: skip
+)
 def test_how_long_nobody_watched_is_unknown_where_a_clock_was_wrong(
     last_s: float, now_s: float, expected_s: float
 ) -> None:
@@ -161,7 +168,9 @@ def test_a_sites_stretch_that_cannot_be_is_dropped_too(tmp_path: Path) -> None:
     history = History.open(tmp_path / "h.db")
     keeper = Keeper(history)
     energy = {"site": ScopeEnergy("site", 10.0, 1.0, "measured", 1.0)}
-    good = SiteStretch("hall", T0, T0 + 60, energy, None, unknown("1", "no IT"), 1)
+    good = SiteStretch(
+        site="hall", start_s=T0, end_s=T0 + 60, energy=energy, it=None, pue=unknown("1", "no IT"), targets_count=1
+    )
     for stretch in (good, replace(good, end_s=1e300), replace(good, site="\ud800"), good):
         keeper.append_site(stretch)
     keeper.close()
@@ -188,7 +197,7 @@ def test_the_writers_end_is_told_everywhere_and_it_is_begun_again(
     keeper.append([interval("one", n) for n in range(3)], FACTS)
     state = keeper.state()
     assert state.restarts_count == 1 and "out of luck" in caplog.text and "begun again" in caplog.text
-    now = Snapshot(0.0, (), (), (), kept=state)
+    now = Snapshot(at_s=0.0, targets=(), meters=(), sites=(), kept=state)
     assert b"joulemill_history_restarts_total 1.0" in exposition.page(now)
     assert any("begun again" in a.text for a in alerts(now))
     keeper.close()
@@ -199,7 +208,9 @@ def test_the_writers_end_is_told_everywhere_and_it_is_begun_again(
 def test_what_cannot_be_kept_is_on_page_and_metrics() -> None:
     from joulemill.monitor.snapshot import KeptState
 
-    now = Snapshot(0.0, (), (), (), history_error="full", kept=KeptState("full", 2, 3, "'a': no time", 0))
+    now = Snapshot(
+        at_s=0.0, targets=(), meters=(), sites=(), history_error="full", kept=KeptState("full", 2, 3, "'a': no time", 0)
+    )
     text = exposition.page(now).decode()
     for line in ("history_up 0.0", "history_lost_intervals_total 2.0", "history_refused_intervals_total 3.0"):
         assert f"joulemill_{line}" in text
@@ -210,7 +221,7 @@ def test_what_cannot_be_kept_is_on_page_and_metrics() -> None:
 @pytest.mark.finding("F5")
 @pytest.mark.parametrize("count", [INF, NAN, -1.0, 1.7e308, 1e15])
 def test_tokens_that_no_server_makes_are_left_out_of_every_total(count: float) -> None:
-    totals = Totals(FACTS["one"], T0)
+    totals = Totals(facts=FACTS["one"], since_s=T0)
     odd = replace(
         interval("one", 0), tokens={TokenKind.OUTPUT: count, TokenKind.PROMPT: 400.0}, route_tokens={"a": count}
     )
@@ -235,13 +246,17 @@ def test_joules_that_nothing_takes_are_left_out_and_told(joules: float) -> None:
 def test_a_store_that_was_spoiled_before_goes_on_finite(tmp_path: Path) -> None:
     history = History.open(tmp_path / "h.db")
     history.append([interval("one", 0)], FACTS)
-    for statement in ("UPDATE total SET output_tok = 9e999", "UPDATE total_energy SET energy_j = 9e999",
-                      "PRAGMA user_version = 0", "PRAGMA application_id = 0"):  # fmt: skip
+    for statement in (
+        "UPDATE total SET output_tok = 9e999",
+        "UPDATE total_energy SET energy_j = 9e999",
+        "PRAGMA user_version = 0",
+        "PRAGMA application_id = 0",
+    ):
         history._db.execute(statement)
     history.close()
     again = History.open(tmp_path / "h.db").totals()["one"]
     assert again.tokens[TokenKind.OUTPUT] == 0.0 and again.tokens[TokenKind.PROMPT] == 400.0
-    totals = Totals(FACTS["one"], T0)
+    totals = Totals(facts=FACTS["one"], since_s=T0)
     totals.restore(StoredTotals(T0, T0, 0.0, {TokenKind.OUTPUT: INF, TokenKind.PROMPT: 1.0}, {("node", "", "x"): NAN}))
     assert totals.tokens == {TokenKind.PROMPT: 1.0} and totals.energy_j == {}
 

@@ -24,23 +24,44 @@ from tests.support.synthetic import Moving
 PROTECTED = ("/", "/metrics", "/api/snapshot", "/api/series", "/events", "/api/levers?target=x", "/openapi.json")
 #: What other frameworks were fooled by: each says, to a rebuilt address, that the path is an open one.
 POISON = (
-    b"x/static/?", b"x/static/#", b"x/signin?", b"h\\static\\", b"a@b/static/?", b"[::1]/static/?",
-    b"127.0.0.1/static/?", b"x/healthz?y=", b"x%2fstatic%2f?", b"x:80/static/?",
-)  # fmt: skip
+    b"x/static/?",
+    b"x/static/#",
+    b"x/signin?",
+    b"h\\static\\",
+    b"a@b/static/?",
+    b"[::1]/static/?",
+    b"127.0.0.1/static/?",
+    b"x/healthz?y=",
+    b"x%2fstatic%2f?",
+    b"x:80/static/?",
+)
 
 
 async def asked(
-    app: Any, path: str, headers: list[tuple[bytes, bytes]] | None = None, *, client: str = "10.0.0.1",
-    method: str = "GET", body: bytes = b"",
-) -> tuple[int, dict[str, str], bytes]:  # fmt: skip
+    app: Any,
+    path: str,
+    headers: list[tuple[bytes, bytes]] | None = None,
+    *,
+    client: str = "10.0.0.1",
+    method: str = "GET",
+    body: bytes = b"",
+) -> tuple[int, dict[str, str], bytes]:
     """One request as an ASGI server would hand it on; the answer's start and body."""
     where, _, query = path.partition("?")
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-        "path": where, "raw_path": where.encode(), "query_string": query.encode(), "root_path": "",
-        "headers": headers if headers is not None else [(b"host", b"127.0.0.1")], "client": (client, 1),
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": where,
+        "raw_path": where.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": headers if headers is not None else [(b"host", b"127.0.0.1")],
+        "client": (client, 1),
         "server": ("127.0.0.1", 80),
-    }  # fmt: skip
+    }
     sent: list[Any] = []
     given = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -95,9 +116,21 @@ def test_an_address_rebuilt_from_headers_is_never_asked(monkeypatch: pytest.Monk
 @pytest.mark.finding("F1")
 @pytest.mark.parametrize(
     "path",
-    ["/signin/../api/snapshot", "/static", "/static/../api/snapshot", "/static//api/snapshot", "/signin/api/snapshot",
-     "//api/snapshot", "/API/snapshot", "/api/snapshot/", "/healthzx", "/static/%2e%2e/api/snapshot", "*", ""],
-)  # fmt: skip
+    [
+        "/signin/../api/snapshot",
+        "/static",
+        "/static/../api/snapshot",
+        "/static//api/snapshot",
+        "/signin/api/snapshot",
+        "//api/snapshot",
+        "/API/snapshot",
+        "/api/snapshot/",
+        "/healthzx",
+        "/static/%2e%2e/api/snapshot",
+        "*",
+        "",
+    ],
+)
 def test_no_spelling_of_a_path_opens_another(path: str) -> None:
     status, headers, body = asyncio.run(asked(create_app(Moving(), token="s3cret"), path))
     assert status in (401, 404) and b"targets" not in body and "location" not in headers
@@ -194,9 +227,19 @@ def test_this_machines_own_names_are_answered_and_no_other() -> None:
         ):
             assert (await asked(app, "/api/snapshot", [(b"host", host.encode())]))[0] == 200, host
         for host in (
-            "", "evil.example", "127.0.0.1.evil.example", "127.0.0.1:80@evil", "localhost.evil:80", "0.0.0.0",
-            "10.0.0.1", "127.1", "127.0.0.1:٣", "[::2]", "localhost/static/?", "2130706433",
-        ):  # fmt: skip
+            "",
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.1:80@evil",
+            "localhost.evil:80",
+            "0.0.0.0",
+            "10.0.0.1",
+            "127.1",
+            "127.0.0.1:٣",
+            "[::2]",
+            "localhost/static/?",
+            "2130706433",
+        ):
             assert (await asked(app, "/api/snapshot", [(b"host", host.encode())]))[0] == 403, host
         assert (await asked(app, "/api/snapshot", []))[0] == 403
         assert (await asked(app, "/api/snapshot", [(b"host", b"localhost"), (b"host", b"evil")]))[0] == 403

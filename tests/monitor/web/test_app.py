@@ -62,8 +62,11 @@ def test_a_sites_measured_pue_stands_before_its_declared_one_and_a_hole_says_why
     assert (hall["pue"], hall["pue_basis"], hall["pue_declared"]) == (1.21, "measured", 1.3)
     assert (hall["pue_low"], hall["pue_high"], hall["pue_reason"]) == (1.186, 1.234, None)
     assert hall["power"]["site"] == {
-        "w": pytest.approx(12_100), "half_w": pytest.approx(121), "basis": "measured", "covered": 1.0
-    }  # fmt: skip
+        "w": pytest.approx(12_100),
+        "half_w": pytest.approx(121),
+        "basis": "measured",
+        "covered": 1.0,
+    }
     assert hall["it_w"] == pytest.approx(10_000)
     assert (other["pue"], other["pue_basis"], other["it_w"]) == (1.4, "declared", None)
     assert "covers 50 %" in other["pue_reason"]

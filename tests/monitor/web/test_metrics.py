@@ -41,8 +41,9 @@ def test_what_is_known_is_there_and_what_is_not_is_absent() -> None:
     pues = {(labels["site"], labels["basis"]): v for labels, v in found["joulemill_site_pue_ratio", None]}
     assert pues == {("hall-1", "measured"): 1.21, ("hall-1", "declared"): 1.3, ("hall-2", "declared"): 1.4}
     assert {labels["bound"]: v for labels, v in found["joulemill_site_pue_bound_ratio", None]} == {
-        "low": 1.186, "high": 1.234
-    }  # fmt: skip
+        "low": 1.186,
+        "high": 1.234,
+    }
     watts = {labels["site"]: v for labels, v in found["joulemill_site_power_watts", None]}
     assert watts == {"hall-1": pytest.approx(12_100.0), "hall-2": pytest.approx(10_000.0)}
     joules = {labels["site"]: v for labels, v in found["joulemill_site_energy_joules_total", None]}

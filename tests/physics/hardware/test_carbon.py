@@ -36,8 +36,9 @@ def test_overlapping_points_are_refused() -> None:
 def test_the_mean_lies_between_the_extremes_and_scales(values: list[float], begin: float, factor: float) -> None:
     points = [GridPoint(float(i), i + 1.0, v) for i, v in enumerate(values)]
     mean = time_weighted(points, begin * 0.5, float(len(values)))
-    scaled = time_weighted([GridPoint(p.start_s, p.end_s, p.carbon_gco2e_j * factor) for p in points], begin * 0.5,
-                           float(len(values)))  # fmt: skip
+    scaled = time_weighted(
+        [GridPoint(p.start_s, p.end_s, p.carbon_gco2e_j * factor) for p in points], begin * 0.5, float(len(values))
+    )
     assert mean is not None and scaled is not None
     assert mean.low_gco2e_j - 1e-9 <= mean.carbon_gco2e_j <= mean.high_gco2e_j + 1e-9
     assert scaled.carbon_gco2e_j == pytest.approx(mean.carbon_gco2e_j * factor)

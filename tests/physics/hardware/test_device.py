@@ -13,7 +13,9 @@ from joulemill.physics.hardware.device import WIDER, Device, balance_flop_byte, 
 
 
 def device(**peaks: float) -> Device:
-    return Device("d", "D", "V", "gpu", peaks, memory_byte=80e9, memory_bandwidth_byte_s=2e12)
+    return Device(
+        name="d", label="D", vendor="V", kind="gpu", peak_flop_s=peaks, memory_byte=80e9, memory_bandwidth_byte_s=2e12
+    )
 
 
 def test_weights_in_four_bits_run_in_eight_or_sixteen() -> None:
@@ -44,11 +46,29 @@ def test_nothing_wide_enough() -> None:
 
 def test_an_impossible_device_is_refused() -> None:
     with pytest.raises(InputError, match="below idle"):
-        Device("d", "D", "V", "gpu", {"bf16": 1.0}, 1.0, 1.0, tdp_w=10.0, idle_w=20.0)
+        Device(
+            name="d",
+            label="D",
+            vendor="V",
+            kind="gpu",
+            peak_flop_s={"bf16": 1.0},
+            memory_byte=1.0,
+            memory_bandwidth_byte_s=1.0,
+            tdp_w=10.0,
+            idle_w=20.0,
+        )
 
 
 def test_resting_power_is_the_idle_power_or_a_share_of_tdp_or_unknown() -> None:
-    bare = Device("d", "D", "V", "gpu", {"bf16": 1.0}, 1.0, 1.0)
+    bare = Device(
+        name="d",
+        label="D",
+        vendor="V",
+        kind="gpu",
+        peak_flop_s={"bf16": 1.0},
+        memory_byte=1.0,
+        memory_bandwidth_byte_s=1.0,
+    )
     assert bare.resting_w is None
     assert replace(bare, tdp_w=100.0).bare_w == pytest.approx(12.0)
     assert replace(bare, tdp_w=100.0, idle_w=7.0).bare_w == 7.0

@@ -8,7 +8,7 @@ from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.hardware.impact import Impact, impacts, total
 from joulemill.physics.hardware.site import Site, site_figures
 
-NODE = Figure(2.0, "J/tok", Basis.MEASURED, 1.9, 2.1, 0.95)
+NODE = Figure(2.0, "J/tok", Basis.MEASURED, low=1.9, high=2.1, level=0.95)
 RATE = Figure(100.0, "tok/s", Basis.MEASURED)
 ANSWER = Figure(50.0, "tok", Basis.MEASURED)
 
@@ -66,5 +66,5 @@ def test_sources_are_said() -> None:
 
 
 def test_bounds_of_a_sum_add_up() -> None:
-    both = total(Figure(3.0, "g", Basis.MEASURED, 2.0, 4.0, 0.95), Figure(1.0, "g", Basis.DECLARED))
+    both = total(Figure(3.0, "g", Basis.MEASURED, low=2.0, high=4.0, level=0.95), Figure(1.0, "g", Basis.DECLARED))
     assert (both.value, both.low, both.high, both.level) == (4.0, 3.0, 5.0, 0.95)

@@ -115,7 +115,7 @@ def test_a_share_of_a_node_and_several_nodes() -> None:
 
 def test_a_figure_carries_the_devices_interval_too() -> None:
     exact = node_figure(Figure(4000.0, "W", Basis.MEASURED), 8, HOPPER)
-    wide = node_figure(Figure(4000.0, "W", Basis.MEASURED, 3500.0, 4500.0), 8, HOPPER)
+    wide = node_figure(Figure(4000.0, "W", Basis.MEASURED, low=3500.0, high=4500.0), 8, HOPPER)
     assert exact.basis == wide.basis == Basis.MODELLED and exact.value == wide.value
     assert exact.low is not None and exact.high is not None and wide.low is not None and wide.high is not None
     assert wide.low < exact.low < exact.high < wide.high

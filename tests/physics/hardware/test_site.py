@@ -10,11 +10,11 @@ from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.physics.hardware.site import ReferencePue, Site, it_limit_figure, site_figures
 
-J_TOK = Figure(0.5, "J/tok", Basis.MEASURED, 0.45, 0.55)
+J_TOK = Figure(0.5, "J/tok", Basis.MEASURED, low=0.45, high=0.55)
 WATT = Figure(1000.0, "W", Basis.MEASURED)
 KWH = 3.6e6
 FULL = Site(
-    "s",
+    name="s",
     pue_ratio=1.2,
     carbon_gco2e_j=350 / KWH,
     carbon_kind="location",

@@ -17,10 +17,16 @@ from joulemill.physics.serving.deployment import Parallelism
 from joulemill.physics.serving.shard import Shard, ShardTable, shard, shard_table
 
 MODELS = (
-    "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-70B-Instruct", "Qwen/Qwen3-32B", "Qwen/Qwen3-0.6B",
-    "Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-235B-A22B", "openai/gpt-oss-120b", "deepseek-ai/DeepSeek-R1",
+    "meta-llama/Llama-3.1-8B-Instruct",
+    "meta-llama/Llama-3.1-70B-Instruct",
+    "Qwen/Qwen3-32B",
+    "Qwen/Qwen3-0.6B",
+    "Qwen/Qwen3-30B-A3B",
+    "Qwen/Qwen3-235B-A22B",
+    "openai/gpt-oss-120b",
+    "deepseek-ai/DeepSeek-R1",
     "google/gemma-3-27b-it",
-)  # fmt: skip
+)
 DEVICES = ("h100", "h200", "b200", "b300", "gb200", "gh200", "a100", "l40s", "mi300x", "rtx-4090")
 CUTS = (1, 2, 4, 8)
 COUNT = 4000
@@ -69,7 +75,14 @@ def demand(table: ShardTable, random: np.random.Generator) -> Demand:
     tok = np.round(spread(1, 32e3))
     one = np.ones(n)
     return Demand(
-        batch_req=np.round(spread(1, 512)), input_tok=tok, computed_tok=tok * random.uniform(0.05, 1.0, n),
-        output_tok=np.round(spread(1, 8e3)), spread_ratio=random.uniform(0.0, 1.0, n), budget_tok=one * 8192.0,
-        memory_use_ratio=one * 0.9, limit_w=table.tdp_w, running=one * 0.0, narrow_ratio=one,
-    )  # fmt: skip
+        batch_req=np.round(spread(1, 512)),
+        input_tok=tok,
+        computed_tok=tok * random.uniform(0.05, 1.0, n),
+        output_tok=np.round(spread(1, 8e3)),
+        spread_ratio=random.uniform(0.0, 1.0, n),
+        budget_tok=one * 8192.0,
+        memory_use_ratio=one * 0.9,
+        limit_w=table.tdp_w,
+        running=one * 0.0,
+        narrow_ratio=one,
+    )

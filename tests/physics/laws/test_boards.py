@@ -18,9 +18,13 @@ from joulemill.physics.serving.shard import ShardTable, shard, shard_table
 from tests.physics.laws.deployments import demand
 
 DENSE = (
-    "meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-70B-Instruct", "Qwen/Qwen3-32B", "Qwen/Qwen3-14B",
-    "google/gemma-3-27b-it", "meta-llama/Llama-3.1-405B-Instruct",
-)  # fmt: skip
+    "meta-llama/Llama-3.1-8B-Instruct",
+    "meta-llama/Llama-3.1-70B-Instruct",
+    "Qwen/Qwen3-32B",
+    "Qwen/Qwen3-14B",
+    "google/gemma-3-27b-it",
+    "meta-llama/Llama-3.1-405B-Instruct",
+)
 BOARDS = ("h100", "h200", "b200", "b300", "gb200", "gb300", "gh200")
 #: Not more than the other by more than 5 %: (newer, older).
 ORDER = (("h200", "h100"), ("b200", "h200"), ("b300", "b200"), ("gb200", "b200"), ("gb300", "b200"), ("gh200", "h100"))
@@ -40,9 +44,12 @@ def boards() -> dict[str, tuple[ShardTable, Steady]]:
     """The same random deployments and loads on every board."""
     random = np.random.default_rng(5)
     kinds = [
-        (find_model(n).architecture, uniform(p), Parallelism(t)) for n in DENSE for p in ("bf16", "fp8")
-        for t in (1, 2, 4, 8) if find_model(n).architecture.divides_over(t)
-    ]  # fmt: skip
+        (find_model(n).architecture, uniform(p), Parallelism(t))
+        for n in DENSE
+        for p in ("bf16", "fp8")
+        for t in (1, 2, 4, 8)
+        if find_model(n).architecture.divides_over(t)
+    ]
     rows = random.integers(len(kinds), size=COUNT)
     found = {}
     load = None

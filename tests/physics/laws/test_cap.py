@@ -83,7 +83,9 @@ def test_a_lower_cap_never_has_a_higher_rate_or_clock() -> None:
 
 def test_a_clock_that_a_cap_settles_at_takes_as_long_when_it_is_locked() -> None:
     """A cap solves for the clock in closed form; a lock computes every part again at that clock."""
-    question = PredictionRequest("Qwen/Qwen3-32B", "h100", devices=2, input_tokens=2048.0, output_tokens=256.0)
+    question = PredictionRequest(
+        model="Qwen/Qwen3-32B", device="h100", devices=2, input_tokens=2048.0, output_tokens=256.0
+    )
     for batch, cap in ((1.0, 500.0), (32.0, 550.0), (128.0, 450.0), (256.0, 600.0)):
         capped = answer(replace(question, concurrency=batch, power_cap_w=cap)).prediction
         locked = answer(replace(question, concurrency=batch, clock_ratio=capped.clock_ratio)).prediction
@@ -95,7 +97,7 @@ def test_a_clock_that_a_cap_settles_at_takes_as_long_when_it_is_locked() -> None
 
 def test_70b_at_batch_1_pays_for_its_bytes_under_any_cap() -> None:
     """Its bytes and the floor alone need more than 500 W a board: a cap of 250 W costs time, and hides no joules."""
-    question = PredictionRequest("meta-llama/Llama-3.1-70B-Instruct", "h200", devices=2, concurrency=1.0)
+    question = PredictionRequest(model="meta-llama/Llama-3.1-70B-Instruct", device="h200", devices=2, concurrency=1.0)
     free = answer(question).prediction
     held = answer(replace(question, power_cap_w=250.0)).prediction
     assert held.device_j_tok.value is not None and free.device_j_tok.value is not None
@@ -108,7 +110,7 @@ def test_70b_at_batch_1_pays_for_its_bytes_under_any_cap() -> None:
 def test_a_clock_lock_ranks_above_a_cap_for_decode(batch: float) -> None:
     """Measured: a locked clock dominates a cap for decode, which draws by its bytes (arXiv:2605.11999)."""
     question = PredictionRequest(
-        "meta-llama/Llama-3.1-70B-Instruct", "h200", devices=2, concurrency=batch, input_tokens=16.0
+        model="meta-llama/Llama-3.1-70B-Instruct", device="h200", devices=2, concurrency=batch, input_tokens=16.0
     )
     effects = levers_answer(question, {}, Settings(), frozenset(), together=False).study.effects
     change = {e.lever.name: e.energy_change for e in effects}

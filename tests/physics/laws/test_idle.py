@@ -70,7 +70,7 @@ def test_no_mean_power_lies_below_the_loaded_idle_of_its_board() -> None:
 @pytest.mark.parametrize("device", ["h100", "h200", "b200", "a100", "l40s", "rtx-5090", "mi300x"])
 def test_a_deployment_that_hardly_works_draws_its_loaded_idle(device: str) -> None:
     question = PredictionRequest(
-        "meta-llama/Llama-3.1-8B-Instruct", device, input_tokens=100.0, output_tokens=10.0, rate_req_s=1e-4
+        model="meta-llama/Llama-3.1-8B-Instruct", device=device, input_tokens=100.0, output_tokens=10.0, rate_req_s=1e-4
     )
     power, idle = answer(question).prediction.device_power_w.value, find_device(device).resting_w
     assert power is not None and idle is not None

@@ -17,7 +17,9 @@ from joulemill.prediction.question import PredictionRequest
 from tests.physics.laws.deployments import sample
 
 RATES = rates("vllm")
-LLAMA = PredictionRequest("meta-llama/Llama-3.1-8B-Instruct", "h100", input_tokens=512.0, output_tokens=512.0)
+LLAMA = PredictionRequest(
+    model="meta-llama/Llama-3.1-8B-Instruct", device="h100", input_tokens=512.0, output_tokens=512.0
+)
 
 
 def erlang_wait_s(used: float, slots: int, stay_s: float) -> float:

@@ -26,7 +26,7 @@ def test_the_default_cut_uses_all_devices_and_stays_within_a_domain() -> None:
 
 
 def test_sixteen_boards_are_two_replicas_of_a_node_and_the_answer_says_so() -> None:
-    question = PredictionRequest("meta-llama/Llama-3.1-70B-Instruct", "h100", devices=16, concurrency=32.0)
+    question = PredictionRequest(model="meta-llama/Llama-3.1-70B-Instruct", device="h100", devices=16, concurrency=32.0)
     found = answer(question)
     cut, best = found.deployment.parallelism, found.best_cut
     assert (cut.tensor, cut.replicas) == (8, 2)
@@ -35,7 +35,7 @@ def test_sixteen_boards_are_two_replicas_of_a_node_and_the_answer_says_so() -> N
     # What is called best is what predicting it says, at the same requests in flight over all devices.
     each = 32.0 * cut.replicas / best.parallelism.replicas
     own = answer(
-        PredictionRequest(question.model, "h100", devices=16, tp=best.parallelism.tensor, concurrency=each)
+        PredictionRequest(model=question.model, device="h100", devices=16, tp=best.parallelism.tensor, concurrency=each)
     ).prediction
     assert own.device_j_tok.value == pytest.approx(best.device_j_tok)
     assert own.rate_tok_s.value == pytest.approx(best.rate_tok_s)

@@ -42,19 +42,19 @@ def test_no_unmeasured_group_makes_an_interval_narrower() -> None:
     [("h100", "h100-nvl"), ("h100", "h100-pcie"), ("b200", "b300"), ("h100-nvl", "l40s"), ("l40s", "mi300x")],
 )
 def test_a_board_form_a_generation_and_a_vendor_without_runs_are_less_sure(seen: str, unseen: str) -> None:
-    question = PredictionRequest("meta-llama/Llama-3.1-8B-Instruct", seen, concurrency=16.0)
+    question = PredictionRequest(model="meta-llama/Llama-3.1-8B-Instruct", device=seen, concurrency=16.0)
     figures = [answer(replace(question, device=d)).prediction.device_j_tok for d in (seen, unseen)]
     known, other = (math.log((f.high or 0.0) / (f.low or 1.0)) for f in figures)
     assert other > known * 1.02
 
 
 def test_amd_does_not_inherit_nvidias_efficiencies_unsaid() -> None:
-    notes = " ".join(answer(PredictionRequest("Qwen/Qwen3-32B", "mi300x", concurrency=8.0)).every_note)
+    notes = " ".join(answer(PredictionRequest(model="Qwen/Qwen3-32B", device="mi300x", concurrency=8.0)).every_note)
     assert "no run of AMD's devices was measured" in notes and "NVIDIA's kernels" in notes
 
 
 def test_weight_only_formats_carry_their_published_caveat_at_small_batch() -> None:
-    question = PredictionRequest("Qwen/Qwen3-8B", "h100", precision="nf4")
+    question = PredictionRequest(model="Qwen/Qwen3-8B", device="h100", precision="nf4")
     small, large = (" ".join(answer(replace(question, concurrency=c)).every_note) for c in (1.0, 64.0))
     assert "LLM.int8() +17 to +33 %" in small and "no energy was measured in nf4" in small
     assert "LLM.int8()" not in large and "no energy was measured in nf4" in large

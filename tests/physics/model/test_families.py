@@ -157,9 +157,18 @@ def test_mamba2_by_hand() -> None:
     # 4 heads of 4 make a width of 16, 1 group of 8 states. In: 8 x (2·16 + 2·8 + 4); out 16 x 8; convolution over
     # 16 + 16 channels, 4 taps and a bias; A, D, dt bias of 4 heads; gate norm 16; norm 8. Embedding 10 x 8, norm 8.
     config = {
-        "model_type": "mamba2", "hidden_size": 8, "num_hidden_layers": 3, "num_heads": 4, "head_dim": 4, "expand": 2,
-        "state_size": 8, "n_groups": 1, "conv_kernel": 4, "vocab_size": 10, "tie_word_embeddings": True,
-    }  # fmt: skip
+        "model_type": "mamba2",
+        "hidden_size": 8,
+        "num_hidden_layers": 3,
+        "num_heads": 4,
+        "head_dim": 4,
+        "expand": 2,
+        "state_size": 8,
+        "n_groups": 1,
+        "conv_kernel": 4,
+        "vocab_size": 10,
+        "tie_word_embeddings": True,
+    }
     built = architecture_from_config(config)
     per_layer = 8 * 52 + 128 + 32 * 5 + 12 + 16 + 8
     assert parameters_count(built).total == 3 * per_layer + 80 + 8
@@ -172,9 +181,15 @@ def test_mamba1_by_hand() -> None:
     # Width 16, 4 states, rank 1 (8 / 16 rounded up). In 8 x 32; to step, B, C 16 x 9; step 1 x 16 and bias 16; out
     # 16 x 8; convolution 16 x (4 + 1); A 16 x 4; D 16; norm 8.
     config = {
-        "model_type": "mamba", "hidden_size": 8, "num_hidden_layers": 2, "state_size": 4, "conv_kernel": 4, "expand": 2,
-        "vocab_size": 10, "tie_word_embeddings": True,
-    }  # fmt: skip
+        "model_type": "mamba",
+        "hidden_size": 8,
+        "num_hidden_layers": 2,
+        "state_size": 4,
+        "conv_kernel": 4,
+        "expand": 2,
+        "vocab_size": 10,
+        "tie_word_embeddings": True,
+    }
     per_layer = 256 + 144 + 32 + 128 + 80 + 64 + 16 + 8
     assert parameters_count(architecture_from_config(config)).total == 2 * per_layer + 80 + 8
 
@@ -250,8 +265,11 @@ def test_compressed_attention_by_hand() -> None:
     ends = 2 * 10 * 8 + 8 + 2 * (16 + 1) + 1
     assert parameters_count(built).total == 3 * (own + routed + mixing) + sparse + index + heavy + ends
     assert layer_counts(built) == {
-        "sliding_attention": 1, "sparse_compressed_attention": 1, "compressed_attention": 1, "experts": 3
-    }  # fmt: skip
+        "sliding_attention": 1,
+        "sparse_compressed_attention": 1,
+        "compressed_attention": 1,
+        "experts": 3,
+    }
     assert precision_from_config({**COMPRESSED, "quantization_config": {"quant_method": "fp8"}}).experts.name == "mxfp4"
 
 
@@ -287,9 +305,15 @@ def test_layers_that_attend_to_images_are_stored_and_skipped() -> None:
 
 
 TINY = {
-    "model_type": "llama", "hidden_size": 8, "num_hidden_layers": 4, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 2, "intermediate_size": 16, "vocab_size": 10,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 8,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 2,
+    "intermediate_size": 16,
+    "vocab_size": 10,
+}
 
 
 def test_heads_by_layer() -> None:
@@ -309,10 +333,14 @@ def test_overrides_by_layer_of_newer_libraries() -> None:
 
 def windows(config: dict[str, Any]) -> list[int | None]:
     return sorted(
-        (g.mixer.window for g in architecture_from_config(config).groups for _ in range(g.count)
-         if isinstance(g.mixer, GroupedAttention)),
+        (
+            g.mixer.window
+            for g in architecture_from_config(config).groups
+            for _ in range(g.count)
+            if isinstance(g.mixer, GroupedAttention)
+        ),
         key=lambda w: w or 0,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

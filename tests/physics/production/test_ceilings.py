@@ -26,7 +26,7 @@ def exact(value: float, unit: str = "u") -> Figure:
 
 
 def rate(name: str, value: float, factor: float = 1.0) -> CeilingValue:
-    return CeilingValue(name, Figure(value, "tok/s", Basis.MODELLED, value / factor, value * factor))
+    return CeilingValue(name, Figure(value, "tok/s", Basis.MODELLED, low=value / factor, high=value * factor))
 
 
 def test_an_8b_model_on_one_h100_by_hand() -> None:

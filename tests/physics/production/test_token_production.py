@@ -91,11 +91,19 @@ def test_leading_axes_are_deployments() -> None:
 
 @given(k=POSITIVE, c=POSITIVE, p=POSITIVE, e=POSITIVE, share=st.floats(0.1, 1.0))
 def test_two_staves_and_the_sources_test_of_binding(k: float, c: float, p: float, e: float, share: float) -> None:
-    view = TwoStave(k, c, p, e, share, 0.7, 0.5)
+    view = TwoStave(
+        compute_flop_s=k,
+        work_flop_tok=c,
+        facility_w=p,
+        energy_j_tok=e,
+        theta_ratio=share,
+        phi_ratio=0.7,
+        utilization_ratio=0.5,
+    )
     assert view.rate_tok_s == pytest.approx(float(token_rate([k, share * p], [c, e], 0.7, 0.5)))
     if view.compute_tok_s != pytest.approx(view.power_tok_s, rel=1e-9):
         assert view.binding == ("power" if view.power_tok_s < view.compute_tok_s else "compute")
-    ten = TwoStave(k, c, p, 10 * e, share)
+    ten = TwoStave(compute_flop_s=k, work_flop_tok=c, facility_w=p, energy_j_tok=10 * e, theta_ratio=share)
     assert ten.power_tok_s == pytest.approx(view.power_tok_s / 10)
 
 
@@ -119,7 +127,7 @@ def test_negative_or_missing_numbers_are_refused() -> None:
 
 
 def test_phi_and_u_by_hand() -> None:
-    full = Figure(800.0, "tok/s", Basis.MEASURED, 760.0, 840.0)
+    full = Figure(800.0, "tok/s", Basis.MEASURED, low=760.0, high=840.0)
     phi = phi_figure(full, Figure(1000.0, "tok/s", Basis.MODELLED))
     assert (phi.value, phi.basis) == (pytest.approx(0.8), Basis.MODELLED) and phi.low == pytest.approx(0.76)
     assert "too low" in str(phi_figure(full, Figure(500.0, "tok/s", Basis.MODELLED)).reason)

@@ -23,7 +23,17 @@ def machine(values):
     one = np.ones(4)
     table = shard_table([shard(MODEL.architecture, MODEL.precision, find_device("h100"), Parallelism())] * 4)
     demand = Demand(
-        batch, one * 500, one * 500, one * 300, one * 0, one * 8192, one * 0.9, table.tdp_w, one, one, one * 0
+        batch_req=batch,
+        input_tok=one * 500,
+        computed_tok=one * 500,
+        output_tok=one * 300,
+        spread_ratio=one * 0,
+        budget_tok=one * 8192,
+        memory_use_ratio=one * 0.9,
+        limit_w=table.tdp_w,
+        running=one,
+        narrow_ratio=one,
+        crowding_ratio=one * 0,
     )
     found = steady(table, rates_of(values), demand)
     return {"rate_tok_s": found.rate_tok_s, "power_w": found.power_w, "tpot_s": found.tpot_s}

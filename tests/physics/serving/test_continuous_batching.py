@@ -4,7 +4,7 @@ test_signs."""
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 
 import numpy as np
 import pytest
@@ -44,7 +44,19 @@ def state(s: Shard, batch=8.0, tok=256.0, out=256.0, limit=None) -> Steady:
     table = shard_table([s])
     a = np.ones(1)
     limit_w = table.tdp_w if limit is None else a * limit
-    demand = Demand(a * batch, a * tok, a * tok, a * out, a * 0.0, a * 8192, a * 0.9, limit_w, a * 0.0, a, a * 0.0)
+    demand = Demand(
+        batch_req=a * batch,
+        input_tok=a * tok,
+        computed_tok=a * tok,
+        output_tok=a * out,
+        spread_ratio=a * 0.0,
+        budget_tok=a * 8192,
+        memory_use_ratio=a * 0.9,
+        limit_w=limit_w,
+        running=a * 0.0,
+        narrow_ratio=a,
+        crowding_ratio=a * 0.0,
+    )
     return steady(table, rates("vllm"), demand)
 
 
@@ -111,7 +123,19 @@ def test_drafted_tokens_take_room_in_a_step() -> None:
     """Budget 8,192, I = 8,192, O = 64, three drafts: b(4 + 2.63·128) ≤ 8,192."""
     table = shard_table([share(MOE, tp=4)])
     a, zero = np.ones(1), np.zeros(1)
-    demand = Demand(a * 512, a * 8192, a * 8192, a * 64, zero, a * 8192, a * 0.9, table.tdp_w, zero, a, zero)
+    demand = Demand(
+        batch_req=a * 512,
+        input_tok=a * 8192,
+        computed_tok=a * 8192,
+        output_tok=a * 64,
+        spread_ratio=zero,
+        budget_tok=a * 8192,
+        memory_use_ratio=a * 0.9,
+        limit_w=table.tdp_w,
+        running=zero,
+        narrow_ratio=a,
+        crowding_ratio=zero,
+    )
     demand = replace(demand, draft_count=a * 3)
     found = steady(table, rates("vllm"), demand)
     assert found.decode_req[0] * (4.0 + float(demand.accepted_tok[0]) * 128.0) == pytest.approx(8192.0)
@@ -185,7 +209,7 @@ def test_coefficients_are_named_and_physical() -> None:
 def test_bad_workloads_and_cuts_say_why() -> None:
     for change in ({"input_tok": 0.0}, {"cached_ratio": 1.0}, {"output_spread_ratio": -1.0}):
         with pytest.raises(InputError):
-            replace(Workload(10.0, 10.0), **change)
+            replace(Workload(input_tok=10.0, output_tok=10.0), **change)
     with pytest.raises(InputError, match="multiple"):
         parallelism_for(LLAMA.architecture, 6, 4, None, None)
     with pytest.raises(InputError, match="over `tp=3` devices; it can be 1, 2, 4, 8, 16, 32"):
@@ -194,7 +218,7 @@ def test_bad_workloads_and_cuts_say_why() -> None:
         parallelism_for(LLAMA.architecture, 4, 4, None, 4)
     assert parallelism_for(LLAMA.architecture, 6, None, None, None) == Parallelism(2, replicas=3)
     with pytest.raises(InputError, match="engine"):
-        Deployment(LLAMA.architecture, LLAMA.precision, H100, engine="abacus")
+        Deployment(architecture=LLAMA.architecture, precision=LLAMA.precision, device=H100, engine="abacus")
 
 
 def test_weights_that_leave_little_still_leave_some_for_keys() -> None:
@@ -222,7 +246,19 @@ def test_a_prefill_pool_that_is_not_stated_grows_with_its_work() -> None:
 
     def ttft_s(tok: float, servers: float, in_flight: float = 512.0) -> float:
         zero = a * 0.0
-        demand = Demand(a * 64, a * tok, a * tok, a * 512, zero, a * 8192, a * 0.9, t.tdp_w, zero, a, zero)
+        demand = Demand(
+            batch_req=a * 64,
+            input_tok=a * tok,
+            computed_tok=a * tok,
+            output_tok=a * 512,
+            spread_ratio=zero,
+            budget_tok=a * 8192,
+            memory_use_ratio=a * 0.9,
+            limit_w=t.tdp_w,
+            running=zero,
+            narrow_ratio=a,
+            crowding_ratio=zero,
+        )
         return float(handed_over(t, t, rates("trtllm"), demand, a * servers, a * in_flight)[0][0])
 
     assert ttft_s(8192.0, 1.0) > 2.0 * ttft_s(8192.0, 0.0)
@@ -235,8 +271,18 @@ def pooled(servers: float, in_flight: float, answer: float = 512.0) -> tuple[flo
     t = shard_table([share(MOE, tp=4)])
     a, zero = np.ones(1), np.zeros(1)
     demand = Demand(
-        a * in_flight, a * 4096, a * 4096, a * answer, zero, a * 8192, a * 0.9, t.tdp_w, zero, a, zero
-    )  # fmt: skip
+        batch_req=a * in_flight,
+        input_tok=a * 4096,
+        computed_tok=a * 4096,
+        output_tok=a * answer,
+        spread_ratio=zero,
+        budget_tok=a * 8192,
+        memory_use_ratio=a * 0.9,
+        limit_w=t.tdp_w,
+        running=zero,
+        narrow_ratio=a,
+        crowding_ratio=zero,
+    )
     late, each = handed_over(t, t, rates("trtllm"), demand, a * servers, a * in_flight)
     return float(late[0]), float(each[0])
 
@@ -276,7 +322,19 @@ def test_host_time_is_hidden_where_the_engine_prepares_the_next_step_meanwhile()
     """Beside the devices: nothing is waited for while they work longer; in turn: all of it."""
     t = shard_table([share(MOE, tp=4)])
     a, zero = np.ones(1), np.zeros(1)
-    demand = Demand(a * 64, a * 512, a * 512, a * 512, zero, a * 8192, a * 0.9, t.tdp_w, zero, a, zero)
+    demand = Demand(
+        batch_req=a * 64,
+        input_tok=a * 512,
+        computed_tok=a * 512,
+        output_tok=a * 512,
+        spread_ratio=zero,
+        budget_tok=a * 8192,
+        memory_use_ratio=a * 0.9,
+        limit_w=t.tdp_w,
+        running=zero,
+        narrow_ratio=a,
+        crowding_ratio=zero,
+    )
     host = rates("trtllm").host
     beside, in_turn = replace(host, overlap_ratio=1.0), replace(host, overlap_ratio=1e-9)
     own = host.step_s + 64 * host.sequence_s + host.rank_s
@@ -288,7 +346,7 @@ def test_host_time_is_hidden_where_the_engine_prepares_the_next_step_meanwhile()
 def test_drafted_tokens_by_hand() -> None:
     """None: 1 a step; one: 1.85; three: 1 + 0.85·(1 + 0.58 + 0.58²)."""
     a = np.ones(1)
-    demand = Demand(*(a for _ in range(11)))  # type: ignore[arg-type]
+    demand = Demand(**{f.name: a for f in fields(Demand) if f.default is MISSING})
     gained = [float(replace(demand, draft_count=a * k).accepted_tok[0]) for k in (0, 1, 3)]
     assert gained == pytest.approx([1.0, 1.85, 1.0 + 0.85 * (1.0 + 0.58 + 0.58**2)])
 
@@ -299,7 +357,19 @@ def test_drafts_speed_up_as_published() -> None:
     t = shard_table([share(model, "b200", tp=8, ep=2)])
     a = np.ones(1)
     none = a * 0.0
-    demand = Demand(a, a * 1024, a * 1024, a * 2048, none, a * 8192, a * 0.9, t.tdp_w, none, a, none)
+    demand = Demand(
+        batch_req=a,
+        input_tok=a * 1024,
+        computed_tok=a * 1024,
+        output_tok=a * 2048,
+        spread_ratio=none,
+        budget_tok=a * 8192,
+        memory_use_ratio=a * 0.9,
+        limit_w=t.tdp_w,
+        running=none,
+        narrow_ratio=a,
+        crowding_ratio=none,
+    )
     plain, drafting = (steady(t, rates("trtllm"), replace(demand, draft_count=a * k)) for k in (0.0, 3.0))
     assert float(plain.tpot_s[0] / drafting.tpot_s[0]) == pytest.approx(2.16, rel=0.1)
     assert drafting.energy_j_tok[0] < plain.energy_j_tok[0]
@@ -316,7 +386,19 @@ def test_padding_costs_only_where_ranks_differ() -> None:
 
     def step_s(t: ShardTable, r: Rates) -> float:
         tok, out, none = a * 4096, a * 512, a * 0
-        demand = Demand(a * 256, tok, tok, out, none, a * 8192, a * 0.9, t.tdp_w, none, a, none)
+        demand = Demand(
+            batch_req=a * 256,
+            input_tok=tok,
+            computed_tok=tok,
+            output_tok=out,
+            spread_ratio=none,
+            budget_tok=a * 8192,
+            memory_use_ratio=a * 0.9,
+            limit_w=t.tdp_w,
+            running=none,
+            narrow_ratio=a,
+            crowding_ratio=none,
+        )
         return float(steady(t, r, demand).step_s[0])
 
     taken = [step_s(t, r) for t in (ranks, alone) for r in (fat, lean)]

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from joulemill.physics.serving.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
 
 PLAIN_S, SEQUENCE_S, ALONE_S, PROMPT_TOK_S, BUDGET_TOK = 6e-3, 1e-4, 2e-3, 1.3e-5, 8192
-RATES = ArrivalRates(1e-9, 1e-12, 1e-9, 1e-9, 0.1, 0.02, 0.02)
+RATES = ArrivalRates(
+    ingest_s=1e-9,
+    ingest_tok_s=1e-12,
+    gateway_s=1e-9,
+    poll_count=1e-9,
+    opening_ratio=0.1,
+    clump_ratio=0.02,
+    lock_ratio=0.02,
+)
 
 
 @dataclass
@@ -84,7 +92,14 @@ def steps_of(batch: float, input_tok: float) -> PromptSteps:
 
 def closed_s(batch: float, input_tok: float, rates: ArrivalRates, lockstep: float) -> float:
     a = np.ones(1)
-    load = OfferedLoad(a * batch, a * input_tok, a * 1e9, a * PLAIN_S, a * lockstep, a * 0.0)
+    load = OfferedLoad(
+        batch_req=a * batch,
+        input_tok=a * input_tok,
+        answer_steps=a * 1e9,
+        step_s=a * PLAIN_S,
+        lockstep_ratio=a * lockstep,
+        poll_count=a * 0.0,
+    )
     return float(first_token_s(rates, steps_of(batch, input_tok), load)[0])
 
 
@@ -111,7 +126,14 @@ def test_steps_shared_with_decoding_stay_shared() -> None:
 def test_a_router_adds_its_time_where_one_stands_before_the_server() -> None:
     a = np.ones(1)
     rates = replace(RATES, gateway_s=0.07)
-    load = OfferedLoad(a * 16.0, a * 1024.0, a * 512.0, a * 0.02, a * 0.0, a * 0.0)
+    load = OfferedLoad(
+        batch_req=a * 16.0,
+        input_tok=a * 1024.0,
+        answer_steps=a * 512.0,
+        step_s=a * 0.02,
+        lockstep_ratio=a * 0.0,
+        poll_count=a * 0.0,
+    )
     steps = steps_of(16.0, 1024.0)
     routed = first_token_s(rates, steps, replace(load, gateway_ratio=a))
     assert (routed - first_token_s(rates, steps, load))[0] == pytest.approx(0.07)
@@ -120,7 +142,14 @@ def test_a_router_adds_its_time_where_one_stands_before_the_server() -> None:
 def test_answers_that_end_between_two_looks_come_together() -> None:
     """64 slots, answers of 512 steps, a look each 33rd: 32 steps later four more have come; never more than all."""
     a = np.ones(1)
-    load = OfferedLoad(a * 64.0, a * 1024.0, a * 512.0, a * 0.02, a * 0.0, a * 33.0)
+    load = OfferedLoad(
+        batch_req=a * 64.0,
+        input_tok=a * 1024.0,
+        answer_steps=a * 512.0,
+        step_s=a * 0.02,
+        lockstep_ratio=a * 0.0,
+        poll_count=a * 33.0,
+    )
     alone = RATES.together_count(replace(load, poll_count=a))
     assert (RATES.together_count(load) - alone)[0] == pytest.approx(32 * 64 / 512)
     assert RATES.together_count(replace(load, poll_count=a * 1e6))[0] == 64.0
@@ -153,7 +182,14 @@ def test_more_in_flight_never_waits_less(batch: float, more: float, tok: float, 
 @given(polls=st.floats(2.0, 100.0), batch=st.floats(1.0, 300.0))
 def test_looking_at_the_queue_less_often_adds_half_the_steps_between(polls: float, batch: float) -> None:
     a = np.ones(1)
-    load = OfferedLoad(a * batch, a * 1024.0, a * 1e9, a * 0.02, a * 0.0, a * 0.0)
+    load = OfferedLoad(
+        batch_req=a * batch,
+        input_tok=a * 1024.0,
+        answer_steps=a * 1e9,
+        step_s=a * 0.02,
+        lockstep_ratio=a * 0.0,
+        poll_count=a * 0.0,
+    )
     steps = steps_of(batch, 1024.0)
     late = first_token_s(RATES, steps, replace(load, poll_count=a * polls))
     assert (late - first_token_s(RATES, steps, load))[0] == pytest.approx(0.5 * polls * 0.02, rel=1e-6)

@@ -34,7 +34,7 @@ def known() -> Report:
     report = example()
     energy = dataclasses.replace(
         report.energy,
-        site_j_tok=Figure(3.6, "J/tok", Basis.MODELLED, 3.4, 3.8, 0.95),
+        site_j_tok=Figure(3.6, "J/tok", Basis.MODELLED, low=3.4, high=3.8, level=0.95),
         carbon_gco2e_tok=Figure(5e-4, "gCO2e/tok", Basis.MODELLED),
     )
     site = dataclasses.replace(report.site, carbon_gco2e_kwh=Figure(500.0, "gCO2e/kWh", Basis.DECLARED))

@@ -66,8 +66,8 @@ def test_a_site_in_the_units_it_was_written_in(tmp_path: Path) -> None:
 
 def test_a_model_counts_its_parameters() -> None:
     """Embedding and head of 10 × 4 each, one norm of 4, no layers: 84 parameters."""
-    toy = Architecture("toy", hidden=4, vocabulary=10, groups=())
-    document = model_document(ModelEntry("toy", toy, uniform("bf16")))
+    toy = Architecture(name="toy", hidden=4, vocabulary=10, groups=())
+    document = model_document(ModelEntry(name="toy", architecture=toy, precision=uniform("bf16")))
     facts = {f["parameter"]: f["value"] for f in document["facts"]}
     assert facts["parameters"] == 84 and facts["parameters_multiplied"] == 40 and facts["max_context"] is None
     assert "unknown" in on_screen(show, document, 200)

@@ -19,7 +19,7 @@ from tests.support.example_report import altered, example
 from tests.support.screen import on_screen
 
 SITE = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", carbon_gco2e_j=1e-4)
-QUESTION = PredictionRequest("Qwen/Qwen3-32B", "h100", devices=2, concurrency=32.0, facility=SITE)
+QUESTION = PredictionRequest(model="Qwen/Qwen3-32B", device="h100", devices=2, concurrency=32.0, facility=SITE)
 EXPONENT = re.compile(r"\d[eE][+-]?\d")
 
 
@@ -29,8 +29,15 @@ def shown_report(*, verbose: bool = False) -> list[str]:
 
 def test_a_report_leads_with_the_four_figures_then_quality_and_latency() -> None:
     lines = [line for line in shown_report() if line.strip()][2:]
-    begins = ("energy per output token, node", "active constraint", "PUE-adjusted power (site)",
-              "utilization-adjusted output", "accuracy", "TTFT p50", "TPOT p50")  # fmt: skip
+    begins = (
+        "energy per output token, node",
+        "active constraint",
+        "PUE-adjusted power (site)",
+        "utilization-adjusted output",
+        "accuracy",
+        "TTFT p50",
+        "TPOT p50",
+    )
     assert [line[: len(b)] for line, b in zip(lines, begins, strict=False)] == list(begins)
     assert "420 mJ/tok" in lines[0] and "378–462" in lines[0] and "modelled" in lines[0]
     assert "memory bandwidth" in lines[1] and "108 W" in lines[2] and "166 tok/s" in lines[3]

@@ -44,7 +44,13 @@ async def calibrate(engine: Engine, max_context_tok: int | None) -> LengthLine:
         if samples and max_context_tok is not None and words * 2 + CALIBRATION_TOK > max_context_tok:
             break
         text = mill.text(-1 - index, words)
-        ask = Ask(text, CALIBRATION_TOK, rules.timeout_s, rules.temperature, ignore_eos=rules.ignore_eos)
+        ask = Ask(
+            text=text,
+            max_tok=CALIBRATION_TOK,
+            timeout_s=rules.timeout_s,
+            temperature=rules.temperature,
+            ignore_eos=rules.ignore_eos,
+        )
         job = Job(index, ask, round(mill.line.tok_word * words), CALIBRATION_TOK, words)
         record, answer = await engine.one(job, time.monotonic(), retries=max(1, engine.retries))
         if record.outcome is not RequestOutcome.OK or answer.prompt_tok is None:

@@ -59,7 +59,14 @@ class RequestSource:
         text, words = self.mill.prompt(index, asked_prompt)
         rules = self.rules
         history, before_tok = (talk.history, talk.history_tok) if talk is not None else ((), 0)
-        ask = Ask(text, asked_output, rules.timeout_s, rules.temperature, ignore_eos=rules.ignore_eos, history=history)
+        ask = Ask(
+            text=text,
+            max_tok=asked_output,
+            timeout_s=rules.timeout_s,
+            temperature=rules.temperature,
+            ignore_eos=rules.ignore_eos,
+            history=history,
+        )
         return Job(index, ask, asked_prompt + before_tok, asked_output, words, before_tok)
 
     def learn(self, job: Job, answer: Answer) -> None:

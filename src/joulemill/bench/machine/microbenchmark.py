@@ -32,8 +32,12 @@ BUDGET_S = 1.8
 QUIET_LOAD_RATIO = 0.5
 MIB = 2**20
 _THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-)  # fmt: skip
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 #: int8 ÷ float32 operations a cycle, by CPU flag; the best one counts. By the instruction-set manuals: VNNI and SDOT
 #: do four products in a 32-bit lane, i8mm eight; AMX does 2048 operations a cycle beside 64 of two AVX-512 FMA units.
 #: Without any, widening multiplies do at most two.

@@ -18,7 +18,7 @@ from joulemill.meters.meter import MeterContext, parse_spec
 KNOBS = ("power", "clock")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BoardLimit:
     """One board as it was found: its power limit, the range that it may be set to, its default; its highest SM clock.
 
@@ -72,7 +72,15 @@ class Boards:
         clock_hz: float | None = None
         with suppress(Exception):
             clock_hz = lib.nvmlDeviceGetMaxClockInfo(board.handle, lib.NVML_CLOCK_SM) * 1e6
-        return BoardLimit(uuid, board.name, limit_w, least * 1e-3, greatest * 1e-3, default_w, clock_hz)
+        return BoardLimit(
+            uuid=uuid,
+            name=board.name,
+            power_limit_w=limit_w,
+            least_w=least * 1e-3,
+            greatest_w=greatest * 1e-3,
+            default_w=default_w,
+            clock_hz=clock_hz,
+        )
 
     def serves(self, uuid: str) -> bool:
         """Whether a process computes on the board, as far as NVML tells; True where it does not."""

@@ -160,9 +160,13 @@ def write_note(
 ) -> None:
     """``limits.json``, on the disk when this returns. ``status``: changed, restored."""
     document = {
-        "schema_version": SCHEMA_VERSION, "status": status, "host": socket.gethostname(), "pid": os.getpid(),
-        "boards": [asdict(b) for b in limits_before], "touched": {u: list(k) for u, k in touched.items()},
-    }  # fmt: skip
+        "schema_version": SCHEMA_VERSION,
+        "status": status,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "boards": [asdict(b) for b in limits_before],
+        "touched": {u: list(k) for u, k in touched.items()},
+    }
     try:
         private_folder(folder)
         part = folder / f"{NOTE}.part"

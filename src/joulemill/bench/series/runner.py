@@ -146,9 +146,15 @@ class _Runs:
             {"label": s.label, "knob": s.knob, "x": s.x, "options": s.options.manifest()} for s in self.plan.settings
         ]
         return {
-            "schema_version": SCHEMA_VERSION, "kind": self.plan.kind, "knob": self.plan.knob, "status": status,
-            "points": points, "order": list(self.plan.order), "runs": self.done, "absent": dict(self.plan.absent),
-        }  # fmt: skip
+            "schema_version": SCHEMA_VERSION,
+            "kind": self.plan.kind,
+            "knob": self.plan.knob,
+            "status": status,
+            "points": points,
+            "order": list(self.plan.order),
+            "runs": self.done,
+            "absent": dict(self.plan.absent),
+        }
 
     def _write(self, status: str) -> None:
         try:
@@ -179,3 +185,7 @@ class _Prefixed:
         if text not in self.noted:
             self.noted.add(text)
             self.teller.note(text)
+
+    def stopping(self, signal: str, folder: Path) -> None:
+        """Handed on."""
+        self.teller.stopping(signal, folder)

@@ -53,7 +53,7 @@ class Terms:
     run_spread_ratio: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One thing that was looked at. ``change`` is relative for energy, a difference of shares else."""
 
@@ -66,7 +66,7 @@ class Check:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The gate's answer; ``reasons`` for it; ``differences`` of conditions; ``notes`` that should be read with it."""
 
@@ -102,8 +102,14 @@ def gate(base: Sequence[Sample], new: Sequence[Sample], terms: Terms) -> Verdict
     reasons = (*blocked, *(c.text for c in checks if c.outcome is outcome or blocked))
     known = energy_change if isinstance(energy_change, Change) else None
     return Verdict(
-        outcome, tuple(checks), reasons, apart, _notes(base, new, terms, known, common), not apart, known
-    )  # fmt: skip
+        outcome=outcome,
+        checks=tuple(checks),
+        reasons=reasons,
+        differences=apart,
+        notes=_notes(base, new, terms, known, common),
+        comparable=not apart,
+        change=known,
+    )
 
 
 def _twice(every: Sequence[Sample]) -> list[str]:
@@ -126,7 +132,15 @@ def _energy(
     limit = f"at most {_rise(terms)}"
     if isinstance(energy_change, str):
         nothing = Figure(None, "1", reason=energy_change)
-        return Check(f"energy [{unit}]", Outcome.UNDECIDED, *sides, nothing, limit, f"energy: {energy_change}")
+        return Check(
+            name=f"energy [{unit}]",
+            outcome=Outcome.UNDECIDED,
+            base=sides[0],
+            new=sides[1],
+            change=nothing,
+            limit=limit,
+            text=f"energy: {energy_change}",
+        )
     low, high = energy_change.bound_ratio(false_ratio), energy_change.bound_ratio(1.0 - FALSE_RATIO)
     if low > terms.max_increase_ratio:
         outcome, verdict_text = Outcome.FAIL, f"beyond the allowed {_rise(terms)}, and beyond the noise"
@@ -140,13 +154,34 @@ def _energy(
         text = (
             f"energy {energy_change.increase_ratio:+.1%} (too few sub-windows or runs for an interval): {verdict_text}"
         )
-        return Check(f"energy [{unit}]", outcome, *sides, figure, limit, text)
+        return Check(
+            name=f"energy [{unit}]",
+            outcome=outcome,
+            base=sides[0],
+            new=sides[1],
+            change=figure,
+            limit=limit,
+            text=text,
+        )
     figure = Figure(
-        energy_change.increase_ratio, "1", basis, energy_change.bound_ratio(FALSE_RATIO), high, 1 - 2 * FALSE_RATIO,
+        energy_change.increase_ratio,
+        "1",
+        basis,
+        low=energy_change.bound_ratio(FALSE_RATIO),
+        high=high,
+        level=1 - 2 * FALSE_RATIO,
         source="ln(new ÷ base), t-quantile",
-    )  # fmt: skip
+    )
     text = f"energy {energy_change.increase_ratio:+.1%} ({figure.low or 0:+.1%} to {high:+.1%}): {verdict_text}"
-    return Check(f"energy [{unit}]", outcome, *sides, figure, limit, text)
+    return Check(
+        name=f"energy [{unit}]",
+        outcome=outcome,
+        base=sides[0],
+        new=sides[1],
+        change=figure,
+        limit=limit,
+        text=text,
+    )
 
 
 def _rise(terms: Terms) -> str:
@@ -197,14 +232,30 @@ def _share_check(
         reference = f"{name}: base and new answered different sets ({before.of} | {now.of}); state --min-quality"
     gone = now if isinstance(now, str) else reference if isinstance(reference, str) else None
     if isinstance(now, str) or isinstance(reference, str):
-        return Check(name, Outcome.UNDECIDED, *sides, Figure(None, "1", reason=gone), limit, str(gone))
+        return Check(
+            name=name,
+            outcome=Outcome.UNDECIDED,
+            base=sides[0],
+            new=sides[1],
+            change=Figure(None, "1", reason=gone),
+            limit=limit,
+            text=str(gone),
+        )
     against = before if isinstance(before, Share) and least_ratio is None else None
     p_value = _below_p(now, reference) if against is None else _lower_p(against, now)
     worse = p_value < false_ratio
     difference = Figure(now.value_ratio - reference, "1", Basis.MEASURED)
     relation = "significantly below" if worse else "not significantly below"
     text = f"{name} {now.value_ratio:.1%} of {now.asked}: {relation} {limit} ({reference:.1%})"
-    return Check(name, Outcome.FAIL if worse else Outcome.PASS, *sides, difference, limit, text)
+    return Check(
+        name=name,
+        outcome=Outcome.FAIL if worse else Outcome.PASS,
+        base=sides[0],
+        new=sides[1],
+        change=difference,
+        limit=limit,
+        text=text,
+    )
 
 
 def _share_figure(share: Share | str) -> Figure:
@@ -212,7 +263,7 @@ def _share_figure(share: Share | str) -> Figure:
         return Figure(None, "1", reason=share)
     n = share.effective_count
     low, high = wilson(min(share.value_ratio * n, n), round(n)) or (None, None) if n >= 1 else (None, None)
-    return Figure(share.value_ratio, "1", Basis.MEASURED, low, high, 0.95, source="Wilson interval")
+    return Figure(share.value_ratio, "1", Basis.MEASURED, low=low, high=high, level=0.95, source="Wilson interval")
 
 
 def _below_p(share: Share, reference: float) -> float:

@@ -27,7 +27,7 @@ LONGEST_S = 7 * 86400.0
 MOST_RUNS = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LengthPlan:
     """What would do.
 
@@ -73,9 +73,16 @@ def plan_length(base: Sequence[Sample], max_increase_ratio: float, *, checks_cou
     enough = (runs is not None and runs <= len(base)) if spread else needed is not None and needed <= window_s
     text = _told(max_increase_ratio, needed, runs, window_s, spread is not None, enough)
     return LengthPlan(
-        max_increase_ratio, needed, runs, window_s, now, math.sqrt(variance),
-        None if spread is None else spread[0], enough, text,
-    )  # fmt: skip
+        max_increase_ratio=max_increase_ratio,
+        window_s=needed,
+        runs_count=runs,
+        now_window_s=window_s,
+        now_detects_ratio=now,
+        noise_ratio=math.sqrt(variance),
+        spread_ratio=None if spread is None else spread[0],
+        enough=enough,
+        text=text,
+    )
 
 
 def _separation_ratio(max_increase_ratio: float) -> float:

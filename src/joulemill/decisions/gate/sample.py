@@ -35,7 +35,7 @@ class Share:
         return max(self.asked / max(self.together_count, 1.0), 1.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One run.
 

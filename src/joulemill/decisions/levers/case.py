@@ -59,7 +59,7 @@ class EarlyExit:
     depth_ratio: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """A deployment under a workload at a site; ``parked_count`` boards stand unloaded beside it and stay powered."""
 
@@ -73,7 +73,7 @@ class Case:
     parked_count: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LeverOutcome:
     """What a case does; energy per output token, prefill's share included.
 
@@ -100,7 +100,7 @@ class LeverOutcome:
     cost_currency_tok: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What levers are set to, where the user says nothing: assumed values, each shown with its lever.
 
@@ -137,7 +137,7 @@ class Settings:
 Deed = Callable[[Case, Settings], "Case | str"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lever:
     """A change that moves an intensity, a ceiling or U.
 

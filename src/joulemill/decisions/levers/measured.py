@@ -88,7 +88,7 @@ def figure_of(
     else:
         half = max(half, spread.half_log_ratio(*counts))
     low, high = math.expm1(change.log_ratio - half), math.expm1(change.log_ratio + half)
-    return Figure(change.increase_ratio, "1", basis or Basis.MEASURED, low, high, LEVEL, source=source)
+    return Figure(change.increase_ratio, "1", basis or Basis.MEASURED, low=low, high=high, level=LEVEL, source=source)
 
 
 def change_of(base: Sequence[Figure], new: Sequence[Figure], spread: RepeatSpread | None = None) -> Figure:
@@ -107,7 +107,9 @@ def change_of(base: Sequence[Figure], new: Sequence[Figure], spread: RepeatSprea
     half = _half(sides, spread or pooled(sides))
     if half is None:
         return Figure(math.expm1(value), "1", basis, reason="one run a side, without intervals: repeat them")
-    return Figure(math.expm1(value), "1", basis, math.expm1(value - half), math.expm1(value + half), LEVEL)
+    return Figure(
+        math.expm1(value), "1", basis, low=math.expm1(value - half), high=math.expm1(value + half), level=LEVEL
+    )
 
 
 def _half(sides: Sequence[Sequence[Figure]], spread: RepeatSpread | None) -> float | None:
@@ -154,7 +156,9 @@ def answer_change(
     up = math.hypot(high, 0.0 if energy.high is None else math.log1p(energy.high) - log)
     source = f"joules of the question set ÷ correct answers; {len(both)} questions, resampled {RESAMPLES} times"
     low, high = math.expm1(log + value - down), math.expm1(log + value + up)
-    return Figure(math.expm1(log + value), "1", energy.basis, low, high, LEVEL, None, source)
+    return Figure(
+        math.expm1(log + value), "1", energy.basis, low=low, high=high, level=LEVEL, reason=None, source=source
+    )
 
 
 def _scores(answers: Sequence[Answered]) -> dict[str, float]:

@@ -66,9 +66,14 @@ def generation(device: Device, node: Node | None) -> Lever:
         return replace(case, deployment=replace(d, device=device, node=node, power_cap_w=None))
 
     return Lever(
-        f"device-{device.name}", f"on {device.label}", "device", "joules a flop and a byte, and all ceilings",
-        "generation", "hardware", deed,
-    )  # fmt: skip
+        name=f"device-{device.name}",
+        label=f"on {device.label}",
+        family="device",
+        moves="joules a flop and a byte, and all ceilings",
+        kind="generation",
+        cost="hardware",
+        deed=deed,
+    )
 
 
 def consolidated(case: Case, settings: Settings) -> Case | str:
@@ -127,21 +132,85 @@ def shifted(what: str) -> Deed:
 
 
 PLANT_LEVERS = (
-    Lever("power-cap", "board power limit at 70 %", "clock", "the clock falls only where the limit is reached",
-          "modelled", "tuning", power_cap),
-    Lever("clock-lock", "core clock locked at 70 %", "clock",
-          "J per FLOP fall with the clock; memory-bound work hardly slows", "modelled", "tuning", clock_lock),
-    Lever("wider", "twice the devices per replica", "width", "weights per device, against all-reduces", "devices",
-          "restart", width(2.0)),
-    Lever("narrower", "half the devices per replica", "width", "all-reduces, against room for the KV cache", "devices",
-          "restart", width(0.5)),
-    Lever("consolidation", "half of the replicas, the others unloaded", "replicas",
-          "utilization: of idle joules the share of an open context", "batch", "operations", consolidated),
-    Lever("boost-off", "idle boards clock down (CUDA_DISABLE_PERF_BOOST=1)", "idle",
-          "idle joules: the clocks of an open context", "modelled", "restart", boost_off),
-    Lever("pue", "PUE of a good site", "pue", "site joules per node joule", "declared", "facility", better_pue),
-    Lever("carbon-shift", "part of the load where the grid is cleaner", "carbon",
-          "grams per joule, not joules", "declared", "operations", shifted("carbon")),
-    Lever("price-shift", "part of the load when power is cheaper", "price", "price per joule, not joules", "declared",
-          "operations", shifted("price")),
-)  # fmt: skip
+    Lever(
+        name="power-cap",
+        label="board power limit at 70 %",
+        family="clock",
+        moves="the clock falls only where the limit is reached",
+        kind="modelled",
+        cost="tuning",
+        deed=power_cap,
+    ),
+    Lever(
+        name="clock-lock",
+        label="core clock locked at 70 %",
+        family="clock",
+        moves="J per FLOP fall with the clock; memory-bound work hardly slows",
+        kind="modelled",
+        cost="tuning",
+        deed=clock_lock,
+    ),
+    Lever(
+        name="wider",
+        label="twice the devices per replica",
+        family="width",
+        moves="weights per device, against all-reduces",
+        kind="devices",
+        cost="restart",
+        deed=width(2.0),
+    ),
+    Lever(
+        name="narrower",
+        label="half the devices per replica",
+        family="width",
+        moves="all-reduces, against room for the KV cache",
+        kind="devices",
+        cost="restart",
+        deed=width(0.5),
+    ),
+    Lever(
+        name="consolidation",
+        label="half of the replicas, the others unloaded",
+        family="replicas",
+        moves="utilization: of idle joules the share of an open context",
+        kind="batch",
+        cost="operations",
+        deed=consolidated,
+    ),
+    Lever(
+        name="boost-off",
+        label="idle boards clock down (CUDA_DISABLE_PERF_BOOST=1)",
+        family="idle",
+        moves="idle joules: the clocks of an open context",
+        kind="modelled",
+        cost="restart",
+        deed=boost_off,
+    ),
+    Lever(
+        name="pue",
+        label="PUE of a good site",
+        family="pue",
+        moves="site joules per node joule",
+        kind="declared",
+        cost="facility",
+        deed=better_pue,
+    ),
+    Lever(
+        name="carbon-shift",
+        label="part of the load where the grid is cleaner",
+        family="carbon",
+        moves="grams per joule, not joules",
+        kind="declared",
+        cost="operations",
+        deed=shifted("carbon"),
+    ),
+    Lever(
+        name="price-shift",
+        label="part of the load when power is cheaper",
+        family="price",
+        moves="price per joule, not joules",
+        kind="declared",
+        cost="operations",
+        deed=shifted("price"),
+    ),
+)

@@ -88,7 +88,14 @@ def latent(case: Case, settings: Settings) -> Case | str:
     def change(mixer: Mixer | None) -> Mixer | None:
         if not isinstance(mixer, GroupedAttention) or mixer.window is not None:
             return mixer
-        return LatentAttention(mixer.heads, None, KV_RANK, NOPE_DIM, ROPE_DIM, VALUE_DIM)
+        return LatentAttention(
+            heads=mixer.heads,
+            query_rank=None,
+            kv_rank=KV_RANK,
+            nope_dim=NOPE_DIM,
+            rope_dim=ROPE_DIM,
+            value_dim=VALUE_DIM,
+        )
 
     return _with_architecture(case, _remixed(a, change))
 
@@ -120,7 +127,7 @@ def linear(case: Case, settings: Settings) -> Case | str:
     """Layers of full attention become a gated delta rule, all but one in FULL_EVERY."""
 
     def change(m: GroupedAttention) -> Mixer:
-        return DeltaNet(max(1, m.heads // 2), m.heads, m.head_dim, m.head_dim)
+        return DeltaNet(key_heads=max(1, m.heads // 2), value_heads=m.heads, key_dim=m.head_dim, value_dim=m.head_dim)
 
     return _split(case, settings, "linear attention", change)
 
@@ -187,24 +194,121 @@ WEIGHTS = (
 )
 KEYS = "bytes of KV cache: decode traffic, and how many requests fit"
 MODEL_LEVERS = (
-    Lever("fp8-weights", "weights and activations in FP8", "weights", WEIGHTS, "precision", "requantize",
-          weights("fp8", "fp8")),
-    Lever("int8-weights", "weights and activations in INT8", "weights", WEIGHTS, "modelled", "requantize",
-          weights("int8", "int8")),
-    Lever("fp4-weights", "weights in NVFP4", "weights", WEIGHTS, "modelled", "requantize", weights("nvfp4", "fp4")),
-    Lever("int4-weights", "weights in INT4, multiplied in 16 bits", "weights", WEIGHTS, "modelled", "requantize",
-          weights("int4", None)),
-    Lever("fp8-keys", "KV cache in FP8", "keys", KEYS, "modelled", "restart", kv("fp8")),
-    Lever("int4-keys", "KV cache in INT4", "keys", KEYS, "modelled", "restart", kv("int4")),
-    Lever("latent-attention", "latent KV cache (MLA)", "attention", KEYS, "modelled", "retrain", latent),
-    Lever("grouped-attention", "eight query heads per KV head (GQA)", "attention", KEYS, "modelled", "retrain",
-          grouped),
-    Lever("eviction", "evict KV cache above a budget", "attention", KEYS, "modelled", "tuning", evicted),
-    Lever("sliding-window", "sliding window in 3 of 4 layers", "attention", KEYS, "modelled", "retrain", windowed),
-    Lever("sparse-attention", "sparse top-2048 attention (DSA)", "sparse", "KV cache read per token, not its size",
-          "modelled", "retrain", sparse),
-    Lever("linear-attention", "gated delta rule in 3 of 4 layers", "attention",
-          "the KV cache becomes a state of fixed size", "modelled", "retrain", linear),
-    Lever("other-model", "another model of similar size", "model", "weights read and multiplied per token", "model",
-          "other model", alternative),
-)  # fmt: skip
+    Lever(
+        name="fp8-weights",
+        label="weights and activations in FP8",
+        family="weights",
+        moves=WEIGHTS,
+        kind="precision",
+        cost="requantize",
+        deed=weights("fp8", "fp8"),
+    ),
+    Lever(
+        name="int8-weights",
+        label="weights and activations in INT8",
+        family="weights",
+        moves=WEIGHTS,
+        kind="modelled",
+        cost="requantize",
+        deed=weights("int8", "int8"),
+    ),
+    Lever(
+        name="fp4-weights",
+        label="weights in NVFP4",
+        family="weights",
+        moves=WEIGHTS,
+        kind="modelled",
+        cost="requantize",
+        deed=weights("nvfp4", "fp4"),
+    ),
+    Lever(
+        name="int4-weights",
+        label="weights in INT4, multiplied in 16 bits",
+        family="weights",
+        moves=WEIGHTS,
+        kind="modelled",
+        cost="requantize",
+        deed=weights("int4", None),
+    ),
+    Lever(
+        name="fp8-keys",
+        label="KV cache in FP8",
+        family="keys",
+        moves=KEYS,
+        kind="modelled",
+        cost="restart",
+        deed=kv("fp8"),
+    ),
+    Lever(
+        name="int4-keys",
+        label="KV cache in INT4",
+        family="keys",
+        moves=KEYS,
+        kind="modelled",
+        cost="restart",
+        deed=kv("int4"),
+    ),
+    Lever(
+        name="latent-attention",
+        label="latent KV cache (MLA)",
+        family="attention",
+        moves=KEYS,
+        kind="modelled",
+        cost="retrain",
+        deed=latent,
+    ),
+    Lever(
+        name="grouped-attention",
+        label="eight query heads per KV head (GQA)",
+        family="attention",
+        moves=KEYS,
+        kind="modelled",
+        cost="retrain",
+        deed=grouped,
+    ),
+    Lever(
+        name="eviction",
+        label="evict KV cache above a budget",
+        family="attention",
+        moves=KEYS,
+        kind="modelled",
+        cost="tuning",
+        deed=evicted,
+    ),
+    Lever(
+        name="sliding-window",
+        label="sliding window in 3 of 4 layers",
+        family="attention",
+        moves=KEYS,
+        kind="modelled",
+        cost="retrain",
+        deed=windowed,
+    ),
+    Lever(
+        name="sparse-attention",
+        label="sparse top-2048 attention (DSA)",
+        family="sparse",
+        moves="KV cache read per token, not its size",
+        kind="modelled",
+        cost="retrain",
+        deed=sparse,
+    ),
+    Lever(
+        name="linear-attention",
+        label="gated delta rule in 3 of 4 layers",
+        family="attention",
+        moves="the KV cache becomes a state of fixed size",
+        kind="modelled",
+        cost="retrain",
+        deed=linear,
+    ),
+    Lever(
+        name="other-model",
+        label="another model of similar size",
+        family="model",
+        moves="weights read and multiplied per token",
+        kind="model",
+        cost="other model",
+        deed=alternative,
+    ),
+)

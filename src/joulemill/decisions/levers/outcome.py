@@ -97,9 +97,21 @@ def _settled(
     ttft, tpot = latency
     meets = (w.ttft_limit_s is None or ttft <= w.ttft_limit_s) and (w.tpot_limit_s is None or tpot <= w.tpot_limit_s)
     return LeverOutcome(
-        rate * held, energy, energy * w.output_tok, scope, device_j, device_j * rate * held, ttft, tpot, batch_req,
-        boards, binding, meets, carbon, cost,
-    )  # fmt: skip
+        rate_tok_s=rate * held,
+        energy_j_tok=energy,
+        energy_j_req=energy * w.output_tok,
+        scope=scope,
+        device_j_tok=device_j,
+        power_w=device_j * rate * held,
+        ttft_s=ttft,
+        tpot_s=tpot,
+        batch_req=batch_req,
+        device_count=boards,
+        binding=binding,
+        meets=meets,
+        carbon_gco2e_tok=carbon,
+        cost_currency_tok=cost,
+    )
 
 
 def _site_binding(site: Site) -> str:
@@ -233,9 +245,12 @@ def _routed(case: Case, rates: Rates, route: Route) -> LeverOutcome:
     """Two models on one pool of devices, each on the share of it that keeps both busy."""
     large = outcome(replace(case, route=None), rates)
     small_case = replace(
-        case, route=None, draft=None, early_exit=None,
+        case,
+        route=None,
+        draft=None,
+        early_exit=None,
         deployment=replace(case.deployment, architecture=route.model.architecture, precision=route.model.precision),
-    )  # fmt: skip
+    )
     small = outcome(small_case, rates)
     onward = 1.0 - route.share_ratio
     tried = 1.0 if route.cascade else route.share_ratio

@@ -34,7 +34,7 @@ NEAR_RATIO = 0.03
 Widths = Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Effect:
     """A lever's effect, or why it does not apply (then ``after`` is None). Changes are new ÷ old − 1.
 
@@ -116,13 +116,15 @@ def effect(lever: Lever, case: Case, settings: Settings, before: LeverOutcome, r
     """One lever on one case."""
     changed = lever.deed(case, settings)
     if isinstance(changed, str):
-        return Effect(lever, changed)
+        return Effect(lever=lever, why_not=changed)
     try:
         after = outcome(changed, rates)
     except InputError as error:
-        return Effect(lever, f"it does not fit: {error}")
+        return Effect(lever=lever, why_not=f"it does not fit: {error}")
     if after.scope != before.scope:
-        return Effect(lever, f"energy is known at the {after.scope} only, not at the {before.scope} as before")
+        return Effect(
+            lever=lever, why_not=f"energy is known at the {after.scope} only, not at the {before.scope} as before"
+        )
 
     def change(of: Callable[[LeverOutcome], float | None]) -> Figure | None:
         return change_figure(of(before), of(after), lever.kind, widths)
@@ -130,11 +132,19 @@ def effect(lever: Lever, case: Case, settings: Settings, before: LeverOutcome, r
     requests = change(lambda o: o.energy_j_req)
     accuracy = None if changed.route is None else routed_accuracy(changed.route, settings)
     return Effect(
-        lever, None, after,
-        change(lambda o: o.energy_j_tok), change(lambda o: o.rate_tok_s), requests,
-        change(lambda o: o.ttft_s), change(lambda o: o.tpot_s), change(lambda o: o.carbon_gco2e_tok),
-        change(lambda o: o.cost_currency_tok), accuracy, answer_change(requests, accuracy, settings.accuracy_ratio),
-    )  # fmt: skip
+        lever=lever,
+        why_not=None,
+        after=after,
+        energy_change=change(lambda o: o.energy_j_tok),
+        rate_change=change(lambda o: o.rate_tok_s),
+        request_change=requests,
+        ttft_change=change(lambda o: o.ttft_s),
+        tpot_change=change(lambda o: o.tpot_s),
+        carbon_change=change(lambda o: o.carbon_gco2e_tok),
+        cost_change=change(lambda o: o.cost_currency_tok),
+        accuracy=accuracy,
+        answer_change=answer_change(requests, accuracy, settings.accuracy_ratio),
+    )
 
 
 def routed_accuracy(route: Route, settings: Settings) -> Figure | None:
@@ -150,7 +160,7 @@ def routed_accuracy(route: Route, settings: Settings) -> Figure | None:
     blind = s * small + (1.0 - s) * q
     best = min(min(s, small) + (1.0 - s) * q, 1.0) if route.cascade else blind
     source = "shares times the stated accuracies; low: the judge knows nothing, high: it lets pass what is right"
-    return Figure(blind, "1", Basis.DECLARED, min(blind, best), max(blind, best), None, source=source)
+    return Figure(blind, "1", Basis.DECLARED, low=min(blind, best), high=max(blind, best), level=None, source=source)
 
 
 def answer_change(requests: Figure | None, accuracy: Figure | None, before_ratio: float | None) -> Figure | None:
@@ -166,7 +176,7 @@ def answer_change(requests: Figure | None, accuracy: Figure | None, before_ratio
     most = None if requests.high is None else changed_ratio(requests.high, low)
     source = "J/request ÷ share of correct answers"
     value = changed_ratio(requests.value, accuracy.value)
-    return Figure(value, "1", Basis.MODELLED, least, most, requests.level, source=source)
+    return Figure(value, "1", Basis.MODELLED, low=least, high=most, level=requests.level, source=source)
 
 
 def change_figure(old: float | None, new: float | None, kind: str, widths: Widths) -> Figure | None:
@@ -175,7 +185,7 @@ def change_figure(old: float | None, new: float | None, kind: str, widths: Width
         return None
     log = math.log(new / old)
     if abs(log) < 1e-9:
-        return Figure(0.0, "1", Basis.MODELLED, 0.0, 0.0, LEVEL, source="nothing that counts is changed")
+        return Figure(0.0, "1", Basis.MODELLED, low=0.0, high=0.0, level=LEVEL, source="nothing that counts is changed")
     if kind == "declared":
         return Figure(math.expm1(log), "1", Basis.MODELLED, source="arithmetic on what is stated")
     half = widths.get(kind)
@@ -184,7 +194,13 @@ def change_figure(old: float | None, new: float | None, kind: str, widths: Width
         half = max(UNMEASURED_LEAST, UNMEASURED_SHARE * abs(log))
         source = "no measured pairs: half of the effect, assumed"
     return Figure(
-        math.expm1(log), "1", Basis.MODELLED, math.expm1(log - half), math.expm1(log + half), LEVEL, source=source
+        math.expm1(log),
+        "1",
+        Basis.MODELLED,
+        low=math.expm1(log - half),
+        high=math.expm1(log + half),
+        level=LEVEL,
+        source=source,
     )
 
 

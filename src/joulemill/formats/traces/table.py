@@ -25,7 +25,7 @@ MAX_SESSION_CHARS = 200
 BLOCK_TOKS = (512, 16, 32, 64, 128, 256, 1024, 8)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TraceTable:
     """Requests in the order of their time, from 0 s on.
 
@@ -84,14 +84,14 @@ def table_of(
     hashes, block_tok, notes = _hashes(raw, input_tok)
     order = np.argsort(at_s, kind="stable")
     return TraceTable(
-        at_s[order] - at_s[order[0]],
-        input_tok[order],
-        output_tok[order],
-        tuple(sessions[i] for i in order),
-        waits[order],
-        tuple(hashes[i] for i in order) if hashes else (),
-        block_tok,
-        (clock.note, *notes),
+        at_s=at_s[order] - at_s[order[0]],
+        input_tok=input_tok[order],
+        output_tok=output_tok[order],
+        session=tuple(sessions[i] for i in order),
+        wait_s=waits[order],
+        hashes=tuple(hashes[i] for i in order) if hashes else (),
+        block_tok=block_tok,
+        notes=(clock.note, *notes),
     )
 
 

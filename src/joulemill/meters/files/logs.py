@@ -329,7 +329,14 @@ def _declared(spec: Spec) -> LogParser:
     quantity = _quantity(unit)
     name = f"{spec.options['value']}-{'energy' if quantity is Quantity.ENERGY else 'power'}"
     device = spec.option("device", scope.value)
-    series = LogSeries(device, name, quantity, scope, f"column {spec.options['value']} in {unit}", error)
+    series = LogSeries(
+        device=device,
+        name=name,
+        quantity=quantity,
+        scope=scope,
+        source=f"column {spec.options['value']} in {unit}",
+        rel_error=error,
+    )
 
     def moment(text: str) -> float:
         return unix_s(text, where, time_unit)

@@ -26,7 +26,7 @@ NO_NAME = "GPU"
 MAX_BOARDS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSeries:
     """What one column or field is: of which device, which quantity, at which scope.
 
@@ -107,9 +107,13 @@ class PtDaemon:
     """
 
     SERIES = LogSeries(
-        "wall", "power", Quantity.POWER, Scope.NODE, "PTDaemon wall analyser; 1 % is SPEC's limit for analysers",
+        device="wall",
+        name="power",
+        quantity=Quantity.POWER,
+        scope=Scope.NODE,
+        source="PTDaemon wall analyser; 1 % is SPEC's limit for analysers",
         rel_error=0.01,
-    )  # fmt: skip
+    )
 
     def __init__(self, where: tzinfo | None) -> None:
         self._where = where
@@ -174,7 +178,15 @@ class AiperfTelemetry:
     def _point(self, device: str, t: float, field: str, value: Any, url: str) -> LogPoint:
         name, quantity, factor, inside = self.FIELDS[field]
         error = 0.05 if quantity in (Quantity.ENERGY, Quantity.POWER) else None
-        series = LogSeries(device, name, quantity, Scope.DEVICE, f"AIPerf {field} from {url}", error, inside=inside)
+        series = LogSeries(
+            device=device,
+            name=name,
+            quantity=quantity,
+            scope=Scope.DEVICE,
+            source=f"AIPerf {field} from {url}",
+            rel_error=error,
+            inside=inside,
+        )
         if isinstance(value, bool) or not isinstance(value, int | float):
             return LogPoint(series, t, None, f"AIPerf recorded {'null' if value is None else str(value)[:40]}")
         return point(series, t, value * factor)

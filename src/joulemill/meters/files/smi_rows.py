@@ -34,7 +34,7 @@ _UNITS: Mapping[str, tuple[frozenset[Quantity], float]] = {
 _PLAIN = {Quantity.CLOCK: 1e6, Quantity.UTILIZATION: 1e-2}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SmiDialect:
     """One program's columns.
 
@@ -54,8 +54,8 @@ class SmiDialect:
 
 
 NVIDIA_SMI = SmiDialect(
-    "nvidia-smi",
-    {
+    program="nvidia-smi",
+    fields={
         "power.draw.average": ("power-average", Quantity.POWER),
         "power.draw": ("power-average", Quantity.POWER),
         "power.draw.instant": ("power-instant", Quantity.POWER),
@@ -66,15 +66,15 @@ NVIDIA_SMI = SmiDialect(
         "temperature.gpu": ("temperature", Quantity.TEMPERATURE),
         "utilization.gpu": ("utilization", Quantity.UTILIZATION),
     },
-    ("uuid", "gpu_uuid", "serial", "gpu_serial", "pci.bus_id", "gpu_bus_id", "index", "minor_number"),
-    "power-average",
-    {"power-instant": ("power-average",)},
+    identity=("uuid", "gpu_uuid", "serial", "gpu_serial", "pci.bus_id", "gpu_bus_id", "index", "minor_number"),
+    averaged="power-average",
+    inside={"power-instant": ("power-average",)},
     hint="log timestamp, and leave out nvidia-smi's noheader",
 )
 #: ``amd-smi monitor --csv -w 1`` and ``amd-smi metric --csv -w 1``, ROCm 6 and 7.
 AMD_SMI = SmiDialect(
-    "amd-smi",
-    {
+    program="amd-smi",
+    fields={
         "total_energy_consumption": ("energy", Quantity.ENERGY),
         "current_socket_power": ("power", Quantity.POWER),
         "socket_power": ("power", Quantity.POWER),
@@ -91,9 +91,9 @@ AMD_SMI = SmiDialect(
         "gfx_util": ("utilization", Quantity.UTILIZATION),
         "gfx": ("utilization", Quantity.UTILIZATION),
     },
-    ("uuid", "gpu_uuid", "asic_serial", "bdf", "gpu_bdf", "gpu", "gpu_id"),
-    "power-average",
-    {"energy": ("power", "power-average"), "power": ("power-average",)},
+    identity=("uuid", "gpu_uuid", "asic_serial", "bdf", "gpu_bdf", "gpu", "gpu_id"),
+    averaged="power-average",
+    inside={"energy": ("power", "power-average"), "power": ("power-average",)},
     first="xcp",
     hint="amd-smi writes one with --csv -w 1",
 )
@@ -178,7 +178,13 @@ class SmiRows:
         name, quantity = self._dialect.fields[field]
         averaged = name == self._dialect.averaged
         note = "a one-second average from Ampere on" if averaged and self._dialect is NVIDIA_SMI else "as it gives it"
-        series = LogSeries(device, name, quantity, Scope.DEVICE, f"{self._dialect.program} {field}: {note}")
+        series = LogSeries(
+            device=device,
+            name=name,
+            quantity=quantity,
+            scope=Scope.DEVICE,
+            source=f"{self._dialect.program} {field}: {note}",
+        )
         if quantity in (Quantity.POWER, Quantity.ENERGY):
             inside = self._dialect.inside.get(name, ())
             series = replace(series, rel_error=0.05, period_s=1.0 if averaged else None, inside=inside)

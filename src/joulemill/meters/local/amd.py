@@ -94,13 +94,28 @@ def _board(library: Any, handle: Any, spec: Spec, context: MeterContext) -> list
         lambda: energy_j(lib.amdsmi_get_energy_count(handle)),
     )
     facts = [
-        _fact(uuid, "clock", Quantity.CLOCK, spec, lambda: _number(
-            lib.amdsmi_get_clock_info(handle, lib.AmdSmiClkType.GFX)["clk"]) * 1e6),
-        _fact(uuid, "temperature", Quantity.TEMPERATURE, spec, lambda: _number(
-            lib.amdsmi_get_temp_metric(handle, lib.AmdSmiTemperatureType.HOTSPOT, now))),
-        _fact(uuid, "utilization", Quantity.UTILIZATION, spec, lambda: _number(
-            lib.amdsmi_get_gpu_activity(handle)["gfx_activity"]) * 1e-2),
-    ]  # fmt: skip
+        _fact(
+            uuid,
+            "clock",
+            Quantity.CLOCK,
+            spec,
+            lambda: _number(lib.amdsmi_get_clock_info(handle, lib.AmdSmiClkType.GFX)["clk"]) * 1e6,
+        ),
+        _fact(
+            uuid,
+            "temperature",
+            Quantity.TEMPERATURE,
+            spec,
+            lambda: _number(lib.amdsmi_get_temp_metric(handle, lib.AmdSmiTemperatureType.HOTSPOT, now)),
+        ),
+        _fact(
+            uuid,
+            "utilization",
+            Quantity.UTILIZATION,
+            spec,
+            lambda: _number(lib.amdsmi_get_gpu_activity(handle)["gfx_activity"]) * 1e-2,
+        ),
+    ]
     counters = [counter] if _believable(counter, power, context) else []
     return counters + [p for p in (power, *facts) if _answers(p)]
 
@@ -125,8 +140,16 @@ def _believable(counter: Probe, power: Probe, context: MeterContext) -> bool:
 
 
 def _channel(uuid: str, name: str, quantity: Quantity, spec: Spec, source: str) -> Channel:
-    known = (f"amd:{uuid}:{name}", spec.text, uuid, Scope.DEVICE, quantity, Basis.MEASURED)
-    return Channel(*known, rel_error=REL_ERROR, source=source)
+    return Channel(
+        id=f"amd:{uuid}:{name}",
+        meter=spec.text,
+        device=uuid,
+        scope=Scope.DEVICE,
+        quantity=quantity,
+        basis=Basis.MEASURED,
+        rel_error=REL_ERROR,
+        source=source,
+    )
 
 
 def _fact(uuid: str, name: str, quantity: Quantity, spec: Spec, read: Callable[[], float]) -> Probe:

@@ -34,7 +34,7 @@ _AMPERE = 7  # NVML_DEVICE_ARCH_AMPERE
 _GA100 = ("A100", "A30", "A800", "GA100")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
     """One physical GPU board as NVML shows it; ``module`` when its counter covers a whole superchip."""
 
@@ -80,7 +80,18 @@ def find_boards(library: Any) -> tuple[Board, ...]:
         modern = (_ask(library.nvmlDeviceGetArchitecture, handle) or 0) >= _AMPERE
         averaged = modern and not any(chip in name for chip in _GA100)
         module = c2c is not None and bool(c2c.isC2cEnabled)
-        boards.setdefault(uuid, Board(handle, index, uuid, name, module, mig is not None and mig[0] == 1, averaged))
+        boards.setdefault(
+            uuid,
+            Board(
+                handle=handle,
+                index=index,
+                uuid=uuid,
+                name=name,
+                module=module,
+                mig=mig is not None and mig[0] == 1,
+                averaged=averaged,
+            ),
+        )
     return tuple(boards.values())
 
 
@@ -123,9 +134,17 @@ def _board_probes(library: Any, board: Board, spec: str, scope: str, context: Me
     what = "module (CPU, GPU and memory)" if module else "whole board" if not board.module else "GPU alone"
     note = f"{board.name}, {what}" + (", MIG mode: all slices together" if board.mig else "")
     known = Channel(
-        "", spec, board.uuid, Scope.DEVICE, Quantity.POWER, Basis.MEASURED,
-        resolution=1e-3, rel_error=REL_ERROR, source=note, sampled_ratio=sampled_ratio(board.name),
-    )  # fmt: skip
+        id="",
+        meter=spec,
+        device=board.uuid,
+        scope=Scope.DEVICE,
+        quantity=Quantity.POWER,
+        basis=Basis.MEASURED,
+        resolution=1e-3,
+        rel_error=REL_ERROR,
+        source=note,
+        sampled_ratio=sampled_ratio(board.name),
+    )
 
     def channel(name: str, quantity: Quantity, source: str, includes: tuple[str, ...] = ()) -> Channel:
         inside = tuple(f"nvml:{board.uuid}:{mark}{i}" for i in includes)
@@ -177,27 +196,67 @@ def _slow_facts(library: Any, h: Any) -> list[tuple[str, Quantity, str, Callable
         return lambda: _field(lib, h, (number, lib.NVML_POWER_SCOPE_GPU)) * 1e-9
 
     return [
-        ("power-limit", Quantity.POWER_LIMIT, "nvmlDeviceGetEnforcedPowerLimit",
-         lambda: lib.nvmlDeviceGetEnforcedPowerLimit(h) * 1e-3),
-        ("clock-sm", Quantity.CLOCK, "nvmlDeviceGetClockInfo",
-         lambda: lib.nvmlDeviceGetClockInfo(h, lib.NVML_CLOCK_SM) * 1e6),
-        ("temperature", Quantity.TEMPERATURE, "nvmlDeviceGetTemperature",
-         lambda: lib.nvmlDeviceGetTemperature(h, lib.NVML_TEMPERATURE_GPU)),
-        ("utilization", Quantity.UTILIZATION, "nvmlDeviceGetUtilizationRates: share of time with a kernel running",
-         lambda: lib.nvmlDeviceGetUtilizationRates(h).gpu * 1e-2),
-        ("throttle-power", Quantity.THROTTLE_POWER, "nvmlDeviceGetViolationStatus POWER",
-         lambda: policy(h, lib.NVML_PERF_POLICY_POWER).violationTime * 1e-9),
-        ("throttle-thermal", Quantity.THROTTLE_THERMAL, "nvmlDeviceGetViolationStatus THERMAL",
-         lambda: policy(h, lib.NVML_PERF_POLICY_THERMAL).violationTime * 1e-9),
-        ("throttle-power-cap", Quantity.THROTTLE_POWER, "clocks event reason SW_POWER_CAP",
-         field_ns(lib.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP)),
-        ("throttle-power-brake", Quantity.THROTTLE_POWER, "clocks event reason HW_POWER_BRAKE_SLOWDOWN",
-         field_ns(lib.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN)),
-        ("throttle-thermal-sw", Quantity.THROTTLE_THERMAL, "clocks event reason SW_THERM_SLOWDOWN",
-         field_ns(lib.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN)),
-        ("throttle-thermal-hw", Quantity.THROTTLE_THERMAL, "clocks event reason HW_THERM_SLOWDOWN",
-         field_ns(lib.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN)),
-    ]  # fmt: skip
+        (
+            "power-limit",
+            Quantity.POWER_LIMIT,
+            "nvmlDeviceGetEnforcedPowerLimit",
+            lambda: lib.nvmlDeviceGetEnforcedPowerLimit(h) * 1e-3,
+        ),
+        (
+            "clock-sm",
+            Quantity.CLOCK,
+            "nvmlDeviceGetClockInfo",
+            lambda: lib.nvmlDeviceGetClockInfo(h, lib.NVML_CLOCK_SM) * 1e6,
+        ),
+        (
+            "temperature",
+            Quantity.TEMPERATURE,
+            "nvmlDeviceGetTemperature",
+            lambda: lib.nvmlDeviceGetTemperature(h, lib.NVML_TEMPERATURE_GPU),
+        ),
+        (
+            "utilization",
+            Quantity.UTILIZATION,
+            "nvmlDeviceGetUtilizationRates: share of time with a kernel running",
+            lambda: lib.nvmlDeviceGetUtilizationRates(h).gpu * 1e-2,
+        ),
+        (
+            "throttle-power",
+            Quantity.THROTTLE_POWER,
+            "nvmlDeviceGetViolationStatus POWER",
+            lambda: policy(h, lib.NVML_PERF_POLICY_POWER).violationTime * 1e-9,
+        ),
+        (
+            "throttle-thermal",
+            Quantity.THROTTLE_THERMAL,
+            "nvmlDeviceGetViolationStatus THERMAL",
+            lambda: policy(h, lib.NVML_PERF_POLICY_THERMAL).violationTime * 1e-9,
+        ),
+        (
+            "throttle-power-cap",
+            Quantity.THROTTLE_POWER,
+            "clocks event reason SW_POWER_CAP",
+            field_ns(lib.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP),
+        ),
+        (
+            "throttle-power-brake",
+            Quantity.THROTTLE_POWER,
+            "clocks event reason HW_POWER_BRAKE_SLOWDOWN",
+            field_ns(lib.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN),
+        ),
+        (
+            "throttle-thermal-sw",
+            Quantity.THROTTLE_THERMAL,
+            "clocks event reason SW_THERM_SLOWDOWN",
+            field_ns(lib.NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN),
+        ),
+        (
+            "throttle-thermal-hw",
+            Quantity.THROTTLE_THERMAL,
+            "clocks event reason HW_THERM_SLOWDOWN",
+            field_ns(lib.NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN),
+        ),
+    ]
 
 
 def _field(library: Any, handle: Any, wanted: tuple[int, int]) -> float:

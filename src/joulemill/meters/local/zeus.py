@@ -71,12 +71,18 @@ def _soc(library: Any, spec: Spec) -> list[Probe]:
     inside = tuple(_id(f) for f in fields if f != TOTAL)
     return [
         Probe(
-            _channel(_id(f), "soc" if f == TOTAL else f.removesuffix("_mj"), SOC_FIELDS[f], spec,
-                     includes=inside if f == TOTAL else (), rel_error=SOC_REL_ERROR),
+            _channel(
+                _id(f),
+                "soc" if f == TOTAL else f.removesuffix("_mj"),
+                SOC_FIELDS[f],
+                spec,
+                includes=inside if f == TOTAL else (),
+                rel_error=SOC_REL_ERROR,
+            ),
             _reader(soc.get_total_energy_consumption, f),
         )
         for f in fields
-    ]  # fmt: skip
+    ]
 
 
 def _gpus(library: Any, spec: Spec) -> list[Probe]:
@@ -126,5 +132,15 @@ def _channel(
     includes: tuple[str, ...] = (),
     rel_error: float = BOARD_REL_ERROR,
 ) -> Channel:
-    known = (channel, spec.text, device, scope, Quantity.ENERGY, Basis.MEASURED)
-    return Channel(*known, resolution=RESOLUTION_J, rel_error=rel_error, includes=includes, source="zeus.device")
+    return Channel(
+        id=channel,
+        meter=spec.text,
+        device=device,
+        scope=scope,
+        quantity=Quantity.ENERGY,
+        basis=Basis.MEASURED,
+        resolution=RESOLUTION_J,
+        rel_error=rel_error,
+        includes=includes,
+        source="zeus.device",
+    )

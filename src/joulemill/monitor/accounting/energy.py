@@ -53,9 +53,15 @@ class TargetMeters:
     """
 
     def __init__(
-        self, meters: Sequence[Meter], period_s: float, kept_s: float, expected: Mapping[Scope, int] | None = None,
-        *, chassis: Chassis | None = None, unopened: Sequence[tuple[str, str]] = (),
-    ) -> None:  # fmt: skip
+        self,
+        meters: Sequence[Meter],
+        period_s: float,
+        kept_s: float,
+        expected: Mapping[Scope, int] | None = None,
+        *,
+        chassis: Chassis | None = None,
+        unopened: Sequence[tuple[str, str]] = (),
+    ) -> None:
         self._expected = expected
         self.chassis, self.unopened = chassis, tuple(unopened)
         self._meters = tuple(meters)
@@ -224,9 +230,10 @@ class TargetMeters:
         why = NOT_STATED if self.chassis is None else self.chassis.reason
         return tuple(
             replace(f, detail=f"the boards are no node, and no meter sees the whole of it; {why}")
-            if f.code is Reason.PARTIAL and f.fatal and why else f
+            if f.code is Reason.PARTIAL and f.fatal and why
+            else f
             for f in findings
-        )  # fmt: skip
+        )
 
     def _completed(
         self, made_of: Composition, total: EnergyResult, everything: Mapping[str, Trace], pieces: Sequence[Stretch]
@@ -245,11 +252,18 @@ class TargetMeters:
     def health(self, target: str | None, site: str) -> list[MeterHealth]:
         """Each channel's state: ``ok`` or the ledger's first reason that refuses its newest readings."""
         now_s = time.monotonic()
-        states = [MeterHealth(spec, target, site, "", "not_open", None, why) for spec, why in self.unopened]
+        states = [
+            MeterHealth(meter=spec, target=target, site=site, scope="", state="not_open", age_s=None, detail=why)
+            for spec, why in self.unopened
+        ]
         for channel, trace in zip(self._channels, self._traces(LOOK_S).values(), strict=False):
             age = now_s - float(trace.read_s[-1]) if len(trace.read_s) else None
             code = _state(trace)
-            states.append(MeterHealth(channel.id, target, site, channel.scope.value, code, age))
+            states.append(
+                MeterHealth(
+                    meter=channel.id, target=target, site=site, scope=channel.scope.value, state=code, age_s=age
+                )
+            )
         return states
 
 
@@ -323,7 +337,15 @@ def _joined(made_of: Composition, totals: Sequence[EnergyResult]) -> EnergyResul
     reads = sum(t.reading_count for t in totals)
     low_j = max(joules - half_j, 0.0)
     return EnergyResult(
-        made_of.scope.value, 0.0, length_s, joules, low_j, joules + half_j, made_of.basis, totals[0].kind, reads
+        subject=made_of.scope.value,
+        start_s=0.0,
+        end_s=length_s,
+        energy_j=joules,
+        low_j=low_j,
+        high_j=joules + half_j,
+        basis=made_of.basis,
+        kind=totals[0].kind,
+        reading_count=reads,
     )
 
 
@@ -336,4 +358,15 @@ def _results(trace_of_channel: Mapping[str, Trace], start_s: float, end_s: float
 
 
 def _none(trace: Trace) -> EnergyResult:
-    return EnergyResult(trace.channel.id, 0.0, 0.0, None, None, None, None, trace.kind, 0, trace.findings)
+    return EnergyResult(
+        subject=trace.channel.id,
+        start_s=0.0,
+        end_s=0.0,
+        energy_j=None,
+        low_j=None,
+        high_j=None,
+        basis=None,
+        kind=trace.kind,
+        reading_count=0,
+        findings=trace.findings,
+    )

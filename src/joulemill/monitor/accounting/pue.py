@@ -55,7 +55,7 @@ def pue(energy: Mapping[str, ScopeEnergy], it: ScopeEnergy | None, why: str) -> 
         high = (site.energy_j + site.half_width_j) / (it.energy_j - it.half_width_j)
     if (ratio if high is None else high) < 1.0:
         return unknown("1", f"the site's meter reads {ratio:.3g} times what its nodes do: it does not hold them all")
-    return Figure(ratio, "1", Basis.MEASURED, low, high, source="site joules ÷ node joules")
+    return Figure(ratio, "1", Basis.MEASURED, low=low, high=high, source="site joules ÷ node joules")
 
 
 def _site_fault(site: ScopeEnergy | None, racks: bool) -> str:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from joulemill.errors import InputError, MachineError
 from joulemill.figure import Figure, unknown
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
+from joulemill.meters.closing import let_go
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.accounting.pue import NO_STRETCH, it_energy, pue
 from joulemill.monitor.config import MonitorConfig, SiteConfig
-from joulemill.monitor.opening import close_meters, let_go, open_within
+from joulemill.monitor.opening import close_meters, open_within
 from joulemill.monitor.snapshot import MeterHealth, SiteState, SiteStretch
 
 if TYPE_CHECKING:
@@ -72,7 +73,13 @@ class Facility:
             it, why = None, "its IT energy is not known: targets came or went"
         wall_s = time.time() - time.monotonic()
         return SiteStretch(
-            self.config.name, wall_s + start_s, wall_s + end_s, energy, it, pue(energy, it, why), len(nodes)
+            site=self.config.name,
+            start_s=wall_s + start_s,
+            end_s=wall_s + end_s,
+            energy=energy,
+            it=it,
+            pue=pue(energy, it, why),
+            targets_count=len(nodes),
         )
 
     def _known_until_s(self, now_s: float, nodes: Mapping[str, TargetMeters]) -> float:

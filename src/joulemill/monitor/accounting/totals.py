@@ -107,9 +107,9 @@ def observed(target: str, before: ServerSample, after: ServerSample) -> Interval
     """
     gauges = after.values
     return Interval(
-        target,
-        after.t_wall_s - (after.t_mono_s - before.t_mono_s),
-        after.t_wall_s,
+        target=target,
+        start_s=after.t_wall_s - (after.t_mono_s - before.t_mono_s),
+        end_s=after.t_wall_s,
         observed=True,
         tokens=token_increases(before, after),
         running_count=gauges.get("running_req"),
@@ -124,10 +124,12 @@ def observed(target: str, before: ServerSample, after: ServerSample) -> Interval
 def gap(target: str, since_mono_s: float, sample: ServerSample) -> Interval:
     """The time since ``since_mono_s`` that no pair of scrapes covers."""
     length = max(0.0, sample.t_mono_s - since_mono_s)
-    return Interval(target, sample.t_wall_s - length, sample.t_wall_s, observed=False, reason=sample.error)
+    return Interval(
+        target=target, start_s=sample.t_wall_s - length, end_s=sample.t_wall_s, observed=False, reason=sample.error
+    )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Totals:
     """Sums of a target's intervals since ``since_s``; none ever falls."""
 
@@ -168,14 +170,14 @@ class Totals:
     def state(self, site: SiteFacts, *, up: bool, reason: str | None) -> TargetState:
         """The target now. Carbon and cost are of its joules at the site: node times PUE, where both are known."""
         state = TargetState(
-            self.facts,
-            up,
-            reason,
-            self.latest,
-            self.since_s,
-            self.unobserved_s,
-            dict(self.tokens),
-            dict(self.energy_j),
+            facts=self.facts,
+            up=up,
+            reason=reason,
+            latest=self.latest,
+            since_s=self.since_s,
+            unobserved_s=self.unobserved_s,
+            tokens=dict(self.tokens),
+            energy_j=dict(self.energy_j),
             metered_tok=dict(self.metered_tok),
         )
         joules = [j for (scope, _, _), j in self.energy_j.items() if scope == "site"]

@@ -63,7 +63,14 @@ def fleet(reader: Reader, start_s: float, end_s: float) -> list[TargetHistory]:
         error = math.fsum(halves) / joules if joules and len(halves) == len(hours) else 0.5
         targets.append(
             TargetHistory(
-                name, r.model, r.site, r.basis, r.scope, error, tuple(h for h, _ in hours), contexts.get(name)
+                target=name,
+                model=r.model,
+                site=r.site,
+                basis=r.basis,
+                scope=r.scope,
+                error_ratio=error,
+                hours=tuple(h for h, _ in hours),
+                context_w=contexts.get(name),
             )
         )
     return targets
@@ -95,9 +102,15 @@ def longest_idle_s(reader: Reader) -> dict[str, float]:
 
 
 def advice(
-    reader: Reader, span_s: tuple[float, float], sites: Mapping[str, SiteRates], described: Sequence[SiteConfig], *,
-    reload_s: float, fill_ratio: float, flexible_ratio: float,
-) -> tuple[list[Advice], str | None]:  # fmt: skip
+    reader: Reader,
+    span_s: tuple[float, float],
+    sites: Mapping[str, SiteRates],
+    described: Sequence[SiteConfig],
+    *,
+    reload_s: float,
+    fill_ratio: float,
+    flexible_ratio: float,
+) -> tuple[list[Advice], str | None]:
     """Everything that the history advises, best first; and why nothing, where that is so."""
     targets = fleet(reader, *span_s)
     if not enough(targets):
@@ -165,15 +178,22 @@ def _levers(reader: Reader, targets: Sequence[TargetHistory]) -> list[Advice]:
             asked = "the demand that was seen" if demand else "a queue, so that more requests at once are there"
             advice_list.append(
                 Advice(
-                    "tune", f"{model} at {site}", f"{lever.label}: {lever.moves}", saved[0], saved[1], saved[2],
-                    "modelled",
-                    (f"J/token {lever.change:+.1%} ({lever.low:+.1%} to {lever.high:+.1%}) predicted at {asked}",
-                     f"for {count} x {device} at {load.load.batch_req:.0f} requests at once",
-                     f"{joules_day / DAY_S:.0f} W of load on average"),
+                    kind="tune",
+                    subject=f"{model} at {site}",
+                    text=f"{lever.label}: {lever.moves}",
+                    saved_j=saved[0],
+                    low_j=saved[1],
+                    high_j=saved[2],
+                    basis="modelled",
+                    evidence=(
+                        f"J/token {lever.change:+.1%} ({lever.low:+.1%} to {lever.high:+.1%}) predicted at {asked}",
+                        f"for {count} x {device} at {load.load.batch_req:.0f} requests at once",
+                        f"{joules_day / DAY_S:.0f} W of load on average",
+                    ),
                     assumed=("the boards' change carries over to the metered scope",),
                     claims=tuple(busy_claim(s.target) for s in group),
                 )
-            )  # fmt: skip
+            )
     return advice_list
 
 
@@ -212,4 +232,6 @@ def _latest_load(reader: Reader, names: Sequence[str]) -> _Latest | None:
         return None
     mean = math.fsum(r[0] for r in rows) / len(rows)
     queued = sum(1 for r in rows if (r[1] or 0) > 0) > QUEUED_RATIO * len(rows)
-    return _Latest(load_of(Interval("", 0.0, 1.0, True, running_count=mean), (None, None)), queued)
+    return _Latest(
+        load_of(Interval(target="", start_s=0.0, end_s=1.0, observed=True, running_count=mean), (None, None)), queued
+    )

@@ -73,11 +73,14 @@ def limits_of(facts: TargetFacts, load: IntervalLoad, batch_req: float, context:
     low, share = math.floor(step), step - math.floor(step)
     ends = [
         predicted(
-            facts.model, facts.device, facts.devices_count or 1, replace(load, batch_req=STEP_RATIO ** (low + n)),
+            facts.model,
+            facts.device,
+            facts.devices_count or 1,
+            replace(load, batch_req=STEP_RATIO ** (low + n)),
             context.slo_s,
         )
         for n in ((0, 1) if share > 1e-6 else (0,))
-    ]  # fmt: skip
+    ]
     if len(ends) == 1 or ends[0].reason or ends[1].reason:
         return ends[0]
     above = {c.name: c.rate_tok_s.value for c in ends[1].ceilings}
@@ -117,9 +120,15 @@ def predicted(
 ) -> TargetPrediction:
     """The production function's answer; its reason where the catalogue lacks the model or the device."""
     question = PredictionRequest(
-        model, device, devices=devices, input_tokens=load.input_tok, output_tokens=load.output_tok,
-        concurrency=load.batch_req, slo_ttft_s=slo_s[0], slo_tpot_s=slo_s[1],
-    )  # fmt: skip
+        model=model,
+        device=device,
+        devices=devices,
+        input_tokens=load.input_tok,
+        output_tokens=load.output_tok,
+        concurrency=load.batch_req,
+        slo_ttft_s=slo_s[0],
+        slo_tpot_s=slo_s[1],
+    )
     try:
         here = answer(question).prediction
         full = answer(replace(question, concurrency=None)).prediction.rate_tok_s.value
@@ -148,9 +157,12 @@ def explained(interval: Interval, facts: TargetFacts, context: Context = ALONE) 
             CeilingState(c.name, c.rate_tok_s.value, str(c.rate_tok_s.basis or Basis.MODELLED)) for c in limits.ceilings
         ),
         **_binds(interval, rate, limits, context),
-        phi_ratio=phi[0], phi_low_ratio=phi[1], phi_high_ratio=phi[2], phi_reason=phi_reason,
+        phi_ratio=phi[0],
+        phi_low_ratio=phi[1],
+        phi_high_ratio=phi[2],
+        phi_reason=phi_reason,
         utilization_ratio=rate / limits.full_tok_s if limits.full_tok_s else None,
-    )  # fmt: skip
+    )
 
 
 def prepared(interval: Interval, facts: TargetFacts, context: Context) -> None:
@@ -204,8 +216,14 @@ def _binds(i: Interval, rate: float, limits: TargetPrediction, context: Context)
 def _evidence(i: Interval, rate: float, limits: tuple[CeilingValue, ...], context: Context) -> Evidence:
     waiting = None if i.waiting_count is None else float(i.waiting_count > 0)
     return Evidence(
-        Figure(rate, "tok/s", Basis.MEASURED), limits, closed=False, running_count=i.running_count,
-        in_flight_count=i.running_count, waiting_count=i.waiting_count, waiting_ratio=waiting,
+        achieved_tok_s=Figure(rate, "tok/s", Basis.MEASURED),
+        ceilings=limits,
+        closed=False,
+        running_count=i.running_count,
+        in_flight_count=i.running_count,
+        waiting_count=i.waiting_count,
+        waiting_ratio=waiting,
         served_ratio=1.0 if waiting == 0.0 else None,  # whatever came is being served: nothing waits
-        kv_use_ratio=i.kv_use_ratio, preemptions_count=context.counters.get("preemptions_total"),
-    )  # fmt: skip
+        kv_use_ratio=i.kv_use_ratio,
+        preemptions_count=context.counters.get("preemptions_total"),
+    )

@@ -39,7 +39,7 @@ def levers_of(now: Snapshot, name: str) -> Found:
     return _levers(facts.model, facts.device, facts.devices_count or 1, load, demand)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BetterLever:
     """A lever that is predicted to lower J/token by ``change`` (−0.1: a tenth less), between ``low`` and ``high``."""
 
@@ -62,9 +62,14 @@ def better_levers(
     ``demand_req_s``: where nothing waits, the offered rate sets how many requests run at once, not the batch.
     """
     question = PredictionRequest(
-        model, device, devices=devices, input_tokens=load.input_tok, output_tokens=load.output_tok,
-        concurrency=load.batch_req if demand_req_s is None else None, rate_req_s=demand_req_s,
-    )  # fmt: skip
+        model=model,
+        device=device,
+        devices=devices,
+        input_tokens=load.input_tok,
+        output_tokens=load.output_tok,
+        concurrency=load.batch_req if demand_req_s is None else None,
+        rate_req_s=demand_req_s,
+    )
     study = levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset(), together=False).study
     levers = []
     for e in study.effects:
@@ -75,7 +80,16 @@ def better_levers(
         effect = f"J/token {signed(change, bounds=True)}, tok/s {signed(e.rate_change)}"
         quality = QUALITY[evidence_of(e.lever.name).quality]
         levers.append(
-            BetterLever(e.lever.family, e.lever.label, e.lever.moves, change.value, low, high, effect, quality)
+            BetterLever(
+                family=e.lever.family,
+                label=e.lever.label,
+                moves=e.lever.moves,
+                change=change.value,
+                low=low,
+                high=high,
+                effect=effect,
+                quality=quality,
+            )
         )
     return tuple(sorted(levers, key=lambda b: b.change))
 

@@ -23,8 +23,9 @@ MOST_CHARS = 200
 #: What tells a model server, an exporter of boards' power, and what is surely neither, by names (assumed).
 SERVERS = re.compile(
     r"vllm|sglang|\btgi\b|text-generation|triton|tensorrt|trt-?llm|llama|lmdeploy|\bnim\b|llm|inference|"
-    r"qwen|mistral|deepseek|gemma|gpt-oss", re.I,
-)  # fmt: skip
+    r"qwen|mistral|deepseek|gemma|gpt-oss",
+    re.I,
+)
 EXPORTERS = re.compile(r"dcgm|amd-?gpu|gpu-?metrics|gpu-?exporter|device-metrics-exporter", re.I)
 OTHERS = re.compile(
     r"prometheus$|alertmanager|grafana|kube|cadvisor|coredns|etcd|node-?exporter|blackbox|apiserver", re.I
@@ -40,7 +41,7 @@ _NODE = ("node", "nodename", "kubernetes_node", "Hostname", "hostname")
 _GPU = re.compile(r"[a-z0-9.-]+\.com/(?:gpu|mig-[a-z0-9.-]+)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """One server page. ``boards_count``: boards that it asks for; ``notes``: what someone should know of it.
 
@@ -188,7 +189,18 @@ def _page(url: str, labels: Mapping[str, Any]) -> Page:
     kept = {k: v for k in ("namespace", "pod", "tenant", "team", "job") if (v := safe(labels.get(k)))}
     node, host = _first(labels, _NODE), urlsplit(url).hostname
     model = _first(labels, ("model_name", "model"))
-    return Page(name or urlsplit(url).netloc, url, model, namespace, pod, node, None, kept, (), host)
+    return Page(
+        name=name or urlsplit(url).netloc,
+        url=url,
+        model=model,
+        namespace=namespace,
+        pod=pod,
+        node=node,
+        boards_count=None,
+        labels=kept,
+        notes=(),
+        host=host,
+    )
 
 
 # --- Kubernetes --------------------------------------------------------------------------------------------------
@@ -234,9 +246,12 @@ def _pod_url(status: Mapping[str, Any], port: Any, path: str) -> str | None:
 
 
 def _pod_page(
-    meta: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any],
-    containers: Sequence[Mapping[str, Any]], boards_count: int | None,
-) -> Page:  # fmt: skip
+    meta: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    status: Mapping[str, Any],
+    containers: Sequence[Mapping[str, Any]],
+    boards_count: int | None,
+) -> Page:
     notes_of = _table(meta.get("annotations"))
     namespace, pod = safe(meta.get("namespace")) or "default", safe(meta.get("name")) or "unnamed"
     port = safe(notes_of.get("prometheus.io/port")) or port_of(containers)
@@ -250,7 +265,17 @@ def _pod_page(
     model = _first(_table(meta.get("labels")), ("model",)) or safe(model_of(containers)) or None
     labels = {"namespace": namespace, "pod": pod}
     node = safe(spec.get("nodeName")) or None
-    return Page(f"{namespace}/{pod}", url, model, namespace, pod, node, boards_count, labels, tuple(notes))
+    return Page(
+        name=f"{namespace}/{pod}",
+        url=url,
+        model=model,
+        namespace=namespace,
+        pod=pod,
+        node=node,
+        boards_count=boards_count,
+        labels=labels,
+        notes=tuple(notes),
+    )
 
 
 def _boards_count(containers: Iterable[Mapping[str, Any]]) -> int | None:

@@ -90,10 +90,16 @@ def _target(
     model, cataloged, comment = modelled(page.model)
     count = page.boards_count or metering.boards_count
     keys: dict[str, object] = {
-        "name": page.name, "model": model, "own_model": None if cataloged else True, "metrics_url": page.url,
-        "device": metering.device, "devices_count": count, "node": page.node,
-        "meters": None if metering.spec is None else [metering.spec], "labels": dict(page.labels) or None,
-    }  # fmt: skip
+        "name": page.name,
+        "model": model,
+        "own_model": None if cataloged else True,
+        "metrics_url": page.url,
+        "device": metering.device,
+        "devices_count": count,
+        "node": page.node,
+        "meters": None if metering.spec is None else [metering.spec],
+        "labels": dict(page.labels) or None,
+    }
     known = {k: v for k, v in keys.items() if v is not None}
     fault = _fault(known)
     lines = ["[[target]]"]

@@ -82,9 +82,11 @@ def targets_of(document: Any, asked: DiscoverConfig) -> Discovery:
 
 
 def _entries(
-    parts: Iterable[Any], reader: Callable[[Any, DiscoverConfig], Iterator[Entry]], asked: DiscoverConfig,
+    parts: Iterable[Any],
+    reader: Callable[[Any, DiscoverConfig], Iterator[Entry]],
+    asked: DiscoverConfig,
     faults: list[str],
-) -> Iterator[Entry]:  # fmt: skip
+) -> Iterator[Entry]:
     """Each part by itself: whatever is wrong with one is its own fault."""
     count = 0
     for number, part in enumerate(parts):
@@ -210,10 +212,15 @@ def _target(entry: Entry, asked: DiscoverConfig, faults: list[str]) -> TargetCon
     name = entry.fields.get("name", entry.address)
     host = urlsplit(url).hostname or ""
     fields = {
-        "name": name, "model": asked.model, "site": asked.site, **entry.fields, "metrics_url": url, "labels": labels,
+        "name": name,
+        "model": asked.model,
+        "site": asked.site,
+        **entry.fields,
+        "metrics_url": url,
+        "labels": labels,
         "meters": asked.meters.get(name) or asked.meters.get(host) or (),
         "token_env": _credential(host, asked, faults),
-    }  # fmt: skip
+    }
     try:
         return TargetConfig.model_validate({k: v for k, v in fields.items() if v is not None})
     except ValueError as fault:

@@ -16,7 +16,7 @@ NO_ROUTE, IDLE = "(no route)", "(idle)"
 J_KWH = 3.6e6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """What one target spent in one bucket of time [start_s, start_s + length_s).
 
@@ -41,7 +41,7 @@ class Spent:
     site_j: float | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SpentShare:
     """One key's part: joules and tokens add up over keys to those of the whole; half widths add up too (worst case)."""
 

@@ -53,17 +53,28 @@ def rows_of(i: Interval) -> HistoryRow:
     observed_s = length if i.observed else 0.0
     latency = [(value, observed_s) if value is not None else (0.0, 0.0) for value in (i.ttft_s, i.tpot_s)]
     sums = (
-        observed_s, length - observed_s,
-        (i.idle_ratio or 0.0) * observed_s, observed_s if i.idle_ratio is not None else 0.0,
-        i.tokens.get(TokenKind.PROMPT, 0.0), i.tokens.get(TokenKind.CACHED, 0.0), i.tokens.get(TokenKind.OUTPUT, 0.0),
+        observed_s,
+        length - observed_s,
+        (i.idle_ratio or 0.0) * observed_s,
+        observed_s if i.idle_ratio is not None else 0.0,
+        i.tokens.get(TokenKind.PROMPT, 0.0),
+        i.tokens.get(TokenKind.CACHED, 0.0),
+        i.tokens.get(TokenKind.OUTPUT, 0.0),
         *(x for value, known in latency for x in (value * known, known)),
-    )  # fmt: skip
+    )
     energy = tuple(
-        (e.scope, e.basis, e.energy_j, e.half_width_j, e.covered_ratio * length,
-         e.covered_ratio * i.tokens.get(TokenKind.OUTPUT, 0.0), (i.idle_ratio or 0.0) * e.energy_j,
-         (i.idle_ratio or 0.0) * e.covered_ratio * length)
+        (
+            e.scope,
+            e.basis,
+            e.energy_j,
+            e.half_width_j,
+            e.covered_ratio * length,
+            e.covered_ratio * i.tokens.get(TokenKind.OUTPUT, 0.0),
+            (i.idle_ratio or 0.0) * e.energy_j,
+            (i.idle_ratio or 0.0) * e.covered_ratio * length,
+        )
         for e in i.energy.values()
-    )  # fmt: skip
+    )
     findings = tuple((f.scope, f.code, int(f.refused), f.text, length) for f in i.findings)
     return HistoryRow(
         sums, energy, (i.binding, observed_s) if i.binding else None, tuple(i.route_tokens.items()), findings

@@ -48,11 +48,20 @@ def _row(
     amounts = scopes[scope]
     halves = [v for _, _, v, _ in amounts]
     return Spent(
-        name, facts["model"], facts["site"], float(start_s), sum(j for _, j, _, _ in amounts),
-        sum(i for *_, i in amounts), output_tok, str(weakest(*(Basis(b) for b, *_ in amounts))), scope,
-        None if any(v is None for v in halves) else sum(halves), facts["labels"], dict(routes),
-        sum(j for _, j, _, _ in scopes["site"]) if scope == "node" and "site" in scopes else None,
-    )  # fmt: skip
+        target=name,
+        model=facts["model"],
+        site=facts["site"],
+        start_s=float(start_s),
+        energy_j=sum(j for _, j, _, _ in amounts),
+        idle_j=sum(i for *_, i in amounts),
+        output_tok=output_tok,
+        basis=str(weakest(*(Basis(b) for b, *_ in amounts))),
+        scope=scope,
+        half_width_j=None if any(v is None for v in halves) else sum(halves),
+        labels=facts["labels"],
+        route_tok=dict(routes),
+        site_j=sum(j for _, j, _, _ in scopes["site"]) if scope == "node" and "site" in scopes else None,
+    )
 
 
 def label_names(reader: Reader) -> set[str]:

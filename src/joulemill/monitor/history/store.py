@@ -167,10 +167,24 @@ class History:
     def _raw(self, target: int, i: Interval, row: HistoryRow) -> None:
         tokens = [i.tokens.get(k) for k in (TokenKind.PROMPT, TokenKind.CACHED, TokenKind.OUTPUT)]
         values = (
-            target, i.start_s, i.end_s, int(i.observed), i.reason, *tokens, i.running_count, i.waiting_count,
-            i.kv_use_ratio, i.ttft_s, i.tpot_s, i.idle_ratio, i.binding, i.binding_probability_ratio, i.phi_ratio,
-            i.utilization_ratio, json.dumps(dict(row.routes)) if row.routes else None,
-        )  # fmt: skip
+            target,
+            i.start_s,
+            i.end_s,
+            int(i.observed),
+            i.reason,
+            *tokens,
+            i.running_count,
+            i.waiting_count,
+            i.kv_use_ratio,
+            i.ttft_s,
+            i.tpot_s,
+            i.idle_ratio,
+            i.binding,
+            i.binding_probability_ratio,
+            i.phi_ratio,
+            i.utilization_ratio,
+            json.dumps(dict(row.routes)) if row.routes else None,
+        )
         finite(values)
         finite(x for p in i.latency.values() for x in (p.p50_s, p.p90_s, p.p99_s, p.requests_count))
         added = self._db.execute(f"INSERT INTO interval VALUES (NULL{', ?' * len(values)})", values)
@@ -229,8 +243,10 @@ class History:
 
     def size_byte(self) -> int:
         """Bytes of the file that hold something."""
-        pages = self._db.execute("PRAGMA page_count").fetchone()[0] - self._db.execute(
-            "PRAGMA freelist_count").fetchone()[0]  # fmt: skip
+        pages = (
+            self._db.execute("PRAGMA page_count").fetchone()[0]
+            - self._db.execute("PRAGMA freelist_count").fetchone()[0]
+        )
         return int(pages * self._db.execute("PRAGMA page_size").fetchone()[0])
 
     def totals(self) -> dict[str, StoredTotals]:

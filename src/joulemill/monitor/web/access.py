@@ -116,9 +116,16 @@ class Guard:
     """
 
     def __init__(
-        self, app: App, token: str | None, key: bytes, guesses: Guesses, limits: StreamLimits | None = None,
-        *, ending: asyncio.Event | None = None, most_body_byte: int = MOST_BODY_BYTE,
-    ) -> None:  # fmt: skip
+        self,
+        app: App,
+        token: str | None,
+        key: bytes,
+        guesses: Guesses,
+        limits: StreamLimits | None = None,
+        *,
+        ending: asyncio.Event | None = None,
+        most_body_byte: int = MOST_BODY_BYTE,
+    ) -> None:
         self._app, self._token, self._key = app, token, key
         self._most_body_byte = most_body_byte
         self._guesses, self.limits = guesses, limits or StreamLimits()

@@ -99,10 +99,14 @@ def _counter(name: str, text: str, labels: tuple[str, ...]) -> Any:
 
 
 def _counters(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
-    energy = _counter("energy_joules", "Joules by scope (scopes nest: never add them).",
-                      (*_WHO, "scope", "device", "basis"))  # fmt: skip
-    metered = _counter("metered_tokens", "Output tokens that were made while the scope's joules are known.",
-                       (*_WHO, "scope", "device", "basis"))  # fmt: skip
+    energy = _counter(
+        "energy_joules", "Joules by scope (scopes nest: never add them).", (*_WHO, "scope", "device", "basis")
+    )
+    metered = _counter(
+        "metered_tokens",
+        "Output tokens that were made while the scope's joules are known.",
+        (*_WHO, "scope", "device", "basis"),
+    )
     tokens = _counter("tokens", "Tokens by kind; cached ones are prompt tokens too.", (*_WHO, "kind"))
     unobserved = _counter("unobserved_seconds", "Seconds that no scrape covers.", _WHO)
     carbon = _counter("carbon_grams", "Grams of CO2 equivalent of the node's joules times PUE.", _WHO)
@@ -144,8 +148,11 @@ def _gauges(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
 
 def _latencies(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
     for what, text in (("ttft", "Time to first token"), ("tpot", "Time per output token")):
-        family = _gauge(f"{what}_percentile_seconds", f"{text}: of the last interval's requests, from histograms.",
-                        (*_WHO, "percentile"))  # fmt: skip
+        family = _gauge(
+            f"{what}_percentile_seconds",
+            f"{text}: of the last interval's requests, from histograms.",
+            (*_WHO, "percentile"),
+        )
         for t in targets:
             percentiles = t.latest.latency.get(what) if t.latest is not None and t.latest.observed else None
             named = (
@@ -160,8 +167,9 @@ def _latencies(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
 
 
 def _ceilings(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
-    ceiling = _gauge("ceiling_tokens_per_second", "Output tokens a second that a resource would allow.",
-                     (*_WHO, "name", "basis"))  # fmt: skip
+    ceiling = _gauge(
+        "ceiling_tokens_per_second", "Output tokens a second that a resource would allow.", (*_WHO, "name", "basis")
+    )
     bounds = _gauge("efficiency_bound_ratio", "Ends of the interval of Phi.", (*_WHO, "bound"))
     for t in targets:
         if t.latest is None or not t.latest.observed:
@@ -195,8 +203,9 @@ def _binding(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
 
 def _findings(targets: tuple[TargetState, ...]) -> Iterator[Metric]:
     """What the ledger says of the latest interval's joules."""
-    family = _gauge("energy_finding", "A finding on a scope's joules: 1 where it refuses them, else 0.",
-                    (*_WHO, "scope", "code"))  # fmt: skip
+    family = _gauge(
+        "energy_finding", "A finding on a scope's joules: 1 where it refuses them, else 0.", (*_WHO, "scope", "code")
+    )
     for t in targets:
         for f in t.latest.findings if t.latest is not None else ():
             family.add_metric((*_who(t), f.scope, f.code), float(f.refused))
@@ -218,8 +227,11 @@ def _meters(meters: tuple[MeterHealth, ...]) -> Iterator[Metric]:
 
 
 def _sites(now: Snapshot) -> Iterator[Metric]:
-    pue = _gauge("site_pue_ratio", "Power usage effectiveness: as metered over the latest stretch, and as declared.",
-                 ("site", "basis"))  # fmt: skip
+    pue = _gauge(
+        "site_pue_ratio",
+        "Power usage effectiveness: as metered over the latest stretch, and as declared.",
+        ("site", "basis"),
+    )
     limit = _gauge("site_power_limit_watts", "Power that the site may draw for IT.", ("site",))
     carbon = _gauge("site_carbon_grams_per_kilowatt_hour", "Grid carbon as stated.", ("site",))
     for s in now.sites:
@@ -237,12 +249,15 @@ def _sites(now: Snapshot) -> Iterator[Metric]:
 
 def _metered_sites(metered: tuple[SiteState, ...]) -> Iterator[Metric]:
     """What sites' own meters say: joules since the first stretch; power and PUE of the latest one, with bounds."""
-    energy = _counter("site_energy_joules", "Joules by a site's own meters (scopes nest: never add them).",
-                      ("site", "scope", "basis"))  # fmt: skip
-    power = _gauge("site_power_watts", "Mean power over the latest stretch, by the site's own meters.",
-                   ("site", "scope", "basis"))  # fmt: skip
-    bounds = _gauge("site_power_bound_watts", "Ends of the 95 % interval of site_power_watts.",
-                    ("site", "scope", "bound"))  # fmt: skip
+    energy = _counter(
+        "site_energy_joules", "Joules by a site's own meters (scopes nest: never add them).", ("site", "scope", "basis")
+    )
+    power = _gauge(
+        "site_power_watts", "Mean power over the latest stretch, by the site's own meters.", ("site", "scope", "basis")
+    )
+    bounds = _gauge(
+        "site_power_bound_watts", "Ends of the 95 % interval of site_power_watts.", ("site", "scope", "bound")
+    )
     ends = _gauge("site_pue_bound_ratio", "Ends of the interval of the measured PUE.", ("site", "bound"))
     for s in metered:
         for (scope, basis), joules in s.energy_j.items():

@@ -95,9 +95,18 @@ async def serve_on(
     # Access logs would hold what people search for; faults are logged. Forwarded addresses are not believed: limits
     # are by the peer that we see. Requests that are none are not told either: anybody could fill the log with them.
     config = uvicorn.Config(
-        connections, http=protocol(connections), ws="none", interface="asgi3", proxy_headers=False, server_header=False,
-        log_level="error", access_log=False, timeout_graceful_shutdown=GRACE_S, lifespan="off", loop="none",
-    )  # fmt: skip
+        connections,
+        http=protocol(connections),
+        ws="none",
+        interface="asgi3",
+        proxy_headers=False,
+        server_header=False,
+        log_level="error",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        lifespan="off",
+        loop="none",
+    )
     server = Server(config)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     stopping = asyncio.ensure_future(stop.wait())

@@ -33,7 +33,7 @@ CONTEXT_RATIO = 0.07
 KINDS = ("gpu", "tpu", "cpu", "accelerator")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Device:
     """One device. None is unknown, never 0.
 

@@ -58,7 +58,14 @@ def total(a: Figure, b: Figure) -> Figure:
     high = a.value + b.value if a.high is None and b.high is None else _or(a.high, a.value) + _or(b.high, b.value)
     exact = low == high
     basis = product(a, b, a.unit).basis
-    return Figure(a.value + b.value, a.unit, basis, None if exact else low, None if exact else high, a.level or b.level)
+    return Figure(
+        a.value + b.value,
+        a.unit,
+        basis,
+        low=None if exact else low,
+        high=None if exact else high,
+        level=a.level or b.level,
+    )
 
 
 def _or(bound: float | None, value: float) -> float:

@@ -19,8 +19,8 @@ def _as_figure(part: Mapping[str, Any]) -> Figure:
         part["value"],
         part["unit"],
         Basis(part["basis"]),
-        part["low"],
-        part["high"],
+        low=part["low"],
+        high=part["high"],
         reason=part.get("reason"),
         source=f"{part['source']}, {part['when']}",
     )

@@ -26,7 +26,7 @@ from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """One server that holds ``device_count`` devices. Symbols as in the header of this file.
 
@@ -54,7 +54,7 @@ class Node:
         check_node(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NodePower:
     """Power at the plug [W] and where it goes, in the shape that went in; low, high: assumed, meant as 95 %."""
 
@@ -114,7 +114,15 @@ def node_power(device_w: ArrayLike, node: Node) -> NodePower:
         raise InputError("device power must be finite and not negative")
     total, (host, fan, loss) = _at_plug_w(device, node)
     half = _half_width_w((host, fan, loss), node)
-    return NodePower(total, np.maximum(device, total - half), total + half, device, host, fan, loss)
+    return NodePower(
+        node_w=total,
+        low_w=np.maximum(device, total - half),
+        high_w=total + half,
+        device_w=device,
+        host_w=host,
+        fan_w=fan,
+        loss_w=loss,
+    )
 
 
 def _at_plug_w(device_w: Array, node: Node) -> tuple[Array, tuple[Array, Array, Array]]:
@@ -176,8 +184,8 @@ def node_figure(device: Figure, devices: int, node: Node) -> Figure:
         float(power.node_w[0]),
         "W",
         Basis.MODELLED,
-        float(power.low_w[1]),
-        float(power.high_w[2]),
+        low=float(power.low_w[1]),
+        high=float(power.high_w[2]),
         reason=f"host, fans and conversion modelled as {node.label}",
         source=f"node {node.name}",
     )

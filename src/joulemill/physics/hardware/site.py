@@ -23,7 +23,7 @@ SCOPES = ("node", "site")
 _NO_PUE = "PUE is unknown: state pue in the site file"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """What the user states about the facility. None is unknown, never 0.
 
@@ -97,7 +97,7 @@ class AtReference:
     site_w: Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SiteFigures:
     """Site J/tok, PUE-adjusted power, carbon, cost and water per output token; unknown where the site is silent."""
 
@@ -162,13 +162,15 @@ def site_figures(
     )
     shown = () if at_site or pue.known else tuple(_at(reference, node_j_tok, node_w) for reference in references)
     return SiteFigures(
-        site_j_tok,
-        site_w,
-        product(site_j_tok, carbon, "gCO2e/tok", f"site J/tok × {carbon.source}"),
-        _stated(site.embodied_gco2e_s, "gCO2e/s", Basis.DECLARED, "embodied carbon is not stated in the site file"),
-        product(site_j_tok, price, f"{site.currency or 'currency'}/tok", "site J/tok × price"),
-        _water(node_j_tok, site_j_tok, site, at_site),
-        shown,
+        site_j_tok=site_j_tok,
+        site_w=site_w,
+        carbon_gco2e_tok=product(site_j_tok, carbon, "gCO2e/tok", f"site J/tok × {carbon.source}"),
+        embodied_gco2e_s=_stated(
+            site.embodied_gco2e_s, "gCO2e/s", Basis.DECLARED, "embodied carbon is not stated in the site file"
+        ),
+        cost_currency_tok=product(site_j_tok, price, f"{site.currency or 'currency'}/tok", "site J/tok × price"),
+        water_l_tok=_water(node_j_tok, site_j_tok, site, at_site),
+        at_reference=shown,
     )
 
 

@@ -90,7 +90,7 @@ class LayerGroup:
         return loose + (self.feed_forward.loose_parameters(hidden) if self.feed_forward else 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """A decoder-only language model.
 
@@ -157,7 +157,7 @@ class Architecture:
     @property
     def head(self) -> Linear:
         """The matrix from hidden state to vocabulary."""
-        return Linear("head", "head", self.hidden, split=self.vocabulary)
+        return Linear(name="head", tensor="head", inputs=self.hidden, split=self.vocabulary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupedAttention:
     """Softmax attention with ``kv_heads`` <= ``heads`` (MHA, GQA, MQA).
 
@@ -70,14 +70,14 @@ class GroupedAttention:
         kv = self.kv_heads * self.head_dim + value if self.owns_cache else 0
         first: tuple[Linear, ...] = (self._qkv(hidden * self.input_count, query, kv),)
         if self.query_rank is not None:
-            up = Linear("q_b", "attention", self.query_rank, split=query)
+            up = Linear(name="q_b", tensor="attention", inputs=self.query_rank, split=query)
             first = (replace(first[0], split=0, whole=self.query_rank), up)
         return (
             *first,
             Linear(
-                "attention_output",
-                "attention",
-                self.heads * self.value_dim,
+                name="attention_output",
+                tensor="attention",
+                inputs=self.heads * self.value_dim,
                 whole=hidden,
                 cut_inputs=True,
                 bias=self.output_bias,
@@ -85,7 +85,15 @@ class GroupedAttention:
         )
 
     def _qkv(self, inputs: int, query: int, kv: int) -> Linear:
-        return Linear("qkv", "attention", inputs, split=query, kv=kv, kv_heads=self.kv_heads, bias=self.qkv_bias)
+        return Linear(
+            name="qkv",
+            tensor="attention",
+            inputs=inputs,
+            split=query,
+            kv=kv,
+            kv_heads=self.kv_heads,
+            bias=self.qkv_bias,
+        )
 
     def loose_parameters(self, hidden: int) -> int:
         """Norms of query and key, of a low-rank query, attention sinks."""
@@ -107,7 +115,7 @@ class Indexer:
     top: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatentAttention:
     """Multi-head latent attention: one vector of ``kv_rank + rope_dim`` cached per token for all heads.
 
@@ -134,22 +142,35 @@ class LatentAttention:
         query = self.heads * self.query_dim
         if self.query_rank is None:
             first: tuple[Linear, ...] = (
-                Linear("qkv_a", "attention", hidden, split=query, whole=self.kv_rank + self.rope_dim),
+                Linear(
+                    name="qkv_a", tensor="attention", inputs=hidden, split=query, whole=self.kv_rank + self.rope_dim
+                ),
             )
         else:
             first = (
                 Linear(
-                    "qkv_a",
-                    "attention",
-                    hidden,
+                    name="qkv_a",
+                    tensor="attention",
+                    inputs=hidden,
                     whole=self.query_rank + self.kv_rank + self.rope_dim,
                     bias=self.qkv_bias,
                 ),
-                Linear("q_b", "attention", self.query_rank, split=query),
+                Linear(name="q_b", tensor="attention", inputs=self.query_rank, split=query),
             )
         rest = (
-            Linear("kv_b", "attention", self.kv_rank, split=self.heads * (self.nope_dim + self.value_dim)),
-            Linear("attention_output", "attention", self.heads * self.value_dim, whole=hidden, cut_inputs=True),
+            Linear(
+                name="kv_b",
+                tensor="attention",
+                inputs=self.kv_rank,
+                split=self.heads * (self.nope_dim + self.value_dim),
+            ),
+            Linear(
+                name="attention_output",
+                tensor="attention",
+                inputs=self.heads * self.value_dim,
+                whole=hidden,
+                cut_inputs=True,
+            ),
         )
         return first + rest + self._index_linears(hidden)
 
@@ -158,8 +179,8 @@ class LatentAttention:
             return ()
         queries = self.indexer.heads * self.indexer.head_dim
         return (
-            Linear("index_q", "attention", self.query_rank or hidden, whole=queries),
-            Linear("index_k", "attention", hidden, whole=self.indexer.head_dim + self.indexer.heads),
+            Linear(name="index_q", tensor="attention", inputs=self.query_rank or hidden, whole=queries),
+            Linear(name="index_k", tensor="attention", inputs=hidden, whole=self.indexer.head_dim + self.indexer.heads),
         )
 
     def loose_parameters(self, hidden: int) -> int:
@@ -167,7 +188,7 @@ class LatentAttention:
         return (self.query_rank or 0) + self.kv_rank + (2 * self.indexer.head_dim if self.indexer else 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompressedAttention:
     """DeepSeek V4's attention: the last tokens as they are, those before in entries of ``stride`` tokens each.
 
@@ -204,14 +225,14 @@ class CompressedAttention:
         inner = self.heads * self.head_dim
         joined = self.output_groups * self.output_rank
         own = (
-            Linear("qkv_a", "attention", hidden, whole=self.query_rank + self.head_dim),
-            Linear("q_b", "attention", self.query_rank, split=inner),
-            Linear("output_a", "attention", inner // self.output_groups, split=joined),
-            Linear("attention_output", "attention", joined, whole=hidden, cut_inputs=True),
+            Linear(name="qkv_a", tensor="attention", inputs=hidden, whole=self.query_rank + self.head_dim),
+            Linear(name="q_b", tensor="attention", inputs=self.query_rank, split=inner),
+            Linear(name="output_a", tensor="attention", inputs=inner // self.output_groups, split=joined),
+            Linear(name="attention_output", tensor="attention", inputs=joined, whole=hidden, cut_inputs=True),
         )
         if self.stride is None:
             return own
-        entries = Linear("compress", "attention", hidden, whole=2 * self.span * self.head_dim)
+        entries = Linear(name="compress", tensor="attention", inputs=hidden, whole=2 * self.span * self.head_dim)
         return (*own, entries, *self._index_linears(hidden))
 
     def _index_linears(self, hidden: int) -> tuple[Linear, ...]:
@@ -219,8 +240,8 @@ class CompressedAttention:
             return ()
         i = self.indexer
         return (
-            Linear("index_q", "attention", self.query_rank, whole=i.heads * i.head_dim),
-            Linear("index_k", "attention", hidden, whole=2 * self.span * i.head_dim + i.heads),
+            Linear(name="index_q", tensor="attention", inputs=self.query_rank, whole=i.heads * i.head_dim),
+            Linear(name="index_k", tensor="attention", inputs=hidden, whole=2 * self.span * i.head_dim + i.heads),
         )
 
     def loose_parameters(self, hidden: int) -> int:
@@ -246,8 +267,16 @@ class DenseFeedForward:
     def linears(self, hidden: int) -> tuple[Linear, ...]:
         """Gate and up fused, and down."""
         return (
-            Linear("up", self.tensor, hidden, split=self.intermediate * (self.matrices - 1), bias=self.bias),
-            Linear("down", self.tensor, self.intermediate, whole=hidden, cut_inputs=True, bias=self.bias),
+            Linear(
+                name="up",
+                tensor=self.tensor,
+                inputs=hidden,
+                split=self.intermediate * (self.matrices - 1),
+                bias=self.bias,
+            ),
+            Linear(
+                name="down", tensor=self.tensor, inputs=self.intermediate, whole=hidden, cut_inputs=True, bias=self.bias
+            ),
         )
 
     def loose_parameters(self, hidden: int) -> int:
@@ -255,7 +284,7 @@ class DenseFeedForward:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertFeedForward:
     """``active`` of ``experts`` per token, beside ``shared`` (a dense block all tokens pass; None for none).
 
@@ -281,13 +310,13 @@ class ExpertFeedForward:
 
     def linears(self, hidden: int) -> tuple[Linear, ...]:
         """Router, shared expert, latent projections; not the routed experts."""
-        router = Linear("router", "router", hidden, whole=self.experts, bias=self.router_bias)
+        router = Linear(name="router", tensor="router", inputs=hidden, whole=self.experts, bias=self.router_bias)
         shared = self.shared.linears(hidden) if self.shared else ()
         latent: tuple[Linear, ...] = ()
         if self.latent:
             latent = (
-                Linear("latent_down", "shared", hidden, whole=self.latent),
-                Linear("latent_up", "shared", self.latent, whole=hidden),
+                Linear(name="latent_down", tensor="shared", inputs=hidden, whole=self.latent),
+                Linear(name="latent_up", tensor="shared", inputs=self.latent, whole=hidden),
             )
         return (router, *shared, *latent)
 

@@ -29,11 +29,25 @@ _SHARED = (
     "moe_shared_intermediate_size",
 )
 _OF_EXPERTS = (
-    "moe_intermediate_size", "expert_ffn_hidden_size", "n_shared_experts", "num_shared_experts", "num_shared_expert",
-    "moe_num_shared_experts", "first_k_dense_replace", "num_dense_layers", "decoder_sparse_step", "moe_layer_freq",
-    "mlp_only_layers", "moe_latent_size", "expert_layer_period", "expert_layer_offset", "moe_layer_start_index",
-    "moe_layer_end_index", "moe_layer_interval", "interleave_moe_layer_step",
-)  # fmt: skip
+    "moe_intermediate_size",
+    "expert_ffn_hidden_size",
+    "n_shared_experts",
+    "num_shared_experts",
+    "num_shared_expert",
+    "moe_num_shared_experts",
+    "first_k_dense_replace",
+    "num_dense_layers",
+    "decoder_sparse_step",
+    "moe_layer_freq",
+    "mlp_only_layers",
+    "moe_latent_size",
+    "expert_layer_period",
+    "expert_layer_offset",
+    "moe_layer_start_index",
+    "moe_layer_end_index",
+    "moe_layer_interval",
+    "interleave_moe_layer_step",
+)
 _TWO = {"relu2", "relu^2", "xielu", "squared_relu"}
 
 
@@ -125,10 +139,10 @@ def expert_block(fields: Fields, family: Family, hidden: int) -> ExpertFeedForwa
     matrices = matrices_of(fields, family)
     gemma4 = fields.model_type.startswith("gemma4")
     return ExpertFeedForward(
-        experts,
-        active,
-        width,
-        matrices,
+        experts=experts,
+        active=active,
+        intermediate=width,
+        matrices=matrices,
         bias=family.expert_bias,
         shared=_shared(fields, width, matrices),
         shared_gate=family.shared_gate,

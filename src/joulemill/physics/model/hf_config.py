@@ -183,11 +183,21 @@ def _stack(fields: Fields, family: Family, hidden: int, kinds: list[Kind]) -> li
 _OF_KIND: dict[str, tuple[str, ...]] = {
     "attention": ("num_attention_heads", "num_key_value_heads", "head_dim", "attention_bias", "sliding_window"),
     "mamba": (
-        "mamba_n_heads", "mamba_d_head", "mamba_n_groups", "mamba_d_state", "mamba_d_conv", "mamba_expand",
-        "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "mamba_dt_rank", "mamba_d_ssm", "mamba_rms_norm",
+        "mamba_n_heads",
+        "mamba_d_head",
+        "mamba_n_groups",
+        "mamba_d_state",
+        "mamba_d_conv",
+        "mamba_expand",
+        "mamba_chunk_size",
+        "mamba_conv_bias",
+        "mamba_proj_bias",
+        "mamba_dt_rank",
+        "mamba_d_ssm",
+        "mamba_rms_norm",
     ),
     "conv": ("conv_L_cache", "conv_bias", "conv_dim", "block_dim"),
-}  # fmt: skip
+}
 
 
 def _pass_over(fields: Fields, family: Family, kinds: list[Kind]) -> None:
@@ -217,9 +227,13 @@ def _finished(fields: Fields, family: Family, hidden: int, layers: _Layers) -> A
     loose += vocabulary if fields.flag("lm_head_bias") else 0
     loose += _hyper_connections(fields, hidden, sum(g.count for g in groups))
     drafts = fields.integer(
-        "num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers", default=0,
+        "num_nextn_predict_layers",
+        "mtp_num_hidden_layers",
+        "num_mtp_modules",
+        "num_mtp_layers",
+        default=0,
         most=MOST_LAYERS,
-    )  # fmt: skip
+    )
     mtp = (replace(groups[-1], count=drafts),) if drafts else ()
     context = fields.integer(
         "max_position_embeddings", "max_sequence_length", "n_positions", "seq_length", "max_seq_len", default=0

@@ -22,10 +22,22 @@ def pattern_layers(fields: Fields, family: Family, hidden: int, pattern: str) ->
     if layers != len(letters):
         raise InputError(f"hybrid_override_pattern names {len(letters)} layers, num_hidden_layers says {layers}")
     fields.get(
-        "intermediate_size", "moe_intermediate_size", "expand", "sliding_window", "n_routed_experts",
-        "num_experts_per_tok", "n_shared_experts", "moe_shared_expert_intermediate_size", "moe_latent_size",
-        "mamba_expand", "block_types", "layer_types", "layers_block_type", "attention_head_dim", "head_dim",
-    )  # fmt: skip
+        "intermediate_size",
+        "moe_intermediate_size",
+        "expand",
+        "sliding_window",
+        "n_routed_experts",
+        "num_experts_per_tok",
+        "n_shared_experts",
+        "moe_shared_expert_intermediate_size",
+        "moe_latent_size",
+        "mamba_expand",
+        "block_types",
+        "layer_types",
+        "layers_block_type",
+        "attention_head_dim",
+        "head_dim",
+    )
     layer_of_letter = {letter: _letter_layer(letter, fields, family, hidden) for letter in sorted(set(letters))}
     return [layer_of_letter[x] for x in letters]
 
@@ -69,7 +81,7 @@ def _searched_mixer(attention: Any, heads: int, dim: int) -> Mixer | None:
     if share > heads or heads % share:
         raise InputError(f"{heads} attention heads do not divide into groups of {share} (block_configs)")
     window = whole(attention.get("window_length") or 0, "block_configs.attention.window_length") or None
-    return GroupedAttention(heads, heads // share, dim, dim, window=window)
+    return GroupedAttention(heads=heads, kv_heads=heads // share, head_dim=dim, value_dim=dim, window=window)
 
 
 def _searched_feed(feed: Any, fields: Fields, family: Family, hidden: int) -> DenseFeedForward | None:
@@ -105,14 +117,22 @@ def shared_block_layers(fields: Fields, family: Family, hidden: int, kinds: list
     if not count:
         return [states]
     fields.get(
-        "attention_hidden_size", "attention_head_dim", "kv_channels", "hybrid_layer_ids", "num_query_groups",
-        "state_size", "lora_rank", "ffn_hidden_size",
-    )  # fmt: skip
+        "attention_hidden_size",
+        "attention_head_dim",
+        "kv_channels",
+        "hybrid_layer_ids",
+        "num_query_groups",
+        "state_size",
+        "lora_rank",
+        "ffn_hidden_size",
+    )
     heads = fields.positive("num_attention_heads")
     kv_heads = fields.positive("num_key_value_heads", default=heads)
     if 2 * hidden % heads or heads % kv_heads:
         raise InputError(f"twice hidden_size {hidden} does not divide into {heads} heads, or these not over {kv_heads}")
-    attention = GroupedAttention(heads, kv_heads, 2 * hidden // heads, 2 * hidden // heads, input_count=2)
+    attention = GroupedAttention(
+        heads=heads, kv_heads=kv_heads, head_dim=2 * hidden // heads, value_dim=2 * hidden // heads, input_count=2
+    )
     width = fields.positive("intermediate_size", "ffn_hidden_size", default=4 * hidden)
     block = DenseFeedForward(width, 3, fields.flag("add_bias_linear"))
     shared = LayerGroup(attention, block, count, 3, copies=fields.positive("num_mem_blocks", default=1), beside=True)

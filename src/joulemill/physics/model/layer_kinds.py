@@ -36,14 +36,30 @@ _KINDS: dict[str, Kind] = {
 _NAMED = ("layer_types", "layers_block_type", "block_types")
 #: Fields that say over again what a list of names says.
 _ALSO = (
-    *_NAMED, "sliding_window_pattern", "_sliding_window_pattern", "max_window_layers", "use_sliding_window",
-    "full_attention_interval", "sliding_window", "global_attn_every_n_layers", "full_attn_idxs", "attn_layer_indices",
-    "attn_layer_period", "attn_layer_offset", "layer_group_size", "hybrid_layer_pattern", "layer_switch",
-)  # fmt: skip
+    *_NAMED,
+    "sliding_window_pattern",
+    "_sliding_window_pattern",
+    "max_window_layers",
+    "use_sliding_window",
+    "full_attention_interval",
+    "sliding_window",
+    "global_attn_every_n_layers",
+    "full_attn_idxs",
+    "attn_layer_indices",
+    "attn_layer_period",
+    "attn_layer_offset",
+    "layer_group_size",
+    "hybrid_layer_pattern",
+    "layer_switch",
+)
 _OF_WINDOWS = (
-    "max_window_layers", "sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers",
-    "order_of_interleaved_layers", "layer_switch",
-)  # fmt: skip
+    "max_window_layers",
+    "sliding_window_pattern",
+    "_sliding_window_pattern",
+    "global_attn_every_n_layers",
+    "order_of_interleaved_layers",
+    "layer_switch",
+)
 _PERIOD = ("expert_layer_period", "expert_layer_offset", "moe_layer_start_index", "moe_layer_end_index")
 #: Fields that some configs list by layer, under the name that readers ask for.
 _BY_LAYER = {
@@ -234,9 +250,12 @@ def _stepped_layers(fields: Fields, family: Family, layers: int) -> set[int]:
         "interleave_moe_layer_step", "decoder_sparse_step", "moe_layer_interval", "moe_every_n_layers", default=1
     )
     first = fields.integer(
-        "first_k_dense_replace", "num_dense_layers", "moe_layer_start_index", "first_dense_layers",
+        "first_k_dense_replace",
+        "num_dense_layers",
+        "moe_layer_start_index",
+        "first_dense_layers",
         default=min(family.first_dense, layers),
-    )  # fmt: skip
+    )
     last = fields.get("moe_layer_end_index")
     last = layers - 1 if not isinstance(last, int) or last < 0 else min(last, layers - 1)
     dense = fields.indices("mlp_only_layers", layers=layers) or set()
@@ -254,9 +273,14 @@ def pattern_of(fields: Fields) -> str | None:
     names = fields.sequence("layers_block_type", "layer_types") if fields.model_type == "nemotron_h" else None
     if pattern is None and names is not None:
         letters = {
-            "mamba": "M", "mamba2": "M", "linear_attention": "M", "attention": "*", "full_attention": "*",
-            "moe": "E", "mlp": "-",
-        }  # fmt: skip
+            "mamba": "M",
+            "mamba2": "M",
+            "linear_attention": "M",
+            "attention": "*",
+            "full_attention": "*",
+            "moe": "E",
+            "mlp": "-",
+        }
         return "".join(letters.get(str(n), "?") for n in names)
     return None if pattern is None else str(pattern)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from joulemill.physics.model.precision import Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
     """One matrix, inputs x outputs, and how tensor parallelism cuts it.
 

@@ -65,9 +65,15 @@ def _kv_heads(fields: Fields, heads: int) -> int:
         fields.get("num_kv_heads", "num_key_value_heads")
         return 1
     return fields.positive(
-        "num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads", "kv_n_heads", "num_attention_groups",
-        "num_query_groups", default=heads,
-    )  # fmt: skip
+        "num_key_value_heads",
+        "num_kv_heads",
+        "n_head_kv",
+        "n_kv_heads",
+        "kv_n_heads",
+        "num_attention_groups",
+        "num_query_groups",
+        default=heads,
+    )
 
 
 def _dividing(heads: int, kv_heads: int) -> int:
@@ -107,10 +113,10 @@ def _grouped(kind: Kind, fields: Fields, family: Family, hidden: int) -> Grouped
         "chunked": fields.positive("attention_chunk_size", default=8192) if kind == "chunked" else None,
     }
     return GroupedAttention(
-        heads,
-        kv_heads,
-        dim,
-        value_dim,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=dim,
+        value_dim=value_dim,
         window=windows.get(kind),
         chunked=kind == "chunked",
         qkv_bias=_qkv_bias(fields, family),
@@ -132,9 +138,15 @@ def _sinks(kind: Kind, fields: Fields, family: Family) -> bool:
 
 def _qkv_bias(fields: Fields, family: Family) -> bool:
     return fields.flag(
-        "attention_bias", "qkv_bias", "add_qkv_bias", "attention_qkv_bias", "use_qkv_bias", "use_bias", "bias",
+        "attention_bias",
+        "qkv_bias",
+        "add_qkv_bias",
+        "attention_qkv_bias",
+        "use_qkv_bias",
+        "use_bias",
+        "bias",
         default=family.qkv_bias,
-    )  # fmt: skip
+    )
 
 
 def _output_bias(fields: Fields, family: Family) -> bool:
@@ -168,13 +180,13 @@ def _latent(fields: Fields, hidden: int) -> LatentAttention:
     rank = fields.integer("q_lora_rank", default=0)
     fields.get("num_key_value_heads", "head_dim", "qk_head_dim")
     return LatentAttention(
-        heads,
-        rank or None,
-        fields.positive("kv_lora_rank"),
-        fields.positive("qk_nope_head_dim"),
-        fields.integer("qk_rope_head_dim"),
-        fields.positive("v_head_dim", default=hidden // heads if fields.model_type == "minicpm3" else None),
-        indexer,
+        heads=heads,
+        query_rank=rank or None,
+        kv_rank=fields.positive("kv_lora_rank"),
+        nope_dim=fields.positive("qk_nope_head_dim"),
+        rope_dim=fields.integer("qk_rope_head_dim"),
+        value_dim=fields.positive("v_head_dim", default=hidden // heads if fields.model_type == "minicpm3" else None),
+        indexer=indexer,
         qkv_bias=fields.flag("attention_bias"),
     )
 
@@ -188,12 +200,12 @@ def _compressed(fields: Fields) -> CompressedAttention:
     sizes = (fields.positive("index_n_heads"), fields.positive("index_head_dim"), fields.positive("index_topk"))
     fields.get("num_key_value_heads", "qk_rope_head_dim", "qk_nope_head_dim", "num_hash_layers", "hc_sinkhorn_iters")
     return CompressedAttention(
-        heads,
-        fields.positive("q_lora_rank"),
-        fields.positive("head_dim"),
-        fields.positive("sliding_window"),
-        groups,
-        fields.positive("o_lora_rank"),
+        heads=heads,
+        query_rank=fields.positive("q_lora_rank"),
+        head_dim=fields.positive("head_dim"),
+        window=fields.positive("sliding_window"),
+        output_groups=groups,
+        output_rank=fields.positive("o_lora_rank"),
         stride=stride or None,
         indexer=Indexer(*sizes) if 0 < stride <= _INDEXED_STRIDE else None,
     )
@@ -204,22 +216,34 @@ def _linear(fields: Fields, hidden: int) -> DeltaNet:
     if kimi is not None:
         heads, dim = kimi.positive("num_heads"), kimi.positive("head_dim")
         kernel = kimi.positive("short_conv_kernel_size", default=4)
-        return DeltaNet(heads, heads, dim, dim, kernel, gate_rank=dim, scalar_gates=1)
+        return DeltaNet(
+            key_heads=heads, value_heads=heads, key_dim=dim, value_dim=dim, kernel=kernel, gate_rank=dim, scalar_gates=1
+        )
     if fields.has("linear_num_value_heads"):
         return DeltaNet(
-            fields.positive("linear_num_key_heads"),
-            fields.positive("linear_num_value_heads"),
-            fields.positive("linear_key_head_dim"),
-            fields.positive("linear_value_head_dim"),
-            fields.integer("linear_conv_kernel_dim", default=4),
+            key_heads=fields.positive("linear_num_key_heads"),
+            value_heads=fields.positive("linear_num_value_heads"),
+            key_dim=fields.positive("linear_key_head_dim"),
+            value_dim=fields.positive("linear_value_head_dim"),
+            kernel=fields.integer("linear_conv_kernel_dim", default=4),
         )
     if fields.has("linear_num_heads"):  # Kimi Linear as newer libraries write it
         heads, dim = fields.positive("linear_num_heads"), fields.positive("linear_head_dim")
         kernel = fields.positive("linear_conv_kernel_dim", default=4)
-        return DeltaNet(heads, heads, dim, dim, kernel, gate_rank=dim, scalar_gates=1)
+        return DeltaNet(
+            key_heads=heads, value_heads=heads, key_dim=dim, value_dim=dim, kernel=kernel, gate_rank=dim, scalar_gates=1
+        )
     # Lightning attention (MiniMax-Text-01): q, k, v, gate of all heads, no convolution, no scalar gates.
     heads, _, dim = head_counts(fields, hidden)
-    return DeltaNet(heads, heads, dim, dim, kernel=0, scalar_gates=0, chunk=fields.positive("block_size", default=256))
+    return DeltaNet(
+        key_heads=heads,
+        value_heads=heads,
+        key_dim=dim,
+        value_dim=dim,
+        kernel=0,
+        scalar_gates=0,
+        chunk=fields.positive("block_size", default=256),
+    )
 
 
 def recurrent_block(fields: Fields, family: Family, hidden: int) -> StateSpace | SelectiveScan:
@@ -231,11 +255,11 @@ def state_space(fields: Fields, family: Family, hidden: int) -> StateSpace:
     """The Mamba-2 block."""
     heads = fields.positive("mamba_num_heads", "mamba_n_heads", "n_mamba_heads", *family.own("num_heads"))
     return StateSpace(
-        heads,
-        _state_head_dim(fields, family, hidden, heads),
-        fields.positive("ssm_state_size", "mamba_d_state", "state_size"),
-        fields.positive("n_groups", "mamba_n_groups", "mamba_num_groups", "mamba_ngroups", default=1),
-        fields.positive("conv_kernel", "mamba_d_conv", "conv_kernel_size", default=4),
+        heads=heads,
+        head_dim=_state_head_dim(fields, family, hidden, heads),
+        state_dim=fields.positive("ssm_state_size", "mamba_d_state", "state_size"),
+        groups=fields.positive("n_groups", "mamba_n_groups", "mamba_num_groups", "mamba_ngroups", default=1),
+        kernel=fields.positive("conv_kernel", "mamba_d_conv", "conv_kernel_size", default=4),
         chunk=fields.positive("chunk_size", "mamba_chunk_size", default=256),
         bias=fields.flag("mamba_proj_bias", "projectors_bias", *family.own("use_bias"), "add_bias_linear"),
         conv_bias=fields.flag("mamba_conv_bias", "use_conv_bias", default=True),
@@ -262,10 +286,10 @@ def _selective_scan(fields: Fields, family: Family, hidden: int) -> SelectiveSca
     rank = fields.get("mamba_dt_rank", "time_step_rank")
     automatic = rank is None or rank == "auto"
     return SelectiveScan(
-        inner,
-        fields.positive("mamba_d_state", "state_size", default=16),
-        -(-hidden // 16) if automatic else fields.positive("mamba_dt_rank", "time_step_rank"),
-        fields.positive("mamba_d_conv", "conv_kernel", default=4),
+        inner=inner,
+        state_dim=fields.positive("mamba_d_state", "state_size", default=16),
+        step_rank=-(-hidden // 16) if automatic else fields.positive("mamba_dt_rank", "time_step_rank"),
+        kernel=fields.positive("mamba_d_conv", "conv_kernel", default=4),
         bias=fields.flag("mamba_proj_bias", "use_bias"),
         conv_bias=fields.flag("mamba_conv_bias", "use_conv_bias", default=True),
         inner_norms=family.state_norm and fields.flag("mamba_inner_layernorms", default=True),

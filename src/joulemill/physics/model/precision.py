@@ -99,7 +99,7 @@ BF16 = FORMATS["bf16"]
 FP32 = FORMATS["fp32"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
     """Which format each class of tensors is stored in.
 

@@ -52,7 +52,9 @@ def precision_from_config(config: Mapping[str, Any]) -> Precision:
 
 
 def _filled(weights: Format) -> Precision:
-    return Precision(weights.name, attention=weights, dense=weights, shared=weights, experts=weights, state=weights)
+    return Precision(
+        name=weights.name, attention=weights, dense=weights, shared=weights, experts=weights, state=weights
+    )
 
 
 def _plain(config: Mapping[str, Any]) -> Precision:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from joulemill.physics.model.linear import Linear
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StateSpace:
     """Mamba-2: ``heads`` of ``head_dim`` with a state of ``state_dim``; B and C shared in ``groups``; a convolution."""
 
@@ -41,8 +41,18 @@ class StateSpace:
         split = 2 * self.inner + self.heads
         groups = 2 * self.groups * self.state_dim
         return (
-            Linear("state_input", "state", hidden, split=split, kv=groups, kv_heads=self.groups, bias=self.bias),
-            Linear("state_output", "state", self.inner, whole=hidden, cut_inputs=True, bias=self.bias),
+            Linear(
+                name="state_input",
+                tensor="state",
+                inputs=hidden,
+                split=split,
+                kv=groups,
+                kv_heads=self.groups,
+                bias=self.bias,
+            ),
+            Linear(
+                name="state_output", tensor="state", inputs=self.inner, whole=hidden, cut_inputs=True, bias=self.bias
+            ),
         )
 
     def loose_parameters(self, hidden: int) -> int:
@@ -51,7 +61,7 @@ class StateSpace:
         return conv + 3 * self.heads + (self.inner if self.norm else 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SelectiveScan:
     """Mamba-1: every channel of ``inner`` has a state of ``state_dim``; its step comes from a vector of ``step_rank``.
 
@@ -79,10 +89,18 @@ class SelectiveScan:
     def linears(self, hidden: int) -> tuple[Linear, ...]:
         """Input projection to x and gate; to step, B, C; the step's; output projection."""
         return (
-            Linear("state_input", "state", hidden, split=2 * self.inner, bias=self.bias),
-            Linear("state_select", "state", self.inner, whole=self.step_rank + 2 * self.state_dim, cut_inputs=True),
-            Linear("state_step", "state", self.step_rank, split=self.inner, bias=True),
-            Linear("state_output", "state", self.inner, whole=hidden, cut_inputs=True, bias=self.bias),
+            Linear(name="state_input", tensor="state", inputs=hidden, split=2 * self.inner, bias=self.bias),
+            Linear(
+                name="state_select",
+                tensor="state",
+                inputs=self.inner,
+                whole=self.step_rank + 2 * self.state_dim,
+                cut_inputs=True,
+            ),
+            Linear(name="state_step", tensor="state", inputs=self.step_rank, split=self.inner, bias=True),
+            Linear(
+                name="state_output", tensor="state", inputs=self.inner, whole=hidden, cut_inputs=True, bias=self.bias
+            ),
         )
 
     def loose_parameters(self, hidden: int) -> int:
@@ -91,7 +109,7 @@ class SelectiveScan:
         return self.inner * (self.kernel + (1 if self.conv_bias else 0) + self.state_dim + 1) + norms
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeltaNet:
     """Gated delta rule (Qwen3-Next), or gated linear attention (``kernel`` 0): one key x value state a head.
 
@@ -121,12 +139,23 @@ class DeltaNet:
         """q, k, v, output gate and the scalar gates in one; output projection."""
         keys, values = 2 * self.key_heads * self.key_dim, self.value_heads * self.value_dim
         scalars = self.scalar_gates * self.value_heads
-        out = Linear("state_output", "state", values, whole=hidden, cut_inputs=True)
+        out = Linear(name="state_output", tensor="state", inputs=values, whole=hidden, cut_inputs=True)
         if self.gate_rank is None:
-            return (Linear("state_input", "state", hidden, split=keys + 2 * values + scalars), out)
+            return (Linear(name="state_input", tensor="state", inputs=hidden, split=keys + 2 * values + scalars), out)
         return (
-            Linear("state_input", "state", hidden, split=keys + values + scalars, whole=2 * self.gate_rank),
-            Linear("state_gates", "state", self.gate_rank, split=self.value_heads * self.key_dim + values),
+            Linear(
+                name="state_input",
+                tensor="state",
+                inputs=hidden,
+                split=keys + values + scalars,
+                whole=2 * self.gate_rank,
+            ),
+            Linear(
+                name="state_gates",
+                tensor="state",
+                inputs=self.gate_rank,
+                split=self.value_heads * self.key_dim + values,
+            ),
             out,
         )
 
@@ -156,8 +185,10 @@ class ShortConvolution:
     def linears(self, hidden: int) -> tuple[Linear, ...]:
         """Input to B, C, x; output."""
         return (
-            Linear("state_input", "state", hidden, split=3 * self.channels, bias=self.bias),
-            Linear("state_output", "state", self.channels, whole=hidden, cut_inputs=True, bias=self.bias),
+            Linear(name="state_input", tensor="state", inputs=hidden, split=3 * self.channels, bias=self.bias),
+            Linear(
+                name="state_output", tensor="state", inputs=self.channels, whole=hidden, cut_inputs=True, bias=self.bias
+            ),
         )
 
     def loose_parameters(self, hidden: int) -> int:

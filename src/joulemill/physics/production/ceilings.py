@@ -40,7 +40,7 @@ class CeilingValue:
     evidence: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BindingValue:
     """The active constraint.
 
@@ -138,11 +138,15 @@ def latency_ceiling(points: Sequence[tuple[float, float]], target_s: float, like
     high, latency = ordered[met]
     if met == 0:
         evidence = f"the target of {target_s:g} s is missed even at the lowest load seen; the ceiling is an upper bound"
-        return CeilingValue("latency", Figure(high, RATE, like.basis, 0.0, high, source=like.source), evidence=evidence)
+        return CeilingValue(
+            "latency", Figure(high, RATE, like.basis, low=0.0, high=high, source=like.source), evidence=evidence
+        )
     low, met_latency = ordered[met - 1]
     value = low + (target_s - met_latency) / (latency - met_latency) * (high - low)
     evidence = f"{met_latency:.3g} s at {low:.4g} tok/s, {latency:.3g} s at {high:.4g} tok/s; target {target_s:g} s"
-    return CeilingValue("latency", Figure(value, RATE, like.basis, low, high, source=like.source), evidence=evidence)
+    return CeilingValue(
+        "latency", Figure(value, RATE, like.basis, low=low, high=high, source=like.source), evidence=evidence
+    )
 
 
 def binding(ceilings: Sequence[CeilingValue], achieved_tok_s: Figure | None = None) -> BindingValue:
@@ -158,7 +162,12 @@ def binding(ceilings: Sequence[CeilingValue], achieved_tok_s: Figure | None = No
     if not known:
         nothing = unknown(RATE, "no ceiling is known")
         return BindingValue(
-            "unknown", nothing, unknown("1", "no ceiling is known"), None, "No ceiling is known.", unknown=missing
+            name="unknown",
+            rate_tok_s=nothing,
+            margin_ratio=unknown("1", "no ceiling is known"),
+            next_name=None,
+            explanation="No ceiling is known.",
+            unknown=missing,
         )
     least, following = known[0], known[1] if len(known) > 1 else None
     margin = _margin(least, following)
@@ -166,16 +175,16 @@ def binding(ceilings: Sequence[CeilingValue], achieved_tok_s: Figure | None = No
     refuted = tuple(c.name for c in known if _is_refuted(c.rate_tok_s, achieved_tok_s))
     name, would_decide = _verdict(least, following, probability, refuted)
     return BindingValue(
-        name,
-        least.rate_tok_s,
-        margin,
-        None if following is None else following.name,
-        _explain(name, least, following, missing),
-        probability,
-        slack,
-        refuted,
-        missing,
-        would_decide,
+        name=name,
+        rate_tok_s=least.rate_tok_s,
+        margin_ratio=margin,
+        next_name=None if following is None else following.name,
+        explanation=_explain(name, least, following, missing),
+        probability_ratio=probability,
+        slack=slack,
+        refuted=refuted,
+        unknown=missing,
+        would_decide=would_decide,
     )
 
 

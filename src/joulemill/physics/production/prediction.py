@@ -47,7 +47,7 @@ class Scaling:
     width: Callable[[str, float], float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """What a deployment would do. Figures carry 80 % intervals; energy is per output token, prefill's share included.
 
@@ -137,16 +137,34 @@ def predict(
     limits = ceilings_of(deployment, workload, share, plain, figures, site=site, rates=rates)
     bound = binding(limits, figures["rate_tok_s"])
     return Prediction(
-        figures["rate_tok_s"], figures["request_rate_req_s"], figures["device_power_w"], node_w,
-        figures["device_j_tok"], node_j, at_site, figures["ttft_s"], figures["tpot_s"],
-        figures["itl_s"], choice, limits, bound,
-        _at_most_one(phi_figure(figures["full_tok_s"], least_other(limits))),
-        (*marginals(deployment, workload, share, rates, choice, held=held), *_site_marginal(figures, site, held)),
-        _two_stave(limits, site, figures), _day(deployment, full), float(steady_state.slowdown_ratio[0]),
-        float(steady_state.clock_ratio[0]), terms_of(share, steady_state), _notes(deployment, choice, used),
-        _drawn(full), held,
-        _sustained_figure(sustained, workload, widths),
-    )  # fmt: skip
+        rate_tok_s=figures["rate_tok_s"],
+        request_rate_req_s=figures["request_rate_req_s"],
+        device_power_w=figures["device_power_w"],
+        node_power_w=node_w,
+        device_j_tok=figures["device_j_tok"],
+        node_j_tok=node_j,
+        site=at_site,
+        ttft_s=figures["ttft_s"],
+        tpot_s=figures["tpot_s"],
+        itl_s=figures["itl_s"],
+        batch=choice,
+        ceilings=limits,
+        binding=bound,
+        phi=_at_most_one(phi_figure(figures["full_tok_s"], least_other(limits))),
+        marginals=(
+            *marginals(deployment, workload, share, rates, choice, held=held),
+            *_site_marginal(figures, site, held),
+        ),
+        two_stave=_two_stave(limits, site, figures),
+        day_j_tok=_day(deployment, full),
+        cap_slowdown_ratio=float(steady_state.slowdown_ratio[0]),
+        clock_ratio=float(steady_state.clock_ratio[0]),
+        terms=terms_of(share, steady_state),
+        notes=_notes(deployment, choice, used),
+        full_node_power_w=_drawn(full),
+        held_ratio=held,
+        sustainable_req_s=_sustained_figure(sustained, workload, widths),
+    )
 
 
 def scaled(steady_state: Steady, scaling: Scaling, batch_req: float) -> Steady:
@@ -244,7 +262,9 @@ def predict_many(table: ShardTable, demand: Demand, rates: Rates, widths: Widths
 def spread_figure(value: float, unit: str, half_width: float, source: str, reason: str | None = None) -> Figure:
     """A modelled figure with its 80 % interval [value·e^−w, value·e^w]."""
     factor = float(np.exp(half_width))
-    return Figure(value, unit, Basis.MODELLED, value / factor, value * factor, LEVEL, reason, source)
+    return Figure(
+        value, unit, Basis.MODELLED, low=value / factor, high=value * factor, level=LEVEL, reason=reason, source=source
+    )
 
 
 def _check_cap(deployment: Deployment, rates: Rates) -> None:
@@ -303,10 +323,13 @@ def _sustained_figure(sustained: float | None, workload: Workload, widths: Width
 
 
 def _open_latency(
-    deployment: Deployment, workload: Workload, choice: BatchChoice, sustained: float | None,
+    deployment: Deployment,
+    workload: Workload,
+    choice: BatchChoice,
+    sustained: float | None,
     free: Mapping[str, Figure],
     widths: Widths,
-) -> dict[str, Figure]:  # fmt: skip
+) -> dict[str, Figure]:
     """Time to first token of a steady stream: the wait for a slot is added, and there is none under overload."""
     offered, ttft = workload.rate_req_s, free["ttft_s"].value
     if offered is None or sustained is None or choice.limit_req is None or ttft is None:
@@ -375,7 +398,14 @@ def _two_stave(limits: tuple[CeilingValue, ...], site: Site | None, figures: Map
     if not k or not c or not rate or not e:
         return None
     least = min(k / c, share * facility / e)
-    return TwoStave(k, c, facility, e, share, phi_ratio=rate / least)
+    return TwoStave(
+        compute_flop_s=k,
+        work_flop_tok=c,
+        facility_w=facility,
+        energy_j_tok=e,
+        theta_ratio=share,
+        phi_ratio=rate / least,
+    )
 
 
 def _day(deployment: Deployment, figures: Mapping[str, Figure]) -> dict[float, float]:

@@ -42,11 +42,15 @@ def _step_terms(steady_state: Steady) -> list[Term]:
     terms = []
     for name, work in (("decode step", steady_state.decode), ("step with prefill", steady_state.mixed)):
         parts = {
-            "matrices": work.matrix_s, "experts": work.expert_s, "decode attention": work.attention_s,
-            "prefill attention": work.prefill_attention_s, "launches": work.launch_s, "collectives": work.collective_s,
+            "matrices": work.matrix_s,
+            "experts": work.expert_s,
+            "decode attention": work.attention_s,
+            "prefill attention": work.prefill_attention_s,
+            "launches": work.launch_s,
+            "collectives": work.collective_s,
             "sampling": work.sampling_s,
             "host": steady_state.host_s,
-        }  # fmt: skip
+        }
         if work is steady_state.mixed:
             parts["waiting for launches"] = steady_state.launch_wait_s
         terms += [Term(name, part, float(value.flat[0]), "s") for part, value in parts.items()]

@@ -86,7 +86,7 @@ def shadow_prices(elasticity: ArrayLike, rate_tok_s: ArrayLike, capacity: ArrayL
     return np.asarray(np.asarray(elasticity, float) * rate / c)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TwoStave:
     """The source's form. Symbols as in the header; all at fixed quality and service targets.
 
@@ -172,4 +172,13 @@ def marginal_cost_tok(
 
 
 def _with_reason(figure: Figure, reason: str) -> Figure:
-    return Figure(figure.value, figure.unit, figure.basis, figure.low, figure.high, figure.level, reason, figure.source)
+    return Figure(
+        figure.value,
+        figure.unit,
+        figure.basis,
+        low=figure.low,
+        high=figure.high,
+        level=figure.level,
+        reason=reason,
+        source=figure.source,
+    )

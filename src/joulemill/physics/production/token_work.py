@@ -82,11 +82,15 @@ def token_work(table: ShardTable, load: TokenLoad, drafting: ShardTable | None =
     """
     mean = _mean(table, load, drafting)
     return TokenWork(
-        flop_0_tok=mean("flop_0"), flop_1_tok=mean("flop_1"), expert_flop_tok=mean("expert_flop"),
-        weight_byte_tok=mean("weight_byte"), cache_byte_tok=mean("cache_byte"),
-        activation_byte_tok=mean("activation_byte"), reduce_byte_tok=mean("reduce_byte"),
+        flop_0_tok=mean("flop_0"),
+        flop_1_tok=mean("flop_1"),
+        expert_flop_tok=mean("expert_flop"),
+        weight_byte_tok=mean("weight_byte"),
+        cache_byte_tok=mean("cache_byte"),
+        activation_byte_tok=mean("activation_byte"),
+        reduce_byte_tok=mean("reduce_byte"),
         exchange_byte_tok=mean("exchange_byte"),
-    )  # fmt: skip
+    )
 
 
 def sent_byte_tok(table: ShardTable, load: TokenLoad) -> tuple[Array, Array]:

@@ -35,7 +35,7 @@ from joulemill.physics.serving.step import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostRates:
     """Fitted overheads of an engine's host side.
 
@@ -74,7 +74,7 @@ class Rates:
     power: PowerRates
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
     """What is asked of each row; arrays that broadcast.
 
@@ -113,7 +113,7 @@ class Demand:
         return np.asarray(1.0 + first * (1.0 - later**k) / (1.0 - later))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Steady:
     """Steady state, an array a field. Power and energy are of one device's board; rates of one replica.
 
@@ -216,9 +216,13 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     waited_s = host_s(t, host, d, running, plain_s)
     eager_s = host.eager_ratio * mixed.launch_s
     steps = PromptSteps(
-        plain_s + waited_s, busiest / d.computed_tok, soft_s(mixed.device_s, eager_s) - plain_s,
-        packed_tok / d.computed_tok, soft_s(packed_s, eager_s) - plain_s, fits,
-    )  # fmt: skip
+        plain_s + waited_s,
+        busiest / d.computed_tok,
+        soft_s(mixed.device_s, eager_s) - plain_s,
+        packed_tok / d.computed_tok,
+        soft_s(packed_s, eager_s) - plain_s,
+        fits,
+    )
     state = (offered, running, context, capacity, often, arrivals)
     return _timed(t, rates, d, state, (plain, mixed, waited_s), steps)
 
@@ -261,9 +265,13 @@ def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: 
 
 
 def _timed(
-    t: ShardTable, rates: Rates, d: Demand, state: tuple[Array, ...], work: tuple[StepTimes, StepTimes, Array],
+    t: ShardTable,
+    rates: Rates,
+    d: Demand,
+    state: tuple[Array, ...],
+    work: tuple[StepTimes, StepTimes, Array],
     steps: PromptSteps,
-) -> Steady:  # fmt: skip
+) -> Steady:
     offered, running, context, capacity, often, arrivals = state
     plain, mixed, host_s = work
     plain_s = steps.plain_s
@@ -280,10 +288,24 @@ def _timed(
     itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
     ttft_s, tpot_s = _latency(rates.host, d, steps, (offered, running, rate / ranks), (step_s, slow))
     return Steady(
-        rate, step_energy_j / step_s, step_energy_j * devices / (step_s * rate), itl_s, ttft_s, tpot_s, step_s,
-        running * ranks, context, capacity * ranks, often, slow, held.clock_ratio, plain, mixed, host_s,
-        steps.few_s - (mixed.device_s - plain.device_s),
-    )  # fmt: skip
+        rate_tok_s=rate,
+        power_w=step_energy_j / step_s,
+        energy_j_tok=step_energy_j * devices / (step_s * rate),
+        itl_s=itl_s,
+        ttft_s=ttft_s,
+        tpot_s=tpot_s,
+        step_s=step_s,
+        decode_req=running * ranks,
+        context_tok=context,
+        capacity_req=capacity * ranks,
+        prefill_ratio=often,
+        slowdown_ratio=slow,
+        clock_ratio=held.clock_ratio,
+        decode=plain,
+        mixed=mixed,
+        host_s=host_s,
+        launch_wait_s=steps.few_s - (mixed.device_s - plain.device_s),
+    )
 
 
 def _median_share(arrivals: Array, often: Array) -> Array:
@@ -312,4 +334,13 @@ def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
     """What ``d`` offers a rank with ``batch_req`` slots whose mean step lasts ``step_s``."""
     lock, polls, gateway = (np.asarray(x) for x in (d.lockstep_ratio, d.poll_count, d.gateway_ratio))
     steps = d.output_tok / d.accepted_tok
-    return OfferedLoad(batch_req, d.input_tok, steps, step_s, lock, polls, gateway, np.asarray(d.open_ratio))
+    return OfferedLoad(
+        batch_req=batch_req,
+        input_tok=d.input_tok,
+        answer_steps=steps,
+        step_s=step_s,
+        lockstep_ratio=lock,
+        poll_count=polls,
+        gateway_ratio=gateway,
+        open_ratio=np.asarray(d.open_ratio),
+    )

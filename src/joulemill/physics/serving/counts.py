@@ -64,9 +64,15 @@ def decode_load(decode_tok: Array, context_tok: Array, evenness_ratio: Array) ->
     """A step that only decodes."""
     zero = np.zeros_like(decode_tok)
     return StepLoad(
-        decode_tok=decode_tok, context_tok=context_tok, prefill_tok=zero, past_tok=zero, prompt_tok=zero,
-        busiest_tok=zero, head_tok=decode_tok, evenness_ratio=evenness_ratio,
-    )  # fmt: skip
+        decode_tok=decode_tok,
+        context_tok=context_tok,
+        prefill_tok=zero,
+        past_tok=zero,
+        prompt_tok=zero,
+        busiest_tok=zero,
+        head_tok=decode_tok,
+        evenness_ratio=evenness_ratio,
+    )
 
 
 def prompts_load(plain: StepLoad, count: Array, computed_tok: Array, cached_tok: Array) -> StepLoad:
@@ -84,20 +90,30 @@ def prefill_load(
     """
     past_tok, prompt_tok = prompt
     return StepLoad(
-        decode_tok=plain.decode_tok, context_tok=plain.context_tok, prefill_tok=prefill_tok, past_tok=past_tok,
-        prompt_tok=prompt_tok, busiest_tok=busiest_tok, head_tok=plain.decode_tok + ended_count,
+        decode_tok=plain.decode_tok,
+        context_tok=plain.context_tok,
+        prefill_tok=prefill_tok,
+        past_tok=past_tok,
+        prompt_tok=prompt_tok,
+        busiest_tok=busiest_tok,
+        head_tok=plain.decode_tok + ended_count,
         evenness_ratio=plain.evenness_ratio,
-    )  # fmt: skip
+    )
 
 
 def verify_load(plain: StepLoad, draft_count: Array | float) -> StepLoad:
     """``plain`` where each sequence has ``draft_count`` drafted tokens to verify beside its own."""
     more = plain.decode_tok * draft_count
     return StepLoad(
-        decode_tok=plain.decode_tok, context_tok=plain.context_tok, prefill_tok=more, past_tok=plain.context_tok,
-        prompt_tok=np.zeros_like(more), busiest_tok=more, head_tok=plain.decode_tok + more,
+        decode_tok=plain.decode_tok,
+        context_tok=plain.context_tok,
+        prefill_tok=more,
+        past_tok=plain.context_tok,
+        prompt_tok=np.zeros_like(more),
+        busiest_tok=more,
+        head_tok=plain.decode_tok + more,
         evenness_ratio=plain.evenness_ratio,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)

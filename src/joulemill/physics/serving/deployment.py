@@ -49,7 +49,7 @@ class Parallelism:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Deployment:
     """A deployment.
 
@@ -94,9 +94,13 @@ class Deployment:
 
 
 def parallelism_for(
-    architecture: Architecture, devices: int, tensor: int | None, data: int | None, expert: int | None,
+    architecture: Architecture,
+    devices: int,
+    tensor: int | None,
+    data: int | None,
+    expert: int | None,
     domain_count: float = MOST_CUT,
-) -> Parallelism:  # fmt: skip
+) -> Parallelism:
     """The cut a user means by ``devices`` and what they gave of tp, dp and ep.
 
     Nothing given: tensor-parallel over all devices, or the most of them that the heads can be cut over and that share

@@ -28,7 +28,7 @@ import numpy as np
 from joulemill.arrays import Array
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArrivalRates:
     """Fitted habits of a server's front and of the load generators that measured it.
 
@@ -89,7 +89,7 @@ class PromptSteps:
         return np.asarray(step_s * (together / shared + 1.0) / 2.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedLoad:
     """A closed loop of ``batch_req`` slots with prompts of ``input_tok`` and answers of ``answer_steps`` steps;
     ``step_s`` is a mean step; ``lockstep_ratio``

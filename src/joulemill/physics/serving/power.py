@@ -34,7 +34,7 @@ STREAM_RATIO = 0.9
 CLOCK_TOLERANCE, MOST_SECANTS = 1e-12, 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PowerRates:
     """Fitted power coefficients; all shares, see the header. Tuples run over ``shard.CLASSES``.
 

@@ -72,7 +72,7 @@ def arithmetic_class(form: Format, device: Device | None) -> tuple[int, float]:
     return UNPACKED, device.peak_flop_s[compute_dtype(device, "bf16")]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Shard:
     """The share of one device; all floats. ``_i`` is the slot (0: 16 bit, 1: quantized; attention 0:
     growing, 1: windowed).
@@ -204,7 +204,7 @@ def drafting_model(architecture: Architecture, precision: Precision, data: int =
     layer = replace(architecture, groups=(replace(architecture.mtp[0], count=1),), mtp=(), skipped=())
     s = whole_model(layer, precision, data)
     hidden = architecture.hidden
-    _put_linear(s, Linear("join", "dense", 2 * hidden, whole=hidden), 1, precision, None)
+    _put_linear(s, Linear(name="join", tensor="dense", inputs=2 * hidden, whole=hidden), 1, precision, None)
     return s
 
 

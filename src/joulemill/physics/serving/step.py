@@ -31,7 +31,7 @@ STATE_COMPUTE_RATIO = 0.1
 NATIVE_BYTE_FLOP = 0.35
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepRates:
     """Fitted speeds of one engine's kernels. Tuples run over ``shard.CLASSES``.
 
@@ -118,9 +118,14 @@ class StepTimes:
     def device_s(self) -> Array:
         """Time of the step on the device [s]."""
         return (
-            self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s
-            + self.launch_s + self.collective_s + self.sampling_s
-        )  # fmt: skip
+            self.matrix_s
+            + self.expert_s
+            + self.attention_s
+            + self.prefill_attention_s
+            + self.launch_s
+            + self.collective_s
+            + self.sampling_s
+        )
 
     def changed(self, added: StepTimes, removed: StepTimes) -> StepTimes:
         """This step with the work of ``added`` instead of that of ``removed`` within it."""
@@ -205,16 +210,23 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
     flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs_flop
     hidden_s = [exposed_s(m.compute_s, s) for m, s in zip(matrices, wholes, strict=True)]
     return StepTimes(
-        matrix_s=sum(wholes[1:], wholes[0]) + flow_s, expert_s=expert_both_s + experts.part.more_s,
-        attention_s=attention.whole_s, prefill_attention_s=prefill_s, launch_s=_launch_s(t, r),
-        collective_s=collective_s, sampling_s=sampled_byte / (r.memory_ratio * t.bandwidth_byte_s),
+        matrix_s=sum(wholes[1:], wholes[0]) + flow_s,
+        expert_s=expert_both_s + experts.part.more_s,
+        attention_s=attention.whole_s,
+        prefill_attention_s=prefill_s,
+        launch_s=_launch_s(t, r),
+        collective_s=collective_s,
+        sampling_s=sampled_byte / (r.memory_ratio * t.bandwidth_byte_s),
         compute_s=sum((m.compute_s for m in matrices), experts.part.compute_s + prefill_s) + attention.scores_s,
         exposed_s=sum(hidden_s, exposed_s(experts.part.compute_s, expert_both_s + experts.part.more_s))
-        + prefill_s + exposed_s(attention.scores_s, attention.whole_s),
+        + prefill_s
+        + exposed_s(attention.scores_s, attention.whole_s),
         executed_0_flop=flop_0,
-        executed_1_flop=t.matrix_flop_1 * wait_tok, executed_expert_flop=experts.flop,
-        executed_byte=touched_byte + experts.byte + attention.byte, executed_link_byte=link_byte,
-    )  # fmt: skip
+        executed_1_flop=t.matrix_flop_1 * wait_tok,
+        executed_expert_flop=experts.flop,
+        executed_byte=touched_byte + experts.byte + attention.byte,
+        executed_link_byte=link_byte,
+    )
 
 
 def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from joulemill.errors import InputError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """A steady stream of requests.
 
@@ -37,9 +37,7 @@ def check_workload(workload: Workload) -> None:
     """InputError naming the first length, share, rate or limit that cannot be."""
     w = workload
     needed = {"input length": w.input_tok, "output length": w.output_tok}
-    optional = {
-        "batch": w.batch_req, "rate": w.rate_req_s, "TTFT limit": w.ttft_limit_s, "TPOT limit": w.tpot_limit_s
-    }  # fmt: skip
+    optional = {"batch": w.batch_req, "rate": w.rate_req_s, "TTFT limit": w.ttft_limit_s, "TPOT limit": w.tpot_limit_s}
     for name, value in needed.items() | {k: v for k, v in optional.items() if v is not None}.items():
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{name} is {value}; it must be positive and finite")

@@ -101,13 +101,16 @@ class _Across:
 
 
 _RATE = _Across(
-    "tok/s", lambda o: o.rate_tok_s, "Right and down is better; a larger dot waits longer for a token.",
+    "tok/s",
+    lambda o: o.rate_tok_s,
+    "Right and down is better; a larger dot waits longer for a token.",
     lambda o: o.tpot_s,
-)  # fmt: skip
+)
 _WAIT = _Across(
-    "TPOT [ms]", lambda o: 1000.0 * o.tpot_s,
+    "TPOT [ms]",
+    lambda o: 1000.0 * o.tpot_s,
     "All serve the same tok/s, so the horizontal axis is TPOT. Left and down is better.",
-)  # fmt: skip
+)
 
 
 def _across(combinations: Sequence[Combination]) -> _Across | None:
@@ -173,11 +176,13 @@ def _labels(combinations: Sequence[Combination], across: _Across) -> Sequence[st
     xs = [across.of(c.after) for c in combinations]
     ys = [c.after.energy_j_tok for c in combinations]
     return (
-        _text(LEFT, 12, "J/token, log"), _text(RIGHT_END, BOTTOM + 24, f"{across.name}, log", anchor="end"),
-        _text(LEFT + 8, BOTTOM + 12, digits(min(xs))), _text(RIGHT_END, BOTTOM + 12, digits(max(xs)), anchor="end"),
+        _text(LEFT, 12, "J/token, log"),
+        _text(RIGHT_END, BOTTOM + 24, f"{across.name}, log", anchor="end"),
+        _text(LEFT + 8, BOTTOM + 12, digits(min(xs))),
+        _text(RIGHT_END, BOTTOM + 12, digits(max(xs)), anchor="end"),
         _text(LEFT - 4, BOTTOM - 8, digits(min(ys)), anchor="end"),
         _text(LEFT - 4, TOP + 14, digits(max(ys)), anchor="end"),
-    )  # fmt: skip
+    )
 
 
 def _dot(place: tuple[float, float], radius: float, style: str) -> str:

@@ -70,9 +70,11 @@ def panel(sweep: SweepResult, name: str, get: Callable[[Point], Figure], here: s
 
 
 _NAMES = {
-    "concurrency": "requests at once", "rate": "requests a second offered", "input": "input tokens",
+    "concurrency": "requests at once",
+    "rate": "requests a second offered",
+    "input": "input tokens",
     "output": "output tokens",
-}  # fmt: skip
+}
 
 
 def _knee(sweep: SweepResult, across: Callable[[float], float], least: float, most: float) -> list[str]:

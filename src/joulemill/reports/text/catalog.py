@@ -166,8 +166,13 @@ def model_document(entry: ModelEntry) -> Document:
     sources = (f"source: {entry.source}",) if entry.source else ()
     notes = list(dict.fromkeys((*((line,) if line else ()), *entry.approximations, *sources)))
     return {
-        "kind": "model", "name": entry.name, "label": label, "architecture": facts, "facts": rows, "notes": notes,
-    }  # fmt: skip
+        "kind": "model",
+        "name": entry.name,
+        "label": label,
+        "architecture": facts,
+        "facts": rows,
+        "notes": notes,
+    }
 
 
 def _parameter_rows(facts: Document, source: str) -> list[dict[str, Any]]:
@@ -190,9 +195,12 @@ def site_document(path: Path | str) -> Document:
     facts.append(_of_figure("it_limit_effective", it_limit_figure(site)))
     notes = [f"PUE {r.pue_ratio:g} would be the {r.name} ({r.source})" for r in reference_pues()]
     return {
-        "kind": "site", "name": site.name, "label": str(path), "facts": facts,
+        "kind": "site",
+        "name": site.name,
+        "label": str(path),
+        "facts": facts,
         "notes": notes if site.pue_ratio is None else [],
-    }  # fmt: skip
+    }
 
 
 def _site_rows(site: Site) -> list[tuple[str, float | None, str]]:

@@ -98,12 +98,20 @@ def _settings(levers_answer: LeversAnswer) -> dict[str, Any]:
 def _lever(e: Effect) -> dict[str, Any]:
     about = evidence_of(e.lever.name)
     row: dict[str, Any] = {
-        "name": e.lever.name, "label": e.lever.label, "family": e.lever.family, "mechanism": e.lever.moves,
-        "applies": e.after is not None, "why_not": e.why_not, "cost": e.lever.cost, "cost_text": about.cost_text,
-        "quality": about.quality, "quality_text": about.quality_text,
+        "name": e.lever.name,
+        "label": e.lever.label,
+        "family": e.lever.family,
+        "mechanism": e.lever.moves,
+        "applies": e.after is not None,
+        "why_not": e.why_not,
+        "cost": e.lever.cost,
+        "cost_text": about.cost_text,
+        "quality": about.quality,
+        "quality_text": about.quality_text,
         "evidence": {"effect": about.effect, "conditions": about.conditions, "source": about.source},
-        "binds_after": e.after.binding if e.after else None, "after": plain(e.after),
-    }  # fmt: skip
+        "binds_after": e.after.binding if e.after else None,
+        "after": plain(e.after),
+    }
     names = ("energy", "rate", "request", "ttft", "tpot", "carbon", "cost")
     row |= {"accuracy": plain(e.accuracy), "answer_change": plain(e.answer_change)}
     return row | {f"{n}_change" if n != "cost" else "price_change": plain(getattr(e, f"{n}_change")) for n in names}
@@ -111,9 +119,11 @@ def _lever(e: Effect) -> dict[str, Any]:
 
 def _combination(c: Combination) -> dict[str, Any]:
     return {
-        "levers": list(c.names), "energy_change_ratio": c.energy_change_ratio,
-        "multiplied_change_ratio": c.multiplied_change_ratio, "after": plain(c.after),
-    }  # fmt: skip
+        "levers": list(c.names),
+        "energy_change_ratio": c.energy_change_ratio,
+        "multiplied_change_ratio": c.multiplied_change_ratio,
+        "after": plain(c.after),
+    }
 
 
 def show(answer: LeversAnswer, console: Console, report: Report | None = None) -> None:
@@ -259,7 +269,7 @@ def _assumed(levers_answer: LeversAnswer) -> Sequence[str]:
         "early-exit": f"early exit: {s.exit_token_ratio:.0%} of the tokens exit after half of the layers (assumed)",
         "carbon-shift": f"shifting: {s.shift_ratio:.0%} at {s.shifted_ratio:.0%} of carbon or price (assumed)",
         "disaggregation": "disaggregation: a fleet large enough for the proportion of pools, of as many devices",
-    }  # fmt: skip
+    }
     if levers_answer.answer.workload.rate_req_s is None and any(name.startswith("batch-") for name in applied):
         notes["batch-most"] = notes["batch-x2"] = (
             "higher concurrency needs as many more requests; --rate REQ/S studies a demand that stays the same"
