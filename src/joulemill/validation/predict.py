@@ -33,9 +33,15 @@ class CompiledRows:
         asked = {f.name: np.asarray(getattr(self.demand, f.name)) for f in fields(Demand)}
         demand = Demand(**{n: v[..., index] if v.ndim else v for n, v in asked.items()})
         return CompiledRows(
-            self.table.rows(index), self.prefill.rows(index), self.apart[index], self.pools_known[index], demand,
-            self.servers_count[index], self.in_flight_req[index], self.devices_count[index],
-        )  # fmt: skip
+            table=self.table.rows(index),
+            prefill=self.prefill.rows(index),
+            apart=self.apart[index],
+            pools_known=self.pools_known[index],
+            demand=demand,
+            servers_count=self.servers_count[index],
+            in_flight_req=self.in_flight_req[index],
+            devices_count=self.devices_count[index],
+        )
 
 
 def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:

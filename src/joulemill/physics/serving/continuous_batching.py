@@ -46,7 +46,7 @@ class HostRates:
     arrivals             how requests come and wait for their first token, see ``first_token``
     pool_*, wide_*       usual sizes of pools where none are stated: decode workers (``usual_worker_req``), and prefill
     ranks over those that the load would keep busy all the time
-    front_s              time that the process in front of the engine needs for a token, beside the steps
+    front_s              time that the process in front of a rank needs for a token, beside the steps
     spread_ratio         weight of s² in the context
     context_ratio        κ above
     """
@@ -260,7 +260,7 @@ def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: 
     own_s = host.step_s + host.sequence_s * running + host.rank_s * several
     hidden = np.minimum(host.overlap_ratio, 1.0)
     waited_s = hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s
-    front_s = host.front_s * running * t.data_count * d.accepted_tok
+    front_s = host.front_s * running * d.accepted_tok
     return np.asarray(soft_s(device_s + waited_s, front_s) - device_s)
 
 

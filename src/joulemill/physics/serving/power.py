@@ -27,9 +27,9 @@ from joulemill.physics.serving.step import StepTimes, by_class
 
 #: Clock over the highest below which voltage stays, and below which memory bandwidth falls with it (assumed).
 LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK = 0.55, 0.4
-#: Most of its rated power that a board draws to stream its memory (assumed; kernels that only stream draw 0.79 of it on
-#: H200 and 0.69 on B200: docs/kernels.md).
-STREAM_RATIO = 0.9
+#: Most of its rated power that a board draws while it streams its memory (assumed): kernels that only stream draw 0.79
+#: of it on H200 (docs/kernels.md); runs of 70B at batch 8 draw 0.85 on B200, a device with 4-bit units, on average.
+STREAM_RATIO, NEWEST_STREAM_RATIO = 0.85, 0.87
 #: The clock at which a limit is met is found so nearly, in at most so many steps; eight do at a hundred million draws.
 CLOCK_TOLERANCE, MOST_SECANTS = 1e-12, 60
 
@@ -132,7 +132,7 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
     """
     least_w, kernels_w = floor_w(t, p), busy_w(t, p)
     held_j = least_w * work.time_s + kernels_w * work.busy_s
-    work = replace(work, moved_j=_streamed_j(t, work, held_j))
+    work = replace(work, moved_j=_streamed_j(t, work, least_w + kernels_w))
     energy_j, time_s = held_j + work.arithmetic_j + work.moved_j, np.asarray(work.time_s, dtype=np.float64)
     cap_w = np.asarray(limit_w * p.ceiling_ratio, dtype=np.float64)
     unknown = (cap_w <= least_w) | (np.isnan(least_w) & np.isfinite(cap_w))
@@ -152,11 +152,12 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
     return Limited(energy_j, time_s, clock)
 
 
-def _streamed_j(t: ShardTable, work: StepWork, held_j: Array) -> Array:
-    """Joules of bytes that, beside floor and kernels, draw no more than STREAM_RATIO of the rated power: the fitted
-    joules of a byte say more where a step does little else, and boards stream at full speed within their limit."""
-    room_j = (STREAM_RATIO * t.rated_w) * work.time_s - held_j
-    return np.minimum(work.moved_j, np.maximum(room_j, 0.0))
+def _streamed_j(t: ShardTable, work: StepWork, beside_w: Array) -> Array:
+    """Joules of bytes that, ``beside_w`` of floor and kernels, draw no more than their share of the rated power while
+    kernels run (STREAM_RATIO): the fitted joules of a byte say more where a step does little else, and boards stream at
+    full speed within their limit."""
+    most_w = np.where(t.newest_count > 0.0, NEWEST_STREAM_RATIO, STREAM_RATIO) * t.rated_w
+    return np.minimum(work.moved_j, np.maximum(most_w - beside_w, 0.0) * work.busy_s)
 
 
 def _held(work: StepWork, lock: float, watts: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Counts, StepLoad, experts_touched_count
@@ -323,7 +324,7 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     return _Experts(_RooflinePart(memory_s, compute_s, flow_s), flop, t.expert_byte * touched + flow_byte)
 
 
-def _expert_ratios(t: ShardTable, r: StepRates, many: Array) -> tuple[Array, Array]:
+def _expert_ratios(t: ShardTable, r: StepRates, many: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Shares of peak and of bandwidth that the routed experts reach; ``many``: more tokens than a rank has experts."""
     newest, kind = t.newest_count > 0.0, t.expert_class_count
     reached = by_class(r.expert_compute_ratio, kind)
