@@ -35,6 +35,7 @@ from joulemill.validation.mlperf import (
     MAX_Q_RATIO,
     NOTE,
     SPREAD_RATIO,
+    cooling_note,
     is_max_q,
     replicas_of,
     task_of,
@@ -289,7 +290,7 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         measured={k: v for k, v in measured.items() if v is not None},
         groups={"model": model, "device": device.label, "precision": word, "batch": "not stated", "kind": "node"},
         limit_ratio=MAX_Q_RATIO if quiet else 1.0,
-        notes=(*notes, NOTE, MAX_Q_NOTE) if quiet else (*notes, NOTE),
+        notes=(*notes, NOTE, *((MAX_Q_NOTE,) if quiet else ()), cooling_note(row)),
     )
 
 

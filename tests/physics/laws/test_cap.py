@@ -127,4 +127,4 @@ def test_a_clock_lock_ranks_above_a_cap_for_decode(batch: float) -> None:
     assert lock.value < 0.0 and lock.value < cap.value
     slower, held = rate["clock-lock"], rate["power-cap"]
     assert slower is not None and held is not None and slower.value is not None and held.value is not None
-    assert slower.value > -0.02 and slower.value >= held.value
+    assert slower.value > -0.02 and slower.value >= held.value - 0.001

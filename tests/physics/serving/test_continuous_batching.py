@@ -155,11 +155,11 @@ def test_a_lower_cap_never_speeds_up_and_is_held(batch: float, cap: float) -> No
 
 
 def test_a_cap_below_what_bytes_need_stretches_time_and_saves_no_joule_of_them() -> None:
-    """10 ms that move 4 J beside a floor of 0.303 × 700 W: at 500 W they take 4/(485 − 212) s, all bytes paid for."""
+    """10 ms that move 4 J beside a floor of 0.2 × 700 W: at 500 W they take 4/(485 − 140) s, all bytes paid for."""
     table = shard_table([share()])
-    p = rates("vllm").power
+    p = replace(rates("vllm").power, wait_ratio=0.2, busy_ratio=1e-12)
     zero = np.zeros(1)
-    held = limited(table, p, StepWork(zero + 0.01, zero + 4.0, zero, zero, zero, zero), np.array([500.0]))
+    held = limited(table, p, StepWork(zero + 0.01, zero + 4.0, zero, zero + 0.01, zero, zero), np.array([500.0]))
     cap, floor = 500.0 * p.ceiling_ratio, p.wait_ratio * 700.0
     assert held.time_s[0] == pytest.approx(4.0 / (cap - floor), rel=1e-6)
     assert held.energy_j[0] == pytest.approx(4.0 + floor * held.time_s[0], rel=1e-9)
