@@ -178,6 +178,7 @@ def main() -> None:
     widths += width_rows(
         merged, held, {k: v & (engines == e) for e in ENGINES for k, v in strata_of(merged, e).items() if v.any()}
     )
+    widths += width_rows(merged, held, {k: v for k, v in strata_of(merged, "latency").items() if v.any()})
     write("serving.csv", ["engine", "parameter", "value", "stderr", "basis", "source"], rows)
     write("serving_errors.csv", ["quantity", "stratum", "n", "median", "p90", "bias", "half_width"], errors)
     write("serving_widths.csv", ["quantity", "stratum", "silicon", "format", "half_width"], widths)

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "recording": {"ledger"},
     "meters": {"recording", "catalog", "ledger", "formats"},
     "servers": {"catalog", "ledger", "physics", "formats"},
-    "prediction": {"decisions", "catalog", "physics", "statistics"},
+    "prediction": {"simulation", "decisions", "catalog", "physics", "statistics"},
     "fleet": {"prediction", "planning", "catalog", "physics", "formats"},
     "validation": {"prediction", "catalog", "physics", "statistics"},
     "carbon": {"catalog", "physics", "formats"},

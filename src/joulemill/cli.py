@@ -37,9 +37,13 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "predict": {
         "predict": "rate, J/token, power, latency and bottleneck of a deployment before running it",
+        "simulate": "traffic through a deployment: tokens, latency and power over time, at every scope",
         "levers": "rank what would lower the joules per token of a deployment or a measured run",
         "levers measure": "measure levers in A/B runs on the embedded server",
         "explore": "a local page to compare deployments on, live; --export writes it as a static site",
+    },
+    "plan": {
+        "plan": "what to buy and run where under power, cooling, carbon and latency; shadow prices",
     },
     "check predictions": {
         "validate": "prediction error against a table of measured runs",

@@ -75,8 +75,8 @@ def test_errors_name_the_argument(change: dict[str, Any], named: str) -> None:
 def test_the_command_line_names_the_flag_instead(capsys: pytest.CaptureFixture[str]) -> None:
     words = "predict --model Qwen/Qwen3-32B --device h100 --devices 4 --tp 3"
     assert main(words.split()) == 2
-    assert "cannot be cut over --tp 3 devices" in capsys.readouterr().err
-    with pytest.raises(jm.InputError, match="cannot be cut over `tp=3` devices"):
+    assert "cannot be split over --tp 3 devices" in capsys.readouterr().err
+    with pytest.raises(jm.InputError, match="cannot be split over `tp=3` devices"):
         jm.predict("Qwen/Qwen3-32B", "h100", devices=4, tp=3)
 
 

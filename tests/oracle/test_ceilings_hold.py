@@ -33,12 +33,16 @@ def drawn(rng: np.random.Generator) -> tuple[Deployment, Shard]:
     entry = entry if wanted == "native" else entry.with_precision(wanted)
     device = find_device(str(rng.choice(device_names())))
     data = int(rng.choice([1, 1, 1, 2, 8]))
-    cut = parallelism_for(entry.architecture, int(rng.choice([1, 2, 4, 8])) * data, None, data, None)
+    parallelism = parallelism_for(entry.architecture, int(rng.choice([1, 2, 4, 8])) * data, {"dp": data})
     use = float(rng.uniform(0.7, 1.0))
     deployment = Deployment(
-        architecture=entry.architecture, precision=entry.precision, device=device, parallelism=cut, memory_use_ratio=use
+        architecture=entry.architecture,
+        precision=entry.precision,
+        device=device,
+        parallelism=parallelism,
+        memory_use_ratio=use,
     )
-    share = shard(entry.architecture, entry.precision, device, cut)
+    share = shard(entry.architecture, entry.precision, device, parallelism)
     if rng.random() < 0.5:
         tight = replace(device, memory_byte=share.weight_byte / use / float(rng.uniform(0.9, 0.9999)))
         deployment, share = replace(deployment, device=tight), replace(share, memory_byte=tight.memory_byte)
@@ -87,14 +91,14 @@ def test_one_sequence_of_a_mixture_of_experts_is_never_bound_by_compute() -> Non
     for name in MIXTURES:
         entry = find_model(name)
         roomy = replace(find_device("h200"), memory_byte=4e12)
-        for cut in (Parallelism(), Parallelism(2), Parallelism(1, 2, 2)):
+        for parallelism in (Parallelism(), Parallelism(2), Parallelism(1, 2, 2)):
             deployment = Deployment(
-                architecture=entry.architecture, precision=entry.precision, device=roomy, parallelism=cut
+                architecture=entry.architecture, precision=entry.precision, device=roomy, parallelism=parallelism
             )
             p = predict(
                 deployment, Workload(input_tok=512.0, output_tok=512.0, batch_req=1.0), rates("vllm"), lambda _: 0.1
             )
-            assert p.binding.name not in ("compute", "undecided"), (name, cut, p.binding)
+            assert p.binding.name not in ("compute", "undecided"), (name, parallelism, p.binding)
 
 
 def test_deepseek_v3_needs_two_flop_a_token_and_active_parameter() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +112,7 @@ class Run(Result):
         from joulemill.reports.html.run import render
         from joulemill.reports.sweep import sweep_card
 
-        cards = [] if baseline is None else [card(baseline, self.report)]
+        cards: list[Mapping[str, Any]] = [] if baseline is None else [card(baseline, self.report)]
         if self.measurement is not None:
             cards += [*sweep_card(self.path), *lever_cards(self.path, self.measurement, self.report)]
         return render(self.report, cards)

@@ -23,14 +23,16 @@ def document(result: PredictionResult) -> dict[str, Any]:
     q, p = result.question, result.prediction
     plain = _plain(p)
     plain.pop("terms")
+    pool = result.deployment.prefill
     return {
         "schema_version": "1.0",
         "meets": result.meets,
         "short_by": [missed.document() for missed in result.short_by],
         "deployment": q.document()
         | {"profile": result.profile, "precision_used": result.deployment.precision.name}
-        | {"cut": asdict(result.deployment.parallelism), "cut_stated": q.tp is not None}
-        | {"best_cut": None if result.best_cut is None else asdict(result.best_cut)},
+        | {"parallelism": asdict(result.deployment.parallelism), "parallelism_stated": q.tp is not None}
+        | {"prefill_parallelism": None if pool is None else asdict(pool)}
+        | {"best_parallelism": None if result.best_parallelism is None else asdict(result.best_parallelism)},
         "architecture": architecture_document(result.deployment.architecture, result.deployment.precision),
         **plain,
         "terms": _plain(p.terms),

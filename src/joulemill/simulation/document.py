@@ -144,9 +144,12 @@ def power_part(run: PlayedTraffic, violation_ratio: float) -> dict[str, Any]:
             "basis": str(run.around.basis),
         }
     widest = power.power_w(run.widest_scope)
-    if run.around.nameplate_w is not None and widest is not None:
+    if widest is None:
+        return part
+    if run.around.nameplate_w is not None:
         room = headroom(widest, power.bins.lengths_s, run.around.nameplate_w, violation_ratio)
         part["headroom"] = asdict(room) | {"scope": run.widest_scope}
+    part["duration_w"] = power_statistics(widest, power.bins.lengths_s, power.bins.width_s).duration_w
     return part | {"limits": limits_part(run)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,9 @@ class CompiledRows:
 
     def rows(self, index: NDArray[np.intp]) -> CompiledRows:
         """The rows at ``index``."""
-        asked = {f.name: np.asarray(getattr(self.demand, f.name)) for f in fields(Demand)}
-        demand = Demand(**{n: v[..., index] if v.ndim else v for n, v in asked.items()})
+        asked = {f.name: getattr(self.demand, f.name) for f in fields(Demand)}
+        part: dict[str, Any] = {n: v[..., index] for n, v in asked.items() if isinstance(v, np.ndarray) and v.ndim}
+        demand = replace(self.demand, **part)
         return CompiledRows(
             table=self.table.rows(index),
             prefill=self.prefill.rows(index),
@@ -49,10 +51,10 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
     shards: dict[tuple[object, ...], Shard] = {}
 
     def of(row: MeasuredRow, pool: bool) -> Shard:
-        cut = row.prefill if pool and row.prefill else row.cut
-        key = (id(row.architecture), row.precision, row.device.name, cut)
+        parallelism = row.prefill if pool and row.prefill else row.parallelism
+        key = (id(row.architecture), row.precision, row.device.name, parallelism)
         if key not in shards:
-            shards[key] = shard(row.architecture, row.precision, row.device, cut)
+            shards[key] = shard(row.architecture, row.precision, row.device, parallelism)
         return shards[key]
 
     def column(values: Sequence[float]) -> Array:
@@ -84,7 +86,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         demand=demand,
         servers_count=column([r.prefill_servers for r in rows]),
         in_flight_req=column([r.in_flight_req for r in rows]),
-        devices_count=column([r.cut.devices * r.cut.replicas for r in rows]),
+        devices_count=column([r.parallelism.devices * r.parallelism.replicas for r in rows]),
     )
 
 

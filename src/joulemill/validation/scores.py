@@ -133,7 +133,14 @@ def kind_of_row(row: MeasuredRow) -> Kind:
     precision, moe = row.precision, row.architecture.is_moe
     tensors = (precision.attention, precision.dense, *((precision.experts,) if moe else ()))
     formats = tuple(sorted({f.name for f in tensors}))
-    return Kind(row.engine, row.device.name, row.device.vendor, formats, moe, row.stratum)
+    return Kind(
+        engine=row.engine,
+        device=row.device.name,
+        vendor=row.device.vendor,
+        formats=formats,
+        is_moe=moe,
+        pools=row.stratum,
+    )
 
 
 def _at_node(rows: Sequence[MeasuredRow], quantities: Mapping[str, Array]) -> dict[str, Array]:
@@ -148,7 +155,9 @@ def _node_w(devices_w: float, row: MeasuredRow) -> float:
     """NaN where the devices' power is not known."""
     if not np.isfinite(devices_w):
         return np.nan
-    return float(share_power(devices_w, row.cut.devices * row.cut.replicas, node_of(row.device.name)).node_w)
+    return float(
+        share_power(devices_w, row.parallelism.devices * row.parallelism.replicas, node_of(row.device.name)).node_w
+    )
 
 
 def _error(rows: Sequence[MeasuredRow], quantity: str, value: Array) -> Array:

@@ -79,7 +79,7 @@ class GroupedAttention:
                 tensor="attention",
                 inputs=self.heads * self.value_dim,
                 whole=hidden,
-                cut_inputs=True,
+                row_parallel=True,
                 bias=self.output_bias,
             ),
         )
@@ -169,7 +169,7 @@ class LatentAttention:
                 tensor="attention",
                 inputs=self.heads * self.value_dim,
                 whole=hidden,
-                cut_inputs=True,
+                row_parallel=True,
             ),
         )
         return first + rest + self._index_linears(hidden)
@@ -228,7 +228,7 @@ class CompressedAttention:
             Linear(name="qkv_a", tensor="attention", inputs=hidden, whole=self.query_rank + self.head_dim),
             Linear(name="q_b", tensor="attention", inputs=self.query_rank, split=inner),
             Linear(name="output_a", tensor="attention", inputs=inner // self.output_groups, split=joined),
-            Linear(name="attention_output", tensor="attention", inputs=joined, whole=hidden, cut_inputs=True),
+            Linear(name="attention_output", tensor="attention", inputs=joined, whole=hidden, row_parallel=True),
         )
         if self.stride is None:
             return own
@@ -275,7 +275,12 @@ class DenseFeedForward:
                 bias=self.bias,
             ),
             Linear(
-                name="down", tensor=self.tensor, inputs=self.intermediate, whole=hidden, cut_inputs=True, bias=self.bias
+                name="down",
+                tensor=self.tensor,
+                inputs=self.intermediate,
+                whole=hidden,
+                row_parallel=True,
+                bias=self.bias,
             ),
         )
 

@@ -102,7 +102,7 @@ def sent_byte_tok(table: ShardTable, load: TokenLoad) -> tuple[Array, Array]:
 def _mean(table: ShardTable, load: TokenLoad, drafting: ShardTable | None) -> Callable[[str], Array]:
     """A part of the counts of a mean step, per token."""
     steps = _steps(table, load, drafting)
-    per_tok = table.tensor_count / (load.sequences_count * load.accepted_tok)
+    per_tok = table.tensor_count * table.pipeline_count / (load.sequences_count * load.accepted_tok)
 
     def mean(part: str) -> Array:
         total: Array | float = 0.0

@@ -11,8 +11,10 @@ no work: padding, rows that wait for the busiest rank, launches, collectives. On
     sums       n·min(τ + (r − 1)·bytes/(η_l·link), 2τ + 2(r − 1)/r·bytes/(η_l·link)), τ = τ_r·(log2 r)^γ of r ranks
     exchanges  of data-parallel ranks: n·τ_x + bytes/(η_l·link)         latencies grow by a hop where ranks span nodes
 
+    stages     wait for the fullest + τ_r + h·m·byte/(η_l·link)                       of a pipeline (``pipeline``)
+
 β, π: datasheet bandwidth and dense peak. Softmax is (a³ + b³)^⅓. Left out: overlap of communication with arithmetic,
-cache hits, pipeline parallelism.
+cache hits.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Counts, StepLoad, experts_touched_count
+from joulemill.physics.serving.pipeline import handover_byte, handover_link_byte_s, waiting_s
 from joulemill.physics.serving.shard import FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
 
 #: Share of the 16-bit peak that the scan of a recurrent layer's prompt reaches (assumed; not fitted).
@@ -133,7 +136,7 @@ class StepTimes:
         names = [f.name for f in fields(self)]
         return replace(self, **{n: getattr(self, n) + getattr(added, n) - getattr(removed, n) for n in names})
 
-    def scaled(self, factor: Array) -> StepTimes:
+    def scaled(self, factor: ArrayLike) -> StepTimes:
         """All time and work times ``factor``."""
         names = [f.name for f in fields(self)]
         return replace(self, **{n: getattr(self, n) * factor for n in names})
@@ -207,17 +210,18 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
     prefill_s = _prefill_s(t, r, load, pairs_flop)
     collective_s, link_byte = _collectives(t, r, wait_tok)
     sampled_byte = _sampled_byte(t, r, load)
+    sampling_s = sampled_byte / (r.memory_ratio * t.bandwidth_byte_s)
     touched_byte = sampled_byte + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
     flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs_flop
     hidden_s = [exposed_s(m.compute_s, s) for m, s in zip(matrices, wholes, strict=True)]
-    return StepTimes(
+    step = StepTimes(
         matrix_s=sum(wholes[1:], wholes[0]) + flow_s,
         expert_s=expert_both_s + experts.part.more_s,
         attention_s=attention.whole_s,
         prefill_attention_s=prefill_s,
         launch_s=_launch_s(t, r),
         collective_s=collective_s,
-        sampling_s=sampled_byte / (r.memory_ratio * t.bandwidth_byte_s),
+        sampling_s=sampling_s,
         compute_s=sum((m.compute_s for m in matrices), experts.part.compute_s + prefill_s) + attention.scores_s,
         exposed_s=sum(hidden_s, exposed_s(experts.part.compute_s, expert_both_s + experts.part.more_s))
         + prefill_s
@@ -228,6 +232,11 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
         executed_byte=touched_byte + experts.byte + attention.byte,
         executed_link_byte=link_byte,
     )
+    if not np.any(t.pipeline_count > 1.0):
+        return step
+    between_s = _between_stages_s(t, r, wait_tok, (step.device_s, wholes[0] + sampling_s))
+    sent_byte = step.executed_link_byte + handover_byte(t, wait_tok)
+    return replace(step, collective_s=step.collective_s + between_s, executed_link_byte=sent_byte)
 
 
 def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:
@@ -238,10 +247,21 @@ def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:
     sampling_s = _sampled_byte(t, r, load) / (r.memory_ratio * t.bandwidth_byte_s)
     total_s = attention.whole_s + _prefill_s(t, r, load, _pairs_flop(t, load.past_tok)) + flow_s + sampling_s
     total_s = sum((m.both_s for m in matrices), total_s + _launch_s(t, r)) + _collectives(t, r, wait_tok)[0]
-    if not np.any(t.expert_byte):
-        return np.asarray(total_s)
-    part = _experts(t, r, _routed_tok(r, load, wait_tok), load.evenness_ratio).part
-    return np.asarray(total_s + part.both_s + part.more_s)
+    if np.any(t.expert_byte):
+        part = _experts(t, r, _routed_tok(r, load, wait_tok), load.evenness_ratio).part
+        total_s = total_s + part.both_s + part.more_s
+    if np.any(t.pipeline_count > 1.0):
+        total_s = total_s + _between_stages_s(t, r, wait_tok, (total_s, matrices[0].both_s + sampling_s))
+    return np.asarray(total_s)
+
+
+def _between_stages_s(t: ShardTable, r: StepRates, rows_tok: Array, stage_s: tuple[Array, Array]) -> Array:
+    """What a stage waits for the fullest one, and hands its activations on [s]; ``stage_s``: time of the mean stage,
+    and of its share of the head."""
+    devices = t.tensor_count * t.data_count * t.pipeline_count
+    hop = np.where(devices > t.domain_count, r.node_hop_ratio, 1.0)
+    sent_s = r.reduce_s * hop + handover_byte(t, rows_tok) / (r.link_ratio * handover_link_byte_s(t))
+    return np.where(t.pipeline_count > 1.0, waiting_s(t, *stage_s) + sent_s, 0.0)
 
 
 def _routed_tok(r: StepRates, load: StepLoad, wait_tok: Array) -> Array:

@@ -271,7 +271,7 @@ def _assumed(levers_answer: LeversAnswer) -> Sequence[str]:
         "disaggregation": "disaggregation: a fleet large enough for the proportion of pools, of as many devices",
     }
     if levers_answer.answer.workload.rate_req_s is None and any(name.startswith("batch-") for name in applied):
-        notes["batch-most"] = notes["batch-x2"] = (
+        notes["max-batch"] = notes["batch-x2"] = (
             "higher concurrency needs as many more requests; --rate REQ/S studies a demand that stays the same"
         )
     lines = [f"device-…: {held(levers_answer)}"] if any(name.startswith("device-") for name in applied) else []
