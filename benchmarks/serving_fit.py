@@ -135,7 +135,9 @@ class Problem:
     @property
     def shared(self) -> np.ndarray:
         """Rows of one device of a node, whose other devices others may have used meanwhile."""
-        return np.array(["rate_tok_s" in r.measured and r.parallelism.devices * r.parallelism.replicas == 1 for r in self.rows])
+        return np.array(
+            ["rate_tok_s" in r.measured and r.parallelism.devices * r.parallelism.replicas == 1 for r in self.rows]
+        )
 
     def of_task(self, task: str) -> np.ndarray:
         """Which rows are of ``task``."""
