@@ -13,6 +13,8 @@ import joulemill as jm
 from joulemill.cli import main
 from joulemill.prediction.question import PredictionRequest
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 QWEN: dict[str, Any] = {"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "concurrency": 32}
 
 

@@ -12,6 +12,8 @@ from simulated.runs import steady_run
 from joulemill.cli import main
 from joulemill.recording.writer import write_run
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 ASKED = ["levers", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--concurrency", "16"]
 
 

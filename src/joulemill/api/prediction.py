@@ -66,6 +66,8 @@ def predict(
     gpu_memory_utilization: float = 0.9,
     chunked_prefill: bool = True,
     enforce_eager: bool = False,
+    two_batch_overlap: bool | None = None,
+    eplb: bool | None = None,
     speculative_tokens: int = 0,
     acceptance_rate: float | None = None,
     draft_model: str | None = None,
@@ -94,6 +96,8 @@ def predict(
                        that a prefix cache serves
     max_num_seqs, max_num_batched_tokens, gpu_memory_utilization   limits of the engine, by vLLM's names
     chunked_prefill, enforce_eager   its switches: prompts in parts beside decoding sequences; no captured graphs
+    two_batch_overlap, eplb   of wide expert parallelism: two micro-batches that overlap, expert load balancing
+                       (default: both from 32 expert-parallel ranks on, where rows are sent to their experts alone)
     speculative_tokens   drafted a sequence and step by ``draft_model`` ("ngram": looked up in the prompt; default: the
                        model's own drafting layers), each accepted with ``acceptance_rate``
     power_cap_w, clock_ratio   power limit of one device [W]; its locked core clock over the highest
@@ -132,6 +136,8 @@ def predict(
         gpu_memory_utilization=gpu_memory_utilization,
         chunked_prefill=chunked_prefill,
         enforce_eager=enforce_eager,
+        two_batch_overlap=two_batch_overlap,
+        eplb=eplb,
         speculative_tokens=speculative_tokens,
         acceptance_rate=acceptance_rate,
         draft_model=draft_model,

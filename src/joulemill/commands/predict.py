@@ -96,6 +96,10 @@ def _engine(group: Any) -> None:
     about = "compute prompts in parts, beside decoding sequences (default), or whole, in steps of their own"
     add("--chunked-prefill", action=argparse.BooleanOptionalAction, default=True, help=about)
     add("--enforce-eager", action="store_true", help="no captured graphs: every kernel is launched by the host")
+    about = "of wide expert parallelism: two micro-batches that overlap (default: from 32 ranks on)"
+    add("--two-batch-overlap", action=argparse.BooleanOptionalAction, default=None, help=about)
+    about = "expert load balancing: loaded experts are kept twice (default: from 32 ranks on)"
+    add("--eplb", action=argparse.BooleanOptionalAction, default=None, help=about)
     about = "draft tokens per sequence and step, for speculative decoding (default: 0)"
     add("--speculative-tokens", metavar="N", help=about)
     about = "acceptance rate of a draft token (default: as published for the model's own drafting layers, else 0.7)"
@@ -193,6 +197,8 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
         max_num_batched_tokens=number(args, "max_num_batched_tokens", "tok") or 0.0,
         chunked_prefill=args.chunked_prefill,
         enforce_eager=args.enforce_eager,
+        two_batch_overlap=args.two_batch_overlap,
+        eplb=args.eplb,
         speculative_tokens=_drafted(args.speculative_tokens),
         acceptance_rate=None
         if args.acceptance_rate is None

@@ -25,7 +25,7 @@ from joulemill.physics.production.prediction import predict as predict_values
 from joulemill.physics.serving.batch import MemoryShort, most_that_fit_req
 from joulemill.physics.serving.coefficients import rates_of
 from joulemill.physics.serving.deployed import shard_of
-from joulemill.physics.serving.deployment import Deployment, Parallelism, parallelism_for
+from joulemill.physics.serving.deployment import WIDE_RANKS, Deployment, ExpertTraffic, Parallelism, parallelism_for
 from joulemill.physics.serving.speculation import Speculation
 from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.alternatives import alternatives, domain_count
@@ -115,8 +115,10 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
     stated = {"tp": q.tp, "dp": q.dp, "ep": q.ep, "pp": q.pp}
     parallelism = parallelism_for(architecture, q.devices, stated, domain_count(device, node))
     profile = profile_of(q.engine)
+    pool = _prefill_pool(q, architecture, domain_count(device, node))
     deployment = Deployment(
-        prefill=_prefill_pool(q, architecture, domain_count(device, node)),
+        prefill=pool,
+        traffic=_traffic(q, parallelism, pool),
         architecture=architecture,
         precision=precision,
         device=device,
@@ -154,6 +156,19 @@ def _prefill_pool(q: PredictionRequest, architecture: Architecture, domain: floa
         return parallelism_for(architecture, q.prefill_devices, stated, domain)
     except InputError as fault:
         raise InputError(f"the prefill pool, `prefill_devices={q.prefill_devices}`: {fault}") from fault
+
+
+def _traffic(q: PredictionRequest, cut: Parallelism, pool: Parallelism | None) -> ExpertTraffic | None:
+    """How rows and experts come together; None where neither pool spreads experts wide, unless it is asked for."""
+    stated = (q.two_batch_overlap, q.eplb)
+    widest = max(cut.expert, pool.expert if pool else 1)
+    if any(stated) and max(cut.data, pool.data if pool else 1) == 1:
+        raise InputError("`two_batch_overlap` and `eplb` are of experts over ranks of data parallelism; give `dp`")
+    if widest < WIDE_RANKS and not any(stated):
+        return None
+    wide = widest >= WIDE_RANKS
+    overlapped, balanced = (wide if choice is None else bool(choice) for choice in stated)
+    return ExpertTraffic(overlapped, balanced)
 
 
 def _speculation(q: PredictionRequest) -> Speculation | None:

@@ -60,6 +60,8 @@ class PredictionRequest:
     concurrency      requests in flight in one replica; None: as many as fit, or as ``rate_req_s`` needs
     max_num_seqs, max_num_batched_tokens, gpu_memory_utilization   limits of the engine, as vLLM names them
     chunked_prefill, enforce_eager   whether prompts are computed in parts beside decoding; without captured graphs
+    two_batch_overlap, eplb   of wide expert parallelism: two micro-batches that overlap, expert load balancing; None:
+                     both from 32 expert-parallel ranks on
     speculative_tokens, acceptance_rate, draft_model   tokens drafted a step, each accepted so often, by this model
                      ("ngram": looked up in the prompt; None: the model's own drafting layers)
     rate_req_s       requests offered per second, to all replicas together
@@ -98,6 +100,8 @@ class PredictionRequest:
     gpu_memory_utilization: float = 0.9
     chunked_prefill: bool = True
     enforce_eager: bool = False
+    two_batch_overlap: bool | None = None
+    eplb: bool | None = None
     speculative_tokens: int = 0
     acceptance_rate: float | None = None
     draft_model: str | None = None

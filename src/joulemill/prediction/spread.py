@@ -79,6 +79,7 @@ UNTRIED = {
     "disaggregated": "prompts and answers on pools of their own",
     "drafted": "speculative decoding",
     "whole prompts": "prompts that are not computed in parts",
+    "wide": "experts spread wide, with overlapping micro-batches or balanced experts",
     "eager": "decoding without captured graphs",
 }
 #: Of these, latency was measured: ``serving_errors.csv`` has its errors.
@@ -103,6 +104,7 @@ def untried_of(deployment: Deployment) -> tuple[str, ...]:
         "disaggregated": deployment.prefill is not None,
         "drafted": how is not None and how.draft_count > 0,
         "whole prompts": not deployment.chunked_prefill,
+        "wide": deployment.traffic is not None,
         "eager": deployment.eager,
     }
     return tuple(name for name, untried in flags.items() if untried)

@@ -55,7 +55,7 @@ def outcome(case: Case, rates: Rates) -> LeverOutcome:
         )
     if case.route is not None:
         return _routed(case, rates, case.route)
-    prediction = predict(case.deployment, case.workload, rates, lambda _: 0.0, case.site)
+    prediction = predict(case.deployment, case.workload, rates, lambda _: 0.0, case.site, prices=False)
     plain = _plain(case, prediction)
     if case.draft is None and case.early_exit is None and not case.handover:
         return plain

@@ -294,6 +294,7 @@ class ExpertFeedForward:
     """``active`` of ``experts`` per token, beside ``shared`` (a dense block all tokens pass; None for none).
 
     latent   width that the routed experts work in, where the hidden state is projected down first; else None
+    groups, groups_active   node-limited routing: a token's experts lie in so many of so many groups
     """
 
     experts: int
@@ -306,6 +307,8 @@ class ExpertFeedForward:
     router_bias: bool = False
     latent: int | None = None
     extra_norms: int = 0
+    groups: int = 1
+    groups_active: int = 1
 
     def expert_parameters(self, hidden: int) -> int:
         """Parameters of one routed expert."""

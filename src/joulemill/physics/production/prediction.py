@@ -105,10 +105,12 @@ def predict(
     references: tuple[ReferencePue, ...] = (),
     *,
     scaling: Scaling | None = None,
+    prices: bool = True,
 ) -> Prediction:
     """Everything about one deployment under one workload. InputError where it does not fit.
 
     ``scaling`` corrects rate, power, energy and latency at the batch that the model chooses; ceilings stay the model's.
+    Without ``prices`` it has no marginals: a fifth of the time, which whoever compares many deployments need not spend.
     """
     _check_cap(deployment, rates)
     deployment, rates = at_locked_clock(deployment, rates)
@@ -157,7 +159,9 @@ def predict(
         marginals=(
             *marginals(deployment, workload, share, rates, choice, held=held),
             *_site_marginal(figures, site, held),
-        ),
+        )
+        if prices
+        else (),
         two_stave=_two_stave(limits, site, figures),
         day_j_tok=_day(deployment, full),
         cap_slowdown_ratio=float(steady_state.slowdown_ratio[0]),

@@ -11,6 +11,7 @@ from joulemill.errors import InputError
 from joulemill.physics.serving.deployment import Deployment, Parallelism
 from joulemill.physics.serving.pipeline import staged
 from joulemill.physics.serving.shard import Shard, ShardTable, drafting_model, shard, shard_table, whole_model
+from joulemill.physics.serving.wide_experts import spread_wide
 
 #: Columns of a shard that are of its device alone: those of a draft model and of a prefill pool are the verifier's.
 OF_THE_DEVICE = ("bandwidth_byte_s", "link_byte_s", "scale_out_byte_s")
@@ -23,7 +24,9 @@ def shard_of(deployment: Deployment, parallelism: Parallelism | None = None) -> 
     layers cannot be split so."""
     d, parallelism = deployment, parallelism or deployment.parallelism
     whole = shard(d.architecture, d.precision, d.device, parallelism)
-    return staged(whole, d.architecture, d.precision, parallelism.pipeline)
+    traffic = d.traffic if parallelism.expert > 1 else None
+    wide = spread_wide(whole, d.architecture, d.precision, traffic)
+    return staged(wide, d.architecture, d.precision, parallelism.pipeline)
 
 
 def draft_shard_of(deployment: Deployment) -> Shard | None:

@@ -59,6 +59,19 @@ class Parallelism:
             )
 
 
+#: Ranks from which operators run wide: overlapped, balanced, rows sent to their experts alone (DeepSeek's prefill: 32).
+WIDE_RANKS = 32
+
+
+@dataclass(frozen=True)
+class ExpertTraffic:
+    """How rows and experts come together where experts are spread wide: in micro-batches that overlap, and with experts
+    that are balanced."""
+
+    overlapped: bool = True
+    balanced: bool = True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
     """A deployment.
@@ -72,6 +85,7 @@ class Deployment:
     prefill       prompts are computed on other devices, under this parallelism (disaggregated); None: in the same steps
     speculation   how tokens are drafted; None: they are not
     chunked_prefill     prompts go into steps in parts beside decoding sequences; else whole, in steps of their own
+    traffic       experts are spread wide, and rows sent to them alone; None: gathered as engines do within a node
     eager         kernels are launched one by one in every step, without captured graphs
     """
 
@@ -90,6 +104,7 @@ class Deployment:
     speculation: Speculation | None = None
     chunked_prefill: bool = True
     eager: bool = False
+    traffic: ExpertTraffic | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:

@@ -94,6 +94,9 @@ class Shard:
     kernels_count, blocks_count    kernels launched a step; layers
     reduce_count, reduce_byte_tok  sums over devices in a step; bytes of each a token
     exchange_byte_tok              bytes a token that data-parallel ranks exchange for experts, all layers
+    wide_ratio, overlap_ratio, balanced_ratio   1 where rows are sent to their experts alone, in two micro-batches that
+                                   overlap, to experts that are balanced (``wide_experts``); wide_byte_tok  bytes a row
+                                   and copy, there and back; groups_count, groups_active_count  of node-limited routing
     pipeline_count                 stages that the layers are split into (``pipeline``); fullest_ratio, last_ratio:
                                    layers of the fullest and of the last stage over the mean;
     handover_byte_tok              sent on a row
@@ -142,6 +145,12 @@ class Shard:
     reduce_byte_tok: float = 0.0
     exchange_byte_tok: float = 0.0
     exchange_count: float = 0.0
+    wide_ratio: float = 0.0
+    overlap_ratio: float = 0.0
+    balanced_ratio: float = 0.0
+    wide_byte_tok: float = 0.0
+    groups_count: float = 1.0
+    groups_active_count: float = 1.0
     tensor_count: float = 1.0
     data_count: float = 1.0
     pipeline_count: float = 1.0
