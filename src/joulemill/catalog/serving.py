@@ -1,4 +1,4 @@
-"""The catalogue of serving coefficients: fitted values with standard errors, workload facts, out-of-sample errors.
+"""The catalog of serving coefficients: fitted values with standard errors, workload facts, out-of-sample errors.
 
 ``serving.csv`` is written by ``benchmarks/fit_serving.py`` and read here; one fact a row.
 ``serving_errors.csv`` holds the
@@ -137,7 +137,7 @@ def _group_costs() -> dict[tuple[str, str], float]:
 def group_cost_ratio(quantity: str, group: str) -> float:
     """Half-width [ln, 80 %] that leaving a whole ``group`` ("device", "format", "engine") out of the fit adds.
 
-    Where it was not measured for ``quantity``: that of the time a token takes, which joules and rate follow.
+    Where it was not measured for ``quantity``: that of the time that a token takes, which joules and rate follow.
     """
     for name in (quantity, "tpot_s", "itl_s"):
         if (name, group) in _group_costs():

@@ -34,7 +34,7 @@ NODE = 0.08
 ENERGY = ("energy_j_tok", "power_w", "node_power_w", "node_energy_j_tok")
 #: Formats whose weights are unpacked before a multiply in 16 bits.
 WEIGHT_ONLY = ("int4", "int4_g32", "nf4", "int8_weight_only", "fp8_weight_only")
-#: Requests in flight a replica up to which they can cost more than the format they replace (see ``caveats``).
+#: Requests in flight per replica up to which they can cost more than the format they replace (see ``caveats``).
 SMALL_BATCH_REQ = 16.0
 
 
@@ -215,7 +215,7 @@ def _base(quantity: str, kind: Kind) -> float:
 
 
 #: Half-width [ln, 80 %] that a model not understood adds: a factor of three either way. Read as plain decoders, four of
-#: five catalogued models come out within 3 % and the worst 1.6 times off; but a model that is not understood is not
+#: five cataloged models come out within 3 % and the worst 1.6 times off; but a model that is not understood is not
 #: drawn from these, and the worst plain reading known (Mamba-2 taken for attention) has three times the parameters.
 NOT_UNDERSTOOD_LN = math.log(3.0)
 

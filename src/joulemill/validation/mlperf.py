@@ -3,7 +3,7 @@
 Mean answers are those that MLCommons' submission checker demands (``TOKENS_PER_SAMPLE``: llama2-70b 294.45, mixtral
 144.84, llama3.1-405b 684.68, deepseek-r1 3886.23), or those of CNN/DailyMail (778 in, about 73 out). What submissions
 do not state is assumed, and said: weights in 4 bits where devices multiply in 4 bits, else 8; as few devices a replica
-as hold the weights in 70 % of their memory; 768 requests a device.
+as hold the weights in 70 % of their memory; 768 requests per device.
 """
 
 from __future__ import annotations

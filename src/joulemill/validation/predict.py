@@ -99,7 +99,7 @@ def _handed_over(plant: CompiledRows, rates: Rates) -> tuple[Array, Array]:
 
 
 def predicted(plant: CompiledRows, rates: Rates) -> dict[str, Array]:
-    """Quantities by name, one value a row: energy_j_tok, rate_tok_s, power_w (all devices), itl_s, ttft_s, tpot_s."""
+    """Quantities by name, one value per row: energy_j_tok, rate_tok_s, power_w (all devices), itl_s, ttft_s, tpot_s."""
     steady_state = steady(plant.table, rates, plant.demand)
     ttft_s, tpot_s = steady_state.ttft_s, steady_state.tpot_s
     if plant.apart.any():

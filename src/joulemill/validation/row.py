@@ -28,7 +28,7 @@ class MeasuredRow:
     """One row, ready to predict. ``measured`` holds what was measured in SI units; ``groups`` what to break
     errors down by.
 
-    batch_req      in flight a replica; ``running``: that is the batch that really ran, not an upper bound
+    batch_req      in flight per replica; ``running``: that is the batch that really ran, not an upper bound
     prefill        parallelism of the prefill pool where prompts are computed elsewhere; prefill_servers: its ranks
     limit_ratio    power limit over TDP
     in_flight_req  requests of the closed loop over all decode workers

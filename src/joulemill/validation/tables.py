@@ -1,6 +1,6 @@
 """Tables of measured serving runs → rows that can be predicted: what ran, what was asked, what was measured.
 
-Three dialects are recognised by their columns: steady-state runs with energy (ML.ENERGY), latency points
+Three dialects are recognized by their columns: steady-state runs with energy (ML.ENERGY), latency points
 (aiconfigurator),
 node wall power (MLPerf). Missing optional columns take stated defaults; a row that lacks what it cannot do without is
 skipped with the reason.
@@ -242,7 +242,7 @@ def _concurrency(row: Row) -> float | None:
 
 
 def _closed_loop(row: Row, reading: ParallelismReading, concurrency: float | None) -> tuple[float, float]:
-    """Requests in flight a replica, and in the whole loop. What the whole loop holds decides where it is stated: a
+    """Requests in flight per replica, and in the whole loop. What the whole loop holds decides where it is stated: a
     batch a rank is written for different numbers of ranks."""
     apart = reading.prefill is not None
     rank_batch = number_in(row, "decode_batch_size") if apart else number_in(row, "batch_size")
@@ -262,7 +262,7 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     model = row["model"].strip()
     asked = task_of(model)
     device = find_device(row.get("sys_accelerator_model_name") or row["system"])
-    node_of(device.name)  # refuses a device whose node is not catalogued
+    node_of(device.name)  # refuses a device whose node is not cataloged
     word = weights_word(device)
     architecture, precision, notes = resolve(asked.model, word, word)
     parallelism = replicas_of(architecture, precision, device, int(needed(row, "sys_accelerators_per_node")))

@@ -20,7 +20,7 @@ from joulemill.physics.serving.disaggregation import steady_pools
 from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
 from joulemill.physics.serving.workload import Workload
 
-#: Most requests in flight a replica that are searched [req]; engines' own limits lie at 256 to 1,024.
+#: Most requests in flight per replica that are searched [req]; engines' own limits lie at 256 to 1,024.
 SEARCH_REQ = 4096
 DEFAULT_LIMIT_REQ = 1024.0
 

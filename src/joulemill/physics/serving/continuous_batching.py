@@ -87,7 +87,7 @@ class Rates:
 class Demand:
     """What is asked of each row; arrays that broadcast.
 
-    batch_req  in flight a replica;  input_tok prompt;  computed_tok  of it not cached;  output_tok,
+    batch_req  in flight per replica;  input_tok prompt;  computed_tok  of it not cached;  output_tok,
     spread_ratio  answers
     budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w
     board power limit

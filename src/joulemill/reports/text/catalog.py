@@ -1,4 +1,4 @@
-"""What the catalogue knows of a device, a model or a site, every fact with unit, basis and source.
+"""What the catalog knows of a device, a model or a site, every fact with unit, basis and source.
 
 Each function returns a document (JSON-able: kind, name, label, facts, notes); ``show`` prints any of them.
 A fact is {parameter, value, unit, basis, source, note}; an unknown one has value None and says why in its note.
@@ -43,7 +43,7 @@ def _of_figure(parameter: str, figure: Figure) -> dict[str, Any]:
 
 
 def device_document(name: str) -> Document:
-    """A device of the catalogue (any spelling) or of a TOML file, and the power of its node at idle and at TDP.
+    """A device of the catalog (any spelling) or of a TOML file, and the power of its node at idle and at TDP.
 
     Raises InputError for an unknown name or a bad file.
     """
@@ -88,7 +88,7 @@ def _idle_facts(name: str) -> list[dict[str, Any]]:
 
 
 def device_rows() -> list[dict[str, Any]]:
-    """Every device of the catalogue in a row: its name, kind, memory and power limit with source, and its aliases."""
+    """Every device of the catalog in a row: its name, kind, memory and power limit with source, and its aliases."""
     return [_device_row(name) for name in device_names()]
 
 
