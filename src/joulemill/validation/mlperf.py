@@ -25,7 +25,13 @@ NOTE = (
     "batch is not stated: 768 a device assumed; a replica takes as few devices as hold it; 4-bit weights where devices "
     "have 4-bit units, else 8-bit (assumed)"
 )
-MAX_Q_NOTE = "Max-Q is taken as a power limit of 0.7 TDP"
+MAX_Q_NOTE = "Max-Q is taken as a power limit of 0.7 TDP (assumed; the submission does not state its cap)"
+
+
+def cooling_note(row: Mapping[str, str]) -> str:
+    """How the node was cooled, and what that means for its fans."""
+    stated = (row.get("sys_cooling") or "").strip().lower()
+    return f"cooling: {stated}, as stated" if stated else "cooling is not stated: an air-cooled node's fans are assumed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from joulemill.validation.mlperf import (
     MAX_Q_RATIO,
     NOTE,
     SPREAD_RATIO,
+    cooling_note,
     is_max_q,
     replicas_of,
     task_of,
@@ -123,7 +124,6 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         spread_ratio=spread_from_percentiles_ratio(output, number_in(row, "outlen_p50"), number_in(row, "outlen_p90")),
         narrow_ratio=typical.narrow_ratio,
         running=batch is not None,
-        crowding_ratio=typical.crowding_ratio if alone else 0.0,
         budget_tok=number_in(row, "cfg_max_num_batched_tokens") or 8192.0,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={
@@ -134,6 +134,7 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
             "kind": "moe" if architecture.is_moe else "dense",
             "task": row.get("task") or "not stated",
         },
+        shared_host=alone,
         notes=notes,
     )
 
@@ -181,7 +182,6 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         spread_ratio=load.spread_ratio,
         narrow_ratio=1.0,
         running=False,
-        crowding_ratio=0.0,
         budget_tok=recipe.budget_tok,
         poll_count=recipe.poll_count,
         measured={k: v for k, v in measured.items() if v is not None},
@@ -286,12 +286,11 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         spread_ratio=SPREAD_RATIO,
         narrow_ratio=1.0,
         running=False,
-        crowding_ratio=0.0,
         budget_tok=8192.0,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={"model": model, "device": device.label, "precision": word, "batch": "not stated", "kind": "node"},
         limit_ratio=MAX_Q_RATIO if quiet else 1.0,
-        notes=(*notes, NOTE, MAX_Q_NOTE) if quiet else (*notes, NOTE),
+        notes=(*notes, NOTE, *((MAX_Q_NOTE,) if quiet else ()), cooling_note(row)),
     )
 
 

@@ -24,10 +24,11 @@ from joulemill.monitor.advice.ceilings import IntervalLoad, load_of
 from joulemill.monitor.advice.contexts import open_context_w
 from joulemill.monitor.advice.levers import BetterLever, better_levers
 from joulemill.monitor.config import SiteConfig
-from joulemill.monitor.history.chargeback import J_KWH, SiteRates
+from joulemill.monitor.history.chargeback import SiteRates
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.spending import HOUR_S, spent
 from joulemill.monitor.snapshot import Interval
+from joulemill.units import JOULE_PER_KWH
 
 #: Families of levers that a pool can be given while it runs, or by a restart with another setting.
 TUNED = ("power", "clock", "batch", "admission")
@@ -136,7 +137,7 @@ def _hourly(described: Sequence[SiteConfig], what: str) -> dict[str, list[float]
     for site in described:
         hours = site.carbon_by_hour_g_kwh if what == "carbon" else site.price_by_hour_kwh
         if hours is not None and site.pue_ratio is not None:
-            cost_of_site[site.name] = [site.pue_ratio * x / J_KWH for x in hours]
+            cost_of_site[site.name] = [site.pue_ratio * x / JOULE_PER_KWH for x in hours]
     return cost_of_site
 
 

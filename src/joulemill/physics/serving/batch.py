@@ -70,7 +70,6 @@ def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, tabl
         limit_w=one * (deployment.power_cap_w or table.tdp_w),
         running=one * 0.0,
         narrow_ratio=one,
-        crowding_ratio=one * 0.0,
         open_ratio=one * float(w.rate_req_s is not None),
         **engine_terms(deployment, table),
     )

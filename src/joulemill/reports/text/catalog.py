@@ -14,7 +14,7 @@ from joulemill.catalog.devices import device_aliases, device_facts, device_names
 from joulemill.catalog.idle_states import idle_ladder
 from joulemill.catalog.model_entry import ModelEntry
 from joulemill.catalog.nodes import node_of
-from joulemill.catalog.sites import JOULE_PER_KWH, SECOND_PER_HOUR, load_site, reference_pues
+from joulemill.catalog.sites import SECOND_PER_HOUR, load_site, reference_pues
 from joulemill.errors import InputError
 from joulemill.figure import Figure
 from joulemill.physics.hardware.device import Device, balance_flop_byte
@@ -23,7 +23,7 @@ from joulemill.physics.hardware.site import Site, it_limit_figure
 from joulemill.physics.model.facts import architecture_facts
 from joulemill.reports.text.architecture import doubt
 from joulemill.reports.text.page import add_row, plain_table, prose
-from joulemill.units import parse_quantity
+from joulemill.units import JOULE_PER_KWH, parse_quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
