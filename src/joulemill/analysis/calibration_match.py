@@ -81,7 +81,7 @@ def _other_device(report: Report, device_table: object, asked: str, devices: int
     wanted = find_device(asked)
     if _canonical(name) != wanted.name:
         return f"the run was on {device_table}, not on {asked}"
-    return f"the run was on {device_table}, not on {devices}" if count.isdigit() and int(count) != devices else None
+    return f"the run was on {device_table}, not on {devices}" if count.isdecimal() and int(count) != devices else None
 
 
 def _canonical(name: str) -> str:
