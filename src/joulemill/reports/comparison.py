@@ -117,7 +117,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """A ``tabular`` of conditions that differ, figures and latency; comments above say which run a letter stands for."""
+    """A ``tabular`` of conditions that differ, figures and latency; comments above say whose run a letter is."""
     columns = _columns(comparison)
     lines = [f"% {r.label}: {tex(r.name)}, {tex(rows.headline(r.report))}" for r in comparison.runs]
     lines += [f"% no run states its {tex(n)}: that it is the same is taken on trust" for n in comparison.trusted]
