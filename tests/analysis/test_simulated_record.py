@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import joulemill as jm
-from joulemill.analysis.serialization import plain
 from joulemill.analysis.simulated_basis import as_modelled
 from joulemill.api.simulation import SimulatedDeployment
 from joulemill.figure import Basis, Figure
+from joulemill.jsonable import plain
 from tests.support.paths import EXAMPLES
 
 

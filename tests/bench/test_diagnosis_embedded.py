@@ -66,12 +66,12 @@ def test_starved_of_context(
     kv = next(c for c in found.candidates if c.name == "kv_capacity")
     if crowded(found):
         pytest.skip("other processes took the machine: answers may not have ended within the window")
-    assert any(evidence in text for text in kv.evidence_for), kv
+    assert any(evidence in text for text in kv.seen_for), kv
 
 
 def crowded(found: Diagnosis) -> bool:
     """Whether the run says itself that others took the machine: the client was late, or their load was seen."""
-    others = any("other processes" in t for c in found.candidates if c.name == "host_cpu" for t in c.evidence_for)
+    others = any("other processes" in t for c in found.candidates if c.name == "host_cpu" for t in c.seen_for)
     return others or found.name == "client"
 
 

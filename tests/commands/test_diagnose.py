@@ -19,7 +19,7 @@ def test_a_decided_run_is_zero_and_names_the_evidence(tmp_path: Path, capsys: py
     assert main(["diagnose", str(tmp_path / "run"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["name"] == "demand" == found["candidates"][0]["name"]
-    assert found["candidates"][0]["evidence_for"] and all(c["overturned_by"] for c in found["candidates"])
+    assert found["candidates"][0]["seen_for"] and all(c["overturned_by"] for c in found["candidates"])
     assert main(["diagnose", str(tmp_path / "run")]) == 0
     told = capsys.readouterr().out
     assert "overturned by" in told and "sequences at once" in told

@@ -108,7 +108,7 @@ def test_preemption_and_refusals_weigh_as_far_as_the_rate_answers_to_load() -> N
     found = diagnose(base)
     kv = next(c for c in found.candidates if c.name == "kv_capacity")
     assert found.name != "kv_capacity" and kv.probability_ratio < 0.5
-    assert any("13 sequences were preempted" in t and "0.30 % more tokens" in t for t in kv.evidence_for)
+    assert any("13 sequences were preempted" in t and "0.30 % more tokens" in t for t in kv.seen_for)
     hungry = replace(base, load_elasticity=Figure(0.8, "1", Basis.MEASURED, low=0.7, high=0.9))
     assert diagnose(hungry).name == "kv_capacity"
     refused = Evidence(
@@ -296,7 +296,7 @@ def test_a_limit_that_is_drawn_and_never_throttles_costs_no_rate(throttled_ratio
     found = diagnose(replace(seen, throttle_power_ratio=throttled_ratio))
     assert found.name == answer, found.explanation
     power = next(c for c in found.candidates if c.name == "power")
-    assert any("never lowered its clock" in t for t in power.evidence_against) == (throttled_ratio == 0.0)
+    assert any("never lowered its clock" in t for t in power.seen_against) == (throttled_ratio == 0.0)
 
 
 @pytest.mark.parametrize(("phi", "answer"), [(0.11, "power"), (0.02, "host_cpu")])
@@ -422,7 +422,7 @@ def test_a_server_that_stands_empty_waits_for_its_load() -> None:
     for empty in (None, 0.0, 0.04):
         assert diagnose(replace(SPARSE, empty_ratio=empty)).name == "undecided"
     closed = replace(SPARSE, empty_ratio=0.6, closed=True)
-    assert all("no request was in flight" not in t for c in diagnose(closed).candidates for t in c.evidence_for)
+    assert all("no request was in flight" not in t for c in diagnose(closed).candidates for t in c.seen_for)
 
 
 @given(reached=st.floats(0.001, 0.05), elastic=st.floats(0.0, 0.2), batch=st.sampled_from([1.0, 8.0, 64.0]))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulemill.analysis.report import Report
-from joulemill.analysis.serialization import from_json, plain
+from joulemill.analysis.serialization import from_json
 from joulemill.errors import InputError, MachineError
+from joulemill.jsonable import plain
 
 KIND = "joulemill-baseline"
 SCHEMA_VERSION = "1.0"

@@ -84,5 +84,5 @@ def evidence_of(name: str, diagnosis: Diagnosis) -> str | None:
 
 def evidence_line(candidate: Candidate) -> str | None:
     """Its evidence in words; None where nothing was seen."""
-    parts = [*candidate.evidence_for, *(f"against it: {t}" for t in candidate.evidence_against)]
+    parts = [*candidate.seen_for, *(f"against it: {t}" for t in candidate.seen_against)]
     return "; ".join(parts) or None

@@ -19,11 +19,11 @@ from joulemill.analysis.ceilings import RunCeilings, run_ceilings
 from joulemill.analysis.diagnosis import run_diagnosis
 from joulemill.analysis.intensity import Intensity, run_intensity
 from joulemill.analysis.metering_overhead import metering_j
-from joulemill.analysis.serialization import plain
 from joulemill.analysis.site import run_site
 from joulemill.catalog.sites import reference_pues
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Figure
+from joulemill.jsonable import plain
 from joulemill.ledger.account import Account
 from joulemill.ledger.attribution import EQUAL_WORK, Rule
 from joulemill.ledger.plausibility import plausible_record

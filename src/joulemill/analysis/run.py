@@ -13,11 +13,11 @@ from joulemill.analysis.ceilings import RunCeilings
 from joulemill.analysis.imported_figures import stated
 from joulemill.analysis.intensity import Intensity
 from joulemill.analysis.measurement import Measurement, measurement_of
-from joulemill.analysis.serialization import plain
 from joulemill.analysis.simulated_basis import as_modelled
 from joulemill.analysis.warnings import warnings
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Basis, Figure, unknown
+from joulemill.jsonable import plain
 from joulemill.ledger.account import Account
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.impact import impacts

@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 from joulemill.analysis.report import SCHEMA_VERSION, Report
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure
+from joulemill.jsonable import plain
 
-#: What JSON has as it stands; asked first, because a run folder holds millions of them.
-_AS_IS = frozenset({str, int, bool, type(None)})
 _FIGURE = {f.name for f in dataclasses.fields(Figure)}
-
-
-def plain(value: Any) -> Any:
-    """``value`` as JSON types. NaN and infinities become null: JSON has neither, and unknown is null."""
-    if type(value) in _AS_IS:
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, Enum):
-        return value.value
-    return value
 
 
 def to_json(report: Report) -> str:

@@ -12,7 +12,7 @@ from joulemill.analysis.baseline import Baseline, need_baseline, write_baseline
 from joulemill.analysis.load import load_run
 from joulemill.analysis.measurement import Measurement
 from joulemill.analysis.report import Report
-from joulemill.analysis.serialization import plain, schema
+from joulemill.analysis.serialization import schema
 from joulemill.api.frames import frame_of
 from joulemill.api.inputs import altered_by, keep_grid, site_of, with_quality
 from joulemill.api.results import Result
@@ -21,6 +21,7 @@ from joulemill.catalog.stated_device import stated_device
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.errors import InputError, MachineError
 from joulemill.figure import Figure
+from joulemill.jsonable import plain
 from joulemill.ledger.record import RequestRecord, RunRecord
 from joulemill.recording.writer import free_folder, write_run
 from joulemill.wording import title

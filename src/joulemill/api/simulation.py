@@ -19,6 +19,7 @@ from joulemill.errors import InputError
 from joulemill.figure import Figure, unknown
 from joulemill.importers.asked_traffic import TrafficOptions, asked_traffic
 from joulemill.importers.events_file import load_events
+from joulemill.jsonable import plain
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
@@ -28,7 +29,7 @@ from joulemill.prediction.simulation.playing import Scene
 from joulemill.prediction.simulation.scenarios import LATENCIES, POINTS, Scenarios, play_scenarios
 from joulemill.recording.writer import write_run
 from joulemill.reports.text.simulation import rows
-from joulemill.simulation.document import document_of, plain
+from joulemill.simulation.document import document_of
 from joulemill.simulation.events import SiteEvents
 from joulemill.simulation.power_statistics import VIOLATION_RATIO
 from joulemill.simulation.run import SCOPES, PlayedTraffic

@@ -14,8 +14,8 @@ class ConstraintCase:
 
     settled_ratio: float = 0.0
     weight_ratio: float = 0.0
-    evidence_for: tuple[str, ...] = ()
-    evidence_against: tuple[str, ...] = ()
+    seen_for: tuple[str, ...] = ()
+    seen_against: tuple[str, ...] = ()
 
     def settle(self, strength: float, text: str) -> None:
         """A counter that says so, of ``strength`` 0 to 1."""
@@ -27,7 +27,7 @@ class ConstraintCase:
 
     def say(self, text: str) -> None:
         """Seen for it."""
-        self.evidence_for = (*self.evidence_for, text)
+        self.seen_for = (*self.seen_for, text)
 
     def argue(self, weight: float, text: str) -> None:
         """Speak for it with ``weight``; no weight speaks against it."""
@@ -35,4 +35,4 @@ class ConstraintCase:
             self.weight_ratio = max(self.weight_ratio, weight)
             self.say(text)
         else:
-            self.evidence_against = (*self.evidence_against, text)
+            self.seen_against = (*self.seen_against, text)

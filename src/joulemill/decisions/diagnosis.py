@@ -53,8 +53,8 @@ class Candidate:
     name: str
     probability_ratio: float
     use: Figure
-    evidence_for: tuple[str, ...]
-    evidence_against: tuple[str, ...]
+    seen_for: tuple[str, ...]
+    seen_against: tuple[str, ...]
     overturned_by: str
 
 
@@ -389,8 +389,8 @@ def _ranked(cases: dict[str, ConstraintCase], evidence: Evidence, unseen: float)
             n,
             shares[n] + left * c.weight_ratio / total,
             _use(evidence, n),
-            c.evidence_for,
-            c.evidence_against,
+            c.seen_for,
+            c.seen_against,
             OVERTURNED_BY[n],
         )
         for n, c in cases.items()
@@ -402,7 +402,7 @@ def _concluded(ranked: tuple[Candidate, ...], evidence: Evidence) -> Diagnosis:
     first, second = ranked[0], ranked[1]
     decided = first.probability_ratio >= DECIDED_RATIO
     sentences = [
-        f"{_words(c.name)} ({c.probability_ratio:.0%} likely): {'; '.join(c.evidence_for) or 'no evidence for it'}"
+        f"{_words(c.name)} ({c.probability_ratio:.0%} likely): {'; '.join(c.seen_for) or 'no evidence for it'}"
         for c in ranked
     ]
     if decided:

@@ -21,6 +21,7 @@ from joulemill.api.prediction import PredictedDeployment
 from joulemill.errors import InputError
 from joulemill.explorer.answering import answer, curve, predicted
 from joulemill.explorer.asking import FIELDS, SITE_KEYS, Asked, FieldError, Read, arguments, asked
+from joulemill.explorer.day import day
 from joulemill.explorer.measured import points_of_text
 from joulemill.explorer.planned import Plans
 from joulemill.explorer.sensitivity import sensitivity
@@ -78,6 +79,7 @@ ANSWERS: dict[str, Answer] = {
     "curve": lambda _, stated: curve(stated),
     "sensitivity": lambda _, stated: sensitivity(stated),
     "levers": levers_of,
+    "day": lambda question, stated: day(stated, question.day),
 }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from joulemill.analysis.lever_experiment import Experiment, MeasuredLever, Side
-from joulemill.analysis.serialization import plain
 from joulemill.figure import Figure
+from joulemill.jsonable import plain
 from joulemill.reports.svg.lever_experiment import picture
 from joulemill.reports.text.page import WIDE, add_row, plain_table, prose
 from joulemill.wording import digits, interval, percent, quantity, signed

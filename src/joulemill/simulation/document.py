@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -252,20 +251,3 @@ def carbon_part(run: PlayedTraffic) -> dict[str, Any]:
             else unknown(f"{unit}/tok", "no output token came of it")
         )
     return part
-
-
-def plain(value: Any) -> Any:
-    """JSON types: figures as objects, what is not finite as null."""
-    if isinstance(value, Figure):
-        return {name: plain(getattr(value, name)) for name in Figure.__dataclass_fields__}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return [plain(v) for v in value.tolist()]
-    if isinstance(value, (np.floating, np.integer)):
-        return plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

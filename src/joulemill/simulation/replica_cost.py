@@ -7,11 +7,14 @@ boards settle within tens of milliseconds, as long as a step of prompts is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from joulemill.arrays import Array
+from joulemill.errors import InputError
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import (
@@ -23,14 +26,18 @@ from joulemill.physics.serving.continuous_batching import (
     host_s,
     kv_request_byte,
     kv_room_byte,
-    prompts_s,
 )
-from joulemill.physics.serving.counts import counts, decode_load, prefill_load
+from joulemill.physics.serving.counts import StepLoad, counts, decode_load, prefill_load
+from joulemill.physics.serving.deployed import engine_terms, shard_of
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.power import limited, step_work
-from joulemill.physics.serving.shard import ShardTable, shard, shard_table
-from joulemill.physics.serving.step import StepTimes, times
+from joulemill.physics.serving.shard import ShardTable, shard_table
+from joulemill.physics.serving.speculation import accepted_tok
+from joulemill.physics.serving.step import StepTimes, decode_attention, soft_s, times
 from joulemill.simulation.cost import Knots, StepCost, tabulated
+
+#: Parts of a token that contexts are counted in where a step yields more than one.
+GRAINS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +45,14 @@ class ReplicaPhysics:
     """One replica as the production function has it, with ``table`` of one row.
 
     cap_w         power limit of a device
-    draft_count   tokens drafted a step (multi-token prediction)
+    terms         what the engine's switches ask, see ``deployed.engine_terms``
     time_ratio, energy_ratio   what measurements of this deployment correct its steps by
     """
 
     table: ShardTable
     rates: Rates
     cap_w: float
-    draft_count: float = 0.0
+    terms: Mapping[str, Any] = field(default_factory=dict)
     time_ratio: float = 1.0
     energy_ratio: float = 1.0
 
@@ -64,31 +71,40 @@ class ReplicaPhysics:
         shape = np.broadcast_shapes(decode_req.shape, context_tok.shape)
         sequences, context = (np.broadcast_to(x, shape).ravel() for x in (decode_req, context_tok))
         t, demand = self._rows(sequences.size), self._demand(sequences.size)
-        work, waited_s = self._decode(t, demand, sequences / self.ranks_count, context)
-        time_s, energy_j = self._spent(t, work, work.device_s + waited_s)
+        alone = decode_load(sequences / self.ranks_count, context, evenness_ratio(self.rates.step, demand))
+        work = times(counts(t, alone), self.rates.step)
+        work, waited_s = self._drafted(t, demand, alone, work)
+        device_s = work.device_s
+        if self.terms.get("eager_ratio"):
+            device_s = soft_s(device_s, self.rates.host.eager_ratio * work.launch_s)
+        time_s, energy_j = self._spent(t, work, device_s + waited_s)
         return time_s.reshape(shape), energy_j.reshape(shape)
 
     def mixed(self, rows_tok: Array, decode_req: Array, context_tok: Array, past_tok: Array) -> tuple[Array, Array]:
         """Time and energy of steps with prompts on one rank, see ``cost.MixedStep``; the knots go with all sequences
         of the replica, and prompts with the rank that computes them."""
-        t, demand = self._rows(rows_tok.size), self._demand(rows_tok.size)
+        t, demand, rates = self._rows(rows_tok.size), self._demand(rows_tok.size), self.rates
         running = decode_req / self.ranks_count
         prompt_tok = rows_tok - decode_req
-        alone = decode_load(running, context_tok, evenness_ratio(self.rates.step, demand))
+        alone = decode_load(running, context_tok, evenness_ratio(rates.step, demand))
         few = prefill_load(
             alone, prompt_tok / self.ranks_count, (past_tok, prompt_tok), prompt_tok, np.ones_like(running)
         )
-        work = times(counts(t, few), self.rates.step)
-        checked, waited_s = self._decode(t, demand, running, context_tok)
-        if self.draft_count:
-            work = work.changed(checked, times(counts(t, alone), self.rates.step))
-        return self._spent(t, work, prompts_s(self.rates.host, work) + waited_s)
+        attention = decode_attention(counts(t, alone), rates.step)
+        plain = times(counts(t, alone), rates.step, attention)
+        work = times(counts(t, few), rates.step, attention)
+        small = demand.draft
+        if small is not None:
+            work = work.changed(times(counts(small, few), rates.step), times(counts(small, alone), rates.step))
+        checked, waited_s = self._drafted(t, demand, alone, plain)
+        if checked is not plain:
+            work = work.changed(checked, plain)
+        return self._spent(t, work, soft_s(work.device_s, rates.host.eager_ratio * work.launch_s) + waited_s)
 
-    def _decode(self, t: ShardTable, d: Demand, running: Array, context_tok: Array) -> tuple[StepTimes, Array]:
-        alone = decode_load(running, context_tok, evenness_ratio(self.rates.step, d))
-        plain = times(counts(t, alone), self.rates.step)
+    def _drafted(self, t: ShardTable, d: Demand, alone: StepLoad, plain: StepTimes) -> tuple[StepTimes, Array]:
+        """A decode step with what it drafts and checks, and what devices wait for the host in it [s]."""
         checked = drafted(t, self.rates.step, d, alone, plain)
-        return checked, host_s(t, self.rates.host, d, running, checked.device_s)
+        return checked, host_s(t, self.rates.host, d, alone.decode_tok, checked.device_s)
 
     def _spent(self, t: ShardTable, work: StepTimes, step_s: Array) -> tuple[Array, Array]:
         power = self.rates.power
@@ -101,6 +117,9 @@ class ReplicaPhysics:
     def _demand(self, size: int) -> Demand:
         """What ``steady``'s parts ask of a demand besides lengths: how tokens choose experts, drafts."""
         one, zero = np.ones(size), np.zeros(size)
+        terms = dict(self.terms)
+        if terms.get("draft") is not None:
+            terms["draft"] = terms["draft"].rows(np.zeros(size, dtype=np.intp))
         return Demand(
             batch_req=one,
             input_tok=one,
@@ -113,31 +132,36 @@ class ReplicaPhysics:
             running=zero,
             narrow_ratio=one,
             crowding_ratio=zero,
-            draft_count=one * self.draft_count,
+            **terms,
         )
 
 
 def replica_physics(
-    deployment: Deployment,
-    rates: Rates,
-    *,
-    draft_count: float = 0.0,
-    time_ratio: float = 1.0,
-    energy_ratio: float = 1.0,
+    deployment: Deployment, rates: Rates, *, time_ratio: float = 1.0, energy_ratio: float = 1.0
 ) -> ReplicaPhysics:
-    """One replica of ``deployment``, under its power cap and its locked clock."""
+    """One replica of ``deployment``, under its power cap and its locked clock. InputError for pipeline stages, whose
+    steps overlap each other in a way that the loop does not know."""
+    if deployment.parallelism.pipeline > 1:
+        raise InputError("a simulation knows no pipeline stages; give `pp` 1 and more of `tp`")
     deployment, rates = at_locked_clock(deployment, rates)
-    share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
-    table = shard_table([share])
+    table = shard_table([shard_of(deployment)])
     cap_w = deployment.power_cap_w or float(table.tdp_w[0])
     return ReplicaPhysics(
         table=table,
         rates=rates,
         cap_w=np.inf if np.isnan(cap_w) else cap_w,
-        draft_count=draft_count,
+        terms=engine_terms(deployment),
         time_ratio=time_ratio,
         energy_ratio=energy_ratio,
     )
+
+
+def step_yield_tok(deployment: Deployment) -> float:
+    """Tokens that a step yields a sequence: one, and those of its drafts that are accepted."""
+    terms = engine_terms(deployment)
+    if not terms.get("draft_count"):
+        return 1.0
+    return float(accepted_tok(terms["draft_count"], terms["acceptance_ratio"]))
 
 
 def step_cost(
@@ -146,20 +170,17 @@ def step_cost(
     *,
     max_num_seqs: int,
     most_context_tok: float,
-    draft_count: float = 0.0,
     time_ratio: float = 1.0,
     energy_ratio: float = 1.0,
 ) -> StepCost:
     """Tables of one replica's steps under the cap and the clock that ``deployment`` has."""
-    physics = replica_physics(
-        deployment, rates, draft_count=draft_count, time_ratio=time_ratio, energy_ratio=energy_ratio
-    )
-    window_tok = float(physics.table.window_tok[0])
+    physics = replica_physics(deployment, rates, time_ratio=time_ratio, energy_ratio=energy_ratio)
     knots = Knots(
         most_req=max_num_seqs,
         most_rows_tok=deployment.prefill_budget_tok * physics.ranks_count,
         most_context_tok=most_context_tok,
-        bend_tok=(window_tok,),
+        grain_count=GRAINS if physics.terms.get("draft_count") else 1,
+        bend_tok=(float(physics.table.window_tok[0]),),
     )
     return tabulated(physics.plain, physics.mixed, knots)
 
@@ -170,8 +191,13 @@ def kv_tok_capacity(deployment: Deployment, context_tok: float) -> int:
     Windowed layers keep less a token and recurrent state is kept a request: both count as what a token of such a
     request takes on average. MemoryShort where the weights do not fit.
     """
-    share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
+    share = shard_of(deployment)
     table = shard_table([share])
+    each_byte = float(kv_request_byte(table, np.array([context_tok]))[0])
+    small = engine_terms(deployment).get("draft")
+    if small is not None:
+        table = table.replaced("weight_byte", table.weight_byte + small.weight_byte)
+        each_byte += float(kv_request_byte(small, np.array([context_tok]))[0])
     room_byte = float(kv_room_byte(table, np.array([deployment.memory_use_ratio]))[0])
     if room_byte <= 0.0:
         raise MemoryShort(
@@ -180,8 +206,7 @@ def kv_tok_capacity(deployment: Deployment, context_tok: float) -> int:
             share.weight_byte,
             share.memory_byte * deployment.memory_use_ratio,
         )
-    each_byte = float(kv_request_byte(table, np.array([context_tok]))[0]) / context_tok
-    return int(room_byte / max(each_byte, 1e-9) * deployment.parallelism.data)
+    return int(room_byte / max(each_byte / context_tok, 1e-9) * deployment.parallelism.data)
 
 
 def ingest_s(host: HostRates) -> tuple[float, float]:

@@ -49,7 +49,7 @@ class Speculation:
 
     def __post_init__(self) -> None:
         if not 0 <= self.draft_count <= MOST_DRAFTED:
-            raise InputError(f"{self.draft_count} drafted tokens a step; it must lie between 0 and {MOST_DRAFTED}")
+            raise InputError(f"{self.draft_count} draft tokens per step; it must lie between 0 and {MOST_DRAFTED}")
         if self.acceptance_ratio is not None and not 0.0 <= self.acceptance_ratio <= 1.0:
             raise InputError(f"acceptance rate is {self.acceptance_ratio}; it must lie between 0 and 1")
 

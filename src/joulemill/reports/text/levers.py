@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from joulemill.analysis.levers_savings import savings
 from joulemill.analysis.levers_start import Start, start_lines, start_of
 from joulemill.analysis.report import Report
-from joulemill.analysis.serialization import plain
 from joulemill.catalog.levers import QUALITY, evidence_of
 from joulemill.decisions.levers.case import LeverOutcome
 from joulemill.decisions.levers.study import Combination, Effect, apart, by_use, distinct
+from joulemill.jsonable import plain
 from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.document import architecture_document
 from joulemill.prediction.levers import LeversAnswer
