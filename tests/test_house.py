@@ -294,8 +294,12 @@ def test_the_design_page_lists_every_package_and_says_which_are_pure() -> None:
     page = (ROOT / "docs" / "design.md").read_text("utf-8")
     table = page.split("| package in", 1)[1].split("\n\n", 1)[0]
     rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
-    listed = {name: pure.strip() == "yes" for names, pure in rows for name in re.findall(r"`(\w+)`", names)}
+    floors = [re.findall(r"`(\w+)`", names) for names, _ in rows]
+    listed = {name: pure.strip() == "yes" for (_, pure), floor in zip(rows, floors, strict=True) for name in floor}
     assert listed == {name: name in PURE for name in ALLOWED}
+    rank = {name: place for place, floor in enumerate(floors) for name in floor}
+    up = [f"{a} imports {b}" for a, below in ALLOWED.items() for b in below if rank[b] < rank[a]]
+    assert not up, "the page's arrows point down: a package stands above what it imports"
 
 
 #: Names that say that something was got, and not what it is.

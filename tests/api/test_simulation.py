@@ -183,3 +183,27 @@ def test_a_traffic_value_is_taken_as_it_is() -> None:
     assert document["requests"]["completed"] == 2
     assert document["latency"]["tpot_s"]["n"] == 1
     assert not math.isnan(document["latency"]["ttft_s"]["mean"])
+
+
+def test_a_prefill_pool_computes_prompts_and_its_joules_are_in_the_meter() -> None:
+    asked = {"rate_req_s": 4, "requests": 60, "input_tokens": 900, "output_tokens": 40, "seed": 1, "scenarios": 0}
+    apart = jm.simulate("Qwen/Qwen3-8B", "h100", devices=1, prefill_devices=2, prefill_tp=1, max_num_seqs=64, **asked)
+    line, outcomes = apart.run.timeline, apart.run.outcomes
+    assert outcomes.completed.all()
+    assert set(line.replica.tolist()) == {0, 1, 2}
+    assert line.prefill_tok[line.replica == 0].sum() == 0
+    assert line.prefill_tok.sum() == 60 * 900
+    assert line.output_tok.sum() == 60 * 40
+    assert abs(apart.to_dict()["energy"]["closure_j"]) < 1e-6 * line.device_j.sum()
+    with pytest.raises(InputError, match="replicas of one size"):
+        jm.simulate("Qwen/Qwen3-8B", "h100", devices=1, prefill_devices=2, prefill_tp=2, **asked)
+
+
+def test_drafts_yield_tokens_and_change_no_count() -> None:
+    asked = {"devices": 8, "tp": 8, "rate_req_s": 1, "requests": 12, "output_tokens": 200, "scenarios": 0}
+    plain, drafting = (
+        jm.simulate("deepseek-ai/DeepSeek-V3", "h200", max_num_seqs=16, speculative_tokens=k, **asked) for k in (0, 1)
+    )
+    stay = [(r.run.outcomes.finish_ns - r.run.outcomes.first_token_ns).mean() for r in (plain, drafting)]
+    assert 1.2 < stay[0] / stay[1] < 1.9
+    assert drafting.run.timeline.output_tok.sum() == 12 * 200

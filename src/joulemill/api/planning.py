@@ -14,8 +14,10 @@ from joulemill.fleet.document import constraint_rows, plan_document, power_rows,
 from joulemill.fleet.plan_file import load_plan, plan_of
 from joulemill.fleet.study import PlanStudy, Shortage, Tell, changed_study, study
 from joulemill.planning.prices import LimitPrice, active
+from joulemill.reports.exports.plan import PLAN_EXPORTS
 from joulemill.reports.html.plan import page
 from joulemill.reports.plan_wording import headline, prefixed, price_sentence, shortage_sentence
+from joulemill.suggestions import meant
 
 Table = Literal["replicas", "power", "constraints", "hours", "frontier"]
 TABLES = ("replicas", "power", "constraints", "hours", "frontier")
@@ -101,6 +103,12 @@ class FleetPlan(Result):
         if table not in of:
             raise InputError(f"`table` is {table!r}; use one of {', '.join(TABLES)}")
         return [{k: v for k, v in row.items() if not isinstance(v, (list, dict))} for row in of[table](self.study)]
+
+    def export(self, name: Literal["dynamo", "vllm", "pypsa"]) -> str:
+        """The plan as NVIDIA Dynamo's graphs (JSON), vLLM's command lines, or the loads of a PyPSA network (CSV)."""
+        if name not in PLAN_EXPORTS:
+            raise InputError(f"`name` is {name!r}; {meant(name, PLAN_EXPORTS)}")
+        return PLAN_EXPORTS[name](self.study)
 
     def to_html(self, path: str | Path) -> None:
         """Write one offline page."""

@@ -43,6 +43,7 @@ SCENARIOS, SCENARIO_REQUESTS = 5, 20_000
 DEPLOYMENT = (
     *("model", "device", "devices", "tp", "dp", "ep", "precision", "kv_dtype", "engine", "max_num_seqs"),
     *("max_num_batched_tokens", "gpu_memory_utilization", "power_cap_w", "calibration", "approximate"),
+    *("prefill_devices", "prefill_tp", "speculative_tokens", "draft_model"),
 )
 #: Resolutions [s] that are chosen from where none is stated, and points that a series then has at most.
 RESOLUTIONS_S, SERIES_POINTS = (0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0), 3600
@@ -65,6 +66,10 @@ def simulate(
     gpu_memory_utilization: float = 0.9,
     power_cap_w: float | None = None,
     clock_ratio: float = 1.0,
+    prefill_devices: int | None = None,
+    prefill_tp: int | None = None,
+    speculative_tokens: int = 0,
+    draft_model: str | None = None,
     trace: str | Path | Traffic | None = None,
     rate_req_s: float | None = None,
     input_tokens: float | str | Sequence[int] = 512,
@@ -95,7 +100,7 @@ def simulate(
 ) -> SimulatedDeployment:
     """Play traffic through a deployment and give tokens, latency and power over time.
 
-    model … clock_ratio   as in ``joulemill.predict``; ``replicas``: so many copies of that deployment
+    model … draft_model   as in ``joulemill.predict``; ``replicas``: so many copies of that deployment
     trace      a file (CSV or JSON Lines with arrival times and lengths, or another tool's result file), or a Traffic;
                ``speed_ratio``, ``volume_ratio``, ``input_scale_ratio``, ``output_scale_ratio`` scale it;
                ``time_unit`` (s, ms, us, ns) where the file does not tell
@@ -125,6 +130,10 @@ def simulate(
         gpu_memory_utilization=gpu_memory_utilization,
         power_cap_w=power_cap_w,
         clock_ratio=clock_ratio,
+        prefill_devices=prefill_devices,
+        prefill_tp=prefill_tp,
+        speculative_tokens=speculative_tokens,
+        draft_model=draft_model,
         slo_ttft_s=slo_ttft_s,
         slo_tpot_s=slo_tpot_s,
         calibration=str(calibration) if calibration else None,

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from joulemill.commands.output import check_page
 from joulemill.errors import InputError, MachineError
-from joulemill.streams import csv_cell, print_json, progress_console, results_console
+from joulemill.streams import csv_cell, print_json, print_text, progress_console, results_console
 
 if TYPE_CHECKING:
     from joulemill.api.planning import FleetPlan
 
+EXPORTS = ("dynamo", "vllm", "pypsa")
 TABLES = ("replicas", "power", "constraints", "hours", "frontier")
 
 
@@ -29,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quick", action="store_true", help="the plan and its prices only: no frontier, levers or worse cases")
     out = parser.add_argument_group("output")
     out.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    about = "print the plan for another tool: dynamo (graphs, JSON), vllm (command lines), pypsa (loads by hour, CSV)"
+    out.add_argument("--export", choices=EXPORTS, help=about)
     out.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page")
     out.add_argument("--csv", metavar="DIR", type=Path, help=f"write {', '.join(TABLES)} there as CSV")
     out.add_argument("--parquet", metavar="DIR", type=Path, help="write the same tables as Parquet")
@@ -49,9 +52,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--html {args.html} is a folder; name a file")
     check_page(args.html)
     with _bars() as tell:
-        result = plan(args.file, changes=args.set, extras=not args.quick, tell=tell)
+        result = plan(args.file, changes=args.set, extras=not (args.quick or args.export), tell=tell)
     _write(args, result)
-    if args.json:
+    if args.export:
+        print_text(result.export(args.export))
+    elif args.json:
         print_json(result.to_dict())
     else:
         show(result.study, results_console())

@@ -10,6 +10,7 @@ from joulemill.commands.predict import (
     BOUNDS,
     LEAST_MEMORY_RATIO,
     MOST_DEVICES,
+    MOST_DRAFTED,
     approximate_argument,
     number,
     whole,
@@ -50,6 +51,9 @@ def _deployment(group: Any) -> None:
     add("--tp", type=int, metavar="N", help=about)
     add("--dp", type=int, metavar="N", help="data-parallel attention ranks per replica")
     add("--ep", type=int, metavar="N", help="expert parallelism: devices that share the routed experts")
+    about = "devices that compute prompts, beside --devices, which decode (default: the same)"
+    add("--prefill-devices", type=int, metavar="N", help=about)
+    add("--prefill-tp", type=int, metavar="N", help="tensor parallelism of the prefill pool")
     add("--precision", metavar="FORMAT", help="bf16, fp8, nvfp4, int4 … (default: as released)")
     add("--power-cap", metavar="POWER", help="power limit of one device, e.g. 500W")
     about = "round-robin, least-load, prefix-aware, power-aware (default: least-load)"
@@ -67,6 +71,10 @@ def _engine(group: Any) -> None:
     add("--max-num-batched-tokens", default="8192", metavar="TOK", help=about)
     about = "share of device memory for weights and KV cache (default: 0.9)"
     add("--gpu-memory-utilization", default="0.9", metavar="SHARE", help=about)
+    about = "draft tokens per sequence and step, for speculative decoding (default: 0)"
+    add("--speculative-tokens", metavar="N", help=about)
+    about = "who drafts: a model, or ngram (default: the model's own drafting layers)"
+    add("--draft-model", metavar="NAME", help=about)
     add("--calibration", metavar="FILE", help="scales or coefficients that joulemill calibrate wrote")
     approximate_argument(group)
 
@@ -249,16 +257,17 @@ def _progress() -> _Bar:
 
 def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
     """The options as arguments of ``joulemill.simulate``, in SI units. InputError names the option that is wrong."""
-    for name in ("devices", "replicas", "tp", "dp", "ep"):
+    for name in ("devices", "replicas", "tp", "dp", "ep", "prefill_devices", "prefill_tp"):
         value = getattr(args, name)
         if value is not None and not 1 <= value <= MOST_DEVICES:
-            raise InputError(f"--{name} {value}: it must lie between 1 and {MOST_DEVICES:,}")
+            raise InputError(f"--{name.replace('_', '-')} {value}: it must lie between 1 and {MOST_DEVICES:,}")
     names = (
         *("model", "device", "devices", "replicas", "tp", "dp", "ep", "precision", "kv_dtype", "engine", "router"),
-        *("rest", "site", "events", "calibration", "approximate"),
+        *("rest", "site", "events", "calibration", "approximate", "prefill_devices", "prefill_tp", "draft_model"),
     )
     return {name: getattr(args, name) for name in names} | dict(
         max_num_seqs=whole(args, "max_num_seqs"),
+        speculative_tokens=_count(args, "speculative_tokens", least=0, most=MOST_DRAFTED) or 0,
         power_cap_w=number(args, "power_cap", "W"),
         max_num_batched_tokens=number(args, "max_num_batched_tokens", "tok") or 0.0,
         gpu_memory_utilization=parse_ratio(

@@ -124,19 +124,19 @@ class Knots:
     @property
     def contexts(self) -> Array:
         """Contexts of a decode step."""
-        return np.rint(self._with_bends(doubling(64.0, self.most_context_tok, 2.0)))
+        return self._with_bends(doubling(64.0, self.most_context_tok, 2.0**0.5))
 
     @property
     def mixed(self) -> tuple[Array, Array, Array, Array]:
         """Knots of rows, sequences, contexts and past tokens of a step with prompts."""
         rows = doubling(1.0, self.most_rows_tok + self.most_req, 1.25)
         sequences = doubling(1.0, float(self.most_req), 2.0**0.5)
-        contexts = self._with_bends(doubling(1024.0, self.most_context_tok, 2.0))
+        contexts = self._with_bends(doubling(1024.0, self.most_context_tok, 2.0**0.5))
         return rows, sequences, contexts, self._with_bends(doubling(1024.0, self.most_context_tok, 4.0))
 
     def _with_bends(self, knots: Array) -> Array:
         bends = [b for b in self.bend_tok if 0.0 < b < self.most_context_tok]
-        return np.unique(np.concatenate([knots, bends]))
+        return np.unique(np.rint(np.concatenate([knots, bends])))
 
 
 def doubling(first: float, last: float, factor: float) -> Array:

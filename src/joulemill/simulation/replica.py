@@ -74,6 +74,7 @@ class Replica:
         self._start = self._count = self._first = self._slope = 0
         self._taken_count = 0
         self._held_back = False
+        self._moved_j = 0.0
         self._spent_j = (0.0, 0.0, 0.0)
         self._share = (0.0, 0.0, 0.0)
 
@@ -88,16 +89,6 @@ class Replica:
     def kv_ratio(self) -> float:
         """Share of the KV cache in use."""
         return self.blocks.used_count / max(self.blocks.total_count, 1)
-
-    def refusal(self, i: int) -> int:
-        """Why request ``i`` can never be served here, an index of ``outcomes.REASONS``; 0: it can."""
-        limits, table = self.limits, self.table
-        whole_tok = table.input_tok[i] + table.output_tok[i]
-        if limits.max_model_len_tok is not None and whole_tok > limits.max_model_len_tok:
-            return 2
-        if -(-whole_tok // self.block_tok) > self.blocks.total_count:
-            return 1
-        return 5 if not limits.policy.chunked and table.input_tok[i] > limits.step_tok else 0
 
     def accept(self, i: int, tick: int) -> None:
         """Request ``i`` comes at ``tick``: it waits, and steps that begin later see it."""
@@ -123,15 +114,16 @@ class Replica:
         """Start what comes next at ``tick``; whether anything runs."""
         if not self.running and not self.waiting:
             return False
-        self._watch(tick)
+        if self._seen_ns * TICKS != tick:
+            self._watch(tick)
         self._make_room()
         ahead = self.limits.policy.lookahead
-        chunks = self._planned if ahead else self._plan(tick)
+        chunks = self._planned if ahead else self._plan()
         if ahead:
             if not chunks and not self._decode_req:
-                chunks = self._plan(tick)
+                chunks = self._plan()
             self._planned = []
-            self._planned = self._plan(tick, [c for c in chunks if c[3]])
+            self._planned = self._plan([c for c in chunks if c[3]])
         if not chunks and not self._decode_req:
             return False
         self._chunks, self._start = chunks, tick
@@ -167,6 +159,7 @@ class Replica:
     def _run_stretch(self) -> None:
         b, grains, cost = self._decode_req, self._grains, self.cost
         at = cost.segment(b, grains)
+        self._spent_j = (0.0, cost.energy_j[b][at], cost.energy_grain_j[b][at])
         slope = cost.time_ticks_grain[b][at]
         self._first = cost.time_ticks[b][at] + slope * grains
         self._slope = slope * b * self._grow
@@ -226,6 +219,8 @@ class Replica:
     def _new_blocks(self, count: int) -> int:
         """Blocks that all sequences together begin in ``count`` steps."""
         size = self.block_tok
+        if count == 1 and self._grow == self._grain:
+            return self._phases[-self._steps % size]
         rounds, rest = divmod(self._moved_tok(count), size)
         need = rounds * self._decode_req
         position = self._position()
@@ -236,12 +231,16 @@ class Replica:
     def _make_room(self) -> None:
         """Take blocks for the next token of every sequence, if need be from the requests that came in last."""
         self._held_back = False
-        while self._decode_req and self._new_blocks(1) - self._taken_count > self.blocks.free_count:
+        if not self._decode_req and not self._taken_count:
+            return
+        need = self._new_blocks(1)
+        while need - self._taken_count > self.blocks.free_count:
             self._preempt(next(reversed(self.running)))
             self._held_back = True
-        need = self._new_blocks(1) if self._decode_req else 0
-        self.blocks.take(need - self._taken_count)
-        self._taken_count = need
+            need = self._new_blocks(1) if self._decode_req else 0
+        if need != self._taken_count:
+            self.blocks.take(need - self._taken_count)
+            self._taken_count = need
 
     def _preempt(self, i: int) -> None:
         table = self.table
@@ -268,11 +267,10 @@ class Replica:
 
     # ------------------------------------------------------------------ who comes in
 
-    def _plan(self, tick: int, joining: list[Chunk] | None = None) -> list[Chunk]:
+    def _plan(self, joining: list[Chunk] | None = None) -> list[Chunk]:
         """Chunks of the next step: of prompts that have begun, then of those that wait."""
         if not self.partial and not self.waiting:
             return []
-        self._watch(tick)
         budget = self.limits.step_tok
         if self.limits.policy.mixed_steps:
             budget -= self._decode_req + (len(joining) if joining else 0)
@@ -389,16 +387,15 @@ class Replica:
         self._watch(end)
         self.finished = []
         tokens = 0
-        decode_j = 0.0
+        decode_j, self._moved_j = self._moved_j, 0.0
         kv_tok = self._prompt_kv_tok + self._grains / self._grain
         if count:
-            self.blocks.take(self._new_blocks(count) - self._taken_count)
+            if count > 1:
+                self.blocks.take(self._new_blocks(count) - self._taken_count)
             self._taken_count = 0
-            if not self._chunks:
-                self._spent(0.0)
             tokens = b * self._moved_tok(count)
             kv_tok += b * 0.5 * (count - 1) * self._grow / self._grain
-            decode_j = self._decoded(count)
+            decode_j += self._decoded(count)
         prefill_j = self._spent_j[0] if self._chunks else 0.0
         end_ns = end // TICKS
         if count and self._ends[0] < (self._steps + 1) * self._size:

@@ -209,6 +209,15 @@ def kv_tok_capacity(deployment: Deployment, context_tok: float) -> int:
     return int(room_byte / max(each_byte / context_tok, 1e-9) * deployment.parallelism.data)
 
 
+def handover(deployment: Deployment, rates: Rates) -> tuple[float, float]:
+    """To move the keys and values of a token from where prompts are computed to where they are decoded: seconds, and
+    joules of both ends. Each device of the decoding replica takes its share over its own link to other nodes."""
+    t = shard_table([shard_of(deployment)])
+    each_byte = float((t.kv_store_byte_0 + t.kv_store_byte_1)[0])
+    link_byte_s = rates.step.link_ratio * float(t.scale_out_byte_s[0])
+    return each_byte / link_byte_s, 2.0 * rates.power.link_j_byte * each_byte * float(t.tensor_count[0])
+
+
 def ingest_s(host: HostRates) -> tuple[float, float]:
     """Time before a request's first step [s]: fixed, and a prompt token."""
     return host.arrivals.ingest_s, host.arrivals.ingest_tok_s

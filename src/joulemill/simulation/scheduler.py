@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from joulemill.errors import InputError
+from joulemill.simulation.outcomes import REASONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,3 +89,13 @@ class EngineLimits:
     def step_tok(self) -> int:
         """Tokens of one step, all ranks together."""
         return self.max_num_batched_tokens * self.ranks_count
+
+    def refusal(self, input_tok: int, output_tok: int) -> int:
+        """Why such a request can never be served, an index of ``outcomes.REASONS``; 0: it can."""
+        whole_tok = input_tok + output_tok
+        if self.max_model_len_tok is not None and whole_tok > self.max_model_len_tok:
+            return REASONS.index("longer than the model's context")
+        if -(-whole_tok // self.policy.block_tok) > self.blocks_count:
+            return REASONS.index("longer than the KV cache holds")
+        whole = not self.policy.chunked and input_tok > self.step_tok
+        return REASONS.index("longer than a step's budget") if whole else 0

@@ -7,7 +7,7 @@ measured values inside the 80 % interval of their prediction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -208,34 +208,3 @@ def document(validation: Validation) -> dict[str, Any]:
     if validation.calibrating is not None:
         top["calibrating"] = asdict(validation.calibrating)
     return top
-
-
-def text(validation: Validation) -> str:
-    """The table that people read."""
-    lines = [f"{validation.rows} rows predicted, {len(validation.skipped)} skipped"]
-    used = validation.calibrating
-    if used is not None:
-        lines.append(
-            f"calibrated with {used.count} random rows in each of {used.cells} cells (seed {used.seed}); "
-            f"{used.not_scored} rows calibrated, repeat others, or are in smaller cells: not scored"
-        )
-    lines += _block("all rows", {"all": validation.scores})
-    for column, values in validation.by.items():
-        lines += _block(f"by {column}", values)
-    lines += [f"skipped row {s['row']}: {s['why']}" for s in validation.skipped[:MOST_SKIPPED_SHOWN]]
-    more = len(validation.skipped) - MOST_SKIPPED_SHOWN
-    lines += [f"and {more:,} more skipped rows (--json lists them)"] if more > 0 else []
-    lines += [f"note: {n}" for n in validation.notes]
-    return "\n".join(lines) + "\n"
-
-
-def _block(title: str, groups: Mapping[str, Mapping[str, Score]]) -> Iterable[str]:
-    if not any(groups.values()):
-        return
-    yield ""
-    yield f"{title:<46}{'quantity':<18}{'n':>6}{'median':>9}{'p90':>9}{'bias':>9}{'in 80 %':>9}"
-    for name, scores in groups.items():
-        for quantity, s in scores.items():
-            yield (
-                f"  {name[:43]:<44}{quantity:<18}{s.n:>6}{s.median:>9.1%}{s.p90:>9.1%}{s.bias:>+9.1%}{s.coverage:>9.0%}"
-            )

@@ -47,6 +47,7 @@ class Device:
     loaded_idle_w   idle board power with a model loaded: a context is open and the clocks are up [W]
     rated_w         what shares of power count from: the limit of the board whose silicon and memory it has [W];
                     None: its own
+    max_clock_hz    highest clock of its cores [Hz]
     l2_byte         last cache before the main memory [byte]
     sm_count        streaming multiprocessors (NVIDIA)
     """
@@ -62,6 +63,7 @@ class Device:
     link_domain_count: float | None = None
     scale_out_bandwidth_byte_s: float | None = None
     tdp_w: float | None = None
+    max_clock_hz: float | None = None
     idle_w: float | None = None
     loaded_idle_w: float | None = None
     rated_w: float | None = None

@@ -22,8 +22,17 @@ from joulemill.prediction.scale_file import is_scale_file, load_scales
 from joulemill.prediction.scales import Cell, canonical_model, figure_factor, matching
 from joulemill.prediction.spread import NODE, half_width_ratio, kind_of, widened_ratio
 from joulemill.simulation.cost import StepCost
+from joulemill.simulation.fleet import PrefillPool
 from joulemill.simulation.policies import rest_named
-from joulemill.simulation.replica_cost import at_setting, ingest_s, kv_tok_capacity, replica_physics, step_cost
+from joulemill.simulation.replica_cost import (
+    at_setting,
+    handover,
+    ingest_s,
+    kv_tok_capacity,
+    replica_physics,
+    step_cost,
+    step_yield_tok,
+)
 from joulemill.simulation.resting import RestPolicy, RestState
 from joulemill.simulation.run import Widths
 from joulemill.simulation.scheduler import POLICIES, EngineLimits
@@ -144,6 +153,43 @@ def limits_of(played: ResolvedScene, traffic: Traffic) -> EngineLimits:
         ranks_count=d.parallelism.data,
         ingest_s=fixed_s,
         ingest_tok_s=token_s,
+        step_yield_tok=step_yield_tok(d),
+    )
+
+
+def prefill_pool(
+    played: ResolvedScene,
+    limits: EngineLimits,
+    longest_tok: float,
+    *,
+    rest: RestPolicy,
+    copies: int,
+    errors: tuple[float, float] = (1.0, 1.0),
+) -> PrefillPool | None:
+    """The replicas that compute prompts for ``copies`` of the deployment; None where those that decode do.
+
+    InputError where they have more or fewer devices each than those that decode: a node's share would not be known.
+    """
+    d = played.deployment
+    if d.prefill is None:
+        return None
+    if d.prefill.devices != d.parallelism.devices:
+        raise InputError(
+            f"a simulation needs replicas of one size: {d.prefill.devices} devices compute prompts in each, and "
+            f"{d.parallelism.devices} decode; give `prefill_tp` × `prefill_dp` the devices of `tp` × `dp`"
+        )
+    alone = replace(d, parallelism=d.prefill, prefill=None, speculation=None)
+    prompts = replace(played, deployment=alone)
+    own = replace(limits, ranks_count=d.prefill.data, ingest_s=limits.ingest_s, step_yield_tok=1.0)
+    token_s, token_j = handover(d, played.rates)
+    return PrefillPool(
+        limits=own,
+        cost_at=costs_of(prompts, own, longest_tok, errors),
+        rest=rest,
+        replicas_count=copies * d.prefill.replicas,
+        devices_count=d.prefill.devices,
+        handover_tok_s=token_s,
+        handover_j_tok=token_j,
     )
 
 

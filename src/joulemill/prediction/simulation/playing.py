@@ -18,7 +18,15 @@ from joulemill.physics.hardware.site import Site
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import PredictionRequest
-from joulemill.prediction.simulation.fleet import ResolvedScene, asked_of, costs_of, limits_of, resolve, rest_policy
+from joulemill.prediction.simulation.fleet import (
+    ResolvedScene,
+    asked_of,
+    costs_of,
+    limits_of,
+    prefill_pool,
+    resolve,
+    rest_policy,
+)
 from joulemill.simulation.controls import Controls, uncontrolled
 from joulemill.simulation.cost import StepCost
 from joulemill.simulation.events import SiteEvents, facility_under, limits_under, traffic_under
@@ -87,9 +95,8 @@ class Scene:
     def plant(self) -> Plant:
         """Replicas, nodes and facility."""
         d = self.played.deployment
-        bare = Plant(
-            devices_count=d.parallelism.devices, replicas_count=self.copies * d.parallelism.replicas, node=d.node
-        )
+        replicas = d.parallelism.replicas + (d.prefill.replicas if d.prefill else 0)
+        bare = Plant(devices_count=d.parallelism.devices, replicas_count=self.copies * replicas, node=d.node)
         if self.site is None or self.site.pue_ratio is None or d.node is None:
             return bare
         facility = FacilityModel(pue_ratio=self.site.pue_ratio)
@@ -203,10 +210,14 @@ def run_scene(
     d = scene.played.deployment
     exact = errors == (1.0, 1.0)
     began = time.perf_counter()
+    resting = rest_policy(d, rest or scene.rest)
     fleet = Fleet(
         limits=scene.limits,
         cost_at=scene.costs if exact else costs_of(scene.played, scene.limits, scene.longest_tok, errors),
-        rest=rest_policy(d, rest or scene.rest),
+        rest=resting,
+        prefill=prefill_pool(
+            scene.played, scene.limits, scene.longest_tok, rest=resting, copies=scene.copies, errors=errors
+        ),
         replicas_count=scene.copies * d.parallelism.replicas,
         devices_count=d.parallelism.devices,
         router=router or scene.router,
