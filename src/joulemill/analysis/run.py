@@ -87,7 +87,7 @@ def _output(counted: Account, limits: RunCeilings) -> doc.Output:
 
 
 def _rate(output: doc.Output) -> Figure:
-    """Full-load rate × utilisation where both are known, else the rate of the window: the same while U is the run's."""
+    """Full-load rate × utilization where both are known, else the rate of the window: the same while U is the run's."""
     adjusted = output.utilization_adjusted_tok_s
     return adjusted if adjusted.known else output.rate_tok_s
 

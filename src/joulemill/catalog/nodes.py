@@ -1,4 +1,4 @@
-"""The catalogue of nodes: ``nodes.csv`` (one fact a row) and ``node_names.csv`` → ``Node``."""
+"""The catalog of nodes: ``nodes.csv`` (one fact a row) and ``node_names.csv`` → ``Node``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _names() -> dict[str, dict[str, str]]:
 
 
 def node_names() -> tuple[str, ...]:
-    """Names of all nodes, in the catalogue's order."""
+    """Names of all nodes, in the catalog's order."""
     return tuple(_names())
 
 
@@ -70,7 +70,7 @@ def nodes_that_hold(device_name: str) -> tuple[str, ...]:
 def node_of(device_name: str) -> Node:
     """The usual node for a device (any spelling that ``find_device`` knows).
 
-    A device of the user's own has no catalogued node: InputError says to name one.
+    A device of the user's own has no cataloged node: InputError says to name one.
     """
     canonical = resolve_device_name(device_name)
     for name, row in _names().items():

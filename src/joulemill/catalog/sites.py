@@ -20,8 +20,8 @@ from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.physics.hardware.site import CARBON_KINDS, ReferencePue, Site
 from joulemill.suggestions import meant
+from joulemill.units import JOULE_PER_KWH
 
-JOULE_PER_KWH = 3.6e6
 SECOND_PER_HOUR = 3600.0
 #: Where the grid's carbon can be had (``joulemill.carbon``).
 CARBON_SOURCES = ("file", "electricitymaps", "watttime", "uk")

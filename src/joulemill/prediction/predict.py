@@ -49,7 +49,7 @@ NGRAM = "ngram"
 
 
 def answer(question: PredictionRequest) -> PredictionResult:
-    """Resolve names in the catalogue and predict, within the limits; ``short_by`` says what is missed.
+    """Resolve names in the catalog and predict, within the limits; ``short_by`` says what is missed.
 
     InputError says what is unknown or cannot be; MemoryShort what would fit.
     """
@@ -106,7 +106,7 @@ def _answered(q: PredictionRequest) -> PredictionResult:
 
 
 def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
-    """Names resolved in the catalogue; what had to be assumed."""
+    """Names resolved in the catalog; what had to be assumed."""
     model = find_model(q.model, approximate=q.approximate)
     architecture = model.architecture
     precision = precision_named(q.model, architecture, model.precision, q.precision or "")

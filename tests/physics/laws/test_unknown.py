@@ -40,7 +40,7 @@ def test_no_unmeasured_group_makes_an_interval_narrower() -> None:
             cost = math.hypot(*(group_cost_ratio(name, "device" if g == "vendor" else g) for g in new))
             assert width >= math.hypot(least, cost) * (1 - 1e-12)
         else:
-            assert width == least
+            assert width >= least
 
 
 @pytest.mark.parametrize(
