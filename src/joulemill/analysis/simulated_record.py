@@ -121,7 +121,7 @@ def _requests(run: PlayedTraffic) -> Iterator[RequestRecord]:
     history = _history(run)
     columns = (o.arrival_ns, o.first_token_ns, o.finish_ns, traffic.input_tok, o.cached_tok, o.generated_tok, history)
     for i, row in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
-        arrival, first, finish, prompt, cached, answer, said = row
+        arrival, first, finish, prompt, cached, answer, earlier = row
         if arrival < 0:
             continue
         done = finish >= 0
@@ -145,7 +145,7 @@ def _requests(run: PlayedTraffic) -> Iterator[RequestRecord]:
             asked_prompt_tok=prompt,
             asked_output_tok=int(traffic.output_tok[i]),
             error=None if done else REASONS[int(o.rejected_for[i])] or "the run ended before",
-            history_tok=said or None,
+            history_tok=earlier or None,
         )
 
 
@@ -159,8 +159,8 @@ def _history(run: PlayedTraffic) -> Array:
     if traffic.previous is None:
         return np.zeros(traffic.requests_count, dtype=np.int64)
     before = np.maximum(traffic.previous, 0)
-    said = traffic.input_tok[before] + traffic.output_tok[before]
-    return np.asarray(np.where(traffic.previous >= 0, said, 0))
+    earlier = traffic.input_tok[before] + traffic.output_tok[before]
+    return np.asarray(np.where(traffic.previous >= 0, earlier, 0))
 
 
 def _samples(run: PlayedTraffic, bins: Bins) -> Iterator[ServerSample]:
