@@ -62,7 +62,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_a_prediction_from_the_shell_loads_nothing_that_reads_runs() -> None:
     """What takes long to import and no prediction needs: analysis of runs, recordings, models of documents."""
     code = (
-        "import sys, json; import joulemill.commands.predict, joulemill.api.prediction, joulemill.reports.text.prediction;"
+        "import sys, json, joulemill.commands.predict, joulemill.api.prediction, joulemill.reports.text.prediction;"
         "print(json.dumps([*sys.modules]))"
     )
     loaded = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
