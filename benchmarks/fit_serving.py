@@ -114,8 +114,11 @@ def error_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]
 
 
 def width_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]) -> list[list[str]]:
-    """Half-widths by stratum, silicon and format: a product of three factors such that 80 % of the errors of each
-    level lie inside; a level of few rows moves less. None is narrower than that of the commonest levels."""
+    """Half-widths by stratum, silicon and format, such that 80 % of the errors of each level lie inside.
+
+    A combination's own errors count as many as they are; beside them stand ``WIDTH_ROWS`` of what its levels say: that
+    silicon and format add variances. None is narrower than older silicon in 16 bits.
+    """
     levels = [levels_of(k.device, k.formats) for k in map(kind_of_row, problem.rows)]
     rows = []
     for quantity, error in zip(problem.quantities, np.abs(held - problem.measured), strict=True):
@@ -135,13 +138,36 @@ def width_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]
                     step = float(np.quantile(error[mine] / width[mine], 0.8) ** share)
                     width[mine] *= step
                     ratio[level] *= step
-        least = [factors[1]["older"], factors[2]["16-bit"]]
-        for stratum, ratio in factors[0].items():
-            for silicon, more in factors[1].items():
-                for bits, most in factors[2].items():
-                    half = scale * ratio * max(more, least[0]) * max(most, least[1]) * WIDTH_MARGIN
-                    rows.append([quantity, stratum, silicon, bits, f"{half:.4f}"])
+        for stratum in factors[0]:
+            halves = _combined(error, axes, factors, (stratum, scale))
+            least = halves["older", "16-bit"]
+            for (silicon, bits), half in halves.items():
+                rows.append([quantity, stratum, silicon, bits, f"{max(half, least) * WIDTH_MARGIN:.4f}"])
     return rows
+
+
+def _combined(
+    error: np.ndarray, axes: list[np.ndarray], factors: list[dict[str, float]], stratum: tuple[str, float]
+) -> dict[tuple[str, str], float]:
+    """Half-widths of a stratum by silicon and format, from its own errors and from ``factors`` of ``scale``."""
+    name, scale = stratum
+    base = scale * factors[0][name] * factors[1]["older"] * factors[2]["16-bit"]
+    halves = {}
+    for silicon, newer in factors[1].items():
+        for bits, fewer in factors[2].items():
+            more = [max(newer / factors[1]["older"], 1.0), max(fewer / factors[2]["16-bit"], 1.0)]
+            prior = base * (more[0] ** 2 + more[1] ** 2 - 1.0) ** 0.5
+            mine = np.isfinite(error) & (axes[0] == name) & (axes[1] == silicon) & (axes[2] == bits)
+            halves[silicon, bits] = _shrunk(error[mine], prior)
+    return halves
+
+
+def _shrunk(error: np.ndarray, prior: float) -> float:
+    """The 80 % quantile of a combination's own errors, drawn towards what its levels say."""
+    if not error.size:
+        return prior
+    share = error.size / (error.size + WIDTH_ROWS)
+    return float(np.quantile(error, 0.8) ** share * prior ** (1.0 - share))
 
 
 def write(name: str, header: list[str], rows: list[list[str]]) -> None:

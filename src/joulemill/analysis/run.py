@@ -13,6 +13,7 @@ from joulemill.analysis.ceilings import RunCeilings
 from joulemill.analysis.imported_figures import stated
 from joulemill.analysis.intensity import Intensity
 from joulemill.analysis.measurement import Measurement, measurement_of
+from joulemill.analysis.simulated_basis import as_modelled
 from joulemill.analysis.warnings import warnings
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Basis, Figure, unknown
@@ -36,7 +37,12 @@ def diagnosis_of(record: RunRecord) -> Diagnosis:
 
 
 def report_of(run: Measurement) -> doc.Report:
-    """The report document of a run."""
+    """The report document of a run; of a simulated one nothing in it is measured."""
+    report = _report_of(run)
+    return as_modelled(report) if run.record.manifest.get("simulated") else report
+
+
+def _report_of(run: Measurement) -> doc.Report:
     record, counted, limits, client = run.record, run.account, run.ceilings, run.client
     output = _output(counted, limits)
     status, status_reason = run_facts.status(record)

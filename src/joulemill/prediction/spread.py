@@ -183,7 +183,7 @@ def caveats(kind: Kind, batch_req: float) -> tuple[str, ...]:
 
 
 #: Devices with 4-bit units, whose kernels are younger, and formats by the width of their elements.
-NEWEST = ("b200", "b300", "gb200", "gb300")
+NEWEST = ("b200", "b300", "gb200", "gb300", "mi355x", "rtx-5090", "rtx-pro-6000-blackwell")
 EIGHT_BIT = ("fp8", "fp8_block", "mxfp8", "int8", "int8_weight_only", "fp8_weight_only")
 FOUR_BIT = ("mxfp4", "nvfp4", "int4", "int4_g32", "nf4")
 
@@ -192,7 +192,7 @@ def levels_of(device: str, formats: tuple[str, ...]) -> tuple[str, str]:
     """What an interval's width depends on: silicon, "newest" or "older"; format, "16-bit", "8-bit" or "4-bit"."""
     narrowest = "8-bit" if any(f in EIGHT_BIT for f in formats) else "16-bit"
     bits = "4-bit" if any(f in FOUR_BIT for f in formats) else narrowest
-    return "newest" if device.startswith(NEWEST) else "older", bits
+    return "newest" if device in NEWEST else "older", bits
 
 
 def _base(quantity: str, kind: Kind) -> float:
