@@ -138,17 +138,28 @@ def width_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]
                     step = float(np.quantile(error[mine] / width[mine], 0.8) ** share)
                     width[mine] *= step
                     ratio[level] *= step
-        base = [factors[1]["older"], factors[2]["16-bit"]]
-        for stratum, ratio in factors[0].items():
-            for silicon, newer in factors[1].items():
-                for bits, fewer in factors[2].items():
-                    more = [max(newer / base[0], 1.0), max(fewer / base[1], 1.0)]
-                    least = scale * ratio * base[0] * base[1]
-                    prior = least * (more[0] ** 2 + more[1] ** 2 - 1.0) ** 0.5
-                    own = error[known & (axes[0] == stratum) & (axes[1] == silicon) & (axes[2] == bits)]
-                    half = max(least, _shrunk(own, prior)) * WIDTH_MARGIN
-                    rows.append([quantity, stratum, silicon, bits, f"{half:.4f}"])
+        for stratum in factors[0]:
+            halves = _combined(error, axes, factors, (stratum, scale))
+            least = halves["older", "16-bit"]
+            for (silicon, bits), half in halves.items():
+                rows.append([quantity, stratum, silicon, bits, f"{max(half, least) * WIDTH_MARGIN:.4f}"])
     return rows
+
+
+def _combined(
+    error: np.ndarray, axes: list[np.ndarray], factors: list[dict[str, float]], stratum: tuple[str, float]
+) -> dict[tuple[str, str], float]:
+    """Half-widths of a stratum by silicon and format, from its own errors and from ``factors`` of ``scale``."""
+    name, scale = stratum
+    base = scale * factors[0][name] * factors[1]["older"] * factors[2]["16-bit"]
+    halves = {}
+    for silicon, newer in factors[1].items():
+        for bits, fewer in factors[2].items():
+            more = [max(newer / factors[1]["older"], 1.0), max(fewer / factors[2]["16-bit"], 1.0)]
+            prior = base * (more[0] ** 2 + more[1] ** 2 - 1.0) ** 0.5
+            mine = np.isfinite(error) & (axes[0] == name) & (axes[1] == silicon) & (axes[2] == bits)
+            halves[silicon, bits] = _shrunk(error[mine], prior)
+    return halves
 
 
 def _shrunk(error: np.ndarray, prior: float) -> float:

@@ -205,16 +205,21 @@ def served_ratio(requests: Mapping[str, Any]) -> float:
 
 
 def _corrected(plan: PlanStudy, deployments: Sequence[_Played]) -> PlanStudy:
-    """The plan made again without the points that load a deployment as high as where it missed."""
-    points = plan.columns.points
+    """The plan made again without the points that are as slow as where one missed.
+
+    They are taken from all deployments of the class and model: percentile over mean is much the same in all of
+    them, and a plan that only changed to the next deployment would miss there as well.
+    """
+    points, here = plan.columns.points, plan.problem.points
+    model = np.array([o.model for o in plan.options])
     keep = np.ones(points.count, dtype=bool)
     for use, d, result in deployments:
         if result.holds:
             continue
         cut = min(max(min(result.misses), LEAST_CUT_RATIO), MOST_CUT_RATIO)
-        here = plan.problem.points
-        highest = float(here.concurrency[use.points[here.demand[use.points] == d]].max())
-        keep &= ~((points.group == use.group) & (points.demand == d) & (points.concurrency > cut * highest))
+        slowest_s = float(here.tpot_s[use.points[here.demand[use.points] == d]].max())
+        alike = (points.demand == d) & (model[points.group] == model[use.group])
+        keep &= ~(alike & (points.tpot_s > cut * slowest_s))
     columns = replace(plan.columns, points=points.taken(keep))
     return study(plan.file, extras=False, columns=columns, solver=plan.solver)
 
