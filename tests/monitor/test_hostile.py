@@ -119,7 +119,9 @@ def test_hostile_pages_fail_alone_and_the_loop_goes_on() -> None:
         assert state(monitor, "good").up
 
     asyncio.run(among(pages, script))
-    assert latest[0] < 2.0, "the loop stood still"
+    assert latest[0] < 8.0, (
+        "the loop stood still"
+    )  # parsed on the loop, these pages hold it for 10 s on a quiet machine
 
 
 @pytest.mark.finding("F5")
