@@ -98,7 +98,7 @@ def test_hostile_pages_fail_alone_and_the_loop_goes_on() -> None:
     latest = [0.0]
 
     async def script(monitor: Monitor) -> None:
-        at = time.process_time()  # of all threads: whoever keeps the loop waiting works, and a busy machine does not count
+        at = time.process_time()  # of all threads: a busy machine does not count
 
         async def ticks() -> None:
             nonlocal at
