@@ -17,6 +17,8 @@ from joulemill.formats.traces.names import MOONCAKE, TIME_OPEN, TIME_SECONDS, TI
 EPOCHS = ((1e9, 4e9, 1.0, "s"), (1e12, 4e12, 1e-3, "ms"), (1e15, 4e15, 1e-6, "µs"), (1e18, 4e18, 1e-9, "ns"))
 #: Whole numbers that span more than this as seconds are no seconds (assumed: no trace of requests is longer).
 LONGEST_S = 400 * 86400.0
+#: No count of anything since 1970 is larger.
+LARGEST = 10**19
 #: What tells the place of the value of an index, for messages.
 Place = Callable[[int], str]
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -55,7 +57,7 @@ def read_clock(values: Sequence[object], name: str, columns: Sequence[str], wher
 def _numbers(values: Sequence[object]) -> Array | None:
     """The values as numbers, NaN where empty; None where one is text that is no number."""
     exact = [v for v in values if isinstance(v, int)]
-    base = min(exact) if len(exact) == len(values) and exact and min(exact) >= 1e12 else 0
+    base = min(exact) if len(exact) == len(values) and exact and 1e12 <= min(exact) < LARGEST else 0
     try:
         numbers = [math.nan if v is None or v == "" else float(v - base if base else v) for v in values]  # type: ignore[operator,arg-type]
     except (TypeError, ValueError):
