@@ -88,8 +88,8 @@ def test_ceilings_of_a_known_model_on_a_known_device_by_hand() -> None:
 def test_attribution_closes() -> None:
     told = analyze(run_with()).energy.attribution
     for rule in ("output_token_share", "work_weighted"):
-        part = told[rule]
-        assert part["requests_j"] + part["unattributed_idle_j"] == pytest.approx(part["total_j"], rel=1e-9)
+        part = getattr(told, rule)
+        assert part.requests_j + part.unattributed_idle_j == pytest.approx(part.total_j, rel=1e-9)
 
 
 def test_same_run_same_bytes_and_reads_back() -> None:

@@ -1,4 +1,4 @@
-"""The members of every JSON document that a command prints: those that were there once stay, so that readers keep working."""
+"""Members of the JSON documents that commands print: those that were there once stay, so that readers keep working."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_real_recording_counts_by_the_servers_usage() -> None:
     stated = {s.name: s.figure for s in report.stated}
     assert stated["latency.tpot_s.mean"].value == pytest.approx(9.889e-3, rel=1e-3)
     assert "tokenizer" in (stated["latency.tpot_s.mean"].reason or "")
-    assert report.conditions["model"]["name"] == "mock"
+    assert report.conditions.model["name"] == "mock"
 
 
 @recorded

@@ -82,5 +82,5 @@ def test_a_rate_with_a_limit_beside_keeps_its_schedule_and_blames_no_client(tmp_
 
 def test_without_a_limit_the_load_is_all_at_once(tmp_path: Path) -> None:
     record = import_files([foreign_results.write_json(tmp_path / "v", detail(max_concurrency=None))], Choice())
-    text = analyze(record).conditions["load"]["text"]
+    text = analyze(record).conditions.load["text"]
     assert text.startswith("8 requests at once") and "None" not in text

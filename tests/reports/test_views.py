@@ -162,7 +162,7 @@ LIVE = [
 @pytest.mark.parametrize("name", LIVE)
 def test_a_name_never_becomes_live_markdown_or_control(name: str) -> None:
     report = example()
-    told = {**report.conditions, "model": {**report.conditions["model"], "name": name}}
+    told = dataclasses.replace(report.conditions, model={**report.conditions.model, "name": name})
     named = dataclasses.replace(report, conditions=told)
     cards = (tables.markdown(named), model_card(named))
     for text in (*cards, tables.latex(named), tables.latex_row(named), render(named)):

@@ -10,6 +10,7 @@ import numpy as np
 
 from joulemill.analysis import report as doc
 from joulemill.analysis.command_line import command_line
+from joulemill.analysis.conditions import Conditions, Fact
 from joulemill.analysis.load_description import load_text, start_text
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger import latency as seen
@@ -40,12 +41,8 @@ def percentiles(distribution: seen.Distribution) -> doc.Percentiles:
 def latency(account: Account) -> doc.Latency:
     """Latencies of the requests sent in the window (of all the load's, where the window is too short for any)."""
     latencies = account.latency if account.latency.ttft.n else account.load_latency
-    slo = {
-        "ttft_s": latencies.targets.ttft_s,
-        "tpot_s": latencies.targets.tpot_s,
-        "attained_ratio": latencies.attained_ratio,
-        "met": len(latencies.met),
-    }
+    targets = latencies.targets
+    slo = doc.Slo(targets.ttft_s, targets.tpot_s, latencies.attained_ratio, len(latencies.met))
     return doc.Latency(
         percentiles(latencies.ttft),
         percentiles(latencies.ttft_from_schedule),
@@ -122,10 +119,10 @@ def quality(record: RunRecord) -> doc.Quality:
     right = sum(a.score or 0.0 for a in scored)
     low, high = wilson(right, len(scored)) or (None, None)
     lost = len(record.quality) - len(scored)
-    tasks: dict[str, Any] = {}
+    tasks: dict[str, doc.TaskScore] = {}
     for task in sorted({a.task for a in scored}):
         scores = [a.score or 0.0 for a in scored if a.task == task]
-        tasks[task] = {"questions": len(scores), "correct": sum(scores), "accuracy": sum(scores) / len(scores)}
+        tasks[task] = doc.TaskScore(questions=len(scores), correct=sum(scores), accuracy=sum(scores) / len(scores))
     note = f"{lost} questions went unanswered and are left out" if lost else None
     figure = Figure(
         right / len(scored), "1", Basis.MEASURED, low=low, high=high, level=0.95, reason=note, source="Wilson interval"
@@ -166,7 +163,8 @@ def _stated_quality(stated_quality: Mapping[str, Any]) -> doc.Quality:
     source = f"{stated_quality.get('tool')} results {stated_quality.get('file')}"
     low, high = max(value - half, 0.0), min(value + half, 1.0)
     figure = Figure(value, "1", Basis.DECLARED, low=low, high=high, level=0.95, reason=note, source=source)
-    tasks = {str(k): dict(v) for k, v in (stated_quality.get("tasks") or {}).items()}
+    scores = (stated_quality.get("tasks") or {}).items()
+    tasks = {str(k): doc.TaskScore(**v) for k, v in scores}
     return doc.Quality(accuracy=figure, task=", ".join(tasks), questions=asked, correct=value * asked, by_task=tasks)
 
 
@@ -225,7 +223,7 @@ def window(record: RunRecord, account: Account) -> doc.WindowReport:
     )
 
 
-def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any]:
+def conditions(record: RunRecord, mean_load: Mapping[str, float]) -> Conditions:
     """What the figures depend on, as the manifest tells it: model, hardware, server, load, software, time."""
     manifest = record.manifest
     model, server = dict(manifest.get("model") or {}), dict(manifest.get("server") or {})
@@ -239,28 +237,30 @@ def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any
     created = manifest.get("created_wall_s")
     named = {"start": start_text(record), "command": command_line(manifest)}
     start = {k: v for k, v in named.items() if v}
-    conditions_table = {
-        "model": model,
-        "hardware": {"device": hardware_name(manifest), **_flat(manifest.get("machine") or {})},
-        "server": server,
-        "load": {"text": load_text(record), **start, **mean_load},
-        "software": {"joulemill": manifest.get("joulemill_version"), **(manifest.get("versions") or {})},
-        "started": None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"),
-    }
-    bounded: dict[str, Any] = _bounded(conditions_table)
-    return bounded
+    return Conditions(
+        model=_bounded(model),
+        hardware=_bounded({"device": hardware_name(manifest), **_flat(manifest.get("machine") or {})}),
+        server=_bounded(server),
+        load=_bounded({"text": load_text(record), **start, **mean_load}),
+        software=_bounded({"joulemill": manifest.get("joulemill_version"), **(manifest.get("versions") or {})}),
+        started=None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"),
+    )
 
 
-def _bounded(value: Any) -> Any:
+def _bounded(facts: Mapping[str, object]) -> dict[str, Fact]:
     """Names and versions of others at a length that a view can show; lists too, with how many were left out."""
+    return {str(name)[:LONGEST_TEXT]: _fact(value) for name, value in facts.items()}
+
+
+def _fact(value: object) -> Fact:
     if isinstance(value, str):
         return value if len(value) <= LONGEST_TEXT else value[: LONGEST_TEXT - 1] + "…"
     if isinstance(value, Mapping):
-        return {str(k)[:LONGEST_TEXT]: _bounded(v) for k, v in value.items()}
+        return _bounded(value)
     if isinstance(value, (list, tuple)):
         more = [f"and {len(value) - LONGEST_LIST} more"] if len(value) > LONGEST_LIST else []
-        return [*(_bounded(v) for v in value[:LONGEST_LIST]), *more]
-    return value
+        return [*(_fact(v) for v in value[:LONGEST_LIST]), *more]
+    return value if isinstance(value, int | float) else None if value is None else str(value)
 
 
 def hardware_name(manifest: Mapping[str, Any]) -> str | None:
@@ -282,18 +282,12 @@ def _flat(machine: Mapping[str, Any]) -> dict[str, Any]:
 def series(record: RunRecord, account: Account) -> doc.Series:
     """Power and tokens of the sub-windows, and the latencies behind the histograms."""
     sub_windows, load = account.series, record.phase("load")
-    histograms = {
-        "ttft_s": _values(seen.ttft_s(r) for r in load_requests(record)),
-        "tpot_s": _values(seen.tpot_s(r) for r in load_requests(record)),
-        "e2e_s": _values(seen.e2e_s(r) for r in load_requests(record)),
-    }
+    histograms = doc.Histograms(
+        *(_values(map(of, load_requests(record))) for of in (seen.ttft_s, seen.tpot_s, seen.e2e_s))
+    )
     zero = load.start_mono_s if load else (sub_windows.edges_s[0] if sub_windows else 0.0)
     phases = tuple(
-        {
-            "name": p.name,
-            "start_s": p.start_mono_s - zero,
-            "end_s": None if p.end_mono_s is None else p.end_mono_s - zero,
-        }
+        doc.PhaseSpan(p.name, p.start_mono_s - zero, None if p.end_mono_s is None else p.end_mono_s - zero)
         for p in record.phases
     )
     if sub_windows is None:

@@ -7,15 +7,14 @@ import json
 import math
 from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from joulemill.analysis.report import SCHEMA_VERSION, Report
 from joulemill.errors import InputError
-from joulemill.figure import Basis, Figure
 
 #: What JSON has as it stands; asked first, because a run folder holds millions of them.
 _AS_IS = frozenset({str, int, bool, type(None)})
-_FIGURE = {f.name for f in dataclasses.fields(Figure)}
 
 
 def plain(value: Any) -> Any:
@@ -25,7 +24,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        members = ((name, getattr(value, name), omitted) for name, omitted in _members(type(value)))
+        return {name: plain(member) for name, member, omitted in members if member is not None or not omitted}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -33,6 +33,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     return value
+
+
+@cache
+def _members(kind: type) -> tuple[tuple[str, bool], ...]:
+    """Fields of a dataclass, and whether the document leaves each out where it is None."""
+    return tuple((f.name, "omit_none" in f.metadata) for f in dataclasses.fields(kind))
 
 
 def to_json(report: Report) -> str:
@@ -59,25 +65,13 @@ def from_json(text: str) -> Report:
             f"report schema version {version!r} is not readable here; this is version {SCHEMA_VERSION}{own}"
         )
     try:
-        return TypeAdapter(Report).validate_python(_revived(raw))
+        return TypeAdapter(Report).validate_python(raw)
     except RecursionError:
         raise InputError("not a report: it is nested too deeply") from None
     except ValidationError as fault:
         first = fault.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
         raise InputError(f"not a valid report: {where}: {first['msg']} ({fault.error_count()} faults)") from fault
-
-
-def _revived(value: Any) -> Any:
-    """``value`` with figures where it has objects of their shape: free-form parts hold them too (the waterfall)."""
-    if isinstance(value, dict):
-        if value.keys() == _FIGURE:
-            try:
-                return Figure(**{**value, "basis": None if value["basis"] is None else Basis(value["basis"])})
-            except (ValueError, TypeError):
-                return value  # the validation says what is wrong with it, and where
-        return {k: _revived(v) for k, v in value.items()}
-    return [_revived(v) for v in value] if isinstance(value, list) else value
 
 
 def schema() -> dict[str, Any]:

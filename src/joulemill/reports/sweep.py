@@ -178,7 +178,9 @@ def render(sweep: SweepResult) -> str:
 
     environment = jinja2.Environment(loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True)
     style = environment.get_template("style.html.j2").render()
-    where = "; ".join(f"{k}: {_flat(v)}" for k, v in sweep.conditions.items() if v)
+    where = "; ".join(
+        f"{k}: {_flat(v)}" for k, v in [*sweep.conditions.parts().items(), ("started", sweep.conditions.started)] if v
+    )
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{escape(headline(sweep))} · Joulemill</title>"
