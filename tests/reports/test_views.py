@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from simulated.runs import steady_run
 
-from joulemill.analysis.report import Waterfall
+from joulemill.analysis.report import Waterfall, WaterfallPart
 from joulemill.analysis.run import analyze
 from joulemill.analysis.serialization import from_json, schema, to_json
 from joulemill.errors import InputError
@@ -105,7 +105,7 @@ def test_reading_what_is_no_report(text: str, says: str) -> None:
 
 def test_pictures_of_nothing_say_so() -> None:
     assert "no ceiling is known" in pictures.barrel((), "undecided", None)
-    nothing = Waterfall(({"name": "node", "energy_j": unknown("J", "no meter"), "kind": "whole", "of": None},))
+    nothing = Waterfall((WaterfallPart("node", unknown("J", "no meter"), "whole"),))
     assert "no joules are known" in pictures.joules(nothing)
     assert "too few values" in pictures.histogram("TTFT", ())
 

@@ -13,6 +13,7 @@ from joulemill.analysis.report import (
     Client,
     Energy,
     Latency,
+    Histograms,
     MeterReport,
     Output,
     Percentiles,
@@ -168,7 +169,7 @@ def example() -> Report:
             tuple(None if t in (10.0, 11.0) else 150 + t for t in times),
             "modelled",
             (),
-            {"ttft_s": tuple(0.09 + 0.001 * (i % 50) for i in range(200)), "tpot_s": (0.02,) * 50 + (0.03,)},
+            Histograms(tuple(0.09 + 0.001 * (i % 50) for i in range(200)), (0.02,) * 50 + (0.03,)),
         ),
         conditions=Conditions(
             model={"name": HOSTILE},
