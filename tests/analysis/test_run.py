@@ -15,15 +15,17 @@ from joulemill.analysis.run import analyze
 from joulemill.analysis.serialization import from_json, plain, to_json
 from joulemill.decisions.diagnosis import CANDIDATES
 from joulemill.figure import Basis
+from joulemill.ledger.manifest import Manifest
 from joulemill.ledger.record import QualityAnswer, RequestOutcome, RunRecord
 from joulemill.reports.html.run import render
+from tests.support.manifests import manifest_of, members_of
 
 
 def run_with(**manifest: Any) -> RunRecord:
     record = steady_run()
     options = {"concurrency": 4, "threads": 2, **manifest.pop("options", {})}
-    given = {**record.manifest, "options": options, "server": {"slots": 4, "embedded": True}, **manifest}
-    return dataclasses.replace(record, manifest=given)
+    given = {**members_of(record), "options": options, "server": {"slots": 4, "embedded": True}, **manifest}
+    return dataclasses.replace(record, manifest=manifest_of(given))
 
 
 def ceiling(report: Report, name: str) -> Any:
@@ -138,7 +140,7 @@ def test_broken_runs_are_told_and_render(status: str) -> None:
 
 
 def test_empty_record_has_no_figures_and_still_renders() -> None:
-    report = analyze(RunRecord(manifest={}))
+    report = analyze(RunRecord(manifest=Manifest()))
     figures = [v for v in plain(report.energy).values() if isinstance(v, dict) and "value" in v]
     assert figures and all(f["value"] is None for f in figures)
     render(report)

@@ -19,7 +19,9 @@ from tests.support.recorded import recorded
 def run(tmp_path: Path) -> Path:
     file = tmp_path / "my.toml"
     file.write_text(OWN + 'peak_bf16 = "60 Gflop/s"\ntdp = "40 W"\n')
-    folder = recorded(tmp_path / "run", model="HuggingFaceTB/SmolLM2-135M-Instruct", device=stated_device(str(file)))
+    folder = recorded(
+        tmp_path / "run", model="HuggingFaceTB/SmolLM2-135M-Instruct", device=document(stated_device(str(file)))
+    )
     file.unlink()
     return folder
 

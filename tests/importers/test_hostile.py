@@ -172,7 +172,7 @@ def test_nan_is_unknown_and_never_zero() -> None:
     document = detail(mean_ttft_ms=float("nan"), output_throughput=float("inf"))
     record = imported(json.dumps(document).encode())
     assert record is not None
-    assert not {"latency.ttft_s.mean", "output.rate_tok_s"} & {s["name"] for s in record.manifest["stated"]}
+    assert not {"latency.ttft_s.mean", "output.rate_tok_s"} & {s.name for s in record.manifest.stated or ()}
 
 
 def test_hostile_names_survive_as_text_on_disk_and_in_every_view(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_codecarbon_rows_are_chosen_and_a_pue_below_one_is_refused(tmp_path: Pat
     path.write_text(text + text.splitlines()[1] + "\n")
     with pytest.raises(InputError, match="holds 2 runs; choose a row with `part`"):
         import_files([path], Choice())
-    assert import_files([path], Choice(part=2)).manifest["stated"]
+    assert import_files([path], Choice(part=2)).manifest.stated
     path.write_text(CODECARBON.format(pue="0.5"))
     with pytest.raises(InputError, match="a PUE is at least 1"):
         import_files([path], Choice())

@@ -25,6 +25,7 @@ from joulemill.reports.html.run import render
 from joulemill.reports.svg import run as pictures
 from joulemill.reports.text import run as terminal
 from tests.support.example_report import HOSTILE, example
+from tests.support.manifests import manifest_of, members_of
 from tests.support.tags import Tags
 
 
@@ -178,6 +179,6 @@ def test_a_name_is_bounded_in_every_view() -> None:
     run = steady_run()
     model = {"name": "m" * 200_000}
     server = {"models": [f"model {n}" for n in range(100_000)], "version": "v" * 200_000}
-    report = analyze(replace(run, manifest={**run.manifest, "model": model, "server": server}))
+    report = analyze(replace(run, manifest=manifest_of({**members_of(run), "model": model, "server": server})))
     assert max(map(len, (tables.markdown(report), render(report), to_json(report)))) < 300_000
     assert len(tables.latex_row(report)) < 2_000

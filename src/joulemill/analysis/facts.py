@@ -17,6 +17,7 @@ from joulemill.ledger import latency as seen
 from joulemill.ledger.account import Account
 from joulemill.ledger.client_check import client_verdict, is_closed, judged_requests, quiet_verdict
 from joulemill.ledger.continuity import outages
+from joulemill.ledger.manifest import Manifest, Part, StatedQuality, TaskAccuracy, document
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
 from joulemill.statistics.ratio import wilson
@@ -106,11 +107,11 @@ def requests(account: Account) -> doc.Requests:
 def quality(record: RunRecord) -> doc.Quality:
     """Accuracy with a Wilson interval; unanswered questions are counted apart and score nothing either way."""
     scored = [a for a in record.quality if a.score is not None]
-    stated_quality = (record.manifest.get("options") or {}).get("quality_stated")
+    stated_quality = record.manifest.asked.quality_stated
     if stated_quality and not record.quality:
         return _stated_quality(stated_quality)
     if not scored:
-        name = (record.manifest.get("options") or {}).get("quality")
+        name = record.manifest.asked.quality
         asked = any(r.phase == "quality" for r in record.requests) or record.phase("quality") is not None
         why = "no question was answered" if record.quality or asked else "no quality set was asked"
         if name and not record.quality and not asked:
@@ -127,7 +128,7 @@ def quality(record: RunRecord) -> doc.Quality:
     figure = Figure(
         right / len(scored), "1", Basis.MEASURED, low=low, high=high, level=0.95, reason=note, source="Wilson interval"
     )
-    name = (record.manifest.get("options") or {}).get("quality")
+    name = record.manifest.asked.quality
     accepted = _accepted_tokens(record)
     return doc.Quality(
         accuracy=figure,
@@ -151,21 +152,20 @@ def _accepted_tokens(record: RunRecord) -> Figure:
     return Figure(kept / total, "1", Basis.MEASURED, source=f"output tokens of answers that score {PASS_SCORE:g}")
 
 
-def _stated_quality(stated_quality: Mapping[str, Any]) -> doc.Quality:
+def _stated_quality(stated_quality: StatedQuality) -> doc.Quality:
     """Accuracy that another tool found, by its own standard error: declared, since nothing here saw it asked."""
-    value, half, asked = (
-        float(stated_quality["accuracy"]),
-        1.96 * float(stated_quality["stderr"]),
-        int(stated_quality["questions"]),
-    )
-    whose = f"{stated_quality.get('tool')} asked {stated_quality.get('model') or 'a model it does not name'}"
+    value, half, asked = stated_quality.accuracy, 1.96 * stated_quality.stderr, stated_quality.questions
+    whose = f"{stated_quality.tool} asked {stated_quality.model or 'a model it does not name'}"
     note = f"{whose}; the user states that this is the served model"
-    source = f"{stated_quality.get('tool')} results {stated_quality.get('file')}"
+    source = f"{stated_quality.tool} results {stated_quality.file}"
     low, high = max(value - half, 0.0), min(value + half, 1.0)
     figure = Figure(value, "1", Basis.DECLARED, low=low, high=high, level=0.95, reason=note, source=source)
-    scores = (stated_quality.get("tasks") or {}).items()
-    tasks = {str(k): doc.TaskScore(**v) for k, v in scores}
+    tasks = {name: _stated_task(task) for name, task in (stated_quality.tasks or {}).items()}
     return doc.Quality(accuracy=figure, task=", ".join(tasks), questions=asked, correct=value * asked, by_task=tasks)
+
+
+def _stated_task(task: TaskAccuracy) -> doc.TaskScore:
+    return doc.TaskScore(questions=task.questions, accuracy=task.accuracy, stderr=task.stderr, metric=task.metric)
 
 
 def tokens_per_correct(record: RunRecord, accuracy: doc.Quality) -> Figure:
@@ -226,23 +226,23 @@ def window(record: RunRecord, account: Account) -> doc.WindowReport:
 def conditions(record: RunRecord, mean_load: Mapping[str, float]) -> Conditions:
     """What the figures depend on, as the manifest tells it: model, hardware, server, load, software, time."""
     manifest = record.manifest
-    model, server = dict(manifest.get("model") or {}), dict(manifest.get("server") or {})
-    header = model.pop("gguf", None)
-    if header:
-        model |= {"file": header.get("file"), "weight_byte": header.get("weight_byte")}
-    if server.get("embedded"):
+    model, server, machine = (_members(p) for p in (manifest.model, manifest.server, manifest.machine))
+    model.pop("gguf", None)
+    if manifest.model is not None and (header := manifest.model.gguf) is not None:
+        model |= {"file": header.file, "weight_byte": header.weight_byte}
+    if manifest.embedded:
         server["version"] = model.pop("served_by", None) or server.get("version")
-    if manifest.get("precision"):
-        model["precision"] = manifest["precision"]
-    created = manifest.get("created_wall_s")
+    if manifest.precision:
+        model["precision"] = manifest.precision
+    created = manifest.created_wall_s
     named = {"start": start_text(record), "command": command_line(manifest)}
     start = {k: v for k, v in named.items() if v}
     return Conditions(
         model=_bounded(model),
-        hardware=_bounded({"device": hardware_name(manifest), **_flat(manifest.get("machine") or {})}),
+        hardware=_bounded({"device": hardware_name(manifest), **_flat(machine)}),
         server=_bounded(server),
         load=_bounded({"text": load_text(record), **start, **mean_load}),
-        software=_bounded({"joulemill": manifest.get("joulemill_version"), **(manifest.get("versions") or {})}),
+        software=_bounded({"joulemill": manifest.joulemill_version, **(manifest.versions or {})}),
         started=None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"),
     )
 
@@ -263,19 +263,21 @@ def _fact(value: object) -> Fact:
     return value if isinstance(value, int | float) else None if value is None else str(value)
 
 
-def hardware_name(manifest: Mapping[str, Any]) -> str | None:
+def _members(part: Part | None) -> dict[str, object]:
+    return {} if part is None else document(part)
+
+
+def hardware_name(manifest: Manifest) -> str | None:
     """The accelerator that was named, else this machine's CPU where the server was our own."""
-    device = manifest.get("device")
-    if device:
-        return f"{device.get('count') or 1} x {device.get('name') or 'a device without a name'}"
-    if (manifest.get("server") or {}).get("embedded"):
-        machine = manifest.get("machine") or {}
-        threads = (manifest.get("model") or {}).get("threads")
-        return f"{machine.get('cpu') or 'CPU'}" + (f", {threads} threads" if threads else "")
+    if manifest.device is not None:
+        return f"{manifest.device_count} x {manifest.device.name or 'a device without a name'}"
+    if manifest.embedded:
+        cpu = manifest.machine.cpu if manifest.machine else None
+        return f"{cpu or 'CPU'}" + (f", {manifest.threads} threads" if manifest.threads else "")
     return None
 
 
-def _flat(machine: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(machine: Mapping[str, object]) -> dict[str, object]:
     return {k: v for k, v in machine.items() if isinstance(v, (str, int, float, type(None)))}
 
 

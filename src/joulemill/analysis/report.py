@@ -205,9 +205,9 @@ class Latency:
 class TaskScore:
     """One task of the quality set; ``stderr`` and ``metric`` where another tool asked it."""
 
-    questions: int
+    questions: int | None
     correct: float | None = field(default=None, metadata=OMITTED)
-    accuracy: float
+    accuracy: float | None
     stderr: float | None = field(default=None, metadata=OMITTED)
     metric: str | None = field(default=None, metadata=OMITTED)
 

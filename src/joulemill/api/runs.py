@@ -171,17 +171,16 @@ def import_run(
     device, model  the hardware ("h100:8"), and the model where the file calls it by an unusual name
     site, quality  as of ``open_run``;  out   the run folder (default: a new one under ``runs/``)
     """
+    from joulemill.importers.joining import Added
     from joulemill.importers.opening import import_files
     from joulemill.importers.recording import Choice
 
-    stated: dict[str, Any] = {}
-    if model:
-        stated["model"] = {"name": model}
-    if device:
-        stated["device"] = stated_device(device)
-    if site is not None:
-        stated["site"] = site_of(Path(site))
-    record = import_files([Path(f) for f in files], Choice(part, client_tokens), meter_file, stated)
+    added = Added(
+        device=stated_device(device) if device else None,
+        model=model or None,
+        site=None if site is None else site_of(Path(site)),
+    )
+    record = import_files([Path(f) for f in files], Choice(part, client_tokens), meter_file, added)
     if quality:
         record = with_quality(record, quality)
     folder = free_folder(Path("runs"), time.time()) if out is None else Path(out)
