@@ -11,6 +11,7 @@ from joulemill.api.benching import bench_options
 from joulemill.catalog.stated_device import stated_device
 from joulemill.cli import main
 from joulemill.commands.bench_options import arguments_of
+from joulemill.ledger.manifest import document
 from tests.support.own_device import OWN
 from tests.support.recorded import recorded
 

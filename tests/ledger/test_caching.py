@@ -16,6 +16,7 @@ from tests.support.manifests import manifest_of, members_of
 
 MANIFEST = {"prompt_line": {"overhead_tok": 20.0, "tok_word": 1.3}, "options": {"shared_prefix_tok": 0}}
 ALLOWED_TOK = prefix_tok(manifest_of(MANIFEST))
+ALLOWED_TOK = ALLOWED_TOK
 
 
 def requests(cached_tok: int | None, prompt_tok: int = 100, count: int = 10):

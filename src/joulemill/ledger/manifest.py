@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from types import UnionType
-from typing import Annotated, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from joulemill.figure import Basis, Figure
 
@@ -378,7 +378,7 @@ def _plain(value: object) -> object:
 
 def part_of(kind: type[P], members: Table) -> P:
     """A table of a file that was checked as the part that it is."""
-    hints = _hints(kind)
+    hints = _hints(cast(Hashable, kind))
     known = {n: _value(v, hints[n]) for n, v in members.items() if n in hints}
     others = {n: v for n, v in members.items() if n not in hints}
     return kind(**known, others=others, members=tuple(members))
