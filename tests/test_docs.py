@@ -156,16 +156,17 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
                 exec(compile(match["body"], named(page), "exec"), scope)
 
 
-def test_pictures_are_what_their_scripts_draw() -> None:
+@pytest.mark.parametrize("script", ["readme_figure", "planning_figure"])
+def test_pictures_are_what_their_scripts_draw(script: str) -> None:
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location("readme_figure", DOCS / "readme_figure.py")
+    spec = importlib.util.spec_from_file_location(script, DOCS / f"{script}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(__import__("sys").modules, spec.name, module)
         spec.loader.exec_module(module)
-        assert module.FIGURE.read_text("utf-8") == module.figure(), "run: python docs/readme_figure.py"
+        assert module.FIGURE.read_text("utf-8") == module.figure(), f"run: python docs/{script}.py"
 
 
 def test_the_citation_file_has_what_its_format_requires() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import joulemill as jm
 from joulemill.cli import main
 from tests.support.recorded import recorded
 
@@ -132,3 +133,14 @@ def test_recipe(project: Path, tmp_path: Path, kind: str, undecided: str, code: 
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout
     assert said in done.stdout
+
+
+@pytest.mark.parametrize(("name", "unit"), [("campus", "tok/s"), ("enterprise", "W"), ("lab", "tok/s")])
+def test_the_plans_of_the_examples_can_be(name: str, unit: str) -> None:
+    """Each has a plan within its limits; what its page says of it is checked by hand there."""
+    plan = jm.plan(EXAMPLES / "plan" / f"{name}.toml", extras=False)
+    assert plan.feasible and plan.unit == unit
+    for row in plan.rows("power"):
+        assert row["it_w"] <= row["limit_w"] * (1 + 1e-9)
+    for pool in plan.study.use.pools:
+        assert float(pool.busy_count.max()) <= pool.owned_count + pool.bought_count + 1e-6

@@ -17,9 +17,9 @@ from joulemill.units import SUFFIXES
 
 SRC = Path(__file__).parent.parent / "src" / "joulemill"
 PURE = ("formats", "statistics", "physics", "ledger", "decisions", "simulation", "planning")
-PURE_FILES = ("arrays.py", "figure.py", "suggestions.py", "units.py", "errors.py", "wording.py")
+PURE_FILES = ("arrays.py", "figure.py", "jsonable.py", "suggestions.py", "units.py", "errors.py", "wording.py")
 #: What every package may import: the ground.
-GROUND = {"arrays", "errors", "figure", "files", "streams", "suggestions", "units", "wording"}
+GROUND = {"arrays", "errors", "figure", "files", "jsonable", "streams", "suggestions", "units", "wording"}
 #: The packages from the ground up; what each may import of Joulemill beside the ground. Arrows point down only.
 ALLOWED: dict[str, set[str]] = {
     "formats": set(),
@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "recording": {"ledger"},
     "meters": {"recording", "catalog", "ledger", "formats"},
     "servers": {"catalog", "ledger", "physics", "formats"},
-    "prediction": {"decisions", "catalog", "physics", "statistics"},
+    "prediction": {"simulation", "decisions", "catalog", "physics", "statistics"},
     "fleet": {"prediction", "planning", "catalog", "physics", "formats"},
     "validation": {"prediction", "catalog", "physics", "statistics"},
     "carbon": {"catalog", "physics", "formats"},
@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         *("servers", "meters", "recording", "simulation", "planning", "decisions", "catalog", "ledger"),
         *("physics", "formats"),
     },
-    "explorer": {"api", "monitor", "validation", "prediction", "catalog", "physics"},
+    "explorer": {"api", "monitor", "validation", "prediction", "simulation", "catalog", "physics"},
     # Commands parse flags, call the public API and print. Beside it they may import the views of text and pages
     # (reports) and the page over the API that one of them serves (explorer).
     "commands": {"explorer", "api", "reports"},
@@ -294,8 +294,12 @@ def test_the_design_page_lists_every_package_and_says_which_are_pure() -> None:
     page = (ROOT / "docs" / "design.md").read_text("utf-8")
     table = page.split("| package in", 1)[1].split("\n\n", 1)[0]
     rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| `")]
-    listed = {name: pure.strip() == "yes" for names, pure in rows for name in re.findall(r"`(\w+)`", names)}
+    floors = [re.findall(r"`(\w+)`", names) for names, _ in rows]
+    listed = {name: pure.strip() == "yes" for (_, pure), floor in zip(rows, floors, strict=True) for name in floor}
     assert listed == {name: name in PURE for name in ALLOWED}
+    rank = {name: place for place, floor in enumerate(floors) for name in floor}
+    up = [f"{a} imports {b}" for a, below in ALLOWED.items() for b in below if rank[b] < rank[a]]
+    assert not up, "the page's arrows point down: a package stands above what it imports"
 
 
 #: Names that say that something was got, and not what it is.

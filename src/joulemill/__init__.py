@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from joulemill.api.many import predict_many
     from joulemill.api.metering import MeteredWindow, Metering, meter
     from joulemill.api.monitoring import MonitorResult, watch
+    from joulemill.api.planning import FleetPlan, plan
     from joulemill.api.prediction import MemoryShort, PredictedDeployment, predict
     from joulemill.api.runs import Baseline, Run, import_run, open_baseline, open_run, save_baseline
     from joulemill.api.series import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         probe,
         sweep,
     )
+    from joulemill.api.simulation import SimulatedDeployment, simulate
     from joulemill.api.validating import Calibration, PredictionErrors, Scales, calibrate, fit_scales, validate
     from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
     from joulemill.figure import Basis, Figure
@@ -55,6 +57,7 @@ _HOMES = {
     "Device": "physics.hardware.device",
     "Examination": "api.machine",
     "Figure": "figure",
+    "FleetPlan": "api.planning",
     "GatePlan": "api.comparing",
     "GateVerdict": "api.comparing",
     "InputError": "errors",
@@ -73,6 +76,7 @@ _HOMES = {
     "RunComparison": "api.comparing",
     "Scales": "api.validating",
     "ServerError": "errors",
+    "SimulatedDeployment": "api.simulation",
     "Site": "physics.hardware.site",
     "Sweep": "api.series",
     "MonitorResult": "api.monitoring",
@@ -95,10 +99,12 @@ _HOMES = {
     "open_run": "api.runs",
     "open_series": "api.series",
     "physics": "api",
+    "plan": "api.planning",
     "predict": "api.prediction",
     "predict_many": "api.many",
     "probe": "api.series",
     "save_baseline": "api.runs",
+    "simulate": "api.simulation",
     "sweep": "api.series",
     "validate": "api.validating",
     "watch": "api.monitoring",
@@ -112,6 +118,7 @@ __all__ = [
     "Device",
     "Examination",
     "Figure",
+    "FleetPlan",
     "GatePlan",
     "GateVerdict",
     "InputError",
@@ -131,6 +138,7 @@ __all__ = [
     "RunComparison",
     "Scales",
     "ServerError",
+    "SimulatedDeployment",
     "Site",
     "Sweep",
     "audit",
@@ -152,10 +160,12 @@ __all__ = [
     "open_run",
     "open_series",
     "physics",
+    "plan",
     "predict",
     "predict_many",
     "probe",
     "save_baseline",
+    "simulate",
     "sweep",
     "validate",
     "watch",

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from joulemill import __version__
+from joulemill.commands import ending
 from joulemill.commands.flags import in_flags
 from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError, ServerError
 from joulemill.streams import GuardedStream, guarded, print_json, tell
@@ -36,9 +37,13 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "predict": {
         "predict": "rate, J/token, power, latency and bottleneck of a deployment before running it",
+        "simulate": "traffic through a deployment: tokens, latency and power over time, at every scope",
         "levers": "rank what would lower the joules per token of a deployment or a measured run",
         "levers measure": "measure levers in A/B runs on the embedded server",
         "explore": "a local page to compare deployments on, live; --export writes it as a static site",
+    },
+    "plan": {
+        "plan": "what to buy and run where under power, cooling, carbon and latency; shadow prices",
     },
     "check predictions": {
         "validate": "prediction error against a table of measured runs",
@@ -66,8 +71,6 @@ COMMANDS: dict[str, str] = {name: about for group in GROUPS.values() for name, a
 #: Commands whose module has another name: Python keeps the word for itself, or it is two words.
 _MODULES = {"import": "import_results", "levers measure": "lever_experiment"}
 EXIT_INTERNAL = 1
-#: After SIGTERM a command has this long [s] to end by itself; then the process ends, whatever it waits for.
-TERMINATION_S = 2.5
 #: Set, it shows the traceback of an internal error.
 TRACEBACK_VARIABLE = "JOULEMILL_TRACEBACK"
 _NEGATIVE_QUANTITY = re.compile(r"-\.?\d")
@@ -271,7 +274,7 @@ def _outcome(words: Sequence[str], out: GuardedStream) -> int:
     """The exit code of one run; every error has been reported."""
     command = _command(_as_command(words))
     try:
-        with _ended_by_sigterm():
+        with _ended_by_sigterm(), ending.reported_by(lambda why: _ended(words, command, why, out)):
             args = _parsed(words)
             code = int(_module(args.command).run(args))
             for note in getattr(args, "replaced", ()):
@@ -303,9 +306,15 @@ def _reported(words: Sequence[str], command: str | None, kind: str, why: str, co
     return code
 
 
+def _ended(words: Sequence[str], command: str | None, why: str, out: GuardedStream) -> None:
+    """Say why the process ends, from another thread than the command's."""
+    _reported(words, command, "interrupted", why, EXIT_INTERRUPTED, out)
+    out.flush()
+
+
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does; one that waits for something is ended after ``TERMINATION_S``."""
+    """SIGTERM ends a command as Ctrl-C does; one that waits for something is ended after ``ending.TERMINATION_S``."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -317,7 +326,6 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 def _terminate(number: int, _frame: object) -> NoReturn:
-    last = threading.Timer(TERMINATION_S, os._exit, [EXIT_INTERRUPTED])
-    last.daemon = True
-    last.start()
-    raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+    why = f"stopped by {signal.Signals(number).name}"
+    ending.begin(why)
+    raise KeyboardInterrupt(why)

@@ -11,6 +11,8 @@ from joulemill.cli import main
 from joulemill.wording import quantity
 from tests.support.recorded import recorded
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

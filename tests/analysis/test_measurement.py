@@ -13,6 +13,8 @@ from joulemill.api.runs import open_run
 from joulemill.recording.reader import read_run
 from tests.support.h100_run import on_h100
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 
 @pytest.fixture
 def accounts(monkeypatch: pytest.MonkeyPatch) -> list[object]:

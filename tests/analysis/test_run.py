@@ -12,9 +12,10 @@ from simulated.runs import BUSY_W, IDLE_W, steady_run
 from joulemill.analysis.measurement import id_of
 from joulemill.analysis.report import Report
 from joulemill.analysis.run import analyze
-from joulemill.analysis.serialization import from_json, plain, to_json
+from joulemill.analysis.serialization import from_json, to_json
 from joulemill.decisions.diagnosis import CANDIDATES
 from joulemill.figure import Basis
+from joulemill.jsonable import plain
 from joulemill.ledger.manifest import Manifest
 from joulemill.ledger.record import QualityAnswer, RequestOutcome, RunRecord
 from joulemill.reports.html.run import render

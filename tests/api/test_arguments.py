@@ -18,6 +18,8 @@ from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, Token
 from tests.support.h100_run import on_h100
 from tests.support.recorded import recorded
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 URL = "http://127.0.0.1:9"
 
 

@@ -13,6 +13,8 @@ import joulemill as jm
 from joulemill.cli import main
 from joulemill.prediction.question import PredictionRequest
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 QWEN: dict[str, Any] = {"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, "concurrency": 32}
 
 
@@ -75,8 +77,8 @@ def test_errors_name_the_argument(change: dict[str, Any], named: str) -> None:
 def test_the_command_line_names_the_flag_instead(capsys: pytest.CaptureFixture[str]) -> None:
     words = "predict --model Qwen/Qwen3-32B --device h100 --devices 4 --tp 3"
     assert main(words.split()) == 2
-    assert "cannot be cut over --tp 3 devices" in capsys.readouterr().err
-    with pytest.raises(jm.InputError, match="cannot be cut over `tp=3` devices"):
+    assert "cannot be split over --tp 3 devices" in capsys.readouterr().err
+    with pytest.raises(jm.InputError, match="cannot be split over `tp=3` devices"):
         jm.predict("Qwen/Qwen3-32B", "h100", devices=4, tp=3)
 
 

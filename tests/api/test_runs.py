@@ -15,6 +15,8 @@ from joulemill.ledger.record import RequestOutcome
 from tests.support.h100_run import on_h100
 from tests.support.recorded import recorded
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:

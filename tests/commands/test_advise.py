@@ -12,6 +12,8 @@ from joulemill.cli import main
 from joulemill.monitor.history.store import History
 from joulemill.monitor.snapshot import Interval, ScopeEnergy, TargetFacts, TokenKind
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 TOML = """
 [[site]]
 name = "hall"

@@ -13,6 +13,8 @@ from joulemill.cli import main
 from joulemill.recording.writer import write_run
 from tests.support.manifests import manifest_of, members_of
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 ASKED = ["levers", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--concurrency", "16"]
 
 
@@ -54,7 +56,7 @@ def test_a_route_with_stated_accuracies_says_joules_per_correct_answer(capsys: p
 def test_same_outputs_combines_no_lever_that_changes_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ASKED, "--json", "--same-outputs"]) == 0
     used = {n for c in json.loads(capsys.readouterr().out)["combinations"] for n in c["levers"]}
-    assert used and not used & {"fp8-weights", "int4-weights", "int8-weights", "fp8-keys"}
+    assert used and not used & {"fp8-weights", "int4-weights", "int8-weights", "fp8-kv"}
 
 
 @pytest.mark.parametrize(

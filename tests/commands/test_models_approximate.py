@@ -17,6 +17,8 @@ from joulemill.reports.html.levers import page
 from joulemill.reports.text import levers as levers_view
 from tests.support.screen import on_screen
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 CONFIG = {
     "model_type": "llama",
     "hidden_size": 4096,

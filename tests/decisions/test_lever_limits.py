@@ -17,6 +17,8 @@ from joulemill.prediction.question import PredictionRequest
 from joulemill.reports.text.levers import document, show
 from tests.support.screen import on_screen
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 SITE = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", it_power_limit_w=1000.0)
 
 

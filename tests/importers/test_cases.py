@@ -117,7 +117,7 @@ def joined(tmp_path: Path, boards: int, device: str, seconds: range = range(-30,
     words = ["import", str(results), "--meter-file", f"{power},tz=UTC,skew=0.1s", "--device", device]
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     from joulemill.analysis.load import load_report
-    from joulemill.analysis.serialization import plain
+    from joulemill.jsonable import plain
 
     document: dict[str, Any] = plain(load_report(tmp_path / "run"))
     return document

@@ -76,3 +76,18 @@ def test_boards_without_identity_count_only_where_one_is_stated(tmp_path: Path) 
     assert Reason.NO_IDENTITY in {f.code for f in joules["h100"].findings}
     assert any("--device NAME:1" in (f.detail or "") for f in joules["h100"].findings)
     assert joules["h100:1"].energy.basis is Basis.MEASURED
+
+
+def test_boards_whose_number_nobody_stated_are_told(tmp_path: Path) -> None:
+    """Two boards of four cannot be told from two of two: the figure stands, and says what it is of."""
+    results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
+    log = tmp_path / "smi.csv"
+    stamps = (datetime.fromtimestamp(foreign_results.ORIGIN_S - 1.0 + n / 10, UTC) for n in range(80))
+    rows = "".join(f"{s:%Y/%m/%d %H:%M:%S.%f}"[:-3] + f", {i}, 105.00 W\n" for s in stamps for i in (0, 1))
+    log.write_text("timestamp, index, power.draw [W]\n" + rows)
+    told = "Metered are 2 boards (0, 1); nothing states how many serve"
+    for device, expected in ((None, True), ("h100:2", False)):
+        stated = {} if device is None else {"device": stated_device(device)}
+        report = analyze(import_files([results], Choice(), f"{log},tz=UTC", stated))
+        assert report.energy.device_j_tok.basis is Basis.MEASURED
+        assert any(told in w for w in report.warnings) == expected, device

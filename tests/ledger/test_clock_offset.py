@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemill.figure import Basis
-from joulemill.ledger.clock_offset import _busy_share, busy_spans, estimate_offset, with_offsets
+from joulemill.ledger.clock_offset import _busy_shares, busy_spans, estimate_offset, with_offsets
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.ledger.trace import Trace, trace
@@ -19,7 +19,7 @@ def metered(late_s: float, *, period_s: float = 0.5, noise_w: float = 5.0, swing
     """A power meter of a known offset: what it shows at t is the machine's mean power over its period at t − late."""
     rng = np.random.default_rng(7)
     t = np.arange(0.0, 110.0, period_s)
-    share = _busy_share(np.append(t, t[-1] + period_s) - late_s - period_s / 2, BUSY)
+    share = _busy_shares(np.append(t, t[-1] + period_s), np.array([late_s + period_s / 2]), BUSY)[0]
     watts = IDLE_W + swing_w * share + rng.normal(0.0, noise_w, len(t))
     channel = Channel(
         id="m",
@@ -38,7 +38,9 @@ def test_spans_that_touch_are_one_and_an_unfinished_request_is_none() -> None:
 
 
 def test_share_of_a_stretch_by_hand() -> None:
-    assert _busy_share(np.array([0.0, 2.0, 4.0, 8.0]), busy_spans([(1.0, 3.0), (5.0, 8.0)])).tolist() == [
+    assert _busy_shares(np.array([0.0, 2.0, 4.0, 8.0]), np.zeros(1), busy_spans([(1.0, 3.0), (5.0, 8.0)]))[
+        0
+    ].tolist() == [
         0.5,
         0.5,
         0.75,

@@ -23,7 +23,7 @@ def joules(rows: list[MeasuredRow], case: tuple[str, str, int, float, str]) -> t
         for r in rows
         if r.model == model
         and r.device.name.startswith(device)
-        and r.cut.devices == devices
+        and r.parallelism.devices == devices
         and r.groups["task"] == task
         and abs(np.log(r.batch_req / batch)) < 0.1
     ]

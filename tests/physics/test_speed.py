@@ -31,11 +31,13 @@ def best_s(act: object, laps: int = 5) -> float:
 
 
 def test_the_array_call_is_a_hundred_times_faster_a_deployment_than_the_single_call() -> None:
-    model, device, cut = find_model("Qwen/Qwen3-32B"), find_device("h100"), Parallelism(2)
+    model, device, parallelism = find_model("Qwen/Qwen3-32B"), find_device("h100"), Parallelism(2)
     used = rates("vllm")
-    deployment = Deployment(architecture=model.architecture, precision=model.precision, device=device, parallelism=cut)
+    deployment = Deployment(
+        architecture=model.architecture, precision=model.precision, device=device, parallelism=parallelism
+    )
     workload = Workload(input_tok=512.0, output_tok=512.0, batch_req=32.0)
-    table = shard_table([shard(model.architecture, model.precision, device, cut)])
+    table = shard_table([shard(model.architecture, model.precision, device, parallelism)])
     one, index = np.ones(ROWS), np.zeros(ROWS, dtype=np.intp)
     demand = Demand(
         batch_req=np.linspace(1, 256, ROWS),

@@ -17,6 +17,8 @@ from joulemill.reports.svg.levers import front_plane
 from joulemill.reports.text.levers import document, show
 from tests.support.screen import on_screen
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 
 @pytest.fixture(scope="module")
 def offered() -> LeversAnswer:

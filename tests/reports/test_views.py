@@ -22,6 +22,7 @@ from joulemill.reports import markdown_latex as tables
 from joulemill.reports.exports.huggingface import model_card
 from joulemill.reports.html import run as html
 from joulemill.reports.html.run import render
+from joulemill.reports.svg import draw
 from joulemill.reports.svg import run as pictures
 from joulemill.reports.text import run as terminal
 from tests.support.example_report import HOSTILE, example
@@ -112,8 +113,8 @@ def test_pictures_of_nothing_say_so() -> None:
 
 
 def test_gap_breaks_the_line() -> None:
-    path = pictures._path([(0.0, 1.0), (1.0, None), (2.0, 1.0), (3.0, 2.0)])
-    assert path == "M0.0 1.0M2.0 1.0L3.0 2.0"
+    path = draw.path([(0.0, 1.0), (1.0, None), (2.0, 1.0), (3.0, 2.0)])
+    assert path == '<path d="M0.0 1.0M2.0 1.0L3.0 2.0" class="line"/>'
 
 
 def test_staves_stand_in_order_of_height() -> None:

@@ -47,11 +47,21 @@ def test_a_prompt_may_end_in_a_part_of_a_block() -> None:
 def intervals(**change: Any) -> Timeline:
     zero = np.zeros(2)
     columns: dict[str, Any] = {
-        "replica": [0, 0], "start_ns": [0, 10], "end_ns": [10, 30], "state": [ReplicaState.BARE, ReplicaState.ACTIVE],
-        "decode_req": zero, "waiting_req": zero, "kv_tok": zero, "prefill_tok": [0, 5], "cached_tok": [0, 0],
-        "output_tok": [0, 1], "prefill_j": [0.0, 2e-8], "decode_j": [0.0, 4e-8], "idle_j": [1e-9, 0.0],
+        "replica": [0, 0],
+        "start_ns": [0, 10],
+        "end_ns": [10, 30],
+        "state": [ReplicaState.BARE, ReplicaState.ACTIVE],
+        "decode_req": zero,
+        "waiting_req": zero,
+        "kv_tok": zero,
+        "prefill_tok": [0, 5],
+        "cached_tok": [0, 0],
+        "output_tok": [0, 1],
+        "prefill_j": [0.0, 2e-8],
+        "decode_j": [0.0, 4e-8],
+        "idle_j": [1e-9, 0.0],
         "transition_j": zero,
-    }  # fmt: skip
+    }
     return Timeline(**(columns | change))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from simulated.noise import ar1, coverage
 
 from joulemill.statistics.ratio import (
@@ -113,6 +114,14 @@ def test_coverage_of_the_nominal_95_percent(phi: float, n: int) -> None:
 def test_wilson_against_published_values(correct: int, n: int, low: float, high: float) -> None:
     """Values of R's ``prop.test(correct = FALSE)`` and of Newcombe (1998)."""
     assert wilson(correct, n) == pytest.approx((low, high), abs=6e-4)
+
+
+def test_wilson_is_the_interval_of_scipy() -> None:
+    """Which takes whole counts only, and long to import."""
+    for n in (1, 7, 40, 1000):
+        for correct in {0, 1, n // 3, n - 1, n}:
+            theirs = binomtest(correct, n).proportion_ci(0.95, method="wilson")
+            assert wilson(correct, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 def test_wilson_of_nothing_and_of_nonsense() -> None:

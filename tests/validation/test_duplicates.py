@@ -231,7 +231,7 @@ def test_pools_are_those_of_the_configuration_that_a_point_was_launched_with(tmp
     """TensorRT-LLM on H100, 4,916 in flight: two prefill workers and one decode worker of 16 ranks, no drafts."""
     wide = {"system": "h100_sxm", "decode_tp_size": "16", "prefill_tp_size": "16"}
     row = read(tmp_path, [dumped("2026-02-09", **at(4916, **wide))])[0]
-    assert (row.cut.data, row.cut.expert, row.prefill_servers, row.batch_req) == (16, 16, 32.0, 4916.0)
+    assert (row.parallelism.data, row.parallelism.expert, row.prefill_servers, row.batch_req) == (16, 16, 32.0, 4916.0)
     assert row.pools_known and row.pools_stated and row.draft_count == 0 and row.stratum == "disaggregated"
 
 
@@ -239,7 +239,7 @@ def test_a_configuration_that_only_drafts_needs_no_dump(tmp_path: Path) -> None:
     """615 in flight: only multi-token prediction of two tokens is listed; that is stated, not inferred."""
     wide = {"system": "h100_sxm", "decode_tp_size": "16", "prefill_tp_size": "16"}
     row = read(tmp_path, [dumped("2026-02-09", **at(615, **wide))])[0]
-    assert (row.draft_count, row.cut.data, row.stratum) == (2, 16, "drafted")
+    assert (row.draft_count, row.parallelism.data, row.stratum) == (2, 16, "drafted")
     assert not any("inference" in note for note in row.notes)
 
 
@@ -248,9 +248,9 @@ def test_a_deployment_of_which_no_configuration_drafts_never_does(tmp_path: Path
     wide = {"system": "gb200", "backend": "sglang", "decode_tp_size": "48", "prefill_tp_size": "8"}
     other = listed("2026-02-09", **APART, **POOLS) | wide | {"silicon_ttft_ms": "900", "silicon_tpot_ms": "20"}
     rows = read(tmp_path, [dumped("2026-02-09", **at(1024, **wide)), other])
-    assert rows[0].draft_count == 0 and rows[0].cut.data == 48 and rows[0].prefill_servers == 24.0
+    assert rows[0].draft_count == 0 and rows[0].parallelism.data == 48 and rows[0].prefill_servers == 24.0
 
 
 def test_pools_in_columns_stand_before_those_of_a_configuration(tmp_path: Path) -> None:
     row = read(tmp_path, [dumped("2026-02-09", **at(64), **POOLS)])[0]
-    assert (row.cut.tensor, row.prefill_servers, row.launches) == (8, 3.0, ())
+    assert (row.parallelism.tensor, row.prefill_servers, row.launches) == (8, 3.0, ())

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from joulemill.errors import InputError
-from joulemill.validation.scores import document, text, validate_table
+from joulemill.reports.text.validation import text
+from joulemill.validation.scores import document, validate_table
 from tests.support.paths import SHARED
 
 DATA = SHARED / "data"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulemill.analysis.report import Report
-from joulemill.analysis.serialization import from_json, plain
+from joulemill.analysis.serialization import from_json, report_document
 from joulemill.errors import InputError, MachineError
 
 KIND = "joulemill-baseline"
@@ -52,7 +52,12 @@ def need_baseline(path: Path) -> Baseline:
 
 def write_baseline(path: Path, name: str, reports: Sequence[Report]) -> None:
     """Keep ``reports`` as the baseline, replacing the former one in a single step. Raises MachineError."""
-    document = {"kind": KIND, "schema_version": SCHEMA_VERSION, "name": name, "reports": [plain(r) for r in reports]}
+    document = {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "reports": [report_document(r) for r in reports],
+    }
     beside = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

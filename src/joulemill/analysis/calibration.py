@@ -85,7 +85,7 @@ def row_of_run(path: Path, model: str, device: str | Device, devices: int, preci
         architecture=entry.architecture,
         precision=used,
         device=hardware,
-        cut=Parallelism(devices),
+        parallelism=Parallelism(devices),
         engine=PROFILE,
         batch_req=max(stated.load_mean("requests in flight") or rate / out_tok * stay, 1.0),
         input_tok=in_tok,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from joulemill.analysis import energy as run_energy
 from joulemill.analysis import facts as run_facts
@@ -18,11 +19,11 @@ from joulemill.analysis.ceilings import RunCeilings, run_ceilings
 from joulemill.analysis.diagnosis import run_diagnosis
 from joulemill.analysis.intensity import Intensity, run_intensity
 from joulemill.analysis.metering_overhead import metering_j
-from joulemill.analysis.serialization import plain
 from joulemill.analysis.site import run_site
 from joulemill.catalog.sites import reference_pues
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Figure
+from joulemill.jsonable import plain
 from joulemill.ledger.account import Account
 from joulemill.ledger.attribution import EQUAL_WORK, Rule
 from joulemill.ledger.manifest import document
@@ -35,7 +36,7 @@ from joulemill.physics.hardware.site import Site, SiteFigures
 class Measurement:
     """One run and what follows from it.
 
-    run_id             sixteen hex digits of the record's content, wherever it lies
+    whole              the record as it was read
     record             the run without readings that cannot be
     account            joules, tokens, latencies of the steady-state window
     site, site_view    the facility around the run, and its joules; None and unknown where no site is stated
@@ -44,7 +45,7 @@ class Measurement:
     ceilings           every limit on the token rate, Φ and U
     """
 
-    run_id: str
+    whole: RunRecord
     record: RunRecord
     account: Account
     site: Site | None
@@ -57,10 +58,15 @@ class Measurement:
     client: doc.Client
     diagnosis: Diagnosis
 
+    @cached_property
+    def run_id(self) -> str:
+        """Sixteen hex digits of the record's content; made where it is asked for, since that reads all of it."""
+        return id_of(self.whole)
+
 
 def measurement_of(record: RunRecord) -> Measurement:
     """Everything that ``record`` tells. Raises InputError where its manifest cannot be read."""
-    run_id, counted = id_of(record), account_of(record)
+    whole, counted = record, account_of(record)
     site = run_site(record, counted)
     intensity = run_intensity(record, counted)
     counted, record = _with_work_source(counted, intensity), plausible_record(record)
@@ -71,7 +77,7 @@ def measurement_of(record: RunRecord) -> Measurement:
     ceilings = run_ceilings(record, counted, intensity, energy.node_j_tok, site)
     client = run_facts.client(record, counted)
     return Measurement(
-        run_id=run_id,
+        whole=whole,
         record=record,
         account=counted,
         site=site,

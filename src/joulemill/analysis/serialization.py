@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
-from collections.abc import Mapping
-from enum import Enum
-from functools import cache
+from dataclasses import fields
 from typing import Any
 
-from joulemill.analysis.report import SCHEMA_VERSION, Report
+from joulemill.analysis.report import SCHEMA_VERSION, AttributionReport, Report, TaskScore
 from joulemill.errors import InputError
-
-#: What JSON has as it stands; asked first, because a run folder holds millions of them.
-_AS_IS = frozenset({str, int, bool, type(None)})
+from joulemill.jsonable import plain
 
 
-def plain(value: Any) -> Any:
-    """``value`` as JSON types. NaN and infinities become null: JSON has neither, and unknown is null."""
-    if type(value) in _AS_IS:
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        members = ((name, getattr(value, name), omitted) for name, omitted in _members(type(value)))
-        return {name: plain(member) for name, member, omitted in members if member is not None or not omitted}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, Enum):
-        return value.value
-    return value
-
-
-@cache
-def _members(kind: type) -> tuple[tuple[str, bool], ...]:
-    """Fields of a dataclass, and whether the document leaves each out where it is None."""
-    return tuple((f.name, "omit_none" in f.metadata) for f in dataclasses.fields(kind))
+def report_document(report: Report) -> dict[str, Any]:
+    """The report as JSON types; members that the document leaves out where they are None are left out."""
+    members: dict[str, Any] = plain(report)
+    attribution, scores = members["energy"]["attribution"], members["quality"]["by_task"].values()
+    for table, kind in ((attribution, AttributionReport), *((s, TaskScore) for s in scores)):
+        for name in [f.name for f in fields(kind) if "omit_none" in f.metadata and table[f.name] is None]:
+            del table[name]
+    return members
 
 
 def to_json(report: Report) -> str:
     """The report as one JSON document, ending in a newline. The same report gives the same bytes."""
-    return json.dumps(plain(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(report_document(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def from_json(text: str) -> Report:

@@ -10,7 +10,7 @@ from joulemill.figure import Basis
 from joulemill.ledger.account import Account
 from joulemill.ledger.client_check import is_closed
 from joulemill.ledger.continuity import outages
-from joulemill.ledger.record import RequestOutcome, RunRecord
+from joulemill.ledger.record import Quantity, RequestOutcome, RunRecord, Scope
 from joulemill.ledger.serving_state import overload
 
 #: Usage and the server's own counters may part by this much before it is told (requests that straddle a scrape).
@@ -19,6 +19,8 @@ MISMATCH_RATIO = 0.01
 LOST_RATIO, LOST_S = 0.2, 5.0
 #: How a meter's notice begins that repeats what the report says of a node without a sensor.
 NO_SENSOR_NOTICE = "no energy sensor can be read here"
+#: Boards that a warning names.
+NAMED_BOARDS = 8
 _ENDED = {"failed": "failed", "interrupted": "was interrupted"}
 #: Share of one core that metering may take before it is told: it draws power on the machine that it measures.
 METERING_CORE_RATIO = 0.01
@@ -26,7 +28,10 @@ METERING_CORE_RATIO = 0.01
 
 def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: doc.Energy) -> tuple[str, ...]:
     """Every caveat of the run, the gravest first."""
-    texts = (*_of_run(record, counted), *_of_client(client), *_of_energy(energy), *_of_tokens(counted), *_told(record))
+    texts = (
+        *(*_of_run(record, counted), *_of_client(client), *_of_energy(energy), *_of_boards(record, energy)),
+        *(*_of_tokens(counted), *_told(record)),
+    )
     return tuple(dict.fromkeys(text for text in texts if not _again(text, texts)))
 
 
@@ -98,6 +103,19 @@ def _of_energy(energy: doc.Energy) -> Iterator[str]:
         yield f"Only {' and '.join(parts)} are metered; the rest of the node (its host, fans, conversion) is modelled."
     elif node.basis is not Basis.MEASURED:
         yield "No sensor measured this node: its energy comes from a stated power model and is not a measurement."
+
+
+def _of_boards(record: RunRecord, energy: doc.Energy) -> Iterator[str]:
+    """Boards that nobody metered cannot be seen from those that were: only a stated number tells."""
+    if not energy.device_j_tok.known or (record.manifest.expected or {}).get(Scope.DEVICE.value):
+        return
+    metered = (Quantity.ENERGY, Quantity.POWER)
+    boards = sorted({c.device for c in record.channels if c.scope is Scope.DEVICE and c.quantity in metered})
+    listed = ", ".join(boards[:NAMED_BOARDS]) + (", …" if len(boards) > NAMED_BOARDS else "")
+    yield (
+        f"Metered {'is one board' if len(boards) == 1 else f'are {len(boards)} boards'} ({listed}); nothing states how "
+        "many serve. --device NAME:COUNT refuses the sum where they differ."
+    )
 
 
 def _of_tokens(counted: Account) -> Iterator[str]:

@@ -15,7 +15,7 @@ from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.prediction.many import DEVICE_CEILINGS, FIGURES, NUMBERS, OUTPUTS, compiled, predicted
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import BOUNDS, COUNTS, PredictionRequest
+from joulemill.prediction.question import BOUNDS, COUNTS, WHOLE, PredictionRequest
 from joulemill.suggestions import meant, nearest
 
 ARGUMENTS = tuple(f.name for f in fields(PredictionRequest) if f.name not in ("facility", "hardware"))
@@ -209,8 +209,8 @@ class _Work:
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that are stated, as the question takes them."""
     stated = {n: v for n, v in arguments.items() if v is not None and not (isinstance(v, float) and np.isnan(v))}
-    whole = ("devices", "tp", "dp", "ep")
-    paths = ("model", "device", "site", "calibration")
+    whole = WHOLE
+    paths = ("model", "device", "site", "calibration", "draft_model")
     return {n: int(v) if n in whole and v == int(v) else str(v) if n in paths else v for n, v in stated.items()}
 
 

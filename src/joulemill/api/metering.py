@@ -16,6 +16,7 @@ from joulemill.catalog.devices import find_device
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
 from joulemill.figure import Figure
+from joulemill.jsonable import plain
 from joulemill.ledger.record import Channel, Reading, Scope
 from joulemill.ledger.scope_account import ScopeAccount, scope_accounts
 from joulemill.ledger.trace import traces
@@ -185,7 +186,7 @@ class MeteredWindow(Result):
         return {
             "name": self.name,
             "duration_s": self.duration_s,
-            "energy": {scope: _plain(getattr(energy, scope)) for scope in ("device", "cpu", "memory", "node")},
+            "energy": {scope: plain(getattr(energy, scope)) for scope in ("device", "cpu", "memory", "node")},
         }
 
     def _line(self) -> str:
@@ -203,9 +204,3 @@ class MeteredWindow(Result):
         if self.end_s is None:
             raise InputError(f"the window {self.name!r} is not over yet; read its joules after its block")
         return self.end_s
-
-
-def _plain(figure: Figure) -> dict[str, Any]:
-    return {name: getattr(figure, name) for name in figure.__dataclass_fields__} | {
-        "basis": figure.basis and str(figure.basis)
-    }

@@ -47,6 +47,11 @@ def predict(
     tp: int | None = None,
     dp: int | None = None,
     ep: int | None = None,
+    pp: int | None = None,
+    prefill_devices: int | None = None,
+    prefill_tp: int | None = None,
+    prefill_dp: int | None = None,
+    prefill_ep: int | None = None,
     precision: str | None = None,
     kv_dtype: str | None = None,
     engine: str = "vllm",
@@ -59,6 +64,13 @@ def predict(
     max_num_seqs: float | None = None,
     max_num_batched_tokens: float = 8192,
     gpu_memory_utilization: float = 0.9,
+    chunked_prefill: bool = True,
+    enforce_eager: bool = False,
+    two_batch_overlap: bool | None = None,
+    eplb: bool | None = None,
+    speculative_tokens: int = 0,
+    acceptance_rate: float | None = None,
+    draft_model: str | None = None,
     power_cap_w: float | None = None,
     clock_ratio: float = 1.0,
     slo_ttft_s: float | None = None,
@@ -70,15 +82,24 @@ def predict(
     """Predict token rate, energy, power, latency and the active constraint of a deployment at full load.
 
     model, device      names of the catalog, or files: a ``config.json`` or GGUF file, a TOML file of a device
-    devices            in all; ``tp``, ``dp``, ``ep`` say how one replica is cut over them (default: tensor parallelism)
+    devices            in all; ``tp``, ``dp``, ``ep``, ``pp`` are a replica's parallelism: tensor, data,
+                       expert, pipeline parallelism (default: tensor parallelism)
+    prefill_devices    compute prompts, beside ``devices``, which then decode alone (disaggregated serving);
+                       ``prefill_tp``, ``prefill_dp``, ``prefill_ep`` are their parallelism
     precision, kv_dtype   bf16, fp8, nvfp4, int4 …; default: as released
-    engine             vllm (0.11, the one with measured energy), vllm-0.19, sglang, trtllm
+    engine             vllm-0.11 (the one with measured energy), vllm-0.19, sglang, trtllm; vllm: the first of these,
+                       with a wider interval
     concurrency        requests in flight per replica; default: as many as fit and meet the targets, or as
                        ``rate_req_s`` needs
     rate_req_s         requests offered per second, to all replicas together
     output_spread_ratio   standard deviation over mean of output lengths;  cached_ratio   share of the prompt tokens
                        that a prefix cache serves
     max_num_seqs, max_num_batched_tokens, gpu_memory_utilization   limits of the engine, by vLLM's names
+    chunked_prefill, enforce_eager   its switches: prompts in parts beside decoding sequences; no captured graphs
+    two_batch_overlap, eplb   of wide expert parallelism: two micro-batches that overlap, expert load balancing
+                       (default: both from 32 expert-parallel ranks on, where rows are sent to their experts alone)
+    speculative_tokens   drafted a sequence and step by ``draft_model`` ("ngram": looked up in the prompt; default: the
+                       model's own drafting layers), each accepted with ``acceptance_rate``
     power_cap_w, clock_ratio   power limit of one device [W]; its locked core clock over the highest
     slo_ttft_s, slo_tpot_s   targets of the time to the first token and per output token [s]
     site               a site file (TOML) or a ``Site``: PUE, limits, carbon, price
@@ -96,6 +117,11 @@ def predict(
         tp=tp,
         dp=dp,
         ep=ep,
+        pp=pp,
+        prefill_devices=prefill_devices,
+        prefill_tp=prefill_tp,
+        prefill_dp=prefill_dp,
+        prefill_ep=prefill_ep,
         precision=precision,
         kv_dtype=kv_dtype,
         engine=engine,
@@ -108,6 +134,13 @@ def predict(
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         gpu_memory_utilization=gpu_memory_utilization,
+        chunked_prefill=chunked_prefill,
+        enforce_eager=enforce_eager,
+        two_batch_overlap=two_batch_overlap,
+        eplb=eplb,
+        speculative_tokens=speculative_tokens,
+        acceptance_rate=acceptance_rate,
+        draft_model=draft_model,
         power_cap_w=power_cap_w,
         clock_ratio=clock_ratio,
         slo_ttft_s=slo_ttft_s,

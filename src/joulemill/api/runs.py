@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from joulemill.analysis.baseline import Baseline, need_baseline, write_baseline
 from joulemill.analysis.load import load_run
 from joulemill.analysis.measurement import Measurement
 from joulemill.analysis.report import Report
-from joulemill.analysis.serialization import plain, schema
+from joulemill.analysis.serialization import report_document, schema
 from joulemill.api.frames import frame_of
 from joulemill.api.inputs import altered_by, keep_grid, site_of, with_quality
 from joulemill.api.results import Result
@@ -98,8 +98,7 @@ class Run(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``joulemill report --json``."""
-        document: dict[str, Any] = plain(self.report)
-        return document
+        return report_document(self.report)
 
     def to_html(self, path: str | Path, baseline: Baseline | None = None) -> None:
         """Write the report as one offline page, beside ``baseline`` where one is given."""
@@ -112,7 +111,7 @@ class Run(Result):
         from joulemill.reports.html.run import render
         from joulemill.reports.sweep import sweep_card
 
-        cards = [] if baseline is None else [card(baseline, self.report)]
+        cards: list[Mapping[str, Any]] = [] if baseline is None else [card(baseline, self.report)]
         if self.measurement is not None:
             cards += [*sweep_card(self.path), *lever_cards(self.path, self.measurement, self.report)]
         return render(self.report, cards)
@@ -214,7 +213,7 @@ def save_baseline(path: str | Path, runs: Sequence[Run | str | Path], name: str 
 
 def baseline_document(baseline: Baseline, path: str | Path) -> dict[str, Any]:
     """The document of ``joulemill baseline show --json``; ``path`` is where the baseline is kept."""
-    return {"name": baseline.name, "file": str(path), "reports": [plain(r) for r in baseline.reports]}
+    return {"name": baseline.name, "file": str(path), "reports": [report_document(r) for r in baseline.reports]}
 
 
 def report_schema() -> dict[str, Any]:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.analysis.lever_experiment import Experiment, experiment, is_experiment
-from joulemill.analysis.serialization import plain
 from joulemill.analysis.sweep import MEASURES, SweepResult, sweep_result
 from joulemill.api.benching import bench_options, machine_ceilings
 from joulemill.api.frames import frame_of
@@ -34,6 +33,7 @@ from joulemill.bench.series.lever_files import completed
 from joulemill.bench.series.plan import Plan, probe_plan, sweep_plan
 from joulemill.bench.series.runner import run_plan
 from joulemill.errors import InputError
+from joulemill.jsonable import plain
 from joulemill.meters.meter import MeterContext
 from joulemill.recording.sweeps import planned_runs
 from joulemill.recording.writer import free_folder

@@ -17,8 +17,9 @@ from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.prediction.calibration_file import Calibrated, save_calibration
 from joulemill.prediction.scale_file import ScaleFile, save_scales, scale_table
+from joulemill.reports.text.validation import coefficients_text, scales_text, text
 from joulemill.validation.calibrated_scores import validate_calibrated
-from joulemill.validation.scores import TEMPLATE, Score, Validation, document, text, validate_table
+from joulemill.validation.scores import TEMPLATE, Score, Validation, document, validate_table
 
 #: More rows than this to calibrate on are a slip.
 MOST_CALIBRATING = 1_000_000
@@ -126,6 +127,9 @@ class Calibration(Result):
         """The document of ``joulemill calibrate --json``, but for the file."""
         return asdict(self.calibrated)
 
+    def __str__(self) -> str:
+        return coefficients_text(self.coefficients, self.calibrated.stderr, self.widths)
+
     def _line(self) -> str:
         fitted = len(self.calibrated.stderr)
         return f"{fitted} coefficients of {self.calibrated.device} fitted on {len(self.calibrated.runs)} runs"
@@ -176,17 +180,7 @@ class Scales(Result):
         return {"cells": cells, "made_from": list(self.file.made_from)}
 
     def __str__(self) -> str:
-        lines = []
-        for cell, scales in self.file.cells.items():
-            lines.append(f"{cell}\n")
-            for quantity, scale in scales.items():
-                table, center = scale_table(scale), scale_table(scale)["batch_req"]
-                lines.append(
-                    f"  {quantity:<16}× {table['scale']:.3f}  ± {table['stderr_ln']:.1%}, slope {table['slope']:+.3f} "
-                    f"per ln(batch), 80 % interval ± {scale.half_width_ratio(center):.0%} at batch {center:.3g} "
-                    f"({table['rows']} row{'s' if table['rows'] > 1 else ''})\n"
-                )
-        return "".join(lines)
+        return scales_text(self.file)
 
     def _line(self) -> str:
         return f"scales of {len(self.file.cells)} deployments"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 
@@ -20,6 +21,10 @@ class Teller(Protocol):
         """One line that the user must see."""
         ...
 
+    def stopping(self, signal: str, folder: Path) -> None:
+        """The run was told to stop by ``signal``; what was measured is kept in ``folder``."""
+        ...
+
 
 class Silence:
     """Tells nobody."""
@@ -31,4 +36,7 @@ class Silence:
         """Nothing."""
 
     def note(self, text: str) -> None:
+        """Nothing."""
+
+    def stopping(self, signal: str, folder: Path) -> None:
         """Nothing."""

@@ -181,6 +181,9 @@ class _MeasuredRun:
 
         def stop(number: signal.Signals) -> None:
             self.signal = number.name
+            self.teller.stopping(number.name, self.writer.path)
+            if self.watch is not None:
+                self.watch.hurried = True
             loop.remove_signal_handler(number)
             self._task.cancel()
 

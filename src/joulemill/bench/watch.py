@@ -15,12 +15,15 @@ from joulemill.bench.machine.quiet import LoopProbe, MachineWatch
 from joulemill.bench.progress import Teller
 from joulemill.formats.plain_text import plain_text
 from joulemill.ledger.record import Phase
+from joulemill.meters.closing import let_go
 from joulemill.meters.meter import Meter
 from joulemill.meters.sampler import Sampler
 from joulemill.recording.writer import RunWriter
 from joulemill.servers.metrics import scrape
 
 _TICK_S = 0.5
+#: How long meters may take for their last reading; the same, and to be let go of, in a hurry [s]. Assumed.
+_LAST_READ_S, _HURRIED_S, _CLOSE_S = 10.0, 1.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,15 @@ class Source:
 
 
 class Watch:
-    """Samples until ``close``. ``watching`` raises what went wrong in the background (a full disk), else never ends."""
+    """Samples until ``close``. ``watching`` raises what went wrong in the background (a full disk), else never ends.
+
+    ``hurried``: the run was told to stop, and ``close`` waits little for meters.
+    """
 
     def __init__(self, writer: RunWriter, teller: Teller, *, period_s: float, doing: Callable[[], str]) -> None:
         self.writer, self.teller, self.period_s, self.doing = writer, teller, period_s, doing
         self.phase_name: str | None = None
+        self.hurried = False
         self._phase_start_s = time.monotonic()
         self._meters: list[Meter] = []
         self._sampler: Sampler | None = None
@@ -105,12 +112,18 @@ class Watch:
             if sampler is not None:
                 await self._close_sampler(sampler)
         finally:
-            for meter in self._meters:
-                meter.close()
-            self._meters = []
+            await self._close_meters()
+
+    async def _close_meters(self) -> None:
+        meters, self._meters = self._meters, []
+        if self.hurried:
+            await asyncio.to_thread(let_go, meters, _CLOSE_S)
+            return
+        for meter in meters:
+            meter.close()
 
     async def _close_sampler(self, sampler: Sampler) -> None:
-        stuck = await asyncio.to_thread(sampler.stop)
+        stuck = await asyncio.to_thread(sampler.stop, _HURRIED_S if self.hurried else _LAST_READ_S)
         cost = sampler.cost()
         self.writer.event(
             "metering", cpu_s=cost.cpu_s, elapsed_s=cost.elapsed_s, reads=cost.reads_count, missed=cost.missed_count

@@ -10,7 +10,7 @@ from typing import Any
 
 QUALITIES = ("same", "small", "unknown", "changes", "none")
 #: Levers whose evidence stands under another name.
-_SHARED = {"batch-x4": "batch-x2", "batch-most": "batch-x2", "narrower": "wider"}
+_SHARED = {"batch-x4": "batch-x2", "max-batch": "batch-x2", "tp-down": "tp-up"}
 
 
 @dataclass(frozen=True)

@@ -128,10 +128,7 @@ def _coefficients(args: argparse.Namespace) -> int:
     if args.json:
         print_json(calibration.to_dict() | {"file": str(args.out)})
         return 0
-    for name, error in calibration.calibrated.stderr.items():
-        sys.stdout.write(f"{name:<20}{calibration.coefficients[name]:>12.4g}  ± {error:.0%}\n")
-    for name, width in calibration.widths.items():
-        sys.stdout.write(f"{name:<20} 80 % interval ± {width:.0%}\n")
+    sys.stdout.write(str(calibration))
     _say_written(args.out)
     return 0
 

@@ -21,11 +21,18 @@ MOST_DEVICES = 1_000_000
 MOST_CONCURRENCY_REQ = 100_000
 MOST_SPREAD_RATIO = 5.0
 MOST_CACHED_RATIO = 0.999
+MOST_DRAFTED = 64
+POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
 #: Option → (least, most) in SI units. Beyond these it is a slip of a unit.
 BOUNDS = {
-    "input_tokens": (1.0, 1e8), "output_tokens": (1.0, 1e8), "rate": (1e-6, 1e9), "slo_ttft": (1e-6, 86400.0),
-    "slo_tpot": (1e-6, 3600.0), "power_cap": (1.0, 20e3), "max_num_batched_tokens": (1.0, 1e7),
-}  # fmt: skip
+    "input_tokens": (1.0, 1e8),
+    "output_tokens": (1.0, 1e8),
+    "rate": (1e-6, 1e9),
+    "slo_ttft": (1e-6, 86400.0),
+    "slo_tpot": (1e-6, 3600.0),
+    "power_cap": (1.0, 20e3),
+    "max_num_batched_tokens": (1.0, 1e7),
+}
 LEAST_MEMORY_RATIO = 0.05
 
 
@@ -67,13 +74,18 @@ def _deployment(group: Any, *, required: bool) -> None:
     add("--tp", type=int, metavar="N", help=about)
     add("--dp", type=int, metavar="N", help="data-parallel attention ranks per replica")
     add("--ep", type=int, metavar="N", help="expert parallelism: devices that share the routed experts")
+    add("--pp", type=int, metavar="N", help="pipeline parallelism: stages that the layers are split into")
+    about = "devices that compute prompts, beside those that then decode alone (disaggregated serving)"
+    add("--prefill-devices", type=int, metavar="N", help=about)
+    for name, what in (("tp", "tensor parallelism"), ("dp", "data-parallel ranks"), ("ep", "expert parallelism")):
+        add(f"--prefill-{name}", type=int, metavar="N", help=f"{what} of the prefill pool")
     add("--precision", metavar="FORMAT", help="bf16, fp8, nvfp4, int4 … (default: as released)")
     add("--power-cap", metavar="POWER", help="power limit of one device, e.g. 500W")
 
 
 def _engine(group: Any) -> None:
     add = group.add_argument
-    about = "vllm (0.11, the one with measured energy), vllm-0.19, sglang, trtllm"
+    about = "vllm-0.11 (with measured energy), vllm-0.19, sglang, trtllm; vllm: release not stated (default)"
     add("--engine", default="vllm", metavar="NAME", help=about)
     add("--kv-dtype", metavar="FORMAT", help="format of the KV cache (default: as released)")
     add("--max-num-seqs", metavar="N", help="most concurrent requests per replica (default: 1024)")
@@ -81,6 +93,19 @@ def _engine(group: Any) -> None:
     add("--max-num-batched-tokens", default="8192", metavar="TOK", help=about)
     about = "share of device memory for weights and KV cache (default: 0.9)"
     add("--gpu-memory-utilization", default="0.9", metavar="SHARE", help=about)
+    about = "compute prompts in parts, beside decoding sequences (default), or whole, in steps of their own"
+    add("--chunked-prefill", action=argparse.BooleanOptionalAction, default=True, help=about)
+    add("--enforce-eager", action="store_true", help="no captured graphs: every kernel is launched by the host")
+    about = "of wide expert parallelism: two micro-batches that overlap (default: from 32 ranks on)"
+    add("--two-batch-overlap", action=argparse.BooleanOptionalAction, default=None, help=about)
+    about = "expert load balancing: loaded experts are kept twice (default: from 32 ranks on)"
+    add("--eplb", action=argparse.BooleanOptionalAction, default=None, help=about)
+    about = "draft tokens per sequence and step, for speculative decoding (default: 0)"
+    add("--speculative-tokens", metavar="N", help=about)
+    about = "acceptance rate of a draft token (default: as published for the model's own drafting layers, else 0.7)"
+    add("--acceptance-rate", metavar="SHARE", help=about)
+    about = "who drafts: a model, or ngram (default: the model's own drafting layers, multi-token prediction)"
+    add("--draft-model", metavar="NAME", help=about)
 
 
 def _workload(group: Any) -> None:
@@ -149,6 +174,8 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
         tp=args.tp,
         ep=args.ep,
         dp=args.dp,
+        pp=args.pp,
+        **{name: getattr(args, name) for name in POOL},
         precision=args.precision,
         kv_dtype=args.kv_dtype,
         engine=args.engine,
@@ -168,9 +195,25 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
             args.gpu_memory_utilization, name="--gpu-memory-utilization", least=LEAST_MEMORY_RATIO
         ),
         max_num_batched_tokens=number(args, "max_num_batched_tokens", "tok") or 0.0,
+        chunked_prefill=args.chunked_prefill,
+        enforce_eager=args.enforce_eager,
+        two_batch_overlap=args.two_batch_overlap,
+        eplb=args.eplb,
+        speculative_tokens=_drafted(args.speculative_tokens),
+        acceptance_rate=None
+        if args.acceptance_rate is None
+        else parse_ratio(args.acceptance_rate, name="--acceptance-rate"),
+        draft_model=args.draft_model,
         site=args.site,
         calibration=args.calibration,
         approximate=args.approximate,
+    )
+
+
+def _drafted(stated: str | None) -> int:
+    """Tokens drafted a step; 0 where none are."""
+    return (
+        0 if stated in (None, "0") else int(parse_count(stated or "", name="--speculative-tokens", most=MOST_DRAFTED))
     )
 
 
@@ -212,7 +255,7 @@ def _refuse_concurrency(args: argparse.Namespace) -> None:
 
 
 def _refuse_counts(args: argparse.Namespace) -> None:
-    for name in ("devices", "tp", "ep", "dp"):
+    for name in ("devices", "tp", "ep", "dp", "pp", *POOL):
         value = getattr(args, name)
         if value is not None and not 1 <= value <= MOST_DEVICES:
-            raise InputError(f"--{name} {value}: it must lie between 1 and {MOST_DEVICES:,}")
+            raise InputError(f"--{name.replace('_', '-')} {value}: it must lie between 1 and {MOST_DEVICES:,}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from joulemill.commands import ending
 from joulemill.streams import progress_console
 
 #: Bars that stay on the screen: the phases of one run and a little of the one before it.
@@ -53,6 +55,11 @@ class ProgressBar:
     def note(self, text: str) -> None:
         """A line above the bars."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def stopping(self, signal: str, folder: Path) -> None:
+        """SIGTERM leaves little time, and a report of many meters may take longer."""
+        if signal == "SIGTERM":
+            ending.begin(f"stopped by SIGTERM; what was measured is kept in {folder}: joulemill report {folder}")
 
     def _finish(self) -> None:
         if self._task is not None:

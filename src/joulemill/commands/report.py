@@ -91,6 +91,7 @@ def _one_run(runs: list[str]) -> str:
     if not runs:
         raise InputError("name a run folder or a report: joulemill report RUN")
     if len(runs) > 1:
+        runs = runs[1:] if runs[0] == "compare" and len(runs) > 2 else runs
         raise InputError(f"one run at a time; side by side: joulemill compare {' '.join(runs)}")
     return runs[0]
 

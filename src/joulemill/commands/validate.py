@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from joulemill.errors import InputError
-from joulemill.streams import print_json
+from joulemill.streams import print_json, results_console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict each row, compare, print."""
     from joulemill.api.validating import table_template, validate
+    from joulemill.reports.text.validation import show
 
     if args.template:
         sys.stdout.write(table_template())
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(errors.to_dict())
     else:
-        sys.stdout.write(str(errors))
+        show(errors.validation, results_console())
     return 0 if errors.validation.rows else 1
 
 

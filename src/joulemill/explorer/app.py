@@ -21,7 +21,9 @@ from joulemill.api.prediction import PredictedDeployment
 from joulemill.errors import InputError
 from joulemill.explorer.answering import answer, curve, predicted
 from joulemill.explorer.asking import FIELDS, SITE_KEYS, Asked, FieldError, Read, arguments, asked
+from joulemill.explorer.day import day
 from joulemill.explorer.measured import points_of_text
+from joulemill.explorer.planned import Plans
 from joulemill.explorer.sensitivity import sensitivity
 from joulemill.monitor.web.access import Guard, Guesses
 from joulemill.monitor.web.app import add_sign_in
@@ -59,6 +61,7 @@ def create_app(setting: PageSetting, token: str | None = None) -> Guard:
     for name, compute in ANSWERS.items():
         _route(app, f"/api/{name}", answers, compute)
     _measured(app)
+    _planned(app, Plans())
     key, guesses = secrets.token_bytes(32), Guesses()
     add_sign_in(app, token, key, guesses)
     return Guard(app, token, key, guesses, most_body_byte=MOST_BODY_BYTE)
@@ -76,6 +79,7 @@ ANSWERS: dict[str, Answer] = {
     "curve": lambda _, stated: curve(stated),
     "sensitivity": lambda _, stated: sensitivity(stated),
     "levers": levers_of,
+    "day": lambda question, stated: day(stated, question.day),
 }
 
 
@@ -149,15 +153,32 @@ def _route(app: FastAPI, path: str, answers: Answers, compute: Answer) -> None:
 def _measured(app: FastAPI) -> None:
     @app.post("/api/measured")
     async def dropped(request: Request, name: str = "dropped table") -> Response:
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > MOST_BODY_BYTE:
-                return _refusal(InputError(f"more than {MOST_BODY_BYTE / 1e6:g} MB; use joulemill validate"))
         try:
-            return JSONResponse(await asyncio.to_thread(points_of_text, body.decode("utf-8", "replace"), name[:80]))
+            text = await _body(request)
+            return JSONResponse(await asyncio.to_thread(points_of_text, text, name[:80]))
         except InputError as fault:
             return _refusal(fault)
+
+
+def _planned(app: FastAPI, plans: Plans) -> None:
+    @app.post("/api/plan")
+    async def planned(request: Request) -> Response:
+        changes = request.query_params.getlist("change")
+        try:
+            text = await _body(request)
+            return JSONResponse(await asyncio.to_thread(plans.document, text, changes))
+        except InputError as fault:
+            return _refusal(fault)
+
+
+async def _body(request: Request) -> str:
+    """The text that was sent. Raises InputError where it is too long."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BODY_BYTE:
+            raise InputError(f"more than {MOST_BODY_BYTE / 1e6:g} MB; use the command line")
+    return body.decode("utf-8", "replace")
 
 
 def _refusal(fault: InputError) -> JSONResponse:

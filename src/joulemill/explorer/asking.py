@@ -53,7 +53,9 @@ SITE_KEYS = (
     "currency",
     "water_l_kwh",
 )
-SITE = "site."
+#: What the page states of a day that is simulated.
+DAY_KEYS = ("rate", "duration", "shape", "cut", "policy")
+SITE, DAY = "site.", "day."
 #: Keys whose values are numbers in a site file; the others are texts with a unit.
 _NUMBERS = ("pue", "carbon_gco2e_kwh", "price_currency_kwh", "water_l_kwh")
 #: No field of a page is longer.
@@ -72,36 +74,38 @@ class FieldError(InputError):
 
 @dataclass(frozen=True)
 class Asked:
-    """One deployment as the page states it: texts of flags and of site keys, empty ones left out."""
+    """One deployment as the page states it: texts of flags, of site keys, of a day's keys; empty ones are left out."""
 
     flags: Mapping[str, str]
     site: Mapping[str, str]
+    day: Mapping[str, str]
 
     @property
     def key(self) -> tuple[tuple[str, str], ...]:
         """What tells it from others."""
-        return tuple(sorted({**self.flags, **{SITE + k: v for k, v in self.site.items()}}.items()))
+        of_site = {SITE + k: v for k, v in self.site.items()}
+        return tuple(sorted({**self.flags, **of_site, **{DAY + k: v for k, v in self.day.items()}}.items()))
 
 
 def asked(pairs: Mapping[str, str]) -> Asked:
     """The texts of one deployment, checked for what a page may state. Raises FieldError."""
-    flags: dict[str, str] = {}
-    site: dict[str, str] = {}
+    parts: dict[str, dict[str, str]] = {"": {}, SITE: {}, DAY: {}}
+    known = {"": FIELDS, SITE: SITE_KEYS, DAY: DAY_KEYS}
     for name, value in pairs.items():
-        known = (SITE + k for k in SITE_KEYS) if name.startswith(SITE) else FIELDS
-        if name not in known:
+        prefix = next((p for p in (SITE, DAY) if name.startswith(p)), "")
+        key = name.removeprefix(prefix)
+        if key not in known[prefix]:
             raise FieldError(f"no field {name[:MOST_TEXT]!r}; {meant(name[:MOST_TEXT], FIELDS)}")
         text = value.strip()
         if len(text) > MOST_TEXT or not text.isprintable():
             raise FieldError(f"longer than {MOST_TEXT} characters, or not printable", name)
-        if text and name.startswith(SITE):
-            site[name.removeprefix(SITE)] = text
-        elif text:
-            flags[name] = text
+        if text:
+            parts[prefix][key] = text
+    flags = parts[""]
     for name in ("model", "device"):
         if name not in flags:
             raise FieldError(f"name a {name}", name)
-    return Asked(flags, site)
+    return Asked(flags, parts[SITE], parts[DAY])
 
 
 def arguments(question: Asked, read: Read, base: Site | None = None) -> dict[str, Any]:

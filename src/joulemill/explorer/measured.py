@@ -50,7 +50,7 @@ def _point(row: MeasuredRow) -> dict[str, Any]:
     return {
         "model": row.model,
         "device": row.device.label,
-        "devices": row.cut.devices * row.cut.replicas,
+        "devices": row.parallelism.devices * row.parallelism.replicas,
         "concurrency": row.batch_req,
         "rate_tok_s": measured.get("rate_tok_s"),
         "device_j_tok": measured.get("energy_j_tok"),

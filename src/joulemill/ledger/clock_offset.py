@@ -66,7 +66,7 @@ def estimate_offset(trace: Trace, busy: Array) -> ClockOffset | None:
     if len(power) < MIN_STRETCHES or not len(busy):
         return None
     offsets = np.arange(-CLOCK_REACH_S, CLOCK_REACH_S + STEP_S / 2, STEP_S)
-    share = np.array([_busy_share(t - d, busy) for d in offsets])
+    share = _busy_shares(t, offsets, busy)
     squares, total = _residuals(share, power, np.diff(t))
     best = int(np.argmin(squares))
     if total <= 0.0 or squares[best] > (1.0 - MIN_EXPLAINED_RATIO) * total:
@@ -100,11 +100,11 @@ def _stretches(trace: Trace, busy: Array) -> tuple[Array, Array]:
     return t, np.diff(energy) / np.diff(t)
 
 
-def _busy_share(t: Array, busy: Array) -> Array:
-    """Share of each stretch between ``t`` [n] that lies in ``busy``: [n−1]."""
+def _busy_shares(t: Array, offsets: Array, busy: Array) -> Array:
+    """Share of each stretch between ``t`` [n] that lies in ``busy``, with a clock ``offsets`` [k] off: [k, n−1]."""
     edges = busy.ravel()
     spent = np.concatenate(([0.0], np.cumsum(np.where(np.arange(1, len(edges)) % 2 == 1, np.diff(edges), 0.0))))
-    share: Array = np.diff(np.interp(t, edges, spent)) / np.diff(t)
+    share: Array = np.diff(np.interp(t[None, :] - offsets[:, None], edges, spent), axis=1) / np.diff(t)
     return share
 
 

@@ -67,6 +67,7 @@ class Channel:
     includes      ids of channels whose energy is already inside this one (psys ⊇ package): never add them
     source        where the facts above come from
     sampled_ratio share of the time in which the sensor looks; None: all of it, or unknown
+    limit_w       power limit (TDP) by the data sheet of what the meter says the board is; None unknown
     """
 
     id: str
@@ -83,6 +84,7 @@ class Channel:
     includes: tuple[str, ...] = ()
     source: str | None = None
     sampled_ratio: float | None = None
+    limit_w: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

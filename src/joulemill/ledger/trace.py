@@ -32,7 +32,7 @@ UNTIMED_MOST_RATIO = 0.05
 #: What a figure of a reading that cannot be is told in.
 #: No range of a counter, period, step or uncertainty is larger, in its SI unit: beyond the widest counter. Assumed.
 MOST_FACT = 1e20
-_FACTS = ("resolution", "update_period_s", "max_range", "rel_error", "clock_skew_s", "sampled_ratio")
+_FACTS = ("resolution", "update_period_s", "max_range", "rel_error", "clock_skew_s", "sampled_ratio", "limit_w")
 _UNIT = {Quantity.ENERGY: "J", Quantity.POWER: "W"}
 
 
@@ -119,7 +119,8 @@ def _limit_w(channel: Channel, limits: Mapping[str, float], board_w: float | Non
     """A sensor's board has a limit; what a model says is bounded by its scope alone."""
     if channel.scope is not Scope.DEVICE or channel.basis is not Basis.MEASURED:
         return None
-    return max((w for w in (limits.get(channel.device), board_w) if w is not None), default=None)
+    stated_w = (limits.get(channel.device), board_w, channel.limit_w)
+    return max((w for w in stated_w if w is not None), default=None)
 
 
 def trace(channel: Channel, readings: Sequence[Reading], limit_w: float | None = None) -> Trace:

@@ -19,6 +19,7 @@ import aiohttp
 
 from joulemill.errors import JoulemillError
 from joulemill.ledger.record import Scope
+from joulemill.meters.closing import let_go
 from joulemill.monitor.accounting.energy import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.accounting.nodes import Nodes, chassis_of, node_key
 from joulemill.monitor.accounting.pue import at_site, used_pue
@@ -29,7 +30,7 @@ from joulemill.monitor.advice.alerts import alerts
 from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.discovery.documents import discovered
 from joulemill.monitor.discovery.prometheus_store import Scraped, StoreReader, target_of
-from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, let_go, open_targets
+from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, open_targets
 from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, StoredSite, StoredTotals
 from joulemill.monitor.steps import IntervalSink, WatchPlan, beside, health_of, stopped, unless_stopped
 from joulemill.monitor.target import Watched

@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.ledger.record import Channel
+from joulemill.meters.closing import closed
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.meters.opening import open_meters
 from joulemill.monitor.config import TargetConfig
@@ -120,7 +120,7 @@ def _context(target: TargetConfig, result: Opened) -> MeterContext:
 def close_meters(meters: Iterable[Meter]) -> None:
     """Let go of ``meters``, whatever they raise."""
     for meter in meters:
-        _closed(meter)
+        closed(meter)
 
 
 def close_all(results: Iterable[Opened]) -> None:
@@ -154,27 +154,3 @@ def check_owners(owners: Mapping[str, Sequence[Sequence[Channel]]]) -> None:
                     f"two meters read the same thing ({channel.device}): {other[0]} by {other[1]} and {owner} by "
                     f"{channel.meter}; give each board to one target, e.g. with gpus=0+1+2+3 in its SPEC"
                 )
-
-
-class Closable(Protocol):
-    """Whatever holds sensors."""
-
-    def close(self) -> None:
-        """Let go of them."""
-
-
-def let_go(held: Iterable[Closable], within_s: float = 0.0) -> None:
-    """Close each of ``held`` in a thread of its own and wait at most ``within_s`` for all: a meter may never end."""
-    threads = [threading.Thread(target=_closed, args=(one,), name="joulemill closing", daemon=True) for one in held]
-    for thread in threads:
-        thread.start()
-    until_s = time.monotonic() + within_s
-    for thread in threads:
-        thread.join(max(until_s - time.monotonic(), 0.0))
-
-
-def _closed(one: Closable) -> None:
-    try:
-        one.close()
-    except Exception as fault:
-        _LOG.warning("a meter does not close: %s", reason_of(fault))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from joulemill.planning.building import fleet_program
 from joulemill.planning.problem import FleetProblem
 from joulemill.planning.program import Solver
+from joulemill.planning.pruning import efficient
 from joulemill.planning.solving import Goal, Optimum, optimize
 
 
@@ -37,7 +38,7 @@ def abatement(
     problem: FleetProblem,
     point_levers: NDArray[np.int64],
     levers: Sequence[str],
-    goal: Goal,
+    goals: Sequence[Goal],
     solver: Solver,
     tell: Callable[[float], None] | None = None,
 ) -> Sequence[AbatementStep]:
@@ -46,12 +47,12 @@ def abatement(
     Whole numbers are left out: a step is to show the lever and not the rounding.
     """
     allowed, left = 0, list(range(len(levers)))
-    before = _plan(problem, point_levers, allowed, goal, solver)
-    steps = [_step("", None, before, goal)]
+    before = _plan(problem, point_levers, allowed, goals, solver)
+    steps = [_step("", None, before, goals[0])]
     while left:
-        tried = [(_plan(problem, point_levers, allowed | 1 << i, goal, solver), i) for i in left]
-        best, chosen = min(tried, key=lambda t: _rank(t[0], goal))
-        steps.append(_step(levers[chosen], before, best, goal))
+        tried = [(_plan(problem, point_levers, allowed | 1 << i, goals, solver), i) for i in left]
+        best, chosen = min(tried, key=lambda t: _rank(t[0], goals[0]))
+        steps.append(_step(levers[chosen], before, best, goals[0]))
         allowed, before = allowed | 1 << chosen, best
         left.remove(chosen)
         if tell is not None:
@@ -59,10 +60,13 @@ def abatement(
     return steps
 
 
-def _plan(problem: FleetProblem, point_levers: NDArray[np.int64], allowed: int, goal: Goal, solver: Solver) -> Optimum:
+def _plan(
+    problem: FleetProblem, point_levers: NDArray[np.int64], allowed: int, goals: Sequence[Goal], solver: Solver
+) -> Optimum:
     rows = np.flatnonzero((point_levers & ~np.int64(allowed)) == 0)
     part = replace(problem, points=problem.points.taken(rows), whole=False, start_count=None)
-    return optimize(fleet_program(part), [goal], solver)
+    part = replace(part, points=part.points.taken(efficient(part.points, part.pools)))
+    return optimize(fleet_program(part), goals, solver)
 
 
 def _rank(optimum: Optimum, goal: Goal) -> tuple[float, float]:
@@ -75,12 +79,12 @@ def _rank(optimum: Optimum, goal: Goal) -> tuple[float, float]:
 def _step(lever: str, before: Optimum | None, now: Optimum, goal: Goal) -> AbatementStep:
     each = _energy_j_tok(now)
     earlier = None if before is None else _energy_j_tok(before)
-    rate = now.values.get("tokens")
+    rate = now.values.get("served")
     saved = None if earlier is None or each is None or rate is None else (earlier - each) * rate
     value = goal.value_of(now.values) if now.values else None
     return AbatementStep(lever=lever, value=value, rate_tok_s=rate, energy_j_tok=each, saved_w=saved)
 
 
 def _energy_j_tok(optimum: Optimum) -> float | None:
-    rate, power_w = optimum.values.get("tokens"), optimum.values.get("energy")
+    rate, power_w = optimum.values.get("served"), optimum.values.get("energy")
     return power_w / rate if rate and power_w is not None else None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from joulemill.planning.problem import WAITING, FleetProblem, Index
+from joulemill.planning.problem import WAITING, DemandClass, FleetProblem, Index
 from joulemill.planning.program import KILO, Assembly, LimitRow, LinearProgram
 
 
@@ -183,9 +183,7 @@ def _demand_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
         a.put(asked, at.sooner[d], -1.0)
         a.put(asked, level, -profile)
         if demand.least_ratio > 0.0 and not problem.serve_all:
-            floor = a.rows((hours,), 0.0, np.inf)
-            a.put(floor, at.served[d], 1.0)
-            a.put(floor, level, -demand.least_ratio * profile)
+            _floor_rows(a, demand, at.served[d], profile)
         if demand.shift_ratio > 0.0:
             day = a.rows((), 0.0, 0.0)
             a.put(day, at.later[d], problem.hour_s)
@@ -194,6 +192,18 @@ def _demand_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
             a.put(share, at.later[d], 1.0)
             a.put(share, level, -demand.shift_ratio * profile)
         _home_rows(a, problem, at, d, level)
+
+
+def _floor_rows(a: Assembly, demand: DemandClass, served: Index, profile: np.ndarray) -> None:
+    """What of a class must be served, where the goal is not to serve all."""
+    floor = a.rows(served.shape, 0.0, np.inf)
+    least = demand.least_ratio * float(demand.rate_tok_s.max())
+    users = tuple(floor.tolist())
+    level = a.limit(
+        least, name="least_demand", subject=demand.name, unit="tok/s", users=users, unit_value=KILO, sense=-1
+    )
+    a.put(floor, served, 1.0)
+    a.put(floor, level, -profile)
 
 
 def _home_rows(a: Assembly, problem: FleetProblem, at: Layout, d: int, level: Index) -> None:
@@ -260,9 +270,11 @@ def _racks(a: Assembly, racks: float, standing: float, bought: Index, each: np.n
     a.limits.append(LimitRow(name="racks", subject=site, unit="racks", value=racks, row=int(row), users=(int(row),)))
 
 
-#: Goal → unit of its value; all are means over the plan's span, and tokens alone are to be many.
+#: Goal → unit of its value; all are means over the plan's span. Tokens are to be many, by their classes' worth; what is
+#: served is the same without worth.
 GOAL_UNITS = {
     "tokens": "tok/s",
+    "served": "tok/s",
     "energy": "W",
     "carbon": "gCO2e/s",
     "cost": "currency/s",
@@ -274,8 +286,8 @@ def _goal_row(a: Assembly, problem: FleetProblem, at: Layout, goal: str) -> int 
     """A free row whose activity is the goal's value; None where a site does not state what it needs."""
     share = problem.hour_s / problem.span_s
     row = a.rows((), -np.inf, np.inf)
-    if goal == "tokens":
-        worth = np.array([d.weight_ratio for d in problem.demands])
+    if goal in ("tokens", "served"):
+        worth = np.array([d.weight_ratio if goal == "tokens" else 1.0 for d in problem.demands])
         a.put(row, at.served, KILO * worth[:, None] * share)
     elif goal == "energy":
         a.put(row, at.feed, KILO * share)

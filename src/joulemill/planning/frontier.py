@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from joulemill.planning.building import FleetProgram
-from joulemill.planning.program import Solver
+from joulemill.planning.building import FleetProgram, fleet_program
+from joulemill.planning.problem import FleetProblem
+from joulemill.planning.program import KILO, LimitRow, Solved, Solver
 from joulemill.planning.solving import Goal, cost_of
 
 #: Limits that are scaled together.
 POWER_LIMITS = ("it_power", "facility_power")
+#: A price that all power together would not raise the tokens by this share with is the solver's dust.
+DUST_RATIO = 1e-9
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0)
 
 
@@ -31,45 +32,46 @@ class FrontierPoint:
 
 
 def power_frontier(
-    fleet: FleetProgram, solver: Solver, shares: Sequence[float] = SHARES, tell: Callable[[float], None] | None = None
+    problem: FleetProblem, solver: Solver, shares: Sequence[float] = SHARES, tell: Callable[[float], None] | None = None
 ) -> Sequence[FrontierPoint]:
     """Most tokens at each share of the stated power limits. Empty where no power limit is stated.
 
-    Whole numbers are left out: the frontier is that of fractional replicas, which are at least as good.
+    Whole numbers are left out: the frontier is that of fractional replicas, which are at least as good. No demand must
+    be served, so that less power means fewer tokens, and not no plan.
     """
+    free = [replace(d, least_ratio=0.0) for d in problem.demands]
+    fleet = fleet_program(replace(problem, demands=free, whole=False, serve_all=False, start_count=None))
     limits = [x for x in fleet.limits if x.name in POWER_LIMITS]
     if not limits:
         return ()
     rows = [x.row for x in limits]
-    bounds = fleet.program.row_high[rows]
-    program = replace(
-        fleet.program, cost=cost_of(fleet, Goal({"tokens": 1.0})), whole=np.zeros_like(fleet.program.whole)
-    )
-    relaxed = replace(program, **_serving_any(fleet))
-    share_hours = fleet.problem.hour_s / fleet.problem.span_s
+    program = replace(fleet.program, cost=cost_of(fleet, Goal({"tokens": 1.0})))
     stated_w = sum(x.value for x in limits if x.name == limits[0].name)
     points = []
     for done, share in enumerate(shares, 1):
-        answer = solver.solve(relaxed.with_rows(rows, bounds * share, bounds * share))
-        price = power_w = rate = None
-        if answer.optimal:
-            power_w = float((answer.values[fleet.at.it] * share_hours).sum() * limits[0].unit_value)
-            rate = -answer.value
-            price = float(-answer.row_price[rows] @ bounds) / stated_w if stated_w else None
-        points.append(
-            FrontierPoint(
-                share_ratio=share, limit_w=stated_w * share, power_w=power_w, rate_tok_s=rate, price_tok_j=price
-            )
-        )
+        bounds = share * fleet.program.row_high[rows]
+        answer = solver.solve(program.with_rows(rows, bounds, bounds))
+        points.append(_point(fleet, answer, limits, (share, stated_w)))
         if tell is not None:
             tell(done / len(shares))
     return points
 
 
-def _serving_any(fleet: FleetProgram) -> dict[str, np.ndarray]:
-    """Row bounds in which no demand must be served, so that less power means fewer tokens, not no plan."""
-    low = fleet.program.row_low.copy()
-    for limit in fleet.limits:
-        if limit.name == "demand":
-            low[list(limit.users)] = -np.inf
-    return {"row_low": low}
+def _point(fleet: FleetProgram, answer: Solved, limits: Sequence[LimitRow], at: tuple[float, float]) -> FrontierPoint:
+    share, stated_w = at
+    limit_w = share * stated_w
+    if not answer.optimal:
+        return FrontierPoint(share_ratio=share, limit_w=limit_w, power_w=None, rate_tok_s=None, price_tok_j=None)
+    of_hour = fleet.problem.hour_s / fleet.problem.span_s
+    price = (
+        -sum(float(answer.row_price[x.row]) * x.value / x.unit_value for x in limits) / stated_w if stated_w else None
+    )
+    if price is not None and abs(price) * stated_w < DUST_RATIO * abs(answer.value):
+        price = 0.0
+    return FrontierPoint(
+        share_ratio=share,
+        limit_w=limit_w,
+        power_w=float((answer.values[fleet.at.it] * of_hour).sum() * KILO),
+        rate_tok_s=-answer.value,
+        price_tok_j=price,
+    )

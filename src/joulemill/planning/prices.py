@@ -81,7 +81,8 @@ def limit_prices(fleet: FleetProgram, optimum: Optimum, goal: Goal, solver: Solv
 
 def price_unit(goal: Goal, limit: LimitRow) -> str:
     """Unit of a price: of the goal over that of the limit."""
-    return f"{goal.unit}/{limit.unit}" if "/" not in limit.unit else f"{goal.unit}/({limit.unit})"
+    one = limit.unit.removesuffix("s") if limit.unit in ("devices", "racks") else limit.unit
+    return f"{goal.unit}/{one}" if "/" not in one else f"{goal.unit}/({one})"
 
 
 def slack_of(fleet: FleetProgram, limit: LimitRow, activity: np.ndarray, values: np.ndarray) -> float:
@@ -92,6 +93,8 @@ def slack_of(fleet: FleetProgram, limit: LimitRow, activity: np.ndarray, values:
         return float(values[fleet.at.idle[pool]].sum(axis=0).min())
     if limit.users == (limit.row,):
         return float(program.row_high[limit.row] - activity[limit.row]) * limit.unit_value
+    if limit.name == "least_demand":
+        return float(activity[list(limit.users)].min()) * limit.unit_value
     if limit.sense < 0:
         return 0.0
     share = np.array([_share(fleet, limit, i) for i in range(len(limit.users))])

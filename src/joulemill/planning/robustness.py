@@ -82,6 +82,6 @@ def losses(
 def _loss(problem: FleetProblem, scenario: Scenario, solver: Solver) -> ScenarioLoss:
     rates = np.array([d.rate_tok_s for d in problem.demands])
     asked = float((np.where(np.isfinite(rates), rates, 0.0) * problem.hour_s).sum() / problem.span_s)
-    optimum = optimize(fleet_program(problem), [Goal({"tokens": 1.0})], solver)
-    served = optimum.values.get("tokens")
+    optimum = optimize(fleet_program(problem), [Goal({"served": 1.0})], solver)
+    served = optimum.values.get("served")
     return ScenarioLoss(scenario=scenario, asked_tok_s=asked, served_tok_s=served)

@@ -37,50 +37,61 @@ class ShortLimit:
 def shortage(fleet: FleetProgram, solver: Solver) -> tuple[ShortLimit, ...]:
     """The smallest set of limits that conflict, each with what of it alone would do. Empty where a plan can be."""
     weights = np.array([1.0 / max(abs(x.value) / x.unit_value, 1e-9) for x in fleet.limits])
-    loose = _missing(fleet, solver, list(range(len(fleet.limits))), weights)
-    if loose is None:
-        return ()
-    missed, prices = loose
-    if not (missed * weights > NOTHING_RATIO).any():
-        return ()
-    suspects = [i for i, x in enumerate(fleet.limits) if abs(prices[x.row]) > 1e-12]
-    conflicting = _irreducible(fleet, solver, suspects or list(range(len(fleet.limits))))
-    return tuple(_alone(fleet, solver, i, weights) for i in conflicting)
+    everything = list(range(len(fleet.limits)))
+    for whole in (False, True) if fleet.program.whole.any() else (False,):
+        search = _Search(fleet, solver, weights, whole)
+        loose = search.missing(everything)
+        if loose is not None and (loose[0] * weights > NOTHING_RATIO).any():
+            prices = loose[1]
+            suspects = [i for i in everything if whole or abs(prices[fleet.limits[i].row]) > 1e-12]
+            return tuple(search.alone(i) for i in search.irreducible(suspects or everything))
+    return ()
 
 
-def _missing(
-    fleet: FleetProgram, solver: Solver, loosened: Sequence[int], weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """The least shortfalls of ``loosened`` limits, and the prices; None where even that is not enough."""
-    at = fleet.shortfalls[list(loosened)]
-    cost = np.zeros(fleet.program.low.size)
-    cost[at] = weights[list(loosened)]
-    most = [_most(fleet.limits[i]) for i in loosened]
-    program = fleet.program.with_variables(at, 0.0, most)
-    answer = solver.solve(replace(program, cost=cost, whole=np.zeros_like(program.whole)))
-    return (answer.values[fleet.shortfalls], answer.row_price) if answer.optimal else None
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Programs with some limits loose; ``whole``: its whole numbers stay whole, without which it may have a plan."""
+
+    fleet: FleetProgram
+    solver: Solver
+    weights: np.ndarray
+    whole: bool
+
+    def missing(self, loosened: Sequence[int], *, free: bool = False) -> tuple[np.ndarray, np.ndarray] | None:
+        """The least shortfalls of ``loosened`` limits, and the prices; None where even that is not enough.
+
+        ``free``: any shortfall will do.
+        """
+        fleet = self.fleet
+        at = fleet.shortfalls[list(loosened)]
+        cost = np.zeros(fleet.program.low.size)
+        cost[at] = 0.0 if free else self.weights[list(loosened)]
+        most = [_most(fleet.limits[i]) for i in loosened]
+        program = replace(fleet.program.with_variables(at, 0.0, most), cost=cost)
+        if not self.whole:
+            program = replace(program, whole=np.zeros_like(program.whole))
+        answer = self.solver.solve(program)
+        return (answer.values[fleet.shortfalls], answer.row_price) if answer.optimal else None
+
+    def irreducible(self, suspects: Sequence[int]) -> Sequence[int]:
+        """The suspects less every one without which there is still no plan; all other limits are loose meanwhile."""
+        kept = list(suspects)
+        everything = set(range(len(self.fleet.limits)))
+        for candidate in suspects:
+            others = [i for i in kept if i != candidate]
+            if self.missing(sorted(everything - set(others)), free=True) is None:
+                kept = others
+        return kept
+
+    def alone(self, i: int) -> ShortLimit:
+        """A limit of the set, with how much of it alone would do."""
+        limit, answer = self.fleet.limits[i], self.missing([i])
+        amount = None if answer is None else float(answer[0][i]) * limit.unit_value
+        return ShortLimit(
+            name=limit.name, subject=limit.subject, unit=limit.unit, value=limit.value, amount=amount, sense=limit.sense
+        )
 
 
 def _most(limit: LimitRow) -> float:
     """A demand can at most be given up; a supply grow without end."""
     return np.inf if limit.sense > 0 else abs(limit.value) / limit.unit_value
-
-
-def _irreducible(fleet: FleetProgram, solver: Solver, suspects: Sequence[int]) -> Sequence[int]:
-    """The suspects less every one without which there is still no plan; all other limits are loose meanwhile."""
-    kept, nothing = list(suspects), np.zeros(len(fleet.limits))
-    everything = set(range(len(fleet.limits)))
-    for candidate in suspects:
-        others = [i for i in kept if i != candidate]
-        if _missing(fleet, solver, sorted(everything - set(others)), nothing) is None:
-            kept = others
-    return kept
-
-
-def _alone(fleet: FleetProgram, solver: Solver, i: int, weights: np.ndarray) -> ShortLimit:
-    limit = fleet.limits[i]
-    answer = _missing(fleet, solver, [i], weights)
-    amount = None if answer is None else float(answer[0][i]) * limit.unit_value
-    return ShortLimit(
-        name=limit.name, subject=limit.subject, unit=limit.unit, value=limit.value, amount=amount, sense=limit.sense
-    )

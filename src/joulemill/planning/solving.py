@@ -17,9 +17,10 @@ from joulemill.errors import InputError
 from joulemill.planning.building import GOAL_UNITS, FleetProgram
 from joulemill.planning.program import LinearProgram, Solved, Solver
 
-#: Share by which an earlier goal may be missed for a later one: above a solver's tolerance, below what anyone notices.
-HELD_RATIO = 1e-9
-MAXIMIZED = ("tokens",)
+#: Share by which an earlier goal may be missed for a later one: above a solver's tolerance, below what anyone notices;
+#: with whole numbers, whose tolerance is wider.
+HELD_RATIO, HELD_WHOLE_RATIO = 1e-9, 1e-6
+MAXIMIZED = ("tokens", "served")
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,13 @@ def optimize(fleet: FleetProgram, goals: Sequence[Goal], solver: Solver) -> Opti
     first = program = replace(fleet.program, cost=cost_of(fleet, goals[0]))
     plan = solver.solve(program)
     for before, goal in pairwise(goals):
-        if plan.optimal:
-            program = replace(_held(fleet, program, before, plan), cost=cost_of(fleet, goal))
-            plan = solver.solve(program)
+        if not plan.optimal:
+            break
+        program = replace(_held(fleet, program, before, plan), cost=cost_of(fleet, goal))
+        further = solver.solve(program)
+        if not further.optimal:  # the room that the goals before leave is below the solver's tolerance
+            break
+        plan = further
     if not plan.optimal:
         return Optimum(status=plan.status, plan=plan, priced=program, prices=plan, held_whole=False, values={})
     whole = bool(program.whole.any())
@@ -117,7 +122,7 @@ def _held(fleet: FleetProgram, program: LinearProgram, goal: Goal, plan: Solved)
         raise InputError("a weighted goal can only be the last")
     row = fleet.goal_rows[goal.name]
     value = _activity(fleet, goal.name, plan)
-    room = HELD_RATIO * max(abs(value), 1e-9)
+    room = (HELD_WHOLE_RATIO if program.whole.any() else HELD_RATIO) * max(abs(value), 1e-9)
     low, high = (value - room, np.inf) if goal.sign < 0 else (-np.inf, value + room)
     return program.with_rows([row], low, high)
 

@@ -1,4 +1,4 @@
-"""The same devices under other parallelism: what every cut that fits would do at the same load."""
+"""The same devices under other parallelism: what every tensor parallelism that fits would do at the same load."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import most_that_fit_req, swept
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Rates
+from joulemill.physics.serving.deployed import shard_of
 from joulemill.physics.serving.deployment import Deployment, Parallelism
-from joulemill.physics.serving.shard import shard
 from joulemill.physics.serving.workload import Workload
-from joulemill.prediction.question import CutOption
+from joulemill.prediction.question import ParallelismOption
 
 #: Devices that share links where neither the device nor a node says how many (assumed: a server of eight).
 USUAL_DOMAIN = 8.0
@@ -28,13 +28,15 @@ def domain_count(device: Device, node: Node | None) -> float:
     return device.link_domain_count or (float(node.device_count) if node else USUAL_DOMAIN)
 
 
-def cuts(deployment: Deployment, workload: Workload, prediction: Prediction, rates: Rates) -> tuple[CutOption, ...]:
-    """Every tensor-parallel cut of the deployment's devices that shares links and fits, with its own one.
+def alternatives(
+    deployment: Deployment, workload: Workload, prediction: Prediction, rates: Rates
+) -> tuple[ParallelismOption, ...]:
+    """Every tensor parallelism of the deployment's devices that shares links and fits, with its own one.
 
-    As many requests are in flight over all devices as are predicted; a replica of a narrower cut has fewer of them.
+    As many requests are in flight over all devices as are predicted; a replica over fewer devices has fewer of them.
     """
     taken = deployment.parallelism
-    if deployment.device_count == 1 or taken.data > 1:
+    if deployment.device_count == 1 or taken.data > 1 or taken.pipeline > 1 or deployment.prefill:
         return ()
     deployment, rates = at_locked_clock(deployment, rates)
     all_req = prediction.batch.batch_req * taken.replicas
@@ -43,23 +45,24 @@ def cuts(deployment: Deployment, workload: Workload, prediction: Prediction, rat
     options = [Parallelism(n, 1, 1, deployment.device_count // n) for n in widths]
     different = [o for o in options if (o.tensor, o.replicas) != (taken.tensor, taken.replicas)]
     options_tried = (
-        _option(replace(deployment, parallelism=cut), workload, all_req, rates) for cut in (taken, *different)
+        _option(replace(deployment, parallelism=parallelism), workload, all_req, rates)
+        for parallelism in (taken, *different)
     )
     return tuple(option for option in options_tried if option is not None)
 
 
-def _option(deployment: Deployment, workload: Workload, all_req: float, rates: Rates) -> CutOption | None:
+def _option(deployment: Deployment, workload: Workload, all_req: float, rates: Rates) -> ParallelismOption | None:
     """None where the heads are not divided so, or the model does not fit with so many requests."""
-    cut = deployment.parallelism
-    if not deployment.architecture.divides_over(cut.tensor):
+    parallelism = deployment.parallelism
+    if not deployment.architecture.divides_over(parallelism.tensor):
         return None
-    share = shard(deployment.architecture, deployment.precision, deployment.device, cut)
-    each = max(all_req / cut.replicas, 1.0)
+    share = shard_of(deployment)
+    each = max(all_req / parallelism.replicas, 1.0)
     try:
         if each > most_that_fit_req(deployment, workload, share, rates) * (1.0 + 1e-9):
             return None
     except InputError:
         return None
     steady_state = swept(deployment, workload, share, rates, np.array([each]))
-    rate, joule = float(steady_state.rate_tok_s[0]) * cut.replicas, float(steady_state.energy_j_tok[0])
-    return CutOption(cut, rate, joule) if math.isfinite(rate) and math.isfinite(joule) else None
+    rate, joule = float(steady_state.rate_tok_s[0]) * parallelism.replicas, float(steady_state.energy_j_tok[0])
+    return ParallelismOption(parallelism, rate, joule) if math.isfinite(rate) and math.isfinite(joule) else None

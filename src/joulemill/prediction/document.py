@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from typing import Any
 
-from joulemill.figure import Basis, unknown
+from joulemill.figure import unknown
+from joulemill.jsonable import plain
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.facts import architecture_facts
 from joulemill.physics.model.precision import Precision
@@ -21,39 +21,23 @@ from joulemill.prediction.shortfall import (
 def document(result: PredictionResult) -> dict[str, Any]:
     """The JSON document. Figures as {value, unit, basis, low, high, level, reason, source}; unknown is null."""
     q, p = result.question, result.prediction
-    plain = _plain(p)
-    plain.pop("terms")
+    figures = plain(p)
+    terms = figures.pop("terms")
+    pool = result.deployment.prefill
     return {
         "schema_version": "1.0",
         "meets": result.meets,
         "short_by": [missed.document() for missed in result.short_by],
         "deployment": q.document()
         | {"profile": result.profile, "precision_used": result.deployment.precision.name}
-        | {"cut": asdict(result.deployment.parallelism), "cut_stated": q.tp is not None}
-        | {"best_cut": None if result.best_cut is None else asdict(result.best_cut)},
+        | {"parallelism": asdict(result.deployment.parallelism), "parallelism_stated": q.tp is not None}
+        | {"prefill_parallelism": None if pool is None else asdict(pool)}
+        | {"best_parallelism": None if result.best_parallelism is None else asdict(result.best_parallelism)},
         "architecture": architecture_document(result.deployment.architecture, result.deployment.precision),
-        **plain,
-        "terms": _plain(p.terms),
+        **figures,
+        "terms": terms,
         "notes": list(result.every_note),
     }
-
-
-def _plain(value: Any) -> Any:
-    """JSON-ready: dataclasses as objects, enums as text, infinities as null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {k: _plain(v) for k, v in vars_of(value).items()}
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Basis) else value
-
-
-def vars_of(value: Any) -> dict[str, Any]:
-    """Fields of a dataclass, slots or not, in order."""
-    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def short_document_of(question: PredictionRequest, fault: MemoryShort) -> dict[str, Any]:
@@ -65,7 +49,7 @@ def short_document_of(question: PredictionRequest, fault: MemoryShort) -> dict[s
         "short_by": short_document(fault),
         "deployment": question.document(),
         "architecture": architecture_document(asked.architecture, asked.precision),
-        "rate_tok_s": _plain(unknown("tok/s", str(fault))),
+        "rate_tok_s": plain(unknown("tok/s", str(fault))),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ from joulemill.catalog.serving import rates
 from joulemill.physics.hardware.node import share_bounds_w
 from joulemill.physics.production.predicted_ceilings import DEVICE_CEILINGS, device_ceiling_rates
 from joulemill.physics.production.prediction import cap_range_w
+from joulemill.physics.serving.batch import settled
 from joulemill.physics.serving.clock import at_locked_clock
-from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, capacity_req, mean_context_tok, steady
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, capacity_req, mean_context_tok
+from joulemill.physics.serving.deployed import engine_terms, prefill_table, shard_of
 from joulemill.physics.serving.deployment import Deployment
-from joulemill.physics.serving.shard import Shard, ShardTable, shard, shard_table
+from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
 from joulemill.prediction.predict import resolved
 from joulemill.prediction.question import PredictionRequest
 from joulemill.prediction.spread import half_width_ratio, kind_of, widened_ratio
@@ -62,6 +65,7 @@ class Compiled:
     table: ShardTable
     rates: Rates
     widths: Mapping[str, float]
+    terms: Mapping[str, Any]
 
     @property
     def ranks(self) -> int:
@@ -82,13 +86,20 @@ class Remarks:
 
 
 def compiled(question: PredictionRequest) -> Compiled:
-    """Resolve the names of ``question`` and cut the model. InputError as ``predict`` raises it."""
+    """Resolve the names of ``question`` and shard the model. InputError as ``predict`` raises it."""
     deployment, _, profile, _ = resolved(question)
-    kind, architecture = kind_of(deployment, profile), deployment.architecture
+    kind, architecture = kind_of(deployment, profile, question.engine), deployment.architecture
     widths = {name: widened_ratio(half_width_ratio(quantity, kind), architecture) for name, quantity in FIGURES.items()}
     deployment, used = at_locked_clock(deployment, rates(profile))
-    share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
-    return Compiled(deployment=deployment, share=share, table=shard_table([share]), rates=used, widths=widths)
+    share = shard_of(deployment)
+    return Compiled(
+        deployment=deployment,
+        share=share,
+        table=shard_table([share]),
+        rates=used,
+        widths=widths,
+        terms=engine_terms(deployment),
+    )
 
 
 def predicted(
@@ -109,9 +120,8 @@ def _stretch(plant: Compiled, numbers: Numbers, figures: Numbers, bottleneck: bo
     faults = {text: np.broadcast_to(rows, count) for text, rows in _faults(plant, numbers, demand, most)}
     batch = np.minimum(demand.batch_req, most)
     bad = np.any(list(faults.values()), axis=0) if faults else None
-    steady_state = steady(
-        plant.table, plant.rates, replace(demand, batch_req=batch if bad is None else np.where(bad, 1, batch))
-    )
+    asked = replace(demand, batch_req=batch if bad is None else np.where(bad, 1, batch))
+    steady_state = settled(plant.deployment, plant.table, plant.rates, asked)
     _fill(plant, steady_state, figures)
     if bad is not None:
         for values in figures.values():
@@ -125,24 +135,31 @@ def _stretch(plant: Compiled, numbers: Numbers, figures: Numbers, bottleneck: bo
 
 def _demand(plant: Compiled, numbers: Numbers) -> Demand:
     one, none, cap = np.ones(1), np.zeros(1), numbers["power_cap_w"]
+    computed_tok = numbers["input_tokens"] * (1.0 - numbers["cached_ratio"])
+    budget_tok = numbers["max_num_batched_tokens"]
     return Demand(
         batch_req=numbers["concurrency"],
         input_tok=numbers["input_tokens"],
-        computed_tok=numbers["input_tokens"] * (1.0 - numbers["cached_ratio"]),
+        computed_tok=computed_tok,
         output_tok=numbers["output_tokens"],
         spread_ratio=numbers["output_spread_ratio"],
-        budget_tok=numbers["max_num_batched_tokens"],
+        budget_tok=budget_tok if plant.deployment.chunked_prefill else np.maximum(budget_tok, computed_tok),
         memory_use_ratio=numbers["gpu_memory_utilization"],
         limit_w=np.where(np.isnan(cap), plant.table.tdp_w, cap),
         running=none,
         narrow_ratio=one,
         crowding_ratio=none,
+        **plant.terms,
     )
 
 
 def _faults(plant: Compiled, numbers: Numbers, demand: Demand, most: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     room = plant.table.memory_byte * demand.memory_use_ratio
-    short = (plant.table.weight_byte >= room) | (most < 1.0)
+    drafts = plant.terms.get("draft")
+    weight_byte = plant.table.weight_byte + (0.0 if drafts is None else drafts.weight_byte)
+    if plant.deployment.prefill is not None:
+        weight_byte = np.maximum(weight_byte, prefill_table(plant.deployment, plant.table).weight_byte)
+    short = (weight_byte >= room) | (most < 1.0)
     if short.any():
         yield "the weights and one request of this length do not fit; use more `devices`, or fewer bits", short
     cap = numbers["power_cap_w"]

@@ -19,14 +19,16 @@ from joulemill.figure import Basis, Figure
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
 from joulemill.physics.hardware.site import Site
+from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.production.prediction import Prediction, Scaling
 from joulemill.physics.production.prediction import predict as predict_values
 from joulemill.physics.serving.batch import MemoryShort, most_that_fit_req
 from joulemill.physics.serving.coefficients import rates_of
-from joulemill.physics.serving.deployment import Deployment, parallelism_for
-from joulemill.physics.serving.shard import shard
+from joulemill.physics.serving.deployed import shard_of
+from joulemill.physics.serving.deployment import WIDE_RANKS, Deployment, ExpertTraffic, Parallelism, parallelism_for
+from joulemill.physics.serving.speculation import Speculation
 from joulemill.physics.serving.workload import Workload
-from joulemill.prediction.alternatives import cuts, domain_count
+from joulemill.prediction.alternatives import alternatives, domain_count
 from joulemill.prediction.calibration_file import Calibrated, load_calibration
 from joulemill.prediction.precision import precision_named
 from joulemill.prediction.question import PredictionRequest, PredictionResult
@@ -39,7 +41,10 @@ from joulemill.prediction.shortfall import (
     of_site,
     within_targets,
 )
-from joulemill.prediction.spread import NODE, caveats, half_width_ratio, kind_of, widened_ratio
+from joulemill.prediction.spread import NODE, Kind, caveats, half_width_ratio, kind_of, widened_ratio
+
+#: The draft model that is none: drafts are looked up in the text so far.
+NGRAM = "ngram"
 
 
 def answer(question: PredictionRequest) -> PredictionResult:
@@ -53,14 +58,15 @@ def answer(question: PredictionRequest) -> PredictionResult:
         result = _answered(within_targets(question))
     result = replace(result, question=question)
     site = question.place()
-    count, each = result.deployment.device_count, result.deployment.parallelism.devices
+    count = result.deployment.device_count
+    each = max(1, count // result.deployment.parallelism.replicas)
     return replace(result, short_by=(*of_site(result.prediction, site, count, each), *late, *of_load(result)))
 
 
 def memory_holds(question: PredictionRequest) -> bool:
     """Whether the weights and one request fit. InputError where the deployment cannot be at all."""
     deployment, workload, profile, _ = resolved(question)
-    share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
+    share = shard_of(deployment)
     try:
         return most_that_fit_req(deployment, workload, share, rates(profile)) >= 1.0
     except MemoryShort:
@@ -80,10 +86,11 @@ def _answered(q: PredictionRequest) -> PredictionResult:
             "calibrate on runs of this device"
         )
     try:
-        prediction = _predicted(deployment, workload, profile, q.place(), calibrated or scales)
+        kind = kind_of(deployment, profile, q.engine)
+        prediction = _predicted(deployment, workload, (profile, kind), q.place(), calibrated or scales)
     except MemoryShort as fault:
         raise does_not_fit(q, fault, memory_holds) from fault
-    notes = (*notes, *caveats(kind_of(deployment, profile), prediction.batch.batch_req))
+    notes = (*notes, *caveats(kind_of(deployment, profile, q.engine), prediction.batch.batch_req))
     own = rates_of(calibrated.coefficients) if calibrated else rates(profile)
     return PredictionResult(
         question=q,
@@ -93,7 +100,7 @@ def _answered(q: PredictionRequest) -> PredictionResult:
         prediction=prediction,
         notes=notes,
         short_by=(),
-        cuts=cuts(deployment, workload, prediction, own),
+        alternatives=alternatives(deployment, workload, prediction, own),
     )
 
 
@@ -105,13 +112,17 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
     if q.kv_dtype:
         precision = precision.with_kv(q.kv_dtype)
     device, node, notes = _plant(q.device, q.hardware)
-    cut = parallelism_for(architecture, q.devices, q.tp, q.dp, q.ep, domain_count(device, node))
+    stated = {"tp": q.tp, "dp": q.dp, "ep": q.ep, "pp": q.pp}
+    parallelism = parallelism_for(architecture, q.devices, stated, domain_count(device, node))
     profile = profile_of(q.engine)
+    pool = _prefill_pool(q, architecture, domain_count(device, node))
     deployment = Deployment(
+        prefill=pool,
+        traffic=_traffic(q, parallelism, pool),
         architecture=architecture,
         precision=precision,
         device=device,
-        parallelism=cut,
+        parallelism=parallelism,
         engine=profile.partition("-")[0],
         node=node,
         batch_limit_req=q.max_num_seqs,
@@ -119,6 +130,9 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
         memory_use_ratio=q.gpu_memory_utilization,
         power_cap_w=q.power_cap_w,
         clock_ratio=q.clock_ratio,
+        speculation=_speculation(q),
+        chunked_prefill=q.chunked_prefill,
+        eager=q.enforce_eager,
     )
     workload = Workload(
         input_tok=q.input_tokens,
@@ -133,6 +147,44 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
     return deployment, workload, profile, (*notes, *model.approximations)
 
 
+def _prefill_pool(q: PredictionRequest, architecture: Architecture, domain: float) -> Parallelism | None:
+    """The parallelism of the devices that compute prompts; None where these are the same."""
+    if q.prefill_devices is None:
+        return None
+    stated = {"tp": q.prefill_tp, "dp": q.prefill_dp, "ep": q.prefill_ep}
+    try:
+        return parallelism_for(architecture, q.prefill_devices, stated, domain)
+    except InputError as fault:
+        raise InputError(f"the prefill pool, `prefill_devices={q.prefill_devices}`: {fault}") from fault
+
+
+def _traffic(q: PredictionRequest, cut: Parallelism, pool: Parallelism | None) -> ExpertTraffic | None:
+    """How rows and experts come together; None where neither pool spreads experts wide, unless it is asked for."""
+    stated = (q.two_batch_overlap, q.eplb)
+    widest = max(cut.expert, pool.expert if pool else 1)
+    if any(stated) and max(cut.data, pool.data if pool else 1) == 1:
+        raise InputError("`two_batch_overlap` and `eplb` are of experts over ranks of data parallelism; give `dp`")
+    if widest < WIDE_RANKS and not any(stated):
+        return None
+    wide = widest >= WIDE_RANKS
+    overlapped, balanced = (wide if choice is None else bool(choice) for choice in stated)
+    return ExpertTraffic(overlapped, balanced)
+
+
+def _speculation(q: PredictionRequest) -> Speculation | None:
+    """How tokens are drafted. InputError for a draft model that is not known, or n-grams of unknown acceptance."""
+    if not q.speculative_tokens:
+        return None
+    if q.draft_model == NGRAM:
+        if q.acceptance_rate is None:
+            raise InputError("`draft_model=ngram` drafts what the text so far holds; give `acceptance_rate`")
+        return Speculation(q.speculative_tokens, q.acceptance_rate, ngram=True)
+    if q.draft_model is None:
+        return Speculation(q.speculative_tokens, q.acceptance_rate)
+    draft = find_model(q.draft_model, approximate=q.approximate)
+    return Speculation(q.speculative_tokens, q.acceptance_rate, draft.architecture, draft.precision)
+
+
 def _plant(name: str, own: Device | None = None) -> tuple[Device, Node | None, tuple[str, ...]]:
     if own is not None or name.endswith(".toml"):
         return own or load_device(Path(name)), None, ("the catalog has no node for a device of your own",)
@@ -144,11 +196,11 @@ def _plant(name: str, own: Device | None = None) -> tuple[Device, Node | None, t
 
 
 def _predicted(
-    deployment: Deployment, workload: Workload, profile: str, site: Site | None, own: Calibrated | Scales
+    deployment: Deployment, workload: Workload, kinds: tuple[str, Kind], site: Site | None, own: Calibrated | Scales
 ) -> Prediction:
+    profile, kind = kinds
     calibrated = own if isinstance(own, Calibrated) else None
     scales = {} if isinstance(own, Calibrated) else own
-    kind = kind_of(deployment, profile)
 
     def widths(quantity: str) -> float:
         fitted = calibrated.widths.get(quantity) if calibrated else None

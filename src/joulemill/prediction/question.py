@@ -11,35 +11,59 @@ from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
 from joulemill.physics.production.prediction import Prediction
-from joulemill.physics.serving.deployment import MOST_CUT, Deployment, Parallelism
+from joulemill.physics.serving.deployment import MOST_PARALLEL, Deployment, Parallelism
+from joulemill.physics.serving.speculation import MOST_DRAFTED
 from joulemill.physics.serving.workload import Workload
 
 #: Arguments that are counts → the most that is no slip of a key.
 COUNTS = {
     "devices": 1_000_000,
-    "tp": MOST_CUT,
-    "dp": MOST_CUT,
-    "ep": MOST_CUT,
+    "tp": MOST_PARALLEL,
+    "dp": MOST_PARALLEL,
+    "ep": MOST_PARALLEL,
+    "pp": MOST_PARALLEL,
     "concurrency": 100_000,
     "max_num_seqs": 100_000,
     "max_num_batched_tokens": 10_000_000,
+    "speculative_tokens": MOST_DRAFTED,
+    "prefill_devices": 1_000_000,
+    "prefill_tp": MOST_PARALLEL,
+    "prefill_dp": MOST_PARALLEL,
+    "prefill_ep": MOST_PARALLEL,
 }
-WHOLE = ("devices", "tp", "dp", "ep")
+POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
+WHOLE = ("devices", "tp", "dp", "ep", "pp", *POOL, "speculative_tokens")
+#: Arguments that are counts and may be 0: what they count is then left out.
+FROM_ZERO = ("speculative_tokens",)
 #: Arguments that are quantities → (least, most) in their unit. Beyond these it is a slip of a unit.
 BOUNDS = {
-    "input_tokens": (1.0, 1e8), "output_tokens": (1.0, 1e8), "rate_req_s": (1e-6, 1e9), "slo_ttft_s": (1e-6, 86400.0),
-    "slo_tpot_s": (1e-6, 3600.0), "power_cap_w": (1.0, 20e3), "output_spread_ratio": (0.0, 5.0),
-    "cached_ratio": (0.0, 0.999), "gpu_memory_utilization": (0.05, 1.0), "clock_ratio": (0.106, 1.0),
-}  # fmt: skip
+    "input_tokens": (1.0, 1e8),
+    "output_tokens": (1.0, 1e8),
+    "rate_req_s": (1e-6, 1e9),
+    "slo_ttft_s": (1e-6, 86400.0),
+    "slo_tpot_s": (1e-6, 3600.0),
+    "power_cap_w": (1.0, 20e3),
+    "output_spread_ratio": (0.0, 5.0),
+    "cached_ratio": (0.0, 0.999),
+    "gpu_memory_utilization": (0.05, 1.0),
+    "clock_ratio": (0.106, 1.0),
+    "acceptance_rate": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionRequest:
     """What is asked: the arguments of ``joulemill.predict``, by the same names. None: not stated.
 
-    devices          in all; tp, dp, ep   how a replica is cut over them: tensor, data, expert parallelism
+    devices          in all; tp, dp, ep, pp   a replica's parallelism: tensor, data, expert, pipeline
+    prefill_devices  compute prompts, beside ``devices``, which decode (disaggregated); prefill_tp, _dp, _ep: theirs
     concurrency      requests in flight in one replica; None: as many as fit, or as ``rate_req_s`` needs
     max_num_seqs, max_num_batched_tokens, gpu_memory_utilization   limits of the engine, as vLLM names them
+    chunked_prefill, enforce_eager   whether prompts are computed in parts beside decoding; without captured graphs
+    two_batch_overlap, eplb   of wide expert parallelism: two micro-batches that overlap, expert load balancing; None:
+                     both from 32 expert-parallel ranks on
+    speculative_tokens, acceptance_rate, draft_model   tokens drafted a step, each accepted so often, by this model
+                     ("ngram": looked up in the prompt; None: the model's own drafting layers)
     rate_req_s       requests offered per second, to all replicas together
     output_spread_ratio   standard deviation over mean of output lengths
     cached_ratio     share of the prompt that a prefix cache serves
@@ -57,6 +81,11 @@ class PredictionRequest:
     tp: int | None = None
     dp: int | None = None
     ep: int | None = None
+    pp: int | None = None
+    prefill_devices: int | None = None
+    prefill_tp: int | None = None
+    prefill_dp: int | None = None
+    prefill_ep: int | None = None
     precision: str | None = None
     kv_dtype: str | None = None
     engine: str = "vllm"
@@ -69,6 +98,13 @@ class PredictionRequest:
     max_num_seqs: float | None = None
     max_num_batched_tokens: float = 8192.0
     gpu_memory_utilization: float = 0.9
+    chunked_prefill: bool = True
+    enforce_eager: bool = False
+    two_batch_overlap: bool | None = None
+    eplb: bool | None = None
+    speculative_tokens: int = 0
+    acceptance_rate: float | None = None
+    draft_model: str | None = None
     power_cap_w: float | None = None
     clock_ratio: float = 1.0
     slo_ttft_s: float | None = None
@@ -81,6 +117,8 @@ class PredictionRequest:
 
     def __post_init__(self) -> None:
         _check_numbers(self)
+        _check_drafts(self)
+        _check_pool(self)
         for name in (*COUNTS, *BOUNDS):  # an array made of a whole number would round what is put into it
             value = getattr(self, name)
             if value is not None:
@@ -103,8 +141,9 @@ def _check_numbers(question: PredictionRequest) -> None:
     """InputError naming the first number that cannot be meant."""
     for name, most in COUNTS.items():
         value = getattr(question, name)
-        if value is not None and not (_is_number(value) and 1 <= value <= most):
-            raise InputError(f"`{name}` is {value}; it must lie between 1 and {most:,}")
+        least_count = 0 if name in FROM_ZERO else 1
+        if value is not None and not (_is_number(value) and least_count <= value <= most):
+            raise InputError(f"`{name}` is {value}; it must lie between {least_count} and {most:,}")
         if value is not None and name in WHOLE and value != int(value):
             raise InputError(f"`{name}` is {value}; it must be a whole number")
     for name, (least, largest) in BOUNDS.items():
@@ -113,13 +152,29 @@ def _check_numbers(question: PredictionRequest) -> None:
             raise InputError(f"`{name}` is {value}; it must lie between {least:g} and {largest:,g}")
 
 
+def _check_drafts(question: PredictionRequest) -> None:
+    """InputError for what speaks of drafts where none are made."""
+    if question.speculative_tokens:
+        return
+    for name in ("acceptance_rate", "draft_model"):
+        if getattr(question, name) is not None:
+            raise InputError(f"`{name}` is stated, but no tokens are drafted; give `speculative_tokens=3`, say")
+
+
+def _check_pool(question: PredictionRequest) -> None:
+    """InputError for the parallelism of a prefill pool that is not there."""
+    stray = next((name for name in POOL if getattr(question, name) is not None), None)
+    if stray is not None and question.prefill_devices is None:
+        raise InputError(f"`{stray}` is stated, but no devices compute prompts alone; give `prefill_devices`")
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
-class CutOption:
-    """The same devices cut otherwise, the same requests in flight over all of them: rate and J/token of the devices."""
+class ParallelismOption:
+    """The same devices under other parallelism, as many requests in flight: rate, J/token of the devices."""
 
     parallelism: Parallelism
     rate_tok_s: float
@@ -128,9 +183,14 @@ class CutOption:
     @property
     def words(self) -> str:
         """As people write it."""
-        cut = self.parallelism
-        parts = [f"tp {cut.tensor}", f"dp {cut.data}" * (cut.data > 1), f"ep {cut.expert}" * (cut.expert > 1)]
-        return f"{' × '.join(p for p in parts if p)}, {cut.replicas} replica{'s' * (cut.replicas > 1)}"
+        parallelism = self.parallelism
+        parts = [
+            f"tp {parallelism.tensor}",
+            f"dp {parallelism.data}" * (parallelism.data > 1),
+            f"ep {parallelism.expert}" * (parallelism.expert > 1),
+        ]
+        parts.append(f"pp {parallelism.pipeline}" * (parallelism.pipeline > 1))
+        return f"{' × '.join(p for p in parts if p)}, {parallelism.replicas} replica{'s' * (parallelism.replicas > 1)}"
 
 
 #: A parallelism is called better from this share of J/token on: less is within what predictions tell apart (assumed).
@@ -139,17 +199,17 @@ BETTER_RATIO = 0.03
 
 def of_parallelism(result: PredictionResult) -> str | None:
     """Which parallelism was taken where none was stated, and which one would cost least."""
-    q, best = result.question, result.best_cut
-    taken = next((c for c in result.cuts if c.parallelism == result.deployment.parallelism), None)
+    q, best = result.question, result.best_parallelism
+    taken = next((c for c in result.alternatives if c.parallelism == result.deployment.parallelism), None)
     if best is None or taken is None:
         return None
     default = q.tp is None
-    cut_text = f"parallelism: {taken.words}" + (", taken since none was stated" if default else "")
+    parallelism_text = f"parallelism: {taken.words}" + (", taken since none was stated" if default else "")
     change = best.device_j_tok / taken.device_j_tok - 1.0
     if change > -BETTER_RATIO:
-        return f"{cut_text}; no other cut of these devices costs less J/token" if default else None
+        return f"{parallelism_text}; no other parallelism of these devices costs less J/token" if default else None
     faster = best.rate_tok_s / taken.rate_tok_s - 1.0
-    return f"{cut_text}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
+    return f"{parallelism_text}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,12 +223,12 @@ class PredictionResult:
     prediction: Prediction
     notes: tuple[str, ...]
     short_by: tuple[Shortfall, ...] = ()
-    cuts: tuple[CutOption, ...] = ()
+    alternatives: tuple[ParallelismOption, ...] = ()
 
     @property
-    def best_cut(self) -> CutOption | None:
+    def best_parallelism(self) -> ParallelismOption | None:
         """The parallelism of the same devices with the least J/token at this load; None where there is no other."""
-        return min(self.cuts, key=lambda c: c.device_j_tok, default=None)
+        return min(self.alternatives, key=lambda c: c.device_j_tok, default=None)
 
     @property
     def meets(self) -> bool:

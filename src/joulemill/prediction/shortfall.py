@@ -20,7 +20,7 @@ from joulemill.units import say_quantity
 #: Rounding of sums; no shortfall.
 NEAR = 1.0 + 1e-6
 #: Cuts that are tried, from few to many, for one that holds the model.
-CUTS = (*range(1, 65), 72, 80, 96, 128, 144, 160, 192, 256)
+TENSOR_COUNTS = (*range(1, 65), 72, 80, 96, 128, 144, 160, 192, 256)
 FEWER_BITS = ("fp8", "int4")
 #: More devices than this are named in no advice.
 MOST_NAMED = 1_000_000
@@ -67,7 +67,7 @@ def _rate_text(result: PredictionResult, offered: float, served: float) -> str:
     )
     if result.prediction.held_ratio < 1.0:
         return f"{text}, since the site delivers no more"
-    each = result.deployment.parallelism.devices
+    each = max(1, result.deployment.device_count // result.deployment.parallelism.replicas)
     replicas = math.ceil(offered / (served / result.deployment.parallelism.replicas))
     text += f" on {result.deployment.device_count} devices"
     enough = max(replicas, result.deployment.parallelism.replicas + 1) * each
@@ -105,24 +105,27 @@ def does_not_fit(
     """The fault with what would really fit: each number of devices and each precision named was tried by ``holds``."""
     reason = str(fault).partition("; ")[0]
     advice = "; ".join(_advice(question, holds)) or (
-        f"no cut over {CUTS[-1]} devices or fewer holds it, in no precision; use a device with more memory"
+        f"no tensor parallelism over {TENSOR_COUNTS[-1]} devices or fewer holds it, in no precision; use a device with "
+        "more memory"
     )
     return MemoryShort(f"{reason}; {advice}", fault.needed_byte, fault.room_byte)
 
 
 def _advice(question: PredictionRequest, holds: Callable[[PredictionRequest], bool]) -> Iterator[str]:
-    least = next((n for n in CUTS if _fits(holds, _over(question, n))), None)
+    least = next((n for n in TENSOR_COUNTS if _fits(holds, _over(question, n))), None)
     if least is not None:
         several = max(question.devices // least, 1) * least
         more = "" if several == question.devices else f"`devices={several}`, "
-        yield f"spread the model over {least} devices per replica ({more}{_cut_words(question, least)})"
+        yield f"spread the model over {least} devices per replica ({more}{_parallelism_words(question, least)})"
     for precision in FEWER_BITS:
         if _fits(holds, replace(question, precision=precision)):
             yield f"or `precision={precision}`, which fits as asked"
             return
     if least is None:
         for precision in FEWER_BITS:
-            few = next((n for n in CUTS if _fits(holds, replace(_over(question, n), precision=precision))), None)
+            few = next(
+                (n for n in TENSOR_COUNTS if _fits(holds, replace(_over(question, n), precision=precision))), None
+            )
             if few is not None:
                 yield f"spread the model over {few} devices per replica with `precision={precision}`"
                 return
@@ -132,7 +135,7 @@ def _over(question: PredictionRequest, devices: int) -> PredictionRequest:
     return replace(question, devices=devices, tp=devices, dp=None, ep=None)
 
 
-def _cut_words(question: PredictionRequest, least: int) -> str:
+def _parallelism_words(question: PredictionRequest, least: int) -> str:
     return f"`tp={least}` without `dp` and `ep`" if question.dp or question.ep else f"`tp={least}`"
 
 

@@ -38,7 +38,7 @@ WEIGHT_ONLY = ("int4", "int4_g32", "nf4", "int8_weight_only", "fp8_weight_only")
 SMALL_BATCH_REQ = 16.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """What an interval's width depends on beside the quantity: where it runs, and in which number formats."""
 
@@ -48,14 +48,66 @@ class Kind:
     formats: tuple[str, ...] = ()
     is_moe: bool = False
     pools: str = ""
+    untried: tuple[str, ...] = ()
+    release_stated: bool = True
 
 
-def kind_of(deployment: Deployment, profile: str) -> Kind:
-    """The kind of ``deployment`` under the engine profile ``profile``."""
+def kind_of(deployment: Deployment, profile: str, engine: str | None = None) -> Kind:
+    """The kind of ``deployment`` under the engine profile ``profile``; ``engine``: as it was asked for, by release or
+    not."""
     precision, moe = deployment.precision, deployment.architecture.is_moe
     tensors = (precision.attention, precision.dense, *((precision.experts,) if moe else ()))
     formats = tuple(sorted({f.name for f in tensors}))
-    return Kind(profile, deployment.device.name, deployment.device.vendor, formats, moe)
+    drafts = deployment.speculation is not None and deployment.speculation.draft_count > 0
+    pools = "disaggregated" if deployment.prefill else "drafted" if drafts else ""
+    return Kind(
+        engine=profile,
+        device=deployment.device.name,
+        vendor=deployment.device.vendor,
+        formats=formats,
+        is_moe=moe,
+        pools=pools,
+        untried=untried_of(deployment),
+        release_stated=(engine or profile).lower() != "vllm",
+    )
+
+
+#: What no run was measured with → what it is called. Each widens the interval by what leaving a number format out costs
+#: (assumed: the largest of the costs that were measured).
+UNTRIED = {
+    "pipeline": "pipeline parallelism",
+    "disaggregated": "prompts and answers on pools of their own",
+    "drafted": "speculative decoding",
+    "whole prompts": "prompts that are not computed in parts",
+    "wide": "experts spread wide, with overlapping micro-batches or balanced experts",
+    "eager": "decoding without captured graphs",
+}
+#: Of these, latency was measured: ``serving_errors.csv`` has its errors.
+LATENCY_TRIED = ("disaggregated", "drafted")
+#: Half-width [ln, 80 %] that a release not stated adds, by quantity: the median distance of the two fitted releases of
+#: vLLM, 0.11 and 0.19, over 240 deployments (modelled).
+RELEASE_LN = {
+    "rate_tok_s": 0.34,
+    "tpot_s": 0.34,
+    "itl_s": 0.34,
+    "energy_j_tok": 0.20,
+    "power_w": 0.12,
+    "ttft_s": 0.25,
+}
+
+
+def untried_of(deployment: Deployment) -> tuple[str, ...]:
+    """What of ``deployment`` no run was measured with, by the names of ``UNTRIED``."""
+    how = deployment.speculation
+    flags = {
+        "pipeline": deployment.parallelism.pipeline > 1,
+        "disaggregated": deployment.prefill is not None,
+        "drafted": how is not None and how.draft_count > 0,
+        "whole prompts": not deployment.chunked_prefill,
+        "wide": deployment.traffic is not None,
+        "eager": deployment.eager,
+    }
+    return tuple(name for name, untried in flags.items() if untried)
 
 
 def unmeasured(quantity: str, kind: Kind) -> tuple[str, ...]:
@@ -79,6 +131,10 @@ def half_width_ratio(quantity: str, kind: Kind) -> float:
     """
     parts = [_base(quantity, kind.engine, kind.pools or ("moe" if kind.is_moe else "dense"), kind.is_moe)]
     name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
+    latency = quantity in ("tpot_s", "ttft_s")
+    parts += [group_cost_ratio(name, "format") for what in kind.untried if not (latency and what in LATENCY_TRIED)]
+    if not kind.release_stated:
+        parts.append(RELEASE_LN[name])
     for group in unmeasured(quantity, kind):
         parts.append(group_cost_ratio(name, "device" if group == "vendor" else group) * _ratio(group, kind))
     if quantity.startswith("node"):
@@ -109,6 +165,14 @@ def caveats(kind: Kind, batch_req: float) -> tuple[str, ...]:
     if "format" in groups:
         new = ", ".join(f for f in kind.formats if f not in SEEN_FORMATS)
         texts.append(f"no energy was measured in {new}: the interval is wider by what leaving a format out costs")
+    if kind.untried:
+        texts.append(
+            f"no energy was measured with {' and '.join(UNTRIED[name] for name in kind.untried)}: the interval is wider"
+        )
+    if not kind.release_stated:
+        texts.append(
+            f"no release of vLLM is stated: {kind.engine} is taken, and the interval is wider; name one, e.g. vllm-0.19"
+        )
     if batch_req <= SMALL_BATCH_REQ and any(f in WEIGHT_ONLY for f in kind.formats):
         texts.append(
             "weight-only formats can cost more at small batch, which is not modelled: LLM.int8() +17 to +33 % J/token "
@@ -121,7 +185,8 @@ def caveats(kind: Kind, batch_req: float) -> tuple[str, ...]:
 def _base(quantity: str, engine: str, kind: str, is_moe: bool) -> float:
     widths = spreads()
     name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
-    if (engine == "vllm-0.11" and quantity == "tpot_s") or (name, "all") in widths:
+    tried = kind in LATENCY_TRIED and quantity in ("tpot_s", "ttft_s")
+    if not tried and ((engine == "vllm-0.11" and quantity == "tpot_s") or (name, "all") in widths):
         name = "itl_s" if quantity == "tpot_s" else name
         return widths[name, "moe" if is_moe else "dense"].half_width_ratio
     for stratum in (f"{engine} {kind}", f"latency {kind}", "latency"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from joulemill.analysis.baseline import Baseline
@@ -101,10 +100,8 @@ def _runs_text(baseline: Baseline) -> str:
 
 def card(baseline: Baseline, report: Report) -> dict[str, str]:
     """A card for ``html.render``: title and safe markup."""
+    from joulemill.reports.html.page import part
+
     blocking, rows = against(baseline, report)
-    head = "".join(f"<th>{c}</th>" for c in ("", "baseline", "this run", "change"))
-    body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in rows)
-    loud = "".join(f'<p class="warn"><b>NOT COMPARABLE</b> {escape(t)}</p>' for t in blocking)
-    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    runs = f'<p class="quiet wrap">{escape(_runs_text(baseline))}</p>'
-    return {"title": f"Against the baseline {baseline.name}", "body": loud + table + runs}
+    body = part("warnings", "NOT COMPARABLE", blocking) + part("table", ("", "baseline", "this run", "change"), rows)
+    return {"title": f"Against the baseline {baseline.name}", "body": body + part("notes", [_runs_text(baseline)])}

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from joulemill import __version__
 from joulemill.analysis import rows
 from joulemill.analysis.comparison import TOO_FEW, Comparison, Row, Shift, latency_lines
 from joulemill.reports.markdown_latex import cell
@@ -127,15 +126,8 @@ def _rule(columns: int) -> str:
 
 def render(comparison: Comparison) -> str:
     """One offline HTML page: no script, nothing fetched, every text from outside escaped."""
-    import jinja2
-    from markupsafe import Markup
+    from joulemill.reports.html.page import rendered, safe
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("joulemill.reports", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     view = {
         "runs": [
             {"label": r.label, "name": r.name, "headline": rows.headline(r.report), "subtitle": rows.subtitle(r.report)}
@@ -146,11 +138,10 @@ def render(comparison: Comparison) -> str:
         "blocking": [(title(n), v) for n, v in comparison.blocking],
         "conditions": comparison.conditions,
         "trusted": comparison.trusted,
-        "planes": [Markup(p) for p in plane.planes(comparison.runs)],
+        "planes": [safe(p) for p in plane.planes(comparison.runs)],
         "columns": _columns(comparison),
         "figure_rows": [_cells(r) for r in comparison.rows],
         "latency_rows": [(n, [" / ".join(c) for c in cells]) for n, cells in comparison.latencies],
         "warnings": [f"{r.label}: {w}" for r in comparison.runs for w in r.report.warnings],
-        "version": __version__,
     }
-    return environment.get_template("compare.html.j2").render(view)
+    return rendered("compare.html.j2", view)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from joulemill import __version__
 from joulemill.analysis.lever_experiment import Experiment, MeasuredLever, Side
-from joulemill.analysis.serialization import plain
 from joulemill.figure import Figure
+from joulemill.jsonable import plain
 from joulemill.reports.svg.lever_experiment import picture
 from joulemill.reports.text.page import WIDE, add_row, plain_table, prose
 from joulemill.wording import digits, interval, percent, quantity, signed
@@ -133,64 +131,30 @@ def _cascade(c: Any) -> str:
 
 def page(experiment: Experiment) -> str:
     """A page of its own: the picture, the table, what was not measured; nothing fetched, no script."""
-    import jinja2
+    from joulemill.reports.html.page import Card, cards_page, part
 
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True)
-    style = environment.get_template("style.html.j2").render()
-    cards = [
-        ("Change of energy per token", picture(experiment.levers, "energy_change", "energy")),
-        ("Change of tokens a second", picture(experiment.levers, "rate_change", "rate")),
-        ("What each lever did", _table(experiment.levers)),
+    cards: list[Card] = [
+        {"title": "Change of energy per token", "body": picture(experiment.levers, "energy_change", "energy")},
+        {"title": "Change of tokens a second", "body": picture(experiment.levers, "rate_change", "rate")},
     ]
-    rows = [c for x in experiment.levers for c in x.cascades]
-    if rows:
-        cascades = "".join(f"<p><b>{escape(c.judge)}</b><br>{escape(_cascade(c))}</p>" for c in rows)
-        cards.append(("Cascades of the two models", cascades))
+    names = ("lever", "", *(n for n, _, _ in CHANGES), "ΔJ/correct answer", "correct answers")
+    rows = [_page_row(x) for x in experiment.levers if x.after is not None]
+    cards.append({"title": "What each lever did", "body": part("measured", names, rows), "wide": True})
+    cascades = [(c.judge, _cascade(c)) for x in experiment.levers for c in x.cascades]
+    if cascades:
+        cards.append({"title": "Cascades of the two models", "body": part("definitions", cascades)})
     absent = [(x.name, x.why_not) for x in experiment.levers if x.why_not is not None]
     if absent:
-        cards.append(("Not measured", _list(absent)))
-    body = "".join(
-        f'<div class="card{" wide" if t == "What each lever did" else ""}"><h2>{escape(t)}</h2>{b}</div>'
-        for t, b in cards
-    )
-    notes = "".join(f'<p class="quiet wrap">{escape(n)}</p>' for n in (*_unknown(experiment), *experiment.notes))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>Levers, measured · Joulemill</title>{style}</head><body><main><header>"
-        f"<h1>{escape(headline(experiment))}</h1>"
-        f'<p class="quiet wrap">As it is: {escape(_side(experiment.before))}</p></header>'
-        f'<section class="cards">{body}</section>'
-        f"{notes}<footer><p>Joulemill {__version__}</p></footer></main></body></html>"
-    )
+        cards.append({"title": "Not measured", "body": part("definitions", absent)})
+    base, notes = f"As it is: {_side(experiment.before)}", (*_unknown(experiment), *experiment.notes)
+    return cards_page("Levers, measured", headline(experiment), base, cards, notes)
 
 
-def _list(rows: Sequence[tuple[str, str | None]]) -> str:
-    return "<dl>" + "".join(f"<dt>{escape(a)}</dt><dd>{escape(b or '')}</dd>" for a, b in rows) + "</dl>"
-
-
-def _table(levers: Sequence[MeasuredLever]) -> str:
-    names = ("lever", "", *(n for n, _, _ in CHANGES), "ΔJ/correct answer", "correct answers")
-    head = "".join(f"<th>{h}</th>" for h in names)
-    body = "".join(_table_rows(x) for x in levers if x.after is not None)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _table_rows(lever: MeasuredLever) -> str:
-    what = f"<b>{escape(lever.name)}</b><br><span class=quiet>{escape(lever.label)}</span>"
-    what = f'<td rowspan="2" style="min-width:12em">{what}</td>'
-    cells = [_cell(signed(getattr(lever, field), bounds=True)) for _, field, _ in CHANGES]
+def _page_row(lever: MeasuredLever) -> dict[str, Any]:
     right = lever.after.accuracy if lever.after else None
-    cells += [_cell(signed(lever.answer_change, bounds=True)), _cell(percent(right.value) if right else "")]
-    first = f"<tr>{what}<td>measured</td>{''.join(cells)}</tr>"
-    if lever.predicted is None:
-        why = escape(lever.unpredicted or "the model has no term for it")
-        return f'{first}<tr><td>predicted</td><td colspan="6">{why}</td></tr>'
-    predicted_cells = "".join(_cell(signed(lever.predicted.get(key), bounds=True)) for _, _, key in CHANGES)
-    why = f'<td colspan="2" class="quiet">{escape(lever.unpredicted or "")}</td>'
-    return f"{first}<tr><td>predicted</td>{predicted_cells}{why}</tr>"
-
-
-def _cell(words: str) -> str:
-    return f'<td class="n">{escape(words)}</td>'
+    measured = [signed(getattr(lever, field), bounds=True) for _, field, _ in CHANGES]
+    measured += [signed(lever.answer_change, bounds=True), percent(right.value) if right else ""]
+    changes = lever.predicted
+    predicted = None if changes is None else [signed(changes.get(key), bounds=True) for _, _, key in CHANGES]
+    why = lever.unpredicted or ("the model has no term for it" if predicted is None else "")
+    return {"name": lever.name, "label": lever.label, "measured": measured, "predicted": predicted, "why": why}

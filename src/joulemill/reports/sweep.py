@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulemill import __version__
 from joulemill.analysis.sweep import Point, SweepResult, sweep_result
 from joulemill.errors import JoulemillError
 from joulemill.figure import Figure
@@ -16,6 +14,8 @@ from joulemill.wording import digits, interval, quantity, title
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from joulemill.reports.html.page import Card, Cell
 
 _HEADS = ("point", "runs", "tok/s", "node J/tok", "TTFT p50", "TPOT p50", "bottleneck")
 _PROBED = ("rate elasticity", "J/tok elasticity")
@@ -124,23 +124,20 @@ def knee_text(sweep: SweepResult) -> str:
 
 def body(sweep: SweepResult, here: str | None = None) -> str:
     """Pictures, what they say, and the table, as safe markup. ``here``: label of the point of this page's run."""
-    head = "".join(f"<th>{escape(h)}</th>" for h in heads(sweep))
-    rows = "".join("<tr>" + "".join(_cell(c) for c in cells(sweep, p)) + "</tr>" for p in sweep.points)
-    pictures = "".join(f"<div>{p}</div>" for p in _pictures(sweep, here))
-    paragraphs = "".join(f"<p>{escape(line)}</p>" for line in notes(sweep))
-    ringed = '<p class="quiet">The ringed point is that of this run.</p>' if here and sweep.kind == "sweep" else ""
-    return (
-        f'<div class="panels">{pictures}</div>{ringed}{paragraphs}'
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    from joulemill.reports.html.page import part, safe
+
+    rows = [[_cell(c) for c in cells(sweep, p)] for p in sweep.points]
+    ringed = ["The ringed point is that of this run."] if here and sweep.kind == "sweep" else []
+    pictures = part("panels", [safe(p) for p in _pictures(sweep, here)])
+    return pictures + part("notes", ringed) + part("paragraphs", notes(sweep)) + part("table", heads(sweep), rows)
 
 
-def _cell(words: str) -> str:
+def _cell(words: str) -> Cell:
     """A cell, whose interval goes below its value; what is a number stays on one line."""
+    from joulemill.reports.html.page import stacked
+
     value, _, rest = words.rpartition(" ")
-    if value and "–" in rest:
-        return f'<td class="n">{escape(value)}<br><span class="quiet">{escape(rest)}</span></td>'
-    return f"<td>{escape(words)}</td>"
+    return stacked(value, rest, number=True) if value and "–" in rest else words
 
 
 def _pictures(sweep: SweepResult, here: str | None) -> list[str]:
@@ -149,8 +146,10 @@ def _pictures(sweep: SweepResult, here: str | None) -> list[str]:
     return [panel(sweep, name, get, here) for name, get in PANELS]
 
 
-def sweep_card(run: Path) -> list[dict[str, str]]:
+def sweep_card(run: Path) -> list[Card]:
     """The {title, body} card of the sweep or probe that the run in folder ``run`` is part of; [] where of none."""
+    from joulemill.reports.html.page import part
+
     try:
         sweep_name = _sweep_of(run)
         if sweep_name is None:
@@ -160,8 +159,8 @@ def sweep_card(run: Path) -> list[dict[str, str]]:
             return []
         sweep = sweep_result(run.parent)
     except JoulemillError as fault:  # the page of a run never fails for what stands beside it
-        return [{"title": "Sweep", "body": f"<p>{escape(f'Its sweep cannot be shown: {fault}.')}</p>"}]
-    return [{"title": headline(sweep), "body": body(sweep, str(sweep_name["points"][index]["label"])), "wide": "yes"}]
+        return [{"title": "Sweep", "body": part("paragraphs", [f"Its sweep cannot be shown: {fault}."])}]
+    return [{"title": headline(sweep), "body": body(sweep, str(sweep_name["points"][index]["label"])), "wide": True}]
 
 
 def _sweep_of(run: Path) -> dict[str, Any] | None:
@@ -174,22 +173,15 @@ def _sweep_of(run: Path) -> dict[str, Any] | None:
 
 def render(sweep: SweepResult) -> str:
     """The whole page: nothing is fetched, every text is escaped."""
-    import jinja2
+    from joulemill.reports.html.page import cards_page, part
 
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("joulemill.reports", "templates"), autoescape=True)
-    style = environment.get_template("style.html.j2").render()
-    where = "; ".join(
-        f"{k}: {_flat(v)}" for k, v in [*sweep.conditions.parts().items(), ("started", sweep.conditions.started)] if v
-    )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(headline(sweep))} · Joulemill</title>"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark">{style}</head><body><main><header>'
-        f'<h1>{escape(headline(sweep))}</h1></header><section class="cards"><div class="card wide">{body(sweep)}</div>'
-        f'<div class="card wide"><h2>Conditions</h2><p class="quiet wrap">{escape(where)}</p></div></section>'
-        f"<footer><p>Joulemill {__version__}</p></footer></main></body></html>\n"
-    )
+    stated = [*sweep.conditions.parts().items(), ("started", sweep.conditions.started)]
+    where = "; ".join(f"{k}: {_flat(v)}" for k, v in stated if v)
+    cards = [
+        {"title": "", "body": body(sweep), "wide": True},
+        {"title": "Conditions", "body": part("notes", [where]), "wide": True},
+    ]
+    return cards_page(headline(sweep), headline(sweep), "", cards)
 
 
 def _flat(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -144,9 +143,12 @@ def power_part(run: PlayedTraffic, violation_ratio: float) -> dict[str, Any]:
             "basis": str(run.around.basis),
         }
     widest = power.power_w(run.widest_scope)
-    if run.around.nameplate_w is not None and widest is not None:
+    if widest is None:
+        return part
+    if run.around.nameplate_w is not None:
         room = headroom(widest, power.bins.lengths_s, run.around.nameplate_w, violation_ratio)
         part["headroom"] = asdict(room) | {"scope": run.widest_scope}
+    part["duration_w"] = power_statistics(widest, power.bins.lengths_s, power.bins.width_s).duration_w
     return part | {"limits": limits_part(run)}
 
 
@@ -249,20 +251,3 @@ def carbon_part(run: PlayedTraffic) -> dict[str, Any]:
             else unknown(f"{unit}/tok", "no output token came of it")
         )
     return part
-
-
-def plain(value: Any) -> Any:
-    """JSON types: figures as objects, what is not finite as null."""
-    if isinstance(value, Figure):
-        return {name: plain(getattr(value, name)) for name in Figure.__dataclass_fields__}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return [plain(v) for v in value.tolist()]
-    if isinstance(value, (np.floating, np.integer)):
-        return plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -18,6 +18,7 @@ REASONS = (
     "longer than the model's context",
     "shed by a control",
     "no replica on",
+    "longer than a step's budget",
 )
 
 

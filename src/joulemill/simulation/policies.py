@@ -1,22 +1,21 @@
 """How a deployment draws less: caps, clocks, fewer requests, fewer replicas, later requests → ``Controls``. Pure.
 
 A site limit P over a time becomes a limit of the nodes (``facility``), then of each device, all alike (``node``). A
-policy is one way to keep it, sized by what the run without it drew then:
+policy is one way to keep it, at a setting s from 0 (all that it can do) to 1 (nothing):
 
-    cap         every device gets that limit
-    clock       the highest core clock at which devices that do the same work draw the needed share of their power
-    admission   a share of the arrivals is refused: power above idle goes as the work
-    batch       fewer sequences run at once, the others wait
-    shed        whole replicas stop, and rest
-    shift       a share of the requests comes after the time, as far as they can wait
+    cap         every device gets its limit: kept at every moment, whatever comes; not tuned
+    clock       the core clock is lowered to s of its range
+    admission   1 − s of the arrivals is refused
+    batch       s of the sequences that ran at once run at once, the others wait
+    shed        s of the replicas serve, the others stop and rest
+    shift       1 − s of the requests comes after the time, as far as they can wait
 
-The share is what is left of the power above idle, (P − P_idle) ÷ (P_drawn − P_idle); a policy that cannot reach it does
-what it can, and the run says how far. Left out: how fast a policy takes hold beyond what engine and boards do.
+The first guess of s is what is left of the power above idle, (P − P_idle) ÷ (P_drawn − P_idle); whoever plays the
+policy tunes it on a part of the time. A policy that cannot keep the limit does what it can, and the run says how far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,8 +28,10 @@ from joulemill.simulation.columns import Whole
 from joulemill.simulation.controls import UNSET, Controls
 from joulemill.simulation.events import SiteEvent
 from joulemill.simulation.plant import Plant
+from joulemill.simulation.timeline import ReplicaState
 from joulemill.simulation.traffic import NS_IN_S, Traffic
 from joulemill.suggestions import meant
+from joulemill.units import parse_quantity
 
 #: Name → what it does, for people.
 POLICIES = {
@@ -42,9 +43,17 @@ POLICIES = {
     "shed": "replicas stop and rest",
     "shift": "deferrable requests come later",
 }
+#: Rest of an idle replica → state, and the seconds of idleness until it goes there where none are stated (assumed).
+RESTS: dict[str, tuple[ReplicaState, float]] = {
+    "loaded": (ReplicaState.LOADED_IDLE, 0.0),
+    "boost-off": (ReplicaState.LOADED_IDLE, 0.0),
+    "sleep-1": (ReplicaState.SLEEP_1, 60.0),
+    "sleep-2": (ReplicaState.SLEEP_2, 60.0),
+    "unload": (ReplicaState.BARE, 600.0),
+}
 LEAST_CLOCK_RATIO = 0.2
 #: A cap is kept this far above what a board draws between kernels: no board holds a lower one (assumed).
-ABOVE_FLOOR_RATIO = 1.15
+ABOVE_FLOOR_RATIO = 1.05
 HALVINGS = 60
 
 
@@ -53,7 +62,7 @@ class Sizing:
     """What a policy is sized by.
 
     drawn_w, idle_w   the devices' mean power in the time of the event without a policy, and when nothing runs
-    rated_w           of a device;  clock_power   share of its power that a device draws at a clock, the work the same
+    rated_w, floor_w  of a device: its limit, and what it draws between kernels
     batch_req         sequences that ran on average in a replica while it worked
     """
 
@@ -61,16 +70,32 @@ class Sizing:
     drawn_w: float
     idle_w: float
     rated_w: float
+    floor_w: float
     batch_req: float
-    clock_power: Callable[[float], float]
     deferrable_ratio: float = 0.0
 
 
 def need_policy(name: str) -> str:
-    """``name`` where it is a policy's. Raises InputError."""
+    """``name`` where it is a policy's, or what idle replicas do: ``sleep-1:60s``. Raises InputError."""
+    if name not in POLICIES and name.partition(":")[0] not in RESTS:
+        raise InputError(f"policy {name!r} is not known; {meant(name, (*POLICIES, *RESTS))}")
     if name not in POLICIES:
-        raise InputError(f"policy {name!r} is not known; {meant(name, POLICIES)}")
+        rest_named(name)
     return name
+
+
+def rest_named(text: str) -> tuple[str, ReplicaState, float]:
+    """Name, state and seconds of idleness of ``loaded``, ``boost-off``, ``sleep-1:60s``, ``sleep-2``, ``unload:10min``.
+
+    Raises InputError for another.
+    """
+    name, colon, after = text.partition(":")
+    if name not in RESTS:
+        raise InputError(f"rest {text!r} is not known; use one of {', '.join(RESTS)}, with a time: sleep-1:60s")
+    state, after_s = RESTS[name]
+    if colon and state == ReplicaState.LOADED_IDLE:
+        raise InputError(f"rest {text!r}: {name} has no time; write {name}")
+    return name, state, parse_quantity(after, "s", name=f"rest {name}", least=0.0) if colon else after_s
 
 
 def device_limit_w(plant: Plant, event: SiteEvent, site_w: float) -> float:
@@ -98,36 +123,26 @@ def left_ratio(sizing: Sizing, limit_w: float) -> float:
     return float(np.clip((limit_w - sizing.idle_w) / above, 0.0, 1.0)) if above > 0 else 1.0
 
 
-def controls_under(policy: str, event: SiteEvent, limit_w: float, sizing: Sizing, before: Controls) -> Controls:
-    """``before`` with ``policy`` in force during ``event``, for ``limit_w`` of all devices together."""
+def cap_under(event: SiteEvent, limit_w: float, sizing: Sizing, before: Controls) -> Controls:
+    """``before`` with every device capped alike during ``event``, for ``limit_w`` of all devices together."""
     devices = sizing.plant.devices_count * sizing.plant.replicas_count
-    share = left_ratio(sizing, limit_w)
-    if policy == "cap":
-        each = max(limit_w / devices, ABOVE_FLOOR_RATIO * sizing.idle_w / devices)
-        return set_within(before, event, power_cap_w=min(each, sizing.rated_w))
+    each = max(limit_w / devices, ABOVE_FLOOR_RATIO * sizing.floor_w)
+    return set_within(before, event, power_cap_w=min(each, sizing.rated_w))
+
+
+def controls_at(policy: str, event: SiteEvent, setting: float, sizing: Sizing, before: Controls) -> Controls:
+    """``before`` with ``policy`` in force during ``event`` at ``setting``, see the header."""
     if policy == "clock":
-        return set_within(before, event, clock_ratio=_clock(sizing, limit_w))
+        return set_within(before, event, clock_ratio=LEAST_CLOCK_RATIO + (1.0 - LEAST_CLOCK_RATIO) * setting)
     if policy == "admission":
-        return set_within(before, event, admission_ratio=share)
+        return set_within(before, event, admission_ratio=setting)
     if policy == "batch":
-        return set_within(before, event, max_running_req=max(1, int(sizing.batch_req * share)))
+        return set_within(before, event, max_running_req=max(1, round(sizing.batch_req * setting)))
     if policy == "shed":
         if sizing.plant.replicas_count < 2:
             raise InputError("policy shed needs two replicas or more: one that stops would serve nothing")
-        return set_within(before, event, replicas_active=max(1, int(sizing.plant.replicas_count * share)))
+        return set_within(before, event, replicas_active=max(1, int(sizing.plant.replicas_count * setting + 1e-9)))
     return before
-
-
-def _clock(sizing: Sizing, limit_w: float) -> float:
-    """The highest clock whose power is at most what is left of the drawn one; the lowest where none is."""
-    wanted = limit_w / sizing.drawn_w if sizing.drawn_w > 0 else 1.0
-    low, high = LEAST_CLOCK_RATIO, 1.0
-    if sizing.clock_power(high) <= wanted:
-        return 1.0
-    for _ in range(20):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if sizing.clock_power(middle) <= wanted else (low, middle)
-    return low
 
 
 def set_within(

@@ -28,7 +28,7 @@ IN_SAMPLE_NOTE = (
 
 def cell_of(row: MeasuredRow) -> Cell:
     """The cell that a scale made from ``row`` holds for."""
-    devices = row.cut.devices * row.cut.replicas
+    devices = row.parallelism.devices * row.parallelism.replicas
     kind = row.stratum or "aggregated"
     return Cell(row.model, row.device.name, devices, row.precision.name, row.engine, kind)
 

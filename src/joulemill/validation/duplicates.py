@@ -12,11 +12,11 @@ from dataclasses import replace
 
 from joulemill.validation.row import MeasuredRow
 
-NOTE = "rows that repeat one measurement are read with the cut and pools of the one that states most of them"
+NOTE = "rows that repeat one measurement are read with the parallelism and pools of the one that states most of them"
 
 
 def told_by_copies(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
-    """``rows``, each with the number of its copies and with the cut and pools of the copy that states most of them."""
+    """``rows``, each with the number of its copies, and parallelism and pools of the copy that states most of them."""
     groups: dict[tuple[object, ...], list[MeasuredRow]] = defaultdict(list)
     for row in rows:
         groups[_measurement(row)].append(row)
@@ -55,7 +55,7 @@ def _told(row: MeasuredRow, full: MeasuredRow, copies: int) -> MeasuredRow:
         return row
     return replace(
         row,
-        cut=full.cut,
+        parallelism=full.parallelism,
         prefill=full.prefill,
         prefill_servers=full.prefill_servers,
         batch_req=full.batch_req,

@@ -21,7 +21,7 @@ FAMILIES = {"DeepSeek-R1": "DeepSeek-R1", "DeepSeek-V3": "DeepSeek-R1", "gpt-oss
 def matching(asked: LaunchQuery, model: str, decode_devices: int) -> tuple[Launch, ...]:
     """Launches of ``model`` whose decode workers have ``decode_devices``."""
     candidates = launches(replace(asked, model=_family(model)))
-    return tuple(x for x in candidates if x.decode.cut.devices == decode_devices)
+    return tuple(x for x in candidates if x.decode.parallelism.devices == decode_devices)
 
 
 def never_drafts(row: MeasuredRow) -> bool:
@@ -44,8 +44,8 @@ def launched(row: MeasuredRow, drafted: bool) -> MeasuredRow:
     same = all((x.prefill, x.decode) == (first.prefill, first.decode) for x in fitting)
     return replace(
         row,
-        cut=first.decode.cut,
-        prefill=first.prefill.cut,
+        parallelism=first.decode.parallelism,
+        prefill=first.prefill.parallelism,
         prefill_servers=float(first.prefill.ranks),
         batch_req=max(row.in_flight_req / first.decode.workers, 1.0),
         pools_known=True,

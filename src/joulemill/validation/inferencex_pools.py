@@ -20,15 +20,15 @@ from joulemill.physics.serving.deployment import Parallelism
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """``workers`` of one cut."""
+    """``workers`` of one parallelism."""
 
     workers: int
-    cut: Parallelism
+    parallelism: Parallelism
 
     @property
     def ranks(self) -> int:
         """Ranks of data-parallel attention in all."""
-        return self.workers * self.cut.data
+        return self.workers * self.parallelism.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,9 @@ def pool_named(text: str) -> Pool:
     if parts is None:
         raise ValueError(f"pool {text!r} is not written as workers x T, E or D and devices")
     workers, kind, devices = int(parts.group(1)), parts.group(2), int(parts.group(3))
-    cut = {"T": Parallelism(devices), "E": Parallelism(devices, 1, devices), "D": Parallelism(1, devices, devices)}[
-        kind
-    ]
-    return Pool(workers, cut)
+    parallelism = {
+        "T": Parallelism(devices),
+        "E": Parallelism(devices, 1, devices),
+        "D": Parallelism(1, devices, devices),
+    }[kind]
+    return Pool(workers, parallelism)

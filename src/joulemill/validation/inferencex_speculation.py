@@ -74,7 +74,7 @@ def _read(row: MeasuredRow, left_out: bool) -> MeasuredRow:
 
 
 def _usual_count(row: MeasuredRow) -> int:
-    return 1 if row.cut.data > 1 or row.engine == "sglang" else 3
+    return 1 if row.parallelism.data > 1 or row.engine == "sglang" else 3
 
 
 def _family(row: MeasuredRow) -> tuple[object, ...]:

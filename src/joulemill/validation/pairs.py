@@ -86,7 +86,7 @@ def _lever(a: MeasuredRow, b: MeasuredRow, size_log: float) -> str | None:
     batch = abs(float(np.log(a.batch_req / b.batch_req)))
     same: dict[str, Callable[[MeasuredRow], object]] = {
         "precision": lambda r: r.groups["precision"],
-        "devices": lambda r: r.cut.devices,
+        "devices": lambda r: r.parallelism.devices,
         "generation": lambda r: r.device.name,
         "model": lambda r: base_name(r.model),
     }
@@ -97,8 +97,10 @@ def _lever(a: MeasuredRow, b: MeasuredRow, size_log: float) -> str | None:
         return None
     if differ == ["model"] and size_log > LIKE_SIZE:
         return None
-    # Attention in data-parallel ranks against tensor-parallel is another cut, not the lever that is meant.
-    if (differ != ["devices"] and a.cut != b.cut) or (a.cut.data > 1) != (b.cut.data > 1):
+    # Attention in data-parallel ranks against tensor-parallel is other parallelism, not the lever that is meant.
+    if (differ != ["devices"] and a.parallelism != b.parallelism) or (a.parallelism.data > 1) != (
+        b.parallelism.data > 1
+    ):
         return None
     return differ[0]
 

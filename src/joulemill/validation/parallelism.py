@@ -1,4 +1,4 @@
-"""How published tables write parallelism, read into how devices were really cut."""
+"""How published tables write parallelism, read into the parallelism that really ran."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def whole(row: Row, name: str, default: int = 1) -> int:
     return value if value > 0 else default
 
 
-def runs_cut(row: Row, devices: int, architecture: Architecture) -> Parallelism:
+def run_parallelism(row: Row, devices: int, architecture: Architecture) -> Parallelism:
     """Cut of a serving run: ``tensor_parallel`` 1 with ``expert_parallel`` N means attention over all N devices
     and experts spread over N, unless ``data_parallel`` says that attention ran apart on each."""
     data = whole(row, "data_parallel")
@@ -36,11 +36,11 @@ def runs_cut(row: Row, devices: int, architecture: Architecture) -> Parallelism:
 
 @dataclass(frozen=True)
 class ParallelismReading:
-    """How a latency point ran: cut of a (decode) worker, cut of a prefill worker or None, and how many workers and
+    """How a latency point ran: parallelism of a (decode) worker, of a prefill worker or None, and how many workers and
     prefill ranks there were; None where the table does not say. ``stated``: the pools are in columns, not inferred.
     """
 
-    cut: Parallelism
+    parallelism: Parallelism
     prefill: Parallelism | None = None
     workers: float | None = None
     prefill_servers: float | None = None
@@ -52,21 +52,27 @@ class ParallelismReading:
 WIDEST_WORKER, WIDE_CONTEXT_TOK = 32, 1.1e6
 
 
-def read_cut(
+def read_parallelism(
     row: Row, a: Architecture, memory_byte: float, weight_byte: float, concurrency: float | None
 ) -> ParallelismReading:
     """Cut and pools of a latency point. ``weight_byte`` is that of the whole model, ``memory_byte`` of one device."""
     apart = (row.get("mode") or "agg").startswith("disagg")
     if not apart:
-        cut = _aggregated(row, a, concurrency)
-        return ParallelismReading(cut) if cut.data > 1 or a.divides_over(cut.tensor) else _all_devices(cut.tensor)
+        parallelism = _aggregated(row, a, concurrency)
+        return (
+            ParallelismReading(parallelism)
+            if parallelism.data > 1 or a.divides_over(parallelism.tensor)
+            else _all_devices(parallelism.tensor)
+        )
     if (row.get("decode_num_workers") or row.get("decode_batch_size") or "").strip():
-        prefill = _cut(
+        prefill = _stated(
             row, "prefill_tp_size", "prefill_attention_dp_size", "prefill_moe_tp_size", "prefill_moe_ep_size"
         )
-        cut = _cut(row, "decode_tp_size", "decode_attention_dp_size", "decode_moe_tp_size", "decode_moe_ep_size")
+        parallelism = _stated(
+            row, "decode_tp_size", "decode_attention_dp_size", "decode_moe_tp_size", "decode_moe_ep_size"
+        )
         return ParallelismReading(
-            cut, prefill, whole(row, "decode_num_workers"), whole(row, "prefill_num_workers") * prefill.data
+            parallelism, prefill, whole(row, "decode_num_workers"), whole(row, "prefill_num_workers") * prefill.data
         )
     return _unstated(row, a, memory_byte, weight_byte, concurrency or 1.0)
 
@@ -92,14 +98,14 @@ def _unstated(
     full = concurrency * (number(row, "isl") + number(row, "osl")) >= WIDE_CONTEXT_TOK and latent
     if tensor < fits:  # ranks are not in the columns: at least those that hold the weights
         tensor, spread = (WIDEST_WORKER if full else fits), True
-        cut = Parallelism(1, tensor, tensor)
+        parallelism = Parallelism(1, tensor, tensor)
     elif a.is_moe and (full or tensor > 16 or not a.divides_over(tensor)):
-        cut = Parallelism(1, tensor, tensor)
+        parallelism = Parallelism(1, tensor, tensor)
     else:
-        cut = Parallelism(tensor, 1, tensor if a.is_moe and spread else 1)
+        parallelism = Parallelism(tensor, 1, tensor if a.is_moe and spread else 1)
     prompts = max(prompts, fits)
     prefill = Parallelism(prompts, 1, prompts if a.is_moe and spread else 1)
-    return ParallelismReading(cut, prefill, stated=False)
+    return ParallelismReading(parallelism, prefill, stated=False)
 
 
 def number(row: Row, name: str) -> float:
@@ -113,19 +119,19 @@ def number(row: Row, name: str) -> float:
 def _aggregated(row: Row, a: Architecture, concurrency: float | None) -> Parallelism:
     """Cut of an aggregated point. Where ranks of data-parallel attention are not stated, the devices of the experts
     over those of a tensor group, or the concurrency over the batch of a rank, tell them."""
-    cut = _cut(row, "tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
+    parallelism = _stated(row, "tp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
     if number(row, "attention_dp_size") or not a.is_moe:
-        return cut
+        return parallelism
     tensor, wide, spread = whole(row, "tp_size"), whole(row, "moe_tp_size"), whole(row, "moe_ep_size")
     if wide * spread > tensor and wide * spread % tensor == 0:
         return Parallelism(tensor, wide * spread // tensor, spread)
     batch = number(row, "batch_size")
     if concurrency and batch and tensor > 1 and concurrency == batch * tensor:
         return Parallelism(1, tensor, spread)
-    return cut
+    return parallelism
 
 
-def _cut(row: Row, tp: str, dp: str, moe_tp: str, moe_ep: str) -> Parallelism:
+def _stated(row: Row, tp: str, dp: str, moe_tp: str, moe_ep: str) -> Parallelism:
     """Some rows multiply the same devices twice: (tp k², experts k × k) and (tp k, dp k, experts over k²)
     both ran on k."""
     tensor, data = whole(row, tp), whole(row, dp)

@@ -48,10 +48,10 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
     shards: dict[tuple[object, ...], Shard] = {}
 
     def of(row: MeasuredRow, pool: bool) -> Shard:
-        cut = row.prefill if pool and row.prefill else row.cut
-        key = (id(row.architecture), row.precision, row.device.name, cut)
+        parallelism = row.prefill if pool and row.prefill else row.parallelism
+        key = (id(row.architecture), row.precision, row.device.name, parallelism)
         if key not in shards:
-            shards[key] = shard(row.architecture, row.precision, row.device, cut)
+            shards[key] = shard(row.architecture, row.precision, row.device, parallelism)
         return shards[key]
 
     def column(values: Sequence[float]) -> Array:
@@ -84,7 +84,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         demand=demand,
         servers_count=column([r.prefill_servers for r in rows]),
         in_flight_req=column([r.in_flight_req for r in rows]),
-        devices_count=column([r.cut.devices * r.cut.replicas for r in rows]),
+        devices_count=column([r.parallelism.devices * r.parallelism.replicas for r in rows]),
     )
 
 

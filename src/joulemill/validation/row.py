@@ -29,14 +29,14 @@ class MeasuredRow:
     errors down by.
 
     batch_req      in flight a replica; ``running``: that is the batch that really ran, not an upper bound
-    prefill        cut of the prefill pool where prompts are computed elsewhere; prefill_servers: its ranks
+    prefill        parallelism of the prefill pool where prompts are computed elsewhere; prefill_servers: its ranks
     limit_ratio    power limit over TDP
     in_flight_req  requests of the closed loop over all decode workers
     pools_known    sizes of the pools are stated or inferred from the row; ``pools_stated``: stated
     lockstep       all prompts and answers are of one length;  gateway: a router stood before the server
     poll_count     steps between two looks at the queue of new requests; 0 where it is the engine's
     copies_count   rows of the table that hold this same measurement; ``fullest``: this one stands for them
-    stated_count   columns of cuts and pools that are filled in
+    stated_count   columns of parallelism and pools that are filled in
     origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
     launches       configurations that the row may have been launched with, where its columns do not state its pools
     notes          what was assumed
@@ -47,7 +47,7 @@ class MeasuredRow:
     architecture: Architecture
     precision: Precision
     device: Device
-    cut: Parallelism
+    parallelism: Parallelism
     engine: str
     batch_req: float
     input_tok: float

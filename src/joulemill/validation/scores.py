@@ -7,7 +7,7 @@ measured values inside the 80 % interval of their prediction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,14 @@ def kind_of_row(row: MeasuredRow) -> Kind:
     precision, moe = row.precision, row.architecture.is_moe
     tensors = (precision.attention, precision.dense, *((precision.experts,) if moe else ()))
     formats = tuple(sorted({f.name for f in tensors}))
-    return Kind(row.engine, row.device.name, row.device.vendor, formats, moe, row.stratum)
+    return Kind(
+        engine=row.engine,
+        device=row.device.name,
+        vendor=row.device.vendor,
+        formats=formats,
+        is_moe=moe,
+        pools=row.stratum,
+    )
 
 
 def _at_node(rows: Sequence[MeasuredRow], quantities: Mapping[str, Array]) -> dict[str, Array]:
@@ -148,7 +155,9 @@ def _node_w(devices_w: float, row: MeasuredRow) -> float:
     """NaN where the devices' power is not known."""
     if not np.isfinite(devices_w):
         return np.nan
-    return float(share_power(devices_w, row.cut.devices * row.cut.replicas, node_of(row.device.name)).node_w)
+    return float(
+        share_power(devices_w, row.parallelism.devices * row.parallelism.replicas, node_of(row.device.name)).node_w
+    )
 
 
 def _error(rows: Sequence[MeasuredRow], quantity: str, value: Array) -> Array:
@@ -199,34 +208,3 @@ def document(validation: Validation) -> dict[str, Any]:
     if validation.calibrating is not None:
         top["calibrating"] = asdict(validation.calibrating)
     return top
-
-
-def text(validation: Validation) -> str:
-    """The table that people read."""
-    lines = [f"{validation.rows} rows predicted, {len(validation.skipped)} skipped"]
-    used = validation.calibrating
-    if used is not None:
-        lines.append(
-            f"calibrated with {used.count} random rows in each of {used.cells} cells (seed {used.seed}); "
-            f"{used.not_scored} rows calibrated, repeat others, or are in smaller cells: not scored"
-        )
-    lines += _block("all rows", {"all": validation.scores})
-    for column, values in validation.by.items():
-        lines += _block(f"by {column}", values)
-    lines += [f"skipped row {s['row']}: {s['why']}" for s in validation.skipped[:MOST_SKIPPED_SHOWN]]
-    more = len(validation.skipped) - MOST_SKIPPED_SHOWN
-    lines += [f"and {more:,} more skipped rows (--json lists them)"] if more > 0 else []
-    lines += [f"note: {n}" for n in validation.notes]
-    return "\n".join(lines) + "\n"
-
-
-def _block(title: str, groups: Mapping[str, Mapping[str, Score]]) -> Iterable[str]:
-    if not any(groups.values()):
-        return
-    yield ""
-    yield f"{title:<46}{'quantity':<18}{'n':>6}{'median':>9}{'p90':>9}{'bias':>9}{'in 80 %':>9}"
-    for name, scores in groups.items():
-        for quantity, s in scores.items():
-            yield (
-                f"  {name[:43]:<44}{quantity:<18}{s.n:>6}{s.median:>9.1%}{s.p90:>9.1%}{s.bias:>+9.1%}{s.coverage:>9.0%}"
-            )

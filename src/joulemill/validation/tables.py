@@ -40,7 +40,7 @@ from joulemill.validation.mlperf import (
     task_of,
     weights_word,
 )
-from joulemill.validation.parallelism import ParallelismReading, read_cut, runs_cut
+from joulemill.validation.parallelism import ParallelismReading, read_parallelism, run_parallelism
 from joulemill.validation.row import MeasuredRow
 
 
@@ -115,7 +115,7 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         architecture=architecture,
         precision=precision,
         device=device,
-        cut=runs_cut(row, devices, architecture),
+        parallelism=run_parallelism(row, devices, architecture),
         engine="vllm-0.11",
         batch_req=batch or needed(row, "max_num_seqs"),
         input_tok=stated_tok or typical.input_tok,
@@ -145,7 +145,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     device = find_device(row["system"])
     weight_byte = shard(architecture, precision, device, Parallelism(1)).weight_byte
     concurrency = _concurrency(row)
-    reading = read_cut(row, architecture, device.memory_byte, weight_byte, concurrency)
+    reading = read_parallelism(row, architecture, device.memory_byte, weight_byte, concurrency)
     apart = reading.prefill is not None
     batch, in_flight = _closed_loop(row, reading, concurrency)
     load = load_of(row.get("silicon_data_source") or "")
@@ -158,8 +158,8 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         prompt_tok=needed(row, "isl"),
         answer_tok=needed(row, "osl"),
         in_flight_req=in_flight,
-        tensor_count=reading.cut.tensor,
-        data_count=reading.cut.data,
+        tensor_count=reading.parallelism.tensor,
+        data_count=reading.parallelism.data,
     )
     recipe = recipe_of(launched) if load.scripted and not apart else Recipe()
     quantized = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
@@ -173,7 +173,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         architecture=architecture,
         precision=precision,
         device=device,
-        cut=reading.cut,
+        parallelism=reading.parallelism,
         engine=engine,
         batch_req=batch,
         input_tok=needed(row, "isl") * load.length_ratio,
@@ -205,7 +205,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         launches=_launches(row, engine, device.name, in_flight)
         if load.scripted and apart and not reading.stated
         else (),
-        stated_count=sum(bool((row.get(name) or "").strip()) for name in CUT_COLUMNS),
+        stated_count=sum(bool((row.get(name) or "").strip()) for name in PARALLELISM_COLUMNS),
         notes=(*notes, DRAWN_NOTE) if load.scripted else notes,
     )
 
@@ -223,8 +223,8 @@ def _launches(row: Row, engine: str, device: str, in_flight_req: float) -> tuple
     return matching(asked, row["model_path"], round(number_in(row, "decode_tp_size") or 0.0))
 
 
-#: Columns that say how devices were cut and pools sized.
-CUT_COLUMNS = (
+#: Columns that say parallelism and sizes of pools.
+PARALLELISM_COLUMNS = (
     "attention_dp_size",
     "prefill_num_workers",
     "prefill_attention_dp_size",
@@ -250,10 +250,10 @@ def _closed_loop(row: Row, reading: ParallelismReading, concurrency: float | Non
         raise InputError("neither a batch size nor a concurrency is stated")
     workers = reading.workers or 1.0
     if concurrency is None:
-        batch = (rank_batch or 1.0) * reading.cut.data
+        batch = (rank_batch or 1.0) * reading.parallelism.data
         return batch, batch * workers
     if apart and rank_batch is not None:
-        return min(rank_batch * reading.cut.data, max(concurrency / workers, 1.0)), concurrency
+        return min(rank_batch * reading.parallelism.data, max(concurrency / workers, 1.0)), concurrency
     return max(concurrency / workers, 1.0), concurrency
 
 
@@ -265,7 +265,7 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     node_of(device.name)  # refuses a device whose node is not catalogued
     word = weights_word(device)
     architecture, precision, notes = resolve(asked.model, word, word)
-    cut = replicas_of(architecture, precision, device, int(needed(row, "sys_accelerators_per_node")))
+    parallelism = replicas_of(architecture, precision, device, int(needed(row, "sys_accelerators_per_node")))
     quiet = is_max_q(row)
     measured = {
         "node_power_w": number_in(row, "node_wall_power_w"),
@@ -278,9 +278,9 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         architecture=architecture,
         precision=precision,
         device=device,
-        cut=cut,
+        parallelism=parallelism,
         engine=engine_profile(row.get("sys_framework") or "TensorRT"),
-        batch_req=BATCH_REQ * cut.tensor,
+        batch_req=BATCH_REQ * parallelism.tensor,
         input_tok=asked.input_tok,
         output_tok=asked.output_tok,
         spread_ratio=SPREAD_RATIO,

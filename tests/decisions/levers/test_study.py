@@ -228,18 +228,18 @@ APPLIES: dict[str, tuple[Case, Case | None, str]] = {
     "int8-weights": (case(), changed(case(), precision=uniform("int8")), "already"),
     "fp4-weights": (case(device="b200"), case(), "no FP4 units"),
     "int4-weights": (case(), changed(case(), precision=uniform("int4")), "already"),
-    "fp8-keys": (case(), changed(case(), precision=uniform("bf16").with_kv("fp8")), "already"),
-    "int4-keys": (case(), changed(case(), precision=uniform("bf16").with_kv("int4")), "already"),
+    "fp8-kv": (case(), changed(case(), precision=uniform("bf16").with_kv("fp8")), "already"),
+    "int4-kv": (case(), changed(case(), precision=uniform("bf16").with_kv("int4")), "already"),
     "latent-attention": (case(), DEEPSEEK, "latent attention already"),
     "grouped-attention": (ALL_HEADS, case(), "share a key–value head already"),
     "eviction": (LONG, case(), "nothing to evict"),
     "sliding-window": (LONG, DEEPSEEK, "no layer has full grouped attention"),
     "sparse-attention": (DEEPSEEK, case(), "latent attention first"),
     "linear-attention": (LONG, DEEPSEEK, "no layer has full grouped attention"),
-    "other-model": (case(), case("Qwen/Qwen3-30B-A3B"), "is the model that is deployed"),
+    "alternative-model": (case(), case("Qwen/Qwen3-30B-A3B"), "is the model that is deployed"),
     "batch-x2": (case(), IDLE, "the offered rate sets"),
     "batch-x4": (case(), IDLE, "the offered rate sets"),
-    "batch-most": (case(), loaded(case(), batch_req=None), "already"),
+    "max-batch": (case(), loaded(case(), batch_req=None), "already"),
     "small-chunks": (case(), changed(case(), prefill_budget_tok=2048.0), "2048 tokens already"),
     "prefix-cache": (case(), loaded(case(), cached_ratio=0.8), "80% of the prompt"),
     "disaggregation": (case(), replace(case(), handover=True), "on other devices already"),
@@ -250,8 +250,8 @@ APPLIES: dict[str, tuple[Case, Case | None, str]] = {
     "early-exit": (case(), replace(case(), early_exit=EarlyExit(0.3, 0.5)), "already"),
     "power-cap": (case(), changed(case(), power_cap_w=300.0), "capped at 300 W already"),
     "clock-lock": (case(), changed(case(), clock_ratio=0.6), "locked at 60% already"),
-    "wider": (case(), case(tp=8), "link domain"),
-    "narrower": (case(), case(tp=1), "on one device"),
+    "tp-up": (case(), case(tp=8), "link domain"),
+    "tp-down": (case(), case(tp=1), "on one device"),
     "consolidation": (IDLE, case(), "saturated"),
     "boost-off": (IDLE, case(), "saturated"),
     "pue": (PLACED, case(), "--site FILE"),
@@ -279,7 +279,7 @@ def test_a_lever_applies_or_says_why_not(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "flag"),
-    [("speculation", "--draft"), ("routing", "--small"), ("cascade", "--small"), ("other-model", "--alt")],
+    [("speculation", "--draft"), ("routing", "--small"), ("cascade", "--small"), ("alternative-model", "--alt")],
 )
 def test_what_a_lever_lacks_is_named_with_its_flag(name: str, flag: str) -> None:
     found = one(name, case())
@@ -292,8 +292,8 @@ def test_drafting_layers_of_the_model_are_taken_where_no_draft_is_named() -> Non
 
 
 def test_smaller_keys_save_more_where_contexts_are_long() -> None:
-    short, long = (gain("int4-keys", case(LLAMA, tp=1, input_tok=n)) for n in (128.0, 16000.0))
-    assert long < short <= 0.0 and long < gain("fp8-keys", case(LLAMA, tp=1, input_tok=16000.0))
+    short, long = (gain("int4-kv", case(LLAMA, tp=1, input_tok=n)) for n in (128.0, 16000.0))
+    assert long < short <= 0.0 and long < gain("fp8-kv", case(LLAMA, tp=1, input_tok=16000.0))
 
 
 def test_a_study_at_a_site_is_of_site_joules_and_says_grams_and_money() -> None:
@@ -316,7 +316,7 @@ def test_a_draft_of_another_vocabulary_is_refused() -> None:
 
 
 def test_what_does_not_fit_says_so() -> None:
-    found = one("narrower", case("meta-llama/Llama-3.1-70B-Instruct", tp=2, batch_req=1.0))
+    found = one("tp-down", case("meta-llama/Llama-3.1-70B-Instruct", tp=2, batch_req=1.0))
     assert "does not fit" in (found.why_not or "")
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.identity import Identity, identity_of
+from joulemill.ledger.record import Quantity, Reading
+from joulemill.ledger.trace import traces
 from joulemill.meters.meter import Meter, MeterContext, parse_spec
 from joulemill.meters.network.exporter_spec import ExporterQuery
 from joulemill.meters.opening import open_meters
@@ -167,6 +169,28 @@ def test_a_blank_or_impossible_board_is_unknown_and_said_so(
     assert any(re.search(r"127\.0\.0\.1:\d+: GPU-n1-1: .* is unknown, and so is every sum", t) for t in told)
 
 
+@pytest.mark.parametrize(
+    ("model", "limit_w", "believed"),
+    [
+        ("NVIDIA H100 80GB HBM3", 700.0, False),
+        ("NVIDIA L4", 72.0, False),
+        ("/tmp/board.toml", None, True),
+        ("", None, True),
+    ],
+)
+def test_a_board_that_names_its_model_is_held_against_its_limit(
+    web: Web, context: MeterContext, model: str, limit_w: float | None, believed: bool
+) -> None:
+    """700 W and 72 W are NVIDIA's data sheets'; 2 kW is more than either board can draw."""
+    page = boards(0, watts=2000.0).replace('Hostname="n1"', f'Hostname="n1",modelName="{model}"')
+    web.pages["/metrics"] = page
+    meter = opened(web, context)
+    (power,) = [c for c in meter.channels() if c.quantity is Quantity.POWER]
+    assert power.limit_w == limit_w
+    readings = [Reading(power.id, float(t), t, 2000.0) for t in range(10)]
+    assert traces([power], readings)[power.id].usable == believed
+
+
 def test_impossible_temperatures_and_shares_are_unknown(web: Web, context: MeterContext) -> None:
     web.pages["/metrics"] = boards(0) + (
         'DCGM_FI_DEV_SM_CLOCK{gpu="0",UUID="GPU-n1-0"} 2147483632\n'
@@ -184,7 +208,7 @@ def test_impossible_temperatures_and_shares_are_unknown(web: Web, context: Meter
         ('DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-a"} 60\n', r"127\.0\.0\.1:\d+/metrics shows no power or energy"),
         ("go_goroutines 7\n", "shows no power or energy"),
         ("", "shows no power or energy"),
-        ("<html>\n", "cannot be read .line 1 is not of the Prometheus text format"),
+        ("<html>\n", "cannot be read .line 1: not of the Prometheus text format"),
         ("DCGM_FI_DEV_POWER_USAGE{gpu=0} 300\n", "line 1"),
     ],
 )

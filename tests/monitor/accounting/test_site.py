@@ -19,6 +19,7 @@ from joulemill.cli import main
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
+from joulemill.meters.closing import let_go
 from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.accounting.site import Facilities, Facility
 from joulemill.monitor.config import MonitorConfig, SiteConfig
@@ -26,7 +27,6 @@ from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.store import History
 from joulemill.monitor.history.writer import Keeper
 from joulemill.monitor.loop import Monitor
-from joulemill.monitor.opening import let_go
 from joulemill.monitor.snapshot import SiteState, Snapshot
 from tests.support.paths import ROOT
 from tests.support.watched_server import Server

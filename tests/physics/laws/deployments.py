@@ -28,7 +28,7 @@ MODELS = (
     "google/gemma-3-27b-it",
 )
 DEVICES = ("h100", "h200", "b200", "b300", "gb200", "gh200", "a100", "l40s", "mi300x", "rtx-4090")
-CUTS = (1, 2, 4, 8)
+TENSOR_COUNTS = (1, 2, 4, 8)
 COUNT = 4000
 
 
@@ -49,7 +49,7 @@ def shards() -> tuple[tuple[Device, Shard], ...]:
     for name in MODELS:
         model = find_model(name)
         for device in map(find_device, DEVICES):
-            for tensor in CUTS:
+            for tensor in TENSOR_COUNTS:
                 if model.architecture.divides_over(tensor):
                     for precision in (model.precision, uniform("fp8")):
                         made.append((device, shard(model.architecture, precision, device, Parallelism(tensor))))

@@ -54,7 +54,7 @@ def boards() -> dict[str, tuple[ShardTable, Steady]]:
     found = {}
     load = None
     for name in BOARDS:
-        each = [shard(a, p, find_device(name), cut) for a, p, cut in kinds]
+        each = [shard(a, p, find_device(name), parallelism) for a, p, parallelism in kinds]
         table = shard_table(each).rows(rows)
         if load is None:
             load = demand(table, random)

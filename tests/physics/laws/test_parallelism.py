@@ -18,22 +18,22 @@ def test_the_default_cut_uses_all_devices_and_stays_within_a_domain() -> None:
     for _ in range(3000):
         a = architectures[random.integers(len(architectures))]
         devices, domain = int(random.integers(1, 513)), int(random.choice([1, 2, 4, 8, 16, 72]))
-        cut = parallelism_for(a, devices, None, None, None, domain)
-        assert cut.devices * cut.replicas == devices
-        assert cut.tensor <= domain and a.divides_over(cut.tensor)
-        wider = [n for n in range(cut.tensor + 1, domain + 1) if devices % n == 0 and a.divides_over(n)]
+        parallelism = parallelism_for(a, devices, {}, domain)
+        assert parallelism.devices * parallelism.replicas == devices
+        assert parallelism.tensor <= domain and a.divides_over(parallelism.tensor)
+        wider = [n for n in range(parallelism.tensor + 1, domain + 1) if devices % n == 0 and a.divides_over(n)]
         assert not wider
 
 
 def test_sixteen_boards_are_two_replicas_of_a_node_and_the_answer_says_so() -> None:
     question = PredictionRequest(model="meta-llama/Llama-3.1-70B-Instruct", device="h100", devices=16, concurrency=32.0)
     found = answer(question)
-    cut, best = found.deployment.parallelism, found.best_cut
-    assert (cut.tensor, cut.replicas) == (8, 2)
+    parallelism, best = found.deployment.parallelism, found.best_parallelism
+    assert (parallelism.tensor, parallelism.replicas) == (8, 2)
     assert best is not None
     assert "parallelism: tp 8, 2 replicas, taken since none was stated" in " ".join(found.every_note)
     # What is called best is what predicting it says, at the same requests in flight over all devices.
-    each = 32.0 * cut.replicas / best.parallelism.replicas
+    each = 32.0 * parallelism.replicas / best.parallelism.replicas
     own = answer(
         PredictionRequest(model=question.model, device="h100", devices=16, tp=best.parallelism.tensor, concurrency=each)
     ).prediction

@@ -25,7 +25,13 @@ def test_no_unmeasured_group_makes_an_interval_narrower() -> None:
         quantity = QUANTITIES[random.integers(len(QUANTITIES))]
         device = devices[random.integers(len(devices))]
         formats = tuple(sorted(random.choice(FORMATS, size=random.integers(1, 3), replace=False)))
-        kind = Kind(engines()[random.integers(4)], device.name, device.vendor, formats, bool(random.random() < 0.5))
+        kind = Kind(
+            engine=engines()[random.integers(4)],
+            device=device.name,
+            vendor=device.vendor,
+            formats=formats,
+            is_moe=bool(random.random() < 0.5),
+        )
         known = replace(kind, device="h100-sxm", vendor="NVIDIA", formats=("bf16",))
         width, least = half_width_ratio(quantity, kind), half_width_ratio(quantity, known)
         new = [g for g in unmeasured(quantity, kind) if g not in unmeasured(quantity, known)]

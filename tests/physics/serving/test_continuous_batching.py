@@ -211,12 +211,12 @@ def test_bad_workloads_and_cuts_say_why() -> None:
         with pytest.raises(InputError):
             replace(Workload(input_tok=10.0, output_tok=10.0), **change)
     with pytest.raises(InputError, match="multiple"):
-        parallelism_for(LLAMA.architecture, 6, 4, None, None)
+        parallelism_for(LLAMA.architecture, 6, {"tp": 4})
     with pytest.raises(InputError, match="over `tp=3` devices; it can be 1, 2, 4, 8, 16, 32"):
-        parallelism_for(LLAMA.architecture, 3, 3, None, None)
+        parallelism_for(LLAMA.architecture, 3, {"tp": 3})
     with pytest.raises(InputError, match="no routed experts"):
-        parallelism_for(LLAMA.architecture, 4, 4, None, 4)
-    assert parallelism_for(LLAMA.architecture, 6, None, None, None) == Parallelism(2, replicas=3)
+        parallelism_for(LLAMA.architecture, 4, {"tp": 4, "ep": 4})
+    assert parallelism_for(LLAMA.architecture, 6, {}) == Parallelism(2, replicas=3)
     with pytest.raises(InputError, match="engine"):
         Deployment(architecture=LLAMA.architecture, precision=LLAMA.precision, device=H100, engine="abacus")
 
@@ -346,7 +346,7 @@ def test_host_time_is_hidden_where_the_engine_prepares_the_next_step_meanwhile()
 def test_drafted_tokens_by_hand() -> None:
     """None: 1 a step; one: 1.85; three: 1 + 0.85·(1 + 0.58 + 0.58²)."""
     a = np.ones(1)
-    demand = Demand(**{f.name: a for f in fields(Demand) if f.default is MISSING})
+    demand = replace(Demand(**{f.name: a for f in fields(Demand) if f.default is MISSING}), output_tok=a * 100)
     gained = [float(replace(demand, draft_count=a * k).accepted_tok[0]) for k in (0, 1, 3)]
     assert gained == pytest.approx([1.0, 1.85, 1.0 + 0.85 * (1.0 + 0.58 + 0.58**2)])
 

@@ -11,6 +11,8 @@ from joulemill.reports.html import levers_of_run as run_levers
 from joulemill.reports.html.levers_of_run import lever_cards
 from tests.support.h100_run import on_h100
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 
 def test_what_is_no_folder_has_no_levers(tmp_path: Path) -> None:
     assert lever_cards(tmp_path / "report.json") == []

@@ -18,6 +18,8 @@ from joulemill.reports.text import levers, prediction, run
 from tests.support.example_report import altered, example
 from tests.support.screen import on_screen
 
+pytestmark = pytest.mark.usefixtures("few_combinations")
+
 SITE = Site(pue_ratio=1.2, price_currency_j=1e-7, currency="EUR", carbon_gco2e_j=1e-4)
 QUESTION = PredictionRequest(model="Qwen/Qwen3-32B", device="h100", devices=2, concurrency=32.0, facility=SITE)
 EXPONENT = re.compile(r"\d[eE][+-]?\d")

@@ -47,7 +47,7 @@ class Measured:
 
     name: str
     label: str
-    deed: Callable[[BenchOptions, Files], BenchOptions | str]
+    apply: Callable[[BenchOptions, Files], BenchOptions | str]
 
 
 def _quantized_keys(options: BenchOptions, files: Files) -> BenchOptions | str:
@@ -129,7 +129,7 @@ def experiment_plan(
     settings = [Setting(BASE, "base", None, base)]
     absent: dict[str, str] = {}
     for lever in chosen:
-        changed = lever.deed(base, files)
+        changed = lever.apply(base, files)
         if isinstance(changed, str):
             absent[lever.name] = changed
         else:

@@ -185,3 +185,7 @@ class _Prefixed:
         if text not in self.noted:
             self.noted.add(text)
             self.teller.note(text)
+
+    def stopping(self, signal: str, folder: Path) -> None:
+        """Handed on."""
+        self.teller.stopping(signal, folder)

@@ -134,7 +134,7 @@ class Settings:
 
 
 #: A lever's deed: the case changed, or why it does not apply.
-Deed = Callable[[Case, Settings], "Case | str"]
+Transform = Callable[[Case, Settings], "Case | str"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,4 +153,4 @@ class Lever:
     moves: str
     kind: str
     cost: str
-    deed: Deed
+    apply: Transform

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from joulemill.decisions.levers.case import Case, Deed, Lever, Settings
+from joulemill.decisions.levers.case import Case, Lever, Settings, Transform
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
 from joulemill.physics.serving.deployment import Parallelism
@@ -31,33 +31,33 @@ def clock_lock(case: Case, settings: Settings) -> Case | str:
     return replace(case, deployment=replace(case.deployment, clock_ratio=settings.clock_ratio))
 
 
-def width(factor: float) -> Deed:
+def width(factor: float) -> Transform:
     """Replicas over ``factor`` times as many devices each, the same devices in all where they divide."""
 
-    def deed(case: Case, settings: Settings) -> Case | str:
-        cut = case.deployment.parallelism
-        tensor = cut.tensor * factor
+    def apply(case: Case, settings: Settings) -> Case | str:
+        parallelism = case.deployment.parallelism
+        tensor = parallelism.tensor * factor
         if tensor < 1.0:
             return "a replica is on one device"
-        if cut.expert not in (1, cut.devices):
-            return "experts are cut over part of a replica; a change of width is not defined"
+        if parallelism.expert not in (1, parallelism.devices):
+            return "experts are split over part of a replica; a change of width is not defined"
         if not case.deployment.architecture.divides_over(int(tensor)):
-            return f"the heads cannot be cut over {tensor:.0f} devices"
+            return f"the heads cannot be split over {tensor:.0f} devices"
         domain = case.deployment.device.link_domain_count or 1.0
-        if tensor * cut.data > domain:
-            return f"{tensor * cut.data:.0f} devices are more than one link domain holds ({domain:.0f})"
-        devices = int(tensor) * cut.data
-        replicas = max(1, cut.devices * cut.replicas // devices)
-        changed = Parallelism(int(tensor), cut.data, devices if cut.expert > 1 else 1, replicas)
+        if tensor * parallelism.data > domain:
+            return f"{tensor * parallelism.data:.0f} devices are more than one link domain holds ({domain:.0f})"
+        devices = int(tensor) * parallelism.data
+        replicas = max(1, parallelism.devices * parallelism.replicas // devices)
+        changed = Parallelism(int(tensor), parallelism.data, devices if parallelism.expert > 1 else 1, replicas)
         return replace(case, deployment=replace(case.deployment, parallelism=changed))
 
-    return deed
+    return apply
 
 
 def generation(device: Device, node: Node | None) -> Lever:
     """The lever that moves the deployment to ``device``, the same number of them."""
 
-    def deed(case: Case, settings: Settings) -> Case | str:
+    def apply(case: Case, settings: Settings) -> Case | str:
         d = case.deployment
         if d.device.name == device.name:
             return f"the deployment is on {device.label}"
@@ -72,19 +72,19 @@ def generation(device: Device, node: Node | None) -> Lever:
         moves="joules a flop and a byte, and all ceilings",
         kind="generation",
         cost="hardware",
-        deed=deed,
+        apply=apply,
     )
 
 
 def consolidated(case: Case, settings: Settings) -> Case | str:
     """Half of the replicas take the offered rate; the others are unloaded, and their boards stay powered."""
-    cut, w = case.deployment.parallelism, case.workload
+    parallelism, w = case.deployment.parallelism, case.workload
     if w.rate_req_s is None:
         return "the replicas are saturated: none idles (--rate states what is offered)"
-    if cut.replicas < 2:
+    if parallelism.replicas < 2:
         return "there is one replica; nothing to consolidate"
-    fewer = replace(cut, replicas=max(1, cut.replicas // 2))
-    parked = case.parked_count + (cut.replicas - fewer.replicas) * cut.devices
+    fewer = replace(parallelism, replicas=max(1, parallelism.replicas // 2))
+    parked = case.parked_count + (parallelism.replicas - fewer.replicas) * parallelism.devices
     return replace(case, deployment=replace(case.deployment, parallelism=fewer), parked_count=parked)
 
 
@@ -112,10 +112,10 @@ def better_pue(case: Case, settings: Settings) -> Case | str:
     return replace(case, site=replace(case.site, pue_ratio=settings.pue_ratio))
 
 
-def shifted(what: str) -> Deed:
+def shifted(what: str) -> Transform:
     """A share of the load runs where or when carbon, or price, is lower."""
 
-    def deed(case: Case, settings: Settings) -> Case | str:
+    def apply(case: Case, settings: Settings) -> Case | str:
         site = case.site
         if site is None or site.pue_ratio is None or case.deployment.node is None:
             return "it needs energy at the site: --site FILE with PUE, and a device whose node is known"
@@ -128,7 +128,7 @@ def shifted(what: str) -> Deed:
             return "electricity price is not stated in the site file"
         return replace(case, site=replace(site, price_currency_j=site.price_currency_j * factor))
 
-    return deed
+    return apply
 
 
 PLANT_LEVERS = (
@@ -139,7 +139,7 @@ PLANT_LEVERS = (
         moves="the clock falls only where the limit is reached",
         kind="modelled",
         cost="tuning",
-        deed=power_cap,
+        apply=power_cap,
     ),
     Lever(
         name="clock-lock",
@@ -148,25 +148,25 @@ PLANT_LEVERS = (
         moves="J per FLOP fall with the clock; memory-bound work hardly slows",
         kind="modelled",
         cost="tuning",
-        deed=clock_lock,
+        apply=clock_lock,
     ),
     Lever(
-        name="wider",
+        name="tp-up",
         label="twice the devices per replica",
         family="width",
         moves="weights per device, against all-reduces",
         kind="devices",
         cost="restart",
-        deed=width(2.0),
+        apply=width(2.0),
     ),
     Lever(
-        name="narrower",
+        name="tp-down",
         label="half the devices per replica",
         family="width",
         moves="all-reduces, against room for the KV cache",
         kind="devices",
         cost="restart",
-        deed=width(0.5),
+        apply=width(0.5),
     ),
     Lever(
         name="consolidation",
@@ -175,7 +175,7 @@ PLANT_LEVERS = (
         moves="utilization: of idle joules the share of an open context",
         kind="batch",
         cost="operations",
-        deed=consolidated,
+        apply=consolidated,
     ),
     Lever(
         name="boost-off",
@@ -184,7 +184,7 @@ PLANT_LEVERS = (
         moves="idle joules: the clocks of an open context",
         kind="modelled",
         cost="restart",
-        deed=boost_off,
+        apply=boost_off,
     ),
     Lever(
         name="pue",
@@ -193,7 +193,7 @@ PLANT_LEVERS = (
         moves="site joules per node joule",
         kind="declared",
         cost="facility",
-        deed=better_pue,
+        apply=better_pue,
     ),
     Lever(
         name="carbon-shift",
@@ -202,7 +202,7 @@ PLANT_LEVERS = (
         moves="grams per joule, not joules",
         kind="declared",
         cost="operations",
-        deed=shifted("carbon"),
+        apply=shifted("carbon"),
     ),
     Lever(
         name="price-shift",
@@ -211,6 +211,6 @@ PLANT_LEVERS = (
         moves="price per joule, not joules",
         kind="declared",
         cost="operations",
-        deed=shifted("price"),
+        apply=shifted("price"),
     ),
 )

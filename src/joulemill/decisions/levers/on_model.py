@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from joulemill.decisions.levers.case import Case, Deed, Lever, Settings
+from joulemill.decisions.levers.case import Case, Lever, Settings, Transform
 from joulemill.physics.model.architecture import Architecture, LayerGroup
 from joulemill.physics.model.blocks import DeltaNet, GroupedAttention, Indexer, LatentAttention, Mixer
 from joulemill.physics.model.precision import Precision, format_named
@@ -30,10 +30,10 @@ def _narrowest_byte(architecture: Architecture, precision: Precision) -> float:
     return precision.experts.element_byte if architecture.is_moe else precision.dense.element_byte
 
 
-def weights(name: str, needs: str | None) -> Deed:
+def weights(name: str, needs: str | None) -> Transform:
     """Weights in another number format; ``needs``: arithmetic that the device must have, None for weight-only."""
 
-    def deed(case: Case, settings: Settings) -> Case | str:
+    def apply(case: Case, settings: Settings) -> Case | str:
         d = case.deployment
         form = format_named(name)
         if needs is not None and needs not in d.device.peak_flop_s:
@@ -46,13 +46,13 @@ def weights(name: str, needs: str | None) -> Deed:
             return f"no {name} form of this model is known"
         return _with_precision(case, replace(chosen, kv=d.precision.kv))
 
-    return deed
+    return apply
 
 
-def kv(name: str) -> Deed:
+def kv(name: str) -> Transform:
     """Keys and values in another number format."""
 
-    def deed(case: Case, settings: Settings) -> Case | str:
+    def apply(case: Case, settings: Settings) -> Case | str:
         d = case.deployment
         if not any(isinstance(m, GroupedAttention | LatentAttention) for m in _mixers(d.architecture)):
             return "the model has no KV cache that grows with the context"
@@ -60,7 +60,7 @@ def kv(name: str) -> Deed:
             return f"the KV cache is in {d.precision.kv.name} already"
         return _with_precision(case, d.precision.with_kv(name))
 
-    return deed
+    return apply
 
 
 def _mixers(architecture: Architecture) -> list[Mixer]:
@@ -201,7 +201,7 @@ MODEL_LEVERS = (
         moves=WEIGHTS,
         kind="precision",
         cost="requantize",
-        deed=weights("fp8", "fp8"),
+        apply=weights("fp8", "fp8"),
     ),
     Lever(
         name="int8-weights",
@@ -210,7 +210,7 @@ MODEL_LEVERS = (
         moves=WEIGHTS,
         kind="modelled",
         cost="requantize",
-        deed=weights("int8", "int8"),
+        apply=weights("int8", "int8"),
     ),
     Lever(
         name="fp4-weights",
@@ -219,7 +219,7 @@ MODEL_LEVERS = (
         moves=WEIGHTS,
         kind="modelled",
         cost="requantize",
-        deed=weights("nvfp4", "fp4"),
+        apply=weights("nvfp4", "fp4"),
     ),
     Lever(
         name="int4-weights",
@@ -228,25 +228,25 @@ MODEL_LEVERS = (
         moves=WEIGHTS,
         kind="modelled",
         cost="requantize",
-        deed=weights("int4", None),
+        apply=weights("int4", None),
     ),
     Lever(
-        name="fp8-keys",
+        name="fp8-kv",
         label="KV cache in FP8",
         family="keys",
         moves=KEYS,
         kind="modelled",
         cost="restart",
-        deed=kv("fp8"),
+        apply=kv("fp8"),
     ),
     Lever(
-        name="int4-keys",
+        name="int4-kv",
         label="KV cache in INT4",
         family="keys",
         moves=KEYS,
         kind="modelled",
         cost="restart",
-        deed=kv("int4"),
+        apply=kv("int4"),
     ),
     Lever(
         name="latent-attention",
@@ -255,7 +255,7 @@ MODEL_LEVERS = (
         moves=KEYS,
         kind="modelled",
         cost="retrain",
-        deed=latent,
+        apply=latent,
     ),
     Lever(
         name="grouped-attention",
@@ -264,7 +264,7 @@ MODEL_LEVERS = (
         moves=KEYS,
         kind="modelled",
         cost="retrain",
-        deed=grouped,
+        apply=grouped,
     ),
     Lever(
         name="eviction",
@@ -273,7 +273,7 @@ MODEL_LEVERS = (
         moves=KEYS,
         kind="modelled",
         cost="tuning",
-        deed=evicted,
+        apply=evicted,
     ),
     Lever(
         name="sliding-window",
@@ -282,7 +282,7 @@ MODEL_LEVERS = (
         moves=KEYS,
         kind="modelled",
         cost="retrain",
-        deed=windowed,
+        apply=windowed,
     ),
     Lever(
         name="sparse-attention",
@@ -291,7 +291,7 @@ MODEL_LEVERS = (
         moves="KV cache read per token, not its size",
         kind="modelled",
         cost="retrain",
-        deed=sparse,
+        apply=sparse,
     ),
     Lever(
         name="linear-attention",
@@ -300,15 +300,15 @@ MODEL_LEVERS = (
         moves="the KV cache becomes a state of fixed size",
         kind="modelled",
         cost="retrain",
-        deed=linear,
+        apply=linear,
     ),
     Lever(
-        name="other-model",
+        name="alternative-model",
         label="another model of similar size",
         family="model",
         moves="weights read and multiplied per token",
         kind="model",
         cost="other model",
-        deed=alternative,
+        apply=alternative,
     ),
 )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from joulemill.decisions.levers.case import Case, Deed, Draft, EarlyExit, Lever, Model, Route, Settings
+from joulemill.decisions.levers.case import Case, Draft, EarlyExit, Lever, Model, Route, Settings, Transform
 from joulemill.physics.serving.deployment import Deployment
 
 #: Tokens of a step under chunked prefill that favours short steps (vLLM's older default).
 SMALL_BUDGET_TOK = 2048.0
 
 
-def batch(factor: float | None) -> Deed:
+def batch(factor: float | None) -> Transform:
     """So many times the requests in flight; None: as many as memory and the targets allow."""
 
-    def deed(case: Case, settings: Settings) -> Case | str:
+    def apply(case: Case, settings: Settings) -> Case | str:
         w = case.workload
         if w.rate_req_s is not None:
             return "the offered rate sets how many are in flight; see consolidation"
@@ -22,13 +22,13 @@ def batch(factor: float | None) -> Deed:
             return "as many are in flight as memory, the engine and the targets allow already"
         return replace(case, workload=replace(w, batch_req=None if factor is None else w.batch_req * factor))
 
-    return deed
+    return apply
 
 
 def small_chunks(case: Case, settings: Settings) -> Case | str:
     """Prompts are computed in smaller pieces."""
     d = case.deployment
-    if case.handover:
+    if case.handover or d.prefill is not None:
         return "prompts are computed on other devices"
     if d.prefill_budget_tok <= SMALL_BUDGET_TOK:
         return f"a step holds {d.prefill_budget_tok:.0f} tokens already"
@@ -47,13 +47,17 @@ def disaggregated(case: Case, settings: Settings) -> Case | str:
     """Prompts on devices of their own, in the proportion that keeps both pools busy."""
     if case.handover or case.deployment.prefill is not None:
         return "prompts are computed on other devices already"
+    if case.deployment.parallelism.pipeline > 1 or case.deployment.speculation is not None:
+        return "pools are not computed together with pipeline stages or drafts"
     return replace(case, handover=True)
 
 
 def speculation(case: Case, settings: Settings) -> Case | str:
     """A draft proposes tokens and the model verifies them in one step."""
-    if case.draft is not None:
+    if case.draft is not None or case.deployment.speculation is not None:
         return "the deployment speculates already"
+    if case.deployment.prefill is not None or case.deployment.parallelism.pipeline > 1:
+        return "drafts are not computed together with pools or pipeline stages"
     named = settings.draft or drafting_layers(case.deployment)
     if named is None:
         return "no draft is named (--draft MODEL), and the model has no layers that draft tokens"
@@ -72,10 +76,10 @@ def drafting_layers(d: Deployment) -> Model | None:
     return Model("its own drafting layers", replace(d.architecture, groups=(one,), mtp=()), d.precision)
 
 
-def routed(*, cascade: bool) -> Deed:
+def routed(*, cascade: bool) -> Transform:
     """A share of the requests goes to, or ends at, a small model."""
 
-    def deed(case: Case, settings: Settings) -> Case | str:
+    def apply(case: Case, settings: Settings) -> Case | str:
         small = settings.small
         if small is None:
             return "no small model is named: --small MODEL takes the easy share"
@@ -83,7 +87,7 @@ def routed(*, cascade: bool) -> Deed:
             return "requests are routed already"
         return replace(case, route=Route(small, settings.route_ratio, cascade))
 
-    return deed
+    return apply
 
 
 def thinking(case: Case, settings: Settings) -> Case | str:
@@ -97,8 +101,11 @@ def thinking(case: Case, settings: Settings) -> Case | str:
 
 def early_exit(case: Case, settings: Settings) -> Case | str:
     """A share of the tokens leaves the model early."""
+    d = case.deployment
     if case.early_exit is not None:
         return "tokens leave early already"
+    if d.prefill is not None or d.parallelism.pipeline > 1 or d.speculation is not None:
+        return "an early exit is not computed together with pools, pipeline stages or drafts"
     if case.draft is not None:
         return "a draft's tokens must be verified by all layers"
     return replace(case, early_exit=EarlyExit(settings.exit_token_ratio, settings.exit_depth_ratio))
@@ -113,7 +120,7 @@ SERVING_LEVERS = (
         moves=SHARED,
         kind="batch",
         cost="tuning",
-        deed=batch(2.0),
+        apply=batch(2.0),
     ),
     Lever(
         name="batch-x4",
@@ -122,16 +129,16 @@ SERVING_LEVERS = (
         moves=SHARED,
         kind="batch",
         cost="tuning",
-        deed=batch(4.0),
+        apply=batch(4.0),
     ),
     Lever(
-        name="batch-most",
+        name="max-batch",
         label="as many in flight as memory and SLO allow",
         family="batch",
         moves=SHARED,
         kind="batch",
         cost="tuning",
-        deed=batch(None),
+        apply=batch(None),
     ),
     Lever(
         name="small-chunks",
@@ -140,7 +147,7 @@ SERVING_LEVERS = (
         moves="prompts stall decoding for less at a time; more steps carry them",
         kind="modelled",
         cost="tuning",
-        deed=small_chunks,
+        apply=small_chunks,
     ),
     Lever(
         name="prefix-cache",
@@ -149,7 +156,7 @@ SERVING_LEVERS = (
         moves="prompt tokens computed per request",
         kind="modelled",
         cost="restart",
-        deed=prefix_cache,
+        apply=prefix_cache,
     ),
     Lever(
         name="disaggregation",
@@ -158,7 +165,7 @@ SERVING_LEVERS = (
         moves="decode steps carry no prompts; the KV cache crosses the network",
         kind="modelled",
         cost="operations",
-        deed=disaggregated,
+        apply=disaggregated,
     ),
     Lever(
         name="speculation",
@@ -167,7 +174,7 @@ SERVING_LEVERS = (
         moves="weights are read once for several tokens; rejected ones are wasted",
         kind="modelled",
         cost="train",
-        deed=speculation,
+        apply=speculation,
     ),
     Lever(
         name="routing",
@@ -176,7 +183,7 @@ SERVING_LEVERS = (
         moves="weights read per token, on average",
         kind="model",
         cost="other model",
-        deed=routed(cascade=False),
+        apply=routed(cascade=False),
     ),
     Lever(
         name="cascade",
@@ -185,7 +192,7 @@ SERVING_LEVERS = (
         moves="weights read per token; escalated requests cost twice",
         kind="model",
         cost="other model",
-        deed=routed(cascade=True),
+        apply=routed(cascade=True),
     ),
     Lever(
         name="thinking-budget",
@@ -194,7 +201,7 @@ SERVING_LEVERS = (
         moves="tokens per answer, and their context",
         kind="modelled",
         cost="tuning",
-        deed=thinking,
+        apply=thinking,
     ),
     Lever(
         name="early-exit",
@@ -203,6 +210,6 @@ SERVING_LEVERS = (
         moves="layers per token; a layer is read while any sequence needs it",
         kind="modelled",
         cost="retrain",
-        deed=early_exit,
+        apply=early_exit,
     ),
 )

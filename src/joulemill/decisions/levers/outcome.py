@@ -27,6 +27,7 @@ from joulemill.physics.serving.batch import demand_of, swept
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, evenness_ratio, prompts_s
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, decode_load, prefill_load, verify_load
+from joulemill.physics.serving.deployed import shard_of
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.disaggregation import handed_over
 from joulemill.physics.serving.power import StepWork, limited, step_work
@@ -54,7 +55,7 @@ def outcome(case: Case, rates: Rates) -> LeverOutcome:
         )
     if case.route is not None:
         return _routed(case, rates, case.route)
-    prediction = predict(case.deployment, case.workload, rates, lambda _: 0.0, case.site)
+    prediction = predict(case.deployment, case.workload, rates, lambda _: 0.0, case.site, prices=False)
     plain = _plain(case, prediction)
     if case.draft is None and case.early_exit is None and not case.handover:
         return plain
@@ -122,7 +123,7 @@ def _site_binding(site: Site) -> str:
 
 def _changed(case: Case, rates: Rates, p: Prediction, plain: LeverOutcome) -> LeverOutcome:
     d, w = case.deployment, case.workload
-    share = shard(d.architecture, d.precision, d.device, d.parallelism)
+    share = shard_of(d)
     table = shard_table([share])
     steady_state = swept(d, w, share, rates, np.array([p.batch.batch_req]))
     demand = demand_of(d, w, np.array([p.batch.batch_req]), table)

@@ -114,7 +114,7 @@ def _rank(effect: Effect) -> tuple[bool, float]:
 
 def effect(lever: Lever, case: Case, settings: Settings, before: LeverOutcome, rates: Rates, widths: Widths) -> Effect:
     """One lever on one case."""
-    changed = lever.deed(case, settings)
+    changed = lever.apply(case, settings)
     if isinstance(changed, str):
         return Effect(lever=lever, why_not=changed)
     try:
@@ -258,7 +258,7 @@ def _sets(levers: Sequence[Lever]) -> Iterator[tuple[Lever, ...]]:
 def _together(levers: Sequence[Lever], case: Case, settings: Settings, rates: Rates) -> LeverOutcome | None:
     """The outcome with all of ``levers``; None where one does not apply after another, or it does not fit."""
     for lever in levers:
-        changed = lever.deed(case, settings)
+        changed = lever.apply(case, settings)
         if isinstance(changed, str):
             return None
         case = changed

@@ -3,6 +3,8 @@ import { element, svg } from "/shared/dom.js";
 import { quantity } from "/shared/figures.js";
 import { Asker, MOST, fromHash, query, toHash } from "/static/asking.js";
 import { datalists, deploymentForm, showFault, siteForm } from "/static/forms.js";
+import { listenDay } from "/static/day.js";
+import { listenPlan } from "/static/plan.js";
 import { AXES, drawPlane, toldPoint, widen } from "/static/plane.js";
 import { drawTable } from "/static/table.js";
 import { bars, changeOf, drawLevers, refreshSliders, sensitivityNote, sliders } from "/static/whatif.js";
@@ -182,6 +184,8 @@ function listen() {
   $("drop").addEventListener("dragleave", () => $("drop").classList.remove("over"));
   $("drop").addEventListener("drop", (e) => { e.preventDefault(); $("drop").classList.remove("over"); [...e.dataTransfer.files].forEach(take); });
   $("rank").addEventListener("click", rank);
+  listenPlan();
+  listenDay((texts) => asker.ask("day", `/api/day?${query(state.deployments[which], state.site)}&${texts}`));
   addEventListener("resize", () => later("resize", drawCurves, 80));
   addEventListener("hashchange", () => { if (toHash(state) !== location.hash) { state = fromHash(location.hash); restart(); } });
 }

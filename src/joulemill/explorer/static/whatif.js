@@ -50,11 +50,10 @@ export function drawLevers(document_, box, list, note) {
   const applied = document_.levers.filter((l) => l.energy_change && l.energy_change.value !== null);
   const rows = applied.map((l) => ({ name: l.label, change: l.energy_change.value, low: l.energy_change.low, high: l.energy_change.high }));
   bars(box, rows.sort((a, b) => a.change - b.change).slice(0, 14));
-  list.replaceChildren(...(document_.combinations || []).slice(0, 5).map((c) => {
-    const change = c.energy_change;
-    const names = (c.levers || c.names || []).join(" + ");
-    const text = change && change.value !== null ? `${names}: J/token ${change.value > 0 ? "+" : "−"}${percent(Math.abs(change.value))}` : names;
-    return element("li", "", text);
+  const labels = Object.fromEntries(document_.levers.map((l) => [l.name, l.label]));
+  list.replaceChildren(...(document_.distinct || document_.combinations).slice(0, 5).map((c) => {
+    const change = c.energy_change_ratio;
+    return element("li", "", `${c.levers.map((n) => labels[n] || n).join(" + ")}: J/token ${change > 0 ? "+" : "−"}${percent(Math.abs(change))}`);
   }));
   const scope = document_.before?.scope;
   note.textContent = `Change of J/token${scope ? ` at ${scope} scope` : ""} by each lever that applies (${applied.length}); ${document_.levers.length - applied.length} do not apply. Below: the best combinations.`;

@@ -11,9 +11,13 @@ import math
 import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
+from joulemill.catalog.devices import catalog_device
 from joulemill.catalog.exporter_dialects import ExporterDialect, ExporterMetric
+from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.formats.prometheus_text import TextSample
 from joulemill.ledger.findings import Reason
@@ -134,6 +138,7 @@ def channel_of(series: Found, spec: str, *, update_period_s: float | None, clock
     """The channel of a sample that was found."""
     metric = series.metric
     energetic = metric.quantity in (Quantity.ENERGY, Quantity.POWER)
+    model = series.sample.labels.get("modelName", "") if energetic else ""
     return Channel(
         id=series.channel,
         meter=spec,
@@ -147,8 +152,17 @@ def channel_of(series: Found, spec: str, *, update_period_s: float | None, clock
         clock_skew_s=clock_skew_s,
         includes=tuple(f"{series.dialect.name}:{series.device}:{n}" for n in metric.inside),
         source=f"{series.sample.name}; {series.dialect.source}",
-        sampled_ratio=sampled_ratio(series.sample.labels.get("modelName", "")) if energetic else None,
+        sampled_ratio=sampled_ratio(model),
+        limit_w=_board_w(model),
     )
+
+
+@lru_cache(64)
+def _board_w(model: str) -> float | None:
+    """TDP of the board that an exporter calls ``model``; None where the catalog has none of that name."""
+    with suppress(InputError):  # a name of a stranger's page: in the catalog alone, never a file
+        return catalog_device(model).tdp_w if model else None
+    return None
 
 
 def name_pattern(dialects: Iterable[ExporterDialect], prefix: str = "") -> str:

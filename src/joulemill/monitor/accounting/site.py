@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from joulemill.errors import InputError, MachineError
 from joulemill.figure import Figure, unknown
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
+from joulemill.meters.closing import let_go
 from joulemill.meters.meter import Meter, MeterContext
 from joulemill.monitor.accounting.energy import TargetMeters
 from joulemill.monitor.accounting.pue import NO_STRETCH, it_energy, pue
 from joulemill.monitor.config import MonitorConfig, SiteConfig
-from joulemill.monitor.opening import close_meters, let_go, open_within
+from joulemill.monitor.opening import close_meters, open_within
 from joulemill.monitor.snapshot import MeterHealth, SiteState, SiteStretch
 
 if TYPE_CHECKING:

@@ -142,7 +142,7 @@ class Architecture:
         return any(isinstance(g.feed_forward, ExpertFeedForward) for g in self.groups)
 
     def divides_over(self, tensor: int) -> bool:
-        """Whether the query heads of all layers can be cut over ``tensor`` devices, as engines ask for."""
+        """Whether the query heads of all layers can be split over ``tensor`` devices, as engines ask for."""
         mixers = [g.mixer for g in self.groups]
         return all(m.heads % tensor == 0 for m in mixers if isinstance(m, SoftmaxAttention))
 

@@ -79,7 +79,7 @@ class GroupedAttention:
                 tensor="attention",
                 inputs=self.heads * self.value_dim,
                 whole=hidden,
-                cut_inputs=True,
+                row_parallel=True,
                 bias=self.output_bias,
             ),
         )
@@ -169,7 +169,7 @@ class LatentAttention:
                 tensor="attention",
                 inputs=self.heads * self.value_dim,
                 whole=hidden,
-                cut_inputs=True,
+                row_parallel=True,
             ),
         )
         return first + rest + self._index_linears(hidden)
@@ -228,7 +228,7 @@ class CompressedAttention:
             Linear(name="qkv_a", tensor="attention", inputs=hidden, whole=self.query_rank + self.head_dim),
             Linear(name="q_b", tensor="attention", inputs=self.query_rank, split=inner),
             Linear(name="output_a", tensor="attention", inputs=inner // self.output_groups, split=joined),
-            Linear(name="attention_output", tensor="attention", inputs=joined, whole=hidden, cut_inputs=True),
+            Linear(name="attention_output", tensor="attention", inputs=joined, whole=hidden, row_parallel=True),
         )
         if self.stride is None:
             return own
@@ -275,7 +275,12 @@ class DenseFeedForward:
                 bias=self.bias,
             ),
             Linear(
-                name="down", tensor=self.tensor, inputs=self.intermediate, whole=hidden, cut_inputs=True, bias=self.bias
+                name="down",
+                tensor=self.tensor,
+                inputs=self.intermediate,
+                whole=hidden,
+                row_parallel=True,
+                bias=self.bias,
             ),
         )
 
@@ -289,6 +294,7 @@ class ExpertFeedForward:
     """``active`` of ``experts`` per token, beside ``shared`` (a dense block all tokens pass; None for none).
 
     latent   width that the routed experts work in, where the hidden state is projected down first; else None
+    groups, groups_active   node-limited routing: a token's experts lie in so many of so many groups
     """
 
     experts: int
@@ -301,6 +307,8 @@ class ExpertFeedForward:
     router_bias: bool = False
     latent: int | None = None
     extra_norms: int = 0
+    groups: int = 1
+    groups_active: int = 1
 
     def expert_parameters(self, hidden: int) -> int:
         """Parameters of one routed expert."""

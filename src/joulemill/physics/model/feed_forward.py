@@ -138,6 +138,7 @@ def expert_block(fields: Fields, family: Family, hidden: int) -> ExpertFeedForwa
     width = width or fields.positive("intermediate_size", "ffn_hidden_size")
     matrices = matrices_of(fields, family)
     gemma4 = fields.model_type.startswith("gemma4")
+    groups = fields.positive("n_group", default=1)
     return ExpertFeedForward(
         experts=experts,
         active=active,
@@ -149,6 +150,8 @@ def expert_block(fields: Fields, family: Family, hidden: int) -> ExpertFeedForwa
         router_bias=family.router_bias,
         latent=fields.integer("moe_latent_size", default=0) or None,
         extra_norms=4 if gemma4 else 0,
+        groups=groups,
+        groups_active=min(groups, fields.positive("topk_group", default=groups)),
     )
 
 

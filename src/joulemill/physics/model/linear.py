@@ -1,4 +1,4 @@
-"""One matrix of a block, and how tensor parallelism cuts it. Pure."""
+"""One matrix of a block, and how tensor parallelism splits it. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from joulemill.physics.model.precision import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
-    """One matrix, inputs x outputs, and how tensor parallelism cuts it.
+    """One matrix, inputs x outputs, and how tensor parallelism splits it.
 
-    Outputs come in three parts: ``split`` (cut by tp), ``kv`` (cut by tp but never below one of ``kv_heads``), and
-    ``whole`` (on every device). ``cut_inputs``: the inputs are cut instead, and a sum over devices follows.
+    Outputs come in three parts: ``split`` (split by tp), ``kv`` (split by tp but never below one of ``kv_heads``), and
+    ``whole`` (on every device). ``row_parallel``: the inputs are split instead, and a sum over devices follows.
     """
 
     name: str
@@ -22,7 +22,7 @@ class Linear:
     kv: int = 0
     kv_heads: int = 1
     whole: int = 0
-    cut_inputs: bool = False
+    row_parallel: bool = False
     bias: bool = False
 
     @property

@@ -51,7 +51,7 @@ class StateSpace:
                 bias=self.bias,
             ),
             Linear(
-                name="state_output", tensor="state", inputs=self.inner, whole=hidden, cut_inputs=True, bias=self.bias
+                name="state_output", tensor="state", inputs=self.inner, whole=hidden, row_parallel=True, bias=self.bias
             ),
         )
 
@@ -95,11 +95,11 @@ class SelectiveScan:
                 tensor="state",
                 inputs=self.inner,
                 whole=self.step_rank + 2 * self.state_dim,
-                cut_inputs=True,
+                row_parallel=True,
             ),
             Linear(name="state_step", tensor="state", inputs=self.step_rank, split=self.inner, bias=True),
             Linear(
-                name="state_output", tensor="state", inputs=self.inner, whole=hidden, cut_inputs=True, bias=self.bias
+                name="state_output", tensor="state", inputs=self.inner, whole=hidden, row_parallel=True, bias=self.bias
             ),
         )
 
@@ -139,7 +139,7 @@ class DeltaNet:
         """q, k, v, output gate and the scalar gates in one; output projection."""
         keys, values = 2 * self.key_heads * self.key_dim, self.value_heads * self.value_dim
         scalars = self.scalar_gates * self.value_heads
-        out = Linear(name="state_output", tensor="state", inputs=values, whole=hidden, cut_inputs=True)
+        out = Linear(name="state_output", tensor="state", inputs=values, whole=hidden, row_parallel=True)
         if self.gate_rank is None:
             return (Linear(name="state_input", tensor="state", inputs=hidden, split=keys + 2 * values + scalars), out)
         return (
@@ -187,7 +187,12 @@ class ShortConvolution:
         return (
             Linear(name="state_input", tensor="state", inputs=hidden, split=3 * self.channels, bias=self.bias),
             Linear(
-                name="state_output", tensor="state", inputs=self.channels, whole=hidden, cut_inputs=True, bias=self.bias
+                name="state_output",
+                tensor="state",
+                inputs=self.channels,
+                whole=hidden,
+                row_parallel=True,
+                bias=self.bias,
             ),
         )
 

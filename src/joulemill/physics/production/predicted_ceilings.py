@@ -27,10 +27,12 @@ from joulemill.physics.production.ceilings import (
     power_ceiling,
 )
 from joulemill.physics.production.token_work import TokenLoad, sent_byte_tok, token_work
-from joulemill.physics.serving.batch import BatchChoice, demand_of, swept
-from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, kv_request_byte, kv_room_byte, steady
+from joulemill.physics.serving.batch import BatchChoice, demand_of, settled, swept
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, kv_request_byte, kv_room_byte
+from joulemill.physics.serving.deployed import drafting_table
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, link_time_s, shard_table, whole_model
+from joulemill.physics.serving.speculation import accepted_tok
 from joulemill.physics.serving.workload import Workload
 
 
@@ -76,10 +78,10 @@ def ceilings_of(
 def _device_ceilings(
     deployment: Deployment, workload: Workload, share: Shard, steady_state: Steady
 ) -> list[CeilingValue]:
-    cut, count = deployment.parallelism, deployment.device_count
-    load = _token_load(workload, cut.data, steady_state)
-    model = whole_model(deployment.architecture, deployment.precision, cut.data)
-    work = token_work(shard_table([model]), load)
+    parallelism, count = deployment.parallelism, deployment.device_count
+    load = _token_load(deployment, workload, steady_state)
+    model = whole_model(deployment.architecture, deployment.precision, parallelism.data)
+    work = token_work(shard_table([model]), load, drafting_table(deployment))
     parts = (
         (float(work.flop_0_tok[0]), share.peak_0_flop_s),
         (float(work.flop_1_tok[0]), share.peak_1_flop_s),
@@ -93,7 +95,7 @@ def _device_ceilings(
             _sheet(share.bandwidth_byte_s * count, "byte/s"), _work(float(work.byte_tok[0]), "byte/tok")
         ),
     ]
-    return ceilings if cut.devices == 1 else [*ceilings, *_interconnect(share, load, count)]
+    return ceilings if parallelism.devices == 1 else [*ceilings, *_interconnect(share, load, count)]
 
 
 #: The ceilings of the hardware, in the order of ``device_ceiling_rates``.
@@ -105,29 +107,32 @@ def device_ceiling_rates(deployment: Deployment, share: Shard, demand: Demand, s
 
     One deployment; ``demand`` and ``found`` of many rows.
     """
-    cut, count, table = deployment.parallelism, deployment.device_count, shard_table([share])
+    parallelism, count, table = deployment.parallelism, deployment.device_count, shard_table([share])
     load = TokenLoad(
-        sequences_count=steady_state.decode_req / cut.data,
+        sequences_count=steady_state.step_req,
         context_tok=steady_state.context_tok,
         prompt_tok=demand.computed_tok,
         cached_tok=demand.input_tok - demand.computed_tok,
         output_tok=demand.output_tok,
+        draft_count=demand.draft_count,
+        accepted_tok=demand.accepted_tok,
     )
-    work = token_work(shard_table([whole_model(deployment.architecture, deployment.precision, cut.data)]), load)
+    model = shard_table([whole_model(deployment.architecture, deployment.precision, parallelism.data)])
+    work = token_work(model, load, drafting_table(deployment))
     flop_s = (
         work.flop_0_tok / share.peak_0_flop_s
         + work.flop_1_tok / share.peak_1_flop_s
         + work.expert_flop_tok / share.expert_peak_flop_s
     )
-    held_byte = kv_request_byte(table, steady_state.context_tok) * cut.tensor
+    held_byte = kv_request_byte(table, steady_state.context_tok) * (parallelism.tensor * parallelism.pipeline)
     stay_s = (steady_state.ttft_s + np.maximum(demand.output_tok - 1.0, 0.0) * steady_state.tpot_s) / demand.output_tok
     limits = [count / flop_s, share.bandwidth_byte_s * count / work.byte_tok]
-    if cut.devices > 1:
+    if parallelism.devices > 1:
         link_s = link_time_s(table, *sent_byte_tok(table, load))
         limits.append(count / np.maximum(link_s, 1e-300))
     else:
         limits.append(np.full_like(flop_s, np.inf))
-    limits.append(kv_room_byte(table, demand.memory_use_ratio) * count / (held_byte * stay_s))
+    limits.append(kv_room_byte(table, demand.memory_use_ratio) * deployment.decode_device_count / (held_byte * stay_s))
     return np.stack(np.broadcast_arrays(*limits))
 
 
@@ -142,15 +147,20 @@ def _interconnect(share: Shard, load: TokenLoad, count: int) -> list[CeilingValu
     return [interconnect_ceiling(_sheet(link * count, "byte/s"), _work(sent, "byte/tok"))]
 
 
-def _token_load(workload: Workload, data: int, steady_state: Steady) -> TokenLoad:
+def _token_load(deployment: Deployment, workload: Workload, steady_state: Steady) -> TokenLoad:
     """The load of one rank at the predicted steady state."""
+    how = deployment.speculation
+    drafts = 0.0 if how is None else float(how.draft_count)
+    accepted = accepted_tok(drafts, np.nan if how is None else how.accepting_ratio)
     cached = workload.input_tok * workload.cached_ratio
     return TokenLoad(
-        sequences_count=steady_state.decode_req / data,
+        sequences_count=steady_state.step_req,
         context_tok=steady_state.context_tok,
         prompt_tok=np.array([workload.input_tok - cached]),
         cached_tok=np.array([cached]),
         output_tok=np.array([workload.output_tok]),
+        draft_count=drafts,
+        accepted_tok=np.minimum(accepted, max(workload.output_tok, 1.0)),
     )
 
 
@@ -170,8 +180,8 @@ def _kv_ceiling(deployment: Deployment, workload: Workload, share: Shard, steady
     later = max(workload.output_tok - 1.0, 0.0)
     stay = (float(steady_state.ttft_s[0]) + later * float(steady_state.tpot_s[0])) / workload.output_tok
     return kv_capacity_ceiling(
-        Figure(room * deployment.device_count, "byte", Basis.DATASHEET),
-        _work(each * deployment.parallelism.tensor, "byte"),
+        Figure(room * deployment.decode_device_count, "byte", Basis.DATASHEET),
+        _work(each * deployment.parallelism.tensor * deployment.parallelism.pipeline, "byte"),
         _work(stay, "s/tok"),
         "at the predicted TPOT; more requests in flight would lengthen it",
     )
@@ -242,7 +252,7 @@ def marginals(
         row = names.index("kv_capacity") + 1
         table.columns["memory_byte"][row] += _more_memory_byte(deployment, share, step)
         demand.batch_req[row] *= 1.0 + step
-    state = steady(table, rates, demand)
+    state = settled(deployment, table, rates, demand)
     rate = state.rate_tok_s
     moved = 1.0 / state.energy_j_tok if held < 1.0 else rate
     elastic = np.log(moved[1:] / moved[0]) / np.log1p(step)

@@ -24,9 +24,10 @@ from joulemill.physics.production.utilization import PartLoad, energy_j_tok
 from joulemill.physics.serving.batch import BatchChoice, choose, swept
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
+from joulemill.physics.serving.deployed import shard_of
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.first_token import slot_wait_s
-from joulemill.physics.serving.shard import UNKNOWN_LINK_BYTE_S, ShardTable, shard
+from joulemill.physics.serving.shard import UNKNOWN_LINK_BYTE_S, ShardTable
 from joulemill.physics.serving.workload import Workload
 from joulemill.units import say_quantity
 
@@ -63,6 +64,7 @@ class Prediction:
     full_node_power_w   power that all the devices would draw at full load, whatever the site delivers; of the devices
                         alone where the node is not known
     held_ratio          share of the rate that the site's power and cooling leave; 1 where they do not bind
+    prefill_busy_ratio  share of steps that compute prompts; of two pools, of its time that the prefill pool is busy
     sustainable_req_s   the highest offered rate that does not make the queue grow without bound, within limits and
                         targets; unknown where no rate is offered
     """
@@ -91,6 +93,7 @@ class Prediction:
     full_node_power_w: Figure
     held_ratio: float
     sustainable_req_s: Figure
+    prefill_busy_ratio: float
 
 
 def predict(
@@ -102,14 +105,16 @@ def predict(
     references: tuple[ReferencePue, ...] = (),
     *,
     scaling: Scaling | None = None,
+    prices: bool = True,
 ) -> Prediction:
     """Everything about one deployment under one workload. InputError where it does not fit.
 
     ``scaling`` corrects rate, power, energy and latency at the batch that the model chooses; ceilings stay the model's.
+    Without ``prices`` it has no marginals: a fifth of the time, which whoever compares many deployments need not spend.
     """
     _check_cap(deployment, rates)
     deployment, rates = at_locked_clock(deployment, rates)
-    share = shard(deployment.architecture, deployment.precision, deployment.device, deployment.parallelism)
+    share = shard_of(deployment)
     choice = choose(deployment, workload, share, rates)
     batches = np.array([choice.batch_req])
     plain = steady_state = swept(deployment, workload, share, rates, batches)
@@ -154,7 +159,9 @@ def predict(
         marginals=(
             *marginals(deployment, workload, share, rates, choice, held=held),
             *_site_marginal(figures, site, held),
-        ),
+        )
+        if prices
+        else (),
         two_stave=_two_stave(limits, site, figures),
         day_j_tok=_day(deployment, full),
         cap_slowdown_ratio=float(steady_state.slowdown_ratio[0]),
@@ -164,6 +171,7 @@ def predict(
         full_node_power_w=_drawn(full),
         held_ratio=held,
         sustainable_req_s=_sustained_figure(sustained, workload, widths),
+        prefill_busy_ratio=used * float(np.broadcast_to(steady_state.prefill_ratio, 1)[0]),
     )
 
 
@@ -243,7 +251,7 @@ def predict_many(table: ShardTable, demand: Demand, rates: Rates, widths: Widths
     a replica.
     """
     steady_state = steady(table, rates, demand)
-    devices = table.tensor_count * table.data_count
+    devices = table.tensor_count * table.data_count * table.pipeline_count
     values = {
         "rate_tok_s": steady_state.rate_tok_s,
         "energy_j_tok": steady_state.energy_j_tok,
@@ -421,13 +429,13 @@ def _day(deployment: Deployment, figures: Mapping[str, Figure]) -> dict[float, f
 
 
 def _notes(deployment: Deployment, choice: BatchChoice, used: float) -> tuple[str, ...]:
-    device, cut = deployment.device, deployment.parallelism
+    device, parallelism = deployment.device, deployment.parallelism
     notes = list(deployment.architecture.approximations)
     if used < 1.0:
         notes.append(f"devices are busy {used:.0%} of the time at the offered rate; the rest is idle power")
     if device.loaded_idle_w is None and device.resting_w:
         notes.append(f"idle power of {device.label} with a model loaded is not known: {device.resting_w:.0f} W assumed")
-    if cut.devices > 1 and device.link_bandwidth_byte_s is None:
+    if parallelism.devices > 1 and device.link_bandwidth_byte_s is None:
         notes.append(f"link bandwidth of {device.label} is not known: {UNKNOWN_LINK_BYTE_S / 1e9:.0f} GB/s assumed")
     if not choice.meets:
         notes.append("the latency targets cannot be met on these devices")

@@ -21,6 +21,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, decode_load, prompts_load, verify_load
 from joulemill.physics.serving.shard import ShardTable
+from joulemill.physics.serving.wide_experts import least_sent_ratio
 
 #: Shape of the gamma-distributed popularity of experts over mixed requests: between the 1.12 and 1.36 that the measured
 #: steps of four engines show (``serving.csv``, evenness). One number, for measured and predicted work alike.
@@ -96,13 +97,13 @@ def token_work(table: ShardTable, load: TokenLoad, drafting: ShardTable | None =
 def sent_byte_tok(table: ShardTable, load: TokenLoad) -> tuple[Array, Array]:
     """Of ``token_work`` the bytes over links alone: within a tensor group, and between data-parallel ranks."""
     mean = _mean(table, load, None)
-    return mean("reduce_byte"), mean("exchange_byte")
+    return mean("reduce_byte"), mean("exchange_byte") * least_sent_ratio(table)
 
 
 def _mean(table: ShardTable, load: TokenLoad, drafting: ShardTable | None) -> Callable[[str], Array]:
     """A part of the counts of a mean step, per token."""
     steps = _steps(table, load, drafting)
-    per_tok = table.tensor_count / (load.sequences_count * load.accepted_tok)
+    per_tok = table.tensor_count * table.pipeline_count / (load.sequences_count * load.accepted_tok)
 
     def mean(part: str) -> Array:
         total: Array | float = 0.0

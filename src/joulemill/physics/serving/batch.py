@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, steady
+from joulemill.physics.serving.deployed import draft_shard_of, engine_terms, prefill_table, shard_of
 from joulemill.physics.serving.deployment import Deployment
+from joulemill.physics.serving.disaggregation import steady_pools
 from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
 from joulemill.physics.serving.workload import Workload
 
@@ -47,6 +49,12 @@ class BatchChoice:
     limit_tok_s: float | None = None
 
 
+def step_budget_tok(deployment: Deployment, prompt_tok: float) -> float:
+    """Tokens of a step; where prompts are not computed in parts, a step takes a whole one however long."""
+    budget_tok = deployment.prefill_budget_tok
+    return budget_tok if deployment.chunked_prefill else max(budget_tok, prompt_tok)
+
+
 def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, table: ShardTable) -> Demand:
     """The same deployment and workload at each of ``batch_req``."""
     one = np.ones_like(batch_req)
@@ -57,20 +65,32 @@ def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, tabl
         computed_tok=one * w.input_tok * (1.0 - w.cached_ratio),
         output_tok=one * w.output_tok,
         spread_ratio=one * w.output_spread_ratio,
-        budget_tok=one * deployment.prefill_budget_tok,
+        budget_tok=one * step_budget_tok(deployment, w.input_tok * (1.0 - w.cached_ratio)),
         memory_use_ratio=one * deployment.memory_use_ratio,
         limit_w=one * (deployment.power_cap_w or table.tdp_w),
         running=one * 0.0,
         narrow_ratio=one,
         crowding_ratio=one * 0.0,
         open_ratio=one * float(w.rate_req_s is not None),
+        **engine_terms(deployment, table),
     )
 
 
 def swept(deployment: Deployment, workload: Workload, share: Shard, rates: Rates, batch_req: Array) -> Steady:
     """Steady states of one deployment over batches."""
     table = shard_table([share]).rows(np.zeros(batch_req.size, dtype=np.intp))
-    return steady(table, rates, demand_of(deployment, workload, batch_req, table))
+    return settled(deployment, table, rates, demand_of(deployment, workload, batch_req, table))
+
+
+def settled(deployment: Deployment, table: ShardTable, rates: Rates, demand: Demand) -> Steady:
+    """The steady state of a replica; where prompts are computed on devices of their own, with its share of these.
+
+    ``table``: rows of the deployment's shard, whose device may differ from row to row.
+    """
+    if deployment.prefill is None:
+        return steady(table, rates, demand)
+    pools = (deployment.parallelism.replicas, deployment.prefill.replicas)
+    return steady_pools(table, prefill_table(deployment, table), rates, demand, pools)
 
 
 def choose(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> BatchChoice:
@@ -115,20 +135,35 @@ def _meets(workload: Workload, steady_states: Steady) -> NDArray[np.bool_]:
 def most_that_fit_req(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> float:
     """Requests in flight that a replica's memory holds beside the weights. MemoryShort where it is not even one."""
     room = share.memory_byte * deployment.memory_use_ratio
-    if share.weight_byte >= room:
+    drafts = draft_shard_of(deployment)
+    weight_byte = share.weight_byte + (drafts.weight_byte if drafts else 0.0)
+    if weight_byte >= room:
         raise MemoryShort(
-            f"weights take {share.weight_byte / 1e9:.0f} GB per device, and {room / 1e9:.0f} GB are available; "
+            f"weights take {weight_byte / 1e9:.0f} GB per device, and {room / 1e9:.0f} GB are available; "
             "spread the model over more devices, or use fewer bits",
-            share.weight_byte,
+            weight_byte,
             room,
         )
+    if deployment.prefill is not None:
+        _check_prefill_pool(shard_of(deployment, deployment.prefill), room)
     one = swept(deployment, workload, share, rates, np.ones(1))
     most = float(one.capacity_req[0])
     if most < 1.0:
         raise MemoryShort(
             f"one request of {workload.input_tok:.0f} + {workload.output_tok:.0f} tokens does not fit beside the "
             "weights; use more devices or fewer bits",
-            share.weight_byte + (room - share.weight_byte) / max(most, 1e-9),
+            weight_byte + (room - weight_byte) / max(most, 1e-9),
             room,
         )
     return most
+
+
+def _check_prefill_pool(share: Shard, room: float) -> None:
+    """MemoryShort where the devices that compute prompts do not hold the model."""
+    if share.weight_byte >= room:
+        raise MemoryShort(
+            f"weights take {share.weight_byte / 1e9:.0f} GB per device of the prefill pool, and {room / 1e9:.0f} GB "
+            "are available; spread it over more devices with `prefill_tp`",
+            share.weight_byte,
+            room,
+        )

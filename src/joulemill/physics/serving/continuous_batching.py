@@ -20,10 +20,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from joulemill.arrays import Array
-from joulemill.physics.serving.counts import StepLoad, counts, decode_load, prefill_load, verify_load
+from joulemill.physics.serving.counts import (
+    StepLoad,
+    counts,
+    decode_load,
+    prefill_load,
+    verify_load,
+    without_decoding,
+)
 from joulemill.physics.serving.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
-from joulemill.physics.serving.power import PowerRates, limited, step_work
+from joulemill.physics.serving.pipeline import micro_batches_count
+from joulemill.physics.serving.power import PowerRates, floor_w, limited, step_work
 from joulemill.physics.serving.shard import ShardTable
+from joulemill.physics.serving.speculation import accepted_tok
 from joulemill.physics.serving.step import StepRates, StepTimes, decode_attention, device_time_s, soft_s, times
 
 
@@ -75,7 +84,11 @@ class Demand:
     spread_ratio  answers
     budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w
     board power limit
-    draft_count     tokens drafted a step by the model's own drafting layer (multi-token prediction)
+    draft_count     tokens drafted a sequence and step;  acceptance_ratio  α of ``speculation``, NaN as published
+    draft, draft_layers_count   who drafts: a model (one row, or a row a row), or so many layers of the model's own a
+                    drafted token (multi-token prediction; 0: n-grams, which cost nothing)
+    chunked_ratio   1 where prompts go into steps in parts, beside decoding; 0 where whole, in steps of their own
+    eager_ratio     1 where no step is a captured graph
     poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
     gateway_ratio   1 where a router stands before the servers
     open_ratio      1 where requests come as a steady stream instead of one as another ends
@@ -98,19 +111,25 @@ class Demand:
     poll_count: Array | float = 0.0
     gateway_ratio: Array | float = 0.0
     open_ratio: Array | float = 0.0
+    acceptance_ratio: Array | float = np.nan
+    draft: ShardTable | None = None
+    draft_layers_count: Array | float = 1.0
+    chunked_ratio: Array | float = 1.0
+    eager_ratio: Array | float = 0.0
 
     @property
     def accepted_tok(self) -> Array:
-        """Tokens that a step yields a sequence: one, and those accepted of k drafted, α(1 + λ + … + λᵏ⁻¹)."""
-        k = np.asarray(self.draft_count, dtype=np.float64)
-        first, later = DRAFT_ACCEPTANCE_RATIO
-        return np.asarray(1.0 + first * (1.0 - later**k) / (1.0 - later))
+        """Tokens that a step yields a sequence; of a short answer no more than it has."""
+        if not np.any(self.draft_count):
+            return np.ones(1)
+        return np.minimum(accepted_tok(self.draft_count, self.acceptance_ratio), np.maximum(self.output_tok, 1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steady:
     """Steady state, an array a field. Power and energy are of one device's board; rates of one replica.
 
+    step_s   from one step of a sequence to its next;  step_req   sequences that a step of a rank decodes
     slowdown_ratio, clock_ratio   what the power limit stretches steps by, and the clock over the highest that it leaves
     """
 
@@ -131,12 +150,9 @@ class Steady:
     mixed: StepTimes
     host_s: Array
     launch_wait_s: Array
+    step_req: Array
 
 
-#: Share of first drafted tokens that are accepted, and of each later one after an accepted one. First: DeepSeek-V3's
-#: drafting layer, 85–90 % over generation topics (arXiv:2412.19437, section 5.4.3). Later, from the same layer run
-#: again: three drafted are 2.16 times as fast as none at batch 1 (TensorRT-LLM, tech blog 2), about 2.6 tokens a step.
-DRAFT_ACCEPTANCE_RATIO = (0.85, 0.58)
 #: Share of the memory that weights leave which keys and values get at least.
 TIGHT_RATIO = 0.4
 
@@ -155,13 +171,19 @@ def kv_room_byte(t: ShardTable, memory_use_ratio: Array, reserve_byte: float = 4
 def kv_request_byte(t: ShardTable, context_tok: Array) -> Array:
     """KV cache and recurrent state of a request at ``context_tok`` on a device [byte]."""
     kept_tok = np.minimum(context_tok, t.window_tok)
-    return np.asarray(t.kv_store_byte_0 * context_tok + t.kv_store_byte_1 * kept_tok + t.state_byte)
+    each = t.kv_store_byte_0 * context_tok + t.kv_store_byte_1 * kept_tok + t.state_byte
+    return np.asarray(each * t.fullest_ratio)
 
 
 def capacity_req(t: ShardTable, d: Demand, context_tok: Array) -> Array:
-    """Requests whose KV cache and state fit a rank's devices beside the weights; 0 where the weights do not."""
+    """Requests whose KV cache and state fit a rank's devices beside the weights, those of a draft model included; 0
+    where the weights do not."""
+    each = kv_request_byte(t, context_tok)
+    if d.draft is not None:
+        t = t.replaced("weight_byte", t.weight_byte + d.draft.weight_byte)
+        each = each + kv_request_byte(d.draft, context_tok)
     room = np.maximum(kv_room_byte(t, d.memory_use_ratio), 0.0)
-    return np.asarray(room / np.maximum(kv_request_byte(t, context_tok), 1.0))
+    return np.asarray(room / np.maximum(each, 1.0))
 
 
 def mean_context_tok(host: HostRates, d: Demand) -> Array:
@@ -174,50 +196,93 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     """The steady state of each row."""
     host = rates.host
     context = mean_context_tok(host, d)
-    offered = d.batch_req / t.data_count
-    capacity = capacity_req(t, d, context)
+    in_flight = d.batch_req / t.data_count
+    batches = micro_batches_count(t, in_flight)
+    offered = in_flight / batches
+    capacity = capacity_req(t, d, context) / batches
     crowding = np.where(d.running > 0.0, np.minimum(capacity / offered, 1.0), 1.0)
     context = context * np.maximum(crowding, 0.1)
     capacity = np.where(d.running > 0.0, np.maximum(capacity, offered), capacity)
     step_tok = 1.0 + np.asarray(d.draft_count) + d.accepted_tok * d.computed_tok / d.output_tok
     running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / step_tok)
     arrivals = running * d.accepted_tok / d.output_tok
-    fits = d.budget_tok / d.computed_tok
-    slots = np.maximum(offered, 1.0)
-    shared = np.minimum(slots, np.maximum(fits, 1.0))
+    often = _prompts_often(t, rates, d, offered, arrivals)
+    alone = decode_load(running, context, evenness_ratio(rates.step, d))
+    prompt = arrivals * d.computed_tok / often
+    work, steps = _step_variants(t, rates, d, alone, (offered, prompt))
+    state = (offered, running, context, capacity, often, arrivals)
+    return _timed(t, rates, d, state, work, (steps, batches))
+
+
+def _prompts_often(t: ShardTable, rates: Rates, d: Demand, offered: Array, arrivals: Array) -> Array:
+    """f: the share of steps that compute prompts."""
+    shared = _shared_count(d, offered)
     clump = np.minimum(rates.host.arrivals.together_count(load_of(d, offered, np.zeros_like(offered))), shared)
     clump = np.where(np.asarray(d.open_ratio) > 0.0, 1.0, clump)
     often = np.maximum(-np.expm1(-arrivals * t.data_count / clump), arrivals * d.computed_tok / d.budget_tok)
-    often = np.clip(often, 1e-9, 1.0)
-    prompt = arrivals * d.computed_tok / often
+    return np.clip(often, 1e-9, 1.0)
+
+
+def _shared_count(d: Demand, offered: Array) -> Array:
+    """Most prompts that one step computes."""
+    return np.minimum(np.maximum(offered, 1.0), np.maximum(d.budget_tok / d.computed_tok, 1.0))
+
+
+def _step_variants(
+    t: ShardTable, rates: Rates, d: Demand, alone: StepLoad, loads: tuple[Array, Array]
+) -> tuple[tuple[StepTimes, StepTimes, Array], PromptSteps]:
+    """A step without prompts, one with the usual number of prompt tokens, and what devices wait for the host; and how
+    steps grow with prompts. ``loads``: requests offered to a rank, and prompt tokens of a step that has any."""
+    host, (offered, prompt) = rates.host, loads
     busiest = np.maximum(prompt, np.minimum(d.computed_tok, d.budget_tok))
-    past = d.input_tok - 0.5 * d.computed_tok
-    alone = decode_load(running, context, evenness_ratio(rates.step, d))
-    attention = decode_attention(counts(t, alone), rates.step)
-    plain = times(counts(t, alone), rates.step, attention)
-    ended = prompt / d.computed_tok
-    few = prefill_load(alone, prompt, (past, d.computed_tok), busiest, ended)
-    mixed = times(counts(t, few), rates.step, attention)
+    shared = _shared_count(d, offered)
     packed_tok = np.minimum(shared * d.computed_tok, d.budget_tok)
+    past = d.input_tok - 0.5 * d.computed_tok
+    few = prefill_load(alone, prompt, (past, d.computed_tok), busiest, prompt / d.computed_tok)
     many = prefill_load(alone, packed_tok, (past, d.computed_tok), packed_tok, shared)
-    packed_s = device_time_s(counts(t, many), rates.step, attention)
+    plain, mixed, packed_s = _undrafted(t, rates.step, d, (alone, few, many))
     checked = drafted(t, rates.step, d, alone, plain)
     if checked is not plain:
-        packed_s = packed_s + checked.device_s - plain.device_s
-        mixed, plain = mixed.changed(checked, plain), checked
-    plain_s = plain.device_s
-    waited_s = host_s(t, host, d, running, plain_s)
-    eager_s = host.eager_ratio * mixed.launch_s
+        mixed, packed_s = mixed.changed(checked, plain), packed_s + checked.device_s - plain.device_s
+        plain = checked
+    plain_s, eager_s = plain.device_s, host.eager_ratio * mixed.launch_s
+    if np.any(np.asarray(d.eager_ratio) > 0.0):
+        plain_s = np.where(np.asarray(d.eager_ratio) > 0.0, soft_s(plain_s, host.eager_ratio * plain.launch_s), plain_s)
+    waited_s = host_s(t, host, d, alone.decode_tok, plain.device_s)
     steps = PromptSteps(
         plain_s + waited_s,
         busiest / d.computed_tok,
         soft_s(mixed.device_s, eager_s) - plain_s,
         packed_tok / d.computed_tok,
         soft_s(packed_s, eager_s) - plain_s,
-        fits,
+        d.budget_tok / d.computed_tok,
     )
-    state = (offered, running, context, capacity, often, arrivals)
-    return _timed(t, rates, d, state, (plain, mixed, waited_s), steps)
+    return (plain, mixed, waited_s), steps
+
+
+def _undrafted(
+    t: ShardTable, r: StepRates, d: Demand, loads: tuple[StepLoad, StepLoad, StepLoad]
+) -> tuple[StepTimes, StepTimes, Array]:
+    """Steps of the model alone: without prompts, with few, and the time on the device of one with many [s]; the
+    prompts pass the draft model as well, where there is one."""
+    alone, few, many = loads
+    attention = decode_attention(counts(t, alone), r)
+    plain = times(counts(t, alone), r, attention)
+    mixed = times(counts(t, few), r, attention)
+    packed_s = device_time_s(counts(t, many), r, attention)
+    whole = np.asarray(d.chunked_ratio) <= 0.0
+    if np.any(whole):
+        nothing = decode_load(np.zeros_like(alone.decode_tok), alone.context_tok, alone.evenness_ratio)
+        apart = times(counts(t, without_decoding(few, nothing)), r)
+        mixed = mixed.changed(plain.changed(apart, mixed).scaled(1.0 * whole), plain.scaled(0.0))
+        many_s = times(counts(t, without_decoding(many, nothing)), r).device_s
+        packed_s = np.where(whole, plain.device_s + many_s, packed_s)
+    if d.draft is not None:
+        small = decode_attention(counts(d.draft, alone), r)
+        base = times(counts(d.draft, alone), r, small)
+        mixed = mixed.changed(times(counts(d.draft, few), r, small), base)
+        packed_s = packed_s + device_time_s(counts(d.draft, many), r, small) - base.device_s
+    return plain, mixed, packed_s
 
 
 def evenness_ratio(r: StepRates, d: Demand) -> Array:
@@ -226,12 +291,16 @@ def evenness_ratio(r: StepRates, d: Demand) -> Array:
 
 
 def drafted(t: ShardTable, r: StepRates, d: Demand, alone: StepLoad, plain: StepTimes) -> StepTimes:
-    """``plain`` where tokens are drafted: each sequence has 1 + k checked, and each of the k passes one more layer."""
+    """``plain`` where tokens are drafted: each sequence has 1 + k checked; each of the k passes one more layer, or a
+    step of the draft model."""
     k = np.asarray(d.draft_count, dtype=np.float64)
     if not np.any(k > 0.0):
         return plain
     check = times(counts(t, verify_load(alone, k)), r)
-    return check.scaled(1.0 + k / np.maximum(t.blocks_count, 1.0))
+    if d.draft is None:
+        return check.scaled(1.0 + k * np.asarray(d.draft_layers_count) / np.maximum(t.blocks_count, 1.0))
+    each = times(counts(d.draft, alone), r)
+    return check.changed(each.scaled(k), each.scaled(0.0))
 
 
 def prompts_s(host: HostRates, work: StepTimes) -> Array:
@@ -255,34 +324,44 @@ def _timed(
     d: Demand,
     state: tuple[Array, ...],
     work: tuple[StepTimes, StepTimes, Array],
-    steps: PromptSteps,
+    variants: tuple[PromptSteps, Array | float],
 ) -> Steady:
     offered, running, context, capacity, often, arrivals = state
     plain, mixed, host_s = work
+    steps, batches = variants
     plain_s = steps.plain_s
     mixed_s = plain_s + steps.few_s
     free_s = plain_s + often * (mixed_s - plain_s)
     without, with_prompts = (step_work(t, rates.power, w, s) for w, s in ((plain, plain_s), (mixed, mixed_s)))
     mean = without.scaled(1.0 - often).plus(with_prompts, often)
+    # A stage steps for ``batches`` micro-batches in the time of as many steps as there are stages; else it waits.
+    stages, staged = t.pipeline_count, bool(np.any(t.pipeline_count > 1.0))
     held = limited(t, rates.power, mean, d.limit_w)
     step_energy_j, step_s = held.energy_j, held.time_s
+    if staged:
+        busy = batches / stages
+        step_energy_j = busy * step_energy_j + (1.0 - busy) * floor_w(t, rates.power) * step_s
     slow = step_s / free_s
     ranks = t.data_count
-    rate = running * d.accepted_tok * ranks / step_s
-    devices = t.tensor_count * ranks
+    period_s = step_s * stages if staged else step_s
+    rank_rate = running * d.accepted_tok / period_s
+    rate = rank_rate * ranks * batches if staged else rank_rate * ranks
+    power_w = step_energy_j / step_s
     itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
-    ttft_s, tpot_s = _latency(rates.host, d, steps, (offered, running, rate / ranks), (step_s, slow))
+    ttft_s, tpot_s = _latency(
+        rates.host, d, steps.scaled(stages) if staged else steps, (offered, running, rank_rate), (period_s, slow)
+    )
     return Steady(
         rate_tok_s=rate,
-        power_w=step_energy_j / step_s,
-        energy_j_tok=step_energy_j * devices / (step_s * rate),
-        itl_s=itl_s,
+        power_w=power_w,
+        energy_j_tok=power_w * (t.tensor_count * ranks * stages) / rate,
+        itl_s=itl_s * stages if staged else itl_s,
         ttft_s=ttft_s,
         tpot_s=tpot_s,
-        step_s=step_s,
-        decode_req=running * ranks,
+        step_s=period_s,
+        decode_req=running * ranks * batches,
         context_tok=context,
-        capacity_req=capacity * ranks,
+        capacity_req=capacity * ranks * batches,
         prefill_ratio=often,
         slowdown_ratio=slow,
         clock_ratio=held.clock_ratio,
@@ -290,6 +369,7 @@ def _timed(
         mixed=mixed,
         host_s=host_s,
         launch_wait_s=steps.few_s - (mixed.device_s - plain.device_s),
+        step_req=running,
     )
 
 

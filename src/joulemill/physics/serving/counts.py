@@ -101,6 +101,12 @@ def prefill_load(
     )
 
 
+def without_decoding(load: StepLoad, nothing: StepLoad) -> StepLoad:
+    """The prompts of ``load`` in a step of their own; ``nothing``: a step with no sequence."""
+    ended_count = load.head_tok - load.decode_tok
+    return prefill_load(nothing, load.prefill_tok, (load.past_tok, load.prompt_tok), load.busiest_tok, ended_count)
+
+
 def verify_load(plain: StepLoad, draft_count: Array | float) -> StepLoad:
     """``plain`` where each sequence has ``draft_count`` drafted tokens to verify beside its own."""
     more = plain.decode_tok * draft_count

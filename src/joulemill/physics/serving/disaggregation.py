@@ -13,7 +13,7 @@ than have their keys and values in memory.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from joulemill.physics.serving.continuous_batching import (
     Demand,
     HostRates,
     Rates,
+    Steady,
     capacity_req,
     drafted,
     evenness_ratio,
@@ -32,8 +33,9 @@ from joulemill.physics.serving.continuous_batching import (
 )
 from joulemill.physics.serving.counts import counts, decode_load, prefill_load
 from joulemill.physics.serving.first_token import PromptSteps, first_token_s
+from joulemill.physics.serving.power import Limited, limited, step_work
 from joulemill.physics.serving.shard import ShardTable
-from joulemill.physics.serving.step import times
+from joulemill.physics.serving.step import StepTimes, times
 
 
 def usual_worker_req(host: HostRates, in_flight_req: Array, data_count: Array) -> Array:
@@ -43,14 +45,39 @@ def usual_worker_req(host: HostRates, in_flight_req: Array, data_count: Array) -
     return np.asarray(in_flight_req / np.minimum(np.maximum(workers, 1.0), np.maximum(in_flight_req, 1.0)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """A closed loop over two pools, an array a field.
+
+    ttft_s, tpot_s   of a request
+    share_ratio      of the requests in flight those that decode;  step_s  of a decode worker, with so many
+    servers_count    ranks that compute prompts: each ``many_count`` at once, in ``many_s``
+    """
+
+    ttft_s: Array
+    tpot_s: Array
+    share_ratio: Array
+    step_s: Array
+    servers_count: Array
+    many_count: Array
+    many_s: Array
+
+
 def handed_over(
     t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, prefill_servers: Array, in_flight_req: Array
 ) -> tuple[Array, Array]:
-    """TTFT and TPOT [s] where prompts are computed on other devices (``prefill``, a row a row of ``t``).
+    """TTFT and TPOT [s] where prompts are computed on other devices, see ``pools_of``."""
+    pools = pools_of(t, prefill, rates, d, (prefill_servers, in_flight_req))
+    return pools.ttft_s, pools.tpot_s
 
-    ``prefill_servers`` ranks of the prefill pool (0: as many as the load needs, times a usual margin) take prompts as
-    steps have room; ``d.batch_req`` of the ``in_flight_req`` requests belong to each decode worker.
+
+def pools_of(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, sizes: tuple[Array, Array]) -> Pools:
+    """The loop where prompts are computed on other devices (``prefill``, a row a row of ``t``).
+
+    ``sizes``: ranks of the prefill pool (0: as many as the load needs, times a usual margin), which take prompts as
+    steps have room; and requests in flight, ``d.batch_req`` of which belong to each decode worker.
     """
+    prefill_servers, in_flight_req = sizes
     one = np.ones_like(in_flight_req)
     zero = np.zeros_like(in_flight_req)
     fits = d.budget_tok / d.computed_tok
@@ -74,7 +101,75 @@ def handed_over(
     mean_s = step_s(share)
     stay_s = answer_s * mean_s
     waits_s = np.maximum(queue * each_s - stay_s, stay_s * (1.0 / held - 1.0))
-    return np.maximum(idle_s + mean_s, waits_s), mean_s / d.accepted_tok
+    return Pools(
+        ttft_s=np.maximum(idle_s + mean_s, waits_s),
+        tpot_s=mean_s / d.accepted_tok,
+        share_ratio=share,
+        step_s=mean_s,
+        servers_count=servers,
+        many_count=many,
+        many_s=many_s,
+    )
+
+
+def steady_pools(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, replicas: tuple[int, int]) -> Steady:
+    """The steady state of a decode replica of two pools, its share of the prefill pool with it.
+
+    ``replicas``: of the decode pool and of the prefill pool. Power and energy of a device are the mean over both. Each
+    device spends what its steps take, and while no request is there, what it idles at with the model loaded; keys and
+    values cross a link twice. A power limit holds on each pool.
+    """
+    decoding, prompting = replicas
+    in_flight = d.batch_req * decoding
+    pools = pools_of(t, prefill, rates, d, (np.full_like(in_flight, prompting) * prefill.data_count, in_flight))
+    running = pools.share_ratio * d.batch_req / t.data_count
+    prompt_work, decode_work = _prompts_alone(prefill, rates, d, pools.many_count), _decode_step(t, rates, d, running)
+    prompt_held = limited(prefill, rates.power, step_work(prefill, rates.power, prompt_work, pools.many_s), d.limit_w)
+    decode_held = limited(t, rates.power, step_work(t, rates.power, decode_work, pools.step_s), d.limit_w)
+    slow = decode_held.time_s / pools.step_s
+    ttft_s, tpot_s = pools.ttft_s * np.maximum(prompt_held.time_s / pools.many_s, 1.0), pools.tpot_s * slow
+    most_req_s = pools.servers_count * pools.many_count / prompt_held.time_s
+    stay_s = ttft_s + np.maximum(d.output_tok - 1.0, 0.0) * tpot_s
+    request_req_s = np.minimum(in_flight / stay_s, most_req_s)
+    rate = request_req_s * d.output_tok / decoding
+    keys_j = _keys_j(t, rates, d) * t.tensor_count
+    decode_w = _with_idle_w(t, decode_held, np.minimum(running, 1.0))
+    prompt_w = _with_idle_w(prefill, prompt_held, np.minimum(request_req_s / most_req_s, 1.0))
+    decode_devices = t.tensor_count * t.data_count
+    prompt_devices = prefill.tensor_count * prefill.data_count * (prompting / decoding)
+    all_w = decode_w * decode_devices + prompt_w * prompt_devices + 2.0 * keys_j * request_req_s / decoding
+    context = mean_context_tok(rates.host, d)
+    return Steady(
+        rate_tok_s=rate,
+        power_w=all_w / (decode_devices + prompt_devices),
+        energy_j_tok=all_w / rate,
+        itl_s=decode_held.time_s,
+        ttft_s=ttft_s,
+        tpot_s=tpot_s,
+        step_s=decode_held.time_s,
+        decode_req=running * t.data_count,
+        context_tok=context,
+        capacity_req=capacity_req(t, d, context) * t.data_count,
+        prefill_ratio=np.minimum(request_req_s / most_req_s, 1.0),
+        slowdown_ratio=slow,
+        clock_ratio=decode_held.clock_ratio,
+        decode=decode_work,
+        mixed=prompt_work,
+        host_s=pools.step_s - decode_work.device_s,
+        launch_wait_s=pools.many_s - prompt_work.device_s,
+        step_req=running,
+    )
+
+
+def _with_idle_w(t: ShardTable, held: Limited, busy_ratio: Array) -> Array:
+    """Mean power of a device [W] that steps for a share of the time, and idles with its model loaded for the rest."""
+    return np.asarray(busy_ratio * held.energy_j / held.time_s + (1.0 - busy_ratio) * t.resting_w)
+
+
+def _keys_j(t: ShardTable, rates: Rates, d: Demand) -> Array:
+    """Joules on a device to send or take a request's keys, values and state."""
+    keys_byte = (t.kv_store_byte_0 + t.kv_store_byte_1) * d.input_tok + t.state_byte
+    return np.asarray(rates.power.link_j_byte * keys_byte)
 
 
 def decoding_ratio(stay_s: Callable[[Array], Array], first_s: Array, round_s: Array) -> Array:
@@ -106,22 +201,30 @@ def decoding_ratio(stay_s: Callable[[Array], Array], first_s: Array, round_s: Ar
 
 def _decode_step_s(t: ShardTable, rates: Rates, d: Demand) -> Callable[[Array], Array]:
     """Time of a pure decode step [s] by the share of a worker's requests that decode."""
-    context = mean_context_tok(rates.host, d)
 
     def step_s(share: Array) -> Array:
         running = share * d.batch_req / t.data_count
-        alone = decode_load(running, context, evenness_ratio(rates.step, d))
-        plain = drafted(t, rates.step, d, alone, times(counts(t, alone), rates.step))
+        plain = _decode_step(t, rates, d, running)
         return np.asarray(plain.device_s + host_s(t, rates.host, d, running, plain.device_s))
 
     return step_s
 
 
+def _decode_step(t: ShardTable, rates: Rates, d: Demand, running: Array) -> StepTimes:
+    """A pure decode step of ``running`` sequences a rank."""
+    alone = decode_load(running, mean_context_tok(rates.host, d), evenness_ratio(rates.step, d))
+    return drafted(t, rates.step, d, alone, times(counts(t, alone), rates.step))
+
+
 def _prompts_alone_s(t: ShardTable, rates: Rates, d: Demand, count: Array) -> Array:
     """Time of a step that computes ``count`` whole prompts and nothing else [s]."""
+    return prompts_s(rates.host, _prompts_alone(t, rates, d, count)) + rates.host.step_s
+
+
+def _prompts_alone(t: ShardTable, rates: Rates, d: Demand, count: Array) -> StepTimes:
     zero = np.zeros_like(count)
     tok = count * d.computed_tok
     past = d.input_tok - 0.5 * d.computed_tok
     nothing = decode_load(zero, zero, evenness_ratio(rates.step, d))
     load = prefill_load(nothing, tok, (past, d.computed_tok), tok, count)
-    return prompts_s(rates.host, times(counts(t, load), rates.step)) + rates.host.step_s
+    return times(counts(t, load), rates.step)

@@ -21,7 +21,7 @@ prompts, M/D/1 with S a prompt's time in full steps and ρ = λ·S, and one for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,6 +73,10 @@ class PromptSteps:
     many_count: Array
     many_s: Array
     fit_count: Array
+
+    def scaled(self, factor: Array | float) -> PromptSteps:
+        """The same where every step lasts ``factor`` times as long."""
+        return replace(self, plain_s=self.plain_s * factor, few_s=self.few_s * factor, many_s=self.many_s * factor)
 
     def shared_count(self, together: Array) -> Array:
         """Prompts that share a step when ``together`` are there."""

@@ -86,7 +86,7 @@ class Shard:
     window_tok, chunked_ratio      keys under a window; 1 where windows are chunks of which a token sees its own
     decode_state_flop_tok, prefill_state_flop_tok   updates of recurrent state a decoded, a prompt token
     scan_flop_tok                  what kernels compute for the latter, masked halves of a chunk included
-    expert_byte, expert_flop       one routed expert of all layers (this device's cut): bytes; flop per token
+    expert_byte, expert_flop       one routed expert of all layers (this device's part): bytes; flop per token
     that chooses it
     choice_byte_tok                gathering a token's rows for its experts, activating and summing them: on
     every device,
@@ -94,6 +94,12 @@ class Shard:
     kernels_count, blocks_count    kernels launched a step; layers
     reduce_count, reduce_byte_tok  sums over devices in a step; bytes of each a token
     exchange_byte_tok              bytes a token that data-parallel ranks exchange for experts, all layers
+    wide_ratio, overlap_ratio, balanced_ratio   1 where rows are sent to their experts alone, in two micro-batches that
+                                   overlap, to experts that are balanced (``wide_experts``); wide_byte_tok  bytes a row
+                                   and copy, there and back; groups_count, groups_active_count  of node-limited routing
+    pipeline_count                 stages that the layers are split into (``pipeline``); fullest_ratio, last_ratio:
+                                   layers of the fullest and of the last stage over the mean;
+    handover_byte_tok              sent on a row
     """
 
     matrix_byte_0: float = 0.0
@@ -129,7 +135,7 @@ class Shard:
     choice_byte_tok: float = 0.0
     experts_count: float = 1.0
     active_count: float = 0.0
-    expert_cut_count: float = 1.0
+    expert_split_count: float = 1.0
     expert_width_count: float = 1.0
     moe_layers_count: float = 0.0
     kernels_count: float = 0.0
@@ -139,8 +145,18 @@ class Shard:
     reduce_byte_tok: float = 0.0
     exchange_byte_tok: float = 0.0
     exchange_count: float = 0.0
+    wide_ratio: float = 0.0
+    overlap_ratio: float = 0.0
+    balanced_ratio: float = 0.0
+    wide_byte_tok: float = 0.0
+    groups_count: float = 1.0
+    groups_active_count: float = 1.0
     tensor_count: float = 1.0
     data_count: float = 1.0
+    pipeline_count: float = 1.0
+    fullest_ratio: float = 1.0
+    last_ratio: float = 1.0
+    handover_byte_tok: float = 0.0
     expert_ranks_count: float = 1.0
     weight_byte: float = 0.0
     hidden_count: float = 0.0
@@ -171,6 +187,10 @@ class ShardTable:
         except KeyError:
             raise AttributeError(name) from None
 
+    def replaced(self, name: str, column: Array) -> ShardTable:
+        """The table with another column ``name``."""
+        return ShardTable({**self.columns, name: column})
+
     def rows(self, index: NDArray[np.intp]) -> ShardTable:
         """The rows at ``index``, repeated as given."""
         return ShardTable({k: v[index] for k, v in self.columns.items()})
@@ -193,8 +213,8 @@ def link_time_s(t: ShardTable, reduce_byte: Array, exchange_byte: Array) -> Arra
 
 
 def whole_model(architecture: Architecture, precision: Precision, data: int = 1) -> Shard:
-    """The model itself, of no device and not cut: what its work is counted on. ``data`` ranks have requests of their
-    own, each with its copy of all but the routed experts."""
+    """The model itself, of no device and not sharded: what its work is counted on. ``data`` ranks have requests of
+    their own, each with its copy of all but the routed experts."""
     return shard(architecture, precision, None, Parallelism(1, data, data))
 
 
@@ -208,10 +228,13 @@ def drafting_model(architecture: Architecture, precision: Precision, data: int =
     return s
 
 
-def shard(architecture: Architecture, precision: Precision, device: Device | None, cut: Parallelism) -> Shard:
-    """Compile the share of one device of a replica that is cut as ``cut`` says; None: the share of any device."""
+def shard(architecture: Architecture, precision: Precision, device: Device | None, parallelism: Parallelism) -> Shard:
+    """Compile the share of one device of a replica under ``parallelism``; None: the share of any device."""
     s = Shard(
-        tensor_count=cut.tensor, data_count=cut.data, expert_ranks_count=cut.expert, hidden_count=architecture.hidden
+        tensor_count=parallelism.tensor,
+        data_count=parallelism.data,
+        expert_ranks_count=parallelism.expert,
+        hidden_count=architecture.hidden,
     )
     if device is not None:
         _put_device(s, device)
@@ -220,15 +243,15 @@ def shard(architecture: Architecture, precision: Precision, device: Device | Non
     head = architecture.head
     form = precision.head
     s.vocabulary_count = architecture.vocabulary
-    s.head_byte = head.parameters / cut.tensor * form.element_byte
-    s.head_flop = 2.0 * head.parameters / cut.tensor
+    s.head_byte = head.parameters / parallelism.tensor * form.element_byte
+    s.head_flop = 2.0 * head.parameters / parallelism.tensor
     s.kernels_count += 4.0
-    embedding = architecture.vocabulary * architecture.hidden * precision.embedding.element_byte / cut.tensor
+    embedding = architecture.vocabulary * architecture.hidden * precision.embedding.element_byte / parallelism.tensor
     s.weight_byte += s.head_byte + (0.0 if architecture.tied else embedding)
-    s.weight_byte += architecture.unread_byte(precision) / cut.tensor
+    s.weight_byte += architecture.unread_byte(precision) / parallelism.tensor
     loose = architecture.loose_parameters + architecture.final_norms * architecture.hidden
     s.weight_byte += loose * LOOSE_BYTE
-    if cut.tensor > 1:
+    if parallelism.tensor > 1:
         s.reduce_byte_tok = architecture.hidden * precision.activation.element_byte
     return s
 
@@ -280,7 +303,7 @@ def _put_mixer(s: Shard, mixer: Mixer, n: int, precision: Precision) -> None:
 def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, device: Device | None) -> None:
     form = precision.of(linear.tensor)
     kind, peak = arithmetic_class(form, device)
-    parameters = layers * _cut_parameters(linear, int(s.tensor_count))
+    parameters = layers * _rank_parameters(linear, int(s.tensor_count))
     byte = parameters * form.element_byte
     s.matrix_count += layers
     s.kernels_count += layers
@@ -296,8 +319,8 @@ def _put_linear(s: Shard, linear: Linear, layers: int, precision: Precision, dev
         s.quantized_count += layers
 
 
-def _cut_parameters(linear: Linear, tensor: int) -> float:
-    if linear.cut_inputs:
+def _rank_parameters(linear: Linear, tensor: int) -> float:
+    if linear.row_parallel:
         return linear.inputs / tensor * linear.outputs
     kv = linear.kv / linear.kv_heads * math.ceil(linear.kv_heads / tensor) if linear.kv else 0.0
     return linear.inputs * (linear.split / tensor + kv + linear.whole)
@@ -403,15 +426,15 @@ def _put_experts(
     form = precision.experts
     kind, peak = arithmetic_class(form, device)
     devices, ranks = s.tensor_count * s.data_count, s.expert_ranks_count
-    s.expert_cut_count = max(1.0, devices / ranks)
-    each = feed.expert_parameters(a.hidden) / s.expert_cut_count
+    s.expert_split_count = max(1.0, devices / ranks)
+    each = feed.expert_parameters(a.hidden) / s.expert_split_count
     s.expert_byte += n * each * form.element_byte
     s.expert_flop += 2.0 * n * each
     s.expert_class_count, s.expert_peak_flop_s = kind, peak
     s.experts_count, s.active_count = feed.experts, feed.active
-    s.expert_width_count = feed.intermediate / s.expert_cut_count
+    s.expert_width_count = feed.intermediate / s.expert_split_count
     s.moe_layers_count += n
-    inner = feed.intermediate / s.expert_cut_count
+    inner = feed.intermediate / s.expert_split_count
     s.choice_byte_tok += n * feed.active * 3.0 * (a.hidden + inner) * precision.activation.element_byte
     s.kernels_count += 7.0 * n
     s.weight_byte += n * feed.experts / ranks * each * form.element_byte

@@ -11,8 +11,10 @@ no work: padding, rows that wait for the busiest rank, launches, collectives. On
     sums       n·min(τ + (r − 1)·bytes/(η_l·link), 2τ + 2(r − 1)/r·bytes/(η_l·link)), τ = τ_r·(log2 r)^γ of r ranks
     exchanges  of data-parallel ranks: n·τ_x + bytes/(η_l·link)         latencies grow by a hop where ranks span nodes
 
-β, π: datasheet bandwidth and dense peak. Softmax is (a³ + b³)^⅓. Left out: overlap of communication with arithmetic,
-cache hits, pipeline parallelism.
+    stages     wait for the fullest + τ_r + h·m·byte/(η_l·link)                       of a pipeline (``pipeline``)
+
+β, π: datasheet bandwidth and dense peak. Softmax is (a³ + b³)^⅓. Wide expert parallelism sends rows to their experts
+alone and overlaps two micro-batches (``wide_experts``). Left out: other overlap of communication, cache hits.
 """
 
 from __future__ import annotations
@@ -20,10 +22,21 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from joulemill.arrays import Array
-from joulemill.physics.serving.counts import Counts, StepLoad
+from joulemill.physics.serving.counts import Counts, StepLoad, counts
+from joulemill.physics.serving.pipeline import handover_byte, handover_link_byte_s, waiting_s
 from joulemill.physics.serving.shard import FP8_BLOCK, ShardTable, link_rate_byte_s
+from joulemill.physics.serving.wide_experts import (
+    REDUNDANT_RATIO,
+    copies_by_node,
+    copies_s,
+    direct_copies,
+    halved,
+    overlapped_s,
+    spread_left_ratio,
+)
 
 #: Share of the 16-bit peak that the scan of a recurrent layer's prompt reaches (assumed; not fitted).
 STATE_COMPUTE_RATIO = 0.1
@@ -129,7 +142,13 @@ class StepTimes:
         names = [f.name for f in fields(self) if f.name != "sampling_ratio"]
         return replace(self, **{n: getattr(self, n) + getattr(added, n) - getattr(removed, n) for n in names})
 
-    def scaled(self, factor: Array) -> StepTimes:
+    def either(self, other: StepTimes, chosen: NDArray[np.bool_]) -> StepTimes:
+        """This step, and the other one where that is ``chosen``."""
+        return StepTimes(
+            **{f.name: np.where(chosen, getattr(other, f.name), getattr(self, f.name)) for f in fields(self)}
+        )
+
+    def scaled(self, factor: ArrayLike) -> StepTimes:
         """All time and work times ``factor``."""
         names = [f.name for f in fields(self) if f.name != "sampling_ratio"]
         return replace(self, **{n: getattr(self, n) * factor for n in names})
@@ -187,28 +206,31 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
 
     ``attention``: that of its sequences, where it is computed already.
     """
+    if np.any(work.table.overlap_ratio):
+        return _overlapped(work, r)
     t, load = work.table, work.load
     attention = attention or decode_attention(work, r)
     wait_tok = load.decode_tok + load.busiest_tok
     matrices, flow_s = _matrices(t, r, load, wait_tok)
     wholes = [m.both_s for m in matrices]
-    experts = _experts(t, r, _routed_tok(r, load, wait_tok), load.evenness_ratio)
+    experts = _experts(t, r, _routed_tok(t, r, load, wait_tok), load.evenness_ratio)
     expert_both_s = experts.part.both_s
     pairs_flop = _pairs_flop(t, load.past_tok)
     prefill_s = _prefill_s(t, r, load, pairs_flop)
     collective_s, link_byte = _collectives(t, r, wait_tok)
     sampled_byte, one = _sampled_byte(t, r, load), 1.0 / t.tensor_count
+    sampling_s = sampled_byte / (r.memory_ratio * t.bandwidth_byte_s)
     touched_byte = sampled_byte * one + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
     flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs_flop
     hidden_s = [exposed_s(m.compute_s, s) for m, s in zip(matrices, wholes, strict=True)]
-    return StepTimes(
+    step = StepTimes(
         matrix_s=sum(wholes[1:], wholes[0]) + flow_s,
         expert_s=expert_both_s + experts.part.more_s,
         attention_s=attention.whole_s,
         prefill_attention_s=prefill_s,
         launch_s=_launch_s(t, r),
         collective_s=collective_s,
-        sampling_s=sampled_byte / (r.memory_ratio * t.bandwidth_byte_s),
+        sampling_s=sampling_s,
         sampling_ratio=one,
         compute_s=sum((m.compute_s for m in matrices), experts.part.compute_s + prefill_s) + attention.scores_s,
         exposed_s=sum(hidden_s, exposed_s(experts.part.compute_s, expert_both_s + experts.part.more_s))
@@ -220,26 +242,59 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
         executed_byte=touched_byte + experts.byte + attention.byte,
         executed_link_byte=link_byte,
     )
+    if not np.any(t.pipeline_count > 1.0):
+        return step
+    between_s = _between_stages_s(t, r, wait_tok, (step.device_s, wholes[0] + sampling_s))
+    sent_byte = step.executed_link_byte + handover_byte(t, wait_tok)
+    return replace(step, collective_s=step.collective_s + between_s, executed_link_byte=sent_byte)
+
+
+def _overlapped(work: Counts, r: StepRates) -> StepTimes:
+    """A step in two micro-batches, of which one computes while the rows of the other travel; where that takes longer
+    than one after the other, as without overlap."""
+    t = work.table.replaced("overlap_ratio", np.zeros_like(work.table.overlap_ratio))
+    whole, half = times(counts(t, work.load), r), times(counts(t, halved(work.load)), r)
+    compute_s = half.device_s - half.collective_s
+    both_s = overlapped_s(compute_s, half.collective_s, t.moe_layers_count)
+    pays = (work.table.overlap_ratio > 0.0) & (both_s < whole.device_s)
+    # The device runs every kernel twice; the host is taken to launch those of one half while the other's run.
+    own_s = 2.0 * half.launch_s - whole.launch_s
+    twice = replace(half.scaled(2.0), launch_s=whole.launch_s, collective_s=both_s - 2.0 * compute_s + own_s)
+    return whole.either(twice, pays)
 
 
 def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:
     """``times(…).device_s`` alone [s], for a step whose energy nobody asks for."""
+    if np.any(work.table.overlap_ratio):
+        return _overlapped(work, r).device_s
     t, load = work.table, work.load
     wait_tok = load.decode_tok + load.busiest_tok
     matrices, flow_s = _matrices(t, r, load, wait_tok)
     sampling_s = _sampled_byte(t, r, load) / (r.memory_ratio * t.bandwidth_byte_s)
     total_s = attention.whole_s + _prefill_s(t, r, load, _pairs_flop(t, load.past_tok)) + flow_s + sampling_s
     total_s = sum((m.both_s for m in matrices), total_s + _launch_s(t, r)) + _collectives(t, r, wait_tok)[0]
-    if not np.any(t.expert_byte):
-        return np.asarray(total_s)
-    part = _experts(t, r, _routed_tok(r, load, wait_tok), load.evenness_ratio).part
-    return np.asarray(total_s + part.both_s + part.more_s)
+    if np.any(t.expert_byte):
+        part = _experts(t, r, _routed_tok(t, r, load, wait_tok), load.evenness_ratio).part
+        total_s = total_s + part.both_s + part.more_s
+    if np.any(t.pipeline_count > 1.0):
+        total_s = total_s + _between_stages_s(t, r, wait_tok, (total_s, matrices[0].both_s + sampling_s))
+    return np.asarray(total_s)
 
 
-def _routed_tok(r: StepRates, load: StepLoad, wait_tok: Array) -> Array:
-    """Rows that pass the experts, those that are computed as padding included."""
+def _between_stages_s(t: ShardTable, r: StepRates, rows_tok: Array, stage_s: tuple[Array, Array]) -> Array:
+    """What a stage waits for the fullest one, and hands its activations on [s]; ``stage_s``: time of the mean stage,
+    and of its share of the head."""
+    devices = t.tensor_count * t.data_count * t.pipeline_count
+    hop = np.where(devices > t.domain_count, r.node_hop_ratio, 1.0)
+    sent_s = r.reduce_s * hop + handover_byte(t, rows_tok) / (r.link_ratio * handover_link_byte_s(t))
+    return np.where(t.pipeline_count > 1.0, waiting_s(t, *stage_s) + sent_s, 0.0)
+
+
+def _routed_tok(t: ShardTable, r: StepRates, load: StepLoad, wait_tok: Array) -> Array:
+    """Rows that pass the experts, those that are computed as padding included; none is sent to an expert far away."""
+    padding = np.minimum(r.padding_ratio, 1.0) * (1.0 - t.wide_ratio)
     real_tok = load.rows_tok
-    return np.asarray(real_tok + np.minimum(r.padding_ratio, 1.0) * (wait_tok - real_tok))
+    return np.asarray(real_tok + padding * (wait_tok - real_tok))
 
 
 def _launch_s(t: ShardTable, r: StepRates) -> Array:
@@ -306,13 +361,16 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
         none = np.zeros_like(t.expert_byte)
         return _Experts(_RooflinePart(none, none), none, none)
     tok, ranks = tok * t.data_count, t.expert_ranks_count
-    local = t.experts_count / ranks
-    touched = fitted_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
-    x = tok * t.active_count / t.experts_count
+    # Experts that are kept twice are streamed twice, and each copy has half the rows.
+    kept = 1.0 + REDUNDANT_RATIO * t.balanced_ratio
+    local = t.experts_count * kept / ranks
+    touched = kept * fitted_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
+    x = tok * t.active_count / (t.experts_count * kept)
     rows = x * local
     above = r.imbalance_ratio * _largest(ranks)
     late_touched = np.minimum(touched + above * np.sqrt(touched * np.maximum(1.0 - touched / local, 0.0)), local)
-    late_rows = np.minimum(rows + above * np.sqrt(local * (x + x * x / evenness_ratio)), rows * ranks)
+    uneven = spread_left_ratio(t)
+    late_rows = np.minimum(rows + above * np.sqrt(local * (x + x * x * uneven * uneven / evenness_ratio)), rows * ranks)
     grain = _by_class(r.expert_grain_count, t.expert_class_count)
     aligned = t.expert_class_count == FP8_BLOCK
     flop = t.expert_flop * (rows + np.where(aligned, local, touched) * grain)
@@ -320,7 +378,8 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     compute_s = late_flop / (t.expert_peak_flop_s * _by_class(r.expert_compute_ratio, t.expert_class_count))
     share = r.expert_memory_ratio * np.where(t.newest_count > 0.0, r.expert_newest_ratio, 1.0)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
-    visible_ratio = 1.0 / t.data_count + np.minimum(r.gathered_ratio, 1.0) * (1.0 - 1.0 / t.data_count)
+    gathered = np.minimum(r.gathered_ratio, 1.0) * (1.0 - t.wide_ratio)
+    visible_ratio = 1.0 / t.data_count + gathered * (1.0 - 1.0 / t.data_count)
     flow_byte = t.choice_byte_tok * tok * visible_ratio
     flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s)
     return _Experts(_RooflinePart(memory_s, compute_s, flow_s), flop, t.expert_byte * touched + flow_byte)
@@ -338,7 +397,22 @@ def _collectives(t: ShardTable, r: StepRates, wait_tok: Array) -> tuple[Array, A
     exchange_byte_tok = t.exchange_byte_tok * np.minimum(t.active_count, t.data_count)
     link, hop = _links(t, r, t.tensor_count * t.data_count)
     exchanges_s = t.exchange_count * r.exchange_s * hop + wait_tok * (exchange_byte_tok / link)
+    if np.any(t.wide_ratio):
+        wide_s, wide_byte = _wide_exchanges(t, r, wait_tok, hop)
+        exchanges_s = np.where(t.wide_ratio > 0.0, wide_s, exchanges_s)
+        return sums_s + exchanges_s, sent_byte + np.where(t.wide_ratio > 0.0, wide_byte, wait_tok * exchange_byte_tok)
     return np.asarray(sums_s + exchanges_s), np.asarray(sent_byte + wait_tok * exchange_byte_tok)
+
+
+def _wide_exchanges(t: ShardTable, r: StepRates, wait_tok: Array, hop: Array) -> tuple[Array, Array]:
+    """Rows sent to their experts alone and back, each row directly or by node, whichever takes less [s]; bytes sent."""
+    direct, by_node = direct_copies(t), copies_by_node(t)
+    latency_s = t.exchange_count * r.exchange_s
+    direct_s = latency_s * hop + wait_tok * copies_s(t, direct, r.link_ratio)
+    by_node_s = latency_s * (hop + 1.0) + wait_tok * copies_s(t, by_node, r.link_ratio)
+    shorter = direct_s <= by_node_s
+    copies = np.where(shorter, direct.beyond_count + direct.within_count, by_node.beyond_count + by_node.within_count)
+    return np.where(shorter, direct_s, by_node_s), t.wide_byte_tok * copies * wait_tok
 
 
 def _sums(t: ShardTable, r: StepRates, wait_tok: Array) -> tuple[Array, Array]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from joulemill import __version__
 from joulemill.analysis.report import Percentiles, Report
-from joulemill.analysis.serialization import plain
 from joulemill.figure import Figure
+from joulemill.jsonable import plain
 from joulemill.reports.exports.facts import model_name
 
 VERSION = "0.2.1"

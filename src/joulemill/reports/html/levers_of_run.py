@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 
 from joulemill.analysis.levers_of_run import question_of_run
@@ -13,11 +12,12 @@ from joulemill.decisions.levers.case import Settings
 from joulemill.errors import JoulemillError
 from joulemill.prediction.levers import levers_answer
 from joulemill.reports.html.levers import cards
+from joulemill.reports.html.page import Card, part
 
 ROLES = ("draft", "small", "alternative", "to")
 
 
-def lever_cards(path: Path, run: Measurement | None = None, report: Report | None = None) -> list[dict[str, str]]:
+def lever_cards(path: Path, run: Measurement | None = None, report: Report | None = None) -> list[Card]:
     """{title, body} cards of the run folder at ``path``, their markup safe; none for what is not a folder.
 
     run, report   of the folder, where they are at hand; at another site they may be
@@ -29,4 +29,4 @@ def lever_cards(path: Path, run: Measurement | None = None, report: Report | Non
         return cards(levers_answer(question, dict.fromkeys(ROLES), Settings(), frozenset()), report or report_of(run))
     except JoulemillError as fault:  # the page of a run never fails for what is only predicted beside it
         reason = f"No levers could be predicted for this run: {fault}. `joulemill levers RUN` takes these options."
-        return [{"title": "Levers", "body": f"<p>{escape(reason)}</p>"}]
+        return [{"title": "Levers", "body": part("paragraphs", [reason])}]

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from joulemill import __version__
 from joulemill.analysis import rows
 from joulemill.analysis.report import OPEN, Report
 from joulemill.figure import Figure
+from joulemill.reports.html.page import Card, rendered, safe, safe_cards
 from joulemill.reports.svg import run as pictures
-from joulemill.streams import printable
 from joulemill.wording import interval, percent, quantity, title
 
 
-def render(report: Report, extra_cards: Sequence[Mapping[str, str]] = ()) -> str:
+def render(report: Report, extra_cards: Sequence[Card] = ()) -> str:
     """The whole page. ``extra_cards``: {title, body} cards, ``body`` is safe markup; ``wide`` ones span the page."""
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("joulemill.reports", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     view = _view(report)
     for name in ("ceilings_picture", "joules", "timeline"):
-        view[name] = Markup(view[name])
-    view["latencies"] = [Markup(p) for p in view["latencies"]]
-    view["extra_cards"] = [{**c, "body": Markup(c["body"])} for c in extra_cards]
-    return printable(environment.get_template("report.html.j2").render(view))
+        view[name] = safe(view[name])
+    view["latencies"] = [safe(p) for p in view["latencies"]]
+    return rendered("report.html.j2", {**view, "extra_cards": safe_cards(extra_cards)})
 
 
 def _view(report: Report) -> dict[str, Any]:
@@ -41,7 +30,6 @@ def _view(report: Report) -> dict[str, Any]:
         "tiles": _tiles(report),
         **_pictures(report),
         **_tables(report),
-        "version": __version__,
         "schema_version": report.schema_version,
         "run_id": report.run_id,
     }

@@ -1,49 +1,21 @@
-"""Inline SVG pictures of levers: the tornado of ΔJ/token, and combinations in the plane of tok/s and J/token. Pure.
-
-Drawn as the other pictures of the report are: 420 units wide, colours as CSS classes, a title and a description.
-"""
+"""Inline SVG pictures of levers: the tornado of ΔJ/token, and combinations in the plane of tok/s and J/token. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from joulemill.decisions.levers.case import LeverOutcome
 from joulemill.decisions.levers.study import Combination, Effect, headline
-from joulemill.figure import Figure
+from joulemill.reports.svg.draw import WIDTH, bar, dot, empty, line, linear, log_change, svg, text
 from joulemill.wording import digits, signed
 
-WIDTH = 420
 LABEL, RIGHT = 112, 352
 #: The plane of combinations.
 LEFT, RIGHT_END, TOP, BOTTOM = 44.0, 408.0, 24.0, 216.0
 #: Largest ÷ smallest value below which an axis tells nothing apart. Assumed.
 LEAST_APART = 1.01
-
-
-def _svg(height: float, name: str, description: str, body: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(name)}">'
-        f"<title>{escape(name)}</title><desc>{escape(description)}</desc>{''.join(body)}</svg>"
-    )
-
-
-def _text(x: float, y: float, words: str, style: str = "tiny", anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{style}">{escape(words)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"/>'
-
-
-def _bounds(change: Figure) -> tuple[float, float, float]:
-    """Logarithms of 1 + change: low, value, high."""
-    value = change.value or 0.0
-    parts = (change.low, value, change.high)
-    low, mid, high = (math.log1p(max(value if p is None else p, -0.99)) for p in parts)
-    return low, mid, high
 
 
 def tornado(effects: Sequence[Effect]) -> str:
@@ -54,18 +26,11 @@ def tornado(effects: Sequence[Effect]) -> str:
     changes = [(e, headline(e)) for e in effects]
     shown = [(e, change) for e, change in changes if change is not None and change.value]
     if not shown:
-        return _svg(
-            50,
-            "Levers",
-            "No lever changes J/token.",
-            [_text(WIDTH / 2, 30, "no lever changes J/token", anchor="middle")],
-        )
-    spans = [_bounds(change) for _, change in shown]
+        return empty(50, "Levers", "no lever changes J/token")
+    spans = [log_change(change, -0.99, math.inf) for _, change in shown]
     low, high = min(0.0, *(s[0] for s in spans)), max(0.0, *(s[2] for s in spans))
 
-    def across(log: float) -> float:
-        return LABEL + (RIGHT - LABEL) * (log - low) / max(high - low, 1e-9)
-
+    across = linear(low, high, LABEL, RIGHT)
     top, pitch = 18.0, 16.0
     bottom = top + pitch * len(shown)
     body: list[str] = []
@@ -74,16 +39,16 @@ def tornado(effects: Sequence[Effect]) -> str:
         style = "part good" if mid < 0 else "ceiling binding"
         left, right = sorted((across(0.0), across(mid)))
         body += [
-            _text(LABEL - 5, y + 11, e.lever.name, anchor="end"),
-            f'<rect x="{left:.1f}" y="{y + 3:.1f}" width="{right - left:.1f}" height="10" class="{style}"/>',
-            _line(across(a), y + 8, across(b), y + 8, "whisker"),
-            _text(WIDTH, y + 11, f"{signed(change)}{_each(e)}", "small", "end"),
+            text(LABEL - 5, y + 11, e.lever.name, anchor="end"),
+            bar(left, y + 3, right - left, 10, style),
+            line(across(a), y + 8, across(b), y + 8, "whisker"),
+            text(WIDTH, y + 11, f"{signed(change)}{_each(e)}", "small", "end"),
         ]
     zero = across(0.0)
-    body += [_line(zero, top - 2, zero, bottom + 2, "level")]
-    body += [_text(zero, 11, "no change", anchor="middle"), _text(WIDTH, 11, "ΔJ/token", anchor="end")]
+    body += [line(zero, top - 2, zero, bottom + 2, "level")]
+    body += [text(zero, 11, "no change", anchor="middle"), text(WIDTH, 11, "ΔJ/token", anchor="end")]
     description = "; ".join(f"{e.lever.name} {signed(change, bounds=True)}{_each(e)}" for e, change in shown)
-    return _svg(bottom + 6, "Tornado: change of J/token by lever, with 80 % intervals", description, body)
+    return svg(bottom + 6, "Tornado: change of J/token by lever, with 80 % intervals", description, body)
 
 
 def _each(e: Effect) -> str:
@@ -129,23 +94,23 @@ def front_plane(combinations: Sequence[Combination], front: Sequence[Combination
     if across is None:
         why = "All have the same tok/s and the same TPOT: only J/token differs, see the table."
         words = "no picture: tok/s and TPOT are the same in all" if combinations else "no combination"
-        return _svg(50, "Combinations", why, [_text(WIDTH / 2, 30, words, anchor="middle")]), why
+        return empty(50, "Combinations", words), why
     place = _places(combinations, across)
     slow = max(c.after.tpot_s for c in combinations)
 
     def radius(c: Combination, least: float) -> float:
         return least + (1.5 if across.size is None else 4.0 * across.size(c.after) / slow)
 
-    body = [_line(LEFT, BOTTOM, RIGHT_END, BOTTOM, "axis"), _line(LEFT, TOP, LEFT, BOTTOM, "axis")]
-    body += [_dot(place(c), radius(c, 1.5), "ceiling") for c in combinations]
+    body = [line(LEFT, BOTTOM, RIGHT_END, BOTTOM, "axis"), line(LEFT, TOP, LEFT, BOTTOM, "axis")]
+    body += [dot(*place(c), radius(c, 1.5), "ceiling") for c in combinations]
     taken: list[tuple[float, float]] = []
     for number, c in enumerate(front, start=1):
         spot = place(c)
         taken.append(_free(spot, taken))
-        body += [_dot(spot, radius(c, 2.0), "part"), _text(*taken[-1], str(number), "strong small", "middle")]
+        body += [dot(*spot, radius(c, 2.0), "part"), text(*taken[-1], str(number), "strong small", "middle")]
     body += [*_as_it_is(combinations, place), *_labels(combinations, across)]
     description = "; ".join(f"{' + '.join(c.names) or 'as it is'}: {digits(c.after.energy_j_tok)} J/tok" for c in front)
-    return _svg(246, f"Combinations of levers: J/token against {across.name}", description, body), across.how
+    return svg(246, f"Combinations of levers: J/token against {across.name}", description, body), across.how
 
 
 def _places(combinations: Sequence[Combination], across: _Across) -> Callable[[Combination], tuple[float, float]]:
@@ -168,25 +133,21 @@ def _as_it_is(
         return ()
     x, y = place(before)
     beside = x - 8 if x < RIGHT_END - 40 else x - 40
-    ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" class="ring"/>'
-    return ring, _text(beside, y - 12, "as it is", "strong small")
+    return dot(x, y, 8, "ring"), text(beside, y - 12, "as it is", "strong small", "start")
 
 
 def _labels(combinations: Sequence[Combination], across: _Across) -> Sequence[str]:
     xs = [across.of(c.after) for c in combinations]
     ys = [c.after.energy_j_tok for c in combinations]
-    return (
-        _text(LEFT, 12, "J/token, log"),
-        _text(RIGHT_END, BOTTOM + 24, f"{across.name}, log", anchor="end"),
-        _text(LEFT + 8, BOTTOM + 12, digits(min(xs))),
-        _text(RIGHT_END, BOTTOM + 12, digits(max(xs)), anchor="end"),
-        _text(LEFT - 4, BOTTOM - 8, digits(min(ys)), anchor="end"),
-        _text(LEFT - 4, TOP + 14, digits(max(ys)), anchor="end"),
+    places = (
+        (LEFT, 12, "J/token, log", "start"),
+        (RIGHT_END, BOTTOM + 24, f"{across.name}, log", "end"),
+        (LEFT + 8, BOTTOM + 12, digits(min(xs)), "start"),
+        (RIGHT_END, BOTTOM + 12, digits(max(xs)), "end"),
+        (LEFT - 4, BOTTOM - 8, digits(min(ys)), "end"),
+        (LEFT - 4, TOP + 14, digits(max(ys)), "end"),
     )
-
-
-def _dot(place: tuple[float, float], radius: float, style: str) -> str:
-    return f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="{radius:.1f}" class="{style}"/>'
+    return [text(x, y, words, anchor=anchor) for x, y, words, anchor in places]
 
 
 def _free(spot: tuple[float, float], taken: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from joulemill.analysis.comparison import ComparedRun
 from joulemill.analysis.report import Percentiles
 from joulemill.figure import Figure
-from joulemill.reports.svg.run import WIDTH, _svg, _text
+from joulemill.reports.svg.draw import WIDTH, dot, empty, line, pie, svg, text
 from joulemill.wording import digits, percent, quantity
 
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 400.0, 18.0, 206.0
@@ -54,7 +54,7 @@ def plane(runs: Sequence[ComparedRun], name: str, latency_of: Callable[[Compared
     drawn = [(r, e, p) for r, e, p in points if e.value is not None and p.p50 is not None]
     missing = [r.label for r, e, p in points if e.value is None or p.p50 is None]
     if not drawn:
-        return _svg(60, heading, "Nothing to draw.", [_text(WIDTH / 2, 35, f"no run has both energy and {name}")])
+        return empty(60, heading, f"no run has both energy and {name}")
     across = _axis([v for _, e, _ in drawn for v in (e.value, e.low, e.high)], LEFT, RIGHT)
     upward = _axis([1000 * v for _, _, p in drawn for v in (p.p50, p.p99) if v is not None], BOTTOM, TOP)
     body = _frame(across, upward, name)
@@ -65,15 +65,15 @@ def plane(runs: Sequence[ComparedRun], name: str, latency_of: Callable[[Compared
         label = f"{run.label} {percent(run.report.quality.accuracy.value)}"
         place, box = _free(center, label, taken)
         taken.append(box)
-        body.append(_text(*place, label, "strong", "start"))
+        body.append(text(*place, label, "strong", "start"))
     if missing:
-        body.append(_text(WIDTH, 252, f"not drawn, unknown: {', '.join(missing)}", "tiny", "end"))
+        body.append(text(WIDTH, 252, f"not drawn, unknown: {', '.join(missing)}", "tiny", "end"))
     description = "; ".join(
         f"{r.label}: {quantity(e.value, 'J/tok')}, {name} {digits(1000 * (p.p50 or 0))} ms, "
         f"accuracy {percent(r.report.quality.accuracy.value)}"
         for r, e, p in drawn
     )
-    return _svg(258, heading, description, body)
+    return svg(258, heading, description, body)
 
 
 def _axis(values: Sequence[float | None], start: float, end: float) -> _Axis:
@@ -92,18 +92,18 @@ def _round_step(rough: float) -> float:
 
 def _frame(across: _Axis, upward: _Axis, name: str) -> list[str]:
     body = [
-        f'<line x1="{LEFT}" x2="{RIGHT}" y1="{BOTTOM}" y2="{BOTTOM}" class="axis"/>',
-        f'<line x1="{LEFT}" x2="{LEFT}" y1="{BOTTOM}" y2="{TOP}" class="axis"/>',
-        _text(0, 9, f"{name} [ms], disc at p50, line to p99", "tiny", "start"),
-        _text(RIGHT, 236, "energy per output token, node", "tiny", "end"),
-        _text(LEFT, 252, "fill: accuracy", "tiny", "start"),
+        line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"),
+        line(LEFT, BOTTOM, LEFT, TOP, "axis"),
+        text(0, 9, f"{name} [ms], disc at p50, line to p99", "tiny", "start"),
+        text(RIGHT, 236, "energy per output token, node", "tiny", "end"),
+        text(LEFT, 252, "fill: accuracy", "tiny", "start"),
     ]
     for tick in across.ticks():
-        body.append(_text(across.place(tick), BOTTOM + 15, quantity(tick, "J/tok", 2) if tick else "0", "tiny"))
+        body.append(text(across.place(tick), BOTTOM + 15, quantity(tick, "J/tok", 2) if tick else "0", "tiny"))
     for tick in upward.ticks():
         y = upward.place(tick)
-        body.append(f'<line x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="axis"/>')
-        body.append(_text(LEFT - 4, y + 3, digits(tick, 2) if tick else "0", "tiny", "end"))
+        body.append(line(LEFT, y, RIGHT, y, "axis"))
+        body.append(text(LEFT - 4, y + 3, digits(tick, 2) if tick else "0", "tiny", "end"))
     return body
 
 
@@ -139,27 +139,18 @@ def _disc(
     body = []
     if energy.low is not None and energy.high is not None:
         x1, x2 = axes[0].place(energy.low), axes[0].place(energy.high)
-        body.append(f'<line x1="{x1:.1f}" x2="{x2:.1f}" y1="{y:.1f}" y2="{y:.1f}" class="whisker"/>')
+        body.append(line(x1, y, x2, y, "whisker"))
     if percentiles.p99 is not None:
         top = axes[1].place(1000 * percentiles.p99)
-        body.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{top:.1f}" class="whisker"/>')
+        body.append(line(x, y, x, top, "whisker"))
     return [*body, *_pie(x, y, run.report.quality.accuracy.value)]
 
 
 def _pie(x: float, y: float, share: float | None) -> list[str]:
     """A disc filled to ``share`` of its area, from the bottom; dashed and empty where the quality is unknown."""
-    circle = f'cx="{x:.1f}" cy="{y:.1f}" r="{RADIUS}"'
     if share is None:
-        return [f'<circle {circle} class="disc unknown"/>']
-    body = [f'<circle {circle} class="disc"/>']
+        return [dot(x, y, RADIUS, "disc unknown")]
+    body = [dot(x, y, RADIUS, "disc")]
     if share >= 1.0:
-        return [*body, f'<circle {circle} class="part"/>']
-    if share > 0.0:
-        angle = 2 * math.pi * share
-        ex, ey = x + RADIUS * math.sin(angle), y - RADIUS * math.cos(angle)
-        large = int(share > 0.5)
-        body.append(
-            f'<path d="M{x:.1f} {y:.1f}L{x:.1f} {y - RADIUS:.1f}A{RADIUS} {RADIUS} 0 {large} 1 {ex:.1f} {ey:.1f}Z" '
-            'class="part"/>'
-        )
-    return body
+        return [*body, dot(x, y, RADIUS, "part")]
+    return [*body, pie(x, y, RADIUS, share, "part")] if share > 0.0 else body

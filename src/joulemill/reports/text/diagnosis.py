@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from joulemill.analysis.diagnosis import evidence_line
-from joulemill.analysis.serialization import plain
 from joulemill.decisions.diagnosis import Diagnosis
+from joulemill.jsonable import plain
 from joulemill.wording import percent, title
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from joulemill.analysis.serialization import plain
 from joulemill.decisions.gate.gate import Outcome, Verdict
 from joulemill.decisions.gate.run_length import LengthPlan
 from joulemill.figure import Figure
+from joulemill.jsonable import plain
 from joulemill.wording import say
 
 SCHEMA_VERSION = "1.0"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from joulemill.analysis.levers_savings import savings
 from joulemill.analysis.levers_start import Start, start_lines, start_of
 from joulemill.analysis.report import Report
-from joulemill.analysis.serialization import plain
 from joulemill.catalog.levers import QUALITY, evidence_of
 from joulemill.decisions.levers.case import LeverOutcome
 from joulemill.decisions.levers.study import Combination, Effect, apart, by_use, distinct
+from joulemill.jsonable import plain
 from joulemill.physics.serving.workload import Workload
 from joulemill.prediction.document import architecture_document
 from joulemill.prediction.levers import LeversAnswer
@@ -271,7 +271,7 @@ def _assumed(levers_answer: LeversAnswer) -> Sequence[str]:
         "disaggregation": "disaggregation: a fleet large enough for the proportion of pools, of as many devices",
     }
     if levers_answer.answer.workload.rate_req_s is None and any(name.startswith("batch-") for name in applied):
-        notes["batch-most"] = notes["batch-x2"] = (
+        notes["max-batch"] = notes["batch-x2"] = (
             "higher concurrency needs as many more requests; --rate REQ/S studies a demand that stays the same"
         )
     lines = [f"device-…: {held(levers_answer)}"] if any(name.startswith("device-") for name in applied) else []

@@ -43,10 +43,18 @@ def show(answer: PredictionResult, console: Console, *, explain: bool = False) -
 
 def _heading(answer: PredictionResult) -> Iterator[str]:
     q, p, layout = answer.question, answer.prediction, answer.deployment.parallelism
+    stages = f", pp {layout.pipeline}" if layout.pipeline > 1 else ""
     yield (
         f"{q.model} in {answer.deployment.precision.name} on {q.devices} × {answer.deployment.device.label} "
-        f"(tp {layout.tensor}, dp {layout.data}, ep {layout.expert}, replicas {layout.replicas}), {answer.profile}"
+        f"(tp {layout.tensor}, dp {layout.data}, ep {layout.expert}{stages}, replicas {layout.replicas}), "
+        f"{answer.profile}"
     )
+    pool = answer.deployment.prefill
+    if pool is not None:
+        yield (
+            f"prompts on {pool.devices * pool.replicas} devices more (tp {pool.tensor}, dp {pool.data}, "
+            f"ep {pool.expert}, replicas {pool.replicas}), {float(p.prefill_busy_ratio):.0%} busy"
+        )
     yield from architecture_lines(answer.deployment.architecture, answer.deployment.precision)
     yield (
         f"{q.input_tokens:g} input and {q.output_tokens:g} output tokens, concurrency {p.batch.batch_req:.0f} per "

@@ -1,0 +1,119 @@
+"""Classes of demand as a plan serves them: models that may serve, where, at which lengths, targets and hourly rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from joulemill.arrays import Array
+from joulemill.errors import InputError
+from joulemill.files import read_bytes
+from joulemill.fleet.tables import DemandTable, ModelOffer, PlanTables
+from joulemill.formats.traces.table import parse_trace
+
+HOUR_S = 3600.0
+#: Keys of a site that are hourly.
+SITE_SERIES = ("power_by_hour_ratio", "carbon_by_hour_gco2e_kwh", "price_by_hour_currency_kwh")
+#: Hours that a trace is reduced to.
+TRACE_HOURS = 24
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ServedClass:
+    """A class. ``rate_tok_s`` [hours]; infinite: unlimited. ``ttft_s``, ``tpot_s``: its targets; None: none."""
+
+    index: int
+    name: str
+    models: Sequence[ModelOffer]
+    sites: frozenset[str]
+    input_tok: float
+    output_tok: float
+    output_spread_ratio: float
+    cached_ratio: float
+    ttft_s: float | None
+    tpot_s: float | None
+    quality_target: float | None
+    rate_tok_s: Array
+
+    def accepts(self, model: ModelOffer, precision: str) -> bool:
+        """Whether a model in a format is good enough for the class."""
+        if not any(m.name == model.name for m in self.models):
+            return False
+        if self.quality_target is None:
+            return True
+        score = model.quality.get(precision) if isinstance(model.quality, dict) else model.quality
+        return score is not None and score >= self.quality_target
+
+    def concurrency(self, model: str) -> tuple[int, ...]:
+        """Concurrencies that the model's table names; empty: all are tried."""
+        return next(m.concurrency for m in self.models if m.name == model)
+
+
+def served_classes(tables: PlanTables, folder: Path, hours: int) -> Sequence[ServedClass]:
+    """The classes of a plan of ``hours``."""
+    return [_class(i, d, tables, folder, hours) for i, d in enumerate(tables.demand)]
+
+
+def hour_count(tables: PlanTables) -> int:
+    """Hours of a plan: 1, or as many as its hourly values have. InputError where these differ."""
+    series = [
+        *((f"site {s.name!r}: {key}", getattr(s, key)) for s in tables.site for key in SITE_SERIES),
+        *((f"demand {d.name!r}: by_hour_ratio", d.by_hour_ratio) for d in tables.demand),
+        *((f"demand {d.name!r}: rate", d.rate) for d in tables.demand if d.rate is None or len(d.rate) > 1),
+    ]
+    lengths = {name: len(values) for name, values in series if values is not None}
+    lengths |= {f"demand {d.name!r}: trace": TRACE_HOURS for d in tables.demand if d.trace is not None}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"hourly values differ in length: {', '.join(f'{k} has {n}' for k, n in lengths.items())}")
+    return next(iter(lengths.values()), 1)
+
+
+def _class(index: int, d: DemandTable, tables: PlanTables, folder: Path, hours: int) -> ServedClass:
+    names = [d.model] if d.model else list(d.models)
+    models = [m for m in tables.model if m.name in names or not names]
+    lengths = (d.input_tokens, d.output_tokens)
+    if d.trace is not None:
+        rate, lengths = _of_trace(folder / d.trace)
+    else:
+        stated = d.rate or ()
+        each = [np.inf if v is None else v * (d.output_tokens if unit == "req/s" else 1.0) for v, unit in stated]
+        rate = np.broadcast_to(np.array(each, float), (hours,))
+    if d.by_hour_ratio is not None:
+        rate = rate * np.array(d.by_hour_ratio)
+    return ServedClass(
+        index=index,
+        name=d.name,
+        models=models,
+        sites=frozenset(d.sites or [s.name for s in tables.site]),
+        input_tok=lengths[0],
+        output_tok=lengths[1],
+        output_spread_ratio=d.output_spread_ratio,
+        cached_ratio=d.cached_ratio,
+        ttft_s=d.slo_ttft,
+        tpot_s=d.slo_tpot,
+        quality_target=d.quality_target,
+        rate_tok_s=np.array(rate, float),
+    )
+
+
+def _of_trace(path: Path) -> tuple[Array, tuple[float, float]]:
+    """Mean output tokens per second by hour of the trace's day, and its mean lengths.
+
+    A trace longer than a day is folded: each hour is the mean over its days. A shorter one has its rate throughout.
+    """
+    data = read_bytes(path)
+    try:
+        table = parse_trace(path.name, data.decode("utf-8"))
+    except UnicodeDecodeError as fault:
+        raise InputError(f"{path}: is no text in UTF-8 ({fault.reason})") from None
+    output = np.asarray(table.output_tok, float)
+    lengths = (float(np.mean(table.input_tok)), float(output.mean()))
+    span_s = float(table.at_s[-1] - table.at_s[0]) if table.at_s.size > 1 else HOUR_S
+    if span_s < 24 * HOUR_S:
+        return np.full(TRACE_HOURS, float(output.sum()) / max(span_s, 1.0)), lengths
+    days = max(1, round(span_s / (24 * HOUR_S)))
+    hour = ((table.at_s - table.at_s[0]) // HOUR_S).astype(int) % TRACE_HOURS
+    return np.bincount(hour, weights=output, minlength=TRACE_HOURS) / (HOUR_S * days), lengths

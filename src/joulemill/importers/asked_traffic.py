@@ -1,0 +1,148 @@
+"""Traffic as users ask for it: a file, a value, or a rate with lengths; scaled, clipped, with what must be told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from joulemill.errors import InputError
+from joulemill.importers.traffic_files import read_traffic
+from joulemill.simulation.arrival_spec import ArrivalSpec, parse_arrivals
+from joulemill.simulation.assembly import parts_of
+from joulemill.simulation.demand import SharedPrefix, TrafficDemand, traffic_of
+from joulemill.simulation.scaling import clipped, in_length, in_time, in_volume
+from joulemill.simulation.traffic import NS_IN_S, Traffic
+from joulemill.statistics.lengths import Lengths, parse_lengths, sample_lengths
+
+#: Requests where neither their number nor a duration is stated (assumed: percentiles up to p99 settle).
+REQUESTS = 1000
+#: More time than asked for is drawn for, so that so many requests come in almost every draw: standard deviations.
+ROOM_SD = 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrafficOptions:
+    """What is asked; the arguments of ``joulemill.simulate`` by the same names."""
+
+    trace: str | Path | Traffic | None = None
+    rate_req_s: float | None = None
+    input_tokens: float | str | Sequence[int] = 512
+    output_tokens: float | str | Sequence[int] = 512
+    duration_s: float | None = None
+    requests: int | None = None
+    arrivals: str = "poisson"
+    shared_prefix_tok: int | None = None
+    prefix_groups: int = 1
+    speed_ratio: float = 1.0
+    volume_ratio: float = 1.0
+    input_scale_ratio: float = 1.0
+    output_scale_ratio: float = 1.0
+    time_unit: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class AskedTraffic:
+    """The traffic, what was decided on the way, and until when it goes on [s]; 0: to its last request."""
+
+    traffic: Traffic
+    notes: tuple[str, ...]
+    duration_s: float
+
+
+def asked_traffic(o: TrafficOptions, *, context_tok: int | None, start_s: float = 0.0) -> AskedTraffic:
+    """The traffic of ``o``, cut to a model's context. Raises InputError."""
+    rng = np.random.default_rng(o.seed)
+    if o.trace is None:
+        generated = _generated(o, rng, start_s)
+        return _clipped(generated.traffic, (), context_tok, generated.duration_s)
+    if o.rate_req_s is not None:
+        raise InputError("`trace` and `rate_req_s`: give one of them; `speed_ratio` makes a trace faster")
+    if o.arrivals != "poisson":
+        raise InputError("`trace` and `arrivals`: a trace says when its requests come; leave `arrivals` out")
+    traffic, notes = _traced(o)
+    traffic = in_time(traffic, o.speed_ratio) if o.speed_ratio != 1.0 else traffic
+    if o.volume_ratio != 1.0:
+        traffic = in_volume(traffic, o.volume_ratio, rng)
+    if (o.input_scale_ratio, o.output_scale_ratio) != (1.0, 1.0):
+        traffic = in_length(traffic, o.input_scale_ratio, o.output_scale_ratio)
+    return _clipped(_first(traffic, o), notes, context_tok, o.duration_s or 0.0)
+
+
+def _traced(o: TrafficOptions) -> tuple[Traffic, tuple[str, ...]]:
+    if isinstance(o.trace, Traffic):
+        return o.trace, ()
+    file = read_traffic(Path(o.trace or ""), time_unit=o.time_unit)
+    return file.traffic, file.notes
+
+
+def _first(traffic: Traffic, o: TrafficOptions) -> Traffic:
+    """The requests within the duration, and no more than asked for."""
+    count = traffic.requests_count
+    if o.duration_s is not None:
+        count = int(np.searchsorted(traffic.arrival_ns, round(o.duration_s * NS_IN_S)))
+    count = min(count, o.requests or count)
+    if not count:
+        raise InputError("`duration_s` leaves no request of the trace; raise it")
+    return traffic if count == traffic.requests_count else parts_of(traffic).picked(np.arange(count)).in_order()
+
+
+def _clipped(traffic: Traffic, notes: tuple[str, ...], context_tok: int | None, duration_s: float) -> AskedTraffic:
+    short, count = clipped(traffic, context_tok)
+    if count:
+        what = (
+            f"{count:,} of {traffic.requests_count:,} requests were longer than the context of {context_tok:,} tokens"
+        )
+        notes = (*notes, f"{what} and are shortened to it; the prompt gives way")
+    return AskedTraffic(short, notes, duration_s)
+
+
+def _generated(o: TrafficOptions, rng: np.random.Generator, start_s: float) -> AskedTraffic:
+    spec = parse_arrivals(o.arrivals)
+    _refuse_scaling(o)
+    if o.rate_req_s is None and not spec.states_rates:
+        raise InputError("name the traffic: `trace`, or `rate_req_s` with `duration_s` or `requests`")
+    lengths = lengths_of(o.input_tokens, "`input_tokens`"), lengths_of(o.output_tokens, "`output_tokens`")
+    requests = o.requests
+    if requests is None and o.duration_s is None and not spec.states_rates:
+        requests = REQUESTS
+    duration_s = (
+        o.duration_s if spec.states_rates or o.duration_s else _duration_s(requests or 1, o.rate_req_s or 1.0, spec)
+    )
+    profile = spec.profile(o.rate_req_s, duration_s, start_s)
+    prefix = None if o.shared_prefix_tok is None else SharedPrefix(o.shared_prefix_tok, o.prefix_groups)
+    demand = TrafficDemand(
+        profile, *lengths, burstiness_ratio=spec.burstiness_ratio, sessions=spec.sessions(lengths[0]), prefix=prefix
+    )
+    if demand.sessions and prefix:
+        raise InputError("`shared_prefix_tok` and agents in `arrivals`: sessions share what was said in them; drop one")
+    traffic = traffic_of(demand, rng, requests=requests)
+    ends_s = 0.0 if o.duration_s is None and not spec.states_rates else profile.duration_s
+    return AskedTraffic(traffic, (), ends_s)
+
+
+def _refuse_scaling(o: TrafficOptions) -> None:
+    for name in ("speed_ratio", "volume_ratio", "input_scale_ratio", "output_scale_ratio"):
+        if getattr(o, name) != 1.0:
+            raise InputError(f"`{name}` scales a trace; a rate is scaled by `rate_req_s`, lengths by themselves")
+    if o.time_unit:
+        raise InputError("`time_unit` is of a trace; leave it out")
+
+
+def _duration_s(requests: int, rate_req_s: float, spec: ArrivalSpec) -> float:
+    """Time in which so many requests come in almost every draw."""
+    shape = min(spec.burstiness_ratio, 1e9)
+    return (requests + ROOM_SD * math.sqrt(requests / shape) + 10.0) / rate_req_s
+
+
+def lengths_of(stated: float | str | Sequence[int], name: str) -> Lengths:
+    """A distribution of lengths from a number, a specification, or a sample."""
+    if isinstance(stated, str):
+        return parse_lengths(stated, name)
+    if isinstance(stated, (int, float)):
+        return parse_lengths(f"{stated:.0f}", name)
+    return sample_lengths(stated, name)

@@ -1,0 +1,140 @@
+"""``joulemill simulate``: JSON by its promised names, tables on disk, and wrong input in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from joulemill.cli import main
+from tests.support.command_lines import one_line
+from tests.support.paths import EXAMPLES
+
+BASE = ["simulate", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--max-num-seqs", "64", "--scenarios", "0"]
+RATE = ["--rate", "4", "--requests", "60", "--output-tokens", "32"]
+
+
+def at(document: dict[str, Any], path: str) -> Any:
+    for key in path.split("."):
+        document = document[key]
+    return document
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    out = tmp_path_factory.mktemp("simulate") / "run"
+    code = main(
+        [*BASE, *RATE, "--site", str(EXAMPLES / "site.toml"), "--out", str(out), "--html", str(out / "day.html")]
+    )
+    assert code == 0
+    loaded: dict[str, Any] = json.loads((out / "simulation.json").read_text())
+    return loaded
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"latency.{x}.{p}" for x in ("ttft_s", "tpot_s", "e2e_s") for p in ("mean", "p50", "p90", "p99")),
+        *(f"power.{s}_w.{p}" for s in ("device", "node", "site") for p in ("mean", "peak", "p50", "p95", "p99")),
+        *(f"energy.{s}_j_tok.value" for s in ("device", "node", "site")),
+        *("output.rate_tok_s.value", "energy.closure_j"),
+        *(f"requests.{r}" for r in ("offered", "completed", "rejected", "preempted")),
+        *(f"simulation.{s}" for s in ("requests_per_s", "events", "wall_s")),
+    ],
+)
+def test_promised_names_hold_numbers(document: dict[str, Any], path: str) -> None:
+    assert isinstance(at(document, path), int | float)
+
+
+def test_series_and_requests_lie_where_the_document_says(document: dict[str, Any]) -> None:
+    with Path(document["series"]).open() as lines:
+        series = list(csv.DictReader(lines))
+    assert {"t_s", "site_w", "output_tok_s", "constraint"} <= series[0].keys()
+    with Path(document["requests_table"]).open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == document["requests"]["offered"] == 60
+    assert float(rows[0]["ttft_s"]) > 0
+
+
+def test_stdout_holds_one_document_and_parquet_the_same_rows(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*BASE, *RATE, "--json", "--format", "parquet", "--out", str(tmp_path)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    table = pq.read_table(printed["series"])
+    assert table.num_rows > 0 and "device_w" in table.column_names
+    assert pq.read_table(tmp_path / "requests.parquet").num_rows == 60
+
+
+def test_people_read_joules_latency_and_speed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text(
+        "\n".join(json.dumps({"arrival_time": i * 0.5, "input_toks": 90, "output_toks": 8}) for i in range(9))
+    )
+    assert main([*BASE, "--trace", str(trace), "--out", str(tmp_path / "o")]) == 0
+    shown = capsys.readouterr()
+    for words in (
+        "energy per token, nodes",
+        "TTFT",
+        "9 requests: 9 completed",
+        "arrival_time: read as seconds",
+        "simulated in",
+    ):
+        assert words in shown.out
+    assert "series, requests and document" in shown.err
+
+
+def test_policies_of_an_event_are_compared(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    events = tmp_path / "events.toml"
+    events.write_text('policies = ["cap"]\n[[event]]\nname = "cut"\nstart = "5s"\nduration = "10s"\ncut = "20%"\n')
+    words = [*BASE, *RATE, "--site", str(EXAMPLES / "site.toml"), "--events", str(events), "--out", str(tmp_path / "o")]
+    assert main([*words, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [p["policy"] for p in printed["policies"]] == ["none", "cap"]
+    assert printed["policy"] == "cap"
+    assert printed["events"][0]["limit_w"] == pytest.approx(0.8 * printed["policies"][0]["window_w"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "name the traffic"),
+        (["--rate", "4", "--trace", "x.csv"], "give one of them"),
+        (["--trace", "nowhere.csv"], "cannot be read"),
+        (["--rate", "-1"], "--rate"),
+        (["--rate", "4", "--duration", "10"], "no unit"),
+        (["--rate", "4", "--arrivals", "poison"], "did you mean poisson"),
+        (["--rate", "4", "--input-tokens", "many"], "--input-tokens"),
+        (["--rate", "4", "--router", "best"], "least-load"),
+        (["--rate", "4", "--rest", "nap"], "rest 'nap'"),
+        (["--rate", "4", "--resolution", "0.3s"], "multiple of 0.25s"),
+        (["--rate", "4", "--resolution", "0.1s"], "--resolution"),
+        (["--rate", "4", "--events", "nowhere.toml"], "cannot be read"),
+        (["--rate", "4", "--site", "nowhere.toml"], "nowhere.toml"),
+        (["--rate", "4", "--replicas", "0"], "--replicas"),
+        (["--rate", "4", "--speed", "2"], "scales a trace"),
+        (["--rate", "4", "--violation", "5"], "--violation"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_2(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one_line([*BASE, *words], says, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bad_line_of_a_trace_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("time_s,input_tokens,output_tokens\n0,5,5\n1,5,-3\n")
+    one_line([*BASE, "--trace", str(trace)], "line 3: output_tokens", capsys)
+
+
+def test_a_model_that_does_not_fit_says_so_and_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["simulate", "--model", "Qwen/Qwen3-32B", "--device", "l4", "--rate", "1", "--requests", "3"]
+    assert main(words) == 1
+    assert "DOES NOT FIT" in capsys.readouterr().out

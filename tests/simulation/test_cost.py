@@ -1,0 +1,119 @@
+"""Tables of step costs against the production function that they are made of, and the loop against its closed form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from joulemill.catalog.serving import rates
+from joulemill.errors import InputError
+from joulemill.physics.serving.batch import swept
+from joulemill.physics.serving.continuous_batching import Rates
+from joulemill.physics.serving.deployed import shard_of
+from joulemill.physics.serving.deployment import Deployment
+from joulemill.physics.serving.workload import Workload
+from joulemill.prediction.predict import resolved
+from joulemill.prediction.question import PredictionRequest
+from joulemill.simulation.cost import TICKS, StepCost
+from joulemill.simulation.fleet import Fleet, play
+from joulemill.simulation.replica_cost import kv_tok_capacity, replica_physics, step_cost, step_yield_tok
+from joulemill.simulation.resting import always_loaded
+from joulemill.simulation.scheduler import VLLM, EngineLimits
+from joulemill.simulation.traffic import Traffic
+
+CASES = [
+    ("meta-llama/Llama-3.1-8B", "h100", 1, None),
+    ("Qwen/Qwen3-32B", "b200", 2, 700.0),
+    ("openai/gpt-oss-120b", "h200", 2, None),
+]
+
+
+@cache
+def case(model: str, device: str, devices: int, cap_w: float | None) -> tuple[Deployment, Rates, StepCost]:
+    question = PredictionRequest(model=model, device=device, devices=devices, tp=devices, power_cap_w=cap_w)
+    deployment, _, profile, _ = resolved(question)
+    own = rates(profile)
+    return deployment, own, step_cost(deployment, own, max_num_seqs=128, most_context_tok=16384.0)
+
+
+@pytest.mark.parametrize("which", CASES, ids=lambda c: c[0])
+def test_tables_hold_what_they_are_made_of(which: tuple[str, str, int, float | None]) -> None:
+    deployment, own, cost = case(*which)
+    physics = replica_physics(deployment, own)
+    draw = np.random.default_rng(1)
+    b, s = draw.integers(1, 129, 300), draw.integers(10, 16000, 300)
+    p, past = np.exp(draw.uniform(0, 9, 300)).astype(int) + 1, draw.uniform(0, 12000, 300)
+    plain = np.array(physics.plain(b.astype(float), s.astype(float)))
+    ours = np.array([cost.decode(int(i), int(i * j)) for i, j in zip(b, s, strict=True)]).T
+    assert ours[0] / (TICKS * 1e9) == pytest.approx(plain[0], rel=1.2e-2)
+    assert ours[1] == pytest.approx(plain[1], rel=1.2e-2)
+    mixed = np.array(physics.mixed((b + p).astype(float), b.astype(float), s.astype(float), past))
+    rows = zip(b.tolist(), s.tolist(), p.tolist(), past.tolist(), strict=True)
+    ours = np.array([cost.mixed(i, i * j, k, x) for i, j, k, x in rows]).T
+    apart = np.abs(np.array([ours[0] / (TICKS * 1e9), ours[1]]) / mixed - 1.0)
+    # Where a cap begins to bind, costs bend between knots.
+    assert apart.mean() < (0.003 if which[3] is None else 0.006)
+    assert apart.max() < (0.02 if which[3] is None else 0.06)
+
+
+@pytest.mark.parametrize("which", CASES, ids=lambda c: c[0])
+def test_a_steady_loop_is_the_closed_form_within_five_percent(which: tuple[str, str, int, float | None]) -> None:
+    """48 users who ask again as they are answered, against ``steady`` of a loop without a benchmark's clumps."""
+    deployment, own, cost = case(*which)
+    users, prompt, n = 48, 700, 480
+    answers = np.random.default_rng(2).integers(100, 301, n)
+    previous = np.maximum(np.arange(n) - users, -1)
+    zero = np.zeros(n, dtype=np.int64)
+    traffic = Traffic(
+        arrival_ns=zero, input_tok=np.full(n, prompt), output_tok=answers, previous=previous, think_ns=zero
+    )
+    limits = EngineLimits(
+        policy=VLLM, max_num_seqs=users, max_num_batched_tokens=8192, kv_tok=kv_tok_capacity(deployment, 900.0)
+    )
+    devices = deployment.parallelism.devices
+    run = play(
+        traffic,
+        Fleet(limits=limits, cost_at=lambda cap, clock: cost, rest=always_loaded(0.0), devices_count=devices),
+    )
+    line, ended = run.timeline, np.sort(run.outcomes.finish_ns)
+    middle = (line.start_ns >= ended[n // 6]) & (line.end_ns <= ended[2 * n // 3])
+    seconds, joules, tokens = (x[middle].sum() for x in (line.duration_s, line.device_j, line.output_tok))
+    arrivals = replace(own.host.arrivals, clump_ratio=1e-9, lock_ratio=1e-9, poll_count=1.0)
+    loop = replace(own, host=replace(own.host, arrivals=arrivals, context_ratio=1.0, spread_ratio=1.0))
+    mean = float(answers.mean())
+    workload = Workload(
+        input_tok=prompt, output_tok=mean, output_spread_ratio=float(answers.std() / mean), batch_req=users
+    )
+    closed = swept(deployment, workload, shard_of(deployment), loop, np.array([float(users)]))
+    assert tokens / seconds == pytest.approx(closed.rate_tok_s[0], rel=0.05)
+    assert joules / tokens == pytest.approx(closed.energy_j_tok[0], rel=0.05)
+
+
+def test_a_lower_cap_costs_time_and_drafts_yield_tokens() -> None:
+    deployment, own, cost = case(*CASES[0])
+    capped = replace(deployment, power_cap_w=0.6 * (deployment.device.tdp_w or 0.0))
+    slow = step_cost(capped, own, max_num_seqs=128, most_context_tok=16384.0)
+    busy = (64, 64 * 900, 4000, 2000.0)
+    assert slow.mixed(*busy)[0] > 1.1 * cost.mixed(*busy)[0]
+    assert slow.mixed(*busy)[1] < cost.mixed(*busy)[1]
+    assert step_yield_tok(deployment) == 1.0
+    question = PredictionRequest(model="deepseek-ai/DeepSeek-V3", device="h200", devices=8, tp=8, speculative_tokens=1)
+    drafting, _, profile, _ = resolved(question)
+    # DeepSeek-V3's own report: the second token is accepted 85 to 90 % of the time.
+    assert step_yield_tok(drafting) == pytest.approx(1.85, abs=0.06)
+    with_drafts, without = (
+        step_cost(d, rates(profile), max_num_seqs=8, most_context_tok=4096.0)
+        for d in (drafting, replace(drafting, speculation=None))
+    )
+    one, other = with_drafts.decode(1, 1000 * with_drafts.grain_count)[0], without.decode(1, 1000)[0]
+    assert 1.0 < one / other < 1.5
+
+
+def test_stages_are_refused() -> None:
+    deployment, own, _ = case(*CASES[0])
+    staged = replace(deployment, parallelism=replace(deployment.parallelism, pipeline=2))
+    with pytest.raises(InputError, match="pipeline"):
+        replica_physics(staged, own)
