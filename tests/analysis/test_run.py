@@ -88,6 +88,12 @@ def test_ceilings_of_a_known_model_on_a_known_device_by_hand() -> None:
     assert report.phi.value == pytest.approx(80 / least, rel=0.02)
 
 
+def test_a_meter_is_reported_with_all_that_its_channel_says() -> None:
+    record = run_with()
+    for channel, meter in zip(record.channels, analyze(record).meters, strict=True):
+        assert {f.name: getattr(meter, f.name) for f in dataclasses.fields(channel)} == dataclasses.asdict(channel)
+
+
 def test_attribution_closes() -> None:
     told = analyze(run_with()).energy.attribution
     for rule in ("output_token_share", "work_weighted"):

@@ -378,6 +378,7 @@ class MeterReport:
     includes: tuple[str, ...] = ()
     source: str | None = None
     sampled_ratio: float | None = None
+    limit_w: float | None = None
     readings: int | None = None
     failed: int | None = None
 

@@ -162,6 +162,7 @@ def _meter(channel: Channel, readings: int, failed: int) -> doc.MeterReport:
         includes=channel.includes,
         source=channel.source,
         sampled_ratio=channel.sampled_ratio,
+        limit_w=channel.limit_w,
         readings=readings,
         failed=failed,
     )
