@@ -87,7 +87,7 @@ def test_boards_whose_number_nobody_stated_are_told(tmp_path: Path) -> None:
     log.write_text("timestamp, index, power.draw [W]\n" + rows)
     told = "Metered are 2 boards (0, 1); nothing states how many serve"
     for device, expected in ((None, True), ("h100:2", False)):
-        stated = {} if device is None else {"device": stated_device(device)}
-        report = analyze(import_files([results], Choice(), f"{log},tz=UTC", stated))
+        added = Added(device=None if device is None else stated_device(device))
+        report = analyze(import_files([results], Choice(), f"{log},tz=UTC", added))
         assert report.energy.device_j_tok.basis is Basis.MEASURED
         assert any(told in w for w in report.warnings) == expected, device

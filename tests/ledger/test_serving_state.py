@@ -119,7 +119,7 @@ def test_overload_is_called_so_and_shows_the_full_load() -> None:
     assert report.output.full_load_tok_s.value == pytest.approx(10.0, rel=0.1)
     assert any("were due and 0." in w and "overloaded" in w for w in report.warnings)
     assert "below saturation" not in str(report)
-    assert report.conditions["load"]["text"] == "open loop, 1 req/s, input 100, output 20 tokens"
+    assert report.conditions.load["text"] == "open loop, 1 req/s, input 100, output 20 tokens"
 
 
 def test_a_load_that_is_kept_up_with_is_no_overload() -> None:
