@@ -1,12 +1,13 @@
-"""Fit the serving coefficients on measured runs; write ``serving.csv`` and ``serving_errors.csv`` (``catalog/data/``).
+"""Fit the serving coefficients on measured runs → ``serving.csv``, ``serving_errors.csv`` and ``serving_widths.csv``
+(``catalog/data/``).
 
-    python benchmarks/fit_serving.py [--data ../shared/data]
+    python benchmarks/fit_serving.py [--data ../shared/data] [--held held.npz]
 
-Robust least squares (soft L1) on the logarithms of what was measured, with priors of physical size. The
-energy runs give
-one profile (vllm-0.11) and the facts of its tasks; the latency points give one profile a backend, with the power
-coefficients of the first and, as a prior, a fit of all backends together. Errors are those of model families left
-out of the fit.
+Robust least squares (soft L1) on the logarithms of what was measured, with priors of physical size; those of energies
+and of what newer boards reach come from tables of kernels (``benchmarks/kernels``). The energy runs give one profile
+(vllm-0.11) and the facts of its tasks; the latency points give one profile a backend, with the power coefficients of
+the first and, as a prior, a fit of all backends together. Errors and widths of intervals are those of model families
+left out of the fit; ``--held`` is where the predictions of left-out families are kept for the other scripts.
 """
 
 from __future__ import annotations
@@ -14,53 +15,93 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from joulemill.catalog.serving import priors
+from joulemill.prediction.spread import levels_of
+from joulemill.validation.scores import kind_of_row
 from serving_fit import (
     ENERGY,
     Problem,
     family,
     fit,
+    fits_without,
     latency_problem,
     leave_out,
-    leave_out_pooled,
-    pooled,
+    pooled_fits,
     runs_problem,
+    undrafted,
+    without_family,
 )
 
 CATALOG = Path(__file__).parents[1] / "src" / "joulemill" / "catalog" / "data"
+ENGINES = ("vllm-0.19", "trtllm", "sglang")
 UNTOLD = "prior of serving_parameters.csv; these rows do not tell it"
 SOURCE = {
     "runs": "ML.ENERGY Leaderboard v3 (ml-energy/leaderboard 0cd52dab)",
     "latency": "NVIDIA aiconfigurator silicon sample (ai-dynamo/aiconfigurator 095f58a5)",
 }
+#: Rows that a level of an interval's width counts as beside its own, and rounds of the fit of widths.
+WIDTH_ROWS, WIDTH_ROUNDS = 10.0, 30
+#: Widths are fitted on the rows that they are judged on: they are this much wider.
+WIDTH_MARGIN = 1.03
 
 
-def coefficient_rows(engine: str, problem: Problem, x: np.ndarray, stderr: np.ndarray, source: str) -> list[list[str]]:
+@dataclass(frozen=True)
+class Fitted:
+    """A profile: rows of its fit, its coefficients with standard errors, and predictions without the rows' families;
+    ``plain``: the same where rows that are read as drafted are predicted as if nothing were drafted."""
+
+    engine: str
+    problem: Problem
+    x: np.ndarray
+    stderr: np.ndarray
+    held: np.ndarray
+    plain: np.ndarray
+
+
+def fitted_profiles(data: Path) -> list[Fitted]:
+    """All profiles; the first is that of the energy runs."""
+    runs = runs_problem(data)
+    x, stderr = fit(runs)
+    held = leave_out(runs, x, family)
+    profiles = [Fitted("vllm-0.11", runs, x, stderr, held, held)]
+    energy = {n: v for n, v in zip(runs.names, np.exp(x), strict=True) if n in ENERGY}
+    problems = [latency_problem(data, engine, energy) for engine in ENGINES]
+    prior, fits = pooled_fits(problems)
+    left_out = fits_without(problems, prior, [x for x, _ in fits])
+    plain = without_family(left_out, [undrafted(p) for p in problems])
+    held_of = zip(ENGINES, problems, fits, without_family(left_out, problems), plain, strict=True)
+    for engine, problem, (x, stderr), held, undrafted_held in held_of:
+        profiles.append(Fitted(engine, problem, x, stderr, held, undrafted_held))
+    return profiles
+
+
+def coefficient_rows(profile: Fitted, source: str) -> list[list[str]]:
     """Lines of ``serving.csv``. What the rows do not tell stays at its prior, and is declared."""
     rows = []
-    for name, value, error in zip(problem.names, np.exp(x), stderr, strict=True):
-        label = "task" if ":" in name else engine
+    for name, value, error in zip(profile.problem.names, np.exp(profile.x), profile.stderr, strict=True):
+        label = "task" if ":" in name else profile.engine
         told = abs(value / priors()[name][0] - 1.0) > 1e-4 if name in priors() else True
         basis = ["modelled", source] if told else ["declared", UNTOLD]
         rows.append([label, name, f"{value:.5g}", f"{error:.3g}", *basis])
     return rows
 
 
-def latency_strata(problem: Problem, name: str) -> dict[str, np.ndarray]:
+def strata_of(problem: Problem, name: str = "") -> dict[str, np.ndarray]:
     kinds = np.array([r.stratum or r.groups["kind"] for r in problem.rows])
     strata = ("dense", "moe", "disaggregated", "unstated pools", "drafted")
-    return {f"{name} {kind}": kinds == kind for kind in strata}
+    return {f"{name} {kind}".strip(): kinds == kind for kind in strata}
 
 
-def error_rows(problem: Problem, logs: np.ndarray, strata: dict[str, np.ndarray]) -> list[list[str]]:
+def error_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]) -> list[list[str]]:
     rows = []
     for stratum, mask in strata.items():
-        quantities = dict(zip(problem.quantities, logs - problem.measured, strict=True))
+        quantities = dict(zip(problem.quantities, held - problem.measured, strict=True))
         for quantity, error in quantities.items():
             e = error[mask & np.isfinite(error)]
             if e.size < 8:
@@ -72,39 +113,61 @@ def error_rows(problem: Problem, logs: np.ndarray, strata: dict[str, np.ndarray]
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
-    data = parser.parse_args().data
-    rows: list[list[str]] = []
-    errors: list[list[str]] = []
-    runs = runs_problem(data)
-    x, stderr = fit(runs)
-    rows += coefficient_rows("vllm-0.11", runs, x, stderr, SOURCE["runs"])
-    out = leave_out(runs, x, family)
-    kinds = np.array([r.groups["kind"] for r in runs.rows])
-    errors += error_rows(runs, out, {"all": kinds != "", "dense": kinds == "dense", "moe": kinds == "moe"})
-    energy = dict(zip(runs.names, np.exp(x), strict=True))
-    parts = []
-    engines = ("vllm-0.19", "trtllm", "sglang")
-    problems = [latency_problem(data, engine, {k: energy[k] for k in ENERGY}) for engine in engines]
-    prior = pooled(problems)
-    for engine, problem, held in zip(engines, problems, leave_out_pooled(problems), strict=True):
-        x, stderr = fit(problem.believing(prior), prior)
-        rows += coefficient_rows(engine, problem, x, stderr, SOURCE["latency"])
-        for name in ENERGY:
-            rows.append(
-                [engine, name, f"{energy[name]:.5g}", "0.3", "modelled", f"{SOURCE['runs']}; taken from vllm-0.11"]
-            )
-        parts.append((problem, held))
-        errors += error_rows(problem, held, latency_strata(problem, engine))
-    merged = Problem.merged([p for p, _ in parts])
-    held = np.concatenate([h for _, h in parts], axis=1)
-    errors += error_rows(merged, held, {"latency": np.ones(len(merged.rows), bool)} | latency_strata(merged, "latency"))
-    write("serving.csv", ["engine", "parameter", "value", "stderr", "basis", "source"], rows)
-    write("serving_errors.csv", ["quantity", "stratum", "n", "median", "p90", "bias", "half_width"], errors)
-    for row in errors:
-        print(*row, sep="\t")
+def width_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]) -> list[list[str]]:
+    """Half-widths by stratum, silicon and format, such that 80 % of the errors of each level lie inside.
+
+    A combination's own errors count as many as they are; beside them stand ``WIDTH_ROWS`` of what its levels say: that
+    silicon and format add variances. None is narrower than older silicon in 16 bits.
+    """
+    levels = [levels_of(k.device, k.formats) for k in map(kind_of_row, problem.rows)]
+    rows = []
+    for quantity, error in zip(problem.quantities, np.abs(held - problem.measured), strict=True):
+        known = np.isfinite(error)
+        kinds = np.full(error.size, "", dtype=object)
+        for stratum, mask in strata.items():
+            kinds[mask] = stratum
+        axes = [kinds, np.array([x for x, _ in levels]), np.array([x for _, x in levels])]
+        factors: list[dict[str, float]] = [dict.fromkeys(sorted(set(axis[known])), 1.0) for axis in axes]
+        scale = float(np.quantile(error[known], 0.8))
+        width = np.full(error.size, scale)
+        for _ in range(WIDTH_ROUNDS):
+            for axis, ratio in zip(axes, factors, strict=True):
+                for level in ratio:
+                    mine = known & (axis == level)
+                    share = mine.sum() / (mine.sum() + WIDTH_ROWS)
+                    step = float(np.quantile(error[mine] / width[mine], 0.8) ** share)
+                    width[mine] *= step
+                    ratio[level] *= step
+        for stratum in factors[0]:
+            halves = _combined(error, axes, factors, (stratum, scale))
+            least = halves["older", "16-bit"]
+            for (silicon, bits), half in halves.items():
+                rows.append([quantity, stratum, silicon, bits, f"{max(half, least) * WIDTH_MARGIN:.4f}"])
+    return rows
+
+
+def _combined(
+    error: np.ndarray, axes: list[np.ndarray], factors: list[dict[str, float]], stratum: tuple[str, float]
+) -> dict[tuple[str, str], float]:
+    """Half-widths of a stratum by silicon and format, from its own errors and from ``factors`` of ``scale``."""
+    name, scale = stratum
+    base = scale * factors[0][name] * factors[1]["older"] * factors[2]["16-bit"]
+    halves = {}
+    for silicon, newer in factors[1].items():
+        for bits, fewer in factors[2].items():
+            more = [max(newer / factors[1]["older"], 1.0), max(fewer / factors[2]["16-bit"], 1.0)]
+            prior = base * (more[0] ** 2 + more[1] ** 2 - 1.0) ** 0.5
+            mine = np.isfinite(error) & (axes[0] == name) & (axes[1] == silicon) & (axes[2] == bits)
+            halves[silicon, bits] = _shrunk(error[mine], prior)
+    return halves
+
+
+def _shrunk(error: np.ndarray, prior: float) -> float:
+    """The 80 % quantile of a combination's own errors, drawn towards what its levels say."""
+    if not error.size:
+        return prior
+    share = error.size / (error.size + WIDTH_ROWS)
+    return float(np.quantile(error, 0.8) ** share * prior ** (1.0 - share))
 
 
 def write(name: str, header: list[str], rows: list[list[str]]) -> None:
@@ -112,6 +175,41 @@ def write(name: str, header: list[str], rows: list[list[str]]) -> None:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--held", type=Path, help="file that keeps the predictions of left-out families")
+    args = parser.parse_args()
+    runs, *latency = profiles = fitted_profiles(args.data)
+    if args.held:
+        plain = {f"{p.engine} plain": p.plain for p in profiles}
+        np.savez(args.held, **{p.engine: p.held for p in profiles}, **plain)
+    rows = coefficient_rows(runs, SOURCE["runs"])
+    energy = dict(zip(runs.problem.names, np.exp(runs.x), strict=True))
+    taken = ["0.3", "modelled", f"{SOURCE['runs']}; taken from vllm-0.11"]
+    for profile in latency:
+        rows += coefficient_rows(profile, SOURCE["latency"])
+        rows += [[profile.engine, name, f"{energy[name]:.5g}", *taken] for name in ENERGY]
+    strata = strata_of(runs.problem)
+    errors = error_rows(runs.problem, runs.held, {"all": np.ones(len(runs.problem.rows), bool)} | strata)
+    widths = width_rows(runs.problem, runs.held, {k: v for k, v in strata.items() if v.any()})
+    for profile in latency:
+        errors += error_rows(profile.problem, profile.held, strata_of(profile.problem, profile.engine))
+    merged = Problem.merged([p.problem for p in latency])
+    held = np.concatenate([p.held for p in latency], axis=1)
+    errors += error_rows(merged, held, {"latency": np.ones(len(merged.rows), bool)} | strata_of(merged, "latency"))
+    engines = np.array([r.engine for r in merged.rows])
+    widths += width_rows(
+        merged, held, {k: v & (engines == e) for e in ENGINES for k, v in strata_of(merged, e).items() if v.any()}
+    )
+    widths += width_rows(merged, held, {k: v for k, v in strata_of(merged, "latency").items() if v.any()})
+    write("serving.csv", ["engine", "parameter", "value", "stderr", "basis", "source"], rows)
+    write("serving_errors.csv", ["quantity", "stratum", "n", "median", "p90", "bias", "half_width"], errors)
+    write("serving_widths.csv", ["quantity", "stratum", "silicon", "format", "half_width"], widths)
+    for row in errors:
+        print(*row, sep="\t")
 
 
 if __name__ == "__main__":

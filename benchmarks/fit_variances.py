@@ -159,11 +159,11 @@ def held_runs(data: Path, kept: Path | None) -> tuple[list[MeasuredRow], dict[st
     """Energy runs, ln(measured ÷ predicted), and predicted values, of fits without the row's family."""
     problem = runs_problem(data)
     if kept is not None and kept.exists():
-        logs = np.load(kept)["logs"]
+        logs = np.load(kept)["vllm-0.11"]
     else:
         logs = leave_out(problem, shipped(problem), family)
         if kept is not None:
-            np.savez(kept, logs=logs)
+            np.savez(kept, **{"vllm-0.11": logs})
     held = dict(zip(problem.quantities, logs, strict=True))
     measured = dict(zip(problem.quantities, problem.measured, strict=True))
     errors = {q: measured[q] - held[q] for q in held}

@@ -35,8 +35,8 @@ def main() -> int:
         mask = (effect >= low) & (effect < high)
         if mask.any():
             print(f"predicted |ln| {low}–{high}: n {mask.sum()}, 80 % of |error| {np.quantile(error[mask], 0.8):.3f}")
-    quiet = [p for p in pairs if p.first.crowding_ratio == p.second.crowding_ratio == 0.0]
-    print(f"\nwithout runs whose host other engines shared, which the model knows as a mean only ({len(quiet)} pairs):")
+    quiet = [p for p in pairs if not p.first.shared_host and not p.second.shared_host]
+    print(f"\nwithout runs on one B200, whose host may have been crowded ({len(quiet)} pairs):")
     print(pairs_text(quiet))
     if args.wrong:
         for p in pairs:

@@ -9,17 +9,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from joulemill.catalog.serving import priors
-from joulemill.physics.serving.coefficients import POWER_NAMES, rates_of
+from joulemill.physics.serving.coefficients import POWER_NAMES, unchecked_rates_of
 from joulemill.prediction.precision import resolver
 from joulemill.validation.predict import CompiledRows, compiled, predicted
 from joulemill.validation.row import MeasuredRow
 from joulemill.validation.tables import read_table
 
 ENERGY = POWER_NAMES
-TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 3500.0}
+TASKS = {"gpqa": 300.0, "lm-arena-chat": 200.0, "sourcegraph-fim": 2000.0}
+#: Step of the finite differences that a Jacobian is made of [ln].
+STEP_LN = 1e-6
+PRIOR_WEIGHT = 2.0
+#: Share of the runs on a shared host that are crowded, and how many times slower such a run may be (assumed).
+CROWD_SHARE, CROWD_MOST = 0.3, 5.0
+#: Steps of a fit, and the relative change of its loss at which it ends.
+MOST_STEPS, FIRST_DAMPING, SETTLED = 40, 1e-2, 1e-4
 RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
 #: Residuals of a row weigh as the size of its family to the power −BALANCE.
 BALANCE = 0.15
@@ -27,11 +33,22 @@ BALANCE = 0.15
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
 #: What is documented of one engine. SGLang computes waiting prompts before it decodes on: all requests stay together.
 #: It and TensorRT-LLM send rows to the ranks of their experts alone (all-to-all), where vLLM gathers all on every rank.
-DOCUMENTED = {"sglang": {"lock": (1.0, 0.3), "gathered": (0.05, 1.0)}, "trtllm": {"gathered": (0.05, 1.0)}}
+#: TensorRT-LLM's kernels for experts do not depend on a table of tuned shapes.
+DOCUMENTED = {
+    "sglang": {"lock": (1.0, 0.3), "gathered": (0.05, 1.0)},
+    "trtllm": {"gathered": (0.05, 1.0), "expert_tile": (1.0, 0.05)},
+}
 #: vLLM 0.11 schedules a step after the one before has ended, unless told otherwise.
 NOT_ASYNCHRONOUS = (0.02, 1.0)
+#: vLLM 0.11 runs steps of up to 512 tokens from captured graphs, with prompts too, and chat prompts are shorter.
+SHORT_PROMPTS = (5.0, 0.7)
+#: Its data-parallel ranks all compute as many rows as the busiest has.
+PADS_TO_BUSIEST = (1.0, 0.1)
+#: The latency points are of newer releases: their kernels for block-scaled experts suit the newest devices too, and
+#: what hands tokens to clients is spread over processes.
+RECENT = {"expert_block": (1.5e-5, 0.7), "expert_block_newest": (1.2, 0.3), "front": (1e-6, 0.3)}
 #: Coefficients of one engine: no other engine tells them.
-HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered")
+HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered", "expert_tile")
 
 
 @dataclass(kw_only=True)
@@ -71,7 +88,7 @@ class Problem:
         first = parts[0]
         rows = [r for p in parts for r in p.rows]
         measured = np.concatenate([p.measured for p in parts], axis=1)
-        known = [priors()[n] for n in first.names]  # what is documented of one engine does not hold for all
+        known = [(priors() | RECENT)[n] for n in first.names]  # what is documented of one engine does not hold for all
         return Problem(
             rows=rows,
             plant=compiled(rows),
@@ -95,11 +112,37 @@ class Problem:
 
     def logs(self, x: np.ndarray) -> np.ndarray:
         """Predicted logarithms [quantity, row]."""
-        values = dict(zip(self.names, np.exp(x), strict=True)) | self.fixed
-        facts = {(n.partition(":")[0], n.partition(":")[2]): v for n, v in values.items() if ":" in n}
-        found = predicted(self.plant.asking(self.rows, facts), rates_of(values))
-        with np.errstate(divide="ignore"):
-            return np.log(np.stack([found[q] for q in self.quantities]))
+        return self.many_logs(x[None, :])[:, 0, :]
+
+    def many_logs(self, points: np.ndarray) -> np.ndarray:
+        """Predicted logarithms [quantity, point, row] at each of ``points`` [point, coefficient], all at once."""
+        values = {n: np.exp(points[:, i : i + 1]) for i, n in enumerate(self.names)}
+        values |= {n: np.array([[v]]) for n, v in self.fixed.items()}
+        found = predicted(self.asking(values), unchecked_rates_of(values))
+        shape = (len(points), len(self.rows))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(np.stack([np.broadcast_to(found[q], shape) for q in self.quantities]))
+
+    def asking(self, values: dict[str, np.ndarray]) -> CompiledRows:
+        """The plant with facts of tasks at ``values`` (``task:fact`` → a column)."""
+        demand = self.plant.demand
+        for name, value in values.items():
+            task, _, fact = name.partition(":")
+            if fact:
+                mine = self.of_task(task)
+                demand = replace(demand, **{fact: np.where(mine, value, getattr(demand, fact))})
+        return replace(self.plant, demand=replace(demand, computed_tok=demand.input_tok))
+
+    @property
+    def shared(self) -> np.ndarray:
+        """Rows of one device of a node, whose other devices others may have used meanwhile."""
+        return np.array(
+            ["rate_tok_s" in r.measured and r.parallelism.devices * r.parallelism.replicas == 1 for r in self.rows]
+        )
+
+    def of_task(self, task: str) -> np.ndarray:
+        """Which rows are of ``task``."""
+        return np.array([r.groups.get("task") == task for r in self.rows])
 
 
 def family(row: MeasuredRow) -> str:
@@ -131,18 +174,18 @@ def runs_problem(data: Path) -> Problem:
     rows, measured = _problem(data, "serving_runs.csv", quantities, [])
     known = dict(priors())
     known["overlap"] = NOT_ASYNCHRONOUS
+    known["eager"], known["padding"] = SHORT_PROMPTS, PADS_TO_BUSIEST
     names = list(known)
     for task, tok in TASKS.items():
         known[f"{task}:input_tok"] = (tok, 0.4)
         names.append(f"{task}:input_tok")
     known["gpqa:narrow_ratio"] = (0.6, 0.5)
-    known["gpqa:crowding_ratio"] = (2.0, 1.0)
-    names += ["gpqa:narrow_ratio", "gpqa:crowding_ratio"]
+    names += ["gpqa:narrow_ratio"]
     return Problem(
         rows=rows,
         plant=compiled(rows),
         quantities=quantities,
-        weights=np.array([[1.0], [0.5], [1.5], [1.0]]),
+        weights=np.array([[1.0], [0.5], [2.0], [3.0]]),
         measured=measured,
         names=tuple(names),
         prior=np.log([known[n][0] for n in names]),
@@ -158,7 +201,7 @@ def latency_problem(data: Path, engine: str, fixed: dict[str, float]) -> Problem
     rows, measured = _problem(data, "serving_latency.csv", quantities, [])
     keep = [i for i, r in enumerate(rows) if r.engine == engine]
     rows = [rows[i] for i in keep]
-    known = {k: v for k, v in (priors() | DOCUMENTED.get(engine, {})).items() if k not in fixed}
+    known = {k: v for k, v in (priors() | RECENT | DOCUMENTED.get(engine, {})).items() if k not in fixed}
     names = tuple(known)
     return Problem(
         rows=rows,
@@ -187,20 +230,64 @@ def evenly(rows: list[MeasuredRow]) -> np.ndarray:
 
 
 def fit(problem: Problem, start: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of the coefficients and their standard errors."""
+    """Logarithms of the coefficients and their standard errors.
 
+    Damped Gauss–Newton steps on a robust loss (soft L1). Whether a row with one device ran on a crowded host is
+    decided by the row itself, anew at each step (``quiet_probability``).
+    """
     row_weight = evenly(problem.rows)
+    shared = problem.shared
 
-    def residuals(x: np.ndarray) -> np.ndarray:
-        e = (problem.logs(x) - problem.measured) * problem.weights / problem.scale
-        e = np.where(np.isfinite(e), e, 0.0)
-        e = np.sign(e) * np.sqrt(2.0 * (np.sqrt(1.0 + e * e) - 1.0)) * problem.share * row_weight
-        return np.concatenate([e.ravel(), 2.0 * (x - problem.prior) / problem.spread])
+    def linearized(x: np.ndarray, quiet: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Residuals, their Jacobian, and errors [quantity, row] at ``x``: all perturbed points in one call."""
+        points = np.concatenate([x[None, :], x[None, :] + STEP_LN * np.eye(x.size)])
+        errors = problem.many_logs(points) - problem.measured[:, None, :]
+        r = soft(errors * problem.weights[:, None] / problem.scale) * problem.share * row_weight * np.sqrt(quiet)
+        own = PRIOR_WEIGHT * (points - problem.prior) / problem.spread
+        r = np.concatenate([np.moveaxis(r, 1, 0).reshape(len(points), -1), own], axis=1)
+        return r[0], (r[1:] - r[0]).T / STEP_LN, errors[:, 0]
 
-    found = least_squares(residuals, problem.prior if start is None else start, max_nfev=50, x_scale=problem.spread)
-    covariance = np.linalg.inv(found.jac.T @ found.jac)
-    degrees = max(1, found.fun.size - found.x.size)
-    return found.x, np.sqrt(np.diag(covariance) * max(1.0, 2.0 * found.cost / degrees))
+    x = problem.prior if start is None else start
+    quiet = np.ones(len(problem.rows))
+    r, jacobian, error = linearized(x, quiet)
+    damping = FIRST_DAMPING
+    for _ in range(MOST_STEPS):
+        square = jacobian.T @ jacobian
+        step = np.linalg.solve(square + damping * np.diag(problem.spread**-2.0), -jacobian.T @ r)
+        tried = linearized(x + step, quiet)
+        gain = (r @ r - tried[0] @ tried[0]) / (r @ r)
+        if gain < 0.0:
+            damping *= 10.0
+        else:
+            x, (r, jacobian, error), damping = x + step, tried, 0.1 * damping
+        if abs(gain) < SETTLED:
+            break
+        if shared.any() and gain >= 0.0:
+            before, quiet = quiet, quiet_probability(problem, error)
+            change = np.sqrt(np.maximum(quiet, 1e-9) / np.maximum(before, 1e-9))
+            change = np.concatenate([np.tile(change, len(problem.quantities)), np.ones(x.size)])
+            r, jacobian = r * change, jacobian * change[:, None]
+    degrees = max(1, r.size - x.size)
+    covariance = np.linalg.inv(jacobian.T @ jacobian)
+    return x, np.sqrt(np.diag(covariance) * max(1.0, float(r @ r) / degrees))
+
+
+def soft(z: np.ndarray) -> np.ndarray:
+    """Residuals whose squares are the soft L1 loss of ``z``; 0 where nothing was measured."""
+    z = np.where(np.isfinite(z), z, 0.0)
+    return np.sign(z) * np.sqrt(2.0 * (np.sqrt(1.0 + z * z) - 1.0))
+
+
+def quiet_probability(problem: Problem, error: np.ndarray) -> np.ndarray:
+    """Of each row, that nothing else held up its host. Rows that share one are quiet, with errors as all rows have
+    them, or crowded, and then any number of times slower up to CROWD_MOST."""
+    by_name = dict(zip(problem.quantities, error, strict=True))
+    rate, itl = by_name["rate_tok_s"], by_name["itl_s"]
+    late = 0.5 * (rate - np.where(np.isfinite(itl), itl, -rate))
+    z = late / problem.scale
+    quiet = (1.0 - CROWD_SHARE) * np.exp(-0.5 * z * z) / (problem.scale * np.sqrt(2.0 * np.pi))
+    crowded = CROWD_SHARE / np.log(CROWD_MOST)
+    return np.where(problem.shared & (late > 0.0), quiet / (quiet + crowded), 1.0)
 
 
 def leave_out(problem: Problem, start: np.ndarray, key: Callable[[MeasuredRow], str]) -> np.ndarray:
@@ -214,31 +301,45 @@ def leave_out(problem: Problem, start: np.ndarray, key: Callable[[MeasuredRow], 
     return logs
 
 
-def pooled(parts: list[Problem], held: str | None = None) -> np.ndarray:
+def pooled(parts: list[Problem], held: str | None = None, start: np.ndarray | None = None) -> np.ndarray:
     """Logarithms of the coefficients fitted on all engines together, without the family ``held``: kernels and habits
     that engines share are learnt where one engine alone has too few families."""
     kept = []
     for part in parts:
         index = np.flatnonzero([family(r) != held for r in part.rows])
         kept.append(part.part(index))
-    return fit(Problem.merged(kept))[0]
+    return fit(Problem.merged(kept), start)[0]
 
 
-def leave_out_pooled(parts: list[Problem], asked: list[Problem] | None = None) -> list[np.ndarray]:
-    """As ``leave_out`` by family, for each of ``parts``; a family is left out of the pooled prior too. ``asked``: the
-    same rows read otherwise, to be predicted instead; families of which none is read otherwise are left NaN."""
-    asked = asked or parts
+def pooled_fits(parts: list[Problem]) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """The joint fit of all engines, and with it as prior that of each: coefficients and standard errors."""
+    prior = pooled(parts)
+    return prior, [fit(part.believing(prior), prior) for part in parts]
+
+
+def fits_without(parts: list[Problem], prior: np.ndarray, starts: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """Coefficients of each of ``parts`` by fits that have not seen a family, by its name; a family is left out of the
+    pooled prior too."""
+    fits: dict[str, list[np.ndarray]] = {}
+    for name in sorted({family(r) for p in parts for r in p.rows}):
+        own = pooled(parts, name, prior)
+        fits[name] = []
+        for part, start in zip(parts, starts, strict=True):
+            rest = np.flatnonzero([family(r) != name for r in part.rows])
+            seen = rest.size < len(part.rows)
+            fits[name].append(fit(part.part(rest).believing(own), start)[0] if seen else start)
+        print("left out:", name, flush=True)
+    return fits
+
+
+def without_family(fits: dict[str, list[np.ndarray]], parts: list[Problem]) -> list[np.ndarray]:
+    """Predicted logarithms of each row of ``parts`` by the fit that has not seen its family."""
     logs = [np.full_like(p.measured, np.nan) for p in parts]
-    changed = {
-        family(r) for p, q in zip(parts, asked, strict=True) for r, s in zip(p.rows, q.rows, strict=True) if r is not s
-    }
-    for name in sorted(changed or {family(r) for p in parts for r in p.rows}):
-        prior = pooled(parts, name)
-        for part, other, out in zip(parts, asked, logs, strict=True):
-            mine = np.array([family(r) == name for r in part.rows])
-            if mine.any():
-                x, _ = fit(part.part(np.flatnonzero(~mine)).believing(prior), prior)
-                out[:, mine] = other.part(np.flatnonzero(mine)).logs(x)
+    for i, part in enumerate(parts):
+        families = np.array([family(r) for r in part.rows])
+        for name in sorted(set(families)):
+            index = np.flatnonzero(families == name)
+            logs[i][:, index] = part.part(index).logs(fits[name][i])
     return logs
 
 

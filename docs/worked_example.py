@@ -136,7 +136,8 @@ def by_hand() -> dict[str, float]:
     mixed = step(c, CONCURRENCY, context, prompt, CONCURRENCY + prompt / INPUT_TOK)
     host_s = c["step"] + c["sequence"] * CONCURRENCY
     exposed_s = c["overlap"] * (soft_max(plain.device_s, host_s) - plain.device_s) + (1 - c["overlap"]) * host_s
-    plain_s = plain.device_s + exposed_s
+    plain_s = soft_max(plain.device_s + exposed_s, c["front"] * CONCURRENCY)
+    exposed_s = plain_s - plain.device_s
     mixed_s = soft_max(mixed.device_s, c["eager"] * mixed.launches_s) + exposed_s
 
     def mean(a: float, b: float) -> float:
@@ -224,7 +225,14 @@ ROWS: tuple[tuple[str, str, str, float, str, int], ...] = (
     ("attention", "… attention", "b·S·kv/(η_att·β) ∨ FLOP", 1e3, "ms", 2),
     ("launches", "… kernel launches", "324 × τ_kernel", 1e3, "ms", 2),
     ("sampling", "… sampling", "b·V·σ/(η_mem·β)", 1e3, "ms", 2),
-    ("host", "… host time that the device waits for", "τ_step + b·τ_seq, less what overlaps", 1e3, "ms", 2),
+    (
+        "host",
+        "… host time that the device waits for",
+        "τ_step + b·τ_seq, less what overlaps; step ∨ b·τ_front",
+        1e3,
+        "ms",
+        2,
+    ),
     ("plain", "decode step t(b, 0)", "sum", 1e3, "ms", 2),
     ("arrivals", "requests that end, and begin, per step, λ", "b/O", 1, "", 4),
     ("prefill_share", "share of steps with a prefill, f", "1 − e^(−λ/burst)", 1, "", 4),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -112,27 +113,49 @@ def test_workflow(project: Path, kind: str, code: int, said: str) -> None:
     assert "Against the baseline" in (project / "energy.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("kind", "undecided", "code", "said"),
-    [
-        ("same", "", 0, "1 passed"),
-        ("worse", "", 1, "energy gate: fail"),
-        ("unmetered", "", 1, "energy gate: undecided"),
-        ("unmetered", "skip", 0, "1 skipped"),
-    ],
-)
-def test_recipe(project: Path, tmp_path: Path, kind: str, undecided: str, code: int, said: str) -> None:
-    shutil.copy(EXAMPLES / "test_energy_gate.py", tmp_path)
-    env = {
-        **os.environ,
+def recipe(project: Path, folder: Path, kind: str, undecided: str = "") -> tuple[Path, dict[str, str]]:
+    """The recipe's own file in ``folder``, and what it reads of the environment."""
+    shutil.copy(EXAMPLES / "test_energy_gate.py", folder)
+    asked = {
         "ENERGY_BASELINE": str(project / "joulemill-baseline.json"),
         "ENERGY_RUNS": str(project / kind),
         "ENERGY_UNDECIDED": undecided,
     }
+    return folder / "test_energy_gate.py", asked
+
+
+def test_recipe_by_pytest(project: Path, tmp_path: Path) -> None:
+    """In a process of its own, as a project runs it."""
+    _, asked = recipe(project, tmp_path, "same")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stdout
-    assert said in done.stdout
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "undecided", "ends", "said"),
+    [
+        ("worse", "", pytest.fail.Exception, "energy gate: fail"),
+        ("unmetered", "", pytest.fail.Exception, "energy gate: undecided"),
+        ("unmetered", "skip", pytest.skip.Exception, "energy gate: undecided"),
+    ],
+)
+def test_recipe(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    kind: str,
+    undecided: str,
+    ends: type[BaseException],
+    said: str,
+) -> None:
+    """What pytest calls, called."""
+    file, asked = recipe(project, tmp_path, kind, undecided)
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ends, match=said):
+        runpy.run_path(str(file))["test_energy_per_token_has_not_risen"]()
 
 
 @pytest.mark.parametrize(("name", "unit"), [("campus", "tok/s"), ("enterprise", "W"), ("lab", "tok/s")])

@@ -40,7 +40,17 @@ ALLOWED: dict[str, set[str]] = {
     "bench": {"servers", "meters", "recording", "catalog", "ledger", "physics", "statistics", "formats"},
     "importers": {"simulation", "meters", "recording", "catalog", "ledger", "formats", "statistics"},
     "analysis": {
-        *("validation", "prediction", "recording", "decisions", "catalog", "ledger", "physics", "statistics"),
+        *(
+            "validation",
+            "prediction",
+            "recording",
+            "simulation",
+            "decisions",
+            "catalog",
+            "ledger",
+            "physics",
+            "statistics",
+        ),
     },
     "reports": {
         *("analysis", "validation", "fleet", "prediction", "recording", "simulation", "planning", "decisions"),

@@ -7,8 +7,10 @@ To extend: a row in ``PHRASES``; a package or file in ``CHECKED`` once its langu
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +146,33 @@ def test_documentation_is_in_plain_technical_english(path: Path) -> None:
 def test_messages_and_pages_are_in_plain_technical_english(path: Path) -> None:
     wrong = offences_of(path)
     assert not wrong, "\n".join(wrong)
+
+
+#: Rows of the list that docstrings and comments of the package are held to as well.
+OF_COMMENTS = ("US spelling", "correct answers")
+
+
+def remarks(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of every docstring and comment."""
+    text = path.read_text("utf-8")
+    tree = ast.parse(text)
+    ids = docstrings(tree)
+    yield from ((n.lineno, n.value) for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) in ids)
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    yield from ((t.start[0], t.string) for t in tokens if t.type == tokenize.COMMENT)
+
+
+def test_docstrings_and_comments_use_us_spelling_and_standard_terms() -> None:
+    held = [pattern for pattern, better in COMPILED.items() if better in OF_COMMENTS]
+    wrong = [
+        f"{named(path)}:{line}: {match.group()!r}"
+        for path in sorted(SRC.rglob("*.py"))
+        if any(pattern.search(path.read_text("utf-8")) for pattern in held)  # few have one anywhere
+        for line, text in remarks(path)
+        for pattern in held
+        for match in pattern.finditer(text.replace("\n", " "))
+    ]
+    assert len(held) == len(OF_COMMENTS) and not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("checked", CHECKED)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from joulemill.errors import InputError
 
+JOULE_PER_KWH = 3.6e6
+
 #: Endings of the names of public floats in the pure rooms, with what they mean. A test walks the rooms and checks them.
 SUFFIXES: dict[str, str] = {
     "_j": "joule",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+from joulemill.units import JOULE_PER_KWH
+
 _PREFIXED = {
     "J",
     "W",
@@ -33,7 +35,7 @@ _STEPS = [
     (1e-9, "n"),
 ]
 UNKNOWN = "unknown"
-MILLION, JOULE_PER_KWH = 1e6, 3.6e6
+MILLION = 1e6
 #: Smaller amounts of a token are said of a million.
 LEAST_PER_TOKEN = 1e-2
 

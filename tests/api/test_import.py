@@ -57,3 +57,14 @@ def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'predikt'"):
         joulemill.predikt  # noqa: B018
+
+
+def test_a_prediction_from_the_shell_loads_nothing_that_reads_runs() -> None:
+    """What takes long to import and no prediction needs: analysis of runs, recordings, models of documents."""
+    code = (
+        "import sys, json, joulemill.commands.predict, joulemill.api.prediction, joulemill.reports.text.prediction;"
+        "print(json.dumps([*sys.modules]))"
+    )
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
+    never = ("joulemill.analysis", "joulemill.recording", "joulemill.decisions", "pydantic", "scipy", "narwhals")
+    assert not [m for m in loaded if m.startswith(never)]

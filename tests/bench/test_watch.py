@@ -13,6 +13,12 @@ from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.recording.writer import RunWriter
 
 
+def _channel() -> Channel:
+    return Channel(
+        id="bmc:w", meter="bmc", device="node", scope=Scope.NODE, quantity=Quantity.POWER, basis=Basis.MEASURED
+    )
+
+
 class Hangs:
     """A meter whose second reading, and whose closing, do not come back before the test is over."""
 
@@ -20,7 +26,7 @@ class Hangs:
         self.over, self.reads = threading.Event(), 0
 
     def channels(self) -> tuple[Channel, ...]:
-        return (Channel("bmc:w", "bmc", "node", Scope.NODE, Quantity.POWER, Basis.MEASURED),)
+        return (_channel(),)
 
     def read(self) -> tuple[Reading, ...]:
         self.reads += 1

@@ -37,7 +37,7 @@ def test_a_cut_is_played_with_and_without_and_says_what_it_costs() -> None:
 @pytest.mark.parametrize(
     ("texts", "field"),
     [
-        ({"rate": "5"}, "day.rate"),
+        ({"rate": "5 W"}, "day.rate"),
         ({"rate": f"{MOST_REQUESTS}req/s"}, "day.rate"),
         ({"duration": "long"}, "day.duration"),
         ({"shape": "square"}, "day.shape"),

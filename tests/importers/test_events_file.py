@@ -81,7 +81,11 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
         load_events(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("path", sorted((EXAMPLES / "simulate").glob("*.toml")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path",
+    [EXAMPLES / "simulate" / f"{name}.toml" for name in ("demand_response", "heat_wave", "night")],
+    ids=lambda p: p.name,
+)
 def test_the_examples_are_read(path: Path) -> None:
     events = load_events(path)
     assert events.events and len(events.policies) >= 4

@@ -50,7 +50,6 @@ def test_the_array_call_is_a_hundred_times_faster_a_deployment_than_the_single_c
         limit_w=one * (device.tdp_w or 0.0),
         running=one * 0,
         narrow_ratio=one,
-        crowding_ratio=one * 0,
     )
     single_s = best_s(lambda: predict(deployment, workload, used, lambda q: 0.2))
     many_s = best_s(lambda: predict_many(table.rows(index), demand, used, lambda q: 0.2)) / ROWS

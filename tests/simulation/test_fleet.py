@@ -262,10 +262,10 @@ def test_a_step_that_yields_more_than_a_token_takes_as_many_fewer() -> None:
 
 def test_an_autoscaler_follows_the_load_and_pays_for_it() -> None:
     """Quiet, then 100 s of a load for three, then quiet: replicas load for 30 s at 2,500 J, and rest after 60 s."""
-    busy = np.arange(150, 250, 0.02)
+    busy = np.arange(150, 250, 0.04)
     when = np.sort(np.concatenate([np.arange(0, 600, 5.0), busy])).tolist()
     traffic = at(when, [4] * len(when), [40] * len(when))
-    rule = Autoscale(target_req=10, period_s=5, patience_s=60)
+    rule = Autoscale(target_req=5, period_s=5, patience_s=60)
     fleet = replace(fleet_of(COST, 16, replicas=4, rest=ladder()), autoscale=rule)
     played, all_on = play(traffic, fleet), play(traffic, replace(fleet, autoscale=None))
     out, line = played.outcomes, played.timeline
@@ -278,3 +278,23 @@ def test_an_autoscaler_follows_the_load_and_pays_for_it() -> None:
     assert line.idle_j.sum() < 0.7 * all_on.timeline.idle_j.sum()
     late = (out.first_token_ns - out.arrival_ns)[(out.arrival_ns > 150 * NS_IN_S) & (out.arrival_ns < 180 * NS_IN_S)]
     assert late.mean() > (all_on.outcomes.first_token_ns - all_on.outcomes.arrival_ns).mean()
+
+
+def test_with_room_for_all_every_block_that_came_before_is_found() -> None:
+    """Prompts are walks down a tree of blocks; a cache without end is a set of the names seen so far."""
+    rng = np.random.default_rng(9)
+    walks = []
+    for _ in range(150):
+        node, walk = 0, []
+        for _ in range(int(rng.integers(1, 12))):
+            node = 3 * node + int(rng.integers(1, 4))
+            walk.append(node)
+        walks.append(walk)
+    prompts = [16 * len(w) + int(rng.integers(0, 16)) for w in walks]
+    traffic = at(np.cumsum(rng.exponential(0.05, 150)).tolist(), prompts, [5] * 150, **blocks(*walks))
+    cached = play(traffic, fleet_of(COST, 8, policy=VLLM, budget=64)).outcomes.cached_tok.tolist()
+    come: set[int] = set()
+    for walk, prompt, tok in zip(walks, prompts, cached, strict=True):
+        known = next((i for i, name in enumerate(walk) if name not in come), len(walk))
+        assert tok == 16 * min(known, (prompt - 1) // 16)
+        come.update(walk)

@@ -83,6 +83,26 @@ def several_s(traffic: Traffic, servers: int) -> Array:
     return out
 
 
+def shared_s(traffic: Traffic) -> Array:
+    """Stays where one processor serves all that are there alike: from event to event, all go on by the same."""
+    arrival, left = traffic.arrival_ns / NS_IN_S, dict[int, float]()
+    out, now, i = np.empty(arrival.size), 0.0, 0
+    while left or i < arrival.size:
+        first = min(left, key=lambda j: left[j]) if left else -1
+        ends = now + left[first] * len(left) if left else np.inf
+        comes = arrival[i] if i < arrival.size else np.inf
+        step = (min(ends, comes) - now) / max(len(left), 1)
+        left = {j: x - step for j, x in left.items()}
+        now = min(ends, comes)
+        if comes < ends:
+            left[i] = traffic.output_tok[i] * STEP_S
+            i += 1
+        else:
+            out[first] = now - arrival[first]
+            del left[first]
+    return out
+
+
 def interval(means: list[float]) -> tuple[float, float]:
     """99 % interval of a mean from independent runs (Student's t of six: 4.03)."""
     half = 4.03 * float(np.std(means, ddof=1)) / len(means) ** 0.5
@@ -133,3 +153,8 @@ def test_a_shared_processor_does_not_care_how_answers_scatter() -> None:
         low, high = interval(means)
         assert low < service / (1.0 - 0.7) * 1.02
         assert high > service / (1.0 - 0.7) * 0.98
+
+
+def test_a_shared_processor_near_saturation_follows_its_path() -> None:
+    traffic = path(4, 450, 0.95, 1)
+    assert stay_s(traffic, 256, shared=True).mean() == pytest.approx(shared_s(traffic).mean(), rel=0.04)

@@ -1,4 +1,4 @@
-"""A run's account as reports make it: with what the manifest and the catalogue say of the node around its meters."""
+"""A run's account as reports make it: with what the manifest and the catalog say of the node around its meters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from joulemill.ledger.unmetered import DeviceHolder, Holder, PackageHolder
 
 
 def account_of(record: RunRecord) -> Account:
-    """``ledger.account``, the unmetered rest of the node modelled where the catalogue knows what holds the devices."""
+    """``ledger.account``, the unmetered rest of the node modelled where the catalog knows what holds the devices."""
     return account(record, holder_of(record), board_limit_w(record))
 
 

@@ -93,7 +93,6 @@ def row_of_run(path: Path, model: str, device: str | Device, devices: int, preci
         spread_ratio=0.5,
         narrow_ratio=1.0,
         running=True,
-        crowding_ratio=0.0,
         budget_tok=8192.0,
         measured={k: float(v) for k, v in measured.items() if v},
         groups={},

@@ -1,6 +1,6 @@
 """The ceilings of a measured run, the binding one, Φ and U. Pure.
 
-Capacities come from this machine's micro-benchmark (embedded server) or from the catalogue's datasheet (``--device``),
+Capacities come from this machine's micro-benchmark (embedded server) or from the catalog's datasheet (``--device``),
 intensities from the architecture at the run's own load, power and cooling from the site, the rest from the load.
 """
 

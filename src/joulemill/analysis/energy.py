@@ -13,9 +13,9 @@ from joulemill.ledger.record import Quantity, RunRecord, Scope
 from joulemill.ledger.scope_account import ScopeAccount
 from joulemill.physics.hardware.site import ReferencePue, Site, SiteFigures, carbon_figure, pue_figure, site_figures
 from joulemill.statistics.lognormal import quotient
+from joulemill.units import JOULE_PER_KWH
 from joulemill.wording import quantity
 
-JOULE_PER_KWH = 3.6e6
 #: Reasons that anyone reads beside the joules: as many as fit a line or two.
 TOLD_REASONS = 6
 

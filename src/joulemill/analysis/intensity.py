@@ -177,7 +177,7 @@ def _parts(model: Architecture, precision: Precision, work: TokenWork) -> tuple[
 
 
 def model_of(manifest: Manifest) -> tuple[Architecture, Precision, str]:
-    """Architecture and precision of the run's model: from its own GGUF header, a config, or the catalogue by name.
+    """Architecture and precision of the run's model: from its own GGUF header, a config, or the catalog by name.
 
     Raises InputError where none of them tells.
     """

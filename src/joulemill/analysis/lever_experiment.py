@@ -269,7 +269,7 @@ MEASURES: Mapping[str, Callable[[_ExperimentRun], Figure]] = {
 
 
 def _answers(base: Sequence[_ExperimentRun], runs: Sequence[_ExperimentRun], energy: Figure) -> Figure:
-    """Change of joules a right answer; few questions decide it, and its interval holds that."""
+    """Change of joules per correct answer; few questions decide it, and its interval holds that."""
     sides = [[a for r in side for a in _answered(r.record)] for side in (base, runs)]
     return answer_change(sides[0], sides[1], energy, np.random.default_rng(0))
 
@@ -300,7 +300,7 @@ def _mean(figures: Sequence[Figure]) -> Figure:
 
 
 def _accuracy(runs: Sequence[_ExperimentRun]) -> Figure:
-    """Share of right answers over all runs. Repeats ask the same questions: they count once."""
+    """Share of correct answers over all runs. Repeats ask the same questions: they count once."""
     qualities = [r.report.quality for r in runs if r.report.quality.accuracy.value is not None]
     if not qualities:
         return unknown("1", "no quality set was asked")
@@ -313,7 +313,7 @@ def _accuracy(runs: Sequence[_ExperimentRun]) -> Figure:
 
 
 def _correct(question_j: Figure, accuracy: Figure) -> Figure:
-    """Joules a right answer: those of a question ÷ accuracy; the interval is the accuracy's.
+    """Joules a correct answer: those of a question ÷ accuracy; the interval is the accuracy's.
 
     The meter's own error is left out: it cancels in the change, which this is for.
     """
@@ -347,7 +347,7 @@ def _answered(record: RunRecord) -> list[Answered]:
 def _cascades(
     base: Sequence[_ExperimentRun], runs: Sequence[_ExperimentRun], before: Side, after: Side
 ) -> tuple[Cascade, ...]:
-    """Cascades of the run's model and the second one, the one with fewer joules a token first."""
+    """Cascades of the run's model and the second one, the one with fewer joules per token first."""
     if before.node_j_tok.value is None or after.node_j_tok.value is None:
         return ()
     sides = [(before.node_j_tok.value, base), (after.node_j_tok.value, runs)]

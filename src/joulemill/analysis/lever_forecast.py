@@ -2,7 +2,7 @@
 
 The machine's peaks are those that the run measured before it began; the few free coefficients are fitted to the runs
 without a lever, so that each run with one is a prediction. Joules: a CPU server draws the same while all its threads
-compute, so a change of J/token is that of the time a token takes (assumed); with fewer threads it is not known.
+compute, so a change of J/token is that of the time that a token takes (assumed); with fewer threads it is not known.
 """
 
 from __future__ import annotations

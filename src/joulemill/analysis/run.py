@@ -10,6 +10,7 @@ from joulemill.analysis.ceilings import RunCeilings
 from joulemill.analysis.imported_figures import stated
 from joulemill.analysis.intensity import Intensity
 from joulemill.analysis.measurement import Measurement, measurement_of
+from joulemill.analysis.simulated_basis import as_modelled
 from joulemill.analysis.warnings import warnings
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Basis, Figure, unknown
@@ -32,7 +33,12 @@ def diagnosis_of(record: RunRecord) -> Diagnosis:
 
 
 def report_of(run: Measurement) -> doc.Report:
-    """The report document of a run."""
+    """The report document of a run; of a simulated one nothing in it is measured."""
+    report = _report_of(run)
+    return as_modelled(report) if run.record.manifest.get("simulated") else report
+
+
+def _report_of(run: Measurement) -> doc.Report:
     record, counted, limits, client = run.record, run.account, run.ceilings, run.client
     output = _output(counted, limits)
     status, status_reason = run_facts.status(record)
@@ -77,7 +83,7 @@ def _output(counted: Account, limits: RunCeilings) -> doc.Output:
 
 
 def _rate(output: doc.Output) -> Figure:
-    """Full-load rate × utilisation where both are known, else the rate of the window: the same while U is the run's."""
+    """Full-load rate × utilization where both are known, else the rate of the window: the same while U is the run's."""
     adjusted = output.utilization_adjusted_tok_s
     return adjusted if adjusted.known else output.rate_tok_s
 

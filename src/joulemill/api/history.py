@@ -19,13 +19,14 @@ from joulemill.monitor.history.chargeback import SiteRates, SpentShare, attribut
 from joulemill.monitor.history.reader import MOST_ROWS, Reader, reading
 from joulemill.monitor.history.spending import label_names, refusals, spent
 from joulemill.suggestions import meant
+from joulemill.units import JOULE_PER_KWH
 
 if TYPE_CHECKING:
     from joulemill.decisions.advice import Advice as Advice
 
 __all__ = ["KEYS", "MOST_ROWS", "Bill", "KeptHistory", "Proposals", "open_history"]
 
-DAY_S, HOUR_S, JOULE_PER_KWH = 86_400.0, 3600.0, 3.6e6
+DAY_S, HOUR_S = 86_400.0, 3600.0
 #: What a bill may be by, beside the targets' labels.
 KEYS = ("model", "site", "target", "route")
 

@@ -20,7 +20,7 @@ from joulemill.suggestions import meant, nearest
 
 ARGUMENTS = tuple(f.name for f in fields(PredictionRequest) if f.name not in ("facility", "hardware"))
 #: Numbers that need a search, or a site: such rows are predicted one by one.
-SEARCHED = ("rate_req_s", "slo_ttft_s", "slo_tpot_s", "max_num_seqs", "clock_ratio", "site", "calibration")
+SEARCHED = ("rate_req_s", "slo_ttft_s", "slo_tpot_s", "max_num_seqs", "clock_ratio", "clock_hz", "site", "calibration")
 DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(PredictionRequest) if f.name not in ("model", "device")}
 #: Arguments that name a deployment: rows that agree in them are predicted together.
 NAMES = tuple(a for a in ARGUMENTS if a not in NUMBERS and a not in SEARCHED)
@@ -210,7 +210,7 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that are stated, as the question takes them."""
     stated = {n: v for n, v in arguments.items() if v is not None and not (isinstance(v, float) and np.isnan(v))}
     whole = WHOLE
-    paths = ("model", "device", "site", "calibration", "draft_model")
+    paths = ("model", "device", "site", "calibration", "draft_model", "node")
     return {n: int(v) if n in whole and v == int(v) else str(v) if n in paths else v for n, v in stated.items()}
 
 

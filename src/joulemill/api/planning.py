@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from joulemill.api.frames import frame_of
+from joulemill.api.playing_plans import PlayedPlan, played, played_document
 from joulemill.api.results import Result
 from joulemill.errors import InputError
 from joulemill.fleet.document import constraint_rows, plan_document, power_rows, replica_rows, site_hours
@@ -25,10 +26,11 @@ TABLES = ("replicas", "power", "constraints", "hours", "frontier")
 
 @dataclass(frozen=True, repr=False)
 class FleetPlan(Result):
-    """A plan. ``study`` holds all of it, as the library's own values."""
+    """A plan. ``study`` holds all of it, as the library's own values; ``played`` what ``simulate=True`` found."""
 
     study: PlanStudy
     source: Path | Mapping[str, Any]
+    played: PlayedPlan | None = None
 
     @property
     def feasible(self) -> bool:
@@ -82,7 +84,7 @@ class FleetPlan(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``joulemill plan --json``."""
-        return plan_document(self.study)
+        return plan_document(self.study) | {"simulation": None if self.played is None else played_document(self.played)}
 
     def to_frame(self, table: Table = "replicas", backend: str | None = None) -> Any:
         """A table of the plan as a dataframe: replicas, power, constraints, hours (a site and hour a row), frontier.
@@ -128,7 +130,12 @@ class FleetPlan(Result):
 
 
 def plan(
-    fleet: str | Path | Mapping[str, Any], *, changes: Sequence[str] = (), extras: bool = True, tell: Tell | None = None
+    fleet: str | Path | Mapping[str, Any],
+    *,
+    changes: Sequence[str] = (),
+    extras: bool = True,
+    simulate: bool = False,
+    tell: Tell | None = None,
 ) -> FleetPlan:
     """Plan a fleet under its limits on power, cooling, carbon, devices, money and latency.
 
@@ -136,12 +143,17 @@ def plan(
              ``model``, ``demand`` and ``objective``. A table may be a dataframe, one row an entry
     changes  such as ``"site.oslo.it_power_limit=30MW"``
     extras   also the frontier, the levers' order, worse cases and what looser latency targets bring
+    simulate also play each deployment's fullest hour, and correct the plan until it holds
     tell     called with a phase's name and the share that is done
 
     Raises InputError, naming table, key and line, for what cannot be.
     """
     source = Path(fleet) if isinstance(fleet, (str, Path)) else fleet
-    return FleetPlan(study(_file(source, tuple(changes)), extras=extras, tell=tell), source)
+    first = study(_file(source, tuple(changes)), extras=extras and not simulate, tell=tell)
+    if not simulate or first.use is None:
+        return FleetPlan(first, source)
+    corrected, result = played(first, tell)
+    return FleetPlan(corrected, source, result)
 
 
 def _file(source: Path | Mapping[str, Any], changes: Sequence[str]) -> Any:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulemill.api.frames import frame_of
-from joulemill.api.levers import LeverStudy, levers_of_question
 from joulemill.api.results import Result
 from joulemill.api.scopes import ByScope
 from joulemill.figure import Figure, unknown
@@ -21,6 +20,9 @@ from joulemill.prediction.question import PredictionRequest, PredictionResult, S
 from joulemill.wording import title
 
 __all__ = ["MemoryShort", "PredictedDeployment", "predict"]
+
+if TYPE_CHECKING:
+    from joulemill.api.levers import LeverStudy
 
 _NO_SITE = "no site is given"
 #: Name of a figure → what a page calls it.
@@ -73,6 +75,8 @@ def predict(
     draft_model: str | None = None,
     power_cap_w: float | None = None,
     clock_ratio: float = 1.0,
+    clock_hz: float | None = None,
+    node: str | None = None,
     slo_ttft_s: float | None = None,
     slo_tpot_s: float | None = None,
     site: str | Path | Site | None = None,
@@ -100,7 +104,8 @@ def predict(
                        (default: both from 32 expert-parallel ranks on, where rows are sent to their experts alone)
     speculative_tokens   drafted a sequence and step by ``draft_model`` ("ngram": looked up in the prompt; default: the
                        model's own drafting layers), each accepted with ``acceptance_rate``
-    power_cap_w, clock_ratio   power limit of one device [W]; its locked core clock over the highest
+    power_cap_w, clock_ratio   power limit of one device [W]; its locked core clock over the highest, or ``clock_hz``
+    node               server that holds the devices, by name (``joulemill.nodes()``): boards, cooling, links, NICs
     slo_ttft_s, slo_tpot_s   targets of the time to the first token and per output token [s]
     site               a site file (TOML) or a ``Site``: PUE, limits, carbon, price
     calibration        a file that ``joulemill.calibrate`` wrote
@@ -143,6 +148,8 @@ def predict(
         draft_model=draft_model,
         power_cap_w=power_cap_w,
         clock_ratio=clock_ratio,
+        clock_hz=clock_hz,
+        node=node,
         slo_ttft_s=slo_ttft_s,
         slo_tpot_s=slo_tpot_s,
         site=None if site is None or isinstance(site, Site) else str(site),
@@ -261,6 +268,8 @@ class PredictedDeployment(Result):
 
     def levers(self, **settings: Any) -> LeverStudy:
         """What would lower the joules per token; the arguments are those of ``joulemill.levers``."""
+        from joulemill.api.levers import levers_of_question  # it reads runs as well, which takes as long as predicting
+
         return levers_of_question(self.answer.question, **settings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,21 +8,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from joulemill.analysis.simulated_record import simulated_record
 from joulemill.api.frames import frame_of
 from joulemill.api.results import Result
+from joulemill.api.runs import Run, open_run
 from joulemill.api.scopes import ByScope
 from joulemill.catalog.models import find_model
+from joulemill.catalog.sites import site_table
 from joulemill.errors import InputError
 from joulemill.figure import Figure, unknown
 from joulemill.importers.asked_traffic import TrafficOptions, asked_traffic
 from joulemill.importers.events_file import load_events
 from joulemill.jsonable import plain
+from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
 from joulemill.prediction.question import PredictionRequest
 from joulemill.prediction.simulation.comparing import PolicyRun, compare_policies, site_limit_w
 from joulemill.prediction.simulation.playing import Scene
 from joulemill.prediction.simulation.scenarios import LATENCIES, POINTS, Scenarios, play_scenarios
+from joulemill.recording.writer import write_run
 from joulemill.reports.text.simulation import rows
 from joulemill.simulation.document import document_of
 from joulemill.simulation.events import SiteEvents
@@ -278,6 +283,29 @@ class SimulatedDeployment(Result):
     def headline(self) -> str:
         """The run in one line."""
         return self._line()
+
+    def record(self) -> RunRecord:
+        """The record of the run, as of a measured one. Raises InputError where it has too many requests."""
+        q = self.scene.question
+        count = self.scene.plant.replicas_count * self.scene.plant.devices_count
+        parts = {
+            "options": {
+                "rate_req_s": self.run.traffic.requests_count / max(self.run.offered_s, 1e-9),
+                "slo_ttft_s": q.slo_ttft_s,
+                "slo_tpot_s": q.slo_tpot_s,
+                "seed": self.scene.seed,
+            },
+            "model": {"name": q.model},
+            "device": {"name": self.scene.played.deployment.device.name, "count": count},
+            "site": site_table(self.scene.site_path) if self.scene.site_path else None,
+            "simulated": {"deployment": plain(q.document()), "policy": self.shown.policy, "router": self.scene.router},
+        }
+        return simulated_record(self.run, parts)
+
+    def to_run(self, path: str | Path) -> Run:
+        """The run kept in the folder ``path``, opened: its report says as much as that of a measured one."""
+        write_run(Path(path), self.record())
+        return open_run(path)
 
     def series_frame(self, backend: str | None = None) -> Any:
         """``series()`` as a dataframe."""

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from joulemill.errors import InputError
 from joulemill.formats.untrusted import Part
 from joulemill.physics.hardware.carbon import GridPoint
+from joulemill.units import JOULE_PER_KWH
 
-JOULE_PER_KWH = 3.6e6
 #: International avoirdupois pound [g], exact; lb/MWh → g/kWh divides by 1000.
 GRAM_PER_POUND = 453.59237
 HOUR_S = 3600.0

@@ -1,4 +1,4 @@
-"""The catalogue of devices: ``devices.csv`` (one fact a row) and ``device_names.csv`` → ``Device``.
+"""The catalog of devices: ``devices.csv`` (one fact a row) and ``device_names.csv`` → ``Device``.
 
 Names come as people, drivers and clouds write them ("NVIDIA H100 80GB HBM3", "h100_sxm", "H100-SXM5-80GB"); a
 device that is not in the catalog is described by the user in a TOML file of the same facts.
@@ -30,6 +30,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "link_domain": ("link_domain_count", "devices"),
     "scale_out_bandwidth": ("scale_out_bandwidth_byte_s", "B/s"),
     "tdp": ("tdp_w", "W"),
+    "max_clock": ("max_clock_hz", "Hz"),
     "idle": ("idle_w", "W"),
     "loaded_idle": ("loaded_idle_w", "W"),
     "rated_power": ("rated_w", "W"),
@@ -41,6 +42,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "B": (1e3, 1e15),
     "B/s": (1e6, 1e17),
     "W": (0.1, 20e3),
+    "Hz": (1e7, 1e11),
     "flop/s": (1e6, 1e19),
     "devices": (1.0, 1e6),
     "count": (1.0, 1e7),
@@ -100,7 +102,7 @@ class Fact:
 
 @cache
 def facts() -> tuple[Fact, ...]:
-    """All rows of the catalogue."""
+    """All rows of the catalog."""
     with (files("joulemill.catalog") / "data" / "devices.csv").open(encoding="utf-8") as lines:
         return tuple(Fact(**row) for row in csv.DictReader(lines))
 
@@ -112,12 +114,12 @@ def _names() -> dict[str, dict[str, str]]:
 
 
 def device_names() -> tuple[str, ...]:
-    """Canonical names of all devices, in the catalogue's order."""
+    """Canonical names of all devices, in the catalog's order."""
     return tuple(_names())
 
 
 def device_aliases(name: str) -> tuple[str, ...]:
-    """Other spellings that the catalogue lists for the device of this canonical name."""
+    """Other spellings that the catalog lists for the device of this canonical name."""
     return tuple(a for a in _names()[name]["aliases"].split(";") if a)
 
 
@@ -138,7 +140,7 @@ def find_device(name: str) -> Device:
 
 
 def catalog_device(name: str) -> Device:
-    """The device called ``name`` in the catalogue; no file is opened. Raises InputError with the nearest names."""
+    """The device called ``name`` in the catalog; no file is opened. Raises InputError with the nearest names."""
     return _device(resolve_device_name(name))
 
 

@@ -46,7 +46,7 @@ class ExporterDialect:
     """One exporter.
 
     unique    whether a device's name is unique in the world where a UUID, serial number or host is part of it
-    boards    labels by whose values a user chooses boards (``gpus=0+1``)
+    boards    labels by whose values users choose boards (``gpus=0+1``)
     any_case  whether names and labels may be in any case
     collect_interval_s   how often the exporter itself looks by default, where that is slower than people scrape
     """

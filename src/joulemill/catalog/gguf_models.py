@@ -1,4 +1,4 @@
-"""A GGUF file (or its shards) as a model of the catalogue: headers read, architecture and precision resolved."""
+"""A GGUF file (or its shards) as a model of the catalog: headers read, architecture and precision resolved."""
 
 from __future__ import annotations
 

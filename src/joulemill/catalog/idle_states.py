@@ -12,7 +12,7 @@ from joulemill.figure import Basis, Figure, unknown
 
 #: From the least to the most; ``loaded``: a model is loaded and no request runs.
 STATES = ("off", "bare", "boost-off", "sleep-2", "sleep-1", "context", "loaded")
-#: Basis of a fact of the catalogue → basis of a figure.
+#: Basis of a fact of the catalog → basis of a figure.
 BASES = {
     "assumed": Basis.MODELLED,
     "modelled": Basis.MODELLED,
@@ -64,7 +64,7 @@ def _rows() -> dict[tuple[str, str, str], _StateRow]:
 
 
 def idle_ladder(name: str) -> tuple[IdleState, ...]:
-    """Every state of the catalogue's device ``name``. Raises InputError for an unknown name."""
+    """Every state of the catalog's device ``name``. Raises InputError for an unknown name."""
     device = resolve_device_name(name)
     facts = {f.parameter: f for f in device_facts(device)}
 

@@ -17,7 +17,7 @@ from joulemill.physics.model.precision import Precision
 class ModelEntry:
     """A model as found.
 
-    name                  the catalogue's name, or the path's
+    name                  the catalog's name, or the path's
     published_parameters  total that its publisher states, None where unknown; ``source`` says where
     aliases               other names of the same architecture
     approximations        what the architecture or the precision leaves out or assumes

@@ -36,7 +36,7 @@ _NEAR_RATIO = 0.55
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ModelRow:
-    """One model of the catalogue before its architecture is built."""
+    """One model of the catalog before its architecture is built."""
 
     name: str
     aliases: tuple[str, ...]
@@ -80,7 +80,7 @@ def find_named_model(name: str) -> ModelEntry:
 
 
 def model_names() -> tuple[str, ...]:
-    """Names of all models in the catalogue, releases of their own included."""
+    """Names of all models in the catalog, releases of their own included."""
     return tuple(r.name for r in _rows())
 
 
@@ -210,7 +210,7 @@ def _row(asked: ReleaseName) -> _ModelRow | None:
     near = [
         row
         for name, row in stems.get(asked.stem, ())
-        # A date that differs from the alias's own is another model until the catalogue says otherwise.
+        # A date that differs from the alias's own is another model until the catalog says otherwise.
         if not name.dates or not asked.dates or name.dates == asked.dates
     ]
     distinct = {id(r): r for r in near}

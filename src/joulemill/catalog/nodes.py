@@ -1,4 +1,4 @@
-"""The catalogue of nodes: ``nodes.csv`` (one fact a row) and ``node_names.csv`` → ``Node``."""
+"""The catalog of nodes: ``nodes.csv`` (one fact a row) and ``node_names.csv`` → ``Node``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ PARAMETERS: dict[str, str] = {
     "host_spread": "host_spread_ratio",
     "fan_spread": "fan_spread_ratio",
     "loss_spread": "loss_spread_ratio",
+    "link_bandwidth": "link_bandwidth_byte_s",
+    "link_domain": "link_domain_count",
+    "scale_out_bandwidth": "scale_out_bandwidth_byte_s",
 }
 
 
@@ -43,7 +46,7 @@ def _names() -> dict[str, dict[str, str]]:
 
 
 def node_names() -> tuple[str, ...]:
-    """Names of all nodes, in the catalogue's order."""
+    """Names of all nodes, in the catalog's order."""
     return tuple(_names())
 
 
@@ -55,13 +58,19 @@ def find_node(name: str) -> Node:
         hint = meant(name, _names(), most=3) or f"there are {', '.join(_names())}"
         raise InputError(f"node {name!r} is not in the catalog; {hint}")
     values = {PARAMETERS[f["parameter"]]: float(f["value"]) for f in node_facts() if f["node"] == name}
-    return Node(name=name, label=row["label"], device_count=int(row["device_count"]), **values)
+    return Node(name=name, label=row["label"], device_count=int(row["device_count"]), cooling=row["cooling"], **values)
+
+
+def nodes_that_hold(device_name: str) -> tuple[str, ...]:
+    """Names of the nodes that a device of the catalog comes in, the usual one first."""
+    canonical = resolve_device_name(device_name)
+    return tuple(name for name, row in _names().items() if canonical in row["devices"].split(";"))
 
 
 def node_of(device_name: str) -> Node:
     """The usual node for a device (any spelling that ``find_device`` knows).
 
-    A device of the user's own has no catalogued node: InputError says to name one.
+    A device of the user's own has no cataloged node: InputError says to name one.
     """
     canonical = resolve_device_name(device_name)
     for name, row in _names().items():

@@ -40,7 +40,7 @@ class Pdu:
 
 @cache
 def pdus() -> tuple[Pdu, ...]:
-    """Every PDU of the catalogue."""
+    """Every PDU of the catalog."""
     text = resources.files("joulemill.catalog").joinpath("data", "pdus.toml").read_text("utf-8")
     return tuple(_pdu(row) for row in tomllib.loads(text)["pdu"])
 

@@ -1,4 +1,4 @@
-"""The catalogue of serving coefficients: fitted values with standard errors, workload facts, out-of-sample errors.
+"""The catalog of serving coefficients: fitted values with standard errors, workload facts, out-of-sample errors.
 
 ``serving.csv`` is written by ``benchmarks/fit_serving.py`` and read here; one fact a row.
 ``serving_errors.csv`` holds the
@@ -38,14 +38,12 @@ class Coefficient:
 class Task:
     """What a named benchmark task asks, where its publisher did not say: fitted.
 
-    crowding_ratio  how much more other engines on the same host cost than in mixed chat
     narrow_ratio  evenness of routing over that of mixed chat: a narrow domain touches fewer experts
     """
 
     name: str
     input_tok: float
     narrow_ratio: float
-    crowding_ratio: float
 
 
 @dataclass(frozen=True)
@@ -128,9 +126,7 @@ def tasks() -> dict[str, Task]:
         if row["engine"] == "task":
             name, _, fact = row["parameter"].partition(":")
             facts.setdefault(name, {})[fact] = float(row["value"])
-    return {
-        n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0), f.get("crowding_ratio", 1.0)) for n, f in facts.items()
-    }
+    return {n: Task(n, f["input_tok"], f.get("narrow_ratio", 1.0)) for n, f in facts.items()}
 
 
 @cache
@@ -141,7 +137,7 @@ def _group_costs() -> dict[tuple[str, str], float]:
 def group_cost_ratio(quantity: str, group: str) -> float:
     """Half-width [ln, 80 %] that leaving a whole ``group`` ("device", "format", "engine") out of the fit adds.
 
-    Where it was not measured for ``quantity``: that of the time a token takes, which joules and rate follow.
+    Where it was not measured for ``quantity``: that of the time that a token takes, which joules and rate follow.
     """
     for name in (quantity, "tpot_s", "itl_s"):
         if (name, group) in _group_costs():
@@ -155,6 +151,16 @@ def spreads() -> dict[tuple[str, str], Spread]:
     return {
         (r["quantity"], r["stratum"]): Spread(float(r["median"]), float(r["p90"]), float(r["half_width"]), int(r["n"]))
         for r in _rows("serving_errors.csv")
+    }
+
+
+@cache
+def widths() -> dict[tuple[str, str, str, str], float]:
+    """Half-widths [ln, 80 %] of left-out families by (quantity, stratum, silicon, format), e.g. ("energy_j_tok", "moe",
+    "newest", "8-bit"); written by ``benchmarks/fit_serving.py``."""
+    return {
+        (r["quantity"], r["stratum"], r["silicon"], r["format"]): float(r["half_width"])
+        for r in _rows("serving_widths.csv")
     }
 
 

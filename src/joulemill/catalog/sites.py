@@ -14,16 +14,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
 from joulemill.catalog.nearby_files import unreadable
 from joulemill.catalog.site_dialect import canonical, is_unknown
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.physics.hardware.site import CARBON_KINDS, ReferencePue, Site
 from joulemill.suggestions import meant
+from joulemill.units import JOULE_PER_KWH
 
-JOULE_PER_KWH = 3.6e6
 SECOND_PER_HOUR = 3600.0
 #: Where the grid's carbon can be had (``joulemill.carbon``).
 CARBON_SOURCES = ("file", "electricitymaps", "watttime", "uk")
@@ -39,7 +37,7 @@ class CarbonSource:
     file   path from the site file;  emission_factors   lifecycle or direct;  url   another host of the same service
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    __pydantic_config__ = {"extra": "forbid", "str_strip_whitespace": True}  # noqa: RUF012 (pydantic reads a dict)
 
     source: str
     zone: str | None = None
@@ -151,6 +149,8 @@ def carbon_source(table: Mapping[str, Any]) -> CarbonSource | None:
 
 
 def _source(stated: Any, where: str) -> CarbonSource:
+    from pydantic import TypeAdapter, ValidationError  # slow to import, and few sites name a source
+
     try:
         return _checked_source(TypeAdapter(CarbonSource).validate_python(stated))
     except ValidationError as error:

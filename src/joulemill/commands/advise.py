@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from joulemill.errors import InputError
 from joulemill.streams import print_json
-from joulemill.units import parse_quantity
+from joulemill.units import JOULE_PER_KWH, parse_quantity
 
 if TYPE_CHECKING:
     from joulemill.api.history import Advice
@@ -73,7 +73,7 @@ def _saved(a: Advice) -> str:
 
 
 def _amounts(a: Advice) -> str:
-    kwh = [_digits(x / 3.6e6) for x in (a.saved_j, a.low_j, a.high_j)]
+    kwh = [_digits(x / JOULE_PER_KWH) for x in (a.saved_j, a.low_j, a.high_j)]
     parts = [f"{kwh[0]} kWh ({kwh[1]} to {kwh[2]})"] if a.saved_j else []
     if a.carbon_gco2e is not None:
         small = a.carbon_gco2e < 1000

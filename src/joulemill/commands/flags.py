@@ -20,6 +20,8 @@ _FLAGS = {
     "cache_prompt": "--no-prompt-cache",
     "until_ratio": "--until",
     "cached_ratio": "--cached",
+    "clock_ratio": "--clock-lock",
+    "clock_hz": "--clock-lock",
     "meters": "--meter",
     "least_attained": "--attain",
 }

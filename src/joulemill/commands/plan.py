@@ -28,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "plan with another value, e.g. site.oslo.it_power_limit=30MW (may repeat)"
     add("--set", metavar="KIND.NAME.KEY=VALUE", action="append", default=[], help=about)
     add("--quick", action="store_true", help="the plan and its prices only: no frontier, levers or worse cases")
+    about = "play the fullest hours as traffic, and correct the plan until it holds"
+    add("--simulate", action="store_true", help=about)
     out = parser.add_argument_group("output")
     out.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     about = "print the plan for another tool: dynamo (graphs, JSON), vllm (command lines), pypsa (loads by hour, CSV)"
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plan and print; 1 where something is short, or time ran out before any plan."""
     from joulemill.api.planning import plan
+    from joulemill.api.playing_plans import played_lines
     from joulemill.reports.text.plan import show
 
     for path in (args.csv, args.parquet):
@@ -52,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--html {args.html} is a folder; name a file")
     check_page(args.html)
     with _bars() as tell:
-        result = plan(args.file, changes=args.set, extras=not (args.quick or args.export), tell=tell)
+        result = plan(
+            args.file, changes=args.set, extras=not (args.quick or args.export), simulate=args.simulate, tell=tell
+        )
     _write(args, result)
     if args.export:
         print_text(result.export(args.export))
@@ -60,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
         print_json(result.to_dict())
     else:
         show(result.study, results_console())
-    return 0 if result.feasible else 1
+        if result.played is not None:
+            print_text("\n".join(["", *played_lines(result.played)]))
+    return 0 if result.feasible and (result.played is None or result.played.holds) else 1
 
 
 def _write(args: argparse.Namespace, result: FleetPlan) -> None:

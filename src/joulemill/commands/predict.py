@@ -22,6 +22,7 @@ MOST_CONCURRENCY_REQ = 100_000
 MOST_SPREAD_RATIO = 5.0
 MOST_CACHED_RATIO = 0.999
 MOST_DRAFTED = 64
+LEAST_CLOCK = 0.106
 POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
 #: Option → (least, most) in SI units. Beyond these it is a slip of a unit.
 BOUNDS = {
@@ -81,6 +82,10 @@ def _deployment(group: Any, *, required: bool) -> None:
         add(f"--prefill-{name}", type=int, metavar="N", help=f"{what} of the prefill pool")
     add("--precision", metavar="FORMAT", help="bf16, fp8, nvfp4, int4 … (default: as released)")
     add("--power-cap", metavar="POWER", help="power limit of one device, e.g. 500W")
+    about = "locked core clock of the devices, e.g. 1410MHz, or its share of the highest, e.g. 70%%"
+    add("--clock-lock", metavar="CLOCK", help=about)
+    about = "server that holds the devices, e.g. hgx-hopper-8-liquid, pcie-2 (default: the usual one)"
+    add("--node", metavar="NAME", help=about)
 
 
 def _engine(group: Any) -> None:
@@ -191,6 +196,8 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
         slo_ttft_s=number(args, "slo_ttft", "s"),
         slo_tpot_s=number(args, "slo_tpot", "s"),
         power_cap_w=number(args, "power_cap", "W"),
+        node=args.node,
+        **_locked(args.clock_lock),
         gpu_memory_utilization=parse_ratio(
             args.gpu_memory_utilization, name="--gpu-memory-utilization", least=LEAST_MEMORY_RATIO
         ),
@@ -208,6 +215,15 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
         calibration=args.calibration,
         approximate=args.approximate,
     )
+
+
+def _locked(stated: str | None) -> dict[str, float]:
+    """A locked clock as an argument: in Hz, or as a share of the highest."""
+    if stated is None:
+        return {}
+    if stated.strip().lower().endswith("hz"):
+        return {"clock_hz": parse_quantity(stated, "Hz", name="--clock-lock", least=1e7, most=1e11)}
+    return {"clock_ratio": parse_ratio(stated, name="--clock-lock", least=LEAST_CLOCK)}
 
 
 def _drafted(stated: str | None) -> int:

@@ -1,4 +1,4 @@
-"""``joulemill show device|model|site NAME``: what the catalogue holds, every fact with its source."""
+"""``joulemill show device|model|site NAME``: what the catalog holds, every fact with its source."""
 
 from __future__ import annotations
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MOST_S, MOST_REQUESTS = 400 * 86400.0, 20_000_000
 MOST_SCALE = 1e4
 MOST_SCENARIOS = 1000
+#: Requests up to which the folder is also that of a run, for report, compare, gate and diagnose.
+MOST_RECORDED = 20_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -210,6 +212,9 @@ def _written(simulated: SimulatedDeployment, args: argparse.Namespace) -> None:
 
     document = simulated.to_dict()
     folder = write_folder(simulated.series(), simulated.requests(), document, args.out, args.format)
+    reportable = document["requests"]["offered"] <= MOST_RECORDED and not (folder / "run.json").exists()
+    if reportable:
+        simulated.to_run(folder)
     if args.html is not None:
         from joulemill.commands.output import write_text
         from joulemill.reports.html.simulation import render
@@ -219,7 +224,7 @@ def _written(simulated: SimulatedDeployment, args: argparse.Namespace) -> None:
         print_json(document)
         return
     show(document, results_console(), simulated.headline)
-    tell(f"series, requests and document: {folder}")
+    tell(f"series, requests and document: {folder}" + (f"; joulemill report {folder}" if reportable else ""))
 
 
 class _Bar:

@@ -128,8 +128,8 @@ def _options(
     pool: PoolTable, model: ModelOffer, folder: Path, faults: dict[str, str]
 ) -> Iterator[tuple[DeploymentOption, Compiled]]:
     """Every deployment of a model on a pool's devices, those without levers first."""
-    name = _path(model.name, folder)
-    device = _path(pool.device, folder)
+    name = located(model.name, folder)
+    device = located(pool.device, folder)
     for precision in model.precisions or ("",):
         for kv_dtype in model.kv_dtypes or ("",):
             for devices in model.tp or TP:
@@ -268,5 +268,6 @@ def _joined(parts: Sequence[Mapping[str, Array]], options: Sequence[DeploymentOp
     return OperatingPoints(**columns, start_s=np.full(len(options), START_S), start_j=np.zeros(len(options)))
 
 
-def _path(name: str, folder: Path) -> str:
+def located(name: str, folder: Path) -> str:
+    """A catalog's name as it is; a file of one's own from the plan's folder."""
     return str(folder / name) if name.endswith((".json", ".gguf", ".toml")) else name

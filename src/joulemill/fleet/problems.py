@@ -15,7 +15,6 @@ from joulemill.arrays import Array
 from joulemill.catalog.devices import find_device, load_device
 from joulemill.catalog.idle_states import idle_ladder
 from joulemill.catalog.nodes import find_node, node_of
-from joulemill.catalog.sites import JOULE_PER_KWH
 from joulemill.errors import InputError
 from joulemill.files import read_bytes
 from joulemill.fleet.classes import HOUR_S, ServedClass
@@ -26,6 +25,7 @@ from joulemill.physics.hardware.node import Node, share_power
 from joulemill.planning.problem import DemandClass, DevicePool, FacilityLimits, FleetProblem
 from joulemill.planning.pruning import efficient
 from joulemill.planning.solving import Goal
+from joulemill.units import JOULE_PER_KWH
 
 DAY_S = 86400.0
 TONNE_G = 1e6

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from joulemill.fleet.classes import ServedClass, hour_count, served_classes
-from joulemill.fleet.columns import DeploymentOption, PlanColumns, plan_columns
+from joulemill.fleet.columns import DeploymentOption, PlanColumns, located, plan_columns
 from joulemill.fleet.highs import HighsSolver, is_installed
 from joulemill.fleet.plan_file import PlanFile
 from joulemill.fleet.problems import fleet_problem, goals_of, pruned
@@ -89,6 +89,12 @@ class PlanStudy:
     def value(self) -> float | None:
         """Of the first goal."""
         return None if self.optimum is None else self.goals[0].value_of(self.optimum.values)
+
+    def names_of(self, group: int) -> tuple[str, str]:
+        """Model and device of a deployment as ``predict`` takes them: names of the catalog, or paths of own files."""
+        option = self.options[group]
+        pool = next(p for p in self.file.tables.pool if p.name == option.pool)
+        return located(option.model, self.file.folder), located(pool.device, self.file.folder)
 
     @property
     def options(self) -> Sequence[DeploymentOption]:
@@ -196,9 +202,7 @@ def _notes(file: PlanFile, columns: PlanColumns) -> list[str]:
         if horizon is not None and p.purchasable_count and (p.lead_time or 0.0) > horizon:
             notes.append(f"pool {p.name!r}: its lead time is beyond the horizon, so nothing is bought there")
     if any(d.slo_ttft or d.slo_tpot for d in file.tables.demand):
-        notes.append(
-            "latency targets are met on average in a steady state; percentiles take a simulation of the traffic"
-        )
+        notes.append("latency targets are met on average in a steady state; percentiles take --simulate")
     if any("off" in p.unused for p in file.tables.pool):
         notes.append(
             "a device that is off draws nothing here; standby supplies and management controllers are not counted"

@@ -11,6 +11,7 @@ import numpy as np
 
 from joulemill.errors import InputError
 from joulemill.importers.traffic_files import read_traffic
+from joulemill.importers.workload_files import workload_in
 from joulemill.simulation.arrival_spec import ArrivalSpec, parse_arrivals
 from joulemill.simulation.assembly import parts_of
 from joulemill.simulation.demand import SharedPrefix, TrafficDemand, traffic_of
@@ -64,7 +65,7 @@ def asked_traffic(o: TrafficOptions, *, context_tok: int | None, start_s: float 
         raise InputError("`trace` and `rate_req_s`: give one of them; `speed_ratio` makes a trace faster")
     if o.arrivals != "poisson":
         raise InputError("`trace` and `arrivals`: a trace says when its requests come; leave `arrivals` out")
-    traffic, notes = _traced(o)
+    traffic, notes = _traced(o, rng)
     traffic = in_time(traffic, o.speed_ratio) if o.speed_ratio != 1.0 else traffic
     if o.volume_ratio != 1.0:
         traffic = in_volume(traffic, o.volume_ratio, rng)
@@ -73,9 +74,12 @@ def asked_traffic(o: TrafficOptions, *, context_tok: int | None, start_s: float 
     return _clipped(_first(traffic, o), notes, context_tok, o.duration_s or 0.0)
 
 
-def _traced(o: TrafficOptions) -> tuple[Traffic, tuple[str, ...]]:
+def _traced(o: TrafficOptions, rng: np.random.Generator) -> tuple[Traffic, tuple[str, ...]]:
     if isinstance(o.trace, Traffic):
         return o.trace, ()
+    workload = workload_in(Path(o.trace or ""))
+    if workload is not None:
+        return traffic_of(workload, rng), ("the load that the file configures, drawn anew",)
     file = read_traffic(Path(o.trace or ""), time_unit=o.time_unit)
     return file.traffic, file.notes
 

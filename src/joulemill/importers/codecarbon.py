@@ -11,9 +11,9 @@ from joulemill.errors import InputError
 from joulemill.formats.documents import Document
 from joulemill.formats.untrusted import Part
 from joulemill.importers.recording import Choice, Recording, Statements
+from joulemill.units import JOULE_PER_KWH
 
 TOOL = "CodeCarbon"
-JOULE_PER_KWH = 3.6e6
 _SCOPES = (("gpu_energy", "energy.device_j"), ("cpu_energy", "energy.cpu_j"), ("ram_energy", "energy.memory_j"))
 _MAYBE = "CodeCarbon does not say whether it was a sensor or a constant"
 

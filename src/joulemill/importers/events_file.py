@@ -30,7 +30,7 @@ from joulemill.simulation.events import SiteEvent, SiteEvents
 from joulemill.simulation.policies import need_policy
 from joulemill.simulation.schedule import Schedule, by_hour, constant
 from joulemill.suggestions import meant
-from joulemill.units import parse_quantity, parse_ratio
+from joulemill.units import JOULE_PER_KWH, parse_quantity, parse_ratio
 
 KEYS = ("start", "policies", "deferrable", "site", "event")
 SITE_KEYS = ("outdoor_c", "carbon_gco2e_kwh", "price_currency_kwh", "fixed_share")
@@ -45,7 +45,6 @@ EVENT_KEYS = (
     "outdoor_c",
     "load",
 )
-JOULE_PER_KWH = 3.6e6
 #: Signals by the hour are laid out over this long, more than any simulation (assumed).
 LONGEST_S = 32 * 86400.0
 #: What a signal can be: (least, most). Beyond these it is a slip of a unit.

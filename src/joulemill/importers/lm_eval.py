@@ -17,7 +17,7 @@ from typing import Any
 from joulemill.errors import InputError
 
 PREFIX = "lm-eval:"
-#: Metrics that are a share of right answers, the first wins.
+#: Metrics that are a share of correct answers, the first wins.
 METRICS = ("exact_match", "acc", "acc_norm", "pass@1", "prompt_level_strict_acc")
 MOST_BYTES = 64_000_000
 #: No set of questions is larger. Assumed.
@@ -26,7 +26,7 @@ MOST_QUESTIONS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class TaskScore:
-    """One task: share of right answers, its standard error, questions, and the metric that was read."""
+    """One task: share of correct answers, its standard error, questions, and the metric that was read."""
 
     name: str
     accuracy: float

@@ -1,7 +1,7 @@
 """Latency of requests as the client saw it, by definitions that stand here.
 
     TTFT   first token − dispatch; "from schedule" starts at the time the plan wanted it sent (no coordinated omission)
-    TPOT   (last − first token) ÷ (output tokens − 1), one value a request; none for a single token
+    TPOT   (last − first token) ÷ (output tokens − 1), one value per request; none for a single token
     ITL    between consecutive content chunks, one value a gap, all requests together
     E2E    end − dispatch
 

@@ -29,7 +29,7 @@ from joulemill.ledger.record import Channel, Quantity, Reading, RunRecord, Scope
 
 Mask = NDArray[np.bool_]
 
-#: A sensor may show this many times a board's power limit: limits hold on average, sensors overshoot. Assumed.
+#: A sensor may show this many times per board's power limit: limits hold on average, sensors overshoot. Assumed.
 LIMIT_MARGIN_RATIO = 1.5
 #: Without a limit: the largest power of one thing in a scope [W]. All assumed, several times the largest known:
 #: an accelerator package of 3.6 kW, a CPU of 0.5 kW, a 72-device server of 0.13 MW, a rack of 0.6 MW, a site of 2 GW.

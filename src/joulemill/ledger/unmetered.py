@@ -49,14 +49,14 @@ class Holder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeviceHolder:
-    """A server of the catalogue that holds ``count`` devices."""
+    """A server of the catalog that holds ``count`` devices."""
 
     node: Node
     count: int
 
     @property
     def label(self) -> str:
-        """The catalogue's label."""
+        """The catalog's label."""
         return self.node.label
 
     def whole(self, parts_w: Mapping[Scope, float]) -> NodeRange | None:

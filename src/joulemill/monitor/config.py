@@ -94,7 +94,7 @@ class TargetConfig(BaseModel):
     ``server_pid`` is its process, for a power model where no sensor can be read. ``input_tok``,
     ``output_tok``: usual lengths of a request, for ceilings where the server does not count requests.
     ``node``: the server that holds its boards, where several targets share one and their exporter does not tell.
-    ``slo_ttft``, ``slo_tpot``: its latency targets, with unit; ``own_model``: the model is not of the catalogue.
+    ``slo_ttft``, ``slo_tpot``: its latency targets, with unit; ``own_model``: the model is not of the catalog.
     ``route_label``: the label of the server's own output counter that tells routes, tenants or adapters apart.
     """
 

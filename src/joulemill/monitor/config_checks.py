@@ -20,7 +20,7 @@ from joulemill.catalog.sites import load_site_file, site_file
 from joulemill.errors import InputError
 from joulemill.suggestions import nearest
 
-#: A model's name this near to a catalogued one is a slip (assumed).
+#: A model's name this near to a cataloged one is a slip (assumed).
 NEAR_RATIO = 0.88
 #: pydantic's kinds of faults in plain words; ``{x}`` are its own facts.
 PLAIN = {

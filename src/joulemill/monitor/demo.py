@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from joulemill.monitor.config import MonitorConfig, SiteConfig, TargetConfig
 from joulemill.servers.embedded import EmbeddedServer
 
-#: The load: so many tokens an answer, then a pause; a modest share of two cores.
+#: The load: so many tokens per answer, then a pause; a modest share of two cores.
 ANSWER_TOK = 48
 PAUSE_S = 2.0
 PERIOD_S = 2.0

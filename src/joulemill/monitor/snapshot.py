@@ -30,7 +30,7 @@ class TokenKind(StrEnum):
 class TargetFacts:
     """What is configured or discovered of one model server; ``labels`` holds tenant, pool, route and the like.
 
-    ``devices_count`` and ``device`` (a name of the catalogue) are needed for ceilings and idle power; None: unknown.
+    ``devices_count`` and ``device`` (a name of the catalog) are needed for ceilings and idle power; None: unknown.
     """
 
     target: str

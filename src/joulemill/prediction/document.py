@@ -23,7 +23,7 @@ def document(result: PredictionResult) -> dict[str, Any]:
     q, p = result.question, result.prediction
     figures = plain(p)
     terms = figures.pop("terms")
-    pool = result.deployment.prefill
+    pool, node = result.deployment.prefill, result.deployment.node
     return {
         "schema_version": "1.0",
         "meets": result.meets,
@@ -32,6 +32,7 @@ def document(result: PredictionResult) -> dict[str, Any]:
         | {"profile": result.profile, "precision_used": result.deployment.precision.name}
         | {"parallelism": asdict(result.deployment.parallelism), "parallelism_stated": q.tp is not None}
         | {"prefill_parallelism": None if pool is None else asdict(pool)}
+        | {"node_used": None if node is None else {"name": node.name, "label": node.label, "cooling": node.cooling}}
         | {"best_parallelism": None if result.best_parallelism is None else asdict(result.best_parallelism)},
         "architecture": architecture_document(result.deployment.architecture, result.deployment.precision),
         **figures,

@@ -148,7 +148,6 @@ def _demand(plant: Compiled, numbers: Numbers) -> Demand:
         limit_w=np.where(np.isnan(cap), plant.table.tdp_w, cap),
         running=none,
         narrow_ratio=one,
-        crowding_ratio=none,
         **plant.terms,
     )
 

@@ -1,7 +1,7 @@
 """Model names and precision words of a table → architecture and precision.
 
 A name is looked up in a directory of ``config.json`` files first (``Org--Name.json``), then in the
-catalogue. The word for
+catalog. The word for
 the weights ("fp8", "bfloat16", "fp4") picks among what that model is served in.
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from joulemill.catalog.devices import find_device, load_device
 from joulemill.catalog.models import find_model
-from joulemill.catalog.nodes import node_of
+from joulemill.catalog.nodes import find_node, node_of, nodes_that_hold
 from joulemill.catalog.serving import profile_of, rates
 from joulemill.catalog.sites import reference_pues
 from joulemill.errors import InputError
@@ -42,13 +42,14 @@ from joulemill.prediction.shortfall import (
     within_targets,
 )
 from joulemill.prediction.spread import NODE, Kind, caveats, half_width_ratio, kind_of, widened_ratio
+from joulemill.units import say_quantity
 
 #: The draft model that is none: drafts are looked up in the text so far.
 NGRAM = "ngram"
 
 
 def answer(question: PredictionRequest) -> PredictionResult:
-    """Resolve names in the catalogue and predict, within the limits; ``short_by`` says what is missed.
+    """Resolve names in the catalog and predict, within the limits; ``short_by`` says what is missed.
 
     InputError says what is unknown or cannot be; MemoryShort what would fit.
     """
@@ -105,13 +106,13 @@ def _answered(q: PredictionRequest) -> PredictionResult:
 
 
 def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
-    """Names resolved in the catalogue; what had to be assumed."""
+    """Names resolved in the catalog; what had to be assumed."""
     model = find_model(q.model, approximate=q.approximate)
     architecture = model.architecture
     precision = precision_named(q.model, architecture, model.precision, q.precision or "")
     if q.kv_dtype:
         precision = precision.with_kv(q.kv_dtype)
-    device, node, notes = _plant(q.device, q.hardware)
+    device, node, notes = _plant(q)
     stated = {"tp": q.tp, "dp": q.dp, "ep": q.ep, "pp": q.pp}
     parallelism = parallelism_for(architecture, q.devices, stated, domain_count(device, node))
     profile = profile_of(q.engine)
@@ -129,7 +130,7 @@ def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str
         prefill_budget_tok=q.max_num_batched_tokens,
         memory_use_ratio=q.gpu_memory_utilization,
         power_cap_w=q.power_cap_w,
-        clock_ratio=q.clock_ratio,
+        clock_ratio=_clock_ratio(q, device),
         speculation=_speculation(q),
         chunked_prefill=q.chunked_prefill,
         eager=q.enforce_eager,
@@ -185,14 +186,42 @@ def _speculation(q: PredictionRequest) -> Speculation | None:
     return Speculation(q.speculative_tokens, q.acceptance_rate, draft.architecture, draft.precision)
 
 
-def _plant(name: str, own: Device | None = None) -> tuple[Device, Node | None, tuple[str, ...]]:
-    if own is not None or name.endswith(".toml"):
-        return own or load_device(Path(name)), None, ("the catalog has no node for a device of your own",)
-    device = find_device(name)
+def _plant(q: PredictionRequest) -> tuple[Device, Node | None, tuple[str, ...]]:
+    """The device, its node, and what was assumed of it."""
+    own = q.hardware or (load_device(Path(q.device)) if q.device.endswith(".toml") else None)
+    device = own or find_device(q.device)
+    if q.node is not None:
+        node = find_node(q.node)
+        fitting = () if own else nodes_that_hold(q.device)
+        if fitting and node.name not in fitting:
+            raise InputError(f"node {node.name} ({node.label}) holds no {device.label}; use {' or '.join(fitting)}")
+        return _linked(device, node), node, ()
+    if own is not None:
+        return own, None, ("the catalog has no node for a device of your own: name one, e.g. hgx-hopper-8",)
     try:
-        return device, node_of(name), ()
+        node = node_of(q.device)
     except InputError as error:
         return device, None, (str(error),)
+    return device, node, (f"the node is assumed: {node.label}; cooling: {node.cooling}",)
+
+
+def _linked(device: Device, node: Node) -> Device:
+    """The device with the links that its node decides."""
+    names = ("link_bandwidth_byte_s", "link_domain_count", "scale_out_bandwidth_byte_s")
+    stated = {n: value for n in names if (value := getattr(node, n)) is not None}
+    return replace(device, **stated)
+
+
+def _clock_ratio(q: PredictionRequest, device: Device) -> float:
+    """The locked clock over the highest. InputError where the highest is not known, or below what is asked."""
+    if q.clock_hz is None:
+        return q.clock_ratio
+    if device.max_clock_hz is None:
+        raise InputError(f"the highest clock of {device.label} is not in the catalog; give `clock_ratio` instead")
+    if q.clock_hz > device.max_clock_hz:
+        asked, most = say_quantity(q.clock_hz, "Hz"), say_quantity(device.max_clock_hz, "Hz")
+        raise InputError(f"`clock_hz` is {asked}, above the {most} that {device.label} runs at most")
+    return q.clock_hz / device.max_clock_hz
 
 
 def _predicted(

@@ -47,6 +47,7 @@ BOUNDS = {
     "cached_ratio": (0.0, 0.999),
     "gpu_memory_utilization": (0.05, 1.0),
     "clock_ratio": (0.106, 1.0),
+    "clock_hz": (1e7, 1e11),
     "acceptance_rate": (0.0, 1.0),
 }
 
@@ -68,7 +69,8 @@ class PredictionRequest:
     output_spread_ratio   standard deviation over mean of output lengths
     cached_ratio     share of the prompt that a prefix cache serves
     slo_ttft_s, slo_tpot_s   targets of the latencies
-    power_cap_w, clock_ratio   of one device: power limit, locked core clock over the highest
+    power_cap_w, clock_ratio   of one device: power limit, locked core clock over the highest, or clock_hz
+    node             server that holds the devices, by its name in the catalog: boards, cooling, links, NICs
     site, calibration   paths of files
     facility, hardware   a site and a device as values: the site after ``site``, the device before ``device``
     approximate      whether a model file that is not understood is read as a plain decoder
@@ -107,6 +109,8 @@ class PredictionRequest:
     draft_model: str | None = None
     power_cap_w: float | None = None
     clock_ratio: float = 1.0
+    clock_hz: float | None = None
+    node: str | None = None
     slo_ttft_s: float | None = None
     slo_tpot_s: float | None = None
     site: str | None = None
@@ -119,6 +123,8 @@ class PredictionRequest:
         _check_numbers(self)
         _check_drafts(self)
         _check_pool(self)
+        if self.clock_hz is not None and self.clock_ratio != 1.0:
+            raise InputError("`clock_hz` and `clock_ratio` lock the same clock; give one of them")
         for name in (*COUNTS, *BOUNDS):  # an array made of a whole number would round what is put into it
             value = getattr(self, name)
             if value is not None:

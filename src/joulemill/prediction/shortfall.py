@@ -1,6 +1,6 @@
 """What a deployment falls short of: the site's power and cooling, latency targets, the offered rate, memory.
 
-A limit that is missed is said first; the figures are of what the limits leave. Pure but for the catalogue.
+A limit that is missed is said first; the figures are of what the limits leave. Pure but for the catalog.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How wide a prediction's interval is: from errors on model families that the fit had not seen.
 
-The half-width is the 80 % quantile of |ln(predicted ÷ measured)| on left-out families, dense and
-mixture-of-experts models
-apart. What was never measured widens it by what leaving such groups out of the fit costs (``serving_groups.csv``): the
-logarithms' variances add.
+The half-width is the 80 % quantile of |ln(predicted ÷ measured)| on left-out families: dense and mixture-of-experts
+models, newer and older silicon, and formats of 16, 8 and 4 bits apart (``serving_widths.csv``). What was never
+measured widens it by what leaving such groups out of the fit costs (``serving_groups.csv``): the logarithms' variances
+add.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-from joulemill.catalog.serving import group_cost_ratio, spreads
+from joulemill.catalog.serving import group_cost_ratio, widths
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.serving.deployment import Deployment
 
@@ -34,7 +34,7 @@ NODE = 0.08
 ENERGY = ("energy_j_tok", "power_w", "node_power_w", "node_energy_j_tok")
 #: Formats whose weights are unpacked before a multiply in 16 bits.
 WEIGHT_ONLY = ("int4", "int4_g32", "nf4", "int8_weight_only", "fp8_weight_only")
-#: Requests in flight a replica up to which they can cost more than the format they replace (see ``caveats``).
+#: Requests in flight per replica up to which they can cost more than the format they replace (see ``caveats``).
 SMALL_BATCH_REQ = 16.0
 
 
@@ -129,7 +129,7 @@ def half_width_ratio(quantity: str, kind: Kind) -> float:
 
     ``kind.pools``: "disaggregated", "unstated pools" or "drafted" where a deployment is one of these.
     """
-    parts = [_base(quantity, kind.engine, kind.pools or ("moe" if kind.is_moe else "dense"), kind.is_moe)]
+    parts = [_base(quantity, kind)]
     name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
     latency = quantity in ("tpot_s", "ttft_s")
     parts += [group_cost_ratio(name, "format") for what in kind.untried if not (latency and what in LATENCY_TRIED)]
@@ -182,21 +182,40 @@ def caveats(kind: Kind, batch_req: float) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _base(quantity: str, engine: str, kind: str, is_moe: bool) -> float:
-    widths = spreads()
+#: Devices with 4-bit units, whose kernels are younger, and formats by the width of their elements.
+NEWEST = ("b200", "b300", "gb200", "gb300", "mi355x", "rtx-5090", "rtx-pro-6000-blackwell")
+EIGHT_BIT = ("fp8", "fp8_block", "mxfp8", "int8", "int8_weight_only", "fp8_weight_only")
+FOUR_BIT = ("mxfp4", "nvfp4", "int4", "int4_g32", "nf4")
+
+
+def levels_of(device: str, formats: tuple[str, ...]) -> tuple[str, str]:
+    """What an interval's width depends on: silicon, "newest" or "older"; format, "16-bit", "8-bit" or "4-bit"."""
+    narrowest = "8-bit" if any(f in EIGHT_BIT for f in formats) else "16-bit"
+    bits = "4-bit" if any(f in FOUR_BIT for f in formats) else narrowest
+    return "newest" if device in NEWEST else "older", bits
+
+
+def _base(quantity: str, kind: Kind) -> float:
+    known = widths()
     name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
-    tried = kind in LATENCY_TRIED and quantity in ("tpot_s", "ttft_s")
-    if not tried and ((engine == "vllm-0.11" and quantity == "tpot_s") or (name, "all") in widths):
+    plain = "moe" if kind.is_moe else "dense"
+    silicon, bits = levels_of(kind.device, kind.formats)
+    tried = kind.pools in LATENCY_TRIED and quantity in ("tpot_s", "ttft_s")
+    slow = kind.engine == "vllm-0.11" and quantity == "tpot_s"
+    if not tried and (slow or (name, plain, silicon, "16-bit") in known):
         name = "itl_s" if quantity == "tpot_s" else name
-        return widths[name, "moe" if is_moe else "dense"].half_width_ratio
-    for stratum in (f"{engine} {kind}", f"latency {kind}", "latency"):
-        if (name, stratum) in widths:
-            return widths[name, stratum].half_width_ratio
-    return 0.7
+        return known.get((name, plain, silicon, bits), known[name, plain, silicon, "16-bit"])
+    engine = "vllm-0.19" if kind.engine == "vllm-0.11" else kind.engine
+    pools = kind.pools or plain
+    for stratum in (f"{engine} {pools}", f"latency {pools}", f"latency {plain}"):
+        for format_name in (bits, "16-bit"):
+            if (name, stratum, silicon, format_name) in known:
+                return known[name, stratum, silicon, format_name]
+    return max(v for (n, *_), v in known.items() if n == name)
 
 
 #: Half-width [ln, 80 %] that a model not understood adds: a factor of three either way. Read as plain decoders, four of
-#: five catalogued models come out within 3 % and the worst 1.6 times off; but a model that is not understood is not
+#: five cataloged models come out within 3 % and the worst 1.6 times off; but a model that is not understood is not
 #: drawn from these, and the worst plain reading known (Mamba-2 taken for attention) has three times the parameters.
 NOT_UNDERSTOOD_LN = math.log(3.0)
 

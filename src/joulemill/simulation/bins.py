@@ -76,6 +76,6 @@ class Spreader:
         self._share = np.clip((edges - start_s[self._piece]) / (end_s - start_s)[self._piece], 0.0, 1.0)
 
     def sums(self, quantity: Array | Whole) -> Array:
-        """The sum of ``quantity`` (one value an interval) in each bin."""
+        """The sum of ``quantity`` (one value per interval) in each bin."""
         before = np.cumsum(quantity) - quantity
         return np.asarray(np.diff(before[self._piece] + self._share * quantity[self._piece]))

@@ -19,7 +19,7 @@ class Intervals:
 
     def __init__(self, least_ns: int) -> None:
         self._least_ns = least_ns
-        self._columns: dict[str, array[Any]] = {n: array("q") for n in _WHOLE} | {n: array("d") for n in _REAL}
+        self._whole, self._real = array("q"), array("d")
         self._start_ns = self._end_ns = 0
         self._decode, self._kv, self._wait = 0.0, 0.0, 0.0
         self._prefill_tok = self._cached_tok = self._output_tok = 0
@@ -77,16 +77,16 @@ class Intervals:
         means: tuple[float, float, float],
         joules: tuple[float, float, float, float],
     ) -> None:
-        values = (self._start_ns, self._end_ns, int(state), *tokens, *means, *joules)
-        for column, value in zip(self._columns.values(), values, strict=True):
-            column.append(value)
+        self._whole.extend((self._start_ns, self._end_ns, state, *tokens))
+        self._real.extend((*means, *joules))
         self._start_ns = self._end_ns
 
     def columns(self, replica: int) -> dict[str, NDArray[Any]]:
         """All intervals as columns of a ``Timeline``."""
-        out = {n: np.frombuffer(c, dtype=np.int64 if n in _WHOLE else np.float64) for n, c in self._columns.items()}
-        size = out["start_ns"].size
-        return {"replica": np.full(size, replica), **out}
+        whole = np.frombuffer(self._whole, dtype=np.int64).reshape(-1, len(_WHOLE))
+        real = np.frombuffer(self._real, dtype=np.float64).reshape(-1, len(_REAL))
+        by_name: dict[str, NDArray[Any]] = dict(zip(_WHOLE, whole.T, strict=True))
+        return {"replica": np.full(len(whole), replica), **by_name, **dict(zip(_REAL, real.T, strict=True))}
 
 
 def timeline_of(parts: list[Intervals]) -> Timeline:

@@ -123,7 +123,8 @@ class Replica:
             if not chunks and not self._decode_req:
                 chunks = self._plan()
             self._planned = []
-            self._planned = self._plan([c for c in chunks if c[3]])
+            if self.waiting or self.partial:
+                self._planned = self._plan([c for c in chunks if c[3]])
         if not chunks and not self._decode_req:
             return False
         self._chunks, self._start = chunks, tick
@@ -383,8 +384,11 @@ class Replica:
 
     def complete(self) -> None:
         """What the steps that ran end with: tokens, first tokens, ends."""
-        end, count, b = self.end, self._count, self._decode_req
-        self._watch(end)
+        count, b = self._count, self._decode_req
+        end_ns = self.end // TICKS
+        if self.waiting:
+            self._wait_ns += len(self.waiting) * float(end_ns - self._seen_ns)
+        self._seen_ns = end_ns
         self.finished = []
         tokens = 0
         decode_j, self._moved_j = self._moved_j, 0.0
@@ -397,7 +401,6 @@ class Replica:
             kv_tok += b * 0.5 * (count - 1) * self._grow / self._grain
             decode_j += self._decoded(count)
         prefill_j = self._spent_j[0] if self._chunks else 0.0
-        end_ns = end // TICKS
         if count and self._ends[0] < (self._steps + 1) * self._size:
             tokens -= self._end_answers(end_ns)
         prefill_tok = 0

@@ -131,7 +131,6 @@ class ReplicaPhysics:
             limit_w=one,
             running=zero,
             narrow_ratio=one,
-            crowding_ratio=zero,
             **terms,
         )
 

@@ -7,7 +7,7 @@ shrunk by averaging. Coverage is checked by simulation in ``benchmarks/interval_
 
 The rule for the block length (stated, so that anyone can redo it): the residuals z = J − R·tok are taken as AR(1)
 with Kendall's bias-corrected lag-1 autocorrelation φ, clipped to [0, 0.9]; then b = ⌈(2φ/(1−φ²))^⅔ · n^⅓⌉, the
-minimiser of the bootstrap variance's mean squared error for AR(1) (Künsch 1989; Politis & White 2004), at most n/4.
+minimizer of the bootstrap variance's mean squared error for AR(1) (Künsch 1989; Politis & White 2004), at most n/4.
 The same AR(1) gives the factor by which blocks of b of n understate the variance of the mean; it is divided out.
 Pure: the bootstrap's generator is seeded from the token counts, so the same run gives the same bytes.
 """

@@ -1,7 +1,7 @@
 """What several runs say together: a figure per point with its interval, the elasticity between two, the knee. Pure.
 
 A point's figure is the geometric mean of its runs. Its interval comes from the spread of repeated runs, pooled over all
-points (so that two runs a point suffice for five points), and is never less than what the runs' own intervals say.
+points (so that two runs per point suffice for five points), and is never less than what the runs' own intervals say.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rows of one table that hold the same measurement: fits count them once, and the fullest tells the others how it ran.
 
 Dumps of one data base of results at different dates repeat measurements, to the last digit, with more or fewer columns
-filled. What was measured serves only to recognise a copy.
+filled. What was measured serves only to recognize a copy.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Mean answers are those that MLCommons' submission checker demands (``TOKENS_PER_SAMPLE``: llama2-70b 294.45, mixtral
 144.84, llama3.1-405b 684.68, deepseek-r1 3886.23), or those of CNN/DailyMail (778 in, about 73 out). What submissions
 do not state is assumed, and said: weights in 4 bits where devices multiply in 4 bits, else 8; as few devices a replica
-as hold the weights in 70 % of their memory; 768 requests a device.
+as hold the weights in 70 % of their memory; 768 requests per device.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ NOTE = (
     "batch is not stated: 768 a device assumed; a replica takes as few devices as hold it; 4-bit weights where devices "
     "have 4-bit units, else 8-bit (assumed)"
 )
-MAX_Q_NOTE = "Max-Q is taken as a power limit of 0.7 TDP"
+MAX_Q_NOTE = "Max-Q is taken as a power limit of 0.7 TDP (assumed; the submission does not state its cap)"
+
+
+def cooling_note(row: Mapping[str, str]) -> str:
+    """How the node was cooled, and what that means for its fans."""
+    stated = (row.get("sys_cooling") or "").strip().lower()
+    return f"cooling: {stated}, as stated" if stated else "cooling is not stated: an air-cooled node's fans are assumed"
 
 
 @dataclass(frozen=True, slots=True)

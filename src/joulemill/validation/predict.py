@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,19 +29,21 @@ class CompiledRows:
     in_flight_req: Array
     devices_count: Array
 
-    def asking(self, rows: Sequence[MeasuredRow], facts: Mapping[tuple[str, str], float]) -> CompiledRows:
-        """The same plant with other facts of tasks: (task, ``input_tok`` | ``narrow_ratio`` |
-        ``crowding_ratio``) → value."""
-
-        def column(name: str, usual: Array) -> Array:
-            facts_of_row = [facts.get((r.groups.get("task", ""), name)) for r in rows]
-            return np.array([u if g is None else g for g, u in zip(facts_of_row, usual, strict=True)], dtype=np.float64)
-
-        tok = column("input_tok", self.demand.input_tok)
-        crowded = np.where(self.demand.crowding_ratio > 0.0, column("crowding_ratio", self.demand.crowding_ratio), 0.0)
-        narrow = column("narrow_ratio", self.demand.narrow_ratio)
-        demand = replace(self.demand, input_tok=tok, computed_tok=tok, narrow_ratio=narrow, crowding_ratio=crowded)
-        return replace(self, demand=demand)
+    def rows(self, index: NDArray[np.intp]) -> CompiledRows:
+        """The rows at ``index``."""
+        asked = {f.name: getattr(self.demand, f.name) for f in fields(Demand)}
+        part: dict[str, Any] = {n: v[..., index] for n, v in asked.items() if isinstance(v, np.ndarray) and v.ndim}
+        demand = replace(self.demand, **part)
+        return CompiledRows(
+            table=self.table.rows(index),
+            prefill=self.prefill.rows(index),
+            apart=self.apart[index],
+            pools_known=self.pools_known[index],
+            demand=demand,
+            servers_count=self.servers_count[index],
+            in_flight_req=self.in_flight_req[index],
+            devices_count=self.devices_count[index],
+        )
 
 
 def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
@@ -70,7 +73,6 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         limit_w=table.tdp_w * column([r.limit_ratio for r in rows]),
         running=column([r.running for r in rows]),
         narrow_ratio=column([r.narrow_ratio for r in rows]),
-        crowding_ratio=column([r.crowding_ratio for r in rows]),
         lockstep_ratio=column([r.lockstep for r in rows]),
         gateway_ratio=column([r.gateway for r in rows]),
         poll_count=column([r.poll_count for r in rows]),
@@ -88,17 +90,22 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
     )
 
 
+def _handed_over(plant: CompiledRows, rates: Rates) -> tuple[Array, Array]:
+    """TTFT and TPOT of rows whose prompts are computed on other devices [s]."""
+    worker = usual_worker_req(rates.host, plant.in_flight_req, plant.table.data_count)
+    demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
+    servers = np.where(plant.pools_known, plant.servers_count, 0.0)
+    return handed_over(plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req)
+
+
 def predicted(plant: CompiledRows, rates: Rates) -> dict[str, Array]:
-    """Quantities by name, one value a row: energy_j_tok, rate_tok_s, power_w (all devices), itl_s, ttft_s, tpot_s."""
+    """Quantities by name, one value per row: energy_j_tok, rate_tok_s, power_w (all devices), itl_s, ttft_s, tpot_s."""
     steady_state = steady(plant.table, rates, plant.demand)
     ttft_s, tpot_s = steady_state.ttft_s, steady_state.tpot_s
     if plant.apart.any():
-        worker = usual_worker_req(rates.host, plant.in_flight_req, plant.table.data_count)
-        demand = replace(plant.demand, batch_req=np.where(plant.pools_known, plant.demand.batch_req, worker))
-        servers = np.where(plant.pools_known, plant.servers_count, 0.0)
-        apart_ttft, apart_tpot = handed_over(plant.table, plant.prefill, rates, demand, servers, plant.in_flight_req)
-        ttft_s = np.where(plant.apart, apart_ttft, ttft_s)
-        tpot_s = np.where(plant.apart, apart_tpot, tpot_s)
+        index = np.flatnonzero(plant.apart)
+        ttft_s, tpot_s = ttft_s.copy(), tpot_s.copy()
+        ttft_s[..., index], tpot_s[..., index] = _handed_over(plant.rows(index), rates)
     replicas = plant.devices_count / (plant.table.tensor_count * plant.table.data_count)
     return {
         "energy_j_tok": steady_state.energy_j_tok,

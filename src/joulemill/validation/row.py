@@ -28,7 +28,7 @@ class MeasuredRow:
     """One row, ready to predict. ``measured`` holds what was measured in SI units; ``groups`` what to break
     errors down by.
 
-    batch_req      in flight a replica; ``running``: that is the batch that really ran, not an upper bound
+    batch_req      in flight per replica; ``running``: that is the batch that really ran, not an upper bound
     prefill        parallelism of the prefill pool where prompts are computed elsewhere; prefill_servers: its ranks
     limit_ratio    power limit over TDP
     in_flight_req  requests of the closed loop over all decode workers
@@ -38,6 +38,7 @@ class MeasuredRow:
     copies_count   rows of the table that hold this same measurement; ``fullest``: this one stands for them
     stated_count   columns of parallelism and pools that are filled in
     origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
+    shared_host    one device of a node whose others may have run something else: its host may have been crowded
     launches       configurations that the row may have been launched with, where its columns do not state its pools
     notes          what was assumed
     """
@@ -55,7 +56,6 @@ class MeasuredRow:
     spread_ratio: float
     narrow_ratio: float
     running: bool
-    crowding_ratio: float
     budget_tok: float
     measured: Mapping[str, float]
     groups: Mapping[str, str]
@@ -73,6 +73,7 @@ class MeasuredRow:
     stated_count: int = 0
     origin: Origin = field(default_factory=Origin)
     draft_count: int = 0
+    shared_host: bool = False
     launches: tuple[Launch, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -1,6 +1,6 @@
 """Tables of measured serving runs → rows that can be predicted: what ran, what was asked, what was measured.
 
-Three dialects are recognised by their columns: steady-state runs with energy (ML.ENERGY), latency points
+Three dialects are recognized by their columns: steady-state runs with energy (ML.ENERGY), latency points
 (aiconfigurator),
 node wall power (MLPerf). Missing optional columns take stated defaults; a row that lacks what it cannot do without is
 skipped with the reason.
@@ -35,6 +35,7 @@ from joulemill.validation.mlperf import (
     MAX_Q_RATIO,
     NOTE,
     SPREAD_RATIO,
+    cooling_note,
     is_max_q,
     replicas_of,
     task_of,
@@ -123,7 +124,6 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         spread_ratio=spread_from_percentiles_ratio(output, number_in(row, "outlen_p50"), number_in(row, "outlen_p90")),
         narrow_ratio=typical.narrow_ratio,
         running=batch is not None,
-        crowding_ratio=typical.crowding_ratio if alone else 0.0,
         budget_tok=number_in(row, "cfg_max_num_batched_tokens") or 8192.0,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={
@@ -134,6 +134,7 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
             "kind": "moe" if architecture.is_moe else "dense",
             "task": row.get("task") or "not stated",
         },
+        shared_host=alone,
         notes=notes,
     )
 
@@ -181,7 +182,6 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         spread_ratio=load.spread_ratio,
         narrow_ratio=1.0,
         running=False,
-        crowding_ratio=0.0,
         budget_tok=recipe.budget_tok,
         poll_count=recipe.poll_count,
         measured={k: v for k, v in measured.items() if v is not None},
@@ -242,7 +242,7 @@ def _concurrency(row: Row) -> float | None:
 
 
 def _closed_loop(row: Row, reading: ParallelismReading, concurrency: float | None) -> tuple[float, float]:
-    """Requests in flight a replica, and in the whole loop. What the whole loop holds decides where it is stated: a
+    """Requests in flight per replica, and in the whole loop. What the whole loop holds decides where it is stated: a
     batch a rank is written for different numbers of ranks."""
     apart = reading.prefill is not None
     rank_batch = number_in(row, "decode_batch_size") if apart else number_in(row, "batch_size")
@@ -262,7 +262,7 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     model = row["model"].strip()
     asked = task_of(model)
     device = find_device(row.get("sys_accelerator_model_name") or row["system"])
-    node_of(device.name)  # refuses a device whose node is not catalogued
+    node_of(device.name)  # refuses a device whose node is not cataloged
     word = weights_word(device)
     architecture, precision, notes = resolve(asked.model, word, word)
     parallelism = replicas_of(architecture, precision, device, int(needed(row, "sys_accelerators_per_node")))
@@ -286,12 +286,11 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         spread_ratio=SPREAD_RATIO,
         narrow_ratio=1.0,
         running=False,
-        crowding_ratio=0.0,
         budget_tok=8192.0,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={"model": model, "device": device.label, "precision": word, "batch": "not stated", "kind": "node"},
         limit_ratio=MAX_Q_RATIO if quiet else 1.0,
-        notes=(*notes, NOTE, MAX_Q_NOTE) if quiet else (*notes, NOTE),
+        notes=(*notes, NOTE, *((MAX_Q_NOTE,) if quiet else ()), cooling_note(row)),
     )
 
 

@@ -246,7 +246,7 @@ def test_an_interrupted_sweep_is_gone_on_with(tmp_path: Path) -> None:
         on_own_loop(run_plan(plan, tmp_path / "s"))
     (card,) = sweep_card(tmp_path / "s" / names[0])
     assert card["title"] == "Sweep of concurrency: 4 runs, complete" and card["body"].count("<svg") == 4
-    assert "ringed point" in card["body"] and card["body"].count('r="8"') == 4
+    assert "ringed point" in card["body"] and card["body"].count('class="ring"') == 4
     assert sweep_card(tmp_path / "s") == [], "a folder that is in no sweep has no card"
     assert main(["report", str(tmp_path / "s"), "--html", str(tmp_path / "s.html"), "--json"]) == 0
     assert (tmp_path / "s.html").read_text().count("<svg") == 4

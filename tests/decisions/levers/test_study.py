@@ -296,6 +296,7 @@ def test_smaller_keys_save_more_where_contexts_are_long() -> None:
     assert long < short <= 0.0 and long < gain("fp8-kv", case(LLAMA, tp=1, input_tok=16000.0))
 
 
+@pytest.mark.usefixtures("few_combinations")
 def test_a_study_at_a_site_is_of_site_joules_and_says_grams_and_money() -> None:
     found = study(PLACED, CHOSEN, RATES, WIDTHS)
     bare = study(case(), CHOSEN, RATES, WIDTHS)

@@ -85,5 +85,4 @@ def demand(table: ShardTable, random: np.random.Generator) -> Demand:
         limit_w=table.tdp_w,
         running=one * 0.0,
         narrow_ratio=one,
-        crowding_ratio=one * 0.0,
     )

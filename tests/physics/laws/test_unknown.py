@@ -12,7 +12,7 @@ from joulemill.catalog.devices import device_names, find_device
 from joulemill.catalog.serving import engines, group_cost_ratio
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import PredictionRequest
-from joulemill.prediction.spread import Kind, half_width_ratio, unmeasured
+from joulemill.prediction.spread import NEWEST, Kind, half_width_ratio, unmeasured
 
 QUANTITIES = ("energy_j_tok", "power_w", "rate_tok_s", "tpot_s", "ttft_s", "node_energy_j_tok")
 FORMATS = ("bf16", "fp8", "fp8_block", "mxfp4", "nvfp4", "int8", "int4", "nf4", "int8_weight_only")
@@ -40,7 +40,11 @@ def test_no_unmeasured_group_makes_an_interval_narrower() -> None:
             cost = math.hypot(*(group_cost_ratio(name, "device" if g == "vendor" else g) for g in new))
             assert width >= math.hypot(least, cost) * (1 - 1e-12)
         else:
-            assert width == least
+            assert width >= least
+
+
+def test_devices_with_4_bit_units_are_those_of_the_catalog() -> None:
+    assert set(NEWEST) == {n for n in device_names() if "fp4" in find_device(n).peak_flop_s}
 
 
 @pytest.mark.parametrize(

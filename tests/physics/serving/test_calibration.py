@@ -33,7 +33,6 @@ def machine(values):
         limit_w=table.tdp_w,
         running=one,
         narrow_ratio=one,
-        crowding_ratio=one * 0,
     )
     found = steady(table, rates_of(values), demand)
     return {"rate_tok_s": found.rate_tok_s, "power_w": found.power_w, "tpot_s": found.tpot_s}

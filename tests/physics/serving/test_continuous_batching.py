@@ -26,7 +26,6 @@ from joulemill.physics.serving.shard import FP4, FP8, UNPACKED, Shard, ShardTabl
 from joulemill.physics.serving.step import (
     StepRates,
     StepTimes,
-    fitted_touched_count,
     times,
 )
 from joulemill.physics.serving.workload import Workload, generated_in_flight_tok, spread_from_percentiles_ratio
@@ -55,7 +54,6 @@ def state(s: Shard, batch=8.0, tok=256.0, out=256.0, limit=None) -> Steady:
         limit_w=limit_w,
         running=a * 0.0,
         narrow_ratio=a,
-        crowding_ratio=a * 0.0,
     )
     return steady(table, rates("vllm"), demand)
 
@@ -134,18 +132,10 @@ def test_drafted_tokens_take_room_in_a_step() -> None:
         limit_w=table.tdp_w,
         running=zero,
         narrow_ratio=a,
-        crowding_ratio=zero,
     )
     demand = replace(demand, draft_count=a * 3)
     found = steady(table, rates("vllm"), demand)
     assert found.decode_req[0] * (4.0 + float(demand.accepted_tok[0]) * 128.0) == pytest.approx(8192.0)
-
-
-def test_touched_experts_at_the_ends() -> None:
-    one = fitted_touched_count(np.array(1.0), np.array(128.0), np.array(8.0), np.array(1e9))
-    many = fitted_touched_count(np.array(1e7), np.array(128.0), np.array(8.0), np.array(1e9))
-    assert float(one) == pytest.approx(8.0, rel=0.04)
-    assert float(many) == pytest.approx(128.0)
 
 
 @settings(deadline=None, max_examples=25)
@@ -165,17 +155,17 @@ def test_a_lower_cap_never_speeds_up_and_is_held(batch: float, cap: float) -> No
 
 
 def test_a_cap_below_what_bytes_need_stretches_time_and_saves_no_joule_of_them() -> None:
-    """10 ms that move 4 J beside a floor of 0.303 × 700 W: at 500 W they take 4/(485 − 212) s, all bytes paid for."""
+    """10 ms that move 4 J beside a floor of 0.2 × 700 W: at 500 W they take 4/(485 − 140) s, all bytes paid for."""
     table = shard_table([share()])
-    p = rates("vllm").power
+    p = replace(rates("vllm").power, wait_ratio=0.2, busy_ratio=1e-12)
     zero = np.zeros(1)
-    held = limited(table, p, StepWork(zero + 0.01, zero + 4.0, zero, zero, zero, zero), np.array([500.0]))
+    held = limited(table, p, StepWork(zero + 0.01, zero + 4.0, zero, zero + 0.01, zero, zero), np.array([500.0]))
     cap, floor = 500.0 * p.ceiling_ratio, p.wait_ratio * 700.0
     assert held.time_s[0] == pytest.approx(4.0 / (cap - floor), rel=1e-6)
     assert held.energy_j[0] == pytest.approx(4.0 + floor * held.time_s[0], rel=1e-9)
 
 
-@pytest.mark.parametrize(("device", "limit"), [("h100", 150.0), ("tpu-v6e", 200.0)])
+@pytest.mark.parametrize(("device", "limit"), [("h100", 140.0), ("tpu-v6e", 200.0)])
 def test_what_a_limit_does_is_unknown_below_waiting_power_and_without_a_tdp(device: str, limit: float) -> None:
     f = state(share(device=device), 32.0, limit=limit)
     assert np.isnan([f.rate_tok_s, f.power_w, f.energy_j_tok, f.ttft_s]).all()
@@ -257,7 +247,6 @@ def test_a_prefill_pool_that_is_not_stated_grows_with_its_work() -> None:
             limit_w=t.tdp_w,
             running=zero,
             narrow_ratio=a,
-            crowding_ratio=zero,
         )
         return float(handed_over(t, t, rates("trtllm"), demand, a * servers, a * in_flight)[0][0])
 
@@ -281,7 +270,6 @@ def pooled(servers: float, in_flight: float, answer: float = 512.0) -> tuple[flo
         limit_w=t.tdp_w,
         running=zero,
         narrow_ratio=a,
-        crowding_ratio=zero,
     )
     late, each = handed_over(t, t, rates("trtllm"), demand, a * servers, a * in_flight)
     return float(late[0]), float(each[0])
@@ -333,9 +321,8 @@ def test_host_time_is_hidden_where_the_engine_prepares_the_next_step_meanwhile()
         limit_w=t.tdp_w,
         running=zero,
         narrow_ratio=a,
-        crowding_ratio=zero,
     )
-    host = rates("trtllm").host
+    host = replace(rates("trtllm").host, front_s=1e-12)
     beside, in_turn = replace(host, overlap_ratio=1.0), replace(host, overlap_ratio=1e-9)
     own = host.step_s + 64 * host.sequence_s + host.rank_s
     assert float(host_s(t, in_turn, demand, a * 64, a * 0.05)[0]) == pytest.approx(own)
@@ -368,7 +355,6 @@ def test_drafts_speed_up_as_published() -> None:
         limit_w=t.tdp_w,
         running=none,
         narrow_ratio=a,
-        crowding_ratio=none,
     )
     plain, drafting = (steady(t, rates("trtllm"), replace(demand, draft_count=a * k)) for k in (0.0, 3.0))
     assert float(plain.tpot_s[0] / drafting.tpot_s[0]) == pytest.approx(2.16, rel=0.1)
@@ -397,7 +383,6 @@ def test_padding_costs_only_where_ranks_differ() -> None:
             limit_w=t.tdp_w,
             running=none,
             narrow_ratio=a,
-            crowding_ratio=none,
         )
         return float(steady(t, r, demand).step_s[0])
 

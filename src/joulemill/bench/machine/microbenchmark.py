@@ -1,7 +1,7 @@
 """This machine's compute and memory ceilings, from a micro-benchmark of a few seconds; cached, dated.
 
 What is measured: float32 matrix products (BLAS sgemm) and reads of arrays far larger than the last cache, both with
-the thread count that the server uses. What is not: integer dot products. Quantised models run on those, and they can be
+the thread count that the server uses. What is not: integer dot products. Quantized models run on those, and they can be
 several times faster than float32; ``compute_int8_flop_s`` brackets that rate between the measured float32 rate and the
 same times the operations that one instruction of this CPU does for int8 against float32. It is labelled modelled.
 

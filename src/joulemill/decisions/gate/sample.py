@@ -43,7 +43,7 @@ class Sample:
     figure      joules per token (or per request), Σ/Σ over the window; unknown with its reason
     energy_j, amount_count   the sub-windows [k] that it is the ratio of; empty where they are not known
     window_s    length of the steady window
-    accuracy, attained   shares of right answers and of requests within targets; None where unknown
+    accuracy, attained   shares of correct answers and of requests within targets; None where unknown
     targets_s   (TTFT, TPOT), None each where not stated
     conditions  what must agree for joules to be comparable: texts and numbers; None: not known
     meters      kinds of meter that the joules come from, with the formula where it is no sensor

@@ -107,7 +107,7 @@ class Settings:
     weights        precision that each number format means for this model, by format name
     draft, small, alternative   models that the user names; None: the lever says so
     devices        other generations, each with its node
-    accuracy_ratio, small_accuracy_ratio   share of right answers of the model and of the small one; None: not stated
+    accuracy_ratio, small_accuracy_ratio   share of correct answers of the model and of the small one; None: not stated
     """
 
     weights: Mapping[str, Precision] = field(default_factory=dict)

@@ -39,8 +39,8 @@ class Cascade:
     """Two models in turn: the first answers all, what the judge refuses goes on to the second.
 
     passed_ratio       share of the questions that go on
-    energy_j           joules of a question;  correct_answer_j  of a right answer
-    accuracy_ratio     share of right answers;  question_count  questions that both models were asked
+    energy_j           joules of a question;  correct_answer_j  of a correct answer
+    accuracy_ratio     share of correct answers;  question_count  questions that both models were asked
     """
 
     judge: str
@@ -77,7 +77,7 @@ def pooled(points: Sequence[Sequence[Figure]]) -> RepeatSpread | None:
 def figure_of(
     change: Change | str, basis: Basis | None, spread: RepeatSpread | None, counts: tuple[int, int]
 ) -> Figure:
-    """The change of a ratio of sums as a figure, of ``counts`` runs a side; unknown with its reason."""
+    """The change of a ratio of sums as a figure, of ``counts`` runs per side; unknown with its reason."""
     if isinstance(change, str):
         return unknown("1", change)
     source = "J/token of the runs with it ÷ of those without; the meter's own error cancels"
@@ -134,7 +134,7 @@ def _within(side: Sequence[Figure]) -> float | None:
 def answer_change(
     base: Sequence[Answered], new: Sequence[Answered], energy: Figure, draws: np.random.Generator
 ) -> Figure:
-    """Change of joules a right answer: joules of the question set ÷ correct answers, over questions asked of both.
+    """Change of joules per correct answer: joules of the question set ÷ correct answers, over questions asked of both.
 
     energy   change of the joules that the question set took, with its interval
     draws    for the bootstrap over questions: a question is drawn with both of its answers, since an easy one is easy
@@ -170,7 +170,7 @@ def _scores(answers: Sequence[Answered]) -> dict[str, float]:
 
 
 def _fewer(right: np.ndarray) -> float:
-    """ln of right answers without ÷ with the lever; infinite where a side has none."""
+    """ln of correct answers without ÷ with the lever; infinite where a side has none."""
     before, after = (float(x) for x in right)
     if not after:
         return math.inf
@@ -182,7 +182,7 @@ def cascades(
 ) -> tuple[Cascade, ...]:
     """What two cascades of the same two models take: a judge that can be built, and one that cannot be beaten.
 
-    The first lets pass what ended by itself, the second knows the right answer: no cascade of the two takes less.
+    The first lets pass what ended by itself, the second knows the correct answer: no cascade of the two takes less.
     Joules of an answer are its output tokens at the load's J/token. Empty where no question was asked of both.
     """
     others = {a.question: a for a in second}

@@ -47,8 +47,9 @@ def disaggregated(case: Case, settings: Settings) -> Case | str:
     """Prompts on devices of their own, in the proportion that keeps both pools busy."""
     if case.handover or case.deployment.prefill is not None:
         return "prompts are computed on other devices already"
-    if case.deployment.parallelism.pipeline > 1 or case.deployment.speculation is not None:
-        return "pools are not computed together with pipeline stages or drafts"
+    beside = not_computed_with(case.deployment)
+    if beside:
+        return f"pools are not computed together with {beside}"
     return replace(case, handover=True)
 
 
@@ -56,8 +57,9 @@ def speculation(case: Case, settings: Settings) -> Case | str:
     """A draft proposes tokens and the model verifies them in one step."""
     if case.draft is not None or case.deployment.speculation is not None:
         return "the deployment speculates already"
-    if case.deployment.prefill is not None or case.deployment.parallelism.pipeline > 1:
-        return "drafts are not computed together with pools or pipeline stages"
+    beside = not_computed_with(case.deployment)
+    if beside:
+        return f"a draft is not computed together with {beside}"
     named = settings.draft or drafting_layers(case.deployment)
     if named is None:
         return "no draft is named (--draft MODEL), and the model has no layers that draft tokens"
@@ -66,6 +68,18 @@ def speculation(case: Case, settings: Settings) -> Case | str:
         if abs(ours - theirs) > 0.02 * ours:
             return f"{named.name} has another vocabulary ({theirs} entries, not {ours}): its drafts cannot be verified"
     return replace(case, draft=Draft(named, settings.draft_count, settings.acceptance_ratio))
+
+
+def not_computed_with(d: Deployment) -> str | None:
+    """What a deployment has that rounds of drafts, pools and early exits are not computed with; None for nothing."""
+    parts = {
+        "a prefill pool": d.prefill is not None,
+        "pipeline stages": d.parallelism.pipeline > 1,
+        "drafted tokens": d.speculation is not None,
+        "eager steps": d.eager,
+        "prompts in steps of their own": not d.chunked_prefill,
+    }
+    return next((name for name, present in parts.items() if present), None)
 
 
 def drafting_layers(d: Deployment) -> Model | None:
@@ -104,8 +118,9 @@ def early_exit(case: Case, settings: Settings) -> Case | str:
     d = case.deployment
     if case.early_exit is not None:
         return "tokens leave early already"
-    if d.prefill is not None or d.parallelism.pipeline > 1 or d.speculation is not None:
-        return "an early exit is not computed together with pools, pipeline stages or drafts"
+    beside = not_computed_with(d)
+    if beside:
+        return f"an early exit is not computed together with {beside}"
     if case.draft is not None:
         return "a draft's tokens must be verified by all layers"
     return replace(case, early_exit=EarlyExit(settings.exit_token_ratio, settings.exit_depth_ratio))

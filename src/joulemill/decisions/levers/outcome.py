@@ -1,7 +1,7 @@
 """What a case does: the prediction function, and beside it what it leaves to levers. Pure.
 
 Speculation, prompts on other devices and early exit change one part of a step each. With b decoding sequences a rank,
-O tokens an answer, and from the step model t_p, e_p (what a request's prefill adds) and t_r, e_r (a round):
+O tokens per answer, and from the step model t_p, e_p (what a request's prefill adds) and t_r, e_r (a round):
 
     T = t_r + (b·E/O)·t_p        J = e_r + (b·E/O)·e_p        rate = b·E/T        J/tok = J/(b·E)
 
@@ -214,7 +214,7 @@ def _early(t: ShardTable, rates: Rates, steady_state: Steady, early: EarlyExit) 
 
 
 def _pool(t: ShardTable, rates: Rates, demand: Demand, steady_state: Steady, d: Deployment) -> tuple[float, float]:
-    """Time a request on a prefill replica [s], joules a device [J]: full steps of whole prompts, keys sent on."""
+    """Time a request on a prefill replica [s], joules per device [J]: full steps of whole prompts, keys sent on."""
     computed = demand.computed_tok
     prompts = np.maximum(np.floor(demand.budget_tok / computed), 1.0)
     past = demand.input_tok - 0.5 * computed

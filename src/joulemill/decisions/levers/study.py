@@ -38,7 +38,7 @@ Widths = Mapping[str, float]
 class Effect:
     """A lever's effect, or why it does not apply (then ``after`` is None). Changes are new ÷ old − 1.
 
-    accuracy, answer_change   share of right answers with it, and the change of joules a right answer, where a route is
+    accuracy, answer_change   share of correct answers with it, the change of joules per one, where a route is
                               taken and both models' accuracies are stated; else None
     """
 
@@ -148,7 +148,7 @@ def effect(lever: Lever, case: Case, settings: Settings, before: LeverOutcome, r
 
 
 def routed_accuracy(route: Route, settings: Settings) -> Figure | None:
-    """Share of right answers over both models; None where either's is not stated.
+    """Share of correct answers over both models; None where either's is not stated.
 
     With s of the requests ended by the small model, s·q_small + (1 − s)·q: who decides knows nothing of the answer. A
     cascade's judge may know: at best all that it lets pass is right as far as the small model is (min(s, q_small)), and
@@ -164,7 +164,7 @@ def routed_accuracy(route: Route, settings: Settings) -> Figure | None:
 
 
 def answer_change(requests: Figure | None, accuracy: Figure | None, before_ratio: float | None) -> Figure | None:
-    """Change of joules a right answer: that of joules a request, by the accuracies before and with the lever."""
+    """Change of joules per correct answer: that of joules per request, by the accuracies before and with the lever."""
     if requests is None or requests.value is None or accuracy is None or not accuracy.value or not before_ratio:
         return None
     low, high = accuracy.low or accuracy.value, accuracy.high or accuracy.value

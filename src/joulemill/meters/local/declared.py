@@ -1,6 +1,6 @@
 """A declared power model, for a machine without a sensor: P = idle + (busy − idle) · share of CPU time.
 
-The user states the watts (basis ``declared``), or they are computed from a catalogue row (basis ``modelled``).
+The user states the watts (basis ``declared``), or they are computed from a catalog row (basis ``modelled``).
 Either way it is a model: whatever is computed from it is labelled modelled and has a wide interval. The reading is an
 energy counter, E(t) = idle · t + (busy − idle) · CPU seconds ÷ CPUs, so sampling adds no error of its own.
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from joulemill.ledger.record import Quantity
+from joulemill.units import JOULE_PER_KWH
 
-KWH_J = 3.6e6
 _SECONDS = re.compile(r"^PT(\d{1,9}(?:\.\d{1,9})?)S$", re.ASCII)
 #: Links of one collection that are followed: more boards, supplies or chassis than any machine has.
 MAX_MEMBERS = 256
@@ -80,7 +80,7 @@ def with_sensor(fact: RedfishFact, sensor: Mapping[str, Any]) -> RedfishFact:
 
 def energy_j(resource: Mapping[str, Any]) -> float | None:
     """Joules of a resource with ``EnergyJoules`` or ``EnergykWh``."""
-    for name, factor in (("EnergyJoules", 1.0), ("EnergykWh", KWH_J)):
+    for name, factor in (("EnergyJoules", 1.0), ("EnergykWh", JOULE_PER_KWH)):
         for member in ("LifetimeReading", "Reading"):
             value = reading(resource, name, member)
             if value is not None:

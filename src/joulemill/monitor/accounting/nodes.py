@@ -94,7 +94,7 @@ NOT_STATED = "state this target's device and devices_count, and the node that ho
 
 
 def chassis_of(device: str | None) -> Chassis:
-    """The usual node for ``device``; one that is not catalogued says so."""
+    """The usual node for ``device``; one that is not cataloged says so."""
     if device is None:
         return Chassis(None, NOT_STATED)
     try:

@@ -25,8 +25,8 @@ from joulemill.monitor.snapshot import (
     TargetState,
     TokenKind,
 )
+from joulemill.units import JOULE_PER_KWH
 
-_J_KWH = 3.6e6
 #: A target may be a router before many nodes: its scopes are held against the bound of what they may be parts of.
 _BOUND_OF = {Scope.RACK: Scope.SITE, Scope.SITE: Scope.SITE}
 #: A counter may have gathered joules for so much longer than the interval [s] (assumed: a slow meter's update).
@@ -183,7 +183,7 @@ class Totals:
         joules = [j for (scope, _, _), j in self.energy_j.items() if scope == "site"]
         if not joules:
             return state
-        kwh = sum(joules) / _J_KWH
+        kwh = sum(joules) / JOULE_PER_KWH
         carbon = None if site.carbon_g_kwh is None else kwh * site.carbon_g_kwh
         return replace(
             state,

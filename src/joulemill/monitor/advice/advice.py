@@ -1,4 +1,4 @@
-"""The history as ``decisions.advise`` reads it, with what the catalogue predicts for busy deployments."""
+"""The history as ``decisions.advise`` reads it, with what the catalog predicts for busy deployments."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from joulemill.monitor.advice.ceilings import IntervalLoad, load_of
 from joulemill.monitor.advice.contexts import open_context_w
 from joulemill.monitor.advice.levers import BetterLever, better_levers
 from joulemill.monitor.config import SiteConfig
-from joulemill.monitor.history.chargeback import J_KWH, SiteRates
+from joulemill.monitor.history.chargeback import SiteRates
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.spending import HOUR_S, spent
 from joulemill.monitor.snapshot import Interval
+from joulemill.units import JOULE_PER_KWH
 
 #: Families of levers that a pool can be given while it runs, or by a restart with another setting.
 TUNED = ("power", "clock", "batch", "admission")
@@ -77,7 +78,7 @@ def fleet(reader: Reader, start_s: float, end_s: float) -> list[TargetHistory]:
 
 
 def _contexts_w(reader: Reader) -> dict[str, float]:
-    """By target whose boards the catalogue knows: what they draw with a model loaded beyond bare idle."""
+    """By target whose boards the catalog knows: what they draw with a model loaded beyond bare idle."""
     watts_of_target = {}
     for name, text in reader.rows("SELECT name, facts FROM target"):
         facts_table = json.loads(text)
@@ -136,7 +137,7 @@ def _hourly(described: Sequence[SiteConfig], what: str) -> dict[str, list[float]
     for site in described:
         hours = site.carbon_by_hour_g_kwh if what == "carbon" else site.price_by_hour_kwh
         if hours is not None and site.pue_ratio is not None:
-            cost_of_site[site.name] = [site.pue_ratio * x / J_KWH for x in hours]
+            cost_of_site[site.name] = [site.pue_ratio * x / JOULE_PER_KWH for x in hours]
     return cost_of_site
 
 
@@ -155,7 +156,7 @@ def _priced(a: Advice, targets: Sequence[TargetHistory], sites: Mapping[str, Sit
 
 
 def _levers(reader: Reader, targets: Sequence[TargetHistory]) -> list[Advice]:
-    """Power, clock and batch levers of pools whose device and model the catalogue knows, at their latest busy load."""
+    """Power, clock and batch levers of pools whose device and model the catalog knows, at their latest busy load."""
     pools: dict[tuple[str, str, str, int], list[TargetHistory]] = {}
     facts = {row["name"]: row for row in reader.targets()}
     for s in targets:
@@ -208,7 +209,7 @@ def _tuned(model: str, device: str, count: int, latest: _Latest, demand_req_s: f
     """Levers at the load. Where nothing waits, they are judged at the demand: no more requests at once exist."""
     try:
         better = better_levers(model, device, count, latest.load, demand_req_s)
-    except JoulemillError:  # a model or device that the catalogue does not know has no prediction
+    except JoulemillError:  # a model or device that the catalog does not know has no prediction
         return []
     families = TUNED if latest.queued else tuple(f for f in TUNED if f not in NEED_QUEUE)
     return [b for b in better if b.family in families][:SHOWN]

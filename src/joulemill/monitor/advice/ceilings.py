@@ -118,7 +118,7 @@ class TargetPrediction:
 def predicted(
     model: str, device: str, devices: int, load: IntervalLoad, slo_s: tuple[float | None, float | None] = (None, None)
 ) -> TargetPrediction:
-    """The production function's answer; its reason where the catalogue lacks the model or the device."""
+    """The production function's answer; its reason where the catalog lacks the model or the device."""
     question = PredictionRequest(
         model=model,
         device=device,

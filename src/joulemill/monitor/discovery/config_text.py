@@ -131,7 +131,7 @@ def _fault(known: Mapping[str, object]) -> str | None:
 
 
 def modelled(text: str | None) -> tuple[str, bool, str | None]:
-    """A model's name for the configuration, whether the catalogue knows it, and a comment."""
+    """A model's name for the configuration, whether the catalog knows it, and a comment."""
     if not text:
         return "unknown", False, "…: nothing says which model it serves"
     last = text.rstrip("/").rpartition("/")[2]

@@ -12,8 +12,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from joulemill.units import JOULE_PER_KWH
+
 NO_ROUTE, IDLE = "(no route)", "(idle)"
-J_KWH = 3.6e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def rates(
     pue_ratio: float | None, carbon_g_kwh: float | None, price_kwh: float | None, currency: str | None = None
 ) -> SiteRates:
     """Rates of a site. Without a PUE a node's joule has none: it is not the site's."""
-    carbon, cost = (None if x is None else x / J_KWH for x in (carbon_g_kwh, price_kwh))
+    carbon, cost = (None if x is None else x / JOULE_PER_KWH for x in (carbon_g_kwh, price_kwh))
     node_carbon, node_cost = (None if x is None or pue_ratio is None else pue_ratio * x for x in (carbon, cost))
     return SiteRates(node_carbon, node_cost, carbon, cost, currency)
 

@@ -26,7 +26,7 @@ WIDER: dict[str, tuple[str, ...]] = {
     "fp32": (),
 }
 
-#: Idle power over TDP where a device's is not known (assumed; those in the catalogue: 10–15 % of data-centre boards).
+#: Idle power over TDP where a device's is not known (assumed; those in the catalog: 10–15 % of data-centre boards).
 IDLE_RATIO = 0.12
 #: What an open context adds to it, over TDP, where it was not measured (assumed; measured: 5–9 % of boards with HBM).
 CONTEXT_RATIO = 0.07
@@ -47,6 +47,7 @@ class Device:
     loaded_idle_w   idle board power with a model loaded: a context is open and the clocks are up [W]
     rated_w         what shares of power count from: the limit of the board whose silicon and memory it has [W];
                     None: its own
+    max_clock_hz    highest clock of its cores [Hz]
     l2_byte         last cache before the main memory [byte]
     sm_count        streaming multiprocessors (NVIDIA)
     """
@@ -62,6 +63,7 @@ class Device:
     link_domain_count: float | None = None
     scale_out_bandwidth_byte_s: float | None = None
     tdp_w: float | None = None
+    max_clock_hz: float | None = None
     idle_w: float | None = None
     loaded_idle_w: float | None = None
     rated_w: float | None = None

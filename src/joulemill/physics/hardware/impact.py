@@ -3,9 +3,9 @@
     operational carbon  site J/tok · g                     embodied carbon  ṁ ÷ rate       (SCI's O and M)
     energy cost         node J/tok · PUE · price           other cost       residual ÷ rate
     per accepted answer x/tok · tok spent per accepted answer
-    per year            x/tok · rate · 365 d, at the run's own utilisation held for a year
+    per year            x/tok · rate · 365 d, at the run's own utilization held for a year
 
-``rate`` is full-load output × utilisation. Left out: idle capacity beyond the run, growth, disposal, discounting.
+``rate`` is full-load output × utilization. Left out: idle capacity beyond the run, growth, disposal, discounting.
 """
 
 from __future__ import annotations

@@ -31,6 +31,9 @@ class Node:
     """One server that holds ``device_count`` devices. Symbols as in the header of this file.
 
     ``host_spread_ratio`` and its like are half-widths of the interval, as shares of the part that they belong to.
+
+    cooling   air, or liquid: cold plates, and few fans. What is outside the server is the site's cooling
+    link_*, scale_out_*   of a device where the server decides them (an NVLink bridge, its NICs); None: the device's own
     """
 
     name: str
@@ -49,6 +52,10 @@ class Node:
     host_spread_ratio: float
     fan_spread_ratio: float
     loss_spread_ratio: float
+    cooling: str = "air"
+    link_bandwidth_byte_s: float | None = None
+    link_domain_count: float | None = None
+    scale_out_bandwidth_byte_s: float | None = None
 
     def __post_init__(self) -> None:
         check_node(self)

@@ -1,4 +1,4 @@
-"""What an architecture comes to: parameters, cache bytes a token, how many layers are of which kind. Pure."""
+"""What an architecture comes to: parameters, cache bytes per token, how many layers are of which kind. Pure."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ is refused. So a name belongs here only where no value of it changes a shape, a 
 from __future__ import annotations
 
 import re
+from functools import cache
 
 #: Whole names, or beginnings and endings of names, by what they are about.
 _NAMES = (
@@ -96,7 +97,14 @@ _NAMES = (
     candidate_resolutions ignore_index use_(image|vision)_.* (min|max)_pixels deepstack.*
     """,
 )
-_HARMLESS = re.compile("|".join(f"(?:{n})" for names in _NAMES for n in names.split()), re.IGNORECASE)
+
+
+@cache
+def _harmless() -> re.Pattern[str]:
+    """All of them as one pattern, which takes long to compile and is needed for a model's own file alone."""
+    return re.compile("|".join(f"(?:{n})" for names in _NAMES for n in names.split()), re.IGNORECASE)
+
+
 _TOWER = re.compile(
     r"(vision|visual|vit|audio|speech|image|video|talker|code2wav|token2wav|projector|sound|vq|perceiver|resampler|sam|aligner|"
     r"tts|codec|backbone|embd_layer|img_processor|clip|siglip|embedding_model|vae|mm_)\w*(config|cfg|model)?|visual",
@@ -142,7 +150,7 @@ def is_usual(name: str, value: object) -> bool:
 
 def is_harmless(name: str) -> bool:
     """Whether no value of the field changes parameters, KV cache or kinds of layer."""
-    return len(name) < 120 and _HARMLESS.fullmatch(name) is not None
+    return len(name) < 120 and _harmless().fullmatch(name) is not None
 
 
 def is_tower(name: str) -> bool:

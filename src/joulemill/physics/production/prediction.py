@@ -54,11 +54,11 @@ class Prediction:
 
     rate_tok_s, request_rate_req_s   of all replicas
     device_*, node_*, site           power and energy by scope
-    batch            requests in flight a replica, and why
+    batch            requests in flight per replica, and why
     ceilings, binding, phi   limits at this load, the least, and the share of it that is reached
     marginals        elasticity and shadow price of each resource
     two_stave        the source's form; None without a site power limit
-    day_j_tok        node J/tok at utilisation 0.25, 0.5, 0.75, idle energy included
+    day_j_tok        node J/tok at utilization 0.25, 0.5, 0.75, idle energy included
     cap_slowdown_ratio  time under the power limit over time without it
     clock_ratio         core clock over the highest, under the power limit and a locked clock
     full_node_power_w   power that all the devices would draw at full load, whatever the site delivers; of the devices
@@ -302,7 +302,8 @@ def _check_cap(deployment: Deployment, rates: Rates) -> None:
 def cap_range_w(deployment: Deployment, rates: Rates) -> tuple[float, float]:
     """Caps that a device can keep: above the first, and up to the second, which is NaN where its TDP is unknown."""
     device = deployment.device
-    waiting_w = max(rates.power.wait_ratio * (device.power_scale_w or 0.0), device.resting_w or 0.0)
+    share = rates.power.wait_ratio * (rates.power.newest_wait_ratio if "fp4" in device.peak_flop_s else 1.0)
+    waiting_w = max(share * (device.power_scale_w or 0.0), device.resting_w or 0.0)
     tdp_w = np.nan if device.tdp_w is None else device.tdp_w
     return CAP_MARGIN_RATIO * waiting_w / rates.power.ceiling_ratio, MOST_CAP_RATIO * tdp_w
 

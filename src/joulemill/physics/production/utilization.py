@@ -1,4 +1,4 @@
-"""Utilisation: joules per token of a plant that is not always busy. Pure, vectorised.
+"""Utilization: joules per token of a plant that is not always busy. Pure, vectorised.
 
 A plant of full-load rate R [tok/s] and power P_full [W] that idles at P_idle [W], busy a share U of the time:
 
@@ -68,7 +68,7 @@ def energy_j_tok(plant: PartLoad, utilization: ArrayLike) -> Array:
 
 
 def period_of(plant: PartLoad, utilization: ArrayLike, step_s: float) -> Period:
-    """A period made of equal steps of ``step_s`` [s] at the given utilisations, e.g. 24 hours of a day."""
+    """A period made of equal steps of ``step_s`` [s] at the given utilizations, e.g. 24 hours of a day."""
     u = _checked(utilization).ravel()
     if not u.size or not step_s > 0:
         raise InputError("a period needs at least one step of positive length")

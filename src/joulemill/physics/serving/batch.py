@@ -20,7 +20,7 @@ from joulemill.physics.serving.disaggregation import steady_pools
 from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
 from joulemill.physics.serving.workload import Workload
 
-#: Most requests in flight a replica that are searched [req]; engines' own limits lie at 256 to 1,024.
+#: Most requests in flight per replica that are searched [req]; engines' own limits lie at 256 to 1,024.
 SEARCH_REQ = 4096
 DEFAULT_LIMIT_REQ = 1024.0
 
@@ -70,7 +70,6 @@ def demand_of(deployment: Deployment, workload: Workload, batch_req: Array, tabl
         limit_w=one * (deployment.power_cap_w or table.tdp_w),
         running=one * 0.0,
         narrow_ratio=one,
-        crowding_ratio=one * 0.0,
         open_ratio=one * float(w.rate_req_s is not None),
         **engine_terms(deployment, table),
     )

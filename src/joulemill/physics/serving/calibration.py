@@ -1,6 +1,6 @@
 """Fit of a machine's few free coefficients to its own runs. Pure.
 
-Catalogue coefficients are the prior: each may move as far as its standard error and the spread between
+Catalog coefficients are the prior: each may move as far as its standard error and the spread between
 machines let it.
 Least squares on logarithms; standard errors from the curvature. With few runs the prior holds what they cannot tell.
 """
@@ -40,7 +40,7 @@ def fit_machine(
     predicted: Callable[[Mapping[str, float]], Mapping[str, Array]],
     free: Sequence[str] = tuple(FREE),
 ) -> Fit:
-    """Fit ``free`` coefficients so that ``predicted`` meets ``measured`` (quantity → one value a run, NaN unknown).
+    """Fit ``free`` coefficients so that ``predicted`` meets ``measured`` (quantity → one value per run, NaN unknown).
 
     InputError where nothing was measured.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from joulemill.errors import InputError
 from joulemill.physics.serving.continuous_batching import HostRates, Rates
@@ -43,13 +44,16 @@ NAMES = (
     "exchange",
     "evenness",
     "expert_newest",
+    "expert_tile",
+    "expert_block",
+    "newest",
+    "expert_block_newest",
     "imbalance",
     "step",
     "sequence",
     "rank",
     "overlap",
-    "crowd_step",
-    "crowd_sequence",
+    "front",
     "context",
     "context_spread",
     "eager",
@@ -75,6 +79,9 @@ NAMES = (
     "byte_energy",
     "link_energy",
     "power_ceiling",
+    "newest_wait",
+    "newest_busy",
+    "newest_flop",
 )
 POWER_NAMES = NAMES[NAMES.index("wait_power") :]
 
@@ -84,10 +91,16 @@ def rates_of(c: Mapping[str, float]) -> Rates:
     for name in NAMES:
         if not (name in c and math.isfinite(c[name]) and c[name] > 0):
             raise InputError(f"coefficient {name!r} is {c.get(name)}; it must be a positive number")
+    return unchecked_rates_of(c)
+
+
+def unchecked_rates_of(c: Mapping[str, Any]) -> Rates:
+    """As ``rates_of``, of values that a fit keeps positive: numbers, or columns [n, 1] that stand for n sets of rates
+    at once and make every result [n, row]."""
     return Rates(_step(c), _host(c), _power(c))
 
 
-def _step(c: Mapping[str, float]) -> StepRates:
+def _step(c: Mapping[str, Any]) -> StepRates:
     wide = c["wide_compute"]
     fp8 = wide * c["fp8_compute"]
     block = fp8 * c["fp8_block_compute"]
@@ -117,12 +130,16 @@ def _step(c: Mapping[str, float]) -> StepRates:
         evenness_ratio=c["evenness"],
         imbalance_ratio=c["imbalance"],
         expert_newest_ratio=c["expert_newest"],
+        newest_ratio=c["newest"],
+        expert_block_newest_ratio=c["expert_block_newest"],
+        expert_tile_ratio=c["expert_tile"],
+        expert_block_s=c["expert_block"],
         padding_ratio=c["padding"],
         gathered_ratio=c["gathered"],
     )
 
 
-def _host(c: Mapping[str, float]) -> HostRates:
+def _host(c: Mapping[str, Any]) -> HostRates:
     return HostRates(
         step_s=c["step"],
         sequence_s=c["sequence"],
@@ -140,15 +157,14 @@ def _host(c: Mapping[str, float]) -> HostRates:
         ),
         context_ratio=c["context"],
         spread_ratio=c["context_spread"],
-        crowd_step_s=c["crowd_step"],
-        crowd_sequence_s=c["crowd_sequence"],
+        front_s=c["front"],
         pool_workers_count=c["pool_workers"],
         wide_workers_count=c["wide_workers"],
         pool_margin_ratio=c["pool_margin"],
     )
 
 
-def _power(c: Mapping[str, float]) -> PowerRates:
+def _power(c: Mapping[str, Any]) -> PowerRates:
     flop = c["flop_energy"]
     fp8 = flop * c["flop_energy_fp8"]
     by_class = (
@@ -165,4 +181,7 @@ def _power(c: Mapping[str, float]) -> PowerRates:
         energy_j_byte=c["byte_energy"],
         link_j_byte=c["link_energy"],
         ceiling_ratio=c["power_ceiling"],
+        newest_wait_ratio=c["newest_wait"],
+        newest_busy_ratio=c["newest_busy"],
+        newest_flop_ratio=c["newest_flop"],
     )

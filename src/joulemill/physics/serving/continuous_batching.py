@@ -33,7 +33,15 @@ from joulemill.physics.serving.pipeline import micro_batches_count
 from joulemill.physics.serving.power import PowerRates, floor_w, limited, step_work
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.speculation import accepted_tok
-from joulemill.physics.serving.step import StepRates, StepTimes, decode_attention, device_time_s, soft_s, times
+from joulemill.physics.serving.step import (
+    StepRates,
+    StepTimes,
+    decode_attention,
+    device_time_s,
+    largest_of,
+    soft_s,
+    times,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +55,7 @@ class HostRates:
     arrivals             how requests come and wait for their first token, see ``first_token``
     pool_*, wide_*       usual sizes of pools where none are stated: decode workers (``usual_worker_req``), and prefill
     ranks over those that the load would keep busy all the time
-    crowd_*              more host time where other engines share the host
+    front_s              time that the process in front of a rank needs for a token, beside the steps
     spread_ratio         weight of s² in the context
     context_ratio        κ above
     """
@@ -60,8 +68,7 @@ class HostRates:
     arrivals: ArrivalRates
     context_ratio: float
     spread_ratio: float
-    crowd_step_s: float
-    crowd_sequence_s: float
+    front_s: float
     pool_workers_count: float
     wide_workers_count: float
     pool_margin_ratio: float
@@ -80,7 +87,7 @@ class Rates:
 class Demand:
     """What is asked of each row; arrays that broadcast.
 
-    batch_req  in flight a replica;  input_tok prompt;  computed_tok  of it not cached;  output_tok,
+    batch_req  in flight per replica;  input_tok prompt;  computed_tok  of it not cached;  output_tok,
     spread_ratio  answers
     budget_tok tokens of a step;  memory_use_ratio  share of device memory for weights and keys;  limit_w
     board power limit
@@ -105,7 +112,6 @@ class Demand:
     limit_w: Array
     running: Array
     narrow_ratio: Array
-    crowding_ratio: Array
     lockstep_ratio: Array | float = 0.0
     draft_count: Array | float = 0.0
     poll_count: Array | float = 0.0
@@ -234,7 +240,8 @@ def _step_variants(
     """A step without prompts, one with the usual number of prompt tokens, and what devices wait for the host; and how
     steps grow with prompts. ``loads``: requests offered to a rank, and prompt tokens of a step that has any."""
     host, (offered, prompt) = rates.host, loads
-    busiest = np.maximum(prompt, np.minimum(d.computed_tok, d.budget_tok))
+    busiest = np.minimum(d.computed_tok * busiest_prompts_count(t, prompt / d.computed_tok), d.budget_tok)
+    busiest = np.maximum(busiest, prompt)
     shared = _shared_count(d, offered)
     packed_tok = np.minimum(shared * d.computed_tok, d.budget_tok)
     past = d.input_tok - 0.5 * d.computed_tok
@@ -285,6 +292,13 @@ def _undrafted(
     return plain, mixed, packed_s
 
 
+def busiest_prompts_count(t: ShardTable, mean_count: Array) -> Array:
+    """Prompts in a step of the busiest of the data-parallel ranks, which take ``mean_count`` each: one at least, and
+    the expected largest of so many Poisson counts."""
+    spread = largest_of(t.data_count) * np.sqrt(mean_count)
+    return np.asarray(np.maximum(mean_count + spread, 1.0))
+
+
 def evenness_ratio(r: StepRates, d: Demand) -> Array:
     """Shape of the popularity of experts as the requests of ``d`` choose them."""
     return np.asarray(r.evenness_ratio * d.narrow_ratio)
@@ -312,10 +326,11 @@ def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: 
     """What devices wait for the host in a step of ``device_s`` [s]: all of its time, or only what is longer than theirs
     where the engine prepares a step while the one before runs."""
     several = t.tensor_count * t.data_count > 1.0
-    crowded = d.crowding_ratio * (host.crowd_step_s + host.crowd_sequence_s * running)
-    own_s = host.step_s + host.sequence_s * running + host.rank_s * several + crowded
+    own_s = host.step_s + host.sequence_s * running + host.rank_s * several
     hidden = np.minimum(host.overlap_ratio, 1.0)
-    return np.asarray(hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s)
+    waited_s = hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s
+    front_s = host.front_s * running * d.accepted_tok
+    return np.asarray(soft_s(device_s + waited_s, front_s) - device_s)
 
 
 def _timed(

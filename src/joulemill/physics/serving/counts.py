@@ -6,7 +6,7 @@ A step decodes b sequences at context S and computes p prompt tokens; m = b + p 
     experts      2n·m·k flop, the bytes of the E(m) experts that any row chooses
     attention    b·S·f flop, b·S·κ bytes (S → min(S, W) under a window); a prompt of n tokens behind c cached ones has
                  Σ min(c + i, W) pairs, i = 1 … n, and its c + n keys are read once; each row's own key is written
-    state        flop a row; read and written once a step by each sequence and prompt
+    state        flop per row; read and written once a step by each sequence and prompt
     activations  12·h elements a row and layer, 3·(h + w) a row and chosen expert of width w
     links        all-reduce over r devices: 2(r − 1)/r of a message; rows to the d·(1 − (1 − 1/d)^k) data-parallel ranks
                  that hold their experts, and back, their own rank aside

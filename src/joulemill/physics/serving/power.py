@@ -23,13 +23,13 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.physics.serving.deployment import LEAST_CLOCK
 from joulemill.physics.serving.shard import ShardTable
-from joulemill.physics.serving.step import StepTimes
+from joulemill.physics.serving.step import StepTimes, by_class
 
 #: Clock over the highest below which voltage stays, and below which memory bandwidth falls with it (assumed).
 LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK = 0.55, 0.4
-#: Most of its rated power that a board draws to stream its memory (assumed; kernels that only stream draw 0.79 of it on
-#: H200 and 0.69 on B200: docs/kernels.md).
-STREAM_RATIO = 0.9
+#: Most of its rated power that a board draws while it streams its memory (assumed): kernels that only stream draw 0.79
+#: of it on H200 (docs/kernels.md); runs of 70B at batch 8 draw 0.85 on B200, a device with 4-bit units, on average.
+STREAM_RATIO, NEWEST_STREAM_RATIO = 0.85, 0.87
 #: The clock at which a limit is met is found so nearly, in at most so many steps; eight do at a hundred million draws.
 CLOCK_TOLERANCE, MOST_SECANTS = 1e-12, 60
 
@@ -42,6 +42,7 @@ class PowerRates:
     flop_ratio   energy of a flop, share of rated power ÷ 16-bit peak;  energy_j_byte  of a byte
     link_j_byte  a byte to another device
     ceiling_ratio  what a board holds under load, share of its limit
+    newest_*     the same share on devices with 4-bit units over that on older ones
     clock_ratio  locked core clock that these rates and the peaks beside them hold at, over the highest
     """
 
@@ -51,6 +52,9 @@ class PowerRates:
     energy_j_byte: float
     link_j_byte: float
     ceiling_ratio: float
+    newest_wait_ratio: float
+    newest_busy_ratio: float
+    newest_flop_ratio: float
     clock_ratio: float = 1.0
 
 
@@ -91,9 +95,9 @@ class Limited:
 
 def step_work(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> StepWork:
     """What one device spends in a step that lasts ``step_s``, before any power limit."""
-    flop_j = t.rated_w / t.peak_0_flop_s
-    share = np.asarray(p.flop_ratio)
-    narrow, expert = share[t.matrix_class_count.astype(np.intp)], share[t.expert_class_count.astype(np.intp)]
+    flop_j = _newest(t, p.newest_flop_ratio) * t.rated_w / t.peak_0_flop_s
+    share = p.flop_ratio
+    narrow, expert = by_class(share, t.matrix_class_count), by_class(share, t.expert_class_count)
     arithmetic = flop_j * (
         share[0] * step.executed_0_flop + narrow * step.executed_1_flop + expert * step.executed_expert_flop
     )
@@ -103,7 +107,16 @@ def step_work(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> S
 
 def floor_w(t: ShardTable, p: PowerRates) -> Array:
     """Power [W] of a board between kernels: a share of its rated power, and no less than it idles at when loaded."""
-    return np.maximum(p.wait_ratio * t.rated_w, t.resting_w)
+    return np.maximum(p.wait_ratio * _newest(t, p.newest_wait_ratio) * t.rated_w, t.resting_w)
+
+
+def busy_w(t: ShardTable, p: PowerRates) -> Array:
+    """Power [W] that a board draws beyond its floor while kernels hold its processors."""
+    return np.asarray(p.busy_ratio * _newest(t, p.newest_busy_ratio) * t.rated_w)
+
+
+def _newest(t: ShardTable, ratio: float) -> Array:
+    return np.where(t.newest_count > 0.0, ratio, 1.0)
 
 
 def voltage_squared_ratio(clock_ratio: Array | float) -> Array:
@@ -117,9 +130,9 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
 
     NaN where the limit is no more than the floor, or where it is given and the TDP is not known.
     """
-    least_w, busy_w = floor_w(t, p), p.busy_ratio * t.rated_w
-    held_j = least_w * work.time_s + busy_w * work.busy_s
-    work = replace(work, moved_j=_streamed_j(t, work, held_j))
+    least_w, kernels_w = floor_w(t, p), busy_w(t, p)
+    held_j = least_w * work.time_s + kernels_w * work.busy_s
+    work = replace(work, moved_j=_streamed_j(t, work, least_w + kernels_w))
     energy_j, time_s = held_j + work.arithmetic_j + work.moved_j, np.asarray(work.time_s, dtype=np.float64)
     cap_w = np.asarray(limit_w * p.ceiling_ratio, dtype=np.float64)
     unknown = (cap_w <= least_w) | (np.isnan(least_w) & np.isfinite(cap_w))
@@ -131,7 +144,7 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
             return np.broadcast_to(values, time_s.shape)[over]
 
         part = StepWork(*(of_those(getattr(work, f.name)) for f in fields(work)))
-        watts = (of_those(least_w), of_those(busy_w), of_those(cap_w))
+        watts = (of_those(least_w), of_those(kernels_w), of_those(cap_w))
         time_s = time_s.copy()
         energy_j[over], time_s[over], clock[over] = _held(part, p.clock_ratio, watts)
     if unknown.any():
@@ -139,11 +152,12 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
     return Limited(energy_j, time_s, clock)
 
 
-def _streamed_j(t: ShardTable, work: StepWork, held_j: Array) -> Array:
-    """Joules of bytes that, beside floor and kernels, draw no more than STREAM_RATIO of the rated power: the fitted
-    joules of a byte say more where a step does little else, and boards stream at full speed within their limit."""
-    room_j = (STREAM_RATIO * t.rated_w) * work.time_s - held_j
-    return np.minimum(work.moved_j, np.maximum(room_j, 0.0))
+def _streamed_j(t: ShardTable, work: StepWork, beside_w: Array) -> Array:
+    """Joules of bytes that, ``beside_w`` of floor and kernels, draw no more than their share of the rated power while
+    kernels run (STREAM_RATIO): the fitted joules of a byte say more where a step does little else, and boards stream at
+    full speed within their limit."""
+    most_w = np.where(t.newest_count > 0.0, NEWEST_STREAM_RATIO, STREAM_RATIO) * t.rated_w
+    return np.minimum(work.moved_j, np.maximum(most_w - beside_w, 0.0) * work.busy_s)
 
 
 def _held(work: StepWork, lock: float, watts: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

@@ -4,7 +4,7 @@ A step that verifies has 1 + k queries a sequence: weights and keys are read onc
 each drafted token is accepted with probability α as long as those before it were, a step yields (Leviathan et al. 2023,
 arXiv:2211.17192, equation 1)
 
-    E(α, k) = 1 + α + … + αᵏ = (1 − α^(k+1))/(1 − α)         tokens a sequence
+    E(α, k) = 1 + α + … + αᵏ = (1 − α^(k+1))/(1 − α)         tokens per sequence
 
 Drafts come from a model of its own (k steps of it, one after another, and its pass over every prompt), from the model's
 own drafting layers (k passes of one more layer: multi-token prediction), or from the prompt itself (n-grams, free).

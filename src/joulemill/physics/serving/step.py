@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from joulemill.arrays import Array
-from joulemill.physics.serving.counts import Counts, StepLoad, counts
+from joulemill.physics.serving.counts import Counts, StepLoad, counts, experts_touched_count
 from joulemill.physics.serving.pipeline import handover_byte, handover_link_byte_s, waiting_s
-from joulemill.physics.serving.shard import FP8_BLOCK, ShardTable, link_rate_byte_s
+from joulemill.physics.serving.shard import FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
 from joulemill.physics.serving.wide_experts import (
     REDUNDANT_RATIO,
     copies_by_node,
@@ -40,6 +40,8 @@ from joulemill.physics.serving.wide_experts import (
 
 #: Share of the 16-bit peak that the scan of a recurrent layer's prompt reaches (assumed; not fitted).
 STATE_COMPUTE_RATIO = 0.1
+#: Bytes an operation below which weights are in 4 bits: kernels for those were written for devices with 4-bit units.
+NATIVE_BYTE_FLOP = 0.35
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,10 @@ class StepRates:
     evenness_ratio: float
     imbalance_ratio: float
     expert_newest_ratio: float
+    newest_ratio: float
+    expert_block_newest_ratio: float
+    expert_tile_ratio: float
+    expert_block_s: float
     padding_ratio: float
     gathered_ratio: float
 
@@ -94,7 +100,6 @@ class StepRates:
 class StepTimes:
     """A step on one device: seconds of each part, and what is executed, which energy goes with.
 
-    sampling_ratio  share of the devices that sample; the others wait
     compute_s       arithmetic alone, were nothing else to do;  exposed_s  Σ c³/s² of arithmetic c within parts of
                     time s: what a little slower arithmetic lengthens the step by, over how much slower
     executed_*      in 16 bits, in the quantized class, by experts, padding and waiting rows included [flop]; through
@@ -108,7 +113,6 @@ class StepTimes:
     launch_s: Array
     collective_s: Array
     sampling_s: Array
-    sampling_ratio: Array
     compute_s: Array
     exposed_s: Array
     executed_0_flop: Array
@@ -121,8 +125,7 @@ class StepTimes:
     def busy_s(self) -> Array:
         """Time that arithmetic units or device memory work [s]: the step less launches and waiting for other
         devices."""
-        sampling = self.sampling_s * self.sampling_ratio
-        return self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s + sampling
+        return self.matrix_s + self.expert_s + self.attention_s + self.prefill_attention_s + self.sampling_s
 
     @property
     def device_s(self) -> Array:
@@ -139,7 +142,7 @@ class StepTimes:
 
     def changed(self, added: StepTimes, removed: StepTimes) -> StepTimes:
         """This step with the work of ``added`` instead of that of ``removed`` within it."""
-        names = [f.name for f in fields(self) if f.name != "sampling_ratio"]
+        names = [f.name for f in fields(self)]
         return replace(self, **{n: getattr(self, n) + getattr(added, n) - getattr(removed, n) for n in names})
 
     def either(self, other: StepTimes, chosen: NDArray[np.bool_]) -> StepTimes:
@@ -150,7 +153,7 @@ class StepTimes:
 
     def scaled(self, factor: ArrayLike) -> StepTimes:
         """All time and work times ``factor``."""
-        names = [f.name for f in fields(self) if f.name != "sampling_ratio"]
+        names = [f.name for f in fields(self)]
         return replace(self, **{n: getattr(self, n) * factor for n in names})
 
 
@@ -165,7 +168,10 @@ def exposed_s(compute_s: Array, whole_s: Array) -> Array:
     return np.asarray(compute_s * ratio * ratio)
 
 
-def _by_class(values: tuple[float, ...], kind: Array) -> Array:
+def by_class(values: tuple[float, ...], kind: Array) -> Array:
+    """Of each row the value of its class of arithmetic."""
+    if isinstance(values[0], np.ndarray):  # a column of rates to compute with at once
+        return np.choose(kind.astype(np.intp), values)
     return np.asarray(values)[kind.astype(np.intp)]
 
 
@@ -196,7 +202,9 @@ class Attention:
 def decode_attention(work: Counts, r: StepRates) -> Attention:
     """Of the sequences that decode in a step that has ``work`` to do."""
     t, flop, byte = work.table, work.attention_flop, work.decode_cache_byte
-    memory_s = byte / (r.attention_memory_ratio * t.bandwidth_byte_s)
+    state_byte = work.load.decode_tok * t.state_moved_byte
+    reached_byte = (byte - state_byte) / r.attention_memory_ratio + state_byte / r.memory_ratio
+    memory_s = reached_byte / t.bandwidth_byte_s
     scores_s = flop / (r.latent_attention_ratio * t.peak_0_flop_s)
     return Attention(flop, byte, scores_s, soft_s(memory_s, scores_s))
 
@@ -218,9 +226,9 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
     pairs_flop = _pairs_flop(t, load.past_tok)
     prefill_s = _prefill_s(t, r, load, pairs_flop)
     collective_s, link_byte = _collectives(t, r, wait_tok)
-    sampled_byte, one = _sampled_byte(t, r, load), 1.0 / t.tensor_count
+    sampled_byte = _sampled_byte(t, r, load)
     sampling_s = sampled_byte / (r.memory_ratio * t.bandwidth_byte_s)
-    touched_byte = sampled_byte * one + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
+    touched_byte = sampled_byte + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
     flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs_flop
     hidden_s = [exposed_s(m.compute_s, s) for m, s in zip(matrices, wholes, strict=True)]
     step = StepTimes(
@@ -231,7 +239,6 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
         launch_s=_launch_s(t, r),
         collective_s=collective_s,
         sampling_s=sampling_s,
-        sampling_ratio=one,
         compute_s=sum((m.compute_s for m in matrices), experts.part.compute_s + prefill_s) + attention.scores_s,
         exposed_s=sum(hidden_s, exposed_s(experts.part.compute_s, expert_both_s + experts.part.more_s))
         + prefill_s
@@ -314,28 +321,17 @@ def _prefill_s(t: ShardTable, r: StepRates, load: StepLoad, pairs_flop: Array) -
 
 def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[list[_RooflinePart], Array]:
     """The matrices of each class and the head; and the time that activations between them take."""
-    beta = r.memory_ratio * t.bandwidth_byte_s
-    wide = t.peak_0_flop_s * r.compute_ratio[0]
+    newest = _newest_ratio(t, r)
+    beta = newest * r.memory_ratio * t.bandwidth_byte_s
+    wide = newest * t.peak_0_flop_s * r.compute_ratio[0]
     parts = [
         _RooflinePart(t.head_byte / beta, load.head_tok * (t.head_flop / wide)),
         _RooflinePart(t.matrix_byte_0 / beta, tok * (t.matrix_flop_0 / wide)),
     ]
     if np.any(t.matrix_byte_1):
-        narrow = t.peak_1_flop_s * _by_class(r.compute_ratio, t.matrix_class_count)
+        narrow = newest * t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class_count)
         parts.append(_RooflinePart(t.matrix_byte_1 / beta, tok * (t.matrix_flop_1 / narrow)))
     return parts, np.asarray(tok * (t.act_byte_tok / beta))
-
-
-def fitted_touched_count(tok: Array, experts: Array, active: Array, evenness_ratio: Array) -> Array:
-    """Experts whose weights a step streams, in the form that the rates were fitted with: E(1 − (1 + x/a)^−a),
-    x = tok·k/E, of Poisson instead of whole tokens.
-
-    For a lone token it lies below k by 2 % where k is far below E, and by 18 % for two of eight; the fitted share of
-    bandwidth makes up for it. The next fit can take ``counts.experts_touched_count`` instead.
-    """
-    x = tok * active / experts
-    spread = experts * -np.expm1(-evenness_ratio * np.log1p(x / evenness_ratio))
-    return np.asarray(np.minimum(spread, tok * active))
 
 
 #: Expected largest of n standard normals minus their mean, n = 1, 2, 4, 8 …: 0, 0.56, 1.03, 1.42, 1.77,
@@ -343,7 +339,8 @@ def fitted_touched_count(tok: Array, experts: Array, active: Array, evenness_rat
 _LARGEST = np.array([0.0, 0.5642, 1.0294, 1.4236, 1.7660, 2.0697, 2.3437, 2.5946])
 
 
-def _largest(ranks: Array) -> Array:
+def largest_of(ranks: Array) -> Array:
+    """Expected largest of so many standard normals."""
     return np.asarray(np.interp(np.log2(np.maximum(ranks, 1.0)), np.arange(_LARGEST.size), _LARGEST))
 
 
@@ -364,25 +361,40 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     # Experts that are kept twice are streamed twice, and each copy has half the rows.
     kept = 1.0 + REDUNDANT_RATIO * t.balanced_ratio
     local = t.experts_count * kept / ranks
-    touched = kept * fitted_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
+    touched = kept * experts_touched_count(tok, t.experts_count, t.active_count, evenness_ratio) / ranks
     x = tok * t.active_count / (t.experts_count * kept)
     rows = x * local
-    above = r.imbalance_ratio * _largest(ranks)
+    above = r.imbalance_ratio * largest_of(ranks)
     late_touched = np.minimum(touched + above * np.sqrt(touched * np.maximum(1.0 - touched / local, 0.0)), local)
     uneven = spread_left_ratio(t)
     late_rows = np.minimum(rows + above * np.sqrt(local * (x + x * x * uneven * uneven / evenness_ratio)), rows * ranks)
-    grain = _by_class(r.expert_grain_count, t.expert_class_count)
-    aligned = t.expert_class_count == FP8_BLOCK
-    flop = t.expert_flop * (rows + np.where(aligned, local, touched) * grain)
-    late_flop = t.expert_flop * (late_rows + np.where(aligned, local, late_touched) * grain)
-    compute_s = late_flop / (t.expert_peak_flop_s * _by_class(r.expert_compute_ratio, t.expert_class_count))
-    share = r.expert_memory_ratio * np.where(t.newest_count > 0.0, r.expert_newest_ratio, 1.0)
+    grain = by_class(r.expert_grain_count, t.expert_class_count)
+    flop = t.expert_flop * (rows + touched * grain)
+    late_flop = t.expert_flop * (late_rows + late_touched * grain)
+    reached, share = _expert_ratios(t, r, tok > local)
+    compute_s = late_flop / (t.expert_peak_flop_s * reached)
     memory_s = t.expert_byte * late_touched / (share * t.bandwidth_byte_s)
     gathered = np.minimum(r.gathered_ratio, 1.0) * (1.0 - t.wide_ratio)
     visible_ratio = 1.0 / t.data_count + gathered * (1.0 - 1.0 / t.data_count)
     flow_byte = t.choice_byte_tok * tok * visible_ratio
-    flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s)
+    block_s = t.moe_layers_count * r.expert_block_s * (t.expert_class_count == FP8_BLOCK)
+    flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s) + block_s
     return _Experts(_RooflinePart(memory_s, compute_s, flow_s), flop, t.expert_byte * touched + flow_byte)
+
+
+def _expert_ratios(t: ShardTable, r: StepRates, many: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Shares of peak and of bandwidth that the routed experts reach; ``many``: more tokens than a rank has experts."""
+    newest, kind = t.newest_count > 0.0, t.expert_class_count
+    reached = by_class(r.expert_compute_ratio, kind)
+    reached = reached * np.where(newest & (kind == FP8_BLOCK), r.expert_block_newest_ratio, 1.0)
+    wider = t.expert_byte > NATIVE_BYTE_FLOP * t.expert_flop
+    share = r.expert_memory_ratio * np.where(newest & wider, r.expert_newest_ratio, 1.0)
+    untuned = many & (t.expert_ranks_count > 1.0) & (kind == WIDE)
+    return reached, share * np.where(untuned, r.expert_tile_ratio, 1.0)
+
+
+def _newest_ratio(t: ShardTable, r: StepRates) -> Array:
+    return np.where(t.newest_count > 0.0, r.newest_ratio, 1.0)
 
 
 def _pairs_flop(t: ShardTable, past_tok: Array) -> Array:

@@ -38,10 +38,10 @@ from joulemill.simulation.schedule import Schedule, by_hour, constant
 from joulemill.simulation.scheduler import EngineLimits
 from joulemill.simulation.series import ReplicaLimits
 from joulemill.simulation.traffic import NS_IN_S, Traffic
+from joulemill.units import JOULE_PER_KWH
 
 NO_SITE = "no site is given"
 NO_PUE = "PUE is unknown: state pue in the site file"
-JOULE_PER_KWH = 3.6e6
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ import uuid
 from typing import Any
 
 from joulemill.analysis.report import Report
-from joulemill.reports.exports.facts import JOULE_PER_KWH, model_name, widest_energy
+from joulemill.reports.exports.facts import model_name, widest_energy
+from joulemill.units import JOULE_PER_KWH
 
 _GRAM_PER_TONNE = 1e6
 

@@ -8,8 +8,6 @@ from joulemill.analysis.report import Report
 from joulemill.errors import InputError
 from joulemill.figure import Figure
 
-JOULE_PER_KWH = 3.6e6
-
 
 @dataclass(frozen=True, slots=True)
 class TokenEnergy:

@@ -11,7 +11,8 @@ from typing import Any
 
 from joulemill.analysis.report import Report
 from joulemill.figure import Figure, unknown
-from joulemill.reports.exports.facts import JOULE_PER_KWH, model_name, widest_energy
+from joulemill.reports.exports.facts import model_name, widest_energy
+from joulemill.units import JOULE_PER_KWH
 
 #: The impact that holds M, and what is said where a report has none.
 EMBODIED = "embodied carbon"

@@ -79,7 +79,7 @@ _WAIT = _Across(
 
 
 def _across(combinations: Sequence[Combination]) -> _Across | None:
-    """The rate, or, where all serve what is offered, the time a token takes; None where neither tells them apart."""
+    """The rate, or, where all serve what is offered, TPOT; None where neither tells them apart."""
     return next((x for x in (_RATE, _WAIT) if _differ([x.of(c.after) for c in combinations])), None)
 
 
@@ -88,7 +88,7 @@ def _differ(values: Sequence[float]) -> bool:
 
 
 def front_plane(combinations: Sequence[Combination], front: Sequence[Combination]) -> tuple[str, str]:
-    """Every combination by J/token and what tells them apart (tok/s, else time a token), the front numbered; and how
+    """Every combination by J/token and what tells them apart (tok/s, else time per token), the front numbered; and how
     to read it."""
     across = _across(combinations)
     if across is None:

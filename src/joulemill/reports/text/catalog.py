@@ -1,4 +1,4 @@
-"""What the catalogue knows of a device, a model or a site, every fact with unit, basis and source.
+"""What the catalog knows of a device, a model or a site, every fact with unit, basis and source.
 
 Each function returns a document (JSON-able: kind, name, label, facts, notes); ``show`` prints any of them.
 A fact is {parameter, value, unit, basis, source, note}; an unknown one has value None and says why in its note.
@@ -14,7 +14,7 @@ from joulemill.catalog.devices import device_aliases, device_facts, device_names
 from joulemill.catalog.idle_states import idle_ladder
 from joulemill.catalog.model_entry import ModelEntry
 from joulemill.catalog.nodes import node_of
-from joulemill.catalog.sites import JOULE_PER_KWH, SECOND_PER_HOUR, load_site, reference_pues
+from joulemill.catalog.sites import SECOND_PER_HOUR, load_site, reference_pues
 from joulemill.errors import InputError
 from joulemill.figure import Figure
 from joulemill.physics.hardware.device import Device, balance_flop_byte
@@ -23,7 +23,7 @@ from joulemill.physics.hardware.site import Site, it_limit_figure
 from joulemill.physics.model.facts import architecture_facts
 from joulemill.reports.text.architecture import doubt
 from joulemill.reports.text.page import add_row, plain_table, prose
-from joulemill.units import parse_quantity
+from joulemill.units import JOULE_PER_KWH, parse_quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ def _of_figure(parameter: str, figure: Figure) -> dict[str, Any]:
 
 
 def device_document(name: str) -> Document:
-    """A device of the catalogue (any spelling) or of a TOML file, and the power of its node at idle and at TDP.
+    """A device of the catalog (any spelling) or of a TOML file, and the power of its node at idle and at TDP.
 
     Raises InputError for an unknown name or a bad file.
     """
@@ -88,7 +88,7 @@ def _idle_facts(name: str) -> list[dict[str, Any]]:
 
 
 def device_rows() -> list[dict[str, Any]]:
-    """Every device of the catalogue in a row: its name, kind, memory and power limit with source, and its aliases."""
+    """Every device of the catalog in a row: its name, kind, memory and power limit with source, and its aliases."""
     return [_device_row(name) for name in device_names()]
 
 

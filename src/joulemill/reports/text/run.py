@@ -9,7 +9,8 @@ from typing import Any
 from joulemill.analysis import rows
 from joulemill.analysis.report import OPEN, Report
 from joulemill.figure import Figure
-from joulemill.wording import JOULE_PER_KWH, MILLION, digits, interval, percent, quantity, title
+from joulemill.units import JOULE_PER_KWH
+from joulemill.wording import MILLION, digits, interval, percent, quantity, title
 
 _COLOR = {"measured": "green", "calibrated": "cyan", "modelled": "yellow", "datasheet": "blue", "declared": "magenta"}
 
