@@ -100,6 +100,23 @@ def test_page_is_offline_and_hostile_names_are_text() -> None:
     assert "B against A" in text and "C against A" in text
 
 
+def test_latex_holds_the_figures_of_markdown_and_no_command_of_others() -> None:
+    evil = r"\input{/etc/passwd} % a & b"
+    other = altered_energy(fig(0.3, "J/tok"), conditions={**example().conditions, "model": {"name": evil}})
+    comparison = side_by_side(example(), other, example())
+    text = compare_views.latex(comparison)
+    table = [line for line in text.splitlines() if not line.startswith("%")]
+    assert table[0] == r"\begin{tabular}{lrrrrr}" and table[-1] == r"\end{tabular}"
+    body = [line for line in table[1:-1] if line != r"\hline"]
+    assert body[0].startswith(r"\multicolumn{6}{l}{\textbf{NOT COMPARABLE") and all(
+        line.endswith(r" \\") for line in body
+    )
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body[1:]} == {5}
+    assert r"\input" not in text and not re.search(r"(?<!\\)%", "".join(table))
+    energy = next(line for line in body if line.startswith("energy per output token, node")).split(" & ")
+    assert energy[1] == "420 mJ/tok (378--462)" and energy[2].startswith("300 mJ/tok") and energy[5].startswith("+0.0")
+
+
 def test_plane_puts_runs_where_they_belong() -> None:
     slow = altered_energy(
         fig(0.2, "J/tok"), latency=dataclasses.replace(example().latency, ttft_s=example().latency.e2e_s)

@@ -108,7 +108,7 @@ def test_a_declared_power_model_of_constant_power() -> None:
     with jm.meter("declared:idle=120W,busy=120W,error=10%", period_s=0.05) as m, m.window("sleep") as w:
         time.sleep(0.5)
     energy = w.energy.node
-    assert energy.value == pytest.approx(120.0 * w.duration_s, rel=1e-3)
+    assert energy.value == pytest.approx(120.0 * w.duration_s, rel=0.02)  # readings some ms apart on a busy machine
     assert energy.basis is jm.Basis.DECLARED and str(energy).endswith("declared)")
     assert energy.high == pytest.approx(1.1 * energy.value, rel=0.02)  # type: ignore[operator]
     assert w.energy.device.value is None and "no_meter" in (w.energy.device.reason or "")

@@ -83,6 +83,7 @@ def test_work_that_kills_every_worker_is_given_up(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed (pip install joulemill[ray])")
+@pytest.mark.filterwarnings("ignore")
 def test_ray_gives_the_same_bytes(serial: SimulationSweep, tmp_path: Path) -> None:
     other = simulate_sweep(parse_sweep(SPEC), tmp_path, workers=2, ray="", chunk_points=2)
     assert other.table.read_bytes() == serial.table.read_bytes()

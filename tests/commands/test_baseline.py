@@ -43,6 +43,8 @@ def test_compare(runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.Capture
     assert page.read_text(encoding="utf-8").count("<svg") == 2
     assert main(["compare", *names, "--markdown"]) == 0
     assert "B against A" in capsys.readouterr().out
+    assert main(["compare", *names, "--latex"]) == 0
+    assert r"\begin{tabular}{lrrr}" in capsys.readouterr().out
     assert main(["compare", *names]) == 0
     assert "latency, p50" in capsys.readouterr().out
 
@@ -52,7 +54,8 @@ def test_compare(runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.Capture
     [
         (["compare", "a"], "two runs or more"),
         (["report", "a", "b"], "joulemill compare a b"),
-        (["compare", "a", "b", "--latex"], "unrecognized arguments: --latex"),
+        (["compare", "a", "b", "--latex-row"], "unrecognized arguments: --latex-row"),
+        (["compare", "a", "b", "--latex", "--json"], "not allowed with argument"),
         (["baseline", "set"], "give the run"),
         (["baseline", "show", "--file", "no/such.json"], "baseline set RUN"),
         (["baseline", "show", "a"], "takes no run"),

@@ -35,6 +35,7 @@ from joulemill.recording.writer import read_run, write_run
 from joulemill.servers.boundary import read_json
 from joulemill.servers.metrics import parse_metrics
 from joulemill.servers.transcript import Transcript
+from tests.fuzz import plans_traffic
 from tests.fuzz.mutation import mutated
 from tests.support import foreign_results
 from tests.support.gguf_files import FIRST, LLAMA, REST, write
@@ -181,6 +182,7 @@ TARGETS: dict[str, Parser] = {
     "device_toml": _of_file(load_device, ".toml"),
     "questions": _of_file(lambda path: load_questions(str(path)), ".jsonl"),
     "lm_eval": _of_file(load_lm_eval, ".json"),
+    **{name: _of_file(load, suffix) for name, (load, suffix) in plans_traffic.LOADS.items()},
     **PARSERS,
 }
 
@@ -350,6 +352,7 @@ def _own() -> dict[str, tuple[bytes, ...]]:
         "device_toml": (device,),
         "questions": _json(questions),
         "lm_eval": _json(lm_eval),
+        **plans_traffic.SEEDS,
         **SEEDS,
     }
 

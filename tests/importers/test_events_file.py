@@ -64,6 +64,8 @@ def test_every_key_arrives_in_si_units() -> None:
         ({"event": [EVENT | {"pue": 0.9}]}, "event 1: pue"),
         ({"event": {"start": "1"}}, "tables"),
         ({"site": 3}, "table"),
+        ({"start": "²:00"}, "start = '²:00' is not a time of day"),
+        ({"start": "9" * 5000 + ":00"}, "start = '9+' is not a time of day"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_key(table: dict[str, object], says: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,23 @@ def test_what_is_no_traffic_is_refused_in_one_line(tmp_path: Path, text: str) ->
     with pytest.raises(InputError) as refused:
         read_traffic(written(tmp_path, text))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("0,1,1,a,0\n1e300,1,1,a,0\n", "line 3: comes more than 400 days after the first; mind the unit of time_s"),
+        ("0,1,1,a,0\n1,1,1,a,1e300\n", "line 3: delay is '1e300', not a wait from 0 s to 400 days"),
+        ("0,9999999,1,a,0\n" * 200, "the prompts of the sessions' turns add up to 2.01e+11 tokens, more than 8e+08"),
+    ],
+    ids=["time", "wait", "sessions"],
+)
+def test_absurd_sizes_are_refused_before_they_fill_an_array(tmp_path: Path, rows: str, says: str) -> None:
+    with pytest.raises(InputError, match=re.escape(says)):
+        read_traffic(written(tmp_path, "time_s,input_tokens,output_tokens,session,delay\n" + rows))
+
+
+@pytest.mark.parametrize("size", ["NaN", "Infinity", "1e300", "-1"])
+def test_a_block_size_that_cannot_be_is_passed_over(tmp_path: Path, size: str) -> None:
+    row = '{"timestamp": 0, "input_length": 1030, "output_length": 1, "hash_ids": [7, 8, 9], "block_size": %s}'
+    assert read_traffic(written(tmp_path, row % size)).traffic.block_tok == 512

@@ -272,4 +272,4 @@ def test_whatever_is_read_totals_are_finite(rows: list[tuple[float, float | None
     c = channel("m:GPU-1:x", device="GPU-1", quantity=quantity, rel_error=0.05)
     raw = tuple(Reading(c.id, t, t, v) for t, v in rows)
     found = measured([Source(c, raw)], None, None)
-    assert found.energy_j is None or 0.0 <= found.low_j <= found.energy_j <= found.high_j
+    assert found.energy_j is None or 0.0 <= found.low_j <= found.energy_j <= found.high_j < math.inf

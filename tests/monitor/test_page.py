@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import socket
 import threading
@@ -106,7 +107,7 @@ def test_those_that_are_down_come_first_and_alerts_say_since_when(browser: Any) 
         names = page.locator("#rows .row:not([hidden]) > span:first-child").all_inner_texts()[:3]
         assert names[:2] == ["chat-10", "chat-21"] and names[2] not in ("chat-10", "chat-21")
         alert = page.locator("#alerts li", has_text="chat-10").first.inner_text()
-        assert "connection refused, the first since " in alert and "(5 min)" in alert
+        assert re.search(r"connection refused, the first since .* \((5|6) min\)", alert)  # a minute may end meanwhile
         rows = page.locator("#nodes button.name").all_inner_texts()
         assert sorted(rows) == ["n0", "n1", "n2"] and "3 of 4 targets" in page.inner_text("#nodes")
         # at once: a button is drawn anew at every snapshot

@@ -78,7 +78,7 @@ def _other_device(report: Report, device_text: str | None, asked: str, devices: 
     wanted = find_device(asked)
     if _canonical(name) != wanted.name:
         return f"the run was on {device_text}, not on {asked}"
-    return f"the run was on {device_text}, not on {devices}" if count.isdigit() and int(count) != devices else None
+    return f"the run was on {device_text}, not on {devices}" if count.isdecimal() and int(count) != devices else None
 
 
 def _canonical(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,8 +142,10 @@ def _whole(table: Mapping[str, Any], name: str, where: str, least: int) -> int:
 def _range(value: Any, where: str) -> DrawnRange:
     try:
         low, high, log = float(value["low"]), float(value["high"]), bool(value.get("log", False))
-    except (TypeError, KeyError, ValueError, AttributeError):
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
         raise InputError(f"{where}: write {{low = 1, high = 50}}, with log = true for equal factors") from None
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(f"{where}: low and high must be finite")
     if not low < high or (log and low <= 0):
         raise InputError(f"{where}: low must be below high" + (", and above 0" if log else ""))
     return DrawnRange(low, high, log)

@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     shape.add_argument("--markdown", action="store_true", help="print Markdown on stdout")
+    shape.add_argument("--latex", action="store_true", help="print a LaTeX table on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
         print_json(comparison.to_dict())
     elif args.markdown:
         sys.stdout.write(str(comparison))
+    elif args.latex:
+        sys.stdout.write(compare_views.latex(comparison.comparison))
     else:
         compare_views.show(comparison.comparison, results_console())
     return 0

@@ -75,7 +75,8 @@ def export(args: argparse.Namespace) -> int:
 
 def _lengths(text: str) -> tuple[int, int]:
     first, _, second = text.lower().partition("x")
-    if not (first.isdigit() and second.isdigit() and int(first) and int(second)):
+    plain = text.isascii() and len(text) <= 20 and first.isdigit() and second.isdigit()
+    if not (plain and int(first) and int(second)):
         raise InputError(f"--lengths {text}: write input and output tokens as 512x512")
     return int(first), int(second)
 

@@ -19,6 +19,7 @@ cut = "25%"                        # or site_limit = "30 kW", cooling_limit, pue
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,8 @@ EVENT_KEYS = (
 )
 #: Signals by the hour are laid out over this long, more than any simulation (assumed).
 LONGEST_S = 32 * 86400.0
+#: Plain digits alone: "²" counts as a digit elsewhere, and is no number.
+_TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-9]{1,2})")
 #: What a signal can be: (least, most). Beyond these it is a slip of a unit.
 BOUNDS = {
     "outdoor_c": (-60.0, 60.0),
@@ -138,10 +141,11 @@ def _since_start_s(text: str, start_s: float, where: str) -> float:
 
 
 def _clock_s(text: Any, where: str) -> float:
-    hours, colon, minutes = str(text).partition(":")
-    if not colon or not (hours.isdigit() and minutes.isdigit()) or int(hours) > 23 or int(minutes) > 59:
+    written = _TIME_OF_DAY.fullmatch(str(text))
+    hours, minutes = (int(part) for part in written.groups()) if written else (24, 0)
+    if hours > 23 or minutes > 59:
         raise InputError(f'{where} = {str(text)[:40]!r} is not a time of day; write it like "12:00"')
-    return int(hours) * 3600.0 + int(minutes) * 60.0
+    return hours * 3600.0 + minutes * 60.0
 
 
 def _ratio(value: Any, where: str) -> float:

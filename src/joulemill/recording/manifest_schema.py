@@ -65,4 +65,5 @@ def _kind(hint: Any) -> Any:
 
 
 def _mapping(value: Any) -> Any:
-    return Annotated[dict[str, Any], Field(strict=True)] if value is object else dict[str, _kind(value)]  # type: ignore[misc]
+    # Not `strict`, which pydantic 2.8 cannot apply here; JSON has no other mapping.
+    return dict[str, Any] if value is object else dict[str, _kind(value)]  # type: ignore[misc]

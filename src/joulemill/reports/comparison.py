@@ -1,4 +1,4 @@
-"""The comparison in the terminal, as Markdown and as one offline HTML page. Pure but for its own template."""
+"""The comparison in the terminal, as Markdown, LaTeX and one offline HTML page. Pure but for its own template."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from joulemill.analysis import rows
 from joulemill.analysis.comparison import TOO_FEW, Comparison, Row, Shift, latency_lines
-from joulemill.reports.markdown_latex import cell
+from joulemill.reports.markdown_latex import cell, tex
 from joulemill.reports.svg import plane
 from joulemill.wording import interval, percent, quantity, title
 
@@ -114,6 +114,33 @@ def markdown(comparison: Comparison) -> str:
     lines += [_line([name, *(" / ".join(c) for c in cells)]) for name, cells in comparison.latencies]
     lines += ["", *(f"* {cell(line)}" for line in latency_lines(comparison))]
     return "\n".join(lines) + "\n"
+
+
+def latex(comparison: Comparison) -> str:
+    """A ``tabular`` of conditions that differ, figures and latency; comments above say whose run a letter is."""
+    columns = _columns(comparison)
+    lines = [f"% {r.label}: {tex(r.name)}, {tex(rows.headline(r.report))}" for r in comparison.runs]
+    lines += [f"% no run states its {tex(n)}: that it is the same is taken on trust" for n in comparison.trusted]
+    lines += [f"\\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", r"\hline"]
+    if comparison.blocking:  # a row of its own, so that no paper shows the joules without it
+        lines.append(f"\\multicolumn{{{len(columns)}}}{{l}}{{\\textbf{{{tex(NOT_COMPARABLE)}}}}} \\\\")
+    differing = [*((title(n), v) for n, v in comparison.blocking), *comparison.conditions]
+    lines += [_tex_line([name, *_beside(values)]) for name, values in differing]
+    lines += [r"\hline"] if differing else []
+    lines += [_tex_line(columns), r"\hline", *(_tex_line(_cells(row)) for row in comparison.rows), r"\hline"]
+    lines.append(_tex_line(["latency, p50 / p90 / p99 [ms]", *_beside([r.label for r in comparison.runs])]))
+    lines += [_tex_line([name, *_beside([" / ".join(c) for c in cells])]) for name, cells in comparison.latencies]
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def _beside(values: Sequence[str]) -> list[str]:
+    """One value of each run, in the runs' own columns: those of the differences stay empty."""
+    first, *others = values
+    return [first, *(c for value in others for c in (value, ""))]
+
+
+def _tex_line(cells: Sequence[str]) -> str:
+    return " & ".join(tex(c) for c in cells) + r" \\"
 
 
 def _line(cells: Sequence[str]) -> str:

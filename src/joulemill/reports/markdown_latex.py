@@ -24,6 +24,10 @@ _LATEX = {
     "Φ": r"$\Phi$",
     "µ": r"$\mu$",
     "≤": r"$\leq$",
+    "≥": r"$\geq$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "\n": " ",
     "\r": " ",
     "\t": " ",
@@ -100,11 +104,11 @@ def latex(report: Report) -> str:
     for name, figure in rows.figures(report):
         if figure.known:
             cells = [name, quantity(figure.value, figure.unit), interval(figure) or "--", str(figure.basis)]
-            lines.append(" & ".join(_tex(c) for c in cells) + r" \\")
+            lines.append(" & ".join(tex(c) for c in cells) + r" \\")
     ttft, tpot = rows.milliseconds(report.latency.ttft_s), rows.milliseconds(report.latency.tpot_s)
     for name, cells in (("TTFT, p50 / p90 / p99 [ms]", ttft), ("TPOT, p50 / p90 / p99 [ms]", tpot)):
-        lines.append(f"{name} & {_tex(' / '.join(cells[:3]))} & & measured \\\\")
-    lines += [f"Active constraint & {_tex(title(report.binding.name))} & & \\\\", r"\hline", r"\end{tabular}"]
+        lines.append(f"{name} & {tex(' / '.join(cells[:3]))} & & measured \\\\")
+    lines += [f"Active constraint & {tex(title(report.binding.name))} & & \\\\", r"\hline", r"\end{tabular}"]
     return "\n".join(lines) + "\n"
 
 
@@ -138,8 +142,9 @@ def latex_row(report: Report) -> str:
         *("--" if v is None else f"{digits(v * 1000)} ms" for v in latency),
     ]
     head = f"% {' & '.join(LATEX_COLUMNS)}; n = {report.requests.ok} requests, run {report.run_id}\n"
-    return head + " & ".join(_tex(c) for c in cells) + r" \\" + "\n"
+    return head + " & ".join(tex(c) for c in cells) + r" \\" + "\n"
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """``text`` that is text anywhere in LaTeX: no command, comment or column of others survives."""
     return "".join(_LATEX.get(c, c) for c in printable(text))

@@ -21,6 +21,8 @@ from joulemill.statistics.lengths import Lengths
 BLOCK_TOK = 16
 #: More requests than a simulation on one machine takes (assumed).
 MOST_REQUESTS = 20_000_000
+#: More blocks than the prompts of all turns together may have: 400 MB of hashes (assumed).
+MOST_BLOCKS = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def turns_traffic(at_ns: Whole, session: Whole, added_tok: Whole, output_tok: Wh
     """Traffic of turns: each prompt is all that was said in its session before, and what the turn adds.
 
     ``session`` is −1 for a request of none. Turns follow each other by their time, then as they stand here. The whole
-    blocks of a conversation are the same in all of its turns.
+    blocks of a conversation are the same in all of its turns. Raises InputError where they are too many to hold.
     """
     order = np.lexsort((np.arange(len(session)), at_ns, session))
     session, added, answers = session[order], added_tok[order], output_tok[order]
@@ -114,6 +116,11 @@ def turns_traffic(at_ns: Whole, session: Whole, added_tok: Whole, output_tok: Wh
     before = np.cumsum(added + answers) - added - answers
     prompts = before - np.maximum.accumulate(np.where(begins, before, 0)) + added
     count = np.where(session < 0, 0, prompts // BLOCK_TOK)
+    if count.sum() > MOST_BLOCKS:
+        raise InputError(
+            f"the prompts of the sessions' turns add up to {prompts.sum():.3g} tokens, more than "
+            f"{MOST_BLOCKS * BLOCK_TOK:.3g}; give fewer or shorter sessions"
+        )
     return LooseRequests(
         at_ns=at_ns[order],
         input_tok=prompts,

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.formats.traces import names
-from joulemill.formats.traces.clock import Place, read_clock, time_column
+from joulemill.formats.traces.clock import LONGEST_S, Place, read_clock, time_column
 
 Whole = NDArray[np.int64]
 #: More tokens than any context holds (assumed).
 MOST_TOK = 10_000_000
 MAX_SESSION_CHARS = 200
+_LONGEST = f"{LONGEST_S / 86400:.0f} days"
 #: Blocks that a list of hashes may be of, where the file does not say [tok].
 BLOCK_TOKS = (512, 16, 32, 64, 128, 256, 1024, 8)
 
@@ -83,6 +84,9 @@ def table_of(
     at_s = _followed(clock.at_s, sessions, raw.place)
     hashes, block_tok, notes = _hashes(raw, input_tok)
     order = np.argsort(at_s, kind="stable")
+    if at_s[order[-1]] - at_s[order[0]] > LONGEST_S:
+        last = raw.place(int(order[-1]))
+        raise InputError(f"{last}: comes more than {_LONGEST} after the first; mind the unit of {timed}")
     return TraceTable(
         at_s=at_s[order] - at_s[order[0]],
         input_tok=input_tok[order],
@@ -179,10 +183,11 @@ def _waits(raw: _WrittenColumns) -> Array:
         return np.zeros(len(raw.lines))
     factor = names.WAIT[names.plain_name(column)]
     waits = np.array([0.0 if v in (None, "") else _number(v) for v in raw.columns[column]]) * factor
-    wrong = np.flatnonzero(~((waits >= 0) & np.isfinite(waits)))
+    wrong = np.flatnonzero(~((waits >= 0) & (waits <= LONGEST_S)))
     if len(wrong):
         stated = raw.columns[column][wrong[0]]
-        raise InputError(f"{raw.place(int(wrong[0]))}: {column} is {str(stated)[:60]!r}, not a wait of 0 or more")
+        place = raw.place(int(wrong[0]))
+        raise InputError(f"{place}: {column} is {str(stated)[:60]!r}, not a wait from 0 s to {_LONGEST}")
     return waits
 
 
@@ -213,8 +218,9 @@ def _hashes(raw: _WrittenColumns, input_tok: Whole) -> tuple[list[tuple[int, ...
     counts = np.array([len(h) for h in hashes])
     stated = names.column_of(raw.columns, names.BLOCK)
     if stated is not None:
-        block_tok = int(_number(raw.columns[stated][0]) or 0)
-        if block_tok >= 1:
+        written = _number(raw.columns[stated][0])
+        block_tok = int(written) if 1 <= written <= MOST_TOK else 0
+        if block_tok:
             return hashes, block_tok, (f"{column}: blocks of {block_tok} tokens, as {stated} says",)
     block_tok = next((b for b in BLOCK_TOKS if _fits(counts, input_tok, b)), 0)
     if not block_tok:

@@ -83,7 +83,11 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     spec.only("sensor", "interface", "cipher")
     host, _, port = spec.target.rpartition(":") if spec.target.count(":") == 1 else (spec.target, "", "")
     sensor = spec.option("sensor", "")
-    if (spec.target and not _HOST.fullmatch(host)) or (port and not port.isdigit()) or sensor.startswith("-"):
+    if (
+        (spec.target and not _HOST.fullmatch(host))
+        or (port and not (port.isascii() and port.isdigit()))
+        or sensor.startswith("-")
+    ):
         raise InputError(f"--meter {spec.text}: {spec.target or sensor!r} is no HOST, HOST:PORT or name of a sensor")
     if shutil.which("ipmitool") is None:
         raise MachineError(f"--meter {spec.text}: the program ipmitool is not installed (Debian: apt install ipmitool)")

@@ -43,7 +43,7 @@ class Session:
 
     def get(self, path: str) -> Resource:
         """A resource. Raises OSError, or ValueError where it is no JSON object or no path."""
-        if not path.startswith("/"):
+        if not path.startswith("/") or not path.isprintable():  # a line's end in a link would be a header of ours
             raise ValueError(f"{path[:80]!r} is no path of the service")
         self._asked_count += 1
         if self._asked_count > MAX_RESOURCES and not self.opened:
