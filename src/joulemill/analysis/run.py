@@ -35,7 +35,7 @@ def diagnosis_of(record: RunRecord) -> Diagnosis:
 def report_of(run: Measurement) -> doc.Report:
     """The report document of a run; of a simulated one nothing in it is measured."""
     report = _report_of(run)
-    return as_modelled(report) if run.record.manifest.get("simulated") else report
+    return as_modelled(report) if run.record.manifest.simulated else report
 
 
 def _report_of(run: Measurement) -> doc.Report:

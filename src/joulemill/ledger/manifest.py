@@ -152,7 +152,7 @@ class StatedDevice(Part):
     """The server's hardware as stated.
 
     count_assumed   nobody said how many, and ``count`` is 1
-    facts           the user's own file of a device that is not in the catalogue
+    facts           the user's own file of a device that is not in the catalog
     """
 
     name: str = ""
@@ -302,12 +302,14 @@ class Manifest(Part):
     expected           how many things each scope should have
     machine_ceilings   of the embedded server's machine
     totals, stated, imported, warnings   of an imported run
+    simulated          deployment, policy and router of a simulated run
     """
 
     schema_version: int = 1
     joulemill_version: str | None = None
     created_wall_s: Moment | None = None
     imported: ImportedFrom | None = None
+    simulated: Table | None = None
     salt: str | None = None
     options: RunOptions | None = None
     versions: Mapping[str, str | None] | None = None
