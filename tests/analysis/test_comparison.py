@@ -102,7 +102,8 @@ def test_page_is_offline_and_hostile_names_are_text() -> None:
 
 def test_latex_holds_the_figures_of_markdown_and_no_command_of_others() -> None:
     evil = r"\input{/etc/passwd} % a & b"
-    other = altered_energy(fig(0.3, "J/tok"), conditions={**example().conditions, "model": {"name": evil}})
+    conditions = dataclasses.replace(example().conditions, model={"name": evil})
+    other = altered_energy(fig(0.3, "J/tok"), conditions=conditions)
     comparison = side_by_side(example(), other, example())
     text = compare_views.latex(comparison)
     table = [line for line in text.splitlines() if not line.startswith("%")]

@@ -76,4 +76,4 @@ def test_the_spelling_that_check_advises_is_taken() -> None:
     bench.add_arguments(parser)
     words = ["--url", "http://127.0.0.1:9", "--device", "epyc-9654:1"]
     options = bench_options(**arguments_of(parser.parse_args(words)))
-    assert options.device is not None and options.device["count"] == 1
+    assert options.device is not None and options.device.count == 1

@@ -188,7 +188,7 @@ def site(stated: Site | None, view: SiteFigures) -> doc.SiteReport:
         return Figure(value, "W", Basis.DECLARED, source="site")
 
     reference = {
-        f"PUE {r.reference.pue_ratio:g}, {r.reference.name}": doc.AtReference(
+        f"PUE {r.reference.pue_ratio:g}, {r.reference.name}": doc.ReferenceSite(
             r.site_j_tok, r.site_w, r.reference.source
         )
         for r in view.at_reference

@@ -17,7 +17,7 @@ from joulemill.ledger import latency as seen
 from joulemill.ledger.account import Account
 from joulemill.ledger.client_check import client_verdict, is_closed, judged_requests, quiet_verdict
 from joulemill.ledger.continuity import outages
-from joulemill.ledger.manifest import Manifest, Part, StatedQuality, TaskAccuracy, document
+from joulemill.ledger.manifest import Manifest, ManifestPart, StatedQuality, TaskAccuracy, document
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
 from joulemill.statistics.ratio import wilson
@@ -120,10 +120,10 @@ def quality(record: RunRecord) -> doc.Quality:
     right = sum(a.score or 0.0 for a in scored)
     low, high = wilson(right, len(scored)) or (None, None)
     lost = len(record.quality) - len(scored)
-    tasks: dict[str, doc.TaskScore] = {}
+    tasks: dict[str, doc.TaskQuality] = {}
     for task in sorted({a.task for a in scored}):
         scores = [a.score or 0.0 for a in scored if a.task == task]
-        tasks[task] = doc.TaskScore(questions=len(scores), correct=sum(scores), accuracy=sum(scores) / len(scores))
+        tasks[task] = doc.TaskQuality(questions=len(scores), correct=sum(scores), accuracy=sum(scores) / len(scores))
     note = f"{lost} questions went unanswered and are left out" if lost else None
     figure = Figure(
         right / len(scored), "1", Basis.MEASURED, low=low, high=high, level=0.95, reason=note, source="Wilson interval"
@@ -164,8 +164,8 @@ def _stated_quality(stated_quality: StatedQuality) -> doc.Quality:
     return doc.Quality(accuracy=figure, task=", ".join(tasks), questions=asked, correct=value * asked, by_task=tasks)
 
 
-def _stated_task(task: TaskAccuracy) -> doc.TaskScore:
-    return doc.TaskScore(questions=task.questions, accuracy=task.accuracy, stderr=task.stderr, metric=task.metric)
+def _stated_task(task: TaskAccuracy) -> doc.TaskQuality:
+    return doc.TaskQuality(questions=task.questions, accuracy=task.accuracy, stderr=task.stderr, metric=task.metric)
 
 
 def tokens_per_correct(record: RunRecord, accuracy: doc.Quality) -> Figure:
@@ -263,7 +263,7 @@ def _fact(value: object) -> Fact:
     return value if isinstance(value, int | float) else None if value is None else str(value)
 
 
-def _members(part: Part | None) -> dict[str, object]:
+def _members(part: ManifestPart | None) -> dict[str, object]:
     return {} if part is None else document(part)
 
 

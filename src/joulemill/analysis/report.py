@@ -202,7 +202,7 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskScore:
+class TaskQuality:
     """One task of the quality set; ``stderr`` and ``metric`` where another tool asked it."""
 
     questions: int | None
@@ -224,7 +224,7 @@ class Quality:
     task: str | None
     questions: int
     correct: float | None
-    by_task: Mapping[str, TaskScore] = field(default_factory=dict)
+    by_task: Mapping[str, TaskQuality] = field(default_factory=dict)
     pass_score: float | None = None
     accepted_token_ratio: Figure | None = None
 
@@ -273,7 +273,7 @@ class Requests:
 
 
 @dataclass(frozen=True)
-class AtReference:
+class ReferenceSite:
     """The site's figures as they would be at a cited PUE."""
 
     site_j_tok: Figure
@@ -293,7 +293,7 @@ class SiteReport:
     water_l_kwh: Figure
     it_power_limit_w: Figure
     cooling_limit_w: Figure
-    at_reference: Mapping[str, AtReference] = field(default_factory=dict)
+    at_reference: Mapping[str, ReferenceSite] = field(default_factory=dict)
     carbon_kind: str | None = None
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from joulemill.analysis.report import SCHEMA_VERSION, AttributionReport, Report, TaskScore
+from joulemill.analysis.report import SCHEMA_VERSION, AttributionReport, Report, TaskQuality
 from joulemill.errors import InputError
 from joulemill.jsonable import plain
 
@@ -15,7 +15,7 @@ def report_document(report: Report) -> dict[str, Any]:
     """The report as JSON types; members that the document leaves out where they are None are left out."""
     members: dict[str, Any] = plain(report)
     attribution, scores = members["energy"]["attribution"], members["quality"]["by_task"].values()
-    for table, kind in ((attribution, AttributionReport), *((s, TaskScore) for s in scores)):
+    for table, kind in ((attribution, AttributionReport), *((s, TaskQuality) for s in scores)):
         for name in [f.name for f in fields(kind) if "omit_none" in f.metadata and table[f.name] is None]:
             del table[name]
     return members

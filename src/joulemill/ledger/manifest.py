@@ -24,8 +24,8 @@ MAX_NUMBER = 1e19
 class Bounds:
     """From where to where a number of the file may lie, both included."""
 
-    least: float = -MAX_NUMBER
-    most: float = MAX_NUMBER
+    low: float = -MAX_NUMBER
+    high: float = MAX_NUMBER
 
 
 Number = Annotated[float, Bounds()]
@@ -40,7 +40,7 @@ Table = Mapping[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class ManifestPart:
     """A table of the manifest.
 
     others    members that this version does not know, as they stand in the file
@@ -53,7 +53,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskAccuracy(Part):
+class TaskAccuracy(ManifestPart):
     """One task of a set that another tool asked."""
 
     accuracy: Number | None = None
@@ -63,7 +63,7 @@ class TaskAccuracy(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatedQuality(Part):
+class StatedQuality(ManifestPart):
     """Accuracy that another tool found, with its standard error."""
 
     tool: str | None = None
@@ -77,7 +77,7 @@ class StatedQuality(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(Part):
+class RunOptions(ManifestPart):
     """The load and the server as asked (``bench.options.BenchOptions``), and as other tools' files say them.
 
     rate, max_concurrency, at_once, strategy   of imported runs: requests per second, most in flight, all at once
@@ -134,7 +134,7 @@ class RunOptions(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClientMachine(Part):
+class ClientMachine(ManifestPart):
     """The machine that the client ran on, and the embedded server where there was one."""
 
     cpu: str | None = None
@@ -148,7 +148,7 @@ class ClientMachine(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatedDevice(Part):
+class StatedDevice(ManifestPart):
     """The server's hardware as stated.
 
     count_assumed   nobody said how many, and ``count`` is 1
@@ -163,7 +163,7 @@ class StatedDevice(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServingProcess(Part):
+class ServingProcess(ManifestPart):
     """The server's process where it runs on the client's machine, and how it is known."""
 
     pid: int | None = None
@@ -172,7 +172,7 @@ class ServingProcess(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerDescription(Part):
+class ServerDescription(ManifestPart):
     """What the server said of itself; ``ignore_eos``: it can be told to answer at the length that was asked."""
 
     url: str | None = None
@@ -190,7 +190,7 @@ class ServerDescription(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GgufDescription(Part):
+class GgufDescription(ManifestPart):
     """The header of a GGUF file; ``tensors``: name, shape, type and bytes of each."""
 
     file: str | None = None
@@ -202,7 +202,7 @@ class GgufDescription(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelDescription(Part):
+class ModelDescription(ManifestPart):
     """The model that was served."""
 
     name: str | None = None
@@ -216,7 +216,7 @@ class ModelDescription(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasuredLimit(Part):
+class MeasuredLimit(ManifestPart):
     """One measured limit of the machine."""
 
     value: Number
@@ -237,7 +237,7 @@ class MeasuredLimit(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineLimits(Part):
+class MachineLimits(ManifestPart):
     """The machine's measured limits (``bench.machine.microbenchmark``); ``machine`` what it is."""
 
     compute_flop_s: MeasuredLimit
@@ -247,7 +247,7 @@ class MachineLimits(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SummaryTotals(Part):
+class SummaryTotals(ManifestPart):
     """Tokens and requests of a run without single requests."""
 
     output_tok: Amount | None = None
@@ -256,7 +256,7 @@ class SummaryTotals(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptSizes(Part):
+class PromptSizes(ManifestPart):
     """How many tokens a prompt of so many words had: the chat template's, and those of a word."""
 
     overhead_tok: Number | None = None
@@ -264,7 +264,7 @@ class PromptSizes(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatedEntry(Part):
+class StatedEntry(ManifestPart):
     """A figure that an imported file states."""
 
     name: str | None = None
@@ -276,7 +276,7 @@ class StatedEntry(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportedFile(Part):
+class ImportedFile(ManifestPart):
     """A file that was imported, and the hash of its content."""
 
     name: str | None = None
@@ -284,7 +284,7 @@ class ImportedFile(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportedFrom(Part):
+class ImportedFrom(ManifestPart):
     """Which tool made the run."""
 
     tool: str | None = None
@@ -293,7 +293,7 @@ class ImportedFrom(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest(Part):
+class Manifest(ManifestPart):
     """``run.json``, resolved before the load starts.
 
     salt               what the prompts' texts were drawn with
@@ -353,11 +353,11 @@ class Manifest(Part):
         return (self.device.count or 1) if self.device else 1
 
 
-P = TypeVar("P", bound=Part)
+P = TypeVar("P", bound=ManifestPart)
 _OWN = ("others", "members")
 
 
-def document(part: Part) -> dict[str, object]:
+def document(part: ManifestPart) -> dict[str, object]:
     """``part`` as JSON types: the members of its file in their order, then what was stated since."""
     known = {f.name: (getattr(part, f.name), _default(f.default)) for f in fields(part) if f.name not in _OWN}
     first = tuple(known) if part.members is None else part.members
@@ -371,7 +371,7 @@ def _default(value: object) -> object:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, Part):
+    if isinstance(value, ManifestPart):
         return document(value)
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
@@ -388,7 +388,7 @@ def part_of(kind: type[P], members: Table) -> P:
 
 @cache
 def _hints(kind: Hashable) -> dict[str, object]:
-    part: type[Part] = kind  # type: ignore[assignment]
+    part: type[ManifestPart] = kind  # type: ignore[assignment]
     hints = get_type_hints(part)
     return {f.name: hints[f.name] for f in fields(part) if f.name not in _OWN}
 
@@ -397,7 +397,7 @@ def _value(value: object, hint: object) -> object:
     """A member by its type: tables become parts, lists tuples; anything else stays as it is."""
     options: Iterable[object] = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     kind = next(o for o in options if o is not type(None))
-    if isinstance(kind, type) and issubclass(kind, Part) and isinstance(value, Mapping):
+    if isinstance(kind, type) and issubclass(kind, ManifestPart) and isinstance(value, Mapping):
         return part_of(kind, value)
     if kind is Basis and isinstance(value, str):
         return Basis(value)

@@ -16,9 +16,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from joulemill.errors import InputError
-from joulemill.ledger.manifest import Bounds, Manifest, Part, Table, part_of
+from joulemill.ledger.manifest import Bounds, Manifest, ManifestPart, Table, part_of
 
-_OWN = {f.name for f in fields(Part)}
+_OWN = {f.name for f in fields(ManifestPart)}
 
 
 def manifest_in(members: Table, where: str) -> Manifest:
@@ -37,7 +37,7 @@ def _schema() -> TypeAdapter[Any]:
     return TypeAdapter(_table(Manifest))
 
 
-def _table(kind: type[Part]) -> Any:
+def _table(kind: type[ManifestPart]) -> Any:
     """The members of a part as a table that pydantic checks: those without a default must be there."""
     hints = get_type_hints(kind, include_extras=True)
     known = [f for f in fields(kind) if f.name not in _OWN]
@@ -52,14 +52,14 @@ def _kind(hint: Any) -> Any:
     if get_origin(hint) in (Union, types.UnionType):
         return Union[tuple(_kind(a) for a in get_args(hint))]  # noqa: UP007
     if get_origin(hint) is Annotated:
-        number, bounds = get_args(hint)
-        assert_bounds: Bounds = bounds
-        return Annotated[number, Field(ge=assert_bounds.least, le=assert_bounds.most, strict=True)]
+        number, *bounds = get_args(hint)
+        within = next(b for b in bounds if isinstance(b, Bounds))
+        return Annotated[number, Field(ge=within.low, le=within.high, strict=True)]
     if get_origin(hint) is tuple:
         return list[_kind(get_args(hint)[0])]  # type: ignore[misc]
     if get_origin(hint) in (Mapping, dict):
         return _mapping(get_args(hint)[1])
-    if isinstance(hint, type) and issubclass(hint, Part):
+    if isinstance(hint, type) and issubclass(hint, ManifestPart):
         return _table(hint)
     return Annotated[hint, Field(strict=True)] if hint in (str, bool, int) else Any if hint is object else hint
 
