@@ -48,6 +48,7 @@ def test_no_name_ends_the_element_that_holds_the_data() -> None:
         (["--devices", "h999"], "h999"),
         (["--models", "no/such-model"], "no/such-model"),
         (["--lengths", "512"], "--lengths 512"),
+        (["--lengths", "²x512"], "--lengths ²x512"),
     ],
 )
 def test_a_wrong_selection_is_refused(

@@ -98,13 +98,15 @@ def test_hostile_pages_fail_alone_and_the_loop_goes_on() -> None:
     latest = [0.0]
 
     async def script(monitor: Monitor) -> None:
-        at = time.monotonic()
+        at = (
+            time.process_time()
+        )  # of all threads: whoever keeps the loop waiting works, and a busy machine does not count
 
         async def ticks() -> None:
             nonlocal at
             while True:
                 await asyncio.sleep(0.01)
-                latest[0], at = max(latest[0], time.monotonic() - at), time.monotonic()
+                latest[0], at = max(latest[0], time.process_time() - at), time.process_time()
 
         ticking = asyncio.ensure_future(ticks())
         await until(

@@ -13,11 +13,14 @@ import pytest
 from rich.console import Console
 from simulated.runs import steady_run
 
+from joulemill.analysis.comparison import compare
 from joulemill.analysis.report import Waterfall, WaterfallPart
 from joulemill.analysis.run import analyze
+from joulemill.analysis.samples import METRICS, of_report
 from joulemill.analysis.serialization import from_json, schema, to_json
 from joulemill.errors import InputError
 from joulemill.figure import unknown
+from joulemill.reports import comparison as compare_views
 from joulemill.reports import markdown_latex as tables
 from joulemill.reports.exports.huggingface import model_card
 from joulemill.reports.html import run as html
@@ -166,8 +169,10 @@ def test_a_name_never_becomes_live_markdown_or_control(name: str) -> None:
     report = example()
     told = dataclasses.replace(report.conditions, model={**report.conditions.model, "name": name})
     named = dataclasses.replace(report, conditions=told)
-    cards = (tables.markdown(named), model_card(named))
-    for text in (*cards, tables.latex(named), tables.latex_row(named), render(named)):
+    comparison = compare([({m: of_report(r, m, name) for m in METRICS}, r) for r in (report, named)])
+    cards = (tables.markdown(named), model_card(named), compare_views.markdown(comparison))
+    latex = (tables.latex(named), tables.latex_row(named), compare_views.latex(comparison))
+    for text in (*cards, *latex, render(named), compare_views.render(comparison)):
         assert "\x1b" not in text and "\u202e" not in text and "\x07" not in text
     for text in cards:
         assert not re.search(r"(?<!\\)\[[^\]\\]*\]\(", text) and "http://evil" not in text
