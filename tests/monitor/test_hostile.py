@@ -98,9 +98,7 @@ def test_hostile_pages_fail_alone_and_the_loop_goes_on() -> None:
     latest = [0.0]
 
     async def script(monitor: Monitor) -> None:
-        at = (
-            time.process_time()
-        )  # of all threads: whoever keeps the loop waiting works, and a busy machine does not count
+        at = time.process_time()  # of all threads: a busy machine does not count
 
         async def ticks() -> None:
             nonlocal at
@@ -121,7 +119,9 @@ def test_hostile_pages_fail_alone_and_the_loop_goes_on() -> None:
         assert state(monitor, "good").up
 
     asyncio.run(among(pages, script))
-    assert latest[0] < 2.0, "the loop stood still"
+    assert latest[0] < 8.0, (
+        "the loop stood still"
+    )  # parsed on the loop, these pages hold it for 10 s on a quiet machine
 
 
 @pytest.mark.finding("F5")
