@@ -20,6 +20,7 @@ from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import rates
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.errors import InputError
+from joulemill.ledger.manifest import Manifest, ModelDescription, RunOptions, StatedDevice
 from joulemill.ledger.record import Channel, Phase, Quantity, Reading, RequestRecord, RunRecord, ServerSample
 from joulemill.physics.production.prediction import Prediction, predict
 from joulemill.physics.serving.deployment import Deployment, Parallelism
@@ -156,11 +157,11 @@ def _record(
         "preemptions_total": 0.0,
     }
     return RunRecord(
-        manifest={
-            "options": {"concurrency": running + round(waiting), "loop": "closed"},
-            "model": {"name": name},
-            "device": {"name": deployment.device.name, "kind": "gpu", "count": int(deployment.device_count)},
-        },
+        manifest=Manifest(
+            options=RunOptions(concurrency=running + round(waiting), loop="closed"),
+            model=ModelDescription(name=name),
+            device=StatedDevice(name=deployment.device.name, kind="gpu", count=int(deployment.device_count)),
+        ),
         channels=channels,
         readings=rows,
         requests=(*calibrated, *requests),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from joulemill.ledger.manifest import Manifest, part_of
 from joulemill.ledger.record import (
     Channel,
     Phase,
@@ -94,4 +95,8 @@ def steady_run(
         "phases": phases,
         "server": tuple(ServerSample(t, EPOCH_S + t, {"output_tok_total": v}) for t, v in served),
     }
-    return RunRecord(**{**given, **facts})
+    record = {**given, **facts}
+    members = record["manifest"]
+    if not isinstance(members, Manifest):
+        record["manifest"] = part_of(Manifest, members)
+    return RunRecord(**record)

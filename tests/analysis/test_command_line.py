@@ -12,6 +12,8 @@ from joulemill.api.benching import bench_options
 from joulemill.bench.options import BenchOptions
 from joulemill.catalog.stated_device import stated_device
 from joulemill.commands import bench
+from joulemill.ledger.manifest import Manifest, RunOptions, part_of
+from tests.support.manifests import manifest_of
 
 
 @pytest.mark.parametrize(
@@ -24,8 +26,8 @@ from joulemill.commands import bench
     ],
 )
 def test_parsed_again_it_is_the_same_run(options: BenchOptions) -> None:
-    told = {"options": options.manifest(), "device": options.device}
-    words = shlex.split(command_line(told) or "")
+    manifest = Manifest(options=part_of(RunOptions, options.manifest()), device=options.device)
+    words = shlex.split(command_line(manifest) or "")
     assert words[:2] == ["joulemill", "bench"]
     parser = argparse.ArgumentParser()
     bench.add_arguments(parser)
@@ -34,7 +36,7 @@ def test_parsed_again_it_is_the_same_run(options: BenchOptions) -> None:
 
 
 def test_no_secret_and_no_command_of_an_import() -> None:
-    told = {"options": BenchOptions(url="http://user:secret@h:1").manifest()}
-    assert "secret" not in (command_line(told) or "")
-    assert command_line({"imported": {"tool": "x"}, "options": {"loop": "closed"}}) is None
-    assert command_line({"options": {"concurrency": 4}}) is None
+    manifest = manifest_of({"options": BenchOptions(url="http://user:secret@h:1").manifest()})
+    assert "secret" not in (command_line(manifest) or "")
+    assert command_line(manifest_of({"imported": {"tool": "x"}, "options": {"loop": "closed"}})) is None
+    assert command_line(manifest_of({"options": {"concurrency": 4}})) is None

@@ -15,6 +15,7 @@ from scipy import stats
 
 from joulemill.analysis.baseline import need_baseline, read_baseline, write_baseline
 from joulemill.analysis.comparison import TOO_FEW, Comparison, _by_intervals, compare, document, label, of_change
+from joulemill.analysis.conditions import Conditions
 from joulemill.analysis.report import Report
 from joulemill.analysis.samples import METRICS, of_report
 from joulemill.analysis.serialization import to_json
@@ -51,7 +52,9 @@ def test_a_run_against_itself_differs_in_nothing() -> None:
 
 
 def test_conditions_that_differ_come_first_and_loud() -> None:
-    other = altered(conditions={**example().conditions, "model": {"name": "another"}, "started": "2026-11-24"})
+    other = altered(
+        conditions=dataclasses.replace(example().conditions, model={"name": "another"}, started="2026-11-24")
+    )
     found = side_by_side(example(), other)
     assert [n for n, _ in found.blocking] == ["model"]
     assert "started" in [n for n, _ in found.conditions]
@@ -99,7 +102,8 @@ def test_page_is_offline_and_hostile_names_are_text() -> None:
 
 def test_latex_holds_the_figures_of_markdown_and_no_command_of_others() -> None:
     evil = r"\input{/etc/passwd} % a & b"
-    other = altered_energy(fig(0.3, "J/tok"), conditions={**example().conditions, "model": {"name": evil}})
+    conditions = dataclasses.replace(example().conditions, model={"name": evil})
+    other = altered_energy(fig(0.3, "J/tok"), conditions=conditions)
     comparison = side_by_side(example(), other, example())
     text = compare_views.latex(comparison)
     table = [line for line in text.splitlines() if not line.startswith("%")]
@@ -162,7 +166,7 @@ def test_baseline_round_trip_and_views(tmp_path: Path) -> None:
     assert "430 mJ/tok" in screen.getvalue() and "840 mJ/tok" in screen.getvalue()
     page = html.render(worse, [baseline_view.card(kept, worse)])
     assert "Against the baseline the &lt;b&gt;" in page and "<b>&#34;old" not in page
-    blocked, _ = baseline_view.against(kept, altered(conditions={"model": {"name": "another"}}))
+    blocked, _ = baseline_view.against(kept, altered(conditions=Conditions(model={"name": "another"})))
     assert blocked[0].startswith("model: ")
 
 

@@ -33,7 +33,7 @@ def test_a_machine_without_accelerator_has_no_device_scope() -> None:
     energy = dataclasses.replace(report.energy, device_j_tok=unknown("J/tok", "nothing metered the device"))
     on_cpu = dataclasses.replace(report, energy=energy)
     assert statuses(on_cpu)["J/token, device"] is Status.NOT_APPLICABLE
-    boards = tuple({**m, "scope": "device"} for m in report.meters)
+    boards = tuple(dataclasses.replace(m, scope="device") for m in report.meters)
     assert statuses(dataclasses.replace(on_cpu, meters=boards))["J/token, device"] is Status.MISSING
 
 

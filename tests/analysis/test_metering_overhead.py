@@ -11,6 +11,7 @@ from joulemill.analysis.metering_overhead import metering_j
 from joulemill.figure import Basis
 from joulemill.ledger.account import account
 from joulemill.ledger.record import MachineSample, RunRecord, Scope
+from tests.support.manifests import manifest_of, members_of
 
 CPUS = 10
 
@@ -33,7 +34,7 @@ def looked(t_s: float, busy: float) -> MachineSample:
 def metered(scope: Scope = Scope.CPU, **facts: Any) -> RunRecord:
     """Metering takes 0.02 cores; the load makes five of ten CPUs busier than idle."""
     record = steady_run(channels=(channel("rapl:a:energy", meter="rapl", scope=scope, update_period_s=0.01),))
-    manifest = {**record.manifest, "machine": {"cpus": CPUS}, "server": {"embedded": True}}
+    manifest = manifest_of({**members_of(record), "machine": {"cpus": CPUS}, "server": {"embedded": True}})
     machine = tuple(looked(float(t), 0.1 if t < 22 else 0.6) for t in range(1, 90))
     event = {"kind": "metering", "cpu_s": 1.8, "elapsed_s": 90.0}
     return dataclasses.replace(record, **{"manifest": manifest, "machine": machine, "events": (event,), **facts})
@@ -54,7 +55,7 @@ def test_a_core_second_costs_what_the_load_made_it_cost() -> None:
     [
         ({"events": ()}, "not recorded"),
         ({"machine": ()}, "no difference in CPU"),
-        ({"manifest": {"machine": {"cpus": CPUS}, "server": {"embedded": False}}}, "may run on another"),
+        ({"manifest": manifest_of({"machine": {"cpus": CPUS}, "server": {"embedded": False}})}, "may run on another"),
         ({"channels": (), "readings": ()}, "not known"),
     ],
 )

@@ -16,15 +16,17 @@ from joulemill.analysis.serialization import from_json, to_json
 from joulemill.decisions.diagnosis import CANDIDATES
 from joulemill.figure import Basis
 from joulemill.jsonable import plain
+from joulemill.ledger.manifest import Manifest
 from joulemill.ledger.record import QualityAnswer, RequestOutcome, RunRecord
 from joulemill.reports.html.run import render
+from tests.support.manifests import manifest_of, members_of
 
 
 def run_with(**manifest: Any) -> RunRecord:
     record = steady_run()
     options = {"concurrency": 4, "threads": 2, **manifest.pop("options", {})}
-    given = {**record.manifest, "options": options, "server": {"slots": 4, "embedded": True}, **manifest}
-    return dataclasses.replace(record, manifest=given)
+    given = {**members_of(record), "options": options, "server": {"slots": 4, "embedded": True}, **manifest}
+    return dataclasses.replace(record, manifest=manifest_of(given))
 
 
 def ceiling(report: Report, name: str) -> Any:
@@ -86,11 +88,17 @@ def test_ceilings_of_a_known_model_on_a_known_device_by_hand() -> None:
     assert report.phi.value == pytest.approx(80 / least, rel=0.02)
 
 
+def test_a_meter_is_reported_with_all_that_its_channel_says() -> None:
+    record = run_with()
+    for channel, meter in zip(record.channels, analyze(record).meters, strict=True):
+        assert {f.name: getattr(meter, f.name) for f in dataclasses.fields(channel)} == dataclasses.asdict(channel)
+
+
 def test_attribution_closes() -> None:
     told = analyze(run_with()).energy.attribution
     for rule in ("output_token_share", "work_weighted"):
-        part = told[rule]
-        assert part["requests_j"] + part["unattributed_idle_j"] == pytest.approx(part["total_j"], rel=1e-9)
+        part = getattr(told, rule)
+        assert part.requests_j + part.unattributed_idle_j == pytest.approx(part.total_j, rel=1e-9)
 
 
 def test_same_run_same_bytes_and_reads_back() -> None:
@@ -139,7 +147,7 @@ def test_broken_runs_are_told_and_render(status: str) -> None:
 
 
 def test_empty_record_has_no_figures_and_still_renders() -> None:
-    report = analyze(RunRecord(manifest={}))
+    report = analyze(RunRecord(manifest=Manifest()))
     figures = [v for v in plain(report.energy).values() if isinstance(v, dict) and "value" in v]
     assert figures and all(f["value"] is None for f in figures)
     render(report)

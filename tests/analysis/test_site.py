@@ -13,9 +13,11 @@ from joulemill.analysis.run import analyze
 from joulemill.catalog.stated_device import device_in
 from joulemill.cli import main
 from joulemill.errors import InputError
+from joulemill.ledger.manifest import StatedDevice, document
 from joulemill.recording.reader import read_run
-from joulemill.recording.rows import check_manifest
+from joulemill.recording.rows import checked_manifest
 from joulemill.recording.writer import write_run
+from tests.support.manifests import manifest_of
 from tests.support.recorded import recorded
 
 #: Members of ``run.json`` as version 0.1.0 wrote them: `bench --site FILE --slo-tpot 50ms` on the embedded server.
@@ -173,7 +175,7 @@ def first_version(path: Path, seed: int = 1, **site: Any) -> Path:
     """A run folder with a manifest of version 0.1.0."""
     made = recorded(path.with_name(f"{path.name}-made"), seed=seed)
     manifest = {**FIRST_VERSION, "site": {**FIRST_VERSION["site"], **site}, "created_wall_s": 1.7e9 + seed}
-    write_run(path, dataclasses.replace(read_run(made), manifest=manifest))
+    write_run(path, dataclasses.replace(read_run(made), manifest=manifest_of(manifest)))
     return path
 
 
@@ -189,7 +191,7 @@ def test_its_bare_powers_are_watts(tmp_path: Path) -> None:
 
 
 def test_the_schema_takes_every_member_that_it_wrote() -> None:
-    check_manifest(FIRST_VERSION, "run.json")
+    assert document(checked_manifest(FIRST_VERSION, "run.json")) == FIRST_VERSION
 
 
 @pytest.mark.parametrize("verb", [["report"], ["diagnose"]])
@@ -228,7 +230,7 @@ def test_bare_facts_of_a_kept_device_are_si() -> None:
         "tdp": 300.0,
         "peak_bf16": 9e14,
     }
-    device = device_in({"name": "mine", "kind": "gpu", "count": 1, "facts": facts})
+    device = device_in(StatedDevice(name="mine", kind="gpu", count=1, facts=facts))
     assert (device.memory_byte, device.memory_bandwidth_byte_s, device.tdp_w) == (8e10, 2e12, 300.0)
 
 
@@ -236,4 +238,4 @@ def test_a_run_names_no_file_to_open(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text('kind = "gpu"\nmemory = "80 GB"\nmemory_bandwidth = "2 TB/s"\n')
     with pytest.raises(InputError, match="is not in the catalog"):
-        device_in({"name": str(own), "count": 1})
+        device_in(StatedDevice(name=str(own), count=1))

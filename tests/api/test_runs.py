@@ -132,7 +132,7 @@ def test_bench_drives_a_server_and_returns_the_run(tmp_path: Path) -> None:
             out=tmp_path / "run",
         )
     assert run.status == "complete" and run.path == tmp_path / "run"
-    assert run.record.manifest["options"]["concurrency"] == 3
+    assert run.record.manifest.asked.concurrency == 3
     good = [r for r in run.record.requests if r.outcome is RequestOutcome.OK]
     assert good and all(r.output_tok == 16 for r in good if r.phase == "load")
     # 60 W whatever the CPU does: joules per token are 60 W over the rate

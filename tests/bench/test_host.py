@@ -15,6 +15,7 @@ from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
 from joulemill.bench.run import run_measure
 from joulemill.errors import InputError
+from joulemill.ledger.manifest import document
 from joulemill.ledger.record import RequestOutcome
 from joulemill.recording.writer import read_run
 from tests.support.embedded_runs import embedded, options
@@ -78,10 +79,10 @@ class TestReal:
         assert sum(asked) / len(asked) < 0.12
         spent = record.server[-1].values["output_tok_total"] - record.server[0].values["output_tok_total"]
         assert spent == pytest.approx(sum(r.output_tok or 0 for r in record.requests), rel=0.1)
-        header = record.manifest["model"]["gguf"]
+        header = document(record.manifest)["model"]["gguf"]
         assert header["metadata"]["llama.block_count"] == 30
         assert header["weight_count"] == pytest.approx(134.5e6, rel=0.01)
-        cpus = record.manifest["machine"]["cpus"]
+        cpus = record.manifest.cpus or 0
         assert any((m.server_cpu_ratio or 0.0) * cpus > 0.1 for m in record.machine)  # a tenth of its one thread
         assert servers_left() == []
 

@@ -24,6 +24,7 @@ from joulemill.bench.options import BenchOptions
 from joulemill.bench.progress import Silence
 from joulemill.bench.run import Surroundings, run_measure
 from joulemill.errors import InputError, MachineError, ServerError
+from joulemill.ledger.manifest import MachineLimits, document, part_of
 from joulemill.ledger.record import RequestOutcome, RunRecord
 from joulemill.recording.writer import RunWriter, read_run
 from joulemill.servers.client import Ask, Endpoint, ask
@@ -100,7 +101,10 @@ async def ask_three(session: aiohttp.ClientSession, endpoint: Endpoint, writer: 
 
 
 def test_a_complete_run_keeps_everything(server: str, tmp_path: Path) -> None:
-    record = run(options(server, tmp_path), around=Surroundings(ask_quality=ask_three, machine_ceilings=CEILINGS))
+    record = run(
+        options(server, tmp_path),
+        around=Surroundings(ask_quality=ask_three, machine_ceilings=part_of(MachineLimits, CEILINGS)),
+    )
     assert (record.status, record.status_reason) == ("complete", None)
     assert [p.name for p in record.phases] == ["idle", "calibrate", "load", "drain", "quality"]
     for before, after in zip(record.phases, record.phases[1:], strict=False):
@@ -113,12 +117,13 @@ def test_a_complete_run_keeps_everything(server: str, tmp_path: Path) -> None:
     assert [e["word"] for e in record.events if e["kind"] == "asked"] == ["one", "two", "three"]
     lengths = next(e for e in record.events if e["kind"] == "prompt_lengths")
     assert (lengths["prompts"], lengths["mean_error_ratio"]) == (len(load), 0.0)
-    manifest = record.manifest
+    manifest = document(record.manifest)
     assert manifest["schema_version"] == 1
     assert manifest["machine_ceilings"] == CEILINGS
     assert manifest["prompt_line"] == {"overhead_tok": pytest.approx(0.0), "tok_word": pytest.approx(1.0)}
-    assert (manifest["server"]["kind"], manifest["server"]["embedded"]) == ("vllm", False)
-    assert manifest["machine"]["cpus"] == os.cpu_count()
+    server = record.manifest.server
+    assert server is not None and (server.kind, server.embedded) == ("vllm", False)
+    assert record.manifest.cpus == os.cpu_count()
 
 
 def test_the_phases_are_bracketed_by_readings_and_counters(server: str, tmp_path: Path) -> None:
@@ -167,7 +172,7 @@ def test_a_rate_and_a_trace(server: str, tmp_path: Path) -> None:
         (60, 7),
     ]
     assert any(r.phase == "warmup" for r in trace.requests)
-    assert trace.manifest["options"]["warmup_s"] is None
+    assert trace.manifest.asked.warmup_s is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -185,7 +190,7 @@ def test_an_interruption_in_each_phase_keeps_what_was_seen(phase: str, number: s
     assert record.phases[-1].name == interrupter.seen[-1] == phase
     assert record.phases[-1].end_mono_s is None
     assert record.readings
-    assert record.manifest["server"]["kind"] == "vllm"
+    assert record.manifest.server is not None and record.manifest.server.kind == "vllm"
     outcomes = Counter(r.outcome for r in record.requests)
     if phase in ("calibrate", "load", "drain"):
         assert outcomes[RequestOutcome.CANCELLED] >= 1

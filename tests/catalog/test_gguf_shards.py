@@ -36,8 +36,8 @@ def test_any_shard_stands_for_all(tmp_path: Path, given: int) -> None:
 def test_a_first_shard_without_tensors(tmp_path: Path) -> None:
     paths = shards(tmp_path, [], FIRST + REST)
     assert parameters_count(find_model(paths[0]).architecture).total == TOTAL
-    assert gguf_facts(paths[0])["weight_count"] == TOTAL
-    assert gguf_facts(paths[0])["file_byte"] == sum(p.stat().st_size for p in paths)
+    assert gguf_facts(paths[0]).weight_count == TOTAL
+    assert gguf_facts(paths[0]).file_byte == sum(p.stat().st_size for p in paths)
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:

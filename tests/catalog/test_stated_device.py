@@ -9,6 +9,7 @@ import pytest
 
 from joulemill.catalog.stated_device import count_in, device_in, node_in, stated_device
 from joulemill.errors import InputError
+from joulemill.ledger.manifest import StatedDevice, document, part_of
 from tests.support.own_device import OWN
 
 
@@ -20,7 +21,7 @@ def own(tmp_path: Path) -> Path:
 
 
 def test_the_facts_of_a_file_outlive_it(own: Path) -> None:
-    table = json.loads(json.dumps(stated_device(str(own))))
+    table = part_of(StatedDevice, json.loads(json.dumps(document(stated_device(str(own))))))
     own.unlink()
     device = device_in(table)
     assert (device.name, device.kind, device.memory_bandwidth_byte_s) == ("milan-1core", "cpu", 20e9)
@@ -30,11 +31,12 @@ def test_the_facts_of_a_file_outlive_it(own: Path) -> None:
 
 
 def test_count_within_the_name_or_apart(own: Path) -> None:
-    assert stated_device("h100:8") == {"name": "h100-sxm", "kind": "gpu", "count": 8} == stated_device("h100", 8)
-    assert stated_device("h100:8", 8)["count"] == 8
-    assert stated_device("h100") == {"name": "h100-sxm", "kind": "gpu", "count": 1, "count_assumed": True}
+    eight = StatedDevice(name="h100-sxm", kind="gpu", count=8)
+    assert stated_device("h100:8") == eight == stated_device("h100", 8)
+    assert stated_device("h100:8", 8).count == 8
+    assert document(stated_device("h100")) == {"name": "h100-sxm", "kind": "gpu", "count": 1, "count_assumed": True}
     assert count_in(stated_device(f"{own}:2")) == 2
-    assert device_in({"name": "h100", "count": 8}).name == "h100-sxm"  # as older folders have it
+    assert device_in(StatedDevice(name="h100", count=8)).name == "h100-sxm"  # as older folders have it
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from simulated.runs import steady_run
 from joulemill.cli import main
 from joulemill.recording.writer import write_run
 from tests.support.lone_requests import with_lone
+from tests.support.manifests import manifest_of
 
 
 def test_a_decided_run_is_zero_and_names_the_evidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,7 +29,7 @@ def test_a_decided_run_is_zero_and_names_the_evidence(tmp_path: Path, capsys: py
 def test_an_undecided_run_is_three_and_says_what_would_decide(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_run(tmp_path / "run", replace(steady_run(), manifest={"options": {"concurrency": 4}}))
+    write_run(tmp_path / "run", replace(steady_run(), manifest=manifest_of({"options": {"concurrency": 4}})))
     assert main(["diagnose", str(tmp_path / "run")]) == 3
     assert "What would decide" in capsys.readouterr().out
 

@@ -11,6 +11,7 @@ from simulated.runs import steady_run
 
 from joulemill.cli import main
 from joulemill.recording.writer import write_run
+from tests.support.manifests import manifest_of, members_of
 
 pytestmark = pytest.mark.usefixtures("few_combinations")
 
@@ -78,20 +79,20 @@ def test_a_run_on_a_machine_without_accelerator_says_what_would_help(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = steady_run()
-    manifest = {**record.manifest, "device": None}
-    write_run(tmp_path / "run", replace(record, manifest=manifest))
+    members = {**members_of(record), "device": None}
+    write_run(tmp_path / "run", replace(record, manifest=manifest_of(members)))
     assert main(["levers", str(tmp_path / "run")]) == 2
     assert "joulemill calibrate" in capsys.readouterr().err
 
 
 def test_a_run_on_a_known_device_is_studied_at_its_own_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = steady_run()
-    manifest = {
-        **record.manifest,
+    members = {
+        **members_of(record),
         "device": {"name": "NVIDIA H100 80GB HBM3", "count": 1},
         "model": {"name": "Qwen/Qwen3-8B"},
     }
-    write_run(tmp_path / "run", replace(record, manifest=manifest))
+    write_run(tmp_path / "run", replace(record, manifest=manifest_of(members)))
     assert main(["levers", str(tmp_path / "run"), "--html", str(tmp_path / "p.html"), "--json"]) == 0
     asked = json.loads(capsys.readouterr().out)["deployment"]
     assert asked["device"].startswith("NVIDIA H100") and asked["concurrency"] >= 1 and asked["output_tokens"] >= 1

@@ -11,6 +11,7 @@ from joulemill.api.benching import bench_options
 from joulemill.catalog.stated_device import stated_device
 from joulemill.cli import main
 from joulemill.commands.bench_options import arguments_of
+from joulemill.ledger.manifest import document
 from tests.support.own_device import OWN
 from tests.support.recorded import recorded
 
@@ -19,7 +20,9 @@ from tests.support.recorded import recorded
 def run(tmp_path: Path) -> Path:
     file = tmp_path / "my.toml"
     file.write_text(OWN + 'peak_bf16 = "60 Gflop/s"\ntdp = "40 W"\n')
-    folder = recorded(tmp_path / "run", model="HuggingFaceTB/SmolLM2-135M-Instruct", device=stated_device(str(file)))
+    folder = recorded(
+        tmp_path / "run", model="HuggingFaceTB/SmolLM2-135M-Instruct", device=document(stated_device(str(file)))
+    )
     file.unlink()
     return folder
 
@@ -73,4 +76,4 @@ def test_the_spelling_that_check_advises_is_taken() -> None:
     bench.add_arguments(parser)
     words = ["--url", "http://127.0.0.1:9", "--device", "epyc-9654:1"]
     options = bench_options(**arguments_of(parser.parse_args(words)))
-    assert options.device is not None and options.device["count"] == 1
+    assert options.device is not None and options.device.count == 1

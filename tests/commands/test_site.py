@@ -16,6 +16,7 @@ from joulemill.api.inputs import keep_grid, site_of
 from joulemill.cli import main
 from joulemill.recording.writer import read_run, write_run
 from joulemill.reports.html.run import render
+from tests.support.manifests import manifest_of, members_of
 
 LM_EVAL = {
     "results": {"arc": {"alias": "arc", "acc,none": 0.75, "acc_stderr,none": 0.02}},
@@ -65,7 +66,7 @@ def test_what_the_grid_was_is_kept_with_the_run(tmp_path: Path) -> None:
     assert load is not None
     site = site_of(site_file(tmp_path, load.start_wall_s, "average"))
     folder = tmp_path / "kept"
-    write_run(folder, dataclasses.replace(record, manifest={**record.manifest, "site": site}))
+    write_run(folder, dataclasses.replace(record, manifest=manifest_of({**members_of(record), "site": site})))
     keep_grid(folder)
     (tmp_path / "grid.csv").unlink()
     report = analyze(read_run(folder))

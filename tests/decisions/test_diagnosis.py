@@ -34,6 +34,7 @@ from joulemill.ledger.window import Window, load_requests
 from joulemill.physics.production.ceilings import CeilingValue
 from joulemill.servers.metrics import canonical, parse_metrics
 from tests.support.lone_requests import with_lone
+from tests.support.manifests import manifest_of, members_of
 from tests.support.paths import SHARED
 
 pytestmark = pytest.mark.apart
@@ -206,7 +207,8 @@ def test_refused_requests_by_hand(status: int, error: str, refused: bool) -> Non
         replace(r, outcome=RequestOutcome.HTTP_ERROR, http_status=status, error=error, output_tok=None) if i % 2 else r
         for i, r in enumerate(record.requests)
     ]
-    manifest = {**record.manifest, "options": {"rate_req_s": 4.0, "concurrency": None, "loop": "open"}}
+    options = {"rate_req_s": 4.0, "concurrency": None, "loop": "open"}
+    manifest = manifest_of({**members_of(record), "options": options})
     record = replace(record, requests=tuple(half), manifest=manifest)
     seen = gather(record, account(record), (), unknown("1", "no model"))
     assert seen.refused_ratio == pytest.approx(0.5 if refused else 0.0, abs=0.03)

@@ -160,8 +160,8 @@ def imported(data: bytes) -> object:
 
     def load(path: Path) -> object:
         record = import_files([path], Choice(1))
-        for stated in record.manifest["stated"]:
-            assert 0.0 <= stated["value"] < math.inf, stated
+        for stated in record.manifest.stated or ():
+            assert stated.value is not None and 0.0 <= stated.value < math.inf, stated
         return record
 
     return _of_file(load, suffix)(content)

@@ -36,7 +36,7 @@ def test_real_recording_counts_by_the_servers_usage() -> None:
     stated = {s.name: s.figure for s in report.stated}
     assert stated["latency.tpot_s.mean"].value == pytest.approx(9.889e-3, rel=1e-3)
     assert "tokenizer" in (stated["latency.tpot_s.mean"].reason or "")
-    assert report.conditions["model"]["name"] == "mock"
+    assert report.conditions.model["name"] == "mock"
 
 
 @recorded
@@ -68,7 +68,7 @@ def test_without_usage_tokens_are_unknown_unless_the_user_takes_the_tools(tmp_pa
     path = foreign_results.write_lines(tmp_path / "x", foreign_results.aiperf_lines(usage=False))
     strict = import_files([path], Choice())
     assert {r.outcome for r in strict.requests} == {RequestOutcome.NO_USAGE}
-    assert any("--client-tokens" in w for w in strict.manifest["warnings"])
+    assert any("--client-tokens" in w for w in strict.manifest.warnings or ())
     lenient = import_files([path], Choice(client_tokens=True))
     assert [r.output_tok for r in lenient.requests] == [foreign_results.TOKENS] * foreign_results.REQUESTS
 
@@ -114,7 +114,7 @@ def test_a_file_that_counted_by_the_servers_usage_is_not_called_the_clients(tmp_
     document = foreign_results.aiperf_summary()
     document["input_config"]["endpoint"]["use_server_token_count"] = True
     record = import_files([foreign_results.write_json(tmp_path / "profile_export_aiperf.json", document)], Choice())
-    reasons = {s["name"]: s["reason"] for s in record.manifest["stated"]}
+    reasons = {s.name: s.reason for s in record.manifest.stated or ()}
     assert "use_server_token_count" in reasons["output.rate_tok_s"]
     assert not any("own tokenizer" in str(r) for r in reasons.values())
-    assert not any("own tokenizer" in w for w in record.manifest["warnings"])
+    assert not any("own tokenizer" in w for w in record.manifest.warnings or ())

@@ -84,8 +84,8 @@ def test_a_stated_figure_that_is_not_finite_is_left_out(tmp_path: Path) -> None:
     file = tmp_path / "emissions.csv"
     file.write_text("duration,emissions,energy_consumed,gpu_energy\n5e-324,0.1,0.012,0.01\n")
     record = import_files([file], Choice())
-    assert all(s["value"] < 1e19 for s in record.manifest["stated"])
-    assert any("no finite figure" in w for w in record.manifest["warnings"])
+    assert all((s.value or 0.0) < 1e19 for s in record.manifest.stated or ())
+    assert any("no finite figure" in w for w in record.manifest.warnings or ())
 
 
 # --- several results in one file -----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ RECORDED = RECORDINGS / "guidellm" / "benchmarks.json"
 @pytest.mark.skipif(not RECORDED.exists(), reason="the recordings are kept beside the project and are not here")
 def test_real_recording() -> None:
     record = import_files([RECORDED], Choice())
-    assert record.manifest["imported"]["tool_version"] == "0.8.1"
+    assert record.manifest.imported is not None and record.manifest.imported.tool_version == "0.8.1"
     assert [r.output_tok for r in record.requests] == [50] * 4
     assert [r.outcome for r in record.requests] == [RequestOutcome.OK] * 4
     first = record.requests[0]
@@ -79,7 +79,7 @@ def test_failed_requests_and_missing_counts_are_kept_and_do_not_count(tmp_path: 
         RequestOutcome.CANCELLED,
         RequestOutcome.TIMEOUT,
     ]
-    told = " ".join(record.manifest["warnings"])
+    told = " ".join(record.manifest.warnings or ())
     assert "1 requests have times that are not in order" in told
     assert "1 requests carry no token count" in told
 

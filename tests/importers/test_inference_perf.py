@@ -10,6 +10,7 @@ from joulemill.analysis.run import analyze
 from joulemill.errors import InputError
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
+from joulemill.ledger.manifest import document
 from joulemill.ledger.record import RequestOutcome
 from tests.support import foreign_results
 from tests.support.foreign_results import requests, summary
@@ -21,7 +22,7 @@ def test_requests_and_summary_are_one_run(tmp_path: Path) -> None:
         foreign_results.write_json(tmp_path / "s", summary()),
     ]
     record = import_files(paths, Choice())
-    assert record.manifest["options"] == {"rate": 2.0}
+    assert document(record.manifest.asked) == {"rate": 2.0}
     assert [r.output_tok for r in record.requests] == [21] * 8
     report = analyze(record)
     assert report.latency.tpot_s.p50 == pytest.approx(0.02)

@@ -26,7 +26,7 @@ def test_inferencex_joules_only_where_it_calls_them_valid(tmp_path: Path) -> Non
     report, stated = imported(tmp_path, inferencex())
     assert stated["energy.device_j_tok"] == 9.6 == 288000.0 / 30000
     assert stated["latency.ttft_s.mean"] == 0.25 and stated["latency.tpot_s.p99"] == 0.03
-    assert report.conditions["model"]["precision"] == "fp8"
+    assert report.conditions.model["precision"] == "fp8"
     report, stated = imported(tmp_path, inferencex(power_valid=0))
     assert "energy.device_j_tok" not in stated
     assert any("not valid" in w for w in report.warnings)
@@ -37,7 +37,7 @@ def test_llmd_values_by_the_unit_beside_them(tmp_path: Path) -> None:
     assert stated["latency.ttft_s.p50"] == pytest.approx(0.1)
     assert stated["latency.tpot_s.mean"] == pytest.approx(0.02)
     assert stated["output.rate_tok_s"] == 42.0 and stated["llmd.power_w.vllm"] == 900.0
-    assert report.conditions["server"]["version"] == "0.11"
+    assert report.conditions.server["version"] == "0.11"
     odd = llmd()
     odd["results"]["request_performance"]["aggregate"]["latency"]["time_to_first_token"]["units"] = "weeks"
     with pytest.raises(InputError, match=r"time_to_first_token\.units: must be one of"):
@@ -76,7 +76,7 @@ def test_codecarbon_rows_are_chosen_and_a_pue_below_one_is_refused(tmp_path: Pat
     path.write_text(text + text.splitlines()[1] + "\n")
     with pytest.raises(InputError, match="holds 2 runs; choose a row with `part`"):
         import_files([path], Choice())
-    assert import_files([path], Choice(part=2)).manifest["stated"]
+    assert import_files([path], Choice(part=2)).manifest.stated
     path.write_text(CODECARBON.format(pue="0.5"))
     with pytest.raises(InputError, match="a PUE is at least 1"):
         import_files([path], Choice())

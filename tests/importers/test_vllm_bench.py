@@ -11,6 +11,7 @@ from joulemill.analysis.run import analyze
 from joulemill.errors import InputError
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
+from joulemill.ledger.manifest import document
 from joulemill.ledger.record import RequestOutcome
 from tests.support import foreign_results
 from tests.support.foreign_results import detail, result
@@ -18,7 +19,7 @@ from tests.support.foreign_results import detail, result
 
 def test_detailed_results_give_their_known_figures(tmp_path: Path) -> None:
     record = import_files([foreign_results.write_json(tmp_path / "v", detail())], Choice())
-    assert record.manifest["options"] == {"concurrency": 1}
+    assert document(record.manifest.asked) == {"concurrency": 1}
     report = analyze(record)
     assert report.latency.ttft_s.p50 == pytest.approx(0.1)
     assert report.latency.tpot_s.p99 == pytest.approx(0.02)
@@ -57,7 +58,7 @@ def test_errors_and_arrays_that_do_not_fit(tmp_path: Path) -> None:
     old = detail()
     del old["start_times"]
     record = import_files([foreign_results.write_json(tmp_path / "c", old)], Choice())
-    assert not record.requests and any("no start times" in w for w in record.manifest["warnings"])
+    assert not record.requests and any("no start times" in w for w in record.manifest.warnings or ())
 
 
 def queued(**more: Any) -> dict[str, Any]:
@@ -75,12 +76,12 @@ def test_a_wait_at_the_tools_own_limit_is_no_lateness(tmp_path: Path) -> None:
 def test_a_rate_with_a_limit_beside_keeps_its_schedule_and_blames_no_client(tmp_path: Path) -> None:
     record = import_files([foreign_results.write_json(tmp_path / "v", queued(request_rate=8.0))], Choice())
     report = analyze(record)
-    assert record.manifest["options"] == {"rate": 8.0, "max_concurrency": 1}
+    assert document(record.manifest.asked) == {"rate": 8.0, "max_concurrency": 1}
     assert report.latency.ttft_from_schedule_s.p99 > 3.0  # what a user of that schedule would have waited
     assert report.client.valid and report.binding.name != "client"
 
 
 def test_without_a_limit_the_load_is_all_at_once(tmp_path: Path) -> None:
     record = import_files([foreign_results.write_json(tmp_path / "v", detail(max_concurrency=None))], Choice())
-    text = analyze(record).conditions["load"]["text"]
+    text = analyze(record).conditions.load["text"]
     assert text.startswith("8 requests at once") and "None" not in text

@@ -14,7 +14,9 @@ from joulemill.figure import Basis
 from joulemill.ledger.account import account
 from joulemill.ledger.attribution import Rule
 from joulemill.ledger.findings import Reason
+from joulemill.ledger.manifest import Manifest
 from joulemill.ledger.record import Quantity, RequestOutcome, RunRecord, Scope
+from tests.support.manifests import manifest_of
 
 
 def test_a_steady_run_is_its_closed_form() -> None:
@@ -118,7 +120,7 @@ def test_an_interrupted_run_is_accounted_as_far_as_it_goes() -> None:
 
 
 def test_a_run_without_load_or_tokens() -> None:
-    nothing = account(RunRecord(manifest={}))
+    nothing = account(RunRecord(manifest=Manifest()))
     assert nothing.window is None and nothing.good_j_tok.value is None and Reason.NO_LOAD in nothing.good_j_tok.reason
     run = steady_run()
     failed = tuple(
@@ -143,7 +145,7 @@ def test_expected_devices_come_from_the_manifest() -> None:
     a = account(run)
     assert a.scopes[Scope.DEVICE].energy.value is None and "missing_device" in a.scopes[Scope.DEVICE].energy.reason
     with pytest.raises(InputError, match="expected"):
-        account(replace(run, manifest={"expected": {"gpus": 2}}))
+        account(replace(run, manifest=manifest_of({"expected": {"gpus": 2}})))
 
 
 def test_a_relative_error_is_not_averaged_away_and_a_model_stays_a_model() -> None:

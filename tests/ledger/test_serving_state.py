@@ -14,6 +14,7 @@ from joulemill.ledger.record import RunRecord, ServerSample
 from joulemill.ledger.serving_state import overload, room, waiting_ratio
 from joulemill.ledger.window import Window
 from joulemill.servers.metrics import canonical, parse_metrics
+from tests.support.manifests import manifest_of, members_of
 from tests.support.paths import SHARED
 
 RECORDED = SHARED / "data" / "recordings" / "vllm_metrics.txt"
@@ -55,7 +56,7 @@ def test_a_recorded_page_of_vllm_says_its_room() -> None:
 
 def test_slots_come_before_the_cache_and_a_page_without_either_says_nothing() -> None:
     run = paged(VLLM, "vllm")
-    slots = replace(run, manifest={**run.manifest, "server": {"slots": 4}})
+    slots = replace(run, manifest=manifest_of({**members_of(run), "server": {"slots": 4}}))
     assert room(slots, account(slots).window).sequences_count == 4.0  # type: ignore[union-attr]
     assert room(steady_run(), account(steady_run()).window) is None
     assert room(paged("vllm:num_requests_running 1\n", "vllm"), account(run).window) is None
@@ -109,7 +110,8 @@ def open_run(every_s: float, served_s: float) -> RunRecord:
     run = steady_run()
     options = {"rate_req_s": 1 / every_s, "input_tokens": "100", "output_tokens": "20"}
     phase = replace(run.phase("load"), end_mono_s=85.0)  # type: ignore[type-var]
-    return replace(run, requests=tuple(rows), manifest={"options": options}, phases=(*run.phases[:2], phase), server=())
+    manifest = manifest_of({"options": options})
+    return replace(run, requests=tuple(rows), manifest=manifest, phases=(*run.phases[:2], phase), server=())
 
 
 def test_overload_is_called_so_and_shows_the_full_load() -> None:
@@ -117,7 +119,7 @@ def test_overload_is_called_so_and_shows_the_full_load() -> None:
     assert report.output.full_load_tok_s.value == pytest.approx(10.0, rel=0.1)
     assert any("were due and 0." in w and "overloaded" in w for w in report.warnings)
     assert "below saturation" not in str(report)
-    assert report.conditions["load"]["text"] == "open loop, 1 req/s, input 100, output 20 tokens"
+    assert report.conditions.load["text"] == "open loop, 1 req/s, input 100, output 20 tokens"
 
 
 def test_a_load_that_is_kept_up_with_is_no_overload() -> None:

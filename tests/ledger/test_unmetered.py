@@ -17,6 +17,7 @@ from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import RunRecord, Scope
 from joulemill.ledger.unmetered import PACKAGE_SHARES, DeviceHolder, PackageHolder
 from joulemill.physics.hardware.node import share_power
+from tests.support.manifests import manifest_of, members_of
 
 HOPPER = find_node("hgx-hopper-8")
 
@@ -63,9 +64,9 @@ def test_boards_beside_a_cpu_server_are_meant_where_the_user_named_their_meter()
     of_auto = account(found_by_auto, holder=PackageHolder()).scopes[Scope.DEVICE]
     assert of_auto.energy.value is None and Reason.UNEXPECTED_DEVICE in {f.code for f in of_auto.findings}
     spec = found_by_auto.channels[0].meter + ",gpus=0"
-    named = replace(found_by_auto, manifest={**found_by_auto.manifest, "options": {"meters": [spec]}})
+    named = replace(found_by_auto, manifest=manifest_of({**members_of(found_by_auto), "options": {"meters": [spec]}}))
     assert account(named, holder=PackageHolder()).scopes[Scope.DEVICE].power.value == pytest.approx(BUSY_W)
-    stated = replace(named, manifest={**named.manifest, "expected": {"device": 2}})
+    stated = replace(named, manifest=manifest_of({**members_of(named), "expected": {"device": 2}}))
     assert account(stated, holder=PackageHolder()).scopes[Scope.DEVICE].energy.value is None
 
 

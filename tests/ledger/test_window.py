@@ -5,6 +5,7 @@ import pytest
 from simulated.runs import closed_loop, request
 
 from joulemill.ledger.findings import Reason
+from joulemill.ledger.manifest import Manifest, RunOptions, part_of
 from joulemill.ledger.record import Phase, RequestOutcome, RunRecord
 from joulemill.ledger.window import (
     LoadShape,
@@ -20,7 +21,7 @@ CLOSED4 = LoadShape(Loop.CLOSED, 4)
 
 
 def run(requests, phases=()) -> RunRecord:
-    return RunRecord(manifest={}, requests=tuple(requests), phases=tuple(phases))
+    return RunRecord(manifest=Manifest(), requests=tuple(requests), phases=tuple(phases))
 
 
 def test_closed_loop_from_all_slots_busy_to_the_first_that_stays_empty() -> None:
@@ -79,10 +80,10 @@ def test_readings_cut_the_window_but_never_to_a_sliver() -> None:
 
 
 def test_the_plan_is_read_from_the_manifest() -> None:
-    assert load_shape({"options": {"concurrency": 8}}) == LoadShape(Loop.CLOSED, 8, None)
-    assert load_shape({"options": {"rate": 2.0, "warmup_s": 5.0}}) == LoadShape(Loop.OPEN, None, 5.0)
-    assert load_shape({"options": {"trace": "azure.csv", "concurrency": None}}).loop is Loop.OPEN
-    assert load_shape({}) == LoadShape(Loop.CLOSED, None, None)
+    assert load_shape(part_of(RunOptions, {"concurrency": 8})) == LoadShape(Loop.CLOSED, 8, None)
+    assert load_shape(part_of(RunOptions, {"rate": 2.0, "warmup_s": 5.0})) == LoadShape(Loop.OPEN, None, 5.0)
+    assert load_shape(part_of(RunOptions, {"trace": "azure.csv", "concurrency": None})).loop is Loop.OPEN
+    assert load_shape(RunOptions()) == LoadShape(Loop.CLOSED, None, None)
 
 
 def test_sub_windows_hold_enough_updates() -> None:

@@ -12,6 +12,7 @@ from joulemill.ledger.trace import trace
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
 from joulemill.recording.writer import write_run
+from tests.support.manifests import manifest_of
 from tests.support.surroundings import HandClock
 
 CHANNEL = Channel(
@@ -27,7 +28,7 @@ READINGS = tuple(Reading(CHANNEL.id, 5000 + i * 0.1, 1.6e9 + i * 0.1, 30.0 * i) 
 
 
 def recorded(path: Path, readings: tuple[Reading, ...] = READINGS) -> Path:
-    write_run(path, RunRecord(manifest={"options": {}}, channels=(CHANNEL,), readings=readings))
+    write_run(path, RunRecord(manifest=manifest_of({"options": {}}), channels=(CHANNEL,), readings=readings))
     return path
 
 

@@ -12,6 +12,7 @@ from simulated.runs import closed_loop
 from joulemill.figure import Basis
 from joulemill.ledger.account import account
 from joulemill.ledger.record import Channel, Quantity, Reading, RunRecord, Scope
+from tests.support.manifests import manifest_of
 
 #: energy_uj of intel-rapl wraps here on many servers: 262143.328850 J.
 RANGE_J = 262143.328850
@@ -55,7 +56,9 @@ def energies(*channels: Channel):
     requests = tuple(closed_loop(4, 60, 25.0))
     raw = tuple(r for c in channels for r in readings(c))
     return account(
-        RunRecord(manifest={"options": {"concurrency": 4}}, channels=channels, readings=raw, requests=requests)
+        RunRecord(
+            manifest=manifest_of({"options": {"concurrency": 4}}), channels=channels, readings=raw, requests=requests
+        )
     ).scopes
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from joulemill.ledger.manifest import Manifest
 from joulemill.recording.private import private_folder, write_private
 from joulemill.recording.writer import RunWriter
 
@@ -17,7 +18,7 @@ def test_a_run_folder_is_its_owners_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         writer = RunWriter(tmp_path / "above" / "run")
-        writer.manifest({"asked": {}})
+        writer.manifest(Manifest())
         writer.event("note", text="x")
         writer.close()
     finally:

@@ -15,6 +15,7 @@ from simulated.runs import steady_run
 
 from joulemill.errors import InputError, JoulemillError, MachineError
 from joulemill.figure import Basis
+from joulemill.ledger.manifest import Manifest
 from joulemill.ledger.record import (
     Channel,
     MachineSample,
@@ -29,6 +30,7 @@ from joulemill.ledger.record import (
     ServerSample,
 )
 from joulemill.recording.writer import FILES, RunWriter, free_folder, read_run, write_run
+from tests.support.manifests import manifest_of
 
 pytestmark = pytest.mark.apart
 
@@ -92,7 +94,7 @@ answers = st.builds(
 phases = st.builds(Phase, st.sampled_from(["idle", "load", "drain"]), numbers, numbers, maybe)
 records = st.builds(
     RunRecord,
-    manifest=st.dictionaries(text, numbers | text, max_size=3).map(lambda m: {**m, "schema_version": 1}),
+    manifest=st.dictionaries(text, numbers | text, max_size=3).map(manifest_of),
     channels=st.lists(channels, max_size=2).map(tuple),
     readings=st.lists(readings, max_size=4).map(tuple),
     requests=st.lists(requests, max_size=3, unique_by=lambda r: r.id).map(tuple),
@@ -118,7 +120,7 @@ def test_a_run_read_again_is_the_run_bit_for_bit(record: RunRecord, tmp_path_fac
 
 def small(path: Path) -> Path:
     writer = RunWriter(path)
-    writer.manifest({"options": {}})
+    writer.manifest(manifest_of({"options": {}}))
     writer.phase_start(Phase("load", 1.0, 2.0))
     for i in range(3):
         writer.readings([Reading("c", 0.1 * i, 1.0, 0.1 * i)])
@@ -192,7 +194,7 @@ def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path: Path) -> None:
     path = tmp_path / "r"
     writer = RunWriter(path)
-    writer.manifest({"options": {}})
+    writer.manifest(manifest_of({"options": {}}))
     writer.readings([Reading("c", 1.0, 1.0, 5.0)])
     writer._files["requests"].close()
     writer._files["requests"] = open("/dev/full", "w")  # noqa: SIM115  every flush of it is ENOSPC
@@ -231,7 +233,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_what_json_cannot_hold_is_kept_as_a_note(tmp_path: Path) -> None:
-    record = replace(RunRecord(manifest={"schema_version": 1}), readings=(Reading("c", 1.0, 1.0, math.nan),))
+    record = replace(RunRecord(manifest=Manifest()), readings=(Reading("c", 1.0, 1.0, math.nan),))
     write_run(tmp_path / "r", record)
     found = read_run(tmp_path / "r")
     assert found.readings == ()
@@ -242,7 +244,7 @@ def test_rows_reach_the_disk_within_seconds_of_being_seen(tmp_path: Path) -> Non
     import time
 
     writer = RunWriter(tmp_path / "r")
-    writer.manifest({})
+    writer.manifest(Manifest())
     writer.readings([Reading("c", 1.0, 1.0, 5.0)])
     deadline = time.monotonic() + 60
     while not (tmp_path / "r" / "readings.jsonl").stat().st_size and time.monotonic() < deadline:

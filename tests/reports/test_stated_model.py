@@ -11,6 +11,7 @@ from simulated.runs import steady_run
 from joulemill.analysis.intensity import model_of
 from joulemill.analysis.rows import tokens
 from joulemill.analysis.run import analyze
+from tests.support.manifests import manifest_of, members_of
 
 CONFIG = {
     "model_type": "llama",
@@ -27,8 +28,8 @@ CONFIG = {
 
 def weight_byte(**manifest: Any) -> float:
     run = steady_run()
-    told = {**run.manifest, "model": {"name": "Qwen/Qwen3-8B"}, "device": {"name": "h100", "count": 1}, **manifest}
-    report = analyze(replace(run, manifest=told))
+    known = {"model": {"name": "Qwen/Qwen3-8B"}, "device": {"name": "h100", "count": 1}}
+    report = analyze(replace(run, manifest=manifest_of({**members_of(run), **known, **manifest})))
     return next(c for c in report.ceilings if c.name == "memory_bandwidth").intensity.value  # type: ignore[union-attr, return-value]
 
 
@@ -39,7 +40,7 @@ def test_a_stated_precision_moves_the_bytes_of_a_token() -> None:
 
 
 def test_a_stated_config_gives_an_alias_its_ceilings() -> None:
-    architecture, precision, source = model_of({"model": {"name": "smol"}, "architecture": CONFIG})
+    architecture, precision, source = model_of(manifest_of({"model": {"name": "smol"}, "architecture": CONFIG}))
     assert architecture.hidden == 576 and "config.json" in source and precision.name == "bf16"
     assert weight_byte(model={"name": "smol"}, architecture=CONFIG) > 0
 

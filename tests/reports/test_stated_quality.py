@@ -11,18 +11,20 @@ from joulemill.analysis import facts as run_facts
 from joulemill.analysis.samples import load_samples
 from joulemill.figure import Basis
 from joulemill.importers.lm_eval import parse_lm_eval
+from joulemill.ledger.manifest import document
 from joulemill.ledger.record import RunRecord
 from tests.support.foreign_results import RESULTS
+from tests.support.manifests import manifest_of, members_of
 
 
 def with_stated() -> RunRecord:
     run = steady_run()
     options = {
-        **run.manifest["options"],
+        **document(run.manifest.asked),
         "quality": "lm-eval:r.json",
         "quality_stated": parse_lm_eval(RESULTS, "r.json"),
     }
-    return steady_run(manifest={**run.manifest, "options": options})
+    return steady_run(manifest=manifest_of({**members_of(run), "options": options}))
 
 
 def test_stated_accuracy_is_declared_and_names_its_model() -> None:

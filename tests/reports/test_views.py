@@ -14,7 +14,7 @@ from rich.console import Console
 from simulated.runs import steady_run
 
 from joulemill.analysis.comparison import compare
-from joulemill.analysis.report import Waterfall
+from joulemill.analysis.report import Waterfall, WaterfallPart
 from joulemill.analysis.run import analyze
 from joulemill.analysis.samples import METRICS, of_report
 from joulemill.analysis.serialization import from_json, schema, to_json
@@ -29,6 +29,7 @@ from joulemill.reports.svg import draw
 from joulemill.reports.svg import run as pictures
 from joulemill.reports.text import run as terminal
 from tests.support.example_report import HOSTILE, example
+from tests.support.manifests import manifest_of, members_of
 from tests.support.tags import Tags
 
 
@@ -109,7 +110,7 @@ def test_reading_what_is_no_report(text: str, says: str) -> None:
 
 def test_pictures_of_nothing_say_so() -> None:
     assert "no ceiling is known" in pictures.barrel((), "undecided", None)
-    nothing = Waterfall(({"name": "node", "energy_j": unknown("J", "no meter"), "kind": "whole", "of": None},))
+    nothing = Waterfall((WaterfallPart("node", unknown("J", "no meter"), "whole"),))
     assert "no joules are known" in pictures.joules(nothing)
     assert "too few values" in pictures.histogram("TTFT", ())
 
@@ -166,7 +167,7 @@ LIVE = [
 @pytest.mark.parametrize("name", LIVE)
 def test_a_name_never_becomes_live_markdown_or_control(name: str) -> None:
     report = example()
-    told = {**report.conditions, "model": {**report.conditions["model"], "name": name}}
+    told = dataclasses.replace(report.conditions, model={**report.conditions.model, "name": name})
     named = dataclasses.replace(report, conditions=told)
     comparison = compare([({m: of_report(r, m, name) for m in METRICS}, r) for r in (report, named)])
     cards = (tables.markdown(named), model_card(named), compare_views.markdown(comparison))
@@ -184,6 +185,6 @@ def test_a_name_is_bounded_in_every_view() -> None:
     run = steady_run()
     model = {"name": "m" * 200_000}
     server = {"models": [f"model {n}" for n in range(100_000)], "version": "v" * 200_000}
-    report = analyze(replace(run, manifest={**run.manifest, "model": model, "server": server}))
+    report = analyze(replace(run, manifest=manifest_of({**members_of(run), "model": model, "server": server})))
     assert max(map(len, (tables.markdown(report), render(report), to_json(report)))) < 300_000
     assert len(tables.latex_row(report)) < 2_000

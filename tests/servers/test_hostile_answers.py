@@ -228,7 +228,8 @@ def test_names_that_are_listed_are_bounded(tmp_path: Path) -> None:
     assert len(str(caught.value)) < 1000
     named = {"data": [{"id": "m"}, *({"id": "y" * 10_000} for _ in range(700))]}
     record = ran(Hostile(answer=honest, models=named, version="v" * 100_000), tmp_path, model="m")
-    assert len(str(record.manifest["server"])) < 100_000 and len(record.manifest["server"]["version"]) <= 256
+    server = record.manifest.server
+    assert server is not None and len(str(server)) < 100_000 and len(server.version or "") <= 256
 
 
 @pytest.mark.parametrize(("status", "models"), [(200, {"data": []}), (500, {}), (404, []), (200, {"data": [5, {}]})])
@@ -270,7 +271,7 @@ def test_extra_fields_headers_and_another_metrics_page_reach_the_server(tmp_path
     assert {h["X-Tenant"] for h in server.headers if h["path"] == "/ask"} == {"secret-lab"}
     assert elsewhere.headers and not any("X-Tenant" in h or "Authorization" in h for h in elsewhere.headers)
     assert record.server and record.server[0].values["output_tok_total"] == 5.0
-    assert record.manifest["options"]["headers"] == ["X-Tenant"]
+    assert record.manifest.asked.headers == ("X-Tenant",)
     assert "secret-lab" not in "".join(p.read_text() for p in (tmp_path / "run").iterdir())
 
 

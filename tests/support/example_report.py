@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 
+from joulemill.analysis.conditions import Conditions
 from joulemill.analysis.report import (
     SCHEMA_VERSION,
+    AttributionReport,
     Binding,
     Ceiling,
     Client,
     Energy,
+    Histograms,
     Latency,
+    MeterReport,
     Output,
     Percentiles,
     Power,
+    Production,
     Quality,
     Report,
     Requests,
     Series,
     SiteReport,
+    Slo,
     Tokens,
     Waterfall,
+    WaterfallPart,
     WindowReport,
 )
 from joulemill.figure import Basis, Figure, unknown
@@ -56,7 +63,7 @@ def energy() -> Energy:
         carbon_gco2e_tok=fig(4.4e-5, "gCO2e/tok"),
         cost_currency_tok=fig(2.1e-8, "EUR/tok"),
         water_l_tok=unknown("L/tok", "the site states no water use"),
-        attribution={"rule": "output_token_share", "closure_error": 0.0},
+        attribution=AttributionReport(rule="output_token_share", closure_error=0.0),
         reasons=("power is a stated model, no sensor",),
     )
 
@@ -85,10 +92,8 @@ def waterfall() -> Waterfall:
         ("node", 4200.0, "whole"),
         ("idle", 1200.0, "loss"),
     ]
-    parts = [{"name": n, "energy_j": fig(v, "J"), "kind": k, "of": None} for n, v, k in rows]
-    return Waterfall(
-        (*parts, {"name": "prefill", "energy_j": unknown("J", "not separable"), "kind": "part", "of": "node"})
-    )
+    parts = [WaterfallPart(n, fig(v, "J"), k) for n, v, k in rows]
+    return Waterfall((*parts, WaterfallPart("prefill", unknown("J", "not separable"), "part", "node")))
 
 
 def example() -> Report:
@@ -118,7 +123,7 @@ def example() -> Report:
         ceilings=ceilings(),
         phi=fig(0.97, "1"),
         utilization=fig(1.0, "1", Basis.MEASURED),
-        production={"theta": 0.65},
+        production=Production(theta=0.65),
         output=Output(
             *(fig(166.0, "tok/s", Basis.MEASURED) for _ in range(3)),
             fig(160.0, "tok/s", Basis.MEASURED),
@@ -134,7 +139,7 @@ def example() -> Report:
             mismatch_ratio=0.0003,
         ),
         latency=Latency(
-            *(percentiles(p) for p in (0.1, 0.11, 0.02, 0.02, 1.4)), slo={"ttft_s": 0.2, "attained_ratio": 0.98}
+            *(percentiles(p) for p in (0.1, 0.11, 0.02, 0.02, 1.4)), slo=Slo(ttft_s=0.2, attained_ratio=0.98)
         ),
         quality=Quality(accuracy=fig(0.55, "1", Basis.MEASURED), task="small", questions=36, correct=20.0),
         client=Client(
@@ -164,15 +169,15 @@ def example() -> Report:
             tuple(None if t in (10.0, 11.0) else 150 + t for t in times),
             "modelled",
             (),
-            {"ttft_s": tuple(0.09 + 0.001 * (i % 50) for i in range(200)), "tpot_s": (0.02,) * 50 + (0.03,)},
+            Histograms(tuple(0.09 + 0.001 * (i % 50) for i in range(200)), (0.02,) * 50 + (0.03,)),
         ),
-        conditions={
-            "model": {"name": HOSTILE},
-            "hardware": {"device": "two cores"},
-            "server": {"kind": "llama.cpp"},
-            "started": "2026-11-23",
-        },
-        meters=({"meter": "declared", "scope": "node", "quantity": "power_w", "device": "host", "basis": "declared"},),
+        conditions=Conditions(
+            model={"name": HOSTILE},
+            hardware={"device": "two cores"},
+            server={"kind": "llama.cpp"},
+            started="2026-11-23",
+        ),
+        meters=(MeterReport(meter="declared", scope="node", quantity="power_w", device="host", basis="declared"),),
         warnings=("Power is modelled, not measured.",),
     )
 

@@ -12,6 +12,7 @@ from simulated.runs import steady_run
 
 from joulemill.ledger.record import QualityAnswer, Reading, RunRecord, Scope
 from joulemill.recording.writer import write_run
+from tests.support.manifests import manifest_of, members_of
 
 
 def recorded(
@@ -49,7 +50,7 @@ def recorded(
     readings = noisy(run, noise, seed) if metered else ()
     channels = run.channels if metered else ()
     run = dataclasses.replace(
-        run, channels=channels, readings=readings, quality=answers, manifest={**run.manifest, **told}
+        run, channels=channels, readings=readings, quality=answers, manifest=manifest_of({**members_of(run), **told})
     )
     write_run(path, run)
     return path

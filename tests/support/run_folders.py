@@ -8,6 +8,7 @@ from typing import Any
 from simulated.runs import steady_run
 
 from joulemill.ledger.record import MachineSample, QualityAnswer, RunRecord, ServerSample
+from tests.support.manifests import manifest_of
 
 
 def _ceiling(value: float, unit: str) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def run_of_everything() -> RunRecord:
     spots = [begin + (end - begin) * n / 10 for n in range(11)]
     return replace(
         run,
-        manifest=MANIFEST,
+        manifest=manifest_of(MANIFEST),
         server=tuple(
             ServerSample(t, 1.77e9 + t, {"output_tok_total": 100.0 * n, "running_req": 4.0, "kv_use_ratio": 0.5})
             for n, t in enumerate(spots)

@@ -9,15 +9,17 @@ from simulated.runs import steady_run
 
 from joulemill.analysis.report import Report
 from joulemill.analysis.run import analyze
+from joulemill.ledger.manifest import document
 from joulemill.ledger.record import QualityAnswer
+from tests.support.manifests import manifest_of, members_of
 
 
 def whole(**manifest: Any) -> Report:
     """A run on a CPU whose manifest states all that it must."""
     record = steady_run()
     told = {
-        **record.manifest,
-        "options": {**record.manifest["options"], "quality": "small"},
+        **members_of(record),
+        "options": {**document(record.manifest.asked), "quality": "small"},
         "server": {"slots": 4, "embedded": True, "kind": "llama.cpp", "version": "b1"},
         "model": {"name": "m-Q4_1", "sha256": "ab"},
         "machine": {"cpu": "some CPU"},
@@ -37,4 +39,4 @@ def whole(**manifest: Any) -> Report:
         )
         for n in range(20)
     )
-    return analyze(dataclasses.replace(record, manifest=told, quality=answers))
+    return analyze(dataclasses.replace(record, manifest=manifest_of(told), quality=answers))

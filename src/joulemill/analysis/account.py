@@ -16,9 +16,9 @@ def account_of(record: RunRecord) -> Account:
 
 def board_limit_w(record: RunRecord) -> float | None:
     """Power limit (TDP) of one of the run's devices by its data sheet [W]; None where the manifest does not tell."""
-    device_table = record.manifest.get("device") or {}
+    stated = record.manifest.device
     try:
-        device = device_in(device_table) if device_table.get("name") else None
+        device = device_in(stated) if stated is not None and stated.name else None
     except InputError:
         return None
     return None if device is None or device.kind == "cpu" else device.tdp_w
@@ -26,12 +26,12 @@ def board_limit_w(record: RunRecord) -> float | None:
 
 def holder_of(record: RunRecord) -> Holder | None:
     """What holds the machine's devices, or its CPU packages; None where the manifest does not tell."""
-    device_table = record.manifest.get("device") or {}
-    if not device_table.get("name"):
-        return PackageHolder() if (record.manifest.get("server") or {}).get("embedded") else None
+    stated = record.manifest.device
+    if stated is None or not stated.name:
+        return PackageHolder() if record.manifest.embedded else None
     try:
-        if device_in(device_table).kind == "cpu":
+        if device_in(stated).kind == "cpu":
             return PackageHolder()
-        return DeviceHolder(node_in(device_table), count_in(device_table))
+        return DeviceHolder(node_in(stated), count_in(stated))
     except InputError:  # a device of the user's own: nothing is known of its server
         return None

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulemill.analysis.report import Report
-from joulemill.analysis.serialization import from_json
+from joulemill.analysis.serialization import from_json, report_document
 from joulemill.errors import InputError, MachineError
-from joulemill.jsonable import plain
 
 KIND = "joulemill-baseline"
 SCHEMA_VERSION = "1.0"
@@ -53,7 +52,12 @@ def need_baseline(path: Path) -> Baseline:
 
 def write_baseline(path: Path, name: str, reports: Sequence[Report]) -> None:
     """Keep ``reports`` as the baseline, replacing the former one in a single step. Raises MachineError."""
-    document = {"kind": KIND, "schema_version": SCHEMA_VERSION, "name": name, "reports": [plain(r) for r in reports]}
+    document = {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "reports": [report_document(r) for r in reports],
+    }
     beside = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -66,9 +66,9 @@ def row_of_run(path: Path, model: str, device: str | Device, devices: int, preci
         raise InputError(f"{path}: the run delivered no tokens in its window; nothing to calibrate on")
     # Means over the window's requests, where the run states them: a count of all that were active in a short window,
     # those that it cuts included, would make each look shorter and more of them seem in flight.
-    load = report.conditions.get("load") or {}
-    out_tok = load.get("mean output [tok]") or report.tokens.output / requests
-    in_tok = max(load.get("mean prompt computed [tok]") or report.tokens.prompt / requests, 1.0)
+    stated = report.conditions
+    out_tok = stated.load_mean("output [tok]") or report.tokens.output / requests
+    in_tok = max(stated.load_mean("prompt computed [tok]") or report.tokens.prompt / requests, 1.0)
     stay = report.latency.e2e_s.mean or report.latency.e2e_s.p50
     if not stay:
         raise InputError(f"{path}: the run has no end-to-end latencies, so its batch is not known")
@@ -87,7 +87,7 @@ def row_of_run(path: Path, model: str, device: str | Device, devices: int, preci
         device=hardware,
         parallelism=Parallelism(devices),
         engine=PROFILE,
-        batch_req=max(load.get("mean requests in flight") or rate / out_tok * stay, 1.0),
+        batch_req=max(stated.load_mean("requests in flight") or rate / out_tok * stay, 1.0),
         input_tok=in_tok,
         output_tok=max(out_tok, 1.0),
         spread_ratio=0.5,

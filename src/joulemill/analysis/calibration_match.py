@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from joulemill.analysis.conditions import Facts
 from joulemill.analysis.load import load_report
 from joulemill.analysis.report import Report
 from joulemill.analysis.samples import faults_of
@@ -22,8 +23,8 @@ def refuse_other_runs(runs: Sequence[Path], model: str, device: str, devices: in
     """
     for path in runs:
         report = load_report(path)
-        hardware = _part(report, "hardware").get("device")
-        other = _other_model(_part(report, "model"), model) or _other_device(report, hardware, device, devices)
+        hardware = report.conditions.device
+        other = _other_model(report.conditions.model, model) or _other_device(report, hardware, device, devices)
         if other:
             raise InputError(
                 f"{path}: {other}; a calibration is of one model on one device: name the run's own, "
@@ -34,11 +35,7 @@ def refuse_other_runs(runs: Sequence[Path], model: str, device: str, devices: in
             raise InputError(f"{path}: {faults[0]}; calibrate on sound runs")
 
 
-def _part(report: Report, name: str) -> dict[str, Any]:
-    return dict(report.conditions.get(name) or {})
-
-
-def _other_model(model_table: dict[str, Any], asked: str) -> str | None:
+def _other_model(model_table: Facts, asked: str) -> str | None:
     """What the run says where its model is not the one that was asked for."""
     names = [str(model_table[k]) for k in ("name", "path", "file") if model_table.get(k)]
     if not names or any(_same_name(n, asked) for n in names):
@@ -66,22 +63,22 @@ def _architecture(name: str) -> Any:
         return None
 
 
-def _other_device(report: Report, device_table: object, asked: str, devices: int) -> str | None:
+def _other_device(report: Report, device_text: str | None, asked: str, devices: int) -> str | None:
     """What the run says where its device, or how many there were, is not what was asked for."""
-    if not device_table:
+    if not device_text:
         return None
-    count, _, name = str(device_table).partition(" x ")
+    count, _, name = device_text.partition(" x ")
     if not name:
-        embedded = bool(_part(report, "server").get("embedded"))
+        embedded = bool(report.conditions.embedded)
         return (
-            f"the run was on this machine's processor ({device_table}), not on {asked}"
+            f"the run was on this machine's processor ({device_text}), not on {asked}"
             if embedded and _is_gpu(asked)
             else None
         )
     wanted = find_device(asked)
     if _canonical(name) != wanted.name:
-        return f"the run was on {device_table}, not on {asked}"
-    return f"the run was on {device_table}, not on {devices}" if count.isdecimal() and int(count) != devices else None
+        return f"the run was on {device_text}, not on {asked}"
+    return f"the run was on {device_text}, not on {devices}" if count.isdecimal() and int(count) != devices else None
 
 
 def _canonical(name: str) -> str:

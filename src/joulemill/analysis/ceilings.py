@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from joulemill.analysis.intensity import Intensity
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
 from joulemill.ledger.latency import Targets
+from joulemill.ledger.manifest import MachineLimits, Manifest, StatedDevice
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.serving_state import Room, overload, room, waiting_ratio
 from joulemill.ledger.window import Loop, load_shape
@@ -70,31 +70,27 @@ def run_ceilings(
     return RunCeilings(ceilings, bound, phi_figure(full, least), utilization(record, account, full), full)
 
 
-def capacities(manifest: Mapping[str, Any], cost: Intensity) -> dict[str, Figure]:
+def capacities(manifest: Manifest, cost: Intensity) -> dict[str, Figure]:
     """Compute [FLOP/s] and memory bandwidth [byte/s]: of this machine if measured, else of the device that is named."""
-    measured = manifest.get("machine_ceilings")
-    if measured:
-        return _measured(measured, cost.arithmetic)
-    device = manifest.get("device")
-    if device:
-        return _datasheet(device, cost.parts)
+    if manifest.machine_ceilings is not None:
+        return _measured(manifest.machine_ceilings, cost.arithmetic)
+    if manifest.device is not None:
+        return _datasheet(manifest.device, cost.parts)
     why = "the server's hardware is unknown: name it with --device (see `joulemill show device`)"
     return {"compute": unknown("FLOP/s", why), "memory": unknown("byte/s", why)}
 
 
-def _measured(machine_ceilings: Mapping[str, Any], arithmetic: str | None) -> dict[str, Figure]:
-    from joulemill.physics.hardware.machine import ceiling_figures
-
-    figures = ceiling_figures(machine_ceilings)
+def _measured(limits: MachineLimits, arithmetic: str | None) -> dict[str, Figure]:
     # GGUF's quantized weights are multiplied as int8 blocks; full-precision weights as float32 products.
-    name = "compute_flop_s" if arithmetic in ("fp32", "bf16") else "compute_int8_flop_s"
+    wide = arithmetic in ("fp32", "bf16")
+    compute = limits.compute_flop_s if wide else limits.compute_int8_flop_s
     return {
-        "compute": figures[name].scaled(1.0, "FLOP/s"),
-        "memory": figures["memory_bandwidth_byte_s"].scaled(1.0, "byte/s"),
+        "compute": compute.figure().scaled(1.0, "FLOP/s"),
+        "memory": limits.memory_bandwidth_byte_s.figure().scaled(1.0, "byte/s"),
     }
 
 
-def _datasheet(device: Mapping[str, Any], parts: Sequence[tuple[Format, float]]) -> dict[str, Figure]:
+def _datasheet(device: StatedDevice, parts: Sequence[tuple[Format, float]]) -> dict[str, Figure]:
     from joulemill.catalog.stated_device import count_in, device_in
 
     try:
@@ -140,9 +136,12 @@ def _at_once(held: Room) -> str:
     return f"{held.sequences_count:.3g} sequences ({held.source})"
 
 
-def _link_reason(manifest: Mapping[str, Any]) -> str:
-    count = int((manifest.get("device") or {}).get("count") or 1)
-    return "one device: nothing crosses a link" if count == 1 else "traffic between devices is not measured"
+def _link_reason(manifest: Manifest) -> str:
+    return (
+        "one device: nothing crosses a link"
+        if manifest.device_count == 1
+        else "traffic between devices is not measured"
+    )
 
 
 def _site_limit(site: Site | None, which: str) -> Figure:
@@ -172,7 +171,7 @@ def _latency_ceiling(account: Account, achieved: Figure) -> CeilingValue:
 def _demand_ceiling(
     record: RunRecord, account: Account, cost: Intensity, capacity: Mapping[str, Figure]
 ) -> CeilingValue:
-    shape = load_shape(record.manifest)
+    shape = load_shape(record.manifest.asked)
     if shape.loop is Loop.CLOSED:
         kept = Room(float(shape.concurrency), "requests kept in flight") if shape.concurrency else None
         return _sequences_ceiling("demand", kept, cost, capacity)
@@ -202,7 +201,7 @@ def full_load(record: RunRecord, account: Account, cost: Intensity, held: Room |
             f"the server's {held.sequences_count:.0f} slots were in use" if slots else f"{_at_once(held)} were in use"
         )
         return unknown(RATE, f"only {busy:.0%} of {what}: load it with more concurrency")
-    if load_shape(record.manifest).loop is Loop.CLOSED:
+    if load_shape(record.manifest.asked).loop is Loop.CLOSED:
         return unknown(RATE, "the server does not say how much it can hold: a sweep of concurrency finds its full load")
     return unknown(RATE, "an open loop that the server keeps up with does not show the full load")
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
+
+from joulemill.ledger.manifest import Manifest, RunOptions
 
 #: Option of the manifest → flag, and the value that the flag has by itself.
 _FLAGS: dict[str, tuple[str, Any]] = {
@@ -50,41 +52,39 @@ _TIMES: dict[str, tuple[str, Any]] = {
 _USER = re.compile(r"(?<=//)[^/@\s]+@")
 
 
-def command_line(manifest: Mapping[str, Any]) -> str | None:
+def command_line(manifest: Manifest) -> str | None:
     """``joulemill bench …`` with shell quoting; None for a run that another tool made, or of before this was kept."""
-    options = manifest.get("options")
-    if manifest.get("imported") or not isinstance(options, Mapping) or "loop" not in options:
+    if manifest.imported is not None or manifest.asked.loop is None:
         return None
-    words = [word for flag, value in _given(options, manifest) for word in (flag, value) if word]
+    words = [word for flag, value in _given(manifest.asked, manifest) for word in (flag, value) if word]
     return " ".join(("joulemill bench", *(shlex.quote(w) for w in words)))
 
 
-def _given(options: Mapping[str, Any], manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _given(options: RunOptions, manifest: Manifest) -> Iterator[tuple[str, str]]:
     for key, (flag, default) in _FLAGS.items():
-        value = options.get(key)
+        value = getattr(options, key)
         if value is not None and value != default:
             yield flag, _USER.sub("", str(value))
     yield from _seconds(options)
     yield from _others(options)
-    device = manifest.get("device")
-    if isinstance(device, Mapping) and device.get("name"):
-        name = f"{device['name']}.toml" if device.get("facts") else str(device["name"])
-        yield "--device", f"{name}:{device.get('count') or 1}"
+    device = manifest.device
+    if device is not None and device.name:
+        yield "--device", f"{device.name}{'.toml' if device.facts else ''}:{device.count or 1}"
 
 
-def _seconds(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _seconds(options: RunOptions) -> Iterator[tuple[str, str]]:
     for key, (flag, default) in _TIMES.items():
-        value = options.get(key)
+        value = getattr(options, key)
         if value is not None and value != default:
             yield flag, f"{value:g}s"
 
 
-def _others(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _others(options: RunOptions) -> Iterator[tuple[str, str]]:
     """Options whose flags are not simply their values."""
-    if options.get("quality", "") is None and not options.get("quality_stated"):
+    if options.quality is None and "quality" in (options.members or ()) and options.quality_stated is None:
         yield "--quality", "none"
-    if options.get("loop") == "closed" and options.get("concurrency") not in (None, 4):
-        yield "--concurrency", str(options["concurrency"])
-    if options.get("cache_prompt") is False:
+    if options.loop == "closed" and options.concurrency not in (None, 4):
+        yield "--concurrency", str(options.concurrency)
+    if options.cache_prompt is False:
         yield "--no-prompt-cache", ""
-    yield from (("--meter", str(meter)) for meter in options.get("meters") or () if meter != "auto")
+    yield from (("--meter", str(meter)) for meter in options.meters or () if meter != "auto")

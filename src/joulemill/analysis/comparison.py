@@ -221,7 +221,7 @@ def latency_shifts(comparison: Comparison) -> list[dict[str, Any]]:
     """Each percentile of each run against the first's, over all requests of the load; null where too few tell."""
     first, documents = comparison.runs[0], []
     for key, q, other in product(_LATENCIES, PERCENTILES, comparison.runs[1:]):
-        values = [r.report.series.histograms.get(key) or () for r in (first, other)]
+        values = [getattr(r.report.series.histograms, key) for r in (first, other)]
         shift = real_ratio(values[0], values[1], q)
         ratio, real = shift if shift is not None else (None, None)
         documents.append({"latency": key, "percentile": q, "run": other.label, "ratio": ratio, "real": real})

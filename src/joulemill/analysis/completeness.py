@@ -9,10 +9,9 @@ make it incomplete, silence does.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from joulemill.analysis.imported_figures import value_of
 from joulemill.analysis.report import Percentiles, Report
@@ -99,10 +98,11 @@ def _device(report: Report) -> Found:
 
 def _accelerated(report: Report) -> bool:
     """Whether the report tells of an accelerator, or cannot tell that there is none."""
-    if any(m.get("scope") == "device" for m in report.meters):
+    if any(m.scope == "device" for m in report.meters):
         return True
-    embedded = (report.conditions.get("server") or {}).get("embedded")
-    return not embedded or bool(re.match(r"\d+ x ", _text(report, "hardware", "device") or ""))
+    return not report.conditions.embedded or bool(
+        re.match(r"\d+ x ", report.conditions.text("hardware", "device") or "")
+    )
 
 
 def _node(report: Report) -> Found:
@@ -173,18 +173,11 @@ def _latency(report: Report) -> Found:
     return Status.MISSING, "no latency is given"
 
 
-def _text(report: Report, *keys: str) -> str | None:
-    node: Any = report.conditions
-    for key in keys:
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return None if node in (None, "", [], {}) else str(node)
-
-
 def _said(*places: tuple[str, ...]) -> Callable[[Report], Found]:
     """A condition that stands in one of ``places``."""
 
     def look(report: Report) -> Found:
-        text = next((t for p in places if (t := _text(report, *p)) is not None), None)
+        text = next((t for p in places if (t := report.conditions.text(*p)) is not None), None)
         return (Status.MISSING, "not said") if text is None else (Status.STATED, text)
 
     return look
@@ -192,9 +185,9 @@ def _said(*places: tuple[str, ...]) -> Callable[[Report], Found]:
 
 def _hardware(report: Report) -> Found:
     """What served: the machine of the client counts only where the server was our own, or an import names it so."""
-    device = _text(report, "hardware", "device")
-    cpu = _text(report, "hardware", "cpu") or _text(report, "hardware", "cpu_model")
-    here = (report.conditions.get("server") or {}).get("embedded")
+    device = report.conditions.text("hardware", "device")
+    cpu = report.conditions.text("hardware", "cpu") or report.conditions.text("hardware", "cpu_model")
+    here = report.conditions.embedded
     if here is False and device is None:
         return Status.MISSING, f"not said ({cpu} is the client's)" if cpu else "not said"
     named = [t for t in (device, cpu if here is not False else None) if t and t != "CPU"]
@@ -203,16 +196,17 @@ def _hardware(report: Report) -> Found:
 
 def _precision(report: Report) -> Found:
     keys = ("precision", "dtype", "quantization", "quant", "file_type", "weight_type")
-    text = next((t for k in keys if (t := _text(report, "model", k))), None)
+    text = next((t for k in keys if (t := report.conditions.text("model", k))), None)
     if text:
         return Status.STATED, text
-    match = _FORMAT.search(_text(report, "model", "name") or "") or _FORMAT.search(_text(report, "model", "file") or "")
+    match = _FORMAT.search(report.conditions.text("model", "name") or "") or _FORMAT.search(
+        report.conditions.text("model", "file") or ""
+    )
     return (Status.STATED, f"{match.group(0)} (in the name)") if match else (Status.MISSING, "not said")
 
 
 def _lengths(report: Report) -> Found:
-    load = report.conditions.get("load") or {}
-    means = [load.get("mean output [tok]"), load.get("mean prompt computed [tok]")]
+    means = [report.conditions.load_mean(n) for n in ("output [tok]", "prompt computed [tok]")]
     if report.requests.ok and report.tokens.output and report.tokens.prompt:
         return Status.STATED, f"{report.tokens.prompt} prompt and {report.tokens.output} output tokens in the window"
     stated_counts = [value_of(report.stated, f"tokens.{n}", f"tokens.{n}_mean") for n in ("prompt", "output")]
@@ -222,23 +216,23 @@ def _lengths(report: Report) -> Found:
 
 
 def _load(report: Report) -> Found:
-    text = _text(report, "load", "text") or ""
+    text = report.conditions.text("load", "text") or ""
     if re.search(r"concurrency \d|req/s|trace |\d requests at once", text):
         return Status.STATED, text
     return Status.MISSING, "neither batch, concurrency nor rate is said"
 
 
 def _framework(report: Report) -> Found:
-    kind, version = (_text(report, "server", k) for k in ("kind", "version"))
+    kind, version = (report.conditions.text("server", k) for k in ("kind", "version"))
     if kind and version:
         return Status.STATED, f"{kind} {version}"
     return (Status.PARTIAL, f"{kind}, no version") if kind else (Status.MISSING, "not said")
 
 
 def _method(report: Report) -> Found:
-    metered = [m for m in report.meters if m.get("quantity") in ("energy_j", "power_w")]
+    metered = [m for m in report.meters if m.quantity in ("energy_j", "power_w")]
     if metered:
-        first = f"{metered[0].get('meter')} at scope {metered[0].get('scope')} ({metered[0].get('basis')})"
+        first = f"{metered[0].meter} at scope {metered[0].scope} ({metered[0].basis})"
         return Status.STATED, first + (f" and {len(metered) - 1} more" if len(metered) > 1 else "")
     return Status.MISSING, "no meter is named"
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from joulemill.analysis import report as doc
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
-from joulemill.ledger.attribution import Rule
+from joulemill.ledger.attribution import Attribution, Rule
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Quantity, RunRecord, Scope
 from joulemill.ledger.scope_account import ScopeAccount
@@ -103,24 +101,28 @@ def correct_answer_j(main: ScopeAccount | None, tokens_per_correct: Figure) -> F
     )
 
 
-def attribution(account: Account) -> Mapping[str, Any]:
+def attribution(account: Account) -> doc.AttributionReport:
     """Both rules: their spread over requests, and that they close."""
-    attribution_table: dict[str, Any] = {"scope": str(account.main) if account.main else None}
-    for rule in Rule:
-        rule_shares = account.attribution.get(rule)
-        if rule_shares is None:
-            continue
-        joules = sorted(rule_shares.energy_j)
-        attribution_table[str(rule)] = {
-            "requests": len(joules),
-            "total_j": rule_shares.total_j,
-            "requests_j": sum(joules),
-            "unattributed_idle_j": rule_shares.unattributed_idle_j,
-            "closure_ratio": rule_shares.closure_ratio,
-            "median_request_j": joules[len(joules) // 2] if joules else None,
-            "source": rule_shares.source,
-        }
-    return attribution_table
+    return doc.AttributionReport(
+        str(account.main) if account.main else None,
+        _attributed(account.attribution.get(Rule.OUTPUT_TOKEN_SHARE)),
+        _attributed(account.attribution.get(Rule.WORK_WEIGHTED)),
+    )
+
+
+def _attributed(shares: Attribution | None) -> doc.AttributedEnergy | None:
+    if shares is None:
+        return None
+    joules = sorted(shares.energy_j)
+    return doc.AttributedEnergy(
+        requests=len(joules),
+        total_j=shares.total_j,
+        requests_j=sum(joules),
+        unattributed_idle_j=shares.unattributed_idle_j,
+        closure_ratio=shares.closure_ratio,
+        median_request_j=joules[len(joules) // 2] if joules else None,
+        source=shares.source,
+    )
 
 
 def power(record: RunRecord, account: Account, view: SiteFigures) -> doc.Power:
@@ -186,11 +188,9 @@ def site(stated: Site | None, view: SiteFigures) -> doc.SiteReport:
         return Figure(value, "W", Basis.DECLARED, source="site")
 
     reference = {
-        f"PUE {r.reference.pue_ratio:g}, {r.reference.name}": {
-            "site_j_tok": r.site_j_tok,
-            "site_w": r.site_w,
-            "source": r.reference.source,
-        }
+        f"PUE {r.reference.pue_ratio:g}, {r.reference.name}": doc.ReferenceSite(
+            r.site_j_tok, r.site_w, r.reference.source
+        )
         for r in view.at_reference
     }
     return doc.SiteReport(
@@ -237,7 +237,7 @@ def waterfall(account: Account, view: SiteFigures) -> doc.Waterfall:
         *_phases(account, node),
         (f"{label}: tokens that met their targets", _good(account, node), "good", label),
     ]
-    return doc.Waterfall(tuple({"name": n, "energy_j": f, "kind": k, "of": o} for n, f, k, o in parts))
+    return doc.Waterfall(tuple(doc.WaterfallPart(*part) for part in parts))
 
 
 def _phases(account: Account, node: ScopeAccount) -> list[tuple[str, Figure, str, str | None]]:

@@ -10,12 +10,14 @@ import numpy as np
 
 from joulemill.analysis import report as doc
 from joulemill.analysis.command_line import command_line
+from joulemill.analysis.conditions import Conditions, Fact
 from joulemill.analysis.load_description import load_text, start_text
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger import latency as seen
 from joulemill.ledger.account import Account
 from joulemill.ledger.client_check import client_verdict, is_closed, judged_requests, quiet_verdict
 from joulemill.ledger.continuity import outages
+from joulemill.ledger.manifest import Manifest, ManifestPart, StatedQuality, TaskAccuracy, document
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
 from joulemill.statistics.ratio import wilson
@@ -40,12 +42,8 @@ def percentiles(distribution: seen.Distribution) -> doc.Percentiles:
 def latency(account: Account) -> doc.Latency:
     """Latencies of the requests sent in the window (of all the load's, where the window is too short for any)."""
     latencies = account.latency if account.latency.ttft.n else account.load_latency
-    slo = {
-        "ttft_s": latencies.targets.ttft_s,
-        "tpot_s": latencies.targets.tpot_s,
-        "attained_ratio": latencies.attained_ratio,
-        "met": len(latencies.met),
-    }
+    targets = latencies.targets
+    slo = doc.Slo(targets.ttft_s, targets.tpot_s, latencies.attained_ratio, len(latencies.met))
     return doc.Latency(
         percentiles(latencies.ttft),
         percentiles(latencies.ttft_from_schedule),
@@ -109,11 +107,11 @@ def requests(account: Account) -> doc.Requests:
 def quality(record: RunRecord) -> doc.Quality:
     """Accuracy with a Wilson interval; unanswered questions are counted apart and score nothing either way."""
     scored = [a for a in record.quality if a.score is not None]
-    stated_quality = (record.manifest.get("options") or {}).get("quality_stated")
+    stated_quality = record.manifest.asked.quality_stated
     if stated_quality and not record.quality:
         return _stated_quality(stated_quality)
     if not scored:
-        name = (record.manifest.get("options") or {}).get("quality")
+        name = record.manifest.asked.quality
         asked = any(r.phase == "quality" for r in record.requests) or record.phase("quality") is not None
         why = "no question was answered" if record.quality or asked else "no quality set was asked"
         if name and not record.quality and not asked:
@@ -122,15 +120,15 @@ def quality(record: RunRecord) -> doc.Quality:
     right = sum(a.score or 0.0 for a in scored)
     low, high = wilson(right, len(scored)) or (None, None)
     lost = len(record.quality) - len(scored)
-    tasks: dict[str, Any] = {}
+    tasks: dict[str, doc.TaskQuality] = {}
     for task in sorted({a.task for a in scored}):
         scores = [a.score or 0.0 for a in scored if a.task == task]
-        tasks[task] = {"questions": len(scores), "correct": sum(scores), "accuracy": sum(scores) / len(scores)}
+        tasks[task] = doc.TaskQuality(questions=len(scores), correct=sum(scores), accuracy=sum(scores) / len(scores))
     note = f"{lost} questions went unanswered and are left out" if lost else None
     figure = Figure(
         right / len(scored), "1", Basis.MEASURED, low=low, high=high, level=0.95, reason=note, source="Wilson interval"
     )
-    name = (record.manifest.get("options") or {}).get("quality")
+    name = record.manifest.asked.quality
     accepted = _accepted_tokens(record)
     return doc.Quality(
         accuracy=figure,
@@ -154,20 +152,20 @@ def _accepted_tokens(record: RunRecord) -> Figure:
     return Figure(kept / total, "1", Basis.MEASURED, source=f"output tokens of answers that score {PASS_SCORE:g}")
 
 
-def _stated_quality(stated_quality: Mapping[str, Any]) -> doc.Quality:
+def _stated_quality(stated_quality: StatedQuality) -> doc.Quality:
     """Accuracy that another tool found, by its own standard error: declared, since nothing here saw it asked."""
-    value, half, asked = (
-        float(stated_quality["accuracy"]),
-        1.96 * float(stated_quality["stderr"]),
-        int(stated_quality["questions"]),
-    )
-    whose = f"{stated_quality.get('tool')} asked {stated_quality.get('model') or 'a model it does not name'}"
+    value, half, asked = stated_quality.accuracy, 1.96 * stated_quality.stderr, stated_quality.questions
+    whose = f"{stated_quality.tool} asked {stated_quality.model or 'a model it does not name'}"
     note = f"{whose}; the user states that this is the served model"
-    source = f"{stated_quality.get('tool')} results {stated_quality.get('file')}"
+    source = f"{stated_quality.tool} results {stated_quality.file}"
     low, high = max(value - half, 0.0), min(value + half, 1.0)
     figure = Figure(value, "1", Basis.DECLARED, low=low, high=high, level=0.95, reason=note, source=source)
-    tasks = {str(k): dict(v) for k, v in (stated_quality.get("tasks") or {}).items()}
+    tasks = {name: _stated_task(task) for name, task in (stated_quality.tasks or {}).items()}
     return doc.Quality(accuracy=figure, task=", ".join(tasks), questions=asked, correct=value * asked, by_task=tasks)
+
+
+def _stated_task(task: TaskAccuracy) -> doc.TaskQuality:
+    return doc.TaskQuality(questions=task.questions, accuracy=task.accuracy, stderr=task.stderr, metric=task.metric)
 
 
 def tokens_per_correct(record: RunRecord, accuracy: doc.Quality) -> Figure:
@@ -225,75 +223,73 @@ def window(record: RunRecord, account: Account) -> doc.WindowReport:
     )
 
 
-def conditions(record: RunRecord, mean_load: Mapping[str, Any]) -> dict[str, Any]:
+def conditions(record: RunRecord, mean_load: Mapping[str, float]) -> Conditions:
     """What the figures depend on, as the manifest tells it: model, hardware, server, load, software, time."""
     manifest = record.manifest
-    model, server = dict(manifest.get("model") or {}), dict(manifest.get("server") or {})
-    header = model.pop("gguf", None)
-    if header:
-        model |= {"file": header.get("file"), "weight_byte": header.get("weight_byte")}
-    if server.get("embedded"):
+    model, server, machine = (_members(p) for p in (manifest.model, manifest.server, manifest.machine))
+    model.pop("gguf", None)
+    if manifest.model is not None and (header := manifest.model.gguf) is not None:
+        model |= {"file": header.file, "weight_byte": header.weight_byte}
+    if manifest.embedded:
         server["version"] = model.pop("served_by", None) or server.get("version")
-    if manifest.get("precision"):
-        model["precision"] = manifest["precision"]
-    created = manifest.get("created_wall_s")
+    if manifest.precision:
+        model["precision"] = manifest.precision
+    created = manifest.created_wall_s
     named = {"start": start_text(record), "command": command_line(manifest)}
     start = {k: v for k, v in named.items() if v}
-    conditions_table = {
-        "model": model,
-        "hardware": {"device": hardware_name(manifest), **_flat(manifest.get("machine") or {})},
-        "server": server,
-        "load": {"text": load_text(record), **start, **mean_load},
-        "software": {"joulemill": manifest.get("joulemill_version"), **(manifest.get("versions") or {})},
-        "started": None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"),
-    }
-    bounded: dict[str, Any] = _bounded(conditions_table)
-    return bounded
+    return Conditions(
+        model=_bounded(model),
+        hardware=_bounded({"device": hardware_name(manifest), **_flat(machine)}),
+        server=_bounded(server),
+        load=_bounded({"text": load_text(record), **start, **mean_load}),
+        software=_bounded({"joulemill": manifest.joulemill_version, **(manifest.versions or {})}),
+        started=None if created is None else datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds"),
+    )
 
 
-def _bounded(value: Any) -> Any:
+def _bounded(facts: Mapping[str, object]) -> dict[str, Fact]:
     """Names and versions of others at a length that a view can show; lists too, with how many were left out."""
+    return {str(name)[:LONGEST_TEXT]: _fact(value) for name, value in facts.items()}
+
+
+def _fact(value: object) -> Fact:
     if isinstance(value, str):
         return value if len(value) <= LONGEST_TEXT else value[: LONGEST_TEXT - 1] + "…"
     if isinstance(value, Mapping):
-        return {str(k)[:LONGEST_TEXT]: _bounded(v) for k, v in value.items()}
+        return _bounded(value)
     if isinstance(value, (list, tuple)):
         more = [f"and {len(value) - LONGEST_LIST} more"] if len(value) > LONGEST_LIST else []
-        return [*(_bounded(v) for v in value[:LONGEST_LIST]), *more]
-    return value
+        return [*(_fact(v) for v in value[:LONGEST_LIST]), *more]
+    return value if isinstance(value, int | float) else None if value is None else str(value)
 
 
-def hardware_name(manifest: Mapping[str, Any]) -> str | None:
+def _members(part: ManifestPart | None) -> dict[str, object]:
+    return {} if part is None else document(part)
+
+
+def hardware_name(manifest: Manifest) -> str | None:
     """The accelerator that was named, else this machine's CPU where the server was our own."""
-    device = manifest.get("device")
-    if device:
-        return f"{device.get('count') or 1} x {device.get('name') or 'a device without a name'}"
-    if (manifest.get("server") or {}).get("embedded"):
-        machine = manifest.get("machine") or {}
-        threads = (manifest.get("model") or {}).get("threads")
-        return f"{machine.get('cpu') or 'CPU'}" + (f", {threads} threads" if threads else "")
+    if manifest.device is not None:
+        return f"{manifest.device_count} x {manifest.device.name or 'a device without a name'}"
+    if manifest.embedded:
+        cpu = manifest.machine.cpu if manifest.machine else None
+        return f"{cpu or 'CPU'}" + (f", {manifest.threads} threads" if manifest.threads else "")
     return None
 
 
-def _flat(machine: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(machine: Mapping[str, object]) -> dict[str, object]:
     return {k: v for k, v in machine.items() if isinstance(v, (str, int, float, type(None)))}
 
 
 def series(record: RunRecord, account: Account) -> doc.Series:
     """Power and tokens of the sub-windows, and the latencies behind the histograms."""
     sub_windows, load = account.series, record.phase("load")
-    histograms = {
-        "ttft_s": _values(seen.ttft_s(r) for r in load_requests(record)),
-        "tpot_s": _values(seen.tpot_s(r) for r in load_requests(record)),
-        "e2e_s": _values(seen.e2e_s(r) for r in load_requests(record)),
-    }
+    histograms = doc.Histograms(
+        *(_values(map(of, load_requests(record))) for of in (seen.ttft_s, seen.tpot_s, seen.e2e_s))
+    )
     zero = load.start_mono_s if load else (sub_windows.edges_s[0] if sub_windows else 0.0)
     phases = tuple(
-        {
-            "name": p.name,
-            "start_s": p.start_mono_s - zero,
-            "end_s": None if p.end_mono_s is None else p.end_mono_s - zero,
-        }
+        doc.PhaseSpan(p.name, p.start_mono_s - zero, None if p.end_mono_s is None else p.end_mono_s - zero)
         for p in record.phases
     )
     if sub_windows is None:

@@ -8,7 +8,7 @@ Unknown stays unknown with its reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from joulemill.decisions.evidence import EVEN, Sharing
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
+from joulemill.ledger.manifest import GgufDescription, Manifest, ModelDescription
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
 from joulemill.physics.model.architecture import Architecture
@@ -175,25 +176,23 @@ def _parts(model: Architecture, precision: Precision, work: TokenWork) -> tuple[
     return tuple((form, part) for form, part in zip(used, flop, strict=True) if part > 0.0)
 
 
-def model_of(manifest: Mapping[str, Any]) -> tuple[Architecture, Precision, str]:
+def model_of(manifest: Manifest) -> tuple[Architecture, Precision, str]:
     """Architecture and precision of the run's model: from its own GGUF header, a config, or the catalog by name.
 
     Raises InputError where none of them tells.
     """
-    model_table = manifest.get("model") or {}
-    if model_table.get("gguf"):
-        header = model_table["gguf"]
-        tensors: Sequence[Any] = [tuple(t) for t in header.get("tensors") or ()]
-        kv = {"f16": "fp16", "f32": "fp32"}.get(
-            str(model_table.get("kv_type") or "f16"), str(model_table.get("kv_type"))
-        )
-        return architecture_from_gguf(header["metadata"], tensors), precision_from_gguf(tensors, kv), "GGUF header"
-    name = str(model_table.get("architecture") or model_table.get("name") or "")
+    described = manifest.model or ModelDescription()
+    if described.gguf is not None:
+        tensors: Sequence[Any] = [tuple(t) for t in _tensors(described.gguf)]
+        kv = {"f16": "fp16", "f32": "fp32"}.get(described.kv_type or "f16", str(described.kv_type))
+        metadata = described.gguf.metadata or {}
+        return architecture_from_gguf(metadata, tensors), precision_from_gguf(tensors, kv), "GGUF header"
+    name = described.architecture or described.name or ""
     architecture, native, source = _stated_architecture(manifest, name)
-    stated = manifest.get("precision")
+    stated = manifest.precision
     if not stated:
         return architecture, native, source
-    return architecture, _served(name, architecture, native, str(stated)), f"{source}, served as {stated}"
+    return architecture, _served(name, architecture, native, stated), f"{source}, served as {stated}"
 
 
 def _served(name: str, architecture: Architecture, native: Precision, stated: str) -> Precision:
@@ -207,10 +206,10 @@ def _served(name: str, architecture: Architecture, native: Precision, stated: st
     return precision_of_spec(stated)
 
 
-def _stated_architecture(manifest: Mapping[str, Any], name: str) -> tuple[Architecture, Precision, str]:
+def _stated_architecture(manifest: Manifest, name: str) -> tuple[Architecture, Precision, str]:
     """By the config.json that the run keeps, else by the model's name."""
-    config = manifest.get("architecture")
-    if isinstance(config, Mapping):
+    config = manifest.architecture
+    if config is not None:
         from joulemill.catalog.model_files import model_from_config
 
         return *model_from_config(config), "the config.json that was stated"
@@ -242,9 +241,15 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 
 
-def _quantized(manifest: Mapping[str, Any]) -> bool:
+def _tensors(header: GgufDescription) -> list[Sequence[Any]]:
+    """Name, shape, type and bytes of each tensor."""
+    return [t for t in header.tensors or () if isinstance(t, list | tuple)]
+
+
+def _quantized(manifest: Manifest) -> bool:
     """Whether most of a GGUF's bytes are quantized: llama.cpp then multiplies blocks of int8, whatever they hold."""
-    tensors = ((manifest.get("model") or {}).get("gguf") or {}).get("tensors") or ()
+    header = manifest.model.gguf if manifest.model else None
+    tensors = _tensors(header) if header else []
     whole = sum(int(t[3]) for t in tensors)
     packed = sum(int(t[3]) for t in tensors if not str(t[2]).upper().startswith(("F", "BF")))
     return packed > whole / 2

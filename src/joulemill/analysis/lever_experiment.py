@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from joulemill.analysis import report as doc
 from joulemill.analysis.account import holder_of
+from joulemill.analysis.conditions import Conditions
 from joulemill.analysis.lever_forecast import Forecast, predicted_changes
 from joulemill.analysis.samples import load_run
 from joulemill.decisions.gate.change import change
@@ -81,7 +81,7 @@ class Experiment:
     planned: int
     before: Side
     levers: tuple[MeasuredLever, ...]
-    conditions: Mapping[str, Any]
+    conditions: Conditions
     notes: tuple[str, ...]
 
 
@@ -143,7 +143,7 @@ def experiment(folder: Path) -> Experiment:
         planned=len(sweep_document["order"]),
         before=_side(base, _left_out(every[0], base)),
         levers=(*ranked, *absent),
-        conditions=dict(base[0].report.conditions),
+        conditions=base[0].report.conditions,
         notes=_notes(base, forecast.notes),
     )
 

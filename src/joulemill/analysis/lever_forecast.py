@@ -113,15 +113,16 @@ def device_of(record: RunRecord, power_w: float) -> Device:
 
     Raises InputError where it measured nothing.
     """
-    machine_ceilings = record.manifest.get("machine_ceilings") or {}
-    flop = (machine_ceilings.get("compute_flop_s") or {}).get("value")
-    bandwidth = (machine_ceilings.get("memory_bandwidth_byte_s") or {}).get("value")
-    memory = (machine_ceilings.get("machine") or {}).get("memory_byte")
-    if not flop or not bandwidth or not memory:
+    limits = record.manifest.machine_ceilings
+    machine = (limits.machine if limits else None) or {}
+    flop = limits.compute_flop_s.value if limits else None
+    bandwidth = limits.memory_bandwidth_byte_s.value if limits else None
+    memory = machine.get("memory_byte")
+    if limits is None or not flop or not bandwidth or not isinstance(memory, int | float) or not memory:
         raise InputError("the machine's ceilings were not measured, so nothing can be predicted for it")
-    whole = (machine_ceilings.get("compute_int8_flop_s") or {}).get("value") or flop
+    whole = limits.compute_int8_flop_s.value or flop
     peaks = {"fp32": flop, "bf16": flop, "fp16": flop, "int8": whole}
-    label = str((machine_ceilings.get("machine") or {}).get("cpu") or "this machine")
+    label = str(machine.get("cpu") or "this machine")
     return Device(
         name="this-machine",
         label=label,

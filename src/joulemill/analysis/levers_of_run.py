@@ -9,6 +9,7 @@ from joulemill.analysis.intensity import model_of
 from joulemill.analysis.measurement import Measurement, measurement_of
 from joulemill.catalog.stated_device import count_in, device_in
 from joulemill.errors import InputError
+from joulemill.ledger.manifest import ModelDescription, StatedDevice
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.device import Device
 from joulemill.prediction.question import PredictionRequest
@@ -53,29 +54,28 @@ def question_of_run(
 
 def _offered_req_s(run: Measurement) -> float | None:
     """Requests a second of an open loop, whose demand no lever raises; None for a closed loop."""
-    options = run.record.manifest.get("options") or {}
-    if options.get("rate") is None and not options.get("trace"):
+    options = run.record.manifest.asked
+    if options.rate is None and not options.trace:
         return None
     return run.account.request_rate.value or None
 
 
 def _device_of(record: RunRecord, base_question: PredictionRequest | None) -> tuple[str, int, Device | None]:
     """Name, how many, and the device itself where it is the user's own and the run keeps its facts."""
-    table = record.manifest.get("device") or {}
+    table = record.manifest.device or StatedDevice()
     if base_question and base_question.device:
         return base_question.device, count_in(table), None
-    name = str(table.get("name") or "")
-    if not name:
+    if not table.name:
         raise InputError(
             "the run names no device, so nothing can be predicted for it: name it with --device NAME (a CPU too: see "
             "`joulemill show device`) or --device FILE.toml; `joulemill calibrate RUN` and --calibration FILE fit it"
         )
-    return name, count_in(table), device_in(table) if table.get("facts") else None
+    return table.name, count_in(table), device_in(table) if table.facts else None
 
 
 def _model_of(record: RunRecord) -> str:
-    model_table = record.manifest.get("model") or {}
-    if model_table.get("gguf"):
+    model = record.manifest.model or ModelDescription()
+    if model.gguf:
         raise InputError("the run's model is a GGUF file: name it with --model FILE.gguf")
     model_of(record.manifest)
-    return str(model_table.get("architecture") or model_table.get("name"))
+    return str(model.architecture or model.name)

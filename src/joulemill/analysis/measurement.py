@@ -26,6 +26,7 @@ from joulemill.figure import Figure
 from joulemill.jsonable import plain
 from joulemill.ledger.account import Account
 from joulemill.ledger.attribution import EQUAL_WORK, Rule
+from joulemill.ledger.manifest import document
 from joulemill.ledger.plausibility import plausible_record
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.site import Site, SiteFigures
@@ -94,7 +95,7 @@ def measurement_of(record: RunRecord) -> Measurement:
 def id_of(record: RunRecord) -> str:
     """Sixteen hex digits of the record's content: the same run has the same id wherever it lies."""
     parts = (
-        record.manifest,
+        document(record.manifest),
         record.channels,
         record.readings,
         record.requests,

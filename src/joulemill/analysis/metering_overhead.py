@@ -24,7 +24,7 @@ def metering_j(record: RunRecord, account: Account) -> Figure:
     cores = _metering_cores(record)
     if account.window is None or cores is None:
         return unknown("J", "what metering took was not recorded")
-    if not (record.manifest.get("server") or {}).get("embedded"):
+    if not record.manifest.embedded:
         return unknown("J", "the server's machine is metered; metering itself may run on another")
     scope = next((s for s in (Scope.CPU, Scope.NODE) if s in account.scopes and account.scopes[s].energy.known), None)
     cpu = account.scopes[scope] if scope is not None and not _boards(account) else None
@@ -59,7 +59,7 @@ def _metering_cores(record: RunRecord) -> float | None:
 
 def _busy_core_s(record: RunRecord, window: Window) -> float | None:
     """Core-seconds in the window beyond those that an idle stretch of that length would have had."""
-    cpus = (record.manifest.get("machine") or {}).get("cpus")
+    cpus = record.manifest.cpus
     more = _more(record, window, lambda m: m.cpu_busy_ratio)
     return None if not cpus or more is None else more * float(cpus) * window.duration_s
 

@@ -9,13 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from joulemill.analysis.conditions import Conditions
 from joulemill.decisions.diagnosis import Candidate
 from joulemill.figure import Figure, unknown
 from joulemill.physics.hardware.impact import Impact
 
 SCHEMA_VERSION = "1.0"
+#: Metadata of a field that the document leaves out where it is None.
+OMITTED = {"omit_none": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributedEnergy:
+    """One rule's joules of requests: their sum, what it gives to no request, and that both close on the window's."""
+
+    requests: int
+    total_j: float
+    requests_j: float
+    unattributed_idle_j: float
+    closure_ratio: float
+    median_request_j: float | None
+    source: str | None
+
+
+@dataclass(frozen=True)
+class AttributionReport:
+    """Joules of requests by both rules, at ``scope``: the widest that is metered as a whole.
+
+    ``rule`` and ``closure_error`` stand in documents of before there were two rules.
+    """
+
+    scope: str | None = None
+    output_token_share: AttributedEnergy | None = field(default=None, metadata=OMITTED)
+    work_weighted: AttributedEnergy | None = field(default=None, metadata=OMITTED)
+    rule: str | None = field(default=None, metadata=OMITTED)
+    closure_error: float | None = field(default=None, metadata=OMITTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +57,7 @@ class Energy:
     answer_j     node joules per correct answer of the quality set
     metering_j   joules in the window that metering itself took
     cpu_j_tok    of the CPU packages
-    ``good``, ``request`` and ``answer`` are of the widest scope that is metered as a whole: ``attribution["scope"]``.
+    ``good``, ``request`` and ``answer`` are of the widest scope that is metered as a whole: ``attribution.scope``.
     """
 
     device_j_tok: Figure
@@ -45,7 +74,7 @@ class Energy:
     carbon_gco2e_tok: Figure
     cost_currency_tok: Figure
     water_l_tok: Figure
-    attribution: Mapping[str, Any]
+    attribution: AttributionReport
     reasons: tuple[str, ...] = ()
     metering_j: Figure = field(default_factory=lambda: unknown("J", "this report does not state it"))
     cpu_j_tok: Figure = field(default_factory=lambda: unknown("J/tok", "this report does not state it"))
@@ -148,6 +177,16 @@ class Percentiles:
 
 
 @dataclass(frozen=True)
+class Slo:
+    """Latency targets as asked [s], the share of requests that met all that were asked, and how many they are."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    attained_ratio: float | None = None
+    met: int | None = None
+
+
+@dataclass(frozen=True)
 class Latency:
     """Latencies: TTFT from dispatch and from schedule, TPOT, ITL between chunks, end to end.
 
@@ -159,7 +198,18 @@ class Latency:
     tpot_s: Percentiles
     itl_s: Percentiles
     e2e_s: Percentiles
-    slo: Mapping[str, Any]
+    slo: Slo
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskQuality:
+    """One task of the quality set; ``stderr`` and ``metric`` where another tool asked it."""
+
+    questions: int | None
+    correct: float | None = field(default=None, metadata=OMITTED)
+    accuracy: float | None
+    stderr: float | None = field(default=None, metadata=OMITTED)
+    metric: str | None = field(default=None, metadata=OMITTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +224,7 @@ class Quality:
     task: str | None
     questions: int
     correct: float | None
-    by_task: Mapping[str, Any] = field(default_factory=dict)
+    by_task: Mapping[str, TaskQuality] = field(default_factory=dict)
     pass_score: float | None = None
     accepted_token_ratio: Figure | None = None
 
@@ -222,6 +272,15 @@ class Requests:
     by_outcome: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class ReferenceSite:
+    """The site's figures as they would be at a cited PUE."""
+
+    site_j_tok: Figure
+    site_w: Figure
+    source: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class SiteReport:
     """Facility, as the user states it. Unknown stays so; ``at_reference`` shows the effect at a cited PUE."""
@@ -234,18 +293,43 @@ class SiteReport:
     water_l_kwh: Figure
     it_power_limit_w: Figure
     cooling_limit_w: Figure
-    at_reference: Mapping[str, Any] = field(default_factory=dict)
+    at_reference: Mapping[str, ReferenceSite] = field(default_factory=dict)
     carbon_kind: str | None = None
 
 
 @dataclass(frozen=True)
+class WaterfallPart:
+    """Some of the joules: ``kind`` is whole, loss, part or good; ``of`` the name of what it is a part of."""
+
+    name: str
+    energy_j: Figure
+    kind: str = "part"
+    of: str | None = None
+
+
+@dataclass(frozen=True)
 class Waterfall:
-    """Where the joules of the window went, from site down to tokens that met their targets. Each part a figure in J.
+    """Where the joules of the window went, from site down to tokens that met their targets."""
 
-    parts: rows {name, energy_j: Figure, of: parent name or None}
-    """
+    parts: tuple[WaterfallPart, ...]
 
-    parts: tuple[Mapping[str, Any], ...]
+
+@dataclass(frozen=True)
+class PhaseSpan:
+    """A phase of the run, in seconds from the start of the load; ``end_s`` None: interrupted."""
+
+    name: str
+    start_s: float
+    end_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Histograms:
+    """Latencies [s] of the load's requests, of many a grid of quantiles."""
+
+    ttft_s: tuple[float, ...] = ()
+    tpot_s: tuple[float, ...] = ()
+    e2e_s: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -256,8 +340,47 @@ class Series:
     power_w: tuple[float | None, ...]
     rate_tok_s: tuple[float | None, ...]
     power_basis: str | None
-    phases: tuple[Mapping[str, Any], ...]
-    histograms: Mapping[str, Any] = field(default_factory=dict)
+    phases: tuple[PhaseSpan, ...]
+    histograms: Histograms = Histograms()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Production:
+    """The two-ceiling view of the source: c_tok, e_tok, K_eff, θ, P_IT, and which of the two is the lower."""
+
+    c_tok: Figure | None = None
+    b_tok: Figure | None = None
+    e_tok: Figure | None = None
+    k_eff: Figure | None = None
+    p_it: Figure | None = None
+    theta: Figure | float | None = None
+    phi: Figure | None = None
+    u: Figure | None = None
+    shorter_stave: str | None = None
+    equation: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeterReport:
+    """A channel that was read (``ledger.record.Channel``), and how many of its readings were good and failed."""
+
+    id: str | None = None
+    meter: str
+    device: str
+    scope: str
+    quantity: str
+    basis: str
+    resolution: float | None = None
+    update_period_s: float | None = None
+    max_range: float | None = None
+    rel_error: float | None = None
+    clock_skew_s: float | None = None
+    includes: tuple[str, ...] = ()
+    source: str | None = None
+    sampled_ratio: float | None = None
+    limit_w: float | None = None
+    readings: int | None = None
+    failed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -289,7 +412,7 @@ class Report:
     ceilings: tuple[Ceiling, ...]
     phi: Figure
     utilization: Figure
-    production: Mapping[str, Any]
+    production: Production
     output: Output
     tokens: Tokens
     latency: Latency
@@ -300,8 +423,8 @@ class Report:
     site: SiteReport
     waterfall: Waterfall
     series: Series
-    conditions: Mapping[str, Any]
-    meters: tuple[Mapping[str, Any], ...]
+    conditions: Conditions
+    meters: tuple[MeterReport, ...]
     warnings: tuple[str, ...] = ()
     stated: tuple[Stated, ...] = ()
     impacts: tuple[Impact, ...] = ()

@@ -27,7 +27,7 @@ def main_energy(report: Report) -> tuple[str, Figure]:
 def figures(report: Report) -> list[tuple[str, Figure]]:
     """Every figure of the report by its name for people, in reading order."""
     energy, power, output, site = report.energy, report.power, report.output, report.site
-    scope = _SCOPES.get(str(energy.attribution.get("scope")), "")
+    scope = _SCOPES.get(energy.attribution.scope or "", "")
     return [
         ("energy per output token, node", energy.node_j_tok),
         ("energy per output token, devices", energy.device_j_tok),
@@ -141,7 +141,7 @@ def _slack(ratio: float | None) -> str:
 
 def conditions(report: Report) -> list[tuple[str, str]]:
     """What the figure depends on, flat, in the order that the document keeps them."""
-    return list(_flat(report.conditions))
+    return _flat({**report.conditions.parts(), "started": report.conditions.started})
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -183,19 +183,17 @@ def _cached(counts: Tokens) -> str:
 
 def headline(report: Report) -> str:
     """The run's title: model on device."""
-    model = report.conditions.get("model") or {}
-    machine = report.conditions.get("hardware") or {}
-    return f"{model.get('name') or 'unknown model'} on {machine.get('device') or 'unknown hardware'}"
+    stated = report.conditions
+    return f"{stated.model_name or 'unknown model'} on {stated.device or 'unknown hardware'}"
 
 
 def subtitle(report: Report) -> str:
     """Server, load and date in one line."""
-    conditions_table = report.conditions
-    server, load = conditions_table.get("server") or {}, conditions_table.get("load") or {}
+    conditions = report.conditions
     parts = [
-        " ".join(str(server[k]) for k in ("kind", "version") if server.get(k)),
-        str(load.get("text") or ""),
-        str(conditions_table.get("started") or ""),
+        " ".join(str(conditions.server[k]) for k in ("kind", "version") if conditions.server.get(k)),
+        conditions.load_text,
+        conditions.started or "",
         "" if report.status == "complete" else f"run {report.status}: {report.status_reason or ''}",
     ]
     return " · ".join(p for p in parts if p)
@@ -204,15 +202,15 @@ def subtitle(report: Report) -> str:
 def slo_text(report: Report) -> str:
     """The latency targets and what share of requests met them, in words."""
     slo = report.latency.slo
-    targets = [f"{n} ≤ {slo[k] * 1000:g} ms" for n, k in (("TTFT", "ttft_s"), ("TPOT", "tpot_s")) if slo.get(k)]
+    targets = [f"{n} ≤ {s * 1000:g} ms" for n, s in (("TTFT", slo.ttft_s), ("TPOT", slo.tpot_s)) if s]
     if not targets:
         return "No latency targets were stated: every finished request counts as good."
-    return f"Targets: {', '.join(targets)}; met by {percent(slo.get('attained_ratio'), 1)} of requests."
+    return f"Targets: {', '.join(targets)}; met by {percent(slo.attained_ratio, 1)} of requests."
 
 
 def load_lines(report: Report) -> list[str]:
     """What to know of latencies: the targets, how the load began, and the command that makes the run again."""
-    load = report.conditions.get("load") or {}
+    load = report.conditions.load
     named = [f"{n}: {load[k]}" for n, k in (("load", "start"), ("again", "command")) if load.get(k)]
     return [slo_text(report), *named]
 
@@ -224,10 +222,7 @@ def stated(report: Report) -> list[tuple[str, Figure]]:
 
 def meters(report: Report) -> list[tuple[str, str]]:
     """Meters, client validity and the machine's quiet as text."""
-    listed = [
-        (str(m.get("meter")), f"{m.get('scope')}, {m.get('quantity')}, {m.get('device')}: {m.get('basis')}")
-        for m in report.meters
-    ]
+    listed = [(m.meter, f"{m.scope}, {m.quantity}, {m.device}: {m.basis}") for m in report.meters]
     client = report.client
     quiet = {True: "quiet", False: "busy with other work", None: "unknown"}[client.machine_quiet]
     return [

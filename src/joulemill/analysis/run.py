@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from joulemill.analysis import diagnosis as run_diagnosis
 from joulemill.analysis import energy as run_energy
 from joulemill.analysis import facts as run_facts
@@ -17,9 +14,8 @@ from joulemill.analysis.simulated_basis import as_modelled
 from joulemill.analysis.warnings import warnings
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.figure import Basis, Figure, unknown
-from joulemill.jsonable import plain
 from joulemill.ledger.account import Account
-from joulemill.ledger.record import RunRecord
+from joulemill.ledger.record import Channel, RunRecord
 from joulemill.physics.hardware.impact import impacts
 from joulemill.physics.hardware.site import Site
 from joulemill.physics.production.ceilings import CeilingValue
@@ -39,7 +35,7 @@ def diagnosis_of(record: RunRecord) -> Diagnosis:
 def report_of(run: Measurement) -> doc.Report:
     """The report document of a run; of a simulated one nothing in it is measured."""
     report = _report_of(run)
-    return as_modelled(report) if run.record.manifest.get("simulated") else report
+    return as_modelled(report) if run.record.manifest.simulated else report
 
 
 def _report_of(run: Measurement) -> doc.Report:
@@ -112,30 +108,29 @@ def _ceiling(ceiling: CeilingValue, limits: RunCeilings, diagnosis: Diagnosis) -
     )
 
 
-def _production(limits: RunCeilings, cost: Intensity, energy: doc.Energy, site: Site | None) -> Mapping[str, Any]:
+def _production(limits: RunCeilings, cost: Intensity, energy: doc.Energy, site: Site | None) -> doc.Production:
     """The source's two-stave view: c_tok, e_tok, K_eff, θ, P_facility, and which of the two staves is the shorter."""
     by_name = {c.name: c for c in limits.ceilings}
     compute, delivered = by_name["compute"], by_name["power"]
     share = theta(site.pue_ratio if site else None)
     staves = {"compute": compute.rate_tok_s.value, "power": delivered.rate_tok_s.value}
     known = {k: v for k, v in staves.items() if v is not None}
-    return {
-        "c_tok": cost.work_flop_tok,
-        "b_tok": cost.traffic_byte_tok,
-        "e_tok": energy.node_j_tok,
-        "k_eff": compute.capacity,
-        "p_it": delivered.capacity,
-        "theta": unknown("1", "PUE is unknown")
-        if share is None
-        else Figure(share, "1", Basis.DECLARED, source="1/PUE"),
-        "phi": limits.phi,
-        "u": limits.utilization,
-        "shorter_stave": min(known, key=lambda k: known[k]) if len(known) == 2 else None,
-        "equation": "token rate = min(K_eff/c_tok, theta*P_facility/e_tok) * phi * u (arXiv:2605.11733)",
-    }
+    in_use = unknown("1", "PUE is unknown") if share is None else Figure(share, "1", Basis.DECLARED, source="1/PUE")
+    return doc.Production(
+        c_tok=cost.work_flop_tok,
+        b_tok=cost.traffic_byte_tok,
+        e_tok=energy.node_j_tok,
+        k_eff=compute.capacity,
+        p_it=delivered.capacity,
+        theta=in_use,
+        phi=limits.phi,
+        u=limits.utilization,
+        shorter_stave=min(known, key=lambda k: known[k]) if len(known) == 2 else None,
+        equation="token rate = min(K_eff/c_tok, theta*P_facility/e_tok) * phi * u (arXiv:2605.11733)",
+    )
 
 
-def _mean_load(cost: Intensity) -> dict[str, Any]:
+def _mean_load(cost: Intensity) -> dict[str, float]:
     load = cost.load
     if load is None:
         return {}
@@ -148,10 +143,32 @@ def _mean_load(cost: Intensity) -> dict[str, Any]:
     }
 
 
-def _meters(record: RunRecord) -> tuple[Mapping[str, Any], ...]:
+def _meters(record: RunRecord) -> tuple[doc.MeterReport, ...]:
     counts: dict[str, int] = {}
     failed: dict[str, int] = {}
     for reading in record.readings:
         tally = counts if reading.value is not None else failed
         tally[reading.channel] = tally.get(reading.channel, 0) + 1
-    return tuple({**plain(c), "readings": counts.get(c.id, 0), "failed": failed.get(c.id, 0)} for c in record.channels)
+    return tuple(_meter(c, counts.get(c.id, 0), failed.get(c.id, 0)) for c in record.channels)
+
+
+def _meter(channel: Channel, readings: int, failed: int) -> doc.MeterReport:
+    return doc.MeterReport(
+        id=channel.id,
+        meter=channel.meter,
+        device=channel.device,
+        scope=str(channel.scope),
+        quantity=str(channel.quantity),
+        basis=str(channel.basis),
+        resolution=channel.resolution,
+        update_period_s=channel.update_period_s,
+        max_range=channel.max_range,
+        rel_error=channel.rel_error,
+        clock_skew_s=channel.clock_skew_s,
+        includes=channel.includes,
+        source=channel.source,
+        sampled_ratio=channel.sampled_ratio,
+        limit_w=channel.limit_w,
+        readings=readings,
+        failed=failed,
+    )

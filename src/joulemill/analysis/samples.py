@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from joulemill.analysis.baseline import read_baseline
 from joulemill.analysis.load import load_report
 from joulemill.analysis.measurement import measurement_of
-from joulemill.analysis.report import Report
+from joulemill.analysis.report import MeterReport, Report
 from joulemill.analysis.run import report_of
 from joulemill.decisions.gate.sample import Sample, Share
 from joulemill.figure import Basis, Figure
@@ -71,7 +71,7 @@ def of_report(report: Report, metric: str, name: str) -> Sample:
         accuracy=_accuracy(report),
         accuracy_reason=report.quality.accuracy.reason,
         attained=_attained(report),
-        targets_s=(report.latency.slo.get("ttft_s"), report.latency.slo.get("tpot_s")),
+        targets_s=(report.latency.slo.ttft_s, report.latency.slo.tpot_s),
         conditions=_conditions(report, metric),
         meters=frozenset(_meter_kind(m) for m in _energy_meters(report)),
         sensors=frozenset(_sensor(m) for m in _energy_meters(report)),
@@ -96,7 +96,7 @@ _Series = tuple[tuple[float, ...], tuple[float, ...]]
 
 def _of_series(report: Report, metric: str) -> _Series:
     """Joules and tokens of the sub-windows, where the document's series is of this scope, or of the node under PUE."""
-    series, main = report.series, report.energy.attribution.get("scope")
+    series, main = report.series, report.energy.attribution.scope
     factor = 1.0 if metric == main else _site_factor(report) if metric == "site" and main == "node" else None
     known = [(p, r) for p, r in zip(series.power_w, series.rate_tok_s, strict=True) if p is not None and r is not None]
     if factor is None or not known or len(known) < len(series.t_s):
@@ -141,23 +141,21 @@ def _accuracy(report: Report) -> Share | None:
 
 
 def _attained(report: Report) -> Share | None:
-    slo, load = report.latency.slo, report.conditions.get("load") or {}
-    ratio, met = slo.get("attained_ratio"), slo.get("met")
+    ratio, met = report.latency.slo.attained_ratio, report.latency.slo.met
     if ratio is None or met is None:
         return None
     asked = round(met / ratio) if ratio else report.latency.e2e_s.n or report.requests.sent
-    together = load.get("mean requests in flight")
-    return Share(float(met), asked, float(together) if together else 1.0) if asked else None
+    together = report.conditions.load_mean("requests in flight")
+    return Share(float(met), asked, together or 1.0) if asked else None
 
 
 def _conditions(report: Report, metric: str) -> dict[str, str | float | None]:
-    conditions_table = report.conditions
-    model, server = conditions_table.get("model") or {}, conditions_table.get("server") or {}
-    hardware, load = conditions_table.get("hardware") or {}, conditions_table.get("load") or {}
+    stated = report.conditions
+    model, hardware, load = stated.model, stated.hardware, stated.load
     conditions_by_name: dict[str, str | float | None] = {"model": _plain(model.get("name"))}
     conditions_by_name |= {f"model {k}": _plain(model[k]) for k in _MODEL_FACTS if model.get(k) is not None}
     conditions_by_name["hardware"] = _plain(hardware.get("device"))
-    if server.get("embedded"):
+    if stated.embedded:
         conditions_by_name["processor"] = _plain(hardware.get("cpu"))
     conditions_by_name["load"] = _plain(load.get("text"))
     conditions_by_name |= {name: _plain(load[key]) for name, key in _MEAN_LENGTHS.items() if load.get(key) is not None}
@@ -172,23 +170,23 @@ def _plain(value: Any) -> str | float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
-def _energy_meters(report: Report) -> list[Mapping[str, Any]]:
-    return [m for m in report.meters if m.get("quantity") in _KINDS_OF_ENERGY and m.get("readings", 1)]
+def _energy_meters(report: Report) -> list[MeterReport]:
+    return [m for m in report.meters if m.quantity in _KINDS_OF_ENERGY and m.readings != 0]
 
 
-def _meter_kind(meter: Mapping[str, Any]) -> str:
+def _meter_kind(meter: MeterReport) -> str:
     """What reads at which scope; for a power model the model, without the process that it happened to watch."""
-    if meter.get("basis") == Basis.MEASURED:
-        return f"{str(meter.get('meter')).split(':', 1)[0]} {meter.get('scope')} {meter.get('quantity')} measured"
-    return f"{meter.get('scope')} {meter.get('basis')}: {_formula(meter)}"
+    if meter.basis == Basis.MEASURED:
+        return f"{meter.meter.split(':', 1)[0]} {meter.scope} {meter.quantity} measured"
+    return f"{meter.scope} {meter.basis}: {_formula(meter)}"
 
 
-def _formula(meter: Mapping[str, Any]) -> str:
-    return re.sub(r"process \d+", "process", str(meter.get("source") or meter.get("meter")))
+def _formula(meter: MeterReport) -> str:
+    return re.sub(r"process \d+", "process", meter.source or meter.meter)
 
 
-def _sensor(meter: Mapping[str, Any]) -> str:
-    return f"{_meter_kind(meter)} {meter.get('device')}"
+def _sensor(meter: MeterReport) -> str:
+    return f"{_meter_kind(meter)} {meter.device}"
 
 
 def faults_of(report: Report) -> tuple[str, ...]:

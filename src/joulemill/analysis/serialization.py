@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import fields
 from typing import Any
 
-from joulemill.analysis.report import SCHEMA_VERSION, Report
+from joulemill.analysis.report import SCHEMA_VERSION, AttributionReport, Report, TaskQuality
 from joulemill.errors import InputError
-from joulemill.figure import Basis, Figure
 from joulemill.jsonable import plain
 
-_FIGURE = {f.name for f in dataclasses.fields(Figure)}
+
+def report_document(report: Report) -> dict[str, Any]:
+    """The report as JSON types; members that the document leaves out where they are None are left out."""
+    members: dict[str, Any] = plain(report)
+    attribution, scores = members["energy"]["attribution"], members["quality"]["by_task"].values()
+    for table, kind in ((attribution, AttributionReport), *((s, TaskQuality) for s in scores)):
+        for name in [f.name for f in fields(kind) if "omit_none" in f.metadata and table[f.name] is None]:
+            del table[name]
+    return members
 
 
 def to_json(report: Report) -> str:
     """The report as one JSON document, ending in a newline. The same report gives the same bytes."""
-    return json.dumps(plain(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(report_document(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def from_json(text: str) -> Report:
@@ -38,25 +45,13 @@ def from_json(text: str) -> Report:
             f"report schema version {version!r} is not readable here; this is version {SCHEMA_VERSION}{own}"
         )
     try:
-        return TypeAdapter(Report).validate_python(_revived(raw))
+        return TypeAdapter(Report).validate_python(raw)
     except RecursionError:
         raise InputError("not a report: it is nested too deeply") from None
     except ValidationError as fault:
         first = fault.errors()[0]
         where = ".".join(str(p) for p in first["loc"])
         raise InputError(f"not a valid report: {where}: {first['msg']} ({fault.error_count()} faults)") from fault
-
-
-def _revived(value: Any) -> Any:
-    """``value`` with figures where it has objects of their shape: free-form parts hold them too (the waterfall)."""
-    if isinstance(value, dict):
-        if value.keys() == _FIGURE:
-            try:
-                return Figure(**{**value, "basis": None if value["basis"] is None else Basis(value["basis"])})
-            except (ValueError, TypeError):
-                return value  # the validation says what is wrong with it, and where
-        return {k: _revived(v) for k, v in value.items()}
-    return [_revived(v) for v in value] if isinstance(value, list) else value
 
 
 def schema() -> dict[str, Any]:

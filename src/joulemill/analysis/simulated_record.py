@@ -7,8 +7,8 @@ The client is the simulation itself, which is never late.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from joulemill.arrays import Array
 from joulemill.catalog.stated_device import expected_counts
 from joulemill.errors import InputError
 from joulemill.figure import Basis
+from joulemill.ledger.manifest import Manifest
 from joulemill.ledger.record import (
     Channel,
     Phase,
@@ -45,8 +46,8 @@ COUNTERS = {
 }
 
 
-def simulated_record(run: PlayedTraffic, parts: Mapping[str, Any]) -> RunRecord:
-    """The record of ``run``; ``parts`` of its manifest: options, model, device, site, and what simulated it.
+def simulated_record(run: PlayedTraffic, stated: Manifest) -> RunRecord:
+    """The record of ``run``; ``stated`` are options, model, device, site, and what simulated it.
 
     Raises InputError where the run has too many requests for one.
     """
@@ -55,7 +56,7 @@ def simulated_record(run: PlayedTraffic, parts: Mapping[str, Any]) -> RunRecord:
     bins = Bins(STEP_S, run.duration_s)
     channels, readings = _energy(run, bins)
     return RunRecord(
-        manifest=_manifest(parts, run.notes),
+        manifest=_manifest(stated, run.notes),
         channels=channels,
         readings=readings,
         requests=tuple(_requests(run)),
@@ -65,19 +66,16 @@ def simulated_record(run: PlayedTraffic, parts: Mapping[str, Any]) -> RunRecord:
     )
 
 
-def _manifest(parts: Mapping[str, Any], notes: tuple[str, ...]) -> dict[str, Any]:
-    device = parts.get("device")
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "joulemill_version": __version__,
-        "created_wall_s": 0.0,
-        "versions": {"simulated by": f"joulemill {__version__}"},
-        "expected": expected_counts(device),
-        "machine": {},
-        "server": {},
-        "warnings": list(notes),
-        **parts,
-    }
+def _manifest(stated: Manifest, notes: tuple[str, ...]) -> Manifest:
+    return replace(
+        stated,
+        schema_version=SCHEMA_VERSION,
+        joulemill_version=__version__,
+        created_wall_s=0.0,
+        versions={"simulated by": f"joulemill {__version__}"},
+        expected=expected_counts(stated.device),
+        warnings=notes,
+    )
 
 
 def _energy(run: PlayedTraffic, bins: Bins) -> tuple[tuple[Channel, ...], tuple[Reading, ...]]:

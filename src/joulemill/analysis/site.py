@@ -14,6 +14,7 @@ from joulemill.catalog.site_dialect import as_kept
 from joulemill.catalog.sites import carbon_source, parse_site
 from joulemill.errors import InputError
 from joulemill.ledger.account import Account
+from joulemill.ledger.manifest import Table
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.carbon import GridPoint, time_weighted
 from joulemill.physics.hardware.site import Site
@@ -25,7 +26,7 @@ _KINDS = {"average": "location", "marginal": "marginal"}
 
 def run_site(record: RunRecord, counted: Account) -> Site | None:
     """The site; None where none is stated. Raises InputError where the manifest's table is no site."""
-    site_table = record.manifest.get("site")
+    site_table = record.manifest.site
     if not site_table:
         return None
     site = _kept_site(site_table)
@@ -35,7 +36,7 @@ def run_site(record: RunRecord, counted: Account) -> Site | None:
     return _with_grid(site, asked, wall_window(record, counted))
 
 
-def _kept_site(site_table: Mapping[str, Any]) -> Site:
+def _kept_site(site_table: Table) -> Site:
     try:
         return parse_site(as_kept(site_table), where="site of the run")
     except InputError as error:  # an older version let through what cannot be

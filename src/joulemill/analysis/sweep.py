@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.analysis import report as doc
+from joulemill.analysis.conditions import Conditions
 from joulemill.analysis.measurement import Measurement, measurement_of
 from joulemill.analysis.run import report_of
 from joulemill.errors import InputError
@@ -59,7 +60,7 @@ class SweepResult:
     status: str
     points: tuple[Point, ...]
     knee: Figure
-    conditions: dict[str, object]
+    conditions: Conditions
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def sweep_result(folder: Path) -> SweepResult:
         sweep_document["status"],
         points,
         _knee(sweep_document["knob"], points),
-        dict(first.conditions),
+        first.conditions,
     )
 
 

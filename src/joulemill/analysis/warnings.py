@@ -107,7 +107,7 @@ def _of_energy(energy: doc.Energy) -> Iterator[str]:
 
 def _of_boards(record: RunRecord, energy: doc.Energy) -> Iterator[str]:
     """Boards that nobody metered cannot be seen from those that were: only a stated number tells."""
-    if not energy.device_j_tok.known or (record.manifest.get("expected") or {}).get(Scope.DEVICE.value):
+    if not energy.device_j_tok.known or (record.manifest.expected or {}).get(Scope.DEVICE.value):
         return
     metered = (Quantity.ENERGY, Quantity.POWER)
     boards = sorted({c.device for c in record.channels if c.scope is Scope.DEVICE and c.quantity in metered})

@@ -22,6 +22,7 @@ from joulemill.catalog.question_sets import load_questions
 from joulemill.catalog.stated_device import stated_device
 from joulemill.errors import InputError
 from joulemill.importers.lm_eval import PREFIX, load_lm_eval
+from joulemill.ledger.manifest import MachineLimits, StatedDevice, part_of
 from joulemill.recording.reader import read_run
 from joulemill.suggestions import meant
 
@@ -132,12 +133,12 @@ def grid_kept(folder: Path) -> None:
         keep_grid(folder)
 
 
-def machine_ceilings(options: BenchOptions, teller: Teller) -> Mapping[str, Any] | None:
+def machine_ceilings(options: BenchOptions, teller: Teller) -> MachineLimits | None:
     """This machine's own limits, measured where the server will be ours; None where it is elsewhere."""
     if options.url is not None:
         return None
     teller.phase("ceilings", None)
-    return measure_ceilings(options.threads)
+    return part_of(MachineLimits, measure_ceilings(options.threads))
 
 
 def _quality(name: str | None) -> dict[str, Any]:
@@ -150,7 +151,7 @@ def _quality(name: str | None) -> dict[str, Any]:
     return {"quality": name}
 
 
-def _device(name: str | None, devices: int | None) -> dict[str, Any] | None:
+def _device(name: str | None, devices: int | None) -> StatedDevice | None:
     if name is not None:
         return stated_device(name, devices)
     if devices is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulemill.errors import InputError, MachineError, ServerError
+from joulemill.ledger.manifest import StatedQuality, part_of
 
 if TYPE_CHECKING:
     from joulemill.ledger.record import RunRecord
@@ -50,7 +51,7 @@ def ask_grid(record: RunRecord) -> dict[str, Any] | None:
     from joulemill.catalog.sites import carbon_source
     from joulemill.ledger.account import account
 
-    source = carbon_source(dict(record.manifest.get("site") or {}))
+    source = carbon_source(dict(record.manifest.site or {}))
     window = wall_window(record, account(record)) if source is not None else None
     if source is None or window is None:
         return None
@@ -85,7 +86,7 @@ def keep_grid(folder: Path) -> None:
 
 def with_site(record: RunRecord, path: Path) -> RunRecord:
     """``record`` at the site of ``path``, its grid asked."""
-    record = replace(record, manifest={**record.manifest, "site": site_of(path)})
+    record = replace(record, manifest=replace(record.manifest, site=site_of(path)))
     event = ask_grid(record)
     return record if event is None else replace(record, events=(*record.events, event))
 
@@ -104,8 +105,8 @@ def with_quality(record: RunRecord, text: str) -> RunRecord:
     stated = stated_quality(text)
     if record.quality:
         raise InputError(f"`quality` {text}: the run was asked questions itself; its own accuracy stands")
-    options = {**(record.manifest.get("options") or {}), "quality": text, "quality_stated": stated}
-    return replace(record, manifest={**record.manifest, "options": options})
+    options = replace(record.manifest.asked, quality=text, quality_stated=part_of(StatedQuality, stated))
+    return replace(record, manifest=replace(record.manifest, options=options))
 
 
 def altered_by(site: str | Path | None, quality: str | None) -> Callable[[RunRecord], RunRecord] | None:

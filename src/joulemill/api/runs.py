@@ -12,7 +12,7 @@ from joulemill.analysis.baseline import Baseline, need_baseline, write_baseline
 from joulemill.analysis.load import load_run
 from joulemill.analysis.measurement import Measurement
 from joulemill.analysis.report import Report
-from joulemill.analysis.serialization import schema
+from joulemill.analysis.serialization import report_document, schema
 from joulemill.api.frames import frame_of
 from joulemill.api.inputs import altered_by, keep_grid, site_of, with_quality
 from joulemill.api.results import Result
@@ -21,7 +21,6 @@ from joulemill.catalog.stated_device import stated_device
 from joulemill.decisions.diagnosis import Diagnosis
 from joulemill.errors import InputError, MachineError
 from joulemill.figure import Figure
-from joulemill.jsonable import plain
 from joulemill.ledger.record import RequestRecord, RunRecord
 from joulemill.recording.writer import free_folder, write_run
 from joulemill.wording import title
@@ -99,8 +98,7 @@ class Run(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """The document of ``joulemill report --json``."""
-        document: dict[str, Any] = plain(self.report)
-        return document
+        return report_document(self.report)
 
     def to_html(self, path: str | Path, baseline: Baseline | None = None) -> None:
         """Write the report as one offline page, beside ``baseline`` where one is given."""
@@ -172,17 +170,16 @@ def import_run(
     device, model  the hardware ("h100:8"), and the model where the file calls it by an unusual name
     site, quality  as of ``open_run``;  out   the run folder (default: a new one under ``runs/``)
     """
+    from joulemill.importers.joining import Added
     from joulemill.importers.opening import import_files
     from joulemill.importers.recording import Choice
 
-    stated: dict[str, Any] = {}
-    if model:
-        stated["model"] = {"name": model}
-    if device:
-        stated["device"] = stated_device(device)
-    if site is not None:
-        stated["site"] = site_of(Path(site))
-    record = import_files([Path(f) for f in files], Choice(part, client_tokens), meter_file, stated)
+    added = Added(
+        device=stated_device(device) if device else None,
+        model=model or None,
+        site=None if site is None else site_of(Path(site)),
+    )
+    record = import_files([Path(f) for f in files], Choice(part, client_tokens), meter_file, added)
     if quality:
         record = with_quality(record, quality)
     folder = free_folder(Path("runs"), time.time()) if out is None else Path(out)
@@ -216,7 +213,7 @@ def save_baseline(path: str | Path, runs: Sequence[Run | str | Path], name: str 
 
 def baseline_document(baseline: Baseline, path: str | Path) -> dict[str, Any]:
     """The document of ``joulemill baseline show --json``; ``path`` is where the baseline is kept."""
-    return {"name": baseline.name, "file": str(path), "reports": [plain(r) for r in baseline.reports]}
+    return {"name": baseline.name, "file": str(path), "reports": [report_document(r) for r in baseline.reports]}
 
 
 def report_schema() -> dict[str, Any]:

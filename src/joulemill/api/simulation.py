@@ -20,6 +20,7 @@ from joulemill.figure import Figure, unknown
 from joulemill.importers.asked_traffic import TrafficOptions, asked_traffic
 from joulemill.importers.events_file import load_events
 from joulemill.jsonable import plain
+from joulemill.ledger.manifest import Manifest, ModelDescription, RunOptions, StatedDevice
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
@@ -288,19 +289,19 @@ class SimulatedDeployment(Result):
         """The record of the run, as of a measured one. Raises InputError where it has too many requests."""
         q = self.scene.question
         count = self.scene.plant.replicas_count * self.scene.plant.devices_count
-        parts = {
-            "options": {
-                "rate_req_s": self.run.traffic.requests_count / max(self.run.offered_s, 1e-9),
-                "slo_ttft_s": q.slo_ttft_s,
-                "slo_tpot_s": q.slo_tpot_s,
-                "seed": self.scene.seed,
-            },
-            "model": {"name": q.model},
-            "device": {"name": self.scene.played.deployment.device.name, "count": count},
-            "site": site_table(self.scene.site_path) if self.scene.site_path else None,
-            "simulated": {"deployment": plain(q.document()), "policy": self.shown.policy, "router": self.scene.router},
-        }
-        return simulated_record(self.run, parts)
+        stated = Manifest(
+            options=RunOptions(
+                rate_req_s=self.run.traffic.requests_count / max(self.run.offered_s, 1e-9),
+                slo_ttft_s=q.slo_ttft_s,
+                slo_tpot_s=q.slo_tpot_s,
+                seed=self.scene.seed,
+            ),
+            model=ModelDescription(name=q.model),
+            device=StatedDevice(name=self.scene.played.deployment.device.name, count=count),
+            site=site_table(self.scene.site_path) if self.scene.site_path else None,
+            simulated={"deployment": plain(q.document()), "policy": self.shown.policy, "router": self.scene.router},
+        )
+        return simulated_record(self.run, stated)
 
     def to_run(self, path: str | Path) -> Run:
         """The run kept in the folder ``path``, opened: its report says as much as that of a measured one."""

@@ -12,26 +12,28 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from joulemill import __version__
+from joulemill.ledger.manifest import ClientMachine, GgufDescription, ServerDescription
 from joulemill.servers.endpoint import Endpoint, EndpointFacts
 
 #: Longer texts of a model's header (chat templates, word lists) are left out of the manifest.
 _LONGEST_TEXT = 400
 
 
-def machine_facts(proc: Path = Path("/proc")) -> dict[str, Any]:
+def machine_facts(proc: Path = Path("/proc")) -> ClientMachine:
     """This machine: CPU model, CPUs, memory, kernel, what virtualises it. What cannot be read is None."""
     cpuinfo = _pairs(proc / "cpuinfo")
     memory = _pairs(proc / "meminfo").get("MemTotal", "").split()
-    return {
-        "cpu": cpuinfo.get("model name") or cpuinfo.get("CPU part") or platform.machine(),
-        "cpus": os.cpu_count(),
-        "cpus_usable": len(os.sched_getaffinity(0)),
-        "memory_byte": int(memory[0]) * 1024 if memory and memory[0].isdigit() else None,
-        "system": platform.system(),
-        "kernel": platform.release(),
-        "architecture": platform.machine(),
-        "virtual": "hypervisor" in cpuinfo.get("flags", "").split() if cpuinfo else None,
-    }
+    return ClientMachine(
+        cpu=cpuinfo.get("model name") or cpuinfo.get("CPU part") or platform.machine(),
+        cpus=os.cpu_count(),
+        cpus_usable=len(os.sched_getaffinity(0)),
+        memory_byte=int(memory[0]) * 1024 if memory and memory[0].isdigit() else None,
+        system=platform.system(),
+        kernel=platform.release(),
+        architecture=platform.machine(),
+        virtual="hypervisor" in cpuinfo.get("flags", "").split() if cpuinfo else None,
+        members=None,
+    )
 
 
 def serves_here(url: str) -> bool:
@@ -58,40 +60,42 @@ def version_facts() -> dict[str, str]:
     }
 
 
-def server_facts(endpoint: Endpoint, facts: EndpointFacts, *, embedded: bool, slots: int | None) -> dict[str, Any]:
+def server_facts(endpoint: Endpoint, facts: EndpointFacts, *, embedded: bool, slots: int | None) -> ServerDescription:
     """What the server says of itself. ``slots``: of the embedded server; else what llama.cpp tells."""
     slot_count = facts.props.get("total_slots")
-    return {
-        "url": endpoint.url,
-        "api": endpoint.api,
-        "embedded": embedded,
-        "kind": facts.kind,
-        "version": facts.version,
-        "model": facts.model,
-        "models": list(facts.models),
-        "max_context_tok": facts.max_context_tok,
-        "metrics_url": facts.metrics_url,
-        "slots": slots or (slot_count if isinstance(slot_count, int) else None),
-        "ignore_eos": facts.takes_ignore_eos,
-    }
+    return ServerDescription(
+        url=endpoint.url,
+        api=endpoint.api,
+        embedded=embedded,
+        kind=facts.kind,
+        version=facts.version,
+        model=facts.model,
+        models=tuple(facts.models),
+        max_context_tok=facts.max_context_tok,
+        metrics_url=facts.metrics_url,
+        slots=slots or (slot_count if isinstance(slot_count, int) else None),
+        ignore_eos=facts.takes_ignore_eos,
+        members=None,
+    )
 
 
-def gguf_facts(path: Path) -> dict[str, Any]:
-    """The model's header as JSON: short metadata, and each tensor's name, shape, type and bytes.
+def gguf_facts(path: Path) -> GgufDescription:
+    """The model's header: short metadata, and each tensor's name, shape, type and bytes.
 
     Raises InputError for a file that is no GGUF.
     """
     from joulemill.catalog.gguf_shards import read_whole_gguf
 
     header = read_whole_gguf(path)
-    return {
-        "file": path.name,
-        "file_byte": header.file_size_byte,
-        "weight_byte": header.weight_byte,
-        "weight_count": header.weight_count,
-        "metadata": {k: v for k, v in _plain(header.metadata).items() if v is not None},
-        "tensors": [[t.name, list(t.shape), t.type_name, t.size_byte] for t in header.tensors],
-    }
+    return GgufDescription(
+        file=path.name,
+        file_byte=header.file_size_byte,
+        weight_byte=header.weight_byte,
+        weight_count=header.weight_count,
+        metadata={k: v for k, v in _plain(header.metadata).items() if v is not None},
+        tensors=tuple((t.name, t.shape, t.type_name, t.size_byte) for t in header.tensors),
+        members=None,
+    )
 
 
 def _plain(metadata: Mapping[str, Any]) -> dict[str, Any]:

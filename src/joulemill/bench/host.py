@@ -12,6 +12,8 @@ from typing import Any
 from joulemill.bench.facts import gguf_facts
 from joulemill.bench.load.replay import replayed
 from joulemill.bench.options import BenchOptions
+from joulemill.catalog.gguf_shards import read_whole_gguf
+from joulemill.ledger.manifest import ModelDescription
 from joulemill.servers.bundled import remembered_sha256
 from joulemill.servers.client import Endpoint
 from joulemill.servers.embedded import EmbeddedOptions, EmbeddedServer, embedded_version
@@ -24,7 +26,7 @@ _SPARE = (1.25, 64)
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """Where the load goes. ``pid``, ``slots``, ``gguf``, ``model`` are the embedded server's, None and {} of another.
+    """Where the load goes. ``pid``, ``slots``, ``gguf``, ``model`` are the embedded server's, None of another.
 
     ``check`` raises ServerError, with the log's end, when the embedded server has stopped by itself. ``second`` is a
     model beside it that takes on questions.
@@ -34,7 +36,7 @@ class Host:
     pid: int | None = None
     slots: int | None = None
     gguf: Path | None = None
-    model: dict[str, Any] = field(default_factory=dict)
+    model: ModelDescription = field(default_factory=ModelDescription)
     check: Callable[[], None] = lambda: None
     second: Endpoint | None = None
 
@@ -78,20 +80,20 @@ def asked_endpoint(options: BenchOptions, api_key: str | None) -> Endpoint:
     )
 
 
-def _model_facts(gguf: Path, embedded: EmbeddedOptions) -> dict[str, Any]:
+def _model_facts(gguf: Path, embedded: EmbeddedOptions) -> ModelDescription:
     """What the manifest says of the embedded model: its header, its hash, its number formats."""
     header = gguf_facts(gguf)
     held: dict[str, int] = {}
-    for _, _, kind, size in header["tensors"]:
-        held[kind] = held.get(kind, 0) + size
-    return {
-        "kv_type": embedded.kv_type,
-        "gguf": header,
-        "sha256": remembered_sha256(gguf),
-        "precision": f"{max(held, key=lambda k: held[k], default='unknown')} weights, {embedded.kv_type} KV cache",
-        "threads": embedded.thread_count,
-        "served_by": embedded_version(),
-    }
+    for tensor in read_whole_gguf(gguf).tensors:
+        held[tensor.type_name] = held.get(tensor.type_name, 0) + tensor.size_byte
+    return ModelDescription(
+        kv_type=embedded.kv_type,
+        gguf=header,
+        sha256=remembered_sha256(gguf),
+        precision=f"{max(held, key=lambda k: held[k], default='unknown')} weights, {embedded.kv_type} KV cache",
+        threads=embedded.thread_count,
+        served_by=embedded_version(),
+    )
 
 
 async def _started(server: EmbeddedServer) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.ledger.manifest import StatedDevice
 from joulemill.statistics.lengths import Lengths, parse_lengths
 
 #: The default load fits two cores and a model of a hundred million parameters (assumed): about 100 tok/s.
@@ -98,7 +99,7 @@ class BenchOptions:
     answer_ratio: float = 1.0
     out: Path | None = None
     ignore_eos: bool = True
-    device: Mapping[str, Any] | None = field(default=None)
+    device: StatedDevice | None = None
     trace_speed_ratio: float = 1.0
     input_scale_ratio: float = 1.0
     output_scale_ratio: float = 1.0

@@ -16,9 +16,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ from joulemill.bench.progress import Silence, Teller
 from joulemill.bench.watch import Source, Watch
 from joulemill.catalog.stated_device import expected_counts
 from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
+from joulemill.ledger.manifest import MachineLimits, Manifest, PromptSizes, RunOptions, ServingProcess, part_of
 from joulemill.meters.meter import MeterContext
 from joulemill.meters.opening import open_meters
 from joulemill.recording.writer import RunWriter, free_folder
@@ -44,7 +45,6 @@ from joulemill.servers.client import Endpoint, EndpointFacts, check_endpoint, op
 Result = TypeVar("Result")
 MAX_TRACEBACK_CHARS = 20_000
 AskQuality = Callable[[aiohttp.ClientSession, Endpoint, RunWriter, Endpoint | None], Awaitable[object]]
-DescribeModel = Callable[[EndpointFacts, Path | None], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,13 @@ class Surroundings:
     """What a run takes from its caller beside the options.
 
     machine_ceilings   result of ``bench.microbench.measure_ceilings``; None where the server is elsewhere
-    describe_model     what the manifest says of the model, from the server's facts and the GGUF of the embedded one
     ask_quality        asks the quality set and keeps requests and answers; None: not asked
     meter_context      the meters' surroundings; ``server_pid`` and ``notice`` are filled in here
     api_key            of the server; it is never written down
     host               a server that is up already and stays so after the run (a sweep's); None: the run's own
     """
 
-    machine_ceilings: Mapping[str, Any] | None = None
-    describe_model: DescribeModel | None = None
+    machine_ceilings: MachineLimits | None = None
     ask_quality: AskQuality | None = None
     meter_context: MeterContext = field(default_factory=MeterContext)
     api_key: str | None = None
@@ -99,19 +97,19 @@ class _MeasuredRun:
         self.engine: Engine | None = None
         self.watch: Watch | None = None
         self.signal: str | None = None
-        self.manifest: dict[str, Any] = {
-            "created_wall_s": time.time(),
-            "salt": self.salt,
-            "options": options.manifest(),
-            "versions": version_facts(),
-            "machine": machine_facts(),
-            "site": dict(options.site) if options.site is not None else None,
-            "device": dict(options.device) if options.device is not None else None,
-            "expected": expected_counts(options.device),
-            "precision": options.precision,
-            "architecture": dict(options.architecture) if options.architecture is not None else None,
-            "machine_ceilings": dict(around.machine_ceilings) if around.machine_ceilings is not None else None,
-        }
+        self.manifest = Manifest(
+            created_wall_s=time.time(),
+            salt=self.salt,
+            options=part_of(RunOptions, options.manifest()),
+            versions=version_facts(),
+            machine=machine_facts(),
+            site=options.site,
+            device=options.device,
+            expected=expected_counts(options.device),
+            precision=options.precision,
+            architecture=options.architecture,
+            machine_ceilings=around.machine_ceilings,
+        )
 
     async def whole(self) -> Path:
         try:
@@ -222,14 +220,13 @@ class _MeasuredRun:
     def _describe(self, host: Host, endpoint: Endpoint, facts: EndpointFacts) -> None:
         slots = host.slots
         pid = self._process(host)
-        self.manifest["server"] = {
-            **server_facts(endpoint, facts, embedded=host.pid is not None, slots=slots),
-            "process": None if pid is None else asdict(pid),
-        }
-        model: dict[str, Any] = {"name": facts.model, **host.model}
-        if self.around.describe_model is not None:
-            model |= self.around.describe_model(facts, host.gguf)
-        self.manifest["model"] = model
+        server = server_facts(endpoint, facts, embedded=host.pid is not None, slots=slots)
+        process = None if pid is None else ServingProcess(pid=pid.pid, name=pid.name, known=pid.known)
+        self.manifest = replace(
+            self.manifest,
+            server=replace(server, process=process),
+            model=replace(host.model, name=facts.model),
+        )
         self.writer.manifest(self.manifest)
         longest = self.options.turns * (self.options.input_lengths.bound_tok + self.options.output_lengths.bound_tok)
         if self.options.trace is None and facts.max_context_tok is not None and longest > facts.max_context_tok:
@@ -256,7 +253,8 @@ class _MeasuredRun:
         engine = self.engine = self._engine(session, endpoint, facts)
         with watch.phase("calibrate", None):
             line = await calibrate(engine, facts.max_context_tok)
-        self.manifest["prompt_line"] = {"overhead_tok": line.overhead_tok, "tok_word": line.tok_word}
+        sizes = PromptSizes(overhead_tok=line.overhead_tok, tok_word=line.tok_word)
+        self.manifest = replace(self.manifest, prompt_line=sizes)
         self.writer.manifest(self.manifest)
         await watch.counters()
         await drive(engine, options, watch, facts.max_context_tok)

@@ -1,26 +1,25 @@
 """The hardware that a run states: a name of the catalog, or a device of the user's own with its facts beside it.
 
-A run folder must stay readable where the user's TOML file is not, so its manifest keeps what the file said:
-``{"name", "kind", "count"}``, ``"count_assumed"`` where nobody said how many, and ``"facts"`` (the file's own table)
-for a device that is not in the catalog.
+A run folder must stay readable where the user's TOML file is not, so its manifest keeps what the file said, as the
+facts of a device that is not in the catalog.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from joulemill.catalog.devices import catalog_device, device_of_facts, fact_unit, find_device
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
+from joulemill.ledger.manifest import StatedDevice
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
 
 
-def stated_device(text: str, count: int | None = None) -> dict[str, Any]:
-    """``NAME[:COUNT]`` as a manifest's table; NAME may be the path of a TOML file, whose facts go into it.
+def stated_device(text: str, count: int | None = None) -> StatedDevice:
+    """``NAME[:COUNT]`` as a manifest has it; NAME may be the path of a TOML file, whose facts go into it.
 
     count   stated apart (``--devices``); None: not stated
     Raises InputError for a device that nobody knows, facts that cannot be, counts below 1 or stated twice differently.
@@ -33,10 +32,13 @@ def stated_device(text: str, count: int | None = None) -> dict[str, Any]:
     if number < 1:
         raise InputError(f"`device` {text}: the number of devices must be at least 1, not {number}")
     device = find_device(name)
-    table: dict[str, Any] = {"name": device.name, "kind": device.kind, "count": number}
-    if within is None and count is None:
-        table["count_assumed"] = True
-    return {**table, "facts": _table(Path(name))} if name.endswith(".toml") else table
+    return StatedDevice(
+        name=device.name,
+        kind=device.kind,
+        count=number,
+        count_assumed=True if within is None and count is None else None,
+        facts=_table(Path(name)) if name.endswith(".toml") else None,
+    )
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -45,12 +47,11 @@ def _table(path: Path) -> dict[str, Any]:
     return {"name": path.stem, **{str(k): v if isinstance(v, (int, float)) else str(v) for k, v in table.items()}}
 
 
-def device_in(table: Mapping[str, Any]) -> Device:
-    """The device that a manifest's table states. Raises InputError for one that is not known (any more)."""
-    facts = table.get("facts")
-    if isinstance(facts, Mapping):
-        return device_of_facts({k: _as_kept(str(k), v) for k, v in facts.items()}, "device of the run")
-    return catalog_device(str(table.get("name")))
+def device_in(stated: StatedDevice) -> Device:
+    """The device that a manifest states. Raises InputError for one that is not known (any more)."""
+    if stated.facts is not None:
+        return device_of_facts({k: _as_kept(k, v) for k, v in stated.facts.items()}, "device of the run")
+    return catalog_device(stated.name)
 
 
 def _as_kept(parameter: str, value: Any) -> Any:
@@ -59,24 +60,21 @@ def _as_kept(parameter: str, value: Any) -> Any:
     return f"{value} {unit}" if unit and isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
-def node_in(table: Mapping[str, Any]) -> Node:
+def node_in(stated: StatedDevice) -> Node:
     """The usual node around it. Raises InputError where none is known, as for any device of the user's own."""
-    if table.get("facts") is not None:
+    if stated.facts is not None:
         raise InputError("the catalog has no node for a device of your own")
-    return node_of(str(table.get("name")))
+    return node_of(stated.name)
 
 
-def count_in(table: Mapping[str, Any]) -> int:
-    """How many devices a manifest's table states, at least 1."""
-    count = table.get("count")
-    return count if isinstance(count, int) and count > 0 else 1
+def count_in(stated: StatedDevice) -> int:
+    """How many devices a manifest states, at least 1."""
+    return stated.count or 1
 
 
-def expected_counts(device: Mapping[str, Any] | None) -> dict[str, int]:
+def expected_counts(device: StatedDevice | None) -> dict[str, int]:
     """How many things each scope should have, from the hardware that the user stated: fewer metered refuse the sum.
 
     A CPU is metered by package and is no device of its own.
     """
-    if device is None or device.get("kind", "cpu") == "cpu":
-        return {}
-    return {"device": int(device["count"])}
+    return {} if device is None or device.kind in (None, "cpu") else {"device": count_in(device)}

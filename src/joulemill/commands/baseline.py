@@ -48,6 +48,6 @@ def _show(args: argparse.Namespace) -> int:
         return 0
     print_text(f"baseline {kept.name} ({args.file})")
     for report in kept.reports:
-        started = report.conditions.get("started") or "start unknown"
+        started = report.conditions.started or "start unknown"
         print_text(f"  {report.run_id}  {started}  {one_line(report)}")
     return 0

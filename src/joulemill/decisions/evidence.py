@@ -118,7 +118,7 @@ def gather(
     sharing: Sharing = EVEN,
 ) -> Evidence:
     """The evidence of ``record``. ``modelled``: the architecture's answer to load, where the run shows none itself."""
-    shape, window = load_shape(record.manifest), account.window
+    shape, window = load_shape(record.manifest.asked), account.window
     facts: dict[str, Any] = {"closed": shape.loop is Loop.CLOSED, "concurrency_count": shape.concurrency}
     if window is None:
         return Evidence(achieved_tok_s=account.output_rate, ceilings=tuple(ceilings), **facts)
@@ -137,7 +137,7 @@ def gather(
         due_count=float(_due_count(load, window)),
         empty_ratio=_empty(record.requests, window),
         cut_ratio=_cut(load, window),
-        devices_count=float((record.manifest.get("device") or {}).get("count") or 1),
+        devices_count=float(record.manifest.device_count),
         refused_ratio=_refused(load, window),
         **facts,
         **server,
@@ -311,14 +311,13 @@ def _machine(record: RunRecord, window: Window) -> dict[str, Any]:
     samples = [m for m in record.machine if window.start_s <= m.t_mono_s < window.end_s]
     client = client_verdict(judged_requests(record, window), samples, closed=is_closed(record))
     quiet = quiet_verdict(samples, loaded=True)
-    manifest = record.manifest
-    threads = (manifest.get("model") or {}).get("threads") if (manifest.get("server") or {}).get("embedded") else None
+    threads = record.manifest.threads if record.manifest.embedded else None
     return {
         "client_reasons": client.reasons if client.binds else (),
         "client_late": () if client.binds else client.reasons,
         "server_cpu_ratio": _mean(m.server_cpu_ratio for m in samples if m.server_cpu_ratio is not None),
         "threads_count": float(threads) if threads else None,
-        "cpus_count": (manifest.get("machine") or {}).get("cpus"),
+        "cpus_count": record.manifest.cpus,
         "others_ratio": quiet.others_ratio,
         "steal_ratio": quiet.steal_ratio,
     }

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from joulemill import __version__
 from joulemill.catalog.stated_device import expected_counts
 from joulemill.errors import InputError
 from joulemill.formats.documents import Document
 from joulemill.importers.recording import Recording
+from joulemill.ledger.manifest import (
+    ClientMachine,
+    ImportedFile,
+    ImportedFrom,
+    Manifest,
+    ModelDescription,
+    RunOptions,
+    ServerDescription,
+    StatedDevice,
+    SummaryTotals,
+    Table,
+    part_of,
+)
 from joulemill.ledger.record import Channel, Phase, Reading, RunRecord
 from joulemill.meters.files.logs import open_meter
 from joulemill.meters.meter import Clock, MeterContext, parse_spec
@@ -19,12 +32,19 @@ from joulemill.recording.writer import SCHEMA_VERSION
 _FAR_FUTURE_S = 1e10
 
 
-def to_record(
-    recording: Recording, documents: Sequence[Document], meter_file: str | None, manifest_part: Mapping[str, Any]
-) -> RunRecord:
-    """The record of ``found``; ``meter_file`` is a path with options as in ``--meter file:``.
+@dataclass(frozen=True)
+class Added:
+    """What the user states beside the files: the server's hardware, the model's name, the site's file as it is."""
 
-    told   what the user adds: {"device": {"name", "count"}, "model": {"name"}, "site": its table}
+    device: StatedDevice | None = None
+    model: str | None = None
+    site: Table | None = None
+
+
+def to_record(recording: Recording, documents: Sequence[Document], meter_file: str | None, added: Added) -> RunRecord:
+    """The record of ``recording``; ``meter_file`` is a path with options as in ``--meter file:``.
+
+    added   what the user states beside the files
     Raises InputError where the meter's file cannot be joined to the requests.
     """
     notices: list[str] = []
@@ -35,7 +55,7 @@ def to_record(
         begin, end = recording.load
         phases = (Phase("load", begin, (recording.origin_wall_s or 0.0) + begin, end),)
     return RunRecord(
-        manifest=_manifest(recording, documents, warnings, manifest_part),
+        manifest=_manifest(recording, documents, warnings, added),
         channels=channels,
         readings=readings,
         requests=recording.requests,
@@ -58,30 +78,30 @@ def _whose(recording: Recording, metered: bool) -> str:
     return f"imported: a summary by {named}; its figures are shown as stated, and nothing could be computed anew"
 
 
-def _manifest(
-    recording: Recording, documents: Sequence[Document], warnings: Sequence[str], manifest_part: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "joulemill_version": __version__,
-        "created_wall_s": recording.origin_wall_s,
-        "imported": {
-            "tool": recording.tool,
-            "tool_version": recording.tool_version,
-            "files": [{"name": d.name, "sha256": d.sha256} for d in documents],
-        },
-        "options": dict(recording.options),
-        "model": {**recording.model, **manifest_part.get("model", {})},
-        "server": dict(recording.server),
-        "machine": dict(recording.hardware),
-        "versions": {"imported from": " ".join(x for x in (recording.tool, recording.tool_version) if x)},
-        "device": manifest_part.get("device"),
-        "expected": expected_counts(manifest_part.get("device")),
-        "site": manifest_part.get("site"),
-        "stated": [s.document() for s in recording.stated],
-        **({"totals": dict(recording.totals)} if recording.totals else {}),
-        "warnings": list(warnings),
-    }
+def _manifest(recording: Recording, documents: Sequence[Document], warnings: Sequence[str], added: Added) -> Manifest:
+    named = {} if added.model is None else {"name": added.model}
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        joulemill_version=__version__,
+        created_wall_s=recording.origin_wall_s,
+        imported=ImportedFrom(
+            tool=recording.tool,
+            tool_version=recording.tool_version,
+            files=tuple(ImportedFile(name=d.name, sha256=d.sha256) for d in documents),
+            members=None,
+        ),
+        options=part_of(RunOptions, recording.options),
+        model=part_of(ModelDescription, {**recording.model, **named}),
+        server=part_of(ServerDescription, recording.server),
+        machine=part_of(ClientMachine, recording.hardware),
+        versions={"imported from": " ".join(x for x in (recording.tool, recording.tool_version) if x)},
+        device=added.device,
+        expected=expected_counts(added.device),
+        site=added.site,
+        stated=tuple(s.entry() for s in recording.stated),
+        totals=part_of(SummaryTotals, recording.totals) if recording.totals else None,
+        warnings=tuple(warnings),
+    )
 
 
 def _metered(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from joulemill.errors import InputError
 from joulemill.files import read_bytes
 from joulemill.formats.documents import Document, parse_document
 from joulemill.importers import aiperf, codecarbon, genai_perf, guidellm, inference_perf, summaries, vllm_bench
-from joulemill.importers.joining import to_record
+from joulemill.importers.joining import Added, to_record
 from joulemill.importers.recording import Choice, Recording
 from joulemill.ledger.record import RunRecord
 
@@ -48,7 +48,7 @@ TOOLS = (
 
 
 def import_files(
-    paths: Sequence[Path], choice: Choice, meter_file: str | None = None, manifest_part: Mapping[str, Any] | None = None
+    paths: Sequence[Path], choice: Choice, meter_file: str | None = None, added: Added | None = None
 ) -> RunRecord:
     """The record of the run that ``paths`` (files of one run, of one tool) tell of. Raises InputError."""
     documents = [parse_document(p.name, read_bytes(p)) for p in paths]
@@ -58,7 +58,7 @@ def import_files(
         meter_file = str(telemetry[0])
     if not results:
         raise InputError(f"{paths[0]}: is a meter's file; give it as `meter_file` beside a file with requests")
-    return to_record(parse_documents(results, choice), results, meter_file, manifest_part or {})
+    return to_record(parse_documents(results, choice), results, meter_file, added or Added())
 
 
 def parse_documents(documents: Sequence[Document], choice: Choice) -> Recording:

@@ -15,6 +15,7 @@ from typing import Any
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.formats.untrusted import MAX_NUMBER, Part
+from joulemill.ledger.manifest import StatedEntry
 from joulemill.ledger.record import RequestOutcome, RequestRecord
 from joulemill.recording.rows import refuse_copies
 
@@ -33,17 +34,17 @@ class StatedFigures:
     source: str
     reason: str | None = None
 
-    def document(self) -> dict[str, Any]:
-        """As JSON, for the manifest."""
-        basis = Basis.DECLARED.value
-        return {
-            "name": self.name,
-            "value": self.value,
-            "unit": self.unit,
-            "basis": basis,
-            "source": self.source,
-            "reason": self.reason,
-        }
+    def entry(self) -> StatedEntry:
+        """As the manifest has it."""
+        return StatedEntry(
+            name=self.name,
+            value=self.value,
+            unit=self.unit,
+            basis=Basis.DECLARED.value,
+            source=self.source,
+            reason=self.reason,
+            members=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def account(record: RunRecord, holder: Holder | None = None, board_w: float | No
     every = _traced(record, board_w)
     used = _used(every, expected)
     load = load_requests(record)
-    window = find_window(record, load_shape(record.manifest), _covered(used))
+    window = find_window(record, load_shape(record.manifest.asked), _covered(used))
     targets = _targets(record)
     if window is None:
         return _of_totals(record, every, expected, holder, _nothing(record, load, targets))
@@ -181,7 +181,7 @@ def _traced(record: RunRecord, board_w: float | None) -> dict[str, Trace]:
     assumed (``--device NAME`` alone) says nothing.
     """
     every = with_offsets(traces(record.channels, record.readings, board_w), record.requests)
-    if not (record.manifest.get("device") or {}).get("count_assumed"):
+    if record.manifest.device is None or not record.manifest.device.count_assumed:
         return every
     return {i: replace(t, findings=(*t.findings, *_unnamed(t.channel))) for i, t in every.items()}
 
@@ -198,9 +198,9 @@ def _main(scopes: Mapping[Scope, ScopeAccount]) -> Scope | None:
 
 
 def expectations(record: RunRecord) -> dict[Scope, int]:
-    """``manifest["expected"]`` as counts by scope. Raises InputError for an unknown scope or a count below 0."""
+    """The manifest's expectations as counts by scope. Raises InputError for an unknown scope or a count below 0."""
     counts: dict[Scope, int] = {}
-    for name, count in (record.manifest.get("expected") or {}).items():
+    for name, count in (record.manifest.expected or {}).items():
         if name not in set(Scope) or not isinstance(count, int) or count < 0:
             raise InputError(f"expected {name!r}: {count!r}; write a count by scope, one of {', '.join(Scope)}")
         counts[Scope(name)] = count
@@ -210,7 +210,7 @@ def expectations(record: RunRecord) -> dict[Scope, int]:
 def _expected(record: RunRecord, holder: Holder | None) -> dict[Scope, int]:
     """What the manifest expects; where nothing but CPUs computes, no board, unless the user named one's meter."""
     expected = expectations(record)
-    named = {re.split("[:,]", str(m))[0] for m in (record.manifest.get("options") or {}).get("meters") or ()}
+    named = {re.split("[:,]", str(m))[0] for m in record.manifest.asked.meters or ()}
     boards = (c for c in record.channels if c.scope is Scope.DEVICE)
     if isinstance(holder, PackageHolder) and not any(re.split("[:,]", c.meter)[0] in named for c in boards):
         expected.setdefault(Scope.DEVICE, 0)
@@ -218,8 +218,8 @@ def _expected(record: RunRecord, holder: Holder | None) -> dict[Scope, int]:
 
 
 def _targets(record: RunRecord) -> Targets:
-    options = record.manifest.get("options") or {}
-    return Targets(options.get("slo_ttft_s"), options.get("slo_tpot_s"))
+    options = record.manifest.asked
+    return Targets(options.slo_ttft_s, options.slo_tpot_s)
 
 
 def _used(every: Mapping[str, Trace], expected: Mapping[Scope, int]) -> list[Trace]:
@@ -378,7 +378,7 @@ def _of_totals(
 
 def _without_totals(record: RunRecord, nothing: Account) -> Account:
     """``nothing``, with why: meters were read, but the file states no tokens that their joules could be of."""
-    if record.requests or not record.readings or not record.manifest.get("imported"):
+    if record.requests or not record.readings or record.manifest.imported is None:
         return nothing
     detail = "meters were read, but the file states no output tokens of the run"
     return replace(nothing, findings=(Finding(Reason.NO_TOKENS, "totals", detail, fatal=True), *nothing.findings))

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from joulemill.ledger.findings import Finding, Reason
+from joulemill.ledger.manifest import Manifest
 from joulemill.ledger.record import RequestOutcome, RequestRecord, ServerSample
 
 #: What a prompt may share by chance and by the doubt of the template's length [tok], and the doubt of a shared
@@ -56,13 +56,12 @@ class CachedPrompts:
         )
 
 
-def prefix_tok(manifest: Mapping[str, Any]) -> float | None:
+def prefix_tok(manifest: Manifest) -> float | None:
     """Tokens that all prompts of a run share by design; None where the run did not size its prompts itself."""
-    line = manifest.get("prompt_line") or {}
-    overhead_tok = line.get("overhead_tok")
-    if not isinstance(overhead_tok, int | float):
+    overhead_tok = manifest.prompt_line.overhead_tok if manifest.prompt_line else None
+    if overhead_tok is None:
         return None
-    shared_tok = float((manifest.get("options") or {}).get("shared_prefix_tok") or 0.0)
+    shared_tok = float(manifest.asked.shared_prefix_tok or 0.0)
     return max(0.0, float(overhead_tok)) + SLACK_TOK + (1.0 + SLACK_RATIO) * shared_tok
 
 

@@ -114,8 +114,7 @@ def judged_requests(record: RunRecord, window: Window | None) -> list[RequestRec
 
     Where a tool holds requests of a rate back at a limit of its own, their wait is its plan, and none is judged.
     """
-    options = record.manifest.get("options") or {}
-    if options.get("max_concurrency"):
+    if record.manifest.asked.max_concurrency:
         return []
     load = [r for r in load_requests(record) if r.dispatched_mono_s is not None]
     if window is None:
@@ -125,7 +124,7 @@ def judged_requests(record: RunRecord, window: Window | None) -> list[RequestRec
 
 def is_closed(record: RunRecord) -> bool:
     """Whether the load was a closed loop."""
-    return load_shape(record.manifest).loop is Loop.CLOSED
+    return load_shape(record.manifest.asked).loop is Loop.CLOSED
 
 
 def _lateness_ratio(requests: Sequence[RequestRecord], loop_s: float) -> float | None:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from joulemill.figure import Basis
+from joulemill.ledger.manifest import Manifest
 
 
 class Scope(StrEnum):
@@ -216,12 +217,11 @@ class QualityAnswer:
 class RunRecord:
     """A whole run.
 
-    manifest  ``run.json``: schema_version, joulemill_version, created_wall_s, options, machine, server, model, site,
-              device ceilings, channels' expectations; free-form JSON, resolved before the load starts
+    manifest  what the run states of itself (``run.json``)
     status    "complete", "interrupted" or "failed"; ``status_reason`` says why
     """
 
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     channels: tuple[Channel, ...] = ()
     readings: tuple[Reading, ...] = ()
     requests: tuple[RequestRecord, ...] = ()

@@ -37,10 +37,10 @@ class Overload:
 
 def room(record: RunRecord, window: Window | None) -> Room | None:
     """The server's slots where it, or our options, say them; else what its cache holds; None where nothing tells."""
-    for owner in ("server", "options"):
-        value = (record.manifest.get(owner) or {}).get("slots")
-        if value:
-            return Room(float(value), "slots of the server")
+    server, options = record.manifest.server, record.manifest.asked
+    slots = (server.slots if server else None) or options.slots
+    if slots:
+        return Room(float(slots), "slots of the server")
     cache_tok, held = cache_capacity_tok(record), None if window is None else held_tok(load_requests(record), window)
     if cache_tok is None or not held:
         return None
@@ -84,7 +84,7 @@ def waiting_ratio(record: RunRecord, window: Window) -> float | None:
 
 def overload(record: RunRecord, window: Window | None) -> Overload | None:
     """Whether an open loop asked for more than the server gave; None where not, or where the load was a closed loop."""
-    if window is None or load_shape(record.manifest).loop is Loop.CLOSED:
+    if window is None or load_shape(record.manifest.asked).loop is Loop.CLOSED:
         return None
     load = load_requests(record)
     due = sum(window.start_s <= r.scheduled_mono_s < window.end_s for r in load)

@@ -7,7 +7,7 @@ window can be found in it, and the count is the tool's own. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.figure import Basis, Figure
 from joulemill.ledger.findings import Finding, Reason
+from joulemill.ledger.manifest import SummaryTotals
 from joulemill.ledger.record import Phase, RunRecord, Scope
 from joulemill.ledger.scope_account import ScopeAccount
 from joulemill.ledger.tokens import COUNTERS, TokenCount
@@ -51,13 +52,13 @@ class Summary:
 def summary_of(record: RunRecord) -> Summary | None:
     """What ``record`` states of its load as a whole; None where it has single requests, or no totals, span or meter."""
     load = record.phase("load")
-    totals: Mapping[str, Any] = record.manifest.get("totals") or {}
-    output = totals.get("output_tok")
+    totals = record.manifest.totals or SummaryTotals()
+    output = totals.output_tok
     if record.requests or not record.readings or load is None or load.end_mono_s is None:
         return None
-    if not isinstance(output, (int, float)) or not output > 0.0 or not load.end_mono_s > load.start_mono_s:
+    if output is None or not output > 0.0 or not load.end_mono_s > load.start_mono_s:
         return None
-    return Summary(load, load.end_mono_s, float(output), totals.get("prompt_tok"), totals.get("requests"))
+    return Summary(load, load.end_mono_s, float(output), totals.prompt_tok, totals.requests)
 
 
 def _bounded(account: ScopeAccount, output_tok: float) -> Figure:

@@ -8,16 +8,16 @@ it is never searched for a quieter place. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 
 from joulemill.arrays import Array
 from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.flow import last_seen_s
+from joulemill.ledger.manifest import RunOptions
 from joulemill.ledger.record import RequestOutcome, RequestRecord, RunRecord
 
 #: Readings may cut the window to this share of itself; if they would leave less, joules are refused instead. Assumed.
@@ -66,14 +66,11 @@ class Window:
         return self.end_s - self.start_s
 
 
-def load_shape(manifest: Mapping[str, Any]) -> LoadShape:
-    """Read the plan from ``manifest["options"]``: a ``rate`` or ``trace`` is an open loop, else ``concurrency`` is."""
-    options = manifest.get("options") or {}
-    warmup = options.get("warmup_s")
-    if options.get("rate") is not None or options.get("rate_req_s") is not None or options.get("trace"):
-        return LoadShape(Loop.OPEN, None, warmup)
-    concurrency = options.get("concurrency")
-    return LoadShape(Loop.CLOSED, int(concurrency) if concurrency else None, warmup)
+def load_shape(options: RunOptions) -> LoadShape:
+    """The plan: a rate or a trace is an open loop, else ``concurrency`` says how many are in flight."""
+    if options.open_loop:
+        return LoadShape(Loop.OPEN, None, options.warmup_s)
+    return LoadShape(Loop.CLOSED, options.concurrency or None, options.warmup_s)
 
 
 def load_requests(record: RunRecord) -> tuple[RequestRecord, ...]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.ledger.manifest import Manifest
 from joulemill.ledger.record import (
     Channel,
     MachineSample,
@@ -24,7 +25,7 @@ from joulemill.ledger.record import (
     RunRecord,
     ServerSample,
 )
-from joulemill.recording.rows import MAX_TIME_S, check_manifest, damaged, lines_of, refuse_copies, rows_of
+from joulemill.recording.rows import MAX_TIME_S, checked_manifest, damaged, lines_of, refuse_copies, rows_of
 
 SCHEMA_VERSION = 1
 STATUSES = ("complete", "interrupted", "failed")
@@ -91,7 +92,7 @@ def _torn(path: Path, name: str) -> bool:
         return False
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _manifest(path: Path) -> Manifest:
     file = path / "run.json"
     if not file.is_file():
         raise InputError(f"{path}: no run is there (no run.json); give the folder that 'joulemill bench' wrote")
@@ -108,8 +109,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{file}: schema_version {version} is newer than {SCHEMA_VERSION}; update Joulemill to read it"
         )
-    check_manifest(document, str(file))
-    return dict(document)
+    return checked_manifest(document, str(file))
 
 
 def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

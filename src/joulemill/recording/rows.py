@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from joulemill.errors import InputError
+from joulemill.ledger.manifest import MAX_NUMBER, Manifest
 from joulemill.ledger.record import RequestRecord
 
-#: No time, count, watt or joule of a run is larger; squares of it stay finite. Assumed.
-MAX_NUMBER = 1e19
 #: No time of a run is further from its clock's zero [s]: thirty thousand years. Assumed.
 MAX_TIME_S = 1e12
 #: No request has more tokens. Assumed.
@@ -125,12 +124,12 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
     return _NAMES[kind]
 
 
-def check_manifest(document: Mapping[str, Any], where: str) -> None:
-    """Raise InputError where ``run.json`` does not hold what it must: kinds of its members, numbers, depth."""
-    from joulemill.recording.manifest_schema import check_kinds
+def checked_manifest(document: Mapping[str, Any], where: str) -> Manifest:
+    """The manifest of ``run.json``. Raises InputError where it is not whole: kinds of members, numbers, depth."""
+    from joulemill.recording.manifest_schema import manifest_in
 
     _check_plain(document, where, 0)
-    check_kinds(document, where)
+    return manifest_in(document, where)
 
 
 def _check_plain(value: Any, where: str, depth: int) -> None:

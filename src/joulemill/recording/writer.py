@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from joulemill.errors import InputError, MachineError
+from joulemill.ledger.manifest import Manifest, document
 from joulemill.ledger.record import (
     Channel,
     MachineSample,
@@ -102,9 +103,9 @@ class RunWriter:
         self._thread = threading.Thread(target=self._drain, name="joulemill-folder", daemon=True)
         self._thread.start()
 
-    def manifest(self, document: Mapping[str, Any]) -> None:
+    def manifest(self, manifest: Manifest) -> None:
         """Write ``run.json`` whole, replacing the former one in a single step."""
-        text = _json_text({**document, "schema_version": SCHEMA_VERSION}, indent=1)
+        text = _json_text({**document(manifest), "schema_version": SCHEMA_VERSION}, indent=1)
         beside = self.path / "run.json.new"
         try:
             write_private(beside, text + "\n")

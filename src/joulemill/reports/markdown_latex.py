@@ -130,13 +130,11 @@ LATEX_COLUMNS = (
 def latex_row(report: Report) -> str:
     """One table row under its heads as a comment: model, hardware, J/tok (node, site), constraint, site power, output,
     accuracy, TTFT, TPOT."""
-    hardware = report.conditions.get("hardware") or {}
-    model = report.conditions.get("model") or {}
     energy, power, output = report.energy, report.power, report.output
     latency = [p.p50 for p in (report.latency.ttft_s, report.latency.tpot_s)]
     cells = [
-        str(model.get("name") or "unknown"),
-        str(hardware.get("device") or "unknown"),
+        report.conditions.model_name or "unknown",
+        report.conditions.device or "unknown",
         *(quantity(f.value, f.unit) for f in (energy.node_j_tok, energy.site_j_tok)),
         title(report.binding.name),
         *(quantity(f.value, f.unit) for f in (power.site_w, output.utilization_adjusted_tok_s)),

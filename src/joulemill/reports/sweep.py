@@ -175,7 +175,8 @@ def render(sweep: SweepResult) -> str:
     """The whole page: nothing is fetched, every text is escaped."""
     from joulemill.reports.html.page import cards_page, part
 
-    where = "; ".join(f"{k}: {_flat(v)}" for k, v in sweep.conditions.items() if v)
+    stated = [*sweep.conditions.parts().items(), ("started", sweep.conditions.started)]
+    where = "; ".join(f"{k}: {_flat(v)}" for k, v in stated if v)
     cards = [
         {"title": "", "body": body(sweep), "wide": True},
         {"title": "Conditions", "body": part("notes", [where]), "wide": True},

@@ -15,7 +15,7 @@ from joulemill.bench.machine.microbenchmark import int8_bracket, measure_ceiling
 from joulemill.bench.machine.microbenchmark_process import compute_rates, memory_rates
 from joulemill.errors import InputError, MachineError
 from joulemill.figure import Basis
-from joulemill.physics.hardware.machine import ceiling_figures
+from joulemill.ledger.manifest import MachineLimits, part_of
 
 
 @pytest.fixture
@@ -42,7 +42,9 @@ def test_measured_once_then_cached(tmp_path: Path) -> None:
     assert (first.pop("cached"), again.pop("cached")) == (False, True) and first == again
     assert json.loads(json.dumps(first)) == first
     assert len(list(tmp_path.iterdir())) == 1, "no temporary file is left"
-    figures = ceiling_figures(first)
+    limits = part_of(MachineLimits, first)
+    parts = ("compute_flop_s", "compute_int8_flop_s", "memory_bandwidth_byte_s")
+    figures = {name: getattr(limits, name).figure() for name in parts}
     flop_s, byte_s = figures["compute_flop_s"], figures["memory_bandwidth_byte_s"]
     for figure in (flop_s, byte_s):
         assert figure.basis == Basis.MEASURED and figure.value and figure.low and figure.high

@@ -12,6 +12,7 @@ from joulemill.bench.machine.server_process import server_process
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.run import run_measure
 from joulemill.errors import InputError
+from joulemill.ledger.manifest import document
 from joulemill.recording.writer import read_run
 
 TABLE = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -79,7 +80,7 @@ def test_a_local_servers_time_is_its_own_in_a_run(meter: str, tmp_path: Path) ->
             out=tmp_path / "run",
         )
         record = read_run(run_measure(options))
-    process = record.manifest["server"]["process"]
+    process = document(record.manifest)["server"]["process"]
     assert "python" in process["name"] and "listens on port" in process["known"]
     shares = [m.server_cpu_ratio for m in record.machine]
     assert any(s is not None for s in shares)

@@ -96,9 +96,13 @@ def nodes_reached(random: np.random.Generator, nodes: int, groups: int, active: 
 def test_copies_are_those_of_a_drawn_routing(nodes: int, groups: int, active: int) -> None:
     one = np.ones(1)
     columns = {
-        "tensor_count": one, "data_count": 8.0 * nodes * one, "domain_count": 8.0 * one, "active_count": 8.0 * one,
-        "groups_count": groups * one, "groups_active_count": active * one,
-    }  # fmt: skip
+        "tensor_count": one,
+        "data_count": 8.0 * nodes * one,
+        "domain_count": 8.0 * one,
+        "active_count": 8.0 * one,
+        "groups_count": groups * one,
+        "groups_active_count": active * one,
+    }
     table = ShardTable(columns)
     reached = float(copies_by_node(table).beyond_count[0])
     assert reached == pytest.approx(nodes_reached(np.random.default_rng(nodes), nodes, groups, active, 8), rel=0.04)
@@ -118,10 +122,20 @@ def test_nothing_leaves_a_rack_that_shares_its_links() -> None:
 def operated(**changes: object) -> PredictionRequest:
     """DeepSeek's own service as it published it: 18 nodes of H800 that decode, 88 requests a device at 5,000 tokens."""
     question = PredictionRequest(
-        model="deepseek-ai/DeepSeek-V3", device="h800", devices=144, dp=144, ep=144, engine="sglang",
-        concurrency=144.0 * 88, input_tokens=4500.0, cached_ratio=0.563, output_tokens=1000.0, prefill_devices=320,
-        prefill_dp=32, prefill_ep=32,
-    )  # fmt: skip
+        model="deepseek-ai/DeepSeek-V3",
+        device="h800",
+        devices=144,
+        dp=144,
+        ep=144,
+        engine="sglang",
+        concurrency=144.0 * 88,
+        input_tokens=4500.0,
+        cached_ratio=0.563,
+        output_tokens=1000.0,
+        prefill_devices=320,
+        prefill_dp=32,
+        prefill_ep=32,
+    )
     return replace(question, **changes)  # type: ignore[arg-type]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from simulated.runs import steady_run
 
+from joulemill.analysis.conditions import Conditions
 from joulemill.analysis.report import Report
 from joulemill.cli import main
 from joulemill.errors import InputError
@@ -102,7 +103,7 @@ def test_model_card_section_says_unknown_and_escapes() -> None:
 
 def test_hostile_names_stay_inside_their_place() -> None:
     report = dataclasses.replace(
-        known(), conditions={"model": {"name": HOSTILE + '"\n'}, "hardware": {"device": HOSTILE}}
+        known(), conditions=Conditions(model={"name": HOSTILE + '"\n'}, hardware={"device": HOSTILE})
     )
     assert shapes.Bom.model_validate_json(cyclonedx(report)).components[0].name.startswith("<script>")
     labels = parse_exposition(prometheus(report))[0].labels

@@ -11,7 +11,7 @@ import uuid
 from typing import Any
 
 from joulemill.analysis.report import Report
-from joulemill.reports.exports.facts import model_name, text_of, widest_energy
+from joulemill.reports.exports.facts import model_name, widest_energy
 from joulemill.units import JOULE_PER_KWH
 
 _GRAM_PER_TONNE = 1e6
@@ -44,7 +44,7 @@ def cyclonedx(report: Report) -> str:
         "name": model_name(report),
         "modelCard": card,
     }
-    revision = text_of(report, "model", "revision")
+    revision = report.conditions.text("model", "revision")
     if revision:
         component["version"] = revision
     document = {
@@ -72,8 +72,8 @@ def _properties(report: Report) -> list[dict[str, str]]:
         "joulemill:output_tokens": report.tokens.output,
         "joulemill:prompt_tokens": report.tokens.prompt,
         "joulemill:window_seconds": report.window.duration_s,
-        "joulemill:hardware": text_of(report, "hardware", "device"),
-        "joulemill:load": text_of(report, "load", "text"),
+        "joulemill:hardware": report.conditions.device,
+        "joulemill:load": report.conditions.text("load", "text"),
         "joulemill:pue": report.site.pue.value,
     }
     return [{"name": k, "value": str(v)} for k, v in properties.items() if v is not None]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from joulemill.analysis.report import Report
 from joulemill.errors import InputError
@@ -36,14 +34,6 @@ def widest_energy(report: Report) -> TokenEnergy:
     raise InputError(f"the run has no joules per token ({report.energy.node_j_tok.reason}); meter it, then export it")
 
 
-def text_of(report: Report, *keys: str) -> str | None:
-    """A condition by its path, as text; None where it is not said."""
-    node: Any = report.conditions
-    for key in keys:
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return None if node in (None, "") else str(node)
-
-
 def model_name(report: Report) -> str:
     """The model's name, or that it is unknown."""
-    return text_of(report, "model", "name") or "unknown model"
+    return report.conditions.model_name or "unknown model"

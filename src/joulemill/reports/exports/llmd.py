@@ -9,7 +9,7 @@ from joulemill import __version__
 from joulemill.analysis.report import Percentiles, Report
 from joulemill.figure import Figure
 from joulemill.jsonable import plain
-from joulemill.reports.exports.facts import model_name, text_of
+from joulemill.reports.exports.facts import model_name
 
 VERSION = "0.2.1"
 
@@ -39,7 +39,7 @@ def llmd(report: Report) -> str:
         observability["components"] = [{"component_label": "server", "aggregate": {"power_consumption": power}}]
     document = {
         "version": VERSION,
-        "run": {"uid": report.run_id, "time": _known({"start": text_of(report, "started")})},
+        "run": {"uid": report.run_id, "time": _known({"start": report.conditions.started})},
         "scenario": {"stack": [_server(report)]},
         "results": {"request_performance": {"aggregate": aggregate}, "observability": observability},
     }
@@ -50,10 +50,10 @@ def _server(report: Report) -> dict[str, Any]:
     """The server as a generic component: an inference engine of the schema demands what a client cannot see."""
     standardized = {
         "kind": "generic",
-        "tool": text_of(report, "server", "kind") or "unknown",
-        "tool_version": text_of(report, "server", "version") or "unknown",
+        "tool": report.conditions.text("server", "kind") or "unknown",
+        "tool_version": report.conditions.text("server", "version") or "unknown",
         "model": model_name(report),
-        "hardware": text_of(report, "hardware", "device"),
+        "hardware": report.conditions.device,
     }
     return {"metadata": {"label": "server", "cfg_id": report.run_id}, "standardized": standardized, "native": {}}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from joulemill.analysis.report import Percentiles, Report
 from joulemill.figure import Figure
-from joulemill.reports.exports.facts import model_name, text_of
+from joulemill.reports.exports.facts import model_name
 
 Sample = tuple[dict[str, str], float]
 
@@ -18,7 +18,7 @@ def prometheus(report: Report) -> str:
     energy, power, output = report.energy, report.power, report.output
     about = {
         "model": model_name(report),
-        "hardware": text_of(report, "hardware", "device") or "unknown",
+        "hardware": report.conditions.device or "unknown",
         "run": report.run_id,
     }
     scopes = (("device", energy.device_j_tok), ("node", energy.node_j_tok), ("site", energy.site_j_tok))

@@ -85,12 +85,12 @@ def _tiles(report: Report) -> list[dict[str, str]]:
 
 def _pictures(report: Report) -> dict[str, Any]:
     histograms, slo = report.series.histograms, report.latency.slo
-    wanted = (("TTFT", "ttft_s", slo.get("ttft_s")), ("TPOT", "tpot_s", slo.get("tpot_s")))
+    wanted = (("TTFT", histograms.ttft_s, slo.ttft_s), ("TPOT", histograms.tpot_s, slo.tpot_s))
     return {
         "ceilings_picture": pictures.barrel(report.ceilings, report.binding.name, report.output.rate_tok_s.value),
         "joules": pictures.joules(report.waterfall),
         "timeline": pictures.timeline(report),
-        "latencies": [pictures.histogram(name, histograms.get(key, ()), target) for name, key, target in wanted],
+        "latencies": [pictures.histogram(*picture) for picture in wanted],
     }
 
 

@@ -78,22 +78,22 @@ def _stave(
 
 def joules(waterfall: Waterfall) -> str:
     """Where the joules of the window went: nested bars, each part below and inside the one it belongs to."""
-    rows = [(str(p["name"]), p["energy_j"], str(p.get("kind", "part"))) for p in waterfall.parts]
-    known = [(n, f, k) for n, f, k in rows if f.value is not None]
+    known = [(p, p.energy_j.value) for p in waterfall.parts if p.energy_j.value is not None]
     if not known:
         return empty(60, "Where the joules went", "no joules are known")
-    most = max(f.value for _, f, _ in known)
+    most = max(value for _, value in known)
     body: list[str] = []
     y = 4.0
-    for name, figure, kind in rows:
-        body.append(text(0, y + 11, name, "tiny", "start"))
+    for part in waterfall.parts:
+        figure = part.energy_j
+        body.append(text(0, y + 11, part.name, "tiny", "start"))
         label = quantity(figure.value, "J") + (f" · {figure.basis}" if figure.basis else "")
         body.append(text(WIDTH, y + 11, label, "tiny", "end"))
         share = 0.0 if figure.value is None else figure.value / most
         body.append(bar(0, y + 15, WIDTH, 9, "track"))
-        body.append(bar(0, y + 15, WIDTH * share, 9, f"part {kind}"))
+        body.append(bar(0, y + 15, WIDTH * share, 9, f"part {part.kind}"))
         y += 31
-    description = "; ".join(f"{n} {quantity(f.value, 'J')}" for n, f, _ in known)
+    description = "; ".join(f"{p.name} {quantity(value, 'J')}" for p, value in known)
     return svg(int(y), "Where the joules went", description, body)
 
 

@@ -101,7 +101,7 @@ def summary(report: Report) -> Iterator[SummaryLine]:
         ("TPOT p50", report.latency.tpot_s, "tpot_s"),
     ):
         if percentiles.p50 is not None:
-            target_s = report.latency.slo.get(key)
+            target_s = getattr(report.latency.slo, key)
             target = "" if target_s is None else f" (target {digits(target_s * 1e3)} ms)"
             tail = "" if percentiles.p99 is None else f"p99 {digits(percentiles.p99 * 1e3)} ms"
             yield (f"{name}{target}", f"{digits(percentiles.p50 * 1e3)} ms", tail, "")
