@@ -16,6 +16,7 @@ import pytest
 from simulated.mock_server import MockPlan, mock_process
 from simulated.runs import steady_run
 
+from joulemill.analysis.conditions import Conditions
 from joulemill.analysis.run import analyze, diagnosis_of
 from joulemill.analysis.sweep import Point, SweepResult, sweep_result
 from joulemill.bench.options import BenchOptions
@@ -202,7 +203,8 @@ def test_a_probe_says_what_its_intervals_prove(low: float, high: float, word: st
         valid=True,
         elasticity=answer,
     )
-    found = SweepResult("probe", "setting", "complete", (point,), unknown("1", "none"), {"model": {"name": "<b>"}})
+    named = Conditions(model={"name": "<b>"})
+    found = SweepResult("probe", "setting", "complete", (point,), unknown("1", "none"), named)
     assert cells(found, point)[-2].endswith(word)
     page = render(found)
     assert word.lstrip(": ") in page and "&lt;b&gt;" in page and "<b>" not in page
@@ -282,7 +284,7 @@ def test_a_panel_says_each_value_and_the_knee(tmp_path: Path) -> None:
     rates = [Figure(v, "tok/s", Basis.MEASURED, low=v * 0.9, high=v * 1.1) for v in (100.0, 180.0, 300.0)]
     points = tuple(made(f"concurrency={c}", c, f) for c, f in zip((1.0, 2.0, 4.0), rates, strict=True))
     at = Figure(3.0, "sequences", Basis.CALIBRATED, low=2.5, high=3.6)
-    found = SweepResult("sweep", "concurrency", "complete", points, at, {})
+    found = SweepResult("sweep", "concurrency", "complete", points, at, Conditions())
     picture = panel(found, "output rate", lambda p: p.rate_tok_s)
     for text in (">100<", ">180<", ">300<", "knee 3.00 (2.50–3.60)", "output rate [tok/s]", "requests at once"):
         assert text in picture, text
@@ -290,7 +292,9 @@ def test_a_panel_says_each_value_and_the_knee(tmp_path: Path) -> None:
     # Twice the load is as far as twice again, on an axis that says it is logarithmic.
     xs = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', picture)]
     assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.11)
-    late = SweepResult("sweep", "concurrency", "complete", (made("c", 1.0, rates[0], valid=False),), found.knee, {})
+    late = SweepResult(
+        "sweep", "concurrency", "complete", (made("c", 1.0, rates[0], valid=False),), found.knee, Conditions()
+    )
     assert "Hollow dots" in render(late) and "Hollow dots" not in render(found)
 
 
