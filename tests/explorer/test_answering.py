@@ -75,17 +75,19 @@ def test_where_power_binds_the_page_says_how_much_more_would_unbind_it() -> None
     assert document["prediction"]["binding"]["name"] == "power"
     held = document["prediction"]["held_ratio"]
     assert held < 1.0 and f"holds the rate at {held:.0%}" in " ".join(document["unbind"])
-    ceilings = {c["name"]: c["rate_tok_s"]["value"] for c in document["prediction"]["ceilings"]}
-    least_other = min(v for n, v in ceilings.items() if v and n != "power")
-    assert f"{least_other / ceilings['power']:.2f} ×" in " ".join(document["unbind"])
+    assert f"stops binding at {1 / held:.2f} ×" in " ".join(document["unbind"])
+    more = arguments(
+        asked(dict(question.flags) | {"site.pue": "1.2", "site.it_power_limit": f"{20 / held * 1.001} kW"}), READ
+    )
+    assert answer(question, more)["prediction"]["held_ratio"] == 1.0
 
 
 def test_power_that_is_not_drawn_is_not_said_to_hold_anything_back() -> None:
     question = asked(PLAIN | {"devices": "64", "site.pue": "1.2", "site.it_power_limit": "120 kW"})
     document = answer(question, arguments(question, READ))
-    if document["prediction"]["binding"]["name"] == "power":
-        assert "buys nothing now" in " ".join(document["unbind"])
-    assert document["prediction"]["held_ratio"] == 1.0
+    assert document["prediction"]["held_ratio"] == 1.0 and document["prediction"]["binding"]["name"] == "power"
+    assert not any("binding" in line for line in document["unbind"])
+    assert any("more of it would not raise the rate" in note for note in document["prediction"]["notes"])
 
 
 def test_sensitivity_is_the_ratio_of_two_predictions() -> None:

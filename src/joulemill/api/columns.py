@@ -98,17 +98,17 @@ class Frame(Table):
         return self._frame[name]
 
     def with_columns(self, columns: Mapping[str, Any]) -> Any:
-        """The dataframe with ``found``; a column of its own of the same name is replaced. Unknown is null."""
+        """The dataframe with ``columns``; a column of its own of the same name is replaced. Unknown is null."""
         import narwhals as nw
 
         new = nw.from_dict({n: _nulled(v) for n, v in columns.items()}, backend=nw.get_native_namespace(self._frame))
-        kept = self._frame.drop([n for n in self._frame.columns if n in columns])
-        index = nw.maybe_get_index(kept)
+        others = self._frame.drop([n for n in self._frame.columns if n in columns])
+        index = nw.maybe_get_index(others)
         if index is not None:  # of pandas and its kin, which would join by it
             native = new.to_native()
             native.index = index
             new = nw.from_native(native, eager_only=True)
-        return nw.concat([kept, new], how="horizontal").to_native()
+        return nw.concat([others, new], how="horizontal").to_native()
 
     def codes(self, name: str) -> tuple[list[Any], NDArray[np.intp]]:
         """By comparison with each of its values, where these are few."""

@@ -169,8 +169,8 @@ def simulate_sweep(
     spec = load_sweep(spec) if isinstance(spec, (str, Path)) else spec
     folder = Path(out)
     chunks = _chunks(spec.points, chunk_points)
-    kept = _opened(folder, spec, chunk_points)
-    left = [(number, list(points)) for number, points in enumerate(chunks) if number not in kept]
+    finished_chunks = _opened(folder, spec, chunk_points)
+    left = [(number, list(points)) for number, points in enumerate(chunks) if number not in finished_chunks]
     count = len(spec.points) - sum(len(points) for _, points in left)
     for number, text in finished(left, work_on, workers=workers or workers_here(), ray=ray):
         _keep(folder, number, text)

@@ -42,12 +42,12 @@ def _show(args: argparse.Namespace) -> int:
     from joulemill.api.runs import baseline_document, open_baseline
     from joulemill.reports.text.run import one_line
 
-    kept = open_baseline(args.file)
+    baseline = open_baseline(args.file)
     if args.json:
-        print_json(baseline_document(kept, args.file))
+        print_json(baseline_document(baseline, args.file))
         return 0
-    print_text(f"baseline {kept.name} ({args.file})")
-    for report in kept.reports:
+    print_text(f"baseline {baseline.name} ({args.file})")
+    for report in baseline.reports:
         started = report.conditions.started or "start unknown"
         print_text(f"  {report.run_id}  {started}  {one_line(report)}")
     return 0

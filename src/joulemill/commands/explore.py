@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from joulemill.commands.flags import page_token
 from joulemill.errors import InputError
 from joulemill.streams import tell
 
@@ -85,9 +85,7 @@ def serve(args: argparse.Namespace) -> int:
     """Serve the page until told to end."""
     from joulemill.explorer.serving import serve as serve_page
 
-    token = os.environ.get(args.token_env) if args.token_env else None
-    if args.token_env and not token:
-        raise InputError(f"--token-env {args.token_env}: the environment has no such variable, or it is empty")
+    token = page_token(args.token_env)
     setting = setting_of(args.site, args.measured, reader(args.parser_class))
     serve_page(setting, args.listen, token, lambda url: tell(f"open {url} (Ctrl-C ends)"))
     return 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+
+from joulemill.errors import InputError
 
 #: Argument → flag, where the flag is not the argument's own name without its unit.
 _FLAGS = {
@@ -52,3 +55,11 @@ def in_flags(message: str) -> str:
 def _in_flags(match: re.Match[str]) -> str:
     flag, value = flag_of(match[1]), match[2]
     return flag if value in (None, "True") else f"{flag} {value}"
+
+
+def page_token(variable: str | None) -> str | None:
+    """The access token of a page, from the environment variable of ``--token-env``. InputError where it has none."""
+    token = os.environ.get(variable) if variable else None
+    if variable and not token:
+        raise InputError(f"--token-env {variable}: the environment has no such variable, or it is empty")
+    return token

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from joulemill.commands.flags import page_token
 from joulemill.errors import InputError
 from joulemill.streams import print_json, print_text, tell
 from joulemill.units import parse_quantity
@@ -86,15 +86,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _arguments(args: argparse.Namespace) -> dict[str, Any]:
     """The options as arguments of ``joulemill.watch``. InputError names the option that is wrong."""
-    token = os.environ.get(args.token_env) if args.token_env else None
-    if args.listen and args.token_env and not token:
-        raise InputError(f"--token-env {args.token_env}: the environment has no such variable, or it is empty")
+    token = page_token(args.token_env) if args.listen else None
     most = parse_quantity(args.store_max, "B", name="--store-max")
     if args.store is not None and not LEAST_STORE_BYTE <= most < math.inf:
         raise InputError(f"--store-max {args.store_max}: it must be at least 1 MB, e.g. 2 GB")
     if args.store is not None and not 0 < args.raw_days < math.inf:
         raise InputError(f"--raw-days {args.raw_days:g}: it must be a number of days, more than 0")
-    kept = {} if args.store is None else {"store_max_byte": most, "raw_days": args.raw_days}
+    store_bounds = {} if args.store is None else {"store_max_byte": most, "raw_days": args.raw_days}
     return dict(
         listen=args.listen,
         token=token,
@@ -104,7 +102,7 @@ def _arguments(args: argparse.Namespace) -> dict[str, Any]:
         duration_s=parse_quantity(args.duration, "s", name="--for") if args.duration else None,
         once=args.once,
         tell=tell,
-        **kept,
+        **store_bounds,
     )
 
 

@@ -293,8 +293,8 @@ def ranked(advice_list: Sequence[Advice], fleet: Sequence[TargetHistory]) -> lis
     whole = math.fsum(h.energy_j for s in fleet for h in s.hours)
     days = max((s.observed_s for s in fleet), default=0.0) / DAY_S
     least = LEAST_RATIO * whole / days if days > 0 else 0.0
-    kept = [a for a in advice_list if a.saved_j > least or a.carbon_gco2e or a.cost_currency]
-    return _apart(sorted(kept, key=lambda a: -a.saved_j))
+    worthwhile = [a for a in advice_list if a.saved_j > least or a.carbon_gco2e or a.cost_currency]
+    return _apart(sorted(worthwhile, key=lambda a: -a.saved_j))
 
 
 def _apart(best_first: Sequence[Advice]) -> list[Advice]:

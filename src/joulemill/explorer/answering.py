@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from joulemill.api.many import predict_many
@@ -11,8 +10,10 @@ from joulemill.api.prediction import PredictedDeployment, predict
 from joulemill.errors import InputError
 from joulemill.explorer.asking import Asked, FieldError, command_line, python_call
 from joulemill.figure import Figure, unknown
+from joulemill.jsonable import plain
 from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import MemoryShort
+from joulemill.units import say_quantity
 from joulemill.wording import title
 
 #: Concurrencies on a curve at most.
@@ -64,11 +65,11 @@ def totals(p: PredictedDeployment) -> dict[str, Any]:
     document: dict[str, Any] = {"scope": scope}
     for name, tokens in per.items():
         document[name] = {
-            "energy_wh": figure_document(joules.scaled(tokens / JOULE_PER_WH, "Wh")),
-            "carbon_gco2e": figure_document(p.carbon_gco2e_tok.scaled(tokens, "gCO2e")),
-            "cost": figure_document(_cost(p, tokens)),
+            "energy_wh": plain(joules.scaled(tokens / JOULE_PER_WH, "Wh")),
+            "carbon_gco2e": plain(p.carbon_gco2e_tok.scaled(tokens, "gCO2e")),
+            "cost": plain(_cost(p, tokens)),
         }
-    document["tok_s_mw"] = figure_document(_per_megawatt(joules))
+    document["tok_s_mw"] = plain(_per_megawatt(joules))
     return document
 
 
@@ -88,12 +89,6 @@ def _per_megawatt(joules: Figure) -> Figure:
     )
 
 
-def figure_document(figure: Figure) -> dict[str, Any]:
-    """As ``predict --json`` writes figures."""
-    document = asdict(figure)
-    return document | {"basis": None if figure.basis is None else str(figure.basis)}
-
-
 def curve(stated: Mapping[str, Any]) -> dict[str, Any]:
     """Rate, joules and latency over concurrency, with intervals, up to what memory and the engine allow."""
     p = predicted(stated)
@@ -105,7 +100,7 @@ def curve(stated: Mapping[str, Any]) -> dict[str, Any]:
     columns: dict[str, list[float | None]] = {"concurrency": [*grid]}
     for name in _CURVE_COLUMNS:
         for end in ("", "_low", "_high"):
-            columns[name + end] = [_known(x) for x in table[name + end]]
+            columns[name + end] = plain(table[name + end])
     return {"points": columns, "chosen": batch.batch_req, "most": batch.most_req, "pue": _pue(p)}
 
 
@@ -121,11 +116,6 @@ def concurrencies(most: float, chosen: float) -> list[float]:
     return sorted({float(s) for s in steps} | {chosen})
 
 
-def _known(value: Any) -> float | None:
-    number = float(value)
-    return number if number == number and abs(number) != float("inf") else None
-
-
 def to_unbind(p: PredictedDeployment) -> list[str]:
     """What would have to change for the active constraint to stop binding, where it is a limit of the site."""
     short = [missed.text for missed in p.short_by]
@@ -135,22 +125,20 @@ def to_unbind(p: PredictedDeployment) -> list[str]:
     others = [(value, name) for value, name in rates if value]
     if limit is None or not others or not limit.rate_tok_s.value:
         return short
-    second_tok_s, second = min(others)
-    ratio = second_tok_s / limit.rate_tok_s.value
     if bound not in ("power", "cooling"):
+        second_tok_s, second = min(others)
+        ratio = second_tok_s / limit.rate_tok_s.value
         return [*short, f"{title(bound)} binds until it allows {ratio:.2f} × as much; then {title(second)} does"]
-    return [*short, *_of_power(q, bound, ratio)]
+    return [*short, *_of_power(q, bound)]
 
 
-def _of_power(q: Prediction, bound: str, ratio: float) -> list[str]:
-    """What would unbind power or cooling; where the devices do not draw it all, nothing has to."""
-    full = q.full_node_power_w.value
-    drawn = "" if not full else f"; all devices at full load draw {full / 1e3:,.4g} kW at the nodes"
+def _of_power(q: Prediction, bound: str) -> list[str]:
+    """What would unbind power or cooling. Where the devices do not draw it all, nothing has to; a note says so."""
     if q.held_ratio == 1.0:
-        return [f"{title(bound)} is the lowest ceiling, yet more of it buys nothing now{drawn}"]
-    share = f"{q.held_ratio:.0%} of what the devices would do"
-    lines = [f"{title(bound)} holds the rate at {share}{drawn}"]
-    if ratio > 1.0:
-        less = f"{1 - 1 / ratio:.0%} less J/token"
-        lines.append(f"The next ceiling is reached at {ratio:.2f} × the limit, or at {less}")
-    return lines
+        return []
+    full_w = q.full_node_power_w.value or 0.0
+    return [
+        f"{title(bound)} holds the rate at {q.held_ratio:.0%} of what the devices would do: at full load they draw "
+        f"{say_quantity(full_w, 'W')} at the nodes",
+        f"It stops binding at {1.0 / q.held_ratio:.2f} × the limit, or at {1.0 - q.held_ratio:.0%} less J/token",
+    ]

@@ -72,8 +72,8 @@ def watch(config: MonitorConfig, options: WatchOptions, again: Callable[[], Moni
             ending.callback(history.close)
             keeper = Keeper(history)
             ending.callback(keeper.close)
-        kept = (history.totals(), history.site_totals()) if history else (None, None)
-        source = Starting(config, lambda: Monitor(config, keeper, *kept))
+        stored_totals = (history.totals(), history.site_totals()) if history else (None, None)
+        source = Starting(config, lambda: Monitor(config, keeper, *stored_totals))
         if options.otlp:
             ending.callback(_exported(source, config.period_s))
         app = None if page is None else _app(source, history, options.token)

@@ -174,7 +174,7 @@ def test_a_blank_or_impossible_board_is_unknown_and_said_so(
     [
         ("NVIDIA H100 80GB HBM3", 700.0, False),
         ("NVIDIA L4", 72.0, False),
-        ("/tmp/board.toml", None, True),
+        ("board.toml", None, True),
         ("", None, True),
     ],
 )

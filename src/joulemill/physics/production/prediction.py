@@ -167,7 +167,7 @@ def predict(
         cap_slowdown_ratio=float(steady_state.slowdown_ratio[0]),
         clock_ratio=float(steady_state.clock_ratio[0]),
         terms=terms_of(share, steady_state),
-        notes=_notes(deployment, choice, used),
+        notes=(*_notes(deployment, choice, used), *_unused_limit(bound.name, _drawn(full), held, site)),
         full_node_power_w=_drawn(full),
         held_ratio=held,
         sustainable_req_s=_sustained_figure(sustained, workload, widths),
@@ -232,6 +232,20 @@ def _held(figures: Mapping[str, Figure], held: float, site: Site | None) -> dict
     if node.known and site is not None:
         less["node_power_w"] = replace(node, high=node.value, reason=why)
     return {**figures, **less}
+
+
+def _unused_limit(bound: str, drawn: Figure, held: float, site: Site | None) -> tuple[str, ...]:
+    """A note where a limit of the site is the lowest ceiling, and the devices do not draw it all.
+
+    A power ceiling is the limit over the joules that a token really costs; those of the hardware are ideal. So it can
+    be the lowest while more of it would not raise the rate.
+    """
+    if bound not in ("power", "cooling") or held < 1.0 or site is None or drawn.value is None:
+        return ()
+    limit_w = it_limit_figure(site).value if bound == "power" else site.cooling_limit_w
+    of_limit = "" if limit_w is None else f" of {say_quantity(limit_w, 'W')}"
+    drawn_text = f"yet at full load the devices draw {say_quantity(drawn.value, 'W')}{of_limit}"
+    return (f"{bound} is the lowest ceiling, {drawn_text}: more of it would not raise the rate",)
 
 
 def _site_marginal(figures: Mapping[str, Figure], site: Site | None, held: float) -> tuple[Marginal, ...]:
