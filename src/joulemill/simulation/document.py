@@ -14,7 +14,7 @@ from joulemill.simulation.columns import Whole
 from joulemill.simulation.latencies import SimulatedLatency, doubts_of_queue, summary
 from joulemill.simulation.outcomes import REASONS
 from joulemill.simulation.power_statistics import VIOLATION_RATIO, headroom, power_statistics
-from joulemill.simulation.run import SCOPES, PlayedTraffic
+from joulemill.simulation.run import LEVEL, SCOPES, PlayedTraffic
 
 SCHEMA_VERSION = "1.0"
 
@@ -39,19 +39,30 @@ def output_part(run: PlayedTraffic) -> dict[str, Any]:
     """Rates over the whole time."""
     full = run.around.limits.full_load_tok_s
     rate = run.output_tok / run.duration_s
-    utilization = unknown("1", "the rate at full load is not known") if not full else _exact(rate / full, "1", run)
+    utilization = unknown("1", "the rate at full load is not known") if not full else _use(rate / full, run)
     return {
-        "rate_tok_s": _exact(rate, "tok/s", run),
-        "good_tok_s": _exact(run.good_tok / run.duration_s, "tok/s", run),
-        "request_rate_req_s": _exact(float(run.outcomes.completed.sum()) / run.duration_s, "req/s", run),
+        "rate_tok_s": run.rate_figure(rate, "tok/s"),
+        "good_tok_s": _good(run),
+        "request_rate_req_s": run.rate_figure(float(run.outcomes.completed.sum()) / run.duration_s, "req/s"),
         "utilization": utilization,
         "duration_s": run.duration_s,
     }
 
 
-def _exact(value: float, unit: str, run: PlayedTraffic) -> Figure:
-    """A figure whose interval is that of the traffic, which is known."""
-    return Figure(value, unit, run.around.basis, source="simulation")
+def _use(value: float, run: PlayedTraffic) -> Figure:
+    """Utilization: the rate at full load is as uncertain as the time of a step."""
+    factor = math.exp(run.around.widths.time_ratio)
+    basis = run.around.basis
+    return Figure(value, "1", basis, low=value / factor, high=value * factor, level=LEVEL, source="simulation")
+
+
+def _good(run: PlayedTraffic) -> Figure:
+    """Tokens within the targets. How many miss them hangs on the latencies, which have intervals of their own."""
+    rate = run.good_tok / run.duration_s
+    if run.around.ttft_limit_s is None and run.around.tpot_limit_s is None:
+        return run.rate_figure(rate, "tok/s")
+    reason = "without an interval: it hangs on which latencies miss the targets, see theirs"
+    return Figure(rate, "tok/s", run.around.basis, reason=reason, source="simulation")
 
 
 def energy_part(run: PlayedTraffic) -> dict[str, Any]:

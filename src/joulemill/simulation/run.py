@@ -16,7 +16,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.simulation.controls import Controls
-from joulemill.simulation.latencies import Latencies, good, latencies
+from joulemill.simulation.latencies import BACKLOG_RATIO, Latencies, good, latencies
 from joulemill.simulation.outcomes import Outcomes
 from joulemill.simulation.plant import Plant, PlantPower, closure_j, device_parts_j
 from joulemill.simulation.schedule import Schedule
@@ -34,10 +34,11 @@ IDLE_WIDTH = 0.1
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Widths:
     """Half-widths of 80 % intervals as logarithms, from the prediction's errors: joules of work, of a node beyond its
-    devices', and of what is idle."""
+    devices', of what is idle; and time of a step."""
 
     active_ratio: float
     node_ratio: float
+    time_ratio: float
     idle_ratio: float = IDLE_WIDTH
 
 
@@ -144,6 +145,25 @@ class PlayedTraffic:
         half = math.hypot(active * w.active_ratio, (1.0 - active) * w.idle_ratio)
         half = half if scope == "device" else math.hypot(half, w.node_ratio)
         return math.exp(-half), math.exp(half)
+
+    def rate_figure(self, rate: float, unit: str) -> Figure:
+        """A rate over the whole time, with how far slower or faster steps would move it.
+
+        Where the deployment keeps up even with the slowest steps of the interval, the traffic sets the rate, and it is
+        known. Else slow steps lower it by what they lack, and fast ones raise it up to what is offered.
+        """
+        tokens, w = float(self.output_tok), self.around.widths.time_ratio
+        made = tokens / self.duration_s
+        full = self.around.limits.full_load_tok_s
+        backlog = self.duration_s > self.offered_s * (1.0 + BACKLOG_RATIO)
+        if not made or (full is not None and made * math.exp(w) <= full and not backlog):
+            return Figure(rate, unit, self.around.basis, source="simulation: the traffic sets it")
+        slow = min(1.0, max(full or 0.0, made) * math.exp(-w) / made)
+        offered = float(self.traffic.output_tok.sum()) / max(self.offered_s, 1e-9)
+        fast = max(1.0, min(math.exp(w), offered / made))
+        return Figure(
+            rate, unit, self.around.basis, low=rate * slow, high=rate * fast, level=LEVEL, source="simulation"
+        )
 
     def energy_figure(self, scope: str, per: float, unit: str, what: str = "output token") -> Figure:
         """Energy at ``scope`` per ``per``; unknown, with the reason, where the scope or the divisor is."""

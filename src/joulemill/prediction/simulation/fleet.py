@@ -82,7 +82,8 @@ def resolve(question: PredictionRequest) -> ResolvedScene:
                 )
             own, active = rates_of(calibrated.coefficients), calibrated.widths.get("energy_j_tok", active)
         basis = Basis.CALIBRATED
-    widths = Widths(active_ratio=active, node_ratio=NODE)
+    time = widened_ratio(half_width_ratio("tpot_s", kind), deployment.architecture)
+    widths = Widths(active_ratio=active, node_ratio=NODE, time_ratio=time)
     return ResolvedScene(
         question=question,
         deployment=deployment,

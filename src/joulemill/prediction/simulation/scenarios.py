@@ -18,7 +18,6 @@ from scipy.special import ndtri
 
 from joulemill.arrays import Array
 from joulemill.prediction.simulation.playing import Scene, run_scene
-from joulemill.prediction.spread import half_width_ratio, kind_of, widened_ratio
 from joulemill.simulation.latencies import summary
 from joulemill.simulation.run import PlayedTraffic
 
@@ -53,10 +52,7 @@ def scores(count: int) -> Array:
 
 def play_scenarios(scene: Scene, count: int, progress: Callable[[str], None] | None = None) -> Scenarios:
     """The scene ``count`` times over."""
-    d = scene.played.deployment
-    kind = kind_of(d, scene.played.profile)
-    time_width = widened_ratio(half_width_ratio("tpot_s", kind), d.architecture)
-    ratios = np.exp(scores(count) * time_width / Z_80)
+    ratios = np.exp(scores(count) * scene.played.widths.time_ratio / Z_80)
     values: dict[tuple[str, str], list[float]] = {(x, p): [] for x in LATENCIES for p in POINTS}
     for number, ratio in enumerate(ratios.tolist(), 1):
         if progress is not None:
