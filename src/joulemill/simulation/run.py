@@ -153,14 +153,14 @@ class PlayedTraffic:
         known. Else slow steps lower it by what they lack, and fast ones raise it up to what is offered.
         """
         tokens, w = float(self.output_tok), self.around.widths.time_ratio
-        made = tokens / self.duration_s
+        made_tok_s = tokens / self.duration_s
         full = self.around.limits.full_load_tok_s
         backlog = self.duration_s > self.offered_s * (1.0 + BACKLOG_RATIO)
-        if not made or (full is not None and made * math.exp(w) <= full and not backlog):
+        if not made_tok_s or (full is not None and made_tok_s * math.exp(w) <= full and not backlog):
             return Figure(rate, unit, self.around.basis, source="simulation: the traffic sets it")
-        slow = min(1.0, max(full or 0.0, made) * math.exp(-w) / made)
+        slow = min(1.0, max(full or 0.0, made_tok_s) * math.exp(-w) / made_tok_s)
         offered = float(self.traffic.output_tok.sum()) / max(self.offered_s, 1e-9)
-        fast = max(1.0, min(math.exp(w), offered / made))
+        fast = max(1.0, min(math.exp(w), offered / made_tok_s))
         return Figure(
             rate, unit, self.around.basis, low=rate * slow, high=rate * fast, level=LEVEL, source="simulation"
         )
