@@ -160,3 +160,34 @@ def test_the_nominal_plan_loses_in_worse_cases_what_was_not_kept_for_them() -> N
     assert lost["1.5 × demand"] == pytest.approx(1 / 3, rel=1e-4)
     assert lost["prediction at its worst"] == pytest.approx(1 / 3, rel=1e-4)
     assert lost["1.5 × demand, prediction at its worst"] == pytest.approx(1 - 40 / 90, rel=1e-4)
+
+
+def test_a_class_that_takes_all_there_is_hides_no_loss_of_one_that_states_its_rate() -> None:
+    """Beside 40,000 tok/s of chat, batch makes 60,000 tok/s of the rest. At 1.5 × demand chat is still served whole.
+
+    By hand: 30 replicas at 135 kW. At worst each makes 2,400 tok/s at 5.4 kW, so 135 kW carry 25 of them: 60,000 tok/s,
+    of which chat has its 40,000; at 1.5 × demand chat has all 60,000, and batch none.
+    """
+    chat = DemandClass(name="chat", rate_tok_s=np.array([40e3]))
+    batch = DemandClass(name="batch", rate_tok_s=np.array([np.inf]), weight_ratio=5.0)  # it would crowd chat out
+    p = problem(
+        [(0, 0, 0, 2, 3000.0, 4500.0), (0, 1, 0, 2, 3000.0, 4500.0)],
+        sites=[site(it_limit_w=135e3)],
+        demands=[replace(chat, least_ratio=1.0), batch],
+    )
+    plan = plan_use(fleet_program(p), best(fleet_program(p)).plan)
+    assert plan.rate_tok_s == pytest.approx(90e3)
+    cases = {x.scenario.name: x for x in losses(p, plan, HighsSolver(), SCENARIOS)}
+    for name, served, asked_served in (
+        ("as predicted", 90e3, 40e3),
+        ("prediction at its worst", 60e3, 40e3),
+        ("1.5 × demand", 90e3, 60e3),
+        ("1.5 × demand, prediction at its worst", 60e3, 60e3),
+    ):
+        assert cases[name].served_tok_s == pytest.approx(served, rel=1e-4)
+        assert cases[name].asked_served_tok_s == pytest.approx(asked_served, rel=1e-4)
+        assert cases[name].lost_ratio == pytest.approx(0.0, abs=1e-4)
+    alone = replace(p, demands=[replace(chat, rate_tok_s=np.array([90e3]), least_ratio=1.0), batch])
+    full = plan_use(fleet_program(alone), best(fleet_program(alone)).plan)
+    worst = {x.scenario.name: x for x in losses(alone, full, HighsSolver(), SCENARIOS)}["prediction at its worst"]
+    assert worst.lost_ratio == pytest.approx(1 / 3, rel=1e-4)  # 60,000 of 90,000, whatever batch would take

@@ -46,6 +46,7 @@ def plan_document(plan: PlanStudy) -> dict[str, Any]:
             {
                 **vars(x.scenario),
                 "asked_tok_s": x.asked_tok_s,
+                "asked_served_tok_s": x.asked_served_tok_s,
                 "served_tok_s": x.served_tok_s,
                 "lost_ratio": x.lost_ratio,
             }

@@ -21,7 +21,7 @@ from joulemill.planning.prices import LimitPrice, limit_prices
 from joulemill.planning.problem import FleetProblem
 from joulemill.planning.program import Solver
 from joulemill.planning.readout import PlanUse, plan_use
-from joulemill.planning.robustness import Scenario, ScenarioLoss, in_scenario, losses
+from joulemill.planning.robustness import SCENARIOS, Scenario, ScenarioLoss, in_scenario, losses
 from joulemill.planning.shortage import ShortLimit, shortage
 from joulemill.planning.solving import Goal, Optimum, optimize
 
@@ -238,7 +238,7 @@ def _with_extras(plan: PlanStudy, nominal: FleetProblem, caution: Scenario | Non
     used = np.isin(nominal.points.group, [d.group for d in use.deployments])
     limited = any(np.isfinite(d.rate_tok_s).all() for d in nominal.demands)
     held = replace(nominal, points=nominal.points.taken(used))
-    lost = losses(held, use, solver) if limited else ()
+    lost = losses(held, use, solver, SCENARIOS if limited else [s for s in SCENARIOS if s.demand_ratio == 1.0])
     say("worse cases", 1.0)
     before = None
     if caution is not None:

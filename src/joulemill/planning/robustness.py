@@ -14,9 +14,11 @@ import numpy as np
 from joulemill.planning.building import fleet_program
 from joulemill.planning.problem import FleetProblem
 from joulemill.planning.program import Solver
-from joulemill.planning.readout import PlanUse
+from joulemill.planning.readout import PlanUse, plan_use
 from joulemill.planning.solving import Goal, optimize
 
+#: Worth of a token of a class that states a rate over one of a class that takes all there is: first the former.
+PREFERRED_RATIO = 1e4
 #: Share by which replicas may exceed the nominal plan's, for the solver's rounding.
 ROUNDING_RATIO = 1e-9
 
@@ -32,18 +34,23 @@ class Scenario:
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioLoss:
-    """What the nominal plan serves of what is asked for in a scenario. None where it cannot be run at all."""
+    """What the nominal plan serves in a scenario. None where it cannot be run at all.
+
+    asked_tok_s   of the classes that state a rate;  asked_served_tok_s  what these are served, before all others
+    served_tok_s  of all classes, those of unlimited rate too
+    """
 
     scenario: Scenario
     asked_tok_s: float
+    asked_served_tok_s: float | None
     served_tok_s: float | None
 
     @property
     def lost_ratio(self) -> float | None:
-        """Share of the demand that is not served."""
-        if self.served_tok_s is None:
+        """Share of the stated demand that is not served."""
+        if self.asked_served_tok_s is None:
             return None
-        return max(0.0, 1.0 - self.served_tok_s / self.asked_tok_s) if self.asked_tok_s else 0.0
+        return max(0.0, 1.0 - self.asked_served_tok_s / self.asked_tok_s) if self.asked_tok_s else 0.0
 
 
 SCENARIOS = (
@@ -80,8 +87,17 @@ def losses(
 
 
 def _loss(problem: FleetProblem, scenario: Scenario, solver: Solver) -> ScenarioLoss:
-    rates = np.array([d.rate_tok_s for d in problem.demands])
-    asked = float((np.where(np.isfinite(rates), rates, 0.0) * problem.hour_s).sum() / problem.span_s)
-    optimum = optimize(fleet_program(problem), [Goal({"served": 1.0})], solver)
-    served = optimum.values.get("served")
-    return ScenarioLoss(scenario=scenario, asked_tok_s=asked, served_tok_s=served)
+    stated = [bool(np.isfinite(d.rate_tok_s).all()) for d in problem.demands]
+    worths = [PREFERRED_RATIO if known else 1.0 for known in stated]
+    demands = [replace(d, weight_ratio=worth) for d, worth in zip(problem.demands, worths, strict=True)]
+    program = fleet_program(replace(problem, demands=demands))
+    optimum = optimize(program, [Goal({"tokens": 1.0})], solver)
+    share = problem.hour_s / problem.span_s
+    asked = sum(float((d.rate_tok_s * share).sum()) for d, known in zip(demands, stated, strict=True) if known)
+    if not optimum.values:
+        return ScenarioLoss(scenario=scenario, asked_tok_s=asked, asked_served_tok_s=None, served_tok_s=None)
+    use = plan_use(program, optimum.plan)
+    of_stated = [float((c.served_tok_s * share).sum()) for c, known in zip(use.classes, stated, strict=True) if known]
+    return ScenarioLoss(
+        scenario=scenario, asked_tok_s=asked, asked_served_tok_s=sum(of_stated), served_tok_s=use.rate_tok_s
+    )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from joulemill.fleet.study import PlanStudy, Shortage, TargetPrice
 from joulemill.planning.prices import LimitPrice
-from joulemill.wording import digits
+from joulemill.planning.robustness import ScenarioLoss
+from joulemill.wording import digits, percent
 
 #: Goal's value → (unit that people read, factor to it).
 SAID = {
@@ -153,6 +154,22 @@ def currency(plan: PlanStudy) -> str:
     return named.pop() or "currency" if len(named) == 1 else "currency"
 
 
+def served_text(loss: ScenarioLoss) -> str:
+    """What a plan serves in a worse case: all tokens, and the share of the stated demand that is missing."""
+    if loss.served_tok_s is None or loss.lost_ratio is None:
+        return "cannot be run"
+    served = prefixed(loss.served_tok_s, "tok/s")
+    return f"{served}, {percent(loss.lost_ratio, 1)} of the demand not served" if loss.asked_tok_s else served
+
+
+def _known_how(plan: PlanStudy) -> str:
+    """How the figures of a plan are known: modelled, and what the prediction's interval would leave of the tokens."""
+    worst = next((x for x in plan.losses if x.scenario.at_worst and x.scenario.demand_ratio == 1.0), None)
+    if worst is None or worst.served_tok_s is None:
+        return "modelled"
+    return f"modelled; {prefixed(worst.served_tok_s, 'tok/s')} with the prediction at its worst"
+
+
 def headline(plan: PlanStudy) -> str:
     """The plan in one sentence."""
     if plan.use is None:
@@ -166,4 +183,5 @@ def headline(plan: PlanStudy) -> str:
     rate = "" if goal == made_rate else f" for {made_rate}"
     if plan.goals[0].name == "tokens" and rate:
         goal, rate = made_rate, f" (worth {goal})"
-    return f"{plan.file.tables.name}: {goal}{rate} on {devices:,.0f} devices at {prefixed(watts, 'W')} of IT power"
+    where = f"on {devices:,.0f} devices at {prefixed(watts, 'W')} of IT power"
+    return f"{plan.file.tables.name}: {goal}{rate} {where} ({_known_how(plan)})"

@@ -17,13 +17,14 @@ from joulemill.reports.plan_wording import (
     headline,
     prefixed,
     price_sentence,
+    served_text,
     shortage_sentence,
     target_sentence,
     worth_saying,
 )
 from joulemill.reports.svg.plan import abatement, flow, frontier, hours
 from joulemill.reports.text.plan import count
-from joulemill.wording import digits, percent, quantity
+from joulemill.wording import digits, quantity
 
 #: Series that are drawn in one picture; more could not be told apart.
 MOST_LINES = 4
@@ -171,12 +172,9 @@ def _replicas(plan: PlanStudy) -> str:
 
 
 def _worse(plan: PlanStudy) -> str:
-    rows = []
-    for loss in plan.losses:
-        lost = "cannot be run" if loss.lost_ratio is None else percent(loss.lost_ratio, 1)
-        rows.append((loss.scenario.name, lost))
+    rows = [(loss.scenario.name, served_text(loss)) for loss in plan.losses]
     why = "The same replicas and purchases, run as well as they can be."
-    return _table(("case", "demand not served"), rows) + part("notes", [why])
+    return _table(("case", "served"), rows) + part("notes", [why])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -14,12 +14,13 @@ from joulemill.reports.plan_wording import (
     headline,
     prefixed,
     price_sentence,
+    served_text,
     shortage_sentence,
     target_sentence,
     worth_saying,
 )
 from joulemill.reports.text.page import add_row, plain_table, prose
-from joulemill.wording import digits, percent, quantity
+from joulemill.wording import digits, quantity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,8 +111,7 @@ def _worse_cases(plan: PlanStudy) -> Iterator[str]:
         return
     yield "this plan in worse cases (same replicas):"
     for loss in plan.losses:
-        lost = "cannot be run" if loss.lost_ratio is None else f"{percent(loss.lost_ratio, 1)} of the demand not served"
-        yield f"  {loss.scenario.name}: {lost}"
+        yield f"  {loss.scenario.name}: {served_text(loss)}"
     if plan.robust_from is not None:
         unit = plan.goals[0].unit
         yield f"  without caution the plan would reach {goal_text(plan.robust_from, unit)}"
