@@ -117,7 +117,7 @@ def simulate(
     router     round-robin, least-load, prefix-aware, power-aware
     rest       what idle replicas do: loaded, boost-off, sleep-1:60s, sleep-2:60s, unload:10min
     autoscale  "min=1,max=8,target=16": as many replicas as hold what is there at 16 requests each; see ``Autoscale``
-    thinking   "tokens=lognormal:2000:p90=5000,budget=1024,loss=4%": reasoning tokens on top of the outputs (or
+    thinking   "tokens=lognormal:2000:p90=4000,budget=1024,loss=4%": reasoning tokens on top of the outputs (or
                "share=60%" of them), most of a request, and the accuracy that a cut answer loses, as declared
     cascade    "model=Qwen/Qwen3-8B,escalate=30%,devices=1": a model that answers first, and the share of its answers
                that this deployment answers anew; ``accuracy=`` of those that are kept

@@ -80,7 +80,7 @@ class AnswerQuality:
 
 
 def parse_thinking(text: str, name: str = "--thinking") -> Thinking:
-    """``tokens=lognormal:2000:p90=5000,budget=1024,loss=4%``, or ``share=60%`` instead of ``tokens``."""
+    """``tokens=lognormal:2000:p90=4000,budget=1024,loss=4%``, or ``share=60%`` instead of ``tokens``."""
     f = parse_fields(text, KEYS, name)
     return Thinking(
         added=parse_lengths(f["tokens"], f"{name} tokens") if "tokens" in f else None,
