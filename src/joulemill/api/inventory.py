@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from typing import Any
 from joulemill.api.history import open_history
 from joulemill.fleet.inventory import Inventory, SeenReplica, listed_inventory
 
-#: Servers whose last interval ended within this of the newest one [s] run today (assumed).
+#: Servers that answered within this of the newest answer [s] run today (assumed).
 TODAY_S = 900.0
 _SQLITE = b"SQLite format 3\x00"
+#: Each server with the start of the last five minutes in which it answered.
+_LAST_SEEN = (
+    "SELECT name, facts, max(start_s) FROM target JOIN bucket ON bucket.of = target.id "
+    "WHERE observed_s > 0 GROUP BY target.id ORDER BY name"
+)
 
 
 def inventory_at(path: Path) -> Inventory:
@@ -31,13 +37,12 @@ def _is_history(path: Path) -> bool:
 def _seen_last(path: Path) -> Inventory:
     """The servers that a history saw last."""
     with open_history(path) as history:
-        targets = history.targets()
-    ended = [t["last_end_s"] for t in targets if t["last_end_s"] is not None]
-    newest_s = max(ended, default=0.0)
-    running = [t for t in targets if t["last_end_s"] is not None and t["last_end_s"] >= newest_s - TODAY_S]
-    until = datetime.datetime.fromtimestamp(newest_s, datetime.UTC).isoformat(" ", "minutes") if ended else "never"
-    note = f"inventory: {len(running)} of {len(targets)} servers of {path.name}, as last seen {until}"
-    return Inventory(seen=[_seen(t["name"], t["facts"]) for t in running], notes=[note])
+        _, rows = history.sql(_LAST_SEEN)
+    newest_s = max((seen_s for _, _, seen_s in rows), default=0.0)
+    running = [(name, json.loads(facts)) for name, facts, seen_s in rows if seen_s > newest_s - TODAY_S]
+    until = datetime.datetime.fromtimestamp(newest_s, datetime.UTC).isoformat(" ", "minutes") if rows else "never"
+    note = f"inventory: {len(running)} of {len(rows)} servers of {path.name}, as last seen {until} UTC"
+    return Inventory(seen=[_seen(name, facts) for name, facts in running], notes=[note])
 
 
 def _seen(name: str, facts: Mapping[str, Any]) -> SeenReplica:

@@ -17,8 +17,9 @@ from joulemill.formats.traces.table import parse_trace
 HOUR_S = 3600.0
 #: Keys of a site that are hourly.
 SITE_SERIES = ("power_by_hour_ratio", "carbon_by_hour_gco2e_kwh", "price_by_hour_currency_kwh")
-#: Requests that may run at once over those that do on average, where they come at random (assumed).
-BURST_RATIO = 2.0
+#: Requests that come at random are in flight in a Poisson number; an engine has room for this many of its standard
+#: deviations above the mean (assumed).
+BURST_SD = 6.0
 #: Hours that a trace is reduced to.
 TRACE_HOURS = 24
 
@@ -56,7 +57,8 @@ class ServedClass:
 
     def most_in_flight(self, concurrency: float) -> int:
         """Requests that an engine may run at once where a plan counts on ``concurrency``: bursts need room."""
-        return int(np.ceil(concurrency * (1.0 if self.is_backlog else BURST_RATIO)))
+        room = 0.0 if self.is_backlog else BURST_SD * np.sqrt(concurrency)
+        return int(np.ceil(concurrency + room))
 
     def concurrency(self, model: str) -> tuple[int, ...]:
         """Concurrencies that the model's table names; empty: all are tried."""

@@ -15,11 +15,11 @@ from joulemill.catalog.idle_states import idle_ladder
 from joulemill.catalog.nodes import find_node, node_of
 from joulemill.errors import InputError
 from joulemill.fleet.classes import HOUR_S, ServedClass, hour_count
-from joulemill.fleet.columns import PlanColumns
+from joulemill.fleet.columns import DeploymentOption, PlanColumns
 from joulemill.fleet.quantities import YEAR_S
 from joulemill.fleet.tables import DemandTable, PlanTables, PoolTable, SiteTable
 from joulemill.physics.hardware.node import Node, share_power
-from joulemill.planning.problem import DemandClass, DevicePool, FacilityLimits, FleetProblem
+from joulemill.planning.problem import DemandClass, DevicePool, FacilityLimits, FleetProblem, Index
 from joulemill.planning.pruning import efficient
 from joulemill.planning.solving import Goal
 from joulemill.units import JOULE_PER_KWH
@@ -93,6 +93,7 @@ def fleet_problem(
         budget_currency=objective.budget_currency,
         carbon_limit_gco2e=None if carbon is None else carbon * TONNE_G * days,
         start_count=running,
+        server_of=_servers(columns.options),
     )
 
 
@@ -234,6 +235,13 @@ def _demand(d: DemandTable, c: ServedClass, tables: PlanTables) -> DemandClass:
         least_ratio=d.least_ratio,
         weight_ratio=d.weight_ratio,
     )
+
+
+def _servers(options: Sequence[DeploymentOption]) -> Index:
+    """[deployments] the same number for those that differ in their power cap alone: it is set while they serve."""
+    keys = [(o.pool, o.model, o.devices, o.precision, o.kv_dtype, o.engine, o.cached_ratio) for o in options]
+    numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], dtype=np.intp)
 
 
 def _starts(tables: PlanTables, columns: PlanColumns) -> tuple[Array, Array]:

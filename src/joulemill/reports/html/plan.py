@@ -14,6 +14,7 @@ from joulemill.planning.prices import active
 from joulemill.reports import played_wording
 from joulemill.reports.html.page import Card, cards_page, numbered, part
 from joulemill.reports.plan_wording import (
+    FRONTIER_IS,
     currency,
     goal_text,
     headline,
@@ -72,7 +73,8 @@ def cards(plan: PlanStudy) -> Iterator[Card]:
 
 
 def _frontier_note(plan: PlanStudy) -> str:
-    text = "All power limits are scaled together. Where the line bends, something else than power has become short."
+    bend = "Where the line bends, something else than power has become short."
+    text = f"{FRONTIER_IS[0].upper()}{FRONTIER_IS[1:]}. {bend}"
     least = next((p for p in plan.frontier if p.rate_tok_s is not None), None)
     if least is None or least is plan.frontier[0]:
         return text
