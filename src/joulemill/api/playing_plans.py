@@ -32,7 +32,7 @@ Plays = dict[tuple[DeploymentOption, int, float, float], PointPlay]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Round:
+class _PlayedRound:
     """A round: points (rows of the problem), how often they run in the fullest hour, and what was played."""
 
     plan: PlanStudy
@@ -64,7 +64,7 @@ def played(plan: PlanStudy, tell: Tell | None = None) -> tuple[PlanStudy, Played
     return plan, PlayedPlan(points=last.points, sites=last.sites, values=tuple(values))
 
 
-def _round(plan: PlanStudy, plays: Plays, tell: Tell | None, turn: int) -> _Round:
+def _round(plan: PlanStudy, plays: Plays, tell: Tell | None, turn: int) -> _PlayedRound:
     points, counts = plan.problem.points, _counts(plan)
     rows, results = np.flatnonzero(counts > 0.0).tolist(), []
     for done, row in enumerate(rows, 1):
@@ -75,7 +75,7 @@ def _round(plan: PlanStudy, plays: Plays, tell: Tell | None, turn: int) -> _Roun
         results.append(plays[key])
         if tell is not None:
             tell(f"simulating {turn}", done / len(rows))
-    return _Round(
+    return _PlayedRound(
         plan=plan,
         rows=rows,
         plays=results,
@@ -161,7 +161,7 @@ def _peak_ratio(plan: PlanStudy, site: str) -> float:
     return 1.0 if plan.corrections is None else plan.corrections.peak_ratio.get(site, 1.0)
 
 
-def _learned(corrections: Corrections, last: _Round) -> Corrections:
+def _learned(corrections: Corrections, last: _PlayedRound) -> Corrections:
     """With what a round says: of every point, and of the sites whose limits do not carry their peaks."""
     predicted, points = _predicted(last.plan), last.plan.problem.points
     samples = []

@@ -9,7 +9,17 @@ from joulemill.reports.plan_wording import goal_text, prefixed
 
 #: Shown where a figure is not known, or no target is stated.
 NONE = "–"
-POINT_HEAD = ("class", "deployment", "replicas", "traffic", "tok/s a replica", "TTFT", "TPOT", "power a replica", "")
+POINT_HEAD = (
+    "class",
+    "deployment",
+    "replicas",
+    "traffic",
+    "tok/s per replica",
+    "TTFT",
+    "TPOT",
+    "power per replica",
+    "",
+)
 SITE_HEAD = ("site", "IT power planned", "played", "peak", "limit", "")
 
 
