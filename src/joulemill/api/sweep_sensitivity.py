@@ -88,20 +88,20 @@ def indices(design: SensitivityDesign, results: Array) -> dict[str, Any]:
 
 def _morris(design: SensitivityDesign, shares: Array, logs: Array) -> list[dict[str, float | None]]:
     analyze = _salib("analyze", "morris").analyze
-    found = analyze(design.problem, shares, logs, num_levels=LEVELS, seed=design.seed)
+    analysis = analyze(design.problem, shares, logs, num_levels=LEVELS, seed=design.seed)
     names = {"mu_star": "mu_star", "mu_star_half_width": "mu_star_conf", "sigma": "sigma"}
-    return _rows(found, names, len(design.inputs))
+    return _rows(analysis, names, len(design.inputs))
 
 
 def _sobol(design: SensitivityDesign, logs: Array) -> list[dict[str, float | None]]:
     analyze = _salib("analyze", "sobol").analyze
-    found = analyze(design.problem, logs, calc_second_order=False, seed=design.seed)
+    analysis = analyze(design.problem, logs, calc_second_order=False, seed=design.seed)
     names = {"first": "S1", "first_half_width": "S1_conf", "total": "ST", "total_half_width": "ST_conf"}
-    return _rows(found, names, len(design.inputs))
+    return _rows(analysis, names, len(design.inputs))
 
 
-def _rows(found: Any, names: dict[str, str], count: int) -> list[dict[str, float | None]]:
-    columns = {ours: [float(v) for v in found[theirs]] for ours, theirs in names.items()}
+def _rows(analysis: Any, names: dict[str, str], count: int) -> list[dict[str, float | None]]:
+    columns = {ours: [float(v) for v in analysis[theirs]] for ours, theirs in names.items()}
     return [{name: _finite(column[i]) for name, column in columns.items()} for i in range(count)]
 
 

@@ -53,7 +53,7 @@ def parse(documents: Sequence[Document], choice: Choice) -> Recording:
     if len(summaries) > 1 or len(exports) > 1:
         raise InputError("two AISimulate files of one kind: name prediction.json and requests.jsonl of one prediction")
     statements = Statements(TOOL)
-    told = _stated(statements, summaries[0].root) if summaries else ()
+    power_warnings = _stated(statements, summaries[0].root) if summaries else ()
     requests, warnings = _requests(exports[0]) if exports else ((), ())
     ends = [r.end_mono_s for r in requests if r.end_mono_s is not None]
     return Recording(
@@ -62,7 +62,12 @@ def parse(documents: Sequence[Document], choice: Choice) -> Recording:
         load=(0.0, max(ends)) if ends else None,
         hardware=_hardware(_summary(summaries[0].root)) if summaries else {},
         stated=statements.found,
-        warnings=("simulated by AISimulate: nothing in it was measured", *told, *warnings, *statements.left_out),
+        warnings=(
+            "simulated by AISimulate: nothing in it was measured",
+            *power_warnings,
+            *warnings,
+            *statements.left_out,
+        ),
         simulated=True,
     )
 

@@ -123,10 +123,10 @@ def _result(folder: Path, window: Part) -> Document:
     if not stated or inner.is_absolute() or ".." in inner.parts or "~" in stated[:1]:
         raise part.wrong("a path below the run's log folder")
     roots = [folder, *list(folder.resolve().parents)[:MOST_UP]]
-    found = next((root / stated for root in roots if (root / stated).is_file()), None)
-    if found is None:
+    file = next((root / stated for root in roots if (root / stated).is_file()), None)
+    if file is None:
         raise InputError(f"{part.where}: {stated} does not lie beside the package; keep it in the run's log folder")
-    return parse_document(found.name, read_bytes(found))
+    return parse_document(file.name, read_bytes(file))
 
 
 def _stated_faults(root: Part) -> Iterator[str]:
