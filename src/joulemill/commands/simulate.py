@@ -156,13 +156,15 @@ def _sweep(group: Any) -> None:
     add("--ray", action="store_true", help="workers of a local Ray (pip install 'joulemill[ray]')")
     add("--address", metavar="HOST:PORT", help="workers of a Ray cluster, e.g. auto")
     add("--chunk", metavar="N", default="50", help="points that a worker takes at once (default: 50)")
+    about = "morris or sobol: which input moves the result most (pip install 'joulemill[sensitivity]')"
+    add("--sensitivity", metavar="METHOD", help=about)
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, write the tables, print; 0. A sweep of which no point could be simulated: 1."""
     if args.sweep is not None:
         return _run_sweep(args)
-    for name in ("workers", "address"):
+    for name in ("workers", "address", "sensitivity"):
         if getattr(args, name) is not None or args.ray:
             raise InputError(f"--{name if not args.ray else 'ray'} is of --sweep; give both")
     if args.model is None or args.device is None:
@@ -171,7 +173,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_sweep(args: argparse.Namespace) -> int:
-    from joulemill.api.simulation_sweep import simulate_sweep
+    from joulemill.api.simulation_sweep import load_sweep, simulate_sweep
     from joulemill.reports.text.simulation import show_sweep
 
     if args.model is not None or args.device is not None:
@@ -181,7 +183,7 @@ def _run_sweep(args: argparse.Namespace) -> int:
     ray = args.address if args.address is not None else "" if args.ray else None
     with _Bar() as tell_progress:
         swept = simulate_sweep(
-            args.sweep,
+            load_sweep(args.sweep, args.sensitivity),
             args.out,
             workers=_count(args, "workers"),
             ray=ray,

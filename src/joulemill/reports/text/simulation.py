@@ -5,6 +5,7 @@ Views of the document that ``--json`` prints, so that both say the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -191,8 +192,36 @@ def show_sweep(document: Document, console: Console) -> None:
     console.print(table)
     if len(front) > MOST_FRONT:
         prose(console, f"… and {len(front) - MOST_FRONT:,} more")
-    shares = {name: share for name, share in document["effects"]["shares"].items() if share is not None}
-    ranked = sorted(shares, key=lambda name: -shares[name])
-    texts = ", ".join(f"{name} {percent(shares[name])}" for name in ranked)
-    prose(console, f"what moves {document['effects']['of']} (share of its variance): {texts or 'nothing that varies'}")
+    prose(console, *moving_lines(document))
     prose(console, f"table: {document['table']}")
+
+
+def moving_lines(document: Document) -> list[str]:
+    """Which input moves the result most: by the sensitivity analysis where there is one, else by main effects."""
+    of, sensitivity = document["effects"]["of"], document["sensitivity"]
+    if sensitivity is None:
+        shares = {name: share for name, share in document["effects"]["shares"].items() if share is not None}
+        ranked = sorted(shares, key=lambda name: -shares[name])
+        texts = ", ".join(f"{name} {percent(shares[name])}" for name in ranked)
+        return [f"what moves {of} (share of its variance): {texts or 'nothing that varies'}"]
+    morris = sensitivity["method"] == "morris"
+    key, say_one = ("mu_star", _morris_text) if morris else ("total", _sobol_text)
+    known = {name: row for name, row in sensitivity["inputs"].items() if row is not None and row[key] is not None}
+    ranked = sorted(known, key=lambda name: -known[name][key])
+    what = "Morris, mean factor over the whole range" if morris else "Sobol', share of its variance"
+    used = f"{sensitivity['draws_used']:,} of {sensitivity['draws']:,} draws, ± 95 %"
+    lines = [f"what moves {of} ({what}; {used}):", *(f"  {name}: {say_one(known[name])}" for name in ranked)]
+    return lines if known else [f"{lines[0]} nothing that varies, or too few draws with a result"]
+
+
+def _morris_text(row: Document) -> str:
+    low, high = (math.exp(max(row["mu_star"] + sign * row["mu_star_half_width"], 0.0)) for sign in (-1.0, 1.0))
+    return f"× {digits(math.exp(row['mu_star']))} ({digits(low)}–{digits(high)})"
+
+
+def _sobol_text(row: Document) -> str:
+    total, alone = (
+        f"{percent(row[name])} ± {percent(row[f'{name}_half_width'])}" if row[name] is not None else "unknown"
+        for name in ("total", "first")
+    )
+    return f"{total}, by itself {alone}"
