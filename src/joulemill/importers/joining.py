@@ -103,6 +103,7 @@ def _manifest(recording: Recording, documents: Sequence[Document], warnings: Seq
         site=added.site,
         stated=tuple(s.entry() for s in recording.stated),
         totals=part_of(SummaryTotals, recording.totals) if recording.totals else None,
+        simulated={"by": recording.tool} if recording.simulated else None,
         warnings=tuple(warnings),
     )
 
