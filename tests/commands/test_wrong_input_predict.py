@@ -141,7 +141,7 @@ def test_a_count_stands_with_the_name_as_in_bench(capsys: pytest.CaptureFixture[
     assert main([*ONE, "h100:4", "--json"]) == 0
     deployment = json.loads(capsys.readouterr().out)["deployment"]
     assert (deployment["device"], deployment["devices"]) == ("h100", 4)
-    one_line(["show", "device", "h100:4"], "states a count with the name: here, give them apart: h100 and 4", capsys)
+    one_line(["show", "device", "h100:4"], "states a count with the name; here, give them apart: h100, 4", capsys)
 
 
 def test_an_error_is_one_document_with_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ def test_a_meter_that_lost_the_load_names_its_bad_lines(tmp_path: Path) -> None:
     results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     meter = tmp_path / "wall.csv"
     meter.write_text(foreign_results.power_csv(begin_s=foreign_results.ORIGIN_S - 300) + "gone\n")
-    with pytest.raises(InputError, match="not of the same run, or cut; .*a line is left out"):
+    with pytest.raises(InputError, match=r"not of the same run, or cut; .*a line is left out"):
         import_files([results], Choice(), f"{meter},value=watts,unit=W")
 
 

@@ -343,7 +343,7 @@ def test_milliseconds_since_1970_are_told(tmp_path: Path, context: MeterContext)
     with pytest.raises(InputError, match="in ms it would be a time; time_unit=ms"):
         opened(put(tmp_path / "a.csv", text), context, ",value=watts,unit=W")
     text = f"{HEAD}\n{1000 * NOON:.0f}, 0, 300.00 W, 97 %\n"
-    with pytest.raises(InputError, match="in ms it would be a time$"):
+    with pytest.raises(InputError, match=r"in ms it would be a time$"):
         opened(put(tmp_path / "smi.csv", text), context)
 
 

@@ -237,7 +237,7 @@ def resolve_device_name(name: str) -> str:
             return canonical
     head, count = name_and_count(name)
     if count is not None and _compact(head) in index:
-        raise InputError(f"device {name[:80]!r} states a count with the name: here, give them apart: {head} and {count}")
+        raise InputError(f"device {name[:80]!r} states a count with the name; here, give them apart: {head}, {count}")
     raise InputError(
         f"device {name[:80]!r} is not in the catalog{_nearest(name, (*_names(), *index))}; "
         "a TOML file with its facts works too (`device=my.toml`)"
