@@ -6,7 +6,6 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from joulemill.catalog.stated_device import named_count
 from joulemill.commands.flags import in_flags
 from joulemill.errors import InputError
 from joulemill.streams import print_json, results_console
@@ -281,6 +280,8 @@ def _refuse_counts(args: argparse.Namespace) -> None:
 
 def _counted(args: argparse.Namespace) -> tuple[str | None, int]:
     """The device and how many of it, which may stand with its name."""
+    from joulemill.api.prediction import named_count
+
     device, devices = (None, args.devices) if args.device is None else named_count(args.device, args.devices)
     if devices is not None and devices > MOST_DEVICES:
         raise InputError(f"--device {args.device}: the devices must be at most {MOST_DEVICES:,}")
