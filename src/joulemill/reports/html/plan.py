@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from joulemill.fleet.document import lever_rows, means, power_rows, replica_rows
+from joulemill.fleet.played import PlayedPlan
 from joulemill.fleet.problems import goal_names
 from joulemill.fleet.study import PlanStudy
 from joulemill.planning.prices import active
+from joulemill.reports import played_wording
 from joulemill.reports.html.page import Card, cards_page, numbered, part
 from joulemill.reports.plan_wording import (
+    FRONTIER_IS,
     currency,
     goal_text,
     headline,
@@ -38,14 +41,14 @@ _SOUGHT = {
 }
 
 
-def page(plan: PlanStudy) -> str:
+def page(plan: PlanStudy, played: PlayedPlan | None = None) -> str:
     """The whole page: no script, nothing fetched."""
     noted: list[Card] = [{"title": "To be read with these figures", "body": part("items", plan.notes), "wide": True}]
     return cards_page(
         plan.file.tables.name,
         headline(plan),
         f"Modelled. {_goal_line(plan)}",
-        [*cards(plan), *noted],
+        [*cards(plan), *([] if played is None else [_played(played, plan.goals[0].unit)]), *noted],
         alert=("Short of:", [shortage_sentence(s) for s in plan.shortages]),
         tiles=_tiles(plan),
     )
@@ -70,7 +73,8 @@ def cards(plan: PlanStudy) -> Iterator[Card]:
 
 
 def _frontier_note(plan: PlanStudy) -> str:
-    text = "All power limits are scaled together. Where the line bends, something else than power has become short."
+    bend = "Where the line bends, something else than power has become short."
+    text = f"{FRONTIER_IS[0].upper()}{FRONTIER_IS[1:]}. {bend}"
     least = next((p for p in plan.frontier if p.rate_tok_s is not None), None)
     if least is None or least is plan.frontier[0]:
         return text
@@ -175,6 +179,16 @@ def _worse(plan: PlanStudy) -> str:
     rows = [(loss.scenario.name, served_text(loss)) for loss in plan.losses]
     why = "The same replicas and purchases, run as well as they can be."
     return _table(("case", "served"), rows) + part("notes", [why])
+
+
+def _played(played: PlayedPlan, unit: str) -> Card:
+    """Planned against simulated: tokens, latencies at the percentile, power and its peak."""
+    words = [played_wording.verdict(played, unit), played_wording.tokens(played)]
+    points = _table(played_wording.POINT_HEAD, [played_wording.point_row(p) for p in played.points])
+    sites = _table(played_wording.SITE_HEAD, [played_wording.site_row(s) for s in played.sites])
+    why = "Of a replica: planned → simulated. A site's peak is passed in one second of some 700."
+    body = part("items", words[1:], words[:1]) + points + sites + part("notes", [why])
+    return {"title": "Planned against simulated", "body": body, "wide": True}
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

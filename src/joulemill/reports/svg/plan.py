@@ -51,7 +51,9 @@ def flow(sites: Sequence[tuple[str, Sequence[tuple[str, float]], float]]) -> str
 
 def frontier(points: Sequence[FrontierPoint], here_w: float | None) -> str:
     """Tokens against the power that is there; ``here_w``: the plan's own limit. The slope is the price of a watt."""
-    known = [(p.limit_w, p.rate_tok_s) for p in points if p.rate_tok_s is not None]
+    known = [(p.limit_w, p.worth_tok_s) for p in points if p.worth_tok_s is not None]
+    alike = all(p.worth_tok_s == p.rate_tok_s or abs((p.worth_tok_s or 0) - (p.rate_tok_s or 0)) < 1.0 for p in points)
+    name = "tokens a second" if alike else "tokens a second, by their worth"
     if len(known) < 2:
         return svg(
             40,
@@ -63,7 +65,7 @@ def frontier(points: Sequence[FrontierPoint], here_w: float | None) -> str:
     up = linear(0.0, max(y for _, y in known), BOTTOM, TOP + 14)
     body = [
         line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"),
-        text(LEFT, 14, "tokens a second", "strong small", anchor="start"),
+        text(LEFT, 14, name, "strong small", anchor="start"),
     ]
     body.append(path([(across(x), up(y)) for x, y in known]))
     if here_w is not None and here_w <= known[-1][0]:
