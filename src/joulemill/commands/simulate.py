@@ -60,6 +60,11 @@ def _deployment(group: Any) -> None:
     add("--router", default="least-load", metavar="NAME", help=about)
     about = "idle replicas: loaded, boost-off, sleep-1:60s, sleep-2:60s, unload:10min (default: loaded)"
     add("--rest", default="loaded", metavar="STATE", help=about)
+    about = "replicas by their load: min=1,max=8,target=16[,every=10s][,patience=5min]; target in requests of a replica"
+    add("--autoscale", metavar="RULE", help=about)
+    about = "a model that answers first: model=NAME,escalate=30%%[,devices=N][,tp=N][,replicas=N][,accuracy=70%%] …"
+    add("--cascade", metavar="STAGE", help=about)
+    add("--accuracy", metavar="SHARE", help="correct answers of this deployment, as declared")
 
 
 def _engine(group: Any) -> None:
@@ -87,6 +92,8 @@ def _traffic(group: Any) -> None:
     about = "prompt tokens: 512, 64-900, lognormal:512:300, lognormal:512:p90=900 (default: 512)"
     add("--input-tokens", default="512", metavar="D", help=about)
     add("--output-tokens", default="512", metavar="D", help="the same for output tokens (default: 512)")
+    about = "reasoning on top of outputs: tokens=D (or share=60%% of them)[,budget=TOK][,loss=4%%]"
+    add("--thinking", metavar="SPEC", help=about)
     add("--duration", metavar="TIME", help="how long requests come; of a trace: its first part")
     add("--requests", metavar="N", help="how many come (default: 1000 where no duration is given)")
     about = (
@@ -266,6 +273,7 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
     names = (
         *("model", "device", "devices", "replicas", "tp", "dp", "ep", "precision", "kv_dtype", "engine", "router"),
         *("rest", "site", "events", "calibration", "approximate", "prefill_devices", "prefill_tp", "draft_model"),
+        *("autoscale", "cascade", "thinking"),
     )
     return {name: getattr(args, name) for name in names} | dict(
         max_num_seqs=whole(args, "max_num_seqs"),
@@ -275,6 +283,7 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
         gpu_memory_utilization=parse_ratio(
             args.gpu_memory_utilization, name="--gpu-memory-utilization", least=LEAST_MEMORY_RATIO
         ),
+        accuracy_ratio=None if args.accuracy is None else parse_ratio(args.accuracy, name="--accuracy"),
         slo_ttft_s=number(args, "slo_ttft", "s"),
         slo_tpot_s=number(args, "slo_tpot", "s"),
         resolution_s=_resolution_s(args),

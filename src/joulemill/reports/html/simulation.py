@@ -14,7 +14,7 @@ import numpy as np
 
 from joulemill.reports.html.page import rendered, safe
 from joulemill.reports.svg.simulation import duration_curve
-from joulemill.reports.text.simulation import change, figure_of, requests_line, rows
+from joulemill.reports.text.simulation import change, figure_of, kept, requests_line, rows
 from joulemill.wording import digits, interval, percent, quantity, title
 
 #: Columns of a series that the page draws.
@@ -83,8 +83,12 @@ def _view(document: Mapping[str, Any], headline: str) -> dict[str, Any]:
 
 def _subtitle(document: Mapping[str, Any]) -> str:
     d = document["deployment"]
+    cascade = document["quality"]["cascade"]
+    first = f"; {cascade['model']} answers first on {cascade['devices_count']} of them" if cascade else ""
+    scaled = "up to " if d["autoscale"] else ""
+    replicas = "1 replica" if d["replicas"] == 1 else f"{scaled}{d['replicas']} replicas"
     return (
-        f"{d['replicas']} replicas on {d['devices']} devices, {d['profile']}, {d['precision_used']}; router "
+        f"{replicas} on {d['devices']} devices{first}, {d['profile']}, {d['precision_used']}; router "
         f"{d['router']}, idle replicas {d['rest']}; seed {d['seed']}"
     )
 
@@ -134,7 +138,7 @@ def _policies(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _cells(p: Mapping[str, Any], first: Mapping[str, Any]) -> list[str]:
     return [
         quantity(p["window_w"], "W") if p["window_w"] is not None else "–",
-        {True: "yes", False: "NO", None: "–"}[p["kept"]],
+        kept(p),
         change(p["output_tok"], first["output_tok"]),
         f"{p['rejected_req']:,.0f}, {p['deferred_req']:,.0f}",
         f"{quantity(p['ttft_p50_s'], 's')} / {quantity(p['ttft_p99_s'], 's')}",
