@@ -105,10 +105,12 @@ class Answers:
             self._kept.move_to_end(key)
             return kept
         async with self._slots:
+            if (kept := self._kept.get(key)) is not None:  # asked by somebody else while this one waited
+                return kept
             text = await asyncio.to_thread(self._computed, compute, question)
-        self._kept[key] = text
-        while len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
+            self._kept[key] = text
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
         return text
 
     def _computed(self, compute: Answer, question: Asked) -> bytes:

@@ -21,7 +21,7 @@ function draw() {
   const own = atlas.entries.filter((e) => e.model === $("model").value && precisionOf(e) === $("precision").value && lengthsOf(e) === $("lengths").value);
   shownEntries = own.filter((e) => e.points).slice(0, COLORS);
   widen($("plane").clientWidth);
-  drawn = drawPlane({ x: $("x").value, y: $("y").value, log: $("log").checked, bands: $("bands").checked, curves: shownEntries, groups: [], slo: {}, names: shownEntries.map(nameOf), cursor });
+  drawn = drawPlane({ x: $("x").value, y: $("y").value, log: $("log").checked, bands: $("bands").checked, curves: shownEntries, models: shownEntries.map((e) => e.model), groups: [], slo: {}, names: shownEntries.map(nameOf), cursor });
   $("plane").replaceChildren(drawn.picture);
   $("legend").replaceChildren(...shownEntries.map((e, i) => {
     const item = element("li"), mark = element("i");

@@ -162,7 +162,7 @@ function slo() {
 function drawCurves() {
   const x = $("x").value, y = $("y").value;
   wide = widen($("plane").clientWidth);
-  drawn = drawPlane({ x, y, log: $("log").checked, bands: $("bands").checked, curves: state.deployments.map((_, i) => curves[i]), groups: groups(), slo: slo(), names: names(), cursor });
+  drawn = drawPlane({ x, y, log: $("log").checked, bands: $("bands").checked, curves: state.deployments.map((_, i) => curves[i]), models: state.deployments.map((d) => plainName(d.model || "")), groups: groups(), slo: slo(), names: names(), cursor });
   $("plane").replaceChildren(drawn.picture);
   hold("plane", curves.map((c) => c?.copy));
   legend();
@@ -176,14 +176,21 @@ function groups() {
 }
 
 const plainName = (name) => name.toLowerCase().split("/").pop();
-const ofModels = () => options.published.filter((p) => state.deployments.some((d) => plainName(d.model || "") === plainName(p.model)));
+// Published runs of the models on the page, in the color of the first deployment on the same device.
+function ofModels() {
+  const same = (p) => state.deployments.map((d, i) => [d, i]).filter(([d]) => plainName(d.model || "") === plainName(p.model));
+  return options.published.filter((p) => same(p).length).map((p) => {
+    const on = same(p).find(([d]) => d.device && p.device.startsWith(d.device.toLowerCase()));
+    return on ? { ...p, color: `var(--l${on[1]})` } : p;
+  });
+}
 
 function legend() {
   const items = state.deployments.map((_, i) => [`var(--l${i})`, names()[i], ""]);
-  items.push(["var(--ink)", "filled: Pareto-optimal", "dot"], ["var(--ink)", "large: as stated above", "dot large"]);
+  items.push(["var(--ink)", "filled: Pareto-optimal of its model", "dot"], ["var(--ink)", "large: as stated above", "dot large"]);
   const kinds = new Set(drawn.lines.filter((l) => l.measured).flatMap((l) => l.points.map((p) => Boolean(p.published))));
-  if (kinds.has(false)) items.push(["var(--measured)", "measured by you", "cross"]);
-  if (kinds.has(true)) items.push(["var(--measured)", "measured, published by others", "diamond"]);
+  if (kinds.has(false)) items.push(["var(--ink)", "measured by you", "cross"]);
+  if (kinds.has(true)) items.push(["var(--ink)", "measured, published by others", "diamond"]);
   $("plane-legend").replaceChildren(...items.map(([color, text, kind]) => {
     const item = element("li"), mark = element("i", kind);
     mark.style.color = color;

@@ -62,9 +62,10 @@ function groupsOf(groups, x, y) {
   }));
 }
 
-// `groups`: measured points by where they are from; `slo`: axis → the strictest limit.
+// `models`: of each curve, its model, since points of one model alone compete; `groups`: measured points by where they
+// are from; `slo`: axis → the strictest limit.
 export function drawPlane(state) {
-  const { x, y, log, bands, curves, groups, slo, names, cursor } = state;
+  const { x, y, log, bands, curves, models, groups, slo, names, cursor } = state;
   const modelled = linesOf(curves, x, y), own = groupsOf(groups, x, y), lines = [...modelled, ...own];
   const all = modelled.flatMap((l) => l.points), dots = own.flatMap((l) => l.points), every = [...all, ...dots];
   const picture = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": described(modelled, names, x, y) });
@@ -73,7 +74,7 @@ export function drawPlane(state) {
   const sx = scale(every.map((p) => p.x), LEFT, W - RIGHT, log), sy = scale(ys, H - BOTTOM, TOP, log);
   axes(picture, sx, sy, x, y);
   sloRegion(picture, sx, sy, [x, y], slo);
-  const front = pareto(all, AXES[x][2], AXES[y][2]);
+  const front = new Set([...new Set(models)].flatMap((m) => [...pareto(all.filter((p) => models[p.deployment] === m), AXES[x][2], AXES[y][2])]));
   for (const line of modelled) drawLine(picture, line, sx, sy, bands, front);
   for (const p of dots) picture.append(svg("path", markOf(p, sx.at(p.x), sy.at(p.y))));
   const at = cursor && lines[cursor.line]?.points[cursor.point];
@@ -101,8 +102,9 @@ function drawLine(picture, line, sx, sy, bands, front) {
 
 // A cross is the user's own, a diamond is published.
 function markOf(p, x, y) {
-  if (p.published) return { d: `M${x},${y - 6}L${x + 6},${y}L${x},${y + 6}L${x - 6},${y}Z`, class: "published" };
-  return { d: `M${x - 4},${y - 4}L${x + 4},${y + 4}M${x - 4},${y + 4}L${x + 4},${y - 4}`, class: "measured" };
+  const stroke = p.color || "var(--ink)";
+  if (p.published) return { stroke, d: `M${x},${y - 6}L${x + 6},${y}L${x},${y + 6}L${x - 6},${y}Z`, class: "published" };
+  return { stroke, d: `M${x - 4},${y - 4}L${x + 4},${y + 4}M${x - 4},${y + 4}L${x + 4},${y - 4}`, class: "measured" };
 }
 
 export function scale(values, from, to, log) {
