@@ -93,9 +93,9 @@ def broken_ceilings(bound: BindingValue) -> Iterator[str]:
         left = slack[name].value if name in slack else None
         if name in HARDWARE and left is not None and left < BROKEN_SLACK_RATIO:
             yield (
-                f"The rate is {1 / (1 + left):.3g} times the ceiling of {title(name)}, which cannot be: the device, the "
-                "model or the precision that served is not the one that is stated, the ceiling was measured too low, "
-                "or a step makes several tokens (speculative decoding)."
+                f"The rate is {1 / (1 + left):.3g} times the ceiling of {title(name)}, which cannot be: the device, "
+                "the model or the precision that served is not the one that is stated, the ceiling was measured too "
+                "low, or a step makes several tokens (speculative decoding)."
             )
 
 

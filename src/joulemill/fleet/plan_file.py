@@ -29,6 +29,7 @@ from joulemill.fleet.tables import (
     SiteTable,
 )
 from joulemill.fleet.toml_lines import Lines, key_lines
+from joulemill.formats.toml_text import toml_text
 from joulemill.suggestions import meant
 
 KINDS: dict[str, type[BaseModel]] = {
@@ -92,7 +93,7 @@ def load_plan(
     """
     data = read_bytes(path, MOST_BYTE)
     try:
-        text = data.decode("utf-8")
+        text = toml_text(data)
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as fault:
         raise InputError(f"{path}: {fault}") from None
