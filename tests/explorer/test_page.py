@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import threading
 import time
@@ -20,10 +21,11 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 from playwright import sync_api as playwright
 
 import joulemill as jm
+from joulemill.catalog.published_runs import published_runs
 from joulemill.explorer.app import PageSetting, create_app
 from joulemill.explorer.atlas import Selection, export
 from joulemill.monitor.web.server import listen_at, serve_on
-from tests.support.explorer import READ, RUNS
+from tests.support.explorer import PLAN, READ, RUNS
 from tests.support.paths import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -109,7 +111,10 @@ def test_two_deployments_are_chosen_by_keyboard_and_the_figures_are_the_predicti
         page.focus("#plane")
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowRight")
-        assert "concurrency 3" in page.inner_text("#readout") and "modelled" in page.inner_text("#readout")
+        told = page.inner_text("#readout")
+        assert "concurrency 3" in told and "modelled" in told
+        for name in ("J/token, devices", "J/token, nodes", "output rate", "per user", "TTFT", "TPOT", "power, nodes"):
+            assert name in told, told
         assert "undefined" not in page.inner_text("body") and "NaN" not in page.inner_text("body")
 
 
@@ -148,14 +153,97 @@ def test_a_bad_value_is_said_beside_its_field_and_hostile_names_are_text(browser
         assert page.title() == "Joulemill explorer" and page.locator("main img").count() == 0
 
 
-def test_a_dropped_table_stands_beside_the_curves(browser: Any, url: str, tmp_path: Path) -> None:
+def test_measured_runs_stand_beside_the_curves(browser: Any, url: str, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(RUNS)
+    jm.simulate("Qwen/Qwen3-8B", "h100", rate_req_s=2, requests=60, output_tokens=64, scenarios=0).to_run(
+        tmp_path / "a-run"
+    )
     with opened(browser, url) as page:
         settled(page)
         page.select_option("#y", "device_j_tok")
+        page.wait_for_selector("#plane .published", state="attached")
+        assert page.locator("#plane .published").count() == sum(r.model == "Qwen/Qwen3-32B" for r in published_runs())
         page.set_input_files("#file", tmp_path / "mine.csv")
         page.wait_for_selector("#plane .measured", state="attached")
-        assert "mine.csv: 1 measured points; 1 rows left out" in page.inner_text("#measured")
+        page.set_input_files("#folder", tmp_path / "a-run")
+        page.wait_for_function("() => document.querySelectorAll('#plane .measured').length === 2")
+        listed = page.inner_text("#measured")
+        assert "mine.csv: 1 measured points; 1 rows left out" in listed and "a-run: 1 measured points" in listed
+        page.locator("#plane .published").first.hover()
+        assert "ML.ENERGY" in page.inner_text("#readout") and "Apache-2.0" in page.inner_text("#readout")
+        page.focus("#plane")
+        page.keyboard.press("ArrowUp")  # from the published points up to the run folder
+        assert "a-run" in page.inner_text("#readout") and "modelled" in page.inner_text("#readout")
+        page.uncheck("#published")
+        assert page.locator("#plane .published").count() == 0
+
+
+def test_what_is_copied_is_what_the_server_says(browser: Any, url: str) -> None:
+    with opened(browser, url, permissions=["clipboard-read", "clipboard-write"]) as page:
+        settled(page)
+        page.wait_for_function("() => !document.querySelector('[data-copies=plane] button').disabled")
+        for view, begins in (
+            ("table", "joulemill predict --model"),
+            ("plane", "for c in 1"),
+            ("sensitivity", "joulemill"),
+        ):
+            page.click(f"[data-copies={view}] button[data-kind=cli]")
+            page.wait_for_function(
+                "v => document.querySelector(`[data-copies=${v}]`).innerText.includes('copied')", arg=view
+            )
+            assert page.evaluate("navigator.clipboard.readText()").startswith(begins)
+        page.click("[data-copies=table] button[data-kind=python]")
+        page.wait_for_function(
+            "() => document.querySelector('[data-copies=table]').innerText.includes('Python copied')"
+        )
+        text = page.evaluate("navigator.clipboard.readText()")
+        assert text.count("import joulemill") == 1 and text.count("jm.predict") == 2
+        compile(text, "copied", "exec")
+
+
+def test_levers_a_day_and_a_plan(browser: Any, url: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(PLAN)
+    (tmp_path / "trace.csv").write_text("timestamp_s,input_tokens,output_tokens\n0,64,32\n5,128,64\n300,32,16\n")
+    with opened(
+        browser, f"{url}#d=model%3DQwen%252FQwen3-8B%26device%3Dh100&day.duration=10min&day.rate=0.5req/s"
+    ) as page:
+        settled(page)
+        assert page.input_value("#day-duration") == "10min"
+        page.click("#rank")
+        page.wait_for_selector("#tornado .interval", state="attached")
+        assert re.search(r"[+−]\d[\d.]* to [+−]\d", page.inner_text("#tornado"))
+        assert "modelled, no interval" in page.inner_text("#combinations")
+        page.click("#day-play")
+        page.wait_for_selector("#day-table td")
+        rows = page.locator("#day-table tr").all_inner_texts()
+        assert all(("modelled" in r) != ("–" in r) for r in rows[1:]), rows
+        assert any("J/tok" in r and " to " in r for r in rows) and page.locator("#day-plots canvas").count() == 2
+        page.set_input_files("#day-trace", tmp_path / "trace.csv")
+        page.click("#day-play")
+        page.wait_for_function("() => document.getElementById('day-table').innerText.includes('3 of 3 completed')")
+        page.set_input_files("#plan-file", tmp_path / "plan.toml")
+        page.wait_for_selector("#plan-flows .flow", state="attached")
+        before = page.inner_text("#plan-constraints")
+        page.focus("#plan-limits input")
+        for _ in range(8):
+            page.keyboard.press("ArrowRight")
+        page.wait_for_function("t => document.getElementById('plan-constraints').innerText !== t", arg=before)
+        page.wait_for_function("() => !document.querySelector('[data-copies=plan] button').disabled")
+        assert faults_of(page) == []
+
+
+def test_a_share_of_full_load_is_a_rate(browser: Any, url: str) -> None:
+    with opened(browser, url) as page:
+        settled(page)
+        page.focus('[data-slider="utilization"]')
+        page.keyboard.press("Home")
+        page.wait_for_function("() => document.getElementById('d0-rate').value.endsWith('req/s')")
+        rate = float(page.input_value("#d0-rate").removesuffix("req/s"))
+        full = jm.predict("Qwen/Qwen3-32B", "h100", devices=2, concurrency=32).request_rate_req_s.value
+        assert rate == pytest.approx(0.05 * full, rel=1e-3) and page.input_value("#d0-concurrency") == ""
+        page.keyboard.press("End")
+        page.wait_for_function("() => document.getElementById('d0-rate').value === ''")
+        assert page.input_value("#d0-concurrency") == "32"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -169,14 +257,24 @@ def test_on_a_phone_nothing_runs_out_of_the_page(browser: Any, url: str, scheme:
         assert not page.locator("#add").is_visible() and page.locator("#table").is_visible()
 
 
-def test_axe_has_no_serious_fault(browser: Any, url: str) -> None:
+def faults_of(page: Any) -> list[Any]:
+    """What axe-core finds serious or worse on the page as it is; nothing where it is not installed."""
+    if not AXE.is_file():
+        return []
+    page.evaluate(AXE.read_text())
+    violations = page.evaluate("async () => (await axe.run()).violations.map((v) => [v.impact, v.id, v.nodes[0].html])")
+    return [v for v in violations if v[0] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_has_no_serious_fault(browser: Any, url: str, scheme: str) -> None:
     if not AXE.is_file():
         pytest.skip("axe-core is not installed (make counterparts)")
-    with opened(browser, url, bypass_csp=True) as page:
+    with opened(browser, url, bypass_csp=True, color_scheme=scheme) as page:
         settled(page)
-        page.evaluate(AXE.read_text())
-        violations = page.evaluate("async () => (await axe.run()).violations.map((v) => [v.impact, v.id])")
-        assert [v for v in violations if v[0] in ("serious", "critical")] == []
+        for summary in page.locator("summary").all():
+            summary.click()
+        assert faults_of(page) == []
 
 
 def test_an_atlas_opens_from_the_disk(browser: Any, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ from joulemill.simulation.traffic import Traffic
 
 #: Scenarios that intervals of latencies come from where none are stated, and requests up to which they are played.
 SCENARIOS, SCENARIO_REQUESTS = 5, 20_000
+NO_INTERVALS = "latencies have no interval beside a policy: leave the events out to see how far they may be off"
 #: Arguments that are those of ``joulemill.predict``.
 DEPLOYMENT = (
     *("model", "device", "devices", "tp", "dp", "ep", "precision", "kv_dtype", "engine", "max_num_seqs"),
@@ -124,7 +125,7 @@ def simulate(
     accuracy_ratio   share of correct answers of this deployment, as declared
     events     a TOML file: limits of power, weather, load over time; its policies are compared
     scenarios  how many times the traffic is played again for the intervals of latencies; None: 5 for up to 20,000
-               requests; 0: none
+               requests; 0: none, nor where policies are compared
     Raises InputError, and MemoryShort where the weights do not fit.
     """
     own = device if isinstance(device, Device) else None
@@ -193,9 +194,11 @@ def simulate(
     scene = _scaled_by_load(scene, autoscale)
     runs = compare_policies(scene, progress=progress)
     count = scenarios if scenarios is not None else _scenarios(scene)
-    spread = play_scenarios(scene, count, progress) if count else None
+    policed = len(runs) > 1  # the traffic is played again without any policy: its intervals are not of the run shown
+    spread = play_scenarios(scene, count, progress) if count and not policed else None
+    notes = (*asked.notes, *((NO_INTERVALS,) if count and policed else ()))
     return SimulatedDeployment(
-        scene, runs, spread, asked.notes, resolution_s or _resolution_s(runs[0].run.duration_s), violation_ratio
+        scene, runs, spread, notes, resolution_s or _resolution_s(runs[0].run.duration_s), violation_ratio
     )
 
 

@@ -154,7 +154,7 @@ def _points(
 def _known(table: Mapping[str, Any], names: Sequence[str], where: str) -> None:
     for name in table:
         if name not in names:
-            raise InputError(f"{where}: unknown key {name!r}; {meant(str(name), names) or ''}")
+            raise InputError(f"{where}: unknown key {name!r}; {meant(str(name), names)}")
 
 
 def _goals(stated: Any, where: str) -> tuple[str, ...]:

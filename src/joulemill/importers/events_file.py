@@ -115,7 +115,7 @@ def _autoscale(stated: Any, where: str) -> Autoscale | None:
 def _known(table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
     for key in table:
         if key not in keys:
-            raise InputError(f"{where}: unknown key {key!r}; {meant(key, keys) or 'it knows ' + ', '.join(keys)}")
+            raise InputError(f"{where}: unknown key {key!r}; {meant(key, keys)}")
 
 
 def _policies(stated: Any, where: str) -> tuple[str, ...]:

@@ -340,7 +340,10 @@ def _declared(spec: Spec) -> LogParser:
     )
 
     def moment(text: str) -> float:
-        return unix_s(text, where, time_unit)
+        try:
+            return unix_s(text, where, time_unit)
+        except ValueError as error:
+            raise ValueError(f"{error}; time_unit=ms, us or ns states another unit") from error
 
     return DeclaredCsv(series, spec.options["value"], unit, moment, spec.option("time", ""))
 
