@@ -377,7 +377,7 @@ class SimulatedDeployment(Result):
         document["notes"] = list(self.notes)
         document["simulation"] = plain(self.shown.timed.document())
         document["deployment"] = plain(q.document()) | {
-            "replicas": self.scene.plant.replicas_count,
+            "replicas": int(self.run.timeline.replica.max()) + 1,
             "devices": self._devices_count,
             "precision_used": d.precision.name,
             "profile": self.scene.played.profile,

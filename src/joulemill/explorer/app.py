@@ -36,6 +36,8 @@ STATIC = Path(str(files("joulemill.explorer") / "static"))
 SHARED = Path(str(files("joulemill.monitor.web") / "static"))
 #: A dropped table, trace, plan or run folder is no longer.
 MOST_BODY_BYTE = 16_000_000
+#: A dropped file comes within this time [s].
+BODY_S = 60.0
 #: Answers kept, the last asked for longest.
 MOST_KEPT = 2000
 #: Answers computed, and dropped files read, at a time.
@@ -56,8 +58,8 @@ class PageSetting:
 def create_app(setting: PageSetting, token: str | None = None) -> Guard:
     """The application behind its guard: without a token loopback names alone are answered."""
     app = FastAPI(title="Joulemill explorer", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.mount("/shared", StaticFiles(directory=SHARED), name="shared")
+    app.mount("/static", StaticFiles(directory=SHARED), name="static")  # the sign-in's too: open without a token
+    app.mount("/explorer", StaticFiles(directory=STATIC), name="explorer")
     answers = Answers(setting)
     _pages(app, setting)
     for name, compute in ANSWERS.items():
@@ -105,10 +107,12 @@ class Answers:
             self._kept.move_to_end(key)
             return kept
         async with self._slots:
+            if (kept := self._kept.get(key)) is not None:  # asked by somebody else while this one waited
+                return kept
             text = await asyncio.to_thread(self._computed, compute, question)
-        self._kept[key] = text
-        while len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
+            self._kept[key] = text
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
         return text
 
     def _computed(self, compute: Answer, question: Asked) -> bytes:
@@ -201,12 +205,16 @@ def _played_trace(app: FastAPI, answers: Answers) -> None:
 
 
 async def _body(request: Request) -> str:
-    """The text that was sent. Raises InputError where it is too long."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BODY_BYTE:
-            raise InputError(f"more than {MOST_BODY_BYTE / 1e6:g} MB; use the command line")
+    """The text that was sent. Raises InputError where it is too long, or takes too long to come."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > MOST_BODY_BYTE:
+                    raise InputError(f"more than {MOST_BODY_BYTE / 1e6:g} MB; use the command line")
+    except TimeoutError:
+        raise InputError(f"the file did not come within {BODY_S:g} s; drop it again") from None
     return body.decode("utf-8", "replace")
 
 

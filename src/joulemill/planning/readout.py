@@ -141,16 +141,14 @@ def _deployments(fleet: FleetProgram, running: Array, share: Array) -> Sequence[
 
 
 def _sites(fleet: FleetProgram, values: Array) -> Sequence[SiteUse]:
-    """Facility power from IT power by the site's lines: a solver that does not pay for it may leave it higher."""
     uses = []
     for s, site in enumerate(fleet.problem.sites):
         it_w = values[fleet.at.it[s]] * KILO
-        lines = [slope * it_w + base_w for slope, base_w in site.facility_lines]
         known = [x for x in (site.it_limit_w,) if x is not None]
         if site.feed_limit_w is not None:
             known.append(min((site.feed_limit_w - base_w) / slope for slope, base_w in site.facility_lines))
         limit_w = min(known) if known else None
-        uses.append(SiteUse(name=site.name, it_w=it_w, facility_w=np.max(lines, axis=0), limit_w=limit_w))
+        uses.append(SiteUse(name=site.name, it_w=it_w, facility_w=values[fleet.at.feed[s]] * KILO, limit_w=limit_w))
     return uses
 
 

@@ -9,17 +9,6 @@ from joulemill.reports.plan_wording import goal_text, prefixed
 
 #: Shown where a figure is not known, or no target is stated.
 NONE = "–"
-POINT_HEAD = (
-    "class",
-    "deployment",
-    "replicas",
-    "traffic",
-    "tok/s per replica",
-    "TTFT",
-    "TPOT",
-    "power per replica",
-    "",
-)
 SITE_HEAD = ("site", "IT power planned", "played", "peak", "limit", "")
 
 
@@ -39,20 +28,14 @@ def tokens(plan: PlayedPlan) -> str:
     return f"{prefixed(plan.planned_tok_s, 'tok/s')} planned, {rate} simulated, each deployment in its fullest hour"
 
 
-def point_row(p: PlayedPoint) -> tuple[str, ...]:
-    """A point planned against simulated."""
-    flight = f"{p.concurrency_req:.0f}"
-    return (
-        p.demand,
-        f"{p.pool} {p.deployment}",
-        f"{p.replicas_count:,.4g}",
-        f"{flight} in flight" if p.backlog else f"at random, {flight} in flight",
-        f"{prefixed(p.planned_tok_s, 'tok/s')} → {prefixed(p.played_tok_s, 'tok/s')}",
-        _latency(p.ttft_s, p.ttft_limit_s, p.percentile),
-        _latency(p.tpot_s, p.tpot_limit_s, p.percentile),
-        _power(p),
-        "holds" if p.holds else "MISSED",
-    )
+def traffic(p: PlayedPoint) -> str:
+    """How its requests came, and how many the plan counts on at a time."""
+    return f"{p.concurrency_req:.0f} in flight{', a backlog' if p.backlog else ' on average'}"
+
+
+def latency(value_s: float | None, percentile: float) -> str:
+    """A latency at its percentile."""
+    return NONE if value_s is None else f"p{percentile:g} {prefixed(value_s, 's')}"
 
 
 def site_row(s: PlayedSite) -> tuple[str, ...]:
@@ -65,10 +48,7 @@ def site_row(s: PlayedSite) -> tuple[str, ...]:
 def lines(plan: PlayedPlan, unit: str) -> Sequence[str]:
     """All of it, for a terminal."""
     rows = [verdict(plan, unit), f"  {tokens(plan)}"]
-    for p in plan.points:
-        name, where, count, traffic, rate, ttft, tpot, power, holds = point_row(p)
-        late = "".join(f"; {what} {value}" for what, value in (("TTFT", ttft), ("TPOT", tpot)) if value != NONE)
-        rows.append(f"  {name} on {count} × {where}, {traffic}: {rate}{late}; {power}{_mark(holds)}")
+    rows += [_point(p) for p in plan.points]
     for s in plan.sites:
         site, planned, mean, peak, limit, holds = site_row(s)
         rows.append(f"  {site}: {planned} of IT power planned, {mean} played, peak {peak}, limit {limit}{_mark(holds)}")
@@ -79,15 +59,14 @@ def _mark(holds: str) -> str:
     return "" if holds == "holds" else f": {holds}"
 
 
-def _latency(value_s: float | None, limit_s: float | None, percentile: float) -> str:
-    if value_s is None:
-        return NONE
-    of = "" if limit_s is None else f" of {prefixed(limit_s, 's')}"
-    return f"p{percentile:g} {prefixed(value_s, 's')}{of}"
-
-
-def _power(p: PlayedPoint) -> str:
-    if p.played_power_w is None or p.peak_power_w is None:
-        return f"{prefixed(p.planned_power_w, 'W')} planned, simulated unknown"
-    mean, peak = prefixed(p.played_power_w, "W"), prefixed(p.peak_power_w, "W")
-    return f"{prefixed(p.planned_power_w, 'W')} → {mean}, peak {peak}"
+def _point(p: PlayedPoint) -> str:
+    count, rate = f"{p.replicas_count:,.4g}", prefixed(p.played_tok_s, "tok/s")
+    text = f"  {p.demand} on {count} × {p.pool} {p.deployment}, {traffic(p)}: "
+    text += f"{prefixed(p.planned_tok_s, 'tok/s')} planned, {rate} played"
+    for name, limit_s, value_s in (("TTFT", p.ttft_limit_s, p.ttft_s), ("TPOT", p.tpot_limit_s, p.tpot_s)):
+        of = "" if limit_s is None else f" of {prefixed(limit_s, 's')}"
+        text += "" if value_s is None else f"; {name} {latency(value_s, p.percentile)}{of}"
+    if p.played_power_w is not None and p.peak_power_w is not None:
+        mean, peak = prefixed(p.played_power_w, "W"), prefixed(p.peak_power_w, "W")
+        text += f"; {prefixed(p.planned_power_w, 'W')} planned, {mean} played, peak {peak}"
+    return f"{text}{_mark('holds' if p.holds else 'MISSED')}"

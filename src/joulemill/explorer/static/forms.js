@@ -1,5 +1,5 @@
 // Fields of deployments and of the site, with what is wrong beside the field.
-import { element } from "/shared/dom.js";
+import { element } from "/static/dom.js";
 
 const LABELS = {
   model: "Model", device: "Device", devices: "Devices", precision: "Precision", concurrency: "Concurrency", rate: "Rate offered",
@@ -11,7 +11,8 @@ const LABELS = {
 };
 // What an empty field may hold, or what is taken where it is empty.
 const EXAMPLES = {
-  devices: "1", precision: "as released", concurrency: "most that fits", rate: "e.g. 5req/s", "power-cap": "e.g. 500W", "slo-ttft": "e.g. 1s", "slo-tpot": "e.g. 30ms", engine: "vllm", cached: "e.g. 50%",
+  devices: "1", precision: "as released", concurrency: "most that fits", rate: "e.g. 5req/s", "power-cap": "e.g. 500W", "slo-ttft": "e.g. 1s", "slo-tpot": "e.g. 30ms", engine: "vllm", cached: "e.g. 50%", tp: "chosen", dp: "1", ep: "1", "kv-dtype": "as released",
+  "output-spread": "0", "max-num-seqs": "1024", "max-num-batched-tokens": "8192", "gpu-memory-utilization": "0.9",
   pue: "e.g. 1.2", it_power_limit: "e.g. 40 kW", facility_power_limit: "e.g. 60 kW", cooling_limit: "e.g. 50 kW", carbon_gco2e_kwh: "e.g. 350", price_currency_kwh: "e.g. 0.12", currency: "e.g. EUR", water_l_kwh: "e.g. 0.5",
 };
 const FIRST = ["model", "device", "devices", "precision", "concurrency", "input-tokens", "output-tokens", "power-cap", "slo-ttft", "slo-tpot"];

@@ -1,6 +1,6 @@
 // The plane: J/token (or another figure) against latency, one curve per deployment over concurrency. SVG, no library.
-import { svg } from "/shared/dom.js";
-import { amount, digits, ends, quantity } from "/shared/figures.js";
+import { svg } from "/static/dom.js";
+import { amount, digits, ends, quantity } from "/static/figures.js";
 
 // name → label, unit, whether more is better
 export const AXES = {
@@ -12,7 +12,7 @@ const H = 400, LEFT = 64, RIGHT = 14, TOP = 14, BOTTOM = 50;
 let W = 860;
 
 // Units of the picture across: its width on the screen, so that text stays readable on a phone.
-export function widen(width) { W = Math.max(320, Math.min(Math.round(width) || 860, 1180)); return W; }
+export function widen(width) { W = Math.max(320, Math.min(Math.round(width) || 860, 1180)); }
 
 // Figures that are one over another: name → that other's column and the factor. Their intervals' ends change places.
 const INVERSE = { user_tok_s: ["tpot_s", 1], tok_s_mw: ["node_j_tok", 1e6] };
@@ -62,9 +62,10 @@ function groupsOf(groups, x, y) {
   }));
 }
 
-// `groups`: measured points by where they are from; `slo`: axis → the strictest limit.
+// `models`: of each curve, its model, since points of one model alone compete; `groups`: measured points by where they
+// are from; `slo`: axis → the strictest limit.
 export function drawPlane(state) {
-  const { x, y, log, bands, curves, groups, slo, names, cursor } = state;
+  const { x, y, log, bands, curves, models, groups, slo, names, cursor } = state;
   const modelled = linesOf(curves, x, y), own = groupsOf(groups, x, y), lines = [...modelled, ...own];
   const all = modelled.flatMap((l) => l.points), dots = own.flatMap((l) => l.points), every = [...all, ...dots];
   const picture = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": described(modelled, names, x, y) });
@@ -73,12 +74,25 @@ export function drawPlane(state) {
   const sx = scale(every.map((p) => p.x), LEFT, W - RIGHT, log), sy = scale(ys, H - BOTTOM, TOP, log);
   axes(picture, sx, sy, x, y);
   sloRegion(picture, sx, sy, [x, y], slo);
-  const front = pareto(all, AXES[x][2], AXES[y][2]);
+  const front = new Set([...new Set(models)].flatMap((m) => [...pareto(all.filter((p) => models[p.deployment] === m), AXES[x][2], AXES[y][2])]));
   for (const line of modelled) drawLine(picture, line, sx, sy, bands, front);
   for (const p of dots) picture.append(svg("path", markOf(p, sx.at(p.x), sy.at(p.y))));
   const at = cursor && lines[cursor.line]?.points[cursor.point];
   if (at) picture.append(svg("circle", { cx: sx.at(at.x), cy: sy.at(at.y), r: 9, class: "cursor" }));
   return { picture, lines, front, sx, sy };
+}
+
+// The point of a drawn plane that a pointer is at: its line and its place on it; null where none is near.
+const NEAR = 28;
+export function nearest(drawn, event) {
+  if (!drawn?.sx) return null;
+  const box = drawn.picture.getBoundingClientRect(), k = W / box.width, x = (event.clientX - box.left) * k, y = (event.clientY - box.top) * k;
+  let best = null;
+  drawn.lines.forEach((line, l) => line.points.forEach((p, i) => {
+    const d = Math.hypot(drawn.sx.at(p.x) - x, drawn.sy.at(p.y) - y);
+    if (d < NEAR && (!best || d < best.d)) best = { d, line: l, point: i };
+  }));
+  return best && { line: best.line, point: best.point };
 }
 
 function nothing(x, y, curves) {
@@ -101,8 +115,9 @@ function drawLine(picture, line, sx, sy, bands, front) {
 
 // A cross is the user's own, a diamond is published.
 function markOf(p, x, y) {
-  if (p.published) return { d: `M${x},${y - 6}L${x + 6},${y}L${x},${y + 6}L${x - 6},${y}Z`, class: "published" };
-  return { d: `M${x - 4},${y - 4}L${x + 4},${y + 4}M${x - 4},${y + 4}L${x + 4},${y - 4}`, class: "measured" };
+  const stroke = p.color || "var(--ink)";
+  if (p.published) return { stroke, d: `M${x},${y - 6}L${x + 6},${y}L${x},${y + 6}L${x - 6},${y}Z`, class: "published" };
+  return { stroke, d: `M${x - 4},${y - 4}L${x + 4},${y + 4}M${x - 4},${y + 4}L${x + 4},${y - 4}`, class: "measured" };
 }
 
 export function scale(values, from, to, log) {

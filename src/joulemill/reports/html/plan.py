@@ -11,8 +11,9 @@ from joulemill.fleet.played import PlayedPlan
 from joulemill.fleet.problems import goal_names
 from joulemill.fleet.study import PlanStudy
 from joulemill.planning.prices import active
-from joulemill.reports import played_wording
+from joulemill.planning.robustness import ScenarioLoss
 from joulemill.reports.html.page import Card, cards_page, numbered, part
+from joulemill.reports.html.played import played_card
 from joulemill.reports.plan_wording import (
     FRONTIER_IS,
     currency,
@@ -20,14 +21,13 @@ from joulemill.reports.plan_wording import (
     headline,
     prefixed,
     price_sentence,
-    served_text,
     shortage_sentence,
     target_sentence,
     worth_saying,
 )
 from joulemill.reports.svg.plan import abatement, flow, frontier, hours
 from joulemill.reports.text.plan import count
-from joulemill.wording import digits, quantity
+from joulemill.wording import digits, percent, quantity
 
 #: Series that are drawn in one picture; more could not be told apart.
 MOST_LINES = 4
@@ -48,7 +48,7 @@ def page(plan: PlanStudy, played: PlayedPlan | None = None) -> str:
         plan.file.tables.name,
         headline(plan),
         f"Modelled. {_goal_line(plan)}",
-        [*cards(plan), *([] if played is None else [_played(played, plan.goals[0].unit)]), *noted],
+        [*cards(plan), *([] if played is None else [played_card(played, plan.goals[0].unit)]), *noted],
         alert=("Short of:", [shortage_sentence(s) for s in plan.shortages]),
         tiles=_tiles(plan),
     )
@@ -176,19 +176,15 @@ def _replicas(plan: PlanStudy) -> str:
 
 
 def _worse(plan: PlanStudy) -> str:
-    rows = [(loss.scenario.name, served_text(loss)) for loss in plan.losses]
+    rows = [(loss.scenario.name, *_served(loss)) for loss in plan.losses]
     why = "The same replicas and purchases, run as well as they can be."
-    return _table(("case", "served"), rows) + part("notes", [why])
+    return _table(("case", "served", "demand not served"), rows) + part("notes", [why])
 
 
-def _played(played: PlayedPlan, unit: str) -> Card:
-    """Planned against simulated: tokens, latencies at the percentile, power and its peak."""
-    words = [played_wording.verdict(played, unit), played_wording.tokens(played)]
-    points = _table(played_wording.POINT_HEAD, [played_wording.point_row(p) for p in played.points])
-    sites = _table(played_wording.SITE_HEAD, [played_wording.site_row(s) for s in played.sites])
-    why = "Of a replica: planned → simulated. A site's peak is passed in one second of some 700."
-    body = part("items", words[1:], words[:1]) + points + sites + part("notes", [why])
-    return {"title": "Planned against simulated", "body": body, "wide": True}
+def _served(loss: ScenarioLoss) -> tuple[str, str]:
+    if loss.served_tok_s is None or loss.lost_ratio is None:
+        return "cannot be run", ""
+    return prefixed(loss.served_tok_s, "tok/s"), percent(loss.lost_ratio, 1) if loss.asked_tok_s else "none stated"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
