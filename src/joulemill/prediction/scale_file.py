@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
-from joulemill.formats.toml_text import load_toml
+from joulemill.files import text_of
 from joulemill.prediction.scales import QUANTITIES, Cell, Scale, Scales
 from joulemill.statistics.shrinkage import Shrunk
 
@@ -71,7 +72,7 @@ def _lines(scale_file: ScaleFile) -> Iterable[str]:
 def load_scales(path: Path) -> ScaleFile:
     """Read; InputError naming the first key that is unknown, missing or out of bounds."""
     try:
-        raw = load_toml(path.read_bytes())
+        raw = tomllib.loads(text_of(path.read_bytes()))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
