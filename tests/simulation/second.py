@@ -35,7 +35,7 @@ class Job:
         return self.prompt + self.out
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Loop:
     """A replica without prefix caching: synchronous, or one step ahead.
 

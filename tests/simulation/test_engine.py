@@ -42,9 +42,17 @@ def test_a_second_implementation_agrees_to_the_nanosecond(policy: SchedulerPolic
     kv_tok = max(kv_tok, int((traffic.input_tok + traffic.output_tok).max()) + 16)
     budget = 512 if policy.chunked else 700
     played = play(traffic, fleet_of(COST, 12, policy=policy, budget=budget, kv_tok=kv_tok))
-    second = Loop(COST, 12, budget, kv_tok // policy.block_tok, policy.lookahead, policy.block_tok)
-    second.apart, second.whole = not policy.mixed_steps, not policy.chunked
-    second.reserve = policy.reserve_output_ratio
+    second = Loop(
+        cost=COST,
+        slots=12,
+        budget=budget,
+        blocks=kv_tok // policy.block_tok,
+        ahead=policy.lookahead,
+        block_tok=policy.block_tok,
+        apart=not policy.mixed_steps,
+        whole=not policy.chunked,
+        reserve=policy.reserve_output_ratio,
+    )
     jobs = second.play(traffic)
     assert played.outcomes.first_token_ns.tolist() == [j.first_ns for j in jobs]
     assert played.outcomes.finish_ns.tolist() == [j.end_ns for j in jobs]
