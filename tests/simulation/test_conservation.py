@@ -15,7 +15,7 @@ from joulemill.catalog.nodes import find_node
 from joulemill.simulation.autoscale import Autoscale
 from joulemill.simulation.controls import Controls
 from joulemill.simulation.facility import FacilityModel
-from joulemill.simulation.fleet import Fleet, play
+from joulemill.simulation.fleet import Fleet, PrefillPool, play
 from joulemill.simulation.plant import Plant, closure_j, device_parts_j, plant_power
 from joulemill.simulation.resting import RestPolicy, RestState
 from joulemill.simulation.routing import ROUTERS
@@ -60,7 +60,20 @@ def fleets(draw: st.DrawFn) -> Fleet:
         period_s=draw(st.floats(0.5, 10.0)),
         patience_s=draw(st.floats(0.0, 20.0)),
     )
-    return replace(fleet, autoscale=draw(st.sampled_from([None, rule])))
+    pool = PrefillPool(
+        limits=fleet.limits,
+        cost_at=fleet.cost_at,
+        rest=rest,
+        replicas_count=draw(st.integers(1, 2)),
+        handover_s=draw(st.floats(0.0, 0.5)),
+        handover_j_tok=0.01,
+    )
+    apart = draw(st.sampled_from([None, None, pool]))
+    return replace(fleet, autoscale=draw(st.sampled_from([None, rule])), prefill=apart)
+
+
+def count_of(fleet: Fleet) -> int:
+    return fleet.replicas_count + (fleet.prefill.replicas_count if fleet.prefill else 0)
 
 
 @st.composite
@@ -98,9 +111,9 @@ def test_any_fleet_conserves(fleet: Fleet, controls: Controls, seed: int) -> Non
     assert (out.completed ^ out.rejected).all()
     assert line.output_tok.sum() == traffic.output_tok[out.completed].sum() == out.generated_tok.sum()
     # Time: all replicas are somewhere from the beginning to one end.
-    ends = [line.end_ns[line.replica == r].max() for r in range(fleet.replicas_count)]
+    ends = [line.end_ns[line.replica == r].max() for r in range(count_of(fleet))]
     assert len(set(ends)) == 1
-    assert line.duration_s.sum() == pytest.approx(fleet.replicas_count * ends[0] / NS_IN_S, rel=1e-12)
+    assert line.duration_s.sum() == pytest.approx(count_of(fleet) * ends[0] / NS_IN_S, rel=1e-12)
     # Joules: work is its requests', rest is watts by time, and each transition is that of its state.
     assert out.energy_j.sum() == pytest.approx(float((line.prefill_j + line.decode_j).sum()), rel=1e-9)
     for state, of in STATES.items():
@@ -117,7 +130,7 @@ def test_the_meter_of_any_fleet_is_the_sum_of_its_parts(fleet: Fleet, seed: int,
     line = play(traffic_of(seed), fleet).timeline
     plant = Plant(
         devices_count=fleet.devices_count,
-        replicas_count=fleet.replicas_count,
+        replicas_count=count_of(fleet),
         node=find_node("hgx-hopper-8"),
         facility=FacilityModel(pue_ratio=pue),
     )
