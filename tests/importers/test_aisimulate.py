@@ -13,33 +13,7 @@ from joulemill.api.comparing import compare
 from joulemill.api.runs import import_run
 from joulemill.importers.opening import import_files
 from joulemill.importers.recording import Choice
-from tests.support.foreign_results import guidellm, write_json, write_lines
-
-
-def prediction(**more: Any) -> dict[str, Any]:
-    """Four of five requests of 100 tokens in 2 s on 2 GPUs: 200 tok/s."""
-    return {
-        "num_requests": 5,
-        "completed_requests": 4,
-        "total_input_tokens": 4000,
-        "total_output_tokens": 400,
-        "duration_ms": 2000.0,
-        "wall_time_ms": 150.0,
-        "request_throughput_rps": 2.0,
-        "output_throughput_tok_s": 200.0,
-        "num_ttft_samples": 4,
-        "num_tpot_samples": 4,
-        "mean_ttft_ms": 100.0,
-        "median_ttft_ms": 90.0,
-        "p99_ttft_ms": 140.0,
-        "mean_tpot_ms": 10.0,
-        "median_tpot_ms": 10.0,
-        "mean_e2e_latency_ms": 1090.0,
-        "gpu_hours": 4.0 / 3600.0,
-        "power_w": 487.5,
-        "power_coverage": 0.95,
-        **more,
-    }
+from tests.support.foreign_results import aisimulate, guidellm, write_json, write_lines
 
 
 def requests() -> list[dict[str, Any]]:
@@ -70,7 +44,7 @@ def imported(path: Path, document: Any) -> tuple[Report, dict[str, float | None]
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_what_the_report_states(tmp_path: Path, nested: bool) -> None:
-    report, stated = imported(tmp_path, {"summary": prediction()} if nested else prediction())
+    report, stated = imported(tmp_path, {"summary": aisimulate()} if nested else aisimulate())
     assert stated["output.rate_tok_s"] == 200.0 and stated["latency.ttft_s.p50"] == pytest.approx(0.09)
     assert stated["latency.tpot_s.mean"] == pytest.approx(0.01) and stated["latency.e2e_s.mean"] == pytest.approx(1.09)
     assert stated["aisimulate.active_power_device_w"] == 487.5
@@ -88,18 +62,18 @@ def test_what_the_report_states(tmp_path: Path, nested: bool) -> None:
     ],
 )
 def test_watts_without_coverage_do_not_stand(tmp_path: Path, power: dict[str, Any], says: str) -> None:
-    report, stated = imported(tmp_path, prediction(**power))
+    report, stated = imported(tmp_path, aisimulate(**power))
     assert "aisimulate.active_power_device_w" not in stated
     assert any(says in w for w in report.warnings)
 
 
 def test_a_latency_without_samples_is_none(tmp_path: Path) -> None:
-    _, stated = imported(tmp_path, prediction(num_tpot_samples=0, mean_tpot_ms=0.0, median_tpot_ms=0.0))
+    _, stated = imported(tmp_path, aisimulate(num_tpot_samples=0, mean_tpot_ms=0.0, median_tpot_ms=0.0))
     assert "latency.tpot_s.mean" not in stated and "latency.ttft_s.mean" in stated
 
 
 def test_requests_give_a_report_of_their_own_and_none_of_it_is_measured(tmp_path: Path) -> None:
-    paths = [write_json(tmp_path / "prediction.json", prediction()), write_lines(tmp_path / "r.jsonl", requests())]
+    paths = [write_json(tmp_path / "prediction.json", aisimulate()), write_lines(tmp_path / "r.jsonl", requests())]
     report = analyze(import_files(paths, Choice()))
     assert report.requests.ok == 9
     assert report.latency.ttft_s.p50 == pytest.approx(0.05) and report.latency.tpot_s.p50 == pytest.approx(0.01)
@@ -108,7 +82,7 @@ def test_requests_give_a_report_of_their_own_and_none_of_it_is_measured(tmp_path
 
 
 def test_a_prediction_and_a_run_of_anybody_stand_in_one_table(tmp_path: Path) -> None:
-    theirs = import_run(write_json(tmp_path / "prediction.json", prediction()), out=tmp_path / "a")
+    theirs = import_run(write_json(tmp_path / "prediction.json", aisimulate()), out=tmp_path / "a")
     ours = import_run(write_json(tmp_path / "g.json", guidellm()), out=tmp_path / "b")
     comparison = compare(theirs, ours)
     rate = next(r for r in comparison.comparison.rows if r.name == "output rate")

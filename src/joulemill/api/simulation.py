@@ -189,6 +189,7 @@ def simulate(
         events=happening,
         site_path=str(site) if isinstance(site, (str, Path)) else None,
         until_s=asked.duration_s,
+        asked_req_s=asked.mean_req_s,
         seed=seed,
     )
     scene = _scaled_by_load(scene, autoscale)
@@ -342,7 +343,7 @@ class SimulatedDeployment(Result):
         count = self._devices_count
         stated = Manifest(
             options=RunOptions(
-                rate_req_s=self.run.traffic.requests_count / max(self.run.offered_s, 1e-9),
+                rate_req_s=self.scene.asked_req_s or self.run.traffic.requests_count / max(self.run.offered_s, 1e-9),
                 slo_ttft_s=q.slo_ttft_s,
                 slo_tpot_s=q.slo_tpot_s,
                 seed=self.scene.seed,
@@ -376,7 +377,7 @@ class SimulatedDeployment(Result):
         document["notes"] = list(self.notes)
         document["simulation"] = plain(self.shown.timed.document())
         document["deployment"] = plain(q.document()) | {
-            "replicas": self.scene.plant.replicas_count,
+            "replicas": int(self.run.timeline.replica.max()) + 1,
             "devices": self._devices_count,
             "precision_used": d.precision.name,
             "profile": self.scene.played.profile,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MOST_S, MOST_REQUESTS = 400 * 86400.0, 20_000_000
 MOST_SCALE = 1e4
 MOST_SCENARIOS = 1000
+#: A lower share of correct answers is a slip of a unit.
+LEAST_ACCURACY = 0.001
 #: Requests up to which the folder is also that of a run, for report, compare, gate and diagnose.
 MOST_RECORDED = 20_000
 
@@ -283,7 +285,9 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
         gpu_memory_utilization=parse_ratio(
             args.gpu_memory_utilization, name="--gpu-memory-utilization", least=LEAST_MEMORY_RATIO
         ),
-        accuracy_ratio=None if args.accuracy is None else parse_ratio(args.accuracy, name="--accuracy"),
+        accuracy_ratio=None
+        if args.accuracy is None
+        else parse_ratio(args.accuracy, name="--accuracy", least=LEAST_ACCURACY),
         slo_ttft_s=number(args, "slo_ttft", "s"),
         slo_tpot_s=number(args, "slo_tpot", "s"),
         resolution_s=_resolution_s(args),

@@ -36,11 +36,15 @@ STATIC = Path(str(files("joulemill.explorer") / "static"))
 SHARED = Path(str(files("joulemill.monitor.web") / "static"))
 #: A dropped table, trace, plan or run folder is no longer.
 MOST_BODY_BYTE = 16_000_000
-#: Answers kept, the last asked for longest.
-MOST_KEPT = 2000
+#: A dropped file comes within this time [s].
+BODY_S = 60.0
+#: Answers kept in all, the last asked for longest.
+MOST_KEPT_BYTE = 64_000_000
 #: Answers computed, and dropped files read, at a time.
 AT_A_TIME = 2
 _BAD_INPUT = 422
+#: What was asked: the path, and the texts.
+_Key = tuple[str, tuple[tuple[str, str], ...]]
 Answer = Callable[[Asked, Mapping[str, Any]], dict[str, Any]]
 
 
@@ -56,8 +60,8 @@ class PageSetting:
 def create_app(setting: PageSetting, token: str | None = None) -> Guard:
     """The application behind its guard: without a token loopback names alone are answered."""
     app = FastAPI(title="Joulemill explorer", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.mount("/shared", StaticFiles(directory=SHARED), name="shared")
+    app.mount("/static", StaticFiles(directory=SHARED), name="static")  # the sign-in's too: open without a token
+    app.mount("/explorer", StaticFiles(directory=STATIC), name="explorer")
     answers = Answers(setting)
     _pages(app, setting)
     for name, compute in ANSWERS.items():
@@ -94,7 +98,8 @@ class Answers:
 
     def __init__(self, setting: PageSetting) -> None:
         self._setting = setting
-        self._kept: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], bytes] = OrderedDict()
+        self._kept: OrderedDict[_Key, bytes] = OrderedDict()
+        self._kept_byte = 0
         self._slots = asyncio.Semaphore(AT_A_TIME)
 
     async def text(self, path: str, compute: Answer, pairs: Mapping[str, str], body: str = "") -> bytes:
@@ -108,10 +113,14 @@ class Answers:
             if (kept := self._kept.get(key)) is not None:  # asked by somebody else while this one waited
                 return kept
             text = await asyncio.to_thread(self._computed, compute, question)
-            self._kept[key] = text
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+        self._keep(key, text)
         return text
+
+    def _keep(self, key: _Key, text: bytes) -> None:
+        self._kept_byte += len(text) - len(self._kept.pop(key, b""))
+        self._kept[key] = text
+        while self._kept_byte > MOST_KEPT_BYTE:
+            self._kept_byte -= len(self._kept.popitem(last=False)[1])
 
     def _computed(self, compute: Answer, question: Asked) -> bytes:
         stated = arguments(question, self._setting.read, self._setting.site)
@@ -203,12 +212,16 @@ def _played_trace(app: FastAPI, answers: Answers) -> None:
 
 
 async def _body(request: Request) -> str:
-    """The text that was sent. Raises InputError where it is too long."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BODY_BYTE:
-            raise InputError(f"more than {MOST_BODY_BYTE / 1e6:g} MB; use the command line")
+    """The text that was sent. Raises InputError where it is too long, or takes too long to come."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > MOST_BODY_BYTE:
+                    raise InputError(f"more than {MOST_BODY_BYTE / 1e6:g} MB; use the command line")
+    except TimeoutError:
+        raise InputError(f"the file did not come within {BODY_S:g} s; drop it again") from None
     return body.decode("utf-8", "replace")
 
 

@@ -42,16 +42,21 @@ class InputChange:
 
 @dataclass(frozen=True)
 class InputEffect:
-    """What a changed input does: relative changes of J/token at the widest known scope, and of the rate."""
+    """What a changed input does: relative changes of J/token at the widest known scope, and of the rate.
+
+    ``meets``: whether SLOs, limits and the offered load are met with it.
+    """
 
     change: InputChange
     energy: Figure
     rate: Figure
+    meets: bool
 
     def document(self) -> dict[str, Any]:
         """As the page has it."""
         c = self.change
-        return {"name": c.name, "to": c.to, "energy_change": plain(self.energy), "rate_change": plain(self.rate)}
+        changes = {"energy_change": plain(self.energy), "rate_change": plain(self.rate)}
+        return {"name": c.name, "to": c.to, "meets": self.meets, **changes}
 
 
 def sensitivity(question: Asked, stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def _effect(
     before, after = getattr(base.energy, scope).value, getattr(changed.energy, scope).value
     energy = paired_change(before, after, change.kind, architecture)
     rate = paired_change(base.rate_tok_s.value, changed.rate_tok_s.value, change.kind, architecture)
-    return None if energy is None or rate is None else InputEffect(change, energy, rate)
+    return None if energy is None or rate is None else InputEffect(change, energy, rate, changed.meets)
 
 
 def changes(stated: Mapping[str, Any], base: PredictedDeployment) -> Iterator[InputChange]:

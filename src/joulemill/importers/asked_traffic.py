@@ -14,7 +14,7 @@ from joulemill.importers.traffic_files import read_traffic
 from joulemill.importers.workload_files import workload_in
 from joulemill.simulation.arrival_spec import ArrivalSpec, parse_arrivals
 from joulemill.simulation.assembly import parts_of
-from joulemill.simulation.demand import SharedPrefix, TrafficDemand, traffic_of
+from joulemill.simulation.demand import ClosedLoop, SharedPrefix, TrafficDemand, closed_traffic, traffic_of
 from joulemill.simulation.quality import Thinking, ThinkingEffect, thought
 from joulemill.simulation.scaling import clipped, in_length, in_time, in_volume
 from joulemill.simulation.traffic import NS_IN_S, Traffic
@@ -52,6 +52,7 @@ class TrafficOptions:
 class AskedTraffic:
     """The traffic, what was decided on the way, and until when it goes on [s]; 0: to its last request.
 
+    mean_req_s   requests a second as asked; None where a file, or sessions, say when they come
     thinking   what a budget of reasoning tokens did to it
     """
 
@@ -59,6 +60,7 @@ class AskedTraffic:
     notes: tuple[str, ...]
     duration_s: float
     thinking: ThinkingEffect | None = None
+    mean_req_s: float | None = None
 
 
 def asked_traffic(o: TrafficOptions, *, context_tok: int | None, start_s: float = 0.0) -> AskedTraffic:
@@ -99,6 +101,10 @@ def _traced(o: TrafficOptions, rng: np.random.Generator) -> tuple[Traffic, tuple
     if isinstance(o.trace, Traffic):
         return o.trace, ()
     workload = workload_in(Path(o.trace or ""))
+    if isinstance(workload, ClosedLoop):
+        requests = o.requests or workload.requests_count or REQUESTS
+        about = f"the closed loop of {workload.users_count:,} users that the file configures, {requests:,} requests"
+        return closed_traffic(workload, rng, requests), (about,)
     if workload is not None:
         return traffic_of(workload, rng), ("the load that the file configures, drawn anew",)
     file = read_traffic(Path(o.trace or ""), time_unit=o.time_unit)
@@ -148,7 +154,7 @@ def _generated(o: TrafficOptions, rng: np.random.Generator, start_s: float) -> A
         raise InputError("`shared_prefix_tok` and agents in `arrivals`: sessions share what was said in them; drop one")
     traffic = traffic_of(demand, rng, requests=requests)
     ends_s = 0.0 if o.duration_s is None and not spec.states_rates else profile.duration_s
-    return AskedTraffic(traffic, (), ends_s)
+    return AskedTraffic(traffic, (), ends_s, mean_req_s=None if demand.sessions else profile.mean_req_s)
 
 
 def _refuse_scaling(o: TrafficOptions) -> None:

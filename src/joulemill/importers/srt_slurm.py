@@ -30,6 +30,8 @@ PRODUCER, SCHEMA_VERSION = "srt-slurm.dcgm-power", 1
 MANIFEST, SAMPLES, WINDOWS = "manifest.json", "samples.csv", "windows"
 #: The package's own rules of coverage (srt-slurm docs/power-telemetry.md): gaps [s], and samples that may be missing.
 MOST_GAP_S, MOST_LOST_RATIO = 3.0, 0.05
+#: No exporter is polled more often [s].
+LEAST_INTERVAL_S = 1e-3
 #: Folders above the package in which results are looked for: the log folder is the first.
 MOST_UP = 3
 Board = tuple[str, int]
@@ -172,7 +174,7 @@ def _sample_faults(root: Part, data: bytes, expected: Sequence[Board], span: tup
         return ["samples.csv is not the file whose SHA-256 the manifest holds"]
     try:
         times, identities = _sampled(data)
-    except (KeyError, ValueError, csv.Error) as fault:
+    except (KeyError, TypeError, ValueError, csv.Error) as fault:
         return [f"samples_csv_malformed ({fault})"]
     faults = [] if set(times) == set(expected) and expected else ["expected_device_missing"]
     if any(len(i) != 1 for i in identities.values()) or len(set().union(*identities.values())) != len(identities):
@@ -205,6 +207,6 @@ def _coverage(moments: Sequence[float], span: tuple[float, float], interval_s: f
     inside = at[first : last + 1]
     if np.diff(inside).max(initial=0.0) > MOST_GAP_S:
         yield "sample_gap_exceeded"
-    expected = math.floor((inside[-1] - inside[0]) / interval_s) if interval_s else 0
-    if not interval_s or expected - (inside.size - 1) > MOST_LOST_RATIO * expected:
+    expected = math.floor((inside[-1] - inside[0]) / interval_s) if interval_s and interval_s > LEAST_INTERVAL_S else 0
+    if not expected or expected - (inside.size - 1) > MOST_LOST_RATIO * expected:
         yield "sample_loss_exceeded"

@@ -10,6 +10,8 @@ from joulemill.simulation.fields import parse_fields
 from joulemill.units import parse_count, parse_quantity
 
 KEYS = ("min", "max", "target", "every", "patience")
+#: More replicas than a simulation on one machine takes (assumed).
+MOST_REPLICAS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,8 @@ def parse_autoscale(text: str, name: str = "--autoscale") -> Autoscale:
     """``min=1,max=8,target=16[,every=10s][,patience=5min]``: target in requests of a replica, running and waiting."""
     f = parse_fields(text, KEYS, name, needed=("max", "target"))
     return Autoscale(
-        least_count=parse_count(f.get("min", "1"), name=f"{name} min", least=1),
-        most_count=parse_count(f["max"], name=f"{name} max", least=1),
+        least_count=parse_count(f.get("min", "1"), name=f"{name} min", least=1, most=MOST_REPLICAS),
+        most_count=parse_count(f["max"], name=f"{name} max", least=1, most=MOST_REPLICAS),
         target_req=parse_quantity(f["target"], "", name=f"{name} target", above=0.0, most=1e6),
         period_s=parse_quantity(f.get("every", "10s"), "s", name=f"{name} every", above=0.0, most=86400.0),
         patience_s=parse_quantity(f.get("patience", "5min"), "s", name=f"{name} patience", least=0.0, most=86400.0),

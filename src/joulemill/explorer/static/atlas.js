@@ -1,7 +1,7 @@
 // The atlas: choose what is drawn of the data in this file.
-import { element } from "/shared/dom.js";
-import { DASH, amount, digits, ends, quantity } from "/shared/figures.js";
-import { AXES, drawPlane, showPoint, factsOf, widen } from "/static/plane.js";
+import { element } from "/static/dom.js";
+import { DASH, amount, digits, ends, quantity } from "/static/figures.js";
+import { AXES, drawPlane, factsOf, nearest, showPoint, widen } from "/explorer/plane.js";
 
 const $ = (id) => document.getElementById(id);
 const atlas = JSON.parse($("data").textContent);
@@ -53,8 +53,17 @@ function walk(event) {
   const line = cursor ? (cursor.line + move[0] + shownEntries.length) % shownEntries.length : 0;
   const count = drawn.lines[line].points.length;
   cursor = { line, point: Math.min(Math.max((cursor ? cursor.point : 0) + move[1], 0), count - 1) };
+  tell();
+}
+
+function tell() {
   draw();
-  showPoint($("readout"), factsOf(drawn.lines[line].points[cursor.point], drawn.lines, shownEntries.map(nameOf)), element);
+  showPoint($("readout"), factsOf(drawn.lines[cursor.line].points[cursor.point], drawn.lines, shownEntries.map(nameOf)), element);
+}
+
+function hover(event) {
+  const best = nearest(drawn, event);
+  if (best && (cursor?.line !== best.line || cursor?.point !== best.point)) { cursor = best; tell(); }
 }
 
 fill("model", atlas.entries.map((e) => e.model));
@@ -66,6 +75,7 @@ for (const [id, axis] of [["x", "tpot_s"], ["y", "node_j_tok"]]) {
 }
 for (const id of ["x", "y", "log", "bands"]) $(id).addEventListener("change", draw);
 $("plane").addEventListener("keydown", walk);
+$("plane").addEventListener("pointermove", hover);
 addEventListener("resize", draw);
 $("about").textContent = `${atlas.entries.filter((e) => e.points).length} deployments, modelled by Joulemill ${atlas.version}; 80 % intervals`;
 draw();

@@ -1,5 +1,5 @@
 // "Copy as CLI" and "Copy as Python" on every view: what the server says gives the same figures elsewhere.
-import { element } from "/shared/dom.js";
+import { element } from "/static/dom.js";
 
 const IMPORT = "import joulemill as jm\n\n";
 const held = new Map();

@@ -1,9 +1,9 @@
 // A day: the server plays it, two plots with one zoom show it, with and without the cut.
-import { element } from "/shared/dom.js";
-import { amount, digits, ends, percent, quantity } from "/shared/figures.js";
+import { element } from "/static/dom.js";
+import { amount, digits, ends, percent, quantity } from "/static/figures.js";
 
-import { hold } from "/static/copying.js";
-import { onDrop } from "/static/dropping.js";
+import { hold } from "/explorer/copying.js";
+import { onDrop } from "/explorer/dropping.js";
 
 const $ = (id) => document.getElementById(id);
 const FIELDS = ["rate", "duration", "shape", "cut", "policy"];

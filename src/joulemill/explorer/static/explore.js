@@ -1,19 +1,19 @@
-import { drawBarrel } from "/shared/barrel.js";
-import { element, svg } from "/shared/dom.js";
-import { digits, words } from "/shared/figures.js";
-import { Asker, MOST, fromHash, query, toHash } from "/static/asking.js";
-import { datalists, deploymentForm, showFault, siteForm } from "/static/forms.js";
-import { copy, hold, listenCopies } from "/static/copying.js";
-import { listenDay } from "/static/day.js";
-import { listenDrops } from "/static/dropping.js";
-import { listenPlan } from "/static/plan.js";
-import { AXES, drawPlane, showPoint, factsOf, widen } from "/static/plane.js";
-import { drawTable } from "/static/table.js";
-import { bars, changeOf, drawLevers, refreshSliders, sensitivityNote, sliders } from "/static/whatif.js";
+import { drawBarrel } from "/static/barrel.js";
+import { element, svg } from "/static/dom.js";
+import { digits, words } from "/static/figures.js";
+import { Asker, MOST, fromHash, query, toHash } from "/explorer/asking.js";
+import { datalists, deploymentForm, showFault, siteForm } from "/explorer/forms.js";
+import { copy, hold, listenCopies } from "/explorer/copying.js";
+import { listenDay } from "/explorer/day.js";
+import { listenDrops } from "/explorer/dropping.js";
+import { listenPlan } from "/explorer/plan.js";
+import { AXES, drawPlane, factsOf, nearest, showPoint, widen } from "/explorer/plane.js";
+import { drawTable } from "/explorer/table.js";
+import { bars, changeOf, drawLevers, refreshSliders, sensitivityNote, sliders } from "/explorer/whatif.js";
 
 const $ = (id) => document.getElementById(id);
 const asker = new Asker();
-let options = null, state = fromHash(location.hash), answers = [], curves = [], measured = [], which = 0, cursor = null, drawn = null, wide = 860;
+let options = null, state = fromHash(location.hash), answers = [], curves = [], measured = [], which = 0, cursor = null, drawn = null;
 const full = []; // by deployment: the concurrency and the request rate at full load that a share of the load is of
 const waiting = new Map();
 
@@ -161,7 +161,7 @@ function slo() {
 
 function drawCurves() {
   const x = $("x").value, y = $("y").value;
-  wide = widen($("plane").clientWidth);
+  widen($("plane").clientWidth);
   drawn = drawPlane({ x, y, log: $("log").checked, bands: $("bands").checked, curves: state.deployments.map((_, i) => curves[i]), models: state.deployments.map((d) => plainName(d.model || "")), groups: groups(), slo: slo(), names: names(), cursor });
   $("plane").replaceChildren(drawn.picture);
   hold("plane", curves.map((c) => c?.copy));
@@ -223,14 +223,8 @@ function tell() {
 }
 
 function hover(event) {
-  if (!drawn?.sx) return;
-  const box = drawn.picture.getBoundingClientRect(), k = wide / box.width, mx = (event.clientX - box.left) * k, my = (event.clientY - box.top) * k;
-  let best = null;
-  drawn.lines.forEach((line, l) => line.points.forEach((p, i) => {
-    const d = Math.hypot(drawn.sx.at(p.x) - mx, drawn.sy.at(p.y) - my);
-    if (d < 28 && (!best || d < best.d)) best = { d, line: l, point: i };
-  }));
-  if (best && (cursor?.line !== best.line || cursor?.point !== best.point)) { cursor = { line: best.line, point: best.point }; tell(); }
+  const best = nearest(drawn, event);
+  if (best && (cursor?.line !== best.line || cursor?.point !== best.point)) { cursor = best; tell(); }
 }
 
 function listMeasured() {

@@ -1,5 +1,5 @@
 // Fields of deployments and of the site, with what is wrong beside the field.
-import { element } from "/shared/dom.js";
+import { element } from "/static/dom.js";
 
 const LABELS = {
   model: "Model", device: "Device", devices: "Devices", precision: "Precision", concurrency: "Concurrency", rate: "Rate offered",

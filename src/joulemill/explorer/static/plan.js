@@ -1,8 +1,8 @@
 // A plan: its file planned by the server, limits moved by sliders, shadow prices in words.
-import { element, svg } from "/shared/dom.js";
-import { digits, quantity } from "/shared/figures.js";
-import { hold } from "/static/copying.js";
-import { onDrop } from "/static/dropping.js";
+import { element, svg } from "/static/dom.js";
+import { digits, quantity } from "/static/figures.js";
+import { hold } from "/explorer/copying.js";
+import { onDrop } from "/explorer/dropping.js";
 
 const $ = (id) => document.getElementById(id);
 const STEPS = 40; // a limit from a quarter to four times what the file states, in equal ratios

@@ -1,6 +1,6 @@
 // The plane: J/token (or another figure) against latency, one curve per deployment over concurrency. SVG, no library.
-import { svg } from "/shared/dom.js";
-import { amount, digits, ends, quantity } from "/shared/figures.js";
+import { svg } from "/static/dom.js";
+import { amount, digits, ends, quantity } from "/static/figures.js";
 
 // name → label, unit, whether more is better
 export const AXES = {
@@ -12,7 +12,7 @@ const H = 400, LEFT = 64, RIGHT = 14, TOP = 14, BOTTOM = 50;
 let W = 860;
 
 // Units of the picture across: its width on the screen, so that text stays readable on a phone.
-export function widen(width) { W = Math.max(320, Math.min(Math.round(width) || 860, 1180)); return W; }
+export function widen(width) { W = Math.max(320, Math.min(Math.round(width) || 860, 1180)); }
 
 // Figures that are one over another: name → that other's column and the factor. Their intervals' ends change places.
 const INVERSE = { user_tok_s: ["tpot_s", 1], tok_s_mw: ["node_j_tok", 1e6] };
@@ -80,6 +80,19 @@ export function drawPlane(state) {
   const at = cursor && lines[cursor.line]?.points[cursor.point];
   if (at) picture.append(svg("circle", { cx: sx.at(at.x), cy: sy.at(at.y), r: 9, class: "cursor" }));
   return { picture, lines, front, sx, sy };
+}
+
+// The point of a drawn plane that a pointer is at: its line and its place on it; null where none is near.
+const NEAR = 28;
+export function nearest(drawn, event) {
+  if (!drawn?.sx) return null;
+  const box = drawn.picture.getBoundingClientRect(), k = W / box.width, x = (event.clientX - box.left) * k, y = (event.clientY - box.top) * k;
+  let best = null;
+  drawn.lines.forEach((line, l) => line.points.forEach((p, i) => {
+    const d = Math.hypot(drawn.sx.at(p.x) - x, drawn.sy.at(p.y) - y);
+    if (d < NEAR && (!best || d < best.d)) best = { d, line: l, point: i };
+  }));
+  return best && { line: best.line, point: best.point };
 }
 
 function nothing(x, y, curves) {

@@ -1,6 +1,6 @@
 // Deployments side by side: one row per quantity, one column per deployment.
-import { element } from "/shared/dom.js";
-import { DASH, amount, digits, ends, quantity, words } from "/shared/figures.js";
+import { element } from "/static/dom.js";
+import { DASH, amount, digits, ends, quantity, words } from "/static/figures.js";
 
 const joules = (x) => amount(x, "J/tok");
 const seconds = (x) => quantity(x, "s");

@@ -1,6 +1,6 @@
 // Sliders over one deployment's fields and the site's, bars of changes with their intervals, levers.
-import { element } from "/shared/dom.js";
-import { amount, ends, percent, quantity } from "/shared/figures.js";
+import { element } from "/static/dom.js";
+import { amount, ends, percent, quantity } from "/static/figures.js";
 
 const range = (low, high, steps) => (t) => low * (high / low) ** (t / steps);
 const STEPS = 60, MOST_BARS = 14, MOST_COMBINED = 5;
@@ -78,7 +78,7 @@ export function drawLevers(study, box, list, note) {
   note.textContent = `Change of J/token${study.before?.scope ? ` at ${study.before.scope} scope` : ""} by each of ${applied.length} levers, the best ${Math.min(applied.length, MOST_BARS)} shown; ${left} do not apply. ${study.interval}`;
 }
 
-export const changeOf = (row) => ({ name: `${row.name} → ${row.to}`, change: row.energy_change });
+export const changeOf = (row) => ({ name: `${row.name} → ${row.to}${row.meets ? "" : " (misses what is asked)"}`, change: row.energy_change });
 
 export function sensitivityNote(s) {
   const j = s.energy_j_tok, now = `${amount(j.value, "J/tok")}${j.low === null ? "" : `, ${ends(amount(j.low, "J/tok"), amount(j.high, "J/tok"))}`}, ${j.basis}`;

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from joulemill.errors import InputError
+from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.question import PredictionRequest
 from joulemill.prediction.simulation.playing import FirstStage, Scene, TimedRun, run_scene
 from joulemill.simulation.assembly import parts_of
@@ -33,6 +34,7 @@ KEYS = (
     *("model", "escalate", "device", "devices", "tp", "replicas", "precision", "max_num_seqs", "accuracy"),
     "output_scale",
 )
+THROWN_AWAY = "first answers that are thrown away are in the replicas' tokens over time, and in no request's output"
 #: Columns of outcomes that are those of the stage that answered.
 _ANSWERED = ("first_token_ns", "finish_ns", "cached_tok", "generated_tok", "rejected", "rejected_for")
 
@@ -82,7 +84,7 @@ def _play_both(scene: Scene, first: FirstStage, until_s: float, **more: Any) -> 
         raise InputError("a cascade knows no sessions: a turn would wait for both models; leave one of them out")
     alone = replace(scene, first=None, events=replace(scene.events, events=_without_load(scene)))
     small = _first_scene(alone, first, scene.traffic_seen)
-    one = run_scene(small, until_s=until_s, **more)
+    one = _answered(small, until_s, **more)
     escalated = _escalated(one.run.outcomes, first.escalate_ratio, np.random.default_rng([scene.seed, 3]))
     large = replace(alone, traffic=_asked_again(scene.traffic_seen, one.run.outcomes, escalated))
     two = run_scene(large, until_s=max(until_s, one.run.duration_s), **more)
@@ -91,6 +93,15 @@ def _play_both(scene: Scene, first: FirstStage, until_s: float, **more: Any) -> 
         one = replace(again, wall_s=one.wall_s + again.wall_s)
     merged = _merged(scene, (small, large), (one.run, two.run), escalated)
     return TimedRun(merged, one.wall_s + two.wall_s, one.events + two.events)
+
+
+def _answered(small: Scene, until_s: float, **more: Any) -> TimedRun:
+    """The first stage alone. MemoryShort names it."""
+    try:
+        return run_scene(small, until_s=until_s, **more)
+    except MemoryShort as short:
+        message = f"cascade: {small.question.model}: {short}"
+        raise MemoryShort(message, short.needed_byte, short.room_byte) from None
 
 
 def _without_load(scene: Scene) -> tuple[SiteEvent, ...]:
@@ -146,7 +157,7 @@ def _merged(
         controls=two.controls,
         around=_setting(stages),
         quality=_quality(scene, runs, escalated, outcomes),
-        notes=tuple(dict.fromkeys((*two.notes, *one.notes))),
+        notes=tuple(dict.fromkeys((*two.notes, *one.notes, THROWN_AWAY))),
     )
 
 

@@ -70,6 +70,7 @@ class Scene:
     copies   of the whole deployment, the most where they are scaled by their load (``autoscale``)
     first    a smaller model that answers before (``cascade``);  quality   what is declared of the answers
     until_s  the time goes on to here, if the last token comes sooner
+    asked_req_s  requests a second as asked; None where a trace or sessions say when they come
     """
 
     question: PredictionRequest
@@ -83,6 +84,7 @@ class Scene:
     site_path: str | None = None
     events: SiteEvents = field(default_factory=SiteEvents)
     until_s: float = 0.0
+    asked_req_s: float | None = None
     seed: int = 0
 
     @cached_property
