@@ -113,9 +113,9 @@ def plan_of(
 ) -> PlanFile:
     """The same of tables as they come out of a TOML file. Raises InputError."""
     own = {k: _copied(v) for k, v in tables.items()}
-    made = [_change(own, text) for text in changes]
-    changed = tuple(words for words, _ in made)
-    places = {place: f"--set {text}" for (_, place), text in zip(made, changes, strict=True)}
+    replaced = [_change(own, text) for text in changes]
+    changed = tuple(words for words, _ in replaced)
+    places = {place: f"--set {text}" for (_, place), text in zip(replaced, changes, strict=True)}
     checker = _Checker(source, lines or {}, places)
     for key in own:
         if key not in PlanTables.model_fields:
