@@ -13,7 +13,8 @@ pytest.importorskip("fastapi", reason="the monitor extra is not installed")
 import httpx
 
 from joulemill.cli import main
-from joulemill.explorer.app import MOST_BODY_BYTE, PageSetting, create_app
+from joulemill.explorer.app import AT_A_TIME, MOST_BODY_BYTE, Answers, PageSetting, create_app
+from joulemill.explorer.asking import Asked
 from joulemill.monitor.web.access import HEADERS
 from tests.support.explorer import PLAIN, READ, RUNS
 
@@ -131,3 +132,21 @@ def test_a_run_folder_a_trace_and_a_plan_are_taken_as_texts(app: Any) -> None:
         and "--trace mine.csv --duration 10min" in trace.json()["copy"]["cli"]
     )
     assert plan.json()["error"]["message"].startswith("the plan is no TOML")
+
+
+def test_answers_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[str] = []
+
+    def compute(question: Asked, _: Any) -> dict[str, Any]:
+        computed.append(question.flags["concurrency"])
+        return {"text": "x" * 400}
+
+    async def ask() -> None:
+        answers = Answers(PageSetting(read=READ))
+        for concurrency in ("1", "1", "2", "3", "1"):  # the third pushes the first out
+            await answers.text("a", compute, PLAIN | {"concurrency": concurrency})
+        await asyncio.gather(*(answers.text("a", compute, PLAIN | {"concurrency": "9"}) for _ in range(20)))
+
+    monkeypatch.setattr("joulemill.explorer.app.MOST_KEPT_BYTE", 1000)
+    asyncio.run(ask())
+    assert computed[:4] == ["1", "2", "3", "1"] and computed.count("9") <= AT_A_TIME

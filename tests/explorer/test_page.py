@@ -131,9 +131,7 @@ def test_a_slider_asks_anew_and_the_link_holds_the_whole_state(browser: Any, url
         concurrency = page.input_value("#d0-concurrency")
         page.click("#site-card summary")
         page.fill("#site-pue", "1.2")
-        page.wait_for_function(
-            "() => document.querySelector('#table tr[data-row=\"Energy, site\"] td b').innerText !== '–'"
-        )
+        page.wait_for_selector('#table tr[data-row="Energy, site"] td b[data-value]')
         address, shown = page.url, cell(page, "Energy, site").inner_text()
     with opened(browser, address) as page:
         settled(page)
@@ -148,13 +146,18 @@ def test_a_bad_value_is_said_beside_its_field_and_hostile_names_are_text(browser
         page.wait_for_function("() => document.getElementById('d0-power-cap-error').innerText.includes('no unit')")
         assert page.get_attribute("#d0-power-cap", "aria-invalid") == "true"
         page.fill("#d0-power-cap", "")
+        page.click("#deployments fieldset:nth-child(2) summary:has-text('site of its own')")
+        page.fill('[id="d1-site.pue"]', "0.5")
+        page.wait_for_function("() => document.getElementById('d1-site.pue-error').innerText.includes('at least 1')")
+        page.fill('[id="d1-site.pue"]', "1.5")
+        page.wait_for_selector('#table tr[data-row="Energy, site"] td:nth-child(3) b[data-value]')
+        assert cell(page, "Energy, site").inner_text().startswith("–")  # the other deployment has no site
         page.fill("#d1-model", '<img src=x onerror="document.title=1">')
         page.wait_for_function("() => document.getElementById('d1-model-error').innerText.length > 0")
         assert page.title() == "Joulemill explorer" and page.locator("main img").count() == 0
 
 
 def test_measured_runs_stand_beside_the_curves(browser: Any, url: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.csv").write_text(RUNS)
     jm.simulate("Qwen/Qwen3-8B", "h100", rate_req_s=2, requests=60, output_tokens=64, scenarios=0).to_run(
         tmp_path / "a-run"
     )
@@ -163,7 +166,11 @@ def test_measured_runs_stand_beside_the_curves(browser: Any, url: str, tmp_path:
         page.select_option("#y", "device_j_tok")
         page.wait_for_selector("#plane .published", state="attached")
         assert page.locator("#plane .published").count() == sum(r.model == "Qwen/Qwen3-32B" for r in published_runs())
-        page.set_input_files("#file", tmp_path / "mine.csv")
+        dropped = page.evaluate_handle(
+            "t => { const d = new DataTransfer(); d.items.add(new File([t], 'mine.csv')); return d; }",
+            RUNS,
+        )
+        page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
         page.wait_for_selector("#plane .measured", state="attached")
         page.set_input_files("#folder", tmp_path / "a-run")
         page.wait_for_function("() => document.querySelectorAll('#plane .measured').length === 2")
@@ -176,6 +183,25 @@ def test_measured_runs_stand_beside_the_curves(browser: Any, url: str, tmp_path:
         assert "a-run" in page.inner_text("#readout") and "modelled" in page.inner_text("#readout")
         page.uncheck("#published")
         assert page.locator("#plane .published").count() == 0
+
+
+def test_six_deployments_on_any_axes_with_the_slo_region(browser: Any, url: str) -> None:
+    with opened(browser, url) as page:
+        settled(page)
+        page.fill("#d0-slo-tpot", "25ms")
+        page.wait_for_selector("#plane .slo", state="attached")
+        for _ in range(4):
+            page.click("#add")
+        assert page.is_disabled("#add")
+        page.wait_for_function("() => document.querySelectorAll('#plane .curve').length === 6")
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDE["width"]
+        right = "() => { const b = document.querySelector('#plane .slo').getBBox(); return b.x + b.width / 2; }"
+        beyond_tpot = page.evaluate(right)
+        page.select_option("#x", "user_tok_s")  # fewer tokens a second are beyond the same limit: left, not right
+        page.select_option("#y", "tok_s_mw")
+        assert page.evaluate(right) < beyond_tpot and "25 ms" in page.inner_text("#plane")
+        page.uncheck("#log")
+        assert page.locator("#plane .curve").count() == 6 and "log=0" in page.url and "x=user_tok_s" in page.url
 
 
 def test_what_is_copied_is_what_the_server_says(browser: Any, url: str) -> None:
@@ -217,7 +243,7 @@ def test_levers_a_day_and_a_plan(browser: Any, url: str, tmp_path: Path) -> None
         page.wait_for_selector("#day-table td")
         rows = page.locator("#day-table tr").all_inner_texts()
         assert all(("modelled" in r) != ("–" in r) for r in rows[1:]), rows
-        assert any("J/tok" in r and " to " in r for r in rows) and page.locator("#day-plots canvas").count() == 2
+        assert any("J/tok" in r and " to " in r for r in rows) and page.locator("#day-plots canvas").count() == 4
         page.set_input_files("#day-trace", tmp_path / "trace.csv")
         page.click("#day-play")
         page.wait_for_function("() => document.getElementById('day-table').innerText.includes('3 of 3 completed')")
@@ -255,6 +281,8 @@ def test_on_a_phone_nothing_runs_out_of_the_page(browser: Any, url: str, scheme:
         assert paper == {"light": "rgb(251, 250, 247)", "dark": "rgb(20, 23, 26)"}[scheme]
         page.emulate_media(media="print")
         assert not page.locator("#add").is_visible() and page.locator("#table").is_visible()
+        assert not page.locator("#plan-title").is_visible()  # a card that was not used is left out
+        assert page.evaluate("getComputedStyle(document.getElementById('table')).color") == "rgb(28, 31, 35)"
 
 
 def faults_of(page: Any) -> list[Any]:

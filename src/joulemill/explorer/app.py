@@ -38,11 +38,13 @@ SHARED = Path(str(files("joulemill.monitor.web") / "static"))
 MOST_BODY_BYTE = 16_000_000
 #: A dropped file comes within this time [s].
 BODY_S = 60.0
-#: Answers kept, the last asked for longest.
-MOST_KEPT = 2000
+#: Answers kept in all, the last asked for longest.
+MOST_KEPT_BYTE = 64_000_000
 #: Answers computed, and dropped files read, at a time.
 AT_A_TIME = 2
 _BAD_INPUT = 422
+#: What was asked: the path, and the texts.
+_Key = tuple[str, tuple[tuple[str, str], ...]]
 Answer = Callable[[Asked, Mapping[str, Any]], dict[str, Any]]
 
 
@@ -96,7 +98,8 @@ class Answers:
 
     def __init__(self, setting: PageSetting) -> None:
         self._setting = setting
-        self._kept: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], bytes] = OrderedDict()
+        self._kept: OrderedDict[_Key, bytes] = OrderedDict()
+        self._kept_byte = 0
         self._slots = asyncio.Semaphore(AT_A_TIME)
 
     async def text(self, path: str, compute: Answer, pairs: Mapping[str, str], body: str = "") -> bytes:
@@ -110,10 +113,14 @@ class Answers:
             if (kept := self._kept.get(key)) is not None:  # asked by somebody else while this one waited
                 return kept
             text = await asyncio.to_thread(self._computed, compute, question)
-            self._kept[key] = text
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+        self._keep(key, text)
         return text
+
+    def _keep(self, key: _Key, text: bytes) -> None:
+        self._kept_byte += len(text) - len(self._kept.pop(key, b""))
+        self._kept[key] = text
+        while self._kept_byte > MOST_KEPT_BYTE:
+            self._kept_byte -= len(self._kept.popitem(last=False)[1])
 
     def _computed(self, compute: Answer, question: Asked) -> bytes:
         stated = arguments(question, self._setting.read, self._setting.site)
