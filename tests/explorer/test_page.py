@@ -243,7 +243,7 @@ def test_levers_a_day_and_a_plan(browser: Any, url: str, tmp_path: Path) -> None
         page.wait_for_selector("#day-table td")
         rows = page.locator("#day-table tr").all_inner_texts()
         assert all(("modelled" in r) != ("–" in r) for r in rows[1:]), rows
-        assert any("J/tok" in r and " to " in r for r in rows) and page.locator("#day-plots canvas").count() == 2
+        assert any("J/tok" in r and " to " in r for r in rows) and page.locator("#day-plots canvas").count() == 4
         page.set_input_files("#day-trace", tmp_path / "trace.csv")
         page.click("#day-play")
         page.wait_for_function("() => document.getElementById('day-table').innerText.includes('3 of 3 completed')")

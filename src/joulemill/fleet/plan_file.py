@@ -17,7 +17,7 @@ from joulemill.catalog.models import find_model
 from joulemill.catalog.nodes import find_node
 from joulemill.catalog.sites import load_site_file
 from joulemill.errors import InputError
-from joulemill.files import read_bytes
+from joulemill.files import read_bytes, text_of
 from joulemill.fleet.inventory import Inventory, listed_inventory
 from joulemill.fleet.tables import (
     GOALS,
@@ -94,7 +94,7 @@ def load_plan(
     """
     data = read_bytes(path, MOST_BYTE)
     try:
-        text = data.decode("utf-8")
+        text = text_of(data)
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as fault:
         raise InputError(f"{path}: {fault}") from None

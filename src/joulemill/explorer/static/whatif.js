@@ -71,7 +71,7 @@ export function drawLevers(study, box, list, note) {
   const labels = Object.fromEntries(study.levers.map((l) => [l.name, l.label]));
   list.replaceChildren(...(study.distinct || study.combinations).slice(0, MOST_COMBINED).map((c) => {
     const item = element("li", "", `${c.levers.map((n) => labels[n] || n).join(" + ")}: J/token `), apart = c.levers.length > 1 ? `; their individual effects multiplied: ${signed(c.multiplied_change_ratio)}` : "";
-    item.append(element("b", "", signed(c.energy_change_ratio)), element("span", "range", `${amount(c.after.energy_j_tok, "J/tok")}, ${quantity(c.after.rate_tok_s, "tok/s")}; modelled, no interval${apart}`));
+    item.append(element("b", "", signed(c.energy_change_ratio)), element("span", "range", `${amount(c.after.energy_j_tok, "J/tok")}, ${quantity(c.after.rate_tok_s, "tok/s")}; modelled, no interval${apart}`.replaceAll(" %", "\u00a0%")));
     return item;
   }));
   const left = study.levers.length - applied.length;
