@@ -77,7 +77,7 @@ async def _answers(config: MonitorConfig) -> list[str]:
     async with aiohttp.ClientSession() as session:
         sources = await asyncio.gather(*(_source(d, session) for d in config.discover))
         store = [] if config.store is None else await _store(config.store, session)
-        named = {page_of(t.metrics_url): t for found, _ in sources for t in found}
+        named = {page_of(t.metrics_url): t for targets_of_source, _ in sources for t in targets_of_source}
         targets = list(({page_of(t.metrics_url): t for t in config.target} | named).values())
         pages = await asyncio.gather(*(_page(t, session, config.timeout_s) for t in targets))
     return [*(f for _, wrong in sources for f in wrong), *store, *(f for f in pages if f)]
@@ -85,12 +85,12 @@ async def _answers(config: MonitorConfig) -> list[str]:
 
 async def _source(asked: DiscoverConfig, session: aiohttp.ClientSession) -> tuple[tuple[TargetConfig, ...], list[str]]:
     try:
-        found = await discovered(asked, session)
+        document = await discovered(asked, session)
     except JoulemillError as fault:
         return (), [f"[[discover]] {fault}"]
-    told = found.told(f"[[discover]] {asked.where}")
-    nothing = [] if found.targets else [f"[[discover]] {asked.where}: names no target"]
-    return found.targets, [told] if told else nothing
+    fault_line = document.told(f"[[discover]] {asked.where}")
+    nothing = [] if document.targets else [f"[[discover]] {asked.where}: names no target"]
+    return document.targets, [fault_line] if fault_line else nothing
 
 
 async def _store(asked: StoreConfig, session: aiohttp.ClientSession) -> list[str]:

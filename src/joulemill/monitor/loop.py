@@ -205,8 +205,8 @@ class Monitor:
     def _discovered(self, config: MonitorConfig) -> list[TargetConfig]:
         """Targets that documents name, but those that the file names itself, by their name or their page."""
         named, pages = {t.name for t in config.target}, {page_of(t.metrics_url) for t in config.target}
-        found = (t for i in range(len(config.discover)) for t in self._found.get(i, ()))
-        return [t for t in found if t.name not in named and page_of(t.metrics_url) not in pages]
+        of_documents = (t for i in range(len(config.discover)) for t in self._found.get(i, ()))
+        return [t for t in of_documents if t.name not in named and page_of(t.metrics_url) not in pages]
 
     def snapshot(self) -> Snapshot:
         """What is known now."""
