@@ -22,8 +22,8 @@ from joulemill.reports.html.plan import page
 from joulemill.reports.plan_wording import headline, prefixed, price_sentence, shortage_sentence
 from joulemill.suggestions import meant
 
-Table = Literal["replicas", "power", "constraints", "hours", "frontier"]
-TABLES = ("replicas", "power", "constraints", "hours", "frontier")
+Table = Literal["replicas", "power", "constraints", "hours", "frontier", "played"]
+TABLES = ("replicas", "power", "constraints", "hours", "frontier", "played")
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,7 +89,8 @@ class FleetPlan(Result):
         return plan_document(self.study) | {"simulation": None if self.played is None else played_document(self.played)}
 
     def to_frame(self, table: Table = "replicas", backend: str | None = None) -> Any:
-        """A table of the plan as a dataframe: replicas, power, constraints, hours (a site and hour a row), frontier.
+        """A table of the plan as a dataframe: replicas, power, constraints, hours (a site and hour a row), frontier, and
+        played (what ``simulate=True`` played, an operating point a row).
 
         ``backend``: pandas, polars or pyarrow; None: the first of these that is installed.
         """
@@ -103,6 +104,7 @@ class FleetPlan(Result):
             "constraints": constraint_rows,
             "hours": site_hours,
             "frontier": lambda study: [vars(p) for p in study.frontier],
+            "played": lambda _: [] if self.played is None else played_document(self.played)["points"],
         }
         if table not in of:
             raise InputError(f"`table` is {table!r}; use one of {', '.join(TABLES)}")
