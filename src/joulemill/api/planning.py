@@ -89,9 +89,9 @@ class FleetPlan(Result):
         return plan_document(self.study) | {"simulation": None if self.played is None else played_document(self.played)}
 
     def to_frame(self, table: Table = "replicas", backend: str | None = None) -> Any:
-        """A table of the plan as a dataframe: replicas, power, constraints, hours (a site and hour a row), frontier, and
-        played (what ``simulate=True`` played, an operating point a row).
+        """A table of the plan as a dataframe: replicas, power, constraints, hours (a site and hour a row), frontier.
 
+        ``played`` is what ``simulate=True`` played, an operating point a row.
         ``backend``: pandas, polars or pyarrow; None: the first of these that is installed.
         """
         return frame_of(columns_of(self.rows(table)), backend)
