@@ -12,6 +12,7 @@ import numpy as np
 
 from joulemill.catalog.serving import priors
 from joulemill.physics.serving.coefficients import POWER_NAMES, unchecked_rates_of
+from joulemill.physics.serving.power import floor_w
 from joulemill.prediction.precision import resolver
 from joulemill.validation.predict import CompiledRows, compiled, predicted
 from joulemill.validation.row import MeasuredRow
@@ -26,9 +27,11 @@ PRIOR_WEIGHT = 2.0
 CROWD_SHARE, CROWD_MOST = 0.3, 5.0
 #: Steps of a fit, and the relative change of its loss at which it ends.
 MOST_STEPS, FIRST_DAMPING, SETTLED = 40, 1e-2, 1e-4
-RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
+RUN_SCALE, LATENCY_SCALE = 0.16, 0.15
+#: Weight of the power of a row whose host was crowded, at its own rate: a third of that of power on a quiet host.
+HELD_UP_WEIGHT = 0.5
 #: Residuals of a row weigh as the size of its family to the power −BALANCE.
-BALANCE = 0.15
+BALANCE = 0.1
 #: Rows that a pooled fit counts for, and how much narrower its result is as a prior of one engine than the first one.
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
 #: What is documented of one engine. SGLang computes waiting prompts before it decodes on: all requests stay together.
@@ -44,9 +47,15 @@ NOT_ASYNCHRONOUS = (0.02, 1.0)
 SHORT_PROMPTS = (5.0, 0.7)
 #: Its data-parallel ranks all compute as many rows as the busiest has.
 PADS_TO_BUSIEST = (1.0, 0.1)
-#: The latency points are of newer releases: their kernels for block-scaled experts suit the newest devices too, and
-#: what hands tokens to clients is spread over processes.
-RECENT = {"expert_block": (1.5e-5, 0.7), "expert_block_newest": (1.2, 0.3), "front": (1e-6, 0.3)}
+#: The latency points are of newer releases: their kernels for experts suit the newest devices too, and what hands
+#: tokens to clients is spread over processes.
+RECENT = {
+    "expert_block": (1.5e-5, 0.7),
+    "expert_newest": (0.9, 0.3),
+    "expert_compute_newest": (1.0, 0.01),
+    "expert_block_newest": (1.2, 0.3),
+    "front": (1e-6, 0.3),
+}
 #: Coefficients of one engine: no other engine tells them.
 HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered", "expert_tile")
 
@@ -69,19 +78,7 @@ class Problem:
 
     def part(self, index: np.ndarray) -> Problem:
         rows = [self.rows[i] for i in index]
-        return Problem(
-            rows=rows,
-            plant=compiled(rows),
-            quantities=self.quantities,
-            weights=self.weights,
-            measured=self.measured[:, index],
-            names=self.names,
-            prior=self.prior,
-            spread=self.spread,
-            fixed=self.fixed,
-            scale=self.scale,
-            share=self.share,
-        )
+        return replace(self, rows=rows, plant=compiled(rows), measured=self.measured[:, index])
 
     @staticmethod
     def merged(parts: list[Problem]) -> Problem:
@@ -116,10 +113,29 @@ class Problem:
 
     def many_logs(self, points: np.ndarray) -> np.ndarray:
         """Predicted logarithms [quantity, point, row] at each of ``points`` [point, coefficient], all at once."""
+        return self._logs(self._found(points)[0], len(points))
+
+    def errors(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """ln(predicted ÷ measured) [quantity, point, row]; and of the power [point, row] were the row's steps held up
+        until the rate is the measured one: the floor is paid for longer, the joules of the work are the same."""
+        found, floor_w = self._found(points)
+        errors = self._logs(found, len(points)) - self.measured[:, None, :]
+        if "power_w" not in self.quantities:
+            return errors, np.zeros(errors.shape[1:])
+        rate, power = (self.measured[self.quantities.index(q)] for q in ("rate_tok_s", "power_w"))
+        slower = np.exp(rate) / found["rate_tok_s"]
+        return errors, np.log(floor_w + (found["power_w"] - floor_w) * slower) - power
+
+    def _found(self, points: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Predicted quantities by name, and what the boards draw between kernels [W], at each of ``points``."""
         values = {n: np.exp(points[:, i : i + 1]) for i, n in enumerate(self.names)}
         values |= {n: np.array([[v]]) for n, v in self.fixed.items()}
-        found = predicted(self.asking(values), unchecked_rates_of(values))
-        shape = (len(points), len(self.rows))
+        rates = unchecked_rates_of(values)
+        waiting_w = floor_w(self.plant.table, rates.power) * self.plant.devices_count
+        return predicted(self.asking(values), rates), waiting_w
+
+    def _logs(self, found: dict[str, np.ndarray], points: int) -> np.ndarray:
+        shape = (points, len(self.rows))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log(np.stack([np.broadcast_to(found[q], shape) for q in self.quantities]))
 
@@ -185,7 +201,7 @@ def runs_problem(data: Path) -> Problem:
         rows=rows,
         plant=compiled(rows),
         quantities=quantities,
-        weights=np.array([[1.0], [0.5], [2.0], [3.0]]),
+        weights=np.array([[2.0], [0.5], [1.2], [3.0]]),
         measured=measured,
         names=tuple(names),
         prior=np.log([known[n][0] for n in names]),
@@ -241,11 +257,17 @@ def fit(problem: Problem, start: np.ndarray | None = None) -> tuple[np.ndarray, 
     def linearized(x: np.ndarray, quiet: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Residuals, their Jacobian, and errors [quantity, row] at ``x``: all perturbed points in one call."""
         points = np.concatenate([x[None, :], x[None, :] + STEP_LN * np.eye(x.size)])
-        errors = problem.many_logs(points) - problem.measured[:, None, :]
-        r = soft(errors * problem.weights[:, None] / problem.scale) * problem.share * row_weight * np.sqrt(quiet)
+        errors, held_up = problem.errors(points)
+        r = soft(errors * problem.weights[:, None] / problem.scale)
+        r = np.concatenate([r, soft(held_up * HELD_UP_WEIGHT / problem.scale)[None]])
+        r = r * problem.share * row_weight * share_of(quiet)[:, None]
         own = PRIOR_WEIGHT * (points - problem.prior) / problem.spread
         r = np.concatenate([np.moveaxis(r, 1, 0).reshape(len(points), -1), own], axis=1)
         return r[0], (r[1:] - r[0]).T / STEP_LN, errors[:, 0]
+
+    def share_of(quiet: np.ndarray) -> np.ndarray:
+        """Weights [quantity, row]: of a crowded row only the power at its own rate tells something."""
+        return np.sqrt(np.stack([quiet] * len(problem.quantities) + [1.0 - quiet]))
 
     x = problem.prior if start is None else start
     quiet = np.ones(len(problem.rows))
@@ -263,11 +285,9 @@ def fit(problem: Problem, start: np.ndarray | None = None) -> tuple[np.ndarray, 
         if abs(gain) < SETTLED:
             break
         if shared.any() and gain >= 0.0:
-            before, quiet = quiet, quiet_probability(problem, error)
-            change = np.sqrt(np.maximum(quiet, 1e-9) / np.maximum(before, 1e-9))
-            change = np.concatenate([np.tile(change, len(problem.quantities)), np.ones(x.size)])
-            r, jacobian = r * change, jacobian * change[:, None]
-    degrees = max(1, r.size - x.size)
+            quiet = quiet_probability(problem, error)
+            r, jacobian, error = linearized(x, quiet)
+    degrees = max(1, problem.measured.size - x.size)
     covariance = np.linalg.inv(jacobian.T @ jacobian)
     return x, np.sqrt(np.diag(covariance) * max(1.0, float(r @ r) / degrees))
 

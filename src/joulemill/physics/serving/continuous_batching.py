@@ -240,8 +240,8 @@ def _step_variants(
     """A step without prompts, one with the usual number of prompt tokens, and what devices wait for the host; and how
     steps grow with prompts. ``loads``: requests offered to a rank, and prompt tokens of a step that has any."""
     host, (offered, prompt) = rates.host, loads
-    busiest = np.minimum(d.computed_tok * busiest_prompts_count(t, prompt / d.computed_tok), d.budget_tok)
-    busiest = np.maximum(busiest, prompt)
+    most = busiest_prompts_count(t, prompt / d.computed_tok, d.spread_ratio)
+    busiest = np.maximum(np.minimum(d.computed_tok * most, d.budget_tok), prompt)
     shared = _shared_count(d, offered)
     packed_tok = np.minimum(shared * d.computed_tok, d.budget_tok)
     past = d.input_tok - 0.5 * d.computed_tok
@@ -292,10 +292,11 @@ def _undrafted(
     return plain, mixed, packed_s
 
 
-def busiest_prompts_count(t: ShardTable, mean_count: Array) -> Array:
-    """Prompts in a step of the busiest of the data-parallel ranks, which take ``mean_count`` each: one at least, and
-    the expected largest of so many Poisson counts."""
-    spread = largest_of(t.data_count) * np.sqrt(mean_count)
+def busiest_prompts_count(t: ShardTable, mean_count: Array, spread_ratio: Array | float = 0.0) -> Array:
+    """Prompts, in mean lengths, in a step of the busiest of the data-parallel ranks, which take ``mean_count`` each:
+    one at least, and the expected largest of so many Poisson counts of prompts whose lengths scatter by
+    ``spread_ratio`` (as those of answers do: assumed)."""
+    spread = largest_of(t.data_count) * np.sqrt(mean_count * (1.0 + spread_ratio * spread_ratio))
     return np.asarray(np.maximum(mean_count + spread, 1.0))
 
 
@@ -324,13 +325,14 @@ def prompts_s(host: HostRates, work: StepTimes) -> Array:
 
 def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: Array) -> Array:
     """What devices wait for the host in a step of ``device_s`` [s]: all of its time, or only what is longer than theirs
-    where the engine prepares a step while the one before runs."""
+    where the engine prepares a step while the one before runs; and for the process in front of it, which hands tokens
+    on while steps run, once it is the slower one."""
     several = t.tensor_count * t.data_count > 1.0
     own_s = host.step_s + host.sequence_s * running + host.rank_s * several
     hidden = np.minimum(host.overlap_ratio, 1.0)
     waited_s = hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s
     front_s = host.front_s * running * d.accepted_tok
-    return np.asarray(soft_s(device_s + waited_s, front_s) - device_s)
+    return np.asarray(np.maximum(device_s + waited_s, front_s) - device_s)
 
 
 def _timed(
