@@ -201,7 +201,7 @@ def runs_problem(data: Path) -> Problem:
         rows=rows,
         plant=compiled(rows),
         quantities=quantities,
-        weights=np.array([[2.0], [0.5], [1.2], [3.0]]),
+        weights=np.array([[2.0], [1.0], [1.2], [3.0]]),
         measured=measured,
         names=tuple(names),
         prior=np.log([known[n][0] for n in names]),

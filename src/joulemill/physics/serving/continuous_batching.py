@@ -216,7 +216,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     alone = decode_load(running, context, evenness_ratio(rates.step, d))
     prompt = arrivals * d.computed_tok / often
     work, steps = _step_variants(t, rates, d, alone, (offered, prompt))
-    state = (offered, running, context, capacity, often, arrivals)
+    state = (offered, running, context, capacity, often)
     return _timed(t, rates, d, state, work, (steps, batches))
 
 
@@ -343,7 +343,7 @@ def _timed(
     work: tuple[StepTimes, StepTimes, Array],
     variants: tuple[PromptSteps, Array | float],
 ) -> Steady:
-    offered, running, context, capacity, often, arrivals = state
+    offered, running, context, capacity, often = state
     plain, mixed, host_s = work
     steps, batches = variants
     plain_s = steps.plain_s
@@ -364,7 +364,7 @@ def _timed(
     rank_rate = running * d.accepted_tok / period_s
     rate = rank_rate * ranks * batches if staged else rank_rate * ranks
     power_w = step_energy_j / step_s
-    itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
+    itl_s = (plain_s + _median_share(often) * (mixed_s - plain_s)) * slow
     ttft_s, tpot_s = _latency(
         rates.host, d, steps.scaled(stages) if staged else steps, (offered, running, rank_rate), (period_s, slow)
     )
@@ -390,10 +390,11 @@ def _timed(
     )
 
 
-def _median_share(arrivals: Array, often: Array) -> Array:
-    """Prompts in the median step over prompts in a step that has any; the median of a Poisson count is about
-    λ − 0.35."""
-    return np.asarray(np.clip((arrivals - 0.35) / np.maximum(arrivals / often, 1e-9), 0.0, 1.0))
+def _median_share(often: Array) -> Array:
+    """Prompts in the median step over prompts in a step that has any: those that come together count as one, and the
+    median of a Poisson count of mean μ = −ln(1 − f) is about μ − 0.35."""
+    mean = -np.log1p(-np.minimum(often, 1.0 - 1e-9))
+    return np.asarray(np.clip(often * (1.0 - 0.35 / np.maximum(mean, 1e-9)), 0.0, 1.0))
 
 
 def _latency(
