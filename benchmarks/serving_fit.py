@@ -65,6 +65,10 @@ ARRIVALS = (
     "eager",
     "prefill_attention",
 )
+#: Families whose TTFT is that of how they were measured: of Llama-3.1-8B on TensorRT-LLM one request more is in flight
+#: than runs, and always waits (TTFT has the stay over the batch more, at any batch, answer and number of devices); on
+#: SGLang and vLLM TTFT hardly grows with the prompt, as where a prefix cache serves it. They are scored all the same.
+ODD_ARRIVALS = ("Llama-3.1-8B",)
 #: Coefficients of one engine: no other engine tells them.
 HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered", "expert_tile", "draft_passes")
 
@@ -104,9 +108,14 @@ class Problem:
         )
 
     def counted(self) -> Problem:
-        """The rows that weigh in a fit: drafted ones do not."""
+        """What weighs in a fit: drafted rows do not, nor TTFT of ``ODD_ARRIVALS``."""
         keep = np.flatnonzero([r.draft_count == 0 for r in self.rows])
-        return self if keep.size == len(self.rows) else self.part(keep)
+        part = self if keep.size == len(self.rows) else self.part(keep)
+        if "ttft_s" not in part.quantities:
+            return part
+        measured = part.measured.copy()
+        measured[part.quantities.index("ttft_s"), [family(r) in ODD_ARRIVALS for r in part.rows]] = np.nan
+        return replace(part, measured=measured)
 
     def arrivals(self, x: np.ndarray) -> Problem:
         """The same rows where only ``ARRIVALS`` are free and only TTFT counts; ``x``: the others' logarithms."""
