@@ -35,6 +35,8 @@ RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
 BALANCE = 0.15
 #: Rows that a pooled fit counts for, and how much narrower its result is as a prior of one engine than the first one.
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
+#: Kernels for experts are each engine's own work: there an engine keeps the spread of the first prior, up to this.
+EXPERTS, EXPERTS_MOST = ("routing", "expert_"), 0.5
 #: What is documented of one engine. SGLang computes waiting prompts before it decodes on: all requests stay together.
 #: It and TensorRT-LLM send rows to the ranks of their experts alone (all-to-all), where vLLM gathers all on every rank.
 #: SGLang drafts, verifies and extends in passes of their own, and does not schedule beside them unless it is told to.
@@ -156,7 +158,9 @@ class Problem:
         """The same rows with another prior, held more firmly: what engines on the same devices share. Habits of a
         scheduler keep their own."""
         own = np.array([n in HABITS for n in self.names])
+        apart = np.array([n.startswith(EXPERTS) and "grain" not in n for n in self.names])
         firm = np.minimum(self.spread * POOLED_SPREAD, POOLED_MOST)
+        firm = np.where(apart, np.minimum(self.spread, EXPERTS_MOST), firm)
         return replace(self, prior=np.where(own, self.prior, prior), spread=np.where(own, self.spread, firm))
 
     def logs(self, x: np.ndarray) -> np.ndarray:
