@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,17 +157,30 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
                 exec(compile(match["body"], named(page), "exec"), scope)
 
 
-@pytest.mark.parametrize("script", ["readme_figure", "planning_figure"])
-def test_pictures_are_what_their_scripts_draw(script: str) -> None:
+@contextlib.contextmanager
+def script_of(name: str) -> Iterator[Any]:
+    """A script beside the pages, as a module."""
     import importlib.util
 
-    spec = importlib.util.spec_from_file_location(script, DOCS / f"{script}.py")
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(__import__("sys").modules, spec.name, module)
         spec.loader.exec_module(module)
-        assert module.FIGURE.read_text("utf-8") == module.figure(), f"run: python docs/{script}.py"
+        yield module
+
+
+@pytest.mark.parametrize("name", ["readme_figure", "planning_figure"])
+def test_pictures_are_what_their_scripts_draw(name: str) -> None:
+    with script_of(name) as script:
+        assert script.FIGURE.read_text("utf-8") == script.figure(), f"run: python docs/{name}.py"
+
+
+def test_the_explorers_page_answers_its_questions_with_todays_figures() -> None:
+    with script_of("explore_figures") as script:
+        page = script.PAGE.read_text("utf-8")
+        assert script.written(page) == page, "run: python docs/explore_figures.py"
 
 
 def test_the_citation_file_has_what_its_format_requires() -> None:

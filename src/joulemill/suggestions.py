@@ -13,7 +13,7 @@ _BEGINNING_COUNT = 3
 #: Names are not compared beyond this length: no known one is as long.
 _LONGEST = 120
 #: So many known names are all listed where none is near.
-_LISTED_COUNT = 24
+_LISTED_COUNT = 30
 
 
 def nearest(word: str, known: Iterable[str], *, most: int = 1, least_ratio: float = NEAR_RATIO) -> tuple[str, ...]:
@@ -29,7 +29,7 @@ def nearest(word: str, known: Iterable[str], *, most: int = 1, least_ratio: floa
 
 
 def meant(word: str, known: Iterable[str], *, most: int = 1) -> str:
-    """``did you mean X?`` for a misspelt word; where none is near, the known names, if they are few.
+    """``did you mean X?`` for a misspelt word; where none is near, the known names, the first of them if many.
 
     >>> meant("lats", ["last", "first"]), meant("q", ["last", "first"])
     ('did you mean last?', 'there are last, first')
@@ -38,7 +38,10 @@ def meant(word: str, known: Iterable[str], *, most: int = 1) -> str:
     near = nearest(word, names, most=most)
     if near:
         return f"did you mean {', '.join(near)}?"
-    return f"there are {', '.join(names)}" if 0 < len(names) <= _LISTED_COUNT else ""
+    if not names:
+        return "there are none"
+    more = f" and {len(names) - _LISTED_COUNT} more" if len(names) > _LISTED_COUNT else ""
+    return f"there are {', '.join(names[:_LISTED_COUNT])}{more}"
 
 
 def _letters(text: str) -> str:

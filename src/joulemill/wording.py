@@ -92,8 +92,8 @@ def quantity(value: float | None, unit: str, significant: int = 3) -> str:
 
     >>> quantity(0.0123, "J/tok"), quantity(1500.0, "W"), quantity(None, "W")
     ('12.3 mJ/tok', '1.50 kW', 'unknown')
-    >>> quantity(4.97e-8, "EUR/tok"), quantity(3.6e8, "J/year")
-    ('0.0497 EUR per million tokens', '100 kWh/year')
+    >>> quantity(4.97e-8, "EUR/tok"), quantity(3.6e8, "J/year"), quantity(1800.0, "s")
+    ('0.0497 EUR per million tokens', '100 kWh/year', '1,800 s')
     """
     if value is None:
         return UNKNOWN
@@ -103,7 +103,7 @@ def quantity(value: float | None, unit: str, significant: int = 3) -> str:
         return f"{digits(value * MILLION, significant)} {unit.removesuffix('/tok')} per million tokens"
     if unit == "J/year":
         return f"{digits(value / JOULE_PER_KWH, significant)} kWh/year"
-    factor, prefix = _scale(value) if unit in _PREFIXED else (1.0, "")
+    factor, prefix = _scale(value, unit)
     return f"{digits(value / factor, significant)} {prefix}{unit}"
 
 
@@ -118,12 +118,13 @@ def _factor(value: float, unit: str) -> float:
         return 1.0 / MILLION
     if unit == "J/year":
         return JOULE_PER_KWH
-    return _scale(value)[0] if unit in _PREFIXED else 1.0
+    return _scale(value, unit)[0]
 
 
-def _scale(value: float) -> tuple[float, str]:
+def _scale(value: float, unit: str) -> tuple[float, str]:
+    """Factor and prefix. Nobody says kiloseconds."""
     size = abs(value)
-    if size == 0:
+    if size == 0 or unit not in _PREFIXED or (unit == "s" and size >= 1.0):
         return 1.0, ""
     return next(((factor, prefix) for factor, prefix in _STEPS if size >= factor * 0.9995), _STEPS[-1])
 

@@ -74,3 +74,17 @@ def test_only_what_was_measured_changes_its_basis() -> None:
         "a": (Figure(1.0, "W", Basis.MODELLED), stated),
         "basis": "modelled",
     }
+
+
+def test_two_seeds_of_one_rate_are_one_load(tmp_path: Path) -> None:
+    """The load is what was asked, not how many requests chance brought."""
+    runs = [
+        jm.simulate(
+            "Qwen/Qwen3-8B", "h100", rate_req_s=4, duration_s=60, output_tokens=32, scenarios=0, seed=seed
+        ).to_run(tmp_path / str(seed))
+        for seed in (0, 1)
+    ]
+    assert runs[0].report.requests.ok != runs[1].report.requests.ok
+    assert jm.compare(*runs).comparable
+    assert not any("many serve" in w or "are metered" in w for w in runs[0].report.warnings)
+    assert runs[0].report.conditions.started is None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from joulemill.api import worker_pools
 from joulemill.api.simulation_sweep import SimulationSweep, load_sweep, parse_sweep, simulate_sweep
 from joulemill.api.worker_pools import finished
 from joulemill.cli import main
@@ -74,6 +77,52 @@ def test_a_workers_death_loses_nothing(tmp_path: Path) -> None:
     results = dict(finished(tasks, dying, workers=2))
     assert results == {n: f"{n}\n" for n in range(8)}
     assert (tmp_path / "mark").exists()
+
+
+def test_every_task_is_done_by_the_first_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No task is lost between one that ends and the next: a lost one would be made up for by another pool."""
+    pools: list[int] = []
+    whole = worker_pools._one_pool
+    monkeypatch.setattr(worker_pools, "_one_pool", lambda *a: pools.append(1) or whole(*a))
+    tasks = [(n, [{"n": n, "dies_once": ""}]) for n in range(12)]
+    assert dict(finished(tasks, dying, workers=2)) == {n: f"{n}\n" for n in range(12)}
+    assert pools == [1]
+
+
+class LocalRay(ModuleType):
+    """As much of Ray as the sweep uses, in this process: what ends first is what was asked last."""
+
+    def __init__(self) -> None:
+        super().__init__("ray")
+        self.started = False
+        self.most_retries = 0
+
+    def is_initialized(self) -> bool:
+        return self.started
+
+    def init(self, **_: Any) -> None:
+        self.started = True
+
+    def shutdown(self) -> None:
+        self.started = False
+
+    def remote(self, max_retries: int) -> Any:
+        self.most_retries = max_retries
+        return lambda work: SimpleNamespace(remote=lambda content: (object(), work(content)))
+
+    def wait(self, running: list[Any]) -> tuple[list[Any], list[Any]]:
+        return running[-1:], running[:-1]
+
+    def get(self, task: Any) -> str:
+        return str(task[1])
+
+
+def test_rays_tasks_are_all_done_and_ray_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = LocalRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    tasks = [(n, [{"n": n, "dies_once": ""}]) for n in range(12)]
+    assert dict(finished(tasks, dying, workers=2, ray="")) == {n: f"{n}\n" for n in range(12)}
+    assert not ray.started and ray.most_retries == worker_pools.MOST_DEATHS
 
 
 def test_work_that_kills_every_worker_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,9 +99,59 @@ def test_policies_of_an_event_are_compared(capsys: pytest.CaptureFixture[str], t
     assert printed["events"][0]["limit_w"] == pytest.approx(0.8 * printed["policies"][0]["window_w"])
 
 
+def test_replicas_follow_the_load_and_loading_is_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Quiet, a spike for two minutes, quiet: one replica, then more, whose loading is in the transitions."""
+    words = [*BASE, "--arrivals", "poisson+spike:12:60s:120s", "--rate", "1", "--duration", "10min"]
+    words += [
+        "--output-tokens",
+        "200",
+        "--autoscale",
+        "min=1,max=4,target=8,every=5s,patience=60s",
+        "--max-num-seqs",
+        "16",
+    ]
+    assert main([*words, "--out", str(tmp_path / "o"), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["deployment"]["autoscale"]["most_count"] == printed["deployment"]["replicas"] == 4
+    of = printed["replicas"]
+    assert of["transitions"] >= 1 and 1.0 <= of["serving_mean"] < 4.0
+    assert printed["energy"]["parts_j"]["transition"] == pytest.approx(of["transition_j"]) == 2500.0 * of["transitions"]
+    assert printed["requests"]["completed"] == printed["requests"]["offered"]
+
+
+def test_a_thinking_budget_and_a_cascade_say_what_a_correct_answer_costs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    thinking = ["--thinking", "tokens=100-300,budget=200,loss=10%", "--accuracy", "80%"]
+    cascade = ["--cascade", "model=Qwen/Qwen3-0.6B,escalate=25%,accuracy=60%"]
+    assert main([*BASE, *RATE, *thinking, *cascade, "--out", str(tmp_path / "o")]) == 0
+    shown = capsys.readouterr().out
+    for words in (
+        "energy per correct answer",
+        "first answered by Qwen/Qwen3-0.6B",
+        "budget of 200",
+        "Qwen3-0.6B before",
+    ):
+        assert words in " ".join(shown.split())
+    document = json.loads((tmp_path / "o" / "simulation.json").read_text())
+    quality = document["quality"]
+    completed = document["requests"]["completed"]
+    correct_req = quality["accuracy"]["value"] * completed
+    assert quality["correct_j"]["value"] == pytest.approx(document["energy"]["node_j"]["value"] / correct_req)
+    assert quality["accuracy"]["basis"] == "declared"
+    assert 0.6 < quality["accuracy"]["value"] < 0.8
+    assert 0.3 < quality["thinking"]["cut_ratio"] < 0.7
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["--rate", "4", "--autoscale", "max=4"], "target must be given"),
+        (["--rate", "4", "--autoscale", "max=4,target=8", "--replicas", "3"], "leave --replicas out"),
+        (["--rate", "4", "--thinking", "2000"], "no key=value"),
+        (["--rate", "4", "--accuracy", "80"], "--accuracy"),
+        (["--rate", "4", "--cascade", "model=Qwen/Qwen3-0.6B"], "escalate must be given"),
+        (["--rate", "4", "--cascade", "model=Qwen/Qwen3-0.6Bx,escalate=5%"], "Qwen3-0.6B"),
         ([], "name the traffic"),
         (["--rate", "4", "--trace", "x.csv"], "give one of them"),
         (["--trace", "nowhere.csv"], "cannot be read"),

@@ -48,6 +48,7 @@ DEPLOYMENT = [
     (["--rate", "1e400"], "--rate: '1e400' is too large"),
     (["--max-num-seqs", "0.5"], "--max-num-seqs: '0.5' cannot be"),
     (["--device", "h1000"], "did you mean"),
+    (["--device", "h100:4", "--devices", "2"], "--device h100:4: states 4 devices, --devices 2; give one of them"),
     (["--model", "Qwen/Qwen33-32B"], "did you mean Qwen/Qwen3-32B"),
     (["--engine", "vlm"], "vllm"),
     (["--site", "nowhere.toml"], "nowhere.toml"),
@@ -57,7 +58,11 @@ DEPLOYMENT = [
     (["--gpu-memory-utilization", "1%"], "--gpu-memory-utilization"),
     (["--max-num-batched-tokens", "0"], "--max-num-batched-tokens: '0' cannot be"),
 ]
+ONE = ["predict", "--model", "Qwen/Qwen3-8B", "--device"]
 OTHERS = [
+    ([*ONE, "h1000:4"], "device 'h1000' is not in the catalog; did you mean"),
+    ([*ONE, "h100:0"], "the number of devices must be at least 1, not 0"),
+    ([*ONE, "h100:1000000000"], "--device h100:1000000000: the devices must be at most 1,000,000"),
     (["gate", "a", "b", "--max-increase", "5"], "did you mean 5%?"),
     (["gate", "a", "b", "--max-increase", "0.5"], "did you mean 0.5%?"),
     (["gate", "a", "b", "--max-increase", "-5%"], "write a share above 0"),
@@ -130,6 +135,13 @@ def test_a_device_file(line: str, says: str, tmp_path: Path, capsys: pytest.Capt
     path = tmp_path / "d.toml"
     path.write_text(f'kind = "gpu"\n{line}\n')
     one_line([*PREDICT, "--device", str(path)], says, capsys)
+
+
+def test_a_count_stands_with_the_name_as_in_bench(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*ONE, "h100:4", "--json"]) == 0
+    deployment = json.loads(capsys.readouterr().out)["deployment"]
+    assert (deployment["device"], deployment["devices"]) == ("h100", 4)
+    one_line(["show", "device", "h100:4"], "states a count with the name; here, give them apart: h100, 4", capsys)
 
 
 def test_an_error_is_one_document_with_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 import joulemill as jm
+from joulemill.catalog.levers import paired_errors
 from joulemill.explorer.answering import answer, concurrencies, curve
 from joulemill.explorer.asking import FieldError, arguments, asked
-from joulemill.explorer.measured import points_of_text
 from joulemill.explorer.sensitivity import sensitivity
 from joulemill.physics.hardware.site import Site
-from tests.support.explorer import PLAIN, READ, RUNS
+from tests.support.explorer import PLAIN, READ
 
 ASKED = asked(PLAIN | {"site.pue": "1.25", "site.carbon_gco2e_kwh": "300", "site.price_currency_kwh": "0.2"})
 STATED = arguments(ASKED, READ)
@@ -91,22 +93,20 @@ def test_power_that_is_not_drawn_is_not_said_to_hold_anything_back() -> None:
 
 
 def test_sensitivity_is_the_ratio_of_two_predictions() -> None:
-    rows = {(r["name"], r["to"]): r for r in sensitivity(STATED)["rows"]}
+    shown = sensitivity(ASKED, STATED)
+    rows = {(r["name"], r["to"]): r for r in shown["rows"]}
     before = jm.predict(**STATED)
     doubled = jm.predict(**{**STATED, "concurrency": 64})
     row = rows["concurrency", "64"]
-    assert row["energy_change"] == pytest.approx(doubled.energy.site.value / before.energy.site.value - 1)
-    assert row["rate_change"] == pytest.approx(doubled.rate_tok_s.value / before.rate_tok_s.value - 1)
+    change = row["energy_change"]
+    assert change["value"] == pytest.approx(doubled.energy.site.value / before.energy.site.value - 1)
+    assert row["rate_change"]["value"] == pytest.approx(doubled.rate_tok_s.value / before.rate_tok_s.value - 1)
+    assert change["low"] < change["value"] < change["high"] and "measured pairs" in change["source"]
+    # the interval of a ratio is as wide, as a factor, as the pairs of its kind are off
+    half = paired_errors()["batch"].half_width_ratio
+    assert (1 + change["high"]) / (1 + change["value"]) == pytest.approx(math.exp(half))
     site = STATED["site"]
     assert isinstance(site, Site)
-    assert rows["PUE", "1.1"]["energy_change"] == pytest.approx(1.1 / 1.25 - 1)
-
-
-def test_measured_rows_are_points_in_si_units_and_bad_ones_say_why() -> None:
-    table = points_of_text(RUNS, "mine.csv")
-    assert table["name"] == "mine.csv" and table["skipped_count"] == 1 and table["skipped"][0]["row"] == 3
-    (point,) = table["points"]
-    assert (point["device_j_tok"], point["rate_tok_s"], point["concurrency"]) == (0.207, 2950.0, 60.5)
-    assert point["tpot_s"] == pytest.approx(0.0198) and point["node_j_tok"] is None
-    with pytest.raises(jm.InputError, match=r"^mine\.csv: columns are not known"):
-        points_of_text("a,b\n1,2\n", "mine.csv")
+    pue = rows["PUE", "1.1"]["energy_change"]
+    assert pue["value"] == pytest.approx(1.1 / 1.25 - 1) and pue["low"] is None
+    assert shown["energy_j_tok"]["value"] == before.energy.site.value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ pytest.importorskip("fastapi", reason="the monitor extra is not installed")
 import httpx
 
 from joulemill.cli import main
-from joulemill.explorer.app import MOST_BODY_BYTE, PageSetting, create_app
+from joulemill.explorer.app import AT_A_TIME, MOST_BODY_BYTE, Answers, PageSetting, create_app
+from joulemill.explorer.asking import Asked
 from joulemill.monitor.web.access import HEADERS
 from tests.support.explorer import PLAIN, READ, RUNS
 
@@ -83,3 +85,68 @@ def test_only_this_machines_names_are_answered_and_a_token_opens(app: Any) -> No
         ("GET", "/api/options", {"headers": {"authorization": "Bearer open sesame"}}),
     )
     assert without.status_code == 401 and "h100-sxm" in " ".join(with_it.json()["devices"])
+
+
+def test_the_sign_in_has_its_style_and_nothing_else_is_open(app: Any) -> None:
+    closed = create_app(PageSetting(read=READ), "open sesame")
+    form, script, home = asks(closed, ("GET", "/signin", {}), ("GET", "/explorer/explore.js", {}), ("GET", "/", {}))
+    assert (form.status_code, script.status_code, home.status_code) == (200, 401, 303)
+    for path in re.findall(r'href="(/[^"]+)"', form.text):
+        (linked,) = asks(closed, ("GET", path, {}))
+        assert linked.status_code == 200, path
+
+
+def test_everything_that_the_page_loads_is_there(app: Any) -> None:
+    pending, loaded = ["/"], set()
+    while pending:
+        path = pending.pop()
+        (answer,) = asks(app, ("GET", path, {}))
+        assert answer.status_code == 200, path
+        loaded.add(path)
+        links = re.findall(r'(?:src|href|from)[= ]"(/[^"]+)"', answer.text)
+        links += [f"/static/{name}" for name in re.findall(r'from "\./([^"]+)"', answer.text)]
+        pending += [link for link in dict.fromkeys(links) if link not in loaded and link not in pending]
+    assert {"/explorer/copying.js", "/static/figures.js"} <= loaded
+
+
+def test_a_run_folder_a_trace_and_a_plan_are_taken_as_texts(app: Any) -> None:
+    no_run, hostile, trace, plan = asks(
+        app,
+        ("POST", "/api/run?name=a-run", {"content": "[]"}),
+        ("POST", f"/api/run?name={HOSTILE}", {"content": json.dumps({"../../run.json": "{}", "run.json": "{}"})}),
+        (
+            "POST",
+            "/api/day",
+            {
+                "params": PLAIN | {"name": "mine.csv", "day.duration": "10min"},
+                "content": "timestamp_s,input_tokens,output_tokens\n0,64,32\n5,9,9\n",
+            },
+        ),
+        ("POST", "/api/plan?name=lab.toml", {"content": "[[site]"}),
+    )
+    assert no_run.status_code == hostile.status_code == plan.status_code == 422
+    assert no_run.json()["error"]["message"] == "a-run: is no run folder"
+    assert HOSTILE[:20] in hostile.json()["error"]["message"]  # as text: the page never makes markup of it
+    assert (
+        trace.json()["requests"]["completed"] == 2
+        and "--trace mine.csv --duration 10min" in trace.json()["copy"]["cli"]
+    )
+    assert plan.json()["error"]["message"].startswith("the plan is no TOML")
+
+
+def test_answers_are_kept_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[str] = []
+
+    def compute(question: Asked, _: Any) -> dict[str, Any]:
+        computed.append(question.flags["concurrency"])
+        return {"text": "x" * 400}
+
+    async def ask() -> None:
+        answers = Answers(PageSetting(read=READ))
+        for concurrency in ("1", "1", "2", "3", "1"):  # the third pushes the first out
+            await answers.text("a", compute, PLAIN | {"concurrency": concurrency})
+        await asyncio.gather(*(answers.text("a", compute, PLAIN | {"concurrency": "9"}) for _ in range(20)))
+
+    monkeypatch.setattr("joulemill.explorer.app.MOST_KEPT_BYTE", 1000)
+    asyncio.run(ask())
+    assert computed[:4] == ["1", "2", "3", "1"] and computed.count("9") <= AT_A_TIME

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import joulemill as jm
-from joulemill.explorer.asking import FieldError, arguments, asked, command_line, field_named, python_call
+from joulemill.explorer.asking import FieldError, arguments, asked, field_named, names_a_file
 from joulemill.physics.hardware.site import Site
 from tests.support.explorer import PLAIN, READ
 
@@ -70,22 +67,10 @@ def test_the_field_named_first_counts_and_the_longest_name_of_it() -> None:
     assert field_named("nothing is named") == ""
 
 
-def test_the_command_line_asks_the_same_question(tmp_path: Path) -> None:
-    question = asked(PLAIN | {"power-cap": "500 W", "site.pue": "1.2", "site.it_power_limit": "40 kW"})
-    script = command_line(question)
-    body, _, line = script.removeprefix("cat > site.toml <<'END'\n").partition("\nEND\n")
-    (tmp_path / "site.toml").write_text(body)
-    flags = shlex.split(line)[2:]
-    pairs = dict(zip([f.removeprefix("--") for f in flags[::2]], flags[1::2], strict=True))
-    assert pairs.pop("site") == "site.toml"
-    again = READ(pairs) | {"site": jm.catalog.site(tmp_path / "site.toml")}
-    assert again == arguments(question, READ)
+@pytest.mark.parametrize("text", ["/etc/passwd", "./m", "~/m", "a/b/c", "http://host/a", "own.toml", "m.GGUF", "..\\m"])
+def test_what_names_a_file(text: str) -> None:
+    assert names_a_file(text)
 
 
-def test_the_python_call_gives_the_same_figures() -> None:
-    values = arguments(asked(PLAIN | {"site.pue": "1.2", "input-tokens": "1024"}), READ)
-    text = python_call(values)
-    body, _, call = text.partition("\n\n")
-    assert body == "import joulemill as jm"
-    result = eval(call, {"jm": jm})
-    assert result.to_dict()["node_j_tok"] == jm.predict(**values).to_dict()["node_j_tok"]
+def test_names_of_the_catalog_name_no_file() -> None:
+    assert not names_a_file("Qwen/Qwen3-32B") and not names_a_file("Llama-3.1-8B") and not names_a_file("")

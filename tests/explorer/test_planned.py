@@ -6,30 +6,7 @@ import pytest
 
 import joulemill as jm
 from joulemill.explorer.planned import Plans, limits_of, refuse_files
-
-TEXT = """
-[[site]]
-name = "lab"
-it_power_limit = "12 kW"
-pue = 1.3
-
-[[pool]]
-name = "boards"
-site = "lab"
-device = "h100"
-owned_count = 16
-
-[[model]]
-name = "Qwen/Qwen3-8B"
-precisions = ["fp8"]
-
-[[demand]]
-name = "chat"
-model = "Qwen/Qwen3-8B"
-rate = "unlimited"
-input_tokens = 512
-output_tokens = 256
-"""
+from tests.support.explorer import PLAN as TEXT
 
 
 @pytest.fixture(scope="module")
@@ -38,26 +15,34 @@ def plans() -> Plans:
 
 
 def test_the_plan_and_a_moved_limit_are_the_commands(plans: Plans) -> None:
-    shown = plans.document(TEXT, [])
+    shown = plans.document(TEXT, "lab.toml", [])
     assert shown["limits"] == [{"change": "site.lab.it_power_limit", "value_w": 12e3}]
     assert shown["power"][0]["limit_w"] == 12e3 and shown["status"] == "optimal" and shown["sentences"]
-    moved = plans.document(TEXT, ["site.lab.it_power_limit=6kW"])
-    again = plans.document(TEXT.replace("12 kW", "6 kW"), [])
+    moved = plans.document(TEXT, "lab.toml", ["site.lab.it_power_limit=6kW"])
+    again = plans.document(TEXT.replace("12 kW", "6 kW"), "lab.toml", [])
     assert moved["output"]["rate_tok_s"] == pytest.approx(again["output"]["rate_tok_s"], rel=1e-9)
     assert moved["output"]["rate_tok_s"] < shown["output"]["rate_tok_s"]
+    assert moved["copy"]["cli"] == "joulemill plan lab.toml --quick --set site.lab.it_power_limit=6kW"
+    (flow,) = shown["flows"]
+    assert (flow["demand"], flow["site"]) == ("chat", "lab")
+    assert flow["rate_tok_s"] == pytest.approx(shown["output"]["rate_tok_s"])
 
 
 def test_a_plan_names_no_files_on_the_page(plans: Plans) -> None:
-    for text in (TEXT.replace('"h100"', '"/etc/own.toml"'), TEXT + 'trace = "/var/log/day.csv"\n'):
+    for text in (
+        TEXT.replace('"h100"', '"/etc/own.toml"'),
+        TEXT + 'trace = "/var/log/day.csv"\n',
+        TEXT.replace("Qwen/Qwen3-8B", "/m"),
+    ):
         with pytest.raises(jm.InputError, match="names a file"):
-            plans.document(text, [])
+            plans.document(text, "lab.toml", [])
     refuse_files({"site": [{"name": "a"}]})
 
 
 @pytest.mark.parametrize("text", ["[[site]", "site = 3", TEXT.replace("owned_count", "own_count")])
 def test_nonsense_is_one_clear_error(plans: Plans, text: str) -> None:
     with pytest.raises(jm.InputError):
-        plans.document(text, [])
+        plans.document(text, "lab.toml", [])
 
 
 def test_only_limits_that_are_stated_are_moved() -> None:

@@ -197,7 +197,7 @@ def test_starts_from_an_inventory(tmp_path: Path) -> None:
     )
     plan = made(tmp_path, ('"unlimited"', '"1 ktok/s"'), objective)
     assert plan.use is not None  # starting anything costs 5 kWh an hour, so what runs today serves
-    assert {plan.options[d.group].label for d in plan.use.deployments} == {"tp2 bf16"}
+    assert {plan.options[d.group].precision for d in plan.use.deployments} == {"bf16"}
     (tmp_path / "fleet.csv").write_text(
         "pool,model,deployment,count\nh100,Qwen/Qwen3-32B,tp3 bf16,2\n", encoding="utf-8"
     )

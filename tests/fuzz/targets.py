@@ -306,7 +306,8 @@ def _results() -> tuple[bytes, ...]:
         "num_gpus": 1,
         "output_throughput": 1600.0,
     }
-    documents = (foreign_results.guidellm(), foreign_results.aiperf_summary(), vllm, inferencex, mlenergy)
+    theirs = (foreign_results.guidellm(), foreign_results.aiperf_summary(), foreign_results.aisimulate())
+    documents = (*theirs, vllm, inferencex, mlenergy)
     return (*(b".json\n" + d for d in _json(*documents)), b".jsonl\n" + lines, b".csv\n" + codecarbon)
 
 

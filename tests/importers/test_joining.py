@@ -37,11 +37,30 @@ def test_a_wall_meter_gives_joules_per_token(tmp_path: Path) -> None:
     assert node.value == pytest.approx(2.5, rel=0.05)
 
 
-def test_a_meter_of_another_hour_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("off_s", "says"),
+    [
+        (3600.0, "of another time zone, by -1 h, or not of the same run"),
+        (-5.5 * 3600, "of another time zone, by .5.5 h"),
+        (-300.0, "s: not of the same run, or cut$"),
+        (40 * 3600.0, "s: not of the same run, or cut$"),
+    ],
+)
+def test_a_meter_of_another_time_is_refused_and_a_zone_named_only_where_it_explains_it(
+    tmp_path: Path, off_s: float, says: str
+) -> None:
     results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
     meter = tmp_path / "wall.csv"
-    meter.write_text(foreign_results.power_csv(begin_s=foreign_results.ORIGIN_S + 3600))
-    with pytest.raises(InputError, match="not of the same run, or of another time zone"):
+    meter.write_text(foreign_results.power_csv(begin_s=foreign_results.ORIGIN_S + off_s))
+    with pytest.raises(InputError, match=says):
+        import_files([results], Choice(), f"{meter},value=watts,unit=W")
+
+
+def test_a_meter_that_lost_the_load_names_its_bad_lines(tmp_path: Path) -> None:
+    results = foreign_results.write_json(tmp_path / "g.json", foreign_results.guidellm())
+    meter = tmp_path / "wall.csv"
+    meter.write_text(foreign_results.power_csv(begin_s=foreign_results.ORIGIN_S - 300) + "gone\n")
+    with pytest.raises(InputError, match=r"not of the same run, or cut; .*a line is left out"):
         import_files([results], Choice(), f"{meter},value=watts,unit=W")
 
 

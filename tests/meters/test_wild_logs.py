@@ -309,6 +309,8 @@ def test_line_numbers_go_on_across_looks(tmp_path: Path) -> None:
         ("2026/01/31 12:00:00,500, 0, 300,25 W, 97 %", 0.5),
         ("2026/01/31 12:00:00.500, 0, 300,25 W, 97 %", 0.5),
         ("2026/01/31 12:00:00,500,0,300.25 W,97 %", 0.5),
+        ('"2026/01/31 12:00:00,500", "0", "300.25 W", "97 %"', 0.5),
+        ('"2026/01/31 12:00:00,500", 0, "300,25 W", 97 %', 0.5),
         ("31.01.2026 12:00:00,500, 0, 300,25 W, 97 %", 0.5),
     ],
 )
@@ -327,6 +329,22 @@ def test_a_cut_row_with_commas_makes_no_board(tmp_path: Path, context: MeterCont
     text = f"timestamp, index, power.draw [W]\n2026/01/31 12:00:00,500, 0, 300,25 W\n{row}\n"
     by_board = watts_by_board(whole(opened(put(tmp_path / "smi.csv", text), context)))
     assert set(by_board) == {"0"} and {v for v in by_board["0"] if v is not None} == {300.25}
+
+
+def test_a_row_that_lost_its_beginning_gets_no_advice_on_units_of_time(
+    tmp_path: Path, context: MeterContext, told: list[str]
+) -> None:
+    whole(opened(put(tmp_path / "smi.csv", "\n".join([HEAD, *rows(2), "200, 3, 303.00 W, 97 %", ""])), context))
+    assert "200 is neither a date nor Unix time in seconds" in told[0] and "time_unit" not in told[0]
+
+
+def test_milliseconds_since_1970_are_told(tmp_path: Path, context: MeterContext) -> None:
+    text = f"time,watts\n{1000 * NOON:.0f},300\n"
+    with pytest.raises(InputError, match="in ms it would be a time; time_unit=ms"):
+        opened(put(tmp_path / "a.csv", text), context, ",value=watts,unit=W")
+    text = f"{HEAD}\n{1000 * NOON:.0f}, 0, 300.00 W, 97 %\n"
+    with pytest.raises(InputError, match=r"in ms it would be a time$"):
+        opened(put(tmp_path / "smi.csv", text), context)
 
 
 def test_a_plain_csv_with_semicolons_and_decimal_commas(tmp_path: Path, context: MeterContext) -> None:

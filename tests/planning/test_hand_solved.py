@@ -95,6 +95,19 @@ def test_cooling_binds_before_power() -> None:
     assert [p.name for p in active(tuple(prices.values()))] == ["cooling"]
 
 
+def test_what_no_goal_pays_for_is_what_it_is() -> None:
+    """Tokens are sought; feed power, carbon and devices in use are those of 20 replicas, with nothing added."""
+    p = problem(
+        ONE,
+        sites=[site(feed_limit_w=1e6, carbon_limit_gco2e=1e6, facility_lines=((1.2, 0.0),))],
+        demands=[DemandClass(name="chat", rate_tok_s=np.array([60e3]))],
+    )
+    prices, values = prices_of(p), best(fleet_program(p)).values
+    assert prices["facility_power"].slack == pytest.approx(1e6 - 1.2 * 90e3)
+    assert prices["carbon"].slack == pytest.approx(1e6 - 1.2 * 90e3 * 3600 * 1e-4)
+    assert values["energy"] == pytest.approx(108e3) and values["devices"] == pytest.approx(40.0)
+
+
 def test_unused_devices_draw_what_their_state_draws() -> None:
     """98 of 100 devices idle at 50 W: 2 busy."""
     p = problem(

@@ -6,8 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from joulemill.catalog.nodes import find_node
+from joulemill.catalog.nodes import find_node, node_names
 from joulemill.errors import InputError
 from joulemill.physics.hardware.node import share_power
 from joulemill.simulation.bins import Bins, bins_of
@@ -19,6 +21,7 @@ from joulemill.simulation.timeline import ReplicaState, Timeline
 
 NS = 1_000_000_000
 NODE = find_node("hgx-hopper-8")
+NODES = tuple(find_node(name) for name in node_names())
 
 
 def timeline(*rows: tuple[int, float, float, ReplicaState, float, float]) -> Timeline:
@@ -114,6 +117,44 @@ def test_energy_closes_exactly_at_every_scope(seed: int) -> None:
         assert abs(closure_j(parts, power)) <= 1e-10 * metered
         assert sum(parts.values()) == pytest.approx(float(power.device_j.sum()), rel=1e-12)
         assert metered > 0
+
+
+@st.composite
+def plants(draw: st.DrawFn) -> Plant:
+    """Any node of the catalog or none, any facility beyond it or none."""
+    node = draw(st.sampled_from([None, *NODES]))
+    outdoor = Schedule(np.array([0.0, 9.1, 31.7]), np.array(draw(st.lists(st.floats(-20, 50), min_size=3, max_size=3))))
+    stated = Schedule(np.array([0.0, 12.3, 20.0]), np.array([np.nan, draw(st.floats(1.0, 3.0)), np.nan]))
+    facility = FacilityModel(
+        pue_ratio=draw(st.floats(1.0, 2.5)),
+        fixed_ratio=draw(st.floats(0.0, 1.0)),
+        design_w=draw(st.floats(1e3, 1e6)),
+        outdoor_c=draw(st.sampled_from([None, outdoor])),
+        stated_pue=draw(st.sampled_from([None, stated])),
+    )
+    return Plant(
+        devices_count=draw(st.integers(1, 20)),
+        replicas_count=3,
+        node=node,
+        facility=None if node is None else draw(st.sampled_from([None, facility])),
+    )
+
+
+@given(plant=plants(), seed=st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_energy_closes_on_any_plant(plant: Plant, seed: int) -> None:
+    """Prefill, decode, idle by state, transitions, host, fans, conversion and facility are what the meter counts."""
+    line = random_timeline(seed)
+    power, parts = plant_power(line, plant), device_parts_j(line)
+    widest = "site" if plant.facility else "node" if plant.node else "device"
+    metered = power.at_scope(widest)
+    assert metered is not None
+    beyond = [power.host_j, power.fan_j, power.loss_j, power.facility_j]
+    summed = sum(parts.values()) + sum(float(part.sum()) for part in beyond if part is not None)
+    assert summed == pytest.approx(float(metered.sum()), rel=1e-10)
+    assert abs(closure_j(parts, power)) <= 1e-10 * float(metered.sum())
+    rest = {name for name in parts if name.startswith("idle_")}
+    assert rest == {f"idle_{s.label}" for s in ReplicaState if line.idle_j[line.state == s].sum() > 0}
 
 
 def test_series_of_any_resolution_are_the_same_power() -> None:

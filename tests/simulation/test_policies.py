@@ -20,6 +20,7 @@ from joulemill.simulation.policies import (
     deferred,
     device_limit_w,
     left_ratio,
+    moves_requests,
     need_policy,
 )
 from joulemill.simulation.traffic import Traffic
@@ -49,6 +50,21 @@ def test_a_policy_sets_one_thing_for_the_time_of_the_event(policy: str, name: st
     free = float(getattr(uncontrolled(), name)[0])
     for before_or_after in (50.0, 99.999, 200.0, 900.0):
         assert inside(controls, name, before_or_after) == pytest.approx(free, nan_ok=True)
+
+
+def test_joined_policies_act_together_at_one_setting() -> None:
+    both = controls_at("shed+admission", EVENT, 0.5, SIZING, uncontrolled())
+    assert inside(both, "replicas_active", 150.0) == 2
+    assert inside(both, "admission_ratio", 150.0) == 0.5
+    assert need_policy("shift+shed") == "shift+shed"
+    assert moves_requests("shift+shed") and moves_requests("shift") and not moves_requests("shed")
+    for wrong, says in (
+        ("cap+shed", "acts with no other"),
+        ("shed+shed", "twice"),
+        ("shed+shif", "did you mean shift"),
+    ):
+        with pytest.raises(InputError, match=says):
+            need_policy(wrong)
 
 
 def test_a_cap_is_the_limit_of_each_device() -> None:

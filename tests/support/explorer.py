@@ -1,4 +1,4 @@
-"""What tests of the explorer ask: one deployment as texts, how they are read, a small table of measured runs."""
+"""What tests of the explorer ask: one deployment as texts, how they are read, a table of measured runs, a plan."""
 
 from __future__ import annotations
 
@@ -13,3 +13,27 @@ RUNS = (
     "Qwen/Qwen3-8B,H100,1,bfloat16,64,60.5,512,512,2950,610,0.207,19.8\n"
     "nobody/no-model,H100,1,bfloat16,64,60.5,512,512,2950,610,0.207,19.8\n"
 )
+#: A plan with one limit.
+PLAN = """
+[[site]]
+name = "lab"
+it_power_limit = "12 kW"
+pue = 1.3
+
+[[pool]]
+name = "boards"
+site = "lab"
+device = "h100"
+owned_count = 16
+
+[[model]]
+name = "Qwen/Qwen3-8B"
+precisions = ["fp8"]
+
+[[demand]]
+name = "chat"
+model = "Qwen/Qwen3-8B"
+rate = "unlimited"
+input_tokens = 512
+output_tokens = 256
+"""

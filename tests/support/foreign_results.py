@@ -101,6 +101,32 @@ def aiperf_summary(**more: Any) -> dict[str, Any]:
     }
 
 
+def aisimulate(**more: Any) -> dict[str, Any]:
+    """AISimulate's report: four of five requests of 100 tokens in 2 s on 2 GPUs: 200 tok/s."""
+    return {
+        "num_requests": 5,
+        "completed_requests": 4,
+        "total_input_tokens": 4000,
+        "total_output_tokens": 400,
+        "duration_ms": 2000.0,
+        "wall_time_ms": 150.0,
+        "request_throughput_rps": 2.0,
+        "output_throughput_tok_s": 200.0,
+        "num_ttft_samples": 4,
+        "num_tpot_samples": 4,
+        "mean_ttft_ms": 100.0,
+        "median_ttft_ms": 90.0,
+        "p99_ttft_ms": 140.0,
+        "mean_tpot_ms": 10.0,
+        "median_tpot_ms": 10.0,
+        "mean_e2e_latency_ms": 1090.0,
+        "gpu_hours": 4.0 / 3600.0,
+        "power_w": 487.5,
+        "power_coverage": 0.95,
+        **more,
+    }
+
+
 def power_csv(watts: float = 100.0, begin_s: float = ORIGIN_S - 1.0, seconds: int = 8) -> str:
     """A wall meter's file: constant ``watts``, every 0.1 s."""
     rows = [f"{begin_s + n / 10:.1f},{watts}" for n in range(seconds * 10)]

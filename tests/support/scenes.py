@@ -13,7 +13,7 @@ from joulemill.statistics.lengths import Lengths
 from tests.support.paths import EXAMPLES
 
 CUT = SiteEvent(name="cut", start_s=30.0, end_s=75.0, cut_ratio=0.15)
-POLICIES = ("cap", "clock", "admission", "shed", "shift")
+POLICIES = ("cap", "clock", "admission", "shed", "shift", "shift+shed")
 
 
 def scene(rate_req_s: float = 6.0, **more: object) -> Scene:

@@ -129,7 +129,7 @@ def _other_conditions(runs: Sequence[ComparedRun]) -> tuple[tuple[str, tuple[str
 
 
 def _rows(runs: Sequence[ComparedRun]) -> list[Row]:
-    columns = [rows.figures(r.report) for r in runs]
+    columns = [rows.figures_or_stated(r.report) for r in runs]
     table = []
     for places in zip(*columns, strict=True):
         name, figures = places[0][0], tuple(f for _, f in places)
@@ -210,7 +210,7 @@ def _stderr(figure: Figure) -> float | None:
 
 def _latencies(runs: Sequence[ComparedRun]) -> list[tuple[str, tuple[tuple[str, ...], ...]]]:
     """Name, and p50, p90, p99 in ms of each run."""
-    columns = [rows.latencies(r.report) for r in runs]
+    columns = [rows.latencies_or_stated(r.report) for r in runs]
     return [
         (places[0][0], tuple(tuple(rows.milliseconds(p)[:3]) for _, p in places))
         for places in zip(*columns, strict=True)
@@ -254,7 +254,8 @@ def document(comparison: Comparison) -> dict[str, Any]:
         "runs": [{"label": r.label, "name": r.name, "run_id": r.report.run_id} for r in comparison.runs],
         "figures": [plain(r) for r in comparison.rows],
         "latency_s": {
-            n: [plain(dict(rows.latencies(r.report))[n]) for r in comparison.runs] for n, _ in comparison.latencies
+            n: [plain(dict(rows.latencies_or_stated(r.report))[n]) for r in comparison.runs]
+            for n, _ in comparison.latencies
         },
         "latency_shifts": latency_shifts(comparison),
         "warnings": {r.label: list(r.report.warnings) for r in comparison.runs if r.report.warnings},

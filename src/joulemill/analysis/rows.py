@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from joulemill.analysis.imported_figures import value_of
 from joulemill.analysis.report import Ceiling, Percentiles, Report, Tokens
 from joulemill.figure import Figure, unknown
 from joulemill.wording import amount, digits, percent, quantity, title
@@ -67,6 +68,28 @@ def figures(report: Report) -> list[tuple[str, Figure]]:
     ]
 
 
+#: Figures by their name for people → the report's own path, under which a file of another tool states the same.
+_PATHS = {
+    "energy per output token, node": "energy.node_j_tok",
+    "energy per output token, devices": "energy.device_j_tok",
+    "energy per output token, site": "energy.site_j_tok",
+    "node power": "power.node_w",
+    "device power": "power.device_w",
+    "PUE-adjusted power (site)": "power.site_w",
+    "output rate": "output.rate_tok_s",
+    "output rate that met its SLO": "output.good_tok_s",
+    "request rate": "output.request_rate_req_s",
+}
+
+
+def figures_or_stated(report: Report) -> list[tuple[str, Figure]]:
+    """``figures``, and where one is unknown what an imported file states for it."""
+    return [
+        (name, figure if figure.known else value_of(report.stated, _PATHS.get(name, "")) or figure)
+        for name, figure in figures(report)
+    ]
+
+
 def demands(report: Report) -> tuple[tuple[str, Figure], tuple[str, Figure], tuple[str, Figure]]:
     """What every report must state beside its active constraint: J/token, PUE-adjusted power, adjusted output."""
     return (
@@ -111,6 +134,23 @@ def latencies(report: Report) -> list[tuple[str, Percentiles]]:
         ("ITL (chunks)", latency.itl_s),
         ("end to end", latency.e2e_s),
     ]
+
+
+def latencies_or_stated(report: Report) -> list[tuple[str, Percentiles]]:
+    """``latencies``, and where a distribution has no data what an imported file states for it."""
+    names = ("ttft_s", "ttft_from_schedule_s", "tpot_s", "itl_s", "e2e_s")
+    return [
+        (label, of if of.p50 is not None else _stated_percentiles(report, name) or of)
+        for name, (label, of) in zip(names, latencies(report), strict=True)
+    ]
+
+
+def _stated_percentiles(report: Report, name: str) -> Percentiles | None:
+    points = {p: value_of(report.stated, f"latency.{name}.{p}") for p in ("p50", "p90", "p99", "mean")}
+    if not any(points.values()):
+        return None
+    values = {p: None if f is None else f.value for p, f in points.items()}
+    return Percentiles(**values, n=0, basis="declared")
 
 
 def milliseconds(percentiles: Percentiles) -> list[str]:

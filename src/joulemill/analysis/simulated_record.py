@@ -71,7 +71,6 @@ def _manifest(stated: Manifest, notes: tuple[str, ...]) -> Manifest:
         stated,
         schema_version=SCHEMA_VERSION,
         joulemill_version=__version__,
-        created_wall_s=0.0,
         versions={"simulated by": f"joulemill {__version__}"},
         expected=expected_counts(stated.device),
         warnings=notes,

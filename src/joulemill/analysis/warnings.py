@@ -28,8 +28,10 @@ METERING_CORE_RATIO = 0.01
 
 def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: doc.Energy) -> tuple[str, ...]:
     """Every caveat of the run, the gravest first."""
+    # What meters miss is no caveat where there are none: of a simulated run another one says so.
+    metered = () if record.manifest.simulated else (*_of_energy(energy), *_of_boards(record, energy))
     texts = (
-        *(*_of_run(record, counted), *_of_client(client), *_of_energy(energy), *_of_boards(record, energy)),
+        *(*_of_run(record, counted), *_of_client(client), *metered),
         *(*_of_tokens(counted), *_told(record)),
     )
     return tuple(dict.fromkeys(text for text in texts if not _again(text, texts)))

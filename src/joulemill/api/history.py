@@ -170,7 +170,7 @@ def _check_key(by: str, labels: set[str], *, any_target: bool) -> None:
     known = [*KEYS, *sorted(labels)]
     if by in known or not any_target:
         return
-    hint = meant(by, known) or f"there are {', '.join(known)}"
+    hint = meant(by, known)
     raise InputError(f"`by` {by}: no target of this history has such a label; {hint}")
 
 

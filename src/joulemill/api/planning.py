@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from joulemill.api.frames import frame_of
-from joulemill.api.playing_plans import PlayedPlan, played, played_document
+from joulemill.api.inventory import inventory_at
+from joulemill.api.playing_plans import played, played_document
 from joulemill.api.results import Result
 from joulemill.errors import InputError
 from joulemill.fleet.document import constraint_rows, plan_document, power_rows, replica_rows, site_hours
 from joulemill.fleet.plan_file import load_plan, plan_of
-from joulemill.fleet.study import PlanStudy, Shortage, Tell, changed_study, study
+from joulemill.fleet.played import PlayedPlan
+from joulemill.fleet.study import PlanStudy, Shortage, Tell, changed_study, study, with_extras
 from joulemill.planning.prices import LimitPrice, active
 from joulemill.reports.exports.plan import PLAN_EXPORTS
 from joulemill.reports.html.plan import page
@@ -114,7 +116,7 @@ class FleetPlan(Result):
 
     def to_html(self, path: str | Path) -> None:
         """Write one offline page."""
-        Path(path).write_text(page(self.study), encoding="utf-8")
+        Path(path).write_text(page(self.study, self.played), encoding="utf-8")
 
     def _line(self) -> str:
         return headline(self.study)
@@ -143,7 +145,7 @@ def plan(
              ``model``, ``demand`` and ``objective``. A table may be a dataframe, one row an entry
     changes  such as ``"site.oslo.it_power_limit=30MW"``
     extras   also the frontier, the levers' order, worse cases and what looser latency targets bring
-    simulate also play each deployment's fullest hour, and correct the plan until it holds
+    simulate also play the plan's fullest hours, and correct it until it holds
     tell     called with a phase's name and the share that is done
 
     Raises InputError, naming table, key and line, for what cannot be.
@@ -153,14 +155,14 @@ def plan(
     if not simulate or first.use is None:
         return FleetPlan(first, source)
     corrected, result = played(first, tell)
-    return FleetPlan(corrected, source, result)
+    return FleetPlan(with_extras(corrected, tell) if extras else corrected, source, result)
 
 
 def _file(source: Path | Mapping[str, Any], changes: Sequence[str]) -> Any:
     if isinstance(source, Path):
-        return load_plan(source, changes)
+        return load_plan(source, changes, inventory_at)
     tables = {k: v if isinstance(v, (str, Mapping, list, tuple)) else _entries(k, v) for k, v in source.items()}
-    return plan_of(tables, folder=Path.cwd(), changes=changes)
+    return plan_of(tables, folder=Path.cwd(), changes=changes, inventory=inventory_at)
 
 
 def _entries(kind: str, frame: Any) -> list[dict[str, Any]]:

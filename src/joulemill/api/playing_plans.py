@@ -1,8 +1,9 @@
-"""A plan's busiest hours played through ``joulemill.simulate``: does it hold against traffic as it comes?
+"""A plan's busiest site-hours played through ``joulemill.simulate``: does it hold against traffic as it comes?
 
-A plan counts on steady means. Traffic comes in bursts, and a target is for a percentile. Each deployment of the plan is
-played with the requests of its fullest hour; where it misses a target or falls behind, the points that load it as high
-are taken out, and the plan is made again, until it holds or ``MOST_ROUNDS`` have passed.
+A plan counts on steady means. Traffic comes in bursts, a target is for a percentile, and power peaks. Each operating
+point of the plan's fullest hours is played. Where tokens, latencies or a site's peak power part from the plan, the
+points are corrected by what was played, and the plan is made again, until it holds or ``MOST_ROUNDS`` have passed.
+Nothing is left to chance or to the clock: the same plan is corrected to the same plan.
 """
 
 from __future__ import annotations
@@ -13,215 +14,182 @@ from typing import Any
 
 import numpy as np
 
-from joulemill.api.simulation import SimulatedDeployment, simulate
+from joulemill.api.playing_points import PointPlay, play_point
 from joulemill.errors import InputError
-from joulemill.fleet.study import PlanStudy, study
-from joulemill.fleet.tables import DemandTable
+from joulemill.fleet.columns import DeploymentOption
+from joulemill.fleet.corrections import Corrections, PlayedRatios, PointRatios
+from joulemill.fleet.played import LEAST_RATIO, PlayedPlan, PlayedPoint, PlayedSite
+from joulemill.fleet.study import STEADY_NOTE, PlanStudy, study
 from joulemill.planning.problem import WAITING
-from joulemill.planning.readout import DeploymentUse
-from joulemill.reports.plan_wording import prefixed
 
 #: Times that the plan is made again.
-MOST_ROUNDS = 8
-#: Requests played of a deployment and class, and copies of it: enough for a 99th percentile.
-PLAYED_REQUESTS, MOST_COPIES = 3000, 2
-#: Share of the planned tokens below which a deployment has fallen behind: what is still in flight at the end is less.
-LEAST_RATIO = 0.97
-#: A point's load is lowered by its miss, within these: less would not converge, more would overshoot.
-LEAST_CUT_RATIO, MOST_CUT_RATIO = 0.6, 0.95
+MOST_ROUNDS = 16
+#: Standard deviations above the mean that a site's peak is taken at: one second in some 700 is above.
+PEAK_SD = 3.0
+Tell = Callable[[str, float], None]
+#: What was played, by deployment, class, concurrency and rate: what comes up again is not played again.
+Plays = dict[tuple[DeploymentOption, int, float, float], PointPlay]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayedDeployment:
-    """A deployment and class as planned and as played. Latencies are at the class's ``percentile``; None: no target.
+class _PlayedRound:
+    """A round: points (rows of the problem), how often they run in the fullest hour, and what was played."""
 
-    power_w, peak_power_w   of one replica's nodes: planned mean, played peak
-    """
-
-    pool: str
-    deployment: str
-    demand: str
-    copies_count: int
-    requests_count: int
-    planned_tok_s: float
-    played_tok_s: float
-    percentile: float
-    ttft_s: float
-    ttft_limit_s: float | None
-    tpot_s: float
-    tpot_limit_s: float | None
-    power_w: float
-    peak_power_w: float | None
-
-    @property
-    def misses(self) -> tuple[float, ...]:
-        """By which factors targets and tokens are missed, below 1 each; empty where it holds."""
-        shares = [self.played_tok_s / self.planned_tok_s / LEAST_RATIO]
-        for limit_s, value_s in ((self.ttft_limit_s, self.ttft_s), (self.tpot_limit_s, self.tpot_s)):
-            shares += [] if limit_s is None else [limit_s / value_s]
-        return tuple(s for s in shares if s < 1.0)
+    plan: PlanStudy
+    rows: Sequence[int]
+    plays: Sequence[PointPlay]
+    points: Sequence[PlayedPoint]
+    sites: Sequence[PlayedSite]
 
     @property
     def holds(self) -> bool:
-        """Whether it serves what is planned, in time."""
-        return not self.misses
+        return all(p.holds for p in self.points) and all(s.holds for s in self.sites)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlayedPlan:
-    """A plan as played: the last plan's deployments, and the objective after each round of correction."""
-
-    deployments: tuple[PlayedDeployment, ...]
-    values: tuple[float | None, ...]
-
-    @property
-    def holds(self) -> bool:
-        """Whether every deployment of the plan holds."""
-        return bool(self.deployments) and all(d.holds for d in self.deployments)
-
-
-def played(plan: PlanStudy, tell: Callable[[str, float], None] | None = None) -> tuple[PlanStudy, PlayedPlan]:
+def played(plan: PlanStudy, tell: Tell | None = None) -> tuple[PlanStudy, PlayedPlan]:
     """The plan corrected until it holds in simulation, and what was played. ``plan`` must have a plan."""
     if plan.use is None:
         raise InputError("there is no plan to be simulated: something is short")
-    values = [plan.value]
-    deployments = _round(plan, tell, 0)
-    for turn in range(1, MOST_ROUNDS):
-        if all(d.holds for _, _, d in deployments):
-            break
-        again = _corrected(plan, deployments)
-        if again.use is None:
-            break
-        plan = again
+    values, plays, corrections = [plan.value], Plays(), plan.corrections or Corrections()
+    last = _round(plan, plays, tell, 1)
+    while not last.holds and len(values) < MOST_ROUNDS:
+        corrections = _learned(corrections, last)
+        plan = study(plan.file, extras=False, columns=plan.predicted, solver=plan.solver, corrections=corrections)
         values.append(plan.value)
-        deployments = _round(plan, tell, turn)
-    return plan, PlayedPlan(deployments=tuple(d for _, _, d in deployments), values=tuple(values))
+        if plan.use is None:
+            break
+        last = _round(plan, plays, tell, len(values))
+    if last.holds:
+        plan = replace(plan, notes=[n for n in plan.notes if n != STEADY_NOTE])
+    return plan, PlayedPlan(points=last.points, sites=last.sites, values=tuple(values))
 
 
-_Played = tuple[DeploymentUse, int, PlayedDeployment]
-
-
-def _round(plan: PlanStudy, tell: Callable[[str, float], None] | None, turn: int) -> Sequence[_Played]:
-    uses = plan.use.deployments if plan.use is not None else ()
-    demand = plan.problem.points.demand
-    work = [(u, int(d)) for u in uses for d in np.unique(demand[u.points]) if d != WAITING]
-    results = []
-    for done, (use, d) in enumerate(work, 1):
-        result = _play(plan, use, d)
-        results += [] if result is None else [(use, d, result)]
+def _round(plan: PlanStudy, plays: Plays, tell: Tell | None, turn: int) -> _PlayedRound:
+    points, counts = plan.problem.points, _counts(plan)
+    rows, results = np.flatnonzero(counts > 0.0).tolist(), []
+    for done, row in enumerate(rows, 1):
+        option, d = plan.options[int(points.group[row])], int(points.demand[row])
+        key = (option, d, float(points.concurrency[row]), round(float(points.rate_tok_s[row]), 6))
+        if key not in plays:
+            plays[key] = play_point(plan, row, float(counts[row]))
+        results.append(plays[key])
         if tell is not None:
-            tell(f"simulating {turn + 1}", done / len(work))
-    return results
-
-
-def _play(plan: PlanStudy, use: DeploymentUse, d: int) -> PlayedDeployment | None:
-    """One deployment with the requests of a class in its fullest hour; None where it serves none of it then."""
-    points, option = plan.problem.points, plan.options[use.group]
-    mine = points.demand[use.points] == d
-    rows, count = use.points[mine], use.point_count[mine]
-    if count.sum() <= 0.0:
-        return None
-    each_tok_s = float((points.rate_tok_s[rows] * count).sum() / count.sum())
-    c, demand = plan.classes[d], plan.file.tables.demand[d]
-    copies = int(min(max(np.ceil(count.sum() - 1e-6), 1), MOST_COPIES))
-    rate_req_s = copies * each_tok_s / c.output_tok
-    cached = max(c.cached_ratio, option.cached_ratio)
-    result = simulate(
-        *plan.names_of(use.group),
-        devices=option.devices,
-        tp=option.devices,
-        replicas=copies,
-        precision=option.precision or None,
-        kv_dtype=option.kv_dtype or None,
-        engine=option.engine,
-        power_cap_w=option.power_cap_w,
-        rate_req_s=rate_req_s,
-        input_tokens=c.input_tok,
-        output_tokens=_lengths(demand, c.output_tok),
-        duration_s=max(PLAYED_REQUESTS / rate_req_s, 60.0),
-        shared_prefix_tok=round(cached * c.input_tok) or None,
-        scenarios=0,
-    )
-    return _compared(
-        result, demand, (option.pool, option.label), copies, (copies * each_tok_s, _power_w(plan, rows, count))
+            tell(f"simulating {turn}", done / len(rows))
+    return _PlayedRound(
+        plan=plan,
+        rows=rows,
+        plays=results,
+        points=[_point(plan, row, float(counts[row]), play) for row, play in zip(rows, results, strict=True)],
+        sites=_sites(plan, dict(zip(rows, results, strict=True))),
     )
 
 
-def _lengths(demand: DemandTable, mean_tok: float) -> float | str:
-    """Output lengths: lognormal where the class states their spread."""
-    spread = demand.output_spread_ratio
-    if not spread:
-        return mean_tok
-    sigma = float(np.sqrt(np.log1p(spread * spread)))
-    median = mean_tok * float(np.exp(-0.5 * sigma * sigma))
-    return f"lognormal:{median:.1f}:p90={median * np.exp(1.2816 * sigma):.1f}"
+def _counts(plan: PlanStudy) -> np.ndarray:
+    """[points] replicas in the fullest hour of the deployment or of its site; 0 of what waits or is not used."""
+    counts = np.zeros(plan.problem.points.count)
+    for use in plan.use.deployments if plan.use is not None else ():
+        at = [int(use.count_by_hour.argmax()), _hour(plan, plan.problem.pools[use.pool].site)]
+        counts[use.points] = use.count_by_point[:, at].max(axis=1)
+    return np.where(plan.problem.points.demand == WAITING, 0.0, counts)
 
 
-def _power_w(plan: PlanStudy, rows: np.ndarray, count: np.ndarray) -> float:
-    return float((plan.problem.points.power_w[rows] * count).sum() / count.sum())
+def _hour(plan: PlanStudy, site: int) -> int:
+    """The hour in which a site draws most."""
+    return 0 if plan.use is None else int(plan.use.sites[site].it_w.argmax())
 
 
-def _compared(
-    result: SimulatedDeployment,
-    demand: DemandTable,
-    names: tuple[str, str],
-    copies: int,
-    planned: tuple[float, float],
-) -> PlayedDeployment:
-    requests, series = result.requests(), result.series()
-    power = np.asarray(series["node_w"], float)
-    return PlayedDeployment(
-        pool=names[0],
-        deployment=names[1],
+def _point(plan: PlanStudy, row: int, count: float, play: PointPlay) -> PlayedPoint:
+    points = plan.problem.points
+    option, d = plan.options[int(points.group[row])], int(points.demand[row])
+    demand = plan.file.tables.demand[d]
+    return PlayedPoint(
+        site=plan.problem.sites[plan.problem.pools[int(points.pool[row])].site].name,
+        pool=option.pool,
+        model=option.model,
+        deployment=option.label,
         demand=demand.name,
-        copies_count=copies,
-        requests_count=len(requests["ttft_s"]),
-        planned_tok_s=planned[0],
-        played_tok_s=planned[0] * served_ratio(requests),
+        concurrency_req=float(points.concurrency[row]),
+        backlog=plan.classes[d].is_backlog,
+        replicas_count=count,
+        copies_count=play.copies_count,
+        requests_count=play.requests_count,
+        planned_tok_s=float(points.rate_tok_s[row]),
+        played_tok_s=play.rate_tok_s,
         percentile=demand.percentile,
-        ttft_s=float(np.nanpercentile(requests["ttft_s"], demand.percentile)),
+        ttft_s=play.ttft_s,
         ttft_limit_s=demand.slo_ttft,
-        tpot_s=float(np.nanpercentile(requests["tpot_s"], demand.percentile)),
+        tpot_s=play.tpot_s,
         tpot_limit_s=demand.slo_tpot,
-        power_w=planned[1],
-        peak_power_w=float(np.nanmax(power)) / copies if np.isfinite(power).any() else None,
+        planned_power_w=float(points.power_w[row]),
+        played_power_w=play.power_w,
+        peak_power_w=play.peak_power_w,
     )
 
 
-def served_ratio(requests: Mapping[str, Any]) -> float:
-    """Tokens done when the last request arrives over those asked for a request's stay before: below 1 where it lags.
+def _sites(plan: PlanStudy, plays: Mapping[int, PointPlay]) -> Sequence[PlayedSite]:
+    """Each site in its fullest hour: its planned power, with what the played points draw in place of their plan."""
+    if plan.use is None:
+        return []
+    points, result = plan.problem.points, []
+    for s, (use, stated) in enumerate(zip(plan.use.sites, plan.problem.sites, strict=True)):
+        hour, more_w, variance = _hour(plan, s), 0.0, 0.0
+        for d in plan.use.deployments:
+            if plan.problem.pools[d.pool].site != s:
+                continue
+            for row, count in zip(d.points.tolist(), d.count_by_point[:, hour].tolist(), strict=True):
+                play = plays.get(row)
+                if play is not None and play.power_w is not None:
+                    more_w += count * (play.power_w - float(points.power_w[row]))
+                    variance += count * play.spread_power_w**2
+        mean_w = float(use.it_w[hour]) + more_w
+        shape = float(stated.shape_ratio[hour]) * _peak_ratio(plan, use.name)
+        result.append(
+            PlayedSite(
+                site=use.name,
+                hour=hour,
+                planned_power_w=float(use.it_w[hour]),
+                played_power_w=mean_w,
+                peak_power_w=mean_w + PEAK_SD * float(np.sqrt(variance)),
+                limit_w=None if use.limit_w is None else use.limit_w * shape,
+            )
+        )
+    return result
 
-    The stay is that of the first quarter of requests, before any queue has grown. Both are of the same requests, so the
-    chance of their number is not in it.
-    """
-    arrival, finish = (np.asarray(requests[name], float) for name in ("arrival_s", "finish_s"))
-    tokens = np.asarray(requests["output_tok"], float)
-    first = max(arrival.size // 4, 1)
-    stay_s = float(np.nanmedian((finish - arrival)[:first]))
-    end_s = float(arrival.max())
-    asked = float(tokens[arrival <= end_s - stay_s].sum())
-    done = float(tokens[finish <= end_s].sum())
-    return min(done / asked, 1.0) if asked else 1.0
+
+def _peak_ratio(plan: PlanStudy, site: str) -> float:
+    """By how much the limits of the plan were lowered for peaks."""
+    return 1.0 if plan.corrections is None else plan.corrections.peak_ratio.get(site, 1.0)
 
 
-def _corrected(plan: PlanStudy, deployments: Sequence[_Played]) -> PlanStudy:
-    """The plan made again without the points that are as slow as where one missed.
+def _learned(corrections: Corrections, last: _PlayedRound) -> Corrections:
+    """With what a round says: of every point, and of the sites whose limits do not carry their peaks."""
+    predicted, points = _predicted(last.plan), last.plan.problem.points
+    samples = []
+    for row, play, shown in zip(last.rows, last.plays, last.points, strict=True):
+        option = last.plan.options[int(points.group[row])]
+        base = predicted[int(points.group[row]), int(points.demand[row]), float(points.concurrency[row])]
+        kept_up = not shown.backlog and play.rate_tok_s >= LEAST_RATIO * shown.planned_tok_s
+        rate = shown.planned_tok_s if kept_up else play.rate_tok_s
+        ratios = PointRatios(
+            rate_ratio=rate / base["rate_tok_s"],
+            power_ratio=1.0 if play.power_w is None else play.power_w / base["power_w"],
+            ttft_ratio=1.0 if play.ttft_s is None else play.ttft_s / base["ttft_s"],
+            tpot_ratio=1.0 if play.tpot_s is None else play.tpot_s / base["tpot_s"],
+        )
+        samples.append(
+            PlayedRatios(option=option, demand=shown.demand, concurrency_req=shown.concurrency_req, ratios=ratios)
+        )
+    room = {s.site: s.peak_power_w / s.played_power_w for s in last.sites if not s.holds and s.played_power_w > 0.0}
+    return corrections.learned(samples, room)
 
-    They are taken from all deployments of the class and model: percentile over mean is much the same in all of
-    them, and a plan that only changed to the next deployment would miss there as well.
-    """
-    points, here = plan.columns.points, plan.problem.points
-    model = np.array([o.model for o in plan.options])
-    keep = np.ones(points.count, dtype=bool)
-    for use, d, result in deployments:
-        if result.holds:
-            continue
-        cut = min(max(min(result.misses), LEAST_CUT_RATIO), MOST_CUT_RATIO)
-        slowest_s = float(here.tpot_s[use.points[here.demand[use.points] == d]].max())
-        alike = (points.demand == d) & (model[points.group] == model[use.group])
-        keep &= ~(alike & (points.tpot_s > cut * slowest_s))
-    columns = replace(plan.columns, points=points.taken(keep))
-    return study(plan.file, extras=False, columns=columns, solver=plan.solver)
+
+def _predicted(plan: PlanStudy) -> Mapping[tuple[int, int, float], Mapping[str, float]]:
+    """The predicted figures by deployment, class and concurrency."""
+    points = plan.predicted.points
+    keys = zip(points.group.tolist(), points.demand.tolist(), points.concurrency.tolist(), strict=True)
+    names = ("rate_tok_s", "power_w", "ttft_s", "tpot_s")
+    columns = {name: getattr(points, name).tolist() for name in names}
+    return {key: {name: columns[name][i] for name in names} for i, key in enumerate(keys)}
 
 
 def played_document(plan: PlayedPlan) -> dict[str, Any]:
@@ -229,21 +197,8 @@ def played_document(plan: PlayedPlan) -> dict[str, Any]:
     return {
         "holds": plan.holds,
         "objective_by_round": list(plan.values),
-        "deployments": [asdict(d) | {"holds": d.holds} for d in plan.deployments],
+        "planned_tok_s": plan.planned_tok_s,
+        "played_tok_s": plan.played_tok_s,
+        "sites": [asdict(s) | {"holds": s.holds} for s in plan.sites],
+        "points": [asdict(p) | {"holds": p.holds} for p in plan.points],
     }
-
-
-def played_lines(plan: PlayedPlan) -> list[str]:
-    """What was played, for people."""
-    rounds = "" if len(plan.values) == 1 else f", corrected {len(plan.values) - 1} times"
-    lines = [f"played in simulation{rounds}: {'it holds' if plan.holds else 'IT DOES NOT HOLD'}"]
-    for d in plan.deployments:
-        text = f"  {d.pool} {d.deployment}, {d.demand}: {prefixed(d.planned_tok_s, 'tok/s')} planned, "
-        text += f"{prefixed(d.played_tok_s, 'tok/s')} played on {d.copies_count}"
-        for name, limit_s, value_s in (("TTFT", d.ttft_limit_s, d.ttft_s), ("TPOT", d.tpot_limit_s, d.tpot_s)):
-            of = "" if limit_s is None else f" of {prefixed(limit_s, 's')}"
-            text += f"; {name} p{d.percentile:g} {prefixed(value_s, 's')}{of}"
-        if d.peak_power_w is not None:
-            text += f"; a replica {prefixed(d.power_w, 'W')} planned, peak {prefixed(d.peak_power_w, 'W')}"
-        lines.append(text if d.holds else f"{text}: MISSED")
-    return lines

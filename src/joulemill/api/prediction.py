@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from joulemill.api.frames import frame_of
 from joulemill.api.results import Result
 from joulemill.api.scopes import ByScope
+from joulemill.catalog.stated_device import named_count
 from joulemill.figure import Figure, unknown
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
@@ -19,7 +20,7 @@ from joulemill.prediction.predict import answer
 from joulemill.prediction.question import PredictionRequest, PredictionResult, Shortfall
 from joulemill.wording import title
 
-__all__ = ["MemoryShort", "PredictedDeployment", "predict"]
+__all__ = ["MemoryShort", "PredictedDeployment", "named_count", "predict"]
 
 if TYPE_CHECKING:
     from joulemill.api.levers import LeverStudy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,17 @@ from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
 from joulemill.prediction.question import PredictionRequest
+from joulemill.prediction.simulation.cascade import parse_cascade
 from joulemill.prediction.simulation.comparing import PolicyRun, compare_policies, site_limit_w
 from joulemill.prediction.simulation.playing import Scene
 from joulemill.prediction.simulation.scenarios import LATENCIES, POINTS, Scenarios, play_scenarios
 from joulemill.recording.writer import write_run
 from joulemill.reports.text.simulation import rows
+from joulemill.simulation.autoscale import Autoscale, parse_autoscale
 from joulemill.simulation.document import document_of
 from joulemill.simulation.events import SiteEvents
 from joulemill.simulation.power_statistics import VIOLATION_RATIO
+from joulemill.simulation.quality import Thinking, parse_thinking, quality_of
 from joulemill.simulation.run import SCOPES, PlayedTraffic
 from joulemill.simulation.series import CONSTRAINTS, series_columns
 from joulemill.simulation.tables import request_columns
@@ -40,6 +43,7 @@ from joulemill.simulation.traffic import Traffic
 
 #: Scenarios that intervals of latencies come from where none are stated, and requests up to which they are played.
 SCENARIOS, SCENARIO_REQUESTS = 5, 20_000
+NO_INTERVALS = "latencies have no interval beside a policy: leave the events out to see how far they may be off"
 #: Arguments that are those of ``joulemill.predict``.
 DEPLOYMENT = (
     *("model", "device", "devices", "tp", "dp", "ep", "precision", "kv_dtype", "engine", "max_num_seqs"),
@@ -87,6 +91,10 @@ def simulate(
     time_unit: str = "",
     router: str = "least-load",
     rest: str = "loaded",
+    autoscale: str | Autoscale | None = None,
+    thinking: str | Thinking | None = None,
+    cascade: str | None = None,
+    accuracy_ratio: float | None = None,
     slo_ttft_s: float | None = None,
     slo_tpot_s: float | None = None,
     site: str | Path | Site | None = None,
@@ -109,9 +117,15 @@ def simulate(
                distributions ("lognormal:512:p90=1200") or samples; ``arrivals`` as in ``simulation.arrival_spec``
     router     round-robin, least-load, prefix-aware, power-aware
     rest       what idle replicas do: loaded, boost-off, sleep-1:60s, sleep-2:60s, unload:10min
+    autoscale  "min=1,max=8,target=16": as many replicas as hold what is there at 16 requests each; see ``Autoscale``
+    thinking   "tokens=lognormal:2000:p90=4000,budget=1024,loss=4%": reasoning tokens on top of the outputs (or
+               "share=60%" of them), most of a request, and the accuracy that a cut answer loses, as declared
+    cascade    "model=Qwen/Qwen3-8B,escalate=30%,devices=1": a model that answers first, and the share of its answers
+               that this deployment answers anew; ``accuracy=`` of those that are kept
+    accuracy_ratio   share of correct answers of this deployment, as declared
     events     a TOML file: limits of power, weather, load over time; its policies are compared
     scenarios  how many times the traffic is played again for the intervals of latencies; None: 5 for up to 20,000
-               requests; 0: none
+               requests; 0: none, nor where policies are compared
     Raises InputError, and MemoryShort where the weights do not fit.
     """
     own = device if isinstance(device, Device) else None
@@ -159,6 +173,7 @@ def simulate(
         input_scale_ratio=input_scale_ratio,
         output_scale_ratio=output_scale_ratio,
         time_unit=time_unit,
+        thinking=parse_thinking(thinking, "`thinking`") if isinstance(thinking, str) else thinking,
         seed=seed,
     )
     context = find_model(str(model), approximate=approximate).architecture.max_context
@@ -169,17 +184,48 @@ def simulate(
         copies=replicas,
         router=router,
         rest=rest,
+        first=parse_cascade(cascade, question, "`cascade`") if cascade else None,
+        quality=quality_of(_ratio(accuracy_ratio), asked.thinking),
         events=happening,
         site_path=str(site) if isinstance(site, (str, Path)) else None,
         until_s=asked.duration_s,
+        asked_req_s=asked.mean_req_s,
         seed=seed,
     )
+    scene = _scaled_by_load(scene, autoscale)
     runs = compare_policies(scene, progress=progress)
     count = scenarios if scenarios is not None else _scenarios(scene)
-    spread = play_scenarios(scene, count, progress) if count else None
+    policed = len(runs) > 1  # the traffic is played again without any policy: its intervals are not of the run shown
+    spread = play_scenarios(scene, count, progress) if count and not policed else None
+    notes = (*asked.notes, *((NO_INTERVALS,) if count and policed else ()))
     return SimulatedDeployment(
-        scene, runs, spread, asked.notes, resolution_s or _resolution_s(runs[0].run.duration_s), violation_ratio
+        scene, runs, spread, notes, resolution_s or _resolution_s(runs[0].run.duration_s), violation_ratio
     )
+
+
+def _ratio(accuracy_ratio: float | None) -> float | None:
+    if accuracy_ratio is not None and not 0.0 < accuracy_ratio <= 1.0:
+        raise InputError(f"`accuracy_ratio` is {accuracy_ratio:g}; it must lie between 0 and 1")
+    return accuracy_ratio
+
+
+def _scaled_by_load(scene: Scene, autoscale: str | Autoscale | None) -> Scene:
+    """``scene`` with the stated rule, whose most replicas are those that there are."""
+    stated = parse_autoscale(autoscale, "`autoscale`") if isinstance(autoscale, str) else autoscale
+    if stated is not None and scene.events.autoscale is not None:
+        raise InputError("`autoscale` and [autoscale] of the events file: give one of them")
+    rule = stated or scene.events.autoscale
+    if rule is None:
+        return scene
+    each = scene.played.deployment.parallelism.replicas
+    most = rule.most_count or scene.copies * each
+    if scene.copies != 1 and scene.copies * each != most:
+        raise InputError(
+            f"`replicas` and `autoscale`: max={most} says how many replicas there are; leave `replicas` out"
+        )
+    if most % each:
+        raise InputError(f"`autoscale`: max={most} must be a multiple of {each}, the replicas that `devices` make")
+    return replace(scene, copies=most // each, autoscale=rule)
 
 
 def _scenarios(scene: Scene) -> int:
@@ -218,6 +264,12 @@ class SimulatedDeployment(Result):
     @cached_property
     def _document(self) -> dict[str, Any]:
         return document_of(self.run, violation_ratio=self.violation_ratio)
+
+    @property
+    def _devices_count(self) -> int:
+        """Of the deployment, and of the model that answers before it."""
+        first, plant = self.run.quality.cascade, self.scene.plant
+        return plant.replicas_count * plant.devices_count + (first.devices_count if first else 0)
 
     @property
     def energy(self) -> ByScope:
@@ -288,10 +340,10 @@ class SimulatedDeployment(Result):
     def record(self) -> RunRecord:
         """The record of the run, as of a measured one. Raises InputError where it has too many requests."""
         q = self.scene.question
-        count = self.scene.plant.replicas_count * self.scene.plant.devices_count
+        count = self._devices_count
         stated = Manifest(
             options=RunOptions(
-                rate_req_s=self.run.traffic.requests_count / max(self.run.offered_s, 1e-9),
+                rate_req_s=self.scene.asked_req_s or self.run.traffic.requests_count / max(self.run.offered_s, 1e-9),
                 slo_ttft_s=q.slo_ttft_s,
                 slo_tpot_s=q.slo_tpot_s,
                 seed=self.scene.seed,
@@ -325,12 +377,13 @@ class SimulatedDeployment(Result):
         document["notes"] = list(self.notes)
         document["simulation"] = plain(self.shown.timed.document())
         document["deployment"] = plain(q.document()) | {
-            "replicas": self.scene.plant.replicas_count,
-            "devices": self.scene.plant.replicas_count * self.scene.plant.devices_count,
+            "replicas": int(self.run.timeline.replica.max()) + 1,
+            "devices": self._devices_count,
             "precision_used": d.precision.name,
             "profile": self.scene.played.profile,
             "router": self.scene.router,
             "rest": self.scene.rest,
+            "autoscale": self.scene.autoscale and asdict(self.scene.autoscale),
             "seed": self.scene.seed,
         }
         document["policies"] = plain(self.policies) if len(self.runs) > 1 else []
@@ -365,9 +418,10 @@ class SimulatedDeployment(Result):
         energy = self.energy
         widest = next(f for f in (energy.site, energy.node, energy.device) if f.known)
         d = self.scene.played.deployment
-        count = self.scene.plant.replicas_count * self.scene.plant.devices_count
+        first = self.scene.first
+        before = f"{first.question.model} before {self.scene.question.model}" if first else self.scene.question.model
         return (
-            f"{self.scene.question.model} on {count} × {d.device.label}, {self.run.traffic.requests_count:,} requests "
+            f"{before} on {self._devices_count} × {d.device.label}, {self.run.traffic.requests_count:,} requests "
             f"in {self.run.duration_s:,.0f} s: {widest} at the {self.run.widest_scope}, {self.rate_tok_s}"
         )
 

@@ -15,18 +15,27 @@ from typing import Any
 import numpy as np
 
 from joulemill.api.simulation import simulate
+from joulemill.api.sweep_sensitivity import SensitivityDesign, designed, indices
 from joulemill.api.worker_pools import finished, workers_here
 from joulemill.arrays import Array
 from joulemill.errors import InputError, MachineError
 from joulemill.files import read_bytes
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.reports.simulation_files import write_table
-from joulemill.simulation.design_space import DrawnRange, Point, drawn_points, grid_points, main_effects, pareto_front
+from joulemill.simulation.design_space import (
+    DrawnRange,
+    Point,
+    drawn_points,
+    grid_points,
+    main_effects,
+    pareto_front,
+    points_at,
+)
 from joulemill.suggestions import meant
 
 #: Points of a chunk where none are stated: few enough to lose little, enough that sending them costs nothing.
 CHUNK_POINTS = 50
-KEYS = ("fixed", "axes", "ranges", "draws", "seed", "pareto", "effect_on")
+KEYS = ("fixed", "axes", "ranges", "draws", "seed", "pareto", "effect_on", "sensitivity")
 #: Arguments of ``simulate`` that a point may set.
 ARGUMENTS = tuple(n for n in signature(simulate).parameters if n not in ("progress", "resolution_s"))
 FIGURES = (
@@ -39,12 +48,16 @@ PARETO = ("energy_node_j_tok", "e2e_mean_s")
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec:
-    """Points in order, inputs that vary, goals of the Pareto front (less is better), the result for main effects."""
+    """Points in order, inputs that vary, goals of the Pareto front (less is better), the result for main effects.
+
+    design   the points are those of a sensitivity analysis; None: a grid, or draws
+    """
 
     points: tuple[Point, ...]
     inputs: tuple[str, ...]
     pareto: tuple[str, ...] = PARETO
     effect_on: str = "energy_node_j_tok"
+    design: SensitivityDesign | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +79,12 @@ class SimulationSweep:
         """Input → its share of the variance of ln(result)."""
         return main_effects(self.rows, self.spec.inputs, self.column(self.spec.effect_on))
 
+    @property
+    def sensitivity(self) -> dict[str, Any] | None:
+        """How far each input moves the result, see ``sweep_sensitivity.indices``; None without such a design."""
+        design = self.spec.design
+        return None if design is None else indices(design, self.column(self.spec.effect_on))
+
     def column(self, name: str) -> Array:
         """A figure of all rows, NaN where it is unknown."""
         return np.array([np.nan if row[name] is None else float(row[name]) for row in self.rows])
@@ -79,23 +98,25 @@ class SimulationSweep:
             "inputs": list(self.spec.inputs),
             "pareto": {"goals": list(self.spec.pareto), "rows": [dict(self.rows[i]) for i in self.front]},
             "effects": {"of": self.spec.effect_on, "shares": self.effects},
+            "sensitivity": self.sensitivity,
             "table": str(self.table),
         }
 
 
-def load_sweep(path: Path | str) -> SweepSpec:
+def load_sweep(path: Path | str, sensitivity: str | None = None) -> SweepSpec:
     """Read a sweep's TOML. Raises InputError naming the key at fault.
 
     [fixed] arguments of ``simulate`` for all points; [axes] lists, of which every combination is a point; [ranges]
     {low, high, log = true} of which ``draws`` are drawn for each combination; ``seed``; ``pareto``: figures, less is
-    better; ``effect_on``: the figure whose main effects are told.
+    better; ``effect_on``: the figure whose main effects are told; ``sensitivity``: morris or sobol, whose points are
+    then taken, ``draws`` paths or blocks of them (or as the argument says).
     """
     where = f"sweep {path}"
     try:
         table = tomllib.loads(read_bytes(Path(path)).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: {error}") from None
-    return parse_sweep(table, where)
+    return parse_sweep(table if sensitivity is None else {**table, "sensitivity": sensitivity}, where)
 
 
 def parse_sweep(table: Mapping[str, Any], where: str = "sweep") -> SweepSpec:
@@ -110,19 +131,30 @@ def parse_sweep(table: Mapping[str, Any], where: str = "sweep") -> SweepSpec:
         if not isinstance(values, list) or not values:
             raise InputError(f"{where}: [axes] {name} takes a list of values, e.g. {name} = [1, 2]")
     ranges = {name: _range(value, f"{where}: [ranges] {name}") for name, value in parts["ranges"].items()}
-    points = grid_points(parts["fixed"], parts["axes"])
-    if ranges:
-        draws, seed = _whole(table, "draws", where, 1), _whole(table, "seed", where, 0)
-        points = drawn_points(points, ranges, draws, np.random.default_rng(seed))
+    points, design = _points(table, parts, ranges, where)
     goals, result = _goals(table.get("pareto", list(PARETO)), where), table.get("effect_on", "energy_node_j_tok")
     _known({result: None}, FIGURES, f"{where}: effect_on")
-    return SweepSpec(points=tuple(points), inputs=(*parts["axes"], *ranges), pareto=goals, effect_on=result)
+    return SweepSpec(
+        points=tuple(points), inputs=(*parts["axes"], *ranges), pareto=goals, effect_on=result, design=design
+    )
+
+
+def _points(
+    table: Mapping[str, Any], parts: Mapping[str, Any], ranges: Mapping[str, DrawnRange], where: str
+) -> tuple[list[dict[str, Any]], SensitivityDesign | None]:
+    """The points, and the design that they are of."""
+    draws, seed = _whole(table, "draws", where, 1), _whole(table, "seed", where, 0)
+    if table.get("sensitivity") is not None:
+        design = designed(table["sensitivity"], (*parts["axes"], *ranges), draws, seed)
+        return points_at(parts["fixed"], parts["axes"], ranges, design.shares), design
+    points = grid_points(parts["fixed"], parts["axes"])
+    return drawn_points(points, ranges, draws, np.random.default_rng(seed)) if ranges else points, None
 
 
 def _known(table: Mapping[str, Any], names: Sequence[str], where: str) -> None:
     for name in table:
         if name not in names:
-            raise InputError(f"{where}: unknown key {name!r}; {meant(str(name), names) or ''}")
+            raise InputError(f"{where}: unknown key {name!r}; {meant(str(name), names)}")
 
 
 def _goals(stated: Any, where: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
@@ -83,7 +84,7 @@ def _one_pool(tasks: Sequence[Task], work: Work, workers: int) -> Iterator[tuple
 
 
 def _next(tasks: Iterator[Task], count: int) -> list[Task]:
-    return [task for task, _ in zip(tasks, range(count), strict=False)]
+    return list(islice(tasks, count))  # a zip with a range would take one task more, and lose it
 
 
 def _by_ray(tasks: Sequence[Task], work: Work, workers: int, address: str) -> Iterator[tuple[int, str]]:

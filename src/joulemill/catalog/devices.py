@@ -48,6 +48,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "count": (1.0, 1e7),
 }
 BASES = ("datasheet", "measured", "modelled", "assumed")
+#: Digits of a count that are read: more say no other thing than "too many".
+_DIGITS = 18
 #: Words that tell nothing apart in a device's name.
 NOISE = {
     "nvidia",
@@ -233,10 +235,23 @@ def resolve_device_name(name: str) -> str:
         canonical = index.get(_compact(candidate))
         if canonical is not None:
             return canonical
+    head, count = name_and_count(name)
+    if count is not None and _compact(head) in index:
+        raise InputError(f"device {name[:80]!r} states a count with the name; here, give them apart: {head}, {count}")
     raise InputError(
         f"device {name[:80]!r} is not in the catalog{_nearest(name, (*_names(), *index))}; "
         "a TOML file with its facts works too (`device=my.toml`)"
     )
+
+
+def name_and_count(text: str) -> tuple[str, int | None]:
+    """``NAME[:COUNT]`` as name and count; None where none is stated.
+
+    >>> name_and_count("h100:4"), name_and_count("c:/my.toml")
+    (('h100', 4), ('c:/my.toml', None))
+    """
+    head, _, tail = text.rpartition(":")
+    return (head, int(tail[:_DIGITS])) if head and tail.isascii() and tail.isdigit() else (text, None)
 
 
 @cache

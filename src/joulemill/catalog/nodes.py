@@ -55,7 +55,7 @@ def find_node(name: str) -> Node:
     """The node called ``name``. Raises InputError with the nearest names."""
     row = _names().get(name)
     if row is None:
-        hint = meant(name, _names(), most=3) or f"there are {', '.join(_names())}"
+        hint = meant(name, _names(), most=3)
         raise InputError(f"node {name!r} is not in the catalog; {hint}")
     values = {PARAMETERS[f["parameter"]]: float(f["value"]) for f in node_facts() if f["node"] == name}
     return Node(name=name, label=row["label"], device_count=int(row["device_count"]), cooling=row["cooling"], **values)

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from joulemill.catalog.devices import catalog_device, device_of_facts, fact_unit, find_device
+from joulemill.catalog.devices import catalog_device, device_of_facts, fact_unit, find_device, name_and_count
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
 from joulemill.ledger.manifest import StatedDevice
@@ -24,21 +24,30 @@ def stated_device(text: str, count: int | None = None) -> StatedDevice:
     count   stated apart (``--devices``); None: not stated
     Raises InputError for a device that nobody knows, facts that cannot be, counts below 1 or stated twice differently.
     """
-    head, _, tail = text.rpartition(":")
-    name, within = (head, int(tail)) if head and tail.isascii() and tail.isdigit() else (text, None)
-    if within is not None and count is not None and within != count:
-        raise InputError(f"`device` {text}: states {within} devices, `devices` {count}; give one of them")
-    number = within if within is not None else 1 if count is None else count
-    if number < 1:
-        raise InputError(f"`device` {text}: the number of devices must be at least 1, not {number}")
+    name, stated = named_count(text, count)
+    number = 1 if stated is None else stated
     device = find_device(name)
     return StatedDevice(
         name=device.name,
         kind=device.kind,
         count=number,
-        count_assumed=True if within is None and count is None else None,
+        count_assumed=True if stated is None else None,
         facts=_table(Path(name)) if name.endswith(".toml") else None,
     )
+
+
+def named_count(text: str, count: int | None = None) -> tuple[str, int | None]:
+    """``NAME[:COUNT]`` and a count that is stated apart as name and count; None where neither states one.
+
+    Raises InputError for counts below 1 or stated twice differently.
+    """
+    name, within = name_and_count(text)
+    if within is not None and count is not None and within != count:
+        raise InputError(f"`device` {text}: states {within} devices, `devices` {count}; give one of them")
+    number = count if within is None else within
+    if number is not None and number < 1:
+        raise InputError(f"`device` {text}: the number of devices must be at least 1, not {number}")
+    return name, number
 
 
 def _table(path: Path) -> dict[str, Any]:

@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token-env", metavar="NAME", help=about)
     about = "site file (TOML) that the page begins with: PUE, limits, carbon, price"
     parser.add_argument("--site", metavar="FILE", type=Path, help=about)
-    about = "table of measured runs to show beside the curves"
-    parser.add_argument("--measured", metavar="CSV", type=Path, nargs="+", default=[], help=about)
+    about = "tables of measured runs (CSV), run folders or reports (JSON) to show beside the curves"
+    parser.add_argument("--measured", metavar="PATH", type=Path, nargs="+", default=[], help=about)
     parser.set_defaults(parser_class=type(parser))
     atlas = parser.add_argument_group("atlas: a page that needs no server")
     about = "write DIR/index.html instead of serving: every model × device × precision × lengths"

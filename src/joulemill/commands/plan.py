@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plan and print; 1 where something is short, or time ran out before any plan."""
     from joulemill.api.planning import plan
-    from joulemill.api.playing_plans import played_lines
+    from joulemill.reports.played_wording import lines
+    from joulemill.reports.text.page import prose
     from joulemill.reports.text.plan import show
 
     for path in (args.csv, args.parquet):
@@ -64,9 +65,10 @@ def run(args: argparse.Namespace) -> int:
     elif args.json:
         print_json(result.to_dict())
     else:
-        show(result.study, results_console())
+        console = results_console()
+        show(result.study, console)
         if result.played is not None:
-            print_text("\n".join(["", *played_lines(result.played)]))
+            prose(console, "", *lines(result.played, result.unit))
     return 0 if result.feasible and (result.played is None or result.played.holds) else 1
 
 
@@ -75,7 +77,7 @@ def _write(args: argparse.Namespace, result: FleetPlan) -> None:
     from joulemill.reports.html.plan import page
 
     if args.html is not None:
-        write_text(page(result.study), args.html)
+        write_text(page(result.study, result.played), args.html)
     for folder, write in ((args.csv, _csv), (args.parquet, _parquet)):
         if folder is None:
             continue

@@ -69,8 +69,8 @@ def _deployment(group: Any, *, required: bool) -> None:
     add = group.add_argument
     add("--model", required=required, metavar="NAME", help="model name, or a config.json or GGUF file")
     about = "device of the catalog (joulemill show device), or a TOML file"
-    add("--device", required=required, metavar="NAME", help=about)
-    add("--devices", type=int, default=1, metavar="N", help="devices in total (default: 1)")
+    add("--device", required=required, metavar="NAME[:COUNT]", help=about)
+    add("--devices", type=int, metavar="N", help="devices in total (default: 1)")
     about = "tensor parallelism (default: as many devices as the attention heads divide over)"
     add("--tp", type=int, metavar="N", help=about)
     add("--dp", type=int, metavar="N", help="data-parallel attention ranks per replica")
@@ -171,11 +171,12 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--fit-slo needs a target: --slo-ttft, --slo-tpot, or both")
     _refuse_lists(args)
     _refuse_counts(args)
+    device, devices = _counted(args)
     _refuse_concurrency(args)
     return dict(
         model=args.model,
-        device=args.device,
-        devices=args.devices,
+        device=device,
+        devices=devices,
         tp=args.tp,
         ep=args.ep,
         dp=args.dp,
@@ -275,3 +276,13 @@ def _refuse_counts(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not 1 <= value <= MOST_DEVICES:
             raise InputError(f"--{name.replace('_', '-')} {value}: it must lie between 1 and {MOST_DEVICES:,}")
+
+
+def _counted(args: argparse.Namespace) -> tuple[str | None, int]:
+    """The device and how many of it, which may stand with its name."""
+    from joulemill.api.prediction import named_count
+
+    device, devices = (None, args.devices) if args.device is None else named_count(args.device, args.devices)
+    if devices is not None and devices > MOST_DEVICES:
+        raise InputError(f"--device {args.device}: the devices must be at most {MOST_DEVICES:,}")
+    return device, 1 if devices is None else devices

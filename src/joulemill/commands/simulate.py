@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MOST_S, MOST_REQUESTS = 400 * 86400.0, 20_000_000
 MOST_SCALE = 1e4
 MOST_SCENARIOS = 1000
+#: A lower share of correct answers is a slip of a unit.
+LEAST_ACCURACY = 0.001
 #: Requests up to which the folder is also that of a run, for report, compare, gate and diagnose.
 MOST_RECORDED = 20_000
 
@@ -60,6 +62,11 @@ def _deployment(group: Any) -> None:
     add("--router", default="least-load", metavar="NAME", help=about)
     about = "idle replicas: loaded, boost-off, sleep-1:60s, sleep-2:60s, unload:10min (default: loaded)"
     add("--rest", default="loaded", metavar="STATE", help=about)
+    about = "replicas by their load: min=1,max=8,target=16[,every=10s][,patience=5min]; target in requests of a replica"
+    add("--autoscale", metavar="RULE", help=about)
+    about = "a model that answers first: model=NAME,escalate=30%%[,devices=N][,tp=N][,replicas=N][,accuracy=70%%] …"
+    add("--cascade", metavar="STAGE", help=about)
+    add("--accuracy", metavar="SHARE", help="correct answers of this deployment, as declared")
 
 
 def _engine(group: Any) -> None:
@@ -87,6 +94,8 @@ def _traffic(group: Any) -> None:
     about = "prompt tokens: 512, 64-900, lognormal:512:300, lognormal:512:p90=900 (default: 512)"
     add("--input-tokens", default="512", metavar="D", help=about)
     add("--output-tokens", default="512", metavar="D", help="the same for output tokens (default: 512)")
+    about = "reasoning on top of outputs: tokens=D (or share=60%% of them)[,budget=TOK][,loss=4%%]"
+    add("--thinking", metavar="SPEC", help=about)
     add("--duration", metavar="TIME", help="how long requests come; of a trace: its first part")
     add("--requests", metavar="N", help="how many come (default: 1000 where no duration is given)")
     about = (
@@ -149,13 +158,15 @@ def _sweep(group: Any) -> None:
     add("--ray", action="store_true", help="workers of a local Ray (pip install 'joulemill[ray]')")
     add("--address", metavar="HOST:PORT", help="workers of a Ray cluster, e.g. auto")
     add("--chunk", metavar="N", default="50", help="points that a worker takes at once (default: 50)")
+    about = "morris or sobol: which input moves the result most (pip install 'joulemill[sensitivity]')"
+    add("--sensitivity", metavar="METHOD", help=about)
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, write the tables, print; 0. A sweep of which no point could be simulated: 1."""
     if args.sweep is not None:
         return _run_sweep(args)
-    for name in ("workers", "address"):
+    for name in ("workers", "address", "sensitivity"):
         if getattr(args, name) is not None or args.ray:
             raise InputError(f"--{name if not args.ray else 'ray'} is of --sweep; give both")
     if args.model is None or args.device is None:
@@ -164,7 +175,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_sweep(args: argparse.Namespace) -> int:
-    from joulemill.api.simulation_sweep import simulate_sweep
+    from joulemill.api.simulation_sweep import load_sweep, simulate_sweep
     from joulemill.reports.text.simulation import show_sweep
 
     if args.model is not None or args.device is not None:
@@ -174,7 +185,7 @@ def _run_sweep(args: argparse.Namespace) -> int:
     ray = args.address if args.address is not None else "" if args.ray else None
     with _Bar() as tell_progress:
         swept = simulate_sweep(
-            args.sweep,
+            load_sweep(args.sweep, args.sensitivity),
             args.out,
             workers=_count(args, "workers"),
             ray=ray,
@@ -264,6 +275,7 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
     names = (
         *("model", "device", "devices", "replicas", "tp", "dp", "ep", "precision", "kv_dtype", "engine", "router"),
         *("rest", "site", "events", "calibration", "approximate", "prefill_devices", "prefill_tp", "draft_model"),
+        *("autoscale", "cascade", "thinking"),
     )
     return {name: getattr(args, name) for name in names} | dict(
         max_num_seqs=whole(args, "max_num_seqs"),
@@ -273,6 +285,9 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
         gpu_memory_utilization=parse_ratio(
             args.gpu_memory_utilization, name="--gpu-memory-utilization", least=LEAST_MEMORY_RATIO
         ),
+        accuracy_ratio=None
+        if args.accuracy is None
+        else parse_ratio(args.accuracy, name="--accuracy", least=LEAST_ACCURACY),
         slo_ttft_s=number(args, "slo_ttft", "s"),
         slo_tpot_s=number(args, "slo_tpot", "s"),
         resolution_s=_resolution_s(args),

@@ -8,7 +8,8 @@ from typing import Any
 from joulemill.api.many import predict_many
 from joulemill.api.prediction import PredictedDeployment, predict
 from joulemill.errors import InputError
-from joulemill.explorer.asking import Asked, FieldError, command_line, python_call
+from joulemill.explorer.asking import Asked, FieldError
+from joulemill.explorer.copying import of_curve, of_prediction
 from joulemill.figure import Figure, unknown
 from joulemill.jsonable import plain
 from joulemill.physics.production.prediction import Prediction
@@ -44,8 +45,7 @@ def answer(question: Asked, stated: Mapping[str, Any]) -> dict[str, Any]:
         "prediction": p.to_dict(),
         "totals": totals(p),
         "unbind": to_unbind(p),
-        "cli": command_line(question),
-        "python": python_call(stated),
+        "copy": vars(of_prediction(question, stated)),
     }
 
 
@@ -89,8 +89,11 @@ def _per_megawatt(joules: Figure) -> Figure:
     )
 
 
-def curve(stated: Mapping[str, Any]) -> dict[str, Any]:
-    """Rate, joules and latency over concurrency, with intervals, up to what memory and the engine allow."""
+def curve(stated: Mapping[str, Any], question: Asked | None = None) -> dict[str, Any]:
+    """Rate, joules and latency over concurrency, with intervals, up to what memory and the engine allow.
+
+    ``question``: the page's texts of it, where it can be copied.
+    """
     p = predicted(stated)
     batch = p.answer.prediction.batch
     most = min(batch.most_req, stated.get("max_num_seqs") or MOST_CONCURRENCY)
@@ -101,7 +104,8 @@ def curve(stated: Mapping[str, Any]) -> dict[str, Any]:
     for name in _CURVE_COLUMNS:
         for end in ("", "_low", "_high"):
             columns[name + end] = plain(table[name + end])
-    return {"points": columns, "chosen": batch.batch_req, "most": batch.most_req, "pue": _pue(p)}
+    copied = {} if question is None else {"copy": vars(of_curve(question, same, grid))}
+    return {"points": columns, "chosen": batch.batch_req, "most": batch.most_req, "pue": _pue(p), **copied}
 
 
 def _pue(p: PredictedDeployment) -> float | None:

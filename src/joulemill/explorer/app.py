@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import secrets
 from collections import OrderedDict
@@ -21,8 +22,9 @@ from joulemill.api.prediction import PredictedDeployment
 from joulemill.errors import InputError
 from joulemill.explorer.answering import answer, curve, predicted
 from joulemill.explorer.asking import FIELDS, SITE_KEYS, Asked, FieldError, Read, arguments, asked
-from joulemill.explorer.day import day
-from joulemill.explorer.measured import points_of_text
+from joulemill.explorer.copying import of_levers
+from joulemill.explorer.day import DroppedTrace, day
+from joulemill.explorer.measured import points_of_run, points_of_text, published
 from joulemill.explorer.planned import Plans
 from joulemill.explorer.sensitivity import sensitivity
 from joulemill.monitor.web.access import Guard, Guesses
@@ -32,13 +34,17 @@ from joulemill.physics.hardware.site import Site
 STATIC = Path(str(files("joulemill.explorer") / "static"))
 #: Drawing and figures that the monitor's page has as well.
 SHARED = Path(str(files("joulemill.monitor.web") / "static"))
-#: A dropped table is no longer.
-MOST_BODY_BYTE = 4_000_000
-#: Answers kept, the last asked for longest.
-MOST_KEPT = 2000
-#: Answers computed at a time.
+#: A dropped table, trace, plan or run folder is no longer.
+MOST_BODY_BYTE = 16_000_000
+#: A dropped file comes within this time [s].
+BODY_S = 60.0
+#: Answers kept in all, the last asked for longest.
+MOST_KEPT_BYTE = 64_000_000
+#: Answers computed, and dropped files read, at a time.
 AT_A_TIME = 2
 _BAD_INPUT = 422
+#: What was asked: the path, and the texts.
+_Key = tuple[str, tuple[tuple[str, str], ...]]
 Answer = Callable[[Asked, Mapping[str, Any]], dict[str, Any]]
 
 
@@ -54,32 +60,36 @@ class PageSetting:
 def create_app(setting: PageSetting, token: str | None = None) -> Guard:
     """The application behind its guard: without a token loopback names alone are answered."""
     app = FastAPI(title="Joulemill explorer", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.mount("/shared", StaticFiles(directory=SHARED), name="shared")
+    app.mount("/static", StaticFiles(directory=SHARED), name="static")  # the sign-in's too: open without a token
+    app.mount("/explorer", StaticFiles(directory=STATIC), name="explorer")
     answers = Answers(setting)
     _pages(app, setting)
     for name, compute in ANSWERS.items():
         _route(app, f"/api/{name}", answers, compute)
-    _measured(app)
-    _planned(app, Plans())
+    slots = asyncio.Semaphore(AT_A_TIME)
+    _dropped(app, "measured", slots, lambda text, name, _: points_of_text(text, name))
+    _dropped(app, "run", slots, lambda text, name, _: points_of_run(_files(text, name), name))
+    plans = Plans()
+    _dropped(app, "plan", slots, plans.document)
+    _played_trace(app, answers)
     key, guesses = secrets.token_bytes(32), Guesses()
     add_sign_in(app, token, key, guesses)
     return Guard(app, token, key, guesses, most_body_byte=MOST_BODY_BYTE)
 
 
 def levers_of(question: Asked, stated: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of ``levers --json``."""
+    """The document of ``levers --json``, and how to copy it."""
     deployment: PredictedDeployment = predicted(stated)
-    return deployment.levers().to_dict()
+    return deployment.levers().to_dict() | {"copy": vars(of_levers(question, stated))}
 
 
 #: Path → what it computes.
 ANSWERS: dict[str, Answer] = {
     "prediction": answer,
-    "curve": lambda _, stated: curve(stated),
-    "sensitivity": lambda _, stated: sensitivity(stated),
+    "curve": lambda question, stated: curve(stated, question),
+    "sensitivity": sensitivity,
     "levers": levers_of,
-    "day": lambda question, stated: day(stated, question.day),
+    "day": day,
 }
 
 
@@ -88,22 +98,29 @@ class Answers:
 
     def __init__(self, setting: PageSetting) -> None:
         self._setting = setting
-        self._kept: OrderedDict[tuple[str, tuple[tuple[str, str], ...]], bytes] = OrderedDict()
+        self._kept: OrderedDict[_Key, bytes] = OrderedDict()
+        self._kept_byte = 0
         self._slots = asyncio.Semaphore(AT_A_TIME)
 
-    async def text(self, path: str, compute: Answer, pairs: Mapping[str, str]) -> bytes:
-        """The answer as JSON. Raises FieldError."""
+    async def text(self, path: str, compute: Answer, pairs: Mapping[str, str], body: str = "") -> bytes:
+        """The answer as JSON; ``body``: what was dropped and tells it from others. Raises FieldError."""
         question = asked(pairs)
-        key = (path, question.key)
+        key = (path + hashlib.sha256(body.encode()).hexdigest() if body else path, question.key)
         if (kept := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             return kept
         async with self._slots:
+            if (kept := self._kept.get(key)) is not None:  # asked by somebody else while this one waited
+                return kept
             text = await asyncio.to_thread(self._computed, compute, question)
-        self._kept[key] = text
-        while len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
+        self._keep(key, text)
         return text
+
+    def _keep(self, key: _Key, text: bytes) -> None:
+        self._kept_byte += len(text) - len(self._kept.pop(key, b""))
+        self._kept[key] = text
+        while self._kept_byte > MOST_KEPT_BYTE:
+            self._kept_byte -= len(self._kept.popitem(last=False)[1])
 
     def _computed(self, compute: Answer, question: Asked) -> bytes:
         stated = arguments(question, self._setting.read, self._setting.site)
@@ -137,6 +154,7 @@ def options_of(setting: PageSetting) -> dict[str, Any]:
         "site_keys": list(SITE_KEYS),
         "site": None if site is None else site.name,
         "measured": list(setting.measured),
+        "published": published(),
     }
 
 
@@ -150,34 +168,60 @@ def _route(app: FastAPI, path: str, answers: Answers, compute: Answer) -> None:
             return _refusal(fault)
 
 
-def _measured(app: FastAPI) -> None:
-    @app.post("/api/measured")
-    async def dropped(request: Request, name: str = "dropped table") -> Response:
+def _dropped(
+    app: FastAPI, name: str, slots: asyncio.Semaphore, read: Callable[[str, str, list[str]], dict[str, Any]]
+) -> None:
+    """A path that takes a file's text, what it is called, and changes; ``slots`` bounds how many are read at a time."""
+
+    @app.post(f"/api/{name}", name=name)
+    async def dropped(request: Request) -> Response:
+        called = request.query_params.get("name", "dropped file")[:80]
         try:
-            text = await _body(request)
-            return JSONResponse(await asyncio.to_thread(points_of_text, text, name[:80]))
+            text = await _body(request)  # a client that sends slowly holds no slot
+            async with slots:
+                changes = request.query_params.getlist("change")
+                return JSONResponse(await asyncio.to_thread(read, text, called, changes))
         except InputError as fault:
             return _refusal(fault)
 
 
-def _planned(app: FastAPI, plans: Plans) -> None:
-    @app.post("/api/plan")
-    async def planned(request: Request) -> Response:
-        changes = request.query_params.getlist("change")
+def _files(text: str, name: str) -> dict[str, str]:
+    """Files of a dropped folder by name. Raises InputError where the text is no such table."""
+    try:
+        files = json.loads(text)
+    except (ValueError, RecursionError):
+        files = None
+    if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
+        raise InputError(f"{name}: is no run folder")
+    return files
+
+
+def _played_trace(app: FastAPI, answers: Answers) -> None:
+    @app.post("/api/day", name="day of a trace")
+    async def played(request: Request) -> Response:
+        pairs = dict(request.query_params.multi_items())
+        called = pairs.pop("name", "trace.csv")[:80]
         try:
-            text = await _body(request)
-            return JSONResponse(await asyncio.to_thread(plans.document, text, changes))
+            trace = DroppedTrace(called, await _body(request))
+            text = await answers.text(
+                f"day {called}", lambda question, stated: day(question, stated, trace), pairs, trace.text
+            )
+            return Response(text, media_type="application/json")
         except InputError as fault:
             return _refusal(fault)
 
 
 async def _body(request: Request) -> str:
-    """The text that was sent. Raises InputError where it is too long."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BODY_BYTE:
-            raise InputError(f"more than {MOST_BODY_BYTE / 1e6:g} MB; use the command line")
+    """The text that was sent. Raises InputError where it is too long, or takes too long to come."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > MOST_BODY_BYTE:
+                    raise InputError(f"more than {MOST_BODY_BYTE / 1e6:g} MB; use the command line")
+    except TimeoutError:
+        raise InputError(f"the file did not come within {BODY_S:g} s; drop it again") from None
     return body.decode("utf-8", "replace")
 
 

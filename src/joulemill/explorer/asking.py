@@ -5,14 +5,11 @@ They are read by the command line's own parser, which the command hands in, so t
 
 from __future__ import annotations
 
-import inspect
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from joulemill.api.catalog import device, model
-from joulemill.api.prediction import predict
 from joulemill.catalog.sites import parse_site
 from joulemill.errors import InputError
 from joulemill.physics.hardware.site import Site
@@ -57,7 +54,7 @@ SITE_KEYS = (
 DAY_KEYS = ("rate", "duration", "shape", "cut", "policy")
 SITE, DAY = "site.", "day."
 #: Keys whose values are numbers in a site file; the others are texts with a unit.
-_NUMBERS = ("pue", "carbon_gco2e_kwh", "price_currency_kwh", "water_l_kwh")
+NUMBER_KEYS = ("pue", "carbon_gco2e_kwh", "price_currency_kwh", "water_l_kwh")
 #: No field of a page is longer.
 MOST_TEXT = 200
 #: Flags → arguments of ``joulemill.predict``. InputError names the flag that is wrong.
@@ -121,12 +118,17 @@ def arguments(question: Asked, read: Read, base: Site | None = None) -> dict[str
     return stated | {"site": _site(question.site, base)}
 
 
+def names_a_file(text: str) -> bool:
+    """Whether what should be a name of the catalog is, or could be, that of a file or folder."""
+    is_path = text.count("/") > 1 or text.startswith((".", "/", "~", "\\")) or ":" in text
+    return is_path or text.lower().endswith((".json", ".gguf", ".toml"))
+
+
 def _check_names(question: Asked) -> None:
     """A model and a device are of the catalog: a page must not make the server open files."""
     for name, find in (("model", model), ("device", device)):
         text = question.flags[name]
-        is_path = text.count("/") > 1 or text.startswith((".", "/", "~", "\\")) or ":" in text
-        if is_path or text.lower().endswith((".json", ".gguf", ".toml")):
+        if names_a_file(text):
             raise FieldError(f"{text!r} names a file; the page takes names of the catalog", name)
         try:
             find(text)
@@ -139,7 +141,7 @@ def _site(stated: Mapping[str, str], base: Site | None) -> Site | None:
         return base
     table: dict[str, Any] = {}
     for key, text in stated.items():
-        table[key] = _number(key, text) if key in _NUMBERS else text
+        table[key] = _number(key, text) if key in NUMBER_KEYS else text
     try:
         own = parse_site(table)
     except InputError as fault:
@@ -167,33 +169,3 @@ def field_named(message: str) -> str:
     places = {f: message.find(f"--{f}") for f in FIELDS}
     named = [(at, -len(f), f) for f, at in places.items() if at >= 0]
     return min(named)[2] if named else ""
-
-
-def command_line(question: Asked) -> str:
-    """The same question on a shell: the site's keys in a file, then ``joulemill predict``."""
-    words = ["joulemill", "predict"]
-    for name in FIELDS:
-        if name in question.flags:
-            words += [f"--{name}", question.flags[name]]
-    line = shlex.join(words)
-    if not question.site:
-        return line
-    keys = "\n".join(f"{k} = {v if k in _NUMBERS else _quoted(v)}" for k, v in question.site.items())
-    return f"cat > site.toml <<'END'\n{keys}\nEND\n{line} --site site.toml"
-
-
-def python_call(stated: Mapping[str, Any]) -> str:
-    """The same question in Python."""
-    defaults = {name: p.default for name, p in inspect.signature(predict).parameters.items()}
-    words = [f"{name}={value!r}" for name, value in stated.items() if name != "site" and value != defaults[name]]
-    words = [text for text in words if not text.startswith(("model=", "device="))]
-    site = stated.get("site")
-    if isinstance(site, Site):
-        fields = {k: v for k, v in vars(site).items() if v is not None and k != "pue_basis"}
-        words.append("site=jm.Site(" + ", ".join(f"{k}={v!r}" for k, v in fields.items()) + ")")
-    names = [repr(stated["model"]), repr(stated["device"])]
-    return "import joulemill as jm\n\njm.predict(\n    " + ",\n    ".join([*names, *words]) + ",\n)"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -10,6 +10,8 @@ from typing import Any
 
 from joulemill.api.planning import FleetPlan, plan
 from joulemill.errors import InputError
+from joulemill.explorer.asking import names_a_file
+from joulemill.explorer.copying import of_plan
 from joulemill.units import parse_quantity
 
 #: Texts of plans that are kept solved, so that a moved limit needs no new predictions.
@@ -19,7 +21,11 @@ LIMITS = ("it_power_limit", "facility_power_limit", "cooling_limit")
 #: Keys and endings that name files, which a page must not make the server open.
 _FILE_KEYS = ("trace", "site_file", "inventory", "calibration")
 _FILE_ENDINGS = (".json", ".jsonl", ".gguf", ".toml", ".csv", ".parquet")
+_PATHS = ("/", "./", "../", "~", "\\")
+#: Keys whose values are names of the catalog.
+_NAME_KEYS = ("model", "device", "draft", "small", "alternative")
 _MOST_CHANGES = 20
+_PARTS = ("status", "basis", "objective", "output", "power", "constraints", "shortage", "notes")
 
 
 class Plans:
@@ -29,8 +35,11 @@ class Plans:
         self._solved: OrderedDict[str, FleetPlan] = OrderedDict()
         self._lock = Lock()
 
-    def document(self, text: str, changes: Sequence[str]) -> dict[str, Any]:
-        """What the page shows of the plan with ``changes``. Raises InputError, as ``joulemill plan`` does."""
+    def document(self, text: str, name: str, changes: Sequence[str]) -> dict[str, Any]:
+        """What the page shows of the plan in the file ``name`` with ``changes``.
+
+        Raises InputError, as ``joulemill plan`` does.
+        """
         if len(changes) > _MOST_CHANGES:
             raise InputError(f"{len(changes)} changes; the page moves {_MOST_CHANGES} limits at most")
         with self._lock:
@@ -43,9 +52,10 @@ class Plans:
             "sentences": [says for name, says in rows if name in ("worth", "short")],
             "limits": list(limits_of(_tables(text))),
             "changes": list(changes),
-            **{k: document[k] for k in ("status", "objective", "output", "power", "constraints", "shortage", "notes")},
+            **{k: document[k] for k in _PARTS},
             "replicas": [{k: v for k, v in r.items() if not isinstance(v, (list, dict))} for r in document["replicas"]],
-            "hours": [row["it_by_hour_w"] for row in document["power"]],
+            "flows": flows_of(document),
+            "copy": vars(of_plan(name, changes)),
         }
 
     def _base(self, text: str) -> FleetPlan:
@@ -75,8 +85,22 @@ def refuse_files(tables: Any, key: str = "") -> None:
     elif isinstance(tables, list):
         for value in tables:
             refuse_files(value, key)
-    elif isinstance(tables, str) and (key in _FILE_KEYS or tables.lower().endswith(_FILE_ENDINGS)):
+    elif isinstance(tables, str) and _is_file(tables, key):
         raise InputError(f"{key}: {tables[:80]!r} names a file; the page reads none, `joulemill plan` does")
+
+
+def _is_file(text: str, key: str) -> bool:
+    named = key in _NAME_KEYS and names_a_file(text)
+    return named or key in _FILE_KEYS or text.startswith(_PATHS) or text.lower().endswith(_FILE_ENDINGS)
+
+
+def flows_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Which demand is served where: output tokens per second from each demand to each site, means over the plan."""
+    flows: dict[tuple[str, str], float] = {}
+    for row in document["replicas"]:
+        for demand, rate_tok_s in row["classes"].items():
+            flows[demand, row["site"]] = flows.get((demand, row["site"]), 0.0) + rate_tok_s
+    return [{"demand": d, "site": s, "rate_tok_s": rate_tok_s} for (d, s), rate_tok_s in flows.items()]
 
 
 def limits_of(tables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

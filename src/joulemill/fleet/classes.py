@@ -17,6 +17,9 @@ from joulemill.formats.traces.table import parse_trace
 HOUR_S = 3600.0
 #: Keys of a site that are hourly.
 SITE_SERIES = ("power_by_hour_ratio", "carbon_by_hour_gco2e_kwh", "price_by_hour_currency_kwh")
+#: Requests that come at random are in flight in a Poisson number; an engine has room for this many of its standard
+#: deviations above the mean (assumed).
+BURST_SD = 6.0
 #: Hours that a trace is reduced to.
 TRACE_HOURS = 24
 
@@ -46,6 +49,16 @@ class ServedClass:
             return True
         score = model.quality.get(precision) if isinstance(model.quality, dict) else model.quality
         return score is not None and score >= self.quality_target
+
+    @property
+    def is_backlog(self) -> bool:
+        """Whether its requests wait until somebody takes them: it takes all there is, or states no latency target."""
+        return not np.isfinite(self.rate_tok_s).all() or (self.ttft_s is None and self.tpot_s is None)
+
+    def most_in_flight(self, concurrency: float) -> int:
+        """Requests that an engine may run at once where a plan counts on ``concurrency``: bursts need room."""
+        room = 0.0 if self.is_backlog else BURST_SD * np.sqrt(concurrency)
+        return int(np.ceil(concurrency + room))
 
     def concurrency(self, model: str) -> tuple[int, ...]:
         """Concurrencies that the model's table names; empty: all are tried."""

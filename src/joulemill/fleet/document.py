@@ -106,6 +106,7 @@ def _replica(plan: PlanStudy, d: DeploymentUse) -> dict[str, Any]:
         "precision": option.precision,
         "kv_dtype": option.kv_dtype or None,
         "engine": option.engine,
+        "max_num_seqs": _most_in_flight(plan, d),
         "levers": list(option.levers),
         "count_by_hour": _listed(d.count_by_hour),
         "classes": {n: float(v) for n, v in zip(names, d.rate_by_class_tok_s, strict=True) if v > 0.0},
@@ -122,6 +123,14 @@ def _replica(plan: PlanStudy, d: DeploymentUse) -> dict[str, Any]:
             for i, n in zip(d.points.tolist(), d.point_count.tolist(), strict=True)
         ],
     }
+
+
+def _most_in_flight(plan: PlanStudy, d: DeploymentUse) -> int:
+    """Requests that the engine may run at once."""
+    points = plan.problem.points
+    serving = [i for i in d.points.tolist() if points.demand[i] != WAITING]
+    most = [plan.classes[points.demand[i]].most_in_flight(float(points.concurrency[i])) for i in serving]
+    return max(most, default=1)
 
 
 def _output(plan: PlanStudy) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from joulemill.catalog.nodes import find_node
 from joulemill.catalog.sites import load_site_file
 from joulemill.errors import InputError
 from joulemill.files import read_bytes
+from joulemill.fleet.inventory import Inventory, listed_inventory
 from joulemill.fleet.tables import (
     GOALS,
     DemandTable,
@@ -70,6 +71,7 @@ class PlanFile:
     """A plan's tables, and the folder that its paths are from.
 
     changed   what was set in place of what the file says, in words;  set_texts  the same as written
+    inventory what runs today; None: that is not stated
     """
 
     tables: PlanTables
@@ -77,11 +79,15 @@ class PlanFile:
     source: str
     changed: tuple[str, ...] = ()
     set_texts: tuple[str, ...] = ()
+    inventory: Inventory | None = None
 
 
-def load_plan(path: Path, changes: Sequence[str] = ()) -> PlanFile:
+def load_plan(
+    path: Path, changes: Sequence[str] = (), inventory: Callable[[Path], Inventory] = listed_inventory
+) -> PlanFile:
     """Read a plan's file, with ``changes`` such as ``site.oslo.it_power_limit=30MW`` in place of what it says.
 
+    inventory   reads what runs today from the file that the plan names
     Raises InputError that names file, line, table and key.
     """
     data = read_bytes(path, MOST_BYTE)
@@ -90,7 +96,8 @@ def load_plan(path: Path, changes: Sequence[str] = ()) -> PlanFile:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as fault:
         raise InputError(f"{path}: {fault}") from None
-    return plan_of(tables, folder=path.parent, source=str(path), lines=key_lines(text), changes=changes)
+    lines = key_lines(text)
+    return plan_of(tables, folder=path.parent, source=str(path), lines=lines, changes=changes, inventory=inventory)
 
 
 def plan_of(
@@ -100,6 +107,7 @@ def plan_of(
     source: str = "plan",
     lines: Lines | None = None,
     changes: Sequence[str] = (),
+    inventory: Callable[[Path], Inventory] = listed_inventory,
 ) -> PlanFile:
     """The same of tables as they come out of a TOML file. Raises InputError."""
     own = {k: _copied(v) for k, v in tables.items()}
@@ -117,7 +125,9 @@ def plan_of(
     except ValidationError as fault:
         raise checker.fault(fault, own) from None
     _check_names(read, checker, folder)
-    return PlanFile(read, folder, source, changed, tuple(changes))
+    named = read.objective.inventory
+    running = None if named is None else inventory(folder / named)
+    return PlanFile(read, folder, source, changed, tuple(changes), running)
 
 
 def _copied(value: Any) -> Any:

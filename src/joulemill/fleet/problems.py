@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -16,13 +14,12 @@ from joulemill.catalog.devices import find_device, load_device
 from joulemill.catalog.idle_states import idle_ladder
 from joulemill.catalog.nodes import find_node, node_of
 from joulemill.errors import InputError
-from joulemill.files import read_bytes
-from joulemill.fleet.classes import HOUR_S, ServedClass
+from joulemill.fleet.classes import HOUR_S, ServedClass, hour_count
 from joulemill.fleet.columns import DeploymentOption, PlanColumns
 from joulemill.fleet.quantities import YEAR_S
 from joulemill.fleet.tables import DemandTable, PlanTables, PoolTable, SiteTable
 from joulemill.physics.hardware.node import Node, share_power
-from joulemill.planning.problem import DemandClass, DevicePool, FacilityLimits, FleetProblem
+from joulemill.planning.problem import DemandClass, DevicePool, FacilityLimits, FleetProblem, Index
 from joulemill.planning.pruning import efficient
 from joulemill.planning.solving import Goal
 from joulemill.units import JOULE_PER_KWH
@@ -61,9 +58,17 @@ def goal_names(tables: PlanTables) -> Sequence[str]:
 
 
 def fleet_problem(
-    tables: PlanTables, classes: Sequence[ServedClass], columns: PlanColumns, hours: int, folder: Path
+    tables: PlanTables,
+    classes: Sequence[ServedClass],
+    columns: PlanColumns,
+    folder: Path,
+    running: Array | None = None,
 ) -> FleetProblem:
-    """The problem, with all points; ``pruned`` leaves the efficient ones."""
+    """The problem, with all points; ``pruned`` leaves the efficient ones.
+
+    running   [deployments] replicas that run today; None: starts cost nothing
+    """
+    hours = hour_count(tables)
     objective = tables.objective
     hour_s = np.full(hours, HOUR_S)
     days = hours * HOUR_S / DAY_S
@@ -73,9 +78,8 @@ def fleet_problem(
     carbon = objective.carbon_limit_tco2e_day
     if carbon is not None and any(_series(s, "carbon", hours) is None for s in tables.site):
         raise InputError("[objective] carbon_limit_tco2e_day needs carbon_gco2e_kwh of every site")
-    started = None if objective.inventory is None else _inventory(folder / objective.inventory, columns.options)
     points = columns.points
-    if started is not None:
+    if running is not None:
         start_s, start_j = _starts(tables, columns)
         points = replace(points, start_s=start_s, start_j=start_j)
     return FleetProblem(
@@ -88,7 +92,8 @@ def fleet_problem(
         serve_all=goal.name != "tokens",
         budget_currency=objective.budget_currency,
         carbon_limit_gco2e=None if carbon is None else carbon * TONNE_G * days,
-        start_count=started,
+        start_count=running,
+        server_of=_servers(columns.options),
     )
 
 
@@ -232,29 +237,11 @@ def _demand(d: DemandTable, c: ServedClass, tables: PlanTables) -> DemandClass:
     )
 
 
-INVENTORY = ("pool", "model", "deployment", "count")
-
-
-def _inventory(path: Path, options: Sequence[DeploymentOption]) -> Array:
-    """Replicas that run today, by deployment. InputError for a line that names none of the plan's."""
-    rows = csv.DictReader(io.StringIO(read_bytes(path).decode("utf-8", errors="replace")))
-    if rows.fieldnames is None or not set(INVENTORY) <= set(rows.fieldnames):
-        raise InputError(f"{path}: needs the columns {', '.join(INVENTORY)}")
-    running = np.zeros(len(options))
-    index = {(o.pool, o.model, o.label): i for i, o in enumerate(options)}
-    for row in rows:
-        key = (row["pool"], row["model"], row["deployment"])
-        where = f"{path}, line {rows.line_num}"
-        if key not in index:
-            near = [label for pool, model, label in index if (pool, model) == key[:2]]
-            raise InputError(
-                f"{where}: no deployment {' / '.join(key)} is in the plan; there are {', '.join(near) or 'none'}"
-            )
-        try:
-            running[index[key]] += float(row["count"])
-        except ValueError:
-            raise InputError(f"{where}: count is {row['count']!r}; it must be a number") from None
-    return running
+def _servers(options: Sequence[DeploymentOption]) -> Index:
+    """[deployments] the same number for those that differ in their power cap alone: it is set while they serve."""
+    keys = [(o.pool, o.model, o.devices, o.precision, o.kv_dtype, o.engine, o.cached_ratio) for o in options]
+    numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], dtype=np.intp)
 
 
 def _starts(tables: PlanTables, columns: PlanColumns) -> tuple[Array, Array]:

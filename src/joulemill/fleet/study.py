@@ -10,7 +10,9 @@ import numpy as np
 
 from joulemill.fleet.classes import ServedClass, hour_count, served_classes
 from joulemill.fleet.columns import DeploymentOption, PlanColumns, located, plan_columns
+from joulemill.fleet.corrections import Corrections
 from joulemill.fleet.highs import HighsSolver, is_installed
+from joulemill.fleet.inventory import running_count
 from joulemill.fleet.plan_file import PlanFile
 from joulemill.fleet.problems import fleet_problem, goals_of, pruned
 from joulemill.fleet.scipy_highs import ScipySolver
@@ -29,6 +31,7 @@ from joulemill.planning.solving import Goal, Optimum, optimize
 LOOSER_RATIO = 0.1
 #: Share of the goal below which a gain is the solver's dust.
 DUST_RATIO = 1e-7
+STEADY_NOTE = "latency targets are met on average in a steady state; percentiles take --simulate"
 Tell = Callable[[str, float], None]
 
 
@@ -63,12 +66,15 @@ class PlanStudy:
     """All that is known of a plan. ``status``: optimal, shortage, or stopped (time ran out before any plan).
 
     use, optimum   None where there is no plan
+    predicted, columns   the points as predicted, and as ``corrections`` leave them
     losses         of this plan in worse cases;  robust_from  the goal's value without the robust plan's caution
     """
 
     file: PlanFile
     classes: Sequence[ServedClass]
+    predicted: PlanColumns
     columns: PlanColumns
+    corrections: Corrections | None = None
     problem: FleetProblem
     fleet: FleetProgram
     goals: Sequence[Goal]
@@ -114,31 +120,33 @@ def study(
     tell: Tell | None = None,
     columns: PlanColumns | None = None,
     solver: Solver | None = None,
+    corrections: Corrections | None = None,
 ) -> PlanStudy:
     """Make the plan; ``extras``: with its frontier, levers, worse cases and latency prices. InputError for nonsense.
 
-    columns   of an earlier plan that differs in limits and demands only
+    columns      predicted for an earlier plan that differs in limits and demands only
+    corrections  what simulation said of points
     """
     say = tell or (lambda _name, _done: None)
     tables, folder = file.tables, file.folder
-    hours = hour_count(tables)
-    classes = served_classes(tables, folder, hours)
-    columns = columns or plan_columns(tables, classes, folder, lambda done: say("predicting", done))
+    classes = served_classes(tables, folder, hour_count(tables))
+    predicted = columns or plan_columns(tables, classes, folder, lambda done: say("predicting", done))
+    columns = corrections.columns(predicted, classes) if corrections else predicted
     say("solving", 0.0)
     goals, used = goals_of(tables), solver or solver_here()
-    nominal = fleet_problem(tables, classes, columns, hours, folder)
-    caution = _caution(file)
-    problem = pruned(nominal if caution is None else in_scenario(nominal, caution))
+    problem = pruned(_cautious(file, _nominal(file, classes, columns, corrections)))
     fleet = fleet_program(problem)
     plan = PlanStudy(
         file=file,
         classes=classes,
+        predicted=predicted,
         columns=columns,
+        corrections=corrections,
         problem=problem,
         fleet=fleet,
         goals=goals,
         status="shortage",
-        notes=_notes(file, columns),
+        notes=_notes(file, columns, corrections),
         solver=used,
     )
     unserved = _unserved(plan)
@@ -159,7 +167,22 @@ def study(
         notes=[*plan.notes, *_notes_of(plan, optimum)],
     )
     say("solving", 1.0)
-    return _with_extras(plan, nominal, caution, say) if extras else plan
+    return with_extras(plan, tell) if extras else plan
+
+
+def _nominal(
+    file: PlanFile, classes: Sequence[ServedClass], columns: PlanColumns, corrections: Corrections | None
+) -> FleetProblem:
+    """The problem with all points, without caution."""
+    running = None if file.inventory is None else running_count(file.inventory, columns.options, file.tables)[0]
+    problem = fleet_problem(file.tables, classes, columns, file.folder, running)
+    return replace(problem, sites=corrections.with_room(problem.sites)) if corrections else problem
+
+
+def _cautious(file: PlanFile, nominal: FleetProblem) -> FleetProblem:
+    """The problem in the case that a robust plan is made for."""
+    caution = _caution(file)
+    return nominal if caution is None else in_scenario(nominal, caution)
 
 
 def _caution(file: PlanFile) -> Scenario | None:
@@ -194,15 +217,25 @@ def _short(m: ShortLimit) -> Shortage:
     return Shortage(name=m.name, subject=m.subject, unit=m.unit, value=m.value, amount=m.amount, less=m.sense < 0)
 
 
-def _notes(file: PlanFile, columns: PlanColumns) -> list[str]:
+def _notes(file: PlanFile, columns: PlanColumns, corrections: Corrections | None) -> list[str]:
     notes = [*(f"set: {change}" for change in file.changed), *columns.notes]
     notes += [f"demand {name!r}: {why}" for name, why in columns.refused.items()]
+    if file.inventory is not None:
+        notes += running_count(file.inventory, columns.options, file.tables)[1]
     horizon = file.tables.objective.horizon
     for p in file.tables.pool:
         if horizon is not None and p.purchasable_count and (p.lead_time or 0.0) > horizon:
             notes.append(f"pool {p.name!r}: its lead time is beyond the horizon, so nothing is bought there")
-    if any(d.slo_ttft or d.slo_tpot for d in file.tables.demand):
-        notes.append("latency targets are met on average in a steady state; percentiles take --simulate")
+    if corrections is not None:
+        notes.append("rates, powers and latencies are as simulation corrected the prediction; targets hold there")
+    elif any(d.slo_ttft or d.slo_tpot for d in file.tables.demand):
+        notes.append(STEADY_NOTE)
+    peaks = {} if corrections is None else corrections.peak_ratio
+    notes += [
+        f"{site}: {100 * (1 - 1 / ratio):.2g} % of the power limits are kept for peaks"
+        for site, ratio in peaks.items()
+        if ratio > 1.0
+    ]
     if any("off" in p.unused for p in file.tables.pool):
         notes.append(
             "a device that is off draws nothing here; standby supplies and management controllers are not counted"
@@ -225,23 +258,28 @@ def _notes_of(plan: PlanStudy, optimum: Optimum) -> Sequence[str]:
     return notes
 
 
-def _with_extras(plan: PlanStudy, nominal: FleetProblem, caution: Scenario | None, say: Tell) -> PlanStudy:
-    use = plan.use
+def with_extras(plan: PlanStudy, tell: Tell | None = None) -> PlanStudy:
+    """The plan with its frontier, levers, worse cases and latency prices."""
+    use, say = plan.use, tell or (lambda _name, _done: None)
     if use is None:
         return plan
     solver, goal = plan.solver, plan.goals[0]
+    nominal = _nominal(plan.file, plan.classes, plan.columns, plan.corrections)
     frontier = power_frontier(plan.problem, solver, tell=lambda done: say("frontier", done))
     levers = plan.columns.levers()
     masks = _masks(plan.columns, levers)
-    base = nominal if caution is None else in_scenario(nominal, caution)
-    steps = abatement(base, masks, levers, plan.goals, solver, lambda done: say("levers", done)) if levers else ()
+    steps = (
+        abatement(_cautious(plan.file, nominal), masks, levers, plan.goals, solver, lambda done: say("levers", done))
+        if levers
+        else ()
+    )
     used = np.isin(nominal.points.group, [d.group for d in use.deployments])
     limited = any(np.isfinite(d.rate_tok_s).all() for d in nominal.demands)
     held = replace(nominal, points=nominal.points.taken(used))
     lost = losses(held, use, solver, SCENARIOS if limited else [s for s in SCENARIOS if s.demand_ratio == 1.0])
     say("worse cases", 1.0)
     before = None
-    if caution is not None:
+    if plan.file.tables.objective.robust is not None:
         plain = optimize(fleet_program(pruned(nominal)), plan.goals, solver)
         before = goal.value_of(plain.values) if plain.values else None
     targets = _target_prices(plan, say)
@@ -271,7 +309,7 @@ def _target_prices(plan: PlanStudy, say: Tell) -> Sequence[TargetPrice]:
         looser = demand.model_copy(update={key: limit_s * (1.0 + LOOSER_RATIO)})
         changed = tables.model_copy(update={"demand": (*tables.demand[:d], looser, *tables.demand[d + 1 :])})
         file = replace(plan.file, tables=changed)
-        again = study(file, extras=False, solver=plan.solver)
+        again = study(file, extras=False, solver=plan.solver, corrections=plan.corrections)
         if again.value is not None and plan.value is not None:
             gain, step_s = again.value - plan.value, limit_s * LOOSER_RATIO
             gain = gain if abs(gain) > DUST_RATIO * abs(plan.value) else 0.0
@@ -293,7 +331,11 @@ def _target_prices(plan: PlanStudy, say: Tell) -> Sequence[TargetPrice]:
 def changed_study(plan: PlanStudy, file: PlanFile) -> PlanStudy:
     """The plan of a file that differs from ``plan``'s; columns are kept where only limits and demands' rates differ."""
     return study(
-        file, extras=False, columns=plan.columns if _same_columns(plan.file, file) else None, solver=plan.solver
+        file,
+        extras=False,
+        columns=plan.predicted if _same_columns(plan.file, file) else None,
+        solver=plan.solver,
+        corrections=plan.corrections,
     )
 
 

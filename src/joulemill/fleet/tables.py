@@ -134,7 +134,8 @@ class ObjectiveTable(_PlanEntry):
     Nothing stated: most tokens, and of the plans with as many the one of least energy.
 
     whole     whole replicas and purchases;  horizon  purchases with a longer lead time are left out
-    inventory file of what runs today (CSV: pool, model, deployment, count), whose starts cost time and joules
+    inventory what runs today, so that starts cost time and joules: a CSV file (pool, model, deployment, count), or the
+              history of a monitor
     """
 
     goal: GoalNames = ()

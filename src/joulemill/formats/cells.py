@@ -43,7 +43,7 @@ class Header:
         A fraction of a second that a comma divides is put together again. Raises ValueError for any other number.
         """
         wanted = len(self.columns)
-        if self.spaced and ", " in line:
+        if self.spaced and ", " in line and '"' not in line:
             cells = [c.strip() for c in _SPACED.split(_without_lists(line.strip(), ","))]
         else:
             cells = cells_of(line, self.delimiter)

@@ -49,7 +49,7 @@ def unix_s(text: str, where: tzinfo | None, unit: str = "") -> float:
     if _NUMBER.match(text):
         seconds = float(text) * _UNITS[unit or "s"]
         if not unit and not _UNIX_SECONDS[0] <= seconds < _UNIX_SECONDS[1]:
-            raise ValueError(f"{text[:40]} is not Unix time in seconds; say time_unit=ms, us or ns")
+            raise ValueError(f"{text[:40]} is neither a date nor Unix time in seconds{_in_parts(float(text))}")
         return sensible_s(seconds, text)
     moment = _moment(text)
     try:
@@ -58,6 +58,12 @@ def unix_s(text: str, where: tzinfo | None, unit: str = "") -> float:
         return sensible_s(moment.timestamp(), text)
     except (OverflowError, OSError) as error:
         raise ValueError(f"{text[:40]!r} is no time of a reading") from error
+
+
+def _in_parts(number: float) -> str:
+    """In which part of a second ``number`` would be a time, to say so; "" where in none."""
+    likely = [u for u in ("ms", "us", "ns") if _UNIX_SECONDS[0] <= number * _UNITS[u] < _UNIX_SECONDS[1]]
+    return f"; in {likely[0]} it would be a time" if likely else ""
 
 
 def sensible_s(t_wall_s: float, text: object = "") -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ from joulemill.importers.traffic_files import read_traffic
 from joulemill.importers.workload_files import workload_in
 from joulemill.simulation.arrival_spec import ArrivalSpec, parse_arrivals
 from joulemill.simulation.assembly import parts_of
-from joulemill.simulation.demand import SharedPrefix, TrafficDemand, traffic_of
+from joulemill.simulation.demand import ClosedLoop, SharedPrefix, TrafficDemand, closed_traffic, traffic_of
+from joulemill.simulation.quality import Thinking, ThinkingEffect, thought
 from joulemill.simulation.scaling import clipped, in_length, in_time, in_volume
 from joulemill.simulation.traffic import NS_IN_S, Traffic
 from joulemill.statistics.lengths import Lengths, parse_lengths, sample_lengths
@@ -43,24 +44,35 @@ class TrafficOptions:
     input_scale_ratio: float = 1.0
     output_scale_ratio: float = 1.0
     time_unit: str = ""
+    thinking: Thinking | None = None
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class AskedTraffic:
-    """The traffic, what was decided on the way, and until when it goes on [s]; 0: to its last request."""
+    """The traffic, what was decided on the way, and until when it goes on [s]; 0: to its last request.
+
+    mean_req_s   requests a second as asked; None where a file, or sessions, say when they come
+    thinking   what a budget of reasoning tokens did to it
+    """
 
     traffic: Traffic
     notes: tuple[str, ...]
     duration_s: float
+    thinking: ThinkingEffect | None = None
+    mean_req_s: float | None = None
 
 
 def asked_traffic(o: TrafficOptions, *, context_tok: int | None, start_s: float = 0.0) -> AskedTraffic:
     """The traffic of ``o``, cut to a model's context. Raises InputError."""
     rng = np.random.default_rng(o.seed)
-    if o.trace is None:
-        generated = _generated(o, rng, start_s)
-        return _clipped(generated.traffic, (), context_tok, generated.duration_s)
+    asked = _generated(o, rng, start_s) if o.trace is None else _from_trace(o, rng)
+    if o.thinking is not None:
+        asked = _thought(asked, o.thinking, np.random.default_rng([o.seed, 4]))
+    return _clipped(asked, context_tok)
+
+
+def _from_trace(o: TrafficOptions, rng: np.random.Generator) -> AskedTraffic:
     if o.rate_req_s is not None:
         raise InputError("`trace` and `rate_req_s`: give one of them; `speed_ratio` makes a trace faster")
     if o.arrivals != "poisson":
@@ -71,13 +83,28 @@ def asked_traffic(o: TrafficOptions, *, context_tok: int | None, start_s: float 
         traffic = in_volume(traffic, o.volume_ratio, rng)
     if (o.input_scale_ratio, o.output_scale_ratio) != (1.0, 1.0):
         traffic = in_length(traffic, o.input_scale_ratio, o.output_scale_ratio)
-    return _clipped(_first(traffic, o), notes, context_tok, o.duration_s or 0.0)
+    return AskedTraffic(_first(traffic, o), notes, o.duration_s or 0.0)
+
+
+def _thought(asked: AskedTraffic, thinking: Thinking, rng: np.random.Generator) -> AskedTraffic:
+    """Reasoning is left out of what later turns send, as chat templates do."""
+    output_tok, effect = thought(asked.traffic.output_tok, thinking, rng)
+    note = f"reasoning: {effect.asked_tok:,.0f} tokens of a request on average"
+    if effect.budget_tok is not None:
+        left = f"leaves {effect.kept_tok:,.0f} and cuts {effect.cut_ratio:.0%} of them"
+        note += f"; the budget of {effect.budget_tok:,} {left}"
+    traffic = replace(asked.traffic, output_tok=output_tok)
+    return replace(asked, traffic=traffic, notes=(*asked.notes, note), thinking=effect)
 
 
 def _traced(o: TrafficOptions, rng: np.random.Generator) -> tuple[Traffic, tuple[str, ...]]:
     if isinstance(o.trace, Traffic):
         return o.trace, ()
     workload = workload_in(Path(o.trace or ""))
+    if isinstance(workload, ClosedLoop):
+        requests = o.requests or workload.requests_count or REQUESTS
+        about = f"the closed loop of {workload.users_count:,} users that the file configures, {requests:,} requests"
+        return closed_traffic(workload, rng, requests), (about,)
     if workload is not None:
         return traffic_of(workload, rng), ("the load that the file configures, drawn anew",)
     file = read_traffic(Path(o.trace or ""), time_unit=o.time_unit)
@@ -95,14 +122,15 @@ def _first(traffic: Traffic, o: TrafficOptions) -> Traffic:
     return traffic if count == traffic.requests_count else parts_of(traffic).picked(np.arange(count)).in_order()
 
 
-def _clipped(traffic: Traffic, notes: tuple[str, ...], context_tok: int | None, duration_s: float) -> AskedTraffic:
-    short, count = clipped(traffic, context_tok)
-    if count:
-        what = (
-            f"{count:,} of {traffic.requests_count:,} requests were longer than the context of {context_tok:,} tokens"
-        )
-        notes = (*notes, f"{what} and are shortened to it; the prompt gives way")
-    return AskedTraffic(short, notes, duration_s)
+def _clipped(asked: AskedTraffic, context_tok: int | None) -> AskedTraffic:
+    short, count = clipped(asked.traffic, context_tok)
+    if not count:
+        return asked
+    what = (
+        f"{count:,} of {asked.traffic.requests_count:,} requests were longer than the context of {context_tok:,} tokens"
+    )
+    notes = (*asked.notes, f"{what} and are shortened to it; the prompt gives way")
+    return replace(asked, traffic=short, notes=notes)
 
 
 def _generated(o: TrafficOptions, rng: np.random.Generator, start_s: float) -> AskedTraffic:
@@ -126,7 +154,7 @@ def _generated(o: TrafficOptions, rng: np.random.Generator, start_s: float) -> A
         raise InputError("`shared_prefix_tok` and agents in `arrivals`: sessions share what was said in them; drop one")
     traffic = traffic_of(demand, rng, requests=requests)
     ends_s = 0.0 if o.duration_s is None and not spec.states_rates else profile.duration_s
-    return AskedTraffic(traffic, (), ends_s)
+    return AskedTraffic(traffic, (), ends_s, mean_req_s=None if demand.sessions else profile.mean_req_s)
 
 
 def _refuse_scaling(o: TrafficOptions) -> None:

@@ -10,6 +10,13 @@ carbon_gco2e_kwh = [...]
 price_currency_kwh = [...]
 fixed_share = "20%"                # of the facility's overhead at full load, that does not follow the load
 
+[autoscale]                        # as --autoscale; every and patience may be left out
+min = 1
+max = 8
+target = 16                        # requests of a replica, running and waiting
+every = "10s"
+patience = "5min"
+
 [[event]]
 name = "demand response"
 start = "12:00"                    # a time of day, or a time since the start: "4h"
@@ -27,13 +34,15 @@ from typing import Any
 
 from joulemill.errors import InputError
 from joulemill.files import read_bytes
+from joulemill.simulation.autoscale import KEYS as AUTOSCALE_KEYS
+from joulemill.simulation.autoscale import Autoscale, parse_autoscale
 from joulemill.simulation.events import SiteEvent, SiteEvents
 from joulemill.simulation.policies import need_policy
 from joulemill.simulation.schedule import Schedule, by_hour, constant
 from joulemill.suggestions import meant
 from joulemill.units import JOULE_PER_KWH, parse_quantity, parse_ratio
 
-KEYS = ("start", "policies", "deferrable", "site", "event")
+KEYS = ("start", "policies", "deferrable", "site", "autoscale", "event")
 SITE_KEYS = ("outdoor_c", "carbon_gco2e_kwh", "price_currency_kwh", "fixed_share")
 EVENT_KEYS = (
     "name",
@@ -90,13 +99,23 @@ def parse_events(table: Mapping[str, Any], where: str = "events") -> SiteEvents:
         outdoor_c=signals["outdoor_c"],
         carbon_gco2e=_per_joule(signals["carbon_gco2e_kwh"]),
         price_currency=_per_joule(signals["price_currency_kwh"]),
+        autoscale=_autoscale(table.get("autoscale"), f"{where}: [autoscale]"),
     )
+
+
+def _autoscale(stated: Any, where: str) -> Autoscale | None:
+    if stated is None:
+        return None
+    if not isinstance(stated, Mapping):
+        raise InputError(f"{where} must be a table")
+    _known(stated, AUTOSCALE_KEYS, where)
+    return parse_autoscale(",".join(f"{key}={value}" for key, value in stated.items()), where)
 
 
 def _known(table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
     for key in table:
         if key not in keys:
-            raise InputError(f"{where}: unknown key {key!r}; {meant(key, keys) or 'it knows ' + ', '.join(keys)}")
+            raise InputError(f"{where}: unknown key {key!r}; {meant(key, keys)}")
 
 
 def _policies(stated: Any, where: str) -> tuple[str, ...]:

@@ -30,6 +30,9 @@ from joulemill.recording.writer import SCHEMA_VERSION
 
 #: A "now" later than any file: whatever a power file holds is then in the past, as it is for a run that has ended.
 _FAR_FUTURE_S = 1e10
+#: Zones differ by quarters of an hour, UTC-12 to UTC+14 at most (IANA time zone database).
+ZONE_STEP_S = 900.0
+MOST_ZONE_S = 26 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def _manifest(recording: Recording, documents: Sequence[Document], warnings: Seq
         site=added.site,
         stated=tuple(s.entry() for s in recording.stated),
         totals=part_of(SummaryTotals, recording.totals) if recording.totals else None,
+        simulated={"by": recording.tool} if recording.simulated else None,
         warnings=tuple(warnings),
     )
 
@@ -119,6 +123,15 @@ def _metered(
     if end < load[0] or begin > load[1]:
         raise InputError(
             f"`meter_file` {meter_file}: its readings lie {begin:.0f} to {end:.0f} s from the first request, the load "
-            f"0 to {load[1]:.0f} s: not of the same run, or of another time zone (write FILE,tz=UTC)"
+            f"0 to {load[1]:.0f} s: {_elsewhere((begin, end), load)}{''.join(f'; {n}' for n in notices)}"
         )
     return meter.channels(), readings
+
+
+def _elsewhere(readings_s: tuple[float, float], load_s: tuple[float, float]) -> str:
+    """Why readings and load do not meet, both as begin and end [s]: a clock of another zone, if one makes them meet."""
+    (begin, end), (start, stop) = readings_s, load_s
+    shift_s = round(((start + stop) - (begin + end)) / 2 / ZONE_STEP_S) * ZONE_STEP_S
+    if 0 < abs(shift_s) <= MOST_ZONE_S and begin + shift_s <= stop and end + shift_s >= start:
+        return f"of another time zone, by {shift_s / 3600:+g} h, or not of the same run (write FILE,tz=UTC)"
+    return "not of the same run, or cut"

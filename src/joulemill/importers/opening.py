@@ -10,9 +10,19 @@ from typing import NamedTuple
 from joulemill.errors import InputError
 from joulemill.files import read_bytes
 from joulemill.formats.documents import Document, parse_document
-from joulemill.importers import aiperf, codecarbon, genai_perf, guidellm, inference_perf, summaries, vllm_bench
+from joulemill.importers import (
+    aiperf,
+    aisimulate,
+    codecarbon,
+    genai_perf,
+    guidellm,
+    inference_perf,
+    summaries,
+    vllm_bench,
+)
 from joulemill.importers.joining import Added, to_record
 from joulemill.importers.recording import Choice, Recording
+from joulemill.importers.srt_slurm import PowerPackage, is_manifest, manifest_in, open_package
 from joulemill.ledger.record import RunRecord
 
 
@@ -38,6 +48,7 @@ TOOLS = (
     # GenAI-Perf first: its summary has the fields by which an old AIPerf summary is known.
     Tool("GenAI-Perf", genai_perf.recognizes, _single("GenAI-Perf", genai_perf.parse)),
     Tool("AIPerf", aiperf.recognizes, aiperf.parse),
+    Tool("AISimulate", aisimulate.recognizes, aisimulate.parse),
     Tool("inference-perf", inference_perf.recognizes, inference_perf.parse),
     Tool("ML.ENERGY", summaries.is_mlenergy, _single("ML.ENERGY", summaries.parse_mlenergy)),
     Tool("InferenceX", summaries.is_inferencex, _single("InferenceX", summaries.parse_inferencex)),
@@ -50,8 +61,16 @@ TOOLS = (
 def import_files(
     paths: Sequence[Path], choice: Choice, meter_file: str | None = None, added: Added | None = None
 ) -> RunRecord:
-    """The record of the run that ``paths`` (files of one run, of one tool) tell of. Raises InputError."""
+    """The record of the run that ``paths`` (files of one run, of one tool) tell of. Raises InputError.
+
+    A power package of srt-slurm is its folder or its manifest, alone: it names its results and its samples itself.
+    """
+    paths = [manifest_in(p) for p in paths]
     documents = [parse_document(p.name, read_bytes(p)) for p in paths]
+    if any(is_manifest(d) for d in documents):
+        if len(documents) > 1:
+            raise InputError("a power package of srt-slurm names its result itself: give its folder alone")
+        return _of_package(open_package(paths[0], documents[0], choice), choice, meter_file, added or Added())
     results = [d for d in documents if not _is_telemetry(d)]
     telemetry = [p for p, d in zip(paths, documents, strict=True) if _is_telemetry(d)]
     if telemetry and meter_file is None:
@@ -59,6 +78,13 @@ def import_files(
     if not results:
         raise InputError(f"{paths[0]}: is a meter's file; give it as `meter_file` beside a file with requests")
     return to_record(parse_documents(results, choice), results, meter_file, added or Added())
+
+
+def _of_package(package: PowerPackage, choice: Choice, meter_file: str | None, added: Added) -> RunRecord:
+    """The record of a benchmark whose power srt-slurm kept; joules only where the package may be trusted."""
+    recording = parse_documents([package.result], replace(choice, part=None))
+    recording = replace(recording, warnings=(*package.warnings, *recording.warnings))
+    return to_record(recording, [package.result, package.manifest], meter_file or package.meter_file, added)
 
 
 def parse_documents(documents: Sequence[Document], choice: Choice) -> Recording:

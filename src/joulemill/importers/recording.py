@@ -64,6 +64,7 @@ class Recording:
     """A parsed file. ``load`` spans the load in seconds since the origin; None where the file does not tell.
 
     totals   of a file without single requests: output_tok, prompt_tok, requests of the whole load
+    simulated  no server was asked: nothing that follows from it is measured
     """
 
     tool: str
@@ -78,6 +79,7 @@ class Recording:
     stated: tuple[StatedFigures, ...] = ()
     warnings: tuple[str, ...] = ()
     totals: Mapping[str, float] = field(default_factory=dict)
+    simulated: bool = False
 
 
 class Statements:

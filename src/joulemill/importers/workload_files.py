@@ -1,7 +1,8 @@
-"""Configuration of a load generator → the traffic that it would send: inference-perf's ``load`` and ``data``.
+"""Configuration of a load generator → the traffic that it would send: of GuideLLM, AIPerf, and inference-perf.
 
-``load.stages`` are rates and durations one after another, ``load.type`` constant or poisson; ``data`` has lengths by
-mean and standard deviation, or a prefix that the prompts of a group share. What else the file says does not matter.
+inference-perf's ``load.stages`` are rates and durations one after another, ``load.type`` constant or poisson; ``data``
+has lengths by mean and standard deviation, or a prefix that the prompts of a group share. What else a file says does
+not matter. The others are read in ``load_configs``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from joulemill.errors import InputError
 from joulemill.files import read_bytes
 from joulemill.formats.documents import Document, parse_document
 from joulemill.formats.untrusted import Part
+from joulemill.importers.load_configs import Load, aiperf_load, guidellm_load, is_aiperf, is_guidellm
 from joulemill.simulation.demand import SharedPrefix, TrafficDemand
 from joulemill.statistics.arrivals import stages
 from joulemill.statistics.lengths import Lengths, parse_lengths
@@ -23,12 +25,13 @@ DEFAULT_TOK = (512.0, 200.0)
 _PROCESSES = {"constant": math.inf, "poisson": 1.0}
 
 
-def workload_in(path: Path) -> TrafficDemand | None:
+def workload_in(path: Path) -> Load | None:
     """The traffic that the file ``path`` configures; None where it configures none. Raises InputError."""
     if path.suffix.lower() not in (".yaml", ".yml", ".json"):
         return None
     document = parse_document(path.name, read_bytes(path))
-    return demand_of(document) if is_workload(document) else None
+    kinds = ((is_workload, demand_of), (is_guidellm, guidellm_load), (is_aiperf, aiperf_load))
+    return next((load(document) for recognizes, load in kinds if recognizes(document)), None)
 
 
 def is_workload(document: Document) -> bool:

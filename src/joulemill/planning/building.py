@@ -229,12 +229,13 @@ def _replica_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
     if not at.started.size or problem.start_count is None:
         return
     a.put(whole, at.started, _start_ratio(problem))
-    start = a.rows(at.started.shape, 0.0, np.inf)
+    server = np.arange(problem.points.group_count) if problem.server_of is None else problem.server_of
+    least = np.zeros((int(server.max(initial=-1)) + 1, problem.hour_count))
+    np.add.at(least[:, 0], server, -problem.start_count)
+    start = a.rows(least.shape, least, np.inf)[server]
     a.put(start, at.started, 1.0)
     a.put(start, at.replicas, -1.0)
     a.put(start[:, 1:], at.replicas[:, :-1], 1.0)
-    first = -problem.start_count
-    a.row_low[-1] = np.concatenate([first[:, None], np.zeros((first.size, problem.hour_count - 1))], axis=1).ravel()
 
 
 def _sum_limits(a: Assembly, problem: FleetProblem, at: Layout) -> None:

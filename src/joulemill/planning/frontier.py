@@ -21,6 +21,7 @@ SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5,
 class FrontierPoint:
     """The best plan with ``share_ratio`` of all power limits: IT power, tokens, and the price of power there.
 
+    worth_tok_s   tokens by their classes' worth, which are what is maximized and what the price is of
     Unknown (None) where no plan can be, for want of power for what must run.
     """
 
@@ -28,6 +29,7 @@ class FrontierPoint:
     limit_w: float
     power_w: float | None
     rate_tok_s: float | None
+    worth_tok_s: float | None
     price_tok_j: float | None
 
 
@@ -61,7 +63,9 @@ def _point(fleet: FleetProgram, answer: Solved, limits: Sequence[LimitRow], at: 
     share, stated_w = at
     limit_w = share * stated_w
     if not answer.optimal:
-        return FrontierPoint(share_ratio=share, limit_w=limit_w, power_w=None, rate_tok_s=None, price_tok_j=None)
+        return FrontierPoint(
+            share_ratio=share, limit_w=limit_w, power_w=None, rate_tok_s=None, worth_tok_s=None, price_tok_j=None
+        )
     of_hour = fleet.problem.hour_s / fleet.problem.span_s
     price = (
         -sum(float(answer.row_price[x.row]) * x.value / x.unit_value for x in limits) / stated_w if stated_w else None
@@ -72,6 +76,7 @@ def _point(fleet: FleetProgram, answer: Solved, limits: Sequence[LimitRow], at: 
         share_ratio=share,
         limit_w=limit_w,
         power_w=float((answer.values[fleet.at.it] * of_hour).sum() * KILO),
-        rate_tok_s=-answer.value,
+        rate_tok_s=float((answer.values[fleet.at.served] * of_hour).sum() * KILO),
+        worth_tok_s=-answer.value,
         price_tok_j=price,
     )

@@ -152,6 +152,8 @@ class FleetProblem:
     serve_all      whether all demand must be served; else as much as is best
     budget_currency, carbon_limit_gco2e   for purchases, and over the plan's span at all sites together
     start_count    [groups] replicas that run before the first hour; None: starts cost nothing and are not counted
+    server_of      [groups] groups of one number are one server under another power cap: from one to the other nothing
+                   starts
     """
 
     sites: Sequence[FacilityLimits]
@@ -164,6 +166,7 @@ class FleetProblem:
     budget_currency: float | None = None
     carbon_limit_gco2e: float | None = None
     start_count: Array | None = None
+    server_of: Index | None = None
     most_replicas: Array | None = None
     bought_count: Array | None = field(default=None)
 

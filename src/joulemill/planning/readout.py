@@ -24,7 +24,7 @@ class DeploymentUse:
     batch_req       requests in flight in one replica, mean over its replicas and hours
     rate_tok_s, power_w   of all its replicas, mean over the span
     rate_by_class_tok_s   [classes] what it makes for each
-    points, point_count   its points that are used, and the replicas at each in its fullest hour
+    points, count_by_point   its points that are used, and the replicas at each [points, hours]
     """
 
     group: int
@@ -36,7 +36,12 @@ class DeploymentUse:
     power_w: float
     rate_by_class_tok_s: Array
     points: Index
-    point_count: Array
+    count_by_point: Array
+
+    @property
+    def point_count(self) -> Array:
+        """[points] replicas at each in the deployment's fullest hour."""
+        return np.asarray(self.count_by_point[:, int(self.count_by_hour.argmax())])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -129,23 +134,21 @@ def _deployments(fleet: FleetProgram, running: Array, share: Array) -> Sequence[
                 power_w=float((points.power_w[rows, None] * here * share).sum()),
                 rate_by_class_tok_s=by_class,
                 points=rows,
-                point_count=here[:, int(by_hour.argmax())],
+                count_by_point=here,
             )
         )
     return uses
 
 
 def _sites(fleet: FleetProgram, values: Array) -> Sequence[SiteUse]:
-    """Facility power from IT power by the site's lines: a solver that does not pay for it may leave it higher."""
     uses = []
     for s, site in enumerate(fleet.problem.sites):
         it_w = values[fleet.at.it[s]] * KILO
-        lines = [slope * it_w + base_w for slope, base_w in site.facility_lines]
         known = [x for x in (site.it_limit_w,) if x is not None]
         if site.feed_limit_w is not None:
             known.append(min((site.feed_limit_w - base_w) / slope for slope, base_w in site.facility_lines))
         limit_w = min(known) if known else None
-        uses.append(SiteUse(name=site.name, it_w=it_w, facility_w=np.max(lines, axis=0), limit_w=limit_w))
+        uses.append(SiteUse(name=site.name, it_w=it_w, facility_w=values[fleet.at.feed[s]] * KILO, limit_w=limit_w))
     return uses
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from joulemill.errors import InputError
 from joulemill.planning.building import GOAL_UNITS, FleetProgram
-from joulemill.planning.program import LinearProgram, Solved, Solver
+from joulemill.planning.program import KILO, LinearProgram, Solved, Solver
 
 #: Share by which an earlier goal may be missed for a later one: above a solver's tolerance, below what anyone notices;
 #: with whole numbers, whose tolerance is wider.
@@ -72,12 +72,12 @@ def optimize(fleet: FleetProgram, goals: Sequence[Goal], solver: Solver) -> Opti
     if not goals:
         raise InputError(f"no goal is stated; use {', '.join(GOAL_UNITS)}")
     first = program = replace(fleet.program, cost=cost_of(fleet, goals[0]))
-    plan = solver.solve(program)
+    plan = _tightened(fleet, solver.solve(program))
     for before, goal in pairwise(goals):
         if not plan.optimal:
             break
         program = replace(_held(fleet, program, before, plan), cost=cost_of(fleet, goal))
-        further = solver.solve(program)
+        further = _tightened(fleet, solver.solve(program))
         if not further.optimal:  # the room that the goals before leave is below the solver's tolerance
             break
         plan = further
@@ -86,9 +86,21 @@ def optimize(fleet: FleetProgram, goals: Sequence[Goal], solver: Solver) -> Opti
     whole = bool(program.whole.any())
     if whole:
         first = fixed(first, plan)
-    prices = solver.solve(first) if whole or len(goals) > 1 else plan
+    prices = _tightened(fleet, solver.solve(first)) if whole or len(goals) > 1 else plan
     values = {name: _activity(fleet, name, plan) for name in fleet.goal_rows}
     return Optimum(status="optimal", plan=plan, priced=first, prices=prices, held_whole=whole, values=values)
+
+
+def _tightened(fleet: FleetProgram, plan: Solved) -> Solved:
+    """The plan with feed power and devices in use as they are: what no goal pays for, a solver may leave higher."""
+    if not plan.values.size:
+        return plan
+    at, values = fleet.at, plan.values.copy()
+    for s, site in enumerate(fleet.problem.sites):
+        it_kw = values[at.it[s]]
+        values[at.feed[s]] = np.max([slope * it_kw + base_w / KILO for slope, base_w in site.facility_lines], axis=0)
+    values[at.used] = values[at.busy].max(axis=1)
+    return replace(plan, values=values)
 
 
 def cost_of(fleet: FleetProgram, goal: Goal) -> np.ndarray:

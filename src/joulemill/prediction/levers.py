@@ -11,10 +11,12 @@ from joulemill.catalog.models import find_model
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import rates
 from joulemill.decisions.levers.case import Case, Model, Settings
-from joulemill.decisions.levers.study import Study, all_levers, study
+from joulemill.decisions.levers.study import Study, Widths, all_levers, change_figure, study
 from joulemill.errors import InputError
+from joulemill.figure import Figure
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
+from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.precision import Precision
 from joulemill.physics.serving.coefficients import rates_of
 from joulemill.prediction.calibration_file import load_calibration
@@ -76,11 +78,23 @@ def levers_answer(
     chosen = replace(settings, weights=weights, devices=devices, draft=draft, small=small, alternative=other)
     calibration = load_calibration(Path(question.calibration)) if question.calibration else None
     used = rates_of(calibration.coefficients) if calibration else rates(result.profile)
-    widths = {k: widened_ratio(e.half_width_ratio, architecture) for k, e in paired_errors().items()}
     case = Case(deployment=result.deployment, workload=result.workload, site=question.place())
     barred = _barred(chosen, same_outputs, together)
-    lever_study = study(case, chosen, used, widths, beyond=beyond, barred=barred)
+    lever_study = study(case, chosen, used, _paired_widths(architecture), beyond=beyond, barred=barred)
     return LeversAnswer(result, lever_study, chosen, result.notes)
+
+
+def paired_change(before: float | None, after: float | None, kind: str, architecture: Architecture) -> Figure | None:
+    """``after`` ÷ ``before`` − 1 of two predictions that differ in one thing, with its 80 % interval.
+
+    kind   of lever (batch, devices, precision …), whose measured pairs the interval is from; "declared": arithmetic on
+           what is stated, without one
+    """
+    return change_figure(before, after, kind, _paired_widths(architecture))
+
+
+def _paired_widths(architecture: Architecture) -> Widths:
+    return {k: widened_ratio(e.half_width_ratio, architecture) for k, e in paired_errors().items()}
 
 
 def _barred(settings: Settings, same_outputs: bool, together: bool) -> frozenset[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from joulemill.analysis import rows
 from joulemill.analysis.comparison import TOO_FEW, Comparison, Row, Shift, latency_lines
+from joulemill.figure import Figure
 from joulemill.reports.markdown_latex import cell, tex
 from joulemill.reports.svg import plane
 from joulemill.wording import interval, percent, quantity, title
@@ -32,8 +33,14 @@ def real_text(real: float) -> str:
 
 
 def value_text(row: Row, index: int, *, brief: bool = False) -> str:
-    """One run's figure with its interval; without it where ``brief``."""
+    """One run's figure with its interval, without it where ``brief``; and its basis where the runs' bases differ."""
     figure = row.figures[index]
+    bases = {f.basis for f in row.figures if f.known}
+    text = _figure_text(row, figure, brief=brief)
+    return f"{text}, {figure.basis}" if figure.known and len(bases) > 1 else text
+
+
+def _figure_text(row: Row, figure: Figure, *, brief: bool) -> str:
     if brief:
         figure = replace(figure, low=None, high=None)
     if row.name == "accuracy" and figure.value is not None:

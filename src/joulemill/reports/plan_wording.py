@@ -32,6 +32,8 @@ LIMITS = {
     "slo_tpot": "time per output token",
     "deployment": "devices that hold the model",
 }
+#: What the frontier is the best of.
+FRONTIER_IS = "all power limits scaled together, fractional replicas, no demand that must be served"
 _STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 

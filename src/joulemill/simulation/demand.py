@@ -59,6 +59,30 @@ class TrafficDemand:
     prefix: SharedPrefix | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedLoop:
+    """``users_count`` users, each of whom asks again as soon as it is answered; ``requests_count`` in all."""
+
+    users_count: int
+    requests_count: int | None
+    input_lengths: Lengths
+    output_lengths: Lengths
+
+
+def closed_traffic(loop: ClosedLoop, rng: np.random.Generator, requests: int) -> Traffic:
+    """Traffic of a closed loop of ``requests`` requests: each waits for the end of the one so many before it."""
+    if not 1 <= requests <= MOST_REQUESTS:
+        raise InputError(f"{requests:,} requests are asked for; there must be 1 to {MOST_REQUESTS:,}")
+    previous = np.maximum(np.arange(requests) - loop.users_count, -1)
+    return Traffic(
+        arrival_ns=np.zeros(requests, dtype=np.int64),
+        input_tok=loop.input_lengths.draw(rng, requests),
+        output_tok=loop.output_lengths.draw(rng, requests),
+        previous=previous,
+        think_ns=np.zeros(requests, dtype=np.int64),
+    )
+
+
 def traffic_of(demand: TrafficDemand, rng: np.random.Generator, *, requests: int | None = None) -> Traffic:
     """Traffic of ``demand``; with ``requests`` no more than its first so many.
 

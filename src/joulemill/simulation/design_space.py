@@ -35,10 +35,13 @@ class DrawnRange:
 
     def values(self, rng: np.random.Generator, count: int) -> list[float]:
         """``count`` values, one in each of as many equal parts, in random order (Latin hypercube)."""
-        places = (rng.permutation(count) + rng.random(count)) / count
+        return self.at((rng.permutation(count) + rng.random(count)) / count)
+
+    def at(self, shares: Array) -> list[float]:
+        """Values at ``shares`` of the way, 0 to 1, from ``low`` to ``high``."""
         if self.logarithmic:
-            return list(np.exp(math.log(self.low) + places * math.log(self.high / self.low)).tolist())
-        return list((self.low + places * (self.high - self.low)).tolist())
+            return list(np.exp(math.log(self.low) + shares * math.log(self.high / self.low)).tolist())
+        return list((self.low + shares * (self.high - self.low)).tolist())
 
 
 def grid_points(fixed: Point, axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -60,6 +63,21 @@ def drawn_points(
         columns = {name: r.values(rng, count) for name, r in ranges.items()}
         drawn += [{**point, **{name: column[i] for name, column in columns.items()}} for i in range(count)]
     return drawn
+
+
+def points_at(
+    fixed: Point, axes: Mapping[str, Sequence[Any]], ranges: Mapping[str, DrawnRange], shares: Array
+) -> list[dict[str, Any]]:
+    """A point for each row of ``shares``, whose columns say how far along each of ``axes`` and ``ranges``, 0 to 1."""
+    columns = {name: _picked(values, shares[:, i]) for i, (name, values) in enumerate(axes.items())}
+    columns |= {name: drawn.at(shares[:, len(axes) + i]) for i, (name, drawn) in enumerate(ranges.items())}
+    return [{**fixed, **{name: column[i] for name, column in columns.items()}} for i in range(len(shares))]
+
+
+def _picked(values: Sequence[Any], shares: Array) -> list[Any]:
+    """The value of an axis at each share: all have equal parts of it."""
+    places = np.minimum((shares * len(values) + 1e-9).astype(np.int64), len(values) - 1)
+    return [values[i] for i in places.tolist()]
 
 
 def pareto_front(costs: Array) -> list[int]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from joulemill.arrays import Array
-from joulemill.figure import Figure, unknown
+from joulemill.figure import Basis, Figure, unknown
 from joulemill.simulation.columns import Whole
 from joulemill.simulation.latencies import SimulatedLatency, doubts_of_queue, summary
 from joulemill.simulation.outcomes import REASONS
 from joulemill.simulation.power_statistics import VIOLATION_RATIO, headroom, power_statistics
 from joulemill.simulation.run import LEVEL, SCOPES, PlayedTraffic
+from joulemill.simulation.timeline import ReplicaState
 
 SCHEMA_VERSION = "1.0"
 
@@ -29,6 +30,8 @@ def document_of(run: PlayedTraffic, *, violation_ratio: float = VIOLATION_RATIO)
         "latency": latency_part(run),
         "requests": requests_part(run),
         "tokens": tokens_part(run),
+        "quality": quality_part(run),
+        "replicas": replicas_part(run),
         "carbon": carbon_part(run),
         "doubts": list(doubts_of_queue(run.traffic, run.outcomes, run.latencies)),
         "notes": list(run.notes),
@@ -234,6 +237,37 @@ def tokens_part(run: PlayedTraffic) -> dict[str, int]:
         "cached": int(run.outcomes.cached_tok.sum()),
         "computed": int(run.timeline.prefill_tok.sum()),
         "output": run.output_tok,
+    }
+
+
+def quality_part(run: PlayedTraffic) -> dict[str, Any]:
+    """Declared accuracy of the answers, joules of a correct one, and what a thinking budget and a cascade did."""
+    q = run.quality
+    completed = float(run.outcomes.completed.sum())
+    if q.accuracy_ratio is None:
+        why = "accuracy is not declared; give accuracy, and of a cascade that of both models"
+        correct, joules = unknown("1", why), unknown("J/req", why)
+    else:
+        correct = Figure(q.accuracy_ratio, "1", Basis.DECLARED, source="declared")
+        joules = run.energy_figure(run.widest_scope, q.accuracy_ratio * completed, "J/req", "correct answer")
+    return {
+        "accuracy": correct,
+        "correct_j": joules,
+        "thinking": q.thinking and asdict(q.thinking),
+        "cascade": q.cascade and asdict(q.cascade),
+    }
+
+
+def replicas_part(run: PlayedTraffic) -> dict[str, float | int]:
+    """How many replicas served on average, and what loading and waking them took."""
+    line = run.timeline
+    moving = line.state == ReplicaState.TRANSITION
+    serving = (line.state == ReplicaState.LOADED_IDLE) | (line.state == ReplicaState.ACTIVE)
+    return {
+        "serving_mean": float(line.duration_s[serving].sum() / run.duration_s),
+        "transitions": int(moving.sum()),
+        "transition_s": float(line.duration_s[moving].sum()),
+        "transition_j": float(line.transition_j.sum()),
     }
 
 

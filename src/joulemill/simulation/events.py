@@ -11,6 +11,7 @@ import numpy as np
 
 from joulemill.errors import InputError
 from joulemill.simulation.assembly import parts_of
+from joulemill.simulation.autoscale import Autoscale
 from joulemill.simulation.facility import FacilityModel
 from joulemill.simulation.schedule import Schedule, constant
 from joulemill.simulation.traffic import Traffic
@@ -58,6 +59,7 @@ class SiteEvents:
     policies       names of policies (``policies.POLICIES``) to compare; the first is the run that is shown
     deferrable_ratio   share of the requests that may be served later
     fixed_ratio, outdoor_c   of the facility;  carbon_gco2e, price_currency   of a joule
+    autoscale      how many replicas serve, by their load; None: all
     """
 
     start_s: float = 0.0
@@ -68,6 +70,7 @@ class SiteEvents:
     outdoor_c: Schedule | None = None
     carbon_gco2e: Schedule | None = None
     price_currency: Schedule | None = None
+    autoscale: Autoscale | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property

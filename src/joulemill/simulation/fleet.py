@@ -92,10 +92,12 @@ def play(traffic: Traffic, fleet: Fleet, controls: Controls | None = None, *, un
 
 @dataclass
 class _Rest:
-    """How a replica stands when it does not work: scaled away or not, and from when on it can work."""
+    """How a replica stands when it does not work: scaled away or not, and from when on it can work; until ``joins`` it
+    loads to serve again, and routers pass it by."""
 
     active: bool = True
     ready: int = 0
+    joins: int = 0
 
 
 class _Play:
@@ -120,6 +122,7 @@ class _Play:
         self.scaler = None if fleet.autoscale is None else Scaler(fleet.autoscale, fleet.replicas_count)
         self.allowed = fleet.replicas_count
         self.coming = 0
+        self.joined = 0  # tick from which on no replica loads to join
 
     def _replica(self, i: int) -> Replica:
         plan, fleet = self.plans[i], self.fleet
@@ -230,7 +233,7 @@ class _Play:
 
     def _take_over(self, i: int, tick: int) -> None:
         pool, decoders = self.fleet.prefill, self.replicas[: self.fleet.replicas_count]
-        serving = [r for r in decoders if self.rests[r.index].active] or decoders[:1]
+        serving = self._serving(decoders, tick) or decoders[:1]
         replica = self.route(serving, i) if len(serving) > 1 else serving[0]
         if isinstance(replica, DecodeReplica) and pool is not None:
             end = replica.end
@@ -259,7 +262,7 @@ class _Play:
             self.table.rejected_for[i] = _SHED
             return
         self.credit -= 1.0
-        serving = [r for r in self.entrance if self.rests[r.index].active]
+        serving = self._serving(self.entrance, tick)
         if not serving:
             self.table.rejected_for[i] = _NONE_ON
             return
@@ -272,6 +275,13 @@ class _Play:
         end = replica.end
         replica.accept(i, tick)
         self._woken(replica, end)
+
+    def _serving(self, replicas: list[Replica], tick: int) -> list[Replica]:
+        """Of ``replicas`` those that are to serve and have loaded; where none has, those that load."""
+        active = [r for r in replicas if self.rests[r.index].active]
+        if tick >= self.joined:
+            return active
+        return [r for r in active if tick >= self.rests[r.index].joins] or active
 
     def _set(self, k: int, tick: int) -> None:
         """Setting ``k`` of the controls holds from now on."""
@@ -319,6 +329,8 @@ class _Play:
             self._rest_until(r, now_ns)
             if active:
                 self._wake(r, self.fleet.rest.inactive, tick)
+                rest.joins = rest.ready
+                self.joined = max(self.joined, rest.joins)
         rest.active = active
 
     def _rest_until(self, r: Replica, now_ns: int) -> None:

@@ -10,8 +10,10 @@ policy is one way to keep it, at a setting s from 0 (all that it can do) to 1 (n
     shed        s of the replicas serve, the others stop and rest
     shift       1 − s of the requests comes after the time, as far as they can wait
 
-The first guess of s is what is left of the power above idle, (P − P_idle) ÷ (P_drawn − P_idle); whoever plays the
-policy tunes it on a part of the time. A policy that cannot keep the limit does what it can, and the run says how far.
+Policies joined by + act together, at one setting: shift+shed asks a part of the requests later, and as few replicas
+serve the rest. The first guess of s is what is left of the power above idle, (P − P_idle) ÷ (P_drawn − P_idle);
+whoever plays the policy tunes it on a part of the time. A policy that cannot keep the limit does what it can, and the
+run says how far.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ POLICIES = {
     "shed": "replicas stop and rest",
     "shift": "deferrable requests come later",
 }
+#: Those of them that can be joined by +: they have a setting that can be tuned.
+JOINED = ("clock", "admission", "batch", "shed", "shift")
 #: Rest of an idle replica → state, and the seconds of idleness until it goes there where none are stated (assumed).
 RESTS: dict[str, tuple[ReplicaState, float]] = {
     "loaded": (ReplicaState.LOADED_IDLE, 0.0),
@@ -77,11 +81,28 @@ class Sizing:
 
 def need_policy(name: str) -> str:
     """``name`` where it is a policy's, or what idle replicas do: ``sleep-1:60s``. Raises InputError."""
+    parts = name.split("+")
+    if len(parts) > 1:
+        return _need_joined(name, parts)
     if name not in POLICIES and name.partition(":")[0] not in RESTS:
         raise InputError(f"policy {name!r} is not known; {meant(name, (*POLICIES, *RESTS))}")
     if name not in POLICIES:
         rest_named(name)
     return name
+
+
+def _need_joined(name: str, parts: list[str]) -> str:
+    for part in parts:
+        if part not in JOINED:
+            raise InputError(f"policy {name!r}: {part!r} acts with no other; {meant(part, JOINED)}")
+    if len(set(parts)) < len(parts):
+        raise InputError(f"policy {name!r} names a part twice")
+    return name
+
+
+def moves_requests(policy: str) -> bool:
+    """Whether requests come later under ``policy``."""
+    return "shift" in policy.split("+")
 
 
 def rest_named(text: str) -> tuple[str, ReplicaState, float]:
@@ -132,13 +153,19 @@ def cap_under(event: SiteEvent, limit_w: float, sizing: Sizing, before: Controls
 
 def controls_at(policy: str, event: SiteEvent, setting: float, sizing: Sizing, before: Controls) -> Controls:
     """``before`` with ``policy`` in force during ``event`` at ``setting``, see the header."""
-    if policy == "clock":
+    for part in policy.split("+"):
+        before = _controls_of(part, event, setting, sizing, before)
+    return before
+
+
+def _controls_of(part: str, event: SiteEvent, setting: float, sizing: Sizing, before: Controls) -> Controls:
+    if part == "clock":
         return set_within(before, event, clock_ratio=LEAST_CLOCK_RATIO + (1.0 - LEAST_CLOCK_RATIO) * setting)
-    if policy == "admission":
+    if part == "admission":
         return set_within(before, event, admission_ratio=setting)
-    if policy == "batch":
+    if part == "batch":
         return set_within(before, event, max_running_req=max(1, round(sizing.batch_req * setting)))
-    if policy == "shed":
+    if part == "shed":
         if sizing.plant.replicas_count < 2:
             raise InputError("policy shed needs two replicas or more: one that stops would serve nothing")
         return set_within(before, event, replicas_active=max(1, int(sizing.plant.replicas_count * setting + 1e-9)))

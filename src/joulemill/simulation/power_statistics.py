@@ -66,28 +66,33 @@ def power_statistics(power_w: Array, lengths_s: Array, width_s: float) -> PowerS
     energy_j = power_w * lengths_s
     ramps = {tau: _ramp(energy_j, lengths_s, max(1, round(tau / width_s))) for tau in RAMPS_S}
     quarter = _means(energy_j, lengths_s, max(1, round(900.0 / width_s)))
+    curve = quantiles_w(power_w, lengths_s, 1.0 - np.linspace(0.0, 1.0, CURVE_POINTS))
+    p50_w, p95_w, p99_w = quantiles_w(power_w, lengths_s, np.array([0.5, 0.95, 0.99])).tolist()
     return PowerStatistics(
         mean_w=mean_w,
         peak_w=peak_w,
-        p50_w=quantile_w(power_w, lengths_s, 0.5),
-        p95_w=quantile_w(power_w, lengths_s, 0.95),
-        p99_w=quantile_w(power_w, lengths_s, 0.99),
+        p50_w=p50_w,
+        p95_w=p95_w,
+        p99_w=p99_w,
         peak_900_w=float(quarter.max()) if len(quarter) else None,
         load_factor_ratio=mean_w / peak_w if peak_w > 0 else 1.0,
         up_w={tau: up for tau, (up, _) in ramps.items()},
         down_w={tau: down for tau, (_, down) in ramps.items()},
-        duration_w=tuple(
-            quantile_w(power_w, lengths_s, 1.0 - share) for share in np.linspace(0.0, 1.0, CURVE_POINTS).tolist()
-        ),
+        duration_w=tuple(curve.tolist()),
     )
 
 
 def quantile_w(power_w: Array, lengths_s: Array, share: float) -> float:
     """The least power that is not exceeded for ``share`` of the time."""
+    return float(quantiles_w(power_w, lengths_s, np.array([share]))[0])
+
+
+def quantiles_w(power_w: Array, lengths_s: Array, shares: Array) -> Array:
+    """The same for each of ``shares``."""
     order = np.argsort(power_w)
     reached = np.cumsum(lengths_s[order])
-    index = int(np.searchsorted(reached, share * reached[-1] * (1 - 1e-12)))
-    return float(power_w[order][min(index, len(order) - 1)])
+    places = np.searchsorted(reached, shares * reached[-1] * (1 - 1e-12))
+    return np.asarray(power_w[order][np.minimum(places, len(order) - 1)])
 
 
 def headroom(

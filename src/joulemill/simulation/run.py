@@ -19,6 +19,7 @@ from joulemill.simulation.controls import Controls
 from joulemill.simulation.latencies import BACKLOG_RATIO, Latencies, good, latencies
 from joulemill.simulation.outcomes import Outcomes
 from joulemill.simulation.plant import Plant, PlantPower, closure_j, device_parts_j
+from joulemill.simulation.quality import AnswerQuality
 from joulemill.simulation.schedule import Schedule
 from joulemill.simulation.series import ReplicaLimits
 from joulemill.simulation.timeline import Timeline
@@ -78,6 +79,7 @@ class PlayedTraffic:
     power: PlantPower
     controls: Controls
     around: RunSetting
+    quality: AnswerQuality = field(default_factory=AnswerQuality)
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -104,6 +106,12 @@ class PlayedTraffic:
     def good_tok(self) -> float:
         """Tokens of answers that met the targets."""
         return float((self.outcomes.generated_tok * self.good).sum())
+
+    @property
+    def attained_ratio(self) -> float | None:
+        """Share of the requests that met the targets; None where none is stated."""
+        stated = self.around.ttft_limit_s is not None or self.around.tpot_limit_s is not None
+        return float(self.good.sum() / max(self.traffic.requests_count, 1)) if stated else None
 
     @cached_property
     def parts_j(self) -> Mapping[str, float]:

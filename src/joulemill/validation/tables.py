@@ -220,7 +220,8 @@ def _launches(row: Row, engine: str, device: str, in_flight_req: float) -> tuple
         output_tok=round(needed(row, "osl")),
         in_flight_req=round(in_flight_req),
     )
-    return matching(asked, row["model_path"], round(number_in(row, "decode_tp_size") or 0.0))
+    devices = tuple(round(number_in(row, name) or 0.0) for name in ("decode_tp_size", "decode_moe_ep_size"))
+    return matching(asked, row["model_path"], (devices[0], devices[1]))
 
 
 #: Columns that say parallelism and sizes of pools.

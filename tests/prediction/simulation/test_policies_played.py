@@ -41,7 +41,8 @@ def test_a_limit_is_kept_by_every_policy_that_says_so(runs: dict[str, PolicyRun]
     for policy, r in runs.items():
         assert r.window is not None
         assert r.kept == (r.window[0] <= 1.01 * drawn[1]), policy
-    assert runs["cap"].kept and runs["admission"].kept
+        assert r.cut_ratio == pytest.approx(1.0 - r.window[0] / drawn[0]), policy
+    assert runs["cap"].kept and runs["admission"].kept and runs["shift+shed"].kept
     # A lower clock makes steps longer, and boards wait less: at little load it cannot save much.
     assert runs["clock"].window is not None and runs["clock"].window[0] < drawn[0]
 

@@ -10,9 +10,9 @@ export const START = {
 
 const filled = (texts) => Object.entries(texts).filter(([, value]) => value !== "");
 
-// One deployment with its site as the server's names have it.
+// One deployment with its site as the server's names have it; a deployment's own site stands above the page's.
 export function query(deployment, site) {
-  return new URLSearchParams([...filled(deployment), ...filled(site).map(([k, v]) => [`site.${k}`, v])]).toString();
+  return new URLSearchParams({ ...Object.fromEntries(filled(site).map(([k, v]) => [`site.${k}`, v])), ...Object.fromEntries(filled(deployment)) }).toString();
 }
 
 export function toHash(state) {
@@ -35,12 +35,13 @@ export function fromHash(text) {
 export class Asker {
   constructor() { this.open = new Map(); }
 
-  async ask(name, path) {
+  // `sent`: a text that is sent along.
+  async ask(name, path, sent = null) {
     this.open.get(name)?.abort();
     const control = new AbortController();
     this.open.set(name, control);
     try {
-      const answer = await fetch(path, { signal: control.signal });
+      const answer = await fetch(path, { signal: control.signal, ...(sent === null ? {} : { method: "POST", body: sent }) });
       const body = await answer.json().catch(() => ({ error: { message: `the server answers ${answer.status}`, field: "" } }));
       return control.signal.aborted ? null : body.error && typeof body.error === "string" ? { error: { message: body.error, field: "" } } : body;
     } catch (fault) {

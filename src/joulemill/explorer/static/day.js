@@ -1,29 +1,57 @@
 // A day: the server plays it, two plots with one zoom show it, with and without the cut.
-import { element } from "/shared/dom.js";
-import { digits, quantity } from "/shared/figures.js";
+import { element } from "/static/dom.js";
+import { amount, digits, ends, percent, quantity } from "/static/figures.js";
+
+import { hold } from "/explorer/copying.js";
+import { onDrop } from "/explorer/dropping.js";
 
 const $ = (id) => document.getElementById(id);
 const FIELDS = ["rate", "duration", "shape", "cut", "policy"];
 const HEIGHT = 210;
-let plots = [], shown = null;
+let plots = [], shown = null, trace = null; // trace: { name, text } that was dropped
 
-export function listenDay(ask) {
+// What the fields say is part of the page's address: `view`, kept by `remember`.
+export function listenDay(view, remember, ask) {
+  for (const name of FIELDS) {
+    const input = $(`day-${name}`), first = input.value;
+    if (view[`day.${name}`] !== undefined) input.value = view[`day.${name}`];
+    input.addEventListener("input", () => { view[`day.${name}`] = input.value === first ? "" : input.value; remember(); });
+  }
   $("day-play").addEventListener("click", () => play(ask));
   for (const id of ["day-rate", "day-duration", "day-cut"]) $(id).addEventListener("keydown", (e) => { if (e.key === "Enter") play(ask); });
+  $("day-trace").addEventListener("change", () => { take($("day-trace").files[0]); $("day-trace").value = ""; });
+  onDrop($("day-drop"), (transfer) => take(transfer.files[0]));
+  $("day-generate").addEventListener("click", () => use(null));
+  use(null);
   addEventListener("resize", () => plots.forEach((p) => p.setSize({ width: p.root.parentElement.clientWidth, height: HEIGHT })));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (shown) draw(shown); });
 }
 
+async function take(file) {
+  if (file) use({ name: file.name, text: await file.text() });
+}
+
+// The traffic is a trace, or generated: what is only of the other is closed.
+function use(chosen) {
+  trace = chosen;
+  for (const id of ["day-rate", "day-shape"]) $(id).disabled = Boolean(trace);
+  $("day-generate").hidden = !trace;
+  $("day-trace-name").textContent = trace ? `Trace: ${trace.name}` : "";
+  $("day-trace-error").textContent = "";
+}
+
 async function play(ask) {
-  for (const name of ["rate", "duration", "cut"]) $(`day-${name}-error`).textContent = "";
+  for (const name of ["rate", "duration", "cut", "trace"]) $(`day-${name}-error`).textContent = "";
   $("day-line").textContent = "Playing …";
   $("day-play").disabled = true;
-  const texts = new URLSearchParams(FIELDS.map((name) => [`day.${name}`, $(`day-${name}`).value.trim()]).filter(([, v]) => v));
-  const answer = await ask(texts);
+  const texts = new URLSearchParams(FIELDS.map((name) => [`day.${name}`, $(`day-${name}`).disabled ? "" : $(`day-${name}`).value.trim()]).filter(([, v]) => v));
+  if (trace) texts.set("name", trace.name);
+  const answer = await ask(texts, trace ? trace.text : null);
   $("day-play").disabled = false;
   if (!answer) return;
   if (answer.error) { fault(answer.error); return; }
   shown = answer;
+  hold("day", [answer.copy]);
   draw(answer);
 }
 
@@ -76,19 +104,61 @@ function windows(plot, events, paint) {
 
 const clock = (s) => `${String(Math.floor(s / 3600)).padStart(2, "0")}:${String(Math.floor((s % 3600) / 60)).padStart(2, "0")}`;
 
+// Every figure with its basis and its interval, or that it has none.
+const SCOPES = [["device", "devices"], ["node", "nodes"], ["site", "site"]];
+const NONE = "no interval";
+
 function table(answer) {
-  const widest = answer.power[`${answer.scope}_w`], joules = answer.energy[`${answer.scope}_j_tok`];
   const rows = [
-    ["J/token", `${quantity(joules.value, "J/tok")} (${quantity(joules.low, "J/tok")} to ${quantity(joules.high, "J/tok")}, ${joules.basis})`],
-    ["Power", `mean ${quantity(widest.mean, "W")}, p95 ${quantity(widest.p95, "W")}, peak ${quantity(widest.peak, "W")}`],
-    ...["ttft_s", "tpot_s", "e2e_s"].map((n) => [n.replace("_s", "").toUpperCase(), ["mean", "p50", "p90", "p99"].map((p) => `${p} ${quantity(answer.latency[n][p], "s")}`).join(", ")]),
-    ["Requests", `${digits(answer.requests.completed)} of ${digits(answer.requests.offered)} completed, ${digits(answer.requests.rejected)} rejected`],
-    ...answer.policies.filter((p) => p.policy !== "none").map((p) => [`The cut, ${p.policy}`, `${p.kept ? "kept" : "not kept"}: ${quantity(p.window_w, "W")} of ${quantity(p.limit_w, "W")}; ${digits(p.lost_tok)} output tokens fewer; TTFT p99 ${quantity(p.ttft_p99_s, "s")}`]),
+    ...SCOPES.map(([s, name]) => figure(`Energy, ${name}`, answer.energy[`${s}_j_tok`], "J/tok")),
+    figure("Output rate", answer.output.rate_tok_s, "tok/s"), figure("Utilization U", answer.output.utilization, "1"),
+    ...SCOPES.flatMap(([s, name]) => power(name, answer.power[`${s}_w`])),
+    ...[["ttft_s", "TTFT"], ["tpot_s", "TPOT"], ["e2e_s", "End to end"]].flatMap(([n, name]) => latency(name, answer.latency[n])),
+    ["Requests", `${whole(answer.requests.completed)} of ${whole(answer.requests.offered)} completed, ${whole(answer.requests.rejected)} rejected`, "modelled", "counted in this one play"],
+    ...answer.policies.filter((p) => p.policy !== "none").flatMap((p) => policy(p, answer.events[0])),
   ];
-  $("day-table").replaceChildren(...rows.map(([name, text]) => {
-    const row = element("tr"), title = element("th", "", name);
+  const head = element("tr");
+  for (const name of ["Figure", "Value", "Basis", "80 % interval"]) { const c = element("th", "", name); c.scope = "col"; head.append(c); }
+  $("day-table").replaceChildren(head, ...rows.map(([name, text, basis, between]) => {
+    const row = element("tr"), title = element("th", "", name), value = element("td"), known = element("td");
     title.scope = "row";
-    row.append(title, element("td", "", text));
+    value.append(element("b", "", text));
+    if (basis) known.append(element("span", `basis ${basis}`, basis));
+    row.append(title, value, known, element("td", "", between));
     return row;
   }));
+  $("day-notes").replaceChildren(...answer.notes.map((n) => element("li", "", n)));
+}
+
+const whole = (x) => x.toLocaleString("en");
+const said = (x, unit) => (unit === "1" ? percent(x) : amount(x, unit));
+const bounds = (low, high, unit) => (low === null || low === undefined || high === null ? NONE : ends(said(low, unit), said(high, unit)));
+
+function figure(name, f, unit) {
+  return f.value === null ? [name, "–", "", f.reason || "not known"] : [name, said(f.value, unit), f.basis, bounds(f.low, f.high, unit)];
+}
+
+function power(name, p) {
+  if (!p) return [[`Power, ${name}`, "–", "", "not known"]];
+  return [
+    [`Mean power, ${name}`, quantity(p.mean, "W"), p.basis, bounds(p.mean_low, p.mean_high, "W")],
+    [`Power p95, peak, ${name}`, `${quantity(p.p95, "W")}, ${quantity(p.peak, "W")}`, p.basis, NONE],
+  ];
+}
+
+// Percentiles are of the requests of this play; intervals are from plays of the same traffic with other errors.
+function latency(name, l) {
+  return ["mean", "p50", "p99"].map((p) => {
+    const pair = l.interval && l.interval[p];
+    return [`${name} ${p}`, quantity(l[p], "s"), l.basis, pair ? bounds(pair[0], pair[1], "s") : NONE];
+  });
+}
+
+function policy(p, event) {
+  const name = `Cut by ${p.policy}`;
+  return [
+    [`${name}: limit`, p.kept ? "kept" : "not kept", "modelled", `${quantity(p.window_w, "W")} of ${quantity(p.limit_w, "W")} (mean of the event)`],
+    [`${name}: output tokens fewer`, digits(p.lost_tok), "modelled", NONE],
+    [`${name}: TTFT p99`, quantity(p.ttft_p99_s, "s"), "modelled", `${NONE}; the cut is from ${clock(event.start_s)} to ${clock(event.end_s)}`],
+  ];
 }

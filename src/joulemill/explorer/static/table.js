@@ -1,19 +1,20 @@
 // Deployments side by side: one row per quantity, one column per deployment.
-import { element } from "/shared/dom.js";
-import { DASH, digits, quantity, words } from "/shared/figures.js";
+import { element } from "/static/dom.js";
+import { DASH, amount, digits, ends, quantity, words } from "/static/figures.js";
 
+const joules = (x) => amount(x, "J/tok");
 const seconds = (x) => quantity(x, "s");
 const ROWS = [
-  ["Energy, devices", (a) => a.prediction.device_j_tok, (x) => quantity(x, "J/tok")],
-  ["Energy, nodes", (a) => a.prediction.node_j_tok, (x) => quantity(x, "J/tok")],
-  ["Energy, site", (a) => a.prediction.site && a.prediction.site.site_j_tok, (x) => quantity(x, "J/tok"), "state a PUE"],
+  ["Energy, devices", (a) => a.prediction.device_j_tok, joules],
+  ["Energy, nodes", (a) => a.prediction.node_j_tok, joules],
+  ["Energy, site", (a) => a.prediction.site && a.prediction.site.site_j_tok, joules, "state a PUE"],
   ["Token rate", (a) => a.prediction.rate_tok_s, (x) => `${digits(x)} tok/s`],
   ["Active constraint", null],
   ["Power, nodes", (a) => a.prediction.node_power_w, (x) => quantity(x, "W")],
   ["PUE-adjusted power", (a) => a.prediction.site && a.prediction.site.site_w, (x) => quantity(x, "W"), "state a PUE"],
   ["TTFT", (a) => a.prediction.ttft_s, seconds],
   ["TPOT", (a) => a.prediction.tpot_s, seconds],
-  ["Φ", (a) => a.prediction.phi, digits],
+  ["Φ, rate ÷ lowest ceiling", (a) => a.prediction.phi, digits],
   ["Output tok/s per MW", (a) => a.totals.tok_s_mw, digits],
   ["Wh per 1,000 requests", (a) => a.totals.thousand_requests.energy_wh, digits],
   ["gCO2e per 1,000 requests", (a) => a.totals.thousand_requests.carbon_gco2e, digits],
@@ -61,7 +62,7 @@ function cell(answer, pick, show, without) {
   value.dataset.value = figure.value;
   box.append(value);
   box.append(element("span", `basis ${figure.basis}`, figure.basis));
-  if (figure.low !== null && figure.high !== null) box.append(element("span", "range", `(${show(figure.low)} to ${show(figure.high)})`));
+  if (figure.low !== null && figure.high !== null) box.append(element("span", "range", `(${ends(show(figure.low), show(figure.high))})`));
   return box;
 }
 

@@ -1,6 +1,6 @@
 """Power files of other tools as a meter; a file that is being written is followed.
 
-SPEC: ``file:PATH[,format=nvidia-smi|amd-smi|ptdaemon|aiperf|csv][,tz=ZONE][,skew=0.1s]``, for logs of boards
+SPEC: ``file:PATH[,format=nvidia-smi|amd-smi|dcgm-power|ptdaemon|aiperf|csv][,tz=ZONE][,skew=0.1s]``, for logs of boards
 ``[,gpus=0+1][,count=8]`` and for ``csv``
 ``value=COLUMN,unit=kW[,time=COLUMN][,time_unit=ms][,scope=node|device|cpu|memory|rack|site][,device=NAME][,error=1%]``.
 Times in the file are the writing machine's wall clock; ``skew`` bounds how far that is from ours:
@@ -30,12 +30,13 @@ from joulemill.meters.files.rows import (
     LogSeries,
     PtDaemon,
 )
-from joulemill.meters.files.smi_rows import AMD_SMI, NVIDIA_SMI, SmiRows, dialect_of
+from joulemill.meters.files.smi_rows import AMD_SMI, DCGM_POWER, NVIDIA_SMI, SmiRows, dialect_of
 from joulemill.meters.files.text_lines import MAX_LINE, LineReader, first_lines
 from joulemill.meters.meter import Meter, MeterContext, Spec
 from joulemill.units import parse_quantity
 
-FORMATS = ("nvidia-smi", "amd-smi", "ptdaemon", "aiperf", "csv")
+_SMI = {dialect.program: dialect for dialect in (NVIDIA_SMI, AMD_SMI, DCGM_POWER)}
+FORMATS = (*_SMI, "ptdaemon", "aiperf", "csv")
 _SMI_ROW = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d+, .* W\b")
 #: A row that is further in the future than this means another clock or time zone.
 FUTURE_S = 1.0
@@ -311,7 +312,7 @@ def _parser(form: str, spec: Spec) -> LogParser:
     boards = LogBoards(spec.several("gpus"))
     if form == "aiperf":
         return AiperfTelemetry(boards)
-    return SmiRows(AMD_SMI if form == "amd-smi" else NVIDIA_SMI, where, boards)
+    return SmiRows(_SMI[form], where, boards)
 
 
 def _declared(spec: Spec) -> LogParser:
@@ -339,7 +340,10 @@ def _declared(spec: Spec) -> LogParser:
     )
 
     def moment(text: str) -> float:
-        return unix_s(text, where, time_unit)
+        try:
+            return unix_s(text, where, time_unit)
+        except ValueError as error:
+            raise ValueError(f"{error}; time_unit=ms, us or ns states another unit") from error
 
     return DeclaredCsv(series, spec.options["value"], unit, moment, spec.option("time", ""))
 

@@ -1,4 +1,4 @@
-"""CSV logs of ``nvidia-smi`` and ``amd-smi``: one row a board and poll.
+"""CSV logs of ``nvidia-smi``, ``amd-smi`` and srt-slurm's ``dcgm-power``: one row a board and poll.
 
 Boards are told apart by UUID, serial number, PCI address or index, whichever the row has; a product's name is no
 identity. A log without any is of a thing without a name, which the ledger counts only where there is one board.
@@ -42,6 +42,7 @@ class SmiDialect:
     identity   columns that tell boards apart, the best first
     averaged   the name that is an average over a second; what is inside what is said for each name
     first      column in which only "0" (or nothing) is a board; the others are partitions of one
+    time       column of the time
     """
 
     program: str
@@ -51,6 +52,7 @@ class SmiDialect:
     inside: Mapping[str, tuple[str, ...]]
     first: str = ""
     hint: str = ""
+    time: str = "timestamp"
 
 
 NVIDIA_SMI = SmiDialect(
@@ -97,6 +99,16 @@ AMD_SMI = SmiDialect(
     first="xcp",
     hint="amd-smi writes one with --csv -w 1",
 )
+#: ``samples.csv`` of srt-slurm's power packages: DCGM's power of every board by poll.
+DCGM_POWER = SmiDialect(
+    program="dcgm-power",
+    fields={"power_w": ("power", Quantity.POWER)},
+    identity=("gpu_uuid",),
+    averaged="",
+    inside={},
+    hint="srt-slurm writes one as samples.csv",
+    time="timestamp_unix",
+)
 #: Columns that nobody else writes: a log that has them is amd-smi's though it says no board.
 _AMD_ONLY = frozenset(("current_socket_power", "socket_power", "average_socket_power", "total_energy_consumption"))
 
@@ -109,6 +121,8 @@ def dialect_of(line: str) -> SmiDialect | None:
         return None
     if "power.draw" in columns or ("timestamp" in columns and columns & NVIDIA_SMI.fields.keys()):
         return NVIDIA_SMI
+    if {DCGM_POWER.time, *DCGM_POWER.identity, *DCGM_POWER.fields} <= columns:
+        return DCGM_POWER
     named = bool(columns & {"gpu", "gpu_id", "bdf"} and columns & AMD_SMI.fields.keys())
     return AMD_SMI if named or ("timestamp" in columns and columns & _AMD_ONLY) else None
 
@@ -125,14 +139,15 @@ class SmiRows:
 
     def feed(self, line: str) -> list[LogPoint]:
         """Points of one line. Raises ValueError for one that cannot be read."""
-        if "timestamp" in line.lower() and (columns := _SmiColumns.of(line)) is not None:
+        time = self._dialect.time
+        if time in line.lower() and (columns := _SmiColumns.of(line, time)) is not None:
             self._headers = [columns, *(h for h in self._headers if h != columns)][:MAX_HEADERS]
             return []
         columns, cells = self._row(line)
         row = dict(zip(columns.names, cells, strict=True))
         if row.get(self._dialect.first, "0") not in ("0", "", "N/A"):
             return []
-        t = unix_s(row["timestamp"], self._where)
+        t = unix_s(row[time], self._where)
         device = self._device(row)
         self._before = cells
         if not self.boards.takes(device, tuple(row[k] for k in self._dialect.identity if _says(row.get(k, "")))):
@@ -151,11 +166,11 @@ class SmiRows:
     def _row(self, line: str) -> tuple[_SmiColumns, list[str]]:
         """``line`` under the latest header that it fits: one that was cut must not take the rows after it along."""
         if not self._headers:
-            raise ValueError(f"no header with a 'timestamp' column; {self._dialect.hint}")
+            raise ValueError(f"no header with a {self._dialect.time!r} column; {self._dialect.hint}")
         faults = []
         for columns in self._headers:
             try:
-                return columns, columns.header.row(line, columns.names.index("timestamp"))
+                return columns, columns.header.row(line, columns.names.index(self._dialect.time))
             except ValueError as error:
                 faults.append(error)
         raise faults[-1]
@@ -220,13 +235,13 @@ class _SmiColumns:
     units: Mapping[str, str]
 
     @staticmethod
-    def of(line: str) -> _SmiColumns | None:
-        """The header in ``line``; None where it has no time."""
+    def of(line: str, time: str) -> _SmiColumns | None:
+        """The header in ``line``; None where it has no column ``time``."""
         header = Header.of(line)
         names = tuple(_name(c) for c in header.columns)
         stated = [_UNIT.search(c) for c in header.columns]
         units = {n: m.group(1) if m else "" for n, m in zip(names, stated, strict=True)}
-        return _SmiColumns(header, names, units) if "timestamp" in names else None
+        return _SmiColumns(header, names, units) if time in names else None
 
 
 def _name(heading: str) -> str:

@@ -112,7 +112,7 @@ def predict(
     ``scaling`` corrects rate, power, energy and latency at the batch that the model chooses; ceilings stay the model's.
     Without ``prices`` it has no marginals: a fifth of the time, which whoever compares many deployments need not spend.
     """
-    _check_cap(deployment, rates)
+    check_cap(deployment, rates)
     deployment, rates = at_locked_clock(deployment, rates)
     share = shard_of(deployment)
     choice = choose(deployment, workload, share, rates)
@@ -289,7 +289,7 @@ def spread_figure(value: float, unit: str, half_width: float, source: str, reaso
     )
 
 
-def _check_cap(deployment: Deployment, rates: Rates) -> None:
+def check_cap(deployment: Deployment, rates: Rates) -> None:
     """InputError for a power cap whose effect cannot be told, or under which the board could not even wait."""
     cap_w, device = deployment.power_cap_w, deployment.device
     if cap_w is None:

@@ -70,6 +70,7 @@ NAMES = (
     "pool_workers",
     "wide_workers",
     "pool_margin",
+    "draft_passes",
     "wait_power",
     "busy_power",
     "flop_energy",
@@ -163,6 +164,7 @@ def _host(c: Mapping[str, Any]) -> HostRates:
         pool_workers_count=c["pool_workers"],
         wide_workers_count=c["wide_workers"],
         pool_margin_ratio=c["pool_margin"],
+        draft_passes_count=c["draft_passes"],
     )
 
 

@@ -56,6 +56,7 @@ class HostRates:
     pool_*, wide_*       usual sizes of pools where none are stated: decode workers (``usual_worker_req``), and prefill
     ranks over those that the load would keep busy all the time
     front_s              time that the process in front of a rank needs for a token, beside the steps
+    draft_passes_count   times that the host prepares work in a step with drafts; from two on, nothing of it is hidden
     spread_ratio         weight of s² in the context
     context_ratio        κ above
     """
@@ -72,6 +73,7 @@ class HostRates:
     pool_workers_count: float
     wide_workers_count: float
     pool_margin_ratio: float
+    draft_passes_count: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Demand:
     draft_count     tokens drafted a sequence and step;  acceptance_ratio  α of ``speculation``, NaN as published
     draft, draft_layers_count   who drafts: a model (one row, or a row a row), or so many layers of the model's own a
                     drafted token (multi-token prediction; 0: n-grams, which cost nothing)
+    drafts_hidden_ratio   1 where the host prepares steps with drafts beside the devices, whatever the engine usually does
     chunked_ratio   1 where prompts go into steps in parts, beside decoding; 0 where whole, in steps of their own
     eager_ratio     1 where no step is a captured graph
     poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
@@ -120,6 +123,7 @@ class Demand:
     acceptance_ratio: Array | float = np.nan
     draft: ShardTable | None = None
     draft_layers_count: Array | float = 1.0
+    drafts_hidden_ratio: Array | float = 0.0
     chunked_ratio: Array | float = 1.0
     eager_ratio: Array | float = 0.0
 
@@ -330,6 +334,10 @@ def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: 
     several = t.tensor_count * t.data_count > 1.0
     own_s = host.step_s + host.sequence_s * running + host.rank_s * several
     hidden = np.minimum(host.overlap_ratio, 1.0)
+    if np.any(d.draft_count):
+        apart = (np.asarray(d.draft_count) > 0.0) & (np.asarray(d.drafts_hidden_ratio) <= 0.0)
+        passes = np.where(apart, np.maximum(host.draft_passes_count, 1.0), 1.0)
+        own_s, hidden = own_s * passes, hidden * np.maximum(2.0 - passes, 0.0)
     waited_s = hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s
     front_s = host.front_s * running * d.accepted_tok
     return np.asarray(np.maximum(device_s + waited_s, front_s) - device_s)

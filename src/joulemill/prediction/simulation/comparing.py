@@ -9,13 +9,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from joulemill.errors import InputError
+from joulemill.prediction.simulation.cascade import play_scene
 from joulemill.prediction.simulation.fleet import least_cap_w
-from joulemill.prediction.simulation.playing import Scene, TimedRun, run_scene
+from joulemill.prediction.simulation.playing import Scene, TimedRun
 from joulemill.simulation.assembly import parts_of
 from joulemill.simulation.controls import uncontrolled
 from joulemill.simulation.events import SiteEvent
 from joulemill.simulation.latencies import summary
-from joulemill.simulation.policies import POLICIES, RESTS, Sizing, cap_under, controls_at, deferred, device_limit_w
+from joulemill.simulation.policies import (
+    POLICIES,
+    RESTS,
+    Sizing,
+    cap_under,
+    controls_at,
+    deferred,
+    device_limit_w,
+    moves_requests,
+)
 from joulemill.simulation.run import PlayedTraffic
 from joulemill.simulation.timeline import ReplicaState
 from joulemill.simulation.traffic import NS_IN_S, Traffic
@@ -24,6 +34,8 @@ from joulemill.simulation.traffic import NS_IN_S, Traffic
 #: settings, then by halving so often.
 SAMPLE_S, SAMPLE_REQ, LEAD_S, HALVINGS = 600.0, 1200, 60.0, 4
 GRID = (1.0, 0.75, 0.5, 0.25, 0.1, 0.0)
+#: A tighter setting that saves less than this of the power is not worth what it costs (assumed).
+LEAST_GAIN_RATIO = 0.01
 #: A limit is kept where the mean of the event's time is no more than this above it (assumed).
 KEPT_RATIO = 0.01
 #: What replicas do at rest, as policies: their router gathers the load, so that some are idle.
@@ -39,12 +51,14 @@ class PolicyRun:
     """A policy, its run, and by how much it kept the events' limits.
 
     window    mean power at the widest scope in the first event that limits it, and the limit then [W]
+    free_w    what was drawn then without a policy
     deferred_req, deferred_s   requests that were asked to come later, and their mean delay
     """
 
     policy: str
     timed: TimedRun
     window: tuple[float, float] | None = None
+    free_w: float | None = None
     deferred_req: float = 0.0
     deferred_s: float = 0.0
 
@@ -58,6 +72,11 @@ class PolicyRun:
         """Whether the limit was kept; None where there is none."""
         return None if self.window is None else self.window[0] <= self.window[1] * (1.0 + KEPT_RATIO)
 
+    @property
+    def cut_ratio(self) -> float | None:
+        """By how much less was drawn in the event than without a policy; below 0 where it was more."""
+        return None if self.window is None or not self.free_w else 1.0 - self.window[0] / self.free_w
+
     def row(self, free: PlayedTraffic) -> dict[str, float | bool | str | None]:
         """What it costs beside the run without policy ``free``."""
         run = self.run
@@ -69,9 +88,11 @@ class PolicyRun:
             "kept": self.kept,
             "window_w": self.window and self.window[0],
             "limit_w": self.window and self.window[1],
+            "cut_ratio": self.cut_ratio,
             "output_tok": float(run.output_tok),
             "lost_tok": float(free.output_tok - run.output_tok),
             "good_tok": run.good_tok,
+            "attained_ratio": run.attained_ratio,
             "rejected_req": float(run.outcomes.rejected.sum()),
             "deferred_req": self.deferred_req,
             "deferred_s": self.deferred_s,
@@ -96,30 +117,36 @@ def compare_policies(
     All runs last as long, so that their joules are of the same time. InputError for a policy that cannot be.
     """
     names = policies if policies is not None else scene.events.policies
+    if scene.first is not None and names:
+        raise InputError("policies and a cascade: a policy acts on one deployment; leave one of them out")
     tell = progress or (lambda _: None)
     tell("without a policy")
-    free = run_scene(scene)
+    free = play_scene(scene)
     plays: dict[str, _Play] = {
-        "none": lambda until_s: PolicyRun(policy="none", timed=run_scene(scene, until_s=until_s))
+        "none": lambda until_s: PolicyRun(policy="none", timed=play_scene(scene, until_s=until_s))
     }
     runs = {"none": PolicyRun(policy="none", timed=free)}
-    for name in dict.fromkeys(n for n in names if n != "none"):
+    listed = tuple(dict.fromkeys(n for n in names if n != "none"))
+    longest_s = max(scene.until_s, free.run.duration_s)
+    for name in sorted(listed, key=moves_requests, reverse=True):  # what is moved ends last, and all rest until then
         tell(f"policy {name}")
         plays[name] = _under(scene, name, free.run)
-        runs[name] = plays[name](max(scene.until_s, free.run.duration_s))
-    longest_s = max(r.run.duration_s for r in runs.values())
+        runs[name] = plays[name](longest_s)
+        longest_s = max(longest_s, runs[name].run.duration_s)
     for name, run in runs.items():  # a backlog that a policy leaves is served later: the others rest as long
         if run.run.duration_s < longest_s:
             tell(f"policy {name}, to the same end")
             runs[name] = plays[name](longest_s)
-    return tuple(replace(r, window=_window(scene, r.run, free.run)) for r in runs.values())
+    windows = {name: _window(scene, r.run, free.run) for name, r in runs.items()}
+    drawn = windows["none"]
+    return tuple(replace(runs[n], window=windows[n], free_w=drawn and drawn[0]) for n in ("none", *listed))
 
 
 def _under(scene: Scene, policy: str, free: PlayedTraffic) -> _Play:
     """What plays the scene under ``policy`` until a time; all that it takes to size it is done once."""
     if policy.partition(":")[0] in REST_POLICIES:
         return lambda until_s: PolicyRun(
-            policy=policy, timed=run_scene(scene, rest=policy, router="power-aware", until_s=until_s)
+            policy=policy, timed=play_scene(scene, rest=policy, router="power-aware", until_s=until_s)
         )
     controls, traffic = uncontrolled(), scene.traffic_seen
     moved, waited_s = 0.0, 0.0
@@ -131,13 +158,13 @@ def _under(scene: Scene, policy: str, free: PlayedTraffic) -> _Play:
             continue
         setting = _tuned(scene, policy, event, limit_w, free)
         controls = controls_at(policy, event, setting, sizing, controls)
-        if policy == "shift":
+        if moves_requests(policy):
             traffic, count, delay_s = _later(scene, traffic, event, 1.0 - setting)
             waited_s = (waited_s * moved + delay_s * count) / max(moved + count, 1.0)
             moved += count
     return lambda until_s: PolicyRun(
         policy=policy,
-        timed=run_scene(scene, controls, traffic=traffic, until_s=until_s),
+        timed=play_scene(scene, controls=controls, traffic=traffic, until_s=until_s),
         deferred_req=moved,
         deferred_s=waited_s,
     )
@@ -151,9 +178,9 @@ def _tuned(scene: Scene, policy: str, event: SiteEvent, limit_w: float, free: Pl
 
     def drawn_w(setting: float) -> float:
         controls, traffic = controls_at(policy, sample, setting, sizing, uncontrolled()), part
-        if policy == "shift":
+        if moves_requests(policy):
             traffic = _later(scene, part, sample, 1.0 - setting)[0]
-        run = run_scene(scene, controls, traffic=traffic, until_s=sample.end_s).run
+        run = play_scene(scene, controls=controls, traffic=traffic, until_s=sample.end_s).run
         return run.in_window(sample.start_s, sample.end_s, "device") or 0.0
 
     if wanted_ratio >= 1.0:
@@ -164,7 +191,7 @@ def _tuned(scene: Scene, policy: str, event: SiteEvent, limit_w: float, free: Pl
 
 def _largest(drawn_w: Callable[[float], float], wanted_ratio: float, grid: Sequence[float]) -> float:
     """The largest setting that draws the wanted share of what the first of ``grid`` does, which falls; where none does,
-    the one that draws least: a lower clock or a smaller batch can cost more than it saves."""
+    the largest that draws about as little as any: a lower clock or a smaller batch can cost more than it saves."""
     watts = [drawn_w(grid[0])]
     wanted_w = wanted_ratio * watts[0]
     for low, high in zip(grid[1:], grid, strict=False):
@@ -175,7 +202,7 @@ def _largest(drawn_w: Callable[[float], float], wanted_ratio: float, grid: Seque
             middle = (low + high) / 2.0
             low, high = (middle, high) if drawn_w(middle) <= wanted_w else (low, middle)
         return low
-    return grid[int(np.argmin(watts))]
+    return next(s for s, w in zip(grid, watts, strict=True) if w <= min(watts) + LEAST_GAIN_RATIO * watts[0])
 
 
 def _sample(traffic: Traffic, event: SiteEvent) -> tuple[Traffic, SiteEvent]:
@@ -197,6 +224,7 @@ def _sample(traffic: Traffic, event: SiteEvent) -> tuple[Traffic, SiteEvent]:
 def _later(scene: Scene, traffic: Traffic, event: SiteEvent, share: float) -> tuple[Traffic, float, float]:
     if not scene.events.deferrable_ratio:
         raise InputError('policy shift needs to know what can wait: write deferrable = "30%" in the events file')
+    share = min(share, scene.events.deferrable_ratio)
     return deferred(traffic, event, share, np.random.default_rng([scene.seed, 2, round(event.start_s)]))
 
 
@@ -243,5 +271,5 @@ def _sizing(scene: Scene, event: SiteEvent, free: PlayedTraffic) -> Sizing:
 def describe(policy: str) -> str:
     """What a policy does, for people."""
     name, _, time = policy.partition(":")
-    text = POLICIES.get(name) or REST_POLICIES.get(name) or name
+    text = REST_POLICIES.get(name) or ", and ".join(POLICIES.get(part, part) for part in name.split("+"))
     return f"{text}, after {time}" if time else text

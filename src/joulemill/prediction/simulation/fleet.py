@@ -11,6 +11,7 @@ from joulemill.catalog.idle_states import IdleState, idle_ladder
 from joulemill.catalog.serving import rates
 from joulemill.errors import InputError
 from joulemill.figure import Basis
+from joulemill.physics.production.prediction import check_cap
 from joulemill.physics.serving.coefficients import rates_of
 from joulemill.physics.serving.continuous_batching import Rates
 from joulemill.physics.serving.deployment import Deployment
@@ -82,6 +83,7 @@ def resolve(question: PredictionRequest) -> ResolvedScene:
                 )
             own, active = rates_of(calibrated.coefficients), calibrated.widths.get("energy_j_tok", active)
         basis = Basis.CALIBRATED
+    check_cap(deployment, own)
     time = widened_ratio(half_width_ratio("tpot_s", kind), deployment.architecture)
     widths = Widths(active_ratio=active, node_ratio=NODE, time_ratio=time)
     return ResolvedScene(

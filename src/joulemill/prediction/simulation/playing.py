@@ -27,12 +27,14 @@ from joulemill.prediction.simulation.fleet import (
     resolve,
     rest_policy,
 )
+from joulemill.simulation.autoscale import Autoscale
 from joulemill.simulation.controls import Controls, uncontrolled
 from joulemill.simulation.cost import StepCost
 from joulemill.simulation.events import SiteEvents, facility_under, limits_under, traffic_under
 from joulemill.simulation.facility import FacilityModel
 from joulemill.simulation.fleet import Fleet, play
 from joulemill.simulation.plant import Plant, plant_power
+from joulemill.simulation.quality import AnswerQuality
 from joulemill.simulation.run import PlayedTraffic, RunSetting
 from joulemill.simulation.schedule import Schedule, by_hour, constant
 from joulemill.simulation.scheduler import EngineLimits
@@ -45,10 +47,30 @@ NO_PUE = "PUE is unknown: state pue in the site file"
 
 
 @dataclass(frozen=True, kw_only=True)
+class FirstStage:
+    """The smaller model that answers first.
+
+    copies            of its deployment
+    escalate_ratio    share of its answers that are thrown away, and asked of the larger model
+    accuracy_ratio    of those that are kept, as declared
+    output_scale_ratio   length of its answers over the larger model's
+    """
+
+    question: PredictionRequest
+    copies: int = 1
+    escalate_ratio: float = 0.0
+    accuracy_ratio: float | None = None
+    output_scale_ratio: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scene:
     """What is simulated: names, copies, traffic, site and events.
 
-    copies   of the whole deployment;  until_s   the time goes on to here, if the last token comes sooner
+    copies   of the whole deployment, the most where they are scaled by their load (``autoscale``)
+    first    a smaller model that answers before (``cascade``);  quality   what is declared of the answers
+    until_s  the time goes on to here, if the last token comes sooner
+    asked_req_s  requests a second as asked; None where a trace or sessions say when they come
     """
 
     question: PredictionRequest
@@ -56,9 +78,13 @@ class Scene:
     copies: int = 1
     router: str = "least-load"
     rest: str = "loaded"
+    autoscale: Autoscale | None = None
+    first: FirstStage | None = None
+    quality: AnswerQuality = field(default_factory=AnswerQuality)
     site_path: str | None = None
     events: SiteEvents = field(default_factory=SiteEvents)
     until_s: float = 0.0
+    asked_req_s: float | None = None
     seed: int = 0
 
     @cached_property
@@ -221,6 +247,7 @@ def run_scene(
         replicas_count=scene.copies * d.parallelism.replicas,
         devices_count=d.parallelism.devices,
         router=router or scene.router,
+        autoscale=scene.autoscale,
     )
     played = play(asked, fleet, controls, until_ns=round((scene.until_s if until_s is None else until_s) * NS_IN_S))
     wall_s = time.perf_counter() - began
@@ -231,6 +258,7 @@ def run_scene(
         power=plant_power(played.timeline, scene.plant),
         controls=controls or uncontrolled(),
         around=scene.setting,
+        quality=scene.quality,
         notes=(*scene.played.notes, *scene.events.notes),
     )
     return TimedRun(run, wall_s, played.events_count)

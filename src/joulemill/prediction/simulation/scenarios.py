@@ -17,7 +17,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from joulemill.arrays import Array
-from joulemill.prediction.simulation.playing import Scene, run_scene
+from joulemill.prediction.simulation.cascade import play_scene
+from joulemill.prediction.simulation.playing import Scene
 from joulemill.simulation.latencies import summary
 from joulemill.simulation.run import PlayedTraffic
 
@@ -57,7 +58,7 @@ def play_scenarios(scene: Scene, count: int, progress: Callable[[str], None] | N
     for number, ratio in enumerate(ratios.tolist(), 1):
         if progress is not None:
             progress(f"scenario {number} of {count}")
-        run = run_scene(scene, errors=(ratio, 1.0)).run
+        run = play_scene(scene, errors=(ratio, 1.0)).run
         for key, value in _points(run).items():
             values[key].append(value)
     return Scenarios(tuple(ratios.tolist()), {key: tuple(v) for key, v in values.items()})

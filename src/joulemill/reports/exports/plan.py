@@ -76,7 +76,7 @@ def vllm(plan: PlanStudy) -> str:
 
 def _arguments(row: Mapping[str, Any]) -> list[str]:
     words = ["--model", row["model"], "--tensor-parallel-size", str(row["devices_per_replica"])]
-    words += ["--max-num-seqs", str(max(math.ceil(p["concurrency"]) for p in row["points"]) or 1)]
+    words += ["--max-num-seqs", str(row["max_num_seqs"])]
     words += ["--quantization", QUANTIZATION[row["precision"]]] if row["precision"] in QUANTIZATION else []
     words += ["--kv-cache-dtype", row["kv_dtype"]] if row["kv_dtype"] else []
     return words + (["--enable-prefix-caching"] if "prefix_cache" in row["levers"] else [])

@@ -7,24 +7,27 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from joulemill.fleet.document import lever_rows, means, power_rows, replica_rows
+from joulemill.fleet.played import PlayedPlan
 from joulemill.fleet.problems import goal_names
 from joulemill.fleet.study import PlanStudy
 from joulemill.planning.prices import active
+from joulemill.planning.robustness import ScenarioLoss
 from joulemill.reports.html.page import Card, cards_page, numbered, part
+from joulemill.reports.html.played import played_card
 from joulemill.reports.plan_wording import (
+    FRONTIER_IS,
     currency,
     goal_text,
     headline,
     prefixed,
     price_sentence,
-    served_text,
     shortage_sentence,
     target_sentence,
     worth_saying,
 )
 from joulemill.reports.svg.plan import abatement, flow, frontier, hours
 from joulemill.reports.text.plan import count
-from joulemill.wording import digits, quantity
+from joulemill.wording import digits, percent, quantity
 
 #: Series that are drawn in one picture; more could not be told apart.
 MOST_LINES = 4
@@ -38,14 +41,14 @@ _SOUGHT = {
 }
 
 
-def page(plan: PlanStudy) -> str:
+def page(plan: PlanStudy, played: PlayedPlan | None = None) -> str:
     """The whole page: no script, nothing fetched."""
     noted: list[Card] = [{"title": "To be read with these figures", "body": part("items", plan.notes), "wide": True}]
     return cards_page(
         plan.file.tables.name,
         headline(plan),
         f"Modelled. {_goal_line(plan)}",
-        [*cards(plan), *noted],
+        [*cards(plan), *([] if played is None else [played_card(played, plan.goals[0].unit)]), *noted],
         alert=("Short of:", [shortage_sentence(s) for s in plan.shortages]),
         tiles=_tiles(plan),
     )
@@ -70,7 +73,8 @@ def cards(plan: PlanStudy) -> Iterator[Card]:
 
 
 def _frontier_note(plan: PlanStudy) -> str:
-    text = "All power limits are scaled together. Where the line bends, something else than power has become short."
+    bend = "Where the line bends, something else than power has become short."
+    text = f"{FRONTIER_IS[0].upper()}{FRONTIER_IS[1:]}. {bend}"
     least = next((p for p in plan.frontier if p.rate_tok_s is not None), None)
     if least is None or least is plan.frontier[0]:
         return text
@@ -172,9 +176,15 @@ def _replicas(plan: PlanStudy) -> str:
 
 
 def _worse(plan: PlanStudy) -> str:
-    rows = [(loss.scenario.name, served_text(loss)) for loss in plan.losses]
+    rows = [(loss.scenario.name, *_served(loss)) for loss in plan.losses]
     why = "The same replicas and purchases, run as well as they can be."
-    return _table(("case", "served"), rows) + part("notes", [why])
+    return _table(("case", "served", "demand not served"), rows) + part("notes", [why])
+
+
+def _served(loss: ScenarioLoss) -> tuple[str, str]:
+    if loss.served_tok_s is None or loss.lost_ratio is None:
+        return "cannot be run", ""
+    return prefixed(loss.served_tok_s, "tok/s"), percent(loss.lost_ratio, 1) if loss.asked_tok_s else "none stated"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from joulemill.reports.html.page import rendered, safe
 from joulemill.reports.svg.simulation import duration_curve
-from joulemill.reports.text.simulation import change, figure_of, requests_line, rows
+from joulemill.reports.text.simulation import change, figure_of, kept, requests_line, rows
 from joulemill.wording import digits, interval, percent, quantity, title
 
 #: Columns of a series that the page draws.
@@ -83,8 +83,12 @@ def _view(document: Mapping[str, Any], headline: str) -> dict[str, Any]:
 
 def _subtitle(document: Mapping[str, Any]) -> str:
     d = document["deployment"]
+    cascade = document["quality"]["cascade"]
+    first = f"; {cascade['model']} answers first on {cascade['devices_count']} of them" if cascade else ""
+    scaled = "up to " if d["autoscale"] else ""
+    replicas = "1 replica" if d["replicas"] == 1 else f"{scaled}{d['replicas']} replicas"
     return (
-        f"{d['replicas']} replicas on {d['devices']} devices, {d['profile']}, {d['precision_used']}; router "
+        f"{replicas} on {d['devices']} devices{first}, {d['profile']}, {d['precision_used']}; router "
         f"{d['router']}, idle replicas {d['rest']}; seed {d['seed']}"
     )
 
@@ -134,11 +138,12 @@ def _policies(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _cells(p: Mapping[str, Any], first: Mapping[str, Any]) -> list[str]:
     return [
         quantity(p["window_w"], "W") if p["window_w"] is not None else "–",
-        {True: "yes", False: "NO", None: "–"}[p["kept"]],
+        kept(p),
         change(p["output_tok"], first["output_tok"]),
         f"{p['rejected_req']:,.0f}, {p['deferred_req']:,.0f}",
         f"{quantity(p['ttft_p50_s'], 's')} / {quantity(p['ttft_p99_s'], 's')}",
         f"{quantity(p['tpot_p50_s'], 's')} / {quantity(p['tpot_p99_s'], 's')}",
+        "–" if p["attained_ratio"] is None else percent(p["attained_ratio"], 1),
         change(p["energy_j"], first["energy_j"]),
         change(p["energy_j_tok"], first["energy_j_tok"]),
         change(p["cost_currency"], first["cost_currency"]),
@@ -157,9 +162,15 @@ def _parts(document: Mapping[str, Any]) -> list[dict[str, str]]:
     parts = document["energy"]["parts_j"]
     total = sum(parts.values()) or 1.0
     return [
-        {"name": title(name), "value": quantity(joules, "J"), "share": percent(joules / total, 1)}
+        {"name": _part_name(name), "value": quantity(joules, "J"), "share": percent(joules / total, 1)}
         for name, joules in parts.items()
     ]
+
+
+def _part_name(name: str) -> str:
+    """``idle_loaded_idle`` is what loaded replicas draw while they wait: idle, loaded."""
+    kind, _, state = name.partition("_")
+    return f"idle, {title(state.removesuffix('_idle'))}" if kind == "idle" else title(name)
 
 
 def _latencies(document: Mapping[str, Any]) -> list[list[str]]:
@@ -170,7 +181,7 @@ def _latencies(document: Mapping[str, Any]) -> list[list[str]]:
         bounds = (of.get("interval") or {}).get("mean")
         between = f"{quantity(bounds[0], 's')}–{quantity(bounds[1], 's')}" if bounds else ""
         cells.append([label, *(quantity(of[p], "s") for p in ("mean", "p50", "p90", "p99")), between])
-    return cells
+    return cells if any(row[-1] for row in cells) else [row[:-1] for row in cells]
 
 
 def _data(document: Mapping[str, Any], series: Mapping[str, Mapping[str, Any]]) -> str:

@@ -50,8 +50,10 @@ def flow(sites: Sequence[tuple[str, Sequence[tuple[str, float]], float]]) -> str
 
 
 def frontier(points: Sequence[FrontierPoint], here_w: float | None) -> str:
-    """Tokens against the power that is there; ``here_w``: the plan's own limit. The slope is the price of a watt."""
-    known = [(p.limit_w, p.rate_tok_s) for p in points if p.rate_tok_s is not None]
+    """Tokens against the power that is there; ``here_w``: the stated limit. The slope is the price of a watt."""
+    known = [(p.limit_w, p.worth_tok_s) for p in points if p.worth_tok_s is not None]
+    alike = all(abs(p.worth_tok_s - p.rate_tok_s) < 1.0 for p in points if p.worth_tok_s and p.rate_tok_s)
+    name = "tokens a second" if alike else "tokens a second, by their worth"
     if len(known) < 2:
         return svg(
             40,
@@ -63,15 +65,13 @@ def frontier(points: Sequence[FrontierPoint], here_w: float | None) -> str:
     up = linear(0.0, max(y for _, y in known), BOTTOM, TOP + 14)
     body = [
         line(LEFT, BOTTOM, RIGHT, BOTTOM, "axis"),
-        text(LEFT, 14, "tokens a second", "strong small", anchor="start"),
+        text(LEFT, 14, name, "strong small", anchor="start"),
     ]
     body.append(path([(across(x), up(y)) for x, y in known]))
     if here_w is not None and here_w <= known[-1][0]:
         body += [line(across(here_w), TOP, across(here_w), BOTTOM, "target")]
         end = across(here_w) > WIDTH / 2
-        body.append(
-            text(across(here_w) + (-5 if end else 5), BOTTOM - 6, "this plan", "small", "end" if end else "start")
-        )
+        body.append(text(across(here_w) + (-5 if end else 5), BOTTOM - 6, "limit", "small", "end" if end else "start"))
     best = max(y for _, y in known)
     body += [text(RIGHT, up(best) - 6, prefixed(best, "tok/s"), "strong small", "end")]
     body += [

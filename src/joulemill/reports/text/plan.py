@@ -9,6 +9,7 @@ from joulemill.fleet.document import lever_rows, means, power_rows, replica_rows
 from joulemill.fleet.study import PlanStudy
 from joulemill.planning.prices import active
 from joulemill.reports.plan_wording import (
+    FRONTIER_IS,
     currency,
     goal_text,
     headline,
@@ -121,10 +122,11 @@ def _frontier(plan: PlanStudy) -> Iterator[str]:
     known = [p for p in plan.frontier if p.rate_tok_s is not None]
     if not known:
         return
-    yield "tokens against power (all power limits scaled together):"
+    yield f"tokens against power ({FRONTIER_IS}):"
     for p in known:
-        worth = "" if p.price_tok_j is None else f", {digits(p.price_tok_j)} tok/s for one more watt"
-        yield f"  {prefixed(p.limit_w, 'W')}: {prefixed(p.rate_tok_s or 0.0, 'tok/s')}{worth}"
+        price = "" if p.price_tok_j is None else f", {digits(p.price_tok_j)} tok/s for one more watt"
+        rate, worth = (prefixed(x or 0.0, "tok/s") for x in (p.rate_tok_s, p.worth_tok_s))
+        yield f"  {prefixed(p.limit_w, 'W')}: {rate}{'' if rate == worth else f' (worth {worth})'}{price}"
 
 
 def count(value: float) -> str:

@@ -5,6 +5,7 @@ Views of the document that ``--json`` prints, so that both say the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,29 @@ def rows(document: Document) -> Iterator[tuple[str, str]]:
         yield f"power, {label}", _power(power[f"{key}_w"])
     if power.get("headroom"):
         yield "room under the feed", _headroom(power["headroom"])
+    yield from _replicas(document["replicas"])
+    yield from _quality(document["quality"])
     yield "carbon", say(figure_of(carbon["gco2e_tok"]))
     yield "energy cost", say(figure_of(carbon["cost_currency_tok"]))
+
+
+def _replicas(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where replicas were loaded or woken: how many served, and what that took."""
+    if part["transitions"]:
+        took = f"{quantity(part['transition_s'], 's')} and {quantity(part['transition_j'], 'J')} of the devices"
+        times = f"{part['transitions']:,} times" if part["transitions"] > 1 else "once"
+        yield "replicas that serve", f"mean {digits(part['serving_mean'], 3)}; loaded or woken {times}, {took}"
+
+
+def _quality(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    cascade = part["cascade"]
+    if cascade:
+        joules = f"{quantity(cascade['first_j'], 'J')} of the devices, beside {quantity(cascade['second_j'], 'J')}"
+        lost = f"{cascade['escalated_req']:,} requests escalate, {cascade['discarded_tok']:,} tokens are thrown away"
+        yield f"first answered by {cascade['model']}", f"{lost}; {joules}"
+    if part["accuracy"]["value"] is not None:
+        yield "correct answers", say(figure_of(part["accuracy"]))
+        yield "energy per correct answer", say(figure_of(part["correct_j"]))
 
 
 def _power(part: Mapping[str, Any] | None) -> str:
@@ -74,7 +96,8 @@ def show(document: Document, console: Console, line: str) -> None:
     prose(console, "", requests_line(document))
     if document["policies"]:
         prose(console, "")
-        console.print(_policies(document["policies"]))
+        for part in _policies(document["policies"]):
+            console.print(part)
     prose(console, *(f"DOUBT: {doubt}" for doubt in document["doubts"]), style="bold yellow")
     prose(console, *(f"note: {note}" for note in document["notes"]))
     speed = document["simulation"]
@@ -107,32 +130,38 @@ def requests_line(document: Document) -> str:
     return ", ".join(parts)
 
 
-def _policies(policies: Sequence[Document]) -> Any:
+def _policies(policies: Sequence[Document]) -> Iterator[Any]:
+    """What each policy does to power and users, and what it costs."""
     first = policies[0]
-    table = plain_table(
-        "policy",
-        "power",
-        "kept",
-        "tokens",
-        "TTFT p99",
-        "TPOT p99",
-        "energy",
-        "CO2e",
-        "cost",
-        right={1, 3, 4, 5, 6, 7, 8},
-    )
+    headings = ("policy", "power", "limit kept", "tokens", "TTFT p99", "TPOT p99", "in targets")
+    table = plain_table(*headings, right={1, 3, 4, 5, 6})
     for row in policies:
-        add_row(table, *_policy_cells(row, first))
-    return table
+        drawn = quantity(row["window_w"], "W") if row["window_w"] is not None else "–"
+        met = "–" if row["attained_ratio"] is None else percent(row["attained_ratio"], 1)
+        late = (_seconds(row[name]) for name in ("ttft_p99_s", "tpot_p99_s"))
+        cells = (row["policy"], drawn, kept(row), change(row["output_tok"], first["output_tok"]), *late, met)
+        add_row(table, *cells)
+    yield table
+    yield ""
+    table = plain_table("policy", "energy", "CO2e", "cost", "refused", "come later", right={1, 2, 3, 4, 5})
+    for row in policies:
+        costs = (change(row[name], first[name]) for name in ("energy_j", "carbon_gco2e", "cost_currency"))
+        add_row(table, row["policy"], *costs, f"{row['rejected_req']:,.0f}", f"{row['deferred_req']:,.0f}")
+    yield table
 
 
-def _policy_cells(row: Document, first: Document) -> Iterator[str]:
-    yield row["policy"]
-    yield quantity(row["window_w"], "W") if row["window_w"] is not None else "–"
-    yield {True: "yes", False: "NO", None: "–"}[row["kept"]]
-    yield change(row["output_tok"], first["output_tok"])
-    yield from (_seconds(row[name]) for name in ("ttft_p99_s", "tpot_p99_s"))
-    yield from (change(row[name], first[name]) for name in ("energy_j", "carbon_gco2e", "cost_currency"))
+def kept(row: Document) -> str:
+    """Whether a policy kept the limit; else how far it got.
+
+    >>> kept({"kept": True, "cut_ratio": 0.26}), kept({"kept": False, "cut_ratio": 0.14}), kept({"kept": None})
+    ('yes', 'NO, cuts 14 %', '–')
+    """
+    if row["kept"] is None:
+        return "–"
+    if row["kept"]:
+        return "yes"
+    cut = row["cut_ratio"]
+    return "NO" if cut is None or cut <= 0.0005 else f"NO, cuts {percent(cut, 1 if cut < 0.0995 else 0)}"
 
 
 def change(value: float | None, of: float | None) -> str:
@@ -163,8 +192,36 @@ def show_sweep(document: Document, console: Console) -> None:
     console.print(table)
     if len(front) > MOST_FRONT:
         prose(console, f"… and {len(front) - MOST_FRONT:,} more")
-    shares = {name: share for name, share in document["effects"]["shares"].items() if share is not None}
-    ranked = sorted(shares, key=lambda name: -shares[name])
-    texts = ", ".join(f"{name} {percent(shares[name])}" for name in ranked)
-    prose(console, f"what moves {document['effects']['of']} (share of its variance): {texts or 'nothing that varies'}")
+    prose(console, *moving_lines(document))
     prose(console, f"table: {document['table']}")
+
+
+def moving_lines(document: Document) -> list[str]:
+    """Which input moves the result most: by the sensitivity analysis where there is one, else by main effects."""
+    of, sensitivity = document["effects"]["of"], document["sensitivity"]
+    if sensitivity is None:
+        shares = {name: share for name, share in document["effects"]["shares"].items() if share is not None}
+        ranked = sorted(shares, key=lambda name: -shares[name])
+        texts = ", ".join(f"{name} {percent(shares[name])}" for name in ranked)
+        return [f"what moves {of} (share of its variance): {texts or 'nothing that varies'}"]
+    morris = sensitivity["method"] == "morris"
+    key, say_one = ("mu_star", _morris_text) if morris else ("total", _sobol_text)
+    known = {name: row for name, row in sensitivity["inputs"].items() if row is not None and row[key] is not None}
+    ranked = sorted(known, key=lambda name: -known[name][key])
+    what = "Morris, mean factor over the whole range" if morris else "Sobol', share of its variance"
+    used = f"{sensitivity['draws_used']:,} of {sensitivity['draws']:,} draws, ± 95 %"
+    lines = [f"what moves {of} ({what}; {used}):", *(f"  {name}: {say_one(known[name])}" for name in ranked)]
+    return lines if known else [f"{lines[0]} nothing that varies, or too few draws with a result"]
+
+
+def _morris_text(row: Document) -> str:
+    low, high = (math.exp(max(row["mu_star"] + sign * row["mu_star_half_width"], 0.0)) for sign in (-1.0, 1.0))
+    return f"× {digits(math.exp(row['mu_star']))} ({digits(low)}–{digits(high)})"
+
+
+def _sobol_text(row: Document) -> str:
+    total, alone = (
+        f"{percent(row[name])} ± {percent(row[f'{name}_half_width'])}" if row[name] is not None else "unknown"
+        for name in ("total", "first")
+    )
+    return f"{total}, by itself {alone}"

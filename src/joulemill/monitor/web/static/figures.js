@@ -21,6 +21,15 @@ export function quantity(x, unit) {
   return `${digits(x / factor)} ${prefix}${unit}`;
 }
 
+// As ``quantity``, but joules per token always in J/tok: they stand beside one another.
+export const amount = (x, unit) => (unit === "J/tok" && Math.abs(x) >= 1e-3 && Math.abs(x) < 1e4 && x !== null ? `${digits(x)} ${unit}` : quantity(x, unit));
+
+// Two ends of an interval in words; a unit that both have is said once: "0.48 to 0.79 J/tok".
+export function ends(low, high) {
+  const [a, b] = [low, high].map((text) => [text.slice(0, text.indexOf(" ")), text.slice(text.indexOf(" "))]);
+  return low.includes(" ") && a[1] === b[1] ? `${a[0]} to ${high}` : `${low} to ${high}`;
+}
+
 export const percent = (x) => (x === null || x === undefined ? DASH : `${digits(100 * x)} %`);
 
 // "; p50 12 ms, p90 …": of an interval's requests; a dash where it lies beyond the histogram's last bound.
