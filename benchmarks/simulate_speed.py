@@ -2,20 +2,27 @@
 
     python benchmarks/simulate_speed.py --trace ../shared/data/traces/AzureLLMInferenceTrace_conv.csv
     python benchmarks/simulate_speed.py --trace … --million
+    python benchmarks/simulate_speed.py --trace … --aisimulate ENV/bin/aisimulate
 
 The trace goes through one replica of Llama-3.1-70B on eight H100, tables of step costs included; then twice, four and
 eight times as long, the same hour again and again. ``--million`` plays a million requests, at four times the trace's
 rate, with the memory that it took at most. CPU time, so that a neighbour who waits for the core does not count.
+``--aisimulate`` plays the trace through NVIDIA AISimulate too, the same deployment and limits, from an environment of
+its own (``pip install aisimulate==0.13.0.dev202610270000000085``, 1.5 GB); where it is absent, that is said.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import resource
+import subprocess
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,13 +96,78 @@ def report(name: str, traffic: Traffic, cpu_s: float, run: Played) -> None:
     )
 
 
+AISIMULATE = """\
+traffic:
+  source: {{type: trace, paths: [{trace}], format: mooncake, block_size: 512}}
+  load: {{type: trace_timestamps}}
+engine:
+  mode: aggregated
+  model: meta-llama/Meta-Llama-3.1-70B
+  hardware: h100_sxm
+  backend: vllm
+  workers:
+    aggregated:
+      parallelism: {{replicas: 1, tensor: 8}}
+      scheduler: {{max_batched_tokens: 8192, max_sequences: 256}}
+"""
+
+
+def aisimulate(program: Path, traffic: Traffic, folder: Path) -> tuple[float, dict[str, Any]]:
+    """CPU seconds of its whole process, and its report; no prompt of the trace shares a block with another."""
+    trace, config, out = folder / "trace.jsonl", folder / "config.yaml", folder / "out"
+    columns = (traffic.arrival_ns / 1e6, traffic.input_tok, traffic.output_tok)
+    with trace.open("w", encoding="utf-8") as file:
+        first = 0
+        for at_ms, prompt, answer in zip(*(c.tolist() for c in columns), strict=True):
+            ids = list(range(first, first - (-prompt // 512)))
+            first += len(ids)
+            row = {"timestamp": at_ms, "input_length": prompt, "output_length": answer, "hash_ids": ids}
+            file.write(json.dumps(row) + "\n")
+    config.write_text(AISIMULATE.format(trace=trace), encoding="utf-8")
+    command = [str(program), "predict", "--config", str(config), "--output-dir", str(out)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return spent_s, json.loads((out / "prediction.json").read_text("utf-8"))
+
+
+def beside(program: Path, traffic: Traffic) -> None:
+    """The trace through both."""
+    if not program.exists():
+        print(f"AISimulate is not at {program}: skipped")
+        return
+    cpu_s, run = timed(traffic)
+    report("ours", traffic, cpu_s, run)
+    with tempfile.TemporaryDirectory() as scratch:
+        theirs_s, theirs = aisimulate(program, traffic, Path(scratch))
+    n, inside_s = traffic.requests_count, theirs["wall_time_ms"] / 1e3
+    print(
+        f"AISimulate: {n:,} requests, {theirs['completed_requests']:,} completed, {theirs_s:.2f} s of CPU with its "
+        f"start; {inside_s:.2f} s by its own clock, {n / inside_s:,.0f} requests/s"
+    )
+    o, several = run.outcomes, traffic.output_tok > 1
+    ttft = (o.first_token_ns - o.arrival_ns) / 1e6
+    tpot = (o.finish_ns - o.first_token_ns)[several] / 1e6 / (traffic.output_tok[several] - 1)
+    e2e = (o.finish_ns - o.arrival_ns) / 1e6
+    for name, ours in (("ttft", ttft), ("tpot", tpot), ("e2e_latency", e2e)):
+        mine = float(ours.mean()), float(np.median(ours)), float(np.percentile(ours, 99))
+        other = (theirs[f"{statistic}_{name}_ms"] for statistic in ("mean", "median", "p99"))
+        cells = (f"{a:,.1f} / {b:,.1f}" for a, b in zip(mine, other, strict=True))
+        print(f"  {name:12} ours / AISimulate [ms]: mean {next(cells)}, median {next(cells)}, p99 {next(cells)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trace", type=Path, required=True)
     parser.add_argument("--million", action="store_true")
+    parser.add_argument("--aisimulate", type=Path, metavar="PROGRAM", help="play the trace through AISimulate too")
     arguments = parser.parse_args()
     traffic = read_trace(arguments.trace)
     timed(repeated(traffic, 1))
+    if arguments.aisimulate is not None:
+        beside(arguments.aisimulate, traffic)
+        return
     if arguments.million:
         many = repeated(traffic, -(-1_000_000 // traffic.requests_count), faster=4.0)
         report("a million", many, *timed(many, replicas=2))

@@ -1,7 +1,12 @@
-"""Whole files read with a bound, and every reason why one cannot be."""
+"""Whole files read with a bound, and every reason why one cannot be.
+
+Text is taken in the encoding that it shows: a byte-order mark, or zero bytes between its first letters, are UTF-16 or
+UTF-32 (PowerShell's redirect, spreadsheets' "Unicode text"); all else is UTF-8.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from joulemill.errors import InputError
@@ -20,3 +25,17 @@ def read_bytes(path: Path, most_byte: int = MAX_BYTE) -> bytes:
         return path.read_bytes()
     except OSError as fault:
         raise InputError(f"{path}: cannot be read ({fault.strerror or fault})") from fault
+
+
+def text_of(data: bytes) -> str:
+    """The text that ``data`` is, without its byte-order mark. Raises ValueError, which says what to do, if it is none.
+
+    >>> text_of("pue = 1.2".encode("utf-16"))
+    'pue = 1.2'
+    """
+    try:
+        return data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
+    except UnicodeDecodeError as fault:
+        raise ValueError(
+            f"no text in UTF-8 or UTF-16: byte {fault.start + 1} cannot be read; save it as UTF-8"
+        ) from None

@@ -66,6 +66,8 @@ _CHOICES = {
     "Hz": ("MHz", "GHz"),
     "flop/s": ("Tflop/s", "Pflop/s"),
 }
+#: What stands behind a number where a decimal comma or a mark between thousands ends it too early.
+_GROUPED = re.compile(r"[,_'’]\d", re.ASCII)
 #: A bare share above this could be meant in per cent as well as not, so it is not guessed.
 PLAIN_SHARE_RATIO = 0.2
 
@@ -99,6 +101,8 @@ def parse_quantity(
     number, written = float(match.group(1)), match.group(2) or ""
     if not written and unit not in _PLAIN and number:
         raise InputError(f"{name}: {_short(text)} has no unit; write {_choices(match.group(1), unit)}")
+    if _GROUPED.match(written):
+        raise InputError(f"{name}: {_short(text)} has a mark inside its digits; leave it out, or write a point")
     factor = _factor(written, unit)
     if factor is None:
         raise InputError(f"{name}: {_short(text)} has unit {written!r}; it needs {_needed(unit, written)}")

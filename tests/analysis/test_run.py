@@ -138,6 +138,16 @@ def test_stated_power_model_is_never_shown_as_measured() -> None:
     assert any("not a measurement" in w for w in report.warnings)
 
 
+def test_a_rate_above_what_the_stated_hardware_can_do_is_told() -> None:
+    told = {"device": {"name": "h100", "count": 1}, "model": {"name": "meta-llama/Llama-3.1-405B"}}
+    report = analyze(run_with(**told))
+    broken = [w for w in report.warnings if "which cannot be: the device, the model or the precision" in w]
+    assert len(broken) == 1 and "times the ceiling of memory bandwidth" in broken[0]
+    assert "the achieved rate is above the lowest, which is thus stated too low" in report.binding.explanation
+    fits = analyze(run_with(**{**told, "model": {"name": "Qwen/Qwen3-8B"}}))
+    assert not any("which cannot be" in w for w in fits.warnings)
+
+
 @pytest.mark.parametrize("status", ["interrupted", "failed"])
 def test_broken_runs_are_told_and_render(status: str) -> None:
     record = dataclasses.replace(run_with(), status=status, status_reason="Ctrl-C", requests=run_with().requests[:3])

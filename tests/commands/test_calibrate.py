@@ -23,6 +23,31 @@ def test_a_run_of_the_same_model_and_device_is_taken(tmp_path: Path) -> None:
     assert kept["device"] == "h100-sxm" and kept["model"] == "Qwen/Qwen3-8B"
 
 
+LLAMA = {
+    **{"model_type": "llama", "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 4},
+    **{"num_attention_heads": 8, "num_key_value_heads": 8, "vocab_size": 1000},
+}
+
+
+def test_a_run_under_an_alias_is_known_by_the_config_that_was_stated_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = recorded(tmp_path / "run", model="smol", architecture=LLAMA)
+    (tmp_path / "same.json").write_text(json.dumps(LLAMA))
+    (tmp_path / "other.json").write_text(json.dumps({**LLAMA, "num_hidden_layers": 8}))
+    assert calibrate(run, model=str(tmp_path / "same.json")) == 0
+    assert calibrate(run, model=str(tmp_path / "other.json")) == 2
+    assert "the run served smol, not" in capsys.readouterr().err
+
+
+def test_a_run_faster_than_its_hardware_can_be_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its 37.5 tok/s of one 405B in bf16 would be 30 TB/s; an H100 reads 3.35."""
+    run = recorded(tmp_path / "run", model="meta-llama/Llama-3.1-405B")
+    assert calibrate(run, model="meta-llama/Llama-3.1-405B") == 2
+    assert "times the ceiling of memory bandwidth, which cannot be" in capsys.readouterr().err
+    assert calibrate(run, "--force", model="meta-llama/Llama-3.1-405B") == 0
+
+
 @pytest.mark.parametrize(
     ("manifest", "says"),
     [

@@ -49,3 +49,8 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert document["error"]["exit_code"] == 2 and "at least 1" in document["error"]["message"]
     assert main(["plan", str(tmp_path / "none.toml")]) == 2
     assert main(["plan", str(path), "--html", str(tmp_path)]) == 2
+
+
+def test_tables_that_were_not_asked_for_are_not_written(tmp_path: Path) -> None:
+    assert main(["plan", str(plan_file(tmp_path)), "--quick", "--csv", str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out" / "frontier.csv").exists() and (tmp_path / "out" / "replicas.csv").exists()

@@ -26,7 +26,7 @@ FLAGS = [
     ([*PREDICT, "--rate", "10%"], "--rate: '10%' has unit '%'; it needs req/s, or none"),
     ([*PREDICT, "--rate", "5 req/min"], "it needs req/s, or none"),
     ([*PREDICT, "--input-tokens", "50%"], "--input-tokens: '50%' has unit '%'; it needs tok, or none"),
-    ([*PREDICT, "--input-tokens", "1,000"], "has unit ',000'"),
+    ([*PREDICT, "--input-tokens", "1,000"], "has a mark inside its digits"),
     ([*PREDICT, "--power-cap", "300 w"], "did you mean W?"),
     ([*PREDICT, "--slo-tpot", "30 MS"], "did you mean ms?"),
     ([*PREDICT, "--site", ""], "--site: is empty; give a value, or leave it out"),

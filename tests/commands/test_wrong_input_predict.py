@@ -96,15 +96,23 @@ SITES = [
     ("pue = 120", "pue = 120 cannot be"),
     ("pue = 0.9", "pue is 0.9; PUE is facility energy ÷ IT energy"),
     ("carbon_gco2e_kwh = 1e12", "carbon_gco2e_kwh = 1000000000000.0 cannot be"),
+    ("carbon_gco2e_kwh = 0.32", "if those are kilograms, write 320"),
+    ('it_power_limit = "1,5 MW"', "'1,5 MW' has a mark inside its digits; leave it out, or write a point"),
+    ('it_power_limit = "1_500 kW"', "has a mark inside its digits"),
+    (f'name = "{"n" * 400}"', "name has 400 characters, more than 300; shorten it"),
     ("carbon_gco2e_kwh = -5", "carbon_gco2e_kwh = -5 cannot be"),
     ("price_currency_kwh = 1e9", "price_currency_kwh = 1000000000.0 cannot be"),
     ("puee = 1.2", "unknown key 'puee'; did you mean pue?"),
     ("", "says nothing"),
     ("pue = ", "site file"),
 ]
+WHOLE = 'memory = "80 GB"\nmemory_bandwidth = "3.35 TB/s"\npeak_bf16 = "989 Tflop/s"\ntdp = "700 W"'
 DEVICES = [
     ("memory = 80", "memory: '80' has no unit; write 80MB, 80GB or 80GiB"),
     ('tdp = "500 kW"', "tdp: '500 kW' cannot be"),
+    (WHOLE.replace("3.35 TB/s", "3.35 GB/s"), "is one of them off by a prefix?"),
+    (WHOLE.replace("989 T", "989 G"), "0.295 flop a byte, where 0.5 to 10,000 are believed"),
+    (WHOLE.replace("80 GB", "80 TB"), "memory of 80 TB cannot be of one device; is it in GB?"),
     ('memori = "80 GiB"', "memori is not a fact of a device; did you mean memory"),
 ]
 

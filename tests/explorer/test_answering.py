@@ -110,3 +110,12 @@ def test_sensitivity_is_the_ratio_of_two_predictions() -> None:
     pue = rows["PUE", "1.1"]["energy_change"]
     assert pue["value"] == pytest.approx(1.1 / 1.25 - 1) and pue["low"] is None
     assert shown["energy_j_tok"]["value"] == before.energy.site.value
+
+
+def test_a_change_that_breaks_an_slo_says_so() -> None:
+    question = asked(PLAIN | {"slo-tpot": "25ms"})
+    stated = arguments(question, READ)
+    assert jm.predict(**stated).meets
+    rows = {(r["name"], r["to"]): r["meets"] for r in sensitivity(question, stated)["rows"]}
+    assert rows["devices", "1"] is False and rows["devices", "4"] is True
+    assert jm.predict(**{**stated, "devices": 1}).meets is False

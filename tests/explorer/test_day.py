@@ -33,6 +33,10 @@ def test_the_figures_are_those_of_the_simulation() -> None:
     assert shown["energy"]["site_j_tok"]["value"] == pytest.approx(run.energy.site.value)
     assert shown["latency"]["tpot_s"]["p50"] == pytest.approx(run.latency["tpot_s"]["p50"])
     assert list(shown["series"]) == ["none"] and shown["scope"] == "site"
+    over_time = shown["latency_series"]["none"]
+    arrival_s, ttft_s = run.requests()["arrival_s"], run.requests()["ttft_s"]
+    first = ttft_s[arrival_s < over_time["t_s"][1] - over_time["t_s"][0]]  # the first bin
+    assert over_time["ttft_s"][0] == pytest.approx(first.mean()) and len(first) > 0
     watts = shown["series"]["none"]["site_w"]
     assert sum(watts) / len(watts) == pytest.approx(shown["power"]["site_w"]["mean"], rel=0.01)
 

@@ -132,6 +132,11 @@ def test_a_slider_asks_anew_and_the_link_holds_the_whole_state(browser: Any, url
         page.click("#site-card summary")
         page.fill("#site-pue", "1.2")
         page.wait_for_selector('#table tr[data-row="Energy, site"] td b[data-value]')
+        page.fill("#site-price_currency_kwh", "0.2")
+        page.fill("#site-currency", "CHF")
+        page.wait_for_function("() => document.getElementById('whatif').innerText.includes('CHF')")
+        assert "J/token, site" in page.inner_text("#whatif")
+        page.wait_for_function("() => document.querySelector('#table').innerText.includes('CHF')")
         address, shown = page.url, cell(page, "Energy, site").inner_text()
     with opened(browser, address) as page:
         settled(page)
@@ -243,7 +248,7 @@ def test_levers_a_day_and_a_plan(browser: Any, url: str, tmp_path: Path) -> None
         page.wait_for_selector("#day-table td")
         rows = page.locator("#day-table tr").all_inner_texts()
         assert all(("modelled" in r) != ("–" in r) for r in rows[1:]), rows
-        assert any("J/tok" in r and " to " in r for r in rows) and page.locator("#day-plots canvas").count() == 2
+        assert any("J/tok" in r and " to " in r for r in rows) and page.locator("#day-plots canvas").count() == 4
         page.set_input_files("#day-trace", tmp_path / "trace.csv")
         page.click("#day-play")
         page.wait_for_function("() => document.getElementById('day-table').innerText.includes('3 of 3 completed')")

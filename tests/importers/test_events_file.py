@@ -91,3 +91,17 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
 def test_the_examples_are_read(path: Path) -> None:
     events = load_events(path)
     assert events.events and len(events.policies) >= 4
+
+
+def test_an_autoscaler_can_stand_in_the_file() -> None:
+    rule = parse_events({"autoscale": {"min": 2, "max": 6, "target": 16, "patience": "2min"}}).autoscale
+    assert rule is not None
+    assert (rule.least_count, rule.most_count, rule.target_req, rule.patience_s) == (2, 6, 16.0, 120.0)
+    assert parse_events({}).autoscale is None
+    for wrong, says in (
+        ({"max": 4}, "target must be given"),
+        ({"most": 4}, "unknown key 'most'"),
+        (5, "must be a table"),
+    ):
+        with pytest.raises(InputError, match=says):
+            parse_events({"autoscale": wrong})

@@ -5,6 +5,7 @@ Written from the scheduler's rules (docs/simulation.md), not from the engine's c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from joulemill.simulation.cost import TICKS, StepCost
@@ -34,9 +35,13 @@ class Job:
         return self.prompt + self.out
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Loop:
-    """A replica without prefix caching: synchronous, or one step ahead."""
+    """A replica without prefix caching: synchronous, or one step ahead.
+
+    apart: prompts have steps of their own; whole: a prompt is computed in one step; reserve: share of its answer that
+    must have room beside those of all that run.
+    """
 
     cost: StepCost
     slots: int
@@ -44,6 +49,9 @@ class Loop:
     blocks: int
     ahead: bool
     block_tok: int = 16
+    apart: bool = False
+    whole: bool = False
+    reserve: float | None = None
 
     def play(self, traffic: Traffic) -> list[Job]:
         """Serve all of it."""
@@ -97,7 +105,7 @@ class Loop:
 
     def plan(self, decoding: int, lost: bool) -> list[tuple[Job, int]]:
         """Chunks of a step beside so many that decode."""
-        budget, chunks = self.budget - decoding, []
+        budget, chunks = self.budget - (0 if self.apart else decoding), []
         for job in [j for j in self.running if not j.decodes and j.done < j.todo]:
             n = min(job.todo - job.done, budget)
             if n > 0 and self.need(job, job.done + n) <= self.free():
@@ -108,7 +116,7 @@ class Loop:
         while self.waiting and budget > 0 and len(self.running) < self.slots and not lost:
             job = self.waiting[0]
             n = min(job.todo, budget)
-            if self.need(job, n) > self.free():
+            if self.need(job, n) > self.free() or (self.whole and n < job.todo) or not self.reserved(job):
                 break
             self.running.append(self.waiting.pop(0))
             job.blocks += self.need(job, n)
@@ -117,8 +125,19 @@ class Loop:
             budget -= n
         return chunks
 
+    def reserved(self, job: Job) -> bool:
+        """Whether ``job`` fits with its answer beside those that run with theirs."""
+        if self.reserve is None or not self.running:
+            return True
+        all_blocks = [
+            -(-(j.prompt + math.ceil(self.reserve * j.answer)) // self.block_tok) for j in [*self.running, job]
+        ]
+        return sum(all_blocks) <= self.blocks
+
     def run(self, clock: int, chunks: list[tuple[Job, int]], decoding: list[Job], joining: list[Job]) -> int:
         """Compute a step."""
+        if chunks and self.apart:
+            decoding = []
         behind = sum(j.prompt + j.out - 1 for j in decoding)
         if chunks:
             tok = sum(n for _, n in chunks)

@@ -9,13 +9,13 @@ import pytest
 
 from joulemill.arrays import Array
 from joulemill.simulation.fleet import Played, play
-from joulemill.simulation.scheduler import POLICIES, VLLM, VLLM_SYNCHRONOUS, SchedulerPolicy
+from joulemill.simulation.scheduler import POLICIES, SchedulerPolicy
 from joulemill.simulation.timeline import ReplicaState
 from joulemill.simulation.traffic import NS_IN_S, Traffic
 from tests.simulation.degenerate import IDLE_W, cost_of, fleet_of
 from tests.simulation.second import Loop
 
-MODES = [(VLLM, 40_000), (VLLM, 1500), (VLLM_SYNCHRONOUS, 40_000), (VLLM_SYNCHRONOUS, 1500)]
+MODES = [(policy, kv_tok) for policy in POLICIES.values() for kv_tok in (40_000, 1500)]
 
 
 def line_s(sequences: Array, context: Array, prompt: Array) -> Array:
@@ -40,13 +40,28 @@ def random_traffic(seed: int, n: int = 120, rate: float = 6.0) -> Traffic:
 def test_a_second_implementation_agrees_to_the_nanosecond(policy: SchedulerPolicy, kv_tok: int) -> None:
     traffic = random_traffic(7)
     kv_tok = max(kv_tok, int((traffic.input_tok + traffic.output_tok).max()) + 16)
-    played = play(traffic, fleet_of(COST, 12, policy=policy, budget=512, kv_tok=kv_tok))
-    jobs = Loop(COST, 12, 512, kv_tok // 16, policy.lookahead).play(traffic)
+    budget = 512 if policy.chunked else 700
+    played = play(traffic, fleet_of(COST, 12, policy=policy, budget=budget, kv_tok=kv_tok))
+    second = Loop(
+        cost=COST,
+        slots=12,
+        budget=budget,
+        blocks=kv_tok // policy.block_tok,
+        ahead=policy.lookahead,
+        block_tok=policy.block_tok,
+        apart=not policy.mixed_steps,
+        whole=not policy.chunked,
+        reserve=policy.reserve_output_ratio,
+    )
+    jobs = second.play(traffic)
     assert played.outcomes.first_token_ns.tolist() == [j.first_ns for j in jobs]
     assert played.outcomes.finish_ns.tolist() == [j.end_ns for j in jobs]
     assert played.outcomes.preemptions_count.tolist() == [j.lost for j in jobs]
-    if kv_tok < 40_000:
-        assert played.outcomes.preemptions_count.sum() > 10
+    lost = played.outcomes.preemptions_count.sum()
+    if kv_tok < 40_000 and policy.reserve_output_ratio is None:
+        assert lost > 10
+    if policy.reserve_output_ratio == 1.0:
+        assert lost == 0
 
 
 def assert_equal(a: Played, b: Played) -> None:

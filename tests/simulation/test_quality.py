@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from joulemill.errors import InputError
 from joulemill.simulation.autoscale import parse_autoscale
@@ -92,3 +96,13 @@ def test_a_rule_is_read_with_its_units() -> None:
     assert (rule.least_count, rule.most_count, rule.target_req) == (2, 8, 16.0)
     assert (rule.period_s, rule.patience_s) == (5.0, 120.0)
     assert parse_fields("a=1 , b=2", ("a", "b"), "x") == {"a": "1", "b": "2"}
+
+
+PAIR = st.tuples(st.sampled_from(["min", "max", "target", "every", "tokens", "share", "budget", "loss"]), st.text())
+
+
+@given(st.one_of(st.text(), st.lists(PAIR.map("=".join)).map(",".join)))
+def test_whatever_is_written_is_read_or_refused_in_words(text: str) -> None:
+    for parse in (parse_thinking, parse_autoscale):
+        with suppress(InputError):
+            parse(text)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from joulemill.analysis.conditions import Facts
-from joulemill.analysis.load import load_report
+from joulemill.analysis.load import load_run
 from joulemill.analysis.report import Report
 from joulemill.analysis.samples import faults_of
+from joulemill.analysis.warnings import broken_ceilings
 from joulemill.catalog.devices import find_device
+from joulemill.catalog.model_files import model_from_config
 from joulemill.catalog.models import find_model
 from joulemill.errors import InputError
 
@@ -22,25 +24,27 @@ def refuse_other_runs(runs: Sequence[Path], model: str, device: str, devices: in
     A run that names none is taken on trust. Raises InputError naming the run, what it says and what was asked.
     """
     for path in runs:
-        report = load_report(path)
-        hardware = report.conditions.device
-        other = _other_model(report.conditions.model, model) or _other_device(report, hardware, device, devices)
+        report, run = load_run(path)
+        hardware, config = report.conditions.device, None if run is None else run.record.manifest.architecture
+        other = _other_model(report.conditions.model, model, config) or _other_device(report, hardware, device, devices)
         if other:
             raise InputError(
                 f"{path}: {other}; a calibration is of one model on one device: name the run's own, "
                 "or `force` to fit all the same"
             )
-        faults = faults_of(report)
+        faults = [*faults_of(report), *(() if run is None else broken_ceilings(run.ceilings.binding))]
         if faults:
             raise InputError(f"{path}: {faults[0]}; calibrate on sound runs")
 
 
-def _other_model(model_table: Facts, asked: str) -> str | None:
-    """What the run says where its model is not the one that was asked for."""
+def _other_model(model_table: Facts, asked: str, config: Mapping[str, Any] | None) -> str | None:
+    """What the run says where its model is not the one that was asked for; ``config``: as it was stated to the run."""
     names = [str(model_table[k]) for k in ("name", "path", "file") if model_table.get(k)]
     if not names or any(_same_name(n, asked) for n in names):
         return None
-    served = next((m for n in names if (m := _architecture(n)) is not None), None)
+    served = None if config is None else model_from_config(config)[0]
+    if served is None:
+        served = next((m for n in names if (m := _architecture(n)) is not None), None)
     if served is not None and served == _architecture(asked):
         return None
     return f"the run served {names[0]}, not {asked}"

@@ -10,6 +10,7 @@ from joulemill.analysis.report import Report
 from joulemill.analysis.run import report_of
 from joulemill.analysis.serialization import from_json
 from joulemill.errors import InputError
+from joulemill.files import text_of
 from joulemill.ledger.record import RunRecord
 from joulemill.recording.writer import read_run
 
@@ -31,10 +32,10 @@ def load_run(path: Path, altered: Callable[[RunRecord], RunRecord] | None = None
     if altered is not None:
         raise InputError(f"{path}: is not a run folder; only a run can be analysed anew, with `site` or `quality`")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path}: no such run; give a run folder that `joulemill bench` wrote") from None
-    except (OSError, UnicodeDecodeError) as fault:
+    except (OSError, ValueError) as fault:
         raise InputError(f"{path}: cannot be read ({fault}); give a run folder or a report as JSON") from fault
     if not text.strip():
         raise InputError(f"{path}: is empty; give a run folder or the JSON that `joulemill report RUN --json` prints")

@@ -66,7 +66,7 @@ def _report_of(run: Measurement) -> doc.Report:
         series=run_facts.series(record, counted),
         conditions=run_facts.conditions(record, _mean_load(run.intensity)),
         meters=_meters(record),
-        warnings=warnings(record, counted, client, run.energy),
+        warnings=warnings(record, counted, client, run.energy, limits.binding),
         stated=stated(record),
         impacts=impacts(run.site_view, run.site or Site(), _rate(output), run.answer),
         candidates=run.diagnosis.candidates,

@@ -12,6 +12,8 @@ from joulemill.ledger.client_check import is_closed
 from joulemill.ledger.continuity import outages
 from joulemill.ledger.record import Quantity, RequestOutcome, RunRecord, Scope
 from joulemill.ledger.serving_state import overload
+from joulemill.physics.production.ceilings import BindingValue
+from joulemill.wording import title
 
 #: Usage and the server's own counters may part by this much before it is told (requests that straddle a scrape).
 MISMATCH_RATIO = 0.01
@@ -19,6 +21,9 @@ MISMATCH_RATIO = 0.01
 LOST_RATIO, LOST_S = 0.2, 5.0
 #: How a meter's notice begins that repeats what the report says of a node without a sensor.
 NO_SENSOR_NOTICE = "no energy sensor can be read here"
+#: Ceilings that no server can break through, and the slack below which one is told as broken: 1.2 times it. Assumed,
+#: for the work of a token is an estimate.
+HARDWARE, BROKEN_SLACK_RATIO = ("compute", "memory_bandwidth"), 1 / 1.2 - 1
 #: Boards that a warning names.
 NAMED_BOARDS = 8
 _ENDED = {"failed": "failed", "interrupted": "was interrupted"}
@@ -26,12 +31,14 @@ _ENDED = {"failed": "failed", "interrupted": "was interrupted"}
 METERING_CORE_RATIO = 0.01
 
 
-def warnings(record: RunRecord, counted: Account, client: doc.Client, energy: doc.Energy) -> tuple[str, ...]:
+def warnings(
+    record: RunRecord, counted: Account, client: doc.Client, energy: doc.Energy, bound: BindingValue
+) -> tuple[str, ...]:
     """Every caveat of the run, the gravest first."""
     # What meters miss is no caveat where there are none: of a simulated run another one says so.
     metered = () if record.manifest.simulated else (*_of_energy(energy), *_of_boards(record, energy))
     texts = (
-        *(*_of_run(record, counted), *_of_client(client), *metered),
+        *(*_of_run(record, counted), *broken_ceilings(bound), *_of_client(client), *metered),
         *(*_of_tokens(counted), *_told(record)),
     )
     return tuple(dict.fromkeys(text for text in texts if not _again(text, texts)))
@@ -78,6 +85,19 @@ def _of_load(record: RunRecord, counted: Account) -> Iterator[str]:
             f"The window ends {window.end_s - phase.start_mono_s:.1f} s into {length_s:.1f} s of load: "
             "from then on not all slots were busy."
         )
+
+
+def broken_ceilings(bound: BindingValue) -> Iterator[str]:
+    """A rate above what the hardware can do: something is stated that was not there."""
+    slack = dict(bound.slack)
+    for name in bound.refuted:
+        left = slack[name].value if name in slack else None
+        if name in HARDWARE and left is not None and left < BROKEN_SLACK_RATIO:
+            yield (
+                f"The rate is {1 / (1 + left):.3g} times the ceiling of {title(name)}, which cannot be: the device, "
+                "the model or the precision that served is not the one that is stated, the ceiling was measured too "
+                "low, or a step makes several tokens (speculative decoding)."
+            )
 
 
 def _of_client(client: doc.Client) -> Iterator[str]:

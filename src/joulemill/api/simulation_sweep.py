@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from joulemill.api.worker_pools import finished, workers_here
 from joulemill.arrays import Array
 from joulemill.errors import InputError, MachineError
 from joulemill.files import read_bytes
+from joulemill.formats.toml_text import load_toml
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.reports.simulation_files import write_table
 from joulemill.simulation.design_space import (
@@ -113,7 +113,7 @@ def load_sweep(path: Path | str, sensitivity: str | None = None) -> SweepSpec:
     """
     where = f"sweep {path}"
     try:
-        table = tomllib.loads(read_bytes(Path(path)).decode("utf-8"))
+        table = load_toml(read_bytes(Path(path)))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: {error}") from None
     return parse_sweep(table if sensitivity is None else {**table, "sensitivity": sensitivity}, where)

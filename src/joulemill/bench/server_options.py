@@ -91,7 +91,7 @@ def read_architecture(path: Path | None) -> dict[str, Any] | None:
     if not file.is_file():
         raise InputError(f"`architecture` {path}: there is no such file; give the model's config.json")
     find_model(path)
-    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    config: dict[str, Any] = json.loads(file.read_bytes())
     return config
 
 

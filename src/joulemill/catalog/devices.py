@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache, lru_cache
@@ -18,6 +17,7 @@ from typing import Any
 
 from joulemill.catalog.nearby_files import unreadable
 from joulemill.errors import InputError
+from joulemill.formats.toml_text import load_toml
 from joulemill.physics.hardware.device import KINDS, WIDER, Device
 from joulemill.suggestions import nearest
 from joulemill.units import parse_quantity
@@ -47,6 +47,10 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "devices": (1.0, 1e6),
     "count": (1.0, 1e7),
 }
+#: Memory of one device [byte], and its highest peak ÷ its memory bandwidth [flop/byte]; beyond them it is a slip of a
+#: prefix in one of them. Assumed: from wafers of SRAM (2 to 6) and CPUs (about 60) to boards with FP4 (about 2,000).
+MOST_MEMORY_BYTE = 16e12
+BALANCE_FLOP_BYTE = (0.5, 10_000.0)
 BASES = ("datasheet", "measured", "modelled", "assumed")
 #: Digits of a count that are read: more say no other thing than "too many".
 _DIGITS = 18
@@ -175,7 +179,22 @@ def _build(name: str, label: str, vendor: str, kind: str, stated: Mapping[str, s
         raise InputError(
             f'device {name}: {" and ".join(missing)} missing; state it with its unit, e.g. memory = "80 GiB"'
         )
+    _refuse_slips(name, peaks, values["memory_byte"], values["memory_bandwidth_byte_s"])
     return Device(name=name, label=label, vendor=vendor, kind=kind, peak_flop_s=peaks, **values)
+
+
+def _refuse_slips(name: str, peaks: Mapping[str, float], memory_byte: float, bandwidth_byte_s: float) -> None:
+    """Facts that may each be, but not together, or of no one device."""
+    if memory_byte > MOST_MEMORY_BYTE:
+        raise InputError(f"device {name}: memory of {memory_byte / 1e12:g} TB cannot be of one device; is it in GB?")
+    least, most = BALANCE_FLOP_BYTE
+    dtype = max(peaks, key=lambda d: peaks[d], default=None)
+    if dtype is not None and not least <= peaks[dtype] / bandwidth_byte_s <= most:
+        raise InputError(
+            f"device {name}: peak_{dtype} of {peaks[dtype]:.4g} flop/s and memory_bandwidth of {bandwidth_byte_s:.4g} "
+            f"byte/s cannot be of one device: {peaks[dtype] / bandwidth_byte_s:.3g} flop a byte, where {least:g} to "
+            f"{most:,.0f} are believed; is one of them off by a prefix?"
+        )
 
 
 def _refuse_unknown(name: str, stated: Mapping[str, str]) -> None:
@@ -203,7 +222,7 @@ def load_device(path: Path) -> Device:
     Raises InputError for a file that cannot be read or a fact that is missing, unknown or impossible.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = load_toml(path.read_bytes())
     except OSError as error:
         raise InputError(f"device file {path}: {unreadable(path, error)}") from None
     except (ValueError, RecursionError) as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.files import text_of
 from joulemill.ledger.quality import Question, check_question
 
 SMALL = "small"
@@ -25,8 +26,8 @@ def load_questions(name_or_path: str) -> tuple[Question, ...]:
         return parse_questions(text, SMALL)
     path = Path(name_or_path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
+        text = text_of(path.read_bytes())
+    except (OSError, ValueError) as fault:
         raise InputError(
             f"`quality` {name_or_path}: cannot be read ({fault}); give a JSONL file of questions, or 'small'"
         ) from fault

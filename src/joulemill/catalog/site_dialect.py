@@ -40,6 +40,9 @@ NUMBERS: dict[str, tuple[float, float, str, str]] = {
     "water_l_kwh": (0.0, 100.0, "litres a kWh of IT energy", "0 to 2"),
     "grid_water_l_kwh": (0.0, 1000.0, "litres a kWh", "1 to 10"),
 }
+#: Below this a carbon intensity that is not 0 is in kilograms. Assumed: no grid, nor a source of power, is so clean.
+LEAST_CARBON_G_KWH = 1.0
+MOST_TEXT_CHARS = 300
 BY_HOUR = ("carbon_by_hour_gco2e_kwh", "price_by_hour_currency_kwh")
 TEXTS = ("name", "pue_basis", "carbon_kind", "embodied_source", "currency", "residual_source")
 #: For the monitor, which reads the site's own meters; other commands leave them be.
@@ -117,6 +120,10 @@ def _number(written: str, key: str, value: Any, where: str) -> float:
     if not least <= number <= most:
         bound = f"{least:g} or more" if number < least else f"at most {most:,.0f}"
         raise InputError(f"{subject} cannot be: it is in {what} ({usual}), and must be {bound}")
+    if key == "carbon_gco2e_kwh" and 0 < number < LEAST_CARBON_G_KWH:
+        raise InputError(
+            f"{subject} cannot be: it is in {what} ({usual}); if those are kilograms, write {1000 * number:g}"
+        )
     return number
 
 
@@ -145,7 +152,9 @@ def _power_w(written: str, value: Any, where: str) -> float:
 def _text(written: str, value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise InputError(f'{where}: {written} = {_said(value)} is not text; write {written} = "…"')
-    return value.strip()
+    if len(value) > MOST_TEXT_CHARS:
+        raise InputError(f"{where}: {written} has {len(value)} characters, more than {MOST_TEXT_CHARS}; shorten it")
+    return " ".join(value.split())
 
 
 def _by_hour(written: str, key: str, value: Any, where: str) -> tuple[float, ...]:

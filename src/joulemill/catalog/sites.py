@@ -6,7 +6,6 @@ What is not known is left out or written "unknown"; nothing is guessed in its pl
 from __future__ import annotations
 
 import csv
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -18,6 +17,7 @@ from joulemill.catalog.nearby_files import unreadable
 from joulemill.catalog.site_dialect import canonical, is_unknown
 from joulemill.errors import InputError
 from joulemill.figure import Basis
+from joulemill.formats.toml_text import load_toml
 from joulemill.physics.hardware.site import CARBON_KINDS, ReferencePue, Site
 from joulemill.suggestions import meant
 from joulemill.units import JOULE_PER_KWH
@@ -101,7 +101,7 @@ def load_site_file(path: Path | str) -> SiteFile:
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return load_toml(path.read_bytes())
     except OSError as error:
         raise InputError(f"site file {path}: {unreadable(path, error)}") from None
     except (ValueError, RecursionError) as error:

@@ -6,13 +6,13 @@ facts of a device that is not in the catalog.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from joulemill.catalog.devices import catalog_device, device_of_facts, fact_unit, find_device, name_and_count
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
+from joulemill.formats.toml_text import load_toml
 from joulemill.ledger.manifest import StatedDevice
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
@@ -52,7 +52,7 @@ def named_count(text: str, count: int | None = None) -> tuple[str, int | None]:
 
 def _table(path: Path) -> dict[str, Any]:
     """The file's facts as JSON types; ``find_device`` has read it before, so it is sound."""
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
+    table = load_toml(path.read_bytes())
     return {"name": path.stem, **{str(k): v if isinstance(v, (int, float)) else str(v) for k, v in table.items()}}
 
 

@@ -83,8 +83,10 @@ def _write(args: argparse.Namespace, result: FleetPlan) -> None:
             continue
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for name in TABLES:
-                write(folder, name, result)
+            written: list[Any] = [*TABLES]
+            for name in written:
+                if result.rows(name):
+                    write(folder, name, result)
         except OSError as fault:
             raise MachineError(f"{folder}: cannot be written ({fault.strerror}); choose another folder") from fault
 

@@ -13,6 +13,7 @@ from joulemill.api.simulation import DEPLOYMENT, SimulatedDeployment, simulate
 from joulemill.errors import InputError
 from joulemill.explorer.asking import Asked, FieldError
 from joulemill.explorer.copying import of_day
+from joulemill.explorer.latency_series import latency_series
 from joulemill.simulation.events import SiteEvent, SiteEvents
 from joulemill.simulation.policies import POLICIES
 from joulemill.units import parse_quantity, parse_ratio
@@ -67,6 +68,7 @@ def day(question: Asked, stated: Mapping[str, Any], trace: DroppedTrace | None =
     return {
         "line": repr(played)[1:-1],
         "series": {name: _series(columns) for name, columns in played.all_series().items()},
+        "latency_series": {r.policy: latency_series(r.run) for r in played.runs},
         "shown": played.shown.policy,
         "scope": played.run.widest_scope,
         **{k: document[k] for k in _PARTS},

@@ -44,7 +44,7 @@ class InputChange:
 class InputEffect:
     """What a changed input does: relative changes of J/token at the widest known scope, and of the rate.
 
-    ``meets``: whether SLOs, limits and the offered load are met with it.
+    ``meets``: False where SLOs, limits or the offered load were met, and are not with it.
     """
 
     change: InputChange
@@ -86,7 +86,9 @@ def _effect(
     before, after = getattr(base.energy, scope).value, getattr(changed.energy, scope).value
     energy = paired_change(before, after, change.kind, architecture)
     rate = paired_change(base.rate_tok_s.value, changed.rate_tok_s.value, change.kind, architecture)
-    return None if energy is None or rate is None else InputEffect(change, energy, rate, changed.meets)
+    return (
+        None if energy is None or rate is None else InputEffect(change, energy, rate, changed.meets or not base.meets)
+    )
 
 
 def changes(stated: Mapping[str, Any], base: PredictedDeployment) -> Iterator[InputChange]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from joulemill.arrays import Array
 from joulemill.errors import InputError
-from joulemill.files import read_bytes
+from joulemill.files import read_bytes, text_of
 from joulemill.fleet.tables import DemandTable, ModelOffer, PlanTables
 from joulemill.formats.traces.table import parse_trace
 
@@ -119,9 +119,10 @@ def _of_trace(path: Path) -> tuple[Array, tuple[float, float]]:
     """
     data = read_bytes(path)
     try:
-        table = parse_trace(path.name, data.decode("utf-8"))
-    except UnicodeDecodeError as fault:
-        raise InputError(f"{path}: is no text in UTF-8 ({fault.reason})") from None
+        text = text_of(data)
+    except ValueError as fault:
+        raise InputError(f"{path}: is {fault}") from None
+    table = parse_trace(path.name, text)
     output = np.asarray(table.output_tok, float)
     lengths = (float(np.mean(table.input_tok)), float(output.mean()))
     span_s = float(table.at_s[-1] - table.at_s[0]) if table.at_s.size > 1 else HOUR_S

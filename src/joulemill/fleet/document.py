@@ -21,6 +21,13 @@ VALUES = {
     "cost": "cost_currency_s",
     "devices": "devices_count",
 }
+#: Value → its name by token.
+PER_TOKEN = {
+    "energy": "site_j_tok",
+    "carbon": "carbon_gco2e_tok",
+    "cost": "cost_currency_tok",
+    "water": "water_l_tok",
+}
 
 
 def plan_document(plan: PlanStudy) -> dict[str, Any]:
@@ -65,16 +72,26 @@ def goal_name(plan: PlanStudy) -> str:
 
 def means(plan: PlanStudy) -> dict[str, float | None]:
     """Values of all goals at the plan, and joules, carbon and cost a token; null where a site does not state it."""
-    values = {} if plan.optimum is None else dict(plan.optimum.values)
+    values: dict[str, float | None] = {} if plan.optimum is None else dict(plan.optimum.values)
     if not all(pue_stated(plan)):
         values = {k: v for k, v in values.items() if k not in ("energy", "carbon", "cost")}
     shown: dict[str, float | None] = {name: values.get(key) for key, name in VALUES.items()}
     rate = None if plan.use is None else plan.use.rate_tok_s
     shown["rate_tok_s"] = rate
-    for key, name in (("energy", "site_j_tok"), ("carbon", "carbon_gco2e_tok"), ("cost", "cost_currency_tok")):
+    shown["water_l_s"] = values["water"] = _water_l_s(plan)
+    for key, name in PER_TOKEN.items():
         value = values.get(key)
         shown[name] = value / rate if rate and value is not None else None
     return shown
+
+
+def _water_l_s(plan: PlanStudy) -> float | None:
+    """Water that the sites take, by their IT energy; None where one of them does not state it."""
+    if plan.use is None or any(s.water_l_j is None for s in plan.problem.sites):
+        return None
+    share = plan.problem.hour_s / plan.problem.span_s
+    sites = zip(plan.use.sites, plan.problem.sites, strict=True)
+    return sum(float((use.it_w * share).sum()) * (stated.water_l_j or 0.0) for use, stated in sites)
 
 
 def pue_stated(plan: PlanStudy) -> Sequence[bool]:
@@ -96,7 +113,7 @@ def _replica(plan: PlanStudy, d: DeploymentUse) -> dict[str, Any]:
         "pool": option.pool,
         "model": option.model,
         "deployment": option.label,
-        "count": d.replica_count,
+        "count": round(d.replica_count, 9),
         "concurrency": d.batch_req,
         "power_cap_w": option.power_cap_w,
         "rate_tok_s": d.rate_tok_s,

@@ -14,7 +14,7 @@ from joulemill.arrays import Array
 from joulemill.catalog.devices import catalog_device
 from joulemill.catalog.models import find_named_model
 from joulemill.errors import InputError
-from joulemill.files import read_bytes
+from joulemill.files import read_bytes, text_of
 from joulemill.fleet.columns import DeploymentOption
 from joulemill.fleet.tables import PlanTables
 
@@ -58,7 +58,11 @@ class Inventory:
 
 def listed_inventory(path: Path) -> Inventory:
     """The lines of an inventory file. InputError for what it lacks, naming file and line."""
-    rows = csv.DictReader(io.StringIO(read_bytes(path).decode("utf-8", errors="replace")))
+    try:
+        text = text_of(read_bytes(path))
+    except ValueError as fault:
+        raise InputError(f"{path}: is {fault}") from None
+    rows = csv.DictReader(io.StringIO(text))
     if rows.fieldnames is None or not set(COLUMNS) <= set(rows.fieldnames):
         raise InputError(f"{path}: needs the columns {', '.join(COLUMNS)}")
     return Inventory(listed=[_listed(row, f"{path}, line {rows.line_num}") for row in rows])

@@ -17,7 +17,7 @@ from joulemill.catalog.models import find_model
 from joulemill.catalog.nodes import find_node
 from joulemill.catalog.sites import load_site_file
 from joulemill.errors import InputError
-from joulemill.files import read_bytes
+from joulemill.files import read_bytes, text_of
 from joulemill.fleet.inventory import Inventory, listed_inventory
 from joulemill.fleet.tables import (
     GOALS,
@@ -38,6 +38,8 @@ KINDS: dict[str, type[BaseModel]] = {
     "demand": DemandTable,
     "objective": ObjectiveTable,
 }
+#: Table, its number among those of its name, and key.
+Place = tuple[str, int, str]
 #: Raises InputError at a key of an entry, with a text.
 Refuse = Callable[[str, str], None]
 LISTED = ("site", "pool", "model", "demand")
@@ -92,7 +94,7 @@ def load_plan(
     """
     data = read_bytes(path, MOST_BYTE)
     try:
-        text = data.decode("utf-8")
+        text = text_of(data)
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as fault:
         raise InputError(f"{path}: {fault}") from None
@@ -111,8 +113,10 @@ def plan_of(
 ) -> PlanFile:
     """The same of tables as they come out of a TOML file. Raises InputError."""
     own = {k: _copied(v) for k, v in tables.items()}
-    changed = tuple(_change(own, text) for text in changes)
-    checker = _Checker(source, lines or {})
+    replaced = [_change(own, text) for text in changes]
+    changed = tuple(words for words, _ in replaced)
+    places = {place: f"--set {text}" for (_, place), text in zip(replaced, changes, strict=True)}
+    checker = _Checker(source, lines or {}, places)
     for key in own:
         if key not in PlanTables.model_fields:
             checker.refuse(key, 0, "", f"unknown key {key!r}; {meant(key, PlanTables.model_fields)}")
@@ -139,8 +143,8 @@ def _copied(value: Any) -> Any:
 class _Checker:
     """Messages with their place."""
 
-    def __init__(self, source: str, lines: Lines) -> None:
-        self.source, self.lines = source, lines
+    def __init__(self, source: str, lines: Lines, changes: Mapping[Place, str]) -> None:
+        self.source, self.lines, self.changes = source, lines, changes
 
     def refuse(self, kind: str, number: int, key: str, text: str, name: str = "") -> None:
         """Raise InputError at a key."""
@@ -199,6 +203,8 @@ class _Checker:
         )
 
     def _place(self, kind: str, number: int, key: str) -> str:
+        if (kind, number, key) in self.changes:
+            return self.changes[kind, number, key]
         line = self.lines.get((kind, number, key)) or self.lines.get((kind, number, ""))
         return f"{self.source}, line {line}" if line else self.source
 
@@ -292,8 +298,8 @@ def _resolved(find: Callable[[str], Any], name: str, key: str, refuse: Refuse) -
         refuse(key, str(fault))
 
 
-def _change(own: dict[str, Any], text: str) -> str:
-    """Put ``kind.name.key=value`` into the tables; what it says, in words."""
+def _change(own: dict[str, Any], text: str) -> tuple[str, Place]:
+    """Put ``kind.name.key=value`` into the tables; what it says, in words, and where it stands."""
     path, equals, written = text.partition("=")
     kind, _, rest = path.strip().partition(".")
     if not equals or kind not in KINDS or not rest:
@@ -302,17 +308,17 @@ def _change(own: dict[str, Any], text: str) -> str:
     value = _value(written.strip())
     if kind == "objective":
         own.setdefault("objective", {})[rest] = value
-        return f"objective {rest} = {written.strip()}"
-    entries = [e for e in own.get(kind, []) if isinstance(e, Mapping)]
-    entry = next((e for e in entries if e.get("name") == name), None)
+        return f"objective {rest} = {written.strip()}", (kind, 0, rest)
+    entries = [e for e in own.get(kind, []) if isinstance(e, dict)]
+    number, entry = next(((i, e) for i, e in enumerate(entries) if e.get("name") == name), (0, None))
     if entry is None:
         raise InputError(
             f"--set {text}: no {kind} is called {name!r}; {meant(name, [str(e.get('name')) for e in entries])}"
         )
     if key not in KINDS[kind].model_fields:
         raise InputError(f"--set {text}: a {kind} has no {key!r}; {meant(key, KINDS[kind].model_fields)}")
-    entry[key] = value  # type: ignore[index]
-    return f"{kind} {name}: {key} = {written.strip()}"
+    entry[key] = value
+    return f"{kind} {name}: {key} = {written.strip()}", (kind, number, key)
 
 
 def _value(written: str) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.files import text_of
 from joulemill.formats.untrusted import Part
 from joulemill.formats.yaml_text import load_yaml
 
@@ -43,9 +44,9 @@ def parse_document(name: str, data: bytes) -> Document:
     """The content of a file called ``name``. Raises InputError where it is neither JSON, JSON Lines nor CSV."""
     digest = hashlib.sha256(data).hexdigest()
     try:
-        text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")  # PowerShell's redirect writes UTF-16
-    except UnicodeDecodeError as fault:
-        raise InputError(f"{name}: is no text in UTF-8, UTF-16 or UTF-32 ({fault.reason} at {fault.start})") from None
+        text = text_of(data)
+    except ValueError as fault:
+        raise InputError(f"{name}: is {fault}") from None
     begin = text.lstrip()[:1]
     if not begin:
         raise InputError(f"{name}: is empty")

@@ -27,13 +27,13 @@ cut = "25%"                        # or site_limit = "30 kW", cooling_limit, pue
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
 from joulemill.files import read_bytes
+from joulemill.formats.toml_text import load_toml
 from joulemill.simulation.autoscale import KEYS as AUTOSCALE_KEYS
 from joulemill.simulation.autoscale import Autoscale, parse_autoscale
 from joulemill.simulation.events import SiteEvent, SiteEvents
@@ -72,7 +72,7 @@ def load_events(path: Path | str) -> SiteEvents:
     """Read an events file. Raises InputError naming the file and the key at fault."""
     where = f"events file {path}"
     try:
-        table = tomllib.loads(read_bytes(Path(path)).decode("utf-8"))
+        table = load_toml(read_bytes(Path(path)))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: {error}") from None
     return parse_events(table, where)

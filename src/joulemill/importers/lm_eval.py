@@ -40,7 +40,7 @@ def load_lm_eval(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"{path}: too large for a results file of lm-eval; give results_*.json, not the samples")
-        raw: Any = json.loads(path.read_text(encoding="utf-8"))
+        raw: Any = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as fault:
         raise InputError(f"`quality` {PREFIX}{path}: cannot be read ({fault})") from fault
     return parse_lm_eval(raw, path.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from joulemill.errors import InputError
-from joulemill.files import read_bytes
+from joulemill.files import read_bytes, text_of
 from joulemill.formats.documents import parse_document
 from joulemill.formats.traces.table import TraceTable, parse_trace
 from joulemill.importers.opening import TOOLS, import_files
@@ -37,9 +37,9 @@ def read_traffic(path: Path | str, *, time_unit: str = "") -> TrafficFile:
     if _is_result(path, data):
         return _recorded(path)
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise InputError(f"{path}: cannot be read as text ({fault.reason}); give a CSV or JSON Lines file") from fault
+        text = text_of(data)
+    except ValueError as fault:
+        raise InputError(f"{path}: is {fault}; give a CSV or JSON Lines file") from fault
     table = parse_trace(str(path), text, time_unit=time_unit)
     return TrafficFile(traffic_of_table(table), (*table.notes, *_notes(table)))
 

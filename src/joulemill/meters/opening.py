@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from joulemill.errors import InputError, JoulemillError, MachineError
+from joulemill.formats.toml_text import load_toml
 from joulemill.ledger.record import Channel, Quantity, Scope
 from joulemill.meters.meter import Meter, MeterContext, Spec, parse_spec
 from joulemill.meters.side_by_side import OPENING_S, Late, folded, together
@@ -118,7 +118,7 @@ def _expanded(text: str) -> list[str]:
     if not text.endswith(".toml"):
         return [text]
     try:
-        table = tomllib.loads(Path(text).read_text("utf-8"))
+        table = load_toml(Path(text).read_bytes())
     except OSError as error:
         raise InputError(f"--meter {text}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

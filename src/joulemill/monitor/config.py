@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from joulemill.errors import InputError
+from joulemill.formats.toml_text import load_toml
 from joulemill.monitor.config_checks import entries, fields_checked, plain, site_values, targets_checked
 from joulemill.monitor.snapshot import SiteFacts, TargetFacts
 from joulemill.units import parse_quantity
@@ -267,7 +267,7 @@ def load_config(path: Path) -> MonitorConfig:
     """Read ``path``. Raises InputError with one line that names the file, the entry and what is wrong in it."""
     tables: dict[str, Any] = {}
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = load_toml(path.read_bytes())
         return _config(tables, path.parent)
     except OSError as fault:
         raise InputError(f"{path}: cannot be read: {fault.strerror}") from None

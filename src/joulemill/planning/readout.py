@@ -12,8 +12,8 @@ from joulemill.planning.building import FleetProgram
 from joulemill.planning.problem import WAITING, Index
 from joulemill.planning.program import KILO, Solved
 
-#: Replicas below this share of their pool's are the solver's dust.
-DUST_RATIO = 1e-4
+#: Replicas below this share of their pool's, or below this number, are the solver's dust.
+DUST_RATIO, DUST_COUNT = 1e-4, 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,7 +93,7 @@ def plan_use(fleet: FleetProgram, plan: Solved) -> PlanUse:
     running = values[at.points]
     in_pool = np.zeros((len(problem.pools), problem.hour_count))
     np.add.at(in_pool, problem.points.pool, running)
-    running = np.where(running > DUST_RATIO * in_pool[problem.points.pool], running, 0.0)
+    running = np.where(running > np.maximum(DUST_RATIO * in_pool[problem.points.pool], DUST_COUNT), running, 0.0)
     served = values[at.served] * KILO
     groups = np.zeros((problem.points.group_count, problem.hour_count))
     np.add.at(groups, problem.points.group, running)

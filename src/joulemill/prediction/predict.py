@@ -48,15 +48,16 @@ from joulemill.units import say_quantity
 NGRAM = "ngram"
 
 
-def answer(question: PredictionRequest) -> PredictionResult:
+def answer(question: PredictionRequest, *, brief: bool = False) -> PredictionResult:
     """Resolve names in the catalog and predict, within the limits; ``short_by`` says what is missed.
 
+    ``brief``: without shadow prices and other parallelisms, half of the work.
     InputError says what is unknown or cannot be; MemoryShort what would fit.
     """
-    result = _answered(question)
+    result = _answered(question, brief=brief)
     late = tuple(of_latency(result))
     if late and question.concurrency is not None:
-        result = _answered(within_targets(question))
+        result = _answered(within_targets(question), brief=brief)
     result = replace(result, question=question)
     site = question.place()
     count = result.deployment.device_count
@@ -74,7 +75,7 @@ def memory_holds(question: PredictionRequest) -> bool:
         return False
 
 
-def _answered(q: PredictionRequest) -> PredictionResult:
+def _answered(q: PredictionRequest, *, brief: bool) -> PredictionResult:
     deployment, workload, profile, notes = resolved(q)
     path = Path(q.calibration) if q.calibration else None
     scales: Scales = {}
@@ -88,7 +89,9 @@ def _answered(q: PredictionRequest) -> PredictionResult:
         )
     try:
         kind = kind_of(deployment, profile, q.engine)
-        prediction = _predicted(deployment, workload, (profile, kind), q.place(), calibrated or scales)
+        prediction = _predicted(
+            deployment, workload, (profile, kind), q.place(), calibrated or scales, prices=not brief
+        )
     except MemoryShort as fault:
         raise does_not_fit(q, fault, memory_holds) from fault
     notes = (*notes, *caveats(kind_of(deployment, profile, q.engine), prediction.batch.batch_req))
@@ -101,7 +104,7 @@ def _answered(q: PredictionRequest) -> PredictionResult:
         prediction=prediction,
         notes=notes,
         short_by=(),
-        alternatives=alternatives(deployment, workload, prediction, own),
+        alternatives=() if brief else alternatives(deployment, workload, prediction, own),
     )
 
 
@@ -225,7 +228,13 @@ def _clock_ratio(q: PredictionRequest, device: Device) -> float:
 
 
 def _predicted(
-    deployment: Deployment, workload: Workload, kinds: tuple[str, Kind], site: Site | None, own: Calibrated | Scales
+    deployment: Deployment,
+    workload: Workload,
+    kinds: tuple[str, Kind],
+    site: Site | None,
+    own: Calibrated | Scales,
+    *,
+    prices: bool,
 ) -> Prediction:
     profile, kind = kinds
     calibrated = own if isinstance(own, Calibrated) else None
@@ -238,7 +247,14 @@ def _predicted(
 
     used = rates_of(calibrated.coefficients) if calibrated else rates(profile)
     prediction = predict_values(
-        deployment, workload, used, widths, site, reference_pues(), scaling=_scaling(scales, widths) if scales else None
+        deployment,
+        workload,
+        used,
+        widths,
+        site,
+        reference_pues(),
+        scaling=_scaling(scales, widths) if scales else None,
+        prices=prices,
     )
     return _as_calibrated(prediction, calibrated.widths.keys() if calibrated else told_by(scales))
 

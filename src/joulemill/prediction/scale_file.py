@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemill.errors import InputError
+from joulemill.files import text_of
 from joulemill.prediction.scales import QUANTITIES, Cell, Scale, Scales
 from joulemill.statistics.shrinkage import Shrunk
 
@@ -71,7 +72,7 @@ def _lines(scale_file: ScaleFile) -> Iterable[str]:
 def load_scales(path: Path) -> ScaleFile:
     """Read; InputError naming the first key that is unknown, missing or out of bounds."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(text_of(path.read_bytes()))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:

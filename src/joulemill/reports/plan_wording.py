@@ -16,7 +16,7 @@ SAID = {
     "gCO2e/s": ("kg CO2e/h", 3.6),
     "currency/s": ("/h", 3600.0),
     "devices": ("devices", 1.0),
-    "weighted": ("", 1.0),
+    "weighted": ("weighted", 1.0),
 }
 LIMITS = {
     "it_power": "IT power",
@@ -34,6 +34,7 @@ LIMITS = {
 }
 #: What the frontier is the best of.
 FRONTIER_IS = "all power limits scaled together, fractional replicas, no demand that must be served"
+TONNE_G = 1e6
 _STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -42,7 +43,11 @@ def prefixed(value: float, unit: str, significant: int = 3) -> str:
 
     >>> prefixed(2.1e6, "tok/s"), prefixed(30e6, "W"), prefixed(1234.0, "devices")
     ('2.10 Mtok/s', '30.0 MW', '1,234 devices')
+    >>> prefixed(2.5e6, "gCO2e")
+    '2.50 tCO2e'
     """
+    if unit == "gCO2e" and abs(value) >= TONNE_G:
+        return f"{digits(value / TONNE_G, significant)} tCO2e"
     if unit not in ("tok/s", "W", "J", "gCO2e", "s"):
         return f"{_count(value, significant)} {unit}".strip()
     if unit == "s":

@@ -327,7 +327,7 @@ class _Play:
         now_ns = tick // TICKS
         if r.end < 0 and not r.load_req:
             self._rest_until(r, now_ns)
-            if active:
+            if active and tick >= rest.ready:  # else it loads already
                 self._wake(r, self.fleet.rest.inactive, tick)
                 rest.joins = rest.ready
                 self.joined = max(self.joined, rest.joins)

@@ -9,6 +9,7 @@ skipped with the reason.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from joulemill.catalog.devices import find_device
 from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import tasks
 from joulemill.errors import InputError
+from joulemill.files import text_of
 from joulemill.physics.serving.deployment import Parallelism
 from joulemill.physics.serving.shard import shard
 from joulemill.physics.serving.workload import spread_from_percentiles_ratio
@@ -57,9 +59,9 @@ class MeasuredTable:
 def read_table(path: Path, resolve: Resolver) -> MeasuredTable:
     """Read ``path``. InputError where it is no CSV of a known dialect; a bad row is skipped and says why."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            rows = list(csv.DictReader(handle))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = text_of(path.read_bytes())
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=_delimiter(text)))
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as CSV ({getattr(error, 'strerror', None) or error})") from error
     if not rows:
         raise InputError(f"{path}: holds no rows")
@@ -79,6 +81,11 @@ def read_table(path: Path, resolve: Resolver) -> MeasuredTable:
             table.skipped.append({"row": number, "why": f"{error}"})
     table.rows = with_drafts(told_by_copies(table.rows))
     return table
+
+
+def _delimiter(text: str) -> str:
+    """What divides the header's names: spreadsheets of many countries write semicolons."""
+    return max(",;\t", key=text.partition("\n")[0].count)
 
 
 def dialect_of(row: Row) -> str | None:

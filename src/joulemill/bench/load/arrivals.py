@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from joulemill.errors import InputError
+from joulemill.files import text_of
 from joulemill.formats.traces.table import parse_trace
 
 
@@ -39,13 +40,13 @@ def read_trace(path: Path) -> tuple[Arrival, ...]:
     try:
         stat = path.stat()
         return _read(path, stat.st_size, stat.st_mtime_ns)
-    except (OSError, UnicodeDecodeError) as fault:
+    except (OSError, ValueError) as fault:
         raise InputError(f"`trace` {path}: cannot be read ({fault}); give a CSV or JSONL file") from fault
 
 
 @lru_cache(maxsize=2)
 def _read(path: Path, size_byte: int, changed_ns: int) -> tuple[Arrival, ...]:
     """The trace, read once for all who ask while the file stays as it is."""
-    table = parse_trace(f"`trace` {path}", path.read_text(encoding="utf-8-sig"))
+    table = parse_trace(f"`trace` {path}", text_of(path.read_bytes()))
     columns = (table.at_s.tolist(), table.input_tok.tolist(), table.output_tok.tolist(), table.session)
     return tuple(Arrival(*row) for row in zip(*columns, strict=True))

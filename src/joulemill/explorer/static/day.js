@@ -67,17 +67,17 @@ function draw(answer) {
   $("day-scope").textContent = `(${answer.scope})`;
   plots.forEach((p) => p.destroy());
   const zoom = (u, key) => { if (key === "x") for (const p of plots) if (p !== u && (p.scales.x.min !== u.scales.x.min || p.scales.x.max !== u.scales.x.max)) p.setScale("x", { min: u.scales.x.min, max: u.scales.x.max }); };
-  const times = answer.series[names[0]].t_s;
-  plots = [["day-power", `${answer.scope}_w`, "W"], ["day-tokens", "output_tok_s", "tok/s"]].map(([id, column, unit]) => {
-    const box = $(id), ink = style.getPropertyValue("--quiet"), line = style.getPropertyValue("--line");
+  const kinds = [["day-power", answer.series, `${answer.scope}_w`, "W"], ["day-tokens", answer.series, "output_tok_s", "tok/s"], ["day-ttft", answer.latency_series, "ttft_s", "s"], ["day-tpot", answer.latency_series, "tpot_s", "s"]];
+  plots = kinds.map(([id, series, column, unit]) => {
+    const box = $(id), ink = style.getPropertyValue("--quiet"), line = style.getPropertyValue("--line"), times = series[names[0]].t_s;
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
-    const data = [times, ...names.map((n) => times.map((_, i) => answer.series[n][column][i] ?? null))];
+    const data = [times, ...names.map((n) => times.map((_, i) => series[n][column][i] ?? null))];
     return new uPlot({
       width: box.clientWidth, height: HEIGHT, legend: { show: false }, cursor: { y: false, sync: { key: "day" } },
       hooks: { setScale: [zoom], drawClear: [(u) => windows(u, answer.events, style.getPropertyValue("--stave"))] },
       scales: { x: { time: false }, y: { range: (_, low, high) => [0, (high > 0 ? high : 1) * 1.08] } },
-      axes: [{ ...axis, incrs: [60, 300, 900, 1800, 3600, 7200, 10800, 21600], values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((v) => quantity(v, "")) }],
-      series: [{}, ...names.map((n, i) => ({ label: `${n} ${unit}`, stroke: style.getPropertyValue(`--l${i}`), width: 1.4, points: { show: false } }))],
+      axes: [{ ...axis, incrs: [60, 300, 900, 1800, 3600, 7200, 10800, 21600], values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((v) => quantity(v, unit === "s" ? "s" : "")) }],
+      series: [{}, ...names.map((n, i) => ({ label: `${n} ${unit}`, stroke: style.getPropertyValue(`--l${i}`), width: 1.4, spanGaps: unit === "s", points: { show: false } }))],
     }, data, box);
   });
   $("day-legend").replaceChildren(...names.map((n, i) => {

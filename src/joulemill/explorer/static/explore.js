@@ -7,9 +7,9 @@ import { copy, hold, listenCopies } from "/explorer/copying.js";
 import { listenDay } from "/explorer/day.js";
 import { listenDrops } from "/explorer/dropping.js";
 import { listenPlan } from "/explorer/plan.js";
-import { AXES, drawPlane, factsOf, nearest, showPoint, widen } from "/explorer/plane.js";
+import { AXES, drawPlane, factList, factsOf, nearest, showPoint, widen } from "/explorer/plane.js";
 import { drawTable } from "/explorer/table.js";
-import { bars, changeOf, drawLevers, refreshSliders, sensitivityNote, sliders } from "/explorer/whatif.js";
+import { bars, changeOf, drawLevers, outcome, refreshSliders, sensitivityNote, sliders } from "/explorer/whatif.js";
 
 const $ = (id) => document.getElementById(id);
 const asker = new Asker();
@@ -133,7 +133,7 @@ function drawChosen() {
   for (const text of $("barrel").querySelectorAll("text")) text.textContent = text.textContent.replace(/^now /, "predicted ");
   ceilings(p.ceilings || []);
   $("unbind").replaceChildren(...answer.unbind.map((line) => element("li", "", line)));
-  $("whatif").textContent = answer.line;
+  $("whatif").replaceChildren(element("p", "", answer.line), factList(outcome(answer), element));
   $("cli").textContent = answer.copy.cli;
   $("python").textContent = answer.copy.python;
 }

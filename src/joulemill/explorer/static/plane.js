@@ -203,9 +203,13 @@ export function factsOf(p, lines, names) {
 
 // Those facts as elements of a box.
 export function showPoint(box, facts, element) {
-  const list = element("dl", "facts");
-  for (const [name, text] of facts.rows) { const pair = element("div"); pair.append(element("dt", "", name), element("dd", "", text)); list.append(pair); }
   const title = element("p"), about = element("p", "quiet small", `${facts.about}.`);
   title.append(element("b", "", facts.title), " ", element("span", `basis ${facts.basis}`, facts.basis));
-  box.replaceChildren(title, list, about);
+  box.replaceChildren(title, factList(facts.rows, element), about);
+}
+
+export function factList(rows, element) {
+  const list = element("dl", "facts");
+  for (const [name, text] of rows) { const pair = element("div"); pair.append(element("dt", "", name), element("dd", "", text)); list.append(pair); }
+  return list;
 }

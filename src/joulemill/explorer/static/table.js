@@ -18,10 +18,10 @@ const ROWS = [
   ["Output tok/s per MW", (a) => a.totals.tok_s_mw, digits],
   ["Wh per 1,000 requests", (a) => a.totals.thousand_requests.energy_wh, digits],
   ["gCO2e per 1,000 requests", (a) => a.totals.thousand_requests.carbon_gco2e, digits],
-  ["Money per 1,000 requests", (a) => a.totals.thousand_requests.cost, digits],
+  ["Money per 1,000 requests", (a) => a.totals.thousand_requests.cost, (x, unit) => `${digits(x)} ${unit}`],
   ["Wh per million tokens", (a) => a.totals.million_tokens.energy_wh, digits],
   ["gCO2e per million tokens", (a) => a.totals.million_tokens.carbon_gco2e, digits],
-  ["Money per million tokens", (a) => a.totals.million_tokens.cost, digits],
+  ["Money per million tokens", (a) => a.totals.million_tokens.cost, (x, unit) => `${digits(x)} ${unit}`],
 ];
 
 export function drawTable(table, deployments, answers) {
@@ -56,13 +56,12 @@ function cell(answer, pick, show, without) {
     box.append(element("b", "", DASH), element("span", "range", figure ? figure.reason || "" : without || "not known"));
     return box;
   }
-  const unit = figure.unit.includes("/") || !["EUR", "USD", "GBP", "currency"].includes(figure.unit) ? "" : ` ${figure.unit}`;
-  const value = element("b", "", show(figure.value) + unit);
+  const said = (x) => show(x, figure.unit), value = element("b", "", said(figure.value));
   value.title = `${figure.value} ${figure.unit}`;
   value.dataset.value = figure.value;
   box.append(value);
   box.append(element("span", `basis ${figure.basis}`, figure.basis));
-  if (figure.low !== null && figure.high !== null) box.append(element("span", "range", `(${ends(show(figure.low), show(figure.high))})`));
+  box.append(element("span", "range", figure.low === null || figure.high === null ? "no interval" : `(${ends(said(figure.low), said(figure.high))})`));
   return box;
 }
 

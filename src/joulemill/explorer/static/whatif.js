@@ -1,6 +1,6 @@
 // Sliders over one deployment's fields and the site's, bars of changes with their intervals, levers.
 import { element } from "/static/dom.js";
-import { amount, ends, percent, quantity } from "/static/figures.js";
+import { amount, digits, ends, percent, quantity, words } from "/static/figures.js";
 
 const range = (low, high, steps) => (t) => low * (high / low) ** (t / steps);
 const STEPS = 60, MOST_BARS = 14, MOST_COMBINED = 5;
@@ -33,6 +33,17 @@ export function sliders(box, read, write) {
 }
 
 export const refreshSliders = (box) => [...box.children].forEach((row) => row.refresh());
+
+// What a deployment does now, as rows of a name and a text: what the sliders move.
+export function outcome(answer) {
+  const { prediction: p, totals: t } = answer, joules = { site: p.site?.site_j_tok, node: p.node_j_tok, device: p.device_j_tok }[t.scope];
+  const money = (x, unit) => `${digits(x)} ${unit}`; // no thousandths of a euro: people do not count in them
+  const said = (f, show = f === t.million_tokens.cost ? money : amount) => (f.value === null ? "–" : `${show(f.value, f.unit)} (${f.low === null ? "no interval" : ends(show(f.low, f.unit), show(f.high, f.unit))})`);
+  const rows = [[`J/token, ${t.scope}`, said(joules)], ["output rate", said(p.rate_tok_s)], ["TTFT", said(p.ttft_s)], ["TPOT", said(p.tpot_s)], ["active constraint", words(p.binding.name)]];
+  const per = t.million_tokens;
+  for (const [name, f] of [["carbon, per million tokens", per.carbon_gco2e], ["energy cost, per million tokens", per.cost]]) if (f.value !== null) rows.push([name, said(f)]);
+  return rows;
+}
 
 const signed = (x) => `${x > 0 ? "+" : x < 0 ? "−" : ""}${percent(Math.abs(x))}`;
 const between = (f) => (f.low === null || f.high === null ? "no interval" : ends(signed(f.low), signed(f.high)));
@@ -71,7 +82,7 @@ export function drawLevers(study, box, list, note) {
   const labels = Object.fromEntries(study.levers.map((l) => [l.name, l.label]));
   list.replaceChildren(...(study.distinct || study.combinations).slice(0, MOST_COMBINED).map((c) => {
     const item = element("li", "", `${c.levers.map((n) => labels[n] || n).join(" + ")}: J/token `), apart = c.levers.length > 1 ? `; their individual effects multiplied: ${signed(c.multiplied_change_ratio)}` : "";
-    item.append(element("b", "", signed(c.energy_change_ratio)), element("span", "range", `${amount(c.after.energy_j_tok, "J/tok")}, ${quantity(c.after.rate_tok_s, "tok/s")}; modelled, no interval${apart}`));
+    item.append(element("b", "", signed(c.energy_change_ratio)), element("span", "range", `${amount(c.after.energy_j_tok, "J/tok")}, ${quantity(c.after.rate_tok_s, "tok/s")}; modelled, no interval${apart}`.replaceAll(" %", "\u00a0%")));
     return item;
   }));
   const left = study.levers.length - applied.length;

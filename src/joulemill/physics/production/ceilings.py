@@ -179,7 +179,7 @@ def binding(ceilings: Sequence[CeilingValue], achieved_tok_s: Figure | None = No
         rate_tok_s=least.rate_tok_s,
         margin_ratio=margin,
         next_name=None if following is None else following.name,
-        explanation=_explain(name, least, following, missing),
+        explanation=_explain(name, least, following, missing, refuted),
         probability_ratio=probability,
         slack=slack,
         refuted=refuted,
@@ -225,11 +225,19 @@ def _verdict(
     return least.name, None
 
 
-def _explain(name: str, least: CeilingValue, following: CeilingValue | None, missing: tuple[str, ...]) -> str:
+def _explain(
+    name: str,
+    least: CeilingValue,
+    following: CeilingValue | None,
+    missing: tuple[str, ...],
+    refuted: tuple[str, ...],
+) -> str:
     text = f"The lowest known ceiling is {_words(least.name)}, {_rate_text(least)}"
     if following is not None:
         text += f"; next is {_words(following.name)} at {_rate_text(following)}"
-    if name == "undecided":
+    if least.name in refuted:
+        text += "; the achieved rate is above the lowest, which is thus stated too low"
+    elif name == "undecided":
         text += "; the data do not decide"
     return text + (f". Unknown: {', '.join(_words(m) for m in missing)}." if missing else ".")
 

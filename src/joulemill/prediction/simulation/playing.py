@@ -174,7 +174,7 @@ class Scene:
     def _full_load(self) -> float | None:
         """Output tokens a second at full load, of all copies; None where the closed form has no answer."""
         try:
-            rate = answer(asked_of(self.question, self.traffic_seen)).prediction.rate_tok_s.value
+            rate = answer(asked_of(self.question, self.traffic_seen), brief=True).prediction.rate_tok_s.value
         except (InputError, MemoryShort):
             return None
         return None if rate is None else rate * self.copies

@@ -102,6 +102,7 @@ def _tiles(plan: PlanStudy) -> list[tuple[str, str]]:
         ("energy at the feed", "site_j_tok", "J/tok"),
         ("carbon", "carbon_gco2e_tok", "gCO2e/tok"),
         ("energy and purchases", "cost_currency_tok", f"{currency(plan)}/tok"),
+        ("water of the sites", "water_l_tok", "l/tok"),
     )
     tiles += [(name, quantity(value, unit)) for name, key, unit in named if (value := mean[key]) is not None]
     bought = sum(p.bought_count for p in plan.use.pools)

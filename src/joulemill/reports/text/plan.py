@@ -74,6 +74,7 @@ def _sites(plan: PlanStudy, console: Console) -> None:
         quantity(mean["site_j_tok"], "J/tok") if mean["site_j_tok"] is not None else "",
         quantity(mean["carbon_gco2e_tok"], "gCO2e/tok") if mean["carbon_gco2e_tok"] is not None else "",
         quantity(mean["cost_currency_tok"], f"{currency(plan)}/tok") if mean["cost_currency_tok"] is not None else "",
+        f"water {quantity(mean['water_l_tok'], 'l/tok')}" if mean["water_l_tok"] is not None else "",
     ]
     if any(words):
         prose(console, f"at the feed: {', '.join(x for x in words if x)}")

@@ -188,12 +188,16 @@ def show_sweep(document: Document, console: Console) -> None:
     )
     table = plain_table(*inputs, *goals, right=set(range(len(inputs), len(inputs) + len(goals))))
     for row in front[:MOST_FRONT]:
-        add_row(table, *(str(row[name]) for name in inputs), *(digits(row[goal]) for goal in goals))
+        add_row(table, *(_input(row[name]) for name in inputs), *(digits(row[goal]) for goal in goals))
     console.print(table)
     if len(front) > MOST_FRONT:
         prose(console, f"… and {len(front) - MOST_FRONT:,} more")
     prose(console, *moving_lines(document))
     prose(console, f"table: {document['table']}")
+
+
+def _input(value: Any) -> str:
+    return digits(value) if isinstance(value, float) else str(value)
 
 
 def moving_lines(document: Document) -> list[str]:
