@@ -273,6 +273,7 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     node_of(device.name)  # refuses a device whose node is not cataloged
     word = weights_word(device)
     architecture, precision, notes = resolve(asked.model, word, word)
+    precision = precision.with_kv("fp8")
     parallelism = replicas_of(architecture, precision, device, int(needed(row, "sys_accelerators_per_node")))
     quiet = is_max_q(row)
     measured = {

@@ -115,8 +115,8 @@ def test_70b_at_batch_1_pays_for_its_bytes_under_any_cap() -> None:
 
 @pytest.mark.parametrize("batch", [1.0, 4.0, 16.0])
 def test_a_clock_lock_ranks_above_a_cap_for_decode(batch: float) -> None:
-    """Measured: a locked clock dominates a cap for decode, which draws by its bytes (arXiv:2605.11999). A cap that binds
-    is a lock at the clock that it settles at: where that is the lever's own, the two save the same."""
+    """Measured: a locked clock dominates a cap for decode, which draws by its bytes (arXiv:2605.11999). A cap that
+    binds is a lock at the clock that it settles at: where that is the lever's own, the two save the same."""
     question = PredictionRequest(
         model="meta-llama/Llama-3.1-70B-Instruct", device="h200", devices=2, concurrency=batch, input_tokens=16.0
     )
