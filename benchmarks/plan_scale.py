@@ -1,7 +1,7 @@
 """How long a large plan takes: build, solve, memory, and how these grow.
 
-    python benchmarks/plan_scale.py            # the table below, a few minutes on two cores
-    python benchmarks/plan_scale.py --sites 5  # one size
+    python benchmarks/plan_scale.py            # growth of fractional and of whole plans, some minutes on two cores
+    python benchmarks/plan_scale.py --sites 5  # one size; with --whole in whole replicas
 
 A fleet of ``sites`` sites with two pools each, a class of demand a model, and 2,000 operating points a site: every pool
 may run every model at 25 points, five of each of five deployments. They lie on a curve of devices against watts per
@@ -111,9 +111,9 @@ def drawn(size: Size, seed: int = 0) -> FleetProblem:
 
 
 def measured(size: Size, *, prune: bool, method: str, gap: float) -> dict[str, float | str]:
-    """CPU seconds of building and solving, seconds by the clock of both, and the program's size."""
+    """CPU seconds of building and solving, and the program's size."""
     problem = drawn(size)
-    began, began_wall = time.process_time(), time.perf_counter()
+    began = time.process_time()
     if prune:
         keep = efficient(problem.points, problem.pools, whole=size.whole)
         problem = replace(problem, points=problem.points.taken(keep))
@@ -128,7 +128,6 @@ def measured(size: Size, *, prune: bool, method: str, gap: float) -> dict[str, f
         "rows": fleet.program.row_low.size,
         "build_s": built - began,
         "solve_s": solved - built,
-        "wall_s": time.perf_counter() - began_wall,
         "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
         "status": optimum.status,
         "value_mw": optimum.values.get("energy", float("nan")) / 1e6,
@@ -136,8 +135,35 @@ def measured(size: Size, *, prune: bool, method: str, gap: float) -> dict[str, f
     }
 
 
+#: (sites, models) of the tables.
+FRACTIONAL = ((1, 40), (2, 40), (5, 40), (10, 40), (20, 40))
+WHOLE = ((1, 10), (1, 20), (2, 10), (2, 20))
+COLUMNS = (
+    "sites",
+    "hours",
+    "models",
+    "columns",
+    "variables",
+    "rows",
+    "build_s",
+    "solve_s",
+    "memory_gb",
+    "gap",
+    "status",
+)
+
+
+def row_of(size: Size, figures: dict[str, float | str]) -> str:
+    """A line of the table; seconds are of the processor."""
+    shown = {"sites": size.sites, "hours": size.hours, "models": size.models, **figures}
+    cells = [
+        f"{v:,.3g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else v for v in map(shown.get, COLUMNS)
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
 def main() -> None:
-    """Print a row a size."""
+    """Print a table of each kind, or of one size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sites", type=int)
     parser.add_argument("--hours", type=int, default=24)
@@ -147,11 +173,17 @@ def main() -> None:
     parser.add_argument("--method", default="choose", help="simplex, ipm, or HiGHS's choice")
     parser.add_argument("--gap", type=float, default=0.01, help="of whole numbers")
     args = parser.parse_args()
-    sizes = [args.sites] if args.sites else [1, 2, 5, 10, 20]
-    for sites in sizes:
-        size = Size(sites=sites, hours=args.hours, models=args.models, whole=args.whole)
-        row = measured(size, prune=not args.all_points, method=args.method, gap=args.gap)
-        print({"sites": sites, **{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}}, flush=True)
+    if args.sites:
+        sizes = [Size(sites=args.sites, hours=args.hours, models=args.models, whole=args.whole)]
+    else:
+        kinds = ((False, FRACTIONAL), (True, WHOLE))
+        sizes = [Size(sites=s, models=m, hours=args.hours, whole=w) for w, kind in kinds for s, m in kind]
+    for before, size in zip([None, *sizes], sizes, strict=False):
+        if before is None or before.whole != size.whole:
+            print(f"\n{'whole replicas' if size.whole else 'fractional replicas'}\n\n| {' | '.join(COLUMNS)} |")
+            print(f"|{'--:|' * len(COLUMNS)}", flush=True)
+        figures = measured(size, prune=not args.all_points, method=args.method, gap=args.gap)
+        print(row_of(size, figures), flush=True)
 
 
 if __name__ == "__main__":

@@ -38,11 +38,13 @@ SLOTS, STEP_TOK = 4, 2048
 WARMUP_S = 4.0
 THREADS = max(1, len(os.sched_getaffinity(0)) - 1)
 LIMITS = {"output rate [tok/s]": 0.10, "TTFT, median [s]": 0.20, "TPOT, median [s]": 0.20}
-CALIBRATING_USERS = (1, 2, 4)
+#: Users → prompt lengths of the loads that calibrate. Narrow, since the fit takes a load's mean lengths with the
+#: medians of its latencies, and differing, so that it tells a prompt's cost from what a request costs anyway.
+CALIBRATING_TOK = {1: "88-104", 2: "40-56", 4: "56-72"}
 #: Share of the rate of 4 users at which requests come in the open loop.
 OPEN_RATIO = 0.5
 #: Short, so that a small machine answers some tens of requests in the time.
-CALIBRATING = {"input_tokens": "32-96", "output_tokens": "8-32"}
+ANSWER_TOK = "14-26"
 OTHER = {"input_tokens": "24-160", "output_tokens": "6-40"}
 #: Fewer requests than this give no median worth comparing.
 LEAST_REQUESTS = 10
@@ -200,8 +202,13 @@ def loads(folder: Path, seconds: float) -> list[bool]:
     """Calibrate, measure the other loads, simulate them: whether each holds."""
     gguf, device = find_bundled_gguf(), device_file(folder)
     fitted = [
-        measured_run(device, folder / f"users-{n}", seconds, {"concurrency": n, "seed": 10 + n, **CALIBRATING})
-        for n in CALIBRATING_USERS
+        measured_run(
+            device,
+            folder / f"users-{n}",
+            seconds,
+            {"concurrency": n, "seed": 10 + n, "input_tokens": lengths, "output_tokens": ANSWER_TOK},
+        )
+        for n, lengths in CALIBRATING_TOK.items()
     ]
     calibration = folder / "calibration.json"
     # Quarters of so short a load differ, which calibrate would refuse; the fit's widths hold it.

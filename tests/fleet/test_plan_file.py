@@ -110,3 +110,14 @@ def test_hours_must_agree(tmp_path: Path) -> None:
         hour_count(file.tables)
     assert hour_count(load_plan(plan_file(tmp_path)).tables) == 1
     assert PLAN.count("[[") == 4
+
+
+def test_a_site_states_its_pue_in_one_way(tmp_path: Path) -> None:
+    hourly = load_plan(plan_file(tmp_path, ("pue = 1.3", f"pue_by_hour = {[1.2] * 24}"))).tables
+    assert hour_count(hourly) == 24 and hourly.site[0].states_pue
+    for text, part in (
+        ("pue = 1.3\npue_by_hour", "states one of pue"),
+        ("pue_by_hour", "has 0.9; a PUE is at least 1"),
+    ):
+        with pytest.raises(InputError, match=part):
+            load_plan(plan_file(tmp_path, ("pue = 1.3", f"{text} = {[0.9] * 24}")))

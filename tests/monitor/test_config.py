@@ -9,6 +9,7 @@ import pytest
 
 from joulemill.cli import main
 from joulemill.errors import InputError
+from joulemill.monitor.checking import faults
 from joulemill.monitor.config import MonitorConfig, load_config
 from joulemill.monitor.config_checks import notices
 
@@ -100,3 +101,34 @@ def test_what_is_named_and_described_nowhere_is_told_at_the_start(
 def load_config_of(folder: Path, text: str) -> MonitorConfig:
     (folder / "c.toml").write_text(text)
     return load_config(folder / "c.toml")
+
+
+@pytest.mark.parametrize("other", ["http://127.0.0.1:8000/metrics", "http://LOCALHOST:8000/metrics/"])
+def test_one_page_is_not_two_targets(other: str, tmp_path: Path) -> None:
+    """Its tokens would be counted twice, and J/token halved."""
+    text = TARGET.replace("http://x/", "http://127.0.0.1:8000/metrics")
+    twice = text + text.replace("chat-0", "chat-1").replace("http://127.0.0.1:8000/metrics", other)
+    with pytest.raises(InputError, match=r"'chat-0' and 'chat-1' name the same metrics page .* counted twice"):
+        load_config_of(tmp_path, twice)
+    assert len(load_config_of(tmp_path, text).target) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("[[discover]]\nfile = 'nosuch.json'\n", "[[discover]] nosuch.json: cannot be read"),
+        ("[[discover]]\nhttp_sd_url = 'http://127.0.0.1:1/'\n", "[[discover]] http://127.0.0.1:1/"),
+        ("[store]\nurl = 'http://127.0.0.1:1'\n", "[store] http://127.0.0.1:1"),
+    ],
+)
+def test_check_tries_the_sources_of_targets_too(source: str, says: str, tmp_path: Path) -> None:
+    assert [f[: len(says)] for f in faults(load_config_of(tmp_path, source))] == [says]
+
+
+def test_check_tries_the_pages_that_a_document_names(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('[{"targets": ["127.0.0.1:1"], "labels": {"model": "m"}}]')
+    (one,) = faults(load_config_of(tmp_path, f"[[discover]]\nfile = '{tmp_path / 't.json'}'\n"))
+    assert "127.0.0.1:1" in one
+    (tmp_path / "t.json").write_text("[]")
+    (none,) = faults(load_config_of(tmp_path, f"[[discover]]\nfile = '{tmp_path / 't.json'}'\n"))
+    assert none.endswith("names no target")

@@ -30,7 +30,7 @@ model = "Qwen/Qwen3-8B"
 site = "hall"
 device = "h100"
 devices_count = 8
-metrics_url = "{url}/vllm/a"
+metrics_url = "{url}/vllm/a?for={name}"
 meters = ["prometheus:{url}/node/{node},via=scrape"]
 """
 

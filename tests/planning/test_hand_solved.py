@@ -89,6 +89,19 @@ def test_pue_curve_and_feed() -> None:
     assert prices_of(p)["facility_power"].shadow_price == pytest.approx(3000 / 4500 / 1.3)
 
 
+def test_pue_and_cooling_by_hour() -> None:
+    """A feed of 135 kW at a PUE of 1.2 and of 1.5; then 100 kW of cooling, of which 60 % are there at noon."""
+    hot = site(hours=2, feed_limit_w=135e3, facility_ratio=np.array([1.2, 1.5]))
+    p = problem(ONE, 2, sites=[hot])
+    plan = plan_use(fleet_program(p), best(fleet_program(p)).plan)
+    assert plan.sites[0].it_w == pytest.approx([112.5e3, 90e3])
+    assert plan.sites[0].facility_w == pytest.approx([135e3, 135e3]) and plan.sites[0].limit_w == pytest.approx(90e3)
+    noon = site(hours=2, cooling_limit_w=100e3, cooling_ratio=np.array([1.0, 0.6]))
+    p = problem(ONE, 2, sites=[noon])
+    assert plan_use(fleet_program(p), best(fleet_program(p)).plan).sites[0].it_w == pytest.approx([100e3, 60e3])
+    assert prices_of(p)["cooling"].shadow_price == pytest.approx(3000 / 4500 * 0.8) and prices_of(p)["cooling"].active
+
+
 def test_cooling_binds_before_power() -> None:
     prices = prices_of(problem(ONE, sites=[site(it_limit_w=200e3, cooling_limit_w=90e3)]))
     assert prices["cooling"].shadow_price == pytest.approx(2 / 3) and not prices["it_power"].active

@@ -57,6 +57,7 @@ CHEAPEST = f"""
 objective = {{goal = "least_cost", budget_currency = 900000}}
 site = [
   {{name = "oslo", it_power_limit = "40 kW", cooling_limit = "36 kW", pue = 1.1, racks_count = 2,
+    cooling_by_hour_ratio = {[1 - 0.02 * h for h in range(24)]},
     price_by_hour_currency_kwh = {PRICES}, power_by_hour_ratio = {[1 - 0.01 * h for h in range(24)]}}},
   {{name = "paris", it_power_limit = "60 kW", facility_power_limit = "65 kW", pue = 1.4, price_currency_kwh = 0.16}},
 ]
@@ -83,7 +84,8 @@ objective = {{goal = "most_tokens", carbon_limit_tco2e_day = 0.04}}
 site = [
   {{name = "oslo", it_power_limit = "20 kW", facility_power_limit = "24 kW", pue_curve = [[0.3, 1.3], [1.0, 1.25]],
     carbon_gco2e_kwh = 30}},
-  {{name = "paris", it_power_limit = "24 kW", pue = 1.3, carbon_by_hour_gco2e_kwh = {[400 * n for n in NIGHT]}}},
+  {{name = "paris", it_power_limit = "24 kW", pue_by_hour = {[1.2 + 0.01 * h for h in range(24)]},
+    carbon_by_hour_gco2e_kwh = {[400 * n for n in NIGHT]}}},
 ]
 pool = [
   {{name = "oslo-h100", site = "oslo", device = "h100", owned_count = 24, unused = "off"}},
@@ -219,7 +221,8 @@ class Fleet:
         limit = number(site["it_power_limit"]) * _by_hour(site.get("power_by_hour_ratio", [1.0] * 24))
         self.model.add_constraints(watts <= limit)
         if "cooling_limit" in site:
-            self.model.add_constraints(watts <= number(site["cooling_limit"]))
+            share = _by_hour(site.get("cooling_by_hour_ratio", [1.0] * 24))
+            self.model.add_constraints(watts <= number(site["cooling_limit"]) * share)
         feed = self.model.add_variables(lower=0.0, coords=[HOURS], name=f"feed {site['name']}")
         for slope, base in _pue_lines(site):
             self.model.add_constraints(feed >= slope * watts + base)
@@ -275,10 +278,12 @@ def _hourly(site: Mapping[str, Any], what: str, unit: str) -> xr.DataArray:
     return _by_hour(site.get(f"{what}_by_hour_{unit}") or [site[f"{what}_{unit}"]] * 24)
 
 
-def _pue_lines(site: Mapping[str, Any]) -> Sequence[tuple[float, float]]:
+def _pue_lines(site: Mapping[str, Any]) -> Sequence[tuple[Any, float]]:
     """Slope and base [W] of the facility's power: a line through the two points of the curve, or the PUE."""
     if "pue" in site:
         return [(site["pue"], 0.0)]
+    if "pue_by_hour" in site:
+        return [(_by_hour(site["pue_by_hour"]), 0.0)]
     (x0, y0), (x1, y1) = [(a * number(site["it_power_limit"]), a * p) for a, p in site["pue_curve"]]
     y0, y1 = (y * number(site["it_power_limit"]) for y in (y0, y1))
     return [((y1 - y0) / (x1 - x0), y0 - (y1 - y0) / (x1 - x0) * x0)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from joulemill.servers.metrics import canonical, detect_dialect, parse_metrics
+from joulemill.catalog.server_dialects import dialects
+from joulemill.servers.metrics import _read, canonical, detect_dialect, parse_metrics
 from tests.support.paths import SHARED
 
 CASES = SHARED / "cases" / "page-prefixes"
@@ -34,3 +35,12 @@ def test_recorded_pages(name: str, output_tok: float) -> None:
     page = parse_metrics((CASES / f"{name}.txt").read_text())
     dialect = detect_dialect(page)
     assert dialect is not None and canonical(page, dialect)["output_tok_total"] == output_tok
+
+
+def test_a_page_in_other_words_than_stated_says_in_whose() -> None:
+    stated = next(d for d in dialects() if d.name == "sglang")
+    *_, values, error = _read(PAGE.replace("PRE", "vllm:"), stated, ())
+    assert values == {}
+    assert error == ("the metrics page has none of the names of dialect sglang: it is in those of vllm: correct it")
+    *_, error = _read("other 1\n", stated, ())
+    assert error is not None and "no token counters, 1 others such as other" in error

@@ -66,7 +66,7 @@ class Fleet:
 
     def text(self, path: str) -> str | None:
         """The page at ``path``; None where there is none."""
-        _, kind, name = [*path.split("/"), "", ""][:3]
+        _, kind, name = [*path.partition("?")[0].split("/"), "", ""][:3]
         if kind == "node" and name in self.nodes:
             time.sleep(self.delay_s)
             return self.boards(name)

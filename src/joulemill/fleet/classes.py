@@ -16,7 +16,10 @@ from joulemill.formats.traces.table import parse_trace
 
 HOUR_S = 3600.0
 #: Keys of a site that are hourly.
-SITE_SERIES = ("power_by_hour_ratio", "carbon_by_hour_gco2e_kwh", "price_by_hour_currency_kwh")
+SITE_SERIES = (
+    *("power_by_hour_ratio", "cooling_by_hour_ratio", "pue_by_hour"),
+    *("carbon_by_hour_gco2e_kwh", "price_by_hour_currency_kwh"),
+)
 #: Requests that come at random are in flight in a Poisson number; an engine has room for this many of its standard
 #: deviations above the mean (assumed).
 BURST_SD = 6.0

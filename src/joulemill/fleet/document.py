@@ -96,7 +96,7 @@ def _water_l_s(plan: PlanStudy) -> float | None:
 
 def pue_stated(plan: PlanStudy) -> Sequence[bool]:
     """Of each site, whether its PUE is stated."""
-    return [s.pue is not None or s.pue_curve is not None for s in plan.file.tables.site]
+    return [s.states_pue for s in plan.file.tables.site]
 
 
 def replica_rows(plan: PlanStudy) -> list[dict[str, Any]]:

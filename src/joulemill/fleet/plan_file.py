@@ -231,6 +231,8 @@ def _site_files(own: dict[str, Any], folder: Path, checker: _Checker) -> None:
         texts = {
             k: f"{v} W" if k.endswith("_limit") else list(v) if isinstance(v, tuple) else v for k, v in values.items()
         }
+        if any(k in entry for k in ("pue_curve", "pue_by_hour")):
+            texts.pop("pue", None)
         own["site"][number] = texts | dict(entry)
 
 

@@ -53,7 +53,7 @@ def goal_names(tables: PlanTables) -> Sequence[str]:
     """The stated goals; else most tokens, then least energy where every PUE is stated."""
     if tables.objective.goal:
         return tables.objective.goal
-    known = all(s.pue is not None or s.pue_curve is not None for s in tables.site)
+    known = all(s.states_pue for s in tables.site)
     return ("most_tokens", "least_energy") if known else ("most_tokens",)
 
 
@@ -114,6 +114,8 @@ def _site(s: SiteTable, hours: int, days: float) -> FacilityLimits:
         carbon_limit_gco2e=None if limit is None else limit * TONNE_G * days,
         racks_count=s.racks_count,
         facility_lines=_lines(s),
+        facility_ratio=None if s.pue_by_hour is None else np.array(s.pue_by_hour),
+        cooling_ratio=None if s.cooling_by_hour_ratio is None else np.array(s.cooling_by_hour_ratio),
         shape_ratio=shape,
         carbon_gco2e_j=_series(s, "carbon", hours),
         price_currency_j=_series(s, "price", hours),
@@ -165,8 +167,8 @@ def _check_pue(tables: PlanTables, goals: Sequence[Goal]) -> None:
         need = need or (
             "a carbon limit" if s.carbon_limit_tco2e_day or tables.objective.carbon_limit_tco2e_day else None
         )
-        if need and s.pue is None and s.pue_curve is None:
-            raise InputError(f"site {s.name!r}: {need} needs the PUE: state pue, or pue_curve")
+        if need and not s.states_pue:
+            raise InputError(f"site {s.name!r}: {need} needs the PUE: state pue, pue_curve or pue_by_hour")
 
 
 def _check_unlimited(classes: Sequence[ServedClass], goal: Goal) -> None:

@@ -22,17 +22,20 @@ class SiteTable(_PlanEntry):
     """A site: the keys of a site file, and what only a plan needs.
 
     pue_curve    [[share of the IT power limit, PUE there], …] in place of ``pue``
-    power_by_hour_ratio   share of the power limits that is there, by hour
+    pue_by_hour  the PUE by hour, in place of ``pue``
+    power_by_hour_ratio, cooling_by_hour_ratio   share of the power limits and of the cooling that is there, by hour
     """
 
     name: str = Field(min_length=1)
     site_file: str | None = None
     pue: float | None = Field(default=None, ge=1.0, le=10.0)
     pue_curve: tuple[tuple[float, float], ...] | None = None
+    pue_by_hour: ByHour = None
     it_power_limit: Power = None
     facility_power_limit: Power = None
     cooling_limit: Power = None
     power_by_hour_ratio: ByHour = None
+    cooling_by_hour_ratio: ByHour = None
     carbon_gco2e_kwh: float | None = Field(default=None, ge=0.0, le=3000.0)
     carbon_by_hour_gco2e_kwh: ByHour = None
     carbon_limit_tco2e_day: float | None = Field(default=None, ge=0.0)
@@ -41,6 +44,19 @@ class SiteTable(_PlanEntry):
     currency: str | None = None
     water_l_kwh: float | None = Field(default=None, ge=0.0, le=100.0)
     racks_count: int | None = Field(default=None, ge=0)
+
+    @property
+    def states_pue(self) -> bool:
+        """Whether its PUE is known, one way or the other."""
+        return any(x is not None for x in (self.pue, self.pue_curve, self.pue_by_hour))
+
+    @model_validator(mode="after")
+    def _one_pue(self) -> SiteTable:
+        if sum(x is not None for x in (self.pue, self.pue_curve, self.pue_by_hour)) > 1:
+            raise ValueError("states one of pue, pue_curve and pue_by_hour, not several")
+        if min(self.pue_by_hour or (1.0,)) < 1.0:
+            raise ValueError(f"pue_by_hour has {min(self.pue_by_hour or ()):g}; a PUE is at least 1")
+        return self
 
 
 class PoolTable(_PlanEntry):

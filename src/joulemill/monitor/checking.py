@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,7 +20,10 @@ from joulemill.ledger.findings import Finding, Reason
 from joulemill.ledger.record import Quantity, Reading, Scope
 from joulemill.ledger.scopes import compose
 from joulemill.meters.meter import Meter
-from joulemill.monitor.config import MonitorConfig, TargetConfig
+from joulemill.monitor.config import DiscoverConfig, MonitorConfig, StoreConfig, TargetConfig
+from joulemill.monitor.config_checks import page_of
+from joulemill.monitor.discovery.documents import discovered
+from joulemill.monitor.discovery.prometheus_store import StoreReader
 from joulemill.monitor.opening import AT_ONCE, Opened, check_owners, close_all, open_targets
 from joulemill.servers.boundary import reason_of
 from joulemill.servers.metrics import look
@@ -27,7 +31,7 @@ from joulemill.servers.metrics import look
 
 def faults(config: MonitorConfig) -> list[str]:
     """One line for each target or meter that does not answer, or that offers nothing. Raises InputError for a SPEC."""
-    return [*asyncio.run(_pages(config)), *_meters(config)]
+    return [*asyncio.run(_answers(config)), *_meters(config)]
 
 
 def _meters(config: MonitorConfig) -> Iterator[str]:
@@ -68,9 +72,33 @@ def _readings(meter: Meter) -> tuple[Reading, ...]:
         return tuple(Reading(c.id, 0.0, 0.0, None, reason_of(fault)) for c in meter.channels())
 
 
-async def _pages(config: MonitorConfig) -> list[str]:
+async def _answers(config: MonitorConfig) -> list[str]:
+    """What is wrong with the sources of targets, and with the pages of those that they and the file name."""
     async with aiohttp.ClientSession() as session:
-        return [f for f in await asyncio.gather(*(_page(t, session, config.timeout_s) for t in config.target)) if f]
+        sources = await asyncio.gather(*(_source(d, session) for d in config.discover))
+        store = [] if config.store is None else await _store(config.store, session)
+        named = {page_of(t.metrics_url): t for targets_of_source, _ in sources for t in targets_of_source}
+        targets = list(({page_of(t.metrics_url): t for t in config.target} | named).values())
+        pages = await asyncio.gather(*(_page(t, session, config.timeout_s) for t in targets))
+    return [*(f for _, wrong in sources for f in wrong), *store, *(f for f in pages if f)]
+
+
+async def _source(asked: DiscoverConfig, session: aiohttp.ClientSession) -> tuple[tuple[TargetConfig, ...], list[str]]:
+    try:
+        document = await discovered(asked, session)
+    except JoulemillError as fault:
+        return (), [f"[[discover]] {fault}"]
+    fault_line = document.told(f"[[discover]] {asked.where}")
+    nothing = [] if document.targets else [f"[[discover]] {asked.where}: names no target"]
+    return document.targets, [fault_line] if fault_line else nothing
+
+
+async def _store(asked: StoreConfig, session: aiohttp.ClientSession) -> list[str]:
+    try:
+        scraped = await StoreReader(asked).read(session, time.time())
+    except JoulemillError as fault:
+        return [f"[store] {fault}"]
+    return [] if scraped else [f"[store] {asked.url}: has no series of a server that we know (match: {asked.match!r})"]
 
 
 async def _page(target: TargetConfig, session: aiohttp.ClientSession, timeout_s: float) -> str | None:

@@ -155,10 +155,22 @@ def _model(t: Any, where: str) -> None:
         raise InputError(f"{where}: {reason}; say own_model = true for a model of your own, which has no ceilings")
 
 
+def page_of(url: str) -> str:
+    """What two spellings of one page have in common."""
+    return url.rstrip("/").lower().replace("//localhost:", "//127.0.0.1:")
+
+
 def _apart(targets: Sequence[Any]) -> None:
-    """Two targets that name one SPEC would count its joules twice."""
+    """Two targets that name one SPEC would count its joules twice; those that name one page, its tokens."""
     first: dict[str, str] = {}
+    pages: dict[str, str] = {}
     for t in targets:
+        other = pages.setdefault(page_of(t.metrics_url), t.name)
+        if other != t.name:
+            raise InputError(
+                f"targets {other!r} and {t.name!r} name the same metrics page {t.metrics_url}; its tokens would be "
+                "counted twice: give each server its own page, or keep one of the two"
+            )
         for spec in t.meters:
             other = first.setdefault(spec, t.name)
             if other != t.name and spec != "auto":

@@ -28,6 +28,7 @@ from joulemill.monitor.accounting.totals import believable, believable_stretch
 from joulemill.monitor.advice.alert_times import AlertTimes
 from joulemill.monitor.advice.alerts import alerts
 from joulemill.monitor.config import MonitorConfig, TargetConfig
+from joulemill.monitor.config_checks import page_of
 from joulemill.monitor.discovery.documents import discovered
 from joulemill.monitor.discovery.prometheus_store import Scraped, StoreReader, target_of
 from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, open_targets
@@ -202,8 +203,10 @@ class Monitor:
         self.fault("configuration", None)
 
     def _discovered(self, config: MonitorConfig) -> list[TargetConfig]:
-        named = {t.name for t in config.target}
-        return [t for i in range(len(config.discover)) for t in self._found.get(i, ()) if t.name not in named]
+        """Targets that documents name, but those that the file names itself, by their name or their page."""
+        named, pages = {t.name for t in config.target}, {page_of(t.metrics_url) for t in config.target}
+        of_documents = (t for i in range(len(config.discover)) for t in self._found.get(i, ()))
+        return [t for t in of_documents if t.name not in named and page_of(t.metrics_url) not in pages]
 
     def snapshot(self) -> Snapshot:
         """What is known now."""

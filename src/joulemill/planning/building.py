@@ -115,7 +115,8 @@ def _site_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
         watts = points.start_j[:, None] / problem.hour_s / KILO
         a.put(balance[site_of_pool[group_pool]], at.started, watts)
     for s, site in enumerate(problem.sites):
-        for slope, base_w in site.facility_lines:
+        cooling = np.ones(hours) if site.cooling_ratio is None else site.cooling_ratio
+        for slope, base_w in site.hourly_lines:
             line = a.rows((hours,), base_w / KILO, np.inf)
             a.put(line, at.feed[s], 1.0)
             a.put(line, at.it[s], -slope)
@@ -126,7 +127,7 @@ def _site_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
         ):
             if limit_w is None:
                 continue
-            shape = np.ones(hours) if name == "cooling" else site.shape_ratio
+            shape = cooling if name == "cooling" else site.shape_ratio
             users = a.rows((hours,), -np.inf, 0.0)
             level = a.limit(
                 limit_w, name=name, subject=site.name, unit="W", users=tuple(users.tolist()), unit_value=KILO

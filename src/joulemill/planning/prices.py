@@ -108,9 +108,9 @@ def _share(fleet: FleetProgram, limit: LimitRow, hour: int) -> float:
     if limit.name == "demand":
         rates = next(d.rate_tok_s for d in fleet.problem.demands if d.name == limit.subject)
         return float(rates[hour] / limit.value) if limit.value else 0.0
-    if limit.name == "cooling":
-        return 1.0
-    return float(next(s.shape_ratio[hour] for s in fleet.problem.sites if s.name == limit.subject))
+    site = next(s for s in fleet.problem.sites if s.name == limit.subject)
+    share = site.cooling_ratio if limit.name == "cooling" else site.shape_ratio
+    return 1.0 if share is None else float(share[hour])
 
 
 _Slope = tuple[float, float | None, float | None]

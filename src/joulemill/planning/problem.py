@@ -30,7 +30,9 @@ class FacilityLimits:
     racks_count           racks that can stand there
     facility_lines        facility power = max over lines of (slope [-] · IT power + base [W]); one line of slope PUE is
                           a constant PUE
+    facility_ratio        [hours] what the lines are times at each hour; None: 1
     shape_ratio           [hours] share of the power limits that is there at each hour
+    cooling_ratio         [hours] share of the cooling limit that is there at each hour; None: all
     carbon_gco2e_j, price_currency_j   [hours] of energy at the feed; None where unknown
     """
 
@@ -41,10 +43,18 @@ class FacilityLimits:
     carbon_limit_gco2e: float | None = None
     racks_count: float | None = None
     facility_lines: Sequence[tuple[float, float]] = ((1.0, 0.0),)
+    facility_ratio: Array | None = None
     shape_ratio: Array
+    cooling_ratio: Array | None = None
     carbon_gco2e_j: Array | None = None
     price_currency_j: Array | None = None
     water_l_j: float | None = None
+
+    @property
+    def hourly_lines(self) -> Sequence[tuple[Array, Array]]:
+        """The facility's lines by hour: (slope, base [W]), each [hours]."""
+        ratio = np.ones(self.shape_ratio.size) if self.facility_ratio is None else self.facility_ratio
+        return [(slope * ratio, base_w * ratio) for slope, base_w in self.facility_lines]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -204,9 +214,9 @@ def _check_site(site: FacilityLimits, hours: int) -> None:
         value = getattr(site, name)
         if value is not None and not value >= 0.0:
             raise InputError(f"site {site.name!r}: {name} is {value:g}; it must be 0 or more")
-    if any(slope < 1.0 or base < 0.0 for slope, base in site.facility_lines):
+    if any((slope < 1.0).any() or (base < 0.0).any() for slope, base in site.hourly_lines):
         raise InputError(f"site {site.name!r}: facility power below IT power; PUE is at least 1")
-    for name in ("shape_ratio", "carbon_gco2e_j", "price_currency_j"):
+    for name in ("shape_ratio", "facility_ratio", "cooling_ratio", "carbon_gco2e_j", "price_currency_j"):
         series = getattr(site, name)
         if series is not None and series.shape != (hours,):
             raise InputError(f"site {site.name!r}: {name} has {series.size} hours, and the plan {hours}")

@@ -146,7 +146,9 @@ def _sites(fleet: FleetProgram, values: Array) -> Sequence[SiteUse]:
         it_w = values[fleet.at.it[s]] * KILO
         known = [x for x in (site.it_limit_w,) if x is not None]
         if site.feed_limit_w is not None:
-            known.append(min((site.feed_limit_w - base_w) / slope for slope, base_w in site.facility_lines))
+            known.append(
+                min(float(((site.feed_limit_w - base_w) / slope).min()) for slope, base_w in site.hourly_lines)
+            )
         limit_w = min(known) if known else None
         uses.append(SiteUse(name=site.name, it_w=it_w, facility_w=values[fleet.at.feed[s]] * KILO, limit_w=limit_w))
     return uses

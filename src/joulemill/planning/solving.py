@@ -98,7 +98,7 @@ def _tightened(fleet: FleetProgram, plan: Solved) -> Solved:
     at, values = fleet.at, plan.values.copy()
     for s, site in enumerate(fleet.problem.sites):
         it_kw = values[at.it[s]]
-        values[at.feed[s]] = np.max([slope * it_kw + base_w / KILO for slope, base_w in site.facility_lines], axis=0)
+        values[at.feed[s]] = np.max([slope * it_kw + base_w / KILO for slope, base_w in site.hourly_lines], axis=0)
     values[at.used] = values[at.busy].max(axis=1)
     return replace(plan, values=values)
 

@@ -236,7 +236,16 @@ def _read(
     page = parse_metrics(text, _wanted(dialect, also))
     dialect = dialect or detect_dialect(page)
     values = canonical(page, dialect) if dialect else {}
-    return page, dialect, values, None if values else _nothing_known(page)
+    return page, dialect, values, None if values else _nothing_of(text, dialect)
+
+
+def _nothing_of(text: str, asked: Dialect | None) -> str:
+    """Why a page says nothing in the words of ``asked`` (None: of any server)."""
+    page = parse_metrics(text, _wanted(None))
+    other = None if asked is None else detect_dialect(page)
+    if asked is None or other is None:
+        return _nothing_known(page)
+    return f"the metrics page has none of the names of dialect {asked.name}: it is in those of {other.name}: correct it"
 
 
 def _nothing_known(page: MetricsPage) -> str:

@@ -19,8 +19,8 @@ FAMILIES = {"DeepSeek-R1": "DeepSeek-R1", "DeepSeek-V3": "DeepSeek-R1", "gpt-oss
 
 
 def matching(asked: LaunchQuery, model: str, devices: tuple[int, int]) -> tuple[Launch, ...]:
-    """Launches of ``model`` by devices of a decode worker, and by those that a prefill worker's experts are spread over,
-    where any launch has so many: points that do not state their pools hold these two numbers."""
+    """Launches of ``model`` by devices of a decode worker, and by those that experts of a prefill worker are spread
+    over, where any launch has so many: points that do not state their pools hold these two numbers."""
     decode_devices, expert_devices = devices
     candidates = launches(replace(asked, model=_family(model)))
     wide = tuple(x for x in candidates if x.decode.parallelism.devices == decode_devices)

@@ -1,9 +1,9 @@
 """Which of InferenceX's SGLang deployments draft, by its log of changes (``perf-changelog.yaml``, read 2026-11).
 
-Disaggregated DeepSeek on B200: in FP4 the deployments without drafts run in a container of their own (pull requests 672
-and 683); in FP8 those without came first (658), those with drafts later (667). Aggregated on B200 in FP8: the entry with
-drafts has a cut of its own, TP8 without expert parallelism for DeepSeek (626, 943), TP4 without it for Qwen3.5 (898),
-which the entry without drafts shares at most up to 64 in flight.
+Disaggregated DeepSeek on B200: in FP4 the deployments without drafts run in a container of their own (pull requests
+672 and 683); in FP8 those without came first (658), those with drafts later (667). Aggregated on B200 in FP8: the
+entry with drafts has a cut of its own, TP8 without expert parallelism for DeepSeek (626, 943), TP4 without it for
+Qwen3.5 (898), which the entry without drafts shares at most up to 64 in flight.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from joulemill.validation.inferencex_pools import Launch
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a point comes from: day (since 1 January of year 1) and version of its campaign; whether it is in the dump
-    that lists configurations; ``mixed`` where it is in one that holds deployments with and without drafts; ``image``: the
-    container that it ran in."""
+    that lists configurations; ``mixed`` where it is in one that holds deployments with and without drafts; ``image``:
+    the container that it ran in."""
 
     day: int = 0
     version: str = ""

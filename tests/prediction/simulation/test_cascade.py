@@ -59,6 +59,18 @@ def test_who_escalates_waits_for_both_models(run: PlayedTraffic) -> None:
     assert ttft[again].min() > np.median(run.latencies.e2e_s[~again])
 
 
+def test_full_load_is_that_of_the_stage_that_is_short() -> None:
+    both = cascade("escalate=30%")
+    run, alone = play_scene(both).run, run_scene(replace(both, first=None)).run
+    share = float((run.outcomes.replica > 0).mean())
+    full, larger = run.around.limits.full_load_tok_s, alone.around.limits.full_load_tok_s
+    assert full is not None and larger is not None
+    # Either the larger model, of which only a share is asked, or the smaller one is at its limit first.
+    assert full <= larger / share * (1 + 1e-9)
+    few = play_scene(cascade("escalate=100%")).run.around.limits.full_load_tok_s
+    assert few == pytest.approx(larger)
+
+
 def test_accuracy_is_the_mean_of_what_is_declared_of_both(run: PlayedTraffic) -> None:
     share = float((run.outcomes.replica > 0).mean())
     assert run.quality.accuracy_ratio == pytest.approx(0.7 * (1 - share) + 0.9 * share)

@@ -96,7 +96,8 @@ class Demand:
     draft_count     tokens drafted a sequence and step;  acceptance_ratio  α of ``speculation``, NaN as published
     draft, draft_layers_count   who drafts: a model (one row, or a row a row), or so many layers of the model's own a
                     drafted token (multi-token prediction; 0: n-grams, which cost nothing)
-    drafts_hidden_ratio   1 where the host prepares steps with drafts beside the devices, whatever the engine usually does
+    drafts_hidden_ratio   1 where the host prepares steps with drafts beside the devices, though the engine usually does
+    not
     chunked_ratio   1 where prompts go into steps in parts, beside decoding; 0 where whole, in steps of their own
     eager_ratio     1 where no step is a captured graph
     poll_count      steps between two looks at the queue; 0 where it is the engine's usual number

@@ -155,7 +155,7 @@ def _merged(
         timeline=_joined_timeline(one.timeline, two.timeline),
         power=_joined_power(one.power, two.power, _facility(stages)),
         controls=two.controls,
-        around=_setting(stages),
+        around=_setting(stages, runs, float(asked.sum())),
         quality=_quality(scene, runs, escalated, outcomes),
         notes=tuple(dict.fromkeys((*two.notes, *one.notes, THROWN_AWAY))),
     )
@@ -218,17 +218,26 @@ def _facility(stages: tuple[Scene, Scene]) -> FacilityModel | None:
     return replace(two, design_w=stated_w or (one.design_w or 0.0) + (two.design_w or 0.0) or None)
 
 
-def _setting(stages: tuple[Scene, Scene]) -> RunSetting:
-    """What the larger model's run stands in; limits of engines are those of neither."""
+def _setting(stages: tuple[Scene, Scene], runs: tuple[PlayedTraffic, PlayedTraffic], got_tok: float) -> RunSetting:
+    """What the larger model's run stands in; the KV cache is that of neither."""
     one, two = (s.setting for s in stages)
     nameplates = [s.nameplate_w for s in (one, two)]
     most = max(s.limits.max_running_req for s in (one, two))
     return replace(
         two,
-        limits=ReplicaLimits(max_running_req=most, kv_tok=None, full_load_tok_s=None),
+        limits=ReplicaLimits(max_running_req=most, kv_tok=None, full_load_tok_s=_full_load(stages, runs, got_tok)),
         why_no_node=two.why_no_node or one.why_no_node,
         nameplate_w=None if None in nameplates else sum(w for w in nameplates if w is not None),
     )
+
+
+def _full_load(stages: tuple[Scene, Scene], runs: tuple[PlayedTraffic, PlayedTraffic], got_tok: float) -> float | None:
+    """Output tokens a second that users get where the stage that is short of what it is asked is at full load."""
+    full = [s.setting.limits.full_load_tok_s for s in stages]
+    asked = [float(r.traffic.output_tok.sum()) for r in runs]
+    if None in full:
+        return None
+    return min((f or 0.0) * got_tok / a for f, a in zip(full, asked, strict=True))
 
 
 def _quality(
