@@ -63,6 +63,7 @@ def test_a_class_that_takes_all_there_is_is_played_as_a_backlog_whose_rate_becom
     assert point.backlog and point.concurrency_req == 32.0 and plan.played.holds
     assert plan.value == pytest.approx(point.replicas_count * point.planned_tok_s)
     assert point.planned_tok_s == pytest.approx(point.played_tok_s, rel=0.03)
+    assert plan.to_frame("played", "polars")["backlog"].to_list() == [True]
     assert plan.played.sites[0].peak_power_w <= 3000.0 * 1.005
 
 

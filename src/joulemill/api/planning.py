@@ -22,8 +22,8 @@ from joulemill.reports.html.plan import page
 from joulemill.reports.plan_wording import headline, prefixed, price_sentence, shortage_sentence
 from joulemill.suggestions import meant
 
-Table = Literal["replicas", "power", "constraints", "hours", "frontier"]
-TABLES = ("replicas", "power", "constraints", "hours", "frontier")
+Table = Literal["replicas", "power", "constraints", "hours", "frontier", "played"]
+TABLES = ("replicas", "power", "constraints", "hours", "frontier", "played")
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,6 +91,7 @@ class FleetPlan(Result):
     def to_frame(self, table: Table = "replicas", backend: str | None = None) -> Any:
         """A table of the plan as a dataframe: replicas, power, constraints, hours (a site and hour a row), frontier.
 
+        ``played`` is what ``simulate=True`` played, an operating point a row.
         ``backend``: pandas, polars or pyarrow; None: the first of these that is installed.
         """
         return frame_of(columns_of(self.rows(table)), backend)
@@ -103,6 +104,7 @@ class FleetPlan(Result):
             "constraints": constraint_rows,
             "hours": site_hours,
             "frontier": lambda study: [vars(p) for p in study.frontier],
+            "played": lambda _: [] if self.played is None else played_document(self.played)["points"],
         }
         if table not in of:
             raise InputError(f"`table` is {table!r}; use one of {', '.join(TABLES)}")

@@ -54,7 +54,12 @@ def played(plan: PlanStudy, tell: Tell | None = None) -> tuple[PlanStudy, Played
     last = _round(plan, plays, tell, 1)
     while not last.holds and len(values) < MOST_ROUNDS:
         corrections = _learned(corrections, last)
-        plan = study(plan.file, extras=False, columns=plan.predicted, solver=plan.solver, corrections=corrections)
+        plan = _again(plan, corrections)
+        if (
+            plan.use is None and corrections.pooled
+        ):  # a deployment that was not played may do better than those that were
+            corrections = replace(corrections, pooled=False)
+            plan = _again(plan, corrections)
         values.append(plan.value)
         if plan.use is None:
             break
@@ -62,6 +67,10 @@ def played(plan: PlanStudy, tell: Tell | None = None) -> tuple[PlanStudy, Played
     if last.holds:
         plan = replace(plan, notes=[n for n in plan.notes if n != STEADY_NOTE])
     return plan, PlayedPlan(points=last.points, sites=last.sites, values=tuple(values))
+
+
+def _again(plan: PlanStudy, corrections: Corrections) -> PlanStudy:
+    return study(plan.file, extras=False, columns=plan.predicted, solver=plan.solver, corrections=corrections)
 
 
 def _round(plan: PlanStudy, plays: Plays, tell: Tell | None, turn: int) -> _PlayedRound:

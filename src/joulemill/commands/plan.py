@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from joulemill.api.planning import FleetPlan
 
 EXPORTS = ("dynamo", "vllm", "pypsa")
-TABLES = ("replicas", "power", "constraints", "hours", "frontier")
+TABLES = ("replicas", "power", "constraints", "hours", "frontier", "played")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -49,15 +49,19 @@ class PlayedRatios:
 
 @dataclass(frozen=True, kw_only=True)
 class Corrections:
-    """All samples, and by site how far its power peaks above its mean (``peak_ratio``, 1 where nothing is stated)."""
+    """All samples, and by site how far its power peaks above its mean (``peak_ratio``, 1 where nothing is stated).
+
+    pooled   whether a deployment that was not played takes the factors of others; else it stays as predicted
+    """
 
     samples: tuple[PlayedRatios, ...] = ()
     peak_ratio: Mapping[str, float] = field(default_factory=dict)
+    pooled: bool = True
 
     def learned(self, samples: Iterable[PlayedRatios], peak_ratio: Mapping[str, float]) -> Corrections:
         """These and newer ones."""
         by_key = {s.key: s for s in (*self.samples, *samples)}
-        return Corrections(samples=tuple(by_key.values()), peak_ratio={**self.peak_ratio, **peak_ratio})
+        return replace(self, samples=tuple(by_key.values()), peak_ratio={**self.peak_ratio, **peak_ratio})
 
     def columns(self, predicted: PlanColumns, classes: Sequence[ServedClass]) -> PlanColumns:
         """``predicted`` as corrected, without the points that then miss a target of their class."""
@@ -87,24 +91,24 @@ class Corrections:
         mine = np.flatnonzero(points.demand == c.index) if of_class else np.empty(0, dtype=np.intp)
         for group in np.unique(points.group[mine]).tolist():
             rows = mine[points.group[mine] == group]
-            near = _nearest(of_class, predicted.options[group])
+            near = _nearest(of_class, predicted.options[group], pooled=self.pooled)
+            if not near:
+                continue
             at = np.log([concurrency for concurrency, _ in near])
             for name in NAMES:
                 known = [float(np.mean([getattr(s.ratios, name) for s in samples])) for _, samples in near]
                 factors[name][rows] = np.interp(np.log(points.concurrency[rows]), at, known)
 
 
-def _nearest(samples: Sequence[PlayedRatios], option: DeploymentOption) -> list[tuple[float, list[PlayedRatios]]]:
-    """By concurrency the samples of the deployment itself; else of its model; else of all of the class."""
-    for alike in (
-        [s for s in samples if s.option == option],
-        [s for s in samples if s.option.model == option.model],
-        samples,
-    ):
-        if alike:
-            ordered = sorted(alike, key=lambda s: s.concurrency_req)
-            return [(at, list(same)) for at, same in groupby(ordered, key=lambda s: s.concurrency_req)]
-    return []
+def _nearest(
+    samples: Sequence[PlayedRatios], option: DeploymentOption, *, pooled: bool
+) -> list[tuple[float, list[PlayedRatios]]]:
+    """By concurrency the samples of a deployment; where it has none and they are pooled, of its model, or all."""
+    own = [s for s in samples if s.option == option]
+    if not own and pooled:
+        own = [s for s in samples if s.option.model == option.model] or list(samples)
+    ordered = sorted(own, key=lambda s: s.concurrency_req)
+    return [(at, list(same)) for at, same in groupby(ordered, key=lambda s: s.concurrency_req)]
 
 
 def _times(points: OperatingPoints, factors: Mapping[str, Array]) -> OperatingPoints:
