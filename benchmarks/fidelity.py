@@ -264,7 +264,7 @@ def main() -> None:
         "  and without drafts at the same requests in flight, in one campaign and container; the rule takes those that",
         "  the numbered dump leaves out for drafted, which the dump itself does not prove.",
         "* TTFT of disaggregated points. Small runs begin with up to tens of seconds in which nothing answers, each",
-        "  its own (GB200 and H100 under TensorRT-LLM: up to 38 s at 4 in flight), and a mean over ten requests a slot",
+        "  its own (GB200 and H100 under TensorRT-LLM: up to 38 s at 4 in flight), and a mean over ten requests per slot",
         "  keeps them. Nothing in a row tells how long.",
         "* TTFT of aggregated points follows the release and its launch script: Llama-3.1-70B under TensorRT-LLM needs",
         "  two thirds of what other families on it say, Qwen3.5 under SGLang a third more.",
