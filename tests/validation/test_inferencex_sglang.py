@@ -13,7 +13,7 @@ from joulemill.validation.inferencex_launches import matching
 from joulemill.validation.inferencex_pools import LaunchQuery
 from joulemill.validation.inferencex_sglang import drafts_count, stated_drafts
 from joulemill.validation.row import MeasuredRow, Origin
-from tests.validation.test_duplicates import AGGREGATED, APART, dumped, read
+from tests.support.latency_rows import AGGREGATED, APART, dumped, read
 
 ASKED = LaunchQuery(
     engine="sglang",
