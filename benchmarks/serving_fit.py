@@ -54,8 +54,8 @@ PADS_TO_BUSIEST = (1.0, 0.1)
 #: The latency points are of newer releases: their kernels for block-scaled experts suit the newest devices too, and
 #: what hands tokens to clients is spread over processes.
 RECENT = {"expert_block": (1.5e-5, 0.7), "expert_block_newest": (1.2, 0.3), "front": (1e-6, 0.3)}
-#: Coefficients that TTFT alone tells: how prompts arrive and wait, and how fast narrow formats multiply, where decoding
-#: reads memory.
+#: Coefficients that TTFT alone tells: how prompts arrive and wait, and how fast narrow formats and experts multiply:
+#: decoding reads memory.
 ARRIVALS = (
     "ingest",
     "ingest_token",
@@ -70,6 +70,7 @@ ARRIVALS = (
     "fp8_compute",
     "fp8_block_compute",
     "fp4_compute",
+    "expert_compute",
 )
 #: Families whose TTFT is that of how they were measured: of Llama-3.1-8B on TensorRT-LLM one request more is in flight
 #: than runs, and always waits (TTFT has the stay over the batch more, at any batch, answer and number of devices); on
