@@ -151,6 +151,17 @@ def test_a_span_that_is_not_the_duration_is_refused(duration: float) -> None:
         parsed(vllm(benchmark_start_time_unix=START_S, benchmark_end_time_unix=START_S + 100.0, duration=duration))
 
 
+def test_rates_that_are_not_the_totals_over_the_duration_are_told() -> None:
+    assert not any("contradicts itself" in w for w in parsed(vllm()).warnings)
+    told = [w for w in parsed(vllm(output_throughput=99.0)).warnings if "contradicts itself" in w]
+    assert len(told) == 1 and "output_throughput is 99, but total_output_tokens ÷ duration is" in told[0]
+
+
+@pytest.mark.parametrize("limit", [2.5, -3, "all", None])
+def test_a_limit_that_is_no_count_is_unknown(limit: object) -> None:
+    assert "concurrency" not in parsed(vllm(max_concurrency=limit)).options
+
+
 @pytest.mark.parametrize("tokens", [None, 0, float("nan")])
 def test_joules_without_tokens_say_so(tmp_path: Path, tokens: float | None) -> None:
     energy = joined(tmp_path, 8, "b200:8", total_output_tokens=tokens)["energy"]["device_j_tok"]

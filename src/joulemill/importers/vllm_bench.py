@@ -10,7 +10,7 @@ at 0, and that wait is the loop itself and no lateness.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from joulemill.errors import InputError
@@ -28,6 +28,8 @@ _NO_WALL = "its start times are of a monotonic clock: no meter can be joined by 
 
 #: Start and end include what the tool does before its clock starts and after it stops. Assumed.
 SPAN_S, SPAN_RATIO = 5.0, 0.1
+#: A rate and the total over the duration may part by rounding, and by what a tool counts at its ends. Assumed.
+CONTRADICTION_RATIO = 0.05
 
 
 def recognizes(document: Document) -> bool:
@@ -63,7 +65,7 @@ def parse(document: Document, choice: Choice) -> Recording:
         },
         hardware={"stated_tensor_parallel": int(root.at("server_info", "tp_size").option() or 0) or None},
         stated=statements.found,
-        warnings=(*warnings, *_told(detailed, wall is not None), *statements.left_out),
+        warnings=(*warnings, *_told(detailed, wall is not None), *statements.left_out, *_contradictions(root)),
         totals={} if requests else _totals(root),
     )
 
@@ -117,13 +119,32 @@ def _told(detailed: bool, wall: bool) -> tuple[str, ...]:
     return (_COUNTS, _WALL if wall else _NO_WALL)
 
 
+def _contradictions(root: Part) -> Iterator[str]:
+    """Rates that are not the file's own totals over its own duration: one of the three is of another run, or edited."""
+    duration_s = root["duration"].option()
+    for rate_name, total_name in (("output_throughput", "total_output_tokens"), ("request_throughput", "completed")):
+        rate, total = root[rate_name].option(), root[total_name].option()
+        if not (duration_s and rate and total) or abs(rate * duration_s / total - 1) <= CONTRADICTION_RATIO:
+            continue
+        yield (
+            f"the file contradicts itself: {rate_name} is {rate:g}, but {total_name} ÷ duration is "
+            f"{total / duration_s:.6g}; figures by its totals and those that it states are not of one run"
+        )
+
+
+def _whole(part: Part) -> int:
+    """A count as it is stated; 0 for anything else, half a request included."""
+    value = part.option() or 0.0
+    return int(value) if value == int(value) else 0
+
+
 def options_of(root: Part) -> dict[str, float]:
     """Load as asked: a finite request rate is an open loop, else ``max_concurrency`` is a closed one.
 
     Without a limit all requests were sent at once.
     """
-    rate, limit = root["request_rate"].option(), int(root["max_concurrency"].option() or 0)
-    all_at_once = None if rate or limit else int(root["num_prompts"].option() or 0)
+    rate, limit = root["request_rate"].option(), _whole(root["max_concurrency"])
+    all_at_once = None if rate or limit else _whole(root["num_prompts"])
     options = {"rate": rate, "max_concurrency": limit} if rate else {"concurrency": limit, "at_once": all_at_once}
     return {k: v for k, v in options.items() if v}
 
