@@ -63,7 +63,8 @@ RECENT = {
     "expert_block_newest": (1.2, 0.3),
     "front": (1e-6, 0.3),
 }
-#: Coefficients that how prompts arrive and wait decides more than anything: TTFT alone tells them.
+#: Coefficients that TTFT alone tells: how prompts arrive and wait, and how fast narrow formats and experts multiply:
+#: decoding reads memory.
 ARRIVALS = (
     "ingest",
     "ingest_token",
@@ -75,6 +76,10 @@ ARRIVALS = (
     "pool_margin",
     "eager",
     "prefill_attention",
+    "fp8_compute",
+    "fp8_block_compute",
+    "fp4_compute",
+    "expert_compute",
 )
 #: Families whose TTFT is that of how they were measured: of Llama-3.1-8B on TensorRT-LLM one request more is in flight
 #: than runs, and always waits (TTFT has the stay over the batch more, at any batch, answer and number of devices); on

@@ -62,6 +62,7 @@ def test_conditions_that_differ_come_first_and_loud() -> None:
     compare_views.show(found, Console(file=screen, width=160, color_system=None))
     shown = screen.getvalue()
     assert shown.index("NOT COMPARABLE") < shown.index("energy per output token, node")
+    assert "latency, p50 / p90 / p99 [ms]" in shown, "the unit is no markup"
     assert "**NOT COMPARABLE" in compare_views.markdown(found)
     assert document(found)["not_comparable"] == [{"name": "model", "values": [HOSTILE, "another"]}]
 

@@ -95,7 +95,7 @@ class LocalRay(ModuleType):
     def __init__(self) -> None:
         super().__init__("ray")
         self.started = False
-        self.most_retries = 0
+        self.most_retries = self.most_running = 0
 
     def is_initialized(self) -> bool:
         return self.started
@@ -110,18 +110,27 @@ class LocalRay(ModuleType):
         self.most_retries = max_retries
         return lambda work: SimpleNamespace(remote=lambda content: (object(), work(content)))
 
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 3.0, "memory": 1e9}
+
     def wait(self, running: list[Any]) -> tuple[list[Any], list[Any]]:
+        self.most_running = max(self.most_running, len(running))
         return running[-1:], running[:-1]
 
     def get(self, task: Any) -> str:
         return str(task[1])
 
 
-def test_rays_tasks_are_all_done_and_ray_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("workers", "address", "running"), [(2, "", 4), (None, "head:6379", 6)])
+def test_rays_tasks_are_all_done_and_ray_is_ended(
+    workers: int | None, address: str, running: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster is kept busy by its own cores, not by those of the machine that asks."""
     ray = LocalRay()
     monkeypatch.setitem(sys.modules, "ray", ray)
     tasks = [(n, [{"n": n, "dies_once": ""}]) for n in range(12)]
-    assert dict(finished(tasks, dying, workers=2, ray="")) == {n: f"{n}\n" for n in range(12)}
+    assert dict(finished(tasks, dying, workers=workers, ray=address)) == {n: f"{n}\n" for n in range(12)}
+    assert ray.most_running == running
     assert not ray.started and ray.most_retries == worker_pools.MOST_DEATHS
 
 

@@ -157,6 +157,14 @@ def test_a_result_outside_the_log_folder_is_refused(package: Package, stated: st
         imported(package.folder)
 
 
+def test_a_package_stands_alone(package: Package) -> None:
+    package.write()
+    with pytest.raises(InputError, match="leave `meter_file` out"):
+        import_files([package.folder], Choice(), "smi.csv")
+    with pytest.raises(InputError, match="give its folder alone"):
+        import_files([package.folder, package.logs / "results" / "c4.json"], Choice())
+
+
 def test_another_version_and_a_package_without_windows_are_refused(package: Package) -> None:
     package.write()
     package.manifest(schema_version=2)

@@ -125,7 +125,8 @@ class RateSearched(Result):
 
     def __str__(self) -> str:
         shares = {t.rate_req_s: t.attained_ratio for t in self.trials}
-        return sentence(self.highest_rate_req_s, self.lowest_missed_rate_req_s, shares)
+        served = {t.rate_req_s: t.served_req_s for t in self.trials}
+        return sentence(self.highest_rate_req_s, self.lowest_missed_rate_req_s, shares, served)
 
     def _line(self) -> str:
         return str(self)

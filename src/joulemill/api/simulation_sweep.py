@@ -15,7 +15,7 @@ import numpy as np
 
 from joulemill.api.simulation import simulate
 from joulemill.api.sweep_sensitivity import SensitivityDesign, designed, indices
-from joulemill.api.worker_pools import finished, workers_here
+from joulemill.api.worker_pools import finished
 from joulemill.arrays import Array
 from joulemill.errors import InputError, MachineError
 from joulemill.files import read_bytes
@@ -195,7 +195,8 @@ def simulate_sweep(
 ) -> SimulationSweep:
     """Simulate every point of ``spec``, into the folder ``out``; an interrupted sweep goes on where it stopped.
 
-    workers   processes; None: as many as cores; 1: none but this.  ``ray``: "" for a local Ray, or a cluster's address
+    workers   processes; None: as many as cores, here or of the cluster; 1: none but this
+    ray       "" for a local Ray, or a cluster's address
     The table holds the same bytes whatever the workers. Raises InputError where ``out`` holds another sweep.
     """
     spec = load_sweep(spec) if isinstance(spec, (str, Path)) else spec
@@ -204,7 +205,7 @@ def simulate_sweep(
     finished_chunks = _opened(folder, spec, chunk_points)
     left = [(number, list(points)) for number, points in enumerate(chunks) if number not in finished_chunks]
     count = len(spec.points) - sum(len(points) for _, points in left)
-    for number, text in finished(left, work_on, workers=workers or workers_here(), ray=ray):
+    for number, text in finished(left, work_on, workers=workers, ray=ray):
         _keep(folder, number, text)
         count += len(chunks[number])
         if progress is not None:

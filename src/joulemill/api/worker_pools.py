@@ -23,14 +23,19 @@ Task = tuple[int, Any]
 Work = Callable[[Any], str]
 
 
-def finished(tasks: Sequence[Task], work: Work, *, workers: int, ray: str | None = None) -> Iterator[tuple[int, str]]:
+def finished(
+    tasks: Sequence[Task], work: Work, *, workers: int | None = None, ray: str | None = None
+) -> Iterator[tuple[int, str]]:
     """Number and result of every task, in the order in which they finish.
 
-    workers   1: here; more: so many processes.  ``ray``: "" for a local Ray, else the address of a cluster
+    workers   1: here; more: so many processes; None: as many as cores here, or in the cluster
+    ray       "" for a local Ray, else the address of a cluster
     """
     if ray is not None:
         yield from _by_ray(tasks, work, workers, ray)
-    elif workers == 1:
+        return
+    workers = workers or workers_here()
+    if workers == 1:
         yield from ((number, work(content)) for number, content in tasks)
     else:
         yield from _by_processes(tasks, work, workers)
@@ -87,19 +92,21 @@ def _next(tasks: Iterator[Task], count: int) -> list[Task]:
     return list(islice(tasks, count))  # a zip with a range would take one task more, and lose it
 
 
-def _by_ray(tasks: Sequence[Task], work: Work, workers: int, address: str) -> Iterator[tuple[int, str]]:
+def _by_ray(tasks: Sequence[Task], work: Work, workers: int | None, address: str) -> Iterator[tuple[int, str]]:
     try:
         import ray
     except ImportError:
         raise InputError("Ray is not installed: pip install 'joulemill[ray]'; or use --workers N without it") from None
     started = not ray.is_initialized()
     if started:
-        setting: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+        local = {"num_cpus": workers or workers_here(), "include_dashboard": False}
+        setting: dict[str, Any] = {"address": address} if address else local
         ray.init(log_to_driver=False, **setting)
     remote = ray.remote(max_retries=MOST_DEATHS)(work)
     waiting, running = iter(tasks), {}
     try:
-        for number, content in _next(waiting, max(workers, 1) * AHEAD):
+        slots = workers or int(ray.cluster_resources().get("CPU", 1))
+        for number, content in _next(waiting, max(slots, 1) * AHEAD):
             running[remote.remote(content)] = number
         while running:
             (ready, *_), _ = ray.wait(list(running))

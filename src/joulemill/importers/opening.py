@@ -70,7 +70,9 @@ def import_files(
     if any(is_manifest(d) for d in documents):
         if len(documents) > 1:
             raise InputError("a power package of srt-slurm names its result itself: give its folder alone")
-        return _of_package(open_package(paths[0], documents[0], choice), choice, meter_file, added or Added())
+        if meter_file is not None:
+            raise InputError("a power package of srt-slurm has its own samples: leave `meter_file` out")
+        return _of_package(open_package(paths[0], documents[0], choice), choice, added or Added())
     results = [d for d in documents if not _is_telemetry(d)]
     telemetry = [p for p, d in zip(paths, documents, strict=True) if _is_telemetry(d)]
     if telemetry and meter_file is None:
@@ -80,11 +82,11 @@ def import_files(
     return to_record(parse_documents(results, choice), results, meter_file, added or Added())
 
 
-def _of_package(package: PowerPackage, choice: Choice, meter_file: str | None, added: Added) -> RunRecord:
+def _of_package(package: PowerPackage, choice: Choice, added: Added) -> RunRecord:
     """The record of a benchmark whose power srt-slurm kept; joules only where the package may be trusted."""
     recording = parse_documents([package.result], replace(choice, part=None))
     recording = replace(recording, warnings=(*package.warnings, *recording.warnings))
-    return to_record(recording, [package.result, package.manifest], meter_file or package.meter_file, added)
+    return to_record(recording, [package.result, package.manifest], package.meter_file, added)
 
 
 def parse_documents(documents: Sequence[Document], choice: Choice) -> Recording:

@@ -79,7 +79,7 @@ def _table(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
 
     table = Table(box=None, pad_edge=False)
     for head in heads:
-        table.add_column(head, overflow="fold")
+        table.add_column(escape(head), overflow="fold")
     for row in cells:
         table.add_row(*(escape(c) for c in row))
     return table

@@ -1,7 +1,8 @@
 """The highest rate of requests at which the service targets are met: by doubling or halving, then by bisection.
 
 Each trial is a whole run at one rate, kept like any other. A trial meets the targets where at least a stated share of
-the requests that were sent in its window did; one that failed, or whose requests were still waiting, did not.
+the requests that were sent in its window did, and the server kept up with the rate: one that failed, or whose requests
+were still waiting, did not. A rate at which the queue grows is none that a server meets, whatever its first tokens do.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from joulemill.bench.run import Surroundings, measure
 from joulemill.bench.series.plan import DEFAULT_POINT_S
 from joulemill.errors import InputError, MachineError
 from joulemill.ledger.account import account
+from joulemill.ledger.serving_state import overload
 from joulemill.recording.private import write_private
 from joulemill.recording.reader import read_run
 from joulemill.recording.sweeps import FILE, SCHEMA_VERSION
@@ -34,13 +36,17 @@ LEAST_ATTAINED_RATIO = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One run at one rate: the share of its requests that met the targets, and whether that was enough."""
+    """One run at one rate: the share of its requests that met the targets, and whether that was enough.
+
+    served_req_s   what the server ended of it, where it did not keep up; else None
+    """
 
     rate_req_s: float
     attained_ratio: float | None
     met: bool
     folder: str
     status: str
+    served_req_s: float | None = None
 
 
 class RateSearch:
@@ -117,10 +123,15 @@ async def _searched(
         if trial.status == "interrupted":
             break
         search.hear(rate_req_s, met=trial.met)
-        shown = "–" if trial.attained_ratio is None else f"{trial.attained_ratio:.0%}"
-        teller.note(f"{rate_req_s:.4g} req/s: {shown} within the targets: {'met' if trial.met else 'missed'}")
+        teller.note(_told(trial))
     _write(folder, plain, trials, "interrupted" if trials and trials[-1].status == "interrupted" else "complete")
     return search, trials
+
+
+def _told(trial: Trial) -> str:
+    shown = "–" if trial.attained_ratio is None else f"{trial.attained_ratio:.0%}"
+    kept = "" if trial.served_req_s is None else f", but only {trial.served_req_s:.3g} req/s were served"
+    return f"{trial.rate_req_s:.4g} req/s: {shown} within the targets{kept}: {'met' if trial.met else 'missed'}"
 
 
 def judged(path: Path, rate_req_s: float, least_attained_ratio: float) -> Trial:
@@ -129,8 +140,11 @@ def judged(path: Path, rate_req_s: float, least_attained_ratio: float) -> Trial:
     counted = account(record)
     latencies = counted.latency if counted.latency.sent else counted.load_latency
     attained = latencies.attained_ratio
-    met = record.status == "complete" and attained is not None and attained >= least_attained_ratio
-    return Trial(rate_req_s, attained, met, path.name, record.status)
+    excess = overload(record, counted.window)
+    enough = attained is not None and attained >= least_attained_ratio
+    met = record.status == "complete" and enough and excess is None
+    served_req_s = None if excess is None else excess.served_req_s
+    return Trial(rate_req_s, attained, met, path.name, record.status, served_req_s)
 
 
 def _write(folder: Path, options: BenchOptions, trials: list[Trial], status: str = "interrupted") -> None:

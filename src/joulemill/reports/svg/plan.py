@@ -12,6 +12,8 @@ from joulemill.reports.svg.draw import WIDTH, bar, line, linear, path, svg, text
 from joulemill.wording import quantity
 
 LEFT, RIGHT, TOP, BOTTOM = 8.0, 412.0, 30.0, 190.0
+#: Room above a line that its label needs.
+LABEL = 16.0
 #: Colours of the parts of a bar, in their order.
 PARTS = ("part", "part loss", "water", "track")
 
@@ -94,8 +96,10 @@ def hours(series: Sequence[tuple[str, Array]], unit: str, name: str, limit: floa
     for number, (label, values) in enumerate(series):
         spots = [(across(float(h)), up(float(v))) for h, v in enumerate(values)]
         body.append(path(spots, dash=f"{6 + 3 * number} {2 * number}" if number else ""))
-        x, y = spots[min(len(spots) - 1, (number * 5 + 3) % len(spots))]
-        body.append(text(x, y - 4, label, "small", "end" if x > WIDTH - 90 else "start"))
+        hour = min(len(spots) - 1, (number * 5 + 3) % len(spots))
+        x, y = spots[hour]
+        above = any(0.0 < y - up(float(other[hour])) < LABEL for _, other in series)
+        body.append(text(x, y + 12 if above else y - 4, label, "small", "end" if x > WIDTH - 90 else "start"))
     body += [text(across(float(h)), BOTTOM + 14, str(h), "tiny", "middle") for h in range(0, count, max(count // 8, 1))]
     words = "; ".join(
         f"{label} {prefixed(float(v.min()), unit)} to {prefixed(float(v.max()), unit)}" for label, v in series

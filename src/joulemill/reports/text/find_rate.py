@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 
-def sentence(met_req_s: float | None, missed_req_s: float | None, attained: Mapping[float, float | None]) -> str:
-    """The highest rate that met the targets and the lowest that missed them; ``attained`` is each trial's share."""
+def sentence(
+    met_req_s: float | None,
+    missed_req_s: float | None,
+    attained: Mapping[float, float | None],
+    served_req_s: Mapping[float, float | None] = MappingProxyType({}),
+) -> str:
+    """The highest rate that met the targets and the lowest that missed them.
+
+    attained, served_req_s   each trial's share of requests; what was served of a rate that the server did not keep up
+    with
+    """
 
     def rate_text(rate_req_s: float) -> str:
-        share = attained.get(rate_req_s)
+        share, served = attained.get(rate_req_s), served_req_s.get(rate_req_s)
+        if served is not None:
+            return f"{rate_req_s:.4g} req/s (of which {served:.3g} were served: the queue grew)"
         return f"{rate_req_s:.4g} req/s ({'unknown share' if share is None else f'{share:.0%}'} within the targets)"
 
     if met_req_s is None:
