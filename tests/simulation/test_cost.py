@@ -112,6 +112,17 @@ def test_a_lower_cap_costs_time_and_drafts_yield_tokens() -> None:
     assert 1.0 < one / other < 1.5
 
 
+@pytest.mark.parametrize("use_ratio", [0.3, 0.5])
+def test_a_small_share_of_the_memory_leaves_few_tokens(use_ratio: float) -> None:
+    """By hand: Qwen3-8B takes 16.4 GB and 147,456 bytes a token; an engine keeps 4 GB for itself, and is given a tenth
+    more at most."""
+    question = PredictionRequest(model="Qwen/Qwen3-8B", device="h100", gpu_memory_utilization=use_ratio)
+    deployment, *_ = resolved(question)
+    memory_byte = deployment.device.memory_byte
+    kept = kv_tok_capacity(deployment, 900.0) * 147_456
+    assert memory_byte * use_ratio - 16.4e9 - 4.1e9 < kept < memory_byte * (use_ratio + 0.1) - 16.3e9
+
+
 def test_stages_are_refused() -> None:
     deployment, own, _ = case(*CASES[0])
     staged = replace(deployment, parallelism=replace(deployment.parallelism, pipeline=2))
