@@ -270,7 +270,7 @@ def _doubtful_type(fields: Fields) -> str | None:
     classes = fields.get("architectures")
     for name in classes if isinstance(classes, list) and not kind.endswith("_text") else ():
         other = _CLASSES.get(re.split("For[A-Z]|LMHead", str(name)[:_SHOWN])[0].lower(), kind)
-        if FAMILIES[other] != FAMILIES[kind] or _lacks_experts(fields, other):
+        if FAMILIES[other] != FAMILIES[kind] or (other != kind and _lacks_experts(fields, other)):
             return f"{kind} of class {str(name)[:_SHOWN]}"
     return None
 
