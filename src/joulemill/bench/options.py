@@ -46,8 +46,8 @@ class BenchOptions:
     quality_stated       accuracy that another tool found for this model (``catalog.lm_eval``); None: none is stated
     answer_ratio         share of each question's own limit that its answer may have (a budget of thinking)
     out                  run folder; None: a new one under ``runs/``
-    trace_speed_ratio    how many times as fast a trace is replayed;  trace_input_scale_ratio, trace_output_scale_ratio  factors of
-                         its lengths
+    trace_speed_ratio    how many times as fast a trace is replayed;
+    trace_input_scale_ratio, trace_output_scale_ratio   factors of its lengths
     until_ratio          end the load once the 95 % interval of its rate is within this share of it; None: do not
     turns, think_s       of a conversation in a closed loop: each slot asks so many times in a row, all that was said
                          before in each prompt, and waits so long between an answer and the next turn

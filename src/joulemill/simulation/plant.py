@@ -100,8 +100,8 @@ def plant_power(timeline: Timeline, plant: Plant, finest_s: float = FINEST_S) ->
     if bins.bins_count > MOST_BINS:
         most_s = MOST_BINS * finest_s
         raise InputError(
-            f"the run lasts {bins.end_s:,.0f} s, and power is kept for {most_s:,.0f} s ({most_s / 86400:.1f} days) at most;"
-            " give a shorter duration, or fewer requests of the trace"
+            f"the run lasts {bins.end_s:,.0f} s, and power is kept for {most_s:,.0f} s ({most_s / 86400:.1f} days) at "
+            "most; give a shorter duration, or fewer requests of the trace"
         )
     rows = dict(zip(np.unique(timeline.replica).tolist(), rows_of_replicas(timeline), strict=True))
     device_j = np.zeros(bins.bins_count)

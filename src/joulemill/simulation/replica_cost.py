@@ -85,7 +85,8 @@ class ReplicaPhysics:
         of the replica, and prompts with the rank that computes them."""
         t, demand, rates = self._rows(rows_tok.size), self._demand(rows_tok.size), self.rates
         running = decode_req / self.ranks_count
-        prompt_tok = rows_tok - decode_req
+        # Knots with fewer rows than sequences stand for less than no prompt, but no rank has less than no row.
+        prompt_tok = np.maximum(rows_tok - decode_req, -running)
         alone = decode_load(running, context_tok, evenness_ratio(rates.step, demand))
         few = prefill_load(
             alone, prompt_tok / self.ranks_count, (past_tok, prompt_tok), prompt_tok, np.ones_like(running)
