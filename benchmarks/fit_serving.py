@@ -41,6 +41,7 @@ from serving_fit import (
 CATALOG = Path(__file__).parents[1] / "src" / "joulemill" / "catalog" / "data"
 ENGINES = ("vllm-0.19", "trtllm", "sglang")
 UNTOLD = "prior of serving_parameters.csv; these rows do not tell it"
+DOCUMENTED = "documented of the engine (benchmarks/serving_fit.py); these rows do not tell it"
 SOURCE = {
     "runs": "ML.ENERGY Leaderboard v3 (ml-energy/leaderboard 0cd52dab)",
     "latency": "NVIDIA aiconfigurator silicon sample (ai-dynamo/aiconfigurator 095f58a5)",
@@ -84,10 +85,14 @@ def fitted_profiles(data: Path) -> list[Fitted]:
 def coefficient_rows(profile: Fitted, source: str) -> list[list[str]]:
     """Lines of ``serving.csv``. What the rows do not tell stays at its prior, and is declared."""
     rows = []
-    for name, value, error in zip(profile.problem.names, np.exp(profile.x), profile.stderr, strict=True):
+    problem = profile.problem
+    for name, value, error, prior in zip(
+        problem.names, np.exp(profile.x), profile.stderr, np.exp(problem.prior), strict=True
+    ):
         label = "task" if ":" in name else profile.engine
-        told = abs(value / priors()[name][0] - 1.0) > 1e-4 if name in priors() else True
-        basis = ["modelled", source] if told else ["declared", UNTOLD]
+        told = ":" in name or abs(value / prior - 1.0) > 1e-4
+        usual = name in priors() and bool(np.isclose(priors()[name][0], prior))
+        basis = ["modelled", source] if told else ["declared", UNTOLD if usual else DOCUMENTED]
         rows.append([label, name, f"{value:.5g}", f"{error:.3g}", *basis])
     return rows
 

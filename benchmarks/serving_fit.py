@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent))
+from family_effects import NARROW, SPREADS, Effects, effects_of
+from family_effects import NONE as NO_EFFECTS
 from joulemill.catalog.serving import priors
 from joulemill.physics.serving.coefficients import POWER_NAMES, unchecked_rates_of
+from joulemill.physics.serving.power import floor_w
 from joulemill.prediction.precision import resolver
 from joulemill.validation.predict import CompiledRows, compiled, predicted
 from joulemill.validation.row import MeasuredRow
@@ -26,16 +31,21 @@ PRIOR_WEIGHT = 2.0
 CROWD_SHARE, CROWD_MOST = 0.3, 5.0
 #: Steps of a fit, and the relative change of its loss at which it ends.
 MOST_STEPS, FIRST_DAMPING, SETTLED = 40, 1e-2, 1e-4
-RUN_SCALE, LATENCY_SCALE = 0.12, 0.15
+RUN_SCALE, LATENCY_SCALE = 0.16, 0.15
+#: Weight of the power of a row whose host was crowded, at its own rate: a third of that of power on a quiet host.
+HELD_UP_WEIGHT = 0.5
 #: Residuals of a row weigh as the size of its family to the power −BALANCE.
 BALANCE = 0.15
 #: Rows that a pooled fit counts for, and how much narrower its result is as a prior of one engine than the first one.
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
+#: Kernels for experts are each engine's own work: there an engine keeps the spread of the first prior, up to this.
+EXPERTS, EXPERTS_MOST = ("routing", "expert_"), 0.5
 #: What is documented of one engine. SGLang computes waiting prompts before it decodes on: all requests stay together.
 #: It and TensorRT-LLM send rows to the ranks of their experts alone (all-to-all), where vLLM gathers all on every rank.
+#: SGLang drafts, verifies and extends in passes of their own, and does not schedule beside them unless it is told to.
 #: TensorRT-LLM's kernels for experts do not depend on a table of tuned shapes.
 DOCUMENTED = {
-    "sglang": {"lock": (1.0, 0.3), "gathered": (0.05, 1.0)},
+    "sglang": {"lock": (1.0, 0.3), "gathered": (0.05, 1.0), "draft_passes": (3.0, 0.05)},
     "trtllm": {"gathered": (0.05, 1.0), "expert_tile": (1.0, 0.05)},
 }
 #: vLLM 0.11 schedules a step after the one before has ended, unless told otherwise.
@@ -44,11 +54,39 @@ NOT_ASYNCHRONOUS = (0.02, 1.0)
 SHORT_PROMPTS = (5.0, 0.7)
 #: Its data-parallel ranks all compute as many rows as the busiest has.
 PADS_TO_BUSIEST = (1.0, 0.1)
-#: The latency points are of newer releases: their kernels for block-scaled experts suit the newest devices too, and
-#: what hands tokens to clients is spread over processes.
-RECENT = {"expert_block": (1.5e-5, 0.7), "expert_block_newest": (1.2, 0.3), "front": (1e-6, 0.3)}
+#: The latency points are of newer releases: their kernels for experts suit the newest devices too, and what hands
+#: tokens to clients is spread over processes.
+RECENT = {
+    "expert_block": (1.5e-5, 0.7),
+    "expert_newest": (0.9, 0.3),
+    "expert_compute_newest": (1.0, 0.01),
+    "expert_block_newest": (1.2, 0.3),
+    "front": (1e-6, 0.3),
+}
+#: Coefficients that TTFT alone tells: how prompts arrive and wait, and how fast narrow formats and experts multiply:
+#: decoding reads memory.
+ARRIVALS = (
+    "ingest",
+    "ingest_token",
+    "gateway",
+    "poll",
+    "opening",
+    "clump",
+    "lock",
+    "pool_margin",
+    "eager",
+    "prefill_attention",
+    "fp8_compute",
+    "fp8_block_compute",
+    "fp4_compute",
+    "expert_compute",
+)
+#: Families whose TTFT is that of how they were measured: of Llama-3.1-8B on TensorRT-LLM one request more is in flight
+#: than runs, and always waits (TTFT has the stay over the batch more, at any batch, answer and number of devices); on
+#: SGLang and vLLM TTFT hardly grows with the prompt, as where a prefix cache serves it. They are scored all the same.
+ODD_ARRIVALS = ("Llama-3.1-8B",)
 #: Coefficients of one engine: no other engine tells them.
-HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered", "expert_tile")
+HABITS = ("ingest", "ingest_token", "gateway", "poll", "clump", "lock", "gathered", "expert_tile", "draft_passes")
 
 
 @dataclass(kw_only=True)
@@ -66,21 +104,34 @@ class Problem:
     fixed: dict[str, float]
     scale: float
     share: float
+    spreads: tuple[tuple[float, ...], ...] = ()
 
     def part(self, index: np.ndarray) -> Problem:
         rows = [self.rows[i] for i in index]
-        return Problem(
-            rows=rows,
-            plant=compiled(rows),
-            quantities=self.quantities,
-            weights=self.weights,
-            measured=self.measured[:, index],
-            names=self.names,
-            prior=self.prior,
-            spread=self.spread,
-            fixed=self.fixed,
-            scale=self.scale,
-            share=self.share,
+        return replace(self, rows=rows, plant=compiled(rows), measured=self.measured[:, index])
+
+    def counted(self) -> Problem:
+        """What weighs in a fit: drafted rows do not, nor TTFT of ``ODD_ARRIVALS``."""
+        keep = np.flatnonzero([r.draft_count == 0 for r in self.rows])
+        part = self if keep.size == len(self.rows) else self.part(keep)
+        if "ttft_s" not in part.quantities:
+            return part
+        measured = part.measured.copy()
+        measured[part.quantities.index("ttft_s"), [family(r) in ODD_ARRIVALS for r in part.rows]] = np.nan
+        return replace(part, measured=measured)
+
+    def arrivals(self, x: np.ndarray) -> Problem:
+        """The same rows where only ``ARRIVALS`` are free and only TTFT counts; ``x``: the others' logarithms."""
+        free = np.array([n in ARRIVALS for n in self.names])
+        held = {n: float(np.exp(v)) for n, v, f in zip(self.names, x, free, strict=True) if not f}
+        return replace(
+            self,
+            names=tuple(n for n in self.names if n in ARRIVALS),
+            prior=self.prior[free],
+            spread=self.spread[free],
+            fixed=self.fixed | held,
+            weights=self.weights * np.array([[0.0], [1.0]]),
+            spreads=NARROW,
         )
 
     @staticmethod
@@ -100,14 +151,17 @@ class Problem:
             spread=np.array([k[1] for k in known]),
             fixed=first.fixed,
             scale=first.scale,
-            share=float(np.sqrt(POOLED_ROWS / len(rows))),
+            share=float(np.sqrt(POOLED_ROWS / undrafted_count(rows))),
+            spreads=first.spreads,
         )
 
     def believing(self, prior: np.ndarray) -> Problem:
         """The same rows with another prior, held more firmly: what engines on the same devices share. Habits of a
         scheduler keep their own."""
         own = np.array([n in HABITS for n in self.names])
+        apart = np.array([n.startswith(EXPERTS) and "grain" not in n for n in self.names])
         firm = np.minimum(self.spread * POOLED_SPREAD, POOLED_MOST)
+        firm = np.where(apart, np.minimum(self.spread, EXPERTS_MOST), firm)
         return replace(self, prior=np.where(own, self.prior, prior), spread=np.where(own, self.spread, firm))
 
     def logs(self, x: np.ndarray) -> np.ndarray:
@@ -116,10 +170,29 @@ class Problem:
 
     def many_logs(self, points: np.ndarray) -> np.ndarray:
         """Predicted logarithms [quantity, point, row] at each of ``points`` [point, coefficient], all at once."""
+        return self._logs(self._found(points)[0], len(points))
+
+    def errors(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """ln(predicted ÷ measured) [quantity, point, row]; and of the power [point, row] were the row's steps held up
+        until the rate is the measured one: the floor is paid for longer, the joules of the work are the same."""
+        found, floor_w = self._found(points)
+        errors = self._logs(found, len(points)) - self.measured[:, None, :]
+        if "power_w" not in self.quantities:
+            return errors, np.zeros(errors.shape[1:])
+        rate, power = (self.measured[self.quantities.index(q)] for q in ("rate_tok_s", "power_w"))
+        slower = np.exp(rate) / found["rate_tok_s"]
+        return errors, np.log(floor_w + (found["power_w"] - floor_w) * slower) - power
+
+    def _found(self, points: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Predicted quantities by name, and what the boards draw between kernels [W], at each of ``points``."""
         values = {n: np.exp(points[:, i : i + 1]) for i, n in enumerate(self.names)}
         values |= {n: np.array([[v]]) for n, v in self.fixed.items()}
-        found = predicted(self.asking(values), unchecked_rates_of(values))
-        shape = (len(points), len(self.rows))
+        rates = unchecked_rates_of(values)
+        waiting_w = floor_w(self.plant.table, rates.power) * self.plant.devices_count
+        return predicted(self.asking(values), rates), waiting_w
+
+    def _logs(self, found: dict[str, np.ndarray], points: int) -> np.ndarray:
+        shape = (points, len(self.rows))
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log(np.stack([np.broadcast_to(found[q], shape) for q in self.quantities]))
 
@@ -185,7 +258,7 @@ def runs_problem(data: Path) -> Problem:
         rows=rows,
         plant=compiled(rows),
         quantities=quantities,
-        weights=np.array([[1.0], [0.5], [2.0], [3.0]]),
+        weights=np.array([[2.0], [1.0], [1.2], [3.0]]),
         measured=measured,
         names=tuple(names),
         prior=np.log([known[n][0] for n in names]),
@@ -214,47 +287,57 @@ def latency_problem(data: Path, engine: str, fixed: dict[str, float]) -> Problem
         spread=np.array([known[n][1] for n in names]),
         fixed=fixed,
         scale=LATENCY_SCALE,
-        share=float(np.sqrt(300 / len(rows))),
+        share=float(np.sqrt(300 / undrafted_count(rows))),
+        spreads=SPREADS,
     )
+
+
+def undrafted_count(rows: list[MeasuredRow]) -> int:
+    """Rows that weigh in a fit."""
+    return max(sum(r.draft_count == 0 for r in rows), 1)
 
 
 def evenly(rows: list[MeasuredRow]) -> np.ndarray:
     """Weights of residuals that let families count more alike than their rows do: a new family is what is asked for.
-    Copies of one measurement count as one row; rows read as drafted do not count. Mean square 1."""
+    Copies of one measurement count as one row. Mean square 1."""
     names = [family(r) for r in rows]
     count = Counter(names)
     copies = np.array([r.copies_count for r in rows])
     weight = np.array([count[n] ** -BALANCE for n in names]) / np.sqrt(copies)
-    weight[[r.draft_count > 0 for r in rows]] = 0.0
     return weight / np.sqrt(np.mean(weight**2))
 
 
 def fit(problem: Problem, start: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the coefficients and their standard errors.
 
-    Damped Gauss–Newton steps on a robust loss (soft L1). Whether a row with one device ran on a crowded host is
-    decided by the row itself, anew at each step (``quiet_probability``).
+    Where families have effects of their own (``family_effects``), what TTFT alone tells is fitted once more, to TTFT,
+    at the values that all rows gave to the rest: TTFT depends on launch settings that no table states, and must not
+    bend the speeds of kernels.
     """
-    row_weight = evenly(problem.rows)
+    problem = problem.counted()
+    x, stderr = _fitted(problem, start)
+    if problem.spreads:
+        free = np.array([n in ARRIVALS for n in problem.names])
+        x[free], stderr[free] = _fitted(problem.arrivals(x), x[free])
+    return x, stderr
+
+
+def _fitted(problem: Problem, start: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Damped Gauss–Newton steps on a robust loss (soft L1). Whether a row with one device ran on a crowded host is
+    decided by the row itself, anew at each step (``quiet_probability``)."""
+    effects = effects_of(problem.rows, family, problem.spreads) if problem.spreads else NO_EFFECTS
+    size = problem.prior.size
     shared = problem.shared
-
-    def linearized(x: np.ndarray, quiet: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Residuals, their Jacobian, and errors [quantity, row] at ``x``: all perturbed points in one call."""
-        points = np.concatenate([x[None, :], x[None, :] + STEP_LN * np.eye(x.size)])
-        errors = problem.many_logs(points) - problem.measured[:, None, :]
-        r = soft(errors * problem.weights[:, None] / problem.scale) * problem.share * row_weight * np.sqrt(quiet)
-        own = PRIOR_WEIGHT * (points - problem.prior) / problem.spread
-        r = np.concatenate([np.moveaxis(r, 1, 0).reshape(len(points), -1), own], axis=1)
-        return r[0], (r[1:] - r[0]).T / STEP_LN, errors[:, 0]
-
-    x = problem.prior if start is None else start
+    row_weight = problem.share * evenly(problem.rows)
+    spread = np.concatenate([problem.spread, effects.spread])
+    x = np.concatenate([problem.prior if start is None else start, np.zeros(effects.count)])
     quiet = np.ones(len(problem.rows))
-    r, jacobian, error = linearized(x, quiet)
+    r, jacobian, error = _linearized(problem, effects, x, (row_weight, quiet))
     damping = FIRST_DAMPING
     for _ in range(MOST_STEPS):
         square = jacobian.T @ jacobian
-        step = np.linalg.solve(square + damping * np.diag(problem.spread**-2.0), -jacobian.T @ r)
-        tried = linearized(x + step, quiet)
+        step = np.linalg.solve(square + damping * np.diag(spread**-2.0), -jacobian.T @ r)
+        tried = _linearized(problem, effects, x + step, (row_weight, quiet))
         gain = (r @ r - tried[0] @ tried[0]) / (r @ r)
         if gain < 0.0:
             damping *= 10.0
@@ -263,19 +346,50 @@ def fit(problem: Problem, start: np.ndarray | None = None) -> tuple[np.ndarray, 
         if abs(gain) < SETTLED:
             break
         if shared.any() and gain >= 0.0:
-            before, quiet = quiet, quiet_probability(problem, error)
-            change = np.sqrt(np.maximum(quiet, 1e-9) / np.maximum(before, 1e-9))
-            change = np.concatenate([np.tile(change, len(problem.quantities)), np.ones(x.size)])
-            r, jacobian = r * change, jacobian * change[:, None]
-    degrees = max(1, r.size - x.size)
-    covariance = np.linalg.inv(jacobian.T @ jacobian)
-    return x, np.sqrt(np.diag(covariance) * max(1.0, float(r @ r) / degrees))
+            quiet = quiet_probability(problem, error)
+            r, jacobian, error = _linearized(problem, effects, x, (row_weight, quiet))
+    degrees = max(1, problem.measured.size - x.size)
+    covariance = np.linalg.inv(jacobian.T @ jacobian)[:size, :size]
+    return x[:size], np.sqrt(np.diag(covariance) * max(1.0, float(r @ r) / degrees))
+
+
+def _linearized(
+    problem: Problem, effects: Effects, x: np.ndarray, weights: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residuals, their Jacobian, and errors [quantity, row] at ``x``, coefficients before effects: all perturbed points
+    in one call. ``weights``: of rows, and of each that its host was quiet."""
+    size, (row_weight, quiet) = problem.prior.size, weights
+    points = np.concatenate([x[None, :size], x[None, :size] + STEP_LN * np.eye(size)])
+    errors, held_up = problem.errors(points)
+    u, scale = x[size:], problem.weights[:, None] / problem.scale
+    weight = row_weight * np.sqrt(quiet)
+    z = (errors + effects.added(u)[:, None, :]) * scale if effects.count else errors * scale
+    r = np.moveaxis(soft(z) * weight, 1, 0).reshape(len(points), -1)
+    alone = soft(held_up * HELD_UP_WEIGHT / problem.scale) * row_weight * np.sqrt(1.0 - quiet)
+    own = PRIOR_WEIGHT * (points - problem.prior) / problem.spread
+    r = np.concatenate([r, alone, own], axis=1)
+    jacobian = (r[1:] - r[0]).T / STEP_LN
+    if not effects.count:
+        return r[0], jacobian, errors[:, 0]
+    slope = soft_slope(z[:, 0]) * scale[:, 0] * weight
+    by_effect = effects.jacobian(slope)
+    by_effect = np.concatenate([by_effect, np.zeros((len(jacobian) - len(by_effect), effects.count))])
+    below = np.concatenate([np.zeros((effects.count, size)), np.diag(1.0 / effects.spread)], axis=1)
+    jacobian = np.concatenate([np.concatenate([jacobian, by_effect], axis=1), below])
+    return np.concatenate([r[0], u / effects.spread]), jacobian, errors[:, 0]
 
 
 def soft(z: np.ndarray) -> np.ndarray:
     """Residuals whose squares are the soft L1 loss of ``z``; 0 where nothing was measured."""
     z = np.where(np.isfinite(z), z, 0.0)
     return np.sign(z) * np.sqrt(2.0 * (np.sqrt(1.0 + z * z) - 1.0))
+
+
+def soft_slope(z: np.ndarray) -> np.ndarray:
+    """d ``soft`` / dz; 0 where nothing was measured."""
+    size = np.where(np.isfinite(z), np.maximum(np.abs(z), 1e-4), 1.0)
+    root = np.sqrt(1.0 + size * size)
+    return np.where(np.isfinite(z), size / (root * np.sqrt(2.0 * (root - 1.0))), 0.0)
 
 
 def quiet_probability(problem: Problem, error: np.ndarray) -> np.ndarray:

@@ -136,7 +136,7 @@ def by_hand() -> dict[str, float]:
     mixed = step(c, CONCURRENCY, context, prompt, CONCURRENCY + prompt / INPUT_TOK)
     host_s = c["step"] + c["sequence"] * CONCURRENCY
     exposed_s = c["overlap"] * (soft_max(plain.device_s, host_s) - plain.device_s) + (1 - c["overlap"]) * host_s
-    plain_s = soft_max(plain.device_s + exposed_s, c["front"] * CONCURRENCY)
+    plain_s = max(plain.device_s + exposed_s, c["front"] * CONCURRENCY)
     exposed_s = plain_s - plain.device_s
     mixed_s = soft_max(mixed.device_s, c["eager"] * mixed.launches_s) + exposed_s
 
@@ -228,7 +228,7 @@ ROWS: tuple[tuple[str, str, str, float, str, int], ...] = (
     (
         "host",
         "… host time that the device waits for",
-        "τ_step + b·τ_seq, less what overlaps; step ∨ b·τ_front",
+        "τ_step + b·τ_seq, less what overlaps; the step at least b·τ_front",
         1e3,
         "ms",
         2,

@@ -48,7 +48,7 @@ CLEAR, FLAT = 0.6, 0.15
 #: From here a power limit has the rate: what it holds down is the compute that would have it otherwise.
 HELD = 0.3
 #: A clock below this part of the highest is one that a counter of throttling counts.
-THROTTLED_CLOCK = 0.99
+THROTTLED_CLOCK = 0.999
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ model = [
   {{name = "Qwen/Qwen3-8B", tp = [1], concurrency = [16, 64, 128]}},
 ]
 demand = [
-  {{name = "chat", model = "Qwen/Qwen3-32B", rate = "14 ktok/s", by_hour_ratio = {DAY}, input_tokens = 900,
+  {{name = "chat", model = "Qwen/Qwen3-32B", rate = "12 ktok/s", by_hour_ratio = {DAY}, input_tokens = 900,
     output_tokens = 300, slo_tpot = "35 ms", home = "paris", move_ratio = 0.3}},
   {{name = "files", model = "Qwen/Qwen3-8B", rate = "30 ktok/s", input_tokens = 2000, output_tokens = 200,
     shift_ratio = 0.5}},

@@ -18,10 +18,13 @@ AMBIGUOUS_NOTE = f"{NOTE}; of several that fit, the first"
 FAMILIES = {"DeepSeek-R1": "DeepSeek-R1", "DeepSeek-V3": "DeepSeek-R1", "gpt-oss-120b": "gpt-oss-120b"}
 
 
-def matching(asked: LaunchQuery, model: str, decode_devices: int) -> tuple[Launch, ...]:
-    """Launches of ``model`` whose decode workers have ``decode_devices``."""
+def matching(asked: LaunchQuery, model: str, devices: tuple[int, int]) -> tuple[Launch, ...]:
+    """Launches of ``model`` by devices of a decode worker, and by those that experts of a prefill worker are spread
+    over, where any launch has so many: points that do not state their pools hold these two numbers."""
+    decode_devices, expert_devices = devices
     candidates = launches(replace(asked, model=_family(model)))
-    return tuple(x for x in candidates if x.decode.parallelism.devices == decode_devices)
+    wide = tuple(x for x in candidates if x.decode.parallelism.devices == decode_devices)
+    return tuple(x for x in wide if x.prefill.parallelism.expert == expert_devices) or wide
 
 
 def never_drafts(row: MeasuredRow) -> bool:

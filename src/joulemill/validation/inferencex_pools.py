@@ -2,8 +2,9 @@
 
 Rows of ``inferencex_pools.csv``: at ``in_flight_req`` requests in flight, ``prefill`` and ``decode`` workers, written
 as workers × kind and devices of each: T8 a tensor group of 8, E8 one whose experts are spread over it, D8 data-parallel
-attention over 8 with the experts spread over them. ``draft_count``: tokens that multi-token prediction drafts a step
-(of SGLang's recipes, which that file only names, one as its documentation does: assumed).
+attention over 8 with the experts spread over them. ``draft_count``: tokens that multi-token prediction drafts a step;
+of SGLang's recipes, which that file only names, as the recipes (srt-slurm, ``speculative-num-steps``) and InferenceX's
+``perf-changelog.yaml`` say.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ configurations by number, and only those without drafts; earlier dumps hold both
 a device, a point that it does not list ran drafts. Aggregated points of one campaign (a release, within days) are all
 of one kind, so there a campaign is judged as a whole: it ran drafts if the dump lists none of it, on any device, though
 it lists an earlier one of the same deployment (so it lists what is superseded too).
-Where its configuration (``catalog.inferencex``) lists only deployments that draft, or none that do, that decides.
+Where its configuration (``catalog.inferencex``) lists only deployments that draft, or none that do, that decides; so
+does its log of changes for SGLang on B200 (``inferencex_sglang``).
 The number of drafted tokens is the configuration's, where it lists the point; else its scripts for TensorRT-LLM draft
-three, or one with data-parallel attention; SGLang's documentation drafts one for DeepSeek (taken, assumed).
+three, or one with data-parallel attention; those for SGLang draft two, or three of Qwen3.5.
 The rule does not look at what was measured; that it tells two kinds apart was seen in it (DeepSeek's points).
 """
 
@@ -19,6 +20,7 @@ from dataclasses import replace
 from datetime import date
 
 from joulemill.validation.inferencex_launches import launched, never_drafts
+from joulemill.validation.inferencex_sglang import drafts_count, stated_drafts
 from joulemill.validation.row import MeasuredRow, Origin
 
 NOTE = (
@@ -34,7 +36,14 @@ def origin_of(source: str, version: str) -> Origin:
     day = re.search(r"measured=(\d{4}-\d\d-\d\d)", source)
     listed = "config_id=" in source
     mixed = re.search(r"source_file=\d{4}-\d\d-\d\d\.csv", source) is not None
-    return Origin(date.fromisoformat(day.group(1)).toordinal() if day else 0, version, listed, mixed)
+    image = re.search(r"image=([^\s;]+)", source)
+    return Origin(
+        day=date.fromisoformat(day.group(1)).toordinal() if day else 0,
+        version=version,
+        image=image.group(1) if image else "",
+        listed=listed,
+        mixed=mixed,
+    )
 
 
 def with_drafts(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
@@ -49,10 +58,11 @@ def with_drafts(rows: Sequence[MeasuredRow]) -> list[MeasuredRow]:
         origin = row.origin
         if not (row.architecture.mtp and origin.mixed) or origin.listed or _deployed(row) not in first:
             return False
-        if row.prefill is not None and never_drafts(row):
-            return False
+        stated = stated_drafts(row)
+        if stated is not None:
+            return stated
         if row.prefill is not None:
-            return True
+            return not never_drafts(row)
         near = range(origin.day - CAMPAIGN_DAYS, origin.day + CAMPAIGN_DAYS + 1)
         return origin.day > first[_deployed(row)] and not any(
             (_family(row), origin.version, day) in campaigns for day in near
@@ -70,11 +80,14 @@ def _read(row: MeasuredRow, left_out: bool) -> MeasuredRow:
         return row if row.draft_count == 0 else replace(row, draft_count=0)
     groups = {**row.groups, "drafts": "read as drafted"}
     notes = row.notes if kinds == {True} else (*row.notes, NOTE)
-    return replace(row, draft_count=row.draft_count or _usual_count(row), groups=groups, notes=notes)
+    count = row.draft_count or _usual_count(row)
+    return replace(row, draft_count=count, drafts_hidden=row.prefill is not None, groups=groups, notes=notes)
 
 
 def _usual_count(row: MeasuredRow) -> int:
-    return 1 if row.parallelism.data > 1 or row.engine == "sglang" else 3
+    if row.engine == "sglang":
+        return drafts_count(row)
+    return 1 if row.parallelism.data > 1 else 3
 
 
 def _family(row: MeasuredRow) -> tuple[object, ...]:

@@ -2,8 +2,8 @@
 
 Mean answers are those that MLCommons' submission checker demands (``TOKENS_PER_SAMPLE``: llama2-70b 294.45, mixtral
 144.84, llama3.1-405b 684.68, deepseek-r1 3886.23), or those of CNN/DailyMail (778 in, about 73 out). What submissions
-do not state is assumed, and said: weights in 4 bits where devices multiply in 4 bits, else 8; as few devices a replica
-as hold the weights in 70 % of their memory; 768 requests per device.
+do not state is assumed, and said: weights in 4 bits where devices multiply in 4 bits, else 8; a KV
+cache in 8 bits; as few devices a replica as hold the weights in 70 % of their memory; 768 requests per device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BATCH_REQ, WEIGHTS_RATIO, SPREAD_RATIO = 768.0, 0.7, 0.6
 MAX_Q_RATIO = 0.7
 NOTE = (
     "batch is not stated: 768 a device assumed; a replica takes as few devices as hold it; 4-bit weights where devices "
-    "have 4-bit units, else 8-bit (assumed)"
+    "have 4-bit units, else 8-bit, and a KV cache in 8 bits (assumed)"
 )
 MAX_Q_NOTE = "Max-Q is taken as a power limit of 0.7 TDP (assumed; the submission does not state its cap)"
 

@@ -77,6 +77,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         gateway_ratio=column([r.gateway for r in rows]),
         poll_count=column([r.poll_count for r in rows]),
         draft_count=column([r.draft_count for r in rows]),
+        drafts_hidden_ratio=column([r.drafts_hidden for r in rows]),
     )
     return CompiledRows(
         table=table,

@@ -15,10 +15,12 @@ from joulemill.validation.inferencex_pools import Launch
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a point comes from: day (since 1 January of year 1) and version of its campaign; whether it is in the dump
-    that lists configurations; ``mixed`` where it is in one that holds deployments with and without drafts."""
+    that lists configurations; ``mixed`` where it is in one that holds deployments with and without drafts; ``image``:
+    the container that it ran in."""
 
     day: int = 0
     version: str = ""
+    image: str = ""
     listed: bool = False
     mixed: bool = False
 
@@ -38,6 +40,7 @@ class MeasuredRow:
     copies_count   rows of the table that hold this same measurement; ``fullest``: this one stands for them
     stated_count   columns of parallelism and pools that are filled in
     origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
+    drafts_hidden  the engine was told to schedule beside drafts
     shared_host    one device of a node whose others may have run something else: its host may have been crowded
     launches       configurations that the row may have been launched with, where its columns do not state its pools
     notes          what was assumed
@@ -73,6 +76,7 @@ class MeasuredRow:
     stated_count: int = 0
     origin: Origin = field(default_factory=Origin)
     draft_count: int = 0
+    drafts_hidden: bool = False
     shared_host: bool = False
     launches: tuple[Launch, ...] = ()
     notes: tuple[str, ...] = ()

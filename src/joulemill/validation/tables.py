@@ -227,7 +227,8 @@ def _launches(row: Row, engine: str, device: str, in_flight_req: float) -> tuple
         output_tok=round(needed(row, "osl")),
         in_flight_req=round(in_flight_req),
     )
-    return matching(asked, row["model_path"], round(number_in(row, "decode_tp_size") or 0.0))
+    devices = tuple(round(number_in(row, name) or 0.0) for name in ("decode_tp_size", "decode_moe_ep_size"))
+    return matching(asked, row["model_path"], (devices[0], devices[1]))
 
 
 #: Columns that say parallelism and sizes of pools.
@@ -272,6 +273,7 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     node_of(device.name)  # refuses a device whose node is not cataloged
     word = weights_word(device)
     architecture, precision, notes = resolve(asked.model, word, word)
+    precision = precision.with_kv("fp8")
     parallelism = replicas_of(architecture, precision, device, int(needed(row, "sys_accelerators_per_node")))
     quiet = is_max_q(row)
     measured = {

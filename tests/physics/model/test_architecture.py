@@ -268,6 +268,17 @@ def test_the_unknown_is_refused_or_told() -> None:
     assert architecture_from_config(TINY).approximations == architecture_from_config(TINY).doubts == ()
 
 
+@pytest.mark.parametrize("name", ["MixtralForCausalLM", "Qwen3MoeForCausalLM", "GPT2LMHeadModel", "Gemma2ForCausalLM"])
+def test_a_class_of_another_family_than_the_type_is_told(name: str) -> None:
+    with pytest.raises(InputError, match=f"'llama of class {name}' is not known"):
+        architecture_from_config({**TINY, "model_type": "llama", "architectures": [name]})
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "OwnForCausalLM", 7])
+def test_a_class_laid_out_alike_is_read(name: object) -> None:
+    assert not architecture_from_config({**TINY, "model_type": "llama", "architectures": [name]}).doubts
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

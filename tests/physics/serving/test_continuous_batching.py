@@ -330,6 +330,33 @@ def test_host_time_is_hidden_where_the_engine_prepares_the_next_step_meanwhile()
     assert float(host_s(t, beside, demand, a * 64, a * 1e-6)[0]) == pytest.approx(own, rel=0.01)
 
 
+def test_drafts_in_passes_of_their_own_keep_the_devices_waiting() -> None:
+    """Three passes, none hidden: 3·own; where the engine schedules beside them, or drafts within a step: as ever."""
+    t = shard_table([share(MOE, tp=4)])
+    a, zero = np.ones(1), np.zeros(1)
+    plain = Demand(
+        batch_req=a * 64,
+        input_tok=a * 512,
+        computed_tok=a * 512,
+        output_tok=a * 512,
+        spread_ratio=zero,
+        budget_tok=a * 8192,
+        memory_use_ratio=a * 0.9,
+        limit_w=t.tdp_w,
+        running=zero,
+        narrow_ratio=a,
+    )
+    host = replace(rates("trtllm").host, front_s=1e-12, draft_passes_count=3.0)
+    drafting = replace(plain, draft_count=a * 2)
+    own = host.step_s + 64 * host.sequence_s + host.rank_s
+    waited = float(host_s(t, host, plain, a * 64, a * 0.05)[0])
+    assert float(host_s(t, host, drafting, a * 64, a * 0.05)[0]) == pytest.approx(3 * own)
+    beside = replace(drafting, drafts_hidden_ratio=a)
+    assert float(host_s(t, host, beside, a * 64, a * 0.05)[0]) == pytest.approx(waited)
+    within = replace(host, draft_passes_count=1.0)
+    assert float(host_s(t, within, drafting, a * 64, a * 0.05)[0]) == pytest.approx(waited)
+
+
 def test_drafted_tokens_by_hand() -> None:
     """None: 1 a step; one: 1.85; three: 1 + 0.85·(1 + 0.58 + 0.58²)."""
     a = np.ones(1)

@@ -7,6 +7,7 @@ read as a plain decoder all the same, and ``Architecture.doubts`` says what is n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +32,10 @@ from joulemill.physics.model.layer_kinds import Kind, layer_kinds, pattern_of, s
 from joulemill.physics.model.mixers import mixer_of
 
 _TABLES = ("gpt2", "opt", "gpt_bigcode")
+#: Characters of a name that are looked at.
+_SHOWN = 80
+#: The name of a class of the engines' libraries, up to its task, in small letters → model type.
+_CLASSES = {kind.replace("_", ""): kind for kind in FAMILIES}
 
 
 def architecture_from_config(
@@ -252,9 +257,27 @@ def _finished(fields: Fields, family: Family, hidden: int, layers: _Layers) -> A
         final_norms=family.final_norms,
         max_context=context or None,
         unread=fields.unread(),
-        unknown_type=None if fields.model_type in FAMILIES else fields.model_type or "not given",
+        unknown_type=_doubtful_type(fields),
         approximations=tuple(fields.approximations),
     )
+
+
+def _doubtful_type(fields: Fields) -> str | None:
+    """The type where it is not known, or where the class that the config names is of a family laid out otherwise."""
+    kind = fields.model_type
+    if kind not in FAMILIES:
+        return kind or "not given"
+    classes = fields.get("architectures")
+    for name in classes if isinstance(classes, list) and not kind.endswith("_text") else ():
+        other = _CLASSES.get(re.split("For[A-Z]|LMHead", str(name)[:_SHOWN])[0].lower(), kind)
+        if FAMILIES[other] != FAMILIES[kind] or (other != kind and _lacks_experts(fields, other)):
+            return f"{kind} of class {str(name)[:_SHOWN]}"
+    return None
+
+
+def _lacks_experts(fields: Fields, kind: str) -> bool:
+    """Whether models of ``kind`` have experts that the config does not state."""
+    return any("expert" in name and not fields.has(name) for name in DEFAULTS.get(kind, {}))
 
 
 def _lookups(fields: Fields, hidden: int, groups: tuple[LayerGroup, ...]) -> tuple[int, int]:

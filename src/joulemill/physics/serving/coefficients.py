@@ -44,6 +44,7 @@ NAMES = (
     "exchange",
     "evenness",
     "expert_newest",
+    "expert_compute_newest",
     "expert_tile",
     "expert_block",
     "newest",
@@ -69,6 +70,7 @@ NAMES = (
     "pool_workers",
     "wide_workers",
     "pool_margin",
+    "draft_passes",
     "wait_power",
     "busy_power",
     "flop_energy",
@@ -130,6 +132,7 @@ def _step(c: Mapping[str, Any]) -> StepRates:
         evenness_ratio=c["evenness"],
         imbalance_ratio=c["imbalance"],
         expert_newest_ratio=c["expert_newest"],
+        expert_compute_newest_ratio=c["expert_compute_newest"],
         newest_ratio=c["newest"],
         expert_block_newest_ratio=c["expert_block_newest"],
         expert_tile_ratio=c["expert_tile"],
@@ -161,6 +164,7 @@ def _host(c: Mapping[str, Any]) -> HostRates:
         pool_workers_count=c["pool_workers"],
         wide_workers_count=c["wide_workers"],
         pool_margin_ratio=c["pool_margin"],
+        draft_passes_count=c["draft_passes"],
     )
 
 

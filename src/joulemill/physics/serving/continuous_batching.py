@@ -56,6 +56,7 @@ class HostRates:
     pool_*, wide_*       usual sizes of pools where none are stated: decode workers (``usual_worker_req``), and prefill
     ranks over those that the load would keep busy all the time
     front_s              time that the process in front of a rank needs for a token, beside the steps
+    draft_passes_count   times that the host prepares work in a step with drafts; from two on, nothing of it is hidden
     spread_ratio         weight of s² in the context
     context_ratio        κ above
     """
@@ -72,6 +73,7 @@ class HostRates:
     pool_workers_count: float
     wide_workers_count: float
     pool_margin_ratio: float
+    draft_passes_count: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class Demand:
     draft_count     tokens drafted a sequence and step;  acceptance_ratio  α of ``speculation``, NaN as published
     draft, draft_layers_count   who drafts: a model (one row, or a row a row), or so many layers of the model's own a
                     drafted token (multi-token prediction; 0: n-grams, which cost nothing)
+    drafts_hidden_ratio   1 where the host prepares steps with drafts beside the devices, though the engine usually does
+    not
     chunked_ratio   1 where prompts go into steps in parts, beside decoding; 0 where whole, in steps of their own
     eager_ratio     1 where no step is a captured graph
     poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
@@ -120,6 +124,7 @@ class Demand:
     acceptance_ratio: Array | float = np.nan
     draft: ShardTable | None = None
     draft_layers_count: Array | float = 1.0
+    drafts_hidden_ratio: Array | float = 0.0
     chunked_ratio: Array | float = 1.0
     eager_ratio: Array | float = 0.0
 
@@ -161,6 +166,7 @@ class Steady:
 
 #: Share of the memory that weights leave which keys and values get at least.
 TIGHT_RATIO = 0.4
+TIGHT_MORE_RATIO = 0.1
 
 
 def kv_room_byte(t: ShardTable, memory_use_ratio: Array, reserve_byte: float = 4e9) -> Array:
@@ -168,9 +174,10 @@ def kv_room_byte(t: ShardTable, memory_use_ratio: Array, reserve_byte: float = 4
     fit.
 
     ``reserve_byte``: activations, graphs, communication buffers (assumed 4 GB). Where weights leave little, engines are
-    run with a higher share of memory: never less than 40 % of what the weights leave (assumed).
+    run with a higher share of memory, by up to a tenth of it: never less than 40 % of what the weights then leave
+    (assumed).
     """
-    spare = t.memory_byte - t.weight_byte
+    spare = t.memory_byte * np.minimum(memory_use_ratio + TIGHT_MORE_RATIO, 1.0) - t.weight_byte
     return np.maximum(t.memory_byte * memory_use_ratio - t.weight_byte - reserve_byte, TIGHT_RATIO * spare)
 
 
@@ -216,7 +223,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     alone = decode_load(running, context, evenness_ratio(rates.step, d))
     prompt = arrivals * d.computed_tok / often
     work, steps = _step_variants(t, rates, d, alone, (offered, prompt))
-    state = (offered, running, context, capacity, often, arrivals)
+    state = (offered, running, context, capacity, often)
     return _timed(t, rates, d, state, work, (steps, batches))
 
 
@@ -240,8 +247,8 @@ def _step_variants(
     """A step without prompts, one with the usual number of prompt tokens, and what devices wait for the host; and how
     steps grow with prompts. ``loads``: requests offered to a rank, and prompt tokens of a step that has any."""
     host, (offered, prompt) = rates.host, loads
-    busiest = np.minimum(d.computed_tok * busiest_prompts_count(t, prompt / d.computed_tok), d.budget_tok)
-    busiest = np.maximum(busiest, prompt)
+    most = busiest_prompts_count(t, prompt / d.computed_tok, d.spread_ratio)
+    busiest = np.maximum(np.minimum(d.computed_tok * most, d.budget_tok), prompt)
     shared = _shared_count(d, offered)
     packed_tok = np.minimum(shared * d.computed_tok, d.budget_tok)
     past = d.input_tok - 0.5 * d.computed_tok
@@ -292,10 +299,11 @@ def _undrafted(
     return plain, mixed, packed_s
 
 
-def busiest_prompts_count(t: ShardTable, mean_count: Array) -> Array:
-    """Prompts in a step of the busiest of the data-parallel ranks, which take ``mean_count`` each: one at least, and
-    the expected largest of so many Poisson counts."""
-    spread = largest_of(t.data_count) * np.sqrt(mean_count)
+def busiest_prompts_count(t: ShardTable, mean_count: Array, spread_ratio: Array | float = 0.0) -> Array:
+    """Prompts, in mean lengths, in a step of the busiest of the data-parallel ranks, which take ``mean_count`` each:
+    one at least, and the expected largest of so many Poisson counts of prompts whose lengths scatter by
+    ``spread_ratio`` (as those of answers do: assumed)."""
+    spread = largest_of(t.data_count) * np.sqrt(mean_count * (1.0 + spread_ratio * spread_ratio))
     return np.asarray(np.maximum(mean_count + spread, 1.0))
 
 
@@ -324,13 +332,18 @@ def prompts_s(host: HostRates, work: StepTimes) -> Array:
 
 def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: Array) -> Array:
     """What devices wait for the host in a step of ``device_s`` [s]: all of its time, or only what is longer than theirs
-    where the engine prepares a step while the one before runs."""
+    where the engine prepares a step while the one before runs; and for the process in front of it, which hands tokens
+    on while steps run, once it is the slower one."""
     several = t.tensor_count * t.data_count > 1.0
     own_s = host.step_s + host.sequence_s * running + host.rank_s * several
     hidden = np.minimum(host.overlap_ratio, 1.0)
+    if np.any(d.draft_count):
+        apart = (np.asarray(d.draft_count) > 0.0) & (np.asarray(d.drafts_hidden_ratio) <= 0.0)
+        passes = np.where(apart, np.maximum(host.draft_passes_count, 1.0), 1.0)
+        own_s, hidden = own_s * passes, hidden * np.maximum(2.0 - passes, 0.0)
     waited_s = hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s
     front_s = host.front_s * running * d.accepted_tok
-    return np.asarray(soft_s(device_s + waited_s, front_s) - device_s)
+    return np.asarray(np.maximum(device_s + waited_s, front_s) - device_s)
 
 
 def _timed(
@@ -341,7 +354,7 @@ def _timed(
     work: tuple[StepTimes, StepTimes, Array],
     variants: tuple[PromptSteps, Array | float],
 ) -> Steady:
-    offered, running, context, capacity, often, arrivals = state
+    offered, running, context, capacity, often = state
     plain, mixed, host_s = work
     steps, batches = variants
     plain_s = steps.plain_s
@@ -362,7 +375,7 @@ def _timed(
     rank_rate = running * d.accepted_tok / period_s
     rate = rank_rate * ranks * batches if staged else rank_rate * ranks
     power_w = step_energy_j / step_s
-    itl_s = (plain_s + _median_share(arrivals * ranks, often) * (mixed_s - plain_s)) * slow
+    itl_s = (plain_s + _median_share(often) * (mixed_s - plain_s)) * slow
     ttft_s, tpot_s = _latency(
         rates.host, d, steps.scaled(stages) if staged else steps, (offered, running, rank_rate), (period_s, slow)
     )
@@ -388,10 +401,11 @@ def _timed(
     )
 
 
-def _median_share(arrivals: Array, often: Array) -> Array:
-    """Prompts in the median step over prompts in a step that has any; the median of a Poisson count is about
-    λ − 0.35."""
-    return np.asarray(np.clip((arrivals - 0.35) / np.maximum(arrivals / often, 1e-9), 0.0, 1.0))
+def _median_share(often: Array) -> Array:
+    """Prompts in the median step over prompts in a step that has any: those that come together count as one, and the
+    median of a Poisson count of mean μ = −ln(1 − f) is about μ − 0.35."""
+    mean = -np.log1p(-np.minimum(often, 1.0 - 1e-9))
+    return np.asarray(np.clip(often * (1.0 - 0.35 / np.maximum(mean, 1e-9)), 0.0, 1.0))
 
 
 def _latency(

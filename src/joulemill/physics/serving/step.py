@@ -59,7 +59,8 @@ class StepRates:
     latency of an exchange
     reduce_growth_ratio  γ: a sum's latency grows as (log2 ranks)^γ: 1 a tree, 0 all read all at once
     node_hop_ratio  latency of sums and exchanges that leave a node's links over that within
-    expert_newest_ratio expert_memory_ratio on devices with 4-bit units over that on older ones: kernels less tuned
+    expert_newest_ratio, expert_compute_newest_ratio  share of bandwidth, of the peak that experts in 8 bits or more
+    reach on devices with 4-bit units over that on older ones: kernels less tuned
     padding_ratio       how much of the rows that data-parallel ranks lack of the busiest are computed as padding
     gathered_ratio      how much of the rows of other data-parallel ranks each device moves: 1 where engines gather all
     tokens on all ranks, near 0 where they send rows to their experts alone
@@ -88,6 +89,7 @@ class StepRates:
     evenness_ratio: float
     imbalance_ratio: float
     expert_newest_ratio: float
+    expert_compute_newest_ratio: float
     newest_ratio: float
     expert_block_newest_ratio: float
     expert_tile_ratio: float
@@ -387,8 +389,9 @@ def _expert_ratios(t: ShardTable, r: StepRates, many: NDArray[np.bool_]) -> tupl
     newest, kind = t.newest_count > 0.0, t.expert_class_count
     reached = by_class(r.expert_compute_ratio, kind)
     reached = reached * np.where(newest & (kind == FP8_BLOCK), r.expert_block_newest_ratio, 1.0)
-    wider = t.expert_byte > NATIVE_BYTE_FLOP * t.expert_flop
-    share = r.expert_memory_ratio * np.where(newest & wider, r.expert_newest_ratio, 1.0)
+    older = newest & (t.expert_byte > NATIVE_BYTE_FLOP * t.expert_flop)
+    reached = reached * np.where(older, r.expert_compute_newest_ratio, 1.0)
+    share = r.expert_memory_ratio * np.where(older, r.expert_newest_ratio, 1.0)
     untuned = many & (t.expert_ranks_count > 1.0) & (kind == WIDE)
     return reached, share * np.where(untuned, r.expert_tile_ratio, 1.0)
 
