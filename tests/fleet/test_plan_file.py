@@ -36,10 +36,10 @@ WRONG = [
     ("pue = 1.3", f"cooling_by_hour_ratio = {[-1] * 24}", ("line 6", "has -1", "between 0 and 1")),
     ("pue = 1.3", "pue_curve = [[0.1, 0.5], [1, 1.2]]", ("line 6", "the PUE at least 1")),
     ("tp = [2]", "tp = [0]", ("line 22", "tp is 0", "at least 1")),
-    ("tp = [2]", "tp = [2]\nkv_dtypes = [\"fp9\"]", ("line 23", "fp9")),
+    ("tp = [2]", 'tp = [2]\nkv_dtypes = ["fp9"]', ("line 23", "fp9")),
     ("concurrency = [", "concurrency = [-3, ", ("line 23", "concurrency is -3", "at least 1")),
     ("tp = [2]", 'engine = "vlm"', ("line 22", "engine 'vlm'")),
-    ("precisions = [", "precisions = [\"bf17\", ", ("line 20", "bf17")),
+    ("precisions = [", 'precisions = ["bf17", ', ("line 20", "bf17")),
     ('"unlimited"', '"unlimited"\nleast_ratio = 1.0', ("line 25", "unlimited rate", "state a rate")),
 ]
 

@@ -244,9 +244,7 @@ def test_prices_of_a_whole_plan_are_those_with_its_replicas_held() -> None:
 
 def test_a_device_owned_takes_its_rack_and_what_is_left_holds_from_what_is_used() -> None:
     """10 owned and 14 bought of 8 a rack: 3 racks of 5. One more owned is worth its tokens up to 26 for the racks."""
-    pool = DevicePool(
-        name="h100", site=0, owned_count=10, purchasable_count=90, price_currency=30e3, per_rack_count=8
-    )
+    pool = DevicePool(name="h100", site=0, owned_count=10, purchasable_count=90, price_currency=30e3, per_rack_count=8)
     prices = prices_of(problem(ONE, pools=[pool], budget_currency=420e3, sites=[site(racks_count=5)]))
     assert prices["devices"].shadow_price == pytest.approx(1500) and prices["devices"].valid_to == pytest.approx(26)
     racks = prices["racks"]
