@@ -269,12 +269,14 @@ def _check_site(site: SiteTable, tables: PlanTables, refuse: Refuse) -> None:
 
 
 def _check_model(model: ModelOffer, folder: Path, refuse: Refuse) -> None:
-    found = _resolved(lambda name: find_model(_path(name, folder), approximate=True), model.name, "name", refuse)
+    released = _resolved(lambda name: find_model(_path(name, folder), approximate=True), model.name, "name", refuse)
     _resolved(profile_of, model.engine, "engine", refuse)
     for name in model.precisions:
-        _resolved(partial(precision_named, model.name, found.architecture, found.precision), name, "precisions", refuse)
+        _resolved(
+            partial(precision_named, model.name, released.architecture, released.precision), name, "precisions", refuse
+        )
     for name in model.kv_dtypes:
-        _resolved(found.precision.with_kv, name, "kv_dtypes", refuse)
+        _resolved(released.precision.with_kv, name, "kv_dtypes", refuse)
 
 
 def _check_pool(pool: PoolTable, sites: Sequence[str], folder: Path, refuse: Refuse) -> None:
