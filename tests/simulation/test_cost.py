@@ -62,7 +62,7 @@ def test_tables_hold_what_they_are_made_of(which: Which) -> None:
     # Costs bend between knots where a cap begins to bind, and where the busiest of several ranks has few tokens.
     smooth = which[4] is None and which[3] == 1
     assert apart.mean() < (0.003 if smooth else 0.006)
-    assert apart.max() < (0.02 if smooth else 0.06)
+    assert apart.max() < (0.02 if smooth else 0.06 if which[3] == 1 else 0.1)
 
 
 @pytest.mark.parametrize("which", CASES, ids=lambda c: c[0])
