@@ -49,7 +49,7 @@ def trace_file(folder: Path, *rows: dict[str, Any]) -> Path:
 
 def test_a_trace_is_replayed_faster_and_with_other_lengths(tmp_path: Path) -> None:
     file = trace_file(tmp_path, *({"time_s": t, "input_tokens": 100, "output_tokens": 3} for t in (5, 7, 9)))
-    options = BenchOptions(trace=file, trace_speed_ratio=2.0, input_scale_ratio=0.5, output_scale_ratio=0.1)
+    options = BenchOptions(trace=file, trace_speed_ratio=2.0, trace_input_scale_ratio=0.5, trace_output_scale_ratio=0.1)
     assert replayed(options) == (Arrival(0.0, 50, 1), Arrival(1.0, 50, 1), Arrival(2.0, 50, 1))
     assert read_trace(file)[2] == Arrival(4.0, 100, 3)
 
@@ -133,7 +133,8 @@ def test_sessions_of_a_trace_keep_their_order(tmp_path: Path) -> None:
         ({"until_ratio": 0.0001}, "--until"),
         ({"until_ratio": 0.03, "requests": 5}, "--until"),
         ({"trace_speed_ratio": 2.0}, "--trace"),
-        ({"input_scale_ratio": 0.0, "trace": Path("t")}, "--length-scale"),
+        ({"seed": -1}, "--seed"),
+        ({"trace_input_scale_ratio": 0.0, "trace": Path("t")}, "--length-scale"),
     ],
 )
 def test_shapes_that_cannot_be(given: dict[str, Any], says: str) -> None:

@@ -166,7 +166,10 @@ def test_a_thinking_budget_and_a_cascade_say_what_a_correct_answer_costs(
         (["--rate", "4", "--events", "nowhere.toml"], "cannot be read"),
         (["--rate", "4", "--site", "nowhere.toml"], "nowhere.toml"),
         (["--rate", "4", "--replicas", "0"], "--replicas"),
-        (["--rate", "4", "--speed", "2"], "scales a trace"),
+        (["--rate", "4", "--speed", "2"], "--speed scales a trace"),
+        (["--rate", "4", "--output-scale", "2"], "--output-scale scales a trace"),
+        (["--trace", "x.csv", "--rate", "4"], "--speed makes"),
+        (["--rate", "4", "--seed", "-1"], "--seed is -1"),
         (["--rate", "4", "--violation", "5"], "--violation"),
     ],
 )
@@ -184,7 +187,33 @@ def test_a_bad_line_of_a_trace_is_named(capsys: pytest.CaptureFixture[str], tmp_
     one_line([*BASE, "--trace", str(trace)], "line 3: output_tokens", capsys)
 
 
-def test_a_model_that_does_not_fit_says_so_and_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["simulate", "--model", "Qwen/Qwen3-32B", "--device", "l4", "--rate", "1", "--requests", "3"]
-    assert main(words) == 1
-    assert "DOES NOT FIT" in capsys.readouterr().out
+def test_a_trace_that_lasts_longer_than_power_is_kept_says_for_how_long_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("time_s,input_tokens,output_tokens\n0,5,5\n30000000,5,5\n")
+    one_line([*BASE, "--trace", str(trace)], "(11.6 days) at most; give a shorter duration", capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--model", "Qwen/Qwen3-32B", "--device", "l4"],
+        # 16 GB of weights, of which vLLM would be let use 8 GB
+        ["--model", "Qwen/Qwen3-8B", "--device", "h100", "--gpu-memory-utilization", "0.1"],
+    ],
+)
+def test_a_model_that_does_not_fit_says_what_would_and_exits_1(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", *words, "--rate", "1", "--requests", "3"]) == 1
+    shown = capsys.readouterr().out
+    assert "DOES NOT FIT" in shown and "devices per replica (--devices" in shown
+
+
+def test_a_shared_prefix_that_is_longer_than_the_prompts_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["--shared-prefix", "100", "--input-tokens", "64", "--out", str(tmp_path / "o")]
+    assert main([*BASE, *RATE, *words]) == 0
+    assert "60 of 60 prompts have the shared prefix of 100 tokens and one of their own" in capsys.readouterr().out

@@ -31,6 +31,15 @@ def test_a_session_of_a_trace_grows_by_all_that_was_said(tmp_path: Path) -> None
     assert traffic.think_ns.tolist() == [0, 0, 2_000_000_000]
 
 
+def test_requests_without_tokens_are_played_as_one_and_told(tmp_path: Path) -> None:
+    file = read_traffic(written(tmp_path, "time_s,input_tokens,output_tokens\n0,5,0\n1,0,7\n2,5,0\n", "t.csv"))
+    assert file.traffic.input_tok.tolist() == [5, 1, 5] and file.traffic.output_tok.tolist() == [1, 7, 1]
+    assert [n for n in file.notes if "played as 1" in n] == [
+        "1 of 3 requests have 0 prompt tokens, which are played as 1",
+        "2 of 3 requests have 0 output tokens, which are played as 1",
+    ]
+
+
 def test_equal_hashes_stay_equal(tmp_path: Path) -> None:
     row = '{"timestamp": %d, "input_length": 1030, "output_length": 1, "hash_ids": [%s]}'
     file = written(tmp_path, "\n".join([row % (0, "7, 8, 9"), row % (3000, "7, 8, 11")]))

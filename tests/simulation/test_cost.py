@@ -24,23 +24,28 @@ from joulemill.simulation.resting import always_loaded
 from joulemill.simulation.scheduler import VLLM, EngineLimits
 from joulemill.simulation.traffic import Traffic
 
-CASES = [
-    ("meta-llama/Llama-3.1-8B", "h100", 1, None),
-    ("Qwen/Qwen3-32B", "b200", 2, 700.0),
-    ("openai/gpt-oss-120b", "h200", 2, None),
+#: Model, device, tensor parallelism, ranks of data-parallel attention and expert parallelism, power cap [W].
+Which = tuple[str, str, int, int, float | None]
+CASES: list[Which] = [
+    ("meta-llama/Llama-3.1-8B", "h100", 1, 1, None),
+    ("Qwen/Qwen3-32B", "b200", 2, 1, 700.0),
+    ("openai/gpt-oss-120b", "h200", 2, 1, None),
+    ("Qwen/Qwen3-30B-A3B", "h100", 1, 4, None),
 ]
 
 
 @cache
-def case(model: str, device: str, devices: int, cap_w: float | None) -> tuple[Deployment, Rates, StepCost]:
-    question = PredictionRequest(model=model, device=device, devices=devices, tp=devices, power_cap_w=cap_w)
+def case(model: str, device: str, tp: int, dp: int, cap_w: float | None) -> tuple[Deployment, Rates, StepCost]:
+    question = PredictionRequest(
+        model=model, device=device, devices=tp * dp, tp=tp, dp=dp, ep=dp if dp > 1 else None, power_cap_w=cap_w
+    )
     deployment, _, profile, _ = resolved(question)
     own = rates(profile)
     return deployment, own, step_cost(deployment, own, max_num_seqs=128, most_context_tok=16384.0)
 
 
 @pytest.mark.parametrize("which", CASES, ids=lambda c: c[0])
-def test_tables_hold_what_they_are_made_of(which: tuple[str, str, int, float | None]) -> None:
+def test_tables_hold_what_they_are_made_of(which: Which) -> None:
     deployment, own, cost = case(*which)
     physics = replica_physics(deployment, own)
     draw = np.random.default_rng(1)
@@ -54,13 +59,14 @@ def test_tables_hold_what_they_are_made_of(which: tuple[str, str, int, float | N
     rows = zip(b.tolist(), s.tolist(), p.tolist(), past.tolist(), strict=True)
     ours = np.array([cost.mixed(i, i * j, k, x) for i, j, k, x in rows]).T
     apart = np.abs(np.array([ours[0] / (TICKS * 1e9), ours[1]]) / mixed - 1.0)
-    # Where a cap begins to bind, costs bend between knots.
-    assert apart.mean() < (0.003 if which[3] is None else 0.006)
-    assert apart.max() < (0.02 if which[3] is None else 0.06)
+    # Costs bend between knots where a cap begins to bind, and where the busiest of several ranks has few tokens.
+    smooth = which[4] is None and which[3] == 1
+    assert apart.mean() < (0.003 if smooth else 0.006)
+    assert apart.max() < (0.02 if smooth else 0.06 if which[3] == 1 else 0.1)
 
 
 @pytest.mark.parametrize("which", CASES, ids=lambda c: c[0])
-def test_a_steady_loop_is_the_closed_form_within_five_percent(which: tuple[str, str, int, float | None]) -> None:
+def test_a_steady_loop_is_the_closed_form_within_five_percent(which: Which) -> None:
     """48 users who ask again as they are answered, against ``steady`` of a loop without a benchmark's clumps."""
     deployment, own, cost = case(*which)
     users, prompt, n = 48, 700, 480
@@ -71,7 +77,11 @@ def test_a_steady_loop_is_the_closed_form_within_five_percent(which: tuple[str, 
         arrival_ns=zero, input_tok=np.full(n, prompt), output_tok=answers, previous=previous, think_ns=zero
     )
     limits = EngineLimits(
-        policy=VLLM, max_num_seqs=users, max_num_batched_tokens=8192, kv_tok=kv_tok_capacity(deployment, 900.0)
+        policy=VLLM,
+        max_num_seqs=users,
+        max_num_batched_tokens=8192,
+        kv_tok=kv_tok_capacity(deployment, 900.0),
+        ranks_count=deployment.parallelism.data,
     )
     devices = deployment.parallelism.devices
     run = play(
@@ -110,6 +120,17 @@ def test_a_lower_cap_costs_time_and_drafts_yield_tokens() -> None:
     )
     one, other = with_drafts.decode(1, 1000 * with_drafts.grain_count)[0], without.decode(1, 1000)[0]
     assert 1.0 < one / other < 1.5
+
+
+@pytest.mark.parametrize("use_ratio", [0.3, 0.5])
+def test_a_small_share_of_the_memory_leaves_few_tokens(use_ratio: float) -> None:
+    """By hand: Qwen3-8B takes 16.4 GB and 147,456 bytes a token; an engine keeps 4 GB for itself, and is given a tenth
+    more at most."""
+    question = PredictionRequest(model="Qwen/Qwen3-8B", device="h100", gpu_memory_utilization=use_ratio)
+    deployment, *_ = resolved(question)
+    memory_byte = deployment.device.memory_byte
+    kept = kv_tok_capacity(deployment, 900.0) * 147_456
+    assert memory_byte * use_ratio - 16.4e9 - 4.1e9 < kept < memory_byte * (use_ratio + 0.1) - 16.3e9
 
 
 def test_stages_are_refused() -> None:

@@ -46,8 +46,8 @@ class BenchOptions:
     quality_stated       accuracy that another tool found for this model (``catalog.lm_eval``); None: none is stated
     answer_ratio         share of each question's own limit that its answer may have (a budget of thinking)
     out                  run folder; None: a new one under ``runs/``
-    trace_speed_ratio    how many times as fast a trace is replayed;  input_scale_ratio, output_scale_ratio  factors of
-                         its lengths
+    trace_speed_ratio    how many times as fast a trace is replayed;
+    trace_input_scale_ratio, trace_output_scale_ratio   factors of its lengths
     until_ratio          end the load once the 95 % interval of its rate is within this share of it; None: do not
     turns, think_s       of a conversation in a closed loop: each slot asks so many times in a row, all that was said
                          before in each prompt, and waits so long between an answer and the next turn
@@ -101,8 +101,8 @@ class BenchOptions:
     ignore_eos: bool = True
     device: StatedDevice | None = None
     trace_speed_ratio: float = 1.0
-    input_scale_ratio: float = 1.0
-    output_scale_ratio: float = 1.0
+    trace_input_scale_ratio: float = 1.0
+    trace_output_scale_ratio: float = 1.0
     until_ratio: float | None = None
     turns: int = 1
     think_s: float = 0.0
@@ -231,9 +231,13 @@ class BenchOptions:
 
     def _check_shape(self) -> None:
         """Turns, traces and stopping rules that do not go together."""
-        changed = (self.trace_speed_ratio, self.input_scale_ratio, self.output_scale_ratio) != (1.0, 1.0, 1.0)
+        changed = (self.trace_speed_ratio, self.trace_input_scale_ratio, self.trace_output_scale_ratio) != (
+            1.0,
+            1.0,
+            1.0,
+        )
         if changed and self.trace is None:
-            raise InputError("`trace_speed_ratio` and `input_scale_ratio` change a trace: give `trace` FILE")
+            raise InputError("`trace_speed_ratio` and `trace_input_scale_ratio` change a trace: give `trace` FILE")
         if not 1 <= self.turns <= MOST_TURNS:
             raise InputError(f"`turns` must lie between 1 and {MOST_TURNS}, not {self.turns}")
         if self.turns > 1 and (not self.closed_loop or self.api != "chat"):
@@ -262,9 +266,11 @@ class BenchOptions:
             "`slots`": self.slots,
             "`context_tok`": self.context_tok,
             "`trace_speed_ratio`": self.trace_speed_ratio,
-            "`input_scale_ratio`": min(self.input_scale_ratio, self.output_scale_ratio),
+            "`trace_input_scale_ratio`": min(self.trace_input_scale_ratio, self.trace_output_scale_ratio),
             "`until_ratio`": self.until_ratio,
         }
+        if self.seed < 0:
+            raise InputError(f"`seed` is {self.seed}; it must be 0 or more")
         for flag, value in positive.items():
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise InputError(f"{flag} must be more than 0, not {value:g}")

@@ -184,8 +184,8 @@ def _shape(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--length-scale {args.length_scale!r}: write one factor, or two as INPUT,OUTPUT")
     return {
         "trace_speed_ratio": parse_quantity(args.speed, "", name="--speed"),
-        "input_scale_ratio": scales[0],
-        "output_scale_ratio": scales[-1],
+        "trace_input_scale_ratio": scales[0],
+        "trace_output_scale_ratio": scales[-1],
         "turns": args.turns,
         "think_s": parse_quantity(args.think, "s", name="--think"),
         "until_ratio": None if args.until is None else parse_quantity(args.until, "", name="--until"),

@@ -65,6 +65,8 @@ class AskedTraffic:
 
 def asked_traffic(o: TrafficOptions, *, context_tok: int | None, start_s: float = 0.0) -> AskedTraffic:
     """The traffic of ``o``, cut to a model's context. Raises InputError."""
+    if o.seed < 0:
+        raise InputError(f"`seed` is {o.seed}; it must be 0 or more")
     rng = np.random.default_rng(o.seed)
     asked = _generated(o, rng, start_s) if o.trace is None else _from_trace(o, rng)
     if o.thinking is not None:
@@ -154,7 +156,20 @@ def _generated(o: TrafficOptions, rng: np.random.Generator, start_s: float) -> A
         raise InputError("`shared_prefix_tok` and agents in `arrivals`: sessions share what was said in them; drop one")
     traffic = traffic_of(demand, rng, requests=requests)
     ends_s = 0.0 if o.duration_s is None and not spec.states_rates else profile.duration_s
-    return AskedTraffic(traffic, (), ends_s, mean_req_s=None if demand.sessions else profile.mean_req_s)
+    return AskedTraffic(
+        traffic, _lengthened(traffic, prefix), ends_s, mean_req_s=None if demand.sessions else profile.mean_req_s
+    )
+
+
+def _lengthened(traffic: Traffic, prefix: SharedPrefix | None) -> tuple[str, ...]:
+    """What is told where prompts as drawn were no longer than the prefix that they begin with."""
+    if prefix is None:
+        return ()
+    count = int(np.count_nonzero(traffic.input_tok == prefix.length_tok + 1))
+    if not count:
+        return ()
+    least = f"the shared prefix of {prefix.length_tok:,} tokens and one of their own"
+    return (f"{count:,} of {traffic.requests_count:,} prompts have {least}: none is shorter",)
 
 
 def _refuse_scaling(o: TrafficOptions) -> None:

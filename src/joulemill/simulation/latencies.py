@@ -118,7 +118,7 @@ def doubts_of_queue(traffic: Traffic, outcomes: Outcomes, lat: Latencies) -> tup
     ttft = summary(lat.ttft_s)
     if ttft.mean_half_s > UNSTABLE_RATIO * ttft.mean_s:
         doubts.append(
-            f"the mean TTFT is known to ± {ttft.mean_half_s / ttft.mean_s:.0%} only: waits of neighbouring requests "
-            "move together near saturation; simulate a longer time"
+            f"the mean TTFT is known to ± {ttft.mean_half_s / ttft.mean_s:.0%} only: they differ much, and those of "
+            "requests that come together move together; simulate a longer time"
         )
     return tuple(doubts)

@@ -98,7 +98,11 @@ def plant_power(timeline: Timeline, plant: Plant, finest_s: float = FINEST_S) ->
     """Power of the plant over the whole of ``timeline``. Raises InputError where it is too long for such bins."""
     bins = bins_of(timeline, finest_s)
     if bins.bins_count > MOST_BINS:
-        raise InputError(f"{bins.bins_count:,} bins of {finest_s:g} s are too many; ask for a coarser resolution")
+        most_s = MOST_BINS * finest_s
+        raise InputError(
+            f"the run lasts {bins.end_s:,.0f} s, and power is kept for {most_s:,.0f} s ({most_s / 86400:.1f} days) at "
+            "most; give a shorter duration, or fewer requests of the trace"
+        )
     rows = dict(zip(np.unique(timeline.replica).tolist(), rows_of_replicas(timeline), strict=True))
     device_j = np.zeros(bins.bins_count)
     overhead_j = np.zeros((3, bins.bins_count))

@@ -15,7 +15,7 @@ import numpy as np
 
 from joulemill.arrays import Array
 from joulemill.errors import InputError
-from joulemill.physics.serving.batch import MemoryShort
+from joulemill.physics.serving.batch import weights_that_fit
 from joulemill.physics.serving.clock import at_locked_clock
 from joulemill.physics.serving.continuous_batching import (
     Demand,
@@ -85,7 +85,8 @@ class ReplicaPhysics:
         of the replica, and prompts with the rank that computes them."""
         t, demand, rates = self._rows(rows_tok.size), self._demand(rows_tok.size), self.rates
         running = decode_req / self.ranks_count
-        prompt_tok = rows_tok - decode_req
+        # Knots with fewer rows than sequences stand for less than no prompt, but no rank has less than no row.
+        prompt_tok = np.maximum(rows_tok - decode_req, -running)
         alone = decode_load(running, context_tok, evenness_ratio(rates.step, demand))
         few = prefill_load(
             alone, prompt_tok / self.ranks_count, (past_tok, prompt_tok), prompt_tok, np.ones_like(running)
@@ -191,6 +192,7 @@ def kv_tok_capacity(deployment: Deployment, context_tok: float) -> int:
     request takes on average. MemoryShort where the weights do not fit.
     """
     share = shard_of(deployment)
+    weights_that_fit(deployment, share)
     table = shard_table([share])
     each_byte = float(kv_request_byte(table, np.array([context_tok]))[0])
     small = engine_terms(deployment).get("draft")
@@ -198,13 +200,6 @@ def kv_tok_capacity(deployment: Deployment, context_tok: float) -> int:
         table = table.replaced("weight_byte", table.weight_byte + small.weight_byte)
         each_byte += float(kv_request_byte(small, np.array([context_tok]))[0])
     room_byte = float(kv_room_byte(table, np.array([deployment.memory_use_ratio]))[0])
-    if room_byte <= 0.0:
-        raise MemoryShort(
-            f"weights take {share.weight_byte / 1e9:.0f} GB per device and leave no room for a KV cache; "
-            "spread the model over more devices, or use fewer bits",
-            share.weight_byte,
-            share.memory_byte * deployment.memory_use_ratio,
-        )
     return int(room_byte / max(each_byte / context_tok, 1e-9) * deployment.parallelism.data)
 
 

@@ -20,7 +20,7 @@ def replayed(options: BenchOptions) -> tuple[Arrival, ...]:
     """The arrivals of the options' trace, scaled as asked, in the order of time."""
     if options.trace is None:
         return ()
-    scales = (options.input_scale_ratio, options.output_scale_ratio)
+    scales = (options.trace_input_scale_ratio, options.trace_output_scale_ratio)
     return tuple(
         replace(
             a,

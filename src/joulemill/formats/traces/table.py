@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -79,7 +79,8 @@ def table_of(
     if timed is None:
         raise InputError(f"{raw.place(0)}: has no time; name the column time_s (or use the Azure or Mooncake names)")
     clock = read_clock(columns[timed], timed, list(columns), raw.place, time_unit)
-    input_tok, output_tok = (_tokens(raw, wanted) for wanted in (names.INPUT, names.OUTPUT))
+    asked_tok = [_tokens(raw, wanted) for wanted in (names.INPUT, names.OUTPUT)]
+    input_tok, output_tok = (np.maximum(tok, 1) for tok in asked_tok)
     sessions, waits = _sessions(raw), _waits(raw)
     at_s = _followed(clock.at_s, sessions, raw.place)
     hashes, block_tok, notes = _hashes(raw, input_tok)
@@ -95,7 +96,7 @@ def table_of(
         wait_s=waits[order],
         hashes=tuple(hashes[i] for i in order) if hashes else (),
         block_tok=block_tok,
-        notes=(clock.note, *notes),
+        notes=(clock.note, *notes, *_raised(*asked_tok)),
     )
 
 
@@ -138,7 +139,7 @@ def _csv(name: str, text: str) -> _WrittenColumns:
 
 
 def _tokens(raw: _WrittenColumns, wanted: Sequence[str]) -> Whole:
-    """A column of token counts; 0 is taken as 1, as a request has at least one of each."""
+    """A column of token counts, 0 or more."""
     column = names.column_of(raw.columns, wanted)
     if column is None:
         shown = "input_tokens" if wanted is names.INPUT else "output_tokens"
@@ -153,9 +154,16 @@ def _tokens(raw: _WrittenColumns, wanted: Sequence[str]) -> Whole:
         index = int(np.flatnonzero(wrong)[0])
         raise InputError(
             f"{raw.place(index)}: {column} is {str(values[index])[:60]!r}; it must be a whole number of tokens, "
-            f"1 to {MOST_TOK:,}"
+            f"0 to {MOST_TOK:,}"
         )
-    return np.maximum(numbers.astype(np.int64), 1)
+    return numbers.astype(np.int64)
+
+
+def _raised(input_tok: Whole, output_tok: Whole) -> Iterator[str]:
+    """Counts of 0 that are taken as 1: an engine computes a prompt of one token at least, and its first answer."""
+    for tok, what in ((input_tok, "prompt"), (output_tok, "output")):
+        if none := int(np.count_nonzero(tok == 0)):
+            yield f"{none:,} of {len(tok):,} requests have 0 {what} tokens, which are played as 1"
 
 
 def _number(value: object) -> float:

@@ -133,6 +133,24 @@ def _meets(workload: Workload, steady_states: Steady) -> NDArray[np.bool_]:
 
 def most_that_fit_req(deployment: Deployment, workload: Workload, share: Shard, rates: Rates) -> float:
     """Requests in flight that a replica's memory holds beside the weights. MemoryShort where it is not even one."""
+    weight_byte, room = weights_that_fit(deployment, share)
+    one = swept(deployment, workload, share, rates, np.ones(1))
+    most = float(one.capacity_req[0])
+    if most < 1.0:
+        raise MemoryShort(
+            f"one request of {workload.input_tok:.0f} + {workload.output_tok:.0f} tokens does not fit beside the "
+            "weights; use more devices or fewer bits",
+            weight_byte + (room - weight_byte) / max(most, 1e-9),
+            room,
+        )
+    return most
+
+
+def weights_that_fit(deployment: Deployment, share: Shard) -> tuple[float, float]:
+    """Weights on a device, a draft model's among them, and the memory that the engine may use [byte].
+
+    MemoryShort where there is no room beside the weights, on a device that decodes or one that computes prompts.
+    """
     room = share.memory_byte * deployment.memory_use_ratio
     drafts = draft_shard_of(deployment)
     weight_byte = share.weight_byte + (drafts.weight_byte if drafts else 0.0)
@@ -145,16 +163,7 @@ def most_that_fit_req(deployment: Deployment, workload: Workload, share: Shard, 
         )
     if deployment.prefill is not None:
         _check_prefill_pool(shard_of(deployment, deployment.prefill), room)
-    one = swept(deployment, workload, share, rates, np.ones(1))
-    most = float(one.capacity_req[0])
-    if most < 1.0:
-        raise MemoryShort(
-            f"one request of {workload.input_tok:.0f} + {workload.output_tok:.0f} tokens does not fit beside the "
-            "weights; use more devices or fewer bits",
-            weight_byte + (room - weight_byte) / max(most, 1e-9),
-            room,
-        )
-    return most
+    return weight_byte, room
 
 
 def _check_prefill_pool(share: Shard, room: float) -> None:

@@ -166,6 +166,7 @@ class Steady:
 
 #: Share of the memory that weights leave which keys and values get at least.
 TIGHT_RATIO = 0.4
+TIGHT_MORE_RATIO = 0.1
 
 
 def kv_room_byte(t: ShardTable, memory_use_ratio: Array, reserve_byte: float = 4e9) -> Array:
@@ -173,9 +174,10 @@ def kv_room_byte(t: ShardTable, memory_use_ratio: Array, reserve_byte: float = 4
     fit.
 
     ``reserve_byte``: activations, graphs, communication buffers (assumed 4 GB). Where weights leave little, engines are
-    run with a higher share of memory: never less than 40 % of what the weights leave (assumed).
+    run with a higher share of memory, by up to a tenth of it: never less than 40 % of what the weights then leave
+    (assumed).
     """
-    spare = t.memory_byte - t.weight_byte
+    spare = t.memory_byte * np.minimum(memory_use_ratio + TIGHT_MORE_RATIO, 1.0) - t.weight_byte
     return np.maximum(t.memory_byte * memory_use_ratio - t.weight_byte - reserve_byte, TIGHT_RATIO * spare)
 
 

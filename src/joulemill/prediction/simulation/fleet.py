@@ -12,15 +12,18 @@ from joulemill.catalog.serving import rates
 from joulemill.errors import InputError
 from joulemill.figure import Basis
 from joulemill.physics.production.prediction import check_cap
+from joulemill.physics.serving.batch import MemoryShort, weights_that_fit
 from joulemill.physics.serving.coefficients import rates_of
 from joulemill.physics.serving.continuous_batching import Rates
+from joulemill.physics.serving.deployed import shard_of
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.power import floor_w
 from joulemill.prediction.calibration_file import load_calibration
-from joulemill.prediction.predict import resolved
+from joulemill.prediction.predict import memory_holds, resolved
 from joulemill.prediction.question import PredictionRequest
 from joulemill.prediction.scale_file import is_scale_file, load_scales
 from joulemill.prediction.scales import Cell, canonical_model, figure_factor, matching
+from joulemill.prediction.shortfall import does_not_fit
 from joulemill.prediction.spread import NODE, half_width_ratio, kind_of, widened_ratio
 from joulemill.simulation.cost import StepCost
 from joulemill.simulation.fleet import PrefillPool
@@ -65,6 +68,14 @@ class ResolvedScene:
     notes: tuple[str, ...]
 
 
+def _check_memory(question: PredictionRequest, deployment: Deployment) -> None:
+    """MemoryShort with what would fit, as ``predict`` has it."""
+    try:
+        weights_that_fit(deployment, shard_of(deployment))
+    except MemoryShort as fault:
+        raise does_not_fit(question, fault, memory_holds) from fault
+
+
 def resolve(question: PredictionRequest) -> ResolvedScene:
     """Look the names up. Raises InputError for what is unknown, or cannot be."""
     deployment, _, profile, notes = resolved(question)
@@ -83,6 +94,7 @@ def resolve(question: PredictionRequest) -> ResolvedScene:
                 )
             own, active = rates_of(calibrated.coefficients), calibrated.widths.get("energy_j_tok", active)
         basis = Basis.CALIBRATED
+    _check_memory(question, deployment)
     check_cap(deployment, own)
     time = widened_ratio(half_width_ratio("tpot_s", kind), deployment.architecture)
     widths = Widths(active_ratio=active, node_ratio=NODE, time_ratio=time)
