@@ -31,6 +31,16 @@ WRONG = [
     ("[[demand]]", "[[demnd]]", ("line 25", "unknown key 'demnd'", "did you mean demand?")),
     ("tp = [2]", 'tp = ["two"]', ("line 22", "model 'Qwen/Qwen3-32B'", "whole number")),
     ("pue = 1.3", "carbon_by_hour_gco2e_kwh = [1, 2]", ("line 6", "24 or 8,760 numbers", "not 2")),
+    ("pue = 1.3", f"carbon_by_hour_gco2e_kwh = {[-5] * 24}", ("line 6", "has -5", "between 0 and 3000")),
+    ("pue = 1.3", f"power_by_hour_ratio = {[7] * 24}", ("line 6", "has 7", "between 0 and 1")),
+    ("pue = 1.3", f"cooling_by_hour_ratio = {[-1] * 24}", ("line 6", "has -1", "between 0 and 1")),
+    ("pue = 1.3", "pue_curve = [[0.1, 0.5], [1, 1.2]]", ("line 6", "the PUE at least 1")),
+    ("tp = [2]", "tp = [0]", ("line 22", "tp is 0", "at least 1")),
+    ("tp = [2]", 'tp = [2]\nkv_dtypes = ["fp9"]', ("line 23", "fp9")),
+    ("concurrency = [", "concurrency = [-3, ", ("line 23", "concurrency is -3", "at least 1")),
+    ("tp = [2]", 'engine = "vlm"', ("line 22", "engine 'vlm'")),
+    ("precisions = [", 'precisions = ["bf17", ', ("line 20", "bf17")),
+    ('"unlimited"', '"unlimited"\nleast_ratio = 1.0', ("line 25", "unlimited rate", "state a rate")),
 ]
 
 
@@ -101,6 +111,14 @@ def test_rates_by_request_by_hour_and_of_a_trace(tmp_path: Path) -> None:
     )
     traced = rates(('rate = "unlimited"', 'trace = "t.csv"'))
     assert traced == pytest.approx([100 / 3600 if h % 3 else 0.5 / 3600 if h == 0 else 0.0 for h in range(24)])
+
+
+def test_a_trace_of_a_day_and_a_half_has_the_mean_of_each_hour(tmp_path: Path) -> None:
+    """A request of 60 tokens a minute: 1 token a second at every hour, whether it was seen once or twice."""
+    rows = [f"{60 * m},50,60" for m in range(36 * 60)]
+    (tmp_path / "t.csv").write_text("\n".join(["timestamp_s,input_tokens,output_tokens", *rows]), encoding="utf-8")
+    file = load_plan(plan_file(tmp_path, ('rate = "unlimited"', 'trace = "t.csv"')))
+    assert served_classes(file.tables, tmp_path, 24)[0].rate_tok_s == pytest.approx(1.0)
 
 
 def test_hours_must_agree(tmp_path: Path) -> None:

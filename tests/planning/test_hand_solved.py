@@ -11,6 +11,7 @@ import pytest
 from joulemill.fleet.highs import HighsSolver
 from joulemill.fleet.scipy_highs import ScipySolver
 from joulemill.planning.building import fleet_program
+from joulemill.planning.frontier import power_frontier
 from joulemill.planning.prices import LimitPrice, active, limit_prices
 from joulemill.planning.problem import DemandClass, DevicePool, FleetProblem
 from joulemill.planning.program import Solver
@@ -239,3 +240,30 @@ def test_prices_of_a_whole_plan_are_those_with_its_replicas_held() -> None:
     gain = best(more).values["tokens"] - best(fleet).values["tokens"]
     assert prices["it_power"].shadow_price == pytest.approx(gain / step, rel=1e-6)
     assert prices["it_power"].shadow_price == pytest.approx(3000 / 1500)
+
+
+def test_a_device_owned_takes_its_rack_and_what_is_left_holds_from_what_is_used() -> None:
+    """10 owned and 14 bought of 8 a rack: 3 racks of 5. One more owned is worth its tokens up to 26 for the racks."""
+    pool = DevicePool(name="h100", site=0, owned_count=10, purchasable_count=90, price_currency=30e3, per_rack_count=8)
+    prices = prices_of(problem(ONE, pools=[pool], budget_currency=420e3, sites=[site(racks_count=5)]))
+    assert prices["devices"].shadow_price == pytest.approx(1500) and prices["devices"].valid_to == pytest.approx(26)
+    racks = prices["racks"]
+    assert not racks.active and racks.slack == pytest.approx(2.0)
+    assert racks.valid_from == pytest.approx(3.0) and racks.valid_to is None
+
+
+def test_the_frontier_counts_the_power_of_sites_that_state_their_feed() -> None:
+    """10 kW of IT power, and 12 kW of feed at a PUE of 1.2: 20 kW, of which every watt brings 3,000 / 4,500 tok/s."""
+    sites = [site(it_limit_w=10e3), replace(site(feed_limit_w=12e3, facility_lines=((1.2, 0.0),)), name="other")]
+    pools = [DevicePool(name=name, site=i, owned_count=100) for i, name in enumerate(("here", "there"))]
+    two = problem([*ONE, (1, 0, 1, 2, 3000.0, 4500.0)], sites=sites, pools=pools)
+    stated = next(p for p in power_frontier(two, HighsSolver()) if p.share_ratio == 1.0)
+    assert stated.limit_w == pytest.approx(20e3) and stated.power_w == pytest.approx(20e3)
+    assert stated.price_tok_j == pytest.approx(3000 / 4500)
+
+
+def test_paid_to_take_energy_the_feed_is_still_what_it_is() -> None:
+    """At a negative price the least cost is to run all, and no more than that."""
+    paid = site(facility_lines=((1.2, 0.0),), price_currency_j=np.array([-1e-8]))
+    values = best(fleet_program(problem(ONE, sites=[paid])), Goal({"cost": 1.0})).values
+    assert values["cost"] == pytest.approx(-1e-8 * 1.2 * 225e3) and values["energy"] == pytest.approx(1.2 * 225e3)

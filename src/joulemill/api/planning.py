@@ -19,7 +19,7 @@ from joulemill.fleet.study import PlanStudy, Shortage, Tell, changed_study, stud
 from joulemill.planning.prices import LimitPrice, active
 from joulemill.reports.exports.plan import PLAN_EXPORTS
 from joulemill.reports.html.plan import page
-from joulemill.reports.plan_wording import headline, prefixed, price_sentence, shortage_sentence
+from joulemill.reports.plan_wording import currency, headline, prefixed, price_sentence, shortage_sentence
 from joulemill.suggestions import meant
 
 Table = Literal["replicas", "power", "constraints", "hours", "frontier", "played"]
@@ -129,7 +129,7 @@ class FleetPlan(Result):
                 f"{row['count']:,.4g} × {row['model']} {row['deployment']}",
                 (f"{row['pool']}, {prefixed(row['rate_tok_s'], 'tok/s')}, {prefixed(row['power_w'], 'W')}"),
             )
-        yield from (("worth", price_sentence(p, self.unit)) for p in self.active)
+        yield from (("worth", price_sentence(p, self.unit, currency(self.study))) for p in self.active)
         yield from (("short", shortage_sentence(s)) for s in self.shortages)
 
 

@@ -11,14 +11,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from joulemill.catalog.devices import find_device
+from joulemill.catalog.devices import find_device, load_device
 from joulemill.catalog.idle_states import STATES
 from joulemill.catalog.models import find_model
 from joulemill.catalog.nodes import find_node
+from joulemill.catalog.serving import profile_of
 from joulemill.catalog.sites import load_site_file
 from joulemill.errors import InputError
 from joulemill.files import read_bytes, text_of
 from joulemill.fleet.inventory import Inventory, listed_inventory
+from joulemill.fleet.pue import facility_lines
 from joulemill.fleet.tables import (
     GOALS,
     DemandTable,
@@ -29,6 +31,7 @@ from joulemill.fleet.tables import (
     SiteTable,
 )
 from joulemill.fleet.toml_lines import Lines, key_lines
+from joulemill.prediction.precision import precision_named
 from joulemill.suggestions import meant
 
 KINDS: dict[str, type[BaseModel]] = {
@@ -239,19 +242,47 @@ def _site_files(own: dict[str, Any], folder: Path, checker: _Checker) -> None:
 def _check_names(tables: PlanTables, checker: _Checker, folder: Path) -> None:
     """Raise InputError for a site, device, node, state or model that nobody knows."""
     sites = [s.name for s in tables.site]
+    for number, site in enumerate(tables.site):
+        _check_site(site, tables, partial(checker.refuse, "site", number, name=site.name))
     for number, pool in enumerate(tables.pool):
-        _check_pool(pool, sites, partial(checker.refuse, "pool", number, name=pool.name))
+        _check_pool(pool, sites, folder, partial(checker.refuse, "pool", number, name=pool.name))
     for number, model in enumerate(tables.model):
         refuse = partial(checker.refuse, "model", number, name=model.name)
-        _resolved(lambda name: find_model(_path(name, folder), approximate=True), model.name, "name", refuse)
+        _check_model(model, folder, refuse)
     for number, demand in enumerate(tables.demand):
-        _check_demand(demand, tables, partial(checker.refuse, "demand", number, name=demand.name))
+        refuse = partial(checker.refuse, "demand", number, name=demand.name)
+        _check_demand(demand, tables, refuse)
+        if demand.trace is not None and not (folder / demand.trace).is_file():
+            refuse("trace", f"trace: there is no file {str(folder / demand.trace)!r}")
 
 
-def _check_pool(pool: PoolTable, sites: Sequence[str], refuse: Refuse) -> None:
+def _check_site(site: SiteTable, tables: PlanTables, refuse: Refuse) -> None:
+    try:
+        lines = facility_lines(site)
+    except InputError as fault:
+        refuse("pue_curve", str(fault))
+    if len(lines) > 1 and min(site.price_by_hour_currency_kwh or (0.0,)) < 0.0:
+        refuse("price_by_hour_currency_kwh", "a negative price needs one PUE, in place of pue_curve")
+    others = {s.currency for s in tables.site if s.currency} - {site.currency}
+    if site.currency and others:
+        refuse("currency", f"currency {site.currency!r} beside {min(others)!r}: a plan adds money up, so state one")
+
+
+def _check_model(model: ModelOffer, folder: Path, refuse: Refuse) -> None:
+    released = _resolved(lambda name: find_model(_path(name, folder), approximate=True), model.name, "name", refuse)
+    _resolved(profile_of, model.engine, "engine", refuse)
+    for name in model.precisions:
+        _resolved(
+            partial(precision_named, model.name, released.architecture, released.precision), name, "precisions", refuse
+        )
+    for name in model.kv_dtypes:
+        _resolved(released.precision.with_kv, name, "kv_dtypes", refuse)
+
+
+def _check_pool(pool: PoolTable, sites: Sequence[str], folder: Path, refuse: Refuse) -> None:
     _known(pool.site, sites, "site", refuse)
-    if not pool.device.endswith(".toml"):
-        _resolved(find_device, pool.device, "device", refuse)
+    find = (lambda name: load_device(folder / name)) if pool.device.endswith(".toml") else find_device
+    _resolved(find, pool.device, "device", refuse)
     if pool.node is not None:
         _resolved(find_node, pool.node, "node", refuse)
     for state in pool.unused:
@@ -293,9 +324,9 @@ def _known(name: str, known: Iterable[str], key: str, refuse: Refuse) -> None:
         refuse(key, f"{key} {name!r} is not known; {meant(name, names)}")
 
 
-def _resolved(find: Callable[[str], Any], name: str, key: str, refuse: Refuse) -> None:
+def _resolved(find: Callable[[str], Any], name: str, key: str, refuse: Refuse) -> Any:
     try:
-        find(name)
+        return find(name)
     except InputError as fault:
         refuse(key, str(fault))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,9 @@ from joulemill.catalog.nodes import find_node, node_of
 from joulemill.errors import InputError
 from joulemill.fleet.classes import HOUR_S, ServedClass, hour_count
 from joulemill.fleet.columns import DeploymentOption, PlanColumns
+from joulemill.fleet.pue import facility_lines
 from joulemill.fleet.quantities import YEAR_S
-from joulemill.fleet.tables import DemandTable, PlanTables, PoolTable, SiteTable
+from joulemill.fleet.tables import GOAL_VALUES, DemandTable, PlanTables, PoolTable, SiteTable
 from joulemill.physics.hardware.node import Node, share_power
 from joulemill.planning.problem import DemandClass, DevicePool, FacilityLimits, FleetProblem, Index
 from joulemill.planning.pruning import efficient
@@ -26,14 +26,6 @@ from joulemill.units import JOULE_PER_KWH
 
 DAY_S = 86400.0
 TONNE_G = 1e6
-#: Goal as people write it → name of its value.
-GOALS = {
-    "most_tokens": "tokens",
-    "least_energy": "energy",
-    "least_carbon": "carbon",
-    "least_cost": "cost",
-    "least_devices": "devices",
-}
 #: Goals that need the PUE, because they count joules at the feed.
 AT_FEED = ("energy", "carbon", "cost")
 
@@ -42,11 +34,8 @@ def goals_of(tables: PlanTables) -> Sequence[Goal]:
     """The goals in their order."""
     objective = tables.objective
     if objective.weights:
-        stray = next((name for name in objective.weights if name not in GOALS.values()), None)
-        if stray is not None:
-            raise InputError(f"[objective] weights: {stray!r} is not known; use {', '.join(GOALS.values())}")
         return [Goal(dict(objective.weights))]
-    return [Goal({GOALS[name]: 1.0}) for name in goal_names(tables)]
+    return [Goal({GOAL_VALUES[name]: 1.0}) for name in goal_names(tables)]
 
 
 def goal_names(tables: PlanTables) -> Sequence[str]:
@@ -113,7 +102,7 @@ def _site(s: SiteTable, hours: int, days: float) -> FacilityLimits:
         cooling_limit_w=s.cooling_limit,
         carbon_limit_gco2e=None if limit is None else limit * TONNE_G * days,
         racks_count=s.racks_count,
-        facility_lines=_lines(s),
+        facility_lines=facility_lines(s),
         facility_ratio=None if s.pue_by_hour is None else np.array(s.pue_by_hour),
         cooling_ratio=None if s.cooling_by_hour_ratio is None else np.array(s.cooling_by_hour_ratio),
         shape_ratio=shape,
@@ -133,30 +122,6 @@ def _series(s: SiteTable, what: str, hours: int) -> Array | None:
     if by_hour is not None:
         return np.array(by_hour) / JOULE_PER_KWH
     return None if constant is None else np.full(hours, constant / JOULE_PER_KWH)
-
-
-def _lines(s: SiteTable) -> Sequence[tuple[float, float]]:
-    """Facility power over IT power, as lines of which the highest counts."""
-    if s.pue_curve is None:
-        return ((s.pue or 1.0, 0.0),)
-    where = f"site {s.name!r}: pue_curve"
-    limit = s.it_power_limit
-    if limit is None:
-        raise InputError(f"{where} is over shares of it_power_limit, which is not stated")
-    points = sorted((share * limit, share * limit * pue) for share, pue in s.pue_curve)
-    if len(points) < 2 or any(pue < 1.0 or not 0.0 < share <= 1.5 for share, pue in s.pue_curve):
-        raise InputError(f"{where} takes at least two [share of it_power_limit, PUE], the PUE at least 1")
-    lines = []
-    for (x0, y0), (x1, y1) in pairwise(points):
-        slope = (y1 - y0) / (x1 - x0) if x1 > x0 else np.inf
-        lines.append((slope, y0 - slope * x0))
-    slopes = [slope for slope, _ in lines]
-    if any(b < a - 1e-9 for a, b in pairwise(slopes)) or slopes[0] < 1.0 or lines[0][1] < 0.0:
-        raise InputError(
-            f"{where}: facility power must grow at least as fast as IT power, and no slower at higher load; "
-            "a PUE that falls with load has a fixed part and a constant slope"
-        )
-    return lines
 
 
 def _check_pue(tables: PlanTables, goals: Sequence[Goal]) -> None:
@@ -203,7 +168,7 @@ def _idle_states(p: PoolTable, folder: Path) -> Sequence[tuple[str, float]]:
     for name in p.unused:
         watts = 0.0 if name == "off" else board.get(name)
         if watts is None:
-            known = ", ".join(["off", *(n for n, w in board.items() if w is not None)])
+            known = ", ".join(dict.fromkeys(["off", *(n for n, w in board.items() if w is not None)]))
             raise InputError(f"pool {p.name!r}: no watts are known of state {name!r} of {p.device}; known are {known}")
         count = node.device_count
         at_plug = 0.0 if name == "off" else float(share_power(np.array([watts * count]), count, node).node_w[0]) / count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from joulemill.errors import InputError
 from joulemill.units import parse_quantity
@@ -13,6 +13,8 @@ from joulemill.units import parse_quantity
 #: What may be asked of a class in tokens a second: more than the world makes is a slip (assumed).
 MOST_RATE = 1e12
 UNLIMITED = "unlimited"
+#: A grid that is dirtier than burning peat is a slip (assumed).
+MOST_CARBON_GCO2E_KWH = 3000.0
 #: Hours of a day, and of a year.
 HOURS = (24, 8760)
 #: Years of 365 days and days, in seconds; ``parse_quantity`` knows d and h.
@@ -68,6 +70,18 @@ def _hours(value: Any) -> Any:
     return value
 
 
+def _within(least: float, most: float) -> Callable[[Any], Any]:
+    """Of hourly values, InputError's text for one that cannot be."""
+
+    def read(values: Any) -> Any:
+        stray = next((v for v in values or () if not least <= v <= most), None)
+        if stray is not None:
+            raise ValueError(f"has {stray:g}; all must lie between {least:g} and {most:g}")
+        return values
+
+    return read
+
+
 def _cap(value: Any) -> Any:
     """ "500 W" → watts, "70 %" → minus the share of the TDP."""
     if not isinstance(value, str):
@@ -86,5 +100,7 @@ Power = Annotated[float | None, BeforeValidator(quantity("W", least=0.0, most=10
 #: (rate, unit) once or by hour; None: unlimited.
 Rate = Annotated[tuple[tuple[float | None, str], ...], BeforeValidator(_rate)]
 ByHour = Annotated[tuple[float, ...] | None, BeforeValidator(_hours)]
+ShareByHour = Annotated[ByHour, AfterValidator(_within(0.0, 1.0))]
+CarbonByHour = Annotated[ByHour, AfterValidator(_within(0.0, MOST_CARBON_GCO2E_KWH))]
 #: Watts, or minus a share of the board's TDP.
 PowerCap = Annotated[float, BeforeValidator(_cap)]

@@ -236,6 +236,12 @@ def _notes(file: PlanFile, columns: PlanColumns, corrections: Corrections | None
         for site, ratio in peaks.items()
         if ratio > 1.0
     ]
+    notes += [
+        f"site {s.name!r}: pue_curve is over shares of it_power_limit; the limit's price holds the curve as it is in "
+        "watts, while another it_power_limit stretches it"
+        for s in file.tables.site
+        if s.pue_curve is not None
+    ]
     if any("off" in p.unused for p in file.tables.pool):
         notes.append(
             "a device that is off draws nothing here; standby supplies and management controllers are not counted"

@@ -6,10 +6,28 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from joulemill.fleet.quantities import ByHour, Duration, Latency, Power, PowerCap, Rate
+from joulemill.fleet.quantities import (
+    MOST_CARBON_GCO2E_KWH,
+    ByHour,
+    CarbonByHour,
+    Duration,
+    Latency,
+    Power,
+    PowerCap,
+    Rate,
+    ShareByHour,
+)
 
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-GOALS = ("most_tokens", "least_energy", "least_carbon", "least_cost", "least_devices")
+#: Goal as people write it → name of its value.
+GOAL_VALUES = {
+    "most_tokens": "tokens",
+    "least_energy": "energy",
+    "least_carbon": "carbon",
+    "least_cost": "cost",
+    "least_devices": "devices",
+}
+GOALS = tuple(GOAL_VALUES)
 GoalName = Literal["most_tokens", "least_energy", "least_carbon", "least_cost", "least_devices"]
 GoalNames = Annotated[tuple[GoalName, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 
@@ -34,10 +52,10 @@ class SiteTable(_PlanEntry):
     it_power_limit: Power = None
     facility_power_limit: Power = None
     cooling_limit: Power = None
-    power_by_hour_ratio: ByHour = None
-    cooling_by_hour_ratio: ByHour = None
-    carbon_gco2e_kwh: float | None = Field(default=None, ge=0.0, le=3000.0)
-    carbon_by_hour_gco2e_kwh: ByHour = None
+    power_by_hour_ratio: ShareByHour = None
+    cooling_by_hour_ratio: ShareByHour = None
+    carbon_gco2e_kwh: float | None = Field(default=None, ge=0.0, le=MOST_CARBON_GCO2E_KWH)
+    carbon_by_hour_gco2e_kwh: CarbonByHour = None
     carbon_limit_tco2e_day: float | None = Field(default=None, ge=0.0)
     price_currency_kwh: float | None = Field(default=None, ge=0.0, le=1e6)
     price_by_hour_currency_kwh: ByHour = None
@@ -72,7 +90,7 @@ class PoolTable(_PlanEntry):
     life_years: float = Field(default=5.0, gt=0.0, le=30.0)
     lead_time: Duration = 0.0
     devices_per_rack: float | None = Field(default=None, gt=0.0)
-    unused: Names = ("bare",)
+    unused: Names = Field(default=("bare",), min_length=1)
 
     @model_validator(mode="after")
     def _priced(self) -> PoolTable:
@@ -93,11 +111,11 @@ class ModelOffer(_PlanEntry):
     quality: float | dict[str, float] | None = None
     precisions: Names = ()
     kv_dtypes: Names = ()
-    tp: tuple[int, ...] = ()
+    tp: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = ()
     power_caps: tuple[PowerCap, ...] = ()
     engine: str = "vllm"
     prefix_cache_ratio: float | None = Field(default=None, gt=0.0, lt=1.0)
-    concurrency: tuple[int, ...] = ()
+    concurrency: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...] = ()
     lever_cost_currency: dict[str, float] = Field(default_factory=dict)
     approximate: bool = False
 
@@ -135,6 +153,10 @@ class DemandTable(_PlanEntry):
             raise ValueError("says by one of model, models and quality_target what may serve it")
         if (self.rate is None) == (self.trace is None):
             raise ValueError('needs one of rate (such as "120 ktok/s") and trace')
+        if any(v is None for v, _ in self.rate or ()) and (self.least_ratio or self.shift_ratio):
+            raise ValueError("has an unlimited rate, which has no least_ratio and no shift_ratio: state a rate")
+        if min(self.by_hour_ratio or (0.0,)) < 0.0:
+            raise ValueError(f"by_hour_ratio has {min(self.by_hour_ratio or ()):g}; it must be 0 or more")
         return self
 
 
@@ -164,6 +186,17 @@ class ObjectiveTable(_PlanEntry):
     inventory: str | None = None
     start_time: Duration = None
     start_energy_kwh: float | None = Field(default=None, ge=0.0)
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> ObjectiveTable:
+        stray = next((name for name in self.weights if name not in GOAL_VALUES.values()), None)
+        if stray is not None:
+            raise ValueError(f"weights: {stray!r} is not known; use {', '.join(GOAL_VALUES.values())}")
+        if min(self.weights.values(), default=0.0) < 0.0:
+            raise ValueError("weights must be 0 or more: all but tokens are to be small")
+        if self.weights and self.goal:
+            raise ValueError("states one of goal and weights, not both")
+        return self
 
 
 class PlanTables(_PlanEntry):

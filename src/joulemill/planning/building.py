@@ -13,7 +13,7 @@ a shortfall variable, held at zero until somebody asks what is short (``shortage
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,10 +57,10 @@ def fleet_program(problem: FleetProblem) -> FleetProgram:
     a = Assembly()
     at = _variables(a, problem)
     _site_rows(a, problem, at)
-    _pool_rows(a, problem, at)
+    owned_at = _pool_rows(a, problem, at)
     _demand_rows(a, problem, at)
     _replica_rows(a, problem, at)
-    _sum_limits(a, problem, at)
+    _sum_limits(a, problem, at, owned_at)
     shortfalls = a.variables((len(a.limits),), 0.0, 0.0)
     for variable, limit in zip(shortfalls, a.limits, strict=True):
         a.put(limit.row, variable, -float(limit.sense))
@@ -116,8 +116,10 @@ def _site_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
         a.put(balance[site_of_pool[group_pool]], at.started, watts)
     for s, site in enumerate(problem.sites):
         cooling = np.ones(hours) if site.cooling_ratio is None else site.cooling_ratio
+        # where energy is paid for, the feed must not be higher than it is: there is one line (checked where it is read)
+        paid = site.price_currency_j is not None and bool((site.price_currency_j < 0.0).any())
         for slope, base_w in site.hourly_lines:
-            line = a.rows((hours,), base_w / KILO, np.inf)
+            line = a.rows((hours,), base_w / KILO, base_w / KILO if paid else np.inf)
             a.put(line, at.feed[s], 1.0)
             a.put(line, at.it[s], -slope)
         for name, limit_w, drawn in (
@@ -136,8 +138,8 @@ def _site_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
             a.put(users, level, -shape)
 
 
-def _pool_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
-    """Devices busy, idle, owned and bought."""
+def _pool_rows(a: Assembly, problem: FleetProblem, at: Layout) -> Sequence[Index]:
+    """Devices busy, idle, owned and bought; where the number owned of each pool stands."""
     points = problem.points
     busy = a.rows(at.busy.shape, 0.0, 0.0)
     a.put(busy, at.busy, -1.0)
@@ -148,6 +150,7 @@ def _pool_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
     most = a.rows(at.busy.shape, 0.0, np.inf)
     a.put(most, at.used[:, None], 1.0)
     a.put(most, at.busy, -1.0)
+    owned = []
     for p, owner in enumerate(problem.pools):
         there = a.rows((problem.hour_count,), 0.0, 0.0)
         a.put(there, at.busy[p], 1.0)
@@ -155,6 +158,8 @@ def _pool_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
         a.put(there, at.bought[p], -1.0)
         level = a.limit(owner.owned_count, name="devices", subject=owner.name, unit="devices")
         a.put(there, level, -1.0)
+        owned.append(level)
+    return owned
 
 
 def _demand_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
@@ -239,7 +244,7 @@ def _replica_rows(a: Assembly, problem: FleetProblem, at: Layout) -> None:
     a.put(start[:, 1:], at.replicas[:, :-1], 1.0)
 
 
-def _sum_limits(a: Assembly, problem: FleetProblem, at: Layout) -> None:
+def _sum_limits(a: Assembly, problem: FleetProblem, at: Layout, owned_at: Sequence[Index]) -> None:
     """Carbon, money and racks: sums that stay below a stated value."""
     carbon = [None if s.carbon_gco2e_j is None else s.carbon_gco2e_j * problem.hour_s for s in problem.sites]
     for s, site in enumerate(problem.sites):
@@ -249,8 +254,8 @@ def _sum_limits(a: Assembly, problem: FleetProblem, at: Layout) -> None:
         if site.racks_count is not None:
             pools = [p for p, x in enumerate(problem.pools) if x.site == s and x.per_rack_count]
             each = np.array([1.0 / (problem.pools[p].per_rack_count or 1.0) for p in pools])
-            standing = sum(problem.pools[p].owned_count * e for p, e in zip(pools, each, strict=True))
-            _racks(a, site.racks_count, standing, at.bought[pools], each, site.name)
+            owned = [owned_at[p] for p in pools]
+            _racks(a, site.racks_count, np.array([*at.bought[pools], *owned]), np.array([*each, *each]), site.name)
     known = [s for s, grams in enumerate(carbon) if grams is not None]
     if problem.carbon_limit_gco2e is not None:
         grams_all = np.array([carbon[s] for s in known])
@@ -266,9 +271,10 @@ def _sum(a: Assembly, value: float, variables: Index, each: np.ndarray, **named:
     a.limits.append(LimitRow(value=value, row=int(row), users=(int(row),), unit_value=KILO, **named))  # type: ignore[arg-type]
 
 
-def _racks(a: Assembly, racks: float, standing: float, bought: Index, each: np.ndarray, site: str) -> None:
-    row = a.rows((), -np.inf, racks - standing)
-    a.put(row, bought, each)
+def _racks(a: Assembly, racks: float, devices: Index, each: np.ndarray, site: str) -> None:
+    """Racks of the devices bought and owned: one device more that is owned takes its place too."""
+    row = a.rows((), -np.inf, racks)
+    a.put(row, devices, each)
     a.limits.append(LimitRow(name="racks", subject=site, unit="racks", value=racks, row=int(row), users=(int(row),)))
 
 

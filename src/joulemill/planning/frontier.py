@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from joulemill.planning.building import FleetProgram, fleet_program
-from joulemill.planning.problem import FleetProblem
+from joulemill.planning.problem import FacilityLimits, FleetProblem
 from joulemill.planning.program import KILO, LimitRow, Solved, Solver
 from joulemill.planning.solving import Goal, cost_of
 
@@ -20,6 +20,8 @@ SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5,
 @dataclass(frozen=True, kw_only=True)
 class FrontierPoint:
     """The best plan with ``share_ratio`` of all power limits: IT power, tokens, and the price of power there.
+
+    limit_w       that share of the IT power that the limits let through, of all sites that state one
 
     worth_tok_s   tokens by their classes' worth, which are what is maximized and what the price is of
     Unknown (None) where no plan can be, for want of power for what must run.
@@ -48,7 +50,7 @@ def power_frontier(
         return ()
     rows = [x.row for x in limits]
     program = replace(fleet.program, cost=cost_of(fleet, Goal({"tokens": 1.0})))
-    stated_w = sum(x.value for x in limits if x.name == limits[0].name)
+    stated_w = sum(_it_power_w(s) for s in problem.sites)
     points = []
     for done, share in enumerate(shares, 1):
         bounds = share * fleet.program.row_high[rows]
@@ -57,6 +59,14 @@ def power_frontier(
         if tell is not None:
             tell(done / len(shares))
     return points
+
+
+def _it_power_w(site: FacilityLimits) -> float:
+    """IT power that a site's power limits let through; 0 where none is stated."""
+    stated = [] if site.it_limit_w is None else [site.it_limit_w]
+    if site.feed_limit_w is not None:
+        stated.append(min(float(((site.feed_limit_w - base_w) / slope).max()) for slope, base_w in site.hourly_lines))
+    return max(min(stated, default=0.0), 0.0)
 
 
 def _point(fleet: FleetProgram, answer: Solved, limits: Sequence[LimitRow], at: tuple[float, float]) -> FrontierPoint:

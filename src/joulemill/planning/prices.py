@@ -27,7 +27,8 @@ _BISECTIONS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class LimitPrice:
-    """A limit at the plan. ``held_whole``: its price is that of the plan with its whole numbers held.
+    """A limit at the plan. ``held_whole``: its price is that of the plan with its whole numbers held; ``by_hour``: many
+    hours draw on it, and ``value`` is that of the fullest, by which the others rise as well.
 
     value, slack   the limit and what is left of it, in ``unit``;  active: nothing is left
     shadow_price   in ``price_unit``; None where the program has none
@@ -44,6 +45,7 @@ class LimitPrice:
     valid_from: float | None
     valid_to: float | None
     held_whole: bool = False
+    by_hour: bool = False
     source: str = "dual"
 
 
@@ -59,6 +61,8 @@ def limit_prices(fleet: FleetProgram, optimum: Optimum, goal: Goal, solver: Solv
         active = slack <= NOTHING_RATIO * max(abs(limit.value), 1e-9)
         if active or slope[0] != 0.0:
             slope = _upward(program, limit, slope, solver)
+        elif limit.users == (limit.row,):  # solvers give no range of a row that does not bind
+            slope = (0.0, (limit.value - slack) / limit.unit_value, None)
         price, low, high = slope
         per, unit = goal.sign / limit.unit_value, limit.unit_value
         prices.append(
@@ -74,6 +78,7 @@ def limit_prices(fleet: FleetProgram, optimum: Optimum, goal: Goal, solver: Solv
                 valid_from=None if low is None else low * unit,
                 valid_to=None if high is None else high * unit,
                 held_whole=optimum.held_whole,
+                by_hour=len(limit.users) > 1,
             )
         )
     return tuple(_without_range_below(p) for p in prices)
@@ -178,7 +183,7 @@ def _edge(holds: Callable[[float], bool], inside: float, outside: float, size: f
 
 def _without_range_below(price: LimitPrice) -> LimitPrice:
     """The same with a range that begins at zero or later: no limit is negative."""
-    return price if price.valid_from is None or price.valid_from >= 0.0 else replace(price, valid_from=0.0)
+    return price if price.valid_from is None or price.valid_from > 0.0 else replace(price, valid_from=0.0)
 
 
 def active(prices: Sequence[LimitPrice]) -> tuple[LimitPrice, ...]:

@@ -62,14 +62,14 @@ def _count(value: float, significant: int) -> str:
     return digits(value, significant)
 
 
-def goal_text(value: float | None, unit: str, *, sign: bool = False) -> str:
+def goal_text(value: float | None, unit: str, *, sign: bool = False, money: str = "currency") -> str:
     """A goal's value, or with ``sign`` a change of it."""
     if value is None:
         return "unknown"
     name, factor = SAID[unit]
     plus = "+" if sign and value > 0.0 else "−" if value < 0.0 else ""
     if name == "/h":
-        return f"{plus}{digits(abs(value) * factor)} a hour" if value else "0"
+        return f"{plus}{digits(abs(value) * factor)} {money} an hour" if value else "0"
     text = prefixed(abs(value) * factor, name)
     return f"{plus}{text}" if value else "0"
 
@@ -94,18 +94,24 @@ def where(name: str, subject: str) -> str:
     )
 
 
-def price_sentence(price: LimitPrice, goal_unit: str) -> str:
+def price_sentence(price: LimitPrice, goal_unit: str, money: str = "currency") -> str:
     """ "1 MW more of IT power at oslo: +2.10 Mtok/s, valid up to +4.3 MW"; of what is left over, how much."""
     step = step_of(price)
-    more = _more(price, step)
+    more = _more(price, step, money)
     if not price.active and not price.shadow_price:
-        return f"{more}: 0 ({prefixed(price.slack, price.unit)} left)"
+        return f"{more}: 0 ({_amount(price.slack, price, money)} left)"
     if price.shadow_price is None:
         return f"{more}: unknown"
     if not price.shadow_price:
+        if price.held_whole:
+            return f"{more}: 0 (none left; it brings nothing to these replicas, but may to others: try it with --set)"
         return f"{more}: 0 (none left, but alone it brings nothing: another limit binds as well)"
-    change = goal_text(price.shadow_price * step, goal_unit, sign=True)
-    return f"{more}: {change}{_range(price)}"
+    change = goal_text(price.shadow_price * step, goal_unit, sign=True, money=money)
+    return f"{more}: {change}{_range(price, money)}"
+
+
+def _amount(value: float, price: LimitPrice, money: str, significant: int = 3) -> str:
+    return prefixed(value, money if price.unit == "currency" else price.unit, significant)
 
 
 def worth_saying(prices: Sequence[LimitPrice]) -> list[LimitPrice]:
@@ -113,24 +119,25 @@ def worth_saying(prices: Sequence[LimitPrice]) -> list[LimitPrice]:
     return [p for p in prices if p.name != "least_demand" or p.shadow_price]
 
 
-def _more(price: LimitPrice, step: float) -> str:
+def _more(price: LimitPrice, step: float, money: str) -> str:
     """ "1 MW more of IT power at oslo", "one device more in oslo-h100"."""
     if price.name == "devices":
         return f"one device more in {price.subject}"
     if price.name == "racks":
         return f"one rack more at {price.subject}"
-    return f"{prefixed(step, price.unit, 1)} more of {where(price.name, price.subject)}"
+    peak = " in its fullest hour" if price.by_hour and price.name in ("demand", "least_demand") else ""
+    return f"{_amount(step, price, money, 1)} more of {where(price.name, price.subject)}{peak}"
 
 
-def _range(price: LimitPrice) -> str:
+def _range(price: LimitPrice, money: str) -> str:
     if price.valid_to is None:
         return ", without end" if price.valid_from is not None else ""
-    return f", valid up to +{prefixed(max(price.valid_to - price.value, 0.0), price.unit)}"
+    return f", valid up to +{_amount(max(price.valid_to - price.value, 0.0), price, money)}"
 
 
-def target_sentence(target: TargetPrice, goal_unit: str) -> str:
+def target_sentence(target: TargetPrice, goal_unit: str, money: str = "currency") -> str:
     """What a looser latency target brings."""
-    change = goal_text(target.gain, goal_unit, sign=True)
+    change = goal_text(target.gain, goal_unit, sign=True, money=money)
     return f"{prefixed(target.step_s, 's')} more of {where(target.name, target.subject)}: {change}"
 
 
@@ -184,7 +191,7 @@ def headline(plan: PlanStudy) -> str:
             f"{plan.file.tables.name}: no plan can be" if plan.shortages else f"{plan.file.tables.name}: {plan.status}"
         )
     watts = sum(float(s.it_w.max()) for s in plan.use.sites)
-    goal = goal_text(plan.value, plan.goals[0].unit)
+    goal = goal_text(plan.value, plan.goals[0].unit, money=currency(plan))
     devices = sum(float(p.busy_count.max()) for p in plan.use.pools)
     made_rate = prefixed(plan.use.rate_tok_s, "tok/s")
     rate = "" if goal == made_rate else f" for {made_rate}"

@@ -94,7 +94,7 @@ def _tiles(plan: PlanStudy) -> list[tuple[str, str]]:
     if plan.use is None:
         return []
     mean = means(plan)
-    sought = goal_text(plan.value, plan.goals[0].unit)
+    sought = goal_text(plan.value, plan.goals[0].unit, money=currency(plan))
     alike = plan.goals[0].name == "tokens" and sought == prefixed(plan.use.rate_tok_s, "tok/s")
     tiles = [] if alike else [(_SOUGHT.get(plan.goals[0].name, "objective"), sought)]
     tiles += [("tokens", prefixed(plan.use.rate_tok_s, "tok/s"))]
@@ -128,18 +128,19 @@ def _flows(plan: PlanStudy) -> Sequence[tuple[str, Sequence[tuple[str, float]], 
 
 
 def _prices(plan: PlanStudy) -> str:
-    unit = plan.goals[0].unit
+    unit, money = plan.goals[0].unit, currency(plan)
     first = active(plan.prices)
-    rest = [price_sentence(p, unit) for p in worth_saying([x for x in plan.prices if x not in first])]
-    late = [target_sentence(t, unit) for t in plan.targets]
+    rest = [price_sentence(p, unit, money) for p in worth_saying([x for x in plan.prices if x not in first])]
+    late = [target_sentence(t, unit, money) for t in plan.targets]
     held = ["Prices are those with the replicas held."] if any(p.held_whole for p in plan.prices) else []
-    return part("items", [*rest, *late], [price_sentence(p, unit) for p in worth_saying(first)]) + part("notes", held)
+    bind = [price_sentence(p, unit, money) for p in worth_saying(first)]
+    return part("items", [*rest, *late], bind) + part("notes", held)
 
 
 def _levers(plan: PlanStudy) -> str:
     rows = []
     for row in lever_rows(plan):
-        value = "no plan" if row["value"] is None else goal_text(row["value"], plan.goals[0].unit)
+        value = "no plan" if row["value"] is None else goal_text(row["value"], plan.goals[0].unit, money=currency(plan))
         cost = "" if row["cost_currency"] is None else f"{row['cost_currency']:,.0f}"
         saved = "" if row["saved_w"] is None else prefixed(row["saved_w"], "W")
         rows.append((row["lever"] or "none", value, saved, cost))

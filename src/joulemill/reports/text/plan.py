@@ -59,6 +59,8 @@ def _replicas(plan: PlanStudy, console: Console) -> None:
         add_row(table, *cells, rate, prefixed(row["power_w"], "W"))
     prose(console, "")
     console.print(table)
+    if plan.problem.hour_count > 1:
+        prose(console, "replicas are of each deployment's fullest hour, rate and power means over the hours")
 
 
 def _sites(plan: PlanStudy, console: Console) -> None:
@@ -69,6 +71,8 @@ def _sites(plan: PlanStudy, console: Console) -> None:
         add_row(table, row["site"], prefixed(row["it_w"], "W"), limit, facility)
     prose(console, "")
     console.print(table)
+    if plan.problem.hour_count > 1:
+        prose(console, "of each site's fullest hour; below, means over the hours")
     mean = means(plan)
     words = [
         quantity(mean["site_j_tok"], "J/tok") if mean["site_j_tok"] is not None else "",
@@ -84,19 +88,19 @@ def _sites(plan: PlanStudy, console: Console) -> None:
 
 
 def _prices(plan: PlanStudy, console: Console) -> None:
-    unit = plan.goals[0].unit
+    unit, money = plan.goals[0].unit, currency(plan)
     first = active(plan.prices)
     shown = worth_saying([*first, *(p for p in plan.prices if p not in first)])
     held = " (replicas held)" if any(p.held_whole for p in plan.prices) else ""
     prose(console, "", f"what one more is worth{held}:")
-    prose(console, *(f"  {price_sentence(p, unit)}" for p in shown))
-    prose(console, *(f"  {target_sentence(t, unit)}" for t in plan.targets))
+    prose(console, *(f"  {price_sentence(p, unit, money)}" for p in shown))
+    prose(console, *(f"  {target_sentence(t, unit, money)}" for t in plan.targets))
 
 
 def _levers(plan: PlanStudy) -> Iterator[str]:
     if len(plan.steps) < 2:
         return
-    yield "levers in the order in which they pay:"
+    yield "levers in the order in which they pay (fractional replicas):"
     unit = plan.goals[0].unit
     for row in lever_rows(plan):
         name = row["lever"] or "none"
@@ -105,7 +109,7 @@ def _levers(plan: PlanStudy) -> Iterator[str]:
             continue
         joules = quantity(row["energy_j_tok"], "J/tok")
         cost = "" if row["cost_currency"] is None else f", costs {row['cost_currency']:,.0f} once"
-        yield f"  {name}: {goal_text(row['value'], unit)}, {joules}{cost}"
+        yield f"  {name}: {goal_text(row['value'], unit, money=currency(plan))}, {joules}{cost}"
 
 
 def _worse_cases(plan: PlanStudy) -> Iterator[str]:
@@ -116,7 +120,7 @@ def _worse_cases(plan: PlanStudy) -> Iterator[str]:
         yield f"  {loss.scenario.name}: {served_text(loss)}"
     if plan.robust_from is not None:
         unit = plan.goals[0].unit
-        yield f"  without caution the plan would reach {goal_text(plan.robust_from, unit)}"
+        yield f"  without caution the plan would reach {goal_text(plan.robust_from, unit, money=currency(plan))}"
 
 
 def _frontier(plan: PlanStudy) -> Iterator[str]:
@@ -127,7 +131,8 @@ def _frontier(plan: PlanStudy) -> Iterator[str]:
     for p in known:
         price = "" if p.price_tok_j is None else f", {digits(p.price_tok_j)} tok/s for one more watt"
         rate, worth = (prefixed(x or 0.0, "tok/s") for x in (p.rate_tok_s, p.worth_tok_s))
-        yield f"  {prefixed(p.limit_w, 'W')}: {rate}{'' if rate == worth else f' (worth {worth})'}{price}"
+        same = abs((p.rate_tok_s or 0.0) - (p.worth_tok_s or 0.0)) <= 1e-6 * (p.rate_tok_s or 0.0)
+        yield f"  {prefixed(p.limit_w, 'W')}: {rate}{'' if same else f' (worth {worth})'}{price}"
 
 
 def count(value: float) -> str:
