@@ -170,6 +170,7 @@ def test_a_thinking_budget_and_a_cascade_say_what_a_correct_answer_costs(
         (["--rate", "4", "--output-scale", "2"], "--output-scale scales a trace"),
         (["--trace", "x.csv", "--rate", "4"], "--speed makes"),
         (["--rate", "4", "--seed", "-1"], "--seed is -1"),
+        (["--rate", "4", "--prefill-devices", "2"], "give --prefill-tp 1"),
         (["--rate", "4", "--violation", "5"], "--violation"),
     ],
 )

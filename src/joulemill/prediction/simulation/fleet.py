@@ -191,7 +191,7 @@ def prefill_pool(
     if d.prefill.devices != d.parallelism.devices:
         raise InputError(
             f"a simulation needs replicas of one size: {d.prefill.devices} devices compute prompts in each, and "
-            f"{d.parallelism.devices} decode; give `prefill_tp` × `prefill_dp` the devices of `tp` × `dp`"
+            f"{d.parallelism.devices} decode; give `prefill_tp={d.parallelism.devices}`"
         )
     alone = replace(d, parallelism=d.prefill, prefill=None, speculation=None)
     prompts = replace(played, deployment=alone)
