@@ -19,13 +19,13 @@ from tests.support.watched_server import Server, watched
 
 def test_counts_only_what_rose_and_after_a_restart_what_was_made_since() -> None:
     async def script(server: Server) -> None:
-        await asyncio.sleep(0.5)
+        await server.looked()
         server.output = 1500
-        await asyncio.sleep(0.3)
+        await server.looked()
         server.output = 70  # restarted
-        await asyncio.sleep(0.3)
+        await server.looked()
         server.output = 90
-        await asyncio.sleep(0.3)
+        await server.looked()
 
     state = asyncio.run(watched(Server(), script)).targets[0]
     assert state.up
@@ -36,11 +36,12 @@ def test_counts_only_what_rose_and_after_a_restart_what_was_made_since() -> None
 
 def test_a_hostile_page_is_a_gap_and_nothing_is_invented_for_it() -> None:
     async def script(server: Server) -> None:
-        await asyncio.sleep(0.5)
+        await server.looked()
         server.broken = True
         await asyncio.sleep(0.4)
         server.output, server.broken = 9000, False
-        await asyncio.sleep(1.0)
+        await server.looked()
+        await server.looked()
 
     state = asyncio.run(watched(Server(), script)).targets[0]
     assert state.up
@@ -50,15 +51,15 @@ def test_a_hostile_page_is_a_gap_and_nothing_is_invented_for_it() -> None:
 
 def test_a_target_that_flaps_is_never_counted_twice_and_its_down_time_is_a_gap() -> None:
     async def script(server: Server) -> None:
-        await asyncio.sleep(0.4)
+        await server.looked()
         for _ in range(5):
             server.output += 100
-            await asyncio.sleep(0.2)
+            await server.looked()
             server.broken = True
             server.output += 100
             await asyncio.sleep(0.15)
             server.broken = False
-            await asyncio.sleep(0.3)
+            await server.looked()
 
     state = asyncio.run(watched(Server(), script)).targets[0]
     # Of the 500 while it was up every one is there; of the 500 while it was down, none or all of a stretch.
@@ -73,9 +74,10 @@ class FullDisk:
 
 def test_a_full_disk_does_not_end_the_watching() -> None:
     async def script(server: Server) -> None:
-        await asyncio.sleep(0.5)
+        await server.looked()
         server.output = 1500
-        await asyncio.sleep(0.3)
+        await server.looked()
+        await server.looked()
 
     keeper = Keeper(FullDisk())
     now = asyncio.run(watched(Server(), script, keeper))

@@ -16,8 +16,19 @@ class Server:
 
     def __init__(self) -> None:
         self.output, self.broken = 1000.0, False
+        self._looks = asyncio.Condition()
+        self._count = 0
+
+    async def looked(self) -> None:
+        """Wait until the monitor has read the page as it is now: one look is answered and the next has come."""
+        async with self._looks:
+            until = self._count + 2
+            await self._looks.wait_for(lambda: self._count >= until)
 
     async def page(self, _: web.Request) -> web.Response:
+        async with self._looks:
+            self._count += 1
+            self._looks.notify_all()
         if self.broken:
             return web.Response(body=b"\xff\xfe\x00<script>{{{" * 1000)
         text = (

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from joulemill.catalog.devices import find_device
 from joulemill.errors import InputError
 from joulemill.physics.hardware.device import WIDER, Device, balance_flop_byte, compute_dtype, peak_flop_s
 
@@ -78,3 +79,12 @@ def test_resting_power_is_the_idle_power_or_a_share_of_tdp_or_unknown() -> None:
     assert replace(bare, tdp_w=100.0, idle_w=7.0, loaded_idle_w=9.0).resting_w == 9.0
     with pytest.raises(InputError, match="below idle without"):
         replace(bare, idle_w=7.0, loaded_idle_w=5.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "newest"),
+    [("b200", True), ("gb300", True), ("mi355x", True), ("h200", False), ("rtx-5090", False), ("rtx-4090", False)],
+)
+def test_what_was_found_on_b200_holds_for_4_bit_units_with_hbm(name: str, newest: bool) -> None:
+    """Memory by data sheet: HBM3e, HBM3e, HBM3E, HBM3e, GDDR7, GDDR6X."""
+    assert find_device(name).is_newest == newest

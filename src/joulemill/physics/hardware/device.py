@@ -31,6 +31,8 @@ IDLE_RATIO = 0.12
 #: What an open context adds to it, over TDP, where it was not measured (assumed; measured: 5–9 % of boards with HBM).
 CONTEXT_RATIO = 0.07
 KINDS = ("gpu", "tpu", "cpu", "accelerator")
+#: Bandwidth that only stacks of HBM reach [byte/s] (assumed; data sheets: GDDR7 up to 1.8e12, HBM3e from 3.2e12).
+HBM_BYTE_S = 3e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,15 @@ class Device:
             return self.loaded_idle_w
         context_w = CONTEXT_RATIO * self.tdp_w if self.tdp_w and self.kind == "gpu" else 0.0
         return self.bare_w + context_w
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether what was found on B200 (shares of bandwidth, peak and power, over H200) is taken to hold.
+
+        It has 4-bit units, and HBM that feeds them. A board with GDDR has a quarter of the bytes per second and
+        multiprocessor to keep in flight: it is taken to be as older devices are.
+        """
+        return "fp4" in self.peak_flop_s and self.memory_bandwidth_byte_s > HBM_BYTE_S
 
     @property
     def power_scale_w(self) -> float | None:

@@ -316,7 +316,7 @@ def check_cap(deployment: Deployment, rates: Rates) -> None:
 def cap_range_w(deployment: Deployment, rates: Rates) -> tuple[float, float]:
     """Caps that a device can keep: above the first, and up to the second, which is NaN where its TDP is unknown."""
     device = deployment.device
-    share = rates.power.wait_ratio * (rates.power.newest_wait_ratio if "fp4" in device.peak_flop_s else 1.0)
+    share = rates.power.wait_ratio * (rates.power.newest_wait_ratio if device.is_newest else 1.0)
     waiting_w = max(share * (device.power_scale_w or 0.0), device.resting_w or 0.0)
     tdp_w = np.nan if device.tdp_w is None else device.tdp_w
     return CAP_MARGIN_RATIO * waiting_w / rates.power.ceiling_ratio, MOST_CAP_RATIO * tdp_w

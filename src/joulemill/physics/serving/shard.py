@@ -262,7 +262,7 @@ def _put_device(s: Shard, device: Device) -> None:
     s.link_byte_s = device.link_bandwidth_byte_s or UNKNOWN_LINK_BYTE_S
     s.scale_out_byte_s = device.scale_out_bandwidth_byte_s or UNKNOWN_LINK_BYTE_S
     s.domain_count = device.link_domain_count or 1.0
-    s.newest_count = float("fp4" in device.peak_flop_s)
+    s.newest_count = float(device.is_newest)
     s.tdp_w = math.nan if device.tdp_w is None else device.tdp_w
     s.rated_w, s.resting_w = device.power_scale_w or math.nan, device.resting_w or 0.0
 
