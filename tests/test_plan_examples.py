@@ -19,6 +19,8 @@ def test_the_plan_holds_in_simulation(name: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(playing_points, "MOST_REQUESTS", 3000)
     plan = jm.plan(EXAMPLES / f"{name}.toml", extras=False, simulate=True)
     assert plan.status == "optimal" and plan.played is not None and plan.played.holds
+    for limit in plan.constraints:  # no price is the solver's dust
+        assert not limit.shadow_price or abs(limit.shadow_price * limit.value) > 1e-9 * plan.value
     for point in plan.played.points:
         assert point.played_tok_s >= 0.97 * point.planned_tok_s
         for value_s, limit_s in ((point.ttft_s, point.ttft_limit_s), (point.tpot_s, point.tpot_limit_s)):

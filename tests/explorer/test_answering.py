@@ -71,6 +71,17 @@ def test_what_does_not_fit_is_said_beside_the_devices() -> None:
     assert caught.value.field == "devices" and "GB" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("power-cap", "1W"), ("precision", "bf17"), ("kv-dtype", "fp9"), ("engine", "vlm"), ("tp", "7"), ("ep", "3")],
+)
+def test_what_the_prediction_refuses_is_said_beside_the_field_that_is_to_blame(field: str, text: str) -> None:
+    question = asked(PLAIN | {"output-tokens": "300", field: text})
+    with pytest.raises(FieldError) as caught:
+        answer(question, arguments(question, READ))
+    assert caught.value.field == field
+
+
 def test_where_power_binds_the_page_says_how_much_more_would_unbind_it() -> None:
     question = asked(PLAIN | {"devices": "64", "concurrency": "64", "site.pue": "1.2", "site.it_power_limit": "20 kW"})
     document = answer(question, arguments(question, READ))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from joulemill.api.many import predict_many
 from joulemill.api.prediction import PredictedDeployment, predict
 from joulemill.errors import InputError
-from joulemill.explorer.asking import Asked, FieldError
+from joulemill.explorer.asking import FIELDS, Asked, FieldError
 from joulemill.explorer.copying import of_curve, of_prediction
 from joulemill.figure import Figure, unknown
 from joulemill.jsonable import plain
 from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import MemoryShort
+from joulemill.prediction.question import PredictionRequest
 from joulemill.units import say_quantity
 from joulemill.wording import title
 
@@ -34,7 +36,27 @@ def predicted(stated: Mapping[str, Any]) -> PredictedDeployment:
     except MemoryShort as fault:
         raise FieldError(str(fault), "devices") from None
     except InputError as fault:
-        raise FieldError(str(fault)) from None
+        raise FieldError(str(fault), _field_at_fault(stated, str(fault))) from None
+
+
+def _field_at_fault(stated: Mapping[str, Any], message: str) -> str:
+    """The field without which there is a prediction; else the first without which something else is wrong.
+
+    A prediction refuses what does not fit together, in words of its arguments; the page has to know beside which field.
+    """
+    usual = {f.name: f.default for f in fields(PredictionRequest)}
+    otherwise = ""
+    for key, value in stated.items():
+        field = max((f for f in FIELDS if key.startswith(f.replace("-", "_"))), key=len, default="")
+        if field in ("", "model", "device") or value == usual.get(key):
+            continue
+        try:
+            predict(**{k: v for k, v in stated.items() if k != key})
+        except InputError as other:
+            otherwise = otherwise or (field if str(other) != message else "")
+        else:
+            return field
+    return otherwise
 
 
 def answer(question: Asked, stated: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from joulemill.planning.solving import Goal, Optimum
 
 #: Share of a limit below which what is left of it is nothing, and below which a range is a point.
 NOTHING_RATIO = 1e-7
+#: A price that all of a limit would not change the goal by this share with is the solver's dust.
+DUST_RATIO = 1e-12
 #: Share of a limit by which it is raised to leave a kink.
 STEP_RATIO = 1e-5
 #: Programs of more coefficients are not solved again and again for ranges that the solver does not give.
@@ -56,6 +58,7 @@ def limit_prices(fleet: FleetProgram, optimum: Optimum, goal: Goal, solver: Solv
     slacks = [slack_of(fleet, limit, activity, values) for limit in fleet.limits]
     bounds = solver.ranges([limit.row for limit in fleet.limits])
     slopes = [(float(optimum.prices.row_price[limit.row]), *b) for limit, b in zip(fleet.limits, bounds, strict=True)]
+    worth = abs(goal.value_of(optimum.values))
     prices = []
     for limit, slack, slope in zip(fleet.limits, slacks, slopes, strict=True):
         active = slack <= NOTHING_RATIO * max(abs(limit.value), 1e-9)
@@ -64,6 +67,8 @@ def limit_prices(fleet: FleetProgram, optimum: Optimum, goal: Goal, solver: Solv
         elif limit.users == (limit.row,):  # solvers give no range of a row that does not bind
             slope = (0.0, (limit.value - slack) / limit.unit_value, None)
         price, low, high = slope
+        if limit.value and abs(price * limit.value / limit.unit_value) <= DUST_RATIO * worth:
+            price = 0.0
         per, unit = goal.sign / limit.unit_value, limit.unit_value
         prices.append(
             LimitPrice(
