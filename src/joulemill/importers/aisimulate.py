@@ -20,6 +20,8 @@ from joulemill.ledger.record import RequestOutcome, RequestRecord
 TOOL = "AISimulate"
 #: Share of the computing time that must have energy evidence for AISimulate's watts to stand.
 COVERAGE_RATIO = 0.9
+#: More devices than any deployment has: hours over a duration that is none.
+MOST_DEVICES = 1_000_000
 _LATENCIES = (("ttft", "ttft"), ("tpot", "tpot"), ("itl", "itl"), ("e2e", "e2e_latency"))
 _STATISTICS = (("mean", "mean"), ("p50", "median"), ("p90", "p90"), ("p99", "p99"))
 _ACTIVE = "of one GPU while it computes: no idle time, no host; not a mean power"
@@ -117,8 +119,8 @@ def _unfinished(s: Part) -> tuple[str, ...]:
 def _hardware(s: Part) -> dict[str, Any]:
     """GPUs: what was provisioned, on average of the time that was simulated."""
     hours, duration_ms = s["gpu_hours"].option(), s["duration_ms"].option()
-    devices = round(hours * 3.6e6 / duration_ms) if hours and duration_ms else None
-    return {"stated_devices": devices or None}
+    devices = hours * 3.6e6 / duration_ms if hours and duration_ms else 0.0
+    return {"stated_devices": round(devices) or None if devices <= MOST_DEVICES else None}
 
 
 def _requests(document: Document) -> tuple[tuple[RequestRecord, ...], tuple[str, ...]]:
