@@ -177,8 +177,8 @@ def _learned(corrections: Corrections, last: _PlayedRound) -> Corrections:
     for row, play, shown in zip(last.rows, last.plays, last.points, strict=True):
         option = last.plan.options[int(points.group[row])]
         base = predicted[int(points.group[row]), int(points.demand[row]), float(points.concurrency[row])]
-        kept_up = not shown.backlog and play.rate_tok_s >= LEAST_RATIO * shown.planned_tok_s
-        rate = shown.planned_tok_s if kept_up else play.rate_tok_s
+        rate_holds = not shown.backlog and play.rate_tok_s >= LEAST_RATIO * shown.planned_tok_s
+        rate = shown.planned_tok_s if rate_holds else play.rate_tok_s
         ratios = PointRatios(
             rate_ratio=rate / base["rate_tok_s"],
             power_ratio=1.0 if play.power_w is None else play.power_w / base["power_w"],

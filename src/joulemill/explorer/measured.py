@@ -40,8 +40,8 @@ def points_of_text(text: str, name: str) -> dict[str, Any]:
 
 def points_of_run(files: Mapping[str, str], name: str) -> dict[str, Any]:
     """The point of a run folder, whose files are given by name. Raises InputError where it is none."""
-    kept = {n: text for n, text in files.items() if n in RUN_FILES}
-    return _in_folder(kept, name, lambda folder: of_run(open_run(folder), name))
+    run_files = {n: text for n, text in files.items() if n in RUN_FILES}
+    return _in_folder(run_files, name, lambda folder: of_run(open_run(folder), name))
 
 
 def points_of_file(path: Path) -> dict[str, Any]:

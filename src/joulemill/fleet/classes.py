@@ -132,9 +132,9 @@ def _of_trace(path: Path) -> tuple[Array, tuple[float, float]]:
     if span_s < 24 * HOUR_S:
         return np.full(TRACE_HOURS, float(output.sum()) / max(span_s, 1.0)), lengths
     hour = ((table.at_s - table.at_s[0]) // HOUR_S).astype(int) % TRACE_HOURS
-    seen_s = np.zeros(TRACE_HOURS)  # of each hour of the day; the trace ends a mean gap after its last request
+    observed_s = np.zeros(TRACE_HOURS)  # of each hour of the day; the trace ends a mean gap after its last request
     whole, rest_s = divmod(span_s, HOUR_S)
     rest_s = min(rest_s + span_s / (table.at_s.size - 1), HOUR_S)
-    np.add.at(seen_s, np.arange(int(whole)) % TRACE_HOURS, HOUR_S)
-    seen_s[int(whole) % TRACE_HOURS] += rest_s
-    return np.bincount(hour, weights=output, minlength=TRACE_HOURS) / seen_s, lengths
+    np.add.at(observed_s, np.arange(int(whole)) % TRACE_HOURS, HOUR_S)
+    observed_s[int(whole) % TRACE_HOURS] += rest_s
+    return np.bincount(hour, weights=output, minlength=TRACE_HOURS) / observed_s, lengths

@@ -97,15 +97,15 @@ def thought(output_tok: Whole, thinking: Thinking, rng: np.random.Generator) -> 
         answer = output_tok - asked
     else:
         asked, answer = thinking.added.draw(rng, len(output_tok)), output_tok
-    kept = asked if thinking.budget_tok is None else np.minimum(asked, thinking.budget_tok)
+    reasoning_tok = asked if thinking.budget_tok is None else np.minimum(asked, thinking.budget_tok)
     effect = ThinkingEffect(
         asked_tok=float(asked.mean()),
-        kept_tok=float(kept.mean()),
-        cut_ratio=float(np.mean(kept < asked)),
+        kept_tok=float(reasoning_tok.mean()),
+        cut_ratio=float(np.mean(reasoning_tok < asked)),
         budget_tok=thinking.budget_tok,
         loss_ratio=thinking.loss_ratio,
     )
-    return answer + kept, effect
+    return answer + reasoning_tok, effect
 
 
 def quality_of(accuracy_ratio: float | None, effect: ThinkingEffect | None) -> AnswerQuality:

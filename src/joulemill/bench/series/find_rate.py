@@ -130,8 +130,8 @@ async def _searched(
 
 def _told(trial: Trial) -> str:
     shown = "–" if trial.attained_ratio is None else f"{trial.attained_ratio:.0%}"
-    kept = "" if trial.served_req_s is None else f", but only {trial.served_req_s:.3g} req/s were served"
-    return f"{trial.rate_req_s:.4g} req/s: {shown} within the targets{kept}: {'met' if trial.met else 'missed'}"
+    served_text = "" if trial.served_req_s is None else f", but only {trial.served_req_s:.3g} req/s were served"
+    return f"{trial.rate_req_s:.4g} req/s: {shown} within the targets{served_text}: {'met' if trial.met else 'missed'}"
 
 
 def judged(path: Path, rate_req_s: float, least_attained_ratio: float) -> Trial:
