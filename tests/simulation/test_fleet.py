@@ -15,7 +15,7 @@ from joulemill.simulation.cost import Knots, tabulated
 from joulemill.simulation.fleet import Fleet, PrefillPool, play
 from joulemill.simulation.resting import RestPolicy, RestState, always_loaded
 from joulemill.simulation.routing import ROUTERS
-from joulemill.simulation.scheduler import VLLM
+from joulemill.simulation.scheduler import TENSORRT_LLM, VLLM
 from joulemill.simulation.timeline import ReplicaState
 from joulemill.simulation.traffic import NS_IN_S, Traffic
 from tests.simulation.degenerate import IDLE_W, STEP_J, cost_of, fleet_of
@@ -238,6 +238,22 @@ def test_two_pools_conserve_and_decode_without_stalls() -> None:
     assert np.percentile(late, 10) <= 50 * longest_s
     step_by_step = play(traffic, replace(two_pools(), fast_forward=False))
     assert np.array_equal(step_by_step.outcomes.finish_ns, apart.outcomes.finish_ns)
+
+
+def test_a_pool_that_admits_what_fits_whole_preempts_nobody() -> None:
+    """TensorRT-LLM computes whole prompts: who lost its place with more tokens than a step has could never return."""
+    pools = two_pools()
+    tight = replace(pools.limits, policy=TENSORRT_LLM, max_num_batched_tokens=768, kv_tok=1100)
+    pools = replace(pools, limits=tight, prefill=replace(pools.prefill, limits=tight))
+    traffic = at([0.0, 0.1], [100, 660], [290, 254])
+    out = play(traffic, pools).outcomes
+    assert out.completed.all()
+    assert not out.preemptions_count.any()
+
+
+def test_whole_prompts_without_room_for_whole_answers_are_refused() -> None:
+    with pytest.raises(InputError, match="reserve_output_ratio 1"):
+        replace(TENSORRT_LLM, reserve_output_ratio=0.5)
 
 
 def test_a_step_that_yields_more_than_a_token_takes_as_many_fewer() -> None:

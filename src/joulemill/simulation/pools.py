@@ -69,7 +69,7 @@ class DecodeReplica(Replica):
         """Give request ``i`` its room, if there is any."""
         table = self.table
         need = self._blocks_of(table.target_tok[i])
-        if len(self.running) >= self.max_running_req or need > self.blocks.free_count:
+        if len(self.running) >= self.max_running_req or need > self.blocks.free_count or not self._reserve(i):
             return False
         self.blocks.take(need)
         table.own_count[i] = need

@@ -345,12 +345,8 @@ class Replica:
         own = self._blocks_of(cached_tok + n) - len(shared) * blocks.named_count
         if own + blocks.resting_count(shared) > blocks.free_count:
             return 0
-        if policy.reserve_output_ratio is not None:
-            reserved = self._reserved(i, policy.reserve_output_ratio)
-            if self.running and self._reserved_count + reserved > blocks.total_count:
-                return 0
-            self._reserved_count += reserved
-            table.reserved_count[i] = reserved
+        if not self._reserve(i):
+            return 0
         blocks.hold(shared)
         blocks.take(own)
         table.held[i], table.own_count[i], table.computed_tok[i] = shared, own, cached_tok
@@ -366,10 +362,18 @@ class Replica:
         count = min(self.blocks.matched(hashes), (target - 1) // self.table.block_tok)
         return hashes[:count]
 
-    def _reserved(self, i: int, ratio: float) -> int:
-        """Blocks of the whole of request ``i``, or of its prompt and a share of its answer."""
-        table = self.table
-        return self._blocks_of(table.input_tok[i] + math.ceil(ratio * table.output_tok[i]))
+    def _reserve(self, i: int) -> bool:
+        """Set aside the blocks of all of request ``i``, or of its prompt and a share of its answer, as the engine does;
+        False where there are not so many."""
+        ratio, table = self.limits.policy.reserve_output_ratio, self.table
+        if ratio is None:
+            return True
+        reserved = self._blocks_of(table.input_tok[i] + math.ceil(ratio * table.output_tok[i]))
+        if self.running and self._reserved_count + reserved > self.blocks.total_count:
+            return False
+        self._reserved_count += reserved
+        table.reserved_count[i] = reserved
+        return True
 
     # ------------------------------------------------------------------ what steps end with
 

@@ -29,6 +29,13 @@ class SchedulerPolicy:
     reserve_output_ratio: float | None = None
     block_tok: int = 16
 
+    def __post_init__(self) -> None:
+        if not self.chunked and (self.reserve_output_ratio or 0.0) < 1.0:
+            raise InputError(
+                f"scheduler {self.name}: whole prompts need room for whole answers (reserve_output_ratio 1): a request "
+                "that loses its place in the KV cache may be longer than a step when it is computed again"
+            )
+
 
 #: vLLM v1, since 0.14 with asynchronous scheduling where nothing speaks against it (docs: engine arguments,
 #: ``--async-scheduling``); blocks of 16 tokens, chunked prefill, preemption by recomputation.
