@@ -60,6 +60,19 @@ def test_a_figure_that_is_not_known_says_why_below_the_summary() -> None:
     assert "PUE-adjusted power (site): PUE is unknown: state pue in the site file" in shown
 
 
+def test_what_a_dead_meter_leaves_unknown_is_told_once() -> None:
+    """Its reason stands in a warning; the summary neither repeats that nor says it again of the site's power."""
+    dead = "dead_sensor: nvml:0:power: it does not move"
+    report = altered(
+        energy=replace(example().energy, node_j_tok=Figure(None, "J/tok", reason=dead)),
+        power=replace(example().power, site_w=Figure(None, "W", reason=f"{dead}; PUE is unknown")),
+        warnings=(f"Energy per token is unknown: {dead}.",),
+    )
+    shown = on_screen(run.show, report)
+    assert shown.count("it does not move") == 1
+    assert "PUE-adjusted power (site): as energy per output token, node; PUE is unknown" in shown
+
+
 def test_a_million_tokens_are_said_in_kwh() -> None:
     """0.420 J/tok × 10⁶ tok ÷ 3.6 MJ/kWh = 0.117 kWh; the site's J/token where it is known."""
     (name, joules), _, _ = demands(example())
