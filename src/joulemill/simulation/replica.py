@@ -363,7 +363,7 @@ class Replica:
         return hashes[:count]
 
     def _reserve(self, i: int) -> bool:
-        """Set aside the blocks of request ``i``: its prompt and a share of its answer, as the engine does, if it can."""
+        """Set aside the blocks of ``i``, its prompt and a share of its answer, as the engine does; False: too few."""
         ratio, table = self.limits.policy.reserve_output_ratio, self.table
         if ratio is None:
             return True
