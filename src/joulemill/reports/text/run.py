@@ -109,14 +109,14 @@ def summary(report: Report) -> Iterator[SummaryLine]:
 
 def _open_demands(report: Report) -> Iterator[tuple[str, str]]:
     """Why a figure of the summary is not known; what a warning below says, or a line above, is not said again."""
-    told: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for name, figure in rows.demands(report):
         if figure.known:
             continue
         reason = figure.reason or "unknown"
-        for earlier, whose in told.items():
+        for earlier, whose in reasons.items():
             reason = reason.replace(earlier, f"as {whose}")
-        told.setdefault(reason, name)
+        reasons.setdefault(reason, name)
         if figure.reason is None or not any(reason in warning for warning in report.warnings):
             yield name, reason
 
