@@ -84,7 +84,7 @@ def test_means_of_latency_stand_beside_means_of_lengths(tmp_path: Path, capsys: 
     assert row_of_report(tmp_path, stated).measured["ttft_s"] == pytest.approx(ttft["p50"])
     for out in ("c.toml", "c.json"):
         assert calibrate(tmp_path / "report.json", "--out", str(tmp_path / out)) == 0
-        assert "note: " in (told := capsys.readouterr().out) and "no mean TTFT; its median stands" in told
+        assert "note: " in (told := capsys.readouterr().out) and "no mean TTFT: its median is used" in told
 
 
 def row_of_report(folder: Path, document: dict[str, Any]) -> MeasuredRow:
