@@ -52,7 +52,8 @@ class StepRates:
     compute_ratio, expert_compute_ratio   share of the dense peak reached, by class
     expert_grain_count  rows of padding that each touched expert costs, by class
     prefill_attention_ratio, latent_attention_ratio   share of the 16-bit peak that attention reaches
-    kernel_s, quantize_s   fixed time of a kernel, of quantizing a matrix's inputs
+    kernel_s, quantize_s   fixed time of a kernel, of quantizing a matrix's inputs;
+    kernel_newest_ratio    both on devices with 4-bit units over those on older ones
     state_s, routing_s     fixed time of a recurrent block; of choosing, sorting and gathering experts in a layer
     sampling_byte  moved by the sampler per vocabulary entry and sequence, on one device of a tensor group [byte]
     reduce_s, link_ratio, exchange_s   latency of a sum over two ranks; share of link bandwidth;
@@ -77,6 +78,7 @@ class StepRates:
     prefill_attention_ratio: float
     latent_attention_ratio: float
     kernel_s: float
+    kernel_newest_ratio: float
     quantize_s: float
     state_s: float
     routing_s: float
@@ -307,7 +309,8 @@ def _routed_tok(t: ShardTable, r: StepRates, load: StepLoad, wait_tok: Array) ->
 
 
 def _launch_s(t: ShardTable, r: StepRates) -> Array:
-    launch_s = t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s + t.state_count * r.state_s
+    newest = np.where(t.newest_count > 0.0, r.kernel_newest_ratio, 1.0)
+    launch_s = newest * (t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s) + t.state_count * r.state_s
     return np.asarray(launch_s + t.moe_layers_count * r.routing_s)
 
 
