@@ -82,6 +82,7 @@ class StepRates:
     quantize_s: float
     state_s: float
     routing_s: float
+    routing_native_ratio: float
     sampling_byte: float
     reduce_s: float
     reduce_growth_ratio: float
@@ -311,7 +312,8 @@ def _routed_tok(t: ShardTable, r: StepRates, load: StepLoad, wait_tok: Array) ->
 def _launch_s(t: ShardTable, r: StepRates) -> Array:
     newest = np.where(t.newest_count > 0.0, r.kernel_newest_ratio, 1.0)
     launch_s = newest * (t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s) + t.state_count * r.state_s
-    return np.asarray(launch_s + t.moe_layers_count * r.routing_s)
+    fused = (t.newest_count > 0.0) & (t.expert_byte <= NATIVE_BYTE_FLOP * t.expert_flop)
+    return np.asarray(launch_s + t.moe_layers_count * r.routing_s * np.where(fused, r.routing_native_ratio, 1.0))
 
 
 def _sampled_byte(t: ShardTable, r: StepRates, load: StepLoad) -> Array:
