@@ -18,6 +18,7 @@ from joulemill.physics.serving.step import StepRates
 
 NAMES = (
     "memory",
+    "memory_fp4",
     "attention_memory",
     "expert_memory",
     "wide_compute",
@@ -114,6 +115,7 @@ def _step(c: Mapping[str, Any]) -> StepRates:
     grain, narrow = c["expert_grain"], c["expert_grain"] * c["expert_grain_narrow"]
     return StepRates(
         memory_ratio=c["memory"],
+        memory_fp4_ratio=c["memory_fp4"],
         attention_memory_ratio=c["attention_memory"],
         expert_memory_ratio=c["expert_memory"],
         compute_ratio=matrix,

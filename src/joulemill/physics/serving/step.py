@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, experts_touched_count
 from joulemill.physics.serving.pipeline import handover_byte, handover_link_byte_s, waiting_s
-from joulemill.physics.serving.shard import FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
+from joulemill.physics.serving.shard import FP4, FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
 from joulemill.physics.serving.wide_experts import (
     REDUNDANT_RATIO,
     copies_by_node,
@@ -70,6 +70,7 @@ class StepRates:
     """
 
     memory_ratio: float
+    memory_fp4_ratio: float
     attention_memory_ratio: float
     expert_memory_ratio: float
     compute_ratio: tuple[float, ...]
@@ -337,7 +338,8 @@ def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[
     ]
     if np.any(t.matrix_byte_1):
         narrow = newest * t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class_count)
-        parts.append(_RooflinePart(t.matrix_byte_1 / beta, tok * (t.matrix_flop_1 / narrow)))
+        slow = np.where(t.matrix_class_count == FP4, r.memory_fp4_ratio, 1.0)
+        parts.append(_RooflinePart(t.matrix_byte_1 / (slow * beta), tok * (t.matrix_flop_1 / narrow)))
     return parts, np.asarray(tok * (t.act_byte_tok / beta))
 
 
