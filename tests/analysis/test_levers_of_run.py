@@ -64,5 +64,5 @@ def test_a_name_in_a_run_folder_opens_no_file(tmp_path: Path) -> None:
     """A run folder may come from elsewhere; what it calls its model is a name, never a path."""
     file = tmp_path / "config.json"
     file.write_text(json.dumps(WIDE_LLAMA))
-    with pytest.raises(InputError, match="not in the catalog"):
+    with pytest.raises(InputError, match=r"the run's model is not known .*not in the catalog.*name it with --model"):
         question_of_run(on_h100(tmp_path / "run", model={"name": str(file)}), None)

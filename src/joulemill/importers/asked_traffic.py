@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from joulemill.errors import InputError
+from joulemill.formats.traces.table import MOST_TOK
 from joulemill.importers.traffic_files import read_traffic
 from joulemill.importers.workload_files import workload_in
 from joulemill.simulation.arrival_spec import ArrivalSpec, parse_arrivals
@@ -67,6 +68,12 @@ def asked_traffic(o: TrafficOptions, *, context_tok: int | None, start_s: float 
     """The traffic of ``o``, cut to a model's context. Raises InputError."""
     if o.seed < 0:
         raise InputError(f"`seed` is {o.seed}; it must be 0 or more")
+    most_tok = context_tok or MOST_TOK
+    if o.shared_prefix_tok is not None and not 1 <= o.shared_prefix_tok <= most_tok:
+        raise InputError(
+            f"`shared_prefix_tok` is {o.shared_prefix_tok:,}; it must lie between 1 and {most_tok:,}"
+            + (", the model's context" if context_tok else "")
+        )
     rng = np.random.default_rng(o.seed)
     asked = _generated(o, rng, start_s) if o.trace is None else _from_trace(o, rng)
     if o.thinking is not None:
