@@ -174,7 +174,7 @@ def test_a_thinking_budget_and_a_cascade_say_what_a_correct_answer_costs(
         (["--rate", "4", "--violation", "5"], "--violation"),
         (["--rate", "4", "--shared-prefix", "1000000000000"], "must lie between 1 and 40,960, the model's context"),
         (["--rate", "4", "--time-unit", "min"], "cannot be 'min'; there are s, ms, us, ns"),
-        (["--rate", "4", "--slo-ttft", "100000s"], "at most 86,400 s"),
+        (["--rate", "4", "--slo-ttft", "100000s"], "between 1 µs and 86,400 s"),
         (["--rate", "4", "--out", "/dev/null"], "/dev/null is no folder; name another"),
         (["--rate", "4", "--html", "."], "is a folder; name a file in it"),
         (["--trace", "."], "is a folder; name a file in it"),
