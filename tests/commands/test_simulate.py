@@ -172,7 +172,7 @@ def test_a_thinking_budget_and_a_cascade_say_what_a_correct_answer_costs(
         (["--rate", "4", "--seed", "-1"], "--seed is -1"),
         (["--rate", "4", "--prefill-devices", "2"], "give --prefill-tp 1"),
         (["--rate", "4", "--violation", "5"], "--violation"),
-        (["--rate", "4", "--shared-prefix", "1000000000000"], "must lie between 1 and 40,960, the model's context"),
+        (["--rate", "4", "--shared-prefix", "1000000000000"], "a whole number from 1 to 40,960, the model's context"),
         (["--rate", "4", "--time-unit", "min"], "cannot be 'min'; there are s, ms, us, ns"),
         (["--rate", "4", "--slo-ttft", "100000s"], "between 1 µs and 86,400 s"),
         (["--rate", "4", "--out", "/dev/null"], "/dev/null is no folder; name another"),
