@@ -20,7 +20,7 @@ from importlib.resources import files
 import numpy as np
 
 from joulemill.physics.serving.continuous_batching import kv_request_byte, kv_room_byte
-from joulemill.physics.serving.renewal import Loop, loop_of
+from joulemill.physics.serving.renewal import RefilledSlots, refilled_slots
 from joulemill.physics.serving.shard import Shard, shard_table
 
 #: Distinct prompts of a task, and about how long they are [tok]: the latter only decides which of them stay cached.
@@ -55,26 +55,26 @@ class RunQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class MeasuredWindow:
     """Prompts computed a step over those of a steady state, and mean tokens that a running request has generated."""
 
     arrivals_ratio: float
     generated_tok: float
 
 
-def window_of(asked: RunQuery, share: Shard) -> Window | None:
+def window_of(asked: RunQuery, share: Shard) -> MeasuredWindow | None:
     """What the window held of a run whose devices have ``share`` each; None where the task is not the benchmark's."""
     if asked.task not in PROMPTS or asked.sequences < 1:
         return None
-    loop = loop_of(asked.output_tok, asked.p50_tok, asked.p90_tok)
+    loop = refilled_slots(asked.output_tok, asked.p50_tok, asked.p90_tok)
     count = requests_count(asked)
     slots = min(asked.batch_req, float(asked.sequences))
     started = max(asked.sequences - slots, 0.0) / slots
     ended = max((count - asked.sequences - 1) / slots, started + 0.05)
-    start, end = loop.time_of(started), loop.time_of(ended)
-    age = loop.mean_age(start, end)
+    start, end = loop.time_ratio(started), loop.time_ratio(ended)
+    age = loop.mean_age_ratio(start, end)
     cached = _cached_ratio(asked, share, loop, (count, age))
-    return Window((ended - started) / (end - start) * (1.0 - cached), age * asked.output_tok)
+    return MeasuredWindow((ended - started) / (end - start) * (1.0 - cached), age * asked.output_tok)
 
 
 def requests_count(asked: RunQuery) -> int:
@@ -96,15 +96,15 @@ def runs_flashinfer(model: str, gpu: str) -> bool:
 @cache
 def _repeats() -> dict[tuple[str, str, str, int], tuple[tuple[int, int], ...]]:
     text = files("joulemill.catalog").joinpath("data", "mlenergy_requests.csv").read_text(encoding="utf-8")
-    found = {}
+    repeats_of = {}
     for row in csv.DictReader(text.splitlines()):
         steps = [step.split("x") for step in row["sequences"].split()]
         key = (row["task"], row["device"], row["model"], int(row["devices"] or 0))
-        found[key] = tuple((int(most), int(repeats)) for most, repeats in steps)
-    return found
+        repeats_of[key] = tuple((int(most), int(repeats)) for most, repeats in steps)
+    return repeats_of
 
 
-def _cached_ratio(asked: RunQuery, share: Shard, loop: Loop, window: tuple[int, float]) -> float:
+def _cached_ratio(asked: RunQuery, share: Shard, loop: RefilledSlots, window: tuple[int, float]) -> float:
     """Share of the window's prompts that the prefix cache serves. ``window``: N, and the age of its answers [means]."""
     count, age = window
     prompts, prompt_tok = PROMPTS[asked.task]
@@ -120,8 +120,8 @@ def _cached_ratio(asked: RunQuery, share: Shard, loop: Loop, window: tuple[int, 
     hits = []
     for number in np.linspace(max(prompts, slots), count - 1, POINTS):
         since = min(prompts, number - slots)  # requests that started since the copy did
-        began = loop.time_of(max(number - prompts - slots, 0.0) / slots)
-        running = loop.running_ratio(loop.time_of(max(number - slots, 0.0) / slots) - began)
+        began = loop.time_ratio(max(number - prompts - slots, 0.0) / slots)
+        running = loop.running_ratio(loop.time_ratio(max(number - slots, 0.0) / slots) - began)
         freed_tok = max(since - slots, 0.5 * since) * held_tok
         hits.append(running + (1.0 - running) * (freed_tok < unused_tok))
     repeated = (count - first) / (count - asked.sequences)

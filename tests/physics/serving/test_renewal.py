@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from joulemill.physics.serving.renewal import Loop, loop_of
+from joulemill.physics.serving.renewal import RefilledSlots, refilled_slots
 
 MEAN_TOK, P50_TOK, P90_TOK = 350.0, 288.0, 736.0
 
@@ -38,27 +38,27 @@ def simulated(ended: float, slots: int = 4000) -> tuple[float, float]:
 
 @pytest.mark.parametrize("ended", [0.5, 1.0, 3.0])
 def test_time_and_age_are_those_of_a_simulation(ended: float) -> None:
-    loop = loop_of(MEAN_TOK, P50_TOK, P90_TOK)
+    loop = refilled_slots(MEAN_TOK, P50_TOK, P90_TOK)
     time, age = simulated(ended)
-    assert loop.time_of(ended) == pytest.approx(time, rel=0.03)
-    assert loop.mean_age(0.0, loop.time_of(ended)) == pytest.approx(age, rel=0.04)
+    assert loop.time_ratio(ended) == pytest.approx(time, rel=0.03)
+    assert loop.mean_age_ratio(0.0, loop.time_ratio(ended)) == pytest.approx(age, rel=0.04)
 
 
-def steady_age(loop: Loop) -> float:
-    return loop.mean_age(0.0, 500.0)
+def steady_age(loop: RefilledSlots) -> float:
+    return loop.mean_age_ratio(0.0, 500.0)
 
 
 def test_long_after_the_start_a_loop_is_steady() -> None:
     """Age → E[L²]/2E[L]; an answer ends every mean length, and (1 − s²)/2 of one is behind."""
-    loop = loop_of(MEAN_TOK, P50_TOK, P90_TOK)
-    squared = 2.0 * loop.steady_mean
-    assert steady_age(loop) == pytest.approx(loop.steady_mean, rel=0.02)
-    assert loop.time_of(200.0) - loop.time_of(100.0) == pytest.approx(100.0, rel=1e-6)
-    assert loop.time_of(100.0) == pytest.approx(100.0 + 1.0 - 0.5 * squared, abs=0.03)
+    loop = refilled_slots(MEAN_TOK, P50_TOK, P90_TOK)
+    squared = 2.0 * loop.steady_age_ratio
+    assert steady_age(loop) == pytest.approx(loop.steady_age_ratio, rel=0.02)
+    assert loop.time_ratio(200.0) - loop.time_ratio(100.0) == pytest.approx(100.0, rel=1e-6)
+    assert loop.time_ratio(100.0) == pytest.approx(100.0 + 1.0 - 0.5 * squared, abs=0.03)
 
 
 def test_the_mean_is_the_stated_one_whether_answers_are_cut_or_not() -> None:
     for mean in (300.0, 350.0, 500.0):
-        loop = loop_of(mean, P50_TOK, P90_TOK)
+        loop = refilled_slots(mean, P50_TOK, P90_TOK)
         assert (loop.longer_ratio.sum() - 0.5) / 100 == pytest.approx(1.0, abs=0.02)
-    assert loop_of(400.0, 0.0, 0.0).steady_mean == pytest.approx(0.5 * (1.0 + 0.35), rel=0.03)
+    assert refilled_slots(400.0, 0.0, 0.0).steady_age_ratio == pytest.approx(0.5 * (1.0 + 0.35), rel=0.03)

@@ -28,33 +28,33 @@ P90_SIGMAS = 1.2816
 
 
 @dataclass(frozen=True, eq=False)
-class Loop:
-    """On the grid, in mean lengths: ``longer_ratio`` S, ``ended_count`` a slot, ``age_mean`` of the answers that run,
-    and ``steady_mean`` what that tends to."""
+class RefilledSlots:
+    """On the grid, in mean lengths: ``longer_ratio`` S, ``ended_count`` a slot, ``age_ratio`` of the answers that run,
+    and ``steady_age_ratio`` what that tends to."""
 
     longer_ratio: Array
     ended_count: Array
-    age_mean: Array
-    steady_mean: float
+    age_ratio: Array
+    steady_age_ratio: float
 
     @property
-    def lasting(self) -> float:
+    def lasting_ratio(self) -> float:
         """Mean lengths that the grid spans."""
         return (self.ended_count.size - 1) / GRID
 
-    def time_of(self, ended: float) -> float:
+    def time_ratio(self, ended: float) -> float:
         """When so many answers a slot have ended [mean lengths]; beyond the grid as in the steady state."""
         if ended >= self.ended_count[-1]:
-            return self.lasting + ended - float(self.ended_count[-1])
+            return self.lasting_ratio + ended - float(self.ended_count[-1])
         return float(np.interp(ended, self.ended_count, np.arange(self.ended_count.size) / GRID))
 
-    def mean_age(self, start: float, end: float) -> float:
+    def mean_age_ratio(self, start: float, end: float) -> float:
         """Age of running answers, averaged from ``start`` to ``end`` [mean lengths]."""
-        first, last = int(start * GRID), int(min(end, self.lasting) * GRID)
-        inside = self.age_mean[first : max(last, first) + 1]
+        first, last = int(start * GRID), int(min(end, self.lasting_ratio) * GRID)
+        inside = self.age_ratio[first : max(last, first) + 1]
         total = float(inside.sum()) / GRID if inside.size else 0.0
-        beyond = max(end - max(self.lasting, start), 0.0)
-        return (total + beyond * self.steady_mean) / (inside.size / GRID + beyond)
+        beyond = max(end - max(self.lasting_ratio, start), 0.0)
+        return (total + beyond * self.steady_age_ratio) / (inside.size / GRID + beyond)
 
     def running_ratio(self, elapsed: float) -> float:
         """Share of answers that still run so long after their start."""
@@ -63,7 +63,7 @@ class Loop:
 
 
 @cache
-def loop_of(mean_tok: float, p50_tok: float, p90_tok: float) -> Loop:
+def refilled_slots(mean_tok: float, p50_tok: float, p90_tok: float) -> RefilledSlots:
     """The loop of lognormal answers with these percentiles that are cut where their mean is the stated one, as a limit
     on tokens cuts them; ``p50_tok`` 0: not known."""
     longer = _longer_ratio(mean_tok, p50_tok, p90_tok)
@@ -73,7 +73,7 @@ def loop_of(mean_tok: float, p50_tok: float, p90_tok: float) -> Loop:
     older = longer * np.arange(longer.size) / GRID
     age = np.convolve(starts, older)[:size]
     steady = float(older.sum() / (longer.sum() - 0.5))
-    return Loop(longer, np.cumsum(starts) - 1.0, age, steady)
+    return RefilledSlots(longer, np.cumsum(starts) - 1.0, age, steady)
 
 
 def _longer_ratio(mean_tok: float, p50_tok: float, p90_tok: float) -> Array:
