@@ -101,6 +101,8 @@ class Demand:
     chunked_ratio   1 where prompts go into steps in parts, beside decoding; 0 where whole, in steps of their own
     eager_ratio     1 where no step is a captured graph
     poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
+    hold_count      steps that a prompt is held back at most for others to join it
+    captured_tok    tokens up to which a step with prompts runs from captured graphs
     gateway_ratio   1 where a router stands before the servers
     open_ratio      1 where requests come as a steady stream instead of one as another ends
     lockstep_ratio  1 where all prompts and answers are of one length: requests end, and the next begin, together
@@ -119,6 +121,8 @@ class Demand:
     lockstep_ratio: Array | float = 0.0
     draft_count: Array | float = 0.0
     poll_count: Array | float = 0.0
+    hold_count: Array | float = 0.0
+    captured_tok: Array | float = 0.0
     gateway_ratio: Array | float = 0.0
     open_ratio: Array | float = 0.0
     acceptance_ratio: Array | float = np.nan
@@ -230,9 +234,12 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
 def _prompts_often(t: ShardTable, rates: Rates, d: Demand, offered: Array, arrivals: Array) -> Array:
     """f: the share of steps that compute prompts."""
     shared = _shared_count(d, offered)
-    clump = np.minimum(rates.host.arrivals.together_count(load_of(d, offered, np.zeros_like(offered))), shared)
-    clump = np.where(np.asarray(d.open_ratio) > 0.0, 1.0, clump)
-    often = np.maximum(-np.expm1(-arrivals * t.data_count / clump), arrivals * d.computed_tok / d.budget_tok)
+    load = load_of(d, offered, np.zeros_like(offered))
+    clump = np.minimum(rates.host.arrivals.together_count(load), shared)
+    clump = np.where(load.lockstep_ratio > 0.0, clump, 1.0)
+    crowd = load.crowd_ratio
+    often = -np.expm1(-arrivals * crowd * t.data_count / clump) / crowd
+    often = np.maximum(often, arrivals * d.computed_tok / d.budget_tok)
     return np.clip(often, 1e-9, 1.0)
 
 
@@ -259,7 +266,7 @@ def _step_variants(
     if checked is not plain:
         mixed, packed_s = mixed.changed(checked, plain), packed_s + checked.device_s - plain.device_s
         plain = checked
-    plain_s, eager_s = plain.device_s, host.eager_ratio * mixed.launch_s
+    plain_s, eager_s = plain.device_s, _launching_ratio(host, d, busiest + alone.decode_tok) * mixed.launch_s
     if np.any(np.asarray(d.eager_ratio) > 0.0):
         plain_s = np.where(np.asarray(d.eager_ratio) > 0.0, soft_s(plain_s, host.eager_ratio * plain.launch_s), plain_s)
     waited_s = host_s(t, host, d, alone.decode_tok, plain.device_s)
@@ -268,10 +275,21 @@ def _step_variants(
         busiest / d.computed_tok,
         soft_s(mixed.device_s, eager_s) - plain_s,
         packed_tok / d.computed_tok,
-        soft_s(packed_s, eager_s) - plain_s,
+        soft_s(packed_s, _launching_ratio(host, d, packed_tok + alone.decode_tok) * mixed.launch_s) - plain_s,
         d.budget_tok / d.computed_tok,
     )
     return (plain, mixed, waited_s), steps
+
+
+#: Fixed times of a step with prompts whose layers run from captured graphs, but not its attention, over those of one
+#: that runs whole from a graph (fitted to vLLM 0.11 at chat prompts: 5.1).
+CAPTURED_RATIO = 5.0
+
+
+def _launching_ratio(host: HostRates, d: Demand, step_tok: Array) -> Array:
+    """Fixed times of a step of ``step_tok`` with prompts over those of a captured step."""
+    captured = step_tok <= np.asarray(d.captured_tok)
+    return np.asarray(np.where(captured, np.minimum(host.eager_ratio, CAPTURED_RATIO), host.eager_ratio))
 
 
 def _undrafted(
@@ -377,7 +395,7 @@ def _timed(
     power_w = step_energy_j / step_s
     itl_s = (plain_s + _median_share(often) * (mixed_s - plain_s)) * slow
     ttft_s, tpot_s = _latency(
-        rates.host, d, steps.scaled(stages) if staged else steps, (offered, running, rank_rate), (period_s, slow)
+        rates.host, d, steps.scaled(stages) if staged else steps, (offered, running, rank_rate), (period_s, slow, ranks)
     )
     return Steady(
         rate_tok_s=rate,
@@ -409,22 +427,22 @@ def _median_share(often: Array) -> Array:
 
 
 def _latency(
-    host: HostRates, d: Demand, steps: PromptSteps, loop: tuple[Array, Array, Array], pace: tuple[Array, Array]
+    host: HostRates, d: Demand, steps: PromptSteps, loop: tuple[Array, Array, Array], pace: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
     """TTFT and TPOT [s] of requests in a closed loop: ``loop`` is (requests in flight, of them decoding, tokens a
     second) of a rank; ``pace`` a mean step [s] and what the power limit stretches steps by. B/X = TTFT + (O − 1)·TPOT,
     no token sooner than steps without prompts yield it."""
     offered, running, rank_rate = loop
-    step_s, slow = pace
+    step_s, slow, ranks = pace
     stay_s = offered * d.output_tok / rank_rate
-    own_s = first_token_s(host.arrivals, steps, load_of(d, offered, step_s / slow)) * slow
+    own_s = first_token_s(host.arrivals, steps, load_of(d, offered, step_s / slow, ranks)) * slow
     queue_s = (offered - running) * d.output_tok / rank_rate
     later_count = np.maximum(d.output_tok - 1.0, 1.0)
     tpot_s = np.maximum((stay_s - own_s - queue_s) / later_count, steps.plain_s * slow / d.accepted_tok)
     return np.where(d.output_tok > 1.0, stay_s - later_count * tpot_s, stay_s), tpot_s
 
 
-def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
+def load_of(d: Demand, batch_req: Array, step_s: Array, ranks: Array | float = 1.0) -> OfferedLoad:
     """What ``d`` offers a rank with ``batch_req`` slots whose mean step lasts ``step_s``."""
     lock, polls, gateway = (np.asarray(x) for x in (d.lockstep_ratio, d.poll_count, d.gateway_ratio))
     steps = d.output_tok / d.accepted_tok
@@ -435,6 +453,9 @@ def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
         step_s=step_s,
         lockstep_ratio=lock,
         poll_count=polls,
+        hold_count=np.asarray(d.hold_count),
         gateway_ratio=gateway,
         open_ratio=np.asarray(d.open_ratio),
+        spread_ratio=d.spread_ratio,
+        ranks_count=ranks,
     )

@@ -49,13 +49,14 @@ class ArrivalRates:
     lock_ratio: float
 
     def together_count(self, load: OfferedLoad) -> Array:
-        """Prompts that come together once the loop runs: a share of the slots, and those that come between two looks
-        at the queue."""
+        """Prompts that a rank finds together once the loop runs: those that come between two looks at the queue; a share
+        of the slots where all lengths are equal."""
         locked = np.minimum(self.lock_ratio, 1.0)
-        share = np.asarray(np.where(load.lockstep_ratio > 0.0, locked, np.minimum(self.clump_ratio, 1.0)))
         slots = np.maximum(load.batch_req, 1.0)
-        between = np.maximum(self.polls_count(load) - 1.0, 0.0) * slots / load.answer_steps
-        return np.asarray(np.minimum(share * (slots - 1.0) + 1.0 + between, slots))
+        crowd = load.crowd_ratio * slots / load.answer_steps
+        between = np.maximum(np.maximum(self.polls_count(load), 1.0), load.held_count) * crowd
+        equal = locked * (slots - 1.0) + np.maximum(between - crowd, 0.0)
+        return np.asarray(np.minimum(1.0 + np.where(load.lockstep_ratio > 0.0, equal, between), slots))
 
     def polls_count(self, load: OfferedLoad) -> Array:
         """Steps between two looks at the queue."""
@@ -92,6 +93,26 @@ class PromptSteps:
         step_s = self.plain_s / np.minimum(self.fit_count, 1.0) + added_s
         return np.asarray(step_s * (together / shared + 1.0) / 2.0)
 
+    def cycle_s(self, arrivals: Array, ranks: Array | float, steps_count: Array) -> Array:
+        """``steps_count`` steps, one of which has the prompts that come in them, ``arrivals`` a rank and step [s]."""
+        come = arrivals * steps_count
+        own = np.clip(come / np.maximum(-np.expm1(-come), 1e-12), 1.0, np.maximum(self.fit_count, 1.0))
+        parts = np.minimum(self.fit_count, 1.0)
+        added_s = self.finish_s(own) * parts - self.plain_s
+        often = np.minimum(-np.expm1(-come * ranks) / parts, steps_count)
+        return np.asarray(steps_count * self.plain_s + often * added_s)
+
+    def crowded_s(self, arrivals: Array, batch: Array) -> Array:
+        """Mean wait for steps that are full of earlier prompts [s]."""
+        fits = self.fit_count
+        parts = np.minimum(fits, 1.0)
+        full_s = np.maximum(self.finish_s(np.maximum(fits, 1.0)) * parts, self.plain_s)
+        used = arrivals / fits
+        used = used / np.cbrt(1.0 + used**3)
+        slots = np.maximum(fits, 1.0)
+        queue = 0.5 / (slots * parts) * used ** (np.sqrt(2.0 * (slots + 1.0)) - 1.0) / (1.0 - used)
+        return np.asarray(full_s * np.minimum(queue, 0.5 * batch / fits))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedLoad:
@@ -108,6 +129,37 @@ class OfferedLoad:
     poll_count: Array
     gateway_ratio: Array | float = 0.0
     open_ratio: Array | float = 0.0
+    spread_ratio: Array | float = 0.0
+    hold_count: Array | float = 0.0
+    ranks_count: Array | float = 1.0
+
+    @property
+    def crowd_ratio(self) -> Array:
+        """How much denser answers end, at the time when they end, than on average over the loop."""
+        spread = np.maximum(np.asarray(self.spread_ratio), 1e-3)
+        loose = np.maximum(CROWD_SPREAD_RATIO / spread, 1.0)
+        even = (np.asarray(self.open_ratio) > 0.0) | (self.lockstep_ratio > 0.0)
+        return np.asarray(np.where(even, 1.0, loose))
+
+    @property
+    def held_count(self) -> Array:
+        """Steps from a prompt until it and those that joined it are computed: until there is one a rank, or the most."""
+        enough = (self.ranks_count - 1.0) / np.maximum(self.arrivals_count * self.ranks_count, 1e-9)
+        return np.asarray(np.where(np.asarray(self.ranks_count) > 1.0, np.minimum(self.hold_count, enough), self.hold_count))
+
+    @property
+    def hold_steps(self) -> Array:
+        """Mean wait of prompts that are held: the first of them all of it, those that join it half."""
+        joined = self.arrivals_count * self.ranks_count * self.held_count
+        return np.asarray(self.held_count * (1.0 + 0.5 * joined) / (1.0 + joined))
+
+    @property
+    def arrivals_count(self) -> Array:
+        """Prompts that come to a rank in a step."""
+        return np.asarray(self.crowd_ratio * np.maximum(self.batch_req, 1.0) / self.answer_steps)
+
+
+CROWD_SPREAD_RATIO = 0.157
 
 
 def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
@@ -118,7 +170,13 @@ def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) ->
     opening = np.where(stream, 0.0, np.minimum(rates.opening_ratio, 1.0))
     wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
     wait_s = wait_s + np.where(stream, _prompt_queue_s(steps, load), 0.0)
-    poll_s = 0.5 * rates.polls_count(load) * load.step_s
+    polls = rates.polls_count(load)
+    equal = stream | (load.lockstep_ratio > 0.0)
+    stated = load.poll_count > 0.0
+    come = load.arrivals_count
+    cycle_s = np.where(stated, 1.0, polls) * steps.cycle_s(come, load.ranks_count, np.where(stated, polls, 1.0))
+    poll_s = 0.5 * np.where(equal, polls * load.step_s, cycle_s) + load.hold_steps * steps.plain_s
+    poll_s = poll_s + np.where(equal, 0.0, (1.0 - opening) * steps.crowded_s(come, batch))
     ingest_s = rates.ingest_s + rates.ingest_tok_s * load.input_tok + rates.gateway_s * load.gateway_ratio
     return np.asarray(ingest_s + poll_s + wait_s)
 
