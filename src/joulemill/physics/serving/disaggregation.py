@@ -32,7 +32,7 @@ from joulemill.physics.serving.continuous_batching import (
     prompts_s,
 )
 from joulemill.physics.serving.counts import counts, decode_load, prefill_load
-from joulemill.physics.serving.first_token import PromptSteps, first_token_s
+from joulemill.physics.serving.first_token import PromptSteps, pool_token_s
 from joulemill.physics.serving.power import Limited, limited, step_work
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.step import StepTimes, times
@@ -92,8 +92,8 @@ def pools_of(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, sizes:
     servers = np.where(prefill_servers > 0.0, prefill_servers, matched)
     queue = in_flight_req / servers
     steps = PromptSteps(zero, one, _prompts_alone_s(prefill, rates, d, one), many, many_s, fits)
-    load = replace(load_of(d, queue, full_s), gateway_ratio=one)
-    idle_s = first_token_s(rates.host.arrivals, steps, load)
+    load = replace(load_of(d, queue, full_s, prefill.data_count), gateway_ratio=one)
+    idle_s = pool_token_s(rates.host.arrivals, steps, load, answer_s * full_s)
     share = decoding_ratio(lambda r: answer_s * step_s(r), full_s + idle_s, queue * each_s)
     capacity = capacity_req(t, d, mean_context_tok(rates.host, d)) * t.data_count
     held = np.clip(capacity / d.batch_req, 1e-3, 1.0)

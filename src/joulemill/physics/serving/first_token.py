@@ -168,17 +168,42 @@ def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) ->
     stream = np.asarray(load.open_ratio) > 0.0
     later = np.where(stream, 1.0, rates.together_count(load))
     opening = np.where(stream, 0.0, np.minimum(rates.opening_ratio, 1.0))
-    wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
-    wait_s = wait_s + np.where(stream, _prompt_queue_s(steps, load), 0.0)
-    polls = rates.polls_count(load)
     equal = stream | (load.lockstep_ratio > 0.0)
-    stated = load.poll_count > 0.0
     come = load.arrivals_count
+    polls = rates.polls_count(load)
+    stated = load.poll_count > 0.0
     cycle_s = np.where(stated, 1.0, polls) * steps.cycle_s(come, load.ranks_count, np.where(stated, polls, 1.0))
     poll_s = 0.5 * np.where(equal, polls * load.step_s, cycle_s) + load.hold_steps * steps.plain_s
-    poll_s = poll_s + np.where(equal, 0.0, (1.0 - opening) * steps.crowded_s(come, batch))
-    ingest_s = rates.ingest_s + rates.ingest_tok_s * load.input_tok + rates.gateway_s * load.gateway_ratio
-    return np.asarray(ingest_s + poll_s + wait_s)
+    later_s = steps.finish_s(later) + np.where(equal, 0.0, steps.crowded_s(come, batch))
+    wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * later_s
+    wait_s = wait_s + np.where(stream, _prompt_queue_s(steps, load), 0.0)
+    return np.asarray(ingest_s(rates, load) + poll_s + wait_s)
+
+
+def ingest_s(rates: ArrivalRates, load: OfferedLoad) -> Array:
+    """Mean time before a request's first step [s]."""
+    return np.asarray(rates.ingest_s + rates.ingest_tok_s * load.input_tok + rates.gateway_s * load.gateway_ratio)
+
+
+def pool_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad, stay_s: Array) -> Array:
+    """Mean time until a pool that computes prompts alone has a first token [s], and the decode worker that takes over
+    looks at its queue. A prompt waits for the step that any rank of its worker is in. ``load`` is that of a rank, whose
+    requests stay ``stay_s`` elsewhere."""
+    queue = np.maximum(load.batch_req, 1.0)
+    fits = np.maximum(steps.fit_count, 1.0)
+    one_s = steps.finish_s(np.ones_like(queue))
+    rate = load.crowd_ratio * load.batch_req / (stay_s + one_s)
+    shared = np.clip(rate * one_s, 1.0, np.minimum(fits, queue))
+    step_s = steps.finish_s(shared)
+    busy = -np.expm1(-rate * load.ranks_count * step_s)
+    full_s = steps.finish_s(np.minimum(fits, queue))
+    used = rate * full_s / np.minimum(fits, queue)
+    used = used / np.cbrt(1.0 + used**3)
+    crowd_s = full_s * np.minimum(0.5 / fits * used ** (np.sqrt(2.0 * (fits + 1.0)) - 1.0) / (1.0 - used), 0.5 * queue / fits)
+    later_s = step_s * (1.0 + 0.5 * busy) + crowd_s
+    opening = np.minimum(rates.opening_ratio, 1.0)
+    wait_s = opening * steps.finish_s(queue) + (1.0 - opening) * later_s
+    return np.asarray(ingest_s(rates, load) + 0.5 * rates.polls_count(load) * load.step_s + wait_s)
 
 
 #: Utilization up to which a queue's wait is computed: at 1 it has no bound.
