@@ -189,17 +189,20 @@ def pool_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad, sta
     """Mean time until a pool that computes prompts alone has a first token [s], and the decode worker that takes over
     looks at its queue. A prompt waits for the step that any rank of its worker is in. ``load`` is that of a rank, whose
     requests stay ``stay_s`` elsewhere."""
-    queue = np.maximum(load.batch_req, 1.0)
+    least = 1.0 / np.asarray(load.ranks_count)
+    queue = np.maximum(load.batch_req, least)
     fits = np.maximum(steps.fit_count, 1.0)
-    one_s = steps.finish_s(np.ones_like(queue))
+    one_s = steps.finish_s(least)
     rate = load.crowd_ratio * load.batch_req / (stay_s + one_s)
-    shared = np.clip(rate * one_s, 1.0, np.minimum(fits, queue))
+    shared = np.minimum(least + rate * one_s, np.minimum(fits, queue))
     step_s = steps.finish_s(shared)
     busy = -np.expm1(-rate * load.ranks_count * step_s)
-    full_s = steps.finish_s(np.minimum(fits, queue))
-    used = rate * full_s / np.minimum(fits, queue)
+    full = np.minimum(fits, queue)
+    full_s = steps.finish_s(full)
+    used = rate * full_s / full
     used = used / np.cbrt(1.0 + used**3)
-    crowd_s = full_s * np.minimum(0.5 / fits * used ** (np.sqrt(2.0 * (fits + 1.0)) - 1.0) / (1.0 - used), 0.5 * queue / fits)
+    crowd = 0.5 / fits * used ** (np.sqrt(2.0 * (fits + 1.0)) - 1.0) / (1.0 - used)
+    crowd_s = full_s * np.minimum(crowd, 0.5 * queue / fits)
     later_s = step_s * (1.0 + 0.5 * busy) + crowd_s
     opening = np.minimum(rates.opening_ratio, 1.0)
     wait_s = opening * steps.finish_s(queue) + (1.0 - opening) * later_s
