@@ -235,9 +235,10 @@ def _prompts_often(t: ShardTable, rates: Rates, d: Demand, offered: Array, arriv
     """f: the share of steps that compute prompts."""
     shared = _shared_count(d, offered)
     load = load_of(d, offered, np.zeros_like(offered))
-    clump = np.minimum(rates.host.arrivals.together_count(load), shared)
+    fits = d.budget_tok / d.computed_tok
+    clump = np.minimum(rates.host.arrivals.together_count(load, fits), shared)
     clump = np.where(load.lockstep_ratio > 0.0, clump, 1.0)
-    crowd = load.crowd_ratio
+    crowd = load.crowd_ratio(offered / (fits * load.answer_steps))
     often = -np.expm1(-arrivals * crowd * t.data_count / clump) / crowd
     often = np.maximum(often, arrivals * d.computed_tok / d.budget_tok)
     return np.clip(often, 1e-9, 1.0)

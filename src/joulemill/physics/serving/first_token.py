@@ -48,15 +48,14 @@ class ArrivalRates:
     clump_ratio: float
     lock_ratio: float
 
-    def together_count(self, load: OfferedLoad) -> Array:
-        """Prompts that a rank finds together once the loop runs: those that come between two looks at the queue; a share
-        of the slots where all lengths are equal."""
-        locked = np.minimum(self.lock_ratio, 1.0)
+    def together_count(self, load: OfferedLoad, fit_count: Array) -> Array:
+        """Prompts that a rank finds together once the loop runs: those that come between two looks at the queue, or while
+        one is held; a share of the slots where all lengths are equal."""
         slots = np.maximum(load.batch_req, 1.0)
-        crowd = load.crowd_ratio * slots / load.answer_steps
-        between = np.maximum(np.maximum(self.polls_count(load), 1.0), load.held_count) * crowd
-        equal = locked * (slots - 1.0) + np.maximum(between - crowd, 0.0)
-        return np.asarray(np.minimum(1.0 + np.where(load.lockstep_ratio > 0.0, equal, between), slots))
+        come = load.arrivals_count(fit_count)
+        steps = np.maximum(np.maximum(self.polls_count(load), 1.0), load.held_count(fit_count))
+        locked = np.minimum(self.lock_ratio, 1.0) * (slots - 1.0) + (steps - 1.0) * come
+        return np.asarray(np.minimum(1.0 + np.where(load.lockstep_ratio > 0.0, locked, steps * come), slots))
 
     def polls_count(self, load: OfferedLoad) -> Array:
         """Steps between two looks at the queue."""
@@ -93,25 +92,15 @@ class PromptSteps:
         step_s = self.plain_s / np.minimum(self.fit_count, 1.0) + added_s
         return np.asarray(step_s * (together / shared + 1.0) / 2.0)
 
-    def cycle_s(self, arrivals: Array, ranks: Array | float, steps_count: Array) -> Array:
-        """``steps_count`` steps, one of which has the prompts that come in them, ``arrivals`` a rank and step [s]."""
-        come = arrivals * steps_count
-        own = np.clip(come / np.maximum(-np.expm1(-come), 1e-12), 1.0, np.maximum(self.fit_count, 1.0))
+    def cycle_s(self, come_count: Array, ranks_count: Array | float, steps_count: Array) -> Array:
+        """``steps_count`` steps, one of which computes the prompts that come in them, ``come_count`` a rank and step
+        [s]."""
+        come = come_count * steps_count
+        together = np.clip(come / np.maximum(-np.expm1(-come), 1e-12), 1.0, np.maximum(self.fit_count, 1.0))
         parts = np.minimum(self.fit_count, 1.0)
-        added_s = self.finish_s(own) * parts - self.plain_s
-        often = np.minimum(-np.expm1(-come * ranks) / parts, steps_count)
+        added_s = self.finish_s(together) * parts - self.plain_s
+        often = np.minimum(-np.expm1(-come * ranks_count) / parts, steps_count)
         return np.asarray(steps_count * self.plain_s + often * added_s)
-
-    def crowded_s(self, arrivals: Array, batch: Array) -> Array:
-        """Mean wait for steps that are full of earlier prompts [s]."""
-        fits = self.fit_count
-        parts = np.minimum(fits, 1.0)
-        full_s = np.maximum(self.finish_s(np.maximum(fits, 1.0)) * parts, self.plain_s)
-        used = arrivals / fits
-        used = used / np.cbrt(1.0 + used**3)
-        slots = np.maximum(fits, 1.0)
-        queue = 0.5 / (slots * parts) * used ** (np.sqrt(2.0 * (slots + 1.0)) - 1.0) / (1.0 - used)
-        return np.asarray(full_s * np.minimum(queue, 0.5 * batch / fits))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,51 +122,62 @@ class OfferedLoad:
     hold_count: Array | float = 0.0
     ranks_count: Array | float = 1.0
 
-    @property
-    def crowd_ratio(self) -> Array:
-        """How much denser answers end, at the time when they end, than on average over the loop."""
+    def crowd_ratio(self, opening_ratio: Array) -> Array:
+        """How much denser answers end, while they end, than on average over the loop; ``opening_ratio``: the time that
+        the opening burst takes over an answer's."""
         spread = np.maximum(np.asarray(self.spread_ratio), 1e-3)
-        loose = np.maximum(CROWD_SPREAD_RATIO / spread, 1.0)
+        dense = CROWD_SPREAD_RATIO / spread / np.hypot(1.0, opening_ratio / (np.sqrt(12.0) * spread))
         even = (np.asarray(self.open_ratio) > 0.0) | (self.lockstep_ratio > 0.0)
-        return np.asarray(np.where(even, 1.0, loose))
+        return np.asarray(np.where(even, 1.0, np.maximum(dense, 1.0)))
 
-    @property
-    def held_count(self) -> Array:
-        """Steps from a prompt until it and those that joined it are computed: until there is one a rank, or the most."""
-        enough = (self.ranks_count - 1.0) / np.maximum(self.arrivals_count * self.ranks_count, 1e-9)
-        return np.asarray(np.where(np.asarray(self.ranks_count) > 1.0, np.minimum(self.hold_count, enough), self.hold_count))
+    def arrivals_count(self, fit_count: Array) -> Array:
+        """Prompts that come to a rank in a step, of which ``fit_count`` fit one."""
+        slots = np.maximum(self.batch_req, 1.0)
+        opening = slots / (fit_count * self.answer_steps)
+        come = self.crowd_ratio(opening) * slots / self.answer_steps
+        return np.asarray(np.minimum(come, fit_count))
 
-    @property
-    def hold_steps(self) -> Array:
-        """Mean wait of prompts that are held: the first of them all of it, those that join it half."""
-        joined = self.arrivals_count * self.ranks_count * self.held_count
-        return np.asarray(self.held_count * (1.0 + 0.5 * joined) / (1.0 + joined))
+    def held_count(self, fit_count: Array) -> Array:
+        """Steps from a prompt until it and those that joined it are computed: at most those that it is held, and until
+        each rank has one."""
+        enough = (self.ranks_count - 1.0) / np.maximum(self.arrivals_count(fit_count) * self.ranks_count, 1e-9)
+        several = np.asarray(self.ranks_count) > 1.0
+        return np.asarray(np.where(several, np.minimum(self.hold_count, enough), self.hold_count))
 
-    @property
-    def arrivals_count(self) -> Array:
-        """Prompts that come to a rank in a step."""
-        return np.asarray(self.crowd_ratio * np.maximum(self.batch_req, 1.0) / self.answer_steps)
+    def hold_steps(self, fit_count: Array) -> Array:
+        """Mean wait of prompts that are held [steps]: the first of them all of it, those that join it half."""
+        held = self.held_count(fit_count)
+        joined = self.arrivals_count(fit_count) * self.ranks_count * held
+        return np.asarray(held * (1.0 + 0.5 * joined) / (1.0 + joined))
 
 
+#: Standard deviation of lengths over their mean, times how much denser answers end than on average over the nine
+#: generations after the opening burst: the density of generation k is a normal one of deviation s·√k of an answer, so
+#: Σ 1/(2√π·s·√k)/9 = 0.157/s.
 CROWD_SPREAD_RATIO = 0.157
 
 
 def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
     """Mean time to first token [s], less the wait for memory."""
     batch = np.maximum(load.batch_req, 1.0)
+    fits = steps.fit_count
     stream = np.asarray(load.open_ratio) > 0.0
-    later = np.where(stream, 1.0, rates.together_count(load))
+    later = np.where(stream, 1.0, rates.together_count(load, fits))
     opening = np.where(stream, 0.0, np.minimum(rates.opening_ratio, 1.0))
-    equal = stream | (load.lockstep_ratio > 0.0)
-    come = load.arrivals_count
+    wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
+    wait_s = wait_s + np.where(stream, _prompt_queue_s(steps, load), 0.0)
+    return np.asarray(ingest_s(rates, load) + _look_s(rates, steps, load) + wait_s)
+
+
+def _look_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
+    """Mean wait for the next look at the queue, and for other prompts where they are held [s]."""
     polls = rates.polls_count(load)
     stated = load.poll_count > 0.0
-    cycle_s = np.where(stated, 1.0, polls) * steps.cycle_s(come, load.ranks_count, np.where(stated, polls, 1.0))
-    poll_s = 0.5 * np.where(equal, polls * load.step_s, cycle_s) + load.hold_steps * steps.plain_s
-    later_s = steps.finish_s(later) + np.where(equal, 0.0, steps.crowded_s(come, batch))
-    wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * later_s
-    wait_s = wait_s + np.where(stream, _prompt_queue_s(steps, load), 0.0)
-    return np.asarray(ingest_s(rates, load) + poll_s + wait_s)
+    come = load.arrivals_count(steps.fit_count)
+    between = np.where(stated, polls, 1.0)
+    cycle_s = polls / between * steps.cycle_s(come, load.ranks_count, between)
+    mean_s = np.where((np.asarray(load.open_ratio) > 0.0) | (load.lockstep_ratio > 0.0), polls * load.step_s, cycle_s)
+    return np.asarray(0.5 * mean_s + load.hold_steps(steps.fit_count) * steps.plain_s)
 
 
 def ingest_s(rates: ArrivalRates, load: OfferedLoad) -> Array:
@@ -187,23 +187,18 @@ def ingest_s(rates: ArrivalRates, load: OfferedLoad) -> Array:
 
 def pool_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad, stay_s: Array) -> Array:
     """Mean time until a pool that computes prompts alone has a first token [s], and the decode worker that takes over
-    looks at its queue. A prompt waits for the step that any rank of its worker is in. ``load`` is that of a rank, whose
-    requests stay ``stay_s`` elsewhere."""
-    least = 1.0 / np.asarray(load.ranks_count)
-    queue = np.maximum(load.batch_req, least)
-    fits = np.maximum(steps.fit_count, 1.0)
-    one_s = steps.finish_s(least)
-    rate = load.crowd_ratio * load.batch_req / (stay_s + one_s)
-    shared = np.minimum(least + rate * one_s, np.minimum(fits, queue))
-    step_s = steps.finish_s(shared)
-    busy = -np.expm1(-rate * load.ranks_count * step_s)
-    full = np.minimum(fits, queue)
-    full_s = steps.finish_s(full)
-    used = rate * full_s / full
-    used = used / np.cbrt(1.0 + used**3)
-    crowd = 0.5 / fits * used ** (np.sqrt(2.0 * (fits + 1.0)) - 1.0) / (1.0 - used)
-    crowd_s = full_s * np.minimum(crowd, 0.5 * queue / fits)
-    later_s = step_s * (1.0 + 0.5 * busy) + crowd_s
+    looks at its queue. ``load`` is that of a rank, whose requests stay ``stay_s`` elsewhere. A prompt waits for the
+    step that any rank of its worker is in, and shares the next one with those that come meanwhile."""
+    ranks = np.asarray(load.ranks_count)
+    queue = np.maximum(load.batch_req, 1.0 / ranks)
+    full = np.minimum(np.maximum(steps.fit_count, 1.0), queue)
+    one_s, most_rate = steps.finish_s(1.0 / ranks), full / steps.finish_s(full)
+    rate = load.crowd_ratio(queue / most_rate / stay_s) * load.batch_req / (stay_s + one_s)
+    rate = np.minimum(rate, most_rate)
+    step_s = one_s
+    for _ in range(2):
+        step_s = steps.finish_s(np.minimum(1.0 / ranks + rate * step_s, full))
+    later_s = step_s * (1.0 - 0.5 * np.expm1(-rate * ranks * step_s))
     opening = np.minimum(rates.opening_ratio, 1.0)
     wait_s = opening * steps.finish_s(queue) + (1.0 - opening) * later_s
     return np.asarray(ingest_s(rates, load) + 0.5 * rates.polls_count(load) * load.step_s + wait_s)
