@@ -103,7 +103,7 @@ def _trtllm(run: Launched) -> Recipe:
     short = run.prompt_tok == run.answer_tok == 1024.0
     if "DeepSeek" in run.model:
         budget = run.in_flight_req + run.prompt_tok + 64.0
-        recent = run.version.startswith("1.2")
+        recent = run.version == "1.2.0rc6.post2"
         held = recent and run.precision == "fp8" and short and 64.0 <= run.in_flight_req < 256.0
         hold = 60.0 if run.data_count > 1 else 40.0 if held else 0.0
         return Recipe(max(budget, 8192.0) if recent else budget, hold_count=hold)
