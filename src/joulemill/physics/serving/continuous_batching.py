@@ -3,7 +3,8 @@
 In flight are B requests a replica, b = B/ranks a rank of data-parallel attention, each with I prompt tokens to compute
 and O to generate. A step ends b/O requests a rank and lets as many in, so prompts arrive in steps as a Poisson count:
 
-    f = max(1 − e^(−λ/c), λ_r·I/budget)    share of steps with a prefill; λ = B/O a step, λ_r a rank; c come together
+    f = max((1 − e^(−Cλ/c))/C, λ_r·I/budget)  share of steps with a prefill; λ = B/O a step, λ_r a rank; c come together,
+                                           answers end C times as dense as on average (``first_token``)
     p = λ_r·I/f                            prompt tokens in such a step; the busiest rank has at least one whole prompt
     T = (1 − f)·t(b, 0) + f·t(b, p)        mean step;  rate = B/T
     context = I₀ + κ·O(1 + s²)/2           what a decoding request has behind it
@@ -233,13 +234,11 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
 
 def _prompts_often(t: ShardTable, rates: Rates, d: Demand, offered: Array, arrivals: Array) -> Array:
     """f: the share of steps that compute prompts."""
-    shared = _shared_count(d, offered)
-    load = load_of(d, offered, np.zeros_like(offered))
-    fits = d.budget_tok / d.computed_tok
-    clump = np.minimum(rates.host.arrivals.together_count(load, fits), shared)
-    clump = np.where(load.lockstep_ratio > 0.0, clump, 1.0)
+    load, fits = load_of(d, offered, np.zeros_like(offered)), d.budget_tok / d.computed_tok
+    together = np.minimum(rates.host.arrivals.clumped_count(load), _shared_count(d, offered))
+    together = np.where(np.asarray(d.open_ratio) > 0.0, 1.0, together)
     crowd = load.crowd_ratio(offered / (fits * load.answer_steps))
-    often = -np.expm1(-arrivals * crowd * t.data_count / clump) / crowd
+    often = -np.expm1(-arrivals * crowd * t.data_count / together) / crowd
     often = np.maximum(often, arrivals * d.computed_tok / d.budget_tok)
     return np.clip(often, 1e-9, 1.0)
 

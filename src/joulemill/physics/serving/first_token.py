@@ -5,18 +5,23 @@ budget/I) share a step, which lasts t(g); on average they have their first token
 
     finish(k) = t(g)·(k/g + 1)/2                                     first group after one step, the last after k/g
 
-A share r of all requests is the opening burst of all b (a benchmark of ten answers a slot: r = 0.1). Later ones come as
-answers end, in clumps of 1 + χ(b − 1) and of those that ended between two looks at the queue (polls·b/O more). χ is
-larger where all lengths are equal: those that shared a step end together and come back together, and an engine that
-computes prompts before it decodes on keeps all b together for ever (χ = 1).
+A share r = 0.1 of all requests is the opening burst of all b (a benchmark of ten answers a slot). Later ones come as
+answers end: α = C·b/O a step, O the steps of an answer. Lengths of deviation s (of their mean) keep the answers of a
+generation together, C = 0.157/s times as dense as on average over nine of them, or less where the opening took long. A
+prompt waits for the next look at the queue and shares its step with those that came meanwhile (p steps; T(p) is their
+length, of one that computes these prompts):
 
-    TTFT = ingest (+ gateway) + ½·polls·T + r·finish(b) + (1 − r)·finish(clump) + (b − running)·O/rate
+    TTFT = ingest (+ gateway) + ½·T(p) + held + r·finish(b) + (1 − r)·finish(1 + χ(b − 1) + p·α) + (b − running)·O/rate
 
+A share χ of the batch comes together beside; a large one where all lengths are equal: those that shared a step end
+together and come back together, and an engine that computes prompts before it decodes on keeps all b together for ever
+(χ = 1).
 The last term is Little's law for those that wait for memory or for the step's budget. ``tests/physics`` checks the
 form against an event-by-event simulation of such a loop.
 
-An open loop is a Poisson stream: no burst, no clumps (r = 0, clump = 1), but a queue for the steps that compute
-prompts, M/D/1 with S a prompt's time in full steps and ρ = λ·S, and one for the engine's slots (``slot_wait_s``).
+A pool that computes prompts alone has no steps of its own between them (``pool_token_s``). An open loop is a Poisson
+stream: no burst (r = 0, C = 1), but a queue for the steps that compute prompts, M/D/1 with S a prompt's time in full
+steps and ρ = λ·S, and one for the engine's slots (``slot_wait_s``).
 """
 
 from __future__ import annotations
@@ -36,7 +41,7 @@ class ArrivalRates:
     gateway_s      more of it where a router stands before the servers
     poll_count     steps between two looks at the queue
     opening_ratio  r, share of the requests that start together
-    clump_ratio    χ, share of the batch that comes together later, where lengths vary
+    clump_ratio    χ, share of the batch that comes together later, beside what lengths tell
     lock_ratio     χ where lengths do not vary
     """
 
@@ -54,8 +59,13 @@ class ArrivalRates:
         slots = np.maximum(load.batch_req, 1.0)
         come = load.arrivals_count(fit_count)
         steps = np.maximum(np.maximum(self.polls_count(load), 1.0), load.held_count(fit_count))
-        locked = np.minimum(self.lock_ratio, 1.0) * (slots - 1.0) + (steps - 1.0) * come
-        return np.asarray(np.minimum(1.0 + np.where(load.lockstep_ratio > 0.0, locked, steps * come), slots))
+        return np.asarray(np.minimum(self.clumped_count(load) + (steps - 1.0 * (load.lockstep_ratio > 0.0)) * come, slots))
+
+    def clumped_count(self, load: OfferedLoad) -> Array:
+        """Prompts that come in the same step, beside those that lengths tell."""
+        slots = np.maximum(load.batch_req, 1.0)
+        share = np.where(load.lockstep_ratio > 0.0, self.lock_ratio, self.clump_ratio)
+        return np.asarray(1.0 + np.minimum(share, 1.0) * (slots - 1.0))
 
     def polls_count(self, load: OfferedLoad) -> Array:
         """Steps between two looks at the queue."""
@@ -105,10 +115,16 @@ class PromptSteps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedLoad:
-    """A closed loop of ``batch_req`` slots with prompts of ``input_tok`` and answers of ``answer_steps`` steps;
-    ``step_s`` is a mean step; ``lockstep_ratio``
-    is 1 where all prompts and answers are of one length; ``poll_count`` 0 where it is the engine's; ``gateway_ratio`` 1
-    where a router stands before the servers; ``open_ratio`` 1 where requests come as a steady stream."""
+    """A closed loop over a rank.
+
+    batch_req      slots;  input_tok  of a prompt;  answer_steps  steps of an answer, of ``step_s`` on average
+    lockstep_ratio 1 where all prompts and answers are of one length;  spread_ratio  deviation of lengths over their
+                   mean, 0 where it is not stated
+    poll_count     steps between two looks at the queue, 0 where it is the engine's;  hold_count  steps that a prompt is
+                   held back at most for others to join it
+    gateway_ratio  1 where a router stands before the servers;  open_ratio  1 where requests come as a steady stream
+    ranks_count    ranks whose steps begin and end together
+    """
 
     batch_req: Array
     input_tok: Array
@@ -125,7 +141,7 @@ class OfferedLoad:
     def crowd_ratio(self, opening_ratio: Array) -> Array:
         """How much denser answers end, while they end, than on average over the loop; ``opening_ratio``: the time that
         the opening burst takes over an answer's."""
-        spread = np.maximum(np.asarray(self.spread_ratio), 1e-3)
+        spread = np.maximum(np.asarray(self.spread_ratio), LEAST_SPREAD_RATIO)
         dense = CROWD_SPREAD_RATIO / spread / np.hypot(1.0, opening_ratio / (np.sqrt(12.0) * spread))
         even = (np.asarray(self.open_ratio) > 0.0) | (self.lockstep_ratio > 0.0)
         return np.asarray(np.where(even, 1.0, np.maximum(dense, 1.0)))
@@ -151,10 +167,11 @@ class OfferedLoad:
         return np.asarray(held * (1.0 + 0.5 * joined) / (1.0 + joined))
 
 
-#: Standard deviation of lengths over their mean, times how much denser answers end than on average over the nine
-#: generations after the opening burst: the density of generation k is a normal one of deviation s·√k of an answer, so
-#: Σ 1/(2√π·s·√k)/9 = 0.157/s.
-CROWD_SPREAD_RATIO = 0.157
+#: s times how much denser answers end than on average, over the nine generations after the opening burst: the k-th is
+#: a normal density of deviation s·√k of an answer, whose mean over itself is 1/(2√π·s·√k). Checked by simulation.
+CROWD_SPREAD_RATIO = sum(k**-0.5 for k in range(1, 10)) / 9.0 / (2.0 * np.pi**0.5)
+#: Deviation of lengths where none is stated: drawn evenly between 0.8 and 1 of the longest, as load generators do.
+LEAST_SPREAD_RATIO = 0.2 / 12**0.5 / 0.9
 
 
 def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
