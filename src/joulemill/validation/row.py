@@ -36,8 +36,9 @@ class MeasuredRow:
     in_flight_req  requests of the closed loop over all decode workers
     pools_known    sizes of the pools are stated or inferred from the row; ``pools_stated``: stated
     lockstep       all prompts and answers are of one length;  gateway: a router stood before the server
-    poll_count     steps between two looks at the queue of new requests; 0 where it is the engine's;  hold_count: steps that
-                   a prompt waits at most for others;  captured_tok: tokens of steps with prompts in captured graphs
+    poll_count     steps between two looks at the queue of new requests; 0 where it is the engine's
+    hold_count     steps that a prompt waits at most for others;  captured_tok: tokens of steps with prompts that run
+                   from captured graphs
     copies_count   rows of the table that hold this same measurement; ``fullest``: this one stands for them
     stated_count   columns of parallelism and pools that are filled in
     origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction

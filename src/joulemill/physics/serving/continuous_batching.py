@@ -3,8 +3,8 @@
 In flight are B requests a replica, b = B/ranks a rank of data-parallel attention, each with I prompt tokens to compute
 and O to generate. A step ends b/O requests a rank and lets as many in, so prompts arrive in steps as a Poisson count:
 
-    f = max((1 − e^(−Cλ/c))/C, λ_r·I/budget)  share of steps with a prefill; λ = B/O a step, λ_r a rank; c come together,
-                                           answers end C times as dense as on average (``first_token``)
+    f = max((1 − e^(−Cλ/c))/C, λ_r·I/budget)  share of steps with a prefill; λ = B/O a step, λ_r a rank; c come
+                                           together; answers end C times as dense as on average (``first_token``)
     p = λ_r·I/f                            prompt tokens in such a step; the busiest rank has at least one whole prompt
     T = (1 − f)·t(b, 0) + f·t(b, p)        mean step;  rate = B/T
     context = I₀ + κ·O(1 + s²)/2           what a decoding request has behind it

@@ -226,7 +226,7 @@ def _prompts_alone_s(t: ShardTable, rates: Rates, d: Demand, count: Array) -> Ar
 def _prompts_alone(
     t: ShardTable, rates: Rates, d: Demand, count: Array, busiest_count: Array | None = None
 ) -> StepTimes:
-    """A step with ``count`` whole prompts a rank, of which the busiest has ``busiest_count`` (None: all have as many)."""
+    """A step with ``count`` whole prompts a rank; the busiest has ``busiest_count`` (None: all have as many)."""
     zero = np.zeros_like(count)
     tok = count * d.computed_tok
     past = d.input_tok - 0.5 * d.computed_tok

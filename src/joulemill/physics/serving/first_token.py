@@ -54,12 +54,12 @@ class ArrivalRates:
     lock_ratio: float
 
     def together_count(self, load: OfferedLoad, fit_count: Array) -> Array:
-        """Prompts that a rank finds together once the loop runs: those that come between two looks at the queue, or while
-        one is held; a share of the slots where all lengths are equal."""
+        """Prompts that a rank finds together once the loop runs: those that come together, and those that come between
+        two looks at the queue or while one is held."""
         slots = np.maximum(load.batch_req, 1.0)
-        come = load.arrivals_count(fit_count)
         steps = np.maximum(np.maximum(self.polls_count(load), 1.0), load.held_count(fit_count))
-        return np.asarray(np.minimum(self.clumped_count(load) + (steps - 1.0 * (load.lockstep_ratio > 0.0)) * come, slots))
+        more = (steps - 1.0 * (load.lockstep_ratio > 0.0)) * load.arrivals_count(fit_count)
+        return np.asarray(np.minimum(self.clumped_count(load) + more, slots))
 
     def clumped_count(self, load: OfferedLoad) -> Array:
         """Prompts that come in the same step, beside those that lengths tell."""
