@@ -84,6 +84,7 @@ def launched(**change: object) -> Launched:
         "model": "deepseek-ai/DeepSeek-R1",
         "device": "b200",
         "precision": "fp8",
+        "version": "",
         "prompt_tok": 1024.0,
         "answer_tok": 1024.0,
         "in_flight_req": 64.0,
