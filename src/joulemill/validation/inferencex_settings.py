@@ -1,11 +1,13 @@
 """Settings of published latency points, from the launch scripts of their benchmark.
 
-InferenceX publishes the script of each deployment it measures. Two settings in them make most of the time to first
-token: how many tokens a step may hold, and how many steps pass between two looks at the queue of new requests. A third,
-the format of keys and values, decides how many requests fit and what decoding reads.
-Source: benchmarks/*.sh of InferenceX (formerly InferenceMAX), read 2026-11: ``max_num_tokens``,
-``chunked-prefill-size``, ``scheduler-recv-interval``, ``batch_wait_timeout_iters``, ``attention_dp_config``,
-``kv-cache-dtype``, ``kv_cache_config.dtype``.
+InferenceX publishes the script of each deployment it measures. Four settings in them make most of the time to first
+token: how many tokens a step may hold, how many steps pass between two looks at the queue of new requests, how long a
+prompt is held back for others, and up to how many tokens steps run from captured graphs. A fifth, the format of keys
+and values, decides how many requests fit and what decoding reads.
+Source: benchmarks/**/*.sh of InferenceX (formerly InferenceMAX) and ``perf-changelog.yaml``, read 2026-11:
+``max_num_tokens``, ``max-num-batched-tokens``, ``chunked-prefill-size``, ``scheduler-recv-interval``,
+``batch_wait_timeout_iters``, ``attention_dp_config``, ``max-cudagraph-capture-size``, ``kv-cache-dtype``,
+``kv_cache_config.dtype``.
 """
 
 from __future__ import annotations
