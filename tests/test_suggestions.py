@@ -6,7 +6,7 @@ import doctest
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from joulemill import suggestions
@@ -56,12 +56,14 @@ def test_suggestions_are_known_names_each_once(word: str, known: list[str], most
     assert len(near) <= most and len(set(near)) == len(near) and set(near) <= set(known)
 
 
+@example("a10g", 3, "0")
 @given(st.sampled_from(device_names()), st.integers(0, 40), st.sampled_from("abcdefghijklmnopqrstuvwxyz0123456789"))
 def test_one_wrong_letter_of_a_device_is_understood(name: str, place: int, letter: str) -> None:
     at = place % len(name)
     word = name[:at] + letter + name[at + 1 :]
     near = nearest(word, device_names(), most=4)
-    assert word in near or name in near or len(name) < 4
+    begins_another = any(n.startswith(word) for n in device_names())  # a10g with a slip is a100
+    assert word in near or name in near or begins_another or len(name) < 4
 
 
 def said_of(word: str) -> str:

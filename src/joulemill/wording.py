@@ -176,6 +176,18 @@ def title(name: str) -> str:
     return " ".join(capital.get(word, word) for word in name.split("_"))
 
 
+def shortened(text: str, most: int) -> str:
+    """``text`` in ``most`` characters: where it is longer, its middle is left out, as names differ at both ends.
+
+    >>> shortened("Qwen3-235B-A22B-Instruct-2507-FP8", 20), shortened("Qwen3-8B", 20)
+    ('Qwen3-235B…-2507-FP8', 'Qwen3-8B')
+    """
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[-end:]}"
+
+
 def signed(change: Bounded | None, *, bounds: bool = False) -> str:
     """A relative change for people: −12 % or +30 % (+13 to +56)."""
     if change is None or change.value is None:

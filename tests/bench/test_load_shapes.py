@@ -73,6 +73,15 @@ def test_a_run_tells_how_many_were_shortened(tmp_path: Path) -> None:
     assert max(r.prompt_tok or 0 for r in record.requests) < 8192
 
 
+def test_a_run_tells_that_its_trace_ends_within_a_line(tmp_path: Path) -> None:
+    file = trace_file(tmp_path, *({"time_s": 0.05 * i, "input_tokens": 30, "output_tokens": 4} for i in range(4)))
+    file.write_text(file.read_text().rstrip()[:-9])
+    with mock_process(MockPlan(ttft_s=0.01)) as url:
+        record = read_run(run_measure(BenchOptions(url=url, trace=file, out=tmp_path / "r", **QUICK)))
+    assert any("line 4: the file ends within this line" in e.get("text", "") for e in record.events)
+    assert sum(r.phase == "load" for r in record.requests) == 3
+
+
 def talks(bodies: list[dict[str, Any]]) -> dict[str, list[list[str]]]:
     """Roles of each request's messages by the first words of its conversation."""
     found: dict[str, list[list[str]]] = defaultdict(list)

@@ -136,7 +136,9 @@ def test_no_two_devices_share_an_alias() -> None:
 
 
 def test_a_near_miss_is_an_input_error_with_suggestions() -> None:
-    with pytest.raises(InputError, match=r"'h10' is not in the catalog; did you mean .*h100"):
+    with pytest.raises(InputError, match=r"'zzz' is not in the catalog; a TOML file with its facts works too"):
+        resolve_device_name("zzz")
+    with pytest.raises(InputError, match=r"'h10' is not in the catalog; did you mean .*h100.*\? A TOML file with"):
         find_device("h10")
     with pytest.raises(InputError, match=r"my\.toml"):
         find_device("abacus")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from joulemill.analysis.calibration import row_of_run
 from joulemill.cli import main
+from joulemill.validation.row import MeasuredRow
 from tests.support.recorded import recorded
 
 
@@ -66,3 +69,24 @@ def test_a_run_of_another_is_refused(
     told = capsys.readouterr().err
     assert says in told and told.count("\n") == 1 and not (tmp_path / "c.json").exists()
     assert calibrate(run, "--force") == 0
+
+
+def test_means_of_latency_stand_beside_means_of_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A few late requests raise a mean TTFT alone; where a report states none, the median is used, and that is said."""
+    main(["report", str(recorded(tmp_path / "run", model="Qwen/Qwen3-8B")), "--json"])
+    stated = json.loads(capsys.readouterr().out)
+    ttft = stated["latency"]["ttft_s"]
+    row = row_of_report(
+        tmp_path, stated | {"latency": stated["latency"] | {"ttft_s": ttft | {"mean": 3 * ttft["p50"]}}}
+    )
+    assert row.measured["ttft_s"] == pytest.approx(3 * ttft["p50"]) and not row.notes
+    stated["latency"]["ttft_s"] = ttft | {"mean": None}
+    assert row_of_report(tmp_path, stated).measured["ttft_s"] == pytest.approx(ttft["p50"])
+    for out in ("c.toml", "c.json"):
+        assert calibrate(tmp_path / "report.json", "--out", str(tmp_path / out)) == 0
+        assert "note: " in (told := capsys.readouterr().out) and "no mean TTFT: its median is used" in told
+
+
+def row_of_report(folder: Path, document: dict[str, Any]) -> MeasuredRow:
+    (folder / "report.json").write_text(json.dumps(document))
+    return row_of_run(folder / "report.json", "Qwen/Qwen3-8B", "h100", 1, None)

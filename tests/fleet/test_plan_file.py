@@ -9,6 +9,7 @@ import pytest
 from joulemill.errors import InputError
 from joulemill.fleet.classes import hour_count, served_classes
 from joulemill.fleet.plan_file import load_plan
+from joulemill.fleet.study import study
 from joulemill.fleet.toml_lines import key_lines
 from tests.support.plan_files import PLAN, plan_file
 
@@ -119,6 +120,13 @@ def test_a_trace_of_a_day_and_a_half_has_the_mean_of_each_hour(tmp_path: Path) -
     (tmp_path / "t.csv").write_text("\n".join(["timestamp_s,input_tokens,output_tokens", *rows]), encoding="utf-8")
     file = load_plan(plan_file(tmp_path, ('rate = "unlimited"', 'trace = "t.csv"')))
     assert served_classes(file.tables, tmp_path, 24)[0].rate_tok_s == pytest.approx(1.0)
+
+
+def test_a_trace_that_ends_within_a_line_is_planned_for_without_it_and_the_plan_says_so(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("timestamp_s,input_tokens,output_tokens\n0,50,60\n60,50,60\n120,5")
+    file = load_plan(plan_file(tmp_path, ('rate = "unlimited"', 'trace = "t.csv"')))
+    assert served_classes(file.tables, tmp_path, 24)[0].rate_tok_s == pytest.approx(2.0)
+    assert any("t.csv, line 4: the file ends within this line" in note for note in study(file, extras=False).notes)
 
 
 def test_hours_must_agree(tmp_path: Path) -> None:

@@ -151,11 +151,35 @@ def test_a_model_that_no_device_holds(tmp_path: Path) -> None:
         tmp_path,
         ("tp = [2]", "tp = [1]"),
         ('precisions = ["bf16", "fp8"]', 'precisions = ["bf16"]'),
+        ('power_caps = ["500 W"]\n', ""),
         ('h100"\nsite', 'l4"\nsite'),
         ('device = "h100"', 'device = "l4"'),
     )
     assert plan.status == "shortage" and plan.shortages[0].subject == "chat"
     assert any("do not fit" in note or "hold" in note for note in plan.notes) or plan.shortages[0].name == "deployment"
+
+
+def test_a_cap_that_no_device_can_keep_is_refused_as_a_prediction_refuses_it(tmp_path: Path) -> None:
+    for cap, words in (("1 W", "draws about 165 W while it waits; give more"), ("900 W", "draws at most; give less")):
+        with pytest.raises(InputError, match=f"model 'Qwen/Qwen3-32B': power_caps: power cap is {cap}.*{words}"):
+            made(tmp_path, ('["500 W"]', f'["500 W", "{cap}"]'))
+
+
+def test_a_cap_that_one_of_two_devices_cannot_keep_is_left_out_there_and_said(tmp_path: Path) -> None:
+    """An L40S takes 350 W at most."""
+    pool = '[[pool]]\nname = "l40s"\nsite = "lab"\ndevice = "l40s"\nowned_count = 8\n\n[[model]]'
+    plan = made(tmp_path, ("[[model]]", pool))
+    assert any("above the 350 W that NVIDIA L40S" in note for note in plan.notes)
+    assert {o.power_cap_w for o in plan.options if o.pool == "h100"} == {None, 500.0}
+    assert {o.power_cap_w for o in plan.options if o.pool == "l40s"} == {None}
+
+
+def test_a_cap_that_binds_nowhere_is_no_deployment(tmp_path: Path) -> None:
+    """At concurrency 1 a board draws far less than 690 W; at 1,024 more than 350 W."""
+    alone = made(tmp_path, ('["500 W"]', '["690 W"]'), ("[8, 32, 64]", "[1]"))
+    assert {o.power_cap_w for o in alone.options} == {None}
+    full = made(tmp_path, ('["500 W"]', '["350 W"]'), ("[8, 32, 64]", "[1, 1024]"), ('slo_tpot = "40 ms"\n', ""))
+    assert {o.power_cap_w for o in full.options} == {None, 350.0}
 
 
 def test_quality_by_precision(tmp_path: Path) -> None:

@@ -73,8 +73,12 @@ def test_a_reset_of_a_counter_that_may_wrap_is_no_wrap() -> None:
 
 def test_a_window_outside_the_readings_is_refused() -> None:
     t = trace(channel(), counted("meter:a:energy", 100.0, 60.0))
-    for window in ((-1.0, 30.0), (30.0, 60.1)):
-        assert codes(window_energy(t, *window)) == {Reason.NOT_BRACKETED}
+    for window, words in (
+        ((-1.0, 30.0), "the first reading came 1 s after the window began"),
+        ((30.0, 60.1), "the last reading came 0.1 s before the window ended"),
+    ):
+        refused = window_energy(t, *window)
+        assert codes(refused) == {Reason.NOT_BRACKETED} and words in refused.findings[0].detail
 
 
 def test_a_gap_refuses_a_gauge_and_a_counter_only_at_its_edge() -> None:

@@ -8,12 +8,13 @@ from itertools import product
 import numpy as np
 import pytest
 
+from joulemill.arrays import Array
 from joulemill.fleet.highs import HighsSolver
 from joulemill.fleet.scipy_highs import ScipySolver
 from joulemill.planning.building import fleet_program
 from joulemill.planning.frontier import power_frontier
 from joulemill.planning.prices import LimitPrice, active, limit_prices
-from joulemill.planning.problem import DemandClass, DevicePool, FleetProblem
+from joulemill.planning.problem import DemandClass, DevicePool, FleetProblem, Index
 from joulemill.planning.program import Solver
 from joulemill.planning.readout import plan_use
 from joulemill.planning.shortage import shortage
@@ -267,3 +268,35 @@ def test_paid_to_take_energy_the_feed_is_still_what_it_is() -> None:
     paid = site(facility_lines=((1.2, 0.0),), price_currency_j=np.array([-1e-8]))
     values = best(fleet_program(problem(ONE, sites=[paid])), Goal({"cost": 1.0})).values
     assert values["cost"] == pytest.approx(-1e-8 * 1.2 * 225e3) and values["energy"] == pytest.approx(1.2 * 225e3)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_cap_that_does_not_bind_where_the_plan_stands_is_not_advised(whole: bool) -> None:
+    """Two groups are one at the point in use; only at another does the cap of the second change anything."""
+    twin = [(0, 0, 0, 2, 3000.0, 4500.0), (0, 0, 1, 2, 3000.0, 4500.0), (0, 0, 1, 2, 900.0, 9000.0)]
+    p = problem(twin, whole=whole)
+    optimum = best(fleet_program(p))
+    values = optimum.plan.values.copy()
+    at = fleet_program(p).at
+    for solved in (optimum.plan, replace(optimum.plan, values=_with_capped_points(values, at.points, at.replicas))):
+        plan = plan_use(fleet_program(p), solved)
+        assert [(u.group, u.replica_count) for u in plan.deployments] == [(0, pytest.approx(50.0))]
+        assert plan.replica_count[:, 0] == pytest.approx([50.0, 0.0])
+        assert plan.rate_tok_s == pytest.approx(150e3)
+
+
+def _with_capped_points(values: Array, points: Index, replicas: Index) -> Array:
+    """The same plan as a solver may also give it: 20 of its 50 replicas capped."""
+    values[points[:, 0]] = [30.0, 20.0, 0.0]
+    if replicas.size:
+        values[replicas[:, 0]] = [30.0, 20.0]
+    return values
+
+
+def test_a_cap_that_binds_at_one_of_its_points_is_kept() -> None:
+    rows = [(0, 0, 0, 2, 3000.0, 4500.0), (0, 0, 1, 2, 3000.0, 4500.0), (0, 0, 1, 2, 2400.0, 2700.0)]
+    p = problem(rows, whole=True)
+    fleet, solved = fleet_program(p), best(fleet_program(p)).plan
+    values = solved.values.copy()
+    values[fleet.at.points[:, 0]], values[fleet.at.replicas[:, 0]] = [0.0, 20.0, 30.0], [0.0, 50.0]
+    assert [u.group for u in plan_use(fleet, replace(solved, values=values)).deployments] == [1]

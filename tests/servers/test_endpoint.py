@@ -87,7 +87,7 @@ def test_keys() -> None:
     assert "refused" in refusal(lambda: facts(MockPlan(api_key="k"), key="wrong"))
 
 
-def check_app(routes: dict[str, tuple[int, str]]) -> EndpointFacts:
+def check_app(routes: dict[str, tuple[int, str]], model: str = "") -> EndpointFacts:
     async def run() -> EndpointFacts:
         app = web.Application()
         for path, (status, text) in routes.items():
@@ -107,7 +107,7 @@ def check_app(routes: dict[str, tuple[int, str]]) -> EndpointFacts:
         try:
             async with open_session(1) as session:
                 return await check_endpoint(
-                    session, Endpoint(url=f"http://127.0.0.1:{runner.addresses[0][1]}", model="")
+                    session, Endpoint(url=f"http://127.0.0.1:{runner.addresses[0][1]}", model=model)
                 )
         finally:
             await runner.cleanup()
@@ -133,6 +133,26 @@ def test_kinds_are_told_by_their_own_documents() -> None:
     assert (ollama.kind, ollama.version) == ("ollama", "0.9")
     sglang = check_app({"/v1/models": models, "/get_server_info": (200, '{"tp_size": 1, "version": "0.5"}')})
     assert (sglang.kind, sglang.version) == ("sglang", "0.5")
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ('vllm:generation_tokens_total{model_name="m"} 5\n', "vllm"),
+        ("llamacpp:tokens_predicted_total 5\n", "llama.cpp"),
+        ('sglang:generation_tokens_total{model_name="m"} 5\n', "sglang"),
+        ("process_cpu_seconds_total 5\n", "unknown"),
+        ("\x00\xff nothing of ours\n", "unknown"),
+    ],
+)
+def test_a_server_that_lists_no_models_is_told_by_its_counters(line: str, kind: str) -> None:
+    found = check_app({"/v1/models": (200, '{"data": []}'), "/metrics": (200, line)}, model="m")
+    assert (found.kind, found.model) == (kind, "m") and found.metrics_url is not None
+
+
+def test_counters_of_another_name_do_not_outvote_what_the_server_says_it_is() -> None:
+    models = (200, '{"data": [{"id": "m", "owned_by": "sglang"}]}')
+    assert check_app({"/v1/models": models, "/metrics": (200, "vllm:generation_tokens_total 5\n")}).kind == "sglang"
 
 
 def test_metrics_are_found_where_they_are_text() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from joulemill.analysis.load import load_report
-from joulemill.analysis.report import Report
+from joulemill.analysis.report import Percentiles, Report
 from joulemill.arrays import Array
 from joulemill.catalog.devices import find_device
 from joulemill.catalog.models import find_model
@@ -52,6 +52,7 @@ def calibrate_runs(
         profile=PROFILE,
         device=rows[0].device.name,
         model=model,
+        notes=tuple(n for r in rows for n in r.notes),
     )
 
 
@@ -74,8 +75,8 @@ def row_of_run(path: Path, model: str, device: str | Device, devices: int, preci
         raise InputError(f"{path}: the run has no end-to-end latencies, so its batch is not known")
     measured = {
         "rate_tok_s": rate,
-        "tpot_s": report.latency.tpot_s.p50,
-        "ttft_s": report.latency.ttft_s.p50,
+        "tpot_s": _mean(report.latency.tpot_s),
+        "ttft_s": _mean(report.latency.ttft_s),
         "power_w": report.power.device_w.value if report.power.device_w.basis == "measured" else None,
     }
     hardware = device if isinstance(device, Device) else find_device(device)
@@ -96,7 +97,20 @@ def row_of_run(path: Path, model: str, device: str | Device, devices: int, preci
         budget_tok=8192.0,
         measured={k: float(v) for k, v in measured.items() if v},
         groups={},
+        notes=tuple(_medians(path, report)),
     )
+
+
+def _mean(latency: Percentiles) -> float | None:
+    """The mean, which is what is predicted of mean lengths; the median where a report states no mean."""
+    return latency.p50 if latency.mean is None else latency.mean
+
+
+def _medians(path: Path, report: Report) -> Iterator[str]:
+    """Where a median stands for a mean: a few late requests raise the mean alone."""
+    for name, latency in (("TTFT", report.latency.ttft_s), ("TPOT", report.latency.tpot_s)):
+        if latency.mean is None and latency.p50 is not None:
+            yield f"{path}: states no mean {name}: its median is used, beside mean lengths"
 
 
 def _informed(fit: Fit) -> dict[str, float]:

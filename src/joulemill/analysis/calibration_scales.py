@@ -37,7 +37,8 @@ def scales_of_runs(
 ) -> ScaleFile:
     """Scales of one deployment from its runs, each a run folder or a report. InputError where one cannot serve."""
     rows = [row_of_run(path, model, device, devices, precision) for path in runs]
-    return ScaleFile(_by_cell(rows, str(runs[0])), tuple(str(r) for r in runs))
+    notes = tuple(n for r in rows for n in r.notes)
+    return ScaleFile(_by_cell(rows, str(runs[0])), tuple(str(r) for r in runs), notes)
 
 
 def _by_cell(rows: Sequence[MeasuredRow], where: str) -> dict[Cell, Scales]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from joulemill.analysis.intensity import model_of
 from joulemill.analysis.measurement import Measurement, measurement_of
+from joulemill.catalog.model_entry import ModelEntry
 from joulemill.catalog.stated_device import count_in, device_in
 from joulemill.errors import InputError
 from joulemill.ledger.manifest import ModelDescription, StatedDevice
@@ -31,7 +32,9 @@ def question_of_run(
     run = run or measurement_of(read_run(path))
     record = run.record
     device, count, own = _device_of(record, base_question)
-    model = base_question.model if base_question and base_question.model else _model_of(record)
+    stated = base_question.model if base_question else None
+    released = None if stated else _model_of(record)
+    model = released.name if released else stated or ""
     load = run.intensity.load
     if load is None:
         raise InputError(f"{path}: no tokens in the window, so there is no load to predict at")
@@ -48,6 +51,7 @@ def question_of_run(
         rate_req_s=offered,
         facility=run.site,
         hardware=own,
+        released=released,
     )
     return question, run
 
@@ -73,9 +77,17 @@ def _device_of(record: RunRecord, base_question: PredictionRequest | None) -> tu
     return table.name, count_in(table), device_in(table) if table.facts else None
 
 
-def _model_of(record: RunRecord) -> str:
-    model = record.manifest.model or ModelDescription()
-    if model.gguf:
-        raise InputError("the run's model is a GGUF file: name it with --model FILE.gguf")
-    model_of(record.manifest)
-    return str(model.architecture or model.name)
+def _model_of(record: RunRecord) -> ModelEntry:
+    """The model as it was served: by the GGUF header or config.json that the run keeps, else by its name."""
+    described = record.manifest.model or ModelDescription()
+    try:
+        architecture, precision, source = model_of(record.manifest)
+    except InputError as fault:
+        raise InputError(f"the run's model is not known ({fault}); name it with --model NAME or FILE") from fault
+    return ModelEntry(
+        name=str(described.architecture or described.name or architecture.name),
+        architecture=architecture,
+        precision=precision,
+        source=source,
+        approximations=architecture.approximations,
+    )

@@ -15,10 +15,10 @@ from joulemill.arrays import Array
 from joulemill.errors import InputError
 from joulemill.prediction.many import DEVICE_CEILINGS, FIGURES, NUMBERS, OUTPUTS, compiled, predicted
 from joulemill.prediction.predict import answer
-from joulemill.prediction.question import BOUNDS, COUNTS, WHOLE, PredictionRequest
+from joulemill.prediction.question import BOUNDS, COUNTS, VALUES, WHOLE, PredictionRequest
 from joulemill.suggestions import meant, nearest
 
-ARGUMENTS = tuple(f.name for f in fields(PredictionRequest) if f.name not in ("facility", "hardware"))
+ARGUMENTS = tuple(f.name for f in fields(PredictionRequest) if f.name not in VALUES)
 #: Numbers that need a search, or a site: such rows are predicted one by one.
 SEARCHED = ("rate_req_s", "slo_ttft_s", "slo_tpot_s", "max_num_seqs", "clock_ratio", "clock_hz", "site", "calibration")
 DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(PredictionRequest) if f.name not in ("model", "device")}
@@ -84,7 +84,7 @@ class _Work:
         """Every column of the result."""
         numbers = {name: self._numbers(name) for name in NUMBERS}
         searched = self._searched(numbers)
-        for group in self._groups(searched):
+        for group in self._groups(searched) if self.table.count else ():
             if searched[group.rows].any() if searched.size > 1 else searched[0]:
                 self._one_by_one(group, numbers)
             else:

@@ -128,7 +128,7 @@ class Calibration(Result):
         return asdict(self.calibrated)
 
     def __str__(self) -> str:
-        return coefficients_text(self.coefficients, self.calibrated.stderr, self.widths)
+        return coefficients_text(self.coefficients, self.calibrated.stderr, self.widths, self.calibrated.notes)
 
     def _line(self) -> str:
         fitted = len(self.calibrated.stderr)
@@ -177,7 +177,7 @@ class Scales(Result):
             cell._asdict() | {"scales": {q: scale_table(s) for q, s in scales.items()}}
             for cell, scales in self.file.cells.items()
         ]
-        return {"cells": cells, "made_from": list(self.file.made_from)}
+        return {"cells": cells, "made_from": list(self.file.made_from), "notes": list(self.file.notes)}
 
     def __str__(self) -> str:
         return scales_text(self.file)

@@ -257,10 +257,9 @@ def resolve_device_name(name: str) -> str:
     head, count = name_and_count(name)
     if count is not None and _compact(head) in index:
         raise InputError(f"device {name[:80]!r} states a count with the name; here, give them apart: {head}, {count}")
-    raise InputError(
-        f"device {name[:80]!r} is not in the catalog{_nearest(name, (*_names(), *index))}; "
-        "a TOML file with its facts works too (`device=my.toml`)"
-    )
+    near = _nearest(name, (*_names(), *index))
+    own = f"{' A' if near else '; a'} TOML file with its facts works too (`device=my.toml`)"
+    raise InputError(f"device {name[:80]!r} is not in the catalog{near}{own}")
 
 
 def name_and_count(text: str) -> tuple[str, int | None]:

@@ -29,7 +29,10 @@ TRACE_HOURS = 24
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ServedClass:
-    """A class. ``rate_tok_s`` [hours]; infinite: unlimited. ``ttft_s``, ``tpot_s``: its targets; None: none."""
+    """A class. ``rate_tok_s`` [hours]; infinite: unlimited. ``ttft_s``, ``tpot_s``: its targets; None: none.
+
+    ``notes``: what of its trace was left out.
+    """
 
     index: int
     name: str
@@ -43,6 +46,7 @@ class ServedClass:
     tpot_s: float | None
     quality_target: float | None
     rate_tok_s: Array
+    notes: tuple[str, ...] = ()
 
     def accepts(self, model: ModelOffer, precision: str) -> bool:
         """Whether a model in a format is good enough for the class."""
@@ -91,8 +95,9 @@ def _class(index: int, d: DemandTable, tables: PlanTables, folder: Path, hours: 
     names = [d.model] if d.model else list(d.models)
     models = [m for m in tables.model if m.name in names or not names]
     lengths = (d.input_tokens, d.output_tokens)
+    notes: tuple[str, ...] = ()
     if d.trace is not None:
-        rate, lengths = _of_trace(folder / d.trace)
+        rate, lengths, notes = _of_trace(folder / d.trace)
     else:
         stated = d.rate or ()
         each = [np.inf if v is None else v * (d.output_tokens if unit == "req/s" else 1.0) for v, unit in stated]
@@ -112,11 +117,12 @@ def _class(index: int, d: DemandTable, tables: PlanTables, folder: Path, hours: 
         tpot_s=d.slo_tpot,
         quality_target=d.quality_target,
         rate_tok_s=np.array(rate, float),
+        notes=notes,
     )
 
 
-def _of_trace(path: Path) -> tuple[Array, tuple[float, float]]:
-    """Mean output tokens per second by hour of the trace's day, and its mean lengths.
+def _of_trace(path: Path) -> tuple[Array, tuple[float, float], tuple[str, ...]]:
+    """Mean output tokens per second by hour of the trace's day, its mean lengths, and what of it was left out.
 
     A trace longer than a day is folded: each hour is the mean over its days. A shorter one has its rate throughout.
     """
@@ -127,14 +133,14 @@ def _of_trace(path: Path) -> tuple[Array, tuple[float, float]]:
         raise InputError(f"{path}: is {fault}") from None
     table = parse_trace(path.name, text)
     output = np.asarray(table.output_tok, float)
-    lengths = (float(np.mean(table.input_tok)), float(output.mean()))
+    lengths, notes = (float(np.mean(table.input_tok)), float(output.mean())), tuple(filter(None, (table.cut,)))
     span_s = float(table.at_s[-1] - table.at_s[0]) if table.at_s.size > 1 else HOUR_S
     if span_s < 24 * HOUR_S:
-        return np.full(TRACE_HOURS, float(output.sum()) / max(span_s, 1.0)), lengths
+        return np.full(TRACE_HOURS, float(output.sum()) / max(span_s, 1.0)), lengths, notes
     hour = ((table.at_s - table.at_s[0]) // HOUR_S).astype(int) % TRACE_HOURS
     observed_s = np.zeros(TRACE_HOURS)  # of each hour of the day; the trace ends a mean gap after its last request
     whole, rest_s = divmod(span_s, HOUR_S)
     rest_s = min(rest_s + span_s / (table.at_s.size - 1), HOUR_S)
     np.add.at(observed_s, np.arange(int(whole)) % TRACE_HOURS, HOUR_S)
     observed_s[int(whole) % TRACE_HOURS] += rest_s
-    return np.bincount(hour, weights=output, minlength=TRACE_HOURS) / observed_s, lengths
+    return np.bincount(hour, weights=output, minlength=TRACE_HOURS) / observed_s, lengths, notes

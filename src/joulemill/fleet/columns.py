@@ -20,6 +20,7 @@ from joulemill.errors import InputError
 from joulemill.fleet.classes import ServedClass
 from joulemill.fleet.tables import ModelOffer, PlanTables, PoolTable
 from joulemill.physics.hardware.node import share_power
+from joulemill.physics.production.prediction import check_cap
 from joulemill.planning.problem import WAITING, OperatingPoints
 from joulemill.prediction.many import OUTPUTS, Compiled, compiled, predicted
 from joulemill.prediction.question import PredictionRequest
@@ -39,6 +40,8 @@ FIELDS = {
     "ttft_s_high": "ttft_high_s",
     "tpot_s_high": "tpot_high_s",
 }
+#: Figures that differ by less are the same: far below what predictions tell apart.
+SAME_RATIO = 1e-6
 #: Seconds until a started replica serves, where nothing is stated: loading weights (assumed; docs/planning.md).
 START_S = 100.0
 
@@ -93,22 +96,28 @@ def plan_columns(
     options: list[DeploymentOption] = []
     parts: list[dict[str, Array]] = []
     missed: dict[str, dict[str, tuple[float, float]]] = {}
-    faults: dict[str, str] = {}
+    faults, caps = dict[str, str](), _StatedCaps()
     work = [(p, m) for p in range(len(tables.pool)) for m in range(len(tables.model))]
     for done, (p, m) in enumerate(work, 1):
         pool, model = tables.pool[p], tables.model[m]
         wanted = [c for c in classes if pool.site in c.sites and any(x.name == model.name for x in c.models)]
-        for option, plant in _options(pool, model, folder, faults) if wanted else ():
+        uncapped: dict[tuple[int, float], dict[str, Array]] = {}
+        for option, plant in _options(pool, model, folder, (faults, caps)) if wanted else ():
+            asked = [c for c in wanted if c.accepts(model, option.precision)]
+            figures = {c.index: _figures(plant, option, c) for c in asked}
+            if option.power_cap_w is None:
+                uncapped |= {(i, option.cached_ratio): f for i, f in figures.items()}
+            elif not _binds(figures, {i: uncapped[i, option.cached_ratio] for i in figures}):
+                continue
             group = len(options)
             options.append(option)
-            for c in wanted:
-                if not c.accepts(model, option.precision):
-                    continue
-                of_class = _class_points(plant, option, c, missed.setdefault(c.name, {}))
+            for c in asked:
+                of_class = _meeting(figures[c.index], c, missed.setdefault(c.name, {}))
                 parts.append(_rows(of_class, option, (p, c.index, group)))
             parts.append(_rows(_waiting(plant, option), option, (p, WAITING, group)))
         if tell is not None:
             tell(done / len(work))
+    notes = caps.notes()
     points = _joined(parts, options)
     served = {classes[d].name for d in np.unique(points.demand) if d != WAITING}
     absent = [c for c in classes if c.name not in served]
@@ -121,13 +130,47 @@ def plan_columns(
             for c in absent
             if not missed.get(c.name)
         },
+        notes=notes,
     )
 
 
+class _StatedCaps:
+    """Power caps that the models state: which of them some device can keep, and why others cannot."""
+
+    def __init__(self) -> None:
+        self._kept: set[tuple[str, float]] = set()
+        self._refused: dict[tuple[str, float], dict[str, None]] = {}
+
+    def keeps(self, plant: Compiled, model: ModelOffer, cap: float) -> float | None:
+        """The cap in watts of one device; None where the device cannot keep it, or draws no more without it."""
+        deployment = plant.deployment
+        tdp_w = deployment.device.tdp_w
+        cap_w = cap if cap > 0.0 else -cap * (tdp_w or 1.0)
+        try:
+            check_cap(replace(deployment, power_cap_w=cap_w), plant.rates)
+        except InputError as fault:
+            self._refused.setdefault((model.name, cap), {})[str(fault)] = None
+            return None
+        self._kept.add((model.name, cap))
+        return cap_w if tdp_w and cap_w < tdp_w else None
+
+    def notes(self) -> tuple[str, ...]:
+        """Why caps are left out on some devices. Raises InputError for a cap that no device of a model can keep."""
+        for (model, cap), reasons in self._refused.items():
+            if (model, cap) not in self._kept:
+                raise InputError(f"model {model!r}: power_caps: {next(iter(reasons))}")
+        return tuple(
+            f"model {model!r}: left out of power_caps on one kind of device: {reason}"
+            for (model, _), reasons in self._refused.items()
+            for reason in reasons
+        )
+
+
 def _options(
-    pool: PoolTable, model: ModelOffer, folder: Path, faults: dict[str, str]
+    pool: PoolTable, model: ModelOffer, folder: Path, tried: tuple[dict[str, str], _StatedCaps]
 ) -> Iterator[tuple[DeploymentOption, Compiled]]:
-    """Every deployment of a model on a pool's devices, those without levers first."""
+    """Every deployment of a model on a pool's devices, those without levers first; ``tried`` learns what cannot be."""
+    faults, caps = tried
     name = located(model.name, folder)
     device = located(pool.device, folder)
     for precision in model.precisions or ("",):
@@ -150,24 +193,21 @@ def _options(
                 except InputError as fault:
                     faults.setdefault(model.name, str(fault))
                     continue
-                yield from _levers(pool, model, plant, (precision, kv_dtype))
+                caps_w = [w for cap in model.power_caps if (w := caps.keeps(plant, model, cap)) is not None]
+                yield from _levers((pool, model), plant, (precision, kv_dtype), caps_w)
 
 
 def _levers(
-    pool: PoolTable, model: ModelOffer, plant: Compiled, formats: tuple[str, str]
+    offer: tuple[PoolTable, ModelOffer], plant: Compiled, formats: tuple[str, str], caps_w: Sequence[float]
 ) -> Iterator[tuple[DeploymentOption, Compiled]]:
     """The same deployment with each power cap, with and without a prefix cache."""
-    precision, kv_dtype = formats
-    tdp_w = plant.deployment.device.tdp_w
+    (pool, model), (precision, kv_dtype) = offer, formats
     shares = [] if model.prefix_cache_ratio is None else [model.prefix_cache_ratio]
-    for cap in (None, *model.power_caps):
-        cap_w = cap if cap is None or cap > 0.0 else -cap * tdp_w if tdp_w else None
-        if cap is not None and (cap_w is None or (tdp_w and cap_w >= tdp_w)):
-            continue
+    for cap_w in (None, *caps_w):
         for cached in (0.0, *shares):
             used = [precision] if model.precisions and precision != model.precisions[0] else []
             used += [f"kv_{kv_dtype}"] if model.kv_dtypes and kv_dtype != model.kv_dtypes[0] else []
-            used += ["power_cap"] if cap is not None else []
+            used += ["power_cap"] if cap_w is not None else []
             used += ["prefix_cache"] if cached else []
             yield (
                 DeploymentOption(
@@ -197,10 +237,8 @@ def _compiled(question: PredictionRequest, node: str | None) -> Compiled:
     return plant
 
 
-def _class_points(
-    plant: Compiled, option: DeploymentOption, c: ServedClass, missed: dict[str, tuple[float, float]]
-) -> dict[str, Array]:
-    """The points of one deployment for a class that meet its targets; ``missed`` learns the best of each target."""
+def _figures(plant: Compiled, option: DeploymentOption, c: ServedClass) -> dict[str, Array]:
+    """One deployment predicted for a class at each concurrency, which is among the columns."""
     concurrency = np.array(c.concurrency(option.model), float) if c.concurrency(option.model) else CONCURRENCY
     numbers = {
         "concurrency": concurrency,
@@ -215,7 +253,25 @@ def _class_points(
     figures = {name: np.empty(concurrency.size) for name in OUTPUTS}
     for _ in predicted(plant, numbers, figures, bottleneck=False):
         pass
-    columns = {field: figures[name] for name, field in FIELDS.items()}
+    return {field: figures[name] for name, field in FIELDS.items()} | {"concurrency": concurrency}
+
+
+def _binds(figures: Mapping[int, dict[str, Array]], uncapped: Mapping[int, Mapping[str, Array]]) -> bool:
+    """Whether a power cap changes any point. Where it does not, the figures are set to those without it, bit by bit."""
+    changed = False
+    for index, columns in figures.items():
+        free = uncapped[index]
+        same = np.all(
+            [np.isclose(columns[n], free[n], rtol=SAME_RATIO, atol=0.0, equal_nan=True) for n in columns], axis=0
+        )
+        columns |= {n: np.where(same, free[n], columns[n]) for n in columns}
+        changed |= not same.all()
+    return changed
+
+
+def _meeting(columns: dict[str, Array], c: ServedClass, missed: dict[str, tuple[float, float]]) -> dict[str, Array]:
+    """The points that meet the class's targets; ``missed`` learns the best of each target."""
+    concurrency = columns["concurrency"]
     known = np.isfinite(columns["rate_tok_s"]) & np.isfinite(columns["power_w"])
     # Beyond what the memory holds, more requests only wait: the rate stays where it is.
     known[1:] &= np.diff(columns["rate_tok_s"]) > 0.0
@@ -230,8 +286,8 @@ def _class_points(
     late = np.zeros(concurrency.size, dtype=bool)
     for limit_s, values in ((c.ttft_s, columns["ttft_high_s"]), (c.tpot_s, columns["tpot_high_s"])):
         late |= False if limit_s is None else values > limit_s
-    columns["rate_low_tok_s"] = np.where(late, 0.0, columns["rate_low_tok_s"])  # late tokens are no good tokens
-    return {n: v[good] for n, v in columns.items()} | {"concurrency": concurrency[good]}
+    in_time = columns | {"rate_low_tok_s": np.where(late, 0.0, columns["rate_low_tok_s"])}  # late tokens are no good
+    return {n: v[good] for n, v in in_time.items()}
 
 
 def _waiting(plant: Compiled, option: DeploymentOption) -> dict[str, Array]:

@@ -146,7 +146,7 @@ def study(
         fleet=fleet,
         goals=goals,
         status="shortage",
-        notes=_notes(file, columns, corrections),
+        notes=[*(n for c in classes for n in c.notes), *_notes(file, columns, corrections)],
         solver=used,
     )
     unserved = _unserved(plan)

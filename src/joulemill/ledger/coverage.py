@@ -36,9 +36,10 @@ def window_findings(
         return []
     name, findings = trace.channel.id, []
     first, last = float(trace.read_s[0]), float(trace.read_s[-1])
-    if start_s < first or end_s > last:
-        detail = f"reads span [{first:.3f}, {last:.3f}] s, the window is [{start_s:.3f}, {end_s:.3f}] s"
-        findings.append(Finding(Reason.NOT_BRACKETED, name, detail, fatal=True))
+    late = f"the first reading came {first - start_s:.3g} s after the window began" if start_s < first else ""
+    early = f"the last reading came {end_s - last:.3g} s before the window ended" if end_s > last else ""
+    if late or early:
+        findings.append(Finding(Reason.NOT_BRACKETED, name, ", ".join(filter(None, (late, early))), fatal=True))
     findings += [b.finding for b in trace.broken if b.start_s < end_s and b.end_s > start_s]
     allowed_s = allowed_gap_s(trace) if max_gap_s is None else max_gap_s
     findings += _failed(trace, start_s, end_s, refuses=np.isfinite(allowed_s))

@@ -9,7 +9,7 @@ import numpy as np
 
 from joulemill.arrays import Array
 from joulemill.planning.building import FleetProgram
-from joulemill.planning.problem import WAITING, Index
+from joulemill.planning.problem import WAITING, Index, OperatingPoints
 from joulemill.planning.program import KILO, Solved
 
 #: Replicas below this share of their pool's, or below this number, are the solver's dust.
@@ -95,8 +95,10 @@ def plan_use(fleet: FleetProgram, plan: Solved) -> PlanUse:
     np.add.at(in_pool, problem.points.pool, running)
     running = np.where(running > np.maximum(DUST_RATIO * in_pool[problem.points.pool], DUST_COUNT), running, 0.0)
     served = values[at.served] * KILO
+    running, first = _at_first(problem.points, running)
     groups = np.zeros((problem.points.group_count, problem.hour_count))
-    np.add.at(groups, problem.points.group, running)
+    replicas = values[at.replicas] if at.replicas.size else running
+    np.add.at(groups, first if at.replicas.size else problem.points.group, replicas)
     return PlanUse(
         deployments=_deployments(fleet, running, share),
         sites=_sites(fleet, values),
@@ -105,9 +107,29 @@ def plan_use(fleet: FleetProgram, plan: Solved) -> PlanUse:
             for i, d in enumerate(problem.demands)
         ],
         pools=_pools(fleet, values),
-        replica_count=values[at.replicas] if at.replicas.size else groups,
+        replica_count=groups,
         rate_tok_s=float((served * share).sum()),
     )
+
+
+def _at_first(points: OperatingPoints, running: Array) -> tuple[Array, Index]:
+    """Replicas at the first deployment whose points are all those in use, and for each deployment which that is.
+
+    A power cap that binds at none of them is so advised to nobody.
+    """
+    used = running.sum(axis=1) > 0.0
+    columns = (points.pool, points.demand, points.device_count, points.concurrency, points.rate_tok_s, points.power_w)
+    keys = list(zip(*(c.tolist() for c in columns), strict=True))
+    rows_of: dict[tuple[float, ...], dict[int, int]] = {}
+    for row, group in enumerate(points.group.tolist()):
+        rows_of.setdefault(keys[row], {})[group] = row
+    moved, first = np.zeros_like(running), np.arange(points.group_count)
+    for group in np.unique(points.group[used]).tolist():
+        rows = np.flatnonzero((points.group == group) & used).tolist()
+        first[group] = min(set.intersection(*(set(rows_of[keys[r]]) for r in rows)))
+        for row in rows:
+            moved[rows_of[keys[row]][int(first[group])]] += running[row]
+    return moved, first
 
 
 def _deployments(fleet: FleetProgram, running: Array, share: Array) -> Sequence[DeploymentUse]:

@@ -20,7 +20,7 @@ MOST_FACTOR, MOST_WIDTH = 1e6, 20.0
 @dataclass(frozen=True, kw_only=True)
 class Calibrated:
     """Coefficients by name; standard errors of the fitted ones' logarithms; half-widths (80 %) by quantity;
-    what it came from. ``device``: what it is of; "" in files of before."""
+    what it came from. ``device``: what it is of; "" in files of before. ``notes``: what was assumed of the runs."""
 
     coefficients: Mapping[str, float]
     stderr: Mapping[str, float]
@@ -29,6 +29,7 @@ class Calibrated:
     profile: str
     device: str = ""
     model: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def save_calibration(path: Path, calibrated: Calibrated) -> None:

@@ -69,7 +69,7 @@ def levers_answer(
         )
     result = answer(question)
     architecture = result.deployment.architecture
-    native = find_model(question.model, approximate=question.approximate).precision
+    native = question.released_model().precision
     weights: dict[str, Precision] = {
         word: precision_named(question.model, architecture, native, word) for word in FORMATS
     }

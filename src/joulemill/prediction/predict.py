@@ -110,7 +110,7 @@ def _answered(q: PredictionRequest, *, brief: bool) -> PredictionResult:
 
 def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
     """Names resolved in the catalog; what had to be assumed."""
-    model = find_model(q.model, approximate=q.approximate)
+    model = q.released_model()
     architecture = model.architecture
     precision = precision_named(q.model, architecture, model.precision, q.precision or "")
     if q.kv_dtype:

@@ -6,6 +6,8 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from numbers import Real
 from typing import Any
 
+from joulemill.catalog.model_entry import ModelEntry
+from joulemill.catalog.models import find_model
 from joulemill.catalog.sites import load_site
 from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
@@ -31,6 +33,14 @@ COUNTS = {
     "prefill_dp": MOST_PARALLEL,
     "prefill_ep": MOST_PARALLEL,
 }
+#: Arguments that are words; numbers that are always known, as they have a default.
+WORDS = ("precision", "kv_dtype", "engine", "draft_model", "node")
+NEEDED = (
+    *("devices", "input_tokens", "output_tokens", "output_spread_ratio", "cached_ratio", "max_num_batched_tokens"),
+    *("gpu_memory_utilization", "clock_ratio", "speculative_tokens"),
+)
+#: Arguments that are values of Python, and no facts that a file or a table could state.
+VALUES = ("facility", "hardware", "released")
 POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
 WHOLE = ("devices", "tp", "dp", "ep", "pp", *POOL, "speculative_tokens")
 #: Arguments that are counts and may be 0: what they count is then left out.
@@ -72,7 +82,8 @@ class PredictionRequest:
     power_cap_w, clock_ratio   of one device: power limit, locked core clock over the highest, or clock_hz
     node             server that holds the devices, by its name in the catalog: boards, cooling, links, NICs
     site, calibration   paths of files
-    facility, hardware   a site and a device as values: the site after ``site``, the device before ``device``
+    facility, hardware, released   a site, a device and a model as values: the site after ``site``, the device and the
+                     model before ``device`` and ``model``, whose words then only name them
     approximate      whether a model file that is not understood is read as a plain decoder
     """
 
@@ -117,9 +128,11 @@ class PredictionRequest:
     calibration: str | None = None
     facility: Site | None = None
     hardware: Device | None = None
+    released: ModelEntry | None = None
     approximate: bool = False
 
     def __post_init__(self) -> None:
+        _check_words(self)
         _check_numbers(self)
         _check_drafts(self)
         _check_pool(self)
@@ -138,9 +151,24 @@ class PredictionRequest:
         """The site, read. Raises InputError where the file is none."""
         return load_site(self.site) if self.site else self.facility
 
+    def released_model(self) -> ModelEntry:
+        """The model as released. Raises InputError for a name that is not known, or a file that is no model."""
+        return self.released or find_model(self.model, approximate=self.approximate)
+
     def document(self) -> dict[str, Any]:
         """What was stated, as JSON."""
-        return {k: v for k, v in asdict(self).items() if k not in ("facility", "hardware")}
+        return {k: v for k, v in asdict(self).items() if k not in VALUES}
+
+
+def _check_words(question: PredictionRequest) -> None:
+    """InputError for a word or a path that is none, and for a number that was set to None but must be known."""
+    for name in WORDS:
+        value = getattr(question, name)
+        if not isinstance(value, str) and (value is not None or name == "engine"):
+            raise InputError(f"`{name}` is {value!r}; it must be a text")
+    for name in NEEDED:
+        if getattr(question, name) is None:
+            raise InputError(f"`{name}` is None; it must be a number, or be left out")
 
 
 def _check_numbers(question: PredictionRequest) -> None:

@@ -27,10 +27,11 @@ CELL_KEYS = Cell._fields
 
 @dataclass(frozen=True)
 class ScaleFile:
-    """Scales by cell, and the files that they were made from."""
+    """Scales by cell, the files that they were made from, and what was assumed of those (not written)."""
 
     cells: Mapping[Cell, Scales]
     made_from: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def is_scale_file(path: Path) -> bool:

@@ -15,10 +15,15 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 import aiohttp
 
-from joulemill.errors import InputError, ServerError
+from joulemill.errors import InputError, JoulemillError, ServerError
 from joulemill.formats.plain_text import MAX_NAME_CHARS, plain_name, plain_text, secrets_of
+from joulemill.servers.boundary import from_source, read_in_thread
+from joulemill.servers.metrics import READ_S, detect_dialect, parse_metrics
 from joulemill.servers.transcript import error_text
 
+UNKNOWN = "unknown"
+#: Dialects of counters whose server has another name as a kind.
+KIND_OF_DIALECT = {"llamacpp": "llama.cpp"}
 #: Which extensions of the OpenAI API a server is known to take.
 TAKES_IGNORE_EOS = frozenset({"llama.cpp", "vllm", "sglang"})
 PROBE_TIMEOUT_S = 10.0
@@ -110,7 +115,10 @@ async def check_endpoint(session: aiohttp.ClientSession, endpoint: Endpoint) -> 
             for path in ("/props", "/version", "/info", "/get_server_info", "/api/version")
         )
     )
+    metrics_url, page = await _metrics_page(session, endpoint, str(row["id"]))
     kind = _kind(str(row.get("owned_by", ""))[:MAX_NAME_CHARS], props, info, about, ollama)
+    if kind == UNKNOWN:
+        kind = await _kind_by_counters(page)
     version_of_kind = {"llama.cpp": props.get("build_info"), "tgi": info.get("version"), "sglang": about.get("version")}
     version_text = version_of_kind.get(kind) or (ollama if kind == "ollama" else version).get("version")
     return EndpointFacts(
@@ -119,7 +127,7 @@ async def check_endpoint(session: aiohttp.ClientSession, endpoint: Endpoint) -> 
         model=str(row["id"]),
         models=tuple(plain_name(r["id"], endpoint.secrets) or "" for r in rows[:MOST_NAMES]),
         max_context_tok=_context_tok(row, props, info),
-        metrics_url=await _metrics_url(session, endpoint, str(row["id"])),
+        metrics_url=metrics_url,
         props=props or info or about,
     )
 
@@ -198,7 +206,21 @@ def _kind(
         ("sglang", "internal_states" in about or "tp_size" in about),
         ("ollama", "version" in ollama),
     )
-    return next((kind for kind, is_there in signs if is_there), "unknown")
+    return next((kind for kind, is_there in signs if is_there), UNKNOWN)
+
+
+async def _kind_by_counters(page: bytes) -> str:
+    """By the names of the counters: a server may list no models, or call itself anything."""
+    try:
+        dialect = await from_source("the metrics page", read_in_thread(_dialect_of, page), READ_S)
+    except JoulemillError:  # a page that cannot be read is told where its counters are wanted
+        return UNKNOWN
+    return KIND_OF_DIALECT.get(dialect, dialect)
+
+
+def _dialect_of(page: bytes) -> str:
+    dialect = detect_dialect(parse_metrics(page.decode("utf-8", "replace")))
+    return UNKNOWN if dialect is None else dialect.name
 
 
 def _context_tok(row: Mapping[str, Any], props: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
@@ -211,18 +233,21 @@ def _context_tok(row: Mapping[str, Any], props: Mapping[str, Any], info: Mapping
     return None
 
 
-async def _metrics_url(session: aiohttp.ClientSession, endpoint: Endpoint, model: str) -> str | None:
-    """Where Prometheus text is: TensorRT-LLM keeps JSON at /metrics; llama.cpp's router wants the model named."""
+async def _metrics_page(session: aiohttp.ClientSession, endpoint: Endpoint, model: str) -> tuple[str | None, bytes]:
+    """Where Prometheus text is: TensorRT-LLM keeps JSON at /metrics; llama.cpp's router wants the model named.
+
+    And the text, where it is this server's own: a page that was stated may be that of an engine behind a gateway.
+    """
     if endpoint.metrics is not None:
-        return await _stated_metrics(session, endpoint, endpoint.metrics)
+        return await _stated_metrics(session, endpoint, endpoint.metrics), b""
     for path in ("/metrics", f"/metrics?model={quote(model, safe='')}", "/prometheus/metrics"):
         try:
             status, body = await _get(session, endpoint, endpoint.root_url + path)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
-            return None
+            return None, b""
         if status == 200 and body.lstrip()[:1] not in (b"{", b"[", b"<", b""):
-            return endpoint.root_url + path
-    return None
+            return endpoint.root_url + path, body
+    return None, b""
 
 
 async def _stated_metrics(session: aiohttp.ClientSession, endpoint: Endpoint, url: str) -> str:

@@ -363,8 +363,7 @@ class Replica:
         return hashes[:count]
 
     def _reserve(self, i: int) -> bool:
-        """Set aside the blocks of all of request ``i``, or of its prompt and a share of its answer, as the engine does;
-        False where there are not so many."""
+        """Set aside the blocks of ``i``, its prompt and a share of its answer, as the engine does; False: too few."""
         ratio, table = self.limits.policy.reserve_output_ratio, self.table
         if ratio is None:
             return True

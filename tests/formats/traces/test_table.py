@@ -117,6 +117,49 @@ def test_the_line_at_fault_is_named(text: str, says: str) -> None:
         parse_trace("t", text)
 
 
+CUT_LINES = ["4.5,10,2", "4.5,10,", "4.5,10", "4.5"]
+
+
+@pytest.mark.parametrize("line", CUT_LINES[1:])
+def test_a_last_line_that_was_being_written_is_left_out_and_said(line: str) -> None:
+    table = parse_trace("t", csv_of("time_s", "3", "4") + "\n" + line)
+    assert table.at_s.tolist() == [0.0, 1.0]
+    assert table.cut == table.notes[0] == "t, line 4: the file ends within this line, which is left out"
+
+
+def test_a_whole_last_line_needs_no_newline() -> None:
+    table = parse_trace("t", csv_of("time_s", "3", "4") + "\n" + CUT_LINES[0])
+    assert (table.output_tok.tolist(), table.cut) == ([20, 20, 2], "")
+
+
+ROW = '{"time_s": 3, "input_tokens": 10, "output_tokens": 20}'
+
+
+@pytest.mark.parametrize("letters", [1, 9, len(ROW) - 1])
+def test_a_last_json_line_that_was_being_written_is_left_out_and_said(letters: int) -> None:
+    table = parse_trace("t", f"{ROW}\n{ROW[:letters]}")
+    assert len(table.at_s) == 1 and "line 2: the file ends within" in table.notes[0]
+    assert len(parse_trace("t", f"{ROW}\n{ROW}").at_s) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (csv_of("time_s", "3", "4") + "\n4.5,10\n", "line 4: has not as many fields"),
+        ("time_s,input_tokens,output_tokens\n1,2\n2,2,3", "line 2: has not as many fields"),
+        (csv_of("time_s", "3", "4") + "\n4.5,10,many", "line 4: output_tokens is 'many'"),
+        (csv_of("time_s", "3", "4") + "\n4.5,10,20,7", "line 4: has not as many fields"),
+        (f"{ROW}\n{ROW[:-1]}\n", "line 2: is not JSON"),
+        (f"{ROW[:-1]}\n{ROW}", "line 1: is not JSON"),
+        (f"{ROW}\nnothing", "line 2: is not JSON"),
+        ("time_s,input_tokens,output_tokens\n1,2", "holds no request"),
+    ],
+)
+def test_what_is_not_a_cut_last_line_stays_an_error(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        parse_trace("t", text)
+
+
 @pytest.mark.skipif(not TRACES.is_dir(), reason="the recorded traces are not beside the project")
 def test_published_traces_have_the_totals_that_an_independent_count_gives() -> None:
     text = (TRACES / "AzureLLMInferenceTrace_code.csv").read_text()

@@ -71,7 +71,10 @@ def test_before_the_event_a_policy_changes_nothing(runs: dict[str, PolicyRun]) -
 
 def test_a_night_with_states_of_rest() -> None:
     night = scene(rate_req_s=0.05, events=SiteEvents(policies=("boost-off", "sleep-1:5s", "unload:5s")), until_s=240.0)
-    rows = {r.policy: r.run for r in compare_policies(night)}
+    played = compare_policies(night)
+    none = played[0].row(played[0].run)
+    assert (none["kept"], none["limit_w"], none["about"]) == (None, None, "no limit is set, and no policy acts")
+    rows = {r.policy: r.run for r in played}
     joules = {name: run.energy_j("device") or 0.0 for name, run in rows.items()}
     assert joules["boost-off"] < joules["none"]
     assert joules["unload:5s"] < joules["none"]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from joulemill.analysis.rows import demands
 from joulemill.decisions.levers.case import Settings
 from joulemill.figure import Basis, Figure
+from joulemill.fleet.plan_file import load_plan
+from joulemill.fleet.study import study
 from joulemill.physics.hardware.site import Site
 from joulemill.prediction.levers import levers_answer
 from joulemill.prediction.predict import answer
 from joulemill.prediction.question import PredictionRequest
-from joulemill.reports.text import levers, prediction, run
+from joulemill.reports.text import levers, plan, prediction, run
+from joulemill.reports.text.page import add_row, plain_table
 from tests.support.example_report import altered, example
+from tests.support.plan_files import plan_file
 from tests.support.screen import on_screen
 
 pytestmark = pytest.mark.usefixtures("few_combinations")
@@ -60,6 +67,19 @@ def test_a_figure_that_is_not_known_says_why_below_the_summary() -> None:
     assert "PUE-adjusted power (site): PUE is unknown: state pue in the site file" in shown
 
 
+def test_what_a_dead_meter_leaves_unknown_is_told_once() -> None:
+    """Its reason stands in a warning; the summary neither repeats that nor says it again of the site's power."""
+    dead = "dead_sensor: nvml:0:power: it does not move"
+    report = altered(
+        energy=replace(example().energy, node_j_tok=Figure(None, "J/tok", reason=dead)),
+        power=replace(example().power, site_w=Figure(None, "W", reason=f"{dead}; PUE is unknown")),
+        warnings=(f"Energy per token is unknown: {dead}.",),
+    )
+    shown = on_screen(run.show, report)
+    assert shown.count("it does not move") == 1
+    assert "PUE-adjusted power (site): as energy per output token, node; PUE is unknown" in shown
+
+
 def test_a_million_tokens_are_said_in_kwh() -> None:
     """0.420 J/tok × 10⁶ tok ÷ 3.6 MJ/kWh = 0.117 kWh; the site's J/token where it is known."""
     (name, joules), _, _ = demands(example())
@@ -79,6 +99,26 @@ def test_tables_fit_the_terminal(width: int) -> None:
         rows = [line for line in shown.splitlines() if "  " in line.strip()]
         assert max(map(len, rows)) <= width
     assert ("ΔTTFT" in ranked) == (width == 120)
+
+
+def test_nothing_of_a_table_is_cut_off_in_a_narrow_terminal() -> None:
+    """Of the levers every cell is whole: changes end with their sign, and a long name stands on two lines."""
+    ranked = on_screen(levers.show, levers_answer(QUESTION, {}, Settings(), frozenset()))
+    _, _, after = ranked.partition("then limited by  quality")
+    rows = [line for line in after.partition("\n\n")[0].splitlines() if line[:1].isalpha()]
+    assert len(rows) > 12 and all(re.search(r" (same|lower|unknown|another) *$", row) for row in rows)
+
+
+def test_names_in_a_table_are_never_lost_for_want_of_room() -> None:
+    console = Console(file=io.StringIO(), width=40, color_system=None)
+    table = plain_table("pool", "model", "rate", right={2}, fold=1)
+    add_row(table, "the-pool-of-the-research-group", "An-Even-Longer-Model-Name", "62.5 ktok/s")
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue().splitlines()
+    assert max(map(len, shown)) <= 40 and "62.5 ktok/s" in shown[1]
+    pool, model = ("".join(line[at].strip() for line in shown[1:]) for at in (slice(0, 13), slice(15, 27)))
+    assert (pool, model) == ("the-pool-of-the-research-group", "An-Even-Longer-Model-Name")
 
 
 def test_amounts_of_a_prediction_have_no_exponent() -> None:
@@ -101,3 +141,11 @@ def test_units_stand_in_a_column() -> None:
 def test_a_basis_is_on_every_known_figure() -> None:
     energy, power, output = demands(example())
     assert all(f.basis in tuple(Basis) for _, f in (energy, power, output) if f.known)
+
+
+def test_a_plan_names_its_models_in_80_columns(tmp_path: Path) -> None:
+    long = "a-pool-with-a-name-of-forty-letters-here"
+    file = load_plan(plan_file(tmp_path, ('name = "h100"', f'name = "{long}"')))
+    shown = on_screen(plan.show, study(file, extras=False)).splitlines()
+    head = next(i for i, line in enumerate(shown) if line.startswith("pool"))
+    assert "model" in shown[head] and "Qwen3-32B" in shown[head + 1] and max(map(len, shown[head : head + 4])) <= 80

@@ -37,6 +37,15 @@ def read_trace(path: Path) -> tuple[Arrival, ...]:
     name the turns of a conversation, ``input_tokens`` then being what a turn adds. The order of lines does not matter.
     An output of 0 tokens is asked as 1. Raises InputError with the line at fault.
     """
+    return _looked_up(path)[0]
+
+
+def cut_of(path: Path) -> str:
+    """That the trace's file ends within a line, which is left out; else empty. Raises as ``read_trace`` does."""
+    return _looked_up(path)[1]
+
+
+def _looked_up(path: Path) -> tuple[tuple[Arrival, ...], str]:
     try:
         stat = path.stat()
         return _read(path, stat.st_size, stat.st_mtime_ns)
@@ -45,8 +54,8 @@ def read_trace(path: Path) -> tuple[Arrival, ...]:
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, size_byte: int, changed_ns: int) -> tuple[Arrival, ...]:
+def _read(path: Path, size_byte: int, changed_ns: int) -> tuple[tuple[Arrival, ...], str]:
     """The trace, read once for all who ask while the file stays as it is."""
     table = parse_trace(f"`trace` {path}", text_of(path.read_bytes()))
     columns = (table.at_s.tolist(), table.input_tok.tolist(), table.output_tok.tolist(), table.session)
-    return tuple(Arrival(*row) for row in zip(*columns, strict=True))
+    return tuple(Arrival(*row) for row in zip(*columns, strict=True)), table.cut

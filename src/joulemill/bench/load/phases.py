@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from joulemill.bench.load.arrivals import Arrival
+from joulemill.bench.load.arrivals import Arrival, cut_of
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.prompts import CALIBRATION_WORDS, LengthLine
 from joulemill.bench.load.replay import clipped, replayed
@@ -68,6 +68,8 @@ async def drive(engine: Engine, options: BenchOptions, watch: Watch, max_context
     """Warm-up, load, drain. Raises ServerError where the server failed, in the middle or in every request."""
     if options.trace is not None:
         trace, shortened = clipped(replayed(options), max_context_tok)
+        if cut := cut_of(options.trace):
+            engine.note(cut)
         if shortened:
             engine.note(
                 f"{shortened} of {len(trace)} requests of the trace were longer than the server's context of "

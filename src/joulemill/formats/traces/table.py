@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -35,6 +35,7 @@ class TraceTable:
     session      name of the conversation, or None;  wait_s   from the end of the turn before; 0 where not stated
     hashes       ids of the prompt's blocks of ``block_tok`` tokens, the same id meaning the same prefix; empty: none
     notes        how what the file leaves open was decided
+    cut          that the file ends within a line, which is left out; empty where it does not
     """
 
     at_s: Array
@@ -45,15 +46,20 @@ class TraceTable:
     hashes: tuple[tuple[int, ...], ...]
     block_tok: int
     notes: tuple[str, ...] = ()
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _WrittenColumns:
-    """Columns as they are written, with the line of each row; ``name``: the file's, for messages."""
+    """Columns as they are written, with the line of each row; ``name``: the file's, for messages.
+
+    ``cut_line``: the last line, where the file ends within it; 0 where it does not.
+    """
 
     name: str
     lines: Sequence[int]
     columns: Mapping[str, Sequence[object]]
+    cut_line: int = 0
 
     def place(self, index: int) -> str:
         return f"{self.name}, line {self.lines[index]}"
@@ -62,12 +68,18 @@ class _WrittenColumns:
 def parse_trace(name: str, text: str, *, time_unit: str = "") -> TraceTable:
     """The trace in ``text``, CSV with a header or JSON Lines; ``name`` begins every message.
 
+    A file that was being written may end within a line: one that no newline ends and that is no whole row is left out.
+
     Raises InputError naming the line at fault, and where nothing tells the unit of the times.
     """
     raw = _jsonl(name, text) if text.lstrip().startswith("{") else _csv(name, text)
     if not raw.lines:
         raise InputError(f"{name}: holds no request; each line needs a time, input and output tokens")
-    return table_of(raw.name, raw.lines, raw.columns, time_unit=time_unit)
+    table = table_of(raw.name, raw.lines, raw.columns, time_unit=time_unit)
+    if not raw.cut_line:
+        return table
+    cut = f"{name}, line {raw.cut_line}: the file ends within this line, which is left out"
+    return replace(table, notes=(cut, *table.notes), cut=cut)
 
 
 def table_of(
@@ -103,25 +115,30 @@ def table_of(
 def _jsonl(name: str, text: str) -> _WrittenColumns:
     rows: list[Mapping[str, object]] = []
     lines: list[int] = []
-    for number, line in enumerate(text.split("\n"), 1):  # U+2028 in a text ends no line
+    cut_line, written_lines = 0, text.split("\n")  # U+2028 in a text ends no line
+    for number, line in enumerate(written_lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as fault:
+            if number == len(written_lines) and line.lstrip().startswith("{") and isinstance(fault, ValueError):
+                cut_line = number
+                break
             raise InputError(f"{name}, line {number}: is not JSON ({str(fault)[:120]})") from None
         if not isinstance(row, dict):
             raise InputError(f"{name}, line {number}: is not a JSON object")
         rows.append(row)
         lines.append(number)
     keys = dict.fromkeys(k for row in rows for k in row)
-    return _WrittenColumns(name, lines, {k: [row.get(k) for row in rows] for k in keys})
+    return _WrittenColumns(name, lines, {k: [row.get(k) for row in rows] for k in keys}, cut_line)
 
 
 def _csv(name: str, text: str) -> _WrittenColumns:
     first = text.split("\n", 1)[0]
     delimiter = next((d for d in ",;\t" if d in first), ",")
-    reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
+    cut_line, written_lines = 0, text.splitlines()
+    reader = csv.reader(written_lines, delimiter=delimiter, skipinitialspace=True)
     rows: list[list[str]] = []
     lines: list[int] = []
     try:
@@ -129,13 +146,23 @@ def _csv(name: str, text: str) -> _WrittenColumns:
         for row in reader:
             if not row:
                 continue
+            if reader.line_num == len(written_lines) and not text.endswith("\n") and _is_cut(row, header):
+                cut_line = reader.line_num
+                break
             if len(row) != len(header):
                 raise InputError(f"{name}, line {reader.line_num}: has not as many fields as the header")
             rows.append(row)
             lines.append(reader.line_num)
     except csv.Error as fault:
         raise InputError(f"{name}, line {reader.line_num}: is no CSV ({fault})") from None
-    return _WrittenColumns(name, lines, dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {})
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {}
+    return _WrittenColumns(name, lines, columns, cut_line)
+
+
+def _is_cut(row: Sequence[str], header: Sequence[str]) -> bool:
+    """Whether a row that no newline ends lacks fields, or its last one where that must be a number of tokens."""
+    last = names.plain_name(header[-1]) if header else ""
+    return len(row) < len(header) or (not row[-1] and last in (*names.INPUT, *names.OUTPUT))
 
 
 def _tokens(raw: _WrittenColumns, wanted: Sequence[str]) -> Whole:

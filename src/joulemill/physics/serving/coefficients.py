@@ -18,6 +18,7 @@ from joulemill.physics.serving.step import StepRates
 
 NAMES = (
     "memory",
+    "memory_fp4",
     "attention_memory",
     "expert_memory",
     "wide_compute",
@@ -33,9 +34,11 @@ NAMES = (
     "prefill_attention",
     "latent_attention",
     "kernel",
+    "kernel_newest",
     "quantize",
     "state",
     "routing",
+    "routing_native",
     "sampling",
     "reduce",
     "reduce_growth",
@@ -112,6 +115,7 @@ def _step(c: Mapping[str, Any]) -> StepRates:
     grain, narrow = c["expert_grain"], c["expert_grain"] * c["expert_grain_narrow"]
     return StepRates(
         memory_ratio=c["memory"],
+        memory_fp4_ratio=c["memory_fp4"],
         attention_memory_ratio=c["attention_memory"],
         expert_memory_ratio=c["expert_memory"],
         compute_ratio=matrix,
@@ -120,9 +124,11 @@ def _step(c: Mapping[str, Any]) -> StepRates:
         prefill_attention_ratio=c["prefill_attention"],
         latent_attention_ratio=c["latent_attention"],
         kernel_s=c["kernel"],
+        kernel_newest_ratio=c["kernel_newest"],
         quantize_s=c["quantize"],
         state_s=c["state"],
         routing_s=c["routing"],
+        routing_native_ratio=c["routing_native"],
         sampling_byte=c["sampling"],
         reduce_s=c["reduce"],
         reduce_growth_ratio=c["reduce_growth"],

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, experts_touched_count
 from joulemill.physics.serving.pipeline import handover_byte, handover_link_byte_s, waiting_s
-from joulemill.physics.serving.shard import FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
+from joulemill.physics.serving.shard import FP4, FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
 from joulemill.physics.serving.wide_experts import (
     REDUNDANT_RATIO,
     copies_by_node,
@@ -52,7 +52,8 @@ class StepRates:
     compute_ratio, expert_compute_ratio   share of the dense peak reached, by class
     expert_grain_count  rows of padding that each touched expert costs, by class
     prefill_attention_ratio, latent_attention_ratio   share of the 16-bit peak that attention reaches
-    kernel_s, quantize_s   fixed time of a kernel, of quantizing a matrix's inputs
+    kernel_s, quantize_s   fixed time of a kernel, of quantizing a matrix's inputs;
+    kernel_newest_ratio    both on devices with 4-bit units over those on older ones
     state_s, routing_s     fixed time of a recurrent block; of choosing, sorting and gathering experts in a layer
     sampling_byte  moved by the sampler per vocabulary entry and sequence, on one device of a tensor group [byte]
     reduce_s, link_ratio, exchange_s   latency of a sum over two ranks; share of link bandwidth;
@@ -69,6 +70,7 @@ class StepRates:
     """
 
     memory_ratio: float
+    memory_fp4_ratio: float
     attention_memory_ratio: float
     expert_memory_ratio: float
     compute_ratio: tuple[float, ...]
@@ -77,9 +79,11 @@ class StepRates:
     prefill_attention_ratio: float
     latent_attention_ratio: float
     kernel_s: float
+    kernel_newest_ratio: float
     quantize_s: float
     state_s: float
     routing_s: float
+    routing_native_ratio: float
     sampling_byte: float
     reduce_s: float
     reduce_growth_ratio: float
@@ -307,8 +311,10 @@ def _routed_tok(t: ShardTable, r: StepRates, load: StepLoad, wait_tok: Array) ->
 
 
 def _launch_s(t: ShardTable, r: StepRates) -> Array:
-    launch_s = t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s + t.state_count * r.state_s
-    return np.asarray(launch_s + t.moe_layers_count * r.routing_s)
+    newest = np.where(t.newest_count > 0.0, r.kernel_newest_ratio, 1.0)
+    launch_s = newest * (t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s) + t.state_count * r.state_s
+    fused = (t.newest_count > 0.0) & (t.expert_byte <= NATIVE_BYTE_FLOP * t.expert_flop)
+    return np.asarray(launch_s + t.moe_layers_count * r.routing_s * np.where(fused, r.routing_native_ratio, 1.0))
 
 
 def _sampled_byte(t: ShardTable, r: StepRates, load: StepLoad) -> Array:
@@ -332,7 +338,8 @@ def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[
     ]
     if np.any(t.matrix_byte_1):
         narrow = newest * t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class_count)
-        parts.append(_RooflinePart(t.matrix_byte_1 / beta, tok * (t.matrix_flop_1 / narrow)))
+        slow = np.where(t.matrix_class_count == FP4, r.memory_fp4_ratio, 1.0)
+        parts.append(_RooflinePart(t.matrix_byte_1 / (slow * beta), tok * (t.matrix_flop_1 / narrow)))
     return parts, np.asarray(tok * (t.act_byte_tok / beta))
 
 

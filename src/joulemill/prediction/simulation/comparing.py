@@ -38,6 +38,8 @@ GRID = (1.0, 0.75, 0.5, 0.25, 0.1, 0.0)
 LEAST_GAIN_RATIO = 0.01
 #: A limit is kept where the mean of the event's time is no more than this above it (assumed).
 KEPT_RATIO = 0.01
+#: What is said of the run without a policy where the events set no limit: there is none to be kept.
+NO_LIMIT = "no limit is set, and no policy acts"
 #: What replicas do at rest, as policies: their router gathers the load, so that some are idle.
 REST_POLICIES = {name: f"idle replicas: {name}" for name in RESTS if name != "loaded"}
 
@@ -84,7 +86,7 @@ class PolicyRun:
         energy = run.energy_j(scope) or 0.0
         return {
             "policy": self.policy,
-            "about": describe(self.policy),
+            "about": NO_LIMIT if self.policy == "none" and self.window is None else describe(self.policy),
             "kept": self.kept,
             "window_w": self.window and self.window[0],
             "limit_w": self.window and self.window[1],

@@ -174,16 +174,23 @@ def _ranking(effects: Sequence[Effect], *, wide: bool) -> Table:
             signed(e.energy_change, bounds=True),
             *(signed(c) for c in (e.rate_change, e.ttft_change, e.tpot_change, e.request_change)),
             title(e.after.binding) if e.after else "",
-            _quality(e),
+            _quality(e, wide=wide),
             e.lever.cost,
         )
         add_row(table, *(cells[i] for i in shown))
     return table
 
 
-def _quality(e: Effect) -> str:
-    """What happens to answers, in ten letters."""
-    return QUALITY[evidence_of(e.lever.name).quality].removesuffix(" outputs").replace("not touched", "untouched")
+#: What happens to answers, in the eight letters that a narrow terminal has room for.
+_NARROW_QUALITY = {"same": "same", "none": "same", "small": "lower", "unknown": "unknown", "changes": "another"}
+
+
+def _quality(e: Effect, *, wide: bool) -> str:
+    """What happens to answers."""
+    quality = evidence_of(e.lever.name).quality
+    if not wide:
+        return _NARROW_QUALITY[quality]
+    return QUALITY[quality].removesuffix(" outputs").replace("not touched", "untouched")
 
 
 def _asides(effects: Sequence[Effect], devices: float) -> Iterator[str]:

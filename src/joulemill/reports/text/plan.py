@@ -21,7 +21,7 @@ from joulemill.reports.plan_wording import (
     worth_saying,
 )
 from joulemill.reports.text.page import add_row, plain_table, prose
-from joulemill.wording import digits, quantity
+from joulemill.wording import digits, quantity, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _DIGITS = 4
 #: Below this width the requests in flight have no room in the table.
 _NARROW = 92
+#: Letters of a model's name, in a narrow terminal and in a wide one.
+_NAME_CHARS = (24, 48)
 
 
 def show(plan: PlanStudy, console: Console) -> None:
@@ -53,7 +55,8 @@ def _replicas(plan: PlanStudy, console: Console) -> None:
     shown = ["pool", "model", "deployment", "replicas", *([] if narrow else ["requests"]), "rate", "power"]
     table = plain_table(*shown, right=set(range(3, len(shown))), fold=1)
     for row in replica_rows(plan):
-        name, rate = row["model"].rpartition("/")[2], prefixed(row["rate_tok_s"], "tok/s")
+        name = shortened(row["model"].rpartition("/")[2], _NAME_CHARS[0 if narrow else 1])
+        rate = prefixed(row["rate_tok_s"], "tok/s")
         cells = [row["pool"], name, row["deployment"], count(row["count"])]
         cells += [] if narrow else [digits(row["concurrency"], 2)]
         add_row(table, *cells, rate, prefixed(row["power_w"], "W"))

@@ -32,9 +32,8 @@ def show(report: Report, console: Any, *, verbose: bool = False) -> None:
     console.print()
     console.print(_summary(report))
     console.print()
-    for name, figure in rows.demands(report):
-        if not figure.known:
-            console.print(f"[dim]{escape(name)}: {escape(figure.reason or 'unknown')}[/]")
+    for name, reason in _open_demands(report):
+        console.print(f"[dim]{escape(name)}: {escape(reason)}[/]")
     for line in _decision(report):
         console.print(escape(line), highlight=False)
     for warning in report.warnings:
@@ -106,6 +105,20 @@ def summary(report: Report) -> Iterator[SummaryLine]:
             tail = "" if percentiles.p99 is None else f"p99 {digits(percentiles.p99 * 1e3)} ms"
             yield (f"{name}{target}", f"{digits(percentiles.p50 * 1e3)} ms", tail, "")
     yield from _per_million(report)
+
+
+def _open_demands(report: Report) -> Iterator[tuple[str, str]]:
+    """Why a figure of the summary is not known; what a warning below says, or a line above, is not said again."""
+    reasons: dict[str, str] = {}
+    for name, figure in rows.demands(report):
+        if figure.known:
+            continue
+        reason = figure.reason or "unknown"
+        for earlier, whose in reasons.items():
+            reason = reason.replace(earlier, f"as {whose}")
+        reasons.setdefault(reason, name)
+        if figure.reason is None or not any(reason in warning for warning in report.warnings):
+            yield name, reason
 
 
 def _line(name: str, figure: Figure) -> SummaryLine:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from joulemill.prediction.scale_file import ScaleFile, scale_table
@@ -73,14 +73,18 @@ def scales_text(scale_file: ScaleFile) -> str:
                 numbers = f"× {row['scale']:.3f}", f"{row['stderr_ln']:.1%}", f"{row['slope']:+.3f}"
                 add_row(table, f"  {quantity}", *numbers, interval, str(row["rows"]))
             console.print(table)
+        prose(console, *(f"note: {note}" for note in scale_file.notes))
 
     return rendered(print_cells, WIDTH)
 
 
 def coefficients_text(
-    coefficients: Mapping[str, float], stderr: Mapping[str, float], widths: Mapping[str, float]
+    coefficients: Mapping[str, float],
+    stderr: Mapping[str, float],
+    widths: Mapping[str, float],
+    notes: Sequence[str] = (),
 ) -> str:
-    """Fitted coefficients with their standard errors, then the half-width of each quantity's interval."""
+    """Fitted coefficients with their standard errors, the half-width of each quantity's interval, and notes."""
 
     def print_rows(console: Console) -> None:
         table = plain_table("", "", "", right={1})
@@ -89,5 +93,6 @@ def coefficients_text(
         for name, width in widths.items():
             add_row(table, name, "80 % interval", f"± {width:.0%}")
         console.print(table)
+        prose(console, *(f"note: {note}" for note in notes))
 
     return rendered(print_rows, WIDTH)
