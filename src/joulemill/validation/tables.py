@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ from joulemill.validation.inferencex_loads import DRAWN_NOTE, load_of
 from joulemill.validation.inferencex_pools import Launch, LaunchQuery
 from joulemill.validation.inferencex_settings import Launched, Recipe, narrow_keys, recipe_of
 from joulemill.validation.inferencex_speculation import origin_of, with_drafts
+from joulemill.validation.mlenergy_window import NOTE as WINDOW_NOTE
+from joulemill.validation.mlenergy_window import RunQuery, runs_flashinfer, window_of
 from joulemill.validation.mlperf import (
     BATCH_REQ,
     MAX_Q_NOTE,
@@ -122,13 +125,27 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     measured = {"energy_j_tok": joules, "rate_tok_s": rate, "power_w": watts, "itl_s": itl and itl / 1e3}
     batch = number_in(row, "avg_batch_size", most=COUNTS["concurrency"])
     alone = devices == 1 and device.name.startswith("b200")
+    parallelism = run_parallelism(row, devices, architecture)
+    gpu = row["gpu_model"].strip().upper()
+    asked = RunQuery(
+        task=row.get("task") or "",
+        model=model,
+        gpu=gpu,
+        devices=devices,
+        sequences=int(number_in(row, "max_num_seqs") or 0) if batch else 0,
+        batch_req=batch or 0.0,
+        output_tok=output,
+        p50_tok=number_in(row, "outlen_p50") or 0.0,
+        p90_tok=number_in(row, "outlen_p90") or 0.0,
+    )
+    window = window_of(asked, shard(architecture, precision, device, parallelism))
     return MeasuredRow(
         number=number,
         model=model,
         architecture=architecture,
         precision=precision,
         device=device,
-        parallelism=run_parallelism(row, devices, architecture),
+        parallelism=parallelism,
         engine="vllm-0.11",
         batch_req=batch or whole(row, "max_num_seqs", COUNTS["max_num_seqs"]),
         input_tok=stated_tok or typical.input_tok,
@@ -147,7 +164,10 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
             "task": row.get("task") or "not stated",
         },
         shared_host=alone,
-        notes=notes,
+        arrivals_ratio=window.arrivals_ratio if window else 1.0,
+        generated_tok=window.generated_tok if window else math.nan,
+        fused_experts=runs_flashinfer(model, gpu),
+        notes=(*notes, WINDOW_NOTE) if window else notes,
     )
 
 
