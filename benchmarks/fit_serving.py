@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,8 @@ SOURCE = {
 }
 #: Rows that a level of an interval's width counts as beside its own, and rounds of the fit of widths.
 WIDTH_ROWS, WIDTH_ROUNDS = 10.0, 30
+#: Rows that a combination needs to be narrower than older silicon in 16 bits.
+WIDTH_FEWEST = 20
 #: Widths are fitted on the rows that they are judged on: they are this much wider.
 WIDTH_MARGIN = 1.03
 
@@ -122,9 +125,9 @@ def width_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]
     """Half-widths by stratum, silicon and format, such that 80 % of the errors of each level lie inside.
 
     A combination's own errors count as many as they are; beside them stand ``WIDTH_ROWS`` of what its levels say: that
-    silicon and format add variances. None is narrower than older silicon in 16 bits.
+    silicon and format add variances. Fewer than ``WIDTH_FEWEST`` rows make none narrower than older silicon in 16 bits.
     """
-    levels = [levels_of(k.device, k.formats) for k in map(kind_of_row, problem.rows)]
+    levels = [levels_of(kind_of_row(row)) for row in problem.rows]
     rows = []
     for quantity, error in zip(problem.quantities, np.abs(held - problem.measured), strict=True):
         known = np.isfinite(error)
@@ -146,8 +149,14 @@ def width_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]
         for stratum in factors[0]:
             halves = _combined(error, axes, factors, (stratum, scale))
             least = halves["older", "16-bit"]
+            mine = known & (axes[0] == stratum)
+            measured = Counter(zip(axes[1][mine], axes[2][mine], strict=True))
+            if not measured["older", "16-bit"]:  # as narrow as newer silicon was measured to be
+                least = min([least, *(half for key, half in halves.items() if measured[key] and key[1] == "16-bit")])
+                halves["older", "16-bit"] = least
             for (silicon, bits), half in halves.items():
-                rows.append([quantity, stratum, silicon, bits, f"{max(half, least) * WIDTH_MARGIN:.4f}"])
+                half = half if measured[silicon, bits] >= WIDTH_FEWEST else max(half, least)
+                rows.append([quantity, stratum, silicon, bits, f"{half * WIDTH_MARGIN:.4f}"])
     return rows
 
 

@@ -89,7 +89,7 @@ class Verb:
         (MachineError("wrong"), "machine", 2),
         (KeyboardInterrupt(), "interrupted", EXIT_INTERRUPTED),
         (RecursionError("wrong"), "internal", 1),
-        (MemoryError(), "internal", 1),
+        (MemoryError(), "machine", 2),
     ],
 )
 def test_every_fault_is_one_line_and_one_document(

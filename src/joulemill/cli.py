@@ -287,6 +287,9 @@ def _outcome(words: Sequence[str], out: GuardedStream) -> int:
     except Exception as fault:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
+        if isinstance(fault, MemoryError):
+            why = "this machine has not enough memory for it; ask for less at once: fewer requests, a shorter time"
+            return _reported(words, command, "machine", why, MachineError.exit_code, out)
         why = f"internal error ({type(fault).__name__}: {fault}); please report it; {TRACEBACK_VARIABLE}=1 shows where"
         return _reported(words, command, "internal", why, EXIT_INTERNAL, out)
 

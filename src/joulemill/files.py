@@ -19,7 +19,7 @@ def read_bytes(path: Path, most_byte: int = MAX_BYTE) -> bytes:
     """What ``path`` holds. Raises InputError where it is a folder, cannot be read, or is larger than ``most_byte``."""
     try:
         if path.is_dir():
-            raise InputError(f"{path}: is a folder; name the result files in it")
+            raise InputError(f"{path}: is a folder; name a file in it")
         if path.stat().st_size > most_byte:
             raise InputError(f"{path}: is larger than {most_byte >> 20} MiB; import a shorter run, or its summary")
         return path.read_bytes()

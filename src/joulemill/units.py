@@ -151,13 +151,13 @@ def say_quantity(value: float, unit: str) -> str:
 
     >>> say_quantity(24e6, "W")
     '24 MW'
-    >>> say_quantity(0.02, "s")
-    '20 ms'
+    >>> say_quantity(0.02, "s"), say_quantity(86400.0, "s")
+    ('20 ms', '86,400 s')
     """
     if unit in _PLAIN or value == 0 or not math.isfinite(value):
         return f"{value:,.4g} {unit}".strip() if abs(value) < 1e4 else f"{value:,.0f} {unit}".strip()
     if unit == "s" and abs(value) >= 1.0:
-        return f"{value:,.4g} s"
+        return f"{value:,.4g} s" if abs(value) < 1e4 else f"{value:,.0f} s"
     prefixes = [("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0), ("m", 1e-3), ("µ", 1e-6)]
     prefix, factor = next(((p, f) for p, f in prefixes if abs(value) >= f * 0.9995), ("µ", 1e-6))
     return f"{value / factor:.4g} {prefix}{unit}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import joulemill as jm
 from joulemill.analysis.levers_of_run import question_of_run
 from joulemill.bench.facts import gguf_facts
 from joulemill.cli import main
@@ -60,9 +61,18 @@ def test_another_model_that_is_named_comes_first(tmp_path: Path, capsys: pytest.
     assert named == effects_of(capsys, str(on_h100(tmp_path / "other")))
 
 
+def test_what_is_said_more_of_a_run_need_not_name_its_model_again(tmp_path: Path) -> None:
+    capped = jm.levers(on_h100(tmp_path / "run"), deployment={"power_cap_w": 400.0}).answer.answer
+    assert (capped.question.model, capped.deployment.power_cap_w) == ("Qwen/Qwen3-8B", 400.0)
+    with pytest.raises(InputError, match="did you mean power_cap_w"):
+        jm.levers(tmp_path / "run", deployment={"powercap_w": 400.0})
+    with pytest.raises(InputError, match="`device` is not stated"):
+        jm.levers({"model": "Qwen/Qwen3-8B"})
+
+
 def test_a_name_in_a_run_folder_opens_no_file(tmp_path: Path) -> None:
     """A run folder may come from elsewhere; what it calls its model is a name, never a path."""
     file = tmp_path / "config.json"
     file.write_text(json.dumps(WIDE_LLAMA))
-    with pytest.raises(InputError, match="not in the catalog"):
+    with pytest.raises(InputError, match=r"the run's model is not known .*not in the catalog.*name it with --model"):
         question_of_run(on_h100(tmp_path / "run", model={"name": str(file)}), None)

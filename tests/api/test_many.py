@@ -134,3 +134,8 @@ def test_names_are_checked() -> None:
         jm.predict_many(7)
     with pytest.raises(jm.InputError, match="`errors` is 'skip'"):
         jm.predict_many({}, errors="skip")  # type: ignore[arg-type]
+
+
+def test_a_table_without_rows_has_columns_without_rows() -> None:
+    found = jm.predict_many({"model": [], "device": [], "concurrency": []})
+    assert len(found["rate_tok_s"]) == 0 and len(found["bottleneck"]) == 0

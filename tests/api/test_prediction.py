@@ -49,7 +49,7 @@ def test_the_document_is_the_command_s(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_arguments_are_those_of_a_question() -> None:
-    inner = {"facility", "hardware"}  # a Site and a Device, which the API takes as `site` and `device`
+    inner = {"facility", "hardware", "released"}  # values, which the API takes as `site`, `device` and `model`
     assert {f.name for f in fields(PredictionRequest)} - inner == set(inspect.signature(jm.predict).parameters)
     usual = {n: p.default for n, p in inspect.signature(jm.predict).parameters.items() if p.default is not p.empty}
     assert usual == {f.name: f.default for f in fields(PredictionRequest) if f.name in usual}

@@ -207,3 +207,12 @@ def test_drafts_yield_tokens_and_change_no_count() -> None:
     stay = [(r.run.outcomes.finish_ns - r.run.outcomes.first_token_ns).mean() for r in (plain, drafting)]
     assert 1.2 < stay[0] / stay[1] < 1.9
     assert drafting.run.timeline.output_tok.sum() == 12 * 200
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"requests": 1.5}, "`requests` is 1.5"), ({"shared_prefix_tok": 8, "prefix_groups": 0}, "`prefix_groups` is 0")],
+)
+def test_a_count_that_is_none_is_named(wrong: dict[str, float], says: str) -> None:
+    with pytest.raises(InputError, match=f"{says}; it must be a whole number from 1"):
+        jm.simulate("Qwen/Qwen3-8B", "h100", rate_req_s=4, **{"requests": 20, **wrong})

@@ -18,7 +18,7 @@ from joulemill.prediction.question import PredictionRequest
 
 SRC = Path(joulemill.__file__).parent
 #: Arguments of the library alone.
-NO_FLAG = {"facility", "hardware", "clock_ratio"}
+NO_FLAG = {"facility", "hardware", "released", "clock_ratio"}
 
 
 def flags(command: object) -> set[str]:

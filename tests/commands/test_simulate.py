@@ -172,6 +172,12 @@ def test_a_thinking_budget_and_a_cascade_say_what_a_correct_answer_costs(
         (["--rate", "4", "--seed", "-1"], "--seed is -1"),
         (["--rate", "4", "--prefill-devices", "2"], "give --prefill-tp 1"),
         (["--rate", "4", "--violation", "5"], "--violation"),
+        (["--rate", "4", "--shared-prefix", "1000000000000"], "a whole number from 1 to 40,960, the model's context"),
+        (["--rate", "4", "--time-unit", "min"], "cannot be 'min'; there are s, ms, us, ns"),
+        (["--rate", "4", "--slo-ttft", "100000s"], "between 1 µs and 86,400 s"),
+        (["--rate", "4", "--out", "/dev/null"], "/dev/null is no folder; name another"),
+        (["--rate", "4", "--html", "."], "is a folder; name a file in it"),
+        (["--trace", "."], "is a folder; name a file in it"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_2(
@@ -180,6 +186,21 @@ def test_wrong_input_is_one_line_and_exit_2(
     monkeypatch.chdir(tmp_path)
     one_line([*BASE, *words], says, capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_events_file_that_says_nothing_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "e.toml").write_text("# later\n")
+    one_line([*BASE, "--rate", "4", "--events", str(tmp_path / "e.toml")], "says nothing; write what happens", capsys)
+
+
+def test_too_little_memory_is_no_internal_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(**_: object) -> object:
+        raise MemoryError("Unable to allocate 15.9 TiB")
+
+    monkeypatch.setattr("joulemill.api.simulation.simulate", fails)
+    one_line([*BASE, "--rate", "4", "--duration", "5s"], "has not enough memory for it; ask for less at once", capsys)
 
 
 def test_a_bad_line_of_a_trace_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

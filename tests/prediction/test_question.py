@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,20 @@ def test_refusals_say_what_to_do() -> None:
         asked(devices=1, model="meta-llama/Llama-3.1-70B-Instruct")
     with pytest.raises(InputError, match="there are vllm"):
         asked(engine="abacus")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"engine": None}, "`engine` is None; it must be a text"),
+        ({"precision": 8}, "`precision` is 8; it must be a text"),
+        ({"input_tokens": None}, "`input_tokens` is None; it must be a number, or be left out"),
+        ({"clock_ratio": None}, "`clock_ratio` is None"),
+    ],
+)
+def test_an_argument_of_another_kind_is_named(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        asked(**wrong)
 
 
 def test_document_is_json_and_text_names_the_binding() -> None:

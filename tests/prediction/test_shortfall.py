@@ -24,6 +24,11 @@ def asked(**change: object) -> PredictionResult:
     return answer(PredictionRequest(**{"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, **change}))  # type: ignore[arg-type]
 
 
+def test_a_large_overload_is_said_without_an_exponent() -> None:
+    (missed,) = asked(rate_req_s=1e8).short_by
+    assert "short by 100,000,000 req/s: 100,000,000 req/s are offered" in missed.text
+
+
 def ceiling(found: PredictionResult, name: str) -> float:
     value = next(c.rate_tok_s.value for c in found.prediction.ceilings if c.name == name)
     assert value is not None

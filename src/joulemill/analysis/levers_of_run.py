@@ -80,7 +80,10 @@ def _device_of(record: RunRecord, base_question: PredictionRequest | None) -> tu
 def _model_of(record: RunRecord) -> ModelEntry:
     """The model as it was served: by the GGUF header or config.json that the run keeps, else by its name."""
     described = record.manifest.model or ModelDescription()
-    architecture, precision, source = model_of(record.manifest)
+    try:
+        architecture, precision, source = model_of(record.manifest)
+    except InputError as fault:
+        raise InputError(f"the run's model is not known ({fault}); name it with --model NAME or FILE") from fault
     return ModelEntry(
         name=str(described.architecture or described.name or architecture.name),
         architecture=architecture,

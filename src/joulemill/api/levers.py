@@ -129,11 +129,23 @@ def levers(
     these, where the devices do not hold the model.
     """
     if isinstance(of, (str, Path)):
-        question, run = question_of_run(Path(of), None if deployment is None else PredictionRequest(**deployment))
+        question, run = question_of_run(Path(of), None if deployment is None else _asked(deployment, of_run=True))
         return levers_of_question(question, report=report_of(run), **settings)
     if isinstance(of, Mapping):
-        return levers_of_question(PredictionRequest(**of), **settings)
+        return levers_of_question(_asked(of), **settings)
     return levers_of_question(of.answer.question, **settings)
+
+
+def _asked(arguments: Mapping[str, Any], *, of_run: bool = False) -> PredictionRequest:
+    """Arguments of ``predict``; a run says its model and device itself. InputError for others, or one that lacks."""
+    known = [f.name for f in fields(PredictionRequest)]
+    stray = next((name for name in arguments if name not in known), None)
+    if stray is not None:
+        raise InputError(f"predict has no argument {stray!r}; {meant(stray, known)}")
+    missing = next((name for name in ("model", "device") if not of_run and name not in arguments), None)
+    if missing is not None:
+        raise InputError(f"`{missing}` is not stated; give it")
+    return PredictionRequest(**{"model": None, "device": None, **arguments})
 
 
 def memory_short_document(
@@ -143,7 +155,7 @@ def memory_short_document(
 
     deployment   arguments of ``predict``;  run   the folder of the run that they say more of
     """
-    question = PredictionRequest(**deployment)
+    question = _asked(deployment, of_run=run is not None)
     return short_document_of(question if run is None else question_of_run(Path(run), question)[0], fault)
 
 

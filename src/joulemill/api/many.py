@@ -84,7 +84,7 @@ class _Work:
         """Every column of the result."""
         numbers = {name: self._numbers(name) for name in NUMBERS}
         searched = self._searched(numbers)
-        for group in self._groups(searched):
+        for group in self._groups(searched) if self.table.count else ():
             if searched[group.rows].any() if searched.size > 1 else searched[0]:
                 self._one_by_one(group, numbers)
             else:

@@ -27,6 +27,17 @@ def check_page(page: Path | None, flag: str = "--html") -> None:
         raise MachineError(f"{flag} {page}: may not be written; name another file")
 
 
+def check_folder(folder: Path | None, flag: str = "--out") -> None:
+    """A folder that is to be written at the end. Raises InputError, MachineError where it cannot be."""
+    if folder is None:
+        return
+    standing = next(p for p in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(p))
+    if not standing.is_dir():
+        raise InputError(f"{flag} {folder}: {standing} is no folder; name another")
+    if not os.access(standing, os.W_OK | os.X_OK):
+        raise MachineError(f"{flag} {folder}: {standing} may not be written; name another folder")
+
+
 def baseline_of(path: Path | None) -> Baseline | None:
     """The baseline of ``--baseline``; None where none is asked for."""
     if path is None:

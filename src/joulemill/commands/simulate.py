@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from joulemill.commands.output import check_folder, check_page, write_text
 from joulemill.commands.predict import (
     BOUNDS,
     LEAST_MEMORY_RATIO,
@@ -118,7 +119,7 @@ def _scaling(group: Any) -> None:
         "--time-unit",
         default="",
         metavar="UNIT",
-        choices=["", "s", "ms", "us", "ns"],
+        choices=["s", "ms", "us", "ns"],
         help="s, ms, us, ns of its times",
     )
 
@@ -207,6 +208,8 @@ def _run_one(args: argparse.Namespace) -> int:
     from joulemill.commands.predict import tell_does_not_fit
 
     asked = arguments_of(args)
+    check_page(args.html)
+    check_folder(args.out)
     try:
         with _progress() as progress:
             simulated = simulate(**asked, progress=progress)
@@ -227,7 +230,6 @@ def _written(simulated: SimulatedDeployment, args: argparse.Namespace) -> None:
     if reportable:
         simulated.to_run(folder)
     if args.html is not None:
-        from joulemill.commands.output import write_text
         from joulemill.reports.html.simulation import render
 
         write_text(render(document, simulated.all_series(), simulated.headline), args.html)

@@ -10,11 +10,19 @@ from pathlib import Path
 import numpy as np
 
 from joulemill.errors import InputError
+from joulemill.formats.traces.table import MOST_TOK
 from joulemill.importers.traffic_files import read_traffic
 from joulemill.importers.workload_files import workload_in
 from joulemill.simulation.arrival_spec import ArrivalSpec, parse_arrivals
 from joulemill.simulation.assembly import parts_of
-from joulemill.simulation.demand import ClosedLoop, SharedPrefix, TrafficDemand, closed_traffic, traffic_of
+from joulemill.simulation.demand import (
+    MOST_REQUESTS,
+    ClosedLoop,
+    SharedPrefix,
+    TrafficDemand,
+    closed_traffic,
+    traffic_of,
+)
 from joulemill.simulation.quality import Thinking, ThinkingEffect, thought
 from joulemill.simulation.scaling import clipped, in_length, in_time, in_volume
 from joulemill.simulation.traffic import NS_IN_S, Traffic
@@ -67,11 +75,26 @@ def asked_traffic(o: TrafficOptions, *, context_tok: int | None, start_s: float 
     """The traffic of ``o``, cut to a model's context. Raises InputError."""
     if o.seed < 0:
         raise InputError(f"`seed` is {o.seed}; it must be 0 or more")
+    _check_counts(o, context_tok)
     rng = np.random.default_rng(o.seed)
     asked = _generated(o, rng, start_s) if o.trace is None else _from_trace(o, rng)
     if o.thinking is not None:
         asked = _thought(asked, o.thinking, np.random.default_rng([o.seed, 4]))
     return _clipped(asked, context_tok)
+
+
+def _check_counts(o: TrafficOptions, context_tok: int | None) -> None:
+    """InputError for the first count that is none."""
+    context = ", the model's context" if context_tok else ""
+    for name, count, most, what in (
+        ("requests", o.requests, MOST_REQUESTS, ""),
+        ("prefix_groups", o.prefix_groups, MOST_REQUESTS, ""),
+        ("shared_prefix_tok", o.shared_prefix_tok, context_tok or MOST_TOK, context),
+    ):
+        if count is None:
+            continue
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 1 <= count <= most:
+            raise InputError(f"`{name}` is {count}; it must be a whole number from 1 to {most:,}{what}")
 
 
 def _from_trace(o: TrafficOptions, rng: np.random.Generator) -> AskedTraffic:

@@ -75,6 +75,8 @@ def load_events(path: Path | str) -> SiteEvents:
         table = load_toml(read_bytes(Path(path)))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: {error}") from None
+    if not table:
+        raise InputError(f"{where} says nothing; write what happens, e.g. [[event]] with start, duration and cut")
     return parse_events(table, where)
 
 

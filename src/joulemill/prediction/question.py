@@ -33,6 +33,12 @@ COUNTS = {
     "prefill_dp": MOST_PARALLEL,
     "prefill_ep": MOST_PARALLEL,
 }
+#: Arguments that are words; numbers that are always known, as they have a default.
+WORDS = ("precision", "kv_dtype", "engine", "draft_model", "node")
+NEEDED = (
+    *("devices", "input_tokens", "output_tokens", "output_spread_ratio", "cached_ratio", "max_num_batched_tokens"),
+    *("gpu_memory_utilization", "clock_ratio", "speculative_tokens"),
+)
 #: Arguments that are values of Python, and no facts that a file or a table could state.
 VALUES = ("facility", "hardware", "released")
 POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
@@ -126,6 +132,7 @@ class PredictionRequest:
     approximate: bool = False
 
     def __post_init__(self) -> None:
+        _check_words(self)
         _check_numbers(self)
         _check_drafts(self)
         _check_pool(self)
@@ -151,6 +158,17 @@ class PredictionRequest:
     def document(self) -> dict[str, Any]:
         """What was stated, as JSON."""
         return {k: v for k, v in asdict(self).items() if k not in VALUES}
+
+
+def _check_words(question: PredictionRequest) -> None:
+    """InputError for a word or a path that is none, and for a number that was set to None but must be known."""
+    for name in WORDS:
+        value = getattr(question, name)
+        if not isinstance(value, str) and (value is not None or name == "engine"):
+            raise InputError(f"`{name}` is {value!r}; it must be a text")
+    for name in NEEDED:
+        if getattr(question, name) is None:
+            raise InputError(f"`{name}` is None; it must be a number, or be left out")
 
 
 def _check_numbers(question: PredictionRequest) -> None:

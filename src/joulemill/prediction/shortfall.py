@@ -16,6 +16,7 @@ from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.question import PredictionRequest, PredictionResult, Shortfall
 from joulemill.units import say_quantity
+from joulemill.wording import digits
 
 #: Rounding of sums; no shortfall.
 NEAR = 1.0 + 1e-6
@@ -62,8 +63,8 @@ def of_load(result: PredictionResult) -> Iterator[Shortfall]:
 
 def _rate_text(result: PredictionResult, offered: float, served: float) -> str:
     text = (
-        f"overload, the rate is short by {offered - served:.3g} req/s: {offered:g} req/s are offered, "
-        f"{served:.3g} req/s are sustainable"
+        f"overload, the rate is short by {digits(offered - served)} req/s: {say_quantity(offered, 'req/s')} are "
+        f"offered, {digits(served)} req/s are sustainable"
     )
     if result.prediction.held_ratio < 1.0:
         return f"{text}, since the site delivers no more"

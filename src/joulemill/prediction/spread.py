@@ -9,7 +9,7 @@ add.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from joulemill.catalog.serving import group_cost_ratio, widths
@@ -40,7 +40,10 @@ SMALL_BATCH_REQ = 16.0
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What an interval's width depends on beside the quantity: where it runs, and in which number formats."""
+    """What an interval's width depends on beside the quantity: where it runs, and in which number formats.
+
+    single   a replica has one device, whose host others use too
+    """
 
     engine: str
     device: str
@@ -50,6 +53,7 @@ class Kind:
     pools: str = ""
     untried: tuple[str, ...] = ()
     release_stated: bool = True
+    single: bool = False
 
 
 def kind_of(deployment: Deployment, profile: str, engine: str | None = None) -> Kind:
@@ -69,6 +73,7 @@ def kind_of(deployment: Deployment, profile: str, engine: str | None = None) -> 
         pools=pools,
         untried=untried_of(deployment),
         release_stated=(engine or profile).lower() != "vllm",
+        single=deployment.parallelism.devices == 1,
     )
 
 
@@ -130,13 +135,17 @@ def half_width_ratio(quantity: str, kind: Kind) -> float:
 
     ``kind.pools``: "disaggregated", "unstated pools" or "drafted" where a deployment is one of these.
     """
-    parts = [_base(quantity, kind)]
+    groups = unmeasured(quantity, kind)
+    base = _base(quantity, kind)
+    if groups:  # however sure those are that it is like
+        base = max(base, _base(quantity, replace(kind, device=SEEN_ENERGY[0], formats=("bf16",), single=False)))
+    parts = [base]
     name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
     latency = quantity in ("tpot_s", "ttft_s")
     parts += [group_cost_ratio(name, "format") for what in kind.untried if not (latency and what in LATENCY_TRIED)]
     if not kind.release_stated:
         parts.append(RELEASE_LN[name])
-    for group in unmeasured(quantity, kind):
+    for group in groups:
         parts.append(group_cost_ratio(name, "device" if group == "vendor" else group) * _ratio(group, kind))
     if quantity.startswith("node"):
         parts.append(NODE)
@@ -189,18 +198,22 @@ EIGHT_BIT = ("fp8", "fp8_block", "mxfp8", "int8", "int8_weight_only", "fp8_weigh
 FOUR_BIT = ("mxfp4", "nvfp4", "int4", "int4_g32", "nf4")
 
 
-def levels_of(device: str, formats: tuple[str, ...]) -> tuple[str, str]:
-    """What an interval's width depends on: silicon, "newest" or "older"; format, "16-bit", "8-bit" or "4-bit"."""
+def levels_of(kind: Kind) -> tuple[str, str]:
+    """What an interval's width depends on: silicon, "newest" or "older", and "newest alone" where a replica has one
+    such device (a third of those that were measured ran on hosts crowded by others); format, "16-bit", "8-bit" or
+    "4-bit"."""
+    formats = kind.formats
     narrowest = "8-bit" if any(f in EIGHT_BIT for f in formats) else "16-bit"
     bits = "4-bit" if any(f in FOUR_BIT for f in formats) else narrowest
-    return "newest" if device in NEWEST else "older", bits
+    newest = "newest alone" if kind.single else "newest"
+    return newest if kind.device in NEWEST else "older", bits
 
 
 def _base(quantity: str, kind: Kind) -> float:
     known = widths()
     name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
     plain = "moe" if kind.is_moe else "dense"
-    silicon, bits = levels_of(kind.device, kind.formats)
+    silicon, bits = levels_of(kind)
     tried = kind.pools in LATENCY_TRIED and quantity in ("tpot_s", "ttft_s")
     slow = kind.engine == "vllm-0.11" and quantity == "tpot_s"
     if not tried and (slow or (name, plain, silicon, "16-bit") in known):

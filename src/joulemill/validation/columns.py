@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from joulemill.errors import InputError
 
 Row = Mapping[str, str]
+#: What cells without a value hold, as many tools write them.
+NOTHING = frozenset({"", "nan", "none", "null", "n/a", "na", "-", "–"})
 
 
-def number_in(row: Row, *names: str) -> float | None:
-    """The first of the named columns that holds a finite positive number, or None."""
+def number_in(row: Row, *names: str, most: float = math.inf) -> float | None:
+    """The first of the named columns that holds a positive number, or None: empty, 0 and words for nothing are none.
+
+    InputError for what is no number, is negative or infinite, or above ``most``.
+    """
     for name in names:
         text = (row.get(name) or "").strip()
+        if text.lower() in NOTHING:
+            continue
         try:
             value = float(text)
         except ValueError:
-            continue
-        if 0 < value < float("inf"):
+            raise InputError(f"column {name} is {text[:60]!r}, not a number") from None
+        if not 0.0 <= value < math.inf:
+            raise InputError(f"column {name} is {text[:60]}; it must be a positive number")
+        if value > most:
+            raise InputError(f"column {name} is {text[:60]}; it must be at most {most:,.0f}")
+        if value > 0.0:
             return value
     return None
 
 
-def needed(row: Row, *names: str) -> float:
+def measured_in(row: Row, *names: str) -> float | None:
+    """As ``number_in``, of something that was measured. InputError for 0 too: nobody measures that."""
+    zero = next((n for n in names if _is_zero(row.get(n) or "")), None)
+    if zero is not None:
+        raise InputError(f"column {zero} is 0; where nothing was measured, leave it empty")
+    return number_in(row, *names)
+
+
+def _is_zero(text: str) -> bool:
+    try:
+        return float(text) == 0.0
+    except ValueError:
+        return False
+
+
+def whole(row: Row, name: str, most: float) -> int:
+    """A count, from 1 to ``most``. InputError where there is none, or it is not whole."""
+    value = needed(row, name, most=most)
+    if value != int(value):
+        raise InputError(f"column {name} is {value:g}; it must be a whole number")
+    return int(value)
+
+
+def needed(row: Row, *names: str, most: float = math.inf) -> float:
     """As ``number_in``; InputError where there is none."""
-    value = number_in(row, *names)
+    value = number_in(row, *names, most=most)
     if value is None:
         raise InputError(f"column {' or '.join(names)} holds no positive number")
     return value

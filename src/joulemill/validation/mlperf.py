@@ -19,13 +19,17 @@ from joulemill.physics.serving.deployment import Parallelism
 from joulemill.physics.serving.shard import shard
 
 BATCH_REQ, WEIGHTS_RATIO, SPREAD_RATIO = 768.0, 0.7, 0.6
-#: Power limit of Max-Q settings over TDP (assumed; the submissions do not state it).
-MAX_Q_RATIO = 0.7
+#: Power limit of Max-Q settings over TDP: 500 of 700 W in NVIDIA's configurations of H200 for Llama 2 70B (v4.1,
+#: ``closed/NVIDIA/configs``); assumed of others.
+MAX_Q_RATIO = 500.0 / 700.0
 NOTE = (
     "batch is not stated: 768 a device assumed; a replica takes as few devices as hold it; 4-bit weights where devices "
     "have 4-bit units, else 8-bit, and a KV cache in 8 bits (assumed)"
 )
-MAX_Q_NOTE = "Max-Q is taken as a power limit of 0.7 TDP (assumed; the submission does not state its cap)"
+MAX_Q_NOTE = (
+    "Max-Q is taken as a power limit of 0.71 TDP: 500 W, as NVIDIA's v4.1 configurations of Llama 2 70B on H200 state; "
+    "assumed of others"
+)
 
 
 def cooling_note(row: Mapping[str, str]) -> str:

@@ -61,6 +61,7 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         return np.array(values, dtype=np.float64)
 
     table = shard_table([of(r, False) for r in rows])
+    table = table.replaced("fused_ratio", column([r.fused_experts for r in rows]))
     tok = column([r.input_tok for r in rows])
     demand = Demand(
         batch_req=column([r.batch_req for r in rows]),
@@ -78,6 +79,8 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         poll_count=column([r.poll_count for r in rows]),
         draft_count=column([r.draft_count for r in rows]),
         drafts_hidden_ratio=column([r.drafts_hidden for r in rows]),
+        arrivals_ratio=column([r.arrivals_ratio for r in rows]),
+        generated_tok=column([r.generated_tok for r in rows]),
     )
     return CompiledRows(
         table=table,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -42,6 +43,8 @@ class MeasuredRow:
     origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
     drafts_hidden  the engine was told to schedule beside drafts
     shared_host    one device of a node whose others may have run something else: its host may have been crowded
+    arrivals_ratio, generated_tok   of a window before the steady state, see ``mlenergy_window``; NaN: it is steady
+    fused_experts  experts run FlashInfer's fused kernels
     launches       configurations that the row may have been launched with, where its columns do not state its pools
     notes          what was assumed
     """
@@ -78,6 +81,9 @@ class MeasuredRow:
     draft_count: int = 0
     drafts_hidden: bool = False
     shared_host: bool = False
+    arrivals_ratio: float = 1.0
+    generated_tok: float = math.nan
+    fused_experts: bool = False
     launches: tuple[Launch, ...] = ()
     notes: tuple[str, ...] = ()
 

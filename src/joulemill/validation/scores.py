@@ -140,6 +140,7 @@ def kind_of_row(row: MeasuredRow) -> Kind:
         formats=formats,
         is_moe=moe,
         pools=row.stratum,
+        single=row.parallelism.devices == 1,
     )
 
 

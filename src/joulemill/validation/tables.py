@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,13 +25,16 @@ from joulemill.physics.serving.deployment import Parallelism
 from joulemill.physics.serving.shard import shard
 from joulemill.physics.serving.workload import spread_from_percentiles_ratio
 from joulemill.prediction.precision import Resolver
-from joulemill.validation.columns import Row, batch_class, engine_profile, needed, number_in
+from joulemill.prediction.question import BOUNDS, COUNTS
+from joulemill.validation.columns import Row, batch_class, engine_profile, measured_in, needed, number_in, whole
 from joulemill.validation.duplicates import told_by_copies
 from joulemill.validation.inferencex_launches import matching
 from joulemill.validation.inferencex_loads import DRAWN_NOTE, load_of
 from joulemill.validation.inferencex_pools import Launch, LaunchQuery
 from joulemill.validation.inferencex_settings import Launched, Recipe, narrow_keys, recipe_of
 from joulemill.validation.inferencex_speculation import origin_of, with_drafts
+from joulemill.validation.mlenergy_window import NOTE as WINDOW_NOTE
+from joulemill.validation.mlenergy_window import RunQuery, runs_flashinfer, window_of
 from joulemill.validation.mlperf import (
     BATCH_REQ,
     MAX_Q_NOTE,
@@ -45,6 +49,9 @@ from joulemill.validation.mlperf import (
 )
 from joulemill.validation.parallelism import ParallelismReading, read_parallelism, run_parallelism
 from joulemill.validation.row import MeasuredRow
+
+#: Tokens of a prompt or an answer beyond which it is a slip of a unit.
+MOST_TOK = BOUNDS["input_tokens"][1]
 
 
 @dataclass
@@ -103,29 +110,43 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     model = row["model_id"].strip()
     architecture, precision, notes = resolve(model, row.get("weight_precision") or "", "")
     device = find_device(row["gpu_model"])
-    devices = int(needed(row, "num_gpus"))
-    output = needed(row, "avg_output_len", "output_len", "outlen_p50")
+    devices = whole(row, "num_gpus", COUNTS["devices"])
+    output = needed(row, "avg_output_len", "output_len", "outlen_p50", most=MOST_TOK)
     known = tasks()
     task = known.get(row.get("task") or "")
-    stated_tok = number_in(row, "avg_input_len", "input_len", "avg_prompt_len", "input_tok")
+    stated_tok = number_in(row, "avg_input_len", "input_len", "avg_prompt_len", "input_tok", most=MOST_TOK)
     if stated_tok is None and task is None:
         notes += ("input length is not stated and the task is not known: that of chat is assumed",)
     typical = task or known["lm-arena-chat"]
-    rate = number_in(row, "output_throughput_tokens_per_sec")
-    watts, joules = number_in(row, "avg_power_watts"), number_in(row, "energy_per_token_joules")
-    itl = number_in(row, "median_itl_ms")
+    rate = measured_in(row, "output_throughput_tokens_per_sec")
+    watts, joules = measured_in(row, "avg_power_watts"), measured_in(row, "energy_per_token_joules")
+    itl = measured_in(row, "median_itl_ms")
     measured = {"energy_j_tok": joules, "rate_tok_s": rate, "power_w": watts, "itl_s": itl and itl / 1e3}
-    batch = number_in(row, "avg_batch_size")
+    batch = number_in(row, "avg_batch_size", most=COUNTS["concurrency"])
     alone = devices == 1 and device.name.startswith("b200")
+    parallelism = run_parallelism(row, devices, architecture)
+    gpu = row["gpu_model"].strip().upper()
+    asked = RunQuery(
+        task=row.get("task") or "",
+        model=model,
+        gpu=gpu,
+        devices=devices,
+        sequences=int(number_in(row, "max_num_seqs") or 0) if batch else 0,
+        batch_req=batch or 0.0,
+        output_tok=output,
+        p50_tok=number_in(row, "outlen_p50") or 0.0,
+        p90_tok=number_in(row, "outlen_p90") or 0.0,
+    )
+    window = window_of(asked, shard(architecture, precision, device, parallelism))
     return MeasuredRow(
         number=number,
         model=model,
         architecture=architecture,
         precision=precision,
         device=device,
-        parallelism=run_parallelism(row, devices, architecture),
+        parallelism=parallelism,
         engine="vllm-0.11",
-        batch_req=batch or needed(row, "max_num_seqs"),
+        batch_req=batch or whole(row, "max_num_seqs", COUNTS["max_num_seqs"]),
         input_tok=stated_tok or typical.input_tok,
         output_tok=output,
         spread_ratio=spread_from_percentiles_ratio(output, number_in(row, "outlen_p50"), number_in(row, "outlen_p90")),
@@ -142,7 +163,10 @@ def _runs_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
             "task": row.get("task") or "not stated",
         },
         shared_host=alone,
-        notes=notes,
+        arrivals_ratio=window.arrivals_ratio if window else 1.0,
+        generated_tok=window.generated_tok if window else math.nan,
+        fused_experts=runs_flashinfer(model, gpu),
+        notes=(*notes, WINDOW_NOTE) if window else notes,
     )
 
 
@@ -163,8 +187,8 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         model=model,
         device=device.name,
         precision=row.get("precision") or "",
-        prompt_tok=needed(row, "isl"),
-        answer_tok=needed(row, "osl"),
+        prompt_tok=needed(row, "isl", most=MOST_TOK),
+        answer_tok=needed(row, "osl", most=MOST_TOK),
         in_flight_req=in_flight,
         tensor_count=reading.parallelism.tensor,
         data_count=reading.parallelism.data,
@@ -173,7 +197,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     quantized = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
     if narrow_keys(launched, quantized=quantized, scripted=load.scripted):
         precision = precision.with_kv("fp8")
-    ttft, tpot = number_in(row, "silicon_ttft_ms", "ttft_ms"), number_in(row, "silicon_tpot_ms", "tpot_ms")
+    ttft, tpot = measured_in(row, "silicon_ttft_ms", "ttft_ms"), measured_in(row, "silicon_tpot_ms", "tpot_ms")
     measured = {"ttft_s": ttft and ttft / 1e3, "tpot_s": tpot and tpot / 1e3}
     return MeasuredRow(
         number=number,
@@ -277,9 +301,9 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     parallelism = replicas_of(architecture, precision, device, int(needed(row, "sys_accelerators_per_node")))
     quiet = is_max_q(row)
     measured = {
-        "node_power_w": number_in(row, "node_wall_power_w"),
-        "rate_tok_s": number_in(row, "output_tok_s"),
-        "node_energy_j_tok": number_in(row, "node_energy_j_tok"),
+        "node_power_w": measured_in(row, "node_wall_power_w"),
+        "rate_tok_s": measured_in(row, "output_tok_s"),
+        "node_energy_j_tok": measured_in(row, "node_energy_j_tok"),
     }
     return MeasuredRow(
         number=number,

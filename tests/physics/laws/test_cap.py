@@ -50,10 +50,9 @@ def least_j(t: ShardTable, p: PowerRates, found: Steady) -> Array:
     f, often = found.clock_ratio, found.prefill_ratio
     operations = (1.0 - often) * arithmetic_j(t, p, found.decode) + often * arithmetic_j(t, p, found.mixed)
     bytes_j = (1.0 - often) * moved_j(p, found.decode) + often * moved_j(p, found.mixed)
-    # A board streams its memory at full speed within 85 % of its rated power, 87 % on newer ones: bytes cost no more.
+    # A board streams its memory at full speed within 87 % of its rated power: bytes cost no more.
     busy_s = (1.0 - often) * found.decode.busy_s + often * found.mixed.busy_s
-    most_w = np.where(t.newest_count > 0.0, 0.87, 0.85) * t.rated_w
-    room_j = (most_w - floor_w(t, p) - kernels_w(t, p)) * busy_s
+    room_j = (0.87 * t.rated_w - floor_w(t, p) - kernels_w(t, p)) * busy_s
     bytes_j = np.minimum(bytes_j, np.maximum(room_j, 0.0))
     return floor_w(t, p) * found.step_s + bytes_j + operations * np.maximum(f, 0.55) ** 1.5
 

@@ -105,6 +105,8 @@ class Demand:
     gateway_ratio   1 where a router stands before the servers
     open_ratio      1 where requests come as a steady stream instead of one as another ends
     lockstep_ratio  1 where all prompts and answers are of one length: requests end, and the next begin, together
+    arrivals_ratio  prompts computed a step over those of a steady state;  generated_tok  what a running request has
+    generated on average, NaN as in a steady state: of a measurement that ends before one (``renewal``)
     """
 
     batch_req: Array
@@ -128,6 +130,8 @@ class Demand:
     drafts_hidden_ratio: Array | float = 0.0
     chunked_ratio: Array | float = 1.0
     eager_ratio: Array | float = 0.0
+    arrivals_ratio: Array | float = 1.0
+    generated_tok: Array | float = np.nan
 
     @property
     def accepted_tok(self) -> Array:
@@ -203,7 +207,10 @@ def capacity_req(t: ShardTable, d: Demand, context_tok: Array) -> Array:
 def mean_context_tok(host: HostRates, d: Demand) -> Array:
     """What a decoding request has behind it on average [tok]."""
     spread = 1.0 + host.spread_ratio * d.spread_ratio * d.spread_ratio
-    return np.asarray(d.input_tok + host.context_ratio * 0.5 * d.output_tok * spread)
+    generated_tok = 0.5 * d.output_tok * spread
+    if not np.all(np.isnan(d.generated_tok)):
+        generated_tok = np.where(np.isnan(d.generated_tok), generated_tok, d.generated_tok)
+    return np.asarray(d.input_tok + host.context_ratio * generated_tok)
 
 
 def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
@@ -219,7 +226,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     capacity = np.where(d.running > 0.0, np.maximum(capacity, offered), capacity)
     step_tok = 1.0 + np.asarray(d.draft_count) + d.accepted_tok * d.computed_tok / d.output_tok
     running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / step_tok)
-    arrivals = running * d.accepted_tok / d.output_tok
+    arrivals = running * d.accepted_tok / d.output_tok * np.asarray(d.arrivals_ratio)
     often = _prompts_often(t, rates, d, offered, arrivals)
     alone = decode_load(running, context, evenness_ratio(rates.step, d))
     prompt = arrivals * d.computed_tok / often

@@ -28,8 +28,8 @@ from joulemill.physics.serving.step import StepTimes, by_class
 #: Clock over the highest below which voltage stays, and below which memory bandwidth falls with it (assumed).
 LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK = 0.55, 0.4
 #: Most of its rated power that a board draws while it streams its memory (assumed): kernels that only stream draw 0.79
-#: of it on H200 (docs/kernels.md); runs of 70B at batch 8 draw 0.85 on B200, a device with 4-bit units, on average.
-STREAM_RATIO, NEWEST_STREAM_RATIO = 0.85, 0.87
+#: of it on H200 (docs/kernels.md); runs of 32B to 405B at batch 8 draw 0.85 to 0.86 on B200, on average.
+STREAM_RATIO = 0.87
 #: The clock at which a limit is met is found so nearly, in at most so many steps; eight do at a hundred million draws.
 CLOCK_TOLERANCE, MOST_SECANTS = 1e-12, 60
 
@@ -132,7 +132,8 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
     """
     least_w, kernels_w = floor_w(t, p), busy_w(t, p)
     held_j = least_w * work.time_s + kernels_w * work.busy_s
-    work = replace(work, moved_j=_streamed_j(t, work, least_w + kernels_w))
+    highest_w = kernels_w / (p.clock_ratio * voltage_squared_ratio(p.clock_ratio))
+    work = replace(work, moved_j=_streamed_j(t, work, least_w + highest_w))
     energy_j, time_s = held_j + work.arithmetic_j + work.moved_j, np.asarray(work.time_s, dtype=np.float64)
     cap_w = np.asarray(limit_w * p.ceiling_ratio, dtype=np.float64)
     unknown = (cap_w <= least_w) | (np.isnan(least_w) & np.isfinite(cap_w))
@@ -153,11 +154,10 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
 
 
 def _streamed_j(t: ShardTable, work: StepWork, beside_w: Array) -> Array:
-    """Joules of bytes that, ``beside_w`` of floor and kernels, draw no more than their share of the rated power while
-    kernels run (STREAM_RATIO): the fitted joules of a byte say more where a step does little else, and boards stream at
-    full speed within their limit."""
-    most_w = np.where(t.newest_count > 0.0, NEWEST_STREAM_RATIO, STREAM_RATIO) * t.rated_w
-    return np.minimum(work.moved_j, np.maximum(most_w - beside_w, 0.0) * work.busy_s)
+    """Joules of bytes that, ``beside_w`` of floor and of kernels at the highest clock, draw no more than their share of
+    the rated power while kernels run (STREAM_RATIO): the fitted joules of a byte say more where a step does little
+    else, and boards stream at full speed within their limit."""
+    return np.minimum(work.moved_j, np.maximum(STREAM_RATIO * t.rated_w - beside_w, 0.0) * work.busy_s)
 
 
 def _held(work: StepWork, lock: float, watts: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

@@ -97,6 +97,7 @@ class Shard:
     wide_ratio, overlap_ratio, balanced_ratio   1 where rows are sent to their experts alone, in two micro-batches that
                                    overlap, to experts that are balanced (``wide_experts``); wide_byte_tok  bytes a row
                                    and copy, there and back; groups_count, groups_active_count  of node-limited routing
+    fused_ratio                    1 where experts run FlashInfer's fused kernels
     pipeline_count                 stages that the layers are split into (``pipeline``); fullest_ratio, last_ratio:
                                    layers of the fullest and of the last stage over the mean;
     handover_byte_tok              sent on a row
@@ -148,6 +149,7 @@ class Shard:
     wide_ratio: float = 0.0
     overlap_ratio: float = 0.0
     balanced_ratio: float = 0.0
+    fused_ratio: float = 0.0
     wide_byte_tok: float = 0.0
     groups_count: float = 1.0
     groups_active_count: float = 1.0
