@@ -352,7 +352,7 @@ def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: 
         apart = (np.asarray(d.draft_count) > 0.0) & (np.asarray(d.drafts_hidden_ratio) <= 0.0)
         passes = np.where(apart, np.maximum(host.draft_passes_count, 1.0), 1.0)
         own_s, hidden = own_s * passes, hidden * np.maximum(2.0 - passes, 0.0)
-    waited_s = hidden * (np.maximum(device_s, own_s) - device_s) + (1.0 - hidden) * own_s
+    waited_s = hidden * (soft_s(device_s, own_s) - device_s) + (1.0 - hidden) * own_s
     front_s = host.front_s * running * d.accepted_tok
     return np.asarray(np.maximum(device_s + waited_s, front_s) - device_s)
 
