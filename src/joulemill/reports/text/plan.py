@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Replicas that are no whole number are shown to this many digits.
 _DIGITS = 4
+#: A number that a solver gives as whole is within this of it (HiGHS: 1e-6, and what scaling adds).
+WHOLE_RATIO = 1e-4
 #: Below this width the requests in flight have no room in the table.
 _NARROW = 92
 #: Letters of a model's name, in a narrow terminal and in a wide one.
@@ -139,5 +141,9 @@ def _frontier(plan: PlanStudy) -> Iterator[str]:
 
 
 def count(value: float) -> str:
-    """Replicas or devices: whole where they are."""
-    return f"{value:,.0f}" if abs(value - round(value)) < 1e-6 * max(1.0, value) else digits(value, _DIGITS)
+    """Replicas or devices: whole where they are, but for what a solver takes as whole.
+
+    >>> count(2.99999), count(2.5)
+    ('3', '2.500')
+    """
+    return f"{value:,.0f}" if abs(value - round(value)) < WHOLE_RATIO * max(1.0, value) else digits(value, _DIGITS)
