@@ -18,7 +18,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from baselines import joules_by_rule
 from fit_serving import ENGINES
-from joulemill.prediction.spread import half_width_ratio
+from joulemill.prediction.spread import half_width_ratio, load_class
 from joulemill.validation.inferencex_speculation import NOTE
 from joulemill.validation.row import MeasuredRow
 from joulemill.validation.scores import kind_of_row
@@ -116,7 +116,10 @@ def inside_cells(errors: dict[str, np.ndarray], rows: list[MeasuredRow], mask: n
     out = []
     for quantity, error in errors.items():
         known = np.flatnonzero(mask & np.isfinite(error))
-        widths = np.array([half_width_ratio(quantity, kind_of_row(rows[i])) for i in known])
+        loads = [load_class(rows[i].batch_req) for i in known]
+        widths = np.array(
+            [half_width_ratio(quantity, kind_of_row(rows[i]), load) for i, load in zip(known, loads, strict=True)]
+        )
         out.append(f"{np.mean(np.abs(error[known]) <= widths):.0%}")
     return " | ".join(out)
 

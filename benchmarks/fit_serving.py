@@ -18,12 +18,13 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from joulemill.catalog.serving import priors
-from joulemill.prediction.spread import levels_of
+from joulemill.prediction.spread import LOADS_REQ, levels_of, load_class
 from joulemill.validation.scores import kind_of_row
 from serving_fit import (
     ENERGY,
@@ -48,7 +49,7 @@ SOURCE = {
     "latency": "NVIDIA aiconfigurator silicon sample (ai-dynamo/aiconfigurator 095f58a5)",
 }
 #: Rows that a level of an interval's width counts as beside its own, and rounds of the fit of widths.
-WIDTH_ROWS, WIDTH_ROUNDS = 10.0, 30
+WIDTH_ROWS, WIDTH_ROUNDS = 5.0, 30
 #: Rows that a combination needs to be narrower than older silicon in 16 bits.
 WIDTH_FEWEST = 20
 #: Widths are fitted on the rows that they are judged on: they are this much wider.
@@ -121,31 +122,70 @@ def error_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]
     return rows
 
 
-def width_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]) -> list[list[str]]:
-    """Half-widths by stratum, silicon and format, such that 80 % of the errors of each level lie inside.
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """What each row's width depends on: stratum, silicon, format, and class of batch."""
 
-    A combination's own errors count as many as they are; beside them stand ``WIDTH_ROWS`` of what its levels say: that
-    silicon and format add variances. Fewer than ``WIDTH_FEWEST`` rows make none narrower than older silicon in 16 bits.
-    """
-    levels = [levels_of(kind_of_row(row)) for row in problem.rows]
-    rows = []
-    for quantity, error in zip(problem.quantities, np.abs(held - problem.measured), strict=True):
-        known = np.isfinite(error)
-        kinds = np.full(error.size, "", dtype=object)
+    axes: list[np.ndarray]
+
+    @classmethod
+    def of(cls, problem: Problem, strata: dict[str, np.ndarray]) -> Levels:
+        """Of the rows of ``problem``; ``strata``: masks by name."""
+        kinds = np.full(len(problem.rows), "", dtype=object)
         for stratum, mask in strata.items():
             kinds[mask] = stratum
-        axes = [kinds, np.array([x for x, _ in levels]), np.array([x for _, x in levels])]
-        factors: list[dict[str, float]] = [dict.fromkeys(sorted(set(axis[known])), 1.0) for axis in axes]
+        levels = [levels_of(kind_of_row(row)) for row in problem.rows]
+        loads = np.array([load_class(row.batch_req) for row in problem.rows])
+        return cls([kinds, np.array([x for x, _ in levels]), np.array([x for _, x in levels]), loads])
+
+    def factors(self, error: np.ndarray) -> tuple[float, list[dict[Any, float]]]:
+        """A width, and by axis and level what multiplies it, such that 80 % of each level's errors lie inside."""
+        known = np.isfinite(error)
+        factors = [dict.fromkeys(sorted(set(axis[known])), 1.0) for axis in self.axes]
         scale = float(np.quantile(error[known], 0.8))
         width = np.full(error.size, scale)
         for _ in range(WIDTH_ROUNDS):
-            for axis, ratio in zip(axes, factors, strict=True):
+            for axis, ratio in zip(self.axes, factors, strict=True):
                 for level in ratio:
                     mine = known & (axis == level)
                     share = mine.sum() / (mine.sum() + WIDTH_ROWS)
                     step = float(np.quantile(error[mine] / width[mine], 0.8) ** share)
                     width[mine] *= step
                     ratio[level] *= step
+        return scale, factors
+
+
+def load_ratios_of(levels: Levels, error: np.ndarray) -> np.ndarray:
+    """By class of batch, the width over that of all batches."""
+    _, factors = levels.factors(error)
+    return np.array([factors[3].get(load, 1.0) for load in range(len(LOADS_REQ) + 1)])
+
+
+def load_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]) -> list[list[str]]:
+    """Lines of ``serving_width_loads.csv``."""
+    levels, ends = Levels.of(problem, strata), ("", *(f"{most:.0f}" for most in LOADS_REQ))
+    rows = []
+    for quantity, error in zip(problem.quantities, np.abs(held - problem.measured), strict=True):
+        for load, ratio in enumerate(load_ratios_of(levels, error)):
+            rows.append([quantity, ends[load], f"{ratio:.4f}"])
+    return rows
+
+
+def width_rows(
+    problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray], loads: dict[str, np.ndarray]
+) -> list[list[str]]:
+    """Half-widths by stratum, silicon and format, such that 80 % of the errors of each level lie inside; errors are
+    over what their class of batch multiplies widths by (``loads``).
+
+    A combination's own errors count as many as they are; beside them stand ``WIDTH_ROWS`` of what its levels say: that
+    silicon and format add variances. Fewer than ``WIDTH_FEWEST`` rows make none narrower than older silicon in 16 bits.
+    """
+    levels = Levels.of(problem, strata)
+    axes, rows = levels.axes, []
+    for quantity, error in zip(problem.quantities, np.abs(held - problem.measured), strict=True):
+        error = error / loads[quantity][axes[3]]
+        known = np.isfinite(error)
+        scale, factors = levels.factors(error)
         for stratum in factors[0]:
             halves = _combined(error, axes, factors, (stratum, scale))
             least = halves["older", "16-bit"]
@@ -191,6 +231,21 @@ def write(name: str, header: list[str], rows: list[list[str]]) -> None:
         writer.writerows(rows)
 
 
+def all_widths(runs: Fitted, merged: Problem, held: np.ndarray) -> tuple[list[list[str]], list[list[str]]]:
+    """Lines of ``serving_width_loads.csv`` and ``serving_widths.csv``; ``merged``, ``held``: all latency points."""
+    engines = np.array([r.engine for r in merged.rows])
+    by_engine = {k: v & (engines == e) for e in ENGINES for k, v in strata_of(merged, e).items()}
+    every = [
+        (runs.problem, runs.held, strata_of(runs.problem)),
+        (merged, held, by_engine),
+        (merged, held, strata_of(merged, "latency")),
+    ]
+    used = [(p, h, {k: v for k, v in strata.items() if v.any()}) for p, h, strata in every]
+    loads = [row for part in used[:2] for row in load_rows(*part)]
+    ratios = {q: np.array([float(r[2]) for r in loads if r[0] == q]) for q, *_ in loads}
+    return loads, [row for part in used for row in width_rows(*part, ratios)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
@@ -208,19 +263,15 @@ def main() -> None:
         rows += [[profile.engine, name, f"{energy[name]:.5g}", *taken] for name in ENERGY]
     strata = strata_of(runs.problem)
     errors = error_rows(runs.problem, runs.held, {"all": np.ones(len(runs.problem.rows), bool)} | strata)
-    widths = width_rows(runs.problem, runs.held, {k: v for k, v in strata.items() if v.any()})
     for profile in latency:
         errors += error_rows(profile.problem, profile.held, strata_of(profile.problem, profile.engine))
     merged = Problem.merged([p.problem for p in latency])
     held = np.concatenate([p.held for p in latency], axis=1)
     errors += error_rows(merged, held, {"latency": np.ones(len(merged.rows), bool)} | strata_of(merged, "latency"))
-    engines = np.array([r.engine for r in merged.rows])
-    widths += width_rows(
-        merged, held, {k: v & (engines == e) for e in ENGINES for k, v in strata_of(merged, e).items() if v.any()}
-    )
-    widths += width_rows(merged, held, {k: v for k, v in strata_of(merged, "latency").items() if v.any()})
+    loads, widths = all_widths(runs, merged, held)
     write("serving.csv", ["engine", "parameter", "value", "stderr", "basis", "source"], rows)
     write("serving_errors.csv", ["quantity", "stratum", "n", "median", "p90", "bias", "half_width"], errors)
+    write("serving_width_loads.csv", ["quantity", "above_req", "ratio"], loads)
     write("serving_widths.csv", ["quantity", "stratum", "silicon", "format", "half_width"], widths)
     for row in errors:
         print(*row, sep="\t")

@@ -165,6 +165,14 @@ def widths() -> dict[tuple[str, str, str, str], float]:
 
 
 @cache
+def load_ratios() -> dict[str, tuple[float, ...]]:
+    """Of each quantity, by class of batch from the smallest, its width over that of all batches; written by
+    ``benchmarks/fit_serving.py``."""
+    rows = [(r["quantity"], float(r["ratio"])) for r in _rows("serving_width_loads.csv")]
+    return {quantity: tuple(ratio for name, ratio in rows if name == quantity) for quantity, _ in rows}
+
+
+@cache
 def variances() -> dict[tuple[str, str], Variance]:
     """Variances of errors by (quantity, stratum); written by ``benchmarks/fit_variances.py``."""
     names = ("between_sd", "within_sd", "slope_sd", "z_80")

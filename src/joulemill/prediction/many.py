@@ -26,7 +26,7 @@ from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
 from joulemill.prediction.predict import resolved
 from joulemill.prediction.question import PredictionRequest
-from joulemill.prediction.spread import half_width_ratio, kind_of, widened_ratio
+from joulemill.prediction.spread import LOADS_REQ, half_width_ratio, kind_of, widened_ratio
 
 #: Rows of a stretch: some hundred arrays of it fit a core's second-level cache.
 STRETCH = 16384
@@ -64,7 +64,7 @@ class Compiled:
     share: Shard
     table: ShardTable
     rates: Rates
-    widths: Mapping[str, float]
+    widths: Mapping[str, tuple[float, ...]]
     terms: Mapping[str, Any]
 
     @property
@@ -89,7 +89,11 @@ def compiled(question: PredictionRequest) -> Compiled:
     """Resolve the names of ``question`` and shard the model. InputError as ``predict`` raises it."""
     deployment, _, profile, _ = resolved(question)
     kind, architecture = kind_of(deployment, profile, question.engine), deployment.architecture
-    widths = {name: widened_ratio(half_width_ratio(quantity, kind), architecture) for name, quantity in FIGURES.items()}
+    loads = range(len(LOADS_REQ) + 1)
+    widths = {
+        name: tuple(widened_ratio(half_width_ratio(quantity, kind, load), architecture) for load in loads)
+        for name, quantity in FIGURES.items()
+    }
     deployment, used = at_locked_clock(deployment, rates(profile))
     share = shard_of(deployment)
     return Compiled(
@@ -122,7 +126,7 @@ def _stretch(plant: Compiled, numbers: Numbers, figures: Numbers, bottleneck: bo
     bad = np.any(list(faults.values()), axis=0) if faults else None
     asked = replace(demand, batch_req=batch if bad is None else np.where(bad, 1, batch))
     steady_state = settled(plant.deployment, plant.table, plant.rates, asked)
-    _fill(plant, steady_state, figures)
+    _fill(plant, steady_state, figures, np.searchsorted(LOADS_REQ, batch))
     if bad is not None:
         for values in figures.values():
             values[bad] = np.nan
@@ -170,7 +174,7 @@ def _faults(plant: Compiled, numbers: Numbers, demand: Demand, most: Array) -> I
         yield f"`power_cap_w` must lie between {least_w:.0f} and {most_w:.0f} W on this device", wrong
 
 
-def _fill(plant: Compiled, steady_state: Steady, figures: Numbers) -> None:
+def _fill(plant: Compiled, steady_state: Steady, figures: Numbers, loads: NDArray[np.intp]) -> None:
     deployment = plant.deployment
     rate, watts = figures["rate_tok_s"], figures["device_power_w"]
     np.multiply(steady_state.rate_tok_s, deployment.parallelism.replicas, out=rate)
@@ -179,18 +183,18 @@ def _fill(plant: Compiled, steady_state: Steady, figures: Numbers) -> None:
     figures["ttft_s"][:] = steady_state.ttft_s
     figures["tpot_s"][:] = steady_state.tpot_s
     for name in ("rate_tok_s", "device_j_tok", "device_power_w", "ttft_s", "tpot_s"):
-        _bound(plant, figures, name)
-    _fill_node(plant, figures)
+        _bound(plant, figures, name, loads)
+    _fill_node(plant, figures, loads)
 
 
-def _bound(plant: Compiled, figures: Numbers, name: str) -> None:
-    """The interval around a figure."""
-    factor = np.exp(plant.widths[name])
+def _bound(plant: Compiled, figures: Numbers, name: str, loads: NDArray[np.intp]) -> None:
+    """The interval around a figure; ``loads``: the class of each row's batch."""
+    factor = np.exp(plant.widths[name])[loads]
     np.multiply(figures[name], 1.0 / factor, out=figures[f"{name}_low"])
     np.multiply(figures[name], factor, out=figures[f"{name}_high"])
 
 
-def _fill_node(plant: Compiled, figures: Numbers) -> None:
+def _fill_node(plant: Compiled, figures: Numbers, loads: NDArray[np.intp]) -> None:
     node, names = plant.deployment.node, ("device_power_w", "device_power_w_low", "device_power_w_high")
     watts = tuple(figures[name] for name in names)
     unknown = ~np.isfinite(watts[0])
@@ -204,7 +208,7 @@ def _fill_node(plant: Compiled, figures: Numbers) -> None:
     for end, value in zip(("", "_low", "_high"), bounds, strict=True):
         figures[f"node_power_w{end}"][:] = np.where(unknown, np.nan, value) if drawn is not watts else value
     np.divide(figures["node_power_w"], figures["rate_tok_s"], out=figures["node_j_tok"])
-    _bound(plant, figures, "node_j_tok")
+    _bound(plant, figures, "node_j_tok", loads)
 
 
 __all__ = ["DEVICE_CEILINGS", "FIGURES", "NUMBERS", "OUTPUTS", "Compiled", "Remarks", "compiled", "predicted"]

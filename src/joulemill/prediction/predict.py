@@ -41,7 +41,7 @@ from joulemill.prediction.shortfall import (
     of_site,
     within_targets,
 )
-from joulemill.prediction.spread import NODE, Kind, caveats, half_width_ratio, kind_of, widened_ratio
+from joulemill.prediction.spread import NODE, Kind, caveats, half_width_ratio, kind_of, load_class, widened_ratio
 from joulemill.units import say_quantity
 
 #: The draft model that is none: drafts are looked up in the text so far.
@@ -240,9 +240,9 @@ def _predicted(
     calibrated = own if isinstance(own, Calibrated) else None
     scales = {} if isinstance(own, Calibrated) else own
 
-    def widths(quantity: str) -> float:
+    def widths(quantity: str, batch_req: float) -> float:
         fitted = calibrated.widths.get(quantity) if calibrated else None
-        width = fitted or half_width_ratio(quantity, kind)
+        width = fitted or half_width_ratio(quantity, kind, load_class(batch_req))
         return widened_ratio(width, deployment.architecture)
 
     used = rates_of(calibrated.coefficients) if calibrated else rates(profile)
@@ -250,10 +250,10 @@ def _predicted(
         deployment,
         workload,
         used,
-        widths,
+        partial(widths, batch_req=1.0),
         site,
         reference_pues(),
-        scaling=_scaling(scales, widths) if scales else None,
+        scaling=_scaling(scales, widths),
         prices=prices,
     )
     return _as_calibrated(prediction, calibrated.widths.keys() if calibrated else told_by(scales))
@@ -265,14 +265,14 @@ def _cell(q: PredictionRequest, deployment: Deployment, profile: str) -> Cell:
     return Cell(model, deployment.device.name, devices, deployment.precision.name, profile, "aggregated")
 
 
-def _scaling(scales: Scales, usual: Callable[[str], float]) -> Scaling:
+def _scaling(scales: Scales, usual: Callable[[str, float], float]) -> Scaling:
     """Factors and half-widths by quantity and batch; what no row tells keeps its ``usual`` width."""
 
     def width(quantity: str, batch_req: float) -> float:
         at_devices = _AT_DEVICES.get(quantity, quantity)
         band = figure_width(scales, at_devices, batch_req)
         if band is None:
-            return usual(quantity)
+            return usual(quantity, batch_req)
         return band if at_devices == quantity else math.hypot(band, NODE)
 
     return Scaling(partial(figure_factor, scales), width)

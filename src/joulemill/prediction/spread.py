@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cache
 
-from joulemill.catalog.serving import group_cost_ratio, widths
+from joulemill.catalog.serving import group_cost_ratio, load_ratios, widths
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.serving.deployment import Deployment
 
@@ -129,17 +129,27 @@ def unmeasured(quantity: str, kind: Kind) -> tuple[str, ...]:
     return tuple(name for name, missing in groups.items() if missing)
 
 
+#: Requests in flight per replica up to which a batch is of the first, of the second class; the rest is of the third.
+LOADS_REQ = (64.5, 256.5)
+
+
+def load_class(batch_req: float) -> int:
+    """The class of a batch: widths differ by it."""
+    return sum(batch_req > most for most in LOADS_REQ)
+
+
 @cache
-def half_width_ratio(quantity: str, kind: Kind) -> float:
+def half_width_ratio(quantity: str, kind: Kind, load: int | None = None) -> float:
     """Half-width of the 80 % interval of ``quantity``, as a logarithm: [x·e^−w, x·e^w].
 
-    ``kind.pools``: "disaggregated", "unstated pools" or "drafted" where a deployment is one of these.
+    ``kind.pools``: "disaggregated", "unstated pools" or "drafted" where a deployment is one of these. ``load``: class
+    of the batch, None where it is not known.
     """
     groups = unmeasured(quantity, kind)
     base = _base(quantity, kind)
     if groups:  # however sure those are that it is like
         base = max(base, _base(quantity, replace(kind, device=SEEN_ENERGY[0], formats=("bf16",), single=False)))
-    parts = [base]
+    parts = [base * (1.0 if load is None else _load_ratio(quantity, kind, load))]
     name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
     latency = quantity in ("tpot_s", "ttft_s")
     parts += [group_cost_ratio(name, "format") for what in kind.untried if not (latency and what in LATENCY_TRIED)]
@@ -150,6 +160,12 @@ def half_width_ratio(quantity: str, kind: Kind) -> float:
     if quantity.startswith("node"):
         parts.append(NODE)
     return math.sqrt(sum(p * p for p in parts))
+
+
+def _load_ratio(quantity: str, kind: Kind, load: int) -> float:
+    name = {"node_power_w": "power_w", "node_energy_j_tok": "energy_j_tok"}.get(quantity, quantity)
+    name = "itl_s" if name == "tpot_s" and kind.engine == "vllm-0.11" and not kind.pools else name
+    return load_ratios()[name][load]
 
 
 def _ratio(group: str, kind: Kind) -> float:

@@ -20,7 +20,7 @@ from joulemill.catalog.nodes import node_of
 from joulemill.catalog.serving import rates
 from joulemill.physics.hardware.node import share_power
 from joulemill.prediction.precision import resolver
-from joulemill.prediction.spread import Kind, half_width_ratio
+from joulemill.prediction.spread import Kind, half_width_ratio, load_class
 from joulemill.validation.predict import compiled, predicted
 from joulemill.validation.row import MeasuredRow
 from joulemill.validation.tables import MeasuredTable, iter_notes, read_table
@@ -119,12 +119,12 @@ def predict_rows(rows: Sequence[MeasuredRow]) -> tuple[dict[str, Array], dict[st
     for engine in sorted({r.engine for r in rows}):
         index = np.array([i for i, r in enumerate(rows) if r.engine == engine])
         mine = [rows[i] for i in index]
-        kinds = [kind_of_row(r) for r in mine]
+        kinds = [(kind_of_row(r), load_class(r.batch_req)) for r in mine]
         quantities = predicted(compiled(mine), rates(engine))
         quantities |= _at_node(mine, quantities)
         for quantity, value in quantities.items():
             values[quantity][index] = value
-            widths[quantity][index] = [half_width_ratio(quantity, kind) for kind in kinds]
+            widths[quantity][index] = [half_width_ratio(quantity, *each) for each in kinds]
     return values, widths
 
 

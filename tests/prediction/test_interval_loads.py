@@ -1,0 +1,39 @@
+"""Widths differ by the class of batch and by whether a replica has one board: as left-out errors do."""
+
+from __future__ import annotations
+
+import pytest
+
+from joulemill.catalog.serving import load_ratios
+from joulemill.prediction.spread import LOADS_REQ, Kind, half_width_ratio, load_class
+
+KIND = Kind(engine="vllm-0.11", device="b200", formats=("bf16",))
+
+
+def test_classes_end_where_they_are_said_to() -> None:
+    assert [load_class(b) for b in (1.0, 64.0, 65.0, 256.0, 257.0, 4096.0)] == [0, 0, 1, 1, 2, 2]
+    assert all(len(ratios) == len(LOADS_REQ) + 1 for ratios in load_ratios().values())
+
+
+@pytest.mark.parametrize("quantity", ["rate_tok_s", "itl_s", "tpot_s", "ttft_s"])
+def test_large_batches_are_less_sure(quantity: str) -> None:
+    small, medium, large = (half_width_ratio(quantity, KIND, load) for load in range(3))
+    assert small < medium < large
+
+
+def test_a_factor_scales_what_was_measured_and_no_more() -> None:
+    """What an unmeasured device adds stays, however small the batch."""
+    seen, unseen = (Kind(engine="vllm-0.11", device=d, formats=("bf16",)) for d in ("b200", "b300"))
+    added = [
+        half_width_ratio("rate_tok_s", unseen, load) ** 2 - half_width_ratio("rate_tok_s", seen, load) ** 2
+        for load in range(3)
+    ]
+    assert added == pytest.approx([added[0]] * 3)
+
+
+def test_one_newest_board_is_less_sure_than_several() -> None:
+    alone = Kind(engine="vllm-0.11", device="b200", formats=("bf16",), single=True)
+    assert half_width_ratio("rate_tok_s", alone, 0) > 2.0 * half_width_ratio("rate_tok_s", KIND, 0)
+    older = Kind(engine="vllm-0.11", device="h100-sxm", formats=("bf16",))
+    one = Kind(engine="vllm-0.11", device="h100-sxm", formats=("bf16",), single=True)
+    assert half_width_ratio("rate_tok_s", one, 0) == half_width_ratio("rate_tok_s", older, 0)
