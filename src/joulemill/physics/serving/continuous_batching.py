@@ -39,6 +39,7 @@ from joulemill.physics.serving.step import (
     StepTimes,
     decode_attention,
     device_time_s,
+    head_times,
     largest_of,
     soft_s,
     times,
@@ -338,14 +339,17 @@ def evenness_ratio(r: StepRates, d: Demand) -> Array:
 
 
 def drafted(t: ShardTable, r: StepRates, d: Demand, alone: StepLoad, plain: StepTimes) -> StepTimes:
-    """``plain`` where tokens are drafted: each sequence has 1 + k checked; each of the k passes one more layer, or a
-    step of the draft model."""
+    """``plain`` where tokens are drafted: each sequence has 1 + k checked; each of the k passes one more layer and the
+    head once more, or a step of the draft model."""
     k = np.asarray(d.draft_count, dtype=np.float64)
     if not np.any(k > 0.0):
         return plain
     check = times(counts(t, verify_load(alone, k)), r)
     if d.draft is None:
-        return check.scaled(1.0 + k * np.asarray(d.draft_layers_count) / np.maximum(t.blocks_count, 1.0))
+        layers = np.asarray(d.draft_layers_count, dtype=np.float64)
+        passes = check.scaled(1.0 + k * layers / np.maximum(t.blocks_count, 1.0))
+        head = head_times(counts(t, alone), r)
+        return passes.changed(head.scaled(k * (layers > 0.0)), head.scaled(0.0))
     each = times(counts(d.draft, alone), r)
     return check.changed(each.scaled(k), each.scaled(0.0))
 
