@@ -72,6 +72,7 @@ RECENT = {
     "expert_compute_newest": (1.0, 0.01),
     "expert_block_newest": (1.2, 0.3),
     "front": (1e-6, 0.3),
+    "clump": (0.03, 1.0),
 }
 #: Coefficients that TTFT alone tells: how prompts arrive and wait, and how fast narrow formats and experts multiply:
 #: decoding reads memory.

@@ -129,8 +129,9 @@ def by_hand() -> dict[str, float]:
     c = coefficients()
     context = INPUT_TOK + c["context"] * 0.5 * OUTPUT_TOK
     arrivals = CONCURRENCY / OUTPUT_TOK
-    burst = 1.0 + c["clump"] * (CONCURRENCY - 1) + max(c["poll"] - 1.0, 0.0) * arrivals
-    prefill_share = max(1.0 - math.exp(-arrivals / burst), arrivals * INPUT_TOK / BATCHED_TOK)
+    burst = 1.0 + c["clump"] * (CONCURRENCY - 1)
+    crowd = 2.299 / math.hypot(1.0, arrivals * INPUT_TOK / BATCHED_TOK / 0.2222)
+    prefill_share = max((1.0 - math.exp(-arrivals * crowd / burst)) / crowd, arrivals * INPUT_TOK / BATCHED_TOK)
     prompt = arrivals * INPUT_TOK / prefill_share
     plain = step(c, CONCURRENCY, context, 0.0, CONCURRENCY)
     mixed = step(c, CONCURRENCY, context, prompt, CONCURRENCY + prompt / INPUT_TOK)
@@ -235,7 +236,7 @@ ROWS: tuple[tuple[str, str, str, float, str, int], ...] = (
     ),
     ("plain", "decode step t(b, 0)", "sum", 1e3, "ms", 2),
     ("arrivals", "requests that end, and begin, per step, λ", "b/O", 1, "", 4),
-    ("prefill_share", "share of steps with a prefill, f", "1 − e^(−λ/burst)", 1, "", 4),
+    ("prefill_share", "share of steps with a prefill, f", "(1 − e^(−λC/burst))/C", 1, "", 4),
     ("prompt", "prompt tokens in such a step, p", "λ·I/f", 1, "tok", 0),
     ("mixed", "step with a prefill t(b, p)", "as above with b + p rows, ∨ launches outside a graph", 1e3, "ms", 2),
     ("step", "mean step T", "(1 − f)·t(b, 0) + f·t(b, p)", 1e3, "ms", 2),

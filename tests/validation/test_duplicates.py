@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from joulemill.physics.serving.deployment import Parallelism
+from joulemill.validation.inferencex_cuts import first_cut
 from joulemill.validation.inferencex_loads import load_of
 from joulemill.validation.inferencex_settings import Launched, narrow_keys, recipe_of
 from tests.support.latency_rows import AGGREGATED, APART, POOLS, dumped, listed, read
@@ -84,6 +86,7 @@ def launched(**change: object) -> Launched:
         "model": "deepseek-ai/DeepSeek-R1",
         "device": "b200",
         "precision": "fp8",
+        "version": "",
         "prompt_tok": 1024.0,
         "answer_tok": 1024.0,
         "in_flight_req": 64.0,
@@ -93,27 +96,59 @@ def launched(**change: object) -> Launched:
     return Launched(**(base | change))  # type: ignore[arg-type]
 
 
+LLAMA, GPT, MINIMAX = "meta-llama/Llama-3.1-70B", "openai/gpt-oss-120b", "MiniMaxAI/MiniMax-M2.5"
+
+
 @pytest.mark.parametrize(
-    ("change", "budget_tok", "poll_count"),
+    ("change", "settings"),
     [
-        ({}, 32768, 30),
-        ({"in_flight_req": 8.0}, 32768, 10),
-        ({"precision": "fp4"}, 16384, 30),
-        ({"device": "h200-sxm"}, 8192, 0),
-        ({"model": "zhipuai/GLM-5"}, 8192, 0),
-        ({"engine": "trtllm"}, 64 + 1024 + 64, 0),  # one prompt a step
-        ({"engine": "trtllm", "data_count": 8}, 64 + 1024 + 64, 30),
-        ({"engine": "trtllm", "model": "openai/gpt-oss-120b"}, 20000, 0),
-        ({"engine": "trtllm", "model": "meta-llama/Llama-3.1-70B", "tensor_count": 4}, 16384, 40),
-        ({"engine": "trtllm", "model": "meta-llama/Llama-3.1-70B"}, 16384, 0),
-        ({"engine": "vllm-0.19"}, 8192, 0),
+        ({}, (32768, 30, 0, 0)),
+        ({"in_flight_req": 8.0}, (32768, 10, 0, 0)),
+        ({"tensor_count": 4}, (8192, 10, 0, 0)),
+        ({"precision": "fp4"}, (16384, 30, 0, 0)),
+        ({"device": "h200-sxm"}, (32768, 0, 0, 0)),
+        ({"device": "h200-sxm", "model": "Qwen/Qwen3.5-397B-A17B"}, (16384, 0, 0, 0)),
+        ({"model": "zhipuai/GLM-5"}, (32768, 0, 0, 0)),
+        ({"engine": "trtllm"}, (64 + 1024 + 64, 0, 0, 0)),  # one prompt a step
+        ({"engine": "trtllm", "version": "1.2.0rc6.post2"}, (8192, 0, 40, 0)),
+        ({"engine": "trtllm", "data_count": 8}, (64 + 1024 + 64, 0, 60, 0)),
+        ({"engine": "trtllm", "model": GPT}, (20000, 0, 0, 0)),
+        ({"engine": "trtllm", "model": LLAMA, "tensor_count": 4}, (16384, 0, 20, 0)),
+        ({"engine": "trtllm", "model": LLAMA}, (16384, 0, 0, 0)),
+        ({"engine": "vllm-0.19", "model": LLAMA}, (8192, 0, 0, 0)),
+        ({"engine": "vllm-0.19", "model": GPT}, (8192, 0, 0, 2048)),
+        ({"engine": "vllm-0.19", "model": MINIMAX, "version": "0.17.0"}, (8192, 0, 0, 0)),
+        ({"engine": "vllm-0.19", "model": MINIMAX, "version": "0.19.0"}, (2048, 0, 0, 2048)),
     ],
 )
-def test_settings_are_those_of_the_published_scripts(
-    change: dict[str, object], budget_tok: float, poll_count: float
-) -> None:
+def test_settings_are_those_of_the_published_scripts(change: dict[str, object], settings: tuple[float, ...]) -> None:
     found = recipe_of(launched(**change))
-    assert (found.budget_tok, found.poll_count) == (budget_tok, poll_count)
+    assert (found.budget_tok, found.poll_count, found.hold_count, found.captured_tok) == settings
+
+
+@pytest.mark.parametrize(
+    ("change", "devices", "cut"),
+    [
+        ({"precision": "fp4"}, 8, (8, 1, 8)),
+        ({"precision": "fp4", "in_flight_req": 8.0}, 8, (8, 1, 1)),
+        ({"precision": "fp4", "in_flight_req": 32.0}, 4, (4, 1, 1)),
+        ({"precision": "fp4", "in_flight_req": 256.0}, 8, (1, 8, 8)),
+        ({"precision": "fp4", "prompt_tok": 8192.0}, 4, (1, 4, 4)),
+        ({"precision": "fp4", "prompt_tok": 8192.0, "in_flight_req": 32.0}, 8, (8, 1, 1)),
+        ({}, 8, (1, 8, 8)),
+        ({"answer_tok": 8192.0}, 8, (8, 1, 8)),
+        ({"device": "h200-sxm"}, 8, (8, 1, 8)),
+        ({"device": "h200-sxm", "prompt_tok": 8192.0}, 8, (1, 8, 8)),
+        ({"version": "1.1.0rc2.post2"}, 8, (8, 1, 1)),
+        ({"engine": "sglang"}, 8, (8, 1, 1)),
+        ({"model": GPT}, 8, (8, 1, 1)),
+    ],
+)
+def test_first_campaigns_were_cut_as_their_configuration_says(
+    change: dict[str, object], devices: int, cut: tuple[int, int, int]
+) -> None:
+    found = first_cut(launched(**({"engine": "trtllm"} | change)), Parallelism(devices))
+    assert (found.tensor, found.data, found.expert) == cut
 
 
 @pytest.mark.parametrize(
@@ -127,7 +162,8 @@ def test_settings_are_those_of_the_published_scripts(
         ({"engine": "trtllm", "model": "Qwen/Qwen3-32B"}, False, False, False),
         ({"engine": "trtllm", "device": "h200-sxm", "model": "openai/gpt-oss-120b"}, True, True, False),
         ({"engine": "vllm-0.19", "model": "meta-llama/Llama-3.1-70B"}, True, True, True),
-        ({"engine": "vllm-0.19", "model": "MiniMaxAI/MiniMax-M2.5"}, True, True, False),
+        ({"engine": "vllm-0.19", "model": MINIMAX, "version": "0.17.0"}, True, True, False),
+        ({"engine": "vllm-0.19", "model": MINIMAX, "version": "0.19.0"}, True, True, True),
     ],
 )
 def test_keys_are_in_8_bits_where_scripts_or_checkpoints_say_so(

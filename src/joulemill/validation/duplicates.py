@@ -61,6 +61,8 @@ def _told(row: MeasuredRow, full: MeasuredRow, copies: int) -> MeasuredRow:
         batch_req=full.batch_req,
         budget_tok=full.budget_tok,
         poll_count=full.poll_count,
+        hold_count=full.hold_count,
+        captured_tok=full.captured_tok,
         in_flight_req=full.in_flight_req,
         launches=full.launches,
         pools_known=full.pools_known,

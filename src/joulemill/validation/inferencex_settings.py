@@ -1,11 +1,13 @@
 """Settings of published latency points, from the launch scripts of their benchmark.
 
-InferenceX publishes the script of each deployment it measures. Two settings in them make most of the time to first
-token: how many tokens a step may hold, and how many steps pass between two looks at the queue of new requests. A third,
-the format of keys and values, decides how many requests fit and what decoding reads.
-Source: benchmarks/*.sh of InferenceX (formerly InferenceMAX), read 2026-11: ``max_num_tokens``,
-``chunked-prefill-size``, ``scheduler-recv-interval``, ``batch_wait_timeout_iters``, ``attention_dp_config``,
-``kv-cache-dtype``, ``kv_cache_config.dtype``.
+InferenceX publishes the script of each deployment it measures. Four settings in them make most of the time to first
+token: how many tokens a step may hold, how many steps pass between two looks at the queue of new requests, how long a
+prompt is held back for others, and up to how many tokens steps run from captured graphs. A fifth, the format of keys
+and values, decides how many requests fit and what decoding reads.
+Source: benchmarks/**/*.sh of InferenceX (formerly InferenceMAX) and ``perf-changelog.yaml``, read 2026-11:
+``max_num_tokens``, ``max-num-batched-tokens``, ``chunked-prefill-size``, ``scheduler-recv-interval``,
+``batch_wait_timeout_iters``, ``attention_dp_config``, ``max-cudagraph-capture-size``, ``kv-cache-dtype``,
+``kv_cache_config.dtype``.
 """
 
 from __future__ import annotations
@@ -19,20 +21,25 @@ HOPPER, BLACKWELL = ("h100", "h200", "gh200"), ("b200", "b300", "gb200", "gb300"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """``budget_tok`` tokens a step; ``poll_count`` steps between two looks at the queue, 0 where it is the engine's."""
+    """``budget_tok`` tokens a step; ``poll_count`` steps between two looks at the queue, 0 where it is the engine's;
+    ``hold_count`` steps that a prompt is held back at most for others to join it; ``captured_tok`` tokens up to which a
+    step with prompts runs from captured graphs."""
 
     budget_tok: float = BUDGET_TOK
     poll_count: float = 0.0
+    hold_count: float = 0.0
+    captured_tok: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
-    """What a script chooses its settings by."""
+    """What a script chooses its settings by; ``version``: the engine's release, empty where none is stated."""
 
     engine: str
     model: str
     device: str
     precision: str
+    version: str
     prompt_tok: float
     answer_tok: float
     in_flight_req: float
@@ -42,11 +49,7 @@ class Launched:
 
 def recipe_of(run: Launched) -> Recipe:
     """Settings of an aggregated InferenceX deployment."""
-    if run.engine == "sglang":
-        return _sglang(run)
-    if run.engine == "trtllm":
-        return _trtllm(run)
-    return Recipe()
+    return {"sglang": _sglang, "trtllm": _trtllm}.get(run.engine, _vllm)(run)
 
 
 def narrow_keys(run: Launched, *, quantized: bool, scripted: bool) -> bool:
@@ -61,27 +64,53 @@ def narrow_keys(run: Launched, *, quantized: bool, scripted: bool) -> bool:
         return quantized and not ("gpt-oss" in run.model and hopper)
     if run.engine == "sglang":
         return scripted and (blackwell or "Qwen3.5" in run.model)
-    return scripted and ("Llama" in run.model or ("gpt-oss" in run.model and blackwell))
+    mini = "MiniMax" in run.model and run.version.startswith(TUNED_MINIMAX)
+    return scripted and ("Llama" in run.model or (blackwell and ("gpt-oss" in run.model or mini)))
+
+
+#: Releases on Blackwell from which MiniMax-M2.5 ran with 8-bit keys, large graphs and room for two prompts a step.
+TUNED_MINIMAX = ("0.19", "nightly")
+#: Graphs that vLLM captured for gpt-oss and MiniMax.
+CAPTURED_TOK = 2048.0
+
+
+def _vllm(run: Launched) -> Recipe:
+    if "gpt-oss" in run.model:
+        return Recipe(captured_tok=CAPTURED_TOK)
+    if "MiniMax" in run.model and run.device.startswith(BLACKWELL) and run.version.startswith(TUNED_MINIMAX):
+        return Recipe(2.0 * run.prompt_tok, captured_tok=CAPTURED_TOK)
+    return Recipe()
 
 
 def _sglang(run: Launched) -> Recipe:
-    """On B200 (DeepSeek, Qwen3.5): a look each 10 steps, from 16 in flight on each 30; GLM-5 runs with defaults."""
-    if not run.device.startswith("b200") or "GLM" in run.model:
-        return Recipe()
-    budget = 16384.0 if run.precision == "fp4" else 32768.0
-    return Recipe(budget, 30.0 if run.in_flight_req >= 16.0 else 10.0)
+    """On B200 (DeepSeek, Qwen3.5): a look each 10 steps, from 16 in flight on each 30. Where no script sets it, a step
+    holds what SGLang chooses by the device's memory."""
+    if run.device.startswith("b200"):
+        often = 30.0 if run.in_flight_req >= 16.0 else 10.0
+        if "GLM" in run.model:
+            return Recipe(16384.0 if run.precision == "fp4" else 32768.0)
+        if "DeepSeek" in run.model:
+            if run.precision == "fp4":
+                return Recipe(16384.0, often)
+            return Recipe(8192.0, 10.0) if run.tensor_count == 4 else Recipe(32768.0, often)
+        return Recipe(32768.0, 30.0 if run.precision == "fp4" else often)
+    if run.device.startswith("h200") and "GLM" not in run.model:
+        return Recipe(32768.0 if "DeepSeek" in run.model else 16384.0)
+    return Recipe()
 
 
 def _trtllm(run: Launched) -> Recipe:
-    """DeepSeek: room for one prompt a step, and prompts wait for data-parallel ranks to have one each, up to 60 steps
-    (15 on average, assumed).
-    Llama-70B: at 1k/1k on fewer than eight devices a prompt waits 20 steps for others (two halves of 40)."""
+    """DeepSeek: room for one prompt a step, from 1.2 on for 8192 tokens; prompts wait up to 60 steps for data-parallel
+    ranks to have one each. Some prompts of 1k/1k wait for others: DeepSeek's up to 40 steps, Llama's up to 20."""
+    short = run.prompt_tok == run.answer_tok == 1024.0
     if "DeepSeek" in run.model:
         budget = run.in_flight_req + run.prompt_tok + 64.0
-        return Recipe(budget, 30.0 if run.data_count > 1 else 0.0)
+        recent = run.version == "1.2.0rc6.post2"
+        held = recent and run.precision == "fp8" and short and 64.0 <= run.in_flight_req < 256.0
+        hold = 60.0 if run.data_count > 1 else 40.0 if held else 0.0
+        return Recipe(max(budget, 8192.0) if recent else budget, hold_count=hold)
     if "gpt-oss" in run.model:
-        return Recipe(20000.0)
+        return Recipe(20000.0, hold_count=50.0 if run.data_count > 1 else 0.0)
     if "Llama" in run.model:
-        waits = run.prompt_tok == run.answer_tok == 1024.0 and run.tensor_count < 8
-        return Recipe(16384.0, 40.0 if waits else 0.0)
+        return Recipe(16384.0, hold_count=20.0 if short and run.tensor_count < 8 else 0.0)
     return Recipe()

@@ -77,6 +77,8 @@ def compiled(rows: Sequence[MeasuredRow]) -> CompiledRows:
         lockstep_ratio=column([r.lockstep for r in rows]),
         gateway_ratio=column([r.gateway for r in rows]),
         poll_count=column([r.poll_count for r in rows]),
+        hold_count=column([r.hold_count for r in rows]),
+        captured_tok=column([r.captured_tok for r in rows]),
         draft_count=column([r.draft_count for r in rows]),
         drafts_hidden_ratio=column([r.drafts_hidden for r in rows]),
         arrivals_ratio=column([r.arrivals_ratio for r in rows]),

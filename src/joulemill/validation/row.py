@@ -38,6 +38,8 @@ class MeasuredRow:
     pools_known    sizes of the pools are stated or inferred from the row; ``pools_stated``: stated
     lockstep       all prompts and answers are of one length;  gateway: a router stood before the server
     poll_count     steps between two looks at the queue of new requests; 0 where it is the engine's
+    hold_count     steps that a prompt waits at most for others;  captured_tok: tokens of steps with prompts that run
+                   from captured graphs
     copies_count   rows of the table that hold this same measurement; ``fullest``: this one stands for them
     stated_count   columns of parallelism and pools that are filled in
     origin         where the row comes from;  draft_count: tokens drafted a step by multi-token prediction
@@ -74,6 +76,8 @@ class MeasuredRow:
     lockstep: bool = False
     gateway: bool = False
     poll_count: float = 0.0
+    hold_count: float = 0.0
+    captured_tok: float = 0.0
     copies_count: int = 1
     fullest: bool = True
     stated_count: int = 0

@@ -13,7 +13,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from joulemill.catalog.devices import find_device
@@ -28,6 +28,7 @@ from joulemill.prediction.precision import Resolver
 from joulemill.prediction.question import BOUNDS, COUNTS
 from joulemill.validation.columns import Row, batch_class, engine_profile, measured_in, needed, number_in, whole
 from joulemill.validation.duplicates import told_by_copies
+from joulemill.validation.inferencex_cuts import first_cut
 from joulemill.validation.inferencex_launches import matching
 from joulemill.validation.inferencex_loads import DRAWN_NOTE, load_of
 from joulemill.validation.inferencex_pools import Launch, LaunchQuery
@@ -187,12 +188,15 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         model=model,
         device=device.name,
         precision=row.get("precision") or "",
+        version=(row.get("backend_version") or "").strip(),
         prompt_tok=needed(row, "isl", most=MOST_TOK),
         answer_tok=needed(row, "osl", most=MOST_TOK),
         in_flight_req=in_flight,
         tensor_count=reading.parallelism.tensor,
         data_count=reading.parallelism.data,
     )
+    parallelism = first_cut(launched, reading.parallelism) if load.scripted and not apart else reading.parallelism
+    launched = replace(launched, tensor_count=parallelism.tensor, data_count=parallelism.data)
     recipe = recipe_of(launched) if load.scripted and not apart else Recipe()
     quantized = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
     if narrow_keys(launched, quantized=quantized, scripted=load.scripted):
@@ -205,7 +209,7 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         architecture=architecture,
         precision=precision,
         device=device,
-        parallelism=reading.parallelism,
+        parallelism=parallelism,
         engine=engine,
         batch_req=batch,
         input_tok=needed(row, "isl") * load.length_ratio,
@@ -215,6 +219,8 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         running=False,
         budget_tok=recipe.budget_tok,
         poll_count=recipe.poll_count,
+        hold_count=recipe.hold_count,
+        captured_tok=recipe.captured_tok,
         measured={k: v for k, v in measured.items() if v is not None},
         groups={
             "model": model,

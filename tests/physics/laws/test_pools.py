@@ -43,7 +43,7 @@ def devices(t: ShardTable) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
 def test_without_prompts_to_speak_of_it_is_decoding_alone(drawn: Sample) -> None:
     """Prompts of one token, answers of thousands: one pool and two have the same steps."""
     n = drawn.table.tdp_w.size
-    d = replace(drawn.demand, input_tok=np.ones(n), computed_tok=np.ones(n), output_tok=4000.0 * np.ones(n))
+    d = replace(drawn.demand, input_tok=np.ones(n), computed_tok=np.ones(n), output_tok=16000.0 * np.ones(n))
     one, two = steady(drawn.table, RATES, d), pooled(drawn, 8, d)
     np.testing.assert_allclose(two.tpot_s, one.tpot_s, rtol=0.03)
     np.testing.assert_allclose(two.rate_tok_s, one.rate_tok_s, rtol=0.03)

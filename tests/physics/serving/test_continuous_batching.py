@@ -17,7 +17,7 @@ from joulemill.catalog.serving import priors, rates
 from joulemill.errors import InputError
 from joulemill.physics.model.precision import FORMATS
 from joulemill.physics.serving.coefficients import NAMES, rates_of
-from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, host_s, steady
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, drafted, host_s, steady
 from joulemill.physics.serving.counts import counts, decode_load
 from joulemill.physics.serving.deployment import Deployment, Parallelism, parallelism_for
 from joulemill.physics.serving.disaggregation import decoding_ratio, handed_over, usual_worker_req
@@ -363,6 +363,25 @@ def test_drafted_tokens_by_hand() -> None:
     demand = replace(Demand(**{f.name: a for f in fields(Demand) if f.default is MISSING}), output_tok=a * 100)
     gained = [float(replace(demand, draft_count=a * k).accepted_tok[0]) for k in (0, 1, 3)]
     assert gained == pytest.approx([1.0, 1.85, 1.0 + 0.85 * (1.0 + 0.58 + 0.58**2)])
+
+
+def test_a_drafted_token_passes_the_head_once_more() -> None:
+    """k drafts by the model's own layers over none by n-grams, less their share k/L of a step that checks: k times the
+    head, (x³ + y³)^⅓ of its bytes and its FLOP, and the sampler."""
+    t, r = shard_table([share(tp=2)]), rates("vllm").step
+    a = np.ones(1)
+    demand = Demand(**{f.name: a for f in fields(Demand) if f.default is MISSING})
+    alone = decode_load(a * 32.0, a * 500.0, a)
+    plain = times(counts(t, alone), r)
+    own, free = (
+        drafted(t, r, replace(demand, draft_count=a * 3, draft_layers_count=n), alone, plain) for n in (1.0, 0.0)
+    )
+    head = LLAMA.architecture.head.parameters / 2
+    read_s = 2.0 * head / (r.memory_ratio * H100.memory_bandwidth_byte_s)
+    computed_s = 2.0 * head * 32.0 / (r.compute_ratio[0] * H100.peak_flop_s["bf16"])
+    sampled_s = 32.0 * 128256 * r.sampling_byte / (r.memory_ratio * H100.memory_bandwidth_byte_s)
+    more_s = (read_s**3 + computed_s**3) ** (1 / 3) + sampled_s
+    assert float(own.device_s[0]) == pytest.approx(float(free.device_s[0]) * (1 + 3 / 32) + 3 * more_s)
 
 
 def test_drafts_speed_up_as_published() -> None:

@@ -3,7 +3,8 @@
 In flight are B requests a replica, b = B/ranks a rank of data-parallel attention, each with I prompt tokens to compute
 and O to generate. A step ends b/O requests a rank and lets as many in, so prompts arrive in steps as a Poisson count:
 
-    f = max(1 − e^(−λ/c), λ_r·I/budget)    share of steps with a prefill; λ = B/O a step, λ_r a rank; c come together
+    f = max((1 − e^(−Cλ/c))/C, λ_r·I/budget)  share of steps with a prefill; λ = B/O a step, λ_r a rank; c come
+                                           together; answers end C times as dense as on average (``first_token``)
     p = λ_r·I/f                            prompt tokens in such a step; the busiest rank has at least one whole prompt
     T = (1 − f)·t(b, 0) + f·t(b, p)        mean step;  rate = B/T
     context = I₀ + κ·O(1 + s²)/2           what a decoding request has behind it
@@ -38,6 +39,7 @@ from joulemill.physics.serving.step import (
     StepTimes,
     decode_attention,
     device_time_s,
+    head_times,
     largest_of,
     soft_s,
     times,
@@ -101,6 +103,8 @@ class Demand:
     chunked_ratio   1 where prompts go into steps in parts, beside decoding; 0 where whole, in steps of their own
     eager_ratio     1 where no step is a captured graph
     poll_count      steps between two looks at the queue; 0 where it is the engine's usual number
+    hold_count      steps that a prompt is held back at most for others to join it
+    captured_tok    tokens up to which a step with prompts runs from captured graphs
     gateway_ratio   1 where a router stands before the servers
     open_ratio      1 where requests come as a steady stream instead of one as another ends
     lockstep_ratio  1 where all prompts and answers are of one length: requests end, and the next begin, together
@@ -121,6 +125,8 @@ class Demand:
     lockstep_ratio: Array | float = 0.0
     draft_count: Array | float = 0.0
     poll_count: Array | float = 0.0
+    hold_count: Array | float = 0.0
+    captured_tok: Array | float = 0.0
     gateway_ratio: Array | float = 0.0
     open_ratio: Array | float = 0.0
     acceptance_ratio: Array | float = np.nan
@@ -236,10 +242,12 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
 
 def _prompts_often(t: ShardTable, rates: Rates, d: Demand, offered: Array, arrivals: Array) -> Array:
     """f: the share of steps that compute prompts."""
-    shared = _shared_count(d, offered)
-    clump = np.minimum(rates.host.arrivals.together_count(load_of(d, offered, np.zeros_like(offered))), shared)
-    clump = np.where(np.asarray(d.open_ratio) > 0.0, 1.0, clump)
-    often = np.maximum(-np.expm1(-arrivals * t.data_count / clump), arrivals * d.computed_tok / d.budget_tok)
+    load, fits = load_of(d, offered, np.zeros_like(offered)), d.budget_tok / d.computed_tok
+    together = np.minimum(rates.host.arrivals.clumped_count(load), _shared_count(d, offered))
+    together = np.where(np.asarray(d.open_ratio) > 0.0, 1.0, together)
+    crowd = load.crowd_ratio(offered / (fits * load.answer_steps))
+    often = -np.expm1(-arrivals * crowd * t.data_count / together) / crowd
+    often = np.maximum(often, arrivals * d.computed_tok / d.budget_tok)
     return np.clip(often, 1e-9, 1.0)
 
 
@@ -266,7 +274,7 @@ def _step_variants(
     if checked is not plain:
         mixed, packed_s = mixed.changed(checked, plain), packed_s + checked.device_s - plain.device_s
         plain = checked
-    plain_s, eager_s = plain.device_s, host.eager_ratio * mixed.launch_s
+    plain_s, eager_s = plain.device_s, _launching_ratio(host, d, busiest + alone.decode_tok) * mixed.launch_s
     if np.any(np.asarray(d.eager_ratio) > 0.0):
         plain_s = np.where(np.asarray(d.eager_ratio) > 0.0, soft_s(plain_s, host.eager_ratio * plain.launch_s), plain_s)
     waited_s = host_s(t, host, d, alone.decode_tok, plain.device_s)
@@ -275,10 +283,21 @@ def _step_variants(
         busiest / d.computed_tok,
         soft_s(mixed.device_s, eager_s) - plain_s,
         packed_tok / d.computed_tok,
-        soft_s(packed_s, eager_s) - plain_s,
+        soft_s(packed_s, _launching_ratio(host, d, packed_tok + alone.decode_tok) * mixed.launch_s) - plain_s,
         d.budget_tok / d.computed_tok,
     )
     return (plain, mixed, waited_s), steps
+
+
+#: Fixed times of a step with prompts whose layers run from captured graphs, but not its attention, over those of one
+#: that runs whole from a graph (fitted to vLLM 0.11 at chat prompts: 5.1).
+CAPTURED_RATIO = 5.0
+
+
+def _launching_ratio(host: HostRates, d: Demand, step_tok: Array) -> Array:
+    """Fixed times of a step of ``step_tok`` with prompts over those of a captured step."""
+    captured = step_tok <= np.asarray(d.captured_tok)
+    return np.asarray(np.where(captured, np.minimum(host.eager_ratio, CAPTURED_RATIO), host.eager_ratio))
 
 
 def _undrafted(
@@ -320,14 +339,17 @@ def evenness_ratio(r: StepRates, d: Demand) -> Array:
 
 
 def drafted(t: ShardTable, r: StepRates, d: Demand, alone: StepLoad, plain: StepTimes) -> StepTimes:
-    """``plain`` where tokens are drafted: each sequence has 1 + k checked; each of the k passes one more layer, or a
-    step of the draft model."""
+    """``plain`` where tokens are drafted: each sequence has 1 + k checked; each of the k passes one more layer and the
+    head once more, or a step of the draft model."""
     k = np.asarray(d.draft_count, dtype=np.float64)
     if not np.any(k > 0.0):
         return plain
     check = times(counts(t, verify_load(alone, k)), r)
     if d.draft is None:
-        return check.scaled(1.0 + k * np.asarray(d.draft_layers_count) / np.maximum(t.blocks_count, 1.0))
+        layers = np.asarray(d.draft_layers_count, dtype=np.float64)
+        passes = check.scaled(1.0 + k * layers / np.maximum(t.blocks_count, 1.0))
+        head = head_times(counts(t, alone), r)
+        return passes.changed(head.scaled(k * (layers > 0.0)), head.scaled(0.0))
     each = times(counts(d.draft, alone), r)
     return check.changed(each.scaled(k), each.scaled(0.0))
 
@@ -384,7 +406,7 @@ def _timed(
     power_w = step_energy_j / step_s
     itl_s = (plain_s + _median_share(often) * (mixed_s - plain_s)) * slow
     ttft_s, tpot_s = _latency(
-        rates.host, d, steps.scaled(stages) if staged else steps, (offered, running, rank_rate), (period_s, slow)
+        rates.host, d, steps.scaled(stages) if staged else steps, (offered, running, rank_rate), (period_s, slow, ranks)
     )
     return Steady(
         rate_tok_s=rate,
@@ -416,22 +438,22 @@ def _median_share(often: Array) -> Array:
 
 
 def _latency(
-    host: HostRates, d: Demand, steps: PromptSteps, loop: tuple[Array, Array, Array], pace: tuple[Array, Array]
+    host: HostRates, d: Demand, steps: PromptSteps, loop: tuple[Array, Array, Array], pace: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
     """TTFT and TPOT [s] of requests in a closed loop: ``loop`` is (requests in flight, of them decoding, tokens a
     second) of a rank; ``pace`` a mean step [s] and what the power limit stretches steps by. B/X = TTFT + (O − 1)·TPOT,
     no token sooner than steps without prompts yield it."""
     offered, running, rank_rate = loop
-    step_s, slow = pace
+    step_s, slow, ranks = pace
     stay_s = offered * d.output_tok / rank_rate
-    own_s = first_token_s(host.arrivals, steps, load_of(d, offered, step_s / slow)) * slow
+    own_s = first_token_s(host.arrivals, steps, load_of(d, offered, step_s / slow, ranks)) * slow
     queue_s = (offered - running) * d.output_tok / rank_rate
     later_count = np.maximum(d.output_tok - 1.0, 1.0)
     tpot_s = np.maximum((stay_s - own_s - queue_s) / later_count, steps.plain_s * slow / d.accepted_tok)
     return np.where(d.output_tok > 1.0, stay_s - later_count * tpot_s, stay_s), tpot_s
 
 
-def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
+def load_of(d: Demand, batch_req: Array, step_s: Array, ranks: Array | float = 1.0) -> OfferedLoad:
     """What ``d`` offers a rank with ``batch_req`` slots whose mean step lasts ``step_s``."""
     lock, polls, gateway = (np.asarray(x) for x in (d.lockstep_ratio, d.poll_count, d.gateway_ratio))
     steps = d.output_tok / d.accepted_tok
@@ -442,6 +464,9 @@ def load_of(d: Demand, batch_req: Array, step_s: Array) -> OfferedLoad:
         step_s=step_s,
         lockstep_ratio=lock,
         poll_count=polls,
+        hold_count=np.asarray(d.hold_count),
         gateway_ratio=gateway,
         open_ratio=np.asarray(d.open_ratio),
+        spread_ratio=d.spread_ratio,
+        ranks_count=ranks,
     )

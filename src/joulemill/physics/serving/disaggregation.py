@@ -32,7 +32,7 @@ from joulemill.physics.serving.continuous_batching import (
     prompts_s,
 )
 from joulemill.physics.serving.counts import counts, decode_load, prefill_load
-from joulemill.physics.serving.first_token import PromptSteps, first_token_s
+from joulemill.physics.serving.first_token import PromptSteps, pool_token_s
 from joulemill.physics.serving.power import Limited, limited, step_work
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.step import StepTimes, times
@@ -91,9 +91,11 @@ def pools_of(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, sizes:
     matched = np.maximum(rates.host.pool_margin_ratio * in_flight_req * each_s / (answer_s * full_s), 1.0)
     servers = np.where(prefill_servers > 0.0, prefill_servers, matched)
     queue = in_flight_req / servers
-    steps = PromptSteps(zero, one, _prompts_alone_s(prefill, rates, d, one), many, many_s, fits)
-    load = replace(load_of(d, queue, full_s), gateway_ratio=one)
-    idle_s = first_token_s(rates.host.arrivals, steps, load)
+    least = one / prefill.data_count
+    lone_s = prompts_s(rates.host, _prompts_alone(prefill, rates, d, least, one)) + rates.host.step_s
+    steps = PromptSteps(zero, least, lone_s, many, many_s, fits)
+    load = replace(load_of(d, queue, full_s, prefill.data_count), gateway_ratio=one)
+    idle_s = pool_token_s(rates.host.arrivals, steps, load, answer_s * full_s)
     share = decoding_ratio(lambda r: answer_s * step_s(r), full_s + idle_s, queue * each_s)
     capacity = capacity_req(t, d, mean_context_tok(rates.host, d)) * t.data_count
     held = np.clip(capacity / d.batch_req, 1e-3, 1.0)
@@ -221,10 +223,14 @@ def _prompts_alone_s(t: ShardTable, rates: Rates, d: Demand, count: Array) -> Ar
     return prompts_s(rates.host, _prompts_alone(t, rates, d, count)) + rates.host.step_s
 
 
-def _prompts_alone(t: ShardTable, rates: Rates, d: Demand, count: Array) -> StepTimes:
+def _prompts_alone(
+    t: ShardTable, rates: Rates, d: Demand, count: Array, busiest_count: Array | None = None
+) -> StepTimes:
+    """A step with ``count`` whole prompts a rank; the busiest has ``busiest_count`` (None: all have as many)."""
     zero = np.zeros_like(count)
     tok = count * d.computed_tok
     past = d.input_tok - 0.5 * d.computed_tok
     nothing = decode_load(zero, zero, evenness_ratio(rates.step, d))
-    load = prefill_load(nothing, tok, (past, d.computed_tok), tok, count)
+    most = tok if busiest_count is None else busiest_count * d.computed_tok
+    load = prefill_load(nothing, tok, (past, d.computed_tok), most, count)
     return times(counts(t, load), rates.step)

@@ -5,18 +5,23 @@ budget/I) share a step, which lasts t(g); on average they have their first token
 
     finish(k) = t(g)·(k/g + 1)/2                                     first group after one step, the last after k/g
 
-A share r of all requests is the opening burst of all b (a benchmark of ten answers a slot: r = 0.1). Later ones come as
-answers end, in clumps of 1 + χ(b − 1) and of those that ended between two looks at the queue (polls·b/O more). χ is
-larger where all lengths are equal: those that shared a step end together and come back together, and an engine that
-computes prompts before it decodes on keeps all b together for ever (χ = 1).
+A share r = 0.1 of all requests is the opening burst of all b (a benchmark of ten answers a slot). Later ones come as
+answers end: α = C·b/O a step, O the steps of an answer. Lengths of deviation s (of their mean) keep the answers of a
+generation together, C = 0.157/s times as dense as on average over nine of them, or less where the opening took long. A
+prompt waits for the next look at the queue and shares its step with those that came meanwhile (p steps; T(p) is their
+length, of one that computes these prompts):
 
-    TTFT = ingest (+ gateway) + ½·polls·T + r·finish(b) + (1 − r)·finish(clump) + (b − running)·O/rate
+    TTFT = ingest (+ gateway) + ½·T(p) + held + r·finish(b) + (1 − r)·finish(1 + χ(b − 1) + p·α) + (b − running)·O/rate
 
+A share χ of the batch comes together beside; a large one where all lengths are equal: those that shared a step end
+together and come back together, and an engine that computes prompts before it decodes on keeps all b together for ever
+(χ = 1).
 The last term is Little's law for those that wait for memory or for the step's budget. ``tests/physics`` checks the
 form against an event-by-event simulation of such a loop.
 
-An open loop is a Poisson stream: no burst, no clumps (r = 0, clump = 1), but a queue for the steps that compute
-prompts, M/D/1 with S a prompt's time in full steps and ρ = λ·S, and one for the engine's slots (``slot_wait_s``).
+A pool that computes prompts alone has no steps of its own between them (``pool_token_s``). An open loop is a Poisson
+stream: no burst (r = 0, C = 1), but a queue for the steps that compute prompts, M/D/1 with S a prompt's time in full
+steps and ρ = λ·S, and one for the engine's slots (``slot_wait_s``).
 """
 
 from __future__ import annotations
@@ -36,7 +41,7 @@ class ArrivalRates:
     gateway_s      more of it where a router stands before the servers
     poll_count     steps between two looks at the queue
     opening_ratio  r, share of the requests that start together
-    clump_ratio    χ, share of the batch that comes together later, where lengths vary
+    clump_ratio    χ, share of the batch that comes together later, beside what lengths tell
     lock_ratio     χ where lengths do not vary
     """
 
@@ -48,14 +53,19 @@ class ArrivalRates:
     clump_ratio: float
     lock_ratio: float
 
-    def together_count(self, load: OfferedLoad) -> Array:
-        """Prompts that come together once the loop runs: a share of the slots, and those that come between two looks
-        at the queue."""
-        locked = np.minimum(self.lock_ratio, 1.0)
-        share = np.asarray(np.where(load.lockstep_ratio > 0.0, locked, np.minimum(self.clump_ratio, 1.0)))
+    def together_count(self, load: OfferedLoad, fit_count: Array) -> Array:
+        """Prompts that a rank finds together once the loop runs: those that come together, and those that come between
+        two looks at the queue or while one is held."""
         slots = np.maximum(load.batch_req, 1.0)
-        between = np.maximum(self.polls_count(load) - 1.0, 0.0) * slots / load.answer_steps
-        return np.asarray(np.minimum(share * (slots - 1.0) + 1.0 + between, slots))
+        steps = np.maximum(np.maximum(self.polls_count(load), 1.0), load.held_count(fit_count))
+        more = (steps - 1.0 * (load.lockstep_ratio > 0.0)) * load.arrivals_count(fit_count)
+        return np.asarray(np.minimum(self.clumped_count(load) + more, slots))
+
+    def clumped_count(self, load: OfferedLoad) -> Array:
+        """Prompts that come in the same step, beside those that lengths tell."""
+        slots = np.maximum(load.batch_req, 1.0)
+        share = np.where(load.lockstep_ratio > 0.0, self.lock_ratio, self.clump_ratio)
+        return np.asarray(1.0 + np.minimum(share, 1.0) * (slots - 1.0))
 
     def polls_count(self, load: OfferedLoad) -> Array:
         """Steps between two looks at the queue."""
@@ -92,13 +102,29 @@ class PromptSteps:
         step_s = self.plain_s / np.minimum(self.fit_count, 1.0) + added_s
         return np.asarray(step_s * (together / shared + 1.0) / 2.0)
 
+    def cycle_s(self, come_count: Array, ranks_count: Array | float, steps_count: Array) -> Array:
+        """``steps_count`` steps, one of which computes the prompts that come in them, ``come_count`` a rank and step
+        [s]."""
+        come = come_count * steps_count
+        together = np.clip(come / np.maximum(-np.expm1(-come), 1e-12), 1.0, np.maximum(self.fit_count, 1.0))
+        parts = np.minimum(self.fit_count, 1.0)
+        added_s = self.finish_s(together) * parts - self.plain_s
+        often = np.minimum(-np.expm1(-come * ranks_count) / parts, steps_count)
+        return np.asarray(steps_count * self.plain_s + often * added_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferedLoad:
-    """A closed loop of ``batch_req`` slots with prompts of ``input_tok`` and answers of ``answer_steps`` steps;
-    ``step_s`` is a mean step; ``lockstep_ratio``
-    is 1 where all prompts and answers are of one length; ``poll_count`` 0 where it is the engine's; ``gateway_ratio`` 1
-    where a router stands before the servers; ``open_ratio`` 1 where requests come as a steady stream."""
+    """A closed loop over a rank.
+
+    batch_req      slots;  input_tok  of a prompt;  answer_steps  steps of an answer, of ``step_s`` on average
+    lockstep_ratio 1 where all prompts and answers are of one length;  spread_ratio  deviation of lengths over their
+                   mean, 0 where it is not stated
+    poll_count     steps between two looks at the queue, 0 where it is the engine's;  hold_count  steps that a prompt is
+                   held back at most for others to join it
+    gateway_ratio  1 where a router stands before the servers;  open_ratio  1 where requests come as a steady stream
+    ranks_count    ranks whose steps begin and end together
+    """
 
     batch_req: Array
     input_tok: Array
@@ -108,19 +134,91 @@ class OfferedLoad:
     poll_count: Array
     gateway_ratio: Array | float = 0.0
     open_ratio: Array | float = 0.0
+    spread_ratio: Array | float = 0.0
+    hold_count: Array | float = 0.0
+    ranks_count: Array | float = 1.0
+
+    def crowd_ratio(self, opening_ratio: Array) -> Array:
+        """How much denser answers end, while they end, than on average over the loop; ``opening_ratio``: the time that
+        the opening burst takes over an answer's."""
+        spread = np.maximum(np.asarray(self.spread_ratio), LEAST_SPREAD_RATIO)
+        dense = CROWD_SPREAD_RATIO / spread / np.hypot(1.0, opening_ratio / (np.sqrt(12.0) * spread))
+        even = (np.asarray(self.open_ratio) > 0.0) | (self.lockstep_ratio > 0.0)
+        return np.asarray(np.where(even, 1.0, np.maximum(dense, 1.0)))
+
+    def arrivals_count(self, fit_count: Array) -> Array:
+        """Prompts that come to a rank in a step, of which ``fit_count`` fit one."""
+        slots = np.maximum(self.batch_req, 1.0)
+        opening = slots / (fit_count * self.answer_steps)
+        come = self.crowd_ratio(opening) * slots / self.answer_steps
+        return np.asarray(np.minimum(come, fit_count))
+
+    def held_count(self, fit_count: Array) -> Array:
+        """Steps from a prompt until it and those that joined it are computed: at most those that it is held, and until
+        each rank has one."""
+        enough = (self.ranks_count - 1.0) / np.maximum(self.arrivals_count(fit_count) * self.ranks_count, 1e-9)
+        several = np.asarray(self.ranks_count) > 1.0
+        return np.asarray(np.where(several, np.minimum(self.hold_count, enough), self.hold_count))
+
+    def hold_steps(self, fit_count: Array) -> Array:
+        """Mean wait of prompts that are held [steps]: the first of them all of it, those that join it half."""
+        held = self.held_count(fit_count)
+        joined = self.arrivals_count(fit_count) * self.ranks_count * held
+        return np.asarray(held * (1.0 + 0.5 * joined) / (1.0 + joined))
+
+
+#: s times how much denser answers end than on average, over the nine generations after the opening burst: the k-th is
+#: a normal density of deviation s·√k of an answer, whose mean over itself is 1/(2√π·s·√k). Checked by simulation.
+CROWD_SPREAD_RATIO = sum(k**-0.5 for k in range(1, 10)) / 9.0 / (2.0 * np.pi**0.5)
+#: Deviation of lengths where none is stated: drawn evenly between 0.8 and 1 of the longest, as load generators do.
+LEAST_SPREAD_RATIO = 0.2 / 12**0.5 / 0.9
 
 
 def first_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
     """Mean time to first token [s], less the wait for memory."""
     batch = np.maximum(load.batch_req, 1.0)
+    fits = steps.fit_count
     stream = np.asarray(load.open_ratio) > 0.0
-    later = np.where(stream, 1.0, rates.together_count(load))
+    later = np.where(stream, 1.0, rates.together_count(load, fits))
     opening = np.where(stream, 0.0, np.minimum(rates.opening_ratio, 1.0))
     wait_s = opening * steps.finish_s(batch) + (1.0 - opening) * steps.finish_s(later)
     wait_s = wait_s + np.where(stream, _prompt_queue_s(steps, load), 0.0)
-    poll_s = 0.5 * rates.polls_count(load) * load.step_s
-    ingest_s = rates.ingest_s + rates.ingest_tok_s * load.input_tok + rates.gateway_s * load.gateway_ratio
-    return np.asarray(ingest_s + poll_s + wait_s)
+    return np.asarray(ingest_s(rates, load) + _look_s(rates, steps, load) + wait_s)
+
+
+def _look_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad) -> Array:
+    """Mean wait for the next look at the queue, and for other prompts where they are held [s]."""
+    polls = rates.polls_count(load)
+    stated = load.poll_count > 0.0
+    come = load.arrivals_count(steps.fit_count)
+    between = np.where(stated, polls, 1.0)
+    cycle_s = polls / between * steps.cycle_s(come, load.ranks_count, between)
+    mean_s = np.where((np.asarray(load.open_ratio) > 0.0) | (load.lockstep_ratio > 0.0), polls * load.step_s, cycle_s)
+    return np.asarray(0.5 * mean_s + load.hold_steps(steps.fit_count) * steps.plain_s)
+
+
+def ingest_s(rates: ArrivalRates, load: OfferedLoad) -> Array:
+    """Mean time before a request's first step [s]."""
+    return np.asarray(rates.ingest_s + rates.ingest_tok_s * load.input_tok + rates.gateway_s * load.gateway_ratio)
+
+
+def pool_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad, stay_s: Array) -> Array:
+    """Mean time until a pool that computes prompts alone has a first token [s], and the decode worker that takes over
+    looks at its queue. ``load`` is that of a rank, whose requests stay ``stay_s`` elsewhere. A prompt waits for the
+    step that any rank of its worker is in, and shares the next one with those that come meanwhile."""
+    ranks = np.asarray(load.ranks_count)
+    queue = np.maximum(load.batch_req, 1.0 / ranks)
+    full = np.minimum(np.maximum(steps.fit_count, 1.0), queue)
+    one_s, most_rate = steps.finish_s(1.0 / ranks), full / steps.finish_s(full)
+    rate = load.crowd_ratio(queue / most_rate / stay_s) * load.batch_req / (stay_s + one_s)
+    rate = np.minimum(rate, most_rate)
+    step_s = one_s
+    for _ in range(2):
+        step_s = steps.finish_s(np.minimum(1.0 / ranks + rate * step_s, full))
+    later_s = step_s * (1.0 - 0.5 * np.expm1(-rate * ranks * step_s))
+    opening = np.minimum(rates.opening_ratio, 1.0)
+    wait_s = opening * steps.finish_s(queue) + (1.0 - opening) * later_s
+    return np.asarray(ingest_s(rates, load) + 0.5 * rates.polls_count(load) * load.step_s + wait_s)
 
 
 #: Utilization up to which a queue's wait is computed: at 1 it has no bound.

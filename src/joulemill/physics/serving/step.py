@@ -280,6 +280,25 @@ def _overlapped(work: Counts, r: StepRates) -> StepTimes:
     return whole.either(twice, pays)
 
 
+def head_times(work: Counts, r: StepRates) -> StepTimes:
+    """The vocabulary head and the sampler alone, over the rows of ``work`` that pass the head: what a drafted token
+    takes beside its layer."""
+    t, load = work.table, work.load
+    head = _matrices(t, r, load, np.zeros_like(load.head_tok))[0][0]
+    sampled_byte = _sampled_byte(t, r, load)
+    nothing = np.zeros_like(sampled_byte)
+    none = {f.name: nothing for f in fields(StepTimes)}
+    done = {
+        "matrix_s": head.both_s,
+        "sampling_s": sampled_byte / (r.memory_ratio * t.bandwidth_byte_s),
+        "compute_s": head.compute_s,
+        "exposed_s": exposed_s(head.compute_s, head.both_s),
+        "executed_0_flop": load.head_tok * t.head_flop,
+        "executed_byte": sampled_byte + t.head_byte,
+    }
+    return StepTimes(**(none | done))
+
+
 def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:
     """``times(…).device_s`` alone [s], for a step whose energy nobody asks for."""
     if np.any(work.table.overlap_ratio):
