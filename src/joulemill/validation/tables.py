@@ -37,7 +37,6 @@ from joulemill.validation.inferencex_speculation import origin_of, with_drafts
 from joulemill.validation.mlenergy_window import NOTE as WINDOW_NOTE
 from joulemill.validation.mlenergy_window import RunQuery, runs_flashinfer, window_of
 from joulemill.validation.mlperf import (
-    BATCH_REQ,
     MAX_Q_NOTE,
     MAX_Q_RATIO,
     NOTE,
@@ -319,7 +318,7 @@ def _wall_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
         device=device,
         parallelism=parallelism,
         engine=engine_profile(row.get("sys_framework") or "TensorRT"),
-        batch_req=BATCH_REQ * parallelism.tensor,
+        batch_req=asked.batch_req * parallelism.tensor,
         input_tok=asked.input_tok,
         output_tok=asked.output_tok,
         spread_ratio=SPREAD_RATIO,
