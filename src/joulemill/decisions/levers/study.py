@@ -295,18 +295,13 @@ def distinct(combinations: Sequence[Combination], most_count: int) -> tuple[Comb
 
 
 def apart(combinations: Sequence[Combination]) -> tuple[Combination, ...]:
-    """``found`` without those that are one point with an earlier one: within NEAR_RATIO of it in every figure.
-
-    The one with the fewest levers stands for them.
-    """
+    """``combinations`` without those that are one point with one of fewer levers, or an earlier one of as many: within
+    NEAR_RATIO of it in every figure."""
     kept: list[Combination] = []
-    for c in combinations:
-        near = next((i for i, k in enumerate(kept) if _near(c, k)), None)
-        if near is None:
+    for c in sorted(combinations, key=lambda c: len(c.names)):
+        if not any(_near(c, k) for k in kept):
             kept.append(c)
-        elif len(c.names) < len(kept[near].names):
-            kept[near] = c
-    return tuple(kept)
+    return tuple(c for c in combinations if any(c is k for k in kept))
 
 
 def _near(one: Combination, other: Combination) -> bool:
