@@ -139,7 +139,9 @@ def by_hand() -> dict[str, float]:
     exposed_s = c["overlap"] * (soft_max(plain.device_s, host_s) - plain.device_s) + (1 - c["overlap"]) * host_s
     plain_s = max(plain.device_s + exposed_s, c["front"] * CONCURRENCY)
     exposed_s = plain_s - plain.device_s
-    mixed_s = soft_max(mixed.device_s, c["eager"] * mixed.launches_s) + exposed_s
+    with_s = soft_max(mixed.device_s, c["eager"] * mixed.launches_s)
+    exposed_with_s = c["overlap"] * (soft_max(with_s, host_s) - with_s) + (1 - c["overlap"]) * host_s
+    mixed_s = max(with_s + exposed_with_s, c["front"] * CONCURRENCY)
 
     def mean(a: float, b: float) -> float:
         return a + prefill_share * (b - a)

@@ -9,7 +9,7 @@ import pytest
 from joulemill.physics.serving.deployment import Parallelism
 from joulemill.validation.inferencex_cuts import first_cut
 from joulemill.validation.inferencex_loads import load_of
-from joulemill.validation.inferencex_settings import Launched, narrow_keys, recipe_of
+from joulemill.validation.inferencex_settings import Launched, narrow_keys, pool_recipe_of, recipe_of
 from tests.support.latency_rows import AGGREGATED, APART, POOLS, dumped, listed, read
 
 
@@ -124,6 +124,21 @@ LLAMA, GPT, MINIMAX = "meta-llama/Llama-3.1-70B", "openai/gpt-oss-120b", "MiniMa
 def test_settings_are_those_of_the_published_scripts(change: dict[str, object], settings: tuple[float, ...]) -> None:
     found = recipe_of(launched(**change))
     assert (found.budget_tok, found.poll_count, found.hold_count, found.captured_tok) == settings
+
+
+@pytest.mark.parametrize(
+    ("change", "ranks", "budget_tok"),
+    [
+        ({}, 1, 32768),
+        ({}, 8, 4096),  # SGLang divides by the ranks of data-parallel attention
+        ({"engine": "trtllm", "version": "0.8.1.post2"}, 8, 16384),
+        ({"engine": "trtllm", "version": "0.5.1-rc0.pre3"}, 8, 4608),
+        ({"engine": "trtllm", "prompt_tok": 8192.0}, 1, 8448),
+        ({"engine": "trtllm", "model": GPT}, 1, 8192),
+    ],
+)
+def test_prefill_pools_hold_what_their_recipes_say(change: dict[str, object], ranks: int, budget_tok: float) -> None:
+    assert pool_recipe_of(launched(**change), ranks).budget_tok == budget_tok
 
 
 @pytest.mark.parametrize(

@@ -114,3 +114,13 @@ def _trtllm(run: Launched) -> Recipe:
     if "Llama" in run.model:
         return Recipe(16384.0, hold_count=20.0 if short and run.tensor_count < 8 else 0.0)
     return Recipe()
+
+
+def pool_recipe_of(run: Launched, ranks_count: int) -> Recipe:
+    """Settings of the prefill workers of a disaggregated InferenceX deployment, of ``ranks_count`` ranks."""
+    if run.engine == "sglang":
+        return Recipe(32768.0 / ranks_count)
+    if run.engine == "trtllm" and "DeepSeek" in run.model:
+        short = 4608.0 if run.version.startswith("0.5") or not run.version else 16384.0
+        return Recipe(8448.0 if run.prompt_tok > 4096.0 else short)
+    return Recipe()

@@ -32,7 +32,7 @@ from joulemill.validation.inferencex_cuts import first_cut
 from joulemill.validation.inferencex_launches import matching
 from joulemill.validation.inferencex_loads import DRAWN_NOTE, load_of
 from joulemill.validation.inferencex_pools import Launch, LaunchQuery
-from joulemill.validation.inferencex_settings import Launched, Recipe, narrow_keys, recipe_of
+from joulemill.validation.inferencex_settings import Launched, Recipe, narrow_keys, pool_recipe_of, recipe_of
 from joulemill.validation.inferencex_speculation import origin_of, with_drafts
 from joulemill.validation.mlenergy_window import NOTE as WINDOW_NOTE
 from joulemill.validation.mlenergy_window import RunQuery, runs_flashinfer, window_of
@@ -196,7 +196,9 @@ def _latency_row(number: int, row: Row, resolve: Resolver) -> MeasuredRow:
     )
     parallelism = first_cut(launched, reading.parallelism) if load.scripted and not apart else reading.parallelism
     launched = replace(launched, tensor_count=parallelism.tensor, data_count=parallelism.data)
-    recipe = recipe_of(launched) if load.scripted and not apart else Recipe()
+    recipe = Recipe()
+    if load.scripted:
+        recipe = recipe_of(launched) if reading.prefill is None else pool_recipe_of(launched, reading.prefill.data)
     quantized = precision.dense.element_byte < 2.0 or precision.experts.element_byte < 2.0
     if narrow_keys(launched, quantized=quantized, scripted=load.scripted):
         precision = precision.with_kv("fp8")

@@ -278,12 +278,20 @@ def _step_variants(
     if np.any(np.asarray(d.eager_ratio) > 0.0):
         plain_s = np.where(np.asarray(d.eager_ratio) > 0.0, soft_s(plain_s, host.eager_ratio * plain.launch_s), plain_s)
     waited_s = host_s(t, host, d, alone.decode_tok, plain.device_s)
+    free_s = plain_s + waited_s
+
+    def added_s(device_s: Array, launching_s: Array) -> Array:
+        """What prompts add to a step [s]: the host's time hides beside theirs too."""
+        with_s = soft_s(device_s, launching_s)
+        return np.asarray(with_s + host_s(t, host, d, alone.decode_tok, with_s) - free_s)
+
+    packed_launch_s = _launching_ratio(host, d, packed_tok + alone.decode_tok) * mixed.launch_s
     steps = PromptSteps(
-        plain_s + waited_s,
+        free_s,
         busiest / d.computed_tok,
-        soft_s(mixed.device_s, eager_s) - plain_s,
+        added_s(mixed.device_s, eager_s),
         packed_tok / d.computed_tok,
-        soft_s(packed_s, _launching_ratio(host, d, packed_tok + alone.decode_tok) * mixed.launch_s) - plain_s,
+        added_s(packed_s, packed_launch_s),
         d.budget_tok / d.computed_tok,
     )
     return (plain, mixed, waited_s), steps
