@@ -173,7 +173,7 @@ def _decode_round(t: ShardTable, rates: Rates, steady_state: Steady) -> _Round:
 def _prefill_share(t: ShardTable, rates: Rates, steady_state: Steady, w: Workload) -> StepWork:
     """What a request's prefill adds to the steps of a rank, a device."""
     plain_s = steady_state.decode.device_s + steady_state.host_s
-    mixed_s = prompts_s(rates.host, steady_state.mixed) + steady_state.host_s
+    mixed_s = plain_s + steady_state.prompts_added_s
     often = steady_state.prefill_ratio / (steady_state.decode_req / t.data_count / w.output_tok)
     plain = step_work(t, rates.power, steady_state.decode, plain_s)
     return step_work(t, rates.power, steady_state.mixed, mixed_s).plus(plain, -1.0).scaled(often)

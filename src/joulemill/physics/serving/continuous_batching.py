@@ -173,6 +173,11 @@ class Steady:
     launch_wait_s: Array
     step_req: Array
 
+    @property
+    def prompts_added_s(self) -> Array:
+        """What prompts add to a step that has any [s], before any power limit."""
+        return np.asarray(self.mixed.device_s - self.decode.device_s + self.launch_wait_s)
+
 
 #: Share of the memory that weights leave which keys and values get at least.
 TIGHT_RATIO = 0.4
