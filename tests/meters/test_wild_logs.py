@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from joulemill.errors import InputError
-from joulemill.formats.cells import Header, ending, number
 from joulemill.ledger.energy import window_energy
 from joulemill.ledger.identity import Identity, identity_of
 from joulemill.ledger.record import Quantity, Reading
@@ -469,24 +468,6 @@ def test_one_bad_line_never_discards_a_file(tmp_path: Path, context: MeterContex
         by_board = watts_by_board(whole(opened(put(tmp_path / "smi.csv", "\n".join([*lines, ""])), context)))
         assert by_board == {b: [300.0] * 10 for b in "0123"}
         assert len(told) == 1 and "a line is left out, the others are kept: line" in told[0]
-
-
-# --- cells -------------------------------------------------------------------------------------------------------
-
-
-def test_numbers_and_their_units() -> None:
-    assert number("300.25 W") == (300.25, "W") and number("1e3") == (1000.0, "") and number("-5 °C") == (-5.0, "°C")
-    assert number("61") == (61.0, "") and number("97 %") == (97.0, "%") and number("0,125") == (0.125, "")
-    for cell in ("", "W", "1.2.3", "1,234 W", "0x10", "1_000", "--1", "1 2"):
-        with pytest.raises(ValueError):
-            number(cell)
-
-
-def test_what_ends_a_cell_for_certain() -> None:
-    assert ending("300.00 W") == ending("12.50 W") != ending("300.0 W")
-    assert ending("97") is None and ending("97 %") == ending("100 %")
-    assert ending("[N/A]") == ("[N/A]",)
-    assert Header.of("a, b [W]").spaced and not Header.of("a,b").spaced and Header.of("a;b,c;d").delimiter == ";"
 
 
 @pytest.mark.parametrize(
