@@ -10,6 +10,8 @@ import pytest
 
 from joulemill.analysis.calibration import row_of_run
 from joulemill.cli import main
+from joulemill.prediction.calibration_file import load_calibration
+from joulemill.prediction.scale_file import load_scales
 from joulemill.validation.row import MeasuredRow
 from tests.support.recorded import recorded
 
@@ -85,6 +87,11 @@ def test_means_of_latency_stand_beside_means_of_lengths(tmp_path: Path, capsys: 
     for out in ("c.toml", "c.json"):
         assert calibrate(tmp_path / "report.json", "--out", str(tmp_path / out)) == 0
         assert "note: " in (told := capsys.readouterr().out) and "no mean TTFT: its median is used" in told
+    kept = load_scales(tmp_path / "c.toml").notes, load_calibration(tmp_path / "c.json").notes
+    assert all("no mean TTFT" in notes[0] for notes in kept)
+    text = (tmp_path / "c.toml").read_text()
+    (tmp_path / "c.toml").write_text("".join(x for x in text.splitlines(True) if not x.startswith("notes = ")))
+    assert load_scales(tmp_path / "c.toml").notes == ()  # files of before state none
 
 
 def row_of_report(folder: Path, document: dict[str, Any]) -> MeasuredRow:

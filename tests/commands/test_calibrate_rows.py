@@ -139,6 +139,7 @@ def test_a_scale_of_another_deployment_is_refused(
         ('engine = "vllm-0.11"', "", "'engine' is missing"),
         ("schema = ", "schem = ", "not a file of scales"),
         ("made_from = [", "extra = 1\nmade_from = [", "'extra' is not known"),
+        ("notes = [", "notes = [1, ", "'notes' must be a list of texts"),
         ("[cell.rate_tok_s]", "[cell.rate]", "'rate' is not known"),
         ("[cell.rate_tok_s]", "[cell.rate_tok_s]\nx = 1", "'x' is not known"),
         ("stderr_ln = ", "stderr_ln = -", "'stderr_ln' of rate_tok_s is -"),

@@ -51,6 +51,7 @@ def load_calibration(path: Path) -> Calibrated:
             profile=str(raw["profile"]),
             device=str(raw.get("device") or ""),
             model=str(raw.get("model") or ""),
+            notes=tuple(str(note) for note in raw.get("notes") or ()),
         )
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error

@@ -27,7 +27,7 @@ CELL_KEYS = Cell._fields
 
 @dataclass(frozen=True)
 class ScaleFile:
-    """Scales by cell, the files that they were made from, and what was assumed of those (not written)."""
+    """Scales by cell, the files that they were made from, and what was assumed of those."""
 
     cells: Mapping[Cell, Scales]
     made_from: tuple[str, ...]
@@ -62,6 +62,7 @@ def scale_table(scale: Scale) -> dict[str, float]:
 def _lines(scale_file: ScaleFile) -> Iterable[str]:
     yield f'schema = "{SCHEMA}"'
     yield f"made_from = {json.dumps(list(scale_file.made_from))}"
+    yield f"notes = {json.dumps(list(scale_file.notes))}"
     for cell, scales in scale_file.cells.items():
         yield "\n[[cell]]"
         yield from (f"{name} = {json.dumps(value)}" for name, value in cell._asdict().items())
@@ -81,13 +82,15 @@ def load_scales(path: Path) -> ScaleFile:
         raise InputError(f"{path}: cannot be read as TOML ({why}); calibrate again") from error
     if raw.get("schema") != SCHEMA:
         raise InputError(f"{path}: not a file of scales; write one with joulemill calibrate ROWS.csv --out FILE.toml")
-    _check_keys(raw, {"schema", "made_from", "cell"}, path)
-    cells, made_from = raw["cell"], raw["made_from"]
+    raw.setdefault("notes", [])  # files of before state none
+    _check_keys(raw, {"schema", "made_from", "notes", "cell"}, path)
+    cells = raw["cell"]
     if not (isinstance(cells, list) and all(isinstance(c, dict) for c in cells) and cells):
         raise InputError(f"{path}: 'cell' must be a list of tables, [[cell]]")
-    if not (isinstance(made_from, list) and all(isinstance(n, str) for n in made_from)):
-        raise InputError(f"{path}: 'made_from' must be a list of names")
-    return ScaleFile(dict(_cell(c, path) for c in cells), tuple(made_from))
+    for name in ("made_from", "notes"):
+        if not (isinstance(raw[name], list) and all(isinstance(n, str) for n in raw[name])):
+            raise InputError(f"{path}: {name!r} must be a list of texts")
+    return ScaleFile(dict(_cell(c, path) for c in cells), tuple(raw["made_from"]), tuple(raw["notes"]))
 
 
 def _cell(raw: dict[str, Any], path: Path) -> tuple[Cell, Scales]:

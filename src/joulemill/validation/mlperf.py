@@ -4,7 +4,8 @@ Mean answers are those that MLCommons' submission checker demands (``TOKENS_PER_
 144.84, llama3.1-405b 684.68, deepseek-r1 3886.23), or those of CNN/DailyMail (778 in, about 73 out). What submissions
 do not state is assumed, and said: weights in 4 bits where devices multiply in 4 bits, else 8; a KV
 cache in 8 bits; as few devices a replica as hold the weights in 70 % of their memory; 768 requests per device, or what
-NVIDIA's configurations of H200 name (``gpu_batch_size``: llama2-70b 806, mixtral 3,072).
+NVIDIA's configurations of H200 name (``gpu_batch_size``: llama2-70b 806, mixtral 3,072; that of Mixtral may be of a
+later round than v4.1).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ BATCH_REQ, WEIGHTS_RATIO, SPREAD_RATIO = 768.0, 0.7, 0.6
 #: ``closed/NVIDIA/configs``); assumed of others.
 MAX_Q_RATIO = 500.0 / 700.0
 NOTE = (
-    "batch is not stated: 806 a device of Llama 2 70B, 3,072 of Mixtral, as NVIDIA's configurations of H200 have it, "
-    "768 of others (assumed); a replica takes as few devices as hold it; 4-bit weights where devices "
-    "have 4-bit units, else 8-bit, and a KV cache in 8 bits (assumed)"
+    "batch is not stated: 806 a device of Llama 2 70B, 3,072 of Mixtral, as NVIDIA's configurations of H200 have it "
+    "(that of Mixtral perhaps of a later round), 768 of others (assumed); a replica takes as few devices as hold it; "
+    "4-bit weights where devices have 4-bit units, else 8-bit, and a KV cache in 8 bits (assumed)"
 )
 MAX_Q_NOTE = (
     "Max-Q is taken as a power limit of 0.71 TDP: 500 W, as NVIDIA's v4.1 configurations of Llama 2 70B on H200 state; "

@@ -92,7 +92,7 @@ def pools_of(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, sizes:
     servers = np.where(prefill_servers > 0.0, prefill_servers, matched)
     queue = in_flight_req / servers
     least = one / prefill.data_count
-    lone_s = prompts_s(rates.host, _prompts_alone(prefill, rates, d, least, one)) + rates.host.step_s
+    lone_s = _prompts_alone_s(prefill, rates, d, least, one)
     steps = PromptSteps(zero, least, lone_s, many, many_s, fits)
     load = replace(load_of(d, queue, full_s, prefill.data_count), gateway_ratio=one)
     idle_s = pool_token_s(rates.host.arrivals, steps, load, answer_s * full_s)
@@ -218,9 +218,9 @@ def _decode_step(t: ShardTable, rates: Rates, d: Demand, running: Array) -> Step
     return drafted(t, rates.step, d, alone, times(counts(t, alone), rates.step))
 
 
-def _prompts_alone_s(t: ShardTable, rates: Rates, d: Demand, count: Array) -> Array:
-    """Time of a step that computes ``count`` whole prompts and nothing else [s]."""
-    return prompts_s(rates.host, _prompts_alone(t, rates, d, count)) + rates.host.step_s
+def _prompts_alone_s(t: ShardTable, rates: Rates, d: Demand, count: Array, busiest_count: Array | None = None) -> Array:
+    """Time of a step that computes whole prompts as ``_prompts_alone`` has them, and nothing else [s]."""
+    return prompts_s(rates.host, _prompts_alone(t, rates, d, count, busiest_count)) + rates.host.step_s
 
 
 def _prompts_alone(

@@ -7,7 +7,7 @@ budget/I) share a step, which lasts t(g); on average they have their first token
 
 A share r = 0.1 of all requests is the opening burst of all b (a benchmark of ten answers a slot). Later ones come as
 answers end: α = C·b/O a step, O the steps of an answer. Lengths of deviation s (of their mean) keep the answers of a
-generation together, C = 0.157/s times as dense as on average over nine of them, or less where the opening took long. A
+generation together, C = 0.147/s times as dense as on average over nine of them, or less where the opening took long. A
 prompt waits for the next look at the queue and shares its step with those that came meanwhile (p steps; T(p) is their
 length, of one that computes these prompts):
 
