@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 
 import pytest
@@ -51,3 +52,13 @@ def test_a_histogram_says_of_how_many_requests_it_is() -> None:
 def test_the_barrel_says_that_its_scale_is_a_logarithm() -> None:
     ceilings = [Ceiling(name="compute", rate_tok_s=Figure(1000.0, "tok/s", Basis.MODELLED, low=900.0, high=1100.0))]
     assert ">tok/s, log scale<" in barrel(ceilings, "compute", 46.0)
+
+
+def test_a_ceiling_without_an_upper_bound_leaves_the_others_their_height() -> None:
+    """Joules per token that may be 0 bound no rate from above: the picture is as tall, and the whisker ends in it."""
+    stave = Ceiling(name="compute", rate_tok_s=Figure(1000.0, "tok/s", Basis.MODELLED, low=900.0, high=1100.0))
+    watts = Ceiling(name="power", rate_tok_s=Figure(1e5, "tok/s", Basis.MODELLED, low=1e4, high=math.inf))
+    picture = barrel([stave, watts], "compute", 46.0)
+    heights = [float(h) for h in re.findall(r'<rect[^>]* height="([\d.]+)"[^>]*class="ceiling', picture)]
+    assert len(heights) == 2 and 50.0 < heights[0] < heights[1] <= 170.0
+    assert "inf" not in picture and "nan" not in picture

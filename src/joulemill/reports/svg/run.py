@@ -19,13 +19,14 @@ def barrel(ceilings: Sequence[Ceiling], binding: str, achieved_tok_s: float | No
     missing = [c for c in ceilings if not c.rate_tok_s.value]
     if not known:
         return empty(60, "Ceilings", "no ceiling is known")
-    levels = [v for c in known for v in (c.rate_tok_s.value, c.rate_tok_s.high) if v]
+    # Where joules per token may be 0 a ceiling of watts has no upper bound: its whisker ends at the top.
+    levels = [v for c in known for v in (c.rate_tok_s.value, c.rate_tok_s.high) if v and math.isfinite(v)]
     levels += [achieved_tok_s] if achieved_tok_s else []
     low, high = math.log10(min(levels)) - 0.35, math.log10(max(levels)) + 0.1
     top, bottom = 40, 210
 
     def height(rate: float) -> float:
-        return (bottom - top) * (math.log10(rate) - low) / max(high - low, 1e-9)
+        return (bottom - top) * min(max((math.log10(rate) - low) / max(high - low, 1e-9), 0.0), 1.0)
 
     staves = known + missing
     pitch = WIDTH / len(staves)
