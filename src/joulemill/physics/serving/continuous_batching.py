@@ -16,7 +16,7 @@ TTFT from ``first_token``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -236,6 +236,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     capacity = np.where(d.running > 0.0, np.maximum(capacity, offered), capacity)
     step_tok = 1.0 + np.asarray(d.draft_count) + d.accepted_tok * d.computed_tok / d.output_tok
     running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / step_tok)
+    d = replace(d, budget_tok=_prompt_room_tok(d, running))
     arrivals = running * d.accepted_tok / d.output_tok * np.asarray(d.arrivals_ratio)
     often = _prompts_often(t, rates, d, offered, arrivals)
     alone = decode_load(running, context, evenness_ratio(rates.step, d))
@@ -243,6 +244,13 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     work, steps = _step_variants(t, rates, d, alone, (offered, prompt))
     state = (offered, running, context, capacity, often)
     return _timed(t, rates, d, state, work, (steps, batches))
+
+
+def _prompt_room_tok(d: Demand, running: Array) -> Array:
+    """Prompt tokens that a step holds: of its budget what the sequences leave that decode in it; all of it where
+    prompts have steps of their own."""
+    beside_tok = running * (1.0 + np.asarray(d.draft_count)) * (np.asarray(d.chunked_ratio) > 0.0)
+    return np.asarray(d.budget_tok - beside_tok)
 
 
 def _prompts_often(t: ShardTable, rates: Rates, d: Demand, offered: Array, arrivals: Array) -> Array:

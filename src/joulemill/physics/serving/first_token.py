@@ -202,6 +202,10 @@ def ingest_s(rates: ArrivalRates, load: OfferedLoad) -> Array:
     return np.asarray(rates.ingest_s + rates.ingest_tok_s * load.input_tok + rates.gateway_s * load.gateway_ratio)
 
 
+#: Rounds until a pool's steps hold as many prompts as come in one.
+POOL_ROUNDS = 8
+
+
 def pool_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad, stay_s: Array) -> Array:
     """Mean time until a pool that computes prompts alone has a first token [s], and the decode worker that takes over
     looks at its queue. ``load`` is that of a rank, whose requests stay ``stay_s`` elsewhere. A prompt waits for the
@@ -213,9 +217,11 @@ def pool_token_s(rates: ArrivalRates, steps: PromptSteps, load: OfferedLoad, sta
     rate = load.crowd_ratio(queue / most_rate / stay_s) * load.batch_req / (stay_s + one_s)
     rate = np.minimum(rate, most_rate)
     step_s = one_s
-    for _ in range(2):
-        step_s = steps.finish_s(np.minimum(1.0 / ranks + rate * step_s, full))
-    later_s = step_s * (1.0 - 0.5 * np.expm1(-rate * ranks * step_s))
+    for _ in range(POOL_ROUNDS):
+        come = np.maximum(rate * ranks * step_s, 1e-9)
+        step_s = steps.finish_s(np.minimum(come / -np.expm1(-come) / ranks, full))
+    own_s = steps.finish_s(np.minimum(1.0 / ranks + rate * step_s, full))
+    later_s = own_s - 0.5 * step_s * np.expm1(-rate * ranks * step_s)
     opening = np.minimum(rates.opening_ratio, 1.0)
     wait_s = opening * steps.finish_s(queue) + (1.0 - opening) * later_s
     return np.asarray(ingest_s(rates, load) + 0.5 * rates.polls_count(load) * load.step_s + wait_s)

@@ -41,6 +41,7 @@ DIVIDED = (
     "kv_flop_1",
     "prefill_flop_0",
     "prefill_flop_1",
+    "sparse_flop_tok",
     "kv_store_byte_0",
     "kv_store_byte_1",
     "state_byte",

@@ -72,6 +72,10 @@ def arithmetic_class(form: Format, device: Device | None) -> tuple[int, float]:
     return UNPACKED, device.peak_flop_s[compute_dtype(device, "bf16")]
 
 
+#: Heads that a kernel of sparse attention computes at once, FlashMLA's.
+SPARSE_HEADS = 64
+
+
 @dataclass(slots=True, kw_only=True)
 class Shard:
     """The share of one device; all floats. ``_i`` is the slot (0: 16 bit, 1: quantized; attention 0:
@@ -81,6 +85,7 @@ class Shard:
     head_*                         vocabulary head, run once a sequence and step
     kv_byte_i, kv_flop_i           read and computed per sequence, step and token of context (decode)
     prefill_flop_i                 per query–key pair of a prefill
+    sparse_flop_tok                of a prompt token over all keys that an indexer chooses, heads that fill tiles included
     kv_store_byte_i                kept per sequence and token
     state_byte, state_moved_byte   recurrent state of a sequence, kept; read and written in a step
     window_tok, chunked_ratio      keys under a window; 1 where windows are chunks of which a token sees its own
@@ -119,6 +124,7 @@ class Shard:
     kv_flop_1: float = 0.0
     prefill_flop_0: float = 0.0
     prefill_flop_1: float = 0.0
+    sparse_flop_tok: float = 0.0
     kv_store_byte_0: float = 0.0
     kv_store_byte_1: float = 0.0
     window_tok: float = math.inf
@@ -368,7 +374,8 @@ def _put_latent(s: Shard, mixer: LatentAttention, n: int, precision: Precision) 
         _put_attention(s, None, read, read, flop, prefill)
         return
     index = mixer.indexer
-    _put_attention(s, index.top, read, 0.0, flop, flop)
+    _put_attention(s, index.top, read, 0.0, flop, prefill)
+    s.sparse_flop_tok += flop / heads * SPARSE_HEADS * math.ceil(heads / SPARSE_HEADS) * index.top
     keys = n * index_key_byte(mixer)
     scores = 2.0 * n * index.heads * index.head_dim
     _put_attention(s, None, keys, read + keys, scores, scores)

@@ -6,7 +6,7 @@ no work: padding, rows that wait for the busiest rank, launches, collectives. On
     matrices   softmax( W/(η_m·β), 2N·m/(η_c·π) )           per class of arithmetic; m = decode + prefill tokens
     experts    softmax( E(m)·w/(η_x·β), f·(c + g·E(m))/(η_xc·π) )    E(m) experts touched, c rows that land here,
                                                              g rows that each touched expert is padded by
-    attention  B·S·b/(η_a·β) ∨ flop;  prefill: pairs·flop/(η_p·π);  recurrent state read and written once
+    attention  B·S·b/(η_a·β) ∨ flop;  prefill: (pairs + γ/2)·flop/(η_p·π);  recurrent state read and written once
     launches   kernels·τ + quantized matrices·τ_q
     sums       n·min(τ + (r − 1)·bytes/(η_l·link), 2τ + 2(r − 1)/r·bytes/(η_l·link)), τ = τ_r·(log2 r)^γ of r ranks
     exchanges  of data-parallel ranks: n·τ_x + bytes/(η_l·link)         latencies grow by a hop where ranks span nodes
@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, experts_touched_count
 from joulemill.physics.serving.pipeline import handover_byte, handover_link_byte_s, waiting_s
+from joulemill.physics.serving.prompt_attention import pairs_flop
 from joulemill.physics.serving.shard import FP4, FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
 from joulemill.physics.serving.wide_experts import (
     REDUNDANT_RATIO,
@@ -56,6 +57,7 @@ class StepRates:
     compute_ratio, expert_compute_ratio   share of the dense peak reached, by class
     expert_grain_count  rows of padding that each touched expert costs, by class
     prefill_attention_ratio, latent_attention_ratio   share of the 16-bit peak that attention reaches
+    prefill_grain_tok   keys that a prompt token's attention pays for twice beside its own (``prompt_attention``)
     kernel_s, quantize_s   fixed time of a kernel, of quantizing a matrix's inputs;
     kernel_newest_ratio    both on devices with 4-bit units over those on older ones
     state_s, routing_s     fixed time of a recurrent block; of choosing, sorting and gathering experts in a layer
@@ -81,6 +83,7 @@ class StepRates:
     expert_compute_ratio: tuple[float, ...]
     expert_grain_count: tuple[float, ...]
     prefill_attention_ratio: float
+    prefill_grain_tok: float
     latent_attention_ratio: float
     kernel_s: float
     kernel_newest_ratio: float
@@ -233,13 +236,12 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
     wholes = [m.both_s for m in matrices]
     experts = _experts(t, r, _routed_tok(t, r, load, wait_tok), load.evenness_ratio)
     expert_both_s = experts.part.both_s
-    pairs_flop = _pairs_flop(t, load.past_tok)
-    prefill_s = _prefill_s(t, r, load, pairs_flop)
+    prefill_s = _prefill_s(t, r, load)
     collective_s, link_byte = _collectives(t, r, wait_tok)
     sampled_byte = _sampled_byte(t, r, load)
     sampling_s = sampled_byte / (r.memory_ratio * t.bandwidth_byte_s)
     touched_byte = sampled_byte + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
-    flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs_flop
+    flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs_flop(t, load)
     hidden_s = [exposed_s(m.compute_s, s) for m, s in zip(matrices, wholes, strict=True)]
     step = StepTimes(
         matrix_s=sum(wholes[1:], wholes[0]) + flow_s,
@@ -307,7 +309,7 @@ def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:
     wait_tok = load.decode_tok + load.busiest_tok
     matrices, flow_s = _matrices(t, r, load, wait_tok)
     sampling_s = _sampled_byte(t, r, load) / (r.memory_ratio * t.bandwidth_byte_s)
-    total_s = attention.whole_s + _prefill_s(t, r, load, _pairs_flop(t, load.past_tok)) + flow_s + sampling_s
+    total_s = attention.whole_s + _prefill_s(t, r, load) + flow_s + sampling_s
     total_s = sum((m.both_s for m in matrices), total_s + _launch_s(t, r)) + _collectives(t, r, wait_tok)[0]
     if np.any(t.expert_byte):
         part = _experts(t, r, _routed_tok(t, r, load, wait_tok), load.evenness_ratio).part
@@ -344,9 +346,9 @@ def _sampled_byte(t: ShardTable, r: StepRates, load: StepLoad) -> Array:
     return np.asarray(load.head_tok * (t.vocabulary_count * r.sampling_byte))
 
 
-def _prefill_s(t: ShardTable, r: StepRates, load: StepLoad, pairs_flop: Array) -> Array:
+def _prefill_s(t: ShardTable, r: StepRates, load: StepLoad) -> Array:
     """Attention of prompts, and the scan of recurrent layers over them [s]."""
-    token_s = pairs_flop / (r.prefill_attention_ratio * t.peak_0_flop_s)
+    token_s = pairs_flop(t, load, 0.5 * r.prefill_grain_tok) / (r.prefill_attention_ratio * t.peak_0_flop_s)
     return np.asarray(load.busiest_tok * (token_s + t.scan_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)))
 
 
@@ -430,10 +432,6 @@ def _expert_ratios(t: ShardTable, r: StepRates, many: NDArray[np.bool_]) -> tupl
 
 def _newest_ratio(t: ShardTable, r: StepRates) -> Array:
     return np.where(t.newest_count > 0.0, r.newest_ratio, 1.0)
-
-
-def _pairs_flop(t: ShardTable, past_tok: Array) -> Array:
-    return np.asarray(t.prefill_flop_0 * past_tok + t.prefill_flop_1 * np.minimum(past_tok, t.window_tok))
 
 
 def _collectives(t: ShardTable, r: StepRates, wait_tok: Array) -> tuple[Array, Array]:
