@@ -2,7 +2,8 @@
 
 A property holds however long its examples take on a busy machine. Side by side, the tests of a file stay together on
 one worker (`--dist loadfile`), so that what they share is made once. Files that take longest begin first, so that no
-worker is left alone with one at the end: those of the real server, then those marked ``slow``, then those that wait.
+worker is left alone with one at the end: those of the real server, then those marked ``slow``, then those that wait;
+those of the real server one after the other rather than beside each other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -64,7 +66,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             file = item.nodeid.split("::")[0]
             rank_of_file[file] = min(rank_of_file.get(file, len(RANKS)), _rank(item))
-        items.sort(key=lambda item: rank_of_file[item.nodeid.split("::")[0]])
+        ordered = _taken_in_turns(rank_of_file, config.workerinput["workercount"])
+        place = {file: i for i, file in enumerate(ordered)}
+        items.sort(key=lambda item: place[item.nodeid.split("::")[0]])
+
+
+def _taken_in_turns(rank_of_file: dict[str, int], workers: int) -> Iterator[str]:
+    """Files, longest first; one of the real server to each worker's worth, so that two of them seldom compute at once:
+    their threads wait for each other by turning in circles."""
+    files = sorted(rank_of_file, key=rank_of_file.__getitem__)
+    others = iter([file for file in files if rank_of_file[file] > 0])
+    for file in files:
+        if rank_of_file[file] == 0:
+            yield from (file, *islice(others, workers - 1))
+    yield from others
 
 
 def _rank(item: pytest.Item) -> int:
