@@ -116,7 +116,8 @@ def test_the_knee_of_a_server_with_four_slots(tmp_path: Path) -> None:
         assert found.knee.value is not None and 2.0 < found.knee.value < 10.0
     else:
         assert found.knee.value is not None or "three loads" in (found.knee.reason or "")
-    assert found.points[0].rate_tok_s.low < rates[0] < found.points[0].rate_tok_s.high  # type: ignore[operator]
+    if bound[0] is not None and not found.points[0].left_out:  # else a single run may be left, which has no interval
+        assert found.points[0].rate_tok_s.low < rates[0] < found.points[0].rate_tok_s.high  # type: ignore[operator]
     page = render(found)
     assert page.count("<svg") == 4 and "src=" not in page and "<script" not in page
 
@@ -142,7 +143,9 @@ def test_diagnosis_of_mock_servers(
         pytest.skip("other processes took the machine, and the diagnosis says so")
     if analyze(record).client.valid:  # on a crowded machine the client is late, and the diagnosis says so
         assert found.name in (right, "undecided"), found.explanation
-        assert found.candidates[0].name == right or right is None
+        first = found.candidates[0]
+        disturbed = first.name == "host_cpu" and any("other processes" in text for text in first.seen_for)
+        assert right is None or first.name == right or disturbed
         assert found.name not in wrong
     else:
         assert found.name == "client"
