@@ -49,8 +49,10 @@ explore: $(VENV)/.run
 
 # Side by side, since most of a test's time is waiting; TEST="-n0 tests/test_units.py" runs one file in this process.
 WORKERS ?= 4
+# Compiled once, whatever the environment says of it: else each worker, and each command that a test starts, compiles anew.
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TEST)
+	@$(BIN)/python -m compileall -q -j 0 src simulated benchmarks tests/support
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TEST)
 
 # The documentation site, into site/; a link that leads nowhere fails it. Offline once installed.
 docs: $(VENV)/.docs

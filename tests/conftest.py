@@ -7,6 +7,13 @@ worker is left alone with one at the end: those of the real server, then those m
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -19,6 +26,35 @@ settings.load_profile("busy machine")
 
 #: Markers of what takes long, longest first.
 RANKS = ("embedded", "slow", "apart")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each worker compiles its share of the test files first: a fresh clone's are compiled once, not by each."""
+    worker = getattr(config, "workerinput", None)
+    if worker is None or sys.dont_write_bytecode:
+        return
+    folders = [config.rootpath / argument for argument in config.args]
+    files = sorted(file for folder in folders if folder.is_dir() for file in folder.rglob("test_*.py"))
+    for file in files[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+        if not _compiled(file):
+            with contextlib.suppress(Exception, pytest.skip.Exception):  # collection meets it again, and reports it
+                importlib.import_module(".".join(file.relative_to(config.rootpath).with_suffix("").parts))
+
+
+def _compiled(file: Path) -> bool:
+    made = (file.parent / "__pycache__").glob(f"{file.stem}.{sys.implementation.cache_tag}-pytest-*.pyc")
+    return any(m.stat().st_mtime >= file.stat().st_mtime for m in made)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Thousands of items that all stay: looking for garbage among them is a third of the time to collect them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,3 +75,11 @@ def _rank(item: pytest.Item) -> int:
 def few_combinations(monkeypatch: pytest.MonkeyPatch) -> None:
     """Studies of levers combine the strongest three, not nine: for tests of views and words, not of the choice."""
     monkeypatch.setattr("joulemill.decisions.levers.study.MOST_COMBINED", 3)
+
+
+@pytest.fixture
+def short_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts are sized by three short questions: for real servers and tests of other things than prompts' lengths."""
+    phases = importlib.import_module("joulemill.bench.load.phases")  # `joulemill.bench` is a function, too
+    monkeypatch.setattr(phases, "CALIBRATION_WORDS", (4, 12, 32))
+    monkeypatch.setattr(phases, "CALIBRATION_TOK", 2)

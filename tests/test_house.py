@@ -100,6 +100,7 @@ def is_pure(path: Path) -> bool:
 MODULES = {module(p): p for p in python_files()}
 
 
+@cache
 def imports(path: Path) -> list[str]:
     """Every module imported anywhere in the file: at its top, in a function, for the type checker only."""
     names: list[str] = []

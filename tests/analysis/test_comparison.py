@@ -8,10 +8,10 @@ import json
 import math
 import re
 from pathlib import Path
+from statistics import NormalDist
 
 import pytest
 from rich.console import Console
-from scipy import stats
 
 from joulemill.analysis.baseline import need_baseline, read_baseline, write_baseline
 from joulemill.analysis.comparison import TOO_FEW, Comparison, _by_intervals, compare, document, label, of_change
@@ -71,7 +71,7 @@ def test_probability_is_that_of_the_sign() -> None:
     """Two normal estimates: P(b > a) = Φ(d ÷ √(s² + s²))."""
     a, b = (Figure(v, "1", Basis.MEASURED, low=v - 0.196, high=v + 0.196, level=0.95) for v in (1.0, 1.1))
     found = _by_intervals(a, b, sampled=True)
-    assert found.real == pytest.approx(stats.norm.cdf(0.1 / (0.1 * math.sqrt(2))), abs=1e-4)
+    assert found.real == pytest.approx(NormalDist().cdf(0.1 / (0.1 * math.sqrt(2))), abs=1e-4)
     half = math.hypot(math.log(1.196 / 0.804) / 2, math.log(1.296 / 0.904) / 2)
     assert found.low == pytest.approx(1.1 * math.exp(-half) - 1, abs=1e-6)
     assert _by_intervals(a, b, sampled=False).real is None

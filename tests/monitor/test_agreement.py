@@ -23,6 +23,7 @@ METER = "declared:idle=50W,busy=50W"  # of known power, so that both must say th
 
 
 @pytest.mark.embedded
+@pytest.mark.usefixtures("short_calibration")
 @pytest.mark.skipif(importlib.util.find_spec("xllamacpp") is None, reason="the embedded server is not installed")
 def test_totals_agree_with_bench_over_the_same_window(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"

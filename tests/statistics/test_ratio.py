@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 from simulated.noise import ar1, coverage
 
 from joulemill.statistics.ratio import (
@@ -118,6 +117,8 @@ def test_wilson_against_published_values(correct: int, n: int, low: float, high:
 
 def test_wilson_is_the_interval_of_scipy() -> None:
     """Which takes whole counts only, and long to import."""
+    from scipy.stats import binomtest
+
     for n in (1, 7, 40, 1000):
         for correct in {0, 1, n // 3, n - 1, n}:
             theirs = binomtest(correct, n).proportion_ci(0.95, method="wilson")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from joulemill.bench.machine.microbenchmark import measure_ceilings
 from joulemill.bench.options import BenchOptions
+from joulemill.ledger.manifest import MachineLimits, part_of
 
 embedded = [
     pytest.mark.embedded,
@@ -31,3 +34,9 @@ def options(out: Path, **given: Any) -> BenchOptions:
         "meters": ("declared:idle=60W,busy=180W",),
     }
     return BenchOptions(out=out / "run", **{**short, **given})
+
+
+@functools.cache
+def ceilings(threads: int | None) -> MachineLimits:
+    """Measured once for all runs: on a machine that is busy with tests, no result is quiet enough to be kept."""
+    return part_of(MachineLimits, measure_ceilings(threads))

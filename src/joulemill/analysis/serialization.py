@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from joulemill.analysis.report import SCHEMA_VERSION, AttributionReport, Report, TaskQuality
 from joulemill.errors import InputError
 from joulemill.jsonable import plain
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 def report_document(report: Report) -> dict[str, Any]:
@@ -28,7 +32,7 @@ def to_json(report: Report) -> str:
 
 def from_json(text: str) -> Report:
     """Read a report document back. Raises InputError for anything that is not one of a version we know."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
         raw = json.loads(text)
@@ -45,7 +49,7 @@ def from_json(text: str) -> Report:
             f"report schema version {version!r} is not readable here; this is version {SCHEMA_VERSION}{own}"
         )
     try:
-        return TypeAdapter(Report).validate_python(raw)
+        return _schema().validate_python(raw)
     except RecursionError:
         raise InputError("not a report: it is nested too deeply") from None
     except ValidationError as fault:
@@ -54,11 +58,17 @@ def from_json(text: str) -> Report:
         raise InputError(f"not a valid report: {where}: {first['msg']} ({fault.error_count()} faults)") from fault
 
 
-def schema() -> dict[str, Any]:
-    """The JSON Schema of the report document."""
+@cache
+def _schema() -> TypeAdapter[Report]:
+    """Made once: it takes longer than reading the report."""
     from pydantic import TypeAdapter
 
-    schema_document = TypeAdapter(Report).json_schema()
+    return TypeAdapter(Report)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the report document."""
+    schema_document = _schema().json_schema()
     schema_document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema_document["title"] = f"Joulemill energy-to-token report {SCHEMA_VERSION}"
     return schema_document

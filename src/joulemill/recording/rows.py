@@ -104,18 +104,18 @@ def _check_numbers(row: Any) -> None:
 
 
 def _check_number(name: str, value: Any) -> None:
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            _check_number(name, item)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            _check_number(str(key), item)
-    elif isinstance(value, (int, float)):
+    if isinstance(value, (int, float)):  # first: a run's rows are nearly all numbers
         most = MAX_TIME_S if name.endswith(("mono_s", "wall_s")) else MAX_NUMBER
         if not abs(value) <= most:
             raise ValueError(f"{name}: {str(value)[:24]} is no number of a run")
         if name.endswith("_tok") and value < 0:
             raise ValueError(f"{name}: {value} tokens")
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            _check_number(name, item)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_number(str(key), item)
 
 
 def _names(kind: type[Any]) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from joulemill.decisions.gate.change import Change, change, noise
 from joulemill.decisions.gate.gate import Outcome, Terms, _below_p, _lower_p, gate
@@ -138,6 +138,8 @@ def test_meter_error_cancels_for_one_sensor_only() -> None:
 
 def test_repeats_are_judged_by_their_spread_as_a_t_test() -> None:
     """Without noise inside the runs, the change of repeated runs is Student's two-sample test of the logarithms."""
+    from scipy import stats  # long to import, and used here only
+
     base, new = (0.50, 0.52, 0.49), (0.55, 0.56, 0.54)
     sides = [[sample(v, noise=1e-9, seed=i) for i, v in enumerate(side)] for side in (base, new)]
     found = change(*sides)
@@ -182,8 +184,8 @@ def test_shares_are_tested_as_textbooks_do() -> None:
     n, m, x, y = 200, 150, 180, 120
     pooled = (x + y) / (n + m)
     z = (y / m - x / n) / math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-    assert _lower_p(Share(x, n), Share(y, m)) == pytest.approx(stats.norm.cdf(z))
-    assert _below_p(Share(80, 100), 0.9) == pytest.approx(stats.norm.cdf(-0.1 / math.sqrt(0.09 / 100)))
+    assert _lower_p(Share(x, n), Share(y, m)) == pytest.approx(NormalDist().cdf(z))
+    assert _below_p(Share(80, 100), 0.9) == pytest.approx(NormalDist().cdf(-0.1 / math.sqrt(0.09 / 100)))
     # Forty requests in flight together are worth one.
     assert _lower_p(Share(x, n, 40.0), Share(y, m, 40.0)) > 0.2
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import ttest_ind
 
 from joulemill.decisions.levers.measured import Answered, answer_change, cascades, change_of, figure_of, pooled
 from joulemill.figure import Basis, Figure, unknown
@@ -22,6 +21,8 @@ def figures(values: list[float], half_ratio: float | None = None) -> list[Figure
 
 
 def test_repeats_give_the_interval_of_a_t_test_of_logarithms() -> None:
+    from scipy.stats import ttest_ind  # long to import, and used here only
+
     base, new = [100.0, 104.0, 99.0], [120.0, 131.0, 125.0]
     found = change_of(figures(base), figures(new))
     oracle = ttest_ind(np.log(new), np.log(base)).confidence_interval(0.95)
