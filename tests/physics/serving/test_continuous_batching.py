@@ -365,6 +365,19 @@ def test_drafted_tokens_by_hand() -> None:
     assert gained == pytest.approx([1.0, 1.85, 1.0 + 0.85 * (1.0 + 0.58 + 0.58**2)])
 
 
+def test_sampling_waits_for_the_processors_where_they_are_slower_than_the_memory() -> None:
+    """B200 has 2.4 times the bandwidth of H100 and 148 processors instead of 132; L40S waits for its memory."""
+    r, a = rates("vllm").step, np.ones(1)
+    load = decode_load(a * 64.0, a * 500.0, a)
+    found = {d: times(counts(shard_table([share(device=d)]), load), r).sampling_s for d in ("h100", "b200", "l40s")}
+    assert found["h100"] == pytest.approx(64 * 128256 * r.sampling_byte / (r.memory_ratio * 3.35e12))
+    assert found["h100"] / found["b200"] == pytest.approx(148 / 132)
+    assert found["l40s"] / found["h100"] == pytest.approx(3.35e12 / find_device("l40s").memory_bandwidth_byte_s)
+    blind = replace(find_device("b200"), sm_count=None)
+    unknown = shard(LLAMA.architecture, LLAMA.precision, blind, Parallelism(1, 1, 1))
+    assert unknown.pass_byte_s == blind.memory_bandwidth_byte_s
+
+
 def test_a_drafted_token_passes_the_head_once_more() -> None:
     """k drafts by the model's own layers over none by n-grams, less their share k/L of a step that checks: k times the
     head, (x³ + y³)^⅓ of its bytes and its FLOP, and the sampler."""

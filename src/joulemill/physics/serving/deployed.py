@@ -14,7 +14,7 @@ from joulemill.physics.serving.shard import Shard, ShardTable, drafting_model, s
 from joulemill.physics.serving.wide_experts import spread_wide
 
 #: Columns of a shard that are of its device alone: those of a draft model and of a prefill pool are the verifier's.
-OF_THE_DEVICE = ("bandwidth_byte_s", "link_byte_s", "scale_out_byte_s")
+OF_THE_DEVICE = ("bandwidth_byte_s", "pass_byte_s", "link_byte_s", "scale_out_byte_s")
 #: Those that are of its device in the formats of one model.
 OF_THE_MODEL_ON_IT = ("peak_0_flop_s", "peak_1_flop_s", "expert_peak_flop_s", "memory_byte")
 

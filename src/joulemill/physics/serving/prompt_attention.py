@@ -1,17 +1,17 @@
 """Attention of prompts: what its kernels execute and how long they take. Pure, vectorised.
 
-A token attends to the keys before it; its kernel also pays for half a tile of masked ones, for the softmax and for the
-sums that a query ends with. All of that is a number of keys: an even kernel of efficiency η that computes γ/2 more
+A token attends to the keys before it; its kernel also pays for half a tile of masked ones, for the softmax, and for
+the sums that a query ends with. All of that is a number of keys: an even kernel of efficiency η that computes γ/2 more
 
     t = 2·width·(past + γ/2)/(η·π)                  past → min(past, W) under a window
 
 holds over lengths and windows. Tables of kernels (aiconfigurator 095f58a5, heads of 128, from 16,384 tokens a launch):
-η 0.54 to 0.74 and γ 830 to 1,070 under vLLM 0.22 on H200 and B200, γ about 2,000 under TensorRT-LLM 1.3 on B200; windows
-of 128 keys take as long as 860 to 1,160 keys at the peak, (128 + γ/2)/η.
+η 0.54 to 0.74 and γ 830 to 1,070 under vLLM 0.22 on H200 and B200, γ about 2,000 under TensorRT-LLM 1.3 on B200;
+windows of 128 keys take as long as 860 to 1,160 keys would at the peak, which is (128 + γ/2)/η.
 
-Sparse attention over the ``top`` keys of an indexer runs as dense attention for prompts of up to ``top`` tokens. Beyond,
-each token gathers all of them, and its kernel computes whole tiles of 64 heads (``shard.SPARSE_HEADS``; modules of 8, 16 and
-64 heads take 0.74, 0.78 and 0.94 us a token and layer on H200, those of 128 heads 1.66).
+Sparse attention over the ``top`` keys of an indexer runs as dense attention for prompts of up to ``top`` tokens.
+Beyond, each token gathers all of them, and its kernel computes whole tiles of 64 heads (``shard.SPARSE_HEADS``; modules
+of 8, 16 and 64 heads take 0.74, 0.78 and 0.94 us a token and layer on H200, those of 128 heads 1.66).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import StepLoad
 from joulemill.physics.serving.shard import ShardTable
+
 
 def pairs_flop(t: ShardTable, load: StepLoad, padding_tok: Array | float = 0.0) -> Array:
     """Executed for one prompt token on average [flop], ``padding_tok`` more keys than it attends to included."""

@@ -40,6 +40,9 @@ from joulemill.physics.serving.deployment import Parallelism
 
 #: Bandwidth between devices whose links are not known [byte/s]: that of PCIe 4.0 x16 at large messages (assumed).
 UNKNOWN_LINK_BYTE_S = 25e9
+#: What one processor puts through in passes over logits, whose sorts wait for it and not for the memory [byte/s]: what
+#: H100's memory gives each of its own (assumed; the fitted bytes of the sampler go with it).
+PASS_BYTE_S = 3.35e12 / 132
 #: Classes of matrix arithmetic whose speeds differ: 16-bit; 8-bit scaled per tensor or channel; 8-bit scaled
 #: per block;
 #: 4-bit in hardware; narrow weights unpacked to a wider multiply.
@@ -85,7 +88,7 @@ class Shard:
     head_*                         vocabulary head, run once a sequence and step
     kv_byte_i, kv_flop_i           read and computed per sequence, step and token of context (decode)
     prefill_flop_i                 per query–key pair of a prefill
-    sparse_flop_tok                of a prompt token over all keys that an indexer chooses, heads that fill tiles included
+    sparse_flop_tok                of a prompt token over all keys an indexer chooses, heads that fill tiles included
     kv_store_byte_i                kept per sequence and token
     state_byte, state_moved_byte   recurrent state of a sequence, kept; read and written in a step
     window_tok, chunked_ratio      keys under a window; 1 where windows are chunks of which a token sees its own
@@ -103,6 +106,7 @@ class Shard:
                                    overlap, to experts that are balanced (``wide_experts``); wide_byte_tok  bytes a row
                                    and copy, there and back; groups_count, groups_active_count  of node-limited routing
     fused_ratio                    1 where experts run FlashInfer's fused kernels
+    pass_byte_s                    what the sampler's passes put through: bound by processors or memory
     pipeline_count                 stages that the layers are split into (``pipeline``); fullest_ratio, last_ratio:
                                    layers of the fullest and of the last stage over the mean;
     handover_byte_tok              sent on a row
@@ -173,6 +177,7 @@ class Shard:
     peak_1_flop_s: float = 1.0
     expert_peak_flop_s: float = 1.0
     bandwidth_byte_s: float = 1.0
+    pass_byte_s: float = 1.0
     link_byte_s: float = math.inf
     scale_out_byte_s: float = math.inf
     domain_count: float = 1.0
@@ -267,6 +272,8 @@ def shard(architecture: Architecture, precision: Precision, device: Device | Non
 def _put_device(s: Shard, device: Device) -> None:
     s.peak_0_flop_s = s.peak_1_flop_s = s.expert_peak_flop_s = device.peak_flop_s[compute_dtype(device, "bf16")]
     s.bandwidth_byte_s, s.memory_byte = device.memory_bandwidth_byte_s, device.memory_byte
+    processors_byte_s = PASS_BYTE_S * device.sm_count if device.sm_count else math.inf
+    s.pass_byte_s = min(device.memory_bandwidth_byte_s, processors_byte_s)
     s.link_byte_s = device.link_bandwidth_byte_s or UNKNOWN_LINK_BYTE_S
     s.scale_out_byte_s = device.scale_out_bandwidth_byte_s or UNKNOWN_LINK_BYTE_S
     s.domain_count = device.link_domain_count or 1.0

@@ -239,9 +239,10 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
     prefill_s = _prefill_s(t, r, load)
     collective_s, link_byte = _collectives(t, r, wait_tok)
     sampled_byte = _sampled_byte(t, r, load)
-    sampling_s = sampled_byte / (r.memory_ratio * t.bandwidth_byte_s)
+    sampling_s = _passes_s(t, r, sampled_byte)
     touched_byte = sampled_byte + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
-    flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs_flop(t, load)
+    prompts_flop = load.prefill_tok * pairs_flop(t, load)
+    flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + prompts_flop
     hidden_s = [exposed_s(m.compute_s, s) for m, s in zip(matrices, wholes, strict=True)]
     step = StepTimes(
         matrix_s=sum(wholes[1:], wholes[0]) + flow_s,
@@ -292,7 +293,7 @@ def head_times(work: Counts, r: StepRates) -> StepTimes:
     none = {f.name: nothing for f in fields(StepTimes)}
     done = {
         "matrix_s": head.both_s,
-        "sampling_s": sampled_byte / (r.memory_ratio * t.bandwidth_byte_s),
+        "sampling_s": _passes_s(t, r, sampled_byte),
         "compute_s": head.compute_s,
         "exposed_s": exposed_s(head.compute_s, head.both_s),
         "executed_0_flop": load.head_tok * t.head_flop,
@@ -308,7 +309,7 @@ def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:
     t, load = work.table, work.load
     wait_tok = load.decode_tok + load.busiest_tok
     matrices, flow_s = _matrices(t, r, load, wait_tok)
-    sampling_s = _sampled_byte(t, r, load) / (r.memory_ratio * t.bandwidth_byte_s)
+    sampling_s = _passes_s(t, r, _sampled_byte(t, r, load))
     total_s = attention.whole_s + _prefill_s(t, r, load) + flow_s + sampling_s
     total_s = sum((m.both_s for m in matrices), total_s + _launch_s(t, r)) + _collectives(t, r, wait_tok)[0]
     if np.any(t.expert_byte):
@@ -344,6 +345,11 @@ def _launch_s(t: ShardTable, r: StepRates) -> Array:
 
 def _sampled_byte(t: ShardTable, r: StepRates, load: StepLoad) -> Array:
     return np.asarray(load.head_tok * (t.vocabulary_count * r.sampling_byte))
+
+
+def _passes_s(t: ShardTable, r: StepRates, byte: Array) -> Array:
+    """Time of the sampler's passes [s]: sorts are paced by the processors, where those are slower than the memory."""
+    return np.asarray(byte / (r.memory_ratio * t.pass_byte_s))
 
 
 def _prefill_s(t: ShardTable, r: StepRates, load: StepLoad) -> Array:
