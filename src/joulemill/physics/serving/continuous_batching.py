@@ -255,11 +255,14 @@ def _prompt_room_tok(d: Demand, running: Array) -> Array:
 
 def _prompts_often(t: ShardTable, rates: Rates, d: Demand, offered: Array, arrivals: Array) -> Array:
     """f: the share of steps that compute prompts."""
-    load, fits = load_of(d, offered, np.zeros_like(offered)), d.budget_tok / d.computed_tok
+    load, fits = load_of(d, offered, np.zeros_like(offered), t.data_count), d.budget_tok / d.computed_tok
     together = np.minimum(rates.host.arrivals.clumped_count(load), _shared_count(d, offered))
     together = np.where(np.asarray(d.open_ratio) > 0.0, 1.0, together)
     crowd = load.crowd_ratio(offered / (fits * load.answer_steps))
     often = -np.expm1(-arrivals * crowd * t.data_count / together) / crowd
+    if np.any(load.hold_count):  # one step in so many as pass until a prompt comes, and then while it is held
+        come = arrivals * t.data_count
+        often = np.minimum(often, come / (1.0 + come * load.held_count(fits)))
     often = np.maximum(often, arrivals * d.computed_tok / d.budget_tok)
     return np.clip(often, 1e-9, 1.0)
 
@@ -275,7 +278,10 @@ def _step_variants(
     """A step without prompts, one with the usual number of prompt tokens, and what devices wait for the host; and how
     steps grow with prompts. ``loads``: requests offered to a rank, and prompt tokens of a step that has any."""
     host, (offered, prompt) = rates.host, loads
-    most = busiest_prompts_count(t, prompt / d.computed_tok, d.spread_ratio)
+    mean_count = prompt / d.computed_tok
+    most = busiest_prompts_count(t, mean_count, d.spread_ratio)
+    if np.any(d.hold_count):  # prompts are held until each rank has one: none has many
+        most = np.where(np.asarray(d.hold_count) > 0.0, np.maximum(mean_count, 1.0), most)
     busiest = np.maximum(np.minimum(d.computed_tok * most, d.budget_tok), prompt)
     shared = _shared_count(d, offered)
     packed_tok = np.minimum(shared * d.computed_tok, d.budget_tok)
