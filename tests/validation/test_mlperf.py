@@ -35,6 +35,13 @@ def test_benchmarks_by_name(benchmark: str, model: str, output_tok: float) -> No
     assert model in found.model and found.output_tok == output_tok
 
 
+def test_prompts_are_as_long_as_those_of_the_samples() -> None:
+    """OpenOrca's prompts are shorter than its answers; two of Mixtral's three sources have long ones."""
+    llama, mixtral = task_of("llama2-70b-99"), task_of("mixtral-8x7b")
+    assert llama.input_tok == pytest.approx(212, abs=6) and llama.input_tok < llama.output_tok
+    assert mixtral.input_tok == pytest.approx((662 + 414 + 190) / 3, abs=10)
+
+
 def test_a_benchmark_that_asks_no_language_model_is_refused() -> None:
     with pytest.raises(InputError, match="not known"):
         task_of("stable-diffusion-xl")

@@ -1,8 +1,11 @@
 """MLPerf's node wall power → rows that can be predicted: what its benchmarks ask, and how submissions run them.
 
 Mean answers are those that MLCommons' submission checker demands (``TOKENS_PER_SAMPLE``: llama2-70b 294.45, mixtral
-144.84, llama3.1-405b 684.68, deepseek-r1 3886.23), or those of CNN/DailyMail (778 in, about 73 out). What submissions
-do not state is assumed, and said: weights in 4 bits where devices multiply in 4 bits, else 8; a KV
+144.84, llama3.1-405b 684.68, deepseek-r1 3886.23), or those of CNN/DailyMail (778 in, about 73 out). Mean prompts of
+llama2-70b and mixtral come from the lengths of MLCommons' own samples (openshift-psap/performance-dashboard,
+``mlperf-data/summaries``, 7cd1065d and 67033bae), of which 600 and 1,500 rows were read: 212 ± 6 tokens of OpenOrca;
+422 ± 10, a third each of GSM8K with worked examples (662), OpenOrca up to 2,048 (414) and MBXP (190).
+What submissions do not state is assumed, and said: weights in 4 bits where devices multiply in 4 bits, else 8; a KV
 cache in 8 bits; as few devices a replica as hold the weights in 70 % of their memory; 768 requests per device, or what
 NVIDIA's configurations of H200 name (``gpu_batch_size``: llama2-70b 806, mixtral 3,072; that of Mixtral may be of a
 later round than v4.1).
@@ -26,7 +29,8 @@ BATCH_REQ, WEIGHTS_RATIO, SPREAD_RATIO = 768.0, 0.7, 0.6
 MAX_Q_RATIO = 500.0 / 700.0
 NOTE = (
     "batch is not stated: 806 a device of Llama 2 70B, 3,072 of Mixtral, as NVIDIA's configurations of H200 have it "
-    "(that of Mixtral perhaps of a later round), 768 of others (assumed); a replica takes as few devices as hold it; "
+    "(that of Mixtral perhaps of a later round), 768 of others (assumed); prompts have 212 and 422 tokens on average, "
+    "read from parts of MLCommons' samples; a replica takes as few devices as hold it; "
     "4-bit weights where devices have 4-bit units, else 8-bit, and a KV cache in 8 bits (assumed)"
 )
 MAX_Q_NOTE = (
@@ -53,8 +57,8 @@ class WallTask:
 
 #: By what the benchmark's name holds. Inputs of deepseek-r1 and gpt-oss are assumed.
 TASKS: dict[str, WallTask] = {
-    "llama270b": WallTask("meta-llama/Llama-2-70b-chat-hf", 294.0, 294.0, 806.0),
-    "mixtral8x7b": WallTask("mistralai/Mixtral-8x7B-v0.1", 294.0, 144.0, 3072.0),
+    "llama270b": WallTask("meta-llama/Llama-2-70b-chat-hf", 212.0, 294.0, 806.0),
+    "mixtral8x7b": WallTask("mistralai/Mixtral-8x7B-v0.1", 422.0, 144.0, 3072.0),
     "llama31405b": WallTask("meta-llama/Llama-3.1-405B-Instruct", 9400.0, 685.0),
     "llama318b": WallTask("meta-llama/Llama-3.1-8B-Instruct", 778.0, 73.0),
     "gptj": WallTask("EleutherAI/gpt-j-6b", 778.0, 73.0),
