@@ -92,6 +92,7 @@ ARRIVALS = (
     "fp8_block_compute",
     "fp4_compute",
     "expert_compute",
+    "expert_width",
 )
 #: Families whose TTFT is that of how they were measured: of Llama-3.1-8B on TensorRT-LLM one request more is in flight
 #: than runs, and always waits (TTFT has the stay over the batch more, at any batch, answer and number of devices); on

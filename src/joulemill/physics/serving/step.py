@@ -55,7 +55,8 @@ class StepRates:
 
     memory_ratio, attention_memory_ratio, expert_memory_ratio   share of bandwidth reached
     compute_ratio, expert_compute_ratio   share of the dense peak reached, by class
-    expert_grain_count  rows of padding that each touched expert costs, by class
+    expert_grain_count  rows of padding that each touched expert costs, by class;  expert_width_count  width of an
+    expert's part on a device at which half of that share is reached
     prefill_attention_ratio, latent_attention_ratio   share of the 16-bit peak that attention reaches
     prefill_grain_tok   keys that a prompt token's attention pays for twice beside its own (``prompt_attention``)
     kernel_s, quantize_s   fixed time of a kernel, of quantizing a matrix's inputs;
@@ -82,6 +83,7 @@ class StepRates:
     compute_ratio: tuple[float, ...]
     expert_compute_ratio: tuple[float, ...]
     expert_grain_count: tuple[float, ...]
+    expert_width_count: float
     prefill_attention_ratio: float
     prefill_grain_tok: float
     latent_attention_ratio: float
@@ -427,7 +429,9 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
 def _expert_ratios(t: ShardTable, r: StepRates, many: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Shares of peak and of bandwidth that the routed experts reach; ``many``: more tokens than a rank has experts."""
     newest, kind = t.newest_count > 0.0, t.expert_class_count
-    reached = by_class(r.expert_compute_ratio, kind)
+    reached = by_class(r.expert_compute_ratio, kind) * (
+        t.expert_width_count / (t.expert_width_count + r.expert_width_count)
+    )
     reached = reached * np.where(newest & (kind == FP8_BLOCK), r.expert_block_newest_ratio, 1.0)
     older = newest & (t.expert_byte > NATIVE_BYTE_FLOP * t.expert_flop)
     reached = reached * np.where(older, r.expert_compute_newest_ratio, 1.0)
