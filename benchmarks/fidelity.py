@@ -117,7 +117,7 @@ def inside_cells(errors: dict[str, np.ndarray], rows: list[MeasuredRow], mask: n
     out = []
     for quantity, error in errors.items():
         known = np.flatnonzero(mask & np.isfinite(error))
-        loads = [load_class(rows[i].batch_req) for i in known]
+        loads = [load_class(rows[i].batch_req, rows[i].input_tok / rows[i].output_tok) for i in known]
         widths = np.array(
             [half_width_ratio(quantity, kind_of_row(rows[i]), load) for i, load in zip(known, loads, strict=True)]
         )

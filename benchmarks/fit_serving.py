@@ -24,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from joulemill.catalog.serving import priors
-from joulemill.prediction.spread import LOADS_REQ, levels_of, load_class
+from joulemill.prediction.spread import LOADS_REQ, PROMPTS_RATIO, levels_of, load_classes
 from joulemill.validation.scores import kind_of_row
 from serving_fit import (
     ENERGY,
@@ -50,6 +50,8 @@ SOURCE = {
 }
 #: Rows that a level of an interval's width counts as beside its own, and rounds of the fit of widths.
 WIDTH_ROWS, WIDTH_ROUNDS = 5.0, 30
+#: Classes of batches.
+BATCHES = len(LOADS_REQ) + 1
 #: Rows that a combination needs to be narrower than older silicon in 16 bits.
 WIDTH_FEWEST = 20
 #: Widths are fitted on the rows that they are judged on: they are this much wider.
@@ -124,7 +126,7 @@ def error_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """What each row's width depends on: stratum, silicon, format, and class of batch."""
+    """What each row's width depends on: stratum, silicon, format, and the classes of its batch and of its prompts."""
 
     axes: list[np.ndarray]
 
@@ -135,8 +137,14 @@ class Levels:
         for stratum, mask in strata.items():
             kinds[mask] = stratum
         levels = [levels_of(kind_of_row(row)) for row in problem.rows]
-        loads = np.array([load_class(row.batch_req) for row in problem.rows])
-        return cls([kinds, np.array([x for x, _ in levels]), np.array([x for _, x in levels]), loads])
+        loads = load_classes([r.batch_req for r in problem.rows], [r.input_tok / r.output_tok for r in problem.rows])
+        prompts, batches = np.divmod(loads, BATCHES)
+        return cls([kinds, np.array([x for x, _ in levels]), np.array([x for _, x in levels]), batches, prompts])
+
+    @property
+    def loads(self) -> np.ndarray:
+        """Class of each row's load."""
+        return np.asarray(self.axes[3] + BATCHES * self.axes[4])
 
     def factors(self, error: np.ndarray) -> tuple[float, list[dict[Any, float]]]:
         """A width, and by axis and level what multiplies it, such that 80 % of each level's errors lie inside."""
@@ -156,18 +164,19 @@ class Levels:
 
 
 def load_ratios_of(levels: Levels, error: np.ndarray) -> np.ndarray:
-    """By class of batch, the width over that of all batches."""
+    """By class of load, the width over that of all loads."""
     _, factors = levels.factors(error)
-    return np.array([factors[3].get(load, 1.0) for load in range(len(LOADS_REQ) + 1)])
+    prompts = range(len(PROMPTS_RATIO) + 1)
+    return np.array([factors[4].get(p, 1.0) * factors[3].get(b, 1.0) for p in prompts for b in range(BATCHES)])
 
 
 def load_rows(problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray]) -> list[list[str]]:
     """Lines of ``serving_width_loads.csv``."""
-    levels, ends = Levels.of(problem, strata), ("", *(f"{most:.0f}" for most in LOADS_REQ))
-    rows = []
+    levels, rows = Levels.of(problem, strata), []
+    ends = [("", *(f"{most:g}" for most in classes)) for classes in (LOADS_REQ, PROMPTS_RATIO)]
     for quantity, error in zip(problem.quantities, np.abs(held - problem.measured), strict=True):
         for load, ratio in enumerate(load_ratios_of(levels, error)):
-            rows.append([quantity, ends[load], f"{ratio:.4f}"])
+            rows.append([quantity, ends[0][load % BATCHES], ends[1][load // BATCHES], f"{ratio:.4f}"])
     return rows
 
 
@@ -175,7 +184,7 @@ def width_rows(
     problem: Problem, held: np.ndarray, strata: dict[str, np.ndarray], loads: dict[str, np.ndarray]
 ) -> list[list[str]]:
     """Half-widths by stratum, silicon and format, such that 80 % of the errors of each level lie inside; errors are
-    over what their class of batch multiplies widths by (``loads``).
+    over what their class of load multiplies widths by (``loads``).
 
     A combination's own errors count as many as they are; beside them stand ``WIDTH_ROWS`` of what its levels say: that
     silicon and format add variances. Fewer than ``WIDTH_FEWEST`` rows make none narrower than older silicon in 16 bits.
@@ -183,7 +192,7 @@ def width_rows(
     levels = Levels.of(problem, strata)
     axes, rows = levels.axes, []
     for quantity, error in zip(problem.quantities, np.abs(held - problem.measured), strict=True):
-        error = error / loads[quantity][axes[3]]
+        error = error / loads[quantity][levels.loads]
         known = np.isfinite(error)
         scale, factors = levels.factors(error)
         for stratum in factors[0]:
@@ -242,7 +251,7 @@ def all_widths(runs: Fitted, merged: Problem, held: np.ndarray) -> tuple[list[li
     ]
     used = [(p, h, {k: v for k, v in strata.items() if v.any()}) for p, h, strata in every]
     loads = [row for part in used[:2] for row in load_rows(*part)]
-    ratios = {q: np.array([float(r[2]) for r in loads if r[0] == q]) for q, *_ in loads}
+    ratios = {q: np.array([float(r[3]) for r in loads if r[0] == q]) for q, *_ in loads}
     return loads, [row for part in used for row in width_rows(*part, ratios)]
 
 
@@ -271,7 +280,7 @@ def main() -> None:
     loads, widths = all_widths(runs, merged, held)
     write("serving.csv", ["engine", "parameter", "value", "stderr", "basis", "source"], rows)
     write("serving_errors.csv", ["quantity", "stratum", "n", "median", "p90", "bias", "half_width"], errors)
-    write("serving_width_loads.csv", ["quantity", "above_req", "ratio"], loads)
+    write("serving_width_loads.csv", ["quantity", "above_req", "above_prompts_ratio", "ratio"], loads)
     write("serving_widths.csv", ["quantity", "stratum", "silicon", "format", "half_width"], widths)
     for row in errors:
         print(*row, sep="\t")

@@ -47,7 +47,7 @@ EXPERTS, EXPERTS_MOST = ("routing", "expert_"), 0.5
 #: TensorRT-LLM's kernels for experts do not depend on a table of tuned shapes.
 DOCUMENTED = {
     "sglang": {"lock": (1.0, 0.3), "gathered": (0.05, 1.0), "draft_passes": (3.0, 0.05)},
-    "trtllm": {"gathered": (0.05, 1.0), "expert_tile": (1.0, 0.05), "prefill_grain": (2000.0, 0.3)},
+    "trtllm": {"gathered": (0.05, 1.0), "expert_tile": (1.0, 0.05)},
 }
 #: vLLM 0.11 schedules a step after the one before has ended, unless told otherwise. The launch configurations of these
 #: runs do tell it otherwise, but what steps wait for the host is in their times none the less: taken for hidden (0.9),

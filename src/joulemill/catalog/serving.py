@@ -166,7 +166,7 @@ def widths() -> dict[tuple[str, str, str, str], float]:
 
 @cache
 def load_ratios() -> dict[str, tuple[float, ...]]:
-    """Of each quantity, by class of batch from the smallest, its width over that of all batches; written by
+    """Of each quantity, by class of load (``prediction.spread``), its width over that of all loads; written by
     ``benchmarks/fit_serving.py``."""
     rows = [(r["quantity"], float(r["ratio"])) for r in _rows("serving_width_loads.csv")]
     return {quantity: tuple(ratio for name, ratio in rows if name == quantity) for quantity, _ in rows}

@@ -26,7 +26,7 @@ from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.shard import Shard, ShardTable, shard_table
 from joulemill.prediction.predict import resolved
 from joulemill.prediction.question import PredictionRequest
-from joulemill.prediction.spread import LOADS_REQ, half_width_ratio, kind_of, widened_ratio
+from joulemill.prediction.spread import LOADS, half_width_ratio, kind_of, load_classes, widened_ratio
 
 #: Rows of a stretch: some hundred arrays of it fit a core's second-level cache.
 STRETCH = 16384
@@ -89,7 +89,7 @@ def compiled(question: PredictionRequest) -> Compiled:
     """Resolve the names of ``question`` and shard the model. InputError as ``predict`` raises it."""
     deployment, _, profile, _ = resolved(question)
     kind, architecture = kind_of(deployment, profile, question.engine), deployment.architecture
-    loads = range(len(LOADS_REQ) + 1)
+    loads = range(LOADS)
     widths = {
         name: tuple(widened_ratio(half_width_ratio(quantity, kind, load), architecture) for load in loads)
         for name, quantity in FIGURES.items()
@@ -126,7 +126,8 @@ def _stretch(plant: Compiled, numbers: Numbers, figures: Numbers, bottleneck: bo
     bad = np.any(list(faults.values()), axis=0) if faults else None
     asked = replace(demand, batch_req=batch if bad is None else np.where(bad, 1, batch))
     steady_state = settled(plant.deployment, plant.table, plant.rates, asked)
-    _fill(plant, steady_state, figures, np.searchsorted(LOADS_REQ, batch))
+    loads = load_classes(batch, demand.input_tok / demand.output_tok)
+    _fill(plant, steady_state, figures, np.broadcast_to(loads, count))
     if bad is not None:
         for values in figures.values():
             values[bad] = np.nan
@@ -188,7 +189,7 @@ def _fill(plant: Compiled, steady_state: Steady, figures: Numbers, loads: NDArra
 
 
 def _bound(plant: Compiled, figures: Numbers, name: str, loads: NDArray[np.intp]) -> None:
-    """The interval around a figure; ``loads``: the class of each row's batch."""
+    """The interval around a figure; ``loads``: the class of each row's load."""
     factor = np.exp(plant.widths[name])[loads]
     np.multiply(figures[name], 1.0 / factor, out=figures[f"{name}_low"])
     np.multiply(figures[name], factor, out=figures[f"{name}_high"])

@@ -240,9 +240,11 @@ def _predicted(
     calibrated = own if isinstance(own, Calibrated) else None
     scales = {} if isinstance(own, Calibrated) else own
 
+    prompts_ratio = workload.input_tok / workload.output_tok
+
     def widths(quantity: str, batch_req: float) -> float:
         fitted = calibrated.widths.get(quantity) if calibrated else None
-        width = fitted or half_width_ratio(quantity, kind, load_class(batch_req))
+        width = fitted or half_width_ratio(quantity, kind, load_class(batch_req, prompts_ratio))
         return widened_ratio(width, deployment.architecture)
 
     used = rates_of(calibrated.coefficients) if calibrated else rates(profile)

@@ -12,6 +12,9 @@ import math
 from dataclasses import dataclass, replace
 from functools import cache
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from joulemill.catalog.serving import group_cost_ratio, load_ratios, widths
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.serving.deployment import Deployment
@@ -131,11 +134,21 @@ def unmeasured(quantity: str, kind: Kind) -> tuple[str, ...]:
 
 #: Requests in flight per replica up to which a batch is of the first, of the second class; the rest is of the third.
 LOADS_REQ = (64.5, 256.5)
+#: Prompt tokens a token of the answer up to which a load is mostly answers, is even; the rest is mostly prompts.
+PROMPTS_RATIO = (0.25, 2.0)
+#: Classes of a load: of its batch, within those of its prompts.
+LOADS = (len(LOADS_REQ) + 1) * (len(PROMPTS_RATIO) + 1)
 
 
-def load_class(batch_req: float) -> int:
-    """The class of a batch: widths differ by it."""
-    return sum(batch_req > most for most in LOADS_REQ)
+def load_class(batch_req: float, prompts_ratio: float = 1.0) -> int:
+    """The class of a load: widths differ by its batch, and by its prompt tokens a token of the answer."""
+    return int(load_classes(np.float64(batch_req), np.float64(prompts_ratio)))
+
+
+def load_classes(batch_req: ArrayLike, prompts_ratio: ArrayLike) -> NDArray[np.intp]:
+    """``load_class`` of each row."""
+    batches = np.searchsorted(LOADS_REQ, batch_req)
+    return np.asarray(batches + (len(LOADS_REQ) + 1) * np.searchsorted(PROMPTS_RATIO, prompts_ratio))
 
 
 @cache
@@ -143,7 +156,7 @@ def half_width_ratio(quantity: str, kind: Kind, load: int | None = None) -> floa
     """Half-width of the 80 % interval of ``quantity``, as a logarithm: [x·e^−w, x·e^w].
 
     ``kind.pools``: "disaggregated", "unstated pools" or "drafted" where a deployment is one of these. ``load``: class
-    of the batch, None where it is not known.
+    of the load, None where it is not known.
     """
     groups = unmeasured(quantity, kind)
     base = _base(quantity, kind)
