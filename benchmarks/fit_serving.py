@@ -49,13 +49,13 @@ SOURCE = {
     "latency": "NVIDIA aiconfigurator silicon sample (ai-dynamo/aiconfigurator 095f58a5)",
 }
 #: Rows that a level of an interval's width counts as beside its own, and rounds of the fit of widths.
-WIDTH_ROWS, WIDTH_ROUNDS = 5.0, 30
+WIDTH_ROWS, WIDTH_ROUNDS = 3.0, 30
 #: Classes of batches.
 BATCHES = len(LOADS_REQ) + 1
 #: Rows that a combination needs to be narrower than older silicon in 16 bits.
-WIDTH_FEWEST = 20
+WIDTH_FEWEST = 12
 #: Widths are fitted on the rows that they are judged on: they are this much wider.
-WIDTH_MARGIN = 1.03
+WIDTH_MARGIN = 1.02
 
 
 @dataclass(frozen=True)

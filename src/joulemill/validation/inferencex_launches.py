@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from joulemill.validation.inferencex_pools import Launch, LaunchQuery, drafts_listed, launches
+from joulemill.validation.inferencex_settings import sglang_pool_tok
 from joulemill.validation.row import MeasuredRow
 
 NOTE = "pools that no column states are those of InferenceX's configuration for these lengths and requests in flight"
@@ -49,6 +50,7 @@ def launched(row: MeasuredRow, drafted: bool) -> MeasuredRow:
         row,
         parallelism=first.decode.parallelism,
         prefill=first.prefill.parallelism,
+        budget_tok=sglang_pool_tok(first.prefill.parallelism.data) if row.engine == "sglang" else row.budget_tok,
         prefill_servers=float(first.prefill.ranks),
         batch_req=max(row.in_flight_req / first.decode.workers, 1.0),
         pools_known=True,

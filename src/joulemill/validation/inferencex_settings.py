@@ -116,10 +116,15 @@ def _trtllm(run: Launched) -> Recipe:
     return Recipe()
 
 
+def sglang_pool_tok(ranks_count: int) -> float:
+    """Tokens a step of each rank of SGLang's prefill workers, which share what their scripts set."""
+    return 32768.0 / ranks_count
+
+
 def pool_recipe_of(run: Launched, ranks_count: int) -> Recipe:
     """Settings of the prefill workers of a disaggregated InferenceX deployment, of ``ranks_count`` ranks."""
     if run.engine == "sglang":
-        return Recipe(32768.0 / ranks_count)
+        return Recipe(sglang_pool_tok(ranks_count))
     if run.engine == "trtllm" and "DeepSeek" in run.model:
         short = 4608.0 if run.version.startswith("0.5") or not run.version else 16384.0
         return Recipe(8448.0 if run.prompt_tok > 4096.0 else short)

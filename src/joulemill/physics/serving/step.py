@@ -28,7 +28,7 @@ from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, experts_touched_count
 from joulemill.physics.serving.pipeline import handover_byte, handover_link_byte_s, waiting_s
 from joulemill.physics.serving.prompt_attention import pairs_flop
-from joulemill.physics.serving.shard import FP4, FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
+from joulemill.physics.serving.shard import FP4, FP8, FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
 from joulemill.physics.serving.wide_experts import (
     REDUNDANT_RATIO,
     copies_by_node,
@@ -55,6 +55,7 @@ class StepRates:
 
     memory_ratio, attention_memory_ratio, expert_memory_ratio   share of bandwidth reached
     compute_ratio, expert_compute_ratio   share of the dense peak reached, by class
+    expert_fp8_ratio  the same of 8-bit experts without a scale a block on devices without 4-bit units
     expert_grain_count  rows of padding that each touched expert costs, by class;  expert_width_count  width of an
     expert's part on a device at which half of that share is reached
     prefill_attention_ratio, latent_attention_ratio   share of the 16-bit peak that attention reaches
@@ -83,6 +84,7 @@ class StepRates:
     compute_ratio: tuple[float, ...]
     expert_compute_ratio: tuple[float, ...]
     expert_grain_count: tuple[float, ...]
+    expert_fp8_ratio: float
     expert_width_count: float
     prefill_attention_ratio: float
     prefill_grain_tok: float
@@ -429,9 +431,8 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
 def _expert_ratios(t: ShardTable, r: StepRates, many: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Shares of peak and of bandwidth that the routed experts reach; ``many``: more tokens than a rank has experts."""
     newest, kind = t.newest_count > 0.0, t.expert_class_count
-    reached = by_class(r.expert_compute_ratio, kind) * (
-        t.expert_width_count / (t.expert_width_count + r.expert_width_count)
-    )
+    reached = np.where(~newest & (kind == FP8), r.expert_fp8_ratio, by_class(r.expert_compute_ratio, kind))
+    reached = reached * (t.expert_width_count / (t.expert_width_count + r.expert_width_count))
     reached = reached * np.where(newest & (kind == FP8_BLOCK), r.expert_block_newest_ratio, 1.0)
     older = newest & (t.expert_byte > NATIVE_BYTE_FLOP * t.expert_flop)
     reached = reached * np.where(older, r.expert_compute_newest_ratio, 1.0)
