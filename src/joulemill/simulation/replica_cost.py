@@ -76,7 +76,7 @@ class ReplicaPhysics:
         work, waited_s = self._drafted(t, demand, alone, work)
         device_s = work.device_s
         if self.terms.get("eager_ratio"):
-            device_s = soft_s(device_s, self.rates.host.eager_ratio * work.launch_s)
+            device_s = soft_s(device_s, self.rates.host.eager_ratio * work.issued_s)
         time_s, energy_j = self._spent(t, work, device_s + waited_s)
         return time_s.reshape(shape), energy_j.reshape(shape)
 
@@ -100,7 +100,7 @@ class ReplicaPhysics:
         checked, waited_s = self._drafted(t, demand, alone, plain)
         if checked is not plain:
             work = work.changed(checked, plain)
-        return self._spent(t, work, soft_s(work.device_s, rates.host.eager_ratio * work.launch_s) + waited_s)
+        return self._spent(t, work, soft_s(work.device_s, rates.host.eager_ratio * work.issued_s) + waited_s)
 
     def _drafted(self, t: ShardTable, d: Demand, alone: StepLoad, plain: StepTimes) -> tuple[StepTimes, Array]:
         """A decode step with what it drafts and checks, and what devices wait for the host in it [s]."""

@@ -293,9 +293,9 @@ def _step_variants(
     if checked is not plain:
         mixed, packed_s = mixed.changed(checked, plain), packed_s + checked.device_s - plain.device_s
         plain = checked
-    plain_s, eager_s = plain.device_s, _launching_ratio(host, d, busiest + alone.decode_tok) * mixed.launch_s
+    plain_s, eager_s = plain.device_s, _launching_ratio(host, d, busiest + alone.decode_tok) * mixed.issued_s
     if np.any(np.asarray(d.eager_ratio) > 0.0):
-        plain_s = np.where(np.asarray(d.eager_ratio) > 0.0, soft_s(plain_s, host.eager_ratio * plain.launch_s), plain_s)
+        plain_s = np.where(np.asarray(d.eager_ratio) > 0.0, soft_s(plain_s, host.eager_ratio * plain.issued_s), plain_s)
     waited_s = host_s(t, host, d, alone.decode_tok, plain.device_s)
     free_s = plain_s + waited_s
 
@@ -304,7 +304,7 @@ def _step_variants(
         with_s = soft_s(device_s, launching_s)
         return np.asarray(with_s + host_s(t, host, d, alone.decode_tok, with_s) - free_s)
 
-    packed_launch_s = _launching_ratio(host, d, packed_tok + alone.decode_tok) * mixed.launch_s
+    packed_launch_s = _launching_ratio(host, d, packed_tok + alone.decode_tok) * mixed.issued_s
     steps = PromptSteps(
         free_s,
         busiest / d.computed_tok,
@@ -383,7 +383,7 @@ def drafted(t: ShardTable, r: StepRates, d: Demand, alone: StepLoad, plain: Step
 
 def prompts_s(host: HostRates, work: StepTimes) -> Array:
     """Time on the device of a step with prompts [s]: no shorter than it takes to launch its kernels one by one."""
-    return soft_s(work.device_s, host.eager_ratio * work.launch_s)
+    return soft_s(work.device_s, host.eager_ratio * work.issued_s)
 
 
 def host_s(t: ShardTable, host: HostRates, d: Demand, running: Array, device_s: Array) -> Array:

@@ -117,6 +117,8 @@ class StepRates:
 class StepTimes:
     """A step on one device: seconds of each part, and what is executed, which energy goes with.
 
+    issued_s        fixed times as the host has them that issues kernels one by one, whatever the device; an engine's
+                    ``eager_ratio`` times as long lasts a step that is no captured graph
     compute_s       arithmetic alone, were nothing else to do;  exposed_s  Σ c³/s² of arithmetic c within parts of
                     time s: what a little slower arithmetic lengthens the step by, over how much slower
     executed_*      in 16 bits, in the quantized class, by experts, padding and waiting rows included [flop]; through
@@ -137,6 +139,7 @@ class StepTimes:
     executed_expert_flop: Array
     executed_byte: Array
     executed_link_byte: Array
+    issued_s: Array
 
     @property
     def busy_s(self) -> Array:
@@ -265,6 +268,7 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
         executed_expert_flop=experts.flop,
         executed_byte=touched_byte + experts.byte + attention.byte,
         executed_link_byte=link_byte,
+        issued_s=_issued_s(t, r),
     )
     if not np.any(t.pipeline_count > 1.0):
         return step
@@ -283,7 +287,8 @@ def _overlapped(work: Counts, r: StepRates) -> StepTimes:
     pays = (work.table.overlap_ratio > 0.0) & (both_s < whole.device_s)
     # The device runs every kernel twice; the host is taken to launch those of one half while the other's run.
     own_s = 2.0 * half.launch_s - whole.launch_s
-    twice = replace(half.scaled(2.0), launch_s=whole.launch_s, collective_s=both_s - 2.0 * compute_s + own_s)
+    waited_s = both_s - 2.0 * compute_s + own_s
+    twice = replace(half.scaled(2.0), launch_s=whole.launch_s, issued_s=whole.issued_s, collective_s=waited_s)
     return whole.either(twice, pays)
 
 
@@ -342,9 +347,19 @@ def _routed_tok(t: ShardTable, r: StepRates, load: StepLoad, wait_tok: Array) ->
 
 def _launch_s(t: ShardTable, r: StepRates) -> Array:
     newest = np.where(t.newest_count > 0.0, r.kernel_newest_ratio, 1.0)
-    launch_s = newest * (t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s) + t.state_count * r.state_s
+    return np.asarray(newest * (t.kernels_count * r.kernel_s + t.quantized_count * r.quantize_s) + _blocks_s(t, r))
+
+
+def _issued_s(t: ShardTable, r: StepRates) -> Array:
+    """``StepTimes.issued_s``: quantizing is one kernel as any other."""
+    return np.asarray((t.kernels_count + t.quantized_count) * r.kernel_s + _blocks_s(t, r))
+
+
+def _blocks_s(t: ShardTable, r: StepRates) -> Array:
+    """Fixed times of recurrent blocks, and of choosing experts."""
     fused = (t.newest_count > 0.0) & (t.expert_byte <= NATIVE_BYTE_FLOP * t.expert_flop)
-    return np.asarray(launch_s + t.moe_layers_count * r.routing_s * np.where(fused, r.routing_native_ratio, 1.0))
+    routed_s = t.moe_layers_count * r.routing_s * np.where(fused, r.routing_native_ratio, 1.0)
+    return np.asarray(t.state_count * r.state_s + routed_s)
 
 
 def _sampled_byte(t: ShardTable, r: StepRates, load: StepLoad) -> Array:
