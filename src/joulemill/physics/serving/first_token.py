@@ -62,10 +62,13 @@ class ArrivalRates:
         return np.asarray(np.minimum(self.clumped_count(load) + more, slots))
 
     def clumped_count(self, load: OfferedLoad) -> Array:
-        """Prompts that come in the same step, beside those that lengths tell."""
+        """Prompts that come in the same step, beside those that lengths tell. Where all lengths are equal, requests that
+        ended a step apart come a step apart: one comes while the one before it is computed, so that two are there."""
         slots = np.maximum(load.batch_req, 1.0)
-        share = np.where(load.lockstep_ratio > 0.0, self.lock_ratio, self.clump_ratio)
-        return np.asarray(1.0 + np.minimum(share, 1.0) * (slots - 1.0))
+        lock = load.lockstep_ratio > 0.0
+        least = np.where(lock, np.minimum(2.0, slots), 1.0)
+        share = np.where(lock, self.lock_ratio, self.clump_ratio)
+        return np.asarray(least + np.minimum(share, 1.0) * (slots - least))
 
     def polls_count(self, load: OfferedLoad) -> Array:
         """Steps between two looks at the queue."""
