@@ -52,7 +52,7 @@ SOURCE = {
 WIDTH_ROWS, WIDTH_ROUNDS = 3.0, 30
 #: Classes of batches.
 BATCHES = len(LOADS_REQ) + 1
-#: Rows that a combination needs to be narrower than older silicon in 16 bits.
+#: Rows that a combination needs to be as much narrower than older silicon in 16 bits as they say.
 WIDTH_FEWEST = 12
 #: Widths are fitted on the rows that they are judged on: they are this much wider.
 WIDTH_MARGIN = 1.02
@@ -187,7 +187,8 @@ def width_rows(
     over what their class of load multiplies widths by (``loads``).
 
     A combination's own errors count as many as they are; beside them stand ``WIDTH_ROWS`` of what its levels say: that
-    silicon and format add variances. Fewer than ``WIDTH_FEWEST`` rows make none narrower than older silicon in 16 bits.
+    silicon and format add variances. Fewer than ``WIDTH_FEWEST`` rows make none as much narrower than older silicon in
+    16 bits as they say.
     """
     levels = Levels.of(problem, strata)
     axes, rows = levels.axes, []
@@ -204,7 +205,8 @@ def width_rows(
                 least = min([least, *(half for key, half in halves.items() if measured[key] and key[1] == "16-bit")])
                 halves["older", "16-bit"] = least
             for (silicon, bits), half in halves.items():
-                half = half if measured[silicon, bits] >= WIDTH_FEWEST else max(half, least)
+                if half < least:
+                    half = least * (half / least) ** min(measured[silicon, bits] / WIDTH_FEWEST, 1.0)
                 rows.append([quantity, stratum, silicon, bits, f"{half * WIDTH_MARGIN:.4f}"])
     return rows
 

@@ -31,9 +31,10 @@ from joulemill.physics.serving.counts import StepLoad, counts, decode_load, pref
 from joulemill.physics.serving.deployed import engine_terms, shard_of
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.power import limited, step_work
+from joulemill.physics.serving.roofline import soft_s
 from joulemill.physics.serving.shard import ShardTable, shard_table
 from joulemill.physics.serving.speculation import accepted_tok
-from joulemill.physics.serving.step import StepTimes, decode_attention, soft_s, times
+from joulemill.physics.serving.step import StepTimes, decode_attention, times
 from joulemill.simulation.cost import Knots, StepCost, tabulated
 
 #: Parts of a token that contexts are counted in where a step yields more than one.

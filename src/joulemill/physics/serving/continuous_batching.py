@@ -32,6 +32,7 @@ from joulemill.physics.serving.counts import (
 from joulemill.physics.serving.first_token import ArrivalRates, OfferedLoad, PromptSteps, first_token_s
 from joulemill.physics.serving.pipeline import micro_batches_count
 from joulemill.physics.serving.power import PowerRates, floor_w, limited, step_work
+from joulemill.physics.serving.roofline import soft_s
 from joulemill.physics.serving.shard import ShardTable
 from joulemill.physics.serving.speculation import accepted_tok
 from joulemill.physics.serving.step import (
@@ -41,7 +42,6 @@ from joulemill.physics.serving.step import (
     device_time_s,
     head_times,
     largest_of,
-    soft_s,
     times,
 )
 

@@ -13,13 +13,14 @@ length, of one that computes these prompts):
 
     TTFT = ingest (+ gateway) + ½·T(p) + held + r·finish(b) + (1 − r)·finish(1 + χ(b − 1) + p·α) + (b − running)·O/rate
 
-A share χ of the batch comes together beside; a large one where all lengths are equal: those that shared a step end
-together and come back together, and an engine that computes prompts before it decodes on keeps all b together for ever
-(χ = 1).
+A share χ of the batch comes together beside. Where all lengths are equal, requests that ended a step apart come back a
+step apart: the second while the first is computed, so two are there at least; and an engine that computes prompts before
+it decodes on keeps all b together for ever (χ = 1).
 The last term is Little's law for those that wait for memory or for the step's budget. ``tests/physics`` checks the
 form against an event-by-event simulation of such a loop.
 
-A pool that computes prompts alone has no steps of its own between them (``pool_token_s``). An open loop is a Poisson
+A pool that computes prompts alone has no steps of its own between them (``pool_token_s``): a step of n = x/(1 − e^(−x))
+prompts lasts x/λ, and a prompt that comes waits for half of one and shares its own with λ times its length others. An open loop is a Poisson
 stream: no burst (r = 0, C = 1), but a queue for the steps that compute prompts, M/D/1 with S a prompt's time in full
 steps and ρ = λ·S, and one for the engine's slots (``slot_wait_s``).
 """
@@ -62,8 +63,8 @@ class ArrivalRates:
         return np.asarray(np.minimum(self.clumped_count(load) + more, slots))
 
     def clumped_count(self, load: OfferedLoad) -> Array:
-        """Prompts that come in the same step, beside those that lengths tell. Where all lengths are equal, requests that
-        ended a step apart come a step apart: one comes while the one before it is computed, so that two are there."""
+        """Prompts that come in the same step, beside those that lengths tell. Where all lengths are equal, requests
+        that ended a step apart come a step apart: one comes while the one before it is computed, and two are there."""
         slots = np.maximum(load.batch_req, 1.0)
         lock = load.lockstep_ratio > 0.0
         least = np.where(lock, np.minimum(2.0, slots), 1.0)

@@ -22,8 +22,9 @@ import numpy as np
 
 from joulemill.arrays import Array
 from joulemill.physics.serving.deployment import LEAST_CLOCK
+from joulemill.physics.serving.roofline import by_class
 from joulemill.physics.serving.shard import ShardTable
-from joulemill.physics.serving.step import StepTimes, by_class
+from joulemill.physics.serving.step import StepTimes
 
 #: Clock over the highest below which voltage stays, and below which memory bandwidth falls with it (assumed).
 LEAST_VOLTAGE_CLOCK, MEMORY_CLOCK = 0.55, 0.4

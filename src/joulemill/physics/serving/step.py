@@ -28,6 +28,7 @@ from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, experts_touched_count
 from joulemill.physics.serving.pipeline import handover_byte, handover_link_byte_s, waiting_s
 from joulemill.physics.serving.prompt_attention import pairs_flop
+from joulemill.physics.serving.roofline import RooflinePart, by_class, exposed_s, soft_s
 from joulemill.physics.serving.shard import FP4, FP8, FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
 from joulemill.physics.serving.wide_experts import (
     REDUNDANT_RATIO,
@@ -175,38 +176,6 @@ class StepTimes:
         """All time and work times ``factor``."""
         names = [f.name for f in fields(self)]
         return replace(self, **{n: getattr(self, n) * factor for n in names})
-
-
-def soft_s(a_s: Array, b_s: Array) -> Array:
-    """(a³ + b³)^⅓: the larger of two times where they differ, 26 % above both where they are equal."""
-    return np.asarray(np.cbrt(a_s * a_s * a_s + b_s * b_s * b_s))
-
-
-def exposed_s(compute_s: Array, whole_s: Array) -> Array:
-    """d whole / d ln(slowdown of arithmetic) of a soft maximum: c³/s², 0 where there is nothing to do."""
-    ratio = compute_s / np.maximum(whole_s, 1e-30)
-    return np.asarray(compute_s * ratio * ratio)
-
-
-def by_class(values: tuple[float, ...], kind: Array) -> Array:
-    """Of each row the value of its class of arithmetic."""
-    if isinstance(values[0], np.ndarray):  # a column of rates to compute with at once
-        return np.choose(kind.astype(np.intp), values)
-    return np.asarray(values)[kind.astype(np.intp)]
-
-
-@dataclass(frozen=True, slots=True)
-class _RooflinePart:
-    """Work that memory and arithmetic share: their times [s] were each alone, and what comes on top of both."""
-
-    memory_s: Array
-    compute_s: Array
-    more_s: Array | float = 0.0
-
-    @property
-    def both_s(self) -> Array:
-        """Memory and arithmetic beside each other."""
-        return soft_s(self.memory_s, self.compute_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,19 +346,19 @@ def _prefill_s(t: ShardTable, r: StepRates, load: StepLoad) -> Array:
     return np.asarray(load.busiest_tok * (token_s + t.scan_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)))
 
 
-def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[list[_RooflinePart], Array]:
+def _matrices(t: ShardTable, r: StepRates, load: StepLoad, tok: Array) -> tuple[list[RooflinePart], Array]:
     """The matrices of each class and the head; and the time that activations between them take."""
     newest = _newest_ratio(t, r)
     beta = newest * r.memory_ratio * t.bandwidth_byte_s
     wide = newest * t.peak_0_flop_s * r.compute_ratio[0]
     parts = [
-        _RooflinePart(t.head_byte / beta, load.head_tok * (t.head_flop / wide)),
-        _RooflinePart(t.matrix_byte_0 / beta, tok * (t.matrix_flop_0 / wide)),
+        RooflinePart(t.head_byte / beta, load.head_tok * (t.head_flop / wide)),
+        RooflinePart(t.matrix_byte_0 / beta, tok * (t.matrix_flop_0 / wide)),
     ]
     if np.any(t.matrix_byte_1):
         narrow = newest * t.peak_1_flop_s * by_class(r.compute_ratio, t.matrix_class_count)
         slow = np.where(t.matrix_class_count == FP4, r.memory_fp4_ratio, 1.0)
-        parts.append(_RooflinePart(t.matrix_byte_1 / (slow * beta), tok * (t.matrix_flop_1 / narrow)))
+        parts.append(RooflinePart(t.matrix_byte_1 / (slow * beta), tok * (t.matrix_flop_1 / narrow)))
     return parts, np.asarray(tok * (t.act_byte_tok / beta))
 
 
@@ -407,7 +376,7 @@ def largest_of(ranks: Array) -> Array:
 class _Experts:
     """The routed experts: time of the slowest rank, and what is executed on each."""
 
-    part: _RooflinePart
+    part: RooflinePart
     flop: Array
     byte: Array
 
@@ -415,7 +384,7 @@ class _Experts:
 def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> _Experts:
     if not np.any(t.expert_byte):
         none = np.zeros_like(t.expert_byte)
-        return _Experts(_RooflinePart(none, none), none, none)
+        return _Experts(RooflinePart(none, none), none, none)
     tok, ranks = tok * t.data_count, t.expert_ranks_count
     # Experts that are kept twice are streamed twice, and each copy has half the rows.
     kept = 1.0 + REDUNDANT_RATIO * t.balanced_ratio
@@ -440,7 +409,7 @@ def _experts(t: ShardTable, r: StepRates, tok: Array, evenness_ratio: Array) -> 
     each_s = np.where(fused, np.minimum(FUSED_BLOCK_S, r.expert_block_s), r.expert_block_s)
     block_s = t.moe_layers_count * each_s * (t.expert_class_count == FP8_BLOCK)
     flow_s = flow_byte / (r.memory_ratio * t.bandwidth_byte_s) + block_s
-    return _Experts(_RooflinePart(memory_s, compute_s, flow_s), flop, t.expert_byte * touched + flow_byte)
+    return _Experts(RooflinePart(memory_s, compute_s, flow_s), flop, t.expert_byte * touched + flow_byte)
 
 
 def _expert_ratios(t: ShardTable, r: StepRates, many: NDArray[np.bool_]) -> tuple[Array, Array]:
