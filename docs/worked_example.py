@@ -95,11 +95,12 @@ def step(c: dict[str, float], decode: float, context: float, prompt: float, samp
         kv_byte / (c["attention_memory"] * BANDWIDTH_BYTE_S), decode_flop / (c["latent_attention"] * PEAK_FLOP_S)
     )
     prompt_flop = prompt * attention_flop_tok * INPUT_TOK / 2
+    waited_flop = prompt_flop + prompt * attention_flop_tok * c["prefill_grain"] / 2  # time, but no joules
     sampling_byte = sampled * VOCABULARY * c["sampling"]
     return Step(
         matrices_s=matrices_s,
         attention_s=attention_s,
-        prefill_attention_s=prompt_flop / (c["prefill_attention"] * PEAK_FLOP_S),
+        prefill_attention_s=waited_flop / (c["prefill_attention"] * PEAK_FLOP_S),
         launches_s=kernels() * c["kernel"],
         sampling_s=sampling_byte / memory,
         executed_flop=2 * parameters * rows + 2 * head * sampled + decode_flop + prompt_flop,
@@ -129,9 +130,10 @@ def by_hand() -> dict[str, float]:
     c = coefficients()
     context = INPUT_TOK + c["context"] * 0.5 * OUTPUT_TOK
     arrivals = CONCURRENCY / OUTPUT_TOK
+    room_tok = BATCHED_TOK - CONCURRENCY
     burst = 1.0 + c["clump"] * (CONCURRENCY - 1)
-    crowd = 2.299 / math.hypot(1.0, arrivals * INPUT_TOK / BATCHED_TOK / 0.2222)
-    prefill_share = max((1.0 - math.exp(-arrivals * crowd / burst)) / crowd, arrivals * INPUT_TOK / BATCHED_TOK)
+    crowd = 2.299 / math.hypot(1.0, arrivals * INPUT_TOK / room_tok / 0.2222)
+    prefill_share = max((1.0 - math.exp(-arrivals * crowd / burst)) / crowd, arrivals * INPUT_TOK / room_tok)
     prompt = arrivals * INPUT_TOK / prefill_share
     plain = step(c, CONCURRENCY, context, 0.0, CONCURRENCY)
     mixed = step(c, CONCURRENCY, context, prompt, CONCURRENCY + prompt / INPUT_TOK)
