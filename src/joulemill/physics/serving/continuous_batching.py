@@ -317,7 +317,7 @@ def _step_variants(
 
 
 #: Fixed times of a step with prompts whose layers run from captured graphs, but not its attention, over those of one
-#: that runs whole from a graph (fitted to vLLM 0.11 at chat prompts: 5.1).
+#: that runs whole from a graph (fitted to vLLM 0.11 at chat prompts).
 CAPTURED_RATIO = 5.0
 
 
