@@ -323,7 +323,7 @@ def main() -> None:
         "  and H100 exist with and without speculative decoding at the same requests in flight, in one campaign and",
         "  container; the rule takes those that the numbered dump leaves out for speculative, which the dump itself",
         "  does not prove. Their TPOT is 1.4 to 1.8 times the predicted one.",
-        "* TTFT of disaggregated points. Without drafts it is 1.8 times the predicted one under SGLang and 1.2 times",
+        "* TTFT of disaggregated points. Without draft tokens it is 1.8 times the predicted one under SGLang and 1.2 times",
         "  under TensorRT-LLM: a prefill pool near saturation amplifies what the time of a prompt errs by. Decode",
         "  workers of some points hold fewer requests than are in flight, which no column states. Small runs begin",
         "  with up to tens of seconds in which nothing answers (GB200 and H100 under TensorRT-LLM: up to 38 s at 4 in",
