@@ -20,7 +20,7 @@ The last term is Little's law for those that wait for memory or for the step's b
 form against an event-by-event simulation of such a loop.
 
 A pool that computes prompts alone has no steps of its own between them (``pool_token_s``): a step of n = x/(1 − e^(−x))
-prompts lasts x/λ. A prompt that comes waits for half of the step that runs, and shares its own with those that came too.
+prompts lasts x/λ. A prompt that comes waits for half of the step that runs, and shares its own with others that came.
 An open loop is a Poisson stream: no burst (r = 0, C = 1), but a queue for the steps that compute prompts, M/D/1 with S
 a prompt's time in full steps and ρ = λ·S, and one for the engine's slots (``slot_wait_s``).
 """
