@@ -202,27 +202,6 @@ def test_a_pool_of_ranks_that_step_together(loop: int, stay_s: float) -> None:
     assert pool_token_s(RATES, steps, load, a * stay_s)[0] == pytest.approx(sum(waits) / total, rel=0.08)
 
 
-@pytest.mark.parametrize("used", [0.3, 0.7, 0.9, 0.95])
-def test_a_pool_near_saturation_waits_as_a_queue_that_is_served_in_batches(used: float) -> None:
-    """Prompts that come as a Poisson stream, 1 s each; a step takes all that are there."""
-    rng, now, waits = np.random.default_rng(3), 0.0, []
-    came = np.cumsum(rng.exponential(1.0 / used, 60_000))
-    first = 0
-    while first < came.size:
-        now = max(now, came[first])
-        last = int(np.searchsorted(came, now, side="right"))
-        now += last - first
-        waits.append(now - came[first:last])
-        first = last
-    a, many = np.ones(1), 1e6
-    steps = PromptSteps(a * 0.0, a, a, a * many, a * many, a * many)
-    load = replace(looked_at(0.0), batch_req=a * many)
-    stream = replace(RATES, ingest_s=1e-12, ingest_tok_s=1e-12, opening_ratio=1e-12)
-    assert pool_token_s(stream, steps, load, a * (many / used - 1.0))[0] == pytest.approx(
-        float(np.mean(np.concatenate(waits))), rel=0.12
-    )
-
-
 def test_a_burst_by_hand() -> None:
     """Eight prompts, four to a step of 10 ms and 40 ms of prompts: first tokens after 50 and 100 ms."""
     a = np.ones(1)
