@@ -41,7 +41,8 @@ BALANCE = 0.15
 POOLED_ROWS, POOLED_SPREAD, POOLED_MOST = 600, 0.5, 0.25
 #: Kernels for experts are each engine's own work: there an engine keeps the spread of the first prior, up to this.
 EXPERTS, EXPERTS_MOST = ("routing", "expert_"), 0.5
-#: What is documented of one engine. SGLang computes waiting prompts before it decodes on: all requests stay together.
+#: What is documented of one engine. SGLang computes waiting prompts before it decodes on: all requests stay together;
+#: vLLM and TensorRT-LLM compute them beside what decodes, which drives requests apart.
 #: It and TensorRT-LLM send rows to the ranks of their experts alone (all-to-all), where vLLM gathers all on every rank.
 #: SGLang drafts, verifies and extends in passes of their own, and does not schedule beside them unless it is told to.
 #: TensorRT-LLM's kernels for experts do not depend on a table of tuned shapes.
@@ -233,7 +234,9 @@ class Problem:
 
 
 def odd_arrivals(row: MeasuredRow) -> bool:
-    """Whether the TTFT of ``row`` is that of how it was measured."""
+    """Whether the TTFT of ``row`` is that of how it was measured. Sweeps at equal lengths on H200 (Qwen3-235B beside
+    Llama-3.1-8B) have that of one prompt alone, at any batch, as where a prefix cache serves it; those on H100 have
+    that of two, and grow with the batch."""
     return family(row) in ODD_ARRIVALS or (row.lockstep and row.device.name == "h200-sxm")
 
 

@@ -150,7 +150,8 @@ def test_an_ascii_terminal_gets_ascii() -> None:
 def test_a_signal_ends_a_verb_that_waits(number: signal.Signals, tmp_path: Path) -> None:
     """The verb hangs in a call that no exception ends: the watch over it does, for SIGTERM."""
     script = (
-        "import sys, time\nfrom joulemill import cli\n"
+        "import signal, sys, time\nfrom joulemill import cli\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a background job hands down that it is ignored
         "class Verb:\n"
         "    @staticmethod\n    def add_arguments(parser): parser.add_argument('--json', action='store_true')\n"
         "    @staticmethod\n    def run(args):\n"

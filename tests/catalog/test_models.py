@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 from importlib.util import find_spec
 from pathlib import Path
@@ -229,3 +230,11 @@ def test_a_damaged_gguf_is_refused(tmp_path: Path) -> None:
     bad.write_bytes(b"nope")
     with pytest.raises(InputError, match="not a GGUF"):
         find_model(bad)
+
+
+def test_a_name_to_the_letter_finds_what_all_names_do() -> None:
+    """It is read from its own file alone."""
+    models = importlib.import_module("joulemill.catalog.models")
+    for row in models._rows():
+        assert models._row_of_name(row.name) is models._row(models.release_name(row.name))
+    assert models._row_of_name("no such model") is None

@@ -67,7 +67,7 @@ def find_named_model(name: str) -> ModelEntry:
     Raises InputError where the name is not known (with the nearest names).
     """
     asked = release_name(name)
-    row = _row(asked)
+    row = _row_of_name(name) or _row(asked)
     if row is None:
         raise InputError(_unknown(name, asked))
     entry = _entry(row)
@@ -133,13 +133,32 @@ def _published(name: str) -> int | None:
 
 
 @cache
-def _rows() -> tuple[_ModelRow, ...]:
-    rows: list[_ModelRow] = []
+def _texts() -> tuple[str, ...]:
     folder = files("joulemill.catalog") / "data" / "models"
-    for file in sorted(folder.iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".toml"):
-            rows += _rows_of(tomllib.loads(file.read_text(encoding="utf-8")))
-    return tuple(rows)
+    return tuple(
+        file.read_text(encoding="utf-8")
+        for file in sorted(folder.iterdir(), key=lambda f: f.name)
+        if file.name.endswith(".toml")
+    )
+
+
+@cache
+def _rows() -> tuple[_ModelRow, ...]:
+    return tuple(row for text in _texts() for row in _rows_in(text))
+
+
+@cache
+def _rows_in(text: str) -> list[_ModelRow]:
+    return _rows_of(tomllib.loads(text))
+
+
+@cache
+def _row_of_name(name: str) -> _ModelRow | None:
+    """The row that is called ``name`` to the letter: its own file alone is read."""
+    for text in _texts():
+        if f'"{name}"' in text:
+            return next((row for row in _rows_in(text) if row.name == name), None)
+    return None
 
 
 def _rows_of(table: Mapping[str, Any]) -> list[_ModelRow]:
@@ -245,6 +264,6 @@ def _entry(row: _ModelRow) -> ModelEntry:
 
 @cache
 def _architecture(name: str) -> Architecture:
-    row = next(r for r in _rows() if r.name == name)
+    row = _row_of_name(name) or next(r for r in _rows() if r.name == name)
     built = architecture_from_config(row.config)
     return replace(built, name=row.name)

@@ -7,15 +7,17 @@ facts of a device that is not in the catalog.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulemill.catalog.devices import catalog_device, device_of_facts, fact_unit, find_device, name_and_count
 from joulemill.catalog.nodes import node_of
 from joulemill.errors import InputError
 from joulemill.formats.toml_text import load_toml
-from joulemill.ledger.manifest import StatedDevice
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
+
+if TYPE_CHECKING:  # a prediction has no manifest, and its many parts take a tenth of the time of one
+    from joulemill.ledger.manifest import StatedDevice
 
 
 def stated_device(text: str, count: int | None = None) -> StatedDevice:
@@ -24,6 +26,8 @@ def stated_device(text: str, count: int | None = None) -> StatedDevice:
     count   stated apart (``--devices``); None: not stated
     Raises InputError for a device that nobody knows, facts that cannot be, counts below 1 or stated twice differently.
     """
+    from joulemill.ledger.manifest import StatedDevice
+
     name, stated = named_count(text, count)
     number = 1 if stated is None else stated
     device = find_device(name)

@@ -14,15 +14,15 @@ length, of one that computes these prompts):
     TTFT = ingest (+ gateway) + ½·T(p) + held + r·finish(b) + (1 − r)·finish(1 + χ(b − 1) + p·α) + (b − running)·O/rate
 
 A share χ of the batch comes together beside. Where all lengths are equal, requests that ended a step apart come back a
-step apart: the second while the first is computed, so two are there at least; and an engine that computes prompts before
-it decodes on keeps all b together for ever (χ = 1).
+step apart: the second while the first is computed, so two are there at least; an engine that computes prompts before it
+decodes on keeps all b together for ever (χ = 1).
 The last term is Little's law for those that wait for memory or for the step's budget. ``tests/physics`` checks the
 form against an event-by-event simulation of such a loop.
 
 A pool that computes prompts alone has no steps of its own between them (``pool_token_s``): a step of n = x/(1 − e^(−x))
-prompts lasts x/λ, and a prompt that comes waits for half of one and shares its own with λ times its length others. An open loop is a Poisson
-stream: no burst (r = 0, C = 1), but a queue for the steps that compute prompts, M/D/1 with S a prompt's time in full
-steps and ρ = λ·S, and one for the engine's slots (``slot_wait_s``).
+prompts lasts x/λ. A prompt that comes waits for half of the step that runs, and shares its own with others that came.
+An open loop is a Poisson stream: no burst (r = 0, C = 1), but a queue for the steps that compute prompts, M/D/1 with S
+a prompt's time in full steps and ρ = λ·S, and one for the engine's slots (``slot_wait_s``).
 """
 
 from __future__ import annotations
