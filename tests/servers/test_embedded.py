@@ -152,8 +152,9 @@ def test_a_crash_is_told_with_the_log() -> None:
 
 
 PARENT = """
-import sys, threading, time
+import signal, sys, threading, time
 from joulemill.servers.embedded import EmbeddedOptions, EmbeddedServer
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background hands down that it is ignored
 server = EmbeddedServer(EmbeddedOptions(slots=1, context_tok=256, threads=1))
 if sys.argv[1] == "thread":
     starting = threading.Thread(target=server.start)

@@ -135,7 +135,9 @@ import signal, sys, time
 from pathlib import Path
 from joulemill.bench.machine.power_limits import Limits
 from joulemill.meters.meter import MeterContext
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which tests may run, hands down that it is ignored
+# What tests may run under hands down that these are ignored: nohup, and a shell's background.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Limits(MeterContext(), (), ("power", "clock"), Path(sys.argv[1])) as found:
     with found.at(found.changes[0]), found.at(found.changes[1]):
         print("lowered", flush=True)
