@@ -147,8 +147,9 @@ def load_class(batch_req: float, prompts_ratio: float = 1.0) -> int:
 
 def load_classes(batch_req: ArrayLike, prompts_ratio: ArrayLike) -> NDArray[np.intp]:
     """``load_class`` of each row."""
-    batches = np.searchsorted(LOADS_REQ, batch_req)
-    return np.asarray(batches + (len(LOADS_REQ) + 1) * np.searchsorted(PROMPTS_RATIO, prompts_ratio))
+    batches = sum(np.greater(batch_req, most).astype(np.intp) for most in LOADS_REQ)
+    prompts = sum(np.greater(prompts_ratio, most).astype(np.intp) for most in PROMPTS_RATIO)
+    return np.asarray(batches + (len(LOADS_REQ) + 1) * prompts)
 
 
 @cache

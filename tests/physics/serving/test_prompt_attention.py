@@ -10,7 +10,7 @@ from joulemill.catalog.models import find_model
 from joulemill.catalog.serving import rates
 from joulemill.physics.serving.counts import StepLoad, counts, decode_load, prompts_load
 from joulemill.physics.serving.deployment import Parallelism
-from joulemill.physics.serving.prompt_attention import pairs_flop
+from joulemill.physics.serving.prompt_attention import padding_flop, pairs_flop
 from joulemill.physics.serving.shard import ShardTable, shard, shard_table
 from joulemill.physics.serving.step import times
 
@@ -52,8 +52,8 @@ def test_single_queries_have_no_tile_to_fill() -> None:
     t, one = table("meta-llama/Llama-3.1-8B-Instruct"), np.ones(1)
     load = prompts(512.0)
     single = StepLoad(**{name: getattr(load, name) for name in StepLoad.__slots__} | {"prompt_tok": 0.0 * one})
-    assert pairs_flop(t, single, 500.0) == pairs_flop(t, single)
-    assert float((pairs_flop(t, load, 500.0) / pairs_flop(t, load))[0]) == pytest.approx((256.0 + 500.0) / 256.0)
+    assert float(padding_flop(t, single, 500.0)[0]) == 0.0
+    assert float((padding_flop(t, load, 500.0) / pairs_flop(t, load))[0]) == pytest.approx(500.0 / 256.0)
 
 
 def test_sparse_attention_is_dense_up_to_its_keys_and_gathers_all_of_them_beyond() -> None:
@@ -65,7 +65,8 @@ def test_sparse_attention_is_dense_up_to_its_keys_and_gathers_all_of_them_beyond
     assert dense == pytest.approx(1000.0 * (index + 61 * 2.0 * 16 * (192 + 128)))
     sparse = float(pairs_flop(t, long)[0])
     assert sparse == pytest.approx(4096.0 * index + 2048.0 * 61 * 2.0 * 64 * (576 + 512))  # 16 heads fill a tile of 64
-    assert float(pairs_flop(t, long, 500.0)[0]) - sparse == pytest.approx(500.0 * index)
+    assert float(padding_flop(t, long, 500.0)[0]) == pytest.approx(500.0 * index)
+    assert float(padding_flop(t, short, 500.0)[0]) == pytest.approx(0.5 * dense)
 
 
 def test_ranks_with_few_heads_gather_no_faster() -> None:

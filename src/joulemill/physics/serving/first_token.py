@@ -146,7 +146,8 @@ class OfferedLoad:
         """How much denser answers end, while they end, than on average over the loop; ``opening_ratio``: the time that
         the opening burst takes over an answer's."""
         spread = np.maximum(np.asarray(self.spread_ratio), LEAST_SPREAD_RATIO)
-        dense = CROWD_SPREAD_RATIO / spread / np.hypot(1.0, opening_ratio / (np.sqrt(12.0) * spread))
+        opened = opening_ratio / (np.sqrt(12.0) * spread)
+        dense = CROWD_SPREAD_RATIO / spread / np.sqrt(1.0 + opened * opened)
         even = (np.asarray(self.open_ratio) > 0.0) | (self.lockstep_ratio > 0.0)
         return np.asarray(np.where(even, 1.0, np.maximum(dense, 1.0)))
 
@@ -160,12 +161,16 @@ class OfferedLoad:
     def held_count(self, fit_count: Array) -> Array:
         """Steps from a prompt until it and those that joined it are computed: at most those that it is held, and until
         each rank has one."""
+        if not np.any(self.hold_count):
+            return np.zeros(1)
         enough = (self.ranks_count - 1.0) / np.maximum(self.arrivals_count(fit_count) * self.ranks_count, 1e-9)
         several = np.asarray(self.ranks_count) > 1.0
         return np.asarray(np.where(several, np.minimum(self.hold_count, enough), self.hold_count))
 
     def hold_steps(self, fit_count: Array) -> Array:
         """Mean wait of prompts that are held [steps]: the first of them all of it, those that join it half."""
+        if not np.any(self.hold_count):
+            return np.zeros(1)
         held = self.held_count(fit_count)
         joined = self.arrivals_count(fit_count) * self.ranks_count * held
         return np.asarray(held * (1.0 + 0.5 * joined) / (1.0 + joined))

@@ -23,13 +23,23 @@ from joulemill.physics.serving.counts import StepLoad
 from joulemill.physics.serving.shard import ShardTable
 
 
-def pairs_flop(t: ShardTable, load: StepLoad, padding_tok: Array | float = 0.0) -> Array:
-    """Executed for one prompt token on average [flop], ``padding_tok`` more keys than it attends to included."""
-    past_tok = load.past_tok
-    more_tok = np.where(load.prompt_tok > 0.0, padding_tok, 0.0)
-    whole = t.prefill_flop_0 * (past_tok + more_tok)
-    windowed = t.prefill_flop_1 * (np.minimum(past_tok, t.window_tok) + more_tok)
+def pairs_flop(t: ShardTable, load: StepLoad) -> Array:
+    """Executed for one prompt token on average [flop]."""
+    whole = t.prefill_flop_0 * load.past_tok
+    windowed = t.prefill_flop_1 * np.minimum(load.past_tok, t.window_tok)
     if not np.any(t.sparse_flop_tok):
         return np.asarray(whole + windowed)
-    gathered = (t.sparse_flop_tok > 0.0) & (past_tok + 0.5 * load.prompt_tok > t.window_tok)
-    return np.asarray(whole + np.where(gathered, t.sparse_flop_tok, windowed))
+    return np.asarray(whole + np.where(_gathers(t, load), t.sparse_flop_tok, windowed))
+
+
+def padding_flop(t: ShardTable, load: StepLoad, padding_tok: Array | float) -> Array:
+    """What ``padding_tok`` more keys add to it; single queries (drafts that are verified) have no tile to fill."""
+    kept = t.prefill_flop_1
+    if np.any(t.sparse_flop_tok):
+        kept = np.where(_gathers(t, load), 0.0, kept)
+    return np.asarray((t.prefill_flop_0 + kept) * np.where(load.prompt_tok > 0.0, padding_tok, 0.0))
+
+
+def _gathers(t: ShardTable, load: StepLoad) -> Array:
+    """Whether an indexer leaves some of a prompt's keys out."""
+    return (t.sparse_flop_tok > 0.0) & (load.past_tok + 0.5 * load.prompt_tok > t.window_tok)

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, experts_touched_count
 from joulemill.physics.serving.pipeline import handover_byte, handover_link_byte_s, waiting_s
-from joulemill.physics.serving.prompt_attention import pairs_flop
+from joulemill.physics.serving.prompt_attention import padding_flop, pairs_flop
 from joulemill.physics.serving.roofline import RooflinePart, by_class, exposed_s, soft_s
 from joulemill.physics.serving.shard import FP4, FP8, FP8_BLOCK, WIDE, ShardTable, link_rate_byte_s
 from joulemill.physics.serving.wide_experts import (
@@ -212,13 +212,13 @@ def times(work: Counts, r: StepRates, attention: Attention | None = None) -> Ste
     wholes = [m.both_s for m in matrices]
     experts = _experts(t, r, _routed_tok(t, r, load, wait_tok), load.evenness_ratio)
     expert_both_s = experts.part.both_s
-    prefill_s = _prefill_s(t, r, load)
+    pairs = pairs_flop(t, load)
+    prefill_s = _prefill_s(t, r, load, pairs)
     collective_s, link_byte = _collectives(t, r, wait_tok)
     sampled_byte = _sampled_byte(t, r, load)
     sampling_s = _passes_s(t, r, sampled_byte)
     touched_byte = sampled_byte + t.matrix_byte_0 + t.matrix_byte_1 + t.head_byte + t.act_byte_tok * wait_tok
-    prompts_flop = load.prefill_tok * pairs_flop(t, load)
-    flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + prompts_flop
+    flop_0 = t.matrix_flop_0 * wait_tok + t.head_flop * load.head_tok + attention.flop + load.prefill_tok * pairs
     hidden_s = [exposed_s(m.compute_s, s) for m, s in zip(matrices, wholes, strict=True)]
     step = StepTimes(
         matrix_s=sum(wholes[1:], wholes[0]) + flow_s,
@@ -288,7 +288,7 @@ def device_time_s(work: Counts, r: StepRates, attention: Attention) -> Array:
     wait_tok = load.decode_tok + load.busiest_tok
     matrices, flow_s = _matrices(t, r, load, wait_tok)
     sampling_s = _passes_s(t, r, _sampled_byte(t, r, load))
-    total_s = attention.whole_s + _prefill_s(t, r, load) + flow_s + sampling_s
+    total_s = attention.whole_s + _prefill_s(t, r, load, pairs_flop(t, load)) + flow_s + sampling_s
     total_s = sum((m.both_s for m in matrices), total_s + _launch_s(t, r)) + _collectives(t, r, wait_tok)[0]
     if np.any(t.expert_byte):
         part = _experts(t, r, _routed_tok(t, r, load, wait_tok), load.evenness_ratio).part
@@ -340,9 +340,10 @@ def _passes_s(t: ShardTable, r: StepRates, byte: Array) -> Array:
     return np.asarray(byte / (r.memory_ratio * t.pass_byte_s))
 
 
-def _prefill_s(t: ShardTable, r: StepRates, load: StepLoad) -> Array:
-    """Attention of prompts, and the scan of recurrent layers over them [s]."""
-    token_s = pairs_flop(t, load, 0.5 * r.prefill_grain_tok) / (r.prefill_attention_ratio * t.peak_0_flop_s)
+def _prefill_s(t: ShardTable, r: StepRates, load: StepLoad, pairs: Array) -> Array:
+    """Attention of prompts, and the scan of recurrent layers over them [s]; ``pairs``: FLOP a prompt token."""
+    padded = pairs + padding_flop(t, load, 0.5 * r.prefill_grain_tok)
+    token_s = padded / (r.prefill_attention_ratio * t.peak_0_flop_s)
     return np.asarray(load.busiest_tok * (token_s + t.scan_flop_tok / (STATE_COMPUTE_RATIO * t.peak_0_flop_s)))
 
 
