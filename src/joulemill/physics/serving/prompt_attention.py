@@ -17,6 +17,7 @@ of 8, 16 and 64 heads take 0.74, 0.78 and 0.94 us a token and layer on H200, tho
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from joulemill.arrays import Array
 from joulemill.physics.serving.counts import StepLoad
@@ -40,6 +41,6 @@ def padding_flop(t: ShardTable, load: StepLoad, padding_tok: Array | float) -> A
     return np.asarray((t.prefill_flop_0 + kept) * np.where(load.prompt_tok > 0.0, padding_tok, 0.0))
 
 
-def _gathers(t: ShardTable, load: StepLoad) -> Array:
+def _gathers(t: ShardTable, load: StepLoad) -> NDArray[np.bool_]:
     """Whether an indexer leaves some of a prompt's keys out."""
-    return (t.sparse_flop_tok > 0.0) & (load.past_tok + 0.5 * load.prompt_tok > t.window_tok)
+    return np.asarray((t.sparse_flop_tok > 0.0) & (load.past_tok + 0.5 * load.prompt_tok > t.window_tok))
