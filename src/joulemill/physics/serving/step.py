@@ -118,8 +118,8 @@ class StepRates:
 class StepTimes:
     """A step on one device: seconds of each part, and what is executed, which energy goes with.
 
-    issued_s        fixed times as the host has them that issues kernels one by one, whatever the device; an engine's
-                    ``eager_ratio`` times as long lasts a step that is no captured graph
+    issued_s        fixed times of kernels, whatever the device: a step that is no captured graph lasts at least an
+                    engine's ``eager_ratio`` times as long, for its host issues them one by one
     compute_s       arithmetic alone, were nothing else to do;  exposed_s  Σ c³/s² of arithmetic c within parts of
                     time s: what a little slower arithmetic lengthens the step by, over how much slower
     executed_*      in 16 bits, in the quantized class, by experts, padding and waiting rows included [flop]; through
