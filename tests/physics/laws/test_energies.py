@@ -11,7 +11,7 @@ from joulemill.catalog.serving import rates
 from joulemill.physics.serving.continuous_batching import steady
 from joulemill.physics.serving.power import PowerRates
 from tests.physics.laws.deployments import sample
-from tests.physics.laws.test_cap import least_j
+from tests.physics.laws.energies import least_j
 
 #: Tables of kernels (aiconfigurator 095f58a5), shares of rated power: H200 waits at 135 of 700 W and B200 at 251 of
 #: 1,000 W; a 16-bit FLOP takes 0.49 and 0.42 pJ; in 8 bits 0.45 of it, with a scale a block 2.1 times that, in 4 bits
