@@ -26,12 +26,12 @@ from joulemill.physics.serving.continuous_batching import (
     host_s,
     kv_request_byte,
     kv_room_byte,
+    uncaptured_s,
 )
 from joulemill.physics.serving.counts import StepLoad, counts, decode_load, prefill_load
 from joulemill.physics.serving.deployed import engine_terms, shard_of
 from joulemill.physics.serving.deployment import Deployment
 from joulemill.physics.serving.power import limited, step_work
-from joulemill.physics.serving.roofline import soft_s
 from joulemill.physics.serving.shard import ShardTable, shard_table
 from joulemill.physics.serving.speculation import accepted_tok
 from joulemill.physics.serving.step import StepTimes, decode_attention, times
@@ -77,7 +77,7 @@ class ReplicaPhysics:
         work, waited_s = self._drafted(t, demand, alone, work)
         device_s = work.device_s
         if self.terms.get("eager_ratio"):
-            device_s = soft_s(device_s, self.rates.host.eager_ratio * work.issued_s)
+            device_s = uncaptured_s(self.rates.host, work)
         time_s, energy_j = self._spent(t, work, device_s + waited_s)
         return time_s.reshape(shape), energy_j.reshape(shape)
 
@@ -101,7 +101,7 @@ class ReplicaPhysics:
         checked, waited_s = self._drafted(t, demand, alone, plain)
         if checked is not plain:
             work = work.changed(checked, plain)
-        return self._spent(t, work, soft_s(work.device_s, rates.host.eager_ratio * work.issued_s) + waited_s)
+        return self._spent(t, work, uncaptured_s(rates.host, work) + waited_s)
 
     def _drafted(self, t: ShardTable, d: Demand, alone: StepLoad, plain: StepTimes) -> tuple[StepTimes, Array]:
         """A decode step with what it drafts and checks, and what devices wait for the host in it [s]."""

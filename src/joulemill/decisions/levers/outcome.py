@@ -25,7 +25,7 @@ from joulemill.physics.hardware.site import Site, it_limit_figure
 from joulemill.physics.production.prediction import Prediction, held_ratio, predict
 from joulemill.physics.serving.batch import demand_of, swept
 from joulemill.physics.serving.clock import at_locked_clock
-from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, evenness_ratio, prompts_s
+from joulemill.physics.serving.continuous_batching import Demand, Rates, Steady, evenness_ratio, uncaptured_s
 from joulemill.physics.serving.counts import Counts, StepLoad, counts, decode_load, prefill_load, verify_load
 from joulemill.physics.serving.deployed import shard_of
 from joulemill.physics.serving.deployment import Deployment
@@ -221,7 +221,7 @@ def _pool(t: ShardTable, rates: Rates, demand: Demand, steady_state: Steady, d: 
     tokens, zero = prompts * computed, np.zeros(1)
     nothing = decode_load(zero, zero, evenness_ratio(rates.step, demand))
     work = times(counts(t, prefill_load(nothing, tokens, (past, computed), tokens, prompts)), rates.step)
-    time_s = prompts_s(rates.host, work) + rates.host.step_s
+    time_s = uncaptured_s(rates.host, work) + rates.host.step_s
     held = limited(t, rates.power, step_work(t, rates.power, work, time_s), demand.limit_w)
     joule, time_s = held.energy_j, held.time_s
     keys = (t.kv_store_byte_0 + t.kv_store_byte_1) * demand.input_tok + t.state_byte

@@ -236,7 +236,7 @@ def steady(t: ShardTable, rates: Rates, d: Demand) -> Steady:
     capacity = np.where(d.running > 0.0, np.maximum(capacity, offered), capacity)
     step_tok = 1.0 + np.asarray(d.draft_count) + d.accepted_tok * d.computed_tok / d.output_tok
     running = np.minimum(np.minimum(offered, np.maximum(capacity, 1.0)), d.budget_tok / step_tok)
-    d = replace(d, budget_tok=_prompt_room_tok(d, running))
+    d = replace(d, budget_tok=_prompt_room_tok(d, running))  # of which prompts alone take, from here on
     arrivals = running * d.accepted_tok / d.output_tok * np.asarray(d.arrivals_ratio)
     often = _prompts_often(t, rates, d, offered, arrivals)
     alone = decode_load(running, context, evenness_ratio(rates.step, d))
@@ -295,7 +295,7 @@ def _step_variants(
         plain = checked
     plain_s, eager_s = plain.device_s, _launching_ratio(host, d, busiest + alone.decode_tok) * mixed.issued_s
     if np.any(np.asarray(d.eager_ratio) > 0.0):
-        plain_s = np.where(np.asarray(d.eager_ratio) > 0.0, soft_s(plain_s, host.eager_ratio * plain.issued_s), plain_s)
+        plain_s = np.where(np.asarray(d.eager_ratio) > 0.0, uncaptured_s(host, plain), plain_s)
     waited_s = host_s(t, host, d, alone.decode_tok, plain.device_s)
     free_s = plain_s + waited_s
 
@@ -381,8 +381,8 @@ def drafted(t: ShardTable, r: StepRates, d: Demand, alone: StepLoad, plain: Step
     return check.changed(each.scaled(k), each.scaled(0.0))
 
 
-def prompts_s(host: HostRates, work: StepTimes) -> Array:
-    """Time on the device of a step with prompts [s]: no shorter than it takes to launch its kernels one by one."""
+def uncaptured_s(host: HostRates, work: StepTimes) -> Array:
+    """Time of a step that is no captured graph [s]: no shorter than its host takes to issue kernels one by one."""
     return soft_s(work.device_s, host.eager_ratio * work.issued_s)
 
 

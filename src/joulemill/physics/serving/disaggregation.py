@@ -29,7 +29,7 @@ from joulemill.physics.serving.continuous_batching import (
     host_s,
     load_of,
     mean_context_tok,
-    prompts_s,
+    uncaptured_s,
 )
 from joulemill.physics.serving.counts import counts, decode_load, prefill_load
 from joulemill.physics.serving.first_token import PromptSteps, pool_token_s
@@ -220,7 +220,7 @@ def _decode_step(t: ShardTable, rates: Rates, d: Demand, running: Array) -> Step
 
 def _prompts_alone_s(t: ShardTable, rates: Rates, d: Demand, count: Array, busiest_count: Array | None = None) -> Array:
     """Time of a step that computes whole prompts as ``_prompts_alone`` has them, and nothing else [s]."""
-    return prompts_s(rates.host, _prompts_alone(t, rates, d, count, busiest_count)) + rates.host.step_s
+    return uncaptured_s(rates.host, _prompts_alone(t, rates, d, count, busiest_count)) + rates.host.step_s
 
 
 def _prompts_alone(

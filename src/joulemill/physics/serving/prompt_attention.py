@@ -35,10 +35,11 @@ def pairs_flop(t: ShardTable, load: StepLoad) -> Array:
 
 def padding_flop(t: ShardTable, load: StepLoad, padding_tok: Array | float) -> Array:
     """What ``padding_tok`` more keys add to it; single queries (drafts that are verified) have no tile to fill."""
-    kept = t.prefill_flop_1
-    if np.any(t.sparse_flop_tok):
-        kept = np.where(_gathers(t, load), 0.0, kept)
-    return np.asarray((t.prefill_flop_0 + kept) * np.where(load.prompt_tok > 0.0, padding_tok, 0.0))
+    windowed_pair_flop = t.prefill_flop_1
+    if np.any(t.sparse_flop_tok):  # what is gathered is whole tiles already
+        windowed_pair_flop = np.where(_gathers(t, load), 0.0, windowed_pair_flop)
+    keys_tok = np.where(load.prompt_tok > 0.0, padding_tok, 0.0)
+    return np.asarray((t.prefill_flop_0 + windowed_pair_flop) * keys_tok)
 
 
 def _gathers(t: ShardTable, load: StepLoad) -> NDArray[np.bool_]:
