@@ -19,7 +19,7 @@ SRC = Path(__file__).parent.parent / "src" / "joulemill"
 PURE = ("formats", "statistics", "physics", "ledger", "decisions", "simulation", "planning")
 PURE_FILES = ("arrays.py", "figure.py", "jsonable.py", "suggestions.py", "units.py", "errors.py", "wording.py")
 #: What every package may import: the ground.
-GROUND = {"arrays", "errors", "figure", "files", "jsonable", "streams", "suggestions", "units", "wording"}
+GROUND = {"arrays", "errors", "figure", "files", "jsonable", "streams", "suggestions", "units", "version", "wording"}
 #: The packages from the ground up; what each may import of Joulemill beside the ground. Arrows point down only.
 ALLOWED: dict[str, set[str]] = {
     "formats": set(),
@@ -113,9 +113,12 @@ def imports(path: Path) -> list[str]:
 
 
 def ours(path: Path) -> set[str]:
-    """Joulemill's own modules that the file imports, as dotted names below the package."""
-    below = (n.removeprefix("joulemill.") for n in imports(path) if n.startswith("joulemill."))
-    return {m for n in below if (m := n if n in MODULES else n.rpartition(".")[0]) in MODULES}
+    """Joulemill's own modules that the file imports, as dotted names below the package; ``__init__`` is the package as
+    a whole, which a name of its own is taken from."""
+    below = {n.removeprefix("joulemill.") for n in imports(path) if n.startswith("joulemill.")}
+    found = {m for n in below if (m := n if n in MODULES else n.rpartition(".")[0]) in MODULES}
+    taken_from_the_whole = "joulemill" in imports(path) or any("." not in n and n not in MODULES for n in below)
+    return found | {"__init__"} if taken_from_the_whole else found
 
 
 def cycles(edges: dict[str, set[str]]) -> list[str]:

@@ -15,6 +15,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from joulemill.version import __version__
+
 if TYPE_CHECKING:
     from joulemill.api import catalog, physics
     from joulemill.api.auditing import Audit, audit
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
     from joulemill.figure import Basis, Figure
     from joulemill.physics.hardware.device import Device
     from joulemill.physics.hardware.site import Site
-
-__version__ = "0.1.0"
 
 #: Public name → the module that has it.
 _HOMES = {
@@ -141,6 +141,7 @@ __all__ = [
     "SimulatedDeployment",
     "Site",
     "Sweep",
+    "__version__",
     "audit",
     "bench",
     "calibrate",

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
-from joulemill import __version__
 from joulemill.commands import ending
 from joulemill.commands.flags import in_flags
 from joulemill.errors import EXIT_INTERRUPTED, InputError, JoulemillError, MachineError, ServerError
 from joulemill.streams import GuardedStream, guarded, print_json, tell
 from joulemill.suggestions import meant, nearest
+from joulemill.version import __version__
 
 #: group → command → what it does
 GROUPS: dict[str, dict[str, str]] = {

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from joulemill import __version__
 from joulemill.arrays import Array
 from joulemill.catalog.stated_device import expected_counts
 from joulemill.errors import InputError
@@ -35,6 +34,7 @@ from joulemill.simulation.outcomes import REASONS
 from joulemill.simulation.run import PlayedTraffic
 from joulemill.simulation.series import timeline_columns
 from joulemill.simulation.traffic import NS_IN_S
+from joulemill.version import __version__
 
 #: Steps of the counters [s], and requests up to which a record is made: an account keeps every one.
 STEP_S, MOST_REQUESTS = 1.0, 200_000

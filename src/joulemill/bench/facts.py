@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from joulemill import __version__
 from joulemill.ledger.manifest import ClientMachine, GgufDescription, ServerDescription
 from joulemill.servers.endpoint import Endpoint, EndpointFacts
+from joulemill.version import __version__
 
 #: Longer texts of a model's header (chat templates, word lists) are left out of the manifest.
 _LONGEST_TEXT = 400

@@ -9,12 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from joulemill import __version__
 from joulemill.api.catalog import device, model
 from joulemill.api.prediction import predict
 from joulemill.errors import InputError
 from joulemill.explorer.answering import curve
 from joulemill.physics.serving.batch import MemoryShort
+from joulemill.version import __version__
 
 STATIC = files("joulemill.explorer") / "static"
 SHARED = files("joulemill.monitor.web") / "static"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulemill import __version__
 from joulemill.catalog.stated_device import expected_counts
 from joulemill.errors import InputError
 from joulemill.formats.documents import Document
@@ -27,6 +26,7 @@ from joulemill.ledger.record import Channel, Phase, Reading, RunRecord
 from joulemill.meters.files.logs import open_meter
 from joulemill.meters.meter import Clock, MeterContext, parse_spec
 from joulemill.recording.writer import SCHEMA_VERSION
+from joulemill.version import __version__
 
 #: A "now" later than any file: whatever a power file holds is then in the past, as it is for a run that has ended.
 _FAR_FUTURE_S = 1e10

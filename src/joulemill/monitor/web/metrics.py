@@ -12,9 +12,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
-from joulemill import __version__
 from joulemill.monitor.accounting.pue import power_of, pue_now
 from joulemill.monitor.snapshot import KeptState, MeterHealth, SiteState, Snapshot, TargetState
+from joulemill.version import __version__
 
 PREFIX = "joulemill"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

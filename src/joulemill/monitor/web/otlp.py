@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from joulemill import __version__
 from joulemill.errors import InputError
 from joulemill.monitor.snapshot import Snapshot
 from joulemill.monitor.source import SnapshotSource
 from joulemill.monitor.web.metrics import metrics
+from joulemill.version import __version__
 
 UNITS = {"joules": "J", "seconds": "s", "tokens": "{token}", "watts": "W", "grams": "g", "ratio": "1"}
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from joulemill import __version__
 from joulemill.analysis.report import Percentiles, Report
 from joulemill.figure import Figure
 from joulemill.jsonable import plain
 from joulemill.reports.exports.facts import model_name
+from joulemill.version import __version__
 
 VERSION = "0.2.1"
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from joulemill import __version__
 from joulemill.streams import printable
+from joulemill.version import __version__
 
 if TYPE_CHECKING:
     import jinja2
