@@ -15,8 +15,6 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from joulemill.version import __version__
-
 if TYPE_CHECKING:
     from joulemill.api import catalog, physics
     from joulemill.api.auditing import Audit, audit
@@ -47,6 +45,7 @@ if TYPE_CHECKING:
     from joulemill.figure import Basis, Figure
     from joulemill.physics.hardware.device import Device
     from joulemill.physics.hardware.site import Site
+    from joulemill.version import __version__
 
 #: Public name → the module that has it.
 _HOMES = {
@@ -80,6 +79,7 @@ _HOMES = {
     "Site": "physics.hardware.site",
     "Sweep": "api.series",
     "MonitorResult": "api.monitoring",
+    "__version__": "version",
     "audit": "api.auditing",
     "bench": "api.benching",
     "calibrate": "api.validating",

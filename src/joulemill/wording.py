@@ -87,6 +87,15 @@ def digits(value: float, significant: int = 3) -> str:
     return f"{rounded:,.{max(0, significant - 1 - magnitude)}f}"
 
 
+def count(value: float) -> str:
+    """A count: in full where it is whole, and a mean, which need not be, with three digits.
+
+    >>> count(1024.0), count(5.7218), count(1024.4)
+    ('1,024', '5.72', '1,024')
+    """
+    return f"{value:,.0f}" if value == round(value) or value >= 100.0 else digits(value)
+
+
 def quantity(value: float | None, unit: str, significant: int = 3) -> str:
     """A number with its unit, prefixed for people: 0.0123 J/tok → 12.3 mJ/tok; ratios as they are.
 

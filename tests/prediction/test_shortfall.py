@@ -24,6 +24,21 @@ def asked(**change: object) -> PredictionResult:
     return answer(PredictionRequest(**{"model": "Qwen/Qwen3-32B", "device": "h100", "devices": 2, **change}))  # type: ignore[arg-type]
 
 
+def test_what_fits_is_the_same_number_in_the_miss_and_in_the_heading() -> None:
+    found = asked(devices=1, input_tokens=8000, concurrency=64.0)
+    (missed,) = found.short_by
+    most = found.prediction.batch.most_req
+    assert 1.0 < most < 64.0 and most != round(most)
+    assert missed.available == most and f"memory holds {most:.2f} requests" in missed.text
+    assert f"concurrency {most:.2f} per replica" in on_screen(show, found)
+
+
+@pytest.mark.parametrize(("budget_tok", "told"), [(32, True), (64, False), (2048, False)])
+def test_a_step_smaller_than_the_requests_in_flight_is_told(budget_tok: float, told: bool) -> None:
+    found = asked(concurrency=64.0, max_num_batched_tokens=budget_tok)
+    assert any("a step of 32 tokens" in note and "wait" in note for note in found.every_note) == told
+
+
 def test_a_large_overload_is_said_without_an_exponent() -> None:
     (missed,) = asked(rate_req_s=1e8).short_by
     assert "short by 100,000,000 req/s: 100,000,000 req/s are offered" in missed.text

@@ -147,7 +147,7 @@ def _changes(name: str, plant: _FittedCase, options: Mapping[str, Any]) -> Mappi
     before, after = outcome(plant.case, plant.rates), outcome(_changed(plant, options), plant.rates)
     kind, widths = KINDS.get(name, "modelled"), {k: e.half_width_ratio for k, e in paired_errors().items()}
 
-    def change(old: float, new: float) -> Figure | None:
+    def change(old: float | None, new: float | None) -> Figure | None:
         return change_figure(old, new, kind, widths)
 
     return {

@@ -42,7 +42,7 @@ class Start:
     @property
     def tpot_ratio(self) -> float:
         """Measured ÷ predicted; 1 where nothing was measured."""
-        return self.tpot_s / self.before.tpot_s if self.tpot_s else 1.0
+        return self.tpot_s / self.before.tpot_s if self.tpot_s and self.before.tpot_s else 1.0
 
     def document(self) -> dict[str, Any]:
         """As JSON."""

@@ -1,4 +1,4 @@
-"""The same devices under other parallelism: what every tensor parallelism that fits would do at the same load."""
+"""The same devices under other parallelism: what each that shares links and fits would do at the same load."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from joulemill.errors import InputError
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
+from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import most_that_fit_req, swept
 from joulemill.physics.serving.clock import at_locked_clock
@@ -31,24 +32,33 @@ def domain_count(device: Device, node: Node | None) -> float:
 def alternatives(
     deployment: Deployment, workload: Workload, prediction: Prediction, rates: Rates
 ) -> tuple[ParallelismOption, ...]:
-    """Every tensor parallelism of the deployment's devices that shares links and fits, with its own one.
+    """Every parallelism of the deployment's devices that shares links and fits, its own one first: tensor parallelism,
+    and of experts also data-parallel attention with them spread over its ranks. None has pipeline stages.
 
     As many requests are in flight over all devices as are predicted; a replica over fewer devices has fewer of them.
     """
     taken = deployment.parallelism
-    if deployment.device_count == 1 or taken.data > 1 or taken.pipeline > 1 or deployment.prefill:
+    if deployment.device_count == 1 or taken.pipeline > 1 or deployment.prefill:
         return ()
     deployment, rates = at_locked_clock(deployment, rates)
     all_req = prediction.batch.batch_req * taken.replicas
     domain = domain_count(deployment.device, deployment.node)
-    widths = [n for n in range(1, int(min(deployment.device_count, domain)) + 1) if deployment.device_count % n == 0]
-    options = [Parallelism(n, 1, 1, deployment.device_count // n) for n in widths]
-    different = [o for o in options if (o.tensor, o.replicas) != (taken.tensor, taken.replicas)]
+    options = _options(deployment.device_count, int(min(deployment.device_count, domain)), deployment.architecture)
+    different = [o for o in options if o != taken]
     options_tried = (
         _option(replace(deployment, parallelism=parallelism), workload, all_req, rates)
         for parallelism in (taken, *different)
     )
     return tuple(option for option in options_tried if option is not None)
+
+
+def _options(devices: int, domain: int, architecture: Architecture) -> list[Parallelism]:
+    """Parallelism over ``devices``, each replica within a link domain."""
+    each = [n for n in range(1, domain + 1) if devices % n == 0]
+    tensor = [Parallelism(n, 1, 1, devices // n) for n in each]
+    if not architecture.is_moe:
+        return tensor
+    return tensor + [Parallelism(n, m // n, m, devices // m) for m in each for n in each if n < m and m % n == 0]
 
 
 def _option(deployment: Deployment, workload: Workload, all_req: float, rates: Rates) -> ParallelismOption | None:

@@ -128,6 +128,7 @@ def _stretch(plant: Compiled, numbers: Numbers, figures: Numbers, bottleneck: bo
     steady_state = settled(plant.deployment, plant.table, plant.rates, asked)
     loads = load_classes(batch, demand.input_tok / demand.output_tok)
     _fill(plant, steady_state, figures, np.broadcast_to(loads, count))
+    _blank_tpot(numbers["output_tokens"], figures)
     if bad is not None:
         for values in figures.values():
             values[bad] = np.nan
@@ -186,6 +187,14 @@ def _fill(plant: Compiled, steady_state: Steady, figures: Numbers, loads: NDArra
     for name in ("rate_tok_s", "device_j_tok", "device_power_w", "ttft_s", "tpot_s"):
         _bound(plant, figures, name, loads)
     _fill_node(plant, figures, loads)
+
+
+def _blank_tpot(output_tok: Array, figures: Numbers) -> None:
+    """A request of one output token has no time per output token."""
+    alone = output_tok <= 1.0
+    if alone.any():
+        for end in ("", "_low", "_high"):
+            figures[f"tpot_s{end}"][np.broadcast_to(alone, figures["tpot_s"].shape)] = np.nan
 
 
 def _bound(plant: Compiled, figures: Numbers, name: str, loads: NDArray[np.intp]) -> None:

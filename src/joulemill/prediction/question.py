@@ -241,9 +241,19 @@ def of_parallelism(result: PredictionResult) -> str | None:
     parallelism_text = f"parallelism: {taken.words}" + (", taken since none was stated" if default else "")
     change = best.device_j_tok / taken.device_j_tok - 1.0
     if change > -BETTER_RATIO:
-        return f"{parallelism_text}; no other parallelism of these devices costs less J/token" if default else None
+        others = len(result.alternatives) - 1
+        return f"{parallelism_text}; {_none_better(others)}" if default else None
     faster = best.rate_tok_s / taken.rate_tok_s - 1.0
-    return f"{parallelism_text}; {best.words} would cost {-change:.0%} less J/token at {faster:+.0%} of the rate"
+    gain = f"{-change:.0%} less J/token at {faster:+.0%} of the rate (modelled)"
+    return f"{parallelism_text}; {best.words} would cost {gain}"
+
+
+def _none_better(others: int) -> str:
+    if not others:
+        return "no other without pipeline stages fits these devices"
+    if others == 1:
+        return f"the one other without pipeline stages does not cost {BETTER_RATIO:.0%} less J/token (modelled)"
+    return f"of {others} others without pipeline stages none costs {BETTER_RATIO:.0%} less J/token (modelled)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from joulemill.physics.production.prediction import Prediction
 from joulemill.physics.serving.batch import MemoryShort
 from joulemill.prediction.question import PredictionRequest, PredictionResult, Shortfall
 from joulemill.units import say_quantity
-from joulemill.wording import digits
+from joulemill.wording import count, digits
 
 #: Rounding of sums; no shortfall.
 NEAR = 1.0 + 1e-6
@@ -50,12 +50,11 @@ def of_load(result: PredictionResult) -> Iterator[Shortfall]:
     q, p = result.question, result.prediction
     asked = q.concurrency
     if asked is not None and asked > p.batch.most_req * NEAR:
-        most = math.floor(p.batch.most_req)
         text = (
-            f"a concurrency of {asked:g} does not fit: beside the weights, memory holds {most} requests of this length "
-            "per replica"
+            f"a concurrency of {asked:g} does not fit: beside the weights, memory holds {count(p.batch.most_req)} "
+            "requests of this length per replica"
         )
-        yield Shortfall("concurrency", "req", asked, float(most), text)
+        yield Shortfall("concurrency", "req", asked, p.batch.most_req, text)
     offered, served = q.rate_req_s, p.request_rate_req_s.value
     if offered is not None and served is not None and offered > served * NEAR:
         yield Shortfall("rate", "req/s", offered, served, _rate_text(result, offered, served))

@@ -81,6 +81,7 @@ class LeverOutcome:
     energy_j_req   the same scope, a request
     power_w        of the devices;  device_count  of all pools
     carbon_gco2e_tok, cost_currency_tok   None where the site is silent
+    tpot_s         None where a request has one output token
     binding        what binds;  meets  whether the latency targets hold
     """
 
@@ -91,7 +92,7 @@ class LeverOutcome:
     device_j_tok: float
     power_w: float
     ttft_s: float
-    tpot_s: float
+    tpot_s: float | None
     batch_req: float
     device_count: float
     binding: str

@@ -67,14 +67,18 @@ def _plain(case: Case, p: Prediction) -> LeverOutcome:
     return _settled(
         case,
         ((p.rate_tok_s.value or 0.0) / p.held_ratio, p.device_j_tok.value or 0.0),
-        (math.inf if p.ttft_s.value is None else p.ttft_s.value, p.tpot_s.value or 0.0),  # no bound under overload
+        (math.inf if p.ttft_s.value is None else p.ttft_s.value, p.tpot_s.value),  # no bound under overload
         p.batch.batch_req,
         p.binding.name,
     )
 
 
 def _settled(
-    case: Case, rate_and_energy: tuple[float, float], latency: tuple[float, float], batch_req: float, binding: str
+    case: Case,
+    rate_and_energy: tuple[float, float],
+    latency: tuple[float, float | None],
+    batch_req: float,
+    binding: str,
 ) -> LeverOutcome:
     """From rate and device J/tok to node and site, carbon and cost; the rate is what the site's limits leave."""
     rate, device_j = rate_and_energy
@@ -96,7 +100,7 @@ def _settled(
         carbon = None if site.carbon_gco2e_j is None else energy * site.carbon_gco2e_j
         cost = None if site.price_currency_j is None else energy * site.price_currency_j
     ttft, tpot = latency
-    meets = (w.ttft_limit_s is None or ttft <= w.ttft_limit_s) and (w.tpot_limit_s is None or tpot <= w.tpot_limit_s)
+    meets = _within(ttft, w.ttft_limit_s) and _within(tpot, w.tpot_limit_s)
     return LeverOutcome(
         rate_tok_s=rate * held,
         energy_j_tok=energy,
@@ -113,6 +117,10 @@ def _settled(
         carbon_gco2e_tok=carbon,
         cost_currency_tok=cost,
     )
+
+
+def _within(time_s: float | None, limit_s: float | None) -> bool:
+    return time_s is None or limit_s is None or time_s <= limit_s
 
 
 def _site_binding(site: Site) -> str:
@@ -142,7 +150,7 @@ def _changed(case: Case, rates: Rates, p: Prediction, plain: LeverOutcome) -> Le
     tokens = float((b * step.tokens_tok * table.data_count)[0])
     full = tokens / float(time_s[0]) * d.parallelism.replicas
     joule = float(energy_j[0]) * d.parallelism.devices / tokens
-    tpot = plain.tpot_s * float(time_s[0] / steady_state.step_s[0]) / step.tokens_tok
+    tpot = plain.tpot_s and plain.tpot_s * float(time_s[0] / steady_state.step_s[0]) / step.tokens_tok
     ttft = plain.ttft_s
     if apart is not None:
         prompt_s, prompt_j = apart
@@ -150,7 +158,7 @@ def _changed(case: Case, rates: Rates, p: Prediction, plain: LeverOutcome) -> Le
         full, joule = full / (1.0 + pools), joule + prompt_j * d.parallelism.devices / w.output_tok
         servers = np.array([max(pools * table.data_count[0] * d.parallelism.replicas, 1.0)])
         late, each = handed_over(table, table, rates, demand, servers, demand.batch_req * d.parallelism.replicas)
-        ttft, tpot = float(late[0]), float(each[0])
+        ttft, tpot = float(late[0]), float(each[0]) if w.has_tpot else None
     binding = plain.binding if plain.binding == "demand" else step.binding
     return _settled(case, _offered(d, w, full, joule), (ttft, tpot), p.batch.batch_req, binding)
 
@@ -261,7 +269,8 @@ def _routed(case: Case, rates: Rates, route: Route) -> LeverOutcome:
     else:
         rate = large.rate_tok_s
     ttft = onward * large.ttft_s + route.share_ratio * small.ttft_s
-    tpot = onward * large.tpot_s + route.share_ratio * small.tpot_s
+    later, small_later = large.tpot_s or 0.0, small.tpot_s or 0.0  # an answer of one token has no later ones
+    tpot = onward * later + route.share_ratio * small_later if case.workload.has_tpot else None
     if route.cascade:
-        ttft += onward * (small.ttft_s + small.tpot_s * case.workload.output_tok)
+        ttft += onward * (small.ttft_s + small_later * case.workload.output_tok)
     return _settled(case, (rate, joule), (ttft, tpot), large.batch_req, large.binding)

@@ -270,7 +270,7 @@ def _together(levers: Sequence[Lever], case: Case, settings: Settings, rates: Ra
 
 def pareto(combinations: Sequence[Combination]) -> tuple[Combination, ...]:
     """Those that no other one equals or beats in J/token, tok/s and TPOT at once, by J/token."""
-    values = [(c.after.energy_j_tok, -c.after.rate_tok_s, c.after.tpot_s) for c in combinations]
+    values = [(c.after.energy_j_tok, -c.after.rate_tok_s, c.after.tpot_s or 0.0) for c in combinations]
     kept = []
     for i, mine in enumerate(values):
         beaten = any(
@@ -309,8 +309,8 @@ def _near(one: Combination, other: Combination) -> bool:
         return abs(a - b) <= NEAR_RATIO * max(a, b)
 
     a, b = one.after, other.after
-    close_by = close(a.energy_j_tok, b.energy_j_tok) and close(a.rate_tok_s, b.rate_tok_s) and close(a.tpot_s, b.tpot_s)
-    return bool(one.names) == bool(other.names) and close_by
+    close_by = close(a.energy_j_tok, b.energy_j_tok) and close(a.rate_tok_s, b.rate_tok_s)
+    return bool(one.names) == bool(other.names) and close_by and close(a.tpot_s or 0.0, b.tpot_s or 0.0)
 
 
 def headline(e: Effect) -> Figure | None:

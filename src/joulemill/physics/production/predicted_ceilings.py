@@ -200,13 +200,13 @@ def _site_ceilings(site: Site | None, node_j_tok: Figure) -> list[CeilingValue]:
 
 
 def _latency(deployment: Deployment, workload: Workload, share: Shard, rates: Rates, like: Figure) -> CeilingValue:
-    if workload.tpot_limit_s is None and workload.ttft_limit_s is None:
+    if workload.binding_tpot_limit_s is None and workload.ttft_limit_s is None:
         return CeilingValue("latency", unknown("tok/s", "no latency target is given"))
     grid = np.unique(np.round(np.geomspace(1.0, 2048.0, 60)))
     steady_states = swept(deployment, workload, share, rates, grid)
     points = []
     for limit, latency in (
-        (workload.tpot_limit_s, steady_states.tpot_s),
+        (workload.binding_tpot_limit_s, steady_states.tpot_s),
         (workload.ttft_limit_s, steady_states.ttft_s),
     ):
         if limit is not None:

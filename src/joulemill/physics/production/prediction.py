@@ -384,12 +384,18 @@ def _figures(
         "device_power_w": device_w,
         "device_j_tok": device_j,
         "ttft_s": spread_figure(float(steady_state.ttft_s[0]), "s", widths("ttft_s"), "serving model, closed loop"),
-        "tpot_s": spread_figure(float(steady_state.tpot_s[0]), "s", widths("tpot_s"), "serving model, closed loop"),
+        "tpot_s": _tpot_figure(workload, steady_state, widths),
         "itl_s": spread_figure(float(steady_state.itl_s[0]), "s", widths("itl_s"), "serving model, median step"),
     }
     rate = figures["rate_tok_s"]
     figures["request_rate_req_s"] = rate.scaled(1.0 / workload.output_tok, "req/s")
     return figures | _node_figures(deployment, device_w, full * used, widths)
+
+
+def _tpot_figure(workload: Workload, steady_state: Steady, widths: Widths) -> Figure:
+    if not workload.has_tpot:
+        return unknown("s", "a request has one output token, and none after it")
+    return spread_figure(float(steady_state.tpot_s[0]), "s", widths("tpot_s"), "serving model, closed loop")
 
 
 def _node_figures(deployment: Deployment, device_w: Figure, rate: float, widths: Widths) -> dict[str, Figure]:
@@ -452,6 +458,12 @@ def _notes(deployment: Deployment, choice: BatchChoice, used: float) -> tuple[st
         notes.append(f"idle power of {device.label} with a model loaded is not known: {device.resting_w:.0f} W assumed")
     if parallelism.devices > 1 and device.link_bandwidth_byte_s is None:
         notes.append(f"link bandwidth of {device.label} is not known: {UNKNOWN_LINK_BYTE_S / 1e9:.0f} GB/s assumed")
+    budget_tok = deployment.prefill_budget_tok
+    if choice.batch_req > budget_tok * parallelism.data:
+        notes.append(
+            f"a step of {budget_tok:,.0f} tokens (`max_num_batched_tokens`) lets no more requests than that decode at "
+            f"once on {'a rank' if parallelism.data > 1 else 'a replica'}; the others in flight wait"
+        )
     if not choice.meets:
         notes.append("the latency targets cannot be met on these devices")
     return tuple(notes)

@@ -126,8 +126,8 @@ def _meets(workload: Workload, steady_states: Steady) -> NDArray[np.bool_]:
     ok = np.ones(steady_states.rate_tok_s.size, dtype=bool)
     if workload.ttft_limit_s is not None:
         ok &= steady_states.ttft_s <= workload.ttft_limit_s
-    if workload.tpot_limit_s is not None:
-        ok &= steady_states.tpot_s <= workload.tpot_limit_s
+    if workload.binding_tpot_limit_s is not None:
+        ok &= steady_states.tpot_s <= workload.binding_tpot_limit_s
     return ok
 
 

@@ -32,6 +32,16 @@ class Workload:
     def __post_init__(self) -> None:
         check_workload(self)
 
+    @property
+    def has_tpot(self) -> bool:
+        """Whether requests have a time per output token: it is of the tokens after the first."""
+        return self.output_tok > 1.0
+
+    @property
+    def binding_tpot_limit_s(self) -> float | None:
+        """The TPOT limit; None where there is none, or nothing that it could bind."""
+        return self.tpot_limit_s if self.has_tpot else None
+
 
 def check_workload(workload: Workload) -> None:
     """InputError naming the first length, share, rate or limit that cannot be."""

@@ -65,15 +65,19 @@ class _Across:
     size: Callable[[LeverOutcome], float] | None = None
 
 
+def _tpot_s(o: LeverOutcome) -> float:
+    return o.tpot_s or 0.0  # of no size where requests have one output token
+
+
 _RATE = _Across(
     "tok/s",
     lambda o: o.rate_tok_s,
     "Right and down is better; a larger dot waits longer for a token.",
-    lambda o: o.tpot_s,
+    _tpot_s,
 )
 _WAIT = _Across(
     "TPOT [ms]",
-    lambda o: 1000.0 * o.tpot_s,
+    lambda o: 1000.0 * _tpot_s(o),
     "All serve the same tok/s, so the horizontal axis is TPOT. Left and down is better.",
 )
 
@@ -96,7 +100,7 @@ def front_plane(combinations: Sequence[Combination], front: Sequence[Combination
         words = "no picture: tok/s and TPOT are the same in all" if combinations else "no combination"
         return empty(50, "Combinations", words), why
     place = _places(combinations, across)
-    slow = max(c.after.tpot_s for c in combinations)
+    slow = max(_tpot_s(c.after) for c in combinations) or 1.0
 
     def radius(c: Combination, least: float) -> float:
         return least + (1.5 if across.size is None else 4.0 * across.size(c.after) / slow)

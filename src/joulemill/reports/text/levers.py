@@ -255,7 +255,7 @@ def after_figures(c: Combination, start: Start | None) -> tuple[str, str, str]:
     return (
         quantity(c.after.energy_j_tok * energy, "J/tok"),
         digits(c.after.rate_tok_s * rate),
-        quantity(c.after.tpot_s * tpot, "s"),
+        quantity(c.after.tpot_s and c.after.tpot_s * tpot, "s"),
     )
 
 

@@ -11,7 +11,7 @@ from joulemill.physics.production.prediction import Prediction
 from joulemill.prediction.question import PredictionResult
 from joulemill.reports.text.architecture import architecture_lines
 from joulemill.reports.text.page import add_row, plain_table, prose, split_unit
-from joulemill.wording import digits, interval, quantity, title
+from joulemill.wording import count, digits, interval, quantity, title
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,14 +57,14 @@ def _heading(answer: PredictionResult) -> Iterator[str]:
         )
     yield from architecture_lines(answer.deployment.architecture, answer.deployment.precision)
     yield (
-        f"{q.input_tokens:g} input and {q.output_tokens:g} output tokens, concurrency {p.batch.batch_req:.0f} per "
+        f"{q.input_tokens:g} input and {q.output_tokens:g} output tokens, concurrency {count(p.batch.batch_req)} per "
         f"replica ({p.batch.why})"
     )
 
 
 def _left(answer: PredictionResult) -> str:
     p = answer.prediction
-    each = f"concurrency {p.batch.batch_req:.0f} per replica"
+    each = f"concurrency {count(p.batch.batch_req)} per replica"
     if p.held_ratio == 1.0:
         return f"{each}."
     return f"{p.held_ratio:.0%} of what all devices would do, as many devices as the site feeds, {each}."
