@@ -7,22 +7,10 @@ from typing import Protocol
 
 from joulemill.units import JOULE_PER_KWH
 
-_PREFIXED = {
-    "J",
-    "W",
-    "FLOP/s",
-    "B/s",
-    "byte/s",
-    "J/tok",
-    "FLOP/tok",
-    "byte/tok",
-    "Wh",
-    "flop/s",
-    "flop/tok",
-    "s",
-    "FLOP",
-    "B",
-}
+#: Units that take a prefix, as they are written.
+_PREFIXED = {"J", "W", "Wh", "s", "J/tok", "FLOP", "FLOP/s", "FLOP/tok", "B", "B/s", "B/tok"}
+#: What a unit of the schema is called beside a number: a prefix goes with a symbol, GB/s, not with a word.
+_SYMBOLS = {"byte": "B", "flop": "FLOP"}
 _STEPS = [
     (1e15, "P"),
     (1e12, "T"),
@@ -101,6 +89,8 @@ def quantity(value: float | None, unit: str, significant: int = 3) -> str:
 
     >>> quantity(0.0123, "J/tok"), quantity(1500.0, "W"), quantity(None, "W")
     ('12.3 mJ/tok', '1.50 kW', 'unknown')
+    >>> quantity(3.25e10, "byte/s"), quantity(1.6e10, "byte"), quantity(6.36e8, "flop/tok")
+    ('32.5 GB/s', '16.0 GB', '636 MFLOP/tok')
     >>> quantity(4.97e-8, "EUR/tok"), quantity(3.6e8, "J/year"), quantity(1800.0, "s")
     ('0.0497 EUR per million tokens', '100 kWh/year', '1,800 s')
     """
@@ -108,12 +98,19 @@ def quantity(value: float | None, unit: str, significant: int = 3) -> str:
         return UNKNOWN
     if unit in ("", "1"):
         return digits(value, significant)
+    unit = _written(unit)
     if _per_million(value, unit):
         return f"{digits(value * MILLION, significant)} {unit.removesuffix('/tok')} per million tokens"
     if unit == "J/year":
         return f"{digits(value / JOULE_PER_KWH, significant)} kWh/year"
     factor, prefix = _scale(value, unit)
     return f"{digits(value / factor, significant)} {prefix}{unit}"
+
+
+def _written(unit: str) -> str:
+    """``unit`` with its symbol in place of its name."""
+    name, slash, per = unit.partition("/")
+    return f"{_SYMBOLS.get(name, name)}{slash}{per}"
 
 
 def _per_million(value: float, unit: str) -> bool:
@@ -123,6 +120,7 @@ def _per_million(value: float, unit: str) -> bool:
 
 def _factor(value: float, unit: str) -> float:
     """What a value is divided by before it is said in ``unit``."""
+    unit = _written(unit)
     if _per_million(value, unit):
         return 1.0 / MILLION
     if unit == "J/year":
