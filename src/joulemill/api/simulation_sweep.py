@@ -21,7 +21,7 @@ from joulemill.errors import InputError, MachineError
 from joulemill.files import read_bytes
 from joulemill.formats.toml_text import load_toml
 from joulemill.physics.serving.batch import MemoryShort
-from joulemill.reports.simulation_files import write_table
+from joulemill.reports.table_files import write_table
 from joulemill.simulation.design_space import (
     DrawnRange,
     Point,

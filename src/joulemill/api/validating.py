@@ -13,10 +13,11 @@ from joulemill.analysis.calibration_scales import scales_of_runs, scales_of_tabl
 from joulemill.api.comparing import Recorded, _path
 from joulemill.api.frames import frame_of
 from joulemill.api.results import Result
-from joulemill.errors import InputError
+from joulemill.errors import InputError, MachineError
 from joulemill.physics.hardware.device import Device
 from joulemill.prediction.calibration_file import Calibrated, save_calibration
 from joulemill.prediction.scale_file import ScaleFile, save_scales, scale_table
+from joulemill.reports.table_files import write_table
 from joulemill.reports.text.validation import coefficients_text, scales_text, text
 from joulemill.validation.calibrated_scores import validate_calibrated
 from joulemill.validation.scores import TEMPLATE, Score, Validation, document, validate_table
@@ -55,6 +56,20 @@ class PredictionErrors(Result):
         rows = [{"quantity": q, **asdict(s)} for q, s in self.scores.items()]
         names = ("quantity", *(f for f in Score.__dataclass_fields__))
         return frame_of({name: [row[name] for row in rows] for name in names}, backend)
+
+    def rows_to_frame(self, backend: str | None = None) -> Any:
+        """One row per row of the table and quantity: measured, predicted with its 80 % interval, and their ratio.
+
+        ``row`` is the line of the file, where the names are line 1; rows that were skipped are in ``skipped``.
+        """
+        return frame_of(self.validation.predicted.columns(), backend)
+
+    def save_rows(self, path: str | Path) -> None:
+        """Write these rows as CSV, or as Parquet by the name of ``path``. MachineError where it cannot be written."""
+        try:
+            write_table(self.validation.predicted.columns(), Path(path))
+        except OSError as fault:
+            raise MachineError(f"{path}: cannot be written ({fault.strerror or fault}); choose another file") from fault
 
     def __str__(self) -> str:
         return text(self.validation)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from joulemill.commands.output import check_page
 from joulemill.errors import InputError
 from joulemill.streams import print_json, results_console
 
@@ -25,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="K random rows of each deployment calibrate, the others are scored",
     )
     parser.add_argument("--seed", type=int, metavar="S", help="of --calibrate-with: which rows are drawn (default: 0)")
+    parser.add_argument(
+        "--rows",
+        metavar="OUT.csv",
+        type=Path,
+        help="write measured and predicted values of each row, with the interval and the error; OUT.parquet too",
+    )
     parser.add_argument("--template", action="store_true", help="print the columns of a table of your own, and a row")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
@@ -41,9 +48,13 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--seed draws the rows of --calibrate-with; give both")
     if args.file is None:
         raise InputError("name the table, FILE.csv, or print its columns with --template")
+    check_page(args.rows, "--rows")
     errors = validate(
         args.file, models=args.models, calibrate_with=args.calibrate_with, seed=args.seed or 0, progress=_tell
     )
+    if args.rows is not None:
+        errors.save_rows(args.rows)
+        _tell(f"rows: {args.rows}")
     if args.json:
         print_json(errors.to_dict())
     else:

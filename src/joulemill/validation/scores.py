@@ -23,6 +23,7 @@ from joulemill.prediction.precision import resolver
 from joulemill.prediction.spread import Kind, half_width_ratio, load_class
 from joulemill.validation.predict import compiled, predicted
 from joulemill.validation.row import MeasuredRow
+from joulemill.validation.row_errors import PredictedRows
 from joulemill.validation.tables import MeasuredTable, iter_notes, read_table
 
 MOST_SKIPPED_SHOWN = 50
@@ -61,7 +62,7 @@ class Calibrating:
 @dataclass(frozen=True, kw_only=True)
 class Validation:
     """Scores by quantity; by (column, value, quantity); rows that could not be predicted, and why; what was
-    assumed; how rows calibrated, if they did."""
+    assumed; how rows calibrated, if they did; the rows with their predictions."""
 
     dialect: str
     scores: Mapping[str, Score]
@@ -69,6 +70,7 @@ class Validation:
     rows: int
     skipped: Sequence[Mapping[str, object]]
     notes: Sequence[str]
+    predicted: PredictedRows
     calibrating: Calibrating | None = None
 
 
@@ -108,6 +110,7 @@ def validation_of(
         rows=left,
         skipped=skipped,
         notes=all_notes,
+        predicted=PredictedRows(table.rows, values, widths),
         calibrating=calibrating,
     )
 
