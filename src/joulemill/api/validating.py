@@ -67,6 +67,7 @@ class PredictionErrors(Result):
     def save_rows(self, path: str | Path) -> None:
         """Write these rows as CSV, or as Parquet by the name of ``path``. MachineError where it cannot be written."""
         try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             write_table(self.validation.predicted.columns(), Path(path))
         except OSError as fault:
             raise MachineError(f"{path}: cannot be written ({fault.strerror or fault}); choose another file") from fault
