@@ -333,6 +333,20 @@ def test_a_local_is_named_for_what_it_is(path: Path) -> None:
     assert not bound_names(ast.parse(path.read_text())) & PLACEHOLDERS
 
 
+#: Numbers that many files need → the one file that writes them: quantiles of the normal distribution, joules in a kWh.
+NUMBERS_OF_ONE_FILE = {
+    **dict.fromkeys((1.96, 1.959964, 1.959963984540054, 1.2816), "statistics/normal.py"),
+    3.6e6: "units.py",
+}
+
+
+@pytest.mark.parametrize("path", python_files(), ids=lambda p: str(p.relative_to(SRC)))
+def test_a_number_of_many_files_is_written_in_one(path: Path) -> None:
+    numbers = (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant))
+    written = [n for n in numbers if isinstance(n.value, float) and n.value in NUMBERS_OF_ONE_FILE]
+    assert {NUMBERS_OF_ONE_FILE[n.value] for n in written} <= {str(path.relative_to(SRC))}
+
+
 def test_one_class_one_name() -> None:
     """A name means one thing in the whole package; what a leading underscore hides counts too."""
     homes: dict[str, list[str]] = {}
