@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 from simulated.runs import steady_run
 
-from joulemill.analysis.intensity import Drafts, measured_drafts
+from joulemill.analysis.intensity import Drafts, measured_drafts, model_of
 from joulemill.analysis.measurement import measurement_of
 from joulemill.ledger.record import RunRecord, ServerSample
+from joulemill.prediction.predict import resolved
+from joulemill.prediction.question import PredictionRequest
 from tests.support.manifests import manifest_of, members_of
 
 
@@ -22,6 +24,20 @@ def of_a_run(model: str, *samples: ServerSample) -> RunRecord:
     record = steady_run()
     known = {"device": {"name": "h200", "count": 8}, "model": {"name": model}}
     return replace(record, manifest=manifest_of({**members_of(record), **known}), server=samples)
+
+
+@pytest.mark.parametrize("word", ["bf16", "fp8", "mxfp4", "nvfp4", "int4", "int8", "awq", "w8a8"])
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", "Kimi-K2-Thinking", "DeepSeek-V4-Pro"])
+def test_a_word_for_the_precision_means_the_same_of_a_run_and_of_a_prediction(model: str, word: str) -> None:
+    run = of_a_run(model)
+    _, served, _ = model_of(replace(run.manifest, precision=word))
+    assert served == resolved(PredictionRequest(model=model, device="h200", precision=word))[0].precision
+
+
+@pytest.mark.parametrize(("stated", "weights"), [("q4-k-m", "q4_k_m"), ("bf16 experts=mxfp4", "bf16")])
+def test_what_a_prediction_has_no_word_for_is_read_as_a_release_or_a_spec(stated: str, weights: str) -> None:
+    _, served, _ = model_of(replace(of_a_run("openai/gpt-oss-20b").manifest, precision=stated))
+    assert served.dense.name == weights
 
 
 def test_drafts_by_hand() -> None:

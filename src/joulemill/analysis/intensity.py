@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -238,9 +239,13 @@ def model_of(manifest: Manifest) -> tuple[Architecture, Precision, str]:
 
 
 def _served(name: str, architecture: Architecture, native: Precision, stated: str) -> Precision:
-    """What ``bench --precision`` stated, as a name's ending or as formats by class of tensors."""
+    """What ``bench --precision`` stated: what the word means to a prediction, else a name's ending, or formats by class
+    of tensors."""
     from joulemill.catalog.model_names import GGUF_BITS, QUANTIZATIONS, precision_of_spec, release_name, requantized
+    from joulemill.prediction.precision import precision_named
 
+    with suppress(InputError):
+        return precision_named(name, architecture, native, stated)
     word = stated.strip().lower().replace("_", "-")
     if word in QUANTIZATIONS or word in GGUF_BITS:
         publisher = release_name(name).publisher if name else ""
