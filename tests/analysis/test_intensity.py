@@ -13,11 +13,7 @@ from joulemill.ledger.record import RunRecord, ServerSample
 from joulemill.prediction.predict import resolved
 from joulemill.prediction.question import PredictionRequest
 from tests.support.manifests import manifest_of, members_of
-
-
-def counters(**rates: float) -> tuple[ServerSample, ...]:
-    """A look at the server's page every second; each counter grows by so much a second."""
-    return tuple(ServerSample(float(t), float(t), {n: r * t for n, r in rates.items()}) for t in range(-200, 201))
+from tests.support.server_counters import DRAFTING, counters
 
 
 def of_a_run(model: str, *samples: ServerSample) -> RunRecord:
@@ -68,9 +64,8 @@ def test_what_counters_do_not_say_is_no_draft(rates: dict[str, float]) -> None:
 
 def test_a_run_of_a_server_that_drafts_says_what_is_counted() -> None:
     """Steps that yield several tokens each read the weights for all of them: fewer bytes a token, more FLOP."""
-    page = counters(spec_draft_tok_total=60.0, spec_accepted_tok_total=45.0, output_tok_total=105.0)
     runs = {
-        (model, drafting): measurement_of(of_a_run(model, *(page if drafting else ()))).intensity
+        (model, drafting): measurement_of(of_a_run(model, *(DRAFTING if drafting else ()))).intensity
         for model in ("deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-8B")
         for drafting in (True, False)
     }
