@@ -10,15 +10,28 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from joulemill.prediction.precision import resolver
-from joulemill.validation.pairs import NOTABLE, measured_pairs, pair_score, pairs_text
+from joulemill.validation.pairs import NOTABLE, Pair, measured_pairs, pair_score, pair_scores
 from joulemill.validation.tables import read_table
 
 SIGN, MEDIAN = 0.9, 0.12
+
+
+def print_scores(pairs: Sequence[Pair]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for n, title in enumerate(("lever", "pairs", "> 10 %", "sign right", "median |Δln|", "80 % of |Δln|")):
+        table.add_column(title, justify="right" if n else "left")
+    for s in pair_scores(pairs):
+        errors = (f"{s.median_error:.3f}", f"{s.wide_error:.3f}")
+        table.add_row(s.lever, str(s.n), str(s.notable), f"{s.sign_share:.1%}", *errors)
+    Console(width=100).print(table)
 
 
 def main() -> int:
@@ -28,7 +41,7 @@ def main() -> int:
     args = parser.parse_args()
     rows = read_table(args.data / "serving_runs.csv", resolver(args.data / "models")).rows
     pairs = measured_pairs(rows)
-    print(pairs_text(pairs))
+    print_scores(pairs)
     effect = np.abs([p.predicted_log for p in pairs])
     error = np.abs([p.error_log for p in pairs])
     for low, high in ((0.0, 0.1), (0.1, 0.3), (0.3, 1.0), (1.0, 9.0)):
@@ -37,7 +50,7 @@ def main() -> int:
             print(f"predicted |ln| {low}–{high}: n {mask.sum()}, 80 % of |error| {np.quantile(error[mask], 0.8):.3f}")
     quiet = [p for p in pairs if not p.first.shared_host and not p.second.shared_host]
     print(f"\nwithout runs on one B200, whose host may have been crowded ({len(quiet)} pairs):")
-    print(pairs_text(quiet))
+    print_scores(quiet)
     if args.wrong:
         for p in pairs:
             if abs(p.measured_log) > NOTABLE and not p.sign_right:

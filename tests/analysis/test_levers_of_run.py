@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from joulemill.bench.facts import gguf_facts
 from joulemill.cli import main
 from joulemill.errors import InputError
 from joulemill.ledger.manifest import document
+from joulemill.recording.writer import read_run, write_run
 from tests.support.gguf_files import FIRST, LLAMA, REST, write
 from tests.support.h100_run import on_h100
 from tests.support.model_configs import LLAMA_CONFIG
+from tests.support.server_counters import DRAFTING
 
 pytestmark = pytest.mark.usefixtures("few_combinations")
 
@@ -53,6 +56,15 @@ def test_a_run_is_studied_in_the_precision_that_it_was_served_in(tmp_path: Path)
     run = on_h100(tmp_path / "run", precision="fp8")
     question, _ = question_of_run(run, None)
     assert question.released is not None and question.released.precision.name.startswith("fp8")
+
+
+def test_a_run_of_a_server_that_drafts_is_predicted_as_one(tmp_path: Path) -> None:
+    record = read_run(on_h100(tmp_path / "plain", model={"name": "deepseek-ai/DeepSeek-V3"}))
+    write_run(tmp_path / "run", replace(record, server=DRAFTING))
+    question, _ = question_of_run(tmp_path / "run", None)
+    assert question.speculative_tokens == 1 and question.acceptance_rate == pytest.approx(0.75)
+    plain, _ = question_of_run(tmp_path / "plain", None)
+    assert plain.speculative_tokens == 0 and plain.acceptance_rate is None
 
 
 def test_another_model_that_is_named_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

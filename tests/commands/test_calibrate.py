@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from joulemill.analysis.calibration import row_of_run
 from joulemill.cli import main
 from joulemill.prediction.calibration_file import load_calibration
 from joulemill.prediction.scale_file import load_scales
+from joulemill.recording.writer import read_run, write_run
 from joulemill.validation.row import MeasuredRow
 from tests.support.recorded import recorded
+from tests.support.server_counters import DRAFTING
 
 
 def calibrate(run: Path, *flags: str, model: str = "Qwen/Qwen3-8B", device: str = "h100") -> int:
@@ -51,6 +54,14 @@ def test_a_run_faster_than_its_hardware_can_be_is_refused(tmp_path: Path, capsys
     assert calibrate(run, model="meta-llama/Llama-3.1-405B") == 2
     assert "times the ceiling of memory bandwidth, which cannot be" in capsys.readouterr().err
     assert calibrate(run, "--force", model="meta-llama/Llama-3.1-405B") == 0
+
+
+def test_a_run_of_a_server_that_drafts_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = read_run(recorded(tmp_path / "plain", model="Qwen/Qwen3-8B"))
+    write_run(tmp_path / "run", replace(plain, server=DRAFTING))
+    assert calibrate(tmp_path / "run") == 2
+    assert "its server drafts tokens" in capsys.readouterr().err
+    assert calibrate(tmp_path / "run", "--force") == 0
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from joulemill.ledger.energy import sub_window_energy_j, window_energy
 from joulemill.ledger.findings import Reason
 from joulemill.ledger.record import Quantity
 from joulemill.ledger.trace import trace
+from joulemill.statistics.normal import Z_95
 
 POWER = {"quantity": Quantity.POWER}
 
@@ -229,7 +230,7 @@ def test_a_sensor_that_looks_a_quarter_of_the_time_is_less_sure_of_a_restless_po
     # successive differences of 80 W: sigma = 80/sqrt(2)
     extra = math.sqrt(part.half_width_j**2 - whole.half_width_j**2)
     assert part.energy_j == whole.energy_j
-    assert extra == pytest.approx(0.75 * 1.96 * 80.0 / math.sqrt(2.0) * 40.0, rel=1e-6)
+    assert extra == pytest.approx(0.75 * Z_95 * 80.0 / math.sqrt(2.0) * 40.0, rel=1e-6)
 
 
 def test_part_time_sampling_is_not_shrunk_by_measuring_longer_and_is_nothing_for_a_steady_power() -> None:

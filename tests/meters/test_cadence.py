@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemill.ledger.record import Reading
-from joulemill.meters.cadence import infer_update_period, stale_s
+from joulemill.meters.cadence import infer_update_period
 
 
 def polled(update_s: float, poll_s: float, total_s: float) -> list[Reading]:
@@ -37,9 +37,3 @@ def test_too_few_changes_claim_nothing() -> None:
 def test_failed_reads_are_no_changes() -> None:
     readings = [r if i % 3 else Reading("c", r.t_mono_s, 0.0, None, "x") for i, r in enumerate(polled(1.0, 0.1, 10.0))]
     assert infer_update_period(readings) == pytest.approx(1.0, abs=0.11)
-
-
-def test_staleness_is_the_age_of_the_last_value() -> None:
-    assert stale_s(polled(30.0, 1.0, 45.0)) == pytest.approx(14.0)
-    assert stale_s(polled(60.0, 1.0, 20.0)) == pytest.approx(19.0)
-    assert stale_s([]) == 0.0

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulemill.analysis.intensity import MeasuredLoad as MeasuredLoad
-from joulemill.analysis.intensity import intensity
+from joulemill.analysis.intensity import Drafts, MeasuredLoad, intensity
 from joulemill.catalog.devices import find_device
 from joulemill.catalog.models import find_model, model_names
 from joulemill.catalog.serving import rates
@@ -27,6 +26,7 @@ from joulemill.physics.serving.continuous_batching import kv_request_byte
 from joulemill.physics.serving.counts import Counts, counts, decode_load, experts_touched_count, prompts_load
 from joulemill.physics.serving.deployment import Deployment, Parallelism
 from joulemill.physics.serving.shard import ShardTable, drafting_model, shard, shard_table, whole_model
+from joulemill.physics.serving.speculation import Speculation
 from joulemill.physics.serving.workload import Workload
 
 BF16 = uniform("bf16")
@@ -420,15 +420,39 @@ def test_a_measured_run_and_a_prediction_cost_the_same(name: str, batch: float) 
             assert told is not None and told.value == pytest.approx(figure.value, rel=1e-9), (tp, ceiling)
 
 
+@pytest.mark.parametrize("name", [n for n in model_names() if find_model(n).architecture.mtp])
+def test_a_measured_run_and_a_prediction_cost_the_same_where_the_model_drafts(name: str) -> None:
+    """Of two tokens drafted a step 1.4 hold: verified rows, and the drafting layers that make them, are in both."""
+    entry, load = find_model(name), Workload(input_tok=700.0, output_tok=300.0, batch_req=16.0)
+    deployment = Deployment(
+        architecture=entry.architecture,
+        precision=entry.precision,
+        device=ROOMY,
+        speculation=Speculation(2, acceptance_ratio=0.8),
+    )
+    p = predict(deployment, load, rates("vllm"), lambda _: 0.1)
+    run = replace(load_of(p, load), drafts=Drafts(2.0, 1.0 + 0.8 + 0.64))
+    measured = intensity(entry.architecture, entry.precision, run, "test")
+    plain = intensity(entry.architecture, entry.precision, replace(run, drafts=None), "test")
+    predicted = {c.name: c.intensity for c in p.ceilings}
+    for ceiling, figure, alone in (
+        ("compute", measured.work_flop_tok, plain.work_flop_tok),
+        ("memory_bandwidth", measured.traffic_byte_tok, plain.traffic_byte_tok),
+    ):
+        cost = predicted[ceiling]
+        assert cost is not None and cost.value == pytest.approx(figure.value, rel=1e-9), ceiling
+        assert figure.value != pytest.approx(alone.value, rel=1e-3)
+
+
 def load_of(p: Prediction, load: Workload) -> MeasuredLoad:
     """What a run at the predicted steady state would have measured."""
     terms = {t.name: t.value for t in p.terms}
     cached = load.input_tok * load.cached_ratio
     return MeasuredLoad(
-        terms["requests decoding"],
-        load.batch_req or 0.0,
-        terms["context of a decoding request"],
-        load.output_tok,
-        load.input_tok - cached,
-        cached,
+        sequences_count=terms["requests decoding"],
+        in_flight_count=load.batch_req or 0.0,
+        context_tok=terms["context of a decoding request"],
+        output_tok=load.output_tok,
+        prompt_tok=load.input_tok - cached,
+        cached_tok=cached,
     )

@@ -19,7 +19,6 @@ from joulemill.simulation.policies import (
     controls_at,
     deferred,
     device_limit_w,
-    left_ratio,
     moves_requests,
     need_policy,
 )
@@ -28,7 +27,7 @@ from joulemill.simulation.traffic import Traffic
 NS = 1_000_000_000
 EVENT = SiteEvent(name="cut", start_s=100.0, end_s=200.0, cut_ratio=0.25)
 PLANT = Plant(devices_count=2, replicas_count=4)
-SIZING = Sizing(plant=PLANT, drawn_w=4000.0, idle_w=800.0, rated_w=700.0, floor_w=100.0, batch_req=40.0)
+SIZING = Sizing(plant=PLANT, rated_w=700.0, floor_w=100.0, batch_req=40.0)
 
 
 def inside(controls: Controls, name: str, at_s: float) -> float:
@@ -38,14 +37,14 @@ def inside(controls: Controls, name: str, at_s: float) -> float:
 @pytest.mark.parametrize(
     ("policy", "name", "value"),
     [
-        ("admission", "admission_ratio", 2200 / 3200),  # (3000 − 800) ÷ (4000 − 800)
+        ("admission", "admission_ratio", 2200 / 3200),
         ("batch", "max_running_req", 28),  # 40 × 0.6875
         ("shed", "replicas_active", 2),  # 4 × 0.6875
         ("clock", "clock_ratio", 0.2 + 0.8 * 0.6875),
     ],
 )
 def test_a_policy_sets_one_thing_for_the_time_of_the_event(policy: str, name: str, value: float) -> None:
-    controls = controls_at(policy, EVENT, left_ratio(SIZING, 3000.0), SIZING, uncontrolled())
+    controls = controls_at(policy, EVENT, 2200 / 3200, SIZING, uncontrolled())
     assert inside(controls, name, 150.0) == pytest.approx(value, rel=1e-5)
     free = float(getattr(uncontrolled(), name)[0])
     for before_or_after in (50.0, 99.999, 200.0, 900.0):
@@ -75,7 +74,7 @@ def test_a_cap_is_the_limit_of_each_device() -> None:
 
 def test_none_and_shift_leave_the_controls_alone() -> None:
     for policy in ("none", "shift"):
-        assert controls_at(policy, EVENT, 0.5, SIZING, uncontrolled()).settings_count == 1
+        assert controls_at(policy, EVENT, 0.5, SIZING, uncontrolled()).at_ns.size == 1
 
 
 def test_two_events_that_overlap_keep_the_tighter_setting() -> None:
@@ -88,11 +87,6 @@ def test_two_events_that_overlap_keep_the_tighter_setting() -> None:
 def test_a_cap_stays_above_what_a_board_idles_at_and_below_its_rating() -> None:
     assert inside(cap_under(EVENT, 100.0, SIZING, uncontrolled()), "power_cap_w", 150.0) == pytest.approx(105.0)
     assert inside(cap_under(EVENT, 1e6, SIZING, uncontrolled()), "power_cap_w", 150.0) == 700.0
-
-
-def test_a_limit_below_idle_leaves_nothing_and_one_above_all() -> None:
-    assert left_ratio(SIZING, 700.0) == 0.0
-    assert left_ratio(SIZING, 9000.0) == 1.0
 
 
 def test_a_site_limit_reaches_the_devices_through_pue_and_node() -> None:
@@ -118,9 +112,7 @@ def test_deferred_requests_come_later_and_none_is_lost() -> None:
 
 
 def test_shedding_the_only_replica_is_refused_and_so_is_an_unknown_policy() -> None:
-    alone = Sizing(
-        plant=Plant(devices_count=8, replicas_count=1), drawn_w=2.0, idle_w=1.0, rated_w=1.0, floor_w=1.0, batch_req=1.0
-    )
+    alone = Sizing(plant=Plant(devices_count=8, replicas_count=1), rated_w=1.0, floor_w=1.0, batch_req=1.0)
     with pytest.raises(InputError, match="two replicas"):
         controls_at("shed", EVENT, 1.0, alone, uncontrolled())
     with pytest.raises(InputError, match="did you mean cap"):

@@ -20,6 +20,7 @@ from joulemill.physics.serving.coefficients import rates_of
 from joulemill.physics.serving.deployment import Parallelism
 from joulemill.prediction.calibration_file import Calibrated
 from joulemill.prediction.precision import precision_named
+from joulemill.statistics.normal import Z_80
 from joulemill.validation.predict import compiled, predicted
 from joulemill.validation.row import MeasuredRow
 
@@ -121,7 +122,7 @@ def _informed(fit: Fit) -> dict[str, float]:
 
 def _widths(fit: Fit, runs: int) -> dict[str, float]:
     """80 % half-widths from the residuals, wider for few runs; nothing is claimed under 3 %."""
-    factor = 1.2816 * (1.0 + 1.0 / max(runs, 1)) ** 0.5
+    factor = Z_80 * (1.0 + 1.0 / max(runs, 1)) ** 0.5
     widths = {q: max(0.03, factor * float(np.sqrt(np.mean(e * e)))) for q, e in fit.residuals.items() if e.size}
     if {"power_w", "rate_tok_s"} <= widths.keys():
         widths["energy_j_tok"] = float(np.hypot(widths["power_w"], widths["rate_tok_s"]))

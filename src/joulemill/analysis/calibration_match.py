@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from joulemill.analysis.conditions import Facts
 from joulemill.analysis.load import load_run
+from joulemill.analysis.measurement import Measurement
 from joulemill.analysis.report import Report
 from joulemill.analysis.samples import faults_of
 from joulemill.analysis.warnings import broken_ceilings
@@ -32,9 +33,18 @@ def refuse_other_runs(runs: Sequence[Path], model: str, device: str, devices: in
                 f"{path}: {other}; a calibration is of one model on one device: name the run's own, "
                 "or `force` to fit all the same"
             )
-        faults = [*faults_of(report), *(() if run is None else broken_ceilings(run.ceilings.binding))]
+        faults = [
+            *faults_of(report),
+            *(() if run is None else (*_drafting(run), *broken_ceilings(run.ceilings.binding))),
+        ]
         if faults:
             raise InputError(f"{path}: {faults[0]}; calibrate on sound runs")
+
+
+def _drafting(run: Measurement) -> Iterator[str]:
+    """A step of a server that drafts yields several tokens: what is fitted to it would hold of no other."""
+    if run.intensity.load is not None and run.intensity.load.drafts is not None:
+        yield "its server drafts tokens (speculative decoding), which a calibration does not describe"
 
 
 def _other_model(model_table: Facts, asked: str, config: Mapping[str, Any] | None) -> str | None:

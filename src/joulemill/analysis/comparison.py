@@ -16,13 +16,14 @@ from typing import Any
 from scipy.special import ndtr, ndtri
 
 from joulemill.analysis import rows
-from joulemill.analysis.latency_comparison import PERCENTILES, Z_95, real_ratio
+from joulemill.analysis.latency_comparison import PERCENTILES, real_ratio
 from joulemill.analysis.report import Report
 from joulemill.decisions.gate.change import Change, change
 from joulemill.decisions.gate.comparable import differences, same_sensor, unstated
 from joulemill.decisions.gate.sample import Sample
 from joulemill.figure import Figure
 from joulemill.jsonable import plain
+from joulemill.statistics.normal import Z_95
 from joulemill.statistics.ratio import TELLING_FACTOR
 
 SCHEMA_VERSION = "1.0"

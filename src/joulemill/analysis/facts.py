@@ -20,6 +20,7 @@ from joulemill.ledger.continuity import outages
 from joulemill.ledger.manifest import Manifest, ManifestPart, StatedQuality, TaskAccuracy, document
 from joulemill.ledger.record import RunRecord
 from joulemill.ledger.window import load_requests
+from joulemill.statistics.normal import Z_95
 from joulemill.statistics.ratio import wilson
 
 #: Pictures need no more points than this; a longer series is thinned by taking means.
@@ -154,7 +155,7 @@ def _accepted_tokens(record: RunRecord) -> Figure:
 
 def _stated_quality(stated_quality: StatedQuality) -> doc.Quality:
     """Accuracy that another tool found, by its own standard error: declared, since nothing here saw it asked."""
-    value, half, asked = stated_quality.accuracy, 1.96 * stated_quality.stderr, stated_quality.questions
+    value, half, asked = stated_quality.accuracy, Z_95 * stated_quality.stderr, stated_quality.questions
     whose = f"{stated_quality.tool} asked {stated_quality.model or 'a model it does not name'}"
     note = f"{whose}; the user states that this is the served model"
     source = f"{stated_quality.tool} results {stated_quality.file}"

@@ -1,14 +1,16 @@
 """What one output token of a measured run cost: FLOP, bytes, cache, from the architecture at the run's own load.
 
 The counts are those that predictions are made of (``token_work``), at B, the mean number of sequences decoding
-at once (Little's law over the window), and S, their mean context, both measured. Pure: takes values, returns values.
-Unknown stays unknown with its reason.
+at once (Little's law over the window), and S, their mean context, both measured. A server that drafts tokens says by
+its counters how many it drafted and how many held, and the steps that verify them are counted as in a prediction. Pure:
+takes values, returns values. Unknown stays unknown with its reason.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,27 +21,38 @@ from joulemill.decisions.evidence import EVEN, Sharing
 from joulemill.errors import InputError
 from joulemill.figure import Basis, Figure, unknown
 from joulemill.ledger.account import Account
+from joulemill.ledger.caching import counted_between
 from joulemill.ledger.manifest import GgufDescription, Manifest, ModelDescription
-from joulemill.ledger.record import RunRecord
+from joulemill.ledger.record import RunRecord, ServerSample
 from joulemill.ledger.window import load_requests
 from joulemill.physics.model.architecture import Architecture
 from joulemill.physics.model.gguf import architecture_from_gguf, precision_from_gguf
 from joulemill.physics.model.precision import FORMATS, Format, Precision
 from joulemill.physics.production.token_work import TokenLoad, TokenWork, decode_counts, token_work
 from joulemill.physics.serving.continuous_batching import kv_request_byte
-from joulemill.physics.serving.shard import WIDE_BYTE, ShardTable, shard_table, whole_model
+from joulemill.physics.serving.shard import WIDE_BYTE, ShardTable, drafting_model, shard_table, whole_model
 
 #: Longer reasons are cut.
 LONGEST_REASON = 400
 
 
 @dataclass(frozen=True, slots=True)
+class Drafts:
+    """Speculative decoding as it was in the window: tokens drafted a sequence and step, and tokens that a step yielded
+    a sequence, its own included."""
+
+    draft_count: float
+    accepted_tok: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredLoad:
     """The load as it was in the window: means over it.
 
     sequences_count   sequences decoding at once;  in_flight_count  requests in flight, waiting ones included
     context_tok       mean context of a decoding sequence;  output_tok  per request
     prompt_tok        of a request's prompt, computed;  cached_tok  of it, served by a prefix cache
+    drafts            what the server drafted; None where it drafts nothing, or does not say
     """
 
     sequences_count: float
@@ -48,6 +61,7 @@ class MeasuredLoad:
     output_tok: float
     prompt_tok: float
     cached_tok: float = 0.0
+    drafts: Drafts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +124,22 @@ def measured_load(record: RunRecord, account: Account) -> MeasuredLoad | None:
         output_tok=sum(r.output_tok or 0 for r in known) / max(len(known), 1),
         prompt_tok=sum((r.prompt_tok or 0) - (r.cached_tok or 0) for r in known) / max(len(known), 1),
         cached_tok=sum(r.cached_tok or 0 for r in known) / max(len(known), 1),
+        drafts=measured_drafts(record.server, (start, end)),
     )
+
+
+def measured_drafts(samples: Sequence[ServerSample], window: tuple[float, float]) -> Drafts | None:
+    """What the server's counters say that it drafted over ``window``; None for none, or where they do not say.
+
+    A step yields a sequence one token of its own beside the accepted ones, so output − accepted tokens are the steps of
+    sequences, first tokens (which the prompt's step yields) among them.
+    """
+    names = ("spec_draft_tok_total", "spec_accepted_tok_total", "output_tok_total")
+    drafted, accepted, output = (counted_between(samples, n, window) for n in names)
+    if not drafted or accepted is None or output is None or accepted > drafted or output <= accepted:
+        return None
+    steps = output - accepted
+    return Drafts(drafted / steps, output / steps)
 
 
 def _inside_s(first: float | None, last: float | None, start: float, end: float) -> float:
@@ -121,7 +150,9 @@ def intensity(model: Architecture, precision: Precision, load: MeasuredLoad, sou
     """Work of an output token at ``load``, of one that has the machine to itself, and with twice as many at once."""
     table = shard_table([whole_model(model, precision)])
     batch = np.array([1.0, 2.0, 0.0]) * max(load.sequences_count, 1.0) + np.array([0.0, 0.0, 1.0])
-    work = token_work(table, _token_load(load, batch))
+    drafting = shard_table([drafting_model(model, precision)]) if load.drafts and model.mtp else None
+    work = token_work(table, _token_load(load, batch), drafting)
+    source = _with_drafts(source, load.drafts, own=drafting is not None)
     parts = _parts(model, precision, work)
     flop, byte = work.flop_tok.tolist(), work.byte_tok.tolist()
     held = kv_request_byte(table, np.array([load.cached_tok + load.prompt_tok + load.output_tok]))
@@ -144,13 +175,25 @@ def intensity(model: Architecture, precision: Precision, load: MeasuredLoad, sou
     )
 
 
+def _with_drafts(source: str, drafts: Drafts | None, *, own: bool) -> str:
+    """``source``, and what is counted of drafting: a server does not say what drafts."""
+    if drafts is None:
+        return source
+    by = "the model's own layers" if own else "a model that is not known: its work is left out"
+    rates = f"{drafts.draft_count:.3g} tokens drafted and {drafts.accepted_tok:.3g} delivered per sequence and step"
+    return f"{source}; {rates}, drafted by {by}"
+
+
 def _token_load(load: MeasuredLoad, batch: Array) -> TokenLoad:
+    drafts = load.drafts or Drafts(0.0, 1.0)
     return TokenLoad(
         sequences_count=batch,
         context_tok=np.full_like(batch, load.context_tok),
         prompt_tok=np.array(max(load.prompt_tok, 1.0)),
         cached_tok=np.array(load.cached_tok),
         output_tok=np.array(max(load.output_tok, 1.0)),
+        draft_count=drafts.draft_count,
+        accepted_tok=min(drafts.accepted_tok, max(load.output_tok, 1.0)),
     )
 
 
@@ -196,9 +239,13 @@ def model_of(manifest: Manifest) -> tuple[Architecture, Precision, str]:
 
 
 def _served(name: str, architecture: Architecture, native: Precision, stated: str) -> Precision:
-    """What ``bench --precision`` stated, as a name's ending or as formats by class of tensors."""
+    """What ``bench --precision`` stated: what the word means to a prediction, else a name's ending, or formats by class
+    of tensors."""
     from joulemill.catalog.model_names import GGUF_BITS, QUANTIZATIONS, precision_of_spec, release_name, requantized
+    from joulemill.prediction.precision import precision_named
 
+    with suppress(InputError):
+        return precision_named(name, architecture, native, stated)
     word = stated.strip().lower().replace("_", "-")
     if word in QUANTIZATIONS or word in GGUF_BITS:
         publisher = release_name(name).publisher if name else ""

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtr
 
+from joulemill.statistics.normal import Z_95
 from joulemill.statistics.ratio import autocorrelation_ratio
 
-Z_95 = 1.959963984540054
 PERCENTILES = (0.5, 0.9, 0.99)
 
 

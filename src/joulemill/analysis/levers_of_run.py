@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from joulemill.analysis.intensity import model_of
+from joulemill.analysis.intensity import MeasuredLoad, model_of
 from joulemill.analysis.measurement import Measurement, measurement_of
 from joulemill.catalog.model_entry import ModelEntry
 from joulemill.catalog.stated_device import count_in, device_in
@@ -13,6 +14,7 @@ from joulemill.errors import InputError
 from joulemill.ledger.manifest import ModelDescription, StatedDevice
 from joulemill.ledger.record import RunRecord
 from joulemill.physics.hardware.device import Device
+from joulemill.physics.serving.speculation import MOST_DRAFTED, yield_acceptance_ratio
 from joulemill.prediction.question import PredictionRequest
 from joulemill.recording.writer import read_run
 
@@ -52,8 +54,17 @@ def question_of_run(
         facility=run.site,
         hardware=own,
         released=released,
+        **_drafts_of(load, released, base),
     )
     return question, run
+
+
+def _drafts_of(load: MeasuredLoad, released: ModelEntry | None, base: PredictionRequest) -> dict[str, Any]:
+    """Tokens that the run's server drafted, by the model's own layers; nothing where others draft, or it is stated."""
+    if load.drafts is None or base.speculative_tokens or released is None or not released.architecture.mtp:
+        return {}
+    count = min(max(round(load.drafts.draft_count), 1), MOST_DRAFTED)
+    return {"speculative_tokens": count, "acceptance_rate": yield_acceptance_ratio(load.drafts.accepted_tok, count)}
 
 
 def _offered_req_s(run: Measurement) -> float | None:

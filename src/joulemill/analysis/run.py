@@ -140,6 +140,8 @@ def _mean_load(cost: Intensity) -> dict[str, float]:
         "mean context [tok]": round(load.context_tok, 1),
         "mean output [tok]": round(load.output_tok, 1),
         "mean prompt computed [tok]": round(load.prompt_tok, 1),
+        **({} if load.drafts is None else {"mean tokens drafted per step": round(load.drafts.draft_count, 3)}),
+        **({} if load.drafts is None else {"mean tokens delivered per step": round(load.drafts.accepted_tok, 3)}),
     }
 
 

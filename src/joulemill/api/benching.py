@@ -129,8 +129,9 @@ def measure(options: BenchOptions, progress: Teller | None = None, api_key: str 
 
 def grid_kept(folder: Path) -> None:
     """Ask the grid of the run's site, where one is named, and keep the answer in the run's folder."""
-    if read_run(folder).status != "interrupted":  # who stops a run does not wait for the grid's answer
-        keep_grid(folder)
+    record = read_run(folder)
+    if record.status != "interrupted":  # who stops a run does not wait for the grid's answer
+        keep_grid(folder, record)
 
 
 def machine_ceilings(options: BenchOptions, teller: Teller) -> MachineLimits | None:

@@ -70,11 +70,14 @@ def ask_grid(record: RunRecord) -> dict[str, Any] | None:
     }
 
 
-def keep_grid(folder: Path) -> None:
-    """Ask the grid for the run in ``folder``, and keep the answer in it. Raises MachineError where it can't be kept."""
+def keep_grid(folder: Path, record: RunRecord | None = None) -> None:
+    """Ask the grid for the run in ``folder``, and keep the answer in it; ``record``: the run where it was read before.
+
+    Raises MachineError where the answer cannot be kept.
+    """
     from joulemill.recording.reader import read_run
 
-    event = ask_grid(read_run(folder))
+    event = ask_grid(record or read_run(folder))
     if event is None:
         return
     try:

@@ -40,12 +40,8 @@ def model_of_header(header: GgufHeader, path: Path, *, approximate: bool = False
     return ModelEntry(name=name, architecture=architecture, precision=precision, source=str(path), approximations=notes)
 
 
-def read_gguf_head(path: Path) -> tuple[Mapping[str, Any], list[GgufTensor]]:
-    """Metadata without its long arrays, and (name, shape, type, bytes) of every tensor of all shards."""
-    return _head(read_whole_gguf(path))
-
-
 def _head(header: GgufHeader) -> tuple[Mapping[str, Any], list[GgufTensor]]:
+    """Metadata without its long arrays, and (name, shape, type, bytes) of every tensor of all shards."""
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in header.metadata.items()}
     short = {k: v for k, v in values.items() if not isinstance(v, gguf_header.SkippedArray)}
     return short, [(t.name, t.shape, t.type_name, t.size_byte) for t in header.tensors]

@@ -88,7 +88,8 @@ def _deployment(group: Any, *, required: bool) -> None:
     add("--node", metavar="NAME", help=about)
 
 
-def _engine(group: Any) -> None:
+def engine_arguments(group: Any) -> None:
+    """The engine and its limits, by vLLM's names."""
     add = group.add_argument
     about = "vllm-0.11 (with measured energy), vllm-0.19, sglang, trtllm; vllm: release not stated (default)"
     add("--engine", default="vllm", metavar="NAME", help=about)
@@ -98,6 +99,19 @@ def _engine(group: Any) -> None:
     add("--max-num-batched-tokens", default="8192", metavar="TOK", help=about)
     about = "share of device memory for weights and KV cache (default: 0.9)"
     add("--gpu-memory-utilization", default="0.9", metavar="SHARE", help=about)
+
+
+def drafting_arguments(group: Any) -> None:
+    """Speculative decoding: how many tokens are drafted, and by what."""
+    about = "draft tokens per sequence and step, for speculative decoding (default: 0)"
+    group.add_argument("--speculative-tokens", metavar="N", help=about)
+    about = "who drafts: a model, or ngram (default: the model's own drafting layers, multi-token prediction)"
+    group.add_argument("--draft-model", metavar="NAME", help=about)
+
+
+def _engine(group: Any) -> None:
+    engine_arguments(group)
+    add = group.add_argument
     about = "compute prompts in parts, beside decoding sequences (default), or whole, in steps of their own"
     add("--chunked-prefill", action=argparse.BooleanOptionalAction, default=True, help=about)
     add("--enforce-eager", action="store_true", help="no captured graphs: every kernel is launched by the host")
@@ -105,12 +119,9 @@ def _engine(group: Any) -> None:
     add("--two-batch-overlap", action=argparse.BooleanOptionalAction, default=None, help=about)
     about = "expert load balancing: loaded experts are kept twice (default: from 32 ranks on)"
     add("--eplb", action=argparse.BooleanOptionalAction, default=None, help=about)
-    about = "draft tokens per sequence and step, for speculative decoding (default: 0)"
-    add("--speculative-tokens", metavar="N", help=about)
+    drafting_arguments(group)
     about = "acceptance rate of a draft token (default: as published for the model's own drafting layers, else 0.7)"
     add("--acceptance-rate", metavar="SHARE", help=about)
-    about = "who drafts: a model, or ngram (default: the model's own drafting layers, multi-token prediction)"
-    add("--draft-model", metavar="NAME", help=about)
 
 
 def _workload(group: Any) -> None:

@@ -13,6 +13,8 @@ from joulemill.commands.predict import (
     MOST_DEVICES,
     MOST_DRAFTED,
     approximate_argument,
+    drafting_arguments,
+    engine_arguments,
     number,
     whole,
 )
@@ -71,19 +73,9 @@ def _deployment(group: Any) -> None:
 
 
 def _engine(group: Any) -> None:
-    add = group.add_argument
-    add("--engine", default="vllm", metavar="NAME", help="vllm (0.11), vllm-0.19, sglang, trtllm")
-    add("--kv-dtype", metavar="FORMAT", help="format of the KV cache (default: as released)")
-    add("--max-num-seqs", metavar="N", help="most concurrent requests per replica (default: 1024)")
-    about = "most tokens per step, prefill and decode together (default: 8192)"
-    add("--max-num-batched-tokens", default="8192", metavar="TOK", help=about)
-    about = "share of device memory for weights and KV cache (default: 0.9)"
-    add("--gpu-memory-utilization", default="0.9", metavar="SHARE", help=about)
-    about = "draft tokens per sequence and step, for speculative decoding (default: 0)"
-    add("--speculative-tokens", metavar="N", help=about)
-    about = "who drafts: a model, or ngram (default: the model's own drafting layers)"
-    add("--draft-model", metavar="NAME", help=about)
-    add("--calibration", metavar="FILE", help="scales or coefficients that joulemill calibrate wrote")
+    engine_arguments(group)
+    drafting_arguments(group)
+    group.add_argument("--calibration", metavar="FILE", help="scales or coefficients that joulemill calibrate wrote")
     approximate_argument(group)
 
 

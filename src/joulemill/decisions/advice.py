@@ -16,6 +16,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from joulemill.units import JOULE_PER_KWH
+
 DAY_S = 86_400.0
 HOUR_S = 3600.0
 #: A history under this many observed hours advises nothing (assumed).
@@ -322,4 +324,4 @@ def _minutes(seconds: float) -> str:
 
 def _kwh(joules: float) -> str:
     """Three digits, never an exponent."""
-    return f"{float(f'{joules / 3.6e6:.3g}'):,.10g}"
+    return f"{float(f'{joules / JOULE_PER_KWH:.3g}'):,.10g}"

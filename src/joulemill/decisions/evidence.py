@@ -29,6 +29,7 @@ from joulemill.ledger.record import Quantity, RequestOutcome, RequestRecord, Run
 from joulemill.ledger.serving_state import room
 from joulemill.ledger.window import Loop, Window, load_requests, load_shape
 from joulemill.physics.production.ceilings import CeilingValue
+from joulemill.statistics.normal import Z_95
 
 #: Fewer lone requests than this, or fewer tokens in each, and their speed counts as not known. Assumed.
 FEWEST_ALONE, FEWEST_ALONE_TOK = 2, 4
@@ -176,7 +177,7 @@ def load_elasticity(
     if slower < LEAST_SLOWER_RATIO:
         return unknown("1", "requests that ran alone were slower than those that ran together: not by their load")
     values = [
-        answer_to_load_ratio(slower * float(np.exp(sign * 1.96 * error)), count, sharing) for sign in (0.0, 1.0, -1.0)
+        answer_to_load_ratio(slower * float(np.exp(sign * Z_95 * error)), count, sharing) for sign in (0.0, 1.0, -1.0)
     ]
     source = f"steps of {count:.1f} sequences {slower:.2f} times as long as of a lone one"
     return Figure(values[0], "1", Basis.MEASURED, low=min(values), high=max(values), level=0.95, source=source)

@@ -119,7 +119,7 @@ def _unfinished(s: Part) -> tuple[str, ...]:
 def _hardware(s: Part) -> dict[str, Any]:
     """GPUs: what was provisioned, on average of the time that was simulated."""
     hours, duration_ms = s["gpu_hours"].option(), s["duration_ms"].option()
-    devices = hours * 3.6e6 / duration_ms if hours and duration_ms else 0.0
+    devices = hours * 3600.0 / (duration_ms / 1e3) if hours and duration_ms else 0.0
     return {"stated_devices": round(devices) or None if devices <= MOST_DEVICES else None}
 
 

@@ -30,9 +30,8 @@ from joulemill.figure import Basis
 from joulemill.ledger.coverage import MIN_PERIODS, allowed_gap_s, hidden_stretches_s, window_findings
 from joulemill.ledger.findings import Finding, Reason, refused
 from joulemill.ledger.trace import CLOCK_REACH_S, Trace
+from joulemill.statistics.normal import Z_95
 
-#: 97.5 % quantile of the normal distribution.
-NORMAL_95 = 1.96
 #: A gauge is a staircase if it changes at least so often, and usually holds a value for more reads than this. Assumed.
 STAIRCASE_CHANGES = 3
 STAIRCASE_READS = 3.0
@@ -175,7 +174,7 @@ def _half_width_j(trace: Trace, start_s: float, end_s: float, energy_j: float, i
         terms.append(_sampling_w(trace, start_s, end_s) * duration)
         terms.append(_hidden_j(trace, start_s, end_s))
     if c.sampled_ratio is not None:
-        terms.append((1.0 - c.sampled_ratio) * NORMAL_95 * _fluctuation_w(trace, start_s, end_s) * duration)
+        terms.append((1.0 - c.sampled_ratio) * Z_95 * _fluctuation_w(trace, start_s, end_s) * duration)
     delay_s = 0.0 if trace.kind == "counter" else trace.lag_s
     if c.clock_skew_s is None:
         terms += [_moved_j(trace, start_s, end_s, energy_j), delay_s * swing]

@@ -31,14 +31,3 @@ def infer_update_period(readings: Sequence[Reading]) -> float | None:
     changes = [t for (_, before), (t, now) in pairwise(good) if now != before]
     gaps = [b - a for a, b in pairwise(changes)]
     return median(gaps) if len(gaps) >= LEAST_CHANGES - 1 else None
-
-
-def stale_s(readings: Sequence[Reading]) -> float:
-    """How long the last value has stood unchanged at the end of ``readings``: its age at most, in seconds."""
-    good = [(r.t_mono_s, r.value) for r in readings if r.value is not None]
-    since = None
-    for (_, before), (t, now) in pairwise(good):
-        since = t if now != before else since
-    if not good:
-        return 0.0
-    return good[-1][0] - (good[0][0] if since is None else since)

@@ -69,7 +69,7 @@ def precision_named(name: str, architecture: Architecture, native: Precision, wo
     word = word.strip().lower()
     if word in ("", "native", "auto", native.name):
         return native
-    if word in ("fp8", "float8", "fp8_e4m3", "w8a8"):
+    if word in ("fp8", "float8", "fp8_e4m3"):
         return _eight_bit(name, architecture, native, kind)
     if word in ("fp4", "nvfp4", "mxfp4"):
         return _four_bit(name, native, word)

@@ -18,10 +18,9 @@ from joulemill.catalog.serving import Variance, variance_of
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
 from joulemill.prediction.spread import Kind, half_width_ratio, widened_ratio
+from joulemill.statistics.normal import Z_80
 from joulemill.statistics.shrinkage import Shrunk, Variances, shrunk
 
-#: Standard deviations in the half-width of an 80 % interval of a normal error.
-Z_80 = 1.2816
 QUANTITIES = ("rate_tok_s", "energy_j_tok", "power_w", "tpot_s", "itl_s", "ttft_s")
 #: A measured value further than this factor from its prediction [ln] is a slip of a unit, not an error of the model.
 MOST_ERROR_LN = math.log(100.0)

@@ -49,11 +49,6 @@ class Controls:
         limits = {m: whole(getattr(self, m), m, n, UNSET) for m in ("max_running_req", "replicas_active")}
         put(self, at_ns=at, power_cap_w=cap, **ratios, **limits)
 
-    @property
-    def settings_count(self) -> int:
-        """Settings in all."""
-        return int(self.at_ns.size)
-
 
 def uncontrolled() -> Controls:
     """Nothing is set: the deployment runs as it is."""

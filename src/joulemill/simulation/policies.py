@@ -11,9 +11,8 @@ policy is one way to keep it, at a setting s from 0 (all that it can do) to 1 (n
     shift       1 − s of the requests comes after the time, as far as they can wait
 
 Policies joined by + act together, at one setting: shift+shed asks a part of the requests later, and as few replicas
-serve the rest. The first guess of s is what is left of the power above idle, (P − P_idle) ÷ (P_drawn − P_idle);
-whoever plays the policy tunes it on a part of the time. A policy that cannot keep the limit does what it can, and the
-run says how far.
+serve the rest. Whoever plays the policy tunes s on a part of the time. A policy that cannot keep the limit does what
+it can, and the run says how far.
 """
 
 from __future__ import annotations
@@ -65,14 +64,11 @@ HALVINGS = 60
 class Sizing:
     """What a policy is sized by.
 
-    drawn_w, idle_w   the devices' mean power in the time of the event without a policy, and when nothing runs
     rated_w, floor_w  of a device: its limit, and what it draws between kernels
     batch_req         sequences that ran on average in a replica while it worked
     """
 
     plant: Plant
-    drawn_w: float
-    idle_w: float
     rated_w: float
     floor_w: float
     batch_req: float
@@ -136,12 +132,6 @@ def device_limit_w(plant: Plant, event: SiteEvent, site_w: float) -> float:
         fits = float(share_power(middle, devices, plant.node).node_w) <= node_w
         low, high = (middle, high) if fits else (low, middle)
     return low
-
-
-def left_ratio(sizing: Sizing, limit_w: float) -> float:
-    """Share of the power above idle that ``limit_w`` of all devices leaves, between 0 and 1."""
-    above = sizing.drawn_w - sizing.idle_w
-    return float(np.clip((limit_w - sizing.idle_w) / above, 0.0, 1.0)) if above > 0 else 1.0
 
 
 def cap_under(event: SiteEvent, limit_w: float, sizing: Sizing, before: Controls) -> Controls:

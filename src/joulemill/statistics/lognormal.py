@@ -12,9 +12,7 @@ from __future__ import annotations
 import math
 
 from joulemill.figure import Figure, weakest
-
-#: Standard deviations in the half-width of a 95 % interval.
-_Z_95 = 1.959964
+from joulemill.statistics.normal import Z_95
 
 
 def log_half_widths(figure: Figure) -> tuple[float, float]:
@@ -61,7 +59,7 @@ def probability_less_ratio(a: Figure, b: Figure) -> float:
         return 0.5 if a.value == b.value else float(a.value < b.value)
     gap = math.log(b.value / a.value)
     lower, upper = (a, b) if gap >= 0 else (b, a)
-    sigma = math.hypot(log_half_widths(lower)[1], log_half_widths(upper)[0]) / _Z_95
+    sigma = math.hypot(log_half_widths(lower)[1], log_half_widths(upper)[0]) / Z_95
     if sigma == 0:
         return 0.5 if gap == 0 else float(gap > 0)
     return 0.5 * (1 + math.erf(gap / sigma / math.sqrt(2)))

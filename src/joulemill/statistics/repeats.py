@@ -13,10 +13,10 @@ import numpy as np
 from scipy.special import stdtrit
 
 from joulemill.figure import Basis, Figure, unknown, weakest
+from joulemill.statistics.normal import Z_95
 from joulemill.statistics.ratio import TELLING_FACTOR
 
 LEVEL = 0.95
-_Z = 1.959963984540054
 #: A rate keeps up with what is offered from this share on.
 KEPT_RATIO = 0.95
 
@@ -41,7 +41,7 @@ def _one(
     within = _within(known)
     if spread is None and within is None:
         return Figure(value, known[0].unit, basis, reason="one run without an interval: repeat it")
-    half = _Z * (within or 0.0)
+    half = Z_95 * (within or 0.0)
     if spread is not None:
         quantile: float = stdtrit(freedom, 0.5 + LEVEL / 2)
         half = max(half, float(quantile) * spread / math.sqrt(len(known)))
@@ -60,7 +60,7 @@ def _within(known: Sequence[Figure]) -> float | None:
     """Standard error of the mean logarithm from the runs' own intervals; None where one has none."""
     halves = [_log_half(f) for f in known]
     some = [h for h in halves if h is not None]
-    return math.hypot(*some) / _Z / len(known) if len(some) == len(known) else None
+    return math.hypot(*some) / Z_95 / len(known) if len(some) == len(known) else None
 
 
 def _log_half(f: Figure) -> float | None:
@@ -93,15 +93,15 @@ def knee(loads: Sequence[float], rates: Sequence[Figure]) -> Figure:
         return unknown("sequences", "a knee needs at least three loads")
     x = np.array([load for load, _ in rows])
     t = np.array([load / (f.value or 1.0) for load, f in rows])
-    error = t * np.array([max((_log_half(f) or 0.1) / _Z, 0.005) for _, f in rows])
+    error = t * np.array([max((_log_half(f) or 0.1) / Z_95, 0.005) for _, f in rows])
     design = np.stack([np.ones_like(x), x], axis=1) / error[:, None]
     inverse = np.linalg.inv(design.T @ design)
     a, b = inverse @ design.T @ (t / error)
     misfit = float(((t - a - b * x) ** 2 / error**2).sum()) / (len(rows) - 2)
     cov = inverse * max(misfit, 1.0)
     error_b = math.sqrt(cov[1, 1])
-    if b < _Z * error_b:
-        if a > 0 and b + _Z * error_b < a / x.max():
+    if b < Z_95 * error_b:
+        if a > 0 and b + Z_95 * error_b < a / x.max():
             return unknown("sequences", f"not reached: the rate still grows with the load at {x.max():g}")
         return unknown("sequences", "not decided: the runs differ more than the loads; repeat them on a quiet machine")
     if a <= 0:
@@ -109,7 +109,7 @@ def knee(loads: Sequence[float], rates: Sequence[Figure]) -> Figure:
     spread = math.sqrt(max(cov[0, 0] / a**2 + cov[1, 1] / b**2 - 2 * cov[0, 1] / (a * b), 0.0))
     value = float(a / b)
     note = None if x.min() <= value <= x.max() else "outside the loads of the sweep: extrapolated"
-    low, high = value * math.exp(-_Z * spread), value * math.exp(_Z * spread)
+    low, high = value * math.exp(-Z_95 * spread), value * math.exp(Z_95 * spread)
     return Figure(
         value,
         "sequences",

@@ -117,13 +117,3 @@ def pair_score(lever: str, pairs: Sequence[Pair]) -> PairScore:
     error = np.abs([p.error_log for p in pairs])
     share = float(np.mean([p.sign_right for p in notable])) if notable else float("nan")
     return PairScore(lever, len(pairs), len(notable), share, float(np.median(error)), float(np.quantile(error, 0.8)))
-
-
-def pairs_text(pairs: Sequence[Pair]) -> str:
-    """The table that people read."""
-    lines = [f"{'lever':<12}{'pairs':>7}{'> 10 %':>8}{'sign right':>12}{'median |Δln|':>14}{'80 % of |Δln|':>15}"]
-    lines += [
-        f"{s.lever:<12}{s.n:>7}{s.notable:>8}{s.sign_share:>12.1%}{s.median_error:>14.3f}{s.wide_error:>15.3f}"
-        for s in pair_scores(pairs)
-    ]
-    return "\n".join(lines) + "\n"

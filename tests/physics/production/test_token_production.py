@@ -14,7 +14,6 @@ from joulemill.physics.production.token_production import (
     TwoStave,
     binding_resource,
     elasticities,
-    marginal_cost_tok,
     phi_figure,
     shadow_prices,
     shared_rate,
@@ -133,9 +132,3 @@ def test_phi_and_u_by_hand() -> None:
     assert "too low" in str(phi_figure(full, Figure(500.0, "tok/s", Basis.MODELLED)).reason)
     assert utilization_figure(Figure(200.0, "tok/s", Basis.MEASURED), full).value == pytest.approx(0.25)
     assert utilization_figure(unknown("tok/s", "idle"), full).value is None
-
-
-def test_marginal_cost_by_hand() -> None:
-    """0.12 EUR/kWh · 0.6 J/tok + 3.60 EUR/h ÷ 1000 tok/s = 0.02 + 1.00 EUR a million tokens."""
-    cost = marginal_cost_tok(0.12 / 3.6e6, 0.6, 3.6 / 3600, 1000.0)
-    assert float(cost) * 1e6 == pytest.approx(1.02)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemill.errors import InputError
-from joulemill.physics.production.utilization import PartLoad, demand_period, energy_j_tok, mean_power_w, period_of
+from joulemill.physics.production.utilization import PartLoad, energy_j_tok, mean_power_w, period_of
 
 PLANT = PartLoad(full_tok_s=10e3, full_w=6e3, idle_w=2e3)
 
@@ -38,9 +38,7 @@ def test_busier_is_cheaper_a_token(a: float, b: float) -> None:
     assert energy_j_tok(PLANT, low) >= energy_j_tok(PLANT, high) >= PLANT.full_j_tok
 
 
-def test_demand_above_the_plant_is_not_served() -> None:
-    day = demand_period(PLANT, [5e3, 20e3], 10.0)
-    assert day.output_tok == pytest.approx(150e3) and day.utilization_ratio == 0.75
+def test_what_delivers_no_token_has_no_joules_per_token() -> None:
     assert period_of(PLANT, [0.0], 1.0).energy_j_tok is None
 
 
@@ -49,7 +47,6 @@ def test_bad_input() -> None:
         lambda: mean_power_w(PLANT, 1.1),
         lambda: period_of(PLANT, [], 1.0),
         lambda: period_of(PLANT, [0.5], 0.0),
-        lambda: demand_period(PLANT, [-1.0], 1.0),
         lambda: PartLoad(1.0, 1.0, 2.0),
     ):
         with pytest.raises(InputError):

@@ -28,7 +28,7 @@ from joulemill.physics.serving.step import (
     StepTimes,
     times,
 )
-from joulemill.physics.serving.workload import Workload, generated_in_flight_tok, spread_from_percentiles_ratio
+from joulemill.physics.serving.workload import Workload, spread_from_percentiles_ratio
 
 LLAMA = find_model("meta-llama/Llama-3.1-8B-Instruct")
 MOE = find_model("Qwen/Qwen3-30B-A3B-Instruct-2507")
@@ -185,7 +185,6 @@ def test_spread_of_a_lognormal() -> None:
     """Median 100, p90 = 100·e^{1.2816σ}: σ = 0.5 gives √(e^{0.25} − 1)."""
     p90 = 100 * math.exp(1.2816 * 0.5)
     assert spread_from_percentiles_ratio(113.0, 100.0, p90) == pytest.approx(math.sqrt(math.expm1(0.25)))
-    assert generated_in_flight_tok(100.0, 0.0) == 50.0
 
 
 def test_coefficients_are_named_and_physical() -> None:

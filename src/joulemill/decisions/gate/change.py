@@ -18,12 +18,11 @@ from scipy.special import stdtr, stdtrit
 
 from joulemill.decisions.gate.sample import Sample
 from joulemill.figure import Figure
+from joulemill.statistics.normal import Z_95
 from joulemill.statistics.ratio import LEVEL, TELLING_FACTOR, RatioInterval, ratio_interval
 
 #: Degrees of freedom that the interval of a bare figure is taken to have, whose windows are not known. Assumed.
 BARE_FREEDOM_COUNT = 10.0
-#: Normal quantile of a two-sided interval at LEVEL.
-_TWO_SIDED = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def noise(sample: Sample) -> Noise | None:
     if interval is not None or half is None:
         return None
     # The interval holds the meter's error too, so this says too much rather than too little.
-    return Noise(half / _TWO_SIDED, BARE_FREEDOM_COUNT, 0, 0.0)
+    return Noise(half / Z_95, BARE_FREEDOM_COUNT, 0, 0.0)
 
 
 def _of_windows(interval: RatioInterval, stat_ratio: float) -> Noise:
@@ -105,7 +104,7 @@ def _half_ratio(figure: Figure) -> float | None:
         return None
     level = figure.level or LEVEL
     quantile: float = stdtrit(1e6, 0.5 + level / 2)
-    return (figure.high - figure.low) / 2 / abs(figure.value) * _TWO_SIDED / float(quantile)
+    return (figure.high - figure.low) / 2 / abs(figure.value) * Z_95 / float(quantile)
 
 
 def change(
@@ -166,5 +165,5 @@ def _meter_stderr(side: Sequence[Sample], noises: Sequence[Noise | None]) -> flo
         half = _half_ratio(sample.figure)
         quantile = 0.0 if known is None else float(stdtrit(known.freedom_count, 0.5 + LEVEL / 2))
         stat = 0.0 if known is None or not known.window_count else quantile * known.stderr_ratio
-        variances.append(math.sqrt(max((half or 0.0) ** 2 - stat**2, 0.0)) / _TWO_SIDED)
+        variances.append(math.sqrt(max((half or 0.0) ** 2 - stat**2, 0.0)) / Z_95)
     return max(variances)

@@ -127,20 +127,10 @@ def _worst(outcomes: Sequence[Outcome]) -> Outcome:
 def _energy(
     base: Sequence[Sample], new: Sequence[Sample], energy_change: Change | str, terms: Terms, false_ratio: float
 ) -> Check:
-    unit = base[0].figure.unit
     sides = _mean_figure(base), _mean_figure(new)
-    limit = f"at most {_rise(terms)}"
     if isinstance(energy_change, str):
         nothing = Figure(None, "1", reason=energy_change)
-        return Check(
-            name=f"energy [{unit}]",
-            outcome=Outcome.UNDECIDED,
-            base=sides[0],
-            new=sides[1],
-            change=nothing,
-            limit=limit,
-            text=f"energy: {energy_change}",
-        )
+        return _energy_check(sides, Outcome.UNDECIDED, nothing, terms, f"energy: {energy_change}")
     low, high = energy_change.bound_ratio(false_ratio), energy_change.bound_ratio(1.0 - FALSE_RATIO)
     if low > terms.max_increase_ratio:
         outcome, verdict_text = Outcome.FAIL, f"beyond the allowed {_rise(terms)}, and beyond the noise"
@@ -148,38 +138,30 @@ def _energy(
         outcome, verdict_text = Outcome.PASS, f"within the allowed {_rise(terms)}, the noise included"
     else:
         outcome, verdict_text = Outcome.UNDECIDED, f"the noise is too large to tell it from the allowed {_rise(terms)}"
-    basis = sides[1].basis or Basis.MODELLED
+    figure, interval_text = _increase(energy_change, sides[1].basis or Basis.MODELLED, high)
+    text = f"energy {energy_change.increase_ratio:+.1%} ({interval_text}): {verdict_text}"
+    return _energy_check(sides, outcome, figure, terms, text)
+
+
+def _increase(energy_change: Change, basis: Basis, high: float) -> tuple[Figure, str]:
+    """The increase as a figure, and its interval in words."""
     if not energy_change.telling:
-        figure = Figure(energy_change.increase_ratio, "1", basis, reason="too few sub-windows or runs for an interval")
-        text = (
-            f"energy {energy_change.increase_ratio:+.1%} (too few sub-windows or runs for an interval): {verdict_text}"
-        )
-        return Check(
-            name=f"energy [{unit}]",
-            outcome=outcome,
-            base=sides[0],
-            new=sides[1],
-            change=figure,
-            limit=limit,
-            text=text,
-        )
-    figure = Figure(
-        energy_change.increase_ratio,
-        "1",
-        basis,
-        low=energy_change.bound_ratio(FALSE_RATIO),
-        high=high,
-        level=1 - 2 * FALSE_RATIO,
-        source="ln(new ÷ base), t-quantile",
-    )
-    text = f"energy {energy_change.increase_ratio:+.1%} ({figure.low or 0:+.1%} to {high:+.1%}): {verdict_text}"
+        reason = "too few sub-windows or runs for an interval"
+        return Figure(energy_change.increase_ratio, "1", basis, reason=reason), reason
+    low, level = energy_change.bound_ratio(FALSE_RATIO), 1 - 2 * FALSE_RATIO
+    source = "ln(new ÷ base), t-quantile"
+    figure = Figure(energy_change.increase_ratio, "1", basis, low=low, high=high, level=level, source=source)
+    return figure, f"{figure.low or 0:+.1%} to {high:+.1%}"
+
+
+def _energy_check(sides: tuple[Figure, Figure], outcome: Outcome, change: Figure, terms: Terms, text: str) -> Check:
     return Check(
-        name=f"energy [{unit}]",
+        name=f"energy [{sides[0].unit}]",
         outcome=outcome,
         base=sides[0],
         new=sides[1],
-        change=figure,
-        limit=limit,
+        change=change,
+        limit=f"at most {_rise(terms)}",
         text=text,
     )
 

@@ -16,10 +16,9 @@ from scipy.special import stdtrit
 
 from joulemill.decisions.gate.change import Change
 from joulemill.figure import Basis, Figure, unknown, weakest
+from joulemill.statistics.normal import Z_95
 
 LEVEL = 0.95
-#: Two-sided normal quantile at LEVEL.
-_Z = 1.959963984540054
 #: Draws of the bootstrap over questions.
 RESAMPLES = 1000
 
@@ -81,7 +80,7 @@ def figure_of(
     if isinstance(change, str):
         return unknown("1", change)
     source = "J/token of the runs with it ÷ of those without; the meter's own error cancels"
-    half = _Z * change.within_stderr_ratio
+    half = Z_95 * change.within_stderr_ratio
     if spread is None:
         quantile: float = stdtrit(change.freedom_count, 0.5 + LEVEL / 2)
         half = float(quantile) * change.stderr_ratio
@@ -115,7 +114,7 @@ def change_of(base: Sequence[Figure], new: Sequence[Figure], spread: RepeatSprea
 def _half(sides: Sequence[Sequence[Figure]], spread: RepeatSpread | None) -> float | None:
     """Half width of the logarithm's interval: the runs' spread, never less than what their own intervals say."""
     within = [_within(side) for side in sides]
-    known = None if None in within else _Z * math.hypot(*(w or 0.0 for w in within))
+    known = None if None in within else Z_95 * math.hypot(*(w or 0.0 for w in within))
     if spread is None:
         return known
     return max(spread.half_log_ratio(*(len(side) for side in sides)), known or 0.0)
@@ -127,7 +126,7 @@ def _within(side: Sequence[Figure]) -> float | None:
     for f in side:
         if f.low is None or f.high is None or f.low <= 0.0:
             return None
-        halves.append((math.log(f.high) - math.log(f.low)) / 2 / _Z)
+        halves.append((math.log(f.high) - math.log(f.low)) / 2 / Z_95)
     return math.hypot(*halves) / len(halves)
 
 

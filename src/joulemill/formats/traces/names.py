@@ -77,9 +77,8 @@ WAIT: dict[str, float] = {
 }  # fmt: skip
 HASHES = ("hashids", "blockhashes", "prefixhashes", "hashes", "prefixblocks")
 BLOCK = ("blocksize", "hashblocksize", "blocktokens", "blocktok")
-#: Mooncake's own names: beside them ``timestamp`` is in ms and a block has 512 tokens.
+#: Mooncake's own names: beside them ``timestamp`` is in ms.
 MOONCAKE = ("inputlength", "outputlength", "hashids")
-MOONCAKE_BLOCK_TOK = 512
 
 
 def plain_name(name: str) -> str:

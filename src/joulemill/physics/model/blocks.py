@@ -1,7 +1,7 @@
 """The blocks that a decoder layer is made of, each as the matrices a server multiplies by and its sizes.
 
 A block says what it is (heads, ranks, experts), lists its matrices as ``Linear`` (q, k and v fused, as servers run
-them) and counts the parameters that are in no matrix. What it costs to run is in ``attention`` and ``work``. Pure.
+them) and counts the parameters that are in no matrix. What it costs to run is counted in ``physics.serving``. Pure.
 """
 
 from __future__ import annotations

@@ -163,14 +163,6 @@ def utilization_figure(period_tok_s: Figure, full_load_tok_s: Figure) -> Figure:
     return quotient(period_tok_s, full_load_tok_s, "1", "rate over the period ÷ rate at full load")
 
 
-def marginal_cost_tok(
-    price_currency_j: ArrayLike, site_j_tok: ArrayLike, residual_currency_s: ArrayLike, rate_tok_s: ArrayLike
-) -> Array:
-    """Cost of one more token [currency/tok]: price · site J/tok + residual (all that time costs) ÷ rate."""
-    energy = np.asarray(price_currency_j, float) * np.asarray(site_j_tok, float)
-    return np.asarray(energy + np.asarray(residual_currency_s, float) / np.asarray(rate_tok_s, float))
-
-
 def _with_reason(figure: Figure, reason: str) -> Figure:
     return Figure(
         figure.value,

@@ -115,8 +115,8 @@ def _mean(table: ShardTable, load: TokenLoad, drafting: ShardTable | None) -> Ca
 
 
 def decode_counts(table: ShardTable, load: TokenLoad) -> Counts:
-    """The counts of a step of ``load`` that only decodes."""
-    return counts(table, _alone(load))
+    """The counts of a step of ``load`` that only decodes, drafted tokens verified in it."""
+    return counts(table, verify_load(_alone(load), load.draft_count))
 
 
 def _alone(load: TokenLoad) -> StepLoad:

@@ -81,14 +81,6 @@ def period_of(plant: PartLoad, utilization: ArrayLike, step_s: float) -> Period:
     )
 
 
-def demand_period(plant: PartLoad, demand_tok_s: ArrayLike, step_s: float) -> Period:
-    """As ``period_of``, from demand [tok/s] in each step; what exceeds the full-load rate is not served."""
-    demand = np.asarray(demand_tok_s, float)
-    if np.any(~(demand >= 0)):
-        raise InputError("demand must be 0 or more")
-    return period_of(plant, np.minimum(1.0, demand / plant.full_tok_s), step_s)
-
-
 def _checked(utilization: ArrayLike) -> Array:
     u = np.asarray(utilization, float)
     if np.any(~((u >= 0) & (u <= 1))):

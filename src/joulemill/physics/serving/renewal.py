@@ -18,13 +18,12 @@ from functools import cache
 import numpy as np
 
 from joulemill.arrays import Array
+from joulemill.statistics.normal import Z_80
 
 #: Points of the grid a mean length, and mean lengths that it spans; later on a loop is taken as steady.
 GRID, HORIZON = 100, 16
 #: Standard deviation of ln length where percentiles are not known (assumed: a spread of 0.6 of the mean).
 USUAL_SIGMA = 0.55
-#: p90 over p50 of a lognormal length is exp(1.2816 σ).
-P90_SIGMAS = 1.2816
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,7 @@ def _longer_ratio(mean_tok: float, p50_tok: float, p90_tok: float) -> Array:
     from scipy.special import ndtr  # heavy: imported when used
 
     known = 0.0 < p50_tok < p90_tok
-    sigma = np.log(p90_tok / p50_tok) / P90_SIGMAS if known else USUAL_SIGMA
+    sigma = np.log(p90_tok / p50_tok) / Z_80 if known else USUAL_SIGMA
     median = p50_tok / mean_tok if known else float(np.exp(-0.5 * sigma**2))
     x = np.arange(HORIZON * 4 * GRID) / GRID
     longer = ndtr(-np.log(np.maximum(x, 1e-9) / median) / sigma)

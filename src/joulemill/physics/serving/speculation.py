@@ -69,3 +69,15 @@ def accepted_tok(draft_count: Array | float, acceptance_ratio: Array | float = n
     own = 1.0 + first * (1.0 - later**k) / (1.0 - later)
     stated = np.where(a < 1.0, (1.0 - a ** (k + 1.0)) / np.where(a < 1.0, 1.0 - a, 1.0), k + 1.0)
     return np.asarray(np.where(np.isnan(a), own, stated))
+
+
+def yield_acceptance_ratio(yielded_tok: float, draft_count: int) -> float:
+    """α for which a step yields ``yielded_tok`` of ``draft_count`` drafted tokens: ``accepted_tok`` the other way."""
+    from scipy.optimize import brentq  # heavy: imported when used
+
+    def beyond_tok(ratio: float) -> float:
+        return float(accepted_tok(draft_count, ratio)) - yielded_tok
+
+    if yielded_tok <= 1.0:
+        return 0.0
+    return 1.0 if beyond_tok(1.0) <= 0.0 else float(brentq(beyond_tok, 0.0, 1.0))

@@ -258,11 +258,8 @@ def _sizing(scene: Scene, event: SiteEvent, free: PlayedTraffic) -> Sizing:
     lengths = line.duration_s[busy]
     batch = float(np.average(line.decode_req[busy], weights=lengths)) if len(lengths) else 1.0
     device = scene.played.deployment.device
-    devices = scene.plant.devices_count * scene.plant.replicas_count
     return Sizing(
         plant=scene.plant,
-        drawn_w=free.in_window(event.start_s, event.end_s, "device") or 0.0,
-        idle_w=(device.resting_w or 0.0) * devices,
         rated_w=device.tdp_w or math.inf,
         floor_w=least_cap_w(scene.played),
         batch_req=batch,

@@ -21,8 +21,8 @@ from joulemill.prediction.simulation.cascade import play_scene
 from joulemill.prediction.simulation.playing import Scene
 from joulemill.simulation.latencies import summary
 from joulemill.simulation.run import PlayedTraffic
+from joulemill.statistics.normal import Z_80
 
-Z_80 = 1.2816
 LATENCIES = ("ttft_s", "tpot_s", "e2e_s")
 POINTS = ("mean", "p50", "p90", "p99")
 
