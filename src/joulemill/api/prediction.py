@@ -11,6 +11,7 @@ from joulemill.api.frames import frame_of
 from joulemill.api.results import Result
 from joulemill.api.scopes import ByScope
 from joulemill.catalog.stated_device import named_count
+from joulemill.errors import InputError
 from joulemill.figure import Figure, unknown
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
@@ -116,6 +117,8 @@ def predict(
     do not hold the model, with what would fit.
     """
     own = device if isinstance(device, Device) else None
+    _check_names({"model": model, "device": own.name if own else device})
+    _check_names({"site": None if isinstance(site, Site) else site, "calibration": calibration}, needed=False)
     question = PredictionRequest(
         model=str(model),
         device=own.name if own else str(device),
@@ -160,6 +163,13 @@ def predict(
         approximate=approximate,
     )
     return PredictedDeployment(answer(question))
+
+
+def _check_names(arguments: Mapping[str, Any], *, needed: bool = True) -> None:
+    """InputError for a name or a path that is neither a text nor a ``Path``."""
+    for name, value in arguments.items():
+        if not isinstance(value, (str, Path)) and (needed or value is not None):
+            raise InputError(f"`{name}` is {value!r}; it must be a name or the path of a file")
 
 
 @dataclass(frozen=True, repr=False)
