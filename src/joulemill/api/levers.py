@@ -99,7 +99,8 @@ class LeverStudy(Result):
             backend,
         )
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """The whole table."""
         return text(self.answer, self.report)
 
     def _line(self) -> str:

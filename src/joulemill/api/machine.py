@@ -41,7 +41,8 @@ class Examination(Result):
         """The document of ``joulemill doctor --json``."""
         return {**as_document(self.report), "server": None if self.server is None else asdict(self.server)}
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """Every channel, what is missing and how to get it."""
         return "\n".join([*summary(self.report), *(self.server.lines() if self.server is not None else ())])
 
     def _line(self) -> str:
@@ -49,7 +50,7 @@ class Examination(Result):
         return f"{channels} channels, {len(self.report.missing)} missing"
 
     def _rows(self) -> Iterable[tuple[str, str]]:
-        return ((line.split(" ", 1)[0], line) for line in str(self).splitlines())
+        return ((line.split(" ", 1)[0], line) for line in self.text().splitlines())
 
 
 def doctor(

@@ -107,7 +107,7 @@ def predict(
     speculative_tokens   drafted a sequence and step by ``draft_model`` ("ngram": looked up in the prompt; default: the
                        model's own drafting layers), each accepted with ``acceptance_rate``
     power_cap_w, clock_ratio   power limit of one device [W]; its locked core clock over the highest, or ``clock_hz``
-    node               server that holds the devices, by name (``joulemill.nodes()``): boards, cooling, links, NICs
+    node               server that holds the devices, by name (``catalog.nodes()``): boards, cooling, links, NICs
     slo_ttft_s, slo_tpot_s   targets of the time to the first token and per output token [s]
     site               a site file (TOML) or a ``Site``: PUE, limits, carbon, price
     calibration        a file that ``joulemill.calibrate`` wrote

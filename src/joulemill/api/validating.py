@@ -56,7 +56,8 @@ class PredictionErrors(Result):
         names = ("quantity", *(f for f in Score.__dataclass_fields__))
         return frame_of({name: [row[name] for row in rows] for name in names}, backend)
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """Every table of errors."""
         return text(self.validation)
 
     def _line(self) -> str:
@@ -127,7 +128,8 @@ class Calibration(Result):
         """The document of ``joulemill calibrate --json``, but for the file."""
         return asdict(self.calibrated)
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """Every coefficient, interval and note."""
         return coefficients_text(self.coefficients, self.calibrated.stderr, self.widths, self.calibrated.notes)
 
     def _line(self) -> str:
@@ -179,7 +181,8 @@ class Scales(Result):
         ]
         return {"cells": cells, "made_from": list(self.file.made_from), "notes": list(self.file.notes)}
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """Every scale of every deployment."""
         return scales_text(self.file)
 
     def _line(self) -> str:

@@ -37,5 +37,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(examined.to_dict())
     else:
-        print_text(f"{examined}\n")
+        print_text(f"{examined.text()}\n")
     return 0 if examined.answers else 1

@@ -110,7 +110,7 @@ def _shown(args: argparse.Namespace, watched: MonitorResult) -> int:
     if args.json:
         print_json(watched.to_dict())
     else:
-        print_text(str(watched))
+        print_text(watched.text())
     return 0 if watched.any_up else 1
 
 
