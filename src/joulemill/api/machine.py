@@ -54,7 +54,7 @@ class Examination(Result):
 
 
 def doctor(
-    meters: Sequence[str] = (),
+    meters: Sequence[str] | str = (),
     *,
     url: str | None = None,
     model: str | None = None,
@@ -67,11 +67,12 @@ def doctor(
     model, metrics_url   of the server, where it serves several models, or its Prometheus page is elsewhere
     begun                hears how many meters are read
     """
+    meters = (meters,) if isinstance(meters, str) else tuple(meters)
     server = _introduced(url, model, metrics_url)  # first: a wrong address shows at once
     context = MeterContext()
     report = examine(context, meters, duration_s=duration_s, begun=begun)
     report = replace(report, notices=(*report.notices, *left_behind(Path("runs")), *below_default(context)))
-    return Examination(report, server, tuple(meters))
+    return Examination(report, server, meters)
 
 
 def _introduced(url: str | None, model: str | None, metrics_url: str | None) -> Introduction | None:
