@@ -188,7 +188,7 @@ class _Package(ModuleType):
 def __getattr__(name: str) -> object:
     """A public name, imported at its first use."""
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     home = importlib.import_module(f"{__name__}.{_HOMES[name]}")
     value: object = getattr(home, name, None) or importlib.import_module(f"{home.__name__}.{name}")
     globals()[name] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_a_plan_needs_base_runs_alone(tmp_path: Path) -> None:
     plan = jm.gate_plan(base, max_increase=0.05)
     asked = jm.gate(base, recorded(tmp_path / "new", seed=2), plan=True, without_quality=True)
     assert plan.decides and asked.plan is not None and asked.to_dict()["plan"] == asked.plan.to_dict()
-    assert "plan: " in str(asked)
+    assert "plan: " in asked.text()
 
 
 def test_levers_of_arguments_are_those_of_the_prediction() -> None:
@@ -116,3 +117,22 @@ def test_a_history_bills_by_a_label_and_closes(tmp_path: Path) -> None:
             history.chargeback(days=0.0)
     assert {row["key"]: row["energy_j"] for row in bill.rows} == {"one": 50.0, "two": 30.0, "total": 80.0}
     assert len(bill.to_frame("pyarrow")) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (lambda: jm.bench(url="http://127.0.0.1:9", duration_s="3s"), "`duration_s` is '3s'; it must be a number"),  # type: ignore[arg-type]
+        (lambda: jm.bench(url="http://127.0.0.1:9", concurrency=True), "`concurrency` is True; it must be a number"),
+        (lambda: jm.bench(url="127.0.0.1:9"), "`url` '127.0.0.1:9' is not a server's address"),
+        (lambda: jm.meter("declared:idle=60W,busy=180W", period_s=-1), "`period_s` is -1; it must be a number above 0"),
+        (lambda: jm.doctor("nvlm"), "`meter` nvlm: no meter is called 'nvlm'; did you mean nvml"),
+        (lambda: jm.levers({"model": "Qwen/Qwen3-8B", "device": "h100"}, cap_rato=0.5), "did you mean cap_ratio"),
+        (lambda: jm.simulate("Qwen/Qwen3-8B", "h100", rate_req_s="3"), "`rate_req_s` is '3'; it must be a number"),  # type: ignore[arg-type]
+        (lambda: jm.simulate("Qwen/Qwen3-8B", "h100", rate_req_s=3, duration_s=-1), "`duration_s` is -1; it must be"),
+    ],
+)
+def test_a_word_where_a_number_belongs_is_named_by_its_argument(asked: Callable[[], object], says: str) -> None:
+    with pytest.raises(jm.InputError) as caught:
+        asked()
+    assert says in str(caught.value) and "--" not in str(caught.value)

@@ -139,3 +139,44 @@ def test_names_are_checked() -> None:
 def test_a_table_without_rows_has_columns_without_rows() -> None:
     found = jm.predict_many({"model": [], "device": [], "concurrency": []})
     assert len(found["rate_tok_s"]) == 0 and len(found["bottleneck"]) == 0
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+def test_columns_of_any_library_in_a_mapping_are_read_by_their_place(kind: str) -> None:
+    library = pytest.importorskip(kind)
+    plain = {"model": ["Qwen/Qwen3-8B"] * 2, "device": ["h100", "h200"], "devices": [1, 2], "concurrency": [8, 32]}
+    if kind == "pandas":
+        table = {name: library.Series(values, index=[7, 9]) for name, values in plain.items()}
+    else:
+        table = {name: getattr(library, "array" if kind == "pyarrow" else "Series")(v) for name, v in plain.items()}
+    found = jm.predict_many(table)
+    assert found["model"] is table["model"]
+    assert found["node_j_tok"].tolist() == jm.predict_many(plain)["node_j_tok"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"device": ["h100", None]}, "row 1: `device` is null"),
+        ({"device": ["h100", None], "slo_tpot_s": 0.05}, "row 1: `device` is null"),
+        ({"concurrency": np.array([[8, 9]])}, "column 'concurrency' has 2 dimensions"),
+        ({"concurrency": np.array([True, False])}, "row 0: `concurrency` is .*; it must be a number"),
+        ({"node_j_tok": [1.0, 2.0]}, "column 'node_j_tok' has the name of a column of the result"),
+    ],
+)
+def test_what_no_column_can_be_is_refused(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(jm.InputError, match=says):
+        jm.predict_many({"model": "Qwen/Qwen3-8B", "device": "h100", "concurrency": [8, 9], **change})
+
+
+def test_an_own_argument_with_a_slip_is_suggested_and_an_error_column_is_not_overwritten() -> None:
+    with pytest.raises(jm.InputError, match="no argument 'error'; did you mean errors"):
+        jm.predict_many({"model": ["Qwen/Qwen3-8B"], "device": ["h100"]}, error="null")
+    with pytest.raises(jm.InputError, match="column 'error' has the name"):
+        jm.predict_many({"model": ["Qwen/Qwen3-8B"], "device": ["h100"], "error": ["mine"]}, errors="null")
+
+
+def test_a_null_cell_is_the_argument_left_out() -> None:
+    rows = {"model": "Qwen/Qwen3-8B", "device": "h100", "concurrency": 8, "output_tokens": [None, np.nan, 512.0]}
+    found = jm.predict_many(rows)
+    assert len(set(found["node_j_tok"].tolist())) == 1

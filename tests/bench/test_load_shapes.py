@@ -143,7 +143,7 @@ def test_sessions_of_a_trace_keep_their_order(tmp_path: Path) -> None:
         ({"until_ratio": 0.03, "requests": 5}, "--until"),
         ({"trace_speed_ratio": 2.0}, "--trace"),
         ({"seed": -1}, "--seed"),
-        ({"trace_input_scale_ratio": 0.0, "trace": Path("t")}, "--length-scale"),
+        ({"trace_input_scale_ratio": 0.0, "trace": Path("t")}, "--input-scale"),
     ],
 )
 def test_shapes_that_cannot_be(given: dict[str, Any], says: str) -> None:

@@ -67,6 +67,7 @@ def test_the_monitors_spellings_are_the_same_site() -> None:
         ("currency = 3", "currency = 3 is not text"),
         ("feeds_count = 0", "feeds_count = 0 is not a count"),
         ('carbon = {source = "uk", sorce = "uk"}', "unknown key carbon.sorce; did you mean source"),
+        ('carbon = {sourc = "uk"}', "unknown key carbon.sourc; did you mean source"),
         ('carbon = "DE"', "write it like carbon = {source"),
         ("puee = 1.2", "unknown key 'puee'; did you mean pue"),
         ("zzz = 1", "it knows name, pue"),

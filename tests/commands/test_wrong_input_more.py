@@ -14,6 +14,7 @@ from joulemill.physics.serving.coefficients import NAMES
 from tests.support.command_lines import LEVERS, PREDICT, one_line
 from tests.support.recorded import recorded
 
+SIMULATE = ["simulate", "--model", "Qwen/Qwen3-8B", "--device", "h100", "--rate", "1", "--duration", "10s"]
 CALIBRATE = ["--model", "Qwen/Qwen3-8B", "--device", "h100"]
 FLAGS = [
     ([*PREDICT, "--devices", "２"], "--devices: invalid int value: '２'"),
@@ -45,6 +46,15 @@ FLAGS = [
     (["validate", ""], "is empty"),
     (["show", "device", ""], "is empty"),
     (["bench", "--url", "http://127.0.0.1:9", "--model", "m", "--rate", "10%"], "it needs req/s, or none"),
+    ([*PREDICT, "--kv-dtype", "fp9"], "--kv-dtype: number format 'fp9' is not known; did you mean fp8"),
+    ([*PREDICT, "--precision", "fp9"], "--precision: number format 'fp9' is not known; did you mean fp8"),
+    (["levers", "mesure"], "did you mean `joulemill levers measure`?"),
+    (["explore", "--device", "h100"], "--device is of the atlas; give --export DIR too"),
+    ([*SIMULATE, "--router", "pwer-aware"], "--router 'pwer-aware' is not known; did you mean power-aware?"),
+    ([*SIMULATE, "--rest", "loded"], "--rest 'loded' is not known; did you mean loaded?"),
+    ([*SIMULATE, "--device", "h100:2", "--devices", "3"], "--device h100:2: states 2 devices, --devices 3"),
+    (["simulate", "--sweep", "s.toml", "--out", "o", "--site", "x"], "leave --site out"),
+    (["simulate", "--sweep", "s.toml", "--out", "o", "--devices", "2"], "leave --devices out"),
 ]
 
 

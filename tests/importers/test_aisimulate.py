@@ -90,4 +90,4 @@ def test_a_prediction_and_a_run_of_anybody_stand_in_one_table(tmp_path: Path) ->
     assert rate.figures[1].value and rate.shifts[0].ratio is not None
     latencies = dict(comparison.comparison.latencies)
     assert latencies["TTFT"][0][0] == "90.0" and latencies["TTFT"][1][0] == "100"
-    assert "declared" in str(comparison)
+    assert "declared" in comparison.text()

@@ -97,7 +97,7 @@ def test_a_meter_that_never_opens_fails_in_time_and_the_others_are_closed(monkey
         return good
 
     family(monkeypatch, open_meter)
-    with pytest.raises(MachineError, match=r"--meter prometheus:slow did not open within 0\.2 s"):
+    with pytest.raises(MachineError, match=r"`meter` prometheus:slow did not open within 0\.2 s"):
         open_meters(["prometheus:good", "prometheus:slow"], MeterContext(), bound_s=0.2)
     assert good.closed.is_set()
     go.set()
@@ -109,7 +109,7 @@ def test_whatever_a_meter_raises_is_one_line_of_that_meter(monkeypatch: pytest.M
         raise ZeroDivisionError("a bug")
 
     family(monkeypatch, open_meter)
-    with pytest.raises(MachineError, match="--meter snmp:x: ZeroDivisionError: a bug; please report"):
+    with pytest.raises(MachineError, match="`meter` snmp:x: ZeroDivisionError: a bug; please report"):
         open_meters(["snmp:x"], MeterContext())
 
 

@@ -52,9 +52,10 @@ class Columns(Table):
     """A mapping of columns; a value that is no sequence is of all rows."""
 
     def __init__(self, columns: Mapping[str, Any]) -> None:
-        self._columns = dict(columns)
-        self._single = {n for n, v in columns.items() if isinstance(v, str) or not hasattr(v, "__len__")}
-        lengths = {n: len(v) for n, v in columns.items() if n not in self._single}
+        self._given = dict(columns)
+        self._columns = {name: _plain_column(str(name), column) for name, column in columns.items()}
+        self._single = {n for n, v in self._columns.items() if isinstance(v, str) or not hasattr(v, "__len__")}
+        lengths = {n: len(v) for n, v in self._columns.items() if n not in self._single}
         if len(set(lengths.values())) > 1:
             raise InputError(f"columns differ in length: {', '.join(f'{n} {k}' for n, k in lengths.items())}")
         self.names = tuple(map(str, columns))
@@ -62,11 +63,11 @@ class Columns(Table):
 
     def column(self, name: str) -> Any:
         """The column as it is kept."""
-        return self._columns[name]
+        return self._given[name]
 
     def with_columns(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """The mapping with ``found``."""
-        return {**self._columns, **columns}
+        return {**self._given, **columns}
 
     def codes(self, name: str) -> tuple[list[Any], NDArray[np.intp]]:
         """By a dictionary, or by sorting where the column is an array."""
@@ -130,6 +131,17 @@ class Frame(Table):
         return as_numbers(name, self._frame[name].to_numpy())
 
 
+def _plain_column(name: str, column: Any) -> Any:
+    """A column of any library as an array or a list, or a single value. InputError where it has rows of rows."""
+    if hasattr(column, "to_pylist"):  # of pyarrow, whose cells are no numbers of Python's
+        return column.to_pylist()
+    column = column.to_numpy() if hasattr(column, "to_numpy") else column
+    dimensions = getattr(column, "ndim", 1)
+    if dimensions > 1:
+        raise InputError(f"column {name!r} has {dimensions} dimensions; give one value per row")
+    return column if dimensions else column.item()
+
+
 def mapped(columns: Mapping[str, Any]) -> Table:
     """A mapping as a table."""
     return Columns(columns)
@@ -180,7 +192,7 @@ def as_numbers(name: str, column: Any) -> Array:
     try:
         if isinstance(column, np.ndarray) and column.dtype.kind in "fiu":
             return np.asarray(column, dtype=np.float64)
-        if any(isinstance(v, (str, bool)) for v in column):
+        if any(isinstance(v, (str, bool, np.bool_)) for v in column):
             raise ValueError(name)
         return np.array([np.nan if _known(v) is None else float(v) for v in column], dtype=np.float64)
     except (TypeError, ValueError):
@@ -189,7 +201,7 @@ def as_numbers(name: str, column: Any) -> Array:
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, (str, bool)):
+    if isinstance(value, (str, bool, np.bool_)):
         return False
     try:
         return _known(value) is None or float(value) is not None

@@ -68,7 +68,8 @@ class RunComparison(Result):
                 )
         return frame_of({name: [each[name] for each in table] for name in table[0]}, backend)
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """The whole comparison as Markdown."""
         return markdown(self.comparison)
 
     def _line(self) -> str:
@@ -112,11 +113,8 @@ class GatePlan(Result):
         """The ``plan`` of the document of ``joulemill gate --plan --json``."""
         return plan_document(self.plan)
 
-    def __str__(self) -> str:
-        return f"plan: {self.plan if isinstance(self.plan, str) else self.plan.text}"
-
     def _line(self) -> str:
-        return str(self)
+        return f"plan: {self.plan if isinstance(self.plan, str) else self.plan.text}"
 
     def _rows(self) -> Iterable[tuple[str, str]]:
         return ((name, str(value)) for name, value in self.to_dict().items())
@@ -156,7 +154,8 @@ class GateVerdict(Result):
         """The document of ``joulemill gate --json``."""
         return gate_document(self.verdict, None if self.plan is None else self.plan.plan)
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """The verdict, its reasons and every check."""
         return gate_text(self.verdict) + ("" if self.plan is None else f"{self.plan}\n")
 
     def _line(self) -> str:

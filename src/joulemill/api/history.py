@@ -6,13 +6,14 @@ import datetime
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulemill.api.frames import frame_of
+from joulemill.api.results import Result
 from joulemill.errors import InputError, MachineError
 from joulemill.monitor.config import MonitorConfig, load_config
 from joulemill.monitor.history.chargeback import SiteRates, SpentShare, attributed, rates
@@ -31,8 +32,8 @@ DAY_S, HOUR_S = 86_400.0, 3600.0
 KEYS = ("model", "site", "target", "route")
 
 
-@dataclass(frozen=True)
-class Bill:
+@dataclass(frozen=True, repr=False)
+class Bill(Result):
     """Joules, carbon and money by day and key. Each day's ``total`` row is what was metered.
 
     not_billed   targets and times whose joules were refused, and why
@@ -51,9 +52,18 @@ class Bill:
         names = list(self.rows[0]) if self.rows else []
         return frame_of({name: [row[name] for row in self.rows] for name in names}, backend)
 
+    def _line(self) -> str:
+        refused = f", {len(self.not_billed)} not billed" if self.not_billed else ""
+        return f"bill by {self.by}: {len(self.rows)} rows{refused}"
 
-@dataclass(frozen=True)
-class Proposals:
+    def _rows(self) -> Iterable[tuple[str, str]]:
+        for row in self.rows:
+            day, key, *others = row.items()
+            yield f"{day[1]} {key[1]}", ", ".join(f"{name} {value}" for name, value in others if value is not None)
+
+
+@dataclass(frozen=True, repr=False)
+class Proposals(Result):
     """What could be saved, best first; ``reason`` says why there is nothing."""
 
     advice: Sequence[Advice]
@@ -62,6 +72,12 @@ class Proposals:
     def to_dict(self) -> dict[str, Any]:
         """The document of ``joulemill advise --json``."""
         return {"advice": [asdict(a) for a in self.advice], "reason": self.reason}
+
+    def _line(self) -> str:
+        return f"{len(self.advice)} savings" if self.advice else f"no savings: {self.reason}"
+
+    def _rows(self) -> Iterable[tuple[str, str]]:
+        return ((f"{a.kind}, {a.subject}", a.text) for a in self.advice)
 
 
 class KeptHistory:

@@ -99,7 +99,8 @@ class LeverStudy(Result):
             backend,
         )
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """The whole table."""
         return text(self.answer, self.report)
 
     def _line(self) -> str:
@@ -183,7 +184,7 @@ def levers_of_question(
 def _settings(arguments: dict[str, Any]) -> Settings:
     stray = next((name for name in arguments if name not in SETTINGS), None)
     if stray is not None:
-        raise InputError(f"levers have no setting {stray!r}; there are {', '.join(SETTINGS)}")
+        raise InputError(f"levers have no setting {stray!r}; {meant(stray, SETTINGS)}")
     for name, value in arguments.items():
         least = 1.0 if name.endswith(("_count", "_tok")) else 0.0
         if not (isinstance(value, (int, float)) and value >= least and (least or value <= 1.0 or name == "pue_ratio")):

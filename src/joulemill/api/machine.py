@@ -41,7 +41,8 @@ class Examination(Result):
         """The document of ``joulemill doctor --json``."""
         return {**as_document(self.report), "server": None if self.server is None else asdict(self.server)}
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """Every channel, what is missing and how to get it."""
         return "\n".join([*summary(self.report), *(self.server.lines() if self.server is not None else ())])
 
     def _line(self) -> str:
@@ -49,11 +50,11 @@ class Examination(Result):
         return f"{channels} channels, {len(self.report.missing)} missing"
 
     def _rows(self) -> Iterable[tuple[str, str]]:
-        return ((line.split(" ", 1)[0], line) for line in str(self).splitlines())
+        return ((line.split(" ", 1)[0], line) for line in self.text().splitlines())
 
 
 def doctor(
-    meters: Sequence[str] = (),
+    meters: Sequence[str] | str = (),
     *,
     url: str | None = None,
     model: str | None = None,
@@ -66,11 +67,12 @@ def doctor(
     model, metrics_url   of the server, where it serves several models, or its Prometheus page is elsewhere
     begun                hears how many meters are read
     """
+    meters = (meters,) if isinstance(meters, str) else tuple(meters)
     server = _introduced(url, model, metrics_url)  # first: a wrong address shows at once
     context = MeterContext()
     report = examine(context, meters, duration_s=duration_s, begun=begun)
     report = replace(report, notices=(*report.notices, *left_behind(Path("runs")), *below_default(context)))
-    return Examination(report, server, tuple(meters))
+    return Examination(report, server, meters)
 
 
 def _introduced(url: str | None, model: str | None, metrics_url: str | None) -> Introduction | None:

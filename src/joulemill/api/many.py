@@ -21,6 +21,8 @@ from joulemill.suggestions import meant, nearest
 ARGUMENTS = tuple(f.name for f in fields(PredictionRequest) if f.name not in VALUES)
 #: Numbers that need a search, or a site: such rows are predicted one by one.
 SEARCHED = ("rate_req_s", "slo_ttft_s", "slo_tpot_s", "max_num_seqs", "clock_ratio", "clock_hz", "site", "calibration")
+#: Arguments of ``predict_many`` that are no columns.
+OWN_ARGUMENTS = ("errors", "bottleneck")
 DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(PredictionRequest) if f.name not in ("model", "device")}
 #: Arguments that name a deployment: rows that agree in them are predicted together.
 NAMES = tuple(a for a in ARGUMENTS if a not in NUMBERS and a not in SEARCHED)
@@ -32,7 +34,7 @@ def predict_many(
     """Predict every row of ``table``: a dataframe (pandas, polars, pyarrow …) or a mapping of columns.
 
     table       columns are arguments of ``predict``, ``model`` and ``device`` among them; a mapping may hold single
-                values, which are of all rows. Other columns are kept as they are
+                values, which are of all rows. A null cell, NaN too, is the argument left out. Other columns are kept
     errors      what a row that cannot be predicted does: "raise" InputError that names row and column; or "null":
                 its figures are null, and a column ``error`` says why
     bottleneck  whether the active constraint is told as well
@@ -45,15 +47,23 @@ def predict_many(
     if errors not in ("raise", "null"):
         raise InputError(f"`errors` is {errors!r}; use raise or null")
     asked = mapped(table) if isinstance(table, Mapping) else tabled(table)
-    _check_names(asked, common)
+    _check_names(asked, common, computed=_computed(bottleneck=bottleneck, raising=errors == "raise"))
     work = _Work(asked, common, raising=errors == "raise", bottleneck=bottleneck)
     return asked.with_columns(work.done())
 
 
-def _check_names(table: Table, common: Mapping[str, Any]) -> None:
+def _computed(*, bottleneck: bool, raising: bool) -> set[str]:
+    """Names of the columns that the result has beside those of the table."""
+    return {*OUTPUTS, *(["bottleneck"] * bottleneck), *(["error"] * (not raising))}
+
+
+def _check_names(table: Table, common: Mapping[str, Any], *, computed: set[str]) -> None:
     for name in common:
         if name not in ARGUMENTS:
-            raise InputError(f"predict_many has no argument {name!r}; {meant(name, ARGUMENTS)}")
+            raise InputError(f"predict_many has no argument {name!r}; {meant(name, (*OWN_ARGUMENTS, *ARGUMENTS))}")
+    taken = next((name for name in table.names if name in computed), None)
+    if taken is not None:
+        raise InputError(f"column {taken!r} has the name of a column of the result; rename it, or leave it out")
     near = {name: nearest(name, ARGUMENTS) for name in table.names if name not in ARGUMENTS}
     wrong = next((name for name, near_name in near.items() if near_name and near_name[0] not in table.names), None)
     if wrong is not None:
@@ -152,7 +162,7 @@ class _Work:
     def _together(self, group: _Group, numbers: Mapping[str, Array]) -> None:
         count = self.table.count if isinstance(group.rows, slice) else len(group.rows)
         try:
-            plant = compiled(PredictionRequest(**_given(group.arguments)))
+            plant = compiled(_request(group.arguments))
         except InputError as fault:
             self._refuse(_index(group.rows, self.table.count), str(fault))
             self._blank(group.rows)
@@ -179,7 +189,7 @@ class _Work:
             more = {n: self.table.value(n, row) if n in self.table.names else self.common.get(n) for n in SEARCHED}
             arguments = {**group.arguments} | {n: float(v) for n, v in stated.items() if not np.isnan(v)} | more
             try:
-                result = answer(PredictionRequest(**_given(arguments))).prediction
+                result = answer(_request(arguments)).prediction
             except InputError as fault:
                 self._refuse(np.array([row]), str(fault))
                 self._blank(np.array([row]))
@@ -204,6 +214,15 @@ class _Work:
     def _blank_refused(self) -> None:
         if self.why:
             self._blank(np.fromiter(self.why, dtype=np.intp))
+
+
+def _request(arguments: Mapping[str, Any]) -> PredictionRequest:
+    """What a row asks. Raises InputError where it names no model or device."""
+    stated = _given(arguments)
+    lacking = next((name for name in ("model", "device") if name not in stated), None)
+    if lacking is not None:
+        raise InputError(f"`{lacking}` is null; every row needs one")
+    return PredictionRequest(**stated)
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:

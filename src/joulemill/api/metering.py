@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from types import TracebackType
 from typing import Any
 
@@ -45,6 +46,8 @@ def meter(
 
     Raises InputError for a SPEC that is not understood or meters that would count a joule twice.
     """
+    if isinstance(period_s, bool) or not isinstance(period_s, Real) or not period_s > 0:
+        raise InputError(f"`period_s` is {period_s!r}; it must be a number above 0")
     return Metering(meters or ("auto",), period_s, _Metered.of(device, devices), clock or Clock())
 
 
@@ -89,6 +92,10 @@ class Metering:
         self._sampler: Sampler | None = None
         self._notices: list[str] = []
         self.windows: list[MeteredWindow] = []
+
+    def __repr__(self) -> str:
+        state = "open" if self._meters else "not open" if self._sampler is None else "closed"
+        return f"<metering, {state}: {len(self.windows)} windows>"
 
     @property
     def notices(self) -> tuple[str, ...]:

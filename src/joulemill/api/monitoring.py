@@ -36,7 +36,8 @@ class MonitorResult(Result):
         state = document(self.snapshot)
         return state if isinstance(state, dict) else {}
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """A line for each target, meter and site."""
         return "\n".join(lines(self.snapshot))
 
     def _line(self) -> str:

@@ -88,7 +88,9 @@ class FleetPlan(Result):
         """The document of ``joulemill plan --json``."""
         return plan_document(self.study) | {"simulation": None if self.played is None else played_document(self.played)}
 
-    def to_frame(self, table: Table = "replicas", backend: str | None = None) -> Any:
+    def to_frame(  # type: ignore[override]
+        self, table: Table = "replicas", backend: str | None = None
+    ) -> Any:
         """A table of the plan as a dataframe: replicas, power, constraints, hours (a site and hour a row), frontier.
 
         ``played`` is what ``simulate=True`` played, an operating point a row.

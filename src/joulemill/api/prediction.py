@@ -11,6 +11,7 @@ from joulemill.api.frames import frame_of
 from joulemill.api.results import Result
 from joulemill.api.scopes import ByScope
 from joulemill.catalog.stated_device import named_count
+from joulemill.errors import InputError
 from joulemill.figure import Figure, unknown
 from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.site import Site
@@ -106,7 +107,7 @@ def predict(
     speculative_tokens   drafted a sequence and step by ``draft_model`` ("ngram": looked up in the prompt; default: the
                        model's own drafting layers), each accepted with ``acceptance_rate``
     power_cap_w, clock_ratio   power limit of one device [W]; its locked core clock over the highest, or ``clock_hz``
-    node               server that holds the devices, by name (``joulemill.nodes()``): boards, cooling, links, NICs
+    node               server that holds the devices, by name (``catalog.nodes()``): boards, cooling, links, NICs
     slo_ttft_s, slo_tpot_s   targets of the time to the first token and per output token [s]
     site               a site file (TOML) or a ``Site``: PUE, limits, carbon, price
     calibration        a file that ``joulemill.calibrate`` wrote
@@ -116,6 +117,8 @@ def predict(
     do not hold the model, with what would fit.
     """
     own = device if isinstance(device, Device) else None
+    _check_names({"model": model, "device": own.name if own else device})
+    _check_names({"site": None if isinstance(site, Site) else site, "calibration": calibration}, needed=False)
     question = PredictionRequest(
         model=str(model),
         device=own.name if own else str(device),
@@ -160,6 +163,13 @@ def predict(
         approximate=approximate,
     )
     return PredictedDeployment(answer(question))
+
+
+def _check_names(arguments: Mapping[str, Any], *, needed: bool = True) -> None:
+    """InputError for a name or a path that is neither a text nor a ``Path``."""
+    for name, value in arguments.items():
+        if not isinstance(value, (str, Path)) and (needed or value is not None):
+            raise InputError(f"`{name}` is {value!r}; it must be a name or the path of a file")
 
 
 @dataclass(frozen=True, repr=False)

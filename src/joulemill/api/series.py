@@ -123,13 +123,10 @@ class RateSearched(Result):
             "folder": str(self.folder),
         }
 
-    def __str__(self) -> str:
+    def _line(self) -> str:
         shares = {t.rate_req_s: t.attained_ratio for t in self.trials}
         served = {t.rate_req_s: t.served_req_s for t in self.trials}
         return sentence(self.highest_rate_req_s, self.lowest_missed_rate_req_s, shares, served)
-
-    def _line(self) -> str:
-        return str(self)
 
     def _rows(self) -> Iterable[tuple[str, str]]:
         return ((f"{t.rate_req_s:.4g} req/s", "met" if t.met else "missed") for t in self.trials)

@@ -72,7 +72,8 @@ class PredictionErrors(Result):
         except OSError as fault:
             raise MachineError(f"{path}: cannot be written ({fault.strerror or fault}); choose another file") from fault
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """Every table of errors."""
         return text(self.validation)
 
     def _line(self) -> str:
@@ -143,7 +144,8 @@ class Calibration(Result):
         """The document of ``joulemill calibrate --json``, but for the file."""
         return asdict(self.calibrated)
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """Every coefficient, interval and note."""
         return coefficients_text(self.coefficients, self.calibrated.stderr, self.widths, self.calibrated.notes)
 
     def _line(self) -> str:
@@ -195,7 +197,8 @@ class Scales(Result):
         ]
         return {"cells": cells, "made_from": list(self.file.made_from), "notes": list(self.file.notes)}
 
-    def __str__(self) -> str:
+    def text(self) -> str:
+        """Every scale of every deployment."""
         return scales_text(self.file)
 
     def _line(self) -> str:

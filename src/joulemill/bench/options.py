@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ class BenchOptions:
     architecture: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         self._check_load()
         self._check_numbers()
         self._check_lengths()
@@ -131,6 +133,14 @@ class BenchOptions:
         if self.url is None and self.api not in ("chat", "completions"):
             raise InputError(f"api {self.api!r} is unknown; use chat or completions")
         _ = self.input_lengths, self.output_lengths
+
+    def _check_kinds(self) -> None:
+        """InputError for a word where a number belongs."""
+        for option in fields(self):
+            value = getattr(self, option.name)
+            kinds = {kind.strip() for kind in str(option.type).split("|")}
+            if kinds <= {"int", "float", "None"} and value is not None and not _is_number(value):
+                raise InputError(f"`{option.name}` is {value!r}; it must be a number")
 
     def _check_server(self) -> None:
         named = {
@@ -279,3 +289,7 @@ class BenchOptions:
         for flag, value in {"`warmup_s`": self.warmup_s, "`idle_s`": self.idle_s, "`think_s`": self.think_s}.items():
             if not (value >= 0 and math.isfinite(value)):
                 raise InputError(f"{flag} must be 0 s or more, not {value:g}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -151,14 +151,14 @@ def carbon_source(table: Mapping[str, Any]) -> CarbonSource | None:
 def _source(stated: Any, where: str) -> CarbonSource:
     from pydantic import TypeAdapter, ValidationError  # slow to import, and few sites name a source
 
+    stray = next((k for k in stated if k not in CARBON_FIELDS), None) if isinstance(stated, Mapping) else None
+    if stray is not None:
+        raise InputError(f"{where}: unknown key carbon.{stray}; {meant(str(stray), CARBON_FIELDS)}")
     try:
         return _checked_source(TypeAdapter(CarbonSource).validate_python(stated))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(("carbon", *map(str, first["loc"])))
-        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            hint = meant(str(first["loc"][-1]), CARBON_FIELDS)
-            raise InputError(f"{where}: unknown key {key}; {hint}") from None
         raise InputError(
             f'{where}: {key}: write it like carbon = {{source = "electricitymaps", zone = "DE"}}'
         ) from None

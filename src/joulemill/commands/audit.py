@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "report", metavar="REPORT", nargs="+", help="a run folder, a report as JSON, or files of a tool"
     )
     parser.add_argument("--part", type=int, metavar="N", help="which benchmark of a file that holds several, from 1")
-    parser.add_argument("--json", action="store_true", help="print the grades as JSON on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def run(args: argparse.Namespace) -> int:

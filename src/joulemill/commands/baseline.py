@@ -15,9 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("action", choices=("set", "show"), help="set: keep runs as the baseline; show: print it")
     parser.add_argument("runs", metavar="RUN", nargs="*", type=Path, help="run folders or reports; several are repeats")
-    parser.add_argument("--name", help="name of the baseline (default: the first run's folder)")
-    parser.add_argument("--file", type=Path, default=DEFAULT_FILE, help=f"where it is kept (default: {DEFAULT_FILE})")
-    parser.add_argument("--json", action="store_true", help="print the baseline as JSON on stdout")
+    parser.add_argument("--name", metavar="NAME", help="name of the baseline (default: the first run's folder)")
+    parser.add_argument(
+        "--file", type=Path, metavar="FILE", default=DEFAULT_FILE, help=f"the baseline (default: {DEFAULT_FILE})"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def run(args: argparse.Namespace) -> int:

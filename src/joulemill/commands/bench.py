@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--html", type=Path, metavar="FILE", help="also write the offline HTML page")
     out.add_argument("--baseline", type=Path, metavar="FILE", help="also compare the run with this baseline")
     verbose_argument(out)
-    out.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
+    out.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def run(args: argparse.Namespace) -> int:

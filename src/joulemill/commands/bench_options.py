@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from joulemill.errors import InputError
 from joulemill.units import parse_quantity
+
+KV_TYPES = ("f16", "q8_0", "q4_0")
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +23,14 @@ def series_arguments(group: Any, *, resumes: bool) -> None:
     about = "folder of the runs (default: a new one under runs/)" + ("; resumes an interrupted series" * resumes)
     group.add_argument("--out", type=Path, metavar="DIR", help=about)
     group.add_argument("--html", type=Path, metavar="FILE", help="the offline HTML page (default: in the folder)")
-    group.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+    group.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def _server_arguments(group: Any) -> None:
-    group.add_argument("--url", help="an OpenAI-compatible server; without it the embedded llama.cpp server is started")
-    group.add_argument("--model", help="model name at --url (default: the only one that it serves)")
+    group.add_argument(
+        "--url", metavar="URL", help="an OpenAI-compatible server; without it the embedded llama.cpp server is started"
+    )
+    group.add_argument("--model", metavar="NAME", help="model name at --url (default: the only one that it serves)")
     group.add_argument("--api", choices=("chat", "completions"), default="chat", help="which endpoint (default: chat)")
     group.add_argument(
         "--device",
@@ -64,7 +67,9 @@ def _server_arguments(group: Any) -> None:
         "--max-num-seqs", type=int, metavar="N", help="most concurrent requests of the embedded server (its slots)"
     )
     group.add_argument("--context", type=int, metavar="TOK", help="context of each slot of the embedded server")
-    group.add_argument("--kv-dtype", choices=("f16", "q8_0", "q4_0"), help="KV-cache type of the embedded server")
+    group.add_argument(
+        "--kv-dtype", choices=KV_TYPES, metavar="FORMAT", help=f"format of the KV cache: {', '.join(KV_TYPES)}"
+    )
     group.add_argument("--no-prompt-cache", action="store_true", help="disable the embedded server's prompt cache")
     group.add_argument("--draft-gguf", type=Path, metavar="FILE", help="draft model for speculative decoding")
 
@@ -79,9 +84,8 @@ def _load_arguments(group: Any) -> None:
     )
     group.add_argument("--trace", type=Path, metavar="FILE", help="replay CSV or JSONL: time, input and output tokens")
     group.add_argument("--speed", default="1", metavar="X", help="replay --trace X times as fast (default: 1)")
-    group.add_argument(
-        "--length-scale", default="1", metavar="X[,Y]", help="factor of the trace's lengths, or of input and output"
-    )
+    for flag, what in (("--input-scale", "prompts"), ("--output-scale", "answers")):
+        group.add_argument(flag, default="1", metavar="X", help=f"{what} of --trace X times as long (default: 1)")
     group.add_argument("--turns", type=int, default=1, metavar="N", help="conversations of N turns in a closed loop")
     group.add_argument(
         "--think", default="0s", metavar="TIME", help="pause between an answer and the next turn (default: 0 s)"
@@ -94,15 +98,15 @@ def _load_arguments(group: Any) -> None:
     group.add_argument("--warmup", default="8s", metavar="TIME", help="first part of the load, left out (default: 8 s)")
     group.add_argument("--idle", default="5s", metavar="TIME", help="idle baseline before the load (default: 5 s)")
     group.add_argument(
-        "--input-tokens", default="128", metavar="N", help="'128', '64-256', 'normal:128:32' … (default: 128)"
+        "--input-tokens", default="128", metavar="TOK", help="'128', '64-256', 'normal:128:32' … (default: 128)"
     )
-    group.add_argument("--output-tokens", default="64", metavar="N", help="the same for output tokens (default: 64)")
+    group.add_argument("--output-tokens", default="64", metavar="TOK", help="the same for output tokens (default: 64)")
     group.add_argument("--shared-prefix", type=int, default=0, metavar="TOK", help="tokens that all prompts begin with")
     group.add_argument("--timeout", default="300s", metavar="TIME", help="time limit of one request (default: 300 s)")
     group.add_argument(
         "--retries", type=int, default=2, metavar="N", help="retries after HTTP 429 or a lost connection (default: 2)"
     )
-    group.add_argument("--seed", type=int, default=0, help="seed of arrivals and lengths (default: 0)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of arrivals and lengths (default: 0)")
     group.add_argument(
         "--salt",
         metavar="TEXT",
@@ -117,11 +121,9 @@ def _account_arguments(group: Any) -> None:
     group.add_argument(
         "--sample-period", default="0.2s", metavar="TIME", help="interval between meter readings (default: 0.2 s)"
     )
-    group.add_argument(
-        "--site", type=Path, metavar="FILE", help="TOML: PUE, limits, carbon, price (examples/site.toml)"
-    )
+    group.add_argument("--site", type=Path, metavar="FILE", help="site file (TOML): PUE, limits, carbon, price")
     group.add_argument("--slo-ttft", metavar="TIME", help="target for the time to first token, e.g. 500ms")
-    group.add_argument("--slo-tpot", metavar="TIME", help="target for the time per output token, e.g. 50ms")
+    group.add_argument("--slo-tpot", metavar="TIME", help="target for the time per output token, e.g. 30ms")
     group.add_argument(
         "--quality",
         default="small",
@@ -179,13 +181,10 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
 
 def _shape(args: argparse.Namespace) -> dict[str, Any]:
     """How a trace is changed, conversations, and when the load ends by itself."""
-    scales = [parse_quantity(word, "", name="--length-scale") for word in args.length_scale.split(",")]
-    if not 1 <= len(scales) <= 2:
-        raise InputError(f"--length-scale {args.length_scale!r}: write one factor, or two as INPUT,OUTPUT")
     return {
         "trace_speed_ratio": parse_quantity(args.speed, "", name="--speed"),
-        "trace_input_scale_ratio": scales[0],
-        "trace_output_scale_ratio": scales[-1],
+        "trace_input_scale_ratio": parse_quantity(args.input_scale, "", name="--input-scale"),
+        "trace_output_scale_ratio": parse_quantity(args.output_scale, "", name="--output-scale"),
         "turns": args.turns,
         "think_s": parse_quantity(args.think, "s", name="--think"),
         "until_ratio": None if args.until is None else parse_quantity(args.until, "", name="--until"),

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(scales.to_dict() | {"file": str(args.out)})
     else:
-        sys.stdout.write(str(scales))
+        sys.stdout.write(scales.text())
         _say_written(args.out)
     return 0
 
@@ -128,7 +128,7 @@ def _coefficients(args: argparse.Namespace) -> int:
     if args.json:
         print_json(calibration.to_dict() | {"file": str(args.out)})
         return 0
-    sys.stdout.write(str(calibration))
+    sys.stdout.write(calibration.text())
     _say_written(args.out)
     return 0
 

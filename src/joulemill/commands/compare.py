@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(comparison.to_dict())
     elif args.markdown:
-        sys.stdout.write(str(comparison))
+        sys.stdout.write(comparison.text())
     elif args.latex:
         sys.stdout.write(compare_views.latex(comparison.comparison))
     else:

@@ -12,7 +12,7 @@ EXIT_UNDECIDED = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("run", metavar="RUN", help="a run folder")
-    parser.add_argument("--json", action="store_true", help="print the diagnosis as JSON on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--meter", action="append", metavar="SPEC", default=[], help="also check this meter (repeatable)"
     )
-    parser.add_argument("--url", help="also ask this server what it is, what it serves and counts, and its clock")
+    parser.add_argument(
+        "--url", metavar="URL", help="also ask this server what it is, what it serves and counts, and its clock"
+    )
     parser.add_argument("--model", metavar="NAME", help="model at --url, where it serves several or lists none")
     parser.add_argument("--metrics-url", metavar="URL", help="its Prometheus page, where that is not beside --url")
     parser.add_argument("--duration", default="10s", metavar="TIME", help="length of the live check (default: 10 s)")
@@ -35,5 +37,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(examined.to_dict())
     else:
-        print_text(f"{examined}\n")
+        print_text(f"{examined.text()}\n")
     return 0 if examined.answers else 1

@@ -26,6 +26,8 @@ MODELS = (
     "deepseek-ai/DeepSeek-V3",
 )
 DEVICES = ("h100", "h200", "b200", "a100", "l40s", "mi300x")
+PRECISIONS = ("released", "fp8")
+LENGTHS = ("512x512", "8192x256")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,24 +36,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", metavar="HOST:PORT", default=DEFAULT_ADDRESS, help=about)
     about = "environment variable that holds the page's access token; needed to listen beyond this machine"
     parser.add_argument("--token-env", metavar="NAME", help=about)
-    about = "site file (TOML) that the page begins with: PUE, limits, carbon, price"
-    parser.add_argument("--site", metavar="FILE", type=Path, help=about)
+    parser.add_argument("--site", metavar="FILE", type=Path, help="site file (TOML): PUE, limits, carbon, price")
     about = "tables of measured runs (CSV), run folders or reports (JSON) to show beside the curves"
     parser.add_argument("--measured", metavar="PATH", type=Path, nargs="+", default=[], help=about)
     parser.set_defaults(parser_class=type(parser))
     atlas = parser.add_argument_group("atlas: a page that needs no server")
     about = "write DIR/index.html instead of serving: every model × device × precision × lengths"
     atlas.add_argument("--export", metavar="DIR", type=Path, help=about)
-    atlas.add_argument("--models", metavar="NAME", nargs="+", default=list(MODELS), help="models of the atlas")
-    atlas.add_argument("--devices", metavar="NAME", nargs="+", default=list(DEVICES), help="devices of the atlas")
+    atlas.add_argument("--model", metavar="NAME", nargs="+", help="models of the atlas")
+    atlas.add_argument("--device", metavar="NAME", nargs="+", help="devices of the atlas")
     about = "formats of the weights; 'released' is as released (default: released fp8)"
-    atlas.add_argument("--precisions", metavar="FORMAT", nargs="+", default=["released", "fp8"], help=about)
+    atlas.add_argument("--precision", metavar="FORMAT", nargs="+", help=about)
     about = "input and output tokens, e.g. 512x512 8192x256 (the default)"
-    atlas.add_argument("--lengths", metavar="INxOUT", nargs="+", default=["512x512", "8192x256"], help=about)
+    atlas.add_argument("--lengths", metavar="INxOUT", nargs="+", help=about)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page until told to end, or write an atlas."""
+    stray = next((name for name in ("model", "device", "precision", "lengths") if getattr(args, name)), None)
+    if stray is not None and not args.export:
+        raise InputError(f"--{stray} is of the atlas; give --export DIR too")
     return export(args) if args.export else serve(args)
 
 
@@ -63,8 +67,9 @@ def export(args: argparse.Namespace) -> int:
     from joulemill.explorer.atlas import export as write
     from joulemill.streams import progress_console
 
-    precisions = [None if p == "released" else p for p in args.precisions]
-    selection = Selection(args.models, args.devices, precisions, [_lengths(text) for text in args.lengths])
+    precisions = [None if p == "released" else p for p in args.precision or PRECISIONS]
+    lengths = [_lengths(text) for text in args.lengths or LENGTHS]
+    selection = Selection(args.model or list(MODELS), args.device or list(DEVICES), precisions, lengths)
     with Progress(console=progress_console(), transient=True) as bar:
         task = bar.add_task("predicting", total=selection.count)
         counts = write(args.export, selection, lambda done: bar.update(task, completed=done))

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(verdict.to_dict())
     else:
-        sys.stdout.write(str(verdict))
+        sys.stdout.write(verdict.text())
     return verdict.exit_code
 
 

@@ -24,11 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", metavar="NAME[:COUNT]", help="the hardware, which result files do not state reliably"
     )
     parser.add_argument("--model", metavar="NAME", help="the model, where the file uses an unusual name")
-    parser.add_argument("--site", type=Path, metavar="FILE", help="TOML: PUE, limits, carbon, price")
+    parser.add_argument("--site", type=Path, metavar="FILE", help="site file (TOML): PUE, limits, carbon, price")
     parser.add_argument("--quality", metavar="lm-eval:FILE", help="accuracy measured by lm-evaluation-harness")
     parser.add_argument("--html", metavar="FILE", type=Path, help="also write one offline HTML page")
     verbose_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from joulemill.commands.output import check_page, write_text
 from joulemill.errors import InputError
 from joulemill.streams import print_json, results_console
+from joulemill.suggestions import nearest
 from joulemill.units import parse_ratio
 
 #: Tokens drafted a round; more are never accepted in a row.
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             "name what to study: a RUN folder, or --model and --device (real runs: joulemill levers measure)"
         )
+    _refuse_misspelt_measure(args.run)
     check_page(args.html)
     deployment, settings = arguments_of(args), _settings(args)
     try:
@@ -80,6 +82,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(study.answer, results_console(), study.report)
     return 0 if study.meets else 1
+
+
+def _refuse_misspelt_measure(run: Path | None) -> None:
+    """InputError for a word that is no folder and looks like that of `levers measure`."""
+    if run is not None and not run.exists() and nearest(str(run), ["measure"]):
+        raise InputError(f"{run}: no such run; did you mean `joulemill levers measure`?")
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--otlp", action="store_true", help="also export by OTLP (OTEL_EXPORTER_OTLP_ENDPOINT)")
     parser.add_argument("--for", dest="duration", metavar="TIME", help="end after this time, e.g. 60s (default: never)")
     parser.add_argument("--once", action="store_true", help="end when each target was scraped twice, and show it")
-    parser.add_argument("--json", action="store_true", help="print what is known at the end as JSON on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     monitor_config.add_arguments(parser)
 
 
@@ -110,7 +110,7 @@ def _shown(args: argparse.Namespace, watched: MonitorResult) -> int:
     if args.json:
         print_json(watched.to_dict())
     else:
-        print_text(str(watched))
+        print_text(watched.text())
     return 0 if watched.any_up else 1
 
 

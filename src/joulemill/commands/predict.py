@@ -23,6 +23,8 @@ MOST_SPREAD_RATIO = 5.0
 MOST_CACHED_RATIO = 0.999
 MOST_DRAFTED = 64
 LEAST_CLOCK = 0.106
+ENGINE_HELP = "vllm-0.11 (with measured energy), vllm-0.19, sglang, trtllm; vllm: release not stated (default)"
+DRAFT_MODEL_HELP = "who drafts: a model, or ngram (default: the model's own drafting layers, multi-token prediction)"
 POOL = ("prefill_devices", "prefill_tp", "prefill_dp", "prefill_ep")
 #: Option → (least, most) in SI units. Beyond these it is a slip of a unit.
 BOUNDS = {
@@ -91,8 +93,7 @@ def _deployment(group: Any, *, required: bool) -> None:
 def engine_arguments(group: Any) -> None:
     """The engine and its limits, by vLLM's names."""
     add = group.add_argument
-    about = "vllm-0.11 (with measured energy), vllm-0.19, sglang, trtllm; vllm: release not stated (default)"
-    add("--engine", default="vllm", metavar="NAME", help=about)
+    add("--engine", default="vllm", metavar="NAME", help=ENGINE_HELP)
     add("--kv-dtype", metavar="FORMAT", help="format of the KV cache (default: as released)")
     add("--max-num-seqs", metavar="N", help="most concurrent requests per replica (default: 1024)")
     about = "most tokens per step, prefill and decode together (default: 8192)"
@@ -105,8 +106,7 @@ def drafting_arguments(group: Any) -> None:
     """Speculative decoding: how many tokens are drafted, and by what."""
     about = "draft tokens per sequence and step, for speculative decoding (default: 0)"
     group.add_argument("--speculative-tokens", metavar="N", help=about)
-    about = "who drafts: a model, or ngram (default: the model's own drafting layers, multi-token prediction)"
-    group.add_argument("--draft-model", metavar="NAME", help=about)
+    group.add_argument("--draft-model", metavar="NAME", help=DRAFT_MODEL_HELP)
 
 
 def _engine(group: Any) -> None:
@@ -182,7 +182,7 @@ def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--fit-slo needs a target: --slo-ttft, --slo-tpot, or both")
     _refuse_lists(args)
     _refuse_counts(args)
-    device, devices = _counted(args)
+    device, devices = counted(args)
     _refuse_concurrency(args)
     return dict(
         model=args.model,
@@ -289,7 +289,7 @@ def _refuse_counts(args: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} {value}: it must lie between 1 and {MOST_DEVICES:,}")
 
 
-def _counted(args: argparse.Namespace) -> tuple[str | None, int]:
+def counted(args: argparse.Namespace) -> tuple[str | None, int]:
     """The device and how many of it, which may stand with its name."""
     from joulemill.api.prediction import named_count
 

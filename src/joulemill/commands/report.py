@@ -19,7 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("runs", metavar="RUN", nargs="*", help="a run or sweep folder, or a report as JSON")
     parser.add_argument("--baseline", metavar="FILE", type=Path, help="also compare the run with this baseline")
-    parser.add_argument("--site", metavar="FILE", type=Path, help="at this site instead: TOML (examples/site.toml)")
+    parser.add_argument(
+        "--site",
+        metavar="FILE",
+        type=Path,
+        help="site file (TOML): PUE, limits, carbon, price; instead of the run's own",
+    )
     parser.add_argument("--quality", metavar="lm-eval:FILE", help="accuracy measured by lm-evaluation-harness, instead")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write one offline HTML page")
     parser.add_argument(
@@ -31,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     verbose_argument(parser)
     shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--json", action="store_true", help="print the report document as JSON on stdout")
+    shape.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     shape.add_argument("--markdown", action="store_true", help="print Markdown on stdout")
     shape.add_argument("--latex", action="store_true", help="print a LaTeX table on stdout")
     shape.add_argument("--latex-row", action="store_true", help="print one LaTeX table row on stdout")

@@ -13,6 +13,7 @@ from joulemill.commands.predict import (
     MOST_DEVICES,
     MOST_DRAFTED,
     approximate_argument,
+    counted,
     drafting_arguments,
     engine_arguments,
     number,
@@ -34,6 +35,9 @@ LEAST_ACCURACY = 0.001
 #: Requests up to which the folder is also that of a run, for report, compare, gate and diagnose.
 MOST_RECORDED = 20_000
 
+#: Options that --sweep takes; its file states all others.
+OF_SWEEP = {"help", "sweep", "workers", "ray", "address", "chunk", "sensitivity", "out", "format", "json"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
@@ -44,13 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _site(parser.add_argument_group("targets, site and events"))
     _results(parser.add_argument_group("results"))
     _sweep(parser.add_argument_group("a design space"))
+    of_one = {a.dest: (a.option_strings[-1], a.default) for a in parser._actions if a.dest not in OF_SWEEP}
+    parser.set_defaults(of_one=of_one)
 
 
 def _deployment(group: Any) -> None:
     add = group.add_argument
     add("--model", metavar="NAME", help="model name, or a config.json or GGUF file")
-    add("--device", metavar="NAME", help="device of the catalog (joulemill show device), or a TOML file")
-    add("--devices", type=int, default=1, metavar="N", help="devices of a copy (default: 1)")
+    add("--device", metavar="NAME[:COUNT]", help="device of the catalog (joulemill show device), or a TOML file")
+    add("--devices", type=int, metavar="N", help="devices of a copy (default: 1)")
     add("--replicas", type=int, default=1, metavar="N", help="copies of the whole (default: 1)")
     about = "tensor parallelism (default: as many devices as the attention heads divide over)"
     add("--tp", type=int, metavar="N", help=about)
@@ -85,8 +91,8 @@ def _traffic(group: Any) -> None:
     add("--trace", type=Path, metavar="FILE", help=about)
     add("--rate", metavar="REQ/S", help="requests (or sessions) per second")
     about = "prompt tokens: 512, 64-900, lognormal:512:300, lognormal:512:p90=900 (default: 512)"
-    add("--input-tokens", default="512", metavar="D", help=about)
-    add("--output-tokens", default="512", metavar="D", help="the same for output tokens (default: 512)")
+    add("--input-tokens", default="512", metavar="TOK", help=about)
+    add("--output-tokens", default="512", metavar="TOK", help="the same for output tokens (default: 512)")
     about = "reasoning on top of outputs: tokens=D (or share=60%% of them)[,budget=TOK][,loss=4%%]"
     add("--thinking", metavar="SPEC", help=about)
     add("--duration", metavar="TIME", help="how long requests come; of a trace: its first part")
@@ -171,8 +177,9 @@ def _run_sweep(args: argparse.Namespace) -> int:
     from joulemill.api.simulation_sweep import load_sweep, simulate_sweep
     from joulemill.reports.text.simulation import show_sweep
 
-    if args.model is not None or args.device is not None:
-        raise InputError("--sweep names the deployments in its file; leave --model and --device out")
+    stray = next((flag for name, (flag, default) in args.of_one.items() if getattr(args, name) != default), None)
+    if stray is not None:
+        raise InputError(f"the file of --sweep states the deployments and their traffic; leave {stray} out")
     if args.out is None:
         raise InputError("--sweep needs --out DIR, where finished points are kept")
     ray = args.address if args.address is not None else "" if args.ray else None
@@ -262,16 +269,19 @@ def _progress() -> _Bar:
 
 def arguments_of(args: argparse.Namespace) -> dict[str, Any]:
     """The options as arguments of ``joulemill.simulate``, in SI units. InputError names the option that is wrong."""
+    device, devices = counted(args)
     for name in ("devices", "replicas", "tp", "dp", "ep", "prefill_devices", "prefill_tp"):
         value = getattr(args, name)
         if value is not None and not 1 <= value <= MOST_DEVICES:
             raise InputError(f"--{name.replace('_', '-')} {value}: it must lie between 1 and {MOST_DEVICES:,}")
     names = (
-        *("model", "device", "devices", "replicas", "tp", "dp", "ep", "precision", "kv_dtype", "engine", "router"),
+        *("model", "replicas", "tp", "dp", "ep", "precision", "kv_dtype", "engine", "router"),
         *("rest", "site", "events", "calibration", "approximate", "prefill_devices", "prefill_tp", "draft_model"),
         *("autoscale", "cascade", "thinking"),
     )
     return {name: getattr(args, name) for name in names} | dict(
+        device=device,
+        devices=devices,
         max_num_seqs=whole(args, "max_num_seqs"),
         speculative_tokens=_count(args, "speculative_tokens", least=0, most=MOST_DRAFTED) or 0,
         power_cap_w=number(args, "power_cap", "W"),

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="K random rows of each deployment calibrate, the others are scored",
     )
-    parser.add_argument("--seed", type=int, metavar="S", help="of --calibrate-with: which rows are drawn (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of --calibrate-with: which rows are drawn (default: 0)")
     parser.add_argument(
         "--rows",
         metavar="OUT.csv",

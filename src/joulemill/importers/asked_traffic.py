@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,7 @@ class AskedTraffic:
 
 def asked_traffic(o: TrafficOptions, *, context_tok: int | None, start_s: float = 0.0) -> AskedTraffic:
     """The traffic of ``o``, cut to a model's context. Raises InputError."""
+    _check_numbers(o)
     if o.seed < 0:
         raise InputError(f"`seed` is {o.seed}; it must be 0 or more")
     _check_counts(o, context_tok)
@@ -120,6 +122,14 @@ def _thought(asked: AskedTraffic, thinking: Thinking, rng: np.random.Generator) 
         note += f"; the budget of {effect.budget_tok:,} {left}"
     traffic = replace(asked.traffic, output_tok=output_tok)
     return replace(asked, traffic=traffic, notes=(*asked.notes, note), thinking=effect)
+
+
+def _check_numbers(o: TrafficOptions) -> None:
+    """InputError for a rate or a length of time that is no number above 0."""
+    for name in ("rate_req_s", "duration_s", "requests"):
+        value = getattr(o, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not value > 0):
+            raise InputError(f"`{name}` is {value!r}; it must be a number above 0")
 
 
 def _traced(o: TrafficOptions, rng: np.random.Generator) -> tuple[Traffic, tuple[str, ...]]:

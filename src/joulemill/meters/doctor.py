@@ -160,7 +160,7 @@ def _opened(specs: Sequence[str], context: MeterContext) -> tuple[list[Meter], l
 
 def _missing(spec: str, text: str) -> Missing:
     """An opening's error as what is wrong and what to do: it says one, then ";" or ":", then the other."""
-    reason = text.removeprefix(f"--meter {spec}").lstrip(" :")
+    reason = text.removeprefix(f"`meter` {spec}").lstrip(" :")
     depth = 0
     for i, (character, after) in enumerate(pairwise(reason)):
         depth += (character == "(") - (character == ")")

@@ -107,7 +107,7 @@ class Spec:
         """The option ``key`` or ``default``. Raises InputError where it is not one of ``allowed``."""
         value = self.options.get(key, default)
         if allowed and value not in allowed:
-            raise InputError(f"--meter {self.text}: {key}={value} is not known; use one of {', '.join(allowed)}")
+            raise InputError(f"`meter` {self.text}: {key}={value} is not known; use one of {', '.join(allowed)}")
         return value
 
     def only(self, *keys: str) -> Spec:
@@ -115,7 +115,7 @@ class Spec:
         unknown = sorted(set(self.options) - set(keys))
         if unknown:
             known = f"it takes {', '.join(keys)}" if keys else "it takes none"
-            raise InputError(f"--meter {self.text}: no option {', '.join(unknown)}; {known}")
+            raise InputError(f"`meter` {self.text}: no option {', '.join(unknown)}; {known}")
         return self
 
     def several(self, key: str) -> tuple[str, ...]:
@@ -128,22 +128,22 @@ class Spec:
         if text is None:
             return None
         if not (text.isascii() and text.isdigit() and 0 < len(text) <= 6 and int(text) > 0):
-            raise InputError(f"--meter {self.text}: count={text} must be a whole number such as 8")
+            raise InputError(f"`meter` {self.text}: count={text} must be a whole number such as 8")
         return int(text)
 
     def quantity(self, key: str, unit: str) -> float | None:
         """The option ``key`` as a quantity in the SI base ``unit``, at least 0; None where it is not there."""
         if key not in self.options:
             return None
-        value = parse_quantity(self.options[key], unit, name=f"--meter {self.text}: {key}")
+        value = parse_quantity(self.options[key], unit, name=f"`meter` {self.text}: {key}")
         if not 0.0 <= value < math.inf:
-            raise InputError(f"--meter {self.text}: {key}={self.options[key][:40]} must be a number from 0")
+            raise InputError(f"`meter` {self.text}: {key}={self.options[key][:40]} must be a number from 0")
         return value
 
     def without_target(self) -> Spec:
         """This SPEC, after checking that nothing stands in it without a key."""
         if self.target:
-            raise InputError(f"--meter {self.text}: {self.target!r} is not understood; options are written key=value")
+            raise InputError(f"`meter` {self.text}: {self.target!r} is not understood; options are written key=value")
         return self
 
 
@@ -155,7 +155,7 @@ def parse_spec(text: str) -> Spec:
     """
     name, _, rest = text.strip().partition(":")
     if not name:
-        raise InputError(f"--meter {text!r}: a meter's name is missing")
+        raise InputError(f"`meter` {text!r}: a meter's name is missing")
     options: dict[str, str] = {}
     target: list[str] = []
     for part in rest.split(",") if rest else []:
@@ -163,7 +163,7 @@ def parse_spec(text: str) -> Spec:
         if match is None:
             target.append(part)
         elif match.group(1) in options:
-            raise InputError(f"--meter {text}: {match.group(1)} is given twice")
+            raise InputError(f"`meter` {text}: {match.group(1)} is given twice")
         else:
             options[match.group(1)] = match.group(2).strip()
     return Spec(text.strip(), name.strip(), ",".join(target), options)

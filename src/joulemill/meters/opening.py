@@ -101,10 +101,10 @@ class _Opening:
 def _failure(spec: Spec, error: Exception, bound_s: float) -> MachineError:
     if isinstance(error, Late):
         return MachineError(
-            f"--meter {spec.text} did not open within {bound_s:g} s; is it there, and can it be reached?"
+            f"`meter` {spec.text} did not open within {bound_s:g} s; is it there, and can it be reached?"
         )
     logging.getLogger("joulemill.meters").debug("%s", spec.text, exc_info=error)
-    return MachineError(f"--meter {spec.text}: {type(error).__name__}: {str(error)[:200]}; please report this as a bug")
+    return MachineError(f"`meter` {spec.text}: {type(error).__name__}: {str(error)[:200]}; please report this as a bug")
 
 
 def _close(meters: Sequence[Meter]) -> None:
@@ -120,13 +120,13 @@ def _expanded(text: str) -> list[str]:
     try:
         table = load_toml(Path(text).read_bytes())
     except OSError as error:
-        raise InputError(f"--meter {text}: cannot be read: {error.strerror}") from error
+        raise InputError(f"`meter` {text}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"--meter {text}: {str(error)[:200]}") from error
+        raise InputError(f"`meter` {text}: {str(error)[:200]}") from error
     meters = table.get("meters")
     other = next((k for k in table if k != "meters"), None)
     if other is not None and nearest(other, ("meters",)):
-        raise InputError(f"--meter {text}: unknown key {other!r}; did you mean meters?")
+        raise InputError(f"`meter` {text}: unknown key {other!r}; did you mean meters?")
     if other is not None or not isinstance(meters, list) or not all(isinstance(s, str) for s in meters):
         raise InputError(f'--meter {text}: it must hold one line such as meters = ["nvml", "rapl"]')
     return meters
@@ -142,7 +142,7 @@ def _family(spec: Spec) -> str:
     module = FAMILIES.get(spec.name)
     if module is None:
         raise InputError(
-            f"--meter {spec.text}: no meter is called {spec.name!r}; {meant(spec.name, ('auto', *FAMILIES))}"
+            f"`meter` {spec.text}: no meter is called {spec.name!r}; {meant(spec.name, ('auto', *FAMILIES))}"
         )
     return module
 
@@ -241,7 +241,7 @@ def check_overlap(meters: Sequence[Sequence[Channel]]) -> None:
     device = next((c for c in powered if c.scope is Scope.DEVICE), None)
     if model is not None and device is not None:
         raise InputError(
-            f"--meter {model.meter} models the whole node from CPU time, and {device.id} is measured inside it: "
+            f"`meter` {model.meter} models the whole node from CPU time, and {device.id} is measured inside it: "
             "say scope=cpu in the declared meter to model the host beside its devices"
         )
 

@@ -52,12 +52,12 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     spec.only()
     folder = Path(spec.target)
     if not spec.target or not folder.is_dir():
-        raise InputError(f"--meter {spec.text}: {spec.target or 'nothing'} is no run folder; say replay:FOLDER")
+        raise InputError(f"`meter` {spec.text}: {spec.target or 'nothing'} is no run folder; say replay:FOLDER")
     channels = tuple(replace(c, meter=spec.text) for c in _rows(folder / "channels.jsonl", Channel))
     known = {c.id for c in channels}
     readings = [r for r in _rows(folder / "readings.jsonl", Reading) if r.channel in known]
     if not readings:
-        raise InputError(f"--meter {spec.text}: the run in {folder} has no readings to replay")
+        raise InputError(f"`meter` {spec.text}: the run in {folder} has no readings to replay")
     return ReplayMeter(channels, readings, context)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from joulemill.catalog.devices import find_device, load_device
+from joulemill.catalog.model_entry import ModelEntry
 from joulemill.catalog.models import find_model
 from joulemill.catalog.nodes import find_node, node_of, nodes_that_hold
 from joulemill.catalog.serving import profile_of, rates
@@ -20,6 +22,7 @@ from joulemill.physics.hardware.device import Device
 from joulemill.physics.hardware.node import Node
 from joulemill.physics.hardware.site import Site
 from joulemill.physics.model.architecture import Architecture
+from joulemill.physics.model.precision import Precision
 from joulemill.physics.production.prediction import Prediction, Scaling
 from joulemill.physics.production.prediction import predict as predict_values
 from joulemill.physics.serving.batch import MemoryShort, most_that_fit_req
@@ -108,13 +111,28 @@ def _answered(q: PredictionRequest, *, brief: bool) -> PredictionResult:
     )
 
 
+def _precision(q: PredictionRequest, model: ModelEntry) -> Precision:
+    """The number formats asked for. InputError names the argument whose format is not known."""
+    with _naming("precision"):
+        precision = precision_named(q.model, model.architecture, model.precision, q.precision or "")
+    with _naming("kv_dtype"):
+        return precision.with_kv(q.kv_dtype) if q.kv_dtype else precision
+
+
+@contextmanager
+def _naming(argument: str) -> Iterator[None]:
+    """InputError of the block begins with the argument."""
+    try:
+        yield
+    except InputError as fault:
+        raise InputError(f"`{argument}`: {fault}") from None
+
+
 def resolved(q: PredictionRequest) -> tuple[Deployment, Workload, str, tuple[str, ...]]:
     """Names resolved in the catalog; what had to be assumed."""
     model = q.released_model()
     architecture = model.architecture
-    precision = precision_named(q.model, architecture, model.precision, q.precision or "")
-    if q.kv_dtype:
-        precision = precision.with_kv(q.kv_dtype)
+    precision = _precision(q, model)
     device, node, notes = _plant(q)
     stated = {"tp": q.tp, "dp": q.dp, "ep": q.ep, "pp": q.pp}
     parallelism = parallelism_for(architecture, q.devices, stated, domain_count(device, node))

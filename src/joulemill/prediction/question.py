@@ -176,13 +176,15 @@ def _check_numbers(question: PredictionRequest) -> None:
     for name, most in COUNTS.items():
         value = getattr(question, name)
         least_count = 0 if name in FROM_ZERO else 1
-        if value is not None and not (_is_number(value) and least_count <= value <= most):
+        _check_is_number(name, value)
+        if value is not None and not least_count <= value <= most:
             raise InputError(f"`{name}` is {value}; it must lie between {least_count} and {most:,}")
         if value is not None and name in WHOLE and value != int(value):
             raise InputError(f"`{name}` is {value}; it must be a whole number")
     for name, (least, largest) in BOUNDS.items():
         value = getattr(question, name)
-        if value is not None and not (_is_number(value) and least <= value <= largest):
+        _check_is_number(name, value)
+        if value is not None and not least <= value <= largest:
             raise InputError(f"`{name}` is {value}; it must lie between {least:g} and {largest:,g}")
 
 
@@ -202,8 +204,9 @@ def _check_pool(question: PredictionRequest) -> None:
         raise InputError(f"`{stray}` is stated, but no devices compute prompts alone; give `prefill_devices`")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+def _check_is_number(name: str, value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+        raise InputError(f"`{name}` is {value!r}; it must be a number")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from joulemill.errors import InputError
 from joulemill.files import text_of
 from joulemill.prediction.scales import QUANTITIES, Cell, Scale, Scales
 from joulemill.statistics.shrinkage import Shrunk
+from joulemill.suggestions import meant
 
 SCHEMA = "joulemill-scales-1"
 SUFFIX = ".toml"
@@ -95,7 +96,7 @@ def load_scales(path: Path) -> ScaleFile:
 
 def _cell(raw: dict[str, Any], path: Path) -> tuple[Cell, Scales]:
     scales = {q: raw[q] for q in raw if q in QUANTITIES}
-    _check_keys({k: v for k, v in raw.items() if k not in scales}, set(CELL_KEYS), path)
+    _check_keys({k: v for k, v in raw.items() if k not in scales}, set(CELL_KEYS), path, beside=tuple(QUANTITIES))
     for name in CELL_KEYS:
         kind = int if name == "devices" else str
         if type(raw[name]) is not kind:
@@ -129,10 +130,11 @@ def _scale(raw: object, quantity: str, path: Path) -> Scale:
     return Scale(posterior, float(raw["z_80"]))
 
 
-def _check_keys(raw: Mapping[str, Any], known: set[str], path: Path) -> None:
+def _check_keys(raw: Mapping[str, Any], known: set[str], path: Path, beside: Iterable[str] = ()) -> None:
+    """InputError for a key that is not among ``known``, or one of these that is missing; ``beside`` are optional."""
     unknown = sorted(raw.keys() - known)
     if unknown:
-        raise InputError(f"{path}: {unknown[0]!r} is not known; known are {', '.join(sorted(known))}")
+        raise InputError(f"{path}: unknown key {unknown[0]!r}; {meant(unknown[0], (*sorted(known), *beside))}")
     missing = sorted(known - raw.keys())
     if missing:
         raise InputError(f"{path}: {missing[0]!r} is missing; calibrate again")

@@ -138,11 +138,11 @@ async def _models(session: aiohttp.ClientSession, endpoint: Endpoint) -> list[di
         status, body = await _get(session, endpoint, url)
     except TimeoutError:
         raise ServerError(
-            f"{url} did not answer within {PROBE_TIMEOUT_S:g} s; is the server up and --url right?", usage=True
+            f"{url} did not answer within {PROBE_TIMEOUT_S:g} s; is the server up and `url` right?", usage=True
         ) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
-        raise ServerError(f"no server answers at {url} ({reason}); start it or correct --url", usage=True) from None
+        raise ServerError(f"no server answers at {url} ({reason}); start it or correct `url`", usage=True) from None
     if status in (401, 403):
         key = "the key was refused" if endpoint.api_key else "it wants a key"
         raise ServerError(f"{url} answered {status}: {key}; put the right one into the environment", usage=True)
@@ -155,13 +155,13 @@ async def _models(session: aiohttp.ClientSession, endpoint: Endpoint) -> list[di
     if status != 200:
         error_line = error_text(body, 120, endpoint.secrets)
         raise ServerError(
-            f"{url} answered {status} ({error_line}); is --url an OpenAI-compatible API? "
+            f"{url} answered {status} ({error_line}); is `url` an OpenAI-compatible API? "
             "One that lists no models needs "
             "--model NAME",
             usage=True,
         )
     raise ServerError(
-        f"{url} lists no models; is --url an OpenAI-compatible API with a model loaded? If it answers all the same, "
+        f"{url} lists no models; is `url` an OpenAI-compatible API with a model loaded? If it answers all the same, "
         "name the model with --model NAME",
         usage=True,
     )
@@ -315,7 +315,7 @@ def _plain_address(url: str, name: str, example: str) -> SplitResult:
 
 def _normal(url: str) -> str:
     """``http://host:port/v1``, from whatever of it was given."""
-    parts = _plain_address(url.strip(), "--url", "http://127.0.0.1:8000/v1")
+    parts = _plain_address(url.strip(), "`url`", "http://127.0.0.1:8000/v1")
     if parts.query:
         raise InputError("the server's URL holds a query; give the plain address")
     path = _ASKED.sub("", parts.path.rstrip("/"))

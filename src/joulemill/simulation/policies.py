@@ -108,7 +108,7 @@ def rest_named(text: str) -> tuple[str, ReplicaState, float]:
     """
     name, colon, after = text.partition(":")
     if name not in RESTS:
-        raise InputError(f"rest {text!r} is not known; use one of {', '.join(RESTS)}, with a time: sleep-1:60s")
+        raise InputError(f"`rest` {text!r} is not known; {meant(name, RESTS)} With a time: sleep-1:60s")
     state, after_s = RESTS[name]
     if colon and state == ReplicaState.LOADED_IDLE:
         raise InputError(f"rest {text!r}: {name} has no time; write {name}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from joulemill.errors import InputError
 from joulemill.simulation.replica import Replica
+from joulemill.suggestions import meant
 
 #: Takes the replicas that serve and a request; says which of them.
 Router = Callable[[Sequence[Replica], int], Replica]
@@ -72,5 +73,5 @@ ROUTERS: dict[str, Callable[[], Router]] = {
 def router_named(name: str) -> Router:
     """The router of that name. InputError names those that there are."""
     if name not in ROUTERS:
-        raise InputError(f"router {name!r} is not known; use one of {', '.join(ROUTERS)}")
+        raise InputError(f"`router` {name!r} is not known; {meant(name, ROUTERS)}")
     return ROUTERS[name]()

@@ -102,7 +102,7 @@ class FileMeter:
                     raise ValueError(f"longer than {MAX_LINE:,} characters")
                 points += self._parser.feed(line) if line.strip() else []
             except InputError as error:
-                raise InputError(f"--meter {self._spec.text}: {error}") from error
+                raise InputError(f"`meter` {self._spec.text}: {error}") from error
             except ValueError as error:
                 self._bad.add(number, str(error))
             if len(points) > MAX_POINTS:
@@ -143,20 +143,20 @@ class FileMeter:
         """Raise InputError where the file has nothing to meter."""
         if not self._ids:
             why = self._bad.first or f"there is no reading in {self._path} yet; start what writes it first"
-            raise InputError(f"--meter {self._spec.text}: {why}")
+            raise InputError(f"`meter` {self._spec.text}: {why}")
         powered = [p for p in self._waiting if p.series.quantity in (Quantity.ENERGY, Quantity.POWER)]
         if not powered:
             names = ", ".join(sorted({s.name for s in self._ids.values()}))
             raise InputError(
-                f"--meter {self._spec.text}: {self._path} has no column of watts or joules (only {names}); "
+                f"`meter` {self._spec.text}: {self._path} has no column of watts or joules (only {names}); "
                 "log power.draw too"
             )
         if all(p.value is None for p in powered):
-            raise InputError(f"--meter {self._spec.text}: no power in {self._path} can be used ({powered[0].error})")
+            raise InputError(f"`meter` {self._spec.text}: no power in {self._path} can be used ({powered[0].error})")
         count, there = self._spec.count(), {p.series.device for p in powered}
         if count is not None and count != len(there):
             raise InputError(
-                f"--meter {self._spec.text}: {count} boards expected, {len(there)} in {self._path} ({listed(there)})"
+                f"`meter` {self._spec.text}: {count} boards expected, {len(there)} in {self._path} ({listed(there)})"
             )
 
     def _check_boards(self) -> None:
@@ -166,7 +166,7 @@ class FileMeter:
         missing = self._parser.boards.missing()
         if missing:
             have = ", ".join("=".join(dict.fromkeys(reversed(n))) for n in self._parser.boards.there.values()) or "none"
-            raise InputError(f"--meter {self._spec.text}: no board {', '.join(missing)}; there are {have[:400]}")
+            raise InputError(f"`meter` {self._spec.text}: no board {', '.join(missing)}; there are {have[:400]}")
 
     def _check_names(self) -> None:
         """A log without a column that tells boards apart: refused where it is of several, else told."""
@@ -178,7 +178,7 @@ class FileMeter:
         backwards = any(later <= earlier for earlier, later in pairwise(times))
         if backwards or interleaved(times):
             raise InputError(
-                f"--meter {self._spec.text}: {self._path} is of several boards and {what}: log "
+                f"`meter` {self._spec.text}: {self._path} is of several boards and {what}: log "
                 "--query-gpu=timestamp,uuid,power.draw"
             )
         self._context.notice(f"{self._path}: {what}, so it counts only where one board is stated (--device NAME:1)")
@@ -255,13 +255,13 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         if guess == AMD_SMI.program and "value" in spec.options:  # a table of the user's own that has such a column
             guess = "csv"
         if guess == "csv" and not {"value", "format"} & set(spec.options) and (why := foreign(head)) is not None:
-            raise InputError(f"--meter {spec.text}: {path} {why}")
+            raise InputError(f"`meter` {spec.text}: {path} {why}")
         form = spec.option("format", guess, FORMATS)
         return FileMeter(path, _parser(form, spec), spec, context)
     except OSError as error:
-        raise InputError(f"--meter {spec.text}: {path} cannot be read: {error.strerror or error}") from error
+        raise InputError(f"`meter` {spec.text}: {path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise InputError(f"--meter {spec.text}: {error}") from error
+        raise InputError(f"`meter` {spec.text}: {error}") from error
 
 
 def _head(path: Path, spec: Spec, context: MeterContext) -> list[str]:
@@ -273,7 +273,7 @@ def _head(path: Path, spec: Spec, context: MeterContext) -> list[str]:
         head, ended = first_lines(path)
     if not head:
         raise InputError(
-            f"--meter {spec.text}: {path} is empty; start what writes it first (a program that writes through a pipe "
+            f"`meter` {spec.text}: {path} is empty; start what writes it first (a program that writes through a pipe "
             "keeps back blocks of 4,096 bytes: put stdbuf -oL before it)"
         )
     return head
@@ -320,7 +320,7 @@ def _declared(spec: Spec) -> LogParser:
     spec.only("format", "tz", "skew", *keys)
     if not {"value", "unit"} <= set(spec.options):
         raise InputError(
-            f"--meter {spec.text}: a plain CSV needs value=COLUMN and unit=W (or kW, J, Wh, kWh); "
+            f"`meter` {spec.text}: a plain CSV needs value=COLUMN and unit=W (or kW, J, Wh, kWh); "
             f"formats that need neither: {', '.join(FORMATS[:-1])}"
         )
     unit, where = spec.options["unit"], zone(spec.option("tz", ""))

@@ -41,7 +41,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         if not boards:
             raise MachineError("amdsmi shows no board with power or energy; virtual machines are not given them")
         if count is not None and count != len(boards):
-            raise MachineError(f"--meter {spec.text}: {count} boards expected, amdsmi shows {len(boards)} with power")
+            raise MachineError(f"`meter` {spec.text}: {count} boards expected, amdsmi shows {len(boards)} with power")
     except BaseException:
         library.amdsmi_shut_down()
         raise
@@ -73,7 +73,7 @@ def _chosen(handles: Sequence[Any], library: Any, spec: Spec) -> list[Any]:
     missing = [w for w in wanted if not any(w in (i, uuid) for i, uuid, _ in names)]
     if missing:
         have = ", ".join(f"{i}={uuid}" for i, uuid, _ in names) or "none"
-        raise InputError(f"--meter {spec.text}: no GPU {', '.join(missing)}; there are {have}")
+        raise InputError(f"`meter` {spec.text}: no GPU {', '.join(missing)}; there are {have}")
     return [h for i, uuid, h in names if not wanted or {i, uuid} & set(wanted)]
 
 

@@ -29,7 +29,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         busy_cpu_s, whose = _cpu_clock(spec, context)
         busy_cpu_s()
     except (OSError, ValueError, IndexError) as error:
-        raise MachineError(f"--meter {spec.text}: the CPU time cannot be read: {error}") from error
+        raise MachineError(f"`meter` {spec.text}: the CPU time cannot be read: {error}") from error
     model, basis = _model(spec, context, cpus)
     scope = Scope(spec.option("scope", "node", ("node", "cpu")))
     channel = Channel(
@@ -59,7 +59,7 @@ def _cpu_clock(spec: Spec, context: MeterContext) -> tuple[Callable[[], float], 
     if spec.option("share", default, ("process", "machine")) == "machine":
         return lambda: machine_cpu_s(context.proc), "the whole machine"
     if context.server_pid is None:
-        raise InputError(f"--meter {spec.text}: share=process needs a server that runs here; use share=machine")
+        raise InputError(f"`meter` {spec.text}: share=process needs a server that runs here; use share=machine")
     time = ProcessTime(context.proc, context.server_pid, context.clock.mono)
     return time.cpu_s, f"the server's process {context.server_pid} and its children"
 
@@ -81,10 +81,10 @@ def _model(spec: Spec, context: MeterContext, cpus: int) -> tuple[PowerModel, Ba
 
 def _stated(spec: Spec) -> PowerModel:
     if "cpu" in spec.options or not {"idle", "busy"} <= set(spec.options):
-        raise InputError(f"--meter {spec.text}: give both idle=…W and busy=…W, or cpu=ID alone")
+        raise InputError(f"`meter` {spec.text}: give both idle=…W and busy=…W, or cpu=ID alone")
     idle_w, busy_w = spec.quantity("idle", "W") or 0.0, spec.quantity("busy", "W") or 0.0
     if busy_w <= 0 or busy_w < idle_w:
-        raise InputError(f"--meter {spec.text}: 0 ≤ idle ≤ busy and busy > 0 must hold")
+        raise InputError(f"`meter` {spec.text}: 0 ≤ idle ≤ busy and busy > 0 must hold")
     has_error = "error" in spec.options
     error = _rel_error(spec, assumed("stated_rel_error_ratio"))
     return PowerModel(
@@ -97,7 +97,7 @@ def _rel_error(spec: Spec, default: float) -> float:
     if error is None:
         return default
     if not error < 10:
-        raise InputError(f"--meter {spec.text}: error={spec.options['error']} must be a share such as 20%")
+        raise InputError(f"`meter` {spec.text}: error={spec.options['error']} must be a share such as 20%")
     return error
 
 

@@ -77,7 +77,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     if not probes:
         sensor_names = ", ".join(sorted({f"{s.driver} {s.label}".strip() for s in everything})) or "none at all"
         raise MachineError(
-            f"--meter {spec.text}: no power sensor of known scope under /sys/class/hwmon (there are: {sensor_names}); "
+            f"`meter` {spec.text}: no power sensor of known scope under /sys/class/hwmon (there are: {sensor_names}); "
             "say what one covers with name=DRIVER,label=TEXT,scope=node"
         )
     for probe in probes:
@@ -111,7 +111,7 @@ def _check_readable(probe: Probe, spec: Spec) -> None:
         probe.read()
     except (OSError, ValueError) as error:
         raise MachineError(
-            f"--meter {spec.text}: {probe.channel.id} cannot be read: {error}; it may need root: chmod a+r the file"
+            f"`meter` {spec.text}: {probe.channel.id} cannot be read: {error}; it may need root: chmod a+r the file"
         ) from error
 
 

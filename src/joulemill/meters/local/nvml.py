@@ -115,10 +115,10 @@ def _chosen(boards: tuple[Board, ...], spec: Spec, context: MeterContext) -> tup
     missing = [w for w in wanted if not any(w in (str(b.index), b.uuid) for b in boards)]
     if missing:
         have = ", ".join(f"{b.index}={b.uuid}" for b in boards)
-        raise InputError(f"--meter {spec.text}: no GPU {', '.join(missing)}; there are {have}")
+        raise InputError(f"`meter` {spec.text}: no GPU {', '.join(missing)}; there are {have}")
     count = spec.count()
     if count is not None and count != len(chosen):
-        raise MachineError(f"--meter {spec.text}: {count} GPUs expected, NVML shows {len(chosen)}; see 'nvidia-smi -L'")
+        raise MachineError(f"`meter` {spec.text}: {count} GPUs expected, NVML shows {len(chosen)}; see 'nvidia-smi -L'")
     visible = context.environ.get("CUDA_VISIBLE_DEVICES")
     if visible and not wanted and len(visible.split(",")) < len(boards):
         context.notice(

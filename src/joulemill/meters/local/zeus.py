@@ -48,11 +48,11 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         raise MachineError("Zeus is not installed: pip install 'joulemill[zeus]'") from error
     except Exception as error:  # Zeus's own classes, one for each thing that a machine may lack
         raise MachineError(
-            f"--meter {spec.text}: Zeus sees no {part} to meter here ({error}); boards and CPUs that "
+            f"`meter` {spec.text}: Zeus sees no {part} to meter here ({error}); boards and CPUs that "
             "nvml, amd and rapl read need no Zeus"
         ) from error
     if not probes:
-        raise MachineError(f"--meter {spec.text}: Zeus sees no {part} with an energy counter here")
+        raise MachineError(f"`meter` {spec.text}: Zeus sees no {part} with an energy counter here")
     return ProbeMeter(probes, context)
 
 

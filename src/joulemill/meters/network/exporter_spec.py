@@ -38,7 +38,7 @@ class ExporterQuery:
         """What ``spec`` asks of ``host``. Raises InputError for what cannot be asked."""
         wanted, prefix = spec.option("dialect", ""), spec.option("prefix", "")
         if prefix and not _NAME.fullmatch(prefix):
-            raise InputError(f"--meter {spec.text}: prefix={prefix} cannot begin a metric's name")
+            raise InputError(f"`meter` {spec.text}: prefix={prefix} cannot begin a metric's name")
         dialects = (exporter_dialect(wanted),) if wanted else exporter_dialects()
         return ExporterQuery(spec, dialects, SeriesChoice(_where(spec), spec.several("gpus")), prefix, host)
 
@@ -74,12 +74,12 @@ class ExporterQuery:
         self._check_boards(every, channels)
         powered = [f for f in channels.values() if _energetic(f)]
         if powered and all(f.value is None for f in powered):
-            raise MachineError(f"--meter {self.spec.text}: no power there can be used ({powered[0].error})")
+            raise MachineError(f"`meter` {self.spec.text}: no power there can be used ({powered[0].error})")
         boards = {f.device for f in powered if f.metric.scope == Scope.DEVICE}
         count = self.spec.count()
         if count is not None and count != len(boards):
             shown = f"{len(boards)} shown ({listed(boards)})" if boards else "none shown"
-            raise MachineError(f"--meter {self.spec.text}: {count} devices expected, {shown}; is one lost or hidden?")
+            raise MachineError(f"`meter` {self.spec.text}: {count} devices expected, {shown}; is one lost or hidden?")
 
     def _check_labels(self, every: Mapping[str, Found]) -> None:
         for label, values in self.choice.where.items():
@@ -87,7 +87,7 @@ class ExporterQuery:
             missing = [v for v in values if v not in there]
             if missing:
                 have = f"is one of {listed(there - {''})}" if there - {""} else "is no label there"
-                raise InputError(f"--meter {self.spec.text}: nothing has {label}={missing[0]!r}; {label} {have}")
+                raise InputError(f"`meter` {self.spec.text}: nothing has {label}={missing[0]!r}; {label} {have}")
 
     def _check_boards(self, every: Mapping[str, Found], channels: Mapping[str, Found]) -> None:
         boards = [f for f in every.values() if f.metric.scope == Scope.DEVICE and _energetic(f)]
@@ -95,12 +95,12 @@ class ExporterQuery:
         missing = [b for b in self.choice.boards if b not in named]
         if missing:
             have = ", ".join(dict.fromkeys("=".join(names(f.dialect, f.sample)) for f in boards)) or "none"
-            raise InputError(f"--meter {self.spec.text}: no board {', '.join(missing)}; there are {have[:400]}")
+            raise InputError(f"`meter` {self.spec.text}: no board {', '.join(missing)}; there are {have[:400]}")
         for board in self.choice.boards:
             of = {f.device for f in channels.values() if board in names(f.dialect, f.sample)}
             if len(of) > 1:
                 raise InputError(
-                    f"--meter {self.spec.text}: several boards are called {board} ({listed(of)}); "
+                    f"`meter` {self.spec.text}: several boards are called {board} ({listed(of)}); "
                     "say of which host with where=instance:HOST or where=Hostname:HOST"
                 )
 
@@ -130,7 +130,7 @@ def _where(spec: Spec) -> dict[str, tuple[str, ...]]:
         label, colon, value = part.partition(":")
         if not colon or not _LABEL.fullmatch(label):
             raise InputError(
-                f"--meter {spec.text}: where={part} must be LABEL:VALUE, several joined by +; of a label that is named "
+                f"`meter` {spec.text}: where={part} must be LABEL:VALUE, several joined by +; of a label that is named "
                 "twice any of the values will do"
             )
         wanted[label] = (*wanted.get(label, ()), value)

@@ -88,9 +88,9 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         or (port and not (port.isascii() and port.isdigit()))
         or sensor.startswith("-")
     ):
-        raise InputError(f"--meter {spec.text}: {spec.target or sensor!r} is no HOST, HOST:PORT or name of a sensor")
+        raise InputError(f"`meter` {spec.text}: {spec.target or sensor!r} is no HOST, HOST:PORT or name of a sensor")
     if shutil.which("ipmitool") is None:
-        raise MachineError(f"--meter {spec.text}: the program ipmitool is not installed (Debian: apt install ipmitool)")
+        raise MachineError(f"`meter` {spec.text}: the program ipmitool is not installed (Debian: apt install ipmitool)")
     base = _command(spec, context)
     environment = _environment(context)
 
@@ -105,7 +105,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         text = ask()
         _ = parse_sensor(text, sensor) if sensor else parse_dcmi(text)
     except IpmiError as error:
-        raise MachineError(f"--meter {spec.text}: no power from the BMC ({error}); {_hint(spec)}") from error
+        raise MachineError(f"`meter` {spec.text}: no power from the BMC ({error}); {_hint(spec)}") from error
     host = spec.target or "node"
     channel = Channel(
         id=f"ipmi:{host}:power",

@@ -48,7 +48,7 @@ class PageMeter:
         if not any(f.metric.quantity in (Quantity.ENERGY, Quantity.POWER) for f in first.values()):
             names = ", ".join(d.name for d in asked.dialects)
             raise MachineError(
-                f"--meter {asked.spec.text}: {source.shown}{path} shows no power or energy ({names} known)"
+                f"`meter` {asked.spec.text}: {source.shown}{path} shows no power or energy ({names} known)"
             )
         for text in unknown_devices(first.values()):
             context.notice(f"{source.shown}: {text}")
@@ -145,7 +145,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """The exporter or server of ``spec``. Raises MachineError where it cannot be reached or shows no power."""
     spec.only("dialect", "via", "where", "gpus", "prefix", "count", "ca", "verify")
     if not spec.target:
-        raise InputError(f"--meter {spec.text}: say where, as in prometheus:http://host:9400/metrics")
+        raise InputError(f"`meter` {spec.text}: say where, as in prometheus:http://host:9400/metrics")
     verify = spec.option("verify", "yes", ("yes", "no")) == "yes"
     headers = Credentials.of(context.environ, "prometheus").headers()
     source = HttpSource(spec.target, headers, ca=spec.option("ca", ""), verify=verify)
@@ -156,7 +156,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     except (OSError, ValueError) as error:
         source.close()
         hint = f"is it running there? Credentials come from {CREDENTIALS}"
-        raise unreachable(f"--meter {spec.text}", error, hint) from error
+        raise unreachable(f"`meter` {spec.text}", error, hint) from error
     except BaseException:
         source.close()
         raise

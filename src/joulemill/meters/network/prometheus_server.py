@@ -115,7 +115,7 @@ class ServerMeter:
         if not any(f.metric.quantity in (Quantity.ENERGY, Quantity.POWER) for f in chosen.values()):
             names = ", ".join(d.name for d in asked.dialects)
             raise MachineError(
-                f"--meter {asked.spec.text}: this Prometheus has no power or energy series of the last "
+                f"`meter` {asked.spec.text}: this Prometheus has no power or energy series of the last "
                 f"{OPENING_RANGE_S:g} s ({names} known); does it scrape the exporter, and does where= fit?"
             )
         hosts = {f.sample.labels.get("instance", asked.host) for f in chosen.values()}

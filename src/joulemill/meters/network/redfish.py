@@ -141,7 +141,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """The BMC of ``spec``. Raises MachineError where it cannot be reached or gives no power."""
     spec.only("chassis", "auth", "scope", "ca", "verify")
     if not spec.target:
-        raise InputError(f"--meter {spec.text}: say where, as in redfish:https://bmc.example")
+        raise InputError(f"`meter` {spec.text}: say where, as in redfish:https://bmc.example")
     auth = spec.option("auth", "session", ("session", "basic", "none"))
     verify = spec.option("verify", "yes", ("yes", "no")) == "yes"
     source = HttpSource(spec.target, ca=spec.option("ca", ""), verify=verify)
@@ -151,13 +151,13 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         parts = list(find_parts(session.get, spec))
         meter = RedfishMeter(session, parts, spec, context)
         if not any(_energetic(c.quantity) for c in meter.channels()):
-            raise MachineError(f"--meter {spec.text}: the BMC gives no watts and no joules {_lacks(session.get, spec)}")
+            raise MachineError(f"`meter` {spec.text}: the BMC gives no watts and no joules {_lacks(session.get, spec)}")
         session.opened = True
         return meter
     except (OSError, ValueError) as error:
         session.end()
         hint = f"is it a Redfish service? Credentials come from {CREDENTIALS}"
-        raise unreachable(f"--meter {spec.text}", error, hint) from error
+        raise unreachable(f"`meter` {spec.text}", error, hint) from error
     except (InputError, MachineError):
         session.end()
         raise
@@ -196,11 +196,11 @@ def _chosen(
     there = ", ".join(powered or every) or "none"
     if not powered and not asked:
         raise MachineError(
-            f"--meter {spec.text}: the BMC gives no watts and no joules (neither its chassis, {there[:200]}, nor its "
+            f"`meter` {spec.text}: the BMC gives no watts and no joules (neither its chassis, {there[:200]}, nor its "
             "processors have EnvironmentMetrics, Power or PowerSubsystem); meter the node by ipmi:HOST or at its outlet"
         )
     what = "several chassis with power" if chosen and not asked else f"no chassis with power {'+'.join(asked)}"
-    raise InputError(f"--meter {spec.text}: {what.rstrip()}; say chassis= one of {there[:400]}")
+    raise InputError(f"`meter` {spec.text}: {what.rstrip()}; say chassis= one of {there[:400]}")
 
 
 def _lacks(get: Callable[[str], Resource], spec: Spec) -> str:

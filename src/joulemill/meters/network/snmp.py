@@ -96,7 +96,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """The PDU of ``spec``. Raises MachineError where it does not answer or lacks what is asked."""
     spec.only("pdu", "outlet", "inlet", "unit", "scope", "via")
     if not spec.target or "pdu" not in spec.options:
-        raise InputError(f"--meter {spec.text}: say snmp:HOST,pdu=apc (or raritan, raritan-px, servertech)")
+        raise InputError(f"`meter` {spec.text}: say snmp:HOST,pdu=apc (or raritan, raritan-px, servertech)")
     pdu = pdu_named(spec.options["pdu"])
     host, port = address(spec)
     get = _by_snmpget(spec, host, port) if spec.option("via", "", ("", "snmpget")) else _by_wire(host, port, context)
@@ -104,7 +104,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
         reads = [r for part, which in _parts(spec, pdu) for r in _reads_of(spec, pdu, part, which, get)]
     except (OSError, ValueError) as error:
         raise MachineError(
-            f"--meter {spec.text}: {error}; is SNMP switched on there, for this machine, and is {COMMUNITY} its "
+            f"`meter` {spec.text}: {error}; is SNMP switched on there, for this machine, and is {COMMUNITY} its "
             "community (default public)? For version 3 put the secrets into ~/.snmp/snmp.conf and say via=snmpget"
         ) from error
     return PduMeter(reads, get, context)
@@ -115,7 +115,7 @@ def address(spec: Spec) -> tuple[str, int]:
     match = _TARGET.match(spec.target)
     port = int(match["port"] or 161) if match is not None else 0
     if match is None or not 0 < port < 65536:
-        raise InputError(f"--meter {spec.text}: {spec.target!r} is no HOST, HOST:PORT or [IPv6]:PORT")
+        raise InputError(f"`meter` {spec.text}: {spec.target!r} is no HOST, HOST:PORT or [IPv6]:PORT")
     return match["v6"] or match["host"], port
 
 
@@ -124,15 +124,15 @@ def _parts(spec: Spec, pdu: Pdu) -> list[tuple[str, str]]:
     asked = [(p, i) for p in ("outlet", "inlet") for i in spec.several(p)]
     odd = [i for i in (*(i for _, i in asked), spec.option("unit", "1")) if not _INDEX.match(i)]
     if odd:
-        raise InputError(f"--meter {spec.text}: {odd[0]!r} is no number of an outlet, inlet or unit")
+        raise InputError(f"`meter` {spec.text}: {odd[0]!r} is no number of an outlet, inlet or unit")
     wrong = [p for p, _ in asked if p not in pdu.parts]
     if wrong:
-        raise InputError(f"--meter {spec.text}: a {pdu.name} PDU has no {wrong[0]} here; it has {', '.join(pdu.parts)}")
+        raise InputError(f"`meter` {spec.text}: a {pdu.name} PDU has no {wrong[0]} here; it has {', '.join(pdu.parts)}")
     if asked:
         return asked
     if "unit" in pdu.parts:
         return [("unit", spec.option("unit", "1"))]
-    raise InputError(f"--meter {spec.text}: say which {' or '.join(pdu.parts)}, e.g. {pdu.parts[0]}=4")
+    raise InputError(f"`meter` {spec.text}: say which {' or '.join(pdu.parts)}, e.g. {pdu.parts[0]}=4")
 
 
 def _reads_of(spec: Spec, pdu: Pdu, part: str, which: str, get: Get) -> list[_Read]:
@@ -144,7 +144,7 @@ def _reads_of(spec: Spec, pdu: Pdu, part: str, which: str, get: Get) -> list[_Re
     there = [o for o in objects if isinstance(values.get(o.oid.format(**names)), int)]
     if not there:
         why = values.get(objects[0].oid.format(**names), "no answer")
-        raise MachineError(f"--meter {spec.text}: {pdu.name} {part} {which}: {why}; does the number exist there?")
+        raise MachineError(f"`meter` {spec.text}: {pdu.name} {part} {which}: {why}; does the number exist there?")
     return [_read(spec, pdu, o, names, values, [x.name for x in there]) for o in there]
 
 
@@ -199,7 +199,7 @@ def _by_wire(host: str, port: int, context: MeterContext) -> Get:
 
 def _by_snmpget(spec: Spec, host: str, port: int) -> Get:
     if shutil.which("snmpget") is None:
-        raise MachineError(f"--meter {spec.text}: the program snmpget is not installed (Debian: apt install snmp)")
+        raise MachineError(f"`meter` {spec.text}: the program snmpget is not installed (Debian: apt install snmp)")
     where = f"udp6:[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def get(oids: Sequence[str]) -> Mapping[str, int | str]:

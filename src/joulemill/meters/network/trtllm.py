@@ -23,12 +23,12 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     """The server's counter. Raises MachineError where it has none."""
     if spec.several("gpus"):
         raise InputError(
-            f"--meter {spec.text}: its counter is of all boards of that server together, none can be chosen; "
+            f"`meter` {spec.text}: its counter is of all boards of that server together, none can be chosen; "
             "leave gpus= out, or meter the boards by nvml or prometheus:"
         )
     spec.only()
     if not spec.target:
-        raise InputError(f"--meter {spec.text}: say where, as in trtllm:http://host:8000")
+        raise InputError(f"`meter` {spec.text}: say where, as in trtllm:http://host:8000")
     source = HttpSource(spec.target, Credentials.of(context.environ, "trtllm").headers())
     path = source.path.rstrip("/") + PATH
 
@@ -48,7 +48,7 @@ def open_meter(spec: Spec, context: MeterContext) -> Meter:
     except (OSError, ValueError) as error:
         source.close()
         hint = "start trtllm-serve with 'enable_energy_metrics: true' in its --config file"
-        raise unreachable(f"--meter {spec.text}", error, hint) from error
+        raise unreachable(f"`meter` {spec.text}", error, hint) from error
     channel = Channel(
         id=f"trtllm:{source.host}:energy",
         meter=spec.text,
