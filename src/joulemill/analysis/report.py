@@ -384,7 +384,7 @@ class MeterReport:
 
 
 @dataclass(frozen=True)
-class Stated:
+class ImportedFigure:
     """A figure that an imported file states, as it states it; Joulemill neither measured nor computed it.
 
     name   this document's own path where the meaning is the same (``latency.ttft_s.p50``), else the tool's name
@@ -426,6 +426,6 @@ class Report:
     conditions: Conditions
     meters: tuple[MeterReport, ...]
     warnings: tuple[str, ...] = ()
-    stated: tuple[Stated, ...] = ()
+    stated: tuple[ImportedFigure, ...] = ()
     impacts: tuple[Impact, ...] = ()
     candidates: tuple[Candidate, ...] = ()

@@ -28,11 +28,11 @@ from joulemill.bench.facts import machine_facts, server_facts, serves_here, vers
 from joulemill.bench.host import Host, hosted
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.phases import calibrate, drive
-from joulemill.bench.load.prompts import PromptMill, fresh_salt
+from joulemill.bench.load.prompts import PromptGenerator, fresh_salt
 from joulemill.bench.load.workload import AskRules, RequestSource
 from joulemill.bench.machine.server_process import ServerProcess, server_process
 from joulemill.bench.options import BenchOptions
-from joulemill.bench.progress import Silence, Teller
+from joulemill.bench.progress import NullProgress, Progress
 from joulemill.bench.watch import Source, Watch
 from joulemill.catalog.stated_device import expected_counts
 from joulemill.errors import InputError, JoulemillError, MachineError, ServerError
@@ -48,7 +48,7 @@ AskQuality = Callable[[aiohttp.ClientSession, Endpoint, RunWriter, Endpoint | No
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """What a run takes from its caller beside the options.
 
     machine_ceilings   result of ``bench.microbench.measure_ceilings``; None where the server is elsewhere
@@ -65,7 +65,7 @@ class Surroundings:
     host: Host | None = None
 
 
-def run_measure(options: BenchOptions, teller: Teller | None = None, around: Surroundings | None = None) -> Path:
+def run_measure(options: BenchOptions, teller: Progress | None = None, around: RunContext | None = None) -> Path:
     """``measure`` on an event loop of its own: uvloop's where it is installed."""
     return on_own_loop(measure(options, teller, around))
 
@@ -76,7 +76,7 @@ def on_own_loop(work: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(work)
 
 
-async def measure(options: BenchOptions, teller: Teller | None = None, around: Surroundings | None = None) -> Path:
+async def measure(options: BenchOptions, teller: Progress | None = None, around: RunContext | None = None) -> Path:
     """Run ``options`` and return the run folder; its status says how it ended.
 
     A server that fails in the middle and Ctrl-C or SIGTERM end the run early, and the folder is returned all the same.
@@ -84,13 +84,13 @@ async def measure(options: BenchOptions, teller: Teller | None = None, around: S
     say; what was measured until then is kept too.
     """
     out = options.out or free_folder(Path("runs"), time.time())
-    return await _MeasuredRun(options, teller or Silence(), around or Surroundings(), RunWriter(out)).whole()
+    return await _MeasuredRun(options, teller or NullProgress(), around or RunContext(), RunWriter(out)).whole()
 
 
 class _MeasuredRun:
     """One run: what ``measure`` does, with its state."""
 
-    def __init__(self, options: BenchOptions, teller: Teller, around: Surroundings, writer: RunWriter) -> None:
+    def __init__(self, options: BenchOptions, teller: Progress, around: RunContext, writer: RunWriter) -> None:
         self.options, self.teller, self.around, self.writer = options, teller, around, writer
         self.server_pid: int | None = None
         self.salt = options.salt if options.salt is not None else fresh_salt()
@@ -283,7 +283,7 @@ class _MeasuredRun:
     def _engine(self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts) -> Engine:
         options = self.options
         rules = AskRules(options.timeout_s, ignore_eos=options.ignore_eos and facts.takes_ignore_eos)
-        mill = PromptMill(options.seed, shared_prefix_tok=options.shared_prefix_tok, salt=self.salt)
+        mill = PromptGenerator(options.seed, shared_prefix_tok=options.shared_prefix_tok, salt=self.salt)
         workload = RequestSource(mill, options.input_lengths, options.output_lengths, rules)
         return Engine(session, endpoint, workload, self.writer.request, retries=options.retries, note=self._notice)
 

@@ -17,7 +17,7 @@ from joulemill.ledger.plausibility import dead_sensor
 from joulemill.ledger.record import Phase, Scope
 from joulemill.ledger.scopes import Composition, compose, scope_energy
 from joulemill.ledger.trace import Trace
-from joulemill.ledger.unmetered import Holder, completed, incomplete
+from joulemill.ledger.unmetered import NodeModel, completed, incomplete
 from joulemill.statistics.ratio import FEWEST, LEVEL, ratio_interval
 
 
@@ -75,7 +75,7 @@ def scope_accounts(
     output_tok: Array,
     idle: Phase | None,
     *,
-    holder: Holder | None = None,
+    holder: NodeModel | None = None,
     doubt: Doubt = NO_DOUBT,
 ) -> dict[Scope, ScopeAccount]:
     """The account of every scope over [edges_s[0], edges_s[-1]], with ``output_tok`` [k] of its sub-windows.
@@ -155,7 +155,7 @@ class _Given:
     traces: Mapping[str, Trace]
     edges_s: Array
     output_tok: Array
-    holder: Holder | None
+    holder: NodeModel | None
     doubt: Doubt
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from joulemill.errors import InputError, JoulemillError
 from joulemill.monitor.config import MonitorConfig
 from joulemill.monitor.config_checks import notices
-from joulemill.monitor.history.writer import Keeper
+from joulemill.monitor.history.writer import HistoryWriter
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import Snapshot
 from joulemill.monitor.starting import Starting
@@ -70,7 +70,7 @@ def watch(config: MonitorConfig, options: WatchOptions, again: Callable[[], Moni
         if options.store is not None:
             history = _history(options.store, options)
             ending.callback(history.close)
-            keeper = Keeper(history)
+            keeper = HistoryWriter(history)
             ending.callback(keeper.close)
         stored_totals = (history.totals(), history.site_totals()) if history else (None, None)
         source = Starting(config, lambda: Monitor(config, keeper, *stored_totals))

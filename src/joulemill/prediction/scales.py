@@ -18,7 +18,7 @@ from joulemill.catalog.serving import Variance, variance_of
 from joulemill.errors import InputError
 from joulemill.physics.model.architecture import Architecture
 from joulemill.prediction.spread import Kind, half_width_ratio, widened_ratio
-from joulemill.statistics.shrinkage import Shrunk, Variances, shrunk
+from joulemill.statistics.shrinkage import CellPosterior, Variances, shrunk
 
 #: Standard deviations in the half-width of an 80 % interval of a normal error.
 Z_80 = 1.2816
@@ -48,7 +48,7 @@ class Cell(NamedTuple):
 class Scale:
     """A quantity's scale: the posterior of ln(measured ÷ predicted), and half-widths (80 %) per standard deviation."""
 
-    posterior: Shrunk
+    posterior: CellPosterior
     z_80: float
 
     def factor(self, batch_req: float) -> float:

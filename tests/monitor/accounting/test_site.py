@@ -25,7 +25,7 @@ from joulemill.monitor.accounting.site import Facilities, Facility
 from joulemill.monitor.config import MonitorConfig, SiteConfig
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.store import History
-from joulemill.monitor.history.writer import Keeper
+from joulemill.monitor.history.writer import HistoryWriter
 from joulemill.monitor.loop import Monitor
 from joulemill.monitor.snapshot import SiteState, Snapshot
 from tests.support.paths import ROOT
@@ -164,7 +164,7 @@ def config(folder: Path, url: str, site: list[str], nodes: list[str], **more: ob
 
 
 def seen(
-    made: Callable[[str], MonitorConfig], enough: Callable[[SiteState], bool], keeper: Keeper | None = None
+    made: Callable[[str], MonitorConfig], enough: Callable[[SiteState], bool], keeper: HistoryWriter | None = None
 ) -> Snapshot:
     """The monitor's snapshot once it has seen enough of the hall, or after a while."""
     from aiohttp import web
@@ -193,7 +193,7 @@ def seen(
 
 def test_files_of_a_site_and_two_nodes_give_its_pue_and_site_joules_of_every_target(tmp_path: Path) -> None:
     store = History.open(tmp_path / "h.db")
-    keeper = Keeper(store)
+    keeper = HistoryWriter(store)
     with written(tmp_path, feed=1560.0, rack=1250.0, a=700.0, b=500.0):
         meters = [spec(tmp_path, "feed", "site"), spec(tmp_path, "rack", "rack")]
         now = seen(lambda url: config(tmp_path, url, meters, ["a", "b"]), twice, keeper)

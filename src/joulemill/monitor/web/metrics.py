@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from joulemill.monitor.accounting.pue import power_of, pue_now
-from joulemill.monitor.snapshot import KeptState, MeterHealth, SiteState, Snapshot, TargetState
+from joulemill.monitor.snapshot import HistoryState, MeterHealth, SiteState, Snapshot, TargetState
 from joulemill.version import __version__
 
 PREFIX = "joulemill"
@@ -69,7 +69,7 @@ def metrics(now: Snapshot) -> Iterator[Metric]:
     yield info
 
 
-def _kept(kept: KeptState | None) -> Iterator[Metric]:
+def _kept(kept: HistoryState | None) -> Iterator[Metric]:
     """How the history is kept; nothing where none is."""
     if kept is None:
         return

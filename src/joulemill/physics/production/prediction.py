@@ -19,7 +19,7 @@ from joulemill.physics.hardware.site import ReferencePue, Site, SiteFigures, it_
 from joulemill.physics.production.ceilings import BindingValue, CeilingValue, binding
 from joulemill.physics.production.predicted_ceilings import Marginal, ceilings_of, least_other, marginals
 from joulemill.physics.production.terms import Term, terms_of
-from joulemill.physics.production.token_production import TwoStave, phi_figure, theta
+from joulemill.physics.production.token_production import TwoCeiling, phi_figure, theta
 from joulemill.physics.production.utilization import PartLoad, energy_j_tok
 from joulemill.physics.serving.batch import BatchChoice, choose, swept
 from joulemill.physics.serving.clock import at_locked_clock
@@ -84,7 +84,7 @@ class Prediction:
     binding: BindingValue
     phi: Figure
     marginals: tuple[Marginal, ...]
-    two_stave: TwoStave | None
+    two_stave: TwoCeiling | None
     day_j_tok: Mapping[float, float]
     cap_slowdown_ratio: float
     clock_ratio: float
@@ -412,7 +412,7 @@ def _node_figures(deployment: Deployment, device_w: Figure, rate: float, widths:
     }
 
 
-def _two_stave(limits: tuple[CeilingValue, ...], site: Site | None, figures: Mapping[str, Figure]) -> TwoStave | None:
+def _two_stave(limits: tuple[CeilingValue, ...], site: Site | None, figures: Mapping[str, Figure]) -> TwoCeiling | None:
     """The source's two staves, where the site states what power it delivers."""
     if site is None or figures["node_j_tok"].value is None:
         return None
@@ -427,7 +427,7 @@ def _two_stave(limits: tuple[CeilingValue, ...], site: Site | None, figures: Map
     if not k or not c or not rate or not e:
         return None
     least = min(k / c, share * facility / e)
-    return TwoStave(
+    return TwoCeiling(
         compute_flop_s=k,
         work_flop_tok=c,
         facility_w=facility,

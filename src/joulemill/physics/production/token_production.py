@@ -87,7 +87,7 @@ def shadow_prices(elasticity: ArrayLike, rate_tok_s: ArrayLike, capacity: ArrayL
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoStave:
+class TwoCeiling:
     """The source's form. Symbols as in the header; all at fixed quality and service targets.
 
     compute_flop_s  K_eff effective compute           work_flop_tok  c_tok flop per output token

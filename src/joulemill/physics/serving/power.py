@@ -86,7 +86,7 @@ class StepWork:
 
 
 @dataclass(frozen=True, slots=True)
-class Limited:
+class PowerLimitedStep:
     """A step under a power limit: joules and seconds, and the clock over the highest that it settles at."""
 
     energy_j: Array
@@ -126,7 +126,7 @@ def voltage_squared_ratio(clock_ratio: Array | float) -> Array:
     return np.asarray(above * np.sqrt(above))
 
 
-def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Limited:
+def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> PowerLimitedStep:
     """The step at the highest clock whose mean power is at most ``limit_w``; as it is where it fits.
 
     NaN where the limit is no more than the floor, or where it is given and the TDP is not known.
@@ -151,7 +151,7 @@ def limited(t: ShardTable, p: PowerRates, work: StepWork, limit_w: Array) -> Lim
         energy_j[over], time_s[over], clock[over] = _held(part, p.clock_ratio, watts)
     if unknown.any():
         energy_j, time_s = np.where(unknown, np.nan, energy_j), np.where(unknown, np.nan, time_s)
-    return Limited(energy_j, time_s, clock)
+    return PowerLimitedStep(energy_j, time_s, clock)
 
 
 def _streamed_j(t: ShardTable, work: StepWork, beside_w: Array) -> Array:
