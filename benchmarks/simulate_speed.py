@@ -6,7 +6,7 @@
 
 The trace goes through one replica of Llama-3.1-70B on eight H100, tables of step costs included; then twice, four and
 eight times as long, the same hour again and again. ``--million`` plays a million requests, at four times the trace's
-rate, with the memory that it took at most. CPU time, so that a neighbour who waits for the core does not count.
+rate, with the memory that it took at most. CPU time, so that a neighbor who waits for the core does not count.
 ``--aisimulate`` plays the trace through NVIDIA AISimulate too, the same deployment and limits, from an environment of
 its own (``pip install aisimulate==0.13.0.dev202610270000000085``, 1.5 GB); where it is absent, that is said.
 """

@@ -300,4 +300,4 @@ def test_a_hangup_with_a_hostile_configuration_changes_nothing_and_is_told(tmp_p
         assert monitor.config_error is None
 
     asyncio.run(among(PageDelta(), script))
-    assert "the configuration before it stands" in heard[0] and heard[1:] == ["configuration read again"]
+    assert "the previous configuration stays in use" in heard[0] and heard[1:] == ["configuration read again"]

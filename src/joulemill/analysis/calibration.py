@@ -110,7 +110,7 @@ def _medians(path: Path, report: Report) -> Iterator[str]:
     """Where a median stands for a mean: a few late requests raise the mean alone."""
     for name, latency in (("TTFT", report.latency.ttft_s), ("TPOT", report.latency.tpot_s)):
         if latency.mean is None and latency.p50 is not None:
-            yield f"{path}: states no mean {name}: its median is used, beside mean lengths"
+            yield f"{path}: states no mean {name}: its median is used, together with mean lengths"
 
 
 def _informed(fit: Fit) -> dict[str, float]:

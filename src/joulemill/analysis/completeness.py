@@ -137,7 +137,7 @@ def _constraint(report: Report) -> Found:
     if binding.name == "undecided":
         if not binding.would_decide:
             return Status.PARTIAL, "undecided, and what would decide is not said"
-        return Status.STATED, f"undecided, and what would decide is said: {binding.would_decide}"
+        return Status.STATED, f"undecided; what would decide it: {binding.would_decide}"
     return Status.STATED, f"{title(binding.name)}: {binding.explanation}"
 
 
@@ -219,7 +219,7 @@ def _load(report: Report) -> Found:
     text = report.conditions.text("load", "text") or ""
     if re.search(r"concurrency \d|req/s|trace |\d requests at once", text):
         return Status.STATED, text
-    return Status.MISSING, "neither batch, concurrency nor rate is said"
+    return Status.MISSING, "no batch, concurrency or rate is stated"
 
 
 def _framework(report: Report) -> Found:
@@ -282,7 +282,7 @@ POINTS: tuple[tuple[str, str, Callable[[Report], Found], str], ...] = (
         lambda r: _rate(r.output.utilization_adjusted_tok_s, r, "output.utilization_adjusted_tok_s"),
         "measure the rate at full load too (a closed loop with all slots busy), and state U over the period",
     ),
-    ("figure", "quality", _quality, "ask a verifiable set beside the load: `joulemill bench --quality FILE`"),
+    ("figure", "quality", _quality, "also ask a verifiable question set: `joulemill bench --quality FILE`"),
     ("figure", "latency", _latency, "give per-request times (TTFT, TPOT, end to end), not only means"),
     (
         "figure",

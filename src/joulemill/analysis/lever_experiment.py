@@ -110,7 +110,7 @@ def experiment(folder: Path) -> Experiment:
         [_read(folder / name) for name in runs_of(sweep_document, i)] for i in range(len(sweep_document["points"]))
     ]
     if not every or not every[0]:
-        raise InputError(f"{folder}: no run as it is was completed; the same command with --out {folder} goes on")
+        raise InputError(f"{folder}: no unchanged run was completed; rerun with --out {folder} to resume")
     kept = [_sound(runs) for runs in every]
     base = kept[0]
     levers = [i for i, p in enumerate(sweep_document["points"]) if i and p["knob"] != "calibrate"]

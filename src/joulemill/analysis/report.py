@@ -396,7 +396,7 @@ class ImportedFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One run, analysed. ``run_id`` is a hash of the record, so the same run gives the same bytes.
+    """One run, analyzed. ``run_id`` is a hash of the record, so the same run gives the same bytes.
 
     candidates   every constraint that may have bound it, the likeliest first: its probability, achieved ÷ its ceiling,
                  what was seen for and against it, what would overturn it; empty in documents older than this member

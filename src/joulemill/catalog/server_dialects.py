@@ -1,6 +1,6 @@
 """Server dialects: how each LLM server names the quantities that ``ledger.record.ServerSample`` holds. One TOML each.
 
-Servers differ in names, not in behaviour, so a new server is a new file in ``dialects/``, not a class. This file
+Servers differ in names, not in behavior, so a new server is a new file in ``dialects/``, not a class. This file
 loads and checks them; ``servers.metrics`` applies them.
 """
 

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     deployment_arguments(parser, required=True)
     parser.epilog = (
         "Exit 1 where the site's limits, the latency targets, the offered load or the devices' memory are not met: "
-        "this is said first, and --json has meets and short_by."
+        "what is missed is reported first, and --json has meets and short_by."
     )
     parser.add_argument("--explain", action="store_true", help="print the terms of the arithmetic")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
@@ -76,7 +76,7 @@ def _deployment(group: Any, *, required: bool) -> None:
     add("--dp", type=int, metavar="N", help="data-parallel attention ranks per replica")
     add("--ep", type=int, metavar="N", help="expert parallelism: devices that share the routed experts")
     add("--pp", type=int, metavar="N", help="pipeline parallelism: stages that the layers are split into")
-    about = "devices that compute prompts, beside those that then decode alone (disaggregated serving)"
+    about = "devices of the prefill pool, in addition to --devices, which then only decode (disaggregated serving)"
     add("--prefill-devices", type=int, metavar="N", help=about)
     for name, what in (("tp", "tensor parallelism"), ("dp", "data-parallel ranks"), ("ep", "expert parallelism")):
         add(f"--prefill-{name}", type=int, metavar="N", help=f"{what} of the prefill pool")
@@ -98,7 +98,7 @@ def _engine(group: Any) -> None:
     add("--max-num-batched-tokens", default="8192", metavar="TOK", help=about)
     about = "share of device memory for weights and KV cache (default: 0.9)"
     add("--gpu-memory-utilization", default="0.9", metavar="SHARE", help=about)
-    about = "compute prompts in parts, beside decoding sequences (default), or whole, in steps of their own"
+    about = "compute prompts in parts, in the same steps as decoding (default), or whole, in separate steps"
     add("--chunked-prefill", action=argparse.BooleanOptionalAction, default=True, help=about)
     add("--enforce-eager", action="store_true", help="no captured graphs: every kernel is launched by the host")
     about = "of wide expert parallelism: two micro-batches that overlap (default: from 32 ranks on)"
@@ -109,7 +109,9 @@ def _engine(group: Any) -> None:
     add("--speculative-tokens", metavar="N", help=about)
     about = "acceptance rate of a draft token (default: as published for the model's own drafting layers, else 0.7)"
     add("--acceptance-rate", metavar="SHARE", help=about)
-    about = "who drafts: a model, or ngram (default: the model's own drafting layers, multi-token prediction)"
+    about = (
+        "source of draft tokens: a model, or ngram (default: the model's own drafting layers, multi-token prediction)"
+    )
     add("--draft-model", metavar="NAME", help=about)
 
 

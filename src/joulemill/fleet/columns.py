@@ -126,7 +126,7 @@ def plan_columns(
         options=options,
         missed={c.name: missed.get(c.name, {}) for c in absent},
         refused={
-            c.name: next((faults[x.name] for x in c.models if x.name in faults), "no pool stands at its sites")
+            c.name: next((faults[x.name] for x in c.models if x.name in faults), "there is no pool at its sites")
             for c in absent
             if not missed.get(c.name)
         },

@@ -72,13 +72,13 @@ def _whose(recording: Recording, metered: bool) -> str:
     if not recording.requests and recording.totals and metered:
         return (
             f"imported: a summary by {named}: joules are of the meter's file over the run's stated span, with ramp "
-            "and drain; tokens are the totals that it states, and nothing else could be computed anew"
+            "and drain; tokens are the totals that it states, and nothing else could be recomputed"
         )
     if recording.requests:
         return (
             f"imported: every time and count is {named}'s; Joulemill computed the figures and measured nothing itself"
         )
-    return f"imported: a summary by {named}; its figures are shown as stated, and nothing could be computed anew"
+    return f"imported: a summary by {named}; its figures are shown as stated, and nothing could be recomputed"
 
 
 def _manifest(recording: Recording, documents: Sequence[Document], warnings: Sequence[str], added: Added) -> Manifest:

@@ -37,7 +37,7 @@ class Tool(NamedTuple):
 def _single(name: str, parse: Callable[[Document, Choice], Recording]) -> Callable[..., Recording]:
     def parse_one(documents: Sequence[Document], choice: Choice) -> Recording:
         if len(documents) > 1:
-            raise InputError(f"{name} writes one file a run; import {len(documents)} files one by one")
+            raise InputError(f"{name} writes one file per run; import {len(documents)} files one by one")
         return parse(documents[0], choice)
 
     return parse_one

@@ -125,7 +125,7 @@ def examine(
         quiet_context.clock.sleep(duration_s)
     hung = sampler.stop()
     step_s = quiet_context.clock.wall() - quiet_context.clock.mono() - drift_s
-    notices += [f"{name} did not answer in time and was left waiting" for name in hung]
+    notices += [f"{name} did not answer in time and was skipped" for name in hung]
     channels = [c for m in meters for c in m.channels()]
     for meter in meters:
         meter.close()
@@ -235,7 +235,7 @@ def _uncovered(channels: Sequence[Channel], context: MeterContext) -> list[Missi
             MissingMeter(
                 "whole node (fans, conversion, memory, network)",
                 "no meter of the node's scope",
-                "--meter redfish:https://BMC, --meter ipmi:BMC, --meter snmp:PDU,pdu=…,outlet=N, or a wall analyser's "
+                "--meter redfish:https://BMC, --meter ipmi:BMC, --meter snmp:PDU,pdu=…,outlet=N, or a wall analyzer's "
                 "file with --meter file:PATH",
             )
         )

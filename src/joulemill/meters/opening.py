@@ -205,7 +205,7 @@ def _without_sensor(context: MeterContext) -> str:
     if context.server_pid is not None and context.server_embedded:
         return "so joules come from a power model with a wide interval and are labelled modelled"
     # What accelerators another server uses is not known: a model of this CPU would be a guess.
-    return "so joules stay unknown; state a power model with --meter declared:idle=…W,busy=…W if one would do"
+    return "so joules stay unknown; state a power model with --meter declared:idle=…W,busy=…W if an estimate suffices"
 
 
 def pci_gpus(context: MeterContext) -> str:

@@ -98,7 +98,7 @@ async def _store(asked: StoreConfig, session: aiohttp.ClientSession) -> list[str
         scraped = await StoreReader(asked).read(session, time.time())
     except JoulemillError as fault:
         return [f"[store] {fault}"]
-    return [] if scraped else [f"[store] {asked.url}: has no series of a server that we know (match: {asked.match!r})"]
+    return [] if scraped else [f"[store] {asked.url}: has no series of a known server (match: {asked.match!r})"]
 
 
 async def _page(target: TargetConfig, session: aiohttp.ClientSession, timeout_s: float) -> str | None:

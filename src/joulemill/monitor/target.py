@@ -43,7 +43,7 @@ from joulemill.servers.metrics import Scrape, canonical, look
 GAP_SPACINGS = 3.5
 #: Predictions are made one at a time, so that they leave the processor to the scrapes.
 _PREDICTING = ThreadPoolExecutor(1, thread_name_prefix="joulemill predict")
-RESTARTED = "a counter began anew: what it shows since is counted"
+RESTARTED = "a counter was reset: tokens since the reset are counted"
 FIRST = "no scrape before to compare with"
 ENDED = "the monitor was ended before this interval was summed"
 OTHER_SERVER = "the page is of another process than before: one address for several servers"

@@ -150,7 +150,7 @@ async def _reload(
         tell("configuration read again")
     except Exception as fault:
         monitor.fault("configuration", reason_of(fault))
-        tell(f"{reason_of(fault)}; the configuration before it stands")
+        tell(f"{reason_of(fault)}; the previous configuration stays in use")
 
 
 def _on_hangup(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

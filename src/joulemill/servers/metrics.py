@@ -252,12 +252,12 @@ def _nothing_known(page: MetricsPage) -> str:
     """Why a page says nothing of tokens, with what it shows instead."""
     names = list(dict.fromkeys(s.name for s in page.samples))
     if not names:
-        return "the metrics page has none of the names that we know: it shows no series at all"
+        return "the metrics page has none of the known names: it shows no series at all"
     known = ", ".join(d.name for d in dialects())
     shown = f"{len(names)} others such as {', '.join(n[:60] for n in names[:2])}"
     triton = any(n.startswith("nv_inference_") for n in names)
     why = "; Triton itself counts no tokens: give the page of the engine behind it" if triton else ""
-    return f"the metrics page has none of the names that we know ({known}): no token counters, {shown}{why}"
+    return f"the metrics page has none of the known names ({known}): no token counters, {shown}{why}"
 
 
 def _wanted(dialect: Dialect | None, also: tuple[str, ...] = ()) -> Callable[[str], bool] | None:

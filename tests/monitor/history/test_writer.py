@@ -196,10 +196,10 @@ def test_the_writers_end_is_told_everywhere_and_it_is_begun_again(
     monkeypatch.setattr(history, "beat", lambda: None)
     keeper.append([interval("one", n) for n in range(3)], FACTS)
     state = keeper.state()
-    assert state.restarts_count == 1 and "out of luck" in caplog.text and "begun again" in caplog.text
+    assert state.restarts_count == 1 and "out of luck" in caplog.text and "restarted" in caplog.text
     now = Snapshot(at_s=0.0, targets=(), meters=(), sites=(), kept=state)
     assert b"joulemill_history_restarts_total 1.0" in exposition.page(now)
-    assert any("begun again" in a.text for a in alerts(now))
+    assert any("restarted" in a.text for a in alerts(now))
     keeper.close()
     assert history.totals()["one"].tokens[TokenKind.OUTPUT] == 300.0
     history.close()

@@ -47,7 +47,7 @@ def prompt_text(seed: int, index: int, words: int, *, shared_words: int = 0, sal
     The first ``shared_words`` are the same for every index; then come the prompt's own number and its own sentences.
     """
     shared = _drawn(random.Random(f"{salt}:{seed}:shared"), min(shared_words, words))
-    # A number of mixed digits first: counting numbers would share their leading token between neighbours.
+    # A number of mixed digits first: counting numbers would share their leading token between neighbors.
     own = random.Random(f"{salt}:{seed}:{index}")
     lead = [f"{own.randrange(10**8):08d}.{index}", _LEAD]
     task = _TASK.split()

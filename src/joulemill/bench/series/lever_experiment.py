@@ -78,7 +78,7 @@ def _budget(options: BenchOptions, files: Files) -> BenchOptions | str:
 
 def _draft(options: BenchOptions, files: Files) -> BenchOptions | str:
     if files.draft is None:
-        return "no draft is named: give --draft-gguf FILE, a smaller model with the same vocabulary"
+        return "no draft model is named: give --draft-gguf FILE, a smaller model with the same vocabulary"
     return replace(options, draft_gguf=files.draft, draft_tok=DRAFT_TOK)
 
 

@@ -109,7 +109,7 @@ class _Runs:
                 "resumes it, or choose another `out`"
             )
         self.done = list(sweep_document["runs"])
-        self.teller.note(f"going on after {self._ended()} of {len(self.plan.order)} runs in {self.folder}")
+        self.teller.note(f"resuming after {self._ended()} of {len(self.plan.order)} runs in {self.folder}")
 
     def _ended(self) -> int:
         return sum(r["status"] != "interrupted" for r in self.done)

@@ -101,7 +101,7 @@ class Facility:
         if self.latest is None:
             return unknown("1", NO_STRETCH)
         old = now_s - self._ended_s > STANDS_STRETCHES * self.period_s
-        return unknown("1", "its last stretch is too long ago") if old else self.latest.pue
+        return unknown("1", "its last interval is too long ago") if old else self.latest.pue
 
     def state(self) -> SiteState:
         """The site now."""

@@ -104,8 +104,12 @@ def _levers(model: str, device: str, devices: int, load: IntervalLoad, demand_re
         {"name": b.label, "effect": b.effect, "basis": "modelled", "note": f"{b.moves}; quality: {b.quality}"}
         for b in better[:SHOWN]
     ]
-    at = f"{load.batch_req:.0f} requests at once" if demand is None else f"{demand:g} requests a second, all that come"
-    basis_text = f"Predicted for about {at}; nothing is changed by looking."
+    at = (
+        f"{load.batch_req:.0f} requests at once"
+        if demand is None
+        else f"{demand:g} requests per second, all that arrive"
+    )
+    basis_text = f"Predicted for about {at}; the prediction changes nothing on the server."
     return {"levers": shown, "reason": basis_text if shown else "No lever is predicted to lower J/token at this load."}
 
 

@@ -93,10 +93,10 @@ def scraped(
     """
     data = document.get("data") if isinstance(document, Mapping) else None
     if not isinstance(data, Mapping) or document.get("status") != "success" or data.get("resultType") != "matrix":
-        raise InputError(f"the store answered no range of samples: {str(document)[:200]}")
+        raise InputError(f"the store did not answer with a range of samples: {str(document)[:200]}")
     every = data.get("result") or []
     if not isinstance(every, list) or len(every) > MOST_SERIES:
-        raise InputError(f"the store answered no list of at most {MOST_SERIES} series")
+        raise InputError(f"the store did not answer with a list of at most {MOST_SERIES} series")
     instances: dict[str, _Instance] = {}
     faults: dict[str, int] = {}
     for series in every:
@@ -145,7 +145,7 @@ def looks(target: StoreTarget, mono_of_wall_s: float) -> Iterable[Scrape]:
     for at_s, page in target.pages:
         dialect = detect_dialect(page)
         values = canonical(page, dialect) if dialect else {}
-        error = None if values else "the store has none of the names that we know at this time"
+        error = None if values else "the store has none of the known names at this time"
         yield Scrape(ServerSample(at_s + mono_of_wall_s, at_s, values, error), page, dialect)
 
 

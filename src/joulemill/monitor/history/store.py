@@ -118,7 +118,7 @@ class History:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         if file_at(self._path) != self._file:  # SQLite would go on writing a file that has no name any more
-            raise OSError(errno.ESTALE, f"{self._path} was moved, removed or replaced: put it back, or start anew")
+            raise OSError(errno.ESTALE, f"{self._path} was moved, removed or replaced: put it back, or restart")
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._owner.beat()

@@ -76,7 +76,7 @@ class HistoryWriter:
             if self._ended or self._thread.is_alive() or time.monotonic() - self._begun_s < AGAIN_S:
                 return
             self.restarts_count += 1
-            _LOG.error("what writes the history had ended (%s); it is begun again", self.error or "no reason known")
+            _LOG.error("the history writer had ended (%s); it is restarted", self.error or "no reason known")
             self._begin()
 
     def _wait(self, one: _Waiting) -> None:

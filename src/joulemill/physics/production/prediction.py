@@ -226,7 +226,7 @@ def _held(figures: Mapping[str, Figure], held: float, site: Site | None) -> dict
         return dict(figures)
     names = ("rate_tok_s", "request_rate_req_s", "device_power_w", "node_power_w")
     less = {n: figures[n].scaled(held, figures[n].unit) for n in names}
-    why = f"{held:.0%} of what all devices would do: the site delivers no more; the rest stand off"
+    why = f"{held:.0%} of what all devices would do: the site delivers no more; the rest are off"
     less["rate_tok_s"] = replace(less["rate_tok_s"], reason=why)
     node = less["node_power_w"]
     if node.known and site is not None:
@@ -303,8 +303,7 @@ def check_cap(deployment: Deployment, rates: Rates) -> None:
     if cap_w <= least_w:
         raise InputError(
             f"power cap is {cap_text}, but {device.label} draws about {least_w / CAP_MARGIN_RATIO:.0f} W "
-            "while it waits; "
-            "give more"
+            "while it waits; raise it"
         )
     if cap_w > most_w:
         raise InputError(

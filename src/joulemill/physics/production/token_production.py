@@ -152,9 +152,9 @@ def theta(pue_ratio: float | None, inference_share_ratio: float = 1.0) -> float 
 
 def phi_figure(full_load_tok_s: Figure, least_ceiling_tok_s: Figure) -> Figure:
     """Φ: achieved rate at full load ÷ the least ideal ceiling. Above 1 the ceiling is too low; the reason says so."""
-    phi = quotient(full_load_tok_s, least_ceiling_tok_s, "1", "rate at full load ÷ least ceiling")
+    phi = quotient(full_load_tok_s, least_ceiling_tok_s, "1", "rate at full load ÷ lowest ceiling")
     if phi.value is not None and phi.value > 1:
-        return _with_reason(phi, "above 1: the least ceiling is stated too low")
+        return _with_reason(phi, "above 1: the lowest ceiling is stated too low")
     return phi
 
 
