@@ -29,7 +29,7 @@ import numpy as np
 from joulemill.catalog.serving import rates
 from joulemill.prediction.predict import resolved
 from joulemill.prediction.question import PredictionRequest
-from joulemill.simulation.fleet import Fleet, Played, play
+from joulemill.simulation.fleet import Fleet, FleetRun, play
 from joulemill.simulation.replica_cost import at_setting, ingest_s, kv_tok_capacity, step_cost
 from joulemill.simulation.resting import always_loaded
 from joulemill.simulation.scheduler import VLLM, EngineLimits
@@ -59,7 +59,7 @@ def repeated(traffic: Traffic, times: int, faster: float = 1.0) -> Traffic:
     )
 
 
-def timed(traffic: Traffic, replicas: int = 1) -> tuple[float, Played]:
+def timed(traffic: Traffic, replicas: int = 1) -> tuple[float, FleetRun]:
     """CPU seconds to build the tables and play."""
     start_s = time.process_time()
     question = PredictionRequest(model="meta-llama/Llama-3.1-70B", device="h100", devices=8, tp=8)
@@ -87,7 +87,7 @@ def timed(traffic: Traffic, replicas: int = 1) -> tuple[float, Played]:
     return time.process_time() - start_s, run
 
 
-def report(name: str, traffic: Traffic, cpu_s: float, run: Played) -> None:
+def report(name: str, traffic: Traffic, cpu_s: float, run: FleetRun) -> None:
     n = traffic.requests_count
     done = int(run.outcomes.completed.sum())
     print(

@@ -247,7 +247,7 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
     closed = threading.Event()
     let_through = threading.Event()
 
-    class Late:
+    class JobTimeoutError:
         def channels(self) -> tuple[()]:
             return ()
 
@@ -257,7 +257,7 @@ def test_opening_is_bounded_and_what_comes_late_is_closed_again(monkeypatch: pyt
 
     def opens(specs: Any, context: Any) -> list[Any]:
         let_through.wait(30)
-        return [Late()]
+        return [JobTimeoutError()]
 
     monkeypatch.setattr(opening, "OPEN_S", 0.1)
     monkeypatch.setattr(opening, "open_meters", opens)

@@ -18,7 +18,7 @@ from joulemill.physics.hardware.device import Device
 from joulemill.physics.serving.calibration import Fit, fit_machine
 from joulemill.physics.serving.coefficients import rates_of
 from joulemill.physics.serving.deployment import Parallelism
-from joulemill.prediction.calibration_file import Calibrated
+from joulemill.prediction.calibration_file import FittedCoefficients
 from joulemill.prediction.precision import precision_named
 from joulemill.validation.predict import compiled, predicted
 from joulemill.validation.row import MeasuredRow
@@ -29,7 +29,7 @@ QUANTITIES = ("rate_tok_s", "tpot_s", "ttft_s", "power_w")
 
 def calibrate_runs(
     runs: Sequence[Path], model: str, device: str | Device, devices: int, precision: str | None
-) -> Calibrated:
+) -> FittedCoefficients:
     """Fit to ``runs``, each a run folder or a report. InputError where a run cannot serve, and why."""
     rows = [row_of_run(path, model, device, devices, precision) for path in runs]
     plant = compiled(rows)
@@ -44,7 +44,7 @@ def calibrate_runs(
             fit = fit_machine(prior, measured, at)
     except ValueError as fault:
         raise InputError(f"the runs cannot be fitted ({fault}); calibrate on longer ones") from fault
-    return Calibrated(
+    return FittedCoefficients(
         coefficients=fit.coefficients,
         stderr=_informed(fit),
         widths=_widths(fit, len(rows)),

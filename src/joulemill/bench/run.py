@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from joulemill.bench.facts import machine_facts, server_facts, serves_here, version_facts
-from joulemill.bench.host import Host, hosted
+from joulemill.bench.host import ServerUnderTest, hosted
 from joulemill.bench.load.engine import Engine
 from joulemill.bench.load.phases import calibrate, drive
 from joulemill.bench.load.prompts import PromptGenerator, fresh_salt
@@ -62,7 +62,7 @@ class RunContext:
     ask_quality: AskQuality | None = None
     meter_context: MeterContext = field(default_factory=MeterContext)
     api_key: str | None = None
-    host: Host | None = None
+    host: ServerUnderTest | None = None
 
 
 def run_measure(options: BenchOptions, teller: Progress | None = None, around: RunContext | None = None) -> Path:
@@ -217,7 +217,7 @@ class _MeasuredRun:
             phases = asyncio.create_task(self._phases(session, endpoint, facts, host, watch))
             await _first_fault(phases, watch.watching())
 
-    def _describe(self, host: Host, endpoint: Endpoint, facts: EndpointFacts) -> None:
+    def _describe(self, host: ServerUnderTest, endpoint: Endpoint, facts: EndpointFacts) -> None:
         slots = host.slots
         pid = self._process(host)
         server = server_facts(endpoint, facts, embedded=host.pid is not None, slots=slots)
@@ -235,14 +235,19 @@ class _MeasuredRun:
                 "ask for less with `input_tokens` and `output_tokens`, or serve with more context"
             )
 
-    def _process(self, host: Host) -> ServerProcess | None:
+    def _process(self, host: ServerUnderTest) -> ServerProcess | None:
         """The server's process, where it runs here: ours, the one that is named, or whoever listens on its port."""
         process = server_process(host.endpoint.url, host.pid, self.options.server_pid)
         self.server_pid = None if process is None else process.pid
         return process
 
     async def _phases(
-        self, session: aiohttp.ClientSession, endpoint: Endpoint, facts: EndpointFacts, host: Host, watch: Watch
+        self,
+        session: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        facts: EndpointFacts,
+        host: ServerUnderTest,
+        watch: Watch,
     ) -> None:
         options = self.options
         self._open_meters(watch, host)
@@ -264,7 +269,7 @@ class _MeasuredRun:
             with watch.phase("quality", None):
                 await self.around.ask_quality(session, endpoint, self.writer, host.second)
 
-    def _open_meters(self, watch: Watch, host: Host) -> None:
+    def _open_meters(self, watch: Watch, host: ServerUnderTest) -> None:
         here = serves_here(host.endpoint.url)
         context = replace(
             self.around.meter_context,

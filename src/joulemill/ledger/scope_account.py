@@ -95,7 +95,7 @@ def scope_accounts(
         )
     refusals = {i: tuple(f for f in r.findings if f.fatal) for i, r in results.items() if r.energy_j is None}
     composed = compose((t.channel for t in all_traces.values()), refusals, expected)
-    setting = _Given(all_traces, edges_s, output_tok, holder, doubt)
+    setting = _ScopeInputs(all_traces, edges_s, output_tok, holder, doubt)
     return {s: _account(c, setting, results, idles) for s, c in composed.items()}
 
 
@@ -149,7 +149,7 @@ def _off_ratio(trace: Trace, result: EnergyResult) -> float:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Given:
+class _ScopeInputs:
     """What every scope's account starts from."""
 
     traces: Mapping[str, Trace]
@@ -170,7 +170,7 @@ def _idle_result(trace: Trace, idle: Phase | None) -> EnergyResult | None:
 
 def _account(
     composition: Composition,
-    setting: _Given,
+    setting: _ScopeInputs,
     results: Mapping[str, EnergyResult],
     idles: Mapping[str, EnergyResult | None],
 ) -> ScopeAccount:
@@ -209,7 +209,7 @@ def _account(
 def _whole(
     total: EnergyResult,
     composition: Composition,
-    setting: _Given,
+    setting: _ScopeInputs,
     results: Mapping[str, EnergyResult | None],
 ) -> EnergyResult:
     """The node of which ``total`` are the metered parts."""
@@ -258,7 +258,7 @@ def _idle_power(idle: EnergyResult | None) -> Figure:
 
 
 def _token_figures(
-    window: EnergyResult, idle: EnergyResult | None, joules: Array, setting: _Given
+    window: EnergyResult, idle: EnergyResult | None, joules: Array, setting: _ScopeInputs
 ) -> tuple[Figure, Figure]:
     """J/tok, and J/tok above idle."""
     output_tok, doubt = setting.output_tok, setting.doubt

@@ -23,7 +23,7 @@ from joulemill.meters.closing import let_go
 from joulemill.monitor.accounting.energy import KEPT_INTERVALS, TargetMeters
 from joulemill.monitor.accounting.nodes import Nodes, chassis_of, node_key
 from joulemill.monitor.accounting.pue import at_site, used_pue
-from joulemill.monitor.accounting.site import CLOSE_S, KEPT_STRETCHES, Facilities, Facility, site_meters
+from joulemill.monitor.accounting.site import CLOSE_S, KEPT_STRETCHES, MeteredSites, SiteMeters, site_meters
 from joulemill.monitor.accounting.totals import believable, believable_stretch
 from joulemill.monitor.advice.alert_times import AlertTimes
 from joulemill.monitor.advice.alerts import alerts
@@ -31,7 +31,7 @@ from joulemill.monitor.config import MonitorConfig, TargetConfig
 from joulemill.monitor.config_checks import page_of
 from joulemill.monitor.discovery.documents import discovered
 from joulemill.monitor.discovery.prometheus_store import StoreReader, StoreTarget, target_of
-from joulemill.monitor.opening import RETRY_S, Opened, check_owners, close_all, open_targets
+from joulemill.monitor.opening import RETRY_S, OpenedMeters, check_owners, close_all, open_targets
 from joulemill.monitor.snapshot import Interval, SiteStretch, Snapshot, StoredSite, StoredTotals
 from joulemill.monitor.steps import IntervalSink, WatchPlan, beside, health_of, stopped, unless_stopped
 from joulemill.monitor.target import WatchedTarget
@@ -64,7 +64,7 @@ class Monitor:
         self._before = dict(restored or {})
         self._left_s: dict[str, float] = {}
         self._watched: dict[str, WatchedTarget] = {}
-        self._facilities = Facilities(restored_sites)
+        self._facilities = MeteredSites(restored_sites)
         self._found: dict[int, list[TargetConfig]] = {}
         self._listeners: set[asyncio.Queue[Snapshot]] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -100,7 +100,7 @@ class Monitor:
         kept = {n: w for n, w in self._watched.items() if wanted.get(n) == w.config and sites[w.config.site] == w.site}
         return WatchPlan(wanted, sites, kept)
 
-    def _opened(self, config: MonitorConfig, plan: WatchPlan) -> tuple[dict[str, Facility], dict[str, Opened]]:
+    def _opened(self, config: MonitorConfig, plan: WatchPlan) -> tuple[dict[str, SiteMeters], dict[str, OpenedMeters]]:
         """The meters that a plan needs; may take a while. Raises InputError, and opens none."""
         metered = self._facilities.opened(config)
         try:
@@ -109,7 +109,7 @@ class Monitor:
             self._facilities.give_up(metered)
             raise
 
-    def _go_on(self, plan: WatchPlan, metered: dict[str, Facility], results: Mapping[str, Opened]) -> None:
+    def _go_on(self, plan: WatchPlan, metered: dict[str, SiteMeters], results: Mapping[str, OpenedMeters]) -> None:
         """Watch what is planned and nothing else; those that are watched as they stand go on. All or none."""
         fresh: dict[str, WatchedTarget] = {}
         try:
@@ -144,7 +144,7 @@ class Monitor:
                 self._config = before
                 raise
 
-    def _meters(self, target: TargetConfig, opened: Opened) -> TargetMeters:
+    def _meters(self, target: TargetConfig, opened: OpenedMeters) -> TargetMeters:
         kept_s = max(KEPT_INTERVALS * self._config.period_s, KEPT_STRETCHES * self._config.site_period_s) + 10
         expected = None if target.devices_count is None else {Scope.DEVICE: target.devices_count}
         key = node_key(target.node, target.meters, target.name)
@@ -327,10 +327,10 @@ class Monitor:
                 self._record_site(facility, await asyncio.to_thread(facility.next, time.monotonic(), nodes))
         return max(self._config.meter_period_s, self._config.site_period_s / 30)
 
-    def _nodes(self, facility: Facility) -> dict[str, TargetMeters]:
+    def _nodes(self, facility: SiteMeters) -> dict[str, TargetMeters]:
         return {n: w.meters for n, w in self._watched.items() if w.config.site == facility.config.name}
 
-    def _record_site(self, facility: Facility, stretch: SiteStretch | None) -> None:
+    def _record_site(self, facility: SiteMeters, stretch: SiteStretch | None) -> None:
         if stretch is None:
             return
         stretch = believable_stretch(stretch)

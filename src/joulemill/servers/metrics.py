@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from joulemill.catalog.server_dialects import Dialect, DialectQuantity, DialectTerm, Way, dialects
+from joulemill.catalog.server_dialects import Dialect, DialectQuantity, DialectTerm, QuantitySource, dialects
 from joulemill.errors import JoulemillError
 from joulemill.formats.plain_text import secrets_of
 from joulemill.formats.prometheus_text import MAX_LINE, TextSample, parse_line
@@ -156,7 +156,7 @@ def _term(
 _NOT_COUNTERS = ("gauge", "histogram", "summary", "info")
 
 
-def _combine(way: Way, term_values: list[list[float]]) -> float:
+def _combine(way: QuantitySource, term_values: list[list[float]]) -> float:
     """NaN where a value cannot be believed: a sum of huge ones is none."""
     if not all(abs(value) <= MOST_COUNT for values in term_values for value in values):
         return math.nan

@@ -76,7 +76,7 @@ class ReplicaPhysics:
         work = times(counts(t, alone), self.rates.step)
         work, waited_s = self._drafted(t, demand, alone, work)
         device_s = work.device_s
-        if self.terms.get("eager_ratio"):
+        if self.terms.get("eager"):
             device_s = uncaptured_s(self.rates.host, work)
         time_s, energy_j = self._spent(t, work, device_s + waited_s)
         return time_s.reshape(shape), energy_j.reshape(shape)

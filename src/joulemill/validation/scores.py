@@ -47,7 +47,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Calibrating:
+class CalibrationDraw:
     """How rows were drawn to calibrate on: ``count`` a cell, from ``seed``; cells that had more, rows that calibrated,
     and rows that were not scored, those included."""
 
@@ -69,7 +69,7 @@ class Validation:
     rows: int
     skipped: Sequence[Mapping[str, object]]
     notes: Sequence[str]
-    calibrating: Calibrating | None = None
+    calibrating: CalibrationDraw | None = None
 
 
 def validate_table(path: Path, models: Path | None = None, tell: Callable[[str], None] = lambda _: None) -> Validation:
@@ -86,7 +86,7 @@ def validation_of(
     table: MeasuredTable,
     values: Mapping[str, Array],
     widths: Mapping[str, Array],
-    calibrating: Calibrating | None = None,
+    calibrating: CalibrationDraw | None = None,
     notes: tuple[str, ...] = (),
 ) -> Validation:
     """Scores of predicted ``values`` with half-widths (quantity → one a row of ``table``)."""

@@ -21,7 +21,7 @@ from joulemill.figure import Basis
 from joulemill.ledger.record import Channel, Quantity, Reading, Scope
 from joulemill.meters.closing import let_go
 from joulemill.monitor.accounting.energy import TargetMeters
-from joulemill.monitor.accounting.site import Facilities, Facility
+from joulemill.monitor.accounting.site import MeteredSites, SiteMeters
 from joulemill.monitor.config import MonitorConfig, SiteConfig
 from joulemill.monitor.history.reader import Reader
 from joulemill.monitor.history.store import History
@@ -62,8 +62,8 @@ def fed(scope: Scope, watts: float, until_s: int, skip: Callable[[int], bool] = 
     return meters
 
 
-def facility(site: TargetMeters, period_s: float = 60.0) -> Facility:
-    return Facility(SiteConfig(name="hall", meters=("x",)), site, period_s)
+def facility(site: TargetMeters, period_s: float = 60.0) -> SiteMeters:
+    return SiteMeters(SiteConfig(name="hall", meters=("x",)), site, period_s)
 
 
 def test_a_stretch_waits_for_its_readings_and_its_joules_are_of_the_same_time() -> None:
@@ -222,7 +222,7 @@ def _holds(folder: Path, hall: SiteState, store: History) -> None:
     kept = store.site_totals()["hall"]
     assert kept.energy_j["site", "measured"] >= hall.energy_j["site", "measured"] > 0
     assert Reader(folder / "h.db").tables()["site_stretch"] >= 2
-    again = Facilities(store.site_totals())
+    again = MeteredSites(store.site_totals())
     fresh = facility(fed(Scope.SITE, 1.0, 9))
     again.go_on({"hall": fresh})
     assert fresh.state().energy_j == kept.energy_j and fresh.since_s == kept.since_s
@@ -240,13 +240,13 @@ def _holds(folder: Path, hall: SiteState, store: History) -> None:
 )
 def test_meters_that_are_not_clearly_a_sites_are_refused(tmp_path: Path, site: dict[str, object], told: str) -> None:
     with pytest.raises(InputError, match=told), written(tmp_path, a=100.0, b=60.0):
-        Facilities().opened(_hall(tmp_path, **site))
+        MeteredSites().opened(_hall(tmp_path, **site))
 
 
 def test_feeds_add_up_where_it_is_said_and_racks_always(tmp_path: Path) -> None:
     with written(tmp_path, a=100.0, b=60.0, c=7.0, d=3.0):
         meters = ["a,as=site", "b,as=site", "c,as=rack", "d,as=rack"]
-        every = Facilities()
+        every = MeteredSites()
         every.go_on(every.opened(_hall(tmp_path, meters=meters, feeds_count=2)))
         every.start()
         (hall,) = every

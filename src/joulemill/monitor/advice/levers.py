@@ -18,10 +18,10 @@ from joulemill.wording import signed
 #: As many as anyone reads.
 SHOWN = 5
 ROLES = ("draft", "small", "alternative", "to")
-Found = dict[str, Any]
+LeversDocument = dict[str, Any]
 
 
-def levers_of(now: Snapshot, name: str) -> Found:
+def levers_of(now: Snapshot, name: str) -> LeversDocument:
     """``{"levers": [{name, effect, basis, note}], "reason"}`` for the target ``name``; an empty list says why."""
     target = next((t for t in now.targets if t.facts.target == name), None)
     if target is None:
@@ -94,7 +94,7 @@ def better_levers(
     return tuple(sorted(levers, key=lambda b: b.change))
 
 
-def _levers(model: str, device: str, devices: int, load: IntervalLoad, demand_req_s: float | None) -> Found:
+def _levers(model: str, device: str, devices: int, load: IntervalLoad, demand_req_s: float | None) -> LeversDocument:
     demand = None if demand_req_s is None else float(f"{demand_req_s:.2g}")  # alike ones share a prediction
     try:
         better = better_levers(model, device, devices, load, demand)
@@ -113,5 +113,5 @@ def _levers(model: str, device: str, devices: int, load: IntervalLoad, demand_re
     return {"levers": shown, "reason": basis_text if shown else "No lever is predicted to lower J/token at this load."}
 
 
-def _none(reason: str) -> Found:
+def _none(reason: str) -> LeversDocument:
     return {"levers": [], "reason": reason}

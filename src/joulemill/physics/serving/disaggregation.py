@@ -94,7 +94,7 @@ def pools_of(t: ShardTable, prefill: ShardTable, rates: Rates, d: Demand, sizes:
     least = one / prefill.data_count
     lone_s = _prompts_alone_s(prefill, rates, d, least, one)
     steps = PromptSteps(zero, least, lone_s, many, many_s, fits)
-    load = replace(load_of(d, queue, full_s, prefill.data_count), gateway_ratio=one)
+    load = replace(load_of(d, queue, full_s, prefill.data_count), behind_router=one)
     idle_s = pool_token_s(rates.host.arrivals, steps, load, answer_s * full_s)
     share = decoding_ratio(lambda r: answer_s * step_s(r), full_s + idle_s, queue * each_s)
     capacity = capacity_req(t, d, mean_context_tok(rates.host, d)) * t.data_count

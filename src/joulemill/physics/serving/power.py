@@ -98,7 +98,7 @@ def step_work(t: ShardTable, p: PowerRates, step: StepTimes, step_s: Array) -> S
     """What one device spends in a step that lasts ``step_s``, before any power limit."""
     flop_j = _newest(t, p.newest_flop_ratio) * t.rated_w / t.peak_0_flop_s
     share = p.flop_ratio
-    narrow, expert = by_class(share, t.matrix_class_count), by_class(share, t.expert_class_count)
+    narrow, expert = by_class(share, t.matrix_class), by_class(share, t.expert_class)
     arithmetic = flop_j * (
         share[0] * step.executed_0_flop + narrow * step.executed_1_flop + expert * step.executed_expert_flop
     )
@@ -117,7 +117,7 @@ def busy_w(t: ShardTable, p: PowerRates) -> Array:
 
 
 def _newest(t: ShardTable, ratio: float) -> Array:
-    return np.where(t.newest_count > 0.0, ratio, 1.0)
+    return np.where(t.is_newest > 0.0, ratio, 1.0)
 
 
 def voltage_squared_ratio(clock_ratio: Array | float) -> Array:
