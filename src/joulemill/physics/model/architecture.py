@@ -132,7 +132,7 @@ class Architecture:
     def doubts(self) -> tuple[str, ...]:
         """Why the architecture may not be the model's; empty where all of its config is understood."""
         more = f" and {len(self.unread) - _NAMED} more" if len(self.unread) > _NAMED else ""
-        fields = f"unread fields that change the model: {', '.join(self.unread[:_NAMED])}{more}"
+        fields = f"fields that change the model and were not read: {', '.join(self.unread[:_NAMED])}{more}"
         kind = f"model type {self.unknown_type!r} is not known"
         return (*((kind,) if self.unknown_type is not None else ()), *((fields,) if self.unread else ()))
 
